@@ -1,0 +1,219 @@
+"""headway.toml: one record a section, each field with its type, default, unit and a line of help.
+
+Order: flag > environment (`HEADWAY_SECTION_FIELD`) > file > default. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import msgspec
+from msgspec import Meta
+
+from headway.core.errors import ConfigError
+from headway.core.record import Record
+from headway.core.verdict import Rule
+
+FILE = "headway.toml"
+
+
+def _help(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class ProjectSection(Record, frozen=True, kw_only=True):
+    """The project itself."""
+
+    name: Annotated[str, _help("Name of the model; releases and pointers carry it.")] = "model"
+    state: Annotated[str, _help("Folder of the store, relative to the project.")] = ".headway"
+
+
+class DataSection(Record, frozen=True, kw_only=True):
+    """Where the table comes from, and what each column is for."""
+
+    source: Annotated[str, _help("A parquet, csv or arrow file, or module:function that gives a table.")] = ""
+    task: Annotated[str, _help("binary, multiclass or regression.")] = "binary"
+    target: Annotated[str, _help("The column to predict; for binary, 1 is the positive class.")] = ""
+    time: Annotated[str, _help("The column that orders rows in time; periods are cut by it.")] = ""
+    decision: Annotated[str, _help("When the prediction is needed, in words; what is known later is no feature.")] = ""
+    groups: Annotated[str, _help("Rows with one value of this column share fate; every interval resamples by it.")] = ""
+    slices: Annotated[tuple[str, ...], _help("Columns whose values are judged one by one.")] = ()
+    weight: Annotated[str, _help("Column of row weights.")] = ""
+    ignore: Annotated[tuple[str, ...], _help("Columns that are neither a role nor a feature.")] = ()
+    label_delay: Annotated[str, _help("How long after the row its label arrives: 1d, 12h, 30m.")] = ""
+    known: Annotated[
+        dict[str, str], _help("When each column is known: request, outcome, or the name of a time column.")
+    ] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
+
+
+class SplitSection(Record, frozen=True, kw_only=True):
+    """Periods of the time column, each [from, to): the model learns on train, the search looks at choose."""
+
+    train: Annotated[tuple[str, ...], _help("Period the model is trained on.")] = ()
+    choose: Annotated[tuple[str, ...], _help("Period the search may look at as often as it likes.")] = ()
+    test: Annotated[tuple[str, ...], _help("Period on which the winner is judged; every look is counted.")] = ()
+    live: Annotated[tuple[str, ...], _help("Period after release, replayed as traffic.")] = ()
+
+
+class ModelSection(Record, frozen=True, kw_only=True):
+    """The model as it came."""
+
+    train: Annotated[str, _help("module:function that takes a training table and gives a fitted model.")] = ""
+    file: Annotated[str, _help("A model file instead: .txt (LightGBM) or .onnx.")] = ""
+    costs: Annotated[
+        dict[str, float], _help("Costs of false_alarm and miss; the decision threshold is chosen from them.")
+    ] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
+
+
+class OptimizeSection(Record, frozen=True, kw_only=True):
+    """The search for a faster variant."""
+
+    objective: Annotated[str, _help("Measurement to minimise among feasible variants.")] = "latency.one_row"
+    transforms: Annotated[tuple[str, ...], _help("Transforms to combine, in this order; empty means all.")] = ()
+    batch_rows: Annotated[int, _help("Rows of a batch in throughput measurements.")] = 256
+
+
+class SloSection(Record, frozen=True, kw_only=True):
+    """Service-level objectives."""
+
+    p99_ms: Annotated[float, _help("99th percentile of the latency of a request, ms.")] = 50.0
+    availability: Annotated[float, _help("Share of requests answered right, in (0, 1).")] = 0.999
+
+
+class PolicySection(Record, frozen=True, kw_only=True):
+    """What the judge demands."""
+
+    release: Annotated[tuple[Rule, ...], _help("Rules a variant must meet to be released.")] = ()
+    slice_rows: Annotated[int, _help("Rows that a slice needs to be judged.")] = 1000
+    slice_groups: Annotated[int, _help("Groups that a slice needs to be judged; also the least for any interval.")] = 20
+
+
+class TrustSection(Record, frozen=True, kw_only=True):
+    """Who may publish, and whom a server believes; both are kept apart from the store."""
+
+    publisher_key: Annotated[str, _help("File of the private key that signs releases; never on a server.")] = (
+        "~/.config/headway/publisher.pem"
+    )
+    trusted_keys: Annotated[str, _help("File of public keys whose releases are loaded, a line each.")] = (
+        "trusted_keys.txt"
+    )
+
+
+class ServeSection(Record, frozen=True, kw_only=True):
+    """The server of releases."""
+
+    host: Annotated[str, _help("Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, _help("TCP port; 0 takes a free one.")] = 8080
+    max_body_bytes: Annotated[int, _help("Largest request body, bytes.")] = 8_388_608
+    max_batch_rows: Annotated[int, _help("Most rows of one engine call.")] = 1024
+
+
+class Config(Record, frozen=True, kw_only=True):
+    """All sections of headway.toml; `folder` is where the file lies and relative paths start."""
+
+    project: ProjectSection = ProjectSection()
+    data: DataSection = DataSection()
+    split: SplitSection = SplitSection()
+    model: ModelSection = ModelSection()
+    optimize: OptimizeSection = OptimizeSection()
+    slo: SloSection = SloSection()
+    policy: PolicySection = PolicySection()
+    trust: TrustSection = TrustSection()
+    serve: ServeSection = ServeSection()
+    folder: str = "."
+
+    def path(self, name: str) -> Path:
+        """A path of the configuration: absolute, from the home folder, or relative to the project."""
+        path = Path(name).expanduser()
+        return path if path.is_absolute() else Path(self.folder) / path
+
+    @property
+    def state(self) -> Path:
+        """The folder of the store."""
+        return self.path(self.project.state)
+
+
+SECTIONS: dict[str, type[Record]] = {
+    name: field.type for name, field in ((f.name, f) for f in msgspec.structs.fields(Config)) if name != "folder"
+}
+
+
+def load(
+    folder: Path = Path("."), *, environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None
+) -> Config:
+    """The configuration of the project in `folder`; flags are `section.field` -> text.
+
+    Raises ConfigError that names the file, the key and the nearest known one.
+    """
+    return resolve(folder, environment=environment, flags=flags)[0]
+
+
+def resolve(
+    folder: Path = Path("."), *, environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None
+) -> tuple[Config, dict[str, str]]:
+    """The configuration, and for every field that is not a default, who set it: `file`, `environment` or `flag`."""
+    file = folder / FILE
+    values, origin = _read(file)
+    for source, texts in (("environment", _from_environment(environment)), ("flag", _split(flags or {}))):
+        for (section, name), text in texts.items():
+            _expect(section, name, where=f"{source} {section}.{name}")
+            values.setdefault(section, {})[name] = _parse(section, name, text)
+            origin[f"{section}.{name}"] = source
+    try:
+        return msgspec.convert({**values, "folder": str(folder)}, Config, strict=False), origin
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error), where=str(file), mend="headway config") from error
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"no {FILE} here", where=str(file.parent.resolve()), mend="headway init") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{FILE} is not TOML: {error}", where=str(file)) from error
+    for section, fields in values.items():
+        if not isinstance(fields, dict):
+            raise ConfigError(f"key '{section}' stands outside a section", where=str(file))
+        for name in fields:
+            _expect(section, name, where=str(file))
+    return values, {f"{section}.{name}": "file" for section, fields in values.items() for name in fields}
+
+
+def _expect(section: str, name: str, *, where: str) -> None:
+    known = [f"{s}.{field.name}" for s, kind in SECTIONS.items() for field in msgspec.structs.fields(kind)]
+    if f"{section}.{name}" not in known:
+        near = difflib.get_close_matches(f"{section}.{name}", known, 1, cutoff=0.5)
+        raise ConfigError(
+            f"unknown setting '{section}.{name}'", where=where, mend=f"nearest: {near[0]}" if near else "headway config"
+        )
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """`HEADWAY_SECTION_FIELD` of known sections; other HEADWAY_ variables are not settings."""
+    found = {}
+    for key, text in environment.items():
+        parts = key.lower().split("_", 2)
+        if len(parts) == 3 and parts[0] == "headway" and parts[1] in SECTIONS:
+            found[parts[1], parts[2]] = text
+    return found
+
+
+def _split(flags: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    return {(section, name): text for key, text in flags.items() for section, _, name in [key.partition(".")]}
+
+
+def _parse(section: str, name: str, text: str) -> object:
+    """Text of a flag or variable: a TOML value where it is one, else itself."""
+    kind = {field.name: field.type for field in msgspec.structs.fields(SECTIONS[section])}[name]
+    if get_args(kind)[0] is str:
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

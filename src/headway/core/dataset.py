@@ -1,0 +1,44 @@
+"""Dataset: a table, the roles of its columns, and where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from headway.core.record import Record
+
+if TYPE_CHECKING:
+    import polars
+
+REQUEST = "request"
+OUTCOME = "outcome"
+
+
+class Roles(Record, frozen=True, kw_only=True):
+    """What each column is for; declared once, honoured by every split, interval, check and test."""
+
+    target: str
+    task: str = "binary"
+    time: str = ""
+    groups: str = ""
+    slices: tuple[str, ...] = ()
+    weight: str = ""
+    known: dict[str, str] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
+    ignore: tuple[str, ...] = ()
+
+    @property
+    def not_features(self) -> frozenset[str]:
+        """Columns that a model must not read: the roles themselves and what is known only after the outcome."""
+        after = {name for name, when in self.known.items() if when == OUTCOME}
+        return frozenset({self.target, self.time, self.groups, self.weight, *self.ignore, *after} - {""})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A polars table with its roles; `digest` is that of its content, `provenance` says who made it from what."""
+
+    name: str
+    table: polars.DataFrame
+    roles: Roles
+    digest: str = ""
+    provenance: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,61 @@
+"""Every error of headway: what happened, where, and the mend.
+
+HeadwayError
+  ConfigError       headway.toml, an environment variable or a flag is wrong
+  DataError         a table, a column or a row is not what was declared
+  PluginError       a plug-in is unknown, or its library is absent
+  EngineError       a model cannot be opened or converted
+  StoreError        state on disk cannot be read or written
+    PointerMoved    somebody else moved the pointer first
+  Refused           a check of signature, digest or pointer failed: nothing was loaded
+  NotApplicable     a plug-in cannot judge this subject; a report says so, it never reads as passed
+"""
+
+from __future__ import annotations
+
+
+class HeadwayError(Exception):
+    """An error in three parts: what happened, where, and the mend."""
+
+    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.mend = mend
+        super().__init__(what, where, mend)
+
+    def __str__(self) -> str:
+        where = f"\n  at: {self.where}" if self.where else ""
+        mend = f"\n  try: {self.mend}" if self.mend else ""
+        return f"{self.what}{where}{mend}"
+
+
+class ConfigError(HeadwayError):
+    """A setting is unknown, malformed or missing."""
+
+
+class DataError(HeadwayError):
+    """A table, a column or a row is not what was declared."""
+
+
+class PluginError(HeadwayError):
+    """A plug-in is unknown, or what it needs is not installed."""
+
+
+class EngineError(HeadwayError):
+    """A model cannot be opened, converted or run by an engine."""
+
+
+class StoreError(HeadwayError):
+    """State on disk cannot be read or written."""
+
+
+class PointerMoved(StoreError):
+    """The pointer is no longer where the caller saw it: another process moved it first."""
+
+
+class Refused(HeadwayError):
+    """A signature, digest, file list or pointer is not what a trusted publisher signed."""
+
+
+class NotApplicable(HeadwayError):
+    """A plug-in cannot judge this subject; whoever asks must say so, never count it as passed."""

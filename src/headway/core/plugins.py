@@ -1,0 +1,124 @@
+"""The plug-in finder: kind = folder, name = file, description = first docstring line, object = `plugin`.
+
+Names and descriptions are read without importing anything, so that listing plug-ins costs no library.
+Packages from outside add plug-ins by entry points of the group `headway.<kind>`.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import headway
+from headway.core.contracts import Blobs, Check, Engine, Probe, Transform
+from headway.core.errors import PluginError
+
+FOLDERS = {
+    "check": "data.checks",
+    "engine": "engines",
+    "transform": "variants.transforms",
+    "probe": "evidence.probes",
+    "blobs": "store.blobs",
+    "state": "store.state",
+    "command": "face.commands",
+}
+
+
+def names(kind: str) -> list[str]:
+    """Every plug-in of a kind, own and from outside, sorted."""
+    own = (path.stem for path in _folder(kind).glob("*.py") if not path.stem.startswith("_"))
+    return sorted({*own, *(point.name for point in _outside(kind))})
+
+
+def describe(kind: str, name: str) -> str:
+    """The first docstring line of a plug-in, read without importing it."""
+    path = _folder(kind) / f"{name}.py"
+    if not path.exists():
+        point = next((point for point in _outside(kind) if point.name == name), None)
+        spec = importlib.util.find_spec(point.module) if point else None
+        if spec is None or spec.origin is None:
+            raise _unknown(kind, name)
+        path = Path(spec.origin)
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
+def load_engine(name: str) -> type[Engine]:
+    """The class that opens models with this engine; raises PluginError with the mend if its library is absent."""
+    engine: type[Engine] = _load("engine", name)
+    return engine
+
+
+def load_check(name: str) -> Check:
+    """The check of that name."""
+    check: Check = _load("check", name)
+    return check
+
+
+def load_transform(name: str) -> Transform:
+    """The transform of that name."""
+    transform: Transform = _load("transform", name)
+    return transform
+
+
+def load_probe(name: str) -> Probe:
+    """The probe of that name."""
+    probe: Probe = _load("probe", name)
+    return probe
+
+
+def load_blobs(name: str) -> type[Blobs]:
+    """The class of the blob store of that name; it opens a folder or an address."""
+    blobs: type[Blobs] = _load("blobs", name)
+    return blobs
+
+
+def _load(kind: str, name: str) -> Any:
+    try:
+        return _module(kind, name).plugin
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing == "headway":
+            raise
+        raise PluginError(f"{kind} {name!r} needs {missing!r}", mend=_install(missing)) from error
+
+
+def _module(kind: str, name: str) -> Any:
+    if (_folder(kind) / f"{name}.py").exists():
+        return importlib.import_module(f"headway.{FOLDERS[kind]}.{name}")
+    point = next((point for point in _outside(kind) if point.name == name), None)
+    if point is None:
+        raise _unknown(kind, name)
+    return importlib.import_module(point.module)
+
+
+def _folder(kind: str) -> Path:
+    if kind not in FOLDERS:
+        raise PluginError(f"no plug-in kind {kind!r}", mend=f"one of: {', '.join(FOLDERS)}")
+    return Path(headway.__file__).parent / FOLDERS[kind].replace(".", "/")
+
+
+def _outside(kind: str) -> importlib.metadata.EntryPoints:
+    return importlib.metadata.entry_points(group=f"headway.{kind}")
+
+
+def _unknown(kind: str, name: str) -> PluginError:
+    known = names(kind)
+    near = difflib.get_close_matches(name, known, 1)
+    return PluginError(
+        f"no {kind} named {name!r}", where=f"known: {', '.join(known) or 'none'}", mend=near[0] if near else ""
+    )
+
+
+def _install(library: str) -> str:
+    """The pip command that brings a library: the extra of headway that names it, else the library itself."""
+    for requirement in importlib.metadata.requires("headway") or []:
+        extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
+        if extra and re.match(rf"{re.escape(library)}\b", requirement.replace("-", "_")):
+            return f"pip install 'headway[{extra[1]}]'"
+    return f"pip install {library}"

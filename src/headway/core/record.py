@@ -1,0 +1,83 @@
+"""The base of every record: frozen, keyword-only, versioned on disk with migrations."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+
+from headway.core.errors import StoreError
+
+Scalar = bool | int | float | str
+Settings = Mapping[str, Scalar]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A noun that travels; a step returns a new one (`replace`), it never edits the one it was given."""
+
+
+class Kept(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record that is written to disk on its own; `version` counts the changes of its form."""
+
+    version: ClassVar[int] = 1
+    migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+
+
+KeptType = TypeVar("KeptType", bound=Kept)
+
+
+def canonical(value: object) -> bytes:
+    """The one JSON form of a value that digests and signatures are taken of: sorted keys, no spaces, UTF-8."""
+    return msgspec.json.encode(value, order="sorted")
+
+
+def digest_of(content: bytes) -> str:
+    """The SHA-256 of bytes as `sha256:<64 hex digits>`.
+
+    >>> digest_of(b"")[:19]
+    'sha256:e3b0c44298fc'
+    """
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def write(record: Kept) -> bytes:
+    """The bytes of a record for disk: canonical JSON with its kind and version beside it."""
+    kind = type(record)
+    return canonical({"kind": kind.__name__.lower(), "version": kind.version, "record": record})
+
+
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    kind: str
+    version: int
+    record: dict[str, Any]
+
+
+def read(kind: type[KeptType], content: bytes) -> KeptType:
+    """The record of that kind in bytes made by `write`, brought to today's form by its migrations.
+
+    Raises StoreError where the bytes are not such a record, or come from a newer headway.
+    """
+    name = kind.__name__.lower()
+    try:
+        envelope = msgspec.json.decode(content, type=_Envelope)
+        body = _migrated(kind, envelope)
+        return msgspec.convert(body, kind)
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"these bytes are not a record '{name}'", where=str(error)) from error
+
+
+def _migrated(kind: type[Kept], envelope: _Envelope) -> dict[str, Any]:
+    name = kind.__name__.lower()
+    if envelope.kind != name:
+        raise StoreError(f"expected a record '{name}', met a record '{envelope.kind}'")
+    if envelope.version > kind.version:
+        raise StoreError(
+            f"record '{name}' has version {envelope.version}, this headway reads up to {kind.version}",
+            mend="pip install --upgrade headway",
+        )
+    body = envelope.record
+    for version in range(envelope.version, kind.version):
+        body = kind.migrations[version](body)
+    return body

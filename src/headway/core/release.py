@@ -1,0 +1,54 @@
+"""Release: what is shipped as one, and the moves of the pointers that say what is live."""
+
+from __future__ import annotations
+
+from headway.core.evidence import Evidence
+from headway.core.record import Kept, Record
+from headway.core.variant import Variant
+from headway.core.verdict import Verdict
+
+
+class SelfTest(Record, frozen=True, kw_only=True):
+    """Rows with the answers they had when the release was made; a server answers them before it takes traffic."""
+
+    rows: tuple[tuple[float | None, ...], ...]
+    answers: tuple[tuple[float, ...], ...]
+    tolerance: float = 1e-6
+
+
+class Release(Kept, frozen=True, kw_only=True):
+    """A variant with its evidence, verdict, feature view and threshold: immutable, and signed as one.
+
+    `files` maps each file of the release folder to its digest; `data` names the digests it was trained and judged on.
+    """
+
+    name: str
+    variant: Variant
+    evidence: tuple[Evidence, ...]
+    verdict: Verdict
+    threshold: float = 0.5
+    feature_views: dict[str, str] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
+    data: dict[str, str] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
+    files: dict[str, str] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
+    self_test: SelfTest = SelfTest(rows=(), answers=())
+    made_at: str = ""
+    made_by: str = ""
+
+
+class Move(Kept, frozen=True, kw_only=True):
+    """One move of a pointer (`live`, `canary`, ...): numbered, chained to the move before it, and signed.
+
+    `number` counts the moves of this name and pointer from 1; `previous` is the digest of the move before it in the
+    store's chain, over all names; `verdict` is the digest of the verdict it followed, empty for a rollback by hand.
+    """
+
+    name: str
+    pointer: str
+    number: int
+    release: str
+    previous: str
+    at: str
+    who: str
+    why: str
+    verdict: str = ""
+    answer: str = ""

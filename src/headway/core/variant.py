@@ -1,0 +1,68 @@
+"""Variant: a model in one form; the model as it came is the Variant with no steps."""
+
+from __future__ import annotations
+
+from headway.core.record import Kept, Record, Scalar, canonical, digest_of
+
+
+class Field(Record, frozen=True, kw_only=True):
+    """One input column: a number (`FP64`), or a text (`BYTES`) whose rank among `categories` is what a model reads."""
+
+    name: str
+    datatype: str = "FP64"
+    categories: tuple[str, ...] = ()
+
+
+class Signature(Record, frozen=True, kw_only=True):
+    """Inputs in order, and the output: binary and regression have one column, multiclass one a class."""
+
+    inputs: tuple[Field, ...]
+    output: str = "probability"
+    classes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the inputs, in the order in which a row carries them."""
+        return tuple(column.name for column in self.inputs)
+
+
+class Artifact(Record, frozen=True, kw_only=True):
+    """The bytes of a model: their format (`lightgbm`, `onnx`, ...), digest and size. The bytes are in a blob store."""
+
+    format: str
+    digest: str
+    size_bytes: int
+
+
+class Step(Record, frozen=True, kw_only=True):
+    """One transform that was applied, with its settings."""
+
+    transform: str
+    settings: dict[str, Scalar] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{key}={value}" for key, value in self.settings.items())
+        return f"{self.transform}({values})" if values else self.transform
+
+
+class Variant(Kept, frozen=True, kw_only=True):
+    """A model in one form: its bytes, the engine that opens them, and the steps that led from the model as it came."""
+
+    artifact: Artifact
+    engine: str
+    signature: Signature
+    task: str = "binary"
+    steps: tuple[Step, ...] = ()
+    settings: dict[str, Scalar] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
+
+    @property
+    def digest(self) -> str:
+        """The identity of this variant: equal digests answer alike."""
+        return digest_of(canonical(self))
+
+    @property
+    def name(self) -> str:
+        """A short name for tables, made of engine, steps and settings: `onnxruntime · truncate(trees=200)`."""
+        settings = [f"{key}={value}" for key, value in self.settings.items()]
+        steps = [str(step) for step in self.steps if step.transform != self.engine]
+        return " · ".join([self.engine, *steps, *settings]) + ("" if self.steps else " (as it came)")

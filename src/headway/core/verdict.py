@@ -1,0 +1,60 @@
+"""Verdict: pass, fail or undecided, with the rule and the measurement behind each."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from headway.core.evidence import Evidence, Measurement
+from headway.core.record import Kept, Record
+from headway.core.variant import Variant
+
+Answer = Literal["pass", "fail", "undecided"]
+RELATIVE = ("flipped_decisions", "max_change")
+
+
+class Rule(Record, frozen=True, kw_only=True):
+    """One line of a policy: a measure and its limit, `at_most` or `at_least`."""
+
+    measure: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def relative(self) -> bool:
+        """True where the measure compares with another model: such rules say which variants are feasible."""
+        return self.measure.endswith((".loss", *RELATIVE))
+
+    def __str__(self) -> str:
+        word, limit = ("at most", self.at_most) if self.at_most is not None else ("at least", self.at_least)
+        return f"{self.measure} {word} {limit:g}"
+
+
+class Ruling(Record, frozen=True, kw_only=True):
+    """The answer of one rule, with the measurement it was read from and, if undecided, what would decide it."""
+
+    rule: Rule
+    answer: Answer
+    says: str
+    measurement: Measurement | None = None
+    bound: float | None = None
+    groups_needed: int | None = None
+
+
+class Verdict(Kept, frozen=True, kw_only=True):
+    """What the judge said of one subject; an override is a verdict too, and names who, when and why."""
+
+    answer: Answer
+    subject: str
+    rulings: tuple[Ruling, ...] = ()
+    looks_at_test: int = 0
+    at: str = ""
+    by: str = "judge"
+    why: str = ""
+
+
+class Judged(Record, frozen=True, kw_only=True):
+    """A variant with the evidence on it and the verdict: one row of a frontier."""
+
+    variant: Variant
+    evidence: Evidence
+    verdict: Verdict

@@ -1,0 +1,33 @@
+"""A model that answers the mean of its row: the engine of the tests, installed like any package from outside."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.record import Settings
+
+
+class Echo:
+    """Opens the bytes b"echo"; the answer to a row is the mean of its values, so a crossed answer shows."""
+
+    formats: ClassVar[tuple[str, ...]] = ("echo",)
+
+    def __init__(self, content: bytes, settings: Settings) -> None:
+        if content != b"echo":
+            raise EngineError("these bytes are not an echo model", mend="give the bytes b'echo'")
+
+    @classmethod
+    def adopt(cls, model: object) -> bytes:
+        if model != "echo":
+            raise NotApplicable("not an echo model")
+        return b"echo"
+
+    def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        return rows.mean(axis=1, keepdims=True)
+
+
+plugin = Echo
