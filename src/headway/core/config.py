@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +49,7 @@ class DataSection(Record, frozen=True, kw_only=True):
     label_delay: Annotated[str, _help("How long after the row its label arrives: 1d, 12h, 30m.")] = ""
     known: Annotated[
         dict[str, str], _help("When each column is known: request, outcome, or the name of a time column.")
-    ] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
+    ] = {}
 
 
 class SplitSection(Record, frozen=True, kw_only=True):
@@ -67,7 +68,7 @@ class ModelSection(Record, frozen=True, kw_only=True):
     file: Annotated[str, _help("A model file instead: .txt (LightGBM) or .onnx.")] = ""
     costs: Annotated[
         dict[str, float], _help("Costs of false_alarm and miss; the decision threshold is chosen from them.")
-    ] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
+    ] = {}
 
 
 class OptimizeSection(Record, frozen=True, kw_only=True):
@@ -161,13 +162,20 @@ def resolve(
     values, origin = _read(file)
     for source, texts in (("environment", _from_environment(environment)), ("flag", _split(flags or {}))):
         for (section, name), text in texts.items():
-            _expect(section, name, where=f"{source} {section}.{name}")
+            expect(section, name, where=f"{source} {section}.{name}")
             values.setdefault(section, {})[name] = _parse(section, name, text)
             origin[f"{section}.{name}"] = source
     try:
         return msgspec.convert({**values, "folder": str(folder)}, Config, strict=False), origin
     except msgspec.ValidationError as error:
-        raise ConfigError(str(error), where=str(file), mend="headway config") from error
+        raise ConfigError(str(error), where=_setter(str(error), origin, file), mend="headway config") from error
+
+
+def _setter(says: str, origin: Mapping[str, str], file: Path) -> str:
+    """Who set the field that a message of msgspec (`... at `$.serve.port``) is about."""
+    field = re.search(r"\$\.(\w+\.\w+)", says)
+    source = origin.get(field[1], "file") if field else "file"
+    return str(file) if field is None or source == "file" else f"{source} {field[1]}"
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -175,17 +183,18 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"no {FILE} here", where=str(file.parent.resolve()), mend="headway init") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{FILE} is not TOML: {error}", where=str(file)) from error
     for section, fields in values.items():
         if not isinstance(fields, dict):
             raise ConfigError(f"key '{section}' stands outside a section", where=str(file))
         for name in fields:
-            _expect(section, name, where=str(file))
+            expect(section, name, where=str(file))
     return values, {f"{section}.{name}": "file" for section, fields in values.items() for name in fields}
 
 
-def _expect(section: str, name: str, *, where: str) -> None:
+def expect(section: str, name: str, *, where: str) -> None:
+    """Raise ConfigError, with the nearest known setting, unless `section.name` is one."""
     known = [f"{s}.{field.name}" for s, kind in SECTIONS.items() for field in msgspec.structs.fields(kind)]
     if f"{section}.{name}" not in known:
         near = difflib.get_close_matches(f"{section}.{name}", known, 1, cutoff=0.5)

@@ -20,10 +20,11 @@ class Roles(Record, frozen=True, kw_only=True):
     target: str
     task: str = "binary"
     time: str = ""
+    decision: str = ""
     groups: str = ""
     slices: tuple[str, ...] = ()
     weight: str = ""
-    known: dict[str, str] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
+    known: dict[str, str] = {}
     ignore: tuple[str, ...] = ()
 
     @property

@@ -9,14 +9,17 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import re
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
 import headway
-from headway.core.contracts import Blobs, Check, Engine, Probe, Transform
+from headway.core.contracts import Blobs, Check, Engine, Probe, State, Transform
 from headway.core.errors import PluginError
 
 FOLDERS = {
@@ -28,6 +31,8 @@ FOLDERS = {
     "state": "store.state",
     "command": "face.commands",
 }
+# Libraries that are imported by another name than they are installed by.
+_PACKAGES = {"sklearn": "scikit-learn", "vl_convert": "vl-convert-python"}
 
 
 def names(kind: str) -> list[str]:
@@ -78,6 +83,34 @@ def load_blobs(name: str) -> type[Blobs]:
     return blobs
 
 
+def load_object(reference: str, folder: Path) -> Any:
+    """The object `module:name` of a project: `module.py` in the project's folder, else an installed module.
+
+    This runs the project's own code; never give it a reference that came with somebody else's model.
+    """
+    module_name, _, name = reference.partition(":")
+    file = folder / f"{module_name}.py"
+    try:
+        module = _module_of(file) if file.exists() else importlib.import_module(module_name)
+        return getattr(module, name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise PluginError(f"cannot find {reference!r}: {error}", where=str(file), mend="module:function") from error
+
+
+def _module_of(file: Path) -> Any:
+    module = types.ModuleType(file.stem)
+    module.__file__ = str(file)
+    sys.modules[file.stem] = module  # dataclasses and pickle look a class's module up here
+    importlib.machinery.SourceFileLoader(file.stem, str(file)).exec_module(module)
+    return module
+
+
+def load_state(name: str) -> type[State]:
+    """The class of the state store of that name; it opens a folder or an address."""
+    state: type[State] = _load("state", name)
+    return state
+
+
 def _load(kind: str, name: str) -> Any:
     try:
         return _module(kind, name).plugin
@@ -117,8 +150,9 @@ def _unknown(kind: str, name: str) -> PluginError:
 
 def _install(library: str) -> str:
     """The pip command that brings a library: the extra of headway that names it, else the library itself."""
+    package = _PACKAGES.get(library, library)
     for requirement in importlib.metadata.requires("headway") or []:
         extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
-        if extra and re.match(rf"{re.escape(library)}\b", requirement.replace("-", "_")):
+        if extra and re.split(r"[^\w-]", requirement)[0] == package:
             return f"pip install 'headway[{extra[1]}]'"
-    return f"pip install {library}"
+    return f"pip install {package}"

@@ -1,0 +1,42 @@
+"""Baseline and frontier: the model as it came, and every variant of it that was judged."""
+
+from __future__ import annotations
+
+from headway.core.evidence import Finding
+from headway.core.record import Kept
+from headway.core.release import SelfTest
+from headway.core.variant import Variant
+from headway.core.verdict import Judged
+
+
+class Baseline(Kept, frozen=True, kw_only=True):
+    """The model as it came, with its decision threshold; `data` maps each period to the digest of its rows."""
+
+    model: Variant
+    threshold: float = 0.5
+    data: dict[str, str] = {}
+
+
+class Frontier(Kept, frozen=True, kw_only=True):
+    """What a search found: variants judged on the `choose` period, and the winner judged on `test`.
+
+    `reasons` says of every other variant, by its name, why it lost; `self_test` holds rows with the winner's answers.
+    """
+
+    name: str
+    baseline: Baseline
+    judged: tuple[Judged, ...]
+    winner: Judged
+    reasons: dict[str, str] = {}
+    refusals: tuple[Finding, ...] = ()
+    self_test: SelfTest = SelfTest(rows=(), answers=())
+    at: str = ""
+
+    @property
+    def origin(self) -> Judged:
+        """The model as it came, among the variants judged on `choose`."""
+        return next(row for row in self.judged if not row.variant.steps)
+
+    def row(self, digest: str) -> Judged | None:
+        """The variant of that digest, as judged on `choose`."""
+        return next((row for row in self.judged if row.variant.digest == digest), None)

@@ -1,0 +1,20 @@
+"""D001: a column that is declared to be known only after the outcome; it is kept out of training."""
+
+from __future__ import annotations
+
+from headway.core.dataset import OUTCOME, Dataset
+from headway.core.evidence import Finding
+
+
+def plugin(dataset: Dataset) -> list[Finding]:
+    """A note for each such column, so that nobody wonders where it went."""
+    after = [column for column, when in dataset.roles.known.items() if when == OUTCOME]
+    return [
+        Finding(
+            code="D001",
+            severity="note",
+            says=f"'{column}' is known only after the outcome: no model here may read it",
+            where=f"column {column}",
+        )
+        for column in after
+    ]

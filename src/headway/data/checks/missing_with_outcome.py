@@ -1,0 +1,47 @@
+"""D002: a column that is missing where the outcome is missing, so it is written together with the outcome."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from headway.core.dataset import Dataset
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+
+FEWEST_ROWS = 20
+LIMIT = 0.8
+RATIO = 20
+
+
+def plugin(dataset: Dataset) -> list[Finding]:
+    """Columns read as features whose gaps follow those of the target.
+
+    Measured is the share of rows without outcome in which the column is missing as well; it is a finding where that
+    share is at least 0.8 and 20 times the share among rows with an outcome. No statistic of values sees such a column
+    if it predicts little on its own (air time of a flight), its gaps give it away.
+    """
+    absent = dataset.table[dataset.roles.target].is_null()
+    if absent.sum() < FEWEST_ROWS:
+        raise NotApplicable(f"only {absent.sum()} rows have no outcome; {FEWEST_ROWS} are needed to compare gaps")
+    features = [name for name in dataset.table.columns if name not in dataset.roles.not_features]
+    without = _missing_share(dataset.table.filter(absent), features)
+    within = _missing_share(dataset.table.filter(~absent), features)
+    suspects = [name for name in features if without[name] >= LIMIT and without[name] >= RATIO * within[name]]
+    rows = int(absent.sum())
+    return [_finding(name, without[name], rows, declared=name in dataset.roles.known) for name in suspects]
+
+
+def _missing_share(table: pl.DataFrame, columns: list[str]) -> dict[str, float]:
+    return {name: table[name].null_count() / len(table) for name in columns}
+
+
+def _finding(column: str, share: float, rows: int, *, declared: bool) -> Finding:
+    return Finding(
+        code="D002",
+        severity="warn" if declared else "stop",
+        says=f"'{column}' is missing in {share:.0%} of the {rows:,} rows without an outcome: it is written afterwards",
+        where=f"column {column}",
+        measured=share,
+        limit=LIMIT,
+        mend=f'[data.known] {column} = "outcome" (or "request" if you are sure)',
+    )

@@ -1,0 +1,47 @@
+"""D004: rows without an outcome, so that the rows learned from are a selection of those served."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from headway.core.dataset import OUTCOME, Dataset
+from headway.core.evidence import Finding
+
+LIMIT = 0.01
+
+
+def plugin(dataset: Dataset) -> list[Finding]:
+    """How many rows have no outcome, which columns are missing with it, and how uneven that is over the groups."""
+    absent = dataset.table[dataset.roles.target].is_null()
+    share = float(absent.mean() or 0.0)
+    if not absent.any():
+        return []
+    says = f"{absent.sum():,} of {len(absent):,} rows ({share:.1%}) have no outcome; quality says nothing about them"
+    return [
+        Finding(
+            code="D004",
+            severity="warn" if share > LIMIT else "note",
+            says=says + _never_happened(dataset, absent) + _unevenness(dataset, absent),
+            where=f"column {dataset.roles.target}",
+            measured=share,
+            limit=LIMIT,
+            mend="decide what the model should say of such rows, and tell its users",
+        )
+    ]
+
+
+def _never_happened(dataset: Dataset, absent: pl.Series) -> str:
+    """Which outcome columns are missing in most of those rows as well: such rows never came to an outcome."""
+    rows = dataset.table.filter(absent)
+    after = [name for name, when in dataset.roles.known.items() if when == OUTCOME]
+    partly = {name: rows[name].null_count() for name in after if 0 < rows[name].null_count() < len(rows)}
+    return "".join(f"; {count:,} of them have no '{name}' either" for name, count in list(partly.items())[:1])
+
+
+def _unevenness(dataset: Dataset, absent: pl.Series) -> str:
+    groups = dataset.roles.groups
+    if not groups:
+        return ""
+    shares = dataset.table.select(groups, absent=absent).group_by(groups).agg(pl.col("absent").mean())
+    worst = shares.sort("absent", groups).row(-1)
+    return f"; by {groups} the share runs up to {worst[1]:.0%} ({worst[0]}), over {len(shares)} groups"

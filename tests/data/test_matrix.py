@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.data.tables import small, with_column
+
+from headway.core.errors import DataError
+from headway.core.variant import Field, Signature
+from headway.data.matrix import groups, labels, matrix, signature_of, slices
+from headway.data.split import labelled
+
+
+def test_the_signature_holds_what_is_known_in_time_with_the_texts_seen():
+    signature = signature_of(small())
+
+    assert signature.inputs == (
+        Field(name="hour"),
+        Field(name="carrier", datatype="BYTES", categories=("AA", "UA")),
+    )
+
+
+def test_an_outcome_column_is_no_input():
+    assert "hour" not in signature_of(small(known={"hour": "outcome"})).names
+
+
+def test_a_text_becomes_its_rank_and_a_null_or_unseen_text_becomes_missing():
+    signature = Signature(inputs=(Field(name="carrier", datatype="BYTES", categories=("AA", "UA")),))
+    rows = matrix(pl.DataFrame({"carrier": ["UA", "AA", None, "ZZ"]}), signature)
+
+    np.testing.assert_array_equal(rows[:, 0], [1.0, 0.0, np.nan, np.nan])
+    assert rows.flags.c_contiguous
+
+
+def test_a_column_that_is_absent_is_named():
+    with pytest.raises(DataError, match="the table lacks carrier"):
+        matrix(small().table.drop("carrier"), signature_of(small()))
+
+
+def test_a_column_that_is_neither_number_nor_text_is_named():
+    with pytest.raises(DataError, match="'when' is Date: neither number nor text"):
+        signature_of(with_column(small(), when=small().table["day"]))
+
+
+def test_a_table_with_no_feature_left_is_refused():
+    with pytest.raises(DataError, match="no column is left"):
+        signature_of(small(ignore=("hour", "carrier")))
+
+
+def test_labels_with_a_gap_are_refused():
+    with pytest.raises(DataError, match="20 rows have no 'late'"):
+        labels(small())
+
+
+def test_a_target_of_other_values_than_0_and_1_is_refused():
+    with pytest.raises(DataError, match="expected 0 and 1"):
+        labels(with_column(small(), late=[2] * 400))
+
+
+def test_a_target_of_one_class_is_refused():
+    with pytest.raises(DataError, match="one class only"):
+        labels(with_column(small(), late=[1] * 400))
+
+
+def test_groups_are_numbered_in_order_of_their_value():
+    np.testing.assert_array_equal(groups(small()), np.repeat(np.arange(40), 10))
+
+
+def test_without_groups_each_row_is_its_own():
+    assert len(np.unique(groups(small(groups="")))) == 400
+
+
+def test_a_slice_names_its_values_and_the_missing():
+    column = slices(small(slices=("carrier",)))["carrier"]
+
+    assert column.values == ("AA", "UA", "missing")
+    assert np.bincount(column.codes).sum() == 400
+
+
+def test_labels_are_the_target_of_the_labelled_rows():
+    assert labels(labelled(small())).shape == (380,)
