@@ -61,14 +61,21 @@ class SplitSection(Record, frozen=True, kw_only=True):
     live: Annotated[tuple[str, ...], _help("Period after release, replayed as traffic.")] = ()
 
 
+class Costs(Record, frozen=True, kw_only=True):
+    """What a wrong decision costs, in any one unit."""
+
+    false_alarm: float = 1.0
+    miss: float = 1.0
+
+
 class ModelSection(Record, frozen=True, kw_only=True):
     """The model as it came."""
 
     train: Annotated[str, _help("module:function that takes a training table and gives a fitted model.")] = ""
     file: Annotated[str, _help("A model file instead: .txt (LightGBM) or .onnx.")] = ""
     costs: Annotated[
-        dict[str, float], _help("Costs of false_alarm and miss; the decision threshold is chosen from them.")
-    ] = {}
+        Costs, _help("What a false_alarm and a miss cost; the decision threshold is chosen from them.")
+    ] = Costs()
 
 
 class OptimizeSection(Record, frozen=True, kw_only=True):
@@ -90,6 +97,9 @@ class PolicySection(Record, frozen=True, kw_only=True):
     """What the judge demands."""
 
     release: Annotated[tuple[Rule, ...], _help("Rules a variant must meet to be released.")] = ()
+    canary: Annotated[
+        tuple[Rule, ...], _help("Rules a release must meet beside live; empty takes those of the release and the slo.")
+    ] = ()
     slice_rows: Annotated[int, _help("Rows that a slice needs to be judged.")] = 1000
     slice_groups: Annotated[int, _help("Groups that a slice needs to be judged; also the least for any interval.")] = 20
 
@@ -182,7 +192,8 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"no {FILE} here", where=str(file.parent.resolve()), mend="headway init") from error
+        mend = "go to the project's folder, or name it: --project FOLDER"
+        raise ConfigError(f"no {FILE} here", where=str(file.parent.resolve()), mend=mend) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{FILE} is not TOML: {error}", where=str(file)) from error
     for section, fields in values.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from headway.core.dataset import Dataset
@@ -41,12 +42,71 @@ class Engine(Protocol):
 class Blobs(Protocol):
     """Content-addressed bytes: what goes in comes out unchanged, or not at all."""
 
+    def __init__(self, folder: Path) -> None:
+        """Open the blobs of a folder, made when the first is put."""
+        ...
+
     def put(self, content: bytes) -> str:
         """Keep bytes, return their digest; putting the same bytes again changes nothing."""
         ...
 
     def get(self, digest: str) -> bytes:
         """The bytes of a digest; raises StoreError if absent or no longer of that digest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """Bytes with the signature that a publisher put under them (`release.sign`)."""
+
+    content: bytes
+    signature: bytes
+
+
+class State(Protocol):
+    """What changes: the moves of pointers in one chain, records kept as bytes, and the looks at `test` that were spent.
+
+    Whoever appends is told if somebody else was first; what was kept stays as it was, in the order in which it came.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the state in a folder, made if absent; raises StoreError with the mend if it is of a newer headway."""
+        ...
+
+    def append(self, signed: Signed) -> bool:
+        """Keep a move (`core.record.write` of a Move) at the end of the chain, or change nothing.
+
+        False says that another pointer moved meanwhile, so that the move's `previous` is no longer the end: chain it
+        anew. Raises PointerMoved, which says where to, if its `number` does not follow the last of its own pointer.
+        """
+        ...
+
+    def moves(self, name: str = "", pointer: str = "") -> list[Signed]:
+        """The moves kept, oldest first: all of the chain, or those of a name, or of a pointer."""
+        ...
+
+    def last(self, name: str = "", pointer: str = "") -> Signed | None:
+        """The last of `moves`, read without reading the others; None where there is none."""
+        ...
+
+    def keep(self, kind: str, content: bytes, *, name: str) -> str:
+        """Keep the bytes of a record (`evidence`, `verdict`, ...) under a name, return their digest; again is once."""
+        ...
+
+    def kept(self, kind: str, *, name: str = "", digest: str = "") -> list[bytes]:
+        """The records of a kind, oldest first: all, or those of a name, or the one of a digest."""
+        ...
+
+    def count_look(self, name: str, dataset: str) -> int:
+        """Count one more judged look at the `test` period of a dataset (its digest); returns how many there were."""
+        ...
+
+    def looks(self, name: str, dataset: str) -> int:
+        """How often the `test` period of a dataset was judged for a name."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the state; closing twice is fine."""
         ...
 
 

@@ -21,7 +21,7 @@ class HeadwayError(Exception):
         self.what = what
         self.where = where
         self.mend = mend
-        super().__init__(what, where, mend)
+        super().__init__(what)  # one argument, or pickle could not make the error anew in another process
 
     def __str__(self) -> str:
         where = f"\n  at: {self.where}" if self.where else ""

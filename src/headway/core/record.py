@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -50,7 +50,7 @@ def write(record: Kept) -> bytes:
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
     kind: str
-    version: int
+    version: Annotated[int, msgspec.Meta(ge=1)]
     record: dict[str, Any]
 
 
@@ -64,7 +64,7 @@ def read(kind: type[KeptType], content: bytes) -> KeptType:
         envelope = msgspec.json.decode(content, type=_Envelope)
         body = _migrated(kind, envelope)
         return msgspec.convert(body, kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError(f"these bytes are not a record '{name}'", where=str(error)) from error
 
 

@@ -27,9 +27,9 @@ class Release(Kept, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...]
     verdict: Verdict
     threshold: float = 0.5
-    feature_views: dict[str, str] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
-    data: dict[str, str] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
-    files: dict[str, str] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
+    feature_views: dict[str, str] = {}
+    data: dict[str, str] = {}
+    files: dict[str, str] = {}
     self_test: SelfTest = SelfTest(rows=(), answers=())
     made_at: str = ""
     made_by: str = ""

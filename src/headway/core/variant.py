@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from headway.core.record import Kept, Record, Scalar, canonical, digest_of
 
 
@@ -38,7 +40,7 @@ class Step(Record, frozen=True, kw_only=True):
     """One transform that was applied, with its settings."""
 
     transform: str
-    settings: dict[str, Scalar] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
+    settings: dict[str, Scalar] = {}
 
     def __str__(self) -> str:
         values = ", ".join(f"{key}={value}" for key, value in self.settings.items())
@@ -53,7 +55,7 @@ class Variant(Kept, frozen=True, kw_only=True):
     signature: Signature
     task: str = "binary"
     steps: tuple[Step, ...] = ()
-    settings: dict[str, Scalar] = {}  # noqa: RUF012 - a default of the record, copied by msgspec
+    settings: dict[str, Scalar] = {}
 
     @property
     def digest(self) -> str:
@@ -64,5 +66,10 @@ class Variant(Kept, frozen=True, kw_only=True):
     def name(self) -> str:
         """A short name for tables, made of engine, steps and settings: `onnxruntime · truncate(trees=200)`."""
         settings = [f"{key}={value}" for key, value in self.settings.items()]
-        steps = [str(step) for step in self.steps if step.transform != self.engine]
+        said = {self.engine, self.artifact.format, *self.settings}
+        steps = [str(step) for step in self.steps if step.transform not in said]
         return " · ".join([self.engine, *steps, *settings]) + ("" if self.steps else " (as it came)")
+
+    def with_step(self, step: Step) -> Variant:
+        """The same model after one step more; artifact, engine and settings as they are."""
+        return replace(self, steps=(*self.steps, step))

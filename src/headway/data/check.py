@@ -1,4 +1,7 @@
-"""Run every check on a dataset; a check that cannot judge says so."""
+"""Run every check on a dataset; a check that cannot judge says so.
+
+D000: a check that could not judge this dataset, and why.
+"""
 
 from __future__ import annotations
 

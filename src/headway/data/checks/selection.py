@@ -13,7 +13,7 @@ LIMIT = 0.01
 def plugin(dataset: Dataset) -> list[Finding]:
     """How many rows have no outcome, which columns are missing with it, and how uneven that is over the groups."""
     absent = dataset.table[dataset.roles.target].is_null()
-    share = float(absent.mean() or 0.0)
+    share = int(absent.sum()) / len(absent)
     if not absent.any():
         return []
     says = f"{absent.sum():,} of {len(absent):,} rows ({share:.1%}) have no outcome; quality says nothing about them"

@@ -21,12 +21,12 @@ OUTCOME = ("dep_time", "dep_delay", "arr_time", "air_time", "arr_delay")
 
 
 def load() -> pl.DataFrame:
-    """336,776 flights in the order of the file, with their plane, the weather as of two hours before, and the outcome."""
+    """336,776 flights in the file's order, with plane, the weather as of two hours before, and outcome."""
     return _with_features(zone=LOCAL)
 
 
 def load_utc() -> pl.DataFrame:
-    """The same flights with the scheduled times taken in UTC: wrong on purpose, as a careless service would send them."""
+    """The same flights with the scheduled times taken in UTC: wrong on purpose, as a careless caller sends them."""
     return _with_features(zone="UTC")
 
 

@@ -23,6 +23,7 @@ def train(rows: pl.DataFrame, labels: NDArray[np.float64]) -> lightgbm.Booster:
             "bagging_fraction": 0.7,
             "bagging_freq": 1,
             "cat_smooth": 50,
+            "num_threads": 1,
             "seed": 0,
             "verbose": -1,
         },

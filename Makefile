@@ -1,0 +1,51 @@
+# The words of this repository; CI says the same ones. `make` alone lists them.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+bin := .venv/bin
+wholly := src/headway/core/*,src/headway/release/*,src/headway/serve/*
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/.installed-demo  ## install, then run the main job on real flights (3 minutes), ending with a report
+	$(bin)/headway demo
+
+test: .venv/.installed-dev  ## all tests but the long ones, and how much of the code they reach (12 minutes)
+	$(bin)/pytest -n 2 -m "not long" --cov --cov-report=
+	$(bin)/coverage report --skip-covered --show-missing --include='$(wholly)' --fail-under=100
+	$(bin)/coverage report --skip-covered --fail-under=95
+
+test-fast: .venv/.installed-dev  ## the tests that take no time (30 seconds)
+	$(bin)/pytest -n 2 -m "not slow and not long"
+
+test-all: .venv/.installed-dev  ## every test, the long ones too
+	$(bin)/pytest -n 2
+
+check: .venv/.installed-dev  ## format, lint, types, import rules, generated docs (10 seconds)
+	$(bin)/ruff format --check .
+	$(bin)/ruff check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+	$(bin)/python tools/reference.py --check
+
+bench: .venv/.installed-dev  ## run every benchmark of bench/, write docs/benchmarks.md
+	$(bin)/python tools/benchmarks.py
+
+docs: .venv/.installed-dev  ## write docs/reference/ from the code
+	$(bin)/python tools/reference.py
+
+format: .venv/.installed-dev  ## put the code into its form
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+
+constraints: .venv/.installed-dev  ## write constraints.txt anew; PYTHONS="python3.11 python3.12 ..." chooses for which
+	$(bin)/python tools/constraints.py $(or $(PYTHONS),python3.11 python3.12 python3.13)
+
+clean:  ## remove all that make made: the environment, caches, the demo's folder
+	rm -rf .venv headway-demo build dist src/*.egg-info .coverage* .*_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed-%: pyproject.toml constraints.txt tools/venv
+	@tools/venv $*
+
+.PHONY: help demo test test-fast test-all check bench docs format constraints clean

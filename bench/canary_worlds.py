@@ -1,0 +1,78 @@
+"""Simulated traffic to a release and to live: keys that come again, keys that always fail, rates that swing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from headway.evidence.betting import Floats
+from headway.evidence.canary import Traffic
+from headway.release.assign import assigned, key_hashes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What live and the release do to requests: rates of failing, slow and flipped answers, and the mean loss added.
+
+    `swing` is how far the rates of failing and of slow requests swing about their mean, for both sides alike; `again`
+    is how many keys the requests come from, 0 for a key each.
+    """
+
+    failing: tuple[float, float] = (0.02, 0.02)
+    slow: tuple[float, float] = (0.01, 0.01)
+    flipped: float = 0.037
+    loss: float = -0.0004
+    swing: float = 0.8
+    again: int = 4000
+
+
+# Equal sides, but for the few flips of a sound release; and the worst release that is still within every limit.
+ALIKE = World()
+AT_LIMIT = World(failing=(0.02, 0.025), slow=(0.01, 0.02), flipped=0.05, loss=0.005, swing=0.0)
+HARM = World(failing=(0.02, 0.10), swing=0.0, again=0)
+
+
+def traffic(world: World, rng: np.random.Generator, *, share: float, count: int) -> Traffic:
+    """Requests of a world in order; those of the release are answered by both sides, and labelled at once.
+
+    Half of what fails, is slow or flips does so for keys of which every request does.
+    """
+    population = world.again or count
+    ids = (population * rng.random(count) ** 2).astype(np.int64) if world.again else np.arange(count)
+    names = [f"customer-{number}" for number in range(population)]
+    keys = key_hashes(names, salt=str(rng.integers(1 << 62)))[ids]
+    ours = assigned(keys, share)
+    swing = 1 + world.swing * np.sin(np.arange(count) / 800 + rng.random() * 2 * math.pi)
+    fates, dice = rng.random((3, population))[:, ids], rng.random((3, count))
+
+    def happens(which: int, rate: float, swing: Floats) -> Floats:
+        always = rate / 2
+        return ((fates[which] < always) | (dice[which] < always / (1 - always) * swing)).astype(np.float64)
+
+    loss = rng.uniform(0.2, 0.8, count)
+    moved = loss + world.loss + rng.normal(0, 0.02, population)[ids] + rng.normal(0, 0.03, count)
+    known = {
+        "error_rate": [happens(0, rate, swing) for rate in world.failing],
+        "slow_requests": [happens(1, rate, swing) for rate in world.slow],
+        "decision": [np.where(ours, 0.0, np.nan), happens(2, world.flipped, np.ones(count))],
+        "brier": [np.where(ours, loss, np.nan), np.clip(moved, 0, 1)],
+    }
+    return Traffic(keys=keys, canary=ours, known={name: np.column_stack(pair) for name, pair in known.items()})
+
+
+def part(seen: Traffic, start: int, stop: int) -> Traffic:
+    """The requests from start to stop."""
+    known = {name: pair[start:stop] for name, pair in seen.known.items()}
+    return Traffic(keys=seen.keys[start:stop], canary=seen.canary[start:stop], known=known)
+
+
+def joined(before: Traffic, after: Traffic) -> Traffic:
+    """One traffic after the other."""
+    known = {name: np.concatenate([pair, after.known[name]]) for name, pair in before.known.items()}
+    return Traffic(
+        keys=np.concatenate([before.keys, after.keys]),
+        canary=np.concatenate([before.canary, after.canary]),
+        known=known,
+    )

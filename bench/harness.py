@@ -1,0 +1,37 @@
+"""What every benchmark prints: a readable table, or with --json one object of machine, rows and what fell short."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import msgspec
+
+from headway.evidence.measure import this_machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure: `measured` is a number (a count as it is, yes and no as 1 and 0); `against` says what it beats."""
+
+    name: str
+    measured: float
+    unit: str
+    target: str
+    ok: bool
+    against: str = ""
+
+
+def report(rows: Sequence[Row], fell_short: Sequence[str] = ()) -> None:
+    """Print the rows; a row that is not ok has fallen short, and `fell_short` adds sentences of the benchmark's own."""
+    short = [*(f"{row.name} is {row.measured:.4g} {row.unit}".strip() for row in rows if not row.ok), *fell_short]
+    machine = msgspec.to_builtins(this_machine())
+    if "--json" in sys.argv[1:]:
+        print(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows], "fell_short": short}))
+        return
+    for row in rows:
+        mark, against = "ok   " if row.ok else "short", f"  (against {row.against})" if row.against else ""
+        print(f"{mark} {row.name:<40} {row.measured:>12,.4g} {row.unit:<8} target {row.target}{against}")
+    print("machine:", ", ".join(f"{key} {value}" for key, value in machine.items()))

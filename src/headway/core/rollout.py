@@ -1,0 +1,86 @@
+"""Rollout: a release on its way to be live, stage by stage, and what was decided of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from headway.core.record import Kept, Record
+from headway.core.verdict import Rule, Verdict
+
+Action = Literal["stay", "advance", "promote", "roll back", "stop"]
+Standing = Literal["running", "promoted", "rolled back", "inconclusive"]
+DAY_S = 86_400.0
+
+
+class Stage(Record, frozen=True, kw_only=True):
+    """A share of the keys in [0, 1) that the release answers; at 0 it answers beside live, and no caller sees it.
+
+    After `at_most_s` seconds without a decision a stage ends inconclusive.
+    """
+
+    share: Annotated[float, Meta(ge=0, lt=1)]
+    at_most_s: Annotated[float, Meta(gt=0)] = DAY_S
+
+    @property
+    def name(self) -> str:
+        """The stage in words: `shadow`, or `canary 5 %`."""
+        return f"canary {self.share * 100:.4g} %" if self.share else "shadow"
+
+
+class Plan(Record, frozen=True, kw_only=True):
+    """The stages of a rollout in order; after the last one the release is live."""
+
+    stages: Annotated[tuple[Stage, ...], Meta(min_length=1)] = (
+        Stage(share=0.0),
+        Stage(share=0.05),
+        Stage(share=0.25),
+        Stage(share=0.5),
+    )
+
+
+class Rollout(Kept, frozen=True, kw_only=True):
+    """A release beside the live one: the stage it stands at, by which rules it is judged, and how it ended.
+
+    `release` and `live` are digests; `salt` makes the assignment of keys its own. `rules` must pass for the next stage;
+    those of `later` count once they are measured, for labels may come after the rollout has ended. Both are fixed at
+    the start, for they divide one chance of error. `requests` counts those of the stage, `of_release` the release's.
+    """
+
+    name: str
+    release: str
+    live: str
+    salt: str
+    rules: tuple[Rule, ...]
+    later: tuple[Rule, ...] = ()
+    plan: Plan = Plan()
+    stage: int = 0
+    standing: Standing = "running"
+    requests: int = 0
+    of_release: int = 0
+    started_at: str = ""
+    stage_at: str = ""
+    by: str = ""
+    why: str = ""
+
+    @property
+    def current(self) -> Stage:
+        """The stage at which the rollout stands, or ended."""
+        return self.plan.stages[self.stage]
+
+    @property
+    def share(self) -> float:
+        """The share of keys that the release answers now: none once the rollout has ended."""
+        return self.current.share if self.standing == "running" else 0.0
+
+
+class Decision(Record, frozen=True, kw_only=True):
+    """What to do with a rollout, the verdict behind it, and the reason in one sentence.
+
+    `stay` waits for more requests; `stop` ends the rollout inconclusive: nothing was shown in time, so live stays live.
+    """
+
+    action: Action
+    verdict: Verdict
+    says: str

@@ -1,0 +1,79 @@
+"""LightGBM's own library: the model as it came, called as its users call it.
+
+Settings: `threads` (>= 1; absent leaves the number to the library, which takes every core).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.record import Settings
+from headway.engines.formats.lightgbm_text import TextModel, read
+
+Floats = NDArray[np.float64]
+
+
+class Lightgbm:
+    """Opens LightGBM's text format; the library sees only text that was read and checked before (`lightgbm_text`)."""
+
+    formats: ClassVar[tuple[str, ...]] = ("lightgbm",)
+    defaults: ClassVar[Settings] = {"threads": 0}
+
+    def __init__(self, content: bytes, settings: Settings) -> None:
+        self._threads = _threads(settings)
+        model = read(content)
+        self._width, self._outputs = model.width, model.outputs
+        self._booster = _opened(model)
+
+    @classmethod
+    def adopt(cls, model: object) -> bytes:
+        """The text of a fitted Booster or LGBMModel, cut at its best iteration if early stopping found one.
+
+        Those are the trees that its own `predict` uses. Raises EngineError for an LGBMModel that is not fitted.
+        """
+        if isinstance(model, lightgbm.LGBMModel):
+            if not model.__sklearn_is_fitted__():
+                raise EngineError(f"this {type(model).__name__} is not fitted", mend="model.fit(X, y)")
+            model = model.booster_
+        if not isinstance(model, lightgbm.Booster):
+            raise NotApplicable(f"a {type(model).__name__} is not a model of LightGBM")
+        text: str = model.model_to_string(num_iteration=model.best_iteration)
+        return text.encode("utf-8")
+
+    def predict(self, rows: Floats) -> Floats:
+        """rows: float64 [n, d] -> float64 [n, k]; binary: the probability of the positive class, k = 1.
+
+        Raises EngineError where rows have another number of columns than the model.
+        """
+        if rows.ndim != 2 or rows.shape[1] != self._width:
+            raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
+        if not len(rows):
+            return np.empty((0, self._outputs))
+        scores: Floats = self._booster.predict(rows, **self._threads)
+        return scores.reshape(len(rows), self._outputs)
+
+
+def _opened(model: TextModel) -> lightgbm.Booster:
+    try:
+        return lightgbm.Booster(model_str=model.essence())
+    except lightgbm.basic.LightGBMError as error:
+        raise EngineError(f"LightGBM cannot open the model: {error}") from error
+
+
+def _threads(settings: Settings) -> dict[str, int]:
+    """What `Booster.predict` is told of threads: nothing where the number is left to the library."""
+    unknown = sorted(set(settings) - set(Lightgbm.defaults))
+    if unknown:
+        raise EngineError(f"engine 'lightgbm' has no setting {unknown[0]!r}", mend="threads")
+    threads = settings.get("threads", 0)
+    if type(threads) is not int or threads < 0:
+        raise EngineError(f"setting 'threads' is {threads!r}, not a whole number of threads", mend="threads = 1")
+    return {"num_threads": threads} if threads else {}
+
+
+plugin = Lightgbm

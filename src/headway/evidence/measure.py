@@ -1,0 +1,80 @@
+"""Run probes on a subject and write down what they measured: one evidence a variant, period and machine.
+
+E001: a probe that could not judge this variant, and why.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from headway.core.contracts import Subject
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Evidence, Finding, Machine, Measurement
+from headway.core.plugins import load_probe
+
+NOT_RUN = "E001"
+
+
+def measure(subject: Subject, probes: Sequence[str], *, dataset_digest: str, period: str) -> Evidence:
+    """The evidence of these probes, by name, in that order.
+
+    A probe that cannot judge leaves a finding E001 that says so, `undecided`: what was not measured never passes.
+    Raises PluginError for a probe that there is not.
+    """
+    measurements: list[Measurement] = []
+    findings: list[Finding] = []
+    for name in probes:
+        probe = load_probe(name)
+        try:
+            measurements += probe(subject)
+        except NotApplicable as error:
+            says = f"probe '{name}' did not run: {error.what}"
+            findings.append(Finding(code=NOT_RUN, severity="undecided", says=says, where=error.where, mend=error.mend))
+    return Evidence(
+        subject=subject.variant.digest,
+        dataset=dataset_digest,
+        period=period,
+        machine=this_machine(),
+        measurements=tuple(measurements),
+        findings=tuple(findings),
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def this_machine(root: Path = Path("/")) -> Machine:
+    """The machine we run on; `cores` is what the process may use: its affinity, or less by a container's CPU quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota(root)
+    return Machine(
+        cpu=_cpu(root),
+        cores=cores if quota is None else max(1, min(cores, int(quota))),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+    )
+
+
+def _cpu(root: Path) -> str:
+    lines = _lines(root / "proc/cpuinfo")
+    named = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
+    return next(named, platform.processor() or platform.machine())
+
+
+def _quota(root: Path) -> float | None:
+    """CPUs by the quota of the cgroup (version 2, else 1); None without one."""
+    words = " ".join(_lines(root / "sys/fs/cgroup/cpu.max")).split()
+    if not words:
+        words = [word for name in ("quota", "period") for word in _lines(root / f"sys/fs/cgroup/cpu/cpu.cfs_{name}_us")]
+    if len(words) != 2 or words[0] in ("max", "-1"):
+        return None
+    return int(words[0]) / int(words[1])
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,97 @@
+"""Put the same labelled rows to a variant and to the model as it came, both opened by their engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isnan
+from typing import TYPE_CHECKING
+
+from headway.core.contracts import Blobs, Engine, SliceColumn, Subject
+from headway.core.dataset import Dataset
+from headway.core.frontier import Baseline
+from headway.core.plugins import load_engine
+from headway.core.release import SelfTest
+from headway.core.variant import Variant
+from headway.data import matrix
+from headway.data.open import digest
+from headway.data.split import labelled
+
+if TYPE_CHECKING:
+    from headway.core.contracts import Floats, Ints
+
+SELF_TEST_ROWS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exam:
+    """The labelled rows of a period, with the answers of the model as it came; made once for all variants.
+
+    Arrays are those of `core.contracts.Subject`; `dataset` is the digest of the whole period.
+    """
+
+    period: str
+    dataset: str
+    reference: Engine
+    threshold: float
+    rows: Floats
+    labels: Floats
+    reference_scores: Floats
+    groups: Ints
+    slices: Mapping[str, SliceColumn]
+
+
+def exam_of(baseline: Baseline, dataset: Dataset, blobs: Blobs) -> Exam:
+    """What every variant will be asked on this period."""
+    known = labelled(dataset)
+    rows = matrix.matrix(known.table, baseline.model.signature)
+    reference = open_variant(baseline.model, blobs)
+    return Exam(
+        period=dataset.name,
+        dataset=digest(dataset.table),
+        reference=reference,
+        threshold=baseline.threshold,
+        rows=rows,
+        labels=matrix.labels(known),
+        reference_scores=reference.predict(rows),
+        groups=matrix.groups(known),
+        slices=matrix.slices(known),
+    )
+
+
+def subject_of(variant: Variant, exam: Exam, blobs: Blobs, *, view: Dataset | None = None) -> Subject:
+    """A variant beside the model as it came.
+
+    With a `view`, the same rows as another feature view gives them, the variant reads that while the model as it came
+    keeps the exam's: so a view that is wrong at serving shows as the variant's fault.
+    """
+    rows = matrix.matrix(labelled(view).table, variant.signature) if view else exam.rows
+    model = open_variant(variant, blobs)
+    return Subject(
+        variant=variant,
+        model=model,
+        reference=exam.reference,
+        rows=rows,
+        labels=exam.labels,
+        scores=model.predict(rows),
+        reference_scores=exam.reference_scores,
+        groups=exam.groups,
+        slices=exam.slices,
+        threshold=exam.threshold,
+    )
+
+
+def open_variant(variant: Variant, blobs: Blobs) -> Engine:
+    """The variant's model, opened by its engine; raises EngineError or PluginError with the mend."""
+    engine = load_engine(variant.engine)
+    return engine(blobs.get(variant.artifact.digest), variant.settings)
+
+
+def self_test(variant: Variant, rows: Floats, blobs: Blobs) -> SelfTest:
+    """The first rows with the variant's own answers, for a server to repeat before it takes traffic."""
+    some = rows[:SELF_TEST_ROWS]
+    answers = open_variant(variant, blobs).predict(some)
+    return SelfTest(
+        rows=tuple(tuple(None if isnan(value) else value for value in row) for row in some.tolist()),
+        answers=tuple(tuple(row) for row in answers.tolist()),
+    )

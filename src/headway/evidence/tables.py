@@ -1,0 +1,169 @@
+"""Rows reduced once to tables with a line a group; every interval and test works on these, never on rows again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.contracts import Subject
+from headway.core.errors import NotApplicable
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SCORE_BINS = 512
+MOST_BLOCKS = 1000
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """Labels, scores of the variant and of the model as it came, and the block of every row; all of length n.
+
+    `labels` {0, 1}, `scores` and `reference` in [0, 1], float64; `blocks` int64 in 0..n_blocks-1. A block is one group,
+    or, beyond MOST_BLOCKS groups, a run of neighbouring ones: tables stay small, and neighbours that lean on each other
+    fall together. `n_groups` counts the groups themselves.
+    """
+
+    labels: Floats
+    scores: Floats
+    reference: Floats
+    groups: Ints
+    blocks: Ints
+    n_blocks: int
+    n_groups: int
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.labels)
+
+    def per_block(self, values: Floats) -> Floats:
+        """Sums of values [n] by block -> [n_blocks]."""
+        return tally(self.blocks, self.n_blocks, values)
+
+    @property
+    def rows(self) -> Floats:
+        """Number of rows of each block, float64 [n_blocks]."""
+        return tally(self.blocks, self.n_blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """Counts of positives and of negatives by block and score bin, both float64 [n_blocks, bins]."""
+
+    positives: Floats
+    negatives: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class BinTable:
+    """Rows, positives and sums of scores by block and equal-mass score bin, each float64 [n_blocks, bins]."""
+
+    rows: Floats
+    positives: Floats
+    scores: Floats
+
+
+def binary_answers(subject: Subject) -> Answers:
+    """The answers of a binary subject, ready for tables.
+
+    Raises NotApplicable for other tasks, labels other than 0 and 1, no rows, and scores that are no probabilities.
+    """
+    if subject.variant.task != "binary":
+        raise NotApplicable(f"this measure is defined for the task 'binary', not for {subject.variant.task!r}")
+    if not len(subject.labels) or not np.isin(subject.labels, (0.0, 1.0)).all():
+        raise NotApplicable("labels must be 0 or 1, at least one row", where=f"{len(subject.labels)} labels")
+    codes, n_groups = _dense(subject.groups)
+    n_blocks = min(n_groups, MOST_BLOCKS)
+    return Answers(
+        labels=subject.labels,
+        scores=_probabilities(subject.scores, "the variant"),
+        reference=_probabilities(subject.reference_scores, "the model as it came"),
+        groups=codes,
+        blocks=codes * n_blocks // n_groups,
+        n_blocks=n_blocks,
+        n_groups=n_groups,
+    )
+
+
+def tally(codes: Ints, length: int, weights: Floats | None = None) -> Floats:
+    """How often each code in 0..length-1 occurs in codes [n], or the sums of its weights [n] -> float64 [length]."""
+    return np.asarray(np.bincount(codes, weights=weights, minlength=length), dtype=np.float64)
+
+
+def quantile_edges(scores: Floats, bins: int) -> Floats:
+    """Inner edges that cut scores [n] into at most `bins` bins of equal mass; equal scores always share a bin."""
+    ordered = np.sort(scores)
+    edges: Floats = np.unique(ordered[np.arange(1, bins) * len(ordered) // bins])
+    above: Floats = edges[edges > ordered[0]]
+    return above
+
+
+def score_table(scores: Floats, answers: Answers) -> ScoreTable:
+    """The table of scores [n] (those of `answers`, or others of the same rows) over their own SCORE_BINS quantiles."""
+    edges = quantile_edges(scores, SCORE_BINS)
+    bins = len(edges) + 1
+    cells = (answers.blocks * 2 + answers.labels.astype(np.int64)) * bins + np.searchsorted(edges, scores, side="right")
+    counts = tally(cells, answers.n_blocks * 2 * bins).reshape(answers.n_blocks, 2, bins)
+    return ScoreTable(counts[:, 1], counts[:, 0])
+
+
+def bin_table(answers: Answers, bins: int) -> BinTable:
+    """The table of the variant's scores over `bins` bins of equal mass (fewer where many scores are equal)."""
+    edges = quantile_edges(answers.scores, bins)
+    found = len(edges) + 1
+    cells = answers.blocks * found + np.searchsorted(edges, answers.scores, side="right")
+    weights = (None, answers.labels, answers.scores)
+    return BinTable(*(tally(cells, answers.n_blocks * found, each).reshape(-1, found) for each in weights))
+
+
+def auc(positives: Floats, negatives: Floats) -> Floats:
+    """Area under the ROC curve from counts [..., bins] in order of score; ties count half; NaN with one class."""
+    below = np.cumsum(negatives, -1) - 0.5 * negatives
+    with np.errstate(invalid="ignore", divide="ignore"):
+        areas: Floats = (positives * below).sum(-1) / (positives.sum(-1) * negatives.sum(-1))
+    return areas
+
+
+def exact_auc(scores: Floats, labels: Floats) -> float:
+    """Area under the ROC curve of scores [n] and labels {0, 1} [n], every distinct score a bin of its own.
+
+    >>> exact_auc(np.array([.1, .4, .35, .8]), np.array([0., 0., 1., 1.]))
+    0.75
+    """
+    distinct, codes = np.unique(scores, return_inverse=True)
+    positives = tally(codes, len(distinct), labels)
+    return float(auc(positives, tally(codes, len(distinct)) - positives))
+
+
+def auc_without_each(table: ScoreTable) -> Floats:
+    """The area under the ROC curve with each block left out in turn -> [n_blocks]."""
+    return auc(table.positives.sum(0) - table.positives, table.negatives.sum(0) - table.negatives)
+
+
+def mean_without_each(sums: Floats, rows: Floats) -> Floats:
+    """The mean over rows with each block left out in turn, all [n_blocks]; NaN where none is left."""
+    with np.errstate(invalid="ignore"):
+        means: Floats = (sums.sum() - sums) / (rows.sum() - rows)
+    return means
+
+
+def _dense(groups: Ints) -> tuple[Ints, int]:
+    """Codes 0..G-1 in the same order, without the numbers that no row has."""
+    present = np.bincount(groups) > 0
+    return (np.cumsum(present) - 1)[groups], int(present.sum())
+
+
+def _probabilities(scores: Floats, whose: str) -> Floats:
+    """The one column of scores [n, 1], with rounding beyond [0, 1] taken back."""
+    column = scores[:, 0]
+    wrong = ~((column >= -_ROUNDING) & (column <= 1 + _ROUNDING))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise NotApplicable(
+            f"{int(wrong.sum())} answers of {whose} are no probabilities", where=f"row {row}: {column[row]!r}"
+        )
+    return np.clip(column, 0.0, 1.0)

@@ -1,0 +1,19 @@
+"""Exit codes: 0 pass, 1 fail, 2 usage or error, 3 undecided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headway.core.evidence import Finding
+from headway.core.verdict import Answer
+
+PASS, FAIL, ERROR, UNDECIDED = 0, 1, 2, 3
+OF_ANSWER: dict[Answer, int] = {"pass": PASS, "fail": FAIL, "undecided": UNDECIDED}
+
+
+def of_findings(findings: Sequence[Finding]) -> int:
+    """The code of a check: 1 where a finding says stop, 3 where one is undecided, else 0."""
+    severities = {finding.severity for finding in findings}
+    if "stop" in severities:
+        return FAIL
+    return UNDECIDED if "undecided" in severities else PASS

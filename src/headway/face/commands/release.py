@@ -1,0 +1,32 @@
+"""Sign the winner of the last search with its evidence, and make it live."""
+
+from __future__ import annotations
+
+from getpass import getuser
+from pathlib import Path
+
+from headway import flow
+from headway.face.output import show
+from headway.face.tables import shipped_lines
+from headway.release.project import open_project
+
+
+def plugin(*, project: Path = Path("."), who: str = "", why: str = "", json: bool = False) -> None:
+    """Sign the winner of the last search and point `live` at it; refused (exit 1) unless its verdict is pass.
+
+    Example: headway release --project headway-demo --why "first release"
+
+    Parameters
+    ----------
+    project
+        Folder with headway.toml.
+    who
+        Who releases; the name of the user where it is not given.
+    why
+        Why, for the history.
+    json
+        Print one JSON object.
+    """
+    opened = open_project(project)
+    shipped = flow.release(opened, flow.last_frontier(opened), who=who or getuser(), why=why)
+    show(shipped, shipped_lines(shipped.move, shipped.enrolment.created), json=json)

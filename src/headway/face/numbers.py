@@ -1,0 +1,146 @@
+"""Numbers as a person reads them: the value, its interval or its count, and no more digits than it can carry."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from headway.core.evidence import Measurement
+
+SHARES = frozenset({"flipped_decisions", "base_rate"})
+TIMED = ("latency.", "throughput.")
+TINY = 1e-4
+_WHOLE = ((0.0, 1.0), (-1.0, 1.0))
+_ENDLESS = 1e300
+
+
+def number(value: float, *, width: float = 0.0) -> str:
+    """A number with two digits of its interval's width, and three significant ones where it has none.
+
+    From 1 up three significant digits are the most that is shown; what is below 0.0001 is written with an exponent.
+
+    >>> number(0.74127, width=0.052), number(31.2345), number(0.0000048), number(336776.0)
+    ('0.741', '31.2', '4.8e-6', '336,776')
+    """
+    if not math.isfinite(value):
+        return "not known"
+    if value != 0 and max(abs(value), width) < TINY:
+        return _exponent(value)
+    return _rounded(value, _decimals(value, width))
+
+
+def measured(measurement: Measurement) -> str:
+    """A measurement with unit and interval: `0.741 [0.715, 0.767]`, `31.2 us [30.9, 31.6]`, `x 8.4 [8.2, 8.6]`.
+
+    A count or a maximum over the rows at hand is a fact and has no interval; where the data give none, that is said.
+    """
+    interval = interval_of(measurement)
+    return f"{value_of(measurement)} {interval}" if interval else value_of(measurement)
+
+
+def has_interval(measurement: Measurement) -> bool:
+    """Whether the data give an interval: not where it is the whole range of the measure, for want of groups."""
+    ends = (measurement.low, measurement.high)
+    endless = not all(abs(end) < _ENDLESS for end in ends)
+    return not (endless or (measurement.se is None and ends in _WHOLE))
+
+
+def value_of(measurement: Measurement) -> str:
+    """The value of a measurement with its unit, to be shown beside `interval_of` or `basis`."""
+    scale, prefix = _scale(measurement)
+    text = number(measurement.value * scale, width=_width(measurement) * scale)
+    if not math.isfinite(measurement.value):
+        return text
+    if measurement.name.endswith("speedup") or measurement.unit == "x":
+        return f"x {text}"
+    unit = "%" if measurement.name in SHARES else measurement.unit
+    return f"{text} {prefix}{unit}".rstrip()
+
+
+def interval_of(measurement: Measurement) -> str:
+    """The interval in brackets, on the scale of `value_of`; empty for a fact; where data give none, `(no interval)`."""
+    width = _width(measurement)
+    if not math.isfinite(measurement.value) or (has_interval(measurement) and not width):
+        return ""
+    if not has_interval(measurement):
+        return "(no interval)"
+    scale, _ = _scale(measurement)
+    ends = (measurement.low * scale, measurement.high * scale)
+    if 0 < max(map(abs, (*ends, measurement.value * scale))) < TINY:
+        return "[" + ", ".join(_exponent(end) for end in ends) + "]"
+    decimals = _decimals(measurement.value * scale, width * scale)
+    return "[" + ", ".join(_rounded(end, decimals) for end in ends) + "]"
+
+
+def limit_of(value: float, measure: str) -> str:
+    """A limit of a policy, in the unit in which its measure is shown: `0.005`, `5 %`."""
+    return f"{value * 100:g} %" if measure in SHARES else f"{value:g}"
+
+
+def times(measurement: Measurement) -> str:
+    """A ratio within a sentence: `8.40 [8.23, 8.57] times`."""
+    return f"{measured(measurement).removeprefix('x ')} times"
+
+
+def basis(measurement: Measurement, groups: str = "groups") -> str:
+    """What a measurement rests on: `18,251 rows, 62 days`; the groups of a timing are its rounds."""
+    rows = f"{measurement.n_rows:,} rows"
+    word = "rounds" if measurement.name.startswith(TIMED) else groups
+    return f"{rows}, {measurement.n_groups:,} {word}" if measurement.n_groups else rows
+
+
+def seconds(value: float) -> str:
+    """A duration: `0.82 s`, `12.4 s`, `2 min 13 s`."""
+    if round(value) < 100:
+        return f"{number(value)} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes:,} min {rest} s"
+
+
+def short(digest: str) -> str:
+    """The first 12 characters of a digest, without the name of its method; enough to tell two releases apart."""
+    return digest.rpartition(":")[2][:12]
+
+
+def typeset(text: str) -> str:
+    """The same text in print: micro, times and minus signs, and no line break within a number or an interval.
+
+    >>> typeset("x 8.4, -0.002, 31.2 us on 2013-09-01")
+    '×\u202f8.4, −0.002, 31.2\\xa0µs on 2013-09-01'
+    """
+    text = re.sub(r"(?<=\d) us\b", "\u00a0µs", text)
+    text = re.sub(r"(\[[^\s,]+,) (?=[^\s\]]+\])", "\\1\u00a0", text)
+    text = re.sub(r"\bx (?=\d)", "×\u202f", text)
+    text = re.sub(r"(?<=\d) (?=(?:%|ms|s|[kM]? ?rows/s)(?!\w))", "\u00a0", text)
+    return re.sub(r"(?<![\w.)\]-])-(?=\d)", "−", text)
+
+
+def _width(measurement: Measurement) -> float:
+    return measurement.high - measurement.low if has_interval(measurement) else 0.0
+
+
+def _scale(measurement: Measurement) -> tuple[float, str]:
+    """What to multiply by, and the prefix of the unit that makes up for it."""
+    if measurement.name in SHARES:
+        return 100.0, ""
+    if measurement.unit != "rows/s" or not math.isfinite(measurement.value):
+        return 1.0, ""
+    if abs(measurement.value) >= 1e6:
+        return 1e-6, "M "
+    return (1e-3, "k ") if abs(measurement.value) >= 1e4 else (1.0, "")
+
+
+def _decimals(value: float, width: float) -> int:
+    size = math.floor(math.log10(abs(value))) if value else 0
+    wanted = 1 - math.floor(math.log10(width)) if width > 0 else 2 - size if value else 0
+    return max(0, min(wanted, 2 - size) if abs(value) >= 1 else wanted)
+
+
+def _rounded(value: float, decimals: int) -> str:
+    text = f"{value:,.{decimals}f}"
+    return text.lstrip("-") if not any(digit in text for digit in "123456789") else text
+
+
+def _exponent(value: float) -> str:
+    digits, _, power = f"{value:.1e}".partition("e")
+    return f"{digits}e{int(power)}" if value else "0"

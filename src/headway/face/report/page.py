@@ -1,0 +1,74 @@
+"""The report: a story written as one HTML file that needs no script, no font and no other file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+import headway
+from headway.face import numbers, sheets, words
+from headway.face.report import details, palette
+from headway.face.report.answers import replayed, replies
+from headway.face.report.pictures import frontier, months, reliability, slices
+from headway.face.report.pictures.drawing import Picture
+from headway.face.report.story import Story
+
+_HERE = Path(__file__).parent
+
+
+def write(story: Story, path: Path) -> Path:
+    """Write the report of a story to `path`, whole or not at all, and return the path; its folder is made if absent."""
+    text = render(story)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+    return path
+
+
+def render(story: Story) -> str:
+    """The HTML of the report of a story."""
+    style = palette.stylesheet() + (_HERE / "page.css").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            story=story,
+            style=Markup(style),
+            replies=replies(story),
+            pictures=pictures(story),
+            sheets=sheets,
+            details=details,
+            replayed=replayed,
+            slices=tuple(slices.of_slices(story)),
+            version=headway.__version__,
+        )
+    )
+
+
+def pictures(story: Story) -> dict[str, Picture]:
+    """The pictures that this story has, by name: frontier, reliability, slices, months."""
+    drawn = (each.draw(story) for each in (frontier, reliability, slices, months))
+    return {each.name: each for each in drawn if each is not None}
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "typeset": numbers.typeset,
+        "short": numbers.short,
+        "measured": numbers.measured,
+        "number": numbers.number,
+        "meaning": words.meaning,
+        "svg": Markup,
+    }
+    return environment

@@ -1,0 +1,77 @@
+"""Places for the labels of points, so that no label lies on a point or on another label."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+LETTER, LINE = 6.4, 14.0
+"""Pixels that a letter of 12 px takes on average, and those of a line."""
+CLOSE = 14.0
+"""A label nearer than that to its point needs no line to it."""
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels: centre and half sizes."""
+
+    x: float
+    y: float
+    half_width: float
+    half_height: float
+
+    def meets(self, other: Box) -> bool:
+        """Whether the two share a pixel."""
+        return (
+            abs(self.x - other.x) < self.half_width + other.half_width
+            and abs(self.y - other.y) < self.half_height + other.half_height
+        )
+
+    def inside(self, width: float, height: float) -> bool:
+        """Whether it lies within a plot of that size, from (0, 0)."""
+        return (
+            self.half_width <= self.x <= width - self.half_width
+            and self.half_height <= self.y <= height - self.half_height
+        )
+
+
+def place(
+    points: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    *,
+    plot: tuple[float, float],
+    taken: Sequence[Box] = (),
+) -> list[tuple[float, float]]:
+    """The centre of each text, near its point, in pixels; `plot` is width and height, `taken` may not be covered.
+
+    Greedy and in the order given: the first free place on rings of growing radius. A label that finds none stays
+    beside its point.
+    """
+    boxes = [Box(x, y, 8.0, 8.0) for x, y in points] + list(taken)
+    centres = []
+    for (x, y), text in zip(points, texts, strict=True):
+        places = [Box(cx, cy, len(text) * LETTER / 2 + 2, LINE / 2) for cx, cy in _around(x, y, len(text) * LETTER / 2)]
+        free = (box for box in places if box.inside(*plot) and not any(box.meets(other) for other in boxes))
+        chosen = next(free, places[0])
+        boxes.append(chosen)
+        centres.append((chosen.x, chosen.y))
+    return centres
+
+
+def tip(centre: tuple[float, float], text: str, point: tuple[float, float]) -> tuple[float, float]:
+    """Where a line from the point to its label ends: at the label's edge; at the point itself where they are close."""
+    dx, dy = centre[0] - point[0], centre[1] - point[1]
+    reach = max(abs(dx) / (len(text) * LETTER / 2 + 2), abs(dy) / (LINE / 2))
+    length = math.hypot(dx, dy) * (1 - 1 / max(reach, 1.0))
+    if length < CLOSE:
+        return point
+    share = 1 - 1 / reach
+    return point[0] + dx * share, point[1] + dy * share
+
+
+def _around(x: float, y: float, half_width: float) -> Iterator[tuple[float, float]]:
+    """Centres of a label around a point: right, left, above, below and between, then the same further out."""
+    for gap in (11.0, 18.0, 28.0, 40.0, 54.0, 70.0):
+        for turn in (0, 4, 2, 6, 1, 7, 3, 5):
+            angle = turn * math.pi / 4
+            yield x + math.cos(angle) * (gap + half_width), y - math.sin(angle) * (gap + LINE / 2)

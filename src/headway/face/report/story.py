@@ -1,0 +1,107 @@
+"""What a report shows: one record, of which every field but the title may be absent."""
+
+from __future__ import annotations
+
+from headway.core.evidence import Evidence, Finding, Machine, Measurement
+from headway.core.record import Record
+from headway.core.verdict import Judged
+
+
+class Span(Record, frozen=True, kw_only=True):
+    """A named period of the split (`train`, `choose`, `test`, `live`): ISO dates, [first, until)."""
+
+    name: str
+    first: str
+    until: str
+
+    def holds(self, period: str) -> bool:
+        """Whether the period that is labelled so (`2013-09`, `2013-09-01`) begins within the span."""
+        day = period if len(period) > 7 else f"{period}-01"
+        return self.first[:10] <= day < self.until[:10]
+
+
+class Replay(Record, frozen=True, kw_only=True):
+    """A period sent to the running server as traffic, every answer compared.
+
+    `mismatches` counts the rows whose answer is not what the release itself computes in process (altered or crossed
+    answers); `largest_difference` is the largest distance of any probability from the model as it came, over all rows;
+    `failures` counts requests without a proper answer. `p50` and `p99` are of the time of one request, unit ms.
+    """
+
+    period: str
+    requests: int
+    rows: int
+    mismatches: int
+    failures: int
+    largest_difference: float
+    seconds: float
+    p50: Measurement | None = None
+    p99: Measurement | None = None
+
+
+class Stage(Record, frozen=True, kw_only=True):
+    """A stage of the run, and how long it took."""
+
+    name: str
+    seconds: float
+
+
+class Wrong(Record, frozen=True, kw_only=True):
+    """A variant that is wrong on purpose, with what is wrong about it in a person's words."""
+
+    title: str
+    judged: Judged
+
+
+class Story(Record, frozen=True, kw_only=True):
+    """Everything a report can show; it shows what is there and is silent about the rest.
+
+    `frontier` holds the variants as judged on `choose`, `winner` the released one as judged on `test`, `as_it_came` the
+    model as it came on the same rows as `winner`. `reasons` says for a variant's name why it was not released.
+    `months` holds evidence by period on the released variant and on the model as it came; `Evidence.subject` tells
+    which, `Evidence.period` is the label. `refusals` says which transforms did not apply. `groups` is the word for rows
+    that share fate (`days`); slices of fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown.
+    `release` is a digest and `key` names the publisher's key; without `release`, the winner is chosen, not released.
+    """
+
+    title: str
+    lead: tuple[str, ...] = ()
+    groups: str = "groups"
+    slice_rows: int = 1000
+    slice_groups: int = 20
+    findings: tuple[Finding, ...] = ()
+    frontier: tuple[Judged, ...] = ()
+    reasons: dict[str, str] = {}
+    refusals: tuple[Finding, ...] = ()
+    winner: Judged | None = None
+    as_it_came: Evidence | None = None
+    refused: Wrong | None = None
+    months: tuple[Evidence, ...] = ()
+    spans: tuple[Span, ...] = ()
+    replay: Replay | None = None
+    release: str = ""
+    key: str = ""
+    stages: tuple[Stage, ...] = ()
+    machine: Machine | None = None
+
+    @property
+    def word(self) -> str:
+        """What the winner is called: `released`, or `chosen` while it is not."""
+        return "released" if self.release else "chosen"
+
+    @property
+    def origin(self) -> Judged | None:
+        """The model as it came, among the variants of the frontier."""
+        return next((each for each in self.frontier if not each.variant.steps), None)
+
+    def is_winner(self, judged: Judged) -> bool:
+        """Whether this row of the frontier is the released variant."""
+        return self.winner is not None and judged.variant.digest == self.winner.variant.digest
+
+    def of_winner(self, name: str) -> Measurement | None:
+        """What was measured on the released variant: on `test`, else (speed, say) where the search measured it."""
+        if self.winner is None:
+            return None
+        searched = [each.evidence for each in self.frontier if self.is_winner(each)]
+        found = (evidence.find(name) for evidence in (self.winner.evidence, *searched))
+        return next((each for each in found if each), None)

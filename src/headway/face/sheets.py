@@ -1,0 +1,161 @@
+"""Tables of words, made of records once: the terminal and the report lay the same ones out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from headway.core.evidence import Finding, Measurement
+from headway.core.record import Record
+from headway.core.release import Move
+from headway.core.verdict import Answer, Judged, Verdict
+from headway.face import numbers, words
+
+Mood = Answer | Literal["plain", "quiet", "strong"]
+MARKS: dict[Answer, str] = {"pass": "✓ pass", "fail": "✗ fail", "undecided": "? undecided"}
+SEVERITIES: dict[str, Mood] = {"stop": "fail", "warn": "undecided", "undecided": "undecided", "note": "plain"}
+
+
+class Line(Record, frozen=True, kw_only=True):
+    """One line of a cell."""
+
+    text: str
+    mood: Mood = "plain"
+
+
+Cell = tuple[Line, ...]
+
+
+class Column(Record, frozen=True, kw_only=True):
+    """A column: its title, and whether its text may be folded; a number may not, and stands on the right."""
+
+    title: str
+    folds: bool = False
+
+
+class Sheet(Record, frozen=True, kw_only=True):
+    """A table: columns, and for each row a cell under every one; `chosen` is the row to be marked, or -1.
+
+    The first column is the key: it tells rows apart where the others do not fit beside each other.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    chosen: int = -1
+
+
+def frontier(
+    judged: Sequence[Judged], *, winner: Judged | None = None, reasons: Mapping[str, str] | None = None
+) -> Sheet:
+    """The variants: what each is and why it lost, the verdict, speed, quality, and distance from the model."""
+    won = winner.variant.digest if winner else ""
+    shown = [name for name in _MEASURES if any(_measured(row, name) for row in judged)]
+    rows = tuple(
+        (
+            (Line(text=str(number)),),
+            _named(row, (reasons or {}).get(row.variant.name, ""), won=row.variant.digest == won),
+            (Line(text=MARKS[row.verdict.answer], mood=row.verdict.answer),),
+            *(number_cell(_measured(row, name)) for name in shown),
+        )
+        for number, row in enumerate(judged, start=1)
+    )
+    columns = (
+        Column(title="#"),
+        Column(title="Variant", folds=True),
+        Column(title="Verdict"),
+        *(Column(title=_MEASURES[name]) for name in shown),
+    )
+    chosen = next((index for index, row in enumerate(judged) if row.variant.digest == won), -1)
+    return Sheet(columns=columns, rows=rows, chosen=chosen)
+
+
+def rulings(verdict: Verdict, *, groups: str = "groups") -> Sheet:
+    """A verdict rule by rule: what was measured, the limit, the answer, and the judge's own sentence."""
+    rows = tuple(
+        (
+            (Line(text=words.title(each.rule.measure), mood="strong"), Line(text=each.rule.measure, mood="quiet")),
+            number_cell(each.measurement, groups=groups),
+            (Line(text=words.limit(each.rule)),),
+            (Line(text=MARKS[each.answer], mood=each.answer),),
+            (Line(text=each.says, mood="quiet"),),
+        )
+        for each in verdict.rulings
+    )
+    titles = (("Rule", True), ("Measured", False), ("Limit", False), ("Answer", False), ("In the judge's words", True))
+    return Sheet(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+
+
+def findings(found: Sequence[Finding]) -> Sheet:
+    """What was found, the gravest first: how grave, what and where, the number with its limit, and the mend."""
+    rows = tuple(
+        (
+            (Line(text=each.code, mood="quiet"),),
+            (Line(text=each.severity, mood=SEVERITIES[each.severity]),),
+            (Line(text=each.says), *((Line(text=each.where, mood="quiet"),) if each.where else ())),
+            _against_limit(each),
+            (Line(text=each.mend, mood="quiet"),),
+        )
+        for each in sorted(found, key=lambda finding: list(SEVERITIES).index(finding.severity))
+    )
+    titles = (("Code", False), ("Severity", False), ("Finding", True), ("Measured", False), ("What to do", True))
+    return Sheet(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+
+
+def history(moves: Sequence[Move]) -> Sheet:
+    """The moves of pointers, oldest first: when, which pointer, to which release, by whom, why, on which verdict."""
+    rows = tuple(
+        (
+            (Line(text=move.at),),
+            (Line(text=f"{move.name}@{move.pointer} {move.number}"),),
+            (Line(text=numbers.short(move.release)),),
+            (Line(text=move.who),),
+            (Line(text=move.answer or "by hand", mood="plain"),),
+            (Line(text=move.why),),
+        )
+        for move in moves
+    )
+    titles = ("When (UTC)", "Pointer, move", "Release", "Who", "Verdict", "Why")
+    return Sheet(columns=tuple(Column(title=title, folds=title == "Why") for title in titles), rows=rows)
+
+
+def number_cell(measurement: Measurement | None, *, groups: str = "") -> Cell:
+    """A measurement: its value, under it the interval, or the rows it rests on; `groups` asks for both."""
+    if measurement is None:
+        return (Line(text="not measured", mood="quiet"),)
+    interval, basis = numbers.interval_of(measurement), numbers.basis(measurement, groups or "groups")
+    under = [interval, measurement.slice, basis if groups else "" if interval else f"{measurement.n_rows:,} rows"]
+    quiet = (Line(text=text, mood="quiet") for text in under if text)
+    return (Line(text=numbers.value_of(measurement)), *quiet)
+
+
+_WORST = "worst_slice."
+_MEASURES = {
+    "latency.one_row": "One row",
+    "latency.speedup": "Speedup",
+    "throughput.batch": "Batch",
+    **{name: words.symbol(name) for name in words.QUALITY},
+    "roc_auc.loss": "AUC lost",
+    "rmse.loss": "RMSE lost",
+    f"{_WORST}brier.loss": "Brier lost, worst slice",
+    "flipped_decisions": "Decisions changed",
+    "max_change": "Largest change",
+}
+
+
+def _measured(row: Judged, name: str) -> Measurement | None:
+    """What evidence holds by that name; of the worst slice, what the judge rested the ruling on."""
+    if not name.startswith(_WORST):
+        return row.evidence.find(name)
+    return next((each.measurement for each in row.verdict.rulings if each.rule.measure == name), None)
+
+
+def _named(row: Judged, reason: str, *, won: bool) -> Cell:
+    name = Line(text=row.variant.name, mood="strong" if won else "plain")
+    return (name, Line(text=reason, mood="quiet")) if reason else (name,)
+
+
+def _against_limit(finding: Finding) -> Cell:
+    if finding.measured is None:
+        return ()
+    limit = (Line(text=f"limit {finding.limit:g}", mood="quiet"),) if finding.limit is not None else ()
+    return (Line(text=numbers.number(finding.measured)), *limit)

@@ -1,0 +1,135 @@
+"""The tables of the terminal: whole numbers and whole words at any width, in colours where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from headway.core.evidence import Finding
+from headway.core.release import Move
+from headway.core.verdict import Judged, Verdict
+from headway.face import numbers, sheets, words
+from headway.face.report.answers import replayed, replies
+from headway.face.report.story import Replay, Story
+from headway.face.sheets import Line, Mood, Sheet
+
+FOLDED = 22
+"""Letters to which a text may be folded; where even that does not fit, columns go on below."""
+GAP = 2
+"""Letters between two columns; one of them is the table's own line, which is blank."""
+_STYLES: dict[Mood, str] = {
+    "pass": "green",
+    "fail": "red",
+    "undecided": "yellow",
+    "plain": "",
+    "quiet": "dim",
+    "strong": "bold",
+}
+
+
+class Laid:
+    """A sheet that lays itself out for the width there is: nothing is cut, texts fold, columns go on below."""
+
+    def __init__(self, sheet: Sheet) -> None:
+        self.sheet = sheet
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for columns in _blocks(self.sheet, options.max_width):
+            yield _table(self.sheet, columns)
+
+
+def frontier_table(
+    judged: Sequence[Judged], winner: Judged | None = None, reasons: Mapping[str, str] | None = None
+) -> Laid:
+    """The variants of a frontier, each with the verdict, speed, quality and distance from the model as it came."""
+    return Laid(sheets.frontier(judged, winner=winner, reasons=reasons))
+
+
+def rulings_table(verdict: Verdict, *, groups: str = "groups") -> Laid:
+    """A verdict rule by rule; `groups` is the word for rows that share fate."""
+    return Laid(sheets.rulings(verdict, groups=groups))
+
+
+def findings_table(found: Sequence[Finding]) -> Laid:
+    """What the checks of the data found, with the mend."""
+    return Laid(sheets.findings(found))
+
+
+def summary_table(story: Story) -> Table:
+    """The four answers with which a report begins: what is live, is it right, how much faster, what was refused."""
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, GAP, 1, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for reply in replies(story):
+        mood: Mood = "strong" if reply.mood == "plain" else reply.mood
+        table.add_row(Text(reply.question), _text((Line(text=reply.answer, mood=mood), Line(text=reply.detail))))
+    return table
+
+
+def replay_lines(replay: Replay) -> Text:
+    """What the replay over HTTP showed: sentences, then the largest difference and the times of requests."""
+    lines = [
+        Line(text=replayed(replay)),
+        Line(text=f"largest distance from the model as it came: {numbers.number(replay.largest_difference)}"),
+        *(
+            Line(text=f"{words.title(each.name)}: {numbers.measured(each)}")
+            for each in (replay.p50, replay.p99)
+            if each is not None
+        ),
+    ]
+    return _text(lines)
+
+
+def shipped_lines(move: Move, key_created: bool) -> Text:
+    """What a release did: the move of the pointer with its number and verdict, and a key if one had to be made."""
+    lines = [
+        Line(text=f"{move.name}@{move.pointer} is now release {numbers.short(move.release)}", mood="strong"),
+        Line(text=f"move {move.number} of this pointer, by {move.who}: {move.why}"),
+        Line(text="a publisher key was made on this machine, and pinned as trusted" if key_created else ""),
+    ]
+    return _text(lines)
+
+
+def history_table(moves: Sequence[Move]) -> Laid:
+    """The moves of pointers, oldest first: when, which pointer, to which release, by whom, why, on which verdict."""
+    return Laid(sheets.history(moves))
+
+
+def _blocks(sheet: Sheet, width: int) -> Iterator[list[int]]:
+    """The columns of each table in turn, every one after the key as soon as it no longer fits."""
+    needed = [_least(sheet, index) + GAP for index in range(len(sheet.columns))]
+    block = [0]
+    for index in range(1, len(needed)):
+        if len(block) > 1 and sum(needed[each] for each in (*block, index)) > width:
+            yield block
+            block = [0]
+        block.append(index)
+    yield block
+
+
+def _least(sheet: Sheet, index: int) -> int:
+    """The fewest letters in which a column keeps its numbers whole."""
+    column = sheet.columns[index]
+    texts = [line.text for row in sheet.rows for line in row[index]]
+    widest = max(map(len, (*column.title.split(), *texts)), default=0)
+    return min(widest, FOLDED) if column.folds else widest
+
+
+def _table(sheet: Sheet, columns: Sequence[int]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
+    for index in columns:
+        column, least = sheet.columns[index], _least(sheet, index)
+        table.add_column(Text(column.title), overflow="fold", min_width=least, vertical="top")
+    for number, row in enumerate(sheet.rows):
+        style = "on grey15" if number == sheet.chosen else ""
+        table.add_row(*(_text(row[index]) for index in columns), style=style)
+    table.add_row()
+    return table
+
+
+def _text(lines: Sequence[Line]) -> Text:
+    return Text("\n").join(Text(line.text, style=_STYLES[line.mood]) for line in lines if line.text)

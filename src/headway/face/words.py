@@ -1,0 +1,105 @@
+"""What each measure is called, and what it means, in words that need no statistics."""
+
+from __future__ import annotations
+
+from headway.core.evidence import Measurement
+from headway.core.verdict import Answer, Rule, Ruling
+from headway.face import numbers
+
+QUALITY = ("roc_auc", "brier", "ece", "log_loss", "rmse", "mae")
+LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "rmse", "mae"})
+ANSWERS: dict[Answer, str] = {"pass": "passes", "fail": "fails", "undecided": "is undecided"}
+
+_NAMES: dict[str, tuple[str, str]] = {
+    "roc_auc": (
+        "Ranking (AUC)",
+        "How often a case that happens is scored above one that does not; 0.5 is chance, 1 is perfect.",
+    ),
+    "brier": ("Error of the probabilities (Brier)", "Mean squared distance from what happened; lower is better."),
+    "log_loss": ("Surprise (log loss)", "How surprised the model is by what happens; lower is better."),
+    "ece": (
+        "Calibration error (ECE)",
+        "How far, on average, the probability that is said lies from the share that is observed; lower is better.",
+    ),
+    "base_rate": ("Share of positives", "How often the predicted event happens at all."),
+    "max_change": ("Largest change of a probability", "The one row on which the answer moved most."),
+    "flipped_decisions": ("Decisions changed", "Share of rows on which yes became no, or no became yes."),
+    "latency.one_row": ("Time for one row", "From a row in memory to its answer, in microseconds."),
+    "latency.speedup": ("Faster for one row", "Time of the model as it came divided by the time of this variant."),
+    "throughput.batch": ("Rows a second in batches", "How many rows are answered in a second, many at a time."),
+    "throughput.speedup": (
+        "Faster in batches",
+        "Rows a second of this variant divided by those of the model as it came.",
+    ),
+}
+_NAMES |= {
+    "request.p50": ("Half of the requests took at most", ""),
+    "request.p99": ("99 of 100 requests took at most", ""),
+}
+_HARMS = {
+    "roc_auc.loss": "It ranks worse than the model as it came",
+    "brier.loss": "Its probabilities are further from the truth than those of the model as it came",
+    "flipped_decisions": "It changes more decisions than is allowed",
+    "max_change": "It moves a single probability further than is allowed",
+    "ece": "Its probabilities cannot be taken at their word",
+}
+
+
+def title(measure: str) -> str:
+    """A measure's name for a heading: `Ranking (AUC)`; a measure not known here keeps its own name.
+
+    >>> title("roc_auc.loss"), title("worst_slice.brier.loss"), title("pinball")
+    ('Loss in AUC', 'Worst slice: loss in Brier', 'pinball')
+    """
+    if measure.startswith("worst_slice."):
+        return f"Worst slice: {in_sentence(measure.removeprefix('worst_slice.'))}"
+    if measure.endswith(".loss"):
+        return f"Loss in {symbol(measure)}"
+    return _NAMES[measure][0] if measure in _NAMES else measure
+
+
+def in_sentence(measure: str) -> str:
+    """A measure's name within a sentence: `ranking (AUC)`, `loss in Brier`."""
+    name = title(measure)
+    return name if name == measure else name[:1].lower() + name[1:]
+
+
+def symbol(measure: str) -> str:
+    """The short name in brackets of a title, for a narrow place: `AUC`, `Brier`, `ECE`; else the measure's own name."""
+    name = title(measure.removesuffix(".loss"))
+    return name.partition("(")[2].partition(")")[0] or name
+
+
+def meaning(measure: str) -> str:
+    """One sentence that says what a measure means; empty for a measure not known here."""
+    if measure.startswith("worst_slice."):
+        return "The same, on the part of the rows where it is worst. " + meaning(measure.removeprefix("worst_slice."))
+    if measure.endswith(".loss"):
+        return "How much worse than the model as it came, on the same rows; below 0 is better."
+    return _NAMES[measure][1] if measure in _NAMES else ""
+
+
+def harm(measure: str) -> str:
+    """What is wrong with a variant that breaks a rule on this measure, as a sentence without its stop."""
+    if measure.startswith("worst_slice."):
+        return "On a part of the rows it is worse than the model as it came"
+    return _HARMS.get(measure, f"It breaks the rule on {in_sentence(measure)}")
+
+
+def limit(rule: Rule) -> str:
+    """The limit of a rule: `at most 0.005`, `at least 0.7`, `at most 5 %`."""
+    word, value = ("at most", rule.at_most) if rule.at_most is not None else ("at least", rule.at_least or 0.0)
+    return f"{word} {numbers.limit_of(value, rule.measure)}"
+
+
+def says(measurement: Measurement) -> str:
+    """A measurement as part of a sentence: `loss in AUC 0.0765 [0.0610, 0.0920]`."""
+    where = f" in {measurement.slice}" if measurement.slice else ""
+    return f"{in_sentence(measurement.name)}{where} {numbers.measured(measurement)}"
+
+
+def ruled(ruling: Ruling) -> str:
+    """What a ruling saw, with the limit: `loss in AUC 0.0765 [0.0610, 0.0920], limit: at most 0.005`."""
+    if ruling.measurement is None:
+        return f"{in_sentence(ruling.rule.measure)}: {ruling.says}"
+    return f"{says(ruling.measurement)}, limit: {limit(ruling.rule)}"

@@ -1,0 +1,133 @@
+"""The product in one page: check -> train -> optimize -> judge -> release -> serve.
+
+Each step takes a project and records, and gives a record; what it measured is kept in the project's store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from headway.core import plugins
+from headway.core.config import Config
+from headway.core.contracts import Workbench
+from headway.core.dataset import Dataset
+from headway.core.errors import StoreError
+from headway.core.evidence import Finding
+from headway.core.frontier import Baseline, Frontier
+from headway.core.record import read
+from headway.core.variant import Variant
+from headway.core.verdict import Judged
+from headway.data import check as checking
+from headway.data.matrix import labels, matrix
+from headway.data.open import digest, open_dataset
+from headway.data.split import cut, labelled
+from headway.evidence.measure import measure
+from headway.evidence.subject import Exam, exam_of, open_variant, self_test, subject_of
+from headway.evidence.threshold import choose_threshold
+from headway.release import judge as judging
+from headway.release.project import Project
+from headway.release.ship import Shipped, ship
+from headway.serve import process
+from headway.variants import search
+from headway.variants import train as training
+
+Data = Mapping[str, Dataset]
+Tell = Callable[[str], None]
+SPEED = ("latency",)
+
+
+def periods(project: Project) -> Data:
+    """The project's data, cut into train, choose, test and live."""
+    return cut(open_dataset(project.config), project.config.split)
+
+
+def check(dataset: Dataset) -> list[Finding]:
+    """What every data check found; one that could not judge says so."""
+    return checking.check(dataset)
+
+
+def train(project: Project, data: Data, *, features: Sequence[str] = ()) -> Baseline:
+    """The model as it came, fitted on `train`, with the decision threshold that costs least on `choose`.
+
+    Raises DataError where it would learn from what only the outcome tells.
+    """
+    model = training.train(project.config, data["train"], project.blobs, features=features)
+    known = labelled(data["choose"])
+    scores = open_variant(model, project.blobs).predict(matrix(known.table, model.signature))
+    costs = project.config.model.costs
+    threshold = choose_threshold(labels(known), scores[:, 0], false_alarm=costs.false_alarm, miss=costs.miss)
+    digests = {name: digest(period.table) for name, period in data.items()}
+    baseline = Baseline(model=model, threshold=threshold, data=digests)
+    project.keep(baseline)
+    return baseline
+
+
+def optimize(project: Project, baseline: Baseline, data: Data, *, tell: Tell = lambda _: None) -> Frontier:
+    """Every variant judged on `choose`; the fastest feasible one judged on `test`, each look at which is counted."""
+    exam = exam_of(baseline, data["choose"], project.blobs)
+    bench = Workbench(blobs=project.blobs, sample=exam.rows)
+    expansion = search.expand(baseline.model, bench, project.config.optimize.transforms)
+    judged = []
+    for number, variant in enumerate(expansion.variants, 1):
+        tell(f"{number}/{len(expansion.variants)} {variant.name}")
+        judged.append(evaluate(project, variant, exam, probes=plugins.names("probe")))
+    winner = _winner(project, judged, exam_of(baseline, data["test"], project.blobs))
+    frontier = Frontier(
+        name=project.name,
+        baseline=baseline,
+        judged=tuple(judged),
+        winner=winner,
+        reasons=search.reasons(judged, winner.variant, project.config.optimize.objective),
+        refusals=expansion.refusals,
+        self_test=self_test(winner.variant, exam.rows, project.blobs),
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    project.keep(frontier)
+    return frontier
+
+
+def evaluate(
+    project: Project, variant: Variant, exam: Exam, *, view: Dataset | None = None, probes: Sequence[str] = ()
+) -> Judged:
+    """Evidence on a variant beside the model as it came, and the verdict of the project's policy on it.
+
+    The variant may read another feature `view` of the same rows. Without `probes`, all but those of speed run.
+    """
+    names = probes or [name for name in plugins.names("probe") if name not in SPEED]
+    subject = subject_of(variant, exam, project.blobs, view=view)
+    evidence = measure(subject, names, dataset_digest=exam.dataset, period=exam.period)
+    looks = project.state.looks(project.name, exam.dataset)
+    verdict = judging.judge(evidence, project.config.policy, looks_at_test=looks)
+    project.keep(evidence)
+    project.keep(verdict)
+    return Judged(variant=variant, evidence=evidence, verdict=verdict)
+
+
+def release(project: Project, frontier: Frontier, *, who: str, why: str = "") -> Shipped:
+    """Sign the winner with its evidence and point `live` at it; raises Refused unless its verdict is pass."""
+    return ship(project, frontier, who=who, why=why)
+
+
+def serve(config: Config, references: Sequence[str], *, tell: Tell = lambda _: None) -> None:
+    """Verify what the references point at, load it, and answer requests until the process is told to stop."""
+    process.serve(config, references, announce=tell)
+
+
+def last_frontier(project: Project) -> Frontier:
+    """What the last search of this project found; raises StoreError where there was none."""
+    kept = project.state.kept("frontier", name=project.name)
+    if not kept:
+        raise StoreError("no variant was searched for yet", where=str(project.config.state), mend="headway optimize")
+    return read(Frontier, kept[-1])
+
+
+def _winner(project: Project, judged: Sequence[Judged], test: Exam) -> Judged:
+    """The fastest variant that is feasible on `choose` and then on `test`; at the end stands the model as it came."""
+    rows = search.by_speed(judged, project.config.optimize.objective, judging.feasible)
+    for row in rows:
+        project.state.count_look(project.name, test.dataset)
+        found = evaluate(project, row.variant, test)
+        if judging.feasible(found.verdict):
+            break
+    return found

@@ -1,0 +1,63 @@
+"""Make the winner of a frontier a release: evidence, verdict, threshold and self-test inside what is signed."""
+
+from __future__ import annotations
+
+from headway.core.errors import Refused
+from headway.core.frontier import Frontier
+from headway.core.record import Record
+from headway.core.release import Move, Release
+from headway.core.verdict import Verdict
+from headway.release.enrol import Enrolment, enrol
+from headway.release.project import Project
+from headway.release.register import Reason
+
+
+class Shipped(Record, frozen=True, kw_only=True):
+    """The move that made a release live, and what had to be done about keys on this machine."""
+
+    move: Move
+    enrolment: Enrolment
+
+
+def ship(project: Project, frontier: Frontier, *, who: str, why: str = "") -> Shipped:
+    """Publish the winner of a frontier and point `live` at it.
+
+    Raises Refused where its verdict is not pass: only pass acts by itself.
+    """
+    winner = frontier.winner
+    _expect_pass(winner.verdict, winner.variant.name)
+    enrolment = enrol(project.register.publisher_key, project.register.trusted_keys, comment=who)
+    files = {f"model.{winner.variant.artifact.format}": project.blobs.get(winner.variant.artifact.digest)}
+    digest = project.register.publish(_release(frontier, made_by=who), files)
+    reason = Reason(who=who, why=why or _why(frontier), verdict=winner.verdict)
+    return Shipped(move=project.register.point(f"{project.name}@live", digest, reason), enrolment=enrolment)
+
+
+def _expect_pass(verdict: Verdict, name: str) -> None:
+    if verdict.answer != "pass":
+        raise Refused(
+            f"nothing is released: the verdict on {name} is {verdict.answer}",
+            where="; ".join(ruling.says for ruling in verdict.rulings if ruling.answer != "pass"),
+            mend="headway optimize on more data, or with another policy under [[policy.release]]",
+        )
+
+
+def _release(frontier: Frontier, *, made_by: str) -> Release:
+    """The record of a release; `made_at` is the time of the search, so that one frontier gives one release."""
+    winner = frontier.winner
+    searched = frontier.row(winner.variant.digest)
+    return Release(
+        name=frontier.name,
+        variant=winner.variant,
+        evidence=(*([searched.evidence] if searched else []), winner.evidence),
+        verdict=winner.verdict,
+        threshold=frontier.baseline.threshold,
+        data=frontier.baseline.data,
+        self_test=frontier.self_test,
+        made_at=frontier.at,
+        made_by=made_by,
+    )
+
+
+def _why(frontier: Frontier) -> str:
+    return f"fastest feasible of {len(frontier.judged)} variants: {frontier.winner.variant.name}"

@@ -1,0 +1,294 @@
+"""One HTTP/1.1 connection: requests parsed as they arrive, each answered in its turn.
+
+A request that cannot be read (malformed, too large, too slow, meant for another host) is answered with the reason, in
+its turn as well, and ends the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Mapping
+from typing import cast
+
+import httptools
+
+from headway.serve.answers import CONTINUE, JSON, error_body
+from headway.serve.site import Site
+
+_NOTED = frozenset({b"host", b"content-length", b"expect", b"upgrade"})
+_KEEP, _CLOSE = b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"
+_log = logging.getLogger(__name__)
+
+
+class Exchange:
+    """One request that was read whole, and the place of its answer."""
+
+    __slots__ = ("_connection", "answer", "body", "keep", "method", "url")
+
+    def __init__(self, connection: Connection, *, method: bytes, url: bytes, body: bytes | bytearray) -> None:
+        self._connection = connection
+        self.method = method
+        self.url = url
+        self.body = body
+        self.keep = True
+        self.answer: bytes | None = None
+
+    def reply(self, status: int, body: bytes, *, kind: bytes = JSON, extra: bytes = b"") -> None:
+        """Answer once; what was asked earlier on this connection is answered first, whenever that may be.
+
+        `extra`: more headers, each with a line end before it.
+        """
+        connection, site = self._connection, self._connection.site
+        if status >= 400:
+            site.errors[status] += 1
+        if site.draining and connection.ends_with(self):
+            self.keep = False
+        head = site.head(status, kind)
+        self.answer = b"%b%d%b%b%b" % (
+            head,
+            len(body),
+            extra,
+            _KEEP if self.keep else _CLOSE,
+            b"" if self.method == b"HEAD" else body,
+        )
+        connection.settle()
+
+
+class Connection(asyncio.Protocol):
+    """Bytes of one client in, answers in order out."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._limits = site.limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._waiting: deque[Exchange] = deque()
+        self._since = site.now
+        self._deaf = False  # no further request is read
+        self._lingers = False  # the last answer will be out while the client may still be sending
+        self._choked = False  # the client does not read its answers
+        self._reading = False  # a request has begun and is not complete
+        self._in_head = False
+        self._continue_due = False
+        self._silent = 0
+        self._unread = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._head_bytes = 0
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._body: bytes | bytearray = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        self._transport = cast(asyncio.Transport, transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.site.guests.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone; answers that it still waits for are dropped when they come."""
+        self._deaf = True
+        self._waiting.clear()
+        self.site.guests.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come: any number of requests, or a part of one."""
+        if self._deaf:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self.refuse(400, f"the request is not HTTP/1.1: {error}")
+        except httptools.HttpParserUpgrade:
+            self._last()  # CONNECT: it has been answered, and what follows is no HTTP
+        if self._reading:
+            self._unfinished(len(data))
+
+    def eof_received(self) -> bool:
+        """The client sends no more; it still gets the answers that it waits for."""
+        return self._last()
+
+    def pause_writing(self) -> None:
+        """The client reads slower than it asks: read no more of it until it has caught up."""
+        self._choked = True
+        self._since = self.site.now
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._choked = False
+        self._transport.resume_reading()
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request (called by the parser, as are all `on_`)."""
+        self._reading = self._in_head = True
+        self._silent = 0
+        self._since = self.site.now
+        self._begin()
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the target."""
+        self._url += url
+        self._head_bytes += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer of a chunked body: that one only counts."""
+        self._head_bytes += len(name) + len(value)
+        name = name.lower()
+        if name in _NOTED and self._in_head:
+            self._headers[name] = value if name not in self._headers else b""  # none of these may be there twice
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: refuse here what can be refused before the body comes."""
+        self._in_head = False
+        headers = self._headers
+        if self._head_bytes > self._limits.head_bytes:
+            self.refuse(431, f"more than {self._limits.head_bytes} bytes of headers")
+        elif headers.get(b"host") not in self.site.hosts:
+            self._expect_host(headers.get(b"host"))
+        if len(headers) > 2:
+            self._expect_usual(headers)
+
+    def on_body(self, data: bytes) -> None:
+        """A part of the body."""
+        self._silent = 0
+        self._continue_due = False
+        if len(self._body) + len(data) > self._limits.body_bytes:
+            self.refuse(413, f"the body has more than {self._limits.body_bytes} bytes")
+        elif not self._body:
+            self._body = data
+        else:
+            self._body = bytearray(self._body) if isinstance(self._body, bytes) else self._body
+            self._body += data
+
+    def on_message_complete(self) -> None:
+        """A request is whole: hand it on."""
+        self._reading = False
+        if self._deaf:
+            return
+        exchange = Exchange(self, method=self._parser.get_method(), url=self._url, body=self._body)
+        self._waiting.append(exchange)
+        if not self._parser.should_keep_alive():
+            exchange.keep = False
+            self._deaf = True
+        try:
+            self.site.application(exchange)
+        except Exception:  # noqa: BLE001 - the worker loop: a defect of ours must not take other callers down
+            _log.exception("no answer to %r", exchange.url)
+            exchange.reply(500, error_body("a defect of the server; its log says more"))
+
+    def ends_with(self, exchange: Exchange) -> bool:
+        """True where nothing more is in flight after this request."""
+        return not self._reading and bool(self._waiting) and self._waiting[-1] is exchange
+
+    def settle(self) -> None:
+        """Send the answers that are ready, up to the first that is not."""
+        waiting = self._waiting
+        while waiting and waiting[0].answer is not None:
+            first = waiting.popleft()
+            self._transport.write(cast(bytes, first.answer))
+            if not first.keep:
+                self._finish()
+                return
+        self._since = self.site.now
+        if self._continue_due and not waiting:
+            self._continue()
+
+    def refuse(self, status: int, error: str) -> None:
+        """Answer with an error in turn, and read no more of this connection."""
+        if self._deaf:
+            return
+        self._deaf = self._lingers = True
+        self._reading = self._continue_due = False
+        exchange = Exchange(self, method=b"", url=self._url, body=b"")
+        exchange.keep = False
+        self._waiting.append(exchange)
+        exchange.reply(status, error_body(error))
+
+    def check(self, now: float) -> None:
+        """End what has taken too long: a request that does not come, an answer that is not read, idleness."""
+        waited = now - self._since
+        unread = self._transport.get_write_buffer_size()
+        if unread < self._unread:
+            self._since = now  # slowly, but it reads
+        elif self._choked or self._lingers:
+            if waited > self._limits.request_s:
+                self.abort()
+        elif self._reading:
+            if waited > self._limits.request_s:
+                self.refuse(408, f"the request was not complete after {self._limits.request_s:g} s")
+        elif not self._waiting and waited > self._limits.idle_s:
+            self.close()
+        self._unread = unread
+
+    def drain(self) -> None:
+        """Close now if nothing is in flight; else the last answer will."""
+        if not self._waiting and not self._reading:
+            self.close()
+
+    def close(self) -> None:
+        """Send what is written, then close."""
+        self._deaf = True
+        self._waiting.clear()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, whatever is still to be sent."""
+        self._deaf = True
+        self._waiting.clear()
+        self._transport.abort()
+
+    def _finish(self) -> None:
+        """The last answer is written. A client that is still sending must not be reset before it has read it."""
+        if not self._lingers:
+            self.close()
+            return
+        self._waiting.clear()
+        self._since = self.site.now
+        self._transport.write_eof()
+
+    def _last(self) -> bool:
+        """Read no further request; close after the answers that are waited for, True where there are any."""
+        self._deaf = True
+        if self._waiting:
+            self._waiting[-1].keep = False
+        return bool(self._waiting)
+
+    def _unfinished(self, size: int) -> None:
+        """`size` bytes have come and the request is not whole; the parser may be keeping them, unless a body came."""
+        self._silent += size
+        if self._silent > self._limits.head_bytes:
+            self.refuse(431, f"more than {self._limits.head_bytes} bytes of headers")
+        if not self._in_head:
+            self._expect_length()
+
+    def _expect_length(self) -> None:
+        if int(self._headers.get(b"content-length", 0)) > self._limits.body_bytes:
+            self.refuse(413, f"the body has more than {self._limits.body_bytes} bytes")
+
+    def _expect_host(self, host: bytes | None) -> None:
+        refusal = self.site.refuses(host, version=self._parser.get_http_version())
+        if refusal is not None:
+            self.refuse(*refusal)
+
+    def _expect_usual(self, headers: Mapping[bytes, bytes]) -> None:
+        if self._parser.should_upgrade():
+            self.refuse(400, "no other protocol is spoken here; ask without 'Upgrade'")
+        elif b"expect" in headers:
+            self._expect_length()
+            self._expect_continue(headers[b"expect"])
+
+    def _expect_continue(self, expected: bytes) -> None:
+        if expected.lower() != b"100-continue":
+            self.refuse(417, "no expectation but '100-continue' can be met")
+        elif not self._deaf:
+            self._continue_due = True
+            if not self._waiting:
+                self._continue()
+
+    def _continue(self) -> None:
+        self._continue_due = False
+        self._transport.write(CONTINUE)

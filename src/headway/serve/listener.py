@@ -1,0 +1,72 @@
+"""Where connections come in: the socket, the clock that ends what takes too long, and draining."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+
+from headway.core.errors import ConfigError
+from headway.serve.connection import Connection, Exchange
+from headway.serve.site import Limits, Site
+
+_SWEEP_S = 0.5
+_POLL_S = 0.005
+
+
+class Listener:
+    """Accepts connections and hands each whole request to `application`, which answers it now or later.
+
+    Made inside the running loop that it is to serve on.
+    """
+
+    def __init__(self, application: Callable[[Exchange], None], *, limits: Limits, errors: Counter[int]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._site = Site(application, limits=limits, errors=errors, now=self._loop.time())
+        self._period_s = min(_SWEEP_S, limits.request_s / 4)
+        self._timer = self._loop.call_later(self._period_s, self._sweep)
+
+    @property
+    def draining(self) -> bool:
+        """True once no more connections are accepted."""
+        return self._site.draining
+
+    async def open(self, host: str, port: int) -> str:
+        """Listen, and return the address as `http://HOST:PORT`; port 0 takes a free one.
+
+        Raises ConfigError where the address cannot be had.
+        """
+        try:
+            self._server = await self._loop.create_server(lambda: Connection(self._site), host, port, backlog=1024)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: {error.strerror or error}",
+                where="[serve] host, port",
+                mend="HEADWAY_SERVE_PORT=0 takes a free port",
+            ) from error
+        bound = [each.getsockname() for each in self._server.sockets]
+        loopback = all(ipaddress.ip_address(name[0]).is_loopback for name in bound)
+        self._site.answer_to([name[1] for name in bound], loopback=loopback)
+        address = f"[{bound[0][0]}]" if ":" in bound[0][0] else bound[0][0]
+        return f"http://{address}:{bound[0][1]}"
+
+    async def drain(self, within_s: float) -> None:
+        """Accept no more, answer what is in flight, and close; what takes longer than `within_s` is cut off."""
+        self._server.close()
+        self._site.draining = True
+        await asyncio.sleep(0)  # a turn of the loop: what had arrived is read first
+        for guest in tuple(self._site.guests):
+            guest.drain()
+        deadline = self._loop.time() + within_s
+        while self._site.guests and self._loop.time() < deadline:
+            await asyncio.sleep(_POLL_S)
+        for guest in tuple(self._site.guests):
+            guest.abort()
+        self._timer.cancel()
+
+    def _sweep(self) -> None:
+        self._site.tick(self._loop.time())
+        for guest in tuple(self._site.guests):
+            guest.check(self._site.now)
+        self._timer = self._loop.call_later(self._period_s, self._sweep)

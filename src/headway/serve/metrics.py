@@ -1,0 +1,90 @@
+"""Counts of what was served, kept in arrays once per turn of the loop, and their Prometheus text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from headway.core.contracts import Ints
+
+_EDGES_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+_EDGES_NS = np.array(_EDGES_S) * 1e9
+
+
+@dataclass(slots=True)
+class Counts:
+    """What one model answered: requests, rows, engine calls, and latencies from request read to answer written."""
+
+    requests: int = 0
+    rows: int = 0
+    calls: int = 0
+    latency_ns: int = 0
+    buckets: Ints = field(default_factory=lambda: np.zeros(len(_EDGES_S) + 1, dtype=np.int64))
+
+    def add(self, started_ns: Sequence[int], *, ended_ns: int, rows: int) -> None:
+        """Count one engine call: when each of its requests had come, and when they were answered."""
+        latencies = ended_ns - np.array(started_ns, dtype=np.int64)
+        self.buckets += np.bincount(np.searchsorted(_EDGES_NS, latencies), minlength=len(self.buckets))
+        self.latency_ns += int(latencies.sum())
+        self.requests += len(started_ns)
+        self.rows += rows
+        self.calls += 1
+
+
+class Metrics:
+    """Counts by model, and errors by HTTP status."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, Counts] = {}
+        self.errors: Counter[int] = Counter()
+
+    def of(self, model: str) -> Counts:
+        """The counts of a model; they live on when another release takes its name."""
+        return self.models.setdefault(model, Counts())
+
+    def text(self, versions: dict[str, str]) -> bytes:
+        """The Prometheus text format; `versions` says which release each model's name points to."""
+        lines = [*_family("headway_release_info", "gauge", "The release that answers, by its version.")]
+        lines += [f'headway_release_info{{{_label(m)},version="{version}"}} 1' for m, version in versions.items()]
+        for name, says, attribute in _COUNTERS:
+            lines += _family(name, "counter", says)
+            lines += [f"{name}{{{_label(model)}}} {getattr(c, attribute)}" for model, c in self.models.items()]
+        lines += _family("headway_errors_total", "counter", "Answers with an error, by HTTP status.")
+        lines += [f'headway_errors_total{{code="{code}"}} {n}' for code, n in sorted(self.errors.items())]
+        lines += _family(_LATENCY, "histogram", "From a request read whole to its answer written.")
+        for model, counts in self.models.items():
+            lines += _histogram(_label(model), counts)
+        return ("\n".join(lines) + "\n").encode()
+
+
+_LATENCY = "headway_request_seconds"
+_COUNTERS = (
+    ("headway_requests_total", "Infer requests answered by the model.", "requests"),
+    ("headway_rows_total", "Rows answered by the model.", "rows"),
+    ("headway_engine_calls_total", "Calls of the engine; requests over calls is the mean batch.", "calls"),
+)
+
+
+def _family(name: str, kind: str, says: str) -> list[str]:
+    return [f"# HELP {name} {says}", f"# TYPE {name} {kind}"]
+
+
+def _label(model: str) -> str:
+    text = model.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'model="{text}"'
+
+
+def _histogram(label: str, counts: Counts) -> list[str]:
+    edges = [*(f"{edge:g}" for edge in _EDGES_S), "+Inf"]
+    upto = np.cumsum(counts.buckets).tolist()
+    lines = [f'{_LATENCY}_bucket{{{label},le="{edge}"}} {n}' for edge, n in zip(edges, upto, strict=True)]
+    return [
+        *lines,
+        f"{_LATENCY}_sum{{{label}}} {counts.latency_ns / 1e9:.9f}",
+        f"{_LATENCY}_count{{{label}}} {upto[-1]}",
+    ]

@@ -1,0 +1,120 @@
+"""The search: every combination of transforms, the fastest feasible variant first, and why each other one lost.
+
+V001: A transform failed on a variant (warn), or does not apply to it (note).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from headway.core import plugins
+from headway.core.contracts import Workbench
+from headway.core.errors import EngineError, NotApplicable, PluginError
+from headway.core.evidence import Finding, Measurement
+from headway.core.record import Record
+from headway.core.variant import Variant
+from headway.core.verdict import Judged, Verdict
+
+Feasible = Callable[[Verdict], bool]
+
+CODE = "V001"
+_PLACES = {"truncate": 0, "onnx": 1, "threads": 3}  # what changes the model, what compiles it, how it is run
+_WORDS = {"fail": "does harm", "undecided": "not shown to be harmless"}
+_MORE_IS_BETTER = ("rows/s", "x")
+
+
+class Expansion(Record, frozen=True, kw_only=True):
+    """Variants, the model as it came first, and for each transform that gave none of some variant, why (V001)."""
+
+    variants: tuple[Variant, ...]
+    refusals: tuple[Finding, ...] = ()
+
+
+def expand(model: Variant, bench: Workbench, transforms: Sequence[str] = ()) -> Expansion:
+    """Every combination of the transforms, applied in this order; without names, all that are installed.
+
+    A transform that failed is a finding of severity `warn`, one that does not apply a `note`. Raises PluginError for
+    a name that no transform has.
+    """
+    variants = {model.digest: model}
+    refusals: dict[tuple[str, str], Finding] = {}
+    for name in transforms or in_order(plugins.names("transform")):
+        for variant in list(variants.values()):
+            made = _made(name, variant, bench)
+            if isinstance(made, Finding):
+                refusals.setdefault((name, made.says), made)
+            else:
+                variants |= {each.digest: each for each in made}
+    return Expansion(variants=tuple(variants.values()), refusals=tuple(refusals.values()))
+
+
+def in_order(transforms: Sequence[str]) -> list[str]:
+    """Fewer trees before a compiler, that before threads; what is not known here comes before the threads, by name.
+
+    >>> in_order(["threads", "onnx", "prune", "truncate"])
+    ['truncate', 'onnx', 'prune', 'threads']
+    """
+    return sorted(transforms, key=lambda name: (_PLACES.get(name, 2), name))
+
+
+def by_speed(judged: Sequence[Judged], objective: str, feasible: Feasible) -> list[Judged]:
+    """The feasible variants that beat the model as it came, best objective first; at the end the model as it came.
+
+    Raises EngineError where the model as it came is not among them: there is nothing to fall back on.
+    """
+    origin = next((row for row in judged if not row.variant.steps), None)
+    if origin is None:
+        raise EngineError("the model as it came is not among the judged variants", mend="judge it as well")
+    limit = _cost(origin, objective)
+    better = [row for row in judged if row is not origin and feasible(row.verdict) and _cost(row, objective) < limit]
+    return [*sorted(better, key=lambda row: _cost(row, objective)), origin]
+
+
+def fastest_feasible(judged: Sequence[Judged], objective: str, feasible: Feasible) -> Judged:
+    """The feasible variant of best objective; the model as it came where none is better."""
+    return by_speed(judged, objective, feasible)[0]
+
+
+def reasons(judged: Sequence[Judged], winner: Variant, objective: str) -> dict[str, str]:
+    """Of every variant but the winner, by its name, one sentence on why it lost."""
+    won = next(row for row in judged if row.variant.digest == winner.digest)
+    return {row.variant.name: why_not(row, won, objective) for row in judged if row is not won}
+
+
+def why_not(row: Judged, winner: Judged, objective: str) -> str:
+    """One sentence on why a variant lost: the relative rules it did not pass, or how it compares with the winner."""
+    unmet = [ruling for ruling in row.verdict.rulings if ruling.rule.relative and ruling.answer != "pass"]
+    if unmet:
+        return "; ".join(f"{_WORDS[ruling.answer]}: {ruling.says}" for ruling in unmet)
+    mine, best = row.evidence.find(objective), winner.evidence.find(objective)
+    if mine is None or best is None:
+        return f"{objective} was not measured, so nothing says that it is better"
+    if _cost(row, objective) < _cost(winner, objective):
+        return "better on choose, but not feasible on test"
+    return f"{mine.value / best.value:.2f} times the winner's {objective}: {_said(mine)} against {_said(best)}"
+
+
+def _made(name: str, variant: Variant, bench: Workbench) -> Sequence[Variant] | Finding:
+    """What a transform makes of a variant, or the finding that says why it makes nothing."""
+    try:
+        return plugins.load_transform(name)(variant, bench)
+    except NotApplicable as reason:
+        return Finding(code=CODE, severity="note", says=f"{name}: {reason.what}", where=variant.name, mend=reason.mend)
+    except (EngineError, PluginError) as error:
+        if name not in plugins.names("transform"):
+            raise
+        where = ", ".join(filter(None, (variant.name, error.where)))
+        return Finding(code=CODE, severity="warn", says=f"{name}: {error.what}", where=where, mend=error.mend)
+
+
+def _cost(row: Judged, objective: str) -> float:
+    """What the search makes small; infinite where it was not measured."""
+    found = row.evidence.find(objective)
+    if found is None:
+        return math.inf
+    return -found.value if found.unit in _MORE_IS_BETTER else found.value
+
+
+def _said(measurement: Measurement) -> str:
+    return f"{measurement.value:.4g} {measurement.unit}".rstrip()

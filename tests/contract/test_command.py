@@ -1,0 +1,61 @@
+"""What every command must do."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+from tests.house.source_tree import functions, length, sources
+
+from headway.core import plugins
+from headway.face import cli
+
+COMMANDS = plugins.names("command")
+# They end with no result that another program could read: one runs until it is stopped, one ends with a path.
+GO_ON = {"demo", "serve"}
+
+
+def parameters(name: str) -> dict[str, inspect.Parameter]:
+    command, _, _ = cli.app().parse_args([name, *(["m@live"] if name == "verify" else [])], exit_on_error=False)
+    return dict(inspect.signature(command).parameters)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_its_help_describes_it_and_each_of_its_parameters(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([name, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ended.value.code == cli.PASS
+    assert len(plugins.describe("command", name)) > 20
+    assert f"Usage: headway {name}" in shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_flag_that_it_does_not_know_is_an_error_of_usage(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([name, "--no-such-flag"])
+    assert ended.value.code == cli.USAGE
+    assert "--no-such-flag" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in GO_ON])
+def test_it_takes_json(name: str) -> None:
+    assert parameters(name)["json"].default is False
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in {"demo", "plugins"}])
+def test_it_tells_one_who_stands_outside_a_project_where_it_looked(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        cli.main([name, *(["m@live"] if name == "verify" else [])])
+    assert ended.value.code == cli.USAGE
+    assert f"no headway.toml here\n  at: {tmp_path}\n" in capsys.readouterr().err
+
+
+def test_each_parses_calls_and_prints_in_at_most_fifteen_lines() -> None:
+    files = [source for source in sources("src") if source.inner.startswith("face/commands/")]
+    bodies = {source.at(node): length(node) for source in files for node in functions(source)}
+    assert {at: lines for at, lines in bodies.items() if lines > 15} == {}

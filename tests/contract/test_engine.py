@@ -1,0 +1,97 @@
+"""What every engine must keep, own or from outside: equal rows, equal answers, however many; and plain refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.engines.boosters import table, text
+from tests.engines.graphs import DOUBLE, softmax
+
+from headway.core import plugins
+from headway.core.contracts import Engine
+from headway.core.errors import EngineError, NotApplicable
+
+ENGINES = plugins.names("engine")
+# A model of each engine and how many columns it reads; an engine that joins adds its own.
+MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
+    "echo": (lambda: b"echo", 4),
+    "lightgbm": (lambda: text("multiclass").encode(), 4),
+    "onnxruntime": (lambda: softmax(3, DOUBLE), 3),
+}
+
+
+def opened(name: str) -> Engine:
+    return plugins.load_engine(name)(MODELS[name][0](), {})
+
+
+def rows_of(name: str, count: int = 50) -> np.ndarray:
+    return np.ascontiguousarray(table(count)[:, : MODELS[name][1]])
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_it_names_the_formats_it_opens(name):
+    formats = plugins.load_engine(name).formats
+    assert formats and all(isinstance(each, str) and each for each in formats)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("count", [0, 1, 2, 1000])
+def test_it_answers_as_many_rows_as_it_is_given(name, count):
+    answers = opened(name).predict(rows_of(name, count))
+    assert answers.shape == (count, opened(name).predict(rows_of(name, 1)).shape[1]) and answers.dtype == np.float64
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_row_alone_answers_as_in_a_batch(name):
+    engine, rows = opened(name), rows_of(name)
+    alone = np.concatenate([engine.predict(rows[index : index + 1]) for index in range(len(rows))])
+    assert np.allclose(engine.predict(rows), alone, rtol=0, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_equal_rows_answer_alike_in_any_place_and_each_time(name):
+    engine, rows = opened(name), rows_of(name)
+    turned = engine.predict(np.ascontiguousarray(np.vstack([rows, rows])[::-1]))[::-1]
+    assert np.array_equal(turned[:50], turned[50:], equal_nan=True)
+    assert np.allclose(turned[:50], engine.predict(rows), rtol=0, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_two_that_are_opened_from_the_same_bytes_answer_alike(name):
+    assert np.array_equal(opened(name).predict(rows_of(name)), opened(name).predict(rows_of(name)), equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_it_leaves_the_rows_as_they_were(name):
+    rows = rows_of(name)
+    before = rows.copy()
+    opened(name).predict(rows)
+    assert np.array_equal(rows, before, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("model", [None, 1.5, "a model", [1, 2], object()])
+def test_it_adopts_no_model_that_is_not_of_its_library(name, model):
+    with pytest.raises(NotApplicable):
+        plugins.load_engine(name).adopt(model)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=200))
+def test_bytes_that_are_no_model_are_refused_with_the_mend_and_in_silence(name, content, capfd):
+    with pytest.raises(EngineError) as refusal:
+        plugins.load_engine(name)(content, {})
+    assert refusal.value.mend
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_half_a_model_is_refused(name):
+    content = MODELS[name][0]()
+    with pytest.raises(EngineError):
+        plugins.load_engine(name)(content[: len(content) // 2], {})

@@ -1,0 +1,101 @@
+"""What every probe must keep, own or from outside: honest measurements of a subject, or a plain refusal."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from headway.core import plugins
+from headway.core.contracts import SliceColumn, Subject
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Evidence, Machine
+from headway.core.record import read, write
+from headway.core.variant import Artifact, Field, Signature, Variant
+
+PROBES = plugins.names("probe")
+
+
+def subject_of(*, groups: int, task: str = "binary") -> Subject:
+    """Echo beside echo on 40 rows a group, a third of a column missing; the variant's answers are off by up to 0.05."""
+    rng = np.random.default_rng(7)
+    group = np.repeat(np.arange(groups), 40)
+    rows = rng.random((len(group), 3))
+    scores = rows.mean(1, keepdims=True)
+    rows[::3, 1] = np.nan
+    variant = Variant(
+        artifact=Artifact(format="echo", digest="sha256:0", size_bytes=4),
+        engine="echo",
+        signature=Signature(inputs=tuple(Field(name=name) for name in "abc")),
+        task=task,
+    )
+    engine = plugins.load_engine("echo")
+    return Subject(
+        variant=variant,
+        model=engine(b"echo", {}),
+        reference=engine(b"echo", {}),
+        rows=rows,
+        labels=(rng.random(len(group)) < scores[:, 0]).astype(np.float64),
+        scores=np.clip(scores + rng.uniform(-0.05, 0.05, scores.shape), 0, 1),
+        reference_scores=scores,
+        groups=group,
+        slices={"side": SliceColumn(codes=(group + np.arange(len(group))) % 2, values=("left", "right"))},
+        threshold=0.5,
+    )
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_every_measurement_is_complete_and_its_interval_holds_its_value(name):
+    found = plugins.load_probe(name)(subject_of(groups=25))
+    assert found
+    for each in found:
+        assert each.name and each.method and each.n_rows > 0
+        assert each.low <= each.value <= each.high
+        assert all(math.isfinite(number) for number in (each.value, each.low, each.high))
+        assert (each.se is None) == (each.dof is None) and (each.se is not None or each.n_groups == 0)
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_no_two_measurements_share_a_name_and_slice(name):
+    found = plugins.load_probe(name)(subject_of(groups=25))
+    assert len({(each.name, each.slice) for each in found}) == len(found)
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_measurements_come_back_from_disk_as_they_were_few_groups_or_many(name):
+    machine = Machine(cpu="", cores=1, system="", python="")
+    for groups in (1, 3, 25):
+        found = tuple(plugins.load_probe(name)(subject_of(groups=groups)))
+        evidence = Evidence(subject="", dataset="", period="", machine=machine, measurements=found)
+        assert read(Evidence, write(evidence)) == evidence
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_with_few_groups_nothing_claims_an_interval_by_group(name):
+    found = plugins.load_probe(name)(subject_of(groups=3))
+    assert all(each.se is None for each in found if 0 < each.n_groups < 20)
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_a_subject_is_left_as_it_was(name):
+    subject = subject_of(groups=25)
+    before = [array.copy() for array in (subject.rows, subject.labels, subject.scores, subject.reference_scores)]
+    plugins.load_probe(name)(subject)
+    after = (subject.rows, subject.labels, subject.scores, subject.reference_scores)
+    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_another_task_is_measured_or_refused_in_words(name):
+    try:
+        found = plugins.load_probe(name)(subject_of(groups=25, task="regression"))
+    except NotApplicable as refusal:
+        assert "regression" in str(refusal)
+    else:
+        assert {each.name.partition(".")[0] for each in found} <= {"latency", "throughput"}
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_its_description_stands_alone(name):
+    assert len(plugins.describe("probe", name)) > 20

@@ -1,0 +1,152 @@
+"""What every state store installed must do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headway.core.contracts import Signed, State
+from headway.core.errors import PointerMoved, StoreError
+from headway.core.plugins import load_state, names
+from headway.core.record import digest_of, write
+from headway.core.release import Move
+
+
+@pytest.fixture(params=names("state"))
+def kind(request: pytest.FixtureRequest) -> type[State]:
+    return load_state(request.param)
+
+
+@pytest.fixture
+def state(kind: type[State], tmp_path: Path) -> Iterator[State]:
+    opened = kind(tmp_path)
+    yield opened
+    opened.close()
+
+
+def move(number: int, previous: Signed | None, *, at: str = "flights@live", release: str = "sha256:r") -> Signed:
+    name, _, pointer = at.partition("@")
+    end = digest_of(previous.content) if previous else ""
+    made = Move(name=name, pointer=pointer, number=number, release=release, previous=end, at="t", who="ann", why="new")
+    return Signed(content=write(made), signature=b"signature")
+
+
+def test_moves_are_kept_in_order_and_by_pointer(state: State) -> None:
+    first = move(1, None)
+    second = move(1, first, at="flights@canary")
+    third = move(2, second)
+    assert all(state.append(each) for each in (first, second, third))
+    assert state.moves() == state.moves("flights") == [first, second, third]
+    assert state.moves("flights", "live") == [first, third]
+    assert state.moves("hotels") == []
+    assert (state.last(), state.last("flights", "canary"), state.last("hotels")) == (third, second, None)
+
+
+def test_a_move_whose_pointer_moved_first_is_told_where_to(state: State) -> None:
+    state.append(move(1, None, release="sha256:theirs"))
+    with pytest.raises(PointerMoved, match=r"flights@live is at sha256:theirs by its move 1 \(ann: new\)"):
+        state.append(move(1, None, release="sha256:ours"))
+    assert len(state.moves()) == 1
+
+
+def test_a_move_that_leaves_out_a_number_is_told_that_none_was_made(state: State) -> None:
+    with pytest.raises(PointerMoved, match="flights@live was never moved, so this cannot be its move 2"):
+        state.append(move(2, None))
+
+
+def test_a_move_chained_to_what_is_no_longer_the_end_is_not_kept(state: State) -> None:
+    first = move(1, None)
+    state.append(first)
+    assert not state.append(move(1, None, at="flights@canary"))
+    assert state.moves() == [first]
+
+
+def test_what_is_no_move_is_refused(state: State) -> None:
+    with pytest.raises(StoreError, match="not a record 'move'"):
+        state.append(Signed(content=b"{}", signature=b""))
+
+
+def test_two_that_move_one_pointer_at_once_are_one_winner_and_one_told(kind: type[State], tmp_path: Path) -> None:
+    previous = None
+    for number in range(1, 21):
+        answers = _race(kind, tmp_path, [move(number, previous, release=f"sha256:{who}") for who in "ab"])
+        assert sorted(answers) == ["told", "won"]
+        with_end = kind(tmp_path)
+        previous = with_end.last()
+        with_end.close()
+
+
+def _race(kind: type[State], folder: Path, moves: list[Signed]) -> list[str]:
+    """What became of moves that threads with a store of their own append at one time."""
+    gate, answers = threading.Barrier(len(moves)), []
+
+    def run(signed: Signed) -> None:
+        state = kind(folder)
+        gate.wait()
+        try:
+            answers.append("won" if state.append(signed) else "lost")
+        except PointerMoved:
+            answers.append("told")
+        state.close()
+
+    threads = [threading.Thread(target=run, args=(each,)) for each in moves]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def test_records_are_kept_once_by_kind_and_name_in_order(state: State) -> None:
+    digest = state.keep("evidence", b"one", name="flights")
+    state.keep("evidence", b"two", name="flights")
+    state.keep("evidence", b"one", name="flights")
+    state.keep("evidence", b"one", name="hotels")
+    state.keep("verdict", b"pass", name="flights")
+    assert digest == digest_of(b"one")
+    assert state.kept("evidence", name="flights") == [b"one", b"two"]
+    assert state.kept("evidence") == [b"one", b"two", b"one"]
+    assert state.kept("verdict", digest=digest_of(b"pass")) == [b"pass"]
+    assert state.kept("verdict", digest=digest) == []
+
+
+def test_every_look_at_test_is_counted_by_name_and_dataset(state: State) -> None:
+    assert state.looks("flights", "sha256:a") == 0
+    assert [state.count_look("flights", "sha256:a") for _ in range(3)] == [1, 2, 3]
+    assert state.count_look("flights", "sha256:b") == state.count_look("hotels", "sha256:a") == 1
+    assert state.looks("flights", "sha256:a") == 3
+
+
+def test_what_was_kept_is_there_when_it_is_opened_again(kind: type[State], tmp_path: Path) -> None:
+    state = kind(tmp_path)
+    state.append(move(1, None))
+    state.keep("verdict", b"pass", name="flights")
+    state.count_look("flights", "sha256:a")
+    state.close()
+    state.close()
+    again = kind(tmp_path)
+    assert again.moves() == [move(1, None)]
+    assert again.kept("verdict") == [b"pass"]
+    assert again.looks("flights", "sha256:a") == 1
+    again.close()
+
+
+def test_many_that_open_a_new_state_at_once_all_can(kind: type[State], tmp_path: Path) -> None:
+    for number in range(10):
+        folder, gate, counts = tmp_path / str(number), threading.Barrier(4), []
+        threads = [threading.Thread(target=_open_and_count, args=(kind, folder, gate, counts)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(counts) == [1, 2, 3, 4]
+
+
+def _open_and_count(kind: type[State], folder: Path, gate: threading.Barrier, counts: list[int]) -> None:
+    gate.wait()
+    state = kind(folder)
+    counts.append(state.count_look("flights", "sha256:a"))
+    state.close()

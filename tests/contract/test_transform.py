@@ -1,0 +1,71 @@
+"""What every transform must keep: one step more, an artifact that is kept and opens, the variant left as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.engines.boosters import table, text
+from tests.variants.benches import as_it_came, bench_in, opened
+
+from headway.core import plugins
+from headway.core.errors import NotApplicable
+from headway.core.record import read, write
+from headway.core.variant import Artifact, Field, Signature, Variant
+
+TRANSFORMS = plugins.names("transform")
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return bench_in(tmp_path)
+
+
+def made(name, bench):
+    model = as_it_came(text(trees=20), bench)
+    return model, plugins.load_transform(name)(model, bench)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_each_new_variant_has_one_step_more_of_its_own_name(name, bench):
+    model, variants = made(name, bench)
+    assert variants
+    for variant in variants:
+        assert variant.steps[:-1] == model.steps and variant.steps[-1].transform == name
+        assert (variant.signature, variant.task) == (model.signature, model.task)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_each_new_variant_is_another_under_another_name(name, bench):
+    model, variants = made(name, bench)
+    assert len({each.digest for each in (model, *variants)}) == len(variants) + 1
+    assert len({each.name for each in (model, *variants)}) == len(variants) + 1
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_each_new_variant_opens_and_answers_in_the_same_form(name, bench):
+    model, variants = made(name, bench)
+    expected = opened(model, bench).predict(table())
+    for variant in variants:
+        answers = opened(variant, bench).predict(table())
+        assert answers.shape == expected.shape and np.all(np.isfinite(answers))
+        assert variant.artifact.format in plugins.load_engine(variant.engine).formats
+        assert len(bench.read(variant)) == variant.artifact.size_bytes
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_the_same_variant_gives_the_same_variants_again(name, bench):
+    assert made(name, bench) == made(name, bench)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_new_variants_come_back_from_disk_as_they_were(name, bench):
+    assert all(read(Variant, write(variant)) == variant for variant in made(name, bench)[1])
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_model_of_another_kind_does_not_apply(name, bench):
+    artifact = Artifact(format="echo", digest=bench.blobs.put(b"echo"), size_bytes=4)
+    signature = Signature(inputs=(Field(name="a"),))
+    with pytest.raises(NotApplicable) as reason:
+        plugins.load_transform(name)(Variant(artifact=artifact, engine="echo", signature=signature), bench)
+    assert reason.value.what

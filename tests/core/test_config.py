@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headway.core.config import Config, Costs, load, resolve
+from headway.core.errors import ConfigError
+from headway.core.verdict import Rule
+
+EMPTY: Mapping[str, str] = {}
+# Four ways to set serve.port, weakest first; each is a value that is set, or None.
+ways = st.tuples(*[st.none() | st.integers(1, 65535)] * 3)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "headway.toml").write_text("", encoding="utf-8")
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "headway.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+@given(ways)
+def test_flag_wins_over_environment_over_file_over_default(
+    tmp_path_factory: pytest.TempPathFactory, chosen: tuple[int | None, int | None, int | None]
+) -> None:
+    in_file, in_environment, in_flag = chosen
+    folder = write(tmp_path_factory.mktemp("project"), f"[serve]\nport = {in_file}" if in_file else "")
+    environment = {"HEADWAY_SERVE_PORT": str(in_environment)} if in_environment else {}
+    flags = {"serve.port": str(in_flag)} if in_flag else {}
+    config, origin = resolve(folder, environment=environment, flags=flags)
+    assert config.serve.port == (in_flag or in_environment or in_file or Config().serve.port)
+    source = (in_flag and "flag") or (in_environment and "environment") or (in_file and "file") or None
+    assert origin.get("serve.port") == source
+
+
+@given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_a_text_setting_takes_any_text_as_it_stands(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    folder = write(tmp_path_factory.mktemp("project"), "")
+    assert load(folder, environment={}, flags={"data.source": text}).data.source == text
+
+
+@given(text=st.text())
+def test_no_text_of_a_flag_brings_another_error_than_ours(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    folder = write(tmp_path_factory.mktemp("project"), "")
+    try:
+        assert isinstance(load(folder, environment={}, flags={"serve.port": text}).serve.port, int)
+    except ConfigError as error:
+        assert "serve.port" in str(error)
+
+
+@given(content=st.binary())
+def test_no_content_of_the_file_brings_another_error_than_ours(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "headway.toml").write_bytes(content)
+    try:
+        load(folder, environment={})
+    except ConfigError as error:
+        assert "headway.toml" in str(error)
+
+
+def test_an_empty_file_gives_the_defaults_and_its_folder(project: Path) -> None:
+    assert load(project, environment={}) == Config(folder=str(project))
+
+
+def test_a_missing_file_says_where_it_looked_and_how_to_name_another(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"no headway.toml here\n  at: {tmp_path}\n  try: .*--project FOLDER"):
+        load(tmp_path, environment={})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[data", "headway.toml is not TOML: Expected"),
+        ("x = 1", "key 'x' stands outside a section"),
+        ("[data]\ntarge = 'late'", "unknown setting 'data.targe'\n.*\n  try: nearest: data.target"),
+        ("[dota]\ntarget = 'late'", "unknown setting 'dota.target'\n.*\n  try: nearest: data.target"),
+        ("[zzz]\nqqq = 1", "unknown setting 'zzz.qqq'\n.*\n  try: headway config"),
+        ("[serve]\nport = 'high'", r"Expected `int`, got `str` - at `\$.serve.port`"),
+        ("[[policy.release]]\nat_most = 1", "missing required field `measure`"),
+        ("[[policy.release]]\nmeasure = 'ece'\nmost = 1", "unknown field `most`"),
+    ],
+)
+def test_a_wrong_file_is_an_error_that_names_the_file_and_the_place(project: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        load(write(project, text), environment={})
+    assert caught.value.where == str(project / "headway.toml")
+
+
+def test_a_file_that_is_not_text_is_named(project: Path) -> None:
+    (project / "headway.toml").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"headway\.toml is not TOML"):
+        load(project, environment={})
+
+
+def test_an_unknown_variable_of_a_known_section_is_an_error_that_names_it(project: Path) -> None:
+    with pytest.raises(ConfigError, match=r"at: environment serve\.prot\n  try: nearest: serve\.port"):
+        load(project, environment={"HEADWAY_SERVE_PROT": "1"})
+
+
+@pytest.mark.parametrize("name", ["HEADWAY", "HEADWAY_HOME", "HEADWAY_OTHER_THING", "PATH", "SERVE_PORT"])
+def test_a_variable_of_no_section_is_not_a_setting(project: Path, name: str) -> None:
+    assert load(project, environment={name: "1"}) == Config(folder=str(project))
+
+
+def test_an_unknown_flag_is_an_error_that_names_it(project: Path) -> None:
+    with pytest.raises(ConfigError, match=r"at: flag serve\.prot"):
+        load(project, environment={}, flags={"serve.prot": "1"})
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "value"),
+    [
+        ("data.slices", '["carrier", "origin"]', ("carrier", "origin")),
+        ("data.known", '{ air_time = "outcome" }', {"air_time": "outcome"}),
+        ("model.costs", "{ miss = 4 }", Costs(miss=4.0)),
+        ("slo.p99_ms", "5", 5.0),
+        ("data.target", "2013", "2013"),
+        ("policy.release", '[{ measure = "ece", at_most = 0.05 }]', (Rule(measure="ece", at_most=0.05),)),
+    ],
+)
+def test_a_flag_takes_the_words_that_the_file_takes(project: Path, setting: str, text: str, value: object) -> None:
+    section, _, field = setting.partition(".")
+    assert getattr(getattr(load(project, environment={}, flags={setting: text}), section), field) == value
+
+
+@pytest.mark.parametrize(
+    ("environment", "flags", "where"),
+    [({"HEADWAY_SERVE_PORT": "high"}, {}, "environment serve.port"), ({}, {"serve.port": "high"}, "flag serve.port")],
+)
+def test_a_value_of_a_wrong_type_is_laid_at_the_door_of_who_set_it(
+    project: Path, environment: dict[str, str], flags: dict[str, str], where: str
+) -> None:
+    with pytest.raises(ConfigError, match="Expected `int`") as caught:
+        load(project, environment=environment, flags=flags)
+    assert caught.value.where == where
+
+
+def test_rules_of_the_policy_are_read_in_order(project: Path) -> None:
+    write(
+        project,
+        "[[policy.release]]\nmeasure = 'ece'\nat_most = 0.05\n[[policy.release]]\nmeasure = 'auc'\nat_least = 1",
+    )
+    rules = load(project, environment={}).policy.release
+    assert [str(rule) for rule in rules] == ["ece at most 0.05", "auc at least 1"]
+
+
+def test_paths_start_where_the_file_lies_unless_they_are_absolute(project: Path) -> None:
+    config = load(project, environment={})
+    assert config.state == project / ".headway"
+    assert config.path("/elsewhere/x") == Path("/elsewhere/x")
+    assert config.path("~/x") == Path.home() / "x"

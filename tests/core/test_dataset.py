@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from headway.core.dataset import Roles
+
+
+def test_roles_ignored_columns_and_what_is_known_afterwards_are_no_features() -> None:
+    known = {"air_time": "outcome", "temp": "request", "wind": "observed_at"}
+    roles = Roles(target="late", time="departs_at", groups="date", weight="w", ignore=("id",), known=known)
+    assert roles.not_features == {"late", "departs_at", "date", "w", "id", "air_time"}
+
+
+def test_a_role_that_is_not_given_takes_no_column_away() -> None:
+    assert Roles(target="late").not_features == {"late"}
+
+
+def test_slices_stay_features() -> None:
+    assert "carrier" not in Roles(target="late", slices=("carrier",)).not_features

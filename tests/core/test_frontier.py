@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from headway.core.evidence import Evidence, Machine
+from headway.core.frontier import Baseline, Frontier
+from headway.core.variant import Artifact, Signature, Step, Variant
+from headway.core.verdict import Judged, Verdict
+
+AS_IT_CAME = Variant(
+    artifact=Artifact(format="echo", digest="sha256:0", size_bytes=4), engine="echo", signature=Signature(inputs=())
+)
+CUT = AS_IT_CAME.with_step(Step(transform="truncate"))
+
+
+def judged(variant: Variant) -> Judged:
+    machine = Machine(cpu="none", cores=2, system="Linux", python="3.11")
+    evidence = Evidence(subject=variant.digest, dataset="d", period="choose", machine=machine)
+    return Judged(variant=variant, evidence=evidence, verdict=Verdict(answer="pass", subject=variant.digest))
+
+
+FRONTIER = Frontier(
+    name="m",
+    baseline=Baseline(model=AS_IT_CAME),
+    judged=(judged(CUT), judged(AS_IT_CAME)),
+    winner=judged(CUT),
+)
+
+
+def test_the_model_as_it_came_is_found_wherever_it_stands() -> None:
+    assert FRONTIER.origin.variant == AS_IT_CAME
+
+
+def test_a_variant_is_found_by_its_digest() -> None:
+    assert FRONTIER.row(CUT.digest) is FRONTIER.judged[0]
+
+
+def test_a_digest_of_no_variant_finds_nothing() -> None:
+    assert FRONTIER.row("sha256:elsewhere") is None

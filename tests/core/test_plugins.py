@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+
+from headway.core import plugins
+from headway.core.errors import PluginError
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed package from outside, whose one module is the engine `guest`; a test writes the module."""
+    information = tmp_path / "guest-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: guest\nVersion: 1.0\n", encoding="utf-8")
+    (information / "entry_points.txt").write_text("[headway.engine]\nguest = guest_engine\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "guest_engine", raising=False)
+    return tmp_path / "guest_engine.py"
+
+
+def test_a_plugin_from_outside_is_listed_among_our_own() -> None:
+    assert {"echo", "lightgbm"} <= set(plugins.names("engine"))
+
+
+def test_a_plugin_from_outside_is_loaded_by_its_name() -> None:
+    engine = plugins.load_engine("echo")
+    assert engine(b"echo", {}).__class__.__name__ == "Echo"
+
+
+def test_names_are_sorted_and_given_once() -> None:
+    assert plugins.names("check") == sorted(set(plugins.names("check")))
+
+
+@pytest.mark.parametrize("kind", plugins.FOLDERS)
+def test_every_plugin_has_a_line_that_describes_it(kind: str) -> None:
+    assert [name for name in plugins.names(kind) if len(plugins.describe(kind, name)) < 10] == []
+
+
+def test_a_description_is_read_without_importing_the_plugin(outside: Path) -> None:
+    outside.write_text('"""Opens nothing.\n\nMore."""\nraise RuntimeError', encoding="utf-8")
+    assert plugins.describe("engine", "guest") == "Opens nothing."
+
+
+def test_a_plugin_without_a_docstring_has_an_empty_description(outside: Path) -> None:
+    outside.write_text("plugin = None", encoding="utf-8")
+    assert plugins.describe("engine", "guest") == ""
+
+
+def test_an_entry_point_whose_module_is_gone_is_unknown(outside: Path) -> None:
+    with pytest.raises(PluginError, match="no engine named 'guest'"):
+        plugins.describe("engine", "guest")
+
+
+@pytest.mark.parametrize("ask", [plugins.load_engine, lambda name: plugins.describe("engine", name)])
+def test_an_unknown_name_is_answered_with_the_names_there_are_and_the_nearest(ask: object) -> None:
+    with pytest.raises(PluginError, match=r"no engine named 'ecko'\n  at: known: .*echo.*lightgbm.*\n  try: echo"):
+        ask("ecko")  # type: ignore[operator]
+
+
+def test_an_unknown_name_that_is_near_to_nothing_gets_no_mend() -> None:
+    with pytest.raises(PluginError) as caught:
+        plugins.load_check("zzzzzz")
+    assert caught.value.mend == ""
+
+
+def test_an_unknown_kind_is_answered_with_the_kinds_there_are() -> None:
+    with pytest.raises(PluginError, match="no plug-in kind 'motor'\n  try: one of: check, engine"):
+        plugins.names("motor")
+
+
+@pytest.mark.parametrize(
+    ("library", "mend"),
+    [
+        ("polars", "pip install 'headway[lab]'"),
+        ("sklearn", "pip install 'headway[lab]'"),
+        ("vl_convert", "pip install 'headway[lab]'"),
+        ("onnx", "pip install 'headway[lab]'"),
+        ("no_such_library", "pip install no_such_library"),
+    ],
+)
+def test_a_missing_library_is_an_error_that_names_what_to_install(
+    outside: Path, monkeypatch: pytest.MonkeyPatch, library: str, mend: str
+) -> None:
+    outside.write_text(f"import {library}.part", encoding="utf-8")
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(PluginError, match=f"engine 'guest' needs '{library}'") as caught:
+        plugins.load_engine("guest")
+    assert caught.value.mend == mend
+
+
+def test_a_missing_file_of_headway_itself_is_no_fault_of_the_plugin(outside: Path) -> None:
+    outside.write_text("import headway.not_there", encoding="utf-8")
+    with pytest.raises(ModuleNotFoundError, match=r"headway\.not_there"):
+        plugins.load_engine("guest")
+
+
+def test_each_kind_has_a_way_to_load_what_it_names() -> None:
+    assert callable(plugins.load_check("target_leak"))
+    assert callable(plugins.load_transform("truncate"))
+    assert callable(plugins.load_probe("quality"))
+    assert callable(plugins.load_blobs("files"))
+    assert callable(plugins.load_state("sqlite"))
+
+
+def test_an_object_of_the_project_is_found_beside_its_file(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("def train(table):\n    return 'fitted'\n", encoding="utf-8")
+    assert plugins.load_object("train:train", tmp_path)(None) == "fitted"
+
+
+def test_a_module_of_the_project_may_hold_what_looks_its_own_module_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "project_rows", None)
+    text = "from __future__ import annotations\nimport dataclasses\n@dataclasses.dataclass\nclass Row:\n    late: int\n"
+    (tmp_path / "project_rows.py").write_text(text, encoding="utf-8")
+    row = plugins.load_object("project_rows:Row", tmp_path)(late=1)
+    assert pickle.loads(pickle.dumps(row)) == row
+
+
+def test_an_object_of_an_installed_module_is_found_by_its_name(tmp_path: Path) -> None:
+    assert plugins.load_object("pathlib:Path", tmp_path) is Path
+
+
+@pytest.mark.parametrize("reference", ["nowhere_at_all:train", "pathlib:Pfad", "pathlib"])
+def test_an_object_that_is_not_there_is_an_error_that_says_where_it_was_sought(tmp_path: Path, reference: str) -> None:
+    with pytest.raises(PluginError, match=r"cannot find .*\n  at: .*\n  try: module:function"):
+        plugins.load_object(reference, tmp_path)

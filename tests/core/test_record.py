@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headway.core.errors import StoreError
+from headway.core.evidence import Evidence, Finding, Machine, Measurement
+from headway.core.record import Kept, canonical, digest_of, read, write
+from headway.core.release import Move
+from headway.core.variant import Artifact, Signature, Variant
+from headway.core.variant import Field as Column
+from headway.core.verdict import Rule, Ruling, Verdict
+
+texts = st.text(max_size=8)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+settings = st.dictionaries(texts, st.booleans() | st.integers(-(2**53), 2**53) | numbers | texts, max_size=3)
+measurements = st.builds(
+    Measurement,
+    name=texts,
+    value=numbers,
+    low=numbers,
+    high=numbers,
+    method=texts,
+    n_rows=st.integers(0, 9),
+    se=numbers,
+)
+findings = st.builds(
+    Finding, code=texts, severity=st.sampled_from(["stop", "warn", "note", "undecided"]), says=texts, limit=numbers
+)
+machines = st.builds(Machine, cpu=texts, cores=st.integers(1, 64), system=texts, python=texts)
+variants = st.builds(
+    Variant,
+    artifact=st.builds(Artifact, format=texts, digest=texts, size_bytes=st.integers(0, 2**40)),
+    engine=texts,
+    signature=st.builds(Signature, inputs=st.tuples(st.builds(Column, name=texts, categories=st.tuples(texts, texts)))),
+    settings=settings,
+)
+rulings = st.builds(Ruling, rule=st.builds(Rule, measure=texts, at_most=numbers), answer=st.just("pass"), says=texts)
+moves = st.builds(
+    Move,
+    name=texts,
+    pointer=texts,
+    number=st.integers(1, 9),
+    release=texts,
+    previous=texts,
+    at=texts,
+    who=texts,
+    why=texts,
+)
+records = st.one_of(
+    variants,
+    moves,
+    st.builds(
+        Verdict, answer=st.sampled_from(["pass", "fail", "undecided"]), subject=texts, rulings=st.tuples(rulings)
+    ),
+    st.builds(
+        Evidence,
+        subject=texts,
+        dataset=texts,
+        period=texts,
+        machine=machines,
+        measurements=st.tuples(measurements),
+        findings=st.tuples(findings),
+    ),
+)
+
+
+class Ticket(Kept, frozen=True, kw_only=True):
+    """A record in its third form: `title` became `says`, then `urgent` was added."""
+
+    version: ClassVar[int] = 3
+    migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+        1: lambda body: {"says": body["title"]},
+        2: lambda body: {**body, "urgent": False},
+    }
+    says: str
+    urgent: bool
+
+
+def envelope(version: int, **body: object) -> bytes:
+    return json.dumps({"kind": "ticket", "version": version, "record": body}).encode()
+
+
+@given(records)
+def test_what_is_read_back_is_the_record_that_was_written(record: Kept) -> None:
+    assert read(type(record), write(record)) == record
+
+
+@given(records)
+def test_a_record_is_written_as_the_same_bytes_after_a_round_trip(record: Kept) -> None:
+    assert write(read(type(record), write(record))) == write(record)
+
+
+@given(settings)
+def test_the_digest_does_not_depend_on_the_order_of_keys(values: dict[str, object]) -> None:
+    backwards = dict(reversed(values.items()))
+    assert digest_of(canonical(backwards)) == digest_of(canonical(values))
+
+
+def test_the_bytes_that_digests_and_signatures_are_taken_of_stay_as_they_are() -> None:
+    assert write(Ticket(says="é", urgent=True)) == (
+        '{"kind":"ticket","record":{"says":"é","urgent":true},"version":3}'.encode()
+    )
+    assert digest_of(b"headway") == "sha256:8da43fa88314b1ae8a192b84b38c8cf058a3ee9424f54ecad07fc2e6c7df72eb"
+
+
+def test_a_record_cannot_be_edited() -> None:
+    with pytest.raises(AttributeError):
+        Ticket(says="a", urgent=True).urgent = False  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("version", "body"),
+    [(1, {"title": "late"}), (2, {"says": "late"}), (3, {"says": "late", "urgent": False})],
+    ids=["two behind", "one behind", "today's"],
+)
+def test_a_record_of_an_older_form_is_brought_to_todays(version: int, body: dict[str, object]) -> None:
+    assert read(Ticket, envelope(version, **body)) == Ticket(says="late", urgent=False)
+
+
+def test_a_record_of_a_newer_headway_is_refused_with_the_mend() -> None:
+    with pytest.raises(StoreError, match=r"version 4, this headway reads up to 3\n  try: pip install --upgrade"):
+        read(Ticket, envelope(4, says="late"))
+
+
+def test_a_record_of_another_kind_is_refused_by_name() -> None:
+    with pytest.raises(StoreError, match="expected a record 'move', met a record 'ticket'"):
+        read(Move, envelope(1))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b'{"kind": "ticket"}',
+        envelope(3, says=1, urgent=False),
+        envelope(3, says="", urgent=False, x=1),
+    ],
+    ids=["nothing", "not text", "a list", "no version", "a wrong type", "an unknown field"],
+)
+def test_bytes_that_are_no_such_record_are_refused(content: bytes) -> None:
+    with pytest.raises(StoreError, match="not a record 'ticket'"):
+        read(Ticket, content)
+
+
+@given(st.binary())
+def test_no_bytes_at_all_bring_another_error_than_ours(content: bytes) -> None:
+    with pytest.raises(StoreError):
+        read(Ticket, content)
+
+
+def test_canonical_text_has_sorted_keys_and_no_spaces() -> None:
+    assert canonical({"b": 1, "a": [1.5, "é"]}) == '{"a":[1.5,"é"],"b":1}'.encode()
+    assert msgspec.json.decode(canonical({"a": None})) == {"a": None}

@@ -1,0 +1,40 @@
+"""Bytes that no honest headway wrote are refused as a StoreError, whatever they are."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headway.core.errors import StoreError
+from headway.core.record import read, write
+from headway.core.release import Move
+
+MOVE = write(Move(name="f", pointer="live", number=1, release="r", previous="", at="t", who="a", why="b"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        MOVE.replace(b'"who":"a"', b'"who":"\xe4"'),
+        b'{"kind":"move","version":1,"record":{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
+        MOVE.replace(b'"version":1', b'"version":0'),
+        MOVE.replace(b'"version":1', b'"version":-99999'),
+        MOVE.replace(b'"version":1', b'"version":2'),
+    ],
+)
+def test_hostile_bytes_are_refused(content: bytes) -> None:
+    with pytest.raises(StoreError, match="record 'move'"):
+        read(Move, content)
+
+
+@given(place=st.integers(0, len(MOVE) - 1), change=st.integers(1, 255))
+def test_a_changed_byte_is_read_as_a_move_or_refused(place: int, change: int) -> None:
+    changed = bytearray(MOVE)
+    changed[place] ^= change
+    try:
+        assert isinstance(read(Move, bytes(changed)), Move)
+    except StoreError as error:
+        assert "record" in error.what

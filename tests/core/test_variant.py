@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from headway.core.variant import Artifact, Field, Signature, Step, Variant
+
+NATIVE = Variant(
+    artifact=Artifact(format="lightgbm", digest="sha256:0", size_bytes=1),
+    engine="native",
+    signature=Signature(inputs=(Field(name="hour"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA")))),
+)
+CUT = Step(transform="truncate", settings={"trees": 200})
+
+
+def test_the_model_as_it_came_is_the_variant_with_no_steps() -> None:
+    assert NATIVE.steps == ()
+    assert NATIVE.name == "native (as it came)"
+
+
+def test_a_name_tells_engine_steps_and_settings() -> None:
+    variant = msgspec.structs.replace(
+        NATIVE, engine="onnxruntime", steps=(Step(transform="onnxruntime"), CUT), settings={"threads": 2}
+    )
+    assert variant.name == "onnxruntime · truncate(trees=200) · threads=2"
+
+
+@pytest.mark.parametrize(
+    "change", [{"engine": "echo"}, {"steps": (CUT,)}, {"settings": {"threads": 1}}, {"task": "regression"}]
+)
+def test_whatever_could_change_an_answer_changes_the_digest(change: dict[str, object]) -> None:
+    assert msgspec.structs.replace(NATIVE, **change).digest != NATIVE.digest
+
+
+def test_equal_variants_have_one_digest() -> None:
+    assert msgspec.structs.replace(NATIVE).digest == NATIVE.digest
+
+
+def test_a_signature_names_its_inputs_in_order() -> None:
+    assert NATIVE.signature.names == ("hour", "carrier")
+
+
+def test_a_step_makes_a_new_variant_and_leaves_the_old_one() -> None:
+    cut = NATIVE.with_step(CUT)
+    assert (cut.steps, NATIVE.steps) == ((CUT,), ())

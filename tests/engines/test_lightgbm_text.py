@@ -1,0 +1,153 @@
+"""The reader of LightGBM's text: whole models pass unchanged, whatever could end the process is refused."""
+
+from __future__ import annotations
+
+import lightgbm
+import numpy as np
+import pytest
+from tests.engines.boosters import OBJECTIVES, booster, table, text
+
+from headway.core.errors import EngineError
+from headway.engines.formats.lightgbm_text import read
+
+FOREST = {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_what_is_read_and_written_again_predicts_the_same(objective: str) -> None:
+    model = read(text(objective).encode())
+    expected = booster(objective).predict(table())
+    for written in (model.text(), model.essence()):
+        assert np.array_equal(lightgbm.Booster(model_str=written).predict(table()), expected)
+
+
+def test_a_model_says_what_it_is() -> None:
+    model = read(text("multiclassova", sigmoid=0.7).encode())
+    assert (model.width, model.outputs, model.iterations, model.averages) == (4, 3, 7, False)
+    assert model.objective == ("multiclassova", {"num_class": "3", "sigmoid": "0.7"})
+    assert read(text("regression", **FOREST).encode()).averages
+
+
+def test_a_model_without_an_objective_is_read() -> None:
+    assert read(text().replace("objective=binary sigmoid:1\n", "").encode()).objective == ("", {})
+
+
+def test_linear_leaves_and_single_leaves_are_read() -> None:
+    assert any(tree.linear for tree in read(text("regression", linear_tree=True).encode()).trees)
+    assert [len(tree.leaf) for tree in read(text(trees=1, min_data_in_leaf=300).encode()).trees] == [1]
+
+
+def test_the_first_iterations_are_the_library_s_own() -> None:
+    model = read(text("multiclass").encode()).first(3)
+    assert model.iterations == 3 and "feature_importances" not in model.tail and "[num_class: 3]" in model.tail
+    assert np.array_equal(
+        lightgbm.Booster(model_str=model.text()).predict(table()),
+        booster("multiclass").predict(table(), num_iteration=3),
+    )
+
+
+def test_monotone_constraints_are_one_a_column() -> None:
+    given = text(monotone_constraints=(0, 0, 1, 0))
+    assert read(given.encode()).width == 4
+    with pytest.raises(EngineError, match="constraints"):
+        read(given.replace("monotone_constraints=0 0 1 0", "monotone_constraints=0 0 1").encode())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("tree\n", "leaf\n", "first line"),
+        ("end of trees", "end of tree", "cut short"),
+        ("Column_2", "Column\x002", "control characters"),
+        ("version=v4", "version=v4\nversion=v3", "line 'version=v3'"),
+        ("version=v4", "version=v=4", "line 'version=v=4'"),
+        ("num_class=1", "num_class=x", "'num_class'"),
+        ("num_class=1", "num_class=0", "no outputs"),
+        ("num_class=1", "num_class=2", "one tree a class"),
+        ("max_feature_idx=3", "max_feature_idx=2", "'feature_names'"),
+        ("max_feature_idx=3", "max_feature_idx=-1", "no columns"),
+        ("feature_infos=", "feature_infos= ", "'feature_infos'"),
+        ("objective=binary sigmoid:1", "objective=gibberish", "unknown objective"),
+        ("objective=binary sigmoid:1", "objective=multiclass num_class:50", "with 1 outputs"),
+        ("objective=binary sigmoid:1", "objective=binary", "no slope"),
+        ("objective=binary sigmoid:1", "objective=binary sigmoid:-1", "no slope"),
+        ("shrinkage=1\n", "shrinkage=1 2\n", "'shrinkage'"),
+        ("num_leaves=6", "num_leaves=7", "'num_leaves'"),
+        ("leaf_value=", "leaf_value=nan ", "'leaf_value'"),
+        ("left_child=", "left_child=9999 ", "unequal length"),
+        ("split_feature=", "split_feature=1 ", "unequal length"),
+        ("split_feature=0", "split_feature=4", "outside the 4 columns"),
+        ("split_feature=0", "split_feature=٣", "whole numbers"),
+        ("decision_type=", "decision_type=99 ", "unequal length"),
+        ("num_cat=1", "num_cat=-1", "'num_cat'"),
+        ("num_cat=1", "num_cat=2", "'cat_boundaries'"),
+        ("cat_boundaries=0", "cat_boundaries=1", "sets overlap"),
+        ("cat_threshold=", "cat_threshold=-", "32-bit"),
+        ("is_linear=0", "is_linear=2", "'is_linear'"),
+        ("is_linear=0", "is_linear=1", "unequal length"),
+        ("shrinkage=1\n", "shrinkage=1\n" + "".join(f"{c}=1\n" for c in "abcdefghijk"), "more lines"),
+    ],
+)
+def test_what_is_not_whole_is_refused_with_the_reason(old: str, new: str, says: str) -> None:
+    whole = text()
+    assert old in whole
+    with pytest.raises(EngineError, match=says) as refusal:
+        read(whole.replace(old, new, 1).encode())
+    assert refusal.value.mend
+
+
+def with_line(name: str, change: str, whole: str = "") -> bytes:
+    """The model with the first line of that name set to other values."""
+    lines = (whole or text()).split("\n")
+    number = next(number for number, line in enumerate(lines) if line.startswith(f"{name}="))
+    return "\n".join([*lines[:number], f"{name}={change}", *lines[number + 1 :]]).encode()
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "says"),
+    [
+        ("1 2 3 4 -1", "-2 -3 -4 -5 -5", "one tree"),
+        ("1 2 3 4 -1", "-2 -3 -4 -5 -99", "one tree"),
+        ("-1 2 3 4 1", "-2 -3 -4 -5 -6", "before its parent"),
+    ],
+)
+def test_children_that_make_no_tree_are_refused(left: str, right: str, says: str) -> None:
+    half = with_line("left_child", left).decode()
+    with pytest.raises(EngineError, match=says) as refusal:
+        read(with_line("right_child", right, half))
+    assert refusal.value.where == "tree 0"
+
+
+def test_an_unknown_kind_of_split_is_refused() -> None:
+    with pytest.raises(EngineError, match="unknown kind"):
+        read(with_line("decision_type", "2 2 2 2 12"))
+
+
+@pytest.mark.parametrize("number", ["1.5", "7", "-1"])
+def test_a_split_by_a_set_that_is_not_there_is_refused(number: str) -> None:
+    broken = with_line("decision_type", "1 2 2 2 2").decode()
+    with pytest.raises(EngineError, match="set that is not there"):
+        read(with_line("threshold", f"{number} 0 0 0 0", broken))
+
+
+def test_linear_leaves_that_read_other_columns_are_refused() -> None:
+    whole = text("regression", linear_tree=True)
+    tree = whole[whole.index("Tree=1") :]
+    columns = tree[tree.index("leaf_features=") :].split("\n")[0]
+    assert any(character.isdigit() for character in columns)
+    with pytest.raises(EngineError, match="a leaf reads outside"):
+        read(whole.replace(columns, columns.translate(str.maketrans("0123", "9999"))).encode())
+    with pytest.raises(EngineError, match="fewer than no columns"):
+        read(with_line("num_features", "-1 0 0 0 0 1", whole))
+
+
+def test_trees_that_do_not_share_out_among_the_classes_are_refused() -> None:
+    whole = text("multiclass", trees=1)
+    with pytest.raises(EngineError, match="2 trees do not share out among 3"):
+        read((whole[: whole.index("Tree=2")] + whole[whole.index("end of trees") :]).encode())
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"\x89PNG", b"tree\nend of trees\n"])
+def test_other_bytes_are_refused(content: bytes) -> None:
+    with pytest.raises(EngineError, match="not a LightGBM model"):
+        read(content)

@@ -1,0 +1,148 @@
+"""The tables of the terminal lose no number at any width."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from msgspec.structs import replace
+from rich.console import Console, RenderableType
+from stories import findings, flights, own_project, reasons, refused, replay
+
+from headway.core.release import Move
+from headway.face import sheets, tables
+from headway.face.sheets import Sheet
+
+WIDTHS = (80, 100, 120, 160)
+STORY = flights()
+SHEETS = {
+    "frontier": sheets.frontier(STORY.frontier, winner=STORY.winner, reasons=STORY.reasons),
+    "rulings": sheets.rulings(refused().judged.verdict, groups="days"),
+    "findings": sheets.findings(findings()),
+}
+
+
+def printed(what: RenderableType, width: int, *, terminal: bool = False) -> str:
+    file = io.StringIO()
+    Console(file=file, width=width, force_terminal=terminal, highlight=False, markup=False).print(what)
+    return file.getvalue()
+
+
+def texts(sheet: Sheet) -> list[tuple[bool, str]]:
+    """Each line of each cell, and whether it may be folded."""
+    return [
+        (column.folds, line.text)
+        for row in sheet.rows
+        for column, cell in zip(sheet.columns, row, strict=True)
+        for line in cell
+    ]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", SHEETS)
+def test_no_number_is_cut_or_broken_at_any_width(name: str, width: int) -> None:
+    text = printed(tables.Laid(SHEETS[name]), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert [line for folds, line in texts(SHEETS[name]) if not folds and line not in text] == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", SHEETS)
+def test_a_folded_text_keeps_every_word(name: str, width: int) -> None:
+    text = "".join(printed(tables.Laid(SHEETS[name]), width).split())
+    words = [word for folds, line in texts(SHEETS[name]) if folds for word in line.split() if len(word) < 20]
+    assert [word for word in words if word not in text] == []
+
+
+def test_columns_that_do_not_fit_go_on_below_under_the_same_key() -> None:
+    text = printed(tables.Laid(SHEETS["frontier"]), 80)
+    heads = [line for line in text.splitlines() if line.startswith("#")]
+    assert len(heads) > 1
+    assert [line.split()[0] for line in text.splitlines() if re.match(r"10 ", line)] == ["10"] * len(heads)
+
+
+def test_a_frontier_says_what_the_issue_asks_for() -> None:
+    text = printed(tables.frontier_table(STORY.frontier, STORY.winner, STORY.reasons), 160)
+    for title in ("One row", "Batch", "AUC", "ECE", "Largest", "Verdict"):
+        assert title in text
+    assert "31.2 us" in text
+    assert "slower than the released" in text
+
+
+def test_the_winner_is_marked_and_the_reader_of_a_pipe_gets_plain_letters() -> None:
+    table = tables.frontier_table(STORY.frontier, STORY.winner, STORY.reasons)
+    assert SHEETS["frontier"].chosen == 6
+    assert "\x1b[" in printed(table, 120, terminal=True)
+    assert "\x1b[" not in printed(table, 120)
+
+
+def test_a_frontier_without_a_winner_marks_nothing() -> None:
+    assert sheets.frontier(own_project().frontier).chosen == -1
+
+
+def test_a_frontier_has_only_columns_that_were_measured() -> None:
+    bare = [replace(row, evidence=replace(row.evidence, measurements=())) for row in own_project().frontier]
+    assert [column.title for column in sheets.frontier(bare).columns] == [
+        "#",
+        "Variant",
+        "Verdict",
+        "Brier lost, worst slice",
+    ]
+
+
+def test_a_measure_that_one_variant_lacks_is_said_to_be_missing() -> None:
+    rows = STORY.frontier
+    lacking = replace(rows[1], evidence=replace(rows[1].evidence, measurements=rows[1].evidence.measurements[1:]))
+    assert sheets.frontier([rows[0], lacking]).rows[1][3][0].text == "not measured"
+
+
+def test_a_ruling_shows_number_interval_rows_and_groups() -> None:
+    text = printed(tables.rulings_table(refused().judged.verdict, groups="days"), 120)
+    assert "✗ fail" in text
+    assert "58,665 rows, 62 days" in text
+    assert "at most 5 %" in text
+
+
+def test_findings_come_the_gravest_first() -> None:
+    codes = [row[0][0].text for row in sheets.findings(findings()).rows]
+    assert codes == ["D003", "D011", "D020", "D014"]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_summary_answers_four_questions(width: int) -> None:
+    text = printed(tables.summary_table(STORY), width)
+    for question in ("What is live?", "Is it right?", "How much faster?", "What was refused?"):
+        assert question in text
+    assert "x 8.40 [8.23, 8.57]" in text
+
+
+def test_a_replay_is_told_with_its_times() -> None:
+    text = printed(tables.replay_lines(replay()), 160)
+    assert "27,122 rows" in text
+    assert "0.0978" in text
+    assert "1.31 ms [1.22, 1.40]" in text
+    assert "took at most" not in printed(tables.replay_lines(replace(replay(), p50=None, p99=None)), 160)
+
+
+def test_a_release_is_told_with_its_pointer_and_a_new_key() -> None:
+    move = Move(
+        name="flights",
+        pointer="live",
+        number=3,
+        release="sha256:9f86d081884c7d65",
+        previous="",
+        at="2026-11-24T15:00:00+00:00",
+        who="ada",
+        why="fastest feasible",
+    )
+    text = printed(tables.shipped_lines(move, True), 120)
+    assert "flights@live is now release 9f86d081884c" in text
+    assert "publisher key was made" in text
+    assert "publisher key" not in printed(tables.shipped_lines(move, False), 120)
+    assert "by hand" in printed(tables.history_table([move]), 160)
+
+
+def test_reasons_of_the_demo_reach_the_table() -> None:
+    assert set(reasons(STORY.frontier).values()) <= {line for _, line in texts(SHEETS["frontier"])}

@@ -1,0 +1,119 @@
+"""The repository as the rules of the house see it: its Python files, parsed once, and what each imports."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Source:
+    """One Python file; `path` is relative to the repository."""
+
+    path: str
+    text: str
+
+    @functools.cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
+
+    @property
+    def inner(self) -> str:
+        """The path inside the package, or nothing: `serve/wire.py`."""
+        return self.path.removeprefix("src/headway/") if self.path.startswith("src/headway/") else ""
+
+    @property
+    def module(self) -> str:
+        """The dotted name it is imported by."""
+        return self.path.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+    def at(self, node: ast.AST) -> str:
+        """Where a node stands, as `file:line`."""
+        return f"{self.path}:{getattr(node, 'lineno', 1)}"
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name: `module` is what the statement names, `name` what it takes from there."""
+
+    at: str
+    module: str
+    name: str = ""
+    typing: bool = False
+    local: str = ""
+
+    @property
+    def library(self) -> str:
+        return self.module.partition(".")[0]
+
+
+@functools.cache
+def tracked() -> tuple[str, ...]:
+    """Every file that git keeps or would keep, in order."""
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
+    return tuple(sorted(name for name in names if name and (ROOT / name).is_file()))
+
+
+@functools.cache
+def sources(folder: str) -> tuple[Source, ...]:
+    """The Python files below a folder of the repository."""
+    names = (name for name in tracked() if name.startswith(f"{folder}/") and name.endswith(".py"))
+    return tuple(Source(name, (ROOT / name).read_text(encoding="utf-8")) for name in names)
+
+
+def imports(source: Source) -> Iterator[Import]:
+    """Every import of a file, those inside functions and for type checkers alone too."""
+    yield from _imports(source, source.tree, typing=False, local="")
+
+
+def _imports(source: Source, node: ast.AST, *, typing: bool, local: str) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield Import(source.at(child), alias.name, "", typing, local)
+        elif isinstance(child, ast.ImportFrom):
+            for alias in child.names:
+                yield Import(source.at(child), child.module or ".", alias.name, typing, local)
+        else:
+            inside = child.name if isinstance(child, Function) else local
+            yield from _imports(source, child, typing=typing or _guards_types(child), local=inside)
+
+
+def _guards_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def functions(source: Source) -> Iterator[Function]:
+    """Every function of a file, methods and inner ones too."""
+    return (node for node in ast.walk(source.tree) if isinstance(node, Function))
+
+
+def length(node: Function) -> int:
+    """Lines of a function without its docstring."""
+    docstring = ast.get_docstring(node, clean=False)
+    lines = (node.end_lineno or node.lineno) - node.lineno + 1
+    return lines - (docstring.count("\n") + 1 if docstring is not None else 0)
+
+
+def public(source: Source) -> Iterator[Function | ast.ClassDef]:
+    """Functions, classes and methods whose names, and whose classes' names, do not begin with an underscore."""
+    found = [node for node in source.tree.body if isinstance(node, Function | ast.ClassDef)]
+    for node in found:
+        if not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                found += [child for child in node.body if isinstance(child, Function | ast.ClassDef)]
+
+
+def none_of(found: Iterable[str]) -> None:
+    """Fail with every line found, so that each can be gone to."""
+    lines = list(found)
+    assert not lines, "\n" + "\n".join(lines)

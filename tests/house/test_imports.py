@@ -1,0 +1,192 @@
+"""Imports go one way, without circles, and a library is imported only where its row of the table says."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+
+import pytest
+from tests.house.source_tree import ROOT, Import, Source, imports, none_of, sources
+
+LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+LAYERS = [row.replace("(", "").replace(")", "").split(" | ") for row in LINTER["contracts"][0]["layers"]]
+FLOOR = {module: len(LAYERS) - number for number, row in enumerate(LAYERS) for module in row}
+
+# Library -> where in src/headway it may be imported: a folder, a file, or "" for everywhere.
+ALLOWED = {
+    "altair": ("face/report/",),
+    "cryptography": ("release/sign.py",),
+    "cyclopts": ("face/",),
+    "httptools": ("serve/",),
+    "jinja2": ("face/report/",),
+    "lightgbm": ("engines/lightgbm.py", "variants/transforms/", "face/demo/"),
+    "markupsafe": ("face/report/",),
+    "msgspec": ("",),
+    "numpy": ("data/", "engines/", "evidence/", "face/", "features/", "flow.py", "release/", "serve/", "variants/"),
+    "onnx": ("variants/transforms/",),
+    "onnxmltools": ("variants/transforms/",),
+    "onnxruntime": ("engines/onnxruntime.py",),
+    "polars": ("data/", "face/demo/", "features/", "flow.py", "variants/train.py"),
+    "rich": ("face/",),
+    "uvloop": ("serve/",),
+    "vl_convert": ("face/report/",),
+}
+# The command line lists its commands without what they need.
+LIGHT = ("core/", "face/cli.py")
+LATE = {("core/plugins.py", "*"), ("__init__.py", "__getattr__")}
+
+
+def floor(module: str) -> tuple[int, str]:
+    """The floor on which a module stands, and its folder; the package itself stands under all."""
+    room = ".".join(module.split(".")[:2])
+    return (0, room) if room == "headway" else (FLOOR[room], room)
+
+
+def targets(source: Source, known: set[str]) -> Iterator[tuple[Import, str]]:
+    """Each import of our own, with the file it reaches."""
+    for each in imports(source):
+        if each.library == "headway":
+            longer = f"{each.module}.{each.name}"
+            yield each, longer if longer in known else each.module
+
+
+def upward(files: Iterable[Source]) -> list[str]:
+    """Imports that run up, or sideways between folders of one floor."""
+    files = list(files)
+    known = {source.module for source in files}
+    found = []
+    for source in files:
+        own, room = floor(source.module)
+        for each, target in targets(source, known):
+            height, other = floor(target)
+            if other != room and height >= own:
+                found.append(f"{each.at}: {source.module} may not import {target}")
+    return found
+
+
+def circles(files: Iterable[Source]) -> list[str]:
+    """Files that lie on a circle of imports, each with an arrow that keeps it there."""
+    files = list(files)
+    known = {source.module for source in files}
+    arrows = {source.module: {target: each.at for each, target in targets(source, known)} for source in files}
+    while idle := [name for name, to in arrows.items() if not _passed(name, to, arrows)]:
+        arrows = {name: to for name, to in arrows.items() if name not in idle}
+    return [f"{to[target]}: {name} -> {target}" for name, to in arrows.items() for target in to if target in arrows]
+
+
+def _passed(name: str, to: dict[str, str], arrows: dict[str, dict[str, str]]) -> bool:
+    """Whether an arrow leads to a file and another on from it."""
+    return bool(to.keys() & arrows.keys()) and any(name in others for others in arrows.values())
+
+
+def misplaced(source: Source) -> list[str]:
+    """Libraries imported where they may not be; what is imported for types alone costs nothing and is free."""
+    found = []
+    for each in imports(source):
+        if each.library in sys.stdlib_module_names or each.library == "headway" or each.typing:
+            continue
+        places = ALLOWED.get(each.library, ())
+        heavy = source.inner.startswith(LIGHT) and each.library not in ("msgspec", "cyclopts", "rich")
+        if heavy or not source.inner.startswith(places):
+            found.append(f"{each.at}: {each.library} may be imported in {places or 'no file: add a row to the table'}")
+    return found
+
+
+def late(source: Source) -> list[str]:
+    """Imports inside functions."""
+    free = {name for file, name in LATE if source.inner.endswith(file)}
+    return [
+        f"{each.at}: imports in {each.local}()"
+        for each in imports(source)
+        if each.local and not free & {"*", each.local}
+    ]
+
+
+def source(path: str, text: str) -> Source:
+    return Source(f"src/headway/{path}", text)
+
+
+def test_imports_run_down_the_journey_only() -> None:
+    none_of(upward(sources("src")))
+
+
+def test_no_file_is_on_a_circle_of_imports() -> None:
+    none_of(circles(sources("src")))
+
+
+def test_every_folder_has_its_floor() -> None:
+    rooms = {".".join(source.module.split(".")[:2]) for source in sources("src")}
+    assert rooms <= {"headway", *FLOOR}
+
+
+def test_the_import_linter_sees_every_folder() -> None:
+    folders = {f"headway.{source.inner.partition('/')[0]}" for source in sources("src") if "/" in source.inner}
+    assert set(LINTER["root_packages"]) == {"headway", *folders}
+
+
+def test_each_library_is_imported_where_its_row_says() -> None:
+    none_of(line for source in sources("src") for line in misplaced(source))
+
+
+def test_nothing_is_imported_inside_a_function_but_by_the_finder() -> None:
+    none_of(line for source in sources("src") for line in late(source))
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("core/a.py", "from headway.data.open import load"),
+        ("core/a.py", "def f():\n    import headway.face.cli"),
+        ("core/a.py", "if TYPE_CHECKING:\n    from headway.store.atomic import write"),
+        ("serve/a.py", "from headway.observe.window import window"),
+        ("data/a.py", "from headway.engines import lightgbm"),
+    ],
+    ids=["up", "up in a function", "up for types", "sideways", "sideways by name"],
+)
+def test_an_import_against_the_rule_is_seen(path: str, text: str) -> None:
+    assert [line.partition(": ")[0].partition(":")[0] for line in upward([source(path, text)])] == [
+        f"src/headway/{path}"
+    ]
+
+
+def test_a_circle_is_seen_though_it_hides_in_a_function_and_a_type() -> None:
+    a = source("core/a.py", "def f():\n    from headway.core import b")
+    b = source("core/b.py", "if TYPE_CHECKING:\n    from headway.core.c import C")
+    c, out = source("core/c.py", "from headway.core.a import A"), source("core/out.py", "from headway.core.a import A")
+    assert [line.partition(": ")[0] for line in circles([a, b, c, out])] == [
+        "src/headway/core/a.py:2",
+        "src/headway/core/b.py:2",
+        "src/headway/core/c.py:1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "wrong"),
+    [
+        ("serve/a.py", "import polars as pl", True),
+        ("core/a.py", "import numpy", True),
+        ("face/cli.py", "import numpy", True),
+        ("data/a.py", "import pandas", True),
+        ("core/a.py", "if TYPE_CHECKING:\n    import numpy", False),
+        ("serve/a.py", "import numpy", False),
+        ("core/a.py", "import msgspec, json", False),
+    ],
+)
+def test_a_library_in_a_wrong_place_is_seen(path: str, text: str, wrong: bool) -> None:
+    assert bool(misplaced(source(path, text))) is wrong
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "wrong"),
+    [
+        ("serve/a.py", "def f():\n    import json", True),
+        ("serve/a.py", "class A:\n    async def f(self):\n        if 1:\n            import json", True),
+        ("serve/a.py", "import json", False),
+        ("core/plugins.py", "def f():\n    import json", False),
+        ("__init__.py", "def __getattr__(name):\n    import json", False),
+        ("__init__.py", "def f(name):\n    import json", True),
+    ],
+)
+def test_an_import_inside_a_function_is_seen(path: str, text: str, wrong: bool) -> None:
+    assert bool(late(source(path, text))) is wrong

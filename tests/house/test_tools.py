@@ -1,0 +1,47 @@
+"""The tools that keep the house do what the Makefile says of them."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tests.house.source_tree import ROOT
+
+BENCHMARK = '''"""How fast nothing is."""
+import json, sys
+rows = [{"name": "nothing", "measured": 0.123456, "unit": "us", "target": 1, "ok": True, "against": "something"}]
+if __name__ == "__main__":
+    print(json.dumps({"machine": {"cores": 2}, "rows": rows, "fell_short": []}) if "--json" in sys.argv else "fast")
+'''
+
+
+@pytest.fixture
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    return importlib.import_module("benchmarks")
+
+
+def test_a_benchmark_becomes_a_table_with_its_machine(benchmarks: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "nothing.py"
+    file.write_text(BENCHMARK, encoding="utf-8")
+    text = benchmarks.section(file, benchmarks.measure(file))
+    assert "How fast nothing is. `python bench/nothing.py`" in text
+    assert "| nothing | 0.1235 | us | 1 | yes | something |" in text
+    assert "Machine: cores 2." in text
+
+
+def test_a_benchmark_that_cannot_measure_stops_the_page(benchmarks: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("raise SystemExit('no machine')", encoding="utf-8")
+    with pytest.raises(subprocess.CalledProcessError):
+        benchmarks.measure(file)
+
+
+def test_make_alone_lists_every_target_with_a_line() -> None:
+    listed = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.findall(r"^  make ([a-z-]+) +\S", listed, re.MULTILINE) == (phony[1].split() if phony else None)

@@ -1,0 +1,229 @@
+"""Servers for the tests of this folder: echo releases, served in a thread or in a process of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from headway.core import config
+from headway.core.config import Config
+from headway.core.record import digest_of, write
+from headway.core.release import Release, SelfTest
+from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.core.verdict import Verdict
+from headway.release.bundle import Bundle
+from headway.release.enrol import enrol
+from headway.release.register import Reason, Register
+from headway.serve.listener import Listener
+from headway.serve.load import Loaded, load
+from headway.serve.plane import Plane
+from headway.serve.routes import Routes
+from headway.serve.site import Limits
+
+TESTS = Path(__file__).parent.parent
+NUMBERS = Signature(inputs=tuple(Field(name=name) for name in ("a", "b", "c")))
+MIXED = Signature(
+    inputs=(Field(name="size"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA", "WN"))), output="score"
+)
+
+
+def release(*, name: str = "flights", signature: Signature = NUMBERS, test: SelfTest | None = None) -> Release:
+    """A release of the echo model, which answers the mean of its row."""
+    artifact = Artifact(format="echo", digest=digest_of(b"echo"), size_bytes=4)
+    variant = Variant(artifact=artifact, engine="echo", signature=signature)
+    width = len(signature.inputs)
+    return Release(
+        name=name,
+        variant=variant,
+        evidence=(),
+        verdict=Verdict(answer="pass", subject=variant.digest),
+        threshold=0.25,
+        files={"model.echo": digest_of(b"echo")},
+        self_test=SelfTest(rows=((1.0,) * width, (3.0,) * width), answers=((1.0,), (3.0,))) if test is None else test,
+    )
+
+
+def bundle(record: Release, content: bytes = b"echo") -> Bundle:
+    """A release as the register hands it on once it is verified."""
+    return Bundle(record, {"model.echo": content}, digest_of(write(record)), "ed25519:a-test")
+
+
+def loaded(**given: object) -> Loaded:
+    """A release of the echo model, opened."""
+    return load(bundle(release(**given)))
+
+
+def project(folder: Path, *releases: Release) -> Config:
+    """A project with its keys, whose releases are published and live."""
+    (folder / "headway.toml").write_text('[trust]\npublisher_key = "keys/publisher.pem"\n[serve]\nport = 0\n')
+    settings = config.load(folder, environment={})
+    enrol(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="a test")
+    register = Register.from_config(settings)
+    for each in releases or (release(),):
+        digest = register.publish(each, {"model.echo": b"echo"})
+        register.point(f"{each.name}@live", digest, Reason(who="ann", why="a test", verdict=each.verdict))
+    register.state.close()
+    return settings
+
+
+def started(folder: Path, *references: str) -> subprocess.Popen[str]:
+    """A server process of its own."""
+    code = (
+        "import sys; from pathlib import Path; from headway.core.config import load; from headway.serve.process import"
+        " serve; serve(load(Path(sys.argv[1])), sys.argv[2:], announce=lambda line: print(line, flush=True))"
+    )
+    path = os.pathsep.join([str(TESTS / "outside"), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code, str(folder), *references],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server in a thread of this process."""
+
+    address: str
+    loop: asyncio.AbstractEventLoop
+    plane: Plane
+    listener: Listener
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return int(self.address.rpartition(":")[2])
+
+    def within(self, function: Callable[[], object]) -> object:
+        """What a function gives that is run on the server's loop."""
+
+        async def run() -> object:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
+
+    def turn(self) -> None:
+        """Wait until the server's loop has gone round, so that what was sent has been read."""
+        self.within(lambda: None)
+
+
+@contextmanager
+def serving(
+    *releases: Loaded, limits: Limits = Limits(), host: str = "127.0.0.1", max_batch_rows: int = 1024
+) -> Iterator[Running]:
+    """A server of these releases, drained at the end."""
+    loop = uvloop.new_event_loop()
+
+    async def start() -> Running:
+        plane = Plane(releases, soon=loop.call_soon, max_batch_rows=max_batch_rows)
+        routes = Routes(plane, draining=lambda: listener.draining)
+        listener = Listener(routes, limits=limits, errors=plane.metrics.errors)
+        return Running(await listener.open(host, 0), loop, plane, listener)
+
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    running = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    try:
+        yield running
+    finally:
+        asyncio.run_coroutine_threadsafe(running.listener.drain(1), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, object]:
+        """Its body."""
+        return json.loads(self.body)
+
+    @property
+    def values(self) -> list[float]:
+        """The answers of an infer request."""
+        return json.loads(self.body)["outputs"][0]["data"]
+
+
+class Peer:
+    """A client that says exactly what it is told to, byte for byte."""
+
+    def __init__(self, server: Running, *, buffer_bytes: int = 0) -> None:
+        self.socket = socket.socket()
+        if buffer_bytes:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        self.socket.settimeout(10)
+        self.socket.connect(("127.0.0.1", server.port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._stream = self.socket.makefile("rb")
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self.socket.close()
+
+    def say(self, data: bytes) -> Peer:
+        """Send bytes."""
+        self.socket.sendall(data)
+        return self
+
+    def hear(self, *, body: bool = True) -> Answer:
+        """The next answer, whole."""
+        line = self._stream.readline()
+        assert line, "closed without an answer"
+        headers = {}
+        while (header := self._stream.readline()) != b"\r\n":
+            name, _, value = header.decode().strip().partition(": ")
+            headers[name] = value
+        length = int(headers.get("Content-Length", "0")) if body else 0
+        return Answer(int(line.split()[1]), headers, self._stream.read(length))
+
+    def closed(self) -> bool:
+        """True once the server has closed, and said nothing more."""
+        return self._stream.read() == b""
+
+
+def body_of(*rows: Sequence[float | None], id: str = "") -> bytes:
+    """The body of an infer request for rows of the columns a, b and c."""
+    columns = [
+        {"name": name, "shape": [len(rows)], "datatype": "FP64", "data": [row[position] for row in rows]}
+        for position, name in enumerate("abc")
+    ]
+    return json.dumps({"inputs": columns, **({"id": id} if id else {})}).encode()
+
+
+def request(
+    path: str = "/v2/models/flights/infer", body: bytes = b"", *, method: str = "", headers: Sequence[str] = ()
+) -> bytes:
+    """The bytes of a request, with a loopback Host and the length of its body."""
+    method = method or ("POST" if body else "GET")
+    length = [f"Content-Length: {len(body)}"] if body else []
+    host = [] if any(each.lower().startswith("host:") for each in headers) else ["Host: localhost"]
+    return "\r\n".join([f"{method} {path} HTTP/1.1", *host, *headers, *length, "", ""]).encode() + body
+
+
+def ask(server: Running, path: str, body: bytes = b"", *, method: str = "", headers: Sequence[str] = ()) -> Answer:
+    """The answer to one request on a connection of its own."""
+    with Peer(server) as peer:
+        return peer.say(request(path, body, method=method, headers=headers)).hear(body=method != "HEAD")

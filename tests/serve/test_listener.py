@@ -1,0 +1,70 @@
+"""Listening and leaving."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from running import Peer, Running, body_of, loaded, request, serving
+
+
+INFER = request(body=body_of([1, 2, 6]))
+READY = request("/v2/health/ready")
+
+
+def draining(server: Running, within_s: float = 5) -> asyncio.Future[None]:
+    """Tell a server to leave; gives what comes about once it has."""
+    future = asyncio.run_coroutine_threadsafe(server.listener.drain(within_s), server.loop)
+    while not server.listener.draining:
+        server.turn()
+    return future
+
+
+def test_a_draining_server_says_that_it_is_not_ready_and_closes():
+    with serving(loaded()) as server, Peer(server) as peer:
+        peer.say(READY[:10])
+        server.turn()
+        left = draining(server)
+        answer = peer.say(READY[10:]).hear()
+        assert (answer.status, answer.json, answer.headers["Connection"]) == (503, {"ready": False}, "close")
+        left.result(5)
+
+
+def test_all_that_was_pipelined_is_answered_before_a_server_leaves():
+    with serving(loaded()) as server, Peer(server) as peer:
+        peer.say(INFER * 50 + INFER[:-1])
+        server.turn()
+        left = draining(server)
+        peer.say(INFER[-1:])
+        assert [peer.hear().values for _ in range(51)] == [[3.0]] * 51
+        assert peer.closed()
+        left.result(5)
+
+
+def test_idle_connections_are_closed_at_once():
+    with serving(loaded()) as server, Peer(server) as peer:
+        assert peer.say(INFER).hear().status == 200
+        draining(server).result(5)
+        assert peer.closed()
+
+
+def test_what_does_not_end_in_time_is_cut_off():
+    with serving(loaded()) as server, Peer(server) as peer:
+        peer.say(INFER[:-1])
+        server.turn()
+        draining(server, within_s=0.05).result(5)
+        with pytest.raises(ConnectionError):
+            peer.hear()
+
+
+def test_ipv6_loopback_is_served_as_loopback():
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with serving(loaded(), host="::1") as server:
+        assert server.address.startswith("http://[::1]:")
+        with socket.create_connection(("::1", server.port), timeout=10) as client:
+            client.sendall(request("/v2", headers=["Host: evil.example"]))
+            assert client.recv(100).startswith(b"HTTP/1.1 421")

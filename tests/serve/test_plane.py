@@ -1,0 +1,164 @@
+"""Batches of a turn of the loop: one engine call, each answer to its caller, a failure to its cause alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from running import Peer, body_of, loaded, request, serving
+
+from headway.core.errors import EngineError
+from headway.serve.load import Loaded
+from headway.serve.plane import Plane
+from headway.serve.wire import Writer
+
+POISON = 666.0
+
+
+class Picky:
+    """Answers the mean of a row and its double; a row with 666 is refused, one with 667 breaks it."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        self.sizes.append(len(rows))
+        if (rows == POISON).any():
+            raise EngineError("a row holds 666", mend="send another")
+        if (rows == POISON + 1).any():
+            raise ZeroDivisionError("the engine broke")
+        mean = rows.mean(axis=1)
+        return np.column_stack([mean, 2 * mean])
+
+
+class Waits:
+    """A call that remembers what it was told."""
+
+    def __init__(self, *rows: list[float]) -> None:
+        self.rows = np.array(rows, dtype=np.float64)
+        self.started_ns = 0
+        self.values: list[float] | None = None
+        self.error: Exception | None = None
+
+    def answer(self, values: list[float]) -> None:
+        self.values = values
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+
+
+def picky() -> Loaded:
+    return dataclasses.replace(loaded(), engine=Picky())
+
+
+def turned(release: Loaded, *calls: Waits, max_batch_rows: int = 1024) -> Plane:
+    """A plane after one turn of the loop in which these calls came."""
+    soon: list[Callable[[], None]] = []
+    plane = Plane([release], soon=soon.append, max_batch_rows=max_batch_rows)
+    for call in calls:
+        plane.submit(release, call)
+    (flush,) = soon
+    flush()
+    return plane
+
+
+def test_all_that_came_in_a_turn_is_one_engine_call():
+    release = picky()
+    calls = [Waits([1.0, 3.0]), Waits([2.0, 4.0], [5.0, 5.0]), Waits([0.0, 0.0])]
+    plane = turned(release, *calls)
+    assert [call.values for call in calls] == [[2.0, 4.0], [3.0, 6.0, 5.0, 10.0], [0.0, 0.0]]
+    assert release.engine.sizes == [4]
+    counts = plane.metrics.of("flights")
+    assert (counts.requests, counts.rows, counts.calls) == (3, 4, 1)
+
+
+@given(st.lists(st.lists(st.integers(0, 600), min_size=1, max_size=5), min_size=1, max_size=12), st.integers(1, 7))
+def test_no_engine_call_has_more_rows_than_the_limit_and_no_answer_is_crossed(sent, most):
+    release = picky()
+    calls = [Waits(*[[float(value)] for value in values]) for values in sent]
+    turned(release, *calls, max_batch_rows=most)
+    assert max(release.engine.sizes) <= most
+    assert [call.values for call in calls] == [[x for v in values for x in (float(v), 2.0 * v)] for values in sent]
+
+
+@given(st.lists(st.sampled_from([1.0, 2.0, POISON, POISON + 1]), min_size=1, max_size=20))
+def test_a_row_that_the_engine_cannot_take_fails_alone(values):
+    calls = [Waits([value]) for value in values]
+    turned(picky(), *calls)
+    for call, value in zip(calls, values, strict=True):
+        assert call.values == (None if value >= POISON else [value, 2 * value])
+        kinds = {POISON: EngineError, POISON + 1: ZeroDivisionError}
+        assert type(call.error) is kinds.get(value, type(None))
+
+
+def test_an_engine_that_answers_another_number_of_rows_answers_nobody():
+    class Short:
+        def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+            return rows[1:, :1]
+
+    calls = [Waits([1.0]), Waits([2.0])]
+    turned(dataclasses.replace(loaded(), engine=Short()), *calls)
+    assert [call.values for call in calls] == [None, None]
+    assert all("1 rows gave answers of shape (0, 1)" in str(call.error) for call in calls)
+
+
+def test_a_swap_takes_effect_with_the_next_request_and_not_before():
+    class Tens:
+        def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.full((len(rows), 1), 10.0)
+
+    old = loaded()
+    new = dataclasses.replace(old, engine=Tens(), version="new")
+    soon: list[Callable[[], None]] = []
+    plane = Plane([old], soon=soon.append, max_batch_rows=8)
+    before, after = Waits([1.0]), Waits([1.0])
+    plane.submit(plane.releases["flights"], before)
+    plane.swap(new)
+    plane.submit(plane.releases["flights"], after)
+    soon.pop()()
+    assert (before.values, after.values) == ([1.0], [10.0])
+
+
+def test_over_http_a_refused_row_is_422_and_a_broken_engine_500_beside_answers_that_are_right(caplog):
+    with serving(picky()) as server, Peer(server) as peer:
+        values = [3.0, POISON, 6.0, POISON + 1, 9.0]
+        peer.say(b"".join(request(body=body_of([value] * 3)) for value in values))
+        answers = [peer.hear() for _ in values]
+        assert [answer.status for answer in answers] == [200, 422, 200, 500, 200]
+        assert [answer.values for answer in answers[::2]] == [[3.0, 6.0], [6.0, 12.0], [9.0, 18.0]]
+        assert answers[1].json == {"error": "a row holds 666; send another"}
+        assert "broke" not in answers[3].body.decode()
+    assert "the engine broke" in caplog.text
+
+
+@pytest.mark.slow
+def test_swaps_under_load_lose_and_cross_nothing():
+    class Tagged:
+        def __init__(self, tag: float) -> None:
+            self.tag = tag
+
+        def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.column_stack([rows.mean(axis=1), np.full(len(rows), self.tag)])
+
+    def tagged(tag: int) -> Loaded:
+        writer = Writer(name="flights", version=str(tag), output="probability")
+        return dataclasses.replace(loaded(), engine=Tagged(float(tag)), version=str(tag), writer=writer)
+
+    releases = [tagged(tag) for tag in range(50)]
+    with serving(releases[0]) as server:
+        peers = [Peer(server) for _ in range(8)]
+        for turn, release in enumerate(releases):
+            for number, peer in enumerate(peers):
+                peer.say(request(body=body_of([number + turn] * 3)) * 20)
+            server.within(lambda release=release: server.plane.swap(release))
+            for number, peer in enumerate(peers):
+                for answer in [peer.hear() for _ in range(20)]:
+                    assert answer.values[0] == number + turn
+                    assert answer.json["model_version"] == str(int(answer.values[1]))
+        for peer in peers:
+            peer.__exit__()

@@ -1,0 +1,130 @@
+"""What each address answers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from running import Peer, ask, body_of, loaded, request, serving
+
+import headway
+
+BODY = body_of([1, 2, 6])
+
+
+def test_the_server_says_its_name_and_version(server):
+    assert ask(server, "/v2").json == {"name": "headway", "version": headway.__version__, "extensions": []}
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/v2/health/live", {"live": True}),
+        ("/v2/health/ready", {"ready": True}),
+        ("/v2/models/flights/ready", {"name": "flights", "ready": True}),
+    ],
+)
+def test_health_is_said_in_json(server, path, says):
+    assert ask(server, path).json == says
+
+
+def test_a_model_says_its_columns_and_which_release_it_is(server):
+    release = server.plane.find("flights")
+    said = ask(server, "/v2/models/flights").json
+    assert said["versions"] == [release.version] and release.digest.startswith(f"sha256:{release.version}")
+    assert len(release.version) == 12
+    assert [each["name"] for each in said["inputs"]] == ["a", "b", "c"]
+    assert said["parameters"] == {"release": release.digest, "engine": "echo", "threshold": 0.25}
+
+
+def test_an_answer_names_its_model_version_and_id(server):
+    said = ask(server, "/v2/models/flights/infer", body_of([1, 2, 6], [3, 3, 3], id="7")).json
+    assert said == {
+        "model_name": "flights",
+        "model_version": server.plane.find("flights").version,
+        "id": "7",
+        "outputs": [{"name": "probability", "datatype": "FP64", "shape": [2, 1], "data": [3.0, 3.0]}],
+    }
+
+
+def test_a_version_is_answered_if_it_is_the_one_that_is_loaded(server):
+    version = server.plane.find("flights").version
+    assert ask(server, f"/v2/models/flights/versions/{version}/infer", BODY).values == [3.0]
+    assert ask(server, f"/v2/models/flights/versions/{version}").status == 200
+    assert ask(server, f"/v2/models/flights/versions/{version}/ready").status == 200
+    answer = ask(server, "/v2/models/flights/versions/1/infer", BODY)
+    assert answer.status == 404 and version in answer.json["error"]
+    assert ask(server, "/v2/models/flights/versions/1").status == 404
+
+
+@pytest.mark.parametrize("target", ["/v2?x=1", "http://localhost/v2", "/v2#x"])
+def test_a_target_may_take_any_form_of_http(server, target):
+    assert ask(server, target).status == 200
+
+
+def test_a_name_may_be_escaped():
+    with serving(loaded(name="my model")) as server:
+        assert ask(server, "/v2/models/my%20model/infer", BODY).values == [3.0]
+        assert 'model="my model"' in ask(server, "/metrics").body.decode()
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v2/", "/v2/models", "/v2/models/flights/other", "*", "/v2/models//infer"]
+)
+def test_any_other_address_is_404(server, path):
+    assert ask(server, path).status == 404
+
+
+def test_a_target_that_is_no_address_is_not_answered_with_a_5xx(server):
+    with Peer(server) as peer:
+        assert peer.say(b"GET /v2/\xff HTTP/1.1\r\nHost: localhost\r\n\r\n").hear().status in (400, 404)
+
+
+def test_a_model_that_is_not_here_is_404_and_those_that_are_are_named(server):
+    for path, body in (("/v2/models/other/infer", BODY), ("/v2/models/other", b""), ("/v2/models/other/ready", b"")):
+        answer = ask(server, path, body)
+        assert answer.status == 404 and answer.json["error"] == "no model 'other'; there are: flights, mixed"
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "allowed"),
+    [
+        ("/v2/models/flights/infer", "GET", "POST"),
+        ("/v2/health/live", "POST", "GET, HEAD"),
+        ("/v2/models/flights", "DELETE", "GET, HEAD"),
+    ],
+)
+def test_another_method_is_405_and_the_right_one_is_named(server, path, method, allowed):
+    answer = ask(server, path, method=method)
+    assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+    assert answer.json["error"] == f"{method} is not answered here; {allowed} is"
+
+
+def test_a_wrong_request_is_400_and_the_connection_stays(server):
+    with Peer(server) as peer:
+        answer = peer.say(request(body=b'{"inputs":[]}')).hear()
+        assert answer.status == 400 and "column 'a' is not there" in answer.json["error"]
+        assert peer.say(request(body=BODY)).hear().values == [3.0]
+
+
+def test_texts_and_missing_values_come_through(server):
+    columns = [
+        {"name": "size", "shape": [2], "datatype": "INT64", "data": [4, None]},
+        {"name": "carrier", "shape": [2], "datatype": "BYTES", "data": ["WN", "AA"]},
+    ]
+    answer = ask(server, "/v2/models/mixed/infer", json.dumps({"inputs": columns}).encode())
+    assert answer.json["outputs"][0] == {"name": "score", "datatype": "FP64", "shape": [2, 1], "data": [3.0, None]}
+
+
+def test_metrics_count_requests_rows_errors_and_latency():
+    with serving(loaded()) as server:
+        for body in (BODY, body_of([1, 1, 1], [2, 2, 2]), b"{}"):
+            ask(server, "/v2/models/flights/infer", body)
+        answer = ask(server, "/metrics")
+        lines = answer.body.decode().splitlines()
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        assert 'headway_requests_total{model="flights"} 2' in lines
+        assert 'headway_rows_total{model="flights"} 3' in lines
+        assert 'headway_errors_total{code="400"} 1' in lines
+        assert 'headway_request_seconds_bucket{model="flights",le="+Inf"} 2' in lines
+        assert 'headway_request_seconds_count{model="flights"} 2' in lines

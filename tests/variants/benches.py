@@ -1,0 +1,31 @@
+"""Variants of small boosters, with a bench that keeps artifacts in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.engines.boosters import table
+
+from headway.core.contracts import Engine, Workbench
+from headway.core.plugins import load_blobs, load_engine
+from headway.core.variant import Field, Signature, Variant
+
+NUMBERS = Signature(inputs=tuple(Field(name=name) for name in ("category", "gaps", "number", "id")))
+CATEGORY = Field(name="category", datatype="BYTES", categories=tuple(f"{number:02}" for number in range(40)))
+TEXTS = Signature(inputs=(CATEGORY, *NUMBERS.inputs[1:]))
+
+
+def bench_in(folder: Path) -> Workbench:
+    """A bench whose sample is the table that the boosters learned from."""
+    return Workbench(blobs=load_blobs("files")(folder), sample=table())
+
+
+def as_it_came(text: str, bench: Workbench, *, task: str = "binary", signature: Signature = NUMBERS) -> Variant:
+    """The variant with no steps of a LightGBM text."""
+    artifact = bench.keep(text.encode("utf-8"), "lightgbm")
+    return Variant(artifact=artifact, engine="lightgbm", signature=signature, task=task)
+
+
+def opened(variant: Variant, bench: Workbench) -> Engine:
+    """The variant's model, opened by its engine with its settings."""
+    return load_engine(variant.engine)(bench.read(variant), variant.settings)

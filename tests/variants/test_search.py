@@ -1,0 +1,159 @@
+"""The search combines transforms, takes the fastest that does no harm, and says of each other why it lost."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from tests.engines.boosters import text
+from tests.variants.benches import as_it_came, bench_in
+
+from headway.core import plugins
+from headway.core.contracts import Workbench
+from headway.core.errors import EngineError, PluginError
+from headway.core.evidence import Evidence, Machine, Measurement
+from headway.core.variant import Artifact, Field, Signature, Step, Variant
+from headway.core.verdict import Answer, Judged, Rule, Ruling, Verdict
+from headway.variants import search
+from headway.variants.transforms import threads
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return bench_in(tmp_path)
+
+
+def names(expansion: search.Expansion) -> list[str]:
+    return [variant.name for variant in expansion.variants]
+
+
+def test_every_combination_comes_once_and_the_model_as_it_came_first(bench, monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    found = search.expand(as_it_came(text(trees=2), bench), bench)
+    assert names(found)[0] == "lightgbm (as it came)"
+    assert set(names(found)[1:]) == {
+        "lightgbm · threads=1",
+        "lightgbm · threads=2",
+        "lightgbm · truncate(trees=1)",
+        "lightgbm · truncate(trees=1) · threads=1",
+        "lightgbm · truncate(trees=1) · threads=2",
+        "onnxruntime",
+        "onnxruntime · threads=2",
+        "onnxruntime · truncate(trees=1)",
+        "onnxruntime · truncate(trees=1) · threads=2",
+    }
+    assert len({variant.digest for variant in found.variants}) == len(found.variants) == 10
+    assert found.refusals == ()
+
+
+def test_named_transforms_are_applied_in_the_order_given(bench):
+    found = search.expand(as_it_came(text(trees=2), bench), bench, ["onnx", "truncate"])
+    assert names(found) == ["lightgbm (as it came)", "onnxruntime", "lightgbm · truncate(trees=1)"]
+    assert [finding.severity for finding in found.refusals] == ["note"]
+
+
+def test_a_transform_that_does_not_apply_is_a_note_said_once(bench):
+    found = search.expand(as_it_came(text("regression", trees=4, linear_tree=True), bench), bench, ["truncate", "onnx"])
+    [note] = found.refusals
+    assert (note.code, note.severity, note.where) == ("V001", "note", "lightgbm (as it came)")
+    assert note.says == "onnx: its leaves are linear models, and a leaf of TreeEnsemble is a number"
+
+
+def test_a_transform_that_fails_is_a_warning_and_the_others_go_on(bench):
+    broken = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
+    found = search.expand(as_it_came(broken, bench, task="regression"), bench)
+    warnings = [finding for finding in found.refusals if finding.severity == "warn"]
+    assert warnings and all(finding.says.startswith("onnx: as an ONNX graph") and finding.mend for finding in warnings)
+    assert {variant.engine for variant in found.variants} == {"lightgbm"} and len(found.variants) > 3
+
+
+def test_a_transform_whose_library_is_absent_is_a_warning_with_the_mend(bench, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.delitem(sys.modules, "headway.variants.transforms.onnx", raising=False)
+    found = search.expand(as_it_came(text(trees=1), bench), bench, ["onnx"])
+    [warning] = found.refusals
+    assert warning.severity == "warn" and "needs 'onnx'" in warning.says and "headway[lab]" in warning.mend
+
+
+def test_an_unknown_transform_is_refused_with_the_nearest(bench):
+    with pytest.raises(PluginError, match="no transform named 'trunkate'") as refusal:
+        search.expand(as_it_came(text(), bench), bench, ["trunkate"])
+    assert refusal.value.mend == "truncate"
+
+
+def test_a_transform_from_outside_comes_before_the_threads():
+    assert search.in_order(["zip", "threads", "onnx", "truncate"]) == ["truncate", "onnx", "zip", "threads"]
+
+
+RULE = Rule(measure="brier.loss", at_most=0.005)
+ABSOLUTE = Rule(measure="ece", at_most=0.05)
+
+
+def row(number: int, us: float | None, *, answer: Answer = "pass", unit: str = "us", rule: Rule = RULE) -> Judged:
+    """Variant number 0 is the model as it came; `us` is its objective."""
+    variant = Variant(
+        artifact=Artifact(format="echo", digest=f"sha256:{number}", size_bytes=4),
+        engine="echo",
+        signature=Signature(inputs=(Field(name="a"),)),
+        steps=(Step(transform="truncate", settings={"trees": number}),) if number else (),
+    )
+    speed = Measurement(name="speed", value=us or 0, low=us or 0, high=us or 0, method="", n_rows=1, unit=unit)
+    evidence = Evidence(
+        subject=variant.digest,
+        dataset="",
+        period="choose",
+        machine=Machine(cpu="", cores=1, system="", python=""),
+        measurements=(speed,) if us is not None else (),
+    )
+    ruling = Ruling(rule=rule, answer=answer, says=f"{rule.measure} is what it is")
+    return Judged(
+        variant=variant, evidence=evidence, verdict=Verdict(answer=answer, subject=variant.digest, rulings=(ruling,))
+    )
+
+
+def feasible(verdict: Verdict) -> bool:
+    return all(ruling.answer == "pass" for ruling in verdict.rulings if ruling.rule.relative)
+
+
+def test_the_fastest_feasible_variant_wins():
+    rows = [row(0, 40), row(1, 10, answer="fail"), row(2, 12, answer="undecided"), row(3, 30), row(4, 20)]
+    assert search.fastest_feasible(rows, "speed", feasible) is rows[4]
+    assert search.by_speed(rows, "speed", feasible) == [rows[4], rows[3], rows[0]]
+
+
+def test_where_none_is_feasible_or_faster_the_model_as_it_came_wins():
+    for others in ([row(1, 10, answer="fail")], [row(1, 40)], [row(1, 50)], [row(1, None)], []):
+        rows = [row(0, 40), *others]
+        assert search.by_speed(rows, "speed", feasible) == [rows[0]]
+
+
+def test_an_absolute_rule_makes_no_variant_infeasible():
+    rows = [row(0, 40, rule=ABSOLUTE), row(1, 10, answer="fail", rule=ABSOLUTE)]
+    assert search.fastest_feasible(rows, "speed", feasible) is rows[1]
+
+
+def test_of_rows_a_second_the_most_win():
+    rows = [row(0, 40, unit="rows/s"), row(1, 90, unit="rows/s"), row(2, 10, unit="rows/s")]
+    assert search.by_speed(rows, "speed", feasible) == [rows[1], rows[0]]
+
+
+def test_without_the_model_as_it_came_there_is_nothing_to_fall_back_on():
+    with pytest.raises(EngineError, match="as it came is not among"):
+        search.by_speed([row(1, 10)], "speed", feasible)
+
+
+def test_every_variant_but_the_winner_has_its_reason():
+    winner = row(1, 20)
+    rows = [row(0, 40), winner, row(2, 10, answer="fail"), row(3, 10, answer="undecided"), row(4, 10), row(5, None)]
+    assert search.reasons(rows, winner.variant, "speed") == {
+        "echo (as it came)": "2.00 times the winner's speed: 40 us against 20 us",
+        "echo · truncate(trees=2)": "does harm: brier.loss is what it is",
+        "echo · truncate(trees=3)": "not shown to be harmless: brier.loss is what it is",
+        "echo · truncate(trees=4)": "better on choose, but not feasible on test",
+        "echo · truncate(trees=5)": "speed was not measured, so nothing says that it is better",
+    }
+
+
+def test_the_transforms_that_come_with_headway_have_their_places():
+    assert search.in_order(plugins.names("transform")) == ["truncate", "onnx", "threads"]

@@ -1,0 +1,76 @@
+"""Fewer trees are the first trees, in numbers a person would choose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from tests.engines.boosters import booster, table, text
+from tests.variants.benches import as_it_came, bench_in, opened
+
+from headway.core.contracts import Workbench
+from headway.core.errors import NotApplicable
+from headway.core.variant import Step
+from headway.variants.transforms.truncate import plugin, sizes
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return bench_in(tmp_path)
+
+
+@pytest.mark.parametrize("objective", ["binary", "multiclass"])
+def test_a_cut_model_answers_as_the_library_does_with_so_many_trees(objective: str, bench: Workbench) -> None:
+    variants = plugin(as_it_came(text(objective, trees=30), bench), bench)
+    assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
+    for variant in variants:
+        trees = variant.steps[-1].settings["trees"]
+        expected = booster(objective, trees=30).predict(table(), num_iteration=trees)
+        found = opened(variant, bench).predict(table())
+        assert np.array_equal(found, expected.reshape(found.shape))
+
+
+def test_a_cut_model_keeps_engine_settings_and_parameters(bench: Workbench) -> None:
+    model = replace(as_it_came(text(trees=3), bench), settings={"threads": 1})
+    variant = plugin(model, bench)[0]
+    assert (variant.engine, variant.settings, variant.name) == (
+        "lightgbm",
+        {"threads": 1},
+        "lightgbm · truncate(trees=2) · threads=1",
+    )
+    assert b"[objective: binary]" in bench.read(variant) and b"feature_importances" not in bench.read(variant)
+
+
+@pytest.mark.parametrize(
+    ("iterations", "expected"),
+    [
+        (1, []),
+        (2, [1]),
+        (3, [2, 1]),
+        (100, [80, 70, 50, 30]),
+        (299, [250, 200, 150, 100]),
+        (300, [250, 200, 150, 100]),
+        (1000, [800, 700, 500, 300]),
+    ],
+)
+def test_sizes_are_round_and_smaller_than_the_model(iterations: int, expected: list[int]) -> None:
+    assert sizes(iterations) == expected
+
+
+def test_a_model_is_cut_once(bench: Workbench) -> None:
+    model = replace(as_it_came(text(), bench), steps=(Step(transform="truncate", settings={"trees": 5}),))
+    with pytest.raises(NotApplicable, match="cut before"):
+        plugin(model, bench)
+
+
+def test_a_forest_is_not_cut(bench: Workbench) -> None:
+    forest = text("regression", boosting="rf", bagging_freq=1, bagging_fraction=0.5)
+    with pytest.raises(NotApplicable, match="mean of its trees"):
+        plugin(as_it_came(forest, bench), bench)
+
+
+def test_one_tree_is_not_cut(bench: Workbench) -> None:
+    with pytest.raises(NotApplicable, match="1 trees, too few"):
+        plugin(as_it_came(text(trees=1), bench), bench)

@@ -1,0 +1,82 @@
+"""Run every benchmark of bench/ and write docs/benchmarks.md.
+
+usage: python tools/benchmarks.py [NAME...]
+A benchmark is a file of bench/ that can be run; with --json it prints one object: `machine`, `rows` (`name`,
+`measured`, `unit`, `target`, `ok`, `against`) and `fell_short`. Given names, it runs those and prints them.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs/benchmarks.md"
+COLUMNS = ("name", "measured", "unit", "target", "ok", "against")
+HEAD = """# Benchmarks
+
+<!-- Written by `make bench`: every figure was measured by the file that is named beside it. -->
+"""
+
+
+def main(names: list[str]) -> int:
+    """Run, then write the page, or print where names are given."""
+    found = [file for file in benchmarks() if not names or file.stem in names]
+    parts = [HEAD]
+    for file in found:
+        print(f"running bench/{file.name} ...", file=sys.stderr, flush=True)
+        parts.append(section(file, measure(file)))
+    if names:
+        print("\n".join(parts))
+    else:
+        PAGE.write_text("\n".join(parts), encoding="utf-8")
+        print(f"wrote docs/benchmarks.md: {len(found)} benchmarks", file=sys.stderr)
+    return 0
+
+
+def benchmarks() -> list[Path]:
+    """The files of bench/ that can be run."""
+    return [
+        file for file in sorted((ROOT / "bench").glob("*.py")) if '__name__ == "__main__"' in file.read_text("utf-8")
+    ]
+
+
+def measure(file: Path) -> dict[str, Any]:
+    """What a benchmark prints with --json; raises CalledProcessError where it could not measure."""
+    run = subprocess.run([sys.executable, str(file), "--json"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    measured: dict[str, Any] = json.loads(run.stdout)
+    return measured
+
+
+def section(file: Path, measured: dict[str, Any]) -> str:
+    """One benchmark as a heading, what it measures, a table, the machine, and where it fell short."""
+    title = (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n")[0]
+    lines = [f"## {file.stem}", "", f"{title} `python bench/{file.name}`", ""]
+    lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    lines += [f"| {' | '.join(_cell(row.get(column)) for column in COLUMNS)} |" for row in measured["rows"]]
+    lines += ["", f"Machine: {_machine(measured['machine'])}."]
+    fell_short = measured["fell_short"]
+    lines += (
+        [f"Fell short: {', '.join(map(str, fell_short)) if isinstance(fell_short, list) else fell_short}."]
+        if fell_short
+        else []
+    )
+    return "\n".join([*lines, ""])
+
+
+def _machine(machine: object) -> str:
+    return ", ".join(f"{key} {value}" for key, value in machine.items()) if isinstance(machine, dict) else str(machine)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,211 @@
+"""Write docs/reference/ from the code: settings, plug-ins, commands, findings and the Python names.
+
+usage: python tools/reference.py [--check]
+`--check` writes nothing, and ends 1 if a page is not what the code says.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import sys
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import msgspec
+from rich.console import Console
+
+import headway
+from headway.core import config, plugins
+from headway.core.record import Record
+from headway.face.cli import app
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "docs/reference"
+PACKAGE = ROOT / "src/headway"
+CODE = re.compile(r"[DVETSO]\d{3}")
+KINDS = {"D": "data", "V": "variant", "E": "evidence", "T": "threat", "S": "serving", "O": "observation"}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or say which are out of date."""
+    pages = {f"{name}.md": page() for name, page in PAGES.items()}
+    stale = [name for name, text in pages.items() if not _same(FOLDER / name, text)]
+    if "--check" in arguments:
+        for name in stale:
+            print(f"docs/reference/{name}:1: not what the code says\n  try: make docs")
+        return 1 if stale else 0
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in stale:
+        (FOLDER / name).write_text(pages[name], encoding="utf-8")
+    print(f"docs/reference: {len(stale)} of {len(pages)} pages written, the others were right")
+    return 0
+
+
+def settings() -> str:
+    """One table a section of headway.toml."""
+    parts = [
+        "Every setting of `headway.toml`. Order: flag > environment (`HEADWAY_SECTION_FIELD`) > file > default;",
+        "`headway config` shows what a project has, and who set it.",
+    ]
+    for name, section in config.SECTIONS.items():
+        parts += ["", f"## {name}", "", _line(section), "", "| setting | type | default | what |", "|---|---|---|---|"]
+        parts += [_row(f"`{name}.{field.name}`", *_described(field)) for field in msgspec.structs.fields(section)]
+        inner = (record for field in msgspec.structs.fields(section) for record in _records(field.type))
+        parts += [line for record in inner for line in ("", _fields(record))]
+    return _page("Settings", parts)
+
+
+def plug_ins() -> str:
+    """One table a kind of plug-in: those that come with headway."""
+    parts = [
+        "Kind = folder, name = file. A package of yours adds its own by an entry point of the group `headway.KIND`;",
+        "`headway plugins` lists all that are installed.",
+    ]
+    for kind, folder in plugins.FOLDERS.items():
+        place = PACKAGE / folder.replace(".", "/")
+        own = [name for name in plugins.names(kind) if (place / f"{name}.py").exists()]
+        parts += [
+            "",
+            f"## {kind}",
+            "",
+            f"`src/headway/{folder.replace('.', '/')}/`",
+            "",
+            "| name | what |",
+            "|---|---|",
+        ]
+        parts += [_row(f"`{name}`", plugins.describe(kind, name)) for name in own]
+    return _page("Plug-ins", parts)
+
+
+def commands() -> str:
+    """What `--help` says, of headway and of each command."""
+    parts = ["What `headway --help` and `headway COMMAND --help` print."]
+    for name in ("", *plugins.names("command")):
+        parts += ["", f"## {f'headway {name}'.strip()}", "", "```text", _help([name] if name else []), "```"]
+    return _page("Commands", parts)
+
+
+def findings() -> str:
+    """Every code that a finding can carry, with the docstring line that explains it."""
+    explained, used = _explained(), _used()
+    unexplained = sorted(used.keys() - explained.keys())
+    if unexplained:
+        where = "\n".join(
+            f"{used[code]}: {code} has no docstring line that begins with '{code}: '" for code in unexplained
+        )
+        raise SystemExit(where)
+    parts = ["Codes are stable. A finding tells what was measured, the limit, and the mend."]
+    for letter, kind in KINDS.items():
+        rows = [_row(code, *explained[code]) for code in sorted(explained) if code.startswith(letter)]
+        parts += ["", f"## {letter}: {kind}", "", "| code | what | file |", "|---|---|---|", *rows] if rows else []
+    return _page("Findings", parts)
+
+
+def python() -> str:
+    """What `import headway` offers, with signatures and first docstring lines."""
+    rows = [_row(f"`{name}`", *_offered(getattr(headway, name))) for name in headway.__all__]
+    return _page("Python", ["What `import headway as hw` offers.", "", "| name | what |", "|---|---|", *rows])
+
+
+def _offered(thing: object) -> list[str]:
+    return ["a text" if isinstance(thing, str) else _line(thing)]
+
+
+def _page(title: str, parts: list[str]) -> str:
+    return "\n".join(
+        [f"# {title}", "", "<!-- Written by `make docs` from the code: change it there. -->", "", *parts, ""]
+    )
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _line(thing: object) -> str:
+    return (thing.__doc__ or "").strip().partition("\n")[0]
+
+
+def _same(file: Path, text: str) -> bool:
+    return file.exists() and file.read_text(encoding="utf-8") == text
+
+
+def _described(field: Any) -> Iterator[str]:
+    """Type, default and help of a field of a section."""
+    default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    yield _type(field.type)
+    yield f"`{msgspec.json.encode(default).decode()}`"
+    yield field.type.__metadata__[0].description
+
+
+def _records(kind: Any) -> Iterator[type[Record]]:
+    """The records in a type: Rule in `tuple[Rule, ...]`."""
+    if isinstance(kind, type) and issubclass(kind, Record):
+        yield kind
+    for each in get_args(kind):
+        yield from _records(each)
+
+
+def _fields(record: type[Record]) -> str:
+    names = (f"`{field.name}` ({_type(field.type)})" for field in msgspec.structs.fields(record))
+    return f"*{record.__name__.lower()}*: {_line(record)} Fields: {', '.join(names)}."
+
+
+def _type(kind: Any) -> str:
+    """A type in words: `list of text`, `number or nothing`."""
+    if get_origin(kind) is Annotated:
+        return _type(get_args(kind)[0])
+    inner = [_type(each) for each in get_args(kind) if each is not Ellipsis]
+    if isinstance(kind, types.UnionType) or get_origin(kind) is typing.Union:
+        return " or ".join(inner)
+    if get_origin(kind) is dict:
+        return f"table of {inner[1]}"
+    if get_origin(kind) is tuple:
+        return f"list of {inner[0]}"
+    if isinstance(kind, type) and issubclass(kind, Record):
+        return kind.__name__.lower()
+    return {str: "text", int: "integer", float: "number", bool: "yes or no", type(None): "nothing"}[kind]
+
+
+def _help(tokens: list[str]) -> str:
+    out = io.StringIO()
+    application = app()
+    application.help_formatter = "plain"
+    application.help_print(tokens, console=Console(file=out, width=110, color_system=None, force_terminal=False))
+    return "\n".join(line.rstrip() for line in out.getvalue().strip().split("\n"))
+
+
+def _files() -> Iterator[tuple[str, ast.Module]]:
+    for file in sorted(PACKAGE.rglob("*.py")):
+        yield str(file.relative_to(ROOT)), ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _explained() -> dict[str, tuple[str, str]]:
+    """Code -> what it says, and the file it comes from: any docstring line `CODE: text`."""
+    found = {}
+    for path, tree in _files():
+        documented = (node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef))
+        for line in "\n".join(ast.get_docstring(node) or "" for node in documented).split("\n"):
+            if CODE.fullmatch(line[:4]) and line[4:6] == ": ":
+                found[line[:4]] = (line[6:], f"`{path}`")
+    return found
+
+
+def _used() -> dict[str, str]:
+    """Code -> `file:line` of a string that is it."""
+    return {
+        node.value: f"{path}:{node.lineno}"
+        for path, tree in _files()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value)
+    }
+
+
+PAGES = {"settings": settings, "plugins": plug_ins, "commands": commands, "findings": findings, "python": python}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
