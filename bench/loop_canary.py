@@ -26,7 +26,7 @@ RUNS, REQUESTS = 2000, 20_000
 HARM_RUNS, HARM_REQUESTS = 500, 12_000
 LATE_RUNS, LATE = 200, 12_500
 CONFIRMED = 20
-STARTS, FLIGHTS = 400, 30_000
+STARTS, FLIGHTS = 1000, 30_000
 SHARE = 0.1
 FLIPS = Rule(measure="flipped_decisions", at_most=0.05)
 BRIER = Rule(measure="brier.loss", at_most=0.005)
@@ -56,6 +56,8 @@ def harmed_at(followed: Rollout, seen: Traffic, told_at: canary.Floats | None = 
     found = []
     for rule in (*followed.rules, *followed.later):
         observations = canary.observed(rule.measure, followed.share, seen)
+        if not observations.values.any():
+            continue
         came = canary.observed(rule.measure, followed.share, numbered).keys.astype(np.int64)
         if rule in followed.later and told_at is not None:
             came = told_at[came]
@@ -136,12 +138,13 @@ def _harm() -> list[Row]:
     """Canary requests until harm is found: in the first canary stage of the whole plan, and with one stage of 10 %."""
     found = []
     for name, followed in (("", rollout(WHOLE, FIRST_CANARY)), ("[10 % share]", rollout(ONE))):
-        rng = np.random.default_rng(10)
-        runs = [traffic(HARM, rng, share=followed.share, count=HARM_REQUESTS) for _ in range(HARM_RUNS)]
-        ends = [harmed_at(followed, seen) for seen in runs]
-        both = list(zip(runs, ends, strict=True))
-        needed = np.array([seen.canary[:end].sum() if end >= 0 else np.inf for seen, end in both])
-        agree = sum(confirmed(followed, seen, end) for seen, end in both[:CONFIRMED])
+        rng, needed, agree = np.random.default_rng(10), np.full(HARM_RUNS, np.inf), 0
+        for run in range(HARM_RUNS):
+            seen = traffic(HARM, rng, share=followed.share, count=HARM_REQUESTS)
+            end = harmed_at(followed, seen)
+            if end >= 0:
+                needed[run] = seen.canary[:end].sum()
+                agree += run < CONFIRMED and confirmed(followed, seen, end)
         says = f"p90 {np.quantile(needed, 0.9):.0f}, {np.isfinite(needed).sum()} of {HARM_RUNS} found"
         found.append(_requests(f"canary.harm_requests{name}", needed, 120, says))
         found.append(_count(f"canary.harm_requests{name}.as_product", agree, CONFIRMED))
@@ -176,7 +179,7 @@ def _on_flights(data: Live) -> list[Row]:
     broken, sound, planes = ends(data.broken, own), ends(data.sound, own), ends(data.sound, data.planes)
     says = f"of {STARTS} starts, {FLIGHTS:,} flights each, {SHARE:.0%} canary"
     spread = f"p90 {np.quantile(broken, 0.9):.0f}, {np.isfinite(broken).sum()} {says} found"
-    rows = [_requests("canary.flights.utc_requests", broken, 30, spread)]
+    rows = [_requests("canary.flights.utc_requests", broken, 60, spread)]
     for name, found in (("", sound), ("[keys are planes]", planes)):
         back = int(np.isfinite(found).sum())
         rows.append(_bound(f"canary.flights.false_rollback{name}", back, STARTS, f"{back} {says}"))

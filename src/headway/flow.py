@@ -92,13 +92,15 @@ def evaluate(
 ) -> Judged:
     """Evidence on a variant beside the model as it came, and the verdict of the project's policy on it.
 
-    The variant may read another feature `view` of the same rows. Without `probes`, all but those of speed run.
+    The variant may read another feature `view` of the same rows. Without `probes`, all but those of speed run. On
+    `choose` only the relative rules are asked, which say what is feasible; the absolute ones wait for `test`.
     """
     names = probes or [name for name in plugins.names("probe") if name not in SPEED]
     subject = subject_of(variant, exam, project.blobs, view=view)
     evidence = measure(subject, names, dataset_digest=exam.dataset, period=exam.period)
     looks = project.state.looks(project.name, exam.dataset)
-    verdict = judging.judge(evidence, project.config.policy, looks_at_test=looks)
+    policy = judging.relative(project.config.policy) if exam.period == "choose" else project.config.policy
+    verdict = judging.judge(evidence, policy, looks_at_test=looks)
     project.keep(evidence)
     project.keep(verdict)
     return Judged(variant=variant, evidence=evidence, verdict=verdict)

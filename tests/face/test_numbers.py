@@ -41,6 +41,11 @@ def test_the_examples_in_docstrings_hold(module: object) -> None:
         (estimate("brier.loss", 1e-6, 3e-6), "1.0e-6 [-2.0e-6, 4.0e-6]"),
         (fact("max_change", 4.8e-6), "4.8e-6"),
         (fact("flipped_decisions", 0.0), "0 %"),
+        (fact("max_change", 2.2e-16), "< 1e-12"),
+        (estimate("brier.loss", 3.8e-19, 2e-18), "< 1e-12"),
+        (estimate("latency.one_row", 7098, 3086, unit="us"), "7,100 us [4,000, 10,200]"),
+        (estimate("latency.speedup", 0.9985, 0.0033, unit="x"), "x 0.999 [0.995, 1.002]"),
+        (estimate("request.p50", 0.32947, 0.0002, unit="ms"), "0.329 ms [0.329, 0.330]"),
         (whole_range("roc_auc", 0.71, 0.0, 1.0), "0.710 (no interval)"),
         (whole_range("brier.loss", 0.01, -1.0, 1.0), "0.0100 (no interval)"),
         (whole_range("latency.one_row", 30.0, 0.0, math.inf), "30.0 (no interval)"),
@@ -72,8 +77,9 @@ def test_a_number_keeps_three_digits_or_two_of_its_width(value: float, width: fl
 
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e3))
 def test_a_number_is_never_off_by_more_than_what_it_shows(value: float, width: float) -> None:
-    shown = float(numbers.number(value, width=width).replace(",", ""))
-    assert abs(shown - value) <= max(0.06 * width, 0.006 * abs(value), 0.05 * min(abs(value), 1e-4))
+    text = numbers.number(value, width=width)
+    shown = 0.0 if text == "< 1e-12" else float(text.replace(",", ""))
+    assert abs(shown - value) <= 1e-12 + max(0.06 * width, 0.006 * abs(value), 0.05 * min(abs(value), 1e-4))
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-9, 1e3))

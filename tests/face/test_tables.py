@@ -8,9 +8,10 @@ import re
 import pytest
 from msgspec.structs import replace
 from rich.console import Console, RenderableType
-from stories import findings, flights, own_project, reasons, refused, replay
+from stories import RULES, findings, flights, own_project, reasons, refused, replay
 
 from headway.core.release import Move
+from headway.core.verdict import Answer, Ruling, Verdict
 from headway.face import sheets, tables
 from headway.face.sheets import Sheet
 
@@ -52,6 +53,7 @@ def test_no_number_is_cut_or_broken_at_any_width(name: str, width: int) -> None:
 @pytest.mark.parametrize("name", SHEETS)
 def test_a_folded_text_keeps_every_word(name: str, width: int) -> None:
     text = "".join(printed(tables.Laid(SHEETS[name]), width).split())
+    assert [note for note in SHEETS[name].notes if "".join(note.split()) not in text] == []
     words = [word for folds, line in texts(SHEETS[name]) if folds for word in line.split() if len(word) < 20]
     assert [word for word in words if word not in text] == []
 
@@ -68,7 +70,7 @@ def test_a_frontier_says_what_the_issue_asks_for() -> None:
     for title in ("One row", "Batch", "AUC", "ECE", "Largest", "Verdict"):
         assert title in text
     assert "31.2 us" in text
-    assert "slower than the released" in text
+    assert "Why it lost" in text
 
 
 def test_the_winner_is_marked_and_the_reader_of_a_pipe_gets_plain_letters() -> None:
@@ -145,4 +147,29 @@ def test_a_release_is_told_with_its_pointer_and_a_new_key() -> None:
 
 
 def test_reasons_of_the_demo_reach_the_table() -> None:
-    assert set(reasons(STORY.frontier).values()) <= {line for _, line in texts(SHEETS["frontier"])}
+    assert set(SHEETS["frontier"].notes) == {"", *reasons(STORY.frontier).values()}
+    for width in WIDTHS:
+        text = printed(tables.Laid(SHEETS["frontier"]), width)
+        assert text.count("slower than the released variant") == 5
+
+
+def test_a_verdict_is_shown_against_the_model_and_on_all_rules_where_they_differ() -> None:
+    row = own_project().frontier[0]
+    broken = [replace(each, answer="undecided") if each.rule.measure == "ece" else each for each in row.verdict.rulings]
+    verdict = replace(row.verdict, answer="undecided", rulings=tuple(broken))
+    cell = sheets.frontier([replace(row, verdict=verdict)]).rows[0][2]
+    assert [line.text for line in cell] == ["✓ pass", "all rules: undecided"]
+    assert [line.text for line in sheets.frontier([row]).rows[0][2]] == ["✓ pass"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"), [(("pass", "fail"), "fail"), (("pass", "undecided"), "undecided"), (("pass",), "pass")]
+)
+def test_a_variant_harms_as_soon_as_one_rule_against_the_model_says_so(answers: tuple[Answer, ...], told: str) -> None:
+    rulings = [Ruling(rule=RULES[0], answer=answer, says="") for answer in answers]
+    absolute = Ruling(rule=RULES[3], answer="fail", says="")
+    assert sheets.against_model(Verdict(answer="fail", subject="", rulings=(*rulings, absolute))) == told
+
+
+def test_without_rules_against_the_model_the_verdict_itself_is_told() -> None:
+    assert sheets.against_model(Verdict(answer="undecided", subject="")) == "undecided"

@@ -57,7 +57,9 @@ class Import:
 @functools.cache
 def tracked() -> tuple[str, ...]:
     """Every file that git keeps or would keep, in order."""
-    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    # A checkout may belong to another user than the one who tests.
+    git = ["git", "-c", f"safe.directory={ROOT}"]
+    listing = [*git, "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
     return tuple(sorted(name for name in names if name and (ROOT / name).is_file()))
 

@@ -103,6 +103,7 @@ def test_every_block_says_its_language() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_reference_is_what_the_code_says() -> None:
     check = [sys.executable, "tools/reference.py", "--check"]
     run = subprocess.run(check, cwd=ROOT, check=False, capture_output=True, text=True)

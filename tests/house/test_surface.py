@@ -67,6 +67,7 @@ def test_the_help_brings_no_library_that_computes() -> None:
     assert brought_by(HEADWAY, "--help") & (HEAVY - {"msgspec"}) == set()
 
 
+@pytest.mark.slow
 def test_the_help_takes_less_than_a_third_of_a_second() -> None:
     """Time of the processor: what one waits where nothing else runs. The clock would measure the others too."""
     assert min(taken_s() for _ in range(5)) < 0.3

@@ -32,6 +32,7 @@ from headway.serve.routes import Routes
 from headway.serve.site import Limits
 
 TESTS = Path(__file__).parent.parent
+LIMITS = Limits()
 NUMBERS = Signature(inputs=tuple(Field(name=name) for name in ("a", "b", "c")))
 MIXED = Signature(
     inputs=(Field(name="size"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA", "WN"))), output="score"
@@ -119,10 +120,14 @@ class Running:
         """Wait until the server's loop has gone round, so that what was sent has been read."""
         self.within(lambda: None)
 
+    def later(self, seconds: float) -> None:
+        """Let the server look for what takes too long as if it were so much later."""
+        self.within(lambda: self.listener.sweep(self.loop.time() + seconds))
+
 
 @contextmanager
 def serving(
-    *releases: Loaded, limits: Limits = Limits(), host: str = "127.0.0.1", max_batch_rows: int = 1024
+    *releases: Loaded, limits: Limits = LIMITS, host: str = "127.0.0.1", max_batch_rows: int = 1024
 ) -> Iterator[Running]:
     """A server of these releases, drained at the end."""
     loop = uvloop.new_event_loop()

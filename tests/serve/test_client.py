@@ -84,15 +84,15 @@ def test_words_that_are_no_answer_are_none(answer):
 
 
 def test_a_broken_server_is_an_error_of_the_server():
-    with saying(http(500, b'{"error":"a defect"}')) as address, Client(address) as client:
-        with pytest.raises(StoreError, match="a defect"):
-            client.infer("flights", {})
+    says = http(500, b'{"error":"a defect"}')
+    with saying(says) as address, Client(address) as client, pytest.raises(StoreError, match="a defect"):
+        client.infer("flights", {})
 
 
 def test_an_error_without_words_says_its_status():
-    with saying(http(404, b"<html>")) as address, Client(address) as client:
-        with pytest.raises(DataError, match="status 404"):
-            client.infer("flights", {})
+    says = http(404, b"<html>")
+    with saying(says) as address, Client(address) as client, pytest.raises(DataError, match="status 404"):
+        client.infer("flights", {})
 
 
 def test_ready_waits_until_the_server_is():
@@ -103,7 +103,7 @@ def test_ready_waits_until_the_server_is():
 def test_ready_gives_up_in_time():
     with saying() as address:
         pass
-    with Client(address) as client, pytest.raises(StoreError, match="not ready after 0.01 s"):
+    with Client(address) as client, pytest.raises(StoreError, match=r"not ready after 0\.01 s"):
         client.ready(0.01)
 
 

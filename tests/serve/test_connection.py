@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import socket
 import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from running import Peer, ask, body_of, loaded, request, serving
+from running import Peer, Running, ask, body_of, loaded, request, serving
 
 from headway.serve.site import Limits
 
@@ -67,6 +68,22 @@ def test_a_body_may_come_in_chunks(server, sizes):
         assert [peer.hear().values for _ in range(2)] == [[3.0], [3.0]]
 
 
+@pytest.mark.parametrize("one_packet", [True, False])
+def test_a_large_body_may_come_in_many_packets(server, one_packet):
+    rows = [[number, number, number] for number in range(20_000)]
+    data = request(body=body_of(*rows))
+    with Peer(server) as peer:
+        for start in range(0, len(data), len(data) if one_packet else 5_000):
+            peer.say(data[start : start + (len(data) if one_packet else 5_000)])
+        assert peer.hear().values == [float(number) for number in range(20_000)]
+
+
+def test_more_requests_than_a_packet_holds_may_be_pipelined(server):
+    with Peer(server) as peer:
+        peer.say(READY * 20_000)
+        assert sum(peer.hear().status == 200 for _ in range(20_000)) == 20_000
+
+
 def test_an_expecting_client_is_told_to_go_on(server):
     head, body = request(body=body_of([1, 2, 6]), headers=["Expect: 100-continue"]).split(b"\r\n\r\n")
     with Peer(server) as peer:
@@ -121,11 +138,11 @@ def test_a_client_that_still_sends_reads_why_it_was_refused():
 @pytest.mark.parametrize(
     "data",
     [
-        b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nA: " + b"x" * 20_000 + b"\r\n\r\n",
-        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nA: " + b"x" * 40_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 20_000,
-        b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nA: " + b"x" * 20_000,
-        chunked(b"{}", trailer=b"A: " + b"x" * 20_000),
+        b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nA: " + b"x" * 40_000,
+        chunked(b"{}", trailer=b"A: " + b"x" * 40_000),
     ],
     ids=["one header", "target", "many headers", "no end", "trailer"],
 )
@@ -173,7 +190,17 @@ def test_requests_before_a_malformed_one_are_answered_first(server):
 
 def test_a_tunnel_is_not_opened(server):
     with Peer(server) as peer:
-        assert peer.say(b"CONNECT localhost:1 HTTP/1.1\r\nHost: localhost:1\r\n\r\n" + INFER).hear().status == 404
+        tunnel = b"CONNECT localhost:1 HTTP/1.1\r\nHost: localhost:1\r\n\r\n"
+        assert peer.say(tunnel + INFER).hear().status == 404
+        assert peer.closed()
+    with Peer(server) as peer:
+        peer.say(INFER + tunnel + INFER)
+        assert [peer.hear().status for _ in range(2)] == [200, 404]
+        assert peer.closed()
+
+
+def test_an_offer_to_upgrade_that_is_none_is_passed_over(server):
+    assert ask(server, "/v2/models/flights/infer", body_of([1, 2, 6]), headers=["Upgrade: h2c"]).values == [3.0]
 
 
 def test_a_client_that_asks_to_close_is_answered_and_closed(server):
@@ -242,18 +269,37 @@ def test_a_client_that_keeps_sending_after_a_refusal_is_cut_off():
                 peer.say(b"x" * 1000)
 
 
-def test_a_client_that_does_not_read_is_held_back_then_cut_off():
-    with serving(loaded(), limits=Limits(request_s=0.5)) as server, Peer(server, buffer_bytes=4096) as peer:
-        with pytest.raises(ConnectionError):
-            for _ in range(1_000_000):
-                peer.say(request("/metrics") * 100)
+@pytest.fixture
+def choked() -> Iterator[tuple[Running, Peer]]:
+    """A server with 18 MB of answers, more than the system takes, for a client that has read none."""
+    with serving(loaded()) as server, Peer(server, buffer_bytes=65_536) as peer:
+        peer.say(request("/metrics") * 10_000)
+        server.turn()
+        server.later(0)
+        yield server, peer
 
 
-def test_a_client_that_reads_late_gets_every_answer(server):
-    count = 3_000
-    with Peer(server, buffer_bytes=65_536) as peer:
-        peer.say(request("/metrics") * count)
-        assert sum(peer.hear().status == 200 for _ in range(count)) == count
+def test_a_client_that_reads_late_gets_every_answer(choked):
+    _, peer = choked
+    assert sum(peer.hear().status == 200 for _ in range(10_000)) == 10_000
+
+
+def test_a_client_that_does_not_read_is_held_back_then_cut_off(choked):
+    server, peer = choked
+    server.later(19)
+    assert peer.hear().status == 200
+    server.later(40)
+    with pytest.raises((ConnectionError, AssertionError)):
+        [peer.hear() for _ in range(10_000)]
+
+
+def test_a_client_that_reads_slowly_is_given_the_time(choked):
+    server, peer = choked
+    heard = 0
+    for seconds in range(15, 75, 15):
+        heard += sum(peer.hear().status == 200 for _ in range(2_000))
+        server.later(seconds)
+    assert heard + sum(peer.hear().status == 200 for _ in range(10_000 - heard)) == 10_000
 
 
 def test_a_client_that_sends_no_more_still_gets_its_answers(server):

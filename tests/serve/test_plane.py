@@ -18,6 +18,7 @@ from headway.serve.plane import Plane
 from headway.serve.wire import Writer
 
 POISON = 666.0
+LOADED = loaded()
 
 
 class Picky:
@@ -53,7 +54,7 @@ class Waits:
 
 
 def picky() -> Loaded:
-    return dataclasses.replace(loaded(), engine=Picky())
+    return dataclasses.replace(LOADED, engine=Picky())
 
 
 def turned(release: Loaded, *calls: Waits, max_batch_rows: int = 1024) -> Plane:
@@ -102,7 +103,7 @@ def test_an_engine_that_answers_another_number_of_rows_answers_nobody():
             return rows[1:, :1]
 
     calls = [Waits([1.0]), Waits([2.0])]
-    turned(dataclasses.replace(loaded(), engine=Short()), *calls)
+    turned(dataclasses.replace(LOADED, engine=Short()), *calls)
     assert [call.values for call in calls] == [None, None]
     assert all("1 rows gave answers of shape (0, 1)" in str(call.error) for call in calls)
 
@@ -112,7 +113,7 @@ def test_a_swap_takes_effect_with_the_next_request_and_not_before():
         def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
             return np.full((len(rows), 1), 10.0)
 
-    old = loaded()
+    old = LOADED
     new = dataclasses.replace(old, engine=Tens(), version="new")
     soon: list[Callable[[], None]] = []
     plane = Plane([old], soon=soon.append, max_batch_rows=8)
@@ -147,7 +148,7 @@ def test_swaps_under_load_lose_and_cross_nothing():
 
     def tagged(tag: int) -> Loaded:
         writer = Writer(name="flights", version=str(tag), output="probability")
-        return dataclasses.replace(loaded(), engine=Tagged(float(tag)), version=str(tag), writer=writer)
+        return dataclasses.replace(LOADED, engine=Tagged(float(tag)), version=str(tag), writer=writer)
 
     releases = [tagged(tag) for tag in range(50)]
     with serving(releases[0]) as server:
@@ -156,9 +157,8 @@ def test_swaps_under_load_lose_and_cross_nothing():
             for number, peer in enumerate(peers):
                 peer.say(request(body=body_of([number + turn] * 3)) * 20)
             server.within(lambda release=release: server.plane.swap(release))
-            for number, peer in enumerate(peers):
-                for answer in [peer.hear() for _ in range(20)]:
-                    assert answer.values[0] == number + turn
-                    assert answer.json["model_version"] == str(int(answer.values[1]))
+            for number, answer in [(number, peer.hear()) for number, peer in enumerate(peers) for _ in range(20)]:
+                assert answer.values[0] == number + turn
+                assert answer.json["model_version"] == str(int(answer.values[1]))
         for peer in peers:
             peer.__exit__()

@@ -50,9 +50,14 @@ def served(config: Config, *references: str, meanwhile: Callable[[str], object])
 
 def test_a_release_is_served_at_the_address_that_is_announced(tmp_path):
     config = project(tmp_path)
-    line, found = served(config, "flights@live", meanwhile=lambda at: Client(at).infer("flights", COLUMNS).tolist())
+
+    def ask(address: str) -> float:
+        with Client(address) as client:
+            return client.infer("flights", COLUMNS)[0, 0]
+
+    line, found = served(config, "flights@live", meanwhile=ask)
     assert line.startswith("listening on http://127.0.0.1:") and " serving flights@live sha256:" in line
-    assert found == [[[3.0]]]
+    assert found == [3.0]
 
 
 def test_several_releases_are_served_side_by_side(tmp_path):
@@ -144,7 +149,8 @@ def test_a_server_that_is_told_to_leave_answers_what_is_in_flight_and_exits_0(tm
     data = request(body=body_of([1, 2, 6]))
     with socket.create_connection(("127.0.0.1", port)) as half, socket.create_connection(("127.0.0.1", port)) as idle:
         half.sendall(data[:-10])
-        Client(address).ready()
+        with Client(address) as client:
+            client.ready()
         process.send_signal(signal.SIGTERM)
         assert idle.recv(1) == b""  # the server is leaving
         with pytest.raises(ConnectionRefusedError):

@@ -162,7 +162,7 @@ def test_a_nan_token_names_its_input_and_the_null_to_send(token):
     ],
 )
 def test_texts_and_numbers_are_not_taken_for_each_other(inputs, says):
-    with pytest.raises(DataError, match=".*") as error:
+    with pytest.raises(DataError) as error:
         mixed.read(asked(*inputs))
     assert says in error.value.what
 

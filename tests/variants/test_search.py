@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.engines.boosters import text
 from tests.variants.benches import as_it_came, bench_in
 
@@ -157,3 +158,18 @@ def test_every_variant_but_the_winner_has_its_reason():
 
 def test_the_transforms_that_come_with_headway_have_their_places():
     assert search.in_order(plugins.names("transform")) == ["truncate", "onnx", "threads"]
+
+
+def noisy(number: int, us: float, spread: float, *, steps: int) -> Judged:
+    """A feasible variant of so many steps whose speed is known to `spread`."""
+    plain = row(number, us)
+    speed = replace(plain.evidence.measurements[0], low=us - spread, high=us + spread)
+    variant = replace(plain.variant, steps=plain.variant.steps * steps)
+    return replace(plain, variant=variant, evidence=replace(plain.evidence, measurements=(speed,)))
+
+
+def test_of_variants_that_are_as_fast_as_can_be_told_the_one_of_fewest_steps_wins():
+    simple, further = noisy(1, 21, 2, steps=1), noisy(2, 20, 2, steps=2)
+    rows = [row(0, 40), simple, further]
+    assert search.by_speed(rows, "speed", feasible) == [simple, further, rows[0]]
+    assert "as fast as the winner, as far as can be told" in search.why_not(further, simple, "speed")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from headway.core.dataset import Dataset
+from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Settings
-from headway.core.variant import Artifact, Variant
+from headway.core.variant import Artifact, Signature, Variant
 
 if TYPE_CHECKING:
     import numpy
@@ -175,4 +176,37 @@ class Probe(Protocol):
 
     def __call__(self, subject: Subject) -> Sequence[Measurement]:
         """Measurements, each with its interval or its count."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The rows of one period: float64 [n, d], missing as NaN, texts as category ranks; `groups` int64 [n].
+
+    Rows of one group share fate; groups are numbered in order of time, as days are since some day.
+    """
+
+    rows: Floats
+    groups: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Two periods side by side, their columns as the signature says.
+
+    `run` counts neighbouring groups that a detector moves as one, since they lean on each other, and over which a
+    pattern repeats: 7 for days. It is 1 where chance decided which group belongs to which window.
+    """
+
+    before: Window
+    after: Window
+    signature: Signature
+    run: int = 7
+
+
+class Detector(Protocol):
+    """From two windows, whether their inputs come from one world; raises NotApplicable where it cannot judge."""
+
+    def __call__(self, windows: Windows) -> Drift:
+        """One alarm for all features, and each feature's part in it; equal windows give equal answers."""
         ...

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import headway
-from headway.core.contracts import Blobs, Check, Engine, Probe, State, Transform
+from headway.core.contracts import Blobs, Check, Detector, Engine, Probe, State, Transform
 from headway.core.errors import PluginError
 
 FOLDERS = {
@@ -27,6 +27,7 @@ FOLDERS = {
     "engine": "engines",
     "transform": "variants.transforms",
     "probe": "evidence.probes",
+    "detector": "observe.detectors",
     "blobs": "store.blobs",
     "state": "store.state",
     "command": "face.commands",
@@ -75,6 +76,12 @@ def load_probe(name: str) -> Probe:
     """The probe of that name."""
     probe: Probe = _load("probe", name)
     return probe
+
+
+def load_detector(name: str) -> Detector:
+    """The detector of that name."""
+    detector: Detector = _load("detector", name)
+    return detector
 
 
 def load_blobs(name: str) -> type[Blobs]:

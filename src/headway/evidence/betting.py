@@ -22,7 +22,6 @@ STAKES: Floats = np.array([0.999, *(2.0**-power for power in range(1, 10))])
 MONEY: Floats = np.array([0.15, 0.13, 0.18, 0.18, 0.13, 0.09, 0.06, 0.04, 0.02, 0.02])
 _LEAST = 1e-9
 _NEAR = 1e-9
-_STEPS = 100
 
 
 def factors(values: Floats, limit: float) -> Floats:
@@ -51,10 +50,7 @@ def refuted(values: Floats, counts: Ints, threshold: float) -> float:
     wealth, slope = _wealth_and_slope(values, often, logarithm)
     if wealth <= threshold:
         return 0.0
-    for _ in range(_STEPS):
-        step = (threshold - wealth) / slope
-        if step < _NEAR:
-            break
+    while (step := (threshold - wealth) / slope) >= _NEAR:
         logarithm += step
         wealth, slope = _wealth_and_slope(values, often, logarithm)
     return math.exp(logarithm)

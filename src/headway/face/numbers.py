@@ -9,7 +9,7 @@ from headway.core.evidence import Measurement
 
 SHARES = frozenset({"flipped_decisions", "base_rate"})
 TIMED = ("latency.", "throughput.")
-TINY = 1e-4
+TINY, ROUNDING = 1e-4, 1e-12
 _WHOLE = ((0.0, 1.0), (-1.0, 1.0))
 _ENDLESS = 1e300
 
@@ -17,7 +17,8 @@ _ENDLESS = 1e300
 def number(value: float, *, width: float = 0.0) -> str:
     """A number with two digits of its interval's width, and three significant ones where it has none.
 
-    From 1 up three significant digits are the most that is shown; what is below 0.0001 is written with an exponent.
+    From 1 up, an interval leaves three significant digits at most; what is below 0.0001 is written with an exponent,
+    and what is nearer to 0 than 1e-12 is the rounding of a computer.
 
     >>> number(0.74127, width=0.052), number(31.2345), number(0.0000048), number(336776.0)
     ('0.741', '31.2', '4.8e-6', '336,776')
@@ -26,7 +27,7 @@ def number(value: float, *, width: float = 0.0) -> str:
         return "not known"
     if value != 0 and max(abs(value), width) < TINY:
         return _exponent(value)
-    return _rounded(value, _decimals(value, width))
+    return _rounded(value, _decimals(value, width, most=3 if abs(value) >= 1 else 0))
 
 
 def measured(measurement: Measurement) -> str:
@@ -48,8 +49,10 @@ def has_interval(measurement: Measurement) -> bool:
 def value_of(measurement: Measurement) -> str:
     """The value of a measurement with its unit, to be shown beside `interval_of` or `basis`."""
     scale, prefix = _scale(measurement)
-    text = number(measurement.value * scale, width=_width(measurement) * scale)
-    if not math.isfinite(measurement.value):
+    value, width = measurement.value * scale, _width(measurement) * scale
+    tiny = not math.isfinite(value) or (value != 0 and max(abs(value), width) < TINY)
+    text = number(value, width=width) if tiny else _rounded(value, _decimals(value, width, most=_most(measurement)))
+    if not math.isfinite(value):
         return text
     if measurement.name.endswith("speedup") or measurement.unit == "x":
         return f"x {text}"
@@ -66,9 +69,12 @@ def interval_of(measurement: Measurement) -> str:
         return "(no interval)"
     scale, _ = _scale(measurement)
     ends = (measurement.low * scale, measurement.high * scale)
-    if 0 < max(map(abs, (*ends, measurement.value * scale))) < TINY:
+    largest = max(map(abs, (*ends, measurement.value * scale)))
+    if largest < ROUNDING:
+        return ""
+    if largest < TINY:
         return "[" + ", ".join(_exponent(end) for end in ends) + "]"
-    decimals = _decimals(measurement.value * scale, width * scale)
+    decimals = _decimals(measurement.value * scale, width * scale, most=_most(measurement))
     return "[" + ", ".join(_rounded(end, decimals) for end in ends) + "]"
 
 
@@ -130,17 +136,27 @@ def _scale(measurement: Measurement) -> tuple[float, str]:
     return (1e-3, "k ") if abs(measurement.value) >= 1e4 else (1.0, "")
 
 
-def _decimals(value: float, width: float) -> int:
+def _most(measurement: Measurement) -> int:
+    """The most significant digits: three of what has a unit or is 1 and more; 0 is as many as the width says."""
+    return 3 if measurement.unit or abs(measurement.value) >= 1 else 0
+
+
+def _decimals(value: float, width: float, *, most: int) -> int:
+    """Digits after the point, negative where digits before it are rounded away."""
     size = math.floor(math.log10(abs(value))) if value else 0
-    wanted = 1 - math.floor(math.log10(width)) if width > 0 else 2 - size if value else 0
-    return max(0, min(wanted, 2 - size) if abs(value) >= 1 else wanted)
+    if width <= 0:
+        return max(0, 2 - size) if value else 0
+    wanted = 1 - math.floor(math.log10(width))
+    return min(wanted, most - 1 - size) if most and value else wanted
 
 
 def _rounded(value: float, decimals: int) -> str:
-    text = f"{value:,.{decimals}f}"
+    text = f"{round(value, decimals):,.{max(decimals, 0)}f}"
     return text.lstrip("-") if not any(digit in text for digit in "123456789") else text
 
 
 def _exponent(value: float) -> str:
+    if 0 < abs(value) < ROUNDING:
+        return "< 1e-12"
     digits, _, power = f"{value:.1e}".partition("e")
     return f"{digits}e{int(power)}" if value else "0"

@@ -36,25 +36,38 @@ class Column(Record, frozen=True, kw_only=True):
 class Sheet(Record, frozen=True, kw_only=True):
     """A table: columns, and for each row a cell under every one; `chosen` is the row to be marked, or -1.
 
-    The first column is the key: it tells rows apart where the others do not fit beside each other.
+    The first column is the key: it tells rows apart where the others do not fit beside each other. `notes` are
+    sentences on the rows, as many as there are rows or none; an empty one is no note.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     chosen: int = -1
+    notes: tuple[str, ...] = ()
+
+
+def against_model(verdict: Verdict) -> Answer:
+    """The answer of the rules that compare with the model as it came: pass is a variant shown to do no harm.
+
+    Where a policy has no such rule, it is the verdict's own.
+    """
+    answers = {ruling.answer for ruling in verdict.rulings if ruling.rule.relative}
+    if not answers:
+        return verdict.answer
+    return "fail" if "fail" in answers else "undecided" if "undecided" in answers else "pass"
 
 
 def frontier(
     judged: Sequence[Judged], *, winner: Judged | None = None, reasons: Mapping[str, str] | None = None
 ) -> Sheet:
-    """The variants: what each is and why it lost, the verdict, speed, quality, and distance from the model."""
+    """The variants: what each is, the verdict, speed, quality, distance from the model, and why it lost."""
     won = winner.variant.digest if winner else ""
     shown = [name for name in _MEASURES if any(_measured(row, name) for row in judged)]
     rows = tuple(
         (
             (Line(text=str(number)),),
-            _named(row, (reasons or {}).get(row.variant.name, ""), won=row.variant.digest == won),
-            (Line(text=MARKS[row.verdict.answer], mood=row.verdict.answer),),
+            (Line(text=row.variant.name, mood="strong" if row.variant.digest == won else "plain"),),
+            _verdict(row.verdict),
             *(number_cell(_measured(row, name)) for name in shown),
         )
         for number, row in enumerate(judged, start=1)
@@ -66,7 +79,8 @@ def frontier(
         *(Column(title=_MEASURES[name]) for name in shown),
     )
     chosen = next((index for index, row in enumerate(judged) if row.variant.digest == won), -1)
-    return Sheet(columns=columns, rows=rows, chosen=chosen)
+    notes = tuple((reasons or {}).get(row.variant.name, "") for row in judged)
+    return Sheet(columns=columns, rows=rows, chosen=chosen, notes=notes)
 
 
 def rulings(verdict: Verdict, *, groups: str = "groups") -> Sheet:
@@ -133,7 +147,7 @@ _MEASURES = {
     "latency.one_row": "One row",
     "latency.speedup": "Speedup",
     "throughput.batch": "Batch",
-    **{name: words.symbol(name) for name in words.QUALITY},
+    **{name: words.symbol(name) for name in ("roc_auc", "brier", "ece", "rmse")},
     "roc_auc.loss": "AUC lost",
     "rmse.loss": "RMSE lost",
     f"{_WORST}brier.loss": "Brier lost, worst slice",
@@ -149,9 +163,11 @@ def _measured(row: Judged, name: str) -> Measurement | None:
     return next((each.measurement for each in row.verdict.rulings if each.rule.measure == name), None)
 
 
-def _named(row: Judged, reason: str, *, won: bool) -> Cell:
-    name = Line(text=row.variant.name, mood="strong" if won else "plain")
-    return (name, Line(text=reason, mood="quiet")) if reason else (name,)
+def _verdict(verdict: Verdict) -> Cell:
+    """The answer against the model as it came, and under it that of all rules where it is another."""
+    answer = against_model(verdict)
+    every = (Line(text=f"all rules: {verdict.answer}", mood="quiet"),) if verdict.answer != answer else ()
+    return (Line(text=MARKS[answer], mood=answer), *every)
 
 
 def _against_limit(finding: Finding) -> Cell:

@@ -15,7 +15,7 @@ from headway.core.verdict import Judged, Verdict
 from headway.face import numbers, sheets, words
 from headway.face.report.answers import replayed, replies
 from headway.face.report.story import Replay, Story
-from headway.face.sheets import Line, Mood, Sheet
+from headway.face.sheets import Column, Line, Mood, Sheet
 
 FOLDED = 22
 """Letters to which a text may be folded; where even that does not fit, columns go on below."""
@@ -40,6 +40,8 @@ class Laid:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for columns in _blocks(self.sheet, options.max_width):
             yield _table(self.sheet, columns)
+        if any(self.sheet.notes):
+            yield _table(_of_notes(self.sheet), [0, 1])
 
 
 def frontier_table(
@@ -117,6 +119,14 @@ def _least(sheet: Sheet, index: int) -> int:
     texts = [line.text for row in sheet.rows for line in row[index]]
     widest = max(map(len, (*column.title.split(), *texts)), default=0)
     return min(widest, FOLDED) if column.folds else widest
+
+
+def _of_notes(sheet: Sheet) -> Sheet:
+    """The notes of a sheet as a table of their own, under the same keys."""
+    noted = [
+        (row[0], (Line(text=note, mood="quiet"),)) for row, note in zip(sheet.rows, sheet.notes, strict=True) if note
+    ]
+    return Sheet(columns=(sheet.columns[0], Column(title="Why it lost", folds=True)), rows=tuple(noted))
 
 
 def _table(sheet: Sheet, columns: Sequence[int]) -> Table:

@@ -40,6 +40,12 @@ def judge(evidence: Evidence, policy: PolicySection, *, looks_at_test: int = 0) 
     )
 
 
+def relative(policy: PolicySection) -> PolicySection:
+    """The policy's relative rules alone, which say what is feasible; all of its rules where none is relative."""
+    rules = tuple(rule for rule in policy.release if rule.relative)
+    return replace(policy, release=rules or policy.release)
+
+
 def feasible(verdict: Verdict) -> bool:
     """True if there are rules and all the relative ones pass: no harm was done to the model as it came."""
     relative = [ruling for ruling in verdict.rulings if ruling.rule.relative]

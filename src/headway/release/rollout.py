@@ -133,7 +133,7 @@ def _decidable(rule: Rule) -> Rule:
 
 def _expect_its_own(rollout: Rollout, evidence: Evidence) -> None:
     if rollout.standing != "running":
-        raise Refused(f"the rollout of {rollout.name} has ended: {rollout.standing}", mend="headway rollout start")
+        raise Refused(f"the rollout of {rollout.name} has ended: {rollout.standing}", mend="start a new rollout")
     wanted, met = (rollout.release, rollout.current.name), (evidence.subject, evidence.period)
     if wanted != met:
         raise Refused(f"evidence on {met[0]} at {met[1]} cannot move a rollout of {wanted[0]} at {wanted[1]}")
@@ -153,4 +153,4 @@ def _action(rollout: Rollout, verdict: Verdict) -> Action:
 
 
 def _worded(ruling: Ruling) -> Ruling:
-    return replace(ruling, says=sentence(ruling)) if ruling.measurement else ruling
+    return replace(ruling, says=sentence(ruling, ruling.measurement)) if ruling.measurement else ruling

@@ -20,15 +20,13 @@ LOSSES = {
 }
 
 
-def sentence(ruling: Ruling) -> str:
-    """The sentence of a ruling that has a measurement.
+def sentence(ruling: Ruling, measurement: Measurement) -> str:
+    """The sentence of a ruling on its measurement.
 
     Such as `of 412 paired answers on 96 keys, counted once a key, 23 decisions flipped (24 %, at least 12.1 % at any
     look), limit 5 %`.
     """
-    measurement, rule = ruling.measurement, ruling.rule
-    if measurement is None:
-        return ruling.says
+    rule = ruling.rule
     limit = rule.at_most if rule.at_most is not None else rule.at_least
     tail = "; more requests will tell" if ruling.answer == "undecided" else ""
     return f"{_seen(measurement, _bound(ruling, measurement))}, limit {_number(rule.measure, limit or 0.0)}{tail}"
@@ -40,7 +38,8 @@ def summary(action: Action, rollout: Rollout, verdict: Verdict, unknown: Sequenc
     reasons = "; ".join(ruling.says for ruling in verdict.rulings if ruling.answer == wanted) or verdict.why
     if action in ("advance", "promote"):
         without = f", {' and '.join(unknown)} not known yet" if unknown else ""
-        reasons = f"all {len(verdict.rulings)} rules are met{without}"
+        count = len(verdict.rulings)
+        reasons = f"all {count} rules are met{without}" if count > 1 else f"its one rule is met{without}"
     return f"{_done(action, rollout)}: {reasons}"
 
 

@@ -72,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._reading = False  # a request has begun and is not complete
         self._in_head = False
         self._continue_due = False
+        self._went_on = False  # since the last look a request began, or a part of a body came
         self._silent = 0
         self._unread = 0
         self._begin()
@@ -103,7 +104,8 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self.refuse(400, f"the request is not HTTP/1.1: {error}")
         except httptools.HttpParserUpgrade:
-            self._last()  # CONNECT: it has been answered, and what follows is no HTTP
+            if not self._last():  # CONNECT: it has been answered, and what follows is no HTTP
+                self.close()
         if self._reading:
             self._unfinished(len(data))
 
@@ -124,8 +126,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a request (called by the parser, as are all `on_`)."""
-        self._reading = self._in_head = True
-        self._silent = 0
+        self._reading = self._in_head = self._went_on = True
         self._since = self.site.now
         self._begin()
 
@@ -154,7 +155,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """A part of the body."""
-        self._silent = 0
+        self._went_on = True
         self._continue_due = False
         if len(self._body) + len(data) > self._limits.body_bytes:
             self.refuse(413, f"the body has more than {self._limits.body_bytes} bytes")
@@ -258,8 +259,9 @@ class Connection(asyncio.Protocol):
         return bool(self._waiting)
 
     def _unfinished(self, size: int) -> None:
-        """`size` bytes have come and the request is not whole; the parser may be keeping them, unless a body came."""
-        self._silent += size
+        """`size` bytes have come and the request is not whole; the parser keeps headers and trailers until they end."""
+        self._silent = 0 if self._went_on else self._silent + size
+        self._went_on = False
         if self._silent > self._limits.head_bytes:
             self.refuse(431, f"more than {self._limits.head_bytes} bytes of headers")
         if not self._in_head:

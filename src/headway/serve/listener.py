@@ -25,7 +25,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._site = Site(application, limits=limits, errors=errors, now=self._loop.time())
         self._period_s = min(_SWEEP_S, limits.request_s / 4)
-        self._timer = self._loop.call_later(self._period_s, self._sweep)
+        self._timer = self._loop.call_later(self._period_s, self._sweep_again)
 
     @property
     def draining(self) -> bool:
@@ -65,8 +65,12 @@ class Listener:
             guest.abort()
         self._timer.cancel()
 
-    def _sweep(self) -> None:
-        self._site.tick(self._loop.time())
+    def sweep(self, now: float) -> None:
+        """End what has taken too long by `now`, a time of the loop's clock."""
+        self._site.tick(now)
         for guest in tuple(self._site.guests):
-            guest.check(self._site.now)
-        self._timer = self._loop.call_later(self._period_s, self._sweep)
+            guest.check(now)
+
+    def _sweep_again(self) -> None:
+        self.sweep(self._loop.time())
+        self._timer = self._loop.call_later(self._period_s, self._sweep_again)

@@ -143,9 +143,7 @@ def _together(tensors: Sequence[Tensor], columns: Sequence[Values], n: int) -> F
     try:
         return numbers(list(chain.from_iterable(columns)), "").reshape(len(columns), n)
     except DataError:
-        for tensor, column in zip(tensors, columns, strict=True):
-            numbers(column, tensor.name)
-        raise
+        return np.array([numbers(column, tensor.name) for tensor, column in zip(tensors, columns, strict=True)])
 
 
 def _malformed(body: bytes, error: Exception) -> DataError:

@@ -14,7 +14,7 @@ from headway.core.errors import EngineError, NotApplicable, PluginError
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.core.variant import Variant
-from headway.core.verdict import Judged, Verdict
+from headway.core.verdict import Judged, Ruling, Verdict
 
 Feasible = Callable[[Verdict], bool]
 
@@ -61,14 +61,21 @@ def in_order(transforms: Sequence[str]) -> list[str]:
 def by_speed(judged: Sequence[Judged], objective: str, feasible: Feasible) -> list[Judged]:
     """The feasible variants that beat the model as it came, best objective first; at the end the model as it came.
 
-    Raises EngineError where the model as it came is not among them: there is nothing to fall back on.
+    Among those that the interval of the best cannot tell from it, the one of fewest steps comes first. Raises
+    EngineError where the model as it came is not among them: there is nothing to fall back on.
     """
     origin = next((row for row in judged if not row.variant.steps), None)
     if origin is None:
         raise EngineError("the model as it came is not among the judged variants", mend="judge it as well")
     limit = _cost(origin, objective)
-    better = [row for row in judged if row is not origin and feasible(row.verdict) and _cost(row, objective) < limit]
-    return [*sorted(better, key=lambda row: _cost(row, objective)), origin]
+    left = [row for row in judged if row is not origin and feasible(row.verdict) and _cost(row, objective) < limit]
+    ordered: list[Judged] = []
+    while left:
+        best = min(left, key=lambda row: _cost(row, objective))
+        alike = [row for row in left if _least(row, objective) <= _cost(best, objective)]
+        ordered.append(min(alike, key=lambda row: (len(row.variant.steps), _cost(row, objective))))
+        left.remove(ordered[-1])
+    return [*ordered, origin]
 
 
 def fastest_feasible(judged: Sequence[Judged], objective: str, feasible: Feasible) -> Judged:
@@ -86,11 +93,15 @@ def why_not(row: Judged, winner: Judged, objective: str) -> str:
     """One sentence on why a variant lost: the relative rules it did not pass, or how it compares with the winner."""
     unmet = [ruling for ruling in row.verdict.rulings if ruling.rule.relative and ruling.answer != "pass"]
     if unmet:
-        return "; ".join(f"{_WORDS[ruling.answer]}: {ruling.says}" for ruling in unmet)
+        return "; ".join(f"{_WORDS[ruling.answer]}: {_ruled(ruling)}" for ruling in unmet)
     mine, best = row.evidence.find(objective), winner.evidence.find(objective)
     if mine is None or best is None:
         return f"{objective} was not measured, so nothing says that it is better"
-    if _cost(row, objective) < _cost(winner, objective):
+    near = min(row, winner, key=lambda each: _cost(each, objective))
+    far = winner if near is row else row
+    if _least(far, objective) <= _cost(near, objective) and len(row.variant.steps) > len(winner.variant.steps):
+        return f"as fast as the winner, as far as can be told, and further from the model as it came: {_said(mine)} against {_said(best)}"
+    if near is row:
         return "better on choose, but not feasible on test"
     return f"{mine.value / best.value:.2f} times the winner's {objective}: {_said(mine)} against {_said(best)}"
 
@@ -114,6 +125,24 @@ def _cost(row: Judged, objective: str) -> float:
     if found is None:
         return math.inf
     return -found.value if found.unit in _MORE_IS_BETTER else found.value
+
+
+def _least(row: Judged, objective: str) -> float:
+    """The good end of the interval of what the search makes small."""
+    found = row.evidence.find(objective)
+    if found is None:
+        return math.inf
+    return -found.high if found.unit in _MORE_IS_BETTER else found.low
+
+
+def _ruled(ruling: Ruling) -> str:
+    """A ruling in few words: `flipped_decisions 0.068 [0.058, 0.078], at most 0.05 is allowed`."""
+    seen = ruling.measurement
+    if seen is None:
+        return ruling.says
+    name = " ".join(filter(None, (seen.name, seen.slice)))
+    _, _, limit = str(ruling.rule).partition(" ")
+    return f"{name} {seen.value:.2g} [{seen.low:.2g}, {seen.high:.2g}], {limit} is allowed"
 
 
 def _said(measurement: Measurement) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headway.core.evidence import Evidence, Measurement
-from headway.face import words
+from headway.face import numbers, words
 from headway.face.report import periods
 from headway.face.report.story import Stage, Story
 from headway.face.sheets import Cell, Column, Line, Sheet, number_cell
@@ -57,7 +57,7 @@ def slices(found: tuple[Measurement, ...], groups: str) -> Sheet:
 def stages(found: tuple[Stage, ...]) -> Sheet:
     """How long each stage took, and all of them."""
     total = Stage(name="all", seconds=sum(each.seconds for each in found))
-    rows = tuple(((Line(text=each.name),), (Line(text=f"{each.seconds:,.1f}"),)) for each in (*found, total))
+    rows = tuple(((Line(text=each.name),), (Line(text=numbers.number(each.seconds)),)) for each in (*found, total))
     return Sheet(columns=(Column(title="Stage", folds=True), Column(title="Seconds")), rows=rows, chosen=len(rows) - 1)
 
 

@@ -9,6 +9,7 @@ from headway.face import numbers, words
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.scatter import Point, chart
 from headway.face.report.story import Story
+from headway.face.sheets import against_model
 
 SPEED = "latency.one_row"
 
@@ -56,8 +57,8 @@ def _limit(judged: Judged, measure: str) -> float | None:
 
 
 def _title(story: Story, points: list[Point]) -> str:
-    passing = sum(point.judged.verdict.answer == "pass" for point in points)
-    inside = f"{passing} of {len(points)} variants stay inside every limit"
+    passing = sum(against_model(point.judged.verdict) == "pass" for point in points)
+    inside = f"{passing} of {len(points)} variants are shown to do no harm beyond the limits"
     speedup = story.of_winner("latency.speedup")
     if story.winner is None or speedup is None:
         return inside
@@ -69,7 +70,7 @@ def _title(story: Story, points: list[Point]) -> str:
 def _alt(points: list[Point], measure: str) -> str:
     named = "; ".join(
         f"variant {point.label}, {numbers.measured(point.time)}, {numbers.measured(point.loss)}, "
-        f"{words.ANSWERS[point.judged.verdict.answer]}"
+        f"{words.ANSWERS[against_model(point.judged.verdict)]}"
         for point in points
         if " " in point.label
     )
@@ -80,7 +81,7 @@ def _alt(points: list[Point], measure: str) -> str:
 def _reading(story: Story, measure: str, limit: float | None) -> tuple[str, ...]:
     lines = [
         "Each mark is a variant; its number is its line in the table below. Further left is faster, further down is "
-        "better.",
+        "better. Colour and shape tell what the rules say that compare with the model as it came.",
         f"{words.title(measure)}: {words.meaning(measure)}",
         f"Vertical lines are 95 % intervals: with other {story.groups} like these, the mark would fall somewhere along "
         "its line.",

@@ -52,8 +52,8 @@ def _title(story: Story, measures: list[str]) -> str:
     sign = 1 if measure in words.LOWER_IS_BETTER else -1
     label, worst = max(known, key=lambda pair: sign * pair[1].value)
     limit = limit_on(story, measure)
-    clear = limit is not None and worst.low > limit
-    over = f", beyond doubt above the limit of {limit:g}" if clear else ""
+    clear = limit is not None and numbers.has_interval(worst) and worst.low > limit
+    over = f", all of it above the limit of {limit:g}" if clear else ""
     return f"{words.title(measure)} was worst in {periods.name_of(label)}: {numbers.measured(worst)}{over}"
 
 

@@ -44,18 +44,36 @@ def place(
 ) -> list[tuple[float, float]]:
     """The centre of each text, near its point, in pixels; `plot` is width and height, `taken` may not be covered.
 
-    Greedy and in the order given: the first free place on rings of growing radius. A label that finds none stays
-    beside its point.
+    Greedy and in the order given: of the places on rings of growing radius the first that covers no point, label or
+    taken box, if there is one the first whose line to the point crosses no other label or line. A label that finds
+    none stays beside its point.
     """
-    boxes = [Box(x, y, 8.0, 8.0) for x, y in points] + list(taken)
-    centres = []
-    for (x, y), text in zip(points, texts, strict=True):
-        places = [Box(cx, cy, len(text) * LETTER / 2 + 2, LINE / 2) for cx, cy in _around(x, y, len(text) * LETTER / 2)]
-        free = (box for box in places if box.inside(*plot) and not any(box.meets(other) for other in boxes))
-        chosen = next(free, places[0])
-        boxes.append(chosen)
-        centres.append((chosen.x, chosen.y))
-    return centres
+    solid = [Box(x, y, 8.0, 8.0) for x, y in points] + list(taken)
+    labels: list[Box] = []
+    lines: list[Box] = []
+    for point, text in zip(points, texts, strict=True):
+        half_width = len(text) * LETTER / 2
+        places = [Box(x, y, half_width + 2, LINE / 2) for x, y in _around(*point, half_width)]
+        free = [box for box in places if box.inside(*plot) and not _meets(box, solid)]
+        clear = (
+            box for box in free if not _meets(box, lines) and not any(_meets(dot, labels) for dot in _line(point, box))
+        )
+        chosen = next(clear, (free or places)[0])
+        labels.append(chosen)
+        solid.append(chosen)
+        lines += _line(point, chosen)
+    return [(box.x, box.y) for box in labels]
+
+
+def _meets(box: Box, others: Sequence[Box]) -> bool:
+    return any(box.meets(other) for other in others)
+
+
+def _line(point: tuple[float, float], box: Box) -> list[Box]:
+    """The line from a point to its label as dots, but for its ends."""
+    shares = [step / 12 for step in range(2, 11)]
+    dots = [Box(point[0] + (box.x - point[0]) * s, point[1] + (box.y - point[1]) * s, 1.0, 1.0) for s in shares]
+    return [dot for dot in dots if not dot.meets(box)]
 
 
 def tip(centre: tuple[float, float], text: str, point: tuple[float, float]) -> tuple[float, float]:
@@ -71,7 +89,7 @@ def tip(centre: tuple[float, float], text: str, point: tuple[float, float]) -> t
 
 def _around(x: float, y: float, half_width: float) -> Iterator[tuple[float, float]]:
     """Centres of a label around a point: right, left, above, below and between, then the same further out."""
-    for gap in (11.0, 18.0, 28.0, 40.0, 54.0, 70.0):
-        for turn in (0, 4, 2, 6, 1, 7, 3, 5):
-            angle = turn * math.pi / 4
+    for gap in (11.0, 18.0, 28.0, 40.0, 54.0, 70.0, 90.0):
+        for turn in (0, 8, 4, 12, 2, 14, 6, 10, 1, 15, 7, 9, 3, 5, 11, 13):
+            angle = turn * math.pi / 8
             yield x + math.cos(angle) * (gap + half_width), y - math.sin(angle) * (gap + LINE / 2)

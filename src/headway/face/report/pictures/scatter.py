@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import altair as alt
 
@@ -14,6 +15,10 @@ from headway.face import numbers, words
 from headway.face.report.palette import ANSWERS, LIGHT, SHAPES
 from headway.face.report.pictures.drawing import Size, values
 from headway.face.report.pictures.placement import Box, place, tip
+from headway.face.sheets import against_model
+
+TICK = 38
+"""Pixels that the label of a time needs, with the gap to the next."""
 
 
 class Point(Record, frozen=True, kw_only=True):
@@ -61,10 +66,10 @@ def _plot(points: Sequence[Point], limit: float | None, size: Size) -> _Plot:
     )
 
 
-def _rows(points: Sequence[Point], plot: _Plot) -> list[dict[str, object]]:
+def _rows(points: Sequence[Point], limit: float | None, plot: _Plot) -> list[dict[str, object]]:
     pixels = [plot.pixel(point.time.value, point.loss.value) for point in points]
     places = place(
-        pixels, [point.label for point in points], plot=(plot.width, plot.height), taken=_taken(points, plot)
+        pixels, [point.label for point in points], plot=(plot.width, plot.height), taken=_taken(points, limit, plot)
     )
     rows: list[dict[str, object]] = []
     for point, centre, pixel in zip(points, places, pixels, strict=True):
@@ -76,7 +81,7 @@ def _rows(points: Sequence[Point], plot: _Plot) -> list[dict[str, object]]:
                 "loss": point.loss.value,
                 "low": point.loss.low if numbers.has_interval(point.loss) else point.loss.value,
                 "high": point.loss.high if numbers.has_interval(point.loss) else point.loss.value,
-                "verdict": point.judged.verdict.answer,
+                "verdict": against_model(point.judged.verdict),
                 "label": point.label,
                 "at_time": label_time,
                 "at_loss": label_loss,
@@ -88,11 +93,11 @@ def _rows(points: Sequence[Point], plot: _Plot) -> list[dict[str, object]]:
     return rows
 
 
-def _taken(points: Sequence[Point], plot: _Plot) -> list[Box]:
-    """What a label may not cover: the intervals, and the line of no loss."""
+def _taken(points: Sequence[Point], limit: float | None, plot: _Plot) -> list[Box]:
+    """What a label may not cover: the intervals, the line of no loss, and that of the limit."""
     whiskers = [_whisker(point, plot) for point in points if numbers.has_interval(point.loss)]
-    _, zero = plot.pixel(plot.times[0], 0.0)
-    return [*whiskers, Box(plot.width / 2, zero, plot.width / 2, 1.0)]
+    lines = [plot.pixel(plot.times[0], loss)[1] for loss in (0.0, limit) if loss is not None]
+    return [*whiskers, *(Box(plot.width / 2, y, plot.width / 2, 1.0) for y in lines)]
 
 
 def _whisker(point: Point, plot: _Plot) -> Box:
@@ -104,7 +109,7 @@ def _whisker(point: Point, plot: _Plot) -> Box:
 def chart(points: Sequence[Point], limit: float | None, size: Size) -> alt.LayerChart:
     """The marks of all points with intervals and labels; what lies beyond the limit is shaded."""
     plot = _plot(points, limit, size)
-    rows = values(_rows(points, plot))
+    rows = values(_rows(points, limit, plot))
     measure = points[0].loss.name
     x = (
         alt.X("time:Q")
@@ -113,15 +118,16 @@ def chart(points: Sequence[Point], limit: float | None, size: Size) -> alt.Layer
     )
     y = alt.Y("loss:Q").scale(domain=plot.losses, nice=False, zero=False).axis(_loss_axis(plot))
     base = alt.Chart(rows).encode(x=x)
-    answers = [answer for answer in ANSWERS if any(point.judged.verdict.answer == answer for point in points)]
+    answers = [answer for answer in ANSWERS if any(against_model(point.judged.verdict) == answer for point in points)]
+    colour = _colour(answers, size)
     layers = [
         *_limits(plot, limit),
-        base.mark_rule(strokeWidth=1.5, opacity=0.75).encode(y=alt.Y("low:Q"), y2="high:Q", color=_colour(answers)),
+        base.mark_rule(strokeWidth=1.5, opacity=0.65).encode(y=alt.Y("low:Q"), y2="high:Q", color=colour),
         base.mark_rule(color=LIGHT["muted"], strokeWidth=0.75).encode(y=y, x2="tip_time:Q", y2="tip_loss:Q"),
         base.transform_filter("datum.released").mark_point(shape="circle", size=420, strokeWidth=2, color=LIGHT["live"])
         .encode(y=y),
         base.mark_point(size=95, strokeWidth=2, filled=True, opacity=1).encode(
-            y=y, color=_colour(answers), shape=_shape(answers)
+            y=y, color=colour, shape=_shape(answers)
         ),
         alt.Chart(rows).mark_text().encode(
             x="at_time:Q", y="at_loss:Q", text="label:N",
@@ -148,9 +154,10 @@ def _limits(plot: _Plot, limit: float | None) -> list[alt.Chart]:
     ]
 
 
-def _colour(answers: Sequence[str]) -> alt.Color:
+def _colour(answers: Sequence[str], size: Size) -> alt.Color:
+    legend = alt.Legend(title="Verdict against the model as it came:", titleOrient="top" if size.narrow else "left")
     scale = alt.Scale(domain=list(answers), range=[LIGHT[answer] for answer in answers])
-    return alt.Color("verdict:N", scale=scale, legend=alt.Legend(title="Verdict on all rules:"))
+    return alt.Color("verdict:N", scale=scale, legend=legend)
 
 
 def _shape(answers: Sequence[str]) -> alt.Shape:
@@ -161,9 +168,18 @@ def _shape(answers: Sequence[str]) -> alt.Shape:
 def _time_axis(plot: _Plot, unit: str) -> alt.Axis:
     low, high = plot.times
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 3, 5, 7)]
-    ticks = [tick for tick in ticks if low <= tick <= high]
+    choices = (
+        [digit * 10.0**power for power in powers for digit in digits if low <= digit * 10.0**power <= high]
+        for digits in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
+    )
+    ticks = next((each for each in choices if _spaced(each, plot)), [])
     return alt.Axis(title=f"Time for one row, {unit} (log scale)", values=ticks, format=",~g")
+
+
+def _spaced(ticks: Sequence[float], plot: _Plot) -> bool:
+    """Whether the labels of these times stand clear of each other."""
+    at = [plot.pixel(tick, 0.0)[0] for tick in ticks]
+    return all(after - before > TICK for before, after in pairwise(at))
 
 
 def _loss_axis(plot: _Plot) -> alt.Axis:

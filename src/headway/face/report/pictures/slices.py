@@ -39,10 +39,10 @@ def draw(story: Story) -> Picture | None:
 
 
 def of_slices(story: Story) -> list[Measurement]:
-    """The loss of each slice of the winner that is large enough to be judged, the worst first."""
+    """The loss of each slice of the winner that is large enough to be judged, what may be worst first."""
     found = [each for each in _named(story) if each.n_rows >= story.slice_rows and each.n_groups >= story.slice_groups]
     known = [each for each in found if math.isfinite(each.value) and numbers.has_interval(each)]
-    return sorted(known, key=lambda measurement: -measurement.value)
+    return sorted(known, key=lambda measurement: -measurement.high)
 
 
 def _named(story: Story) -> list[Measurement]:
@@ -57,15 +57,16 @@ def ruling_on(story: Story) -> Ruling | None:
 
 
 def _title(found: list[Measurement], ruling: Ruling | None) -> str:
-    worst = f"the worst is {found[0].slice} with {numbers.measured(found[0])}"
+    seen = ruling.measurement if ruling and ruling.measurement else found[0]
+    worst = f"{seen.slice} with {numbers.measured(seen)}"
     if ruling is None:
-        return f"{len(found)} slices against the model as it came: {worst}"
+        return f"{len(found)} slices against the model as it came; the worst is {worst}"
     says: dict[Answer, str] = {
-        "pass": f"None of {len(found)} slices is harmed beyond the limit",
-        "fail": f"Of {len(found)} slices at least one is harmed beyond the limit",
-        "undecided": f"For some of {len(found)} slices the data cannot tell",
+        "pass": f"None of {len(found)} slices is harmed beyond the limit; nearest to it is",
+        "fail": f"Of {len(found)} slices at least one is harmed beyond the limit; the worst is",
+        "undecided": f"For some of {len(found)} slices the data cannot tell; the least sure is",
     }
-    return f"{says[ruling.answer]}; {worst}"
+    return f"{says[ruling.answer]} {worst}"
 
 
 def _alt(found: list[Measurement]) -> str:

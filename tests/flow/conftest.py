@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.flow.projects import write
+
+from headway import flow
+from headway.core.frontier import Frontier
+from headway.release.project import Project, open_project
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Frontier, Path]:
+    """A project whose variants were searched once."""
+    folder = write(tmp_path_factory.mktemp("small"))
+    project = open_project(folder)
+    data = flow.periods(project)
+    return project, flow.optimize(project, flow.train(project, data), data), folder

@@ -1,0 +1,102 @@
+"""The commands on a real project, as a person at the terminal and as a script see them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.flow.projects import TOML, table, write
+
+from headway import flow
+from headway.face import cli
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]):
+    """Run one command; gives its exit code, what it printed, and what it complained of."""
+
+    def _run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(word) for word in words])
+        shown = capsys.readouterr()
+        return int(ended.value.code or 0), shown.out, shown.err
+
+    return _run
+
+
+def test_check_passes_a_table_in_which_every_feature_is_declared(run, tmp_path):
+    code, out, _ = run("check", "--project", write(tmp_path), "--json")
+    assert (code, json.loads(out)) == (cli.PASS, [{**found, "severity": "note"} for found in json.loads(out)])
+
+
+def test_check_fails_at_a_leak_and_is_undecided_about_an_undeclared_column(run, tmp_path):
+    folder = write(tmp_path)
+    table().with_columns(extra=pl.col("hour") % 5).write_parquet(folder / "table.parquet")
+    assert run("check", "--project", folder)[0] == cli.UNDECIDED
+    table().with_columns(leak=pl.col("late")).write_parquet(folder / "table.parquet")
+    code, out, _ = run("check", "--project", folder)
+    assert code == cli.FAIL and "leak" in out
+
+
+def test_optimize_prints_the_frontier_and_exits_by_the_verdict(run, tmp_path):
+    code, out, _ = run("optimize", "--project", write(tmp_path))
+    assert code == cli.PASS
+    assert "lightgbm (as it came)" in out and "onnxruntime" in out
+
+
+def test_gate_judges_by_the_policy_as_it_now_stands_and_runs_nothing(run, searched):
+    _, _, folder = searched
+    code, out, _ = run("gate", "--project", folder, "--json")
+    assert (code, json.loads(out)["answer"]) == (cli.PASS, "pass")
+
+    (folder / "headway.toml").write_text(TOML.replace("at_most = 0.3", "at_most = 0.0"))
+    (folder / "mine.py").write_text("raise SystemExit('run')")
+    code, out, _ = run("gate", "--project", folder)
+    write(folder)
+    assert code == cli.FAIL and "outside the limit of 0" in out
+
+
+def test_release_verify_and_history_tell_one_story(run, searched):
+    _, _, folder = searched
+    assert run("release", "--project", folder, "--who", "ada", "--why", "first")[0] == cli.PASS
+    verified = json.loads(run("verify", "small@live", "--project", folder, "--json")[1])
+    moves = json.loads(run("history", "--project", folder, "--json")[1])
+
+    assert (moves[-1]["release"], moves[-1]["who"], moves[-1]["why"]) == (verified["release"], "ada", "first")
+    assert moves[-1]["answer"] == "pass"
+
+
+def test_history_says_what_was_live_at_a_time(run, searched):
+    project, frontier, folder = searched
+    flow.release(project, frontier, who="ada")
+    assert json.loads(run("history", "--project", folder, "--at", "2001-01-01", "--json")[1]) == []
+    assert len(json.loads(run("history", "--project", folder, "--at", "2999-01-01", "--json")[1])) == 1
+
+
+def test_verify_names_the_file_that_is_not_as_it_was_signed(run, searched):
+    project, frontier, folder = searched
+    digest = flow.release(project, frontier, who="ada").move.release.removeprefix("sha256:")
+    extra = folder / ".headway/releases/small" / digest / "more.txt"
+    extra.write_text("more")
+    code, _, err = run("verify", "small@live", "--project", folder)
+    extra.unlink()
+    assert code == cli.FAIL and "more.txt" in err
+
+
+def test_config_says_who_set_a_value(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = write(tmp_path)
+    monkeypatch.setenv("HEADWAY_SERVE_HOST", "::1")
+    assert run("config", "--project", folder, "--why", "serve.host")[1] == "serve.host = '::1'  (environment)\n"
+    assert run("config", "--project", folder, "--why", "serve.prt")[0] == cli.USAGE
+
+
+def test_an_error_nobody_foresaw_is_told_whole_and_called_a_defect(run, tmp_path):
+    folder = write(tmp_path, TOML.replace("table.parquet", "mine:load"))
+    (folder / "mine.py").write_text("def load(): raise ZeroDivisionError('nobody foresaw this')")
+    code, _, err = run("check", "--project", folder)
+    assert code == cli.USAGE
+    assert "nobody foresaw this" in err and "defect of headway" in err
