@@ -103,7 +103,7 @@ def judged(of: Variant, *, us: float, loss: float, flips: float, change: float, 
         estimate("ece", 0.025, 0.02),
         estimate("roc_auc.loss", loss, half) if half else fact("roc_auc.loss", 0.0),
         estimate("brier.loss", loss / 3, half / 3) if half else fact("brier.loss", 0.0),
-        fact("flipped_decisions", flips),
+        estimate("flipped_decisions", flips, flips / 9) if flips else fact("flipped_decisions", 0.0),
         fact("max_change", change),
     )
     measurements = (*speed, *quality, *reliability(0.0), *slices(change / 60))

@@ -77,6 +77,14 @@ def test_right_rests_on_rows_and_groups_not_seen_before_and_on_the_replay() -> N
     assert "all 27,122 answers of 2013-09 came back unaltered" in right.detail
 
 
+def test_rows_that_were_looked_at_twice_are_not_told_as_unseen_by_the_search() -> None:
+    winner = STORY.winner
+    assert winner is not None
+    right = reply(with_verdict(winner, looks_at_test=2), "Is it right?")
+    assert "that the training had not seen; they were looked at 2 times." in right.detail
+    assert "nor the search" not in right.detail
+
+
 def test_a_verdict_that_is_undecided_is_not_told_as_right() -> None:
     right = reply(replace(STORY, winner=undecided()), "Is it right?")
     assert right.answer == "Not shown yet"

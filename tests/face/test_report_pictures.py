@@ -67,7 +67,8 @@ def test_ids_do_not_meet_on_one_page(drawn: dict[str, Picture]) -> None:
 
 def test_the_frontier_says_how_many_pass_and_how_fast_the_released_one_is(drawn: dict[str, Picture]) -> None:
     assert drawn["frontier"].title == (
-        "6 of 10 variants stay inside every limit; the released one answers one row 8.40 [8.23, 8.57] times as fast"
+        "6 of 10 variants are shown to do no harm beyond the limits; "
+        "the released one answers one row 8.40 [8.23, 8.57] times as fast"
     )
 
 
@@ -85,7 +86,7 @@ def test_a_frontier_shows_losses_without_limit_and_without_interval() -> None:
     bare = [replace(row, evidence=replace(row.evidence, measurements=(*speed, *loss))) for row in rows]
     picture = frontiers.draw(Story(title="", frontier=tuple(bare)))
     assert picture is not None
-    assert picture.title == "2 of 2 variants stay inside every limit"
+    assert picture.title == "2 of 2 variants are shown to do no harm beyond the limits"
     assert "Loss in Brier (above 0 is worse)" in texts(picture.wide)
     assert not [text for text in texts(picture.wide) if text.startswith("limit")]
 
@@ -124,6 +125,22 @@ def test_a_crowd_of_undecided_variants_is_drawn_with_every_number() -> None:
     assert "undecided" in texts(picture.wide)
 
 
+@pytest.mark.parametrize(
+    ("slowest", "shown", "hidden"), [(90, ["30", "50", "70"], []), (20_000, ["100", "10,000"], ["70", "7,000", "500"])]
+)
+def test_the_axis_of_time_names_as_many_times_as_there_is_room_for(
+    slowest: float, shown: list[str], hidden: list[str]
+) -> None:
+    rows = [
+        judged(variant(), us=slowest, loss=0.0, flips=0.0, change=0.0),
+        judged(RELEASED, us=25.0, loss=0.001, flips=0.0, change=0.0),
+    ]
+    picture = frontiers.draw(Story(title="", frontier=tuple(rows)))
+    assert picture is not None
+    assert set(shown) <= set(texts(picture.narrow))
+    assert not set(hidden) & set(texts(picture.narrow))
+
+
 def test_reliability_says_how_far_words_and_facts_differ(drawn: dict[str, Picture]) -> None:
     assert drawn["reliability"].title == "What is said and what happens differ by 0.025 [0.005, 0.045] on average"
     assert {"released", "model as it came", "Rows"} <= set(texts(drawn["reliability"].wide))
@@ -157,8 +174,10 @@ def test_reliability_draws_a_bin_of_too_few_groups_without_its_band() -> None:
     assert reliability.draw(own_project()) is None
 
 
-def test_the_months_say_which_was_worst_and_whether_that_is_beyond_doubt(drawn: dict[str, Picture]) -> None:
-    worst, _, doubt = drawn["months"].title.partition(", beyond doubt ")
+def test_the_months_say_which_was_worst_and_whether_its_whole_interval_is_over_the_limit(
+    drawn: dict[str, Picture],
+) -> None:
+    worst, _, doubt = drawn["months"].title.partition(", all of it ")
     assert worst == "Calibration error (ECE) was worst in September 2013: 0.135 [0.100, 0.170]"
     assert doubt == "above the limit of 0.05"
 
@@ -205,7 +224,7 @@ def test_one_month_is_no_picture() -> None:
 
 
 def test_slices_show_the_worst_with_the_limit_rows_and_days(drawn: dict[str, Picture]) -> None:
-    assert drawn["slices"].title.startswith("None of 15 slices is harmed beyond the limit; the worst is carrier=9E")
+    assert drawn["slices"].title.startswith("None of 15 slices is harmed beyond the limit; nearest to it is carrier=9E")
     assert {"carrier=9E", "limit 0.005", "rows / days", "1,130 / 62"} <= set(texts(drawn["slices"].wide))
     assert "The 14 worst of 15 slices are shown." in drawn["slices"].reading
 
@@ -241,7 +260,7 @@ def test_slices_without_a_rule_are_told_without_a_limit() -> None:
     plain = replace(story, winner=replace(story.winner, verdict=replace(story.winner.verdict, rulings=())))
     picture = slices.draw(plain)
     assert picture is not None
-    assert picture.title.startswith("2 slices against the model as it came: the worst is origin=1")
+    assert picture.title.startswith("2 slices against the model as it came; the worst is origin=1")
     assert not [text for text in texts(picture.wide) if text.startswith("limit")]
 
 

@@ -24,7 +24,7 @@ def table(rows: list[tuple[str, int]], time: str, value: str) -> pl.DataFrame:
 
 
 def join(rows: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
-    return join_asof(rows, seen, at="at", observed="seen_at", by="place", tolerance="6h")
+    return join_asof(rows, seen, on=("at", "seen_at"), by="place", tolerance="6h")
 
 
 @given(rows_of, rows_of)

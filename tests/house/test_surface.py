@@ -56,7 +56,8 @@ def words(source: Source) -> set[str]:
     trees = [source.tree, *(near[name].tree for name in named if name in near)]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    return texts | {node.arg for node in nodes if isinstance(node, ast.keyword) and node.arg}
+    fields = {ast.unparse(node.target) for node in nodes if isinstance(node, ast.AnnAssign)}
+    return texts | fields
 
 
 def test_importing_headway_brings_no_library() -> None:

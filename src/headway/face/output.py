@@ -17,4 +17,4 @@ def show(value: object, text: RenderableType, *, json: bool) -> None:
 def console() -> Console:
     """The console for people: as wide as the terminal, or wide enough for whole lines in a pipe."""
     plain = Console(highlight=False, markup=False)
-    return plain if plain.is_terminal else Console(highlight=False, markup=False, width=max(plain.width, 160))
+    return plain if plain.is_terminal else Console(highlight=False, markup=False, width=max(plain.width, 200))

@@ -83,6 +83,22 @@ def frontier(
     return Sheet(columns=columns, rows=rows, chosen=chosen, notes=notes)
 
 
+def frontier_in_brief(judged: Sequence[Judged], winner: Judged) -> Sheet:
+    """The variants, a line each: name, verdict, and the figures that decide; the whole is in the report."""
+    rows = tuple(
+        (
+            (Line(text=str(number)),),
+            (Line(text=row.variant.name),),
+            (Line(text=MARKS[against_model(row.verdict)], mood=against_model(row.verdict)),),
+            *(_on_one_line(number_cell(_measured(row, name))) for name in _BRIEF),
+        )
+        for number, row in enumerate(judged, start=1)
+    )
+    titles = ("#", "Variant", "Verdict", *_BRIEF.values())
+    chosen = next((index for index, row in enumerate(judged) if row.variant.digest == winner.variant.digest), -1)
+    return Sheet(columns=tuple(Column(title=title) for title in titles), rows=rows, chosen=chosen)
+
+
 def rulings(verdict: Verdict, *, groups: str = "groups") -> Sheet:
     """A verdict rule by rule: what was measured, the limit, the answer, and the judge's own sentence."""
     rows = tuple(
@@ -154,6 +170,19 @@ _MEASURES = {
     "flipped_decisions": "Decisions changed",
     "max_change": "Largest change",
 }
+_BRIEF = {
+    "latency.one_row": "One row",
+    "throughput.batch": "Batch",
+    "roc_auc": "AUC",
+    "ece": "ECE",
+    "flipped_decisions": "Decisions changed",
+    "max_change": "Largest change",
+}
+
+
+def _on_one_line(cell: Cell) -> Cell:
+    """A value and its interval, if it has one, on one line."""
+    return (Line(text=" ".join(line.text for line in cell[:2] if line is cell[0] or line.text.startswith("["))),)
 
 
 def _measured(row: Judged, name: str) -> Measurement | None:
@@ -166,8 +195,8 @@ def _measured(row: Judged, name: str) -> Measurement | None:
 def _verdict(verdict: Verdict) -> Cell:
     """The answer against the model as it came, and under it that of all rules where it is another."""
     answer = against_model(verdict)
-    every = (Line(text=f"all rules: {verdict.answer}", mood="quiet"),) if verdict.answer != answer else ()
-    return (Line(text=MARKS[answer], mood=answer), *every)
+    every = ("all rules:", verdict.answer) if verdict.answer != answer else ()
+    return (Line(text=MARKS[answer], mood=answer), *(Line(text=text, mood="quiet") for text in every))
 
 
 def _against_limit(finding: Finding) -> Cell:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from headway.core.evidence import Finding
+from headway.core.frontier import Frontier
 from headway.core.release import Move
 from headway.core.verdict import Judged, Verdict
 from headway.face import numbers, sheets, words
@@ -49,6 +50,13 @@ def frontier_table(
 ) -> Laid:
     """The variants of a frontier, each with the verdict, speed, quality and distance from the model as it came."""
     return Laid(sheets.frontier(judged, winner=winner, reasons=reasons))
+
+
+def brief_table(frontier: Frontier, *, groups: str = "groups") -> Group:
+    """The variants of a frontier, a line each, and the rows they were judged on; the report gives the reasons."""
+    seen = frontier.origin.evidence.find("roc_auc")
+    basis = f"{len(frontier.judged)} variants" + (f", judged on {numbers.basis(seen, groups)}" if seen else "")
+    return Group(Text(basis), Laid(sheets.frontier_in_brief(frontier.judged, frontier.winner)))
 
 
 def rulings_table(verdict: Verdict, *, groups: str = "groups") -> Laid:

@@ -10,14 +10,16 @@ _ROW = "__row"
 
 
 def join_asof(
-    rows: pl.DataFrame, observations: pl.DataFrame, *, at: str, observed: str, by: str, tolerance: str
+    rows: pl.DataFrame, observations: pl.DataFrame, *, on: tuple[str, str], by: str, tolerance: str
 ) -> pl.DataFrame:
-    """Rows with the columns of the newest observation of the same `by` that is not later than the row's `at`.
+    """Rows with the columns of the newest observation of the same `by` that is not later than the row.
 
+    `on` names the time column of the rows and that of the observations.
     An observation older than `tolerance` (a polars duration such as `6h`) is not used: its columns are null.
     Returns as many rows as came in, in their order. Raises DataError where a time column is not a time, or where a
     column of `observations` would replace one of `rows`.
     """
+    at, observed = on
     _expect_times(rows, at)
     _expect_times(observations, observed)
     clash = set(rows.columns) & set(observations.columns) - {by}

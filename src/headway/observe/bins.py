@@ -11,7 +11,7 @@ from headway.core.contracts import Windows
 from headway.core.variant import Field
 from headway.evidence.tables import Floats, Ints, quantile_edges
 
-BINS = 20
+BINS = 40
 _SAMPLE = 16_384
 
 
@@ -53,7 +53,7 @@ class Bins:
         return np.where((ranks >= 0) & (ranks < last), ranks, last).astype(np.int64)
 
     def _intervals(self, values: Floats) -> Ints:
-        """A comparison an edge: for 20 edges that is faster than to search, and no value branches."""
+        """A comparison an edge: for 40 edges that is faster than to search, and no value branches."""
         count, above = np.zeros(len(values), np.uint8), np.empty(len(values), np.bool_)
         for edge in self.edges:
             np.greater_equal(values, edge, out=above)
@@ -66,10 +66,10 @@ def column(windows: Windows, number: int) -> Floats:
     return np.concatenate([windows.before.rows[:, number], windows.after.rows[:, number]])
 
 
-def bins_of(field: Field, values: Floats) -> Bins:
-    """Bins of equal mass over values [n] of both windows, fewer where many values are equal; categories as they are."""
+def bins_of(field: Field, values: Floats, *, most: int = BINS) -> Bins:
+    """At most so many bins of equal mass over values [n] of both windows; of categories, each is a bin."""
     if field.categories:
         return Bins(field=field, edges=np.empty(0))
     some = values[:: max(1, len(values) // _SAMPLE)]
     present = some[~np.isnan(some)]
-    return Bins(field=field, edges=quantile_edges(present, BINS) if len(present) else np.empty(0))
+    return Bins(field=field, edges=quantile_edges(present, most) if len(present) else np.empty(0))

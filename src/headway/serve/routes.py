@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 import httptools
+import msgspec
 
 import headway
 from headway.core.errors import DataError, HeadwayError
@@ -30,28 +31,25 @@ class Place(NamedTuple):
     version: str = ""
 
 
-class Inference:
+class Inference(msgspec.Struct, eq=False):
     """An infer request on its way through the plane."""
 
-    __slots__ = ("_exchange", "_id", "_release", "rows", "started_ns")
-
-    def __init__(self, exchange: Exchange, release: Loaded, *, rows: Floats, id: str, started_ns: int) -> None:
-        self._exchange = exchange
-        self._release = release
-        self._id = id
-        self.rows = rows
-        self.started_ns = started_ns
+    exchange: Exchange
+    release: Loaded
+    rows: Floats
+    id: str
+    started_ns: int
 
     def answer(self, values: list[float]) -> None:
         """Send the answers."""
-        self._exchange.reply(200, self._release.writer.write(self._id, values, len(self.rows)))
+        self.exchange.reply(200, self.release.writer.write(self.id, values, len(self.rows)))
 
     def fail(self, error: Exception) -> None:
         """Send the reason: 422 where the model refuses the rows, 500 where the engine broke."""
         if isinstance(error, HeadwayError):
-            self._exchange.reply(422, error_body(error))
+            self.exchange.reply(422, error_body(error))
         else:
-            self._exchange.reply(500, error_body("the engine failed on these rows; the server's log says more"))
+            self.exchange.reply(500, error_body("the engine failed on these rows; the server's log says more"))
 
 
 class Routes:
@@ -94,7 +92,9 @@ class Routes:
         except DataError as error:
             exchange.reply(400, error_body(error))
             return
-        self._plane.submit(release, Inference(exchange, release, rows=rows, id=id, started_ns=started_ns))
+        self._plane.submit(
+            release, Inference(exchange=exchange, release=release, rows=rows, id=id, started_ns=started_ns)
+        )
 
     def _find(self, exchange: Exchange, place: Place) -> Loaded | None:
         """The release that is asked for; where there is none, that is answered."""

@@ -101,10 +101,8 @@ def numbers(values: Values, name: str) -> Floats:
 
 
 def narrowed(values: Floats, tensor: Tensor) -> Floats:
-    """What the declared datatype makes of the values: FP32 rounds to it, integers must be whole and fit."""
+    """What a datatype other than FP64 makes of the values: FP32 rounds to it, integers must be whole and fit."""
     datatype = tensor.datatype
-    if datatype == "FP64":
-        return values
     if datatype not in _NUMBERS:
         raise _wrong_type(tensor, "numbers: FP64, FP32 or INT64")
     if datatype == "FP32":

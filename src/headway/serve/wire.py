@@ -86,7 +86,8 @@ class Reader:
                 f"input '{tensor.name}' is a matrix, and column '{self._text}' is text",
                 mend="send one input per column",
             )
-        return narrowed(numbers(flat(tensor, n * d), tensor.name), tensor).reshape(n, d)
+        values = numbers(flat(tensor, n * d), tensor.name)
+        return (values if tensor.datatype == "FP64" else narrowed(values, tensor)).reshape(n, d)
 
     def _table(self, inputs: Sequence[Tensor]) -> Floats:
         by_name = {tensor.name: tensor for tensor in inputs}

@@ -100,7 +100,8 @@ def why_not(row: Judged, winner: Judged, objective: str) -> str:
     near = min(row, winner, key=lambda each: _cost(each, objective))
     far = winner if near is row else row
     if _least(far, objective) <= _cost(near, objective) and len(row.variant.steps) > len(winner.variant.steps):
-        return f"as fast as the winner, as far as can be told, and further from the model as it came: {_said(mine)} against {_said(best)}"
+        said = f"{_said(mine)} against {_said(best)}"
+        return f"as fast as the winner, as far as can be told, and further from the model as it came: {said}"
     if near is row:
         return "better on choose, but not feasible on test"
     return f"{mine.value / best.value:.2f} times the winner's {objective}: {_said(mine)} against {_said(best)}"

@@ -27,5 +27,6 @@ def plugin(reference: str, *, project: Path = Path("."), json: bool = False) -> 
     bundle = register.resolve(reference)
     moves = register.history(bundle.release.name)
     told = {"release": bundle.digest, "key": bundle.key, "files": sorted(bundle.files), "moves": len(moves)}
-    lines = f"{reference} is {bundle.digest}\nsigned by {bundle.key}\n{len(bundle.files)} files and {len(moves)} moves verified"
+    counted = f"{len(bundle.files)} files and {len(moves)} moves verified"
+    lines = f"{reference} is {bundle.digest}\nsigned by {bundle.key}\n{counted}"
     show(told, lines, json=json)

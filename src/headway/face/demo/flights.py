@@ -32,7 +32,7 @@ def load_utc() -> pl.DataFrame:
 
 def _with_features(*, zone: str) -> pl.DataFrame:
     flights = _flights()
-    seen = join_asof(flights, _weather(), at="decides_at", observed="observed_at", by="origin", tolerance="6h")
+    seen = join_asof(flights, _weather(), on=("decides_at", "observed_at"), by="origin", tolerance="6h")
     joined = seen.join(_planes(), on="tailnum", how="left", maintain_order="left")
     departs = pl.col("departs_at_utc").dt.convert_time_zone(zone)
     shift = (departs.dt.replace_time_zone(None) - pl.col("departs_at")).dt.total_minutes()

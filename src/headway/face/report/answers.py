@@ -92,7 +92,10 @@ def _judged_on(verdict: Verdict, groups: str) -> str:
     if not seen:
         return ""
     most = max(seen, key=lambda measurement: measurement.n_rows)
-    return f"Judged on {numbers.basis(most, groups)} that neither the training nor the search had seen."
+    rows = f"Judged on {numbers.basis(most, groups)}"
+    if verdict.looks_at_test > 1:
+        return f"{rows} that the training had not seen; they were looked at {verdict.looks_at_test} times."
+    return f"{rows} that neither the training nor the search had seen."
 
 
 def _against(verdict: Verdict) -> str:

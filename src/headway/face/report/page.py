@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
 
 import headway
 from headway.face import numbers, sheets, words
@@ -37,7 +36,7 @@ def render(story: Story) -> str:
         .get_template("page.html")
         .render(
             story=story,
-            style=Markup(style),
+            style=style,
             replies=replies(story),
             pictures=pictures(story),
             sheets=sheets,
@@ -69,6 +68,5 @@ def _environment() -> jinja2.Environment:
         "measured": numbers.measured,
         "number": numbers.number,
         "meaning": words.meaning,
-        "svg": Markup,
     }
     return environment

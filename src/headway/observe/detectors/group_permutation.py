@@ -1,12 +1,13 @@
-"""O001: the inputs of two periods come from different worlds, shown by permuting runs of groups over all features at once.
+"""O001: the inputs of two periods differ by more than groups do, shown by permuting runs of groups over all features.
 
 Every feature is coded once into bins and counted by group; a share's difference between the windows is divided by its
-own standard error by group; a feature's statistic is the root of the mean square over its bins. 499 times the groups
-are dealt anew, in runs of neighbours that begin at a random phase, and the statistic is taken again (Chung and Romano
+own standard error by group; a feature's statistic is the root of the mean square over its bins. The groups are dealt
+anew, in runs of neighbours that begin at a random phase, and the statistic is taken again (Chung and Romano
 2013: a studentised permutation test holds its level for unequal windows too). Features are scaled by their own spread
 under permutation; the alarm is the sum of squares of what is above average, which sees one broken feature as well as
 many that moved a little, and each feature's p is corrected by the largest of all (Westfall and Young 1993).
-A pattern that repeats every `run` groups is taken out first: a month with five Saturdays is no drift.
+A pattern that repeats every `run` groups is taken out first: a month with five Saturdays is no drift. In long windows
+runs are joined as far as 8 remain, since then they lean on each other least.
 """
 
 from __future__ import annotations
@@ -18,33 +19,18 @@ from msgspec.structs import replace
 
 from headway.core.contracts import Window, Windows
 from headway.core.drift import Drift
-from headway.core.errors import DataError, NotApplicable
+from headway.core.errors import DataError
 from headway.core.evidence import Finding, Measurement
-from headway.evidence.intervals import FEWEST_GROUPS, fact
+from headway.evidence.intervals import fact
 from headway.evidence.tables import Floats, Ints
 from headway.observe.bins import Bins, bins_of, column
+from headway.observe.dealing import Blocks, blocks_of, deal
 
 ALPHA = 0.05
-PERMUTATIONS = 499
-MOST_BLOCKS = 512
-FEWEST_RUNS = 8
+MOST_PERMUTATIONS, FEWEST_PERMUTATIONS = 999, 499
+_WORK = 100_000
 NAMED = 3
 _NOTHING = 1e-9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Blocks:
-    """The block of each row [n], those of the window before first; beyond MOST_BLOCKS a block is a run of groups."""
-
-    codes: Ints
-    numbers: Ints
-    first: int
-    run: int
-    n_groups: tuple[int, int]
-
-    @property
-    def count(self) -> int:
-        return len(self.numbers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +49,21 @@ def plugin(windows: Windows) -> Drift:
     Raises NotApplicable below 20 groups or 8 runs in all, where no permutation could show a change, and DataError where
     the windows do not have the columns of the signature.
     """
-    blocks = _blocks(windows)
+    blocks = blocks_of(windows)
     table = _table(windows, blocks)
-    dealt = _dealt(blocks)
+    dealt = deal(blocks, _times(blocks))
     spread = _spread(_by_feature(_studentised(_without_pattern(table, blocks), dealt), table.begins))
     alarm = np.square(np.maximum(spread, 0)).sum(1)
     p = float((alarm >= alarm[0] - _NOTHING).mean())
     corrected = (spread.max(1)[:, None] >= spread[0] - _NOTHING).mean(0)
     shares = _shares(table, blocks.first)
-    measured = _measurements(p, corrected, _distances(shares, table.begins), windows)
+    test = f"{len(dealt) - 1} permutations of groups, {windows.run} neighbours or more as one"
+    far = _distances(shares, table.begins)
+    measured = [
+        fact("drift.p", p, n_rows=len(blocks.codes), method=test),
+        *_by_name(windows, "drift.p", corrected, method=f"{test}, the largest of all features"),
+        *_by_name(windows, "drift.distance", far, method="triangular discrimination of bins"),
+    ]
     said = _findings(windows, blocks, p) if p <= ALPHA else []
     if said:
         order = np.argsort(-spread[0], kind="stable")
@@ -80,33 +72,12 @@ def plugin(windows: Windows) -> Drift:
     return Drift(alarm=p <= ALPHA, measurements=tuple(measured), findings=tuple(said))
 
 
-def _blocks(windows: Windows) -> _Blocks:
-    (before, n_before), (after, n_after) = _dense(windows.before.groups), _dense(windows.after.groups)
-    total, run = n_before + n_after, max(windows.run, 1)
-    if min(n_before, n_after) < 2 or total < max(FEWEST_GROUPS, FEWEST_RUNS * run):
-        raise NotApplicable(
-            f"{n_before} and {n_after} groups are too few to show a change in runs of {run}",
-            where=f"at least {max(FEWEST_GROUPS, FEWEST_RUNS * run)} groups in all",
-            mend="take longer windows",
-        )
-    share = min(1.0, MOST_BLOCKS / total)
-    first, last = (max(2, int(count * share)) for count in (n_before, n_after))
-    numbers = np.concatenate([np.unique(windows.before.groups), np.unique(windows.after.groups)])
-    return _Blocks(
-        codes=np.concatenate([before * first // n_before, first + after * last // n_after]),
-        numbers=numbers if share == 1 else np.arange(first + last),
-        first=first,
-        run=run if share == 1 else max(1, int(np.ceil(run * share))),
-        n_groups=(n_before, n_after),
-    )
+def _times(blocks: Blocks) -> int:
+    """How often to deal anew: more often where there are few blocks, for which it costs little."""
+    return min(MOST_PERMUTATIONS, max(FEWEST_PERMUTATIONS, _WORK // blocks.count))
 
 
-def _dense(groups: Ints) -> tuple[Ints, int]:
-    numbers, codes = np.unique(groups, return_inverse=True)
-    return codes.astype(np.int64), len(numbers)
-
-
-def _table(windows: Windows, blocks: _Blocks) -> _Table:
+def _table(windows: Windows, blocks: Blocks) -> _Table:
     fields = windows.signature.inputs
     for window in (windows.before, windows.after):
         _expect(window, len(fields))
@@ -135,30 +106,14 @@ def _expect(window: Window, width: int) -> None:
         )
 
 
-def _without_pattern(table: _Table, blocks: _Blocks) -> _Table:
+def _without_pattern(table: _Table, blocks: Blocks) -> _Table:
     """The counts less what repeats every `run` groups; it does not look at which window a group is in."""
     counts, rows = table.counts.copy(), table.rows
     whole = counts.sum(0) / rows.sum()
-    for phase in np.unique(blocks.numbers % blocks.run) if blocks.run > 1 else ():
-        here = blocks.numbers % blocks.run == phase
+    for phase in np.unique(blocks.numbers % blocks.pattern) if blocks.pattern > 1 else ():
+        here = blocks.numbers % blocks.pattern == phase
         counts[here] -= rows[here, None] * (counts[here].sum(0) / rows[here].sum() - whole)
     return _Table(counts=counts, rows=rows, begins=table.begins, bins=table.bins)
-
-
-def _dealt(blocks: _Blocks) -> Floats:
-    """Who is in the first window: as it is, then PERMUTATIONS times dealt anew; 0 or 1, float64 [1 + R, G].
-
-    Runs are cut at a random phase and put in random order; the first `first` blocks of that order make the window.
-    """
-    rng = np.random.default_rng(0)
-    phases = rng.integers(blocks.run, size=(PERMUTATIONS, 1))
-    runs = (np.arange(blocks.count) + phases) // blocks.run
-    keys = np.take_along_axis(rng.random((PERMUTATIONS, int(runs.max()) + 1)), runs, axis=1)
-    order = np.argsort(keys, axis=1, kind="stable")
-    dealt = np.zeros((PERMUTATIONS + 1, blocks.count))
-    dealt[0, : blocks.first] = 1
-    np.put_along_axis(dealt[1:], order[:, : blocks.first], 1.0, axis=1)
-    return dealt
 
 
 def _studentised(table: _Table, dealt: Floats) -> Floats:
@@ -169,17 +124,17 @@ def _studentised(table: _Table, dealt: Floats) -> Floats:
     counts, rows = table.counts, table.rows[:, None]
     moments = np.concatenate([counts, np.square(counts), counts * rows, rows, np.square(rows)], axis=1)
     first = dealt @ moments
-    sides = [(first, dealt.sum(1)), (moments.sum(0) - first, (1 - dealt).sum(1))]
-    (one, var_one, n_one), (two, var_two, n_two) = (_side(sums, size, counts.shape[1]) for sums, size in sides)
+    one, var_one, n_one = _side(first, dealt.sum(1))
+    two, var_two, n_two = _side(moments.sum(0) - first, (1 - dealt).sum(1))
     whole = table.counts.sum(0) / table.rows.sum()
     least = np.maximum(whole * (1 - whole), _NOTHING) * (1 / n_one + 1 / n_two)
     found: Floats = (one - two) / np.sqrt(np.maximum(var_one + var_two, least))
     return found
 
 
-def _side(sums: Floats, groups: Floats, width: int) -> tuple[Floats, Floats, Floats]:
+def _side(sums: Floats, groups: Floats) -> tuple[Floats, Floats, Floats]:
     """Shares and their linearised variances [R, K], and rows [R, 1], from sums of c, c^2, c n, n and n^2."""
-    linear, squares, mixed = (sums[:, at : at + width] for at in (0, width, 2 * width))
+    linear, squares, mixed = np.split(sums[:, :-2], 3, axis=1)
     rows, rows_squared = sums[:, -2:-1], sums[:, -1:]
     shares = linear / rows
     residual = np.maximum(squares - 2 * shares * mixed + np.square(shares) * rows_squared, 0)
@@ -194,7 +149,7 @@ def _by_feature(ratios: Floats, begins: Ints) -> Floats:
 
 
 def _spread(statistics: Floats) -> Floats:
-    """Each feature in units of its own spread over all ways of dealing, the true one among them: so the test is exact."""
+    """Each feature in units of its own spread over all ways of dealing, the true one among them."""
     centred = statistics - statistics.mean(0)
     scaled: Floats = centred / (statistics.std(0) + _NOTHING)
     return scaled
@@ -212,18 +167,15 @@ def _distances(shares: tuple[Floats, Floats], begins: Ints) -> Floats:
     return np.asarray(np.add.reduceat(apart, begins) / 2)
 
 
-def _measurements(p: float, corrected: Floats, distances: Floats, windows: Windows) -> list[Measurement]:
+def _by_name(windows: Windows, name: str, values: Floats, *, method: str) -> list[Measurement]:
     n_rows = len(windows.before.rows) + len(windows.after.rows)
-    test = f"{PERMUTATIONS} permutations of runs of {windows.run} groups"
-    found = [fact("drift.p", p, n_rows=n_rows, method=test)]
-    for name, adjusted, distance in zip(windows.signature.names, corrected, distances, strict=True):
-        each = fact("drift.p", float(adjusted), n_rows=n_rows, method=f"{test}, largest of all features")
-        far = fact("drift.distance", float(distance), n_rows=n_rows, method="triangular discrimination of bins")
-        found += [replace(each, slice=name), replace(far, slice=name)]
-    return found
+    return [
+        replace(fact(name, float(value), n_rows=n_rows, method=method), slice=feature)
+        for feature, value in zip(windows.signature.names, values, strict=True)
+    ]
 
 
-def _findings(windows: Windows, blocks: _Blocks, p: float) -> list[Finding]:
+def _findings(windows: Windows, blocks: Blocks, p: float) -> list[Finding]:
     rows, groups = (len(windows.before.rows), len(windows.after.rows)), blocks.n_groups
     says = (
         f"the inputs changed (p {p:.3g} over {len(windows.signature.inputs)} features): "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from html import escape
@@ -59,6 +60,12 @@ def picture(
 def values(rows: Sequence[dict[str, object]]) -> altair.InlineData:
     """Rows as the data of a chart; every value is written into the specification."""
     return altair.InlineData(values=list(rows))
+
+
+def fixed(low: float, high: float, *, ticks: int) -> str:
+    """The format of an axis from `low` to `high` that gives all its numbers as many decimals as their steps need."""
+    step = (high - low) / ticks or 1.0
+    return f".{max(0, -math.floor(math.log10(step)))}f"
 
 
 def _svg(chart: altair.TopLevelMixin, *, name: str, alt: str) -> str:

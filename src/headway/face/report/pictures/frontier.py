@@ -83,8 +83,8 @@ def _reading(story: Story, measure: str, limit: float | None) -> tuple[str, ...]
         "Each mark is a variant; its number is its line in the table below. Further left is faster, further down is "
         "better. Colour and shape tell what the rules say that compare with the model as it came.",
         f"{words.title(measure)}: {words.meaning(measure)}",
-        f"Vertical lines are 95 % intervals: with other {story.groups} like these, the mark would fall somewhere along "
-        "its line.",
+        f"Vertical lines are 95 % intervals: what many more {story.groups} like these would show lies along the line, "
+        "but for one time in twenty.",
     ]
     if limit is not None:
         rule = Rule(measure=measure, at_most=limit)

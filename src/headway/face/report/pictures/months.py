@@ -10,7 +10,7 @@ import altair as alt
 from headway.face import numbers, words
 from headway.face.report import periods
 from headway.face.report.palette import LIGHT
-from headway.face.report.pictures.drawing import TABLE, Picture, Size, picture, values
+from headway.face.report.pictures.drawing import TABLE, Picture, Size, fixed, picture, values
 from headway.face.report.pictures.series import CAME, Row, colour, dash, shape
 from headway.face.report.story import Story
 
@@ -29,7 +29,7 @@ def draw(story: Story) -> Picture | None:
     if len(labels) < 2 or not measures:
         return None
     return picture(
-        lambda size: _chart(story, labels, measures, size),
+        lambda size: _chart(story, measures, size),
         name="months",
         title=_title(story, measures),
         alt=_alt(story, labels, measures),
@@ -79,22 +79,23 @@ def _reading(story: Story, measures: list[str]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _chart(story: Story, labels: list[str], measures: list[str], size: Size) -> alt.TopLevelMixin:
+def _chart(story: Story, measures: list[str], size: Size) -> alt.TopLevelMixin:
     panels = [
-        _panel(story, labels, measure, size=size, last=measure == measures[-1], first=measure == measures[0])
-        for measure in measures
+        _panel(story, measure, size, first=measure == measures[0], last=measure == measures[-1]) for measure in measures
     ]
     return alt.vconcat(*panels, spacing=12)
 
 
-def _panel(story: Story, labels: list[str], measure: str, *, size: Size, last: bool, first: bool) -> alt.LayerChart:
+def _panel(story: Story, measure: str, size: Size, *, first: bool, last: bool) -> alt.LayerChart:
+    labels = periods.labels(story)
     rows = _rows(story, labels, measure)
+    limit = limit_on(story, measure)
     x = alt.X("at:Q").scale(domain=(0, len(labels)), nice=False).axis(_months_axis(labels, size, shown=last))
-    y = alt.Y("value:Q").scale(zero=False).axis(title=None, format=".2f", tickCount=4)
+    y = alt.Y("value:Q").scale(zero=False).axis(title=None, format=_format(rows, limit), tickCount=4)
     base = alt.Chart(values(rows)).encode(x=x, color=colour(rows, legend=first))
     layers = [
         *_shading(story, labels, named=first),
-        *_limit(limit_on(story, measure)),
+        *_limit(limit),
         base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q"),
         base.mark_line(strokeWidth=1.5, opacity=0.6).encode(y=y, strokeDash=dash(rows)),
         base.mark_point(filled=True, size=50, opacity=1).encode(y=y, shape=shape(rows, legend=first)),
@@ -102,6 +103,11 @@ def _panel(story: Story, labels: list[str], measure: str, *, size: Size, last: b
     return alt.layer(*layers).properties(
         width=size.plot, height=112 if size.narrow else 120, title=words.title(measure)
     )
+
+
+def _format(rows: list[Row], limit: float | None) -> str:
+    ends = [float(str(row[key])) for row in rows for key in ("low", "high")] + ([limit] if limit is not None else [])
+    return fixed(min(ends, default=0.0), max(ends, default=1.0), ticks=4)
 
 
 def _rows(story: Story, labels: list[str], measure: str) -> list[Row]:

@@ -13,7 +13,7 @@ from headway.core.record import Record
 from headway.core.verdict import Judged
 from headway.face import numbers, words
 from headway.face.report.palette import ANSWERS, LIGHT, SHAPES
-from headway.face.report.pictures.drawing import Size, values
+from headway.face.report.pictures.drawing import Size, fixed, values
 from headway.face.report.pictures.placement import Box, place, tip
 from headway.face.sheets import against_model
 
@@ -183,5 +183,4 @@ def _spaced(ticks: Sequence[float], plot: _Plot) -> bool:
 
 
 def _loss_axis(plot: _Plot) -> alt.Axis:
-    step = (plot.losses[1] - plot.losses[0]) / 6
-    return alt.Axis(title=None, format=f".{max(0, -math.floor(math.log10(step)))}f", tickCount=6)
+    return alt.Axis(title=None, format=fixed(*plot.losses, ticks=6), tickCount=6)

@@ -1,0 +1,56 @@
+"""Segments: parts of a log, each an Arrow IPC file that is on disk whole or not at all, named in the order of time."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nanoarrow
+from nanoarrow.ipc import StreamWriter
+
+from headway.store import atomic
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+    Column = NDArray[numpy.float64] | NDArray[numpy.int64] | list[str]
+
+SUFFIX = ".arrow"
+_numbers = itertools.count()
+
+
+def keep(folder: Path, columns: Mapping[str, Column]) -> Path:
+    """Write one segment of columns of equal length, at least a row; at return it is on disk, whatever comes.
+
+    Raises StoreError where it cannot be written.
+    """
+    path = folder / f"{time.time_ns():020}-{os.getpid()}-{next(_numbers)}{SUFFIX}"
+    atomic.write(path, _encoded(columns))
+    return path
+
+
+def segments(folder: Path, *, after: str = "") -> Iterator[Path]:
+    """The whole segments of a folder in the order in which they were written, those named after `after` only."""
+    if folder.is_dir():
+        yield from sorted(path for path in folder.glob(f"*{SUFFIX}") if path.name > after)
+
+
+def _encoded(columns: Mapping[str, Column]) -> bytes:
+    children = {name: _array(values) for name, values in columns.items()}
+    schema = nanoarrow.struct({name: nanoarrow.Schema(child.schema) for name, child in children.items()})
+    length = len(next(iter(columns.values())))
+    batch = nanoarrow.c_array_from_buffers(schema, length, [None], children=list(children.values()))
+    content = io.BytesIO()
+    with StreamWriter.from_writable(content) as writer:
+        writer.write_stream(nanoarrow.c_array_stream(batch))
+    return content.getvalue()
+
+
+def _array(values: Column) -> nanoarrow.c_array.CArray:
+    return nanoarrow.c_array(values, nanoarrow.string()) if isinstance(values, list) else nanoarrow.c_array(values)

@@ -1,0 +1,32 @@
+"""The architecture page names files and functions that there are."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from tests.house.source_tree import ROOT
+
+PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+SRC = ROOT / "src/headway"
+
+
+def defined(file: Path) -> set[str]:
+    """Functions and classes of a file; methods with their class before a dot."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    return names | {f"{each.name}.{node.name}" for each in classes for node in each.body if hasattr(node, "name")}
+
+
+def test_every_function_that_it_names_is_there():
+    named = re.findall(r"`([\w/]+\.py):([\w.]+)`", PAGE)
+    missing = [f"{file}:{name}" for file, name in named if name not in defined(SRC / file)]
+    assert len(named) > 20
+    assert missing == []
+
+
+def test_every_folder_that_it_names_is_there_and_none_is_left_out():
+    named = set(re.findall(r"^  ([\w]+)/ ", PAGE, re.MULTILINE))
+    assert named == {path.name for path in SRC.iterdir() if path.is_dir() and path.name != "__pycache__"}
