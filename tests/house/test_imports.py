@@ -23,6 +23,7 @@ ALLOWED = {
     "lightgbm": ("engines/lightgbm.py", "variants/transforms/", "face/demo/"),
     "markupsafe": ("face/report/",),
     "msgspec": ("",),
+    "nanoarrow": ("store/segments.py",),
     "numpy": (
         "data/",
         "engines/",
@@ -36,7 +37,6 @@ ALLOWED = {
         "variants/",
     ),
     "onnx": ("variants/transforms/",),
-    "onnxmltools": ("variants/transforms/",),
     "onnxruntime": ("engines/onnxruntime.py",),
     "polars": ("data/", "face/demo/", "features/", "flow.py", "variants/train.py"),
     "rich": ("face/",),

@@ -16,8 +16,22 @@ class SelfTest(Record, frozen=True, kw_only=True):
     tolerance: float = 1e-6
 
 
+class View(Record, frozen=True, kw_only=True):
+    """Columns that a release does not take from the request but looks up by its key, in an online table."""
+
+    name: str
+    table: str
+    columns: tuple[str, ...]
+
+
+class Calibrator(Record, frozen=True, kw_only=True):
+    """What is added to the log-odds of every probability before it is answered; 0 leaves it as the model says."""
+
+    shift: float = 0.0
+
+
 class Release(Kept, frozen=True, kw_only=True):
-    """A variant with its evidence, verdict, feature view and threshold: immutable, and signed as one.
+    """A variant with its evidence, verdict, feature views, calibrator and threshold: immutable, and signed as one.
 
     `files` maps each file of the release folder to its digest; `data` names the digests it was trained and judged on.
     """
@@ -27,7 +41,8 @@ class Release(Kept, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...]
     verdict: Verdict
     threshold: float = 0.5
-    feature_views: dict[str, str] = {}
+    calibrator: Calibrator = Calibrator()
+    views: tuple[View, ...] = ()
     data: dict[str, str] = {}
     files: dict[str, str] = {}
     self_test: SelfTest = SelfTest(rows=(), answers=())

@@ -58,7 +58,7 @@ class _Roll:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tables:
-    """Labelled counts by group and score bin [G, B], the new period's counts, sums and sums of squares of scores [B]."""
+    """Labelled counts by group and bin [G, B]; rows, sums and sums of squares of scores, `moments` new, `own` labelled."""
 
     positives: Floats
     negatives: Floats
@@ -177,8 +177,8 @@ def _log_odds(scores: Floats) -> Floats:
 
 
 def _fit(positives: Floats, negatives: Floats, odds: Floats) -> Floats:
-    """Intercept and slope [..., 2] of the logistic regression of counts [..., B] on log-odds [B], by Newton's method."""
-    found = np.zeros((*positives.shape[:-1], 2)) + (0.0, 1.0)
+    """Intercept and slope [..., 2] of a logistic regression of counts [..., B] on log-odds [B], by Newton's method."""
+    found = np.broadcast_to(np.array([0.0, 1.0]), (*positives.shape[:-1], 2))
     rows = positives + negatives
     design = np.stack([np.ones_like(odds), odds])
     for _ in range(12):
@@ -196,7 +196,7 @@ def _rates(calibrator: Floats, odds: Floats) -> Floats:
 
 
 def _implied(calibrator: Floats, odds: Floats, moments: tuple[Floats, Floats, Floats]) -> Floats:
-    """AUC and Brier score [..., 2] that scores have if the calibrator is right; moments [..., B] of the scores by bin."""
+    """AUC and Brier score [..., 2] that scores have if the calibrator is right; moments [..., B] of scores by bin."""
     rows, sums, squares = moments
     rates = _rates(calibrator, odds)
     brier = (rates * (rows - 2 * sums) + squares).sum(-1) / rows.sum(-1)
@@ -232,7 +232,7 @@ def _expect_slope(slope: Floats, without: Floats) -> None:
     low = float(slope) - student_quantile(0.975, len(without) - 1) * se
     if not low > 0:
         raise NotApplicable(
-            f"the score does not rank for sure in the last labelled period: slope {float(slope):.2f}, at least {low:.2f}",
+            f"the score is not sure to rank in the last labelled period: slope {float(slope):.2f}, at least {low:.2f}",
             where="above 0 is asked",
             mend="wait for the labels",
         )

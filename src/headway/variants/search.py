@@ -78,11 +78,6 @@ def by_speed(judged: Sequence[Judged], objective: str, feasible: Feasible) -> li
     return [*ordered, origin]
 
 
-def fastest_feasible(judged: Sequence[Judged], objective: str, feasible: Feasible) -> Judged:
-    """The feasible variant of best objective; the model as it came where none is better."""
-    return by_speed(judged, objective, feasible)[0]
-
-
 def reasons(judged: Sequence[Judged], winner: Variant, objective: str) -> dict[str, str]:
     """Of every variant but the winner, by its name, one sentence on why it lost."""
     won = next(row for row in judged if row.variant.digest == winner.digest)
