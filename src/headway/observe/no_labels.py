@@ -58,7 +58,7 @@ class _Roll:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tables:
-    """Labelled counts by group and bin [G, B]; rows, sums and sums of squares of scores, `moments` new, `own` labelled."""
+    """Labelled counts [G, B]; rows, sums and sums of squares of scores by bin: `moments` new [B], `own` labelled [G, B]."""
 
     positives: Floats
     negatives: Floats

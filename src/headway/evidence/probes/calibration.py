@@ -28,7 +28,7 @@ def plain_ece(surplus: Floats, rows: Floats) -> Floats:
     """Expected calibration error in [0, 1]; surplus (positives less sum of scores) and rows, both [..., bins].
 
     The mean distance of a bin's observed rate from its mean score, weighted by its rows (Naeini, Cooper and Hauskrecht
-    2015), not debiased: noise makes it too large, never too small, so a limit on it is kept on the safe side.
+    2015), not debiased: near 0 noise makes it too large, so a limit on it is kept on the safe side (decision 0005).
 
     >>> float(plain_ece(np.array([5.0, -5.0]), np.array([10.0, 10.0])))
     0.5
