@@ -16,7 +16,7 @@ from headway.face.report import palette
 from headway.face.report.page import render, write
 from headway.face.report.story import Stage, Story
 
-EVERY = ("variants", "verdict", "refused", "quality", "replay", "data", "run")
+EVERY = ("variants", "verdict", "refused", "quality", "moments", "replay", "data", "run")
 
 
 class Outline(HTMLParser):

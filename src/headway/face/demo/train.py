@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 
-def train(rows: pl.DataFrame, labels: NDArray[np.float64]) -> lightgbm.Booster:
+def train(rows: pl.DataFrame, labels: NDArray[np.float64], *, seed: int = 0) -> lightgbm.Booster:
     """A fitted model from rows (numbers; texts as category ranks, in columns named by the signature) and labels."""
     texts = [name for name in ("carrier", "origin", "dest") if name in rows.columns]
     data = lightgbm.Dataset(rows.to_numpy(), labels, feature_name=rows.columns, categorical_feature=texts)
@@ -24,7 +24,7 @@ def train(rows: pl.DataFrame, labels: NDArray[np.float64]) -> lightgbm.Booster:
             "bagging_freq": 1,
             "cat_smooth": 50,
             "num_threads": 1,
-            "seed": 0,
+            "seed": seed,
             "verbose": -1,
         },
         data,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.record import Record
 from headway.core.verdict import Judged
@@ -46,6 +48,15 @@ class Stage(Record, frozen=True, kw_only=True):
     seconds: float
 
 
+class Moment(Record, frozen=True, kw_only=True):
+    """Something that happened after the release: when, what in a few words, and a sentence for whoever must act."""
+
+    at: str
+    what: str
+    says: str
+    mood: Literal["pass", "fail", "note"] = "note"
+
+
 class Wrong(Record, frozen=True, kw_only=True):
     """A variant that is wrong on purpose, with what is wrong about it in a person's words."""
 
@@ -61,6 +72,7 @@ class Story(Record, frozen=True, kw_only=True):
     `months` holds evidence by period on the released variant and on the model as it came; `Evidence.subject` tells
     which, `Evidence.period` is the label. `refusals` says which transforms did not apply. `groups` is the word for rows
     that share fate (`days`); slices of fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown.
+    `moments` are told in the order in which they came.
     `release` is a digest and `key` names the publisher's key; without `release`, the winner is chosen, not released.
     """
 
@@ -79,6 +91,7 @@ class Story(Record, frozen=True, kw_only=True):
     months: tuple[Evidence, ...] = ()
     spans: tuple[Span, ...] = ()
     replay: Replay | None = None
+    moments: tuple[Moment, ...] = ()
     release: str = ""
     key: str = ""
     stages: tuple[Stage, ...] = ()
