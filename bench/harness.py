@@ -24,6 +24,11 @@ class Row:
     against: str = ""
 
 
+def shown(name: str, measured: float, unit: str, against: str = "") -> Row:
+    """A figure that has no target: it is shown beside one that has."""
+    return Row(name=name, measured=measured, unit=unit, target="shown", ok=True, against=against)
+
+
 def report(rows: Sequence[Row], fell_short: Sequence[str] = ()) -> None:
     """Print the rows; a row that is not ok has fallen short, and `fell_short` adds sentences of the benchmark's own."""
     short = [*(f"{row.name} is {row.measured:.4g} {row.unit}".strip() for row in rows if not row.ok), *fell_short]

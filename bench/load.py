@@ -27,14 +27,22 @@ class Load:
 
 
 class Line:
-    """One connection, with the time of its last send."""
+    """One connection, with the time of its last send and what has come of the answer."""
 
-    def __init__(self, port: int) -> None:
+    __slots__ = ("heard", "length", "recv", "send", "sent_ns", "socket")
+
+    def __init__(self, port: int, length: int = 0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.recv, self.send = self.socket.recv, self.socket.sendall
         self.sent_ns = 0
-        self.heard = b""
+        self.length, self.heard = length, b""
+
+    def join(self, part: bytes) -> bytes:
+        """What has come of an answer that comes in parts."""
+        joined = self.heard + part
+        self.heard = joined if len(joined) < self.length else b""
+        return joined
 
 
 def probe(port: int, request: bytes) -> tuple[int, bytes]:
@@ -55,7 +63,7 @@ def probe(port: int, request: bytes) -> tuple[int, bytes]:
 def run(port: int, request: bytes, *, connections: int, seconds: float) -> Load:
     """Load a server on loopback; answers before the first half second are not counted."""
     length, body = probe(port, request)
-    lines = {line.socket.fileno(): line for line in (Line(port) for _ in range(connections))}
+    lines = {line.socket.fileno(): line for line in (Line(port, length) for _ in range(connections))}
     poll = select.epoll()
     for number, line in lines.items():
         poll.register(number, select.EPOLLIN)
@@ -68,9 +76,8 @@ def run(port: int, request: bytes, *, connections: int, seconds: float) -> Load:
     while now < until:
         for number, _ in poll.poll():
             line = lines[number]
-            heard = line.heard + line.recv(1 << 20)
-            if len(heard) < length:
-                line.heard = heard
+            heard = line.recv(length)
+            if len(heard) < length and len(heard := line.join(heard)) < length:
                 continue
             if not heard.endswith(body):
                 raise SystemExit(f"another answer: {heard[-200:]!r}")
@@ -79,7 +86,7 @@ def run(port: int, request: bytes, *, connections: int, seconds: float) -> Load:
             if now > warm:
                 used = used or time.process_time()
                 latencies.append(now - line.sent_ns)
-            line.heard, line.sent_ns = b"", now
+            line.sent_ns = now
             line.send(request)
     seconds, ordered = (now - warm) / 1e9, sorted(latencies)
     return Load(

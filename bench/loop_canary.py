@@ -26,6 +26,7 @@ RUNS, REQUESTS = 2000, 20_000
 HARM_RUNS, HARM_REQUESTS = 500, 12_000
 LATE_RUNS, LATE = 200, 12_500
 CONFIRMED = 20
+PEEK = 200
 STARTS, FLIGHTS = 1000, 30_000
 SHARE = 0.1
 FLIPS = Rule(measure="flipped_decisions", at_most=0.05)
@@ -117,21 +118,36 @@ def _fails(followed: Rollout, watched: canary.Watch) -> bool:
 
 
 def _simulated() -> list[Row]:
-    alike, edge = (_taken_back(world, seed) for seed, world in enumerate((ALIKE, AT_LIMIT)))
+    (alike, peeked), (edge, _) = (_taken_back(world, seed) for seed, world in enumerate((ALIKE, AT_LIMIT)))
     says = f"{RUNS:,} runs of {REQUESTS:,} requests, {SHARE:.0%} canary"
+    peeking = f"a z-test of errors every {PEEK} requests takes back {peeked / RUNS:.3f}"
     return [
-        _bound("canary.false_rollback", alike, RUNS, f"{alike} of {says}; a z-test at each look: 0.38"),
+        _bound("canary.false_rollback", alike, RUNS, f"{alike} of {says}; {peeking}"),
         _bound("canary.false_rollback[at every limit]", edge, RUNS, f"{edge} of {says}"),
         *_harm(),
         _late_harm(),
     ]
 
 
-def _taken_back(world: World, seed: int) -> int:
-    """In how many runs a rollout of one stage takes the release back."""
-    rng = np.random.default_rng(seed)
-    followed = rollout(ONE)
-    return sum(harmed_at(followed, traffic(world, rng, share=SHARE, count=REQUESTS)) >= 0 for _ in range(RUNS))
+def _taken_back(world: World, seed: int) -> tuple[int, int]:
+    """In how many runs a rollout of one stage takes the release back, and in how many a z-test at each look would."""
+    rng, followed = np.random.default_rng(seed), rollout(ONE)
+    ours = theirs = 0
+    for _ in range(RUNS):
+        seen = traffic(world, rng, share=SHARE, count=REQUESTS)
+        ours += harmed_at(followed, seen) >= 0
+        theirs += _peeked(seen)
+    return ours, theirs
+
+
+def _peeked(seen: Traffic) -> bool:
+    """Whether a one-sided z-test at 5 % of the release's errors against live's finds harm at some look."""
+    errors = canary.observed(ERRORS.measure, SHARE, seen).values
+    looks = slice(PEEK - 1, None, PEEK)
+    requests, failed = ([np.cumsum(each * side)[looks] for side in (seen.canary, ~seen.canary)] for each in (1, errors))
+    rate = (failed[0] + failed[1]) / (requests[0] + requests[1])
+    error = np.sqrt(np.maximum(rate * (1 - rate), 1e-9) * (1 / requests[0] + 1 / requests[1]))
+    return bool((failed[0] / requests[0] - failed[1] / requests[1] > 1.645 * error).any())
 
 
 def _harm() -> list[Row]:

@@ -1,10 +1,11 @@
-"""The product in one page: check -> train -> optimize -> judge -> release -> serve.
+"""The product in one page: check -> train -> optimize -> judge -> release -> serve -> watch -> retrain.
 
 Each step takes a project and records, and gives a record; what it measured is kept in the project's store.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -16,8 +17,11 @@ from headway.core.errors import StoreError
 from headway.core.evidence import Finding
 from headway.core.frontier import Baseline, Frontier
 from headway.core.record import read
+from headway.core.ticket import Ticket
+from headway.core.training import Retraining, Training
 from headway.core.variant import Variant
 from headway.core.verdict import Judged
+from headway.core.watch import Watch
 from headway.data import check as checking
 from headway.data.matrix import labels, matrix
 from headway.data.open import digest, open_dataset
@@ -25,6 +29,10 @@ from headway.data.split import cut, labelled
 from headway.evidence.measure import measure
 from headway.evidence.subject import Exam, exam_of, open_variant, self_test, subject_of
 from headway.evidence.threshold import choose_threshold
+from headway.observe import retrain as retraining
+from headway.observe import reshift
+from headway.observe import watch as watching
+from headway.observe.post import pending, post_of
 from headway.release import judge as judging
 from headway.release.project import Project
 from headway.release.ship import Shipped, ship
@@ -52,13 +60,16 @@ def train(project: Project, data: Data, *, features: Sequence[str] = ()) -> Base
 
     Raises DataError where it would learn from what only the outcome tells.
     """
+    began = time.perf_counter()
     model = training.train(project.config, data["train"], project.blobs, features=features)
+    seconds = time.perf_counter() - began
     known = labelled(data["choose"])
     scores = open_variant(model, project.blobs).predict(matrix(known.table, model.signature))
     costs = project.config.model.costs
     threshold = choose_threshold(labels(known), scores[:, 0], false_alarm=costs.false_alarm, miss=costs.miss)
     digests = {name: digest(period.table) for name, period in data.items()}
     baseline = Baseline(model=model, threshold=threshold, data=digests)
+    project.keep(_training(project, baseline, data["train"], seconds))
     project.keep(baseline)
     return baseline
 
@@ -116,12 +127,65 @@ def serve(config: Config, references: Sequence[str], *, tell: Tell = lambda _: N
     process.serve(config, references, announce=tell)
 
 
+def watch(project: Project, *, until: datetime | None = None, every: str = "1mo") -> list[Watch]:
+    """What each period since the live release was judged shows of it, as it stood when its labels had come.
+
+    A ticket is kept where the policy opens one. Without `until`, all labels of the data have come.
+    """
+    post, ticket, found = post_of(project), ticket_of(project), []
+    for scene in watching.scenes(post, open_dataset(project.config), project.config, until=until, every=every):
+        seen = watching.watch(post, scene, project.config, pending=ticket)
+        ticket = ticket or seen.watch.ticket
+        for record in (seen.evidence, seen.watch.ticket, seen.watch):
+            if record is not None:
+                project.keep(record)
+        found.append(seen.watch)
+    return found
+
+
+def ticket_of(project: Project) -> Ticket | None:
+    """The open ticket on the live release, if there is one."""
+    return pending(project, post_of(project))
+
+
+def retrain(project: Project, *, until: datetime | None = None, tell: Tell = lambda _: None) -> Retraining:
+    """The live release trained anew and judged against it; `release` or a rollout of its frontier makes it live.
+
+    Killed half-way and started again, it goes on from the last training that was done.
+    """
+    post = post_of(project)
+    lesson = retraining.lesson_of(project, post, open_dataset(project.config), until)
+    return retraining.retrain(project, post, lesson, ticket=pending(project, post), tell=tell)
+
+
+def recalibrate(project: Project, *, until: datetime | None = None) -> Retraining:
+    """The live release with its probabilities shifted as the last labelled days ask for, judged against it."""
+    post = post_of(project)
+    return reshift.roll(project, post, reshift.rolling_of(project, post, open_dataset(project.config), until))
+
+
 def last_frontier(project: Project) -> Frontier:
     """What the last search of this project found; raises StoreError where there was none."""
     kept = project.state.kept("frontier", name=project.name)
     if not kept:
         raise StoreError("no variant was searched for yet", where=str(project.config.state), mend="headway optimize")
     return read(Frontier, kept[-1])
+
+
+def _training(project: Project, baseline: Baseline, rows: Dataset, seconds: float) -> Training:
+    split = project.config.split
+    (since, until), judged = split.train, split.test or split.choose
+    return Training(
+        dataset=baseline.data["train"],
+        recipe=training.recipe(project.config),
+        model=baseline.model,
+        since=since,
+        until=until,
+        judged_since=judged[0],
+        judged_until=judged[1],
+        n_rows=len(labelled(rows).table),
+        seconds=seconds,
+    )
 
 
 def _winner(project: Project, judged: Sequence[Judged], test: Exam) -> Judged:

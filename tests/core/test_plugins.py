@@ -76,7 +76,6 @@ def test_an_unknown_kind_is_answered_with_the_kinds_there_are() -> None:
     ("library", "mend"),
     [
         ("polars", "pip install 'headway[lab]'"),
-        ("sklearn", "pip install 'headway[lab]'"),
         ("vl_convert", "pip install 'headway[lab]'"),
         ("onnx", "pip install 'headway[lab]'"),
         ("no_such_library", "pip install no_such_library"),
@@ -102,6 +101,7 @@ def test_each_kind_has_a_way_to_load_what_it_names() -> None:
     assert callable(plugins.load_check("target_leak"))
     assert callable(plugins.load_transform("truncate"))
     assert callable(plugins.load_probe("quality"))
+    assert callable(plugins.load_detector("group_permutation"))
     assert callable(plugins.load_blobs("files"))
     assert callable(plugins.load_state("sqlite"))
 

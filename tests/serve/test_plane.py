@@ -42,11 +42,15 @@ class Waits:
 
     def __init__(self, *rows: list[float]) -> None:
         self.rows = np.array(rows, dtype=np.float64)
+        self.key = ""
         self.started_ns = 0
         self.values: list[float] | None = None
         self.error: Exception | None = None
 
-    def answer(self, values: list[float]) -> None:
+    def read_for(self, release: Loaded) -> NDArray[np.float64]:
+        return self.rows
+
+    def answer(self, release: Loaded, values: list[float]) -> None:
         self.values = values
 
     def fail(self, error: Exception) -> None:

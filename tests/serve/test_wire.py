@@ -35,7 +35,7 @@ def asked(*inputs: dict[str, object], **more: object) -> bytes:
 
 
 def rows_of(reader: Reader, body: bytes) -> list[list[float]]:
-    rows, _ = reader.read(body)
+    rows = reader.read(body).rows
     assert rows.dtype == np.float64 and rows.flags.c_contiguous
     return rows.tolist()
 
@@ -61,7 +61,7 @@ def test_columns_may_come_in_any_order_and_shape_n_by_one():
 
 
 def test_a_text_is_read_as_its_rank_and_what_training_never_saw_is_missing():
-    rows, _ = mixed.read(asked(column("size", [1, None, 3, 4]), text(["WN", "AA", "XX", None])))
+    rows = mixed.read(asked(column("size", [1, None, 3, 4]), text(["WN", "AA", "XX", None]))).rows
     np.testing.assert_array_equal(rows, [[1, 2], [NAN, 0], [3, NAN], [4, NAN]])
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Calibrator(Record, frozen=True, kw_only=True):
-    """A shift of the log-odds, small enough to be shipped beside a model; shift 0 changes nothing.
+    """What is added to the log-odds of every probability before it is answered; 0 leaves it as the model says.
 
     It was fitted on `n_rows` labelled rows of `n_groups` groups; `at` is the time from which it holds.
     """

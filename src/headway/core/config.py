@@ -100,6 +100,10 @@ class PolicySection(Record, frozen=True, kw_only=True):
     canary: Annotated[
         tuple[Rule, ...], _help("Rules a release must meet beside live; empty takes those of the release and the slo.")
     ] = ()
+    retrain: Annotated[
+        tuple[Rule, ...],
+        _help("Rules that a retrained release must meet against live; empty: relative ones of release, brier.loss 0."),
+    ] = ()
     slice_rows: Annotated[int, _help("Rows that a slice needs to be judged.")] = 1000
     slice_groups: Annotated[int, _help("Groups that a slice needs to be judged; also the least for any interval.")] = 20
 
@@ -122,6 +126,25 @@ class ServeSection(Record, frozen=True, kw_only=True):
     port: Annotated[int, _help("TCP port; 0 takes a free one.")] = 8080
     max_body_bytes: Annotated[int, _help("Largest request body, bytes.")] = 8_388_608
     max_batch_rows: Annotated[int, _help("Most rows of one engine call.")] = 1024
+    log: Annotated[bool, _help("Whether every answered request leaves rows in the prediction log.")] = True
+    log_flush_s: Annotated[float, _help("Longest time that a row of the log waits in memory, seconds.")] = 0.5
+    log_buffer_rows: Annotated[int, _help("Most rows of the log in memory; what is beyond is dropped and counted.")] = (
+        65_536
+    )
+
+
+class RetrainSection(Record, frozen=True, kw_only=True):
+    """When the live release is trained anew, and how its probabilities are held right in between."""
+
+    mode: Annotated[
+        str, Meta(description="suggest opens a ticket and waits for a person; auto acts.", pattern="^(suggest|auto)$")
+    ] = "suggest"
+    rows_grown: Annotated[float, _help("Train anew once labelled rows have grown by this share since training.")] = 0.5
+    ece_at_most: Annotated[float, _help("Train anew once the calibration error is shown to be above this.")] = 0.05
+    recalibrate_days: Annotated[int, _help("Last labelled groups from which probabilities are shifted; 0: never.")] = 28
+    seeds: Annotated[int, _help("Trainings that differ by chance alone, for the variance that a seed brings.")] = 3
+    judged_days: Annotated[int, _help("Last labelled days, kept out of training, on which it is judged.")] = 28
+    hour_costs: Annotated[float, _help("What an hour of training costs, in the unit of [model] costs.")] = 0.0
 
 
 class Config(Record, frozen=True, kw_only=True):
@@ -136,6 +159,7 @@ class Config(Record, frozen=True, kw_only=True):
     policy: PolicySection = PolicySection()
     trust: TrustSection = TrustSection()
     serve: ServeSection = ServeSection()
+    retrain: RetrainSection = RetrainSection()
     folder: str = "."
 
     def path(self, name: str) -> Path:

@@ -98,6 +98,10 @@ class State(Protocol):
         """The records of a kind, oldest first: all, or those of a name, or the one of a digest."""
         ...
 
+    def latest(self, kind: str, *, name: str) -> bytes | None:
+        """The last of `kept` of a name, read without reading the others; None where there is none."""
+        ...
+
     def count_look(self, name: str, dataset: str) -> int:
         """Count one more judged look at the `test` period of a dataset (its digest); returns how many there were."""
         ...

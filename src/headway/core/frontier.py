@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from headway.core.calibrator import Calibrator
 from headway.core.evidence import Finding
 from headway.core.record import Kept
-from headway.core.release import SelfTest
+from headway.core.release import SelfTest, View
 from headway.core.variant import Variant
 from headway.core.verdict import Judged
 
 
 class Baseline(Kept, frozen=True, kw_only=True):
-    """The model as it came, with its decision threshold; `data` maps each period to the digest of its rows."""
+    """The model as it came, with its decision threshold; `data` maps each period to the digest of its rows.
+
+    A release trained anew keeps the `views` of the live one, and a recalibrated one has its `calibrator`.
+    """
 
     model: Variant
     threshold: float = 0.5
     data: dict[str, str] = {}
+    calibrator: Calibrator = Calibrator()
+    views: tuple[View, ...] = ()
 
 
 class Frontier(Kept, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headway.core.calibrator import Calibrator
 from headway.core.evidence import Evidence
 from headway.core.record import Kept, Record
 from headway.core.variant import Variant
@@ -22,12 +23,6 @@ class View(Record, frozen=True, kw_only=True):
     name: str
     table: str
     columns: tuple[str, ...]
-
-
-class Calibrator(Record, frozen=True, kw_only=True):
-    """What is added to the log-odds of every probability before it is answered; 0 leaves it as the model says."""
-
-    shift: float = 0.0
 
 
 class Release(Kept, frozen=True, kw_only=True):
@@ -55,6 +50,7 @@ class Move(Kept, frozen=True, kw_only=True):
 
     `number` counts the moves of this name and pointer from 1; `previous` is the digest of the move before it in the
     store's chain, over all names; `verdict` is the digest of the verdict it followed, empty for a rollback by hand.
+    An empty `release` withdraws the pointer: it stands at nothing until its next move.
     """
 
     name: str

@@ -6,9 +6,17 @@ from collections.abc import Sequence
 
 from headway.core.evidence import Finding
 from headway.core.verdict import Answer
+from headway.core.watch import Outlook, Watch
 
 PASS, FAIL, ERROR, UNDECIDED = 0, 1, 2, 3
 OF_ANSWER: dict[Answer, int] = {"pass": PASS, "fail": FAIL, "undecided": UNDECIDED}
+
+OF_OUTLOOK: dict[Outlook, int] = {"well": PASS, "moved": PASS, "worse": FAIL, "unknown": UNDECIDED}
+
+
+def of_watches(found: Sequence[Watch]) -> int:
+    """The code of a watch: that of its last period; 3 where there is none yet."""
+    return OF_OUTLOOK[found[-1].outlook] if found else UNDECIDED
 
 
 def of_findings(findings: Sequence[Finding]) -> int:

@@ -12,8 +12,9 @@ Only a model's out-of-sample periods may be given: on its training rows it looks
 
 It does not answer, and says so, where the labelled period cannot teach: fewer than 20 groups, one class only, a score
 that does not rank for sure there (the slope's interval reaches 0), scores so far from the labelled ones that those are
-worth less than half of their number (Kish's effective sample size), or an interval of AUC wider than 0.2. Limits were
-set before any month was estimated: half of the sample, a useful width; none was fitted to the flights.
+worth less than half of their number (Kish's effective sample size), or an interval of AUC wider than 0.2. These limits
+are plain ones (half of a sample, a width that is of use), written down before the first interval was computed and kept
+since; the interval's width has no constant that was fitted.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class _Roll:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tables:
-    """Labelled counts [G, B]; rows, sums and sums of squares of scores by bin: `moments` new [B], `own` labelled [G, B]."""
+    """Labelled counts [G, B]; rows, sums and sums of squares of scores: `moments` new [B], `own` labelled [G, B]."""
 
     positives: Floats
     negatives: Floats

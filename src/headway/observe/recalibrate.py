@@ -53,7 +53,7 @@ def _log_odds(scores: Floats) -> Floats:
 
 
 def _shift(odds: Floats, labels: Floats, *, ridge: float) -> float:
-    """Newton's method on log likelihood - ridge b^2 / 2, steps of at most 1; one class only leads far, but to an end."""
+    """Newton's method on log likelihood - ridge b^2 / 2, in steps of at most 1: with one class only it still ends."""
     shift = 0.0
     for _ in range(_STEPS):
         rates = 1 / (1 + np.exp(-(odds + shift)))

@@ -88,15 +88,39 @@ class Register:
         PointerMoved, which says where to, if another move came first; Refused if the release does not verify, if its
         verdict is not pass, or if there is no verdict and the pointer never had this release.
         """
-        name, pointer = _parse(address)
-        self._open(name, release)
+        self._open(_parse(address)[0], release)
         before = [each.move for each in self._links(address) if each.address == address]
         _expect_reason(reason, release, before)
         last = before[-1].number if before else 0
+        return self._move(address, release, reason, number=(last if after is None else after) + 1)
+
+    def withdraw(self, address: str, *, who: str, why: str) -> Move | None:
+        """Let a pointer stand at nothing, by a move as signed and numbered as any; None if it does so already.
+
+        It needs no verdict: what takes a release out of traffic is always allowed.
+        """
+        links = [each for each in self._links(address) if each.address == address]
+        if not links or not links[-1].move.release:
+            return None
+        return self._move(address, "", Reason(who=who, why=why), number=links[-1].move.number + 1)
+
+    def back(self, address: str, *, who: str, why: str) -> Move:
+        """Move a pointer to the release that it had before the one it is at; twice is there and back again.
+
+        Raises StoreError where it had no other.
+        """
+        had = [each.move.release for each in self._links(address) if each.address == address]
+        before = next((release for release in reversed(had) if release not in ("", had[-1])), None)
+        if before is None:
+            raise StoreError(f"{address} had no other release to go back to", mend="headway history")
+        return self.point(address, before, Reason(who=who, why=why))
+
+    def _move(self, address: str, release: str, reason: Reason, *, number: int) -> Move:
+        name, pointer = _parse(address)
         move = Move(
             name=name,
             pointer=pointer,
-            number=(last if after is None else after) + 1,
+            number=number,
             release=release,
             previous="",
             at=self.clock().astimezone(UTC).isoformat(timespec="milliseconds"),
@@ -149,6 +173,10 @@ class Register:
         if move is None:
             known = ", ".join(sorted({each.address for each in chain.link(self.state.moves())}))
             raise StoreError(f"no pointer {address}", where=f"known: {known or 'none'}", mend="headway release")
+        if not move.release:
+            raise StoreError(
+                f"{address} stands at no release", where=f"withdrawn at {move.at} by {move.who}: {move.why}"
+            )
         return self._open(name, move.release)
 
     @property

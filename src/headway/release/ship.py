@@ -24,13 +24,21 @@ def ship(project: Project, frontier: Frontier, *, who: str, why: str = "") -> Sh
 
     Raises Refused where its verdict is not pass: only pass acts by itself.
     """
+    digest, enrolment = publish(project, frontier, who=who)
+    reason = Reason(who=who, why=why or _why(frontier), verdict=frontier.winner.verdict)
+    return Shipped(move=project.register.point(f"{project.name}@live", digest, reason), enrolment=enrolment)
+
+
+def publish(project: Project, frontier: Frontier, *, who: str) -> tuple[str, Enrolment]:
+    """Sign and keep the winner of a frontier, and point nothing at it; returns its digest, to start a rollout with.
+
+    Raises Refused where its verdict is not pass.
+    """
     winner = frontier.winner
     _expect_pass(winner.verdict, winner.variant.name)
     enrolment = enrol(project.register.publisher_key, project.register.trusted_keys, comment=who)
     files = {f"model.{winner.variant.artifact.format}": project.blobs.get(winner.variant.artifact.digest)}
-    digest = project.register.publish(_release(frontier, made_by=who), files)
-    reason = Reason(who=who, why=why or _why(frontier), verdict=winner.verdict)
-    return Shipped(move=project.register.point(f"{project.name}@live", digest, reason), enrolment=enrolment)
+    return project.register.publish(_release(frontier, made_by=who), files), enrolment
 
 
 def _expect_pass(verdict: Verdict, name: str) -> None:
@@ -52,6 +60,8 @@ def _release(frontier: Frontier, *, made_by: str) -> Release:
         evidence=(*([searched.evidence] if searched else []), winner.evidence),
         verdict=winner.verdict,
         threshold=frontier.baseline.threshold,
+        calibrator=frontier.baseline.calibrator,
+        views=frontier.baseline.views,
         data=frontier.baseline.data,
         self_test=frontier.self_test,
         made_at=frontier.at,

@@ -62,8 +62,8 @@ class Client:
         """Let go of the connection."""
         self._connection.close()
 
-    def infer(self, name: str, columns: Mapping[str, Sequence[object]]) -> Floats:
-        """The answers to rows given as columns, float64 [n, k]; None and NaN are missing.
+    def infer(self, name: str, columns: Mapping[str, Sequence[object]], *, key: str = "") -> Floats:
+        """The answers to rows given as columns, float64 [n, k]; None and NaN are missing; `key` says whose rows.
 
         Raises DataError with the server's words where it refuses the rows, StoreError where it gives no answer.
         """
@@ -72,7 +72,8 @@ class Client:
             {"name": key, "shape": [len(values)], "datatype": known.get(key, "FP64"), "data": _plain(values)}
             for key, values in columns.items()
         ]
-        answer = self._ask("POST", f"/v2/models/{quote(name)}/infer", msgspec.json.encode({"inputs": inputs}))
+        body = {"inputs": inputs, **({"parameters": {"key": key}} if key else {})}
+        answer = self._ask("POST", f"/v2/models/{quote(name)}/infer", msgspec.json.encode(body))
         output = msgspec.json.decode(answer, type=_Answer).outputs[0]
         return np.array(output.data, dtype=np.float64).reshape(output.shape)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headway.core.calibrator import Calibrator
 from headway.core.errors import Refused
 from headway.core.plugins import load_engine
 from headway.core.record import Scalar
-from headway.core.release import SelfTest
+from headway.core.release import Release, SelfTest
 from headway.release.bundle import Bundle
+from headway.serve.views import Views
 from headway.serve.wire import Reader, Writer, describe
 
 if TYPE_CHECKING:
@@ -22,7 +25,11 @@ _VERSION_DIGITS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Loaded:
-    """A release that answers; `version` is the first digits of its digest, `reader` and `writer` know its signature."""
+    """A release that answers: all that a request needs of it, so that one assignment changes all of it.
+
+    `version` is the first digits of its digest. `reader` and `writer` know what a request brings and is given;
+    `columns` are what the model reads, of which `views` look some up.
+    """
 
     name: str
     version: str
@@ -32,16 +39,23 @@ class Loaded:
     reader: Reader
     writer: Writer
     metadata: bytes
+    columns: tuple[str, ...]
+    calibrator: Calibrator
+    views: Views
 
 
-def load(bundle: Bundle) -> Loaded:
-    """Open a verified release and let it answer its self-test.
+def load(bundle: Bundle, online: Path = Path()) -> Loaded:
+    """Open a verified release and let it answer its self-test; `online` is the folder of its views' tables.
 
-    Raises Refused where an answer is not the one that the release was made with, or there is no self-test.
+    The self-test asks the engine alone, on whole rows and before the calibrator, for that is what another machine or
+    library could change. Raises Refused where an answer is not the one that the release was made with, where there is
+    no self-test, or where a view or the calibrator does not fit; StoreError where a view's table is not there.
     """
     release, variant = bundle.release, bundle.release.variant
     engine = load_engine(variant.engine)(bundle.model, variant.settings)
     _answer_self_test(engine, release.self_test, where=f"{release.name} {bundle.digest}")
+    views = Views(variant.signature, release.views, online)
+    _expect_probability(release)
     version = bundle.digest.removeprefix("sha256:")[:_VERSION_DIGITS]
     parameters: dict[str, Scalar] = {"release": bundle.digest, "engine": variant.engine, "threshold": release.threshold}
     return Loaded(
@@ -50,10 +64,19 @@ def load(bundle: Bundle) -> Loaded:
         digest=bundle.digest,
         threshold=release.threshold,
         engine=engine,
-        reader=Reader(variant.signature),
+        reader=Reader(views.asked, passed_over=views.columns),
         writer=Writer(name=release.name, version=version, output=variant.signature.output),
-        metadata=describe(variant.signature, name=release.name, version=version, parameters=parameters),
+        metadata=describe(views.asked, name=release.name, version=version, parameters=parameters),
+        columns=variant.signature.names,
+        calibrator=release.calibrator,
+        views=views,
     )
+
+
+def _expect_probability(release: Release) -> None:
+    variant = release.variant
+    if release.calibrator.shift and variant.task != "binary":
+        raise Refused(f"the release of a {variant.task} model has a calibrator, which shifts one probability")
 
 
 def _answer_self_test(engine: Engine, test: SelfTest, *, where: str) -> None:

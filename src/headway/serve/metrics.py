@@ -42,6 +42,9 @@ class Metrics:
     def __init__(self) -> None:
         self.models: dict[str, Counts] = {}
         self.errors: Counter[int] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.canary_errors: Counter[str] = Counter()
+        self.refused: dict[str, bool] = {}
 
     def of(self, model: str) -> Counts:
         """The counts of a model; they live on when another release takes its name."""
@@ -56,6 +59,14 @@ class Metrics:
             lines += [f"{name}{{{_label(model)}}} {getattr(c, attribute)}" for model, c in self.models.items()]
         lines += _family("headway_errors_total", "counter", "Answers with an error, by HTTP status.")
         lines += [f'headway_errors_total{{code="{code}"}} {n}' for code, n in sorted(self.errors.items())]
+        lines += _family(
+            _DROPPED, "counter", "Rows that the prediction log lost, since its buffer or the disk was full."
+        )
+        lines += [f"{_DROPPED}{{{_label(model)}}} {self.dropped[model]}" for model in self.models]
+        lines += _family(_CANARY, "counter", "Requests on which the canary failed, and live answered.")
+        lines += [f"{_CANARY}{{{_label(model)}}} {self.canary_errors[model]}" for model in self.models]
+        lines += _family(_REFUSED, "gauge", "1 where a pointer moved to what does not verify, and what was live stays.")
+        lines += [f'{_REFUSED}{{pointer="{pointer}"}} {int(now)}' for pointer, now in self.refused.items()]
         lines += _family(_LATENCY, "histogram", "From a request read whole to its answer written.")
         for model, counts in self.models.items():
             lines += _histogram(_label(model), counts)
@@ -63,6 +74,9 @@ class Metrics:
 
 
 _LATENCY = "headway_request_seconds"
+_DROPPED = "headway_log_dropped_rows_total"
+_CANARY = "headway_canary_errors_total"
+_REFUSED = "headway_pointer_refused"
 _COUNTERS = (
     ("headway_requests_total", "Infer requests answered by the model.", "requests"),
     ("headway_rows_total", "Rows answered by the model.", "rows"),

@@ -1,22 +1,29 @@
-"""A server process: verify, load and test the releases, listen, and leave in good order when told to."""
+"""A server process: verify, load and test the releases, listen, follow their pointers, and leave in good order."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import uvloop
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.release.register import Register
+from headway.serve.follow import Follower
+from headway.serve.labels import Labels
 from headway.serve.listener import Listener
 from headway.serve.load import Loaded, load
+from headway.serve.log import PredictionLog
+from headway.serve.metrics import Metrics
 from headway.serve.plane import Plane
 from headway.serve.routes import Routes
+from headway.serve.seat import Seat
 from headway.serve.site import Limits
+from headway.store import traffic
 
 _DRAIN_S = 10.0
 
@@ -24,39 +31,80 @@ _DRAIN_S = 10.0
 def serve(config: Config, references: Sequence[str], *, announce: Callable[[str], object]) -> None:
     """Serve the releases at `name@pointer` until SIGTERM or SIGINT, then answer what is in flight and return.
 
-    Announces one line when it listens. Raises Refused, and listens nowhere, where a release does not verify or fails
-    its self-test.
+    A pointer that moves is followed; a digest (`name@0123abcd`) stays. Announces one line when it listens. Raises
+    Refused, and listens nowhere, where a release does not verify or fails its self-test.
     """
     register = Register.from_config(config)
     try:
-        releases = [load(register.resolve(reference)) for reference in references]
+        online = traffic.online_folder(config.state)
+        releases = {reference: load(register.resolve(reference), online) for reference in references}
+        names = [release.name for release in releases.values()]
+        if len(set(names)) < len(references) or not names:
+            raise ConfigError(f"a server answers each name with one release, given: {', '.join(references) or 'none'}")
+        gc.collect()
+        gc.freeze()  # what was loaded stays; no later collection need look at it
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(config, register, releases, announce=announce))
     finally:
         register.state.close()
-    names = [release.name for release in releases]
-    if len(set(names)) < len(names) or not names:
-        raise ConfigError(f"a server answers each name with one release, given: {', '.join(references) or 'none'}")
-    what = ", ".join(f"{reference} {release.digest}" for reference, release in zip(references, releases, strict=True))
-    gc.collect()
-    gc.freeze()  # what was loaded stays; no later collection need look at it
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(
-            _serve(config, releases, announce=lambda address: announce(f"listening on {address} serving {what}"))
-        )
 
 
-async def _serve(config: Config, releases: Sequence[Loaded], *, announce: Callable[[str], object]) -> None:
+async def _serve(
+    config: Config, register: Register, releases: Mapping[str, Loaded], *, announce: Callable[[str], object]
+) -> None:
     loop, told = asyncio.get_running_loop(), asyncio.Event()
-    plane = Plane(releases, soon=loop.call_soon, max_batch_rows=config.serve.max_batch_rows)
-    listener = Listener(
-        Routes(plane, draining=lambda: listener.draining),
-        limits=Limits(body_bytes=config.serve.max_body_bytes),
-        errors=plane.metrics.errors,
-    )
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, told.set)
-    address = await listener.open(config.serve.host, config.serve.port)
+    labels = Labels(config.state, soon=loop.call_soon_threadsafe)
+    with _plane(config, releases, loop) as plane, _following(config, register, releases, plane):
+        listener = Listener(
+            Routes(plane, draining=lambda: listener.draining, labels=labels),
+            limits=Limits(body_bytes=config.serve.max_body_bytes),
+            errors=plane.metrics.errors,
+        )
+        address = await listener.open(config.serve.host, config.serve.port)
+        try:
+            what = ", ".join(f"{reference} {release.digest}" for reference, release in releases.items())
+            announce(f"listening on {address} serving {what}")
+            await told.wait()
+        finally:
+            await listener.drain(_DRAIN_S)
+            labels.close()
+
+
+@contextmanager
+def _plane(config: Config, releases: Mapping[str, Loaded], loop: asyncio.AbstractEventLoop) -> Iterator[Plane]:
+    """The plane with its log, of which all is on disk at the end."""
+    metrics, settings = Metrics(), config.serve
+    log = (
+        PredictionLog(
+            config.state, flush_s=settings.log_flush_s, most_rows=settings.log_buffer_rows, dropped=metrics.dropped
+        )
+        if settings.log
+        else None
+    )
+    plane = Plane(
+        releases.values(), soon=loop.call_soon, max_batch_rows=settings.max_batch_rows, metrics=metrics, log=log
+    )
     try:
-        announce(address)
-        await told.wait()
+        yield plane
     finally:
-        await listener.drain(_DRAIN_S)
+        if log:
+            log.close()
+
+
+@contextmanager
+def _following(config: Config, register: Register, releases: Mapping[str, Loaded], plane: Plane) -> Iterator[Follower]:
+    """Each new seat is taken on the loop, between two turns: all of a release changes at once."""
+    loop = asyncio.get_running_loop()
+
+    def take(seat: Seat) -> None:
+        loop.call_soon_threadsafe(plane.take, seat)
+
+    online = traffic.online_folder(config.state)
+    follower = Follower(register, online=online, take=take, refused=plane.metrics.refused)
+    follower.begin(releases)
+    try:
+        yield follower
+    finally:
+        follower.close()

@@ -1,4 +1,4 @@
-"""What each address answers: health, metadata, inference and metrics."""
+"""What each address answers: health, metadata, inference, labels and metrics."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import httptools
 import msgspec
 
 import headway
-from headway.core.errors import DataError, HeadwayError
+from headway.core.errors import DataError, HeadwayError, StoreError
 from headway.serve.answers import TEXT, encode, error_body
 from headway.serve.connection import Exchange
+from headway.serve.labels import Labels
 from headway.serve.load import Loaded
 from headway.serve.plane import Plane
 
@@ -35,18 +36,24 @@ class Inference(msgspec.Struct, eq=False):
     """An infer request on its way through the plane."""
 
     exchange: Exchange
-    release: Loaded
     rows: Floats
     id: str
+    key: str
     started_ns: int
 
-    def answer(self, values: list[float]) -> None:
-        """Send the answers."""
-        self.exchange.reply(200, self.release.writer.write(self.id, values, len(self.rows)))
+    def read_for(self, release: Loaded) -> Floats:
+        """The rows as another release asks for them; raises DataError where the request does not bring them."""
+        return release.reader.read(self.exchange.body).rows
+
+    def answer(self, release: Loaded, values: list[float]) -> None:
+        """Send the answers of a release."""
+        self.exchange.reply(200, release.writer.write(self.id, values, len(self.rows)))
 
     def fail(self, error: Exception) -> None:
-        """Send the reason: 422 where the model refuses the rows, 500 where the engine broke."""
-        if isinstance(error, HeadwayError):
+        """Send the reason: 422 where the model refuses the rows, 503 where a table is away, else 500."""
+        if isinstance(error, StoreError):
+            self.exchange.reply(503, error_body(error))
+        elif isinstance(error, HeadwayError):
             self.exchange.reply(422, error_body(error))
         else:
             self.exchange.reply(500, error_body("the engine failed on these rows; the server's log says more"))
@@ -55,8 +62,9 @@ class Inference(msgspec.Struct, eq=False):
 class Routes:
     """Answers every whole request, or hands it to the plane that will; `draining` says that the server is leaving."""
 
-    def __init__(self, plane: Plane, *, draining: Callable[[], bool]) -> None:
+    def __init__(self, plane: Plane, *, draining: Callable[[], bool], labels: Labels | None = None) -> None:
         self._plane = plane
+        self._labels = labels
         self._draining = draining
         self._answers: dict[str, Callable[[Exchange, Place], None]] = {
             "server": self._server,
@@ -75,6 +83,8 @@ class Routes:
                 self._infer(exchange, place)
             else:
                 _not_allowed(exchange, b"POST")
+        elif place.what == "labels" and self._labels is not None:
+            self._label(exchange, place, self._labels)
         elif place.what not in self._answers:
             exchange.reply(404, error_body("no such address; docs/serving.md lists those there are"))
         elif exchange.method not in (b"GET", b"HEAD"):
@@ -88,13 +98,17 @@ class Routes:
         if release is None:
             return
         try:
-            rows, id = release.reader.read(exchange.body)
+            rows, id, key = release.reader.read(exchange.body)
         except DataError as error:
             exchange.reply(400, error_body(error))
             return
-        self._plane.submit(
-            release, Inference(exchange=exchange, release=release, rows=rows, id=id, started_ns=started_ns)
-        )
+        self._plane.submit(release, Inference(exchange=exchange, rows=rows, id=id, key=key, started_ns=started_ns))
+
+    def _label(self, exchange: Exchange, place: Place, labels: Labels) -> None:
+        if exchange.method != b"POST":
+            _not_allowed(exchange, b"POST")
+        elif self._find(exchange, place) is not None:
+            labels.take(exchange, place.name)
 
     def _find(self, exchange: Exchange, place: Place) -> Loaded | None:
         """The release that is asked for; where there is none, that is answered."""
@@ -150,8 +164,8 @@ def locate(url: bytes) -> Place:
 
 
 _FIXED = {"/v2": "server", "/v2/health/live": "live", "/v2/health/ready": "ready", "/metrics": "metrics"}
-_MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready))?")
-_OF_MODEL = {"": "model", "ready": "model ready", "infer": "infer"}
+_MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready|labels))?")
+_OF_MODEL = {"": "model", "ready": "model ready", "infer": "infer", "labels": "labels"}
 
 
 def _not_allowed(exchange: Exchange, allowed: bytes) -> None:

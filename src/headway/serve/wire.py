@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,28 +33,44 @@ class Wanted(msgspec.Struct, gc=False):
     name: str
 
 
+class Parameters(msgspec.Struct, gc=False):
+    """What a caller says beside the rows: the key that they belong to."""
+
+    key: str = ""
+
+
 class InferRequest(msgspec.Struct, gc=False):
     """The body of an infer request; members that are not known here are passed over."""
 
     inputs: list[Tensor]
     id: str = ""
     outputs: list[Wanted] = []
+    parameters: Parameters | None = None
+
+
+class Asked(NamedTuple):
+    """A request, read: rows float64 [n, d] in C order with missing as NaN, its id and its key, if it has them."""
+
+    rows: Floats
+    id: str
+    key: str
 
 
 _decode = msgspec.json.Decoder(InferRequest).decode
 
 
 class Reader:
-    """Reads infer requests for one signature."""
+    """Reads infer requests for one signature; a column of `passed_over` may be sent as well, and is not read."""
 
-    def __init__(self, signature: Signature) -> None:
+    def __init__(self, signature: Signature, *, passed_over: Collection[str] = ()) -> None:
+        self._passed_over = passed_over
         self._names = frozenset(signature.names)
         self._columns = tuple((field.name, ranks_of(field)) for field in signature.inputs)
         self._output = signature.output
         self._text = next((name for name, ranks in self._columns if ranks is not None), None)
 
-    def read(self, body: bytes | bytearray) -> tuple[Floats, str]:
-        """The rows of a request, float64 [n, d] in C order with missing as NaN, and its id.
+    def read(self, body: bytes | bytearray) -> Asked:
+        """The rows of a request, its id and its key.
 
         Raises DataError that names the input at fault.
         """
@@ -65,9 +81,13 @@ class Reader:
         if request.outputs:
             self._expect_output(request.outputs)
         inputs = request.inputs
+        if self._passed_over:
+            inputs = [tensor for tensor in inputs if tensor.name not in self._passed_over]
         if len(inputs) == 1 and len(inputs[0].shape) == 2 and inputs[0].name not in self._names:
-            return self._matrix(inputs[0]), request.id
-        return self._table(inputs), request.id
+            rows = self._matrix(inputs[0])
+        else:
+            rows = self._table(inputs)
+        return Asked(rows, request.id, request.parameters.key if request.parameters else "")
 
     def _expect_output(self, outputs: Iterable[Wanted]) -> None:
         for output in outputs:
@@ -93,7 +113,7 @@ class Reader:
         by_name = {tensor.name: tensor for tensor in inputs}
         if by_name.keys() != self._names or len(by_name) != len(inputs):
             raise self._misnamed(inputs)
-        n = length_of(inputs[0])
+        n = length_of(inputs[0]) if inputs else 1
         shapes = ([n], [n, 1])
         tensors = [by_name[name] for name, _ in self._columns]
         columns = [column_of(by_name[name], ranks, shapes) for name, ranks in self._columns]

@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import time
+from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,4 +54,13 @@ def _encoded(columns: Mapping[str, Column]) -> bytes:
 
 
 def _array(values: Column) -> nanoarrow.c_array.CArray:
-    return nanoarrow.c_array(values, nanoarrow.string()) if isinstance(values, list) else nanoarrow.c_array(values)
+    return _texts(values) if isinstance(values, list) else nanoarrow.c_array(values)
+
+
+def _texts(values: list[str]) -> nanoarrow.c_array.CArray:
+    """An array of texts made of its buffers: a text at a time takes the interpreter from those who serve."""
+    joined = "".join(values)
+    content = joined.encode("utf-8", "replace")
+    sizes = map(len, values if joined.isascii() else [value.encode("utf-8", "replace") for value in values])
+    offsets = array("i", itertools.accumulate(sizes, initial=0))
+    return nanoarrow.c_array_from_buffers(nanoarrow.string(), len(values), [None, offsets, content])

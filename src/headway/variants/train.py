@@ -2,40 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from headway.core import plugins
 from headway.core.config import Config
 from headway.core.contracts import Blobs
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError, EngineError, NotApplicable
+from headway.core.record import digest_of
 from headway.core.variant import Artifact, Signature, Variant
 from headway.data.check import check
 from headway.data.matrix import labels, matrix, signature_of
 from headway.data.split import labelled
 
+Floats = NDArray[np.float64]
+
 FORMATS = {".txt": "lightgbm", ".onnx": "onnx"}
 
 
-def train(config: Config, dataset: Dataset, blobs: Blobs, *, features: Sequence[str] = ()) -> Variant:
+def train(
+    config: Config, dataset: Dataset, blobs: Blobs, *, features: Sequence[str] = (), seed: int | None = None
+) -> Variant:
     """What `[model] train` fits on the labelled rows of a dataset, or what `[model] file` holds.
 
-    `features` narrows the columns it may read. Raises DataError where one of them is known only after the outcome, or
-    where a check says stop.
+    `features` narrows the columns it may read; with a `seed`, the function is called with `seed=`. Raises DataError
+    where a feature is known only after the outcome, or where a check says stop; ConfigError where no seed is taken.
     """
     rows = labelled(dataset)
     _refuse(rows, features)
     signature = _narrowed(signature_of(rows), features)
     if config.model.file:
         return _from_file(config.path(config.model.file), signature, blobs, task=rows.roles.task)
-    if not config.model.train:
-        raise ConfigError("no model is declared", where="[model]", mend='train = "train:train" or file = "model.txt"')
-    fit = plugins.load_object(config.model.train, Path(config.folder))
+    fit = _fit(config, seed)
     frame = pl.DataFrame(matrix(rows.table, signature), schema=list(signature.names))
     return adopt(fit(frame, labels(rows)), signature, blobs, task=rows.roles.task)
+
+
+def recipe(config: Config) -> str:
+    """The digest of the code, or of the file, that the model comes from: another one may give another model."""
+    if config.model.file:
+        return digest_of(config.path(config.model.file).read_bytes())
+    file = inspect.getsourcefile(plugins.load_object(config.model.train, Path(config.folder)))
+    return digest_of(Path(file).read_bytes() if file else config.model.train.encode())
 
 
 def adopt(model: object, signature: Signature, blobs: Blobs, *, task: str) -> Variant:
@@ -56,6 +71,22 @@ def adopt(model: object, signature: Signature, blobs: Blobs, *, task: str) -> Va
         where=f"engines: {', '.join(plugins.names('engine'))}",
         mend="save it as ONNX and name that under [model] file",
     )
+
+
+def _fit(config: Config, seed: int | None) -> Callable[[pl.DataFrame, Floats], object]:
+    """The project's own function; with a seed, it must take one by that name."""
+    if not config.model.train:
+        raise ConfigError("no model is declared", where="[model]", mend='train = "train:train" or file = "model.txt"')
+    fit: Callable[..., object] = plugins.load_object(config.model.train, Path(config.folder))
+    if seed is None:
+        return fit
+    if "seed" not in inspect.signature(fit).parameters:
+        raise ConfigError(
+            "the training function takes no seed, so that the variance between trainings cannot be measured",
+            where=f"[model] train = {config.model.train!r}",
+            mend="def train(rows, labels, *, seed=0), or [retrain] seeds = 1 to leave that variance out",
+        )
+    return partial(fit, seed=seed)
 
 
 def _from_file(path: Path, signature: Signature, blobs: Blobs, *, task: str) -> Variant:

@@ -112,6 +112,12 @@ class Sqlite:
         where, values = _where(kind=kind, name=name, digest=digest)
         return [row[0] for row in self._rows(f"SELECT content FROM records {where} ORDER BY place", values)]
 
+    def latest(self, kind: str, *, name: str) -> bytes | None:
+        """The last of `kept` of a name."""
+        query = "SELECT content FROM records WHERE kind = ? AND name = ? ORDER BY place DESC LIMIT 1"
+        rows = self._rows(query, (kind, name))
+        return bytes(rows[0][0]) if rows else None
+
     def count_look(self, name: str, dataset: str) -> int:
         """Count one more judged look at the `test` period of a dataset; returns how many there were."""
         with self._transaction():

@@ -1,0 +1,43 @@
+"""Training: a model fitted once, with what it learned from and what that took; and what came of a retraining."""
+
+from __future__ import annotations
+
+from headway.core.frontier import Frontier
+from headway.core.record import Kept
+from headway.core.ticket import Ticket
+from headway.core.variant import Variant
+
+
+class Training(Kept, frozen=True, kw_only=True):
+    """A model fitted on the labelled rows of [since, until), to be judged on those of [judged_since, judged_until).
+
+    Times are ISO 8601; `dataset` is the digest of the rows it learned from, `recipe` that of the code that fitted it.
+    `seed` is None where the code was given none.
+    """
+
+    dataset: str
+    recipe: str
+    model: Variant
+    since: str
+    until: str
+    judged_since: str
+    judged_until: str
+    n_rows: int
+    seconds: float
+    seed: int | None = None
+
+
+class Retraining(Kept, frozen=True, kw_only=True):
+    """A release trained anew, or recalibrated, and judged against the live one; `seconds` is what it took in all.
+
+    `key` is the digest of all that decides the outcome, so that a run that was killed is taken up where it stood.
+    """
+
+    name: str
+    key: str
+    live: str
+    frontier: Frontier
+    ticket: Ticket | None = None
+    trainings: int = 0
+    seconds: float = 0.0
+    says: str = ""

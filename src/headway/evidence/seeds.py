@@ -1,0 +1,67 @@
+"""Evidence on several trainings of one recipe as one: every interval carries what chance in training brings.
+
+A recipe with another seed is another model. The one that is shipped is one draw of them, so its expectation is the mean
+over seeds, and its variance that of the groups plus that of one draw about the mean of S: sd^2 (1 + 1 / S). Degrees of
+freedom are Satterthwaite's (1946).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.evidence import Evidence, Measurement
+from headway.evidence.intervals import CHANGE, LEVEL, student_quantile
+
+LEAST_DOF = 3
+
+
+def over_seeds(evidence: Sequence[Evidence]) -> Evidence:
+    """The evidence on the first with the intervals of all, measured on the same rows; of one alone it is that one's.
+
+    Of a count or maximum, the largest is taken. Where seeds differ so much that they leave less than 3 degrees of
+    freedom, there is no interval: more seeds are needed.
+    """
+    first, *others = evidence
+    if not others:
+        return first
+    measured = [[each.find(found.name, found.slice) for each in evidence] for found in first.measurements]
+    return replace(first, measurements=tuple(_together([each for each in same if each]) for same in measured))
+
+
+def _together(same: Sequence[Measurement]) -> Measurement:
+    first = same[0]
+    if first.n_groups == 0:
+        return max(same, key=lambda each: each.value)
+    if any(each.se is None for each in same) or len(same) < 2:
+        return next((each for each in same if each.se is None), first)
+    values = np.array([each.value for each in same])
+    by_group = float(np.mean([(each.se or 0.0) ** 2 for each in same]))
+    by_seed = float(values.var(ddof=1)) * (1 + 1 / len(same))
+    dof = _dof(by_group, first.dof or LEAST_DOF, by_seed, len(same) - 1)
+    return _measured(first, float(values.mean()), math.sqrt(by_group + by_seed), dof, len(same))
+
+
+def _dof(by_group: float, of_groups: float, by_seed: float, of_seeds: int) -> float:
+    whole = by_group + by_seed
+    return whole**2 / (by_group**2 / of_groups + by_seed**2 / of_seeds) if whole else of_groups
+
+
+def _measured(first: Measurement, value: float, se: float, dof: float, seeds: int) -> Measurement:
+    """The interval, clipped to the range of the measure: a difference may be below 0, all others are not."""
+    method = f"{first.method}; mean of {seeds} seeds with their variance"
+    least, most = CHANGE if first.name.endswith((".loss", ".lag1")) else (0.0, max(1.0, first.high))
+    known = dof >= LEAST_DOF
+    half = student_quantile(0.5 + LEVEL / 2, dof) * se if known else math.inf
+    return replace(
+        first,
+        value=value,
+        low=max(value - half, least),
+        high=min(value + half, most),
+        se=se if known else None,
+        dof=dof if known else None,
+        method=method,
+    )

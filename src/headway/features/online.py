@@ -1,0 +1,120 @@
+"""Online table of a feature view: the newest values of each key, looked up while a request waits."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headway.core.errors import DataError, StoreError
+
+if TYPE_CHECKING:
+    from headway.core.contracts import Floats, Ints
+
+NEVER_US = -1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_AT_ONCE = 500
+_BUSY_S = 5.0
+_PUT = (
+    "INSERT INTO newest (key, at_us, content) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE"
+    " SET at_us = excluded.at_us, content = excluded.content WHERE excluded.at_us >= at_us"
+)
+
+
+class OnlineTable:
+    """`<folder>/<name>.sqlite`: a row of numbers a key, with the time at which they became known.
+
+    Many processes may read while one writes. Threads take turns. A table is made when something is put first.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise DataError(f"{name!r} is no name of a table", mend="letters, digits, _ . and -")
+        self._path = folder / f"{name}.sqlite"
+        self._lock = threading.Lock()
+        self._db: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Let go of the file; it is opened again when it is used again."""
+        with self._lock:
+            if self._db is not None:
+                self._closing()
+                self._db = None
+
+    def put(self, keys: Sequence[str], values: Floats, times_us: Ints) -> None:
+        """Keep a row of `values` float64 [n, d] for each key, known since `times_us` int64 [n]; all of it or nothing.
+
+        An older row never replaces a newer one. Raises DataError where the lengths, or the columns there are, differ.
+        """
+        if not len(keys) == len(values) == len(times_us):
+            raise DataError(f"{len(keys)} keys, {len(values)} rows and {len(times_us)} times do not go together")
+        rows = np.ascontiguousarray(values, dtype=np.float64)
+        given = ((key, int(at), row.tobytes()) for key, at, row in zip(keys, times_us, rows, strict=True))
+        with self._opened(make=True) as db, db:
+            _make(db)
+            db.execute("BEGIN IMMEDIATE")
+            self._expect_width(db, rows.shape[1])
+            db.executemany(_PUT, given)
+
+    def get(self, keys: Sequence[str]) -> tuple[Floats, Ints]:
+        """The values float64 [n, d] of the keys and since when they were known, int64 [n] in microseconds.
+
+        A key that is not there has NaN, and the time `NEVER_US`. Raises StoreError where there is no such table.
+        """
+        with self._opened(make=False) as db:
+            width = int(db.execute("SELECT width FROM form").fetchone()[0])
+            found: dict[str, tuple[int, bytes]] = {}
+            for start in range(0, len(keys), _AT_ONCE):
+                part = list(keys[start : start + _AT_ONCE])
+                query = f"SELECT key, at_us, content FROM newest WHERE key IN ({','.join('?' * len(part))})"
+                found.update((key, (at_us, content)) for key, at_us, content in db.execute(query, part))
+        return _arrays(keys, found, width)
+
+    def _expect_width(self, db: sqlite3.Connection, width: int) -> None:
+        known = db.execute("SELECT width FROM form").fetchone()
+        if known is None:
+            db.execute("INSERT INTO form (width) VALUES (?)", (width,))
+        elif known[0] != width:
+            raise DataError(f"the table has {known[0]} columns, given were {width}", where=str(self._path))
+
+    def _open(self, *, make: bool) -> sqlite3.Connection:
+        if make:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        elif not self._path.is_file():
+            mend = "put the features of some keys first"
+            raise StoreError("there is no such online table", where=str(self._path), mend=mend)
+        self._db = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        self._closing = weakref.finalize(self, self._db.close)
+        return self._db
+
+    @contextmanager
+    def _opened(self, *, make: bool) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._lock:
+                yield self._db or self._open(make=make)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"the online table cannot be read or written: {error}", where=str(self._path)) from error
+
+
+def _make(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("CREATE TABLE IF NOT EXISTS form (width INTEGER NOT NULL)")
+    db.execute(
+        "CREATE TABLE IF NOT EXISTS newest (key TEXT PRIMARY KEY, at_us INTEGER NOT NULL, content BLOB NOT NULL)"
+        " WITHOUT ROWID"
+    )
+
+
+def _arrays(keys: Sequence[str], found: dict[str, tuple[int, bytes]], width: int) -> tuple[Floats, Ints]:
+    absent = (NEVER_US, np.full(width, np.nan).tobytes())
+    rows = [found.get(key, absent) for key in keys]
+    values = np.frombuffer(b"".join(content for _, content in rows), dtype=np.float64).reshape(len(rows), width)
+    return values, np.array([at_us for at_us, _ in rows], dtype=np.int64)

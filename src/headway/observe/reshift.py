@@ -1,0 +1,134 @@
+"""Rolling recalibration as a release of its own: the live model with the shift that its last labelled days ask for.
+
+What is judged is the rule, day by day: each of the last days is answered with the shift that could be fitted before its
+first row, on labels that had come by then, and compared with what live answers. What is shipped is the next shift of
+the same rule. It takes no training and moves no rank.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.calibrator import Calibrator
+from headway.core.dataset import Dataset
+from headway.core.errors import DataError
+from headway.core.frontier import Baseline, Frontier
+from headway.core.training import Retraining
+from headway.evidence.subject import self_test
+from headway.evidence.tables import Floats
+from headway.observe.against_live import Held, held_out, judged, key_of, known, rules_of
+from headway.observe.answered import Answered, answered, delay_of
+from headway.observe.post import Post
+from headway.observe.recalibrate import FEWEST_GROUPS, recalibrate
+from headway.observe.retrain import outcome
+from headway.release.project import Project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rolling:
+    """Labelled rows since the training, the scores of the bare model [n], and which rows are judged, bool [n]."""
+
+    rows: Answered
+    raw: Floats
+    judged: NDArray[np.bool_]
+    held: Held
+    shift: Calibrator
+
+
+def rolling_of(project: Project, post: Post, dataset: Dataset, until: datetime | None) -> Rolling:
+    """The next shift, and the last `[retrain] recalibrate_days` groups to judge the rule by.
+
+    Raises DataError where groups are not declared, or fewer than 14 labelled ones have come since the training.
+    """
+    days = project.config.retrain.recalibrate_days
+    labelled, end = known(project, dataset, until)
+    rows = answered(post, labelled, since=post.trained_until)
+    _expect(rows, dataset, days)
+    raw = post.model.predict(rows.rows)[:, 0]
+    chosen = rows.groups >= np.unique(rows.groups)[-days:][0]
+    table = rows.part(chosen).table
+    name = f"the last {days} labelled groups, each with the shift of the day"
+    return Rolling(
+        rows=rows,
+        raw=raw,
+        judged=chosen,
+        held=held_out(post, Dataset(name=name, table=table, roles=dataset.roles)),
+        shift=recalibrate(raw, rows.labels, rows.groups, days=days, at=end.isoformat(timespec="seconds")),
+    )
+
+
+def roll(project: Project, post: Post, rolling: Rolling) -> Retraining:
+    """The live model with the next shift, and the verdict on the rule against live; it moves no pointer."""
+    rules = [str(rule) for rule in rules_of(project.config.policy).release]
+    key = key_of("recalibrate", post.digest, rolling.held.digest, rolling.shift.at, rules)
+    done = outcome(project, key)
+    if done:
+        return done
+    began = time.perf_counter()
+    frontier = _frontier(project, post, rolling)
+    shift = rolling.shift
+    found = Retraining(
+        name=project.name,
+        key=key,
+        live=post.digest,
+        frontier=frontier,
+        seconds=time.perf_counter() - began,
+        says=f"log-odds shifted by {shift.shift:+.2f}, from {shift.n_rows:,} rows of the last {shift.n_groups} groups: "
+        f"{frontier.winner.verdict.answer} against live",
+    )
+    project.keep(found)
+    return found
+
+
+def _frontier(project: Project, post: Post, rolling: Rolling) -> Frontier:
+    variant = post.release.variant
+    subject = rolling.held.subject(variant, post.model, scores=_day_by_day(project, rolling)[:, None])
+    baseline = Baseline(
+        model=post.training.model,
+        threshold=post.release.threshold,
+        data={**post.release.data, "recalibrated": rolling.held.digest},
+        calibrator=rolling.shift,
+        views=post.release.views,
+    )
+    return Frontier(
+        name=project.name,
+        baseline=baseline,
+        judged=(),
+        winner=judged(project, variant, rolling.held.measure(subject)),
+        self_test=self_test(variant, subject.rows, project.blobs),
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _day_by_day(project: Project, rolling: Rolling) -> Floats:
+    """What each judged row is answered with the shift that could be had before the first row of its group -> [n]."""
+    rows, days = rolling.rows, project.config.retrain.recalibrate_days
+    delay = np.timedelta64(delay_of(project.config.data.label_delay))
+    answers = rolling.raw.copy()
+    for group in np.unique(rows.groups[rolling.judged]):
+        today = rows.groups == group
+        taught = (rows.times + delay <= rows.times[today].min()) & ~today
+        shift = recalibrate(rolling.raw[taught], rows.labels[taught], rows.groups[taught], days=days)
+        answers[today] = shift(rolling.raw[today])
+    return answers[rolling.judged]
+
+
+def _expect(rows: Answered, dataset: Dataset, days: int) -> None:
+    if not dataset.roles.groups:
+        raise DataError("recalibration goes by groups, such as days", where="[data] groups", mend='groups = "date"')
+    if days < FEWEST_GROUPS:
+        raise DataError(
+            f"recalibrate_days is {days}: a shift needs {FEWEST_GROUPS} groups", where="[retrain] recalibrate_days"
+        )
+    count = len(np.unique(rows.groups))
+    if count < 2 * FEWEST_GROUPS:
+        raise DataError(
+            f"{count} labelled groups have come since live was trained, at least {2 * FEWEST_GROUPS} are needed",
+            where=dataset.name,
+            mend="wait for more labels",
+        )

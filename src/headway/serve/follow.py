@@ -1,0 +1,137 @@
+"""Follow the pointers: a thread that sees when one moves, verifies and loads what it moved to, and swaps it in.
+
+It looks at little, often: the bytes of the last move of each pointer, and of the rollout. Only what was verified takes
+a seat; what does not verify leaves on it what was there.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from headway.core.contracts import State
+from headway.core.errors import HeadwayError
+from headway.core.record import read
+from headway.core.rollout import Rollout
+from headway.release.bundle import Bundle
+from headway.release.register import Register
+from headway.serve.load import Loaded, load
+from headway.serve.seat import Seat
+
+LIVE, CANARY = "live", "canary"
+POLL_S = 0.1
+RETRY_LOOKS = 50
+_log = logging.getLogger(__name__)
+
+
+class Signs(NamedTuple):
+    """What is looked at, as bytes: any change of it is a reason to look closer."""
+
+    pointer: bytes | None
+    canary: bytes | None = None
+    rollout: bytes | None = None
+
+
+class Follower:
+    """Keeps the seats of a plane at what their pointers say: `take` is called from its thread, with each new seat."""
+
+    def __init__(
+        self, register: Register, *, online: Path, take: Callable[[Seat], None], refused: dict[str, bool]
+    ) -> None:
+        self._register = register
+        self._online = online
+        self._take = take
+        self._refused = refused
+        self._met: dict[str, Signs] = {}
+        self._seats: dict[str, Seat] = {}
+        self._known: dict[str, Loaded] = {}
+        self._looks = 0
+        self._leaving = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
+
+    def begin(self, addresses: Mapping[str, Loaded]) -> None:
+        """Follow these pointers (`name@pointer`), each with the release that it was resolved to, until `close`."""
+        for address, release in addresses.items():
+            self._seats[address] = Seat(live=release)
+            self._known[release.digest] = release
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._leaving.set()
+        self._thread.join()
+
+    def look(self) -> None:
+        """Look once at every pointer, and act on what has changed."""
+        self._looks += 1
+        for address, seat in tuple(self._seats.items()):
+            try:
+                signs = self._signs(address)
+                if signs != self._met.get(address) or (self._refused.get(address) and self._looks % RETRY_LOOKS == 0):
+                    self._met[address] = signs
+                    self._move(address, seat, signs)
+            except HeadwayError as error:
+                self._refuse(address, error)
+
+    def _run(self) -> None:
+        while not self._leaving.wait(POLL_S):
+            try:
+                self.look()
+            except Exception:  # noqa: BLE001 - the worker loop: a defect must not end the following of pointers
+                _log.exception("a look at the pointers failed")
+
+    def _signs(self, address: str) -> Signs:
+        name, _, pointer = address.partition("@")
+        state: State = self._register.state
+        last = state.last(name, pointer)
+        if pointer != LIVE:
+            return Signs(last.content if last else None)
+        canary = state.last(name, CANARY)
+        rollout = state.latest("rollout", name=name)
+        return Signs(last.content if last else None, canary.content if canary else None, rollout)
+
+    def _move(self, address: str, seat: Seat, signs: Signs) -> None:
+        """Load what the pointers are at, and take the seat if anything of it is new; what refuses is told once."""
+        new = self._seat(address, signs)
+        self._refused[address] = False
+        if new == seat:
+            return
+        self._take(new)
+        self._seats[address] = new
+        kept = {each.digest: each for each in (seat.live, new.live, new.canary) if each}
+        self._known = {digest: each for digest, each in self._known.items() if self._sits(digest)} | kept
+        _log.warning("%s is now release %s%s", address, new.live.digest, f" beside {_said(new)}" if new.canary else "")
+
+    def _sits(self, digest: str) -> bool:
+        return any(digest in (seat.live.digest, seat.canary and seat.canary.digest) for seat in self._seats.values())
+
+    def _seat(self, address: str, signs: Signs) -> Seat:
+        live = self._loaded(self._register.resolve(address))
+        rollout = read(Rollout, signs.rollout) if signs.rollout else None
+        if rollout is None or rollout.standing != "running" or rollout.release == live.digest:
+            return Seat(live=live)
+        name = address.partition("@")[0]
+        move = self._register.head(f"{name}@{CANARY}")
+        if move is None or move.release != rollout.release:
+            return Seat(live=live)
+        canary = self._loaded(self._register.resolve(f"{name}@{CANARY}"))
+        return Seat(live=live, canary=canary, share=rollout.share, salt=rollout.salt, stage=rollout.stage)
+
+    def _loaded(self, bundle: Bundle) -> Loaded:
+        """The verified release, opened; one that sits or sat last is open already."""
+        known = self._known.get(bundle.digest)
+        if known is None:
+            known = self._known[bundle.digest] = load(bundle, self._online)
+        return known
+
+    def _refuse(self, address: str, error: HeadwayError) -> None:
+        if not self._refused.get(address):
+            _log.error("%s moved to what is not loaded, so what was live stays: %s", address, error)
+        self._refused[address] = True
+
+
+def _said(seat: Seat) -> str:
+    return f"{seat.canary.digest if seat.canary else ''} at a share of {seat.share:g}"

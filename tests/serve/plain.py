@@ -1,0 +1,45 @@
+"""One request over HTTP, as any client sends it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+COLUMNS = "abc"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What was answered."""
+
+    status: int
+    json: dict[str, Any]
+
+    @property
+    def value(self) -> float:
+        """The one number of an answer to one row."""
+        return self.json["outputs"][0]["data"][0]
+
+
+def post(port: int, path: str, body: object) -> Said:
+    """Send JSON on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("POST", path, json.dumps(body))
+        response = connection.getresponse()
+        return Said(response.status, json.loads(response.read()))
+    finally:
+        connection.close()
+
+
+def ask(port: int, row: Sequence[float], *, key: str = "", columns: str = COLUMNS, name: str = "flights") -> Said:
+    """Ask for one row, with the key that it belongs to."""
+    inputs = [
+        {"name": column, "shape": [1], "datatype": "FP64", "data": [value]}
+        for column, value in zip(columns, row, strict=True)
+    ]
+    body = {"inputs": inputs, **({"parameters": {"key": key}} if key else {})}
+    return post(port, f"/v2/models/{name}/infer", body)
