@@ -150,3 +150,12 @@ def _open_and_count(kind: type[State], folder: Path, gate: threading.Barrier, co
     state = kind(folder)
     counts.append(state.count_look("flights", "sha256:a"))
     state.close()
+
+
+def test_the_latest_record_is_the_one_that_was_kept_last(state: State) -> None:
+    assert state.latest("rollout", name="flights") is None
+    for content in (b"one", b"two"):
+        state.keep("rollout", content, name="flights")
+    state.keep("rollout", b"other", name="hotels")
+    state.keep("verdict", b"kind", name="flights")
+    assert state.latest("rollout", name="flights") == b"two"

@@ -151,6 +151,11 @@ def test_requests_without_a_key_are_compared_in_shadow_and_left_out_at_a_canary(
     log.close()
     (flips,) = [each for each in _evidence(served).measurements if each.name == "flipped_decisions"]
     assert (flips.n_rows, flips.n_groups) == (50, 50)
+    rolling.advance(served.project, who="ann", why="to see")
+    log = PredictionLog(served.state, flush_s=60, most_rows=1000, dropped=Counter())
+    log.add(served._entry(0, log.number(1)[0], "", 0.7, stage=1, paired=0, answered=1))
+    log.close()
+    assert _evidence(served).measurements == ()
 
 
 def _evidence(served):

@@ -17,7 +17,7 @@ from tests.serve.plain import ask
 
 from headway.core.release import View
 from headway.features.online import OnlineTable
-from headway.observe import rollout as rolling
+from headway.observe import rolling
 from headway.serve.follow import Follower
 from headway.serve.load import load
 from headway.serve.seat import Seat
@@ -97,6 +97,57 @@ def test_a_release_that_was_tampered_with_is_told_once_and_what_was_live_stays(f
     seats = [followed.look() for _ in range(60)]
     assert [seat.live.digest for seat in seats if seat] == [second]
     assert followed.refused == {"flights@live": False}
+
+
+def model_of(followed, digest):
+    """The file of a release's model."""
+    return followed.project.register.folder / "flights" / digest.removeprefix("sha256:") / "model.echo"
+
+
+def test_a_canary_that_was_tampered_with_seats_nobody_and_does_not_hold_live_back(followed):
+    second = rollouts.live(followed.project, rollouts.release(made_at="2"))
+    followed.look()
+    third = rollouts.publish(followed.project, rollouts.release(made_at="3"))
+    rolling.start(followed.project, third, who="ann")
+    model_of(followed, third).write_bytes(b"evil")
+    assert followed.look() is None
+    assert followed.refused == {"flights@live": False, "flights@canary": True}
+    followed.project.register.back("flights@live", who="ann", why="slow")
+    assert followed.look() == Seat(live=followed.follower._known[followed.first]) and second != followed.first
+    rolling.rollback(followed.project, who="ann", why="it does not verify")
+    followed.look()
+    assert followed.refused == {"flights@live": False}
+
+
+def test_a_canary_leaves_though_what_is_live_was_tampered_with(followed):
+    second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
+    rolling.start(followed.project, second, who="ann")
+    live = followed.look().live
+    model_of(followed, followed.first).write_bytes(b"evil")
+    followed.project.register.withdraw("flights@canary", who="ann", why="harm")
+    assert followed.look() == Seat(live=live)
+    assert followed.refused == {"flights@live": True, "flights@canary": False}
+
+
+def test_a_state_that_cannot_be_read_changes_nothing(followed, caplog):
+    followed.project.register.state.close()
+    assert followed.look() is None and followed.refused == {"flights@live": True}
+    assert "cannot be read" in caplog.text
+
+
+def test_a_look_that_fails_is_logged_and_the_next_is_made(followed, caplog):
+    looks = []
+
+    def look() -> None:
+        looks.append(len(looks))
+        if len(looks) == 1:
+            raise ZeroDivisionError("a defect")
+        followed.follower._leaving.set()
+
+    followed.follower.look = look
+    followed.follower.begin({})
+    followed.follower._thread.join(10)
+    assert looks == [0, 1] and "a defect" in caplog.text
 
 
 def test_another_pointer_than_live_is_followed_and_has_no_canary(followed):

@@ -75,3 +75,13 @@ def test_a_disk_that_takes_none_is_503(tmp_path):
     (tmp_path / "labels").write_text("no folder")
     with labelling(tmp_path) as server:
         assert post(server.port, PATH, {"labels": [{"key": "a", "label": 1}]}).status == 503
+
+
+def test_a_defect_is_500_and_tells_the_caller_nothing_of_it(tmp_path, monkeypatch):
+    def broken(*_: object, **__: object) -> int:
+        raise ZeroDivisionError("inside")
+
+    monkeypatch.setattr(traffic, "keep_labels", broken)
+    with labelling(tmp_path) as server:
+        said = post(server.port, PATH, {"labels": [{"key": "a", "label": 1}]})
+    assert said.status == 500 and "inside" not in said.json["error"]

@@ -137,7 +137,7 @@ def history(moves: Sequence[Move]) -> Sheet:
         (
             (Line(text=move.at),),
             (Line(text=f"{move.name}@{move.pointer} {move.number}"),),
-            (Line(text=numbers.short(move.release)),),
+            (Line(text=numbers.short(move.release) or "withdrawn"),),
             (Line(text=move.who),),
             (Line(text=move.answer or "by hand", mood="plain"),),
             (Line(text=move.why),),

@@ -39,7 +39,7 @@ def watches(found: Sequence[Watch]) -> Sheet:
         )
         for each in found
     )
-    titles = ("Period", "Outlook", "Rows", "Inputs", *MEASURES.values(), "Cost a month, more than judged")
+    titles = ("Period", "Outlook", "Rows", "Inputs", *MEASURES.values(), "More than when judged")
     return Sheet(columns=tuple(Column(title=title) for title in titles), rows=rows)
 
 

@@ -82,9 +82,15 @@ def rules_of(policy: PolicySection) -> PolicySection:
     return replace(policy, release=rules)
 
 
-def judged(project: Project, variant: Variant, evidence: Evidence) -> Judged:
+def of_probabilities(policy: PolicySection) -> PolicySection:
+    """Of those rules the ones that a shift can change: it moves no rank, and day by day only ranks between days."""
+    rules = rules_of(policy)
+    return replace(rules, release=tuple(rule for rule in rules.release if "roc_auc" not in rule.measure))
+
+
+def judged(project: Project, variant: Variant, evidence: Evidence, policy: PolicySection) -> Judged:
     """The verdict on evidence against live; both are kept."""
-    verdict = judge(evidence, rules_of(project.config.policy))
+    verdict = judge(evidence, policy)
     project.keep(evidence)
     project.keep(verdict)
     return Judged(variant=variant, evidence=evidence, verdict=verdict)

@@ -22,17 +22,19 @@ def of(watch: Watch, policy: RetrainSection) -> Outlook:
     return "moved" if watch.drift and watch.drift.alarm else "well"
 
 
-def sentence(watch: Watch, policy: RetrainSection) -> str:
-    """What was seen, whether it does harm, and what to do.
+def sentence(watch: Watch, policy: RetrainSection, *, pending: bool = False) -> str:
+    """What was seen, whether it does harm, and what to do; `pending` says that a ticket is open already.
 
     Harm is never told of inputs alone: what moved may not matter, and what did not move may still have turned.
     """
     harms = _harms(watch, policy)
     said = [_inputs(watch), _rightness(watch, harms)]
     if watch.ticket:
-        said.append("a ticket proposes to train anew")
+        said.append("a ticket proposes to train it anew")
+    elif pending:
+        said.append("a ticket to train it anew is open")
     elif watch.outlook == "worse":
-        said.append("train anew, or wait for the open ticket")
+        said.append("see what moved, and train it anew or take it back")
     elif watch.outlook in ("well", "moved"):
         said.append("nothing needs to be done")
     return f"{watch.period}: {'; '.join(said)}."

@@ -21,7 +21,7 @@ from headway.core.frontier import Baseline, Frontier
 from headway.core.training import Retraining
 from headway.evidence.subject import self_test
 from headway.evidence.tables import Floats
-from headway.observe.against_live import Held, held_out, judged, key_of, known, rules_of
+from headway.observe.against_live import Held, held_out, judged, key_of, known, of_probabilities
 from headway.observe.answered import Answered, answered, delay_of
 from headway.observe.post import Post
 from headway.observe.recalibrate import FEWEST_GROUPS, recalibrate
@@ -64,7 +64,7 @@ def rolling_of(project: Project, post: Post, dataset: Dataset, until: datetime |
 
 def roll(project: Project, post: Post, rolling: Rolling) -> Retraining:
     """The live model with the next shift, and the verdict on the rule against live; it moves no pointer."""
-    rules = [str(rule) for rule in rules_of(project.config.policy).release]
+    rules = [str(rule) for rule in of_probabilities(project.config.policy).release]
     key = key_of("recalibrate", post.digest, rolling.held.digest, rolling.shift.at, rules)
     done = outcome(project, key)
     if done:
@@ -99,7 +99,7 @@ def _frontier(project: Project, post: Post, rolling: Rolling) -> Frontier:
         name=project.name,
         baseline=baseline,
         judged=(),
-        winner=judged(project, variant, rolling.held.measure(subject)),
+        winner=judged(project, variant, rolling.held.measure(subject), of_probabilities(project.config.policy)),
         self_test=self_test(variant, subject.rows, project.blobs),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

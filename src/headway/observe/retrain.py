@@ -145,9 +145,10 @@ def _frontier(project: Project, post: Post, lesson: Lesson, trainings: list[Trai
     held = held_out(post, lesson.held)
     first, *others = (each.model for each in trainings)
     shipped = _in_form_of(project, post.release.variant, first, held)
+    policy = rules_of(project.config.policy)
     of_others = [_evidence(project, held, model) for model in others]
     rows = [
-        judged(project, variant, over_seeds([_evidence(project, held, variant), *of_others]))
+        judged(project, variant, over_seeds([_evidence(project, held, variant), *of_others]), policy)
         for variant in ([first] if shipped.digest == first.digest else [first, shipped])
     ]
     baseline = Baseline(

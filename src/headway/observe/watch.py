@@ -25,7 +25,7 @@ from headway.core.record import digest_of, write
 from headway.core.ticket import Ticket
 from headway.core.watch import Watch
 from headway.data.open import digest
-from headway.evidence.intervals import CHANGE, Estimate, Sample, interval
+from headway.evidence.intervals import CHANGE, FEWEST_GROUPS, Estimate, Sample, interval
 from headway.evidence.measure import measure
 from headway.evidence.tables import Floats
 from headway.observe import outlook
@@ -73,7 +73,8 @@ class Seen:
 def scenes(post: Post, dataset: Dataset, config: Config, *, until: datetime | None, every: str) -> Iterator[Scene]:
     """Each period since the release was judged, as it stood when the labels of its last row had come, or at `until`.
 
-    Without `until` all labels of the table have come. Rows are answered once for all periods.
+    Without `until` all labels of the table have come. A period that has only begun is left for later, unless it has 20
+    groups. Rows are answered once for all periods.
     """
     delay = delay_of(config.data.label_delay)
     rows = answered(post, dataset, since=post.trained_until)
@@ -82,8 +83,10 @@ def scenes(post: Post, dataset: Dataset, config: Config, *, until: datetime | No
     since, judged_until = post.judged
     rows = rows.between(post.trained_until, until)
     cut = list(windows(rows, every=every))
-    for start, stop, _ in windows(rows.between(judged_until, until), every=every):
+    for start, stop, part in windows(rows.between(judged_until, until), every=every):
         start = max(start, judged_until)
+        if stop > until and len(np.unique(part.groups)) < FEWEST_GROUPS:
+            continue
         at = min(stop + delay, until)
         then = rows.as_of(at, delay)
         yield Scene(
@@ -148,7 +151,7 @@ def _judged(found: Watch, post: Post, scene: Scene, config: Config, pending: Tic
     )
     ticket = propose(situation, config.retrain, pending=pending) if found.n_labelled else None
     seen = replace(seen, ticket=ticket)
-    return replace(seen, says=outlook.sentence(seen, config.retrain))
+    return replace(seen, says=outlook.sentence(seen, config.retrain, pending=pending is not None))
 
 
 class _Parts:

@@ -21,6 +21,7 @@ from headway.serve.site import Site
 
 _NOTED = frozenset({b"host", b"content-length", b"expect", b"upgrade"})
 _KEEP, _CLOSE = b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"
+_PIECE_BYTES = 8_192
 _log = logging.getLogger(__name__)
 
 
@@ -94,7 +95,17 @@ class Connection(asyncio.Protocol):
         self.site.guests.discard(self)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come: any number of requests, or a part of one."""
+        """Bytes have come: any number of requests, or a part of one.
+
+        Much is taken in pieces, so that a head without an end is seen however the network has packed it.
+        """
+        if len(data) <= _PIECE_BYTES:
+            self._feed(data)
+            return
+        for start in range(0, len(data), _PIECE_BYTES):
+            self._feed(data[start : start + _PIECE_BYTES])
+
+    def _feed(self, data: bytes) -> None:
         if self._deaf:
             return
         try:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from headway.core.contracts import State
 from headway.core.errors import HeadwayError
 from headway.core.record import read
+from headway.core.release import Move
 from headway.core.rollout import Rollout
 from headway.release.bundle import Bundle
 from headway.release.register import Register
@@ -70,18 +72,19 @@ class Follower:
         for address, seat in tuple(self._seats.items()):
             try:
                 signs = self._signs(address)
-                if signs != self._met.get(address) or (self._refused.get(address) and self._looks % RETRY_LOOKS == 0):
+                if signs != self._met.get(address) or (any(self._refused.values()) and self._looks % RETRY_LOOKS == 0):
                     self._met[address] = signs
                     self._move(address, seat, signs)
-            except HeadwayError as error:
+            except HeadwayError as error:  # the state itself cannot be read
                 self._refuse(address, error)
 
     def _run(self) -> None:
-        while not self._leaving.wait(POLL_S):
-            try:
-                self.look()
-            except Exception:  # noqa: BLE001 - the worker loop: a defect must not end the following of pointers
-                _log.exception("a look at the pointers failed")
+        """Look until told to leave; whatever a look fails with, the next one is made."""
+        with ThreadPoolExecutor(1, thread_name_prefix="look") as pool:
+            while not self._leaving.wait(POLL_S):
+                error = pool.submit(self.look).exception()
+                if error is not None:
+                    _log.error("a look at the pointers failed", exc_info=error)
 
     def _signs(self, address: str) -> Signs:
         name, _, pointer = address.partition("@")
@@ -94,9 +97,12 @@ class Follower:
         return Signs(last.content if last else None, canary.content if canary else None, rollout)
 
     def _move(self, address: str, seat: Seat, signs: Signs) -> None:
-        """Load what the pointers are at, and take the seat if anything of it is new; what refuses is told once."""
-        new = self._seat(address, signs)
-        self._refused[address] = False
+        """Load what the pointers are at, and take the seat if anything of it is new.
+
+        A pointer that cannot be believed holds up no other: live goes back beside a canary that does not verify, and a
+        canary leaves beside a live that does not.
+        """
+        new = self._seat(address, self._at(address) or seat.live, signs)
         if new == seat:
             return
         self._take(new)
@@ -105,19 +111,29 @@ class Follower:
         self._known = {digest: each for digest, each in self._known.items() if self._sits(digest)} | kept
         _log.warning("%s is now release %s%s", address, new.live.digest, f" beside {_said(new)}" if new.canary else "")
 
+    def _at(self, address: str) -> Loaded | None:
+        """What a pointer is at, verified and opened; None where it does not verify, which is told once."""
+        try:
+            release = self._loaded(self._register.resolve(address))
+        except HeadwayError as error:
+            self._refuse(address, error)
+            return None
+        self._refused[address] = False
+        return release
+
     def _sits(self, digest: str) -> bool:
         return any(digest in (seat.live.digest, seat.canary and seat.canary.digest) for seat in self._seats.values())
 
-    def _seat(self, address: str, signs: Signs) -> Seat:
-        live = self._loaded(self._register.resolve(address))
+    def _seat(self, address: str, live: Loaded, signs: Signs) -> Seat:
+        canary_at = f"{live.name}@{CANARY}"
         rollout = read(Rollout, signs.rollout) if signs.rollout else None
         if rollout is None or rollout.standing != "running" or rollout.release == live.digest:
+            self._refused.pop(canary_at, None)
             return Seat(live=live)
-        name = address.partition("@")[0]
-        move = self._register.head(f"{name}@{CANARY}")
-        if move is None or move.release != rollout.release:
+        move = read(Move, signs.canary) if signs.canary else None
+        canary = self._at(canary_at) if move and move.release == rollout.release else None
+        if canary is None or canary.digest != rollout.release:
             return Seat(live=live)
-        canary = self._loaded(self._register.resolve(f"{name}@{CANARY}"))
         return Seat(live=live, canary=canary, share=rollout.share, salt=rollout.salt, stage=rollout.stage)
 
     def _loaded(self, bundle: Bundle) -> Loaded:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from headway.core.errors import HeadwayError
 from headway.features.online import NEVER_US
 from headway.serve.load import Loaded
 from headway.store import segments, traffic
@@ -106,7 +107,7 @@ class PredictionLog:
         for release, entries in of.items():
             try:
                 segments.keep(traffic.log_folder(self._state, release.name, release.digest), columns(entries))
-            except Exception:  # noqa: BLE001 - the worker loop: a full disk must not end the log for good
+            except HeadwayError:  # a full disk must not end the log for good
                 self._dropped[release.name] += sum(sum(entry.sizes) for entry in entries)
                 _log.exception("a segment of the log of %s could not be written", release.name)
         self._taken += taken

@@ -194,7 +194,7 @@ class Plane:
             at_us=time.time_ns() // 1000,
             requests=numbers[outcome.places],
             keys=[call.key for call in calls],
-            sizes=[len(call.rows) for call in calls],
+            sizes=_sizes(outcome),
             latency_ns=ended - np.array([call.started_ns for call in calls], dtype=np.int64),
             role=side.role,
             answered=side.answered,
@@ -249,3 +249,11 @@ class Plane:
         if answers.ndim != 2 or len(answers) != len(rows):
             raise RuntimeError(f"{release.name}: {len(rows)} rows gave answers of shape {answers.shape}")
         return answers
+
+
+def _sizes(outcome: Outcome) -> list[int]:
+    """The rows of each call."""
+    calls = outcome.calls
+    if outcome.rows is not None and len(outcome.rows) == len(calls):
+        return [1] * len(calls)
+    return [len(call.rows) for call in calls]

@@ -47,8 +47,6 @@ class Views:
 
         `rows` float64 [n, asked] are as the requests brought them, `keys` [n] theirs; what no table has is NaN.
         """
-        if not self._tables:
-            return rows, ()
         whole = np.empty((len(rows), self._width))
         whole[:, self._brought] = rows
         seen = []

@@ -11,13 +11,7 @@ from headway.release.project import open_project
 
 
 def plugin(
-    action: Action = "status",
-    reference: str = "",
-    *,
-    project: Path = Path("."),
-    who: str = "",
-    why: str = "",
-    json: bool = False,
+    action: Action = "status", reference: str = "", *, project: Path = Path("."), why: str = "", json: bool = False
 ) -> int:
     """Move a rollout on or back. Exit 0 forward or done, 1 taken back by the judge, 3 undecided.
 
@@ -31,14 +25,12 @@ def plugin(
         The project's name; to start, NAME@DIGEST, or the name alone for the winner of the last search.
     project
         Folder with headway.toml.
-    who
-        Who does it; the name of the user where it is not given.
     why
         Why, for the history; to advance or roll back it must be said.
     json
         Print one JSON object.
     """
     opened = open_project(project)
-    done = carry_out(opened, action, reference=reference, who=who or getuser(), why=why)
+    done = carry_out(opened, action, reference=reference, who=getuser(), why=why)
     show(done.record, done.says, json=json)
     return done.code

@@ -34,14 +34,18 @@ def run(folder: Path) -> Path:
         replayed = road.replayed(project, frontier, data["live"])
         told.tell(tables.replay_lines(replayed))
     with told.stage("Give a new release a share of October's traffic, and break its feed"):
-        moments = loop.taken_back(project, frontier, data["live"], told)
+        back = loop.broken_feed(project, data["live"], told)
     with told.stage("Measure the year, month by month"):
         months = road.months(project, frontier, data)
+    with told.stage("Watch September to December as their labels come"):
+        watched = loop.watched(project, told)
+    with told.stage("Train anew on what was known by October, judge it against live, give it half of November"):
+        retrained = loop.retrained(project, data["live"], told)
     story = replace(
         story,
         refused=wrong,
         replay=replayed,
-        moments=moments,
+        moments=tuple(sorted((back, *watched, *retrained), key=lambda moment: moment.at)),
         months=months,
         stages=tuple(told.stages),
         machine=this_machine(),

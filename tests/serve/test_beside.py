@@ -93,6 +93,12 @@ def test_the_canarys_keys_get_its_answer_and_the_others_lives(tmp_path):
     assert len(live) == 201 and live["answered"].sum() == 201 - len(its)
 
 
+def test_where_no_key_is_the_canarys_it_is_not_asked(tmp_path):
+    call = keyed([1.0] * 3, "")
+    (live, canary), _ = turned(tmp_path, seat(0.5), call)
+    assert call.values == [1.0] and canary.is_empty() and live["paired"].to_list() == [0]
+
+
 def test_where_the_canary_fails_live_answers_and_the_failure_is_the_canarys(tmp_path):
     broken = dataclasses.replace(CANARY, engine=Picky())
     rows = [[1.0] * 3, [POISON] * 3, [POISON + 1] * 3, [2.0] * 3]
