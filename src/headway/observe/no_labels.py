@@ -37,6 +37,7 @@ MOST_WIDTH = 0.2
 BINS = 256
 OVERLAP_BINS = 20
 _SMALLEST = 1e-6
+_STEPS = 30
 _RIDGE = 1e-3
 
 
@@ -178,16 +179,19 @@ def _log_odds(scores: Floats) -> Floats:
 
 
 def _fit(positives: Floats, negatives: Floats, odds: Floats) -> Floats:
-    """Intercept and slope [..., 2] of a logistic regression of counts [..., B] on log-odds [B], by Newton's method."""
+    """Intercept and slope [..., 2] of a logistic regression of counts [..., B] on log-odds [B].
+
+    By Newton's method, each step held in [-1, 1]: whole steps run away where a model separates the classes well.
+    """
     found = np.broadcast_to(np.array([0.0, 1.0]), (*positives.shape[:-1], 2))
     rows = positives + negatives
     design = np.stack([np.ones_like(odds), odds])
-    for _ in range(12):
+    for _ in range(_STEPS):
         rates = _rates(found, odds)
         slope = (positives - rows * rates) @ design.T
         weights = rows * rates * (1 - rates)
         curve = np.einsum("...b,ib,jb->...ij", weights, design, design) + _RIDGE * np.eye(2)
-        found = found + np.linalg.solve(curve, slope[..., None])[..., 0]
+        found = found + np.clip(np.linalg.solve(curve, slope[..., None])[..., 0], -1, 1)
     return found
 
 
