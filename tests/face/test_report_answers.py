@@ -28,7 +28,7 @@ def undecided() -> Judged:
 
 def test_the_whole_story_gives_four_answers_in_the_order_a_reader_asks() -> None:
     assert [each.question for each in replies(STORY)] == [
-        "What is live?",
+        "What was released?",
         "Is it right?",
         "How much faster?",
         "What was refused?",
@@ -40,7 +40,7 @@ def test_an_empty_story_answers_nothing() -> None:
 
 
 def test_live_names_the_variant_its_steps_the_release_and_the_key() -> None:
-    live = reply(STORY, "What is live?")
+    live = reply(STORY, "What was released?")
     assert live.answer == RELEASED.name
     assert "then onnxruntime. Release 9f86d081884c, signed with the key 5d41402abc4b." in live.detail
 
@@ -53,7 +53,7 @@ def test_a_winner_that_is_not_released_is_not_called_live() -> None:
 
 def test_the_model_as_it_came_can_be_live() -> None:
     came = judged(variant(), us=262, loss=0, flips=0, change=0, period="test")
-    live = reply(replace(STORY, winner=came, key=""), "What is live?")
+    live = reply(replace(STORY, winner=came, key=""), "What was released?")
     assert live.detail == "The model as it came, unchanged. Release 9f86d081884c."
 
 
@@ -65,8 +65,8 @@ def test_the_model_as_it_came_can_be_live() -> None:
     ],
 )
 def test_nothing_released_is_said_with_the_reason(story: Story, detail: str) -> None:
-    assert reply(story, "What is live?") == Reply(
-        question="What is live?", answer="Nothing was released", detail=detail, mood="undecided"
+    assert reply(story, "What was released?") == Reply(
+        question="What was released?", answer="Nothing was released", detail=detail, mood="undecided"
     )
 
 

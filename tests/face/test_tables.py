@@ -117,7 +117,7 @@ def test_findings_come_the_gravest_first() -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_summary_answers_four_questions(width: int) -> None:
     text = printed(tables.summary_table(STORY), width)
-    for question in ("What is live?", "Is it right?", "How much faster?", "What was refused?"):
+    for question in ("What was released?", "Is it right?", "How much faster?", "What was refused?"):
         assert question in text
     assert "x 8.40 [8.23, 8.57]" in text
 

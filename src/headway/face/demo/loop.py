@@ -21,6 +21,7 @@ from headway.release.project import Project
 from headway.release.ship import publish
 
 KNOWN_BY = datetime(2013, 10, 1)
+CHANGED = datetime(2013, 11, 1)
 
 
 def broken_feed(project: Project, live: Dataset, told: Told) -> Moment:
@@ -42,9 +43,9 @@ def broken_feed(project: Project, live: Dataset, told: Told) -> Moment:
     return moment
 
 
-def watched(project: Project, told: Told) -> tuple[Moment, ...]:
-    """September to December as their labels came: drift, quality, and the ticket that the policy opens."""
-    seen = flow.watch(project)
+def watched(project: Project, told: Told, *, since: str = "", until: datetime | None = None) -> tuple[Moment, ...]:
+    """The months of the live release from `since` on, as their labels came: drift, quality, and tickets opened."""
+    seen = [each for each in flow.watch(project, until=until) if each.period >= since]
     for each in seen:
         told.tell(each.says)
     return tuple(_moment(each) for each in seen)

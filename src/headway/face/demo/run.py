@@ -37,15 +37,17 @@ def run(folder: Path) -> Path:
         back = loop.broken_feed(project, data["live"], told)
     with told.stage("Measure the year, month by month"):
         months = road.months(project, frontier, data)
-    with told.stage("Watch September to December as their labels come"):
-        watched = loop.watched(project, told)
+    with told.stage("Watch September and October as their labels come"):
+        before = loop.watched(project, told, until=loop.CHANGED)
     with told.stage("Train anew on what was known by October, judge it against live, give it half of November"):
         retrained = loop.retrained(project, data["live"], told)
+    with told.stage("Watch November and December of what is live then"):
+        after = loop.watched(project, told, since=f"{loop.CHANGED:%Y-%m}")
     story = replace(
         story,
         refused=wrong,
         replay=replayed,
-        moments=tuple(sorted((back, *watched, *retrained), key=lambda moment: moment.at)),
+        moments=tuple(sorted((back, *before, *retrained, *after), key=lambda moment: moment.at)),
         months=months,
         stages=tuple(told.stages),
         machine=this_machine(),

@@ -43,7 +43,7 @@ def _live(story: Story) -> Reply | None:
     if story.release:
         key = f", signed with the key {numbers.short(story.key)}" if story.key else ""
         detail = f"{_made(story.winner.variant)} Release {numbers.short(story.release)}{key}."
-        return Reply(question="What is live?", answer=name, detail=detail, mood="pass")
+        return Reply(question="What was released?", answer=name, detail=detail, mood="pass")
     detail = f"{_made(story.winner.variant)} It is not released."
     return Reply(question="What was chosen?", answer=name, detail=detail)
 
@@ -61,7 +61,7 @@ def _nothing_live(story: Story) -> Reply:
         if passing
         else "No variant meets every rule of the policy."
     )
-    return Reply(question="What is live?", answer="Nothing was released", detail=detail, mood="undecided")
+    return Reply(question="What was released?", answer="Nothing was released", detail=detail, mood="undecided")
 
 
 def _right(story: Story) -> Reply | None:
