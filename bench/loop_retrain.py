@@ -19,7 +19,7 @@ from headway.core.evidence import Measurement
 from headway.evidence.intervals import SHARE, Sample, jackknife, ratio_of_sums, student_quantile
 from headway.evidence.probes.calibration import BINS, plain_ece
 from headway.evidence.tables import Answers, Floats, bin_table, tally
-from headway.observe.recalibrate import recalibrate
+from headway.observe.retraining.recalibrate import recalibrate
 from headway.observe.trigger import Situation, propose
 
 POLICY = RetrainSection()

@@ -22,7 +22,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from harness import Row
-from headway.observe import rolling
+from headway.observe.rollout import rolling
 from headway.release.project import Project, open_project
 from headway.release.register import Reason
 from load import Line

@@ -29,10 +29,10 @@ from headway.data.split import cut, labelled
 from headway.evidence.measure import measure
 from headway.evidence.subject import Exam, exam_of, open_variant, self_test, subject_of
 from headway.evidence.threshold import choose_threshold
-from headway.observe import reshift
-from headway.observe import retrain as retraining
 from headway.observe import watch as watching
 from headway.observe.post import pending, post_of
+from headway.observe.retraining import reshift
+from headway.observe.retraining import retrain as retraining
 from headway.release import judge as judging
 from headway.release.project import Project
 from headway.release.ship import Shipped, ship

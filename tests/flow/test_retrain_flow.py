@@ -14,8 +14,8 @@ from headway.core.errors import ConfigError, DataError
 from headway.core.record import read
 from headway.core.training import Training
 from headway.core.verdict import Rule
-from headway.observe.against_live import of_probabilities, rules_of
 from headway.observe.post import post_of
+from headway.observe.retraining.against_live import of_probabilities, rules_of
 from headway.release.project import open_project
 
 pytestmark = pytest.mark.slow

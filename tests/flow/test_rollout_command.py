@@ -9,8 +9,8 @@ import pytest
 from tests.observe import rollouts
 
 from headway.face import cli
-from headway.observe import rolling
-from headway.observe.log import Labels
+from headway.observe.rollout import rolling
+from headway.observe.rollout.log import Labels
 
 
 @pytest.fixture

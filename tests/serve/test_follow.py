@@ -17,7 +17,7 @@ from tests.serve.plain import ask
 
 from headway.core.release import View
 from headway.features.online import OnlineTable
-from headway.observe import rolling
+from headway.observe.rollout import rolling
 from headway.serve.follow import Follower
 from headway.serve.load import load
 from headway.serve.seat import Seat

@@ -11,7 +11,7 @@ from headway.core.release import Move
 from headway.core.rollout import Decision, Rollout, Standing
 from headway.face import numbers
 from headway.face.codes import FAIL, OF_ANSWER, PASS, UNDECIDED
-from headway.observe import rolling
+from headway.observe.rollout import rolling
 from headway.release.project import Project
 from headway.release.ship import publish
 

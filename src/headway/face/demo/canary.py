@@ -14,7 +14,7 @@ from headway.core.release import View
 from headway.core.rollout import Plan, Rollout, Stage
 from headway.face.report.story import Moment
 from headway.features.online import OnlineTable
-from headway.observe import rolling
+from headway.observe.rollout import rolling
 from headway.release.project import Project
 from headway.serve.client import Client
 from headway.store import traffic

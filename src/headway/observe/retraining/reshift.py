@@ -21,11 +21,11 @@ from headway.core.frontier import Baseline, Frontier
 from headway.core.training import Retraining
 from headway.evidence.subject import self_test
 from headway.evidence.tables import Floats
-from headway.observe.against_live import Held, held_out, judged, key_of, known, of_probabilities
 from headway.observe.answered import Answered, answered, delay_of
 from headway.observe.post import Post
-from headway.observe.recalibrate import FEWEST_GROUPS, recalibrate
-from headway.observe.retrain import outcome
+from headway.observe.retraining.against_live import Held, held_out, judged, key_of, known, of_probabilities
+from headway.observe.retraining.recalibrate import FEWEST_GROUPS, recalibrate
+from headway.observe.retraining.retrain import outcome
 from headway.release.project import Project
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from headway.core.calibrator import Calibrator
 from headway.core.errors import DataError
-from headway.observe.recalibrate import recalibrate
+from headway.observe.retraining.recalibrate import recalibrate
 
 
 def labelled(seed: int = 0, *, shift: float = 0.0, count: int = 28, rows: int = 300, swing: float = 0.0):

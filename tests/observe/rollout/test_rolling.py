@@ -12,9 +12,9 @@ from tests.observe import rollouts
 
 from headway.core.errors import HeadwayError, Refused, StoreError
 from headway.core.rollout import Plan, Stage
-from headway.observe import rolling
-from headway.observe.log import labelled, predictions
-from headway.observe.rolling import Rolling
+from headway.observe.rollout import rolling
+from headway.observe.rollout.log import labelled, predictions
+from headway.observe.rollout.rolling import Rolling
 from headway.release.assign import assign
 from headway.serve.load import load
 from headway.serve.log import Entry, PredictionLog

@@ -21,7 +21,7 @@ from headway.core.rollout import Action, Decision, Plan, Rollout
 from headway.core.verdict import Verdict
 from headway.evidence import canary
 from headway.evidence.measure import this_machine
-from headway.observe.paired import Paired
+from headway.observe.rollout.paired import Paired
 from headway.release.project import Project
 from headway.release.register import Reason
 from headway.release.rollout import decide, evidence_of, forward, moved, overruled, rules_of, watch

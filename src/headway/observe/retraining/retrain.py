@@ -26,8 +26,8 @@ from headway.data.open import digest
 from headway.data.split import between
 from headway.evidence.seeds import over_seeds
 from headway.evidence.subject import open_variant, self_test
-from headway.observe.against_live import Held, held_out, judged, key_of, known, rules_of
 from headway.observe.post import Post
+from headway.observe.retraining.against_live import Held, held_out, judged, key_of, known, rules_of
 from headway.release.project import Project
 from headway.variants import search
 from headway.variants.train import recipe, train

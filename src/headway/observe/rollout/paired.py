@@ -13,7 +13,7 @@ from headway.core.rollout import Rollout
 from headway.evidence.betting import Floats
 from headway.evidence.canary import DECISION, Traffic
 from headway.evidence.observed import Bools
-from headway.observe.log import Labels, Requests
+from headway.observe.rollout.log import Labels, Requests
 from headway.release.assign import Keys, assigned, key_hashes
 
 BRIER = "brier"
