@@ -81,7 +81,7 @@ def graph() -> bytes:
     labels = (rows[:, :5].sum(axis=1) + np.sin(3 * rows[:, 5]) + noise > 0).astype(float)
     settings = {"objective": "binary", "num_leaves": LEAVES, "verbose": -1, "num_threads": 1, "seed": 1}
     model = lightgbm.train(settings, lightgbm.Dataset(rows, labels), num_boost_round=TREES)
-    return write_graph(read(load_engine("lightgbm").adopt(model)))
+    return write_graph(read(load_engine("lightgbm").adopt(model).content))
 
 
 def project(folder: Path) -> int:

@@ -123,7 +123,7 @@ def test_a_graph_that_fails_on_a_row_is_an_engine_error() -> None:
 
 def test_a_model_of_onnx_is_adopted() -> None:
     model = onnx.load_from_string(softmax(2))
-    assert OnnxRuntime(OnnxRuntime.adopt(model), {}).predict(ROWS).shape == (5, 1)
+    assert OnnxRuntime(OnnxRuntime.adopt(model).content, {}).predict(ROWS).shape == (5, 1)
 
 
 @pytest.mark.parametrize("model", [None, b"onnx", "model.onnx", type("ModelProto", (), {})()])

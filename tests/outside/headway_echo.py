@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.contracts import Adopted, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 
@@ -15,16 +16,17 @@ class Echo:
     """Opens the bytes b"echo"; the answer to a row is the mean of its values, so a crossed answer shows."""
 
     formats: ClassVar[tuple[str, ...]] = ("echo",)
+    files: ClassVar[tuple[str, ...]] = (".echo",)
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         if content != b"echo":
             raise EngineError("these bytes are not an echo model", mend="give the bytes b'echo'")
 
     @classmethod
-    def adopt(cls, model: object) -> bytes:
-        if model != "echo":
+    def adopt(cls, model: object) -> Adopted:
+        if model != "echo" and model != ModelFile(content=b"echo", suffix=".echo"):
             raise NotApplicable("not an echo model")
-        return b"echo"
+        return Adopted(content=b"echo")
 
     def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         return rows.mean(axis=1, keepdims=True)

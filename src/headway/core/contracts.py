@@ -21,18 +21,51 @@ if TYPE_CHECKING:
     Ints = NDArray[numpy.int64]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """The bytes of a model file, and how its name ends (`.json`)."""
+
+    content: bytes
+    suffix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """A fitted model as an engine took it, with what the model says of itself; empty is what it does not say.
+
+    `content` is of the engine's first format, `width` counts the columns of a row. `names` are those columns in order,
+    `classes` of a classifier in the order of its answers, `categories` of each text column that it reads, in order.
+    `absent` is what a cell means that a sparse row leaves out: 0.0 or NaN.
+    """
+
+    content: bytes
+    width: int = 0
+    names: tuple[str, ...] = ()
+    task: str = ""
+    classes: tuple[str, ...] = ()
+    categories: tuple[tuple[str, ...], ...] = ()
+    absent: float = 0.0
+
+
 class Engine(Protocol):
-    """A model, opened. `formats` names the artifact formats it opens; equal rows give equal answers."""
+    """A model, opened. `formats` names the artifact formats it opens; equal rows give equal answers.
+
+    `files` says how the names of the model files end that `adopt` may take (`.txt`).
+    """
 
     formats: ClassVar[tuple[str, ...]]
+    files: ClassVar[tuple[str, ...]]
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         """Open the bytes of an artifact; raises EngineError with the mend where they cannot be opened."""
         ...
 
     @classmethod
-    def adopt(cls, model: object) -> bytes:
-        """The bytes (of format `formats[0]`) of a fitted model of this library; raises NotApplicable for any other."""
+    def adopt(cls, model: object) -> Adopted:
+        """A fitted model of this library, or a ModelFile of it, as bytes; raises NotApplicable for any other.
+
+        Raises EngineError, with the mend, for one of this library that cannot be taken.
+        """
         ...
 
     def predict(self, rows: Floats) -> Floats:

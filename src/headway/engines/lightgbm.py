@@ -11,17 +11,27 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.contracts import Adopted, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.engines.formats.lightgbm_text import TextModel, read
 
 Floats = NDArray[np.float64]
 
+_TASKS = {
+    "binary": "binary",
+    "cross_entropy": "binary",
+    "multiclass": "multiclass",
+    "multiclassova": "multiclass",
+    "": "",
+}
+
 
 class Lightgbm:
     """Opens LightGBM's text format; the library sees only text that was read and checked before (`lightgbm_text`)."""
 
     formats: ClassVar[tuple[str, ...]] = ("lightgbm",)
+    files: ClassVar[tuple[str, ...]] = (".txt", ".lgb")
     defaults: ClassVar[Settings] = {"threads": 0}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
@@ -31,19 +41,24 @@ class Lightgbm:
         self._booster = _opened(model)
 
     @classmethod
-    def adopt(cls, model: object) -> bytes:
+    def adopt(cls, model: object) -> Adopted:
         """The text of a fitted Booster or LGBMModel, cut at its best iteration if early stopping found one.
 
-        Those are the trees that its own `predict` uses. Raises EngineError for an LGBMModel that is not fitted.
+        Those are the trees that its own `predict` uses. Raises EngineError for an LGBMModel that is not fitted, and for
+        a file that begins as one of LightGBM and is not whole.
         """
+        if isinstance(model, ModelFile):
+            return _of_file(model)
+        classes: tuple[str, ...] = ()
         if isinstance(model, lightgbm.LGBMModel):
             if not model.__sklearn_is_fitted__():
                 raise EngineError(f"this {type(model).__name__} is not fitted", mend="model.fit(X, y)")
+            classes = tuple(str(each) for each in getattr(model, "classes_", ()))
             model = model.booster_
         if not isinstance(model, lightgbm.Booster):
             raise NotApplicable(f"a {type(model).__name__} is not a model of LightGBM")
         text: str = model.model_to_string(num_iteration=model.best_iteration)
-        return text.encode("utf-8")
+        return _adopted(read(text.encode("utf-8")), text.encode("utf-8"), classes)
 
     def predict(self, rows: Floats) -> Floats:
         """rows: float64 [n, d] -> float64 [n, k]; binary: the probability of the positive class, k = 1.
@@ -56,6 +71,22 @@ class Lightgbm:
             return np.empty((0, self._outputs))
         scores: Floats = self._booster.predict(rows, **self._threads)
         return scores.reshape(len(rows), self._outputs)
+
+
+def _of_file(file: ModelFile) -> Adopted:
+    if file.suffix not in Lightgbm.files or not file.content.startswith(b"tree"):
+        raise NotApplicable(f"a {file.suffix} file that does not begin with 'tree' is no model of LightGBM")
+    return _adopted(read(file.content), file.content, ())
+
+
+def _adopted(model: TextModel, content: bytes, classes: tuple[str, ...]) -> Adopted:
+    """What the text says of its columns and answers; names that the library made up say nothing."""
+    made_up = [f"Column_{place}" for place in range(model.width)]
+    names = model.names if list(model.names) != made_up else ()
+    task = _TASKS.get(model.objective[0], "regression")
+    return Adopted(
+        content=content, width=model.width, names=names, task=task, classes=classes, categories=model.categories
+    )
 
 
 def _opened(model: TextModel) -> lightgbm.Booster:

@@ -13,6 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+from headway.core.contracts import Adopted, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 
@@ -35,34 +36,37 @@ class OnnxRuntime:
     """Opens ONNX; of a classifier it answers the probabilities, of two classes that of the second."""
 
     formats: ClassVar[tuple[str, ...]] = ("onnx",)
+    files: ClassVar[tuple[str, ...]] = (".onnx",)
     defaults: ClassVar[Settings] = {"threads": 1}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         session = _opened(content, _threads(settings))
-        self._input, self._dtype, self._width = _input(session.get_inputs())
+        self._input, self._dtype, self.width = _input(session.get_inputs())
         self._output = _scores(session.get_outputs())
         # The session under the session: `InferenceSession.run` checks its arguments in Python first, which costs 1.5 to
         # 2 of the 24 us of one row (300 trees, order of turns drawn); here they were checked when the graph was opened.
         self._session = getattr(session, "_sess", session)
-        self._columns = self._run(np.zeros((1, self._width))).size
+        self._columns = self._run(np.zeros((1, self.width))).size
         self._first = 1 if self._columns == 2 else 0
 
     @classmethod
-    def adopt(cls, model: object) -> bytes:
-        """The bytes of an `onnx.ModelProto`, which is known by its name, as its library need not be installed."""
+    def adopt(cls, model: object) -> Adopted:
+        """An `onnx.ModelProto`, which is known by its name, as its library need not be installed; or a file of one."""
+        if isinstance(model, ModelFile):
+            return _of_file(model)
         kind = type(model)
         if kind.__name__ != "ModelProto" or not kind.__module__.startswith("onnx"):
             raise NotApplicable(f"a {kind.__name__} is not an ONNX model")
         content: bytes = model.SerializeToString()  # type: ignore[attr-defined]
-        return content
+        return Adopted(content=content, width=cls(content, {}).width)
 
     def predict(self, rows: Floats) -> Floats:
         """rows: float64 [n, d], cast to what the graph reads -> float64 [n, k].
 
         Raises EngineError where rows have another number of columns than the graph, or the library fails on them.
         """
-        if rows.ndim != 2 or rows.shape[1] != self._width:
-            raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
+        if rows.ndim != 2 or rows.shape[1] != self.width:
+            raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self.width}]")
         scores = self._run(rows).reshape(len(rows), self._columns)
         return scores[:, self._first :].astype(np.float64, copy=False)
 
@@ -78,6 +82,12 @@ class OnnxRuntime:
             return np.ascontiguousarray(rows, np.float64)
         with np.errstate(over="ignore"):  # beyond float32 is infinite to a graph of float32, as to who made it
             return np.ascontiguousarray(rows, self._dtype)
+
+
+def _of_file(file: ModelFile) -> Adopted:
+    if file.suffix not in OnnxRuntime.files:
+        raise NotApplicable(f"a {file.suffix} file is not an ONNX model")
+    return Adopted(content=file.content, width=OnnxRuntime(file.content, {}).width)
 
 
 def _opened(content: bytes, threads: int) -> onnxruntime.InferenceSession:

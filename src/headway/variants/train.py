@@ -1,4 +1,4 @@
-"""The model as it came: fitted by the project's own code, or read from a file; never on what only the outcome tells."""
+"""The model as it came: fitted by the project's own code, or adopted from a file; nothing that only the outcome tells."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from headway.core import plugins
 from headway.core.config import Config
 from headway.core.contracts import Blobs
 from headway.core.dataset import Dataset
-from headway.core.errors import ConfigError, DataError, EngineError, NotApplicable
+from headway.core.errors import ConfigError, DataError
 from headway.core.record import digest_of
-from headway.core.variant import Artifact, Signature, Variant
+from headway.core.variant import Signature, Variant
 from headway.data.check import check
 from headway.data.matrix import labels, matrix, signature_of
 from headway.data.split import labelled
+from headway.variants.adopt import adopt, open_file
 
 Floats = NDArray[np.float64]
-
-FORMATS = {".txt": "lightgbm", ".onnx": "onnx"}
 
 
 def train(
@@ -37,12 +36,12 @@ def train(
     """
     rows = labelled(dataset)
     _refuse(rows, features)
-    signature = _narrowed(signature_of(rows), features)
     if config.model.file:
-        return _from_file(config.path(config.model.file), signature, blobs, task=rows.roles.task)
+        return adopt(open_file(config.path(config.model.file)), rows, blobs)
     fit = _fit(config, seed)
+    signature = _narrowed(signature_of(rows), features)
     frame = pl.DataFrame(matrix(rows.table, signature), schema=list(signature.names))
-    return adopt(fit(frame, labels(rows)), signature, blobs, task=rows.roles.task)
+    return adopt(fit(frame, labels(rows)), rows, blobs, signature=signature)
 
 
 def recipe(config: Config) -> str:
@@ -51,26 +50,6 @@ def recipe(config: Config) -> str:
         return digest_of(config.path(config.model.file).read_bytes())
     file = inspect.getsourcefile(plugins.load_object(config.model.train, Path(config.folder)))
     return digest_of(Path(file).read_bytes() if file else config.model.train.encode())
-
-
-def adopt(model: object, signature: Signature, blobs: Blobs, *, task: str) -> Variant:
-    """A fitted model as the Variant with no steps, by the first engine that knows its library.
-
-    Raises EngineError, with the engines there are, where none does.
-    """
-    for name in plugins.names("engine"):
-        engine = plugins.load_engine(name)
-        try:
-            content = engine.adopt(model)
-        except NotApplicable:
-            continue
-        artifact = _keep(content, engine.formats[0], blobs)
-        return Variant(artifact=artifact, engine=name, signature=signature, task=task)
-    raise EngineError(
-        f"no engine takes a {type(model).__module__}.{type(model).__name__}",
-        where=f"engines: {', '.join(plugins.names('engine'))}",
-        mend="save it as ONNX and name that under [model] file",
-    )
 
 
 def _fit(config: Config, seed: int | None) -> Callable[[pl.DataFrame, Floats], object]:
@@ -87,21 +66,6 @@ def _fit(config: Config, seed: int | None) -> Callable[[pl.DataFrame, Floats], o
             mend="def train(rows, labels, *, seed=0), or [retrain] seeds = 1 to leave that variance out",
         )
     return partial(fit, seed=seed)
-
-
-def _from_file(path: Path, signature: Signature, blobs: Blobs, *, task: str) -> Variant:
-    if path.suffix not in FORMATS:
-        raise ConfigError(f"cannot open '{path.name}' as a model", mend=f"one of {', '.join(FORMATS)}")
-    if not path.exists():
-        raise ConfigError(f"no model file '{path.name}'", where=str(path), mend="[model] file")
-    format = FORMATS[path.suffix]
-    engine = next(name for name in plugins.names("engine") if format in plugins.load_engine(name).formats)
-    artifact = _keep(path.read_bytes(), format, blobs)
-    return Variant(artifact=artifact, engine=engine, signature=signature, task=task)
-
-
-def _keep(content: bytes, format: str, blobs: Blobs) -> Artifact:
-    return Artifact(format=format, digest=blobs.put(content), size_bytes=len(content))
 
 
 def _refuse(dataset: Dataset, features: Sequence[str]) -> None:

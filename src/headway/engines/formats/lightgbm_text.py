@@ -6,6 +6,7 @@ trees, or written as a graph. The rules are those of LightGBM's tree.h and tree.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _END = "\nend of trees\n"
+_PANDAS = "pandas_categorical:"
 _PREDICTS = re.compile(
     "num_leaves|num_cat|split_feature|threshold|decision_type|left_child|right_child|leaf_value|cat_boundaries|"
     "cat_threshold|is_linear|leaf_const|num_features|leaf_features|leaf_coeff|shrinkage"
@@ -68,6 +70,25 @@ class TextModel:
     def width(self) -> int:
         """Columns of a row."""
         return int(self.header["max_feature_idx"]) + 1
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns, in order."""
+        return tuple(self.header["feature_names"].split(" ")) if self.header.get("feature_names") else ()
+
+    @property
+    def categories(self) -> tuple[tuple[str, ...], ...]:
+        """Of each categorical column of the dataframe that it was trained on, the values in the order of their ranks.
+
+        Raises EngineError where the line that says so is no list of lists.
+        """
+        line = next((each for each in self.tail.split("\n") if each.startswith(_PANDAS)), "")
+        try:
+            return tuple(
+                tuple(str(value) for value in each) for each in json.loads(line[len(_PANDAS) :] or "null") or ()
+            )
+        except (ValueError, TypeError) as error:
+            raise _not_a_model(f"the line '{_PANDAS}' is no list of lists") from error
 
     @property
     def outputs(self) -> int:
