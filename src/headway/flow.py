@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+
+import polars as pl
 
 from headway.core import plugins
 from headway.core.config import Config
@@ -25,7 +28,7 @@ from headway.core.watch import Watch
 from headway.data import check as checking
 from headway.data.matrix import labels, matrix
 from headway.data.open import digest, open_dataset
-from headway.data.split import cut, labelled
+from headway.data.split import cut, labelled, span
 from headway.evidence.measure import measure
 from headway.evidence.subject import Exam, exam_of, open_variant, self_test, subject_of
 from headway.evidence.threshold import choose_threshold
@@ -37,6 +40,7 @@ from headway.release import judge as judging
 from headway.release.project import Project
 from headway.release.ship import Shipped, ship
 from headway.serve import process
+from headway.variants import adopt as adopting
 from headway.variants import search
 from headway.variants import train as training
 
@@ -46,8 +50,8 @@ SPEED = ("latency",)
 
 
 def periods(project: Project) -> Data:
-    """The project's data, cut into train, choose, test and live."""
-    return cut(open_dataset(project.config), project.config.split)
+    """The project's data, cut into train, choose, test and live; a model from a file has no train."""
+    return cut(open_dataset(project.config), project.config.split, fitted=bool(project.config.model.file))
 
 
 def check(dataset: Dataset) -> list[Finding]:
@@ -60,18 +64,22 @@ def train(project: Project, data: Data, *, features: Sequence[str] = ()) -> Base
 
     Raises DataError where it would learn from what only the outcome tells.
     """
+    config = project.config
+    if config.model.file:
+        return adopt(project, adopting.open_file(config.path(config.model.file)), data)
     began = time.perf_counter()
-    model = training.train(project.config, data["train"], project.blobs, features=features)
+    model = training.train(config, data["train"], project.blobs, features=features)
     seconds = time.perf_counter() - began
-    known = labelled(data["choose"])
-    scores = open_variant(model, project.blobs).predict(matrix(known.table, model.signature))
-    costs = project.config.model.costs
-    threshold = choose_threshold(labels(known), scores[:, 0], false_alarm=costs.false_alarm, miss=costs.miss)
-    digests = {name: digest(period.table) for name, period in data.items()}
-    baseline = Baseline(model=model, threshold=threshold, data=digests)
-    project.keep(_training(project, baseline, data["train"], seconds))
-    project.keep(baseline)
+    baseline = _baseline(project, model, data)
+    if config.data.time:
+        project.keep(_training(project, baseline, data, seconds))
     return baseline
+
+
+def adopt(project: Project, model: object, data: Data) -> Baseline:
+    """A model that was fitted elsewhere (an estimator, or a ModelFile) as the model as it came, with its threshold."""
+    whole = replace(data["choose"], table=pl.concat([period.table for period in data.values()]))
+    return _baseline(project, adopting.adopt(model, whole, project.blobs), data)
 
 
 def optimize(project: Project, baseline: Baseline, data: Data, *, tell: Tell = lambda _: None) -> Frontier:
@@ -172,9 +180,23 @@ def last_frontier(project: Project) -> Frontier:
     return read(Frontier, kept[-1])
 
 
-def _training(project: Project, baseline: Baseline, rows: Dataset, seconds: float) -> Training:
+def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
+    """The model as it came, kept with the threshold that costs least on `choose`, and with what it is judged on."""
+    known = labelled(data["choose"])
+    costs, threshold = project.config.model.costs, 0.5
+    if model.task == "binary":
+        scores = open_variant(model, project.blobs).predict(matrix(known.table, model.signature))
+        threshold = choose_threshold(labels(known), scores[:, 0], false_alarm=costs.false_alarm, miss=costs.miss)
+    digests = {name: digest(period.table) for name, period in data.items()}
+    baseline = Baseline(model=model, threshold=threshold, data=digests)
+    project.keep(baseline)
+    return baseline
+
+
+def _training(project: Project, baseline: Baseline, data: Data, seconds: float) -> Training:
     split = project.config.split
-    (since, until), judged = split.train, split.test or split.choose
+    since, until = split.train or span(data["train"])
+    judged = split.test or split.choose or span(data["test"])
     return Training(
         dataset=baseline.data["train"],
         recipe=training.recipe(project.config),
@@ -183,7 +205,7 @@ def _training(project: Project, baseline: Baseline, rows: Dataset, seconds: floa
         until=until,
         judged_since=judged[0],
         judged_until=judged[1],
-        n_rows=len(labelled(rows).table),
+        n_rows=len(labelled(data["train"]).table),
         seconds=seconds,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec.structs import replace
 
 from headway.core.record import Kept, Record, Scalar, canonical, digest_of
@@ -16,11 +18,15 @@ class Field(Record, frozen=True, kw_only=True):
 
 
 class Signature(Record, frozen=True, kw_only=True):
-    """Inputs in order, and the output: binary and regression have one column, multiclass one a class."""
+    """Inputs in order, and the output: binary and regression have one column, multiclass one a class.
+
+    `absent` is what a cell that a sparse row leaves out means to the model: `zero` or `missing`.
+    """
 
     inputs: tuple[Field, ...]
     output: str = "probability"
     classes: tuple[str, ...] = ()
+    absent: Literal["zero", "missing"] = "zero"
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,28 +1,70 @@
-"""Cut a dataset into periods of its time column: train, choose, test, live."""
+"""Cut a dataset into periods, train, choose, test and live: by dates, else by shares of its rows, groups kept whole."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 
+import numpy as np
 import polars as pl
 
 from headway.core.config import SplitSection
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
 
+SHARED = ("train", "choose", "test")
 
-def cut(dataset: Dataset, split: SplitSection) -> dict[str, Dataset]:
+
+def cut(dataset: Dataset, split: SplitSection, *, fitted: bool = False) -> dict[str, Dataset]:
     """Each declared period's rows, by name; periods are [from, to) and must not overlap.
 
+    Where none is declared, rows are cut by `[split] shares`; a model that is `fitted` already has no use for train.
     Raises ConfigError where a period is not two dates in order or overlaps the one before it, and DataError where one
     is empty.
     """
     periods = {name: _bounds(name, getattr(split, name)) for name in ("train", "choose", "test", "live")}
     declared = {name: bounds for name, bounds in periods.items() if bounds}
+    if not declared:
+        return by_shares(dataset, dict(zip(SHARED[fitted:], split.shares[fitted:], strict=True)))
     _expect_order(declared)
     return {name: between(dataset, *bounds, name=name) for name, bounds in declared.items()}
+
+
+def by_shares(dataset: Dataset, shares: Mapping[str, float]) -> dict[str, Dataset]:
+    """Whole groups in order of their first time, or drawn where there is no time, cut by these shares of the rows.
+
+    Shares are scaled to sum to 1. Raises DataError where there are fewer groups than periods.
+    """
+    keys = _keys(dataset)
+    if keys["key"].n_unique() < len(shares):
+        raise DataError(
+            f"{keys['key'].n_unique()} groups cannot be cut into {', '.join(shares)}",
+            where=f"{dataset.name}: {len(keys):,} rows, groups '{dataset.roles.groups or 'none'}'",
+            mend="more rows, or groups that are smaller",
+        )
+    counts = keys.group_by("key").agg(pl.len().alias("rows"), pl.col("order").min()).sort("order", "key")
+    edges = np.cumsum([0.0, *shares.values()]) / sum(shares.values())
+    middles = (counts["rows"].cum_sum() - counts["rows"] / 2) / len(keys)
+    place = np.clip(np.searchsorted(edges, middles.to_numpy(), side="right") - 1, 0, len(shares) - 1)
+    of_group = counts.select("key", pl.Series("place", place))
+    places = keys.join(of_group, on="key", how="left", maintain_order="left")["place"]
+    return {
+        name: replace(dataset, name=name, table=dataset.table.filter(places == number))
+        for number, name in enumerate(shares)
+    }
+
+
+def _keys(dataset: Dataset) -> pl.DataFrame:
+    """Of each row, the `key` of its group, and the `order` that groups are cut in."""
+    time, groups = dataset.roles.time, dataset.roles.groups
+    key = dataset.table[groups].rank("dense") if groups else pl.Series(range(len(dataset.table)))
+    if time:
+        return pl.DataFrame({"key": key, "order": dataset.table[time]})
+    numbers = key.to_numpy()
+    drawn = np.random.default_rng(0).permutation(int(numbers.max()) + 1)
+    return pl.DataFrame({"key": key, "order": drawn[numbers]})
 
 
 def between(dataset: Dataset, start: datetime, end: datetime, *, name: str) -> Dataset:
@@ -35,6 +77,15 @@ def between(dataset: Dataset, start: datetime, end: datetime, *, name: str) -> D
     if rows.is_empty():
         raise DataError(f"period '{name}' has no rows", where=f"{column} in [{start:%F}, {end:%F})", mend="[split]")
     return replace(dataset, name=name, table=rows)
+
+
+def span(dataset: Dataset) -> tuple[str, str]:
+    """The times between which the rows of a dataset lie, [first, just after the last), ISO 8601."""
+    moments = dataset.table[dataset.roles.time].cast(pl.Datetime("us")).dt.replace_time_zone(None)
+    first, last = moments.min(), moments.max()
+    if not (isinstance(first, datetime) and isinstance(last, datetime)):
+        raise DataError(f"column '{moments.name}' holds no time", where=dataset.name, mend="[data] time")
+    return first.isoformat(), (last + timedelta(microseconds=1)).isoformat()
 
 
 def labelled(dataset: Dataset) -> Dataset:

@@ -35,7 +35,11 @@ class Project:
 
 def open_project(folder: Path = Path("."), *, flags: dict[str, str] | None = None) -> Project:
     """The project in a folder with `headway.toml`; raises ConfigError with the mend where there is none."""
-    config = configuration.load(folder, flags=flags)
+    return project_of(configuration.load(folder, flags=flags))
+
+
+def project_of(config: Config) -> Project:
+    """The project that a configuration describes; its stores are made if absent."""
     return Project(
         config=config,
         blobs=load_blobs("files")(config.state / "blobs"),

@@ -6,6 +6,8 @@ A file that can run code when it is opened (pickle, joblib) is opened only with 
 from __future__ import annotations
 
 import difflib
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 from headway.core import plugins
@@ -24,28 +26,45 @@ def open_file(path: Path) -> object:
         raise EngineError(f"cannot read the model file: {error.strerror}", where=str(path)) from error
 
 
-def adopt(model: object, dataset: Dataset, blobs: Blobs, *, signature: Signature | None = None) -> Variant:
-    """A fitted model, or a ModelFile, as the Variant with no steps, by the first engine that knows its library.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A fitted model as the engine of that name took it."""
+
+    engine: str
+    adopted: Adopted
+
+
+def adopt(model: object | Taken, dataset: Dataset, blobs: Blobs, *, signature: Signature | None = None) -> Variant:
+    """A fitted model, a ModelFile, or one that was taken, as the Variant with no steps.
 
     Without a `signature`, the model reads the columns that it names, else those of the dataset in their order. Raises
     EngineError, with the engines there are, where none takes it, and DataError where the dataset lacks its columns.
+    """
+    taken = model if isinstance(model, Taken) else take(model)
+    content = taken.adopted.content
+    return Variant(
+        artifact=Artifact(
+            format=plugins.load_engine(taken.engine).formats[0], digest=blobs.put(content), size_bytes=len(content)
+        ),
+        engine=taken.engine,
+        signature=signature or signature_for(taken.adopted, dataset),
+        task=taken.adopted.task or dataset.roles.task,
+    )
+
+
+def take(model: object) -> Taken:
+    """A fitted model, or a ModelFile, by the first engine that knows its library.
+
+    Raises EngineError, with the engines there are, where none takes it.
     """
     refusals: list[str] = []
     mends: list[str] = []
     for name in plugins.names("engine"):
         try:
-            engine = plugins.load_engine(name)
-            adopted = engine.adopt(model)
+            return Taken(engine=name, adopted=plugins.load_engine(name).adopt(model))
         except (NotApplicable, PluginError) as reason:
             refusals.append(f"{name}: {reason.what}")
             mends += [reason.mend] if isinstance(reason, PluginError) and isinstance(model, ModelFile) else []
-            continue
-        return Variant(
-            artifact=_keep(adopted.content, engine.formats[0], blobs),
-            engine=name,
-            signature=signature or signature_for(adopted, dataset),
-            task=adopted.task or dataset.roles.task,
-        )
     raise EngineError(
         f"no engine takes {_named(model)}",
         where="; ".join(refusals),
@@ -73,7 +92,7 @@ def signature_for(adopted: Adopted, dataset: Dataset) -> Signature:
             mend="a model that reads them cannot be served: train one without, or correct [data]",
         )
     inputs = _with_categories([fields[name] for name in names], adopted.categories)
-    return Signature(inputs=inputs, classes=adopted.classes)
+    return Signature(inputs=inputs, classes=adopted.classes, absent="missing" if math.isnan(adopted.absent) else "zero")
 
 
 def _with_categories(fields: list[Field], categories: tuple[tuple[str, ...], ...]) -> tuple[Field, ...]:
@@ -107,7 +126,3 @@ def _named(model: object) -> str:
     if isinstance(model, ModelFile):
         return f"this {model.suffix or 'nameless'} file"
     return f"a {type(model).__module__}.{type(model).__name__}"
-
-
-def _keep(content: bytes, format: str, blobs: Blobs) -> Artifact:
-    return Artifact(format=format, digest=blobs.put(content), size_bytes=len(content))

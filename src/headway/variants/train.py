@@ -1,4 +1,4 @@
-"""The model as it came: fitted by the project's own code, or adopted from a file; nothing that only the outcome tells."""
+"""The model as it came, fitted by the project's own code; it never learns from what only the outcome tells."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from headway.core.variant import Signature, Variant
 from headway.data.check import check
 from headway.data.matrix import labels, matrix, signature_of
 from headway.data.split import labelled
-from headway.variants.adopt import adopt, open_file
+from headway.variants.adopt import adopt
 
 Floats = NDArray[np.float64]
 
@@ -29,15 +29,13 @@ Floats = NDArray[np.float64]
 def train(
     config: Config, dataset: Dataset, blobs: Blobs, *, features: Sequence[str] = (), seed: int | None = None
 ) -> Variant:
-    """What `[model] train` fits on the labelled rows of a dataset, or what `[model] file` holds.
+    """What `[model] train` fits on the labelled rows of a dataset.
 
     `features` narrows the columns it may read; with a `seed`, the function is called with `seed=`. Raises DataError
     where a feature is known only after the outcome, or where a check says stop; ConfigError where no seed is taken.
     """
     rows = labelled(dataset)
     _refuse(rows, features)
-    if config.model.file:
-        return adopt(open_file(config.path(config.model.file)), rows, blobs)
     fit = _fit(config, seed)
     signature = _narrowed(signature_of(rows), features)
     frame = pl.DataFrame(matrix(rows.table, signature), schema=list(signature.names))
