@@ -14,7 +14,8 @@ from headway.core.config import load
 from headway.core.contracts import Window
 from headway.core.variant import Signature
 from headway.data.matrix import labels, matrix, signature_of
-from headway.data.open import dataset_of, roles_of
+from headway.data.open import dataset_of
+from headway.data.roles import roles_of
 from headway.data.split import cut, labelled
 from headway.evidence.tables import Floats, Ints
 from headway.face.demo import flights

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
+from math import comb
 from time import process_time
 
 import numpy as np
@@ -14,15 +16,19 @@ from headway.core.contracts import Window, Windows
 from headway.core.errors import NotApplicable
 from headway.core.variant import Field, Signature
 from headway.evidence.tables import exact_auc
+from headway.observe.budget import WEALTH, level
 from headway.observe.detectors.group_permutation import plugin as detect
 from headway.observe.no_labels import Scored, estimate
 
 HALVES = 84  # of each month
 WORLDS = 400
+YEARS = 60
+JUDGED_DAYS, MONTH_DAYS = 60, 30
 ROWS = 327_000
 MONTHS = range(1, 13)
 JUDGED = range(7, 13)
 DAYS, FLIGHTS, FEATURES = 60, 60, 20
+SIMULATED = Signature(inputs=tuple(Field(name=f"x{number}") for number in range(FEATURES)))
 
 
 def rows(year: Year) -> list[Row]:
@@ -58,7 +64,50 @@ def _found(year: Year) -> list[Row]:
             against="runs of 7 days or more permuted; January to February does not differ by more than weeks do",
         ),
         shown("drift.found.single_days", days, "months", "single days permuted, not valid for periods in order"),
+        *_found_in_a_year(year),
     ]
+
+
+def _found_in_a_year(year: Year) -> list[Row]:
+    """The same months, but with one budget for all of them, as a watch has it."""
+    adjacent = _asked(pairwise(_months(year)), year)
+    judged = year.window((year.month == 5) | (year.month == 6))
+    after = _asked(((judged, month) for month in _months(year)[6:]), year)
+    return [
+        Row(
+            name="drift.found.one_budget",
+            measured=sum(adjacent),
+            unit="months",
+            target="at least 9 of 11 adjacent months",
+            ok=sum(adjacent) >= 9,
+            against="all at one chance of 3 % of any false alarm, against 5 % each",
+        ),
+        Row(
+            name="drift.found.watch",
+            measured=sum(after),
+            unit="months",
+            target="6 of 6, July to December against May and June",
+            ok=sum(after) == 6,
+            against="a watch as it runs, with one budget",
+        ),
+    ]
+
+
+def _months(year: Year) -> list[Window]:
+    return [year.window(year.month == month) for month in MONTHS]
+
+
+def _asked(pairs: Iterable[tuple[Window, Window]], year: Year) -> list[bool]:
+    """The answer for each pair of windows, at the chance that the answers before have left."""
+    yes: list[bool] = []
+    for before, after in pairs:
+        chance = level(yes, WEALTH["drift"])
+        try:
+            drift = detect(Windows(before=before, after=after, signature=year.signature, alpha=chance))
+        except NotApplicable:  # the chance that is left is too small for so few days
+            break
+        yes.append(drift.alarm)
+    return yes
 
 
 def _simulated() -> list[Row]:
@@ -74,7 +123,44 @@ def _simulated() -> list[Row]:
             against=worlds,
         ),
         shown("drift.simulated.single_days", days, "share", "the same worlds, single days permuted"),
+        _quiet_years(),
     ]
+
+
+def _quiet_years() -> Row:
+    """The share of years with an alarm in any of 12 months, where nothing changed but days lean on the day before."""
+    alarms = sum(any(_quiet_year(np.random.default_rng(seed))) for seed in range(YEARS))
+    return Row(
+        name="drift.year.false_alarm",
+        measured=alarms / YEARS,
+        unit="share of years",
+        target=f"0.05, so that {_most(YEARS)} of {YEARS} are the most that chance brings",
+        ok=alarms <= _most(YEARS),
+        against=f"{YEARS} simulated years, days correlated with the day before by 0 to .7; 0.60 at 5 % a month",
+    )
+
+
+def _most(years: int) -> int:
+    """The most of so many years that have an alarm in 95 of 100 cases, where each has one by a chance of 5 %."""
+    counts = range(years + 1)
+    below = np.cumsum([comb(years, count) * 0.05**count * 0.95 ** (years - count) for count in counts])
+    return int(np.searchsorted(below, 0.95))
+
+
+def _quiet_year(rng: np.random.Generator) -> list[bool]:
+    rows, day = _world(rng, days=JUDGED_DAYS + 12 * MONTH_DAYS)
+    ends = [0, *range(JUDGED_DAYS, int(day.max()) + 2, MONTH_DAYS)]
+    judged, *months = [_part(rows, day, since, until) for since, until in pairwise(ends)]
+    yes: list[bool] = []
+    for month in months:
+        windows = Windows(before=judged, after=month, signature=SIMULATED, alpha=level(yes, WEALTH["drift"]))
+        yes.append(detect(windows).alarm)
+    return yes
+
+
+def _part(rows: np.ndarray, day: np.ndarray, since: int, until: int) -> Window:
+    here = (day >= since) & (day < until)
+    return Window(rows=rows[here], groups=day[here])
 
 
 def _halves(year: Year, month: int) -> float:
@@ -92,7 +178,7 @@ def _halves(year: Year, month: int) -> float:
 
 
 def _adjacent(year: Year, run: int) -> list[bool]:
-    windows = [year.window(year.month == month) for month in MONTHS]
+    windows = _months(year)
     return [
         detect(Windows(before=before, after=after, signature=year.signature, run=run)).alarm
         for before, after in pairwise(windows)
@@ -101,23 +187,21 @@ def _adjacent(year: Year, run: int) -> list[bool]:
 
 def _alarms_without_change(run: int) -> float:
     """The share of alarms where nothing changed, but days lean on the day before: a known, correlated truth."""
-    signature = Signature(inputs=tuple(Field(name=f"x{number}") for number in range(FEATURES)))
     alarms = 0
     for seed in range(WORLDS):
-        rows, day = _world(np.random.default_rng(seed))
-        first = day < DAYS // 2
-        before, after = (Window(rows=rows[part], groups=day[part]) for part in (first, ~first))
-        alarms += detect(Windows(before=before, after=after, signature=signature, run=run)).alarm
+        rows, day = _world(np.random.default_rng(seed), days=DAYS)
+        before, after = _part(rows, day, 0, DAYS // 2), _part(rows, day, DAYS // 2, DAYS)
+        alarms += detect(Windows(before=before, after=after, signature=SIMULATED, run=run)).alarm
     return alarms / WORLDS
 
 
-def _world(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """60 days of 60 rows and 20 features; a day shifts each feature, by an autoregression of correlation 0 to .7."""
+def _world(rng: np.random.Generator, *, days: int) -> tuple[np.ndarray, np.ndarray]:
+    """Days of 60 rows and 20 features; a day shifts each feature, by an autoregression of correlation 0 to .7."""
     lean = np.linspace(0, 0.7, FEATURES)
-    shift = rng.normal(size=(DAYS, FEATURES))
-    for today in range(1, DAYS):
+    shift = rng.normal(size=(days, FEATURES))
+    for today in range(1, days):
         shift[today] = lean * shift[today - 1] + np.sqrt(1 - lean**2) * shift[today]
-    day = np.repeat(np.arange(DAYS), FLIGHTS)
+    day = np.repeat(np.arange(days), FLIGHTS)
     return rng.normal(size=(len(day), FEATURES)) + shift[day], day
 
 

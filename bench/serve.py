@@ -31,7 +31,7 @@ from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
-from headway.engines.formats.lightgbm_text import read
+from headway.engines.lightgbm import Lightgbm
 from headway.release.enrol import enrol
 from headway.release.register import Reason, Register
 from headway.serve.client import Client
@@ -81,7 +81,7 @@ def graph() -> bytes:
     labels = (rows[:, :5].sum(axis=1) + np.sin(3 * rows[:, 5]) + noise > 0).astype(float)
     settings = {"objective": "binary", "num_leaves": LEAVES, "verbose": -1, "num_threads": 1, "seed": 1}
     model = lightgbm.train(settings, lightgbm.Dataset(rows, labels), num_boost_round=TREES)
-    return write_graph(read(load_engine("lightgbm").adopt(model).content))
+    return write_graph(Lightgbm.forest(Lightgbm.adopt(model).content))
 
 
 def project(folder: Path) -> int:

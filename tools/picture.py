@@ -10,11 +10,12 @@ OUT = Path(__file__).parent.parent / "docs/pictures/frontier.svg"
 
 
 def main(report: str) -> None:
-    """Write the first picture of the report, which is the frontier, with a white ground for dark pages."""
-    found = re.search(r"<svg.*?</svg>", Path(report).read_text(encoding="utf-8"), re.DOTALL)
+    """Write the wide picture of the frontier, with a white ground for dark pages."""
+    page = Path(report).read_text(encoding="utf-8")
+    found = re.search(r'<figure id="frontier">.*?(<svg.*?</svg>)', page, re.DOTALL)
     if found is None:
-        sys.exit(f"no picture in {report}: run make demo first")
-    svg = found[0] if "xmlns=" in found[0] else found[0].replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+        sys.exit(f"no frontier in {report}: run make demo first")
+    svg = found[1] if "xmlns=" in found[1] else found[1].replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(svg.replace(">", '><rect width="100%" height="100%" fill="white"/>', 1) + "\n", encoding="utf-8")
     print(f"wrote {OUT.name}")

@@ -12,6 +12,9 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from headway.batch import predict as scoring
+from headway.batch.journal import Receipt
+from headway.batch.predict import Order, Progress
 from headway.core import plugins
 from headway.core.config import Config
 from headway.core.contracts import Workbench
@@ -21,21 +24,23 @@ from headway.core.evidence import Finding
 from headway.core.frontier import Baseline, Frontier
 from headway.core.record import read
 from headway.core.ticket import Ticket
-from headway.core.training import Retraining, Training
+from headway.core.training import Renewal, Retraining, Training
 from headway.core.variant import Variant
 from headway.core.verdict import Judged
-from headway.core.watch import Watch
+from headway.core.watch import RowSource, Watch
 from headway.data import check as checking
-from headway.data.matrix import labels, matrix
+from headway.data.matrix import labels, matrix, weights
 from headway.data.open import digest, open_dataset
 from headway.data.split import cut, labelled, span
 from headway.evidence.measure import measure
 from headway.evidence.subject import Exam, exam_of, open_variant, self_test, subject_of
 from headway.evidence.threshold import choose_threshold
 from headway.observe import watch as watching
+from headway.observe.budget import Budget
 from headway.observe.post import pending, post_of
-from headway.observe.retraining import reshift
+from headway.observe.retraining import reshift, succession
 from headway.observe.retraining import retrain as retraining
+from headway.observe.scenes import Look, scenes
 from headway.release import judge as judging
 from headway.release.project import Project
 from headway.release.ship import Shipped, ship
@@ -45,7 +50,7 @@ from headway.variants import search
 from headway.variants import train as training
 
 Data = Mapping[str, Dataset]
-Tell = Callable[[str], None]
+Tell = Callable[[str], object]
 SPEED = ("latency",)
 
 
@@ -59,14 +64,15 @@ def check(dataset: Dataset) -> list[Finding]:
     return checking.check(dataset)
 
 
-def train(project: Project, data: Data, *, features: Sequence[str] = ()) -> Baseline:
+def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: bool = False) -> Baseline:
     """The model as it came, fitted on `train`, with the decision threshold that costs least on `choose`.
 
+    `trust` opens a model file that can run code.
     Raises DataError where it would learn from what only the outcome tells.
     """
     config = project.config
     if config.model.file:
-        return adopt(project, adopting.open_file(config.path(config.model.file)), data)
+        return adopt(project, adopting.open_file(config.path(config.model.file), trust=trust), data)
     began = time.perf_counter()
     model = training.train(config, data["train"], project.blobs, features=features)
     seconds = time.perf_counter() - began
@@ -135,18 +141,31 @@ def serve(config: Config, references: Sequence[str], *, tell: Tell = lambda _: N
     process.serve(config, references, announce=tell)
 
 
-def watch(project: Project, *, until: datetime | None = None, every: str = "1mo") -> list[Watch]:
-    """What each period since the live release was judged shows of it, as it stood when its labels had come.
+def predict(config: Config, order: Order, *, tell: Callable[[Progress], object] = lambda _: None) -> Receipt:
+    """Score a file larger than memory with a release; killed at any moment and asked again, it goes on."""
+    return scoring.predict(config, order, tell=tell)
 
-    A ticket is kept where the policy opens one. Without `until`, all labels of the data have come.
+
+def watch(
+    project: Project, *, until: datetime | None = None, every: str = "1mo", source: RowSource = "table"
+) -> list[Watch]:
+    """What each period since the live release was judged shows of it, by the table or by the log of what was served.
+
+    Each is judged once: what was told before is told again, and the year's chance of a false sentence is spent on what
+    is new. A ticket is kept where the policy opens one. Without `until` it is as of now.
     """
     post, ticket, found = post_of(project), ticket_of(project), []
-    for scene in watching.scenes(post, open_dataset(project.config), project.config, until=until, every=every):
-        seen = watching.watch(post, scene, project.config, pending=ticket)
+    look = Look(now=datetime.now(UTC).replace(tzinfo=None), until=until, every=every, source=source)
+    kept = [read(Watch, content) for content in project.state.kept("watch", name=project.name)]
+    asker = watching.Asker(post=post, config=project.config, budget=Budget(kept), source=source)
+    for scene in scenes(post, open_dataset(project.config), project.config, look):
+        seen = watching.watch(asker, scene, pending=ticket)
         ticket = ticket or seen.watch.ticket
-        for record in (seen.evidence, seen.watch.ticket, seen.watch):
+        for record in (seen.evidence, seen.watch.ticket, seen.watch) if seen.news else (seen.watch.ticket,):
             if record is not None:
                 project.keep(record)
+        if seen.news:
+            kept.append(seen.watch)
         found.append(seen.watch)
     return found
 
@@ -157,7 +176,7 @@ def ticket_of(project: Project) -> Ticket | None:
 
 
 def retrain(project: Project, *, until: datetime | None = None, tell: Tell = lambda _: None) -> Retraining:
-    """The live release trained anew and judged against it; `release` or a rollout of its frontier makes it live.
+    """The live release trained anew and judged against it; `renew` lets it take the place of live.
 
     Killed half-way and started again, it goes on from the last training that was done.
     """
@@ -172,6 +191,20 @@ def recalibrate(project: Project, *, until: datetime | None = None) -> Retrainin
     return reshift.roll(project, post, reshift.rolling_of(project, post, open_dataset(project.config), until))
 
 
+def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Renewal:
+    """Let a retraining or recalibration that passed take the place of live: by a rollout, or at once.
+
+    `[retrain] through` says which. Killed half-way and called again, it goes on from what is kept; Refused where live
+    is no longer what it was judged against.
+    """
+    return succession.begin(project, found, who=who, why=why)
+
+
+def follow(project: Project, *, tell: Tell, wait: Callable[[float], object] = time.sleep) -> Renewal:
+    """Look at the rollout of a retraining, with a wait between two looks, until it ends or nobody asks any more."""
+    return succession.follow(project, tell=tell, wait=wait)
+
+
 def last_frontier(project: Project) -> Frontier:
     """What the last search of this project found; raises StoreError where there was none."""
     kept = project.state.kept("frontier", name=project.name)
@@ -183,12 +216,12 @@ def last_frontier(project: Project) -> Frontier:
 def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
     """The model as it came, kept with the threshold that costs least on `choose`, and with what it is judged on."""
     known = labelled(data["choose"])
-    costs, threshold = project.config.model.costs, 0.5
+    costs, threshold = (project.config.model.costs.false_alarm, project.config.model.costs.miss), 0.5
     if model.task == "binary":
         scores = open_variant(model, project.blobs).predict(matrix(known.table, model.signature))
-        threshold = choose_threshold(labels(known), scores[:, 0], false_alarm=costs.false_alarm, miss=costs.miss)
+        threshold = choose_threshold(labels(known), scores[:, 0], costs=costs, weights=weights(known))
     digests = {name: digest(period.table) for name, period in data.items()}
-    baseline = Baseline(model=model, threshold=threshold, data=digests)
+    baseline = Baseline(model=model, threshold=threshold, costs=costs, data=digests)
     project.keep(baseline)
     return baseline
 

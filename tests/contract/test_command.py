@@ -12,12 +12,14 @@ from headway.core import plugins
 from headway.face import cli
 
 COMMANDS = plugins.names("command")
-# They end with no result that another program could read: one runs until it is stopped, one ends with a path.
-GO_ON = {"demo", "serve"}
+# They ask for no project, or make one; `doctor` says that there is none.
+WITHOUT_PROJECT = {"completion", "demo", "doctor", "init", "plugins"}
+# Words that a command cannot do without.
+ASKED = {"verify": ("m@live",), "predict": ("m@live", "rows.csv", "scores.csv")}
 
 
 def parameters(name: str) -> dict[str, inspect.Parameter]:
-    command, _, _ = cli.app().parse_args([name, *(["m@live"] if name == "verify" else [])], exit_on_error=False)
+    command, _, _ = cli.app().parse_args([name, *ASKED.get(name, ())], exit_on_error=False)
     return dict(inspect.signature(command).parameters)
 
 
@@ -39,18 +41,18 @@ def test_a_flag_that_it_does_not_know_is_an_error_of_usage(name: str, capsys: py
     assert "--no-such-flag" in "".join(capsys.readouterr())
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in GO_ON])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_it_takes_json(name: str) -> None:
     assert parameters(name)["json"].default is False
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in {"demo", "plugins"}])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in WITHOUT_PROJECT])
 def test_it_tells_one_who_stands_outside_a_project_where_it_looked(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        cli.main([name, *(["m@live"] if name == "verify" else [])])
+        cli.main([name, *ASKED.get(name, ())])
     assert ended.value.code == cli.USAGE
     assert f"no headway.toml here\n  at: {tmp_path}\n" in capsys.readouterr().err
 

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engines.boosters import table, text
+from tests.engines.catboosters import cbm
+from tests.engines.estimators import numbers
 from tests.engines.graphs import DOUBLE, softmax
+from tests.engines.xgboosters import ubj
 
 from headway.core import plugins
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
 
-ENGINES = plugins.names("engine")
+# torch is tested in an environment of its own (tests/engines/test_torch_engine.py): it is larger than all the rest.
+ENGINES = [name for name in plugins.names("engine") if name != "torch" or importlib.util.find_spec("torch")]
 # A model of each engine and how many columns it reads; an engine that joins adds its own.
 MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
+    "catboost": (lambda: cbm("MultiClass"), 4),
     "echo": (lambda: b"echo", 4),
     "lightgbm": (lambda: text("multiclass").encode(), 4),
     "onnxruntime": (lambda: softmax(3, DOUBLE), 3),
+    "sklearn": (numbers, 4),
+    "torch": (lambda: softmax(3, DOUBLE), 3),
+    "xgboost": (lambda: ubj("multi:softprob"), 4),
 }
 
 
@@ -63,6 +73,15 @@ def test_equal_rows_answer_alike_in_any_place_and_each_time(name):
 @pytest.mark.parametrize("name", ENGINES)
 def test_two_that_are_opened_from_the_same_bytes_answer_alike(name):
     assert np.array_equal(opened(name).predict(rows_of(name)), opened(name).predict(rows_of(name)), equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_threads_that_call_it_at_once_get_each_their_own_answers(name):
+    engine, rows = opened(name), rows_of(name, 4000)
+    parts = [rows[start : start + 97] for start in range(0, len(rows), 97)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = np.concatenate(list(pool.map(engine.predict, parts)))
+    assert np.allclose(answers, engine.predict(rows), rtol=0, atol=1e-9, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", ENGINES)

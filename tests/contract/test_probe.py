@@ -37,12 +37,17 @@ def subject_of(*, groups: int, task: str = "binary") -> Subject:
         reference=engine(b"echo", {}),
         rows=rows,
         labels=(rng.random(len(group)) < scores[:, 0]).astype(np.float64),
-        scores=np.clip(scores + rng.uniform(-0.05, 0.05, scores.shape), 0, 1),
-        reference_scores=scores,
+        scores=classes(np.clip(scores + rng.uniform(-0.05, 0.05, scores.shape), 0, 1), task),
+        reference_scores=classes(scores, task),
         groups=group,
         slices={"side": SliceColumn(codes=(group + np.arange(len(group))) % 2, values=("left", "right"))},
         threshold=0.5,
     )
+
+
+def classes(scores: np.ndarray, task: str) -> np.ndarray:
+    """Scores [n, 1] as the answers of a task: probabilities of two classes [n, 2] where it has several."""
+    return np.hstack([1 - scores, scores]) if task == "multiclass" else scores
 
 
 @pytest.mark.parametrize("name", PROBES)
@@ -87,13 +92,14 @@ def test_a_subject_is_left_as_it_was(name):
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_another_task_is_measured_or_refused_in_words(name):
+@pytest.mark.parametrize("task", ["multiclass", "regression", "embedding"])
+def test_another_task_is_measured_whole_or_refused_in_words(name, task):
     try:
-        found = plugins.load_probe(name)(subject_of(groups=25, task="regression"))
+        found = plugins.load_probe(name)(subject_of(groups=25, task=task))
     except NotApplicable as refusal:
-        assert "regression" in str(refusal)
+        assert task in str(refusal)
     else:
-        assert {each.name.partition(".")[0] for each in found} <= {"latency", "throughput"}
+        assert found and all(each.low <= each.value <= each.high for each in found)
 
 
 @pytest.mark.parametrize("name", PROBES)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.core.config import Config, Costs, load, resolve
+from headway.core.config import Config, Costs, DataSection, load, resolve, sources
 from headway.core.errors import ConfigError
 from headway.core.verdict import Rule
 
@@ -96,6 +96,15 @@ def test_a_wrong_file_is_an_error_that_names_the_file_and_the_place(project: Pat
     assert caught.value.where == str(project / "headway.toml")
 
 
+def test_a_project_that_is_no_folder_or_whose_file_is_one_is_told_so(project: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no headway\.toml here"):
+        load(project / "headway.toml", environment={})
+    (project / "headway.toml").unlink()
+    (project / "headway.toml").mkdir()
+    with pytest.raises(ConfigError, match=r"headway\.toml cannot be read: Is a directory"):
+        load(project, environment={})
+
+
 def test_a_file_that_is_not_text_is_named(project: Path) -> None:
     (project / "headway.toml").write_bytes(b"\xff")
     with pytest.raises(ConfigError, match=r"headway\.toml is not TOML"):
@@ -143,6 +152,33 @@ def test_a_value_of_a_wrong_type_is_laid_at_the_door_of_who_set_it(
     with pytest.raises(ConfigError, match="Expected `int`") as caught:
         load(project, environment=environment, flags=flags)
     assert caught.value.where == where
+
+
+def test_of_one_setting_every_source_that_says_something_is_told_the_strongest_first(project: Path) -> None:
+    write(project, "[serve]\nport = 1")
+    said = sources("serve.port", project, environment={"HEADWAY_SERVE_PORT": "2"}, flags={"serve.port": "3"})
+    assert list(said.items()) == [("flag", 3), ("environment", 2), ("file", 1), ("default", 8080)]
+    assert sources("serve.host", project, environment={}) == {"default": "127.0.0.1"}
+
+
+def test_a_setting_that_there_is_not_has_no_sources(project: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nearest: serve\.port"):
+        sources("serve.prot", project, environment={})
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("postgresql://ada:se:c@r/et@db/flights", "postgresql://ada:***@db/flights"),
+        ("postgresql://:secret@db/flights", "postgresql://:***@db/flights"),
+        ("postgresql://ada@db/flights?x=1&password=secret&y=2", "postgresql://ada@db/flights?x=1&password=***&y=2"),
+        ("postgresql://ada@db:5432/flights", "postgresql://ada@db:5432/flights"),
+        ("host=db password=secret user=ada", "host=db password=*** user=ada"),
+        ("mine:load", "mine:load"),
+    ],
+)
+def test_a_source_is_shown_without_its_password(source: str, shown: str) -> None:
+    assert DataSection(source=source).name == shown
 
 
 def test_rules_of_the_policy_are_read_in_order(project: Path) -> None:

@@ -68,7 +68,7 @@ def test_an_unknown_name_that_is_near_to_nothing_gets_no_mend() -> None:
 
 
 def test_an_unknown_kind_is_answered_with_the_kinds_there_are() -> None:
-    with pytest.raises(PluginError, match="no plug-in kind 'motor'\n  try: one of: check, engine"):
+    with pytest.raises(PluginError, match="no plug-in kind 'motor'\n  try: one of: source, check, engine"):
         plugins.names("motor")
 
 
@@ -78,6 +78,8 @@ def test_an_unknown_kind_is_answered_with_the_kinds_there_are() -> None:
         ("polars", "pip install 'headway[lab]'"),
         ("vl_convert", "pip install 'headway[lab]'"),
         ("onnx", "pip install 'headway[lab]'"),
+        ("xgboost", "pip install 'headway[xgboost]'"),
+        ("catboost", "pip install 'headway[catboost]'"),
         ("no_such_library", "pip install no_such_library"),
     ],
 )

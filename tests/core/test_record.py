@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -160,3 +161,31 @@ def test_no_bytes_at_all_bring_another_error_than_ours(content: bytes) -> None:
 def test_canonical_text_has_sorted_keys_and_no_spaces() -> None:
     assert canonical({"b": 1, "a": [1.5, "é"]}) == '{"a":[1.5,"é"],"b":1}'.encode()
     assert msgspec.json.decode(canonical({"a": None})) == {"a": None}
+
+
+def test_a_whole_number_in_a_field_of_floats_has_the_digest_that_it_has_when_read():
+    measured = Measurement(name="a", value=1, low=0, high=2, method="count", n_rows=3, dof=61)
+    evidence = Evidence(
+        subject="",
+        dataset="",
+        period="",
+        machine=Machine(cpu="", cores=1, system="", python=""),
+        measurements=(measured,),
+    )
+    content = write(evidence)
+    assert write(read(Evidence, content)) == content
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_number_that_json_cannot_hold_is_refused_when_it_is_written(value):
+    measured = Measurement(name="a", value=value, low=0, high=2, method="count", n_rows=3)
+    with pytest.raises(StoreError, match="holds what cannot be kept"):
+        write(
+            Evidence(
+                subject="",
+                dataset="",
+                period="",
+                machine=Machine(cpu="", cores=1, system="", python=""),
+                measurements=(measured,),
+            )
+        )

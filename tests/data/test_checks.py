@@ -77,6 +77,14 @@ def test_d006_is_undecided_below_twenty_groups():
     assert found("few_groups", small()) == []
 
 
+def test_d006_says_that_all_rows_are_one_group_or_each_its_own():
+    [one] = load_check("few_groups")(with_column(small(), day=[1] * 400))
+    [each] = load_check("few_groups")(with_column(small(), day=list(range(400))))
+
+    assert one.says == "all rows are one group in 'day': no method gives an honest interval below 20"
+    assert each.says == "every one of 400 rows is a group of its own in 'day': groups make no difference"
+
+
 def test_a_check_that_could_not_judge_says_so():
     says = [finding.says for finding in check(small(groups="")) if finding.code == "D000"]
     assert says == ["check 'few_groups' did not run: no groups are declared: every row counts as independent"]

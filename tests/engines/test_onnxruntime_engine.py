@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
-from tests.engines.graphs import DOUBLE, FLOAT, INT64, graph, softmax, total
+from tests.engines.graphs import BOOL, DOUBLE, FLOAT, INT32, INT64, STRING, Port, graph, softmax, total
 
+from headway.core.contracts import ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.onnxruntime import OnnxRuntime
 
@@ -68,22 +69,21 @@ def identity(*names: str) -> list[onnx.NodeProto]:
     return [helper.make_node("Identity", ["x"], [name]) for name in names]
 
 
+TABLE: Port = ("y", DOUBLE, [None, 3])
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (total(shape=(4, 3)), "one table"),
-        (total(shape=(None, None)), "one table"),
-        (total(shape=(None, 3, 1)), "one table"),
-        (graph(identity("y"), [("x", INT64, [None, 3])], [("y", INT64, [None, 3])]), "one table"),
-        (
-            graph(identity("y"), [("x", DOUBLE, [None, 3]), ("z", DOUBLE, [None, 3])], [("y", DOUBLE, [None, 3])]),
-            "one table",
-        ),
-        (
-            graph(identity("y", "z"), [("x", DOUBLE, [None, 3])], [("y", DOUBLE, [None, 3]), ("z", DOUBLE, [None, 3])]),
-            "no one output",
-        ),
+        (total(shape=(None, None)), "a table of numbers"),
+        (total(shape=(None, 3, 1)), "a table of numbers"),
+        (graph(identity("y"), [("x", BOOL, [None, 3])], [("y", BOOL, [None, 3])]), "a table of numbers"),
+        (graph(identity("y"), [("x", STRING, [None, 1])], [("y", STRING, [None, 1])]), r"reads texts \(x\)"),
+        (graph(identity("y"), [("x", DOUBLE, [None, 3]), ("z", DOUBLE, [4, 3])], [TABLE]), "a table of numbers"),
+        (graph(identity("y"), [("x", INT64, [None, 3])], [("y", INT64, [None, 3])]), "no one output"),
+        (graph(identity("y", "z"), [("x", DOUBLE, [None, 3])], [TABLE, ("z", DOUBLE, [None, 3])]), "no one output"),
     ],
+    ids=["open width", "three axes", "truths", "texts", "two numbers of rows", "labels alone", "two outputs"],
 )
 def test_a_graph_that_reads_or_answers_otherwise_is_refused_with_its_ports(content: bytes, says: str) -> None:
     with pytest.raises(EngineError, match=says) as refusal:
@@ -92,20 +92,121 @@ def test_a_graph_that_reads_or_answers_otherwise_is_refused_with_its_ports(conte
     assert refusal.value.mend
 
 
-def test_a_classifier_that_answers_dictionaries_is_refused_with_the_mend() -> None:
-    zipmap = helper.make_node("ZipMap", ["x"], ["probabilities"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
-    made = onnx.load_from_string(graph([zipmap], [("x", FLOAT, [None, 3])], [("probabilities", FLOAT, [None, 3])]))
-    made.graph.output[0].CopyFrom(
-        helper.make_value_info(
-            "probabilities",
-            helper.make_sequence_type_proto(
-                helper.make_map_type_proto(INT64, helper.make_tensor_type_proto(FLOAT, []))
-            ),
-        )
+def test_a_graph_that_answers_nothing_is_refused() -> None:
+    nothing = helper.make_node("Gather", ["x", "none"], ["y"], axis=1)
+    content = graph(
+        [nothing], [("x", DOUBLE, [None, 3])], [("y", DOUBLE, [None, 0])], {"none": np.zeros(0, dtype=np.int64)}
     )
-    with pytest.raises(EngineError, match="no one output") as refusal:
+    with pytest.raises(EngineError, match="answers 0 numbers for 1 rows") as refusal:
+        OnnxRuntime(content, {})
+    assert refusal.value.mend
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 9])
+def test_a_graph_of_a_fixed_number_of_rows_answers_any_number(count: int) -> None:
+    rows = np.random.default_rng(1).normal(size=(count, 3))
+    assert np.allclose(OnnxRuntime(total(shape=(4, 3)), {}).predict(rows)[:, 0], rows.sum(axis=1))
+
+
+def columns(kinds: dict[str, int], *, flat: bool = False) -> bytes:
+    """A graph with an input for each column, whose answer is a number with a digit for each."""
+    shape: list[int | str | None] = [None] if flat else [None, 1]
+    places = {name: 10.0**place for place, name in enumerate(kinds)}
+    nodes = [helper.make_node("Cast", [name], [f"{name}_double"], to=DOUBLE) for name in kinds]
+    nodes += [helper.make_node("Mul", [f"{name}_double", f"{name}_place"], [f"{name}_digit"]) for name in kinds]
+    nodes.append(helper.make_node("Sum", [f"{name}_digit" for name in kinds], ["y"]))
+    constants = {f"{name}_place": np.array([place]) for name, place in places.items()}
+    return graph(nodes, [(name, kind, shape) for name, kind in kinds.items()], [("y", DOUBLE, shape)], constants)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_an_input_for_each_column_gets_it_in_order_and_names_it(flat: bool) -> None:
+    content = columns({"age": INT64, "price": FLOAT, "share": DOUBLE, "count": INT32}, flat=flat)
+    adopted = OnnxRuntime.adopt(ModelFile(content=content, suffix=".onnx"))
+    assert (adopted.names, adopted.width) == (("age", "price", "share", "count"), 4)
+    assert OnnxRuntime(content, {}).predict(np.array([[1.0, 2, 3, 4], [5, 6, 7, 8]])).tolist() == [[4321.0], [8765.0]]
+
+
+def test_several_tables_share_the_columns_and_name_none() -> None:
+    join = helper.make_node("Concat", ["a", "b"], ["y"], axis=1)
+    content = graph([join], [("a", DOUBLE, [None, 2]), ("b", DOUBLE, [None, 1])], [TABLE])
+    assert OnnxRuntime.adopt(onnx.load_from_string(content)).names == ()
+    assert np.array_equal(OnnxRuntime(content, {}).predict(ROWS), ROWS)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.5, 2.0**60])
+def test_where_whole_numbers_are_read_nothing_else_is_taken(value: float) -> None:
+    engine = OnnxRuntime(columns({"age": INT64, "price": FLOAT}), {})
+    with pytest.raises(EngineError, match="input 'age' reads whole numbers") as refusal:
+        engine.predict(np.array([[1.0, 0.5], [value, 0.5]]))
+    assert refusal.value.mend
+    with pytest.raises(EngineError, match="input 'n' reads whole numbers"):
+        OnnxRuntime(columns({"n": INT32, "m": INT32}), {}).predict(np.array([[2.0**31, 0.0]]))
+
+
+def dictionaries(classes: list[int] | list[str]) -> bytes:
+    """A classifier as old converters write it: a label, and for each row a dictionary of probabilities."""
+    kind = INT64 if isinstance(classes[0], int) else STRING
+    key = "classlabels_int64s" if kind == INT64 else "classlabels_strings"
+    zipmap = helper.make_node("ZipMap", ["p"], ["probabilities"], domain="ai.onnx.ml", **{key: classes})
+    softmax_of_it = helper.make_node("Softmax", ["x"], ["p"])
+    label = helper.make_node("ArgMax", ["x"], ["label"], axis=1, keepdims=0)
+    outputs: list[Port] = [("label", INT64, [None]), ("probabilities", FLOAT, [None, len(classes)])]
+    made = onnx.load_from_string(graph([softmax_of_it, zipmap, label], [("x", FLOAT, [None, len(classes)])], outputs))
+    each = helper.make_map_type_proto(kind, helper.make_tensor_type_proto(FLOAT, []))
+    made.graph.output[1].CopyFrom(helper.make_value_info("probabilities", helper.make_sequence_type_proto(each)))
+    return bytes(made.SerializeToString())
+
+
+@pytest.mark.parametrize("classes", [[0, 1, 2], ["a", "b", "c"]], ids=["numbers", "texts"])
+def test_dictionaries_of_a_classifier_are_read_as_columns_and_name_the_classes(classes: list[int] | list[str]) -> None:
+    content = dictionaries(classes)
+    expected = np.exp(ROWS) / np.exp(ROWS).sum(axis=1, keepdims=True)
+    assert np.allclose(OnnxRuntime(content, {}).predict(ROWS), expected, atol=1e-6)
+    assert OnnxRuntime.adopt(onnx.load_from_string(content)).classes == tuple(str(each) for each in classes)
+
+
+def test_of_dictionaries_of_two_classes_the_second_is_answered() -> None:
+    engine = OnnxRuntime(dictionaries(["no", "yes"]), {})
+    rows = ROWS[:, :2]
+    assert np.allclose(engine.predict(rows)[:, 0], 1 / (1 + np.exp(rows[:, 0] - rows[:, 1])), atol=1e-6)
+    assert engine.predict(rows[:0]).shape == (0, 1)
+
+
+def old(version: int) -> bytes:
+    """A graph as exporters wrote it in 2017: its addition is told to broadcast."""
+    add = helper.make_node("Add", ["x", "b"], ["y"], broadcast=1, axis=1)
+    made = onnx.load_from_string(graph([add], [("x", FLOAT, [None, 3])], [("y", FLOAT, [None, 3])]))
+    made.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(3, dtype=np.float32), "b"))
+    made.graph.input.append(helper.make_tensor_value_info("b", FLOAT, [3]))
+    del made.opset_import[:]
+    made.opset_import.append(helper.make_opsetid("", version))
+    made.ir_version = 3
+    return bytes(made.SerializeToString())
+
+
+def test_an_opset_that_is_no_longer_run_is_refused_with_the_way_up() -> None:
+    with pytest.raises(EngineError, match="opset 7 and later") as refusal:
+        OnnxRuntime(old(6), {})
+    assert "version_converter" in refusal.value.mend
+
+
+@pytest.mark.parametrize("version", [7, 9, 13])
+def test_opsets_since_the_seventh_are_run_as_they_are(version: int) -> None:
+    made = onnx.load_from_string(total(FLOAT))
+    made.graph.node[0].CopyFrom(helper.make_node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=0))
+    del made.graph.initializer[:], made.opset_import[:]
+    made.opset_import.append(helper.make_opsetid("", version))
+    made.ir_version = 3
+    assert np.allclose(OnnxRuntime(made.SerializeToString(), {}).predict(ROWS)[:, 0], ROWS.mean(axis=1), atol=1e-6)
+
+
+def test_a_graph_of_the_future_is_refused_with_the_way_to_it() -> None:
+    made = onnx.load_from_string(total())
+    made.ir_version = 99
+    with pytest.raises(EngineError, match="newer than ONNX Runtime") as refusal:
         OnnxRuntime(made.SerializeToString(), {})
-    assert "zipmap=False" in refusal.value.mend
+    assert refusal.value.mend == "pip install --upgrade onnxruntime"
 
 
 def test_a_graph_that_fails_on_a_row_is_an_engine_error() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.variant import Artifact, Field, Signature, Step, Variant
 from headway.core.verdict import Answer, Judged, Rule, Ruling, Verdict
-from headway.face.report.story import Moment, Replay, Span, Stage, Story, Wrong
+from headway.face.report.story import Replay, Span, Stage, Story, Wrong
 
 MACHINE = Machine(cpu="Intel Xeon Platinum 8481C", cores=2, system="Linux 6.1", python="3.11.7")
 RULES = (
@@ -243,13 +243,6 @@ def reasons(rows: tuple[Judged, ...]) -> dict[str, str]:
     return {row.variant.name: says.get(row.verdict.answer, "not decided on these days") for row in lost}
 
 
-def moments() -> tuple[Moment, ...]:
-    return (
-        Moment(at="2013-10-03", what="Release taken back", says="Its times came in UTC.", mood="fail"),
-        Moment(at="2013-10-05", what="Trained again", says="It passed every rule.", mood="pass"),
-    )
-
-
 def flights() -> Story:
     """The demo's whole story."""
     year, came, live = months()
@@ -268,7 +261,6 @@ def flights() -> Story:
         months=year,
         spans=spans(),
         replay=replay(),
-        moments=moments(),
         release="sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         key="ed25519:5d41402abc4b2a76b9719d911017c592ae08f1b2b0b822cd15d6c15b0f00a08a",
         stages=tuple(Stage(name=name, seconds=seconds) for name, seconds in stages.items()),

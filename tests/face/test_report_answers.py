@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 from stories import RELEASED, flights, judged, own_project, refused, replay, variant
+from years import FIRST, lived, ticket, watch, watched_only
 
 from headway.core.verdict import Judged, Verdict
 from headway.face.report.answers import Reply, replayed, replies
-from headway.face.report.story import Story
+from headway.face.report.story import Story, Year
 
 STORY = flights()
 
@@ -33,6 +36,56 @@ def test_the_whole_story_gives_four_answers_in_the_order_a_reader_asks() -> None
         "How much faster?",
         "What was refused?",
     ]
+
+
+def test_a_story_with_a_year_says_first_what_is_live_and_whether_it_is_well() -> None:
+    assert [each.question for each in replies(lived())] == [
+        "What is live?",
+        "Is it well?",
+        "What was released first?",
+        "Was it right when judged?",
+        "How much faster?",
+        "What was refused?",
+    ]
+
+
+def test_what_is_live_is_named_in_words_since_when_it_was_watched() -> None:
+    live = reply(lived(), "What is live?")
+    assert live.answer == "Retrained in October"
+    assert live.detail == "Watched since November 2013. Release bbbbbbbbbbbb."
+
+
+@pytest.mark.parametrize(
+    ("outlook", "answer", "mood"),
+    [
+        ("well", "Yes: no harm is shown", "pass"),
+        ("moved", "No harm is shown, but the inputs changed", "plain"),
+        ("worse", "No: worse than when it was judged", "fail"),
+        ("unknown", "That cannot be said yet", "undecided"),
+    ],
+)
+def test_whether_it_is_well_is_what_was_seen_last(outlook: Any, answer: str, mood: str) -> None:
+    well = reply(watched_only(watch(8, FIRST, "well"), watch(9, FIRST, outlook, n_labelled=0)), "Is it well?")
+    assert (well.answer, well.mood) == (answer, mood)
+    assert well.detail == "Seen in September 2013 on 27,574 rows."
+
+
+def test_whether_it_is_well_rests_on_figures_with_their_intervals() -> None:
+    assert reply(lived(), "Is it well?").detail == (
+        "Seen in December 2013 on 27,574 rows, 27,010 with a known outcome. "
+        "Its probabilities were off by 0.080 [0.045, 0.115] on average. "
+        "Cost a month against when judged: 3,400 [1,200, 5,600]."
+    )
+
+
+def test_whether_it_is_well_is_not_asked_of_a_period_that_is_not_over() -> None:
+    story = watched_only(watch(8, FIRST, "well"), watch(9, FIRST, "unknown", over=False))
+    assert reply(story, "Is it well?").answer == "Yes: no harm is shown"
+
+
+def test_a_year_in_which_nothing_was_watched_says_nothing_of_how_it_is() -> None:
+    asked = [each.question for each in replies(replace(STORY, year=Year(tickets=(ticket(),))))]
+    assert asked == [each.question for each in replies(STORY)]
 
 
 def test_an_empty_story_answers_nothing() -> None:
@@ -74,7 +127,7 @@ def test_right_rests_on_rows_and_groups_not_seen_before_and_on_the_replay() -> N
     right = reply(STORY, "Is it right?")
     assert right.answer == "Yes: it meets all 4 rules"
     assert "58,665 rows, 62 days" in right.detail
-    assert "all 27,122 answers of 2013-09 came back unaltered" in right.detail
+    assert "all 27,122 answers of September 2013 came back unaltered" in right.detail
 
 
 def test_rows_that_were_looked_at_twice_are_not_told_as_unseen_by_the_search() -> None:
@@ -131,11 +184,11 @@ def test_answers_altered_or_missing_over_http_make_a_good_verdict_worth_nothing(
 
 def test_the_replay_is_told_in_sentences() -> None:
     assert replayed(replay()) == (
-        "27,122 rows of 2013-09 in 27,122 requests and 18.4 s. "
-        "Every answer was the one the release gives in process, and no request failed."
+        "27,122 rows of September 2013 were sent in 27,122 requests, which took 18.4 s. "
+        "Every answer was the one that the release itself computes, and no request failed."
     )
     assert replayed(replay(mismatches=3)).endswith(
-        "18.4 s. 3 of 27,122 answers were not those the release gives in process."
+        "18.4 s. 3 of 27,122 answers were not those that the release itself computes."
     )
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from stories import flights, own_project
+from stories import own_project
+from years import lived
 
 from headway.face.report.page import write
 
@@ -21,7 +22,7 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 WIDTHS = (1280, 390)
-PICTURES = ("frontier", "reliability", "slices", "months")
+PICTURES = ("frontier", "reliability", "slices", "year")
 
 # Every visible text against what is painted behind it: [text, contrast]; WCAG 2 relative luminance.
 CONTRASTS = """() => {
@@ -70,7 +71,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(flights(), tmp_path_factory.mktemp("report") / "report.html")
+    return write(lived(), tmp_path_factory.mktemp("report") / "report.html")
 
 
 class Opened:
@@ -107,7 +108,7 @@ def test_every_picture_is_there_and_has_a_size(opened: Opened) -> None:
 def test_every_picture_has_a_name_for_who_cannot_see_it(opened: Opened) -> None:
     for name in PICTURES:
         assert opened.page.get_by_role("img").and_(opened.page.locator(f"#{name} svg")).count() == 1
-    names = opened.page.locator("svg").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    names = opened.page.locator("figure svg").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
     assert all(len(name) > 40 for name in names)
 
 
@@ -134,10 +135,10 @@ def test_the_texts_of_pictures_are_no_smaller_than_11_pixels(opened: Opened) -> 
     assert min(opened.page.locator("svg text").evaluate_all(size)) >= 11
 
 
-def test_the_first_screen_holds_the_four_answers(browser: Browser, report: Path) -> None:
+def test_the_first_screen_holds_the_six_answers(browser: Browser, report: Path) -> None:
     opened = Opened(browser, report, width=1280)
     answers = opened.page.locator(".reply")
-    assert answers.count() == 4
+    assert answers.count() == 6
     last = answers.last.bounding_box()
     assert last is not None
     assert last["y"] + last["height"] < 900

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from stories import flights, own_project, refused
+from stories import own_project, refused
+from years import lived, ticket, watch, watched_only
 
 from headway.core.evidence import Finding
 from headway.face.report import palette
 from headway.face.report.page import render, write
-from headway.face.report.story import Stage, Story
+from headway.face.report.story import Stage, Story, Year
 
 EVERY = ("variants", "verdict", "refused", "quality", "moments", "replay", "data", "run")
 
@@ -44,14 +45,14 @@ class Outline(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return render(flights())
+    return render(lived())
 
 
 @pytest.mark.slow
 def test_the_whole_page_has_every_section_and_picture(page: str) -> None:
     ids = Outline(page).ids
     assert [name for name in EVERY if name not in ids] == []
-    assert {"frontier", "reliability", "slices", "months"} <= set(ids)
+    assert {"frontier", "reliability", "slices", "year"} <= set(ids)
     assert len(ids) == len(set(ids))
 
 
@@ -110,6 +111,26 @@ def test_a_story_of_findings_and_stages_alone_is_a_page() -> None:
     page = render(Story(title="data", findings=(finding,), stages=(Stage(name="check", seconds=0.5),)))
     assert Outline(page).ids == ["data", "run"]
     assert "all is well" in page
+
+
+@pytest.mark.slow
+def test_the_year_comes_first_and_a_story_without_one_shows_nothing_of_it(page: str) -> None:
+    assert [each for each in Outline(page).ids if each in EVERY][:2] == ["quality", "moments"]
+    assert not {"quality", "moments", "year"} & set(Outline(render(own_project())).ids)
+
+
+def test_a_project_of_which_nothing_is_known_but_one_period_shows_its_moments_without_a_picture() -> None:
+    page = render(watched_only(watch(9)))
+    assert {"quality", "moments"} <= set(Outline(page).ids)
+    assert "svg" in Outline(page).tags
+    assert "<figure" not in page
+
+
+def test_a_moment_has_its_number_its_time_and_a_detail_in_smaller_type() -> None:
+    page = render(Story(title="x", year=Year(tickets=(ticket(),))))
+    assert "<b>1</b></span>" in page
+    assert '<time datetime="2013-10-02">2 October 2013</time>' in page
+    assert '<p class="engineer">Labelled rows grew by 132%' in page
 
 
 def test_a_persons_override_is_told_with_who_when_and_why() -> None:

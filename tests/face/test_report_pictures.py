@@ -7,18 +7,19 @@ import xml.etree.ElementTree as Xml
 
 import pytest
 from msgspec.structs import replace
-from stories import RELEASED, Step, estimate, evidence, fact, flights, frontier, judged, own_project, truncated, variant
+from stories import RELEASED, Step, estimate, evidence, fact, frontier, judged, own_project, truncated, variant
+from years import lived
 
 from headway.core.evidence import Measurement
 from headway.core.verdict import Judged, Rule, Ruling
 from headway.face.report.page import pictures
-from headway.face.report.pictures import drawing, months, reliability, slices
+from headway.face.report.pictures import drawing, reliability, slices
 from headway.face.report.pictures import frontier as frontiers
 from headway.face.report.pictures.drawing import NARROW, WIDE, Picture
 from headway.face.report.story import Story
 
 pytestmark = pytest.mark.slow
-STORY = flights()
+STORY = lived()
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -44,10 +45,10 @@ def unknown(measurement: Measurement) -> Measurement:
 
 
 def test_a_whole_story_has_four_pictures(drawn: dict[str, Picture]) -> None:
-    assert list(drawn) == ["frontier", "reliability", "slices", "months"]
+    assert list(drawn) == ["frontier", "reliability", "slices", "year"]
 
 
-@pytest.mark.parametrize("name", ["frontier", "reliability", "slices", "months"])
+@pytest.mark.parametrize("name", ["frontier", "reliability", "slices", "year"])
 def test_a_picture_is_one_image_with_a_name_at_both_sizes(drawn: dict[str, Picture], name: str) -> None:
     for size, svg in ((WIDE, drawn[name].wide), (NARROW, drawn[name].narrow)):
         root = Xml.fromstring(svg)
@@ -172,55 +173,6 @@ def test_reliability_draws_a_bin_of_too_few_groups_without_its_band() -> None:
     assert "in 2 bins" in picture.alt
     assert reliability.draw(winner(*pairs[:2])) is None
     assert reliability.draw(own_project()) is None
-
-
-def test_the_months_say_which_was_worst_and_whether_its_whole_interval_is_over_the_limit(
-    drawn: dict[str, Picture],
-) -> None:
-    worst, _, doubt = drawn["months"].title.partition(", all of it ")
-    assert worst == "Calibration error (ECE) was worst in September 2013: 0.135 [0.100, 0.170]"
-    assert doubt == "above the limit of 0.05"
-
-
-@pytest.mark.parametrize("side", ["wide", "narrow"])
-def test_the_months_are_named_and_so_are_the_periods_of_the_split(drawn: dict[str, Picture], side: str) -> None:
-    found = texts(getattr(drawn["months"], side))
-    assert {"Jan", "Sep", "2013", "train", "choose", "test", "live", "limit 0.05", "released"} <= set(found)
-
-
-def test_months_of_another_form_without_split_and_limit_are_drawn() -> None:
-    weeks = tuple(
-        evidence(RELEASED, estimate("roc_auc", 0.7 - week / 100, 0.02), period=f"week {week}") for week in range(3)
-    )
-    picture = months.draw(Story(title="", months=weeks))
-    assert picture is not None
-    assert picture.title == "Ranking (AUC) was worst in week 2: 0.680 [0.660, 0.700]"
-    assert "week 1" in texts(picture.wide)
-
-
-def test_months_of_which_one_could_not_be_measured_are_drawn_without_it() -> None:
-    found = (
-        evidence(RELEASED, estimate("ece", 0.02, 0.01), period="2013-01"),
-        evidence(RELEASED, replace(estimate("ece", 0.03, 0.01), low=0.0, high=1.0, se=None), period="2013-02"),
-        evidence(RELEASED, estimate("ece", math.nan, 0.01), period="2013-03"),
-        evidence(variant(), estimate("brier", 0.2, 0.01), period="2013-03"),
-    )
-    picture = months.draw(replace(STORY, months=found, spans=()))
-    assert picture is not None
-    assert "February 2013: 0.0300 (no interval)" in picture.title
-    assert "Brier" not in picture.alt.replace("Error of the probabilities (Brier) of", "")
-
-
-def test_months_without_any_known_number_claim_no_worst_one() -> None:
-    found = tuple(evidence(RELEASED, estimate("ece", math.nan, 0.01), period=f"2013-0{n}") for n in (1, 2))
-    picture = months.draw(replace(STORY, months=found))
-    assert picture is not None
-    assert picture.title == "Quality, month by month"
-
-
-def test_one_month_is_no_picture() -> None:
-    assert months.draw(replace(STORY, months=STORY.months[:2])) is None
-    assert months.draw(Story(title="")) is None
 
 
 def test_slices_show_the_worst_with_the_limit_rows_and_days(drawn: dict[str, Picture]) -> None:

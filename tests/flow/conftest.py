@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.flow import watched
 from tests.flow.projects import write
 
 from headway import flow
@@ -17,3 +18,11 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Frontie
     project = open_project(folder)
     data = flow.periods(project)
     return project, flow.optimize(project, flow.train(project, data), data), folder
+
+
+@pytest.fixture(scope="session")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with an open ticket, to be copied."""
+    folder = watched.write(tmp_path_factory.mktemp("asked"), table=watched.turned())
+    flow.watch(watched.released(folder))
+    return folder

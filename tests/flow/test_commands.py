@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +12,7 @@ import pytest
 from tests.flow.projects import TOML, table, write
 
 from headway import flow
+from headway.core import config
 from headway.face import cli
 
 pytestmark = pytest.mark.slow
@@ -90,13 +93,51 @@ def test_verify_names_the_file_that_is_not_as_it_was_signed(run, searched):
 def test_config_says_who_set_a_value(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = write(tmp_path)
     monkeypatch.setenv("HEADWAY_SERVE_HOST", "::1")
-    assert run("config", "--project", folder, "--why", "serve.host")[1] == "serve.host = '::1'  (environment)\n"
+    assert "serve.host = '::1'  (environment)\n" in run("config", "--project", folder)[1]
     assert run("config", "--project", folder, "--why", "serve.prt")[0] == cli.USAGE
 
 
-def test_an_error_nobody_foresaw_is_told_whole_and_called_a_defect(run, tmp_path):
+def test_config_says_why_a_setting_has_its_value(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = write(tmp_path)
+    monkeypatch.setenv("HEADWAY_SERVE_PORT", "9000")
+    code, out, _ = run("config", "--project", folder, "--why", "serve.port")
+    assert code == cli.PASS
+    assert [line.split() for line in out.splitlines()] == [
+        ["serve.port", "=", "9000", "(environment)"],
+        ["flag", "-"],
+        [">", "environment", "HEADWAY_SERVE_PORT", "9000"],
+        ["file", "headway.toml", "0"],
+        ["default", "8080"],
+        ["TCP", "port;", "0", "takes", "a", "free", "one."],
+    ]
+    told = json.loads(run("config", "--project", folder, "--why", "serve.port", "--json")[1])["serve.port"]
+    assert told["sources"] == {"environment": 9000, "file": 0, "default": 8080}
+
+
+def test_config_shows_no_password(run, tmp_path: Path):
+    folder = write(tmp_path, TOML.replace("table.parquet", "postgresql://ada:s3cret@db/flights"))
+    for words in (["--why", "data.source"], ["--json"], []):
+        code, out, _ = run("config", "--project", folder, *words)
+        assert (code, "s3cret" in out, "ada:***@db" in out) == (cli.PASS, False, True)
+
+
+def test_an_error_of_the_projects_own_code_is_told_whole_with_its_line(run, tmp_path):
     folder = write(tmp_path, TOML.replace("table.parquet", "mine:load"))
-    (folder / "mine.py").write_text("def load(): raise ZeroDivisionError('nobody foresaw this')")
+    (folder / "mine.py").write_text("import json\ndef load():\n    return json.loads('nobody foresaw this')")
     code, _, err = run("check", "--project", folder)
     assert code == cli.USAGE
-    assert "nobody foresaw this" in err and "defect of headway" in err
+    assert "JSONDecodeError" in err and f"the project's own code raised this\n  at: {folder}/mine.py:3" in err
+
+
+def test_an_error_nobody_foresaw_is_told_whole_and_called_a_defect(run, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(config, "FILE", None)
+    code, _, err = run("check", "--project", tmp_path)
+    assert code == cli.USAGE
+    assert "TypeError" in err and "defect of headway" in err
+
+
+def test_a_command_whose_library_is_absent_says_what_brings_it():
+    lacks = "import sys; sys.modules['polars'] = None; from headway.face import cli; cli.main(['check'])"
+    ended = subprocess.run([sys.executable, "-c", lacks], check=False, capture_output=True, text=True)
+    assert ended.stderr == "this command needs 'polars'\n  try: pip install 'headway[lab]'\n"
+    assert ended.returncode == cli.USAGE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime
 
 import numpy as np
@@ -67,6 +68,26 @@ def test_done_again_nothing_is_trained_and_the_outcome_is_the_one_kept(folder):
 
     assert flow.retrain(project) == flow.retrain(project, tell=told.append)
     assert told == []
+
+
+def test_what_passed_begins_a_rollout_of_the_release_that_was_judged(folder, tmp_path):
+    project = open_project(shutil.copytree(folder, tmp_path / "copy"))
+    begun = flow.renew(project, flow.retrain(project), who="ada")
+    shipped = project.register.resolve("small@canary").release
+
+    assert begun.stands == "rolling out" and begun.rollout.live == post_of(project).digest
+    assert shipped.variant == flow.retrain(project).frontier.winner.variant
+    assert shipped.verdict == flow.retrain(project).frontier.winner.verdict and shipped.made_by == "ada"
+    assert flow.ticket_of(project) is not None
+
+
+def test_followed_where_nobody_asks_the_rollout_is_left_as_it_stands(folder, tmp_path):
+    project = open_project(shutil.copytree(folder, tmp_path / "copy"), flags={"rollout.quiet_s": "0.001"})
+    flow.renew(project, flow.retrain(project), who="ada")
+    told: list[str] = []
+    left = flow.follow(project, tell=told.append, wait=lambda _: None)
+
+    assert left.stands == "rolling out" and "headway serve small@live" in told[-1]
 
 
 def test_days_that_live_learned_from_are_not_held_out(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import polars as pl
 import pytest
@@ -52,12 +53,52 @@ def test_a_rollout_is_started_stands_goes_forward_and_is_taken_back(run, project
     assert "withdrawn" in run("history", "--project", folder)[1]
 
 
-def test_to_watch_one_that_was_harmed_ends_1(run, project):
+def test_a_start_tells_its_stages_who_began_it_that_nobody_asks_and_how_to_go_on(run, project):
+    opened, digest = project
+    words = ("rollout", "start", f"flights@{digest[7:19]}", "--project", opened.config.folder, "--who", "ada")
+    code, out, _ = run(*words, "--shares", "0,0.2", "--min-requests", "300", "--at-most-hours", "6")
+    assert code == cli.PASS and "begins with shadow, then canary 20 %, live" in out
+    assert "live has not been asked anything yet" in out and "go on: headway rollout watch" in out
+    begun = rolling.latest(opened)
+    assert begun.by == "ada" and [stage.share for stage in begun.plan.stages] == [0.0, 0.2]
+    assert {(stage.min_requests, stage.at_most_s) for stage in begun.plan.stages} == {(300, 21_600.0)}
+
+
+def test_stages_that_are_no_stages_are_an_error_that_names_the_flag(run, project):
+    opened, digest = project
+    start = ("rollout", "start", f"flights@{digest[7:19]}", "--project", opened.config.folder)
+    code, _, err = run(*start, "--shares", "0,1.5")
+    assert code == cli.USAGE and "flag rollout.shares" in err
+    code, _, err = run(*start, "--shares", "0.5,0.1")
+    assert code == cli.USAGE and "must rise" in err
+    code, _, err = run("rollout", "status", "--project", opened.config.folder, "--shares", "0.5")
+    assert code == cli.USAGE and "fixed at its start" in err and rolling.latest(opened) is None
+
+
+def test_status_while_it_stays_is_undecided_though_all_rules_are_met(run, project):
+    opened, digest = project
+    rolling.start(opened, digest, who="ann")
+    code, out, _ = run("rollout", "status", "--project", opened.config.folder)
+    assert code == cli.UNDECIDED and "shadow stays: no request has come" in out
+    assert "headway serve flights@live" in out
+
+
+def test_to_watch_tells_each_change_on_stderr_and_the_end_on_stdout(run, project):
     opened, digest = project
     rolling.start(opened, digest, who="ann")
     rollouts.live(opened, rollouts.release(made_at="3"))
-    code, out, _ = run("rollout", "watch", "--project", opened.config.folder, "--json")
+    code, out, err = run("rollout", "watch", "--project", opened.config.folder, "--json")
     assert (code, json.loads(out)["standing"]) == (cli.UNDECIDED, "inconclusive")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d flights@live moved to another release while it was compared\n", err)
+
+
+def test_to_watch_one_whose_files_were_changed_ends_1_with_the_canary_withdrawn(run, project):
+    opened, digest = project
+    rolling.start(opened, digest, who="ann")
+    next(opened.register.folder.glob(f"flights/{digest[7:]}/model.echo")).write_bytes(b"evil")
+    code, out, err = run("rollout", "watch", "--project", opened.config.folder)
+    assert code == cli.FAIL and "rolled back" in out and "model.echo was changed" in err
+    assert opened.register.head("flights@canary").release == ""
 
 
 def test_without_a_rollout_a_rollback_moves_live(run, project):

@@ -10,6 +10,14 @@ from tests.flow import watched
 from headway.face import cli
 
 pytestmark = pytest.mark.slow
+AT_ONCE = watched.RETRAIN + 'through = "live"\n'
+RECALIBRATED = """
+[retrain]
+recalibrate_days = 20
+[[policy.retrain]]
+measure = "ece"
+at_most = 1.0
+"""
 
 
 @pytest.fixture
@@ -39,19 +47,61 @@ def test_without_a_ticket_there_is_nothing_to_retrain_and_before_a_period_ends_n
     assert (code, "no period has begun" in out) == (cli.UNDECIDED, True)
 
 
-def test_watch_then_retrain_then_nothing_is_left_to_do(run, folder):
+def test_watch_then_retrain_begins_a_canary_and_a_person_may_do_without(run, folder):
     code, out = run("watch", "--project", folder)
     assert code == cli.FAIL and "ranks worse" in out and "ticket: labelled rows grew" in out
 
     code, out = run("retrain", "--project", folder)
     assert code == cli.UNDECIDED and "3 seeds, about" in out and "headway retrain --mode auto" in out
+    assert "a pass begins a rollout beside live" in out
 
     code, out = run("retrain", "--project", folder, "--mode", "auto", "--who", "ada")
+    assert code == cli.UNDECIDED and "shown to be better than live" in out
+    assert "rolling out: its rollout begins with shadow; live has not been asked anything yet" in out
+    assert "headway serve small@live" in out and "--through live" in out and "go on: headway rollout watch" in out
+
+    code, out = run("retrain", "--project", folder)
+    assert code == cli.UNDECIDED and "shadow stays: no request has come to it yet" in out
+
+    at_once = ("retrain", "--project", folder, "--mode", "auto", "--through", "live")
+    assert run(*at_once)[0] == cli.USAGE
+    code, out = run(*at_once, "--why", "no server yet", "--who", "ada")
+    assert code == cli.PASS and "live: promote by ada: no server yet" in out
+
+    told = json.loads(run("retrain", "--project", folder, "--json")[1])
+    assert (told["stands"], told["ticket"], told["retraining"], told["rollout"]) == ("nothing asked", None, None, None)
+    moves = json.loads(run("history", "--project", folder, "--json")[1])
+    assert [(each["pointer"], each["who"]) for each in moves] == [
+        ("live", "ada"),
+        ("canary", "ada"),
+        ("live", "ada"),
+        ("canary", "ada"),
+    ]
+
+
+def test_where_the_policy_says_live_a_pass_is_live_at_once(run, tmp_path):
+    watched.released(watched.write(tmp_path, retrain=AT_ONCE, table=watched.turned()))
+    run("watch", "--project", tmp_path)
+    assert "a pass makes it live at once" in run("retrain", "--project", tmp_path)[1]
+
+    code, out = run("retrain", "--project", tmp_path, "--mode", "auto")
     assert code == cli.PASS and "shown to be better than live" in out and "small@live is now release" in out
 
-    assert json.loads(run("retrain", "--project", folder, "--json")[1]) is None
-    moves = json.loads(run("history", "--project", folder, "--json")[1])
-    assert [(move["number"], move["who"]) for move in moves] == [(1, "ada"), (2, "ada")]
+    run("rollout", "rollback", "--project", tmp_path, "--why", "callers complain")
+    code, out = run("retrain", "--project", tmp_path, "--mode", "auto")
+    assert code == cli.FAIL and "moved live back: callers complain" in out and "go on: headway rollout start" in out
+
+
+def test_a_recalibration_goes_the_same_way_and_needs_no_ticket(run, tmp_path):
+    watched.released(watched.write(tmp_path, retrain=RECALIBRATED, table=watched.turned()))
+    code, out = run("retrain", "--recalibrate", "--project", tmp_path)
+    assert code == cli.UNDECIDED and "log-odds shifted by" in out
+    assert "go on: headway retrain --recalibrate --mode auto" in out
+
+    code, out = run("retrain", "--recalibrate", "--project", tmp_path, "--mode", "auto", "--json")
+    told = json.loads(out)
+    assert (code, told["stands"], told["rollout"]["stage"]) == (cli.UNDECIDED, "rolling out", 0)
+    assert told["retraining"]["frontier"]["baseline"]["calibrator"]["shift"] != 0
 
 
 def test_watch_as_json_has_every_measurement_with_its_interval(run, tmp_path):

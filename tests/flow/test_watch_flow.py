@@ -12,6 +12,7 @@ from headway.core.errors import ConfigError, StoreError
 from headway.core.record import read
 from headway.core.ticket import Ticket
 from headway.core.watch import Watch
+from headway.observe.budget import WEALTH, level
 from headway.release.project import open_project
 
 pytestmark = pytest.mark.slow
@@ -34,14 +35,14 @@ def test_a_world_that_stays_is_well_and_nothing_is_told_of_drift(stays):
 
     assert (april.period, april.outlook, april.n_rows, april.n_labelled) == ("2013-04", "well", 1800, 1800)
     assert not april.drift.alarm and april.harms == ()
-    assert "the inputs look as they did" in april.says and "not shown to be worse" in april.says
+    assert "no change of the inputs is shown" in april.says and "not shown to be worse" in april.says
 
 
 def test_a_world_that_turned_is_worse_with_what_moved_and_what_it_costs(turns):
     (april,) = flow.watch(turns)
 
     assert april.outlook == "worse" and april.drift.alarm
-    assert "most of all hour" in april.says and "ranks worse" in april.says
+    assert "when the release was judged: hour moved" in april.says and "ranks worse" in april.says
     assert april.find("roc_auc.change").high < 0 < april.cost.low
     assert {each.slice for each in april.harms} == {"hour", "wind", "carrier"}
 
@@ -49,7 +50,7 @@ def test_a_world_that_turned_is_worse_with_what_moved_and_what_it_costs(turns):
 def test_quality_has_an_interval_by_day_and_an_estimate_made_before_labels(stays):
     (april,) = flow.watch(stays)
 
-    assert {each.name for each in april.quality} == {"roc_auc", "brier", "ece", "base_rate"}
+    assert {each.name for each in april.quality} == {"roc_auc", "brier", "ece", "ece.split", "base_rate"}
     assert all(each.low < each.value < each.high and each.n_groups == 30 for each in april.quality)
     assert april.find("roc_auc.estimated").low < april.find("roc_auc").value < april.find("roc_auc.estimated").high
 
@@ -104,7 +105,57 @@ def test_without_a_live_release_there_is_nothing_to_watch(tmp_path):
         flow.watch(open_project(projects.write(tmp_path)))
 
 
-def test_what_was_seen_is_kept(stays):
-    found = flow.watch(stays)
+def test_what_was_told_is_kept_once_and_told_again_as_it_was(stays):
+    first, again = flow.watch(stays), flow.watch(stays)
+    kept = [read(Watch, content) for content in stays.state.kept("watch", name="small")]
 
-    assert read(Watch, stays.state.latest("watch", name="small")) in [*found, *flow.watch(stays)]
+    assert [each.replies for each in again] == [each.replies for each in first]
+    assert [each.period for each in kept if each.reply("harm")] == ["2013-04"]
+    assert [each.reply("harm").level for each in kept if each.reply("harm")] == [level([], WEALTH["harm"])]
+
+
+def test_a_period_is_judged_once_though_its_rows_change_afterwards(tmp_path):
+    project = watched.released(watched.write(tmp_path))
+    (before,) = flow.watch(project)
+    watched.turned().write_parquet(tmp_path / "table.parquet")
+    (after,) = flow.watch(project)
+
+    assert (after.outlook, after.replies, after.drift) == (before.outlook, before.replies, before.drift)
+
+
+def test_before_the_labels_have_had_their_time_only_the_inputs_are_judged_and_later_not_again(tmp_path):
+    later = watched.TOML.replace("[data]\n", '[data]\nlabel_delay = "9d"\n')
+    folder = watched.write(tmp_path)
+    (folder / "headway.toml").write_text(later + watched.RETRAIN)
+    project = watched.released(folder)
+    (early,) = flow.watch(project, until=datetime(2013, 5, 1))
+    (late,) = flow.watch(project, until=datetime(2013, 6, 1))
+
+    assert [each.question for each in early.replies] == ["drift"] and "once all have had their time" in early.says
+    assert [each.question for each in late.replies] == ["drift", "harm"] and late.replies[0] == early.replies[0]
+    assert [each.question for each in flow.watch(project, until=datetime(2013, 6, 1))[0].replies] == ["drift", "harm"]
+    assert len(project.state.kept("watch", name="small")) == 2
+
+
+def test_a_period_that_is_not_over_is_shown_and_not_judged(stays):
+    (april,) = flow.watch(stays, until=datetime(2013, 4, 29))
+
+    assert (april.over, april.outlook, april.replies, april.drift) == (False, "unknown", (), None)
+    assert "it is not over: 1,680 rows so far" in april.says
+    assert april.find("roc_auc").se > 0
+
+
+def test_a_quarter_after_a_month_goes_on_with_what_is_left_of_the_budget(stays):
+    flow.watch(stays)
+    (quarter,) = flow.watch(stays, every="1q")
+
+    assert quarter.until == "2013-07-01T00:00:00"
+    assert [each.level for each in quarter.replies] == [level([False], WEALTH[name]) for name in ("drift", "harm")]
+
+
+def test_two_weeks_are_too_few_to_show_a_change_at_the_chance_that_is_left(stays):
+    weeks = flow.watch(stays, every="2w")
+
+    assert all(each.drift is None for each in weeks)
+    assert "too few to show a change" in weeks[0].unknown[0].says
+    assert "whether the inputs moved cannot be said" in weeks[0].says

@@ -15,7 +15,8 @@ VAGUE = {"util", "utils", "helper", "helpers", "common", "manager", "managers", 
 ELSEWHERE = re.compile(
     r"/wor[k]/|/roo[t]/|/hom[e]/\w|/tm[p]/w/|/opt/wheel[s]|pyp[i]\.org|pythonhoste[d]\.org|npmj[s]\.org"
 )
-DOORS = 3  # the worker loop, the plug-in call, the outermost frame of the command line
+# The worker loop, the plug-in call, the outermost frames of the command line and of the process that opens pickles.
+DOORS = 4
 
 
 def undescribed(source: Source) -> list[str]:
@@ -65,7 +66,7 @@ def test_every_file_and_public_name_has_a_docstring() -> None:
     none_of(line for source in sources("src") for line in undescribed(source))
 
 
-def test_at_most_three_doors_catch_every_exception() -> None:
+def test_at_most_four_doors_catch_every_exception() -> None:
     doors = [line for source in sources("src") for line in catches_all(source)]
     assert len(doors) <= DOORS, doors
 

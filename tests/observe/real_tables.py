@@ -1,4 +1,4 @@
-"""Projects on real tables of the package ISLP (BSD), read out of it without importing it: one drifts, one does not."""
+"""Projects on real tables of the package ISLP (BSD), read out of it without importing it: two change, one does not."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ label_delay = "1d"
 [data.known]
 KNOWN
 [split]
-train = ["2011-01-01", "2011-03-01"]
-choose = ["2011-03-01", "2011-04-01"]
-test = ["2011-04-01", "2011-06-01"]
+train = ["TRAIN", "CHOOSE"]
+choose = ["CHOOSE", "TEST"]
+test = ["TEST", "LIVE"]
 [model]
 train = "mine:train"
 [optimize]
@@ -48,6 +48,10 @@ def train(rows, labels, *, seed=0):
     asked = {"objective": "binary", "verbose": -1, "num_threads": 1, "num_leaves": 7, "learning_rate": 0.05}
     return lightgbm.train(asked | {"bagging_fraction": 0.7, "bagging_freq": 1, "seed": seed}, data, num_boost_round=60)
 """
+
+
+YEAR_2011 = ("2011-01-01", "2011-03-01", "2011-04-01", "2011-06-01")
+CALM = ("1990-01-01", "2000-01-01", "2003-01-01", "2007-01-01")
 
 
 def bikes() -> pl.DataFrame:
@@ -78,11 +82,29 @@ def caravans(shuffle: int = 0) -> pl.DataFrame:
     )
 
 
-def released(folder: Path, table: pl.DataFrame, name: str) -> Project:
-    """A project on a table with its model released, trained on January and February, judged on April and May."""
+def weeks() -> pl.DataFrame:
+    """Weeks of the S&P 500 from 1990 to 2010; the target is a move of more than 2 %, read from the five weeks before.
+
+    From 2003 to 2006 markets were calm, in 2008 and 2009 there was the crisis.
+    """
+    table = _read("Weekly")
+    return table.select(
+        *(pl.col(f"Lag{lag}").abs() for lag in range(1, 6)),
+        day=pl.date(1990, 2, 5) + pl.duration(days=7 * pl.int_range(pl.len())),
+        target=(pl.col("Today").abs() > 2).cast(pl.Int8),
+    )
+
+
+def released(
+    folder: Path, table: pl.DataFrame, name: str, *, begins: tuple[str, ...] = YEAR_2011, toml: str = TOML
+) -> Project:
+    """A project on a table with its model released; `begins` are the first days of train, choose, test and live."""
     table.write_parquet(folder / "table.parquet")
     known = "\n".join(f'{column} = "request"' for column in table.columns if column not in ("day", "target"))
-    (folder / "headway.toml").write_text(TOML.replace("NAME", name).replace("KNOWN", known))
+    words = {"NAME": name, "KNOWN": known, **dict(zip(("TRAIN", "CHOOSE", "TEST", "LIVE"), begins, strict=True))}
+    for word, meant in words.items():
+        toml = toml.replace(word, meant)
+    (folder / "headway.toml").write_text(toml)
     (folder / "mine.py").write_text(TRAIN)
     project = open_project(folder)
     data = flow.periods(project)

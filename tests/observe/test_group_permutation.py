@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from tests.observe.worlds import days, in_order, windows_of
 
 from headway.core.contracts import Window, Windows
 from headway.core.dataset import Roles
-from headway.core.errors import DataError
+from headway.core.errors import DataError, NotApplicable
 from headway.core.variant import Field, Signature
 from headway.data.matrix import matrix, signature_of
 from headway.data.open import dataset_of
@@ -100,6 +101,41 @@ def test_many_groups_are_judged_in_blocks():
     rows[day >= 750, 0] += 1
     drift = plugin(in_order(rows, day))
     assert [finding.where for finding in drift.findings] == ["all", "x0"]
+
+
+def test_a_smaller_chance_takes_more_permutations_and_more_of_a_change():
+    def asked(by: float, alpha: float):
+        return plugin(replace(moved(by=by, run=1), alpha=alpha))
+
+    assert asked(0.8, 0.05).alarm and not asked(0.8, 0.001).alarm
+    assert asked(4.0, 0.001).alarm
+    methods = [asked(4.0, alpha).measurements[0].method.partition(" ")[0] for alpha in (0.05, 0.001)]
+    assert methods == ["999", "20979"]
+
+
+def test_where_no_alarm_is_near_few_permutations_are_enough():
+    assert plugin(replace(moved(by=0.0, run=1), alpha=0.001)).measurements[0].method.startswith("999 ")
+
+
+def test_the_findings_carry_the_chance_that_was_asked():
+    drift = plugin(replace(moved(by=4.0, run=1), alpha=0.01))
+    assert {finding.limit for finding in drift.findings} == {0.01}
+
+
+@pytest.mark.parametrize(("count", "alpha"), [(56, 0.002), (1000, 1e-5)], ids=["few runs", "few permutations"])
+def test_where_no_change_could_be_shown_it_says_so_and_does_not_call_it_quiet(count, alpha):
+    rows, day = days(np.random.default_rng(0), count=count, rows=2)
+    with pytest.raises(NotApplicable, match="too few to show a change at a chance of"):
+        plugin(replace(in_order(rows, day), alpha=alpha))
+
+
+def test_windows_of_weeks_that_lie_on_different_weekdays_are_told_apart():
+    """A group a week: nothing repeats within a week, so there is no pattern to take out."""
+    rows, week = days(np.random.default_rng(0))
+    rows[week >= 30, 1] += 6
+    monday_then_tuesday = week * 7 + (week >= 30)
+    drift = plugin(windows_of(rows, monday_then_tuesday, week < 30))
+    assert [finding.where for finding in drift.findings] == ["all", "x1"]
 
 
 def test_equal_windows_give_equal_answers():

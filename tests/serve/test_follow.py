@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from running import started
 from tests.observe import rollouts
 from tests.serve.plain import ask
 
+from headway.core.record import write
 from headway.core.release import View
+from headway.core.rollout import Plan, Stage
 from headway.features.online import OnlineTable
 from headway.observe.rollout import rolling
 from headway.serve.follow import Follower
@@ -76,6 +79,24 @@ def test_a_rollout_seats_the_canary_and_its_end_takes_it_away(followed):
     assert (followed.look().share, followed.seats[-1].stage) == (0.5, 1)
     rolling.rollback(followed.project, who="ann", why="no")
     assert followed.look() == Seat(live=seat.live)
+
+
+def test_a_share_that_is_not_signed_deals_the_canary_no_key(followed):
+    second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
+    rollout = rolling.start(followed.project, second, plan=rollouts.SHORT, who="ann")
+    followed.look()
+    forged = replace(rollout, plan=Plan(stages=(Stage(share=0.9),)), salt="chosen")
+    followed.project.state.keep("rollout", write(forged), name="flights")
+    assert followed.look() is None
+
+
+def test_a_move_of_the_canary_without_a_deal_seats_nobody(followed):
+    made = rollouts.release(made_at="2")
+    second = rollouts.publish(followed.project, made)
+    rolling.start(followed.project, second, who="ann")
+    reason = rollouts.Reason(who="ann", why="by hand", verdict=made.verdict)
+    followed.project.register.point("flights@canary", second, reason)
+    assert followed.look() is None
 
 
 def test_a_canary_pointer_without_a_rollout_that_runs_seats_nobody(followed):

@@ -26,6 +26,14 @@ def as_it_came(text: str, bench: Workbench, *, task: str = "binary", signature: 
     return Variant(artifact=artifact, engine="lightgbm", signature=signature, task=task)
 
 
+def came(
+    engine: str, content: bytes, bench: Workbench, *, task: str = "binary", signature: Signature = NUMBERS
+) -> Variant:
+    """The variant with no steps of the bytes that an engine opens."""
+    artifact = bench.keep(content, load_engine(engine).formats[0])
+    return Variant(artifact=artifact, engine=engine, signature=signature, task=task)
+
+
 def opened(variant: Variant, bench: Workbench) -> Engine:
     """The variant's model, opened by its engine with its settings."""
     return load_engine(variant.engine)(bench.read(variant), variant.settings)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from tests.engines.boosters import table, text
 
-from headway.engines.formats.lightgbm_text import read
+from headway.engines.formats.trees import Forest, one_leaf
+from headway.engines.lightgbm import Lightgbm
 from headway.variants import edges
-from headway.variants.edges import categorical_columns, edge_rows
+from headway.variants.edges import edge_rows
 
 
 def test_every_threshold_and_its_neighbours_stand_in_the_rows() -> None:
-    model = read(text().encode())
+    model = Lightgbm.forest(text().encode())
     rows = edge_rows(model, table())
     for tree in model.trees:
         for column, threshold in zip(tree.feature[~tree.categorical], tree.threshold[~tree.categorical], strict=True):
@@ -20,35 +21,35 @@ def test_every_threshold_and_its_neighbours_stand_in_the_rows() -> None:
 
 
 def test_every_category_stands_in_the_rows_with_its_neighbours_and_its_parts() -> None:
-    model = read(text().encode())
+    model = Lightgbm.forest(text().encode())
     rows = edge_rows(model, table())
     members = np.unique(np.concatenate([each for tree in model.trees for each in tree.sets]))
     assert np.isin([members - 0.5, members, members + 0.5, members + 1], rows[:, 0]).all()
 
 
 def test_every_column_is_missing_and_infinite_somewhere() -> None:
-    rows = edge_rows(read(text().encode()), table())
+    rows = edge_rows(Lightgbm.forest(text().encode()), table())
     assert (
         np.isnan(rows).any(axis=0).all() and np.isposinf(rows).any(axis=0).all() and np.isneginf(rows).any(axis=0).all()
     )
 
 
 def test_the_same_model_and_sample_give_the_same_rows_and_leave_the_sample() -> None:
-    model, sample = read(text().encode()), table()
+    model, sample = Lightgbm.forest(text().encode()), table()
     assert np.array_equal(edge_rows(model, sample), edge_rows(model, sample), equal_nan=True)
     assert np.array_equal(sample, table(), equal_nan=True)
 
 
 def test_without_a_sample_the_rows_are_edges_and_zeros() -> None:
-    rows = edge_rows(read(text().encode()), np.zeros((0, 4)))
+    rows = edge_rows(Lightgbm.forest(text().encode()), np.zeros((0, 4)))
     assert rows.shape[1] == 4 and (rows == 0).mean() > 0.4
 
 
 def test_of_too_many_edges_some_are_drawn(monkeypatch) -> None:
     monkeypatch.setattr(edges, "MOST_EDGES", 16)
-    assert edge_rows(read(text().encode()), table()).shape == (16 * 2 * edges.ROUNDS, 4)
+    assert edge_rows(Lightgbm.forest(text().encode()), table()).shape == (16 * 2 * edges.ROUNDS, 4)
 
 
 def test_categorical_columns_are_those_that_a_tree_reads_so() -> None:
-    assert categorical_columns(read(text().encode())) == [0]
-    assert categorical_columns(read(text("regression", linear_tree=True).encode())) == []
+    assert Lightgbm.forest(text().encode()).categorical == [0]
+    assert Forest(width=2, trees=(one_leaf([1.0], (0,)),), base=np.zeros(1)).categorical == []

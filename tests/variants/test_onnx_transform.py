@@ -18,7 +18,7 @@ from tests.variants.benches import NUMBERS, TEXTS, as_it_came, bench_in, opened
 from headway.core.contracts import Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.plugins import load_engine
-from headway.engines.formats.lightgbm_text import read
+from headway.engines.lightgbm import Lightgbm
 from headway.variants.transforms.onnx import plugin, write_graph
 
 QUICK = {"verbose": -1, "num_threads": 1, "min_data_in_leaf": 3, "min_data_per_group": 2, "cat_smooth": 1}
@@ -131,8 +131,8 @@ def test_parts_of_categories_are_cut_where_a_request_can_hold_them_and_cost_noth
 
 
 def test_the_graph_is_valid_and_the_same_bytes_each_time() -> None:
-    model = read(text("multiclass").encode())
-    onnx.checker.check_model(onnx.load_from_string(write_graph(model, truncate=[0])), full_check=True)
+    model = Lightgbm.forest(text("multiclass").encode())
+    onnx.checker.check_model(onnx.load_from_string(write_graph(model, cut=[0])), full_check=True)
     assert write_graph(model) == write_graph(model)
 
 
@@ -209,5 +209,5 @@ def test_models_of_any_shape_are_exact_at_the_edges(
     data = lightgbm.Dataset(rows, in_range(score, objective), categorical_feature=categorical, params=asked)
     model = lightgbm.train(asked, data, trees)
     content, hard = model.model_to_string().encode(), hard_rows(model, rows, seed)
-    found = load_engine("onnxruntime")(write_graph(read(content), truncate=categorical), {}).predict(hard)
+    found = load_engine("onnxruntime")(write_graph(Lightgbm.forest(content), cut=categorical), {}).predict(hard)
     assert furthest(load_engine("lightgbm")(content, {"threads": 1}).predict(hard), found) < 1e-12

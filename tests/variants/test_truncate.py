@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from tests.engines.boosters import booster, table, text
-from tests.variants.benches import as_it_came, bench_in, opened
+from tests.engines.catboosters import cbm
+from tests.engines.xgboosters import ubj
+from tests.variants.benches import as_it_came, bench_in, came, opened
 
 from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
 from headway.core.variant import Step
 from headway.variants.transforms.truncate import plugin, sizes
 
@@ -57,6 +60,17 @@ def test_a_cut_model_keeps_engine_settings_and_parameters(bench: Workbench) -> N
 )
 def test_sizes_are_round_and_smaller_than_the_model(iterations: int, expected: list[int]) -> None:
     assert sizes(iterations) == expected
+
+
+@pytest.mark.parametrize("engine", ["xgboost", "catboost"])
+def test_models_of_other_libraries_are_cut_to_their_first_trees(engine: str, bench: Workbench) -> None:
+    kind, content = load_engine(engine), ubj(rounds=30) if engine == "xgboost" else cbm(trees=30)
+    variants = plugin(came(engine, content, bench), bench)
+    assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
+    for variant in variants:
+        expected = kind(kind.first(content, variant.steps[-1].settings["trees"]), {}).predict(table())
+        assert np.array_equal(opened(variant, bench).predict(table()), expected)
+    assert variants == plugin(came(engine, content, bench), bench)
 
 
 def test_a_model_is_cut_once(bench: Workbench) -> None:

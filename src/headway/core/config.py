@@ -37,9 +37,14 @@ class ProjectSection(Record, frozen=True, kw_only=True):
 class DataSection(Record, frozen=True, kw_only=True):
     """Where the table comes from, and what each column is for."""
 
-    source: Annotated[str, _help("A parquet, csv or arrow file, or module:function that gives a table.")] = ""
+    source: Annotated[
+        str, _help("A parquet, csv or arrow file, a folder of them, a database URL, or module:function giving a table.")
+    ] = ""
+    query: Annotated[str, _help("What a database is asked, in SQL: it gives the table.")] = ""
+    missing: Annotated[tuple[str, ...], _help("Texts that mean a missing value, such as NA.")] = ()
     task: Annotated[str, _help("binary, multiclass or regression.")] = "binary"
     target: Annotated[str, _help("The column to predict; for binary, 1 is the positive class.")] = ""
+    positive: Annotated[str, _help("The value of a binary target that is the positive class, where it is not 1.")] = ""
     time: Annotated[str, _help("The column that orders rows in time; periods are cut by it.")] = ""
     decision: Annotated[str, _help("When the prediction is needed, in words; what is known later is no feature.")] = ""
     groups: Annotated[str, _help("Rows with one value of this column share fate; every interval resamples by it.")] = ""
@@ -51,6 +56,11 @@ class DataSection(Record, frozen=True, kw_only=True):
         dict[str, str], _help("When each column is known: request, outcome, or the name of a time column.")
     ] = {}
 
+    @property
+    def name(self) -> str:
+        """The source as it may be shown: a URL without its password."""
+        return without_password(self.source)
+
 
 class SplitSection(Record, frozen=True, kw_only=True):
     """Periods of the time column, each [from, to): the model learns on train, the search looks at choose."""
@@ -59,6 +69,10 @@ class SplitSection(Record, frozen=True, kw_only=True):
     choose: Annotated[tuple[str, ...], _help("Period the search may look at as often as it likes.")] = ()
     test: Annotated[tuple[str, ...], _help("Period on which the winner is judged; every look is counted.")] = ()
     live: Annotated[tuple[str, ...], _help("Period after release, replayed as traffic.")] = ()
+    shares: Annotated[
+        tuple[float, float, float],
+        _help("Without periods: shares of the rows for train, choose and test, in order of time, groups kept whole."),
+    ] = (0.6, 0.2, 0.2)
 
 
 class Costs(Record, frozen=True, kw_only=True):
@@ -133,12 +147,40 @@ class ServeSection(Record, frozen=True, kw_only=True):
     )
 
 
+class RolloutSection(Record, frozen=True, kw_only=True):
+    """How a release takes the place of live: stage by stage, each step forward by the judge."""
+
+    shares: Annotated[
+        tuple[Annotated[float, Meta(ge=0, lt=1)], ...],
+        Meta(
+            description="Shares of the keys that it answers, a stage each; at 0 it answers beside live, unheard.",
+            min_length=1,
+        ),
+    ] = (0.0, 0.05, 0.25, 0.5)
+    min_requests: Annotated[
+        int, Meta(description="Requests that it answers at a stage before it may go forward.", ge=0)
+    ] = 0
+    at_most_hours: Annotated[
+        float, Meta(description="A stage that decides nothing in so many hours ends the rollout inconclusive.", gt=0)
+    ] = 24.0
+    quiet_s: Annotated[
+        float, Meta(description="Seconds without a request after which whoever follows is told that nobody asks.", gt=0)
+    ] = 300.0
+
+
 class RetrainSection(Record, frozen=True, kw_only=True):
     """When the live release is trained anew, and how its probabilities are held right in between."""
 
     mode: Annotated[
         str, Meta(description="suggest opens a ticket and waits for a person; auto acts.", pattern="^(suggest|auto)$")
     ] = "suggest"
+    through: Annotated[
+        str,
+        Meta(
+            description="How one that passed takes the place of live: canary, by a rollout beside it; live, at once.",
+            pattern="^(canary|live)$",
+        ),
+    ] = "canary"
     rows_grown: Annotated[float, _help("Train anew once labelled rows have grown by this share since training.")] = 0.5
     ece_at_most: Annotated[float, _help("Train anew once the calibration error is shown to be above this.")] = 0.05
     recalibrate_days: Annotated[int, _help("Last labelled groups from which probabilities are shifted; 0: never.")] = 28
@@ -159,6 +201,7 @@ class Config(Record, frozen=True, kw_only=True):
     policy: PolicySection = PolicySection()
     trust: TrustSection = TrustSection()
     serve: ServeSection = ServeSection()
+    rollout: RolloutSection = RolloutSection()
     retrain: RetrainSection = RetrainSection()
     folder: str = "."
 
@@ -205,6 +248,42 @@ def resolve(
         raise ConfigError(str(error), where=_setter(str(error), origin, file), mend="headway config") from error
 
 
+def sources(
+    setting: str,
+    folder: Path = Path("."),
+    *,
+    environment: Mapping[str, str] = os.environ,
+    flags: Mapping[str, str] | None = None,
+) -> dict[str, object]:
+    """What each source says of one setting (`section.field`), strongest first; one that says nothing is left out.
+
+    Sources are `flag`, `environment`, `file` and `default`. Raises ConfigError for a setting that there is not.
+    """
+    section, _, name = setting.partition(".")
+    expect(section, name, where=setting)
+    said: dict[str, object] = {}
+    for source, texts in (("flag", _split(flags or {})), ("environment", _from_environment(environment))):
+        if (section, name) in texts:
+            said[source] = _parse(section, name, texts[section, name])
+    values, _ = _read(folder / FILE)
+    if name in values.get(section, {}):
+        said["file"] = values[section][name]
+    return {**said, "default": getattr(SECTIONS[section](), name)}
+
+
+def described(setting: str) -> str:
+    """The line of help of a setting (`section.field`)."""
+    section, _, name = setting.partition(".")
+    kind = {field.name: field.type for field in msgspec.structs.fields(SECTIONS[section])}[name]
+    help: str = get_args(kind)[1].description
+    return help
+
+
+def variable(setting: str) -> str:
+    """The environment variable of a setting (`section.field`)."""
+    return f"HEADWAY_{setting.replace('.', '_').upper()}"
+
+
 def _setter(says: str, origin: Mapping[str, str], file: Path) -> str:
     """Who set the field that a message of msgspec (`... at `$.serve.port``) is about."""
     field = re.search(r"\$\.(\w+\.\w+)", says)
@@ -215,17 +294,29 @@ def _setter(says: str, origin: Mapping[str, str], file: Path) -> str:
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         mend = "go to the project's folder, or name it: --project FOLDER"
         raise ConfigError(f"no {FILE} here", where=str(file.parent.resolve()), mend=mend) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{FILE} is not TOML: {error}", where=str(file)) from error
+    except OSError as error:
+        raise ConfigError(f"{FILE} cannot be read: {error.strerror}", where=str(file)) from error
     for section, fields in values.items():
         if not isinstance(fields, dict):
             raise ConfigError(f"key '{section}' stands outside a section", where=str(file))
         for name in fields:
             expect(section, name, where=str(file))
     return values, {f"{section}.{name}": "file" for section, fields in values.items() for name in fields}
+
+
+def without_password(text: str) -> str:
+    """A text in which no URL shows its password.
+
+    >>> without_password("postgresql://ada:secret@db.example/flights?password=secret")
+    'postgresql://ada:***@db.example/flights?password=***'
+    """
+    text = re.sub(r"(://[^:@]*):.*@", r"\1:***@", text, flags=re.DOTALL)
+    return re.sub(r"(?i)(password=)[^&\s]+", r"\1***", text)
 
 
 def expect(section: str, name: str, *, where: str) -> None:

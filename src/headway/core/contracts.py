@@ -15,6 +15,7 @@ from headway.core.variant import Artifact, Signature, Variant
 
 if TYPE_CHECKING:
     import numpy
+    import polars
     from numpy.typing import NDArray
 
     Floats = NDArray[numpy.float64]
@@ -35,7 +36,7 @@ class Adopted:
 
     `content` is of the engine's first format, `width` counts the columns of a row. `names` are those columns in order,
     `classes` of a classifier in the order of its answers, `categories` of each text column that it reads, in order.
-    `absent` is what a cell means that a sparse row leaves out: 0.0 or NaN.
+    `absent` is what a cell means that a sparse row leaves out: 0.0 or NaN. `engine` is named where another opens it.
     """
 
     content: bytes
@@ -45,12 +46,15 @@ class Adopted:
     classes: tuple[str, ...] = ()
     categories: tuple[tuple[str, ...], ...] = ()
     absent: float = 0.0
+    engine: str = ""
 
 
 class Engine(Protocol):
     """A model, opened. `formats` names the artifact formats it opens; equal rows give equal answers.
 
-    `files` says how the names of the model files end that `adopt` may take (`.txt`).
+    `files` says how the names of the model files end that `adopt` may take (`.txt`). Two more methods an engine may
+    have: `bind(content, signature)` gives the artifact for the columns of a table, with the signature as the model has
+    it; `opened(file)` gives the model in a ModelFile that runs code, and is called with trust alone.
     """
 
     formats: ClassVar[tuple[str, ...]]
@@ -69,7 +73,10 @@ class Engine(Protocol):
         ...
 
     def predict(self, rows: Floats) -> Floats:
-        """rows: float64 [n, d], missing as NaN, texts as category ranks -> float64 [n, k]; k = 1 but for multiclass."""
+        """rows: float64 [n, d], missing as NaN, texts as category ranks -> float64 [n, k]; k = 1 but for multiclass.
+
+        Threads may call it at once.
+        """
         ...
 
 
@@ -172,6 +179,18 @@ class Transform(Protocol):
         ...
 
 
+class Source(Protocol):
+    """From the URL of a database and a query, a table; the plug-in's name is the scheme of its URLs (`sqlite:`)."""
+
+    def __call__(self, url: str, query: str, *, folder: Path) -> polars.DataFrame:
+        """The rows that the query gives; a relative path in the URL starts in `folder`, and nothing is written.
+
+        Raises DataError, with the mend, where the database cannot be opened or refuses the query; who asked hides the
+        password of the URL in it.
+        """
+        ...
+
+
 class Check(Protocol):
     """From a dataset, what is wrong with it; raises NotApplicable where it cannot judge."""
 
@@ -193,7 +212,8 @@ class Subject:
     """A variant beside the model as it came, both opened, with their answers on the same labelled rows.
 
     `rows` float64 [n, d]; `labels` float64 [n]; `scores` and `reference_scores` float64 [n, k]; `groups` int64 [n] in
-    0..G-1, rows of one group share fate; `threshold` turns a score into a decision (score >= threshold).
+    0..G-1, rows of one group share fate; `threshold` turns a score into a decision (score >= threshold), and `costs`
+    are those of a false alarm and of a miss. `weights` float64 [n] > 0 say how much each row counts, if not alike.
     """
 
     variant: Variant
@@ -206,6 +226,8 @@ class Subject:
     groups: Ints
     slices: Mapping[str, SliceColumn]
     threshold: float
+    costs: tuple[float, float] = (1.0, 1.0)
+    weights: Floats | None = None
 
 
 class Probe(Protocol):
@@ -232,13 +254,15 @@ class Windows:
     """Two periods side by side, their columns as the signature says.
 
     `run` counts neighbouring groups that a detector moves as one, since they lean on each other, and over which a
-    pattern repeats: 7 for days. It is 1 where chance decided which group belongs to which window.
+    pattern repeats: 7 for days. It is 1 where chance decided which group belongs to which window. `alpha` is the chance
+    of an alarm that a detector may take where nothing changed.
     """
 
     before: Window
     after: Window
     signature: Signature
     run: int = 7
+    alpha: float = 0.05
 
 
 class Detector(Protocol):

@@ -13,11 +13,13 @@ from headway.core.verdict import Judged
 class Baseline(Kept, frozen=True, kw_only=True):
     """The model as it came, with its decision threshold; `data` maps each period to the digest of its rows.
 
+    `costs` are those of a false alarm and of a miss, by which the threshold was chosen.
     A release trained anew keeps the `views` of the live one, and a recalibrated one has its `calibrator`.
     """
 
     model: Variant
     threshold: float = 0.5
+    costs: tuple[float, float] = (1.0, 1.0)
     data: dict[str, str] = {}
     calibrator: Calibrator = Calibrator()
     views: tuple[View, ...] = ()

@@ -19,21 +19,24 @@ from pathlib import Path
 from typing import Any
 
 import headway
-from headway.core.contracts import Blobs, Check, Detector, Engine, Probe, State, Transform
+from headway.core.batch import Format
+from headway.core.contracts import Blobs, Check, Detector, Engine, Probe, Source, State, Transform
 from headway.core.errors import PluginError
 
 FOLDERS = {
+    "source": "data.sources",
     "check": "data.checks",
     "engine": "engines",
     "transform": "variants.transforms",
     "probe": "evidence.probes",
     "detector": "observe.detectors",
+    "format": "batch.formats",
     "blobs": "store.blobs",
     "state": "store.state",
     "command": "face.commands",
 }
 # Libraries that are imported by another name than they are installed by.
-_PACKAGES = {"sklearn": "scikit-learn", "vl_convert": "vl-convert-python"}
+_PACKAGES = {"sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "xgboost": "xgboost-cpu"}
 
 
 def names(kind: str) -> list[str]:
@@ -44,6 +47,17 @@ def names(kind: str) -> list[str]:
 
 def describe(kind: str, name: str) -> str:
     """The first docstring line of a plug-in, read without importing it."""
+    return (ast.get_docstring(_tree(kind, name)) or "").partition("\n")[0]
+
+
+def manual(kind: str, name: str) -> str:
+    """What the docstring of a plug-in's object says before it comes to parameters, read without importing it."""
+    objects = (node for node in _tree(kind, name).body if getattr(node, "name", "") == "plugin")
+    said = (ast.get_docstring(node) for node in objects if isinstance(node, ast.FunctionDef | ast.ClassDef))
+    return (next(said, None) or "").partition("\nParameters\n")[0].strip()
+
+
+def _tree(kind: str, name: str) -> ast.Module:
     path = _folder(kind) / f"{name}.py"
     if not path.exists():
         point = next((point for point in _outside(kind) if point.name == name), None)
@@ -51,13 +65,19 @@ def describe(kind: str, name: str) -> str:
         if spec is None or spec.origin is None:
             raise _unknown(kind, name)
         path = Path(spec.origin)
-    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def load_engine(name: str) -> type[Engine]:
     """The class that opens models with this engine; raises PluginError with the mend if its library is absent."""
     engine: type[Engine] = _load("engine", name)
     return engine
+
+
+def load_source(name: str) -> Source:
+    """The reader of databases whose URLs begin with that name; raises PluginError if its library is absent."""
+    source: Source = _load("source", name)
+    return source
 
 
 def load_check(name: str) -> Check:
@@ -82,6 +102,12 @@ def load_detector(name: str) -> Detector:
     """The detector of that name."""
     detector: Detector = _load("detector", name)
     return detector
+
+
+def load_format(name: str) -> Format:
+    """The format of files of that suffix; raises PluginError with the mend if its library is absent."""
+    format: Format = _load("format", name)
+    return format
 
 
 def load_blobs(name: str) -> type[Blobs]:
@@ -125,7 +151,7 @@ def _load(kind: str, name: str) -> Any:
         missing = (error.name or "").partition(".")[0]
         if missing == "headway":
             raise
-        raise PluginError(f"{kind} {name!r} needs {missing!r}", mend=_install(missing)) from error
+        raise PluginError(f"{kind} {name!r} needs {missing!r}", mend=install(missing)) from error
 
 
 def _module(kind: str, name: str) -> Any:
@@ -155,7 +181,7 @@ def _unknown(kind: str, name: str) -> PluginError:
     )
 
 
-def _install(library: str) -> str:
+def install(library: str) -> str:
     """The pip command that brings a library: the extra of headway that names it, else the library itself."""
     package = _PACKAGES.get(library, library)
     for requirement in importlib.metadata.requires("headway") or []:

@@ -43,9 +43,17 @@ def digest_of(content: bytes) -> str:
 
 
 def write(record: Kept) -> bytes:
-    """The bytes of a record for disk: canonical JSON with its kind and version beside it."""
+    """The bytes of a record for disk: canonical JSON with its kind and version beside it.
+
+    They are those of the record as it will be read, so that its digest stays: 61 in a field of floats is 61.0. Raises
+    StoreError for a number that JSON cannot hold, which would be read as none.
+    """
     kind = type(record)
-    return canonical({"kind": kind.__name__.lower(), "version": kind.version, "record": record})
+    try:
+        as_read = msgspec.json.decode(canonical(record), type=kind)
+    except msgspec.ValidationError as error:
+        raise StoreError(f"a record '{kind.__name__.lower()}' holds what cannot be kept", where=str(error)) from error
+    return canonical({"kind": kind.__name__.lower(), "version": kind.version, "record": as_read})
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):

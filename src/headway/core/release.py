@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from headway.core.calibrator import Calibrator
 from headway.core.evidence import Evidence
 from headway.core.record import Kept, Record
@@ -45,12 +49,25 @@ class Release(Kept, frozen=True, kw_only=True):
     made_by: str = ""
 
 
+class Deal(Record, frozen=True, kw_only=True):
+    """Which keys a canary answers: a share of them in [0, 1), by salt, at a stage of its rollout, from 0.
+
+    `terms` is the digest of what that rollout was begun with.
+    """
+
+    share: Annotated[float, Meta(ge=0, lt=1)]
+    salt: str
+    stage: int
+    terms: str
+
+
 class Move(Kept, frozen=True, kw_only=True):
     """One move of a pointer (`live`, `canary`, ...): numbered, chained to the move before it, and signed.
 
     `number` counts the moves of this name and pointer from 1; `previous` is the digest of the move before it in the
     store's chain, over all names; `verdict` is the digest of the verdict it followed, empty for a rollback by hand.
-    An empty `release` withdraws the pointer: it stands at nothing until its next move.
+    An empty `release` withdraws the pointer: it stands at nothing until its next move. `deal` is given with a move of
+    `canary`, so that servers deal keys by what is signed.
     """
 
     name: str
@@ -63,3 +80,4 @@ class Move(Kept, frozen=True, kw_only=True):
     why: str
     verdict: str = ""
     answer: str = ""
+    deal: Deal | None = None

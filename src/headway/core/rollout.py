@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from headway.core.record import Kept, Record
+from headway.core.record import Kept, Record, canonical, digest_of, read, write
 from headway.core.verdict import Rule, Verdict
 
 Action = Literal["stay", "advance", "promote", "roll back", "stop"]
@@ -17,11 +17,13 @@ DAY_S = 86_400.0
 class Stage(Record, frozen=True, kw_only=True):
     """A share of the keys in [0, 1) that the release answers; at 0 it answers beside live, and no caller sees it.
 
+    It goes forward once it has answered `min_requests`, if it is shown to be sound; harm takes it back at any time.
     After `at_most_s` seconds without a decision a stage ends inconclusive.
     """
 
     share: Annotated[float, Meta(ge=0, lt=1)]
     at_most_s: Annotated[float, Meta(gt=0)] = DAY_S
+    min_requests: Annotated[int, Meta(ge=0)] = 0
 
     @property
     def name(self) -> str:
@@ -73,6 +75,12 @@ class Rollout(Kept, frozen=True, kw_only=True):
     def share(self) -> float:
         """The share of keys that the release answers now: none once the rollout has ended."""
         return self.current.share if self.standing == "running" else 0.0
+
+    @property
+    def terms(self) -> str:
+        """The digest of all that is fixed at the start; each move of its canary is signed with it."""
+        kept = read(Rollout, write(self))  # a whole number given for a float has another form once it was kept
+        return digest_of(canonical([kept.name, kept.release, kept.live, kept.salt, kept.rules, kept.later, kept.plan]))
 
 
 class Decision(Record, frozen=True, kw_only=True):

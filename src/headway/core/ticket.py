@@ -14,8 +14,8 @@ class Ticket(Kept, frozen=True, kw_only=True):
     """Opened where the policy says that the live release should be trained anew; acted on by a person or by itself.
 
     `evidence` holds the digests of what it was read from. `expected_loss` is what the release costs a month more than
-    when it was judged, in the unit of `[model] costs`; `price_s` is what the last training took, in seconds, None where
-    none was measured. `pays` compares the two and is None where one of them is not known.
+    when it was judged, in the unit of `[model] costs`; `price_s` is what a training takes, with all its seeds, in
+    seconds, None where none was measured. `pays` compares the two and is None where one of them is not known.
     """
 
     name: str

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from headway.core.frontier import Frontier
-from headway.core.record import Kept
+from headway.core.record import Kept, Record
+from headway.core.release import Move
+from headway.core.rollout import Rollout
 from headway.core.ticket import Ticket
 from headway.core.variant import Variant
+
+Stands = Literal["nothing asked", "suggested", "not better", "rolling out", "live", "taken back", "inconclusive"]
 
 
 class Training(Kept, frozen=True, kw_only=True):
@@ -30,7 +36,8 @@ class Training(Kept, frozen=True, kw_only=True):
 class Retraining(Kept, frozen=True, kw_only=True):
     """A release trained anew, or recalibrated, and judged against the live one; `seconds` is what it took in all.
 
-    `key` is the digest of all that decides the outcome, so that a run that was killed is taken up where it stood.
+    `key` is the digest of all that decides the outcome, so that a run that was killed is taken up where it stood;
+    `release` is its digest once it is published.
     """
 
     name: str
@@ -41,3 +48,20 @@ class Retraining(Kept, frozen=True, kw_only=True):
     trainings: int = 0
     seconds: float = 0.0
     says: str = ""
+    release: str = ""
+
+
+class Renewal(Record, frozen=True, kw_only=True):
+    """Where a live release stands on its way to be replaced by one trained anew: what was done last, in a sentence.
+
+    `todo` is the command that goes on from here. `ticket` only asks for it yet; `retraining` is what was trained,
+    `rollout` is on its way or ended, and `move` made it live where it was to be so at once.
+    """
+
+    stands: Stands
+    says: str
+    todo: str = ""
+    ticket: Ticket | None = None
+    retraining: Retraining | None = None
+    rollout: Rollout | None = None
+    move: Move | None = None

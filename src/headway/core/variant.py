@@ -1,4 +1,7 @@
-"""Variant: a model in one form; the model as it came is the Variant with no steps."""
+"""Variant: a model in one form; the model as it came is the Variant with no steps.
+
+Fields that have their default are not written, so that a digest stays when a field with a default is added.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,20 @@ from msgspec.structs import replace
 from headway.core.record import Kept, Record, Scalar, canonical, digest_of
 
 
-class Field(Record, frozen=True, kw_only=True):
-    """One input column: a number (`FP64`), or a text (`BYTES`) whose rank among `categories` is what a model reads."""
+class Field(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """One input column: a number (`FP64`), or a text (`BYTES`) whose rank among `categories` is what a model reads.
+
+    A text that is none of them is `unseen`: it reads as `missing`, or as an `other` one of rank len(categories), or the
+    row is `refused`. A null is missing, whatever the rule.
+    """
 
     name: str
     datatype: str = "FP64"
     categories: tuple[str, ...] = ()
+    unseen: Literal["missing", "other", "refused"] = "missing"
 
 
-class Signature(Record, frozen=True, kw_only=True):
+class Signature(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Inputs in order, and the output: binary and regression have one column, multiclass one a class.
 
     `absent` is what a cell that a sparse row leaves out means to the model: `zero` or `missing`.
@@ -42,7 +50,7 @@ class Artifact(Record, frozen=True, kw_only=True):
     size_bytes: int
 
 
-class Step(Record, frozen=True, kw_only=True):
+class Step(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One transform that was applied, with its settings."""
 
     transform: str
@@ -53,7 +61,7 @@ class Step(Record, frozen=True, kw_only=True):
         return f"{self.transform}({values})" if values else self.transform
 
 
-class Variant(Kept, frozen=True, kw_only=True):
+class Variant(Kept, frozen=True, kw_only=True, omit_defaults=True):
     """A model in one form: its bytes, the engine that opens them, and the steps that led from the model as it came."""
 
     artifact: Artifact

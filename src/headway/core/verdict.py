@@ -9,7 +9,7 @@ from headway.core.record import Kept, Record
 from headway.core.variant import Variant
 
 Answer = Literal["pass", "fail", "undecided"]
-RELATIVE = ("flipped_decisions", "max_change")
+RELATIVE = ("flipped_decisions", "max_change", "max_change.relative")
 
 
 class Rule(Record, frozen=True, kw_only=True):

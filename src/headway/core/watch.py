@@ -6,19 +6,31 @@ from typing import Literal
 
 from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
-from headway.core.record import Kept
+from headway.core.record import Kept, Record
 from headway.core.ticket import Ticket
 
 Outlook = Literal["well", "moved", "worse", "unknown"]
+Question = Literal["drift", "harm"]
+RowSource = Literal["table", "log"]
+
+
+class Reply(Record, frozen=True, kw_only=True):
+    """A question put to a period, once: the chance of a false yes that it was given, and the measures that say yes."""
+
+    question: Question
+    level: float
+    shown: tuple[str, ...] = ()
 
 
 class Watch(Kept, frozen=True, kw_only=True):
     """A period of a live release beside the period that it was judged on; times are ISO 8601.
 
-    `drift` is of the inputs, `harms` ranks their features by what their drift is estimated to cost a row; `quality`,
-    `change` (less what it was when judged) and `cost` a month need labels, `estimated` needs none. `unknown` says of
-    each part that could not judge why. Outlook: `well`; `moved`, the inputs differ and no harm is shown; `worse`, harm
-    is shown; `unknown`, no label has come and no estimate can be given.
+    Rows come from the project's table, or from the log of what was served; `n_keyless` of these have no key by which a
+    label could come. `over` says that the period has ended: only then, and once, is a question put to it. `drift` is of
+    the inputs, `harms` ranks their features by what their drift is estimated to cost a row; `quality`, `change` (less
+    what it was when judged) and `cost` a month need labels, `estimated` needs none. `unknown` says of each part that
+    could not judge why. Outlook: `well`; `moved`, the inputs differ and no harm is shown; `worse`, harm is shown;
+    `unknown`, it is not over, or no label has come and no estimate can be given.
     """
 
     name: str
@@ -40,6 +52,14 @@ class Watch(Kept, frozen=True, kw_only=True):
     evidence: str = ""
     ticket: Ticket | None = None
     at: str = ""
+    source: RowSource = "table"
+    over: bool = True
+    n_keyless: int = 0
+    replies: tuple[Reply, ...] = ()
+
+    def reply(self, question: Question) -> Reply | None:
+        """How a question was answered, None where it was not put."""
+        return next((each for each in self.replies if each.question == question), None)
 
     def find(self, name: str) -> Measurement | None:
         """The measurement of that name over all rows, or None."""

@@ -26,7 +26,8 @@ def signature_of(dataset: Dataset) -> Signature:
 def matrix(table: pl.DataFrame, signature: Signature) -> NDArray[np.float64]:
     """Rows float64 [n, d], C order, in the order of the signature: null as NaN, text as its rank among the categories.
 
-    Raises DataError where a column is absent or of another type.
+    A text that is unseen is read as its field says. Raises DataError where a column is absent or of another type, and
+    where an unseen text is to be refused.
     """
     missing = [name for name in signature.names if name not in table.columns]
     if missing:
@@ -45,6 +46,24 @@ def labels(dataset: Dataset) -> NDArray[np.float64]:
     values = target.cast(pl.Float64).to_numpy()
     if dataset.roles.task == "binary":
         _expect_two_classes(values, target.name)
+    return values
+
+
+def weights(dataset: Dataset) -> NDArray[np.float64] | None:
+    """How much each row counts, float64 [n] > 0; None where no weight is declared.
+
+    Raises DataError for a weight that is missing, endless or not above 0.
+    """
+    if not dataset.roles.weight:
+        return None
+    values = dataset.table[dataset.roles.weight].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    if len(wrong):
+        raise DataError(
+            f"{len(wrong):,} weights are not above 0: row {wrong[0]} has {values[wrong[0]]}",
+            where=f"{dataset.name}, column '{dataset.roles.weight}'",
+            mend="leave out rows that do not count",
+        )
     return values
 
 
@@ -74,17 +93,19 @@ def _field(column: pl.Series) -> Field:
 
 
 def _numbers(column: pl.Series, field: Field) -> NDArray[np.float64]:
-    if not field.categories:
+    if field.datatype != "BYTES":
         return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    ranks = pl.Enum(field.categories)
-    return (
-        column.cast(pl.String)
-        .cast(ranks, strict=False)
-        .to_physical()
-        .cast(pl.Float64)
-        .fill_null(float("nan"))
-        .to_numpy()
-    )
+    texts = column.cast(pl.String)
+    ranks = texts.cast(pl.Enum(field.categories), strict=False).to_physical().cast(pl.Float64)
+    strange = ranks.is_null() & texts.is_not_null()
+    if field.unseen == "refused" and strange.any():
+        raise DataError(
+            f"column '{field.name}' holds {texts.filter(strange)[0]!r}, a text that the model does not know",
+            mend=f"one of its {len(field.categories)} texts, or null where it is missing",
+        )
+    if field.unseen == "other":
+        ranks = ranks.set(strange, float(len(field.categories)))
+    return ranks.fill_null(float("nan")).to_numpy()
 
 
 def _slice(column: pl.Series) -> SliceColumn:

@@ -35,21 +35,21 @@ def cut(dataset: Dataset, split: SplitSection, *, fitted: bool = False) -> dict[
 def by_shares(dataset: Dataset, shares: Mapping[str, float]) -> dict[str, Dataset]:
     """Whole groups in order of their first time, or drawn where there is no time, cut by these shares of the rows.
 
-    Shares are scaled to sum to 1. Raises DataError where there are fewer groups than periods.
+    Shares are scaled to sum to 1. Raises DataError where a period would be empty.
     """
     keys = _keys(dataset)
-    if keys["key"].n_unique() < len(shares):
-        raise DataError(
-            f"{keys['key'].n_unique()} groups cannot be cut into {', '.join(shares)}",
-            where=f"{dataset.name}: {len(keys):,} rows, groups '{dataset.roles.groups or 'none'}'",
-            mend="more rows, or groups that are smaller",
-        )
     counts = keys.group_by("key").agg(pl.len().alias("rows"), pl.col("order").min()).sort("order", "key")
     edges = np.cumsum([0.0, *shares.values()]) / sum(shares.values())
     middles = (counts["rows"].cum_sum() - counts["rows"] / 2) / len(keys)
     place = np.clip(np.searchsorted(edges, middles.to_numpy(), side="right") - 1, 0, len(shares) - 1)
     of_group = counts.select("key", pl.Series("place", place))
     places = keys.join(of_group, on="key", how="left", maintain_order="left")["place"]
+    if places.n_unique() < len(shares):
+        raise DataError(
+            f"{len(counts)} groups cannot be cut into {', '.join(shares)}: one of them would be empty",
+            where=f"{dataset.name}: {len(keys):,} rows, groups '{dataset.roles.groups or 'none'}'",
+            mend="more groups, or other [split] shares",
+        )
     return {
         name: replace(dataset, name=name, table=dataset.table.filter(places == number))
         for number, name in enumerate(shares)

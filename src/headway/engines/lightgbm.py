@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from headway.core.contracts import Adopted, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
+from headway.engines.formats import lightgbm_trees
 from headway.engines.formats.lightgbm_text import TextModel, read
+from headway.engines.formats.trees import Forest
 
 Floats = NDArray[np.float64]
 
@@ -59,6 +61,24 @@ class Lightgbm:
             raise NotApplicable(f"a {type(model).__name__} is not a model of LightGBM")
         text: str = model.model_to_string(num_iteration=model.best_iteration)
         return _adopted(read(text.encode("utf-8")), text.encode("utf-8"), classes)
+
+    @classmethod
+    def forest(cls, content: bytes) -> Forest:
+        """The trees of the text; raises NotApplicable for linear leaves, and where zero counts as missing."""
+        return lightgbm_trees.forest(read(content))
+
+    @classmethod
+    def rounds(cls, content: bytes) -> int:
+        """Iterations; raises NotApplicable for a forest."""
+        model = read(content)
+        if model.averages:
+            raise NotApplicable("its answer is the mean of its trees, of which none comes first")
+        return model.iterations
+
+    @classmethod
+    def first(cls, content: bytes, rounds: int) -> bytes:
+        """The text of the first iterations."""
+        return read(content).first(rounds).text().encode("utf-8")
 
     def predict(self, rows: Floats) -> Floats:
         """rows: float64 [n, d] -> float64 [n, k]; binary: the probability of the positive class, k = 1.

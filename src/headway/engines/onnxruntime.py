@@ -1,11 +1,11 @@
-"""ONNX Runtime on the CPU: a graph that reads one table of numbers and answers scores.
+"""ONNX Runtime on the CPU: a graph that reads a table of numbers and answers scores.
 
 Settings: `threads` (threads inside an operator, default 1; 0 takes every core). Threads that wait do not spin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -16,9 +16,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from headway.core.contracts import Adopted, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
+from headway.engines.formats.onnx_ports import MEND, Answer, Array, classes_of, feeds, scores_of, table_of
 
 Floats = NDArray[np.float64]
-_DTYPES: dict[str, type[np.float32] | type[np.float64]] = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 _FATAL_ONLY = 4
 _KINDS: list[type[Exception]] = [
     kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)
@@ -41,13 +41,13 @@ class OnnxRuntime:
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         session = _opened(content, _threads(settings))
-        self._input, self._dtype, self.width = _input(session.get_inputs())
-        self._output = _scores(session.get_outputs())
+        self._feeds, self._output = feeds(session.get_inputs()), scores_of(session.get_outputs())
+        self.width, self.names = self._feeds.width, self._feeds.names
         # The session under the session: `InferenceSession.run` checks its arguments in Python first, which costs 1.5 to
         # 2 of the 24 us of one row (300 trees, order of turns drawn); here they were checked when the graph was opened.
         self._session = getattr(session, "_sess", session)
-        self._columns = self._run(np.zeros((1, self.width))).size
-        self._first = 1 if self._columns == 2 else 0
+        classes, self._columns = self._asked_once()
+        self.classes, self._first = classes, 1 if self._columns == 2 else 0
 
     @classmethod
     def adopt(cls, model: object) -> Adopted:
@@ -58,36 +58,48 @@ class OnnxRuntime:
         if kind.__name__ != "ModelProto" or not kind.__module__.startswith("onnx"):
             raise NotApplicable(f"a {kind.__name__} is not an ONNX model")
         content: bytes = model.SerializeToString()  # type: ignore[attr-defined]
-        return Adopted(content=content, width=cls(content, {}).width)
+        return _adopted(content)
 
     def predict(self, rows: Floats) -> Floats:
         """rows: float64 [n, d], cast to what the graph reads -> float64 [n, k].
 
-        Raises EngineError where rows have another number of columns than the graph, or the library fails on them.
+        Raises EngineError where rows have another number of columns than the graph, hold no whole number where it reads
+        one, or the library fails on them.
         """
         if rows.ndim != 2 or rows.shape[1] != self.width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self.width}]")
-        scores = self._run(rows).reshape(len(rows), self._columns)
-        return scores[:, self._first :].astype(np.float64, copy=False)
+        answers = [table_of(self._run(feed))[:count] for feed, count in self._feeds.batches(rows)]
+        answer = answers[0] if len(answers) == 1 else np.concatenate(answers)
+        return answer.reshape(len(rows), self._columns)[:, self._first :].astype(np.float64, copy=False)
 
-    def _run(self, rows: Floats) -> NDArray[np.floating]:
+    def _asked_once(self) -> tuple[tuple[str, ...], int]:
+        """Classes that the graph names, and columns of an answer."""
+        [(feed, _)] = self._feeds.batches(np.zeros((1, self.width)))
+        answer, rows = self._run(feed), self._feeds.fixed or 1
+        size = table_of(answer).size
+        if not size or size % rows:
+            raise EngineError(
+                f"the graph answers {size} numbers for {rows} rows", where=f"output {self._output!r}", mend=MEND
+            )
+        return classes_of(answer), size // rows
+
+    def _run(self, feed: Mapping[str, Array]) -> Answer:
         try:
-            scores: NDArray[np.floating] = self._session.run([self._output], {self._input: self._cast(rows)}, None)[0]
+            answer: Answer = self._session.run([self._output], feed, None)[0]
         except _FAILURES as error:
-            raise EngineError(f"ONNX Runtime cannot run the graph: {error}") from error
-        return scores
-
-    def _cast(self, rows: Floats) -> NDArray[np.floating]:
-        if self._dtype is np.float64:
-            return np.ascontiguousarray(rows, np.float64)
-        with np.errstate(over="ignore"):  # beyond float32 is infinite to a graph of float32, as to who made it
-            return np.ascontiguousarray(rows, self._dtype)
+            raise EngineError(f"ONNX Runtime cannot run the graph: {error}", mend=MEND) from error
+        return answer
 
 
 def _of_file(file: ModelFile) -> Adopted:
     if file.suffix not in OnnxRuntime.files:
         raise NotApplicable(f"a {file.suffix} file is not an ONNX model")
-    return Adopted(content=file.content, width=OnnxRuntime(file.content, {}).width)
+    return _adopted(file.content)
+
+
+def _adopted(content: bytes) -> Adopted:
+    engine = OnnxRuntime(content, {})
+    return Adopted(content=content, width=engine.width, names=engine.names, classes=engine.classes)
 
 
 def _opened(content: bytes, threads: int) -> onnxruntime.InferenceSession:
@@ -99,36 +111,23 @@ def _opened(content: bytes, threads: int) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
     except _FAILURES as error:
-        raise EngineError(
-            f"these bytes are not a model that ONNX Runtime {onnxruntime.__version__} can open: {error}",
-            mend="onnx.checker.check_model(onnx.load('model.onnx'))",
-        ) from error
+        raise _unopened(error) from error
 
 
-def _input(inputs: Sequence[onnxruntime.NodeArg]) -> tuple[str, type[np.float32] | type[np.float64], int]:
-    """Name, type and width of the table that the graph reads; a row count that is fixed could not take a batch."""
-    named = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
-    if len(inputs) == 1 and inputs[0].type in _DTYPES and len(inputs[0].shape) == 2:
-        count, width = inputs[0].shape
-        if not isinstance(count, int) and isinstance(width, int):
-            return inputs[0].name, _DTYPES[inputs[0].type], width
-    raise EngineError(
-        "the graph does not read one table of float or double [any, d]",
-        where=f"its inputs: {named or 'none'}",
-        mend="initial_types=[('rows', FloatTensorType([None, d]))]",
-    )
-
-
-def _scores(outputs: Sequence[onnxruntime.NodeArg]) -> str:
-    """The output that holds scores: the only one of floats, or the one that is called probabilities."""
-    floats: list[str] = [each.name for each in outputs if each.type in _DTYPES]
-    named = [name for name in floats if "prob" in name.lower()]
-    if len(named) == 1 or len(floats) == 1:
-        return (named if len(named) == 1 else floats)[0]
-    raise EngineError(
-        "the graph has no one output of scores",
-        where=f"its outputs: {', '.join(f'{each.name} {each.type}' for each in outputs)}",
-        mend="convert with zipmap=False, and call the output 'probabilities'",
+def _unopened(error: Exception) -> EngineError:
+    """What went wrong, with the mend for graphs that are older, or newer, than the library runs."""
+    version = f"ONNX Runtime {onnxruntime.__version__}"
+    if "Could not find an implementation" in str(error):
+        return EngineError(
+            f"{version} runs ONNX of opset 7 and later, and not this graph: {error}",
+            mend="export it anew with opset 17, or: "
+            "onnx.save(onnx.version_converter.convert_version(onnx.load('old.onnx'), 17), 'model.onnx')",
+        )
+    if "IR version" in str(error) or "under development" in str(error):
+        return EngineError(f"the graph is newer than {version}: {error}", mend="pip install --upgrade onnxruntime")
+    return EngineError(
+        f"these bytes are not a model that {version} can open: {error}",
+        mend="onnx.checker.check_model(onnx.load('model.onnx'))",
     )
 
 

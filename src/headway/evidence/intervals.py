@@ -103,8 +103,8 @@ def interval(name: str, estimate: Estimate, sample: Sample) -> Measurement:
         n_rows=sample.n_rows,
         n_groups=sample.n_groups,
         level=LEVEL,
-        se=estimate.se if known else None,
-        dof=estimate.dof if known else None,
+        se=float(estimate.se) if known else None,
+        dof=float(estimate.dof) if known else None,
     )
 
 
@@ -119,10 +119,18 @@ def jackknife(name: str, value: float, without_each: Floats, sample: Sample) -> 
     se^2 = (G-1)/G * sum (theta_-g - mean)^2, t with G-1 degrees of freedom (MacKinnon, Nielsen and Webb 2023), times
     `lean` where groups in order of time lean on their neighbours.
     """
-    count = len(without_each)
-    influence = without_each - without_each.mean()
-    se = math.sqrt((count - 1) / count * float(np.square(influence).sum() * lean(influence)))
-    return interval(name, Estimate(value=value, se=se, dof=count - 1, method=JACKKNIFE), sample)
+    estimate = Estimate(
+        value=value, se=float(jackknife_error(without_each)), dof=len(without_each) - 1, method=JACKKNIFE
+    )
+    return interval(name, estimate, sample)
+
+
+def jackknife_error(without_each: Floats) -> Floats:
+    """The standard error of `jackknife`, for `without_each` [..., G] -> [...]."""
+    count = without_each.shape[-1]
+    influence = without_each - without_each.mean(-1, keepdims=True)
+    error: Floats = np.sqrt((count - 1) / count * np.square(influence).sum(-1) * lean(influence))
+    return error
 
 
 def ratio_of_sums(sums: Floats, rows: Floats) -> list[Estimate]:

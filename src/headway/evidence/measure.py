@@ -1,6 +1,7 @@
 """Run probes on a subject and write down what they measured: one evidence a variant, period and machine.
 
 E001: a probe that could not judge this variant, and why.
+E002: the machine was busy with other work while it was timed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.plugins import load_probe
 
 NOT_RUN = "E001"
+BUSY = "E002"
+TIMED = "latency."
 
 
 def measure(subject: Subject, probes: Sequence[str], *, dataset_digest: str, period: str) -> Evidence:
@@ -34,15 +37,28 @@ def measure(subject: Subject, probes: Sequence[str], *, dataset_digest: str, per
         except NotApplicable as error:
             says = f"probe '{name}' did not run: {error.what}"
             findings.append(Finding(code=NOT_RUN, severity="undecided", says=says, where=error.where, mend=error.mend))
+    machine = this_machine()
+    if any(each.name.startswith(TIMED) for each in measurements):
+        findings += _busy(machine)
     return Evidence(
         subject=subject.variant.digest,
         dataset=dataset_digest,
         period=period,
-        machine=this_machine(),
+        machine=machine,
         measurements=tuple(measurements),
         findings=tuple(findings),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _busy(machine: Machine) -> list[Finding]:
+    """A note where more processes wanted to run in the last minute than there are cores, ours taken off."""
+    others = os.getloadavg()[0] - 1 if hasattr(os, "getloadavg") else 0.0
+    if others < machine.cores:
+        return []
+    says = f"the machine was busy while it was timed: {others:.1f} other processes ran on {machine.cores} cores"
+    mend = "time it on a quiet machine; a model that uses several threads suffers most"
+    return [Finding(code=BUSY, severity="note", says=says, measured=others, limit=float(machine.cores), mend=mend)]
 
 
 def this_machine(root: Path = Path("/")) -> Machine:

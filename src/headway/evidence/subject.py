@@ -39,6 +39,8 @@ class Exam:
     reference_scores: Floats
     groups: Ints
     slices: Mapping[str, SliceColumn]
+    costs: tuple[float, float] = (1.0, 1.0)
+    weights: Floats | None = None
 
 
 def exam_of(baseline: Baseline, dataset: Dataset, blobs: Blobs) -> Exam:
@@ -56,6 +58,8 @@ def exam_of(baseline: Baseline, dataset: Dataset, blobs: Blobs) -> Exam:
         reference_scores=reference.predict(rows),
         groups=matrix.groups(known),
         slices=matrix.slices(known),
+        costs=baseline.costs,
+        weights=matrix.weights(known),
     )
 
 
@@ -78,6 +82,8 @@ def subject_of(variant: Variant, exam: Exam, blobs: Blobs, *, view: Dataset | No
         groups=exam.groups,
         slices=exam.slices,
         threshold=exam.threshold,
+        costs=exam.costs,
+        weights=exam.weights,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,36 +19,60 @@ MOST_BLOCKS = 1000
 _ROUNDING = 1e-6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """Labels, scores of the variant and of the model as it came, and the block of every row; all of length n.
+class Blocked(TypedDict):
+    """The fields of Blocks."""
 
-    `labels` {0, 1}, `scores` and `reference` in [0, 1], float64; `blocks` int64 in 0..n_blocks-1. A block is one group,
-    or, beyond MOST_BLOCKS groups, a run of neighbouring ones: tables stay small, and neighbours that lean on each other
-    fall together. `n_groups` counts the groups themselves.
+    groups: Ints
+    blocks: Ints
+    n_blocks: int
+    n_groups: int
+    weights: Floats | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """The block of every row, all of length n: `groups` and `blocks` int64, blocks in 0..n_blocks-1.
+
+    A block is one group, or, beyond MOST_BLOCKS groups, a run of neighbouring ones: tables stay small, and neighbours
+    that lean on each other fall together. `n_groups` counts the groups themselves. `weights` float64, or None for rows
+    that count alike.
+    """
+
+    groups: Ints
+    blocks: Ints
+    n_blocks: int
+    n_groups: int
+    weights: Floats | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.groups)
+
+    def per_block(self, values: Floats) -> Floats:
+        """Sums of values [n] by block, each times the weight of its row -> [n_blocks]."""
+        return tally(self.blocks, self.n_blocks, weighted(values, self.weights))
+
+    def mean(self, values: Floats) -> float:
+        """The mean of values [n] over rows, by weight."""
+        return float(np.average(values, weights=self.weights))
+
+    @property
+    def rows(self) -> Floats:
+        """The weight of the rows of each block, which is their number where all count alike, float64 [n_blocks]."""
+        return tally(self.blocks, self.n_blocks, self.weights)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers(Blocks):
+    """Labels, scores of the variant and of the model as it came, with their blocks; all of length n.
+
+    `labels` {0, 1}, `scores` and `reference` in [0, 1], float64.
     """
 
     labels: Floats
     scores: Floats
     reference: Floats
-    groups: Ints
-    blocks: Ints
-    n_blocks: int
-    n_groups: int
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return len(self.labels)
-
-    def per_block(self, values: Floats) -> Floats:
-        """Sums of values [n] by block -> [n_blocks]."""
-        return tally(self.blocks, self.n_blocks, values)
-
-    @property
-    def rows(self) -> Floats:
-        """Number of rows of each block, float64 [n_blocks]."""
-        return tally(self.blocks, self.n_blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +85,15 @@ class ScoreTable:
 
 @dataclass(frozen=True, slots=True)
 class BinTable:
-    """Rows, positives and sums of scores by block and equal-mass score bin, each float64 [n_blocks, bins]."""
+    """Weight of rows, of positives, and of scores by block and equal-mass score bin, each float64 [n_blocks, bins].
+
+    `counts` are the rows of a bin themselves, float64 [bins].
+    """
 
     rows: Floats
     positives: Floats
     scores: Floats
+    counts: Floats
 
 
 def binary_answers(subject: Subject) -> Answers:
@@ -76,17 +105,44 @@ def binary_answers(subject: Subject) -> Answers:
         raise NotApplicable(f"this measure is defined for the task 'binary', not for {subject.variant.task!r}")
     if not len(subject.labels) or not np.isin(subject.labels, (0.0, 1.0)).all():
         raise NotApplicable("labels must be 0 or 1, at least one row", where=f"{len(subject.labels)} labels")
-    codes, n_groups = _dense(subject.groups)
-    n_blocks = min(n_groups, MOST_BLOCKS)
     return Answers(
         labels=subject.labels,
         scores=_probabilities(subject.scores, "the variant"),
         reference=_probabilities(subject.reference_scores, "the model as it came"),
-        groups=codes,
-        blocks=codes * n_blocks // n_groups,
-        n_blocks=n_blocks,
-        n_groups=n_groups,
+        **_blocked(subject),
     )
+
+
+def blocks_of(subject: Subject) -> Blocks:
+    """The blocks of a subject's rows; raises NotApplicable where there is none, or an answer is no number."""
+    if not len(subject.labels):
+        raise NotApplicable("there are no labelled rows")
+    for scores, whose in ((subject.scores, "the variant"), (subject.reference_scores, "the model as it came")):
+        wrong = ~np.isfinite(scores).all(axis=1)
+        if wrong.any():
+            raise NotApplicable(
+                f"{int(wrong.sum())} answers of {whose} are no numbers", where=f"row {np.argmax(wrong)}"
+            )
+    return Blocks(**_blocked(subject))
+
+
+def _blocked(subject: Subject) -> Blocked:
+    codes, n_groups = _dense(subject.groups)
+    n_blocks = min(n_groups, MOST_BLOCKS)
+    return {
+        "groups": codes,
+        "blocks": codes * n_blocks // n_groups,
+        "n_blocks": n_blocks,
+        "n_groups": n_groups,
+        "weights": subject.weights,
+    }
+
+
+def weighted(values: Floats | None, weights: Floats | None) -> Floats | None:
+    """Values [n] times weights [n]; None stands for ones."""
+    if values is None or weights is None:
+        return weights if values is None else values
+    return values * weights
 
 
 def tally(codes: Ints, length: int, weights: Floats | None = None) -> Floats:
@@ -107,7 +163,7 @@ def score_table(scores: Floats, answers: Answers) -> ScoreTable:
     edges = quantile_edges(scores, SCORE_BINS)
     bins = len(edges) + 1
     cells = (answers.blocks * 2 + answers.labels.astype(np.int64)) * bins + np.searchsorted(edges, scores, side="right")
-    counts = tally(cells, answers.n_blocks * 2 * bins).reshape(answers.n_blocks, 2, bins)
+    counts = tally(cells, answers.n_blocks * 2 * bins, answers.weights).reshape(answers.n_blocks, 2, bins)
     return ScoreTable(counts[:, 1], counts[:, 0])
 
 
@@ -116,8 +172,9 @@ def bin_table(answers: Answers, bins: int) -> BinTable:
     edges = quantile_edges(answers.scores, bins)
     found = len(edges) + 1
     cells = answers.blocks * found + np.searchsorted(edges, answers.scores, side="right")
-    weights = (None, answers.labels, answers.scores)
-    return BinTable(*(tally(cells, answers.n_blocks * found, each).reshape(-1, found) for each in weights))
+    sums = (weighted(each, answers.weights) for each in (None, answers.labels, answers.scores))
+    rows, positives, scores = (tally(cells, answers.n_blocks * found, each).reshape(-1, found) for each in sums)
+    return BinTable(rows=rows, positives=positives, scores=scores, counts=tally(cells % found, found))
 
 
 def auc(positives: Floats, negatives: Floats) -> Floats:
@@ -128,15 +185,17 @@ def auc(positives: Floats, negatives: Floats) -> Floats:
     return areas
 
 
-def exact_auc(scores: Floats, labels: Floats) -> float:
+def exact_auc(scores: Floats, labels: Floats, weights: Floats | None = None) -> float:
     """Area under the ROC curve of scores [n] and labels {0, 1} [n], every distinct score a bin of its own.
+
+    With `weights` [n], a pair counts by the product of its rows' weights.
 
     >>> exact_auc(np.array([.1, .4, .35, .8]), np.array([0., 0., 1., 1.]))
     0.75
     """
     distinct, codes = np.unique(scores, return_inverse=True)
-    positives = tally(codes, len(distinct), labels)
-    return float(auc(positives, tally(codes, len(distinct)) - positives))
+    positives = tally(codes, len(distinct), weighted(labels, weights))
+    return float(auc(positives, tally(codes, len(distinct), weights) - positives))
 
 
 def auc_without_each(table: ScoreTable) -> Floats:

@@ -15,8 +15,9 @@ OF_OUTLOOK: dict[Outlook, int] = {"well": PASS, "moved": PASS, "worse": FAIL, "u
 
 
 def of_watches(found: Sequence[Watch]) -> int:
-    """The code of a watch: that of its last period; 3 where there is none yet."""
-    return OF_OUTLOOK[found[-1].outlook] if found else UNDECIDED
+    """The code of a watch: that of its last period that is over; 3 where there is none yet."""
+    over = [each for each in found if each.over]
+    return OF_OUTLOOK[over[-1].outlook] if over else UNDECIDED
 
 
 def of_findings(findings: Sequence[Finding]) -> int:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
 import msgspec
 from rich.console import Console, RenderableType
 
@@ -9,12 +13,29 @@ from rich.console import Console, RenderableType
 def show(value: object, text: RenderableType, *, json: bool) -> None:
     """Print `value` as one JSON object, or `text` for a person; tables are never cut at the width of a pipe."""
     if json:
-        Console(soft_wrap=True, highlight=False).print(msgspec.json.encode(value).decode(), markup=False)
+        Console(soft_wrap=True, highlight=False, emoji=False).print(msgspec.json.encode(value).decode(), markup=False)
     else:
         console().print(text)
 
 
 def console() -> Console:
     """The console for people: as wide as the terminal, or wide enough for whole lines in a pipe."""
-    plain = Console(highlight=False, markup=False)
-    return plain if plain.is_terminal else Console(highlight=False, markup=False, width=max(plain.width, 200))
+    plain = Console(highlight=False, markup=False, emoji=False)
+    wide = Console(highlight=False, markup=False, emoji=False, width=max(plain.width, 200))
+    return plain if plain.is_terminal else wide
+
+
+def tell(line: str) -> None:
+    """Say on stderr, with the time, what has changed: stdout carries the result alone."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"{datetime.now():%H:%M:%S} {line}", markup=False)
+
+
+@contextmanager
+def progress(tell: Callable[[str], object] | None = None) -> Iterator[Callable[[str], object]]:
+    """Where a program's long work tells its steps: to `tell`, else on one line of a terminal, which it clears."""
+    if tell is not None:
+        yield tell
+        return
+    terminal = Console(stderr=True, highlight=False, markup=False)
+    with terminal.status("headway", spinner="line") as status:
+        yield status.update

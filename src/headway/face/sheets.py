@@ -131,6 +131,20 @@ def findings(found: Sequence[Finding]) -> Sheet:
     return Sheet(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
 
 
+def measurements(found: Sequence[Measurement]) -> Sheet:
+    """What was measured: what it is, the value with its interval, and the rows and groups that it rests on."""
+    rows = tuple(
+        (
+            (Line(text=words.title(each.name), mood="strong"), Line(text=each.name, mood="quiet")),
+            (Line(text=numbers.measured(each)),),
+            (Line(text=numbers.basis(each), mood="quiet"),),
+        )
+        for each in found
+    )
+    titles = (("Measure", True), ("Measured", False), ("On", False))
+    return Sheet(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+
+
 def history(moves: Sequence[Move]) -> Sheet:
     """The moves of pointers, oldest first: when, which pointer, to which release, by whom, why, on which verdict."""
     rows = tuple(

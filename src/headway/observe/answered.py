@@ -31,7 +31,8 @@ WEEK = 7
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answered:
     """Rows in order of time: `times` datetime64[us], `rows` float64 [n, d] as the release reads them, `scores` float64
-    [n] as it answers, `labels` float64 [n], NaN where not known, `groups` int64 [n] numbered in order of time.
+    [n] as it answers, `labels` float64 [n], NaN where not known, `groups` int64 [n] numbered in order of time. `told`
+    is when each label came, NaT for never.
 
     `run` is how many neighbouring groups lean on each other: 7 where groups are days, else 1.
     """
@@ -42,6 +43,7 @@ class Answered:
     rows: Floats
     scores: Floats
     labels: Floats
+    told: NDArray[np.datetime64]
     groups: Ints
     run: int
 
@@ -56,10 +58,13 @@ class Answered:
         """The rows whose label is known."""
         return self.part(~np.isnan(self.labels))
 
-    def as_of(self, at: datetime, delay: timedelta) -> Answered:
-        """The same rows as they stood at a time: a label is known only `delay` after its row."""
-        hidden = self.times + np.timedelta64(delay) > np.datetime64(at)
-        return changed(self, labels=np.where(hidden, np.nan, self.labels))
+    def as_of(self, at: datetime) -> Answered:
+        """The same rows as they stood at a time, without the labels that came later."""
+        return changed(self, labels=np.where(self.told <= np.datetime64(at), self.labels, np.nan))
+
+    def by_day(self) -> Answered:
+        """The same rows, those of one day as one group."""
+        return changed(self, groups=days_of(self.times), run=WEEK)
 
     def window(self) -> Window:
         """The rows as a detector sees them."""
@@ -84,28 +89,33 @@ class Answered:
             rows=self.rows[chosen],
             scores=self.scores[chosen],
             labels=self.labels[chosen],
+            told=self.told[chosen],
             groups=self.groups[chosen],
             run=self.run,
         )
 
 
-def answered(post: Post, dataset: Dataset, *, since: datetime) -> Answered:
+def answered(post: Post, dataset: Dataset, *, since: datetime, delay: timedelta = timedelta(0)) -> Answered:
     """The rows of a dataset from a time on, in order of time, answered by the release at its post.
 
-    Raises DataError where the time column is no time.
+    A label came `delay` after its row; texts as labels are numbered. Raises DataError where the time column is no time.
     """
     moments = moments_of(dataset)
     table = dataset.table.filter(moments >= since).sort(moments, maintain_order=True)
     rows = matrix.matrix(table, post.release.variant.signature)
-    target = table[dataset.roles.target].cast(pl.Float64, strict=False).fill_null(float("nan"))
+    target = table[dataset.roles.target]
+    labels = target.rank("dense") if target.dtype in (pl.String, pl.Categorical, pl.Enum) else target
     days = bool(dataset.roles.groups) and table.schema[dataset.roles.groups] == pl.Date
+    times: NDArray[np.datetime64] = table.select(moments).to_series().to_numpy()
+    told: NDArray[np.datetime64] = np.asarray(times + np.timedelta64(delay), dtype=times.dtype)
     return Answered(
         name=dataset.name,
         table=table,
-        times=table.select(moments).to_series().to_numpy(),
+        times=times,
         rows=rows,
         scores=post.answer(rows)[:, 0],
-        labels=target.to_numpy(),
+        labels=labels.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy(),
+        told=told,
         groups=_groups(table, dataset.roles.groups),
         run=WEEK if days else 1,
     )
@@ -154,6 +164,11 @@ def delay_of(text: str) -> timedelta:
     if not found:
         raise ConfigError(f"label_delay is {text!r}", where="[data] label_delay", mend='label_delay = "1d"')
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def days_of(times: NDArray[np.datetime64]) -> Ints:
+    """The day of each time, since 1970."""
+    return times.astype("datetime64[D]").astype(np.int64)
 
 
 def moments_of(dataset: Dataset) -> pl.Expr:

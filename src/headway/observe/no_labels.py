@@ -181,18 +181,24 @@ def _log_odds(scores: Floats) -> Floats:
 def _fit(positives: Floats, negatives: Floats, odds: Floats) -> Floats:
     """Intercept and slope [..., 2] of a logistic regression of counts [..., B] on log-odds [B].
 
-    By Newton's method, each step held in [-1, 1]: whole steps run away where a model separates the classes well.
+    By Newton's method on log-odds of mean 0 and spread 1, each step held in [-1, 1]: whole steps run away where a model
+    separates the classes well, and held ones would not arrive where its scores lie close together.
     """
-    found = np.broadcast_to(np.array([0.0, 1.0]), (*positives.shape[:-1], 2))
     rows = positives + negatives
-    design = np.stack([np.ones_like(odds), odds])
+    weights = rows.sum(tuple(range(rows.ndim - 1)))
+    centre = np.average(odds, weights=weights)
+    spread = max(math.sqrt(np.average(np.square(odds - centre), weights=weights)), _SMALLEST)
+    scaled = (odds - centre) / spread
+    found = np.broadcast_to(np.array([centre, spread]), (*positives.shape[:-1], 2))
+    design = np.stack([np.ones_like(scaled), scaled])
     for _ in range(_STEPS):
-        rates = _rates(found, odds)
+        rates = _rates(found, scaled)
         slope = (positives - rows * rates) @ design.T
         weights = rows * rates * (1 - rates)
         curve = np.einsum("...b,ib,jb->...ij", weights, design, design) + _RIDGE * np.eye(2)
         found = found + np.clip(np.linalg.solve(curve, slope[..., None])[..., 0], -1, 1)
-    return found
+    slopes = found[..., 1] / spread
+    return np.stack([found[..., 0] - slopes * centre, slopes], axis=-1)
 
 
 def _rates(calibrator: Floats, odds: Floats) -> Floats:
@@ -237,7 +243,7 @@ def _expect_slope(slope: Floats, without: Floats) -> None:
     low = float(slope) - student_quantile(0.975, len(without) - 1) * se
     if not low > 0:
         raise NotApplicable(
-            f"the score is not sure to rank in the last labelled period: slope {float(slope):.2f}, at least {low:.2f}",
+            f"the last labelled period does not tell how its score ranks: slope {float(slope):.2f}, at least {low:.2f}",
             where="above 0 is asked",
             mend="wait for the labels",
         )

@@ -5,79 +5,130 @@ from __future__ import annotations
 from headway.core.config import RetrainSection
 from headway.core.evidence import Measurement
 from headway.core.watch import Outlook, Watch
-from headway.evidence.intervals import FEWEST_GROUPS
-from headway.observe.trigger import ALPHA
-from headway.release.weigh import Limit, weigh
+from headway.observe.harm import COST, PROBABILITIES, RANKS, beyond
+from headway.observe.price import amount
 
 NAMED = 3
-WAYS = 3
+QUALITY = "quality"
 
 
-def of(watch: Watch, policy: RetrainSection) -> Outlook:
-    """Worse where harm is shown by labels, or without them by the estimate; moved where only inputs differ."""
-    if _harms(watch, policy):
+def of(watch: Watch) -> Outlook:
+    """Worse where labels show harm; moved where only inputs differ; unknown where nothing tells how good it is."""
+    reply = watch.reply("harm")
+    if reply and reply.shown:
         return "worse"
-    if not watch.quality and not watch.estimated:
+    if not watch.over or not (watch.quality or watch.estimated):
         return "unknown"
     return "moved" if watch.drift and watch.drift.alarm else "well"
 
 
 def sentence(watch: Watch, policy: RetrainSection, *, pending: bool = False) -> str:
-    """What was seen, whether it does harm, and what to do; `pending` says that a ticket is open already.
+    """What was seen, whether it does harm, and what to do; `pending` says that a ticket was open already.
 
     Harm is never told of inputs alone: what moved may not matter, and what did not move may still have turned.
     """
-    harms = _harms(watch, policy)
-    said = [_inputs(watch), _rightness(watch, harms)]
+    said = [_inputs(watch), _rightness(watch, policy)] if watch.over else [_so_far(watch)]
     if watch.ticket:
         said.append("a ticket proposes to train it anew")
     elif pending:
         said.append("a ticket to train it anew is open")
     elif watch.outlook == "worse":
         said.append("see what moved, and train it anew or take it back")
-    elif watch.outlook in ("well", "moved"):
+    elif watch.reply("harm") and watch.outlook in ("well", "moved"):
         said.append("nothing needs to be done")
     return f"{watch.period}: {'; '.join(said)}."
+
+
+def _so_far(watch: Watch) -> str:
+    return f"it is not over: {watch.n_rows:,} rows so far, {watch.n_labelled:,} with a label; it is judged once it is"
 
 
 def _inputs(watch: Watch) -> str:
     if watch.drift is None:
         return "whether the inputs moved cannot be said"
     if not watch.drift.alarm:
-        return "the inputs look as they did when the release was judged"
-    # the first finding tells of all features together, the rest of one each
-    named = [finding.where for finding in watch.drift.findings if finding.where != "all"][:NAMED]
-    costly = [each.slice for each in watch.harms if each.low > 0][:NAMED]
-    most = f", most of all {', '.join(named)}" if named else ""
-    price = f" (the move of {', '.join(costly)} is estimated to cost)" if costly else ""
+        return "no change of the inputs is shown since the release was judged"
+    named = _and(_moved(watch)[:NAMED])
+    most = f": {named} moved" if named else ""
+    costly = _and(_costly(watch)[:NAMED])
+    price = f" (the move of {costly} is estimated to cost)" if costly else ""
     return f"the inputs are not what they were when the release was judged{most}{price}"
 
 
-def _rightness(watch: Watch, harms: list[str]) -> str:
-    if harms:
-        return " and ".join(harms)
-    if watch.quality:
-        part = "" if watch.n_labelled == watch.n_rows else f" by the {watch.n_labelled:,} labels of {watch.n_rows:,}"
-        return f"it is not shown to be worse{part}"
+def _moved(watch: Watch) -> list[str]:
+    """The features that are shown to have moved, those first whose move is estimated to cost most."""
+    drift = watch.drift
+    # the first finding tells of all features together, the rest of one each
+    named = [finding.where for finding in drift.findings if finding.where != "all"] if drift else []
+    places = {each.slice: place for place, each in enumerate(watch.harms)}
+    return sorted(named, key=lambda name: places.get(name, len(places)))
+
+
+def _costly(watch: Watch) -> list[str]:
+    """The features whose move is shown to cost, all of them together at the chance that the inputs were given."""
+    inputs = watch.reply("drift")
+    if inputs is None or not watch.harms:
+        return []
+    return [each.slice for each in watch.harms if beyond(each, 0.0, 1, alpha=inputs.level / len(watch.harms))]
+
+
+def _rightness(watch: Watch, policy: RetrainSection) -> str:
+    reply = watch.reply("harm")
+    if reply and reply.shown:
+        by = f"{_by(watch).strip()}, " if _by(watch) else ""
+        return by + _and(_harms(watch, reply.shown, policy))
+    if reply:
+        return f"it is not shown to be worse{_by(watch)}"
+    if watch.n_labelled:
+        return _untold(watch) or (
+            f"{watch.n_labelled:,} labels of {watch.n_rows:,} have come, and it is judged once all have had their time "
+            f"and 20 groups have some{_lost(watch)}"
+        )
     if watch.estimated:
-        return "no label has come yet, and its scores give no sign that it is worse"
-    return "no label has come yet, and without them nothing can be said of its quality"
+        return f"no label has come yet, and its scores would give {_estimate(watch)}"
+    return f"no label has come yet, and without them nothing can be said of its quality{_lost(watch)}"
 
 
-def _harms(watch: Watch, policy: RetrainSection) -> list[str]:
-    """Each harm that is shown, as a part of a sentence; the ways to look for it share one chance of a false alarm."""
-    ranks, error, cost = watch.find("roc_auc.change"), watch.find("ece"), watch.cost
+def _untold(watch: Watch) -> str:
+    """Why labels that have come tell nothing of its quality."""
+    return next((each.says for each in watch.unknown if each.says.startswith(f"{QUALITY} cannot be said")), "")
+
+
+def _by(watch: Watch) -> str:
+    if watch.n_labelled == watch.n_rows:
+        return ""
+    return f" by the {watch.n_labelled:,} labels of {watch.n_rows:,}{_lost(watch)}"
+
+
+def _lost(watch: Watch) -> str:
+    return f" ({watch.n_keyless:,} answers have no key, so that no label can come)" if watch.n_keyless else ""
+
+
+def _estimate(watch: Watch) -> str:
+    area = watch.find("roc_auc.estimated") or watch.estimated[0]
+    return f"an AUC of {area.value:.2f} ({area.low:.2f} to {area.high:.2f}) if they mean what they meant"
+
+
+def _harms(watch: Watch, shown: tuple[str, ...], policy: RetrainSection) -> list[str]:
+    """Each harm that is shown, as a part of a sentence."""
+    ranks, error, cost = watch.find(RANKS), watch.find("ece"), watch.cost
     found = []
-    if ranks is not None and _beyond(ranks, 0.0, sign=-1):
+    if RANKS in shown and ranks:
         found.append(f"it ranks worse than when it was judged (AUC {ranks.value:+.3f})")
-    if error is not None and _beyond(error, policy.ece_at_most, sign=1):
-        found.append(f"its probabilities are off by {error.value:.0%} on average, more than {policy.ece_at_most:.0%}")
-    if cost is not None and _beyond(cost, 0.0, sign=1):
-        found.append(f"its decisions cost {cost.value:,.0f} a month more")
+    if PROBABILITIES in shown and error:
+        then = _when_judged(watch, error)
+        found.append(
+            f"its probabilities are off by {error.value:.0%} on average, more than {policy.ece_at_most:.0%}{then}"
+        )
+    if COST in shown and cost:
+        found.append(f"its decisions cost {amount(cost.value)} a month more than when it was judged")
     return found
 
 
-def _beyond(found: Measurement, limit: float, *, sign: int) -> bool:
-    """Whether it is shown to be above a limit, or (`sign` -1) below it."""
-    weighed = weigh(found, Limit(value=limit, sign=sign, alpha=ALPHA / WAYS), fewest_groups=FEWEST_GROUPS)
-    return weighed.answer == "fail"
+def _when_judged(watch: Watch, error: Measurement) -> str:
+    change = watch.find("ece.change")
+    return f" ({error.value - change.value:.0%} when it was judged)" if change else ""
+
+
+def _and(names: list[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)

@@ -14,6 +14,8 @@ from headway.core.evidence import Measurement
 from headway.evidence.intervals import ANY, Estimate, Sample, interval, ratio_of_sums
 from headway.evidence.tables import Floats, Ints, tally
 
+ROUND = 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Priced:
@@ -52,6 +54,15 @@ def expected_loss(now: Priced, judged: Priced, *, rows_a_month: float) -> Measur
     groups = sum(len(np.unique(each.groups)) for each in (now, judged))
     sample = Sample(n_rows=len(now.costs) + len(judged.costs), n_groups=groups, bounds=ANY)
     return replace(interval("retrain.expected_loss", estimate, sample), unit="cost a month")
+
+
+def amount(cost: float) -> str:
+    """A cost in words: without decimals, or with two digits where it is small.
+
+    >>> amount(1234.5), amount(-0.318)
+    ('1,234', '-0.32')
+    """
+    return f"{cost:,.0f}" if abs(cost) >= ROUND else f"{cost:.2g}"
 
 
 def _mean(priced: Priced) -> Estimate:

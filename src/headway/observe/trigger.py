@@ -13,18 +13,17 @@ from headway.core.config import RetrainSection
 from headway.core.evidence import Measurement
 from headway.core.record import Record
 from headway.core.ticket import Reason, Ticket
-from headway.evidence.intervals import FEWEST_GROUPS
-from headway.release.weigh import Limit, weigh
+from headway.observe.price import amount
 
-ALPHA = 0.05
 HOUR_S = 3600.0
 
 
 class Situation(Record, frozen=True, kw_only=True):
     """How a live release stands: rows it was trained on, rows labelled by now, and what was measured of it since.
 
-    `calibration` is `ece` of its answers on the last labelled period, recalibrated if it is; `expected_loss` is of
-    `observe.price`; `price_s` is what its training took; `evidence` are digests; `at` is the time in ISO 8601.
+    `calibration` is `ece` of its answers on the last labelled period, recalibrated if it is, and `off` says that they
+    are shown to be off by more than the policy allows (`observe.harm`); `expected_loss` is of `observe.price`;
+    `price_s` is what a training with all its seeds takes; `evidence` are digests; `at` is the time in ISO 8601.
     """
 
     name: str
@@ -32,6 +31,7 @@ class Situation(Record, frozen=True, kw_only=True):
     rows_trained: int
     rows_labelled: int
     calibration: Measurement | None = None
+    off: bool = False
     expected_loss: Measurement | None = None
     price_s: float | None = None
     evidence: tuple[str, ...] = ()
@@ -39,10 +39,7 @@ class Situation(Record, frozen=True, kw_only=True):
 
 
 def propose(situation: Situation, policy: RetrainSection, *, pending: Ticket | None = None) -> Ticket | None:
-    """A ticket where the policy gives a reason to train anew, None where it gives none or one is `pending` already.
-
-    Calibration is a reason only if the judge would say fail: the whole one-sided 95 % interval is above the limit.
-    """
+    """A ticket where the policy gives a reason to train anew, None where it gives none or one is `pending` already."""
     if pending is not None and pending.release == situation.release:
         return None
     found = list(_reasons(situation, policy))
@@ -70,10 +67,7 @@ def _reasons(situation: Situation, policy: RetrainSection) -> Iterator[tuple[Rea
             f"labelled rows grew by {grown:.0%}, from {situation.rows_trained:,} to {situation.rows_labelled:,}",
         )
     found = situation.calibration
-    if found is None:
-        return
-    limit = Limit(value=policy.ece_at_most, sign=1, alpha=ALPHA)
-    if weigh(found, limit, fewest_groups=FEWEST_GROUPS).answer == "fail":
+    if found is not None and situation.off:
         yield (
             "calibration",
             f"the calibration error is {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] on {found.n_rows:,} rows "
@@ -84,9 +78,12 @@ def _reasons(situation: Situation, policy: RetrainSection) -> Iterator[tuple[Rea
 def _prices(situation: Situation) -> Iterator[str]:
     loss = situation.expected_loss
     if loss is not None:
-        yield f"it costs {loss.value:,.0f} [{loss.low:,.0f}, {loss.high:,.0f}] a month more than when it was judged"
+        word, sign = ("less", -1) if loss.high < 0 else ("more", 1)
+        low, high = sorted((sign * loss.low, sign * loss.high))
+        price = f"{amount(sign * loss.value)} [{amount(low)}, {amount(high)}]"
+        yield f"it is estimated to cost {price} a month {word} than when it was judged"
     if situation.price_s is not None:
-        yield f"the last training took {situation.price_s:,.0f} s"
+        yield f"a training takes about {situation.price_s:,.0f} s"
 
 
 def _pays(situation: Situation, policy: RetrainSection) -> bool | None:

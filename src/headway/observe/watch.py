@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import replace as changed
+from datetime import timedelta
 from typing import TypeVar
 
 import numpy as np
@@ -16,149 +17,151 @@ from msgspec.structs import replace
 
 from headway.core.config import Config
 from headway.core.contracts import Windows
-from headway.core.dataset import Dataset
 from headway.core.drift import Drift
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.plugins import load_detector
 from headway.core.record import digest_of, write
 from headway.core.ticket import Ticket
-from headway.core.watch import Watch
+from headway.core.watch import Reply, RowSource, Watch
 from headway.data.open import digest
-from headway.evidence.intervals import CHANGE, FEWEST_GROUPS, Estimate, Sample, interval
+from headway.evidence.intervals import CHANGE, Estimate, Sample, interval
 from headway.evidence.measure import measure
 from headway.evidence.tables import Floats
 from headway.observe import outlook
-from headway.observe.answered import Answered, answered, delay_of, subject_of, windows
+from headway.observe.answered import Answered, subject_of
+from headway.observe.budget import Budget, Period
+from headway.observe.drift.rank import rank
+from headway.observe.harm import PROBABILITIES, harm, split_ece
 from headway.observe.no_labels import estimate
 from headway.observe.post import Post
 from headway.observe.price import decisions, expected_loss
-from headway.observe.rank import rank
+from headway.observe.scenes import Scene, end_of
+from headway.observe.served import keyless
 from headway.observe.trigger import Situation, propose
 
 CODE = "O002"
 DETECTOR = "group_permutation"
 PROBES = ("quality", "calibration")
-QUALITY = ("roc_auc", "brier", "ece", "base_rate")
-CHANGES = ("roc_auc", "brier")
+MEASURES = ("roc_auc", "brier", "ece", PROBABILITIES, "base_rate")
+CHANGES = ("roc_auc", "brier", "ece")
 MONTH_DAYS = 365.25 / 12
 Found = TypeVar("Found")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Scene:
-    """A period to be watched, as it stood at a time: beside it the period of the judge, and labelled ones before it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A watch, with the evidence behind it where labels had come; `news` says that a question was answered just now."""
 
-    `past` are periods of like length which the model has not learned from, oldest first; `n_known` counts the labelled
-    rows since the beginning of its training.
-    """
-
-    since: datetime
-    until: datetime
-    at: datetime
-    window: Answered
-    judged: Answered
-    past: tuple[Answered, ...]
-    n_known: int
+    watch: Watch
+    evidence: Evidence | None = None
+    news: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """A watch, with the evidence behind it where labels had come."""
+class Asker:
+    """Who asks: the release at its post, the project's settings, and what the year's budget has left."""
 
-    watch: Watch
-    evidence: Evidence | None
+    post: Post
+    config: Config
+    budget: Budget
+    source: RowSource = "table"
 
-
-def scenes(post: Post, dataset: Dataset, config: Config, *, until: datetime | None, every: str) -> Iterator[Scene]:
-    """Each period since the release was judged, as it stood when the labels of its last row had come, or at `until`.
-
-    Without `until` all labels of the table have come. A period that has only begun is left for later, unless it has 20
-    groups. Rows are answered once for all periods.
-    """
-    delay = delay_of(config.data.label_delay)
-    rows = answered(post, dataset, since=post.trained_until)
-    end = _end(rows) if len(rows) else post.trained_until
-    until = until or end + delay
-    since, judged_until = post.judged
-    rows = rows.between(post.trained_until, until)
-    cut = list(windows(rows, every=every))
-    for start, stop, part in windows(rows.between(judged_until, until), every=every):
-        start = max(start, judged_until)
-        if stop > until and len(np.unique(part.groups)) < FEWEST_GROUPS:
-            continue
-        at = min(stop + delay, until)
-        then = rows.as_of(at, delay)
-        yield Scene(
-            since=start,
-            until=min(stop, until),
-            at=at,
-            window=_named(then.between(start, stop), start, every),
-            judged=then.between(since, judged_until).known(),
-            past=tuple(then.between(first, last).known() for first, last, _ in cut if last <= start),
-            n_known=post.training.n_rows + len(then.between(post.trained_until, stop).known()),
-        )
+    def period(self, scene: Scene) -> Period:
+        """The period of a scene, as the budget knows it."""
+        return scene.period(self.post.digest, self.source)
 
 
-def watch(post: Post, scene: Scene, config: Config, *, pending: Ticket | None = None) -> Seen:
+def watch(asker: Asker, scene: Scene, *, pending: Ticket | None = None) -> Seen:
     """What a period shows of a release, and a ticket to train anew where the policy asks for one and none is pending.
 
-    It opens no ticket before labels of the period have come.
+    Each question is put once, when the period is over: to its inputs, and to its quality once its labels have had their
+    time and 20 groups are known. What was answered before is told again as it was. No ticket is opened before labels
+    of the period have come.
     """
+    told = asker.budget.last(asker.period(scene))
+    if told and told.reply("harm"):
+        return Seen(watch=_judged(asker, scene, told, pending), news=False)
     parts = _Parts(scene)
-    drift = parts.ask("drift", lambda: _drift(post, scene))
-    harms = parts.ask("rank", lambda: _harms(post, scene, config)) if drift and drift.alarm else None
+    found, evidence = _measured(asker, scene, parts, told)
+    seen = _judged(asker, scene, replace(found, unknown=tuple(parts.unknown)), pending)
+    return Seen(watch=seen, evidence=evidence, news=scene.over and (told is None or told.replies != seen.replies))
+
+
+def _measured(asker: Asker, scene: Scene, parts: _Parts, told: Watch | None) -> tuple[Watch, Evidence | None]:
+    """All parts of a watch but what they mean; its drift is taken from where it was `told` before."""
+    post, window = asker.post, scene.window
+    inputs = told.reply("drift") if told else None
+    drift = told.drift if told and inputs else parts.ask("drift", lambda: _drift(asker, scene))
+    if drift and not inputs:
+        level = asker.budget.level("drift", asker.period(scene))
+        inputs = Reply(question="drift", level=level, shown=("drift.p",) if drift.alarm else ())
+    harms = parts.ask("rank", lambda: _harms(asker, scene)) if drift and drift.alarm else None
     estimated = parts.ask("estimate without labels", lambda: _estimated(post, scene))
-    now = parts.ask("quality", lambda: _quality(post, scene.window, scene.window.name))
+    now = parts.ask(outlook.QUALITY, lambda: _quality(post, window, scene.name))
     before = parts.ask("quality when judged", lambda: _quality(post, scene.judged, "judged")) if now else None
-    cost = parts.ask("cost", lambda: _cost(post, scene, config)) if now else None
     found = Watch(
         name=post.release.name,
         release=post.digest,
-        period=scene.window.name,
+        period=scene.name,
         since=scene.since.isoformat(),
         until=scene.until.isoformat(),
-        n_rows=len(scene.window),
-        n_labelled=len(scene.window.known()),
+        n_rows=len(window),
+        n_labelled=len(window.known()),
         outlook="unknown",
         says="",
         drift=drift,
         harms=tuple(harms or ()),
-        quality=tuple(each for each in now.measurements if each.name in QUALITY) if now else (),
+        quality=tuple(each for each in now.measurements if each.name in MEASURES) if now else (),
         change=tuple(_changes(now, before)) if now and before else (),
-        cost=cost,
+        cost=parts.ask("cost", lambda: _cost(asker, scene)) if now else None,
         estimated=tuple(estimated or ()),
-        unknown=tuple(parts.unknown),
         evidence=digest_of(write(now)) if now else "",
         at=scene.at.isoformat(),
+        source=asker.source,
+        over=scene.over,
+        n_keyless=keyless(window) if asker.source == "log" else 0,
     )
-    return Seen(watch=_judged(found, post, scene, config, pending), evidence=now)
+    replies = [each for each in (inputs, _replied(asker, scene, found)) if each]
+    return replace(found, replies=tuple(replies)), now
 
 
-def _judged(found: Watch, post: Post, scene: Scene, config: Config, pending: Ticket | None) -> Watch:
+def _replied(asker: Asker, scene: Scene, found: Watch) -> Reply | None:
+    """The question of harm, if labels have had their time and are enough to answer it."""
+    change = found.find("roc_auc.change")
+    if not scene.due or change is None or change.se is None:
+        return None
+    level = asker.budget.level("harm", asker.period(scene))
+    return harm(found, level=level, ece_at_most=asker.config.retrain.ece_at_most)
+
+
+def _judged(asker: Asker, scene: Scene, found: Watch, pending: Ticket | None) -> Watch:
     """The watch with its outlook, the sentence, and a ticket if the policy opens one."""
-    seen = replace(found, outlook=outlook.of(found, config.retrain))
+    config, reply = asker.config, found.reply("harm")
+    seen = replace(found, outlook=outlook.of(found), ticket=None)
     situation = Situation(
         name=found.name,
         release=found.release,
-        rows_trained=post.training.n_rows,
+        rows_trained=asker.post.training.n_rows,
         rows_labelled=scene.n_known,
         calibration=found.find("ece"),
+        off=bool(reply and PROBABILITIES in reply.shown),
         expected_loss=found.cost,
-        price_s=post.training.seconds * config.retrain.seeds,
+        price_s=asker.post.training.seconds * config.retrain.seeds,
         evidence=(found.evidence,) if found.evidence else (),
         at=found.at,
     )
     ticket = propose(situation, config.retrain, pending=pending) if found.n_labelled else None
     seen = replace(seen, ticket=ticket)
-    return replace(seen, says=outlook.sentence(seen, config.retrain, pending=pending is not None))
+    opened = pending is not None and pending.at <= found.at
+    return replace(seen, says=outlook.sentence(seen, config.retrain, pending=opened))
 
 
 class _Parts:
     """Parts of a watch, asked one by one; what cannot judge leaves a finding that says so."""
 
     def __init__(self, scene: Scene) -> None:
-        self.where = scene.window.name
+        self.where = scene.name
         self.unknown: list[Finding] = []
 
     def ask(self, part: str, ask: Callable[[], Found]) -> Found | None:
@@ -172,8 +175,11 @@ class _Parts:
             return None
 
 
-def _drift(post: Post, scene: Scene) -> Drift:
-    return load_detector(DETECTOR)(_windows(post, scene))
+def _drift(asker: Asker, scene: Scene) -> Drift:
+    if not scene.over:
+        raise NotApplicable("the period is not over, and each is judged once", mend="wait for its end")
+    level = asker.budget.level("drift", asker.period(scene))
+    return load_detector(DETECTOR)(changed(_windows(asker.post, scene), alpha=level))
 
 
 def _windows(post: Post, scene: Scene) -> Windows:
@@ -185,15 +191,16 @@ def _windows(post: Post, scene: Scene) -> Windows:
     )
 
 
-def _harms(post: Post, scene: Scene, config: Config) -> list[Measurement]:
+def _harms(asker: Asker, scene: Scene) -> list[Measurement]:
     """What the drift of each feature is estimated to cost a row, in the unit of `[model] costs`."""
-    _expect_binary(post)
-    lost = _costs(post, scene.judged, config)
-    return [replace(each, unit="cost a row") for each in rank(_windows(post, scene), lost)]
+    _expect_binary(asker.post)
+    lost = _costs(asker, scene.judged)
+    return [replace(each, unit="cost a row") for each in rank(_windows(asker.post, scene), lost)]
 
 
-def _costs(post: Post, rows: Answered, config: Config) -> Floats:
-    return decisions(rows.scores, rows.labels, threshold=post.release.threshold, costs=config.model.costs)
+def _costs(asker: Asker, rows: Answered) -> Floats:
+    threshold, costs = asker.post.release.threshold, asker.config.model.costs
+    return decisions(rows.scores, rows.labels, threshold=threshold, costs=costs)
 
 
 def _estimated(post: Post, scene: Scene) -> list[Measurement]:
@@ -208,43 +215,35 @@ def _quality(post: Post, rows: Answered, period: str) -> Evidence:
     some = rows.known()
     if len(np.unique(some.labels)) < 2:
         raise NotApplicable(f"{len(some):,} labels of {len(rows):,} have come, and both classes are needed")
-    return measure(subject_of(post, some), PROBES, dataset_digest=digest(some.table), period=period)
+    subject = subject_of(post, some)
+    found = measure(subject, PROBES, dataset_digest=digest(some.table), period=period)
+    return replace(found, measurements=(*found.measurements, split_ece(subject, run=some.run)))
 
 
-def _cost(post: Post, scene: Scene, config: Config) -> Measurement:
-    now, judged = (
-        each.priced(threshold=post.release.threshold, costs=config.model.costs) for each in (scene.window, scene.judged)
-    )
-    days = max((_end(scene.window) - scene.since) / timedelta(days=1), 1.0)
-    return expected_loss(now, judged, rows_a_month=len(scene.window) / days * MONTH_DAYS)
+def _cost(asker: Asker, scene: Scene) -> Measurement:
+    threshold, costs = asker.post.release.threshold, asker.config.model.costs
+    window = scene.window
+    now, judged = (each.priced(threshold=threshold, costs=costs) for each in (window, scene.judged))
+    days = max((end_of(window) - scene.since) / timedelta(days=1), 1.0)
+    return expected_loss(now, judged, rows_a_month=len(window) / days * MONTH_DAYS)
 
 
 def _changes(now: Evidence, before: Evidence) -> Iterator[Measurement]:
     """Quality less what it was on the period of the judge: other groups, so that the variances add up."""
-    for name in CHANGES:
-        one, two = now.find(name), before.find(name)
-        if one is None or two is None or None in (one.se, two.se, one.dof, two.dof):
-            continue
+    judged = {each.name: each for each in before.measurements if not each.slice}
+    for one in (each for each in now.measurements if each.name in CHANGES and not each.slice):
+        two = judged[one.name]
+        errors = [each.se for each in (one, two) if each.se is not None]
         found = Estimate(
             value=one.value - two.value,
-            se=math.hypot(one.se or 0, two.se or 0),
+            se=math.hypot(*errors) if len(errors) == 2 else math.inf,
             dof=min(one.dof or 0, two.dof or 0),
             method=f"difference of two periods, each a {one.method}",
         )
         sample = Sample(n_rows=one.n_rows + two.n_rows, n_groups=one.n_groups + two.n_groups, bounds=CHANGE)
-        yield interval(f"{name}.change", found, sample)
+        yield interval(f"{one.name}.change", found, sample)
 
 
 def _expect_binary(post: Post) -> None:
     if post.release.variant.task != "binary":
         raise NotApplicable(f"it is defined for the task 'binary', not for {post.release.variant.task!r}")
-
-
-def _end(rows: Answered) -> datetime:
-    """Just after the last row."""
-    last: datetime = rows.times[-1].astype("datetime64[us]").item()
-    return last + timedelta(microseconds=1)
-
-
-def _named(rows: Answered, since: datetime, every: str) -> Answered:
-    return rows.between(since, datetime.max, name=f"{since:%Y-%m}" if every == "1mo" else f"{since:%Y-%m-%d}")

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,38 +76,37 @@ def save(folder: Path, sealed: Sealed) -> None:
 
     Raises StoreError if the folder holds anything else: a release is never replaced.
     """
-    aside = folder.with_name(f".{secrets.token_hex(8)}.new")
     try:
         atomic.make_folder(folder.parent)
-        aside.mkdir()
-        for name, content in sealed.contents.items():
-            atomic.create(aside / name, content)
-        atomic.sync(aside)
-        _move(aside, folder, sealed)
-        atomic.sync(folder.parent)
+        with atomic.aside(folder.parent) as aside:
+            new = aside / folder.name
+            new.mkdir()
+            for name, content in sealed.contents.items():
+                atomic.create(new / name, content)
+            atomic.sync(new)
+            _move(new, folder, sealed)
+            atomic.sync(folder.parent)
     except OSError as error:
         raise StoreError(f"cannot write the release: {error.strerror}", where=str(folder)) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
-def _move(aside: Path, folder: Path, sealed: Sealed) -> None:
+def _move(new: Path, folder: Path, sealed: Sealed) -> None:
     """Rename, which the system refuses if the folder is there and not empty."""
     try:
-        os.rename(aside, folder)
+        os.rename(new, folder)
     except OSError:
         if not folder.is_dir():
             raise
-        _mend(aside, folder, sealed)
+        _mend(new, folder, sealed)
 
 
-def _mend(aside: Path, folder: Path, sealed: Sealed) -> None:
+def _mend(new: Path, folder: Path, sealed: Sealed) -> None:
     """Put right what differs in a folder of this very release: a file that was altered, or the key that signs it."""
     if _content(folder / RELEASE) != sealed.contents[RELEASE]:
         raise StoreError("this folder holds something else", where=str(folder), mend="write to a new one") from None
     for name, content in sealed.contents.items():
         if _content(folder / name) != content:
-            (aside / name).replace(folder / name)
+            (new / name).replace(folder / name)
     atomic.sync(folder)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from headway.core.errors import ConfigError
 from headway.release.sign import create_publisher, load_publisher, load_trusted
+from headway.store import atomic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ def enrol(publisher_key: Path, trusted_keys: Path, *, comment: str) -> Enrolment
 
     A trusted list that holds keys is somebody's decision: it is not added to, but ConfigError gives the line to add.
     """
+    atomic.sweep(publisher_key.parent)
     created = not publisher_key.exists()
     publisher = create_publisher(publisher_key) if created else load_publisher(publisher_key)
     trusted = load_trusted(trusted_keys)

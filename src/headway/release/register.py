@@ -16,7 +16,7 @@ from headway.core.contracts import State
 from headway.core.errors import ConfigError, Refused, StoreError
 from headway.core.plugins import load_state
 from headway.core.record import Record, digest_of
-from headway.core.release import Move, Release
+from headway.core.release import Deal, Move, Release
 from headway.core.verdict import Verdict
 from headway.release import chain, seen
 from headway.release.bundle import Bundle, open_bundle, save, seal
@@ -81,7 +81,9 @@ class Register:
         save(self._place(release.name, sealed.digest), sealed)
         return sealed.digest
 
-    def point(self, address: str, release: str, reason: Reason, *, after: int | None = None) -> Move:
+    def point(
+        self, address: str, release: str, reason: Reason, *, after: int | None = None, deal: Deal | None = None
+    ) -> Move:
         """Move a pointer (`name@pointer`) to a release (its digest), signed and numbered; returns the move.
 
         `after` is the number of the move that the caller saw last, 0 for none; without it, the last there is. Raises
@@ -92,7 +94,7 @@ class Register:
         before = [each.move for each in self._links(address) if each.address == address]
         _expect_reason(reason, release, before)
         last = before[-1].number if before else 0
-        return self._move(address, release, reason, number=(last if after is None else after) + 1)
+        return self._move(address, release, reason, number=(last if after is None else after) + 1, deal=deal)
 
     def withdraw(self, address: str, *, who: str, why: str) -> Move | None:
         """Let a pointer stand at nothing, by a move as signed and numbered as any; None if it does so already.
@@ -115,7 +117,7 @@ class Register:
             raise StoreError(f"{address} had no other release to go back to", mend="headway history")
         return self.point(address, before, Reason(who=who, why=why))
 
-    def _move(self, address: str, release: str, reason: Reason, *, number: int) -> Move:
+    def _move(self, address: str, release: str, reason: Reason, *, number: int, deal: Deal | None = None) -> Move:
         name, pointer = _parse(address)
         move = Move(
             name=name,
@@ -128,6 +130,7 @@ class Register:
             why=reason.why,
             verdict=digest_of(record.write(reason.verdict)) if reason.verdict else "",
             answer=reason.verdict.answer if reason.verdict else "",
+            deal=deal,
         )
         return self._append(move, load_publisher(self.publisher_key))
 

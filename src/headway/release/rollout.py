@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 
 from msgspec.structs import replace
 
-from headway.core.config import FILE, PolicySection
+from headway.core.config import FILE, PolicySection, RolloutSection
 from headway.core.errors import ConfigError, Refused
 from headway.core.evidence import Evidence, Machine, Measurement
-from headway.core.rollout import Action, Decision, Rollout, Standing
+from headway.core.release import Deal
+from headway.core.rollout import Action, Decision, Plan, Rollout, Stage, Standing
 from headway.core.verdict import Rule, Ruling, Verdict
 from headway.evidence import canary
 from headway.release.judge import ALPHA, judge, override
@@ -24,6 +26,22 @@ LABELLED = ("brier.loss",)
 _ENDS: dict[Action, Standing] = {"promote": "promoted", "roll back": "rolled back", "stop": "inconclusive"}
 _WHERE = f"{FILE} [[policy.canary]]"
 _NEAR = 1e-9
+_HOUR_S = 3600.0
+
+
+def plan_of(settings: RolloutSection) -> Plan:
+    """The stages that a project asks for; raises ConfigError unless each answers more keys than the one before."""
+    shares = settings.shares
+    if any(later <= share for share, later in pairwise(shares)):
+        raise ConfigError(
+            f"the shares of a rollout must rise: {', '.join(f'{share:g}' for share in shares)}",
+            where="[rollout] shares",
+            mend="shares = [0, 0.05, 0.25, 0.5]",
+        )
+    at_most_s = settings.at_most_hours * _HOUR_S
+    return Plan(
+        stages=tuple(Stage(share=share, at_most_s=at_most_s, min_requests=settings.min_requests) for share in shares)
+    )
 
 
 def rules_of(policy: PolicySection, released: Verdict) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
@@ -54,6 +72,11 @@ def alpha_of(rollout: Rollout) -> float:
     return ALPHA * part / len((*rollout.rules, *rollout.later))
 
 
+def deal_of(rollout: Rollout, stage: int) -> Deal:
+    """What the move that brings a rollout's canary to a stage is signed with."""
+    return Deal(share=rollout.plan.stages[stage].share, salt=rollout.salt, stage=stage, terms=rollout.terms)
+
+
 def watch(rollout: Rollout) -> canary.Watch:
     """What follows the traffic of the stage that a rollout stands at; every stage begins with one of its own."""
     measures = [rule.measure for rule in (*rollout.rules, *rollout.later)]
@@ -76,7 +99,8 @@ def evidence_of(rollout: Rollout, measurements: Sequence[Measurement], *, machin
 def decide(rollout: Rollout, evidence: Evidence) -> Decision:
     """The next move of a rollout by evidence on its stage: only a pass goes forward, and harm that is shown goes back.
 
-    Undecided stays, and stops when the time of the stage is over. Measurements that are not good at every look, or not
+    Undecided stays, and stops when the time of the stage is over; a pass waits until the release has answered as many
+    requests as the stage asks for. Measurements that are not good at every look, or not
     at this rollout's chance of error, are no evidence. Raises Refused for evidence on something else, or after the end.
     """
     _expect_its_own(rollout, evidence)
@@ -146,7 +170,7 @@ def _holds(measurement: Measurement, alpha: float) -> bool:
 def _action(rollout: Rollout, verdict: Verdict) -> Action:
     if verdict.answer == "fail":
         return "roll back"
-    if verdict.answer == "pass":
+    if verdict.answer == "pass" and rollout.of_release >= rollout.current.min_requests:
         return forward(rollout)
     began, now = (datetime.fromisoformat(each).astimezone() for each in (rollout.stage_at, verdict.at))
     return "stop" if (now - began).total_seconds() >= rollout.current.at_most_s else "stay"

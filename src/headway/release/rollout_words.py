@@ -34,13 +34,20 @@ def sentence(ruling: Ruling, measurement: Measurement) -> str:
 
 def summary(action: Action, rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:
     """What is done and why, in one sentence; `unknown` are the measures that nobody could measure yet."""
-    wanted = "fail" if action == "roll back" else "undecided"
-    reasons = "; ".join(ruling.says for ruling in verdict.rulings if ruling.answer == wanted) or verdict.why
-    if action in ("advance", "promote"):
+    return f"{_done(action, rollout)}: {_reasons(rollout, verdict, unknown)}"
+
+
+def _reasons(rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:
+    if verdict.answer == "pass":
         without = f", {' and '.join(unknown)} not known yet" if unknown else ""
         count = len(verdict.rulings)
-        reasons = f"all {count} rules are met{without}" if count > 1 else f"its one rule is met{without}"
-    return f"{_done(action, rollout)}: {reasons}"
+        met = f"all {count} rules are met{without}" if count > 1 else f"its one rule is met{without}"
+        least = rollout.current.min_requests
+        few = f", and it has answered {rollout.of_release:,} of at least {least:,} requests"
+        return met + (few if rollout.of_release < least else "")
+    if verdict.rulings and all(ruling.measurement is None for ruling in verdict.rulings):
+        return f"no request{' with a key' if rollout.share else ''} has come to it yet"
+    return "; ".join(ruling.says for ruling in verdict.rulings if ruling.answer == verdict.answer) or verdict.why
 
 
 def _done(action: Action, rollout: Rollout) -> str:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,17 +77,15 @@ def key_of(public: Ed25519PublicKey) -> str:
 def create_publisher(file: Path) -> Publisher:
     """Make a new key in a PEM file of mode 0600; raises ConfigError if there is one already: keys are not replaced."""
     private = Ed25519PrivateKey.generate()
-    aside = file.with_name(f".{secrets.token_hex(8)}.new")
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        atomic.create(aside, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode=0o600)
-        os.link(aside, file)
-        atomic.sync(file.parent)
+        with atomic.aside(file.parent) as new:
+            atomic.create(new / file.name, pem, mode=0o600)
+            os.link(new / file.name, file)
+            atomic.sync(file.parent)
     except OSError as error:
         raise ConfigError(f"cannot make a publisher key: {error.strerror}", where=str(file)) from error
-    finally:
-        with suppress(OSError):
-            aside.unlink()
     return Publisher(private)
 
 

@@ -132,9 +132,11 @@ class Follower:
             return Seat(live=live)
         move = read(Move, signs.canary) if signs.canary else None
         canary = self._at(canary_at) if move and move.release == rollout.release else None
-        if canary is None or canary.digest != rollout.release:
+        signed = self._register.head(canary_at) if canary else None
+        if canary is None or signed is None or signed.deal is None or signed.release != canary.digest:
             return Seat(live=live)
-        return Seat(live=live, canary=canary, share=rollout.share, salt=rollout.salt, stage=rollout.stage)
+        deal = signed.deal  # of the signed move: who can write the record of the rollout cannot deal the canary a key
+        return Seat(live=live, canary=canary, share=deal.share, salt=deal.salt, stage=deal.stage)
 
     def _loaded(self, bundle: Bundle) -> Loaded:
         """The verified release, opened; one that sits or sat last is open already."""

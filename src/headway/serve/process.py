@@ -28,8 +28,8 @@ from headway.store import traffic
 _DRAIN_S = 10.0
 
 
-def serve(config: Config, references: Sequence[str], *, announce: Callable[[str], object]) -> None:
-    """Serve the releases at `name@pointer` until SIGTERM or SIGINT, then answer what is in flight and return.
+def serve(config: Config, references: Sequence[str], *, announce: Callable[[str], object]) -> signal.Signals:
+    """Serve the releases at `name@pointer` until SIGTERM or SIGINT, then answer what is in flight, and return which.
 
     A pointer that moves is followed; a digest (`name@0123abcd`) stays. Announces one line when it listens. Raises
     Refused, and listens nowhere, where a release does not verify or fails its self-test.
@@ -44,17 +44,17 @@ def serve(config: Config, references: Sequence[str], *, announce: Callable[[str]
         gc.collect()
         gc.freeze()  # what was loaded stays; no later collection need look at it
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config, register, releases, announce=announce))
+            return runner.run(_serve(config, register, releases, announce=announce))
     finally:
         register.state.close()
 
 
 async def _serve(
     config: Config, register: Register, releases: Mapping[str, Loaded], *, announce: Callable[[str], object]
-) -> None:
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
+) -> signal.Signals:
+    loop, told = asyncio.get_running_loop(), asyncio.Queue[signal.Signals]()
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, told.set)
+        loop.add_signal_handler(name, told.put_nowait, name)
     labels = Labels(config.state, soon=loop.call_soon_threadsafe)
     with _plane(config, releases, loop) as plane, _following(config, register, releases, plane):
         listener = Listener(
@@ -66,7 +66,7 @@ async def _serve(
         try:
             what = ", ".join(f"{reference} {release.digest}" for reference, release in releases.items())
             announce(f"listening on {address} serving {what}")
-            await told.wait()
+            return await told.get()
         finally:
             await listener.drain(_DRAIN_S)
             labels.close()

@@ -32,17 +32,29 @@ class Tensor(msgspec.Struct, gc=False):
 
 
 class Ranks(dict[object, float]):
-    """Text to its rank among the categories: null, and a text that training never saw, are missing."""
+    """Text to its rank among the categories of a field: null is missing, an unseen text is what the field says."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__({text: float(rank) for rank, text in enumerate(field.categories)})
+        self._field = field
+        self._unseen = float(len(field.categories)) if field.unseen == "other" else float("nan")
 
     def __missing__(self, text: object) -> float:
-        if text is None or isinstance(text, str):
+        if text is None:
             return float("nan")
-        raise TypeError(text)
+        if not isinstance(text, str):
+            raise TypeError(text)
+        if self._field.unseen == "refused":
+            raise DataError(
+                f"column '{self._field.name}' holds {text!r}, a text that the model does not know",
+                mend=f"one of its {len(self)} texts, or null where it is missing",
+            )
+        return self._unseen
 
 
 def ranks_of(field: Field) -> Ranks | None:
     """The ranks of a text column's categories; None for a column of numbers."""
-    return Ranks({text: float(rank) for rank, text in enumerate(field.categories)}) if field.datatype == TEXT else None
+    return Ranks(field) if field.datatype == TEXT else None
 
 
 def length_of(tensor: Tensor) -> int:

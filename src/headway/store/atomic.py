@@ -1,27 +1,64 @@
-"""Files that are there whole or not at all, also where the process is killed or the power fails."""
+"""Files that are there whole or not at all, also where the process is killed or the power fails.
+
+What is not whole yet lies in a folder aside, which is locked while its process lives. What a killed one left is told
+by its lock being free, and is swept away when somebody next writes there or opens the store.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from headway.core.errors import StoreError
 
+_ASIDE = ".headway-{}.new"
 
-def write(path: Path, content: bytes) -> None:
-    """Make or replace a file in one step, with the folders above it; raises StoreError where that fails."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.new")
+
+def write(path: Path, content: bytes, *, beside: Path | None = None) -> None:
+    """Make or replace a file in one step, with the folders above it; raises StoreError where that fails.
+
+    It is made ready in a folder `beside`, by default the file's own: each write lists it, so it should hold little.
+    """
     try:
         make_folder(path.parent)
-        create(temporary, content)
-        temporary.replace(path)
-        sync(path.parent)
+        with aside(beside or path.parent) as new:
+            create(new / path.name, content)
+            (new / path.name).replace(path)
+            sync(path.parent)
     except OSError as error:
         raise StoreError(f"cannot write {path.name!r}: {error.strerror}", where=str(path)) from error
+
+
+@contextmanager
+def aside(folder: Path) -> Iterator[Path]:
+    """A new folder inside another for what is not whole yet: gone at the end, with what killed processes left there.
+
+    Raises OSError.
+    """
+    sweep(folder)
+    new, lock = _locked(folder)
+    try:
+        yield new
     finally:
-        if temporary.is_file():
-            temporary.unlink()
+        shutil.rmtree(new, ignore_errors=True)
+        os.close(lock)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder; what cannot be locked or removed stays."""
+    for left in folder.glob(_ASIDE.format("*")):
+        with suppress(OSError):
+            lock = os.open(left, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left)
+            finally:
+                os.close(lock)
 
 
 def create(path: Path, content: bytes, *, mode: int = 0o666) -> None:
@@ -47,3 +84,16 @@ def sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _locked(folder: Path) -> tuple[Path, int]:
+    """A new folder and the lock on it; another one where somebody swept it before it was locked."""
+    while True:
+        new = folder / _ASIDE.format(secrets.token_hex(8))
+        new.mkdir()
+        with suppress(FileNotFoundError):
+            lock = os.open(new, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            if new.is_dir():
+                return new, lock
+            os.close(lock)

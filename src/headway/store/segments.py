@@ -32,7 +32,7 @@ def keep(folder: Path, columns: Mapping[str, Column]) -> Path:
     Raises StoreError where it cannot be written.
     """
     path = folder / f"{time.time_ns():020}-{os.getpid()}-{next(_numbers)}{SUFFIX}"
-    atomic.write(path, _encoded(columns))
+    atomic.write(path, _encoded(columns), beside=folder.parent)
     return path
 
 

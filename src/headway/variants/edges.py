@@ -1,11 +1,11 @@
-"""Rows at the edges of a tree model: on each threshold and one step beside it, in and beside each set, missing."""
+"""Rows at the edges of a forest: on each threshold and one step beside it, in and beside each set, missing."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.engines.formats.lightgbm_text import TextModel, Tree
+from headway.engines.formats.trees import Forest, Tree
 
 Floats = NDArray[np.float64]
 
@@ -15,22 +15,17 @@ _ANYWHERE = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-35, -1e-35, 2.0**24
 _AROUND_A_CATEGORY = np.array([-0.5, 0.0, 0.5, 1.0])
 
 
-def edge_rows(model: TextModel, sample: Floats) -> Floats:
+def edge_rows(forest: Forest, sample: Floats) -> Floats:
     """Rows float64 [m, d] in which about half of the values are edges of their column, the others those of `sample`.
 
-    Every edge stands in four rows; of a column with more than 4,096 edges, that many are drawn. The same model and
+    Every edge stands in four rows; of a column with more than 4,096 edges, that many are drawn. The same forest and
     sample give the same rows.
     """
     random = np.random.default_rng(0)
-    columns = [_edges(model, column, random) for column in range(model.width)]
+    columns = [_edges(forest, column, random) for column in range(forest.width)]
     height = max(len(edges) for edges in columns)
-    base = sample if len(sample) else np.zeros((1, model.width))
+    base = sample if len(sample) else np.zeros((1, forest.width))
     return np.concatenate([_round(columns, base, height, random) for _ in range(ROUNDS)])
-
-
-def categorical_columns(model: TextModel) -> list[int]:
-    """Columns that some tree reads as categories."""
-    return sorted({int(column) for tree in model.trees for column in tree.feature[tree.categorical]})
 
 
 def _round(columns: list[Floats], base: Floats, height: int, random: np.random.Generator) -> Floats:
@@ -41,13 +36,27 @@ def _round(columns: list[Floats], base: Floats, height: int, random: np.random.G
     return np.concatenate([np.where(half, edges, kept), np.where(half, kept, edges)])
 
 
-def _edges(model: TextModel, column: int, random: np.random.Generator) -> Floats:
-    at = np.unique(np.concatenate([_ANYWHERE[:0], *(_thresholds(tree, column) for tree in model.trees)]))
-    members = np.unique(np.concatenate([_ANYWHERE[:0], *(_members(tree, column) for tree in model.trees)]))
-    with np.errstate(over="ignore"):  # the next number above the largest is infinity
-        steps = np.nextafter(at[:, None], [-np.inf, np.inf]).ravel()
-    found = np.concatenate([at, steps, np.add.outer(members, _AROUND_A_CATEGORY).ravel(), _ANYWHERE])
+def _edges(forest: Forest, column: int, random: np.random.Generator) -> Floats:
+    at = np.unique(np.concatenate([_ANYWHERE[:0], *(_thresholds(tree, column) for tree in forest.trees)]))
+    members = np.unique(np.concatenate([_ANYWHERE[:0], *(_members(tree, column) for tree in forest.trees)]))
+    steps = [_beside(at), _beside_in_float32(at)] if forest.rows == "float32" else [_beside(at)]
+    missing = [] if np.isnan(forest.missing) else [forest.missing]
+    around = np.add.outer(members, _AROUND_A_CATEGORY).ravel()
+    found = np.concatenate([at, *steps, around, missing, _ANYWHERE])
     return found if len(found) <= MOST_EDGES else random.choice(found, MOST_EDGES, replace=False)
+
+
+def _beside(at: Floats) -> Floats:
+    with np.errstate(over="ignore"):  # the next number above the largest is infinity
+        return np.nextafter(at[:, None], [-np.inf, np.inf]).ravel()
+
+
+def _beside_in_float32(at: Floats) -> Floats:
+    """The next numbers of float32, and what lies half way to them, which is rounded to either."""
+    with np.errstate(over="ignore"):
+        steps = np.nextafter(at.astype(np.float32)[:, None], np.array([-np.inf, np.inf], np.float32)).astype(np.float64)
+        half = (at[:, None] + steps) / 2
+    return np.concatenate([steps.ravel(), half.ravel(), _beside(half.ravel())])
 
 
 def _thresholds(tree: Tree, column: int) -> Floats:

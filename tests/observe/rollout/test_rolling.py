@@ -2,88 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from pathlib import Path
 
-import numpy as np
 import pytest
 from tests.observe import rollouts
 
 from headway.core.errors import HeadwayError, Refused, StoreError
-from headway.core.rollout import Plan, Stage
+from headway.core.rollout import Plan, Rollout, Stage
 from headway.observe.rollout import rolling
 from headway.observe.rollout.log import labelled, predictions
 from headway.observe.rollout.rolling import Rolling
-from headway.release.assign import assign
-from headway.serve.load import load
-from headway.serve.log import Entry, PredictionLog
+from headway.serve.log import PredictionLog
 from headway.store import traffic
 from headway.store.traffic import Label, keep_labels
-
-
-class Served:
-    """A project with a live release and another, and a log that is written as servers write it."""
-
-    def __init__(self, folder: Path, **fields: object) -> None:
-        self.project = rollouts.project(folder)
-        self.state = self.project.config.state
-        rules = (rollouts.FLIPS, rollouts.BRIER)
-        self.first = rollouts.live(self.project, rollouts.release(made_at="1", rules=rules))
-        self.second = rollouts.publish(self.project, rollouts.release(made_at="2", rules=rules, **fields))
-        self.opened = [load(self.project.register.resolve(f"flights@{each[7:]}")) for each in (self.first, self.second)]
-        self.keys = 0
-
-    def start(self, plan: Plan = rollouts.SHORT) -> None:
-        rolling.start(self.project, self.second, plan=plan, who="ann")
-
-    def serve(self, n: int, *, live=0.7, release=0.7, failed: bool = False) -> list[str]:
-        """Log `n` requests of new keys, each answered with these numbers; gives their keys."""
-        rollout = rolling.latest(self.project)
-        keys = [f"k{self.keys + number}" for number in range(n)]
-        self.keys += n
-        log = PredictionLog(self.state, flush_s=60, most_rows=10**6, dropped=Counter())
-        for key, number in zip(keys, log.number(n), strict=True):
-            its = bool(rollout.share) and assign(key, rollout.salt, rollout.share)
-            paired = int(its or not rollout.share)
-            log.add(self._entry(0, number, key, live, stage=rollout.stage, paired=paired, answered=int(not its)))
-            if paired:
-                value = None if failed else release
-                log.add(self._entry(1, number, key, value, stage=rollout.stage, paired=1, answered=int(its)))
-        log.close()
-        return keys
-
-    def _entry(self, side, number, key, value, **how) -> Entry:
-        rows = None if value is None else np.array([[value, value]])
-        return Entry(
-            release=self.opened[side],
-            at_us=time.time_ns() // 1000,
-            requests=np.array([number]),
-            keys=[key],
-            sizes=[1],
-            latency_ns=np.array([1_000_000]),
-            role=side,
-            rows=rows,
-            answers=None if rows is None else rows[:, :1],
-            seen=(),
-            **how,
-        )
-
-    def moves(self) -> list[tuple[str, str]]:
-        """Every move: the pointer, and whether to `first`, `second` or nothing."""
-        names = {self.first: "first", self.second: "second", "": "nothing"}
-        return [(move.pointer, names[move.release]) for move in self.project.register.history()]
-
-    def close(self) -> None:
-        self.project.state.close()
-        self.project.register.state.close()
-
-
-@pytest.fixture
-def served(tmp_path):
-    made = Served(tmp_path)
-    yield made
-    made.close()
 
 
 def test_what_is_shown_sound_goes_forward_stage_by_stage_and_becomes_live(served):
@@ -94,7 +25,9 @@ def test_what_is_shown_sound_goes_forward_stage_by_stage_and_becomes_live(served
     served.serve(4000)
     assert rolling.look(served.project).action == "promote"
     assert rolling.latest(served.project).standing == "promoted"
-    assert served.moves() == [("live", "first"), ("canary", "second"), ("live", "second"), ("canary", "nothing")]
+    canary = [("canary", "second"), ("canary", "second"), ("canary", "nothing")]
+    assert served.moves() == [("live", "first"), *canary[:2], ("live", "second"), canary[2]]
+    assert [move.deal.share for move in served.project.register.history("flights", "canary")[:2]] == [0.0, 0.5]
     move = served.project.register.head("flights@live")
     assert move.who == "rollout" and move.answer == "pass" and move.verdict
 
@@ -147,13 +80,13 @@ def test_requests_without_a_key_are_compared_in_shadow_and_left_out_at_a_canary(
     log = PredictionLog(served.state, flush_s=60, most_rows=1000, dropped=Counter())
     for number in log.number(50):
         for side in (0, 1):
-            log.add(served._entry(side, number, "", 0.7, stage=0, paired=1, answered=1 - side))
+            log.add(served.entry(side, number, "", 0.7, stage=0, paired=1, answered=1 - side))
     log.close()
     (flips,) = [each for each in _evidence(served).measurements if each.name == "flipped_decisions"]
     assert (flips.n_rows, flips.n_groups) == (50, 50)
     rolling.advance(served.project, who="ann", why="to see")
     log = PredictionLog(served.state, flush_s=60, most_rows=1000, dropped=Counter())
-    log.add(served._entry(0, log.number(1)[0], "", 0.7, stage=1, paired=0, answered=1))
+    log.add(served.entry(0, log.number(1)[0], "", 0.7, stage=1, paired=0, answered=1))
     log.close()
     assert _evidence(served).measurements == ()
 
@@ -167,7 +100,7 @@ def test_half_of_a_pair_waits_for_the_other(served):
     step = Rolling(served.project, rolling.latest(served.project))
     for side in (0, 1):
         log = PredictionLog(served.state, flush_s=60, most_rows=1000, dropped=Counter())
-        log.add(served._entry(side, 7, "anna", 0.7, stage=0, paired=1, answered=1 - side))
+        log.add(served.entry(side, 7, "anna", 0.7, stage=0, paired=1, answered=1 - side))
         log.close()
         step.evidence()
         assert step.rollout.requests == side
@@ -188,6 +121,37 @@ def test_a_person_may_go_forward_over_the_judge_and_that_is_kept(served):
     assert rolling.latest(served.project).standing == "promoted" and served.moves()[-2] == ("live", "second")
 
 
+def test_a_person_may_make_it_live_from_any_stage_and_the_judge_is_overruled_by_name(served):
+    served.start()
+    decision = rolling.promote(served.project, who="ann", why="it cannot wait")
+    assert (decision.action, decision.verdict.by) == ("promote", "ann")
+    assert rolling.latest(served.project).standing == "promoted"
+    assert served.moves()[2:] == [("live", "second"), ("canary", "nothing")]
+
+
+def test_without_another_plan_the_stages_are_those_of_the_project(tmp_path):
+    toml = rollouts.TOML + "[rollout]\nshares = [0.1, 0.3]\nmin_requests = 70\nat_most_hours = 2\n"
+    project = rollouts.project(tmp_path, toml=toml)
+    rollouts.live(project, rollouts.release(made_at="1"))
+    started = rolling.start(project, rollouts.publish(project, rollouts.release(made_at="2")), who="ann")
+    assert [(each.share, each.min_requests, each.at_most_s) for each in started.plan.stages] == [
+        (0.1, 70, 7200.0),
+        (0.3, 70, 7200.0),
+    ]
+    project.state.close()
+    project.register.state.close()
+
+
+def test_a_stage_waits_for_the_requests_that_it_asks_for_though_all_rules_are_met(served):
+    served.start(Plan(stages=(Stage(share=0.0, min_requests=3200), Stage(share=0.5))))
+    served.serve(3000)
+    decision = rolling.look(served.project)
+    assert (decision.action, decision.verdict.answer) == ("stay", "pass")
+    assert decision.says.endswith("and it has answered 3,000 of at least 3,200 requests")
+    served.serve(200)
+    assert rolling.look(served.project).action == "advance"
+
+
 def test_to_go_forward_takes_a_reason(served):
     served.start()
     with pytest.raises(HeadwayError, match="who, why and when"):
@@ -199,6 +163,14 @@ def test_a_person_may_take_it_back_at_any_time(served):
     assert rolling.rollback(served.project, who="bob", why="callers complain").release == ""
     assert rolling.latest(served.project).standing == "rolled back"
     assert "bob: callers complain" in rolling.latest(served.project).why
+
+
+def test_a_canary_that_was_withdrawn_already_is_told_and_the_rollout_ends(served):
+    served.start()
+    served.project.register.withdraw("flights@canary", who="eve", why="by hand")
+    with pytest.raises(Refused, match="was withdrawn already"):
+        rolling.rollback(served.project, who="bob", why="no")
+    assert rolling.latest(served.project).standing == "rolled back"
 
 
 def test_without_a_rollout_a_rollback_moves_live_to_what_it_was_before(served):
@@ -256,6 +228,41 @@ def test_a_promotion_that_was_killed_after_the_move_is_finished_by_the_next_look
     assert served.moves()[2:] == [("live", "second"), ("canary", "nothing")]
 
 
+def test_a_step_forward_that_was_killed_after_the_move_is_finished_by_the_next_look(served, monkeypatch):
+    served.start()
+    served.serve(3000)
+    keep = type(served.project).keep
+    monkeypatch.setattr(type(served.project), "keep", lambda self, each: _killed(keep, self, each))
+    with pytest.raises(KeyboardInterrupt):
+        rolling.look(served.project)
+    monkeypatch.undo()
+    assert rolling.latest(served.project).stage == 0 and len(served.moves()) == 3
+    decision = rolling.look(served.project)
+    assert decision.action == "advance" and "shadow goes on to canary 50 %" in decision.says
+    assert rolling.latest(served.project).stage == 1 and len(served.moves()) == 3
+
+
+def _killed(keep, project, record):
+    """Keep a record, but die where a rollout would be kept."""
+    if isinstance(record, Rollout):
+        raise KeyboardInterrupt
+    keep(project, record)
+
+
+def test_a_promotion_that_was_killed_before_the_record_is_finished_by_the_next_look(served, monkeypatch):
+    served.start(Plan(stages=(Stage(share=0.0),)))
+    served.serve(3000)
+    keep = type(served.project).keep
+    monkeypatch.setattr(type(served.project), "keep", lambda self, each: _killed(keep, self, each))
+    with pytest.raises(KeyboardInterrupt):
+        rolling.look(served.project)
+    monkeypatch.undo()
+    moves = served.moves()
+    assert moves[2:] == [("live", "second"), ("canary", "nothing")]
+    assert rolling.look(served.project).action == "promote"
+    assert rolling.latest(served.project).standing == "promoted" and served.moves() == moves
+
+
 def test_a_rollback_that_was_killed_after_the_move_is_finished_by_the_next_look(served):
     served.start()
     served.project.register.withdraw("flights@canary", who="rollout", why="harm")
@@ -287,20 +294,6 @@ def test_one_who_follows_sees_what_another_did_and_stops_at_the_end(served):
     rolling.rollback(served.project, who="bob", why="no")
     with pytest.raises(Refused, match="no rollout"):
         step.look()
-
-
-def test_following_looks_until_the_end_and_tells_each_thing_once(served):
-    served.start()
-    said: list[str] = []
-    waits: list[float] = []
-
-    def wait(seconds: float) -> None:
-        waits.append(seconds)
-        if len(waits) == 3:
-            served.serve(100, release=0.2)
-
-    ended = rolling.follow(served.project, tell=said.append, period_s=0.5, wait=wait)
-    assert ended.standing == "rolled back" and waits == [0.5] * 3 and len(said) == 2
 
 
 def test_the_log_joins_its_labels_and_the_later_one_of_a_key_wins(served):

@@ -1,4 +1,4 @@
-"""D006: too few groups for an interval that can be believed."""
+"""D006: groups that carry no interval: too few of them, or each row a group of its own."""
 
 from __future__ import annotations
 
@@ -14,17 +14,28 @@ def plugin(dataset: Dataset) -> list[Finding]:
     column = dataset.roles.groups
     if not column:
         raise NotApplicable("no groups are declared: every row counts as independent", mend='[data] groups = "COLUMN"')
-    count = dataset.table[column].n_unique()
-    if count >= LIMIT:
-        return []
-    return [
-        Finding(
-            code="D006",
-            severity="undecided",
-            says=f"{count} groups in '{column}': no method gives an honest interval below {LIMIT}",
-            where=f"column {column}",
-            measured=float(count),
-            limit=float(LIMIT),
-            mend="collect more groups, or choose a finer column under [data] groups",
-        )
-    ]
+    count, rows = dataset.table[column].n_unique(), len(dataset.table)
+    if count < LIMIT:
+        says = f"{_groups(count)} in '{column}': no method gives an honest interval below {LIMIT}"
+        return [_finding(column, count, says, "collect more groups, or choose a finer column under [data] groups")]
+    if count == rows:
+        says = f"every one of {rows:,} rows is a group of its own in '{column}': groups make no difference"
+        mend = "[data] groups: a column that rows which share fate have in common, such as the day; or leave it out"
+        return [_finding(column, count, says, mend)]
+    return []
+
+
+def _groups(count: int) -> str:
+    return "all rows are one group" if count == 1 else f"{count} groups"
+
+
+def _finding(column: str, count: int, says: str, mend: str) -> Finding:
+    return Finding(
+        code="D006",
+        severity="undecided",
+        says=says,
+        where=f"column {column}",
+        measured=float(count),
+        limit=float(LIMIT),
+        mend=mend,
+    )

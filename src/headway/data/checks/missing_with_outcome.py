@@ -23,6 +23,8 @@ def plugin(dataset: Dataset) -> list[Finding]:
     absent = dataset.table[dataset.roles.target].is_null()
     if absent.sum() < FEWEST_ROWS:
         raise NotApplicable(f"only {absent.sum()} rows have no outcome; {FEWEST_ROWS} are needed to compare gaps")
+    if absent.all():
+        raise NotApplicable("no row has an outcome to compare gaps with")
     features = [name for name in dataset.table.columns if name not in dataset.roles.not_features]
     without = _missing_share(dataset.table.filter(absent), features)
     within = _missing_share(dataset.table.filter(~absent), features)

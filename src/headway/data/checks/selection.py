@@ -13,9 +13,9 @@ LIMIT = 0.01
 def plugin(dataset: Dataset) -> list[Finding]:
     """How many rows have no outcome, which columns are missing with it, and how uneven that is over the groups."""
     absent = dataset.table[dataset.roles.target].is_null()
-    share = int(absent.sum()) / len(absent)
     if not absent.any():
         return []
+    share = int(absent.sum()) / len(absent)
     says = f"{absent.sum():,} of {len(absent):,} rows ({share:.1%}) have no outcome; quality says nothing about them"
     return [
         Finding(

@@ -48,7 +48,7 @@ def _curve(table: BinTable) -> list[Measurement]:
     predicted = ratio_of_sums(table.scores.T, table.rows.T)
     found = []
     for index, rows in enumerate(table.rows.T):
-        sample = Sample(n_rows=int(rows.sum()), n_groups=int((rows > 0).sum()), bounds=SHARE)
+        sample = Sample(n_rows=int(table.counts[index]), n_groups=int((rows > 0).sum()), bounds=SHARE)
         found += _point(index, observed[index], predicted[index], sample)
     return found
 

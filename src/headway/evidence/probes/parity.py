@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from headway.core.contracts import Subject
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import SHARE, Sample, fact, jackknife
-from headway.evidence.tables import binary_answers, mean_without_each
+from headway.evidence.intervals import SHARE, Floats, fact
+from headway.evidence.quality.mean import mean
+from headway.evidence.tables import blocks_of
 
 
 def plugin(subject: Subject) -> list[Measurement]:
-    """`max_change` over all rows and over rows with a missing value; `flipped_decisions` at the subject's threshold.
+    """`max_change` over all rows and over rows with a missing value; `flipped_decisions` of a classifier.
 
-    Raises NotApplicable where the task is not binary.
+    A change is that of a probability, or of the number that a regression answers; `max_change.relative` is it as a part
+    of the largest answer. A decision is the one at the threshold, or the most probable of several classes.
     """
-    answers = binary_answers(subject)
-    changes = np.abs(answers.scores - answers.reference)
-    decided, before = answers.scores >= subject.threshold, answers.reference >= subject.threshold
-    flipped = (decided != before).astype(np.float64)
-    without = mean_without_each(answers.per_block(flipped), answers.rows)
-    sample = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=SHARE)
-    found = [
-        fact("max_change", float(changes.max()), n_rows=answers.n_rows, method="largest over all rows"),
-        jackknife("flipped_decisions", float(flipped.mean()), without, sample),
-    ]
+    blocks = blocks_of(subject)
+    changes = np.abs(subject.scores - subject.reference_scores).max(axis=1)
+    found = [fact("max_change", float(changes.max()), n_rows=blocks.n_rows, method="largest over all rows")]
+    if subject.variant.task == "regression":
+        found.append(_relative(changes, subject.reference_scores))
+    else:
+        flipped = _decided(subject, subject.scores) != _decided(subject, subject.reference_scores)
+        found.append(mean("flipped_decisions", flipped.astype(np.float64), blocks, SHARE))
     missing = np.isnan(subject.rows).any(axis=1)
     if missing.any():
         largest = fact(
@@ -33,3 +34,15 @@ def plugin(subject: Subject) -> list[Measurement]:
         )
         found.append(replace(largest, slice="rows with a missing value"))
     return found
+
+
+def _decided(subject: Subject, scores: Floats) -> NDArray[np.int64]:
+    if scores.shape[1] == 1:
+        return (scores[:, 0] >= subject.threshold).astype(np.int64)
+    return np.asarray(np.argmax(scores, axis=1), dtype=np.int64)
+
+
+def _relative(changes: Floats, reference: Floats) -> Measurement:
+    largest = float(np.abs(reference).max())
+    value = float(changes.max()) / largest if largest else float(changes.max())
+    return fact("max_change.relative", value, n_rows=len(changes), method="largest change over largest answer")

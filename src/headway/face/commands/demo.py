@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.console import Console
+
 from headway.face.demo.run import run
+from headway.face.output import show
 
 
-def plugin(*, folder: Path = Path("headway-demo")) -> None:
+def plugin(*, folder: Path = Path("headway-demo"), json: bool = False) -> None:
     """Run the demo in a folder of its own; the last line is the path of its report.
 
     Example: headway demo --folder headway-demo
@@ -16,5 +19,10 @@ def plugin(*, folder: Path = Path("headway-demo")) -> None:
     ----------
     folder
         Where the demo's project and report are written; run again, it goes on from there.
+    json
+        Print one JSON object, the path of the report; the rest is told on stderr.
     """
-    run(folder)
+    if json:
+        show({"report": str(run(folder, screen=Console(stderr=True)).resolve())}, "", json=True)
+    else:
+        run(folder)

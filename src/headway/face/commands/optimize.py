@@ -1,31 +1,45 @@
-"""Train the model if need be, search its variants, and judge the fastest that is still right."""
+"""Search the variants of a project's model, or of a model file, and judge the fastest that is still right."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from headway import flow
 from headway.face.codes import OF_ANSWER
 from headway.face.output import console, show
-from headway.face.tables import frontier_table
+from headway.face.searches import Rows, of_file, of_project
 from headway.release.project import open_project
 
+NO_ROWS = Rows()
 
-def plugin(*, project: Path = Path("."), json: bool = False) -> int:
-    """Search the variants of a project's model and judge the winner. Exit 0 pass, 1 fail, 3 undecided.
+
+def plugin(
+    model: Path | None = None,
+    *,
+    rows: Rows = NO_ROWS,
+    project: Path = Path("."),
+    report: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Search variants and judge the winner. Exit 0 pass, 1 fail, 3 undecided.
 
     Example: headway optimize --project headway-demo
+    Example: headway optimize model.txt --data rows.parquet --target late --groups date
 
     Parameters
     ----------
+    model
+        A file with a fitted model, judged on --data; without it, the project's own.
     project
         Folder with headway.toml.
+    report
+        Write an HTML report of a model file here.
     json
         Print one JSON object.
     """
-    opened = open_project(project)
-    data = flow.periods(opened)
     tell = (lambda _: None) if json else console().print
-    frontier = flow.optimize(opened, flow.train(opened, data), data, tell=tell)
-    show(frontier, frontier_table(frontier.judged, frontier.winner, frontier.reasons), json=json)
-    return OF_ANSWER[frontier.winner.verdict.answer]
+    if model is None:
+        found = of_project(open_project(project), trust=rows.trust, tell=tell)
+    else:
+        found = of_file(model, rows, report=report, tell=tell)
+    show(found.frontier, found.text, json=json)
+    return OF_ANSWER[found.frontier.winner.verdict.answer]

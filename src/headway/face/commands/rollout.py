@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from getpass import getuser
 from pathlib import Path
+from typing import Annotated
 
-from headway.face.output import show
-from headway.face.rollouts import Action, carry_out
+from cyclopts import Parameter
+
+from headway.face.output import show, tell
+from headway.face.rollouts import Given, Word, carry_out
 from headway.release.project import open_project
+
+NOTHING = Given()
 
 
 def plugin(
-    action: Action = "status", reference: str = "", *, project: Path = Path("."), why: str = "", json: bool = False
+    action: Word = "status",
+    reference: str = "",
+    *,
+    project: Path = Path("."),
+    json: bool = False,
+    given: Annotated[Given, Parameter(name="*")] = NOTHING,
 ) -> int:
     """Move a rollout on or back. Exit 0 forward or done, 1 taken back by the judge, 3 undecided.
 
@@ -20,17 +29,15 @@ def plugin(
     Parameters
     ----------
     action
-        start, status, watch (look every second until it ends), advance (over the judge), or rollback.
+        start, status, watch (look each second until it ends, a line a change), advance (over the judge), or rollback.
     reference
         The project's name; to start, NAME@DIGEST, or the name alone for the winner of the last search.
     project
         Folder with headway.toml.
-    why
-        Why, for the history; to advance or roll back it must be said.
     json
         Print one JSON object.
     """
-    opened = open_project(project)
-    done = carry_out(opened, action, reference=reference, who=getuser(), why=why)
+    opened = open_project(project, flags=given.flags)
+    done = carry_out(opened, action, reference=reference, given=given, tell=tell)
     show(done.record, done.says, json=json)
     return done.code

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -11,8 +13,8 @@ from msgspec.structs import replace
 
 from headway.core.errors import HeadwayError
 from headway.core.release import View
-from headway.core.rollout import Plan, Rollout, Stage
-from headway.face.report.story import Moment
+from headway.core.rollout import Rollout
+from headway.face.demo.replay import server
 from headway.features.online import OnlineTable
 from headway.observe.rollout import rolling
 from headway.release.project import Project
@@ -24,55 +26,64 @@ SOUND_REQUESTS = 1_500
 AFTER_REQUESTS = 500
 MOST_REQUESTS = 8_000
 LOOK_EVERY = 25
+Wait = Callable[[float], object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """A release that is given a share of the callers, and after how many requests its feed breaks (0: never)."""
+class Callers:
+    """Flights that are asked one by one over HTTP, each by a caller of its own, while a rollout is followed."""
 
-    digest: str
-    share: float
-    why: str
-    who: str
-    broken_at: int = 0
-
-
-@dataclass(slots=True)
-class Flown:
-    """What was sent while a rollout ran, and how it ended."""
-
-    offer: Offer
-    requests: int = 0
-    failures: int = 0
-    ended_at: int = 0
-    seconds_to_end: float = 0.0
-    says: str = ""
-    rollout: Rollout | None = None
+    def __init__(self, project: Project, client: Client, table: pl.DataFrame, *, broken_at: int) -> None:
+        self.sent = self.failed = 0
+        self.broken_at, self.broke = broken_at, time.monotonic()
+        self._project, self._client = project, client
+        self._columns = {name: table[name].to_list() for name in table.columns}
+        self._keys = keys_of(table)
 
     @property
-    def standing(self) -> str:
-        """How the rollout ended, or `running`."""
-        return self.rollout.standing if self.rollout else "running"
-
-    @property
-    def failed(self) -> str:
+    def said(self) -> str:
         """How many requests failed, in words."""
-        return f"{self.failures} of {self.requests:,} requests failed"
+        return f"{self.failed} of {self.sent:,} requests failed"
+
+    def come(self, _: float) -> None:
+        """The flights that come between two looks; after the last, the rollout is ended, for nothing more will tell."""
+        if self.sent < MOST_REQUESTS:
+            self.ask(LOOK_EVERY)
+        else:
+            rolling.rollback(self._project, who="the demo", why="no flight is left, and it is still undecided")
+
+    def ask(self, count: int) -> None:
+        """Send the next flights."""
+        for row in range(self.sent, self.sent + count):
+            if row == self.broken_at:
+                self.broke = time.monotonic()
+            self.sent += 1
+            try:
+                rows = {name: values[row : row + 1] for name, values in self._columns.items()}
+                self._client.infer(self._project.name, rows, key=self._keys[row])
+            except HeadwayError:
+                self.failed += 1
 
 
-def taken_back(flown: Flown) -> Moment:
-    """The rollback in words for whoever must act."""
-    back = flown.standing == "rolled back"
-    of_release = flown.rollout.of_release if flown.rollout else 0
-    says = (
-        f"A new release looked its schedule up in a feed and took {flown.offer.share:.0%} of the callers. After "
-        f"{flown.offer.broken_at:,} requests the feed began to send its times in UTC. "
-        f"{flown.ended_at - flown.offer.broken_at:,} requests and {flown.seconds_to_end:.1f} s later "
-        f"({of_release:,} requests of the new release in all) it was "
-        f"{'taken back by itself' if back else 'still there'}; {flown.failed}. The judge: {flown.says}"
+class Flown(NamedTuple):
+    """How a rollout ended: after how many requests, and how many seconds after its feed broke."""
+
+    rollout: Rollout
+    callers: Callers
+    requests: int
+    seconds: float
+
+
+def taken_back(flown: Flown) -> str:
+    """The rollback in words for whoever looks on."""
+    callers, rollout = flown.callers, flown.rollout
+    back = rollout.standing == "rolled back" and flown.requests < MOST_REQUESTS
+    return (
+        f"A new release looked its schedule up in a feed and took {rollout.current.share:.0%} of the callers. After "
+        f"{callers.broken_at:,} requests the feed began to send its times in UTC. "
+        f"{flown.requests - callers.broken_at:,} requests and {flown.seconds:.1f} s later "
+        f"({rollout.of_release:,} requests of the new release in all) it was "
+        f"{'taken back by itself' if back else 'still there'}; {callers.said}. The judge: {rollout.why}"
     )
-    what = "A release was taken back" if back else "A release was not taken back"
-    return Moment(at="2013-10", what=what, says=says, mood="pass" if back and not flown.failures else "fail")
 
 
 def release_with_feed(project: Project, *, who: str) -> str:
@@ -95,26 +106,11 @@ def keys_of(table: pl.DataFrame) -> list[str]:
     return [f"flight-{number}" for number in range(len(table))]
 
 
-def fly(project: Project, address: str, table: pl.DataFrame, offer: Offer) -> Flown:
-    """Start the rollout, send flight after flight over HTTP, and look every few requests until the judge ends it."""
-    plan = Plan(stages=(Stage(share=offer.share),))
-    started = rolling.start(project, offer.digest, plan=plan, who=offer.who, why=offer.why)
-    following, flown, left = rolling.Rolling(project, started), Flown(offer=offer), AFTER_REQUESTS
-    columns = {name: table[name].to_list() for name in table.columns}
-    broke = 0.0
-    with Client(address) as client:
-        for row, key in enumerate(keys_of(table)[:MOST_REQUESTS]):
-            broke = broke or (time.monotonic() if row >= offer.broken_at else 0.0)
-            flown.requests += 1
-            try:
-                client.infer(project.name, {name: values[row : row + 1] for name, values in columns.items()}, key=key)
-            except HeadwayError:
-                flown.failures += 1
-            if following.rollout.standing == "running" and row % LOOK_EVERY == 0:
-                flown.says = following.look().says
-                flown.ended_at, flown.seconds_to_end = row + 1, time.monotonic() - broke
-            left -= following.rollout.standing != "running"
-            if not left:
-                break
-    flown.rollout = following.rollout
+def fly(project: Project, table: pl.DataFrame, follow: Callable[[Wait], Rollout], *, broken_at: int = 0) -> Flown:
+    """Follow the rollout that runs to its end: flights come between two looks, and some more after it."""
+    with server(Path(project.config.folder), f"{project.name}@live") as address, Client(address) as client:
+        callers = Callers(project, client, table, broken_at=broken_at)
+        ended = follow(callers.come)
+        flown = Flown(ended, callers, requests=callers.sent, seconds=time.monotonic() - callers.broke)
+        callers.ask(AFTER_REQUESTS)
     return flown

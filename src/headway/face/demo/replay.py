@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +27,17 @@ TOLERANCE = 1e-9
 
 @contextmanager
 def server(folder: Path, reference: str) -> Iterator[str]:
-    """A server process of its own on a free port of loopback; gives its address, and stops it at the end."""
+    """A server process of its own on a free port of loopback; gives its address, and stops it at the end.
+
+    Ctrl-C, which a terminal sends to both, is for the one who began the server, and stops it in good order.
+    """
     command = [sys.executable, "-m", "headway.face", "serve", reference, "--project", str(folder), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
-    try:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with ExitStack() as ended:
+        with _undisturbed():
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+            ended.callback(_stop, process)
         yield _address(process)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=20)
 
 
 def replay(address: str, name: str, table: pl.DataFrame, subject: Subject) -> Replay:
@@ -88,6 +91,32 @@ def _quantile(times_ms: NDArray[np.float64], share: float) -> Measurement:
         n_rows=n,
         unit="ms",
     )
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Within, Ctrl-C waits until the end, and a process that is begun is deaf to it: it inherits the mask."""
+    came: list[int] = []
+    told = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+        signal.signal(signal.SIGINT, told)
+    if came:
+        signal.raise_signal(signal.SIGINT)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """In good order, or by force where that takes too long or the person is impatient."""
+    process.terminate()
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _address(process: subprocess.Popen[str]) -> str:

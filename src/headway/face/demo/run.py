@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec.structs import replace
+from rich.console import Console
 
 from headway import flow
 from headway.evidence.measure import this_machine
@@ -14,15 +16,16 @@ from headway.face.demo import loop, road
 from headway.face.demo.told import Told
 from headway.face.output import console
 from headway.face.report.page import write
+from headway.face.report.read_year import year_of
 from headway.release.project import Project, open_project
 
 FILES = ("headway.toml", "flights.py", "train.py")
 HERE = Path(__file__).parent
 
 
-def run(folder: Path) -> Path:
-    """Run the demo in a folder; returns the path of the report, which is also the last line printed."""
-    told = Told(console())
+def run(folder: Path, *, screen: Console | None = None) -> Path:
+    """Run the demo in a folder; returns the path of the report, which is also the last line told on the screen."""
+    told, began = Told(screen or console()), datetime.now(UTC)
     project = _project(folder)
     with told.stage("Load 336,776 flights, their planes, and the weather known two hours before"):
         data = flow.periods(project)
@@ -34,20 +37,20 @@ def run(folder: Path) -> Path:
         replayed = road.replayed(project, frontier, data["live"])
         told.tell(tables.replay_lines(replayed))
     with told.stage("Give a new release a share of October's traffic, and break its feed"):
-        back = loop.broken_feed(project, data["live"], told)
+        loop.broken_feed(project, data["live"], told)
     with told.stage("Measure the year, month by month"):
         months = road.months(project, frontier, data)
     with told.stage("Watch September and October as their labels come"):
-        before = loop.watched(project, told, until=loop.CHANGED)
+        loop.watched(project, told, until=loop.CHANGED)
     with told.stage("Train anew on what was known by October, judge it against live, give it half of November"):
-        retrained = loop.retrained(project, data["live"], told)
+        loop.retrained(project, data["live"], told)
     with told.stage("Watch November and December of what is live then"):
-        after = loop.watched(project, told, since=f"{loop.CHANGED:%Y-%m}")
+        loop.watched(project, told, since=f"{loop.CHANGED:%Y-%m}")
     story = replace(
         story,
         refused=wrong,
         replay=replayed,
-        moments=tuple(sorted((back, *before, *retrained, *after), key=lambda moment: moment.at)),
+        year=year_of(project, since=began),
         months=months,
         stages=tuple(told.stages),
         machine=this_machine(),

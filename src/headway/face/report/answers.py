@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec.structs import replace
+
 from headway.core.record import Record
 from headway.core.variant import Variant
 from headway.core.verdict import Answer, Verdict
+from headway.core.watch import Outlook, Watch
 from headway.face import numbers, words
+from headway.face.report import periods
 from headway.face.report.story import Replay, Story, Wrong
+
+Mood = Answer | Literal["plain"]
 
 
 class Reply(Record, frozen=True, kw_only=True):
@@ -17,23 +23,63 @@ class Reply(Record, frozen=True, kw_only=True):
     question: str
     answer: str
     detail: str = ""
-    mood: Answer | Literal["plain"] = "plain"
+    mood: Mood = "plain"
+
+
+_WELL: dict[Outlook, tuple[str, Mood]] = {
+    "well": ("Yes: no harm is shown", "pass"),
+    "moved": ("No harm is shown, but the inputs changed", "plain"),
+    "worse": ("No: worse than when it was judged", "fail"),
+    "unknown": ("That cannot be said yet", "undecided"),
+}
 
 
 def replies(story: Story) -> tuple[Reply, ...]:
     """The replies that this story can give, in the order in which a reader asks."""
-    given = (_live(story), _right(story), _faster(story), _refused(story.refused))
+    given = (_now(story), _well(story), _live(story), _right(story), _faster(story), _refused(story.refused))
     return tuple(reply for reply in given if reply is not None)
 
 
 def replayed(replay: Replay) -> str:
     """What the replay over HTTP showed, in sentences."""
     sent = (
-        f"{replay.rows:,} rows of {replay.period} in {replay.requests:,} requests and {numbers.seconds(replay.seconds)}"
+        f"{replay.rows:,} rows of {periods.name_of(replay.period)} were sent in {replay.requests:,} requests, "
+        f"which took {numbers.seconds(replay.seconds)}"
     )
     if _spoilt(replay):
         return f"{sent}. {_altered(replay)}."
-    return f"{sent}. Every answer was the one the release gives in process, and no request failed."
+    return f"{sent}. Every answer was the one that the release itself computes, and no request failed."
+
+
+def _seen(story: Story) -> Watch | None:
+    """The period that was watched last and is over; where none is, the one that has begun."""
+    watches = story.year.watches if story.year else ()
+    return next((each for each in reversed(watches) if each.over), watches[-1] if watches else None)
+
+
+def _now(story: Story) -> Reply | None:
+    seen = _seen(story)
+    if story.year is None or seen is None:
+        return None
+    name = story.year.names.get(seen.release, "a release")
+    first = next(each for each in story.year.watches if each.release == seen.release)
+    detail = f"Watched since {periods.name_of(first.period)}. Release {numbers.short(seen.release)}."
+    return Reply(question="What is live?", answer=f"{name[:1].upper()}{name[1:]}", detail=detail)
+
+
+def _well(story: Story) -> Reply | None:
+    seen = _seen(story)
+    if seen is None:
+        return None
+    answer, mood = _WELL[seen.outlook]
+    known = f", {seen.n_labelled:,} with a known outcome" if seen.n_labelled else ""
+    parts = [f"Seen in {periods.name_of(seen.period)} on {seen.n_rows:,} rows{known}."]
+    error, cost = seen.find("ece"), seen.cost
+    if error is not None and numbers.has_interval(error):
+        parts.append(f"Its probabilities were off by {numbers.measured(error)} on average.")
+    if cost is not None and numbers.has_interval(cost):
+        parts.append(f"Cost a month against when judged: {numbers.measured(replace(cost, unit=''))}.")
+    return Reply(question="Is it well?", answer=answer, detail=" ".join(parts), mood=mood)
 
 
 def _live(story: Story) -> Reply | None:
@@ -43,7 +89,8 @@ def _live(story: Story) -> Reply | None:
     if story.release:
         key = f", signed with the key {numbers.short(story.key)}" if story.key else ""
         detail = f"{_made(story.winner.variant)} Release {numbers.short(story.release)}{key}."
-        return Reply(question="What was released?", answer=name, detail=detail, mood="pass")
+        first = "What was released first?" if _seen(story) else "What was released?"
+        return Reply(question=first, answer=name, detail=detail, mood="pass")
     detail = f"{_made(story.winner.variant)} It is not released."
     return Reply(question="What was chosen?", answer=name, detail=detail)
 
@@ -77,7 +124,7 @@ def _right(story: Story) -> Reply | None:
     parts = (_judged_on(verdict, story.groups), _over_http(story.replay) if story.replay else "")
     altered = story.replay is not None and _spoilt(story.replay)
     return Reply(
-        question="Is it right?",
+        question="Was it right when judged?" if _seen(story) else "Is it right?",
         answer="No: it was not served as it was judged" if altered else answers[verdict.answer],
         detail=" ".join(part for part in parts if part),
         mood="fail" if altered else verdict.answer,
@@ -115,7 +162,7 @@ def _against(verdict: Verdict) -> str:
 def _over_http(replay: Replay) -> str:
     if _spoilt(replay):
         return f"Over HTTP, {_altered(replay)}."
-    return f"Over HTTP all {replay.rows:,} answers of {replay.period} came back unaltered."
+    return f"Over HTTP all {replay.rows:,} answers of {periods.name_of(replay.period)} came back unaltered."
 
 
 def _spoilt(replay: Replay) -> bool:
@@ -123,7 +170,7 @@ def _spoilt(replay: Replay) -> bool:
 
 
 def _altered(replay: Replay) -> str:
-    answers = f"{replay.mismatches:,} of {replay.rows:,} answers were not those the release gives in process"
+    answers = f"{replay.mismatches:,} of {replay.rows:,} answers were not those that the release itself computes"
     requests = f"{replay.failures:,} of {replay.requests:,} requests failed"
     return " and ".join(text for text, count in ((answers, replay.mismatches), (requests, replay.failures)) if count)
 

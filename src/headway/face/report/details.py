@@ -5,8 +5,11 @@ from __future__ import annotations
 from headway.core.evidence import Evidence, Measurement
 from headway.face import numbers, words
 from headway.face.report import periods
+from headway.face.report.periods import Period
 from headway.face.report.story import Stage, Story
 from headway.face.sheets import Cell, Column, Line, Sheet, number_cell
+
+_YEAR = ("roc_auc", "ece", "brier")
 
 
 def months(story: Story) -> Sheet:
@@ -21,6 +24,46 @@ def months(story: Story) -> Sheet:
         for label in periods.labels(story)
     )
     return Sheet(columns=tuple(Column(title=title) for title in ("Month", *titles)), rows=rows)
+
+
+def year(story: Story) -> Sheet:
+    """Every period: what was live, on how many rows, what was measured and estimated, and whether the inputs moved."""
+    measures = [
+        name for name in _YEAR if any(each.find(name) or each.estimate(name) for each in periods.periods(story))
+    ]
+    guessed = [name for name in measures if any(each.estimate(name) for each in periods.periods(story))]
+    rows = tuple(
+        (
+            (Line(text=periods.name_of(each.label)),),
+            *_watched(story, each),
+            *(_said(each.find(name)) for name in measures),
+            *(_said(each.estimate(name)) if each.watch else () for name in guessed),
+        )
+        for each in periods.periods(story)
+    )
+    titles = ("Period", "Live", "Rows", "Inputs", *map(words.symbol, measures))
+    before = (f"{words.symbol(name)} before labels" for name in guessed)
+    return Sheet(columns=tuple(Column(title=title) for title in (*titles, *before)), rows=rows)
+
+
+def _watched(story: Story, period: Period) -> tuple[Cell, Cell, Cell]:
+    """What was live, or what the period was used for before; the rows, of those the outcomes known; the inputs."""
+    seen = period.watch
+    if seen is None:
+        count = max((each.n_rows for each in period.measured), default=0)
+        return (Line(text=periods.use_of(story, period.label), mood="quiet"),), (Line(text=f"{count:,}"),), ()
+    name = story.year.names.get(seen.release, "") if story.year else ""
+    live = (Line(text=name or "live"), Line(text=numbers.short(seen.release), mood="quiet"))
+    rows = (Line(text=f"{seen.n_rows:,}"), Line(text=f"{seen.n_labelled:,} known", mood="quiet"))
+    if seen.drift is None:
+        return live, rows, (Line(text="cannot say" if seen.over else "not over yet", mood="quiet"),)
+    p = next(each.value for each in seen.drift.measurements if each.name == "drift.p" and not each.slice)
+    moved = Line(text="changed", mood="undecided") if seen.drift.alarm else Line(text="no change shown")
+    return live, rows, (moved, Line(text=f"p {p:.2g}", mood="quiet"))
+
+
+def _said(found: Measurement | None) -> Cell:
+    return number_cell(found) if found else (Line(text="cannot say", mood="quiet"),)
 
 
 def bins(evidence: Evidence) -> Sheet:
@@ -63,7 +106,7 @@ def stages(found: tuple[Stage, ...]) -> Sheet:
 
 def _series(story: Story) -> list[tuple[str, bool]]:
     """Measure and side (True is the winner) of each column that has a number."""
-    sides = [(measure, live) for measure in periods.shown(story) for live in (True, False)]
+    sides = [(measure, live) for measure in periods.measures(story) for live in (True, False)]
     labels = periods.labels(story)
     return [side for side in sides if any(periods.of_month(story, label, side[0], live=side[1]) for label in labels)]
 

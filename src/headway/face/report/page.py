@@ -9,9 +9,10 @@ import jinja2
 
 import headway
 from headway.face import numbers, sheets, words
-from headway.face.report import details, palette
+from headway.face.report import details, palette, periods
 from headway.face.report.answers import replayed, replies
-from headway.face.report.pictures import frontier, months, reliability, slices
+from headway.face.report.moments import moments
+from headway.face.report.pictures import frontier, marks, reliability, slices, year
 from headway.face.report.pictures.drawing import Picture
 from headway.face.report.story import Story
 
@@ -39,6 +40,7 @@ def render(story: Story) -> str:
             style=style,
             replies=replies(story),
             pictures=pictures(story),
+            moments=moments(story),
             sheets=sheets,
             details=details,
             replayed=replayed,
@@ -49,8 +51,8 @@ def render(story: Story) -> str:
 
 
 def pictures(story: Story) -> dict[str, Picture]:
-    """The pictures that this story has, by name: frontier, reliability, slices, months."""
-    drawn = (each.draw(story) for each in (frontier, reliability, slices, months))
+    """The pictures that this story has, by name: frontier, reliability, slices, year."""
+    drawn = (each.draw(story) for each in (frontier, reliability, slices, year))
     return {each.name: each for each in drawn if each is not None}
 
 
@@ -68,5 +70,7 @@ def _environment() -> jinja2.Environment:
         "measured": numbers.measured,
         "number": numbers.number,
         "meaning": words.meaning,
+        "date": periods.name_of,
+        "badge": marks.badge,
     }
     return environment

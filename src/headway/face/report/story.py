@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
-from headway.core.record import Record
-from headway.core.verdict import Judged
+from headway.core.record import Kept, Record
+from headway.core.release import Move
+from headway.core.rollout import Rollout
+from headway.core.ticket import Ticket
+from headway.core.training import Retraining
+from headway.core.verdict import Judged, Verdict
+from headway.core.watch import Watch
 
 
 class Span(Record, frozen=True, kw_only=True):
@@ -48,13 +53,22 @@ class Stage(Record, frozen=True, kw_only=True):
     seconds: float
 
 
+Kind = Literal["drift", "worse", "taken back", "ticket", "retrained", "live", "other"]
+Mood = Literal["pass", "fail", "note"]
+
+
 class Moment(Record, frozen=True, kw_only=True):
-    """Something that happened after the release: when, what in a few words, and a sentence for whoever must act."""
+    """Something that happened after the release: when, what in a few words, and a sentence for whoever must act.
+
+    `at` is ISO 8601, a month or finer; `detail` is for engineers.
+    """
 
     at: str
     what: str
     says: str
-    mood: Literal["pass", "fail", "note"] = "note"
+    mood: Mood = "note"
+    kind: Kind = "other"
+    detail: str = ""
 
 
 class Wrong(Record, frozen=True, kw_only=True):
@@ -62,6 +76,65 @@ class Wrong(Record, frozen=True, kw_only=True):
 
     title: str
     judged: Judged
+
+
+class Stamp(Kept, frozen=True, kw_only=True):
+    """When something happened by the time of the data, kept by who replays data of another time.
+
+    `of` is the digest of the release that was rolled out, or the key of the retraining; `at` is ISO 8601, a month
+    (`2013-10`) or finer. `note` is a sentence on what no other record can know, such as how a feed was broken.
+    """
+
+    name: str
+    of: str
+    at: str
+    note: str = ""
+
+
+class Trial(Record, frozen=True, kw_only=True):
+    """A rollout as it stands now: why it was begun, and the last verdict on its traffic, if there is one."""
+
+    at: str
+    rollout: Rollout
+    aim: str = ""
+    verdict: Verdict | None = None
+    note: str = ""
+
+
+class Learned(Record, frozen=True, kw_only=True):
+    """A retraining, and when it was."""
+
+    at: str
+    retraining: Retraining
+
+
+class Turn(Record, frozen=True, kw_only=True):
+    """A move of the pointer `live` that no rollout made; `back` where the release had been live before."""
+
+    at: str
+    move: Move
+    back: bool = False
+
+
+class Year(Record, frozen=True, kw_only=True):
+    """What was seen of the live releases, and what was done about it; each part may be empty.
+
+    `watches` are one a period, of the release that was live in it, oldest first. `names` calls each release that was
+    ever live by words (`first release`); `limits` are those of `[retrain]` on a measure by itself.
+    """
+
+    watches: tuple[Watch, ...] = ()
+    tickets: tuple[Ticket, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    learned: tuple[Learned, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    names: dict[str, str] = {}
+    limits: dict[str, float] = {}
+
+    @property
+    def retrained(self) -> tuple[Retraining, ...]:
+        """The retrainings alone."""
+        return tuple(each.retraining for each in self.learned)
 
 
 class Story(Record, frozen=True, kw_only=True):
@@ -72,7 +145,7 @@ class Story(Record, frozen=True, kw_only=True):
     `months` holds evidence by period on the released variant and on the model as it came; `Evidence.subject` tells
     which, `Evidence.period` is the label. `refusals` says which transforms did not apply. `groups` is the word for rows
     that share fate (`days`); slices of fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown.
-    `moments` are told in the order in which they came.
+    `year` is what was seen and done since.
     `release` is a digest and `key` names the publisher's key; without `release`, the winner is chosen, not released.
     """
 
@@ -91,7 +164,7 @@ class Story(Record, frozen=True, kw_only=True):
     months: tuple[Evidence, ...] = ()
     spans: tuple[Span, ...] = ()
     replay: Replay | None = None
-    moments: tuple[Moment, ...] = ()
+    year: Year | None = None
     release: str = ""
     key: str = ""
     stages: tuple[Stage, ...] = ()

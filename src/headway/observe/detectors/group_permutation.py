@@ -6,6 +6,7 @@ anew, in runs of neighbours that begin at a random phase, and the statistic is t
 2013: a studentised permutation test holds its level for unequal windows too). Features are scaled by their own spread
 under permutation; the alarm is the sum of squares of what is above average, which sees one broken feature as well as
 many that moved a little, and each feature's p is corrected by the largest of all (Westfall and Young 1993).
+A small chance of an alarm takes more permutations; they end early only where no alarm is near, so that none is added.
 A pattern that repeats every `run` groups is taken out first: a month with five Saturdays is no drift. In long windows
 runs are joined as far as 8 remain, since then they lean on each other least.
 """
@@ -19,15 +20,16 @@ from msgspec.structs import replace
 
 from headway.core.contracts import Window, Windows
 from headway.core.drift import Drift
-from headway.core.errors import DataError
+from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Finding, Measurement
 from headway.evidence.intervals import fact
 from headway.evidence.tables import Floats, Ints
-from headway.observe.bins import Bins, bins_of, column
-from headway.observe.dealing import Blocks, blocks_of, deal
+from headway.observe.drift.bins import Bins, bins_of, column
+from headway.observe.drift.dealing import Blocks, blocks_of, deal
 
-ALPHA = 0.05
-MOST_PERMUTATIONS, FEWEST_PERMUTATIONS = 999, 499
+MOST_PERMUTATIONS, AT_ONCE, FEWEST_PERMUTATIONS = 19_999, 999, 499
+RESOLVED = 20  # permutations at least as far apart that p = alpha rests on
+FAR, AND_MORE = 3, 0.01  # no alarm is near where the first permutations say p > 3 alpha + .01
 _WORK = 100_000
 NAMED = 3
 _NOTHING = 1e-9
@@ -44,37 +46,71 @@ class _Table:
 
 
 def plugin(windows: Windows) -> Drift:
-    """One alarm at 5 % for all features together, and a finding for each feature that is shown to have moved.
+    """One alarm for all features together at the chance that is asked, and a finding for each that is shown to move.
 
-    Raises NotApplicable below 20 groups or 8 runs in all, where no permutation could show a change, and DataError where
-    the windows do not have the columns of the signature.
+    Raises NotApplicable below 20 groups or 8 runs in all, or where runs are too few to show a change at that chance,
+    and DataError where the windows do not have the columns of the signature.
     """
     blocks = blocks_of(windows)
+    _expect_room(windows, blocks)
     table = _table(windows, blocks)
-    dealt = deal(blocks, _times(blocks))
-    spread = _spread(_by_feature(_studentised(_without_pattern(table, blocks), dealt), table.begins))
-    alarm = np.square(np.maximum(spread, 0)).sum(1)
-    p = float((alarm >= alarm[0] - _NOTHING).mean())
+    statistics = _statistics(table, blocks, windows.alpha)
+    spread = _spread(statistics)
+    p = _p(spread)
     corrected = (spread.max(1)[:, None] >= spread[0] - _NOTHING).mean(0)
     shares = _shares(table, blocks.first)
-    test = f"{len(dealt) - 1} permutations of groups, {windows.run} neighbours or more as one"
+    test = f"{len(statistics) - 1} permutations of groups, {windows.run} neighbours or more as one"
     far = _distances(shares, table.begins)
     measured = [
         fact("drift.p", p, n_rows=len(blocks.codes), method=test),
         *_by_name(windows, "drift.p", corrected, method=f"{test}, the largest of all features"),
         *_by_name(windows, "drift.distance", far, method="triangular discrimination of bins"),
     ]
-    said = _findings(windows, blocks, p) if p <= ALPHA else []
+    said = _findings(windows, blocks, p) if p <= windows.alpha else []
     if said:
         order = np.argsort(-spread[0], kind="stable")
         said[0] = replace(said[0], says=said[0].says + f"; most of all {_names(table, order)}")
-        said += [_moved(table, shares, int(j), float(corrected[j])) for j in order if corrected[j] <= ALPHA]
-    return Drift(alarm=p <= ALPHA, measurements=tuple(measured), findings=tuple(said))
+        moved = [int(j) for j in order if corrected[j] <= windows.alpha]
+        said += [_moved(table, shares, j, said[0], float(corrected[j])) for j in moved]
+    return Drift(alarm=p <= windows.alpha, measurements=tuple(measured), findings=tuple(said))
+
+
+def _expect_room(windows: Windows, blocks: Blocks) -> None:
+    least = max(blocks.least, 1 / (MOST_PERMUTATIONS + 1))
+    if least >= windows.alpha:
+        sizes = f"{blocks.n_groups[0]} and {blocks.n_groups[1]} groups, {blocks.run} neighbours as one,"
+        raise NotApplicable(
+            f"{sizes} are too few to show a change at a chance of {windows.alpha:.2g}",
+            where=f"no p below {least:.2g} could come out",
+            mend="take longer windows",
+        )
+
+
+def _statistics(table: _Table, blocks: Blocks, alpha: float) -> Floats:
+    """Each feature's statistic, for the windows as they are and dealt anew -> [1 + R, F]; R as `alpha` asks."""
+    table = _without_pattern(table, blocks)
+    found = [_dealt(table, blocks, 0)]
+    wanted = min(MOST_PERMUTATIONS, int(RESOLVED / alpha))
+    if _p(_spread(found[0])) > FAR * alpha + AND_MORE:
+        return found[0]
+    while (more := len(found)) * _times(blocks) < wanted:
+        found.append(_dealt(table, blocks, more)[1:])
+    return np.concatenate(found)
+
+
+def _dealt(table: _Table, blocks: Blocks, seed: int) -> Floats:
+    return _by_feature(_studentised(table, deal(blocks, _times(blocks), seed=seed)), table.begins)
 
 
 def _times(blocks: Blocks) -> int:
-    """How often to deal anew: more often where there are few blocks, for which it costs little."""
-    return min(MOST_PERMUTATIONS, max(FEWEST_PERMUTATIONS, _WORK // blocks.count))
+    """How often to deal anew at once: more often where there are few blocks, for which it costs little."""
+    return min(AT_ONCE, max(FEWEST_PERMUTATIONS, _WORK // blocks.count))
+
+
+def _p(spread: Floats) -> float:
+    """The share of ways of dealing that are at least as far apart as the true one, which counts as well."""
+    alarm = np.square(np.maximum(spread, 0)).sum(1)
+    return float((alarm >= alarm[0] - _NOTHING).mean())
 
 
 def _table(windows: Windows, blocks: Blocks) -> _Table:
@@ -107,13 +143,24 @@ def _expect(window: Window, width: int) -> None:
 
 
 def _without_pattern(table: _Table, blocks: Blocks) -> _Table:
-    """The counts less what repeats every `run` groups; it does not look at which window a group is in."""
-    counts, rows = table.counts.copy(), table.rows
-    whole = counts.sum(0) / rows.sum()
-    for phase in np.unique(blocks.numbers % blocks.pattern) if blocks.pattern > 1 else ():
-        here = blocks.numbers % blocks.pattern == phase
-        counts[here] -= rows[here, None] * (counts[here].sum(0) / rows[here].sum() - whole)
-    return _Table(counts=counts, rows=rows, begins=table.begins, bins=table.bins)
+    """The counts less what repeats every `run` groups; it does not look at which window a group is in.
+
+    The pattern is how a phase differs from its own week, so that a change from week to week is left as it is.
+    """
+    if blocks.pattern == 1:
+        return table
+    counts, rows = table.counts.copy(), table.rows[:, None]
+    weeks, phases = (np.unique(each, return_inverse=True)[1] for each in np.divmod(blocks.numbers, blocks.pattern))
+    beyond = counts - rows * (_totals(counts, weeks) / _totals(rows, weeks))[weeks]
+    counts -= rows * (_totals(beyond, phases) / _totals(rows, phases))[phases]
+    return _Table(counts=counts, rows=table.rows, begins=table.begins, bins=table.bins)
+
+
+def _totals(values: Floats, codes: Ints) -> Floats:
+    """Sums of rows of values [G, K] by code -> [codes, K]."""
+    found = np.zeros((int(codes.max()) + 1, values.shape[1]))
+    np.add.at(found, codes, values)
+    return found
 
 
 def _studentised(table: _Table, dealt: Floats) -> Floats:
@@ -182,15 +229,15 @@ def _findings(windows: Windows, blocks: Blocks, p: float) -> list[Finding]:
         f"{rows[0]:,} rows of {groups[0]} groups against {rows[1]:,} of {groups[1]}"
     )
     mend = "repair the source of a feature that broke, or train anew where the world changed"
-    return [Finding(code="O001", severity="warn", says=says, where="all", measured=p, limit=ALPHA, mend=mend)]
+    return [Finding(code="O001", severity="warn", says=says, where="all", measured=p, limit=windows.alpha, mend=mend)]
 
 
 def _names(table: _Table, order: Ints) -> str:
     return ", ".join(table.bins[number].field.name for number in order[:NAMED])
 
 
-def _moved(table: _Table, shares: tuple[Floats, Floats], number: int, p: float) -> Finding:
-    """The finding of one feature, with the bin whose share changed most."""
+def _moved(table: _Table, shares: tuple[Floats, Floats], number: int, of_all: Finding, p: float) -> Finding:
+    """The finding of one feature beside that of all, with the bin whose share changed most."""
     bins = table.bins[number]
     begin = int(table.begins[number])
     one, two = (side[begin : begin + bins.size] for side in shares)
@@ -199,4 +246,4 @@ def _moved(table: _Table, shares: tuple[Floats, Floats], number: int, p: float) 
         f"{bins.field.name} changed (p {p:.3g} after correction for {len(table.bins)} features): "
         f"{bins.label(most)} was {one[most]:.1%} of rows and is {two[most]:.1%}"
     )
-    return Finding(code="O001", severity="warn", says=says, where=bins.field.name, measured=p, limit=ALPHA)
+    return replace(of_all, says=says, where=bins.field.name, measured=p, mend="")

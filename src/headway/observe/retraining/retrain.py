@@ -32,7 +32,7 @@ from headway.release.project import Project
 from headway.variants import search
 from headway.variants.train import recipe, train
 
-Tell = Callable[[str], None]
+Tell = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -101,8 +101,8 @@ def retrain(
 
 
 def outcome(project: Project, key: str) -> Retraining | None:
-    """What came of the same before."""
-    kept = (read(Retraining, content) for content in project.state.kept("retraining", name=project.name))
+    """What came of the same before, as it was kept last."""
+    kept = (read(Retraining, content) for content in reversed(project.state.kept("retraining", name=project.name)))
     return next((each for each in kept if each.key == key), None)
 
 

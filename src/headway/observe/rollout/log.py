@@ -7,7 +7,7 @@ and a row whose other half is still to come waits for it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -17,21 +17,26 @@ from headway.core.rollout import Rollout
 from headway.store import segments, traffic
 
 LABELS = {"key": pl.String, "label": pl.Float64, "at_us": pl.Int64, "who": pl.String}
+ROW = ("request", "key", "at_us", "stage", "paired", "answered", "status", "latency_us")
 SIDES = {"status": pl.Int64, "latency_us": pl.Int64}
 
 
 class Tail:
-    """The rows of one folder of segments; each is read once, from those named after `since_us` on."""
+    """The rows of one folder of segments; each is read once, from those named after `since_us` on.
 
-    def __init__(self, folder: Path, *, since_us: int = 0) -> None:
+    Every segment must have these columns.
+    """
+
+    def __init__(self, folder: Path, columns: Sequence[str], *, since_us: int = 0) -> None:
         self._folder = folder
+        self._columns = columns
         self._after = f"{since_us * 1000:020}" if since_us else ""
         self._read: set[str] = set()
 
     def read(self) -> list[pl.DataFrame]:
         """The segments that are new; raises StoreError for one that cannot be read."""
         new = [path for path in segments.segments(self._folder, after=self._after) if path.name not in self._read]
-        tables = [_table(path) for path in new]
+        tables = [_table(path, self._columns) for path in new]
         self._read.update(path.name for path in new)
         return tables
 
@@ -43,7 +48,7 @@ class Requests:
         self._since_us = _micros(rollout.stage_at)
         self._stage = rollout.stage
         folders = [traffic.log_folder(state, rollout.name, digest) for digest in (rollout.live, rollout.release)]
-        self._tails = [Tail(folder, since_us=self._since_us) for folder in folders]
+        self._tails = [Tail(folder, ROW, since_us=self._since_us) for folder in folders]
         self._halves = [pl.DataFrame(), pl.DataFrame()]
 
     def read(self) -> pl.DataFrame:
@@ -77,7 +82,7 @@ class Labels:
     """The labels of a name; the later one of a key wins."""
 
     def __init__(self, state: Path, name: str) -> None:
-        self._tail = Tail(traffic.labels_folder(state, name))
+        self._tail = Tail(traffic.labels_folder(state, name), [*LABELS])
 
     def read(self) -> pl.DataFrame:
         """The labels that are new: `key` and `label`, each key once."""
@@ -91,7 +96,7 @@ def predictions(state: Path, name: str, digests: Sequence[str]) -> pl.DataFrame:
     tables = [
         table.with_columns(release=pl.lit(digest))
         for digest in digests
-        for table in Tail(traffic.log_folder(state, name, digest)).read()
+        for table in Tail(traffic.log_folder(state, name, digest), ROW).read()
     ]
     return pl.concat(tables, how="diagonal_relaxed").sort("at_us", "request") if tables else pl.DataFrame()
 
@@ -105,11 +110,21 @@ def labelled(state: Path, name: str, digests: Sequence[str]) -> pl.DataFrame:
     return rows.filter(pl.col("answered") == 1).join(known, on="key", how="left", maintain_order="left")
 
 
-def _table(path: Path) -> pl.DataFrame:
+def asked_at(state: Path, name: str, digest: str) -> datetime | None:
+    """When the log of a release of a name was last written, UTC; None for never."""
+    names = [path.name for path in segments.segments(traffic.log_folder(state, name, digest))]
+    return datetime.fromtimestamp(int(names[-1].partition("-")[0]) / 1e9, UTC) if names else None
+
+
+def _table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
     try:
-        return pl.read_ipc_stream(path)
+        table = pl.read_ipc_stream(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StoreError(f"a segment of the log cannot be read: {error}", where=str(path)) from error
+    absent = [name for name in columns if name not in table.columns]
+    if absent:
+        raise StoreError(f"a segment of the log has no column {absent[0]!r}", where=str(path))
+    return table
 
 
 def _parted(live: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -17,13 +17,14 @@ class Files:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        atomic.sweep(folder)
 
     def put(self, content: bytes) -> str:
         """Keep bytes, return their digest; a file that no longer holds them is written anew."""
         digest = digest_of(content)
         path = self._path(digest)
         if not path.is_file() or digest_of(path.read_bytes()) != digest:
-            atomic.write(path, content)
+            atomic.write(path, content, beside=self._folder)
         return digest
 
     def get(self, digest: str) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 import threading
 import weakref
@@ -56,6 +55,7 @@ class Sqlite:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self._lock = threading.RLock()
+        atomic.sweep(folder)
         with self._told():
             if not self._path.exists():
                 _create(self._path)
@@ -186,14 +186,11 @@ class Sqlite:
 def _create(path: Path) -> None:
     """An empty file in WAL mode, made aside: of two processes that switch one file to WAL at once, SQLite fails one."""
     atomic.make_folder(path.parent)
-    aside = path.with_name(f".{secrets.token_hex(8)}.new")
-    try:
-        with closing(sqlite3.connect(aside)) as db:
+    with atomic.aside(path.parent) as new:
+        with closing(sqlite3.connect(new / FILE)) as db:
             db.execute("PRAGMA journal_mode = WAL")
         with suppress(FileExistsError):
-            os.link(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+            os.link(new / FILE, path)
     atomic.sync(path.parent)
 
 

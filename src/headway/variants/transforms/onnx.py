@@ -1,4 +1,4 @@
-"""A model of LightGBM as an ONNX graph for ONNX Runtime, exact: thresholds, leaves and sums stay in float64.
+"""A model of trees as an ONNX graph for ONNX Runtime, in the very numbers its library compares and adds.
 
 The graph is written here and not by a converter: those store thresholds as float32, which moves answers (by 0.04 on
 epoch seconds), and guess where missing values go. `TreeEnsemble` of ai.onnx.ml 5 takes float64, and sets of categories.
@@ -18,8 +18,8 @@ from headway.core.contracts import Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
-from headway.engines.formats.lightgbm_text import TextModel, Tree, read
-from headway.variants.edges import categorical_columns, edge_rows
+from headway.engines.formats.trees import Forest, OfTrees, Tree, one_leaf
+from headway.variants.edges import edge_rows
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,18 +27,8 @@ Ints = NDArray[np.int64]
 TOLERANCE = 1e-6
 _SAMPLE_ROWS = 5_000
 _AT_MOST, _MEMBER, _SUM = 0, 6, 1  # codes of the operator: x <= split, x in set, trees are added
-_ZERO_IS_MISSING, _MISSING_HAS_A_SIDE = 1, 2  # codes of the text format
-_ZERO = float(np.float32(1e-35))
-_LINKS = {
-    "binary": "Sigmoid",
-    "cross_entropy": "Sigmoid",
-    "multiclassova": "Sigmoid",
-    "multiclass": "Softmax",
-    "cross_entropy_lambda": "Softplus",
-    "poisson": "Exp",
-    "gamma": "Exp",
-    "tweedie": "Exp",
-}
+_OPERATORS = {"sigmoid": "Sigmoid", "softmax": "Softmax", "exp": "Exp", "softplus": "Softplus", "identity": "Identity"}
+_KINDS = {"float32": (TensorProto.FLOAT, np.float32), "float64": (TensorProto.DOUBLE, np.float64)}
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
@@ -46,15 +36,15 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
 
     Raises NotApplicable for what the operator cannot say, EngineError where the graph does not open or an answer moves.
     """
-    if variant.artifact.format != "lightgbm":
-        raise NotApplicable(f"writes models of format lightgbm as ONNX, not {variant.artifact.format}")
+    engine = load_engine(variant.engine)
+    if not isinstance(engine, OfTrees):
+        raise NotApplicable(f"writes trees as ONNX, and engine {variant.engine!r} does not say what its trees are")
     content = bench.read(variant)
-    model = read(content)
-    _expect_sayable(model)
-    whole = _columns_to_truncate(model, variant)
-    graph = write_graph(model, truncate=whole)
-    rows = _rows(model, bench.sample, truncated=whole)
-    native, compiled = load_engine("lightgbm")(content, {}), load_engine("onnxruntime")(graph, {})
+    forest = engine.forest(content)
+    whole = _columns_to_cut(forest, variant)
+    graph = write_graph(forest, cut=whole)
+    rows = _rows(forest, bench.sample, cut=whole)
+    native, compiled = engine(content, {}), load_engine("onnxruntime")(graph, {})
     _expect_equal(native.predict(rows), compiled.predict(rows), relative=variant.task == "regression")
     return [
         replace(
@@ -67,20 +57,19 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     ]
 
 
-def write_graph(model: TextModel, *, truncate: Sequence[int] = ()) -> bytes:
-    """The bytes of an ONNX graph from `rows` (float64 [n, d]) to `scores` (float64 [n, k]).
+def write_graph(forest: Forest, *, cut: Sequence[int] = ()) -> bytes:
+    """The bytes of an ONNX graph from `rows` ([n, d], of the forest's precision) to `scores` [n, k].
 
-    Columns of `truncate` are cut to whole numbers first, as LightGBM does with the categories of a row.
+    Columns of `cut` are made whole numbers first, as the library does with the categories of a row.
     """
-    nodes, constants = _truncated(truncate, model.width) if truncate else ([], [])
-    trees = helper.make_node(
-        "TreeEnsemble", ["whole" if truncate else "rows"], ["raw"], domain="ai.onnx.ml", **_ensemble(model)
-    )
+    kind = _KINDS[forest.rows][0]
+    nodes, constants, ready = _made_ready(forest, cut)
+    trees = helper.make_node("TreeEnsemble", [ready], ["raw"], domain="ai.onnx.ml", **_ensemble(forest))
     graph = helper.make_graph(
-        [*nodes, trees, *_link(model)],
-        "lightgbm",
-        [helper.make_tensor_value_info("rows", TensorProto.DOUBLE, [None, model.width])],
-        [helper.make_tensor_value_info("scores", TensorProto.DOUBLE, [None, model.outputs])],
+        [*nodes, trees, *_link(forest)],
+        "trees",
+        [helper.make_tensor_value_info("rows", kind, [None, forest.width])],
+        [helper.make_tensor_value_info("scores", _KINDS[forest.sums][0], [None, forest.outputs])],
         constants,
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 5)]
@@ -89,43 +78,61 @@ def write_graph(model: TextModel, *, truncate: Sequence[int] = ()) -> bytes:
     return content
 
 
-def _expect_sayable(model: TextModel) -> None:
-    if any(tree.linear for tree in model.trees):
-        raise NotApplicable("its leaves are linear models, and a leaf of TreeEnsemble is a number")
-    if any(bool(np.any(tree.missing == _ZERO_IS_MISSING)) for tree in model.trees):
-        raise NotApplicable("it reads zero as missing, and TreeEnsemble knows NaN alone")
-
-
-def _columns_to_truncate(model: TextModel, variant: Variant) -> list[int]:
+def _columns_to_cut(forest: Forest, variant: Variant) -> list[int]:
     """Categorical columns that a request gives as numbers; the rank of a text is whole already."""
     inputs = variant.signature.inputs
-    if len(inputs) != model.width:
-        raise EngineError(f"the model reads {model.width} columns, its signature names {len(inputs)}")
-    return [column for column in categorical_columns(model) if inputs[column].datatype != "BYTES"]
+    if len(inputs) != forest.width:
+        raise EngineError(f"the model reads {forest.width} columns, its signature names {len(inputs)}")
+    return [column for column in forest.categorical if inputs[column].datatype != "BYTES"]
 
 
-def _truncated(columns: Sequence[int], width: int) -> tuple[list[NodeProto], list[TensorProto]]:
-    """Nodes from `rows` to `whole`, with their constants: x - fmod(x, 1) in these columns, x in the others."""
-    chosen = np.isin(np.arange(width), columns)[None, :]
+def _made_ready(forest: Forest, cut: Sequence[int]) -> tuple[list[NodeProto], list[TensorProto], str]:
+    """Nodes from `rows` to what the trees compare, with their constants, and the name of that."""
+    dtype = _KINDS[forest.rows][1]
+    nodes: list[NodeProto] = []
+    constants: list[TensorProto] = []
+    ready = "rows"
+    if not np.isnan(forest.missing):
+        constants += [_named("missing", dtype(forest.missing)), _named("nan", dtype(np.nan))]
+        nodes.append(helper.make_node("Equal", [ready, "missing"], ["is_missing"]))
+        nodes.append(helper.make_node("Where", ["is_missing", "nan", ready], ["known"]))
+        ready = "known"
+    if cut:
+        made, needed = _whole(forest, cut, ready)
+        nodes, constants, ready = [*nodes, *made], [*constants, *needed], "whole"
+    if forest.rows != forest.sums:
+        nodes.append(helper.make_node("Cast", [ready], ["exact"], to=_KINDS[forest.sums][0]))
+        ready = "exact"
+    return nodes, constants, ready
+
+
+def _whole(forest: Forest, columns: Sequence[int], ready: str) -> tuple[list[NodeProto], list[TensorProto]]:
+    """Nodes from `ready` to `whole`, with their constants: a whole number in these columns, x in the others."""
+    chosen = np.isin(np.arange(forest.width), columns)[None, :]
+    choose = helper.make_node("Where", ["categorical", "cut", ready], ["whole"])
+    if forest.whole == "floored":
+        return [helper.make_node("Floor", [ready], ["cut"]), choose], [_named("categorical", chosen)]
     nodes = [
-        helper.make_node("Mod", ["rows", "one"], ["fraction"], fmod=1),
-        helper.make_node("Sub", ["rows", "fraction"], ["cut"]),
-        helper.make_node("Where", ["categorical", "cut", "rows"], ["whole"]),
+        helper.make_node("Mod", [ready, "one"], ["fraction"], fmod=1),
+        helper.make_node("Sub", [ready, "fraction"], ["cut"]),
+        choose,
     ]
-    return nodes, [numpy_helper.from_array(np.array(1.0), "one"), numpy_helper.from_array(chosen, "categorical")]
+    return nodes, [_named("one", _KINDS[forest.rows][1](1.0)), _named("categorical", chosen)]
 
 
-def _link(model: TextModel) -> list[NodeProto]:
+def _link(forest: Forest) -> list[NodeProto]:
     """Nodes from `raw`, the sums of the trees, to `scores`."""
-    name, given = model.objective
-    if "sqrt" in given:  # the model learned the signed root of the target
+    if forest.link == "signed square":
         return [helper.make_node("Abs", ["raw"], ["size"]), helper.make_node("Mul", ["raw", "size"], ["scores"])]
-    return [helper.make_node(_LINKS.get(name, "Identity"), ["raw"], ["scores"])]
+    if forest.link == "positive":
+        return [helper.make_node("Sign", ["raw"], ["sign"]), helper.make_node("Relu", ["sign"], ["scores"])]
+    return [helper.make_node(_OPERATORS[forest.link], ["raw"], ["scores"])]
 
 
-def _ensemble(model: TextModel) -> dict[str, object]:
+def _ensemble(forest: Forest) -> dict[str, object]:
     """Attributes of TreeEnsemble: the nodes of all trees in one list, the leaves in another, sets divided by NaN."""
-    trees = [_with_a_root(tree) for tree in model.trees]
+    dtype = _KINDS[forest.sums][1]
+    trees = [_with_a_root(tree) for tree in _one_output_each(forest)]
     inner, leaves = [len(tree.feature) for tree in trees], [len(tree.leaf) for tree in trees]
     roots, first_leaves = np.cumsum([0, *inner[:-1]]), np.cumsum([0, *leaves[:-1]])
     starts = np.repeat(roots, inner), np.repeat(first_leaves, inner)
@@ -135,21 +142,31 @@ def _ensemble(model: TextModel) -> dict[str, object]:
     threshold = np.concatenate([tree.threshold for tree in trees])
     members = [member for tree in trees for member in _members(tree)]
     attributes = {
-        "n_targets": model.outputs,
+        "n_targets": forest.outputs,
         "aggregate_function": _SUM,
         "tree_roots": roots,
         "nodes_featureids": np.concatenate([tree.feature for tree in trees]),
         "nodes_modes": _tensor(np.where(categorical, _MEMBER, _AT_MOST).astype(np.uint8)),
-        "nodes_splits": _tensor(np.where(categorical, 0.0, _past_zero(threshold))),
-        "nodes_missing_value_tracks_true": np.concatenate([_missing_goes_left(tree) for tree in trees]).astype(int),
+        "nodes_splits": _tensor(np.where(categorical, 0.0, threshold).astype(dtype)),
+        "nodes_missing_value_tracks_true": np.concatenate([tree.missing_left for tree in trees]).astype(int),
         "nodes_truenodeids": left,
         "nodes_trueleafs": left_is_leaf,
         "nodes_falsenodeids": right,
         "nodes_falseleafs": right_is_leaf,
-        "leaf_targetids": np.repeat(np.arange(len(trees)) % model.outputs, leaves),
-        "leaf_weights": _tensor(np.concatenate([tree.leaf for tree in trees]) * _scale(model)),
+        "leaf_targetids": np.repeat([tree.outputs[0] for tree in trees], leaves),
+        "leaf_weights": _tensor(np.concatenate([tree.leaf[:, 0] for tree in trees]).astype(dtype)),
     }
-    return attributes | ({"membership_values": _tensor(np.concatenate(members))} if members else {})
+    return attributes | ({"membership_values": _tensor(np.concatenate(members).astype(dtype))} if members else {})
+
+
+def _one_output_each(forest: Forest) -> list[Tree]:
+    """Trees that add to one output each, in order, the base before them: a leaf of TreeEnsemble is one number."""
+    base = [one_leaf([value], (output,)) for output, value in enumerate(forest.base) if value]
+    return base + [
+        dataclasses.replace(tree, leaf=tree.leaf[:, [place]], outputs=(output,))
+        for tree in forest.trees
+        for place, output in enumerate(tree.outputs)
+    ]
 
 
 def _with_a_root(tree: Tree) -> Tree:
@@ -158,14 +175,7 @@ def _with_a_root(tree: Tree) -> Tree:
         return tree
     no, zero, leaf = np.array([False]), np.array([0]), np.array([-1])
     return dataclasses.replace(
-        tree,
-        feature=zero,
-        threshold=np.array([0.0]),
-        categorical=no,
-        default_left=no,
-        missing=zero,
-        left=leaf,
-        right=leaf,
+        tree, feature=zero, threshold=np.array([0.0]), categorical=no, missing_left=no, left=leaf, right=leaf
     )
 
 
@@ -174,38 +184,24 @@ def _children(child: Ints, roots: Ints, first_leaves: Ints) -> tuple[Ints, Ints]
     return np.where(child < 0, ~child + first_leaves, child + roots), (child < 0).astype(np.int64)
 
 
-def _past_zero(threshold: Floats) -> Floats:
-    """Thresholds that lie within what LightGBM takes for zero (|x| <= 1e-35 of float32), moved to that side's end."""
-    inside = np.abs(threshold) <= _ZERO
-    return np.where(inside, np.where(threshold < 0, np.nextafter(-_ZERO, -np.inf), _ZERO), threshold)
-
-
-def _missing_goes_left(tree: Tree) -> NDArray[np.bool_]:
-    """Never left by a set; by a threshold to the default side, or where zero goes if the column never missed one."""
-    numeric = np.where(tree.missing == _MISSING_HAS_A_SIDE, tree.default_left, tree.threshold >= 0)
-    return ~tree.categorical & numeric
-
-
 def _members(tree: Tree) -> list[Floats]:
     numbers = tree.threshold[tree.categorical].astype(np.int64)
     return [np.append(tree.sets[number], np.nan) for number in numbers]
-
-
-def _scale(model: TextModel) -> float:
-    """What a leaf is multiplied by: the slope of the sigmoid, and one part of the mean where trees are averaged."""
-    slope = float(model.objective[1].get("sigmoid", 1.0))
-    return slope / model.iterations if model.averages else slope
 
 
 def _tensor(values: NDArray[np.generic]) -> TensorProto:
     return numpy_helper.from_array(values)
 
 
-def _rows(model: TextModel, sample: Floats, *, truncated: Sequence[int]) -> Floats:
-    """Rows of the sample, and rows at edges; only columns that the graph truncates hold parts of categories."""
+def _named(name: str, values: object) -> TensorProto:
+    return numpy_helper.from_array(np.asarray(values), name)
+
+
+def _rows(forest: Forest, sample: Floats, *, cut: Sequence[int]) -> Floats:
+    """Rows of the sample, and rows at edges; only columns that the graph cuts hold parts of categories."""
     some = sample[:: len(sample) // _SAMPLE_ROWS + 1]
-    rows = np.concatenate([some, edge_rows(model, some)])
-    whole = [column for column in categorical_columns(model) if column not in truncated]
+    rows = np.concatenate([some, edge_rows(forest, some)])
+    whole = [column for column in forest.categorical if column not in cut]
     rows[:, whole] = np.trunc(rows[:, whole])
     return rows
 

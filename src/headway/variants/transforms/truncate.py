@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
-from headway.engines.formats.lightgbm_text import TextModel, read
+from headway.engines.formats.trees import OfTrees
 
 SHARES = (5 / 6, 2 / 3, 1 / 2, 1 / 3)
 
@@ -17,18 +18,19 @@ SHARES = (5 / 6, 2 / 3, 1 / 2, 1 / 3)
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     """The variant cut to about 5/6, 2/3, 1/2 and 1/3 of its iterations; `trees` counts them for each output.
 
-    Raises NotApplicable where it is no boosted LightGBM model, was cut before, or is too small to be cut.
+    Raises NotApplicable where it is no boosted model of trees, was cut before, or is too small to be cut.
     """
-    if variant.artifact.format != "lightgbm":
-        raise NotApplicable(f"cuts models of format lightgbm, not {variant.artifact.format}")
+    engine = load_engine(variant.engine)
+    if not isinstance(engine, OfTrees):
+        raise NotApplicable(f"cuts boosted trees, and engine {variant.engine!r} has none that it can cut")
     if any(step.transform == "truncate" for step in variant.steps):
         raise NotApplicable("it was cut before")
-    model = read(bench.read(variant))
-    if model.averages:
-        raise NotApplicable("its answer is the mean of its trees, of which none comes first")
-    if not sizes(model.iterations):
-        raise NotApplicable(f"it has {model.iterations} trees, too few to cut")
-    return [_cut(variant, model, trees, bench) for trees in sizes(model.iterations)]
+    content = bench.read(variant)
+    rounds = engine.rounds(content)
+    if not sizes(rounds):
+        raise NotApplicable(f"it has {rounds} trees, too few to cut")
+    cuts = {trees: engine.first(content, trees) for trees in sizes(rounds)}
+    return [_cut(variant, trees, cut, bench) for trees, cut in cuts.items()]
 
 
 def sizes(iterations: int) -> list[int]:
@@ -44,7 +46,7 @@ def sizes(iterations: int) -> list[int]:
     return sorted(rounded & set(range(1, iterations)), reverse=True)
 
 
-def _cut(variant: Variant, model: TextModel, trees: int, bench: Workbench) -> Variant:
-    artifact = bench.keep(model.first(trees).text().encode("utf-8"), variant.artifact.format)
+def _cut(variant: Variant, trees: int, content: bytes, bench: Workbench) -> Variant:
+    artifact = bench.keep(content, variant.artifact.format)
     step = Step(transform="truncate", settings={"trees": trees})
     return replace(variant, artifact=artifact, steps=(*variant.steps, step))

@@ -17,6 +17,9 @@ FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 MARGIN = 46
 """Pixels left of the plot, where the numbers of the y axis stand."""
 
+LETTER = 5.8
+"""Pixels that a letter of 11 px takes on average."""
+
 TABLE = "Every number is in the table below."
 """Where a text alternative sends who wants more than its first and last number."""
 
@@ -66,6 +69,20 @@ def fixed(low: float, high: float, *, ticks: int) -> str:
     """The format of an axis from `low` to `high` that gives all its numbers as many decimals as their steps need."""
     step = (high - low) / ticks or 1.0
     return f".{max(0, -math.floor(math.log10(step)))}f"
+
+
+def wrapped(parts: Sequence[str], width: float, *, between: str = ", ") -> list[str]:
+    """Parts joined into lines of at most that many pixels, as far as they can be."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        longer = f"{lines[-1]}{between}{part}"
+        lines = [*lines[:-1], longer] if len(longer) * LETTER <= width else [*lines, part]
+    return lines
+
+
+def headed(lines: Sequence[str]) -> altair.TitleParams:
+    """The heading of a panel that has no y axis, where those of panels with one stand."""
+    return altair.TitleParams(text=list(lines), dx=-MARGIN)
 
 
 def _svg(chart: altair.TopLevelMixin, *, name: str, alt: str) -> str:

@@ -1,0 +1,134 @@
+"""`headway predict` on 10 million rows of 25 numbers against its engine alone on ready arrays, with as many threads.
+
+The model of bench/serve.py. The engine is timed before and after each run, and the whole process counts: start,
+reading, scoring, writing and joining. What shares the cores makes the rates smaller; the share of CPU time is steadier.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean, median
+
+import numpy as np
+import polars as pl
+
+from harness import Row, report, shown
+from headway.batch.predict import BATCH_ROWS
+from headway.core.contracts import Engine
+from headway.core.plugins import load_engine
+from serve import FEATURES, project, rows_of
+
+ROWS, CSV_ROWS, AT_ONCE, ALONE_ROWS, RUNS = 10_000_000, 1_000_000, 500_000, 1_000_000, 3
+THREADS = len(os.sched_getaffinity(0))
+# The most memory since the program began: what `wait4` tells counts that of the process which started it as well.
+SCRIPT = """
+import sys
+from headway.face.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("peak", next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """Rows a second, CPU time a row in us, and the most memory in MB."""
+
+    per_s: float
+    cpu_us: float
+    memory_mb: float = 0.0
+
+
+def parquet(folder: Path) -> Path:
+    """The rows, with a key, as one parquet file as polars writes it."""
+    draw, parts = np.random.default_rng(3), []
+    for start in range(0, ROWS, AT_ONCE):
+        names = [f"x{number}" for number in range(FEATURES)]
+        table = pl.DataFrame(draw.normal(size=(AT_ONCE, FEATURES)), schema=names)
+        parts.append(folder / f"part-{start:09}.parquet")
+        table.with_columns(key=pl.int_range(start, start + AT_ONCE)).write_parquet(parts[-1])
+    whole = folder / "rows.parquet"
+    pl.scan_parquet(parts).sink_parquet(whole)
+    for part in parts:
+        part.unlink()
+    return whole
+
+
+def csv(source: Path) -> Path:
+    """The first of those rows as csv."""
+    out = source.with_suffix(".csv")
+    pl.scan_parquet(source).head(CSV_ROWS).sink_csv(out)
+    return out
+
+
+def alone(engine: Engine) -> Rate:
+    """The engine on ready arrays, in the batches that predict asks it in."""
+    rows = rows_of(ALONE_ROWS)
+    batches = [rows[start : start + BATCH_ROWS] for start in range(0, len(rows), BATCH_ROWS)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(engine.predict, batches[: 2 * THREADS]))
+        began, cpu = time.perf_counter(), time.process_time()
+        list(pool.map(engine.predict, batches))
+        seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
+    return Rate(per_s=len(rows) / seconds, cpu_us=cpu_s / len(rows) * 1e6)
+
+
+def scored(folder: Path, source: Path, rows: int) -> Rate:
+    """One run of `headway predict`, as a process of its own."""
+    out = folder / f"scores{source.suffix}"
+    command = ["predict", "bench@live", str(source), str(out), "--project", str(folder), "--keep", "key"]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    run = subprocess.run([sys.executable, "-c", SCRIPT, *command], check=True, capture_output=True, text=True)
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    memory_mb = int(run.stdout.rpartition("peak ")[2]) / 1024
+    for file in folder.glob("scores*"):
+        file.unlink()
+    return Rate(per_s=rows / seconds, cpu_us=cpu_s / rows * 1e6, memory_mb=memory_mb)
+
+
+def main() -> None:
+    """Measure and report."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        project(folder)
+        (model,) = folder.glob(".headway/releases/bench/*/model.onnx")
+        engine = load_engine("onnxruntime")(model.read_bytes(), {})
+        source = parquet(folder)
+        engines, runs = [alone(engine)], list[Rate]()
+        for _ in range(RUNS):
+            runs.append(scored(folder, source, ROWS))
+            engines.append(alone(engine))
+        from_csv = scored(folder, csv(source), CSV_ROWS)
+    beside = [mean([before.per_s, after.per_s]) for before, after in pairwise(engines)]
+    cpus = [mean([before.cpu_us, after.cpu_us]) for before, after in pairwise(engines)]
+    share = median(run.per_s / rate for run, rate in zip(runs, beside, strict=True))
+    cpu_share = median(cpu / run.cpu_us for run, cpu in zip(runs, cpus, strict=True))
+    rate = f"the engine alone: {median(beside):,.0f} rows/s"
+    rows = [
+        Row(name="predict.parquet_share", measured=share, unit="share", target=">= 0.9", ok=share >= 0.9, against=rate),
+        shown("predict.parquet_cpu_share", cpu_share, "share", f"the engine alone: {median(cpus):.2f} us of CPU a row"),
+        shown("predict.rows_per_s", median(run.per_s for run in runs), "1/s", rate),
+        shown("predict.csv_rows_per_s", from_csv.per_s, "1/s", rate),
+        shown(
+            "predict.memory_mb",
+            max(run.memory_mb for run in runs),
+            "MB",
+            f"a file of {ROWS * FEATURES * 8 / 2**20:,.0f} MB",
+        ),
+    ]
+    report(rows)
+
+
+if __name__ == "__main__":
+    main()

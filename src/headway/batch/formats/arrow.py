@@ -1,0 +1,244 @@
+"""Arrow IPC: streams by nanoarrow, files by polars where it is there; written as a stream."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import nanoarrow
+import numpy as np
+from nanoarrow import Type
+from nanoarrow.ipc import InputStream, StreamWriter
+
+from headway.batch import columns
+from headway.batch.cells import expect_columns, ranked
+from headway.core.batch import Chunk, Column, Refusal, Scan, Wanted
+from headway.core.errors import DataError
+from headway.core.variant import Field
+from headway.serve.tensors import TEXT, ranks_of
+
+if TYPE_CHECKING:
+    from headway.core.batch import Floats
+
+try:
+    from headway.batch import frames
+except ModuleNotFoundError:  # without polars only streams are read
+    frames = None  # type: ignore[assignment]
+
+_FILE = b"ARROW1"
+_NUMBERS = {
+    Type.BOOL: "?",
+    **dict(zip((Type.INT8, Type.INT16, Type.INT32, Type.INT64), ("i1", "i2", "i4", "i8"), strict=True)),
+    **dict(zip((Type.UINT8, Type.UINT16, Type.UINT32, Type.UINT64), ("u1", "u2", "u4", "u8"), strict=True)),
+    **dict(zip((Type.HALF_FLOAT, Type.FLOAT, Type.DOUBLE), ("f2", "f4", "f8"), strict=True)),
+}
+_TIMES = {
+    Type.DATE32: "i4",
+    Type.TIME32: "i4",
+    **dict.fromkeys((Type.DATE64, Type.TIME64, Type.TIMESTAMP, Type.DURATION), "i8"),
+}
+_STORED = _NUMBERS | _TIMES
+_TEXTS = frozenset({Type.STRING, Type.LARGE_STRING})
+_AS_A_STREAM = "frame.write_ipc_stream(file, compat_level=pl.CompatLevel.oldest())"
+
+
+class ArrowScan:
+    """A stream of Arrow batches, opened; the position of a row is its number."""
+
+    def __init__(self, path: Path, wanted: Wanted) -> None:
+        self._path, self._wanted, where = path, wanted, str(path)
+        with path.open("rb") as file:
+            schema = nanoarrow.Schema(_stream(file, path).get_schema())
+        types = {field.name: field for field in schema.fields}
+        expect_columns([field.name for field in schema.fields], wanted, where)
+        for field in wanted.signature.inputs:
+            _expect_type(field, types[field.name], where)
+        self._ranks = [(field, ranks_of(field)) for field in wanted.signature.inputs]
+        self.kept: Mapping[str, Column] = {name: _none_of(types[name], where) for name in wanted.keep}
+
+    def chunks(self, start: int, position: int) -> Iterator[Chunk]:
+        """Batches joined and cut to chunks of equal length, from row `start` on, which is the position as well."""
+        most, size = columns.chunk_rows(len(self._ranks)), self._path.stat().st_size
+        with self._path.open("rb") as file:
+            held, row = list[Chunk](), 0
+            for batch in _batches(file, self._path):
+                row += len(batch)
+                if row <= start:
+                    continue
+                held.append(self._piece(batch, row - len(batch), file.tell() / size))
+                while held and held[-1].end - max(held[0].start, start) >= most:
+                    chunk, held = _first(held, start, most)
+                    yield chunk
+                    start = chunk.end
+            if held:
+                yield _first(held, start, most)[0]
+
+    def _piece(self, batch: Any, start: int, share: float) -> Chunk:
+        """A batch of the file as it stands."""
+        arrays = {nanoarrow.Schema(each.schema).name: each for each in batch.children}
+        refusals: list[Refusal] = []
+        rows = np.empty((len(batch), len(self._ranks)))
+        for place, (field, ranks) in enumerate(self._ranks):
+            if ranks is None:
+                rows[:, place] = _floats(_column(arrays[field.name]))
+            else:
+                words = self._wanted.missing
+                texts = [None if text in words else text for text in _texts(arrays[field.name])]
+                rows[:, place] = ranked(field, ranks, texts, start, refusals)
+        held = {name: _column(arrays[name]) for name in self._wanted.keep}
+        end = start + len(batch)
+        return Chunk(start=start, rows=rows, kept=held, position=end, share=share, refusals=refusals)
+
+
+class Arrow:
+    """Reads Arrow streams, and files where polars is there; writes streams."""
+
+    def scan(self, path: Path, wanted: Wanted) -> Scan:
+        """Open an Arrow file or stream."""
+        with path.open("rb") as file:
+            is_file = file.read(len(_FILE)) == _FILE
+        if not is_file:
+            return ArrowScan(path, wanted)
+        if frames is None:
+            raise DataError("an Arrow file needs polars, an Arrow stream does not", where=str(path), mend=_AS_A_STREAM)
+        return frames.FrameScan(frames.scan_arrow(path), wanted, path)
+
+    def encode(self, columns_: Mapping[str, Column]) -> bytes:
+        """One batch of a stream, without what a stream begins and ends with."""
+        return _encoded(columns.table(columns_), schema=False, end=False)
+
+    def join(self, parts: Sequence[Path], out: Path, empty: Mapping[str, Column], about: Mapping[str, str]) -> None:
+        """The schema, the batches, and the end of the stream."""
+        table = columns.table(empty, about)
+        with out.open("wb") as file:
+            file.write(_encoded(table, schema=True, end=False))
+            for part in parts:
+                with part.open("rb") as batch:
+                    shutil.copyfileobj(batch, file)
+            file.write(_encoded(table, schema=False, end=True))
+
+
+def _encoded(table: Any, *, schema: bool, end: bool) -> bytes:
+    content = io.BytesIO()
+    writer = StreamWriter.from_writable(content)
+    writer.write_stream(nanoarrow.c_array_stream(table), write_schema=schema)
+    if end:
+        writer.close()
+    else:
+        writer.release()
+    return content.getvalue()
+
+
+def _first(pieces: Sequence[Chunk], start: int, most: int) -> tuple[Chunk, list[Chunk]]:
+    """From row `start` of pieces that follow each other, a chunk of at most so many rows, and the pieces after it."""
+    end = min(start + most, pieces[-1].end)
+    cuts = [slice(max(start - each.start, 0), min(end, each.end) - each.start) for each in pieces]
+    kept = {
+        name: columns.join(
+            [columns.cut(each.kept[name], part.start, part.stop) for each, part in zip(pieces, cuts, strict=True)]
+        )
+        for name in pieces[0].kept
+    }
+    rows = [each.rows[part] for each, part in zip(pieces, cuts, strict=True)]
+    chunk = Chunk(
+        start=start,
+        rows=rows[0] if len(rows) == 1 else np.concatenate(rows),
+        kept=kept,
+        position=end,
+        share=pieces[-1].share,
+        refusals=[refusal for each in pieces for refusal in each.refusals if start <= refusal.row < end],
+    )
+    return chunk, [each for each in pieces if each.end > end]
+
+
+def _stream(file: BinaryIO, path: Path) -> Any:
+    try:
+        return nanoarrow.c_array_stream(InputStream.from_readable(file))
+    except RuntimeError as error:
+        mend = _AS_A_STREAM if "View" in str(error) else "is it an Arrow file, and whole?"
+        raise DataError(f"the file cannot be read: {error}", where=str(path), mend=mend) from error
+
+
+def _batches(file: BinaryIO, path: Path) -> Iterator[Any]:
+    """The batches. The stream is closed here: if an error that passes takes it away, a tracer may bring Python down."""
+    with _stream(file, path) as stream:
+        yield from iter(partial(_next, stream, path), None)
+
+
+def _next(stream: Any, path: Path) -> Any:
+    """The next batch, None after the last."""
+    try:
+        return stream.get_next()
+    except StopIteration:
+        return None
+    except RuntimeError as error:
+        mend = "is it whole? Compressed dictionaries are not read: write it with compression=None"
+        raise DataError(f"the file cannot be read: {error}", where=str(path), mend=mend) from error
+
+
+def _value_type(schema: Any) -> Any:
+    """The type of the values of a column: of a dictionary, that of its entries."""
+    return schema.value_type if schema.type == Type.DICTIONARY else schema
+
+
+def _expect_type(field: Field, schema: Any, where: str) -> None:
+    met = _value_type(schema).type
+    expected = "texts" if field.datatype == TEXT else "numbers"
+    if met != Type.NULL and met not in (_TEXTS if field.datatype == TEXT else _NUMBERS):
+        raise DataError(
+            f"column '{field.name}' is {met.name.lower()}, the model reads {expected}",
+            where=where,
+            mend=f"write it as {expected}",
+        )
+
+
+def _none_of(schema: Any, where: str) -> Column:
+    """A column of that type without rows; raises DataError for a type that is not copied through."""
+    met = _value_type(schema).type
+    if met in _TEXTS:
+        return columns.texts([])
+    if met not in _STORED or schema.type == Type.DICTIONARY:
+        raise DataError(
+            f"column '{schema.name}' is {met.name.lower()}, which is not copied through",
+            where=where,
+            mend="keep numbers, texts, dates and times",
+        )
+    return Column(type=schema, values=np.empty(0, dtype=_STORED[met]))
+
+
+def _column(array: Any) -> Column:
+    schema = nanoarrow.Schema(array.schema)
+    if _value_type(schema).type in _TEXTS:
+        return columns.texts(_texts(array))
+    if schema.type == Type.NULL:
+        return Column(type=nanoarrow.float64(), values=np.full(len(array), np.nan))
+    validity, stored = nanoarrow.Array(array).buffers
+    rows = slice(array.offset, array.offset + len(array))
+    missing = ~_bits(validity, rows) if validity.size_bytes and array.null_count else None
+    is_bits = schema.type == Type.BOOL
+    values = _bits(stored, rows) if is_bits else np.frombuffer(stored, dtype=_STORED[schema.type])[rows]
+    return Column(type=schema, values=values, missing=missing)
+
+
+def _bits(buffer: Any, rows: slice) -> Any:
+    bits = np.unpackbits(np.frombuffer(buffer, dtype=np.uint8), bitorder="little")
+    return bits[rows].astype(np.bool_)
+
+
+def _texts(array: Any) -> list[str | None]:
+    texts: list[str | None] = nanoarrow.Array(array).to_pylist()
+    return texts
+
+
+def _floats(column: Column) -> Floats:
+    values: Floats = np.asarray(column.values).astype(np.float64)
+    if column.missing is not None:
+        values[column.missing] = np.nan
+    return values
+
+
+plugin = Arrow()

@@ -1,0 +1,187 @@
+"""Comma-separated values in UTF-8 with a line of names; an empty cell is missing, a quote in a text is doubled."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from headway.batch import columns
+from headway.batch.cells import MISSING, expect_columns, number, ranked, refusal
+from headway.core.batch import Chunk, Column, Refusal, Wanted
+from headway.core.errors import DataError
+from headway.core.variant import Field
+from headway.serve.tensors import ranks_of
+
+try:
+    from headway.batch import frames
+except ModuleNotFoundError:  # without polars every line is read as those are that are not plain
+    frames = None  # type: ignore[assignment]
+
+_BLOCK_BYTES = 1 << 23
+_MOST_LINE_BYTES = 1 << 26
+_BOM = b"\xef\xbb\xbf"
+
+
+class CsvScan:
+    """A csv file, opened; the position of a row is that of its first byte."""
+
+    def __init__(self, path: Path, wanted: Wanted) -> None:
+        self._path, self._wanted = path, wanted
+        self._nulls = {"", *wanted.missing}
+        self._size = path.stat().st_size
+        with path.open("rb") as file:
+            self._names, self._begin = _header(file, str(path))
+        expect_columns(self._names, wanted, str(path))
+        self._ranks = [(field, ranks_of(field)) for field in wanted.signature.inputs]
+        self.kept: Mapping[str, Column] = {name: columns.texts([]) for name in wanted.keep}
+
+    def chunks(self, start: int, position: int) -> Iterator[Chunk]:
+        """About 8 MiB of lines at a time, cut where a row ends."""
+        position = position or self._begin
+        with self._path.open("rb") as file:
+            while position < self._size:
+                chunk = self._plain(file, start, position) or self._read(file, start, position)
+                yield replace(chunk, share=chunk.position / self._size)
+                start, position = chunk.end, chunk.position
+
+    def _plain(self, file: BinaryIO, start: int, position: int) -> Chunk | None:
+        """The lines of the next block, read by polars; None where it is not there, or they are not plain."""
+        if frames is None:
+            return None
+        file.seek(position)
+        block = file.read(_BLOCK_BYTES)
+        if not block.endswith(b"\n"):
+            block += file.readline(_MOST_LINE_BYTES)
+        position += len(block)
+        ended = block if block.endswith(b"\n") else block + b"\n"
+        chunk = frames.plain_csv(ended, self._names, self._wanted, start)
+        return chunk and replace(chunk, position=position)
+
+    def _read(self, file: BinaryIO, start: int, position: int) -> Chunk:
+        """The same lines, and whatever else csv may hold."""
+        file.seek(position)
+        lines, refusals = _Lines(file, str(self._path)), list[Refusal]()
+        records = list(self._records(lines, start, refusals))
+        cells = dict(zip(self._names, zip(*records, strict=True), strict=True)) if records else {}
+        if lines.strange:
+            refusals += (each for name in self._wanted.names for each in _not_utf8(name, cells.get(name, ()), start))
+        rows = np.empty((len(records), len(self._ranks)))
+        for place, (field, ranks) in enumerate(self._ranks):
+            texts = [None if text in self._nulls else text for text in cells.get(field.name, ())]
+            if ranks is None:
+                rows[:, place] = _numbers(field, texts, start, refusals)
+            else:
+                rows[:, place] = ranked(field, ranks, texts, start, refusals)
+        held = {name: columns.texts([text or None for text in cells.get(name, ())]) for name in self._wanted.keep}
+        return Chunk(start=start, rows=rows, kept=held, position=position + lines.taken, share=0.0, refusals=refusals)
+
+    def _records(self, lines: _Lines, row: int, refusals: list[Refusal]) -> Iterator[list[str]]:
+        """The rows of a block, each of a cell for every name; one that is not so is refused, and empty."""
+        reader, width = csv.reader(lines), len(self._names)
+        while lines.taken < _BLOCK_BYTES:
+            try:
+                record = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                record, reason = [lines.last], f"no row of csv: {error}"
+            else:
+                reason = f"{len(record)} cells, where {width} columns are named"
+            if not record and width > 1:
+                continue  # an empty line is no row
+            record = record or [""]
+            if len(record) != width or reason.startswith("no row"):
+                refusals.append(refusal(row, "", ",".join(record).rstrip("\r\n"), reason))
+                record = [""] * width
+            yield record
+            row += 1
+
+
+class _Lines:
+    """The lines of a file from where it stands: how many bytes were taken, the last line, and any that is not UTF-8."""
+
+    def __init__(self, file: BinaryIO, where: str) -> None:
+        self._file, self._where = file, where
+        self.taken, self.last, self.strange = 0, "", False
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(_MOST_LINE_BYTES)
+        if not line:
+            raise StopIteration
+        if len(line) == _MOST_LINE_BYTES:
+            raise DataError("a line of more than 64 MiB", where=self._where, mend="end lines with \\n")
+        self.taken += len(line)
+        try:
+            self.last = line.decode()
+        except UnicodeDecodeError:
+            self.strange, self.last = True, line.decode(errors="surrogateescape")
+        return self.last
+
+
+class Csv:
+    """Reads and writes csv."""
+
+    def scan(self, path: Path, wanted: Wanted) -> CsvScan:
+        """Open a csv file."""
+        return CsvScan(path, wanted)
+
+    def encode(self, columns_: Mapping[str, Column]) -> bytes:
+        """The lines of a part, without the line of names."""
+        text = io.StringIO(newline="")
+        cells = [columns.shown(column) for column in columns_.values()]
+        csv.writer(text, lineterminator="\n").writerows(zip(*cells, strict=True))
+        return text.getvalue().encode("utf-8", "replace")
+
+    def join(self, parts: Sequence[Path], out: Path, empty: Mapping[str, Column], about: Mapping[str, str]) -> None:
+        """The line of names, and the parts."""
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerow(empty)
+        with out.open("wb") as file:
+            file.write(text.getvalue().encode("utf-8", "replace"))
+            for part in parts:
+                with part.open("rb") as lines:
+                    shutil.copyfileobj(lines, file)
+
+
+def _header(file: BinaryIO, where: str) -> tuple[list[str], int]:
+    """The names of the columns, and where the first row begins."""
+    begin = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
+    file.seek(begin)
+    lines = _Lines(file, where)
+    names = next(csv.reader(lines), [])
+    if not names:
+        raise DataError("the file has no line of names", where=where, mend="name the columns in its first line")
+    return names, begin + lines.taken
+
+
+def _numbers(field: Field, texts: Sequence[str | None], start: int, refusals: list[Refusal]) -> list[float]:
+    """Texts as numbers: the quick way where all are, else one by one."""
+    with suppress(ValueError):
+        values = [MISSING if text is None else float(text) for text in texts]
+        if not any("_" in text for text in texts if text):
+            return values
+    found = [MISSING if text is None else number(text) for text in texts]
+    for place, (text, value) in enumerate(zip(texts, found, strict=True)):
+        if value is None:
+            refusals.append(refusal(start + place, field.name, text or "", "not a number"))
+    return [MISSING if value is None else value for value in found]
+
+
+def _not_utf8(name: str, texts: Sequence[str], start: int) -> Iterator[Refusal]:
+    for place, text in enumerate(texts):
+        if any("\udc80" <= letter <= "\udcff" for letter in text):
+            yield refusal(start + place, name, text, "not UTF-8")
+
+
+plugin = Csv()

@@ -1,0 +1,40 @@
+"""Parquet, read and written by polars: row groups a slice at a time, so that no more is in memory."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import nanoarrow
+import polars as pl
+
+from headway.batch import columns
+from headway.batch.frames import FrameScan
+from headway.core.batch import Column, Wanted
+
+
+class Parquet:
+    """Reads and writes parquet."""
+
+    def scan(self, path: Path, wanted: Wanted) -> FrameScan:
+        """Open a parquet file."""
+        return FrameScan(pl.scan_parquet(path, glob=False), wanted, path)
+
+    def encode(self, columns_: Mapping[str, Column]) -> bytes:
+        """A parquet file of one part, not compressed: the whole file is, when the parts are joined."""
+        content = io.BytesIO()
+        _frame(columns_).write_parquet(content, compression="uncompressed", statistics=False)
+        return content.getvalue()
+
+    def join(self, parts: Sequence[Path], out: Path, empty: Mapping[str, Column], about: Mapping[str, str]) -> None:
+        """One parquet file, read from the parts and written a row group at a time."""
+        frame = pl.scan_parquet(list(parts)) if parts else _frame(empty).lazy()
+        frame.sink_parquet(out, row_group_size=columns.chunk_rows(1), maintain_order=True, metadata=dict(about))
+
+
+def _frame(columns_: Mapping[str, Column]) -> pl.DataFrame:
+    return pl.DataFrame(nanoarrow.c_array_stream(columns.table(columns_)))
+
+
+plugin = Parquet()

@@ -1,0 +1,171 @@
+"""What polars reads: parquet and Arrow files a slice at a time, and csv whose lines are plain."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import nanoarrow
+import numpy as np
+import polars as pl
+
+from headway.batch import columns
+from headway.batch.cells import UNKNOWN, expect_columns, number, refusal
+from headway.core.batch import Chunk, Column, Refusal, Wanted
+from headway.core.errors import DataError
+from headway.core.variant import Field
+from headway.data.matrix import matrix
+from headway.serve.tensors import TEXT
+
+_TEXTS = (pl.String, pl.Categorical, pl.Enum)
+_AT_ONCE = 2  # chunks that are decoded together: a slice decodes the pages at its two ends for itself
+_COUNTED = (pl.Date, pl.Datetime, pl.Duration, pl.Time)
+
+
+class FrameScan:
+    """A file that polars reads lazily: a slice decodes what it holds, and no more."""
+
+    def __init__(self, frame: pl.LazyFrame, wanted: Wanted, path: Path) -> None:
+        self._where = str(path)
+        try:
+            schema = frame.collect_schema()
+            expect_columns(schema.names(), wanted, self._where)
+            for field in wanted.signature.inputs:
+                _expect_type(field, schema[field.name], self._where)
+            self._frame, self._wanted = frame.select(wanted.names), wanted
+            self.kept = kept(self._frame.slice(0, 0).collect(), wanted, self._where)
+            self._length = int(frame.select(pl.len()).collect().item())
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _unreadable(error, self._where) from error
+
+    def chunks(self, start: int, position: int) -> Iterator[Chunk]:
+        """Slices of equal length, from row `start` on, which is the position as well."""
+        rows = columns.chunk_rows(len(self._wanted.signature.inputs))
+        for begin in range(start, self._length, _AT_ONCE * rows):
+            try:
+                frame = self._frame.slice(begin, _AT_ONCE * rows).collect()
+            except (pl.exceptions.PolarsError, OSError) as error:
+                raise _unreadable(error, self._where) from error
+            for place in range(0, len(frame), rows):
+                yield self._chunk(frame.slice(place, rows), begin + place)
+
+    def _chunk(self, frame: pl.DataFrame, start: int) -> Chunk:
+        held = kept(frame, self._wanted, self._where)
+        refusals: list[Refusal] = []
+        frame = known_texts(frame, self._wanted, start, refusals)
+        end = start + len(frame)
+        return Chunk(
+            start=start,
+            rows=matrix(frame, self._wanted.signature),
+            kept=held,
+            position=end,
+            share=end / self._length,
+            refusals=refusals,
+        )
+
+
+def scan_arrow(path: Path) -> pl.LazyFrame:
+    """An Arrow file, which is not yet read."""
+    return pl.scan_ipc(path, glob=False)
+
+
+def plain_csv(content: bytes, names: Sequence[str], wanted: Wanted, start: int) -> Chunk | None:
+    """The lines of a csv file without quotes, of which each has a cell for every name; None where they are not so."""
+    lines = content.count(b"\n")
+    one_each = content.count(b",") == lines * (len(names) - 1) and content.count(b"\r") in (0, content.count(b"\r\n"))
+    if len(names) < 2 or b'"' in content or not one_each or not content.endswith(b"\n"):
+        return None
+    try:
+        frame = pl.read_csv(
+            io.BytesIO(content),
+            has_header=False,
+            new_columns=names,
+            infer_schema=False,
+            quote_char=None,
+        )
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
+    return _of_texts(frame.select(wanted.names), wanted, start) if len(frame) == lines else None
+
+
+def _of_texts(frame: pl.DataFrame, wanted: Wanted, start: int) -> Chunk:
+    held = {name: columns.texts(frame[name].to_list()) for name in wanted.keep}
+    refusals: list[Refusal] = []
+    texts = (frame[field.name] for field in wanted.signature.inputs if field.datatype != TEXT)
+    numbers = [_parsed(each.set(_in(each, wanted.missing), None), start, refusals) for each in texts]
+    frame = known_texts(frame.with_columns(numbers), wanted, start, refusals)
+    return Chunk(start=start, rows=matrix(frame, wanted.signature), kept=held, position=0, share=0.0, refusals=refusals)
+
+
+def _parsed(texts: pl.Series, start: int, refusals: list[Refusal]) -> pl.Series:
+    """Texts as numbers; those that polars does not take are read one by one, and refused where they are none."""
+    numbers = texts.cast(pl.Float64, strict=False)
+    strange = (numbers.is_null() & texts.is_not_null()).arg_true()
+    if not len(strange):
+        return numbers
+    found = [number(text) for text in texts.gather(strange)]
+    for place, text, value in zip(strange, texts.gather(strange), found, strict=True):
+        if value is None:
+            refusals.append(refusal(start + place, texts.name, text, "not a number"))
+    return numbers.scatter(strange, found)
+
+
+def known_texts(frame: pl.DataFrame, wanted: Wanted, start: int, refusals: list[Refusal]) -> pl.DataFrame:
+    """The frame without texts that mean a missing value, and without those that its row is refused for."""
+    for field in wanted.signature.inputs:
+        if field.datatype != TEXT:
+            continue
+        texts = frame[field.name].cast(pl.String)
+        unknown = _in(texts, wanted.missing)
+        if field.unseen == "refused":
+            strange = texts.is_not_null() & ~unknown & ~_in(texts, field.categories)
+            for place in strange.arg_true():
+                refusals.append(refusal(start + place, field.name, texts[place], UNKNOWN))
+            unknown |= strange
+        frame = frame.with_columns(texts.set(unknown, None))
+    return frame
+
+
+def kept(frame: pl.DataFrame, wanted: Wanted, where: str) -> Mapping[str, Column]:
+    """The columns to keep; raises DataError for a type that is no number, text, truth value, date or time."""
+    return {name: _column(frame[name], where) for name in wanted.keep}
+
+
+def _column(series: pl.Series, where: str) -> Column:
+    if series.dtype in _TEXTS:
+        return columns.texts(series.cast(pl.String).to_list())
+    if not (
+        series.dtype in _COUNTED or series.dtype.is_integer() or series.dtype.is_float() or series.dtype == pl.Boolean
+    ):
+        raise DataError(
+            f"column '{series.name}' is {series.dtype}, which is not copied through",
+            where=where,
+            mend="keep numbers, texts, dates and times",
+        )
+    values = series.to_physical()
+    missing = values.is_null().to_numpy() if values.null_count() else None
+    filled = values.fill_null(False if series.dtype == pl.Boolean else 0).to_numpy()
+    return Column(type=_type(series.dtype), values=filled, missing=missing)
+
+
+def _type(dtype: pl.DataType) -> nanoarrow.Schema:
+    return nanoarrow.Schema(nanoarrow.c_array_stream(pl.Series("", [], dtype=dtype)).get_schema())
+
+
+def _in(texts: pl.Series, words: Sequence[str]) -> pl.Series:
+    return texts.is_in(list(words)).fill_null(False) if words else pl.Series(np.zeros(len(texts), dtype=np.bool_))
+
+
+def _expect_type(field: Field, dtype: pl.DataType, where: str) -> None:
+    is_number = dtype.is_numeric() or dtype == pl.Boolean
+    is_text = dtype in _TEXTS
+    if dtype != pl.Null and not (is_number if field.datatype != TEXT else is_text):
+        expected = "numbers" if field.datatype != TEXT else "texts"
+        raise DataError(
+            f"column '{field.name}' is {dtype}, the model reads {expected}", where=where, mend=f"write it as {expected}"
+        )
+
+
+def _unreadable(error: Exception, where: str) -> DataError:
+    return DataError(f"the file cannot be read: {error}", where=where, mend="is it what its name says, and whole?")

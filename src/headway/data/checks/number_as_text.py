@@ -1,0 +1,41 @@
+"""D008: a column of numbers that is read as text, since a few of its values are none."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from headway.core.dataset import Dataset
+from headway.core.evidence import Finding
+
+LIMIT = 0.5
+
+
+def plugin(dataset: Dataset) -> list[Finding]:
+    """Text features of which more than half of the values are numbers; a model would read them as categories.
+
+    Measured is that share. A column that is text throughout, or numbers throughout (a code), is left alone.
+    """
+    features = [name for name in dataset.table.columns if name not in dataset.roles.not_features]
+    texts = (dataset.table[name] for name in features if dataset.table.schema[name] == pl.String)
+    return [finding for column in texts for finding in _mixed(column)]
+
+
+def _mixed(column: pl.Series) -> list[Finding]:
+    there = column.is_not_null()
+    is_number = column.str.strip_chars().cast(pl.Float64, strict=False).is_not_null()
+    share = int(is_number.sum()) / max(1, int(there.sum()))
+    if not LIMIT < share < 1:
+        return []
+    row = int((there & ~is_number).arg_true()[0])
+    others = int((there & ~is_number).sum())
+    return [
+        Finding(
+            code="D008",
+            severity="warn",
+            says=f"'{column.name}' is read as text: {others:,} of its values are no numbers, {share:.1%} are",
+            where=f"{column[row]!r} in row {row + 1} of column {column.name}",
+            measured=share,
+            limit=LIMIT,
+            mend=f'[data] missing = ["{column[row]}"], or correct those values in the source',
+        )
+    ]

@@ -1,0 +1,41 @@
+"""D007: a target that nothing can be learned of: no outcome, one value only, or values that the task does not know."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from headway.core.dataset import Dataset
+from headway.core.evidence import Finding
+
+SHOWN = 5
+
+
+def plugin(dataset: Dataset) -> list[Finding]:
+    """At most one finding; measured is the number of different values among the rows with an outcome."""
+    name, task = dataset.roles.target, dataset.roles.task
+    known = dataset.table[name].drop_nulls()
+    counts = known.cast(pl.String).value_counts(sort=True)
+    values = counts[name].to_list()
+    if not values:
+        return [
+            _finding(name, 0, f"no row has an outcome: '{name}' is empty", "take a longer period, or another target")
+        ]
+    shown = ", ".join(f"{value} ({count:,} rows)" for value, count in counts.head(SHOWN).iter_rows())
+    if len(values) == 1:
+        says = f"'{name}' has one {'value' if task == 'regression' else 'class'} only: {shown}"
+        return [_finding(name, 1, says, "take a longer period, or rows of the other outcome too")]
+    if task == "binary" and not known.cast(pl.Float64, strict=False).is_in([0.0, 1.0]).all():
+        says = f"'{name}' has {len(values):,} values where a binary target has 0 and 1: {shown}"
+        mend = f'[data] positive = "{values[1]}"' if len(values) == 2 else '[data] task = "multiclass" or "regression"'
+        return [_finding(name, len(values), says, mend)]
+    classes = known.cast(pl.Float64, strict=False).unique().sort().to_list()
+    if task == "multiclass" and classes != [float(place) for place in range(len(classes))]:
+        says = f"'{name}' has {len(values):,} classes that are not numbered 0 to {len(values) - 1}: {shown}"
+        return [_finding(name, len(values), says, "number the classes from 0 in the source")]
+    return []
+
+
+def _finding(column: str, count: int, says: str, mend: str) -> Finding:
+    return Finding(
+        code="D007", severity="stop", says=says, where=f"column {column}", measured=float(count), limit=2.0, mend=mend
+    )

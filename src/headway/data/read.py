@@ -1,0 +1,150 @@
+"""Read the table that `[data] source` names: files, a query to a database, or `module:function`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import polars as pl
+
+from headway.core.config import Config, DataSection
+from headway.core.errors import ConfigError, DataError, HeadwayError
+from headway.core.plugins import load_object, load_source
+from headway.data.csv import read_csv
+from headway.data.texts import with_missing
+
+_IPC_FILE = b"ARROW1"
+
+
+def read_table(config: Config) -> pl.DataFrame:
+    """The table as its source gives it, but for the words of `[data] missing`.
+
+    Raises ConfigError where the source is none, PluginError where its library is absent, and DataError where it cannot
+    be read; no error shows the password of a URL.
+    """
+    section = config.data
+    if not section.source:
+        raise ConfigError("no data source is declared", where="[data] source", mend='source = "table.parquet"')
+    return with_missing(_read(config, section), section.missing)
+
+
+def read_file(path: Path) -> pl.DataFrame:
+    """The table of a parquet, csv or Arrow file; raises DataError where it is absent or not what its suffix says."""
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        raise ConfigError(f"cannot read '{path.name}'", where=str(path), mend=f"one of {', '.join(_READERS)}")
+    if not path.exists():
+        raise DataError(f"no file '{path.name}'", where=str(path), mend="correct [data] source in headway.toml")
+    try:
+        return reader(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(
+            f"cannot read '{path.name}': {error}", where=str(path), mend=f"is it a {path.suffix[1:]} file?"
+        ) from error
+
+
+def _read(config: Config, section: DataSection) -> pl.DataFrame:
+    path = config.path(section.source)
+    if "://" in section.source:
+        return _database(section, Path(config.folder))
+    if section.query:
+        raise ConfigError(
+            "a query is for a database", where=f"[data] source = '{section.name}'", mend='source = "sqlite:///FILE"'
+        )
+    if path.is_dir() or "*" in path.name:
+        return _files(path)
+    if path.suffix not in _READERS and ":" in section.source:
+        return _table(load_object(section.source, Path(config.folder))(), section.source)
+    if path.suffix not in _READERS:
+        mend = f"one of {', '.join(_READERS)}, a folder of them, a database URL, or module:function"
+        raise ConfigError(f"cannot read '{section.name}'", where="[data] source", mend=mend)
+    return read_file(path)
+
+
+def _files(path: Path) -> pl.DataFrame:
+    """The files of a folder, or of a pattern such as `parts/2024-*.parquet`, in order of name, one below the other."""
+    folder, pattern = (path, "*") if path.is_dir() else (path.parent, path.name)
+    found = sorted(each for each in folder.glob(pattern) if each.suffix in _READERS)
+    if not found:
+        raise DataError(f"no file '{path.name}'", where=str(path), mend=f"files that end with {', '.join(_READERS)}")
+    tables = [read_file(each) for each in found]
+    for file, table in zip(found, tables, strict=True):
+        if table.schema != tables[0].schema:
+            raise DataError(
+                f"'{file.name}' has other columns than '{found[0].name}': {_difference(table, tables[0])}",
+                where=str(folder),
+                mend="write both with the same columns and types",
+            )
+    return pl.concat(tables)
+
+
+def _difference(table: pl.DataFrame, first: pl.DataFrame) -> str:
+    """The first column of a table that is not as in another."""
+    names = list(dict.fromkeys([*table.columns, *first.columns]))
+    name = next((each for each in names if table.schema.get(each) != first.schema.get(each)), "in another order")
+    return f"{name} ({table.schema.get(name, 'absent')}, not {first.schema.get(name, 'absent')})"
+
+
+def _database(section: DataSection, folder: Path) -> pl.DataFrame:
+    scheme = section.source.partition(":")[0]
+    if not section.query:
+        mend = 'query = "SELECT ... FROM ..."'
+        raise ConfigError("a database needs a query", where=f"[data] source = '{section.name}'", mend=mend)
+    secrets = _secrets(section.source)
+    try:
+        return load_source(scheme)(section.source, section.query, folder=folder)
+    except HeadwayError as error:
+        hidden = (_without(text, secrets) for text in (error.what, error.where, error.mend))
+        what, where, mend = hidden
+        raise type(error)(what, where=where, mend=mend) from None
+
+
+def _secrets(url: str) -> list[str]:
+    """The passwords in a URL, as they stand there and as they are meant.
+
+    Raises ConfigError for one that holds what a URL gives another meaning: a driver would tell a part of it.
+    """
+    found = re.search(r"://[^:@]*:(.*)@", url, re.DOTALL)
+    written = [found[1]] if found else []
+    if any(re.search(r"[@/?#\[\]\s]", each) for each in written):
+        raise ConfigError(
+            "the password in the URL holds a character that means something else in a URL",
+            where="[data] source",
+            mend="write it percent-encoded: %40 for @, %2F for /, %23 for #, %3F for ?",
+        )
+    written += re.findall(r"(?i)password=([^&\s]+)", url)
+    return [each for text in written for each in (text, unquote(text)) if each]
+
+
+def _without(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
+def _arrow(path: Path) -> pl.DataFrame:
+    """An Arrow IPC file, or the same as a stream; both go by the suffix .arrow."""
+    with path.open("rb") as file:
+        whole = file.read(len(_IPC_FILE)) == _IPC_FILE
+    return pl.read_ipc(path) if whole else pl.read_ipc_stream(path)
+
+
+def _table(value: Any, source: str) -> pl.DataFrame:
+    if isinstance(value, pl.DataFrame):
+        return value
+    if hasattr(value, "__arrow_c_stream__"):
+        return pl.DataFrame(value)
+    raise DataError(f"{source} gave {type(value).__name__}, not a table", mend="return a polars, pandas or Arrow table")
+
+
+_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    ".parquet": pl.read_parquet,
+    ".csv": read_csv,
+    ".arrow": _arrow,
+    ".arrows": _arrow,
+    ".ipc": _arrow,
+    ".feather": _arrow,
+}

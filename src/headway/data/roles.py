@@ -1,0 +1,150 @@
+"""Make the columns with a role what the role asks; what cannot be is an error that names column, row and value."""
+
+from __future__ import annotations
+
+import difflib
+
+import polars as pl
+
+from headway.core.config import DataSection
+from headway.core.dataset import OUTCOME, REQUEST, Roles
+from headway.core.errors import ConfigError, DataError
+from headway.data.texts import dated, undated
+
+TASKS = ("binary", "multiclass", "regression")
+SHOWN = 5
+NUMBERED = "number the classes from 0 in the source"
+
+
+def roles_of(section: DataSection) -> Roles:
+    """The roles that `[data]` declares; raises ConfigError where there is no target, or a task that there is not."""
+    if not section.target:
+        raise ConfigError("no target is declared", where="[data] target", mend='target = "COLUMN"')
+    if section.task not in TASKS:
+        near = difflib.get_close_matches(section.task, TASKS, 1)
+        mend = f'task = "{near[0]}"' if near else f"one of {', '.join(TASKS)}"
+        raise ConfigError(f"no task '{section.task}'", where="[data] task", mend=mend)
+    return Roles(
+        target=section.target,
+        task=section.task,
+        time=section.time,
+        decision=section.decision,
+        groups=section.groups,
+        slices=section.slices,
+        weight=section.weight,
+        known=section.known,
+        ignore=section.ignore,
+    )
+
+
+def expect_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
+    """Raise DataError where the table has no rows, or lacks a column that a role names."""
+    if table.is_empty():
+        raise DataError(f"the table of '{name}' has no rows", where=name, mend="[data] source, or its query")
+    declared = [roles.target, roles.time, roles.groups, roles.weight, *roles.slices, *roles.known, *roles.ignore]
+    missing = [column for column in declared if column and column not in table.columns]
+    if missing:
+        near = difflib.get_close_matches(missing[0], table.columns, 1)
+        raise DataError(
+            f"headway.toml names columns that the table lacks: {', '.join(missing)}",
+            where=f"{name} has: {', '.join(table.columns)}",
+            mend=f"{near[0]} in place of {missing[0]}" if near else "correct [data] in headway.toml",
+        )
+    for column, when in roles.known.items():
+        if when not in (REQUEST, OUTCOME, *table.columns):
+            near = difflib.get_close_matches(when, (REQUEST, OUTCOME, *table.columns), 1)
+            raise DataError(
+                f"nobody can say when '{when}' is",
+                where=f'[data.known] {column} = "{when}"',
+                mend=f'{column} = "{(near or [OUTCOME])[0]}", of request, outcome or a time column',
+            )
+
+
+def with_roles(table: pl.DataFrame, section: DataSection) -> pl.DataFrame:
+    """The table with its time as times and a binary target as 1 and 0; other columns are left alone.
+
+    A text in ISO 8601 is a time; without `positive`, a binary target holds 1 and 0 already. Raises DataError for a time
+    or a target that is none, and for rows that have no time or no group.
+    """
+    table = table.with_columns(_target(table[section.target], section))
+    if section.time:
+        table = table.with_columns(_time(table[section.time]))
+    for role, name in (("time", section.time), ("group", section.groups)):
+        if name and table[name].null_count():
+            raise DataError(
+                f"{table[name].null_count():,} of {len(table):,} rows have no {role} '{name}'",
+                where=f"row {_first(table[name].is_null())}",
+                mend=f"give each row its {role}, or leave those rows out of the source",
+            )
+    return table
+
+
+def _time(column: pl.Series) -> pl.Series:
+    found = dated(column) if column.dtype == pl.String else column
+    if found.dtype in (pl.Date, pl.Datetime):
+        return found
+    row = _first(undated(column)) if column.dtype == pl.String and undated(column).any() else 1
+    raise DataError(
+        f"time column '{column.name}' is no time: {column[row - 1]!r} in row {row}",
+        where=f"column {column.name}, {column.dtype}",
+        mend="a date or datetime column, or text such as 2024-03-31 or 2024-03-31T17:05, written alike in every row",
+    )
+
+
+def _target(column: pl.Series, section: DataSection) -> pl.Series:
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+    if section.positive and section.task != "binary":
+        raise ConfigError(
+            f"a {section.task} target has no positive class", where="[data] positive", mend="leave it out"
+        )
+    if section.positive:
+        return _positive(column, section.positive)
+    if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
+        mend = NUMBERED if section.task != "binary" else f'[data] positive = "{_values(column)[-1]}"'
+        raise DataError(
+            f"target '{column.name}' is {column.dtype}, and task '{section.task}' needs a number",
+            where=f"values: {_listed(column)}",
+            mend=mend,
+        )
+    return column
+
+
+def _positive(column: pl.Series, positive: str) -> pl.Series:
+    """1 where a target is the positive class, 0 where it is another value, missing where it is missing."""
+    if column.dtype.is_numeric():
+        column = column.cast(pl.Float64)
+        found = column == float(positive) if _is_number(positive) else column != column
+    else:
+        found = column.cast(pl.String) == positive
+    if not found.any():
+        near = difflib.get_close_matches(positive, _values(column), 1)
+        raise DataError(
+            f"target '{column.name}' is never '{positive}'",
+            where=f"values: {_listed(column)}",
+            mend=f'[data] positive = "{(near or _values(column) or ["1"])[0]}"',
+        )
+    return found.cast(pl.Int8).alias(column.name)
+
+
+def _values(column: pl.Series) -> list[str]:
+    """Its values as text, the most frequent first."""
+    return column.drop_nulls().cast(pl.String).value_counts(sort=True)[column.name].to_list()
+
+
+def _listed(column: pl.Series) -> str:
+    values = _values(column)
+    return ", ".join(values[:SHOWN]) + (f" and {len(values) - SHOWN:,} more" if len(values) > SHOWN else "")
+
+
+def _first(where: pl.Series) -> int:
+    """The number of the first row, from 1, in which it is true."""
+    return int(where.arg_true()[0]) + 1
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

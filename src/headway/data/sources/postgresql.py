@@ -1,0 +1,36 @@
+"""A PostgreSQL server, `postgresql://USER@HOST/DATABASE`, in a transaction that only reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import psycopg
+
+from headway.core.errors import DataError
+from headway.data.rows import table_of_rows
+
+CONNECT_S = 10
+
+
+def plugin(url: str, query: str, *, folder: Path) -> pl.DataFrame:  # noqa: ARG001 - a server has no folder
+    """What the query gives; a URL without a password takes it from PGPASSWORD or ~/.pgpass, as psql does."""
+    try:
+        with psycopg.connect(url, connect_timeout=CONNECT_S) as connection:
+            connection.read_only = True
+            return _answer(connection, query)
+    except psycopg.Error as error:
+        said = " ".join(str(error).split())
+        refused = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+        what = "cannot reach PostgreSQL" if refused else "PostgreSQL refuses the query"
+        raise DataError(
+            f"{what}: {said}", where=url if refused else query, mend="[data] source" if refused else "[data] query"
+        ) from error
+
+
+def _answer(connection: psycopg.Connection[tuple[object, ...]], query: str) -> pl.DataFrame:
+    with connection.cursor() as cursor:
+        cursor.execute(query.encode())
+        if cursor.description is None:
+            raise DataError("the query gives no table", where=query, mend='query = "SELECT ... FROM ..."')
+        return table_of_rows([column.name for column in cursor.description], cursor.fetchall(), where=query)

@@ -1,0 +1,182 @@
+"""CatBoost's own library over columns of numbers: the model as it came, called as its users call it.
+
+Settings: `threads` (>= 1; absent leaves the number to the library, which takes every core).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+import catboost
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.contracts import Adopted, ModelFile
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.record import Settings
+from headway.core.variant import Signature
+from headway.engines.formats import catboost_trees
+from headway.engines.formats.catboost_model import CatboostModel, looks_like, read
+from headway.engines.formats.trees import Forest
+
+Floats = NDArray[np.float64]
+
+_NO_TREE_COMES_FIRST = "its trees are not symmetric, and CatBoost cuts none but those"
+
+
+class Catboost:
+    """Opens CatBoost's binary models; the library sees only bytes that were read and checked before."""
+
+    formats: ClassVar[tuple[str, ...]] = ("catboost",)
+    files: ClassVar[tuple[str, ...]] = (".cbm", ".json")
+    defaults: ClassVar[Settings] = {"threads": 0}
+
+    def __init__(self, content: bytes, settings: Settings) -> None:
+        self._threads = _threads(settings)
+        model = read(content)
+        self._width, self._kind, self._outputs = model.width, *_answer(model)
+        self._model = _opened(content)
+        try:
+            self._answers(np.zeros((1, self._width)))  # the library looks at the loss no sooner
+        except catboost.CatBoostError as error:
+            raise _unopened(error) from error
+
+    @classmethod
+    def adopt(cls, model: object) -> Adopted:
+        """A fitted CatBoost, its classifier, regressor or ranker, or a .cbm file; of a classifier the probabilities.
+
+        Raises EngineError for one that is not fitted, that reads categories or texts, or that answers several targets,
+        and for a file that begins as one of CatBoost and is not whole, or is its JSON.
+        """
+        if isinstance(model, ModelFile):
+            return _of_file(model)
+        if not isinstance(model, catboost.CatBoost):
+            raise NotApplicable(f"a {type(model).__name__} is not a model of CatBoost")
+        if not model.is_fitted():
+            raise EngineError(f"this {type(model).__name__} is not fitted", mend="model.fit(X, y)")
+        return _adopted(_saved(model), model)
+
+    @classmethod
+    def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
+        """The artifact as it is; raises EngineError where the table has a text, as these models read numbers."""
+        texts = [field.name for field in signature.inputs if field.datatype == "BYTES"]
+        if texts:
+            raise EngineError(
+                f"column '{texts[0]}' is text, and the model reads a number there",
+                where=f"text columns: {', '.join(texts)}",
+                mend="give the column as the numbers that the model was trained on",
+            )
+        return content, signature
+
+    @classmethod
+    def forest(cls, content: bytes) -> Forest:
+        """The trees."""
+        return catboost_trees.forest(read(content))
+
+    @classmethod
+    def rounds(cls, content: bytes) -> int:
+        """Trees; raises NotApplicable where they are not symmetric, as CatBoost can cut none else."""
+        model = read(content)
+        if not model.symmetric:
+            raise NotApplicable(_NO_TREE_COMES_FIRST)
+        return len(model.sizes)
+
+    @classmethod
+    def first(cls, content: bytes, rounds: int) -> bytes:
+        """The model of its first trees."""
+        model = _opened(content)
+        model.shrink(ntree_end=rounds)
+        return _saved(model)
+
+    def predict(self, rows: Floats) -> Floats:
+        """rows: float64 [n, d], cast to float32 by the library -> float64 [n, k]; binary: k = 1.
+
+        Raises EngineError where rows have another number of columns than the model, or the library refuses them.
+        """
+        if rows.ndim != 2 or rows.shape[1] != self._width:
+            raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
+        if not len(rows):
+            return np.empty((0, self._outputs))
+        try:
+            answers = self._answers(rows)
+        except catboost.CatBoostError as error:
+            raise EngineError(f"CatBoost refuses the rows: {error}") from error
+        return answers.reshape(len(rows), -1)[:, -self._outputs :]
+
+    def _answers(self, rows: Floats) -> Floats:
+        return np.asarray(self._model.predict(rows, prediction_type=self._kind, **self._threads), np.float64)
+
+
+def _of_file(file: ModelFile) -> Adopted:
+    if file.suffix == ".json" and b'"oblivious_trees"' in file.content:
+        raise EngineError("CatBoost's JSON is not taken", mend="model.save_model('model.cbm')")
+    if file.suffix != ".cbm" and not looks_like(file.content):
+        raise NotApplicable(f"a {file.suffix} file that does not begin with 'CBM1' is no model of CatBoost")
+    read(file.content)
+    return _adopted(file.content, _opened(file.content))
+
+
+def _adopted(content: bytes, model: catboost.CatBoost) -> Adopted:
+    """What the model says of its columns and answers; names that only count the columns say nothing."""
+    found = read(content)
+    _answer(found)
+    counted = [str(place) for place in range(found.width)]
+    named = all(found.names) and list(found.names) != counted
+    task = "binary" if found.loss in catboost_trees.BINARY else "regression"
+    task = "multiclass" if found.loss in catboost_trees.MULTICLASS else task
+    return Adopted(
+        content=content,
+        width=found.width,
+        names=found.names if named else (),
+        task=task if found.loss else "",
+        classes=tuple(str(each) for each in model.classes_),
+    )
+
+
+def _answer(model: CatboostModel) -> tuple[str, int]:
+    """The kind of prediction that the library is asked for, and its columns."""
+    if model.loss in catboost_trees.MULTICLASS:
+        return "Probability", model.outputs
+    if model.outputs > 1:
+        raise EngineError(
+            f"the CatBoost model answers {model.outputs} numbers at once ({model.loss}), and headway judges one",
+            mend="train a model for each target",
+        )
+    if model.loss in catboost_trees.BINARY:
+        return "Probability", 1
+    return "Exponent" if model.loss in catboost_trees.EXPONENT else "RawFormulaVal", 1
+
+
+def _opened(content: bytes) -> catboost.CatBoost:
+    try:
+        return catboost.CatBoost().load_model(blob=content)
+    except (catboost.CatBoostError, ValueError, TypeError) as error:
+        raise _unopened(error) from error
+
+
+def _unopened(error: Exception) -> EngineError:
+    said = f"CatBoost {catboost.__version__} cannot open the model: {str(error)[:200]}"
+    return EngineError(said, mend="pip install --upgrade catboost")
+
+
+def _saved(model: catboost.CatBoost) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="headway-") as folder:
+        path = Path(folder) / "model.cbm"
+        model.save_model(str(path))
+        return path.read_bytes()
+
+
+def _threads(settings: Settings) -> dict[str, int]:
+    """What `predict` is told of threads: nothing where the number is left to the library."""
+    unknown = sorted(set(settings) - set(Catboost.defaults))
+    if unknown:
+        raise EngineError(f"engine 'catboost' has no setting {unknown[0]!r}", mend="threads")
+    threads = settings.get("threads", 0)
+    if type(threads) is not int or threads < 0:
+        raise EngineError(f"setting 'threads' is {threads!r}, not a whole number of threads", mend="threads = 1")
+    return {"thread_count": threads} if threads else {}
+
+
+plugin = Catboost

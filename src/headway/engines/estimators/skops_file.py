@@ -1,0 +1,240 @@
+"""Fitted estimators of scikit-learn as the bytes of a skops file, which are data: opening one runs no code of its own.
+
+A file asks for classes by name, and all that it may ask for stands here or in skops' own list. Beside the model lies
+`columns.json`: the columns of a row, with the texts of those that hold text.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tokenize
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from sklearn.ensemble._forest import BaseForest
+from sklearn.ensemble._gb import BaseGradientBoosting
+from sklearn.exceptions import InconsistentVersionWarning
+from skops import io as skops
+from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
+
+from headway.core.errors import EngineError
+from headway.core.record import Record
+from headway.core.variant import Field
+from headway.engines.estimators.objects import FUNCTIONS, objects
+
+_COLUMNS = "columns.json"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_FAILURES = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,  # RecursionError is one
+    SyntaxError,
+    TypeError,
+    ValueError,  # errors of JSON and Unicode are some
+    tokenize.TokenError,  # numpy reads the head of an array as Python
+    zipfile.BadZipFile,
+    zlib.error,
+)
+# Classes that fitted estimators hold and skops does not list: what it calls unsafe of them, `_expect_sound` looks at.
+CLASSES = frozenset(
+    {
+        "functools.partial",
+        "headway.engines.estimators.inner.InnerClassifier",
+        "headway.engines.estimators.inner.InnerMargins",
+        "headway.engines.estimators.inner.InnerRegressor",
+        "numpy.dtype",
+        "scipy.interpolate._bsplines.BSpline",
+        "sklearn._loss.loss.HalfTweedieLoss",
+        "sklearn._loss.loss.HalfTweedieLossIdentity",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+        "sklearn.calibration._TemperatureScaling",
+        "sklearn.compose._column_transformer.make_column_selector",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+        "sklearn.gaussian_process.kernels.ConstantKernel",
+        "sklearn.gaussian_process.kernels.Matern",
+        "sklearn.gaussian_process.kernels.Product",
+        "sklearn.gaussian_process.kernels.RBF",
+        "sklearn.gaussian_process.kernels.Sum",
+        "sklearn.gaussian_process.kernels.WhiteKernel",
+        "sklearn.metrics._dist_metrics.EuclideanDistance64",
+        "sklearn.multiclass._ConstantPredictor",
+        "sklearn.neighbors._ball_tree.BallTree",
+        "sklearn.neighbors._kd_tree.KDTree",
+        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+        "sklearn.tree._tree.Tree",
+        "sklearn.utils._bunch.Bunch",
+    }
+)
+
+
+class Columns(Record, frozen=True, kw_only=True):
+    """The columns of a row as the model is to be given them; a missing text is NaN, in those of `none` it is None."""
+
+    inputs: tuple[Field, ...]
+    none: frozenset[int] = frozenset()
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that was read, its columns if they were kept with it, and the release of scikit-learn that made it."""
+
+    model: Any
+    columns: Columns | None
+    made_by: str
+
+
+def write(model: object) -> bytes:
+    """The bytes of a fitted estimator; the same object gives the same bytes.
+
+    Raises EngineError that names what of it cannot be kept as data.
+    """
+    try:
+        content = skops.dumps(model)
+        strange = sorted(set(skops.get_untrusted_types(data=content)) - CLASSES - FUNCTIONS)
+    except (UnsupportedTypeException, *_FAILURES) as error:
+        raise EngineError(f"a {type(model).__name__} cannot be kept as data: {error}") from error
+    if strange:
+        raise _strange(strange)
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        return _packed({name: file.read(name) for name in file.namelist()})
+
+
+def with_columns(content: bytes, columns: Columns) -> bytes:
+    """The bytes of a model with the columns of a row beside it."""
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        entries = {name: file.read(name) for name in file.namelist() if name != _COLUMNS}
+    return _zipped({**entries, _COLUMNS: msgspec.json.encode(columns)})
+
+
+def read(content: bytes) -> Opened:
+    """The model of a skops file, in silence; raises EngineError, with the mend, for anything that is not sound."""
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            model = skops.loads(content, trusted=sorted(CLASSES | FUNCTIONS))
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            kept = file.read(_COLUMNS) if _COLUMNS in file.namelist() else None
+        columns = msgspec.json.decode(kept, type=Columns) if kept else None
+        for fault in _faults(model):
+            raise ValueError(fault)
+    except UntrustedTypesFoundException as error:
+        raise _strange(str(error).partition("[")[2].partition("]")[0].replace("'", "").split(", ")) from error
+    except (msgspec.MsgspecError, *_FAILURES) as error:
+        raise EngineError(
+            f"these bytes are no skops file that can be opened: {error}", mend="skops.io.dump(model, 'model.skops')"
+        ) from error
+    return Opened(model=model, columns=columns, made_by=maker(told))
+
+
+def maker(told: Iterable[warnings.WarningMessage]) -> str:
+    """The release of scikit-learn that made what was opened, if it is another than this; else an empty text."""
+    versions = (each.message for each in told if isinstance(each.message, InconsistentVersionWarning))
+    return next((str(each.original_sklearn_version) for each in versions), "")
+
+
+def _strange(types: list[str]) -> EngineError:
+    return EngineError(
+        f"the model holds {', '.join(types)}, which no file that is data can hold",
+        mend="keep that part outside: give the estimator behind it, with the rows as that part makes them",
+    )
+
+
+def _packed(entries: dict[str, bytes]) -> bytes:
+    """A skops file whose ids and names of arrays count up: they were addresses in memory, another at every run."""
+    schema = json.loads(entries["schema.json"])
+    numbers: dict[int, int] = {}
+    names: dict[str, str] = {}
+    waiting = [schema]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, list):
+            waiting += here
+        elif isinstance(here, dict):
+            if isinstance(here.get("__id__"), int):
+                here["__id__"] = numbers.setdefault(here["__id__"], len(numbers) + 1)
+            if isinstance(here.get("file"), str):
+                here["file"] = names.setdefault(here["file"], f"{len(names)}{Path(here['file']).suffix}")
+            waiting += here.values()
+    arrays = {given: entries[name] for name, given in names.items()}
+    return _zipped({**arrays, "schema.json": json.dumps(schema, separators=(",", ":")).encode()})
+
+
+def _zipped(entries: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, content in entries.items():
+            file.writestr(zipfile.ZipInfo(name, _EPOCH), content)
+    return buffer.getvalue()
+
+
+def _faults(model: object) -> Iterator[str]:
+    """What of a model would lead its library out of an array: trees whose nodes point at none, or at no column.
+
+    scikit-learn follows such numbers without a look, which ends the process.
+    """
+    for path, value in objects(model):
+        inner = vars(value) if hasattr(value, "__dict__") else {}
+        if type(inner.get("tree_")).__name__ == "Tree":
+            yield from _tree_faults(inner["tree_"], inner.get("n_features_in_"), path)
+        if isinstance(value, BaseForest | BaseGradientBoosting):
+            for tree in np.ravel(np.array(inner.get("estimators_", []), dtype=object)):
+                yield from _tree_faults(getattr(tree, "tree_", None), inner.get("n_features_in_"), path)
+        if "_predictors" in inner:
+            for predictor in np.ravel(np.array(inner["_predictors"], dtype=object)):
+                yield from _predictor_faults(predictor, inner.get("_n_features"), path)
+        if type(value).__name__ in ("KDTree", "BallTree"):
+            yield from _neighbour_faults(value, path)
+
+
+def _tree_faults(tree: Any, width: object, path: str) -> Iterator[str]:
+    if tree is None:
+        return
+    if tree.node_count > tree.capacity or tree.n_features != width:
+        yield f"{path}: a tree of {tree.node_count} nodes and {tree.n_features} columns does not fit its model"
+        return
+    inner = tree.children_left != -1
+    ends = np.column_stack([tree.children_left, tree.children_right])[inner]
+    yield from _node_faults(np.flatnonzero(inner), ends, tree.feature[inner], (tree.node_count, tree.n_features), path)
+
+
+def _predictor_faults(predictor: Any, width: object, path: str) -> Iterator[str]:
+    nodes = predictor.nodes
+    at = np.flatnonzero(~nodes["is_leaf"].astype(bool))
+    inner = nodes[at]
+    ends = np.column_stack([inner["left"], inner["right"]]).astype(np.int64)
+    sets = inner["bitset_idx"][inner["is_categorical"].astype(bool)].astype(np.int64)
+    known = min(len(predictor.raw_left_cat_bitsets), len(predictor.binned_left_cat_bitsets))
+    if len(sets) and sets.max() >= known:
+        yield f"{path}: a tree asks for a set of categories that is not there"
+    yield from _node_faults(at, ends, inner["feature_idx"].astype(np.int64), (len(nodes), int(str(width))), path)
+
+
+def _node_faults(at: Any, ends: Any, feature: Any, limits: tuple[int, int], path: str) -> Iterator[str]:
+    """Children stand behind their parent, so that a way down ends; `limits` count nodes and columns."""
+    if not limits[0] or np.any(ends <= at[:, None]) or np.any(ends >= limits[0]):
+        yield f"{path}: a tree whose nodes point at none"
+    if np.any(feature < 0) or np.any(feature >= limits[1]):
+        yield f"{path}: a tree that asks for a column which is not there"
+
+
+def _neighbour_faults(tree: Any, path: str) -> Iterator[str]:
+    data, order, nodes, _ = tree.get_arrays()
+    inside = (order >= 0) & (order < len(data))
+    spans = (nodes["idx_start"] >= 0) & (nodes["idx_start"] <= nodes["idx_end"]) & (nodes["idx_end"] <= len(order))
+    if not inside.all() or not spans.all():
+        yield f"{path}: a tree of neighbours that points at none"

@@ -1,0 +1,164 @@
+"""How a table of rows goes into a graph's inputs, and scores come out of its outputs, whoever converted it.
+
+A graph reads one table, several, or an input for each column, of floats or whole numbers, of any number of rows or a
+fixed one. It answers scores as floats, or as a dictionary for each row (ZipMap).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.errors import EngineError
+
+Floats = NDArray[np.float64]
+Array = NDArray[np.generic]
+Answer = Array | list[dict[int | str, float]]
+
+_DTYPES: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+}
+_MOST = {"tensor(int64)": 2.0**53, "tensor(int32)": 2.0**31 - 1}
+_FLOATS = ("tensor(float)", "tensor(double)")
+_DICTIONARIES = ("seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))")
+MEND = "initial_types=[('rows', FloatTensorType([None, d]))]"
+
+
+class Port(Protocol):
+    """An input or output as ONNX Runtime tells of it; a length in `shape` is a number, or not fixed."""
+
+    name: str
+    type: str
+    shape: Sequence[int | str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """An input that reads the columns from `first` to `last` of a row; `flat` where it wants them without an axis.
+
+    `most` is the largest whole number that it reads, or 0 where it reads numbers of any kind.
+    """
+
+    name: str
+    dtype: type[np.generic]
+    first: int
+    last: int
+    flat: bool
+    most: float
+
+    def of(self, rows: Floats) -> Array:
+        """What the input gets of these rows; raises EngineError where it reads whole numbers and one is not there."""
+        part = rows[:, self.first] if self.flat else rows[:, self.first : self.last]
+        if self.most and not np.all((np.abs(part) <= self.most) & (np.trunc(part) == part)):
+            raise EngineError(
+                f"input {self.name!r} reads whole numbers, and a row has none there",
+                mend="fill what is missing, or convert the model with a float input",
+            )
+        with np.errstate(over="ignore"):  # beyond float32 is infinite to a graph of float32, as to who made it
+            return np.ascontiguousarray(part, self.dtype)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feeds:
+    """The inputs of a graph; `fixed` is the only number of rows that it takes, or 0 where it takes any."""
+
+    inputs: tuple[Feed, ...]
+    fixed: int
+
+    @property
+    def width(self) -> int:
+        """Columns of a row."""
+        return self.inputs[-1].last
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns, where each is an input of its own."""
+        alone = len(self.inputs) == self.width > 1
+        return tuple(each.name for each in self.inputs) if alone else ()
+
+    def batches(self, rows: Floats) -> list[tuple[Mapping[str, Array], int]]:
+        """What the graph gets, and how many rows of its answer count: to a fixed number, rows of 0 are added."""
+        if not self.fixed:
+            return [({each.name: each.of(rows) for each in self.inputs}, len(rows))]
+        count = max(-(-len(rows) // self.fixed), 1)
+        filled = np.zeros((count * self.fixed, self.width))
+        filled[: len(rows)] = rows
+        return [
+            ({each.name: each.of(some) for each in self.inputs}, min(len(rows) - number * self.fixed, self.fixed))
+            for number, some in enumerate(np.split(filled, count))
+        ]
+
+
+def feeds(inputs: Sequence[Port]) -> Feeds:
+    """The inputs, columns dealt to them in their order; raises EngineError for what is no table of numbers."""
+    texts = [each.name for each in inputs if each.type == "tensor(string)"]
+    if texts:
+        raise EngineError(
+            f"the graph reads texts ({', '.join(texts)}), and does not say which",
+            where=_told("inputs", inputs),
+            mend="give headway the fitted scikit-learn pipeline in place of its graph, or encode the texts before it",
+        )
+    found: list[Feed] = []
+    for port in inputs:
+        if port.type not in _DTYPES or len(port.shape) not in (1, 2) or not _width(port):
+            raise _no_table(inputs)
+        first = found[-1].last if found else 0
+        flat = len(port.shape) == 1
+        dtype, last = _DTYPES[port.type], first + _width(port)
+        most = _MOST.get(port.type, 0.0)
+        found.append(Feed(name=port.name, dtype=dtype, first=first, last=last, flat=flat, most=most))
+    counts = {port.shape[0] if isinstance(port.shape[0], int) else 0 for port in inputs}
+    if len(counts) != 1:
+        raise _no_table(inputs)
+    return Feeds(inputs=tuple(found), fixed=counts.pop())
+
+
+def _width(port: Port) -> int:
+    """Columns of an input, 0 where their number is open."""
+    width = port.shape[1] if len(port.shape) == 2 else 1
+    return width if isinstance(width, int) else 0
+
+
+def _no_table(inputs: Sequence[Port]) -> EngineError:
+    return EngineError(
+        "the graph does not read a table of numbers: [any, d], or an input [any, 1] for each column",
+        where=_told("inputs", inputs),
+        mend=MEND,
+    )
+
+
+def scores_of(outputs: Sequence[Port]) -> str:
+    """The output that holds scores: the only one of floats, else of dictionaries, or that is called probabilities."""
+    for kinds in (_FLOATS, _DICTIONARIES):
+        names = [each.name for each in outputs if each.type in kinds]
+        named = [name for name in names if "prob" in name.lower()]
+        if len(named) == 1 or len(names) == 1:
+            return (named if len(named) == 1 else names)[0]
+    raise EngineError(
+        "the graph has no one output of scores",
+        where=_told("outputs", outputs),
+        mend="convert with zipmap=False, and call the output 'probabilities'",
+    )
+
+
+def table_of(answer: Answer) -> Array:
+    """Scores [n, k] of an answer; dictionaries are read in the order of their classes."""
+    if isinstance(answer, np.ndarray):
+        return answer
+    return np.array([list(row.values()) for row in answer])
+
+
+def classes_of(answer: Answer) -> tuple[str, ...]:
+    """The classes that dictionaries name, in order; none of an array."""
+    return () if isinstance(answer, np.ndarray) else tuple(str(each) for each in answer[0])
+
+
+def _told(what: str, ports: Sequence[Port]) -> str:
+    return f"its {what}: " + (", ".join(f"{each.name} {each.type} {each.shape}" for each in ports) or "none")

@@ -1,0 +1,311 @@
+"""scikit-learn's own estimators and pipelines: the model as it came, called as its users call it.
+
+Settings: `threads` (>= 1: that many where an estimator has `n_jobs`; absent leaves them as they were fitted).
+
+A row brings numbers, and texts as ranks. A pipeline that picks columns by name is given a pandas table with the texts
+themselves, any other a float64 array. A classifier without predict_proba answers the logistic of its
+decision_function: decisions are the same, the numbers are no calibrated probabilities.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import joblib
+import numpy as np
+import pandas as pd
+import sklearn
+from msgspec.structs import replace
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.validation import check_is_fitted
+
+from headway.core.contracts import Adopted, ModelFile
+from headway.core.errors import DataError, EngineError, NotApplicable
+from headway.core.record import Settings
+from headway.core.variant import Field, Signature
+from headway.engines.estimators import skops_file
+from headway.engines.estimators.inner import with_inner_models
+from headway.engines.estimators.objects import OUTSIDE, objects, own_code, root_of
+from headway.engines.estimators.skops_file import Columns
+from headway.engines.estimators.texts import Reading, readings
+
+Floats = NDArray[np.float64]
+
+MOST_TEXTS = 1_000
+_FAILURES = (ArithmeticError, AttributeError, LookupError, NotFittedError, RuntimeError, TypeError, ValueError)
+
+
+class Sklearn:
+    """Opens skops files; the answer to a row is the estimator's own."""
+
+    formats: ClassVar[tuple[str, ...]] = ("skops",)
+    files: ClassVar[tuple[str, ...]] = (".skops",)
+    defaults: ClassVar[Settings] = {"threads": 0}
+
+    def __init__(self, content: bytes, settings: Settings) -> None:
+        opened, threads = skops_file.read(content), _threads(settings)
+        self._model = opened.model
+        try:
+            self._width = _width(self._model)
+            self._score, self._outputs = _score_of(self._model)
+            self._table = _table_of(self._model, opened.columns)
+            _run_on(self._model, threads)
+        except _FAILURES as error:
+            raise EngineError(
+                f"the skops file holds no whole model: {error}", mend="skops.io.dump(model, 'model.skops')"
+            ) from error
+
+    @classmethod
+    def adopt(cls, model: object) -> Adopted:
+        """A fitted classifier or regressor, with all inside it; a search gives the best that it found.
+
+        Raises EngineError for one that is not fitted, that answers more than one target, or that holds Python of its
+        own, which is named. A model of another library inside it is opened by that library's engine.
+        """
+        if isinstance(model, ModelFile):
+            return _of_file(model)
+        if not isinstance(model, BaseEstimator) or root_of(model) in OUTSIDE:
+            raise NotApplicable(f"a {type(model).__name__} is not a model of scikit-learn")
+        _expect_fitted(model)
+        if isinstance(model, BaseSearchCV):
+            return cls.adopt(model.best_estimator_)
+        own = own_code(model)
+        if own:
+            raise EngineError(
+                f"a {type(model).__name__} with Python of its own, which cannot be kept as data",
+                where="; ".join(own[:5]),
+                mend="headway.optimize(model, X, y) keeps that part as it is, and optimizes the model behind it",
+            )
+        return _adopted(model, skops_file.write(with_inner_models(model)))
+
+    @classmethod
+    def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
+        """The artifact for the columns of a table: each text column with the texts that the encoders learned.
+
+        Raises DataError where the model reads texts and the table has numbers, EngineError for free text.
+        """
+        opened = skops_file.read(content)
+        found = readings(opened.model, len(signature.inputs))
+        inputs = tuple(_bound(field, found.get(place)) for place, field in enumerate(signature.inputs))
+        columns = Columns(inputs=inputs, none=frozenset(place for place, reading in found.items() if reading.none))
+        return skops_file.with_columns(content, columns), replace(signature, inputs=inputs)
+
+    @classmethod
+    def opened(cls, file: ModelFile) -> object:
+        """What a pickle or a joblib file holds. This runs the code in it: only ever call it for a file that is trusted.
+
+        Raises EngineError, with both releases, for one that another release of scikit-learn made.
+        """
+        made_by, model = _release_in(file.content), None
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            try:
+                model = joblib.load(io.BytesIO(file.content))
+            finally:
+                if model is None or root_of(model) not in OUTSIDE:  # a booster keeps no more of it than its classes
+                    expect_same_release(skops_file.maker(told) or made_by)
+        return model
+
+    def predict(self, rows: Floats) -> Floats:
+        """rows: float64 [n, d], texts as ranks -> float64 [n, k]; binary: of the second class, k = 1.
+
+        Raises EngineError where rows have another number of columns than the model, or the library fails on them.
+        """
+        if rows.ndim != 2 or rows.shape[1] != self._width:
+            raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
+        if not len(rows):
+            return np.empty((0, self._outputs))
+        try:
+            scores = np.asarray(self._score(self._table(rows)), dtype=np.float64)
+        except _FAILURES as error:
+            raise EngineError(f"{type(self._model).__name__} cannot answer these rows: {error}") from error
+        if scores.size != len(rows) * self._outputs:
+            raise EngineError(f"{type(self._model).__name__} answers {scores.shape[1:]} numbers a row, expected one")
+        return scores.reshape(len(rows), self._outputs)
+
+
+def _of_file(file: ModelFile) -> Adopted:
+    """What a skops file holds; made by another release of scikit-learn it may answer otherwise, and is refused."""
+    if file.suffix not in Sklearn.files or not file.content.startswith(b"PK"):
+        raise NotApplicable(f"a {file.suffix} file is not a model of scikit-learn in the form of skops")
+    opened = skops_file.read(file.content)
+    expect_same_release(opened.made_by)
+    return Sklearn.adopt(opened.model)
+
+
+def _release_in(pickled: bytes) -> str:
+    """The release of scikit-learn that a pickle says made it; empty where it says none, or is compressed."""
+    found = re.search(rb"_sklearn_version.{1,8}?(\d+(?:\.\d+)+)", pickled, re.DOTALL)
+    return found[1].decode() if found else ""
+
+
+def expect_same_release(made_by: str) -> None:
+    """Raise EngineError where a model was made by another release of scikit-learn; its last number may differ."""
+    if made_by and made_by.split(".")[:2] != sklearn.__version__.split(".")[:2]:
+        raise EngineError(
+            f"this model was made by scikit-learn {made_by}, and {sklearn.__version__} is installed here",
+            where="another release may answer otherwise, or fail",
+            mend=f"pip install scikit-learn=={made_by}",
+        )
+
+
+def _expect_fitted(model: Any) -> None:
+    try:
+        check_is_fitted(model)
+    except (NotFittedError, TypeError) as error:
+        raise EngineError(f"this {type(model).__name__} is not fitted", mend="model.fit(X, y)") from error
+
+
+def _adopted(model: Any, content: bytes) -> Adopted:
+    """What the estimator says of its columns and answers."""
+    _, outputs = _score_of(model)
+    classes = tuple(str(each) for each in model.classes_) if is_classifier(model) else ()
+    task = "regression" if not classes else "binary" if outputs == 1 else "multiclass"
+    names = tuple(str(name) for name in getattr(model, "feature_names_in_", ()))
+    return Adopted(content=content, width=_width(model), names=names, task=task, classes=classes)
+
+
+def _width(model: Any) -> int:
+    width = getattr(model, "n_features_in_", None)
+    if not isinstance(width, int | np.integer) or width < 1:
+        raise EngineError(
+            f"a {type(model).__name__} does not say how many columns it reads", mend="fit it on a table [n, d]"
+        )
+    return int(width)
+
+
+def _score_of(model: Any) -> tuple[Callable[[Any], Any], int]:
+    """What answers rows, and how many numbers it gives for each."""
+    if is_regressor(model):
+        return model.predict, 1
+    classes = getattr(model, "classes_", None) if is_classifier(model) else None
+    if not isinstance(classes, np.ndarray) or classes.ndim != 1 or len(classes) < 2:
+        raise EngineError(
+            f"a {type(model).__name__} is no regressor, and no classifier of two classes or more",
+            mend="give a fitted classifier or regressor with one target",
+        )
+    outputs = 1 if len(classes) == 2 else len(classes)
+    if hasattr(model, "predict_proba"):
+        return lambda rows: model.predict_proba(rows)[:, 1 if outputs == 1 else 0 :], outputs
+    if hasattr(model, "decision_function"):
+        return lambda rows: _logistic(model.decision_function(rows)), outputs
+    raise EngineError(
+        f"a {type(model).__name__} has neither predict_proba nor decision_function: it tells no score",
+        mend="voting='soft', or CalibratedClassifierCV around it",
+    )
+
+
+def _logistic(decision: Floats) -> Floats:
+    """Of two classes the logistic [n], of more the softmax [n, k]: the decision stays the same."""
+    if decision.ndim == 1:
+        return np.asarray(1 / (1 + np.exp(-np.clip(decision, -700, 700))))
+    powers = np.exp(decision - decision.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _bound(field: Field, reading: Reading | None) -> Field:
+    """A column as the model has it: the texts that it learned, and what a text is that it did not learn."""
+    if reading is not None and reading.texts and not _is_text(field):
+        raise DataError(
+            f"the model reads texts in column '{field.name}', {min(reading.texts)!r} and others, not numbers",
+            mend="give the column as the model was fitted on it",
+        )
+    if not _is_text(field):
+        return field
+    if reading is None:
+        return replace(field, unseen="other")
+    texts = reading.texts | set(field.categories) if reading.whole or not reading.texts else reading.texts
+    if len(texts) > MOST_TEXTS and reading.whole:
+        raise EngineError(
+            f"column '{field.name}' is free text ({len(texts):,} texts), and the model reads what each text says",
+            mend="make numbers of it before the model: a text is known here by its place among those that were seen",
+        )
+    refused = reading.whole or reading.refuses
+    return replace(field, categories=tuple(sorted(texts)), unseen="refused" if refused else "other")
+
+
+def _table_of(model: Any, columns: Columns | None) -> Callable[[Floats], Any]:
+    """How rows become what the model was fitted on: a table where it picks columns by name, else the array."""
+    texts = columns is not None and any(map(_is_text, columns.inputs))
+    names = getattr(model, "feature_names_in_", None)
+    if not texts and (names is None or not _picks_by_name(model)):
+        for _, each in objects(model):
+            getattr(each, "__dict__", {}).pop("feature_names_in_", None)  # else every call warns that it got no names
+        return lambda rows: rows
+    header = pd.Index(range(_width(model)) if names is None else names)
+    if columns is None:
+        return lambda rows: pd.DataFrame(rows, columns=header)
+    lookups = [
+        (place, _lookup(field, None if place in columns.none else math.nan))
+        for place, field in enumerate(columns.inputs)
+        if _is_text(field)
+    ]
+
+    def table(rows: Floats) -> pd.DataFrame:
+        found = pd.DataFrame(rows, columns=header)
+        for place, lookup in lookups:
+            found.isetitem(place, pd.Series(_texts(rows[:, place], lookup), dtype=object))
+        return found
+
+    return table
+
+
+def _picks_by_name(model: Any) -> bool:
+    """Whether something in a model may ask a table for its columns."""
+    return any(
+        isinstance(each, ColumnTransformer | FunctionTransformer) or "_sklearn_output_config" in vars(each)
+        for _, each in objects(model)
+        if isinstance(each, BaseEstimator)
+    )
+
+
+def _is_text(field: Field) -> bool:
+    return field.datatype == "BYTES"
+
+
+def _lookup(field: Field, missing: float | None) -> NDArray[Any]:
+    """The texts of a column by rank, then one that is none of them, then what is missing."""
+    other = "other"
+    while other in field.categories:
+        other += "_"
+    values = np.empty(len(field.categories) + 2, dtype=object)
+    values[:] = [*field.categories, other, missing]
+    return values
+
+
+def _texts(ranks: Floats, lookup: NDArray[Any]) -> NDArray[Any]:
+    """The text of each rank; what is no rank of a known text is another."""
+    last = len(lookup) - 1
+    whole = np.where(np.isnan(ranks), last, ranks)
+    known = (whole >= 0) & (whole <= last) & (whole == np.trunc(whole))
+    texts: NDArray[Any] = lookup[np.where(known, whole, last - 1).astype(np.intp)]
+    return texts
+
+
+def _threads(settings: Settings) -> int:
+    unknown = sorted(set(settings) - set(Sklearn.defaults))
+    if unknown:
+        raise EngineError(f"engine 'sklearn' has no setting {unknown[0]!r}", mend="threads")
+    threads = settings.get("threads", 0)
+    if type(threads) is not int or threads < 0:
+        raise EngineError(f"setting 'threads' is {threads!r}, not a whole number of threads", mend="threads = 1")
+    return threads
+
+
+def _run_on(model: Any, threads: int) -> None:
+    for _, each in objects(model) if threads else ():
+        if isinstance(each, BaseEstimator) and "n_jobs" in vars(each):
+            each.n_jobs = threads
+
+
+plugin = Sklearn

@@ -1,0 +1,159 @@
+"""PyTorch modules and exported programs, taken as an ONNX graph: what opens them is ONNX Runtime, and no torch.
+
+torch's own archives (.pt2, .pt) can run code when they are opened, so none is kept. The graph is compared with the
+module on rows before it is handed on. A module says what it reads by `example_input_array` (float32 or float64 [n, d]).
+A classifier has to end in probabilities (sigmoid, softmax): what it answers is read as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headway.core import plugins
+from headway.core.contracts import Adopted, ModelFile
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.record import Settings
+
+Floats = NDArray[np.float64]
+
+TOLERANCE = 1e-5
+_ROWS = 256
+_OPENER = "onnxruntime"
+_DECLARE = "model.example_input_array = torch.zeros(1, d), d the columns of a row"
+_EXPORT = "torch.export.export(model, (torch.zeros(2, d),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))"
+_FAILURES = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+class Torch:
+    """Takes modules and exported programs; opens the graphs that it made, by ONNX Runtime."""
+
+    formats: ClassVar[tuple[str, ...]] = ("onnx",)
+    files: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, content: bytes, settings: Settings) -> None:
+        self._engine = plugins.load_engine(_OPENER)(content, settings)
+
+    @classmethod
+    def adopt(cls, model: object) -> Adopted:
+        """A module that declares its input, or an exported program that takes any number of rows, as an ONNX graph.
+
+        Raises EngineError, with the mend, for one that does not export, or whose graph answers otherwise.
+        """
+        if isinstance(model, torch.jit.ScriptModule):
+            raise EngineError("a TorchScript module is compiled already, and torch exports it no more", mend=_EXPORT)
+        if not isinstance(model, torch.nn.Module | torch.export.ExportedProgram):
+            raise NotApplicable(f"a {type(model).__name__} is not a model of torch")
+        program = model if isinstance(model, torch.export.ExportedProgram) else _exported(model)
+        _expect_rows(program)
+        content = _graph(program)
+        width = _expect_equal(program, content)
+        return Adopted(content=content, width=width, engine=_OPENER)
+
+    @classmethod
+    def opened(cls, file: ModelFile) -> object:
+        """What an archive of torch holds. This runs the code in it: only ever call it for a file that is trusted."""
+        if file.suffix == ".pt2":
+            return torch.export.load(io.BytesIO(file.content))
+        model = torch.load(io.BytesIO(file.content), map_location="cpu", weights_only=False)
+        if isinstance(model, dict):
+            raise EngineError(
+                "the file holds weights and no model: it does not say what to compute with them",
+                mend=f"model.load_state_dict(torch.load(path)), then torch.export.save({_EXPORT}, 'model.pt2')",
+            )
+        return model
+
+    def predict(self, rows: Floats) -> Floats:
+        """rows: float64 [n, d] -> float64 [n, k], as ONNX Runtime answers."""
+        return self._engine.predict(rows)
+
+
+def _exported(module: torch.nn.Module) -> torch.export.ExportedProgram:
+    """A copy of the module as it answers when it is not trained, for any number of rows."""
+    example = getattr(module, "example_input_array", None)
+    if not isinstance(example, torch.Tensor) or example.dim() != 2 or not example.is_floating_point():
+        raise EngineError(
+            f"a {type(module).__name__} does not say what it reads: example_input_array is no table of floats [n, d]",
+            mend=_DECLARE,
+        )
+    rows = torch.zeros(2, example.shape[1], dtype=example.dtype)  # one row would be taken for the only number there is
+    try:
+        still = copy.deepcopy(module).cpu().eval()
+        with _silence():
+            return torch.export.export(still, (rows,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    except _FAILURES as error:
+        raise EngineError(
+            f"torch cannot export a {type(module).__name__}: {_first_line(error)}",
+            mend="take what depends on the values of a row out of forward()",
+        ) from error
+
+
+def _expect_rows(program: torch.export.ExportedProgram) -> None:
+    """Raise EngineError unless the program reads one table of any number of rows."""
+    names = program.graph_signature.user_inputs
+    inputs = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    shapes = [tuple(getattr(each, "shape", ())) for each in inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 2 or isinstance(shapes[0][0], int):
+        raise EngineError(
+            "the exported program does not read one table [any, d]",
+            where=f"its inputs: {', '.join(str(shape) for shape in shapes) or 'none'}",
+            mend=_EXPORT,
+        )
+
+
+def _graph(program: torch.export.ExportedProgram) -> bytes:
+    try:
+        with _silence():
+            found = torch.onnx.export(program, dynamo=True, verbose=False)
+        content: bytes = found.model_proto.SerializeToString(deterministic=True)
+    except _FAILURES as error:
+        raise EngineError(f"torch cannot write the model as ONNX: {_first_line(error)}", mend=_EXPORT) from error
+    return content
+
+
+def _expect_equal(program: torch.export.ExportedProgram, content: bytes) -> int:
+    """The width of a row; raises EngineError where the graph answers otherwise than the module."""
+    engine: Any = plugins.load_engine(_OPENER)(content, {})
+    kind = program.example_inputs[0][0].dtype if program.example_inputs else torch.float32
+    random = np.random.default_rng(0)
+    rows = np.concatenate([random.normal(size=(_ROWS, engine.width)) * scale for scale in (1, 30)])
+    rows = rows.astype(np.float32).astype(np.float64)
+    with torch.no_grad():
+        expected = program.module()(torch.from_numpy(rows).to(kind)).numpy().astype(np.float64)
+    found = engine.predict(rows)
+    expected = expected.reshape(len(rows), -1)[:, -found.shape[1] :]
+    scale = max(1.0, float(np.max(np.abs(expected), initial=0.0)))
+    worst = float(np.max(np.abs(np.nan_to_num(expected - found, nan=np.inf)), initial=0.0))
+    if worst > TOLERANCE * scale or expected.shape != found.shape:
+        raise EngineError(
+            f"as an ONNX graph the model answers otherwise, by up to {worst:.2g}",
+            where=f"{len(rows)} rows; allowed: {TOLERANCE * scale:.2g}",
+            mend="model.eval() before the export: what is drawn anew for each row cannot be compared",
+        )
+    return int(engine.width)
+
+
+def _silence() -> contextlib.ExitStack:
+    """torch's exporter writes warnings and log lines of its own work."""
+    stack = contextlib.ExitStack()
+    stack.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("ignore")
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    stack.callback(logging.disable, before)
+    return stack
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+plugin = Torch

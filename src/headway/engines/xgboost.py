@@ -1,0 +1,183 @@
+"""XGBoost's own library: the model as it came, called as its users call it.
+
+Settings: `threads` (>= 1; absent leaves the number to the library, which takes every core).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import xgboost
+from numpy.typing import NDArray
+
+from headway.core.contracts import Adopted, ModelFile
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.record import Settings
+from headway.core.variant import Signature
+from headway.engines.formats import xgboost_trees
+from headway.engines.formats.trees import Forest
+from headway.engines.formats.xgboost_model import OBJECTIVES, XgboostModel
+from headway.engines.formats.xgboost_reader import looks_like, read
+
+Floats = NDArray[np.float64]
+
+
+class Xgboost:
+    """Opens XGBoost's models; the library sees only what was read and checked before, and written anew."""
+
+    formats: ClassVar[tuple[str, ...]] = ("xgboost",)
+    files: ClassVar[tuple[str, ...]] = (".ubj", ".json", ".xgb", ".bst", ".model", ".bin", ".deprecated")
+    defaults: ClassVar[Settings] = {"threads": 0}
+
+    def __init__(self, content: bytes, settings: Settings) -> None:
+        model = read(content)
+        self._width, self._outputs, self._missing = model.width, model.outputs, model.missing
+        self._linear = model.weights is not None
+        self._booster = _opened(model, _threads(settings))
+        try:
+            with xgboost.config_context(verbosity=0):
+                self._scores(
+                    np.zeros((1, self._width))
+                )  # the library looks at the base score no sooner, and warns here
+        except xgboost.core.XGBoostError as error:
+            raise _unopened(error) from error
+
+    @classmethod
+    def adopt(cls, model: object) -> Adopted:
+        """A fitted Booster or XGBModel as UBJSON; an XGBModel is cut to the rounds that its own `predict` uses.
+
+        Its `missing` is kept. Raises EngineError for an XGBModel that is not fitted, for a file that begins as one of
+        XGBoost and is not whole, and for the binary form of old.
+        """
+        if isinstance(model, ModelFile):
+            if model.suffix not in cls.files or not looks_like(model.content):
+                raise NotApplicable(f"a {model.suffix} file without a 'learner' is no model of XGBoost")
+            return _adopted(read(model.content))
+        if isinstance(model, xgboost.XGBModel):
+            return _of_estimator(model)
+        if not isinstance(model, xgboost.Booster):
+            raise NotApplicable(f"a {type(model).__name__} is not a model of XGBoost")
+        return _adopted(read(bytes(model.save_raw("ubj"))))
+
+    @classmethod
+    def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
+        """The artifact as it is; raises EngineError where the table has texts that the model does not name.
+
+        XGBoost stores the names of categories since 3.1, where it learned them from a dataframe.
+        """
+        known = read(content).categories
+        texts = [field.name for place, field in enumerate(signature.inputs) if field.datatype == "BYTES"]
+        named = {signature.inputs[place].name for place in known if place < len(signature.inputs)}
+        strange = [name for name in texts if name not in named]
+        if strange:
+            raise EngineError(
+                f"column '{strange[0]}' is text, and the model does not say which texts it learned there",
+                where=f"text columns: {', '.join(texts)}; named by the model: {', '.join(sorted(named)) or 'none'}",
+                mend="fit it anew with XGBoost 3.1 or later on a dataframe with this column as a category, or give the "
+                "column as the numbers that it was trained on",
+            )
+        return content, signature
+
+    @classmethod
+    def forest(cls, content: bytes) -> Forest:
+        """The trees; raises NotApplicable for a linear model."""
+        return xgboost_trees.forest(read(content))
+
+    @classmethod
+    def rounds(cls, content: bytes) -> int:
+        """Boosting rounds; raises NotApplicable for a linear model."""
+        model = read(content)
+        if model.weights is not None:
+            raise NotApplicable("it is a linear model, which has no trees")
+        return model.rounds
+
+    @classmethod
+    def first(cls, content: bytes, rounds: int) -> bytes:
+        """The model of its first rounds."""
+        return read(content).first(rounds).content()
+
+    def predict(self, rows: Floats) -> Floats:
+        """rows: float64 [n, d], cast to float32 by the library -> float64 [n, k]; binary: k = 1.
+
+        Raises EngineError where rows have another number of columns than the model, or the library refuses them: a
+        linear model takes no infinite number.
+        """
+        if rows.ndim != 2 or rows.shape[1] != self._width:
+            raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
+        if not len(rows):
+            return np.empty((0, self._outputs))
+        try:
+            scores = self._scores(rows)
+        except xgboost.core.XGBoostError as error:
+            raise EngineError(f"XGBoost refuses the rows: {_said(error)}") from error
+        return scores.reshape(len(rows), self._outputs).astype(np.float64)
+
+    def _scores(self, rows: Floats) -> NDArray[np.float32]:
+        if self._linear:
+            table = xgboost.DMatrix(rows, missing=self._missing)
+            answers: NDArray[np.float32] = self._booster.predict(table, validate_features=False)
+        else:
+            answers = self._booster.inplace_predict(rows, missing=self._missing, validate_features=False)
+        return answers
+
+
+def _of_estimator(model: xgboost.XGBModel) -> Adopted:
+    if not model.__sklearn_is_fitted__():
+        raise EngineError(f"this {type(model).__name__} is not fitted", mend="model.fit(X, y)")
+    found = read(bytes(model.get_booster().save_raw("ubj")))
+    best = getattr(model, "best_iteration", None)  # absent where nothing stopped early
+    missing = math.nan if model.missing is None else float(model.missing)
+    classes = tuple(str(each) for each in getattr(model, "classes_", ()))
+    kept = 0 if best is None or found.weights is not None else best + 1
+    return _adopted(replace(found, missing=missing, kept=kept), classes)
+
+
+def _adopted(model: XgboostModel, classes: tuple[str, ...] = ()) -> Adopted:
+    """What the model says of its columns and answers; names that only count the columns say nothing."""
+    counted = [str(place) for place in range(model.width)]
+    return Adopted(
+        content=(model.first(model.kept) if model.kept else model).content(),
+        width=model.width,
+        names=model.names if list(model.names) != counted else (),
+        task=OBJECTIVES[model.objective].task,
+        classes=classes,
+        categories=tuple(names for _, names in sorted(model.categories.items())),
+        absent=math.nan,
+    )
+
+
+def _opened(model: XgboostModel, threads: int) -> xgboost.Booster:
+    parameters = {"nthread": threads} if threads else {}
+    try:
+        with xgboost.config_context(verbosity=0):
+            return xgboost.Booster(parameters, model_file=bytearray(model.content()))
+    except xgboost.core.XGBoostError as error:
+        raise _unopened(error) from error
+
+
+def _unopened(error: Exception) -> EngineError:
+    said = f"XGBoost {xgboost.__version__} cannot open the model: {_said(error)}"
+    return EngineError(said, mend="pip install --upgrade xgboost")
+
+
+def _said(error: Exception) -> str:
+    """The first line of what the library said, without the time and the place in its source."""
+    return re.sub(r"^(\[[\d:]+\] \S+: )?(Check failed: )?", "", str(error)).partition("\n")[0]
+
+
+def _threads(settings: Settings) -> int:
+    """The number of threads, 0 where it is left to the library."""
+    unknown = sorted(set(settings) - set(Xgboost.defaults))
+    if unknown:
+        raise EngineError(f"engine 'xgboost' has no setting {unknown[0]!r}", mend="threads")
+    threads = settings.get("threads", 0)
+    if type(threads) is not int or threads < 0:
+        raise EngineError(f"setting 'threads' is {threads!r}, not a whole number of threads", mend="threads = 1")
+    return threads
+
+
+plugin = Xgboost

@@ -1,0 +1,16 @@
+"""A mean over rows, with its interval by group."""
+
+from __future__ import annotations
+
+from headway.core.evidence import Measurement
+from headway.evidence.intervals import Floats, Sample, jackknife
+from headway.evidence.tables import Blocks, mean_without_each
+
+SMALLEST = 1e-15
+"""The least probability whose logarithm is taken."""
+
+
+def mean(name: str, values: Floats, blocks: Blocks, bounds: tuple[float, float]) -> Measurement:
+    """The mean of values [n], by weight, within `bounds`."""
+    sample = Sample(n_rows=blocks.n_rows, n_groups=blocks.n_groups, bounds=bounds)
+    return jackknife(name, blocks.mean(values), mean_without_each(blocks.per_block(values), blocks.rows), sample)

@@ -1,0 +1,95 @@
+"""Tables and columns as users have them: polars, pandas, pyarrow, anything that speaks Arrow, numpy, scipy sparse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.core.errors import DataError
+
+MOST_DENSE_BYTES = 4 << 30
+_MEND = "give a polars, pandas or Arrow table, or a numpy array [n, d]"
+
+
+def table_of(rows: Any, names: Sequence[str] = (), *, absent: float = 0.0) -> pl.DataFrame:
+    """Rows as a polars table; a matrix [n, d] has no names of its own and takes `names`, else x0, x1, ...
+
+    `absent` is what a cell means that a sparse matrix leaves out: 0.0 or NaN. Raises DataError for what is no table.
+    """
+    if isinstance(rows, pl.LazyFrame):
+        return rows.collect()
+    if isinstance(rows, pl.DataFrame):
+        return rows
+    if hasattr(rows, "tocsr"):
+        return _of_matrix(dense(rows, absent), names)
+    if _is_pandas(rows):
+        return pl.DataFrame([column_of(rows[name], str(name)) for name in rows.columns])
+    if hasattr(rows, "__arrow_c_stream__") or isinstance(rows, dict):
+        return pl.DataFrame(rows)
+    return _of_matrix(rows, names)
+
+
+def column_of(values: Any, name: str) -> pl.Series:
+    """One column, [n], from a series, an array or a list; raises DataError where it is neither."""
+    if isinstance(values, pl.Series):
+        return values.alias(name)
+    if hasattr(values, "__arrow_c_stream__") and not _is_pandas(values):
+        return pl.Series(name, values)
+    found = _of_pandas(values) if _is_pandas(values) else np.asarray(values)
+    if found.ndim == 2 and found.shape[1] == 1:
+        found = found[:, 0]
+    if found.ndim != 1:
+        raise DataError(f"'{name}' has shape {found.shape}, expected one value for each row", mend="an array [n]")
+    return (
+        pl.Series(name, [None if each is None else each for each in found])
+        if found.dtype == object
+        else (pl.Series(name, found))
+    )
+
+
+def dense(rows: Any, absent: float) -> NDArray[np.float64]:
+    """A scipy sparse matrix as float64 [n, d] with `absent` where it holds nothing; a stored zero stays a zero.
+
+    Raises DataError where that would take more than 4 GiB.
+    """
+    if 8 * rows.shape[0] * rows.shape[1] > MOST_DENSE_BYTES:
+        raise DataError(
+            f"a sparse matrix of {rows.shape[0]:,} x {rows.shape[1]:,} would take "
+            f"{8 * rows.shape[0] * rows.shape[1] / 2**30:.1f} GiB as a table",
+            mend="give some thousand of its rows",
+        )
+    entries = rows.tocoo()
+    found = np.full(rows.shape, absent, dtype=np.float64)
+    found[entries.row, entries.col] = entries.data
+    return found
+
+
+def _of_matrix(rows: Any, names: Sequence[str]) -> pl.DataFrame:
+    try:
+        matrix = np.asarray(rows, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"a {type(rows).__module__}.{type(rows).__name__} is no table: {error}", mend=_MEND) from error
+    if matrix.ndim != 2:
+        raise DataError(f"rows have shape {matrix.shape}, expected [n, d]", mend="X.reshape(1, -1) for a single row")
+    known = list(names) if len(names) == matrix.shape[1] else [f"x{place}" for place in range(matrix.shape[1])]
+    return pl.DataFrame(matrix, schema=known)
+
+
+def _is_pandas(values: Any) -> bool:
+    return type(values).__module__.partition(".")[0] == "pandas"
+
+
+def _of_pandas(values: Any) -> NDArray[Any]:
+    """A pandas column as numpy, without pyarrow: texts and categories as objects with None, numbers with NaN."""
+    dtype = values.dtype
+    if isinstance(dtype, np.dtype) and dtype.kind != "O":
+        return np.asarray(values)
+    if getattr(dtype, "kind", "O") in "iufb" and hasattr(dtype, "na_value"):
+        return np.asarray(values.to_numpy(dtype="float64", na_value=np.nan))
+    objects = np.array(values.astype(object))
+    objects[np.asarray(values.isna())] = None
+    return objects

@@ -1,0 +1,57 @@
+"""The story of a project read back from its store: nothing is measured again, and what was not kept is not told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headway.core.evidence import Evidence
+from headway.core.frontier import Frontier
+from headway.face.report import periods
+from headway.face.report.read_year import kept, made_of, release_of, year_of
+from headway.face.report.story import Span, Story
+from headway.release.project import Project
+
+
+def story_of(project: Project) -> Story:
+    """The last search of a project, the release that came of it, and its year; without a search, the year alone."""
+    spans, year = _spans(project), year_of(project)
+    frontiers = kept(project, Frontier)
+    if not frontiers:
+        return Story(title=project.name, spans=spans, year=year)
+    found, policy = frontiers[-1], project.config.policy
+    measured = [each for each in kept(project, Evidence) if not each.reference]
+    subjects = (found.winner.evidence.subject, found.origin.evidence.subject)
+    return Story(
+        title=project.name,
+        slice_rows=policy.slice_rows,
+        slice_groups=policy.slice_groups,
+        frontier=found.judged,
+        reasons=found.reasons,
+        refusals=found.refusals,
+        winner=found.winner,
+        as_it_came=_of_origin(found, measured),
+        months=tuple(each for each in measured if each.subject in subjects and periods.is_dated(each.period)),
+        spans=spans,
+        release=_released(project, found),
+        year=year,
+    )
+
+
+def _released(project: Project, found: Frontier) -> str:
+    """The release that was made of the winner, if it ever went live."""
+    moves = project.register.history(project.name)
+    made = release_of(found.winner.verdict, made_of(project, moves))
+    return made if any(move.release == made for move in moves if move.pointer == "live") else ""
+
+
+def _of_origin(found: Frontier, measured: Sequence[Evidence]) -> Evidence | None:
+    """What was measured of the model as it came on the rows on which the winner was judged."""
+    judged = found.winner.evidence
+    same = (each for each in measured if (each.period, each.dataset) == (judged.period, judged.dataset))
+    return next((each for each in same if each.subject == found.origin.evidence.subject), None)
+
+
+def _spans(project: Project) -> tuple[Span, ...]:
+    split = project.config.split
+    named = {"train": split.train, "choose": split.choose, "test": split.test, "live": split.live}
+    return tuple(Span(name=name, first=dates[0], until=dates[1]) for name, dates in named.items() if dates)

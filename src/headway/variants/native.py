@@ -1,0 +1,185 @@
+"""A fitted model with Python of its own before or around a known model: that part is named and kept as it is.
+
+The known model is taken out, and given the rows that it is given inside; what becomes of it is put back in its place.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headway.core import plugins
+from headway.core.errors import EngineError, Refused
+from headway.engines.estimators.objects import LIBRARIES, Placed, named, objects, own_code, root_of
+
+_ASKS = ("predict_proba", "predict", "decision_function")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Native:
+    """A model, parted: `parts` names the Python that stays as it is, `model` is the known model that can be optimized.
+
+    `rows` gives, for rows of the whole, those that the known model is given. `around` gives the whole with another
+    model in that place; it answers `predict` and, for a classifier, `predict_proba`, as the whole does.
+    """
+
+    parts: tuple[str, ...]
+    model: object
+    rows: Callable[[Any], Any]
+    around: Callable[[Any], Any]
+
+    def refused(self) -> Refused:
+        """Why the whole cannot become a release, with the mend."""
+        return Refused(
+            "a release holds data, and this model has Python of its own, which stays in this process",
+            where="; ".join(self.parts),
+            mend="make those columns where the rows are made, and release the model behind them: pipeline[k:]",
+        )
+
+
+def part(model: Any) -> Native | None:
+    """The known model in a model that has Python of its own; None where there is no such Python, or no such model.
+
+    Raises EngineError, which names that Python, where it stands around more than one.
+    """
+    model = getattr(model, "best_estimator_", model)  # a search answers by the best that it found
+    kinds = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
+    parts = () if kinds & set(plugins.names("engine")) - {"sklearn"} else tuple(own_code(model))
+    if not parts:
+        return None
+    head = _head(model)
+    if head:
+        return _behind(model, head, parts)
+    inner = _inner(model, parts)
+    if inner is None:
+        return None
+    return Native(
+        parts=parts,
+        model=inner.value,
+        rows=lambda rows: _given(model, inner, rows),
+        around=lambda other: _with(model, inner, other),
+    )
+
+
+def _head(model: Any) -> int:
+    """How many steps of a pipeline stand before the rest that is known; 0 where its last is not, or it is none."""
+    if root_of(model) != "sklearn" or not isinstance(getattr(model, "steps", None), list):
+        return 0
+    own = [number for number, (_, step) in enumerate(model.steps, 1) if own_code(step)]
+    return own[-1] if own[-1] < len(model.steps) else 0
+
+
+def _behind(pipeline: Any, head: int, parts: tuple[str, ...]) -> Native:
+    first = [step for _, step in pipeline.steps[:head] if step is not None and step != "passthrough"]
+    rest = copy.copy(pipeline)
+    rest.steps = pipeline.steps[head:]
+    return Native(
+        parts=parts,
+        model=rest.steps[0][1] if len(rest.steps) == 1 else rest,
+        rows=lambda rows: _through(first, rows),
+        around=lambda other: Behind(first, other),
+    )
+
+
+class Behind:
+    """A model that is asked with rows as the steps before it make them; all else of it is the model's."""
+
+    def __init__(self, steps: Sequence[Any], model: Any) -> None:
+        self._steps = steps
+        self._model = model
+
+    def predict(self, rows: Any) -> Any:
+        """The model's answers to rows of the whole."""
+        return self._model.predict(_through(self._steps, rows))
+
+    def predict_proba(self, rows: Any) -> Any:
+        """The model's probabilities for rows of the whole."""
+        return self._model.predict_proba(_through(self._steps, rows))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._model, name)
+
+
+def _through(steps: Sequence[Any], rows: Any) -> Any:
+    for step in steps:
+        rows = step.transform(rows)
+    return rows
+
+
+def _inner(model: Any, parts: tuple[str, ...]) -> Placed | None:
+    """The one known model inside another, if there is one; what is inside that is its own."""
+    found: list[Placed] = []
+    for here in objects(model):
+        around = tuple(f"{each.path}{mark}" for each in found for mark in ".[")
+        if _is_known(here.value) and not here.path.startswith(around):
+            found.append(here)
+    if len(found) < 2:
+        return found[0] if found else None
+    places = ", ".join(f"{path} ({named(value)})" for path, value in found)
+    raise EngineError(
+        f"a {named(model)} is Python of its own around {len(found)} models",
+        where="; ".join([*parts[:5], f"models: {places}"]),
+        mend="give the one that matters, with the rows that it is given there",
+    )
+
+
+def _is_known(value: Any) -> bool:
+    """Whether it is a fitted model of a known library, with nothing of its own inside, and no clustering."""
+    asked = hasattr(value, "predict") and not hasattr(value, "fit_predict")
+    return asked and root_of(value) in LIBRARIES and not isinstance(value, type) and not own_code(value)
+
+
+def _with(model: Any, inner: Placed, other: Any) -> Any:
+    """A copy of a model with another in the place of the one inside it."""
+    try:
+        return copy.deepcopy(model, {id(inner.value): other})
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise EngineError(
+            f"a {named(model)} cannot be copied, so that no other model can take the place of {inner.path}: {error}",
+            mend="give the model inside it, with the rows that it is given there",
+        ) from error
+
+
+def _given(model: Any, inner: Placed, rows: Any) -> Any:
+    """The rows that the inner model is given when the whole is asked; it has to be asked once, for as many rows."""
+    listener = _Listener(inner.value)
+    whole = _with(model, inner, listener)
+    ask = next((name for name in _ASKS if hasattr(whole, name)), None)
+    if ask is None:
+        raise EngineError(f"a {named(model)} has neither predict nor predict_proba")
+    getattr(whole, ask)(rows)
+    counts = [_count(each) for each in listener.given]
+    if counts != [_count(rows)]:
+        raise EngineError(
+            f"for {_count(rows):,} rows, {named(model)} asks the model inside it for {counts} rows",
+            where=inner.path,
+            mend="ask it once, for all rows, in the same order",
+        )
+    return listener.given[0]
+
+
+class _Listener:
+    """Answers as a model does, and keeps what it was given."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.given: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        answer = getattr(self.model, name)
+        if name not in _ASKS:
+            return answer
+
+        def heard(rows: Any, *rest: Any, **named: Any) -> Any:
+            self.given.append(rows)
+            return answer(rows, *rest, **named)
+
+        return heard
+
+
+def _count(rows: Any) -> int:
+    return int(rows.shape[0]) if hasattr(rows, "shape") else len(rows)

@@ -1,0 +1,115 @@
+"""Projects with a live release, and files of rows, for the tests of this folder."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from headway.batch.journal import Receipt
+from headway.batch.predict import Order, predict
+from headway.core import config
+from headway.core.calibrator import Calibrator
+from headway.core.config import Config
+from headway.core.plugins import load_engine
+from headway.core.record import digest_of
+from headway.core.release import Release, SelfTest
+from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.core.verdict import Verdict
+from headway.release.enrol import enrol
+from headway.release.register import Reason, Register
+
+NAME = "flights"
+LIVE = f"{NAME}@live"
+CARRIER = Field(name="carrier", datatype="BYTES", categories=("AA", "UA", "WN"))
+MIXED = Signature(inputs=(Field(name="size"), CARRIER))
+NUMBERS = Signature(inputs=tuple(Field(name=name) for name in "abc"))
+Table = Mapping[str, Sequence[Any]]
+
+
+def project(folder: Path, **given: Any) -> Config:
+    """A project whose release is published and live; the echo model answers the mean of its row."""
+    folder.mkdir(exist_ok=True)
+    (folder / "headway.toml").write_text('[trust]\npublisher_key = "keys/publisher.pem"\n')
+    settings = config.load(folder, environment={})
+    enrol(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="a test")
+    publish(settings, **given)
+    return settings
+
+
+def publish(
+    settings: Config,
+    *,
+    signature: Signature = NUMBERS,
+    content: bytes = b"echo",
+    task: str = "binary",
+    shift: float = 0.0,
+    **given: Any,
+) -> str:
+    """Make a release of this model live, and give its digest; a model that is not the echo is ONNX."""
+    engine = "echo" if content == b"echo" else "onnxruntime"
+    artifact = Artifact(
+        format="echo" if engine == "echo" else "onnx", digest=digest_of(content), size_bytes=len(content)
+    )
+    variant = Variant(artifact=artifact, engine=engine, signature=signature, task=task)
+    width = len(signature.inputs)
+    rows = np.arange(2.0 * width).reshape(2, width)
+    answers = load_engine(engine)(content, {}).predict(rows)
+    made = Release(
+        name=NAME,
+        variant=variant,
+        evidence=(),
+        verdict=Verdict(answer="pass", subject=variant.digest),
+        calibrator=Calibrator(shift=shift),
+        self_test=SelfTest(rows=tuple(map(tuple, rows.tolist())), answers=tuple(map(tuple, answers.tolist()))),
+        **given,
+    )
+    register = Register.from_config(settings)
+    digest = register.publish(made, {f"model.{artifact.format}": content})
+    register.point(LIVE, digest, Reason(who="ann", why="a test", verdict=made.verdict))
+    register.state.close()
+    return digest
+
+
+def numbers(rows: int, *, seed: int = 0) -> pl.DataFrame:
+    """A table of the columns a, b, c, with a key."""
+    drawn = np.random.default_rng(seed).uniform(0, 1, (rows, 3)).round(6)
+    return pl.DataFrame(drawn, schema=list("abc")).with_columns(key=pl.format("k-{}", pl.int_range(rows)))
+
+
+def write(table: pl.DataFrame, path: Path) -> Path:
+    """The table as a file of the kind that its suffix says; `.arrow` is a stream that any reader takes."""
+    if path.suffix == ".parquet":
+        table.write_parquet(path)
+    elif path.suffix == ".csv":
+        table.write_csv(path)
+    elif path.suffix == ".feather":
+        table.write_ipc(path)
+    else:
+        table.write_ipc_stream(path, compat_level=pl.CompatLevel.oldest())
+    return path
+
+
+def read(path: Path) -> pl.DataFrame:
+    """An answer as a table."""
+    if path.suffix == ".csv":
+        return pl.read_csv(path)
+    return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_ipc_stream(path)
+
+
+def score(settings: Config, source: Path, out: Path, *keep: str, threads: int = 2) -> Receipt:
+    """Score a file with what is live."""
+    return predict(settings, Order(reference=LIVE, source=source, out=out, keep=keep, threads=threads))
+
+
+def refused(out: Path) -> list[tuple[int, str, str, str]]:
+    """What was refused: row, column, value and reason; nothing where there is no such file."""
+    path = out.with_name(f"{out.name}.refused.csv")
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [(int(row), column, value, reason) for row, column, value, reason in list(csv.reader(file))[1:]]

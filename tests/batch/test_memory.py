@@ -1,0 +1,66 @@
+"""A file is scored in memory that does not grow with it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.batch.batches import LIVE, project, write
+
+from headway.core.variant import Field, Signature
+
+WIDTH, ROWS = 30, 150_000
+SHORT, LONG = 6, 12
+KEPT = [f"x{place}" for place in range(5)]  # to write them takes longer than to read: what is read has to wait
+ROOT = Path(__file__).parents[2]
+
+
+# The most memory since the program began: what `wait4` tells counts that of the process which started it as well.
+SCRIPT = """
+import sys
+from headway.face.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("peak", next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+def peak_mb(folder: Path, source: Path, out: Path) -> float:
+    """The most memory that a process of its own had while it scored a file."""
+    path = os.pathsep.join([str(ROOT / "tests/outside"), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", SCRIPT, "predict", LIVE, str(source), str(out), "--project", str(folder)]
+    command += ["--keep", *KEPT]
+    run = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=True, stdout=subprocess.PIPE, text=True)
+    return int(run.stdout.rpartition("peak ")[2]) / 1024
+
+
+def grown(source: Path, times: int) -> Path:
+    """A file of the same rows so many times over, written a batch at a time."""
+    out = source.with_stem("grown")
+    if source.suffix == ".parquet":
+        pl.concat([pl.scan_parquet(source)] * times).sink_parquet(out)
+    elif source.suffix == ".csv":
+        head, _, body = source.read_bytes().partition(b"\n")
+        out.write_bytes(head + b"\n" + body * times)
+    else:
+        table = pl.read_ipc_stream(source)
+        pl.concat([table] * times, rechunk=False).write_ipc_stream(out, compat_level=pl.CompatLevel.oldest())
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_a_file_twice_as_long_takes_no_more_memory(suffix, tmp_path):
+    signature = Signature(inputs=tuple(Field(name=f"x{place}") for place in range(WIDTH)))
+    project(tmp_path, signature=signature)
+    drawn = np.random.default_rng(0).uniform(0, 1, (ROWS, WIDTH)).round(3)
+    unit = write(pl.DataFrame(drawn, schema=list(signature.names)), tmp_path / f"rows{suffix}")
+    peaks = [peak_mb(tmp_path, grown(unit, times), tmp_path / f"{times}.csv") for times in (SHORT, LONG)]
+    more_mb = (LONG - SHORT) * ROWS * WIDTH * 8 / 2**20
+    assert peaks[1] - peaks[0] < more_mb / 6, peaks

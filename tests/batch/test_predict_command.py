@@ -1,0 +1,50 @@
+"""`headway predict`: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.batch.batches import LIVE, numbers, project, write
+
+from headway.face import cli
+
+
+def ended(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["predict", *map(str, arguments)])
+    return int(str(end.value.code))
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """A file of ten rows beside a project."""
+    project(tmp_path)
+    return write(numbers(10), tmp_path / "rows.csv")
+
+
+def test_it_tells_rows_and_release(rows, capsys):
+    assert ended(LIVE, rows, rows.with_name("scores.csv"), "--project", rows.parent, "--keep", "key", "a") == cli.PASS
+    assert capsys.readouterr().out.startswith("10 rows of rows.csv scored by flights sha256:")
+    assert rows.with_name("scores.csv").read_text().startswith("row,key,a,probability,decision\n0,k-0,")
+
+
+def test_json_is_the_receipt_that_is_kept(rows, capsys):
+    out = rows.with_name("scores.csv")
+    assert ended(LIVE, rows, out, "--project", rows.parent, "--json") == cli.PASS
+    kept = msgspec.json.decode(out.with_name("scores.csv.receipt.json").read_bytes())["record"]
+    assert msgspec.json.decode(capsys.readouterr().out) == kept
+
+
+def test_refused_rows_end_it_with_1(rows, capsys):
+    rows.write_text("a,b,c\n1,2,3\n1,2,x\n")
+    assert ended(LIVE, rows, rows.with_name("scores.csv"), "--project", rows.parent) == cli.FAIL
+    assert "1 rows refused, answered by null (c 1)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("words", "says"), [(["--threads", "-1"], "-1 threads"), (["--keep", "no"], "column 'no'")])
+def test_what_cannot_be_done_ends_it_with_2(words, says, rows, capsys):
+    out = rows.with_name("scores.csv")
+    assert ended(LIVE, rows, out, "--project", rows.parent, *words) == cli.USAGE
+    assert says in capsys.readouterr().err

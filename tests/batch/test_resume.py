@@ -1,0 +1,282 @@
+"""A run that was killed goes on where it was, and ends as one that nobody disturbed; nothing else is mixed in.
+
+A killed run is a process of its own, ended by `kill -9` once what it has written shows how far it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import polars as pl
+import pytest
+from tests.batch.batches import LIVE, numbers, project, publish, read, refused, score, write
+from tests.engines.boosters import text
+
+from headway.batch.predict import Order, predict
+from headway.core import config
+from headway.core.config import Config
+from headway.core.errors import DataError, StoreError
+from headway.core.variant import Field, Signature
+from headway.engines.formats.lightgbm_text import read as read_text
+from headway.variants.transforms.onnx import write_graph
+
+ROOT = Path(__file__).parents[2]
+MANY = 1_500_000  # rows: 12 parts of parquet
+LONGEST_S = 300
+
+
+def lines(out: Path) -> int:
+    """How many parts are whole."""
+    journal = out.with_name(f"{out.name}.parts") / "journal.jsonl"
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
+
+
+def begun(out: Path) -> bool:
+    return out.with_name(f"{out.name}.parts").exists()
+
+
+def joining(out: Path) -> bool:
+    return any(out.with_name(f"{out.name}.parts").glob("whole*")) or out.exists()
+
+
+MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "begun": begun,
+    "one part": lambda out: lines(out) >= 1,
+    "seven parts": lambda out: lines(out) >= 7,
+    "joining": joining,
+    "in its place": lambda out: out.exists(),
+}
+
+
+def run(folder: Path, source: Path, out: Path, *, until: Callable[[Path], bool] = lambda _: False) -> int:
+    """Score in a process of its own, killed when its files are so; its exit code, or minus the signal that ended it."""
+    path = os.pathsep.join([str(ROOT / "tests/outside"), os.environ.get("PYTHONPATH", "")])
+    command = ["predict", LIVE, str(source), str(out), "--project", str(folder), "--keep", "key"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "headway.face", *command],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + LONGEST_S
+    while time.monotonic() < deadline:
+        try:
+            return process.wait(0.001)
+        except subprocess.TimeoutExpired:
+            if until(out):
+                process.kill()
+    process.kill()
+    raise AssertionError(f"it did not end in {LONGEST_S} s")
+
+
+def outcome(out: Path) -> dict[str, bytes]:
+    """All that a run left, byte for byte."""
+    return {path.name.removeprefix(out.stem): path.read_bytes() for path in out.parent.glob(f"{out.stem}*")}
+
+
+def spoilt(rows: int) -> pl.DataFrame:
+    """A table of which some rows have no answer, in the first part and in a later one."""
+    row = pl.int_range(rows)
+    return numbers(rows).with_columns(pl.when((row % 400_000) == 17).then(None).otherwise("a").alias("a"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".arrow"])
+def test_killed_again_and_again_it_ends_as_a_run_that_nobody_disturbed(suffix, tmp_path):
+    project(tmp_path)
+    source = write(spoilt(MANY), tmp_path / f"rows{suffix}")
+    assert run(tmp_path, source, tmp_path / f"clean{suffix}") == 1
+    out, ends = tmp_path / f"killed{suffix}", []
+    for until in MOMENTS.values():
+        ends.append(run(tmp_path, source, out, until=until))
+    assert ends[:3] == [-signal.SIGKILL] * 3
+    assert run(tmp_path, source, out) == 1
+    assert outcome(out) == outcome(tmp_path / f"clean{suffix}")
+    assert [row for row, *_ in refused(out)] == [17, 400_017, 800_017, 1_200_017]
+    assert read(out)["row"].equals(pl.Series("row", range(MANY)))
+
+
+@pytest.mark.long
+def test_ten_million_rows_killed_twice_end_as_one_clean_run(tmp_path):
+    rows, draw = 10_000_000, Random()
+    graph = write_graph(read_text(text("binary").encode()))
+    names = [f"x{place}" for place in range(4)]
+    project(tmp_path, content=graph, signature=Signature(inputs=tuple(Field(name=name) for name in names)))
+    table = numbers(rows).rename(dict(zip("abc", names, strict=False))).with_columns(x3=pl.col("x0") * 7 % 1)
+    source = write(table, tmp_path / "rows.parquet")
+    assert run(tmp_path, source, tmp_path / "clean.parquet") == 0
+    out, parts = tmp_path / "killed.parquet", sorted(draw.sample(range(70), 2))
+    ends = [run(tmp_path, source, out, until=lambda out, most=most: lines(out) > most) for most in parts]
+    assert ends == [-signal.SIGKILL] * 2, parts
+    assert run(tmp_path, source, out) == 0
+    assert outcome(out) == outcome(tmp_path / "clean.parquet"), parts
+    assert pl.scan_parquet(out).select(pl.col("row").is_sorted() & (pl.col("row").n_unique() == rows)).collect().item()
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a project whose run was killed half-way; `clean.csv` is how it ends."""
+    folder = tmp_path_factory.mktemp("killed")
+    settings = project(folder)
+    source = write(spoilt(MANY), folder / "rows.parquet")
+    score(settings, source, folder / "clean.csv", "key")
+    assert run(folder, source, folder / "half.csv", until=MOMENTS["one part"]) == -signal.SIGKILL
+    return folder
+
+
+@pytest.fixture
+def half(killed: Path, tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    return shutil.copytree(killed, tmp_path / "half")
+
+
+def again(folder: Path, *keep: str) -> bool:
+    """Score on, in this process; whether the answer is that of a run which nobody disturbed."""
+    settings = config.load(folder, environment={})
+    score(settings, folder / "rows.parquet", folder / "half.csv", *(keep or ("key",)))
+    return outcome(folder / "half.csv") == outcome(folder / "clean.csv")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["its end", "all of it"])
+def test_what_is_not_whole_is_done_again(lost, half):
+    parts = half / "half.csv.parts"
+    last = parts / f"{lines(half / 'half.csv') - 1:06}.csv"
+    last.unlink()
+    if lost == "its end":
+        last.write_bytes(b"0,k-0,0.5,")
+    with (parts / "journal.jsonl").open("ab") as journal:
+        journal.write(b'{"end": 99, "posi')
+    assert again(half)
+
+
+@pytest.mark.slow
+def test_what_was_killed_before_its_receipt_was_written_ends_all_the_same(half):
+    for suffix in ("", ".refused.csv"):
+        shutil.copy(half / f"clean.csv{suffix}", half / f"half.csv{suffix}")
+    assert again(half) and not (half / "half.csv.parts").exists()
+
+
+@pytest.mark.slow
+def test_other_terms_are_refused_and_the_run_can_still_be_ended(half):
+    settings, out = config.load(half, environment={}), half / "half.csv"
+    with pytest.raises(StoreError, match=r"keep is .*, was") as error:
+        again(half, "key", "a")
+    assert "rm -r" in error.value.mend and "half.csv.parts" in error.value.mend
+    before = publish(settings, threshold=0.9)
+    publish(settings, threshold=0.8)
+    with pytest.raises(StoreError, match=r"release is 'sha256:.*, was") as error:
+        again(half)
+    address = next(word for word in error.value.mend.split() if "@" in word).rstrip(",")
+    assert address != f"flights@{before.removeprefix('sha256:')[:12]}"
+    predict(settings, Order(reference=address, source=half / "rows.parquet", out=out, keep=("key",)))
+    assert outcome(out) == outcome(half / "clean.csv")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["content", "time"])
+def test_a_file_that_changed_is_not_gone_on_with(change, half):
+    source = half / "rows.parquet"
+    if change == "time":
+        os.utime(source)
+    else:
+        found = source.stat()
+        content = bytearray(source.read_bytes())
+        content[:2000] = bytes(2000)
+        source.write_bytes(content)
+        os.utime(source, ns=(found.st_atime_ns, found.st_mtime_ns))
+    with pytest.raises(StoreError, match="changed_ns is" if change == "time" else "samples is"):
+        again(half)
+
+
+@pytest.mark.slow
+def test_one_process_at_a_time_writes_an_answer(half):
+    lock = os.open(half / "half.csv.parts", os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with pytest.raises(StoreError, match="another process"):
+        again(half)
+    os.close(lock)
+    assert again(half)
+
+
+@pytest.mark.slow
+def test_a_file_that_came_in_its_place_meanwhile_is_left_alone(half):
+    (half / "half.csv").write_text("somebody's\n")
+    with pytest.raises(StoreError, match="came there meanwhile"):
+        again(half)
+    assert (half / "half.csv").read_text() == "somebody's\n"
+    (half / "half.csv").unlink()
+    (half / "half.csv").mkdir()
+    with pytest.raises(StoreError, match="cannot write"):
+        again(half)
+    (half / "half.csv").rmdir()
+    assert again(half)
+
+
+@pytest.fixture
+def done(tmp_path: Path) -> tuple[Config, Path, Path]:
+    """A project, a file, and its answer."""
+    settings = project(tmp_path)
+    source, out = write(numbers(100), tmp_path / "rows.csv"), tmp_path / "scores.csv"
+    score(settings, source, out)
+    return settings, source, out
+
+
+def test_an_answer_that_is_there_is_not_made_again(done):
+    settings, source, out = done
+    before = out.stat().st_mtime_ns
+    receipt = score(settings, source, out)
+    assert (receipt.rows, out.stat().st_mtime_ns) == (100, before)
+
+
+def test_an_answer_that_is_there_on_other_terms_is_left_alone(done):
+    settings, source, out = done
+    with pytest.raises(StoreError, match=r"keep is \('a',\), was \(\)") as error:
+        score(settings, source, out, "a")
+    assert "rm" in error.value.mend
+
+
+def test_an_answer_that_was_changed_is_left_alone(done):
+    settings, source, out = done
+    out.write_text("row\n")
+    with pytest.raises(StoreError, match="changed after it was written"):
+        score(settings, source, out)
+
+
+def test_an_answer_that_was_taken_away_is_made_again(done):
+    settings, source, out = done
+    content = out.read_bytes()
+    out.unlink()
+    score(settings, source, out)
+    assert out.read_bytes() == content
+
+
+def test_a_folder_of_that_name_that_is_not_ours_is_left_alone(tmp_path):
+    (tmp_path / "scores.csv.parts").mkdir()
+    (tmp_path / "scores.csv.parts" / "thesis.txt").write_text("mine")
+    with pytest.raises(StoreError, match="holds something else"):
+        score(project(tmp_path), write(numbers(3), tmp_path / "rows.csv"), tmp_path / "scores.csv")
+    assert (tmp_path / "scores.csv.parts" / "thesis.txt").read_text() == "mine"
+
+
+def test_what_changes_while_it_is_read_has_no_answer(tmp_path):
+    settings, source = project(tmp_path), write(numbers(3), tmp_path / "rows.csv")
+    order = Order(reference=LIVE, source=source, out=tmp_path / "scores.csv")
+    with pytest.raises(DataError, match="changed while it was read"):
+        predict(settings, order, tell=lambda _: os.utime(source, (1, 1)))
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_where_nothing_can_be_written_that_is_told(tmp_path):
+    settings, source = project(tmp_path), write(numbers(3), tmp_path / "rows.csv")
+    with pytest.raises(StoreError, match="cannot write"):
+        score(settings, source, source / "scores.csv")

@@ -1,0 +1,88 @@
+"""What every format of files must keep: what is written is read again, in order, equal columns give equal bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import nanoarrow
+import numpy as np
+import pytest
+
+from headway.batch import columns
+from headway.core import plugins
+from headway.core.batch import Column, Wanted
+from headway.core.errors import DataError
+from headway.core.variant import Field, Signature
+
+FORMATS = plugins.names("format")
+WANTED = Wanted(signature=Signature(inputs=(Field(name="x"), Field(name="n"))), keep=("text", "n", "x"))
+
+
+def table(start: int, rows: int) -> dict[str, Column]:
+    """Numbers with and without nulls, and texts that need quotes."""
+    numbers = np.arange(start, start + rows)
+    return {
+        "x": Column(type=nanoarrow.float64(), values=numbers / 3),
+        "n": Column(type=nanoarrow.int64(), values=numbers, missing=numbers % 5 == 0),
+        "text": columns.texts([f'{n}, "a"\n' if n % 3 else None for n in numbers.tolist()]),
+    }
+
+
+def joined(name: str, folder: Path, tables: list[Mapping[str, Column]], out: str = "out") -> Path:
+    """A file of these parts."""
+    format, parts = plugins.load_format(name), []
+    for number, each in enumerate(tables):
+        parts.append(folder / f"{out}-{number:03}.{name}")
+        parts[-1].write_bytes(format.encode(each))
+    whole = folder / f"{out}.{name}"
+    format.join(parts, whole, table(0, 0), {"headway.release": "sha256:0"})
+    return whole
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("sizes", [[], [0], [1], [7, 1, 30], [100_003, 70_001, 5]])
+def test_what_is_written_in_parts_is_read_in_their_order(name, sizes, tmp_path):
+    starts = [sum(sizes[:place]) for place in range(len(sizes))]
+    file = joined(name, tmp_path, [table(*each) for each in zip(starts, sizes, strict=True)])
+    chunks = list(plugins.load_format(name).scan(file, WANTED).chunks(0, 0))
+    numbers = np.arange(sum(sizes))
+    rows = np.concatenate([np.empty((0, 2)), *(each.rows for each in chunks)])
+    assert np.array_equal(rows[:, 0], numbers / 3)
+    assert np.array_equal(rows[:, 1], np.where(numbers % 5 == 0, np.nan, numbers), equal_nan=True)
+    for name in WANTED.keep:
+        kept = [text for each in chunks for text in columns.shown(each.kept[name])]
+        assert kept == columns.shown(table(0, sum(sizes))[name])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_reading_goes_on_where_a_chunk_ended(name, tmp_path):
+    scan = plugins.load_format(name).scan(joined(name, tmp_path, [table(0, 300_000)]), WANTED)
+    chunks = list(scan.chunks(0, 0))
+    assert len(chunks) > 1 and chunks[-1].share == pytest.approx(1, abs=1e-3)
+    later = list(scan.chunks(chunks[0].end, chunks[0].position))
+    assert [each.start for each in later] == [each.start for each in chunks[1:]]
+    assert all(np.array_equal(a.rows, b.rows, equal_nan=True) for a, b in zip(later, chunks[1:], strict=True))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_equal_columns_give_equal_bytes(name, tmp_path):
+    tables = [table(0, 200_000), table(200_000, 10)]
+    one, other = (joined(name, tmp_path, tables, out) for out in ("one", "other"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_column_that_is_not_there_is_named(name, tmp_path):
+    file = joined(name, tmp_path, [table(0, 3)])
+    with pytest.raises(DataError, match="column 'y' is not there"):
+        plugins.load_format(name).scan(file, Wanted(signature=Signature(inputs=(Field(name="y"),))))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_empty_file_is_told(name, tmp_path):
+    file = tmp_path / f"rows.{name}"
+    file.write_bytes(b"")
+    with pytest.raises(DataError) as error:
+        plugins.load_format(name).scan(file, WANTED)
+    assert str(file) in error.value.where

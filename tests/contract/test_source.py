@@ -1,0 +1,23 @@
+"""What every reader of a database must do; its own tests ask a real one."""
+
+from __future__ import annotations
+
+import pytest
+
+from headway.core import plugins
+from headway.core.errors import DataError
+
+# A database that is not there, of each kind.
+NOWHERE = {"sqlite": "sqlite:///none.db", "postgresql": "postgresql://ada@127.0.0.1:1/none"}
+
+
+def test_each_has_its_row() -> None:
+    assert plugins.names("source") == sorted(NOWHERE)
+
+
+@pytest.mark.parametrize("name", plugins.names("source"))
+def test_a_database_that_is_not_there_is_an_error_with_a_mend(name, tmp_path):
+    with pytest.raises(DataError) as caught:
+        plugins.load_source(name)(NOWHERE[name], "SELECT 1", folder=tmp_path)
+    assert caught.value.mend
+    assert list(tmp_path.iterdir()) == []

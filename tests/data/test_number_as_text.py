@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from tests.data.tables import small, with_column
+
+from headway.core.evidence import Finding
+from headway.data.checks.number_as_text import plugin
+
+
+def found(values: list[str | None], **roles: object) -> list[Finding]:
+    return plugin(with_column(small(**roles), wind=values))
+
+
+def test_a_column_of_numbers_with_one_word_in_it_is_named_with_its_row():
+    [finding] = found(["12.5"] * 299 + ["n/a"] + [" 3 "] * 100)
+
+    assert finding.says == "'wind' is read as text: 1 of its values are no numbers, 99.8% are"
+    assert finding.where == "'n/a' in row 300 of column wind"
+    assert finding.mend == '[data] missing = ["n/a"], or correct those values in the source'
+    assert (finding.severity, finding.code) == ("warn", "D008")
+
+
+def test_a_text_a_code_of_digits_and_an_empty_column_are_left_alone():
+    assert found(["low", "high"] * 200) == []
+    assert found(["007", "12"] * 200) == []
+    assert found([None] * 400) == []
+
+
+def test_a_column_that_is_no_feature_is_left_alone():
+    assert found(["1"] * 399 + ["n/a"], ignore=("wind",)) == []

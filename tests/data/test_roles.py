@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from tests.data.tables import small, with_column
+
+from headway.core.config import DataSection
+from headway.core.errors import ConfigError, DataError
+from headway.data.roles import expect_columns, roles_of, with_roles
+
+
+def prepared(table: pl.DataFrame, **data: object) -> pl.DataFrame:
+    return with_roles(table, DataSection(**{"target": "late", **data}))
+
+
+def answers(*values: object) -> pl.DataFrame:
+    return pl.DataFrame({"late": values}, strict=False)
+
+
+def test_a_project_without_a_target_is_told_so():
+    with pytest.raises(ConfigError, match="no target"):
+        roles_of(DataSection())
+
+
+def test_a_time_of_knowing_that_means_nothing_is_not_taken_for_one_that_is_safe():
+    expect_columns(small().table, small(known={"hour": "at", "carrier": "outcome"}).roles, name="small")
+    with pytest.raises(DataError, match="nobody can say when 'outcom' is") as caught:
+        expect_columns(small().table, small(known={"hour": "outcom"}).roles, name="small")
+    assert caught.value.mend.startswith('hour = "outcome"')
+
+
+def test_a_task_that_there_is_not_is_told_with_the_nearest():
+    with pytest.raises(ConfigError, match="no task 'binray'") as caught:
+        roles_of(DataSection(target="late", task="binray"))
+    assert caught.value.mend == 'task = "binary"'
+
+
+@pytest.mark.parametrize(
+    ("values", "positive"), [(("no", "yes", None), "yes"), ((1, 2, None), "2"), ((False, True, None), "true")]
+)
+def test_the_positive_class_becomes_1_any_other_value_0_and_a_gap_stays_one(values, positive):
+    assert prepared(answers(*values), positive=positive)["late"].to_list() == [0, 1, None]
+
+
+@pytest.mark.parametrize("values", [("no", "yes"), (1, 2)])
+def test_a_positive_class_that_never_occurs_is_told_with_the_values_there_are(values):
+    with pytest.raises(
+        DataError, match=r"target 'late' is never 'yess'\n  at: values: (no, yes|yes, no|1.0, 2.0|2.0, 1.0)"
+    ):
+        prepared(answers(*values), positive="yess")
+
+
+def test_a_target_of_text_is_told_how_to_be_one_of_numbers():
+    with pytest.raises(DataError) as caught:
+        prepared(answers("no", "no", "yes"))
+    assert str(caught.value) == (
+        "target 'late' is String, and task 'binary' needs a number\n"
+        "  at: values: no, yes\n"
+        '  try: [data] positive = "yes"'
+    )
+
+
+@pytest.mark.parametrize("task", ["regression", "multiclass"])
+def test_a_target_of_texts_is_told_to_be_numbered(task):
+    with pytest.raises(DataError, match=f"task '{task}' needs a number") as caught:
+        prepared(answers("a", "b", "c"), task=task)
+    assert caught.value.mend == "number the classes from 0 in the source"
+
+
+def test_a_regression_has_no_positive_class():
+    with pytest.raises(ConfigError, match="a regression target has no positive class"):
+        prepared(answers(1.0, 2.0), task="regression", positive="2")
+
+
+def test_a_nan_in_the_target_is_a_row_without_an_outcome():
+    assert prepared(answers(0.0, float("nan"), 1.0))["late"].to_list() == [0.0, None, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            ["2013-01-01"] * 7 + ["yesterday"] + ["2013-01-01"] * 392,
+            "no time: 'yesterday' in row 8\n  at: column at, String",
+        ),
+        ([20130101] * 400, "no time: 20130101 in row 1\n  at: column at, Int64"),
+        (["01/02/2013"] * 400, "no time: '01/02/2013' in row 1"),
+    ],
+)
+def test_a_time_column_that_is_no_time_is_told_with_the_value_and_the_row(values, says):
+    with pytest.raises(DataError) as caught:
+        prepared(with_column(small(), at=values).table, time="at")
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(("role", "column"), [("time", "at"), ("groups", "day")])
+def test_rows_without_a_time_or_a_group_are_counted_and_the_first_is_named(role, column):
+    table = small().table.with_columns(
+        pl.when(pl.int_range(pl.len()) < 5).then(None).otherwise(pl.col(column)).alias(column)
+    )
+    with pytest.raises(DataError, match=f"5 of 400 rows have no {role.removesuffix('s')} '{column}'\n  at: row 1"):
+        prepared(table, **{role: column})

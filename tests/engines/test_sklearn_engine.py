@@ -1,0 +1,365 @@
+"""The engine of scikit-learn answers as the estimator does, on texts it learned, on others and on gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import xgboost
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import SelectKBest
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler, TargetEncoder
+from sklearn.svm import SVC, LinearSVC
+from tests.engines.boosters import table, targets
+from tests.engines.estimators import (
+    TEXTS,
+    calibrated,
+    dataset,
+    encoded,
+    fitted,
+    frame,
+    logistic,
+    ordinal,
+    strange,
+    target,
+)
+
+from headway.core.dataset import Dataset, Roles
+from headway.core.errors import DataError, EngineError, NotApplicable
+from headway.data.matrix import matrix, signature_of
+from headway.engines.sklearn import Sklearn
+from headway.store.blobs.files import Files
+from headway.variants.adopt import adopt
+
+Float = np.ndarray
+
+
+def answers(model: Any, rows: pd.DataFrame, folder: Any, classes: int = 2, task: str = "binary") -> Float:
+    """What headway answers for a model and a table: adopted, kept as bytes, opened, and asked through the signature."""
+    blobs = Files(folder)
+    variant = adopt(model, dataset(learned_on(rows), task=task, classes=classes), blobs)
+    engine = Sklearn(blobs.get(variant.artifact.digest), {})
+    return engine.predict(matrix(dataset(rows, classes=classes).table, variant.signature))
+
+
+def learned_on(rows: pd.DataFrame) -> pd.DataFrame:
+    """The table of the tests, but with columns of the kinds that these rows have."""
+    return frame() if rows["city"].dtype == object else rows
+
+
+def own(model: Any, rows: pd.DataFrame) -> Float:
+    """What the estimator answers itself, in the shape of an engine."""
+    if not hasattr(model, "predict_proba"):
+        return model.predict(rows)[:, None]
+    scores = model.predict_proba(rows)
+    return scores[:, 1:] if scores.shape[1] == 2 else scores
+
+
+TEXT_MODELS: dict[str, Callable[[], Any]] = {
+    "logistic": logistic,
+    "calibrated": calibrated,
+    "infrequent": lambda: fitted(
+        make_pipeline(encoded("infrequent_if_exist", min_frequency=0.3), LogisticRegression())
+    ),
+    "target encoder": lambda: fitted(
+        make_pipeline(make_column_transformer((TargetEncoder(), TEXTS), ("passthrough", ["age"])), GaussianNB())
+    ),
+    "imputed before, encoded after": lambda: fitted(
+        make_pipeline(
+            make_column_transformer((SimpleImputer(strategy="most_frequent"), [*TEXTS, "age"])),
+            make_column_transformer((OneHotEncoder(handle_unknown="ignore"), [0, 1]), ("passthrough", [2])),
+            LogisticRegression(max_iter=1000),
+        )
+    ),
+    "forest": lambda: fitted(make_pipeline(ordinal(), RandomForestClassifier(5, random_state=0))),
+    "boosting": lambda: fitted(make_pipeline(encoded(), GradientBoostingClassifier(n_estimators=5))),
+    "histogram boosting by names": lambda: fitted(
+        HistGradientBoostingClassifier(max_iter=10, categorical_features=TEXTS)
+    ),
+    "lightgbm": lambda: fitted(make_pipeline(encoded(), lightgbm.LGBMClassifier(n_estimators=9, verbose=-1, n_jobs=1))),
+    "lightgbm in pandas": lambda: fitted(
+        make_pipeline(ordinal(), lightgbm.LGBMClassifier(n_estimators=9, verbose=-1, n_jobs=1)).set_output(
+            transform="pandas"
+        )
+    ),
+    "xgboost": lambda: fitted(make_pipeline(ordinal(), xgboost.XGBClassifier(n_estimators=9, n_jobs=1))),
+    "voting": lambda: fitted(
+        VotingClassifier(
+            [
+                ("a", make_pipeline(encoded(), LogisticRegression())),
+                ("b", make_pipeline(ordinal(), lightgbm.LGBMClassifier(n_estimators=9, verbose=-1, n_jobs=1))),
+            ],
+            voting="soft",
+        )
+    ),
+    "stacking": lambda: fitted(
+        StackingClassifier(
+            [
+                ("a", make_pipeline(encoded(), LogisticRegression())),
+                ("b", make_pipeline(ordinal(), ExtraTreesClassifier(5, random_state=0))),
+            ],
+            cv=3,
+        )
+    ),
+    "calibrated booster": lambda: fitted(
+        CalibratedClassifierCV(
+            make_pipeline(encoded(), lightgbm.LGBMClassifier(n_estimators=9, verbose=-1, n_jobs=1)),
+            cv=3,
+            method="isotonic",
+        )
+    ),
+    "network": lambda: fitted(make_pipeline(encoded(), SelectKBest(k=3), MLPClassifier((4,), max_iter=900))),
+    "neighbours": lambda: fitted(make_pipeline(encoded(), StandardScaler(with_mean=False), KNeighborsClassifier())),
+    "kernel": lambda: fitted(make_pipeline(encoded(), SVC())),
+}
+
+
+@pytest.mark.parametrize("name", TEXT_MODELS)
+def test_it_answers_as_the_estimator_does_on_texts_and_gaps_and_the_unknown(name: str, tmp_path: Any) -> None:
+    model = TEXT_MODELS[name]()
+    rows = pd.concat([frame(60, seed=3), strange()], ignore_index=True)
+    expected = own(model, rows) if hasattr(model, "predict_proba") else 1 / (1 + np.exp(-model.decision_function(rows)))
+    np.testing.assert_allclose(answers(model, rows, tmp_path), expected.reshape(len(rows), -1), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_a_missing_text_is_given_as_the_encoder_learned_it(missing: object, tmp_path: Any) -> None:
+    rows = frame()
+    rows["city"] = pd.Series([missing if each != each else each for each in rows["city"]], dtype=object)
+    model = make_pipeline(make_column_transformer((OneHotEncoder(), ["city"])), LogisticRegression())
+    model.fit(rows, target(rows))
+    np.testing.assert_allclose(answers(model, rows, tmp_path), own(model, rows), rtol=0, atol=1e-12)
+
+
+def test_categories_of_pandas_are_read_as_texts_by_histogram_boosting(tmp_path: Any) -> None:
+    rows = frame().astype({"carrier": "category", "city": "category"})
+    model = HistGradientBoostingClassifier(max_iter=10).fit(rows, target(frame()))
+    expected = own(model, strange().astype({"carrier": "category", "city": "category"}))
+    np.testing.assert_allclose(answers(model, strange(), tmp_path), expected, rtol=0, atol=1e-12)
+
+
+def test_encoded_numbers_and_truths_stay_numbers(tmp_path: Any) -> None:
+    rows = frame().assign(age=frame()["age"] // 10, city=frame()["age"] > 50)
+    model = make_pipeline(
+        make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["age", "city"])), LogisticRegression()
+    )
+    model.fit(rows, target(frame()))
+    np.testing.assert_allclose(answers(model, rows, tmp_path), own(model, rows), rtol=0, atol=1e-12)
+
+
+def test_numbers_that_were_learned_as_objects_are_refused_with_the_mend() -> None:
+    rows = frame().assign(city=pd.Series([True, False] * 200, dtype=object))
+    model = make_pipeline(make_column_transformer((OneHotEncoder(), ["city"])), LogisticRegression())
+    with pytest.raises(EngineError, match="OneHotEncoder learned numbers in a column of objects: False, True"):
+        Sklearn.bind(Sklearn.adopt(model.fit(rows, target(frame()))).content, signature_of(dataset(frame())))
+
+
+NUMBER_MODELS: dict[str, Callable[[], Any]] = {
+    "scaled": lambda: make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()),
+    "histogram boosting": lambda: HistGradientBoostingClassifier(max_iter=5),
+    "histogram boosting by places": lambda: HistGradientBoostingClassifier(max_iter=5, categorical_features=[0]),
+    "forest": lambda: RandomForestClassifier(5, random_state=0, n_jobs=2),
+    "transformed": lambda: make_pipeline(SimpleImputer(), FunctionTransformer(np.sign), LogisticRegression()),
+    "columns": lambda: make_pipeline(
+        make_column_transformer((SimpleImputer(), [0, 1]), remainder="drop"), LogisticRegression()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NUMBER_MODELS)
+@pytest.mark.parametrize("objective", ["binary", "multiclass"])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_model_of_numbers_answers_as_it_does_itself(name: str, objective: str, named: bool) -> None:
+    rows = table()[:, :3]
+    given = pd.DataFrame(rows, columns=list("abc")) if named else rows
+    model = NUMBER_MODELS[name]().fit(given, targets(table(), objective).astype(int))
+    adopted = Sklearn.adopt(model)
+    np.testing.assert_allclose(Sklearn(adopted.content, {}).predict(rows), own(model, given), rtol=0, atol=1e-12)
+    assert adopted.width == 3 and adopted.task == objective
+    assert adopted.names == (("a", "b", "c") if named else ()) and adopted.classes[:2] == ("0", "1")
+
+
+@pytest.mark.parametrize("model", [Ridge(), RandomForestRegressor(5, random_state=0)])
+def test_a_regressor_answers_its_value(model: Any) -> None:
+    rows = np.nan_to_num(table()[:, :3])
+    adopted = Sklearn.adopt(model.fit(rows, rows[:, 2]))
+    assert adopted.task == "regression" and adopted.classes == ()
+    assert np.array_equal(Sklearn(adopted.content, {}).predict(rows)[:, 0], model.predict(rows))
+
+
+@pytest.mark.parametrize("kind", [LinearSVC, RidgeClassifier])
+@pytest.mark.parametrize("objective", ["binary", "multiclass"])
+def test_a_classifier_without_probabilities_decides_as_it_does_itself(kind: type, objective: str) -> None:
+    rows = np.nan_to_num(table()[:, :3])
+    model = kind().fit(rows, targets(table(), objective).astype(int))
+    scores = Sklearn(Sklearn.adopt(model).content, {}).predict(rows)
+    decided = scores[:, 0] > 0.5 if objective == "binary" else np.argmax(scores, axis=1)
+    assert np.array_equal(decided, model.predict(rows)) and scores.min() >= 0 and scores.max() <= 1
+
+
+def test_a_search_is_taken_at_the_best_that_it_found() -> None:
+    search = fitted(GridSearchCV(make_pipeline(encoded(), LogisticRegression()), {"logisticregression__C": [0.1, 1]}))
+    assert Sklearn.adopt(search).content == Sklearn.adopt(search.best_estimator_).content
+
+
+def test_the_same_model_gives_the_same_bytes() -> None:
+    assert Sklearn.adopt(logistic()).content == Sklearn.adopt(logistic()).content
+    assert Sklearn.adopt(calibrated()).content == Sklearn.adopt(calibrated()).content
+
+
+def test_adopting_leaves_the_model_as_it_was() -> None:
+    model, rows = TEXT_MODELS["lightgbm"](), frame(50)
+    before = model.predict_proba(rows)
+    Sklearn.adopt(model)
+    assert isinstance(model[-1], lightgbm.LGBMClassifier) and np.array_equal(model.predict_proba(rows), before)
+
+
+def test_the_categories_are_those_that_the_encoders_learned_and_a_text_beside_them_is_another(tmp_path: Any) -> None:
+    few = frame().query("carrier != 'DL'")
+    variant = adopt(logistic(), dataset(few), Files(tmp_path))
+    carrier = next(field for field in variant.signature.inputs if field.name == "carrier")
+    assert carrier.categories == ("AA", "DL", "UA") and carrier.unseen == "other"
+
+
+def test_an_encoder_that_errs_on_the_unknown_has_it_refused_by_name(tmp_path: Any) -> None:
+    model = fitted(make_pipeline(encoded("error"), LogisticRegression()))
+    np.testing.assert_allclose(answers(model, frame(50), tmp_path), own(model, frame(50)), atol=1e-12)
+    with pytest.raises(DataError, match="column 'carrier' holds 'ZZ'"):
+        answers(model, strange(), tmp_path)
+
+
+def words(cities: list[str]) -> Any:
+    """A model that reads the words in a column."""
+    rows = pd.DataFrame({"city": cities, "age": range(len(cities))})
+    reader = make_column_transformer((TfidfVectorizer(), "city"), ("passthrough", ["age"]))
+    return make_pipeline(reader, LogisticRegression()).fit(rows, rows["age"] % 2), rows
+
+
+def test_words_of_a_text_that_is_one_of_few_are_read_and_any_other_text_is_refused(tmp_path: Any) -> None:
+    model, rows = words(["New York", "York", "New Haven", "Oslo"] * 10)
+    known = dataset_of(rows)
+    blobs = Files(tmp_path)
+    variant = adopt(model, known, blobs)
+    engine = Sklearn(blobs.get(variant.artifact.digest), {})
+    np.testing.assert_allclose(engine.predict(matrix(known.table, variant.signature)), own(model, rows), atol=1e-12)
+    with pytest.raises(DataError, match="column 'city' holds 'Haven'"):
+        matrix(known.table.with_columns(city=pl.lit("Haven")), variant.signature)
+
+
+def dataset_of(rows: pd.DataFrame) -> Dataset:
+    columns = {name: rows[name].tolist() for name in rows.columns}
+    return Dataset(name="cities", table=pl.DataFrame({**columns, "y": rows["age"] % 2}), roles=Roles(target="y"))
+
+
+def test_free_text_is_refused_by_name(tmp_path: Any) -> None:
+    model, rows = words([f"city number {place}" for place in range(1_200)])
+    with pytest.raises(EngineError, match=r"column 'city' is free text \(1,200 texts\)"):
+        adopt(model, dataset_of(rows), Files(tmp_path))
+
+
+def test_a_table_of_numbers_where_the_model_reads_texts_is_refused_by_name(tmp_path: Any) -> None:
+    numbers = frame()
+    numbers["carrier"] = 1.0
+    with pytest.raises(DataError, match="the model reads texts in column 'carrier', 'AA' and others"):
+        adopt(logistic(), dataset(numbers), Files(tmp_path))
+
+
+def test_python_of_its_own_is_named_with_its_place() -> None:
+    model = fitted(make_pipeline(encoded(), FunctionTransformer(double), LogisticRegression()))
+    with pytest.raises(EngineError, match="Python of its own") as refusal:
+        Sklearn.adopt(model)
+    assert refusal.value.where == f"steps['functiontransformer'].func: {__name__}.double"
+
+
+def double(rows: Any) -> Any:
+    return rows * 2
+
+
+def test_a_function_of_a_library_that_is_not_listed_is_named() -> None:
+    model = make_pipeline(FunctionTransformer(np.linalg.pinv), Ridge()).fit(np.eye(3), [0, 1, 2])
+    with pytest.raises(EngineError, match="Python of its own") as refusal:
+        Sklearn.adopt(model)
+    assert refusal.value.where == "steps['functiontransformer'].func: numpy.linalg.pinv"
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (LogisticRegression(), "this LogisticRegression is not fitted"),
+        (StandardScaler().fit(np.eye(2)), "a StandardScaler is no regressor"),
+        (
+            VotingClassifier([("a", LogisticRegression())]).fit([[0.0], [1.0]], [0, 1]),
+            "has neither predict_proba nor decision_function",
+        ),
+        (RandomForestClassifier(2).fit(np.eye(2), np.eye(2)), "no classifier of two classes or more"),
+    ],
+)
+def test_what_is_no_fitted_model_of_one_target_is_refused(model: Any, says: str) -> None:
+    with pytest.raises(EngineError, match=says):
+        Sklearn.adopt(model)
+
+
+def test_a_regressor_of_two_targets_is_refused_when_it_answers() -> None:
+    model = Ridge().fit(np.eye(3), np.eye(3)[:, :2])
+    with pytest.raises(EngineError, match=r"answers \(2,\) numbers a row"):
+        Sklearn(Sklearn.adopt(model).content, {}).predict(np.eye(3))
+
+
+@pytest.mark.parametrize("model", [lightgbm.LGBMClassifier(), xgboost.XGBClassifier(), "model.skops", None])
+def test_a_model_of_another_library_does_not_apply(model: Any) -> None:
+    with pytest.raises(NotApplicable):
+        Sklearn.adopt(model)
+
+
+def test_an_inner_model_that_reads_categories_is_refused_with_its_place() -> None:
+    rows = frame().astype({"carrier": "category", "city": "category"})
+    model = make_pipeline(FunctionTransformer(), lightgbm.LGBMClassifier(n_estimators=3, verbose=-1))
+    model.fit(rows, target(rows))
+    with pytest.raises(EngineError, match="the LGBMClassifier reads columns of categories") as refusal:
+        Sklearn.adopt(model)
+    assert refusal.value.where == "steps['lgbmclassifier']"
+
+
+def test_rows_that_the_estimator_refuses_are_an_error_of_the_engine() -> None:
+    engine = Sklearn(Sklearn.adopt(Ridge().fit(np.eye(3), [0, 1, 2])).content, {})
+    with pytest.raises(EngineError, match="Ridge cannot answer these rows: Input X contains NaN"):
+        engine.predict(np.full((2, 3), np.nan))
+    with pytest.raises(EngineError, match=r"the model reads \[n, 3\]"):
+        engine.predict(np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_number_of_threads_changes_no_answer(threads: int) -> None:
+    rows = np.nan_to_num(table())
+    model = RandomForestClassifier(5, random_state=0, n_jobs=-1).fit(rows, targets(table(), "binary"))
+    engine = Sklearn(Sklearn.adopt(model).content, {"threads": threads})
+    assert np.array_equal(engine.predict(rows), own(model, rows)) and engine._model.n_jobs == threads
+
+
+@pytest.mark.parametrize("settings", [{"threads": -1}, {"threads": True}, {"spin": 1}])
+def test_a_setting_that_is_none_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(EngineError, match="setting"):
+        Sklearn(Sklearn.adopt(logistic()).content, settings)

@@ -1,0 +1,196 @@
+"""A skops file is data: what it asks for is compared with a list, and what it says of trees is looked at before use."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import sklearn
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.tree import DecisionTreeClassifier
+from skops import io as skops
+from tests.engines.boosters import table, targets
+from tests.engines.estimators import dataset, frame, logistic
+
+from headway.core.contracts import ModelFile
+from headway.core.errors import EngineError, NotApplicable
+from headway.data.matrix import signature_of
+from headway.engines.estimators import skops_file
+from headway.engines.sklearn import Sklearn
+
+ROWS = np.nan_to_num(table()[:, :3])
+LABELS = targets(table(), "binary").astype(int)
+
+
+def changed(content: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:
+    """A skops file with its entries changed in place."""
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        entries = {name: file.read(name) for name in file.namelist()}
+    change(entries)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, each in entries.items():
+            file.writestr(name, each)
+    return buffer.getvalue()
+
+
+def with_nodes(field: str, value: int) -> Callable[[dict[str, bytes]], None]:
+    """Sets a field of the first node of every array that has it."""
+
+    def change(entries: dict[str, bytes]) -> None:
+        for name in entries:
+            array = np.load(io.BytesIO(entries[name])) if name.endswith(".npy") else np.zeros(1)
+            if field in (array.dtype.names or ()):
+                array[0][field] = value
+                buffer = io.BytesIO()
+                np.save(buffer, array)
+                entries[name] = buffer.getvalue()
+
+    return change
+
+
+TREES = [
+    DecisionTreeClassifier(max_depth=3),
+    RandomForestClassifier(2, max_depth=3),
+    GradientBoostingClassifier(n_estimators=2),
+]
+
+
+@pytest.mark.parametrize("model", TREES, ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize(
+    ("field", "value"), [("left_child", 10**6), ("right_child", 0), ("left_child", -7), ("feature", 3), ("feature", -9)]
+)
+def test_a_tree_that_points_at_no_node_or_column_is_refused(model: object, field: str, value: int) -> None:
+    content = skops_file.write(model.fit(ROWS, LABELS))
+    with pytest.raises(EngineError, match="a tree"):
+        Sklearn(changed(content, with_nodes(field, value)), {})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("left", 10**6), ("right", 0), ("feature_idx", 3), ("feature_idx", -1), ("bitset_idx", 10**6)]
+)
+def test_a_tree_of_histogram_boosting_that_points_at_none_is_refused(field: str, value: int) -> None:
+    model = HistGradientBoostingClassifier(max_iter=2, categorical_features=[0]).fit(ROWS, LABELS)
+    both = [with_nodes(field, value), with_nodes("is_categorical", 1)]
+
+    def change(entries: dict[str, bytes]) -> None:
+        for each in both[: 1 + (field == "bitset_idx")]:
+            each(entries)
+
+    with pytest.raises(EngineError, match="a tree"):
+        Sklearn(changed(skops_file.write(model), change), {})
+
+
+def test_a_tree_of_another_width_than_its_forest_is_refused() -> None:
+    forest = RandomForestClassifier(2, max_depth=3).fit(ROWS, LABELS)
+    forest.estimators_[0] = DecisionTreeClassifier(max_depth=3).fit(table()[:, [0, 2, 3, 3]], LABELS)
+    with pytest.raises(EngineError, match=r"a tree of \d+ nodes and 4 columns does not fit its model"):
+        Sklearn(skops_file.write(forest), {})
+
+
+@pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree"])
+def test_a_tree_of_neighbours_that_points_at_none_is_refused(algorithm: str) -> None:
+    content = skops_file.write(KNeighborsClassifier(algorithm=algorithm).fit(ROWS, LABELS))
+    assert len(Sklearn(content, {}).predict(ROWS)) == len(ROWS)
+    with pytest.raises(EngineError, match="a tree of neighbours"):
+        Sklearn(changed(content, with_nodes("idx_end", 10**6)), {})
+
+
+def asking_for(module: str, name: str) -> Callable[[dict[str, bytes]], None]:
+    """A file that asks for another class in place of its own."""
+
+    def change(entries: dict[str, bytes]) -> None:
+        schema = json.loads(entries["schema.json"])
+        entries["schema.json"] = json.dumps({**schema, "__module__": module, "__class__": name}).encode()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("os", "system"), ("subprocess", "Popen"), ("sklearn.utils._testing", "os"), ("a.b", "C")]
+)
+def test_a_file_that_asks_for_what_is_not_listed_is_refused_by_name(module: str, name: str) -> None:
+    content = changed(skops_file.write(logistic()), asking_for(module, name))
+    with pytest.raises(EngineError, match=f"the model holds {module}.{name}, which no file that is data can hold"):
+        Sklearn(content, {})
+
+
+def test_a_file_of_skops_itself_is_taken() -> None:
+    model = LogisticRegression().fit(ROWS, LABELS)
+    adopted = Sklearn.adopt(ModelFile(content=skops.dumps(model), suffix=".skops"))
+    assert np.array_equal(Sklearn(adopted.content, {}).predict(ROWS)[:, 0], model.predict_proba(ROWS)[:, 1])
+    assert skops.loads(adopted.content).coef_.tolist() == model.coef_.tolist()
+
+
+@pytest.mark.parametrize(
+    "file", [ModelFile(content=b"PK", suffix=".zip"), ModelFile(content=b"no zip", suffix=".skops")]
+)
+def test_a_file_of_another_kind_does_not_apply(file: ModelFile) -> None:
+    with pytest.raises(NotApplicable):
+        Sklearn.adopt(file)
+
+
+def of_release(release: str) -> bytes:
+    def change(entries: dict[str, bytes]) -> None:
+        here = json.dumps(sklearn.__version__).encode()
+        text = entries["schema.json"].replace(json.dumps(here.decode()).encode(), json.dumps(f'"{release}"').encode())
+        assert text != entries["schema.json"]
+        entries["schema.json"] = text
+
+    return changed(skops_file.write(LogisticRegression().fit(ROWS, LABELS)), change)
+
+
+def test_a_model_of_another_release_is_refused_with_both_and_the_mend() -> None:
+    with pytest.raises(EngineError, match=r"made by scikit-learn 1\.2\.1, and \d") as refusal:
+        Sklearn.adopt(ModelFile(content=of_release("1.2.1"), suffix=".skops"))
+    assert refusal.value.mend == "pip install scikit-learn==1.2.1"
+
+
+def test_a_release_of_another_release_is_opened_in_silence_since_its_self_test_tells() -> None:
+    assert len(Sklearn(of_release("1.2.1"), {}).predict(ROWS)) == len(ROWS)
+
+
+def test_a_model_of_the_same_release_but_for_the_last_number_is_taken() -> None:
+    near = ".".join([*sklearn.__version__.split(".")[:2], "999"])
+    assert Sklearn.adopt(ModelFile(content=of_release(near), suffix=".skops")).task == "binary"
+
+
+TOKENS = [b"", b"null", b"true", b"-1", b"0", b"99999999", b"1e999", b'"x"', b"[]", b"{}", b"\xff\xff", b"builtins"]
+CHANGE = st.tuples(st.integers(0, 99), st.floats(0, 1, exclude_max=True), st.integers(0, 9), st.sampled_from(TOKENS))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # numbers that no training gives overflow
+@settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(which=st.integers(0, 3), changes=st.lists(CHANGE, min_size=1, max_size=3))
+def test_altered_entries_are_refused_or_answer(
+    capfd: pytest.CaptureFixture[str], which: int, changes: list[tuple[int, float, int, bytes]]
+) -> None:
+    def change(entries: dict[str, bytes]) -> None:
+        for number, place, length, new in changes:
+            name = sorted(entries)[-1 if number < 50 else number % len(entries)]
+            at = int(place * len(entries[name]))
+            entries[name] = entries[name][:at] + new + entries[name][at + length :]
+
+    try:
+        engine = Sklearn(changed(CONTENTS[which], change), {})
+        assert len(engine.predict(np.zeros((2, engine._width)))) == 2
+    except EngineError as refusal:
+        assert refusal.what
+    assert capfd.readouterr() == ("", "")
+
+
+CONTENTS = [
+    skops_file.write(LogisticRegression().fit(ROWS, LABELS)),
+    skops_file.write(RandomForestClassifier(2, max_depth=2).fit(ROWS, LABELS)),
+    skops_file.write(HistGradientBoostingClassifier(max_iter=2, categorical_features=[0]).fit(ROWS, LABELS)),
+    Sklearn.bind(skops_file.write(logistic()), signature_of(dataset(frame())))[0],
+]

@@ -1,0 +1,81 @@
+"""Files that other releases of XGBoost wrote answer as those releases did, and as graphs too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headway.core.contracts import ModelFile
+from headway.core.errors import EngineError
+from headway.core.plugins import load_engine
+from headway.engines.xgboost import Xgboost
+from headway.variants.edges import edge_rows
+from headway.variants.transforms.onnx import write_graph
+
+RELEASES = (
+    "xgboost==1.7.6",
+    "xgboost==2.0.3",
+    "xgboost-cpu==2.1.4",
+    "xgboost-cpu==3.0.5",
+    "xgboost-cpu==3.1.3",
+    "xgboost-cpu==3.2.0",
+)
+SCRIPT = Path(__file__).with_name("old_xgboost.py")
+
+
+@pytest.fixture(scope="module", params=RELEASES)
+def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of what a release wrote; only XGBoost itself is that old."""
+    place, models = tmp_path_factory.mktemp("release"), tmp_path_factory.mktemp("models")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(place)]
+    subprocess.run([*pip, request.param], check=True)
+    environment = {**os.environ, "PYTHONPATH": str(place)}
+    run = [sys.executable, "-W", "ignore", str(SCRIPT), str(models)]
+    subprocess.run(run, env=environment, check=True)
+    return models
+
+
+def furthest(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest change, relative where answers exceed 1."""
+    expected = expected.reshape(found.shape)
+    return float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected))))
+
+
+@pytest.mark.long
+def test_every_model_of_a_release_answers_as_that_release_did(written: Path) -> None:
+    answers = dict(np.load(written / "answers.npz"))
+    rows = answers.pop("rows")
+    assert len(answers) > 80
+    for name, expected in answers.items():
+        for form in ("json", "ubj"):
+            file = ModelFile(content=(written / f"{name}.{form}").read_bytes(), suffix=f".{form}")
+            content = Xgboost.adopt(file).content
+            found = Xgboost(content, {"threads": 1}).predict(rows)
+            assert furthest(found, expected) < 5e-7, (name, form)
+
+
+@pytest.mark.long
+def test_every_forest_of_a_release_is_a_graph_that_answers_alike(written: Path) -> None:
+    rows = np.load(written / "answers.npz")["rows"]
+    for path in sorted(written.glob("*.ubj")):
+        if path.stem.endswith("-linear"):
+            continue
+        content = Xgboost.adopt(ModelFile(content=path.read_bytes(), suffix=".ubj")).content
+        forest = Xgboost.forest(content)
+        every = np.concatenate([rows, edge_rows(forest, rows)])
+        expected = Xgboost(content, {"threads": 1}).predict(every)
+        found = load_engine("onnxruntime")(write_graph(forest, cut=forest.categorical), {}).predict(every)
+        assert furthest(found, expected) < 1e-6, path.stem
+
+
+@pytest.mark.long
+def test_the_binary_form_of_a_release_is_refused(written: Path) -> None:
+    binary = [path for path in written.iterdir() if path.suffix in (".model", ".deprecated")]
+    for path in binary:
+        with pytest.raises(EngineError, match=r"gave up in 3\.1"):
+            Xgboost.adopt(ModelFile(content=path.read_bytes(), suffix=path.suffix))

@@ -1,0 +1,138 @@
+"""The cases of the torch engine, for an environment that has torch; `test_torch_engine.py` makes one and runs them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from headway.core import plugins
+from headway.core.errors import EngineError, NotApplicable
+from headway.engines.torch import Torch
+from headway.variants.adopt import open_file, take
+
+ROWS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32).astype(np.float64)
+
+
+class Net(torch.nn.Module):
+    """A small network; `answers` columns go through `end`."""
+
+    def __init__(self, answers: int = 1, end: torch.nn.Module | None = None) -> None:
+        super().__init__()
+        last = end or torch.nn.Sigmoid()
+        layers = [torch.nn.BatchNorm1d(6), torch.nn.Linear(6, 9), torch.nn.ReLU(), torch.nn.Dropout(0.5)]
+        self.layers = torch.nn.Sequential(*layers, torch.nn.Linear(9, answers), last)
+        self.example_input_array = torch.zeros(1, 6)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.layers(rows)
+
+
+def program(net: torch.nn.Module, rows: int = 2, **given: object) -> torch.export.ExportedProgram:
+    return torch.export.export(net.eval(), (torch.zeros(rows, 6),), **given)
+
+
+def any_rows() -> dict[str, object]:
+    return {"dynamic_shapes": ({0: torch.export.Dim.DYNAMIC},)}
+
+
+def own(net: torch.nn.Module) -> np.ndarray:
+    with torch.no_grad():
+        return net.eval()(torch.from_numpy(ROWS).float()).numpy()
+
+
+@pytest.mark.parametrize(("answers", "end"), [(1, None), (3, torch.nn.Softmax(1)), (1, torch.nn.Identity())])
+def test_the_graph_answers_as_the_module_does_and_the_module_is_left_alone(answers, end):
+    net = Net(answers, end)
+    taken = take(net)
+    found = plugins.load_engine(taken.engine)(taken.adopted.content, {}).predict(ROWS)
+    assert net.training and taken.engine == "onnxruntime" and taken.adopted.width == 6
+    np.testing.assert_allclose(found, own(net), rtol=0, atol=1e-5)
+
+
+def test_of_two_classes_the_second_is_answered():
+    net = Net(2, torch.nn.Softmax(1))
+    np.testing.assert_allclose(Torch(take(net).adopted.content, {}).predict(ROWS), own(net)[:, 1:], atol=1e-5)
+
+
+def test_a_module_of_float64_stays_one():
+    net = Net().double()
+    net.example_input_array = torch.zeros(1, 6, dtype=torch.float64)
+    with torch.no_grad():
+        expected = net.eval()(torch.from_numpy(ROWS)).numpy()
+    np.testing.assert_allclose(Torch(take(net).adopted.content, {}).predict(ROWS), expected, rtol=0, atol=1e-12)
+
+
+def test_an_exported_program_is_taken():
+    net = Net()
+    np.testing.assert_allclose(
+        Torch(Torch.adopt(program(net, **any_rows())).content, {}).predict(ROWS), own(net), atol=1e-5
+    )
+
+
+def test_a_program_of_a_fixed_number_of_rows_is_refused_with_the_mend():
+    with pytest.raises(EngineError, match=r"one table \[any, d\]") as refusal:
+        Torch.adopt(program(Net()))
+    assert refusal.value.where == "its inputs: (2, 6)" and "dynamic_shapes" in refusal.value.mend
+
+
+def test_a_module_that_does_not_say_what_it_reads_is_refused_with_the_mend():
+    net = Net()
+    net.example_input_array = None
+    with pytest.raises(EngineError, match="a Net does not say what it reads") as refusal:
+        Torch.adopt(net)
+    assert refusal.value.mend.startswith("model.example_input_array = torch.zeros(1, d)")
+
+
+def test_a_module_that_asks_for_values_is_refused():
+    class Asks(Net):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            return rows if rows.sum() > 0 else -rows
+
+    with pytest.raises(EngineError, match="torch cannot export a Asks"):
+        Torch.adopt(Asks())
+
+
+def test_a_program_that_draws_at_random_is_refused():
+    class Draws(Net):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            return self.layers(rows) + torch.rand_like(rows)[:, :1]
+
+    with pytest.raises(EngineError, match="as an ONNX graph the model answers otherwise"):
+        Torch.adopt(Draws())
+
+
+@pytest.mark.parametrize("model", [None, "net.pt", torch.zeros(3)])
+def test_what_is_no_module_does_not_apply(model):
+    with pytest.raises(NotApplicable):
+        Torch.adopt(model)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_script_module_is_refused_with_the_way():
+    with pytest.raises(EngineError, match="TorchScript") as refusal:
+        Torch.adopt(torch.jit.script(Net()))
+    assert "torch.export.export" in refusal.value.mend
+
+
+def test_a_trusted_program_file_is_taken(tmp_path: Path):
+    net, path = Net(), tmp_path / "net.pt2"
+    torch.export.save(program(net, **any_rows()), path)
+    taken = open_file(path, trust=True)
+    np.testing.assert_allclose(Torch(taken.adopted.content, {}).predict(ROWS), own(net), rtol=0, atol=1e-5)
+
+
+def test_a_file_of_weights_alone_is_refused_with_the_way(tmp_path: Path):
+    torch.save(Net().state_dict(), tmp_path / "net.pt")
+    with pytest.raises(EngineError, match="holds weights and no model") as refusal:
+        open_file(tmp_path / "net.pt", trust=True)
+    assert "load_state_dict" in refusal.value.mend
+
+
+def test_an_archive_of_torch_holds_pickles_which_is_why_none_is_kept():
+    buffer = io.BytesIO()
+    torch.save(Net(), buffer)
+    assert b"data.pkl" in buffer.getvalue()

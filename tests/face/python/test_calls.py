@@ -1,0 +1,221 @@
+"""`import headway as hw`: a fitted model and a table in, the fastest form that is still right out, called as before."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import lightgbm
+import numpy as np
+import pandas as pd
+import pytest
+
+import headway as hw
+from headway.core.errors import ConfigError, DataError, EngineError, Refused
+
+DAYS = 60
+ROWS = 40 * DAYS
+QUIET = {"n_estimators": 40, "num_leaves": 6, "min_child_samples": 5, "n_jobs": 1, "verbose": -1}
+
+
+@dataclass(frozen=True)
+class World:
+    """Flights of some days, with a text, gaps and a label that they tell something of."""
+
+    rows: pd.DataFrame
+    late: np.ndarray
+    days: np.ndarray
+
+
+def world(seed: int) -> World:
+    random = np.random.default_rng(seed)
+    carrier = random.choice(["AA", "DL", "UA"], ROWS)
+    wind = np.where(random.random(ROWS) < 0.1, np.nan, random.normal(size=ROWS))
+    hour = random.integers(5, 24, ROWS)
+    odds = np.nan_to_num(wind) + (carrier == "UA") + (hour - 14) / 6
+    late = np.where(random.random(ROWS) < 1 / (1 + np.exp(-odds)), "late", "in time")
+    rows = pd.DataFrame({"carrier": pd.Categorical(carrier), "wind": wind, "hour": hour})
+    return World(rows=rows, late=late, days=np.arange(ROWS) // 40)
+
+
+SEEN, NEW = world(0), world(1)
+PROJECT = """[project]
+name = "flights"
+[trust]
+publisher_key = "keys/publisher.pem"
+trusted_keys = "keys/trusted_keys.txt"
+"""
+
+
+@pytest.fixture(scope="module")
+def model() -> lightgbm.LGBMClassifier:
+    return lightgbm.LGBMClassifier(**QUIET).fit(SEEN.rows, SEEN.late)
+
+
+@pytest.fixture(scope="module")
+def best(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept")
+    (folder / "headway.toml").write_text(PROJECT, encoding="utf-8")
+    return hw.optimize(model, NEW.rows, NEW.late, groups=NEW.days, transforms=["onnx"], folder=folder)
+
+
+def test_what_comes_back_answers_as_the_model_did(best, model):
+    assert np.allclose(best.predict_proba(SEEN.rows), model.predict_proba(SEEN.rows), rtol=0, atol=1e-12)
+
+
+def test_it_gives_the_classes_of_the_model_in_their_order(best, model):
+    assert best.classes_.tolist() == model.classes_.tolist() == ["in time", "late"]
+    assert np.array_equal(best.predict(SEEN.rows), model.predict(SEEN.rows))
+
+
+def test_the_judge_passed_it_on_days_that_the_search_did_not_see(best):
+    assert best.verdict.answer == "pass"
+    assert best.frontier.winner.evidence.period == "test"
+
+
+def test_it_says_what_it_is_how_much_faster_and_by_which_rules(best):
+    first, *rest = str(best).splitlines()
+    assert first == f"onnxruntime: {first.split(': ')[1]}" and "for one row, verdict pass" in first
+    assert any(line.startswith("pass: flipped_decisions is 0") for line in rest)
+
+
+def test_it_says_of_every_other_variant_why_it_lost(best):
+    assert "winner's latency.one_row" in best.why["lightgbm (as it came)"]
+
+
+def test_its_table_is_fit_for_a_dataframe(best):
+    table = pd.DataFrame(best.table)
+    assert {"variant", "verdict", "roc_auc", "roc_auc.low", "roc_auc.high"} <= set(table.columns)
+    assert len(table) == 2
+
+
+def test_a_notebook_shows_the_frontier_as_a_table(best):
+    html = best._repr_html_()
+    assert html.count("<tr") == 3 and "onnxruntime" in html and "verdict pass" in html
+
+
+def test_its_report_is_one_file(best, tmp_path):
+    page = best.report(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "A faster form of flights" in page and "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_release_of_it_is_loaded_by_name_and_answers_the_same(best):
+    folder = best.folder
+    assert best.release(who="a test").pointer == "live"
+    live = hw.load("flights@live", project=folder)
+    assert np.array_equal(live.predict_proba(NEW.rows), best.predict_proba(NEW.rows))
+
+
+def test_a_booster_is_called_as_its_library_does(model):
+    numbers = NEW.rows.assign(carrier=NEW.rows["carrier"].cat.codes).to_numpy(dtype=np.float64)
+    booster = lightgbm.train(
+        {"objective": "binary", "verbose": -1, "num_threads": 1}, lightgbm.Dataset(numbers, (NEW.late == "late")), 20
+    )
+    best = hw.optimize(booster, numbers, NEW.late == "late", groups=NEW.days, transforms=["onnx"])
+    assert np.allclose(best.predict(numbers), booster.predict(numbers), rtol=0, atol=1e-12)
+
+
+def test_costs_choose_the_threshold_by_which_it_decides(model):
+    best = hw.optimize(model, NEW.rows, NEW.late, groups=NEW.days, transforms=["onnx"], costs={"miss": 9.0})
+    late = best.predict(NEW.rows) == "late"
+    assert best.threshold < 0.3 and late.mean() > (model.predict(NEW.rows) == "late").mean()
+
+
+def test_a_policy_that_nothing_faster_meets_gives_the_model_as_it_came(model):
+    best = hw.optimize(model, NEW.rows, NEW.late, groups=NEW.days, transforms=["truncate"], policy={"max_change": 0.0})
+    assert best.variant.steps == ()
+    assert best.predict_proba(NEW.rows).tolist() == model.predict_proba(NEW.rows).tolist()
+
+
+def test_columns_of_the_table_may_be_named_for_groups_and_time(model):
+    rows = NEW.rows.assign(day=pd.Timestamp("2013-01-01") + pd.to_timedelta(NEW.days, unit="D"))
+    best = hw.optimize(model, rows, NEW.late, groups="day", time="day", transforms=["onnx"])
+    assert best.frontier.winner.evidence.find("roc_auc").n_groups == DAYS // 2
+
+
+def test_evaluate_measures_a_model_with_intervals(model):
+    found = hw.evaluate(model, NEW.rows, NEW.late, groups=NEW.days)
+    assert found["roc_auc"].low < found["roc_auc"].value < found["roc_auc"].high
+    assert found["roc_auc"].n_groups == DAYS and "Ranking (AUC)" in str(found)
+
+
+def test_a_figure_that_was_not_measured_names_those_that_were(model):
+    with pytest.raises(KeyError, match=r"'auc' was not measured; there are: .*roc_auc"):
+        hw.evaluate(model, NEW.rows, NEW.late, groups=NEW.days)["auc"]
+
+
+def test_compare_tells_a_model_that_is_worse(model):
+    worse = lightgbm.LGBMClassifier(**QUIET | {"n_estimators": 1}).fit(SEEN.rows, SEEN.late)
+    found = hw.compare(model, worse, NEW.rows, NEW.late, groups=NEW.days)
+    assert found.answer == "fail" and found["brier.loss"].low > 0.005
+    assert "fails" in str(found)
+
+
+def test_an_option_that_there_is_not_is_refused_with_those_there_are(model):
+    with pytest.raises(ConfigError, match=r"no option 'group'\n  at: options: groups, "):
+        hw.optimize(model, NEW.rows, NEW.late, group=NEW.days)
+
+
+def test_a_table_that_lacks_a_column_is_refused_with_the_nearest(model):
+    with pytest.raises(DataError, match=r"lacks: wind\n.*\n  try: rename Wind to wind"):
+        hw.optimize(model, NEW.rows.rename(columns={"wind": "Wind"}), NEW.late)
+
+
+def test_a_label_that_the_model_has_no_class_for_is_refused(model):
+    with pytest.raises(DataError, match=r"labels hold 'cancelled', which is no class of the model"):
+        hw.optimize(model, NEW.rows, np.where(NEW.days == 0, "cancelled", NEW.late))
+
+
+def test_labels_of_another_length_are_refused_by_both_counts(model):
+    with pytest.raises(DataError, match=r"2,400 rows, and 2,399 values of target"):
+        hw.optimize(model, NEW.rows, NEW.late[1:])
+
+
+def test_an_object_that_is_no_model_is_refused_with_the_engines_there_are():
+    with pytest.raises(EngineError, match=r"no engine takes a builtins\.dict\n  at: .*lightgbm: "):
+        hw.optimize({}, NEW.rows, NEW.late)
+
+
+def test_a_model_file_is_optimised_by_its_path(model, tmp_path):
+    path = tmp_path / "model.txt"
+    model.booster_.save_model(path)
+    best = hw.optimize(path, NEW.rows, NEW.late == "late", groups=NEW.days, transforms=["onnx"])
+    assert np.allclose(best.predict(SEEN.rows), model.predict_proba(SEEN.rows)[:, 1], rtol=0, atol=1e-12)
+
+
+def test_a_pickle_is_not_opened_without_trust(model, tmp_path):
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(model))
+    with pytest.raises(Refused, match="trust"):
+        hw.optimize(path, NEW.rows, NEW.late)
+
+
+def test_importing_headway_imports_no_library():
+    code = "import sys, headway; sys.exit(', '.join({'numpy', 'polars', 'msgspec', 'rich'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == "\n"
+
+
+def test_a_name_that_headway_does_not_have_lists_those_it_has():
+    with pytest.raises(AttributeError, match="it has __version__, compare, evaluate, load, optimize"):
+        hw.optimise  # noqa: B018
+
+
+class InCelsius:
+    """A wrapper of one's own around a model: it turns a column before it asks."""
+
+    def __init__(self, model: object) -> None:
+        self.model = model
+
+    def predict_proba(self, rows: pd.DataFrame) -> np.ndarray:
+        return self.model.predict_proba(rows.assign(wind=(rows["wind"] - 32) / 1.8))
+
+
+def test_python_of_ones_own_around_a_model_is_named_and_kept(model):
+    whole, rows = InCelsius(model), NEW.rows.assign(wind=NEW.rows["wind"] * 1.8 + 32)
+    best = hw.optimize(whole, rows, NEW.late, groups=NEW.days, transforms=["onnx"])
+    assert best.variant.engine == "onnxruntime" and any("InCelsius" in part for part in best.native)
+    assert np.allclose(best.predict_proba(rows), whole.predict_proba(rows), rtol=0, atol=1e-12)
+    with pytest.raises(Refused, match="Python of its own"):
+        best.release()
