@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from tests.engines.xgboosters import OBJECTIVES, booster, data, ubj
 from headway.core.contracts import ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Field, Signature
+from headway.engines.formats import ubjson
 from headway.engines.xgboost import Xgboost
 
 LABELS = (table()[:, 2] > 0).astype(int)
@@ -194,6 +196,22 @@ def test_an_infinite_number_is_read_by_trees_and_refused_by_a_linear_model() -> 
     linear = ubj("reg:squarederror", booster="gblinear", categorical=False)
     with pytest.raises(EngineError, match="refuses the rows"):
         Xgboost(linear, {}).predict(rows)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("learner_model_param", {"base_score": "2"}), ("objective", {"reg_loss_param": {"scale_pos_weight": "much"}})],
+    ids=["base", "weight"],
+)
+def test_what_the_library_refuses_is_refused_when_it_is_opened(
+    field: str, value: dict[str, object], capfd: pytest.CaptureFixture[str]
+) -> None:
+    model: Any = ubjson.decode(ubj())
+    model["learner"][field] |= value
+    with pytest.raises(EngineError, match=r"XGBoost [\d.]+ cannot open the model: \w") as refusal:
+        Xgboost(ubjson.encode(model), {})
+    assert refusal.value.mend and "workspace" not in refusal.value.what
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_estimator_that_is_not_fitted_is_refused_with_the_mend() -> None:

@@ -104,7 +104,11 @@ def test_the_binary_form_of_old_is_refused_with_the_way_out(start: bytes) -> Non
     assert "save_model('model.ubj')" in refusal.value.mend
 
 
-@pytest.mark.parametrize("content", [b"[" * 5000, b'{"learner":' * 5000, b'{"learner": 1' + b"1" * 5000 + b"}", b"{"])
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 5000, b'{"learner":' * 100_000, b'{"learner": 1' + b"1" * 5000 + b"}", b"{"],
+    ids=["lists", "mappings", "digits", "a bracket"],
+)
 def test_json_without_end_is_refused(content: bytes) -> None:
     with pytest.raises(EngineError, match="not an XGBoost model"):
         read(content)

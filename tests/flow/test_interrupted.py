@@ -15,14 +15,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from random import Random
 from typing import NamedTuple
 
 import polars as pl
 import pytest
 from tests.flow import projects
 from tests.observe import rollouts
-from tests.store.stem import ROOT, Stem, left_aside, stem
+from tests.store.stem import ROOT, Moments, Stem, kills, left_aside, stem
 
 from headway.core.record import digest_of
 from headway.face import cli
@@ -97,21 +96,23 @@ def expect_told(says: str, words: Sequence[str], *, code: int) -> None:
 
 
 def interrupted(child: Stem, ready: Ready, count: int) -> None:
-    """Interrupt a command so often at random moments of its time, each in a project of its own; then let it end."""
+    """Interrupt a command so often at random moments of its time, each time from the start; then let it end."""
     shutil.copytree(ready.folder, ready.place)
     undisturbed = child.run(*ready.words)
     assert undisturbed.code == cli.PASS, child.output.read_text()
-    draw, landed = Random(count), 0
-    while landed < count:
+
+    def one(after_s: float) -> bool:
         shutil.rmtree(ready.place)
         shutil.copytree(ready.folder, ready.place)
-        after_s = draw.uniform(0, undisturbed.seconds)
         ended = child.run(*ready.words, after_s=after_s, number=signal.SIGINT)
         expect_whole(ready.place)
-        if ended.code != cli.PASS:
-            expect_told(child.output.read_text(), ready.words, code=ended.code)
-            assert ended.seconds - after_s < SOON_S
-            landed += 1
+        if ended.code == cli.PASS:
+            return False
+        expect_told(child.output.read_text(), ready.words, code=ended.code)
+        assert ended.seconds - after_s < SOON_S
+        return True
+
+    kills(one, count, Moments((0.0, undisturbed.seconds), seed=count, follow=True))
     assert child.run(*ready.words).code == cli.PASS
     assert not left_aside(ready.place / ".headway")
 
@@ -122,8 +123,8 @@ def test_interrupted_twice_at_random_it_says_so_and_leaves_nothing_half_written(
 
 
 @pytest.mark.long
-def test_interrupted_25_times_at_random_it_says_so_and_leaves_nothing_half_written(child, ready):
-    interrupted(child, ready, 25)
+def test_interrupted_10_times_at_random_it_says_so_and_leaves_nothing_half_written(child, ready):
+    interrupted(child, ready, 10)
 
 
 class Terminal:

@@ -12,10 +12,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 import pytest
-from tests.store.stem import Ended, Stem, left_aside, stem
+from tests.store.stem import Ended, Moments, Stem, left_aside, stem
 
 from headway.core.record import read
 from headway.core.training import Training
@@ -80,14 +79,17 @@ def expect_whole(folder: Path) -> None:
         assert project.blobs.get(read(Training, each).model.artifact.digest)
 
 
-def killed(lesson: Lesson, folder: Path, draw: Random, most: int) -> int:
+def killed(lesson: Lesson, folder: Path, moments: Moments, most: int) -> int:
     """Kill retrainings of one project until one ends or so many kills landed; let it end well; how many landed."""
     shutil.copytree(lesson.folder, folder)
     landed = 0
-    while landed < most and (ended := lesson.run(folder, draw.uniform(*lesson.span_s))).killed:
+    ended = lesson.run(folder, moments.next())
+    while ended.killed:
         landed += 1
+        moments.found(True)
         expect_whole(folder)
-    ended = lesson.run(folder) if landed == most else ended
+        ended = lesson.run(folder, moments.next() if landed < most else None)
+    moments.found(False)
     assert ended.code == lesson.undisturbed.code, lesson.child.output.read_text()
     assert outcome(open_project(folder)) == lesson.outcome
     assert not left_aside(folder / ".headway")
@@ -95,13 +97,14 @@ def killed(lesson: Lesson, folder: Path, draw: Random, most: int) -> int:
 
 
 def run_again(lesson: Lesson, folder: Path, count: int) -> None:
-    """Kill so often in all, in projects one after the other; in each at least one must find it running on average."""
-    draw, landed, projects = Random(count), 0, 0
-    while landed < count:
-        assert projects <= landed + 3, "the moments are not those in which it works"
-        landed += killed(lesson, folder / str(projects), draw, count - landed)
-        shutil.rmtree(folder / str(projects))
-        projects += 1
+    """Kill so often in all, in projects one after the other; in a third of them one must find it running."""
+    moments, landed = Moments(lesson.span_s, seed=count, follow=True), 0
+    for number in range(3 * count):
+        landed += killed(lesson, folder / str(number), moments, count - landed)
+        shutil.rmtree(folder / str(number))
+        if landed == count:
+            return
+    raise AssertionError(f"{landed} kills found it running, {count} had to")
 
 
 @pytest.mark.slow

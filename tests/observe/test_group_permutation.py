@@ -113,6 +113,22 @@ def test_a_smaller_chance_takes_more_permutations_and_more_of_a_change():
     assert methods == ["999", "20979"]
 
 
+def test_more_permutations_are_other_ones():
+    def exceeding(alpha: float) -> int:
+        found = plugin(replace(moved(by=0.9, run=1), alpha=alpha)).measurements[0]
+        return round(found.value * (int(found.method.partition(" ")[0]) + 1)) - 1
+
+    few, many = exceeding(0.05), exceeding(0.001)
+    assert few > 0 and many % 21 and 0.3 < many / (21 * few) < 3
+
+
+def test_a_feature_is_named_only_at_the_chance_that_is_asked():
+    windows = replace(moved(by=4.0, run=1), alpha=0.05)
+    windows.after.rows[:, 2] += 1.5
+    named = [[each.where for each in plugin(replace(windows, alpha=alpha)).findings] for alpha in (0.05, 0.001)]
+    assert named == [["all", "x0", "x2"], ["all", "x0"]]
+
+
 def test_where_no_alarm_is_near_few_permutations_are_enough():
     assert plugin(replace(moved(by=0.0, run=1), alpha=0.001)).measurements[0].method.startswith("999 ")
 

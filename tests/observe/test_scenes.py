@@ -12,13 +12,13 @@ from headway_echo import Echo
 from msgspec.structs import replace
 from tests.observe.rollouts import release
 
-from headway.core.config import Config, DataSection
+from headway.core.config import Config, DataSection, RetrainSection
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError
 from headway.core.training import Training
 from headway.data.open import dataset_of
 from headway.observe.answered import answered, delay_of
-from headway.observe.budget import Budget
+from headway.observe.budget import WEALTH, Budget, level
 from headway.observe.post import Post
 from headway.observe.scenes import Look, scenes
 from headway.observe.watch import Asker, watch
@@ -87,6 +87,25 @@ def test_of_another_task_the_inputs_are_watched_and_quality_says_why_it_is_not()
     february = watch(asker, next(scenes(asker.post, dataset(), Config(), NOW))).watch
     assert [each.question for each in february.replies] == ["drift"] and february.outlook == "unknown"
     assert "quality cannot be said: it is defined for the task 'binary', not for 'regression'" in february.says
+
+
+def test_inputs_are_asked_at_the_chance_that_the_budget_gives():
+    broken = pl.Series([10.0 * (row >= 31 * 20) for row in range(91 * 20)])
+    asker = Asker(post=post(), config=Config(), budget=Budget([]))
+    february = watch(asker, next(scenes(asker.post, dataset(a=broken), Config(), NOW))).watch
+    (asked,) = february.replies
+    assert asked.level == level([], WEALTH["drift"]) and asked.shown == ("drift.p",)
+    assert {finding.limit for finding in february.drift.findings} == {asked.level}
+
+
+def test_a_ticket_is_told_of_no_period_before_it_was_opened():
+    config = Config(retrain=RetrainSection(rows_grown=1.5))
+    asker = Asker(post=post(), config=config, budget=Budget([]))
+    february, march = scenes(asker.post, dataset(), config, NOW)
+    ticket = watch(asker, march).watch.ticket
+    assert ticket.reasons == ("rows",)
+    told = [watch(asker, each, pending=ticket).watch.says for each in (february, march)]
+    assert ["a ticket to train it anew is open" in each for each in told] == [False, True]
 
 
 def test_labels_that_are_texts_are_known_though_they_are_no_numbers():

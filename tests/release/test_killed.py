@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.observe import rollouts
-from tests.store.stem import Stem, kills, left_aside, stem
+from tests.store.stem import Moments, Stem, kills, left_aside, stem
 
 from headway.face import cli
 from headway.observe.rollout import rolling
@@ -63,7 +63,7 @@ def killed_releasing(child: Stem, folder: Path, count: int, seed: int = 0) -> No
         live = expect_old_or_new(folder, live, ended.said)
         return ended.killed
 
-    kills(one, count, within_s=span, seed=seed)
+    kills(one, count, Moments(span, seed=seed))
     child.whole(folder, 1)
     project = open_project(folder)
     for place in (project.config.state / "releases/flights").iterdir():
@@ -89,7 +89,8 @@ def killed_beginning(child: Stem, folder: Path, count: int) -> None:
         assert len(expect_old_or_new(place, before, again.said)) == len(before) + 1 and not left_aside(place)
         return ended.killed
 
-    kills(one, count, within_s=(0.0, child.whole(new(), 1).seconds), seed=count)
+    span = (0.0, child.whole(new(), 1).seconds)
+    kills(one, count, Moments(span, seed=count, follow=True))
 
 
 def expect_taken_up(project: Project) -> None:
@@ -122,7 +123,7 @@ def killed_promoting(child: Stem, folder: Path, count: int, seed: int = 0) -> No
         live = made_live(open_project(folder))
         return ended.killed
 
-    kills(one, count, within_s=span, seed=seed)
+    kills(one, count, Moments(span, seed=seed))
     child.whole(folder, 1)
     assert not left_aside(folder)
 

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from running import loaded, project, started
 from tests.serve.plain import ask
-from tests.store.stem import kills, left_aside, stem
+from tests.store.stem import Moments, kills, left_aside, stem
 
 from headway.features.online import NEVER_US
 from headway.serve.log import Entry, PredictionLog, columns
@@ -184,7 +184,7 @@ def killed_serving(folder: Path, count: int) -> None:
             assert logged == list(range(len(logged)))
             return ended.killed
 
-        kills(one, count, within_s=(0.0, 0.2), seed=count)
+        kills(one, count, Moments((0.0, 0.2), seed=count))
         left = server.run(folder, after_s=0.2, number=signal.SIGTERM)
     caller, acknowledged = caller_of(left.said)
     assert left.code == 0 and len(log.read().found[caller]) >= acknowledged > 0

@@ -27,6 +27,7 @@ from typing import IO
 
 ROOT = Path(__file__).parents[2]
 LONGEST_S = 60.0
+NEARER, PUT_OFF = 0.9, 1.1
 Say = Callable[[object], None]
 
 
@@ -99,17 +100,34 @@ def stem(job: str) -> Iterator[Stem]:
             opened.close()
 
 
-def kills(one: Callable[[float], bool], count: int, *, within_s: tuple[float, float], seed: int) -> None:
-    """Call `one` with moments drawn evenly from a span, until so many kills found a process running; it says which did.
+class Moments:
+    """Moments drawn evenly from a span, which follows the pace of a machine that others use too.
 
-    Most must: otherwise the span is not the one in which the process works.
+    For what ends by itself: one that came too late brings the span nearer, one that found it running puts it off.
     """
-    draw, landed = Random(seed), 0
-    for _ in range(2 * count):
-        landed += one(draw.uniform(*within_s))
+
+    def __init__(self, span_s: tuple[float, float], *, seed: int, follow: bool = False) -> None:
+        self._span_s, self._draw, self._follow, self._pace = span_s, Random(seed), follow, 1.0
+
+    def next(self) -> float:
+        """Seconds after the first word."""
+        return self._pace * self._draw.uniform(*self._span_s)
+
+    def found(self, running: bool) -> None:
+        """Learn whether the last moment found the process running."""
+        self._pace *= (PUT_OFF if running else NEARER) if self._follow else 1.0
+
+
+def kills(one: Callable[[float], bool], count: int, moments: Moments) -> None:
+    """Call `one` with a moment until so many kills found a process running, which it says; a third of them must."""
+    landed = 0
+    for _ in range(3 * count):
+        killed = one(moments.next())
+        moments.found(killed)
+        landed += killed
         if landed == count:
             return
-    raise AssertionError(f"{landed} of {2 * count} kills found the process running, {count} had to")
+    raise AssertionError(f"{landed} of {3 * count} kills found the process running, {count} had to")
 
 
 def left_aside(folder: Path) -> list[Path]:

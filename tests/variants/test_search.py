@@ -58,7 +58,7 @@ def test_a_transform_that_does_not_apply_is_a_note_said_once(bench):
     found = search.expand(as_it_came(text("regression", trees=4, linear_tree=True), bench), bench, ["truncate", "onnx"])
     [note] = found.refusals
     assert (note.code, note.severity, note.where) == ("V001", "note", "lightgbm (as it came)")
-    assert note.says == "onnx: its leaves are linear models, and a leaf of TreeEnsemble is a number"
+    assert note.says == "onnx: its leaves are linear models, and a leaf of a tree is a number"
 
 
 def test_a_transform_that_fails_is_a_warning_and_the_others_go_on(bench):

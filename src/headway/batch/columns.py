@@ -20,13 +20,13 @@ _UNITS = {
 _OF_SECOND = {TimeUnit.SECOND: "s", TimeUnit.MILLI: "ms", TimeUnit.MICRO: "us", TimeUnit.NANO: "ns"}
 _OF_DAY = (Type.TIME32, Type.TIME64)
 TEXT = nanoarrow.large_string()
-_CHUNK_BYTES = 1 << 25
-_MOST_ROWS = 1 << 17
+_CHUNK_BYTES = 1 << 24
+_MOST_ROWS = 1 << 16
 _LEAST_ROWS = 1 << 10
 
 
 def chunk_rows(width: int) -> int:
-    """How many rows of `width` numbers are read at a time: at most 131,072, and 32 MiB where they are wide."""
+    """How many rows of `width` numbers are read at a time: at most 65,536, and 16 MiB where they are wide."""
     return min(max(_CHUNK_BYTES // (8 * max(width, 1)), _LEAST_ROWS), _MOST_ROWS)
 
 

@@ -19,7 +19,7 @@ from headway.data.matrix import matrix
 from headway.serve.tensors import TEXT
 
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
-_AT_ONCE = 2  # chunks that are decoded together: a slice decodes the pages at its two ends for itself
+_AT_ONCE = 8  # chunks that are decoded together: a slice decodes the pages at its two ends once more
 _COUNTED = (pl.Date, pl.Datetime, pl.Duration, pl.Time)
 
 
@@ -43,12 +43,18 @@ class FrameScan:
         """Slices of equal length, from row `start` on, which is the position as well."""
         rows = columns.chunk_rows(len(self._wanted.signature.inputs))
         for begin in range(start, self._length, _AT_ONCE * rows):
-            try:
-                frame = self._frame.slice(begin, _AT_ONCE * rows).collect()
-            except (pl.exceptions.PolarsError, OSError) as error:
-                raise _unreadable(error, self._where) from error
-            for place in range(0, len(frame), rows):
-                yield self._chunk(frame.slice(place, rows), begin + place)
+            yield from self._cut(self._collected(begin, _AT_ONCE * rows), begin, rows)
+
+    def _collected(self, start: int, rows: int) -> pl.DataFrame:
+        try:
+            return self._frame.slice(start, rows).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _unreadable(error, self._where) from error
+
+    def _cut(self, frame: pl.DataFrame, start: int, rows: int) -> Iterator[Chunk]:
+        """The chunks of a frame, which goes with the last of them, before the next is decoded."""
+        for place in range(0, len(frame), rows):
+            yield self._chunk(frame.slice(place, rows), start + place)
 
     def _chunk(self, frame: pl.DataFrame, start: int) -> Chunk:
         held = kept(frame, self._wanted, self._where)

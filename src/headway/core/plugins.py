@@ -36,7 +36,12 @@ FOLDERS = {
     "command": "face.commands",
 }
 # Libraries that are imported by another name than they are installed by.
-_PACKAGES = {"sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "xgboost": "xgboost-cpu"}
+_PACKAGES = {
+    "sklearn": "scikit-learn",
+    "joblib": "scikit-learn",
+    "vl_convert": "vl-convert-python",
+    "xgboost": "xgboost-cpu",
+}
 
 
 def names(kind: str) -> list[str]:

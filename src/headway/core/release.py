@@ -14,10 +14,13 @@ from headway.core.verdict import Verdict
 
 
 class SelfTest(Record, frozen=True, kw_only=True):
-    """Rows with the answers they had when the release was made; a server answers them before it takes traffic."""
+    """Rows with the answers they had when the release was made; a server answers them before it takes traffic.
+
+    None stands for a missing value, and for an answer that is no number.
+    """
 
     rows: tuple[tuple[float | None, ...], ...]
-    answers: tuple[tuple[float, ...], ...]
+    answers: tuple[tuple[float | None, ...], ...]
     tolerance: float = 1e-6
 
 

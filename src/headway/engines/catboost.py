@@ -39,7 +39,7 @@ class Catboost:
         self._width, self._kind, self._outputs = model.width, *_answer(model)
         self._model = _opened(content)
         try:
-            self._answers(np.zeros((1, self._width)))  # the library looks at the loss no sooner
+            self._answers(np.zeros((1, self._width)))  # it looks at the loss when it is first asked
         except catboost.CatBoostError as error:
             raise _unopened(error) from error
 

@@ -39,10 +39,8 @@ class Xgboost:
         self._linear = model.weights is not None
         self._booster = _opened(model, _threads(settings))
         try:
-            with xgboost.config_context(verbosity=0):
-                self._scores(
-                    np.zeros((1, self._width))
-                )  # the library looks at the base score no sooner, and warns here
+            with xgboost.config_context(verbosity=0):  # it looks at the base score, and warns, when it is first asked
+                self._scores(np.zeros((1, self._width)))
         except xgboost.core.XGBoostError as error:
             raise _unopened(error) from error
 

@@ -98,6 +98,11 @@ def self_test(variant: Variant, rows: Floats, blobs: Blobs) -> SelfTest:
     some = rows[:SELF_TEST_ROWS]
     answers = open_variant(variant, blobs).predict(some)
     return SelfTest(
-        rows=tuple(tuple(None if isnan(value) else value for value in row) for row in some.tolist()),
-        answers=tuple(tuple(row) for row in answers.tolist()),
+        rows=_kept(some),
+        answers=_kept(answers),
     )
+
+
+def _kept(values: Floats) -> tuple[tuple[float | None, ...], ...]:
+    """Numbers [n, d] as a record keeps them: None for what is no number."""
+    return tuple(tuple(None if isnan(value) else value for value in row) for row in values.tolist())

@@ -31,7 +31,7 @@ def served(state: Path, post: Post) -> Answered:
             mend=f"headway serve {name}@live",
         )
     labels = Labels(state, name).read().select(KEY, "label", pl.col("at_us").alias(_TOLD))
-    known = rows.join(labels.filter(pl.col(KEY) != ""), on=KEY, how="left", maintain_order="left")
+    known = rows.join(labels, on=KEY, how="left", maintain_order="left")
     times = known["at_us"].to_numpy().astype("datetime64[us]")
     inputs = [f"in.{field}" for field in post.release.variant.signature.names]
     return Answered(

@@ -158,7 +158,10 @@ def _bias(trees: Table, outputs: int) -> Floats:
 
 def _splits(trees: Table, features: list[Table]) -> tuple[Ints, Floats]:
     """Column and border of each split of the trees, which number all borders, column by column."""
-    borders = [each.array(3, np.float32).astype(np.float64) for each in features]
+    with np.errstate(
+        invalid="ignore"
+    ):  # a signalling NaN in a file that was altered; what is no number is refused below
+        borders = [each.array(3, np.float32).astype(np.float64) for each in features]
     _need(all(np.all(np.isfinite(each)) and np.all(np.diff(each) > 0) for each in borders), "borders that do not rise")
     column = np.repeat(np.arange(len(features)), [len(each) for each in borders])
     number = trees.array(1, np.int32).astype(np.int64)

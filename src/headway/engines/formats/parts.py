@@ -96,7 +96,4 @@ def _array(value: object) -> NDArray[np.generic] | None:
     """A list of numbers as an array; an empty one is of whole numbers."""
     if not isinstance(value, list) or not all(isinstance(each, int | float) for each in value):
         return None
-    try:
-        return np.array(value) if value else np.zeros(0, np.int64)
-    except OverflowError:
-        return None
+    return np.array(value) if value else np.zeros(0, np.int64)

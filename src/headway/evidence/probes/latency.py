@@ -18,6 +18,7 @@ from headway.evidence.intervals import Estimate, Floats, Sample, interval
 ROUNDS = 25
 BATCH_ROWS = 256
 _ROUND_NS = 3_000_000
+_LONGEST_NS = 10 * _ROUND_NS
 _POOL = 509
 _WARM_UP = 3
 _MOST_CALLS = 200
@@ -37,7 +38,7 @@ def plugin(subject: Subject) -> list[Measurement]:
 
 @dataclass(frozen=True, slots=True)
 class _Race:
-    """Median time of a call by round, ns, of the variant and of the model as it came; `rows` timed in the variant."""
+    """Median time of a call by round, ns, of the variant and of the model as it came; `rows` timed of the variant."""
 
     variant: Floats
     reference: Floats
@@ -59,34 +60,42 @@ def _batches(rows: Floats) -> list[Floats]:
 def _race(subject: Subject, inputs: Sequence[Floats]) -> _Race:
     engines = (subject.model, subject.reference)
     calls = [_calls(engine, inputs) for engine in engines]
-    times = np.array([_round(engines, calls, inputs, turn) for turn in range(ROUNDS)])
-    return _Race(times[:, 0], times[:, 1], ROUNDS * calls[0] * len(inputs[0]))
+    rounds = [_round(engines, calls, inputs, turn) for turn in range(ROUNDS)]
+    medians = np.array([[max(float(np.median(each)), 1.0) for each in times] for times in rounds])
+    rows = sum(len(times[0]) for times in rounds) * len(inputs[0])
+    return _Race(medians[:, 0], medians[:, 1], rows)
 
 
 def _calls(engine: Engine, inputs: Sequence[Floats]) -> int:
     """Warm up, and see how many calls fill a round's share of time."""
-    _median_ns(engine.predict, inputs, _WARM_UP)
-    return int(np.clip(_ROUND_NS / _median_ns(engine.predict, inputs, _WARM_UP), 1, _MOST_CALLS))
+    _times_ns(engine.predict, inputs, _WARM_UP)
+    one = np.median(_times_ns(engine.predict, inputs, _WARM_UP))
+    return int(np.clip(_ROUND_NS / max(one, 1.0), 1, _MOST_CALLS))
 
 
-def _round(engines: Sequence[Engine], calls: Sequence[int], inputs: Sequence[Floats], turn: int) -> list[float]:
+def _round(engines: Sequence[Engine], calls: Sequence[int], inputs: Sequence[Floats], turn: int) -> list[list[int]]:
     """One turn each on the same rows; who begins changes from round to round."""
     start = turn * max(calls) % len(inputs)
     rows = [*inputs[start:], *inputs[:start]]
-    times = [0.0, 0.0]
+    times: list[list[int]] = [[], []]
     for index in (0, 1) if turn % 2 else (1, 0):
-        times[index] = _median_ns(engines[index].predict, rows, calls[index])
+        times[index] = _times_ns(engines[index].predict, rows, calls[index])
     return times
 
 
-def _median_ns(predict: Callable[[Floats], Floats], inputs: Sequence[Floats], calls: int) -> float:
-    times = np.empty(calls)
-    for call in range(calls):
-        rows = inputs[call % len(inputs)]
+def _times_ns(predict: Callable[[Floats], Floats], inputs: Sequence[Floats], calls: int) -> list[int]:
+    """The time of each call; of fewer calls where they take ten times the time that they were to fill.
+
+    So a model whose threads wait for a core that others hold costs seconds, and not minutes.
+    """
+    times: list[int] = []
+    began = perf_counter_ns()
+    while len(times) < calls and perf_counter_ns() - began < _LONGEST_NS:
+        rows = inputs[len(times) % len(inputs)]
         before = perf_counter_ns()
         predict(rows)
-        times[call] = perf_counter_ns() - before
-    return max(float(np.median(times)), 1.0)
+        times.append(perf_counter_ns() - before)
+    return times
 
 
 def _one_row(race: _Race) -> list[Measurement]:
