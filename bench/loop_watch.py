@@ -80,7 +80,7 @@ def _found_in_a_year(year: Year) -> list[Row]:
             unit="months",
             target="at least 9 of 11 adjacent months",
             ok=sum(adjacent) >= 9,
-            against="all at one chance of 3 % of any false alarm, against 5 % each",
+            against="all at one chance of 2.5 % of any false alarm, against 5 % each",
         ),
         Row(
             name="drift.found.watch",

@@ -25,8 +25,8 @@ from headway.batch.predict import Order, predict
 from headway.core import config
 from headway.core.config import Config
 from headway.core.errors import DataError, StoreError
+from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature
-from headway.engines.formats.lightgbm_text import read as read_text
 from headway.variants.transforms.onnx import write_graph
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +108,7 @@ def test_killed_again_and_again_it_ends_as_a_run_that_nobody_disturbed(suffix, t
 @pytest.mark.long
 def test_ten_million_rows_killed_twice_end_as_one_clean_run(tmp_path):
     rows, draw = 10_000_000, Random()
-    graph = write_graph(read_text(text("binary").encode()))
+    graph = write_graph(load_engine("lightgbm").forest(text("binary").encode()))
     names = [f"x{place}" for place in range(4)]
     project(tmp_path, content=graph, signature=Signature(inputs=tuple(Field(name=name) for name in names)))
     table = numbers(rows).rename(dict(zip("abc", names, strict=False))).with_columns(x3=pl.col("x0") * 7 % 1)

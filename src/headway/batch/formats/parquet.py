@@ -30,7 +30,8 @@ class Parquet:
     def join(self, parts: Sequence[Path], out: Path, empty: Mapping[str, Column], about: Mapping[str, str]) -> None:
         """One parquet file, read from the parts and written a row group at a time."""
         frame = pl.scan_parquet(list(parts)) if parts else _frame(empty).lazy()
-        frame.sink_parquet(out, row_group_size=columns.chunk_rows(1), maintain_order=True, metadata=dict(about))
+        rows = columns.chunk_rows(1)
+        frame.sink_parquet(out, compression="snappy", row_group_size=rows, maintain_order=True, metadata=dict(about))
 
 
 def _frame(columns_: Mapping[str, Column]) -> pl.DataFrame:
