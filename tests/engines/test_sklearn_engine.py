@@ -131,7 +131,9 @@ TEXT_MODELS: dict[str, Callable[[], Any]] = {
             method="isotonic",
         )
     ),
-    "network": lambda: fitted(make_pipeline(encoded(), SelectKBest(k=3), MLPClassifier((4,), max_iter=900))),
+    "network": lambda: fitted(
+        make_pipeline(encoded(), SelectKBest(k=3), MLPClassifier((4,), max_iter=900, tol=1e-2, random_state=0))
+    ),
     "neighbours": lambda: fitted(make_pipeline(encoded(), StandardScaler(with_mean=False), KNeighborsClassifier())),
     "kernel": lambda: fitted(make_pipeline(encoded(), SVC())),
 }

@@ -1,0 +1,52 @@
+"""What docs/batch.md shows is what `headway predict` takes and gives."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.batch.batches import CARRIER, project
+
+from headway.core import plugins
+from headway.core.variant import Field, Signature
+from headway.face import cli
+
+PAGE = (Path(__file__).parents[2] / "docs/batch.md").read_text(encoding="utf-8")
+ROWS, SCORES, REFUSED = re.findall(r"```csv\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of the page's command, run on the page's file."""
+    carrier = Field(name="carrier", datatype="BYTES", categories=CARRIER.categories, unseen="other")
+    project(tmp_path, signature=Signature(inputs=(Field(name="distance"), carrier)))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flights.csv").write_text(ROWS.replace("a-2,,", "a-2,1,"))  # the echo has no answer to what is missing
+    (command,) = re.findall(r"`headway (predict flights@live [^`]*)`", PAGE)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(command.split())
+    return int(str(ended.value.code))
+
+
+def test_the_command_of_the_page_gives_the_files_of_the_page(told):
+    (said,) = re.findall(r"--keep key` ends with (\d)", PAGE)
+    found = list(csv.reader(Path("scores.csv").read_text().splitlines()))
+    shown = list(csv.reader(SCORES.splitlines()))
+    assert told == int(said)
+    assert [row[:2] for row in found] == [row[:2] for row in shown]
+    assert found[0] == shown[0] and found[3] == shown[3] and all(float(row[2]) >= 0 for row in found[1:3])
+    assert Path("scores.csv.refused.csv").read_text() == REFUSED
+
+
+def test_no_other_file_is_left_and_the_receipt_holds_what_the_page_says(told):
+    named = set(re.findall(r"^\| `(scores\.csv[\w.]*)` \|", PAGE, re.MULTILINE))
+    assert {path.name for path in Path().glob("scores*")} == named
+    receipt = msgspec.json.decode(Path("scores.csv.receipt.json").read_bytes())["record"]
+    assert (receipt["rows"], receipt["refused"], receipt["columns"]) == (3, 1, {"distance": 1})
+
+
+def test_every_format_has_its_row():
+    assert sorted(re.findall(r"^\| `\.(\w+)` \|", PAGE, re.MULTILINE)) == plugins.names("format")
