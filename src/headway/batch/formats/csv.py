@@ -35,7 +35,6 @@ class CsvScan:
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
         self._path, self._wanted = path, wanted
-        self._nulls = {"", *wanted.missing}
         self._size = path.stat().st_size
         with path.open("rb") as file:
             self._names, self._begin = _header(file, str(path))
@@ -75,11 +74,13 @@ class CsvScan:
             refusals += (each for name in self._wanted.names for each in _not_utf8(name, cells.get(name, ()), start))
         rows = np.empty((len(records), len(self._ranks)))
         for place, (field, ranks) in enumerate(self._ranks):
-            texts = [None if text in self._nulls else text for text in cells.get(field.name, ())]
+            texts: Sequence[str] = cells.get(field.name, ())
+            if self._wanted.missing:
+                texts = ["" if text in self._wanted.missing else text for text in texts]
             if ranks is None:
-                rows[:, place] = _numbers(field, texts, start, refusals)
+                rows[:, place] = _numbers(field, texts, start, refusals, plain=not lines.underscored)
             else:
-                rows[:, place] = ranked(field, ranks, texts, start, refusals)
+                rows[:, place] = ranked(field, ranks, [text or None for text in texts], start, refusals)
         held = {name: columns.texts([text or None for text in cells.get(name, ())]) for name in self._wanted.keep}
         return Chunk(start=start, rows=rows, kept=held, position=position + lines.taken, share=0.0, refusals=refusals)
 
@@ -88,29 +89,36 @@ class CsvScan:
         reader, width = csv.reader(lines), len(self._names)
         while lines.taken < _BLOCK_BYTES:
             try:
-                record = next(reader)
-            except StopIteration:
-                return
+                record = next(reader, None)
             except csv.Error as error:
-                record, reason = [lines.last], f"no row of csv: {error}"
-            else:
-                reason = f"{len(record)} cells, where {width} columns are named"
-            if not record and width > 1:
-                continue  # an empty line is no row
-            record = record or [""]
-            if len(record) != width or reason.startswith("no row"):
-                refusals.append(refusal(row, "", ",".join(record).rstrip("\r\n"), reason))
+                refusals.append(refusal(row, "", lines.last.rstrip("\r\n"), f"no row of csv: {error}"))
                 record = [""] * width
+            if record is None:
+                return
+            if len(record) != width:
+                if not record and width > 1:
+                    continue  # an empty line is no row
+                record = self._whole(record, row, refusals)
             yield record
             row += 1
 
+    def _whole(self, record: list[str], row: int, refusals: list[Refusal]) -> list[str]:
+        """A row of too many or too few cells as an empty one; of a single column an empty line is an empty cell."""
+        if record:
+            reason = f"{len(record)} cells, where {len(self._names)} columns are named"
+            refusals.append(refusal(row, "", ",".join(record).rstrip("\r\n"), reason))
+        return [""] * len(self._names)
+
 
 class _Lines:
-    """The lines of a file from where it stands: how many bytes were taken, the last line, and any that is not UTF-8."""
+    """The lines of a file from where it stands: how many bytes were taken, the last line, and what any of them holds.
+
+    `strange` is what is not UTF-8, `underscored` a line with an underscore.
+    """
 
     def __init__(self, file: BinaryIO, where: str) -> None:
         self._file, self._where = file, where
-        self.taken, self.last, self.strange = 0, "", False
+        self.taken, self.last, self.strange, self.underscored = 0, "", False, False
 
     def __iter__(self) -> _Lines:
         return self
@@ -122,6 +130,7 @@ class _Lines:
         if len(line) == _MOST_LINE_BYTES:
             raise DataError("a line of more than 64 MiB", where=self._where, mend="end lines with \\n")
         self.taken += len(line)
+        self.underscored |= b"_" in line
         try:
             self.last = line.decode()
         except UnicodeDecodeError:
@@ -165,16 +174,15 @@ def _header(file: BinaryIO, where: str) -> tuple[list[str], int]:
     return names, begin + lines.taken
 
 
-def _numbers(field: Field, texts: Sequence[str | None], start: int, refusals: list[Refusal]) -> list[float]:
-    """Texts as numbers: the quick way where all are, else one by one."""
+def _numbers(field: Field, texts: Sequence[str], start: int, refusals: list[Refusal], *, plain: bool) -> list[float]:
+    """Texts as numbers: at once where no text has an underscore, which Python reads and we do not; else one by one."""
     with suppress(ValueError):
-        values = [MISSING if text is None else float(text) for text in texts]
-        if not any("_" in text for text in texts if text):
-            return values
-    found = [MISSING if text is None else number(text) for text in texts]
+        if plain or not any("_" in text for text in texts):
+            return [float(text) if text else MISSING for text in texts]
+    found = [number(text) if text else MISSING for text in texts]
     for place, (text, value) in enumerate(zip(texts, found, strict=True)):
         if value is None:
-            refusals.append(refusal(start + place, field.name, text or "", "not a number"))
+            refusals.append(refusal(start + place, field.name, text, "not a number"))
     return [MISSING if value is None else value for value in found]
 
 
