@@ -15,7 +15,7 @@ from tests.batch.batches import LIVE, project, write
 from headway.core.variant import Field, Signature
 
 WIDTH, ROWS = 30, 150_000
-SHORT, LONG = 6, 12
+SHORT, LONG = 6, 24
 KEPT = [f"x{place}" for place in range(5)]  # to write them takes longer than to read: what is read has to wait
 ROOT = Path(__file__).parents[2]
 
@@ -56,11 +56,11 @@ def grown(source: Path, times: int) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
-def test_a_file_twice_as_long_takes_no_more_memory(suffix, tmp_path):
+def test_a_file_four_times_as_long_takes_no_more_memory(suffix, tmp_path):
     signature = Signature(inputs=tuple(Field(name=f"x{place}") for place in range(WIDTH)))
     project(tmp_path, signature=signature)
     drawn = np.random.default_rng(0).uniform(0, 1, (ROWS, WIDTH)).round(3)
     unit = write(pl.DataFrame(drawn, schema=list(signature.names)), tmp_path / f"rows{suffix}")
     peaks = [peak_mb(tmp_path, grown(unit, times), tmp_path / f"{times}.csv") for times in (SHORT, LONG)]
     more_mb = (LONG - SHORT) * ROWS * WIDTH * 8 / 2**20
-    assert peaks[1] - peaks[0] < more_mb / 3, peaks
+    assert peaks[1] - peaks[0] < more_mb / 6, peaks

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from tests.flow.projects import write
 
 from headway import flow
 from headway.core.frontier import Frontier
+from headway.face import cli
 from headway.release.project import Project, open_project
 
 
@@ -26,3 +28,16 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = watched.write(tmp_path_factory.mktemp("asked"), table=watched.turned())
     flow.watch(watched.released(folder))
     return folder
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run one command; gives its exit code, what it printed, and what it complained of."""
+
+    def _run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(word) for word in words])
+        shown = capsys.readouterr()
+        return int(ended.value.code or 0), shown.out, shown.err
+
+    return _run

@@ -18,19 +18,6 @@ from headway.face import cli
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
-    """Run one command; gives its exit code, what it printed, and what it complained of."""
-
-    def _run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(word) for word in words])
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return _run
-
-
 def test_check_passes_a_table_in_which_every_feature_is_declared(run, tmp_path):
     code, out, _ = run("check", "--project", write(tmp_path), "--json")
     assert (code, json.loads(out)) == (cli.PASS, [{**found, "severity": "note"} for found in json.loads(out)])

@@ -17,20 +17,12 @@ from headway.serve.client import Client
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Run one command where keys lie in the test's own folder; gives its exit code, what it printed, what it told."""
+@pytest.fixture(autouse=True)
+def own_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keys lie in the test's own folder, and a search has one transform."""
     monkeypatch.setenv("HEADWAY_TRUST_PUBLISHER_KEY", str(tmp_path / "publisher.pem"))
     monkeypatch.setenv("HEADWAY_OPTIMIZE_TRANSFORMS", '["onnx"]')
     monkeypatch.setenv("HEADWAY_SERVE_PORT", "0")
-
-    def _run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(word) for word in words])
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return _run
 
 
 def test_a_project_of_made_up_deliveries_is_checked_searched_released_and_served(run, tmp_path):

@@ -15,19 +15,6 @@ from headway.observe.rollout.log import Labels
 
 
 @pytest.fixture
-def run(capsys):
-    """Run one command; gives its exit code, what it printed, and what it complained of."""
-
-    def _run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(word) for word in words])
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return _run
-
-
-@pytest.fixture
 def project(tmp_path):
     """A project with a release that is live; gives it with the digest of another."""
     opened = rollouts.project(tmp_path)

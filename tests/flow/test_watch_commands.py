@@ -20,18 +20,6 @@ at_most = 1.0
 """
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
-    """Run one command; gives its exit code and what it printed."""
-
-    def _run(*words: object) -> tuple[int, str]:
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(word) for word in words])
-        return int(ended.value.code or 0), capsys.readouterr().out
-
-    return _run
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A project whose world turned in April."""
@@ -41,31 +29,31 @@ def folder(tmp_path_factory):
 
 
 def test_without_a_ticket_there_is_nothing_to_retrain_and_before_a_period_ends_nothing_to_watch(run, folder):
-    code, out = run("retrain", "--project", folder)
+    code, out, _ = run("retrain", "--project", folder)
     assert (code, "no ticket asks" in out) == (cli.PASS, True)
-    code, out = run("watch", "--project", folder, "--until", "2013-04-05")
+    code, out, _ = run("watch", "--project", folder, "--until", "2013-04-05")
     assert (code, "no period has begun" in out) == (cli.UNDECIDED, True)
 
 
 def test_watch_then_retrain_begins_a_canary_and_a_person_may_do_without(run, folder):
-    code, out = run("watch", "--project", folder)
+    code, out, _ = run("watch", "--project", folder)
     assert code == cli.FAIL and "ranks worse" in out and "ticket: labelled rows grew" in out
 
-    code, out = run("retrain", "--project", folder)
+    code, out, _ = run("retrain", "--project", folder)
     assert code == cli.UNDECIDED and "3 seeds, about" in out and "headway retrain --mode auto" in out
     assert "a pass begins a rollout beside live" in out
 
-    code, out = run("retrain", "--project", folder, "--mode", "auto", "--who", "ada")
+    code, out, _ = run("retrain", "--project", folder, "--mode", "auto", "--who", "ada")
     assert code == cli.UNDECIDED and "shown to be better than live" in out
     assert "rolling out: its rollout begins with shadow; live has not been asked anything yet" in out
     assert "headway serve small@live" in out and "--through live" in out and "go on: headway rollout watch" in out
 
-    code, out = run("retrain", "--project", folder)
+    code, out, _ = run("retrain", "--project", folder)
     assert code == cli.UNDECIDED and "shadow stays: no request has come to it yet" in out
 
     at_once = ("retrain", "--project", folder, "--mode", "auto", "--through", "live")
     assert run(*at_once)[0] == cli.USAGE
-    code, out = run(*at_once, "--why", "no server yet", "--who", "ada")
+    code, out, _ = run(*at_once, "--why", "no server yet", "--who", "ada")
     assert code == cli.PASS and "live: promote by ada: no server yet" in out
 
     told = json.loads(run("retrain", "--project", folder, "--json")[1])
@@ -84,21 +72,21 @@ def test_where_the_policy_says_live_a_pass_is_live_at_once(run, tmp_path):
     run("watch", "--project", tmp_path)
     assert "a pass makes it live at once" in run("retrain", "--project", tmp_path)[1]
 
-    code, out = run("retrain", "--project", tmp_path, "--mode", "auto")
+    code, out, _ = run("retrain", "--project", tmp_path, "--mode", "auto")
     assert code == cli.PASS and "shown to be better than live" in out and "small@live is now release" in out
 
     run("rollout", "rollback", "--project", tmp_path, "--why", "callers complain")
-    code, out = run("retrain", "--project", tmp_path, "--mode", "auto")
+    code, out, _ = run("retrain", "--project", tmp_path, "--mode", "auto")
     assert code == cli.FAIL and "moved live back: callers complain" in out and "go on: headway rollout start" in out
 
 
 def test_a_recalibration_goes_the_same_way_and_needs_no_ticket(run, tmp_path):
     watched.released(watched.write(tmp_path, retrain=RECALIBRATED, table=watched.turned()))
-    code, out = run("retrain", "--recalibrate", "--project", tmp_path)
+    code, out, _ = run("retrain", "--recalibrate", "--project", tmp_path)
     assert code == cli.UNDECIDED and "log-odds shifted by" in out
     assert "go on: headway retrain --recalibrate --mode auto" in out
 
-    code, out = run("retrain", "--recalibrate", "--project", tmp_path, "--mode", "auto", "--json")
+    code, out, _ = run("retrain", "--recalibrate", "--project", tmp_path, "--mode", "auto", "--json")
     told = json.loads(out)
     assert (code, told["stands"], told["rollout"]["stage"]) == (cli.UNDECIDED, "rolling out", 0)
     assert told["retraining"]["frontier"]["baseline"]["calibrator"]["shift"] != 0
@@ -106,7 +94,7 @@ def test_a_recalibration_goes_the_same_way_and_needs_no_ticket(run, tmp_path):
 
 def test_watch_as_json_has_every_measurement_with_its_interval(run, tmp_path):
     watched.released(watched.write(tmp_path))
-    code, out = run("watch", "--project", tmp_path, "--json")
+    code, out, _ = run("watch", "--project", tmp_path, "--json")
     (april,) = json.loads(out)
 
     assert (code, april["outlook"]) == (cli.PASS, "well")
@@ -120,7 +108,7 @@ def test_a_retraining_that_is_not_shown_to_be_better_changes_nothing(run, tmp_pa
     )
     watched.released(tmp_path)
     run("watch", "--project", tmp_path)
-    code, out = run("retrain", "--project", tmp_path, "--mode", "auto")
+    code, out, _ = run("retrain", "--project", tmp_path, "--mode", "auto")
 
     assert code == cli.FAIL and "fail against live" in out
     assert len(json.loads(run("history", "--project", tmp_path, "--json")[1])) == 1

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from headway.core.contracts import Adopted, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
+from headway.core.threads import threads_of
 from headway.core.variant import Signature
 from headway.engines.formats import catboost_trees
 from headway.engines.formats.catboost_model import CatboostModel, looks_like, read
@@ -34,7 +35,8 @@ class Catboost:
     defaults: ClassVar[Settings] = {"threads": 0}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
-        self._threads = _threads(settings)
+        threads = threads_of(settings, engine="catboost", default=0)
+        self._threads = {"thread_count": threads} if threads else {}  # nothing where the library chooses
         model = read(content)
         self._width, self._kind, self._outputs = model.width, *_answer(model)
         self._model = _opened(content)
@@ -166,17 +168,6 @@ def _saved(model: catboost.CatBoost) -> bytes:
         path = Path(folder) / "model.cbm"
         model.save_model(str(path))
         return path.read_bytes()
-
-
-def _threads(settings: Settings) -> dict[str, int]:
-    """What `predict` is told of threads: nothing where the number is left to the library."""
-    unknown = sorted(set(settings) - set(Catboost.defaults))
-    if unknown:
-        raise EngineError(f"engine 'catboost' has no setting {unknown[0]!r}", mend="threads")
-    threads = settings.get("threads", 0)
-    if type(threads) is not int or threads < 0:
-        raise EngineError(f"setting 'threads' is {threads!r}, not a whole number of threads", mend="threads = 1")
-    return {"thread_count": threads} if threads else {}
 
 
 plugin = Catboost

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from headway.core.contracts import Adopted, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
+from headway.core.threads import threads_of
 from headway.engines.formats import lightgbm_trees
 from headway.engines.formats.lightgbm_text import TextModel, read
 from headway.engines.formats.trees import Forest
@@ -37,7 +38,8 @@ class Lightgbm:
     defaults: ClassVar[Settings] = {"threads": 0}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
-        self._threads = _threads(settings)
+        threads = threads_of(settings, engine="lightgbm", default=0)
+        self._threads = {"num_threads": threads} if threads else {}  # nothing where the library chooses
         model = read(content)
         self._width, self._outputs = model.width, model.outputs
         self._booster = _opened(model)
@@ -114,17 +116,6 @@ def _opened(model: TextModel) -> lightgbm.Booster:
         return lightgbm.Booster(model_str=model.essence())
     except lightgbm.basic.LightGBMError as error:
         raise EngineError(f"LightGBM cannot open the model: {error}") from error
-
-
-def _threads(settings: Settings) -> dict[str, int]:
-    """What `Booster.predict` is told of threads: nothing where the number is left to the library."""
-    unknown = sorted(set(settings) - set(Lightgbm.defaults))
-    if unknown:
-        raise EngineError(f"engine 'lightgbm' has no setting {unknown[0]!r}", mend="threads")
-    threads = settings.get("threads", 0)
-    if type(threads) is not int or threads < 0:
-        raise EngineError(f"setting 'threads' is {threads!r}, not a whole number of threads", mend="threads = 1")
-    return {"num_threads": threads} if threads else {}
 
 
 plugin = Lightgbm

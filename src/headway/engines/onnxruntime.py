@@ -16,6 +16,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from headway.core.contracts import Adopted, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
+from headway.core.threads import threads_of
 from headway.engines.formats.onnx_ports import MEND, Answer, Array, classes_of, feeds, scores_of, table_of
 
 Floats = NDArray[np.float64]
@@ -40,7 +41,7 @@ class OnnxRuntime:
     defaults: ClassVar[Settings] = {"threads": 1}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
-        session = _opened(content, _threads(settings))
+        session = _opened(content, threads_of(settings, engine="onnxruntime", default=1))
         self._feeds, self._output = feeds(session.get_inputs()), scores_of(session.get_outputs())
         self.width, self.names = self._feeds.width, self._feeds.names
         # The session under the session: `InferenceSession.run` checks its arguments in Python first, which costs 1.5 to
@@ -129,16 +130,6 @@ def _unopened(error: Exception) -> EngineError:
         f"these bytes are not a model that {version} can open: {error}",
         mend="onnx.checker.check_model(onnx.load('model.onnx'))",
     )
-
-
-def _threads(settings: Settings) -> int:
-    unknown = sorted(set(settings) - set(OnnxRuntime.defaults))
-    if unknown:
-        raise EngineError(f"engine 'onnxruntime' has no setting {unknown[0]!r}", mend="threads")
-    threads = settings.get("threads", OnnxRuntime.defaults["threads"])
-    if type(threads) is not int or threads < 0:
-        raise EngineError(f"setting 'threads' is {threads!r}, not a whole number of threads", mend="threads = 1")
-    return threads
 
 
 plugin = OnnxRuntime

@@ -32,6 +32,7 @@ from sklearn.utils.validation import check_is_fitted
 from headway.core.contracts import Adopted, ModelFile
 from headway.core.errors import DataError, EngineError, NotApplicable
 from headway.core.record import Settings
+from headway.core.threads import threads_of
 from headway.core.variant import Field, Signature
 from headway.engines.estimators import skops_file
 from headway.engines.estimators.inner import with_inner_models
@@ -53,7 +54,7 @@ class Sklearn:
     defaults: ClassVar[Settings] = {"threads": 0}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
-        opened, threads = skops_file.read(content), _threads(settings)
+        opened, threads = skops_file.read(content), threads_of(settings, engine="sklearn", default=0)
         self._model = opened.model
         try:
             self._width = _width(self._model)
@@ -290,16 +291,6 @@ def _texts(ranks: Floats, lookup: NDArray[Any]) -> NDArray[Any]:
     known = (whole >= 0) & (whole <= last) & (whole == np.trunc(whole))
     texts: NDArray[Any] = lookup[np.where(known, whole, last - 1).astype(np.intp)]
     return texts
-
-
-def _threads(settings: Settings) -> int:
-    unknown = sorted(set(settings) - set(Sklearn.defaults))
-    if unknown:
-        raise EngineError(f"engine 'sklearn' has no setting {unknown[0]!r}", mend="threads")
-    threads = settings.get("threads", 0)
-    if type(threads) is not int or threads < 0:
-        raise EngineError(f"setting 'threads' is {threads!r}, not a whole number of threads", mend="threads = 1")
-    return threads
 
 
 def _run_on(model: Any, threads: int) -> None:

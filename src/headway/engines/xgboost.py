@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from headway.core.contracts import Adopted, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
+from headway.core.threads import threads_of
 from headway.core.variant import Signature
 from headway.engines.formats import xgboost_trees
 from headway.engines.formats.trees import Forest
@@ -37,7 +38,7 @@ class Xgboost:
         model = read(content)
         self._width, self._outputs, self._missing = model.width, model.outputs, model.missing
         self._linear = model.weights is not None
-        self._booster = _opened(model, _threads(settings))
+        self._booster = _opened(model, threads_of(settings, engine="xgboost", default=0))
         try:
             with xgboost.config_context(verbosity=0):  # it looks at the base score, and warns, when it is first asked
                 self._scores(np.zeros((1, self._width)))
@@ -165,17 +166,6 @@ def _unopened(error: Exception) -> EngineError:
 def _said(error: Exception) -> str:
     """The first line of what the library said, without the time and the place in its source."""
     return re.sub(r"^(\[[\d:]+\] \S+: )?(Check failed: )?", "", str(error)).partition("\n")[0]
-
-
-def _threads(settings: Settings) -> int:
-    """The number of threads, 0 where it is left to the library."""
-    unknown = sorted(set(settings) - set(Xgboost.defaults))
-    if unknown:
-        raise EngineError(f"engine 'xgboost' has no setting {unknown[0]!r}", mend="threads")
-    threads = settings.get("threads", 0)
-    if type(threads) is not int or threads < 0:
-        raise EngineError(f"setting 'threads' is {threads!r}, not a whole number of threads", mend="threads = 1")
-    return threads
 
 
 plugin = Xgboost

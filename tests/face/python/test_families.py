@@ -30,7 +30,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 LINES = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import headway" in block)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("family", MODELS)
 def test_the_lines_of_the_readme_print_a_speedup_with_its_verdict(family, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -39,6 +39,8 @@ def test_the_lines_of_the_readme_print_a_speedup_with_its_verdict(family, tmp_pa
     exec(LINES, names)
     first = capsys.readouterr().out.splitlines()[0]
     assert re.search(r": x [\d.,]+ .*for one row, verdict (pass|undecided)$", first)
-    assert np.abs(names["best"].predict_proba(X_NEW) - model.predict_proba(X_NEW)).max() <= 0.5
+    fewer_trees = any(step.transform == "truncate" for step in names["best"].variant.steps)
+    moved = np.abs(names["best"].predict_proba(X_NEW) - model.predict_proba(X_NEW)).max()
+    assert moved <= 1e-6 or fewer_trees
     assert (names["best"].predict(X_NEW) != model.predict(X_NEW)).mean() <= 0.01
     assert (tmp_path / "report.html").exists()

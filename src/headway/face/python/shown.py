@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from getpass import getuser
 from pathlib import Path
@@ -32,17 +33,17 @@ _BESIDE = (".lag1", ".loss", "flipped_decisions", "max_change", "speedup")
 """Figures that compare with another model, or say how an interval was made: no news of one model alone."""
 
 
-class Shown:
+class Shown(ABC):
     """A result with a title, lines of words, and a sheet; `print` and a notebook show the same."""
 
-    def _title(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _title(self) -> str: ...
 
     def _lines(self) -> Sequence[str]:
         return ()
 
-    def _sheet(self) -> Sheet:
-        raise NotImplementedError
+    @abstractmethod
+    def _sheet(self) -> Sheet: ...
 
     def __str__(self) -> str:
         console = Console(width=_TEXT_WIDTH, highlight=False, markup=False, color_system=None)
