@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -114,6 +115,19 @@ def test_a_segment_that_cannot_be_written_is_counted_and_does_not_end_the_log(tm
     log.add(entry(3))
     log.close()
     assert dropped == {"flights": 3} and "could not be written" in caplog.text
+
+
+def test_an_entry_that_nobody_foresaw_is_counted_and_what_comes_after_is_kept(tmp_path, caplog):
+    dropped: Counter[str] = Counter()
+    log = PredictionLog(tmp_path, flush_s=3600, most_rows=10, dropped=dropped)
+    log.add(entry(6, latency_ns=np.array([])))
+    ends = time.monotonic() + 20
+    while not dropped and time.monotonic() < ends:
+        pass
+    log.add(entry(3))
+    log.close()
+    assert dropped == {"flights": 6} and len(kept(tmp_path)) == 3
+    assert "could not be written" in caplog.text
 
 
 @pytest.mark.slow

@@ -10,13 +10,13 @@ import secrets
 import threading
 from collections import Counter, deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from headway.core.errors import HeadwayError
 from headway.features.online import NEVER_US
 from headway.serve.load import Loaded
 from headway.store import segments, traffic
@@ -90,14 +90,15 @@ class PredictionLog:
         self._writer.join()
 
     def _write(self) -> None:
-        while not self._leaving:
-            self._due.wait(self._flush_s)
-            self._due.clear()
-            self._flush()
-        self._flush()
+        with ThreadPoolExecutor(1, thread_name_prefix="segment") as pool:
+            while not self._leaving:
+                self._due.wait(self._flush_s)
+                self._due.clear()
+                self._flush(pool)
+            self._flush(pool)
 
-    def _flush(self) -> None:
-        """Keep all that waits, a segment for each release."""
+    def _flush(self, pool: ThreadPoolExecutor) -> None:
+        """Keep all that waits, a segment for each release; whatever one fails with, the log goes on."""
         of: dict[Loaded, list[Entry]] = {}
         taken = 0
         while self._entries:
@@ -105,12 +106,14 @@ class PredictionLog:
             of.setdefault(entry.release, []).append(entry)
             taken += rows
         for release, entries in of.items():
-            try:
-                segments.keep(traffic.log_folder(self._state, release.name, release.digest), columns(entries))
-            except HeadwayError:  # a full disk must not end the log for good
+            error = pool.submit(self._keep, release, entries).exception()
+            if error is not None:
                 self._dropped[release.name] += sum(sum(entry.sizes) for entry in entries)
-                _log.exception("a segment of the log of %s could not be written", release.name)
+                _log.error("a segment of the log of %s could not be written", release.name, exc_info=error)
         self._taken += taken
+
+    def _keep(self, release: Loaded, entries: Sequence[Entry]) -> None:
+        segments.keep(traffic.log_folder(self._state, release.name, release.digest), columns(entries))
 
 
 def columns(entries: Sequence[Entry]) -> dict[str, Column]:
