@@ -45,7 +45,7 @@ clean:  ## remove all that make made: the environment, caches, the demo's folder
 	rm -rf .venv headway-demo build dist src/*.egg-info .coverage* .*_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.installed-%: pyproject.toml constraints.txt tools/venv
+.venv/.installed-%: pyproject.toml constraints.txt tools/venv $(wildcard src/headway/engines/kernel/*)
 	@tools/venv $*
 
 .PHONY: help demo test test-fast test-all check bench docs format constraints clean

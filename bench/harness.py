@@ -36,6 +36,8 @@ def report(rows: Sequence[Row], fell_short: Sequence[str] = ()) -> None:
     if "--json" in sys.argv[1:]:
         print(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows], "fell_short": short}))
         return
+    for sentence in fell_short:
+        print("short", sentence)
     for row in rows:
         mark, against = "ok   " if row.ok else "short", f"  (against {row.against})" if row.against else ""
         print(f"{mark} {row.name:<40} {row.measured:>12,.4g} {row.unit:<8} target {row.target}{against}")

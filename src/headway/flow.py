@@ -32,6 +32,7 @@ from headway.data import check as checking
 from headway.data.matrix import labels, matrix, weights
 from headway.data.open import digest, open_dataset
 from headway.data.split import cut, labelled, span
+from headway.evidence.first_look import first_look
 from headway.evidence.measure import measure
 from headway.evidence.subject import Exam, exam_of, open_variant, self_test, subject_of
 from headway.evidence.threshold import choose_threshold
@@ -48,6 +49,8 @@ from headway.serve import process
 from headway.variants import adopt as adopting
 from headway.variants import search
 from headway.variants import train as training
+from headway.variants.clock import Clock
+from headway.variants.contest import Looks, contest, was_left
 
 Data = Mapping[str, Dataset]
 Tell = Callable[[str], object]
@@ -89,21 +92,24 @@ def adopt(project: Project, model: object, data: Data) -> Baseline:
 
 
 def optimize(project: Project, baseline: Baseline, data: Data, *, tell: Tell = lambda _: None) -> Frontier:
-    """Every variant judged on `choose`; the fastest feasible one judged on `test`, each look at which is counted."""
-    exam = exam_of(baseline, data["choose"], project.blobs)
+    """Variants judged on `choose`; the fastest feasible one judged on `test`, each look at which is counted.
+
+    `[optimize] budget_s` bounds the time on `choose`; what could not win any more has its first look alone.
+    """
+    config = project.config.optimize
+    clock, exam = Clock(config.budget_s), exam_of(baseline, data["choose"], project.blobs)
     bench = Workbench(blobs=project.blobs, sample=exam.rows)
-    expansion = search.expand(baseline.model, bench, project.config.optimize.transforms)
-    judged = []
-    for number, variant in enumerate(expansion.variants, 1):
-        tell(f"{number}/{len(expansion.variants)} {variant.name}")
-        judged.append(evaluate(project, variant, exam, probes=plugins.names("probe")))
+    expansion = search.expand(baseline.model, bench, config.transforms, clock=clock)
+    seen = contest(expansion.variants, _looks(project, exam), config.objective, clock=clock, tell=tell)
+    judged = [row for row in seen if not was_left(row)]
     winner = _winner(project, judged, exam_of(baseline, data["test"], project.blobs))
     frontier = Frontier(
         name=project.name,
         baseline=baseline,
         judged=tuple(judged),
+        left=tuple(row for row in seen if was_left(row)),
         winner=winner,
-        reasons=search.reasons(judged, winner.variant, project.config.optimize.objective),
+        reasons=search.reasons(seen, winner.variant, config.objective),
         refusals=expansion.refusals,
         self_test=self_test(winner.variant, exam.rows, project.blobs),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -241,6 +247,20 @@ def _training(project: Project, baseline: Baseline, data: Data, seconds: float) 
         n_rows=len(labelled(data["train"]).table),
         seconds=seconds,
     )
+
+
+def _looks(project: Project, exam: Exam) -> Looks:
+    """A variant's speed for a moment, or all that the policy may ask for."""
+
+    def first(variant: Variant) -> Judged:
+        evidence = first_look(variant, exam, project.blobs)
+        return Judged(
+            variant=variant,
+            evidence=evidence,
+            verdict=judging.judge(evidence, judging.relative(project.config.policy)),
+        )
+
+    return Looks(first=first, whole=lambda each: evaluate(project, each, exam, probes=plugins.names("probe")))
 
 
 def _winner(project: Project, judged: Sequence[Judged], test: Exam) -> Judged:

@@ -9,13 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.batch.batches import CARRIER, project
+from tests.house.pages import read, shown
 
 from headway.core import plugins
 from headway.core.variant import Field, Signature
 from headway.face import cli
 
-PAGE = (Path(__file__).parents[2] / "docs/batch.md").read_text(encoding="utf-8")
-ROWS, SCORES, REFUSED = re.findall(r"```csv\n(.*?)```", PAGE, re.DOTALL)
+PAGE = read("docs/batch.md")
+ROWS, SCORES, REFUSED = shown("docs/batch.md", "csv")
 
 
 @pytest.fixture
@@ -34,10 +35,10 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_the_command_of_the_page_gives_the_files_of_the_page(told):
     (said,) = re.findall(r"--keep key` ends with (\d)", PAGE)
     found = list(csv.reader(Path("scores.csv").read_text().splitlines()))
-    shown = list(csv.reader(SCORES.splitlines()))
+    promised = list(csv.reader(SCORES.splitlines()))
     assert told == int(said)
-    assert [row[:2] for row in found] == [row[:2] for row in shown]
-    assert found[0] == shown[0] and found[3] == shown[3] and all(float(row[2]) >= 0 for row in found[1:3])
+    assert [row[:2] for row in found] == [row[:2] for row in promised]
+    assert found[0] == promised[0] and found[3] == promised[3] and all(float(row[2]) >= 0 for row in found[1:3])
     assert Path("scores.csv.refused.csv").read_text() == REFUSED
 
 

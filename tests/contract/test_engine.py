@@ -14,11 +14,13 @@ from tests.engines.boosters import table, text
 from tests.engines.catboosters import cbm
 from tests.engines.estimators import numbers
 from tests.engines.graphs import DOUBLE, softmax
+from tests.engines.made_forests import Shape, made
 from tests.engines.xgboosters import ubj
 
 from headway.core import plugins
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
+from headway.engines.formats.compiled import compiled
 
 # torch is tested in an environment of its own (tests/engines/test_torch_engine.py): it is larger than all the rest.
 ENGINES = [name for name in plugins.names("engine") if name != "torch" or importlib.util.find_spec("torch")]
@@ -29,6 +31,7 @@ MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
     "lightgbm": (lambda: text("multiclass").encode(), 4),
     "onnxruntime": (lambda: softmax(3, DOUBLE), 3),
     "sklearn": (numbers, 4),
+    "trees": (lambda: compiled(made(Shape(width=4, outputs=3), seed=0)), 4),
     "torch": (lambda: softmax(3, DOUBLE), 3),
     "xgboost": (lambda: ubj("multi:softprob"), 4),
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.engines.boosters import table, text
-from tests.variants.benches import as_it_came, bench_in, opened
+from tests.engines.pipelines import logistic_of_numbers
+from tests.variants.benches import as_it_came, bench_in, came, opened
 
 from headway.core import plugins
 from headway.core.errors import NotApplicable
@@ -21,7 +22,7 @@ def bench(tmp_path):
 
 
 def made(name, bench):
-    model = as_it_came(text(trees=20), bench)
+    model = came("sklearn", logistic_of_numbers(), bench) if name == "pipeline" else as_it_came(text(trees=20), bench)
     return model, plugins.load_transform(name)(model, bench)
 
 

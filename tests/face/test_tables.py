@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from rich.console import Console, RenderableType
 from stories import RULES, findings, flights, own_project, reasons, refused, replay
 
+from headway.core.frontier import Baseline, Frontier
 from headway.core.release import Move
 from headway.core.verdict import Answer, Ruling, Verdict
 from headway.face import sheets, tables
@@ -71,6 +72,21 @@ def test_a_frontier_says_what_the_issue_asks_for() -> None:
         assert title in text
     assert "31.2 us" in text
     assert "Why it lost" in text
+
+
+def test_what_was_left_after_a_first_look_is_named_with_the_reason() -> None:
+    *judged, last = STORY.frontier
+    found = Frontier(
+        name="flights",
+        baseline=Baseline(model=judged[0].variant),
+        judged=tuple(judged),
+        left=(last,),
+        winner=judged[0],
+        reasons={last.variant.name: "slower in a first look: 40 us against 2 us"},
+    )
+    text = printed(tables.search_tables(found), 160)
+    assert f"{last.variant.name}: slower in a first look: 40 us against 2 us" in text
+    assert "1 more left" in printed(tables.brief_table(found), 160)
 
 
 def test_the_winner_is_marked_and_the_reader_of_a_pipe_gets_plain_letters() -> None:

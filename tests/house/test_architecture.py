@@ -6,9 +6,10 @@ import ast
 import re
 from pathlib import Path
 
+from tests.house.pages import read, shown
 from tests.house.source_tree import ROOT
 
-PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+PAGE = read("docs/architecture.md")
 SRC = ROOT / "src/headway"
 
 
@@ -28,5 +29,6 @@ def test_every_function_that_it_names_is_there():
 
 
 def test_every_folder_that_it_names_is_there_and_none_is_left_out():
-    named = set(re.findall(r"^  ([\w]+)/ ", PAGE, re.MULTILINE))
+    (folders,) = shown("docs/architecture.md", "text")
+    named = set(re.findall(r"^  ([\w]+)/ ", folders, re.MULTILINE))
     assert named == {path.name for path in SRC.iterdir() if path.is_dir() and path.name != "__pycache__"}

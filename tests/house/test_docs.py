@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
-from tests.house.source_tree import ROOT, none_of, tracked
+from tests.house.pages import PAGES, SHELL, Block, Claim, blocks, claims, having, of_page, read, runners, shown
+from tests.house.source_tree import ROOT, Source, none_of
 
-PAGES = [path for path in tracked() if path.endswith(".md") and not path.startswith("docs/reference/")]
-FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+from headway.core import config, plugins
+
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)(?:#[^)]*)?\)")
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page, and the line on which its content begins."""
-
-    path: str
-    line: int
-    language: str
-    text: str
-
-
-def blocks(path: str, text: str) -> Iterator[Block]:
-    for fence in FENCE.finditer(text):
-        yield Block(path, text.count("\n", 0, fence.start(2)) + 1, fence[1], fence[2])
-
-
-def read(path: str) -> str:
-    return (ROOT / path).read_text(encoding="utf-8")
+BY_HAND = [path for path in PAGES if not path.startswith("docs/reference/")]
+ALL = [block for path in PAGES for block in of_page(path)]
 
 
 def lines(block: Block) -> Iterator[tuple[str, list[str]]]:
@@ -65,42 +51,45 @@ def unknown_to_headway(words: list[str], reference: str) -> list[str]:
     if not found:
         return [words[0]]
     known = set(re.findall(r"--[\w-]+|(?<![\w-])-\w\b", section.partition("\n## ")[0])) | {"--help", "-h"}
-    return [word for word in words if word.startswith("-") and word.partition("=")[0] not in known]
-
-
-def shell_blocks() -> Iterator[Block]:
-    for path in PAGES:
-        yield from (block for block in blocks(path, read(path)) if block.language in ("bash", "console", "sh"))
+    own = itertools.takewhile(lambda word: word not in ("|", "||", "&&", ";", "&"), words)
+    return [word for word in own if word.startswith("-") and word.partition("=")[0] not in known]
 
 
 def test_every_command_of_the_documents_exists_with_its_flags() -> None:
     reference = "\n" + read("docs/reference/commands.md")
-    commands = (command for block in shell_blocks() for command in lines(block))
+    commands = (command for block in ALL if block.language in SHELL for command in lines(block))
     none_of(f"{at}: {word}" for at, tokens in commands for word in unknown(tokens, reference))
 
 
+@pytest.mark.parametrize("block", ALL, ids=lambda block: f"{block.at} {block.language} < {', '.join(runners(block))}")
+def test_a_test_runs_the_block_or_checks_it(block: Block) -> None:
+    assert runners(block), f"{block.at}: no test runs this {block.language} block; see tests/house/pages.py"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", [path for path in PAGES if "```python" in read(path)])
+@pytest.mark.parametrize("path", having("python"))
 def test_the_python_of_a_page_runs_from_top_to_bottom(path: str, tmp_path: Path) -> None:
-    python = [block for block in blocks(path, read(path)) if block.language == "python"]
+    python = [block for block in of_page(path) if block.language == "python"]
     script = tmp_path / "page.py"
-    script.write_text("\n".join(f"# {block.path}:{block.line}\n{block.text}" for block in python), encoding="utf-8")
+    script.write_text("\n".join(f"# {block.at}\n{block.text}" for block in python), encoding="utf-8")
     run = subprocess.run([sys.executable, script.name], cwd=tmp_path, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.parametrize("path", having("toml"))
+def test_the_toml_of_a_page_is_read_by_what_reads_it(path: str, tmp_path: Path) -> None:
+    for block in (block for block in of_page(path) if block.language == "toml"):
+        entry_points = tomllib.loads(block.text).get("project", {}).get("entry-points")
+        if entry_points:
+            assert {group.removeprefix("headway.") for group in entry_points} <= set(plugins.FOLDERS), block.at
+        else:
+            (tmp_path / "headway.toml").write_text(block.text, encoding="utf-8")
+            assert config.load(tmp_path, environment={}), block.at
+
+
 def test_every_link_to_a_file_leads_to_one() -> None:
-    links = ((path, link) for path in PAGES for link in LINK.findall(read(path)))
+    links = ((path, link) for path in BY_HAND for link in LINK.findall(read(path)))
     none_of(f"{path}: {link}" for path, link in links if not (ROOT / path).parent.joinpath(link).exists())
-
-
-def test_every_block_says_its_language() -> None:
-    none_of(
-        f"{b.path}:{b.line}: a block with no language"
-        for path in PAGES
-        for b in blocks(path, read(path))
-        if not b.language
-    )
 
 
 @pytest.mark.slow
@@ -108,6 +97,25 @@ def test_the_reference_is_what_the_code_says() -> None:
     check = [sys.executable, "tools/reference.py", "--check"]
     run = subprocess.run(check, cwd=ROOT, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_no_page_of_the_reference_is_written_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    written = importlib.import_module("reference").PAGES
+    none_of(path for path in having("text", under="docs/reference/") if PurePath(path).stem not in written)
+
+
+def test_every_decision_has_the_number_the_question_and_the_doubt_that_the_template_shows() -> None:
+    (template,) = shown("docs/decisions/README.md", "text")
+    question, *_, doubt = (part.split(maxsplit=1)[1] for part in re.findall(r"^## (.*)$", template, re.MULTILINE))
+    parts = ["^# {}: ", rf"^(## The |\*\*){question}", rf"^(## |\*\*)What {doubt}"]
+    decisions = [path for path in PAGES if re.match(r"docs/decisions/\d{4}-", path)]
+    none_of(
+        f"{path}: no {part}"
+        for path in decisions
+        for part in (each.format(PurePath(path).name[:4]) for each in parts)
+        if not re.search(part, read(path), re.MULTILINE | re.IGNORECASE)
+    )
 
 
 REFERENCE = "\n## headway\n--version\n## headway gate\n--project PATH\n-v\n## headway serve\n--port INT\n"
@@ -120,6 +128,7 @@ REFERENCE = "\n## headway\n--version\n## headway gate\n--project PATH\n-v\n## he
         ("headway gate --port 1", ["--port"]),
         ("headway gaet --project .", ["gaet"]),
         ("headway --version", []),
+        ("headway gate -v | tail -n 4", []),
         ("headway --verson", ["--verson"]),
         ("make test PYTHON=python3.12", []),
         ("make tests", ["tests"]),
@@ -135,3 +144,31 @@ def test_a_command_that_does_not_exist_is_seen(line: str, wrong: list[str]) -> N
 def test_a_console_block_holds_commands_and_what_they_answer() -> None:
     [block] = blocks("a.md", "text\n\n```console\n$ headway gate  # judge\npass\n```\n")
     assert list(lines(block)) == [("a.md:4", ["headway", "gate"])]
+
+
+def test_a_block_is_named_by_the_text_before_it() -> None:
+    page = "With this in `a.json`:\n\n```json\n1\n```\nIt is `b.json`, then:\n```json\n2\n```\n"
+    assert [block.file for block in blocks("a.md", page)] == ["a.json", ""]
+
+
+CLAIMING = """
+from tests.house.pages import having, shown
+ROWS = shown("docs/a.md", "csv")
+@parametrize(having("bash", under="docs/b/"))
+def test(page): shown(page, "json")
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "language", "claimed"),
+    [
+        ("docs/a.md", "csv", True),
+        ("docs/a.md", "json", False),
+        ("docs/b.md", "csv", False),
+        ("docs/b/c.md", "bash", True),
+        ("docs/c.md", "bash", False),
+    ],
+)
+def test_a_block_that_nobody_claims_is_seen(path: str, language: str, claimed: bool) -> None:
+    found = claims(Source("tests/test_a.py", CLAIMING))
+    assert any(Claim.covers(claim, Block(path, 1, language, "")) for claim in found) is claimed

@@ -124,11 +124,11 @@ def test_every_benchmark_speaks_the_form_of_benchmarks() -> None:
     none_of(f"{source.path}:1: lacks {BENCH_WORDS - words(source)}" for source in files if BENCH_WORDS - words(source))
 
 
-def test_every_file_of_the_package_that_is_not_python_is_packed() -> None:
+def test_every_file_of_the_package_that_is_no_source_is_packed() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = settings["tool"]["setuptools"]["package-data"]["headway"]
     inner = [path.removeprefix("src/headway/") for path in tracked() if path.startswith("src/headway/")]
-    data = [path for path in inner if not path.endswith(".py")]
+    data = [path for path in inner if not path.endswith((".py", ".c", ".h"))]
     none_of(f"src/headway/{path}" for path in data if not any(fnmatch.fnmatch(path, pattern) for pattern in patterns))
 
 

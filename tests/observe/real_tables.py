@@ -95,6 +95,11 @@ def weeks() -> pl.DataFrame:
     )
 
 
+def wages() -> pl.DataFrame:
+    """3,000 men with seven texts and two numbers each; `wage` and `logwage` are what they earn."""
+    return _read("Wage")
+
+
 def released(
     folder: Path, table: pl.DataFrame, name: str, *, begins: tuple[str, ...] = YEAR_2011, toml: str = TOML
 ) -> Project:

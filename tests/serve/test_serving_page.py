@@ -1,4 +1,4 @@
-"""What docs/serving.md shows is what a server takes and gives."""
+"""What docs/protocol.md shows is what a server takes and gives."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import json
 import re
 
 from running import TESTS, ask, loaded, serving
+from tests.house.pages import read, shown
 
 from headway.core.variant import Field, Signature
 
-PAGE = (TESTS.parent / "docs/serving.md").read_text(encoding="utf-8")
+PAGE = read("docs/protocol.md")
+BODY, SHOWN = shown("docs/protocol.md", "json")
 FLIGHTS = Signature(
     inputs=(Field(name="distance"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA"))),
 )
 
 
 def test_the_request_of_the_page_is_answered_in_the_form_of_the_page():
-    (path,) = re.findall(r"curl -s http://127.0.0.1:8080(\S+) -d @request.json", PAGE)
-    body, shown = re.findall(r"```json\n(.*?)\n```", PAGE, re.DOTALL)
-    shown = json.loads(shown)
+    (path,) = re.findall(r"`POST (\S+)` answers", PAGE)
+    promised = json.loads(SHOWN)
     with serving(loaded(signature=FLIGHTS)) as server:
-        given = ask(server, path, body.encode()).json
-    assert given.keys() == shown.keys() and given["id"] == shown["id"]
+        given = ask(server, path, BODY.encode()).json
+    assert given.keys() == promised.keys() and given["id"] == promised["id"]
     assert [{**each, "data": len(each["data"])} for each in given["outputs"]] == [
-        {**each, "data": len(each["data"])} for each in shown["outputs"]
+        {**each, "data": len(each["data"])} for each in promised["outputs"]
     ]
 
 

@@ -1,4 +1,4 @@
-"""Forests of XGBoost and CatBoost as ONNX graphs answer as their libraries do, at every edge of every tree."""
+"""Forests of XGBoost, CatBoost and scikit-learn as ONNX graphs answer as their libraries do, at every edge."""
 
 from __future__ import annotations
 
@@ -6,21 +6,37 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+)
 from tests.engines import xgboosters
 from tests.engines.boosters import table
 from tests.engines.catboosters import LOSSES, cbm
+from tests.engines.estimators import dataset, frame, strange
+from tests.engines.estimators import target as target_of
+from tests.engines.forests import fitted, whole
 from tests.engines.xgboosters import OBJECTIVES, ubj
 from tests.variants.benches import TEXTS, bench_in, came, opened
+from threadpoolctl import threadpool_limits
 
 from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
+from headway.core.variant import Field, Signature
+from headway.data.matrix import matrix, signature_of
 from headway.engines.catboost import Catboost
-from headway.engines.formats.trees import Forest, Tree, one_leaf
+from headway.engines.formats.trees import Forest, Tree, one_leaf, taken
+from headway.engines.sklearn import Sklearn
 from headway.engines.xgboost import Xgboost
 from headway.variants.edges import edge_rows
 from headway.variants.transforms.onnx import plugin, write_graph
@@ -36,8 +52,10 @@ def moved(name: str, content: bytes, rows: np.ndarray) -> float:
     engine = load_engine(name)
     forest = engine.forest(content)
     every = np.concatenate([rows, edge_rows(forest, rows)])
-    expected = engine(content, {"threads": 1}).predict(every)
-    found = load_engine("onnxruntime")(write_graph(forest, cut=forest.categorical), {}).predict(every)
+    every = every[taken(forest, every)]
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 are among the edges
+        expected = engine(content, {"threads": 1}).predict(every)
+        found = load_engine("onnxruntime")(write_graph(forest, cut=forest.categorical), {}).predict(every)
     assert np.isfinite(expected).all()
     return float(np.max(np.abs(expected - found) / np.maximum(1, np.abs(expected))))
 
@@ -83,6 +101,78 @@ def test_every_loss_of_catboost_is_exact(loss: str) -> None:
 @pytest.mark.parametrize("loss", ["RMSE", "MultiClass"])
 def test_every_kind_of_tree_of_catboost_is_exact(loss: str, parameters: dict[str, object]) -> None:
     assert moved("catboost", cbm(loss, 10, **parameters), table()) < 1e-14
+
+
+SKLEARN = {
+    "forest": (RandomForestClassifier(8, random_state=0), table, "multiclass"),
+    "forest of values": (ExtraTreesRegressor(8, random_state=0), table, "regression"),
+    "boosting": (GradientBoostingClassifier(n_estimators=8, random_state=0), whole, "binary"),
+    "histograms": (HistGradientBoostingRegressor(max_iter=8, loss="poisson"), table, "poisson"),
+    "categories": (HistGradientBoostingClassifier(max_iter=8, categorical_features=[0]), table, "binary"),
+    "isolation": (IsolationForest(n_estimators=8, random_state=0), table, "regression"),
+}
+
+
+@pytest.mark.parametrize("name", SKLEARN)
+def test_every_kind_of_tree_of_scikit_learn_is_exact(name: str) -> None:
+    """F1 to F4 of the research page: gaps, the newest stack, and categories."""
+    model, rows, target = SKLEARN[name]
+    with threadpool_limits(1, "openmp"):
+        assert moved("sklearn", fitted(model, rows(), target), rows()) < 1e-14
+
+
+def test_categories_that_are_exact_may_be_below_zero_and_have_no_fraction() -> None:
+    rows = table()
+    rows[:, 2] = rows[:, 0] % 7 - 3
+    model = HistGradientBoostingClassifier(max_iter=8, categorical_features=[2])
+    with threadpool_limits(1, "openmp"):
+        content = fitted(model, rows, "binary")
+        assert min(each.min() for tree in Sklearn.forest(content).trees for each in tree.sets) < 0
+        assert moved("sklearn", content, rows) < 1e-14
+
+
+def test_a_split_between_a_missing_text_and_the_others_has_a_set_of_nobody() -> None:
+    city = pd.Series(["Bern", "Lima", "Oslo", None] * 100, dtype=object)
+    rows = pd.DataFrame({"city": city, "age": np.arange(400) % 7})
+    model = HistGradientBoostingClassifier(max_iter=3, categorical_features=["city"]).fit(rows, city.isna())
+    inputs = (Field(name="city", datatype="BYTES", categories=("Bern", "Lima", "Oslo")), Field(name="age"))
+    content, _ = Sklearn.bind(Sklearn.adopt(model).content, Signature(inputs=inputs))
+    ranks = np.array([[0, 2], [1, 2], [2, 2], [3, 2], [np.nan, 2]])
+    assert any(not len(each) for tree in Sklearn.forest(content).trees for each in tree.sets)
+    found = load_engine("onnxruntime")(write_graph(Sklearn.forest(content)), {}).predict(ranks)
+    np.testing.assert_allclose(found, Sklearn(content, {}).predict(ranks), rtol=0, atol=1e-14)
+    assert found[4] > found[3]
+
+
+def test_a_category_beyond_32_bits_does_not_apply() -> None:
+    rows = table()
+    rows[:, 2] = 2.0**40 + rows[:, 0] % 2
+    with threadpool_limits(1, "openmp"):
+        model = HistGradientBoostingClassifier(max_iter=3, categorical_features=[2]).fit(rows, rows[:, 0] % 2)
+    with pytest.raises(NotApplicable, match="32 bits"):
+        write_graph(Sklearn.forest(Sklearn.adopt(model).content))
+
+
+def test_a_row_that_the_library_refuses_is_answered_with_no_number() -> None:
+    rows = whole(4)
+    rows[1, 0], rows[2, 3] = np.nan, np.inf
+    kinds = GradientBoostingClassifier(n_estimators=2), RandomForestClassifier(2)
+    graphs = [write_graph(Sklearn.forest(fitted(kind, whole(), "binary"))) for kind in kinds]
+    found = [np.isnan(load_engine("onnxruntime")(graph, {}).predict(rows))[:, 0].tolist() for graph in graphs]
+    assert found == [[False, True, True, False], [False, False, True, False]]
+
+
+def test_texts_of_histogram_boosting_stay_ranks_in_the_graph(bench: Workbench) -> None:
+    model = HistGradientBoostingClassifier(max_iter=5, categorical_features=["carrier", "city"])
+    model.fit(frame(), target_of(frame()))
+    content, signature = Sklearn.bind(Sklearn.adopt(model).content, signature_of(dataset(frame())))
+    sample = matrix(dataset(strange()).table, signature)
+    [variant] = plugin(
+        came("sklearn", content, bench, signature=signature), Workbench(blobs=bench.blobs, sample=sample)
+    )
+    np.testing.assert_allclose(
+        opened(variant, bench).predict(sample), model.predict_proba(strange())[:, 1:], rtol=0, atol=1e-14
+    )
 
 
 def test_a_value_that_counts_as_missing_is_missing_in_the_graph() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -9,14 +10,14 @@ import pytest
 from msgspec.structs import replace
 from tests.engines.boosters import text
 from tests.variants.benches import as_it_came, bench_in
+from tests.variants.judged import ABSOLUTE, row
 
 from headway.core import plugins
 from headway.core.contracts import Workbench
 from headway.core.errors import EngineError, PluginError
-from headway.core.evidence import Evidence, Machine, Measurement
-from headway.core.variant import Artifact, Field, Signature, Step, Variant
-from headway.core.verdict import Answer, Judged, Rule, Ruling, Verdict
+from headway.core.verdict import Judged, Verdict
 from headway.variants import search
+from headway.variants.clock import Clock
 from headway.variants.transforms import threads
 
 
@@ -43,9 +44,20 @@ def test_every_combination_comes_once_and_the_model_as_it_came_first(bench, monk
         "onnxruntime · threads=2",
         "onnxruntime · truncate(trees=1)",
         "onnxruntime · truncate(trees=1) · threads=2",
+        "trees",
+        "trees · truncate(trees=1)",
     }
-    assert len({variant.digest for variant in found.variants}) == len(found.variants) == 10
-    assert found.refusals == ()
+    assert len({variant.digest for variant in found.variants}) == len(found.variants) == 12
+    assert {finding.severity for finding in found.refusals} == {"note"}
+
+
+def test_a_transform_that_half_of_the_time_leaves_no_time_for_is_a_note(bench):
+    seconds = itertools.count(0, 10)
+    clock = Clock(50, now=lambda: next(seconds))  # 10 s for each look at it; the third is past the half
+    found = search.expand(as_it_came(text(trees=2), bench), bench, ["truncate", "trees"], clock=clock)
+    assert names(found) == ["lightgbm (as it came)", "lightgbm · truncate(trees=1)", "trees"]
+    [note] = found.refusals
+    assert note.says == "trees: not tried, as half of the budget of 50 s was used up" and "--budget" in note.mend
 
 
 def test_named_transforms_are_applied_in_the_order_given(bench):
@@ -65,7 +77,8 @@ def test_a_transform_that_fails_is_a_warning_and_the_others_go_on(bench):
     broken = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
     found = search.expand(as_it_came(broken, bench, task="regression"), bench)
     warnings = [finding for finding in found.refusals if finding.severity == "warn"]
-    assert warnings and all(finding.says.startswith("onnx: as an ONNX graph") and finding.mend for finding in warnings)
+    assert {finding.says.partition(":")[0] for finding in warnings} == {"onnx", "trees"}
+    assert all("the model answers otherwise" in finding.says and finding.mend for finding in warnings)
     assert {variant.engine for variant in found.variants} == {"lightgbm"} and len(found.variants) > 3
 
 
@@ -85,32 +98,6 @@ def test_an_unknown_transform_is_refused_with_the_nearest(bench):
 
 def test_a_transform_from_outside_comes_before_the_threads():
     assert search.in_order(["zip", "threads", "onnx", "truncate"]) == ["truncate", "onnx", "zip", "threads"]
-
-
-RULE = Rule(measure="brier.loss", at_most=0.005)
-ABSOLUTE = Rule(measure="ece", at_most=0.05)
-
-
-def row(number: int, us: float | None, *, answer: Answer = "pass", unit: str = "us", rule: Rule = RULE) -> Judged:
-    """Variant number 0 is the model as it came; `us` is its objective."""
-    variant = Variant(
-        artifact=Artifact(format="echo", digest=f"sha256:{number}", size_bytes=4),
-        engine="echo",
-        signature=Signature(inputs=(Field(name="a"),)),
-        steps=(Step(transform="truncate", settings={"trees": number}),) if number else (),
-    )
-    speed = Measurement(name="speed", value=us or 0, low=us or 0, high=us or 0, method="", n_rows=1, unit=unit)
-    evidence = Evidence(
-        subject=variant.digest,
-        dataset="",
-        period="choose",
-        machine=Machine(cpu="", cores=1, system="", python=""),
-        measurements=(speed,) if us is not None else (),
-    )
-    ruling = Ruling(rule=rule, answer=answer, says=f"{rule.measure} is what it is")
-    return Judged(
-        variant=variant, evidence=evidence, verdict=Verdict(answer=answer, subject=variant.digest, rulings=(ruling,))
-    )
 
 
 def feasible(verdict: Verdict) -> bool:
@@ -156,7 +143,7 @@ def test_every_variant_but_the_winner_has_its_reason():
 
 
 def test_the_transforms_that_come_with_headway_have_their_places():
-    assert search.in_order(plugins.names("transform")) == ["truncate", "onnx", "threads"]
+    assert search.in_order(plugins.names("transform")) == ["truncate", "trees", "onnx", "pipeline", "threads"]
 
 
 def noisy(number: int, us: float, spread: float, *, steps: int) -> Judged:

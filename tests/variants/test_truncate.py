@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from sklearn.ensemble import RandomForestClassifier
 from tests.engines.boosters import booster, table, text
 from tests.engines.catboosters import cbm
+from tests.engines.forests import fitted, whole
 from tests.engines.xgboosters import ubj
 from tests.variants.benches import as_it_came, bench_in, came, opened
 
@@ -16,6 +18,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step
+from headway.engines.sklearn import Sklearn
 from headway.variants.transforms.truncate import plugin, sizes
 
 
@@ -71,6 +74,14 @@ def test_models_of_other_libraries_are_cut_to_their_first_trees(engine: str, ben
         expected = kind(kind.first(content, variant.steps[-1].settings["trees"]), {}).predict(table())
         assert np.array_equal(opened(variant, bench).predict(table()), expected)
     assert variants == plugin(came(engine, content, bench), bench)
+
+
+def test_a_forest_of_scikit_learn_is_cut_to_its_first_trees(bench: Workbench) -> None:
+    content = fitted(RandomForestClassifier(30, random_state=0), whole(), "binary")
+    variants = plugin(came("sklearn", content, bench), bench)
+    assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
+    first = Sklearn(Sklearn.first(content, 10), {}).predict(whole())
+    assert np.array_equal(opened(variants[-1], bench).predict(whole()), first)
 
 
 def test_a_model_is_cut_once(bench: Workbench) -> None:

@@ -97,7 +97,9 @@ class OptimizeSection(Record, frozen=True, kw_only=True):
 
     objective: Annotated[str, _help("Measurement to minimise among feasible variants.")] = "latency.one_row"
     transforms: Annotated[tuple[str, ...], _help("Transforms to combine, in this order; empty means all.")] = ()
-    batch_rows: Annotated[int, _help("Rows of a batch in throughput measurements.")] = 256
+    budget_s: Annotated[
+        float, _help("Longest time that the search may look at the choose period, seconds; 0 sets no end.")
+    ] = 0.0
 
 
 class SloSection(Record, frozen=True, kw_only=True):

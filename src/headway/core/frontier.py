@@ -28,6 +28,7 @@ class Baseline(Kept, frozen=True, kw_only=True):
 class Frontier(Kept, frozen=True, kw_only=True):
     """What a search found: variants judged on the `choose` period, and the winner judged on `test`.
 
+    Variants of `left` had a first look alone: their speed was measured, and they could not win or the time was used up.
     `reasons` says of every other variant, by its name, why it lost; `self_test` holds rows with the winner's answers.
     """
 
@@ -35,6 +36,7 @@ class Frontier(Kept, frozen=True, kw_only=True):
     baseline: Baseline
     judged: tuple[Judged, ...]
     winner: Judged
+    left: tuple[Judged, ...] = ()
     reasons: dict[str, str] = {}
     refusals: tuple[Finding, ...] = ()
     self_test: SelfTest = SelfTest(rows=(), answers=())

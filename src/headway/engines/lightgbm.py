@@ -66,7 +66,7 @@ class Lightgbm:
 
     @classmethod
     def forest(cls, content: bytes) -> Forest:
-        """The trees of the text; raises NotApplicable for linear leaves, and where zero counts as missing."""
+        """The trees; raises NotApplicable for linear leaves, and where zero is missing in some splits of a column."""
         return lightgbm_trees.forest(read(content))
 
     @classmethod

@@ -4,7 +4,8 @@ Settings: `threads` (>= 1: that many where an estimator has `n_jobs`; absent lea
 
 A row brings numbers, and texts as ranks. A pipeline that picks columns by name is given a pandas table with the texts
 themselves, any other a float64 array. A classifier without predict_proba answers the logistic of its
-decision_function: decisions are the same, the numbers are no calibrated probabilities.
+decision_function: decisions are the same, the numbers are no calibrated probabilities. An IsolationForest answers its
+score_samples, the lower the stranger, and is judged as a regressor is.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
@@ -34,11 +37,16 @@ from headway.core.errors import DataError, EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import threads_of
 from headway.core.variant import Field, Signature
-from headway.engines.estimators import skops_file
+from headway.engines.estimators import skops_file, trees
 from headway.engines.estimators.inner import with_inner_models
 from headway.engines.estimators.objects import OUTSIDE, objects, own_code, root_of
+from headway.engines.estimators.pipelines import fold
+from headway.engines.estimators.pipelines import graph as graphs
+from headway.engines.estimators.pipelines.features import texts_of
 from headway.engines.estimators.skops_file import Columns
 from headway.engines.estimators.texts import Reading, readings
+from headway.engines.formats.graph import Graph
+from headway.engines.formats.trees import Forest
 
 Floats = NDArray[np.float64]
 
@@ -62,9 +70,7 @@ class Sklearn:
             self._table = _table_of(self._model, opened.columns)
             _run_on(self._model, threads)
         except _FAILURES as error:
-            raise EngineError(
-                f"the skops file holds no whole model: {error}", mend="skops.io.dump(model, 'model.skops')"
-            ) from error
+            raise _no_whole_model(error) from error
 
     @classmethod
     def adopt(cls, model: object) -> Adopted:
@@ -117,6 +123,39 @@ class Sklearn:
                     expect_same_release(skops_file.maker(told) or made_by)
         return model
 
+    @classmethod
+    def forest(cls, content: bytes) -> Forest:
+        """The trees; raises NotApplicable for an estimator that is none of trees whose leaves are added up."""
+        opened = skops_file.read(content)
+        try:
+            if isinstance(opened.model, Pipeline):
+                return fold.forest(opened.model, _width(opened.model), opened.columns)
+            return trees.forest(opened.model, opened.columns)
+        except _FAILURES as error:
+            raise _no_whole_model(error) from error
+
+    @classmethod
+    def graph(cls, content: bytes) -> Graph:
+        """The whole pipeline as operations; raises NotApplicable that names the part which no graph says."""
+        opened = skops_file.read(content)
+        try:
+            return graphs.graph(opened.model, _width(opened.model), opened.columns)
+        except _FAILURES as error:
+            raise _no_whole_model(error) from error
+
+    @classmethod
+    def rounds(cls, content: bytes) -> int:
+        """Boosting rounds, or trees of a forest; raises NotApplicable for an estimator that has none."""
+        return trees.rounds(skops_file.read(content).model)
+
+    @classmethod
+    def first(cls, content: bytes, rounds: int) -> bytes:
+        """The artifact with its first rounds alone; of a forest with its first trees, whose mean it then answers."""
+        opened = skops_file.read(content)
+        trees.cut(opened.model, rounds)
+        shorter = skops_file.write(opened.model)
+        return shorter if opened.columns is None else skops_file.with_columns(shorter, opened.columns)
+
     def predict(self, rows: Floats) -> Floats:
         """rows: float64 [n, d], texts as ranks -> float64 [n, k]; binary: of the second class, k = 1.
 
@@ -133,6 +172,10 @@ class Sklearn:
         if scores.size != len(rows) * self._outputs:
             raise EngineError(f"{type(self._model).__name__} answers {scores.shape[1:]} numbers a row, expected one")
         return scores.reshape(len(rows), self._outputs)
+
+
+def _no_whole_model(error: Exception) -> EngineError:
+    return EngineError(f"the skops file holds no whole model: {error}", mend="skops.io.dump(model, 'model.skops')")
 
 
 def _of_file(file: ModelFile) -> Adopted:
@@ -189,6 +232,8 @@ def _score_of(model: Any) -> tuple[Callable[[Any], Any], int]:
     """What answers rows, and how many numbers it gives for each."""
     if is_regressor(model):
         return model.predict, 1
+    if isinstance(model, IsolationForest):
+        return model.score_samples, 1
     classes = getattr(model, "classes_", None) if is_classifier(model) else None
     if not isinstance(classes, np.ndarray) or classes.ndim != 1 or len(classes) < 2:
         raise EngineError(
@@ -247,7 +292,7 @@ def _table_of(model: Any, columns: Columns | None) -> Callable[[Floats], Any]:
     if columns is None:
         return lambda rows: pd.DataFrame(rows, columns=header)
     lookups = [
-        (place, _lookup(field, None if place in columns.none else math.nan))
+        (place, texts_of(field, None if place in columns.none else math.nan))
         for place, field in enumerate(columns.inputs)
         if _is_text(field)
     ]
@@ -274,22 +319,12 @@ def _is_text(field: Field) -> bool:
     return field.datatype == "BYTES"
 
 
-def _lookup(field: Field, missing: float | None) -> NDArray[Any]:
-    """The texts of a column by rank, then one that is none of them, then what is missing."""
-    other = "other"
-    while other in field.categories:
-        other += "_"
-    values = np.empty(len(field.categories) + 2, dtype=object)
-    values[:] = [*field.categories, other, missing]
-    return values
-
-
 def _texts(ranks: Floats, lookup: NDArray[Any]) -> NDArray[Any]:
     """The text of each rank; what is no rank of a known text is another."""
-    last = len(lookup) - 1
-    whole = np.where(np.isnan(ranks), last, ranks)
-    known = (whole >= 0) & (whole <= last) & (whole == np.trunc(whole))
-    texts: NDArray[Any] = lookup[np.where(known, whole, last - 1).astype(np.intp)]
+    missing, other = len(lookup) - 1, len(lookup) - 2
+    known = (ranks >= 0) & (ranks < other) & (ranks == np.trunc(ranks))
+    whole = np.where(known, ranks, np.where(np.isnan(ranks), missing, other))
+    texts: NDArray[Any] = lookup[whole.astype(np.intp)]
     return texts
 
 

@@ -16,6 +16,7 @@ from headway.core.contracts import Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.plugins import load_probe
+from headway.core.variant import Variant
 
 NOT_RUN = "E001"
 BUSY = "E002"
@@ -37,16 +38,27 @@ def measure(subject: Subject, probes: Sequence[str], *, dataset_digest: str, per
         except NotApplicable as error:
             says = f"probe '{name}' did not run: {error.what}"
             findings.append(Finding(code=NOT_RUN, severity="undecided", says=says, where=error.where, mend=error.mend))
+    return written(subject.variant, measurements, findings, dataset_digest=dataset_digest, period=period)
+
+
+def written(
+    variant: Variant,
+    measurements: Sequence[Measurement],
+    findings: Sequence[Finding] = (),
+    *,
+    dataset_digest: str,
+    period: str,
+) -> Evidence:
+    """The evidence of these measurements, with E002 where speed was measured on a busy machine."""
     machine = this_machine()
-    if any(each.name.startswith(TIMED) for each in measurements):
-        findings += _busy(machine)
+    timed = any(each.name.startswith(TIMED) for each in measurements)
     return Evidence(
-        subject=subject.variant.digest,
+        subject=variant.digest,
         dataset=dataset_digest,
         period=period,
         machine=machine,
         measurements=tuple(measurements),
-        findings=tuple(findings),
+        findings=(*findings, *(_busy(machine) if timed else ())),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -17,7 +17,7 @@ from headway.core.frontier import Frontier
 from headway.data.read import read_table
 from headway.face.python.adhoc import Options
 from headway.face.python.calls import optimize
-from headway.face.tables import frontier_table
+from headway.face.tables import search_tables
 from headway.release.project import Project
 
 
@@ -46,11 +46,13 @@ def of_project(project: Project, *, trust: bool, tell: Callable[[str], object]) 
     """Search the variants of the project's own model; `trust` opens a model file that can run code."""
     data = flow.periods(project)
     frontier = flow.optimize(project, flow.train(project, data, trust=trust), data, tell=tell)
-    return Found(frontier=frontier, text=frontier_table(frontier.judged, frontier.winner, frontier.reasons))
+    return Found(frontier=frontier, text=search_tables(frontier))
 
 
-def of_file(model: Path, rows: Rows, *, report: Path | None, tell: Callable[[str], object]) -> Found:
+def of_file(model: Path, rows: Rows, *, report: Path | None, budget: str = "", tell: Callable[[str], object]) -> Found:
     """Search the variants of the model in a file, judged on a table; writes the report, where one is asked for.
+
+    `budget` bounds the time of the search (`60s`).
 
     Raises ConfigError where no table, or no target of it, is named.
     """
@@ -66,6 +68,8 @@ def of_file(model: Path, rows: Rows, *, report: Path | None, tell: Callable[[str
         raise ConfigError(f"no column '{rows.target}'", where=where)
     roles = {role: name for role, name in (("groups", rows.groups), ("time", rows.time)) if name}
     options: Options = {"tell": tell, "trust": rows.trust, "name": model.stem, **roles}  # type: ignore[typeddict-item]
+    if budget:
+        options["budget"] = budget
     best = optimize(model, table.drop(rows.target), table[rows.target], **options)
     written = [f"report: {best.report(report)}"] if report else []
     return Found(frontier=best.frontier, text="\n".join([str(best), *written]))

@@ -52,10 +52,20 @@ def frontier_table(
     return Laid(sheets.frontier(judged, winner=winner, reasons=reasons))
 
 
+def search_tables(frontier: Frontier) -> Group:
+    """What a search found: its variants, and a line for each that was left after a first look."""
+    shown = frontier_table(frontier.judged, frontier.winner, frontier.reasons)
+    head = [Line(text="Left after a first look at their speed")] if frontier.left else []
+    names = (row.variant.name for row in frontier.left)
+    lines = [Line(text=f"  {name}: {frontier.reasons.get(name, '')}", mood="quiet") for name in names]
+    return Group(shown, _text([*head, *lines]))
+
+
 def brief_table(frontier: Frontier, *, groups: str = "groups") -> Group:
     """The variants of a frontier, a line each, and the rows they were judged on; the report gives the reasons."""
     seen = frontier.origin.evidence.find("roc_auc")
     basis = f"{len(frontier.judged)} variants" + (f", judged on {numbers.basis(seen, groups)}" if seen else "")
+    basis += f"; {len(frontier.left)} more left after a first look at their speed" if frontier.left else ""
     return Group(Text(basis), Laid(sheets.frontier_in_brief(frontier.judged, frontier.winner)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.engines.formats.trees import Forest, Tree
+from headway.engines.formats.trees import ZERO, Forest, Tree, taken
 
 Floats = NDArray[np.float64]
 
@@ -19,11 +19,12 @@ def edge_rows(forest: Forest, sample: Floats) -> Floats:
     """Rows float64 [m, d] in which about half of the values are edges of their column, the others those of `sample`.
 
     Every edge stands in four rows; of a column with more than 4,096 edges, that many are drawn. The same forest and
-    sample give the same rows.
+    sample give the same rows, none of which the forest's library refuses.
     """
     random = np.random.default_rng(0)
     columns = [_edges(forest, column, random) for column in range(forest.width)]
     height = max(len(edges) for edges in columns)
+    sample = sample[taken(forest, sample)]
     base = sample if len(sample) else np.zeros((1, forest.width))
     return np.concatenate([_round(columns, base, height, random) for _ in range(ROUNDS)])
 
@@ -42,8 +43,17 @@ def _edges(forest: Forest, column: int, random: np.random.Generator) -> Floats:
     steps = [_beside(at), _beside_in_float32(at)] if forest.rows == "float32" else [_beside(at)]
     missing = [] if np.isnan(forest.missing) else [forest.missing]
     around = np.add.outer(members, _AROUND_A_CATEGORY).ravel()
-    found = np.concatenate([at, *steps, around, missing, _ANYWHERE])
+    small = [_beside(np.array([-ZERO, ZERO])), [-ZERO, ZERO]] if column in forest.zeros else []
+    found = _taken(forest, column, np.concatenate([at, *steps, around, missing, *small, _ANYWHERE]))
     return found if len(found) <= MOST_EDGES else random.choice(found, MOST_EDGES, replace=False)
+
+
+def _taken(forest: Forest, column: int, edges: Floats) -> Floats:
+    """The edges of a column that its library does not refuse, and the largest numbers that it takes."""
+    if column in forest.finite:
+        largest = np.nextafter(forest.beyond, 0)
+        edges = np.append(edges[~(np.abs(edges) > largest)], [-largest, largest])
+    return edges[~np.isnan(edges)] if column in forest.present else edges
 
 
 def _beside(at: Floats) -> Floats:

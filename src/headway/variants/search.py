@@ -5,7 +5,6 @@ V001: A transform failed on a variant (warn), or does not apply to it (note).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 from headway.core import plugins
@@ -15,13 +14,17 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.core.variant import Variant
 from headway.core.verdict import Judged, Ruling, Verdict
+from headway.variants.clock import UNLIMITED, Clock
+from headway.variants.contest import was_left
+from headway.variants.speeds import cost, least
 
 Feasible = Callable[[Verdict], bool]
 
 CODE = "V001"
-_PLACES = {"truncate": 0, "onnx": 1, "threads": 3}  # what changes the model, what compiles it, how it is run
+# What changes the model, what compiles it (the quickest first), how it is run.
+_PLACES = {"truncate": 0, "trees": 1, "onnx": 2, "pipeline": 2, "threads": 4}
+_FOR_TRANSFORMS = 0.5  # share of a search's time in which variants are made
 _WORDS = {"fail": "does harm", "undecided": "not shown to be harmless"}
-_MORE_IS_BETTER = ("rows/s", "x")
 
 
 class Expansion(Record, frozen=True, kw_only=True):
@@ -31,17 +34,17 @@ class Expansion(Record, frozen=True, kw_only=True):
     refusals: tuple[Finding, ...] = ()
 
 
-def expand(model: Variant, bench: Workbench, transforms: Sequence[str] = ()) -> Expansion:
+def expand(model: Variant, bench: Workbench, transforms: Sequence[str] = (), *, clock: Clock = UNLIMITED) -> Expansion:
     """Every combination of the transforms, applied in this order; without names, all that are installed.
 
-    A transform that failed is a finding of severity `warn`, one that does not apply a `note`. Raises PluginError for
-    a name that no transform has.
+    A transform that failed is a finding of severity `warn`, one that does not apply a `note`; so is one that was not
+    tried as half of the clock's time was used up. Raises PluginError for a name that no transform has.
     """
     variants = {model.digest: model}
     refusals: dict[tuple[str, str], Finding] = {}
     for name in transforms or in_order(plugins.names("transform")):
         for variant in list(variants.values()):
-            made = _made(name, variant, bench)
+            made = _untried(name, variant, clock) or _made(name, variant, bench)
             if isinstance(made, Finding):
                 refusals.setdefault((name, made.says), made)
             else:
@@ -55,7 +58,7 @@ def in_order(transforms: Sequence[str]) -> list[str]:
     >>> in_order(["threads", "onnx", "prune", "truncate"])
     ['truncate', 'onnx', 'prune', 'threads']
     """
-    return sorted(transforms, key=lambda name: (_PLACES.get(name, 2), name))
+    return sorted(transforms, key=lambda name: (_PLACES.get(name, 3), name))
 
 
 def by_speed(judged: Sequence[Judged], objective: str, feasible: Feasible) -> list[Judged]:
@@ -67,13 +70,14 @@ def by_speed(judged: Sequence[Judged], objective: str, feasible: Feasible) -> li
     origin = next((row for row in judged if not row.variant.steps), None)
     if origin is None:
         raise EngineError("the model as it came is not among the judged variants", mend="judge it as well")
-    limit = _cost(origin, objective)
-    left = [row for row in judged if row is not origin and feasible(row.verdict) and _cost(row, objective) < limit]
+    limit = cost(origin, objective)
+    others = [row for row in judged if row is not origin and not was_left(row)]
+    left = [row for row in others if feasible(row.verdict) and cost(row, objective) < limit]
     ordered: list[Judged] = []
     while left:
-        best = min(left, key=lambda row: _cost(row, objective))
-        alike = [row for row in left if _least(row, objective) <= _cost(best, objective)]
-        ordered.append(min(alike, key=lambda row: (len(row.variant.steps), _cost(row, objective))))
+        best = min(left, key=lambda row: cost(row, objective))
+        alike = [row for row in left if least(row, objective) <= cost(best, objective)]
+        ordered.append(min(alike, key=lambda row: (len(row.variant.steps), cost(row, objective))))
         left.remove(ordered[-1])
     return [*ordered, origin]
 
@@ -86,20 +90,30 @@ def reasons(judged: Sequence[Judged], winner: Variant, objective: str) -> dict[s
 
 def why_not(row: Judged, winner: Judged, objective: str) -> str:
     """One sentence on why a variant lost: the relative rules it did not pass, or how it compares with the winner."""
+    mine, best = row.evidence.find(objective), winner.evidence.find(objective)
+    left = was_left(row)
+    if left and mine and best:
+        return f"{left}: {_said(mine)} against {_said(best)}"
     unmet = [ruling for ruling in row.verdict.rulings if ruling.rule.relative and ruling.answer != "pass"]
     if unmet:
         return "; ".join(f"{_WORDS[ruling.answer]}: {_ruled(ruling)}" for ruling in unmet)
-    mine, best = row.evidence.find(objective), winner.evidence.find(objective)
     if mine is None or best is None:
         return f"{objective} was not measured, so nothing says that it is better"
-    near = min(row, winner, key=lambda each: _cost(each, objective))
+    near = min(row, winner, key=lambda each: cost(each, objective))
     far = winner if near is row else row
-    if _least(far, objective) <= _cost(near, objective) and len(row.variant.steps) > len(winner.variant.steps):
+    if least(far, objective) <= cost(near, objective) and len(row.variant.steps) > len(winner.variant.steps):
         said = f"{_said(mine)} against {_said(best)}"
         return f"as fast as the winner, as far as can be told, and further from the model as it came: {said}"
     if near is row:
         return "better on choose, but not feasible on test"
     return f"{mine.value / best.value:.2f} times the winner's {objective}: {_said(mine)} against {_said(best)}"
+
+
+def _untried(name: str, variant: Variant, clock: Clock) -> Finding | None:
+    if not clock.is_over(_FOR_TRANSFORMS):
+        return None
+    says = f"{name}: not tried, as half of {clock} was used up"
+    return Finding(code=CODE, severity="note", says=says, where=variant.name, mend="headway optimize --budget 10m")
 
 
 def _made(name: str, variant: Variant, bench: Workbench) -> Sequence[Variant] | Finding:
@@ -113,22 +127,6 @@ def _made(name: str, variant: Variant, bench: Workbench) -> Sequence[Variant] | 
             raise
         where = ", ".join(filter(None, (variant.name, error.where)))
         return Finding(code=CODE, severity="warn", says=f"{name}: {error.what}", where=where, mend=error.mend)
-
-
-def _cost(row: Judged, objective: str) -> float:
-    """What the search makes small; infinite where it was not measured."""
-    found = row.evidence.find(objective)
-    if found is None:
-        return math.inf
-    return -found.value if found.unit in _MORE_IS_BETTER else found.value
-
-
-def _least(row: Judged, objective: str) -> float:
-    """The good end of the interval of what the search makes small."""
-    found = row.evidence.find(objective)
-    if found is None:
-        return math.inf
-    return -found.high if found.unit in _MORE_IS_BETTER else found.low
 
 
 def _ruled(ruling: Ruling) -> str:

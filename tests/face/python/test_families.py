@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tests.house.source_tree import ROOT
+from tests.house.pages import shown
 from xgboost import XGBClassifier
 
 TABLE = load_breast_cancer(return_X_y=True, as_frame=True)
@@ -26,8 +26,7 @@ MODELS = {
     "catboost": CatBoostClassifier(iterations=50, thread_count=1, verbose=False, allow_writing_files=False),
     "scikit-learn": make_pipeline(SCALED, LogisticRegression()),
 }
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-LINES = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import headway" in block)
+_, LINES = shown("README.md", "python")
 
 
 @pytest.mark.slow

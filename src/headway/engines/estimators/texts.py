@@ -116,7 +116,7 @@ def _blocks(transformer: Any, places: Places) -> list[tuple[str, Any, list[int |
 def _carried(step: Any, places: Places) -> Places:
     """Which column of the row each output of a step is, where it passes texts on; nothing where it makes new values."""
     if isinstance(step, SimpleImputer):
-        return [places[number] for number in _kept(step) if number < len(places)]
+        return [places[number] for number in kept(step) if number < len(places)]
     if isinstance(step, SelectorMixin):
         return [places[int(number)] for number in step.get_support(indices=True) if number < len(places)]
     if isinstance(step, Pipeline):
@@ -138,7 +138,7 @@ def _carried_by_blocks(transformer: Any, places: Places) -> Places:
     return found
 
 
-def _kept(imputer: Any) -> list[int]:
+def kept(imputer: Any) -> list[int]:
     """The columns that an imputer hands on: without keep_empty_features, those in which it saw a value."""
     if imputer.keep_empty_features or imputer.strategy == "constant":
         return list(range(imputer.n_features_in_))

@@ -18,6 +18,8 @@ def forest(model: XgboostModel) -> trees.Forest:
     if model.weights is not None:
         raise NotApplicable("it is a linear model, which has no trees")
     link = OBJECTIVES[model.objective].link
+    with np.errstate(over="ignore"):  # a value beyond float32 is infinite to the library
+        missing = float(np.float32(model.missing))
     return trees.Forest(
         width=model.width,
         trees=tuple(_tree(tree) for tree in model.trees),
@@ -25,7 +27,7 @@ def forest(model: XgboostModel) -> trees.Forest:
         link=link,
         rows="float32",
         sums="float32",
-        missing=model.missing,
+        missing=missing,
         whole="floored",
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from headway.face.codes import OF_ANSWER
+from headway.face.durations import seconds
 from headway.face.output import console, show
 from headway.face.searches import Rows, of_file, of_project
 from headway.release.project import open_project
@@ -18,11 +19,12 @@ def plugin(
     rows: Rows = NO_ROWS,
     project: Path = Path("."),
     report: Path | None = None,
+    budget: str = "",
     json: bool = False,
 ) -> int:
     """Search variants and judge the winner. Exit 0 pass, 1 fail, 3 undecided.
 
-    Example: headway optimize --project headway-demo
+    Example: headway optimize --project headway-demo --budget 60s
     Example: headway optimize model.txt --data rows.parquet --target late --groups date
 
     Parameters
@@ -33,13 +35,16 @@ def plugin(
         Folder with headway.toml.
     report
         Write an HTML report of a model file here.
+    budget
+        Longest time to look at the choose period (60s, 5m), in place of [optimize] budget_s.
     json
         Print one JSON object.
     """
     tell = (lambda _: None) if json else console().print
+    flags = {"optimize.budget_s": str(seconds(budget))} if budget else {}
     if model is None:
-        found = of_project(open_project(project), trust=rows.trust, tell=tell)
+        found = of_project(open_project(project, flags=flags), trust=rows.trust, tell=tell)
     else:
-        found = of_file(model, rows, report=report, tell=tell)
+        found = of_file(model, rows, report=report, budget=budget, tell=tell)
     show(found.frontier, found.text, json=json)
     return OF_ANSWER[found.frontier.winner.verdict.answer]

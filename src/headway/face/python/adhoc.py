@@ -21,6 +21,7 @@ from headway.core.verdict import Rule
 from headway.data.open import dataset_of
 from headway.data.roles import roles_of
 from headway.data.split import by_shares
+from headway.face.durations import seconds
 from headway.face.python.frames import column_of, table_of
 from headway.release.project import Project, project_of
 from headway.variants.adopt import Taken, open_file, take
@@ -45,6 +46,7 @@ class Options(TypedDict, total=False):
     allowed. `task` is known from the model, else told from `y`. `folder` keeps the store, which else goes with the
     result; where it is a project, its name, policy and keys hold. `trust` opens files that can run code. `tell` is
     called with a line for each step.
+    `budget` bounds the time of the search (`"60s"`, or seconds).
     """
 
     groups: Any
@@ -54,6 +56,7 @@ class Options(TypedDict, total=False):
     costs: Mapping[str, float]
     policy: Mapping[str, float]
     objective: str
+    budget: str | float
     transforms: Sequence[str]
     task: str
     name: str
@@ -225,6 +228,7 @@ def _config(folder: Path, data: dict[str, Any], options: Options, rules: tuple[R
             own.optimize,
             objective=options.get("objective", own.optimize.objective),
             transforms=tuple(options.get("transforms", own.optimize.transforms)),
+            budget_s=seconds(str(options["budget"])) if "budget" in options else own.optimize.budget_s,
         ),
         policy=policy,
     )

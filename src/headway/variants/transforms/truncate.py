@@ -1,4 +1,4 @@
-"""Fewer trees: the first of a boosted model, which are most of its answer."""
+"""Fewer trees: the first of a boosted model, which are most of its answer, or of a forest, whose mean they are near."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SHARES = (5 / 6, 2 / 3, 1 / 2, 1 / 3)
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     """The variant cut to about 5/6, 2/3, 1/2 and 1/3 of its iterations; `trees` counts them for each output.
 
-    Raises NotApplicable where it is no boosted model of trees, was cut before, or is too small to be cut.
+    Raises NotApplicable where it is no model of several trees, was cut before, or is too small to be cut.
     """
     engine = load_engine(variant.engine)
     if not isinstance(engine, OfTrees):
-        raise NotApplicable(f"cuts boosted trees, and engine {variant.engine!r} has none that it can cut")
+        raise NotApplicable(f"cuts models of trees, and engine {variant.engine!r} has none that it can cut")
     if any(step.transform == "truncate" for step in variant.steps):
         raise NotApplicable("it was cut before")
     content = bench.read(variant)

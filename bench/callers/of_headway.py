@@ -1,0 +1,54 @@
+"""A variant of headway: its engine on ready rows, and the model that `headway.optimize` returns, which checks them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+
+from callers.call import Call, Order
+from headway.core.contracts import Engine
+from headway.core.plugins import load_engine
+from headway.core.record import read
+from headway.core.variant import Variant
+from headway.face.python.model import Model
+
+
+def engine(order: Order) -> Call:
+    """The engine of the variant, with the order's options as further settings."""
+    return Call(_opened(order)[1].predict)
+
+
+def pipeline(order: Order) -> Call:
+    """The engine of the variant from raw columns: the ranks of texts are looked up in the call."""
+    variant, opened = _opened(order)
+    inputs = variant.signature.inputs
+    ranks = [
+        {text: float(rank) for rank, text in enumerate(field.categories)} if field.datatype == "BYTES" else None
+        for field in inputs
+    ]
+
+    def ready(frame: Any) -> list[Any]:
+        columns = [frame[field.name] for field in inputs]
+        return [each.tolist() if known else each.to_numpy() for each, known in zip(columns, ranks, strict=True)]
+
+    def predict(columns: list[Any]) -> Any:
+        rows = np.empty((len(columns[0]), len(columns)))
+        for place, (values, known) in enumerate(zip(columns, ranks, strict=True)):
+            rows[:, place] = [known.get(text, np.nan) for text in values] if known else values
+        return opened.predict(rows)
+
+    return Call(predict, ready=ready)
+
+
+def drop_in(order: Order) -> Call:
+    """predict_proba of the model that `headway.optimize` returns."""
+    return Call(Model(*_opened(order)).predict_proba)
+
+
+def _opened(order: Order) -> tuple[Variant, Engine]:
+    variant = read(Variant, (order.model / "variant").read_bytes())
+    variant = replace(variant, settings={**variant.settings, **order.options})
+    content = (order.model / "artifact").read_bytes()
+    return variant, load_engine(variant.engine)(content, variant.settings)

@@ -1,0 +1,12 @@
+"""A scikit-learn estimator or pipeline as its users call it; the worker's environment says how many threads."""
+
+from __future__ import annotations
+
+import joblib
+
+from callers.call import Call, Order
+
+
+def predict_proba(order: Order) -> Call:
+    """predict_proba of the estimator."""
+    return Call(joblib.load(order.model / "model.joblib").predict_proba)

@@ -1,0 +1,97 @@
+"""Whether the winner of a search is ever worse than the model as it came: slower for one row, or outside its policy.
+
+usage: python bench/never_worse.py [--json]
+
+Each of `never_worse.pairs` is optimized on rows of its own. What won is then timed anew, in turns with the model as it
+came, and judged anew by the same policy on rows that no search saw. A violation is slower beyond the interval of the
+new timing, or a rule that fails on the new rows.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass
+
+import headway as hw
+from harness import Row, report, shown
+from headway import flow
+from headway.core.errors import HeadwayError
+from headway.evidence.race import timed
+from headway.evidence.subject import exam_of, open_variant
+from headway.face.python.adhoc import lay_out
+from never_worse_pairs import Pair, pairs
+
+LEAST_PAIRS, ROUNDS, BUDGET = 30, 20, "4s"
+
+
+def rows(_: str = "") -> tuple[list[Row], list[str]]:
+    """The two rows, how many winners are another variant than the model as it came, and each violation in words."""
+    found = list[Found]()
+    for pair in pairs():
+        found.append(_found(pair))
+        print(f"never_worse {len(found)}: {found[-1]}", file=sys.stderr, flush=True)
+    asked, worse = [each for each in found if not each.refused], [each for each in found if each.worse]
+    against = "the model as it came, timed in turns and judged on rows that the search did not see"
+    return [
+        Row(
+            name="never_worse.violations",
+            measured=len(worse),
+            unit="pairs",
+            target="= 0",
+            ok=not worse,
+            against=against,
+        ),
+        Row(
+            name="never_worse.pairs",
+            measured=len(asked),
+            unit="pairs",
+            target=f">= {LEAST_PAIRS}",
+            ok=len(asked) >= LEAST_PAIRS,
+            against="families of models on real tables",
+        ),
+        shown("never_worse.changed", sum(each.changed for each in asked), "pairs", "a variant won, not what came"),
+    ], [str(each) for each in found if each.worse or each.refused]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the search gave for a pair: the winner's name, in which ways it is worse, or why there was no search."""
+
+    pair: str
+    winner: str = ""
+    changed: bool = False
+    worse: tuple[str, ...] = ()
+    refused: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.pair}: {'; '.join(filter(None, (self.winner, *self.worse, self.refused)))}"
+
+
+def _found(pair: Pair) -> Found:
+    """Search, and look at what won with other rows and a new timing."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            best = hw.optimize(pair.model, *pair.search, folder=folder, budget=BUDGET)
+        except HeadwayError as error:
+            return Found(pair=pair.name, refused=f"optimize refuses it: {error.what}")
+        if not best.variant.steps:
+            return Found(pair=pair.name, winner=best.variant.name)
+        laid = lay_out(pair.model, *pair.check, {"folder": folder})
+        exam = exam_of(best.frontier.baseline, laid.rows, laid.project.blobs)
+        judged = flow.evaluate(laid.project, best.variant, exam)
+        winner = open_variant(best.variant, laid.project.blobs)
+        times = timed(winner, exam.reference, exam.rows, rounds=ROUNDS)
+    speed = next(each for each in times if each.name == "latency.speedup")
+    worse = [f"slower: x{speed.value:.3g}, at most {speed.high:.3g}"] if speed.high < 1 else []
+    worse += [ruling.says for ruling in judged.verdict.rulings if ruling.answer == "fail"]
+    return Found(pair=pair.name, winner=f"{best.variant.name} x{speed.value:.3g}", changed=True, worse=tuple(worse))
+
+
+def main() -> None:
+    """Measure and report."""
+    report(*rows())
+
+
+if __name__ == "__main__":
+    main()

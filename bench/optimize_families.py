@@ -1,0 +1,178 @@
+"""The families of bench/optimize.py: who is asked, in which environment, and what each row is to reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from optimize_data import place_of_rows
+from optimize_models import model_of
+from optimize_race import Caller
+from optimize_trained import net_of
+
+KINDS = ("one_row", "batch256")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A caller before its files are known: `file:function` of bench/callers, environment, threads (0: its own)."""
+
+    call: str
+    home: str = ""
+    threads: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, name: str, model: Path, rows: Path) -> Caller:
+        """The caller with its files."""
+        return Caller(
+            name=name,
+            call=self.call,
+            model=model,
+            rows=rows,
+            home=self.home,
+            threads=self.threads,
+            options=self.options,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A model and those who ask it; targets are of one_row, batch256, peer_one_row and peer_batch256.
+
+    `bound` is the most that `measure` may be: `max_change` of an answer from the library's, or `accuracy_loss`. One_row
+    is against the library `as_called`, batch256 against it on `one_thread`. `data` are the files of rows and labels.
+    """
+
+    name: str
+    says: str
+    targets: tuple[float, float, float, float]
+    as_called: Asked
+    one_thread: Asked
+    peers: Mapping[str, Asked]
+    ours: Asked = Asked(call="of_headway:engine")
+    transforms: tuple[str, ...] = ("trees",)
+    measure: str = "max_change"
+    bound: float = 1e-6
+    least_rows: int = 20_000
+    trained: Callable[[str], Path] = model_of
+    data: Callable[[str], Path] = lambda _: place_of_rows()
+    rows_file: str = "test.npy"
+
+    @property
+    def rows(self) -> Path:
+        """The file of the rows that every caller is given."""
+        return self.data(self.name) / self.rows_file
+
+    @property
+    def labels(self) -> Path:
+        """The file of their labels."""
+        return self.data(self.name) / "test-late.npy"
+
+    @property
+    def model(self) -> Path:
+        """The folder of the model, trained if it is not there."""
+        return self.trained(self.name)
+
+    def callers(self) -> list[Caller]:
+        """The library and its peers."""
+        asked = {"as called": self.as_called, "one thread": self.one_thread, **self.peers}
+        return [each.of(name, self.model, self.rows) for name, each in asked.items()]
+
+
+def _trees(call: str, **options: Any) -> Asked:
+    return Asked(call=call, home="trees", options=options)
+
+
+def _nets(call: str) -> Asked:
+    return Asked(call=call, home="nets")
+
+
+COMPILED = {"treelite": _trees("of_treelite:gtil"), "tl2cgen": _trees("of_treelite:compiled")}
+ONE_THREAD = Asked(call="of_sklearn:predict_proba")
+AS_CALLED = replace(ONE_THREAD, threads=0)
+NETS: dict[str, Any] = {
+    "as_called": replace(_nets("of_torch:as_called"), threads=0),
+    "one_thread": _nets("of_torch:one_thread"),
+    "peers": {
+        "onnxruntime": _nets("of_onnx_nets:float32"),
+        "onnxruntime dynamic int8": _nets("of_onnx_nets:dynamic_int8"),
+        "onnxruntime static int8": _nets("of_onnx_nets:static_int8"),
+        "openvino": _nets("of_openvino:float32"),
+        "openvino bf16": _nets("of_openvino:bfloat16"),
+        "nncf int8": _nets("of_openvino:nncf_int8"),
+    },
+    "ours": _nets("of_headway:engine"),
+    "transforms": (),
+    "trained": net_of,
+    "data": net_of,
+}
+
+LIST = (
+    Family(
+        name="lightgbm",
+        says="LGBMClassifier.predict_proba",
+        targets=(60, 20, 2.5, 6),
+        as_called=Asked(call="of_lightgbm:as_called", threads=0),
+        one_thread=Asked(call="of_lightgbm:one_thread"),
+        peers={
+            "SingleRowFast": Asked(call="of_lightgbm:single_row_fast"),
+            "onnxruntime": _trees("of_onnxruntime:of_lightgbm"),
+            **COMPILED,
+        },
+    ),
+    Family(
+        name="xgboost",
+        says="XGBClassifier.predict_proba",
+        targets=(60, 10, 2.5, 8),
+        as_called=Asked(call="of_xgboost:as_called", threads=0),
+        one_thread=Asked(call="of_xgboost:one_thread"),
+        peers={
+            "inplace_predict": Asked(call="of_xgboost:inplace"),
+            "onnxruntime": _trees("of_onnxruntime:of_xgboost"),
+            **COMPILED,
+        },
+    ),
+    Family(
+        name="histgb",
+        says="HistGradientBoostingClassifier.predict_proba",
+        targets=(200, 30, 4, 25),
+        as_called=AS_CALLED,
+        one_thread=ONE_THREAD,
+        peers={"onnxruntime": _trees("of_onnxruntime:of_sklearn"), **COMPILED},
+    ),
+    Family(
+        name="forest",
+        says="RandomForestClassifier.predict_proba, n_jobs=1",
+        targets=(300, 9, 10, 7),
+        as_called=ONE_THREAD,
+        one_thread=ONE_THREAD,
+        peers={
+            "onnxruntime": _trees("of_onnxruntime:of_sklearn"),
+            "treelite": _trees("of_treelite:gtil", float32=True),
+        },
+    ),
+    Family(
+        name="logistic",
+        says="Pipeline.predict_proba of a pandas table",
+        targets=(100, 25, 0.9, 0.9),
+        as_called=AS_CALLED,
+        one_thread=ONE_THREAD,
+        peers={"onnxruntime": _trees("of_onnxruntime:of_pipeline")},
+        ours=Asked(call="of_headway:pipeline"),
+        transforms=("pipeline",),
+        rows_file="test.joblib",
+    ),
+    Family(name="mlp", says="the module, eagerly", targets=(5, 4, 0.9, 0.9), bound=0.05, **NETS),
+    Family(
+        name="cnn",
+        says="the module, eagerly",
+        targets=(9, 10, 0.9, 0.9),
+        measure="accuracy_loss",
+        bound=0,
+        least_rows=700,
+        **NETS,
+    ),
+)
+FAMILIES = {each.name: each for each in LIST}

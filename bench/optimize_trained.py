@@ -1,0 +1,58 @@
+"""What bench/optimize.py runs in other environments and keeps: networks trained, and searches of headway."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from optimize_cache import HERE, Absent, folder, home, made
+from optimize_data import place_of_rows
+
+MOST_S = 300
+
+
+def net_of(name: str) -> Path:
+    """The folder of a trained network, with the rows and labels to ask it."""
+    key = [(HERE / "optimize_nets.py").read_text("utf-8"), str(place_of_rows()), str(home("nets"))]
+    make = {"name": name, "rows": str(place_of_rows())}
+    return made(
+        folder(f"model-{name}", of=key), lambda place: run("optimize_nets", "nets", {**make, "place": str(place)})
+    )
+
+
+def searched(name: str, model: Path, data: Sequence[Path], place: Path, *, home: str = "") -> dict[str, Any]:
+    """Let headway search for forms of a model; `place` then holds them (see optimize_search.py); says what it found."""
+    order = {"name": name, "model": str(model), "data": list(map(str, data)), "place": str(place)}
+    run("optimize_search", home, {**order, "opener": "optimize_nets" if home == "nets" else "optimize_models"})
+    said: dict[str, Any] = json.loads((place / "said").read_text("utf-8"))
+    return said
+
+
+def compiled(family: str, transforms: Sequence[str], place: Path) -> Path:
+    """What the first of these transforms that works makes of a family's model; raises Absent with what each says."""
+    refusals = []
+    for name in transforms:
+        try:
+            run("optimize_ours", "", {"family": family, "transform": name, "place": str(place)})
+            return place
+        except Absent as reason:
+            refusals.append(str(reason))
+    raise Absent("; ".join(refusals))
+
+
+def run(module: str, at: str, order: dict[str, Any]) -> None:
+    """Run `main` of a file of bench/ by the Python of an environment; raises Absent with the last line that it said."""
+    paths = os.pathsep.join(map(str, (HERE, HERE.parent / "src")))
+    command = [str(home(at)), "-c", f"import {module}; {module}.main()", json.dumps(order)]
+    try:
+        done = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=MOST_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Absent(f"{module} took more than {MOST_S} s") from error
+    if done.returncode:
+        raise Absent((done.stderr.strip().splitlines() or ["no word"])[-1][:300])

@@ -1,0 +1,351 @@
+"""A pipeline that ends in trees as trees over its raw columns, so that what stood before them costs nothing.
+
+A split of what steps make of a number is a split of the number itself, at the float64 from which on they pass it. A
+split of what encoders make of a text is a set of ranks. What stands for a missing value says where missing goes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, PolynomialFeatures
+
+from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
+from headway.engines.estimators import trees
+from headway.engines.estimators.inner import InnerModel
+from headway.engines.estimators.objects import objects
+from headway.engines.estimators.pipelines.features import (
+    NOWHERE,
+    Computed,
+    Feature,
+    Lookup,
+    Number,
+    numbers_of,
+    raw_features,
+)
+from headway.engines.estimators.pipelines.steps import transformed
+from headway.engines.estimators.pipelines.sums import Sums
+from headway.engines.estimators.pipelines.thresholds import first_above, first_at_least
+from headway.engines.estimators.skops_file import Columns
+from headway.engines.formats.trees import BEYOND, Forest, OfTrees, Precision, Tree
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+_MIX = (PCA, PolynomialFeatures, TruncatedSVD)
+_FLOATS = {"float32": np.float32, "float64": np.float64}
+_RISING = ("x", ">=", "clip")
+_BENDS = {
+    **dict.fromkeys(("pow", "pow up", "pow down", "log up", "log down"), "PowerTransformer"),
+    **dict.fromkeys(("log", "log1p", "exp", "expm1", "sqrt", "abs", "square"), "FunctionTransformer"),
+    ">=": "the one-hot form of KBinsDiscretizer",
+}
+
+
+class Splits(NamedTuple):
+    """The inner nodes of all trees in one row: of a categorical one, `threshold` is a place in `sets`."""
+
+    feature: Ints
+    threshold: Floats
+    categorical: Bools
+    missing_left: Bools
+    swapped: Bools
+    sets: list[Ints]
+
+
+class Said(NamedTuple):
+    """What steps make of the members of a column: its ranks, or the numbers that an encoder knows, float64 [m].
+
+    `default` [1] is what they make of any value that is no member, and `missing` [1] of a missing one.
+    """
+
+    members: Ints
+    values: Floats
+    default: Floats
+    missing: Floats
+
+
+def forest(model: Pipeline, width: int, columns: Columns | None) -> Forest:
+    """Trees over rows of `width` columns as headway gives them, for a fitted pipeline that ends in trees.
+
+    Raises NotApplicable, with the part, where it does not, or where a split is no split of one column.
+    """
+    steps = _steps(model)
+    if len(steps) == 1 and not isinstance(steps[0], InnerModel):
+        return trees.forest(steps[0], columns)
+    inner = _inner(steps[-1])
+    features: list[Feature] = raw_features(width, columns)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a step that is asked for single values is given them without names
+        seen = list(features)
+        for step in steps[:-1]:
+            features = transformed(step, features, Sums(width))
+            seen += features
+        if len(features) != inner.width or not np.isnan(inner.missing) or inner.zeros:
+            raise NotApplicable("its trees take other numbers than NaN for missing, and steps stand before them")
+        if isinstance(steps[-1], InnerModel) and np.isnan(steps[-1].absent) and _is_sparse(steps[:-1]):
+            features = [_without_zeros(feature) for feature in features]
+        mixed = [type(each).__name__ for _, each in objects(steps[:-1]) if isinstance(each, _MIX)]
+        if any(isinstance(each, Computed) for each in features):
+            raise NotApplicable(f"{mixed[0] if mixed else 'a step'} before its trees mixes columns")
+        folded = _folded(inner, features, width)
+        finite, present = _refused(inner, features, seen)
+        reach = _reach(seen, BEYOND[inner.rows]) if folded.rows == "float64" else np.inf
+        return replace(folded, finite=finite, present=present, reach=reach)
+
+
+def _steps(model: Pipeline) -> list[Any]:
+    """The steps of a pipeline, those of pipelines in it one by one."""
+    return [each for _, step in model.steps for each in (_steps(step) if isinstance(step, Pipeline) else [step])]
+
+
+def _inner(model: Any) -> Forest:
+    """The trees at the end, over what the steps make."""
+    if not isinstance(model, InnerModel):
+        return trees.forest(model, None)
+    engine = load_engine(model.engine)
+    if not isinstance(engine, OfTrees):
+        raise NotApplicable(f"a model of {model.engine} does not say what its trees are")
+    return engine.forest(model.content)
+
+
+def _is_sparse(steps: Sequence[Any]) -> bool:
+    """Whether what the steps make is a sparse matrix, in which a 0 is left out."""
+    for step in reversed(steps):
+        if isinstance(step, ColumnTransformer):
+            return bool(step.sparse_output_)
+        if isinstance(step, OneHotEncoder):
+            return bool(step.sparse_output)
+        if isinstance(step, KBinsDiscretizer):
+            return bool(step.encode == "onehot")
+        if isinstance(step, FeatureUnion):
+            return any(_is_sparse([each]) for _, each in step.transformer_list)
+        if isinstance(step, Pipeline):
+            return _is_sparse([each for _, each in step.steps])
+        if isinstance(step, CountVectorizer | PCA | TruncatedSVD):
+            return isinstance(step, CountVectorizer)
+    return False
+
+
+def _without_zeros(feature: Feature) -> Feature:
+    """A feature of a sparse row, in which 0 is as missing."""
+    if isinstance(feature, Lookup):
+        values = numbers_of(feature)
+        return replace(feature, values=np.where(values == 0, np.nan, values))
+    if not isinstance(feature, Number) or any(term.kind == "x" for term in feature.terms):
+        raise NotApplicable("a number that is 0 is missing in the sparse rows that its trees are given")
+    first, missing = feature.image, np.nan if feature.missing == 0 else feature.missing
+
+    def image(x: Floats) -> Floats:
+        found = first(x)
+        return np.where(found == 0, np.nan, found)
+
+    return replace(feature, image=image, missing=missing)
+
+
+def _folded(inner: Forest, features: Sequence[Feature], width: int) -> Forest:
+    splits, starts = _all_splits(inner)
+    plain = [each for each in features if isinstance(each, Number) and not _is_known(each)]
+    precision: Precision = inner.rows if all(map(_is_plain, features)) else "float64"
+    exact, asked = False, splits.feature.copy()
+    for place, feature in enumerate(features):
+        at = np.flatnonzero(asked == place)
+        splits.feature[at] = _column(feature)
+        if isinstance(feature, Lookup):
+            exact = True
+            _fold_texts(splits, at, inner, numbers_of(feature))
+        elif isinstance(feature, Number) and _is_known(feature):
+            exact = True
+            _fold_known(splits, at, inner, feature)
+        elif isinstance(feature, Number):
+            _fold_number(splits, at, inner, feature)
+    _expect_one_way(splits, {each.column for each in features if isinstance(each, Number)})
+    left = {_column(features[place]) for place in inner.categorical} & {each.column for each in plain}
+    if exact and left and inner.whole != "exact":
+        raise NotApplicable("its trees read categories of their own beside those of an encoder")
+    return replace(
+        inner,
+        width=width,
+        trees=tuple(
+            _tree(tree, splits, slice(start, end))
+            for tree, start, end in zip(inner.trees, starts[:-1], starts[1:], strict=True)
+        ),
+        rows=precision,
+        whole="exact" if exact else inner.whole,
+    )
+
+
+def _all_splits(inner: Forest) -> tuple[Splits, list[int]]:
+    """The inner nodes of all trees, and where those of each tree begin, with the end of the last."""
+    sizes = [len(tree.feature) for tree in inner.trees]
+    starts = [0, *np.cumsum(sizes).tolist()]
+    many, sets = starts[-1], []
+    splits = Splits(
+        feature=np.concatenate([np.zeros(0, np.int64), *(tree.feature for tree in inner.trees)]),
+        threshold=np.concatenate([np.zeros(0), *(tree.threshold for tree in inner.trees)]),
+        categorical=np.concatenate([np.zeros(0, bool), *(tree.categorical for tree in inner.trees)]),
+        missing_left=np.concatenate([np.zeros(0, bool), *(tree.missing_left for tree in inner.trees)]),
+        swapped=np.zeros(many, bool),
+        sets=sets,
+    )
+    for tree, start in zip(inner.trees, starts[:-1], strict=True):
+        splits.threshold[start + np.flatnonzero(tree.categorical)] += len(sets)
+        sets += tree.sets
+    return splits, starts
+
+
+def _column(feature: Feature) -> int:
+    if not isinstance(feature, Number | Lookup):
+        raise NotApplicable("a step before its trees mixes columns")
+    return max(feature.column, 0)  # a constant goes the same way whatever is in the column
+
+
+def _is_plain(feature: Feature) -> bool:
+    """Whether the number of a column comes to the trees as it is, but for what is missing."""
+    return isinstance(feature, Lookup) or (isinstance(feature, Number) and feature.line == (1.0, 0.0))
+
+
+def _is_known(feature: Number) -> bool:
+    """Whether a number counts only if it is one of those that an encoder knows."""
+    return any(term.kind in ("=", "in") for term in feature.terms)
+
+
+def _fold_number(splits: Splits, at: Ints, inner: Forest, feature: Number) -> None:
+    """Splits of a number at the numbers of the column from which on it passes their thresholds."""
+    plain = feature.line == (1.0, 0.0)
+    if splits.categorical[at].any() and (not plain or np.isfinite(feature.missing)):
+        raise NotApplicable("a step changes what its trees read as a category")
+    cast, nodes = _FLOATS[inner.rows], at[~splits.categorical[at]]
+    if np.isfinite(feature.missing):
+        splits.missing_left[nodes] = cast(feature.missing) <= splits.threshold[nodes]
+    if plain and inner.rows == "float64":
+        return
+    for term in feature.terms:
+        if term.weight < 0 or term.kind not in _RISING:
+            name = _BENDS.get(term.kind, "a step")
+            raise NotApplicable(f"{name} before its trees bends a number, so that a split of it is none of the column")
+
+    def image(x: Floats) -> Floats:
+        with np.errstate(over="ignore"):
+            return feature.image(x).astype(cast).astype(np.float64)
+
+    values, back = np.unique(splits.threshold[nodes], return_inverse=True)
+    last = np.nextafter(first_above(image, values), -np.inf)
+    splits.threshold[nodes] = np.where(image(np.array([np.inf])) <= values, np.inf, last)[back]
+
+
+def _fold_known(splits: Splits, at: Ints, inner: Forest, feature: Number) -> None:
+    """Splits of what an encoder makes of a number: sets of those that go another way than one it does not know."""
+    known = np.unique([at for term in feature.terms for at in term.constants[2:]])
+    if any(term.kind not in ("=", "in") for term in feature.terms) or (known != np.trunc(known)).any():
+        raise NotApplicable("an encoder before its trees reads numbers that are no whole ones")
+    said = feature.image(np.append(known, np.abs(known).max() + 1.5))
+    if np.isinf(said[-1]):
+        raise NotApplicable("an encoder before its trees refuses a number that it does not know")
+    _fold_sets(splits, at, inner, Said(known.astype(np.int64), said[:-1], said[-1:], np.array([feature.missing])))
+
+
+def _fold_texts(splits: Splits, at: Ints, inner: Forest, values: Floats) -> None:
+    """Splits of what encoders make of a text: sets of ranks that go another way than a missing text.
+
+    So a missing one never goes left, which ONNX Runtime gets wrong where one set is asked for behind another.
+    """
+    missing = values[-1:]
+    known = np.where(np.isinf(values[:-1]), missing, values[:-1])  # what is refused goes where it costs no place
+    _fold_sets(splits, at, inner, Said(np.arange(len(known)), known, missing, missing))
+
+
+def _fold_sets(splits: Splits, at: Ints, inner: Forest, said: Said) -> None:
+    if inner.present and np.isnan(said.values).any():
+        raise NotApplicable("its trees refuse what an encoder makes of a text or number that it did not learn")
+    for nodes in _alike(splits, at):
+        values, default, missing = (_goes_left(values, splits, nodes[0], inner) for values in said[1:])
+        splits.categorical[nodes] = True
+        splits.threshold[nodes] = len(splits.sets)
+        splits.sets.append(said.members[values != default])
+        splits.swapped[nodes] = default[0]
+        splits.missing_left[nodes] = missing[0] != default[0]
+
+
+def _alike(splits: Splits, at: Ints) -> list[Ints]:
+    """Nodes of the same threshold and the same way for what is missing, together."""
+    found = [np.array([node]) for node in at[splits.categorical[at]]]
+    for missing_left in (False, True):
+        nodes = at[~splits.categorical[at] & (splits.missing_left[at] == missing_left)]
+        order = nodes[np.argsort(splits.threshold[nodes], kind="stable")]
+        if len(order):
+            found += np.split(order, np.flatnonzero(np.diff(splits.threshold[order])) + 1)
+    return found
+
+
+def _goes_left(values: Floats, splits: Splits, node: int, inner: Forest) -> Bools:
+    """Where the trees send values that steps made, at one of their nodes."""
+    if splits.categorical[node]:
+        whole = np.floor(values) if inner.whole == "floored" else np.trunc(values)
+        left = np.isin(values if inner.whole == "exact" else whole, splits.sets[int(splits.threshold[node])])
+    else:
+        left = values.astype(_FLOATS[inner.rows]) <= splits.threshold[node]
+    return np.where(np.isnan(values), splits.missing_left[node], left)
+
+
+def _expect_one_way(splits: Splits, numbers: set[int]) -> None:
+    """A column of numbers is split at thresholds, or by sets: a column that is both has no form."""
+    both = set(splits.feature[splits.categorical].tolist()) & set(splits.feature[~splits.categorical].tolist())
+    if both & numbers:
+        raise NotApplicable(f"column {min(both & numbers)} is read as a number and, by an encoder, as a category")
+
+
+def _refused(
+    inner: Forest, features: Sequence[Feature], seen: Sequence[Feature]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The columns in which the trees, or a step that saw them, refuse an infinite value, and those a missing one."""
+    finite = {each.column for each in seen if isinstance(each, Number) and each.checked}
+    finite |= {_column(features[place]) for place in inner.finite if isinstance(features[place], Number)}
+    present = {_column(each) for each in seen if not isinstance(each, Computed) and np.isinf(_missing(each))}
+    present |= {_column(features[place]) for place in inner.present if np.isnan(_missing(features[place]))}
+    return tuple(sorted(finite - {NOWHERE})), tuple(sorted(present))
+
+
+def _missing(feature: Feature) -> float:
+    """What steps make of a missing value; infinite where one refuses it."""
+    if isinstance(feature, Lookup):
+        return float(numbers_of(feature)[-1])
+    return feature.missing if isinstance(feature, Number) else 0.0
+
+
+def _reach(seen: Sequence[Feature], limit: float) -> float:
+    """The size of number from which on some step makes one that is infinite where trees compare it."""
+    found = [np.inf]
+    for feature in seen:
+        if isinstance(feature, Number) and feature.checked and feature.line and feature.line[0] > 0:
+            found.append(float(first_at_least(feature.image, np.array([limit]))[0]))
+            found.append(-float(first_above(feature.image, np.array([-limit]))[0]))
+    return min(found)
+
+
+def _tree(tree: Tree, splits: Splits, own: slice) -> Tree:
+    """A tree with its nodes as they were folded."""
+    categorical, threshold, swapped = splits.categorical[own], splits.threshold[own].copy(), splits.swapped[own]
+    numbers, back = np.unique(threshold[categorical].astype(np.int64), return_inverse=True)
+    threshold[categorical] = back
+    return replace(
+        tree,
+        feature=splits.feature[own],
+        threshold=threshold,
+        categorical=categorical,
+        missing_left=splits.missing_left[own],
+        left=np.where(swapped, tree.right, tree.left),
+        right=np.where(swapped, tree.left, tree.right),
+        sets=tuple(splits.sets[number] for number in numbers),
+    )

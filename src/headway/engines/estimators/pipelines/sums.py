@@ -1,0 +1,291 @@
+"""Weighted sums of features, all that a model asks for in one go: a lookup for each text, one product for the numbers.
+
+A one-hot text times its weights is the weight of that text, so no one-hot is ever made. A missing number is filled by
+what stands for it, or has a weight of its own. A row that the library would refuse gets NaN.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.errors import NotApplicable
+from headway.engines.estimators.pipelines.features import NOWHERE, Computed, Feature, Lookup, Number, Term, numbers_of
+from headway.engines.estimators.pipelines.tape import EDGED, INT64, TERMS, Array, Tape
+from headway.engines.formats.graph import ROWS, SCORES, Graph, Operation
+
+Floats = NDArray[np.float64]
+
+_LARGE = 1e300
+_ROUNDING = 1e-12
+
+
+@dataclass(slots=True)
+class _Pile:
+    """What the sums ask of a row: `width` outputs, of which each request has a span."""
+
+    numbers: list[tuple[Number, slice, Floats]] = field(default_factory=list)
+    lookups: list[tuple[Lookup, slice, Floats]] = field(default_factory=list)
+    bias: list[Floats] = field(default_factory=list)
+
+    @property
+    def width(self) -> int:
+        return sum(map(len, self.bias))
+
+
+class Sums:
+    """A tape that also takes weighted sums of features; those of the row itself are written as one, before all else."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.tape = Tape()
+        self._pile = _Pile()
+
+    def linear(self, features: Sequence[Feature], weights: Floats, bias: Floats) -> Array:
+        """The sums features @ weights + bias; weights [features, k], bias [k]."""
+        weights = np.asarray(weights, np.float64).reshape(len(features), -1)
+        bias = np.broadcast_to(np.asarray(bias, np.float64), weights.shape[1:]).copy()
+        parts, shift = self._computed(features, weights)
+        if all(isinstance(each, Computed) for each in features):
+            parts.append(self.tape.keep(bias + shift))
+        else:
+            parts.append(self._of_row(features, weights, bias + shift))
+        return Array(added(self.tape, parts), weights.shape[1])
+
+    def dense(self, features: Sequence[Feature]) -> Array:
+        """The features themselves [n, features]."""
+        return self.linear(features, np.eye(len(features)), np.zeros(len(features)))
+
+    def finish(self, scores: Array) -> Graph:
+        """The graph whose answer is `scores`."""
+        if not self._pile.numbers and not self._pile.lookups:
+            raise NotApplicable("the model reads no column of a row")
+        front = _Front(self._pile, self.width)
+        rest, self.tape.operations = self.tape.operations, []
+        front.write(self.tape)
+        self.tape.name_last(*map(self._request, range(len(self._pile.bias))))
+        operations = [_renamed(each, scores.name) for each in (*self.tape.operations, *rest)]
+        return Graph(
+            width=self.width,
+            outputs=scores.width,
+            operations=tuple(operations),
+            constants=self.tape.constants,
+            edges=front.edges(),
+        )
+
+    def _computed(self, features: Sequence[Feature], weights: Floats) -> tuple[list[str], Floats]:
+        """Sums over arrays that operations made, and what their shifts add."""
+        found: dict[tuple[str, int], Floats] = {}
+        shift = np.zeros(weights.shape[1])
+        for each, weight in zip(features, weights, strict=True):
+            if isinstance(each, Computed):
+                key = (each.array, each.width)
+                found.setdefault(key, np.zeros((each.width, len(weight))))[each.place] += each.slope * weight
+                shift += each.shift * weight
+        return [self.tape.do("MatMul", name, self.tape.keep(matrix)) for (name, _), matrix in found.items()], shift
+
+    def _of_row(self, features: Sequence[Feature], weights: Floats, bias: Floats) -> str:
+        start = self._pile.width
+        span = slice(start, start + len(bias))
+        self._pile.bias.append(bias)
+        for each, weight in zip(features, weights, strict=True):
+            if isinstance(each, Number):
+                self._pile.numbers.append((each, span, weight))
+            elif isinstance(each, Lookup):
+                self._pile.lookups.append((each, span, weight))
+        return self._request(len(self._pile.bias) - 1)
+
+    @staticmethod
+    def _request(number: int) -> str:
+        return f"sum{number}"
+
+
+class _Front:
+    """The operations from a row to all the sums that were asked of it."""
+
+    def __init__(self, pile: _Pile, width: int) -> None:
+        self.pile = pile
+        self.numbers = sorted({each.column for each, _, _ in pile.numbers} - {NOWHERE})
+        self.texts = sorted({each.column for each, _, _ in pile.lookups})
+        used = sorted({*self.numbers, *self.texts})
+        self.columns = used if len(used) == width else [*self.numbers, *self.texts]
+        self.gathered = len(used) < width
+        self.place = {column: place for place, column in enumerate(self.columns)}
+        self.row_width = width
+
+    def write(self, tape: Tape) -> None:
+        """Note the operations; the last one makes the sums, each request's as an output."""
+        rows = tape.pick(ROWS, self.columns) if self.gathered else ROWS
+        empty = tape.do("IsNaN", rows) if np.isfinite(self.fill).any() else ""
+        ready = tape.do("Where", empty, tape.keep(self.fill), rows) if empty else rows
+        parts = [*self._products(tape, ready, empty), *self._terms(tape, ready), *self._lookups(tape, ready)]
+        if not self.texts:
+            parts.append(tape.keep(self._bias()))
+        sums = added(tape, parts)
+        if self.numbers:  # an infinite sum, of a row that the library refuses, becomes NaN; others stay as they are
+            tape.do("Mod", sums, tape.keep(_LARGE), attributes={"fmod": 1})
+        if len(self.pile.bias) > 1:
+            sizes = np.array([len(each) for each in self.pile.bias])
+            tape.do("Split", tape.operations[-1].outputs[0], tape.keep(sizes), attributes={"axis": 1})
+
+    def edges(self) -> tuple[Floats, ...]:
+        """For each column of a row, the numbers at which a term may jump."""
+        found: dict[int, list[float]] = defaultdict(list)
+        for each, _, _ in self.pile.numbers:
+            for term in each.terms:
+                if term.kind in EDGED:
+                    slope, shift, *at = term.constants
+                    found[each.column] += [(value - shift) / slope for value in at]
+        return tuple(np.unique(np.array(found[column], np.float64)) for column in range(self.row_width))
+
+    @cached_property
+    def fill(self) -> Floats:
+        """What stands for a missing value, by place: NaN where it is refused, the last rank of a text."""
+        fill = np.full(len(self.columns), np.nan)
+        for column in self.numbers:
+            features = [each for each, _, _ in self.pile.numbers if each.column == column]
+            if all(np.isfinite(each.missing) for each in features):
+                stand_ins = [each.stand_in for each in features if each.terms and np.isfinite(each.stand_in)]
+                fill[self.place[column]] = stand_ins[0] if stand_ins else 0.0
+        for column in self.texts:
+            fill[self.place[column]] = self._missing_code(column)
+        return fill
+
+    def _bias(self) -> Floats:
+        bias = np.concatenate(self.pile.bias)
+        for each, span, weight in self.pile.numbers:
+            bias[span] += each.offset * weight
+        return bias
+
+    def _products(self, tape: Tape, ready: str, empty: str) -> list[str]:
+        """Numbers times their weights, and the weights of those that are missing."""
+        if not self.numbers:
+            return []
+        weights, absent = np.zeros((2, len(self.columns), self.pile.width))
+        for each, span, weight in self.pile.numbers:
+            if each.column != NOWHERE:
+                place = self.place[each.column]
+                weights[place, span] += sum(term.weight for term in each.terms if term.kind == "x") * weight
+                absent[place, span] += _of_missing(each, self.fill[place]) * weight
+        parts = [tape.do("MatMul", ready, tape.keep(weights))]
+        if absent.any():
+            parts.append(tape.do("MatMul", tape.as_numbers(empty), tape.keep(absent)))
+        return parts
+
+    def _terms(self, tape: Tape, ready: str) -> list[str]:
+        blocks: dict[str, list[tuple[int, Term, slice, Floats]]] = defaultdict(list)
+        for each, span, weight in self.pile.numbers:
+            for term in each.terms:
+                if term.kind != "x":
+                    blocks[term.kind].append((self.place[each.column], term, span, weight))
+        return [self._block(tape, ready, kind, block) for kind, block in sorted(blocks.items())]
+
+    def _block(self, tape: Tape, ready: str, kind: str, block: list[tuple[int, Term, slice, Floats]]) -> str:
+        """All terms of a kind at once; equal ones are written once."""
+        alike: dict[tuple[int, tuple[float, ...]], Floats] = {}
+        for place, term, span, weight in block:
+            total = alike.setdefault((place, term.constants), np.zeros(self.pile.width))
+            total[span] += term.weight * weight
+        weights = np.array(list(alike.values()))
+        if kind == "in":
+            return _only_known(tape, ready, list(alike), weights)
+        z, constants = _moved(tape, ready, [place for place, _ in alike], [given for _, given in alike])
+        return tape.do("MatMul", TERMS[kind](tape, z, constants), tape.keep(weights))
+
+    def _lookups(self, tape: Tape, ready: str) -> list[str]:
+        """The sum over texts of what each adds."""
+        if not self.texts:
+            return []
+        tables = self._tables()
+        tables[0] += self._bias()
+        ranks = tape.pick(ready, [self.place[column] for column in self.texts])
+        if self.pile.width == 1:
+            return [self._of_one_output(tape, ranks, tables)]
+        last = np.array([len(table) - 1 for table in tables])
+        known = tape.do("Min", tape.do("Max", ranks, tape.keep(0.0)), tape.keep(last.astype(np.float64)))
+        codes = tape.do("Cast", known, attributes={"to": INT64})
+        if len(tables) > 1:
+            codes = tape.do("Add", codes, tape.keep(np.cumsum([0, *(last[:-1] + 1)])))
+        found = tape.do("Gather", tape.keep(np.concatenate(tables)), codes, attributes={"axis": 0})
+        return [tape.do("ReduceSum", found, tape.keep(np.array([1])), attributes={"keepdims": 0})]
+
+    def _of_one_output(self, tape: Tape, ranks: str, tables: list[Floats]) -> str:
+        """Tables of one length side by side: another text is repeated down to the last, the missing one."""
+        height = max(map(len, tables))
+        padded = [np.concatenate([t[:-1], np.repeat(t[-2:-1], height - len(t), axis=0), t[-1:]]) for t in tables]
+        known = tape.do("Clip", ranks, tape.keep(0.0), tape.keep(float(height - 1)))
+        codes = tape.do("Cast", known, attributes={"to": INT64})
+        found = tape.do("GatherElements", tape.keep(np.hstack(padded)), codes, attributes={"axis": 0})
+        return found if len(tables) == 1 else tape.total(found)
+
+    def _tables(self) -> list[Floats]:
+        """For each column of texts, what each of its values adds to each sum [ranks + 2, width]."""
+        groups: dict[tuple[int, int], list[tuple[Lookup, slice, Floats]]] = defaultdict(list)
+        for found in self.pile.lookups:
+            groups[found[0].column, found[1].start].append(found)
+        tables = {column: np.zeros((self._height(column), self.pile.width)) for column in self.texts}
+        for (column, _), group in groups.items():
+            values = np.column_stack([numbers_of(each) for each, _, _ in group])
+            values[np.isinf(values)] = np.nan
+            tables[column][:, group[0][1]] += values @ np.array([weight for _, _, weight in group])
+        return [tables[column] for column in self.texts]
+
+    def _height(self, column: int) -> int:
+        return next(len(each.values) for each, _, _ in self.pile.lookups if each.column == column)
+
+    def _missing_code(self, column: int) -> int:
+        """Where a missing text is looked up: the last place of its table, or of the longest for one output."""
+        columns = self.texts if self.pile.width == 1 else [column]
+        return max(map(self._height, columns)) - 1
+
+
+def added(tape: Tape, parts: list[str]) -> str:
+    """The sum of parts."""
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = tape.do("Add", whole, part)
+    return whole
+
+
+def _renamed(operation: Operation, scores: str) -> Operation:
+    """The operation, with the array of that name called `scores`."""
+
+    def named(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(SCORES if each == scores else each for each in names)
+
+    return replace(operation, inputs=named(operation.inputs), outputs=named(operation.outputs))
+
+
+def _of_missing(feature: Number, fill: float) -> float:
+    """What a missing value adds beside what its stand-in adds."""
+    if np.isnan(fill):
+        return 0.0
+    stands = float(feature.image(np.array([fill]))[0])
+    apart = feature.missing - stands
+    return 0.0 if abs(apart) <= _ROUNDING * max(abs(stands), abs(feature.missing)) else apart
+
+
+def _moved(tape: Tape, ready: str, places: list[int], given: list[tuple[float, ...]]) -> tuple[str, Floats]:
+    """slope * x + shift of the columns of each term, and the constants behind those two."""
+    constants = np.array(given)
+    z = tape.pick(ready, places)
+    if (constants[:, 0] != 1).any():
+        z = tape.do("Mul", z, tape.keep(constants[:, 0]))
+    if (constants[:, 1] != 0).any():
+        z = tape.do("Add", z, tape.keep(constants[:, 1]))
+    return z, constants[:, 2:]
+
+
+def _only_known(tape: Tape, ready: str, terms: list[tuple[int, tuple[float, ...]]], weights: Floats) -> str:
+    """0 for the numbers that a column knows, and an infinite sum for any other."""
+    flat = [(place, (*given[:2], value)) for place, given in terms for value in given[2:]]
+    z, constants = _moved(tape, ready, [place for place, _ in flat], [given for _, given in flat])
+    owner = np.repeat(np.arange(len(terms)), [len(given) - 2 for _, given in terms])
+    equal = tape.as_numbers(tape.do("Equal", z, tape.keep(constants[:, 0])))
+    found = tape.do("MatMul", equal, tape.keep(np.eye(len(terms))[owner]))
+    return tape.do("MatMul", tape.do("Log", found), tape.keep(np.where(weights == 0, 1.0, weights)))

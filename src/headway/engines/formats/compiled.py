@@ -1,0 +1,190 @@
+"""A forest as the arrays that the kernels of the tree engine read, and as the bytes of an artifact.
+
+A value becomes the number of thresholds of its column that lie below it; thresholds become their own places. Whole
+numbers are then compared, exactly as the library compares: its casts are made once, before the value is looked up. In
+a large forest over float32 the value becomes its place among the numbers of float32 instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.errors import EngineError, NotApplicable
+from headway.engines.formats.trees import Forest, Link, Tree
+
+Array = NDArray[Any]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+PLANE_THRESHOLDS, MOST_PLANES, MOST_LEAVES = 254, 256, 256
+CATEGORICAL, ZERO_IS_MISSING, IS_FINITE, IS_PRESENT = 1, 2, 4, 8
+MISSING_LEFT = 2
+_MAGIC = b"headway forest 1\n"
+_ALIGNED = 64
+_WHOLES = ("truncated", "floored", "exact")
+_KINDS = (
+    *("int64", "float64", "float64", "int32", "uint8", "int64", "float64", "int64", "int64", "int64"),
+    *("int32", "int32", "int32", "int32", "int32", "uint8", "float64", "int64", "int32"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """What the nodes ask of: places in a row, kinds, and the table of thresholds or categories of each, ascending."""
+
+    place: Ints
+    kind: Ints
+    tables: Sequence[Floats]
+
+
+def compiled(forest: Forest) -> bytes:
+    """The bytes of a forest for the kernels; raises NotApplicable for a threshold that is no number."""
+    trees = forest.trees
+    feature = _joined([tree.feature for tree in trees], np.int64)
+    categorical = _joined([tree.categorical for tree in trees], bool)
+    threshold = _joined([tree.threshold for tree in trees], np.float64)
+    missing_left = _joined([tree.missing_left for tree in trees], bool)
+    if np.any(np.isnan(threshold)):
+        raise NotApplicable("a threshold of its trees is NaN, and no value is above or below that")
+    sets = [tree.sets[int(number)] for tree in trees for number in tree.threshold[tree.categorical]]
+    columns, asked = _columns(forest, feature, categorical)
+    columns = _with_tables(columns, asked, threshold, sets, categorical)
+    rank = _ranks(columns, asked, threshold, categorical)
+    interval = _fits_in_bytes(columns, asked, rank, missing_left, trees)
+    ordered = forest.rows == "float32" and not interval
+    key = np.where(categorical, np.cumsum(categorical) - 1, _in_order(threshold) if ordered else rank)
+    members = _places(columns, asked[categorical], sets)
+    numbers = [
+        *(forest.width, forest.rows == "float32", forest.sums == "float32", _WHOLES.index(forest.whole)),
+        *(ordered, get_args(Link).index(forest.link), interval),
+    ]
+    return _packed(
+        np.array(numbers),
+        np.array([forest.missing]),
+        forest.base,
+        columns.place,
+        columns.kind,
+        _starts([len(table) for table in columns.tables]),
+        _joined(columns.tables, np.float64),
+        _starts([len(tree.feature) for tree in trees]),
+        _starts([tree.leaf.size for tree in trees]),
+        _starts([len(tree.outputs) for tree in trees]),
+        np.array([output for tree in trees for output in tree.outputs]),
+        asked,
+        key,
+        _joined([tree.left for tree in trees], np.int64),
+        _joined([tree.right for tree in trees], np.int64),
+        CATEGORICAL * categorical + MISSING_LEFT * missing_left,
+        _joined([tree.leaf.ravel() for tree in trees], np.float64),
+        _starts([len(places) for places in members]),
+        _joined(members, np.int64),
+    )
+
+
+def opened(content: bytes) -> list[Array]:
+    """The arrays of an artifact, without copying them; raises EngineError for anything that is not one."""
+    if not content.startswith(_MAGIC):
+        raise EngineError("these bytes are no compiled forest", mend="headway optimize")
+    try:
+        line, _, _ = content[len(_MAGIC) :].partition(b"\n")
+        lengths = msgspec.json.decode(line, type=list[int])
+        if len(lengths) != len(_KINDS) or min(lengths) < 0:
+            raise ValueError(f"{len(lengths)} arrays, expected {len(_KINDS)}")
+        at = _aligned(len(_MAGIC) + len(line) + 1)
+        arrays: list[Array] = []
+        for kind, length in zip(_KINDS, lengths, strict=True):
+            arrays.append(np.frombuffer(content, kind, length, at))
+            at = _aligned(at + arrays[-1].nbytes)
+    except (ValueError, OverflowError, msgspec.MsgspecError) as error:
+        raise EngineError(f"the compiled forest is not whole: {error}", mend="headway optimize") from error
+    return arrays
+
+
+def _packed(*arrays: Array) -> bytes:
+    found = [np.ascontiguousarray(array, kind) for array, kind in zip(arrays, _KINDS, strict=True)]
+    head = _MAGIC + msgspec.json.encode([len(array) for array in found]) + b"\n"
+    return b"".join(part + bytes(_aligned(len(part)) - len(part)) for part in [head, *(a.tobytes() for a in found)])
+
+
+def _aligned(at: int) -> int:
+    return -(-at // _ALIGNED) * _ALIGNED
+
+
+def _joined(parts: Sequence[Array], kind: Any) -> Array:
+    return np.concatenate([np.zeros(0, kind), *parts]).astype(kind, copy=False)
+
+
+def _starts(lengths: Sequence[int]) -> Ints:
+    return np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))]).astype(np.int64)
+
+
+def _columns(forest: Forest, feature: Ints, categorical: NDArray[np.bool_]) -> tuple[Columns, Ints]:
+    """The columns that nodes ask of, or that are refused for what they hold, and of each node the number of its own.
+
+    A column that is a number to some nodes and a category to others counts as two.
+    """
+    watched = np.array([*forest.finite, *forest.present], np.int64)
+    names, asked = np.unique(np.concatenate([2 * feature + categorical, 2 * watched]), return_inverse=True)
+    place = names // 2
+    kind = CATEGORICAL * (names % 2)
+    for columns, flag in ((forest.zeros, ZERO_IS_MISSING), (forest.finite, IS_FINITE), (forest.present, IS_PRESENT)):
+        kind = kind + flag * np.isin(place, np.array(columns, np.int64))
+    return Columns(place=place, kind=kind, tables=()), asked[: len(feature)].astype(np.int64)
+
+
+def _with_tables(
+    columns: Columns, asked: Ints, threshold: Floats, sets: Sequence[Ints], categorical: NDArray[np.bool_]
+) -> Columns:
+    order = np.argsort(asked, kind="stable")
+    ends = np.searchsorted(asked[order], np.arange(len(columns.place) + 1))
+    number = np.cumsum(categorical) - 1
+    tables: list[Floats] = []
+    for column, kind in enumerate(columns.kind.tolist()):
+        nodes = order[ends[column] : ends[column + 1]]
+        members = _joined([sets[place] for place in number[nodes]], np.float64) if kind & CATEGORICAL else None
+        tables.append(np.unique(threshold[nodes] if members is None else members))
+    return Columns(place=columns.place, kind=columns.kind, tables=tables)
+
+
+def _ranks(columns: Columns, asked: Ints, threshold: Floats, categorical: NDArray[np.bool_]) -> Ints:
+    """Of each node that compares, the place of its threshold in the table of its column."""
+    rank = np.zeros(len(asked), np.int64)
+    order = np.argsort(asked, kind="stable")
+    ends = np.searchsorted(asked[order], np.arange(len(columns.place) + 1))
+    for column, table in enumerate(columns.tables):
+        nodes = order[ends[column] : ends[column + 1]]
+        rank[nodes] = np.where(categorical[nodes], 0, np.searchsorted(table, threshold[nodes]))
+    return rank
+
+
+def _places(columns: Columns, asked: Ints, sets: Sequence[Ints]) -> list[Ints]:
+    """The members of each set as places in the table of its column."""
+    return [np.searchsorted(columns.tables[column], members) for column, members in zip(asked, sets, strict=True)]
+
+
+def _fits_in_bytes(
+    columns: Columns, asked: Ints, rank: Ints, missing_left: NDArray[np.bool_], trees: Sequence[Tree]
+) -> bool:
+    """Whether a byte can number the leaves of every tree, the categories of a column, and the planes of codes."""
+    if max((len(tree.leaf) for tree in trees), default=0) > MOST_LEAVES:
+        return False
+    categorical = (columns.kind & CATEGORICAL).astype(bool)
+    most = max((len(columns.tables[column]) for column in np.flatnonzero(categorical)), default=0)
+    side = np.where(categorical[asked], 0, missing_left)
+    planes = np.unique(np.column_stack([asked, rank // PLANE_THRESHOLDS, side]), axis=0)
+    return most <= PLANE_THRESHOLDS and len(planes) <= MOST_PLANES and len(columns.place) <= MOST_PLANES
+
+
+def _in_order(threshold: Floats) -> Ints:
+    """Thresholds as places among the numbers of float32: the largest of these that is not above each."""
+    with np.errstate(over="ignore"):
+        near = threshold.astype(np.float32)
+    near = np.where(near > threshold, np.nextafter(near, np.float32(-np.inf)), near) + np.float32(0)
+    bits = near.astype(np.float32).view(np.int32)
+    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)

@@ -1,0 +1,192 @@
+/* A forest: the arrays that Python gives, and the forms that are made of them once and read by the kernels. */
+#ifndef HEADWAY_FOREST_H
+#define HEADWAY_FOREST_H
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BLOCK 256                /* rows of a batch that are answered together */
+#define LANES 64                 /* trees that are walked together for one row */
+#define MISSING INT32_MAX        /* the key of a missing value: above every threshold */
+#define BYTE_MISSING 255         /* its code in a plane that sends it right; 0 sends it left */
+#define PLANE_THRESHOLDS 254     /* thresholds that a plane of bytes can tell apart */
+#define MOST_PLANES 256
+#define MOST_LEAVES 256          /* leaves of a tree that a byte can number */
+#define MOST_MASK_BYTES (64ll << 20) /* of lanes that go right; a model that asks for more walks its single rows */
+#define ZERO 1.0000000180025095e-35 /* float32(1e-35): what lies within is zero to LightGBM */
+
+enum { COLUMN_CATEGORICAL = 1, COLUMN_ZERO_IS_MISSING = 2, COLUMN_IS_FINITE = 4, COLUMN_IS_PRESENT = 8 };
+enum { TRUNCATED, FLOORED, EXACT };         /* how a number becomes a category */
+enum { NODE_CATEGORICAL = 1, NODE_MISSING_LEFT = 2 };
+enum { PORTABLE = 0, AVX2 = 1, AVX512 = 2 };
+enum { IDENTITY, SIGMOID, SOFTMAX, EXP, SOFTPLUS, SIGNED_SQUARE, POSITIVE, ISOLATION };
+
+/* Interval form, of a node: the code in `plane` is compared with k, or looked up in set k; [l, r) are the leaves of its
+   left subtree. Each byte stands four times, so that one load fills a register with it. */
+typedef struct { uint32_t k4, l4, r4, plane; } Interval;
+
+/* Walking form, of a node or leaf: `left` counts from the root of the tree, its sibling follows. A leaf reads the last
+   column, leads to itself, and its key is its row among the leaves; of a node that asks for a set it is the set. In the
+   narrow form column, whether it asks for a set, and left share one word. */
+#define COLUMN_BITS 10
+#define SET_COLUMN (1u << (COLUMN_BITS - 1))
+#define NARROW_NODES (1 << (32 - COLUMN_BITS))
+typedef struct { int32_t key; uint32_t packed; } Narrow;
+typedef struct { int32_t key; uint32_t column, left, asks_set; } Wide;
+
+/* What nodes ask of a row: a column, the run of thresholds from `first` on (for bytes), and the code of a missing value,
+   which sends it left or right. Walking nodes ask for whole columns, and there `first` is that code. */
+typedef struct { int32_t column, first; uint8_t missing, categorical; } Plane;
+
+typedef struct {
+  int64_t width, outputs, trees, columns, sets, nodes;
+  int rows_float32, sums_float32, whole, ordered, link, level, interval, refuses;
+  double missing;
+  const double *base;                                     /* [outputs] */
+  const int32_t *column; const uint8_t *kind;             /* [columns] place in a row, and what it holds */
+  const int64_t *table_start; const double *table;        /* thresholds or categories of each column, ascending */
+  const int64_t *tree_start, *value_start, *output_start; /* [trees + 1] */
+  const int32_t *output;                                  /* outputs that a tree adds to */
+  const int32_t *feature, *key, *left, *right; const uint8_t *flag; /* [nodes] */
+  const double *leaf;                                     /* values, leaf by leaf, tree by tree */
+  const int64_t *set_start; const int32_t *member;        /* members of each set, as places in the table of its column */
+
+  void **made; int64_t n_made;                            /* what `build` made and `forget` frees */
+  int64_t *leaf_start;                                    /* [trees + 1] leaves of the trees before */
+  uint32_t *set_bits; int64_t *set_word;                  /* a bit for each place of a table, of each set */
+
+  Interval *intervals;                                    /* nodes of each tree, parents before children */
+  double *interval_leaf;                                  /* as `leaf`, each tree's from left to right */
+  uint8_t *leaf_planes; int64_t *leaf_plane_start;        /* the same values byte by byte: 8 planes a tree and output */
+  uint8_t *byte_sets;                                     /* [sets][32] a bit for each code, the missing one too */
+  Plane *planes; int32_t n_planes;
+
+  uint8_t *lanes; int64_t *lane_start; int64_t groups;    /* steps of 4 x 64 bytes: plane, k, l, r of 64 trees */
+  uint64_t **lane_masks; int32_t *mask_column; int32_t n_masks; int64_t steps; /* [code][step]: lanes that go right */
+
+  Narrow *narrow; Wide *wide;
+  Plane *walk_column; int32_t walk_columns;               /* the last one is that of leaves */
+  int32_t *depth; int32_t *by_depth;                      /* [trees] */
+  int64_t *root;                                          /* [trees] the first node of a tree */
+} Forest;
+
+/* How many of the n ascending values of a table lie below v. */
+static inline int32_t rank_of(const double *table, int32_t n, double v) {
+  const double *p = table;
+  if (!n) return 0;
+  while (n > 1) {
+    int32_t half = n >> 1;
+    p += (p[half - 1] < v) * half;
+    n -= half;
+  }
+  return (int32_t)(p - table) + (*p < v);
+}
+
+/* The same of eight values at once, none of them NaN: each search waits for its own steps alone. */
+static inline void ranks_of(const double *table, int32_t n, const double *v, int32_t *found) {
+  int32_t at[8] = {0};
+  int32_t left = n;
+  while (left > 1) {
+    const int32_t half = left >> 1;
+    _Pragma("GCC unroll 8") for (int j = 0; j < 8; j++) at[j] += -(int32_t)(table[at[j] + half - 1] < v[j]) & half;
+    left -= half;
+  }
+  for (int j = 0; j < 8; j++) found[j] = n ? at[j] + (table[at[j]] < v[j]) : 0;
+}
+
+/* Whole numbers in the order of float32: 0.0 and -0.0 are one. */
+static inline int32_t in_order(float v) {
+  int32_t bits;
+  v += 0.0f;
+  memcpy(&bits, &v, 4);
+  return bits ^ ((bits >> 31) & 0x7fffffff);
+}
+
+/* The key of a value of column c: its rank, its place in float32, the place of its category, or MISSING. */
+static inline int32_t key_of(const Forest *f, int64_t c, double v) {
+  const int kind = f->kind[c];
+  if (f->rows_float32) v = (double)(float)v;
+  if (v != v || v == f->missing || ((kind & COLUMN_ZERO_IS_MISSING) && fabs(v) <= ZERO)) return MISSING;
+  if (f->ordered && !(kind & COLUMN_CATEGORICAL)) return in_order((float)v);
+  const double *table = f->table + f->table_start[c];
+  const int32_t n = (int32_t)(f->table_start[c + 1] - f->table_start[c]);
+  if (!(kind & COLUMN_CATEGORICAL)) return rank_of(table, n, v);
+  v = f->whole == FLOORED ? floor(v) : f->whole == TRUNCATED ? trunc(v) : v;
+  const int32_t place = rank_of(table, n, v);
+  return place < n && table[place] == v ? place : n;
+}
+
+/* Keys of column c in n rows of x. */
+static void keys_of(const Forest *f, int64_t c, const double *x, int64_t n, int32_t *keys) {
+  const int kind = f->kind[c];
+  const double *table = f->table + f->table_start[c];
+  const int32_t size = (int32_t)(f->table_start[c + 1] - f->table_start[c]);
+  x += f->column[c];
+  int64_t r = 0;
+  for (; !f->ordered && !(kind & COLUMN_CATEGORICAL) && r + 8 <= n; r += 8) {
+    double v[8];
+    for (int j = 0; j < 8; j++) v[j] = x[(r + j) * f->width];
+    if (f->rows_float32) for (int j = 0; j < 8; j++) v[j] = (double)(float)v[j];
+    ranks_of(table, size, v, keys + r);
+    for (int j = 0; j < 8; j++)
+      if (v[j] != v[j] || v[j] == f->missing || ((kind & COLUMN_ZERO_IS_MISSING) && fabs(v[j]) <= ZERO)) keys[r + j] = MISSING;
+  }
+  for (; r < n; r++) keys[r] = key_of(f, c, x[r * f->width]);
+}
+
+/* Whether a row holds what the library of the model refuses: an infinite value, or a missing one. */
+static inline int is_refused(const Forest *f, const double *x) {
+  int refused = 0;
+  for (int64_t c = 0; c < f->columns; c++) {
+    double v = x[f->column[c]];
+    if (f->rows_float32) v = (double)(float)v;
+    refused |= (f->kind[c] & COLUMN_IS_FINITE) && isinf(v);
+    refused |= (f->kind[c] & COLUMN_IS_PRESENT) && (v != v || v == f->missing);
+  }
+  return refused;
+}
+
+static inline uint8_t byte_of(const Plane *plane, int32_t key) {
+  if (key == MISSING) return plane->missing;
+  const int32_t code = key - plane->first;
+  return (uint8_t)(code < 0 ? 0 : code > PLANE_THRESHOLDS ? PLANE_THRESHOLDS : code);
+}
+
+static inline int in_set(const Forest *f, int64_t set, int32_t key) {
+  return (f->set_bits[f->set_word[set] + (key >> 5)] >> (key & 31)) & 1;
+}
+
+/* Bytes of a plane of leaf values: as many as the registers hold that are permuted. */
+static inline int64_t plane_width(const Forest *f, int64_t t) {
+  const int64_t leaves = f->tree_start[t + 1] - f->tree_start[t] + 1;
+  return leaves <= 64 ? 64 : leaves <= 128 ? 128 : 256;
+}
+
+/* A leaf joins a sum, rounded as the library rounds. */
+static inline double added(const Forest *f, double sum, double value) {
+  return f->sums_float32 ? (double)(float)(sum + value) : sum + value;
+}
+
+/* From the sums of a row to its answer. */
+static inline void link_row(const Forest *f, double *row) {
+  const int64_t k = f->outputs;
+  double highest = -INFINITY, total = 0;
+  switch (f->link) {
+    case SIGMOID: for (int64_t o = 0; o < k; o++) row[o] = 1 / (1 + exp(-row[o])); break;
+    case EXP: for (int64_t o = 0; o < k; o++) row[o] = exp(row[o]); break;
+    case SOFTPLUS: for (int64_t o = 0; o < k; o++) row[o] = row[o] > 700 ? row[o] : log1p(exp(row[o])); break;
+    case SIGNED_SQUARE: for (int64_t o = 0; o < k; o++) row[o] *= fabs(row[o]); break;
+    case POSITIVE: for (int64_t o = 0; o < k; o++) row[o] = row[o] > 0; break;
+    case ISOLATION: for (int64_t o = 0; o < k; o++) row[o] = -exp2(-row[o]); break;
+    case SOFTMAX:
+      for (int64_t o = 0; o < k; o++) highest = row[o] > highest ? row[o] : highest;
+      for (int64_t o = 0; o < k; o++) total += row[o] = exp(row[o] - highest);
+      for (int64_t o = 0; o < k; o++) row[o] /= total;
+      break;
+    default: break;
+  }
+}
+
+#endif

@@ -1,0 +1,51 @@
+/* The interval form for one row: 64 trees in the lanes of a register. The codes of the row lie in registers as well, so
+   that a step, one node of each tree, gathers nothing: it permutes, compares twice and blends. */
+#ifndef HEADWAY_LANES_H
+#define HEADWAY_LANES_H
+
+#include "widths.h"
+
+#if defined(__x86_64__)
+
+/* Which lanes go right at a step because their node asks for a set; of each categorical column one mask. */
+static inline uint64_t right_by_sets(uint64_t *const *masks, int32_t count, int64_t step) {
+  uint64_t right = 0;
+  for (int32_t m = 0; m < count; m++) right |= masks[m][step];
+  return right;
+}
+
+#define CODES_1 _mm512_permutexvar_epi8(plane, c0)
+#define CODES_2 _mm512_permutex2var_epi8(c0, plane, c1)
+#define CODES_4 _mm512_mask_blend_epi8(_mm512_movepi8_mask(plane), CODES_2, _mm512_permutex2var_epi8(c2, plane, c3))
+
+#define LANE_STEP(e, at, CODES) { \
+  const __m512i plane = _mm512_load_si512(at), k = _mm512_load_si512((at) + 64), l = _mm512_load_si512((at) + 128), \
+                r = _mm512_load_si512((at) + 192); \
+  __mmask64 right = _mm512_cmpgt_epu8_mask(CODES, k); \
+  if (count) right |= right_by_sets(masks, count, ((at) - f->lanes) >> 8); \
+  e = _mm512_mask_mov_epi8(e, _mm512_mask_cmpeq_epi8_mask(right, e, l), r); }
+
+/* Leaves of all trees, a byte each. Two groups go abreast, as a step waits for the one before. */
+#define LANES_OF(NAME, CODES) \
+  AVX512_TARGET static void NAME(const Forest *f, const uint8_t *codes, uint64_t *const *masks, int32_t count, uint8_t *reached) { \
+    const __m512i c0 = _mm512_loadu_si512(codes), c1 = _mm512_loadu_si512(codes + 64), c2 = _mm512_loadu_si512(codes + 128), \
+                  c3 = _mm512_loadu_si512(codes + 192); \
+    (void)c1; (void)c2; (void)c3; \
+    for (int64_t g = 0; g < f->groups; g += 2) { \
+      const uint8_t *a = f->lanes + f->lane_start[g], *end = f->lanes + f->lane_start[g + 1], *b = end, *b_end; \
+      __m512i ea = _mm512_setzero_si512(), eb = ea; \
+      b_end = g + 1 < f->groups ? f->lanes + f->lane_start[g + 2] : b; \
+      while (a < end && b < b_end) { LANE_STEP(ea, a, CODES) LANE_STEP(eb, b, CODES) a += 256; b += 256; } \
+      for (; a < end; a += 256) LANE_STEP(ea, a, CODES) \
+      for (; b < b_end; b += 256) LANE_STEP(eb, b, CODES) \
+      _mm512_storeu_si512(reached + g * LANES, ea); \
+      _mm512_storeu_si512(reached + (g + 1) * LANES, eb); \
+    } \
+  }
+
+LANES_OF(lanes_of_64_planes, CODES_1)
+LANES_OF(lanes_of_128_planes, CODES_2)
+LANES_OF(lanes_of_256_planes, CODES_4)
+
+#endif
+#endif

@@ -1,0 +1,150 @@
+/* headway.engines._trees: forests compiled to the forms of this folder, and rows answered by them. */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030b0000
+#include <Python.h>
+
+#include "build.h"
+#include "score.h"
+
+#define ARRAYS 19
+#define CAPSULE "headway.engines._trees.Forest"
+
+typedef struct {
+  Forest forest;
+  Py_buffer views[ARRAYS];
+  int n_views;
+} Opened;
+
+static const Py_ssize_t ITEM[ARRAYS] = {8, 8, 8, 4, 1, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 1, 8, 8, 4};
+
+static void let_go(Opened *opened) {
+  forget(&opened->forest);
+  while (opened->n_views) PyBuffer_Release(&opened->views[--opened->n_views]);
+  free(opened);
+}
+
+static void destroy(PyObject *capsule) { let_go(PyCapsule_GetPointer(capsule, CAPSULE)); }
+
+static int best_level(void) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return AVX512;
+  if (__builtin_cpu_supports("avx2")) return AVX2;
+#endif
+  return PORTABLE;
+}
+
+static int64_t count(const Opened *o, int i) { return o->views[i].len / ITEM[i]; }
+
+/* Offsets [n + 1] that rise from 0 to `end`. */
+static int rises(const int64_t *offsets, int64_t n, int64_t end) {
+  if (offsets[0] != 0 || offsets[n] != end) return 0;
+  for (int64_t i = 0; i < n; i++) if (offsets[i + 1] < offsets[i]) return 0;
+  return 1;
+}
+
+static const char *take(Opened *o) {
+  Forest *f = &o->forest;
+  if (count(o, 0) != 8) return "eight numbers come first";
+  const int64_t *number = o->views[0].buf;
+  f->width = number[0]; f->rows_float32 = (int)number[1]; f->sums_float32 = (int)number[2]; f->whole = (int)number[3];
+  f->ordered = (int)number[4]; f->link = (int)number[5]; f->interval = (int)number[6]; f->level = (int)number[7];
+  if (f->level > best_level()) return "this machine has no such level";
+  if (count(o, 1) != 1 || count(o, 2) < 1 || count(o, 5) < 1 || count(o, 7) < 1) return "an array is too short";
+  f->missing = *(const double *)o->views[1].buf;
+  f->base = o->views[2].buf; f->outputs = count(o, 2);
+  f->column = o->views[3].buf; f->columns = count(o, 3);
+  f->kind = o->views[4].buf; f->table_start = o->views[5].buf; f->table = o->views[6].buf;
+  f->tree_start = o->views[7].buf; f->trees = count(o, 7) - 1;
+  f->value_start = o->views[8].buf; f->output_start = o->views[9].buf; f->output = o->views[10].buf;
+  f->feature = o->views[11].buf; f->key = o->views[12].buf; f->left = o->views[13].buf; f->right = o->views[14].buf;
+  f->flag = o->views[15].buf; f->leaf = o->views[16].buf; f->set_start = o->views[17].buf; f->member = o->views[18].buf;
+  f->nodes = count(o, 11); f->sets = count(o, 17) - 1;
+  if (f->width < 1 || count(o, 4) != f->columns || count(o, 5) != f->columns + 1 || f->sets < 0 || count(o, 8) != f->trees + 1 || count(o, 9) != f->trees + 1) return "arrays do not fit each other";
+  for (int i = 12; i <= 15; i++) if (count(o, i) != f->nodes) return "arrays of nodes do not fit each other";
+  if (f->nodes > INT32_MAX / 4 || count(o, 6) > INT32_MAX / 2 || f->width > INT32_MAX) return "it is too large";
+  if (!rises(f->table_start, f->columns, count(o, 6)) || !rises(f->tree_start, f->trees, f->nodes) || !rises(f->value_start, f->trees, count(o, 16)) ||
+      !rises(f->output_start, f->trees, count(o, 10)) || !rises(f->set_start, f->sets, count(o, 18))) return "offsets do not rise to the length of their array";
+  for (int64_t c = 0; c < f->columns; c++) {
+    if (f->column[c] < 0 || f->column[c] >= f->width) return "a column is outside the row";
+    f->refuses |= f->kind[c] & (COLUMN_IS_FINITE | COLUMN_IS_PRESENT);
+  }
+  for (int64_t i = 0; i < count(o, 10); i++) if (f->output[i] < 0 || f->output[i] >= f->outputs) return "a tree adds to an output that is not there";
+  for (int64_t t = 0; t < f->trees; t++)
+    if ((f->tree_start[t + 1] - f->tree_start[t] + 1) * (f->output_start[t + 1] - f->output_start[t]) != f->value_start[t + 1] - f->value_start[t]) return "a tree has not one value a leaf and output";
+  if (f->interval && (f->ordered || f->columns > MOST_PLANES)) return "the interval form wants ranks, and not so many columns";
+  return build(f);
+}
+
+static PyObject *open_forest(PyObject *self, PyObject *arrays) {
+  (void)self;
+  Opened *opened = calloc(1, sizeof *opened);
+  if (!opened) return PyErr_NoMemory();
+  if (!PyTuple_Check(arrays) || PyTuple_Size(arrays) != ARRAYS) {
+    PyErr_Format(PyExc_ValueError, "a tuple of %d arrays is wanted", ARRAYS);
+    let_go(opened);
+    return NULL;
+  }
+  for (int i = 0; i < ARRAYS; i++) {
+    if (PyObject_GetBuffer(PyTuple_GetItem(arrays, i), &opened->views[i], PyBUF_SIMPLE)) { let_go(opened); return NULL; }
+    opened->n_views++;
+    if (opened->views[i].len % ITEM[i]) {
+      PyErr_Format(PyExc_ValueError, "array %d is not of %zd bytes an item", i, ITEM[i]);
+      let_go(opened);
+      return NULL;
+    }
+  }
+  const char *fault;
+  Py_BEGIN_ALLOW_THREADS
+  fault = take(opened);
+  Py_END_ALLOW_THREADS
+  if (fault) {
+    PyErr_SetString(PyExc_ValueError, fault);
+    let_go(opened);
+    return NULL;
+  }
+  PyObject *capsule = PyCapsule_New(opened, CAPSULE, destroy);
+  if (!capsule) let_go(opened);
+  return capsule;
+}
+
+static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  (void)self;
+  if (n != 3) { PyErr_SetString(PyExc_TypeError, "a forest, rows and room for answers are wanted"); return NULL; }
+  const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
+  if (!opened) return NULL;
+  const Forest *f = &opened->forest;
+  Py_buffer rows, out;
+  if (PyObject_GetBuffer(args[1], &rows, PyBUF_SIMPLE)) return NULL;
+  if (PyObject_GetBuffer(args[2], &out, PyBUF_WRITABLE)) { PyBuffer_Release(&rows); return NULL; }
+  const int64_t count = rows.len / 8 / f->width;
+  int done = ANSWERED;
+  if (rows.len != count * f->width * 8 || out.len != count * f->outputs * 8) PyErr_SetString(PyExc_ValueError, "rows or answers are not of the size of this forest");
+  else {
+    Py_BEGIN_ALLOW_THREADS
+    done = score(f, rows.buf, count, out.buf);
+    Py_END_ALLOW_THREADS
+    if (done == NO_MEMORY) PyErr_NoMemory();
+  }
+  PyBuffer_Release(&rows);
+  PyBuffer_Release(&out);
+  if (PyErr_Occurred()) return NULL;
+  return PyBool_FromLong(done == ANSWERED);
+}
+
+static PyObject *level(PyObject *self, PyObject *none) {
+  (void)self; (void)none;
+  return PyLong_FromLong(best_level());
+}
+
+static PyMethodDef METHODS[] = {
+  {"open", open_forest, METH_O, "A forest of these arrays, in the forms that its kernels read; raises ValueError, with why not."},
+  {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Answers of rows, float64 [n, width] into float64 [n, outputs]; False where the library of the model refuses one."},
+  {"level", level, METH_NOARGS, "What this machine can: 0 portable C, 1 AVX2, 2 AVX-512."},
+  {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot SLOTS[] = {{0, NULL}};
+
+static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_trees", "Kernels of forests.", 0, METHODS, SLOTS, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__trees(void) { return PyModuleDef_Init(&MODULE); }

@@ -1,0 +1,159 @@
+/* Rows in, answers out, by whichever form is the faster for so many rows. */
+#ifndef HEADWAY_SCORE_H
+#define HEADWAY_SCORE_H
+
+#include "lanes.h"
+#include "sums.h"
+#include "walk.h"
+
+#define ROW_BY_ROW 12            /* up to so many rows, one after the other is faster than a block */
+#define ON_STACK 4096
+
+typedef void Leaves(const Forest *, int64_t, const uint8_t *, uint8_t *);
+
+static void start_row(const Forest *f, double *sums) { memcpy(sums, f->base, (size_t)f->outputs * sizeof(double)); }
+
+/* One number a row, and trees that are added in any order: four sums at once, as one would wait for each addition. */
+static double sum_reached(const Forest *f, const uint8_t *reached) {
+  double sums[4] = {0};
+  int64_t t = 0;
+  for (; t + 4 <= f->trees; t += 4)
+    for (int j = 0; j < 4; j++) sums[j] += f->interval_leaf[f->value_start[t + j] + reached[t + j]];
+  for (; t < f->trees; t++) sums[0] += f->interval_leaf[f->value_start[t] + reached[t]];
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+static float sum_reached_in_order(const Forest *f, const uint8_t *reached, float sum) {
+  for (int64_t t = 0; t < f->trees; t++) sum += (float)f->interval_leaf[f->value_start[t] + reached[t]];
+  return sum;
+}
+
+static void add_reached(const Forest *f, const uint8_t *reached, double *sums) {
+  if (f->outputs == 1 && f->output_start[f->trees] == f->trees) {
+    sums[0] = f->sums_float32 ? (double)sum_reached_in_order(f, reached, (float)sums[0]) : sums[0] + sum_reached(f, reached);
+    return;
+  }
+  for (int64_t t = 0; t < f->trees; t++) {
+    const int64_t first = f->output_start[t], count = f->output_start[t + 1] - first;
+    const double *value = f->interval_leaf + f->value_start[t] + reached[t] * count;
+    for (int64_t o = 0; o < count; o++) sums[f->output[first + o]] = added(f, sums[f->output[first + o]], value[o]);
+  }
+}
+
+#if defined(__x86_64__)
+static void lane_row(const Forest *f, const double *x, uint8_t *reached, double *sums) {
+  uint8_t codes[MOST_PLANES] = {0};
+  uint64_t *masks[MOST_PLANES];
+  int32_t keys[MOST_PLANES];
+  for (int64_t c = 0; c < f->columns; c++) keys[c] = key_of(f, c, x[f->column[c]]);
+  for (int32_t p = 0; p < f->n_planes; p++) codes[p] = byte_of(f->planes + p, keys[f->planes[p].column]);
+  for (int32_t m = 0; m < f->n_masks; m++) {
+    const int32_t c = f->mask_column[m];
+    const int64_t size = f->table_start[c + 1] - f->table_start[c];
+    masks[m] = f->lane_masks[m] + (keys[c] == MISSING ? size + 1 : keys[c]) * f->steps;
+  }
+  if (f->n_planes <= 64) lanes_of_64_planes(f, codes, masks, f->n_masks, reached);
+  else if (f->n_planes <= 128) lanes_of_128_planes(f, codes, masks, f->n_masks, reached);
+  else lanes_of_256_planes(f, codes, masks, f->n_masks, reached);
+  add_reached(f, reached, sums);
+}
+#endif
+
+/* Codes of n rows in every plane: P [plane][BLOCK]. */
+static void encode_block(const Forest *f, const double *x, int64_t n, uint8_t *P) {
+  int32_t keys[BLOCK], p = 0;
+  for (int64_t c = 0; c < f->columns; c++) {
+    keys_of(f, c, x, n, keys);
+    for (p = 0; p < f->n_planes; p++)
+      if (f->planes[p].column == c)
+        for (int64_t r = 0; r < n; r++) P[p * BLOCK + r] = byte_of(f->planes + p, keys[r]);
+  }
+}
+
+static void interval_block(const Forest *f, const uint8_t *P, int64_t n, double *sums) {
+  Leaves *wide = portable_wide, *narrow = portable_narrow;
+  void (*add)(const Forest *, int64_t, const uint8_t *, int64_t, double *) = add_block;
+  int64_t width = 16;
+  uint8_t reached[4 * BLOCK] __attribute__((aligned(64)));
+#if defined(__x86_64__)
+  if (f->level == AVX2) { wide = avx2_wide; narrow = avx2_narrow; width = 32; }
+  if (f->level >= AVX512) { wide = avx512_wide; narrow = avx512_narrow; width = 64; add = add_planes; }
+#endif
+  int64_t r = 0;
+  for (; n - r > 2 * width; r += 4 * width)
+    for (int64_t t = 0; t < f->trees; t++) {
+      wide(f, t, P + r, reached);
+      add(f, t, reached, n - r < 4 * width ? n - r : 4 * width, sums + r);
+    }
+  for (; n - r > 0; r += width)
+    for (int64_t t = 0; t < f->trees; t += 4) {
+      narrow(f, t, P + r, reached);
+      for (int64_t j = 0; j < 4 && t + j < f->trees; j++) add(f, t + j, reached + j * BLOCK, n - r < width ? n - r : width, sums + r);
+    }
+}
+
+static int interval_rows(const Forest *f, const double *x, int64_t n, double *out) {
+  uint8_t *P = calloc((size_t)f->n_planes + 1, BLOCK);
+  const int woven = f->leaf_planes != NULL;
+  void *sums_at = NULL;
+  if (posix_memalign(&sums_at, 64, (size_t)f->outputs * BLOCK * sizeof(double))) sums_at = NULL;
+  double *sums = sums_at;
+  for (int64_t start = 0; P && sums && start < n; start += BLOCK) {
+    const int64_t here = n - start < BLOCK ? n - start : BLOCK;
+    encode_block(f, x + start * f->width, here, P);
+    for (int64_t o = 0; o < f->outputs; o++) for (int64_t r = 0; r < BLOCK; r++) sums[o * BLOCK + r] = f->base[o];
+    interval_block(f, P, here, sums);
+    for (int64_t r = 0; r < here; r++) for (int64_t o = 0; o < f->outputs; o++) out[(start + r) * f->outputs + o] = sums[o * BLOCK + place_of(woven, r)];
+  }
+  const int whole = P && sums;
+  free(P);
+  free(sums);
+  return whole;
+}
+
+#if defined(__x86_64__)
+static int lane_rows(const Forest *f, const double *x, int64_t n, double *out) {
+  uint8_t here[ON_STACK], *reached = f->trees + 2 * LANES <= ON_STACK ? here : malloc((size_t)f->trees + 2 * LANES);
+  for (int64_t r = 0; reached && r < n; r++) {
+    start_row(f, out + r * f->outputs);
+    lane_row(f, x + r * f->width, reached, out + r * f->outputs);
+  }
+  if (reached != here) free(reached);
+  return reached != NULL;
+}
+#endif
+
+static int walk_rows(const Forest *f, const double *x, int64_t n, double *out) {
+  const int64_t block = n < WALK_BLOCK ? n : WALK_BLOCK;
+  int32_t *keys = malloc((size_t)(block * f->walk_columns + f->trees + 1) * sizeof *keys);
+  int32_t *found = keys ? keys + block * f->walk_columns : NULL;
+  for (int64_t start = 0; keys && start < n; start += block) {
+    const int64_t here = n - start < block ? n - start : block;
+    for (int64_t r = 0; r < here; r++) {
+      start_row(f, out + (start + r) * f->outputs);
+      walk_keys(f, x + (start + r) * f->width, keys + r * f->walk_columns);
+    }
+    if (here < ABREAST) for (int64_t r = 0; r < here; r++) walk_row(f, keys + r * f->walk_columns, found, out + (start + r) * f->outputs);
+    else walk_block(f, keys, here, out + start * f->outputs);
+  }
+  free(keys);
+  return keys != NULL;
+}
+
+enum { NO_MEMORY, ANSWERED, REFUSED };
+
+/* Answers of n rows: x [n][width] -> out [n][outputs]. */
+static int score(const Forest *f, const double *x, int64_t n, double *out) {
+  int whole;
+  for (int64_t r = 0; f->refuses && r < n; r++) if (is_refused(f, x + r * f->width)) return REFUSED;
+#if defined(__x86_64__)
+  if (f->lanes && n <= ROW_BY_ROW) whole = lane_rows(f, x, n, out);
+  else
+#endif
+  if (f->interval && (f->lanes || n > ROW_BY_ROW)) whole = interval_rows(f, x, n, out);
+  else whole = walk_rows(f, x, n, out);
+  for (int64_t r = 0; whole && f->link != IDENTITY && r < n; r++) link_row(f, out + r * f->outputs);
+  return whole;
+}
+
+#endif

@@ -1,0 +1,122 @@
+"""Two models timed side by side on the same rows, turn by turn: rounds are the groups of every interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.contracts import Engine
+from headway.core.evidence import Measurement
+from headway.evidence.intervals import Estimate, Floats, Sample, interval
+
+BATCH_ROWS = 256
+ROUND_NS = 3_000_000
+_LONGEST = 10
+_POOL = 509
+_WARM_UP = 3
+_MOST_CALLS = 200
+
+
+def timed(
+    model: Engine, reference: Engine, rows: Floats, *, rounds: int, round_ns: int = ROUND_NS
+) -> list[Measurement]:
+    """`latency.one_row` (us), `latency.speedup`, `throughput.batch` (rows/s at 256 rows), `throughput.speedup`.
+
+    Both take turns on the same rows, float64 [n, d] with n >= 1; a round's figure is the median of its calls, which
+    fill `round_ns` if one does not take longer. An interval wants 20 rounds.
+    """
+    one, batch = _singles(rows), _batches(rows)
+    engines = (model, reference)
+    return [*_one_row(_race(engines, one, rounds, round_ns)), *_batch(_race(engines, batch, rounds, round_ns))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Race:
+    """Median time of a call by round, ns, of the variant and of the model as it came; `rows` timed of the variant."""
+
+    variant: Floats
+    reference: Floats
+    rows: int
+
+
+def _singles(rows: Floats) -> list[Floats]:
+    """Up to 509 rows from all over the table, each [1, d]: a branch predictor learns one row, not all of these."""
+    picked = np.unique(np.linspace(0, len(rows) - 1, _POOL).astype(np.int64))
+    return [np.ascontiguousarray(rows[index : index + 1]) for index in picked]
+
+
+def _batches(rows: Floats) -> list[Floats]:
+    """Four batches of 256 rows, repeated where the table is shorter."""
+    wanted = np.arange(4 * BATCH_ROWS) % len(rows)
+    return [np.ascontiguousarray(rows[part]) for part in np.split(wanted, 4)]
+
+
+def _race(engines: Sequence[Engine], inputs: Sequence[Floats], rounds: int, round_ns: int) -> _Race:
+    calls = [_calls(engine, inputs, round_ns) for engine in engines]
+    turns = [_round(engines, calls, inputs, turn) for turn in range(rounds)]
+    medians = np.array([[max(float(np.median(each)), 1.0) for each in times] for times in turns])
+    rows = sum(len(times[0]) for times in turns) * len(inputs[0])
+    return _Race(medians[:, 0], medians[:, 1], rows)
+
+
+def _calls(engine: Engine, inputs: Sequence[Floats], round_ns: int) -> int:
+    """Warm up, and see how many calls fill a round's share of time."""
+    _times_ns(engine.predict, inputs, _WARM_UP)
+    one = np.median(_times_ns(engine.predict, inputs, _WARM_UP))
+    return int(np.clip(round_ns / max(one, 1.0), 1, _MOST_CALLS))
+
+
+def _round(engines: Sequence[Engine], calls: Sequence[int], inputs: Sequence[Floats], turn: int) -> list[list[int]]:
+    """One turn each on the same rows; who begins changes from round to round."""
+    start = turn * max(calls) % len(inputs)
+    rows = [*inputs[start:], *inputs[:start]]
+    times: list[list[int]] = [[], []]
+    for index in (0, 1) if turn % 2 else (1, 0):
+        times[index] = _times_ns(engines[index].predict, rows, calls[index])
+    return times
+
+
+def _times_ns(predict: Callable[[Floats], Floats], inputs: Sequence[Floats], calls: int) -> list[int]:
+    """The time of each call; of fewer calls where they take ten times the time that they were to fill.
+
+    So a model whose threads wait for a core that others hold costs seconds, and not minutes.
+    """
+    times: list[int] = []
+    began = perf_counter_ns()
+    while len(times) < calls and perf_counter_ns() - began < _LONGEST * ROUND_NS:
+        rows = inputs[len(times) % len(inputs)]
+        before = perf_counter_ns()
+        predict(rows)
+        times.append(perf_counter_ns() - before)
+    return times
+
+
+def _one_row(race: _Race) -> list[Measurement]:
+    return [
+        replace(_over_rounds("latency.one_row", np.log(race.variant / 1e3), race), unit="us"),
+        replace(_over_rounds("latency.speedup", np.log(race.reference / race.variant), race), unit="x"),
+    ]
+
+
+def _batch(race: _Race) -> list[Measurement]:
+    return [
+        replace(_over_rounds("throughput.batch", np.log(BATCH_ROWS * 1e9 / race.variant), race), unit="rows/s"),
+        replace(_over_rounds("throughput.speedup", np.log(race.reference / race.variant), race), unit="x"),
+    ]
+
+
+def _over_rounds(name: str, logs: Floats, race: _Race) -> Measurement:
+    """The geometric mean over rounds, so that twice as fast and half as fast weigh the same; se by the delta method."""
+    value = math.exp(float(logs.mean()))
+    estimate = Estimate(
+        value=value,
+        se=value * float(logs.std(ddof=1)) / math.sqrt(len(logs)),
+        dof=len(logs) - 1,
+        method="geometric mean over rounds, t",
+    )
+    return interval(name, estimate, Sample(n_rows=race.rows, n_groups=len(logs), bounds=(0.0, math.inf)))

@@ -1,0 +1,77 @@
+"""Who is measured how long: a first look at every variant, then the whole evidence on those that can still win.
+
+V002: A variant was left after a first look: too slow to win, or the time was used up (note).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from headway.core.evidence import Finding
+from headway.core.variant import Step, Variant
+from headway.core.verdict import Judged
+from headway.variants.clock import Clock
+from headway.variants.speeds import cost, least, most
+
+LEFT = "V002"
+SAME_ANSWERS = ("onnx", "pipeline", "threads", "trees")
+"""Transforms after which a model answers as before: of such forms of one model only the fastest can win."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """How a variant is looked at: `first` measures its speed for a moment, `whole` all that a policy may ask for."""
+
+    first: Callable[[Variant], Judged]
+    whole: Callable[[Variant], Judged]
+
+
+def contest(
+    variants: Sequence[Variant], looks: Looks, objective: str, *, clock: Clock, tell: Callable[[str], object]
+) -> list[Judged]:
+    """Each variant as far as it was measured, in the order given; the model as it came, the first one, is so wholly.
+
+    Variants are measured wholly in the order of their first look, fastest first, as long as there is time; those that
+    cannot win keep their first look, and a finding V002 in it says why.
+    """
+    origin = looks.whole(variants[0])
+    seen: dict[str, Judged] = {}
+    for number, variant in enumerate(variants[1:], 1):
+        if clock.is_over():
+            break
+        tell(f"first look {number}/{len(variants) - 1} {variant.name}")
+        seen[variant.digest] = looks.first(variant)
+    able = [row for row in seen.values() if _stands(row, origin, seen.values(), objective)]
+    for number, row in enumerate(sorted(able, key=lambda row: cost(row, objective)), 1):
+        if clock.is_over():
+            seen[row.variant.digest] = _left(row, f"{clock} was used up before more than its speed was measured")
+        else:
+            tell(f"measured {number}/{len(able)} {row.variant.name}")
+            seen[row.variant.digest] = looks.whole(row.variant)
+    slow = "slower in a first look"
+    done = {row.variant.digest for row in able}
+    return [origin, *(row if digest in done else _left(row, slow) for digest, row in seen.items())]
+
+
+def was_left(row: Judged) -> str:
+    """Why a variant was left after a first look; empty for one that was measured wholly."""
+    return next((finding.says for finding in row.evidence.findings if finding.code == LEFT), "")
+
+
+def _stands(row: Judged, origin: Judged, rows: Iterable[Judged], objective: str) -> bool:
+    """Whether a variant may be faster than the model as it came, and than every other form of the same answers."""
+    rivals = [origin, *(other for other in rows if _answers(other.variant) == _answers(row.variant))]
+    return all(least(row, objective) <= most(rival, objective) for rival in rivals)
+
+
+def _answers(variant: Variant) -> tuple[Step, ...]:
+    """The steps that change what a model answers."""
+    return tuple(step for step in variant.steps if step.transform not in SAME_ANSWERS)
+
+
+def _left(row: Judged, why: str) -> Judged:
+    finding = Finding(code=LEFT, severity="note", says=why, where=row.variant.name)
+    return replace(row, evidence=replace(row.evidence, findings=(*row.evidence.findings, finding)))

@@ -1,0 +1,147 @@
+"""A scikit-learn pipeline of encoders, scalers and linear models as one small ONNX graph, from raw columns to scores.
+
+A text is looked up by its rank with the weight that its one-hot would have, numbers are one product, and no table is
+made on the way. The graph must answer as the library does within 1e-6, and refuse the rows that the library refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from headway.core.contracts import Engine, Workbench
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.plugins import load_engine
+from headway.core.variant import Field, Signature, Step, Variant
+from headway.engines.formats.graph import ROWS, SCORES, Graph, OfGraphs
+
+Floats = NDArray[np.float64]
+
+TOLERANCE = 1e-6
+_SAMPLE_ROWS = 5_000
+_MIXED_ROWS = 400
+_MOST_EDGES = 60
+_MOST_SHOWN = 8
+_OPSET, _IR = 18, 10
+
+
+def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+    """The variant as a graph opened by `onnxruntime`, if no answer moves by more than 1e-6 on rows at its edges.
+
+    Raises NotApplicable that names the part which no graph says, EngineError with the row whose answer moved.
+    """
+    engine = load_engine(variant.engine)
+    if not isinstance(engine, OfGraphs):
+        raise NotApplicable(f"writes pipelines of scikit-learn, and engine {variant.engine!r} has none")
+    content = bench.read(variant)
+    graph = engine.graph(content)
+    written = write_graph(graph)
+    native, compiled = engine(content, {}), load_engine("onnxruntime")(written, {})
+    relative = variant.task == "regression"
+    sample = bench.sample[:: len(bench.sample) // _SAMPLE_ROWS + 1]
+    for rows, answer in _asked(native, sample, graph, variant.signature):
+        _expect_equal(rows, answer, compiled.predict(rows), variant.signature.names, relative=relative)
+    step = Step(transform="pipeline")
+    return [
+        replace(
+            variant,
+            artifact=bench.keep(written, "onnx"),
+            engine="onnxruntime",
+            steps=(*variant.steps, step),
+            settings={},
+        )
+    ]
+
+
+def write_graph(graph: Graph) -> bytes:
+    """The bytes of an ONNX graph from `rows` (float64 [n, d]) to `scores` (float64 [n, k])."""
+    nodes = [helper.make_node(each.kind, each.inputs, each.outputs, **each.attributes) for each in graph.operations]
+    used = {name for each in graph.operations for name in each.inputs}
+    constants = [numpy_helper.from_array(value, name) for name, value in graph.constants.items() if name in used]
+    proto = helper.make_graph(
+        nodes,
+        "pipeline",
+        [helper.make_tensor_value_info(ROWS, TensorProto.DOUBLE, [None, graph.width])],
+        [helper.make_tensor_value_info(SCORES, TensorProto.DOUBLE, [None, graph.outputs])],
+        constants,
+    )
+    opsets = [helper.make_opsetid("", _OPSET)]
+    model = helper.make_model(proto, opset_imports=opsets, ir_version=_IR, producer_name="headway")
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _asked(native: Engine, sample: Floats, graph: Graph, signature: Signature) -> Iterator[tuple[Floats, Floats]]:
+    """Rows with what the library says of them: NaN of one that it refuses."""
+    random = np.random.default_rng(0)
+    base = sample if len(sample) else np.zeros((1, graph.width))
+    columns = [_edges(field, graph.edges[place], base[:, place]) for place, field in enumerate(signature.inputs)]
+    single = [_with(base, place, value, random) for place, values in enumerate(columns) for value in values]
+    mixed = base[random.integers(len(base), size=_MIXED_ROWS)]
+    drawn = np.column_stack([random.choice(values, _MIXED_ROWS) for values in columns])
+    mixed = np.where(random.random(mixed.shape) < 0.5, drawn, mixed)
+    rows = np.concatenate([base, np.array(single), mixed])
+    yield rows, _answers(native, rows, graph.outputs)
+    for place, field in enumerate(signature.inputs[:_MOST_EDGES]):
+        odd = [np.nan] if field.datatype == "BYTES" else [np.nan, np.inf, -np.inf]
+        for row in (_with(base, place, value, random)[None, :] for value in odd):
+            yield row, _answers(native, row, graph.outputs)
+
+
+def _edges(field: Field, jumps: Floats, seen: Floats) -> Floats:
+    """Values of a column that a model may take in its own way: each text, and numbers at and beside each jump."""
+    if field.datatype == "BYTES":
+        ranks = np.arange(len(field.categories) + (field.unseen == "other"), dtype=np.float64)
+        return ranks[:: len(ranks) // _MOST_EDGES + 1] if len(ranks) else np.array([np.nan])
+    some = jumps[:: len(jumps) // _MOST_EDGES + 1]
+    known = seen[np.isfinite(seen)]
+    ends = [known.min(), known.max(), np.median(known)] if len(known) else [0.0]
+    at = np.concatenate([some, ends])
+    return np.concatenate([at, np.nextafter(at, -np.inf), np.nextafter(at, np.inf), [0.0, -0.0]])
+
+
+def _with(base: Floats, place: int, value: float, random: np.random.Generator) -> Floats:
+    """One of the rows with another value in one place."""
+    row: Floats = base[random.integers(len(base))].copy()
+    row[place] = value
+    return row
+
+
+def _answers(native: Engine, rows: Floats, outputs: int) -> Floats:
+    """What the library says, NaN for each row that it refuses: halves, until such a row stands alone."""
+    try:
+        with np.errstate(all="ignore"):  # numbers that a step can make nothing of are among the edges
+            return native.predict(rows)
+    except EngineError:
+        if len(rows) == 1:
+            return np.full((1, outputs), np.nan)
+    half = len(rows) // 2
+    first, second = _answers(native, rows[:half], outputs), _answers(native, rows[half:], outputs)
+    return np.concatenate([first, second])
+
+
+def _expect_equal(rows: Floats, expected: Floats, found: Floats, names: Sequence[str], *, relative: bool) -> None:
+    """Raise EngineError, with the row, where an answer moved by over 1e-6, or 1e-6 of the largest if `relative`."""
+    largest = float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected)))
+    allowed = TOLERANCE * (max(largest, TOLERANCE) if relative else 1.0)
+    same = (np.isnan(expected) & np.isnan(found)) | (expected == found)
+    with np.errstate(invalid="ignore"):
+        change = np.where(same, 0.0, np.nan_to_num(np.abs(expected - found), nan=np.inf)).max(axis=1)
+    worst = int(np.argmax(change))
+    if change[worst] <= allowed:
+        return
+    cells = [f"{name}={value:g}" for name, value in zip(names, rows[worst], strict=True)]
+    more = f", and {len(cells) - _MOST_SHOWN} more" if len(cells) > _MOST_SHOWN else ""
+    raise EngineError(
+        f"as one graph the pipeline answers otherwise: {_told(found[worst])} for {_told(expected[worst])}",
+        where=f"the row {', '.join(cells[:_MOST_SHOWN])}{more}; allowed: {allowed:.2g}",
+        mend='[optimize] transforms = ["truncate", "onnx", "threads"]',
+    )
+
+
+def _told(answer: Floats) -> str:
+    return "a refusal" if np.isnan(answer).any() else " ".join(f"{value:.9g}" for value in answer)

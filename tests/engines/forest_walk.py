@@ -1,0 +1,58 @@
+"""A Forest walked in plain numpy, node by node: what the words of `formats.trees` mean, and slow."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.engines.formats.trees import ZERO, Forest, Tree
+
+Floats = NDArray[np.float64]
+
+LINKS = {
+    "identity": lambda x: x,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "softmax": lambda x: (
+        np.exp(x - x.max(axis=1, keepdims=True)) / np.exp(x - x.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)
+    ),
+    "exp": np.exp,
+    "softplus": lambda x: np.logaddexp(0, x),
+    "signed square": lambda x: x * np.abs(x),
+    "positive": lambda x: (x > 0).astype(x.dtype),
+    "isolation": lambda x: -(2.0**-x),
+}
+
+
+def answers(forest: Forest, rows: Floats) -> Floats:
+    """What the forest answers to rows float64 [n, d]: float64 [n, k]."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        cells = rows.astype(forest.rows)
+        cells[cells == np.asarray(forest.missing, forest.rows)] = np.nan
+        small = np.abs(cells) <= ZERO
+        small[:, [column for column in range(forest.width) if column not in forest.zeros]] = False
+        cells[small] = np.nan
+        sums = np.tile(forest.base.astype(forest.sums), (len(rows), 1))
+        for tree in forest.trees:
+            sums[:, tree.outputs] += tree.leaf.astype(forest.sums)[
+                _leaves(tree, cells.astype(np.float64), forest.whole)
+            ]
+        return np.asarray(LINKS[forest.link](sums), np.float64)
+
+
+def _leaves(tree: Tree, cells: Floats, whole: str) -> NDArray[np.int64]:
+    """The leaf in which each row ends."""
+    node = np.full(len(cells), 0 if len(tree.feature) else ~0)
+    while (inside := np.flatnonzero(node >= 0)).size:
+        here = node[inside]
+        value = cells[inside, tree.feature[here]]
+        left = value <= tree.threshold[here]
+        for number in np.unique(here[tree.categorical[here]]):
+            asked = here == number
+            left[asked] = np.isin(_category(value[asked], whole), tree.sets[int(tree.threshold[number])])
+        left = np.where(np.isnan(value), tree.missing_left[here], left)
+        node[inside] = np.where(left, tree.left[here], tree.right[here])
+    return ~node
+
+
+def _category(value: Floats, whole: str) -> Floats:
+    return {"truncated": np.trunc, "floored": np.floor, "exact": np.asarray}[whole](value)

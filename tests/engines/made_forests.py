@@ -1,0 +1,96 @@
+"""Forests made by chance, of any shape that a library could give, and rows for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.engines.formats.trees import Forest, Link, Precision, Tree
+from headway.variants.edges import edge_rows
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What a forest is like; chance decides the rest. Every third column holds categories if there are any."""
+
+    width: int = 5
+    trees: int = 20
+    leaves: int = 16
+    thresholds: int = 20
+    categories: int = 0
+    outputs: int = 1
+    together: bool = False  # every tree adds to all outputs
+    rows: Precision = "float64"
+    sums: Precision = "float64"
+    link: Link = "identity"
+    missing: float = float("nan")
+    zeros: bool = False
+
+
+def made(shape: Shape, seed: int) -> Forest:
+    """A forest of that shape."""
+    random = np.random.default_rng(seed)
+    values = np.unique(np.round(random.normal(size=(shape.width, shape.thresholds)), 3), axis=1)
+    trees = tuple(_tree(shape, number, values, random) for number in range(shape.trees))
+    numeric = tuple(range(0, shape.width, 3)) if not shape.categories else ()
+    return Forest(
+        width=shape.width,
+        trees=trees,
+        base=random.normal(size=shape.outputs).astype(np.float32).astype(np.float64),
+        link=shape.link,
+        rows=shape.rows,
+        sums=shape.sums,
+        missing=shape.missing,
+        whole=("truncated", "floored", "exact")[seed % 3],
+        zeros=numeric if shape.zeros else (),
+    )
+
+
+def _tree(shape: Shape, number: int, values: Floats, random: np.random.Generator) -> Tree:
+    m = int(random.integers(shape.leaves))
+    left, right = _grown(m, random)
+    feature = random.integers(shape.width, size=m)
+    categorical = (feature % 3 == 0) & (shape.categories > 0)
+    threshold = values[feature, random.integers(values.shape[1], size=m)]
+    sets = [
+        np.flatnonzero(random.random(shape.categories) < 0.4).astype(np.int64) for _ in range(int(categorical.sum()))
+    ]
+    outputs = tuple(range(shape.outputs)) if shape.together else (number % shape.outputs,)
+    leaf = random.normal(size=(m + 1, len(outputs)))
+    return Tree(
+        feature=feature,
+        threshold=np.where(categorical, np.cumsum(categorical) - 1, threshold),
+        categorical=categorical,
+        missing_left=random.random(m) < 0.5,
+        left=left,
+        right=right,
+        leaf=leaf.astype(np.float32).astype(np.float64) if shape.sums == "float32" else leaf,
+        outputs=outputs,
+        sets=tuple(sets),
+    )
+
+
+def _grown(m: int, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Children of m nodes: each node after the first takes a free side of one before it, what is left are leaves."""
+    sides = np.full((m, 2), m + 1)
+    free = [(0, 0), (0, 1)] if m else []
+    for node in range(1, m):
+        parent, side = free.pop(int(random.integers(len(free))))
+        sides[parent, side] = node
+        free += [(node, 0), (node, 1)]
+    for leaf, (parent, side) in enumerate(random.permutation(np.array(free)).tolist() if free else []):
+        sides[parent, side] = ~leaf
+    return sides[:, 0].astype(np.int64), sides[:, 1].astype(np.int64)
+
+
+def rows_for(forest: Forest, count: int, seed: int = 0) -> Floats:
+    """Rows at the edges of a forest and between them, [count, width]."""
+    random = np.random.default_rng(seed)
+    sample = np.round(random.normal(size=(50, forest.width)) * 3, 2)
+    sample[random.random(sample.shape) < 0.1] = np.nan
+    every = edge_rows(forest, sample)
+    return np.ascontiguousarray(every[random.integers(len(every), size=count)])

@@ -1,0 +1,186 @@
+"""Fitted pipelines of many kinds on the table of texts and numbers, and a variant of any of them."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.ensemble import StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import SelectKBest
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.linear_model import (
+    ElasticNet,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    RidgeClassifier,
+    SGDClassifier,
+)
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import BernoulliNB, ComplementNB, GaussianNB, MultinomialNB
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import (
+    Binarizer,
+    FunctionTransformer,
+    KBinsDiscretizer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    PowerTransformer,
+    RobustScaler,
+    StandardScaler,
+    TargetEncoder,
+)
+from sklearn.svm import LinearSVC
+from tests.engines.boosters import table, targets
+from tests.engines.estimators import NUMBERS, TEXTS, dataset, encoded, frame, target
+
+from headway.core.contracts import Workbench
+from headway.core.variant import Variant
+from headway.data.matrix import matrix
+from headway.engines.sklearn import Sklearn
+from headway.variants.adopt import adopt
+
+
+def filled(*steps: Any) -> Any:
+    """Numbers with their gaps filled, and what comes behind."""
+    return make_pipeline(SimpleImputer(strategy="median"), *steps)
+
+
+def texts(step: Any) -> Any:
+    """Texts with their gaps filled, encoded."""
+    return make_pipeline(SimpleImputer(strategy="most_frequent"), step)
+
+
+def beside(numbers: Any, encoder: Any | None = None) -> Any:
+    """A transformer of the numbers beside one of the texts."""
+    return make_column_transformer((numbers, NUMBERS), (encoder or ONE_HOT, TEXTS))
+
+
+def ends(transformer: Any, model: Any = None) -> Any:
+    """A transformer before a model, a logistic regression if none is given."""
+    return make_pipeline(transformer, LogisticRegression() if model is None else model)
+
+
+SCALED = filled(StandardScaler())
+ONE_HOT = texts(OneHotEncoder(handle_unknown="ignore"))
+RANKS = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
+WORDS = TfidfVectorizer(analyzer="char", ngram_range=(1, 2))
+GAPS = FeatureUnion([("fill", filled()), ("gaps", MissingIndicator(features="all"))])
+MINUS_SEVEN = SimpleImputer(strategy="constant", fill_value=-7.0)
+NOT_FORTY = SimpleImputer(missing_values=40.0, fill_value=3.5, strategy="constant")
+
+
+def bins(encode: str = "onehot") -> Any:
+    """Five bins of numbers."""
+    return KBinsDiscretizer(5, encode=encode, quantile_method="averaged_inverted_cdf")
+
+
+STEPS: dict[str, Any] = {
+    "the usual ones": encoded,
+    "imputer with indicator": lambda: beside(make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())),
+    "indicator beside": lambda: beside(GAPS),
+    "constant fill": lambda: beside(make_pipeline(MINUS_SEVEN, StandardScaler())),
+    "fill for a number": lambda: beside(make_pipeline(SimpleImputer(), NOT_FORTY)),
+    "min max": lambda: beside(filled(MinMaxScaler())),
+    "min max with clip": lambda: beside(filled(MinMaxScaler((0.2, 0.7), clip=True))),
+    "max abs": lambda: beside(filled(MaxAbsScaler())),
+    "robust": lambda: beside(filled(RobustScaler())),
+    "scaled, then filled": lambda: beside(make_pipeline(StandardScaler(), SimpleImputer())),
+    "power": lambda: beside(filled(PowerTransformer())),
+    "scaled, then power": lambda: beside(filled(StandardScaler(), PowerTransformer(standardize=False))),
+    "bins": lambda: beside(filled(bins("ordinal"))),
+    "scaled, then bins": lambda: beside(filled(StandardScaler(), bins("ordinal"))),
+    "one-hot bins": lambda: beside(filled(bins())),
+    "above": lambda: beside(filled(StandardScaler(), Binarizer())),
+    "numbers one-hot": lambda: beside(filled(OneHotEncoder(handle_unknown="ignore", max_categories=12))),
+    "numbers one-hot, no others": lambda: make_column_transformer((OneHotEncoder(), ["age"]), (ONE_HOT, TEXTS)),
+    "products": lambda: beside(filled(StandardScaler(), PolynomialFeatures(3))),
+    "components": lambda: make_pipeline(encoded(), PCA(4, whiten=True)),
+    "selected": lambda: make_pipeline(encoded(), SelectKBest(k=6)),
+    "scaled behind": lambda: make_pipeline(encoded(), StandardScaler(with_mean=False)),
+    "ordinal": lambda: beside(SCALED, RANKS),
+    "target": lambda: beside(SCALED, TargetEncoder(cv=2, random_state=0)),
+    "one-hot less one": lambda: beside(SCALED, texts(OneHotEncoder(drop="first", handle_unknown="ignore"))),
+    "frequent": lambda: beside(SCALED, OneHotEncoder(min_frequency=130, handle_unknown="infrequent_if_exist")),
+    "one-hot that refuses": lambda: beside(SCALED, OneHotEncoder()),
+    "texts alone": lambda: make_column_transformer((OneHotEncoder(handle_unknown="ignore"), TEXTS)),
+    "one text alone": lambda: make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["city"])),
+    "words": lambda: make_column_transformer((SCALED, NUMBERS), (WORDS, "carrier")),
+    "words, then components": lambda: make_column_transformer((make_pipeline(WORDS, TruncatedSVD(2)), "carrier")),
+    "numbers alone": lambda: make_column_transformer((SCALED, NUMBERS)),
+    "numbers as they are": lambda: make_column_transformer(("passthrough", ["age"])),
+    "logarithm": lambda: make_column_transformer((FunctionTransformer(np.log1p), ["age"]), (SCALED, ["income"])),
+}
+TWO = [("a", LogisticRegression()), ("b", GaussianNB())]
+CLASSIFIERS: dict[str, Any] = {
+    "logistic": LogisticRegression,
+    "descent, log": lambda: SGDClassifier(loss="log_loss", random_state=0),
+    "descent, huber": lambda: SGDClassifier(loss="modified_huber", random_state=0),
+    "descent, hinge": lambda: SGDClassifier(random_state=0),
+    "support": lambda: LinearSVC(random_state=0),
+    "ridge": RidgeClassifier,
+    "bells": GaussianNB,
+    "bernoulli": BernoulliNB,
+    "net": lambda: MLPClassifier((9, 5), random_state=0, max_iter=40),
+    "net, tanh": lambda: MLPClassifier((7,), activation="tanh", random_state=0, max_iter=40),
+    "each against the rest": lambda: OneVsRestClassifier(LogisticRegression()),
+    "calibrated by sigmoid": lambda: CalibratedClassifierCV(LinearSVC(random_state=0), cv=3),
+    "calibrated in steps": lambda: CalibratedClassifierCV(LogisticRegression(), method="isotonic", cv=3),
+    "calibrated probabilities": lambda: CalibratedClassifierCV(GaussianNB(), cv=2),
+    "calibrated by temperature": lambda: CalibratedClassifierCV(LogisticRegression(), method="temperature", cv=2),
+    "probabilities by temperature": lambda: CalibratedClassifierCV(GaussianNB(), method="temperature", cv=2),
+    "voted": lambda: VotingClassifier(
+        [("a", LogisticRegression()), ("b", GaussianNB()), ("c", "drop")], voting="soft", weights=[2, 1, 4]
+    ),
+    "stacked": lambda: StackingClassifier([("a", LogisticRegression()), ("b", LinearSVC(random_state=0))], cv=2),
+    "stacked, passed through": lambda: StackingClassifier(
+        [("a", GaussianNB()), ("b", LogisticRegression())], cv=2, passthrough=True
+    ),
+}
+COUNTS: dict[str, Any] = {"multinomial": MultinomialNB, "complement": ComplementNB}
+REGRESSORS: dict[str, Any] = {
+    "least squares": LinearRegression,
+    "ridge": Ridge,
+    "elastic": lambda: ElasticNet(alpha=0.01),
+    "poisson": PoissonRegressor,
+    "net": lambda: MLPRegressor(hidden_layer_sizes=(6,), random_state=0, max_iter=60),
+    "voted": lambda: VotingRegressor([("a", Ridge()), ("b", LinearRegression())]),
+    "stacked": lambda: StackingRegressor([("a", Ridge()), ("b", LinearRegression())], cv=2),
+    "target by log": lambda: TransformedTargetRegressor(Ridge(), func=np.log1p, inverse_func=np.expm1),
+    "target scaled": lambda: TransformedTargetRegressor(Ridge(), transformer=StandardScaler()),
+}
+
+
+@functools.cache
+def logistic_of_numbers() -> bytes:
+    """The bytes of a logistic regression of four columns of numbers, gaps filled."""
+    model = filled(StandardScaler(), LogisticRegression())
+    return Sklearn.adopt(model.fit(table(), targets(table(), "binary"))).content
+
+
+def variant_of(model: Any, bench: Workbench, task: str = "binary", classes: int = 2) -> Variant:
+    """The variant with no steps of a model that was fitted on the table."""
+    return adopt(model, dataset(frame(), task=task, classes=classes), bench.blobs)
+
+
+def bench_on(bench: Workbench, variant: Variant, rows: int = 300) -> Workbench:
+    """The bench with a sample of the table, as a variant reads it."""
+    people = dataset(frame(rows, seed=3)).table
+    return Workbench(blobs=bench.blobs, sample=matrix(people, variant.signature))
+
+
+def regressor(model: Any) -> Any:
+    """A regressor of a positive number, behind the usual transformer."""
+    people = frame()
+    score = target(people, 9) + np.nan_to_num(people["income"].to_numpy()) ** 2 + 0.1
+    return ends(encoded(), model).fit(people, score)

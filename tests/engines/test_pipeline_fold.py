@@ -1,0 +1,155 @@
+"""Trees behind encoders and scalers, as trees over raw columns: the answers of the whole pipeline at every edge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import catboost
+import lightgbm
+import numpy as np
+import pytest
+import xgboost
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, PowerTransformer, StandardScaler
+from tests.engines.estimators import TEXTS, fitted, frame, target
+from tests.engines.pipelines import ONE_HOT, STEPS, bench_on, beside, bins, filled, variant_of
+from tests.variants.benches import bench_in, opened
+
+from headway.core.contracts import Engine, Workbench
+from headway.core.errors import EngineError, NotApplicable
+from headway.engines.formats.trees import Forest, taken
+from headway.engines.sklearn import Sklearn
+from headway.variants.edges import edge_rows
+from headway.variants.ranks import possible
+from headway.variants.transforms.onnx import plugin
+
+MODELS: dict[str, Any] = {
+    "forest": lambda: RandomForestClassifier(8, random_state=0),
+    "histogram": lambda: HistGradientBoostingClassifier(max_iter=12),
+    "boosted": lambda: GradientBoostingClassifier(n_estimators=12),
+    "lightgbm": lambda: lightgbm.LGBMClassifier(n_estimators=12, verbose=-1),
+    "xgboost": lambda: xgboost.XGBClassifier(n_estimators=12),
+    "catboost": lambda: catboost.CatBoostClassifier(iterations=12, verbose=0, depth=4, allow_writing_files=False),
+}
+FOLDED = (
+    *("the usual ones", "imputer with indicator", "min max with clip", "robust", "bins", "scaled, then bins", "above"),
+    *("selected", "ordinal", "target", "one-hot less one", "frequent", "one-hot that refuses", "numbers as they are"),
+)
+# What a library says of a small table, or of names that a table had and an array has not, is no matter here.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:::sklearn"),
+    pytest.mark.filterwarnings("ignore:::lightgbm"),
+    pytest.mark.filterwarnings("ignore:::xgboost"),
+]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return bench_in(tmp_path)
+
+
+def dense(model: Any) -> Any:
+    """The model, with columns that are never made sparse."""
+    for step in model.named_steps.values():
+        if hasattr(step, "sparse_threshold"):
+            step.sparse_threshold = 0
+    return model
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_library_behind_the_usual_steps_compiles(name: str, bench: Workbench) -> None:
+    """The transform compares the graph of the folded trees with the pipeline on rows at every edge."""
+    model = variant_of(fitted(dense(make_pipeline(STEPS["the usual ones"](), MODELS[name]()))), bench)
+    assert plugin(model, bench_on(bench, model))
+
+
+@pytest.mark.parametrize("steps", FOLDED)
+@pytest.mark.parametrize("name", ["histogram", "forest"])
+def test_every_step_folds_into_splits_of_its_column(name: str, steps: str, bench: Workbench) -> None:
+    model = variant_of(fitted(dense(make_pipeline(STEPS[steps](), MODELS[name]()))), bench)
+    assert plugin(model, bench_on(bench, model))
+
+
+def test_a_sparse_row_leaves_zeros_out_and_xgboost_takes_them_for_missing(bench: Workbench) -> None:
+    steps = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), TEXTS), sparse_threshold=1)
+    model = variant_of(fitted(make_pipeline(steps, MODELS["xgboost"]())), bench)
+    assert plugin(model, bench_on(bench, model))
+
+
+def test_a_regressor_over_whole_numbers_one_hot_is_sets_of_them(bench: Workbench) -> None:
+    people = frame()
+    people["age"] = people["age"] // 10
+    ages = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    steps = make_column_transformer((ages, ["age"]), (ONE_HOT, TEXTS), sparse_threshold=0)
+    estimator = make_pipeline(steps, ExtraTreesRegressor(6, random_state=0)).fit(people, target(people, 9))
+    model = variant_of(estimator, bench, "regression")
+    forest = Sklearn.forest(bench.read(model))
+    assert (forest.whole, forest.categorical) == ("exact", [0, 1, 2])
+    rows = possible(edge_rows(forest, np.zeros((0, 4))), model.signature)
+    assert np.array_equal(walked(forest, rows), opened(model, bench).predict(rows)[:, 0].round(12))
+
+
+def walked(forest: Forest, rows: np.ndarray) -> np.ndarray:
+    """What the trees say, node by node."""
+    return np.array([sum(_leaf(tree, row) for tree in forest.trees) for row in rows]).round(12)
+
+
+def _leaf(tree: Any, row: np.ndarray) -> float:
+    node = 0
+    while node >= 0:
+        x, at = row[tree.feature[node]], tree.threshold[node]
+        left = x in tree.sets[int(at)] if tree.categorical[node] else x <= at
+        left = tree.missing_left[node] if np.isnan(x) else left
+        node = tree.left[node] if left else tree.right[node]
+    return float(tree.leaf[~node, 0])
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 3.4e38, 1e300], ids=str)
+def test_a_number_that_a_step_or_the_trees_refuse_is_not_taken(value: float, bench: Workbench) -> None:
+    model = variant_of(fitted(make_pipeline(STEPS["the usual ones"](), MODELS["forest"]())), bench)
+    row = np.array([[0.0, 30.0, 0.0, value]])
+    assert not taken(Sklearn.forest(bench.read(model)), row).any()
+    assert refuses(opened(model, bench), row)
+    [graph] = plugin(model, bench_on(bench, model))
+    assert np.isnan(opened(graph, bench).predict(row)).all()
+
+
+def refuses(engine: Engine, row: np.ndarray) -> bool:
+    try:
+        engine.predict(row)
+    except EngineError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        (lambda: beside(filled(StandardScaler(), PCA(2))), "PCA before its trees mixes columns"),
+        (lambda: beside(filled(PowerTransformer())), "PowerTransformer before its trees bends"),
+        (lambda: beside(filled(bins())), "one-hot form of KBinsDiscretizer"),
+        (lambda: beside(filled(OneHotEncoder(handle_unknown="ignore"))), "no whole ones"),
+        (lambda: make_column_transformer((OneHotEncoder(), ["age"])), "refuses a number that it does not know"),
+    ],
+    ids=str,
+)
+def test_a_step_that_no_split_says_is_named(steps: Any, says: str, bench: Workbench) -> None:
+    model = variant_of(fitted(make_pipeline(steps(), MODELS["forest"]())), bench)
+    with pytest.raises(NotApplicable, match=says):
+        Sklearn.forest(bench.read(model))
+
+
+def test_a_pipeline_that_ends_in_no_trees_is_named(bench: Workbench) -> None:
+    model = variant_of(fitted(make_pipeline(STEPS["the usual ones"](), KNeighborsClassifier())), bench)
+    with pytest.raises(NotApplicable, match="KNeighborsClassifier"):
+        Sklearn.forest(bench.read(model))

@@ -1,0 +1,234 @@
+"""Forests read from scikit-learn answer as the library does at every edge, and refuse what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
+from tests.engines.boosters import table, targets
+from tests.engines.estimators import encoded, frame, target
+from tests.engines.forest_walk import answers
+from tests.engines.forests import fitted, hard, moved, whole
+
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.variant import Field, Signature
+from headway.engines.formats.trees import expect_taken, taken
+from headway.engines.sklearn import Sklearn
+
+Parameters = dict[str, Any]
+
+FORESTS: list[tuple[type, Parameters, str]] = [
+    (RandomForestClassifier, {}, "binary"),
+    (RandomForestClassifier, {"class_weight": "balanced"}, "multiclass"),
+    (RandomForestRegressor, {}, "regression"),
+    (RandomForestRegressor, {"criterion": "poisson"}, "poisson"),
+    (RandomForestRegressor, {"max_leaf_nodes": 9}, "regression"),
+    (ExtraTreesClassifier, {}, "binary"),
+    (ExtraTreesClassifier, {"bootstrap": True, "max_samples": 0.5}, "multiclass"),
+    (ExtraTreesRegressor, {"min_samples_leaf": 5}, "regression"),
+]
+TREES: list[tuple[type, Parameters, str]] = [
+    (DecisionTreeClassifier, {}, "binary"),
+    (DecisionTreeClassifier, {"max_leaf_nodes": 12}, "multiclass"),
+    (DecisionTreeRegressor, {"ccp_alpha": 0.01}, "regression"),
+    (ExtraTreeClassifier, {}, "multiclass"),
+    (ExtraTreeRegressor, {}, "regression"),
+]
+BOOSTED: list[tuple[type, Parameters, str]] = [
+    (GradientBoostingClassifier, {}, "binary"),
+    (GradientBoostingClassifier, {"loss": "exponential"}, "binary"),
+    (GradientBoostingClassifier, {"init": "zero"}, "multiclass"),
+    (GradientBoostingClassifier, {"init": DummyClassifier(strategy="prior")}, "multiclass"),
+    (GradientBoostingRegressor, {"loss": "huber"}, "regression"),
+    (GradientBoostingRegressor, {"loss": "quantile", "alpha": 0.3, "subsample": 0.5}, "regression"),
+    (GradientBoostingRegressor, {"init": "zero", "max_leaf_nodes": 7}, "regression"),
+]
+
+
+@pytest.mark.parametrize("gaps", [True, False], ids=["gaps", "no gaps"])
+@pytest.mark.parametrize(("kind", "given", "target"), FORESTS, ids=str)
+def test_a_forest_is_exact_with_and_without_missing_values(
+    kind: type, given: Parameters, target: str, gaps: bool
+) -> None:
+    """F1 of the research page: other readers are wrong on every row with a gap."""
+    rows = table() if gaps else whole()
+    assert moved("sklearn", fitted(kind(8, random_state=0, **given), rows, target), rows) < 1e-14
+
+
+@pytest.mark.parametrize("gaps", [True, False], ids=["gaps", "no gaps"])
+@pytest.mark.parametrize(("kind", "given", "target"), TREES, ids=str)
+def test_a_single_tree_is_exact_with_and_without_missing_values(
+    kind: type, given: Parameters, target: str, gaps: bool
+) -> None:
+    rows = table() if gaps else whole()
+    assert moved("sklearn", fitted(kind(random_state=0, **given), rows, target), rows) == 0
+
+
+@pytest.mark.parametrize(("kind", "given", "target"), BOOSTED, ids=str)
+def test_gradient_boosting_is_exact(kind: type, given: Parameters, target: str) -> None:
+    model = kind(n_estimators=12, random_state=0, **given)
+    assert moved("sklearn", fitted(model, whole(), target), whole()) < 1e-14
+
+
+@pytest.mark.parametrize("given", [{}, {"max_features": 0.5}, {"max_samples": 1}], ids=str)
+def test_an_isolation_forest_answers_its_score_of_samples(given: Parameters) -> None:
+    model = IsolationForest(n_estimators=12, random_state=0, **given).fit(table())
+    adopted = Sklearn.adopt(model)
+    rows = hard("sklearn", adopted.content, table())
+    with np.errstate(over="ignore"):
+        expected = model.score_samples(rows)[:, None]
+        assert np.array_equal(Sklearn(adopted.content, {}).predict(rows), expected)
+    assert adopted.task == "regression"
+    np.testing.assert_allclose(answers(Sklearn.forest(adopted.content), rows), expected, rtol=1e-14)
+
+
+REFUSING: list[tuple[type, Parameters, bool]] = [
+    (RandomForestClassifier, {"n_estimators": 3}, False),
+    (ExtraTreesClassifier, {"n_estimators": 3}, False),
+    (DecisionTreeClassifier, {}, False),
+    (ExtraTreeClassifier, {"splitter": "best"}, True),
+    (GradientBoostingClassifier, {"n_estimators": 3}, True),
+]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39, -3.5e38, 2.0**128 - 2.0**103, 3.4028235677e38])
+@pytest.mark.parametrize(("kind", "given", "gaps"), REFUSING, ids=str)
+def test_what_the_library_refuses_the_forest_refuses(kind: type, given: Parameters, gaps: bool, value: float) -> None:
+    content = fitted(kind(random_state=0, **given), whole(), "binary")
+    rows = whole(3)
+    rows[1, 3] = value
+    try:
+        with np.errstate(over="ignore"):
+            Sklearn(content, {}).predict(rows)
+        refused = False
+    except EngineError:
+        refused = True
+    assert taken(Sklearn.forest(content), rows).tolist() == [True, not refused, True]
+    assert refused == (gaps if np.isnan(value) else abs(value) >= 2.0**128 - 2.0**103)
+
+
+def test_a_refusal_names_the_cell_and_the_mend() -> None:
+    forest = Sklearn.forest(fitted(GradientBoostingClassifier(n_estimators=2), whole(), "binary"))
+    rows = whole(3)
+    expect_taken(forest, rows)
+    rows[2, 1] = np.nan
+    with pytest.raises(EngineError, match="refuses a missing value in column 1") as missing:
+        expect_taken(forest, rows)
+    rows[0, 3] = np.inf
+    with pytest.raises(EngineError, match="refuses inf in column 3") as infinite:
+        expect_taken(forest, rows)
+    assert (missing.value.where, infinite.value.where) == ("row 2 of 3", "row 0 of 3")
+    assert "fill it" in missing.value.mend and "leave out" in infinite.value.mend
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (AdaBoostClassifier(n_estimators=3), "lets its trees vote"),
+        (BaggingClassifier(n_estimators=3), "a BaggingClassifier is not made of trees"),
+        (LogisticRegression(max_iter=1000), "a LogisticRegression is not made of trees"),
+        (GradientBoostingClassifier(n_estimators=3, init=RandomForestClassifier(3)), "answers of a RandomForest"),
+        (GradientBoostingClassifier(n_estimators=3, init=DummyClassifier(strategy="uniform")), "answers of a Dummy"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_sum_of_leaves_does_not_apply(model: Any, says: str) -> None:
+    with pytest.raises(NotApplicable, match=says):
+        Sklearn.forest(fitted(model, whole(), "binary"))
+
+
+def test_several_targets_at_once_do_not_apply() -> None:
+    rows = whole()
+    content = Sklearn.adopt(RandomForestRegressor(2).fit(rows, rows[:, :2])).content
+    with pytest.raises(NotApplicable, match="2 targets"):
+        Sklearn.forest(content)
+
+
+def test_texts_before_trees_do_not_apply() -> None:
+    """Only an encoder makes numbers of texts, and a forest alone has none."""
+    content = fitted(RandomForestClassifier(2), whole(), "binary")
+    inputs = (Field(name="a", datatype="BYTES", categories=("x",)), *(Field(name=name) for name in "bcd"))
+    bound, _ = Sklearn.bind(content, Signature(inputs=inputs))
+    with pytest.raises(NotApplicable, match="given texts"):
+        Sklearn.forest(bound)
+
+
+CUT: list[tuple[type, Parameters]] = [
+    (RandomForestClassifier, {}),
+    (ExtraTreesRegressor, {"max_depth": 4}),
+    (GradientBoostingClassifier, {}),
+    (IsolationForest, {"max_features": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("kind", "given"), CUT)
+def test_the_first_trees_are_a_model_of_their_own(kind: type, given: Parameters) -> None:
+    content = fitted(kind(n_estimators=9, random_state=0, **given), whole(), "binary")
+    shorter = Sklearn.first(content, 4)
+    assert (Sklearn.rounds(content), Sklearn.rounds(shorter)) == (9, 4)
+    assert len(shorter) < len(content) and moved("sklearn", shorter, whole()) < 1e-14
+    assert not np.array_equal(Sklearn(shorter, {}).predict(whole()), Sklearn(content, {}).predict(whole()))
+
+
+def test_the_first_trees_of_a_forest_answer_their_mean() -> None:
+    model = RandomForestClassifier(9, random_state=0).fit(whole(), targets(whole(), "multiclass"))
+    mean = np.mean([tree.predict_proba(whole()) for tree in model.estimators_[:4]], axis=0)
+    found = Sklearn(Sklearn.first(Sklearn.adopt(model).content, 4), {}).predict(whole())
+    np.testing.assert_allclose(found, mean, rtol=0, atol=1e-15)
+
+
+def test_the_first_rounds_of_boosting_are_its_stage() -> None:
+    model = GradientBoostingRegressor(n_estimators=9, random_state=0).fit(whole(), targets(whole(), "regression"))
+    stage = list(model.staged_predict(whole()))[3]
+    assert np.array_equal(Sklearn(Sklearn.first(Sklearn.adopt(model).content, 4), {}).predict(whole())[:, 0], stage)
+
+
+def test_one_tree_is_one_round() -> None:
+    content = fitted(DecisionTreeClassifier(), whole(), "binary")
+    assert Sklearn.rounds(content) == 1
+    assert np.array_equal(
+        Sklearn(Sklearn.first(content, 1), {}).predict(whole()), Sklearn(content, {}).predict(whole())
+    )
+
+
+def test_a_pipeline_has_no_rounds() -> None:
+    pipeline = make_pipeline(encoded(), RandomForestClassifier(2)).fit(frame(), target(frame()))
+    with pytest.raises(NotApplicable, match="Pipeline"):
+        Sklearn.rounds(Sklearn.adopt(pipeline).content)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    kind=st.sampled_from([RandomForestClassifier, ExtraTreesClassifier, GradientBoostingClassifier]),
+    trees=st.integers(1, 6),
+    depth=st.integers(1, 12),
+    columns=st.integers(1, 5),
+    scale=st.sampled_from([1e-3, 1.0, 1e9, 1e37]),
+    seed=st.integers(0, 1000),
+)
+def test_forests_of_any_shape_are_exact_at_the_edges(
+    kind: type, trees: int, depth: int, columns: int, scale: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(120, columns)) * scale
+    rows[random.random(rows.shape) < 0.1] = 0.0 if kind is GradientBoostingClassifier else np.nan
+    model = kind(n_estimators=trees, max_depth=depth, random_state=0).fit(rows, np.arange(120) % 3)
+    assert moved("sklearn", Sklearn.adopt(model).content, rows) < 1e-14

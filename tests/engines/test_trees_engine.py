@@ -1,0 +1,153 @@
+"""Engine `trees`: every form of the kernels, at every level of this machine, answers what the forest means."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.engines.forest_walk import answers
+from tests.engines.made_forests import Shape, made, rows_for
+
+from headway.core.errors import EngineError, NotApplicable
+from headway.engines import _trees
+from headway.engines.formats.compiled import compiled, opened
+from headway.engines.formats.trees import Forest, one_leaf
+from headway.engines.trees import LEVELS, Trees
+
+HERE = LEVELS[: _trees.level() + 1]
+SHAPES = {
+    "one row fits into a register": Shape(),
+    "more planes than 64": Shape(width=70, trees=70),
+    "more planes than 128": Shape(width=150, trees=130),
+    "more planes than 256": Shape(width=300, trees=200),
+    "more than 254 thresholds": Shape(width=3, trees=80, leaves=200, thresholds=900),
+    "128 leaves": Shape(leaves=128, thresholds=100),
+    "256 leaves": Shape(leaves=256, thresholds=100),
+    "more than 256 leaves": Shape(leaves=700, thresholds=100),
+    "more than 256 leaves, in float32": Shape(leaves=700, thresholds=3000, rows="float32"),
+    "more columns than the narrow form names": Shape(width=600, trees=50, leaves=300),
+    "categories": Shape(categories=12),
+    "254 categories": Shape(categories=254, thresholds=60),
+    "more categories than a byte": Shape(categories=300),
+    "categories in large trees": Shape(categories=40, leaves=600),
+    "categories in large trees in float32": Shape(categories=40, leaves=600, rows="float32", sums="float32"),
+    "float32": Shape(rows="float32", sums="float32", link="sigmoid"),
+    "zero is missing": Shape(zeros=True),
+    "a number that is missing": Shape(missing=0.0, rows="float32"),
+    "classes in turn": Shape(outputs=3, link="softmax"),
+    "classes in turn, in float32": Shape(outputs=4, sums="float32"),
+    "classes together": Shape(outputs=5, together=True, link="softmax"),
+    "classes together in large trees": Shape(outputs=3, together=True, leaves=400),
+    "one tree": Shape(trees=1, leaves=40),
+    "200 trees": Shape(trees=200, leaves=32, categories=5),
+}
+
+
+def furthest(forest: Forest, rows: np.ndarray, level: str) -> float:
+    """How far the engine's answers are from what the forest means, relative where those exceed 1."""
+    expected, found = answers(forest, rows), Trees(compiled(forest), {"level": level}).predict(rows)
+    return float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected)), initial=0))
+
+
+@pytest.mark.parametrize("level", HERE)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_answers_are_those_of_the_forest_for_one_row_and_for_many(shape, level):
+    forest = made(shape, seed=1)
+    rows = rows_for(forest, 600)
+    assert max(furthest(forest, rows[:count], level) for count in (1, 7, 13, 40, 65, 200, 257, 600)) < 1e-6
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    seed=st.integers(0, 10_000),
+    width=st.integers(1, 90),
+    leaves=st.sampled_from([1, 2, 9, 64, 65, 255, 256, 400]),
+    categories=st.sampled_from([0, 1, 7, 100, 254, 255]),
+    outputs=st.integers(1, 3),
+    together=st.booleans(),
+    rows=st.sampled_from(["float32", "float64"]),
+    count=st.sampled_from([1, 3, 12, 13, 64, 100]),
+)
+def test_forests_of_any_shape_are_answered_as_they_mean_at_every_level(seed, count, **shape):
+    forest = made(Shape(trees=seed % 70, **shape), seed)
+    rows = rows_for(forest, count, seed)
+    assert all(furthest(forest, rows, level) < 1e-6 for level in HERE)
+
+
+@pytest.mark.parametrize("sums", ["float32", "float64"])
+def test_levels_give_the_same_numbers_to_the_bit_where_the_library_adds_in_order(sums):
+    forest = made(Shape(trees=300, leaves=64, sums=sums), seed=2)
+    rows = rows_for(forest, 500)
+    found = [Trees(compiled(forest), {"level": level}).predict(rows) for level in HERE]
+    assert all(np.array_equal(found[0], other) for other in found[1:])
+
+
+@pytest.mark.parametrize("link", ["identity", "sigmoid", "exp", "softplus", "signed square", "positive", "isolation"])
+def test_every_link_is_that_of_the_forest(link):
+    forest = made(Shape(link=link), seed=3)
+    assert furthest(forest, rows_for(forest, 300), "") < 1e-12
+
+
+def test_a_forest_without_trees_answers_its_base_and_one_of_single_leaves_their_sum():
+    empty = made(Shape(trees=0), seed=1)
+    leaves = dataclasses.replace(empty, trees=(one_leaf([1.5], (0,)), one_leaf([2.0], (0,))))
+    assert furthest(empty, np.zeros((300, 5)), "") == 0 and furthest(leaves, np.zeros((3, 5)), "") == 0
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_what_the_library_refuses_is_refused_with_the_mend(count):
+    forest = dataclasses.replace(made(Shape(rows="float32"), seed=1), finite=(0, 4), present=(2,))
+    engine, rows = Trees(compiled(forest), {}), np.zeros((count, 5))
+    for column, value in ((0, np.inf), (4, -1e300), (2, np.nan)):
+        hostile = rows.copy()
+        hostile[-1, column] = value
+        with pytest.raises(EngineError, match="infinite value, and none that is missing"):
+            engine.predict(hostile)
+    assert engine.predict(rows).shape == (count, 1)
+
+
+def test_a_threshold_that_is_no_number_is_not_applicable():
+    forest = made(Shape(trees=1), seed=5)
+    tree = dataclasses.replace(forest.trees[0], threshold=np.full_like(forest.trees[0].threshold, np.nan))
+    with pytest.raises(NotApplicable, match="NaN"):
+        compiled(dataclasses.replace(forest, trees=(tree,)))
+
+
+@pytest.mark.parametrize("settings", [{"level": "avx9"}, {"level": 3}, {"threads": 2}])
+def test_a_setting_that_it_does_not_have_is_refused(settings):
+    with pytest.raises(EngineError):
+        Trees(compiled(made(Shape(), 1)), settings)
+
+
+def test_rows_of_another_width_are_refused():
+    with pytest.raises(EngineError, match=r"\(2, 4\)"):
+        Trees(compiled(made(Shape(), 1)), {}).predict(np.zeros((2, 4)))
+
+
+def test_rows_that_lie_crosswise_in_memory_are_read_as_what_they_are():
+    forest = made(Shape(), 1)
+    rows, engine = rows_for(forest, 50), Trees(compiled(forest), {})
+    assert np.array_equal(engine.predict(np.asfortranarray(rows)), engine.predict(rows))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_forest_that_was_tampered_with_is_refused_or_answers_and_never_ends_the_process(data):
+    shape = data.draw(st.sampled_from([Shape(categories=9), Shape(leaves=400), Shape(outputs=2, together=True)]))
+    content = bytearray(compiled(made(shape, seed=4)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at] = data.draw(st.integers(0, 255))
+    try:
+        engine = Trees(bytes(content), {"level": data.draw(st.sampled_from(HERE))})
+        assert all(len(engine.predict(np.zeros((count, 5)))) == count for count in (1, 30))
+    except EngineError:
+        pass
+
+
+def test_an_artifact_keeps_its_arrays_without_a_copy():
+    content = compiled(made(Shape(), 1))
+    assert all(np.shares_memory(array, np.frombuffer(content, np.uint8)) for array in opened(content) if array.size)

@@ -1,0 +1,100 @@
+"""Environments as a user makes them, on a machine that has no compiler: nothing of this repository is in sight."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.house.source_tree import ROOT, tracked
+
+# What a shell script may ask for; nothing here can compile.
+PROGRAMS = ("sh", "env", "cat", "uname", "id")
+COMPILERS = ("cc", "gcc", "c++", "g++", "clang", "x86_64-linux-gnu-gcc", "aarch64-linux-gnu-gcc")
+# Where pip finds packages, and how it reaches them, is the machine's.
+KEPT = re.compile(r"PIP_|SSL_|REQUESTS_|[a-z]+_proxy$|[A-Z]+_PROXY$")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment in `folder/venv`, with `folder` as home and a PATH on which there is no compiler."""
+
+    folder: Path
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """All that a process here is told of the machine."""
+        kept = {name: value for name, value in os.environ.items() if KEPT.match(name)}
+        pins = {name: str(ROOT / "constraints.txt") for name in ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT")}
+        path = os.pathsep.join([str(self.folder / "venv/bin"), str(self.folder / "bin")])
+        none = dict.fromkeys(("CC", "CXX", "LDSHARED"), "/bin/false")
+        return {**kept, **pins, **none, "PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8"}
+
+    @property
+    def packages(self) -> Path:
+        """Its site-packages."""
+        (found,) = self.folder.glob("venv/lib/python*/site-packages")
+        return found
+
+    def run(self, *words: object, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run a program that is installed here, in `folder`; give how it ended."""
+        command = [str(self.folder / "venv/bin" / str(words[0])), *map(str, words[1:])]
+        told = {"cwd": self.folder, "env": self.variables, "timeout": timeout_s}
+        return subprocess.run(command, check=False, capture_output=True, text=True, **told)
+
+    @contextmanager
+    def running(self, *words: object) -> Iterator[str]:
+        """The first line that a program prints, which then runs until it is asked to stop, and must end well."""
+        command = [str(self.folder / "venv/bin" / str(words[0])), *map(str, words[1:])]
+        with subprocess.Popen(
+            command, cwd=self.folder, env=self.variables, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            try:
+                yield process.stdout.readline()
+            finally:
+                process.terminate()
+        assert process.returncode == 0
+
+
+def made(folder: Path, requirement: str, *, python: str = sys.executable) -> Environment:
+    """A new environment that holds what pip installs for a requirement; the time and the network are pip's."""
+    (folder / "bin").mkdir(parents=True)
+    for name in PROGRAMS:
+        found = shutil.which(name)
+        if found:
+            (folder / "bin" / name).symlink_to(found)
+    subprocess.run([python, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
+    environment = Environment(folder)
+    compiler = [name for name in COMPILERS if shutil.which(name, path=environment.variables["PATH"])]
+    assert not compiler, compiler
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "venv"), "install", "--quiet", "--no-input"]
+    ended = subprocess.run(
+        [*pip, requirement], cwd=folder, env=environment.variables, check=False, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return environment
+
+
+def copied(folder: Path) -> Path:
+    """The files of the repository and nothing else, so that a build leaves nothing behind and finds nothing old."""
+    for name in tracked():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def build(source: Path, out: Path, kind: str, *, builder: Sequence[str]) -> Path:
+    """The sdist or wheel (`kind`) of a source folder, by the hook that every build tool calls."""
+    out.mkdir(exist_ok=True)
+    hook = f"import setuptools.build_meta as backend, sys; backend.build_{kind}(sys.argv[1])"
+    ended = subprocess.run([*builder, "-c", hook, str(out)], cwd=source, check=False, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (found,) = out.iterdir()
+    return found

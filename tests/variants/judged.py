@@ -1,0 +1,32 @@
+"""Variants that were judged, made by hand: one rule, one objective, no model."""
+
+from __future__ import annotations
+
+from headway.core.evidence import Evidence, Machine, Measurement
+from headway.core.variant import Artifact, Field, Signature, Step, Variant
+from headway.core.verdict import Answer, Judged, Rule, Ruling, Verdict
+
+RULE = Rule(measure="brier.loss", at_most=0.005)
+ABSOLUTE = Rule(measure="ece", at_most=0.05)
+
+
+def row(number: int, us: float | None, *, answer: Answer = "pass", unit: str = "us", rule: Rule = RULE) -> Judged:
+    """Variant number 0 is the model as it came; `us` is its objective."""
+    variant = Variant(
+        artifact=Artifact(format="echo", digest=f"sha256:{number}", size_bytes=4),
+        engine="echo",
+        signature=Signature(inputs=(Field(name="a"),)),
+        steps=(Step(transform="truncate", settings={"trees": number}),) if number else (),
+    )
+    speed = Measurement(name="speed", value=us or 0, low=us or 0, high=us or 0, method="", n_rows=1, unit=unit)
+    evidence = Evidence(
+        subject=variant.digest,
+        dataset="",
+        period="choose",
+        machine=Machine(cpu="", cores=1, system="", python=""),
+        measurements=(speed,) if us is not None else (),
+    )
+    ruling = Ruling(rule=rule, answer=answer, says=f"{rule.measure} is what it is")
+    return Judged(
+        variant=variant, evidence=evidence, verdict=Verdict(answer=answer, subject=variant.digest, rulings=(ruling,))
+    )

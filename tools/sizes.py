@@ -1,0 +1,59 @@
+"""Print what each extra of headway takes on disk: one fresh environment each, the megabytes of its site-packages.
+
+usage: python tools/sizes.py [EXTRA ...]
+Without names: the base install and every extra but demo, test and dev; `lab,sklearn` measures two together. pip itself
+is not counted, bytecode is.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+NOT_SHOWN = {"demo", "test", "dev"}
+MEGABYTE = 1e6
+PIP = [sys.executable, "-m", "pip", "--no-input"]
+
+
+def main(extras: list[str]) -> int:
+    """Install, measure and print, an extra at a time."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    shown = [name for name in settings["project"]["optional-dependencies"] if name not in NOT_SHOWN]
+    print("| install | MB |\n|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as place:
+        # setuptools would build in the source folder, and find there what an earlier build left.
+        elsewhere = Path(place, "setup.cfg")
+        elsewhere.write_text(f"[build]\nbuild_base = {place}/build\n", encoding="utf-8")
+        told = {**os.environ, "DIST_EXTRA_CONFIG": str(elsewhere)}
+        subprocess.run([*PIP, "wheel", "--quiet", "--no-deps", "--wheel-dir", place, str(ROOT)], check=True, env=told)
+        (wheel,) = Path(place).glob("*.whl")
+        for extra in extras or ["", *shown]:
+            asked = f"[{extra}]" if extra else ""
+            packages = installed(f"{wheel}{asked}", Path(place, extra or "base"))
+            print(f"| `headway{asked}` | {megabytes(packages):.0f} |", flush=True)
+    return 0
+
+
+def installed(requirement: str, folder: Path) -> Path:
+    """The site-packages of a new environment in `folder` that holds what pip installs for `requirement`."""
+    venv.create(folder, with_pip=False)
+    pins = ["--constraint", str(ROOT / "constraints.txt")]
+    subprocess.run([*PIP, "--python", str(folder), "install", "--quiet", *pins, requirement], check=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    return packages
+
+
+def megabytes(folder: Path) -> float:
+    """What the files of a folder hold, in MB of 10^6 bytes."""
+    files = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+    return sum(os.lstat(file).st_size for file in files) / MEGABYTE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
