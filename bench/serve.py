@@ -35,7 +35,7 @@ from headway.engines.lightgbm import Lightgbm
 from headway.release.enrol import enrol
 from headway.release.register import Reason, Register
 from headway.serve.client import Client
-from headway.variants.transforms.onnx import write_graph
+from headway.variants.forest_graph import write_graph
 from load import Load, run
 
 TREES, LEAVES, FEATURES = 200, 31, 25

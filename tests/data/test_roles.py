@@ -60,11 +60,32 @@ def test_a_target_of_text_is_told_how_to_be_one_of_numbers():
     )
 
 
-@pytest.mark.parametrize("task", ["regression", "multiclass"])
-def test_a_target_of_texts_is_told_to_be_numbered(task):
+@pytest.mark.parametrize(
+    ("task", "mend"),
+    [("regression", 'numbers, or task = "multiclass"'), ("multiclass", '[data] classes = ["a", "b", "c"]')],
+)
+def test_a_target_of_texts_is_told_what_would_make_it_one_of_numbers(task, mend):
     with pytest.raises(DataError, match=f"task '{task}' needs a number") as caught:
-        prepared(answers("a", "b", "c"), task=task)
-    assert caught.value.mend == "number the classes from 0 in the source"
+        prepared(answers("c", "b", "a"), task=task)
+    assert caught.value.mend == mend
+
+
+@pytest.mark.parametrize("values", [("c", "a", None, "b"), (30, 10, None, 20), (30.0, 10.0, None, 20.0)])
+def test_a_class_becomes_its_place_among_those_declared(values):
+    classes = ("a", "b", "c") if "a" in values else ("10", "20", "30")
+    found = prepared(answers(*values), task="multiclass", classes=classes)
+    assert found["late"].to_list() == [2.0, 0.0, None, 1.0]
+
+
+def test_a_class_that_is_not_declared_is_named_with_its_row_and_the_nearest():
+    with pytest.raises(DataError, match="holds 'setosaa', which is none of its classes") as caught:
+        prepared(answers("setosa", "setosaa"), task="multiclass", classes=("setosa", "virginica"))
+    assert "row 2" in caught.value.where and "'setosa' in place of it" in caught.value.mend
+
+
+def test_a_binary_target_has_no_list_of_classes():
+    with pytest.raises(ConfigError, match="a binary target has no list of classes"):
+        prepared(answers(1, 0), classes=("a", "b"))
 
 
 def test_a_regression_has_no_positive_class():

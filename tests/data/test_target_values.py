@@ -43,6 +43,10 @@ def test_two_other_values_are_told_how_to_become_0_and_1():
     assert found([1] * 300 + [2] * 100)[0].mend == '[data] positive = "2"'
 
 
+def test_classes_that_do_not_count_from_0_are_told_how_to_be_declared():
+    assert found([1, 2, 3, 3] * 100, task="multiclass")[0].mend == '[data] classes = ["1", "2", "3"]'
+
+
 def test_a_regression_may_have_any_values():
     assert found([1.5, 2.5] * 200, task="regression") == []
     assert found([0, 1, 2, 1] * 100, task="multiclass") == []

@@ -6,10 +6,19 @@ import functools
 from typing import Any
 
 import numpy as np
+from lightgbm import LGBMClassifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.decomposition import PCA, TruncatedSVD
-from sklearn.ensemble import StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    StackingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import MissingIndicator, SimpleImputer
@@ -41,6 +50,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeRegressor
 from tests.engines.boosters import table, targets
 from tests.engines.estimators import NUMBERS, TEXTS, dataset, encoded, frame, target
 
@@ -147,6 +157,17 @@ CLASSIFIERS: dict[str, Any] = {
         [("a", GaussianNB()), ("b", LogisticRegression())], cv=2, passthrough=True
     ),
 }
+OF_TREES: dict[str, Any] = {
+    "calibrated forest": lambda: CalibratedClassifierCV(RandomForestClassifier(5, random_state=0), cv=2),
+    "calibrated margins": lambda: CalibratedClassifierCV(HistGradientBoostingClassifier(max_iter=6), cv=2),
+    "calibrated booster": lambda: CalibratedClassifierCV(LGBMClassifier(n_estimators=6, verbose=-1), cv=2),
+    "trees and lines": lambda: VotingClassifier(
+        [("a", LogisticRegression()), ("b", GradientBoostingClassifier(n_estimators=6))], voting="soft"
+    ),
+    "stacked trees": lambda: StackingClassifier(
+        [("a", RandomForestClassifier(5, random_state=0)), ("b", LogisticRegression())], cv=2
+    ),
+}
 COUNTS: dict[str, Any] = {"multinomial": MultinomialNB, "complement": ComplementNB}
 REGRESSORS: dict[str, Any] = {
     "least squares": LinearRegression,
@@ -154,6 +175,9 @@ REGRESSORS: dict[str, Any] = {
     "elastic": lambda: ElasticNet(alpha=0.01),
     "poisson": PoissonRegressor,
     "net": lambda: MLPRegressor(hidden_layer_sizes=(6,), random_state=0, max_iter=60),
+    "trees and lines": lambda: VotingRegressor(
+        [("a", Ridge()), ("b", DecisionTreeRegressor(max_depth=4, random_state=0))]
+    ),
     "voted": lambda: VotingRegressor([("a", Ridge()), ("b", LinearRegression())]),
     "stacked": lambda: StackingRegressor([("a", Ridge()), ("b", LinearRegression())], cv=2),
     "target by log": lambda: TransformedTargetRegressor(Ridge(), func=np.log1p, inverse_func=np.expm1),

@@ -15,7 +15,7 @@ from headway.core.errors import EngineError
 from headway.core.plugins import load_engine
 from headway.engines.xgboost import Xgboost
 from headway.variants.edges import edge_rows
-from headway.variants.transforms.onnx import write_graph
+from headway.variants.forest_graph import write_graph
 
 RELEASES = (
     "xgboost==1.7.6",

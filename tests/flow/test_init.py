@@ -10,6 +10,7 @@ import pytest
 from tests.flow.projects import table
 from tests.flow.serve_command import served
 
+import headway
 from headway.core import config
 from headway.face import cli
 from headway.serve.client import Client
@@ -49,14 +50,33 @@ def test_a_table_is_looked_at_and_its_project_runs_once_it_is_said_what_is_known
     code, out, _ = run("check", "--project", folder)
     assert (code, "nobody says when 3 of 3 features are known" in out) == (cli.UNDECIDED, True)
 
-    file = folder / "headway.toml"
-    file.write_text(
-        "\n".join(
-            line.removeprefix("# ") if '"request"' in line[-10:] else line for line in file.read_text().split("\n")
-        )
-    )
+    declare_every_feature_known(folder)
     for command in ("check", "optimize", "release"):
         assert (command, run(command, "--project", folder)[0]) == (command, cli.PASS)
+
+
+def declare_every_feature_known(folder: Path) -> None:
+    """Take the mark of a comment from each feature, which is what a person would do."""
+    file = folder / "headway.toml"
+    lines = (line.removeprefix("# ") if '"request"' in line[-10:] else line for line in file.read_text().split("\n"))
+    file.write_text("\n".join(lines))
+
+
+def test_a_target_of_three_texts_is_numbered_searched_released_and_answered_by_its_names(run, tmp_path):
+    kind = pl.when(pl.col("late") == 0).then(pl.lit("punctual")).when(pl.col("hour") > 12).then(pl.lit("evening"))
+    table().with_columns(kind=kind.otherwise(pl.lit("delayed"))).drop("late").write_parquet(tmp_path / "table.parquet")
+    folder = tmp_path / "kinds"
+    run("init", folder, "--from", tmp_path / "table.parquet", "--target", "kind")
+    assert config.load(folder).data.classes == ("delayed", "evening", "punctual")
+
+    declare_every_feature_known(folder)
+    for command in ("optimize", "release"):
+        assert (command, run(command, "--project", folder)[0]) == (command, cli.PASS)
+    model = headway.load("kinds@live", project=folder)
+    assert set(model.predict(table().head(500))) == {"delayed", "evening", "punctual"}
+
+    pl.DataFrame({"key": ["a"], "label": ["evening"]}).write_csv(tmp_path / "labels.csv")
+    assert run("label", tmp_path / "labels.csv", "--project", folder)[0] == cli.PASS
 
 
 def test_nothing_is_written_over(run, tmp_path):

@@ -39,7 +39,7 @@ ALLOWED = {
         "store/traffic.py",
         "variants/",
     ),
-    "onnx": ("variants/transforms/",),
+    "onnx": ("variants/forest_graph.py", "variants/transforms/pipeline.py"),
     "onnxruntime": ("engines/onnxruntime.py",),
     "pandas": ("engines/sklearn.py",),
     "packaging": ("face/doctor/",),

@@ -154,6 +154,7 @@ def test_the_sdist_installs_where_no_compiler_is(shipped: Shipped, tmp_path: Pat
     ended = environment.run("headway", "doctor")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert not [*(environment.packages / "headway").rglob("*.so")]
+    assert ("no C compiler" in ended.stdout) is bool(COMPILED)
 
 
 def runs(python: str) -> bool:

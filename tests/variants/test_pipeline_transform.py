@@ -34,6 +34,7 @@ from tests.engines.estimators import NUMBERS, TEXTS, dataset, encoded, fitted, f
 from tests.engines.pipelines import (
     CLASSIFIERS,
     COUNTS,
+    OF_TREES,
     REGRESSORS,
     STEPS,
     bench_on,
@@ -84,6 +85,14 @@ def test_every_step_is_within_rounding_of_the_library(steps: str, bench: Workben
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_every_classifier_is_within_rounding_of_the_library(name: str, classes: int, bench: Workbench) -> None:
     model = variant_of(fitted(ends(encoded(), CLASSIFIERS[name]()), classes), bench, TASKS[classes], classes)
+    assert furthest(model, compiled(model, bench), bench) < 1e-9
+
+
+@pytest.mark.parametrize("classes", TASKS)
+@pytest.mark.parametrize("name", OF_TREES)
+def test_trees_in_an_ensemble_are_part_of_the_graph(name: str, classes: int, bench: Workbench) -> None:
+    dense = encoded().set_params(sparse_threshold=0)
+    model = variant_of(fitted(ends(dense, OF_TREES[name]()), classes), bench, TASKS[classes], classes)
     assert furthest(model, compiled(model, bench), bench) < 1e-9
 
 
@@ -154,10 +163,11 @@ def test_parts_of_an_ensemble_read_the_row_once(bench: Workbench) -> None:
 
 
 def test_the_graph_is_valid_and_the_same_bytes_each_time(bench: Workbench) -> None:
-    content = bench.read(variant_of(fitted(ends(encoded())), bench))
-    graph = write_graph(Sklearn.graph(content))
+    model = variant_of(fitted(ends(encoded())), bench)
+    content = bench.read(model)
+    graph = write_graph(Sklearn.graph(content), model.signature)
     onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
-    assert graph == write_graph(Sklearn.graph(content))
+    assert graph == write_graph(Sklearn.graph(content), model.signature)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,9 @@ class DataSection(Record, frozen=True, kw_only=True):
     task: Annotated[str, _help("binary, multiclass or regression.")] = "binary"
     target: Annotated[str, _help("The column to predict; for binary, 1 is the positive class.")] = ""
     positive: Annotated[str, _help("The value of a binary target that is the positive class, where it is not 1.")] = ""
+    classes: Annotated[
+        tuple[str, ...], _help("The classes of a multiclass target in order, where they are not numbered from 0.")
+    ] = ()
     time: Annotated[str, _help("The column that orders rows in time; periods are cut by it.")] = ""
     decision: Annotated[str, _help("When the prediction is needed, in words; what is known later is no feature.")] = ""
     groups: Annotated[str, _help("Rows with one value of this column share fate; every interval resamples by it.")] = ""

@@ -19,6 +19,7 @@ class Roles(Record, frozen=True, kw_only=True):
 
     target: str
     task: str = "binary"
+    classes: tuple[str, ...] = ()
     time: str = ""
     decision: str = ""
     groups: str = ""

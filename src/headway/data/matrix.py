@@ -20,7 +20,7 @@ def signature_of(dataset: Dataset) -> Signature:
     names = [name for name in dataset.table.columns if name not in dataset.roles.not_features]
     if not names:
         raise DataError("no column is left to train on", where=dataset.name, mend="[data] known")
-    return Signature(inputs=tuple(_field(dataset.table[name]) for name in names))
+    return Signature(inputs=tuple(_field(dataset.table[name]) for name in names), classes=dataset.roles.classes)
 
 
 def matrix(table: pl.DataFrame, signature: Signature) -> NDArray[np.float64]:

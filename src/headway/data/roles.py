@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -13,7 +15,7 @@ from headway.data.texts import dated, undated
 
 TASKS = ("binary", "multiclass", "regression")
 SHOWN = 5
-NUMBERED = "number the classes from 0 in the source"
+MOST_CLASSES = 20
 
 
 def roles_of(section: DataSection) -> Roles:
@@ -27,6 +29,7 @@ def roles_of(section: DataSection) -> Roles:
     return Roles(
         target=section.target,
         task=section.task,
+        classes=section.classes,
         time=section.time,
         decision=section.decision,
         groups=section.groups,
@@ -61,12 +64,13 @@ def expect_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
 
 
 def with_roles(table: pl.DataFrame, section: DataSection) -> pl.DataFrame:
-    """The table with its time as times and a binary target as 1 and 0; other columns are left alone.
+    """The table with its time as times, and its target as numbers; other columns are left alone.
 
-    A text in ISO 8601 is a time; without `positive`, a binary target holds 1 and 0 already. Raises DataError for a time
-    or a target that is none, and for rows that have no time or no group.
+    A text in ISO 8601 is a time. A binary target becomes 1 where it is `positive`, and 0; a multiclass one the place
+    among its `classes`; without these they hold such numbers already. Raises DataError for a time or a target that is
+    none, and for rows that have no time or no group.
     """
-    table = table.with_columns(_target(table[section.target], section))
+    table = table.with_columns(target_of(table[section.target], section))
     if section.time:
         table = table.with_columns(_time(table[section.time]))
     for role, name in (("time", section.time), ("group", section.groups)):
@@ -91,17 +95,28 @@ def _time(column: pl.Series) -> pl.Series:
     )
 
 
-def _target(column: pl.Series, section: DataSection) -> pl.Series:
+def target_of(column: pl.Series, section: DataSection) -> pl.Series:
+    """A target, or labels of one, as the numbers that a model learns; raises DataError for a value that is none."""
     if column.dtype.is_float():
         column = column.fill_nan(None)
     if section.positive and section.task != "binary":
         raise ConfigError(
             f"a {section.task} target has no positive class", where="[data] positive", mend="leave it out"
         )
+    if section.classes and section.task != "multiclass":
+        raise ConfigError(
+            f"a {section.task} target has no list of classes", where="[data] classes", mend="leave it out"
+        )
     if section.positive:
         return _positive(column, section.positive)
+    if section.classes:
+        return _numbered(column, section.classes)
     if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
-        mend = NUMBERED if section.task != "binary" else f'[data] positive = "{_values(column)[-1]}"'
+        mend = {
+            "binary": f'[data] positive = "{_values(column)[-1]}"',
+            "multiclass": f"[data] classes = {json.dumps(sorted(_values(column))[:MOST_CLASSES], ensure_ascii=False)}",
+            "regression": 'numbers, or task = "multiclass"',
+        }[section.task]
         raise DataError(
             f"target '{column.name}' is {column.dtype}, and task '{section.task}' needs a number",
             where=f"values: {_listed(column)}",
@@ -125,6 +140,27 @@ def _positive(column: pl.Series, positive: str) -> pl.Series:
             mend=f'[data] positive = "{(near or _values(column) or ["1"])[0]}"',
         )
     return found.cast(pl.Int8).alias(column.name)
+
+
+def _numbered(column: pl.Series, classes: Sequence[str]) -> pl.Series:
+    """The place of each value among the classes; missing where it is missing."""
+    texts = column.cast(pl.Int64) if _is_whole(column) else column
+    texts = texts.cast(pl.String)
+    strange = texts.is_not_null() & ~texts.is_in(list(classes))
+    if strange.any():
+        value = texts.filter(strange)[0]
+        near = difflib.get_close_matches(value, classes, 1)
+        raise DataError(
+            f"target '{column.name}' holds '{value}', which is none of its classes",
+            where=f"row {_first(strange)}; classes: {', '.join(classes)}",
+            mend=f"'{near[0]}' in place of it" if near else "add it to [data] classes, at the end",
+        )
+    places = {name: float(place) for place, name in enumerate(classes)}
+    return texts.replace_strict(places, return_dtype=pl.Float64).alias(column.name)
+
+
+def _is_whole(column: pl.Series) -> bool:
+    return column.dtype.is_float() and bool((column.drop_nulls() == column.drop_nulls().floor()).all())
 
 
 def _values(column: pl.Series) -> list[str]:

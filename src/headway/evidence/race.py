@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from headway.core.contracts import Engine
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import Estimate, Floats, Sample, interval
+from headway.evidence.intervals import LEVEL, Estimate, Floats, Sample, interval, student_quantile
 
 BATCH_ROWS = 256
 ROUND_NS = 3_000_000
@@ -111,12 +111,14 @@ def _batch(race: _Race) -> list[Measurement]:
 
 
 def _over_rounds(name: str, logs: Floats, race: _Race) -> Measurement:
-    """The geometric mean over rounds, so that twice as fast and half as fast weigh the same; se by the delta method."""
-    value = math.exp(float(logs.mean()))
-    estimate = Estimate(
-        value=value,
-        se=value * float(logs.std(ddof=1)) / math.sqrt(len(logs)),
-        dof=len(logs) - 1,
-        method="geometric mean over rounds, t",
-    )
-    return interval(name, estimate, Sample(n_rows=race.rows, n_groups=len(logs), bounds=(0.0, math.inf)))
+    """The geometric mean over rounds, so that twice as fast and half as fast weigh the same.
+
+    Its interval is that of the mean of the logarithms, so that it never reaches zero; se by the delta method.
+    """
+    value, se = math.exp(float(logs.mean())), float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    estimate = Estimate(value=value, se=value * se, dof=len(logs) - 1, method="geometric mean over rounds, t")
+    found = interval(name, estimate, Sample(n_rows=race.rows, n_groups=len(logs), bounds=(0.0, math.inf)))
+    if found.se is None:
+        return found
+    half = student_quantile(0.5 + LEVEL / 2, estimate.dof) * se
+    return replace(found, low=value * math.exp(-half), high=value * math.exp(half))

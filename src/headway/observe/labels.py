@@ -6,14 +6,16 @@ from pathlib import Path
 
 import polars as pl
 
+from headway.core.config import DataSection
 from headway.core.errors import DataError
+from headway.data.roles import target_of
 from headway.store.traffic import Label
 
 _MEND = "a csv or parquet file with columns key and label, such as: key,label"
 
 
-def read_labels(file: Path) -> list[Label]:
-    """The labels of a csv or parquet file, in its order.
+def read_labels(file: Path, section: DataSection) -> list[Label]:
+    """The labels of a csv or parquet file, in its order; written as the target is, of which `[data]` says how.
 
     Raises DataError where it cannot be read, lacks a column, or a label is missing or no number.
     """
@@ -23,7 +25,9 @@ def read_labels(file: Path) -> list[Label]:
             if file.suffix == ".parquet"
             else pl.read_csv(file, schema_overrides={"key": pl.String})
         )
-        found = table.select(pl.col("key").cast(pl.String), pl.col("label").cast(pl.Float64))
+        found = table.select(
+            pl.col("key").cast(pl.String), target_of(table["label"], section).cast(pl.Float64).alias("label")
+        )
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"no labels can be read: {error}", where=str(file), mend=_MEND) from error
     empty = found.with_row_index().filter(pl.any_horizontal(pl.col("key", "label").is_null()))

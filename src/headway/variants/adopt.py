@@ -167,7 +167,7 @@ def signature_for(adopted: Adopted, dataset: Dataset) -> Signature:
         )
     return Signature(
         inputs=_with_categories(list(there.inputs), adopted.categories),
-        classes=adopted.classes,
+        classes=adopted.classes or dataset.roles.classes,
         absent="missing" if math.isnan(adopted.absent) else "zero",
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headway.core import plugins
@@ -86,4 +87,5 @@ def _refuse(dataset: Dataset, features: Sequence[str]) -> None:
 
 
 def _narrowed(signature: Signature, features: Sequence[str]) -> Signature:
-    return Signature(inputs=tuple(f for f in signature.inputs if f.name in features)) if features else signature
+    inputs = tuple(field for field in signature.inputs if not features or field.name in features)
+    return replace(signature, inputs=inputs)

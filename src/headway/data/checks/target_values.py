@@ -31,7 +31,10 @@ def plugin(dataset: Dataset) -> list[Finding]:
     classes = known.cast(pl.Float64, strict=False).unique().sort().to_list()
     if task == "multiclass" and classes != [float(place) for place in range(len(classes))]:
         says = f"'{name}' has {len(values):,} classes that are not numbered 0 to {len(values) - 1}: {shown}"
-        return [_finding(name, len(values), says, "number the classes from 0 in the source")]
+        listed = ", ".join(f'"{value}"' for value in sorted(values)[:SHOWN])
+        return [
+            _finding(name, len(values), says, f"[data] classes = [{listed}{', ...' if len(values) > SHOWN else ''}]")
+        ]
     return []
 
 

@@ -12,10 +12,13 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.engines.formats.trees import Forest
+
 Floats = NDArray[np.float64]
 Attribute = int | float | str
 
 ROWS, SCORES = "rows", "scores"
+FOREST = "Forest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,8 @@ class Graph:
     """Operations in order, from `rows` (float64 [n, width]) to `scores` (float64 [n, outputs]), and their constants.
 
     A row that the library refuses (a missing or infinite value, a text that it did not learn) gets NaN. `edges` holds,
-    for each column, the numbers at which an answer may jump.
+    for each column, the numbers at which an answer may jump. An operation `FOREST` reads the row, and makes what the
+    forest of that name says.
     """
 
     width: int
@@ -41,6 +45,7 @@ class Graph:
     operations: tuple[Operation, ...]
     constants: Mapping[str, NDArray[Any]]
     edges: tuple[Floats, ...]
+    forests: Mapping[str, Forest]
 
 
 @runtime_checkable

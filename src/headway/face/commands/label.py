@@ -28,5 +28,5 @@ def plugin(file: Path = Path("labels.csv"), *, project: Path = Path("."), who: s
         Print one JSON object.
     """
     settings = config.load(project)
-    kept = keep_labels(settings.state, settings.project.name, read_labels(file), who=who or getuser())
+    kept = keep_labels(settings.state, settings.project.name, read_labels(file, settings.data), who=who or getuser())
     show({"kept": kept}, f"{kept:,} labels of {settings.project.name} kept", json=json)

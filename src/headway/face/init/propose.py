@@ -12,10 +12,9 @@ from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError, NotApplicable
 from headway.core.plugins import load_check
 from headway.core.record import Record
-from headway.data.roles import NUMBERED
+from headway.data.roles import MOST_CLASSES
 
 FEWEST_GROUPS = 20
-MOST_CLASSES = 20
 MOST_SLICES = 3
 SUSPECTS = ("missing_with_outcome", "target_leak")
 _NAMES_ONE = re.compile(
@@ -26,7 +25,7 @@ _NAMES_ONE = re.compile(
 class Proposal(Record, frozen=True, kw_only=True):
     """The fields of `[data]` and `[split]` as they are proposed; `outcome` says of a column why it is suspected.
 
-    `features` are the columns that are left for the model, of which nobody said yet when they are known.
+    A multiclass target has `numbers` classes, or `classes` where they are texts; `features` are the columns that are left for the model, of which nobody said yet when they are known.
     """
 
     target: str
@@ -39,7 +38,8 @@ class Proposal(Record, frozen=True, kw_only=True):
     outcome: dict[str, str] = {}
     features: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
-    classes: int = 0
+    classes: tuple[str, ...] = ()
+    numbers: int = 0
     split: dict[str, tuple[str, str]] = {}
 
 
@@ -53,7 +53,7 @@ def propose(table: pl.DataFrame, target: str) -> Proposal:
         raise ConfigError(
             f"no column '{target}' to predict" if target else "no target is given", where=where, mend="--target COLUMN"
         )
-    task, positive, classes = _task(table[target].drop_nulls())
+    task, positive, numbers = _task(table[target].drop_nulls())
     others = [column for column in table.iter_columns() if column.name != target]
     time = _time(others)
     groups = _groups(others)
@@ -74,7 +74,8 @@ def propose(table: pl.DataFrame, target: str) -> Proposal:
         outcome=outcome,
         features=tuple(column.name for column in kept),
         texts=tuple(column.name for column in kept if column.dtype == pl.String),
-        classes=classes,
+        classes=_classes(table[target]) if task == "multiclass" else (),
+        numbers=numbers,
         split=_split(table[time]) if time else {},
     )
 
@@ -94,10 +95,14 @@ def _task(values: pl.Series) -> tuple[str, str, int]:
     whole = number and bool((values == values.floor()).all()) if values.dtype.is_float() else number
     if number and not (whole and len(counts) <= MOST_CLASSES and values.min() == 0):
         return "regression", "", 0
-    if not number:
-        mend = NUMBERED if len(counts) <= MOST_CLASSES else "another --target"
-        raise DataError(f"'{values.name}' has {len(counts):,} different texts", mend=mend)
+    if not number and len(counts) > MOST_CLASSES:
+        raise DataError(f"'{values.name}' has {len(counts):,} different texts", mend="another --target")
     return "multiclass", "", len(counts)
+
+
+def _classes(target: pl.Series) -> tuple[str, ...]:
+    """The texts of a target that is not numbered, sorted."""
+    return () if target.dtype.is_numeric() else tuple(target.drop_nulls().cast(pl.String).unique().sort())
 
 
 def _time(columns: Sequence[pl.Series]) -> str:

@@ -80,7 +80,7 @@ def _name(folder: Path, proposal: Proposal) -> str:
 def _train(proposal: Proposal) -> str:
     """The file of the model, with the text columns and the objective of this table."""
     objective = {"objective": proposal.task} | (
-        {"num_class": proposal.classes} if proposal.task == "multiclass" else {}
+        {"num_class": proposal.numbers} if proposal.task == "multiclass" else {}
     )
     text = MODEL.read_text(encoding="utf-8")
     text = text.replace("CATEGORIES: tuple[str, ...] = ()", f"CATEGORIES: tuple[str, ...] = {proposal.texts!r}")
@@ -94,6 +94,7 @@ def _toml(name: str, source: str, proposal: Proposal, *, declared: bool) -> str:
         "task": proposal.task,
         "target": proposal.target,
         "positive": proposal.positive,
+        "classes": list(proposal.classes),
         "time": proposal.time,
         "groups": proposal.groups,
         "slices": list(proposal.slices),

@@ -18,7 +18,7 @@ from headway.core.evidence import Evidence, Measurement
 from headway.core.frontier import Frontier
 from headway.core.release import Move
 from headway.core.verdict import Answer, Judged, Verdict
-from headway.evidence.measure import this_machine
+from headway.evidence.measure import BUSY, this_machine
 from headway.face import numbers, sheets, words
 from headway.face.python.adhoc import Adhoc
 from headway.face.python.model import Floats, Model
@@ -141,6 +141,7 @@ class Optimized(Shown, Model):
             *([f"in batches: {numbers.measured(batches)}"] if batches else []),
             *([f"kept as it is, in Python: {'; '.join(self.native)}"] if self.native else []),
             *(f"{ruling.answer}: {ruling.says}" for ruling in self.verdict.rulings),
+            *(finding.says for finding in self.frontier.origin.evidence.findings if finding.code == BUSY),
         )
 
     def _sheet(self) -> Sheet:

@@ -11,13 +11,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, load_from_string, numpy_helper
 
 from headway.core.contracts import Engine, Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature, Step, Variant
-from headway.engines.formats.graph import ROWS, SCORES, Graph, OfGraphs
+from headway.engines.formats.graph import FOREST, ROWS, SCORES, Graph, OfGraphs
+from headway.engines.formats.trees import Forest
+from headway.variants.edges import edge_rows
+from headway.variants.forest_graph import columns_to_cut
+from headway.variants.forest_graph import write_graph as write_forest
+from headway.variants.ranks import possible
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +31,8 @@ _SAMPLE_ROWS = 5_000
 _MIXED_ROWS = 400
 _MOST_EDGES = 60
 _MOST_SHOWN = 8
-_OPSET, _IR = 18, 10
+_MOST_AT_SPLITS, _LARGE = 4_000, 1e15
+_OPSET, _ML_OPSET, _IR = 18, 5, 10
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
@@ -39,7 +45,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
         raise NotApplicable(f"writes pipelines of scikit-learn, and engine {variant.engine!r} has none")
     content = bench.read(variant)
     graph = engine.graph(content)
-    written = write_graph(graph)
+    written = write_graph(graph, variant.signature)
     native, compiled = engine(content, {}), load_engine("onnxruntime")(written, {})
     relative = variant.task == "regression"
     sample = bench.sample[:: len(bench.sample) // _SAMPLE_ROWS + 1]
@@ -57,11 +63,17 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     ]
 
 
-def write_graph(graph: Graph) -> bytes:
+def write_graph(graph: Graph, signature: Signature) -> bytes:
     """The bytes of an ONNX graph from `rows` (float64 [n, d]) to `scores` (float64 [n, k])."""
-    nodes = [helper.make_node(each.kind, each.inputs, each.outputs, **each.attributes) for each in graph.operations]
+    nodes: list[NodeProto] = []
     used = {name for each in graph.operations for name in each.inputs}
     constants = [numpy_helper.from_array(value, name) for name, value in graph.constants.items() if name in used]
+    for each in graph.operations:
+        if each.kind == FOREST:
+            made, needed = _forest(graph.forests[each.outputs[0]], each.outputs[0], signature)
+            nodes, constants = [*nodes, *made], [*constants, *needed]
+        else:
+            nodes.append(helper.make_node(each.kind, each.inputs, each.outputs, **each.attributes))
     proto = helper.make_graph(
         nodes,
         "pipeline",
@@ -69,10 +81,25 @@ def write_graph(graph: Graph) -> bytes:
         [helper.make_tensor_value_info(SCORES, TensorProto.DOUBLE, [None, graph.outputs])],
         constants,
     )
-    opsets = [helper.make_opsetid("", _OPSET)]
+    opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _ML_OPSET)]
     model = helper.make_model(proto, opset_imports=opsets, ir_version=_IR, producer_name="headway")
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+def _forest(forest: Forest, name: str, signature: Signature) -> tuple[list[NodeProto], list[TensorProto]]:
+    """The graph of a forest as nodes of a larger one, with its constants: names begin with that of what it makes."""
+    inner = load_from_string(write_forest(forest, cut=columns_to_cut(forest, signature))).graph
+    named = {"": "", ROWS: f"{name}.{ROWS}", SCORES: f"{name}.{SCORES}"}
+    for node in inner.node:
+        for names in (node.input, node.output):
+            names[:] = [named.get(each, f"{name}.{each}") for each in names]
+    for constant in inner.initializer:
+        constant.name = f"{name}.{constant.name}"
+    kind = inner.input[0].type.tensor_type.elem_type
+    first = helper.make_node("Cast", [ROWS], [named[ROWS]], to=kind)
+    last = helper.make_node("Cast", [named[SCORES]], [name], to=TensorProto.DOUBLE)
+    return [first, *inner.node, last], list(inner.initializer)
 
 
 def _asked(native: Engine, sample: Floats, graph: Graph, signature: Signature) -> Iterator[tuple[Floats, Floats]]:
@@ -84,12 +111,19 @@ def _asked(native: Engine, sample: Floats, graph: Graph, signature: Signature) -
     mixed = base[random.integers(len(base), size=_MIXED_ROWS)]
     drawn = np.column_stack([random.choice(values, _MIXED_ROWS) for values in columns])
     mixed = np.where(random.random(mixed.shape) < 0.5, drawn, mixed)
-    rows = np.concatenate([base, np.array(single), mixed])
+    rows = np.concatenate([base, np.array(single), mixed, *_at_splits(graph, base, signature)])
     yield rows, _answers(native, rows, graph.outputs)
     for place, field in enumerate(signature.inputs[:_MOST_EDGES]):
         odd = [np.nan] if field.datatype == "BYTES" else [np.nan, np.inf, -np.inf]
         for row in (_with(base, place, value, random)[None, :] for value in odd):
             yield row, _answers(native, row, graph.outputs)
+
+
+def _at_splits(graph: Graph, base: Floats, signature: Signature) -> Iterator[Floats]:
+    """Rows at the edges of each forest, without numbers so large that another part would refuse them."""
+    for forest in graph.forests.values():
+        rows = possible(edge_rows(forest, base), signature)[:_MOST_AT_SPLITS]
+        yield np.where(np.abs(rows) < _LARGE, rows, np.resize(base, rows.shape))
 
 
 def _edges(field: Field, jumps: Floats, seen: Floats) -> Floats:

@@ -14,12 +14,12 @@ from headway.core.errors import NotApplicable
 from headway.engines.estimators.pipelines.features import (
     Feature,
     Image,
-    Lookup,
     Number,
     Term,
     after,
+    is_table,
     line_of,
-    moved,
+    moved_number,
     tabled,
 )
 from headway.engines.estimators.pipelines.thresholds import first_above, first_at_least
@@ -41,7 +41,7 @@ _NO_POWER = 1e-12
 
 def curved(feature: Feature, kind: str, constants: tuple[float, ...], exact: Image, step: Any) -> Feature:
     """The function of that kind of a feature; raises NotApplicable for one that is no straight line of its column."""
-    if isinstance(feature, Lookup):
+    if is_table(feature):
         return tabled(feature, exact)
     number = _straight(feature, step)
     missing = float(exact(np.array([number.missing]))[0])
@@ -56,7 +56,7 @@ def jumped(feature: Feature, at: float, kind: str = "=") -> Feature:
         found = x > at if kind == ">" else x == at
         return np.where(np.isnan(x), np.nan, found.astype(np.float64))
 
-    if isinstance(feature, Lookup):
+    if is_table(feature):
         return tabled(feature, exact)
     number = _straight(feature, "a comparison")
     missing = float(exact(np.array([number.missing]))[0])
@@ -70,7 +70,7 @@ def exchanged(feature: Feature, gap: float, value: float, step: Any) -> Feature:
     def exact(x: Floats) -> Floats:
         return np.where(x == gap, value, x)
 
-    if isinstance(feature, Lookup):
+    if is_table(feature):
         return tabled(feature, exact)
     number = _straight(feature, step)
     missing = float(exact(np.array([number.missing]))[0])
@@ -99,7 +99,7 @@ def powered(step: Any, features: Sequence[Feature]) -> list[Feature]:
 
 def _powered(step: Any, feature: Feature, place: int) -> Feature:
     exact = _of_one_column(step, place, len(step.lambdas_))
-    if isinstance(feature, Lookup):
+    if is_table(feature):
         return tabled(feature, exact)
     number = _straight(feature, step)
     line, power = line_of(number), float(step.lambdas_[place])
@@ -107,7 +107,7 @@ def _powered(step: Any, feature: Feature, place: int) -> Feature:
     bent = replace(number, terms=terms, offset=offset)
     if step.standardize:
         mean, scale = float(step._scaler.mean_[place]), float(step._scaler.scale_[place])
-        bent = moved(bent, 1 / scale, -mean / scale, lambda x: x)  # type: ignore[assignment]
+        bent = moved_number(bent, 1 / scale, -mean / scale, lambda x: x)
     missing = math.nan if np.isnan(number.missing) else float(exact(np.array([number.missing]))[0])
     return replace(bent, missing=missing, image=after(number.image, exact), checked=True)
 

@@ -18,6 +18,7 @@ from headway.engines.estimators.pipelines.features import (
     Number,
     Term,
     after,
+    is_table,
     numbers_of,
     tabled,
 )
@@ -116,6 +117,8 @@ def _encoded(answer: Callable[[Values], Floats], categories: Values, feature: Fe
     if isinstance(feature, Lookup):
         made = answer(feature.values)
         return [Lookup(column=feature.column, values=column) for column in _wide(made, outputs).T]
+    if is_table(feature):
+        return [tabled(feature, lambda x, place=place: answer(x)[:, place]) for place in range(outputs)]  # type: ignore[misc]
     if not isinstance(feature, Number) or feature.line != (1.0, 0.0):
         raise NotApplicable("an encoder of numbers behind a step that changes them is not written as a graph")
     return _of_number(answer, categories, feature, outputs)
@@ -154,7 +157,7 @@ def _stepped(feature: Feature, edges: Floats, heights: Floats) -> Feature:
     def exact(x: Floats) -> Floats:
         return np.where(np.isnan(x), np.nan, heights[np.searchsorted(edges, x, side="right")])
 
-    if isinstance(feature, Lookup):
+    if is_table(feature):
         return tabled(feature, exact)
     if not isinstance(feature, Number) or not feature.line or feature.line[0] <= 0:
         raise NotApplicable("KBinsDiscretizer behind a step that is no rising straight line is not written as a graph")

@@ -41,7 +41,7 @@ class Number:
 
     `image` is the same function as the library computes it, to the last bit: float64 [m] -> float64 [m]. `stand_in` is
     the number of the column that answers as a missing one does, where it is known. `checked` says that some step
-    refuses infinite numbers.
+    refuses infinite numbers, and `stages` are the rising lines on the way, which must not make one.
     """
 
     column: int
@@ -51,6 +51,7 @@ class Number:
     missing: float = math.nan
     stand_in: float = math.nan
     checked: bool = False
+    stages: tuple[Image, ...] = ()
 
     @property
     def line(self) -> tuple[float, float] | None:
@@ -132,18 +133,35 @@ def moved(feature: Feature, slope: float, shift: float, exact: Image) -> Feature
         return tabled(feature, exact)
     if isinstance(feature, Computed):
         return replace(feature, slope=feature.slope * slope, shift=feature.shift * slope + shift)
+    return moved_number(feature, slope, shift, exact)
+
+
+def moved_number(number: Number, slope: float, shift: float, exact: Image) -> Number:
+    """slope * number + shift."""
+    image = after(number.image, exact)
     return replace(
-        feature,
-        terms=tuple(replace(term, weight=term.weight * slope) for term in feature.terms),
-        offset=feature.offset * slope + shift,
-        missing=float(exact(np.array([feature.missing]))[0]),
-        image=after(feature.image, exact),
+        number,
+        terms=tuple(replace(term, weight=term.weight * slope) for term in number.terms),
+        offset=number.offset * slope + shift,
+        missing=float(exact(np.array([number.missing]))[0]),
+        image=image,
         checked=True,
+        stages=(*number.stages, image) if slope > 0 and number.line else number.stages,
     )
 
 
-def tabled(feature: Lookup, exact: Image) -> Lookup:
-    """A function of every value of a table; what was refused stays so."""
+def is_table(feature: Feature) -> bool:
+    """Whether a feature has few values, so that any function of it is as simple: of a text, or of a gap alone."""
+    return isinstance(feature, Lookup) or (isinstance(feature, Number) and not feature.terms)
+
+
+def tabled(feature: Feature, exact: Image) -> Feature:
+    """A function of every value of a feature that `is_table`; what was refused stays so."""
+    if isinstance(feature, Number):
+        offset, missing = (float(each) for each in exact(np.array([feature.offset, feature.missing])))
+        return replace(feature, offset=offset, missing=missing, image=after(feature.image, exact), checked=True)
+    if not isinstance(feature, Lookup):
+        raise TypeError(f"a {type(feature).__name__} is no table")
     values = numbers_of(feature)
     with np.errstate(all="ignore"):
         return replace(feature, values=np.where(np.isinf(values), np.inf, exact(values)))

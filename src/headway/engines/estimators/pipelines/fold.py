@@ -15,9 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.ensemble._forest import ForestClassifier, ForestRegressor
+from sklearn.ensemble._gb import BaseGradientBoosting
+from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, PolynomialFeatures
+from sklearn.tree import BaseDecisionTree
 
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
@@ -28,6 +32,7 @@ from headway.engines.estimators.pipelines.features import (
     NOWHERE,
     Computed,
     Feature,
+    Image,
     Lookup,
     Number,
     numbers_of,
@@ -43,6 +48,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+_TREES = (BaseDecisionTree, BaseGradientBoosting, BaseHistGradientBoosting, ForestClassifier, ForestRegressor)
 _MIX = (PCA, PolynomialFeatures, TruncatedSVD)
 _FLOATS = {"float32": np.float32, "float64": np.float64}
 _RISING = ("x", ">=", "clip")
@@ -92,17 +98,38 @@ def forest(model: Pipeline, width: int, columns: Columns | None) -> Forest:
         for step in steps[:-1]:
             features = transformed(step, features, Sums(width))
             seen += features
-        if len(features) != inner.width or not np.isnan(inner.missing) or inner.zeros:
-            raise NotApplicable("its trees take other numbers than NaN for missing, and steps stand before them")
         if isinstance(steps[-1], InnerModel) and np.isnan(steps[-1].absent) and _is_sparse(steps[:-1]):
             features = [_without_zeros(feature) for feature in features]
         mixed = [type(each).__name__ for _, each in objects(steps[:-1]) if isinstance(each, _MIX)]
         if any(isinstance(each, Computed) for each in features):
             raise NotApplicable(f"{mixed[0] if mixed else 'a step'} before its trees mixes columns")
-        folded = _folded(inner, features, width)
-        finite, present = _refused(inner, features, seen)
-        reach = _reach(seen, BEYOND[inner.rows]) if folded.rows == "float64" else np.inf
-        return replace(folded, finite=finite, present=present, reach=reach)
+        return _over(inner, features, seen, width)
+
+
+def over_features(model: Any, features: Sequence[Feature], width: int) -> Forest:
+    """Trees over rows of `width` columns, for a fitted model of trees that reads these features.
+
+    Raises NotApplicable where they are no features of one column each, or where it is no model of trees.
+    """
+    if isinstance(model, InnerModel) and np.isnan(model.absent):
+        raise NotApplicable(f"a model of {model.engine} inside an ensemble may be given sparse rows")
+    if any(isinstance(each, Computed) for each in features):
+        raise NotApplicable(f"{type(model).__name__} behind a step or model that mixes columns")
+    return _over(_inner(model), features, features, width)
+
+
+def is_of_trees(model: Any) -> bool:
+    """Whether a model is trees whose leaves are added up, of this library or another."""
+    return isinstance(model, (InnerModel, *_TREES))
+
+
+def _over(inner: Forest, features: Sequence[Feature], seen: Sequence[Feature], width: int) -> Forest:
+    if len(features) != inner.width or not np.isnan(inner.missing) or inner.zeros:
+        raise NotApplicable("its trees take other numbers than NaN for missing, and steps stand before them")
+    folded = _folded(inner, features, width)
+    finite, present = _refused(inner, features, seen)
+    reach = _reach(inner, features, seen) if folded.rows == "float64" else np.inf
+    return replace(folded, finite=finite, present=present, reach=reach)
 
 
 def _steps(model: Pipeline) -> list[Any]:
@@ -190,13 +217,13 @@ def _all_splits(inner: Forest) -> tuple[Splits, list[int]]:
     """The inner nodes of all trees, and where those of each tree begin, with the end of the last."""
     sizes = [len(tree.feature) for tree in inner.trees]
     starts = [0, *np.cumsum(sizes).tolist()]
-    many, sets = starts[-1], []
+    sets: list[Ints] = []
     splits = Splits(
         feature=np.concatenate([np.zeros(0, np.int64), *(tree.feature for tree in inner.trees)]),
         threshold=np.concatenate([np.zeros(0), *(tree.threshold for tree in inner.trees)]),
         categorical=np.concatenate([np.zeros(0, bool), *(tree.categorical for tree in inner.trees)]),
         missing_left=np.concatenate([np.zeros(0, bool), *(tree.missing_left for tree in inner.trees)]),
-        swapped=np.zeros(many, bool),
+        swapped=np.zeros(starts[-1], bool),
         sets=sets,
     )
     for tree, start in zip(inner.trees, starts[:-1], strict=True):
@@ -228,7 +255,7 @@ def _fold_number(splits: Splits, at: Ints, inner: Forest, feature: Number) -> No
         raise NotApplicable("a step changes what its trees read as a category")
     cast, nodes = _FLOATS[inner.rows], at[~splits.categorical[at]]
     if np.isfinite(feature.missing):
-        splits.missing_left[nodes] = cast(feature.missing) <= splits.threshold[nodes]
+        splits.missing_left[nodes] = np.array(feature.missing).astype(cast) <= splits.threshold[nodes]
     if plain and inner.rows == "float64":
         return
     for term in feature.terms:
@@ -324,14 +351,22 @@ def _missing(feature: Feature) -> float:
     return feature.missing if isinstance(feature, Number) else 0.0
 
 
-def _reach(seen: Sequence[Feature], limit: float) -> float:
-    """The size of number from which on some step makes one that is infinite where trees compare it."""
+def _reach(inner: Forest, features: Sequence[Feature], seen: Sequence[Feature]) -> float:
+    """The size of number from which on some step makes one that is infinite to the next, or to the trees."""
     found = [np.inf]
     for feature in seen:
-        if isinstance(feature, Number) and feature.checked and feature.line and feature.line[0] > 0:
-            found.append(float(first_at_least(feature.image, np.array([limit]))[0]))
-            found.append(-float(first_above(feature.image, np.array([-limit]))[0]))
+        for image in feature.stages if isinstance(feature, Number) else ():
+            found.append(_limit_of(image, np.inf))
+    for feature in features:
+        if isinstance(feature, Number) and feature.stages and feature.line:
+            found.append(_limit_of(feature.image, BEYOND[inner.rows]))
     return min(found)
+
+
+def _limit_of(image: Image, limit: float) -> float:
+    """The smaller of the sizes, above and below 0, from which on an image is not within a limit."""
+    above, below = first_at_least(image, np.array([limit])), first_above(image, np.array([-limit]))
+    return float(min(above[0], -below[0]))
 
 
 def _tree(tree: Tree, splits: Splits, own: slice) -> Tree:

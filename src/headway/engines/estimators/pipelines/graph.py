@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from headway.core.errors import NotApplicable
-from headway.engines.estimators.pipelines import heads
+from headway.engines.estimators.pipelines import fold, heads
 from headway.engines.estimators.pipelines.curves import FUNCTIONS
 from headway.engines.estimators.pipelines.features import Feature, raw_features
 from headway.engines.estimators.pipelines.steps import transformed
@@ -42,20 +44,25 @@ def graph(model: Any, width: int, columns: Columns | None) -> Graph:
 
 
 def _answer(model: Any, features: Features, sums: Sums) -> Array:
+    last = model
+    while isinstance(last, Pipeline):
+        last = last.steps[-1][1]
+    if fold.is_of_trees(last):
+        raise NotApplicable(f"{type(last).__name__} is compiled as trees, with the steps before it")
     return (_prediction if is_regressor(model) else _probability)(model, features, sums)
 
 
 def _probability(model: Any, features: Features, sums: Sums) -> Array:
-    return _read(model, features, sums, _probability, _CLASSIFIERS.get(type(model), heads.probability))
+    return _read(model, features, sums, _probability, _CLASSIFIERS.get(type(model), _trees_or(heads.probability)))
 
 
 def _prediction(model: Any, features: Features, sums: Sums) -> Array:
-    return _read(model, features, sums, _prediction, _REGRESSORS.get(type(model), heads.prediction))
+    return _read(model, features, sums, _prediction, _REGRESSORS.get(type(model), _trees_or(heads.prediction)))
 
 
 def _decision(model: Any, features: Features, sums: Sums) -> Array:
-    stacks = {StackingClassifier: lambda *given: _stacked(*given, _decision)}
-    return _read(model, features, sums, _decision, stacks.get(type(model), heads.decision))
+    stacks = {StackingClassifier: partial(_stacked, final=_decision)}
+    return _read(model, features, sums, _decision, stacks.get(type(model), _trees_or(heads.decision, raw=True)))
 
 
 def _read(model: Any, features: Features, sums: Sums, again: Read, last: Read) -> Array:
@@ -71,6 +78,20 @@ def _read(model: Any, features: Features, sums: Sums, again: Read, last: Read) -
     if isinstance(model, FixedThresholdClassifier | TunedThresholdClassifierCV):
         return again(model.estimator_, features, sums)
     return last(model, features, sums)
+
+
+def _trees_or(read: Read, *, raw: bool = False) -> Read:
+    """A model of trees as a forest over the row, `raw` without its link; any other by `read`."""
+
+    def either(model: Any, features: Features, sums: Sums) -> Array:
+        if not fold.is_of_trees(model):
+            return read(model, features, sums)
+        forest = fold.over_features(model, features, sums.width)
+        if raw and getattr(model, "loss", "") == "exponential":
+            raise NotApplicable(f"{type(model).__name__} with exponential loss is not written as a graph")
+        return sums.tape.ask(replace(forest, link="identity") if raw else forest)
+
+    return either
 
 
 def _average(found: list[Array], weights: Any, sums: Sums) -> Array:
@@ -89,7 +110,7 @@ def _mean_voted(model: Any, features: Features, sums: Sums) -> Array:
     return _average([_prediction(each, features, sums) for each in model.estimators_], model._weights_not_none, sums)
 
 
-def _stacked(model: Any, features: Features, sums: Sums, final: Read) -> Array:
+def _stacked(model: Any, features: Features, sums: Sums, *, final: Read) -> Array:
     """Answers of the first layer as features of the last, before those of the row where it passes them on."""
     methods = {"predict_proba": _probability, "decision_function": _decision}
     found: Features = []
@@ -116,7 +137,7 @@ def _one_calibrated(model: Any, features: Features, sums: Sums) -> Array:
 
 
 def _by_temperature(beta: float, found: Array, by_decision: bool, sums: Sums) -> Array:
-    """The softmax of scaled decisions, or of scaled logarithms of probabilities; of two classes, of their difference."""
+    """The softmax of scaled decisions or logarithms of probabilities; the logistic where there is one decision."""
     tape = sums.tape
     if not by_decision:
         if found.width == 1:
@@ -175,11 +196,11 @@ def _target(model: Any, features: Features, sums: Sums) -> Array:
 _CLASSIFIERS: dict[type, Read] = {
     CalibratedClassifierCV: _calibrated,
     OneVsRestClassifier: _each_against_the_rest,
-    StackingClassifier: lambda *given: _stacked(*given, _probability),
+    StackingClassifier: partial(_stacked, final=_probability),
     VotingClassifier: _voted,
 }
 _REGRESSORS: dict[type, Read] = {
-    StackingRegressor: lambda *given: _stacked(*given, _prediction),
+    StackingRegressor: partial(_stacked, final=_prediction),
     TransformedTargetRegressor: _target,
     VotingRegressor: _mean_voted,
 }

@@ -37,6 +37,7 @@ from headway.engines.estimators.pipelines.features import (
     Number,
     constant,
     moved,
+    moved_number,
     same_column,
 )
 from headway.engines.estimators.pipelines.sums import Sums
@@ -168,11 +169,15 @@ def _is_gap(value: Any, gap: Any) -> bool:
 def _with_stand_in(feature: Feature, value: float) -> Feature:
     if not isinstance(feature, Number):
         return feature  # no array that operations make has gaps
+    if not np.isnan(feature.missing):
+        return moved_number(feature, 1.0, 0.0, _same)
     line = feature.line
     stand_in = (value - line[1]) / line[0] if line and line[0] else np.nan
-    fill = (lambda x: np.where(np.isnan(x), value, x)) if np.isnan(feature.missing) else (lambda x: x)
-    found = moved(feature, 1.0, 0.0, fill)
-    return replace(found, stand_in=stand_in) if np.isnan(feature.missing) else found  # type: ignore[call-arg]
+    return replace(moved_number(feature, 1.0, 0.0, lambda x: np.where(np.isnan(x), value, x)), stand_in=stand_in)
+
+
+def _same(x: Any) -> Any:
+    return x
 
 
 def _indicated(step: Any, features: Features, _: Sums) -> Features:

@@ -63,12 +63,13 @@ class Sums:
 
     def finish(self, scores: Array) -> Graph:
         """The graph whose answer is `scores`."""
-        if not self._pile.numbers and not self._pile.lookups:
-            raise NotApplicable("the model reads no column of a row")
         front = _Front(self._pile, self.width)
         rest, self.tape.operations = self.tape.operations, []
-        front.write(self.tape)
-        self.tape.name_last(*map(self._request, range(len(self._pile.bias))))
+        if front.columns:
+            front.write(self.tape)
+            self.tape.name_last(*map(self._request, range(len(self._pile.bias))))
+        elif self._pile.bias or not self.tape.forests:
+            raise NotApplicable("the model, or a part of it, reads no column of a row")
         operations = [_renamed(each, scores.name) for each in (*self.tape.operations, *rest)]
         return Graph(
             width=self.width,
@@ -76,6 +77,7 @@ class Sums:
             operations=tuple(operations),
             constants=self.tape.constants,
             edges=front.edges(),
+            forests=self.tape.forests,
         )
 
     def _computed(self, features: Sequence[Feature], weights: Floats) -> tuple[list[str], Floats]:

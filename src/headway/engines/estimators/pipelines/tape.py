@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.engines.formats.graph import Attribute, Operation
+from headway.engines.formats.graph import FOREST, ROWS, Attribute, Operation
+from headway.engines.formats.trees import Forest
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +31,7 @@ class Tape:
 
     operations: list[Operation] = field(default_factory=list)
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
+    forests: dict[str, Forest] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=count)
 
     def do(self, kind: str, *inputs: str, attributes: Mapping[str, Attribute] | None = None) -> str:
@@ -43,6 +45,12 @@ class Tape:
         name = f"c{len(self.constants)}"
         self.constants[name] = np.asarray(value)
         return name
+
+    def ask(self, forest: Forest) -> Array:
+        """Note what a forest over the row says."""
+        name = self.do(FOREST, ROWS)
+        self.forests[name] = forest
+        return Array(name, forest.outputs)
 
     def name_last(self, *names: str) -> None:
         """Name what the last operation makes."""
