@@ -78,7 +78,8 @@ class Family:
     def callers(self) -> list[Caller]:
         """The library and its peers."""
         asked = {"as called": self.as_called, "one thread": self.one_thread, **self.peers}
-        return [each.of(name, self.model, self.rows) for name, each in asked.items()]
+        callers = [each.of(name, self.model, self.rows) for name, each in asked.items()]
+        return [replace(each, judged=each.name != "as called") for each in callers]
 
 
 def _trees(call: str, **options: Any) -> Asked:

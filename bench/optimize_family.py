@@ -87,7 +87,7 @@ def _ours(family: Family, kept: Path) -> list[Caller]:
     if family.transforms:
         place = compiled(family.name, family.transforms, kept / "ours")
         ours = family.ours.of(OURS, place, family.rows)
-        return [ours, replace(ours, name=DROP_IN, call="of_headway:drop_in")]
+        return [ours, replace(ours, name=DROP_IN, call="of_headway:drop_in", judged=False)]
     searched(family.name, family.model, [family.rows, family.labels], kept, home=family.ours.home)
     return [family.ours.of(OURS, kept / "one_row", family.rows), family.ours.of(BATCH, kept / "batch256", family.rows)]
 

@@ -22,6 +22,7 @@ from optimize_cache import HERE, Absent, folder, home
 ROUNDS, MS = 9, {"one_row": 40, "batch256": 80}
 OPENS_S, ANSWERS_S, PREDICTS_S = 240.0, 120.0, 15.0
 RUN = "import optimize_worker; optimize_worker.main()"
+NONE = np.empty(0)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -29,7 +30,8 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 class Caller:
     """One way to ask a model: `call` is `file:function` of bench/callers, `home` the environment with its libraries.
 
-    `threads` 0 leaves their number to the library, as its users do. `rows` is a file that numpy or joblib reads.
+    `threads` 0 leaves their number to the library, as its users do. `rows` is a file that numpy or joblib reads. One
+    that is not `judged` is timed alone.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Caller:
     home: str = ""
     threads: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
+    judged: bool = True
 
 
 class Worker:
@@ -89,7 +92,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
-    """Times of a caller by round: us of one row (clock), us of CPU time of 256 rows; its answers to the rows."""
+    """Times of a caller by round: us of one row (clock), us of CPU time of 256 rows; its answers, if judged."""
 
     one_row: tuple[float, ...]
     batch256: tuple[float, ...]
@@ -103,7 +106,8 @@ class Timed:
 def race(callers: Sequence[Caller]) -> tuple[dict[str, Timed], dict[str, str]]:
     """Every caller that opened, timed in turns, and why each other did not, by name."""
     with _opened(callers) as (workers, absent):
-        answers = {name: _answers(worker) for name, worker in workers.items()}
+        judged = {caller.name for caller in callers if caller.judged}
+        answers = {name: _answers(worker) if name in judged else NONE for name, worker in workers.items()}
         rounds = [_round(workers, turn) for turn in range(ROUNDS)]
     timed = {
         name: Timed(answers=answers[name], **{kind: tuple(each[name, kind] for each in rounds) for kind in MS})

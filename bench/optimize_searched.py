@@ -26,8 +26,7 @@ def rows(_: str) -> tuple[list[Row], list[str]]:
             said = searched(family.name, family.model, [family.rows, family.labels, _dates(family)], kept)
             ours = [family.ours.of(OURS, kept / "one_row", family.rows)]
             ours.append(family.ours.of(BATCH, kept / "batch256", family.rows))
-            library = [family.as_called.of("as called", family.model, family.rows)]
-            library.append(family.one_thread.of("one thread", family.model, family.rows))
+            library = [each for each in family.callers() if each.name not in family.peers]
             timed, absent = race([*library, *ours])
         except Absent as reason:
             return [], [f"search: {reason}"]

@@ -31,6 +31,7 @@ from headway.engines.formats.trees import Forest, taken
 from headway.engines.sklearn import Sklearn
 from headway.variants.edges import edge_rows
 from headway.variants.ranks import possible
+from headway.variants.transforms import trees
 from headway.variants.transforms.onnx import plugin
 
 MODELS: dict[str, Any] = {
@@ -122,6 +123,8 @@ def test_a_number_that_a_step_or_the_trees_refuse_is_not_taken(value: float, ben
     assert refuses(opened(model, bench), row)
     [graph] = plugin(model, bench_on(bench, model))
     assert np.isnan(opened(graph, bench).predict(row)).all()
+    [kernel] = trees.plugin(model, bench_on(bench, model))
+    assert refuses(opened(kernel, bench), row)
 
 
 def refuses(engine: Engine, row: np.ndarray) -> bool:
@@ -153,3 +156,15 @@ def test_a_pipeline_that_ends_in_no_trees_is_named(bench: Workbench) -> None:
     model = variant_of(fitted(make_pipeline(STEPS["the usual ones"](), KNeighborsClassifier())), bench)
     with pytest.raises(NotApplicable, match="KNeighborsClassifier"):
         Sklearn.forest(bench.read(model))
+
+
+@pytest.mark.parametrize("name", ["histogram", "forest", "lightgbm", "xgboost"])
+def test_the_trees_at_the_end_can_be_cut(name: str, bench: Workbench) -> None:
+    model = variant_of(fitted(make_pipeline(STEPS["ordinal"](), MODELS[name]())), bench)
+    whole = bench.read(model)
+    shorter = Sklearn.first(whole, 3)
+    rows = bench_on(bench, model).sample
+    assert (Sklearn.rounds(whole), Sklearn.rounds(shorter)) == (8 if name == "forest" else 12, 3)
+    found, less = walked(Sklearn.forest(whole), rows[:40]), walked(Sklearn.forest(shorter), rows[:40])
+    assert np.abs(found - less).max() > 1e-3
+    assert not np.array_equal(Sklearn(whole, {}).predict(rows), Sklearn(shorter, {}).predict(rows))

@@ -39,7 +39,7 @@ ALLOWED = {
         "store/traffic.py",
         "variants/",
     ),
-    "onnx": ("variants/forest_graph.py", "variants/transforms/pipeline.py"),
+    "onnx": ("variants/forest_graph.py", "variants/transforms/"),
     "onnxruntime": ("engines/onnxruntime.py",),
     "pandas": ("engines/sklearn.py",),
     "packaging": ("face/doctor/",),

@@ -111,7 +111,7 @@ def test_every_regressor_is_within_rounding_of_the_library(name: str, bench: Wor
 
 
 def furthest(model: Variant, variant: Variant, bench: Workbench) -> float:
-    """How far answers move, relative where they exceed 1, on rows with gaps and texts that nobody learned; NaN is what the library refuses."""
+    """How far answers move on rows with gaps and unseen texts, relative above 1; NaN is what the library refuses."""
     native, graph = opened(model, bench), opened(variant, bench)
     rows = np.column_stack([_column(field, number) for number, field in enumerate(model.signature.inputs)])
     found = graph.predict(rows)

@@ -40,7 +40,7 @@ from headway.core.variant import Field, Signature
 from headway.engines.estimators import skops_file, trees
 from headway.engines.estimators.inner import with_inner_models
 from headway.engines.estimators.objects import OUTSIDE, objects, own_code, root_of
-from headway.engines.estimators.pipelines import fold
+from headway.engines.estimators.pipelines import ending, fold
 from headway.engines.estimators.pipelines import graph as graphs
 from headway.engines.estimators.pipelines.features import texts_of
 from headway.engines.estimators.skops_file import Columns
@@ -146,13 +146,13 @@ class Sklearn:
     @classmethod
     def rounds(cls, content: bytes) -> int:
         """Boosting rounds, or trees of a forest; raises NotApplicable for an estimator that has none."""
-        return trees.rounds(skops_file.read(content).model)
+        return ending.rounds(skops_file.read(content).model)
 
     @classmethod
     def first(cls, content: bytes, rounds: int) -> bytes:
         """The artifact with its first rounds alone; of a forest with its first trees, whose mean it then answers."""
         opened = skops_file.read(content)
-        trees.cut(opened.model, rounds)
+        ending.cut(opened.model, rounds)
         shorter = skops_file.write(opened.model)
         return shorter if opened.columns is None else skops_file.with_columns(shorter, opened.columns)
 

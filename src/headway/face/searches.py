@@ -15,6 +15,7 @@ from headway.core.config import Config, DataSection, without_password
 from headway.core.errors import ConfigError
 from headway.core.frontier import Frontier
 from headway.data.read import read_table
+from headway.face.durations import seconds
 from headway.face.python.adhoc import Options
 from headway.face.python.calls import optimize
 from headway.face.tables import search_tables
@@ -34,6 +35,22 @@ class Rows:
     trust: Annotated[bool, Parameter(help="Open a model file that can run code (pickle, joblib).")] = False
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """How a search goes, and where it is told."""
+
+    report: Annotated[Path | None, Parameter(help="Write an HTML report of a model file here.")] = None
+    budget: Annotated[
+        str, Parameter(help="Longest time to look at the choose period (60s, 5m), in place of [optimize] budget_s.")
+    ] = ""
+
+    @property
+    def flags(self) -> dict[str, str]:
+        """The settings that these take the place of; raises ConfigError for a time that is none."""
+        return {"optimize.budget_s": str(seconds(self.budget))} if self.budget else {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """What a search found, and how it is told."""
@@ -49,10 +66,8 @@ def of_project(project: Project, *, trust: bool, tell: Callable[[str], object]) 
     return Found(frontier=frontier, text=search_tables(frontier))
 
 
-def of_file(model: Path, rows: Rows, *, report: Path | None, budget: str = "", tell: Callable[[str], object]) -> Found:
+def of_file(model: Path, rows: Rows, ways: Ways, *, tell: Callable[[str], object]) -> Found:
     """Search the variants of the model in a file, judged on a table; writes the report, where one is asked for.
-
-    `budget` bounds the time of the search (`60s`).
 
     Raises ConfigError where no table, or no target of it, is named.
     """
@@ -68,8 +83,8 @@ def of_file(model: Path, rows: Rows, *, report: Path | None, budget: str = "", t
         raise ConfigError(f"no column '{rows.target}'", where=where)
     roles = {role: name for role, name in (("groups", rows.groups), ("time", rows.time)) if name}
     options: Options = {"tell": tell, "trust": rows.trust, "name": model.stem, **roles}  # type: ignore[typeddict-item]
-    if budget:
-        options["budget"] = budget
+    if ways.budget:
+        options["budget"] = ways.budget
     best = optimize(model, table.drop(rows.target), table[rows.target], **options)
-    written = [f"report: {best.report(report)}"] if report else []
+    written = [f"report: {best.report(ways.report)}"] if ways.report else []
     return Found(frontier=best.frontier, text="\n".join([str(best), *written]))

@@ -66,7 +66,7 @@ def compiled(forest: Forest) -> bytes:
     ]
     return _packed(
         np.array(numbers),
-        np.array([forest.missing]),
+        np.array([forest.missing, forest.reach]),
         forest.base,
         columns.place,
         columns.kind,

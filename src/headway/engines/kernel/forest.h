@@ -44,6 +44,7 @@ typedef struct {
   int64_t width, outputs, trees, columns, sets, nodes;
   int rows_float32, sums_float32, whole, ordered, link, level, interval, refuses;
   double missing;
+  double reach; /* from this size on a number is infinite, or becomes so in steps before the trees */
   const double *base;                                     /* [outputs] */
   const int32_t *column; const uint8_t *kind;             /* [columns] place in a row, and what it holds */
   const int64_t *table_start; const double *table;        /* thresholds or categories of each column, ascending */
@@ -142,7 +143,7 @@ static inline int is_refused(const Forest *f, const double *x) {
   for (int64_t c = 0; c < f->columns; c++) {
     double v = x[f->column[c]];
     if (f->rows_float32) v = (double)(float)v;
-    refused |= (f->kind[c] & COLUMN_IS_FINITE) && isinf(v);
+    refused |= (f->kind[c] & COLUMN_IS_FINITE) && fabs(v) >= f->reach;
     refused |= (f->kind[c] & COLUMN_IS_PRESENT) && (v != v || v == f->missing);
   }
   return refused;

@@ -49,8 +49,9 @@ static const char *take(Opened *o) {
   f->width = number[0]; f->rows_float32 = (int)number[1]; f->sums_float32 = (int)number[2]; f->whole = (int)number[3];
   f->ordered = (int)number[4]; f->link = (int)number[5]; f->interval = (int)number[6]; f->level = (int)number[7];
   if (f->level > best_level()) return "this machine has no such level";
-  if (count(o, 1) != 1 || count(o, 2) < 1 || count(o, 5) < 1 || count(o, 7) < 1) return "an array is too short";
-  f->missing = *(const double *)o->views[1].buf;
+  if (count(o, 1) != 2 || count(o, 2) < 1 || count(o, 5) < 1 || count(o, 7) < 1) return "an array is too short";
+  f->missing = ((const double *)o->views[1].buf)[0];
+  f->reach = ((const double *)o->views[1].buf)[1];
   f->base = o->views[2].buf; f->outputs = count(o, 2);
   f->column = o->views[3].buf; f->columns = count(o, 3);
   f->kind = o->views[4].buf; f->table_start = o->views[5].buf; f->table = o->views[6].buf;

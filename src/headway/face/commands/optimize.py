@@ -5,21 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from headway.face.codes import OF_ANSWER
-from headway.face.durations import seconds
 from headway.face.output import console, show
-from headway.face.searches import Rows, of_file, of_project
+from headway.face.searches import Rows, Ways, of_file, of_project
 from headway.release.project import open_project
 
-NO_ROWS = Rows()
+NO_ROWS, AS_SET = Rows(), Ways()
 
 
 def plugin(
     model: Path | None = None,
     *,
     rows: Rows = NO_ROWS,
+    ways: Ways = AS_SET,
     project: Path = Path("."),
-    report: Path | None = None,
-    budget: str = "",
     json: bool = False,
 ) -> int:
     """Search variants and judge the winner. Exit 0 pass, 1 fail, 3 undecided.
@@ -33,18 +31,13 @@ def plugin(
         A file with a fitted model, judged on --data; without it, the project's own.
     project
         Folder with headway.toml.
-    report
-        Write an HTML report of a model file here.
-    budget
-        Longest time to look at the choose period (60s, 5m), in place of [optimize] budget_s.
     json
         Print one JSON object.
     """
     tell = (lambda _: None) if json else console().print
-    flags = {"optimize.budget_s": str(seconds(budget))} if budget else {}
     if model is None:
-        found = of_project(open_project(project, flags=flags), trust=rows.trust, tell=tell)
+        found = of_project(open_project(project, flags=ways.flags), trust=rows.trust, tell=tell)
     else:
-        found = of_file(model, rows, report=report, budget=budget, tell=tell)
+        found = of_file(model, rows, ways, tell=tell)
     show(found.frontier, found.text, json=json)
     return OF_ANSWER[found.frontier.winner.verdict.answer]

@@ -20,7 +20,7 @@ def load(what: str) -> Sign:
     try:
         getattr(plugins, f"load_{kind}")(name)
     except PluginError as error:
-        return Sign(what=what, health="absent", says=f"needs {error.what.rpartition(' needs ')[2]}", mend=error.mend)
+        return Sign(what=what, health="absent", says=error.what.removeprefix(f"{kind} '{name}' "), mend=error.mend)
     except (HeadwayError, ImportError, OSError) as error:
         return Sign(what=what, health="broken", says=f"cannot be loaded: {str(error).partition(chr(10))[0]}")
     return Sign(what=what, health="well", says="")

@@ -25,7 +25,8 @@ _NAMES_ONE = re.compile(
 class Proposal(Record, frozen=True, kw_only=True):
     """The fields of `[data]` and `[split]` as they are proposed; `outcome` says of a column why it is suspected.
 
-    A multiclass target has `numbers` classes, or `classes` where they are texts; `features` are the columns that are left for the model, of which nobody said yet when they are known.
+    A target of classes has `numbers` of them, and where they are texts these are `classes`; `features` are the columns
+    that are left for the model, of which nobody said yet when they are known.
     """
 
     target: str

@@ -15,19 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
-from sklearn.ensemble._forest import ForestClassifier, ForestRegressor
-from sklearn.ensemble._gb import BaseGradientBoosting
-from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, PolynomialFeatures
-from sklearn.tree import BaseDecisionTree
 
 from headway.core.errors import NotApplicable
-from headway.core.plugins import load_engine
 from headway.engines.estimators import trees
 from headway.engines.estimators.inner import InnerModel
 from headway.engines.estimators.objects import objects
+from headway.engines.estimators.pipelines.ending import inner_forest, steps_of
 from headway.engines.estimators.pipelines.features import (
     NOWHERE,
     Computed,
@@ -42,13 +38,12 @@ from headway.engines.estimators.pipelines.steps import transformed
 from headway.engines.estimators.pipelines.sums import Sums
 from headway.engines.estimators.pipelines.thresholds import first_above, first_at_least
 from headway.engines.estimators.skops_file import Columns
-from headway.engines.formats.trees import BEYOND, Forest, OfTrees, Precision, Tree
+from headway.engines.formats.trees import BEYOND, Forest, Precision, Tree
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_TREES = (BaseDecisionTree, BaseGradientBoosting, BaseHistGradientBoosting, ForestClassifier, ForestRegressor)
 _MIX = (PCA, PolynomialFeatures, TruncatedSVD)
 _FLOATS = {"float32": np.float32, "float64": np.float64}
 _RISING = ("x", ">=", "clip")
@@ -87,10 +82,10 @@ def forest(model: Pipeline, width: int, columns: Columns | None) -> Forest:
 
     Raises NotApplicable, with the part, where it does not, or where a split is no split of one column.
     """
-    steps = _steps(model)
+    steps = steps_of(model)
     if len(steps) == 1 and not isinstance(steps[0], InnerModel):
         return trees.forest(steps[0], columns)
-    inner = _inner(steps[-1])
+    inner = inner_forest(steps[-1])
     features: list[Feature] = raw_features(width, columns)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a step that is asked for single values is given them without names
@@ -115,12 +110,7 @@ def over_features(model: Any, features: Sequence[Feature], width: int) -> Forest
         raise NotApplicable(f"a model of {model.engine} inside an ensemble may be given sparse rows")
     if any(isinstance(each, Computed) for each in features):
         raise NotApplicable(f"{type(model).__name__} behind a step or model that mixes columns")
-    return _over(_inner(model), features, features, width)
-
-
-def is_of_trees(model: Any) -> bool:
-    """Whether a model is trees whose leaves are added up, of this library or another."""
-    return isinstance(model, (InnerModel, *_TREES))
+    return _over(inner_forest(model), features, features, width)
 
 
 def _over(inner: Forest, features: Sequence[Feature], seen: Sequence[Feature], width: int) -> Forest:
@@ -130,21 +120,6 @@ def _over(inner: Forest, features: Sequence[Feature], seen: Sequence[Feature], w
     finite, present = _refused(inner, features, seen)
     reach = _reach(inner, features, seen) if folded.rows == "float64" else np.inf
     return replace(folded, finite=finite, present=present, reach=reach)
-
-
-def _steps(model: Pipeline) -> list[Any]:
-    """The steps of a pipeline, those of pipelines in it one by one."""
-    return [each for _, step in model.steps for each in (_steps(step) if isinstance(step, Pipeline) else [step])]
-
-
-def _inner(model: Any) -> Forest:
-    """The trees at the end, over what the steps make."""
-    if not isinstance(model, InnerModel):
-        return trees.forest(model, None)
-    engine = load_engine(model.engine)
-    if not isinstance(engine, OfTrees):
-        raise NotApplicable(f"a model of {model.engine} does not say what its trees are")
-    return engine.forest(model.content)
 
 
 def _is_sparse(steps: Sequence[Any]) -> bool:

@@ -23,6 +23,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from headway.core.errors import NotApplicable
 from headway.engines.estimators.pipelines import fold, heads
 from headway.engines.estimators.pipelines.curves import FUNCTIONS
+from headway.engines.estimators.pipelines.ending import ending, is_of_trees
 from headway.engines.estimators.pipelines.features import Feature, raw_features
 from headway.engines.estimators.pipelines.steps import transformed
 from headway.engines.estimators.pipelines.sums import Sums
@@ -44,10 +45,8 @@ def graph(model: Any, width: int, columns: Columns | None) -> Graph:
 
 
 def _answer(model: Any, features: Features, sums: Sums) -> Array:
-    last = model
-    while isinstance(last, Pipeline):
-        last = last.steps[-1][1]
-    if fold.is_of_trees(last):
+    last = ending(model)
+    if is_of_trees(last):
         raise NotApplicable(f"{type(last).__name__} is compiled as trees, with the steps before it")
     return (_prediction if is_regressor(model) else _probability)(model, features, sums)
 
@@ -84,7 +83,7 @@ def _trees_or(read: Read, *, raw: bool = False) -> Read:
     """A model of trees as a forest over the row, `raw` without its link; any other by `read`."""
 
     def either(model: Any, features: Features, sums: Sums) -> Array:
-        if not fold.is_of_trees(model):
+        if not is_of_trees(model):
             return read(model, features, sums)
         forest = fold.over_features(model, features, sums.width)
         if raw and getattr(model, "loss", "") == "exponential":

@@ -1,0 +1,169 @@
+"""OpenVINO on the CPU: a network that was made ready for it, in float32, in bfloat16 or with layers in int8.
+
+Settings: `precision` ("f32"; "bf16"; "int8" and "int8-bf16", which say of a graph with layers in int8 in what the rest
+is computed) and `threads` (default 1; 0 takes every core). A CPU without bfloat16 computes float32 in its place.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Without this the import of the library tells its makers that it was imported, and leaves a number in the home folder.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402
+
+from headway.core.contracts import Adopted  # noqa: E402
+from headway.core.errors import EngineError, NotApplicable  # noqa: E402
+from headway.core.record import Settings  # noqa: E402
+from headway.core.threads import threads_of  # noqa: E402
+from headway.engines.formats.onnx_ports import feeds, scores_of  # noqa: E402
+
+Floats = NDArray[np.float64]
+
+HINTS = {"f32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
+"""What OpenVINO is told to compute in, by the setting `precision`."""
+_FILES = ("model.xml", "model.bin")
+_TYPES = {"f32": "tensor(float)", "f64": "tensor(double)", "i64": "tensor(int64)", "i32": "tensor(int32)"}
+_MEND = "headway optimize"
+_CORE = openvino.Core()
+
+
+class OpenVino:
+    """Opens graphs that a transform converted; of two classes it answers the probability of the second."""
+
+    formats: ClassVar[tuple[str, ...]] = ("openvino",)
+    files: ClassVar[tuple[str, ...]] = ()
+    defaults: ClassVar[Settings] = {"threads": 1, "precision": "f32"}
+
+    def __init__(self, content: bytes, settings: Settings) -> None:
+        hint = _hint(settings)
+        threads = threads_of(
+            {key: value for key, value in settings.items() if key != "precision"}, engine="openvino", default=1
+        )
+        wanted = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        try:
+            self._compiled = _CORE.compile_model(_unpacked(content), "CPU", wanted)
+            self._feeds = feeds([_port(each) for each in self._compiled.inputs])
+            outputs = [_port(each) for each in self._compiled.outputs]
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO cannot open the graph: {_first_line(error)}", mend=_MEND) from error
+        self._output = [each.name for each in outputs].index(scores_of(outputs))
+        self._idle: list[Any] = []  # a request answers one thread at a time; list.pop and append are atomic
+        answer = self._asked(np.zeros((self._feeds.fixed or 1, self._feeds.width)))
+        self._columns = answer.size // len(answer)
+        self._first = 1 if self._columns == 2 else 0
+
+    @classmethod
+    def adopt(cls, model: object) -> Adopted:
+        """Never: what it opens is made of a graph that another engine took."""
+        raise NotApplicable(f"a {type(model).__name__} comes through ONNX, and is converted then")
+
+    @classmethod
+    def converted(cls, graph: bytes) -> bytes:
+        """An ONNX graph as this engine opens it; raises EngineError for one that the library cannot read."""
+        try:
+            return cls.packed(_CORE.read_model(graph))
+        except RuntimeError as error:
+            raise EngineError(
+                f"OpenVINO cannot convert the graph: {_first_line(error)}",
+                mend='[optimize] transforms, without "openvino"',
+            ) from error
+
+    @classmethod
+    def packed(cls, model: Any) -> bytes:
+        """The bytes of an `openvino.Model`, equal for equal models: the library numbers what has no name as it comes."""
+        for number, node in enumerate(model.get_ordered_ops()):
+            if node.get_type_name() not in ("Parameter", "Result"):
+                node.set_friendly_name(f"{node.get_type_name()} {number}")
+        content = io.BytesIO()
+        with tempfile.TemporaryDirectory(prefix="headway-openvino-") as folder, zipfile.ZipFile(content, "w") as pack:
+            paths = [Path(folder) / name for name in _FILES]
+            openvino.serialize(model, *paths)
+            for path in paths:
+                pack.writestr(zipfile.ZipInfo(path.name), path.read_bytes())
+        return content.getvalue()
+
+    @classmethod
+    def precisions(cls) -> tuple[str, ...]:
+        """What this CPU computes in: float32, and bfloat16 where it has instructions for it."""
+        able = _CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return ("f32", "bf16") if "BF16" in able else ("f32",)
+
+    def predict(self, rows: Floats) -> Floats:
+        """rows: float64 [n, d], cast to what the graph reads -> float64 [n, k].
+
+        Raises EngineError where rows have another number of columns than the graph, hold no whole number where it reads
+        one, or the library fails on them.
+        """
+        if rows.ndim != 2 or rows.shape[1] != self._feeds.width:
+            raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._feeds.width}]")
+        if not len(rows):
+            return np.zeros((0, self._columns - self._first))
+        return self._asked(rows).reshape(len(rows), self._columns)[:, self._first :]
+
+    def _asked(self, rows: Floats) -> Floats:
+        request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
+        answers = []
+        try:
+            for feed, count in self._feeds.batches(rows):
+                found = request.infer([*feed.values()], share_inputs=True, share_outputs=True)
+                answers.append(found[self._output][:count].astype(np.float64))  # a copy: the request keeps its own
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO cannot run the graph: {_first_line(error)}", mend=_MEND) from error
+        self._idle.append(request)
+        return answers[0] if len(answers) == 1 else np.concatenate(answers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Port:
+    """An input or output in the words of ONNX Runtime."""
+
+    name: str
+    type: str
+    shape: Sequence[int | str | None]
+
+
+def _port(port: Any) -> _Port:
+    shape = [None if each.is_dynamic else each.get_length() for each in port.get_partial_shape()]
+    kind = port.get_element_type().get_type_name()
+    return _Port(name=port.get_any_name(), type=_TYPES.get(kind, kind), shape=shape)
+
+
+def _hint(settings: Settings) -> str:
+    precision = settings.get("precision", "f32")
+    if precision not in HINTS:
+        raise EngineError(f"setting 'precision' is {precision!r}, not one of {', '.join(HINTS)}", mend="precision = 'f32'")
+    return HINTS[str(precision)]
+
+
+def _unpacked(content: bytes) -> Any:
+    """The model in a pack; files that are packed small are refused, as what they unpack to has no bound."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as pack:
+            if any(pack.getinfo(name).compress_type != zipfile.ZIP_STORED for name in _FILES):
+                raise EngineError("the files of this pack are compressed, and headway writes none that are", mend=_MEND)
+            graph, weights = (pack.read(name) for name in _FILES)
+        return _CORE.read_model(graph, weights)
+    except (zipfile.BadZipFile, KeyError, RuntimeError, ValueError, NotImplementedError, OSError) as error:
+        raise EngineError(
+            f"these bytes are not a graph that OpenVINO can open: {_first_line(error)}", mend=_MEND
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+plugin = OpenVino

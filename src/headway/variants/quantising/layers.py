@@ -1,0 +1,110 @@
+"""The layers of a network's graph that int8 can speed up: convolutions and products with float32 weights.
+
+A graph of an older opset is raised first: a scale for each channel is there from opset 13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+from onnx import TensorProto, version_converter
+
+from headway.core.errors import EngineError, NotApplicable
+
+LAYERS = {"Conv": 1, "Gemm": 1, "MatMul": 1}
+"""Operators with weights, and which of their inputs these are."""
+_TREES = "TreeEnsemble"
+_IN_INT8 = {
+    "QuantizeLinear",
+    "DynamicQuantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "QGemm",
+    "ConvInteger",
+    "MatMulInteger",
+}
+_PER_CHANNEL, _RAISED = 13, 17
+_UNRAISED = (RuntimeError, onnx.shape_inference.InferenceError, version_converter.ConvertError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Net:
+    """A graph (`onnx.ModelProto`) whose nodes all have a name, and its layers in order: name and operator."""
+
+    graph: Any
+    layers: Mapping[str, str]
+
+    @property
+    def work(self) -> int:
+        """Multiplications of one row, counted from the weights and how often each is used, where shapes are known."""
+        shapes = {each.name: _shape(each) for each in self.graph.graph.value_info}
+        sizes = {each.name: _product(each.dims) for each in self.graph.graph.initializer}
+        layers = [node for node in self.graph.graph.node if node.name in self.layers]
+        return sum(sizes.get(node.input[1], 1) * _uses(node, shapes.get(node.output[0], ())) for node in layers)
+
+
+def net_of(content: bytes) -> Net:
+    """The network of an ONNX file; raises NotApplicable, with the word for it, for a graph without such layers.
+
+    Raises EngineError for an old graph that no converter raises to opset 17.
+    """
+    graph = onnx.load_from_string(content)
+    kinds = {node.op_type for node in graph.graph.node}
+    if any(kind.startswith(_TREES) for kind in kinds):
+        raise NotApplicable("the graph is one of trees, which have no products to do in int8")
+    if kinds & _IN_INT8:
+        raise NotApplicable("the graph is in int8 already")
+    if not kinds & LAYERS.keys():
+        raise NotApplicable("the graph has no layer that int8 speeds up (Conv, Gemm, MatMul)")
+    return named(_raised(graph))
+
+
+def named(graph: Any) -> Net:
+    """The network of a graph, its nodes named where they had no name, or one that another has too."""
+    seen: set[str] = set()
+    for number, node in enumerate(graph.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f"{node.op_type}_{number}"
+        seen.add(node.name)
+    weights = {each.name: each.data_type for each in graph.graph.initializer}
+    fixed = {node.output[0] for node in graph.graph.node if node.op_type == "Constant"}
+    layers = [node for node in graph.graph.node if node.op_type in LAYERS and node.input[1] in weights.keys() | fixed]
+    floats = [node for node in layers if weights.get(node.input[1], TensorProto.FLOAT) == TensorProto.FLOAT]
+    if not layers:
+        raise NotApplicable("no product in the graph is one with weights: both sides are made from the row")
+    if not floats:
+        raise NotApplicable("its weights are not float32, and int8 is made from these alone")
+    return Net(graph=graph, layers={node.name: node.op_type for node in floats})
+
+
+def _raised(graph: Any) -> Any:
+    opset = next((each.version for each in graph.opset_import if each.domain in ("", "ai.onnx")), 1)
+    if opset >= _PER_CHANNEL:
+        return graph
+    try:
+        return version_converter.convert_version(graph, _RAISED)
+    except _UNRAISED as error:
+        says = str(error).strip().partition("\n")[0]
+        raise EngineError(
+            f"the graph is of opset {opset}, int8 by channel needs {_PER_CHANNEL}, and it cannot be raised: {says}",
+            mend=f"export it anew with opset {_RAISED}",
+        ) from error
+
+
+def _uses(node: Any, shape: tuple[int, ...]) -> int:
+    """How often a row uses each weight: at each place of a picture, or of a text; 1 where that is not known."""
+    return _product(shape[2:] if node.op_type == "Conv" else shape[1:-1])
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(max(each.dim_value, 1) for each in value.type.tensor_type.shape.dim)
+
+
+def _product(sizes: Any) -> int:
+    result = 1
+    for size in sizes:
+        result *= int(size)
+    return result

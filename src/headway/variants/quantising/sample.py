@@ -1,0 +1,33 @@
+"""Rows of the sample to calibrate on: spread over it, and those with the extremes of a column, for ranges to hold."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_MOST_ROWS, _FEWEST_ROWS = 5_000, 32
+_WORK = 10_000_000_000  # multiplications: a second of one core
+_MOST_COLUMNS = 256
+
+
+def rows_for(sample: Floats, work: int) -> Floats:
+    """At most 5,000 rows, in order, and fewer the more multiplications a row costs (`work`).
+
+    Of a table of up to 256 columns the rows with the least and the greatest value of each are among them.
+    """
+    most = min(max(_WORK // max(work, 1), _FEWEST_ROWS), _MOST_ROWS)
+    if len(sample) <= most:
+        return sample
+    places = np.linspace(0, len(sample) - 1, most).astype(np.int64)
+    if sample.shape[1] <= min(_MOST_COLUMNS, most // 4):
+        places = np.union1d(places, _extremes(sample))
+    return sample[places]
+
+
+def _extremes(sample: Floats) -> NDArray[np.int64]:
+    finite = np.isfinite(sample)
+    least = np.where(finite, sample, np.inf).argmin(axis=0)
+    greatest = np.where(finite, sample, -np.inf).argmax(axis=0)
+    return np.concatenate([least, greatest])
