@@ -67,7 +67,7 @@ def home(name: str) -> Path:
     wanted = [f"{each}=={version(each)}" if each in SAME and name == "trees" else each for each in HOMES[name]]
     python = (WHERE_TORCH_IS_SMALL if name == "nets" else "") or sys.executable
     python = python if _runs(python) else sys.executable
-    place = folder(f"home-{name}", of=[python, *wanted])
+    place = folder(f"home-{name}", of=[sys.version if python == sys.executable else python, *wanted])
     return made(place, lambda where: _environment(where, python, wanted)) / "bin/python"
 
 

@@ -8,7 +8,9 @@ from functools import cache
 from pathlib import Path
 from statistics import median
 
+import joblib
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from harness import Row, shown
@@ -125,7 +127,7 @@ def harms(found: Found) -> list[Row]:
         unit="",
         target=f"<= {family.bound:g}",
         ok=harm <= family.bound and asked >= family.least_rows,
-        against=f"{family.says} on {asked:,} rows",
+        against=f"{family.says} on {asked:,} rows, {share_missing(family.rows):.0%} of them with missing values",
     )
     if DROP_IN not in found.timed:
         return [row]
@@ -139,6 +141,12 @@ def largest_change(theirs: Floats, ours: Floats) -> float:
     if theirs.shape[1:] != ours.shape[1:]:
         return float("inf")
     return float(np.nan_to_num(np.abs(theirs[:both] - ours[:both]), nan=np.inf).max())
+
+
+def share_missing(file: Path) -> float:
+    """The share of rows with a missing value."""
+    rows = joblib.load(file) if file.suffix == ".joblib" else np.load(file)
+    return float(pd.DataFrame(rows).isna().any(axis=1).mean())
 
 
 @cache

@@ -118,7 +118,7 @@ def race(callers: Sequence[Caller]) -> tuple[dict[str, Timed], dict[str, str]]:
 
 def _round(workers: Mapping[str, Worker], turn: int) -> dict[tuple[str, str], float]:
     """Each worker's time of each kind, one after the other; who begins changes from round to round."""
-    order = list(workers) if turn % 2 else list(reversed(workers))
+    order = list(workers) if turn % 2 else list(workers)[::-1]
     return {(name, kind): workers[name].ask(kind, ms=ms) for kind, ms in MS.items() for name in order}
 
 

@@ -17,7 +17,7 @@ from headway.batch.journal import Receipt
 from headway.batch.predict import Order, Progress
 from headway.core import plugins
 from headway.core.config import Config
-from headway.core.contracts import Workbench
+from headway.core.contracts import Lesson, Workbench
 from headway.core.dataset import Dataset
 from headway.core.errors import StoreError
 from headway.core.evidence import Finding
@@ -29,7 +29,7 @@ from headway.core.variant import Variant
 from headway.core.verdict import Judged
 from headway.core.watch import RowSource, Watch
 from headway.data import check as checking
-from headway.data.matrix import labels, matrix, weights
+from headway.data.matrix import groups, labels, matrix, weights
 from headway.data.open import digest, open_dataset
 from headway.data.split import cut, labelled, span
 from headway.evidence.first_look import first_look
@@ -98,8 +98,7 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, tell: Tell = l
     """
     config = project.config.optimize
     clock, exam = Clock(config.budget_s), exam_of(baseline, data["choose"], project.blobs)
-    bench = Workbench(blobs=project.blobs, sample=exam.rows)
-    expansion = search.expand(baseline.model, bench, config.transforms, clock=clock)
+    expansion = search.expand(baseline.model, _bench(project, baseline, exam, data), config.transforms, clock=clock)
     seen = contest(expansion.variants, _looks(project, exam), config.objective, clock=clock, tell=tell)
     judged = [row for row in seen if not was_left(row)]
     winner = _winner(project, judged, exam_of(baseline, data["test"], project.blobs))
@@ -246,6 +245,27 @@ def _training(project: Project, baseline: Baseline, data: Data, seconds: float) 
         judged_until=judged[1],
         n_rows=len(labelled(data["train"]).table),
         seconds=seconds,
+    )
+
+
+def _bench(project: Project, baseline: Baseline, exam: Exam, data: Data) -> Workbench:
+    """What transforms work with: the rows of `choose`, and those of `train` where one asks for them."""
+
+    def train() -> Lesson | None:
+        known = labelled(data["train"]) if "train" in data else None
+        if known is None or known.table.is_empty():
+            return None
+        rows = matrix(known.table, baseline.model.signature)
+        return Lesson(rows=rows, labels=labels(known), groups=groups(known), weights=weights(known))
+
+    choose = Lesson(rows=exam.rows, labels=exam.labels, groups=exam.groups, weights=exam.weights, slices=exam.slices)
+    return Workbench(
+        blobs=project.blobs,
+        sample=exam.rows,
+        choose=choose,
+        train=train,
+        threshold=baseline.threshold,
+        families=project.config.optimize.families,
     )
 
 

@@ -21,20 +21,32 @@ from headway.core import plugins
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.formats.compiled import compiled
+from headway.engines.formats.nested import Header, Inner, packed
 
-# torch is tested in an environment of its own (tests/engines/test_torch_engine.py): it is larger than all the rest.
-ENGINES = [name for name in plugins.names("engine") if name != "torch" or importlib.util.find_spec("torch")]
+# These are tested in environments of their own (tests/engines/test_torch_engine.py): they are larger than all the rest.
+APART = ("openvino", "torch")
+ENGINES = [name for name in plugins.names("engine") if name not in APART or importlib.util.find_spec(name)]
 # A model of each engine and how many columns it reads; an engine that joins adds its own.
 MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
+    "cache": (lambda: inside({"rows": 20.0}, 1), 3),
+    "cascade": (lambda: inside({"low": 0.4, "high": 0.6}, 2), 3),
     "catboost": (lambda: cbm("MultiClass"), 4),
     "echo": (lambda: b"echo", 4),
     "lightgbm": (lambda: text("multiclass").encode(), 4),
     "onnxruntime": (lambda: softmax(3, DOUBLE), 3),
+    "openvino": (lambda: plugins.load_engine("openvino").converted(softmax(3, DOUBLE)), 3),
     "sklearn": (numbers, 4),
     "trees": (lambda: compiled(made(Shape(width=4, outputs=3), seed=0)), 4),
     "torch": (lambda: softmax(3, DOUBLE), 3),
     "xgboost": (lambda: ubj("multi:softprob"), 4),
 }
+
+
+def inside(numbers: dict[str, float], models: int) -> bytes:
+    """An artifact of so many models, each a compiled forest."""
+    contents = [compiled(made(Shape(width=3, link="sigmoid"), seed=seed)) for seed in range(models)]
+    inner = tuple(Inner(engine="trees", size_bytes=len(each)) for each in contents)
+    return packed(Header(models=inner, numbers=numbers), *contents)
 
 
 def opened(name: str) -> Engine:

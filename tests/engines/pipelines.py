@@ -11,6 +11,8 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.ensemble import (
+    BaggingClassifier,
+    BaggingRegressor,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
@@ -149,6 +151,7 @@ CLASSIFIERS: dict[str, Any] = {
     "calibrated probabilities": lambda: CalibratedClassifierCV(GaussianNB(), cv=2),
     "calibrated by temperature": lambda: CalibratedClassifierCV(LogisticRegression(), method="temperature", cv=2),
     "probabilities by temperature": lambda: CalibratedClassifierCV(GaussianNB(), method="temperature", cv=2),
+    "bagged": lambda: BaggingClassifier(LogisticRegression(), 3, max_features=0.6, random_state=0),
     "voted": lambda: VotingClassifier(
         [("a", LogisticRegression()), ("b", GaussianNB()), ("c", "drop")], voting="soft", weights=[2, 1, 4]
     ),
@@ -158,6 +161,7 @@ CLASSIFIERS: dict[str, Any] = {
     ),
 }
 OF_TREES: dict[str, Any] = {
+    "bagged trees": lambda: BaggingClassifier(n_estimators=3, random_state=0),
     "calibrated forest": lambda: CalibratedClassifierCV(RandomForestClassifier(5, random_state=0), cv=2),
     "calibrated margins": lambda: CalibratedClassifierCV(HistGradientBoostingClassifier(max_iter=6), cv=2),
     "calibrated booster": lambda: CalibratedClassifierCV(LGBMClassifier(n_estimators=6, verbose=-1), cv=2),
@@ -178,6 +182,7 @@ REGRESSORS: dict[str, Any] = {
     "trees and lines": lambda: VotingRegressor(
         [("a", Ridge()), ("b", DecisionTreeRegressor(max_depth=4, random_state=0))]
     ),
+    "bagged": lambda: BaggingRegressor(Ridge(), 3, random_state=0),
     "voted": lambda: VotingRegressor([("a", Ridge()), ("b", LinearRegression())]),
     "stacked": lambda: StackingRegressor([("a", Ridge()), ("b", LinearRegression())], cv=2),
     "target by log": lambda: TransformedTargetRegressor(Ridge(), func=np.log1p, inverse_func=np.expm1),

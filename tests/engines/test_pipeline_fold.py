@@ -10,6 +10,8 @@ import lightgbm
 import numpy as np
 import pytest
 import xgboost
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
@@ -20,8 +22,8 @@ from sklearn.ensemble import (
 )
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, PowerTransformer, StandardScaler
-from tests.engines.estimators import TEXTS, fitted, frame, target
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PowerTransformer, StandardScaler
+from tests.engines.estimators import NUMBERS, TEXTS, fitted, frame, target
 from tests.engines.pipelines import ONE_HOT, STEPS, bench_on, beside, bins, filled, variant_of
 from tests.variants.benches import bench_in, opened
 
@@ -74,6 +76,7 @@ def test_every_library_behind_the_usual_steps_compiles(name: str, bench: Workben
     assert plugin(model, bench_on(bench, model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", FOLDED)
 @pytest.mark.parametrize("name", ["histogram", "forest"])
 def test_every_step_folds_into_splits_of_its_column(name: str, steps: str, bench: Workbench) -> None:
@@ -113,6 +116,29 @@ def _leaf(tree: Any, row: np.ndarray) -> float:
         left = tree.missing_left[node] if np.isnan(x) else left
         node = tree.left[node] if left else tree.right[node]
     return float(tree.leaf[~node, 0])
+
+
+def as_categories(model: Any, **given: Any) -> Any:
+    """Ranks of texts that the model is told to read as categories, beside numbers as they are."""
+    ranks = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    return fitted_with(make_pipeline(make_column_transformer((ranks, TEXTS), ("passthrough", NUMBERS)), model), **given)
+
+
+def fitted_with(model: Any, **given: Any) -> Any:
+    people = frame()
+    return model.fit(people, target(people), **given)
+
+
+@pytest.mark.parametrize("name", ["histogram", "lightgbm"])
+def test_ranks_that_the_trees_read_as_categories_are_sets_of_texts(name: str, bench: Workbench) -> None:
+    if name == "histogram":
+        model = as_categories(HistGradientBoostingClassifier(max_iter=12, categorical_features=[0, 1]))
+    else:
+        trees_of_sets = lightgbm.LGBMClassifier(n_estimators=12, verbose=-1, min_data_per_group=5, max_cat_to_onehot=1)
+        model = as_categories(trees_of_sets, lgbmclassifier__categorical_feature=[0, 1])
+    variant = variant_of(model, bench)
+    assert plugin(variant, bench_on(bench, variant))
+    assert any(len(each) > 1 for tree in Sklearn.forest(bench.read(variant)).trees for each in tree.sets)
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 3.4e38, 1e300], ids=str)
@@ -168,3 +194,26 @@ def test_the_trees_at_the_end_can_be_cut(name: str, bench: Workbench) -> None:
     found, less = walked(Sklearn.forest(whole), rows[:40]), walked(Sklearn.forest(shorter), rows[:40])
     assert np.abs(found - less).max() > 1e-3
     assert not np.array_equal(Sklearn(whole, {}).predict(rows), Sklearn(shorter, {}).predict(rows))
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(
+    steps=st.sampled_from(FOLDED),
+    name=st.sampled_from(sorted(MODELS)),
+    scale=st.sampled_from([1e-3, 1.0, 1e9, 1e30]),
+    seed=st.integers(0, 2**31),
+)
+def test_pipelines_of_any_make_fold_exactly(
+    steps: str, name: str, scale: float, seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Both transforms compare the folded trees with the pipeline on rows at every edge, to 1e-6."""
+    bench = bench_in(tmp_path_factory.mktemp("bench"))
+    people = frame(250, seed=seed)
+    people["income"] = people["income"] * scale
+    if steps == "numbers as they are" and name == "boosted":
+        people["income"] = people["income"].fillna(0)
+    model = dense(make_pipeline(STEPS[steps](), MODELS[name]())).fit(people, target(people))
+    variant = variant_of(model, bench)
+    rows = bench_on(bench, variant)
+    assert plugin(variant, rows) and trees.plugin(variant, rows)

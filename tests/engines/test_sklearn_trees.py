@@ -209,10 +209,9 @@ def test_one_tree_is_one_round() -> None:
     )
 
 
-def test_a_pipeline_has_no_rounds() -> None:
+def test_a_pipeline_has_the_rounds_of_its_last_step() -> None:
     pipeline = make_pipeline(encoded(), RandomForestClassifier(2)).fit(frame(), target(frame()))
-    with pytest.raises(NotApplicable, match="Pipeline"):
-        Sklearn.rounds(Sklearn.adopt(pipeline).content)
+    assert Sklearn.rounds(Sklearn.adopt(pipeline).content) == 2
 
 
 @settings(max_examples=30, deadline=None)

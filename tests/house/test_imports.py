@@ -25,6 +25,7 @@ ALLOWED = {
     "lightgbm": ("engines/lightgbm.py", "variants/transforms/", "face/demo/", "face/init/"),
     "msgspec": ("",),
     "nanoarrow": ("batch/", "store/segments.py"),
+    "nncf": ("variants/transforms/_nncf.py",),
     "numpy": (
         "batch/",
         "data/",
@@ -39,8 +40,9 @@ ALLOWED = {
         "store/traffic.py",
         "variants/",
     ),
-    "onnx": ("variants/forest_graph.py", "variants/transforms/"),
-    "onnxruntime": ("engines/onnxruntime.py",),
+    "onnx": ("variants/forest_graph.py", "variants/transforms/", "variants/quantising/"),
+    "onnxruntime": ("engines/onnxruntime.py", "variants/quantising/"),
+    "openvino": ("engines/openvino.py", "variants/transforms/_nncf.py"),
     "pandas": ("engines/sklearn.py",),
     "packaging": ("face/doctor/",),
     "polars": (

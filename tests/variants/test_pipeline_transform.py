@@ -81,6 +81,7 @@ def test_every_step_is_within_rounding_of_the_library(steps: str, bench: Workben
     assert furthest(model, variant, bench) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", TASKS)
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_every_classifier_is_within_rounding_of_the_library(name: str, classes: int, bench: Workbench) -> None:
@@ -88,6 +89,7 @@ def test_every_classifier_is_within_rounding_of_the_library(name: str, classes: 
     assert furthest(model, compiled(model, bench), bench) < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", TASKS)
 @pytest.mark.parametrize("name", OF_TREES)
 def test_trees_in_an_ensemble_are_part_of_the_graph(name: str, classes: int, bench: Workbench) -> None:

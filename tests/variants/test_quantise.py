@@ -174,8 +174,15 @@ def test_what_is_int8_already_is_not_made_so_again(bench):
 
 def test_without_rows_there_is_nothing_to_calibrate_on(bench):
     empty = Workbench(blobs=bench.blobs, sample=bench.sample[:0])
-    with pytest.raises(NotApplicable, match="there are none"):
+    with pytest.raises(NotApplicable, match="the sample has none"):
         made(tabular(), empty)
+
+
+def test_rows_without_an_answer_make_no_range(tmp_path):
+    sample = pixels()
+    sample[::3, 5] = np.nan
+    bench, known = bench_of(tmp_path / "some", sample), bench_of(tmp_path / "known", sample[~np.isnan(sample[:, 5])])
+    assert list(made(pictures(), bench).values()) == list(made(pictures(), known).values())
 
 
 def test_the_library_says_nothing_and_leaves_no_file(bench, tmp_path, monkeypatch, capfd, caplog):

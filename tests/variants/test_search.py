@@ -32,7 +32,7 @@ def names(expansion: search.Expansion) -> list[str]:
 
 def test_every_combination_comes_once_and_the_model_as_it_came_first(bench, monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: 2)
-    found = search.expand(as_it_came(text(trees=2), bench), bench)
+    found = search.expand(as_it_came(text(trees=2), bench), bench, ["truncate", "trees", "onnx", "threads"])
     assert names(found)[0] == "lightgbm (as it came)"
     assert set(names(found)[1:]) == {
         "lightgbm · threads=1",
@@ -75,16 +75,28 @@ def test_a_transform_that_does_not_apply_is_a_note_said_once(bench):
 
 def test_a_transform_that_fails_is_a_warning_and_the_others_go_on(bench):
     broken = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
-    found = search.expand(as_it_came(broken, bench, task="regression"), bench)
+    model = as_it_came(broken, bench, task="regression")
+    found = search.expand(model, bench, ["truncate", "trees", "onnx", "threads"])
     warnings = [finding for finding in found.refusals if finding.severity == "warn"]
     assert {finding.says.partition(":")[0] for finding in warnings} == {"onnx", "trees"}
     assert all("the model answers otherwise" in finding.says and finding.mend for finding in warnings)
     assert {variant.engine for variant in found.variants} == {"lightgbm"} and len(found.variants) > 3
 
 
+def test_a_transform_that_breaks_is_a_warning_with_the_place_and_ends_no_search(bench, monkeypatch):
+    def broken(variant, bench):
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr(plugins, "load_transform", lambda name: broken)
+    [warning] = search.expand(as_it_came(text(trees=2), bench), bench, ["trees"]).refusals
+    assert warning.severity == "warn" and warning.says == "trees broke: KeyError: 'no such thing'"
+    assert "test_search.py:" in warning.where and "[optimize] transforms" in warning.mend
+
+
 def test_a_transform_whose_library_is_absent_is_a_warning_with_the_mend(bench, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    monkeypatch.delitem(sys.modules, "headway.variants.transforms.onnx", raising=False)
+    for module in ("transforms.onnx", "forest_graph"):
+        monkeypatch.delitem(sys.modules, f"headway.variants.{module}", raising=False)
     found = search.expand(as_it_came(text(trees=1), bench), bench, ["onnx"])
     [warning] = found.refusals
     assert warning.severity == "warn" and "needs 'onnx'" in warning.says and "headway[lab]" in warning.mend
@@ -143,7 +155,12 @@ def test_every_variant_but_the_winner_has_its_reason():
 
 
 def test_the_transforms_that_come_with_headway_have_their_places():
-    assert search.in_order(plugins.names("transform")) == ["truncate", "trees", "onnx", "pipeline", "threads"]
+    assert search.in_order(plugins.names("transform")) == [
+        *("distil", "family", "truncate"),
+        *("cascade", "prune", "recalibrate", "trees"),
+        *("onnx", "pipeline"),
+        *("quantise", "openvino", "cache", "threads"),
+    ]
 
 
 def noisy(number: int, us: float, spread: float, *, steps: int) -> Judged:

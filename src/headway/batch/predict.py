@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError
 from headway.core.plugins import load_engine, load_format, names
 from headway.core.release import Release
+from headway.core.threads import cores
 from headway.release.bundle import Bundle
 from headway.release.open import open_release
 from headway.release.register import Register
@@ -176,10 +176,10 @@ def _workers(release: Release, threads: int) -> int:
     """Threads that ask the engine: where it has threads of its own, so many fewer."""
     if threads < 0:
         raise ConfigError(f"{threads} threads cannot score", mend="--threads 1 or more; 0 takes every core")
-    cores = threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    wanted = threads or cores()
     settings = {**getattr(load_engine(release.variant.engine), "defaults", {}), **release.variant.settings}
-    own = int(settings.get("threads", 1)) or cores
-    return max(1, cores // own)
+    own = int(settings.get("threads", 1)) or wanted
+    return max(1, wanted // own)
 
 
 def _expect_unchanged(before: Terms, now: Terms) -> None:

@@ -100,6 +100,9 @@ class OptimizeSection(Record, frozen=True, kw_only=True):
 
     objective: Annotated[str, _help("Measurement to minimise among feasible variants.")] = "latency.one_row"
     transforms: Annotated[tuple[str, ...], _help("Transforms to combine, in this order; empty means all.")] = ()
+    families: Annotated[
+        tuple[str, ...], _help("Families of models to train beside the model: forest, histgb, lightgbm, logistic.")
+    ] = ()
     budget_s: Annotated[
         float, _help("Longest time that the search may look at the choose period, seconds; 0 sets no end.")
     ] = 0.0

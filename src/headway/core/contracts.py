@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -156,11 +156,47 @@ class State(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SliceColumn:
+    """One named slice column: `codes` int64 [n] into `values`."""
+
+    codes: Ints
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lesson:
+    """Labelled rows of one period, in the order of time if there is one.
+
+    `rows` float64 [n, d]; `labels` float64 [n]; `groups` int64 [n] in 0..G-1; `weights` float64 [n] > 0, if not alike;
+    `slices` of these rows by their column.
+    """
+
+    rows: Floats
+    labels: Floats
+    groups: Ints
+    weights: Floats | None = None
+    slices: Mapping[str, SliceColumn] = field(default_factory=dict)
+
+
+def _no_lesson() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workbench:
-    """What a transform works with: where artifacts live, and rows of the `choose` period (float64 [n, d])."""
+    """What a transform works with: where artifacts live, and rows of the `choose` period (float64 [n, d]).
+
+    `choose` are those rows with their labels; `train` gives what the model learned from, None where nobody knows it.
+    A score from `threshold` on is a decision for the positive class. `families` are those of models that were asked for
+    beside the model as it came.
+    """
 
     blobs: Blobs
     sample: Floats
+    choose: Lesson | None = None
+    train: Callable[[], Lesson | None] = _no_lesson
+    threshold: float = 0.5
+    families: tuple[str, ...] = ()
 
     def read(self, variant: Variant) -> bytes:
         """The bytes of a variant's artifact."""
@@ -197,14 +233,6 @@ class Check(Protocol):
     def __call__(self, dataset: Dataset) -> Sequence[Finding]:
         """Findings, none if all is well."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SliceColumn:
-    """One named slice column: `codes` int64 [n] into `values`."""
-
-    codes: Ints
-    values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

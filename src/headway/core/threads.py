@@ -1,6 +1,10 @@
-"""The one setting that engines share: how many threads a model runs on."""
+"""The one setting that engines share, how many threads a model runs on; and how many cores there are for them."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from headway.core.errors import EngineError
 from headway.core.record import Settings
@@ -21,3 +25,42 @@ def threads_of(settings: Settings, *, engine: str, default: int) -> int:
     if type(threads) is not int or threads < 0:
         raise EngineError(f"setting 'threads' is {threads!r}, not a whole number of threads", mend="threads = 1")
     return threads
+
+
+def cores(root: Path = Path("/")) -> int:
+    """Cores that this process may use: its affinity, or less by the CPU quota of its container, or of a group above.
+
+    A library that counts the cores of the machine starts more threads than a quota lets run, and they wait in turns.
+    """
+    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [quota for folder in _groups(root) if (quota := _quota(folder)) is not None]
+    return max(1, min([ours, *(int(quota) for quota in quotas)]))
+
+
+def _groups(root: Path) -> Iterator[Path]:
+    """Folders of the control groups of this process (version 2 and 1): its own, those above, and the container's."""
+    yield from (root / "sys/fs/cgroup", root / "sys/fs/cgroup/cpu")
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" or "cpu" in controllers.split(","):
+            top = root / "sys/fs/cgroup" / ("" if number == "0" else "cpu")
+            own = PurePosixPath(path.strip("/"))
+            yield from (top / each for each in (own, *own.parents))
+
+
+def _quota(folder: Path) -> float | None:
+    """CPUs by the quota of a group; None without one."""
+    words = _read(folder / "cpu.max").split()
+    if not words:
+        words = [word for name in ("quota", "period") for word in _read(folder / f"cpu.cfs_{name}_us").split()]
+    if len(words) != 2 or words[0] in ("max", "-1"):
+        return None
+    return int(words[0]) / int(words[1])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

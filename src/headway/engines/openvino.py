@@ -27,7 +27,7 @@ from headway.core.contracts import Adopted  # noqa: E402
 from headway.core.errors import EngineError, NotApplicable  # noqa: E402
 from headway.core.record import Settings  # noqa: E402
 from headway.core.threads import threads_of  # noqa: E402
-from headway.engines.formats.onnx_ports import feeds, scores_of  # noqa: E402
+from headway.engines.formats.onnx_ports import Feeds, feeds, scores_of  # noqa: E402
 
 Floats = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class OpenVino:
         wanted = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         try:
             self._compiled = _CORE.compile_model(_unpacked(content), "CPU", wanted)
-            self._feeds = feeds([_port(each) for each in self._compiled.inputs])
+            self._feeds = self.feeds(self._compiled)
             outputs = [_port(each) for each in self._compiled.outputs]
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot open the graph: {_first_line(error)}", mend=_MEND) from error
@@ -82,7 +82,7 @@ class OpenVino:
 
     @classmethod
     def packed(cls, model: Any) -> bytes:
-        """The bytes of an `openvino.Model`, equal for equal models: the library numbers what has no name as it comes."""
+        """The bytes of an `openvino.Model`, equal for equal models: the library numbers its nodes as they come."""
         for number, node in enumerate(model.get_ordered_ops()):
             if node.get_type_name() not in ("Parameter", "Result"):
                 node.set_friendly_name(f"{node.get_type_name()} {number}")
@@ -93,6 +93,11 @@ class OpenVino:
             for path in paths:
                 pack.writestr(zipfile.ZipInfo(path.name), path.read_bytes())
         return content.getvalue()
+
+    @classmethod
+    def feeds(cls, model: Any) -> Feeds:
+        """The inputs of a model of the library, compiled or not."""
+        return feeds([_port(each) for each in model.inputs])
 
     @classmethod
     def precisions(cls) -> tuple[str, ...]:
@@ -125,7 +130,7 @@ class OpenVino:
         return answers[0] if len(answers) == 1 else np.concatenate(answers)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Port:
     """An input or output in the words of ONNX Runtime."""
 
@@ -143,7 +148,9 @@ def _port(port: Any) -> _Port:
 def _hint(settings: Settings) -> str:
     precision = settings.get("precision", "f32")
     if precision not in HINTS:
-        raise EngineError(f"setting 'precision' is {precision!r}, not one of {', '.join(HINTS)}", mend="precision = 'f32'")
+        raise EngineError(
+            f"setting 'precision' is {precision!r}, not one of {', '.join(HINTS)}", mend="precision = 'f32'"
+        )
     return HINTS[str(precision)]
 
 

@@ -16,6 +16,7 @@ from headway.core.contracts import Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.plugins import load_probe
+from headway.core.threads import cores
 from headway.core.variant import Variant
 
 NOT_RUN = "E001"
@@ -75,11 +76,9 @@ def _busy(machine: Machine) -> list[Finding]:
 
 def this_machine(root: Path = Path("/")) -> Machine:
     """The machine we run on; `cores` is what the process may use: its affinity, or less by a container's CPU quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota(root)
     return Machine(
         cpu=_cpu(root),
-        cores=cores if quota is None else max(1, min(cores, int(quota))),
+        cores=cores(root),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
     )
@@ -89,16 +88,6 @@ def _cpu(root: Path) -> str:
     lines = _lines(root / "proc/cpuinfo")
     named = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
     return next(named, platform.processor() or platform.machine())
-
-
-def _quota(root: Path) -> float | None:
-    """CPUs by the quota of the cgroup (version 2, else 1); None without one."""
-    words = " ".join(_lines(root / "sys/fs/cgroup/cpu.max")).split()
-    if not words:
-        words = [word for name in ("quota", "period") for word in _lines(root / f"sys/fs/cgroup/cpu/cpu.cfs_{name}_us")]
-    if len(words) != 2 or words[0] in ("max", "-1"):
-        return None
-    return int(words[0]) / int(words[1])
 
 
 def _lines(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +46,16 @@ class Ways:
         str, Parameter(help="Longest time to look at the choose period (60s, 5m), in place of [optimize] budget_s.")
     ] = ""
 
+    families: Annotated[
+        str, Parameter(help="Families to train beside the project's model: forest,histgb,lightgbm,logistic.")
+    ] = ""
+
     @property
     def flags(self) -> dict[str, str]:
         """The settings that these take the place of; raises ConfigError for a time that is none."""
-        return {"optimize.budget_s": str(seconds(self.budget))} if self.budget else {}
+        budget = {"optimize.budget_s": str(seconds(self.budget))} if self.budget else {}
+        names = [name.strip() for name in self.families.split(",")]
+        return budget | ({"optimize.families": json.dumps(names)} if self.families else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,8 @@ RUNS_CODE = {
     **dict.fromkeys((".pt", ".pth", ".ckpt", ".pt2"), "torch"),
 }
 """How the names of files end that can run code when they are opened, and the engine whose library opens them."""
+# Engines of what transforms make: they take no model, and to ask them would import their libraries.
+_TAKE_NONE = ("openvino", "trees")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +151,7 @@ def take(model: object | Taken) -> Taken:
 def _in_order(model: object) -> list[str]:
     """Engines named as a package that the model's classes come from, then the others: asking imports their library."""
     roots = [kind.__module__.partition(".")[0] for kind in type(model).__mro__]
-    names = plugins.names("engine")
+    names = [name for name in plugins.names("engine") if name not in _TAKE_NONE]
     return sorted(names, key=lambda name: (roots.index(name) if name in roots else len(roots), names.index(name)))
 
 

@@ -17,7 +17,7 @@ from headway.variants.clock import Clock
 from headway.variants.speeds import cost, least, most
 
 LEFT = "V002"
-SAME_ANSWERS = ("onnx", "pipeline", "threads", "trees")
+SAME_ANSWERS = ("cache", "onnx", "pipeline", "threads", "trees")
 """Transforms after which a model answers as before: of such forms of one model only the fastest can win."""
 
 
@@ -63,11 +63,11 @@ def was_left(row: Judged) -> str:
 
 def _stands(row: Judged, origin: Judged, rows: Iterable[Judged], objective: str) -> bool:
     """Whether a variant may be faster than the model as it came, and than every other form of the same answers."""
-    rivals = [origin, *(other for other in rows if _answers(other.variant) == _answers(row.variant))]
+    rivals = [origin, *(other for other in rows if changes(other.variant) == changes(row.variant))]
     return all(least(row, objective) <= most(rival, objective) for rival in rivals)
 
 
-def _answers(variant: Variant) -> tuple[Step, ...]:
+def changes(variant: Variant) -> tuple[Step, ...]:
     """The steps that change what a model answers."""
     return tuple(step for step in variant.steps if step.transform not in SAME_ANSWERS)
 

@@ -42,10 +42,11 @@ def expect_same(native: Engine, compiled: Engine, rows: Floats, *, relative: boo
     worst = np.unravel_index(np.argmax(change), change.shape) if change.size else None
     if worst is None or change[worst] <= TOLERANCE * scale:
         return
-    moved = int(np.sum(np.any(change > TOLERANCE * scale, axis=1)))
+    allowed = TOLERANCE * scale
+    moved = int(np.sum(np.any(change > allowed, axis=1)))
     raise EngineError(
         f"as {form} the model answers otherwise, by up to {change[worst]:.2g}",
-        where=f"{moved:,} of {len(rows):,} rows, some of them at the edges of its trees; allowed: {TOLERANCE * scale:.2g}; "
+        where=f"{moved:,} of {len(rows):,} rows, some of them at the edges of its trees; allowed: {allowed:.2g}; "
         f"{found[worst]:.6g} in place of {expected[worst]:.6g} for {_shown(rows[worst[0]])}",
         mend="[optimize] transforms, without this one",
     )

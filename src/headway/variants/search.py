@@ -5,6 +5,7 @@ V001: A transform failed on a variant (warn), or does not apply to it (note).
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 
 from headway.core import plugins
@@ -15,14 +16,23 @@ from headway.core.record import Record
 from headway.core.variant import Variant
 from headway.core.verdict import Judged, Ruling, Verdict
 from headway.variants.clock import UNLIMITED, Clock
-from headway.variants.contest import was_left
+from headway.variants.contest import changes, was_left
 from headway.variants.speeds import cost, least
 
 Feasible = Callable[[Verdict], bool]
 
 CODE = "V001"
-# What changes the model, what compiles it (the quickest first), how it is run.
-_PLACES = {"truncate": 0, "trees": 1, "onnx": 2, "pipeline": 2, "threads": 4}
+# What changes the model, what compiles it (the quickest first), what makes that small, how it is run.
+_PLACES = {
+    **dict.fromkeys(("distil", "family"), 0),
+    "truncate": 1,
+    **dict.fromkeys(("cascade", "prune", "recalibrate", "trees"), 2),
+    **dict.fromkeys(("onnx", "pipeline"), 3),
+    "quantise": 4,
+    "openvino": 6,
+    **dict.fromkeys(("cache", "threads"), 7),
+}
+_UNKNOWN = 5
 _FOR_TRANSFORMS = 0.5  # share of a search's time in which variants are made
 _WORDS = {"fail": "does harm", "undecided": "not shown to be harmless"}
 
@@ -42,7 +52,8 @@ def expand(model: Variant, bench: Workbench, transforms: Sequence[str] = (), *, 
     """
     variants = {model.digest: model}
     refusals: dict[tuple[str, str], Finding] = {}
-    for name in transforms or in_order(plugins.names("transform")):
+    installed = [name for name in plugins.names("transform") if name != "family" or bench.families]
+    for name in transforms or in_order(installed):
         for variant in list(variants.values()):
             made = _untried(name, variant, clock) or _made(name, variant, bench)
             if isinstance(made, Finding):
@@ -58,14 +69,15 @@ def in_order(transforms: Sequence[str]) -> list[str]:
     >>> in_order(["threads", "onnx", "prune", "truncate"])
     ['truncate', 'onnx', 'prune', 'threads']
     """
-    return sorted(transforms, key=lambda name: (_PLACES.get(name, 3), name))
+    return sorted(transforms, key=lambda name: (_PLACES.get(name, _UNKNOWN), name))
 
 
 def by_speed(judged: Sequence[Judged], objective: str, feasible: Feasible) -> list[Judged]:
     """The feasible variants that beat the model as it came, best objective first; at the end the model as it came.
 
-    Among those that the interval of the best cannot tell from it, the one of fewest steps comes first. Raises
-    EngineError where the model as it came is not among them: there is nothing to fall back on.
+    Among those that the interval of the best cannot tell from it, one that answers as the model did comes first, then
+    the one of fewest steps. Raises EngineError where the model as it came is not among them: there is nothing to fall
+    back on.
     """
     origin = next((row for row in judged if not row.variant.steps), None)
     if origin is None:
@@ -77,7 +89,7 @@ def by_speed(judged: Sequence[Judged], objective: str, feasible: Feasible) -> li
     while left:
         best = min(left, key=lambda row: cost(row, objective))
         alike = [row for row in left if least(row, objective) <= cost(best, objective)]
-        ordered.append(min(alike, key=lambda row: (len(row.variant.steps), cost(row, objective))))
+        ordered.append(min(alike, key=lambda row: (*_distance(row.variant), cost(row, objective))))
         left.remove(ordered[-1])
     return [*ordered, origin]
 
@@ -109,6 +121,11 @@ def why_not(row: Judged, winner: Judged, objective: str) -> str:
     return f"{mine.value / best.value:.2f} times the winner's {objective}: {_said(mine)} against {_said(best)}"
 
 
+def _distance(variant: Variant) -> tuple[int, int]:
+    """How far a variant is from the model as it came: steps that change answers, and steps."""
+    return len(changes(variant)), len(variant.steps)
+
+
 def _untried(name: str, variant: Variant, clock: Clock) -> Finding | None:
     if not clock.is_over(_FOR_TRANSFORMS):
         return None
@@ -127,6 +144,12 @@ def _made(name: str, variant: Variant, bench: Workbench) -> Sequence[Variant] | 
             raise
         where = ", ".join(filter(None, (variant.name, error.where)))
         return Finding(code=CODE, severity="warn", says=f"{name}: {error.what}", where=where, mend=error.mend)
+    except Exception as error:  # noqa: BLE001 - the door of a plug-in: one that breaks must not end the search
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        says = f"{name} broke: {type(error).__name__}: {error}"
+        where = f"{variant.name}, {place.filename}:{place.lineno}"
+        mend = f"leave {name} out: [optimize] transforms"
+        return Finding(code=CODE, severity="warn", says=says, where=where, mend=mend)
 
 
 def _ruled(ruling: Ruling) -> str:

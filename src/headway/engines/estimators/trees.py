@@ -18,7 +18,6 @@ from sklearn.ensemble._forest import ForestClassifier, ForestRegressor
 from sklearn.ensemble._gb import BaseGradientBoosting
 from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
 from sklearn.ensemble._iforest import _average_path_length
-from sklearn.pipeline import Pipeline
 from sklearn.tree import BaseDecisionTree
 
 from headway.core.errors import NotApplicable
@@ -74,8 +73,6 @@ def cut(model: Any, count: int) -> None:
 
 def _expect_trees(model: Any) -> None:
     name = type(model).__name__
-    if isinstance(model, Pipeline):
-        raise NotApplicable("it is a Pipeline, and no single model of trees")
     if isinstance(model, AdaBoostClassifier | AdaBoostRegressor):
         raise NotApplicable(f"a {name} lets its trees vote, and adds no leaves up")
     if not isinstance(model, (BaseDecisionTree, BaseGradientBoosting, *_FORESTS)):

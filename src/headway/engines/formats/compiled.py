@@ -165,7 +165,8 @@ def _ranks(columns: Columns, asked: Ints, threshold: Floats, categorical: NDArra
 
 def _places(columns: Columns, asked: Ints, sets: Sequence[Ints]) -> list[Ints]:
     """The members of each set as places in the table of its column."""
-    return [np.searchsorted(columns.tables[column], members) for column, members in zip(asked, sets, strict=True)]
+    tables = (columns.tables[place] for place in asked.tolist())
+    return [np.searchsorted(table, members) for table, members in zip(tables, sets, strict=True)]
 
 
 def _fits_in_bytes(

@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 
 from headway import flow
 from headway.core.contracts import Engine
-from headway.core.evidence import Evidence, Measurement
+from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.frontier import Frontier
 from headway.core.release import Move
 from headway.core.verdict import Answer, Judged, Verdict
@@ -97,7 +97,7 @@ class Optimized(Shown, Model):
     @property
     def why(self) -> dict[str, str]:
         """Of each other variant by its name, and each transform that did not apply, one sentence on why it lost."""
-        return {**self.frontier.reasons, **{each.where or each.code: each.says for each in self.frontier.refusals}}
+        return {**self.frontier.reasons, **{name: says for name, says in map(_refused, self.frontier.refusals)}}
 
     @property
     def table(self) -> list[dict[str, object]]:
@@ -208,6 +208,12 @@ def found(evidence: Evidence, name: str) -> Measurement:
         there = ", ".join(dict.fromkeys(each.name for each in evidence.measurements))
         raise KeyError(f"{name!r} was not measured; there are: {there}")
     return measurement
+
+
+def _refused(finding: Finding) -> tuple[str, str]:
+    """The transform that gave nothing, and why."""
+    name, _, says = finding.says.partition(": ")
+    return name, says
 
 
 def _faster(speedup: Measurement | None) -> str:

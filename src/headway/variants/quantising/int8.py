@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 _BATCH = 100
 _FATAL_ONLY, _WARNINGS = 4, 2
 _KINDS = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
-_FAILURES = (
+_FAILURES: tuple[type[Exception], ...] = (
     AttributeError,
     LookupError,
     OSError,

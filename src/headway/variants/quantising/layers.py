@@ -46,19 +46,25 @@ class Net:
         return sum(sizes.get(node.input[1], 1) * _uses(node, shapes.get(node.output[0], ())) for node in layers)
 
 
+def is_quantised(content: bytes) -> bool:
+    """Whether layers of an ONNX graph are in int8 already; raises NotApplicable for a graph that is of no network.
+
+    Scales that are made from each row (`by row`) are refused too: what they need, only ONNX Runtime does fast.
+    """
+    kinds = _kinds(onnx.load_from_string(content))
+    if "MatMulInteger" in kinds:
+        raise NotApplicable("scales that are made from each row are fast in ONNX Runtime alone")
+    return bool(kinds & _IN_INT8)
+
+
 def net_of(content: bytes) -> Net:
     """The network of an ONNX file; raises NotApplicable, with the word for it, for a graph without such layers.
 
     Raises EngineError for an old graph that no converter raises to opset 17.
     """
     graph = onnx.load_from_string(content)
-    kinds = {node.op_type for node in graph.graph.node}
-    if any(kind.startswith(_TREES) for kind in kinds):
-        raise NotApplicable("the graph is one of trees, which have no products to do in int8")
-    if kinds & _IN_INT8:
+    if _kinds(graph) & _IN_INT8:
         raise NotApplicable("the graph is in int8 already")
-    if not kinds & LAYERS.keys():
-        raise NotApplicable("the graph has no layer that int8 speeds up (Conv, Gemm, MatMul)")
     return named(_raised(graph))
 
 
@@ -78,6 +84,16 @@ def named(graph: Any) -> Net:
     if not floats:
         raise NotApplicable("its weights are not float32, and int8 is made from these alone")
     return Net(graph=graph, layers={node.name: node.op_type for node in floats})
+
+
+def _kinds(graph: Any) -> set[str]:
+    """The operators of a graph that has layers."""
+    kinds = {node.op_type for node in graph.graph.node}
+    if any(kind.startswith(_TREES) for kind in kinds):
+        raise NotApplicable("the graph is one of trees, and those have no layers")
+    if not kinds & (LAYERS.keys() | _IN_INT8):
+        raise NotApplicable("the graph has no layer that int8 speeds up (Conv, Gemm, MatMul)")
+    return kinds
 
 
 def _raised(graph: Any) -> Any:

@@ -1,9 +1,12 @@
-"""Rows of the sample to calibrate on: spread over it, and those with the extremes of a column, for ranges to hold."""
+"""Rows of the sample to calibrate on: spread over it, those with the extremes of a column too, for ranges to hold."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from headway.core.contracts import Engine
+from headway.core.errors import NotApplicable
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +27,18 @@ def rows_for(sample: Floats, work: int) -> Floats:
     if sample.shape[1] <= min(_MOST_COLUMNS, most // 4):
         places = np.union1d(places, _extremes(sample))
     return sample[places]
+
+
+def answered(engine: Engine, rows: Floats) -> tuple[Floats, Floats]:
+    """The rows that a model answers with numbers, and these answers: float64 [m, d] and [m, k].
+
+    Others would make a range of no numbers. Raises NotApplicable where there is no such row.
+    """
+    answers = engine.predict(rows) if len(rows) else np.zeros((0, 1))
+    known = np.isfinite(answers).all(axis=1)
+    if not known.any():
+        raise NotApplicable("int8 is calibrated on rows that have an answer, and the sample has none")
+    return rows[known], answers[known]
 
 
 def _extremes(sample: Floats) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from headway.core.variant import Artifact, Step, Variant
 from headway.variants.quantising.by_row import in_int8_by_row
 from headway.variants.quantising.int8 import calibrated, in_int8
 from headway.variants.quantising.layers import net_of
-from headway.variants.quantising.sample import rows_for
+from headway.variants.quantising.sample import answered, rows_for
 from headway.variants.quantising.sensitivity import Layers, Move, kept, move
 
 Floats = NDArray[np.float64]
@@ -37,12 +37,10 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     """
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"quantises ONNX graphs, and this is of format {variant.artifact.format!r}")
-    if not len(bench.sample):
-        raise NotApplicable("int8 is calibrated on rows of the table, and there are none")
     content = bench.read(variant)
     engine, net = load_engine(_OPENER)(content, {}), net_of(content)
-    rows = rows_for(bench.sample, net.work)
-    judge = _Judge(rows, engine.predict(rows), relative=variant.task == "regression")
+    rows, expected = answered(engine, rows_for(bench.sample, net.work))
+    judge = _Judge(rows, expected, relative=variant.task == "regression")
     ready = calibrated(net, rows)
     forms: dict[str, Make] = {"static": partial(in_int8, ready)}
     if "Conv" not in ready.net.layers.values():
@@ -59,8 +57,7 @@ class _Judge:
 
     def __init__(self, rows: Floats, expected: Floats, *, relative: bool) -> None:
         self._rows, self._expected = rows, expected
-        finite = expected[np.isfinite(expected)]
-        self._scale = (float(np.ptp(finite)) if relative and len(finite) else 1.0) or 1.0
+        self._scale = (float(np.ptp(expected)) if relative else 1.0) or 1.0
 
     def moved(self, content: bytes) -> Move:
         """The largest changes, as shares of 1 or of the span of the answers."""

@@ -1,8 +1,7 @@
-"""Thread settings: one thread, and one for each core of this process."""
+"""Thread settings: one thread, and one for each core that affinity and the container's CPU quota leave us."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -11,6 +10,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Settings
+from headway.core.threads import cores
 from headway.core.variant import Step, Variant
 
 
@@ -27,11 +27,6 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:  # noqa: AR
     if not others:
         raise NotApplicable("this process has one core, and the variant runs on one thread")
     return [_with(variant, threads) for threads in others]
-
-
-def cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _with(variant: Variant, threads: int) -> Variant:

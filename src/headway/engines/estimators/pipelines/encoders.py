@@ -26,6 +26,7 @@ from headway.engines.estimators.pipelines.thresholds import first_at_least
 
 Floats = NDArray[np.float64]
 Values = NDArray[Any]
+_MOST_VALUES = 20_000_000
 _REFUSALS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -110,6 +111,8 @@ def _wide(found: Floats, outputs: int) -> Floats:
 
 
 def _dense(found: Any) -> Floats:
+    if np.prod(found.shape) > _MOST_VALUES:
+        raise NotApplicable(f"the texts of a column become {found.shape[1]:,} numbers each, which is no small table")
     return np.asarray(found.toarray() if hasattr(found, "toarray") else found, np.float64)
 
 

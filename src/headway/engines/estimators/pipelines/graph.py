@@ -12,8 +12,14 @@ import numpy as np
 from sklearn.base import is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.ensemble import StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor
-from sklearn.frozen import FrozenEstimator
+from sklearn.ensemble import (
+    BaggingClassifier,
+    BaggingRegressor,
+    StackingClassifier,
+    StackingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.multiclass import OneVsRestClassifier
@@ -70,7 +76,7 @@ def _read(model: Any, features: Features, sums: Sums, again: Read, last: Read) -
         for _, step in model.steps[:-1]:
             features = transformed(step, features, sums)
         return again(model.steps[-1][1], features, sums)
-    if isinstance(model, FrozenEstimator):
+    if type(model).__name__ == "FrozenEstimator":
         return again(model.estimator, features, sums)
     if isinstance(model, BaseSearchCV):
         return again(model.best_estimator_, features, sums)
@@ -107,6 +113,17 @@ def _voted(model: Any, features: Features, sums: Sums) -> Array:
 
 def _mean_voted(model: Any, features: Features, sums: Sums) -> Array:
     return _average([_prediction(each, features, sums) for each in model.estimators_], model._weights_not_none, sums)
+
+
+def _bagged(model: Any, features: Features, sums: Sums, *, read: Read) -> Array:
+    """The mean of parts that each read some of the features."""
+    if any(len(getattr(each, "classes_", ())) != len(getattr(model, "classes_", ())) for each in model.estimators_):
+        raise NotApplicable(f"{type(model).__name__} with a part that saw fewer classes is not written as a graph")
+    parts = [
+        read(each, [features[int(place)] for place in places], sums)
+        for each, places in zip(model.estimators_, model.estimators_features_, strict=True)
+    ]
+    return _average(parts, None, sums)
 
 
 def _stacked(model: Any, features: Features, sums: Sums, *, final: Read) -> Array:
@@ -193,12 +210,14 @@ def _target(model: Any, features: Features, sums: Sums) -> Array:
 
 
 _CLASSIFIERS: dict[type, Read] = {
+    BaggingClassifier: partial(_bagged, read=_probability),
     CalibratedClassifierCV: _calibrated,
     OneVsRestClassifier: _each_against_the_rest,
     StackingClassifier: partial(_stacked, final=_probability),
     VotingClassifier: _voted,
 }
 _REGRESSORS: dict[type, Read] = {
+    BaggingRegressor: partial(_bagged, read=_prediction),
     StackingRegressor: partial(_stacked, final=_prediction),
     TransformedTargetRegressor: _target,
     VotingRegressor: _mean_voted,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_regressor
-from sklearn.linear_model import SGDClassifier
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.linear_model._base import LinearClassifierMixin, LinearModel
 from sklearn.linear_model._glm.glm import _GeneralizedLinearRegressor
 from sklearn.linear_model._stochastic_gradient import BaseSGDRegressor
@@ -70,6 +70,16 @@ def _unknown(model: Any) -> NotApplicable:
 def _by_decision(model: Any, features: Features, sums: Sums) -> Array:
     """Where the library says no probability, the engine takes the same logistic of its decision."""
     return logistic(decision(model, features, sums), sums)
+
+
+def _regression(model: Any, features: Features, sums: Sums) -> Array:
+    """LogisticRegression: the logistic or softmax of its decision, or the other forms of releases before 1.8."""
+    found, form = decision(model, features, sums), getattr(model, "multi_class", "")
+    if found.width == 1 and form == "multinomial":  # the softmax of -x and x
+        return Array(sums.tape.do("Sigmoid", sums.tape.do("Add", found.name, found.name)), 1)
+    if found.width > 1 and (form == "ovr" or model.solver == "liblinear"):
+        return sums.tape.rated(Array(sums.tape.do("Sigmoid", found.name), found.width), 1 / found.width)
+    return logistic(found, sums)
 
 
 def _descent(model: Any, features: Features, sums: Sums) -> Array:
@@ -147,6 +157,7 @@ Read = Callable[[Any, Features, Sums], Array]
 # In this order: a class before those that it derives from.
 _CLASSIFIERS: tuple[tuple[type, Read], ...] = (
     (SGDClassifier, _descent),
+    (LogisticRegression, _regression),
     (MLPClassifier, _network),
     (GaussianNB, _bells),
     (MultinomialNB, _counts),

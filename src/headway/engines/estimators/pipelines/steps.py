@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_selection import SelectorMixin
-from sklearn.frozen import FrozenEstimator
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import (
@@ -51,6 +50,8 @@ def transformed(step: Any, features: Features, sums: Sums) -> Features:
     """The features that a step makes; raises NotApplicable, with its name, for a step that is not known here."""
     if step is None or (isinstance(step, str) and step == "passthrough"):
         return features
+    if type(step).__name__ == "FrozenEstimator":
+        return transformed(step.estimator, features, sums)
     read = _READERS.get(type(step))
     if read is not None and not (same_column(features) and type(step) in _BY_FEATURE):
         return read(step, features, sums)
@@ -72,10 +73,6 @@ def _pipeline(step: Any, features: Features, sums: Sums) -> Features:
     for _, each in step.steps:
         features = transformed(each, features, sums)
     return features
-
-
-def _frozen(step: Any, features: Features, sums: Sums) -> Features:
-    return transformed(step.estimator, features, sums)
 
 
 def _union(step: Any, features: Features, sums: Sums) -> Features:
@@ -236,7 +233,6 @@ _READERS: dict[type, Read] = {
     Binarizer: lambda step, features, _: [curves.jumped(each, step.threshold, ">") for each in features],
     ColumnTransformer: _columns,
     FeatureUnion: _union,
-    FrozenEstimator: _frozen,
     FunctionTransformer: _function,
     KBinsDiscretizer: lambda step, features, _: encoders.binned(step, features),
     MaxAbsScaler: _scaled,

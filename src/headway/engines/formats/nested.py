@@ -1,0 +1,51 @@
+"""Models inside an artifact: a header that says what they are for, and their bytes one after the other."""
+
+from __future__ import annotations
+
+import msgspec
+
+from headway.core.contracts import Engine
+from headway.core.errors import EngineError
+from headway.core.plugins import load_engine
+from headway.core.record import Record, Scalar
+
+_MAGIC = b"headway models 1\n"
+MEND = "headway optimize"
+
+
+class Inner(Record, frozen=True, kw_only=True):
+    """A model inside: the engine that opens it, with its settings, and how many bytes it has."""
+
+    engine: str
+    size_bytes: int
+    settings: dict[str, Scalar] = {}
+
+
+class Header(Record, frozen=True, kw_only=True):
+    """The models, and the numbers of the engine that asks them."""
+
+    models: tuple[Inner, ...]
+    numbers: dict[str, float] = {}
+
+
+def packed(header: Header, *contents: bytes) -> bytes:
+    """The bytes of an artifact of these models, in the order of the header."""
+    return _MAGIC + msgspec.json.encode(header) + b"\n" + b"".join(contents)
+
+
+def unpacked(content: bytes, *, models: int) -> tuple[Header, list[Engine]]:
+    """The header and its models, opened; raises EngineError where it does not hold so many, or one cannot be opened."""
+    head, newline, rest = content.removeprefix(_MAGIC).partition(b"\n")
+    try:
+        if not content.startswith(_MAGIC) or not newline:
+            raise ValueError("they do not begin as one")
+        header = msgspec.json.decode(head, type=Header)
+        if len(header.models) != models or sum(each.size_bytes for each in header.models) != len(rest):
+            raise ValueError(f"{len(rest):,} bytes follow its header, and {len(header.models)} models")
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise EngineError(f"these bytes are no whole artifact of models: {error}", mend=MEND) from error
+    engines, at = [], 0
+    for each in header.models:
+        engines.append(load_engine(each.engine)(rest[at : at + each.size_bytes], each.settings))
+        at += each.size_bytes
+    return header, engines

@@ -1,0 +1,71 @@
+"""How many cores there are for threads: affinity, and the CPU quotas of every group that this process is in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from headway.core.errors import EngineError
+from headway.core.threads import cores, threads_of
+
+MANY = 16
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(MANY)), raising=False)
+    return tmp_path
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+
+
+GROUP = "sys/fs/cgroup/apps/scoring/cpu.max"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, MANY),
+        ({"sys/fs/cgroup/cpu.max": "400000 100000\n"}, 4),
+        ({"sys/fs/cgroup/cpu.max": "350000 100000\n"}, 3),
+        ({"sys/fs/cgroup/cpu.max": "50000 100000\n"}, 1),
+        ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, MANY),
+        ({"sys/fs/cgroup/cpu.max": "9900000 100000\n"}, MANY),
+        ({"proc/self/cgroup": "0::/apps/scoring\n", GROUP: "200000 100000\n"}, 2),
+        ({"proc/self/cgroup": "0::/apps/scoring\n", "sys/fs/cgroup/apps/cpu.max": "300000 100000\n"}, 3),
+        ({"proc/self/cgroup": "0::/elsewhere\n", GROUP: "200000 100000\n"}, MANY),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "500000\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, 5),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, MANY),
+        (
+            {
+                "proc/self/cgroup": "4:cpu,cpuacct:/docker/a\n1:name=systemd:/\n",
+                "sys/fs/cgroup/cpu/docker/a/cpu.cfs_quota_us": "200000\n",
+                "sys/fs/cgroup/cpu/docker/a/cpu.cfs_period_us": "100000\n",
+            },
+            2,
+        ),
+    ],
+)
+def test_cores_are_no_more_than_the_least_quota_of_the_groups_above(root, files, expected):
+    write(root, files)
+    assert cores(root) == expected
+
+
+def test_where_the_system_knows_no_affinity_the_machine_is_counted(root, monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores(root) == 1
+
+
+def test_threads_are_a_whole_number_and_the_only_setting():
+    assert threads_of({}, engine="echo", default=3) == 3 and threads_of({"threads": 0}, engine="echo", default=1) == 0
+    with pytest.raises(EngineError, match="no setting 'cores'"):
+        threads_of({"cores": 1}, engine="echo", default=1)
+    with pytest.raises(EngineError, match="is True"):
+        threads_of({"threads": True}, engine="echo", default=1)

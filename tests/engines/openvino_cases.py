@@ -1,0 +1,136 @@
+"""The cases of OpenVINO, for an environment that has it; `test_openvino_engine.py` makes one and runs them."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.engines.boosters import text
+from tests.engines.graphs import DOUBLE, softmax, total
+from tests.variants.benches import as_it_came, bench_in, opened
+from tests.variants.nets import bench_of, net, pictures, pixels, rows, tabular
+
+from headway.core.contracts import Workbench
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.variant import Variant
+from headway.engines.onnxruntime import OnnxRuntime
+from headway.engines.openvino import OpenVino
+from headway.variants.transforms import onnx as trees_as_onnx
+from headway.variants.transforms import openvino, quantise
+
+LATER = rows(5_000, seed=1)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return bench_of(tmp_path, rows())
+
+
+def by_precision(variant: Variant, bench: Workbench) -> dict[object, Variant]:
+    return {each.settings["precision"]: each for each in openvino.plugin(variant, bench)}
+
+
+def moved(variant: Variant, bench: Workbench, content: bytes, asked: np.ndarray) -> float:
+    return float(np.abs(opened(variant, bench).predict(asked) - OnnxRuntime(content, {}).predict(asked)).max())
+
+
+@pytest.mark.parametrize("content", [tabular(), softmax(2), softmax(3), softmax(3, DOUBLE), total()])
+def test_in_float32_it_answers_as_onnx_runtime_does(content):
+    asked = LATER[:, : OnnxRuntime(content, {}).width]
+    found, expected = OpenVino(OpenVino.converted(content), {}).predict(asked), OnnxRuntime(content, {}).predict(asked)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-5)
+
+
+def test_every_precision_that_the_cpu_has_is_offered_and_float32_moves_nothing(bench):
+    variants = by_precision(net(tabular(), bench), bench)
+    assert list(variants) in (["f32", "int8"], ["f32", "bf16", "int8", "int8-bf16"])
+    assert moved(variants["f32"], bench, tabular(), LATER) < 1e-5
+    assert moved(variants["int8"], bench, tabular(), LATER) > 1e-3
+
+
+def test_int8_of_convolutions_keeps_their_answers_near(tmp_path):
+    bench = bench_of(tmp_path, pixels())
+    assert moved(by_precision(net(pictures(), bench), bench)["int8"], bench, pictures(), pixels(seed=1)) < 0.1
+
+
+def test_layers_that_quantise_left_in_float32_stay_so(bench):
+    [kept] = [each for each in quantise.plugin(net(tabular(), bench), bench) if "3 of 4, scales=static" in each.name]
+    variant = by_precision(kept, bench)["int8"]
+    assert variant.name == "openvino · quantise(int8=3 of 4, scales=static) · precision=int8"
+    assert moved(variant, bench, tabular(), LATER) < 0.05
+
+
+def test_scales_by_row_and_trees_are_not_applicable_with_the_word_for_it(bench, tmp_path):
+    by_row = [each for each in quantise.plugin(net(tabular(), bench), bench) if "by row" in each.name]
+    with pytest.raises(NotApplicable, match="ONNX Runtime alone"):
+        openvino.plugin(by_row[0], bench)
+    boosted = bench_in(tmp_path / "trees")
+    with pytest.raises(NotApplicable, match="one of trees"):
+        openvino.plugin(trees_as_onnx.plugin(as_it_came(text(trees=5), boosted), boosted)[0], boosted)
+
+
+def test_without_rows_nothing_is_calibrated(bench):
+    empty = Workbench(blobs=bench.blobs, sample=bench.sample[:0])
+    assert not [name for name in by_precision(net(tabular(), bench), empty) if "int8" in str(name)]
+
+
+def test_no_rows_get_no_answers_and_rows_of_another_width_are_refused():
+    engine = OpenVino(OpenVino.converted(softmax(3)), {})
+    assert engine.predict(np.zeros((0, 3))).shape == (0, 3)
+    with pytest.raises(EngineError, match=r"\[n, 3\]"):
+        engine.predict(np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"), [({"precision": "f16"}, "'f16'"), ({"threads": -1}, "-1"), ({"streams": 2}, "'streams'")]
+)
+def test_a_setting_that_it_does_not_have_is_refused(settings, says):
+    with pytest.raises(EngineError, match=says):
+        OpenVino(OpenVino.converted(softmax(3)), settings)
+
+
+def test_a_pack_whose_files_are_compressed_is_refused():
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as pack:
+        pack.writestr("model.xml", b"<net/>" * 100)
+        pack.writestr("model.bin", b"")
+    with pytest.raises(EngineError, match="compressed"):
+        OpenVino(content.getvalue(), {})
+
+
+def test_a_pack_of_another_graph_is_refused():
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as pack:
+        pack.writestr("model.xml", b"<net/>")
+        pack.writestr("model.bin", b"")
+    with pytest.raises(EngineError, match="OpenVINO can open") as refusal:
+        OpenVino(content.getvalue(), {})
+    assert refusal.value.mend
+
+
+def test_the_libraries_say_nothing_and_leave_no_file(bench, tmp_path, monkeypatch, capfd, caplog):
+    place = tmp_path / "place"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    openvino.plugin(net(tabular(), bench), bench)
+    assert capfd.readouterr() == ("", "") and not caplog.records and not list(place.iterdir())
+
+
+def test_the_libraries_tell_nobody_that_they_were_imported(tmp_path):
+    code = (
+        "import sys\n"
+        "from headway.core import plugins\n"
+        "plugins.load_engine('openvino'); plugins.load_transform('_nncf')\n"
+        "import nncf, openvino\n"
+        "print(sys.modules['openvino_telemetry'])"
+    )
+    told = os.environ | {"HOME": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", code], env=told, check=True, capture_output=True, text=True)
+    assert run.stdout.strip() == "None" and not (tmp_path / "intel").exists()
