@@ -59,7 +59,7 @@ ALLOWED = {
     ),
     "psycopg": ("data/sources/postgresql.py",),
     "rich": ("face/",),
-    "sklearn": ("engines/sklearn.py", "engines/estimators/"),
+    "sklearn": ("engines/sklearn.py", "engines/estimators/", "variants/transforms/family.py"),
     "skops": ("engines/estimators/skops_file.py",),
     "torch": ("engines/torch.py",),
     "uvloop": ("serve/",),

@@ -20,7 +20,8 @@ try:
 except ImportError as error:
     raise PluginError(
         "engine 'trees' was not built: no C compiler was at hand when headway was installed",
-        mend="apt-get install gcc python3-dev, then: pip install --force-reinstall --no-deps --no-cache-dir --no-binary headway headway",
+        mend="apt-get install gcc python3-dev, then: pip install --force-reinstall --no-deps --no-cache-dir "
+        "--no-binary headway headway",
     ) from error
 
 Floats = NDArray[np.float64]

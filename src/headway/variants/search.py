@@ -34,6 +34,11 @@ _PLACES = {
 }
 _UNKNOWN = 5
 _FOR_TRANSFORMS = 0.5  # share of a search's time in which variants are made
+# What a plug-in that breaks may raise: it must not end the search.
+_BREAKS = (
+    *(ArithmeticError, AttributeError, ImportError, LookupError, MemoryError),
+    *(OSError, RuntimeError, TypeError, ValueError),
+)
 _WORDS = {"fail": "does harm", "undecided": "not shown to be harmless"}
 
 
@@ -67,7 +72,7 @@ def in_order(transforms: Sequence[str]) -> list[str]:
     """Fewer trees before a compiler, that before threads; what is not known here comes before the threads, by name.
 
     >>> in_order(["threads", "onnx", "prune", "truncate"])
-    ['truncate', 'onnx', 'prune', 'threads']
+    ['truncate', 'prune', 'onnx', 'threads']
     """
     return sorted(transforms, key=lambda name: (_PLACES.get(name, _UNKNOWN), name))
 
@@ -144,7 +149,7 @@ def _made(name: str, variant: Variant, bench: Workbench) -> Sequence[Variant] | 
             raise
         where = ", ".join(filter(None, (variant.name, error.where)))
         return Finding(code=CODE, severity="warn", says=f"{name}: {error.what}", where=where, mend=error.mend)
-    except Exception as error:  # noqa: BLE001 - the door of a plug-in: one that breaks must not end the search
+    except _BREAKS as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         says = f"{name} broke: {type(error).__name__}: {error}"
         where = f"{variant.name}, {place.filename}:{place.lineno}"

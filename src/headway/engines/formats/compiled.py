@@ -176,7 +176,7 @@ def _fits_in_bytes(
     if max((len(tree.leaf) for tree in trees), default=0) > MOST_LEAVES:
         return False
     categorical = (columns.kind & CATEGORICAL).astype(bool)
-    most = max((len(columns.tables[column]) for column in np.flatnonzero(categorical)), default=0)
+    most = max((len(columns.tables[column]) for column in np.flatnonzero(categorical).tolist()), default=0)
     side = np.where(categorical[asked], 0, missing_left)
     planes = np.unique(np.column_stack([asked, rank // PLANE_THRESHOLDS, side]), axis=0)
     return most <= PLANE_THRESHOLDS and len(planes) <= MOST_PLANES and len(columns.place) <= MOST_PLANES

@@ -97,7 +97,7 @@ class Optimized(Shown, Model):
     @property
     def why(self) -> dict[str, str]:
         """Of each other variant by its name, and each transform that did not apply, one sentence on why it lost."""
-        return {**self.frontier.reasons, **{name: says for name, says in map(_refused, self.frontier.refusals)}}
+        return {**self.frontier.reasons, **dict(map(_refused, self.frontier.refusals))}
 
     @property
     def table(self) -> list[dict[str, object]]:

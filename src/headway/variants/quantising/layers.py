@@ -82,7 +82,7 @@ def named(graph: Any) -> Net:
     if not layers:
         raise NotApplicable("no product in the graph is one with weights: both sides are made from the row")
     if not floats:
-        raise NotApplicable("its weights are not float32, and int8 is made from these alone")
+        raise NotApplicable("its weights are not float32, as those of networks are")
     return Net(graph=graph, layers={node.name: node.op_type for node in floats})
 
 

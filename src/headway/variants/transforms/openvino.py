@@ -11,7 +11,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine, load_transform
 from headway.core.variant import Step, Variant
-from headway.variants.quantising.layers import is_quantised
+from headway.variants.quantising.layers import is_quantised, net_of
 
 _INT8 = {"f32": "int8", "bf16": "int8-bf16"}
 
@@ -27,6 +27,8 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
         raise NotApplicable(f"converts ONNX graphs, and this is of format {variant.artifact.format!r}")
     content = bench.read(variant)
     quantised = is_quantised(content)
+    if not quantised:
+        net_of(content)  # refuses what has no layer of float32
     engine: Any = load_engine("openvino")
     whole = replace(variant, artifact=bench.keep(engine.converted(content), "openvino"))
     names = _INT8 if quantised else {name: name for name in engine.precisions()}
