@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import subprocess
 import sys
@@ -88,6 +89,12 @@ def test_scales_by_row_need_no_range_and_bear_rows_beyond_the_sample(bench):
     assert by_row and {"MatMulInteger"} <= kinds(by_row[0], bench)
     least = min(moved(variant, bench, tabular(), far) for variant in by_row)
     assert least < moved(variants["4 of 4 static"], bench, tabular(), far)
+
+
+def test_by_row_what_is_never_negative_needs_no_sign(bench):
+    found = onnx.load_from_string(bench.read(made(tabular(), bench)["4 of 4 by row"])).graph
+    zeros = [node.input[2] for node in found.node if node.op_type == "QuantizeLinear"]
+    assert zeros == ["headway_zero_signed", *["headway_zero_positive"] * 3]
 
 
 def test_convolutions_are_int8_by_the_sample_alone_and_never_dynamic(tmp_path):
@@ -186,10 +193,12 @@ def test_rows_without_an_answer_make_no_range(tmp_path):
 
 
 def test_the_library_says_nothing_and_leaves_no_file(bench, tmp_path, monkeypatch, capfd, caplog):
-    place = tmp_path / "place"
+    place, wordy = tmp_path / "place", onnx.load_from_string(tabular())
+    wordy.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(3, np.float32), "unused"))
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
-    made(tabular(), bench)
+    caplog.set_level(logging.DEBUG)
+    made(wordy.SerializeToString(), bench)
     assert capfd.readouterr() == ("", "") and not caplog.records and not list(place.iterdir())
 
 
