@@ -113,8 +113,6 @@ class OpenVino:
         """
         if rows.ndim != 2 or rows.shape[1] != self._feeds.width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._feeds.width}]")
-        if not len(rows):
-            return np.zeros((0, self._columns - self._first))
         return self._asked(rows).reshape(len(rows), self._columns)[:, self._first :]
 
     def _asked(self, rows: Floats) -> Floats:

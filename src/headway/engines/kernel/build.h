@@ -5,14 +5,22 @@
 
 #include "widths.h"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 /* Memory that `forget` frees; NULL where there is none. */
 static void *make(Forest *f, int64_t count, int64_t size) {
   void *found = NULL;
   void **more = realloc(f->made, (size_t)(f->n_made + 1) * sizeof(void *));
   if (!more) return NULL;
   f->made = more;
-  if (posix_memalign(&found, 64, (size_t)(count * size + 64))) return NULL;
-  memset(found, 0, (size_t)(count * size + 64));
+  const size_t bytes = (size_t)(count * size + 64);
+  if (posix_memalign(&found, bytes >= HUGE_PAGE ? HUGE_PAGE : 64, bytes)) return NULL;
+#if defined(MADV_HUGEPAGE)
+  if (bytes >= HUGE_PAGE) madvise(found, bytes, MADV_HUGEPAGE); /* advice: what it returns changes nothing */
+#endif
+  memset(found, 0, bytes);
   return f->made[f->n_made++] = found;
 }
 
@@ -238,45 +246,109 @@ static const char *make_walk_columns(Forest *f, int32_t *place) {
   return NULL;
 }
 
-/* Nodes and leaves of a tree, siblings side by side, breadth first. `queue` is [2 m + 1]. */
-static void lay_out(Forest *f, int64_t t, const int32_t *place, int32_t *queue, int32_t *depth_of) {
-  const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start, root = f->root[t];
-  int64_t filled = 1;
-  queue[0] = m ? 0 : ~0;
-  depth_of[0] = 0;
-  for (int64_t i = 0; i < filled; i++) {
-    Wide w = {0, (uint32_t)f->walk_columns - 1, (uint32_t)i, 0};
-    f->depth[t] = depth_of[i];
-    if (queue[i] < 0) w.key = (int32_t)(f->leaf_start[t] + ~queue[i]);
-    else {
-      const int64_t n = start + queue[i];
-      const int categorical = f->flag[n] & NODE_CATEGORICAL, side = !categorical && (f->flag[n] & NODE_MISSING_LEFT);
-      w = (Wide){f->key[n], (uint32_t)place[2 * (int64_t)f->feature[n] + side], (uint32_t)filled, (uint32_t)categorical};
-      queue[filled] = f->left[n];
-      queue[filled + 1] = f->right[n];
-      depth_of[filled] = depth_of[filled + 1] = depth_of[i] + 1;
-      filled += 2;
+/* Where the two children of each node stand: `at` [m]. Up to four pairs that follow each other fill a line of the cache,
+   so that a way down waits for memory about every second step. Gives how many places the tree takes. */
+static int64_t place_pairs(const Forest *f, int64_t t, int32_t *at, int32_t *stack) {
+  const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start;
+  int64_t waiting = 0, next = 1;
+  if (m) stack[waiting++] = 0;
+  while (waiting) {
+    int32_t line[PAIRS_OF_A_LINE];
+    int count = 0;
+    line[count++] = stack[--waiting];
+    for (int h = 0; h < count; h++) {
+      const int32_t ends[2] = {f->left[start + line[h]], f->right[start + line[h]]};
+      for (int s = 0; s < 2; s++) {
+        if (ends[s] < 0) continue;
+        if (count < PAIRS_OF_A_LINE) line[count++] = ends[s];
+        else stack[waiting++] = ends[s];
+      }
     }
-    if (f->wide) f->wide[root + i] = w;
-    else f->narrow[root + i] = (Narrow){w.key, w.left << COLUMN_BITS | (w.asks_set ? SET_COLUMN : 0) | w.column};
+    if (count > PAIRS_OF_A_LINE - next % PAIRS_OF_A_LINE) next += PAIRS_OF_A_LINE - next % PAIRS_OF_A_LINE;
+    for (int h = 0; h < count; h++) at[line[h]] = (int32_t)(2 * next++);
+  }
+  return 2 * next;
+}
+
+static void put(Forest *f, int64_t where, Wide w) {
+  if (f->wide) f->wide[where] = w;
+  else f->narrow[where] = (Narrow){w.key, w.left << COLUMN_BITS | (w.asks_set ? SET_COLUMN : 0) | w.column};
+}
+
+/* What a leaf has for a key: its row among the leaves, or its value as float32. */
+static int32_t leaf_key(const Forest *f, int64_t t, int64_t leaf) {
+  if (!f->values_in_nodes) return (int32_t)(f->leaf_start[t] + leaf);
+  const float value = (float)f->leaf[f->value_start[t] + leaf];
+  int32_t bits;
+  memcpy(&bits, &value, 4);
+  return bits;
+}
+
+static void lay_out(Forest *f, int64_t t, const int32_t *column, const int32_t *at, int32_t *place) {
+  const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start, root = f->root[t];
+  const uint32_t leaves = (uint32_t)f->walk_columns - 1;
+  if (!m) put(f, root, (Wide){leaf_key(f, t, 0), leaves, 0, 0});
+  else place[0] = 0;
+  for (int64_t i = 0; i < m; i++) {
+    const int64_t n = start + i;
+    const int32_t ends[2] = {f->left[n], f->right[n]};
+    const int categorical = f->flag[n] & NODE_CATEGORICAL, side = !categorical && (f->flag[n] & NODE_MISSING_LEFT);
+    put(f, root + place[i], (Wide){f->key[n], (uint32_t)column[2 * (int64_t)f->feature[n] + side], (uint32_t)at[i], (uint32_t)categorical});
+    for (int s = 0; s < 2; s++) {
+      if (ends[s] >= 0) place[ends[s]] = at[i] + s;
+      else put(f, root + at[i] + s, (Wide){leaf_key(f, t, ~(int64_t)ends[s]), leaves, (uint32_t)(at[i] + s), 0});
+    }
   }
 }
 
-static const char *make_walks(Forest *f, int64_t largest) {
-  int32_t *queue = make(f, 2 * largest + 1, sizeof *queue), *depth = make(f, 2 * largest + 1, sizeof *depth);
-  int32_t *place = make(f, 2 * f->columns + 1, sizeof *place);
-  Entry *entries = make(f, f->trees, sizeof *entries);
-  if (!queue || !depth || !place || !entries) return "no memory is left";
-  TRY(make_walk_columns(f, place));
-  MAKE(f->depth, f->trees);
-  MAKE(f->by_depth, f->trees);
-  MAKE(f->root, f->trees);
-  if (2 * largest + 1 <= NARROW_NODES && f->walk_columns <= (int32_t)SET_COLUMN) MAKE(f->narrow, 2 * f->nodes + f->trees);
-  else MAKE(f->wide, 2 * f->nodes + f->trees);
+static int32_t depth_of(const Forest *f, int64_t t, int32_t *depth) {
+  const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start;
+  int32_t deepest = 0;
+  depth[0] = 0;
+  for (int64_t i = 0; i < m; i++) {
+    const int32_t ends[2] = {f->left[start + i], f->right[start + i]};
+    for (int s = 0; s < 2; s++) if (ends[s] >= 0) depth[ends[s]] = depth[i] + 1;
+    deepest = depth[i] + 1 > deepest ? depth[i] + 1 : deepest;
+  }
+  return deepest;
+}
+
+/* Whether leaves may hold their values as float32: one number a leaf, and all rounding together within NEAR. */
+static int values_fit_in_nodes(const Forest *f) {
+  double together = 0;
+  if (f->sums_float32 || f->outputs != 1 || f->output_start[f->trees] != f->trees) return 0;
   for (int64_t t = 0; t < f->trees; t++) {
-    f->root[t] = 2 * f->tree_start[t] + t;
-    lay_out(f, t, place, queue, depth);
-    entries[t] = (Entry){(int32_t)t, 0, f->depth[t]};
+    double worst = 0;
+    for (int64_t i = f->value_start[t]; i < f->value_start[t + 1]; i++) {
+      const double off = fabs(f->leaf[i] - (double)(float)f->leaf[i]);
+      if (!(off <= worst)) worst = off;
+    }
+    together += worst;
+  }
+  return together <= NEAR;
+}
+
+static const char *make_walks(Forest *f, int64_t largest) {
+  int32_t *at = make(f, largest + 1, sizeof *at), *place = make(f, largest + 1, sizeof *place);
+  int32_t *column = make(f, 2 * f->columns + 1, sizeof *column);
+  Entry *entries = make(f, f->trees, sizeof *entries);
+  if (!at || !place || !column || !entries) return "no memory is left";
+  TRY(make_walk_columns(f, column));
+  MAKE(f->by_depth, f->trees);
+  MAKE(f->root, f->trees + 1);
+  int64_t most = 0;
+  for (int64_t t = 0; t < f->trees; t++) {
+    const int64_t size = (place_pairs(f, t, at, place) + NODES_OF_A_LINE - 1) / NODES_OF_A_LINE * NODES_OF_A_LINE;
+    most = size > most ? size : most;
+    f->root[t + 1] = f->root[t] + size;
+    entries[t] = (Entry){(int32_t)t, 0, depth_of(f, t, place)};
+  }
+  f->values_in_nodes = values_fit_in_nodes(f);
+  if (most <= NARROW_NODES && f->walk_columns <= (int32_t)SET_COLUMN) MAKE(f->narrow, f->root[f->trees]);
+  else MAKE(f->wide, f->root[f->trees]);
+  for (int64_t t = 0; t < f->trees; t++) {
+    place_pairs(f, t, at, place);
+    lay_out(f, t, column, at, place);
   }
   qsort(entries, (size_t)f->trees, sizeof *entries, by_rank);
   for (int64_t t = 0; t < f->trees; t++) f->by_depth[t] = entries[t].node;

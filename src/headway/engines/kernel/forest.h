@@ -14,6 +14,10 @@
 #define PLANE_THRESHOLDS 254     /* thresholds that a plane of bytes can tell apart */
 #define MOST_PLANES 256
 #define MOST_LEAVES 256          /* leaves of a tree that a byte can number */
+#define HUGE_PAGE (2u << 20)
+#define PAIRS_OF_A_LINE 4         /* of siblings, in a line of the cache */
+#define NODES_OF_A_LINE (2 * PAIRS_OF_A_LINE)
+#define NEAR 1e-7                /* how far float32 leaves may move a sum, all together */
 #define MOST_MASK_BYTES (64ll << 20) /* of lanes that go right; a model that asks for more walks its single rows */
 #define ZERO 1.0000000180025095e-35 /* float32(1e-35): what lies within is zero to LightGBM */
 
@@ -69,8 +73,9 @@ typedef struct {
 
   Narrow *narrow; Wide *wide;
   Plane *walk_column; int32_t walk_columns;               /* the last one is that of leaves */
-  int32_t *depth; int32_t *by_depth;                      /* [trees] */
-  int64_t *root;                                          /* [trees] the first node of a tree */
+  int32_t *by_depth;                                      /* [trees] */
+  int64_t *root;                                          /* [trees + 1] the first node of a tree */
+  int values_in_nodes;                                    /* leaves have their value, as float32, for a key */
 } Forest;
 
 /* How many of the n ascending values of a table lie below v. */

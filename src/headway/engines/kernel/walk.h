@@ -64,10 +64,20 @@ static void walk_keys(const Forest *f, const double *row, int32_t *x) {
   x[f->walk_columns - 1] = INT32_MIN;
 }
 
+static inline double value_of(int32_t key) {
+  float value;
+  memcpy(&value, &key, 4);
+  return value;
+}
+
 /* The leaves that n rows reached in a tree join their sums [n][outputs]. */
 static void add_leaves(const Forest *f, int64_t t, const int32_t *found, int64_t n, double *sums) {
   const int64_t first = f->output_start[t], count = f->output_start[t + 1] - first, k = f->outputs;
   const double *value = f->leaf + f->value_start[t] - f->leaf_start[t] * count;
+  if (f->values_in_nodes) {
+    for (int64_t r = 0; r < n; r++) sums[r] += value_of(found[r]);
+    return;
+  }
   for (int64_t o = 0; o < count; o++) {
     double *sum = sums + f->output[first + o];
     if (f->sums_float32) for (int64_t r = 0; r < n; r++) sum[r * k] = (double)(float)(sum[r * k] + value[found[r] * count + o]);
