@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from tests.variants.nets import bench_of, net, pictures, pixels, rows, tabular
 from headway.core.contracts import Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Variant
+from headway.variants.quantising.by_row import in_int8_by_row
+from headway.variants.quantising.int8 import calibrated, in_int8
 from headway.variants.quantising.layers import net_of
 from headway.variants.transforms import onnx as trees_as_onnx
 from headway.variants.transforms import quantise
@@ -105,6 +108,20 @@ def test_convolutions_are_int8_by_the_sample_alone_and_never_dynamic(tmp_path):
         assert "QuantizeLinear" in kinds(variant, bench)
         assert not kinds(variant, bench) & {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
     assert moved(variants["3 of 3 static"], bench, pictures(), pixels(seed=1)) < 0.05
+
+
+def test_dynamic_int8_of_a_convolution_is_refused_by_its_name():
+    found = calibrated(net_of(pictures()), pixels(50))
+    folded = next(name for name, kind in found.net.layers.items() if kind == "Conv")
+    with pytest.raises(NotApplicable, match=f"makes a convolution slower, and '{folded}' is one"):
+        in_int8_by_row(found, list(found.net.layers))
+
+
+def test_what_the_library_cannot_do_is_an_error_with_the_mend():
+    found = replace(calibrated(net_of(tabular()), rows(50)), ranges=b"{}")
+    with pytest.raises(EngineError, match="cannot quantise the graph") as refusal:
+        in_int8(found, list(found.net.layers))
+    assert "quantise" in refusal.value.mend
 
 
 def test_float16_is_not_offered(bench):

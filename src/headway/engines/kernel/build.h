@@ -150,6 +150,25 @@ static const char *make_intervals(Forest *f, int32_t *work, Entry *entries, int3
   return NULL;
 }
 
+/* Of each column its planes, and its thresholds as they are searched eight values at once. */
+static const char *make_codes(Forest *f) {
+  MAKE(f->plane_start, f->columns + 1);
+  MAKE(f->plane_order, f->n_planes + 1);
+  for (int64_t c = 0; c < f->columns; c++) {
+    int32_t next = f->plane_start[c];
+    for (int32_t p = 0; p < f->n_planes; p++) if (f->planes[p].column == c) f->plane_order[next++] = p;
+    f->plane_start[c + 1] = next;
+  }
+  if (f->level < AVX512) return NULL;
+  MAKE(f->search, 256 * f->columns);
+  for (int64_t c = 0; c < f->columns; c++)
+    for (int64_t i = 0; i < 256; i++) {
+      const int64_t at = f->table_start[c] + i;
+      f->search[256 * c + i] = at < f->table_start[c + 1] ? f->table[at] : INFINITY;
+    }
+  return NULL;
+}
+
 /* Leaf values of a tree and output byte by byte: the first of every leaf, then the second, ... (`add_planes`). */
 static const char *make_leaf_planes(Forest *f) {
   int64_t total = 0;
@@ -378,6 +397,7 @@ static const char *build(Forest *f) {
     TRY(make_byte_sets(f));
     TRY(make_intervals(f, work, entries, place, values));
     f->interval_leaf = values;
+    TRY(make_codes(f));
     if (f->level >= AVX512) {
       TRY(make_lanes(f));
       TRY(make_leaf_planes(f));

@@ -67,6 +67,8 @@ typedef struct {
   uint8_t *leaf_planes; int64_t *leaf_plane_start;        /* the same values byte by byte: 8 planes a tree and output */
   uint8_t *byte_sets;                                     /* [sets][32] a bit for each code, the missing one too */
   Plane *planes; int32_t n_planes;
+  int32_t *plane_start, *plane_order;                     /* [columns + 1] the planes of each column */
+  double *search;                                         /* [columns][256] tables filled up with infinity (AVX-512) */
 
   uint8_t *lanes; int64_t *lane_start; int64_t groups;    /* steps of 4 x 64 bytes: plane, k, l, r of 64 trees */
   uint64_t **lane_masks; int32_t *mask_column; int32_t n_masks; int64_t steps; /* [code][step]: lanes that go right */

@@ -2,6 +2,7 @@
 #ifndef HEADWAY_SCORE_H
 #define HEADWAY_SCORE_H
 
+#include "codes.h"
 #include "lanes.h"
 #include "sums.h"
 #include "walk.h"
@@ -58,17 +59,6 @@ static void lane_row(const Forest *f, const double *x, uint8_t *reached, double 
   add_reached(f, reached, sums);
 }
 #endif
-
-/* Codes of n rows in every plane: P [plane][BLOCK]. */
-static void encode_block(const Forest *f, const double *x, int64_t n, uint8_t *P) {
-  int32_t keys[BLOCK], p = 0;
-  for (int64_t c = 0; c < f->columns; c++) {
-    keys_of(f, c, x, n, keys);
-    for (p = 0; p < f->n_planes; p++)
-      if (f->planes[p].column == c)
-        for (int64_t r = 0; r < n; r++) P[p * BLOCK + r] = byte_of(f->planes + p, keys[r]);
-  }
-}
 
 static void interval_block(const Forest *f, const uint8_t *P, int64_t n, double *sums) {
   Leaves *wide = portable_wide, *narrow = portable_narrow;
