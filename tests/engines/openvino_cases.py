@@ -12,17 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.engines.boosters import text
 from tests.engines.graphs import DOUBLE, softmax, total
-from tests.variants.benches import as_it_came, bench_in, opened
+from tests.variants.benches import opened
 from tests.variants.nets import bench_of, net, pictures, pixels, rows, tabular
 
 from headway.core.contracts import Workbench
-from headway.core.errors import EngineError, NotApplicable
+from headway.core.errors import EngineError
 from headway.core.variant import Variant
 from headway.engines.onnxruntime import OnnxRuntime
 from headway.engines.openvino import OpenVino
-from headway.variants.transforms import onnx as trees_as_onnx
 from headway.variants.transforms import openvino, quantise
 
 LATER = rows(5_000, seed=1)
@@ -65,15 +63,6 @@ def test_layers_that_quantise_left_in_float32_stay_so(bench):
     variant = by_precision(kept, bench)["int8"]
     assert variant.name == "openvino · quantise(int8=3 of 4, scales=static) · precision=int8"
     assert moved(variant, bench, tabular(), LATER) < 0.05
-
-
-def test_scales_by_row_and_trees_are_not_applicable_with_the_word_for_it(bench, tmp_path):
-    by_row = [each for each in quantise.plugin(net(tabular(), bench), bench) if "by row" in each.name]
-    with pytest.raises(NotApplicable, match="ONNX Runtime alone"):
-        openvino.plugin(by_row[0], bench)
-    boosted = bench_in(tmp_path / "trees")
-    with pytest.raises(NotApplicable, match="one of trees"):
-        openvino.plugin(trees_as_onnx.plugin(as_it_came(text(trees=5), boosted), boosted)[0], boosted)
 
 
 def test_without_rows_nothing_is_calibrated(bench):

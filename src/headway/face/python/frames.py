@@ -79,6 +79,11 @@ def _of_matrix(rows: Any, names: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame(matrix, schema=known)
 
 
+def is_pandas_table(rows: Any) -> bool:
+    """Whether these are rows of pandas, whose library need not be installed to ask."""
+    return _is_pandas(rows) and hasattr(rows, "columns")
+
+
 def _is_pandas(values: Any) -> bool:
     return type(values).__module__.partition(".")[0] == "pandas"
 

@@ -13,7 +13,8 @@ from headway.core.contracts import Engine
 from headway.core.errors import DataError
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
-from headway.face.python.frames import dense, table_of
+from headway.face.python.few_rows import FewRows
+from headway.face.python.frames import dense, is_pandas_table, table_of
 
 Floats = NDArray[np.float64]
 
@@ -41,6 +42,7 @@ class Model:
         self._calibrator = calibrator
         self._numbers_only = all(field.datatype != "BYTES" for field in variant.signature.inputs)
         self._absent = np.nan if variant.signature.absent == "missing" else 0.0
+        self._few = FewRows(variant.signature)
         self.feature_names_in_ = np.array(variant.signature.names, dtype=object)
         self.n_features_in_ = len(variant.signature.inputs)
         if variant.task in ("binary", "multiclass"):
@@ -94,6 +96,9 @@ class Model:
                     mend="X.reshape(1, -1) for a single row",
                 )
             return np.ascontiguousarray(rows, dtype=np.float64)
+        few = self._few.read(rows) if is_pandas_table(rows) else None
+        if few is not None:
+            return few
         names = list(self.feature_names_in_)
         return matrix(table_of(rows, names, absent=self._absent), self.variant.signature)
 

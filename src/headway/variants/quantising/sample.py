@@ -11,7 +11,7 @@ from headway.core.errors import NotApplicable
 Floats = NDArray[np.float64]
 
 _MOST_ROWS, _FEWEST_ROWS = 5_000, 32
-_WORK = 10_000_000_000  # multiplications: a second of one core
+_WORK = 5_000_000_000  # multiplications: half a second of one core
 _MOST_COLUMNS = 256
 
 
