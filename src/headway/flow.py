@@ -101,6 +101,9 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, tell: Tell = l
     expansion = search.expand(baseline.model, _bench(project, baseline, exam, data), config.transforms, clock=clock)
     seen = contest(expansion.variants, _looks(project, exam), config.objective, clock=clock, tell=tell)
     judged = [row for row in seen if not was_left(row)]
+    looked_at = {row.variant.digest for row in seen}
+    late = (each for each in expansion.variants if each.digest not in looked_at)
+    unseen = {each.name: f"{clock} was used up before it was looked at" for each in late}
     winner = _winner(project, judged, exam_of(baseline, data["test"], project.blobs))
     frontier = Frontier(
         name=project.name,
@@ -108,7 +111,7 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, tell: Tell = l
         judged=tuple(judged),
         left=tuple(row for row in seen if was_left(row)),
         winner=winner,
-        reasons=search.reasons(seen, winner.variant, config.objective),
+        reasons=search.reasons(seen, winner.variant, config.objective) | unseen,
         refusals=expansion.refusals,
         self_test=self_test(winner.variant, exam.rows, project.blobs),
         at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,4 +1,4 @@
-"""The cheapest look at a variant: short rounds of speed beside the model as it came, and nothing about its answers."""
+"""The cheapest look at a variant: short rounds of its speed, and nothing about its answers."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ ROUNDS, ROUND_NS = 20, 300_000
 def first_look(variant: Variant, exam: Exam, blobs: Blobs) -> Evidence:
     """Evidence of speed alone, of twenty short rounds; it decides who is measured further, and no rule of a policy."""
     model = open_variant(variant, blobs)
-    found = timed(model, exam.reference, exam.rows, rounds=ROUNDS, round_ns=ROUND_NS) if len(exam.rows) else []
+    found = timed(model, exam.rows, rounds=ROUNDS, round_ns=ROUND_NS) if len(exam.rows) else []
     return written(variant, found, dataset_digest=exam.dataset, period=exam.period)

@@ -1,4 +1,4 @@
-"""Two models timed side by side on the same rows, turn by turn: rounds are the groups of every interval."""
+"""Models timed on the same rows, turn by turn where there are two: rounds are the groups of every interval."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ _MOST_CALLS = 200
 
 
 def timed(
-    model: Engine, reference: Engine, rows: Floats, *, rounds: int, round_ns: int = ROUND_NS
+    model: Engine, rows: Floats, *, reference: Engine | None = None, rounds: int, round_ns: int = ROUND_NS
 ) -> list[Measurement]:
-    """`latency.one_row` (us), `latency.speedup`, `throughput.batch` (rows/s at 256 rows), `throughput.speedup`.
+    """`latency.one_row` (us) and `throughput.batch` (rows/s at 256 rows), each followed by `.speedup` of a reference.
 
     Both take turns on the same rows, float64 [n, d] with n >= 1; a round's figure is the median of its calls, which
     fill `round_ns` if one does not take longer. An interval wants 20 rounds.
     """
     one, batch = _singles(rows), _batches(rows)
-    engines = (model, reference)
+    engines = (model,) if reference is None else (model, reference)
     return [*_one_row(_race(engines, one, rounds, round_ns)), *_batch(_race(engines, batch, rounds, round_ns))]
 
 
 @dataclass(frozen=True, slots=True)
 class _Race:
-    """Median time of a call by round, ns, of the variant and of the model as it came; `rows` timed of the variant."""
+    """Median time of a call by round, ns, of a model and of the reference, if any; `rows` timed of the model."""
 
     variant: Floats
-    reference: Floats
+    reference: Floats | None
     rows: int
 
 
@@ -61,7 +61,7 @@ def _race(engines: Sequence[Engine], inputs: Sequence[Floats], rounds: int, roun
     turns = [_round(engines, calls, inputs, turn) for turn in range(rounds)]
     medians = np.array([[max(float(np.median(each)), 1.0) for each in times] for times in turns])
     rows = sum(len(times[0]) for times in turns) * len(inputs[0])
-    return _Race(medians[:, 0], medians[:, 1], rows)
+    return _Race(medians[:, 0], medians[:, 1] if len(engines) > 1 else None, rows)
 
 
 def _calls(engine: Engine, inputs: Sequence[Floats], round_ns: int) -> int:
@@ -75,8 +75,8 @@ def _round(engines: Sequence[Engine], calls: Sequence[int], inputs: Sequence[Flo
     """One turn each on the same rows; who begins changes from round to round."""
     start = turn * max(calls) % len(inputs)
     rows = [*inputs[start:], *inputs[:start]]
-    times: list[list[int]] = [[], []]
-    for index in (0, 1) if turn % 2 else (1, 0):
+    times: list[list[int]] = [[] for _ in engines]
+    for index in list(range(len(engines)))[:: 1 if turn % 2 else -1]:
         times[index] = _times_ns(engines[index].predict, rows, calls[index])
     return times
 
@@ -99,15 +99,21 @@ def _times_ns(predict: Callable[[Floats], Floats], inputs: Sequence[Floats], cal
 def _one_row(race: _Race) -> list[Measurement]:
     return [
         replace(_over_rounds("latency.one_row", np.log(race.variant / 1e3), race), unit="us"),
-        replace(_over_rounds("latency.speedup", np.log(race.reference / race.variant), race), unit="x"),
+        *_speedup("latency.speedup", race),
     ]
 
 
 def _batch(race: _Race) -> list[Measurement]:
     return [
         replace(_over_rounds("throughput.batch", np.log(BATCH_ROWS * 1e9 / race.variant), race), unit="rows/s"),
-        replace(_over_rounds("throughput.speedup", np.log(race.reference / race.variant), race), unit="x"),
+        *_speedup("throughput.speedup", race),
     ]
+
+
+def _speedup(name: str, race: _Race) -> list[Measurement]:
+    if race.reference is None:
+        return []
+    return [replace(_over_rounds(name, np.log(race.reference / race.variant), race), unit="x")]
 
 
 def _over_rounds(name: str, logs: Floats, race: _Race) -> Measurement:

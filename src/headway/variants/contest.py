@@ -17,6 +17,7 @@ from headway.variants.clock import Clock
 from headway.variants.speeds import cost, least, most
 
 LEFT = "V002"
+_FOR_LOOKS = 0.75  # share of a search's time in which first looks are begun
 SAME_ANSWERS = ("cache", "onnx", "pipeline", "threads", "trees")
 """Transforms after which a model answers as before: of such forms of one model only the fastest can win."""
 
@@ -39,8 +40,8 @@ def contest(
     """
     origin = looks.whole(variants[0])
     seen: dict[str, Judged] = {}
-    for number, variant in enumerate(variants[1:], 1):
-        if clock.is_over():
+    for number, variant in enumerate(sorted(variants[1:], key=lambda each: _promise(each, variants[0])), 1):
+        if clock.is_over(_FOR_LOOKS):
             break
         tell(f"first look {number}/{len(variants) - 1} {variant.name}")
         seen[variant.digest] = looks.first(variant)
@@ -53,7 +54,13 @@ def contest(
             seen[row.variant.digest] = looks.whole(row.variant)
     slow = "slower in a first look"
     done = {row.variant.digest for row in able}
-    return [origin, *(row if digest in done else _left(row, slow) for digest, row in seen.items())]
+    found = {digest: row if digest in done else _left(row, slow) for digest, row in seen.items()}
+    return [origin, *(found[each.digest] for each in variants[1:] if each.digest in found)]
+
+
+def _promise(variant: Variant, origin: Variant) -> tuple[bool, int]:
+    """Other engines than that of the model as it came are looked at first, then forms of fewer steps."""
+    return variant.engine == origin.engine, len(variant.steps)
 
 
 def was_left(row: Judged) -> str:

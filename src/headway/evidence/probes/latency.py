@@ -13,8 +13,8 @@ ROUNDS = 25
 def plugin(subject: Subject) -> list[Measurement]:
     """`latency.one_row` (us), `latency.speedup`, `throughput.batch` (rows/s at 256 rows), `throughput.speedup`.
 
-    25 rounds (`race.timed`). Raises NotApplicable where there is no row to time.
+    In 25 rounds (`race.timed`). Raises NotApplicable where there is no row to time.
     """
     if not len(subject.rows):
         raise NotApplicable("there are no rows to time")
-    return timed(subject.model, subject.reference, subject.rows, rounds=ROUNDS)
+    return timed(subject.model, subject.rows, reference=subject.reference, rounds=ROUNDS)
