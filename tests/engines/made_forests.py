@@ -29,12 +29,14 @@ class Shape:
     link: Link = "identity"
     missing: float = float("nan")
     zeros: bool = False
+    values: int = 0  # different values of leaves; 0 sets no bound
 
 
 def made(shape: Shape, seed: int) -> Forest:
     """A forest of that shape."""
     random = np.random.default_rng(seed)
-    values = np.unique(np.round(random.normal(size=(shape.width, shape.thresholds)), 3), axis=1)
+    digits = 3 if shape.thresholds < 10_000 else 9
+    values = np.unique(np.round(random.normal(size=(shape.width, shape.thresholds)), digits), axis=1)
     trees = tuple(_tree(shape, number, values, random) for number in range(shape.trees))
     numeric = tuple(range(0, shape.width, 3)) if not shape.categories else ()
     return Forest(
@@ -61,6 +63,7 @@ def _tree(shape: Shape, number: int, values: Floats, random: np.random.Generator
     ]
     outputs = tuple(range(shape.outputs)) if shape.together else (number % shape.outputs,)
     leaf = random.normal(size=(m + 1, len(outputs)))
+    leaf = np.round(leaf * shape.values / 4) / 8 if shape.values else leaf
     return Tree(
         feature=feature,
         threshold=np.where(categorical, np.cumsum(categorical) - 1, threshold),

@@ -28,7 +28,12 @@ SHAPES = {
     "256 leaves": Shape(leaves=256, thresholds=100),
     "more than 256 leaves": Shape(leaves=700, thresholds=100),
     "more than 256 leaves, in float32": Shape(leaves=700, thresholds=3000, rows="float32"),
-    "more columns than the narrow form names": Shape(width=600, trees=50, leaves=300),
+    "more thresholds than the slim form numbers": Shape(width=1, trees=500, leaves=700, thresholds=200_000),
+    "more thresholds than that, in float32": Shape(width=1, trees=500, leaves=700, thresholds=200_000, rows="float32"),
+    "more columns than the slim form names": Shape(width=1_100, trees=60, leaves=300),
+    "leaves of a few values": Shape(leaves=700, thresholds=100, values=3),
+    "leaves of a few values, in float32": Shape(leaves=700, thresholds=100, values=3, sums="float32"),
+    "more columns than the narrow form names, with categories": Shape(width=600, trees=50, leaves=300, categories=5),
     "categories": Shape(categories=12),
     "254 categories": Shape(categories=254, thresholds=60),
     "more categories than a byte": Shape(categories=300),
@@ -146,6 +151,12 @@ def test_a_forest_that_was_tampered_with_is_refused_or_answers_and_never_ends_th
         assert all(len(engine.predict(np.zeros((count, 5)))) == count for count in (1, 30))
     except EngineError:
         pass
+
+
+def test_the_shapes_reach_the_forms_that_they_are_named_for():
+    longest = {name: max(np.diff(opened(compiled(made(shape, seed=1)))[5])) for name, shape in SHAPES.items()}
+    assert longest["more thresholds than the slim form numbers"] > 65_535
+    assert longest["more than 254 thresholds"] > 254 >= longest["256 leaves"]
 
 
 def test_an_artifact_keeps_its_arrays_without_a_copy():

@@ -9,6 +9,7 @@ import msgspec
 from headway.core.errors import HeadwayError
 
 JSON = b"application/json"
+OCTETS = b"application/octet-stream"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 

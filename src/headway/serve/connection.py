@@ -19,21 +19,34 @@ import msgspec
 from headway.serve.answers import CONTINUE, JSON, error_body
 from headway.serve.site import Site
 
-_NOTED = frozenset({b"host", b"content-length", b"expect", b"upgrade"})
+_JSON_BYTES = b"inference-header-content-length"
+_NOTED = frozenset(
+    {b"host", b"content-length", b"expect", b"upgrade", b"authorization", b"content-encoding", _JSON_BYTES}
+)
 _KEEP, _CLOSE = b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"
 _PIECE_BYTES = 8_192
 _log = logging.getLogger(__name__)
 
 
 class Exchange(msgspec.Struct, eq=False):
-    """One request that was read whole, and the place of its answer (a Struct: made in a third of a class's time)."""
+    """One request that was read whole, and the place of its answer (a Struct: made in a third of a class's time).
+
+    `json_bytes` of the body are JSON and the rest raw values; None where all of it is JSON.
+    """
 
     connection: Connection
     method: bytes
     url: bytes
     body: bytes | bytearray
+    json_bytes: int | None = None
     keep: bool = True
     answer: bytes | None = None
+
+    @property
+    def key(self) -> bytes:
+        """The key that it brings (`Authorization: Bearer KEY`), or nothing; known while it is being handed on."""
+        scheme, _, key = self.connection.headers.get(b"authorization", b"").partition(b" ")
+        return key.strip() if scheme.lower() == b"bearer" else b""
 
     def reply(self, status: int, body: bytes, *, kind: bytes = JSON, extra: bytes = b"") -> None:
         """Answer once; what was asked earlier on this connection is answered first, whenever that may be.
@@ -79,7 +92,8 @@ class Connection(asyncio.Protocol):
     def _begin(self) -> None:
         self._head_bytes = 0
         self._url = b""
-        self._headers: dict[bytes, bytes] = {}
+        self._json_bytes: int | None = None
+        self.headers: dict[bytes, bytes] = {}
         self._body: bytes | bytearray = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -149,17 +163,17 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value)
         name = name.lower()
         if name in _NOTED and self._in_head:
-            self._headers[name] = value if name not in self._headers else b""  # none of these may be there twice
+            self.headers[name] = value if name not in self.headers else b""  # none of these may be there twice
 
     def on_headers_complete(self) -> None:
         """The head is whole: refuse here what can be refused before the body comes."""
         self._in_head = False
-        headers = self._headers
+        headers = self.headers
         if self._head_bytes > self._limits.head_bytes:
             self.refuse(431, f"more than {self._limits.head_bytes} bytes of headers")
         elif headers.get(b"host") not in self.site.hosts:
             self._expect_host(headers.get(b"host"))
-        if len(headers) > 2:
+        if len(headers) > 2 or b"content-length" not in headers:
             self._expect_usual(headers)
 
     def on_body(self, data: bytes) -> None:
@@ -179,7 +193,7 @@ class Connection(asyncio.Protocol):
         self._reading = False
         if self._deaf:
             return
-        exchange = Exchange(connection=self, method=self._parser.get_method(), url=self._url, body=self._body)
+        exchange = Exchange(self, self._parser.get_method(), self._url, self._body, self._json_bytes)
         self._waiting.append(exchange)
         if not self._parser.should_keep_alive():
             exchange.keep = False
@@ -276,7 +290,7 @@ class Connection(asyncio.Protocol):
             self._expect_length()
 
     def _expect_length(self) -> None:
-        if int(self._headers.get(b"content-length", 0)) > self._limits.body_bytes:
+        if int(self.headers.get(b"content-length", 0)) > self._limits.body_bytes:
             self.refuse(413, f"the body has more than {self._limits.body_bytes} bytes")
 
     def _expect_host(self, host: bytes | None) -> None:
@@ -287,9 +301,19 @@ class Connection(asyncio.Protocol):
     def _expect_usual(self, headers: Mapping[bytes, bytes]) -> None:
         if self._parser.should_upgrade():
             self.refuse(400, "no other protocol is spoken here; ask without 'Upgrade'")
-        elif b"expect" in headers:
+        elif headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            self.refuse(415, "a body is taken as it is; send it without 'Content-Encoding'")
+        if _JSON_BYTES in headers:
+            self._expect_json_bytes(headers[_JSON_BYTES])
+        if b"expect" in headers:
             self._expect_length()
             self._expect_continue(headers[b"expect"])
+
+    def _expect_json_bytes(self, length: bytes) -> None:
+        if length.isdigit() and len(length) < 16:
+            self._json_bytes = int(length)
+        else:
+            self.refuse(400, "'Inference-Header-Content-Length' is no number of bytes, or is there twice")
 
     def _expect_continue(self, expected: bytes) -> None:
         if expected.lower() != b"100-continue":

@@ -1,13 +1,14 @@
-"""The Open Inference Protocol v2 in JSON: requests decoded straight to rows, answers encoded so that floats come back.
+"""The Open Inference Protocol v2: requests decoded straight to rows, answers encoded so that floats come back.
 
-A request has one input per named column (numbers, or texts as BYTES; null is missing), or one matrix [n, d].
+A request has one input per named column (numbers, or texts as BYTES; null is missing), or one matrix [n, d]. Values
+stand in its JSON, or as raw bytes behind it (`binary.py`).
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,26 +18,38 @@ import numpy as np
 from headway.core.errors import DataError
 from headway.core.record import Scalar
 from headway.core.variant import Signature
+from headway.serve.binary import Packed, packed, unpacked
 from headway.serve.tensors import TEXT, Tensor, Values, column_of, flat, length_of, narrowed, numbers, ranks_of
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
 
+Together = Callable[[Sequence[Tensor], Sequence[Values], int], "Floats"]
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _AS_THEY_ARE = ("FP64", TEXT)
 _json = msgspec.json.Encoder().encode
+
+
+class Form(msgspec.Struct, gc=False):
+    """In which form an output is asked for; two forms are not given."""
+
+    binary_data: bool | None = None
+    classification: int = 0
+    shared_memory_region: str = ""
 
 
 class Wanted(msgspec.Struct, gc=False):
     """An output that is asked for."""
 
     name: str
+    parameters: Form | None = None
 
 
 class Parameters(msgspec.Struct, gc=False):
-    """What a caller says beside the rows: the key that they belong to."""
+    """What a caller says beside the rows: the key that they belong to, and whether the answer is to be raw bytes."""
 
     key: str = ""
+    binary_data_output: bool = False
 
 
 class InferRequest(msgspec.Struct, gc=False):
@@ -48,15 +61,29 @@ class InferRequest(msgspec.Struct, gc=False):
     parameters: Parameters | None = None
 
 
+class PackedRequest(msgspec.Struct, gc=False):
+    """The JSON of an infer request that has values as raw bytes behind it."""
+
+    inputs: list[Packed]
+    id: str = ""
+    outputs: list[Wanted] = []
+    parameters: Parameters | None = None
+
+
 class Asked(NamedTuple):
-    """A request, read: rows float64 [n, d] in C order with missing as NaN, its id and its key, if it has them."""
+    """A request, read: rows float64 [n, d] in C order with missing as NaN, its id and its key, if it has them.
+
+    `binary` where the answer is to be raw bytes.
+    """
 
     rows: Floats
     id: str
     key: str
+    binary: bool
 
 
 _decode = msgspec.json.Decoder(InferRequest).decode
+_decode_packed = msgspec.json.Decoder(PackedRequest).decode
 
 
 class Reader:
@@ -69,30 +96,54 @@ class Reader:
         self._output = signature.output
         self._text = next((name for name, ranks in self._columns if ranks is not None), None)
 
-    def read(self, body: bytes | bytearray) -> Asked:
-        """The rows of a request, its id and its key.
+    def read(self, body: bytes | bytearray, json_bytes: int | None = None) -> Asked:
+        """The rows of a request, its id and its key; `json_bytes` of the body are JSON where not all are.
 
         Raises DataError that names the input at fault.
         """
-        try:
-            request = _decode(body)
-        except _UNREADABLE as error:
-            raise _malformed(bytes(body), error) from error
+        if json_bytes is None:
+            try:
+                request = _decode(body)
+            except _UNREADABLE as error:
+                raise _malformed(bytes(body), error) from error
+        else:
+            request = _unpack(body, json_bytes)
+        parameters = request.parameters
+        binary = parameters is not None and parameters.binary_data_output
         if request.outputs:
-            self._expect_output(request.outputs)
+            binary = self._form(request.outputs, binary=binary)
         inputs = request.inputs
         if self._passed_over:
             inputs = [tensor for tensor in inputs if tensor.name not in self._passed_over]
         if len(inputs) == 1 and len(inputs[0].shape) == 2 and inputs[0].name not in self._names:
             rows = self._matrix(inputs[0])
         else:
-            rows = self._table(inputs)
-        return Asked(rows, request.id, request.parameters.key if request.parameters else "")
+            rows = self._table(inputs, _together if json_bytes is None else _each)
+        return Asked(rows, request.id, parameters.key if parameters else "", binary)
 
-    def _expect_output(self, outputs: Iterable[Wanted]) -> None:
+    def table(self, columns: Mapping[str, Values], n: int) -> Floats:
+        """The rows, float64 [n, d], of `n` values for each column, under its name and of the type that it has."""
+        texts = {name for name, ranks in self._columns if ranks is not None}
+        given = {name: values for name, values in columns.items() if name not in self._passed_over}
+        return self._table(
+            [Tensor(name, [n], TEXT if name in texts else "FP64", values) for name, values in given.items()], _together
+        )
+
+    def matrix(self, values: Values, n: int) -> Floats:
+        """The rows, float64 [n, d], of values that come row by row."""
+        return self._matrix(Tensor("rows", [n, len(self._columns)], "FP64", values))
+
+    def _form(self, outputs: Iterable[Wanted], *, binary: bool) -> bool:
+        """Whether the output is asked for as raw bytes; `binary` where it does not say."""
         for output in outputs:
             if output.name != self._output:
                 raise DataError(f"no output '{output.name}'", where="outputs", mend=f"ask for '{self._output}'")
+            form = output.parameters or Form()
+            if form.classification or form.shared_memory_region:
+                what = "in shared memory" if form.shared_memory_region else "as classes"
+                raise DataError(f"output '{output.name}' is not given {what}", where="outputs", mend="leave it out")
+            binary = binary if form.binary_data is None else form.binary_data
+        return binary
 
     def _matrix(self, tensor: Tensor) -> Floats:
         n, d = tensor.shape
@@ -109,7 +160,7 @@ class Reader:
         values = numbers(flat(tensor, n * d), tensor.name)
         return (values if tensor.datatype == "FP64" else narrowed(values, tensor)).reshape(n, d)
 
-    def _table(self, inputs: Sequence[Tensor]) -> Floats:
+    def _table(self, inputs: Sequence[Tensor], together: Together) -> Floats:
         by_name = {tensor.name: tensor for tensor in inputs}
         if by_name.keys() != self._names or len(by_name) != len(inputs):
             raise self._misnamed(inputs)
@@ -117,7 +168,7 @@ class Reader:
         shapes = ([n], [n, 1])
         tensors = [by_name[name] for name, _ in self._columns]
         columns = [column_of(by_name[name], ranks, shapes) for name, ranks in self._columns]
-        table = _together(tensors, columns, n)
+        table = together(tensors, columns, n)
         for position, tensor in enumerate(tensors):
             if tensor.datatype not in _AS_THEY_ARE:
                 table[position] = narrowed(table[position], tensor)
@@ -150,6 +201,11 @@ class Writer:
         named = b',"id":%b' % _json(id) if id else b""
         return b'%b%b%b%d,%d],"data":%b}]}' % (self._head, named, self._outputs, n, len(values) // n, _json(values))
 
+    def pack(self, id: str, values: list[float], n: int) -> tuple[bytes, bytes]:
+        """The JSON of an answer to n rows and the raw bytes that stand behind it."""
+        named = b',"id":%b' % _json(id) if id else b""
+        return packed(b"%b%b%b%d,%d]," % (self._head, named, self._outputs, n, len(values) // n), values)
+
 
 def describe(signature: Signature, *, name: str, version: str, parameters: Mapping[str, Scalar]) -> bytes:
     """The metadata of a model: its inputs in order, its output, and what else a caller may want to know."""
@@ -164,7 +220,25 @@ def _together(tensors: Sequence[Tensor], columns: Sequence[Values], n: int) -> F
     try:
         return numbers(list(chain.from_iterable(columns)), "").reshape(len(columns), n)
     except DataError:
-        return np.array([numbers(column, tensor.name) for tensor, column in zip(tensors, columns, strict=True)])
+        return _each(tensors, columns, n)
+
+
+def _each(tensors: Sequence[Tensor], columns: Sequence[Values], n: int) -> Floats:
+    """The columns as numbers, float64 [d, n], one by one."""
+    each = [numbers(column, tensor.name) for tensor, column in zip(tensors, columns, strict=True)]
+    return np.array(each).reshape(len(columns), n)
+
+
+def _unpack(body: bytes | bytearray, json_bytes: int) -> InferRequest:
+    """A request whose JSON is the first bytes of its body; its inputs take their values from the others."""
+    if json_bytes > len(body):
+        raise DataError(f"the body has {len(body)} bytes, of which {json_bytes} were to be JSON")
+    whole = memoryview(body)
+    try:
+        head = _decode_packed(whole[:json_bytes])
+    except _UNREADABLE as error:
+        raise _malformed(bytes(whole[:json_bytes]), error) from error
+    return InferRequest(unpacked(head.inputs, whole[json_bytes:]), head.id, head.outputs, head.parameters)
 
 
 def _malformed(body: bytes, error: Exception) -> DataError:

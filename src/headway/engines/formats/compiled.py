@@ -23,6 +23,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 PLANE_THRESHOLDS, MOST_PLANES, MOST_LEAVES = 254, 256, 256
+MOST_RANKS = 65_535
 CATEGORICAL, ZERO_IS_MISSING, IS_FINITE, IS_PRESENT = 1, 2, 4, 8
 MISSING_LEFT = 2
 _MAGIC = b"headway forest 1\n"
@@ -57,7 +58,8 @@ def compiled(forest: Forest) -> bytes:
     columns = _with_tables(columns, asked, threshold, sets, categorical)
     rank = _ranks(columns, asked, threshold, categorical)
     interval = _fits_in_bytes(columns, asked, rank, missing_left, trees)
-    ordered = forest.rows == "float32" and not interval
+    longest = max((len(table) for table in columns.tables), default=0)
+    ordered = forest.rows == "float32" and not interval and longest > MOST_RANKS
     key = np.where(categorical, np.cumsum(categorical) - 1, _in_order(threshold) if ordered else rank)
     members = _places(columns, asked[categorical], sets)
     numbers = [

@@ -294,19 +294,10 @@ static void put(Forest *f, int64_t where, Wide w) {
   else f->narrow[where] = (Narrow){w.key, w.left << COLUMN_BITS | (w.asks_set ? SET_COLUMN : 0) | w.column};
 }
 
-/* What a leaf has for a key: its row among the leaves, or its value as float32. */
-static int32_t leaf_key(const Forest *f, int64_t t, int64_t leaf) {
-  if (!f->values_in_nodes) return (int32_t)(f->leaf_start[t] + leaf);
-  const float value = (float)f->leaf[f->value_start[t] + leaf];
-  int32_t bits;
-  memcpy(&bits, &value, 4);
-  return bits;
-}
-
 static void lay_out(Forest *f, int64_t t, const int32_t *column, const int32_t *at, int32_t *place) {
   const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start, root = f->root[t];
   const uint32_t leaves = (uint32_t)f->walk_columns - 1;
-  if (!m) put(f, root, (Wide){leaf_key(f, t, 0), leaves, 0, 0});
+  if (!m) put(f, root, (Wide){(int32_t)f->leaf_start[t], leaves, 0, 0});
   else place[0] = 0;
   for (int64_t i = 0; i < m; i++) {
     const int64_t n = start + i;
@@ -315,7 +306,7 @@ static void lay_out(Forest *f, int64_t t, const int32_t *column, const int32_t *
     put(f, root + place[i], (Wide){f->key[n], (uint32_t)column[2 * (int64_t)f->feature[n] + side], (uint32_t)at[i], (uint32_t)categorical});
     for (int s = 0; s < 2; s++) {
       if (ends[s] >= 0) place[ends[s]] = at[i] + s;
-      else put(f, root + at[i] + s, (Wide){leaf_key(f, t, ~(int64_t)ends[s]), leaves, (uint32_t)(at[i] + s), 0});
+      else put(f, root + at[i] + s, (Wide){(int32_t)(f->leaf_start[t] + ~(int64_t)ends[s]), leaves, (uint32_t)(at[i] + s), 0});
     }
   }
 }
@@ -332,19 +323,110 @@ static int32_t depth_of(const Forest *f, int64_t t, int32_t *depth) {
   return deepest;
 }
 
-/* Whether leaves may hold their values as float32: one number a leaf, and all rounding together within NEAR. */
-static int values_fit_in_nodes(const Forest *f) {
-  double together = 0;
-  if (f->sums_float32 || f->outputs != 1 || f->output_start[f->trees] != f->trees) return 0;
-  for (int64_t t = 0; t < f->trees; t++) {
-    double worst = 0;
-    for (int64_t i = f->value_start[t]; i < f->value_start[t + 1]; i++) {
-      const double off = fabs(f->leaf[i] - (double)(float)f->leaf[i]);
-      if (!(off <= worst)) worst = off;
+/* The different values of all leaves, and of each leaf the place of its own; 0 where there are too many. */
+static int64_t distinct(const Forest *f, double *values, int32_t *place) {
+  const uint64_t slots = 4 * (uint64_t)LEAF;
+  int32_t *slot = calloc(slots, sizeof *slot);
+  int64_t count = 0;
+  for (int64_t i = 0; slot && i < f->value_start[f->trees]; i++) {
+    uint64_t bits, at;
+    memcpy(&bits, f->leaf + i, 8);
+    at = (bits * 0x9e3779b97f4a7c15u) >> 44;
+    while (slot[at] && memcmp(values + slot[at] - 1, f->leaf + i, 8)) at = (at + 1) & (slots - 1);
+    if (!slot[at]) {
+      if (count == LEAF) { count = 0; break; }
+      values[count++] = f->leaf[i];
+      slot[at] = (int32_t)count;
     }
-    together += worst;
+    place[i] = slot[at] - 1;
   }
-  return together <= NEAR;
+  free(slot);
+  return count;
+}
+
+/* Places of the nodes of a tree, up to eight that belong together to a line of the cache; gives how many it takes. */
+static int64_t place_slim(const Forest *f, int64_t t, int32_t *at, int32_t *stack) {
+  const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start;
+  int64_t waiting = 0, next = 0;
+  if (m) stack[waiting++] = 0;
+  while (waiting) {
+    int32_t line[SLIM_OF_A_LINE];
+    int count = 0;
+    line[count++] = stack[--waiting];
+    for (int h = 0; h < count; h++) {
+      const int32_t ends[2] = {f->left[start + line[h]], f->right[start + line[h]]};
+      for (int s = 0; s < 2; s++) {
+        if (ends[s] < 0) continue;
+        if (count < SLIM_OF_A_LINE) line[count++] = ends[s];
+        else stack[waiting++] = ends[s];
+      }
+    }
+    if (count > SLIM_OF_A_LINE - next % SLIM_OF_A_LINE) next += SLIM_OF_A_LINE - next % SLIM_OF_A_LINE;
+    for (int h = 0; h < count; h++) at[line[h]] = (int32_t)next++;
+  }
+  return next;
+}
+
+/* Whether the slim form can say this forest: one number a leaf, no sets, ranks of 16 bits. */
+static int is_slim(const Forest *f, int64_t largest) {
+  if (f->ordered || f->sets || f->outputs != 1 || f->output_start[f->trees] != f->trees) return 0;
+  for (int64_t c = 0; c < f->columns; c++) if (f->table_start[c + 1] - f->table_start[c] > MOST_SLIM_THRESHOLDS) return 0;
+  return f->walk_columns <= MOST_SLIM_COLUMNS && 8 * largest < LEAF;
+}
+
+static void lay_out_slim(Forest *f, int64_t t, const int32_t *column, const int32_t *at, const int32_t *value) {
+  const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start;
+  const int32_t *own = value + f->leaf_start[t];
+  f->slim_start[t] = m ? 0 : LEAF | (uint32_t)own[0];
+  for (int64_t i = 0; i < m; i++) {
+    const int64_t n = start + i;
+    const int32_t ends[2] = {f->left[n], f->right[n]};
+    uint64_t on[2];
+    for (int s = 0; s < 2; s++) on[s] = ends[s] < 0 ? LEAF | (uint32_t)own[~ends[s]] : (uint32_t)at[ends[s]];
+    const uint64_t asked = (uint64_t)column[2 * (int64_t)f->feature[n] + ((f->flag[n] & NODE_MISSING_LEFT) ? 1 : 0)];
+    f->slim[f->root[t] + at[i]] = (uint64_t)(f->key[n] & 0xffff) | asked << 16 | on[0] << SLIM_LEFT | on[1] << SLIM_RIGHT;
+  }
+}
+
+static const char *make_slim(Forest *f, const int32_t *column, int32_t *at, int32_t *stack, int32_t *value) {
+  MAKE(f->slim_start, f->trees);
+  MAKE(f->slim_base, f->trees);
+  double *values = make(f, LEAF, sizeof *values);
+  if (!values) return "no memory is left";
+  f->slim_values = values;
+  if (!distinct(f, values, value)) {
+    f->slim_values = f->leaf;
+    for (int64_t t = 0; t < f->trees; t++) {
+      f->slim_base[t] = f->value_start[t];
+      for (int64_t i = f->value_start[t]; i < f->value_start[t + 1]; i++) value[i] = (int32_t)(i - f->value_start[t]);
+    }
+  }
+  for (int64_t t = 0; t < f->trees; t++) {
+    const int64_t size = place_slim(f, t, at, stack);
+    f->root[t + 1] = f->root[t] + (size + SLIM_OF_A_LINE - 1) / SLIM_OF_A_LINE * SLIM_OF_A_LINE;
+  }
+  MAKE(f->slim, f->root[f->trees] + 1);
+  for (int64_t t = 0; t < f->trees; t++) {
+    place_slim(f, t, at, stack);
+    lay_out_slim(f, t, column, at, value);
+  }
+  return NULL;
+}
+
+static const char *make_pairs(Forest *f, const int32_t *column, int32_t *at, int32_t *place) {
+  int64_t most = 0;
+  for (int64_t t = 0; t < f->trees; t++) {
+    const int64_t size = (place_pairs(f, t, at, place) + NODES_OF_A_LINE - 1) / NODES_OF_A_LINE * NODES_OF_A_LINE;
+    most = size > most ? size : most;
+    f->root[t + 1] = f->root[t] + size;
+  }
+  if (most <= NARROW_NODES && f->walk_columns <= (int32_t)SET_COLUMN) MAKE(f->narrow, f->root[f->trees]);
+  else MAKE(f->wide, f->root[f->trees]);
+  for (int64_t t = 0; t < f->trees; t++) {
+    place_pairs(f, t, at, place);
+    lay_out(f, t, column, at, place);
+  }
+  return NULL;
 }
 
 static const char *make_walks(Forest *f, int64_t largest) {
@@ -355,23 +437,14 @@ static const char *make_walks(Forest *f, int64_t largest) {
   TRY(make_walk_columns(f, column));
   MAKE(f->by_depth, f->trees);
   MAKE(f->root, f->trees + 1);
-  int64_t most = 0;
-  for (int64_t t = 0; t < f->trees; t++) {
-    const int64_t size = (place_pairs(f, t, at, place) + NODES_OF_A_LINE - 1) / NODES_OF_A_LINE * NODES_OF_A_LINE;
-    most = size > most ? size : most;
-    f->root[t + 1] = f->root[t] + size;
-    entries[t] = (Entry){(int32_t)t, 0, depth_of(f, t, place)};
-  }
-  f->values_in_nodes = values_fit_in_nodes(f);
-  if (most <= NARROW_NODES && f->walk_columns <= (int32_t)SET_COLUMN) MAKE(f->narrow, f->root[f->trees]);
-  else MAKE(f->wide, f->root[f->trees]);
-  for (int64_t t = 0; t < f->trees; t++) {
-    place_pairs(f, t, at, place);
-    lay_out(f, t, column, at, place);
-  }
+  for (int64_t t = 0; t < f->trees; t++) entries[t] = (Entry){(int32_t)t, 0, depth_of(f, t, place)};
   qsort(entries, (size_t)f->trees, sizeof *entries, by_rank);
   for (int64_t t = 0; t < f->trees; t++) f->by_depth[t] = entries[t].node;
-  return NULL;
+  if (!is_slim(f, largest)) return make_pairs(f, column, at, place);
+  int32_t *value = malloc((size_t)(f->value_start[f->trees] + 1) * sizeof *value);
+  const char *fault = value ? make_slim(f, column, at, place, value) : "no memory is left";
+  free(value);
+  return fault;
 }
 
 /* All that the kernels of this level read; NULL, or why not. `interval` says that trees and planes are small enough. */

@@ -27,8 +27,8 @@ static void destroy(PyObject *capsule) { let_go(PyCapsule_GetPointer(capsule, CA
 
 static int best_level(void) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return AVX512;
-  if (__builtin_cpu_supports("avx2")) return AVX2;
+  if (__builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return AVX512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) return AVX2;
 #endif
   return PORTABLE;
 }

@@ -5,6 +5,7 @@
 #define HEADWAY_WALK_H
 
 #include "forest.h"
+#include "slim.h"
 
 #define ABREAST 8
 #define WALK_BLOCK 512
@@ -64,20 +65,10 @@ static void walk_keys(const Forest *f, const double *row, int32_t *x) {
   x[f->walk_columns - 1] = INT32_MIN;
 }
 
-static inline double value_of(int32_t key) {
-  float value;
-  memcpy(&value, &key, 4);
-  return value;
-}
-
 /* The leaves that n rows reached in a tree join their sums [n][outputs]. */
 static void add_leaves(const Forest *f, int64_t t, const int32_t *found, int64_t n, double *sums) {
   const int64_t first = f->output_start[t], count = f->output_start[t + 1] - first, k = f->outputs;
   const double *value = f->leaf + f->value_start[t] - f->leaf_start[t] * count;
-  if (f->values_in_nodes) {
-    for (int64_t r = 0; r < n; r++) sums[r] += value_of(found[r]);
-    return;
-  }
   for (int64_t o = 0; o < count; o++) {
     double *sum = sums + f->output[first + o];
     if (f->sums_float32) for (int64_t r = 0; r < n; r++) sum[r * k] = (double)(float)(sum[r * k] + value[found[r] * count + o]);
@@ -87,6 +78,11 @@ static void add_leaves(const Forest *f, int64_t t, const int32_t *found, int64_t
 
 /* Sums of one row; `found` has room for a leaf of each tree. */
 static void walk_row(const Forest *f, const int32_t *x, int32_t *found, double *sums) {
+  if (f->slim) {
+    slim_row(f, x, (uint32_t *)found);
+    for (int64_t t = 0; t < f->trees; t++) add_values(f, t, (uint32_t *)found + t, 1, sums);
+    return;
+  }
   if (f->narrow && f->sets) narrow_row(f, f->narrow, 1, x, found);
   else if (f->narrow) narrow_row(f, f->narrow, 0, x, found);
   else wide_row(f, f->wide, 1, x, found);
@@ -96,7 +92,11 @@ static void walk_row(const Forest *f, const int32_t *x, int32_t *found, double *
 /* Sums of at most WALK_BLOCK rows: tree by tree, so that a tree stays near while all rows pass. */
 static void walk_block(const Forest *f, const int32_t *x, int64_t n, double *sums) {
   int32_t found[WALK_BLOCK];
-  for (int64_t t = 0; t < f->trees; t++) {
+  for (int64_t t = 0; f->slim && t < f->trees; t++) {
+    slim_tree(f, t, x, n, (uint32_t *)found);
+    add_values(f, t, (uint32_t *)found, n, sums);
+  }
+  for (int64_t t = 0; !f->slim && t < f->trees; t++) {
     if (f->narrow && f->sets) narrow_tree(f, f->narrow + f->root[t], 1, x, n, found);
     else if (f->narrow) narrow_tree(f, f->narrow + f->root[t], 0, x, n, found);
     else wide_tree(f, f->wide + f->root[t], 1, x, n, found);

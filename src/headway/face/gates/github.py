@@ -1,0 +1,39 @@
+"""The gate for GitHub Actions: the summary of the step, and outputs that later steps can ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from headway.face.gates import case as cases
+from headway.face.gates import markdown
+from headway.face.gates.case import Case
+from headway.face.one_line import one_line
+
+SUMMARY, OUTPUT = "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"
+
+
+def report(case: Case) -> str:
+    """What the summary of the step shows."""
+    return markdown.report(case)
+
+
+def outputs(case: Case) -> str:
+    """`verdict`, `reason`, `variant` and `looks_at_test`, a line each; no text of the evidence can add a line."""
+    found = {
+        "verdict": case.verdict.answer,
+        "reason": cases.reason(case.verdict),
+        "variant": case.variant,
+        "looks_at_test": str(case.verdict.looks_at_test),
+    }
+    return "".join(f"{name}={one_line(value)}\n" for name, value in found.items())
+
+
+def publish(case: Case, environment: Mapping[str, str]) -> bool:
+    """Append summary and outputs to the files that GitHub names in the environment; False where it names none."""
+    named = [(environment.get(SUMMARY), report(case)), (environment.get(OUTPUT), outputs(case))]
+    files = [(Path(path), text) for path, text in named if path]
+    for path, text in files:
+        with path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    return bool(files)

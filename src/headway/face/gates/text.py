@@ -1,0 +1,38 @@
+"""The gate for a person: a table of rules, and sentences on the winner and on looks at the test set."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console, Group
+from rich.text import Text
+
+from headway.face.gates import case as cases
+from headway.face.gates.case import Case
+from headway.face.one_line import one_line
+from headway.face.sheets import MARKS
+from headway.face.tables import rulings_table
+
+WIDTH = 200
+"""Letters of a line where no terminal says how many there are."""
+
+
+def told(case: Case) -> Group:
+    """The report as a terminal lays it out, at the width it has."""
+    verdict = case.verdict
+    warning = cases.warning(verdict)
+    lines = (
+        f"{MARKS[verdict.answer]}: {cases.reason(verdict)}",
+        cases.faster(case),
+        f"{cases.judged_on(case)}; {cases.looks(verdict)}",
+        *([f"warning: {warning}"] if warning else []),
+    )
+    return Group(rulings_table(verdict), *(Text(one_line(line)) for line in lines))
+
+
+def report(case: Case) -> str:
+    """The report as text, without colours; every line is as long as it needs to be, up to `WIDTH` letters."""
+    file = io.StringIO()
+    plain = {"width": WIDTH, "color_system": None, "legacy_windows": False, "_environ": {}}
+    Console(file=file, highlight=False, markup=False, emoji=False, **plain).print(told(case))
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
