@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +27,11 @@ from headway.core.verdict import Verdict
 from headway.release.bundle import Bundle
 from headway.release.enrol import enrol
 from headway.release.register import Reason, Register
+from headway.serve.labels import Labels
 from headway.serve.listener import Listener
 from headway.serve.load import Loaded, load
 from headway.serve.plane import Plane
+from headway.serve.repository import Repository
 from headway.serve.routes import Routes
 from headway.serve.site import Limits
 
@@ -125,29 +129,60 @@ class Running:
         self.within(lambda: self.listener.sweep(self.loop.time() + seconds))
 
 
+class Shelf:
+    """Releases by name, for a repository to load from."""
+
+    def __init__(self, releases: Sequence[Loaded], take: Callable[[Loaded], object]) -> None:
+        self.releases = {release.name: release for release in releases}
+        self._take = take
+
+    def load(self, address: str) -> Loaded:
+        """Take a release to the plane."""
+        self._take(self.releases[address])
+        return self.releases[address]
+
+    def unload(self, address: str) -> None:
+        """Nothing here follows a pointer."""
+
+
+@contextmanager
+def routes_of(plane: Plane, releases: Sequence[Loaded], soon: Callable[..., object], key: str) -> Iterator[Routes]:
+    """The addresses of a server, whose labels are kept in a folder of their own; `key` is the operator's."""
+    shelf = Shelf(releases, lambda release: soon(plane.swap, release))
+    digits = hashlib.sha256(key.encode()).hexdigest() if key else ""
+    names = {name: name for name in shelf.releases}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(Labels(Path(folder), soon=soon)) as labels,
+        closing(Repository(plane, shelf, addresses=names, key_sha256=digits, soon=soon)) as repository,
+    ):
+        yield Routes(plane, draining=lambda: False, labels=labels, repository=repository)
+
+
 @contextmanager
 def serving(
-    *releases: Loaded, limits: Limits = LIMITS, host: str = "127.0.0.1", max_batch_rows: int = 1024
+    *releases: Loaded, limits: Limits = LIMITS, host: str = "127.0.0.1", max_batch_rows: int = 1024, key: str = ""
 ) -> Iterator[Running]:
     """A server of these releases, drained at the end."""
     loop = uvloop.new_event_loop()
+    plane = Plane(releases, soon=loop.call_soon, max_batch_rows=max_batch_rows)
 
-    async def start() -> Running:
-        plane = Plane(releases, soon=loop.call_soon, max_batch_rows=max_batch_rows)
-        routes = Routes(plane, draining=lambda: listener.draining)
+    async def start(routes: Routes) -> Running:
         listener = Listener(routes, limits=limits, errors=plane.metrics.errors)
         return Running(await listener.open(host, 0), loop, plane, listener)
 
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    running = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-    try:
-        yield running
-    finally:
-        asyncio.run_coroutine_threadsafe(running.listener.drain(1), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
+    with routes_of(plane, releases, loop.call_soon_threadsafe, key) as routes:
+        running = asyncio.run_coroutine_threadsafe(start(routes), loop).result(10)
+        routes._draining = lambda: running.listener.draining
+        try:
+            yield running
+        finally:
+            asyncio.run_coroutine_threadsafe(running.listener.drain(1), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ def lines_of(metrics: Metrics, **versions: str) -> list[str]:
 
 def test_latencies_fall_into_the_bucket_that_holds_them():
     metrics = Metrics()
-    metrics.of("m").add([0, 900_000, 1_000_000_000 - 100_000], ended_ns=1_000_000_000, rows=5)
+    metrics.of("m").add([0, 900_000, 1_000_000_000 - 100_000], engine_ns=(0, 0), ended_ns=1_000_000_000, rows=5)
     buckets = [line for line in lines_of(metrics) if line.startswith("headway_request_seconds_bucket")]
     assert [int(line.split()[1]) for line in buckets] == [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 3, 3]
     assert 'headway_request_seconds_sum{model="m"} 1.999200000' in lines_of(metrics)
@@ -22,7 +22,7 @@ def test_latencies_fall_into_the_bucket_that_holds_them():
 def test_calls_of_the_engine_are_counted_beside_requests_and_rows():
     metrics = Metrics()
     for _ in range(2):
-        metrics.of("m").add([0, 0], ended_ns=1, rows=3)
+        metrics.of("m").add([0, 0], engine_ns=(0, 1), ended_ns=1, rows=3)
     assert {
         'headway_requests_total{model="m"} 4',
         'headway_rows_total{model="m"} 6',

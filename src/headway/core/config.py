@@ -148,6 +148,9 @@ class ServeSection(Record, frozen=True, kw_only=True):
     port: Annotated[int, _help("TCP port; 0 takes a free one.")] = 8080
     max_body_bytes: Annotated[int, _help("Largest request body, bytes.")] = 8_388_608
     max_batch_rows: Annotated[int, _help("Most rows of one engine call.")] = 1024
+    operator_key_sha256: Annotated[
+        str, _help("SHA-256, in hex, of the key that loads and unloads models; empty lets nobody do so.")
+    ] = ""
     log: Annotated[bool, _help("Whether every answered request leaves rows in the prediction log.")] = True
     log_flush_s: Annotated[float, _help("Longest time that a row of the log waits in memory, seconds.")] = 0.5
     log_buffer_rows: Annotated[int, _help("Most rows of the log in memory; what is beyond is dropped and counted.")] = (

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 from rich.console import Console, RenderableType
@@ -16,6 +19,22 @@ def show(value: object, text: RenderableType, *, json: bool) -> None:
         Console(soft_wrap=True, highlight=False, emoji=False).print(msgspec.json.encode(value).decode(), markup=False)
     else:
         console().print(text)
+
+
+def put(text: str) -> None:
+    """Print a text byte by byte as it is, in UTF-8 and with its own ends of lines, whatever the machine prefers."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+def write_whole(text: str, path: Path) -> Path:
+    """Write a text to `path` as UTF-8, whole or not at all, and return the path; its folder is made if absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside.write_text(text, encoding="utf-8", newline="\n")
+    beside.replace(path)
+    return path
 
 
 def console() -> Console:

@@ -114,4 +114,6 @@ def _texts(each: Packed, raw: memoryview, count: int) -> Values:
 
 
 def _wrong_size(each: Packed, met: int, expected: str) -> DataError:
-    return DataError(f"input '{each.name}' has {met} bytes, its shape {each.shape} of {each.datatype} asks for {expected}")
+    return DataError(
+        f"input '{each.name}' has {met} bytes, its shape {each.shape} of {each.datatype} asks for {expected}"
+    )

@@ -23,6 +23,7 @@ _JSON_BYTES = b"inference-header-content-length"
 _NOTED = frozenset(
     {b"host", b"content-length", b"expect", b"upgrade", b"authorization", b"content-encoding", _JSON_BYTES}
 )
+_BODY_AND_UPGRADE = frozenset({b"content-length", b"upgrade"})
 _KEEP, _CLOSE = b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"
 _PIECE_BYTES = 8_192
 _log = logging.getLogger(__name__)
@@ -299,7 +300,7 @@ class Connection(asyncio.Protocol):
             self.refuse(*refusal)
 
     def _expect_usual(self, headers: Mapping[bytes, bytes]) -> None:
-        if self._parser.should_upgrade():
+        if headers.keys() >= _BODY_AND_UPGRADE and self._parser.should_upgrade():
             self.refuse(400, "no other protocol is spoken here; ask without 'Upgrade'")
         elif headers.get(b"content-encoding", b"identity").lower() != b"identity":
             self.refuse(415, "a body is taken as it is; send it without 'Content-Encoding'")

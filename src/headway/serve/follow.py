@@ -51,6 +51,7 @@ class Follower:
         self._seats: dict[str, Seat] = {}
         self._known: dict[str, Loaded] = {}
         self._looks = 0
+        self._held = threading.Lock()  # of who looks, or changes what is looked at
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
 
@@ -61,6 +62,25 @@ class Follower:
             self._known[release.digest] = release
         self._thread.start()
 
+    def load(self, address: str) -> Loaded:
+        """Follow one more pointer: its release, verified and opened, takes a seat.
+
+        Raises HeadwayError where it does not verify or cannot be opened; then nothing changes.
+        """
+        with self._held:
+            release = self._loaded(self._register.resolve(address))
+            self._seats[address] = Seat(live=release)
+            self._met.pop(address, None)
+            self._take(self._seats[address])
+        return release
+
+    def unload(self, address: str) -> None:
+        """Follow a pointer no more."""
+        with self._held:
+            self._seats.pop(address, None)
+            self._refused.pop(address, None)
+            self._known = {digest: each for digest, each in self._known.items() if self._sits(digest)}
+
     def close(self) -> None:
         """End the thread."""
         self._leaving.set()
@@ -69,6 +89,10 @@ class Follower:
     def look(self) -> None:
         """Look once at every pointer, and act on what has changed."""
         self._looks += 1
+        with self._held:
+            self._look()
+
+    def _look(self) -> None:
         for address, seat in tuple(self._seats.items()):
             try:
                 signs = self._signs(address)

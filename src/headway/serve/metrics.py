@@ -18,22 +18,41 @@ _EDGES_NS = np.array(_EDGES_S) * 1e9
 
 @dataclass(slots=True)
 class Counts:
-    """What one model answered: requests, rows, engine calls, and latencies from request read to answer written."""
+    """What one model answered: requests, rows, engine calls, and latencies from request read to answer written.
+
+    Of the latencies, `queue_ns` passed before the engine was called and `engine_ns` in it. `last_ns` is when it answered
+    last, by `time.perf_counter_ns`; `failed` are the requests that it could not answer.
+    """
 
     requests: int = 0
     rows: int = 0
     calls: int = 0
     latency_ns: int = 0
+    queue_ns: int = 0
+    engine_ns: int = 0
+    last_ns: int = 0
+    failed: int = 0
+    failed_ns: int = 0
     buckets: Ints = field(default_factory=lambda: np.zeros(len(_EDGES_S) + 1, dtype=np.int64))
 
-    def add(self, started_ns: Sequence[int], *, ended_ns: int, rows: int) -> None:
-        """Count one engine call: when each of its requests had come, and when they were answered."""
+    def add(self, started_ns: Sequence[int], *, engine_ns: tuple[int, int], ended_ns: int, rows: int) -> None:
+        """Count one engine call: when each of its requests had come, when it began and ended, and was answered."""
+        began_ns, done_ns = engine_ns
         latencies = ended_ns - np.array(started_ns, dtype=np.int64)
         self.buckets += np.bincount(np.searchsorted(_EDGES_NS, latencies), minlength=len(self.buckets))
-        self.latency_ns += int(latencies.sum())
-        self.requests += len(started_ns)
+        latency_ns, n = int(latencies.sum()), len(started_ns)
+        self.latency_ns += latency_ns
+        self.queue_ns += latency_ns - n * (ended_ns - began_ns)
+        self.engine_ns += n * (done_ns - began_ns)
+        self.last_ns = ended_ns
+        self.requests += n
         self.rows += rows
         self.calls += 1
+
+    def fail(self, started_ns: int, *, ended_ns: int) -> None:
+        """Count a request that the model could not answer."""
+        self.failed += 1
+        self.failed_ns += ended_ns - started_ns
 
 
 class Metrics:

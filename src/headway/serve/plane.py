@@ -54,6 +54,7 @@ class Outcome:
     calls: Sequence[Call]
     places: slice
     ended_ns: int
+    began_ns: int = 0
     rows: Floats | None = None
     answers: Floats | None = None
     seen: tuple[Ints, ...] = ()
@@ -82,6 +83,11 @@ class Plane:
             self.swap(release)
 
     @property
+    def max_batch_rows(self) -> int:
+        """The most rows of one engine call."""
+        return self._max_batch_rows
+
+    @property
     def releases(self) -> dict[str, Loaded]:
         """What is live now, by name."""
         return {name: seat.live for name, seat in self._seats.items()}
@@ -99,6 +105,10 @@ class Plane:
         """Let this seat answer to its name from the next request on; what was decoded before goes to the old one."""
         self._seats[seat.live.name] = seat
         self.metrics.of(seat.live.name)
+
+    def leave(self, name: str) -> None:
+        """Let nothing answer to a name from the next request on."""
+        self._seats.pop(name, None)
 
     def submit(self, release: Loaded, call: Call) -> None:
         """Queue a call for the end of this turn of the loop."""
@@ -171,7 +181,9 @@ class Plane:
 
     def _answer(self, release: Loaded, outcome: Outcome) -> None:
         calls, answers = outcome.calls, outcome.answers
+        counts = self.metrics.of(release.name)
         if answers is None:
+            counts.fail(calls[0].started_ns, ended_ns=outcome.ended_ns)
             calls[0].fail(outcome.error or RuntimeError("no answer"))
             return
         values, k, start = answers.ravel().tolist(), answers.shape[1], 0
@@ -179,8 +191,9 @@ class Plane:
             end = start + len(call.rows) * k
             call.answer(release, values[start:end])
             start = end
-        counts = self.metrics.of(release.name)
-        counts.add([call.started_ns for call in calls], ended_ns=time.perf_counter_ns(), rows=len(answers))
+        times = (outcome.began_ns, outcome.ended_ns)
+        started = [call.started_ns for call in calls]
+        counts.add(started, engine_ns=times, ended_ns=time.perf_counter_ns(), rows=len(answers))
 
     def _numbers(self, calls: Sequence[Call]) -> Ints:
         return self._log.number(len(calls)) if self._log else np.empty(len(calls), dtype=np.int64)
@@ -233,6 +246,7 @@ class Plane:
         parts = [call.read_for(release) for call in calls] if anew else [call.rows for call in calls]
         rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
         seen: tuple[Ints, ...] = ()
+        began = time.perf_counter_ns()
         if release.views.names:
             keys = [call.key for call, part in zip(calls, parts, strict=True) for _ in range(len(part))]
             rows, seen = release.views.look_up(rows, keys)
@@ -240,7 +254,9 @@ class Plane:
         if release.calibrator.shift:
             answers = release.calibrator(answers)
         ended = time.perf_counter_ns()
-        return Outcome(calls=calls, places=places, ended_ns=ended, rows=rows, answers=answers, seen=seen)
+        return Outcome(
+            calls=calls, places=places, began_ns=began, ended_ns=ended, rows=rows, answers=answers, seen=seen
+        )
 
     def _engine(self, release: Loaded, rows: Floats) -> Floats:
         most = self._max_batch_rows

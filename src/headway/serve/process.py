@@ -20,6 +20,7 @@ from headway.serve.load import Loaded, load
 from headway.serve.log import PredictionLog
 from headway.serve.metrics import Metrics
 from headway.serve.plane import Plane
+from headway.serve.repository import Repository
 from headway.serve.routes import Routes
 from headway.serve.seat import Seat
 from headway.serve.site import Limits
@@ -55,10 +56,15 @@ async def _serve(
     loop, told = asyncio.get_running_loop(), asyncio.Queue[signal.Signals]()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, told.put_nowait, name)
-    labels = Labels(config.state, soon=loop.call_soon_threadsafe)
-    with _plane(config, releases, loop) as plane, _following(config, register, releases, plane):
+    soon = loop.call_soon_threadsafe
+    labels = Labels(config.state, soon=soon)
+    with _plane(config, releases, loop) as plane, _following(config, register, releases, plane) as follower:
+        addresses = {release.name: reference for reference, release in releases.items()}
+        repository = Repository(
+            plane, follower, addresses=addresses, key_sha256=config.serve.operator_key_sha256, soon=soon
+        )
         listener = Listener(
-            Routes(plane, draining=lambda: listener.draining, labels=labels),
+            Routes(plane, draining=lambda: listener.draining, labels=labels, repository=repository),
             limits=Limits(body_bytes=config.serve.max_body_bytes),
             errors=plane.metrics.errors,
         )
@@ -70,6 +76,7 @@ async def _serve(
         finally:
             await listener.drain(_DRAIN_S)
             labels.close()
+            repository.close()
 
 
 @contextmanager

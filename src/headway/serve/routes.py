@@ -1,35 +1,34 @@
-"""What each address answers: health, metadata, inference, labels and metrics."""
+"""What each address answers: health, metadata, inference, labels, metrics and the repository."""
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-import httptools
 import msgspec
 
 import headway
 from headway.core.errors import DataError, HeadwayError, StoreError
-from headway.serve.answers import TEXT, encode, error_body
+from headway.serve.addresses import BY_WHAT, Place, locate
+from headway.serve.answers import OCTETS, TEXT, encode, error_body
 from headway.serve.connection import Exchange
 from headway.serve.labels import Labels
 from headway.serve.load import Loaded
+from headway.serve.mlflow import read_frame, write_frame
+from headway.serve.openapi import document
 from headway.serve.plane import Plane
+from headway.serve.replies import Live, ModelReady, Ready, Server, Statistics
+from headway.serve.repository import Asking, Repository, Telling
+from headway.serve.statistics import config_of, stats_of
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
 
 
-class Place(NamedTuple):
-    """An address, taken apart: what is asked, of which model and version; empty where none is named."""
-
-    what: str
-    name: str = ""
-    version: str = ""
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+_read_asking = msgspec.json.Decoder(Asking).decode
+_read_telling = msgspec.json.Decoder(Telling).decode
 
 
 class Inference(msgspec.Struct, eq=False):
@@ -40,14 +39,20 @@ class Inference(msgspec.Struct, eq=False):
     id: str
     key: str
     started_ns: int
+    binary: bool = False
 
     def read_for(self, release: Loaded) -> Floats:
         """The rows as another release asks for them; raises DataError where the request does not bring them."""
-        return release.reader.read(self.exchange.body).rows
+        return release.reader.read(self.exchange.body, self.exchange.json_bytes).rows
 
     def answer(self, release: Loaded, values: list[float]) -> None:
         """Send the answers of a release."""
-        self.exchange.reply(200, release.writer.write(self.id, values, len(self.rows)))
+        if self.binary:
+            said, raw = release.writer.pack(self.id, values, len(self.rows))
+            extra = b"\r\nInference-Header-Content-Length: %d" % len(said)
+            self.exchange.reply(200, said + raw, kind=OCTETS, extra=extra)
+        else:
+            self.exchange.reply(200, release.writer.write(self.id, values, len(self.rows)))
 
     def fail(self, error: Exception) -> None:
         """Send the reason: 422 where the model refuses the rows, 503 where a table is away, else 500."""
@@ -59,36 +64,56 @@ class Inference(msgspec.Struct, eq=False):
             self.exchange.reply(500, error_body("the engine failed on these rows; the server's log says more"))
 
 
+class Invocation(Inference, eq=False):
+    """A request in MLflow's form on its way through the plane."""
+
+    def read_for(self, release: Loaded) -> Floats:
+        """The rows as another release asks for them; raises DataError where the request does not bring them."""
+        return read_frame(release.reader, self.exchange.body)[0]
+
+    def answer(self, release: Loaded, values: list[float]) -> None:
+        """Send the answers of a release."""
+        self.exchange.reply(200, write_frame(values, len(self.rows)))
+
+
 class Routes:
     """Answers every whole request, or hands it to the plane that will; `draining` says that the server is leaving."""
 
-    def __init__(self, plane: Plane, *, draining: Callable[[], bool], labels: Labels | None = None) -> None:
+    def __init__(self, plane: Plane, *, draining: Callable[[], bool], labels: Labels, repository: Repository) -> None:
         self._plane = plane
         self._labels = labels
+        self._repository = repository
         self._draining = draining
         self._answers: dict[str, Callable[[Exchange, Place], None]] = {
             "server": self._server,
             "live": self._live,
             "ready": self._ready,
             "metrics": self._metrics,
+            "openapi": self._openapi,
             "model": self._model,
             "model ready": self._model_ready,
+            "config": self._config,
+            "stats": self._stats,
+            "all stats": self._all_stats,
+            "infer": self._infer,
+            "labels": self._label,
+            "invocations": self._invoke,
+            "index": self._index,
+            "load": self._tell,
+            "unload": self._tell,
         }
 
     def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
         place = locate(exchange.url)
-        if place.what == "infer":
-            if exchange.method == b"POST":
-                self._infer(exchange, place)
-            else:
-                _not_allowed(exchange, b"POST")
-        elif place.what == "labels" and self._labels is not None:
-            self._label(exchange, place, self._labels)
-        elif place.what not in self._answers:
-            exchange.reply(404, error_body("no such address; docs/serving.md lists those there are"))
-        elif exchange.method not in (b"GET", b"HEAD"):
-            _not_allowed(exchange, b"GET, HEAD")
+        if place.what == "infer" and exchange.method == b"POST":
+            self._infer(exchange, place)
+            return
+        address = BY_WHAT.get(place.what)
+        if address is None:
+            exchange.reply(404, error_body("no such address; /openapi.json lists those there are"))
+        elif exchange.method not in address.allowed.split(b", "):
+            _not_allowed(exchange, address.allowed)
         else:
             self._answers[place.what](exchange, place)
 
@@ -98,17 +123,44 @@ class Routes:
         if release is None:
             return
         try:
-            rows, id, key = release.reader.read(exchange.body)
+            rows, id, key, binary = release.reader.read(exchange.body, exchange.json_bytes)
         except DataError as error:
             exchange.reply(400, error_body(error))
             return
-        self._plane.submit(release, Inference(exchange=exchange, rows=rows, id=id, key=key, started_ns=started_ns))
+        self._plane.submit(release, Inference(exchange, rows, id, key, started_ns, binary))
 
-    def _label(self, exchange: Exchange, place: Place, labels: Labels) -> None:
-        if exchange.method != b"POST":
-            _not_allowed(exchange, b"POST")
-        elif self._find(exchange, place) is not None:
-            labels.take(exchange, place.name)
+    def _invoke(self, exchange: Exchange, place: Place) -> None:
+        started_ns, here = time.perf_counter_ns(), list(self._plane.releases.values())
+        if len(here) != 1:
+            there = ", ".join(each.name for each in here) or "none"
+            exchange.reply(404, error_body(f"/invocations asks the one model that is served; there are: {there}"))
+            return
+        try:
+            rows, key = read_frame(here[0].reader, exchange.body)
+        except DataError as error:
+            exchange.reply(400, error_body(error))
+            return
+        self._plane.submit(here[0], Invocation(exchange, rows, "", key, started_ns))
+
+    def _label(self, exchange: Exchange, place: Place) -> None:
+        if self._find(exchange, place) is not None:
+            self._labels.take(exchange, place.name)
+
+    def _index(self, exchange: Exchange, place: Place) -> None:
+        try:
+            asking = _read_asking(exchange.body or b"{}")
+        except _UNREADABLE as error:
+            exchange.reply(400, error_body(f"the body does not ask for the index: {error}"))
+            return
+        exchange.reply(200, encode(self._repository.index(ready=asking.ready)))
+
+    def _tell(self, exchange: Exchange, place: Place) -> None:
+        try:
+            _read_telling(exchange.body or b"{}")
+        except _UNREADABLE as error:
+            exchange.reply(400, error_body(f"the body tells nothing: {error}"))
+            return
+        self._repository.tell(exchange, place.name, load=place.what == "load")
 
     def _find(self, exchange: Exchange, place: Place) -> Loaded | None:
         """The release that is asked for; where there is none, that is answered."""
@@ -123,14 +175,17 @@ class Routes:
         return release
 
     def _server(self, exchange: Exchange, place: Place) -> None:
-        exchange.reply(200, encode({"name": "headway", "version": headway.__version__, "extensions": []}))
+        exchange.reply(200, encode(Server("headway", headway.__version__, EXTENSIONS)))
 
     def _live(self, exchange: Exchange, place: Place) -> None:
-        exchange.reply(200, encode({"live": True}))
+        exchange.reply(200, encode(Live(True)))
 
     def _ready(self, exchange: Exchange, place: Place) -> None:
         ready = not self._draining()
-        exchange.reply(200 if ready else 503, encode({"ready": ready}))
+        exchange.reply(200 if ready else 503, encode(Ready(ready)))
+
+    def _openapi(self, exchange: Exchange, place: Place) -> None:
+        exchange.reply(200, document())
 
     def _metrics(self, exchange: Exchange, place: Place) -> None:
         versions = {name: release.version for name, release in self._plane.releases.items()}
@@ -143,29 +198,27 @@ class Routes:
 
     def _model_ready(self, exchange: Exchange, place: Place) -> None:
         if self._find(exchange, place) is not None:
-            exchange.reply(200, encode({"name": place.name, "ready": True}))
+            exchange.reply(200, encode(ModelReady(place.name, True)))
+
+    def _config(self, exchange: Exchange, place: Place) -> None:
+        release = self._find(exchange, place)
+        if release is not None:
+            exchange.reply(200, encode(config_of(release, max_batch_rows=self._plane.max_batch_rows)))
+
+    def _stats(self, exchange: Exchange, place: Place) -> None:
+        release = self._find(exchange, place)
+        if release is not None:
+            self._answer_stats(exchange, [release])
+
+    def _all_stats(self, exchange: Exchange, place: Place) -> None:
+        self._answer_stats(exchange, self._plane.releases.values())
+
+    def _answer_stats(self, exchange: Exchange, releases: Iterable[Loaded]) -> None:
+        stats = tuple(stats_of(release, self._plane.metrics.of(release.name)) for release in releases)
+        exchange.reply(200, encode(Statistics(stats)))
 
 
-@lru_cache(maxsize=256)
-def locate(url: bytes) -> Place:
-    """The place of a request's target, in any of the forms that HTTP allows; `Place("")` where there is none."""
-    try:
-        path = (httptools.parse_url(url).path or b"").decode("ascii")
-    except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
-        return Place("")
-    fixed = _FIXED.get(path)
-    if fixed is not None:
-        return Place(fixed)
-    match = _MODEL.fullmatch(path)
-    if match is None:
-        return Place("")
-    name, version, what = (unquote(part or "") for part in match.groups())
-    return Place(_OF_MODEL[what], name, version)
-
-
-_FIXED = {"/v2": "server", "/v2/health/live": "live", "/v2/health/ready": "ready", "/metrics": "metrics"}
-_MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready|labels))?")
-_OF_MODEL = {"": "model", "ready": "model ready", "infer": "infer", "labels": "labels"}
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def _not_allowed(exchange: Exchange, allowed: bytes) -> None:

@@ -19,6 +19,7 @@ from headway.core.errors import DataError
 from headway.core.record import Scalar
 from headway.core.variant import Signature
 from headway.serve.binary import Packed, packed, unpacked
+from headway.serve.replies import Model, TensorMetadata
 from headway.serve.tensors import TEXT, Tensor, Values, column_of, flat, length_of, narrowed, numbers, ranks_of
 
 if TYPE_CHECKING:
@@ -209,10 +210,9 @@ class Writer:
 
 def describe(signature: Signature, *, name: str, version: str, parameters: Mapping[str, Scalar]) -> bytes:
     """The metadata of a model: its inputs in order, its output, and what else a caller may want to know."""
-    inputs = [{"name": field.name, "datatype": field.datatype, "shape": [-1]} for field in signature.inputs]
-    output = {"name": signature.output, "datatype": "FP64", "shape": [-1, -1]}
-    said = {"name": name, "versions": [version], "platform": "headway", "inputs": inputs, "outputs": [output]}
-    return _json({**said, "parameters": parameters})
+    inputs = tuple(TensorMetadata(field.name, field.datatype, (-1,)) for field in signature.inputs)
+    output = TensorMetadata(signature.output, "FP64", (-1, -1))
+    return _json(Model(name, (version,), "headway", inputs, (output,), dict(parameters)))
 
 
 def _together(tensors: Sequence[Tensor], columns: Sequence[Values], n: int) -> Floats:

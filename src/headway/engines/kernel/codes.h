@@ -9,37 +9,53 @@
 
 #define SEARCHED 256             /* thresholds of a column, filled up with infinity */
 
-/* Where each of eight values lies among the thresholds at `table`; none of them counts where it is NaN. */
-AVX512_TARGET static inline __m512i places_of(const double *table, __m512i runs_low, __m512i runs_high, __m512d v) {
-  const __m512d low = _mm512_castsi512_pd(runs_low), high = _mm512_castsi512_pd(runs_high);
+#define RUN 16                   /* thresholds that two registers hold */
+
+/* Of eight values the count of those thresholds that lie below, among 2 * first - 1 that are held in two registers. */
+AVX512_TARGET static inline __m512i permuted(__m512d low, __m512d high, __m512d v, int first) {
   __m512i place = _mm512_setzero_si512();
-  _Pragma("GCC unroll 4") for (int s = 8; s; s >>= 1) {
+  for (int s = first; s; s >>= 1) {
     const __m512d t = _mm512_permutex2var_pd(low, _mm512_add_epi64(place, _mm512_set1_epi64(s - 1)), high);
     place = _mm512_mask_add_epi64(place, _mm512_cmp_pd_mask(t, v, _CMP_LT_OQ), place, _mm512_set1_epi64(s));
   }
-  place = _mm512_slli_epi64(place, 4);
-  _Pragma("GCC unroll 4") for (int s = 8; s; s >>= 1) {
+  return place;
+}
+
+/* The same among the fifteen thresholds from each place on. */
+AVX512_TARGET static inline __m512i gathered(const double *table, __m512i place, __m512d v) {
+  _Pragma("GCC unroll 4") for (int s = RUN / 2; s; s >>= 1) {
     const __m512d t = _mm512_i64gather_pd(_mm512_add_epi64(place, _mm512_set1_epi64(s - 1)), table, 8);
     place = _mm512_mask_add_epi64(place, _mm512_cmp_pd_mask(t, v, _CMP_LT_OQ), place, _mm512_set1_epi64(s));
   }
   return place;
 }
 
+/* A column of eight rows; where fewer are left the last one stands for those that are not there. */
+AVX512_TARGET static inline __m512d eight(const double *x, int64_t width, int64_t left) {
+  if (left >= 8) return _mm512_setr_pd(x[0], x[width], x[2 * width], x[3 * width], x[4 * width], x[5 * width], x[6 * width], x[7 * width]);
+  double v[8];
+  for (int j = 0; j < 8; j++) v[j] = x[(j < left ? j : left - 1) * width];
+  return _mm512_loadu_pd(v);
+}
+
 AVX512_TARGET static void encode_wide(const Forest *f, int64_t c, const double *x, int64_t n, uint8_t *P) {
   const double *table = f->search + c * SEARCHED;
-  double runs[16];
-  for (int i = 0; i < 16; i++) runs[i] = table[16 * i + 15];
-  const __m512i low = _mm512_castpd_si512(_mm512_loadu_pd(runs)), high = _mm512_castpd_si512(_mm512_loadu_pd(runs + 8));
-  const __m512i stride = _mm512_mullo_epi64(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64(f->width));
+  const int64_t size = f->table_start[c + 1] - f->table_start[c], runs = size / RUN;
+  double ends[RUN];
+  int first = 0;
+  for (int i = 0; i < RUN; i++) ends[i] = runs ? table[RUN * i + RUN - 1] : table[i];
+  while (2 * first <= (runs ? runs : size)) first = first ? 2 * first : 1;
+  first = first > RUN / 2 ? RUN / 2 : first;
+  const __m512d low = _mm512_loadu_pd(ends), high = _mm512_loadu_pd(ends + 8);
   const __m512d missing = _mm512_set1_pd(f->missing), zero = _mm512_set1_pd(ZERO);
   const __m512i none = _mm512_setzero_si512(), most = _mm512_set1_epi64(PLANE_THRESHOLDS);
   for (int64_t r = 0; r < n; r += 8) {
-    const __mmask8 there = n - r >= 8 ? 255 : (__mmask8)((1 << (n - r)) - 1);
-    __m512d v = _mm512_mask_i64gather_pd(zero, there, stride, x + r * f->width + f->column[c], 8);
+    __m512d v = eight(x + r * f->width + f->column[c], f->width, n - r);
     if (f->rows_float32) v = _mm512_cvtps_pd(_mm512_cvtpd_ps(v));
     __mmask8 gone = _mm512_cmp_pd_mask(v, v, _CMP_UNORD_Q) | _mm512_cmp_pd_mask(v, missing, _CMP_EQ_OQ);
     if (f->kind[c] & COLUMN_ZERO_IS_MISSING) gone |= _mm512_cmp_pd_mask(_mm512_abs_pd(v), zero, _CMP_LE_OQ);
-    const __m512i place = places_of(table, low, high, v);
+    __m512i place = permuted(low, high, v, first);
+    if (runs) place = gathered(table, _mm512_slli_epi64(place, 4), v);
     for (int32_t p = f->plane_start[c]; p < f->plane_start[c + 1]; p++) {
       const Plane *plane = f->planes + f->plane_order[p];
       __m512i code = _mm512_sub_epi64(place, _mm512_set1_epi64(plane->first));

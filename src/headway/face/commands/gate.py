@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from headway import flow
+from headway.core.config import FILE
 from headway.face.codes import OF_ANSWER
-from headway.face.output import show
-from headway.face.tables import rulings_table
+from headway.face.gates.case import case_of
+from headway.face.gates.reports import deliver
 from headway.release.judge import judge
 from headway.release.project import open_project
 
 
-def plugin(*, project: Path = Path("."), json: bool = False) -> int:
+def plugin(
+    *,
+    project: Path = Path("."),
+    format: Annotated[tuple[str, ...], Parameter(negative=())] = ("text",),
+    json: bool = False,
+) -> int:
     """Judge the evidence on the last winner; nothing is run. Exit 0 pass, 1 fail, 3 undecided.
 
     Example: headway gate --project headway-demo
+    Example: headway gate --project headway-demo --format text --format junit=gate.xml --format sarif=gate.sarif
 
     Parameters
     ----------
     project
         Folder with headway.toml.
+    format
+        `text`, `json`, `junit`, `sarif`, `markdown` (the body of a comment on a pull request) or `github` (summary and
+        outputs of the step): printed, or written with `=FILE`. May be given many times.
     json
         Print one JSON object.
     """
     opened = open_project(project)
-    evidence = flow.last_frontier(opened).winner.evidence
-    looks = opened.state.looks(opened.name, evidence.dataset)
-    verdict = judge(evidence, opened.config.policy, looks_at_test=looks)
-    show(verdict, rulings_table(verdict), json=json)
+    frontier = flow.last_frontier(opened)
+    looks = opened.state.looks(opened.name, frontier.winner.evidence.dataset)
+    verdict = judge(frontier.winner.evidence, opened.config.policy, looks_at_test=looks)
+    inside = not project.is_absolute() and ".." not in project.parts
+    case = case_of(frontier, verdict, (project / FILE).as_posix() if inside else FILE)
+    deliver(case, ["json"] if json else format, os.environ)
     return OF_ANSWER[verdict.answer]

@@ -26,8 +26,8 @@ def report(case: Case) -> str:
     tests = [_test(case, ruling) for ruling in case.verdict.rulings] or [_without_rules(case)]
     kinds = Counter(child.tag for test in tests for child in test)
     counts = {"tests": str(len(tests)), **{name: str(kinds[kind]) for kind, name in COUNTED.items()}}
-    top = Element("testsuites", name="headway gate", **counts)
-    suite = SubElement(top, "testsuite", name=f"headway gate: {one_line(case.project)}", **counts)
+    top = Element("testsuites", {"name": "headway gate", **counts})
+    suite = SubElement(top, "testsuite", {"name": f"headway gate: {one_line(case.project)}", **counts})
     suite.append(_properties(case))
     suite.extend(tests)
     SubElement(suite, "system-out").text = one_line(f"{cases.reason(case.verdict)}; {cases.looks(case.verdict)}")
@@ -35,7 +35,8 @@ def report(case: Case) -> str:
     if warning:
         SubElement(suite, "system-err").text = f"warning: {warning}"
     ElementTree.indent(top)
-    return ElementTree.tostring(top, encoding="utf-8", xml_declaration=True).decode() + "\n"
+    written: bytes = ElementTree.tostring(top, encoding="utf-8", xml_declaration=True)
+    return f"{written.decode()}\n"
 
 
 def _properties(case: Case) -> Element:

@@ -14,14 +14,10 @@ def report(case: Case) -> str:
     warning = cases.warning(verdict)
     parts = (
         f"## headway gate on {escaped(case.project)}: {sheets.MARKS[verdict.answer]}",
-        _sentence(cases.reason(verdict)),
+        f"Why: {escaped(cases.reason(verdict))}.",
         f"Winner: {escaped(cases.faster(case))}.",
         table(sheets.rulings(verdict)).rstrip("\n") if verdict.rulings else "",
         f"**Warning:** {escaped(warning)}." if warning else "",
-        _sentence(f"{cases.judged_on(case)}; {cases.looks(verdict)}"),
+        f"It was {escaped(cases.judged_on(case))}; {cases.looks(verdict)}.",
     )
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _sentence(text: str) -> str:
-    return f"{escaped(text[:1].upper() + text[1:])}."

@@ -63,9 +63,7 @@ def _found(verdict: Verdict) -> list[_Found]:
     found = [_of_ruling(verdict, each) for each in cases.against(verdict)]
     if not verdict.rulings:
         level = "note" if verdict.answer == "pass" else "warning"
-        found.append(
-            _Found(rule=NO_RULE, level=level, says=cases.reason(verdict), key=NO_RULE, answer=verdict.answer)
-        )
+        found.append(_Found(rule=NO_RULE, level=level, says=cases.reason(verdict), key=NO_RULE, answer=verdict.answer))
     warning = cases.warning(verdict)
     return [*found, *([_Found(rule=LOOKS, level="note", says=warning, key=LOOKS)] if warning else [])]
 

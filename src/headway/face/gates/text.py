@@ -33,6 +33,8 @@ def told(case: Case) -> Group:
 def report(case: Case) -> str:
     """The report as text, without colours; every line is as long as it needs to be, up to `WIDTH` letters."""
     file = io.StringIO()
-    plain = {"width": WIDTH, "color_system": None, "legacy_windows": False, "_environ": {}}
-    Console(file=file, highlight=False, markup=False, emoji=False, **plain).print(told(case))
+    settings = {"TERM": "dumb", "COLUMNS": str(WIDTH)}
+    Console(file=file, width=WIDTH, color_system=None, highlight=False, legacy_windows=False, _environ=settings).print(
+        told(case)
+    )
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import jinja2
 
 import headway
 from headway.face import numbers, sheets, words
+from headway.face.output import write_whole
 from headway.face.report import details, palette, periods
 from headway.face.report.answers import replayed, replies
 from headway.face.report.moments import moments
@@ -21,12 +21,7 @@ _HERE = Path(__file__).parent
 
 def write(story: Story, path: Path) -> Path:
     """Write the report of a story to `path`, whole or not at all, and return the path; its folder is made if absent."""
-    text = render(story)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
-    return path
+    return write_whole(render(story), path)
 
 
 def render(story: Story) -> str:

@@ -1,0 +1,131 @@
+"""The model repository extension: which models there are, and an operator's word to take one or to let it go.
+
+A release is loaded as its pointer says and as it was signed: no file and no setting of a caller is taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import msgspec
+
+from headway.core.errors import ConfigError, HeadwayError, StoreError
+from headway.serve.answers import encode, error_body
+from headway.serve.connection import Exchange
+from headway.serve.load import Loaded
+from headway.serve.plane import Plane
+from headway.serve.replies import Indexed
+
+_SHA256_DIGITS = 64
+_MEND_KEY = "set operator_key_sha256 in [serve] to what `printf %s KEY | sha256sum` prints"
+_log = logging.getLogger(__name__)
+
+
+class Asking(msgspec.Struct):
+    """The body of a request for the index: whether only models that take requests are asked for."""
+
+    ready: bool = False
+
+
+class Telling(msgspec.Struct):
+    """The body of a load or unload; a release is taken as it was signed, whatever the parameters."""
+
+    parameters: dict[str, Any] = {}
+
+
+class Pointers(Protocol):
+    """Who keeps the releases at their pointers (`serve.follow.Follower`)."""
+
+    def load(self, address: str) -> Loaded:
+        """Take what a pointer is at; raises HeadwayError where it does not verify."""
+        ...
+
+    def unload(self, address: str) -> None:
+        """Follow a pointer no more."""
+        ...
+
+
+class Repository:
+    """The models that a server was started with, by name; `addresses` says at which pointer each is.
+
+    Loading takes a thread; `soon` runs a function on the loop (`loop.call_soon_threadsafe`).
+    """
+
+    def __init__(
+        self,
+        plane: Plane,
+        pointers: Pointers,
+        *,
+        addresses: Mapping[str, str],
+        key_sha256: str,
+        soon: Callable[[Callable[[], None]], object],
+    ) -> None:
+        """Raises ConfigError where the digest of the operator's key is none."""
+        digits = key_sha256.lower()
+        if digits and (len(digits) != _SHA256_DIGITS or digits.strip("0123456789abcdef")):
+            raise ConfigError(
+                f"{key_sha256!r} is no SHA-256 in hex", where="[serve] operator_key_sha256", mend=_MEND_KEY
+            )
+        self._plane = plane
+        self._pointers = pointers
+        self._addresses = addresses
+        self._digits = digits
+        self._soon = soon
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="repository")
+
+    def index(self, *, ready: bool) -> list[Indexed]:
+        """Each model with its state; `ready` leaves out those that were unloaded."""
+        here = self._plane.releases
+        listed = [Indexed(name, release.version, "READY") for name, release in here.items()]
+        gone = [Indexed(name, "", "UNAVAILABLE", "unloaded") for name in self._addresses if name not in here]
+        return listed if ready else listed + gone
+
+    def tell(self, exchange: Exchange, name: str, *, load: bool) -> None:
+        """Load or unload a model at an operator's word, and answer when it is done."""
+        refusal = self._refuses(exchange.key)
+        address = self._addresses.get(name)
+        if refusal is not None:
+            status, says = refusal
+            exchange.reply(status, error_body(says), extra=b"\r\nWWW-Authenticate: Bearer" if status == 401 else b"")
+        elif address is None:
+            exchange.reply(404, error_body(f"no model '{name}'; there are: {', '.join(self._addresses)}"))
+        else:
+            work = self._pool.submit(self._load if load else self._unload, address, name)
+            work.add_done_callback(lambda done: self._soon(lambda: _reply(exchange, done)))
+
+    def close(self) -> None:
+        """Do what was taken on, and end the thread."""
+        self._pool.shutdown()
+
+    def _load(self, address: str, name: str) -> None:
+        release = self._pointers.load(address)
+        _log.warning("%s was loaded at an operator's word: release %s", address, release.digest)
+
+    def _unload(self, address: str, name: str) -> None:
+        self._pointers.unload(address)
+        self._soon(lambda: self._plane.leave(name))
+        _log.warning("%s was unloaded at an operator's word", address)
+
+    def _refuses(self, key: bytes) -> tuple[int, str] | None:
+        """Why a caller with this key is no operator, or None."""
+        if not self._digits:
+            return 403, f"no operator's key is configured, so that nobody loads or unloads; {_MEND_KEY}"
+        if not key or not hmac.compare_digest(hashlib.sha256(key).hexdigest(), self._digits):
+            return 401, "an operator's key is needed; send 'Authorization: Bearer KEY'"
+        return None
+
+
+def _reply(exchange: Exchange, done: Future[None]) -> None:
+    error = done.exception()
+    if error is None:
+        exchange.reply(200, encode({}))
+    elif isinstance(error, HeadwayError):
+        exchange.reply(503 if isinstance(error, StoreError) else 422, error_body(error))
+    else:
+        _log.error("a model was not loaded", exc_info=error)
+        exchange.reply(500, error_body("the model was not loaded; the server's log says more"))
