@@ -91,6 +91,19 @@ def test_an_expecting_client_is_told_to_go_on(server):
         assert peer.say(body).hear().values == [3.0]
 
 
+def test_an_expecting_client_whose_body_comes_in_chunks_is_told_to_go_on(server):
+    head = request(method="POST", headers=["Transfer-Encoding: chunked", "Expect: 100-continue"])
+    with Peer(server) as peer:
+        assert peer.say(head).hear().status == 100
+        assert peer.say(chunked(body_of([1, 2, 6])).partition(b"\r\n\r\n")[2]).hear().values == [3.0]
+
+
+@pytest.mark.parametrize(("coding", "status"), [("gzip", 415), ("identity", 200), ("Identity", 200)])
+def test_a_body_that_is_not_sent_as_it_is_is_refused(server, coding, status):
+    answer = ask(server, "/v2/models/flights/infer", body_of([1, 2, 6]), headers=[f"Content-Encoding: {coding}"])
+    assert answer.status == status
+
+
 def test_an_expecting_client_is_answered_after_those_before_it(server):
     head, body = request(body=body_of([1, 2, 6]), headers=["Expect: 100-continue"]).split(b"\r\n\r\n")
     with Peer(server) as peer:

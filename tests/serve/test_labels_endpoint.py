@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -21,11 +21,9 @@ PATH = "/v2/models/flights/labels"
 @contextmanager
 def labelling(folder: Path) -> Iterator[Running]:
     """A server that takes labels."""
-    with serving(loaded()) as server:
-        labels = Labels(folder, soon=server.loop.call_soon_threadsafe)
+    with serving(loaded()) as server, closing(Labels(folder, soon=server.loop.call_soon_threadsafe)) as labels:
         server.listener._site.application._labels = labels
         yield server
-        labels.close()
 
 
 def kept(folder: Path) -> pl.DataFrame:

@@ -13,7 +13,8 @@ BODY = body_of([1, 2, 6])
 
 
 def test_the_server_says_its_name_and_version(server):
-    assert ask(server, "/v2").json == {"name": "headway", "version": headway.__version__, "extensions": []}
+    extensions = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
+    assert ask(server, "/v2").json == {"name": "headway", "version": headway.__version__, "extensions": extensions}
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,7 @@ def test_the_server_says_its_name_and_version(server):
     [
         ("/v2/health/live", {"live": True}),
         ("/v2/health/ready", {"ready": True}),
+        ("/ping", {"ready": True}),
         ("/v2/models/flights/ready", {"name": "flights", "ready": True}),
     ],
 )
@@ -92,6 +94,9 @@ def test_a_model_that_is_not_here_is_404_and_those_that_are_are_named(server):
         ("/v2/models/flights/infer", "GET", "POST"),
         ("/v2/health/live", "POST", "GET, HEAD"),
         ("/v2/models/flights", "DELETE", "GET, HEAD"),
+        ("/v2/models/flights/stats", "POST", "GET, HEAD"),
+        ("/v2/repository/models/flights/load", "GET", "POST"),
+        ("/invocations", "GET", "POST"),
     ],
 )
 def test_another_method_is_405_and_the_right_one_is_named(server, path, method, allowed):

@@ -84,6 +84,10 @@ class Variant(Kept, frozen=True, kw_only=True, omit_defaults=True):
         steps = [str(step) for step in self.steps if step.transform not in said]
         return " · ".join([self.engine, *steps, *settings]) + ("" if self.steps else " (as it came)")
 
+    def remade(self, step: Step, artifact: Artifact, *, engine: str) -> Variant:
+        """The model after one step more, in other bytes that this engine opens with its own settings."""
+        return replace(self, artifact=artifact, engine=engine, steps=(*self.steps, step), settings={})
+
     def with_step(self, step: Step) -> Variant:
         """The same model after one step more; artifact, engine and settings as they are."""
         return replace(self, steps=(*self.steps, step))

@@ -11,7 +11,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MARKS = re.compile(r"[\\`*\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _BEGINS = re.compile(r"^(\d*)([-+=.)#])(?=[\s=#-]|$)")
 # A name after @ would be told by mail, `#12` would be a link, `:x:` a picture: an empty comment parts them, unseen.
-_JOINED = re.compile(r"[@#!](?=\w)|:(?=//|[\w+-]+:)|\bwww(?=\.)", re.IGNORECASE)
+_JOINED = re.compile(r"[@#!](?=\w)|:(?=//|[\w+-]*[a-z][\w+-]*:)|\bwww(?=\.)", re.IGNORECASE)
 
 
 def escaped(text: str) -> str:

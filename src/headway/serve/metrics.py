@@ -20,8 +20,8 @@ _EDGES_NS = np.array(_EDGES_S) * 1e9
 class Counts:
     """What one model answered: requests, rows, engine calls, and latencies from request read to answer written.
 
-    Of the latencies, `queue_ns` passed before the engine was called and `engine_ns` in it. `last_ns` is when it answered
-    last, by `time.perf_counter_ns`; `failed` are the requests that it could not answer.
+    Of the latencies, `queue_ns` passed before the engine was called and `engine_ns` in it. `last_ns` is when it
+    answered last, by `time.perf_counter_ns`; `failed` are the requests that it could not answer.
     """
 
     requests: int = 0

@@ -85,8 +85,8 @@ def _rows(reader: Reader, given: Split | Sequence[_Record | Row] | dict[str, Row
 
 def _columns(names: Sequence[str], rows: Sequence[Row], form: str) -> tuple[dict[str, Row], int]:
     """The values by column; a name that a record lacks is missing in it."""
-    if not rows:
-        raise DataError("there is no row", where=form)
+    if not rows or not names:
+        raise DataError(f"there is no {'column' if rows else 'row'}", where=form)
     if len(set(names)) != len(names):
         raise DataError(f"a column is there twice: {', '.join(names)}", where=form)
     columns = zip(*_even(rows, len(names), form), strict=True)

@@ -15,7 +15,7 @@ from headway.serve.addresses import ADDRESSES, Address
 from headway.serve.answers import encode
 from headway.serve.replies import Failure
 
-_JSON, _TEXT = "application/json", "text/plain"
+_JSON, _TEXT, _OCTETS = "application/json", "text/plain", "application/octet-stream"
 _ALWAYS = (400, 404, 413, 415, 431)
 _SECURED = frozenset({"load", "unload"})
 
@@ -23,10 +23,9 @@ _SECURED = frozenset({"load", "unload"})
 @lru_cache(maxsize=1)
 def document() -> bytes:
     """The document in JSON."""
-    addresses = ADDRESSES
-    schemas, components = _schemas(addresses)
+    schemas, components = _schemas(ADDRESSES)
     paths: dict[str, dict[str, Any]] = {}
-    for address in addresses:
+    for address in ADDRESSES:
         paths.setdefault(address.path, {})[address.method.lower()] = _operation(address, schemas)
     key = {"type": "http", "scheme": "bearer", "description": "The operator's key."}
     return encode(
@@ -48,17 +47,15 @@ def _schemas(addresses: Iterable[Address]) -> tuple[dict[Any, dict[str, Any]], d
     for address in addresses:
         types += [each for each in (address.takes, address.gives) if each is not None and each not in types]
     made, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    return dict(zip(map(_name, types), made, strict=True)), components
-
-
-def _name(of: Any) -> str:
-    return str(of)
+    return dict(zip(types, made, strict=True)), components
 
 
 def _operation(address: Address, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    given = {_TEXT: {"schema": {"type": "string"}}} if address.gives is None else _json(schemas[_name(address.gives)])
+    given = {_TEXT: {"schema": {"type": "string"}}} if address.gives is None else _json(schemas[address.gives])
+    if address.what == "infer":
+        given = {**given, _OCTETS: {"schema": {"type": "string", "contentMediaType": _OCTETS}}}
     answers: dict[str, Any] = {"200": {"description": "As asked.", "content": given}}
-    failure = _json(schemas[_name(Failure)])
+    failure = _json(schemas[Failure])
     for status in sorted({*_ALWAYS, *address.fails}):
         answers[str(status)] = {"description": HTTPStatus(status).phrase, "content": failure}
     operation: dict[str, Any] = {
@@ -73,7 +70,7 @@ def _operation(address: Address, schemas: dict[Any, dict[str, Any]]) -> dict[str
         ]
     if address.takes is not None:
         required = not address.optional
-        operation["requestBody"] = {"required": required, "content": _json(schemas[_name(address.takes)])}
+        operation["requestBody"] = {"required": required, "content": _json(schemas[address.takes])}
     if address.what in _SECURED:
         operation["security"] = [{"operator": []}]
     return operation

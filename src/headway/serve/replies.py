@@ -148,7 +148,7 @@ class Indexed(msgspec.Struct):
 class Predictions(msgspec.Struct):
     """MLflow's form of answers: one value a row, or a list a row where the model gives several."""
 
-    predictions: list[float | None] | list[list[float | None]]
+    predictions: list[float | list[float | None] | None]
 
 
 class Kept(msgspec.Struct):

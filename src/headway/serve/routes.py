@@ -133,7 +133,7 @@ class Routes:
         started_ns, here = time.perf_counter_ns(), list(self._plane.releases.values())
         if len(here) != 1:
             there = ", ".join(each.name for each in here) or "none"
-            exchange.reply(404, error_body(f"/invocations asks the one model that is served; there are: {there}"))
+            exchange.reply(400, error_body(f"/invocations asks the one model that is served; there are: {there}"))
             return
         try:
             rows, key = read_frame(here[0].reader, exchange.body)

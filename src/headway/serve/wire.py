@@ -20,7 +20,7 @@ from headway.core.record import Scalar
 from headway.core.variant import Signature
 from headway.serve.binary import Packed, packed, unpacked
 from headway.serve.replies import Model, TensorMetadata
-from headway.serve.tensors import TEXT, Tensor, Values, column_of, flat, length_of, narrowed, numbers, ranks_of
+from headway.serve.tensors import TEXT, Tensor, Value, Values, column_of, flat, length_of, narrowed, numbers, ranks_of
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
@@ -122,17 +122,19 @@ class Reader:
             rows = self._table(inputs, _together if json_bytes is None else _each)
         return Asked(rows, request.id, parameters.key if parameters else "", binary)
 
-    def table(self, columns: Mapping[str, Values], n: int) -> Floats:
+    def table(self, columns: Mapping[str, Sequence[Value]], n: int) -> Floats:
         """The rows, float64 [n, d], of `n` values for each column, under its name and of the type that it has."""
         texts = {name for name, ranks in self._columns if ranks is not None}
-        given = {name: values for name, values in columns.items() if name not in self._passed_over}
-        return self._table(
-            [Tensor(name, [n], TEXT if name in texts else "FP64", values) for name, values in given.items()], _together
-        )
+        tensors = [
+            Tensor(name, [n], TEXT if name in texts else "FP64", list(values))
+            for name, values in columns.items()
+            if name not in self._passed_over
+        ]
+        return self._table(tensors, _together)
 
-    def matrix(self, values: Values, n: int) -> Floats:
+    def matrix(self, values: Sequence[Value], n: int) -> Floats:
         """The rows, float64 [n, d], of values that come row by row."""
-        return self._matrix(Tensor("rows", [n, len(self._columns)], "FP64", values))
+        return self._matrix(Tensor("rows", [n, len(self._columns)], "FP64", list(values)))
 
     def _form(self, outputs: Iterable[Wanted], *, binary: bool) -> bool:
         """Whether the output is asked for as raw bytes; `binary` where it does not say."""

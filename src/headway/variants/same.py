@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError
+from headway.core.variant import Variant
 from headway.engines.formats.trees import Forest, taken
 from headway.variants.edges import edge_rows
 
@@ -16,7 +17,7 @@ Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-6
 _SAMPLE_ROWS = 5_000
-_SHOWN = 12
+_SHOWN = 8
 
 
 def rows_to_compare(forest: Forest, sample: Floats, *, whole: Sequence[int] = ()) -> Floats:
@@ -28,31 +29,40 @@ def rows_to_compare(forest: Forest, sample: Floats, *, whole: Sequence[int] = ()
     return rows
 
 
-def expect_same(native: Engine, compiled: Engine, rows: Floats, *, relative: bool, form: str) -> None:
-    """Raise EngineError, with the row, where an answer moved by more than 1e-6.
+def answers_of(native: Engine, compiled: Engine, rows: Floats) -> tuple[Floats, Floats]:
+    """What both say of the same rows; numbers beyond float32 are among the edges, and no reason to warn."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return native.predict(rows), compiled.predict(rows)
 
-    Where that is `relative`, 1e-6 of the largest answer is meant. `form` says what the model became: `an ONNX graph`.
+
+def expect_same(rows: Floats, expected: Floats, found: Floats, variant: Variant, *, form: str) -> None:
+    """Raise EngineError, with the row that moved most, where an answer moved by more than 1e-6.
+
+    Of a regression 1e-6 of the largest answer is meant. NaN, for a row that is refused, must be NaN in both. `form`
+    says what the model became: `an ONNX graph`.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 are among the edges
-        expected, found = native.predict(rows), compiled.predict(rows)
-        # Equal infinities have no difference.
-        change = np.nan_to_num(np.where(expected == found, 0.0, np.abs(expected - found)), nan=np.inf)
-        change[np.isnan(expected) & np.isnan(found)] = 0.0
-    scale = float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected))) if relative else 1.0
-    worst = np.unravel_index(np.argmax(change), change.shape) if change.size else None
-    if worst is None or change[worst] <= TOLERANCE * scale:
+    largest = float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected)))
+    allowed = TOLERANCE * (max(largest, TOLERANCE) if variant.task == "regression" else 1.0)
+    alike = (np.isnan(expected) & np.isnan(found)) | (expected == found)
+    with np.errstate(invalid="ignore"):
+        change = np.where(alike, 0.0, np.nan_to_num(np.abs(expected - found), nan=np.inf)).max(axis=1, initial=0.0)
+    if not len(change) or change.max() <= allowed:
         return
-    allowed = TOLERANCE * scale
-    moved = int(np.sum(np.any(change > allowed, axis=1)))
+    worst = int(np.argmax(change))
     raise EngineError(
-        f"as {form} the model answers otherwise, by up to {change[worst]:.2g}",
-        where=f"{moved:,} of {len(rows):,} rows, some of them at the edges of its trees; allowed: {allowed:.2g}; "
-        f"{found[worst]:.6g} in place of {expected[worst]:.6g} for {_shown(rows[worst[0]])}",
+        f"as {form} the model answers otherwise: {_told(found[worst])} for {_told(expected[worst])}",
+        where=f"{int((change > allowed).sum()):,} of {len(rows):,} rows, some of them at edges of the model, moved by "
+        f"more than {allowed:.2g}, and most of all {_shown(rows[worst], variant)}",
         mend="[optimize] transforms, without this one",
     )
 
 
-def _shown(row: Floats) -> str:
-    """The first values of a row, so that it can be asked again."""
-    more = f", and {len(row) - _SHOWN} more" if len(row) > _SHOWN else ""
-    return f"[{', '.join(repr(float(value)) for value in row[:_SHOWN])}{more}]"
+def _told(answer: Floats) -> str:
+    return "a refusal" if np.isnan(answer).any() else " ".join(f"{value:.9g}" for value in answer)
+
+
+def _shown(row: Floats, variant: Variant) -> str:
+    """The first cells of a row, so that it can be asked again."""
+    cells = [f"{name}={value!r}" for name, value in zip(variant.signature.names, row.tolist(), strict=True)]
+    more = f", and {len(cells) - _SHOWN} more" if len(cells) > _SHOWN else ""
+    return f"{', '.join(cells[:_SHOWN])}{more}"

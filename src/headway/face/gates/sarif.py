@@ -50,13 +50,13 @@ def report(case: Case) -> str:
 
 
 def message(text: str) -> str:
-    r"""A text for `message.text`, in which braces would be placeholders and `[a](b)` a link.
+    r"""A text for `message.text`, which is never empty, and in which braces would be placeholders and `[a](b)` a link.
 
     >>> message("{0} [a](b)")
     '{{0}} [a\\](b)'
     """
     doubled = one_line(text).replace("{", "{{").replace("}", "}}")
-    return re.sub(r"(\\*)\]\(", lambda found: f"{found[1] * 2}\\](", doubled)
+    return re.sub(r"(\\*)\]\(", lambda found: f"{found[1] * 2}\\](", doubled) or "-"
 
 
 def _found(verdict: Verdict) -> list[_Found]:

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headway.core.contracts import Engine, Workbench
@@ -44,15 +43,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     _expect_gain(load_engine(variant.engine)(content, variant.settings), bench.sample, share)
     settings: Settings = {"rows": size, "found": round(share, 3)}
     step = Step(transform="cache", settings=dict(settings))
-    return [
-        replace(
-            variant,
-            artifact=bench.keep(artifact, "cache"),
-            engine="cache",
-            steps=(*variant.steps, step),
-            settings={},
-        )
-    ]
+    return [variant.remade(step, bench.keep(artifact, "cache"), engine="cache")]
 
 
 def share_found(rows: Floats, size: int) -> float:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headway.core.contracts import Engine, Lesson, Workbench
@@ -69,15 +68,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     artifact = packed(Header(models=models, numbers={"low": band.low, "high": band.high}), first, content)
     settings: dict[str, Scalar] = {"asks": round(band.asked, 3)}
     step = Step(transform="cascade", settings=settings)
-    return [
-        replace(
-            variant,
-            artifact=bench.keep(artifact, "cascade"),
-            engine="cascade",
-            steps=(*variant.steps, step),
-            settings={},
-        )
-    ]
+    return [variant.remade(step, bench.keep(artifact, "cascade"), engine="cascade")]
 
 
 def narrowest(quick: Floats, whole: Floats, lesson: Lesson, threshold: float) -> Band | None:

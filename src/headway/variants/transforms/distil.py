@@ -11,7 +11,6 @@ from typing import Any
 
 import lightgbm
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headway.core.contracts import Lesson, Workbench
@@ -54,16 +53,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
                 students.append((Step(transform="distil", settings=settings), text))
     if not students:
         raise NotApplicable(f"the model has {len(content):,} bytes, no more than a student")
-    return [
-        replace(
-            variant,
-            artifact=bench.keep(text, "lightgbm"),
-            engine="lightgbm",
-            steps=(*variant.steps, step),
-            settings={},
-        )
-        for step, text in students
-    ]
+    return [variant.remade(step, bench.keep(text, "lightgbm"), engine="lightgbm") for step, text in students]
 
 
 def _taught(lesson: Lesson, target: Floats, recipe: dict[str, Any], shape: tuple[int, list[int]]) -> bytes:

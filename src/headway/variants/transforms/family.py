@@ -7,7 +7,6 @@ from typing import Any
 
 import lightgbm
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
@@ -57,7 +56,7 @@ def _as_variant(variant: Variant, bench: Workbench, name: str, model: Any) -> Va
     opener = load_engine(engine)
     artifact = bench.keep(opener.adopt(model).content, opener.formats[0])
     step = Step(transform="family", settings={"name": name})
-    return replace(variant, artifact=artifact, engine=engine, steps=(*variant.steps, step), settings={})
+    return variant.remade(step, artifact, engine=engine)
 
 
 def _boosted(lesson: Lesson, task: str, texts: list[int]) -> Any:

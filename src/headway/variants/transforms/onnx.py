@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec.structs import replace
-
 from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
@@ -17,7 +15,7 @@ from headway.core.variant import Step, Variant
 from headway.engines.formats.trees import OfTrees
 from headway.variants.forest_graph import columns_to_cut, write_graph
 from headway.variants.ranks import possible
-from headway.variants.same import expect_same, rows_to_compare
+from headway.variants.same import answers_of, expect_same, rows_to_compare
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
@@ -34,14 +32,6 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     graph = write_graph(forest, cut=whole)
     uncut = [column for column in forest.categorical if column not in whole]
     rows = possible(rows_to_compare(forest, bench.sample, whole=uncut), variant.signature)
-    pair = engine(content, {}), load_engine("onnxruntime")(graph, {})
-    expect_same(*pair, rows, relative=variant.task == "regression", form="an ONNX graph")
-    return [
-        replace(
-            variant,
-            artifact=bench.keep(graph, "onnx"),
-            engine="onnxruntime",
-            steps=(*variant.steps, Step(transform="onnx")),
-            settings={},
-        )
-    ]
+    answers = answers_of(engine(content, {}), load_engine("onnxruntime")(graph, {}), rows)
+    expect_same(rows, *answers, variant, form="an ONNX graph")
+    return [variant.remade(Step(transform="onnx"), bench.keep(graph, "onnx"), engine="onnxruntime")]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, load_from_string, numpy_helper
 
@@ -23,14 +22,13 @@ from headway.variants.edges import edge_rows
 from headway.variants.forest_graph import columns_to_cut
 from headway.variants.forest_graph import write_graph as write_forest
 from headway.variants.ranks import possible
+from headway.variants.same import expect_same
 
 Floats = NDArray[np.float64]
 
-TOLERANCE = 1e-6
 _SAMPLE_ROWS = 5_000
 _MIXED_ROWS = 400
 _MOST_EDGES = 60
-_MOST_SHOWN = 8
 _MOST_AT_SPLITS, _LARGE = 4_000, 1e15
 _OPSET, _ML_OPSET, _IR = 18, 5, 10
 
@@ -47,20 +45,11 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     graph = engine.graph(content)
     written = write_graph(graph, variant.signature)
     native, compiled = engine(content, {}), load_engine("onnxruntime")(written, {})
-    relative = variant.task == "regression"
     sample = bench.sample[:: len(bench.sample) // _SAMPLE_ROWS + 1]
     for rows, answer in _asked(native, sample, graph, variant.signature):
-        _expect_equal(rows, answer, compiled.predict(rows), variant.signature.names, relative=relative)
+        expect_same(rows, answer, compiled.predict(rows), variant, form="one graph")
     step = Step(transform="pipeline")
-    return [
-        replace(
-            variant,
-            artifact=bench.keep(written, "onnx"),
-            engine="onnxruntime",
-            steps=(*variant.steps, step),
-            settings={},
-        )
-    ]
+    return [variant.remade(step, bench.keep(written, "onnx"), engine="onnxruntime")]
 
 
 def write_graph(graph: Graph, signature: Signature) -> bytes:
@@ -156,26 +145,3 @@ def _answers(native: Engine, rows: Floats, outputs: int) -> Floats:
     half = len(rows) // 2
     first, second = _answers(native, rows[:half], outputs), _answers(native, rows[half:], outputs)
     return np.concatenate([first, second])
-
-
-def _expect_equal(rows: Floats, expected: Floats, found: Floats, names: Sequence[str], *, relative: bool) -> None:
-    """Raise EngineError, with the row, where an answer moved by over 1e-6, or 1e-6 of the largest if `relative`."""
-    largest = float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected)))
-    allowed = TOLERANCE * (max(largest, TOLERANCE) if relative else 1.0)
-    same = (np.isnan(expected) & np.isnan(found)) | (expected == found)
-    with np.errstate(invalid="ignore"):
-        change = np.where(same, 0.0, np.nan_to_num(np.abs(expected - found), nan=np.inf)).max(axis=1)
-    worst = int(np.argmax(change))
-    if change[worst] <= allowed:
-        return
-    cells = [f"{name}={value:g}" for name, value in zip(names, rows[worst], strict=True)]
-    more = f", and {len(cells) - _MOST_SHOWN} more" if len(cells) > _MOST_SHOWN else ""
-    raise EngineError(
-        f"as one graph the pipeline answers otherwise: {_told(found[worst])} for {_told(expected[worst])}",
-        where=f"the row {', '.join(cells[:_MOST_SHOWN])}{more}; allowed: {allowed:.2g}",
-        mend="[optimize] transforms, without this one",
-    )
-
-
-def _told(answer: Floats) -> str:
-    return "a refusal" if np.isnan(answer).any() else " ".join(f"{value:.9g}" for value in answer)

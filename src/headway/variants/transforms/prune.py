@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec.structs import replace
-
 from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
@@ -47,4 +45,4 @@ def _nodes(forest: Forest) -> int:
 def _as_variant(variant: Variant, share: float, forest: Forest, bench: Workbench) -> Variant:
     step = Step(transform="prune", settings={"nodes": share})
     artifact = bench.keep(compiled(forest), "forest")
-    return replace(variant, artifact=artifact, engine="trees", steps=(*variant.steps, step), settings={})
+    return variant.remade(step, artifact, engine="trees")

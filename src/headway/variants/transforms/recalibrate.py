@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headway.core.contracts import Lesson, Workbench
@@ -43,7 +42,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     slope, shift = _helpful(engine(bench.read(variant), {}).predict(bench.choose.rows)[:, 0], bench.choose)
     step = Step(transform="recalibrate", settings={"slope": round(slope, 4), "shift": round(shift, 4)})
     artifact = bench.keep(compiled(_shifted(forest, slope, shift)), "forest")
-    return [replace(variant, artifact=artifact, engine="trees", steps=(*variant.steps, step), settings={})]
+    return [variant.remade(step, artifact, engine="trees")]
 
 
 def _helpful(scores: Floats, lesson: Lesson) -> tuple[float, float]:

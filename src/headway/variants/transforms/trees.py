@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec.structs import replace
-
 from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
@@ -13,7 +11,7 @@ from headway.core.variant import Step, Variant
 from headway.engines.formats.compiled import compiled
 from headway.engines.formats.trees import OfTrees
 from headway.variants.ranks import possible
-from headway.variants.same import expect_same, rows_to_compare
+from headway.variants.same import answers_of, expect_same, rows_to_compare
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
@@ -29,19 +27,6 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     content = bench.read(variant)
     forest = engine.forest(content)
     form = compiled(forest)
-    expect_same(
-        engine(content, {}),
-        kernels(form, {}),
-        possible(rows_to_compare(forest, bench.sample), variant.signature),
-        relative=variant.task == "regression",
-        form="a compiled forest",
-    )
-    return [
-        replace(
-            variant,
-            artifact=bench.keep(form, "forest"),
-            engine="trees",
-            steps=(*variant.steps, Step(transform="trees")),
-            settings={},
-        )
-    ]
+    rows = possible(rows_to_compare(forest, bench.sample), variant.signature)
+    expect_same(rows, *answers_of(engine(content, {}), kernels(form, {}), rows), variant, form="a compiled forest")
+    return [variant.remade(Step(transform="trees"), bench.keep(form, "forest"), engine="trees")]
