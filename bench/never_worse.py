@@ -92,7 +92,7 @@ def _found(pair: Pair) -> Found:
         exam = exam_of(best.frontier.baseline, laid.rows, laid.project.blobs)
         judged = flow.evaluate(laid.project, best.variant, exam)
         winner = open_variant(best.variant, laid.project.blobs)
-        times = timed(winner, exam.reference, exam.rows, rounds=ROUNDS)
+        times = timed(winner, exam.rows, reference=exam.reference, rounds=ROUNDS)
     speed = next(each for each in times if each.name == "latency.speedup")
     worse = [f"slower: x{speed.value:.3g}, at most {speed.high:.3g}"] if speed.high < 1 else []
     worse += [ruling.says for ruling in judged.verdict.rulings if ruling.answer == "fail"]

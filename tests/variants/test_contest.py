@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from tests.variants.judged import row
 
+from headway.core.evidence import Measurement
 from headway.core.variant import Step
 from headway.variants import search
 from headway.variants.clock import UNLIMITED, Clock
@@ -66,6 +67,17 @@ def test_of_forms_that_answer_alike_the_slower_is_left_and_a_model_that_was_chan
 
 def test_one_that_may_be_as_fast_is_measured_wholly():
     told = Told(row(0, 40), compiled(spread(row(0, 5), 4, 7)), compiled(spread(row(0, 8), 6, 10), "onnx"))
+    assert not any(map(was_left, told.hold()))
+
+
+def test_one_that_is_faster_in_batches_alone_is_measured_wholly_too():
+    def batches(judged, rate):
+        found = Measurement(
+            name="throughput.batch", value=rate, low=rate, high=rate, method="", n_rows=1, unit="rows/s"
+        )
+        return replace(judged, evidence=replace(judged.evidence, measurements=(*judged.evidence.measurements, found)))
+
+    told = Told(batches(row(0, 40), 10), batches(compiled(row(0, 5)), 90), batches(compiled(row(0, 9), "onnx"), 200))
     assert not any(map(was_left, told.hold()))
 
 

@@ -47,6 +47,7 @@ class OnnxRuntime:
         # The session under the session: `InferenceSession.run` checks its arguments in Python first, which costs 1.5 to
         # 2 of the 24 us of one row (300 trees, order of turns drawn); here they were checked when the graph was opened.
         self._session = getattr(session, "_sess", session)
+        self._table = self._feeds.table
         classes, self._columns = self._asked_once()
         self.classes, self._first = classes, 1 if self._columns == 2 else 0
 
@@ -69,8 +70,12 @@ class OnnxRuntime:
         """
         if rows.ndim != 2 or rows.shape[1] != self.width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self.width}]")
-        answers = [table_of(self._run(feed))[:count] for feed, count in self._feeds.batches(rows)]
-        answer = answers[0] if len(answers) == 1 else np.concatenate(answers)
+        if self._table:  # the short way: what the long one adds is a tenth of the time of a row through a small net
+            with np.errstate(over="ignore"):
+                answer = table_of(self._run({self._table[0]: rows.astype(self._table[1], copy=False)}))
+        else:
+            answers = [table_of(self._run(feed))[:count] for feed, count in self._feeds.batches(rows)]
+            answer = answers[0] if len(answers) == 1 else np.concatenate(answers)
         return answer.reshape(len(rows), self._columns)[:, self._first :].astype(np.float64, copy=False)
 
     def _asked_once(self) -> tuple[tuple[str, ...], int]:

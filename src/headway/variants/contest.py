@@ -18,6 +18,8 @@ from headway.variants.speeds import cost, least, most
 
 LEFT = "V002"
 _FOR_LOOKS = 0.75  # share of a search's time in which first looks are begun
+SPEEDS = ("latency.one_row", "throughput.batch")
+"""A variant that may be the fastest by one of these is measured wholly: one form may be for rows, another for batches."""
 SAME_ANSWERS = ("cache", "onnx", "pipeline", "threads", "trees")
 """Transforms after which a model answers as before: of such forms of one model only the fastest can win."""
 
@@ -45,7 +47,8 @@ def contest(
             break
         tell(f"first look {number}/{len(variants) - 1} {variant.name}")
         seen[variant.digest] = looks.first(variant)
-    able = [row for row in seen.values() if _stands(row, origin, seen.values(), objective)]
+    measures = dict.fromkeys((objective, *SPEEDS))
+    able = [row for row in seen.values() if any(_stands(row, origin, seen.values(), name) for name in measures)]
     for number, row in enumerate(sorted(able, key=lambda row: cost(row, objective)), 1):
         if clock.is_over():
             seen[row.variant.digest] = _left(row, f"{clock} was used up before more than its speed was measured")
@@ -68,10 +71,12 @@ def was_left(row: Judged) -> str:
     return next((finding.says for finding in row.evidence.findings if finding.code == LEFT), "")
 
 
-def _stands(row: Judged, origin: Judged, rows: Iterable[Judged], objective: str) -> bool:
+def _stands(row: Judged, origin: Judged, rows: Iterable[Judged], measure: str) -> bool:
     """Whether a variant may be faster than the model as it came, and than every other form of the same answers."""
+    if row.evidence.find(measure) is None:
+        return False
     rivals = [origin, *(other for other in rows if changes(other.variant) == changes(row.variant))]
-    return all(least(row, objective) <= most(rival, objective) for rival in rivals)
+    return all(least(row, measure) <= most(rival, measure) for rival in rivals)
 
 
 def changes(variant: Variant) -> tuple[Step, ...]:

@@ -83,6 +83,13 @@ class Feeds:
         alone = len(self.inputs) == self.width > 1
         return tuple(each.name for each in self.inputs) if alone else ()
 
+    @property
+    def table(self) -> tuple[str, type[np.generic]] | None:
+        """Name and type of the only input, where that reads any number of rows whole, and numbers of any kind."""
+        first = self.inputs[0]
+        whole = len(self.inputs) == 1 and not (first.flat or first.most or self.fixed)
+        return (first.name, first.dtype) if whole else None
+
     def batches(self, rows: Floats) -> list[tuple[Mapping[str, Array], int]]:
         """What the graph gets, and how many rows of its answer count: to a fixed number, rows of 0 are added."""
         if not self.fixed:

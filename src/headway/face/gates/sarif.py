@@ -55,7 +55,7 @@ def message(text: str) -> str:
     >>> message("{0} [a](b)")
     '{{0}} [a\\](b)'
     """
-    doubled = one_line(text).replace("{", "{{").replace("}", "}}")
+    doubled = one_line(text).replace("}", "}}")
     return re.sub(r"(\\*)\]\(", lambda found: f"{found[1] * 2}\\](", doubled) or "-"
 
 

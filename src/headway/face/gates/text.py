@@ -33,8 +33,6 @@ def told(case: Case) -> Group:
 def report(case: Case) -> str:
     """The report as text, without colours; every line is as long as it needs to be, up to `WIDTH` letters."""
     file = io.StringIO()
-    settings = {"TERM": "dumb", "COLUMNS": str(WIDTH)}
-    Console(file=file, width=WIDTH, color_system=None, highlight=False, legacy_windows=False, _environ=settings).print(
-        told(case)
-    )
+    size = {"width": WIDTH, "height": 25}  # with one of them alone, a terminal that can do little is 80 letters wide
+    Console(file=file, color_system=None, highlight=False, legacy_windows=False, **size).print(told(case))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"

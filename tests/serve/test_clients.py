@@ -1,0 +1,87 @@
+"""Clients and tools that others made, unchanged, against a running server, each in an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from running import MIXED, Running, ask, loaded, serving
+from tests.house.source_tree import ROOT
+
+KEY = "a-key"
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+)
+
+
+class Environment:
+    """A virtual environment of its own."""
+
+    def __init__(self, folder: Path, *packages: str) -> None:
+        self._folder = folder
+        python = shutil.which("python3.11") or sys.executable
+        subprocess.run([python, "-m", "venv", str(folder / "venv")], check=True)
+        self.run("python", "-m", "pip", "install", "--quiet", *packages)
+
+    def run(self, program: str, *words: str, **variables: str) -> None:
+        """Run a program that is installed here; what it says is said where it fails."""
+        command, told = [str(self._folder / "venv" / "bin" / program), *words], {**os.environ, **variables}
+        run = subprocess.run(command, cwd=self._folder, env=told, check=False, capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout + run.stderr
+
+
+@contextmanager
+def environment(*packages: str) -> Iterator[Environment]:
+    """An environment with these packages, gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="headway-client-") as folder:
+        yield Environment(Path(folder), *packages)
+
+
+@contextmanager
+def models() -> Iterator[Running]:
+    """A server of two models, whose operator has a key."""
+    with serving(loaded(), loaded(name="mixed", signature=MIXED), key=KEY) as server:
+        yield server
+
+
+def run_cases(made: Environment, server: Running, name: str) -> None:
+    """Run a file of cases by pytest there, with nothing of this repository in sight but the file."""
+    words = ("--noconftest", "-c", os.devnull, "-p", "no:cacheprovider", str(ROOT / "tests/serve" / name))
+    made.run("python", "-m", "pytest", "-q", *words, HEADWAY_ADDRESS=server.address, HEADWAY_KEY=KEY)
+
+
+@pytest.mark.slow
+def test_the_client_of_triton_works_unchanged():
+    with environment("tritonclient[http]==2.73.0", "pytest") as made, models() as server:
+        run_cases(made, server, "triton_cases.py")
+
+
+@pytest.mark.long
+def test_the_client_of_kserve_works_unchanged():
+    with environment("kserve==0.21.0", "pytest") as made, models() as server:
+        run_cases(made, server, "kserve_cases.py")
+
+
+@pytest.mark.long
+def test_the_openapi_document_is_valid_and_the_server_keeps_to_it_whatever_is_asked(tmp_path):
+    with environment("schemathesis==4.32.5", "openapi-spec-validator==0.9.0") as made, serving(loaded()) as server:
+        document = tmp_path / "openapi.json"
+        document.write_bytes(ask(server, "/openapi.json").body)
+        made.run("openapi-spec-validator", str(document))
+        version = server.plane.find("flights").version
+        settings = tmp_path / "schemathesis.toml"
+        settings.write_text(f'[parameters]\nname = "flights"\nversion = "{version}"\n')
+        words = ("--max-examples", "60", "--seed", "1", "--phases", "examples,coverage,fuzzing")
+        address = f"{server.address}/openapi.json"
+        made.run("st", "--config-file", str(settings), "run", address, *words, "--checks", ",".join(CHECKS))
