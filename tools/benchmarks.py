@@ -2,7 +2,8 @@
 
 usage: python tools/benchmarks.py [NAME...]
 A benchmark is a file of bench/ that can be run; with --json it prints one object: `machine`, `rows` (`name`,
-`measured`, `unit`, `target`, `ok`, `against`) and `fell_short`. Given names, it runs those and prints them.
+`measured`, `unit`, `target`, `ok`, `against`) and `fell_short`. Given names, it runs those alone, and leaves the other
+sections of the page as they are.
 """
 
 from __future__ import annotations
@@ -24,18 +25,21 @@ HEAD = """# Benchmarks
 
 
 def main(names: list[str]) -> int:
-    """Run, then write the page, or print where names are given."""
+    """Run, and write the page."""
     found = [file for file in benchmarks() if not names or file.stem in names]
-    parts = [HEAD]
+    parts = sections(PAGE.read_text("utf-8")) if names else {}
     for file in found:
         print(f"running bench/{file.name} ...", file=sys.stderr, flush=True)
-        parts.append(section(file, measure(file)))
-    if names:
-        print("\n".join(parts))
-    else:
-        PAGE.write_text("\n".join(parts), encoding="utf-8")
-        print(f"wrote docs/benchmarks.md: {len(found)} benchmarks", file=sys.stderr)
+        parts[file.stem] = section(file, measure(file))
+    PAGE.write_text("\n".join([HEAD, *(parts[name] for name in sorted(parts))]), encoding="utf-8")
+    print(f"wrote docs/benchmarks.md: {len(found)} of {len(parts)} benchmarks", file=sys.stderr)
     return 0
+
+
+def sections(page: str) -> dict[str, str]:
+    """The sections of the page as it is, by the name of their benchmark."""
+    found = [part.rstrip() + "\n" for part in page.split("\n## ")[1:]]
+    return {part.partition("\n")[0]: f"## {part}" for part in found}
 
 
 def benchmarks() -> list[Path]:

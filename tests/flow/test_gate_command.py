@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -65,6 +67,21 @@ def test_the_same_evidence_gives_the_same_bytes_on_every_machine(evidence: Path,
         for name in (*FORMATS, "card"):
             written[name].add((folder / "out" / name).read_bytes())
     assert {name: len(found) for name, found in written.items()} == dict.fromkeys(written, 1)
+
+
+def test_a_terminal_is_told_in_its_own_width(evidence: Path) -> None:
+    program = [sys.executable, "-c", "from headway.face import cli; cli.main(['gate'])"]
+    environment = {**os.environ, "COLUMNS": "70", "TERM": "xterm"}
+    reader, terminal = pty.openpty()
+    with subprocess.Popen(program, cwd=evidence, env=environment, stdout=terminal) as asked, open(reader, "rb") as told:
+        os.close(terminal)
+        with pytest.raises(OSError, match="Input/output error"):
+            shown = b""
+            while True:
+                shown += told.read1()
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+    assert (asked.returncode, any("pass: all 2 rules pass" in line for line in lines)) == (cli.PASS, True)
+    assert max(map(len, lines)) <= 70 and b"\x1b[" in shown
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ typedef void Leaves(const Forest *, int64_t, const uint8_t *, uint8_t *);
 
 static void start_row(const Forest *f, double *sums) { memcpy(sums, f->base, (size_t)f->outputs * sizeof(double)); }
 
+#if defined(__x86_64__)
 /* One number a row, and trees that are added in any order: four sums at once, as one would wait for each addition. */
 static double sum_reached(const Forest *f, const uint8_t *reached) {
   double sums[4] = {0};
@@ -41,7 +42,6 @@ static void add_reached(const Forest *f, const uint8_t *reached, double *sums) {
   }
 }
 
-#if defined(__x86_64__)
 static void lane_row(const Forest *f, const double *x, uint8_t *reached, double *sums) {
   uint8_t codes[MOST_PLANES] = {0};
   uint64_t *masks[MOST_PLANES];

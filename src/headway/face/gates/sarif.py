@@ -37,7 +37,8 @@ class _Found(Record, frozen=True, kw_only=True):
 def report(case: Case) -> str:
     """The SARIF of a case as JSON of two spaces; texts have neither links nor placeholders."""
     found = _found(case.verdict)
-    rules = list(dict.fromkeys([*(each.rule.measure for each in case.verdict.rulings), *(one.rule for one in found)]))
+    judged = (_id(each.rule.measure) for each in case.verdict.rulings)
+    rules = list(dict.fromkeys([*judged, *(each.rule for each in found)]))
     run = {
         "tool": {"driver": {"name": "headway", "rules": [_rule(name) for name in rules]}},
         "automationDetails": {"id": f"headway-gate/{one_line(case.project)}/"},
@@ -55,7 +56,7 @@ def message(text: str) -> str:
     >>> message("{0} [a](b)")
     '{{0}} [a\\](b)'
     """
-    doubled = one_line(text).replace("}", "}}")
+    doubled = one_line(text).replace("{", "{{").replace("}", "}}")
     return re.sub(r"(\\*)\]\(", lambda found: f"{found[1] * 2}\\](", doubled) or "-"
 
 
@@ -72,7 +73,7 @@ def _of_ruling(verdict: Verdict, ruling: Ruling) -> _Found:
     """A ruling that is no pass; where a person passed the whole, it is a note whose suppression names who and why."""
     accepted = cases.reason(verdict) if cases.overridden(verdict) else ""
     return _Found(
-        rule=ruling.rule.measure,
+        rule=_id(ruling.rule.measure),
         level="note" if accepted else LEVELS[ruling.answer],
         says=f"{ruling.answer}: {ruling.says}",
         key=str(ruling.rule),
@@ -81,12 +82,17 @@ def _of_ruling(verdict: Verdict, ruling: Ruling) -> _Found:
     )
 
 
+def _id(measure: str) -> str:
+    """What a rule is called in the file, where two rules of one measure are one."""
+    return one_line(measure) or "-"
+
+
 def _rule(name: str) -> dict[str, object]:
     titles = {NO_RULE: "The policy has rules", LOOKS: "The test set was looked at once"}
     meaning = words.meaning(name)
     described = {"fullDescription": {"text": message(meaning)}} if meaning else {}
     return {
-        "id": one_line(name),
+        "id": name,
         "shortDescription": {"text": message(titles.get(name) or words.title(name))},
         **described,
     }
@@ -96,7 +102,7 @@ def _result(found: _Found, index: int, where: str) -> dict[str, object]:
     place = {"artifactLocation": {"uri": quote(where)}, "region": {"startLine": 1}}
     accepted = {"kind": "external", "status": "accepted", "justification": one_line(found.accepted)}
     return {
-        "ruleId": one_line(found.rule),
+        "ruleId": found.rule,
         "ruleIndex": index,
         "level": found.level,
         "message": {"text": message(found.says)},

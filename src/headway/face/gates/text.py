@@ -33,6 +33,7 @@ def told(case: Case) -> Group:
 def report(case: Case) -> str:
     """The report as text, without colours; every line is as long as it needs to be, up to `WIDTH` letters."""
     file = io.StringIO()
-    size = {"width": WIDTH, "height": 25}  # with one of them alone, a terminal that can do little is 80 letters wide
-    Console(file=file, color_system=None, highlight=False, legacy_windows=False, **size).print(told(case))
+    # Without a height too, a terminal that can do little is 80 letters wide, whatever its width is said to be.
+    console = Console(file=file, width=WIDTH, height=25, color_system=None, highlight=False, legacy_windows=False)
+    console.print(told(case))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
