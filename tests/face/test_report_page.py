@@ -164,3 +164,12 @@ def test_writing_makes_the_folder_and_leaves_nothing_beside(tmp_path: Path) -> N
 def test_both_themes_have_every_colour_and_no_two_pictures_colours_are_one() -> None:
     assert palette.LIGHT.keys() == palette.DARK.keys()
     assert len(set(palette.LIGHT.values())) == len(palette.LIGHT)
+
+
+def test_what_was_left_after_a_first_look_is_counted_and_named_with_its_reason() -> None:
+    story = own_project()
+    *judged, last = story.frontier
+    why = {last.variant.name: "slower in a first look: 40 us against <2> us"}
+    text = render(replace(story, frontier=tuple(judged), left=(last,), reasons=why))
+    assert "For 1 more a first look at their speed was enough" in text
+    assert f"{last.variant.name}: slower in a first look: 40 us against &lt;2&gt; us" in text

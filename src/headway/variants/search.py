@@ -43,7 +43,7 @@ _WORDS = {"fail": "does harm", "undecided": "not shown to be harmless"}
 
 
 class Expansion(Record, frozen=True, kw_only=True):
-    """Variants, the model as it came first, and for each transform that gave none of some variant, why (V001)."""
+    """Variants, the model as it came first, and of each transform that gave none, or failed, why (V001)."""
 
     variants: tuple[Variant, ...]
     refusals: tuple[Finding, ...] = ()
@@ -52,20 +52,27 @@ class Expansion(Record, frozen=True, kw_only=True):
 def expand(model: Variant, bench: Workbench, transforms: Sequence[str] = (), *, clock: Clock = UNLIMITED) -> Expansion:
     """Every combination of the transforms, applied in this order; without names, all that are installed.
 
-    A transform that failed is a finding of severity `warn`, one that does not apply a `note`; so is one that was not
-    tried as half of the clock's time was used up. Raises PluginError for a name that no transform has.
+    A transform that failed is a finding of severity `warn`, one that applies to no variant a `note`, with the reason that
+    the model as it came gives; so is one that was not tried as half of the clock's time was used up. Raises PluginError
+    for a name that no transform has.
     """
     variants = {model.digest: model}
-    refusals: dict[tuple[str, str], Finding] = {}
+    refusals: list[Finding] = []
     installed = [name for name in plugins.names("transform") if name != "family" or bench.families]
     for name in transforms or in_order(installed):
-        for variant in list(variants.values()):
-            made = _untried(name, variant, clock) or _made(name, variant, bench)
-            if isinstance(made, Finding):
-                refusals.setdefault((name, made.says), made)
-            else:
-                variants |= {each.digest: each for each in made}
-    return Expansion(variants=tuple(variants.values()), refusals=tuple(refusals.values()))
+        made = [_untried(name, variant, clock) or _made(name, variant, bench) for variant in list(variants.values())]
+        variants |= {each.digest: each for found in made if not isinstance(found, Finding) for each in found}
+        refusals += _worth_telling([found for found in made if isinstance(found, Finding)], tried=len(made))
+    return Expansion(variants=tuple(variants.values()), refusals=tuple(refusals))
+
+
+def _worth_telling(found: Sequence[Finding], *, tried: int) -> list[Finding]:
+    """Failures, each reason once; notes only where a transform gave nothing at all, and then the first."""
+    failures = {finding.says: finding for finding in reversed(found) if finding.severity != "note"}
+    notes = [finding for finding in found if finding.severity == "note"]
+    late = next((finding for finding in notes if "not tried" in finding.says), None)
+    first = notes[:1] if len(found) == tried and not failures else []
+    return [*reversed(failures.values()), *([late] if late and late not in first else first)]
 
 
 def in_order(transforms: Sequence[str]) -> list[str]:

@@ -51,6 +51,7 @@ def released(project: Project, data: flow.Data, told: Told) -> tuple[Frontier, S
         slice_groups=policy.slice_groups,
         findings=tuple(findings),
         frontier=frontier.judged,
+        left=frontier.left,
         reasons=frontier.reasons,
         refusals=frontier.refusals,
         winner=frontier.winner,

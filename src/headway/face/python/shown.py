@@ -112,6 +112,7 @@ class Optimized(Shown, Model):
             slice_rows=policy.slice_rows,
             slice_groups=policy.slice_groups,
             frontier=self.frontier.judged,
+            left=self.frontier.left,
             reasons=self.frontier.reasons,
             refusals=self.frontier.refusals,
             winner=self.frontier.winner,

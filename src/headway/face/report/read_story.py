@@ -26,6 +26,7 @@ def story_of(project: Project) -> Story:
         slice_rows=policy.slice_rows,
         slice_groups=policy.slice_groups,
         frontier=found.judged,
+        left=found.left,
         reasons=found.reasons,
         refusals=found.refusals,
         winner=found.winner,

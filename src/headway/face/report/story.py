@@ -141,7 +141,8 @@ class Story(Record, frozen=True, kw_only=True):
     """Everything a report can show; it shows what is there and is silent about the rest.
 
     `frontier` holds the variants as judged on `choose`, `winner` the released one as judged on `test`, `as_it_came` the
-    model as it came on the same rows as `winner`. `reasons` says for a variant's name why it was not released.
+    model as it came on the same rows as `winner`. `reasons` says for a variant's name why it was not released, those of
+    `left` among them, which had a first look alone.
     `months` holds evidence by period on the released variant and on the model as it came; `Evidence.subject` tells
     which, `Evidence.period` is the label. `refusals` says which transforms did not apply. `groups` is the word for rows
     that share fate (`days`); slices of fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown.
@@ -156,6 +157,7 @@ class Story(Record, frozen=True, kw_only=True):
     slice_groups: int = 20
     findings: tuple[Finding, ...] = ()
     frontier: tuple[Judged, ...] = ()
+    left: tuple[Judged, ...] = ()
     reasons: dict[str, str] = {}
     refusals: tuple[Finding, ...] = ()
     winner: Judged | None = None
