@@ -167,7 +167,7 @@ def test_both_themes_have_every_colour_and_no_two_pictures_colours_are_one() -> 
 
 
 def test_what_was_left_after_a_first_look_is_counted_and_named_with_its_reason() -> None:
-    story = own_project()
+    story = lived()
     *judged, last = story.frontier
     why = {last.variant.name: "slower in a first look: 40 us against <2> us"}
     text = render(replace(story, frontier=tuple(judged), left=(last,), reasons=why))

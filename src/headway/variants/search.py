@@ -52,9 +52,9 @@ class Expansion(Record, frozen=True, kw_only=True):
 def expand(model: Variant, bench: Workbench, transforms: Sequence[str] = (), *, clock: Clock = UNLIMITED) -> Expansion:
     """Every combination of the transforms, applied in this order; without names, all that are installed.
 
-    A transform that failed is a finding of severity `warn`, one that applies to no variant a `note`, with the reason that
-    the model as it came gives; so is one that was not tried as half of the clock's time was used up. Raises PluginError
-    for a name that no transform has.
+    A transform that failed is a finding of severity `warn`, one that applies to no variant a `note`, with the reason
+    that the model as it came gives; so is one that was not tried as half of the clock's time was used up. Raises
+    PluginError for a name that no transform has.
     """
     variants = {model.digest: model}
     refusals: list[Finding] = []
