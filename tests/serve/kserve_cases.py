@@ -50,7 +50,9 @@ def test_the_server_and_the_model_are_live_and_ready():
 @pytest.mark.parametrize("binary_in", [False, True])
 @pytest.mark.parametrize("binary_out", [False, True])
 def test_rows_are_answered_in_json_and_in_bytes(binary_in, binary_out):
-    columns = [given(name, np.array([at, 3.0]), "FP64", binary=binary_in) for at, name in zip((1, 2, 6), "abc")]
+    columns = [
+        given(name, np.array([at, 3.0]), "FP64", binary=binary_in) for at, name in zip((1, 2, 6), "abc", strict=True)
+    ]
     answer = infer(*columns, binary=binary_out)
     assert isinstance(answer, InferResponse) and answer.id == "7"
     np.testing.assert_array_equal(answer.outputs[0].as_numpy(), [[3.0], [3.0]])

@@ -173,16 +173,18 @@ def serving(
 
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    with routes_of(plane, releases, loop.call_soon_threadsafe, key) as routes:
-        running = asyncio.run_coroutine_threadsafe(start(routes), loop).result(10)
-        routes._draining = lambda: running.listener.draining
-        try:
-            yield running
-        finally:
-            asyncio.run_coroutine_threadsafe(running.listener.drain(1), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
+    try:
+        with routes_of(plane, releases, loop.call_soon_threadsafe, key) as routes:
+            running = asyncio.run_coroutine_threadsafe(start(routes), loop).result(10)
+            routes._draining = lambda: running.listener.draining
+            try:
+                yield running
+            finally:
+                asyncio.run_coroutine_threadsafe(running.listener.drain(1), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
 
 
 @dataclass(frozen=True)

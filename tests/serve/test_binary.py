@@ -13,6 +13,8 @@ from hypothesis.extra import numpy as arrays
 from running import MIXED, NUMBERS, Peer, ask, loaded, request, serving
 
 from headway.core.errors import DataError
+from headway.serve.connection import Exchange
+from headway.serve.routes import Inference
 from headway.serve.wire import Reader
 
 INFER = "/v2/models/flights/infer"
@@ -176,3 +178,9 @@ def test_raw_values_may_come_in_chunks():
     with serving(loaded()) as server, Peer(server) as peer:
         peer.say(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
         assert peer.hear().values == [3.0]
+
+
+def test_another_release_reads_the_same_bytes_by_columns_of_its_own():
+    body, size = packed(column("carrier", texts("WN"), "BYTES"), column("size", eight(4)))
+    call = Inference(Exchange(None, b"POST", b"", body, size), rows=np.empty((1, 0)), id="", key="", started_ns=0)
+    assert call.read_for(loaded(name="mixed", signature=MIXED)).tolist() == [[4.0, 2.0]]

@@ -85,3 +85,11 @@ def test_the_openapi_document_is_valid_and_the_server_keeps_to_it_whatever_is_as
         words = ("--max-examples", "60", "--seed", "1", "--phases", "examples,coverage,fuzzing")
         address = f"{server.address}/openapi.json"
         made.run("st", "--config-file", str(settings), "run", address, *words, "--checks", ",".join(CHECKS))
+
+
+@pytest.mark.long
+def test_the_load_generator_of_triton_runs_to_its_end():
+    with environment("perf-analyzer==2.60.0") as made, models() as server:
+        short = ("--measurement-interval", "300", "--stability-percentage", "999", "--max-trials", "3")
+        for name in ("flights", "mixed"):
+            made.run("perf_analyzer", "-m", name, "-u", server.address.removeprefix("http://"), *short)

@@ -16,6 +16,7 @@ from running import started
 from tests.observe import rollouts
 from tests.serve.plain import ask
 
+from headway.core.errors import Refused
 from headway.core.record import write
 from headway.core.release import View
 from headway.core.rollout import Plan, Stage
@@ -268,3 +269,21 @@ def test_a_server_that_is_alone_keeps_what_is_live_where_the_store_was_tampered_
     project.state.close()
     project.register.state.close()
     assert answered == 2.0
+
+
+def test_what_was_unloaded_is_followed_no_more_until_it_is_loaded_as_its_pointer_says(followed):
+    followed.follower.unload("flights@live")
+    second = rollouts.live(followed.project, rollouts.release(made_at="2"))
+    assert followed.look() is None and followed.follower._known == {}
+    assert followed.follower.load("flights@live").digest == second
+    assert (followed.seats[-1].live.digest, followed.look()) == (second, None)
+    third = rollouts.live(followed.project, rollouts.release(made_at="3"))
+    assert followed.look().live.digest == third
+
+
+def test_a_load_of_what_does_not_verify_is_refused_and_seats_nobody(followed):
+    followed.follower.unload("flights@live")
+    model_of(followed, followed.first).write_bytes(b"evil")
+    with pytest.raises(Refused, match=r"model\.echo"):
+        followed.follower.load("flights@live")
+    assert followed.seats == [] and followed.look() is None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from running import MIXED, ask, loaded, serving
 
+from headway.serve.connection import Exchange
 from headway.serve.mlflow import write_frame
+from headway.serve.routes import Invocation
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +87,9 @@ def test_what_is_wrong_is_said(alone, body, says):
 def test_a_server_of_several_models_says_that_it_cannot_tell_which(server):
     answer = invoke(server, {"inputs": [[1, 2, 6]]})
     assert answer.status == 400 and "there are: flights, mixed" in answer.json["error"]
+
+
+def test_another_release_reads_the_same_request_by_columns_of_its_own():
+    exchange = Exchange(None, b"POST", b"/invocations", b'{"inputs": {"size": [4], "carrier": ["WN"]}}')
+    call = Invocation(exchange, rows=np.empty((1, 0)), id="", key="", started_ns=0)
+    assert call.read_for(loaded(name="mixed", signature=MIXED)).tolist() == [[4.0, 2.0]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.client
 import os
 import signal
 import socket
@@ -167,3 +169,23 @@ def test_an_interrupt_ends_it_as_quietly(tmp_path):
     assert process.stdout.readline().startswith("listening on ")
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=10) == ("", "") and process.returncode == 0
+
+
+def test_an_operator_with_the_configured_key_unloads_and_loads(tmp_path):
+    config = project(tmp_path)
+    digits = hashlib.sha256(b"a-key").hexdigest()
+    config = replace(config, serve=replace(config.serve, operator_key_sha256=digits))
+
+    def ask(address: str) -> list[int]:
+        connection, statuses = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10), []
+        for word, key in (("unload", "no"), ("unload", "a-key"), ("load", "a-key")):
+            path, headers = f"/v2/repository/models/flights/{word}", {"Authorization": f"Bearer {key}"}
+            for method, target in (("POST", path), ("GET", "/v2/models/flights/ready")):
+                connection.request(method, target, headers=headers)
+                response = connection.getresponse()
+                statuses.append(response.status)
+                response.read()
+        connection.close()
+        return statuses
+
+    assert served(config, "flights@live", meanwhile=ask)[1] == [[401, 200, 200, 404, 200, 200]]

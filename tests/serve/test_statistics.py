@@ -44,6 +44,7 @@ def test_statistics_count_what_was_answered():
         assert parts["success"]["count"] == 2
         spent = [parts[part]["ns"] for part in ("queue", "compute_infer", "compute_output")]
         assert sum(spent) == parts["success"]["ns"] and min(spent) > 0
+        assert int(said["version"]) == int(server.plane.find("flights").version, 16)
         stats = ask(server, "/v2/models/stats").json["model_stats"]
         assert [(each["name"], each["last_inference"] > 0) for each in stats] == [("flights", True), ("mixed", False)]
         assert ask(server, "/v2/models/hotels/stats").status == 404

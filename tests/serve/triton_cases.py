@@ -78,7 +78,7 @@ def test_requests_may_be_sent_side_by_side(client):
     [
         (columns()[:2], "column 'c' is not there"),
         ([given("rows", np.ones((1, 2)), "FP64")], "expected [n, 3]"),
-        ([given("rows", np.ones((1, 3), dtype=np.object_), "BYTES")], "is BYTES"),
+        ([given("rows", np.ones((1, 3), dtype=np.object_), "BYTES")], "holds the text '1'"),
     ],
 )
 def test_a_wrong_request_is_an_error_with_the_words_of_the_server(client, inputs, says):

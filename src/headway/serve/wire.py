@@ -212,7 +212,7 @@ class Writer:
 
 def describe(signature: Signature, *, name: str, version: str, parameters: Mapping[str, Scalar]) -> bytes:
     """The metadata of a model: its inputs in order, its output, and what else a caller may want to know."""
-    inputs = tuple(TensorMetadata(field.name, field.datatype, (-1,)) for field in signature.inputs)
+    inputs = tuple(TensorMetadata(field.name, field.datatype, (-1, 1)) for field in signature.inputs)
     output = TensorMetadata(signature.output, "FP64", (-1, -1))
     return _json(Model(name, (version,), "headway", inputs, (output,), dict(parameters)))
 
