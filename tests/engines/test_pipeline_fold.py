@@ -170,7 +170,7 @@ def refuses(engine: Engine, row: np.ndarray) -> bool:
         (lambda: beside(filled(OneHotEncoder(handle_unknown="ignore"))), "no whole ones"),
         (lambda: make_column_transformer((OneHotEncoder(), ["age"])), "refuses a number that it does not know"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "made",
 )
 def test_a_step_that_no_split_says_is_named(steps: Any, says: str, bench: Workbench) -> None:
     model = variant_of(fitted(make_pipeline(steps(), MODELS["forest"]())), bench)

@@ -156,10 +156,11 @@ def test_an_output_in_a_form_that_is_not_given_is_refused(server, form, says):
     assert answer.status == 400 and says in answer.json["error"]
 
 
-@pytest.mark.parametrize("length", ["x", "-1", "", "9" * 40])
+@pytest.mark.parametrize("length", ["x", "-1", "", "9" * 5000])
 def test_a_length_that_is_none_is_refused(server, length):
     body, _ = packed(A, B, C)
-    assert ask(server, INFER, body, headers=[f"Inference-Header-Content-Length: {length}"]).status == 400
+    answer = ask(server, INFER, body, headers=[f"Inference-Header-Content-Length: {length}"])
+    assert answer.status == 400 and "is no number of bytes" in answer.json["error"]
 
 
 def test_a_length_that_is_there_twice_is_refused_and_one_does_not_outlive_its_request(server):

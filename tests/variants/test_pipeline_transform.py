@@ -200,7 +200,7 @@ def test_a_row_that_the_library_refuses_is_refused(row: list[float], bench: Work
         ),
         (lambda: ends(beside(filled(PowerTransformer(), PowerTransformer()))), "PowerTransformer behind"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "made",
 )
 def test_a_part_that_no_graph_says_is_named(model: Any, name: str, bench: Workbench) -> None:
     variant = variant_of(fitted(model()), bench)

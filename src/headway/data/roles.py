@@ -113,7 +113,7 @@ def target_of(column: pl.Series, section: DataSection) -> pl.Series:
         return _numbered(column, section.classes)
     if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
         mend = {
-            "binary": f'[data] positive = "{_values(column)[-1]}"',
+            "binary": f'[data] positive = "{(_values(column) or ["1"])[-1]}"',
             "multiclass": f"[data] classes = {json.dumps(sorted(_values(column))[:MOST_CLASSES], ensure_ascii=False)}",
             "regression": 'numbers, or task = "multiclass"',
         }[section.task]

@@ -25,12 +25,16 @@ def read_labels(file: Path, section: DataSection) -> list[Label]:
             if file.suffix == ".parquet"
             else pl.read_csv(file, schema_overrides={"key": pl.String})
         )
-        found = table.select(
-            pl.col("key").cast(pl.String), target_of(table["label"], section).cast(pl.Float64).alias("label")
-        )
+        given = table.select(pl.col("key").cast(pl.String), "label")
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"no labels can be read: {error}", where=str(file), mend=_MEND) from error
-    empty = found.with_row_index().filter(pl.any_horizontal(pl.col("key", "label").is_null()))
+    empty = given.with_row_index().filter(pl.any_horizontal(pl.col("key", "label").is_null()))
     if len(empty):
         raise DataError("a key or a label is missing", where=f"{file}, row {empty['index'][0]}", mend=_MEND)
-    return [Label(key, label) for key, label in found.iter_rows()]
+    try:
+        labels = target_of(given["label"], section).cast(pl.Float64)
+    except DataError as error:
+        raise DataError(
+            f"no labels can be read: {error.what}", where=f"{file}; {error.where}", mend=error.mend
+        ) from error
+    return [Label(key, label) for key, label in zip(given["key"], labels, strict=True)]
