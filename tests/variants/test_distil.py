@@ -10,6 +10,7 @@ from tests.variants.lessons import bench_of, lesson, taught
 
 from headway.core.errors import NotApplicable
 from headway.core.variant import Step
+from headway.variants.transforms import truncate
 from headway.variants.transforms.distil import plugin
 
 LEARNED = lesson(seed=1)
@@ -36,6 +37,12 @@ def test_the_student_of_the_model_answers_more_like_it_than_its_twin(bench):
 def test_the_same_lesson_gives_the_same_students(bench):
     model = taught(bench, LEARNED, trees=300)
     assert plugin(model, bench) == plugin(model, bench)
+
+
+def test_a_student_is_not_cut_shorter(bench):
+    [first, *_] = plugin(taught(bench, LEARNED, trees=300), bench)
+    with pytest.raises(NotApplicable, match="student of the size"):
+        truncate.plugin(first, bench)
 
 
 def test_without_what_the_model_learned_from_there_is_no_student(tmp_path):

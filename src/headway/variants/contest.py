@@ -17,6 +17,7 @@ from headway.variants.clock import Clock
 from headway.variants.speeds import cost, least, most
 
 LEFT = "V002"
+_TOLD = 10  # of so many first looks one is told
 _FOR_LOOKS = 0.75  # share of a search's time in which first looks are begun
 SPEEDS = ("latency.one_row", "throughput.batch")
 """What may be the fastest by one of these is measured wholly: one form may be for rows, another for batches."""
@@ -45,7 +46,8 @@ def contest(
     for number, variant in enumerate(sorted(variants[1:], key=lambda each: _promise(each, variants[0])), 1):
         if clock.is_over(_FOR_LOOKS):
             break
-        tell(f"first look {number}/{len(variants) - 1} {variant.name}")
+        if number % _TOLD == 1:
+            tell(f"first look {number}/{len(variants) - 1} {variant.name}")
         seen[variant.digest] = looks.first(variant)
     measures = dict.fromkeys((objective, *SPEEDS))
     able = [row for row in seen.values() if any(_stands(row, origin, seen.values(), name) for name in measures)]

@@ -23,8 +23,8 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     engine = load_engine(variant.engine)
     if not isinstance(engine, OfTrees):
         raise NotApplicable(f"cuts models of trees, and engine {variant.engine!r} has none that it can cut")
-    if any(step.transform == "truncate" for step in variant.steps):
-        raise NotApplicable("it was cut before")
+    if any(step.transform in ("distil", "truncate") for step in variant.steps):
+        raise NotApplicable("it was cut before, or is a student of the size that it was taught for")
     content = bench.read(variant)
     rounds = engine.rounds(content)
     if not sizes(rounds):
