@@ -7,7 +7,7 @@ wholly := src/headway/core/*,src/headway/release/*,src/headway/serve/*
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-demo: .venv/.installed-demo  ## install, then run the main job on real flights (3 minutes), ending with a report
+demo: .venv/.installed-demo  ## install, then run the main job on real flights (2 minutes), ending with a report
 	$(bin)/headway demo
 
 test: .venv/.installed-dev  ## all tests but the long ones, and how much of the code they reach (12 minutes)
