@@ -60,6 +60,7 @@ class Follower:
         for address, release in addresses.items():
             self._seats[address] = Seat(live=release)
             self._known[release.digest] = release
+            self._refused[address] = False
         self._thread.start()
 
     def load(self, address: str) -> Loaded:
@@ -70,6 +71,7 @@ class Follower:
         with self._held:
             release = self._loaded(self._register.resolve(address))
             self._seats[address] = Seat(live=release)
+            self._refused[address] = False
             self._met.pop(address, None)
             self._take(self._seats[address])
         return release

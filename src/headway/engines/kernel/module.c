@@ -27,8 +27,10 @@ static void destroy(PyObject *capsule) { let_go(PyCapsule_GetPointer(capsule, CA
 
 static int best_level(void) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return AVX512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) return AVX2;
+  const int bits = __builtin_cpu_supports("bmi2");
+  const int bytes = __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw");
+  if (bits && bytes && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return AVX512;
+  if (bits && __builtin_cpu_supports("avx2")) return AVX2;
 #endif
   return PORTABLE;
 }
@@ -60,18 +62,24 @@ static const char *take(Opened *o) {
   f->feature = o->views[11].buf; f->key = o->views[12].buf; f->left = o->views[13].buf; f->right = o->views[14].buf;
   f->flag = o->views[15].buf; f->leaf = o->views[16].buf; f->set_start = o->views[17].buf; f->member = o->views[18].buf;
   f->nodes = count(o, 11); f->sets = count(o, 17) - 1;
-  if (f->width < 1 || count(o, 4) != f->columns || count(o, 5) != f->columns + 1 || f->sets < 0 || count(o, 8) != f->trees + 1 || count(o, 9) != f->trees + 1) return "arrays do not fit each other";
+  if (f->width < 1 || f->sets < 0 || count(o, 4) != f->columns || count(o, 5) != f->columns + 1) return "columns do not fit each other";
+  if (count(o, 8) != f->trees + 1 || count(o, 9) != f->trees + 1) return "arrays of trees do not fit each other";
   for (int i = 12; i <= 15; i++) if (count(o, i) != f->nodes) return "arrays of nodes do not fit each other";
   if (f->nodes > INT32_MAX / 4 || count(o, 6) > INT32_MAX / 2 || f->width > INT32_MAX) return "it is too large";
-  if (!rises(f->table_start, f->columns, count(o, 6)) || !rises(f->tree_start, f->trees, f->nodes) || !rises(f->value_start, f->trees, count(o, 16)) ||
-      !rises(f->output_start, f->trees, count(o, 10)) || !rises(f->set_start, f->sets, count(o, 18))) return "offsets do not rise to the length of their array";
+  const int rise = rises(f->table_start, f->columns, count(o, 6)) && rises(f->tree_start, f->trees, f->nodes) &&
+                   rises(f->value_start, f->trees, count(o, 16)) && rises(f->output_start, f->trees, count(o, 10)) &&
+                   rises(f->set_start, f->sets, count(o, 18));
+  if (!rise) return "offsets do not rise to the length of their array";
   for (int64_t c = 0; c < f->columns; c++) {
     if (f->column[c] < 0 || f->column[c] >= f->width) return "a column is outside the row";
     f->refuses |= f->kind[c] & (COLUMN_IS_FINITE | COLUMN_IS_PRESENT);
   }
-  for (int64_t i = 0; i < count(o, 10); i++) if (f->output[i] < 0 || f->output[i] >= f->outputs) return "a tree adds to an output that is not there";
-  for (int64_t t = 0; t < f->trees; t++)
-    if ((f->tree_start[t + 1] - f->tree_start[t] + 1) * (f->output_start[t + 1] - f->output_start[t]) != f->value_start[t + 1] - f->value_start[t]) return "a tree has not one value a leaf and output";
+  for (int64_t i = 0; i < count(o, 10); i++)
+    if (f->output[i] < 0 || f->output[i] >= f->outputs) return "a tree adds to an output that is not there";
+  for (int64_t t = 0; t < f->trees; t++) {
+    const int64_t leaves = f->tree_start[t + 1] - f->tree_start[t] + 1, outputs = f->output_start[t + 1] - f->output_start[t];
+    if (leaves * outputs != f->value_start[t + 1] - f->value_start[t]) return "a tree has not one value a leaf and output";
+  }
   if (f->interval && (f->ordered || f->columns > MOST_PLANES)) return "the interval form wants ranks, and not so many columns";
   return build(f);
 }
