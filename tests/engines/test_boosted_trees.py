@@ -24,6 +24,8 @@ from headway.core.errors import EngineError, NotApplicable
 from headway.engines.lightgbm import Lightgbm
 from headway.engines.xgboost import Xgboost
 
+pytestmark = pytest.mark.slow
+
 Parameters = dict[str, Any]
 
 FLOAT32 = 1e-6  # sums and links of XGBoost are in float32

@@ -24,6 +24,8 @@ from headway.engines.formats.trees import taken
 from headway.engines.sklearn import Sklearn
 from headway.variants.edges import edge_rows
 
+pytestmark = pytest.mark.slow
+
 Parameters = dict[str, Any]
 
 

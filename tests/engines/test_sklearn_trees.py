@@ -33,6 +33,8 @@ from headway.core.variant import Field, Signature
 from headway.engines.formats.trees import expect_taken, taken
 from headway.engines.sklearn import Sklearn
 
+pytestmark = pytest.mark.slow
+
 Parameters = dict[str, Any]
 
 FORESTS: list[tuple[type, Parameters, str]] = [

@@ -16,6 +16,8 @@ from headway.core.errors import ConfigError, NotApplicable
 from headway.variants import search
 from headway.variants.transforms.family import FAMILIES, plugin
 
+pytestmark = pytest.mark.slow
+
 LEARNED = lesson(seed=1)
 
 

@@ -42,6 +42,8 @@ from headway.variants.edges import edge_rows
 from headway.variants.forest_graph import write_graph
 from headway.variants.transforms.onnx import plugin
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Workbench:

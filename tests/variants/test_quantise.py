@@ -29,6 +29,8 @@ from headway.variants.quantising.layers import net_of
 from headway.variants.transforms import onnx as trees_as_onnx
 from headway.variants.transforms import quantise
 
+pytestmark = pytest.mark.slow
+
 LATER = rows(20_000, seed=1)
 
 
