@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from headway.core.errors import ConfigError, HeadwayError, StoreError
-from headway.serve.answers import encode, error_body
+from headway.core.errors import ConfigError, HeadwayError
+from headway.serve.answers import Unanswered, encode, error_body, unanswered
 from headway.serve.connection import Exchange
 from headway.serve.load import Loaded
 from headway.serve.plane import Plane
@@ -87,16 +87,24 @@ class Repository:
 
     def tell(self, exchange: Exchange, name: str, *, load: bool) -> None:
         """Load or unload a model at an operator's word, and answer when it is done."""
-        refusal = self._refuses(exchange.key)
+        try:
+            work = self.order(exchange.key, name, load=load)
+        except Unanswered as error:
+            needs = b"\r\nWWW-Authenticate: Bearer" if error.status == 401 else b""
+            exchange.reply(error.status, error_body(error), extra=needs)
+            return
+        work.add_done_callback(lambda done: self._soon(lambda: _reply(exchange, done)))
+
+    def order(self, key: bytes, name: str, *, load: bool) -> Future[None]:
+        """Begin to load or unload a model at an operator's word.
+
+        Raises Unanswered where this key is none, or no such model was there at the start.
+        """
+        self._expect_operator(key)
         address = self._addresses.get(name)
-        if refusal is not None:
-            status, says = refusal
-            exchange.reply(status, error_body(says), extra=b"\r\nWWW-Authenticate: Bearer" if status == 401 else b"")
-        elif address is None:
-            exchange.reply(404, error_body(f"no model '{name}'; there are: {', '.join(self._addresses)}"))
-        else:
-            work = self._pool.submit(self._load if load else self._unload, address, name)
-            work.add_done_callback(lambda done: self._soon(lambda: _reply(exchange, done)))
+        if address is None:
+            raise Unanswered(404, f"no model '{name}'", mend=f"there are: {', '.join(self._addresses)}")
+        return self._pool.submit(self._load if load else self._unload, address, name)
 
     def close(self) -> None:
         """Do what was taken on, and end the thread."""
@@ -111,21 +119,27 @@ class Repository:
         self._soon(lambda: self._plane.leave(name))
         _log.warning("%s was unloaded at an operator's word", address)
 
-    def _refuses(self, key: bytes) -> tuple[int, str] | None:
-        """Why a caller with this key is no operator, or None."""
+    def _expect_operator(self, key: bytes) -> None:
+        """Raise Unanswered unless this is the operator's key."""
         if not self._digits:
-            return 403, f"no operator's key is configured, so that nobody loads or unloads; {_MEND_KEY}"
+            what = "no operator's key is configured, so that nobody loads or unloads"
+            raise Unanswered(403, what, mend=_MEND_KEY)
         if not key or not hmac.compare_digest(hashlib.sha256(key).hexdigest(), self._digits):
-            return 401, "an operator's key is needed; send 'Authorization: Bearer KEY'"
-        return None
+            raise Unanswered(401, "an operator's key is needed", mend="send 'Authorization: Bearer KEY'")
+
+
+def not_told(error: BaseException) -> Unanswered:
+    """What an operator is told whose word was not done: 503 or 422 with the reason, or that it is a defect of ours."""
+    if isinstance(error, HeadwayError):
+        return unanswered(error)
+    _log.error("a model was not loaded", exc_info=error)
+    return Unanswered(500, "the model was not loaded; the server's log says more")
 
 
 def _reply(exchange: Exchange, done: Future[None]) -> None:
     error = done.exception()
     if error is None:
         exchange.reply(200, encode({}))
-    elif isinstance(error, HeadwayError):
-        exchange.reply(503 if isinstance(error, StoreError) else 422, error_body(error))
-    else:
-        _log.error("a model was not loaded", exc_info=error)
-        exchange.reply(500, error_body("the model was not loaded; the server's log says more"))
+        return
+    why = not_told(error)
+    exchange.reply(why.status, error_body(why))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import headway
-from headway.core.errors import DataError, HeadwayError, StoreError
+from headway.core.errors import DataError
 from headway.serve.addresses import BY_WHAT, Place, locate
-from headway.serve.answers import OCTETS, TEXT, encode, error_body
+from headway.serve.answers import OCTETS, TEXT, Unanswered, encode, error_body, unanswered
 from headway.serve.connection import Exchange
 from headway.serve.labels import Labels
 from headway.serve.load import Loaded
@@ -55,13 +55,9 @@ class Inference(msgspec.Struct, eq=False):
             self.exchange.reply(200, release.writer.write(self.id, values, len(self.rows)))
 
     def fail(self, error: Exception) -> None:
-        """Send the reason: 422 where the model refuses the rows, 503 where a table is away, else 500."""
-        if isinstance(error, StoreError):
-            self.exchange.reply(503, error_body(error))
-        elif isinstance(error, HeadwayError):
-            self.exchange.reply(422, error_body(error))
-        else:
-            self.exchange.reply(500, error_body("the engine failed on these rows; the server's log says more"))
+        """Send the reason."""
+        why = unanswered(error)
+        self.exchange.reply(why.status, error_body(why))
 
 
 class Invocation(Inference, eq=False):
@@ -164,15 +160,11 @@ class Routes:
 
     def _find(self, exchange: Exchange, place: Place) -> Loaded | None:
         """The release that is asked for; where there is none, that is answered."""
-        release = self._plane.find(place.name)
-        if release is None:
-            there = ", ".join(self._plane.releases) or "none"
-            exchange.reply(404, error_body(f"no model '{place.name}'; there are: {there}"))
-        elif place.version and place.version != release.version:
-            there = f"it has {release.version}"
-            exchange.reply(404, error_body(f"model '{place.name}' has no version '{place.version}'; {there}"))
+        try:
+            return find(self._plane, place.name, place.version)
+        except Unanswered as error:
+            exchange.reply(error.status, error_body(error))
             return None
-        return release
 
     def _server(self, exchange: Exchange, place: Place) -> None:
         exchange.reply(200, encode(Server("headway", headway.__version__, EXTENSIONS)))
@@ -216,6 +208,16 @@ class Routes:
     def _answer_stats(self, exchange: Exchange, releases: Iterable[Loaded]) -> None:
         stats = tuple(stats_of(release, self._plane.metrics.of(release.name)) for release in releases)
         exchange.reply(200, encode(Statistics(stats)))
+
+
+def find(plane: Plane, name: str, version: str = "") -> Loaded:
+    """The release that is live for a name, and is of this version where one is asked for; raises Unanswered."""
+    release = plane.find(name)
+    if release is None:
+        raise Unanswered(404, f"no model '{name}'", mend=f"there are: {', '.join(plane.releases) or 'none'}")
+    if version and version != release.version:
+        raise Unanswered(404, f"model '{name}' has no version '{version}'", mend=f"it has {release.version}")
+    return release
 
 
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

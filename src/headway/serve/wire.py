@@ -109,6 +109,10 @@ class Reader:
                 raise _malformed(bytes(body), error) from error
         else:
             request = _unpack(body, json_bytes)
+        return self.take(request, _together if json_bytes is None else _each)
+
+    def take(self, request: InferRequest, together: Together | None = None) -> Asked:
+        """The rows of a decoded request, whose values may be arrays; raises DataError as `read` does."""
         parameters = request.parameters
         binary = parameters is not None and parameters.binary_data_output
         if request.outputs:
@@ -119,7 +123,7 @@ class Reader:
         if len(inputs) == 1 and len(inputs[0].shape) == 2 and inputs[0].name not in self._names:
             rows = self._matrix(inputs[0])
         else:
-            rows = self._table(inputs, _together if json_bytes is None else _each)
+            rows = self._table(inputs, together or _each)
         return Asked(rows, request.id, parameters.key if parameters else "", binary)
 
     def table(self, columns: Mapping[str, Sequence[Value]], n: int) -> Floats:
