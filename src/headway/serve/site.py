@@ -12,6 +12,7 @@ from headway.core.record import Record
 from headway.serve.answers import head
 
 _LOOPBACK_NAMES = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
+_KNOWN_HEADS = 1_024
 _PORT = re.compile(rb":\d+$")
 
 
@@ -51,6 +52,7 @@ class Site:
         self.hosts: frozenset[bytes | None] = frozenset()
         self.loopback = True
         self.draining = False
+        self.known: dict[bytes, Any] = {}
         self.tick(now)
 
     def tick(self, now: float) -> None:
@@ -58,6 +60,12 @@ class Site:
         self.now = now
         self._date = formatdate(usegmt=True).encode()
         self._heads: dict[tuple[int, bytes], bytes] = {}
+
+    def learn(self, content: bytes, head: Any) -> None:
+        """Keep what a head meant (a `connection.Head`) by its bytes; when there are many, begin anew."""
+        if len(self.known) == _KNOWN_HEADS:
+            self.known.clear()
+        self.known[content] = head
 
     def answer_to(self, ports: list[int], *, loopback: bool) -> None:
         """Take the names of these ports: on loopback only loopback's own, anywhere else all."""

@@ -1,0 +1,85 @@
+"""A head that was met before is looked up and not parsed: it means the same, and only what follows it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from running import Peer, Running, body_of, loaded, request, serving
+
+ROWS = [[1, 2, 6], [2, 2, 8], [7, 7, 7]]  # bodies of one length, so that their heads are the same
+INFER = [request(body=body_of(row)) for row in ROWS]
+MEANS = [3.0, 4.0, 7.0]
+READY = request("/v2/health/ready")
+
+
+@pytest.fixture
+def fresh() -> Iterator[Running]:
+    """A server that has met no head yet."""
+    with serving(loaded()) as server:
+        yield server
+
+
+def known(server: Running) -> dict[bytes, object]:
+    """The heads that a server knows by heart."""
+    return server.listener._site.known
+
+
+def test_a_head_is_learnt_once_and_each_body_behind_it_is_its_own(fresh):
+    with Peer(fresh) as peer:
+        assert [peer.say(each).hear().values[0] for each in INFER * 3] == MEANS * 3
+        assert peer.say(READY).hear().json == {"ready": True}
+    assert list(known(fresh)) == [INFER[0].partition(b"{")[0], READY]
+
+
+@given(st.lists(st.integers(1, len(INFER[0]) * 4), max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_known_and_unknown_heads_may_be_mixed_and_split_over_packets_anywhere(server, cuts):
+    other = request(body=body_of([9, 9, 9]), headers=["X-Cuts: " + "-".join(map(str, cuts))])
+    data = INFER[0] + INFER[1] + other + INFER[2] + b"\r\n" + INFER[0]
+    places = sorted({0, *(cut for cut in cuts if cut < len(data))})
+    with Peer(server) as peer:
+        peer.say(INFER[0]).hear()
+        for start, end in zip(places, [*places[1:], None], strict=True):
+            peer.say(data[start:end])
+            server.turn()
+        assert [peer.hear().values for _ in range(5)] == [[3.0], [4.0], [9.0], [7.0], [3.0]]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        request(body=body_of(ROWS[0]), headers=["Expect: 100-continue"]),
+        request(body=body_of(ROWS[0]), headers=["Connection: close"]),
+        request(body=body_of(ROWS[0]), headers=["X-Long: " + "x" * 2_048]),
+        INFER[0] * 2,
+        request(method="POST", headers=["Transfer-Encoding: chunked"]) + b"2\r\n{}\r\n0\r\n\r\n",
+        request("/nowhere", headers=["Content-Length: 3", "Transfer-Encoding: chunked"]),
+    ],
+)
+def test_a_head_whose_meaning_is_more_than_its_bytes_is_not_learnt(fresh, said):
+    with Peer(fresh) as peer:
+        peer.say(said).hear()
+        fresh.turn()
+    assert known(fresh) == {}
+
+
+def test_a_known_head_ends_a_connection_that_is_deaf_as_any_other(fresh):
+    with Peer(fresh) as peer:
+        peer.say(INFER[0]).hear()
+    with Peer(fresh) as peer:
+        peer.say(request("/v2/health/ready", headers=["Connection: close"]) + INFER[0])
+        assert peer.hear().status == 200 and peer.closed()
+    with Peer(fresh) as peer:
+        peer.say(INFER[0][:20])
+        peer.say(b"".join([INFER[0][20:], *INFER]))
+        assert [peer.hear().values[0] for _ in range(4)] == [3.0, *MEANS]
+
+
+def test_a_server_that_knows_many_heads_begins_anew(fresh):
+    with Peer(fresh) as peer:
+        for number in range(1_030):
+            assert peer.say(request("/v2/health/live", headers=[f"X-Number: {number}"])).hear().status == 200
+    assert len(known(fresh)) == 1_030 - 1_024
