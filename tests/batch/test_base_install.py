@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from tests.batch.batches import LIVE, MIXED, numbers, project, read, score, write
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 # What pyproject.toml adds to the base install, and what those bring along; an import of any fails in the child.
 BLOCKED = """

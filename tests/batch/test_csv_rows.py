@@ -20,6 +20,8 @@ from headway.core.batch import Chunk, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field, Signature
 
+pytestmark = pytest.mark.slow
+
 SIGNATURE = Signature(inputs=(Field(name="size"), replace(CARRIER, unseen="refused")))
 WANTED = Wanted(signature=SIGNATURE, keep=("key",), missing=("NA",))
 SLOWLY, QUICKLY = None, frames

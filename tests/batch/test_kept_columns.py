@@ -12,6 +12,8 @@ from tests.batch.batches import numbers, project, read, score, write
 
 from headway.core.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 KEPT = {
     "tiny": pl.Series([1, None, -3], dtype=pl.Int8),
     "great": pl.Series([2**63, None, 2**64 - 1], dtype=pl.UInt64),

@@ -15,6 +15,8 @@ from headway.core.errors import ConfigError, DataError, HeadwayError, Refused, S
 from headway.core.release import View
 from headway.core.variant import Field, Signature
 
+pytestmark = pytest.mark.slow
+
 SUFFIXES = (".parquet", ".csv", ".arrow")
 MANY = 400_000  # rows: more than a chunk of parquet or Arrow, and more than a block of csv
 

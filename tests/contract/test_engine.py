@@ -23,6 +23,8 @@ from headway.core.errors import EngineError, NotApplicable
 from headway.engines.formats.compiled import compiled
 from headway.engines.formats.nested import Header, Inner, packed
 
+pytestmark = pytest.mark.slow
+
 # These are tested in environments of their own (tests/engines/test_torch_engine.py): they are larger than all the rest.
 APART = ("openvino", "torch")
 ENGINES = [name for name in plugins.names("engine") if name not in APART or importlib.util.find_spec(name)]

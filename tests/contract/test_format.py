@@ -15,6 +15,8 @@ from headway.core.batch import Column, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field, Signature
 
+pytestmark = pytest.mark.slow
+
 FORMATS = plugins.names("format")
 WANTED = Wanted(signature=Signature(inputs=(Field(name="x"), Field(name="n"))), keep=("text", "n", "x"))
 

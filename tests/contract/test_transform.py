@@ -19,6 +19,8 @@ from headway.core.record import read, write
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.variants.transforms import cascade
 
+pytestmark = pytest.mark.slow
+
 # openvino is tested in an environment of its own (tests/engines/test_openvino_engine.py).
 TRANSFORMS = [name for name in plugins.names("transform") if name != "openvino" or importlib.util.find_spec(name)]
 ANY = ("cache", "family")  # these ask nothing of a model

@@ -21,6 +21,8 @@ from headway.core.errors import EngineError
 from headway.engines.estimators.inner import InnerClassifier, with_inner_models
 from headway.engines.sklearn import Sklearn
 
+pytestmark = pytest.mark.slow
+
 ROWS = np.nan_to_num(table()[:, :3])
 QUIET = {"n_estimators": 5, "n_jobs": 1}
 

@@ -50,6 +50,7 @@ FOLDED = (
 )
 # What a library says of a small table, or of names that a table had and an array has not, is no matter here.
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:::sklearn"),
     pytest.mark.filterwarnings("ignore:::lightgbm"),
     pytest.mark.filterwarnings("ignore:::xgboost"),

@@ -54,6 +54,8 @@ from headway.engines.sklearn import Sklearn
 from headway.store.blobs.files import Files
 from headway.variants.adopt import adopt
 
+pytestmark = pytest.mark.slow
+
 Float = np.ndarray
 
 

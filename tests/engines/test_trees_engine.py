@@ -17,6 +17,8 @@ from headway.engines.formats.compiled import compiled, opened
 from headway.engines.formats.trees import Forest, one_leaf
 from headway.engines.trees import LEVELS, Trees
 
+pytestmark = pytest.mark.slow
+
 HERE = LEVELS[: _trees.level() + 1]
 SHAPES = {
     "one row fits into a register": Shape(),

@@ -18,6 +18,8 @@ from headway.core.variant import Field, Signature
 from headway.engines.formats import ubjson
 from headway.engines.xgboost import Xgboost
 
+pytestmark = pytest.mark.slow
+
 LABELS = (table()[:, 2] > 0).astype(int)
 
 

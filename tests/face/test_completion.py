@@ -10,6 +10,8 @@ import pytest
 from headway.core import plugins
 from headway.face import cli
 
+pytestmark = pytest.mark.slow
+
 
 def completion(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     with pytest.raises(SystemExit) as ended:

@@ -17,6 +17,8 @@ from headway.face.report import palette
 from headway.face.report.page import render, write
 from headway.face.report.story import Stage, Story, Year
 
+pytestmark = pytest.mark.slow
+
 EVERY = ("variants", "verdict", "refused", "quality", "moments", "replay", "data", "run")
 
 

@@ -12,6 +12,8 @@ from tests.flow.projects import TOML, table, write
 
 from headway.face import cli
 
+pytestmark = pytest.mark.slow
+
 COLUMN = pl.col
 
 

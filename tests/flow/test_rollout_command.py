@@ -13,6 +13,8 @@ from headway.face import cli
 from headway.observe.rollout import rolling
 from headway.observe.rollout.log import Labels
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path):

@@ -19,6 +19,8 @@ from headway.data.open import dataset_of
 from headway.face.demo import flights
 from headway.observe.detectors.group_permutation import plugin
 
+pytestmark = pytest.mark.slow
+
 
 def measured(drift, name: str) -> dict[str, float]:
     return {each.slice: each.value for each in drift.measurements if each.name == name}

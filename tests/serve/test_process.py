@@ -21,6 +21,8 @@ from headway.core.release import SelfTest
 from headway.serve.client import Client
 from headway.serve.process import serve
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = {name: [3.0] for name in "abc"}
 
 

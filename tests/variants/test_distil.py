@@ -13,6 +13,8 @@ from headway.core.variant import Step
 from headway.variants.transforms import truncate
 from headway.variants.transforms.distil import plugin
 
+pytestmark = pytest.mark.slow
+
 LEARNED = lesson(seed=1)
 
 

@@ -19,6 +19,8 @@ from headway.core.errors import EngineError
 from headway.variants.adopt import take
 from headway.variants.native import Native, part
 
+pytestmark = pytest.mark.slow
+
 HERE = __name__
 
 

@@ -22,6 +22,8 @@ from headway.engines.lightgbm import Lightgbm
 from headway.variants.forest_graph import write_graph
 from headway.variants.transforms.onnx import plugin
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"verbose": -1, "num_threads": 1, "min_data_in_leaf": 3, "min_data_per_group": 2, "cat_smooth": 1}
 ODD = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, -1e-36, 2.0**24 + 1, 2.0**53 + 2, 1e300, -1e300])
 

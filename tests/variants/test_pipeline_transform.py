@@ -58,7 +58,7 @@ from headway.variants.adopt import adopt
 from headway.variants.transforms.pipeline import plugin, write_graph
 
 # What a fit complains of, on this small table, is a model like any other.
-pytestmark = pytest.mark.filterwarnings("ignore:::sklearn")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::sklearn")]
 TASKS = {2: "binary", 3: "multiclass"}
 
 

@@ -21,6 +21,8 @@ from headway.core.variant import Step
 from headway.engines.sklearn import Sklearn
 from headway.variants.transforms.truncate import plugin, sizes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Workbench:

@@ -15,6 +15,8 @@ import pytest
 import headway as hw
 from headway.core.errors import ConfigError, DataError, EngineError, Refused
 
+pytestmark = pytest.mark.slow
+
 DAYS = 60
 ROWS = 40 * DAYS
 QUIET = {"n_estimators": 40, "num_leaves": 6, "min_child_samples": 5, "n_jobs": 1, "verbose": -1}

@@ -19,6 +19,8 @@ from headway.observe.rollout import rolling
 from headway.release.project import Project, open_project
 from headway.release.ship import publish
 
+pytestmark = pytest.mark.slow
+
 SHORT = "[rollout]\nshares = [0.5]\n"
 AT_ONCE = SHORT + '[retrain]\nthrough = "live"\n'
 

@@ -15,6 +15,8 @@ from headway.observe.rollout.follow import follow, unasked
 from headway.serve.log import PredictionLog
 from headway.store.traffic import ALONE
 
+pytestmark = pytest.mark.slow
+
 
 class Time:
     """A clock that goes on by what is waited for, and what happens at a wait."""

@@ -16,6 +16,8 @@ from headway.serve.log import PredictionLog
 from headway.store import traffic
 from headway.store.traffic import Label, keep_labels
 
+pytestmark = pytest.mark.slow
+
 
 def test_what_is_shown_sound_goes_forward_stage_by_stage_and_becomes_live(served):
     served.start()

@@ -17,6 +17,8 @@ from headway.observe.rollout.rolling import Rolling
 from headway.store import segments, traffic
 from headway.store.traffic import Label, keep_labels
 
+pytestmark = pytest.mark.slow
+
 BACK = ("canary", "nothing")
 
 
