@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import socket
@@ -19,7 +18,7 @@ from pathlib import Path
 import uvloop
 
 from headway.core import config
-from headway.core.config import Config
+from headway.core.config import Config, ServeSection
 from headway.core.record import digest_of, write
 from headway.core.release import Release, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
@@ -27,6 +26,9 @@ from headway.core.verdict import Verdict
 from headway.release.bundle import Bundle
 from headway.release.enrol import enrol
 from headway.release.register import Reason, Register
+from headway.serve.access.gate import Gate, paces
+from headway.serve.access.keys import digest
+from headway.serve.access.pace import Pace
 from headway.serve.labels import Labels
 from headway.serve.listener import Listener
 from headway.serve.load import Loaded, load
@@ -37,6 +39,7 @@ from headway.serve.site import Limits
 
 TESTS = Path(__file__).parent.parent
 LIMITS = Limits()
+OPEN = ServeSection()
 NUMBERS = Signature(inputs=tuple(Field(name=name) for name in ("a", "b", "c")))
 MIXED = Signature(
     inputs=(Field(name="size"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA", "WN"))), output="score"
@@ -145,23 +148,42 @@ class Shelf:
         """Nothing here follows a pointer."""
 
 
+def gate_of(file: Path, settings: ServeSection = OPEN, *, loopback: bool = True, workers: int = 1) -> Gate:
+    """A gate of the first of some workers, by the keys in a file."""
+    return Gate(file, settings, loopback=loopback, pace=Pace(paces(workers)))
+
+
+def with_operator(folder: Path, key: str) -> Path:
+    """A file of keys in a folder: the operator's, or none."""
+    known = f'[operator]\nsha256 = "{digest(key.encode()).hex()}"\nscopes = ["operate"]\nmade = ""\n'
+    (folder / "keys.toml").write_text(known if key else "")
+    return folder / "keys.toml"
+
+
 @contextmanager
-def routes_of(plane: Plane, releases: Sequence[Loaded], soon: Callable[..., object], key: str) -> Iterator[Routes]:
+def routes_of(
+    plane: Plane, releases: Sequence[Loaded], soon: Callable[..., object], gate: Gate | None, key: str
+) -> Iterator[Routes]:
     """The addresses of a server, whose labels are kept in a folder of their own; `key` is the operator's."""
     shelf = Shelf(releases, lambda release: soon(plane.swap, release))
-    digits = hashlib.sha256(key.encode()).hexdigest() if key else ""
     names = {name: name for name in shelf.releases}
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(Labels(Path(folder), soon=soon)) as labels,
-        closing(Repository(plane, shelf, addresses=names, key_sha256=digits, soon=soon)) as repository,
+        closing(Repository(plane, shelf, addresses=names, soon=soon)) as repository,
     ):
-        yield Routes(plane, draining=lambda: False, labels=labels, repository=repository)
+        gate = gate or gate_of(with_operator(Path(folder), key))
+        yield Routes(plane, gate=gate, draining=lambda: False, labels=labels, repository=repository)
 
 
 @contextmanager
 def serving(
-    *releases: Loaded, limits: Limits = LIMITS, host: str = "127.0.0.1", max_batch_rows: int = 1024, key: str = ""
+    *releases: Loaded,
+    limits: Limits = LIMITS,
+    host: str = "127.0.0.1",
+    max_batch_rows: int = 1024,
+    key: str = "",
+    gate: Gate | None = None,
 ) -> Iterator[Running]:
     """A server of these releases, drained at the end."""
     loop = uvloop.new_event_loop()
@@ -174,7 +196,7 @@ def serving(
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        with routes_of(plane, releases, loop.call_soon_threadsafe, key) as routes:
+        with routes_of(plane, releases, loop.call_soon_threadsafe, gate, key) as routes:
             running = asyncio.run_coroutine_threadsafe(start(routes), loop).result(10)
             routes._draining = lambda: running.listener.draining
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from running import MIXED, body_of, project, release, request, started
+from running import MIXED, body_of, project, release, request, started, with_operator
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, Refused, StoreError
@@ -175,8 +174,7 @@ def test_an_interrupt_ends_it_as_quietly(tmp_path):
 
 def test_an_operator_with_the_configured_key_unloads_and_loads(tmp_path):
     config = project(tmp_path)
-    digits = hashlib.sha256(b"a-key").hexdigest()
-    config = replace(config, serve=replace(config.serve, operator_key_sha256=digits))
+    with_operator(tmp_path, "a-key")
 
     def ask(address: str) -> list[int]:
         connection, statuses = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10), []

@@ -148,9 +148,17 @@ class ServeSection(Record, frozen=True, kw_only=True):
     port: Annotated[int, _help("TCP port; 0 takes a free one.")] = 8080
     max_body_bytes: Annotated[int, _help("Largest request body, bytes.")] = 8_388_608
     max_batch_rows: Annotated[int, _help("Most rows of one engine call.")] = 1024
-    operator_key_sha256: Annotated[
-        str, _help("SHA-256, in hex, of the key that loads and unloads models; empty lets nobody do so.")
-    ] = ""
+    keys: Annotated[str, _help("File of the API keys that callers bring, as `headway key` writes it.")] = "keys.toml"
+    key_per_s: Annotated[
+        float, Meta(description="Requests a second of a key that has no limit of its own; 0 sets none.", ge=0)
+    ] = 0.0
+    key_burst: Annotated[
+        int, Meta(description="Requests that such a key may send at once; 0 takes those of a second.", ge=0)
+    ] = 0
+    without_keys: Annotated[
+        bool, _help("Whether anybody may ask from beyond this machine while no key is made: behind a proxy alone.")
+    ] = False
+    metrics_need_key: Annotated[bool, _help("Whether /metrics wants a key with the scope metrics.")] = False
     log: Annotated[bool, _help("Whether every answered request leaves rows in the prediction log.")] = True
     log_flush_s: Annotated[float, _help("Longest time that a row of the log waits in memory, seconds.")] = 0.5
     log_buffer_rows: Annotated[int, _help("Most rows of the log in memory; what is beyond is dropped and counted.")] = (

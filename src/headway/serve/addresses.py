@@ -17,11 +17,15 @@ from headway.serve.wire import InferRequest
 
 
 class Place(NamedTuple):
-    """An address, taken apart: what is asked, of which model and version; empty where none is named."""
+    """An address, taken apart: what is asked, of which model and version; empty where none is named.
+
+    `scope` is what a key must be good for, empty where none is ever asked for.
+    """
 
     what: str
     name: str = ""
     version: str = ""
+    scope: str = ""
 
 
 class Address(NamedTuple):
@@ -38,6 +42,7 @@ class Address(NamedTuple):
     takes: Any = None
     fails: tuple[int, ...] = ()
     optional: bool = False
+    scope: str = ""
 
     @property
     def allowed(self) -> bytes:
@@ -47,7 +52,7 @@ class Address(NamedTuple):
 
 _MODEL, _VERSION = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
 _REPOSITORY = "/v2/repository"
-_OPERATOR = (401, 403, 422, 503)
+_OPERATOR = (422, 503)
 
 
 def _of_model(what: str, end: str, says: str, gives: Any, **more: Any) -> tuple[Address, ...]:
@@ -61,13 +66,15 @@ ADDRESSES = (
     Address("live", "/v2/health/live", "GET", "Whether the server runs.", replies.Live),
     Address("ready", "/v2/health/ready", "GET", "Whether the server takes requests.", replies.Ready, fails=(503,)),
     Address("ready", "/ping", "GET", "The same, under MLflow's name.", replies.Ready, fails=(503,)),
-    Address("metrics", "/metrics", "GET", "Counts and latencies in the Prometheus text format.", None),
+    Address("metrics", "/metrics", "GET", "Counts and latencies in the Prometheus text format.", None, scope="metrics"),
     Address("openapi", "/openapi.json", "GET", "This document.", replies.Document),
-    Address("all stats", "/v2/models/stats", "GET", "What every model answered.", replies.Statistics),
-    *_of_model("model", "", "A model: its inputs, its output, its release.", replies.Model),
+    Address("all stats", "/v2/models/stats", "GET", "What every model answered.", replies.Statistics, scope="predict"),
+    *_of_model("model", "", "A model: its inputs, its output, its release.", replies.Model, scope="predict"),
     *_of_model("model ready", "/ready", "Whether a model takes requests.", replies.ModelReady),
-    *_of_model("config", "/config", "A model's configuration as Triton writes it.", replies.ModelConfig),
-    *_of_model("stats", "/stats", "What a model answered.", replies.Statistics),
+    *_of_model(
+        "config", "/config", "A model's configuration as Triton writes it.", replies.ModelConfig, scope="predict"
+    ),
+    *_of_model("stats", "/stats", "What a model answered.", replies.Statistics, scope="predict"),
     *_of_model(
         "infer",
         "/infer",
@@ -76,6 +83,7 @@ ADDRESSES = (
         method="POST",
         takes=InferRequest,
         fails=(422, 503),
+        scope="predict",
     ),
     *_of_model(
         "labels",
@@ -85,6 +93,7 @@ ADDRESSES = (
         method="POST",
         takes=Labelling,
         fails=(503,),
+        scope="label",
     ),
     Address(
         "invocations",
@@ -94,9 +103,17 @@ ADDRESSES = (
         replies.Predictions,
         takes=Frame,
         fails=(422, 503),
+        scope="predict",
     ),
     Address(
-        "index", f"{_REPOSITORY}/index", "POST", "The models there are.", replies.Index, takes=Asking, optional=True
+        "index",
+        f"{_REPOSITORY}/index",
+        "POST",
+        "The models there are.",
+        replies.Index,
+        takes=Asking,
+        optional=True,
+        scope="predict",
     ),
     Address(
         "load",
@@ -107,6 +124,7 @@ ADDRESSES = (
         takes=Telling,
         fails=_OPERATOR,
         optional=True,
+        scope="operate",
     ),
     Address(
         "unload",
@@ -117,6 +135,7 @@ ADDRESSES = (
         takes=Telling,
         fails=_OPERATOR,
         optional=True,
+        scope="operate",
     ),
 )
 BY_WHAT = {address.what: address for address in ADDRESSES}
@@ -126,7 +145,7 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path)))
 
 
-_PATTERNS = tuple((_pattern(address.path), address.what) for address in ADDRESSES)
+_PATTERNS = tuple((_pattern(address.path), address.what, address.scope) for address in ADDRESSES)
 
 
 @lru_cache(maxsize=256)
@@ -136,8 +155,8 @@ def locate(url: bytes) -> Place:
         path = (httptools.parse_url(url).path or b"").decode("ascii")
     except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
         return Place("")
-    for pattern, what in _PATTERNS:
+    for pattern, what, scope in _PATTERNS:
         match = pattern.fullmatch(path)
         if match is not None:
-            return Place(what, **{name: unquote(part) for name, part in match.groupdict().items()})
+            return Place(what, scope=scope, **{name: unquote(part) for name, part in match.groupdict().items()})
     return Place("")

@@ -47,10 +47,9 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
     answer: bytes | None = None
 
     @property
-    def key(self) -> bytes:
-        """The key that it brings (`Authorization: Bearer KEY`), or nothing; known while it is being handed on."""
-        scheme, _, key = self.connection.headers.get(b"authorization", b"").partition(b" ")
-        return key.strip() if scheme.lower() == b"bearer" else b""
+    def authorization(self) -> bytes:
+        """The header of that name, or nothing; known while it is being handed on."""
+        return self.connection.headers.get(b"authorization", b"")
 
     def reply(self, status: int, body: bytes, *, kind: bytes = JSON, extra: bytes = b"") -> None:
         """Answer once; what was asked earlier on this connection is answered first, whenever that may be.

@@ -17,7 +17,7 @@ from headway.serve.replies import Failure
 
 _JSON, _TEXT, _OCTETS = "application/json", "text/plain", "application/octet-stream"
 _ALWAYS = (400, 404, 413, 415, 431)
-_SECURED = frozenset({"load", "unload"})
+_KEPT = (401, 403, 429)
 
 
 @lru_cache(maxsize=1)
@@ -27,13 +27,13 @@ def document() -> bytes:
     paths: dict[str, dict[str, Any]] = {}
     for address in ADDRESSES:
         paths.setdefault(address.path, {})[address.method.lower()] = _operation(address, schemas)
-    key = {"type": "http", "scheme": "bearer", "description": "The operator's key."}
+    key = {"type": "http", "scheme": "bearer", "description": "A key with the scope that `x-scope` names."}
     return encode(
         {
             "openapi": "3.1.0",
             "info": {"title": "headway", "version": headway.__version__, "description": _SAYS},
             "paths": paths,
-            "components": {"schemas": components, "securitySchemes": {"operator": key}},
+            "components": {"schemas": components, "securitySchemes": {"key": key}},
         }
     )
 
@@ -56,7 +56,7 @@ def _operation(address: Address, schemas: dict[Any, dict[str, Any]]) -> dict[str
         given = {**given, _OCTETS: {"schema": {"type": "string", "contentMediaType": _OCTETS}}}
     answers: dict[str, Any] = {"200": {"description": "As asked.", "content": given}}
     failure = _json(schemas[Failure])
-    for status in sorted({*_ALWAYS, *address.fails}):
+    for status in sorted({*_ALWAYS, *address.fails, *(_KEPT if address.scope else ())}):
         answers[str(status)] = {"description": HTTPStatus(status).phrase, "content": failure}
     operation: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{address.method.lower()}{address.path}"),
@@ -71,8 +71,9 @@ def _operation(address: Address, schemas: dict[Any, dict[str, Any]]) -> dict[str
     if address.takes is not None:
         required = not address.optional
         operation["requestBody"] = {"required": required, "content": _json(schemas[address.takes])}
-    if address.what in _SECURED:
-        operation["security"] = [{"operator": []}]
+    if address.scope:  # `{}`: without a key as well, where the server is open
+        operation["security"] = [{"key": []}] if address.scope == "operate" else [{}, {"key": []}]
+        operation["x-scope"] = address.scope
     return operation
 
 

@@ -13,6 +13,8 @@ import uvloop
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.release.register import Register
+from headway.serve.access.gate import Gate, gate_of, paces
+from headway.serve.access.pace import Pace
 from headway.serve.follow import Follower
 from headway.serve.labels import Labels
 from headway.serve.listener import Listener
@@ -37,6 +39,7 @@ def serve(config: Config, references: Sequence[str], *, announce: Callable[[str]
     """
     register = Register.from_config(config)
     try:
+        gate = gate_of(config, Pace(paces(1)))
         online = traffic.online_folder(config.state)
         releases = {reference: load(register.resolve(reference), online) for reference in references}
         names = [release.name for release in releases.values()]
@@ -45,13 +48,18 @@ def serve(config: Config, references: Sequence[str], *, announce: Callable[[str]
         gc.collect()
         gc.freeze()  # what was loaded stays; no later collection need look at it
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(config, register, releases, announce=announce))
+            return runner.run(_serve(config, register, releases, gate=gate, announce=announce))
     finally:
         register.state.close()
 
 
 async def _serve(
-    config: Config, register: Register, releases: Mapping[str, Loaded], *, announce: Callable[[str], object]
+    config: Config,
+    register: Register,
+    releases: Mapping[str, Loaded],
+    *,
+    gate: Gate,
+    announce: Callable[[str], object],
 ) -> signal.Signals:
     loop, told = asyncio.get_running_loop(), asyncio.Queue[signal.Signals]()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -60,11 +68,9 @@ async def _serve(
     labels = Labels(config.state, soon=soon)
     with _plane(config, releases, loop) as plane, _following(config, register, releases, plane) as follower:
         addresses = {release.name: reference for reference, release in releases.items()}
-        repository = Repository(
-            plane, follower, addresses=addresses, key_sha256=config.serve.operator_key_sha256, soon=soon
-        )
+        repository = Repository(plane, follower, addresses=addresses, soon=soon)
         listener = Listener(
-            Routes(plane, draining=lambda: listener.draining, labels=labels, repository=repository),
+            Routes(plane, gate=gate, draining=lambda: listener.draining, labels=labels, repository=repository),
             limits=Limits(body_bytes=config.serve.max_body_bytes),
             errors=plane.metrics.errors,
         )

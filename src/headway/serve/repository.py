@@ -5,8 +5,6 @@ A release is loaded as its pointer says and as it was signed: no file and no set
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,15 +12,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-from headway.core.errors import ConfigError, HeadwayError
+from headway.core.errors import HeadwayError
 from headway.serve.answers import Unanswered, encode, error_body, unanswered
 from headway.serve.connection import Exchange
 from headway.serve.load import Loaded
 from headway.serve.plane import Plane
 from headway.serve.replies import Indexed
 
-_SHA256_DIGITS = 64
-_MEND_KEY = "set operator_key_sha256 in [serve] to what `printf %s KEY | sha256sum` prints"
 _log = logging.getLogger(__name__)
 
 
@@ -62,19 +58,11 @@ class Repository:
         pointers: Pointers,
         *,
         addresses: Mapping[str, str],
-        key_sha256: str,
         soon: Callable[[Callable[[], None]], object],
     ) -> None:
-        """Raises ConfigError where the digest of the operator's key is none."""
-        digits = key_sha256.lower()
-        if digits and (len(digits) != _SHA256_DIGITS or digits.strip("0123456789abcdef")):
-            raise ConfigError(
-                f"{key_sha256!r} is no SHA-256 in hex", where="[serve] operator_key_sha256", mend=_MEND_KEY
-            )
         self._plane = plane
         self._pointers = pointers
         self._addresses = addresses
-        self._digits = digits
         self._soon = soon
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="repository")
 
@@ -88,19 +76,14 @@ class Repository:
     def tell(self, exchange: Exchange, name: str, *, load: bool) -> None:
         """Load or unload a model at an operator's word, and answer when it is done."""
         try:
-            work = self.order(exchange.key, name, load=load)
+            work = self.order(name, load=load)
         except Unanswered as error:
-            needs = b"\r\nWWW-Authenticate: Bearer" if error.status == 401 else b""
-            exchange.reply(error.status, error_body(error), extra=needs)
+            exchange.reply(error.status, error_body(error))
             return
         work.add_done_callback(lambda done: self._soon(lambda: _reply(exchange, done)))
 
-    def order(self, key: bytes, name: str, *, load: bool) -> Future[None]:
-        """Begin to load or unload a model at an operator's word.
-
-        Raises Unanswered where this key is none, or no such model was there at the start.
-        """
-        self._expect_operator(key)
+    def order(self, name: str, *, load: bool) -> Future[None]:
+        """Begin to load or unload a model at an operator's word; raises Unanswered where none such was there."""
         address = self._addresses.get(name)
         if address is None:
             raise Unanswered(404, f"no model '{name}'", mend=f"there are: {', '.join(self._addresses)}")
@@ -118,14 +101,6 @@ class Repository:
         self._pointers.unload(address)
         self._soon(lambda: self._plane.leave(name))
         _log.warning("%s was unloaded at an operator's word", address)
-
-    def _expect_operator(self, key: bytes) -> None:
-        """Raise Unanswered unless this is the operator's key."""
-        if not self._digits:
-            what = "no operator's key is configured, so that nobody loads or unloads"
-            raise Unanswered(403, what, mend=_MEND_KEY)
-        if not key or not hmac.compare_digest(hashlib.sha256(key).hexdigest(), self._digits):
-            raise Unanswered(401, "an operator's key is needed", mend="send 'Authorization: Bearer KEY'")
 
 
 def not_told(error: BaseException) -> Unanswered:

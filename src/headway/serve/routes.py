@@ -10,6 +10,7 @@ import msgspec
 
 import headway
 from headway.core.errors import DataError
+from headway.serve.access.gate import Gate, NotAdmitted
 from headway.serve.addresses import BY_WHAT, Place, locate
 from headway.serve.answers import OCTETS, TEXT, Unanswered, encode, error_body, unanswered
 from headway.serve.connection import Exchange
@@ -75,8 +76,11 @@ class Invocation(Inference, eq=False):
 class Routes:
     """Answers every whole request, or hands it to the plane that will; `draining` says that the server is leaving."""
 
-    def __init__(self, plane: Plane, *, draining: Callable[[], bool], labels: Labels, repository: Repository) -> None:
+    def __init__(
+        self, plane: Plane, *, gate: Gate, draining: Callable[[], bool], labels: Labels, repository: Repository
+    ) -> None:
         self._plane = plane
+        self._gate = gate
         self._labels = labels
         self._repository = repository
         self._draining = draining
@@ -103,15 +107,27 @@ class Routes:
         """Answer one request."""
         place = locate(exchange.url)
         if place.what == "infer" and exchange.method == b"POST":
-            self._infer(exchange, place)
+            if self._lets_in(exchange, place):
+                self._infer(exchange, place)
             return
         address = BY_WHAT.get(place.what)
         if address is None:
             exchange.reply(404, error_body("no such address; /openapi.json lists those there are"))
         elif exchange.method not in address.allowed.split(b", "):
             _not_allowed(exchange, address.allowed)
-        else:
+        elif self._lets_in(exchange, place):
             self._answers[place.what](exchange, place)
+
+    def _lets_in(self, exchange: Exchange, place: Place) -> bool:
+        """Whether the key of a request is good for its address; where it is not, that is answered."""
+        if not place.scope:
+            return True
+        try:
+            self._gate.admit(exchange.authorization, place.scope)
+        except NotAdmitted as refusal:
+            exchange.reply(refusal.status, error_body(refusal), extra=refusal.headers)
+            return False
+        return True
 
     def _infer(self, exchange: Exchange, place: Place) -> None:
         started_ns = time.perf_counter_ns()
