@@ -31,6 +31,9 @@ check: .venv/.installed-dev  ## format, lint, types, import rules, generated doc
 bench: .venv/.installed-dev  ## run every benchmark of bench/, write docs/benchmarks.md
 	$(bin)/python tools/benchmarks.py
 
+bench-peers: .venv/.installed-dev  ## make the environments of other servers, for bench/serve.py; it makes what is missing itself
+	PYTHONPATH=bench $(bin)/python -c 'import serve_peers; serve_peers.make_all()'
+
 docs: .venv/.installed-dev  ## write docs/reference/ from the code
 	$(bin)/python tools/reference.py
 
@@ -48,4 +51,4 @@ clean:  ## remove all that make made: the environment, caches, the demo's folder
 .venv/.installed-%: pyproject.toml constraints.txt tools/venv $(wildcard src/headway/engines/kernel/*)
 	@tools/venv $*
 
-.PHONY: help demo test test-fast test-all check bench docs format constraints clean
+.PHONY: help demo test test-fast test-all check bench bench-peers docs format constraints clean

@@ -1,4 +1,4 @@
-"""Where bench/optimize.py keeps models, rows and environments between runs: a folder outside the repository."""
+"""Where benchmarks keep models, rows and environments between runs: a folder outside the repository."""
 
 from __future__ import annotations
 
@@ -58,15 +58,19 @@ def versions(packages: Sequence[str] = SAME) -> list[str]:
 
 
 def home(name: str) -> Path:
-    """The Python of an environment, made where it is not there yet; "" is the one that runs this.
-
-    Raises Absent with what pip said where it cannot be made.
-    """
+    """The Python of an environment of HOMES, as `environment` makes it; "" is the one that runs this."""
     if not name:
         return Path(sys.executable)
     wanted = [f"{each}=={version(each)}" if each in SAME and name == "trees" else each for each in HOMES[name]]
-    python = (WHERE_TORCH_IS_SMALL if name == "nets" else "") or sys.executable
-    python = python if _runs(python) else sys.executable
+    return environment(name, wanted, python=WHERE_TORCH_IS_SMALL if name == "nets" else "")
+
+
+def environment(name: str, wanted: Sequence[str], *, python: str = "") -> Path:
+    """The Python of an environment with these packages, made where it is not there yet, by `python` where that runs.
+
+    Raises Absent with what pip said where it cannot be made.
+    """
+    python = python if python and _runs(python) else sys.executable
     place = folder(f"home-{name}", of=[sys.version if python == sys.executable else python, *wanted])
     return made(place, lambda where: _environment(where, python, wanted)) / "bin/python"
 

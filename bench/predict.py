@@ -1,7 +1,8 @@
 """`headway predict` on 10 million rows of 25 numbers against its engine alone on ready arrays, with as many threads.
 
-The model of bench/serve.py. The engine is timed before and after each run, and the whole process counts: start,
-reading, scoring, writing and joining. What shares the cores makes the rates smaller; the share of CPU time is steadier.
+The model of bench/serve.py, as a graph. The engine is timed before and after each run, and the whole process counts:
+start, reading, scoring, writing and joining. What shares the cores makes the rates smaller; the share of CPU time is
+steadier.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from harness import Row, report, shown
 from headway.batch.predict import BATCH_ROWS
 from headway.core.contracts import Engine
 from headway.core.plugins import load_engine
-from serve import FEATURES, project, rows_of
+from serve_models import FEATURES, by_graph, project, rows_of
 
 ROWS, CSV_ROWS, AT_ONCE, ALONE_ROWS, RUNS = 10_000_000, 1_000_000, 500_000, 1_000_000, 3
 THREADS = len(os.sched_getaffinity(0))
@@ -101,7 +102,7 @@ def main() -> None:
     """Measure and report."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        project(folder)
+        project(folder, {"bench": by_graph()})
         (model,) = folder.glob(".headway/releases/bench/*/model.onnx")
         engine = load_engine("onnxruntime")(model.read_bytes(), {})
         source = parquet(folder)

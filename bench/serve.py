@@ -1,184 +1,297 @@
-"""The server in a process of its own, one core each for it and for the load: LightGBM on ONNX Runtime, one row JSON.
+"""The whole server on one core against others, raw ONNX Runtime, an echo and itself with less on; load on the other.
 
-200 trees of 31 leaves and 25 features, signed, verified and loaded as any release; 32 connections in closed loop.
-Peers come later. Shared cores make the rate smaller; the CPU time of a request is steadier.
+usage: python bench/serve.py [--json] [PART...]
+LightGBM of 200 trees x 31 leaves and 25 features, and a dense network of 67 MB. Ours serves the trees by kernels of its
+own, as a release of `headway optimize` does, and the network by ONNX Runtime; the others have ONNX Runtime for both,
+and the trees as onnxmltools converts them.
+Sides are measured in turns, and a ratio is the median of those of the turns. Every answer is read, and must be right.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 
-import lightgbm
-import numpy as np
-from numpy.typing import NDArray
+from harness import Row, report, shown
+from load import LIMITED, Case, Load, Plan, Wrong, measure
+from optimize_cache import HERE, Absent
+from serve_models import Model, Question, by_converter, by_trees, mlp, posted, project, question, v2
+from serve_peers import PEERS, Peer, serving
+from serve_process import LOAD_CORE, SERVER_CORE, Server, ours, started
 
-from harness import Row, report
-from headway.core import config
-from headway.core.plugins import load_engine
-from headway.core.record import digest_of
-from headway.core.release import Release, SelfTest
-from headway.core.variant import Artifact, Field, Signature, Variant
-from headway.core.verdict import Verdict
-from headway.engines.lightgbm import Lightgbm
-from headway.release.enrol import enrol
-from headway.release.register import Reason, Register
-from headway.serve.client import Client
-from headway.variants.forest_graph import write_graph
-from load import Load, run
+ROUNDS, SECONDS, LOOK_S, STARTS = 3, 2.0, 1.0, 5
+OPEN_PER_S, OPEN_ROUNDS, BEHIND_P99 = 2_000, 5, 662
+READY = b"GET /v2/health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
+KINDS = {"one_row": ("trees", 1), "rows32": ("trees", 32), "mlp": ("mlp", 1)}
+AT_LEAST = {
+    "fastapi": {"one_row": 15.0, "rows32": 7.0, "mlp": 9.0},
+    "mlserver": {"one_row": 25.0, "rows32": 7.0, "mlp": 2.0},
+    "kserve": {"one_row": 45.0, "rows32": 12.0, "mlp": 10.0},
+    "bentoml": {"one_row": 55.0, "rows32": 15.0, "mlp": 4.0},
+    "litserve": {"one_row": 55.0, "rows32": 15.0, "mlp": 4.0},
+    "mosec": {"one_row": 2.5, "rows32": 3.0, "mlp": 0.9},
+}
+# What is on in a server as it comes, and the environment that turns each off.
+OFF: dict[str, Mapping[str, str]] = {"log": {"HEADWAY_SERVE_LOG": "false"}}
+FAILURES = (Absent, Wrong, subprocess.CalledProcessError)
 
-TREES, LEAVES, FEATURES = 200, 31, 25
-CONNECTIONS, SECONDS, RUNS, STARTS = 32, 3.0, 5, 5
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-LIMITED = 0.95
-CORES = sorted(os.sched_getaffinity(0))
-SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
-
-Floats = NDArray[np.float64]
+Found = tuple[list[Row], list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """A server process, and how long it took from its start to its first answer."""
+class Timed:
+    """A load, and the CPU time that the server took for an answer, in us."""
 
-    process: subprocess.Popen[str]
-    port: int
-    start_s: float
-
-    @property
-    def cpu_s(self) -> float:
-        """CPU time it has used, user and system."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-
-    @property
-    def memory_mb(self) -> float:
-        """Memory that is resident, shared libraries counted in full."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+    load: Load
+    cpu_us: float
 
 
-def rows_of(n: int) -> Floats:
-    """Rows float64 [n, 25] of standard normal numbers, the same at every call."""
-    return np.random.default_rng(1).normal(size=(n, FEATURES))
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bench:
+    """A project with the models live, and a file of each for those that read ONNX."""
 
+    folder: Path
+    models: Mapping[str, Model]
 
-def graph() -> bytes:
-    """The model, as headway compiles it."""
-    rows = rows_of(20_000)
-    noise = np.random.default_rng(2).normal(size=len(rows))
-    labels = (rows[:, :5].sum(axis=1) + np.sin(3 * rows[:, 5]) + noise > 0).astype(float)
-    settings = {"objective": "binary", "num_leaves": LEAVES, "verbose": -1, "num_threads": 1, "seed": 1}
-    model = lightgbm.train(settings, lightgbm.Dataset(rows, labels), num_boost_round=TREES)
-    return write_graph(Lightgbm.forest(Lightgbm.adopt(model).content))
+    @cache  # noqa: B019 - one of these lives as long as the process
+    def asked(self, name: str, rows_each: int) -> Question:
+        """The rows of a model's requests."""
+        return question(self.models[name], rows_each)
 
+    def cases(self, name: str, rows_each: int = 1, *, of: str = "") -> list[Case]:
+        """Requests to ours; `of` is another form of the model, which answers the same."""
+        asked = self.asked(name, rows_each)
+        ask = [posted(f"/v2/models/{of or name}/infer", v2(rows, "FP64")) for rows in asked.parts()]
+        return asked.cases(ask, columns=1)
 
-def project(folder: Path) -> int:
-    """A project whose model is signed and live; returns the size of the model in bytes."""
-    (folder / "headway.toml").write_text('[project]\nname = "bench"\n[trust]\npublisher_key = "publisher.pem"\n')
-    settings = config.load(folder, environment={})
-    enrol(settings.path("publisher.pem"), settings.path(settings.trust.trusted_keys), comment="benchmark")
-    content = graph()
-    variant = Variant(
-        artifact=Artifact(format="onnx", digest=digest_of(content), size_bytes=len(content)),
-        engine="onnxruntime",
-        signature=Signature(inputs=tuple(Field(name=f"x{number}") for number in range(FEATURES))),
-    )
-    sample = rows_of(20)
-    answers = load_engine("onnxruntime")(content, {}).predict(sample)
-    verdict = Verdict(answer="pass", subject=variant.digest, by="benchmark", why="to be measured")
-    release = Release(
-        name="bench",
-        variant=variant,
-        evidence=(),
-        verdict=verdict,
-        self_test=SelfTest(rows=tuple(map(tuple, sample.tolist())), answers=tuple(map(tuple, answers.tolist()))),
-    )
-    register = Register.from_config(settings)
-    digest = register.publish(release, {"model.onnx": content})
-    register.point("bench@live", digest, Reason(who="benchmark", why="to be measured", verdict=verdict))
-    return len(content)
+    def file(self, name: str) -> Path:
+        """The model as the others read it."""
+        return self.folder / f"{name}.onnx"
+
+    @contextmanager
+    def serving(self, *names: str, off: Sequence[str] = ()) -> Iterator[Server]:
+        """Ours, with this turned off."""
+        around = {key: value for each in off for key, value in OFF[each].items()}
+        with started(ours(self.folder, *(names or self.models)), asks=READY, environment=around) as server:
+            yield server
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """The server as `headway serve` starts it, on a core of its own."""
-    command = [sys.executable, "-m", "headway.face", "serve", "bench@live", "--project", str(folder), "--port", "0"]
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    os.sched_setaffinity(process.pid, {SERVER_CORE})
-    try:
-        assert process.stdout is not None
-        address = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
-        with Client(address) as client:
-            client.ready()
-        start_s = time.perf_counter() - began
-        yield Server(process=process, port=int(address.rpartition(":")[2]), start_s=start_s)
-    finally:
-        process.terminate()
-        process.wait(20)
+def laid_out() -> Iterator[Bench]:
+    """The models, signed and live; the trees as the others read them too, as `ort`."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, models = Path(name), {"trees": by_trees(), "mlp": mlp(), "ort": by_converter()}
+        project(folder, models)
+        for model, form in {"trees": "ort", "mlp": "mlp"}.items():
+            (folder / f"{model}.onnx").write_bytes(models[form].content)
+        yield Bench(folder=folder, models=models)
 
 
-def request() -> bytes:
-    """One row as a matrix, the form that a client with ready features sends."""
-    data = [round(value, 6) for value in rows_of(1)[0].tolist()]
-    inputs = [{"name": "rows", "shape": [1, FEATURES], "datatype": "FP64", "data": data}]
-    body = json.dumps({"inputs": inputs}, separators=(",", ":")).encode()
-    head = f"POST /v2/models/bench/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+def timed(server: Server, cases: Sequence[Case], plan: Plan) -> Timed:
+    """One run of the load; raises Wrong where an answer is not right."""
+    before = server.cpu_s
+    load = measure(server.port, cases, plan)
+    return Timed(load=load, cpu_us=(server.cpu_s - before) / load.total * 1e6)
 
 
-def loaded(server: Server) -> tuple[Load, float]:
-    """One run of the load from its own process and core, and the server's CPU time of a request in us."""
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, initializer=os.sched_setaffinity, initargs=(0, {LOAD_CORE})) as pool:
-        pool.submit(int).result()  # started, before the clock runs
-        before = server.cpu_s
-        load = pool.submit(run, server.port, request(), connections=CONNECTIONS, seconds=SECONDS).result()
-        return load, (server.cpu_s - before) / load.answers * 1e6
+def plan(**given: float) -> Plan:
+    """How ours is loaded."""
+    return Plan(**{"seconds": SECONDS, "core": LOAD_CORE, **given})  # type: ignore[arg-type]
+
+
+def against(name: str, bench: Bench) -> Found:
+    """Requests a second of ours over those of another server, for each kind of request."""
+    rows, short = [], []
+    with bench.serving() as server:
+        for kind in AT_LEAST[name]:
+            try:
+                rows += _raced(bench, server, PEERS[name], kind)
+            except FAILURES as reason:
+                short.append(f"{name}.{kind}: {reason}")
+    return rows, short
+
+
+def _raced(bench: Bench, server: Server, peer: Peer, kind: str) -> list[Row]:
+    name, rows_each = KINDS[kind]
+    mine, theirs = bench.cases(name, rows_each), peer.cases(bench.asked(name, rows_each))
+    start = partial(serving, peer, bench.file(name), asks=theirs[0].request)
+    setting = _best_setting(peer, start, theirs)
+    turns: list[tuple[Timed, Timed]] = []
+    with start(setting=setting) as other:
+        for _ in range(ROUNDS):
+            best = max((timed(server, mine, plan(connections=each)) for each in peer.connections), key=_rate)
+            turns.append((best, _most(peer, other, theirs, SECONDS)))
+    ratio = median(_rate(mine) / _rate(theirs) for mine, theirs in turns)
+    said = [_said([side[place] for side in turns]) for place in (0, 1)]
+    most = f" at the best of {peer.connections} connections" if len(peer.connections) > 1 else ""
+    words = f"{peer.name} {peer.version()} ({setting}) {said[1]}, ours {said[0]}{most}"
+    return [row(f"{peer.name}.{kind}", ratio, "x", f">= {AT_LEAST[peer.name][kind]:g}", words)]
+
+
+def _best_setting(peer: Peer, start: Callable[..., object], cases: Sequence[Case]) -> str:
+    """The setting with the highest rate; one that does not work is passed over, unless none works."""
+    if len(peer.settings) == 1:
+        return next(iter(peer.settings))
+    rates, reasons = {}, []
+    for setting in peer.settings:
+        try:
+            with start(setting=setting) as other:  # type: ignore[attr-defined]
+                rates[setting] = _rate(_most(peer, other, cases, LOOK_S))
+        except (Absent, Wrong) as reason:
+            reasons.append(f"{setting}: {reason}")
+    if not rates:
+        raise Absent("; ".join(reasons))
+    return max(rates, key=rates.__getitem__)
+
+
+def _most(peer: Peer, other: Server, cases: Sequence[Case], seconds: float) -> Timed:
+    return max((timed(other, cases, peer.plan(seconds, each, LOAD_CORE)) for each in peer.connections), key=_rate)
+
+
+def _rate(found: Timed) -> float:
+    return found.load.per_s
+
+
+def _said(found: Sequence[Timed]) -> str:
+    return f"{median(map(_rate, found)):,.0f}/s at {median(each.cpu_us for each in found):,.1f} us of CPU"
+
+
+def of_raw(bench: Bench) -> Found:
+    """Requests and rows of ours over calls and rows of ONNX Runtime in a process that does nothing else."""
+    turns: dict[str, list[tuple[Timed, float]]] = {kind: [] for kind in ("one_row", "rows32")}
+    with bench.serving("trees") as server:
+        for kind in [*turns] * ROUNDS:
+            name, rows_each = KINDS[kind]
+            turns[kind].append((timed(server, bench.cases(name, rows_each), plan()), _raw(bench.file(name), rows_each)))
+    rows = []
+    for kind, least in (("one_row", 0.45), ("rows32", 1.5)):
+        ratio = median(_rate(mine) / raw for mine, raw in turns[kind])
+        each = KINDS[kind][1]
+        raw = f"ONNX Runtime in its process: {median(raw for _, raw in turns[kind]) * each:,.0f} rows/s"
+        words = f"{raw}; ours {_said([mine for mine, _ in turns[kind]])} a request"
+        rows.append(row(f"raw_ort.{kind}", ratio, "share", f">= {least:g}", words))
+    return rows, []
+
+
+def _raw(model: Path, rows_each: int) -> float:
+    command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-c", "import session; session.main()"]
+    around = {**os.environ, "MODEL": str(model), "PYTHONPATH": str(HERE / "peers")}
+    run = subprocess.run([*command, str(rows_each), "1"], env=around, check=True, stdout=subprocess.PIPE, text=True)
+    return float(run.stdout)
+
+
+def of_ours(bench: Bench) -> Found:
+    """How fast, how soon and how small ours is; and the same model on ONNX Runtime."""
+    starts = []
+    for _ in range(STARTS):
+        with bench.serving("trees") as server:
+            starts.append(server.start_s)
+    with bench.serving("trees") as server, bench.serving("ort") as by_ort:
+        turns = [
+            (timed(server, bench.cases("trees"), plan()), timed(by_ort, bench.cases("trees", of="ort"), plan()))
+            for _ in range(ROUNDS)
+        ]
+        memory = server.memory_mb - len(bench.models["trees"].content) / 2**20
+    mine, other = [found for found, _ in turns], [found for _, found in turns]
+    how = f"log on; {_said(mine)}; 32 connections"
+    rows = [
+        row("absolute.one_row_per_s", median(map(_rate, mine)), "1/s", ">= 60,000", how),
+        row("absolute.p99_ms", median(each.load.p99_ms for each in mine), "ms", "<= 2", _behind(mine)),
+        shown(
+            "absolute.one_row_per_s_by_ort",
+            median(map(_rate, other)),
+            "1/s",
+            f"the same by ONNX Runtime: {_said(other)}",
+        ),
+        row("start_seconds", median(starts), "s", "<= 0.6", f"{min(starts):.2f} to {max(starts):.2f}"),
+        row("memory_mb", memory, "MB", "<= 90", "PSS of one worker with log, beside the model"),
+    ]
+    busy = median(each.load.busy for each in mine)
+    return rows, [f"the load used {busy:.0%} of its core and may have limited the rate"] if busy > LIMITED else []
+
+
+def of_open_loop(bench: Bench) -> Found:
+    """The slow end of latency at 2,000 requests a second, over that of an echo server on the same loop."""
+    around = {"PYTHONPATH": str(HERE)}
+    echo = [sys.executable, "-c", "import serve_echo; serve_echo.main()"]
+    cases = bench.cases("trees")
+    back = [Case(request=case.request, answers=(tuple(rows.ravel().tolist()),))
+            for case, rows in zip(cases, bench.asked("trees", 1).parts(), strict=True)]  # fmt: skip
+    at = plan(rate=OPEN_PER_S, seconds=3.0)
+    with bench.serving("trees") as server, started(echo, asks=cases[0].request, environment=around) as other:
+        turns = [(timed(server, cases, at), timed(other, back, at)) for _ in range(OPEN_ROUNDS)]
+    mine, theirs = [found for found, _ in turns], [found for _, found in turns]
+    p99, beside = (median(each.load.p99_ms for each in side) for side in (mine, theirs))
+    words = f"an echo server p99 {beside:.3f} ms, ours {p99:.3f} ms; {_behind(mine)}"
+    return [row("open_loop.p99_over_echo", p99 / beside, "x", "<= 1.5", words)], []
+
+
+def of_features(bench: Bench) -> Found:
+    """The whole server over one with all of it off, and what each feature costs a request."""
+    with ExitStack() as stack:
+        whole = stack.enter_context(bench.serving("trees"))
+        bare = stack.enter_context(bench.serving("trees", off=tuple(OFF)))
+        without = {name: stack.enter_context(bench.serving("trees", off=(name,))) for name in OFF}
+        turns = [
+            [timed(server, bench.cases("trees"), plan()) for server in (whole, bare, *without.values())]
+            for _ in range(ROUNDS)
+        ]
+    share = median(_rate(turn[0]) / _rate(turn[1]) for turn in turns)
+    names = ", ".join(OFF)
+    words = f"with {names} off {_said([turn[1] for turn in turns])}; on {_said([turn[0] for turn in turns])}"
+    rows = [row("bare.one_row", share, "share", ">= 0.75", words)]
+    for place, name in enumerate(without, start=2):
+        cost = median(turn[0].cpu_us - turn[place].cpu_us for turn in turns)
+        rows.append(shown(f"cost.{name}", cost, "us", f"CPU of a request with it and without, {ROUNDS} turns"))
+    return rows, []
+
+
+def _behind(found: Sequence[Timed]) -> str:
+    least = min(each.load.counted for each in found)
+    if least < BEHIND_P99:
+        raise Wrong(f"only {least} answers behind a p99")
+    return f"{least:,} or more answers behind each p99"
+
+
+def row(name: str, measured: float, unit: str, target: str, against: str) -> Row:
+    """A row with its target: `>= 15` or `<= 2`."""
+    side, limit = target.split()
+    over = measured >= float(limit.replace(",", ""))
+    return Row(name=name, measured=measured, unit=unit, target=target, ok=over == (side == ">="), against=against)
+
+
+PARTS: dict[str, Callable[[Bench], Found]] = {
+    **{name: partial(against, name) for name in AT_LEAST},
+    "raw_ort": of_raw,
+    "ours": of_ours,
+    "open_loop": of_open_loop,
+    "features": of_features,
+}
 
 
 def main() -> None:
-    """Measure and report."""
-    with tempfile.TemporaryDirectory() as folder:
-        model_mb = project(Path(folder)) / 2**20
-        starts = []
-        for _ in range(STARTS):
-            with serving(Path(folder)) as server:
-                starts.append(server.start_s)
-        with serving(Path(folder)) as server:
-            runs = [loaded(server) for _ in range(RUNS)]
-            memory_mb = server.memory_mb - model_mb
-    loads = [load for load, _ in runs]
-    rate, busy = median(load.per_s for load in loads), median(load.busy for load in loads)
-    p99, cpu = median(load.p99_ms for load in loads), median(cpu for _, cpu in runs)
-    start = median(starts)
-    rows = [
-        row("absolute.one_row_per_s", rate, "1/s", at_least=40_000),
-        row("absolute.p99_ms", p99, "ms", at_most=2.0),
-        row("absolute.cpu_us", cpu, "us", at_most=25.0),
-        row("start_seconds", start, "s", at_most=0.6),
-        row("memory_mb", memory_mb, "MB", at_most=90.0),
-    ]
-    limits = [f"the load used {busy:.0%} of its core, so it may have limited the rate"] if busy > LIMITED else []
-    report(rows, limits)
-
-
-def row(name: str, measured: float, unit: str, *, at_most: float = float("inf"), at_least: float = 0.0) -> Row:
-    """A row with its target, on one side."""
-    target = f">= {at_least:,g}" if at_least else f"<= {at_most:g}"
-    return Row(name=name, measured=measured, unit=unit, target=target, ok=at_least <= measured <= at_most)
+    """Measure the parts that are named, or all, and report."""
+    asked = [word for word in sys.argv[1:] if word != "--json"]
+    if unknown := set(asked) - set(PARTS):
+        raise SystemExit(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    rows, short = list[Row](), list[str]()
+    with laid_out() as bench:
+        for name in asked or PARTS:
+            print(f"measuring {name} ...", file=sys.stderr, flush=True)
+            try:
+                found, missing = PARTS[name](bench)
+            except FAILURES as reason:
+                found, missing = [], [f"{name}: {reason}"]
+            rows, short = [*rows, *found], [*short, *missing]
+    report(rows, short)
 
 
 if __name__ == "__main__":
