@@ -19,6 +19,8 @@ ALLOWED = {
     "catboost": ("engines/catboost.py",),
     "cryptography": ("release/sign.py",),
     "cyclopts": ("face/",),
+    "google": ("serve/doors/_messages.py",),
+    "grpc": ("serve/doors/grpc.py",),
     "httptools": ("serve/",),
     "jinja2": ("face/report/",),
     "joblib": ("engines/sklearn.py",),

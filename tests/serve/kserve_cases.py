@@ -1,4 +1,4 @@
-"""The client of KServe, unchanged, against the server at HEADWAY_ADDRESS."""
+"""The clients of KServe, unchanged, against the server at HEADWAY_ADDRESS, and at HEADWAY_GRPC over gRPC."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable
 import httpx
 import numpy as np
 import pytest
-from kserve import InferenceRESTClient, InferInput, InferRequest
+from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest
 from kserve.inference_client import RESTConfig
 from kserve.protocol.infer_type import InferResponse, RequestedOutput
 
 ADDRESS = os.environ["HEADWAY_ADDRESS"]
+GRPC = os.environ["HEADWAY_GRPC"].removeprefix("grpc://")
 
 
 def asked(ask: Callable[[InferenceRESTClient], Awaitable[object]]) -> object:
@@ -55,6 +56,25 @@ def test_rows_are_answered_in_json_and_in_bytes(binary_in, binary_out):
     ]
     answer = infer(*columns, binary=binary_out)
     assert isinstance(answer, InferResponse) and answer.id == "7"
+    np.testing.assert_array_equal(answer.outputs[0].as_numpy(), [[3.0], [3.0]])
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_rows_are_answered_over_grpc(binary):
+    columns = [
+        given(name, np.array([at, 3.0]), "FP64", binary=binary) for at, name in zip((1, 2, 6), "abc", strict=True)
+    ]
+
+    async def run() -> InferResponse:
+        client = InferenceGRPCClient(url=GRPC)
+        try:
+            assert await client.is_server_ready() and await client.is_model_ready("flights")
+            return await client.infer(InferRequest("flights", columns, request_id="7"))
+        finally:
+            await client.close()
+
+    answer = asyncio.run(run())
+    assert answer.id == "7"
     np.testing.assert_array_equal(answer.outputs[0].as_numpy(), [[3.0], [3.0]])
 
 

@@ -29,6 +29,7 @@ from headway.release.register import Reason, Register
 from headway.serve.access.gate import Gate, paces
 from headway.serve.access.keys import digest
 from headway.serve.access.pace import Pace
+from headway.serve.door import Inside
 from headway.serve.labels import Labels
 from headway.serve.listener import Listener
 from headway.serve.load import Loaded, load
@@ -122,6 +123,19 @@ class Running:
             return function()
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
+
+    @property
+    def inside(self) -> Inside:
+        """What a door is given."""
+        routes = self.listener._site.application
+        return Inside(
+            plane=self.plane,
+            gate=routes._gate,
+            repository=routes._repository,
+            soon=self.loop.call_soon_threadsafe,
+            draining=lambda: self.listener.draining,
+            body_bytes=LIMITS.body_bytes,
+        )
 
     def turn(self) -> None:
         """Wait until the server's loop has gone round, so that what was sent has been read."""

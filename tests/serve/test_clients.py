@@ -7,13 +7,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from running import MIXED, Running, ask, loaded, serving
+from running import MIXED, ask, loaded, serving
 from tests.house.source_tree import ROOT
+
+from headway.core.plugins import load_door
 
 KEY = "a-key"
 CHECKS = (
@@ -49,31 +51,34 @@ def environment(*packages: str) -> Iterator[Environment]:
 
 
 @contextmanager
-def models() -> Iterator[Running]:
-    """A server of two models, whose operator has a key."""
+def models() -> Iterator[dict[str, str]]:
+    """A server of two models over HTTP and gRPC, whose operator has a key: what its callers are told."""
     with serving(loaded(), loaded(name="mixed", signature=MIXED), key=KEY) as server:
-        yield server
+        door = load_door("grpc")(server.inside, "127.0.0.1", 0)
+        yield {"HEADWAY_ADDRESS": server.address, "HEADWAY_GRPC": door.address, "HEADWAY_KEY": KEY}
+        door.close(5)
 
 
-def run_cases(made: Environment, server: Running, name: str) -> None:
-    """Run a file of cases by pytest there, with nothing of this repository in sight but the file."""
-    words = ("--noconftest", "-c", os.devnull, "-p", "no:cacheprovider", str(ROOT / "tests/serve" / name))
-    made.run("python", "-m", "pytest", "-q", *words, HEADWAY_ADDRESS=server.address, HEADWAY_KEY=KEY)
+def run_cases(made: Environment, told: Mapping[str, str], *names: str) -> None:
+    """Run files of cases by pytest there, with nothing of this repository in sight but the files."""
+    cases = (str(ROOT / "tests/serve" / name) for name in names)
+    words = ("--noconftest", "-c", os.devnull, "-p", "no:cacheprovider", *cases)
+    made.run("python", "-m", "pytest", "-q", *words, **told)
 
 
 @pytest.mark.slow
 def test_the_client_of_triton_works_unchanged():
-    with environment("tritonclient[http]==2.73.0", "pytest") as made, models() as server:
-        run_cases(made, server, "triton_cases.py")
+    with environment("tritonclient[http,grpc]==2.73.0", "pytest") as made, models() as told:
+        run_cases(made, told, "triton_cases.py", "triton_grpc_cases.py")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_client_of_kserve_works_unchanged():
-    with environment("kserve==0.21.0", "pytest") as made, models() as server:
-        run_cases(made, server, "kserve_cases.py")
+    with environment("kserve==0.21.0", "pytest") as made, models() as told:
+        run_cases(made, told, "kserve_cases.py")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_openapi_document_is_valid_and_the_server_keeps_to_it_whatever_is_asked(tmp_path):
     with environment("schemathesis==4.32.5", "openapi-spec-validator==0.9.0") as made, serving(loaded()) as server:
         document = tmp_path / "openapi.json"
@@ -89,7 +94,7 @@ def test_the_openapi_document_is_valid_and_the_server_keeps_to_it_whatever_is_as
 
 @pytest.mark.long
 def test_the_load_generator_of_triton_runs_to_its_end():
-    with environment("perf-analyzer==2.60.0") as made, models() as server:
+    with environment("perf-analyzer==2.60.0") as made, models() as told:
         short = ("--measurement-interval", "300", "--stability-percentage", "999", "--max-trials", "3")
         for name in ("flights", "mixed"):
-            made.run("perf_analyzer", "-m", name, "-u", server.address.removeprefix("http://"), *short)
+            made.run("perf_analyzer", "-m", name, "-u", told["HEADWAY_ADDRESS"].removeprefix("http://"), *short)

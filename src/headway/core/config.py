@@ -146,6 +146,7 @@ class ServeSection(Record, frozen=True, kw_only=True):
 
     host: Annotated[str, _help("Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, _help("TCP port; 0 takes a free one.")] = 8080
+    grpc_port: Annotated[int, _help("TCP port of gRPC; 0 takes a free one, -1 is none.")] = -1
     max_body_bytes: Annotated[int, _help("Largest request body, bytes.")] = 8_388_608
     max_batch_rows: Annotated[int, _help("Most rows of one engine call.")] = 1024
     keys: Annotated[str, _help("File of the API keys that callers bring, as `headway key` writes it.")] = "keys.toml"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from headway.core.dataset import Dataset
 from headway.core.drift import Drift
@@ -298,4 +298,18 @@ class Detector(Protocol):
 
     def __call__(self, windows: Windows) -> Drift:
         """One alarm for all features, and each feature's part in it; equal windows give equal answers."""
+        ...
+
+
+class Door(Protocol):
+    """A way in to a server beside HTTP, open from when it is made: `inside` is what it answers from."""
+
+    address: str
+
+    def __init__(self, inside: Any, host: str, port: int) -> None:
+        """Listen, at port 0 on a free one; raises ConfigError where the address cannot be had."""
+        ...
+
+    def close(self, within_s: float) -> None:
+        """Take no more, answer what is in flight, and end; what takes longer than `within_s` is cut off."""
         ...

@@ -20,7 +20,7 @@ from typing import Any
 
 import headway
 from headway.core.batch import Format
-from headway.core.contracts import Blobs, Check, Detector, Engine, Probe, Source, State, Transform
+from headway.core.contracts import Blobs, Check, Detector, Door, Engine, Probe, Source, State, Transform
 from headway.core.errors import PluginError
 
 FOLDERS = {
@@ -33,6 +33,7 @@ FOLDERS = {
     "format": "batch.formats",
     "blobs": "store.blobs",
     "state": "store.state",
+    "door": "serve.doors",
     "command": "face.commands",
 }
 # Libraries that are imported by another name than they are installed by.
@@ -41,6 +42,8 @@ _PACKAGES = {
     "joblib": "scikit-learn",
     "vl_convert": "vl-convert-python",
     "xgboost": "xgboost-cpu",
+    "grpc": "grpcio",
+    "google": "protobuf",
 }
 
 
@@ -119,6 +122,12 @@ def load_blobs(name: str) -> type[Blobs]:
     """The class of the blob store of that name; it opens a folder or an address."""
     blobs: type[Blobs] = _load("blobs", name)
     return blobs
+
+
+def load_door(name: str) -> type[Door]:
+    """The class that opens this way in to a server; raises PluginError with the mend if its library is absent."""
+    door: type[Door] = _load("door", name)
+    return door
 
 
 def load_object(reference: str, folder: Path) -> Any:

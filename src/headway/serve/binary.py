@@ -56,7 +56,7 @@ def unpacked(inputs: list[Packed], raw: memoryview) -> list[Tensor]:
         if size < 0 or start + size > len(raw):
             left = len(raw) - start
             raise DataError(f"input '{each.name}' has a binary_data_size of {size}, and {left} bytes are left")
-        tensors.append(_values(each, raw[start : start + size]))
+        tensors.append(tensor_of(each, raw[start : start + size]))
         start += size
     if start != len(raw):
         raise DataError(f"{len(raw) - start} bytes are left behind the last input", mend="say each binary_data_size")
@@ -75,7 +75,8 @@ def _in_json(each: Packed) -> Tensor:
     return Tensor(each.name, each.shape, each.datatype, each.data)
 
 
-def _values(each: Packed, raw: memoryview) -> Tensor:
+def tensor_of(each: Packed, raw: memoryview) -> Tensor:
+    """One input with its values, which are all of `raw`; raises DataError as `unpacked` does."""
     if any(size < 0 for size in each.shape):
         raise DataError(f"input '{each.name}' has shape {each.shape}: no row", mend="shape [n], n >= 1")
     count = math.prod(each.shape)
@@ -87,13 +88,13 @@ def _values(each: Packed, raw: memoryview) -> Tensor:
     dtype = np.dtype(code)
     if len(raw) != count * dtype.itemsize:
         raise _wrong_size(each, len(raw), f"{count * dtype.itemsize}")
-    return Tensor(each.name, each.shape, "FP64", _finite(each, np.frombuffer(raw, dtype).astype(np.float64)))
+    return Tensor(each.name, each.shape, "FP64", finite(each.name, np.frombuffer(raw, dtype).astype(np.float64)))
 
 
-def _finite(each: Packed, values: Floats) -> Values:
+def finite(name: str, values: Floats) -> Values:
     """Numbers of a request: NaN is missing, as null is in JSON, which has no infinity either."""
     if np.isinf(values).any():
-        raise DataError(f"input '{each.name}' holds an infinity", mend="send NaN where a value is missing")
+        raise DataError(f"input '{name}' holds an infinity", mend="send NaN where a value is missing")
     return values  # type: ignore[return-value] # an array is read as the list of its values
 
 

@@ -15,6 +15,7 @@ from headway.core.errors import ConfigError
 from headway.release.register import Register
 from headway.serve.access.gate import Gate, gate_of, paces
 from headway.serve.access.pace import Pace
+from headway.serve.door import Inside, close_doors, open_doors
 from headway.serve.follow import Follower
 from headway.serve.labels import Labels
 from headway.serve.listener import Listener
@@ -74,13 +75,23 @@ async def _serve(
             limits=Limits(body_bytes=config.serve.max_body_bytes),
             errors=plane.metrics.errors,
         )
+        inside = Inside(
+            plane=plane,
+            gate=gate,
+            repository=repository,
+            soon=soon,
+            draining=lambda: listener.draining,
+            body_bytes=config.serve.max_body_bytes,
+        )
         address = await listener.open(config.serve.host, config.serve.port)
+        doors = open_doors(config.serve, inside)
         try:
+            also = "".join(f" and {door.address}" for door in doors)
             what = ", ".join(f"{reference} {release.digest}" for reference, release in releases.items())
-            announce(f"listening on {address} serving {what}")
+            announce(f"listening on {address}{also} serving {what}")
             return await told.get()
         finally:
-            await listener.drain(_DRAIN_S)
+            await asyncio.gather(listener.drain(_DRAIN_S), close_doors(doors, _DRAIN_S))
             labels.close()
             repository.close()
 

@@ -84,12 +84,12 @@ class Gate:
 
     def _meet(self, authorization: bytes) -> Caller:
         """Who brings this header; strangers are not remembered, or they could fill the memory."""
-        scheme, _, key = authorization.partition(b" ")
+        met, (scheme, _, key) = self._met, authorization.partition(b" ")  # first: the keys may change meanwhile
         caller = self._callers.get(digest(key.strip())) if scheme.lower() == b"bearer" else None
         if caller is None:
             return self._nobody
-        if len(self._met) < _MOST_MET:
-            self._met[authorization] = caller
+        if len(met) < _MOST_MET:
+            met[authorization] = caller
         return caller
 
     def _look(self, now_ns: int) -> None:

@@ -1,0 +1,65 @@
+"""gRPC load from one process: calls in a closed loop over several channels, each answer read and compared.
+
+The client of gRPC in Python costs about what a call costs the server, so this keeps one core of a server busy and no
+more; the figure to read is what a call costs the server.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import grpc
+
+from headway.serve.doors._messages import INFERENCE
+
+_METHOD = "/inference.GRPCInferenceService/ModelInfer"
+_CHANNELS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcLoad:
+    """What a run found."""
+
+    per_s: float
+    answers: int
+    p50_ms: float
+    p99_ms: float
+
+
+def message(model: str, columns: Sequence[str], row: bytes) -> bytes:
+    """A ModelInfer request for one row, whose raw little-endian float64 values are `row`."""
+    inputs = [{"name": name, "datatype": "FP64", "shape": (1,)} for name in columns]
+    raw = [row[at : at + 8] for at in range(0, len(row), 8)]
+    made: bytes = INFERENCE["ModelInferRequest"](
+        model_name=model, inputs=inputs, raw_input_contents=raw
+    ).SerializeToString()
+    return made
+
+
+def run(address: str, request: bytes, *, callers: int, seconds: float) -> GrpcLoad:
+    """Ask at `HOST:PORT` from so many threads; raises RuntimeError where an answer is another than the first."""
+    apart = [("grpc.use_local_subchannel_pool", 1)]
+    channels = [grpc.insecure_channel(address, options=apart) for _ in range(_CHANNELS)]
+    asks = [channel.unary_unary(_METHOD) for channel in channels]
+    right = asks[0](request)
+    until = time.perf_counter() + seconds
+
+    def call(number: int) -> list[float]:
+        ask, took = asks[number % _CHANNELS], []
+        while (began := time.perf_counter()) < until:
+            if ask(request) != right:
+                raise RuntimeError("an answer over gRPC is not what it was")
+            took.append(time.perf_counter() - began)
+        return took
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(callers) as pool:
+        took = sorted(each for part in pool.map(call, range(callers)) for each in part)
+    passed = time.perf_counter() - began
+    for channel in channels:
+        channel.close()
+    middle, late = took[len(took) // 2], took[int(len(took) * 0.99)]
+    return GrpcLoad(per_s=len(took) / passed, answers=len(took), p50_ms=middle * 1e3, p99_ms=late * 1e3)
