@@ -37,6 +37,7 @@ from headway.serve.plane import Plane
 from headway.serve.repository import Repository
 from headway.serve.routes import Routes
 from headway.serve.site import Limits
+from headway.serve.tls import Tls
 
 TESTS = Path(__file__).parent.parent
 LIMITS = Limits()
@@ -198,13 +199,14 @@ def serving(
     max_batch_rows: int = 1024,
     key: str = "",
     gate: Gate | None = None,
+    tls: Tls | None = None,
 ) -> Iterator[Running]:
     """A server of these releases, drained at the end."""
     loop = uvloop.new_event_loop()
     plane = Plane(releases, soon=loop.call_soon, max_batch_rows=max_batch_rows)
 
     async def start(routes: Routes) -> Running:
-        listener = Listener(routes, limits=limits, errors=plane.metrics.errors)
+        listener = Listener(routes, limits=limits, errors=plane.metrics.errors, tls=tls)
         return Running(await listener.open(host, 0), loop, plane, listener)
 
     thread = threading.Thread(target=loop.run_forever)

@@ -185,6 +185,10 @@ def test_a_head_past_the_limit_in_one_packet_is_refused():
         b"GET /v2 HTTP/1.1\r\n\r\n",
         b"GET /v2 HTTP/1.0\r\n\r\n",
         request("/v2", b"{}", headers=["Connection: Upgrade", "Upgrade: h2c"]),
+        b"GET /v2\r\nHost: localhost\r\n\r\n",
+        b"GET /v2 HTTP/0.9\r\nHost: localhost\r\n\r\n",
+        b"GET /v2 HTTP/2.0\r\nHost: localhost\r\n\r\n",
+        b" GET /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
 )
 def test_what_is_not_http_is_answered_with_400_and_ends_the_connection(server, data):

@@ -160,6 +160,11 @@ class ServeSection(Record, frozen=True, kw_only=True):
         bool, _help("Whether anybody may ask from beyond this machine while no key is made: behind a proxy alone.")
     ] = False
     metrics_need_key: Annotated[bool, _help("Whether /metrics wants a key with the scope metrics.")] = False
+    tls_certificate: Annotated[str, _help("PEM file of the certificate and those above it; empty: no TLS.")] = ""
+    tls_key: Annotated[str, _help("PEM file of its private key; empty: it is in the same file.")] = ""
+    tls_client_ca: Annotated[
+        str, _help("PEM file of whom callers' own certificates must be signed by; empty: none is asked for.")
+    ] = ""
     log: Annotated[bool, _help("Whether every answered request leaves rows in the prediction log.")] = True
     log_flush_s: Annotated[float, _help("Longest time that a row of the log waits in memory, seconds.")] = 0.5
     log_buffer_rows: Annotated[int, _help("Most rows of the log in memory; what is beyond is dropped and counted.")] = (

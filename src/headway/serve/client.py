@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
@@ -42,14 +43,24 @@ class _Error(msgspec.Struct):
 
 
 class Client:
-    """Asks the server at `http://HOST:PORT`; not for use by two threads at once."""
+    """Asks the server at `http://HOST:PORT` or `https:`; not for use by two threads at once.
 
-    def __init__(self, address: str, *, timeout_s: float = 30.0) -> None:
+    `api_key` is brought with each request; over TLS the server's certificate is held to those in the file `ca`, or to
+    those that this machine trusts.
+    """
+
+    def __init__(self, address: str, *, api_key: str = "", ca: str | None = None, timeout_s: float = 30.0) -> None:
         parts = urlsplit(address)
-        if parts.scheme != "http" or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"{address!r} is no address of a server", mend="http://127.0.0.1:8080")
         self._address = address
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
+        if parts.scheme == "https":
+            trusted = ssl.create_default_context(cafile=ca)
+            self._connection = http.client.HTTPSConnection(
+                parts.hostname, parts.port, timeout=timeout_s, context=trusted
+            )
         self._datatypes: dict[str, dict[str, str]] = {}
 
     def __enter__(self) -> Self:
@@ -119,7 +130,7 @@ class Client:
             return self._exchange(method, path, body)
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        self._connection.request(method, path, body=body)
+        self._connection.request(method, path, body=body, headers=self._headers)
         response = self._connection.getresponse()
         return response.status, response.read()
 

@@ -21,8 +21,18 @@ from headway.serve.site import Site
 
 _JSON_BYTES = b"inference-header-content-length"
 _NOTED = frozenset(
-    {b"host", b"content-length", b"expect", b"upgrade", b"authorization", b"content-encoding", _JSON_BYTES}
+    {
+        b"host",
+        b"content-length",
+        b"expect",
+        b"upgrade",
+        b"authorization",
+        b"content-encoding",
+        b"transfer-encoding",
+        _JSON_BYTES,
+    }
 )
+_VERSIONS = frozenset({"1.1", "1.0"})
 _BODY_AND_UPGRADE = frozenset({b"content-length", b"upgrade"})
 _STATEFUL = frozenset({b"expect", b"upgrade"})
 _END = b"\r\n\r\n"
@@ -209,7 +219,9 @@ class Connection(asyncio.Protocol):
         """The head is whole: refuse here what can be refused before the body comes."""
         self._in_head = False
         headers = self.headers
-        if self._head_bytes > self._limits.head_bytes:
+        if self._parser.get_http_version() not in _VERSIONS:
+            self.refuse(400, "the request is not HTTP/1.1")
+        elif self._head_bytes > self._limits.head_bytes:
             self.refuse(431, f"more than {self._limits.head_bytes} bytes of headers")
         elif headers.get(b"host") not in self.site.hosts:
             self._expect_host(headers.get(b"host"))
@@ -314,7 +326,8 @@ class Connection(asyncio.Protocol):
             return
         self._waiting.clear()
         self._since = self.site.now
-        self._transport.write_eof()
+        if self._transport.can_write_eof():  # not over TLS: there the client closes, or it is cut off
+            self._transport.write_eof()
 
     def _last(self) -> bool:
         """Read no further request; close after the answers that are waited for, True where there are any."""
@@ -342,6 +355,8 @@ class Connection(asyncio.Protocol):
             self.refuse(*refusal)
 
     def _expect_usual(self, headers: Mapping[bytes, bytes]) -> None:
+        if b"transfer-encoding" in headers:
+            self._expect_chunked(headers[b"transfer-encoding"])
         if headers.keys() >= _BODY_AND_UPGRADE and self._parser.should_upgrade():
             self.refuse(400, "no other protocol is spoken here; ask without 'Upgrade'")
         elif headers.get(b"content-encoding", b"identity").lower() != b"identity":
@@ -351,6 +366,11 @@ class Connection(asyncio.Protocol):
         if b"expect" in headers:
             self._expect_length()
             self._expect_continue(headers[b"expect"])
+
+    def _expect_chunked(self, coding: bytes) -> None:
+        """What stands between might read any other coding, or any in HTTP/1.0, as a body that ends elsewhere."""
+        if coding.lower() != b"chunked" or self._parser.get_http_version() == "1.0":
+            self.refuse(400, "a body comes in no transfer coding but 'chunked', and in that in HTTP/1.1")
 
     def _expect_json_bytes(self, length: bytes) -> None:
         if length.isdigit() and len(length) < 16:

@@ -6,10 +6,12 @@ import asyncio
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from headway.core.errors import ConfigError
 from headway.serve.connection import Connection, Exchange
 from headway.serve.site import Limits, Site
+from headway.serve.tls import Tls
 
 _SWEEP_S = 0.5
 _POLL_S = 0.005
@@ -21,8 +23,16 @@ class Listener:
     Made inside the running loop that it is to serve on.
     """
 
-    def __init__(self, application: Callable[[Exchange], None], *, limits: Limits, errors: Counter[int]) -> None:
+    def __init__(
+        self,
+        application: Callable[[Exchange], None],
+        *,
+        limits: Limits,
+        errors: Counter[int],
+        tls: Tls | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._tls = tls
         self._site = Site(application, limits=limits, errors=errors, now=self._loop.time())
         self._period_s = min(_SWEEP_S, limits.request_s / 4)
         self._timer = self._loop.call_later(self._period_s, self._sweep_again)
@@ -33,12 +43,14 @@ class Listener:
         return self._site.draining
 
     async def open(self, host: str, port: int) -> str:
-        """Listen, and return the address as `http://HOST:PORT`; port 0 takes a free one.
+        """Listen, and return the address as `http://HOST:PORT` or `https:`; port 0 takes a free one.
 
         Raises ConfigError where the address cannot be had.
         """
         try:
-            self._server = await self._loop.create_server(lambda: Connection(self._site), host, port, backlog=1024)
+            self._server = await self._loop.create_server(
+                lambda: Connection(self._site), host, port, backlog=1024, **self._secured()
+            )
         except OSError as error:
             raise ConfigError(
                 f"cannot listen on {host}:{port}: {error.strerror or error}",
@@ -49,7 +61,7 @@ class Listener:
         loopback = all(ipaddress.ip_address(name[0]).is_loopback for name in bound)
         self._site.answer_to([name[1] for name in bound], loopback=loopback)
         address = f"[{bound[0][0]}]" if ":" in bound[0][0] else bound[0][0]
-        return f"http://{address}:{bound[0][1]}"
+        return f"http{'s' if self._tls else ''}://{address}:{bound[0][1]}"
 
     async def drain(self, within_s: float) -> None:
         """Accept no more, answer what is in flight, and close; what takes longer than `within_s` is cut off."""
@@ -68,8 +80,16 @@ class Listener:
     def sweep(self, now: float) -> None:
         """End what has taken too long by `now`, a time of the loop's clock."""
         self._site.tick(now)
+        if self._tls:
+            self._tls.look()
         for guest in tuple(self._site.guests):
             guest.check(now)
+
+    def _secured(self) -> dict[str, Any]:
+        """How connections are secured; a greeting that does not come is waited for as long as a request."""
+        if self._tls is None:
+            return {}
+        return {"ssl": self._tls.context, "ssl_handshake_timeout": self._site.limits.request_s}
 
     def _sweep_again(self) -> None:
         self.sweep(self._loop.time())

@@ -27,6 +27,7 @@ from headway.serve.repository import Repository
 from headway.serve.routes import Routes
 from headway.serve.seat import Seat
 from headway.serve.site import Limits
+from headway.serve.tls import tls_of
 from headway.store import traffic
 
 _DRAIN_S = 10.0
@@ -74,6 +75,7 @@ async def _serve(
             Routes(plane, gate=gate, draining=lambda: listener.draining, labels=labels, repository=repository),
             limits=Limits(body_bytes=config.serve.max_body_bytes),
             errors=plane.metrics.errors,
+            tls=tls_of(config),
         )
         inside = Inside(
             plane=plane,

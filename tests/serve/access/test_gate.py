@@ -13,6 +13,7 @@ from headway.core.errors import ConfigError
 from headway.serve.access import gate
 from headway.serve.access.gate import NotAdmitted, is_loopback
 from headway.serve.access.keys import new_key, revoke
+from headway.serve.client import Client
 
 INFER, LABELS, LOAD = "/v2/models/flights/infer", "/v2/models/flights/labels", "/v2/repository/models/flights/load"
 ROWS = body_of([1, 2, 6])
@@ -54,6 +55,12 @@ def test_once_a_key_is_made_a_key_is_needed_and_still_when_it_is_revoked(file):
         answer = bring(server, key)
         assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer error="invalid_token"')
         assert bring(server, "").status == 401
+
+
+def test_the_client_of_headway_brings_its_key(file):
+    key = new_key(file, "billing", ["predict"])
+    with serving(loaded(), gate=gate_of(file)) as server, Client(server.address, api_key=key) as client:
+        assert client.infer("flights", {"a": [1], "b": [2], "c": [6]}).tolist() == [[3.0]]
 
 
 def test_an_operators_key_leaves_predictions_as_they_were(file):
