@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 _EDGES_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _EDGES_NS = np.array(_EDGES_S) * 1e9
+
+
+class Served(NamedTuple):
+    """Requests that were answered, those of them that took too long, and requests that failed."""
+
+    answered: int = 0
+    slow: int = 0
+    failed: int = 0
 
 
 @dataclass(slots=True)
@@ -64,10 +72,18 @@ class Metrics:
         self.dropped: Counter[str] = Counter()
         self.canary_errors: Counter[str] = Counter()
         self.refused: dict[str, bool] = {}
+        self.more: Callable[[], Iterable[str]] = tuple  # lines that others add to the text
 
     def of(self, model: str) -> Counts:
         """The counts of a model; they live on when another release takes its name."""
         return self.models.setdefault(model, Counts())
+
+    def served(self, within_ms: float) -> Served:
+        """What became of requests; slow by the edge of the histogram that is at `within_ms`, or next below it."""
+        fast = int(np.searchsorted(_EDGES_S, within_ms / 1000 * (1 + 1e-9), side="right"))
+        buckets = sum((counts.buckets for counts in self.models.values()), start=Counts().buckets)
+        failed = sum(n for status, n in self.errors.items() if status >= 500)
+        return Served(int(buckets.sum()), int(buckets[fast:].sum()), failed)
 
     def text(self, versions: dict[str, str]) -> bytes:
         """The Prometheus text format; `versions` says which release each model's name points to."""
@@ -89,6 +105,7 @@ class Metrics:
         lines += _family(_LATENCY, "histogram", "From a request read whole to its answer written.")
         for model, counts in self.models.items():
             lines += _histogram(_label(model), counts)
+        lines += self.more()
         return ("\n".join(lines) + "\n").encode()
 
 

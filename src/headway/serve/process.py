@@ -27,6 +27,7 @@ from headway.serve.repository import Repository
 from headway.serve.routes import Routes
 from headway.serve.seat import Seat
 from headway.serve.site import Limits
+from headway.serve.slo import hold_to
 from headway.serve.tls import tls_of
 from headway.store import traffic
 
@@ -85,6 +86,7 @@ async def _serve(
             draining=lambda: listener.draining,
             body_bytes=config.serve.max_body_bytes,
         )
+        hold_to(config.slo, plane.metrics, loop)
         address = await listener.open(config.serve.host, config.serve.port)
         doors = open_doors(config.serve, inside)
         try:
