@@ -44,6 +44,7 @@ ALLOWED = {
     ),
     "onnx": ("variants/forest_graph.py", "variants/transforms/", "variants/quantising/"),
     "onnxruntime": ("engines/onnxruntime.py", "variants/quantising/"),
+    "opentelemetry": ("serve/tracers/otel.py",),
     "openvino": ("engines/openvino.py", "variants/transforms/_nncf.py"),
     "pandas": ("engines/sklearn.py",),
     "packaging": ("face/doctor/",),

@@ -165,6 +165,17 @@ class ServeSection(Record, frozen=True, kw_only=True):
     tls_client_ca: Annotated[
         str, _help("PEM file of whom callers' own certificates must be signed by; empty: none is asked for.")
     ] = ""
+    log_format: Annotated[
+        str, Meta(description="What the server says of itself on stderr: text, or json.", pattern="^(text|json)$")
+    ] = "text"
+    access_log: Annotated[
+        float, Meta(description="Share of the requests of which a line says how they were answered.", ge=0, le=1)
+    ] = 0.0
+    tracer: Annotated[str, _help("Plug-in that sends traces: otel; empty: none are made.")] = ""
+    trace_to: Annotated[str, _help("Its receiver, such as http://127.0.0.1:4318; empty: as OTEL_ says.")] = ""
+    trace_share: Annotated[
+        float, Meta(description="Share of the requests traced, of those that bring no traceparent.", ge=0, le=1)
+    ] = 0.01
     log: Annotated[bool, _help("Whether every answered request leaves rows in the prediction log.")] = True
     log_flush_s: Annotated[float, _help("Longest time that a row of the log waits in memory, seconds.")] = 0.5
     log_buffer_rows: Annotated[int, _help("Most rows of the log in memory; what is beyond is dropped and counted.")] = (

@@ -20,7 +20,7 @@ from typing import Any
 
 import headway
 from headway.core.batch import Format
-from headway.core.contracts import Blobs, Check, Detector, Door, Engine, Probe, Source, State, Transform
+from headway.core.contracts import Blobs, Check, Detector, Door, Engine, Probe, Source, State, Tracer, Transform
 from headway.core.errors import PluginError
 
 FOLDERS = {
@@ -34,6 +34,7 @@ FOLDERS = {
     "blobs": "store.blobs",
     "state": "store.state",
     "door": "serve.doors",
+    "tracer": "serve.tracers",
     "command": "face.commands",
 }
 # Libraries that are imported by another name than they are installed by.
@@ -44,6 +45,7 @@ _PACKAGES = {
     "xgboost": "xgboost-cpu",
     "grpc": "grpcio",
     "google": "protobuf",
+    "opentelemetry": "opentelemetry-exporter-otlp-proto-http",
 }
 
 
@@ -128,6 +130,12 @@ def load_door(name: str) -> type[Door]:
     """The class that opens this way in to a server; raises PluginError with the mend if its library is absent."""
     door: type[Door] = _load("door", name)
     return door
+
+
+def load_tracer(name: str) -> type[Tracer]:
+    """The class that sends traces there; raises PluginError with the mend if its library is absent."""
+    tracer: type[Tracer] = _load("tracer", name)
+    return tracer
 
 
 def load_object(reference: str, folder: Path) -> Any:

@@ -17,24 +17,17 @@ import httptools
 import msgspec
 
 from headway.serve.answers import CONTINUE, JSON, error_body
-from headway.serve.site import Site
+from headway.serve.site import Note, Site
 
+_TRACE = b"traceparent"
 _JSON_BYTES = b"inference-header-content-length"
-_NOTED = frozenset(
-    {
-        b"host",
-        b"content-length",
-        b"expect",
-        b"upgrade",
-        b"authorization",
-        b"content-encoding",
-        b"transfer-encoding",
-        _JSON_BYTES,
-    }
-)
+_NOTED = frozenset(b"host content-length expect upgrade authorization content-encoding transfer-encoding".split()) | {
+    _TRACE,
+    _JSON_BYTES,
+}
 _VERSIONS = frozenset({"1.1", "1.0"})
 _BODY_AND_UPGRADE = frozenset({b"content-length", b"upgrade"})
-_STATEFUL = frozenset({b"expect", b"upgrade"})
+_STATEFUL = frozenset({b"expect", b"upgrade", _TRACE})  # or never the same twice
 _END = b"\r\n\r\n"
 _KEEP, _CLOSE = _END, b"\r\nConnection: close\r\n\r\n"
 _PIECE_BYTES = 8_192
@@ -55,11 +48,17 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
     json_bytes: int | None = None
     keep: bool = True
     answer: bytes | None = None
+    note: Note | None = None
 
     @property
     def authorization(self) -> bytes:
         """The header of that name, or nothing; known while it is being handed on."""
         return self.connection.headers.get(b"authorization", b"")
+
+    @property
+    def traceparent(self) -> bytes:
+        """The header of that name, or nothing; known while it is being handed on."""
+        return self.connection.headers.get(_TRACE, b"")
 
     def reply(self, status: int, body: bytes, *, kind: bytes = JSON, extra: bytes = b"") -> None:
         """Answer once; what was asked earlier on this connection is answered first, whenever that may be.
@@ -80,6 +79,8 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             b"" if self.method == b"HEAD" else body,
         )
         connection.settle()
+        if self.note is not None:
+            self.note.end(status)
 
 
 class Head(NamedTuple):

@@ -74,6 +74,7 @@ class Plane:
         log: PredictionLog | None = None,
     ) -> None:
         self.metrics = metrics or Metrics()
+        self.engine_ns = (0, 0)  # when the engine was called that answered last, and when it had answered
         self._log = log
         self._seats: dict[str, Seat] = {}
         self._soon = soon
@@ -186,12 +187,12 @@ class Plane:
             counts.fail(calls[0].started_ns, ended_ns=outcome.ended_ns)
             calls[0].fail(outcome.error or RuntimeError("no answer"))
             return
+        self.engine_ns = times = (outcome.began_ns, outcome.ended_ns)
         values, k, start = answers.ravel().tolist(), answers.shape[1], 0
         for call in calls:
             end = start + len(call.rows) * k
             call.answer(release, values[start:end])
             start = end
-        times = (outcome.began_ns, outcome.ended_ns)
         started = [call.started_ns for call in calls]
         counts.add(started, engine_ns=times, ended_ns=time.perf_counter_ns(), rows=len(answers))
 

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import uvloop
 
@@ -21,10 +21,12 @@ from headway.serve.labels import Labels
 from headway.serve.listener import Listener
 from headway.serve.load import Loaded, load
 from headway.serve.log import PredictionLog
+from headway.serve.logs import on_stderr
 from headway.serve.metrics import Metrics
 from headway.serve.plane import Plane
 from headway.serve.repository import Repository
 from headway.serve.routes import Routes
+from headway.serve.sampled import sampled
 from headway.serve.seat import Seat
 from headway.serve.site import Limits
 from headway.serve.slo import hold_to
@@ -50,7 +52,7 @@ def serve(config: Config, references: Sequence[str], *, announce: Callable[[str]
             raise ConfigError(f"a server answers each name with one release, given: {', '.join(references) or 'none'}")
         gc.collect()
         gc.freeze()  # what was loaded stays; no later collection need look at it
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with on_stderr(config.serve.log_format), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(config, register, releases, gate=gate, announce=announce))
     finally:
         register.state.close()
@@ -69,11 +71,15 @@ async def _serve(
         loop.add_signal_handler(name, told.put_nowait, name)
     soon = loop.call_soon_threadsafe
     labels = Labels(config.state, soon=soon)
-    with _plane(config, releases, loop) as plane, _following(config, register, releases, plane) as follower:
+    with ExitStack() as stack:
+        plane = stack.enter_context(_plane(config, releases, loop))
+        follower = stack.enter_context(_following(config, register, releases, plane))
         addresses = {release.name: reference for reference, release in releases.items()}
         repository = Repository(plane, follower, addresses=addresses, soon=soon)
+        routes = Routes(plane, gate=gate, draining=lambda: listener.draining, labels=labels, repository=repository)
+        application = stack.enter_context(sampled(routes, plane, config.serve))
         listener = Listener(
-            Routes(plane, gate=gate, draining=lambda: listener.draining, labels=labels, repository=repository),
+            application,
             limits=Limits(body_bytes=config.serve.max_body_bytes),
             errors=plane.metrics.errors,
             tls=tls_of(config),

@@ -123,10 +123,12 @@ class Routes:
         if not place.scope:
             return True
         try:
-            self._gate.admit(exchange.authorization, place.scope)
+            key = self._gate.admit(exchange.authorization, place.scope)
         except NotAdmitted as refusal:
             exchange.reply(refusal.status, error_body(refusal), extra=refusal.headers)
             return False
+        if exchange.note is not None:
+            exchange.note.key = key
         return True
 
     def _infer(self, exchange: Exchange, place: Place) -> None:
@@ -139,6 +141,8 @@ class Routes:
         except DataError as error:
             exchange.reply(400, error_body(error))
             return
+        if exchange.note is not None:
+            exchange.note.id = id
         self._plane.submit(release, Inference(exchange, rows, id, key, started_ns, binary))
 
     def _invoke(self, exchange: Exchange, place: Place) -> None:

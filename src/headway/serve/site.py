@@ -41,6 +41,17 @@ class Guest(Protocol):
         ...
 
 
+class Note(Protocol):
+    """Who writes down what becomes of a request: its API key by name, its id, and its status at the end."""
+
+    key: str
+    id: str
+
+    def end(self, status: int) -> None:
+        """It is answered now."""
+        ...
+
+
 class Site:
     """State that every connection reads; `application` is given each whole request (an `Exchange`)."""
 
