@@ -49,6 +49,8 @@ SHAPES = {
     "classes together": Shape(outputs=5, together=True, link="softmax"),
     "classes together in large trees": Shape(outputs=3, together=True, leaves=400),
     "one tree": Shape(trees=1, leaves=40),
+    "more nodes than stay near, in more trees than go together": Shape(trees=530, leaves=560, thresholds=100),
+    "as many, with categories": Shape(trees=530, leaves=560, thresholds=100, categories=5),
     "200 trees": Shape(trees=200, leaves=32, categories=5),
 }
 
@@ -159,6 +161,7 @@ def test_the_shapes_reach_the_forms_that_they_are_named_for():
     longest = {name: max(np.diff(opened(compiled(made(shape, seed=1)))[5])) for name, shape in SHAPES.items()}
     assert longest["more thresholds than the slim form numbers"] > 65_535
     assert longest["more than 254 thresholds"] > 254 >= longest["256 leaves"]
+    assert len(opened(compiled(made(SHAPES["as many, with categories"], seed=1)))[11]) > 2**17
 
 
 def test_an_artifact_keeps_its_arrays_without_a_copy():

@@ -66,15 +66,6 @@ static int32_t plane_of(Forest *f, int64_t n) {
   return p;
 }
 
-/* Leaves below each node, counted from the last to the first, as children stand behind their parents. */
-static void count_leaves(const Forest *f, int64_t t, int32_t *below) {
-  const int64_t start = f->tree_start[t];
-  for (int64_t i = f->tree_start[t + 1] - start - 1; i >= 0; i--) {
-    const int32_t l = f->left[start + i], r = f->right[start + i];
-    below[i] = (l < 0 ? 1 : below[l]) + (r < 0 ? 1 : below[r]);
-  }
-}
-
 /* The nodes of a tree in the order of their depth, those that ask for sets last in each; `place` numbers the leaves from
    left to right. `work` is [3 m] whole numbers and `entries` [m]. */
 static void order_tree(const Forest *f, int64_t t, int32_t *work, Entry *entries, int32_t *place) {

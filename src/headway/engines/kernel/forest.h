@@ -16,6 +16,7 @@
 #define MOST_LEAVES 256          /* leaves of a tree that a byte can number */
 #define HUGE_PAGE (2u << 20)
 #define PAIRS_OF_A_LINE 4         /* of siblings, in a line of the cache */
+#define NEAR_NODES (1 << 17)      /* of 8 bytes each; so many stay in the caches of a core */
 #define NODES_OF_A_LINE (2 * PAIRS_OF_A_LINE)
 #define MOST_MASK_BYTES (64ll << 20) /* of lanes that go right; a model that asks for more walks its single rows */
 #define ZERO 1.0000000180025095e-35 /* float32(1e-35): what lies within is zero to LightGBM */
@@ -42,14 +43,15 @@ typedef struct { int32_t key; uint32_t column, left, asks_set; } Wide;
 /* Slim form, of a node: threshold, column, and the ways left and right; a way is a place, or LEAF and the place of a value. */
 #define MOST_SLIM_COLUMNS 1024
 #define MOST_SLIM_THRESHOLDS 65535
-#define SLIM_LEFT 26
-#define SLIM_RIGHT 45
+#define SLIM_LEFT 16
+#define SLIM_RIGHT 35
+#define SLIM_COLUMN 54
 #define LEAF_BIT 18
 #define LEAF (1u << LEAF_BIT)
 #define SLIM_OF_A_LINE 8
 
-/* What nodes ask of a row: a column, the run of thresholds from `first` on (for bytes), and the code of a missing value,
-   which sends it left or right. Walking nodes ask for whole columns, and there `first` is that code. */
+/* What nodes ask of a row: a column, the run of thresholds from `first` on, and the code of a missing value, which sends
+   it left or right. */
 typedef struct { int32_t column, first; uint8_t missing, categorical; } Plane;
 
 typedef struct {
@@ -82,10 +84,12 @@ typedef struct {
   uint64_t **lane_masks; int32_t *mask_column; int32_t n_masks; int64_t steps; /* [code][step]: lanes that go right */
 
   Narrow *narrow; Wide *wide;
-  uint64_t *slim; uint32_t *slim_start;                   /* [trees] where a row starts: the root, or the only leaf */
+  uint64_t *slim; uint32_t *start;                        /* [trees] where a row starts: the root, 0, or the only leaf */
   const double *slim_values; int64_t *slim_base;          /* values of leaves: those of all trees once, or tree by tree */
-  Plane *walk_column; int32_t walk_columns;               /* the last one is that of leaves */
-  int32_t *by_depth;                                      /* [trees] */
+  uint64_t *way; int64_t ways;                            /* trees with a node, as `ways.h` begins them */
+  int32_t *by_depth; int is_near;                         /* [trees]; all nodes lie in the nearer caches */
+  int32_t *walk_place;                                    /* [columns][side] where nodes ask for it, -1 where none does */
+  int32_t *walk_missing; int32_t walk_columns;            /* keys of missing values; the last one is that of leaves */
   int64_t *root;                                          /* [trees + 1] the first node of a tree */
 } Forest;
 

@@ -4,50 +4,73 @@
 
 #include "memory.h"
 
+/* Where a node sends a missing value: 1 is left. Sets hold the missing one themselves. */
+static inline int side_of(const Forest *f, int64_t n) {
+  return !(f->flag[n] & NODE_CATEGORICAL) && (f->flag[n] & NODE_MISSING_LEFT);
+}
+
+static inline int32_t asked_by(const Forest *f, int64_t n) { return f->walk_place[2 * (int64_t)f->feature[n] + side_of(f, n)]; }
+
 /* Columns as walking nodes ask for them: [columns][side] -> place, where a missing value goes left or right. */
-static const char *make_walk_columns(Forest *f, int32_t *place) {
-  MAKE(f->walk_column, 2 * f->columns + 1);
-  for (int64_t i = 0; i < 2 * f->columns; i++) place[i] = -1;
+static const char *make_walk_columns(Forest *f) {
+  MAKE(f->walk_place, 2 * f->columns + 1);
+  MAKE(f->walk_missing, 2 * f->columns + 1);
+  for (int64_t i = 0; i < 2 * f->columns; i++) f->walk_place[i] = -1;
   for (int64_t n = 0; n < f->nodes; n++) {
     const int64_t c = f->feature[n];
-    const int categorical = f->flag[n] & NODE_CATEGORICAL, side = !categorical && (f->flag[n] & NODE_MISSING_LEFT);
-    if (place[2 * c + side] >= 0) continue;
+    const int categorical = f->flag[n] & NODE_CATEGORICAL, side = side_of(f, n);
+    if (f->walk_place[2 * c + side] >= 0) continue;
     const int32_t other = (int32_t)(f->table_start[c + 1] - f->table_start[c]);
-    f->walk_column[f->walk_columns] = (Plane){(int32_t)c, categorical ? other + 1 : side ? INT32_MIN : MISSING, 0, 0};
-    place[2 * c + side] = f->walk_columns++;
+    f->walk_missing[f->walk_columns] = categorical ? other + 1 : side ? INT32_MIN : MISSING;
+    f->walk_place[2 * c + side] = f->walk_columns++;
   }
   f->walk_columns++;
   return NULL;
 }
 
+/* Room to lay out a tree in, an item a node each: places, nodes that wait for one, and how many leaves are below. */
+typedef struct { int32_t *at, *stack, *below; } Room;
+
+/* Leaves below each node, counted from the last to the first, as children stand behind their parents. */
+static void count_leaves(const Forest *f, int64_t t, int32_t *below) {
+  const int64_t start = f->tree_start[t];
+  for (int64_t i = f->tree_start[t + 1] - start - 1; i >= 0; i--) {
+    const int32_t l = f->left[start + i], r = f->right[start + i];
+    below[i] = (l < 0 ? 1 : below[l]) + (r < 0 ? 1 : below[r]);
+  }
+}
+
 /* Numbers the nodes of a tree from `next` on, so that up to `together` of them that belong together share a line of the
-   cache: a way down waits for memory once for several steps. Gives the number after the last. `number`, `stack` [m]. */
-static int64_t fill_lines(const Forest *f, int64_t t, int together, int64_t next, int32_t *number, int32_t *stack) {
+   cache: a way down waits for memory once for several steps. Next to the first of a line stand those below it that most
+   ways lead to, as far as the number of leaves tells. Gives the number after the last. */
+static int64_t fill_lines(const Forest *f, int64_t t, int together, int64_t next, Room room) {
   const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start;
+  int32_t *stack = room.stack, *below = room.below;
   int64_t waiting = 0;
+  count_leaves(f, t, below);
   if (m) stack[waiting++] = 0;
   while (waiting) {
+    const int64_t first = waiting - 1;
     int32_t line[SLIM_OF_A_LINE];
     int count = 0;
-    line[count++] = stack[--waiting];
-    for (int h = 0; h < count; h++) {
-      const int32_t ends[2] = {f->left[start + line[h]], f->right[start + line[h]]};
-      for (int s = 0; s < 2; s++) {
-        if (ends[s] < 0) continue;
-        if (count < together) line[count++] = ends[s];
-        else stack[waiting++] = ends[s];
-      }
+    while (count < together && waiting > first) {
+      int64_t most = first;
+      for (int64_t w = first + 1; w < waiting; w++) if (below[stack[w]] > below[stack[most]]) most = w;
+      const int32_t node = stack[most], ends[2] = {f->left[start + node], f->right[start + node]};
+      stack[most] = stack[--waiting];
+      line[count++] = node;
+      for (int s = 0; s < 2; s++) if (ends[s] >= 0) stack[waiting++] = ends[s];
     }
     if (count > together - next % together) next += together - next % together;
-    for (int h = 0; h < count; h++) number[line[h]] = (int32_t)next++;
+    for (int h = 0; h < count; h++) room.at[line[h]] = (int32_t)next++;
   }
   return next;
 }
 
 /* Where the two children of each node stand: the first pair of places is the root's. */
-static int64_t place_pairs(const Forest *f, int64_t t, int32_t *at, int32_t *stack) {
-  const int64_t m = f->tree_start[t + 1] - f->tree_start[t], pairs = fill_lines(f, t, PAIRS_OF_A_LINE, 1, at, stack);
-  for (int64_t i = 0; i < m; i++) at[i] *= 2;
+static int64_t place_pairs(const Forest *f, int64_t t, Room room) {
+  const int64_t m = f->tree_start[t + 1] - f->tree_start[t], pairs = fill_lines(f, t, PAIRS_OF_A_LINE, 1, room);
+  for (int64_t i = 0; i < m; i++) room.at[i] *= 2;
   return 2 * pairs;
 }
 
@@ -56,19 +79,19 @@ static void put(Forest *f, int64_t where, Wide w) {
   else f->narrow[where] = (Narrow){w.key, w.left << COLUMN_BITS | (w.asks_set ? SET_COLUMN : 0) | w.column};
 }
 
-static void lay_out(Forest *f, int64_t t, const int32_t *column, const int32_t *at, int32_t *place) {
+static void lay_out(Forest *f, int64_t t, Room room) {
   const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start, root = f->root[t];
   const uint32_t leaves = (uint32_t)f->walk_columns - 1;
+  int32_t *place = room.stack;
   if (!m) put(f, root, (Wide){(int32_t)f->leaf_start[t], leaves, 0, 0});
   else place[0] = 0;
   for (int64_t i = 0; i < m; i++) {
     const int64_t n = start + i;
-    const int32_t ends[2] = {f->left[n], f->right[n]};
-    const int categorical = f->flag[n] & NODE_CATEGORICAL, side = !categorical && (f->flag[n] & NODE_MISSING_LEFT);
-    put(f, root + place[i], (Wide){f->key[n], (uint32_t)column[2 * (int64_t)f->feature[n] + side], (uint32_t)at[i], (uint32_t)categorical});
+    const int32_t ends[2] = {f->left[n], f->right[n]}, at = room.at[i];
+    put(f, root + place[i], (Wide){f->key[n], (uint32_t)asked_by(f, n), (uint32_t)at, f->flag[n] & NODE_CATEGORICAL});
     for (int s = 0; s < 2; s++) {
-      if (ends[s] >= 0) place[ends[s]] = at[i] + s;
-      else put(f, root + at[i] + s, (Wide){(int32_t)(f->leaf_start[t] + ~(int64_t)ends[s]), leaves, (uint32_t)(at[i] + s), 0});
+      if (ends[s] >= 0) place[ends[s]] = at + s;
+      else put(f, root + at + s, (Wide){(int32_t)(f->leaf_start[t] + ~(int64_t)ends[s]), leaves, (uint32_t)(at + s), 0});
     }
   }
 }
@@ -113,22 +136,20 @@ static int is_slim(const Forest *f, int64_t largest) {
   return f->walk_columns <= MOST_SLIM_COLUMNS && 8 * largest < LEAF;
 }
 
-static void lay_out_slim(Forest *f, int64_t t, const int32_t *column, const int32_t *at, const int32_t *value) {
+static void lay_out_slim(Forest *f, int64_t t, const int32_t *at, const int32_t *value) {
   const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start;
   const int32_t *own = value + f->leaf_start[t];
-  f->slim_start[t] = m ? 0 : LEAF | (uint32_t)own[0];
+  f->start[t] = m ? 0 : LEAF | (uint32_t)own[0];
   for (int64_t i = 0; i < m; i++) {
     const int64_t n = start + i;
     const int32_t ends[2] = {f->left[n], f->right[n]};
     uint64_t on[2];
     for (int s = 0; s < 2; s++) on[s] = ends[s] < 0 ? LEAF | (uint32_t)own[~ends[s]] : (uint32_t)at[ends[s]];
-    const uint64_t asked = (uint64_t)column[2 * (int64_t)f->feature[n] + ((f->flag[n] & NODE_MISSING_LEFT) ? 1 : 0)];
-    f->slim[f->root[t] + at[i]] = (uint64_t)(f->key[n] & 0xffff) | asked << 16 | on[0] << SLIM_LEFT | on[1] << SLIM_RIGHT;
+    f->slim[f->root[t] + at[i]] = (uint64_t)(f->key[n] & 0xffff) | on[0] << SLIM_LEFT | on[1] << SLIM_RIGHT | (uint64_t)asked_by(f, n) << SLIM_COLUMN;
   }
 }
 
-static const char *make_slim(Forest *f, const int32_t *column, int32_t *at, int32_t *stack, int32_t *value) {
-  MAKE(f->slim_start, f->trees);
+static const char *make_slim(Forest *f, Room room, int32_t *value) {
   MAKE(f->slim_base, f->trees);
   double *values = make(f, LEAF, sizeof *values);
   if (!values) return "no memory is left";
@@ -141,49 +162,57 @@ static const char *make_slim(Forest *f, const int32_t *column, int32_t *at, int3
     }
   }
   for (int64_t t = 0; t < f->trees; t++) {
-    const int64_t size = fill_lines(f, t, SLIM_OF_A_LINE, 0, at, stack);
+    const int64_t size = fill_lines(f, t, SLIM_OF_A_LINE, 0, room);
     f->root[t + 1] = f->root[t] + (size + SLIM_OF_A_LINE - 1) / SLIM_OF_A_LINE * SLIM_OF_A_LINE;
   }
   MAKE(f->slim, f->root[f->trees] + 1);
   for (int64_t t = 0; t < f->trees; t++) {
-    fill_lines(f, t, SLIM_OF_A_LINE, 0, at, stack);
-    lay_out_slim(f, t, column, at, value);
+    fill_lines(f, t, SLIM_OF_A_LINE, 0, room);
+    lay_out_slim(f, t, room.at, value);
   }
   return NULL;
 }
 
-static const char *make_pairs(Forest *f, const int32_t *column, int32_t *at, int32_t *place) {
+static const char *make_pairs(Forest *f, Room room) {
   int64_t most = 0;
   for (int64_t t = 0; t < f->trees; t++) {
-    const int64_t size = (place_pairs(f, t, at, place) + NODES_OF_A_LINE - 1) / NODES_OF_A_LINE * NODES_OF_A_LINE;
+    const int64_t size = (place_pairs(f, t, room) + NODES_OF_A_LINE - 1) / NODES_OF_A_LINE * NODES_OF_A_LINE;
     most = size > most ? size : most;
     f->root[t + 1] = f->root[t] + size;
   }
   if (most <= NARROW_NODES && f->walk_columns <= (int32_t)SET_COLUMN) MAKE(f->narrow, f->root[f->trees]);
   else MAKE(f->wide, f->root[f->trees]);
   for (int64_t t = 0; t < f->trees; t++) {
-    place_pairs(f, t, at, place);
-    lay_out(f, t, column, at, place);
+    place_pairs(f, t, room);
+    lay_out(f, t, room);
   }
   return NULL;
 }
 
-static const char *make_walks(Forest *f, int64_t largest) {
-  int32_t *at = make(f, largest + 1, sizeof *at), *place = make(f, largest + 1, sizeof *place);
-  int32_t *column = make(f, 2 * f->columns + 1, sizeof *column);
+static const char *make_nodes(Forest *f, int64_t largest) {
+  Room room = {make(f, largest + 1, 4), make(f, largest + 1, 4), make(f, largest + 1, 4)};
   Entry *entries = make(f, f->trees, sizeof *entries);
-  if (!at || !place || !column || !entries) return "no memory is left";
-  TRY(make_walk_columns(f, column));
-  MAKE(f->by_depth, f->trees);
-  MAKE(f->root, f->trees + 1);
-  for (int64_t t = 0; t < f->trees; t++) entries[t] = (Entry){(int32_t)t, 0, depth_of(f, t, place)};
+  if (!room.at || !room.stack || !room.below || !entries) return "no memory is left";
+  for (int64_t t = 0; t < f->trees; t++) entries[t] = (Entry){(int32_t)t, 0, depth_of(f, t, room.stack)};
   qsort(entries, (size_t)f->trees, sizeof *entries, by_rank);
   for (int64_t t = 0; t < f->trees; t++) f->by_depth[t] = entries[t].node;
-  if (!is_slim(f, largest)) return make_pairs(f, column, at, place);
+  if (!is_slim(f, largest)) return make_pairs(f, room);
   int32_t *value = malloc((size_t)(f->value_start[f->trees] + 1) * sizeof *value);
-  const char *fault = value ? make_slim(f, column, at, place, value) : "no memory is left";
+  const char *fault = value ? make_slim(f, room, value) : "no memory is left";
   free(value);
   return fault;
+}
+
+static const char *make_walks(Forest *f, int64_t largest) {
+  TRY(make_walk_columns(f));
+  MAKE(f->start, f->trees);
+  MAKE(f->root, f->trees + 1);
+  MAKE(f->way, f->trees);
+  MAKE(f->by_depth, f->trees);
+  TRY(make_nodes(f, largest));
+  f->is_near = f->root[f->trees] <= NEAR_NODES;
+  for (int64_t t = 0; t < f->trees; t++) if (!f->start[t]) f->way[f->ways++] = (uint64_t)t << 32;
+  return NULL;
 }
 
 #endif

@@ -8,6 +8,8 @@
 #include "walk.h"
 
 #define ROW_BY_ROW 12            /* up to so many rows, one after the other is faster than a block */
+#define MANY_ROWS 16             /* from so many on, more ways are together in a tree than in a row; or it lies nearer, */
+#define MANY_FAR_ROWS 64         /* once it has been brought there */
 #define ON_STACK 4096
 
 typedef void Leaves(const Forest *, int64_t, const uint8_t *, uint8_t *);
@@ -114,16 +116,14 @@ static int lane_rows(const Forest *f, const double *x, int64_t n, double *out) {
 #endif
 
 static int walk_rows(const Forest *f, const double *x, int64_t n, double *out) {
-  const int64_t block = n < WALK_BLOCK ? n : WALK_BLOCK;
+  const int64_t block = n < TOGETHER ? n : TOGETHER, many = f->is_near ? MANY_ROWS : MANY_FAR_ROWS;
   int32_t *keys = malloc((size_t)(block * f->walk_columns + f->trees + 1) * sizeof *keys);
-  int32_t *found = keys ? keys + block * f->walk_columns : NULL;
+  uint32_t *found = keys ? (uint32_t *)keys + block * f->walk_columns : NULL;
   for (int64_t start = 0; keys && start < n; start += block) {
     const int64_t here = n - start < block ? n - start : block;
-    for (int64_t r = 0; r < here; r++) {
-      start_row(f, out + (start + r) * f->outputs);
-      walk_keys(f, x + (start + r) * f->width, keys + r * f->walk_columns);
-    }
-    if (here < ABREAST) for (int64_t r = 0; r < here; r++) walk_row(f, keys + r * f->walk_columns, found, out + (start + r) * f->outputs);
+    for (int64_t r = 0; r < here; r++) start_row(f, out + (start + r) * f->outputs);
+    walk_keys(f, x + start * f->width, here, keys);
+    if (here < many && here < f->trees) for (int64_t r = 0; r < here; r++) walk_row(f, keys + r * f->walk_columns, found, out + (start + r) * f->outputs);
     else walk_block(f, keys, here, out + start * f->outputs);
   }
   free(keys);
