@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 enum { EVENTS = 256, TIMER = -1, STEPS = 128, BINS = 40 * STEPS, QUEUE = 1 << 20, MOST_ANSWERS = 4 };
-static const double WARM_S = 0.5, DRAIN_S = 3.0, CLOSE = 1e-4, PAUSE_S = 0.01;
+static const double WARM_S = 0.5, DRAIN_S = 30.0, CLOSE = 1e-4, PAUSE_S = 0.01;
 
 typedef struct { int status, answers, count; double *numbers; char *request; size_t length;
                  char *seen[MOST_ANSWERS]; size_t seen_length[MOST_ANSWERS]; } Case;

@@ -20,12 +20,14 @@ from functools import cache, partial
 from pathlib import Path
 from statistics import median
 
+import serve_grpc
 from harness import Row, report, shown
 from load import LIMITED, Case, Load, Plan, Wrong, measure
 from optimize_cache import HERE, Absent
-from serve_models import Model, Question, by_converter, by_trees, mlp, posted, project, question, v2
+from serve_models import Model, Question, by_converter, by_trees, mlp, new_caller, posted, project, question, v2
 from serve_peers import PEERS, Peer, serving
-from serve_process import LOAD_CORE, SERVER_CORE, Server, ours, started
+from serve_process import CORES, LOAD_CORE, SERVER_CORE, Server, free_port, ours, started
+from serve_relay import certificate
 
 ROUNDS, SECONDS, LOOK_S, STARTS = 3, 2.0, 1.0, 5
 OPEN_PER_S, OPEN_ROUNDS, BEHIND_P99 = 2_000, 5, 662
@@ -40,8 +42,12 @@ AT_LEAST = {
     "mosec": {"one_row": 2.5, "rows32": 3.0, "mlp": 0.9},
 }
 # What is on in a server as it comes, and the environment that turns each off.
-OFF: dict[str, Mapping[str, str]] = {"log": {"HEADWAY_SERVE_LOG": "false"}}
-FAILURES = (Absent, Wrong, subprocess.CalledProcessError)
+OFF: dict[str, Mapping[str, str]] = {
+    "keys": {"HEADWAY_SERVE_KEYS": "none.toml"},
+    "log": {"HEADWAY_SERVE_LOG": "false"},
+}
+ON = f"{', '.join(OFF)} on"
+FAILURES = (Absent, Wrong, RuntimeError, subprocess.CalledProcessError)
 
 Found = tuple[list[Row], list[str]]
 
@@ -56,10 +62,11 @@ class Timed:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Bench:
-    """A project with the models live, and a file of each for those that read ONNX."""
+    """A project with the models live, the key of those who ask, and a file of each model for what reads ONNX."""
 
     folder: Path
     models: Mapping[str, Model]
+    key: str
 
     @cache  # noqa: B019 - one of these lives as long as the process
     def asked(self, name: str, rows_each: int) -> Question:
@@ -69,7 +76,8 @@ class Bench:
     def cases(self, name: str, rows_each: int = 1, *, of: str = "") -> list[Case]:
         """Requests to ours; `of` is another form of the model, which answers the same."""
         asked = self.asked(name, rows_each)
-        ask = [posted(f"/v2/models/{of or name}/infer", v2(rows, "FP64")) for rows in asked.parts()]
+        address, headers = f"/v2/models/{of or name}/infer", [f"Authorization: Bearer {self.key}"]
+        ask = [posted(address, v2(rows, "FP64"), headers) for rows in asked.parts()]
         return asked.cases(ask, columns=1)
 
     def file(self, name: str) -> Path:
@@ -77,10 +85,12 @@ class Bench:
         return self.folder / f"{name}.onnx"
 
     @contextmanager
-    def serving(self, *names: str, off: Sequence[str] = ()) -> Iterator[Server]:
-        """Ours, with this turned off."""
-        around = {key: value for each in off for key, value in OFF[each].items()}
-        with started(ours(self.folder, *(names or self.models)), asks=READY, environment=around) as server:
+    def serving(
+        self, *names: str, off: Sequence[str] = (), more: Mapping[str, str] | None = None, asks: bytes = READY
+    ) -> Iterator[Server]:
+        """Ours, with this turned off and these settings."""
+        around = {key: value for each in off for key, value in OFF[each].items()} | (more or {})
+        with started(ours(self.folder, *(names or self.models)), asks=asks, environment=around) as server:
             yield server
 
 
@@ -92,7 +102,7 @@ def laid_out() -> Iterator[Bench]:
         project(folder, models)
         for model, form in {"trees": "ort", "mlp": "mlp"}.items():
             (folder / f"{model}.onnx").write_bytes(models[form].content)
-        yield Bench(folder=folder, models=models)
+        yield Bench(folder=folder, models=models, key=new_caller(folder))
 
 
 def timed(server: Server, cases: Sequence[Case], plan: Plan) -> Timed:
@@ -201,7 +211,7 @@ def of_ours(bench: Bench) -> Found:
         ]
         memory = server.memory_mb - len(bench.models["trees"].content) / 2**20
     mine, other = [found for found, _ in turns], [found for _, found in turns]
-    how = f"log on; {_said(mine)}; 32 connections"
+    how = f"{ON}; {_said(mine)}; 32 connections"
     rows = [
         row("absolute.one_row_per_s", median(map(_rate, mine)), "1/s", ">= 60,000", how),
         row("absolute.p99_ms", median(each.load.p99_ms for each in mine), "ms", "<= 2", _behind(mine)),
@@ -212,7 +222,7 @@ def of_ours(bench: Bench) -> Found:
             f"the same by ONNX Runtime: {_said(other)}",
         ),
         row("start_seconds", median(starts), "s", "<= 0.6", f"{min(starts):.2f} to {max(starts):.2f}"),
-        row("memory_mb", memory, "MB", "<= 90", "PSS of one worker with log, beside the model"),
+        row("memory_mb", memory, "MB", "<= 90", f"PSS of one worker, beside the model; {ON}"),
     ]
     busy = median(each.load.busy for each in mine)
     return rows, [f"the load used {busy:.0%} of its core and may have limited the rate"] if busy > LIMITED else []
@@ -226,12 +236,18 @@ def of_open_loop(bench: Bench) -> Found:
     back = [Case(request=case.request, answers=(tuple(rows.ravel().tolist()),))
             for case, rows in zip(cases, bench.asked("trees", 1).parts(), strict=True)]  # fmt: skip
     at = plan(rate=OPEN_PER_S, seconds=3.0)
-    with bench.serving("trees") as server, started(echo, asks=cases[0].request, environment=around) as other:
-        turns = [(timed(server, cases, at), timed(other, back, at)) for _ in range(OPEN_ROUNDS)]
-    mine, theirs = [found for found, _ in turns], [found for _, found in turns]
-    p99, beside = (median(each.load.p99_ms for each in side) for side in (mine, theirs))
-    words = f"an echo server p99 {beside:.3f} ms, ours {p99:.3f} ms; {_behind(mine)}"
-    return [row("open_loop.p99_over_echo", p99 / beside, "x", "<= 1.5", words)], []
+    with (
+        bench.serving("trees") as server,
+        started(echo, asks=cases[0].request, environment=around) as other,
+        bench.serving("trees", off=("log",)) as quiet,
+    ):
+        sides = ((server, cases), (other, back), (quiet, cases))
+        turns = [[timed(each, asked, at) for each, asked in sides] for _ in range(OPEN_ROUNDS)]
+    ours_ms, echo_ms, quiet_ms = (median(turn[side].load.p99_ms for turn in turns) for side in range(len(sides)))
+    words = f"an echo server {echo_ms:.3f} ms, ours {ours_ms:.3f} ms, {ON}; {_behind([turn[0] for turn in turns])}"
+    ratio = quiet_ms / echo_ms
+    without = shown("open_loop.p99_over_echo_without_log", ratio, "x", f"ours with log off {quiet_ms:.3f} ms")
+    return [row("open_loop.p99_over_echo", ours_ms / echo_ms, "x", "<= 1.5", words), without], []
 
 
 def of_features(bench: Bench) -> Found:
@@ -245,13 +261,57 @@ def of_features(bench: Bench) -> Found:
             for _ in range(ROUNDS)
         ]
     share = median(_rate(turn[0]) / _rate(turn[1]) for turn in turns)
-    names = ", ".join(OFF)
-    words = f"with {names} off {_said([turn[1] for turn in turns])}; on {_said([turn[0] for turn in turns])}"
+    words = f"with all off {_said([turn[1] for turn in turns])}; {ON} {_said([turn[0] for turn in turns])}"
     rows = [row("bare.one_row", share, "share", ">= 0.75", words)]
     for place, name in enumerate(without, start=2):
         cost = median(turn[0].cpu_us - turn[place].cpu_us for turn in turns)
         rows.append(shown(f"cost.{name}", cost, "us", f"CPU of a request with it and without, {ROUNDS} turns"))
     return rows, []
+
+
+def of_tls(bench: Bench) -> Found:
+    """What TLS costs a request: the load comes through relays, of which one speaks TLS to its server."""
+    pem = certificate(bench.folder / "tls.pem")
+    secured = {"HEADWAY_SERVE_TLS_CERTIFICATE": str(pem)}
+    relay = partial(
+        started, [sys.executable, "-c", "import serve_relay; serve_relay.main()"], asks=READY, core=LOAD_CORE
+    )
+    with bench.serving("trees") as server, bench.serving("trees", more=secured, asks=b"") as over_tls:
+        to = {"PYTHONPATH": str(HERE), "TO": str(server.port)}
+        to_tls = {**to, "TO": str(over_tls.port), "CERTIFICATE": str(pem)}
+        with relay(environment=to) as near, relay(environment=to_tls) as near_tls:
+            sides = ((near, server), (near_tls, over_tls))
+            turns = [[_through(bench, *side) for side in sides] for _ in range(ROUNDS)]
+    cost = median(secret.cpu_us - plain.cpu_us for plain, secret in turns)
+    words = (
+        f"through a relay: without {_said([turn[0] for turn in turns])}, over TLS {_said([turn[1] for turn in turns])}"
+    )
+    return [shown("cost.tls", cost, "us", words)], []
+
+
+def _through(bench: Bench, relay: Server, server: Server) -> Timed:
+    before = server.cpu_s
+    load = measure(relay.port, bench.cases("trees"), plan())
+    return Timed(load=load, cpu_us=(server.cpu_s - before) / load.total * 1e6)
+
+
+def of_grpc(bench: Bench) -> Found:
+    """One row over gRPC, by Python's client, which is as busy as the server."""
+    port = free_port()
+    row = bench.asked("trees", 1).rows[0].astype("<f8").tobytes()
+    with bench.serving("trees", more={"HEADWAY_SERVE_GRPC_PORT": str(port)}) as server:
+        before = server.cpu_s
+        os.sched_setaffinity(0, {LOAD_CORE})
+        load = serve_grpc.run(
+            f"127.0.0.1:{port}", serve_grpc.message("trees", row), key=bench.key, callers=32, seconds=3 * SECONDS
+        )
+        os.sched_setaffinity(0, CORES)
+        cost = (server.cpu_s - before) / load.answers * 1e6
+    words = f"32 callers, {ON}; p99 {load.p99_ms:.2f} ms; the client is as busy as the server"
+    return [
+        shown("grpc.one_row_per_s", load.per_s, "1/s", words),
+        shown("grpc.cpu_us", cost, "us", "CPU of a call"),
+    ], []
 
 
 def _behind(found: Sequence[Timed]) -> str:
@@ -274,6 +334,8 @@ PARTS: dict[str, Callable[[Bench], Found]] = {
     "ours": of_ours,
     "open_loop": of_open_loop,
     "features": of_features,
+    "tls": of_tls,
+    "grpc": of_grpc,
 }
 
 

@@ -26,13 +26,14 @@ from headway.engines.formats.compiled import compiled
 from headway.engines.lightgbm import Lightgbm
 from headway.release.enrol import enrol
 from headway.release.register import Reason, Register
+from headway.serve.access.keys import new_key
 from headway.variants.forest_graph import write_graph
 from load import Case
 from optimize_cache import HERE, folder, home, made
 
 TREES, LEAVES, FEATURES = 200, 31, 25
 MLP_SIZES = (64, 2048, 2048, 2048, 2048, 2048, 2)
-CASES, APART = 32, 3e-3
+CASES, APART, MOST_PER_S = 32, 3e-3, 1e6
 
 Floats = NDArray[np.float64]
 
@@ -161,16 +162,20 @@ def posted(path: str, body: bytes, headers: Sequence[str] = ()) -> bytes:
     return f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def project(place: Path, models: Mapping[str, Model], settings: str = "") -> Register:
+def project(place: Path, models: Mapping[str, Model]) -> Register:
     """A project in which each model is signed and live under its name."""
-    text = f'[project]\nname = "bench"\n[trust]\npublisher_key = "publisher.pem"\n{settings}'
-    (place / "headway.toml").write_text(text)
+    (place / "headway.toml").write_text('[project]\nname = "bench"\n[trust]\npublisher_key = "publisher.pem"\n')
     at = config.load(place, environment={})
     enrol(at.path("publisher.pem"), at.path(at.trust.trusted_keys), comment="benchmark")
     register = Register.from_config(at)
     for name, model in models.items():
         point(register, name, publish(register, name, model))
     return register
+
+
+def new_caller(place: Path) -> str:
+    """A new key of a project's server, with a limit that no load reaches."""
+    return new_key(place / "keys.toml", "bench", ["predict"], per_s=MOST_PER_S)
 
 
 def publish(register: Register, name: str, model: Model) -> str:

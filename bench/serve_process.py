@@ -48,6 +48,10 @@ class Server:
         ticks = sum(int(stat[13]) + int(stat[14]) for stat in _stats() if int(stat[0]) in mine)
         return ticks / TICKS_PER_S
 
+    def cpu_of(self, pid: int) -> float:
+        """CPU time of one of its processes, 0 if it is gone."""
+        return sum(int(stat[13]) + int(stat[14]) for stat in _stats() if int(stat[0]) == pid) / TICKS_PER_S
+
     @property
     def memory_mb(self) -> float:
         """Memory of its processes: what several of them share counts once, what others on this machine share in full.
@@ -91,14 +95,19 @@ def _stats() -> Iterator[list[str]]:
 
 @contextmanager
 def started(
-    command: Sequence[str], *, asks: bytes, environment: Mapping[str, str] | None = None, folder: Path | None = None
+    command: Sequence[str],
+    *,
+    asks: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    core: int = SERVER_CORE,
 ) -> Iterator[Server]:
-    """A server on SERVER_CORE once it answers `asks` with 200; `{port}` in what it is given is a port that is free.
+    """A server on a core once it answers `asks` with 200, or listens; `{port}` in what it is given is a free port.
 
     Raises Absent with its last words where it does not come up.
     """
-    port, began = _free_port(), time.perf_counter()
-    words = ["taskset", "-c", str(SERVER_CORE), *(word.replace("{port}", str(port)) for word in command)]
+    port, began = free_port(), time.perf_counter()
+    words = ["taskset", "-c", str(core), *(word.replace("{port}", str(port)) for word in command)]
     given = {key: value.replace("{port}", str(port)) for key, value in (environment or {}).items()}
     around = {**os.environ, **ONE_THREAD, **given, "PORT": str(port)}
     with tempfile.TemporaryFile("w+") as said:
@@ -122,6 +131,8 @@ def ours(folder: Path, *names: str) -> Sequence[str]:
 
 def _answers(port: int, asks: bytes) -> bool:
     with suppress(OSError, HTTPException), socket.create_connection(("127.0.0.1", port), timeout=5) as line:
+        if not asks:
+            return True
         line.sendall(asks)
         answer = HTTPResponse(line)
         answer.begin()
@@ -130,7 +141,8 @@ def _answers(port: int, asks: bytes) -> bool:
     return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody has."""
     with socket.socket() as line:
         line.bind(("127.0.0.1", 0))
         port: int = line.getsockname()[1]

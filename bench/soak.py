@@ -1,0 +1,217 @@
+"""Releases swapped, workers killed and malformed requests mixed in, for minutes at 70 % of capacity: no wrong answer.
+
+usage: python bench/soak.py [--json] [--minutes 10] [--swap-s 5] [--kill-s 20] [--growth 0.02]
+Two releases answer every row differently, and each row unlike any other, so that each answer shows whose it is. A
+request that its connection was reset on is sent again. Exits 1 where anything was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from harness import Row, report, shown
+from headway.core import config
+from headway.release.register import Register
+from headway.store.segments import SUFFIX
+from load import Case, Load, Plan, run
+from serve_models import APART, CASES, Model, by_trees, new_caller, point, posted, project, publish, rows_of, v2
+from serve_process import LOAD_CORE, Server, ours, started
+
+SHARE, CONNECTIONS, CAPACITY_S, BEATS = 0.7, 64, 2.0, 200
+KEPT_LOG_S, NEAR_KILL_S, BLOCKS = 10.0, 1.0, 20
+NAME, PATH = "soak", "/v2/models/soak/infer"
+READY = b"GET /v2/health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """What was done to the server while it was under load, and its memory meanwhile, as seconds and MB."""
+
+    swaps: int = 0
+    kills: list[float] = field(default_factory=list)
+    memory: list[tuple[float, float]] = field(default_factory=list)
+
+
+def asked(models: Sequence[Model], header: str) -> list[Case]:
+    """Requests of one row: no two answers, of whichever row and release, are alike."""
+    rows = np.round(rows_of(8_000), 6)
+    answers = np.concatenate([model.answers(rows) for model in models], axis=1)
+    taken, cases = list[float](), list[Case]()
+    for row, said in zip(rows, answers.tolist(), strict=True):
+        others = np.sort([*taken, *said])
+        if len(cases) < CASES and np.min(np.diff(others)) > APART:
+            taken += said
+            request = posted(PATH, v2(row[None], "FP64"), [header])
+            cases.append(Case(request=request, answers=tuple((each,) for each in said)))
+    return cases
+
+
+def malformed(header: str) -> list[Case]:
+    """Requests that are to be refused with a 4xx: in their body, in their address, in their HTTP."""
+    good = v2(rows_of(1), "FP64")
+    bodies = [b"", b"{", b"[]", good[:-9], good.replace(b"[1,25]", b"[1,24]"), good.replace(b"FP64", b"FP0")]
+    bodies += [good.replace(b'"data":[', b'"data":["a",'), b'{"inputs":' * 400, b"\xff" * 40]
+    requests = [posted(PATH, body, [header]) for body in bodies]
+    requests += [posted("/v2/models/none/infer", good, [header]), posted(f"{PATH}?" + "a" * 20_000, good, [header])]
+    requests += [
+        posted(PATH, good),
+        posted(PATH, good, [f"{header}x"]),
+        posted(PATH, good, [header, "Content-Length: 3"]),
+    ]
+    requests += [b"GET / HTTP/9\r\n\r\n", b"\x00\x01\r\n\r\n", b"PUT / HTTP/1.1\r\nHost: localhost\r\n\r\n"]
+    requests += [posted(PATH, good, [header]).replace(b"Content-Length: ", b"Content-Length: 99999999")]
+    return [Case(request=each, status=400) for each in requests]
+
+
+def mixed(good: Sequence[Case], bad: Sequence[Case]) -> list[Case]:
+    """All of both, one malformed after all that are good."""
+    return [case for each in bad for case in (*good, each)]
+
+
+class Trouble:
+    """What is done to a server in time: its pointer moves, a worker dies, old segments of its log go."""
+
+    def __init__(self, server: Server, register: Register, digests: Sequence[str], folder: Path) -> None:
+        self.seen = Seen()
+        self._server = server
+        self._register = register
+        self._next = itertools.cycle(digests[1:] + digests[:1])
+        self._log = folder / ".headway" / "log"
+
+    def swap(self) -> None:
+        """Move the pointer to the other release, by a signed move."""
+        point(self._register, NAME, next(self._next))
+        self.seen.swaps += 1
+
+    def kill(self) -> None:
+        """End the worker that is busiest, as the kernel would: SIGKILL."""
+        workers = self._server.processes()[1:]
+        if workers:
+            self.seen.kills.append(time.monotonic())
+            os.kill(max(workers, key=self._server.cpu_of), signal.SIGKILL)
+
+    def weigh(self) -> None:
+        """Note the memory; and drop what of the log is old, which would fill the disk."""
+        with suppress(OSError):
+            self.seen.memory.append((time.monotonic(), self._server.memory_mb))
+        old = time.time() - KEPT_LOG_S
+        for file in self._log.rglob(f"*{SUFFIX}"):
+            if file.stat().st_mtime < old:
+                file.unlink()
+
+
+def soak(cases: Sequence[Case], trouble: Trouble, port: int, plan: Plan, given: argparse.Namespace) -> Load:
+    """The load, and the trouble in its time."""
+    began = time.monotonic()
+    every = ((given.swap_s, trouble.swap), (given.kill_s, trouble.kill), (plan.seconds / BEATS, trouble.weigh))
+    due = [[began + each, each, act] for each, act in every]
+    with ThreadPoolExecutor(1) as pool:
+        load = pool.submit(run, port, cases, plan)
+        while time.monotonic() < began + plan.seconds:
+            first = min(due, key=lambda each: each[0])
+            time.sleep(max(0.0, first[0] - time.monotonic()))
+            first[2]()
+            first[0] += first[1]
+        return load.result()
+
+
+def growth(memory: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
+    """By which share of itself memory grew over the run, with its interval: a line, with blocks of time left out."""
+    times, sizes = np.array(memory[len(memory) // 4 :]).T
+    blocks = np.arange(len(times)) * BLOCKS // len(times)
+
+    def grown(kept: np.ndarray) -> float:
+        slope, at = np.polyfit(times[kept] - times[0], sizes[kept], 1)
+        return float(slope * (times[-1] - times[0]) / at)
+
+    left = np.array([grown(blocks != block) for block in range(BLOCKS)])
+    error = float(np.sqrt((BLOCKS - 1) / BLOCKS * np.sum((left - left.mean()) ** 2)))
+    value, reach = grown(blocks >= 0), float(stats.t.ppf(0.975, BLOCKS - 1)) * error
+    return value, value - reach, value + reach
+
+
+def rows_of_soak(load: Load, seen: Seen, plan: Plan, most: float) -> list[Row]:
+    """What is to be 0, what is to be seen, and how memory went."""
+    stray = [at for at in load.resets if not any(0 <= at - kill < NEAR_KILL_S for kill in seen.kills)]
+    value, low, high = growth(seen.memory)
+    grew = f"{seen.memory[0][1]:.1f} MB at first, {seen.memory[-1][1]:.1f} at last; 95 % [{low:.2%}, {high:.2%}]"
+    how = f"{plan.rate:,.0f}/s in open loop, {SHARE:.0%} of what it answers in closed loop, for {plan.seconds:,.0f} s"
+    return [
+        _none("wrong", load.wrong, "answers that are neither release's to that row, nor a refusal"),
+        _none("crossed", load.crossed, "of those, answers to another request"),
+        _none("unanswered", load.unanswered, "requests that got no answer, also when they were sent again"),
+        _none("unreached", load.unreached, "connections that nobody took"),
+        _none("stray_resets", len(stray), f"requests lost with no kill within {NEAR_KILL_S:g} s before"),
+        _some("first", load.right[0], f"right answers of the first release; {how}"),
+        _some("second", load.right[1], "right answers of the second release"),
+        _some("malformed", load.errors, "malformed requests refused with a 4xx"),
+        Row(
+            name="soak.memory_growth",
+            measured=value,
+            unit="share",
+            target=f"<= {most:g}",
+            ok=low <= most,
+            against=grew,
+        ),
+        shown("soak.swaps", seen.swaps, "", "moves of the pointer, signed, between two releases"),
+        shown("soak.kills", len(seen.kills), "", "workers ended by SIGKILL"),
+        shown(
+            "soak.resets",
+            len(load.resets),
+            "",
+            f"requests in flight on a killed worker; {load.mended} right when sent again",
+        ),
+        shown("soak.refused", load.refused, "", "429 and 503"),
+        shown("soak.p99_ms", load.p99_ms, "ms", how),
+    ]
+
+
+def _none(name: str, count: int, what: str) -> Row:
+    return Row(name=f"soak.{name}", measured=count, unit="", target="= 0", ok=count == 0, against=what)
+
+
+def _some(name: str, count: int, what: str) -> Row:
+    return Row(name=f"soak.{name}", measured=count, unit="", target=">= 1", ok=count > 0, against=what)
+
+
+def main() -> int:
+    """Measure, report, and say whether all was right."""
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--json", action="store_true")
+    for name, default in {"--minutes": 10.0, "--swap-s": 5.0, "--kill-s": 20.0, "--growth": 0.02}.items():
+        words.add_argument(name, type=float, default=default)
+    given = words.parse_args()
+    models = [by_trees(), by_trees(60)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        register = project(folder, {NAME: models[0]})
+        digests = [publish(register, NAME, model) for model in models]
+        header = f"Authorization: Bearer {new_caller(folder)}"
+        around = {"HEADWAY_SERVE_WORKERS": "2"} if "workers" in config.ServeSection.__struct_fields__ else {}
+        cases = mixed(asked(models, header), malformed(header))
+        with started(ours(folder, NAME), asks=READY, environment=around) as server:
+            capacity = run(server.port, cases, Plan(connections=CONNECTIONS, seconds=CAPACITY_S, core=LOAD_CORE)).per_s
+            plan = Plan(connections=CONNECTIONS, seconds=given.minutes * 60, rate=SHARE * capacity, core=LOAD_CORE)
+            trouble = Trouble(server, register, digests, folder)
+            load = soak(cases, trouble, server.port, plan, given)
+    rows = rows_of_soak(load, trouble.seen, plan, given.growth)
+    report(rows, [f"wrong answers: {load.shown}"] if load.wrong else [])
+    return int(any(not row.ok for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
