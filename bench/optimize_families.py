@@ -9,8 +9,8 @@ from typing import Any
 
 from optimize_data import place_of_rows
 from optimize_models import model_of
-from optimize_race import Caller
-from optimize_trained import net_of
+from optimize_race import ROUNDS, Caller
+from optimize_trained import net_of, taken_of
 
 KINDS = ("one_row", "batch256")
 
@@ -41,8 +41,10 @@ class Asked:
 class Family:
     """A model and those who ask it; targets are of one_row, batch256, peer_one_row and peer_batch256.
 
-    `bound` is the most that `measure` may be: `max_change` of an answer from the library's, or `accuracy_loss`. One_row
-    is against the library `as_called`, batch256 against it on `one_thread`. `data` are the files of rows and labels.
+    `bound` is the most that `measure` may be: `max_change` of an answer from the library's, `accuracy_loss`, or for
+    `cosine` what the least one lacks of 1. One_row is against the library `as_called`, batch256 against it on
+    `one_thread`. `data` are the files of rows and labels, `opener` the module whose `opened` gives the model. A batch
+    has `batch_rows`; the targets of what `needs_amx` hold where the CPU has it.
     """
 
     name: str
@@ -59,6 +61,10 @@ class Family:
     trained: Callable[[str], Path] = model_of
     data: Callable[[str], Path] = lambda _: place_of_rows()
     rows_file: str = "test.npy"
+    opener: str = "optimize_models"
+    batch_rows: int = 256
+    rounds: int = ROUNDS
+    needs_amx: bool = False
 
     @property
     def rows(self) -> Path:
@@ -75,19 +81,29 @@ class Family:
         """The folder of the model, trained if it is not there."""
         return self.trained(self.name)
 
+    @property
+    def order(self) -> dict[str, Any]:
+        """What `searched` is told of it."""
+        data = [str(self.rows), str(self.labels)]
+        return {"name": self.name, "opener": self.opener, "model": str(self.model), "data": data}
+
     def callers(self) -> list[Caller]:
         """The library and its peers."""
         asked = {"as called": self.as_called, "one thread": self.one_thread, **self.peers}
-        callers = [each.of(name, self.model, self.rows) for name, each in asked.items()]
+        callers = [self.caller(each, name, self.model) for name, each in asked.items()]
         return [replace(each, judged=each.name != "as called") for each in callers]
+
+    def caller(self, asked: Asked, name: str, model: Path) -> Caller:
+        """A caller of these rows, in batches of this family's size."""
+        return replace(asked.of(name, model, self.rows), batch_rows=self.batch_rows)
 
 
 def _trees(call: str, **options: Any) -> Asked:
     return Asked(call=call, home="trees", options=options)
 
 
-def _nets(call: str) -> Asked:
-    return Asked(call=call, home="nets")
+def _nets(call: str, **options: Any) -> Asked:
+    return Asked(call=call, home="nets", options=options)
 
 
 COMPILED = {"treelite": _trees("of_treelite:gtil"), "tl2cgen": _trees("of_treelite:compiled")}
@@ -108,6 +124,26 @@ NETS: dict[str, Any] = {
     "transforms": (),
     "trained": net_of,
     "data": net_of,
+    "opener": "optimize_nets",
+}
+TAKEN: dict[str, Any] = {
+    **NETS,
+    "trained": taken_of,
+    "data": taken_of,
+    "opener": "optimize_taken",
+    "least_rows": 100,
+    "batch_rows": 16,
+    "rounds": 5,
+    "needs_amx": True,
+}
+MINILM: dict[str, Any] = {
+    **TAKEN,
+    "says": "the module, eagerly",
+    "targets": (2.5, 2.8, 0.9, 0.9),
+    "as_called": replace(_nets("of_torch:as_called", opener="optimize_taken"), threads=0),
+    "one_thread": _nets("of_torch:one_thread", opener="optimize_taken"),
+    "measure": "cosine",
+    "bound": 1e-4,
 }
 
 LIST = (
@@ -174,6 +210,21 @@ LIST = (
         bound=0,
         least_rows=700,
         **NETS,
+    ),
+    Family(name="minilm.64", **MINILM),
+    Family(name="minilm.128", **MINILM),
+    Family(
+        name="ocr",
+        says="ONNX Runtime, as the package asks it",
+        targets=(2.6, 4.8, 0.9, 0.9),
+        measure="exact_match_loss",
+        bound=0,
+        **{
+            **TAKEN,
+            "as_called": replace(_nets("of_onnx_nets:as_called"), threads=0),
+            "one_thread": _nets("of_onnx_nets:float32"),
+            "peers": {name: each for name, each in NETS["peers"].items() if name != "onnxruntime"},
+        },
     ),
 )
 FAMILIES = {each.name: each for each in LIST}

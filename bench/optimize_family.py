@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import joblib
 import numpy as np
@@ -32,6 +34,7 @@ class Found:
     family: Family
     timed: dict[str, Timed]
     absent: dict[str, str]
+    said: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def right(self) -> list[str]:
@@ -41,9 +44,7 @@ class Found:
     def harm(self, name: str) -> float:
         """The family's measure of the answers of a caller, beside the library's on one thread."""
         theirs, ours = self.timed["one thread"].answers, self.timed[name].answers
-        if self.family.measure == "accuracy_loss":
-            return accuracy(theirs, self.family.labels) - accuracy(ours, self.family.labels)
-        return largest_change(theirs, ours)
+        return harm_of(self.family, theirs, ours)
 
     def called(self) -> tuple[str, str]:
         """Which of the library's callers one row is against, and how to say it.
@@ -65,33 +66,50 @@ class Found:
 
 def rows(name: str) -> tuple[list[Row], list[str]]:
     """The rows of a family, and sentences on what is absent."""
-    family = FAMILIES[name]
+    found, said = raced(FAMILIES[name])
+    return (rows_of(found), [*said, *unlike(found)]) if found else ([], said)
+
+
+def raced(family: Family) -> tuple[Found | None, list[str]]:
+    """What the race of a family gave, or the sentence that says why it was not run; and why ours is absent."""
     with tempfile.TemporaryDirectory() as kept:
         try:
-            ours, why = _ours(family, Path(kept)), ""
+            (ours, said), why = _ours(family, Path(kept)), ""
         except Absent as reason:
-            ours, why = [], str(reason)
+            ours, said, why = [], {}, str(reason)
         try:
-            timed, absent = race([*family.callers(), *ours])
+            timed, absent = race([*family.callers(), *ours], rounds=family.rounds)
         except Absent as reason:
-            return [], [f"{name}: {reason}"]
-    found = Found(family=family, timed=timed, absent=absent)
+            return None, [f"{family.name}: {reason}"]
     if "one thread" not in timed or "as called" not in timed:
-        return [], [f"{name}: the library does not answer: {absent}"]
-    if OURS not in timed:
-        return _theirs(found), [f"{name}: {why or absent[OURS]}"]
-    unlike = [] if found.right else [f"{name}: no peer keeps the bound ({'; '.join(found.not_counted())})"]
-    return [*against_library(found), *against_peers(found), *harms(found)], unlike
+        return None, [f"{family.name}: the library does not answer: {absent}"]
+    found = Found(family=family, timed=timed, absent=absent, said=said)
+    return found, [] if OURS in timed else [f"{family.name}: {why or absent[OURS]}"]
 
 
-def _ours(family: Family, kept: Path) -> list[Caller]:
-    """Our callers: the engine that answers one row, the one for batches where that is another, and the drop-in."""
+def rows_of(found: Found) -> list[Row]:
+    """The rows of a race; where ours is absent, the figures of the others."""
+    if OURS not in found.timed:
+        return _theirs(found)
+    return [*against_library(found), *against_peers(found), *harms(found)]
+
+
+def unlike(found: Found) -> list[str]:
+    """The sentence that no peer keeps the bound, where that is so."""
+    return [] if found.right else [f"{found.family.name}: no peer keeps the bound ({'; '.join(found.not_counted())})"]
+
+
+def _ours(family: Family, kept: Path) -> tuple[list[Caller], dict[str, Any]]:
+    """Our callers, and what a search said: the engine for one row, another for batches or the drop-in."""
     if family.transforms:
         place = compiled(family.name, family.transforms, kept / "ours")
         ours = family.ours.of(OURS, place, family.rows)
-        return [ours, replace(ours, name=DROP_IN, call="of_headway:drop_in", judged=False)]
-    searched(family.name, family.model, [family.rows, family.labels], kept, home=family.ours.home)
-    return [family.ours.of(OURS, kept / "one_row", family.rows), family.ours.of(BATCH, kept / "batch256", family.rows)]
+        return [ours, replace(ours, name=DROP_IN, call="of_headway:drop_in", judged=False)], {}
+    said = searched(family.order, kept, home=family.ours.home)
+    return [
+        family.caller(family.ours, OURS, kept / "one_row"),
+        family.caller(family.ours, BATCH, kept / "batch256"),
+    ], said
 
 
 def against_library(found: Found) -> list[Row]:
@@ -121,11 +139,12 @@ def harms(found: Found) -> list[Row]:
     """The family's measure of our answers, and what the model costs as `headway.optimize` returns it."""
     family, asked = found.family, len(found.timed[OURS].answers)
     harm = max(found.harm(name) for name in (OURS, BATCH) if name in found.timed)
+    turned = family.measure == "cosine"
     row = Row(
         name=f"{family.name}.{family.measure}",
-        measured=harm,
+        measured=1 - harm if turned else harm,
         unit="",
-        target=f"<= {family.bound:g}",
+        target=f">= {1 - family.bound:g}" if turned else f"<= {family.bound:g}",
         ok=harm <= family.bound and asked >= family.least_rows,
         against=f"{family.says} on {asked:,} rows, {share_missing(family.rows):.0%} of them with missing values",
     )
@@ -141,6 +160,23 @@ def largest_change(theirs: Floats, ours: Floats) -> float:
     if theirs.shape[1:] != ours.shape[1:]:
         return float("inf")
     return float(np.nan_to_num(np.abs(theirs[:both] - ours[:both]), nan=np.inf).max())
+
+
+def least_cosine(theirs: Floats, ours: Floats) -> float:
+    """The least cosine over the rows that both answered."""
+    both = min(len(theirs), len(ours))
+    theirs, ours = theirs[:both], ours[:both]
+    lengths = np.linalg.norm(theirs, axis=1) * np.linalg.norm(ours, axis=1)
+    return float(((theirs * ours).sum(axis=1) / lengths).min())
+
+
+def harm_of(family: Family, theirs: Floats, ours: Floats) -> float:
+    """By the family's measure; none is 0."""
+    if family.measure == "cosine":
+        return 1 - least_cosine(theirs, ours)
+    if family.measure == "max_change":
+        return largest_change(theirs, ours)
+    return accuracy(theirs, family.labels) - accuracy(ours, family.labels)
 
 
 def share_missing(file: Path) -> float:
@@ -166,7 +202,8 @@ def ratio(found: Found, name: str, kind: str, *, target: float, against: tuple[s
     mine = found.timed[BATCH if kind == "batch256" and BATCH in found.timed else OURS]
     theirs = found.timed[other]
     ratios = sorted(b / a for a, b in zip(getattr(mine, kind), getattr(theirs, kind), strict=True))
-    figures = f"{theirs.us(kind):.4g} {UNITS[kind]}, ours {mine.us(kind):.4g}"
+    found_by = found.said.get(kind, "")
+    figures = f"{theirs.us(kind):.4g} {UNITS[kind]}, ours {mine.us(kind):.4g}{found_by and f' by {found_by}'}"
     row = shown(f"{found.family.name}.{name}", median(ratios), "x", f"{said} {figures}; {_spread(ratios)}")
     return replace(row, target=f">= {target:g}", ok=row.measured >= target) if target else row
 

@@ -42,6 +42,7 @@ class Caller:
     threads: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
     judged: bool = True
+    batch_rows: int = 256
 
 
 class Worker:
@@ -53,7 +54,7 @@ class Worker:
         code = (HERE / f"callers/{module}.py").read_text("utf-8")
         kept = folder(f"kept-{module}-{name}", of=[code, str(caller.model), str(home(caller.home))])
         order = {"call": caller.call, "options": dict(caller.options), "kept": str(kept)}
-        order |= {"model": str(caller.model), "rows": str(caller.rows)}
+        order |= {"model": str(caller.model), "rows": str(caller.rows), "batch_rows": caller.batch_rows}
         self._process = subprocess.Popen(
             [str(home(caller.home)), "-c", RUN, json.dumps(order)],
             env=_environment(caller.threads),
@@ -92,7 +93,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
-    """Times of a caller by round: us of one row (clock), us of CPU time of 256 rows; its answers, if judged."""
+    """Times of a caller by round: us of one row (clock), us of CPU time of a batch; its answers, if judged."""
 
     one_row: tuple[float, ...]
     batch256: tuple[float, ...]
@@ -103,14 +104,14 @@ class Timed:
         return float(median(getattr(self, kind)))
 
 
-def race(callers: Sequence[Caller]) -> tuple[dict[str, Timed], dict[str, str]]:
+def race(callers: Sequence[Caller], *, rounds: int = ROUNDS) -> tuple[dict[str, Timed], dict[str, str]]:
     """Every caller that opened, timed in turns, and why each other did not, by name."""
     with _opened(callers) as (workers, absent):
         judged = {caller.name for caller in callers if caller.judged}
         answers = {name: _answers(worker) if name in judged else NONE for name, worker in workers.items()}
-        rounds = [_round(workers, turn) for turn in range(ROUNDS)]
+        found = [_round(workers, turn) for turn in range(rounds)]
     timed = {
-        name: Timed(answers=answers[name], **{kind: tuple(each[name, kind] for each in rounds) for kind in MS})
+        name: Timed(answers=answers[name], **{kind: tuple(each[name, kind] for each in found) for kind in MS})
         for name in workers
     }
     return timed, absent

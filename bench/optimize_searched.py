@@ -23,7 +23,7 @@ def rows(_: str) -> tuple[list[Row], list[str]]:
     with tempfile.TemporaryDirectory() as name:
         kept = Path(name)
         try:
-            said = searched(family.name, family.model, [family.rows, family.labels, _dates(family)], kept)
+            said = searched({**family.order, "data": [*family.order["data"], str(_dates(family))]}, kept)
             ours = [family.ours.of(OURS, kept / "one_row", family.rows)]
             ours.append(family.ours.of(BATCH, kept / "batch256", family.rows))
             library = [each for each in family.callers() if each.name not in family.peers]

@@ -24,10 +24,23 @@ def net_of(name: str) -> Path:
     )
 
 
-def searched(name: str, model: Path, data: Sequence[Path], place: Path, *, home: str = "") -> dict[str, Any]:
-    """Let headway search for forms of a model; `place` then holds them (see optimize_search.py); says what it found."""
-    order = {"name": name, "model": str(model), "data": list(map(str, data)), "place": str(place)}
-    run("optimize_search", home, {**order, "opener": "optimize_nets" if home == "nets" else "optimize_models"})
+def taken_of(name: str) -> Path:
+    """The folder of a model that comes trained in a package, with the rows and labels to ask it."""
+    code = [
+        (HERE / f"{each}.py").read_text("utf-8") for each in ("optimize_taken", "optimize_texts", "optimize_pictures")
+    ]
+    return made(
+        folder(f"model-{name}", of=[*code, str(home("nets"))]),
+        lambda place: run("optimize_taken", "nets", {"name": name, "place": str(place)}),
+    )
+
+
+def searched(order: dict[str, Any], place: Path, *, home: str = "") -> dict[str, Any]:
+    """Let headway search for forms of a model; `place` then holds them (see optimize_search.py); says what it found.
+
+    The order has `name` and `opener` of a family, the folder of its `model`, and `data`: files of rows and labels.
+    """
+    run("optimize_search", home, {**order, "place": str(place)})
     said: dict[str, Any] = json.loads((place / "said").read_text("utf-8"))
     return said
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from callers.call import Call, Order
 
-BATCH_ROWS, BATCHES, SINGLES, CHUNK_ROWS, FEWEST_CALLS = 256, 8, 509, 1_000, 3
+BATCHES, SINGLES, CHUNK_ROWS, FEWEST_CALLS = 8, 509, 1_000, 3
 
 
 def main() -> None:
@@ -30,7 +30,8 @@ def main() -> None:
     asked = json.loads(sys.argv[1])
     module, _, name = asked["call"].partition(":")
     order = Order(model=Path(asked["model"]), kept=Path(asked["kept"]), options=asked["options"])
-    worker = Worker(getattr(importlib.import_module(f"callers.{module}"), name)(order), _load(Path(asked["rows"])))
+    call = getattr(importlib.import_module(f"callers.{module}"), name)(order)
+    worker = Worker(call, _load(Path(asked["rows"])), batch=asked["batch_rows"])
     answers.write(json.dumps({"ready": True}) + "\n")
     for line in sys.stdin:
         task = json.loads(line)
@@ -40,10 +41,10 @@ def main() -> None:
 class Worker:
     """A call and rows for it, cut beforehand into single rows and batches."""
 
-    def __init__(self, call: Call, rows: Any) -> None:
+    def __init__(self, call: Call, rows: Any, *, batch: int) -> None:
         self._call, self._rows = call, rows
         self._singles = [call.ready(_part(rows, place, 1)) for place in range(SINGLES)]
-        self._batches = [call.ready(_part(rows, place * BATCH_ROWS, BATCH_ROWS)) for place in range(BATCHES)]
+        self._batches = [call.ready(_part(rows, place * batch, batch)) for place in range(BATCHES)]
         call.predict(self._singles[0])
         call.predict(self._batches[0])
 
@@ -57,7 +58,7 @@ class Worker:
         return float(np.quantile(times, 0.1)) / 1e3
 
     def batch256(self, *, ms: int) -> float:
-        """us of CPU time for 256 rows; of all batches at once, as the time of other threads is not known at once."""
+        """us of CPU time for a batch; of all batches at once, as the time of other threads is not known at once."""
         before, count = process_time_ns(), 0
         for rows in _until(ms, self._batches):
             self._call.predict(rows)

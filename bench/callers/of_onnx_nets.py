@@ -16,6 +16,11 @@ from callers.call import Call, Order
 SAMPLE_ROWS = 512
 
 
+def as_called(order: Order) -> Call:
+    """In float32, with the threads that the library takes by itself."""
+    return _session(order.model / "model.onnx", threads=0)
+
+
 def float32(order: Order) -> Call:
     """In float32."""
     return _session(order.model / "model.onnx")
@@ -50,8 +55,8 @@ def _prepared(order: Order) -> Path:
     return made
 
 
-def _session(file: Path) -> Call:
+def _session(file: Path, *, threads: int = 1) -> Call:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     run = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"]).run
     return Call(lambda rows: run(None, {"rows": rows.astype(np.float32)})[0])

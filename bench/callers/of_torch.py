@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import torch
 
 from callers.call import Call, Order
-from optimize_nets import opened
 
 
 def as_called(order: Order) -> Call:
     """The module in inference mode, with the threads that torch takes by itself."""
-    net = opened(order.model)
+    net = importlib.import_module(order.options.get("opener", "optimize_nets")).opened(order.model)
 
     def predict(rows: Any) -> Any:
         with torch.inference_mode():

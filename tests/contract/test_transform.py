@@ -10,6 +10,7 @@ import pytest
 from tests.engines.boosters import text
 from tests.engines.pipelines import logistic_of_numbers
 from tests.variants.benches import as_it_came, bench_in, came, opened
+from tests.variants.exported import exported
 from tests.variants.lessons import bench_of, lesson, repeated, taught
 from tests.variants.nets import tabular
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow
 # openvino is tested in an environment of its own (tests/engines/test_openvino_engine.py).
 TRANSFORMS = [name for name in plugins.names("transform") if name != "openvino" or importlib.util.find_spec(name)]
 ANY = ("cache", "family")  # these ask nothing of a model
-NETS = ("openvino", "quantise")
+NETS = {"fold": exported, "openvino": tabular, "quantise": tabular}
 
 
 LEARNED = lesson(seed=1)
@@ -53,7 +54,7 @@ def made(name, bench):
     elif name == "pipeline":
         model = came("sklearn", logistic_of_numbers(), bench)
     else:
-        model = came("onnxruntime", tabular(), bench) if name in NETS else as_it_came(text(trees=20), bench)
+        model = came("onnxruntime", NETS[name](), bench) if name in NETS else as_it_came(text(trees=20), bench)
     return model, plugins.load_transform(name)(model, bench)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from headway.core.errors import NotApplicable
 from headway.evidence.probes.latency import plugin
+from headway.evidence.race import timed
 
 
 class Slow:
@@ -54,7 +55,13 @@ def test_each_is_an_interval_over_rounds_within_the_time_allowed(raced):
 
 def test_one_row_and_a_batch_are_asked_as_the_contract_says(raced):
     subject, _, _ = raced
-    assert subject.model.asked == subject.reference.asked == {(1, 1), (256, 1)}
+    assert subject.model.asked == subject.reference.asked - {(16, 1)} == {(1, 1), (256, 1)}
+
+
+def test_a_network_that_takes_seconds_for_a_batch_is_asked_fewer_rows_at_once(make_subject):
+    subject = replace(make_subject(count=20), model=Slow(10), reference=Slow(70_000))
+    timed(subject.model, subject.rows, reference=subject.reference, rounds=2)
+    assert max(rows for rows, _ in subject.model.asked) in range(40, 58)
 
 
 def test_a_table_shorter_than_a_batch_is_repeated(make_subject):

@@ -105,6 +105,16 @@ def test_a_class_that_became_another_is_a_flipped_decision():
     assert found["max_change"].value == pytest.approx(np.abs(scores[5] - subject.scores[5]).max())
 
 
+def test_answers_of_several_numbers_that_turn_lose_cosine_and_those_that_grow_do_not():
+    subject = classes(harm=0.0)
+    scores = 3 * subject.reference_scores
+    assert measured(parity, replace(subject, scores=scores))["cosine.loss"].value == pytest.approx(0, abs=1e-12)
+    scores[4] = scores[4, ::-1]
+    known = subject.reference_scores[4]
+    expected = 1 - known @ known[::-1] / (known @ known)
+    assert measured(parity, replace(subject, scores=scores))["cosine.loss"].value == pytest.approx(expected)
+
+
 def test_the_change_of_a_regression_is_also_told_as_a_part_of_its_largest_answer():
     subject = numbers(harm=0.0)
     scores = subject.scores.copy()

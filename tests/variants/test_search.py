@@ -158,7 +158,7 @@ def test_the_transforms_that_come_with_headway_have_their_places():
     assert search.in_order(plugins.names("transform")) == [
         *("distil", "family", "truncate"),
         *("cascade", "prune", "recalibrate", "trees"),
-        *("onnx", "pipeline"),
+        *("fold", "onnx", "pipeline"),
         *("quantise", "openvino", "cache", "threads"),
     ]
 

@@ -20,19 +20,24 @@ _LONGEST = 10
 _POOL = 509
 _WARM_UP = 3
 _MOST_CALLS = 200
+_FEW_ROWS, _LONG_NS, _SHORT_NS = 16, 1_000_000_000, 250_000_000
 
 
 def timed(
     model: Engine, rows: Floats, *, reference: Engine | None = None, rounds: int, round_ns: int = ROUND_NS
 ) -> list[Measurement]:
-    """`latency.one_row` (us) and `throughput.batch` (rows/s at 256 rows), each followed by `.speedup` of a reference.
+    """`latency.one_row` (us) and `throughput.batch` (rows/s), each followed by `.speedup` of a reference.
+
+    A batch is 256 rows; where 16 of them say that these take more than a second, as many as take a quarter of one.
 
     Both take turns on the same rows, float64 [n, d] with n >= 1; a round's figure is the median of its calls, which
     fill `round_ns` if one does not take longer. An interval wants 20 rounds.
     """
-    one, batch = _singles(rows), _batches(rows)
     engines = (model,) if reference is None else (model, reference)
-    return [*_one_row(_race(engines, one, rounds, round_ns)), *_batch(_race(engines, batch, rounds, round_ns))]
+    one = _race(engines, _singles(rows), rounds, round_ns)
+    count = _at_once(engines[-1], rows)
+    batch = _race(engines, _batches(rows, count), rounds, round_ns)
+    return [*_one_row(one), *_batch(batch, count)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +55,18 @@ def _singles(rows: Floats) -> list[Floats]:
     return [np.ascontiguousarray(rows[index : index + 1]) for index in picked]
 
 
-def _batches(rows: Floats) -> list[Floats]:
-    """Four batches of 256 rows, repeated where the table is shorter."""
-    wanted = np.arange(4 * BATCH_ROWS) % len(rows)
+def _batches(rows: Floats, count: int) -> list[Floats]:
+    """Four batches of so many rows, repeated where the table is shorter."""
+    wanted = np.arange(4 * count) % len(rows)
     return [np.ascontiguousarray(rows[part]) for part in np.split(wanted, 4)]
+
+
+def _at_once(engine: Engine, rows: Floats) -> int:
+    """How many rows a batch has: of a large network 256 would take seconds a call, and a search minutes."""
+    few = min(_times_ns(engine.predict, _batches(rows, _FEW_ROWS), 2))
+    if few * BATCH_ROWS < _LONG_NS * _FEW_ROWS:
+        return BATCH_ROWS
+    return max(1, _SHORT_NS * _FEW_ROWS // few)
 
 
 def _race(engines: Sequence[Engine], inputs: Sequence[Floats], rounds: int, round_ns: int) -> _Race:
@@ -103,9 +116,9 @@ def _one_row(race: _Race) -> list[Measurement]:
     ]
 
 
-def _batch(race: _Race) -> list[Measurement]:
+def _batch(race: _Race, count: int) -> list[Measurement]:
     return [
-        replace(_over_rounds("throughput.batch", np.log(BATCH_ROWS * 1e9 / race.variant), race), unit="rows/s"),
+        replace(_over_rounds("throughput.batch", np.log(count * 1e9 / race.variant), race), unit="rows/s"),
         *_speedup("throughput.speedup", race),
     ]
 

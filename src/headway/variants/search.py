@@ -27,7 +27,7 @@ _PLACES = {
     **dict.fromkeys(("distil", "family"), 0),
     "truncate": 1,
     **dict.fromkeys(("cascade", "prune", "recalibrate", "trees"), 2),
-    **dict.fromkeys(("onnx", "pipeline"), 3),
+    **dict.fromkeys(("fold", "onnx", "pipeline"), 3),
     "quantise": 4,
     "openvino": 6,
     **dict.fromkeys(("cache", "threads"), 7),

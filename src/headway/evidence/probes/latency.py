@@ -11,7 +11,7 @@ ROUNDS = 25
 
 
 def plugin(subject: Subject) -> list[Measurement]:
-    """`latency.one_row` (us), `latency.speedup`, `throughput.batch` (rows/s at 256 rows), `throughput.speedup`.
+    """`latency.one_row` (us), `latency.speedup`, `throughput.batch` (rows/s at up to 256 rows), `throughput.speedup`.
 
     In 25 rounds (`race.timed`). Raises NotApplicable where there is no row to time.
     """

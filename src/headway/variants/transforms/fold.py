@@ -1,0 +1,49 @@
+"""A network's graph with the small nodes that make its columns ready folded into few, and every answer as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.contracts import Workbench
+from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
+from headway.core.variant import Step, Variant
+from headway.variants.folding.rules import folded
+from headway.variants.quantising.layers import net_of
+from headway.variants.quantising.sample import rows_for
+from headway.variants.same import answers_of, expect_same
+
+Floats = NDArray[np.float64]
+
+_STRANGE = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e9, -1e9)
+
+
+def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+    """The variant with the folded graph, if no answer moves by more than 1e-6 on the sample and on rows made strange.
+
+    Raises NotApplicable where it is no ONNX graph of a network, or nothing in it can be folded; EngineError where an
+    answer moves.
+    """
+    if variant.artifact.format != "onnx":
+        raise NotApplicable(f"folds ONNX graphs, and this is of format {variant.artifact.format!r}")
+    content = bench.read(variant)
+    net = net_of(content)
+    graph, rules = folded(content)
+    if not rules:
+        raise NotApplicable("nothing in the graph can be folded")
+    engine = load_engine("onnxruntime")
+    rows = _strange(rows_for(bench.sample, net.work))
+    expect_same(rows, *answers_of(engine(content, {}), engine(graph, {}), rows), variant, form="a folded graph")
+    return [variant.remade(Step(transform="fold"), bench.keep(graph, "onnx"), engine="onnxruntime")]
+
+
+def _strange(rows: Floats) -> Floats:
+    """The rows, and one more for each column and each value that exporters write nodes for: none, endless, far off."""
+    base = np.nan_to_num(rows[:1]) if len(rows) else np.zeros((1, rows.shape[1]))
+    made = np.repeat(base, rows.shape[1] * len(_STRANGE), axis=0)
+    for number, row in enumerate(made):
+        row[number % rows.shape[1]] = _STRANGE[number // rows.shape[1]]
+    return np.concatenate([rows, made])
