@@ -15,8 +15,9 @@ VAGUE = {"util", "utils", "helper", "helpers", "common", "manager", "managers", 
 ELSEWHERE = re.compile(
     r"/wor[k]/|/roo[t]/|/hom[e]/\w|/tm[p]/w/|/opt/wheel[s]|pyp[i]\.org|pythonhoste[d]\.org|npmj[s]\.org"
 )
-# The worker loop, the plug-in call, the outermost frames of the command line and of the process that opens pickles.
-DOORS = 4
+# The worker loop, the plug-in call, the outermost frames of the command line and of the process that opens pickles; and
+# the loop of the process of the log, in which one release must not take the log of the others down.
+DOORS = 5
 
 
 def undescribed(source: Source) -> list[str]:
@@ -66,7 +67,7 @@ def test_every_file_and_public_name_has_a_docstring() -> None:
     none_of(line for source in sources("src") for line in undescribed(source))
 
 
-def test_at_most_four_doors_catch_every_exception() -> None:
+def test_at_most_five_doors_catch_every_exception() -> None:
     doors = [line for source in sources("src") for line in catches_all(source)]
     assert len(doors) <= DOORS, doors
 

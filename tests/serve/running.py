@@ -30,6 +30,7 @@ from headway.serve.access.gate import Gate, paces
 from headway.serve.access.keys import digest
 from headway.serve.access.pace import Pace
 from headway.serve.door import Inside
+from headway.serve.fleet import sockets
 from headway.serve.labels import Labels
 from headway.serve.listener import Listener
 from headway.serve.load import Loaded, load
@@ -207,7 +208,9 @@ def serving(
 
     async def start(routes: Routes) -> Running:
         listener = Listener(routes, limits=limits, errors=plane.metrics.errors, tls=tls)
-        return Running(await listener.open(host, 0), loop, plane, listener)
+        (bound,) = sockets.bind(host, 0, workers=1)
+        await listener.open(bound)
+        return Running(sockets.address_of(bound, "https" if tls else "http"), loop, plane, listener)
 
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -19,6 +19,7 @@ from headway.core.errors import Refused, StoreError
 from headway.core.release import View
 from headway.features.online import OnlineTable
 from headway.release.assign import assign
+from headway.serve.fleet.keeper import Buffers, Keeper
 from headway.serve.load import load
 from headway.serve.log import PredictionLog
 from headway.serve.plane import Plane
@@ -48,14 +49,15 @@ def keyed(row, key):
 
 def turned(tmp_path, seat, *calls):
     """What the log holds of live and of the canary after one turn of the loop at a seat, and the plane."""
-    log = PredictionLog(tmp_path, flush_s=60, most_rows=1000, dropped=Counter())
+    buffers = Buffers(1, 1 << 20)
+    log = PredictionLog(buffers.rings[0], buffers.bell, dropped=Counter())
     soon: list[Callable[[], None]] = []
     plane = Plane([seat.live], soon=soon.append, max_batch_rows=64, log=log)
     plane.take(seat)
     for call in calls:
         plane.submit(seat.live, call)
     soon.pop()()
-    log.close()
+    Keeper(tmp_path, buffers, dropped=Counter()).keep()
     return [rows_of(tmp_path, each) for each in (seat.live, seat.canary or CANARY)], plane
 
 

@@ -2,132 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import signal
-import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 from running import loaded, project, started
 from tests.serve.plain import ask
 from tests.store.stem import Moments, kills, left_aside, stem
 
-from headway.features.online import NEVER_US
-from headway.serve.log import Entry, PredictionLog, columns
 from headway.store import segments, traffic
 
 LOADED = loaded()
-
-
-def entry(*sizes: int, first: int = 0, failed: bool = False, **given: object) -> Entry:
-    """An entry of calls with so many rows each; the value of a row is its place."""
-    n = sum(sizes)
-    rows = np.arange(3.0 * n).reshape(n, 3)
-    made = Entry(
-        release=LOADED,
-        at_us=7,
-        requests=np.arange(first, first + len(sizes)),
-        keys=[f"k{first + number}" for number in range(len(sizes))],
-        sizes=list(sizes),
-        latency_ns=np.arange(len(sizes)) * 1000,
-        role=traffic.LIVE,
-        answered=1,
-        stage=traffic.ALONE,
-        paired=0,
-        rows=None if failed else rows,
-        answers=None if failed else rows[:, :1],
-        seen=(),
-    )
-    return made._replace(**given)
-
-
-def kept(folder, digest=LOADED.digest):
-    """All rows of the log in a folder, in the order of its segments."""
-    tables = [pl.read_ipc_stream(path) for path in segments.segments(traffic.log_folder(folder, "flights", digest))]
-    return pl.concat(tables) if tables else pl.DataFrame()
-
-
-def test_a_call_of_several_rows_is_a_row_each_with_one_number_and_key():
-    table = columns([entry(1, 2), entry(1, first=2)])
-    assert list(table["request"]) == [0, 1, 1, 2] and table["key"] == ["k0", "k1", "k1", "k2"]
-    assert list(table["latency_us"]) == [0, 1, 1, 0]
-    assert list(table["in.a"]) == [0, 3, 6, 0] and list(table["out.0"]) == [0, 3, 6, 0]
-
-
-def test_a_call_that_failed_has_status_1_and_no_numbers():
-    table = columns([entry(1), entry(2, first=1, failed=True)])
-    assert list(table["status"]) == [0, 1, 1]
-    np.testing.assert_array_equal(table["in.c"], [2, np.nan, np.nan])
-    np.testing.assert_array_equal(table["out.0"], [0, np.nan, np.nan])
-
-
-def test_where_all_failed_the_inputs_have_their_columns_all_the_same():
-    table = columns([entry(2, failed=True)])
-    assert [name for name in table if name.startswith("in.")] == ["in.a", "in.b", "in.c"]
-    assert np.isnan(table["in.a"]).all() and len(table["in.a"]) == 2
-
-
-def test_since_when_looked_up_values_were_known_is_kept_and_never_where_the_lookup_failed():
-    class Viewed:
-        names = ("weather",)
-
-    viewed = dataclasses.replace(LOADED, views=Viewed())
-    table = columns([entry(1, release=viewed, seen=(np.array([5]),)), entry(1, release=viewed, failed=True)])
-    assert list(table["seen_us.weather"]) == [5, NEVER_US]
-
-
-def test_what_was_added_is_on_disk_once_the_log_is_closed(tmp_path):
-    dropped: Counter[str] = Counter()
-    log = PredictionLog(tmp_path, flush_s=60, most_rows=1000, dropped=dropped)
-    for number in range(100):
-        log.add(entry(2, first=int(log.number(1)[0]), keys=[f"k{number}"]))
-    log.close()
-    table = kept(tmp_path)
-    assert len(table) == 200 and table["request"].n_unique() == 100 and not dropped
-    assert table["request"].is_sorted()
-
-
-def test_what_does_not_fit_is_dropped_and_counted_and_the_rest_is_kept(tmp_path):
-    dropped: Counter[str] = Counter()
-    log = PredictionLog(tmp_path, flush_s=60, most_rows=10, dropped=dropped)
-    log.add(entry(11))
-    log.add(entry(3))
-    log.close()
-    assert dropped == {"flights": 11} and len(kept(tmp_path)) == 3
-
-
-def test_a_buffer_that_is_half_full_is_written_though_its_time_has_not_come(tmp_path):
-    log = PredictionLog(tmp_path, flush_s=3600, most_rows=10, dropped=Counter())
-    log.add(entry(6))
-    while not list(segments.segments(traffic.log_folder(tmp_path, "flights", LOADED.digest))):
-        pass
-    log.close()
-    assert len(kept(tmp_path)) == 6
-
-
-def test_a_segment_that_cannot_be_written_is_counted_and_does_not_end_the_log(tmp_path, caplog):
-    dropped: Counter[str] = Counter()
-    (tmp_path / "log").write_text("no folder")
-    log = PredictionLog(tmp_path, flush_s=60, most_rows=10, dropped=dropped)
-    log.add(entry(3))
-    log.close()
-    assert dropped == {"flights": 3} and "could not be written" in caplog.text
-
-
-def test_an_entry_that_nobody_foresaw_is_counted_and_what_comes_after_is_kept(tmp_path, caplog):
-    dropped: Counter[str] = Counter()
-    log = PredictionLog(tmp_path, flush_s=3600, most_rows=10, dropped=dropped)
-    log.add(entry(6, latency_ns=np.array([])))
-    ends = time.monotonic() + 20
-    while not dropped and time.monotonic() < ends:
-        pass
-    log.add(entry(3))
-    log.close()
-    assert dropped == {"flights": 6} and len(kept(tmp_path)) == 3
-    assert "could not be written" in caplog.text
 
 
 @pytest.mark.slow

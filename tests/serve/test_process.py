@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import http.client
-import os
 import signal
 import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +12,7 @@ import pytest
 from msgspec.structs import replace
 from running import MIXED, body_of, project, release, request, started, with_operator
 
-from headway.core.config import Config
-from headway.core.errors import ConfigError, Refused, StoreError
+from headway.core.errors import ConfigError
 from headway.core.release import SelfTest
 from headway.serve.client import Client
 from headway.serve.process import serve
@@ -30,41 +27,46 @@ def model_file(folder: Path) -> Path:
     return file
 
 
-def served(config: Config, *references: str, meanwhile: Callable[[str], object]) -> tuple[str, list[object]]:
-    """What a server announced, and what a thread found that ran while it served."""
-    lines: list[str] = []
-    found: list[object] = []
+def served(folder: Path, *references: str, meanwhile: Callable[[str], object]) -> tuple[str, object]:
+    """What a server of its own announced, and what was found while it served."""
+    process = started(folder, *references)
+    line = process.stdout.readline()
+    try:
+        return line, meanwhile(line.split()[2])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        assert process.returncode == 0
 
-    def run(address: str) -> None:
-        try:
-            found.append(meanwhile(address))
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)
 
-    def announce(line: str) -> None:
-        lines.append(line)
-        thread.start()
+def set_in(folder: Path, line: str) -> None:
+    """Add a line to [serve], the last section of a project."""
+    file = folder / "headway.toml"
+    file.write_text(f"{file.read_text()}{line}\n")
 
-    thread = threading.Thread(target=lambda: run(lines[0].split()[2]))
-    serve(config, references, announce=announce)
-    thread.join(10)
-    return lines[0], found
+
+def refused(folder: Path, *references: str) -> str:
+    """What a server says that does not begin, and listens nowhere."""
+    process = started(folder, *references)
+    out, error = process.communicate(timeout=20)
+    assert process.returncode != 0 and out == ""
+    return error
 
 
 def test_a_release_is_served_at_the_address_that_is_announced(tmp_path):
-    config = project(tmp_path)
+    project(tmp_path)
 
     def ask(address: str) -> float:
         with Client(address) as client:
             return client.infer("flights", COLUMNS)[0, 0]
 
-    line, found = served(config, "flights@live", meanwhile=ask)
+    line, found = served(tmp_path, "flights@live", meanwhile=ask)
     assert line.startswith("listening on http://127.0.0.1:") and " serving flights@live sha256:" in line
-    assert found == [3.0]
+    assert found == 3.0
 
 
 def test_several_releases_are_served_side_by_side(tmp_path):
-    config = project(tmp_path, release(), release(name="mixed", signature=MIXED))
+    project(tmp_path, release(), release(name="mixed", signature=MIXED))
 
     def ask(address: str) -> list[float]:
         with Client(address) as client:
@@ -73,20 +75,20 @@ def test_several_releases_are_served_side_by_side(tmp_path):
                 client.infer("mixed", {"size": [1], "carrier": ["UA"]})[0, 0],
             ]
 
-    line, found = served(config, "flights@live", "mixed@live", meanwhile=ask)
-    assert line.count("sha256:") == 2 and found == [[3.0, 1.0]]
+    line, found = served(tmp_path, "flights@live", "mixed@live", meanwhile=ask)
+    assert line.count("sha256:") == 2 and found == [3.0, 1.0]
 
 
 def test_the_limits_are_those_of_the_configuration(tmp_path):
-    config = project(tmp_path)
-    config = replace(config, serve=replace(config.serve, max_body_bytes=10))
+    project(tmp_path)
+    set_in(tmp_path, "max_body_bytes = 10")
 
     def ask(address: str) -> str:
         with Client(address) as client, pytest.raises(Exception, match="more than 10 bytes") as error:
             client.infer("flights", COLUMNS)
         return type(error.value).__name__
 
-    assert served(config, "flights@live", meanwhile=ask)[1] == ["DataError"]
+    assert served(tmp_path, "flights@live", meanwhile=ask)[1] == "DataError"
 
 
 @pytest.mark.parametrize("references", [(), ("flights@live", "flights@live")])
@@ -96,8 +98,8 @@ def test_each_name_is_answered_by_one_release(tmp_path, references):
 
 
 def test_a_pointer_that_is_not_there_is_an_error_before_anything_listens(tmp_path):
-    with pytest.raises(StoreError, match="no pointer flights@canary"):
-        serve(project(tmp_path), ["flights@canary"], announce=print)
+    project(tmp_path)
+    assert "StoreError: no pointer flights@canary" in refused(tmp_path, "flights@canary")
 
 
 def test_an_address_that_is_taken_is_an_error_with_the_mend(tmp_path):
@@ -110,9 +112,9 @@ def test_an_address_that_is_taken_is_an_error_with_the_mend(tmp_path):
 
 
 def test_a_release_that_fails_its_self_test_is_not_served(tmp_path):
-    config = project(tmp_path, release(test=SelfTest(rows=((1.0, 1.0, 1.0),), answers=((2.0,),))))
-    with pytest.raises(Refused, match="fails its self-test"):
-        serve(config, ["flights@live"], announce=print)
+    project(tmp_path, release(test=SelfTest(rows=((1.0, 1.0, 1.0),), answers=((2.0,),))))
+    error = refused(tmp_path, "flights@live")
+    assert "Refused: the release fails its self-test" in error and error.count("Traceback") == 1
 
 
 def changed(folder: Path) -> str:
@@ -139,9 +141,7 @@ def unknown_key(folder: Path) -> str:
 def test_a_tampered_release_is_refused_at_start_with_what_is_wrong(tmp_path, harm):
     project(tmp_path)
     says = harm(tmp_path)
-    process = started(tmp_path, "flights@live")
-    out, error = process.communicate(timeout=20)
-    assert process.returncode != 0 and says in error and out == ""
+    assert says in refused(tmp_path, "flights@live")
 
 
 def test_a_server_that_is_told_to_leave_answers_what_is_in_flight_and_exits_0(tmp_path):
@@ -156,8 +156,9 @@ def test_a_server_that_is_told_to_leave_answers_what_is_in_flight_and_exits_0(tm
             client.ready()
         process.send_signal(signal.SIGTERM)
         assert idle.recv(1) == b""  # the server is leaving
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port))
+        with pytest.raises(ConnectionError):  # as soon as the last worker has heard of it
+            while True:
+                socket.create_connection(("127.0.0.1", port)).close()
         half.sendall(data[-10:])
         answer = half.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 200") and b"Connection: close" in answer and b'"data":[3.0]' in answer
@@ -173,7 +174,7 @@ def test_an_interrupt_ends_it_as_quietly(tmp_path):
 
 
 def test_an_operator_with_the_configured_key_unloads_and_loads(tmp_path):
-    config = project(tmp_path)
+    project(tmp_path)
     with_operator(tmp_path, "a-key")
 
     def ask(address: str) -> list[int]:
@@ -188,4 +189,11 @@ def test_an_operator_with_the_configured_key_unloads_and_loads(tmp_path):
         connection.close()
         return statuses
 
-    assert served(config, "flights@live", meanwhile=ask)[1] == [[401, 200, 200, 404, 200, 200]]
+    assert served(tmp_path, "flights@live", meanwhile=ask)[1] == [401, 200, 200, 404, 200, 200]
+
+
+def test_keys_that_a_worker_cannot_read_are_an_error_before_anything_listens(tmp_path):
+    project(tmp_path)
+    (tmp_path / "keys.toml").write_text("no keys")
+    error = refused(tmp_path, "flights@live")
+    assert "ConfigError" in error and "keys.toml" in error

@@ -100,7 +100,7 @@ def test_what_is_slow_is_counted_at_the_edge_of_the_histogram_at_the_limit_or_be
     for latency_ms in (0.6, 5, 8):
         ended = int(latency_ms * 1e6)
         metrics.of("m").add([0], engine_ns=(0, ended), ended_ns=ended, rows=1)
-    metrics.errors.update({400: 7, 500: 2, 503: 1})
+    metrics.errors[[400, 500, 503]] = 7, 2, 1
     assert metrics.served(within_ms) == Served(3, slow, 3)
 
 

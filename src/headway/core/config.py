@@ -147,6 +147,9 @@ class ServeSection(Record, frozen=True, kw_only=True):
     host: Annotated[str, _help("Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, _help("TCP port; 0 takes a free one.")] = 8080
     grpc_port: Annotated[int, _help("TCP port of gRPC; 0 takes a free one, -1 is none.")] = -1
+    workers: Annotated[
+        int, Meta(description="Processes that answer; 0 takes one a core, or less by the container's CPU quota.", ge=0)
+    ] = 0
     max_body_bytes: Annotated[int, _help("Largest request body, bytes.")] = 8_388_608
     max_batch_rows: Annotated[int, _help("Most rows of one engine call.")] = 1024
     keys: Annotated[str, _help("File of the API keys that callers bring, as `headway key` writes it.")] = "keys.toml"
@@ -178,9 +181,9 @@ class ServeSection(Record, frozen=True, kw_only=True):
     ] = 0.01
     log: Annotated[bool, _help("Whether every answered request leaves rows in the prediction log.")] = True
     log_flush_s: Annotated[float, _help("Longest time that a row of the log waits in memory, seconds.")] = 0.5
-    log_buffer_rows: Annotated[int, _help("Most rows of the log in memory; what is beyond is dropped and counted.")] = (
-        65_536
-    )
+    log_buffer_mb: Annotated[
+        int, Meta(description="Memory of the log of each worker, MB; what is beyond is dropped and counted.", ge=1)
+    ] = 16
 
 
 class RolloutSection(Record, frozen=True, kw_only=True):

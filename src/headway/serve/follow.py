@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +41,7 @@ class Follower:
     """Keeps the seats of a plane at what their pointers say: `take` is called from its thread, with each new seat."""
 
     def __init__(
-        self, register: Register, *, online: Path, take: Callable[[Seat], None], refused: dict[str, bool]
+        self, register: Register, *, online: Path, take: Callable[[Seat], None], refused: MutableMapping[str, bool]
     ) -> None:
         self._register = register
         self._online = online

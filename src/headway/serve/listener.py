@@ -1,20 +1,23 @@
-"""Where connections come in: the socket, the clock that ends what takes too long, and draining."""
+"""Where connections come in: the sockets, the clock that ends what takes too long, and draining."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-from collections import Counter
-from collections.abc import Callable
-from typing import Any
+import socket
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from headway.core.errors import ConfigError
 from headway.serve.connection import Connection, Exchange
+from headway.serve.fleet.sockets import on_loopback
 from headway.serve.site import Limits, Site
 from headway.serve.tls import Tls
 
+if TYPE_CHECKING:
+    from headway.core.contracts import Ints
+
 _SWEEP_S = 0.5
 _POLL_S = 0.005
+_BACKLOG = 1024
 
 
 class Listener:
@@ -24,12 +27,7 @@ class Listener:
     """
 
     def __init__(
-        self,
-        application: Callable[[Exchange], None],
-        *,
-        limits: Limits,
-        errors: Counter[int],
-        tls: Tls | None = None,
+        self, application: Callable[[Exchange], None], *, limits: Limits, errors: Ints, tls: Tls | None = None
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._tls = tls
@@ -42,30 +40,20 @@ class Listener:
         """True once no more connections are accepted."""
         return self._site.draining
 
-    async def open(self, host: str, port: int) -> str:
-        """Listen, and return the address as `http://HOST:PORT` or `https:`; port 0 takes a free one.
-
-        Raises ConfigError where the address cannot be had.
-        """
-        try:
-            self._server = await self._loop.create_server(
-                lambda: Connection(self._site), host, port, backlog=1024, **self._secured()
+    async def open(self, sockets: Sequence[socket.socket]) -> None:
+        """Listen at sockets that are bound (`serve.fleet.sockets`)."""
+        self._site.answer_to([each.getsockname()[1] for each in sockets], loopback=on_loopback(sockets))
+        self._servers = [
+            await self._loop.create_server(
+                lambda: Connection(self._site), sock=each, backlog=_BACKLOG, **self._secured()
             )
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {host}:{port}: {error.strerror or error}",
-                where="[serve] host, port",
-                mend="HEADWAY_SERVE_PORT=0 takes a free port",
-            ) from error
-        bound = [each.getsockname() for each in self._server.sockets]
-        loopback = all(ipaddress.ip_address(name[0]).is_loopback for name in bound)
-        self._site.answer_to([name[1] for name in bound], loopback=loopback)
-        address = f"[{bound[0][0]}]" if ":" in bound[0][0] else bound[0][0]
-        return f"http{'s' if self._tls else ''}://{address}:{bound[0][1]}"
+            for each in sockets
+        ]
 
     async def drain(self, within_s: float) -> None:
         """Accept no more, answer what is in flight, and close; what takes longer than `within_s` is cut off."""
-        self._server.close()
+        for server in self._servers:
+            server.close()
         self._site.draining = True
         await asyncio.sleep(0)  # a turn of the loop: what had arrived is read first
         for guest in tuple(self._site.guests):

@@ -177,8 +177,8 @@ class Plane:
     def _serve(self, release: Loaded, calls: Sequence[Call], side: Side, numbers: Ints) -> None:
         """Let a release answer calls, and note it."""
         for outcome in self._outcomes(release, calls):
+            self._note(release, outcome, side, numbers)  # first: no answer is out before it is in the log
             self._answer(release, outcome)
-            self._note(release, outcome, side, numbers)
 
     def _answer(self, release: Loaded, outcome: Outcome) -> None:
         calls, answers = outcome.calls, outcome.answers

@@ -64,6 +64,7 @@ class Repository:
         self._pointers = pointers
         self._addresses = addresses
         self._soon = soon
+        self.everywhere = self.act  # in a fleet: what has each process act
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="repository")
 
     def index(self, *, ready: bool) -> list[Indexed]:
@@ -87,18 +88,23 @@ class Repository:
         address = self._addresses.get(name)
         if address is None:
             raise Unanswered(404, f"no model '{name}'", mend=f"there are: {', '.join(self._addresses)}")
-        return self._pool.submit(self._load if load else self._unload, address, name)
+        return self.everywhere(address, load)
+
+    def act(self, address: str, load: bool) -> Future[None]:
+        """Load or unload what is at a pointer, in this process."""
+        return self._pool.submit(self._load if load else self._unload, address)
 
     def close(self) -> None:
         """Do what was taken on, and end the thread."""
         self._pool.shutdown()
 
-    def _load(self, address: str, name: str) -> None:
+    def _load(self, address: str) -> None:
         release = self._pointers.load(address)
         _log.warning("%s was loaded at an operator's word: release %s", address, release.digest)
 
-    def _unload(self, address: str, name: str) -> None:
+    def _unload(self, address: str) -> None:
         self._pointers.unload(address)
+        name = next(name for name, at in self._addresses.items() if at == address)
         self._soon(lambda: self._plane.leave(name))
         _log.warning("%s was unloaded at an operator's word", address)
 

@@ -226,7 +226,7 @@ class Routes:
         self._answer_stats(exchange, self._plane.releases.values())
 
     def _answer_stats(self, exchange: Exchange, releases: Iterable[Loaded]) -> None:
-        stats = tuple(stats_of(release, self._plane.metrics.of(release.name)) for release in releases)
+        stats = tuple(stats_of(release, self._plane.metrics.total(release.name)) for release in releases)
         exchange.reply(200, encode(Statistics(stats)))
 
 

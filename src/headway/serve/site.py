@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headway.core.record import Record
 from headway.serve.answers import head
+
+if TYPE_CHECKING:
+    from headway.core.contracts import Ints
 
 _LOOPBACK_NAMES = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 _KNOWN_HEADS = 1_024
@@ -53,9 +55,12 @@ class Note(Protocol):
 
 
 class Site:
-    """State that every connection reads; `application` is given each whole request (an `Exchange`)."""
+    """State that every connection reads; `application` is given each whole request (an `Exchange`).
 
-    def __init__(self, application: Callable[[Any], None], *, limits: Limits, errors: Counter[int], now: float) -> None:
+    `errors`, int64 [600], counts the answers with an error, each at its HTTP status.
+    """
+
+    def __init__(self, application: Callable[[Any], None], *, limits: Limits, errors: Ints, now: float) -> None:
         self.application = application
         self.limits = limits
         self.errors = errors

@@ -39,7 +39,7 @@ def stats_of(release: Loaded, counts: Counts) -> ModelStats:
         queue=Duration(n, counts.queue_ns),
         compute_input=Duration(n, 0),
         compute_infer=Duration(n, counts.engine_ns),
-        compute_output=Duration(n, counts.latency_ns - counts.queue_ns - counts.engine_ns),
+        compute_output=Duration(n, counts.output_ns),
         cache_hit=none,
         cache_miss=none,
     )

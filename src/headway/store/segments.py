@@ -26,12 +26,17 @@ SUFFIX = ".arrow"
 _numbers = itertools.count()
 
 
-def keep(folder: Path, columns: Mapping[str, Column]) -> Path:
+def fresh() -> str:
+    """The name of a new segment, behind all there are in the order of time."""
+    return f"{time.time_ns():020}-{os.getpid()}-{next(_numbers)}{SUFFIX}"
+
+
+def keep(folder: Path, columns: Mapping[str, Column], *, name: str = "") -> Path:
     """Write one segment of columns of equal length, at least a row; at return it is on disk, whatever comes.
 
     Raises StoreError where it cannot be written.
     """
-    path = folder / f"{time.time_ns():020}-{os.getpid()}-{next(_numbers)}{SUFFIX}"
+    path = folder / (name or fresh())
     atomic.write(path, _encoded(columns), beside=folder.parent)
     return path
 

@@ -17,13 +17,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from headway.core.config import Config, ServeSection
 from headway.core.errors import ConfigError
 from headway.serve.access.keys import MOST, Key, digest, keys_file, read_keys
 from headway.serve.access.pace import FREE, Limit, Pace, limit_of
 from headway.serve.answers import Unanswered
+from headway.serve.fleet.shared import Shared
 
 if TYPE_CHECKING:
     from headway.core.contracts import Ints
@@ -131,7 +130,7 @@ class Gate:
 
 def paces(workers: int) -> Ints:
     """What the workers of a server share, int64 [workers, keys]: a place for callers without a key, and one a key."""
-    return np.zeros((workers, MOST + 1), dtype=np.int64)
+    return Shared(workers, MOST + 1).table
 
 
 def gate_of(config: Config, pace: Pace) -> Gate:

@@ -54,7 +54,7 @@ class Door:
     def __init__(self, inside: Inside, host: str, port: int) -> None:
         """Raises ConfigError where the address cannot be had; port 0 takes a free one."""
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc")
-        options = [("grpc.max_receive_message_length", inside.body_bytes), ("grpc.so_reuseport", 0)]
+        options = [("grpc.max_receive_message_length", inside.body_bytes), ("grpc.so_reuseport", 1)]
         self._server = grpc.server(self._pool, options=options, maximum_concurrent_rpcs=_MOST_CALLS)
         said = _Said(inside)
         self._server.add_generic_rpc_handlers(
@@ -142,7 +142,7 @@ class _Said:
     def _stats(self, message: Any, context: Any) -> Any:
         plane = self._plane
         asked = [find(plane, message.name, message.version)] if message.name else list(plane.releases.values())
-        return {"model_stats": [msgspec.to_builtins(stats_of(each, plane.metrics.of(each.name))) for each in asked]}
+        return {"model_stats": [msgspec.to_builtins(stats_of(each, plane.metrics.total(each.name))) for each in asked]}
 
     def _index(self, message: Any, context: Any) -> Any:
         return {"models": msgspec.to_builtins(self._inside.repository.index(ready=message.ready))}
@@ -195,7 +195,7 @@ def _answering(answer: Method, given: type[Any], inside: Inside) -> Callable[[by
         else:
             message: bytes = (given(**said) if isinstance(said, dict) else said).SerializeToString()
             return message
-        inside.soon(inside.plane.metrics.errors.update, (why.status,))
+        inside.soon(inside.plane.metrics.fail, why.status)
         return bytes(context.abort(_CODES[why.status], in_words(why)[:_MOST_WORDS]))  # raises
 
     return call

@@ -1,0 +1,83 @@
+"""A ring gives what was put, whole and in order, and takes no more than it has room for."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections import deque
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headway.serve.fleet.ring import Bell, Ring
+
+PAGE = mmap.PAGESIZE
+
+
+def taken(ring: Ring) -> list[bytes]:
+    """All that lies in a ring, which is empty then."""
+    upto = ring.head
+    found = list(ring.records(upto))
+    ring.advance(upto)
+    return found
+
+
+@given(st.lists(st.one_of(st.none(), st.binary(max_size=PAGE // 2)), max_size=60))
+def test_what_is_put_is_taken_in_order_wherever_the_ring_ends(steps):
+    ring, waiting = Ring(3 * PAGE), deque[bytes]()
+    for step in steps:
+        if step is None:
+            assert taken(ring) == list(waiting)
+            waiting.clear()
+        elif ring.put(step):
+            waiting.append(step)
+    assert taken(ring) == list(waiting)
+
+
+def test_what_has_no_room_is_refused_and_what_was_put_stays():
+    ring = Ring(2 * PAGE)
+    assert ring.put(b"a" * (PAGE - 16)) and not ring.put(b"b" * 8)
+    assert taken(ring) == [b"a" * (PAGE - 16)] and ring.put(b"b" * 8)
+
+
+def test_what_was_not_advanced_over_is_taken_again():
+    ring = Ring(PAGE)
+    ring.put(b"once")
+    assert list(ring.records(ring.head)) == list(ring.records(ring.head)) == [b"once"]
+    assert ring.tail == 0 and not ring.half_full
+
+
+def test_a_ring_that_is_half_full_says_so():
+    ring = Ring(4 * PAGE)
+    ring.put(b"x" * 2 * PAGE)
+    assert ring.half_full and taken(ring) and not ring.half_full
+
+
+def resident_kb(ring: Ring) -> int:
+    """Memory that the ring of just this size takes in this process."""
+    maps = Path("/proc/self/smaps").read_text().split("VmFlags")
+    size = re.compile(rf"rw-s.*\nSize: +{(ring.size + PAGE) // 1024} kB")
+    (own,) = [each for each in maps if size.search(each)]
+    return int(own.partition("Rss:")[2].split()[0])
+
+
+def test_what_was_taken_costs_no_memory_and_what_comes_after_is_whole():
+    ring = Ring(123 * PAGE)
+    records = [bytes([number]) * PAGE for number in range(100)]
+    for round_ in range(5):
+        for record in records:
+            assert ring.put(record), round_
+        full = resident_kb(ring)
+        assert taken(ring) == records
+        assert resident_kb(ring) < full / 5
+
+
+def test_a_bell_never_holds_up_who_rings_and_is_heard_until_nobody_is_left_who_could():
+    bell = Bell()
+    for _ in range(100_000):
+        bell.ring()
+    assert bell.heard() and bell.heard() and bell.heard()
+    bell.listen_only()
+    assert not bell.heard()
+    bell.ring_only()
