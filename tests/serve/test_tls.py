@@ -28,6 +28,7 @@ from running import Peer, Running, body_of, loaded, request, serving
 from headway.core.config import Config, ServeSection
 from headway.core.errors import ConfigError, StoreError
 from headway.serve.client import Client
+from headway.serve.door import open_doors
 from headway.serve.site import Limits
 from headway.serve.tls import Tls, tls_of
 
@@ -225,6 +226,11 @@ def test_the_files_are_those_of_the_settings(issuer, tmp_path):
         for ca in ("", "ca.pem"):
             tls = tls_of(replace(config, serve=ServeSection(**given, tls_client_ca=ca)))
             assert (tls.context.verify_mode == ssl.CERT_REQUIRED) is bool(ca)
+
+
+def test_no_door_is_open_in_the_clear_beside_tls():
+    with serving(loaded()) as server, pytest.raises(ConfigError, match="gRPC is spoken without TLS"):
+        open_doors(ServeSection(grpc_port=0, tls_certificate="server.crt"), server.inside)
 
 
 @pytest.mark.parametrize("given", [{"tls_key": "a"}, {"tls_client_ca": "a"}])

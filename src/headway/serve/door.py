@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from headway.core.config import ServeSection
 from headway.core.contracts import Door
+from headway.core.errors import ConfigError
 from headway.core.plugins import load_door
 from headway.serve.access.gate import Gate
 from headway.serve.plane import Plane
@@ -32,10 +33,17 @@ class Inside:
 def open_doors(settings: ServeSection, inside: Inside) -> list[Door]:
     """The doors that are configured, open; a process forks no more from here on.
 
-    Raises PluginError where a library is absent, ConfigError where an address cannot be had.
+    Raises PluginError where a library is absent, ConfigError where an address cannot be had, or a door has no TLS while
+    HTTP has: no key may go over it in the clear by mistake.
     """
     if settings.grpc_port < 0:
         return []
+    if settings.tls_certificate:
+        raise ConfigError(
+            "gRPC is spoken without TLS here, and HTTP with it",
+            where="[serve] grpc_port, tls_certificate",
+            mend="leave one of them out, and put a proxy that has TLS before the gRPC of a server of its own",
+        )
     return [load_door("grpc")(inside, settings.host, settings.grpc_port)]
 
 

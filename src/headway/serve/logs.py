@@ -34,17 +34,17 @@ class Json(logging.Formatter):
 
 @contextmanager
 def on_stderr(form: str) -> Iterator[None]:
-    """Let headway write what it logs to stderr, as `text` or `json`, until the end."""
-    log, handler = logging.getLogger("headway"), logging.StreamHandler(sys.stderr)
+    """Let all that is logged be written to stderr, as `text` or `json`, until the end; of libraries, warnings alone."""
+    log, root, handler = logging.getLogger("headway"), logging.getLogger(), logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json() if form == "json" else Text())
     level = log.level
-    log.addHandler(handler)
+    root.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
         yield
     finally:
         log.setLevel(level)
-        log.removeHandler(handler)
+        root.removeHandler(handler)
 
 
 def _fields(record: logging.LogRecord) -> Mapping[str, Any]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import headway
 from headway.core.contracts import Asked
+
+_CLOSE_S = 3.0
 
 
 class Tracer:
@@ -20,9 +23,9 @@ class Tracer:
 
     def __init__(self, to: str) -> None:
         named = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "headway")})
-        exporter = OTLPSpanExporter(endpoint=f"{to.rstrip('/')}/v1/traces" if to else None)
+        self._exporter: SpanExporter = OTLPSpanExporter(endpoint=f"{to.rstrip('/')}/v1/traces" if to else None)
         self._provider = TracerProvider(resource=named, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("headway", headway.__version__)
         self._propagator = TraceContextTextMapPropagator()
 
@@ -50,8 +53,13 @@ class Tracer:
         span.end(asked.at_ns + asked.took_ns)
 
     def close(self) -> None:
-        """Send what is queued, and end the thread."""
-        self._provider.shutdown()
+        """Send what is queued, and end the thread; what nobody has received in three seconds is lost."""
+        ending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(_CLOSE_S)
+        if ending.is_alive():
+            self._exporter.shutdown()
+            ending.join(_CLOSE_S)
 
 
 plugin = Tracer
