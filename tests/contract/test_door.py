@@ -26,6 +26,9 @@ def test_it_listens_from_when_it_is_made_until_it_is_closed(name):
 
 @pytest.mark.parametrize("name", DOORS)
 def test_an_address_that_cannot_be_had_is_an_error_with_a_mend(name):
-    with serving(loaded()) as server, pytest.raises(ConfigError, match=r"cannot listen on 127.0.0.1:\d+") as caught:
-        plugins.load_door(name)(server.inside, "127.0.0.1", server.port)
+    with serving(loaded()) as server, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ConfigError, match=r"cannot listen on 127.0.0.1:\d+") as caught:
+            plugins.load_door(name)(server.inside, "127.0.0.1", taken.getsockname()[1])
     assert caught.value.mend

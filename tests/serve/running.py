@@ -137,6 +137,7 @@ class Running:
             soon=self.loop.call_soon_threadsafe,
             draining=lambda: self.listener.draining,
             body_bytes=LIMITS.body_bytes,
+            tls=self.listener._tls,
         )
 
     def turn(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 from running import MIXED, ask, loaded, serving
+from tests.house.pages import shown
 from tests.house.source_tree import ROOT
 
 from headway.core.plugins import load_door
+from headway.core.variant import Field, Signature
 
 KEY = "a-key"
 CHECKS = (
@@ -70,6 +73,28 @@ def run_cases(made: Environment, told: Mapping[str, str], *names: str) -> None:
 def test_the_client_of_triton_works_unchanged():
     with environment("tritonclient[http,grpc]==2.73.0", "pytest") as made, models() as told:
         run_cases(made, told, "triton_cases.py", "triton_grpc_cases.py")
+        run_the_page(made)
+
+
+@contextmanager
+def deliveries() -> Iterator[dict[str, str]]:
+    """A server of what docs/serving.md asks, over HTTP and gRPC, by the ports of the page."""
+    depot = Field(name="depot", datatype="BYTES", categories=("north", "south"))
+    others = (Field(name=name) for name in ("distance_km", "parcels", "rain_mm"))
+    release = loaded(name="deliveries", signature=Signature(inputs=(Field(name="minute"), depot, *others)))
+    with serving(release) as server:
+        door = load_door("grpc")(server.inside, "127.0.0.1", 0)
+        yield {"8080": str(server.port), "8001": door.address.rpartition(":")[2]}
+        door.close(5)
+
+
+def run_the_page(made: Environment) -> None:
+    """Run what docs/serving.md shows of the client, over HTTP and as it says over gRPC."""
+    (over_http,) = shown("docs/serving.md", "py")
+    over_grpc = over_http.replace("tritonclient.http", "tritonclient.grpc").replace("8080", "8001")
+    with deliveries() as ports:
+        for text in (over_http, over_grpc):
+            made.run("python", "-c", re.sub(r"80\d\d", lambda port: ports[port[0]], text))
 
 
 @pytest.mark.slow

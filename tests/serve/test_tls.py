@@ -7,10 +7,12 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -27,8 +29,8 @@ from running import Peer, Running, body_of, loaded, request, serving
 
 from headway.core.config import Config, ServeSection
 from headway.core.errors import ConfigError, StoreError
+from headway.core.plugins import load_door
 from headway.serve.client import Client
-from headway.serve.door import open_doors
 from headway.serve.site import Limits
 from headway.serve.tls import Tls, tls_of
 
@@ -160,6 +162,32 @@ def test_a_greeting_that_does_not_come_is_not_waited_for(issuer):
         assert peer.closed()
 
 
+@contextmanager
+def over_grpc(server: Running, issuer: Issuer, own: tuple[Path, Path] | None = None) -> Iterator[Callable[[], bytes]]:
+    """Asks over gRPC whether the server is live, as a client that trusts the issuer and may show a certificate."""
+    door = load_door("grpc")(server.inside, "127.0.0.1", 0)
+    shown = {"private_key": own[1].read_bytes(), "certificate_chain": own[0].read_bytes()} if own else {}
+    trusts = grpc.ssl_channel_credentials(issuer.file.read_bytes(), **shown)
+    with grpc.secure_channel(f"localhost:{door.address.rpartition(':')[2]}", trusts) as channel:
+        ask = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+        yield lambda: ask(b"", timeout=5)
+    door.close(1)
+
+
+def test_grpc_is_over_tls_too_with_the_certificate_that_is_there(issuer):
+    with serving(loaded(), tls=Tls(*issuer.issue("server"))) as server, over_grpc(server, issuer) as ask:
+        assert ask() == b"\x08\x01"
+
+
+def test_grpc_lets_in_no_caller_without_the_certificate_that_is_asked_for(issuer):
+    with serving(loaded(), tls=Tls(*issuer.issue("server"), issuer.file)) as server:
+        with over_grpc(server, issuer, issuer.issue("caller")) as ask:
+            assert ask() == b"\x08\x01"
+        with over_grpc(server, issuer) as ask, pytest.raises(grpc.RpcError) as error:
+            ask()
+    assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
 def test_tls_before_1_2_is_not_spoken(issuer):
     assert Tls(*issuer.issue("server")).context.minimum_version == ssl.TLSVersion.TLSv1_2
 
@@ -226,11 +254,6 @@ def test_the_files_are_those_of_the_settings(issuer, tmp_path):
         for ca in ("", "ca.pem"):
             tls = tls_of(replace(config, serve=ServeSection(**given, tls_client_ca=ca)))
             assert (tls.context.verify_mode == ssl.CERT_REQUIRED) is bool(ca)
-
-
-def test_no_door_is_open_in_the_clear_beside_tls():
-    with serving(loaded()) as server, pytest.raises(ConfigError, match="gRPC is spoken without TLS"):
-        open_doors(ServeSection(grpc_port=0, tls_certificate="server.crt"), server.inside)
 
 
 @pytest.mark.parametrize("given", [{"tls_key": "a"}, {"tls_client_ca": "a"}])

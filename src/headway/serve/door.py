@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from headway.core.config import ServeSection
 from headway.core.contracts import Door
-from headway.core.errors import ConfigError
 from headway.core.plugins import load_door
 from headway.serve.access.gate import Gate
 from headway.serve.plane import Plane
 from headway.serve.repository import Repository
+from headway.serve.tls import Tls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,22 +28,16 @@ class Inside:
     soon: Callable[..., object]
     draining: Callable[[], bool]
     body_bytes: int
+    tls: Tls | None
 
 
 def open_doors(settings: ServeSection, inside: Inside) -> list[Door]:
     """The doors that are configured, open; a process forks no more from here on.
 
-    Raises PluginError where a library is absent, ConfigError where an address cannot be had, or a door has no TLS while
-    HTTP has: no key may go over it in the clear by mistake.
+    Raises PluginError where a library is absent, ConfigError where an address cannot be had.
     """
     if settings.grpc_port < 0:
         return []
-    if settings.tls_certificate:
-        raise ConfigError(
-            "gRPC is spoken without TLS here, and HTTP with it",
-            where="[serve] grpc_port, tls_certificate",
-            mend="leave one of them out, and put a proxy that has TLS before the gRPC of a server of its own",
-        )
     return [load_door("grpc")(inside, settings.host, settings.grpc_port)]
 
 

@@ -14,12 +14,16 @@ _log = logging.getLogger(__name__)
 
 
 class Tls:
-    """The context of new connections: TLS 1.2 at the least; with `client_ca`, a certificate that these signed."""
+    """The context of new connections: TLS 1.2 at the least; with `client_ca`, a certificate that these signed.
+
+    `pem` is the key, the certificate and the client CA, or None, for whom makes connections of its own.
+    """
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
         """Raises ConfigError where a file is not what it should be."""
         self._files = certificate, key
         self._met = self._stats()
+        self.pem: tuple[bytes, bytes, bytes | None] = (b"", b"", None)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_alpn_protocols(["http/1.1"])
@@ -28,6 +32,7 @@ class Tls:
             self.context.verify_mode = ssl.CERT_REQUIRED
             try:
                 self.context.load_verify_locations(client_ca)
+                self.pem = (*self.pem[:2], client_ca.read_bytes())
             except (OSError, ssl.SSLError) as error:
                 raise _unfit(error, "tls_client_ca", client_ca) from error
 
@@ -48,8 +53,10 @@ class Tls:
             # First aside: a certificate whose key is not there yet must not take the place of the one that serves.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*self._files, password=_no_password)
             self.context.load_cert_chain(*self._files, password=_no_password)
+            certificate, key = (file.read_bytes() for file in self._files)
         except (OSError, ssl.SSLError, ValueError) as error:
             raise _unfit(error, "tls_certificate, tls_key", self._files[0]) from error
+        self.pem = (key, certificate, self.pem[2])
 
     def _stats(self) -> list[tuple[int, int] | None]:
         return [_stat(file) for file in self._files]

@@ -23,6 +23,7 @@ from headway.serve.doors._messages import HEALTH, INFERENCE, parsed
 from headway.serve.repository import not_told
 from headway.serve.routes import EXTENSIONS, find
 from headway.serve.statistics import config_of, stats_of
+from headway.serve.tls import Tls
 
 _SERVICE = "inference.GRPCInferenceService"
 _THREADS = 64  # as many requests are in flight; a thread waits while the plane answers
@@ -62,13 +63,18 @@ class Door:
         )
         place = f"[{host}]" if ":" in host else host
         try:
-            bound = self._server.add_insecure_port(f"{place}:{port}")
+            bound = self._listen(f"{place}:{port}", inside.tls)
         except RuntimeError as error:
             self._pool.shutdown()
             where, mend = "[serve] host, grpc_port", "HEADWAY_SERVE_GRPC_PORT=0 takes a free port"
             raise ConfigError(f"cannot listen on {place}:{port}", where=where, mend=mend) from error
         self.address = f"grpc://{place}:{bound}"
         self._server.start()
+
+    def _listen(self, address: str, tls: Tls | None) -> int:
+        if tls is None:
+            return int(self._server.add_insecure_port(address))
+        return int(self._server.add_secure_port(address, _credentials(tls)))
 
     def close(self, within_s: float) -> None:
         """Take no more calls, answer what is in flight, and end; what takes longer than `within_s` is cut off."""
@@ -158,6 +164,16 @@ class _Said:
         if error is not None:
             raise not_told(error)
         return {}
+
+
+def _credentials(tls: Tls) -> Any:
+    """The certificate as it is when a connection comes, and whether callers must show one of their own."""
+
+    def now() -> Any:
+        key, certificate, client_ca = tls.pem
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca)
+
+    return grpc.dynamic_ssl_server_credentials(now(), now, require_client_authentication=tls.pem[2] is not None)
 
 
 def _service(name: str, said: dict[str, tuple[str, Method]], messages: dict[str, type[Any]], inside: Inside) -> Any:

@@ -98,11 +98,12 @@ async def _serve(post: Post, line: Line, register: Register, releases: Mapping[s
         repository = Repository(plane, follower, addresses=addresses, soon=soon)
         repository.everywhere = orders.give
         routes = Routes(plane, gate=gate, draining=lambda: listener.draining, labels=labels, repository=repository)
+        tls = tls_of(post.config)
         listener = Listener(
             stack.enter_context(sampled(routes, plane, config)),
             limits=Limits(body_bytes=config.max_body_bytes),
             errors=plane.metrics.errors,
-            tls=tls_of(post.config),
+            tls=tls,
         )
         inside = Inside(
             plane=plane,
@@ -111,6 +112,7 @@ async def _serve(post: Post, line: Line, register: Register, releases: Mapping[s
             soon=soon,
             draining=lambda: listener.draining,
             body_bytes=config.max_body_bytes,
+            tls=tls,
         )
         hold_to(post.config.slo, plane.metrics, loop)
         await listener.open(post.sockets)

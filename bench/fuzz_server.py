@@ -1,0 +1,295 @@
+"""Malformed requests against a running server: no 5xx, no crash, no hang, and right answers to others all the while.
+
+usage: python bench/fuzz_server.py [--requests N] [--seed S] [--json]
+One server of one model, one of two; each request on a connection of its own, whole, in fragments or broken off, and a
+right one in between on a connection that stays. Messages of gRPC are mangled too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+from onnx import TensorProto, helper
+
+from fuzz_requests import KINDS, good
+from harness import Row, report, shown
+from headway.core import config
+from headway.core.record import digest_of
+from headway.core.release import Release, SelfTest
+from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.core.verdict import Verdict
+from headway.release.enrol import enrol
+from headway.release.register import Reason, Register
+from headway.serve.doors._messages import INFERENCE
+
+ROOT = Path(__file__).parent.parent
+REQUESTS, SEED = 100_000, 1
+GOOD_EACH, GRPC_EACH, FRAGMENT_EACH, ABORT_EACH = 10, 20, 20, 50
+ANSWERS_WITHIN_S = 10.0
+NUMBERS = Signature(inputs=tuple(Field(name=name) for name in "abc"))
+TEXTS = Signature(
+    inputs=(Field(name="size"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA", "WN"))), output="score"
+)
+MODELS = {"numbers": NUMBERS, "texts": TEXTS}
+SERVED = (("numbers",), ("numbers", "texts"))
+OVERLOAD = {503, 504}
+GRPC_WRONG = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE}
+
+
+@dataclass(slots=True)
+class Found:
+    """What was answered, by status or code, and each thing that must not be, with the request that showed it."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    asked: int = 0
+    right: int = 0
+
+
+class Wrong(Exception):
+    """An answer that must not be, or none."""
+
+
+def mean(width: int) -> bytes:
+    """A model that answers the mean of its row, so that an answer that went astray shows."""
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.DOUBLE, [None, size]) for name, size in (("x", width), ("y", 1))
+    ]
+    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=1)
+    graph = helper.make_graph([node], "mean", ports[:1], ports[1:])
+    made: bytes = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8
+    ).SerializeToString()
+    return made
+
+
+def project(folder: Path) -> None:
+    """A project in which both models are signed and live."""
+    (folder / "headway.toml").write_text('[trust]\npublisher_key = "publisher.pem"\n')
+    at = config.load(folder, environment={})
+    enrol(at.path("publisher.pem"), at.path(at.trust.trusted_keys), comment="fuzz")
+    register = Register.from_config(at)
+    for name, signature in MODELS.items():
+        width = len(signature.inputs)
+        content = mean(width)
+        artifact = Artifact(format="onnx", digest=digest_of(content), size_bytes=len(content))
+        variant = Variant(artifact=artifact, engine="onnxruntime", signature=signature)
+        test = SelfTest(rows=((1.0,) * width, (2.0,) * width), answers=((1.0,), (2.0,)))
+        verdict = Verdict(answer="pass", subject=variant.digest)
+        release = Release(name=name, variant=variant, evidence=(), verdict=verdict, self_test=test)
+        digest = register.publish(release, {"model.onnx": content})
+        register.point(f"{name}@live", digest, Reason(who="fuzz", why="to be asked", verdict=verdict))
+    register.state.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that listens, at a port and at `HOST:PORT` for gRPC."""
+
+    port: int
+    grpc: str
+
+
+@contextmanager
+def started(folder: Path, names: Sequence[str], found: Found) -> Iterator[Server]:
+    """A server of these models, which must live until it is told to leave, leave in good order, and log no defect."""
+    words = [
+        sys.executable,
+        "-m",
+        "headway.face",
+        "serve",
+        *(f"{name}@live" for name in names),
+        "--project",
+        str(folder),
+    ]
+    around = {**os.environ, "HEADWAY_SERVE_PORT": "0", "HEADWAY_SERVE_GRPC_PORT": "0"}
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(words, env=around, stdout=subprocess.PIPE, stderr=said, text=True)
+        try:
+            assert process.stdout is not None
+            ports = re.search(r"http://\S+:(\d+) and grpc://(\S+)", process.stdout.readline())
+            if ports is None:
+                raise SystemExit("the server does not come up")
+            yield Server(int(ports[1]), ports[2])
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+            said.seek(0)
+            told = said.read()
+            if process.returncode:
+                found.wrong.append(f"the server left with {process.returncode}: {told[-2000:]}")
+            if "Traceback" in told:
+                found.wrong.append(f"the server logged a defect: {told[-2000:]}")
+
+
+class Line:
+    """A connection that stays, for requests that are right."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWERS_WITHIN_S)
+        self._stream = self._socket.makefile("rb")
+
+    def expect(self, rng: random.Random) -> None:
+        """Ask one, and raise Wrong unless it is answered right."""
+        request, value = good(rng)
+        self._socket.sendall(request)
+        status = self._stream.readline()
+        length = 0
+        while (header := self._stream.readline()).strip():
+            name, _, rest = header.partition(b":")
+            length = int(rest) if name.lower() == b"content-length" else length
+        said = json.loads(self._stream.read(length))
+        if b" 200 " not in status or said["outputs"][0]["data"] != [value]:
+            raise Wrong(f"a right request for {value} was answered {status!r} {said}")
+
+    def close(self) -> None:
+        """Hang up."""
+        self._stream.close()
+        self._socket.close()
+
+
+def heard(port: int, request: bytes, rng: random.Random) -> list[int]:
+    """The statuses of all that is answered to a client that then says no more; raises TimeoutError where it hangs."""
+    with socket.create_connection(("127.0.0.1", port), timeout=ANSWERS_WITHIN_S) as line:
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(ConnectionResetError, BrokenPipeError):  # what it was told is enough for the server to close
+            _send(line, request, rng)
+            if rng.randrange(ABORT_EACH) == 0:
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close resets
+                return []
+            line.shutdown(socket.SHUT_WR)
+        answer = b""
+        with suppress(ConnectionResetError):
+            while part := line.recv(1 << 16):
+                answer += part
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
+
+
+def _send(line: socket.socket, request: bytes, rng: random.Random) -> None:
+    """All at once, or in fragments, some of them after a moment."""
+    if rng.randrange(FRAGMENT_EACH):
+        line.sendall(request)
+        return
+    for at in range(0, len(request), size := rng.choice((1, 7, 100, 5_000))):
+        line.sendall(request[at : at + size])
+        if rng.random() < 0.002:
+            time.sleep(0.01)
+
+
+def wrong_message(rng: random.Random) -> tuple[str, bytes]:
+    """A method of the gRPC service, and bytes that its message may be."""
+    inputs = [{"name": name, "datatype": "FP64", "shape": (1,)} for name in "abc"]
+    right = INFERENCE["ModelInferRequest"](model_name="numbers", inputs=inputs, raw_input_contents=[bytes(8)] * 3)
+    content = bytearray(right.SerializeToString())
+    for _ in range(rng.randint(0, 5)):
+        at = rng.randrange(len(content) + 1)
+        content[at : at + rng.randrange(3)] = rng.randbytes(rng.randrange(3))
+    return rng.choice(("ModelInfer",) * 4 + ("ModelReady", "ModelConfig", "RepositoryIndex")), bytes(content)
+
+
+class Assault:
+    """Wrong requests to one server, and right ones in between."""
+
+    def __init__(self, server: Server, found: Found, rng: random.Random) -> None:
+        self._server, self._found, self._rng = server, found, rng
+
+    def run(self, count: int) -> None:
+        """Send so many; what must not be is kept in `found`."""
+        line = Line(self._server.port)
+        with grpc.insecure_channel(self._server.grpc) as channel:
+            for number in range(count):
+                self._found.asked += 1
+                if number % GRPC_EACH:
+                    self._over_http()
+                else:
+                    self._over_grpc(channel)
+                if number % GOOD_EACH == 0:
+                    line.expect(self._rng)
+                    self._found.right += 1
+        line.close()
+
+    def _over_http(self) -> None:
+        request = self._rng.choice(KINDS)(self._rng)
+        try:
+            statuses = heard(self._server.port, request, self._rng)
+        except TimeoutError:
+            self._found.wrong.append(f"no end of the answer to {request[:2000]!r}")
+            return
+        self._found.statuses.update(map(str, statuses))
+        self._found.statuses["none"] += not statuses
+        worst = max(statuses, default=0)
+        if worst >= 500 and worst not in OVERLOAD:
+            self._found.wrong.append(f"{worst} was answered to {request[:2000]!r}")
+
+    def _over_grpc(self, channel: grpc.Channel) -> None:
+        method, content = wrong_message(self._rng)
+        try:
+            channel.unary_unary(f"/inference.GRPCInferenceService/{method}")(content, timeout=ANSWERS_WITHIN_S)
+            code = grpc.StatusCode.OK
+        except grpc.RpcError as error:
+            code = error.code()
+        self._found.statuses[code.name] += 1
+        if code in GRPC_WRONG:
+            self._found.wrong.append(f"{code.name} was answered to {method} {content!r}")
+
+
+def fuzz(count: int, seed: int) -> Found:
+    """Send so many requests to the servers, one after the other."""
+    found, rng = Found(), random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        project(Path(folder))
+        for names in SERVED:
+            with started(Path(folder), names, found) as server, told(found):
+                Assault(server, found, rng).run(count // len(SERVED))
+    return found
+
+
+@contextmanager
+def told(found: Found) -> Iterator[None]:
+    """What ends a run is kept: nothing more can be asked of that server."""
+    try:
+        yield
+    except (Wrong, OSError, ValueError) as error:
+        found.wrong.append(f"after {found.asked} requests: {error!r}")
+
+
+def main() -> int:
+    """Fuzz, print what was answered, and 1 where anything was that must not be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=REQUESTS)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    began = time.perf_counter()
+    found = fuzz(given.requests, given.seed)
+    passed = time.perf_counter() - began
+    rows = [
+        Row(name="fuzz.wrong", measured=len(found.wrong), unit="", target="0", ok=not found.wrong),
+        shown("fuzz.requests", found.asked, ""),
+        shown("fuzz.right_in_between", found.right, ""),
+        shown("fuzz.seconds", passed, "s"),
+        *(shown(f"fuzz.answered.{status}", count, "") for status, count in sorted(found.statuses.items())),
+    ]
+    report(rows, found.wrong[:20])
+    return 1 if found.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
