@@ -251,21 +251,22 @@ def of_open_loop(bench: Bench) -> Found:
 
 
 def of_features(bench: Bench) -> Found:
-    """The whole server over one with all of it off, and what each feature costs a request."""
+    """The whole server over one with all of it off, and what each feature costs a request, of one row and of 32."""
+    turns: dict[str, list[list[Timed]]] = {kind: [] for kind in ("one_row", "rows32")}
     with ExitStack() as stack:
-        whole = stack.enter_context(bench.serving("trees"))
-        bare = stack.enter_context(bench.serving("trees", off=tuple(OFF)))
-        without = {name: stack.enter_context(bench.serving("trees", off=(name,))) for name in OFF}
-        turns = [
-            [timed(server, bench.cases("trees"), plan()) for server in (whole, bare, *without.values())]
-            for _ in range(ROUNDS)
+        servers = [
+            stack.enter_context(bench.serving("trees", off=off)) for off in ((), tuple(OFF), *((name,) for name in OFF))
         ]
-    share = median(_rate(turn[0]) / _rate(turn[1]) for turn in turns)
-    words = f"with all off {_said([turn[1] for turn in turns])}; {ON} {_said([turn[0] for turn in turns])}"
+        for kind in [*turns] * ROUNDS:
+            cases = bench.cases(*KINDS[kind])
+            turns[kind].append([timed(server, cases, plan()) for server in servers])
+    one = turns["one_row"]
+    share = median(_rate(turn[0]) / _rate(turn[1]) for turn in one)
+    words = f"with all off {_said([turn[1] for turn in one])}; {ON} {_said([turn[0] for turn in one])}"
     rows = [row("bare.one_row", share, "share", ">= 0.75", words)]
-    for place, name in enumerate(without, start=2):
-        cost = median(turn[0].cpu_us - turn[place].cpu_us for turn in turns)
-        rows.append(shown(f"cost.{name}", cost, "us", f"CPU of a request with it and without, {ROUNDS} turns"))
+    for place, name in enumerate(("all", *OFF), start=1):
+        cost, of_many = (median(turn[0].cpu_us - turn[place].cpu_us for turn in turns[kind]) for kind in turns)
+        rows.append(shown(f"cost.{name}", cost, "us", f"CPU of a request of one row; of 32 rows {of_many:.2f} us"))
     return rows, []
 
 

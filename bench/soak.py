@@ -24,7 +24,6 @@ import numpy as np
 from scipy import stats
 
 from harness import Row, report, shown
-from headway.core import config
 from headway.release.register import Register
 from headway.store.segments import SUFFIX
 from load import Case, Load, Plan, run
@@ -201,7 +200,7 @@ def main() -> int:
         register = project(folder, {NAME: models[0]})
         digests = [publish(register, NAME, model) for model in models]
         header = f"Authorization: Bearer {new_caller(folder)}"
-        around = {"HEADWAY_SERVE_WORKERS": "2"} if "workers" in config.ServeSection.__struct_fields__ else {}
+        around = {"HEADWAY_SERVE_WORKERS": "2"}
         cases = mixed(asked(models, header), malformed(header))
         with started(ours(folder, NAME), asks=READY, environment=around) as server:
             capacity = run(server.port, cases, Plan(connections=CONNECTIONS, seconds=CAPACITY_S, core=LOAD_CORE)).per_s
