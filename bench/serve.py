@@ -45,6 +45,7 @@ AT_LEAST = {
 OFF: dict[str, Mapping[str, str]] = {
     "keys": {"HEADWAY_SERVE_KEYS": "none.toml"},
     "log": {"HEADWAY_SERVE_LOG": "false"},
+    "contract": {"HEADWAY_SERVE_CONTRACT": "off"},
 }
 ON = f"{', '.join(OFF)} on"
 FAILURES = (Absent, Wrong, RuntimeError, subprocess.CalledProcessError)

@@ -22,6 +22,7 @@ from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
+from headway.data.contract import contract_of
 from headway.engines.formats.compiled import compiled
 from headway.engines.lightgbm import Lightgbm
 from headway.release.enrol import enrol
@@ -186,7 +187,14 @@ def publish(register: Register, name: str, model: Model) -> str:
     sample = rows_of(20, model.width)
     answers = model.answers(sample)
     test = SelfTest(rows=tuple(map(tuple, sample.tolist())), answers=tuple(map(tuple, answers.tolist())))
-    release = Release(name=name, variant=variant, evidence=(), verdict=_passed(variant.digest), self_test=test)
+    release = Release(
+        name=name,
+        variant=variant,
+        evidence=(),
+        verdict=_passed(variant.digest),
+        self_test=test,
+        contract=contract_of(rows_of(8_000, model.width), variant.signature, margin=0.1),
+    )
     return register.publish(release, {f"model.{model.format}": model.content})
 
 

@@ -29,6 +29,7 @@ from headway.core.variant import Variant
 from headway.core.verdict import Judged
 from headway.core.watch import RowSource, Watch
 from headway.data import check as checking
+from headway.data.contract import contract_of
 from headway.data.matrix import groups, labels, matrix, weights
 from headway.data.open import digest, open_dataset
 from headway.data.split import cut, labelled, span
@@ -229,7 +230,10 @@ def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
         scores = open_variant(model, project.blobs).predict(matrix(known.table, model.signature))
         threshold = choose_threshold(labels(known), scores[:, 0], costs=costs, weights=weights(known))
     digests = {name: digest(period.table) for name, period in data.items()}
-    baseline = Baseline(model=model, threshold=threshold, costs=costs, data=digests)
+    tables = [labelled(data[name]).table for name in ("train", "choose") if name in data]
+    rows = matrix(pl.concat(tables), model.signature)
+    contract = contract_of(rows, model.signature, margin=project.config.policy.contract_margin)
+    baseline = Baseline(model=model, threshold=threshold, costs=costs, data=digests, contract=contract)
     project.keep(baseline)
     return baseline
 

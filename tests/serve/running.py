@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -34,7 +35,7 @@ from headway.serve.fleet import sockets
 from headway.serve.labels import Labels
 from headway.serve.listener import Listener
 from headway.serve.load import Loaded, load
-from headway.serve.plane import Plane
+from headway.serve.plane import Plane, Rules
 from headway.serve.repository import Repository
 from headway.serve.routes import Routes
 from headway.serve.site import Limits
@@ -198,14 +199,14 @@ def serving(
     *releases: Loaded,
     limits: Limits = LIMITS,
     host: str = "127.0.0.1",
-    max_batch_rows: int = 1024,
     key: str = "",
     gate: Gate | None = None,
     tls: Tls | None = None,
+    **rules: Any,
 ) -> Iterator[Running]:
     """A server of these releases, drained at the end."""
     loop = uvloop.new_event_loop()
-    plane = Plane(releases, soon=loop.call_soon, max_batch_rows=max_batch_rows)
+    plane = Plane(releases, loop=loop, rules=Rules(**{"max_batch_rows": 1024, **rules}))
 
     async def start(routes: Routes) -> Running:
         listener = Listener(routes, limits=limits, errors=plane.metrics.errors, tls=tls)
@@ -224,6 +225,7 @@ def serving(
             finally:
                 asyncio.run_coroutine_threadsafe(running.listener.drain(1), loop).result(10)
     finally:
+        loop.call_soon_threadsafe(plane.close)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()

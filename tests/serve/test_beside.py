@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 import polars as pl
@@ -12,17 +11,18 @@ import pytest
 from msgspec.structs import replace
 from running import bundle, loaded, release, serving
 from tests.serve.plain import ask
-from tests.serve.test_plane import POISON, Picky, Waits
+from tests.serve.test_plane import POISON, Picky
+from tests.serve.turns import Turns, Waits
 
 from headway.core.calibrator import Calibrator
-from headway.core.errors import Refused, StoreError
+from headway.core.errors import DataError, Refused, StoreError
 from headway.core.release import View
 from headway.features.online import OnlineTable
 from headway.release.assign import assign
 from headway.serve.fleet.keeper import Buffers, Keeper
 from headway.serve.load import load
 from headway.serve.log import PredictionLog
-from headway.serve.plane import Plane
+from headway.serve.plane import Plane, Rules
 from headway.serve.seat import Seat
 from headway.store import segments, traffic
 
@@ -42,21 +42,19 @@ CANARY = dataclasses.replace(LIVE, engine=Tens(), version="canary", digest="sha2
 
 def keyed(row, key):
     """A call with a key."""
-    call = Waits(list(row))
-    call.key = key
-    return call
+    return Waits(list(row), key=key)
 
 
 def turned(tmp_path, seat, *calls):
     """What the log holds of live and of the canary after one turn of the loop at a seat, and the plane."""
     buffers = Buffers(1, 1 << 20)
     log = PredictionLog(buffers.rings[0], buffers.bell, dropped=Counter())
-    soon: list[Callable[[], None]] = []
-    plane = Plane([seat.live], soon=soon.append, max_batch_rows=64, log=log)
+    loop = Turns()
+    plane = Plane([seat.live], loop=loop, rules=Rules(max_batch_rows=64, long_ms=1e9), log=log)
     plane.take(seat)
     for call in calls:
         plane.submit(seat.live, call)
-    soon.pop()()
+    loop.turn()
     Keeper(tmp_path, buffers, dropped=Counter()).keep()
     return [rows_of(tmp_path, each) for each in (seat.live, seat.canary or CANARY)], plane
 
@@ -128,13 +126,25 @@ def test_where_live_fails_too_the_caller_gets_lives_error(tmp_path):
     assert live["status"].to_list() == canary["status"].to_list() == [1]
 
 
+def test_a_call_that_does_not_bring_what_the_canary_asks_for_falls_back_on_live_alone(tmp_path, viewed):
+    class Lacks(Waits):
+        def read_for(self, release):
+            raise DataError("column 'c' is not there")
+
+    live, calls = viewed("right"), [keyed([1.0, 2.0], "anna"), Lacks([1.0, 2.0], key="anna")]
+    calls[0].read_for = lambda release: np.array([[1.0, 2.0, 9.0]])
+    (_, canary), _ = turned(tmp_path, seat(0.999_999, live=live), *calls)
+    assert [call.values for call in calls] == [[10.0], [2.0]]
+    assert sorted(canary["status"].to_list()) == [0, 1]
+
+
 def test_what_was_decoded_for_a_release_that_left_is_answered_by_it_alone(tmp_path):
-    soon: list[Callable[[], None]] = []
-    plane = Plane([LIVE], soon=soon.append, max_batch_rows=64)
+    loop = Turns()
+    plane = Plane([LIVE], loop=loop, rules=Rules(max_batch_rows=64, long_ms=1e9))
     call = keyed([1.0] * 3, "k")
     plane.submit(LIVE, call)
     plane.take(Seat(live=CANARY, canary=LIVE))
-    soon.pop()()
+    loop.turn()
     assert call.values == [1.0]
 
 

@@ -57,6 +57,12 @@ def test_a_matrix_of_each_datatype_is_read_as_it_was_sent(datatype, dtype):
     np.testing.assert_array_equal(rows, values)
 
 
+def test_the_upper_half_of_a_float32_is_a_bf16():
+    values = np.array([1.0, -2.5, np.nan], dtype="<f4")
+    body, size = packed(column("rows", (values.view("<u4") >> 16).astype("<u2").tobytes(), "BF16", shape=[1, 3]))
+    np.testing.assert_array_equal(numbers.read(body, size).rows, [[1.0, -2.5, np.nan]])
+
+
 @given(
     arrays.arrays("<f4", st.tuples(st.integers(1, 9), st.just(3)), elements=st.floats(width=32, allow_infinity=False))
 )

@@ -157,11 +157,14 @@ def test_texts_are_answered(caller, raw):
     assert list(values) == [3.0, 2.5]
 
 
+PARAMETERS = {"key": {"string_param": "a-1"}, "timeout": {"int64_param": 70}}
+
+
 def test_the_key_of_the_rows_stands_in_the_parameters_and_another_release_reads_the_same_rows(opened):
-    request = read(INFERENCE["ModelInferRequest"](**message(raw=True, parameters={"key": {"string_param": "a-1"}})))
+    request = read(INFERENCE["ModelInferRequest"](**message(raw=True, parameters=PARAMETERS)))
     release = opened[0].plane.find("flights")
-    assert request.parameters.key == "a-1"
-    assert Inference(request, None, "", 0, None).read_for(release).tolist() == [list(ROW)]
+    assert (request.parameters.key, request.parameters.timeout) == ("a-1", 70)
+    assert Inference(request, None, "", 0, 0, None).read_for(release).tolist() == [list(ROW)]
 
 
 ROWS = given("rows", [1, 3], "FP64", fp64_contents=ROW)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from running import Peer, body_of, loaded, request, serving
+from tests.serve.turns import Turns, Waits, turned
 
 from headway.core.errors import EngineError
 from headway.serve.load import Loaded
-from headway.serve.plane import Plane
+from headway.serve.plane import Plane, Rules
 from headway.serve.wire import Writer
 
 POISON = 666.0
@@ -37,39 +37,8 @@ class Picky:
         return np.column_stack([mean, 2 * mean])
 
 
-class Waits:
-    """A call that remembers what it was told."""
-
-    def __init__(self, *rows: list[float]) -> None:
-        self.rows = np.array(rows, dtype=np.float64)
-        self.key = ""
-        self.started_ns = 0
-        self.values: list[float] | None = None
-        self.error: Exception | None = None
-
-    def read_for(self, release: Loaded) -> NDArray[np.float64]:
-        return self.rows
-
-    def answer(self, release: Loaded, values: list[float]) -> None:
-        self.values = values
-
-    def fail(self, error: Exception) -> None:
-        self.error = error
-
-
 def picky() -> Loaded:
     return dataclasses.replace(LOADED, engine=Picky())
-
-
-def turned(release: Loaded, *calls: Waits, max_batch_rows: int = 1024) -> Plane:
-    """A plane after one turn of the loop in which these calls came."""
-    soon: list[Callable[[], None]] = []
-    plane = Plane([release], soon=soon.append, max_batch_rows=max_batch_rows)
-    for call in calls:
-        plane.submit(release, call)
-    (flush,) = soon
-    flush()
-    return plane
 
 
 def test_all_that_came_in_a_turn_is_one_engine_call():
@@ -101,6 +70,40 @@ def test_a_row_that_the_engine_cannot_take_fails_alone(values):
         assert type(call.error) is kinds.get(value, type(None))
 
 
+@pytest.mark.parametrize(("harm", "kind"), [(POISON, EngineError), (POISON + 1, ZeroDivisionError)])
+@pytest.mark.parametrize("at", range(5))
+def test_of_a_request_with_many_rows_the_first_that_fails_alone_is_named(harm, kind, at, caplog):
+    rows = [[1.0]] * at + [[harm]] + [[harm]] * (4 - at)
+    call, other = Waits(*rows), Waits([2.0])
+    turned(picky(), call, other)
+    assert (other.values, type(call.error)) == ([2.0, 4.0], kind)
+    assert f"row {at}" in (str(call.error) if kind is EngineError else caplog.text)
+
+
+def test_what_an_engine_says_of_the_place_is_kept_behind_the_row():
+    class Placed:
+        def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+            if (rows == POISON).any():
+                raise EngineError("no", where="column 'a'")
+            return rows
+
+    call = Waits([1.0], [POISON])
+    turned(dataclasses.replace(LOADED, engine=Placed()), call)
+    assert call.error.where == "row 1, column 'a'"
+
+
+def test_where_rows_fail_together_alone_no_row_is_blamed():
+    class Narrow:
+        def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+            if len(rows) > 1:
+                raise EngineError("one at a time")
+            return rows
+
+    call = Waits([1.0], [2.0])
+    turned(dataclasses.replace(LOADED, engine=Narrow()), call)
+    assert str(call.error) == "one at a time"
+
+
 def test_an_engine_that_answers_another_number_of_rows_answers_nobody():
     class Short:
         def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -119,13 +122,13 @@ def test_a_swap_takes_effect_with_the_next_request_and_not_before():
 
     old = LOADED
     new = dataclasses.replace(old, engine=Tens(), version="new")
-    soon: list[Callable[[], None]] = []
-    plane = Plane([old], soon=soon.append, max_batch_rows=8)
+    loop = Turns()
+    plane = Plane([old], loop=loop, rules=Rules(max_batch_rows=8, long_ms=1e9))
     before, after = Waits([1.0]), Waits([1.0])
     plane.submit(plane.releases["flights"], before)
     plane.swap(new)
     plane.submit(plane.releases["flights"], after)
-    soon.pop()()
+    loop.turn()
     assert (before.values, after.values) == ([1.0], [10.0])
 
 

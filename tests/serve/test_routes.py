@@ -36,7 +36,7 @@ def test_a_model_says_its_columns_and_which_release_it_is(server):
     assert said["versions"] == [release.version] and release.digest.startswith(f"sha256:{release.version}")
     assert len(release.version) == 12
     assert [each["name"] for each in said["inputs"]] == ["a", "b", "c"]
-    assert said["parameters"] == {"release": release.digest, "engine": "echo", "threshold": 0.25}
+    assert said["parameters"] == {"release": release.digest, "engine": "echo", "threshold": 0.25, "contract": "none"}
 
 
 def test_an_answer_names_its_model_version_and_id(server):

@@ -46,13 +46,13 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 @given(st.lists(st.lists(finite | st.none(), min_size=3, max_size=3), min_size=1, max_size=20))
 def test_rows_come_through_columns_as_they_were_sent(rows):
     expected = np.array(rows, dtype=np.float64)
-    np.testing.assert_array_equal(numbers.read(body_of(*rows))[0], expected)
+    np.testing.assert_array_equal(numbers.read(body_of(*rows)).rows, expected)
 
 
 @given(st.lists(st.lists(finite | st.none(), min_size=3, max_size=3), min_size=1, max_size=20), st.booleans())
 def test_rows_come_through_a_matrix_as_they_were_sent_flat_or_nested(rows, nested):
     data = rows if nested else [value for row in rows for value in row]
-    np.testing.assert_array_equal(numbers.read(matrix(data, [len(rows), 3]))[0], np.array(rows, dtype=np.float64))
+    np.testing.assert_array_equal(numbers.read(matrix(data, [len(rows), 3])).rows, np.array(rows, dtype=np.float64))
 
 
 def test_columns_may_come_in_any_order_and_shape_n_by_one():
@@ -76,7 +76,7 @@ def test_fp32_means_the_float32_that_the_caller_holds():
 
 def test_the_id_is_handed_on_and_members_that_are_not_known_are_passed_over():
     body = asked(column("a", [1]), column("b", [1]), column("c", [1]), id="x-1", parameters={"key": "k"}, other=[1])
-    assert numbers.read(body)[1] == "x-1"
+    assert numbers.read(body).id == "x-1"
 
 
 def test_the_output_may_be_asked_for_by_name():
@@ -109,18 +109,23 @@ A, B, C = column("a", [1]), column("b", [1]), column("c", [1])
         (asked(A, column("b", ["1.5"]), C), "input 'b' holds the text '1.5'"),
         (asked(A, column("b", [None, "x"], shape=[2]), C), "input 'b' has shape [2]"),
         (asked(A, text(["x"], name="b"), C), "input 'b' is BYTES, expected a number"),
-        (asked(A, column("b", [1], datatype="BOOL"), C), "input 'b' is BOOL, expected a number"),
+        (asked(A, column("b", [1], datatype="FP8"), C), "input 'b' is FP8, expected a number: BF16, BOOL, FP16"),
+        (asked(A, column("b", [2], datatype="BOOL"), C), "input 'b' holds 2, which is no BOOL"),
+        (asked(column("a", [False], datatype="BOOL"), column("b", [True]), C), "got `bool`"),
+        (asked(A, column("b", [1e5], datatype="FP16"), C), "input 'b' holds 100000, which is no FP16"),
+        (asked(A, column("b", [3.4e38], datatype="BF16"), C), "input 'b' holds 3.4e+38, which is no BF16"),
         (asked(A, column("b", [True]), C), "input 'b'"),
         (asked(A, column("b", [{}]), C), "input 'b'"),
         (asked(A, column("b", [1e39], datatype="FP32"), C), "input 'b' holds 1e+39, which is no FP32"),
         (asked(A, column("b", [1.5], datatype="INT8"), C), "input 'b' holds 1.5, which is no INT8"),
-        (asked(A, column("b", [-1], datatype="UINT8"), C), "input 'b' holds -1, which is no UINT8"),
+        (asked(A, column("b", [-1], datatype="UINT8"), C), "input 'b' holds -1, which is no UINT8 (row 0)"),
         (asked(A, column("b", [200], datatype="INT8"), C), "input 'b' holds 200, which is no INT8"),
         (asked(A, B, C, outputs=[{"name": "label"}]), "no output 'label'"),
         (matrix([1, 2], [1, 2]), "input 'rows' has shape [1, 2], expected [n, 3]"),
         (matrix([1, 2, 3], [0, 3]), "input 'rows' has shape [0, 3]"),
         (matrix([1, 2, 3], [2, 3]), "input 'rows' has 3 values, its shape [2, 3] asks for 6"),
-        (matrix([1, 2, "x"], [1, 3]), "input 'rows' holds the text 'x'"),
+        (matrix([1, 2, 3, 4, 5, "x"], [2, 3]), "input 'rows' holds the text 'x', expected numbers or null (row 1, col"),
+        (matrix([1, 2, 3, 4, 1.5, 6], [2, 3], "INT8"), "input 'rows' holds 1.5, which is no INT8 (row 1, column 'b')"),
         (matrix([1, 2, [3]], [1, 3]), "input 'rows' mixes lists and numbers"),
         (matrix([1, 2, 3], [1, 3], "BYTES"), "input 'rows' is BYTES, expected numbers"),
         (matrix([1, 2, 3], [3]), "unknown column 'rows'"),
@@ -195,3 +200,28 @@ def test_metadata_lists_the_columns_in_order():
     said = msgspec.json.decode(describe(MIXED, name="m", version="v", parameters={"threshold": 0.5}))
     assert [(each["name"], each["datatype"]) for each in said["inputs"]] == [("size", "FP64"), ("carrier", "BYTES")]
     assert said["outputs"][0]["name"] == "score" and said["parameters"] == {"threshold": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("datatype", "sent", "read"),
+    [
+        ("BOOL", [True, False, None], [1.0, 0.0, np.nan]),
+        ("BOOL", [1, 0, 1], [1.0, 0.0, 1.0]),
+        ("FP16", [0.1, 65504, None], [float(np.float16(0.1)), 65504.0, np.nan]),
+        ("BF16", [0.1, -3.0, None], [0.10009765625, -3.0, np.nan]),
+        ("BF16", [1.00390625, 1.01171875, 1e-45], [1.0, 1.015625, 0.0]),
+        ("FP32", [0.1, 3e38, None], [float(np.float32(0.1)), float(np.float32(3e38)), np.nan]),
+        ("FP64", [0.1, 1e300, None], [0.1, 1e300, np.nan]),
+        *(
+            (f"INT{bits}", [-(2 ** (bits - 1)), 7, None], [-(2.0 ** (bits - 1)), 7.0, np.nan])
+            for bits in (8, 16, 32, 64)
+        ),
+        *((f"UINT{bits}", [2 ** (bits - 1), 0, None], [2.0 ** (bits - 1), 0.0, np.nan]) for bits in (8, 16, 32, 64)),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_each_datatype_is_read_in_json_as_it_holds_numbers(datatype, sent, read, nested):
+    data = [[value] for value in sent] if nested else sent
+    shape = [3, 1] if nested else [3]
+    body = asked(*(column(name, data, datatype=datatype, shape=shape) for name in "abc"))
+    np.testing.assert_array_equal(numbers.read(body).rows, np.column_stack([read] * 3))

@@ -126,6 +126,9 @@ class PolicySection(Record, frozen=True, kw_only=True):
         tuple[Rule, ...],
         _help("Rules that a retrained release must meet against live; empty: relative ones of release, brier.loss 0."),
     ] = ()
+    contract_margin: Annotated[
+        float, Meta(description="Share of a column's range by which a value may be beyond what was seen.", ge=0)
+    ] = 0.1
     slice_rows: Annotated[int, _help("Rows that a slice needs to be judged.")] = 1000
     slice_groups: Annotated[int, _help("Groups that a slice needs to be judged; also the least for any interval.")] = 20
 
@@ -151,7 +154,24 @@ class ServeSection(Record, frozen=True, kw_only=True):
         int, Meta(description="Processes that answer; 0 takes one a core, or less by the container's CPU quota.", ge=0)
     ] = 0
     max_body_bytes: Annotated[int, _help("Largest request body, bytes.")] = 8_388_608
-    max_batch_rows: Annotated[int, _help("Most rows of one engine call.")] = 1024
+    max_batch_rows: Annotated[int, Meta(description="Most rows of one engine call.", ge=1)] = 1024
+    max_queue_rows: Annotated[int, Meta(description="Most rows that wait; beyond it is 429.", ge=1)] = 16_384
+    long_ms: Annotated[float, _help("A batch that by measure takes longer runs on a thread, and holds nothing up.")] = (
+        0.5
+    )
+    timeout_s: Annotated[
+        float, Meta(description="Seconds after which a request that still waits is answered 504; 0: never.", ge=0)
+    ] = 0.0
+    contract: Annotated[
+        str,
+        Meta(
+            description="A value outside a release's contract: off, count, mark or reject it.",
+            pattern="^(off|count|mark|reject)$",
+        ),
+    ] = "count"
+    round_digits: Annotated[
+        int, Meta(description="Digits behind the point to which answers are rounded; -1: as they are.", ge=-1)
+    ] = -1
     keys: Annotated[str, _help("File of the API keys that callers bring, as `headway key` writes it.")] = "keys.toml"
     key_per_s: Annotated[
         float, Meta(description="Requests a second of a key that has no limit of its own; 0 sets none.", ge=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headway.core.calibrator import Calibrator
 from headway.core.evidence import Finding
 from headway.core.record import Kept
-from headway.core.release import SelfTest, View
+from headway.core.release import Contract, SelfTest, View
 from headway.core.variant import Variant
 from headway.core.verdict import Judged
 
@@ -14,7 +14,8 @@ class Baseline(Kept, frozen=True, kw_only=True):
     """The model as it came, with its decision threshold; `data` maps each period to the digest of its rows.
 
     `costs` are those of a false alarm and of a miss, by which the threshold was chosen.
-    A release trained anew keeps the `views` of the live one, and a recalibrated one has its `calibrator`.
+    A release trained anew keeps the `views` of the live one, and a recalibrated one has its `calibrator`. `contract`
+    says what the columns were in the periods that it was made on.
     """
 
     model: Variant
@@ -23,6 +24,7 @@ class Baseline(Kept, frozen=True, kw_only=True):
     data: dict[str, str] = {}
     calibrator: Calibrator = Calibrator()
     views: tuple[View, ...] = ()
+    contract: Contract = Contract()
 
 
 class Frontier(Kept, frozen=True, kw_only=True):

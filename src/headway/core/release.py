@@ -32,6 +32,28 @@ class View(Record, frozen=True, kw_only=True):
     columns: tuple[str, ...]
 
 
+class Bounds(Record, frozen=True, kw_only=True):
+    """What one column was: the range of its numbers, or its texts; the share of rows without it, if that may be."""
+
+    name: str
+    lowest: float | None = None
+    highest: float | None = None
+    categories: tuple[str, ...] = ()
+    missing: float = 0.0
+    may_miss: bool = True
+
+
+class Contract(Kept, frozen=True, kw_only=True):
+    """What a model's columns were in the `n_rows` that it was made on; without columns nothing is checked.
+
+    A number is inside up to `margin` times the range beyond what was seen.
+    """
+
+    columns: tuple[Bounds, ...] = ()
+    margin: float = 0.1
+    n_rows: int = 0
+
+
 class Release(Kept, frozen=True, kw_only=True):
     """A variant with its evidence, verdict, feature views, calibrator and threshold: immutable, and signed as one.
 
@@ -44,6 +66,7 @@ class Release(Kept, frozen=True, kw_only=True):
     verdict: Verdict
     threshold: float = 0.5
     calibrator: Calibrator = Calibrator()
+    contract: Contract = Contract()
     views: tuple[View, ...] = ()
     data: dict[str, str] = {}
     files: dict[str, str] = {}

@@ -61,6 +61,7 @@ def _release(frontier: Frontier, *, made_by: str) -> Release:
         verdict=winner.verdict,
         threshold=frontier.baseline.threshold,
         calibrator=frontier.baseline.calibrator,
+        contract=frontier.baseline.contract,
         views=frontier.baseline.views,
         data=frontier.baseline.data,
         self_test=frontier.self_test,

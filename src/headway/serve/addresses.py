@@ -82,7 +82,7 @@ ADDRESSES = (
         replies.InferResponse,
         method="POST",
         takes=InferRequest,
-        fails=(422, 503),
+        fails=(422, 429, 503, 504),
         scope="predict",
     ),
     *_of_model(
@@ -102,7 +102,7 @@ ADDRESSES = (
         "Answers to rows in MLflow's forms, of the one model that is served.",
         replies.Predictions,
         takes=Frame,
-        fails=(422, 503),
+        fails=(422, 429, 503, 504),
         scope="predict",
     ),
     Address(

@@ -7,6 +7,7 @@ from http import HTTPStatus
 import msgspec
 
 from headway.core.errors import HeadwayError, StoreError
+from headway.serve.refusals import Busy, Expired
 
 JSON = b"application/json"
 OCTETS = b"application/octet-stream"
@@ -16,19 +17,34 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 encode = msgspec.json.Encoder().encode
 
 
-class Unanswered(HeadwayError):
-    """Why a request is not answered, and its HTTP status; another way in than HTTP says it in its own terms."""
+_STATUS: dict[type[HeadwayError], int] = {
+    StoreError: 503,
+    Busy: 429,
+    Expired: 504,
+}
 
-    def __init__(self, status: int, what: str, *, where: str = "", mend: str = "") -> None:
+
+class Unanswered(HeadwayError):
+    """Why a request is not answered, its HTTP status, and when to ask again where that is known.
+
+    Another way in than HTTP says it in its own terms.
+    """
+
+    def __init__(self, status: int, what: str, *, where: str = "", mend: str = "", retry_s: int = 0) -> None:
         super().__init__(what, where=where, mend=mend)
         self.status = status
+        self.retry_s = retry_s
 
 
 def unanswered(error: Exception) -> Unanswered:
-    """What a caller is told whose rows got no answer: the model refuses them, a table is away, or a defect."""
+    """What a caller is told whose rows got no answer.
+
+    The model refuses them, too many wait, their time has passed, a table is away, or there is a defect.
+    """
     if isinstance(error, HeadwayError):
-        status = 503 if isinstance(error, StoreError) else 422
-        return Unanswered(status, error.what, where=error.where, mend=error.mend)
+        status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 422)
+        retry_s = error.retry_s if isinstance(error, Busy) else 0
+        return Unanswered(status, error.what, where=error.where, mend=error.mend, retry_s=retry_s)
     return Unanswered(500, "the engine failed on these rows; the server's log says more")
 
 

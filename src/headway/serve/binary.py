@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _NUMBERS = {
     "BOOL": "?",
     "FP16": "<f2",
+    "BF16": "<u2",
     "FP32": "<f4",
     "FP64": "<f8",
     **{f"INT{8 * size}": f"<i{size}" for size in (1, 2, 4, 8)},
@@ -88,7 +89,10 @@ def tensor_of(each: Packed, raw: memoryview) -> Tensor:
     dtype = np.dtype(code)
     if len(raw) != count * dtype.itemsize:
         raise _wrong_size(each, len(raw), f"{count * dtype.itemsize}")
-    return Tensor(each.name, each.shape, "FP64", finite(each.name, np.frombuffer(raw, dtype).astype(np.float64)))
+    values = np.frombuffer(raw, dtype)
+    if each.datatype == "BF16":  # the upper half of an FP32
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    return Tensor(each.name, each.shape, "FP64", finite(each.name, values.astype(np.float64)))
 
 
 def finite(name: str, values: Floats) -> Values:

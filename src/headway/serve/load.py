@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from headway.core.calibrator import Calibrator
 from headway.core.record import Scalar
 from headway.release.bundle import Bundle
 from headway.release.open import open_release
+from headway.serve.contract import Checker
+from headway.serve.speed import Speed
 from headway.serve.views import Views
 from headway.serve.wire import Reader, Writer, describe
 
@@ -24,7 +28,8 @@ class Loaded:
     """A release that answers: all that a request needs of it, so that one assignment changes all of it.
 
     `version` is the first digits of its digest. `reader` and `writer` know what a request brings and is given;
-    `columns` are what the model reads, of which `views` look some up.
+    `columns` are what the model reads, of which `views` look some up; `checker` holds them to the contract, if there is
+    one. `speed` knows how long the engine takes.
     """
 
     name: str
@@ -38,6 +43,8 @@ class Loaded:
     columns: tuple[str, ...]
     calibrator: Calibrator
     views: Views
+    checker: Checker | None
+    speed: Speed
 
 
 def load(bundle: Bundle, online: Path = Path()) -> Loaded:
@@ -49,7 +56,13 @@ def load(bundle: Bundle, online: Path = Path()) -> Loaded:
     engine = open_release(bundle)
     views = Views(variant.signature, release.views, online)
     version = bundle.digest.removeprefix("sha256:")[:_VERSION_DIGITS]
-    parameters: dict[str, Scalar] = {"release": bundle.digest, "engine": variant.engine, "threshold": release.threshold}
+    contract = release.contract
+    parameters: dict[str, Scalar] = {
+        "release": bundle.digest,
+        "engine": variant.engine,
+        "threshold": release.threshold,
+        "contract": f"{len(contract.columns)} columns, of {contract.n_rows} rows" if contract.columns else "none",
+    }
     return Loaded(
         name=release.name,
         version=version,
@@ -62,4 +75,6 @@ def load(bundle: Bundle, online: Path = Path()) -> Loaded:
         columns=variant.signature.names,
         calibrator=release.calibrator,
         views=views,
+        checker=Checker(contract, variant.signature) if contract.columns else None,
+        speed=Speed.of(engine, np.array(release.self_test.rows, dtype=np.float64)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 _EDGES_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _EDGES_NS = np.array(_EDGES_S) * 1e9
 _BUCKETS = len(_EDGES_S) + 1
-_FIELDS = 9
+_FIELDS = 11
+_MOST_OUTSIDE = 1_024  # columns with a value outside, by model and kind
+_NAME_BYTES = 200
 _STATUSES = 600
 ALIVE, WORKERS, LOGS = 0, 1, 2  # workers that answer; workers and processes of the log that were replaced
 
@@ -42,7 +45,8 @@ class Counts:
     """What one model answered: requests, rows, engine calls, and latencies from request read to answer written.
 
     Of the latencies, `queue_ns` passed before the engine was called and `engine_ns` in it. `last_ns` is when it
-    answered last, by `time.perf_counter_ns`; `failed` are the requests that it could not answer.
+    answered last, by `time.perf_counter_ns`; `failed` are the requests that it could not answer, `refused` and
+    `expired` those that were not asked, since too many rows waited or their time had passed.
     """
 
     requests = _Cell(0)
@@ -54,6 +58,8 @@ class Counts:
     last_ns = _Cell(6)
     failed = _Cell(7)
     failed_ns = _Cell(8)
+    refused = _Cell(9)
+    expired = _Cell(10)
 
     def __init__(self, numbers: Ints | None = None) -> None:
         numbers = np.zeros(_FIELDS + _BUCKETS, dtype=np.int64) if numbers is None else numbers
@@ -84,6 +90,10 @@ class Counts:
         self.cells[7] += 1
         self.cells[8] += ended_ns - started_ns
 
+    def refuse(self, *, expired: bool) -> None:
+        """Count a request that was not asked: its time had passed, or too many rows waited."""
+        self.cells[10 if expired else 9] += 1
+
 
 class Memory:
     """Where a fleet counts: a row for each worker, and one more for the process of the log; made before the fork."""
@@ -94,6 +104,7 @@ class Memory:
         self.errors = Shared(rows, _STATUSES)
         self.dropped, self.canary_errors = Board(rows, 1, most=models), Board(rows, 1, most=models)
         self.refused = Board(rows, 1, most=2 * models)
+        self.outside = Board(rows, 1, most=_MOST_OUTSIDE)
         self.fleet = Shared(1, 3)  # ALIVE, WORKERS and LOGS, by the supervisor alone
 
 
@@ -107,6 +118,7 @@ class Metrics:
         self.errors = memory.errors.row(row)
         self.dropped, self.canary_errors = Tally(memory.dropped, row), Tally(memory.canary_errors, row)
         self.refused = Flags(memory.refused, row)
+        self._outside = Tally(memory.outside, row)
         self.more: Callable[[], Iterable[str]] = tuple  # lines that others add to the text
 
     def of(self, model: str) -> Counts:
@@ -124,6 +136,12 @@ class Metrics:
     def fail(self, status: int) -> None:
         """Count an answer with an error."""
         self.errors[status] += 1
+
+    def outside(self, model: str, column: str, kind: str) -> None:
+        """Count a value outside a contract; a column for which there is no room goes uncounted."""
+        name = f"{model}\n{kind}\n{column}".encode()[:_NAME_BYTES].decode(errors="ignore")
+        with suppress(IndexError):
+            self._outside[name] += 1
 
     def served(self, within_ms: float) -> Served:
         """What became of requests; slow by the edge of the histogram that is at `within_ms`, or next below it."""
@@ -164,6 +182,10 @@ class Metrics:
             yield from _family(name, "counter", says)
             total = tally.total()
             yield from (f"{name}{{{_label(model)}}} {total.get(model, 0)}" for model in models)
+        yield from _family(_OUTSIDE, "counter", "Values outside the contract of the release, by column and kind.")
+        for name, n in sorted(self._outside.total().items()):
+            model, kind, column = name.split("\n", 2)
+            yield f'{_OUTSIDE}{{{_label(model)},column="{_escaped(column)}",kind="{kind}"}} {n}'
         yield from _family(
             _REFUSED, "gauge", "1 where a pointer moved to what does not verify, and what was live stays."
         )
@@ -182,6 +204,7 @@ _SAYS_DROPPED = "Rows that the prediction log lost, since its buffer or the disk
 _CANARY = "headway_canary_errors_total"
 _SAYS_CANARY = "Requests on which the canary failed, and live answered."
 _REFUSED = "headway_pointer_refused"
+_OUTSIDE = "headway_outside_values_total"
 _RESTARTS = "headway_restarts_total"
 _US = 1000
 _TRITON, _MLSERVER = "nv_inference_", "model_infer_"
@@ -190,6 +213,8 @@ _DURATION = "model_infer_request_duration"
 _OF_MODELS = (
     ("headway_requests_total", "counter", "Infer requests answered by the model.", "requests", 1),
     ("headway_failed_requests_total", "counter", "Infer requests that the model could not answer.", "failed", 1),
+    ("headway_refused_requests_total", "counter", "Infer requests refused: too many rows waited.", "refused", 1),
+    ("headway_expired_requests_total", "counter", "Infer requests whose time passed as they waited.", "expired", 1),
     ("headway_rows_total", "counter", "Rows answered by the model.", "rows", 1),
     ("headway_engine_calls_total", "counter", "Calls of the engine; requests over calls: the mean batch.", "calls", 1),
     ("nv_inference_request_success", "counter", "As Triton: requests answered.", "requests", 1),
@@ -217,8 +242,11 @@ def _family(name: str, kind: str, says: str) -> list[str]:
 
 
 def _label(model: str) -> str:
-    text = model.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'model="{text}"'
+    return f'model="{_escaped(model)}"'
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _labels(name: str, model: str, versions: Mapping[str, str]) -> str:

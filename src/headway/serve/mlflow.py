@@ -42,8 +42,8 @@ _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _decode = msgspec.json.Decoder(Frame).decode
 
 
-def read_frame(reader: Reader, body: bytes | bytearray) -> tuple[Floats, str]:
-    """The rows of a request, float64 [n, d] in the order of the model's columns, and the key that they belong to.
+def read_frame(reader: Reader, body: bytes | bytearray) -> tuple[Floats, Parameters]:
+    """The rows of a request, float64 [n, d] in the order of the model's columns, and what is said beside them.
 
     Raises DataError that says what is wrong with them.
     """
@@ -54,7 +54,7 @@ def read_frame(reader: Reader, body: bytes | bytearray) -> tuple[Floats, str]:
     given = [form for form in _FORMS if getattr(frame, form) is not None]
     if len(given) != 1:
         raise DataError(f"the body has {' and '.join(given) or 'no rows'}", mend=f"one of: {', '.join(_FORMS)}")
-    return _rows(reader, getattr(frame, given[0]), given[0]), frame.params.key if frame.params else ""
+    return _rows(reader, getattr(frame, given[0]), given[0]), frame.params or Parameters()
 
 
 def write_frame(values: list[float], n: int) -> bytes:

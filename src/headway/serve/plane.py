@@ -1,4 +1,4 @@
-"""The data plane: releases by name, and one engine call a release for all that was decoded in one turn of the loop.
+"""The data plane: releases by name, a lane for each, and answers to their callers, counted and logged.
 
 While a rollout runs, a second release answers beside the live one: none of its errors reaches a caller. The plane knows
 neither HTTP nor JSON: a call brings rows, and is given its values or its error.
@@ -6,87 +6,73 @@ neither HTTP nor JSON: a call brings rows, and is given its values or its error.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headway.core.errors import HeadwayError
-from headway.release.assign import assign
+from headway.core.config import ServeSection
+from headway.core.record import Record
+from headway.serve.answering import Answerer, Batch, Call, Habits, Outcome, Said
+from headway.serve.lane import Lane, Loop, Room
 from headway.serve.load import Loaded
 from headway.serve.log import Entry, PredictionLog
 from headway.serve.metrics import Metrics
-from headway.serve.seat import ALONE, AT_LIVE, BESIDE, BESIDE_LIVE, OF_CANARY, Seat, Side
+from headway.serve.refusals import Busy, Expired
+from headway.serve.seat import Seat
+from headway.serve.sides import said_at
 
 if TYPE_CHECKING:
-    from headway.core.contracts import Floats, Ints
-
-_log = logging.getLogger(__name__)
+    from headway.core.contracts import Ints
 
 
-class Call(Protocol):
-    """One request, decoded: `rows` float64 [n, d], its key, and when it had come by `time.perf_counter_ns`."""
+class Rules(Record, frozen=True, kw_only=True):
+    """How a server answers: what a lane has room for, when a call expires, and the habits of every release."""
 
-    rows: Floats
-    key: str
-    started_ns: int
+    max_batch_rows: int
+    max_queue_rows: int = 16_384
+    long_ms: float = 0.5
+    timeout_s: float = 0.0
+    contract: str = "off"
+    round_digits: int = -1
 
-    def read_for(self, release: Loaded) -> Floats:
-        """The rows as another release asks for them; raises DataError where the request does not bring them."""
-        ...
-
-    def answer(self, release: Loaded, values: list[float]) -> None:
-        """Take the answers of a release to the rows, in row-major order."""
-        ...
-
-    def fail(self, error: Exception) -> None:
-        """Take the reason why there is no answer."""
-        ...
-
-
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """What a release said to calls, at their `places` among those asked: answers, or of one call its error."""
-
-    calls: Sequence[Call]
-    places: slice
-    ended_ns: int
-    began_ns: int = 0
-    rows: Floats | None = None
-    answers: Floats | None = None
-    seen: tuple[Ints, ...] = ()
-    error: Exception | None = None
+    @classmethod
+    def of(cls, settings: ServeSection) -> Rules:
+        """As `[serve]` says."""
+        return cls(**{name: getattr(settings, name) for name in cls.__struct_fields__})
 
 
 class Plane:
-    """Answers calls in batches; `soon` runs a function once the loop has read all that had come (`loop.call_soon`)."""
+    """Answers calls in batches, on the loop's thread but for what takes long."""
 
     def __init__(
         self,
         loaded: Iterable[Loaded],
         *,
-        soon: Callable[[Callable[[], None]], object],
-        max_batch_rows: int,
+        loop: Loop,
+        rules: Rules,
         metrics: Metrics | None = None,
         log: PredictionLog | None = None,
     ) -> None:
         self.metrics = metrics or Metrics()
         self.engine_ns = (0, 0)  # when the engine was called that answered last, and when it had answered
         self._log = log
+        self._loop = loop
+        self._rules = rules
+        self._room = Room(batch_rows=rules.max_batch_rows, queue_rows=rules.max_queue_rows, long_ms=rules.long_ms)
+        self._answerer = Answerer(
+            Habits(batch_rows=rules.max_batch_rows, contract=rules.contract, round_digits=rules.round_digits)
+        )
         self._seats: dict[str, Seat] = {}
-        self._soon = soon
-        self._max_batch_rows = max_batch_rows
-        self._queue: dict[Loaded, list[Call]] = {}
+        self._lanes: dict[Loaded, Lane] = {}
         for release in loaded:
             self.swap(release)
 
     @property
     def max_batch_rows(self) -> int:
         """The most rows of one engine call."""
-        return self._max_batch_rows
+        return self._rules.max_batch_rows
 
     @property
     def releases(self) -> dict[str, Loaded]:
@@ -106,83 +92,64 @@ class Plane:
         """Let this seat answer to its name from the next request on; what was decoded before goes to the old one."""
         self._seats[seat.live.name] = seat
         self.metrics.of(seat.live.name)
+        self._close_lanes()
 
     def leave(self, name: str) -> None:
         """Let nothing answer to a name from the next request on."""
         self._seats.pop(name, None)
+        self._close_lanes()
+
+    def close(self) -> None:
+        """Let nothing answer any more, and end the threads of the lanes once they have done what waits."""
+        self._seats.clear()
+        self._close_lanes()
+
+    def deadline_ns(self, started_ns: int, timeout_us: int) -> int:
+        """From when on a call need not be asked any more; 0 for never. `timeout_us` is what its caller says, or 0."""
+        timeout_ns = timeout_us * 1000 or int(self._rules.timeout_s * 1e9)
+        return started_ns + timeout_ns if timeout_ns else 0
 
     def submit(self, release: Loaded, call: Call) -> None:
-        """Queue a call for the end of this turn of the loop."""
-        if not self._queue:
-            self._soon(self._flush)
-        waiting = self._queue.get(release)
-        if waiting is None:
-            self._queue[release] = [call]
-        else:
-            waiting.append(call)
+        """Let a call wait for the next batch of its release; it is refused at once where too many rows wait."""
+        lane = self._lanes.get(release)
+        if lane is None:
+            lane = self._lanes[release] = Lane(release, self, loop=self._loop, room=self._room)
+        lane.submit(call)
 
-    def _flush(self) -> None:
-        queue, self._queue = self._queue, {}
-        for release, calls in queue.items():
-            seat = self._seats.get(release.name)
-            if seat is None or seat.canary is None or seat.live is not release:
-                self._serve(release, calls, ALONE, self._numbers(calls))
-            elif seat.share:
-                self._canary(seat, seat.canary, calls)
-            else:
-                self._shadow(seat, seat.canary, calls)
+    def begin(self, release: Loaded, calls: Sequence[Call]) -> Iterator[Said]:
+        """What is said to the calls of a release, worked out while it is iterated, on whichever thread that is."""
+        batch = Batch(calls=calls, numbers=self._numbers(len(calls)))
+        return said_at(self._answerer, release, self._seats.get(release.name), batch)
 
-    def _shadow(self, seat: Seat, canary: Loaded, calls: Sequence[Call]) -> None:
-        """Live answers, and then the canary reads and answers the same for the log alone."""
-        numbers, began = self._numbers(calls), time.perf_counter_ns()
-        self._serve(seat.live, calls, seat.side(AT_LIVE), numbers)
-        took = time.perf_counter_ns() - began
-        for outcome in self._outcomes(canary, calls, anew=seat.reads_anew):
-            self._note(canary, outcome, seat.side(BESIDE, took_ns=took), numbers)
+    def expects_ns(self, release: Loaded, rows: int) -> float:
+        """How long that will take for so many rows."""
+        seat = self._seats.get(release.name)
+        beside = seat.canary.speed.expects_ns(rows) if seat and seat.canary else 0.0
+        return release.speed.expects_ns(rows) + beside
 
-    def _canary(self, seat: Seat, canary: Loaded, calls: Sequence[Call]) -> None:
-        """Each caller gets the answer of the side that its key is of; calls of the canary's keys go to both."""
-        its_own = [bool(call.key) and assign(call.key, seat.salt, seat.share) for call in calls]
-        others = [call for call, its in zip(calls, its_own, strict=True) if not its]
-        mine = [call for call, its in zip(calls, its_own, strict=True) if its]
-        began = time.perf_counter_ns()
-        if others:
-            self._serve(seat.live, others, seat.side(ALONE), self._numbers(others))
-        if mine:
-            self._both(seat, canary, mine, began)
-
-    def _both(self, seat: Seat, canary: Loaded, calls: Sequence[Call], began: int) -> None:
-        """The canary answers; where it fails live does, which answers the same calls for the log as well."""
-        numbers, held = self._numbers(calls), list[int]()
-        before = time.perf_counter_ns() - began
-        for outcome in self._outcomes(canary, calls, anew=seat.reads_anew):
-            side = BESIDE if outcome.error else OF_CANARY
-            self._note(canary, outcome, seat.side(side, took_ns=before), numbers)
-            if outcome.error:
-                self.metrics.canary_errors[canary.name] += 1
-                held.append(outcome.places.start)
-            else:
-                self._answer(canary, outcome)
-        took = time.perf_counter_ns() - began
-        if held:
-            self._serve(seat.live, [calls[place] for place in held], seat.side(AT_LIVE, took_ns=took), numbers[held])
-        rest = [place for place in range(len(calls)) if place not in set(held)]
-        if rest:
-            self._beside_live(seat, [calls[place] for place in rest], numbers[rest], took)
-
-    def _beside_live(self, seat: Seat, calls: Sequence[Call], numbers: Ints, took_ns: int) -> None:
-        for outcome in self._outcomes(seat.live, calls):
-            self._note(seat.live, outcome, seat.side(BESIDE_LIVE, took_ns=took_ns), numbers)
-
-    def _serve(self, release: Loaded, calls: Sequence[Call], side: Side, numbers: Ints) -> None:
-        """Let a release answer calls, and note it."""
-        for outcome in self._outcomes(release, calls):
-            self._note(release, outcome, side, numbers)  # first: no answer is out before it is in the log
+    def settle(self, said: Said) -> None:
+        """Answer the callers, count and log, on the loop's thread."""
+        release, outcome = said.release, said.outcome
+        if self._log is not None:
+            self._log.add(_entry(said))  # first: no answer is out before it is in the log
+        if said.heard:
             self._answer(release, outcome)
+        elif said.canary_failed:
+            self.metrics.canary_errors[release.name] += 1
+        if outcome.answers is not None:
+            release.speed.add(len(outcome.answers), outcome.ended_ns - outcome.began_ns)
+
+    def refuse(self, call: Call, error: Busy | Expired, *, name: str) -> None:
+        """Tell a caller that its rows will not be asked, and count it."""
+        self.metrics.of(name).refuse(expired=isinstance(error, Expired))
+        call.fail(error)
 
     def _answer(self, release: Loaded, outcome: Outcome) -> None:
-        calls, answers = outcome.calls, outcome.answers
+        calls, answers, marks = outcome.batch.calls, outcome.answers, outcome.marks
         counts = self.metrics.of(release.name)
+        for call in calls if marks else ():
+            for breach in marks.get(call, ()):
+                self.metrics.outside(release.name, breach.column, breach.kind)
         if answers is None:
             counts.fail(calls[0].started_ns, ended_ns=outcome.ended_ns)
             calls[0].fail(outcome.error or RuntimeError("no answer"))
@@ -191,86 +158,47 @@ class Plane:
         values, k, start = answers.ravel().tolist(), answers.shape[1], 0
         for call in calls:
             end = start + len(call.rows) * k
-            call.answer(release, values[start:end])
+            if marks and self._rules.contract == "mark":
+                call.answer(release, values[start:end], marks.get(call, ()))
+            else:
+                call.answer(release, values[start:end])
             start = end
         started = [call.started_ns for call in calls]
         counts.add(started, engine_ns=times, ended_ns=time.perf_counter_ns(), rows=len(answers))
 
-    def _numbers(self, calls: Sequence[Call]) -> Ints:
-        return self._log.number(len(calls)) if self._log else np.empty(len(calls), dtype=np.int64)
+    def _numbers(self, count: int) -> Ints:
+        return self._log.number(count) if self._log else np.zeros(count, dtype=np.int64)
 
-    def _note(self, release: Loaded, outcome: Outcome, side: Side, numbers: Ints) -> None:
-        if self._log is None:
-            return
-        calls, ended = outcome.calls, outcome.ended_ns - side.took_ns
-        entry = Entry(
-            release=release,
-            at_us=time.time_ns() // 1000,
-            requests=numbers[outcome.places],
-            keys=[call.key for call in calls],
-            sizes=_sizes(outcome),
-            latency_ns=ended - np.array([call.started_ns for call in calls], dtype=np.int64),
-            role=side.role,
-            answered=side.answered,
-            stage=side.stage,
-            paired=side.paired,
-            rows=outcome.rows,
-            answers=outcome.answers,
-            seen=outcome.seen,
-        )
-        self._log.add(entry)
+    def _close_lanes(self) -> None:
+        """Let the lanes of releases that are live no more end."""
+        live = {seat.live for seat in self._seats.values()}
+        for release in [each for each in self._lanes if each not in live]:
+            self._lanes.pop(release).close()
 
-    def _outcomes(
-        self, release: Loaded, calls: Sequence[Call], *, start: int = 0, anew: bool = False
-    ) -> Iterator[Outcome]:
-        """What a release says to calls, in as few engine calls as the limit allows; halves one that fails.
 
-        So that a call fails alone. `start` is the place of the first call; `anew` reads what the calls bring once more.
-        """
-        places = slice(start, start + len(calls))
-        try:
-            outcome = self._predict(release, calls, places=places, anew=anew)
-        except Exception as error:  # noqa: BLE001 - the plug-in call; the traceback is logged
-            outcome = Outcome(calls=calls, places=places, ended_ns=time.perf_counter_ns(), error=error)
-        if outcome.error is None:
-            yield outcome
-        elif len(calls) > 1:
-            half = len(calls) // 2
-            yield from self._outcomes(release, calls[:half], start=start, anew=anew)
-            yield from self._outcomes(release, calls[half:], start=start + half, anew=anew)
-        else:
-            if not isinstance(outcome.error, HeadwayError):
-                _log.error("the engine of %s failed on a request", release.name, exc_info=outcome.error)
-            yield outcome
-
-    def _predict(self, release: Loaded, calls: Sequence[Call], *, places: slice, anew: bool) -> Outcome:
-        parts = [call.read_for(release) for call in calls] if anew else [call.rows for call in calls]
-        rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        seen: tuple[Ints, ...] = ()
-        began = time.perf_counter_ns()
-        if release.views.names:
-            keys = [call.key for call, part in zip(calls, parts, strict=True) for _ in range(len(part))]
-            rows, seen = release.views.look_up(rows, keys)
-        answers = self._engine(release, rows)
-        if release.calibrator.shift:
-            answers = release.calibrator(answers)
-        ended = time.perf_counter_ns()
-        return Outcome(
-            calls=calls, places=places, began_ns=began, ended_ns=ended, rows=rows, answers=answers, seen=seen
-        )
-
-    def _engine(self, release: Loaded, rows: Floats) -> Floats:
-        most = self._max_batch_rows
-        parts = [release.engine.predict(rows[start : start + most]) for start in range(0, len(rows), most)]
-        answers = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if answers.ndim != 2 or len(answers) != len(rows):
-            raise RuntimeError(f"{release.name}: {len(rows)} rows gave answers of shape {answers.shape}")
-        return answers
+def _entry(said: Said) -> Entry[Loaded]:
+    outcome, side, calls = said.outcome, said.side, said.outcome.batch.calls
+    ended = outcome.ended_ns - side.took_ns
+    return Entry(
+        release=said.release,
+        at_us=time.time_ns() // 1000,
+        requests=outcome.batch.numbers,
+        keys=[call.key for call in calls],
+        sizes=_sizes(outcome),
+        latency_ns=ended - np.array([call.started_ns for call in calls], dtype=np.int64),
+        role=side.role,
+        answered=side.answered,
+        stage=side.stage,
+        paired=side.paired,
+        rows=outcome.rows,
+        answers=outcome.answers,
+        seen=outcome.seen,
+    )
 
 
 def _sizes(outcome: Outcome) -> list[int]:
     """The rows of each call."""
-    calls = outcome.calls
+    calls = outcome.batch.calls
     if outcome.rows is not None and len(outcome.rows) == len(calls):
         return [1] * len(calls)
     return [len(call.rows) for call in calls]

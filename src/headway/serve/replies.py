@@ -70,13 +70,31 @@ class OutputTensor(msgspec.Struct):
     data: list[float | None]
 
 
+class Mark(msgspec.Struct):
+    """A value outside the release's contract: its place, `low`, `high`, `missing` or `unseen`, and the range."""
+
+    row: int
+    column: str
+    kind: str
+    value: float | None
+    lowest: float | None
+    highest: float | None
+
+
+class Marks(msgspec.Struct):
+    """What was outside the release's contract."""
+
+    outside: tuple[Mark, ...]
+
+
 class InferResponse(msgspec.Struct):
-    """The answers to the rows of a request, whose `id` is echoed."""
+    """The answers to the rows of a request, whose `id` is echoed; `parameters` where a value was outside."""
 
     model_name: str
     model_version: str
     outputs: tuple[OutputTensor, ...]
     id: str = ""
+    parameters: Marks | None = None
 
 
 class ConfigTensor(msgspec.Struct):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +14,7 @@ from headway.serve.access.gate import Gate, NotAdmitted
 from headway.serve.addresses import BY_WHAT, Place, locate
 from headway.serve.answers import OCTETS, TEXT, Unanswered, encode, error_body, unanswered
 from headway.serve.connection import Exchange
+from headway.serve.contract import Breach
 from headway.serve.labels import Labels
 from headway.serve.load import Loaded
 from headway.serve.mlflow import read_frame, write_frame
@@ -32,7 +33,7 @@ _read_asking = msgspec.json.Decoder(Asking).decode
 _read_telling = msgspec.json.Decoder(Telling).decode
 
 
-class Inference(msgspec.Struct, eq=False):
+class Inference(msgspec.Struct, eq=False, gc=False):
     """An infer request on its way through the plane."""
 
     exchange: Exchange
@@ -40,25 +41,27 @@ class Inference(msgspec.Struct, eq=False):
     id: str
     key: str
     started_ns: int
+    deadline_ns: int = 0
     binary: bool = False
 
     def read_for(self, release: Loaded) -> Floats:
         """The rows as another release asks for them; raises DataError where the request does not bring them."""
         return release.reader.read(self.exchange.body, self.exchange.json_bytes).rows
 
-    def answer(self, release: Loaded, values: list[float]) -> None:
+    def answer(self, release: Loaded, values: list[float], outside: Sequence[Breach] = ()) -> None:
         """Send the answers of a release."""
         if self.binary:
-            said, raw = release.writer.pack(self.id, values, len(self.rows))
+            said, raw = release.writer.pack(self.id, values, len(self.rows), outside)
             extra = b"\r\nInference-Header-Content-Length: %d" % len(said)
             self.exchange.reply(200, said + raw, kind=OCTETS, extra=extra)
         else:
-            self.exchange.reply(200, release.writer.write(self.id, values, len(self.rows)))
+            self.exchange.reply(200, release.writer.write(self.id, values, len(self.rows), outside))
 
     def fail(self, error: Exception) -> None:
         """Send the reason."""
         why = unanswered(error)
-        self.exchange.reply(why.status, error_body(why))
+        extra = b"\r\nRetry-After: %d" % why.retry_s if why.retry_s else b""
+        self.exchange.reply(why.status, error_body(why), extra=extra)
 
 
 class Invocation(Inference, eq=False):
@@ -68,8 +71,8 @@ class Invocation(Inference, eq=False):
         """The rows as another release asks for them; raises DataError where the request does not bring them."""
         return read_frame(release.reader, self.exchange.body)[0]
 
-    def answer(self, release: Loaded, values: list[float]) -> None:
-        """Send the answers of a release."""
+    def answer(self, release: Loaded, values: list[float], outside: Sequence[Breach] = ()) -> None:
+        """Send the answers of a release; its form has no place for what was outside the contract."""
         self.exchange.reply(200, write_frame(values, len(self.rows)))
 
 
@@ -137,13 +140,15 @@ class Routes:
         if release is None:
             return
         try:
-            rows, id, key, binary = release.reader.read(exchange.body, exchange.json_bytes)
+            asked = release.reader.read(exchange.body, exchange.json_bytes)
         except DataError as error:
             exchange.reply(400, error_body(error))
             return
         if exchange.note is not None:
-            exchange.note.id = id
-        self._plane.submit(release, Inference(exchange, rows, id, key, started_ns, binary))
+            exchange.note.id = asked.id
+        deadline_ns = self._plane.deadline_ns(started_ns, asked.timeout_us)
+        call = Inference(exchange, asked.rows, asked.id, asked.key, started_ns, deadline_ns, asked.binary)
+        self._plane.submit(release, call)
 
     def _invoke(self, exchange: Exchange, place: Place) -> None:
         started_ns, here = time.perf_counter_ns(), list(self._plane.releases.values())
@@ -152,11 +157,12 @@ class Routes:
             exchange.reply(400, error_body(f"/invocations asks the one model that is served; there are: {there}"))
             return
         try:
-            rows, key = read_frame(here[0].reader, exchange.body)
+            rows, parameters = read_frame(here[0].reader, exchange.body)
         except DataError as error:
             exchange.reply(400, error_body(error))
             return
-        self._plane.submit(here[0], Invocation(exchange, rows, "", key, started_ns))
+        deadline_ns = self._plane.deadline_ns(started_ns, parameters.timeout)
+        self._plane.submit(here[0], Invocation(exchange, rows, "", parameters.key, started_ns, deadline_ns))
 
     def _label(self, exchange: Exchange, place: Place) -> None:
         if self._find(exchange, place) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from headway.core.contracts import Floats
 
 TEXT = "BYTES"
+UNSEEN: float = struct.unpack("<d", struct.pack("<Q", 0x7FF8_0000_0000_5EED))[0]
+"""A text that training never saw: missing to a model, as any NaN is, and another one to who looks at its bits."""
 _INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
-_NUMBERS = _INTEGERS | {"FP32", "FP64"}
+_FLOATS = ("FP16", "BF16", "FP32", "FP64")
+_NUMBERS = _INTEGERS.union(_FLOATS, ["BOOL"])
 
 Value = float | str | None
 Values = list[Value | list[Value]]
@@ -37,7 +41,7 @@ class Ranks(dict[object, float]):
     def __init__(self, field: Field) -> None:
         super().__init__({text: float(rank) for rank, text in enumerate(field.categories)})
         self._field = field
-        self._unseen = float(len(field.categories)) if field.unseen == "other" else float("nan")
+        self._unseen = float(len(field.categories)) if field.unseen == "other" else UNSEEN
 
     def __missing__(self, text: object) -> float:
         if text is None:
@@ -45,10 +49,7 @@ class Ranks(dict[object, float]):
         if not isinstance(text, str):
             raise TypeError(text)
         if self._field.unseen == "refused":
-            raise DataError(
-                f"column '{self._field.name}' holds {text!r}, a text that the model does not know",
-                mend=f"one of its {len(self)} texts, or null where it is missing",
-            )
+            raise KeyError(text)
         return self._unseen
 
 
@@ -75,12 +76,19 @@ def column_of(tensor: Tensor, ranks: Ranks | None, shapes: Sequence[list[int]]) 
     values = flat(tensor, shapes[0][0])
     if ranks is None:
         if tensor.datatype not in _NUMBERS:
-            raise _wrong_type(tensor, "a number: FP64, FP32 or INT64")
+            raise _wrong_type(tensor, f"a number: {', '.join(sorted(_NUMBERS))}")
         return values
     if tensor.datatype != TEXT:
         raise _wrong_type(tensor, "a text: BYTES")
     try:
         return [ranks[value] for value in values]
+    except KeyError as error:
+        text = error.args[0]
+        raise DataError(
+            f"column '{tensor.name}' holds {text!r}, a text that the model does not know",
+            where=f"row {list(values).index(text)}",
+            mend=f"one of its {len(ranks)} texts, or null where it is missing",
+        ) from error
     except TypeError as error:
         raise DataError(f"input '{tensor.name}' holds a number or a list, expected texts or null") from error
 
@@ -97,8 +105,11 @@ def flat(tensor: Tensor, size: int) -> Values:
     return data
 
 
-def numbers(values: Values, name: str) -> Floats:
-    """Numbers and nulls as float64 [n]; raises DataError where a text or a list is among them."""
+def numbers(values: Values, name: str, *, columns: Sequence[str] = ()) -> Floats:
+    """Numbers and nulls as float64 [n]; raises DataError where a text or a list is among them.
+
+    The values are of one column, or of these `columns`, row by row.
+    """
     array: Floats
     try:
         array = np.array(values)
@@ -106,27 +117,50 @@ def numbers(values: Values, name: str) -> Floats:
         raise DataError(f"input '{name}' mixes lists and numbers") from error
     if array.dtype.kind == "f":
         return array
-    text = next((value for value in values if isinstance(value, str)), None)
-    if text is not None:
-        raise DataError(f"input '{name}' holds the text {text!r}, expected numbers or null")
+    at = next((place for place, value in enumerate(values) if isinstance(value, str)), None)
+    if at is not None:
+        what = f"input '{name}' holds the text {values[at]!r}, expected numbers or null"
+        raise DataError(what, where=_place(at, columns))
     return np.array(values, dtype=np.float64)
 
 
-def narrowed(values: Floats, tensor: Tensor) -> Floats:
-    """What a datatype other than FP64 makes of the values: FP32 rounds to it, integers must be whole and fit."""
+def narrowed(values: Floats, tensor: Tensor, *, columns: Sequence[str] = ()) -> Floats:
+    """What a datatype other than FP64 makes of the values: FP32 rounds to it, integers must be whole and fit.
+
+    The values are of one column, or of these `columns`, row by row.
+    """
     datatype = tensor.datatype
     if datatype not in _NUMBERS:
-        raise _wrong_type(tensor, "numbers: FP64, FP32 or INT64")
-    if datatype == "FP32":
-        with np.errstate(over="ignore"):
-            exact = values.astype(np.float32).astype(np.float64)
+        raise _wrong_type(tensor, f"numbers: {', '.join(sorted(_NUMBERS))}")
+    exact = values
+    if datatype in _FLOATS:
+        exact = rounded(values, datatype)
         wrong = np.isinf(exact)
+    elif datatype == "BOOL":
+        wrong = (values != 0) & (values != 1) & ~np.isnan(values)
     else:
-        exact, limits = values, np.iinfo(datatype.lower())
+        limits = np.iinfo(datatype.lower())
         wrong = ((values != np.rint(values)) & ~np.isnan(values)) | (values < limits.min) | (values > limits.max)
     if wrong.any():
-        raise DataError(f"input '{tensor.name}' holds {values[wrong][0]:g}, which is no {datatype}")
+        at = int(wrong.argmax())
+        what = f"input '{tensor.name}' holds {values[at]:g}, which is no {datatype}"
+        raise DataError(what, where=_place(at, columns))
     return exact
+
+
+def rounded(values: Floats, datatype: str) -> Floats:
+    """The nearest numbers that FP32, FP16 or BF16 can hold; infinite where they are beyond what it can."""
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float16 if datatype == "FP16" else np.float32)
+    if datatype != "BF16":
+        return single.astype(np.float64)
+    bits = single.view(np.uint32)
+    upper = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000  # to the nearest, and of two that are as near the even one
+    return np.where(np.isnan(single), np.nan, upper.astype(np.uint32).view(np.float32)).astype(np.float64)
+
+
+def _place(at: int, columns: Sequence[str]) -> str:
+    return f"row {at // len(columns)}, column '{columns[at % len(columns)]}'" if columns else f"row {at}"
 
 
 def _wrong_type(tensor: Tensor, expected: str) -> DataError:

@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import numpy as np
@@ -19,7 +19,8 @@ from headway.core.errors import DataError
 from headway.core.record import Scalar
 from headway.core.variant import Signature
 from headway.serve.binary import Packed, packed, unpacked
-from headway.serve.replies import Model, TensorMetadata
+from headway.serve.contract import Breach
+from headway.serve.replies import Mark, Marks, Model, TensorMetadata
 from headway.serve.tensors import TEXT, Tensor, Value, Values, column_of, flat, length_of, narrowed, numbers, ranks_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 Together = Callable[[Sequence[Tensor], Sequence[Values], int], "Floats"]
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_LONGEST_US = 86_400_000_000
 _AS_THEY_ARE = ("FP64", TEXT)
 _json = msgspec.json.Encoder().encode
 
@@ -47,10 +49,14 @@ class Wanted(msgspec.Struct, gc=False):
 
 
 class Parameters(msgspec.Struct, gc=False):
-    """What a caller says beside the rows: the key that they belong to, and whether the answer is to be raw bytes."""
+    """What a caller says beside the rows: the key that they belong to, and whether the answer is to be raw bytes.
+
+    After `timeout` microseconds it no longer waits for its turn; 0 leaves that to the server.
+    """
 
     key: str = ""
     binary_data_output: bool = False
+    timeout: Annotated[int, msgspec.Meta(ge=0, le=_LONGEST_US)] = 0
 
 
 class InferRequest(msgspec.Struct, gc=False):
@@ -71,19 +77,32 @@ class PackedRequest(msgspec.Struct, gc=False):
     parameters: Parameters | None = None
 
 
-class Asked(NamedTuple):
+class _Truths(Tensor, gc=False):
+    """An input that may hold true and false, as BOOL does in JSON."""
+
+    data: list[bool | Value | list[bool | Value]]
+
+
+class _TruthsRequest(InferRequest, gc=False):
+    inputs: list[_Truths]  # type: ignore[assignment] # as above
+
+
+class Asked(msgspec.Struct, gc=False):
     """A request, read: rows float64 [n, d] in C order with missing as NaN, its id and its key, if it has them.
 
-    `binary` where the answer is to be raw bytes.
+    `binary` where the answer is to be raw bytes; `timeout_us` is how long it waits, 0 where it does not say.
     """
 
     rows: Floats
     id: str
     key: str
     binary: bool
+    timeout_us: int
 
 
+_NO_PARAMETERS = Parameters()
 _decode = msgspec.json.Decoder(InferRequest).decode
+_decode_truths = msgspec.json.Decoder(_TruthsRequest).decode
 _decode_packed = msgspec.json.Decoder(PackedRequest).decode
 
 
@@ -92,7 +111,8 @@ class Reader:
 
     def __init__(self, signature: Signature, *, passed_over: Collection[str] = ()) -> None:
         self._passed_over = passed_over
-        self._names = frozenset(signature.names)
+        self._order = signature.names
+        self._names = frozenset(self._order)
         self._columns = tuple((field.name, ranks_of(field)) for field in signature.inputs)
         self._output = signature.output
         self._text = next((name for name, ranks in self._columns if ranks is not None), None)
@@ -106,15 +126,15 @@ class Reader:
             try:
                 request = _decode(body)
             except _UNREADABLE as error:
-                raise _malformed(bytes(body), error) from error
+                request = _with_truths(body, error)
         else:
             request = _unpack(body, json_bytes)
         return self.take(request, _together if json_bytes is None else _each)
 
     def take(self, request: InferRequest, together: Together | None = None) -> Asked:
         """The rows of a decoded request, whose values may be arrays; raises DataError as `read` does."""
-        parameters = request.parameters
-        binary = parameters is not None and parameters.binary_data_output
+        parameters = request.parameters or _NO_PARAMETERS
+        binary = parameters.binary_data_output
         if request.outputs:
             binary = self._form(request.outputs, binary=binary)
         inputs = request.inputs
@@ -124,7 +144,7 @@ class Reader:
             rows = self._matrix(inputs[0])
         else:
             rows = self._table(inputs, together or _each)
-        return Asked(rows, request.id, parameters.key if parameters else "", binary)
+        return Asked(rows, request.id, parameters.key, binary, parameters.timeout)
 
     def table(self, columns: Mapping[str, Sequence[Value]], n: int) -> Floats:
         """The rows, float64 [n, d], of `n` values for each column, under its name and of the type that it has."""
@@ -164,8 +184,10 @@ class Reader:
                 f"input '{tensor.name}' is a matrix, and column '{self._text}' is text",
                 mend="send one input per column",
             )
-        values = numbers(flat(tensor, n * d), tensor.name)
-        return (values if tensor.datatype == "FP64" else narrowed(values, tensor)).reshape(n, d)
+        values = numbers(flat(tensor, n * d), tensor.name, columns=self._order)
+        if tensor.datatype != "FP64":
+            values = narrowed(values, tensor, columns=self._order)
+        return values.reshape(n, d)
 
     def _table(self, inputs: Sequence[Tensor], together: Together) -> Floats:
         by_name = {tensor.name: tensor for tensor in inputs}
@@ -200,18 +222,26 @@ class Writer:
         self._head = b'{"model_name":%b,"model_version":%b' % (_json(name), _json(version))
         self._outputs = b',"outputs":[{"name":%b,"datatype":"FP64","shape":[' % _json(output)
 
-    def write(self, id: str, values: list[float], n: int) -> bytes:
+    def write(self, id: str, values: list[float], n: int, outside: Sequence[Breach] = ()) -> bytes:
         """The body of an answer to n rows: `values` in row-major order, as the shortest text that reads back the same.
 
-        A value that is not finite has no form in JSON and is null.
+        A value that is not finite has no form in JSON and is null. `outside` are values that the contract has not seen.
         """
         named = b',"id":%b' % _json(id) if id else b""
+        if outside:
+            named += _marked(outside)
         return b'%b%b%b%d,%d],"data":%b}]}' % (self._head, named, self._outputs, n, len(values) // n, _json(values))
 
-    def pack(self, id: str, values: list[float], n: int) -> tuple[bytes, bytes]:
+    def pack(self, id: str, values: list[float], n: int, outside: Sequence[Breach] = ()) -> tuple[bytes, bytes]:
         """The JSON of an answer to n rows and the raw bytes that stand behind it."""
         named = b',"id":%b' % _json(id) if id else b""
+        if outside:
+            named += _marked(outside)
         return packed(b"%b%b%b%d,%d]," % (self._head, named, self._outputs, n, len(values) // n), values)
+
+
+def _marked(outside: Sequence[Breach]) -> bytes:
+    return b',"parameters":%b' % _json(Marks(tuple(Mark(**breach._asdict()) for breach in outside)))
 
 
 def describe(signature: Signature, *, name: str, version: str, parameters: Mapping[str, Scalar]) -> bytes:
@@ -233,6 +263,20 @@ def _each(tensors: Sequence[Tensor], columns: Sequence[Values], n: int) -> Float
     """The columns as numbers, float64 [d, n], one by one."""
     each = [numbers(column, tensor.name) for tensor, column in zip(tensors, columns, strict=True)]
     return np.array(each).reshape(len(columns), n)
+
+
+def _with_truths(body: bytes | bytearray, error: Exception) -> InferRequest:
+    """A request that has true and false in inputs of BOOL, and is else one that could be read; raises DataError."""
+    try:
+        request = _decode_truths(body)
+    except _UNREADABLE:
+        raise _malformed(bytes(body), error) from error
+    for tensor in request.inputs:
+        values = list(chain.from_iterable(each if isinstance(each, list) else [each] for each in tensor.data))
+        if tensor.datatype != "BOOL" and any(isinstance(value, bool) for value in values):
+            raise _malformed(bytes(body), error) from error
+        tensor.data = [float(value) if isinstance(value, bool) else value for value in values]
+    return request
 
 
 def _unpack(body: bytes | bytearray, json_bytes: int) -> InferRequest:

@@ -94,6 +94,7 @@ def _frontier(project: Project, post: Post, rolling: Rolling) -> Frontier:
         data={**post.release.data, "recalibrated": rolling.held.digest},
         calibrator=rolling.shift,
         views=post.release.views,
+        contract=post.release.contract,
     )
     return Frontier(
         name=project.name,

@@ -22,6 +22,8 @@ from headway.core.ticket import Ticket
 from headway.core.training import Retraining, Training
 from headway.core.variant import Variant
 from headway.core.verdict import Verdict
+from headway.data.contract import contract_of
+from headway.data.matrix import matrix
 from headway.data.open import digest
 from headway.data.split import between
 from headway.evidence.seeds import over_seeds
@@ -156,6 +158,9 @@ def _frontier(project: Project, post: Post, lesson: Lesson, trainings: list[Trai
         threshold=post.release.threshold,
         data={"train": trainings[0].dataset, "test": held.digest},
         views=post.release.views,
+        contract=contract_of(
+            matrix(lesson.rows.table, first.signature), first.signature, margin=project.config.policy.contract_margin
+        ),
     )
     return Frontier(
         name=project.name,

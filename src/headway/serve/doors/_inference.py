@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from headway.core.errors import DataError
 from headway.serve.binary import Packed, finite, tensor_of
+from headway.serve.contract import Breach
 from headway.serve.doors._messages import INFERENCE
 from headway.serve.load import Loaded
 from headway.serve.tensors import TEXT, Tensor, Values
@@ -38,14 +40,15 @@ class Inference(msgspec.Struct, eq=False):
     rows: Floats
     key: str
     started_ns: int
+    deadline_ns: int
     done: SimpleQueue[tuple[Loaded, list[float]] | Exception]
 
     def read_for(self, release: Loaded) -> Floats:
         """The rows as another release asks for them; raises DataError where the request does not bring them."""
         return release.reader.take(self.request).rows
 
-    def answer(self, release: Loaded, values: list[float]) -> None:
-        """Hand the answers of a release to the thread that waits for them."""
+    def answer(self, release: Loaded, values: list[float], outside: Sequence[Breach] = ()) -> None:
+        """Hand the answers of a release to the thread that waits for them; what was outside has no place there."""
         self.done.put((release, values))
 
     def fail(self, error: Exception) -> None:
@@ -61,7 +64,8 @@ def read(message: Any) -> InferRequest:
     tensors = [_tensor(each, raw[at] if raw else None) for at, each in enumerate(message.inputs)]
     outputs = [Wanted(each.name, _form(each.parameters)) for each in message.outputs]
     key = _parameter(message.parameters, "key", "string_param", "")
-    return InferRequest(tensors, message.id, outputs, Parameters(key=key))
+    timeout = max(_parameter(message.parameters, "timeout", "int64_param", 0), 0)
+    return InferRequest(tensors, message.id, outputs, Parameters(key=key, timeout=timeout))
 
 
 def written(message: Any, release: Loaded, values: list[float], n: int) -> Any:

@@ -111,8 +111,9 @@ class _Said:
         started_ns = time.perf_counter_ns()
         release = find(self._plane, message.model_name, message.model_version)
         request = read(message)
-        rows, _, key, _ = release.reader.take(request)
-        call = Inference(request, rows, key, started_ns, SimpleQueue())
+        asked = release.reader.take(request)
+        deadline_ns = self._plane.deadline_ns(started_ns, asked.timeout_us)
+        call = Inference(request, asked.rows, asked.key, started_ns, deadline_ns, SimpleQueue())
         self._inside.soon(self._plane.submit, release, call)
         try:
             done = call.done.get(timeout=min(context.time_remaining(), TIMEOUT_MAX))
@@ -120,7 +121,7 @@ class _Said:
             raise Unanswered(504, "there was no answer by the caller's deadline") from None
         if isinstance(done, Exception):
             raise unanswered(done)
-        return written(message, *done, len(rows))
+        return written(message, *done, len(asked.rows))
 
     def _check(self, message: Any, context: Any) -> Any:
         if message.service not in ("", _SERVICE):

@@ -27,7 +27,7 @@ from headway.serve.listener import Listener
 from headway.serve.load import Loaded, load
 from headway.serve.log import PredictionLog
 from headway.serve.metrics import Memory, Metrics
-from headway.serve.plane import Plane
+from headway.serve.plane import Plane, Rules
 from headway.serve.repository import Repository
 from headway.serve.routes import Routes
 from headway.serve.sampled import sampled
@@ -88,6 +88,7 @@ async def _serve(post: Post, line: Line, register: Register, releases: Mapping[s
     soon, plane = loop.call_soon_threadsafe, _plane(post, releases)
     orders, gate = Orders(line, leave=leaving.set), gate_of(post.config, Pace(post.paces, worker=post.number))
     with ExitStack() as stack:
+        stack.callback(plane.close)
         labels = stack.enter_context(closing(Labels(post.config.state, soon=soon)))
         follower = stack.enter_context(_following(post, line, register, plane))
         follower.begin(releases)
@@ -127,8 +128,8 @@ async def _serve(post: Post, line: Line, register: Register, releases: Mapping[s
 def _plane(post: Post, releases: Mapping[str, Loaded]) -> Plane:
     metrics, buffers = Metrics(post.memory, post.number), post.buffers
     log = PredictionLog(buffers.rings[post.number], buffers.bell, dropped=metrics.dropped) if buffers else None
-    rows, soon = post.config.serve.max_batch_rows, asyncio.get_running_loop().call_soon
-    return Plane(releases.values(), soon=soon, max_batch_rows=rows, metrics=metrics, log=log)
+    loop, rules = asyncio.get_running_loop(), Rules.of(post.config.serve)
+    return Plane(releases.values(), loop=loop, rules=rules, metrics=metrics, log=log)
 
 
 @contextmanager
