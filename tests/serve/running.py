@@ -89,11 +89,11 @@ def project(folder: Path, *releases: Release) -> Config:
     return settings
 
 
-def started(folder: Path, *references: str) -> subprocess.Popen[str]:
-    """A server process of its own."""
+def started(folder: Path, *references: str, first: str = "") -> subprocess.Popen[str]:
+    """A server process of its own; `first` is Python that it runs before."""
     code = (
-        "import sys; from pathlib import Path; from headway.core.config import load; from headway.serve.process import"
-        " serve; serve(load(Path(sys.argv[1])), sys.argv[2:], announce=lambda line: print(line, flush=True))"
+        f"{first}import sys; from pathlib import Path; from headway.core.config import load; "
+        "from headway.serve.process import serve; serve(load(Path(sys.argv[1])), sys.argv[2:], announce=lambda line: print(line, flush=True))"
     )
     path = os.pathsep.join([str(TESTS / "outside"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fleets import Callers, fleet, logged, until
-from running import project, release, with_operator
+from running import project, release, started, with_operator
 from tests.observe import rollouts
 from tests.serve import plain
 
@@ -172,3 +172,23 @@ def test_who_takes_a_place_has_what_the_fleet_has_though_the_pointer_moved_to_wh
         assert version in served.ask("/v2/models/flights").text and served.count(refused) == 1
     made.state.close()
     made.register.state.close()
+
+
+def test_a_worker_that_falls_over_before_it_answers_ends_the_start_with_its_own_words(tmp_path):
+    project(tmp_path)
+    process = started(tmp_path, "flights@live", first="import headway.serve.fleet.worker as w; w.gate_of = 1; ")
+    out, error = process.communicate(timeout=20)
+    assert process.returncode != 0 and out == ""
+    assert "TypeError: 'int' object is not callable" in error
+    assert "EngineError: worker 0 ended with exit code 1 before it answered" in error
+
+
+def test_a_signal_that_comes_before_all_answer_ends_the_start_quietly(tmp_path):
+    project(tmp_path)
+    process = started(
+        tmp_path,
+        "flights@live",
+        first="import os, signal, headway.serve.fleet.worker as w; work = w.work; "
+        "w.work = lambda *given: (os.kill(os.getppid(), signal.SIGTERM), work(*given)); ",
+    )
+    assert process.communicate(timeout=20) == ("", "") and process.returncode == 0

@@ -68,6 +68,7 @@ class Supervisor:
         self._rounds = Rounds()
         self._told: list[signal.Signals] = []
         self._began = self._leaving = False
+        self._why: Exception | None = None
         self._failed: Exception | None = None
 
     def run(self, announce: Callable[[str], object]) -> signal.Signals:
@@ -136,7 +137,7 @@ class Supervisor:
                 if self._began:
                     _log.error("%s cannot begin: %s", child.name, failure.error)
                 else:
-                    self._failed = failure.error
+                    self._why = failure.error
 
     def _lost(self, place: _Place, child: Child) -> None:
         how, pause = child.wait(), place.lost(child)
@@ -145,7 +146,8 @@ class Supervisor:
         if self._leaving:
             return
         if not self._began and place.number is not None:
-            self._failed = self._failed or EngineError(f"{child.name} {how} before it answered")
+            self._failed = self._why or EngineError(f"{child.name} {how} before it answered")
+            return
         when = f"in {pause:g} s" if pause else "at once"
         _log.error("%s (process %d) %s; another takes its place %s", child.name, child.pid, how, when)
 
