@@ -93,7 +93,8 @@ def started(folder: Path, *references: str, first: str = "") -> subprocess.Popen
     """A server process of its own; `first` is Python that it runs before."""
     code = (
         f"{first}import sys; from pathlib import Path; from headway.core.config import load; "
-        "from headway.serve.process import serve; serve(load(Path(sys.argv[1])), sys.argv[2:], announce=lambda line: print(line, flush=True))"
+        "from headway.serve.process import serve; "
+        "serve(load(Path(sys.argv[1])), sys.argv[2:], announce=lambda line: print(line, flush=True))"
     )
     path = os.pathsep.join([str(TESTS / "outside"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(

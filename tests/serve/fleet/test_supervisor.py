@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import time
@@ -180,7 +181,7 @@ def test_a_worker_that_falls_over_before_it_answers_ends_the_start_with_its_own_
     out, error = process.communicate(timeout=20)
     assert process.returncode != 0 and out == ""
     assert "TypeError: 'int' object is not callable" in error
-    assert "EngineError: worker 0 ended with exit code 1 before it answered" in error
+    assert re.search(r"EngineError: worker \d ended with exit code 1 before it answered", error)
 
 
 def test_a_signal_that_comes_before_all_answer_ends_the_start_quietly(tmp_path):
@@ -192,3 +193,13 @@ def test_a_signal_that_comes_before_all_answer_ends_the_start_quietly(tmp_path):
         "w.work = lambda *given: (os.kill(os.getppid(), signal.SIGTERM), work(*given)); ",
     )
     assert process.communicate(timeout=20) == ("", "") and process.returncode == 0
+
+
+def test_who_cannot_take_a_place_says_why_until_he_can(tmp_path):
+    project(tmp_path)
+    with fleet(tmp_path, workers=1) as served:
+        (tmp_path / "keys.toml").write_text("no keys")
+        served.kill(served.workers[0])
+        until(lambda: "cannot begin" in served.process.stderr.readline())
+        (tmp_path / "keys.toml").unlink()
+        assert plain.ask(served.port, [1, 1, 1]).status == 200

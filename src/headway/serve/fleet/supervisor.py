@@ -131,13 +131,13 @@ class Supervisor:
                 self._present[address] = digest
             case Order():
                 self._rounds.begin(message, child, [each.child for each in self._workers if each.child])
-            case Done():
-                self._rounds.done(child, message)
             case Failed(failure):
+                self._why = failure.error
                 if self._began:
                     _log.error("%s cannot begin: %s", child.name, failure.error)
-                else:
-                    self._why = failure.error
+            case _:
+                assert isinstance(message, Done)
+                self._rounds.done(child, message)
 
     def _lost(self, place: _Place, child: Child) -> None:
         how, pause = child.wait(), place.lost(child)
