@@ -17,8 +17,8 @@ from harness import Row, shown
 from headway.core.config import RetrainSection
 from headway.core.evidence import Measurement
 from headway.evidence.intervals import SHARE, Sample, jackknife, ratio_of_sums, student_quantile
-from headway.evidence.probes.calibration import BINS, plain_ece
-from headway.evidence.tables import Answers, Floats, bin_table, tally
+from headway.evidence.probes.calibration import BINS
+from headway.evidence.tables import Answers, Floats, bin_table, plain_ece, tally
 from headway.observe.retraining.recalibrate import recalibrate
 from headway.observe.trigger import Situation, propose
 

@@ -10,7 +10,7 @@ import pytest
 from headway.core import plugins
 from headway.core.contracts import SliceColumn, Subject
 from headway.core.errors import NotApplicable
-from headway.core.evidence import Evidence, Machine
+from headway.core.evidence import Evidence, Machine, Measurement
 from headway.core.record import read, write
 from headway.core.variant import Artifact, Field, Signature, Variant
 
@@ -24,6 +24,7 @@ def subject_of(*, groups: int, task: str = "binary") -> Subject:
     rows = rng.random((len(group), 3))
     scores = rows.mean(1, keepdims=True)
     rows[::3, 1] = np.nan
+    side = SliceColumn(codes=(group + np.arange(len(group))) % 2, values=("left", "right"))
     variant = Variant(
         artifact=Artifact(format="echo", digest="sha256:0", size_bytes=4),
         engine="echo",
@@ -40,7 +41,8 @@ def subject_of(*, groups: int, task: str = "binary") -> Subject:
         scores=classes(np.clip(scores + rng.uniform(-0.05, 0.05, scores.shape), 0, 1), task),
         reference_scores=classes(scores, task),
         groups=group,
-        slices={"side": SliceColumn(codes=(group + np.arange(len(group))) % 2, values=("left", "right"))},
+        slices={"side": side},
+        people={"side": side},
         threshold=0.5,
     )
 
@@ -50,9 +52,17 @@ def classes(scores: np.ndarray, task: str) -> np.ndarray:
     return np.hstack([1 - scores, scores]) if task == "multiclass" else scores
 
 
+def asked(name: str, subject: Subject) -> tuple[Measurement, ...]:
+    """What a probe measures, nothing where it refuses."""
+    try:
+        return tuple(plugins.load_probe(name)(subject))
+    except NotApplicable:
+        return ()
+
+
 @pytest.mark.parametrize("name", PROBES)
 def test_every_measurement_is_complete_and_its_interval_holds_its_value(name):
-    found = plugins.load_probe(name)(subject_of(groups=25))
+    found = plugins.load_probe(name)(subject_of(groups=45))
     assert found
     for each in found:
         assert each.name and each.method and each.n_rows > 0
@@ -71,14 +81,14 @@ def test_no_two_measurements_share_a_name_and_slice(name):
 def test_measurements_come_back_from_disk_as_they_were_few_groups_or_many(name):
     machine = Machine(cpu="", cores=1, system="", python="")
     for groups in (1, 3, 25):
-        found = tuple(plugins.load_probe(name)(subject_of(groups=groups)))
+        found = asked(name, subject_of(groups=groups))
         evidence = Evidence(subject="", dataset="", period="", machine=machine, measurements=found)
         assert read(Evidence, write(evidence)) == evidence
 
 
 @pytest.mark.parametrize("name", PROBES)
 def test_with_few_groups_nothing_claims_an_interval_by_group(name):
-    found = plugins.load_probe(name)(subject_of(groups=3))
+    found = asked(name, subject_of(groups=3))
     assert all(each.se is None for each in found if 0 < each.n_groups < 20)
 
 

@@ -13,5 +13,5 @@ def test_a_role_that_is_not_given_takes_no_column_away() -> None:
     assert Roles(target="late").not_features == {"late"}
 
 
-def test_slices_stay_features() -> None:
-    assert "carrier" not in Roles(target="late", slices=("carrier",)).not_features
+def test_slices_and_people_stay_features() -> None:
+    assert not {"carrier", "sex"} & Roles(target="late", slices=("carrier",), people=("sex",)).not_features

@@ -7,7 +7,7 @@ from tests.data.tables import small, with_column
 
 from headway.core.errors import DataError
 from headway.core.variant import Field, Signature
-from headway.data.matrix import groups, labels, matrix, signature_of, slices
+from headway.data.matrix import groups, labels, matrix, people, signature_of, slices
 from headway.data.split import labelled
 
 
@@ -75,6 +75,10 @@ def test_a_slice_names_its_values_and_the_missing():
 
     assert column.values == ("AA", "UA", "missing")
     assert np.bincount(column.codes).sum() == 400
+
+
+def test_groups_of_people_are_the_values_of_their_column():
+    assert people(small(people=("carrier",)))["carrier"].values == ("AA", "UA", "missing")
 
 
 def test_labels_are_the_target_of_the_labelled_rows():

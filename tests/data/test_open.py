@@ -34,6 +34,11 @@ def test_a_declared_column_that_is_absent_is_named_with_the_nearest_there_is():
         dataset_of(small().table, small(slices=("carier",)).roles, name="small")
 
 
+def test_a_column_of_people_must_be_there():
+    with pytest.raises(DataError, match="lacks: gender"):
+        dataset_of(small().table, small(people=("gender",)).roles, name="small")
+
+
 def test_an_empty_table_is_refused():
     with pytest.raises(DataError, match="has no rows"):
         dataset_of(small().table.clear(), small().roles, name="small")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from stories import own_project, refused
+from stories import RELEASED, estimate, judged, own_project, refused
 from years import lived, ticket, watch, watched_only
 
 from headway.core.evidence import Finding
@@ -175,3 +175,18 @@ def test_what_was_left_after_a_first_look_is_counted_and_named_with_its_reason()
     text = render(replace(story, frontier=tuple(judged), left=(last,), reasons=why))
     assert "For 1 more a first look at their speed was enough" in text
     assert f"{last.variant.name}: slower in a first look: 40 us against &lt;2&gt; us" in text
+
+
+def test_parts_that_were_found_and_gaps_between_people_have_tables() -> None:
+    found = (
+        estimate("discovered.brier.excess", 0.05, 0.01, slice="carrier=EV & hour 18-20", rows=2000),
+        estimate("discovered.brier.loss", 0.002, 0.001, slice="seats missing", rows=20),
+        estimate("bias.tpr", 0.7, 0.01, slice="gender=F", rows=2000),
+        estimate("bias.tpr_gap", 0.03, 0.01, slice="gender=F", rows=2000),
+    )
+    winner = judged(RELEASED, us=20.0, loss=0.0, flips=0.0, change=0.0)
+    of_winner = replace(winner, evidence=replace(winner.evidence, measurements=found))
+    page = render(Story(title="own", winner=of_winner))
+    assert {"discovered", "people"} <= set(Outline(page).ids)
+    assert all(text in page for text in ("carrier=EV &amp; hour 18-20", "Found part: excess in Brier", "Gap in true"))
+    assert "seats missing" not in page and page.count("gender=F") == 1

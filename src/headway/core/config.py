@@ -52,6 +52,9 @@ class DataSection(Record, frozen=True, kw_only=True):
     decision: Annotated[str, _help("When the prediction is needed, in words; what is known later is no feature.")] = ""
     groups: Annotated[str, _help("Rows with one value of this column share fate; every interval resamples by it.")] = ""
     slices: Annotated[tuple[str, ...], _help("Columns whose values are judged one by one.")] = ()
+    people: Annotated[
+        tuple[str, ...], _help("Columns whose values are groups of people, between whom gaps are measured.")
+    ] = ()
     weight: Annotated[str, _help("Column of row weights.")] = ""
     ignore: Annotated[tuple[str, ...], _help("Columns that are neither a role nor a feature.")] = ()
     label_delay: Annotated[str, _help("How long after the row its label arrives: 1d, 12h, 30m.")] = ""

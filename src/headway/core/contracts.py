@@ -242,6 +242,7 @@ class Subject:
     `rows` float64 [n, d]; `labels` float64 [n]; `scores` and `reference_scores` float64 [n, k]; `groups` int64 [n] in
     0..G-1, rows of one group share fate; `threshold` turns a score into a decision (score >= threshold), and `costs`
     are those of a false alarm and of a miss. `weights` float64 [n] > 0 say how much each row counts, if not alike.
+    `people` are the slice columns whose values are groups of people.
     """
 
     variant: Variant
@@ -256,6 +257,7 @@ class Subject:
     threshold: float
     costs: tuple[float, float] = (1.0, 1.0)
     weights: Floats | None = None
+    people: Mapping[str, SliceColumn] = field(default_factory=dict)
 
 
 class Probe(Protocol):

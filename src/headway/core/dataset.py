@@ -24,6 +24,7 @@ class Roles(Record, frozen=True, kw_only=True):
     decision: str = ""
     groups: str = ""
     slices: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
     weight: str = ""
     known: dict[str, str] = {}
     ignore: tuple[str, ...] = ()

@@ -79,6 +79,11 @@ def slices(dataset: Dataset) -> dict[str, SliceColumn]:
     return {name: _slice(dataset.table[name]) for name in dataset.roles.slices}
 
 
+def people(dataset: Dataset) -> dict[str, SliceColumn]:
+    """Each declared column of people as codes into its values."""
+    return {name: _slice(dataset.table[name]) for name in dataset.roles.people}
+
+
 def _field(column: pl.Series) -> Field:
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return Field(name=column.name)

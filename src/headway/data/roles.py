@@ -34,6 +34,7 @@ def roles_of(section: DataSection) -> Roles:
         decision=section.decision,
         groups=section.groups,
         slices=section.slices,
+        people=section.people,
         weight=section.weight,
         known=section.known,
         ignore=section.ignore,
@@ -44,7 +45,8 @@ def expect_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
     """Raise DataError where the table has no rows, or lacks a column that a role names."""
     if table.is_empty():
         raise DataError(f"the table of '{name}' has no rows", where=name, mend="[data] source, or its query")
-    declared = [roles.target, roles.time, roles.groups, roles.weight, *roles.slices, *roles.known, *roles.ignore]
+    alone = (roles.target, roles.time, roles.groups, roles.weight)
+    declared = [*alone, *roles.slices, *roles.people, *roles.known, *roles.ignore]
     missing = [column for column in declared if column and column not in table.columns]
     if missing:
         near = difflib.get_close_matches(missing[0], table.columns, 1)

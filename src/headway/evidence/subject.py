@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isnan
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ class Exam:
     slices: Mapping[str, SliceColumn]
     costs: tuple[float, float] = (1.0, 1.0)
     weights: Floats | None = None
+    people: Mapping[str, SliceColumn] = field(default_factory=dict)
 
 
 def exam_of(baseline: Baseline, dataset: Dataset, blobs: Blobs) -> Exam:
@@ -60,6 +61,7 @@ def exam_of(baseline: Baseline, dataset: Dataset, blobs: Blobs) -> Exam:
         slices=matrix.slices(known),
         costs=baseline.costs,
         weights=matrix.weights(known),
+        people=matrix.people(known),
     )
 
 
@@ -84,6 +86,7 @@ def subject_of(variant: Variant, exam: Exam, blobs: Blobs, *, view: Dataset | No
         threshold=exam.threshold,
         costs=exam.costs,
         weights=exam.weights,
+        people=exam.people,
     )
 
 

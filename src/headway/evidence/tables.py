@@ -177,6 +177,19 @@ def bin_table(answers: Answers, bins: int) -> BinTable:
     return BinTable(rows=rows, positives=positives, scores=scores, counts=tally(cells % found, found))
 
 
+def plain_ece(surplus: Floats, rows: Floats) -> Floats:
+    """Expected calibration error in [0, 1]; surplus (positives less sum of scores) and rows, both [..., bins].
+
+    The mean distance of a bin's observed rate from its mean score, weighted by its rows (Naeini, Cooper and Hauskrecht
+    2015), not debiased: near 0 noise makes it too large, so a limit on it is kept on the safe side (decision 0005).
+
+    >>> float(plain_ece(np.array([5.0, -5.0]), np.array([10.0, 10.0])))
+    0.5
+    """
+    error: Floats = np.abs(surplus).sum(-1) / np.maximum(rows.sum(-1), 1)
+    return error
+
+
 def auc(positives: Floats, negatives: Floats) -> Floats:
     """Area under the ROC curve from counts [..., bins] in order of score; ties count half; NaN with one class."""
     below = np.cumsum(negatives, -1) - 0.5 * negatives

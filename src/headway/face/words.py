@@ -33,9 +33,18 @@ _NAMES: dict[str, tuple[str, str]] = {
     ),
 }
 _NAMES |= {
+    "bias.tpr_gap": ("Gap in true positives", "Of the people who should be found, how many more of the others are."),
+    "bias.fpr_gap": ("Gap in false positives", "Of the people for whom it is wrong, how many more of the others are."),
+    "bias.selection_gap": ("Gap in yes", "How much more often people of one kind get a yes than the others."),
+    "bias.calibration_gap": ("Gap in what is said", "How much further what is said lies from what is observed."),
+    "bias.ece_gap": ("Gap in calibration error (ECE)", "How much worse probabilities are to be taken at their word."),
+    "bias.error_gap": ("Gap in mean error", "How much more is said for people of one kind than for the others."),
+}
+_NAMES |= {
     "request.p50": ("Half of the requests took at most", ""),
     "request.p99": ("99 of 100 requests took at most", ""),
 }
+_FOUND = "discovered."
 _HARMS = {
     "roc_auc.loss": "It ranks worse than the model as it came",
     "brier.loss": "Its probabilities are further from the truth than those of the model as it came",
@@ -48,13 +57,17 @@ _HARMS = {
 def title(measure: str) -> str:
     """A measure's name for a heading: `Ranking (AUC)`; a measure not known here keeps its own name.
 
-    >>> title("roc_auc.loss"), title("worst_slice.brier.loss"), title("pinball")
-    ('Loss in AUC', 'Worst slice: loss in Brier', 'pinball')
+    >>> title("roc_auc.loss"), title("worst_slice.brier.loss"), title("pinball"), title("discovered.brier.excess")
+    ('Loss in AUC', 'Worst slice: loss in Brier', 'pinball', 'Found part: excess in Brier')
     """
     if measure.startswith("worst_slice."):
         return f"Worst slice: {in_sentence(measure.removeprefix('worst_slice.'))}"
+    if measure.startswith(_FOUND):
+        return f"Found part: {in_sentence(measure.removeprefix(_FOUND))}"
     if measure.endswith(".loss"):
         return f"Loss in {symbol(measure)}"
+    if measure.endswith(".excess"):
+        return f"Excess in {symbol(measure.removesuffix('.excess'))}"
     return _NAMES[measure][0] if measure in _NAMES else measure
 
 
@@ -74,6 +87,10 @@ def meaning(measure: str) -> str:
     """One sentence that says what a measure means; empty for a measure not known here."""
     if measure.startswith("worst_slice."):
         return "The same, on the part of the rows where it is worst. " + meaning(measure.removeprefix("worst_slice."))
+    if measure.startswith(_FOUND):
+        return meaning(measure.removeprefix(_FOUND))
+    if measure.endswith(".excess"):
+        return "How much more the model errs there than on all other rows."
     if measure.endswith(".loss"):
         return "How much worse than the model as it came, on the same rows; below 0 is better."
     return _NAMES[measure][1] if measure in _NAMES else ""

@@ -78,6 +78,8 @@ def _ruling(rule: Rule, evidence: Evidence, policy: PolicySection) -> Ruling:
     if rule.measure.startswith(SLICES):
         return _on_slices(rule, limit, evidence, policy)
     measurement = evidence.find(rule.measure)
+    if measurement is None and any(each.name == rule.measure for each in evidence.measurements):
+        return _on_slices(rule, limit, evidence, policy)
     if measurement is None:
         return Ruling(rule=rule, answer="undecided", says=missing(rule.measure, evidence))
     weighed = weigh(measurement, limit, fewest_groups=policy.slice_groups)
@@ -97,7 +99,10 @@ def _limit(rule: Rule, alpha: float) -> Limit:
 
 
 def _on_slices(rule: Rule, limit: Limit, evidence: Evidence, policy: PolicySection) -> Ruling:
-    """Fail if harm is shown in a slice, pass if all supported slices are shown within the limit."""
+    """Fail if harm is shown in a slice, pass if all supported slices are shown within the limit.
+
+    So is a measure judged that is taken of parts alone, as a gap between groups of people is.
+    """
     name = rule.measure.removeprefix(SLICES)
     found = [each for each in evidence.measurements if each.name == name and each.slice]
     judged = [each for each in found if each.n_rows >= policy.slice_rows and each.n_groups >= policy.slice_groups]

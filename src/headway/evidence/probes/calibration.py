@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 from msgspec.structs import replace
 
 from headway.core.contracts import Subject
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import SHARE, Estimate, Floats, Sample, interval, jackknife, ratio_of_sums
-from headway.evidence.tables import BinTable, bin_table, binary_answers
+from headway.evidence.intervals import SHARE, Estimate, Sample, interval, jackknife, ratio_of_sums
+from headway.evidence.tables import BinTable, bin_table, binary_answers, plain_ece
 
 BINS = 15
 
@@ -22,19 +21,6 @@ def plugin(subject: Subject) -> list[Measurement]:
     table = bin_table(answers, BINS)
     sample = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=SHARE)
     return [_ece(table, sample), *_curve(table)]
-
-
-def plain_ece(surplus: Floats, rows: Floats) -> Floats:
-    """Expected calibration error in [0, 1]; surplus (positives less sum of scores) and rows, both [..., bins].
-
-    The mean distance of a bin's observed rate from its mean score, weighted by its rows (Naeini, Cooper and Hauskrecht
-    2015), not debiased: near 0 noise makes it too large, so a limit on it is kept on the safe side (decision 0005).
-
-    >>> float(plain_ece(np.array([5.0, -5.0]), np.array([10.0, 10.0])))
-    0.5
-    """
-    error: Floats = np.abs(surplus).sum(-1) / np.maximum(rows.sum(-1), 1)
-    return error
 
 
 def _ece(table: BinTable, sample: Sample) -> Measurement:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from headway.core.evidence import Evidence, Measurement
 from headway.face import numbers, words
 from headway.face.report import periods
@@ -95,6 +97,23 @@ def slices(found: tuple[Measurement, ...], groups: str) -> Sheet:
     )
     titles = ("Slice", words.title(found[0].name), "Rows", groups.capitalize())
     return Sheet(columns=tuple(Column(title=title) for title in titles), rows=rows)
+
+
+def parts(story: Story, *names: str) -> Sheet | None:
+    """What was measured of parts of the rows under these names, where it rests on enough; None where nothing was."""
+    measured = story.winner.evidence.measurements if story.winner else ()
+    found = [each for each in measured if each.slice and each.name.endswith(names)]
+    large = [each for each in found if each.n_rows >= story.slice_rows and each.n_groups >= story.slice_groups]
+    rows = tuple(
+        (
+            (Line(text=each.slice),),
+            (Line(text=words.title(each.name)),),
+            number_cell(replace(each, slice=""), groups=story.groups),
+        )
+        for each in large
+    )
+    columns = tuple(Column(title=title) for title in ("Part", "Measure", "Measured"))
+    return Sheet(columns=columns, rows=rows) if rows else None
 
 
 def stages(found: tuple[Stage, ...]) -> Sheet:

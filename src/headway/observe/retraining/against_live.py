@@ -55,6 +55,7 @@ class Held:
             groups=matrix.groups(self.dataset),
             slices=matrix.slices(self.dataset),
             threshold=self.post.release.threshold,
+            people=matrix.people(self.dataset),
         )
 
     def measure(self, subject: Subject) -> Evidence:
