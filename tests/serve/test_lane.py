@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from running import Peer, ask, body_of, loaded, request, serving
 from tests.serve.turns import Gate, Turns, Waits, turned
 
+from headway.core.config import ServeSection
 from headway.core.errors import EngineError
 from headway.serve.fleet.keeper import Buffers, Keeper
 from headway.serve.load import Loaded
@@ -269,6 +270,13 @@ def test_a_deadline_is_the_callers_or_else_the_servers():
     assert plane.deadline_ns(5, 0) == 2_000_000_005
     assert plane.deadline_ns(5, 7) == 7_005
     assert Plane([], loop=Turns(), rules=Rules(max_batch_rows=1)).deadline_ns(5, 0) == 0
+
+
+def test_the_rules_of_a_plane_are_the_settings_of_the_server():
+    settings = ServeSection(max_batch_rows=7, max_queue_rows=9, timeout_s=2.5, contract="reject", round_digits=3)
+    rules = Rules.of(settings)
+    assert (rules.max_batch_rows, rules.max_queue_rows, rules.timeout_s) == (7, 9, 2.5)
+    assert (rules.contract, rules.round_digits, rules.long_ms) == ("reject", 3, 0.5)
 
 
 def test_over_http_a_full_queue_is_429_and_time_that_passed_is_504():
