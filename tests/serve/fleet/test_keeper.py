@@ -138,6 +138,16 @@ def test_each_release_has_segments_of_its_own_and_is_told_apart_however_many_com
     assert all(len(log.kept(other.digest)) == 1 for other in others)
 
 
+def test_what_is_much_is_kept_in_several_segments_and_nothing_of_it_twice(tmp_path):
+    log = Logging(tmp_path, size_bytes=8 << 20)
+    for number in range(50):
+        log.logs[0].add(entry(2000, first=number, at_us=number))
+    log.keeper.keep()
+    assert len(list(segments.segments(traffic.log_folder(tmp_path, "flights", LOADED.digest)))) > 1
+    table = log.kept()
+    assert len(table) == 100_000 and table["request"].is_sorted() and table["request"].n_unique() == 50
+
+
 def test_what_does_not_fit_is_dropped_and_counted_and_the_rest_is_kept(tmp_path):
     log = Logging(tmp_path, size_bytes=8192)
     log.logs[0].add(entry(11))

@@ -48,6 +48,15 @@ def test_what_was_not_advanced_over_is_taken_again():
     assert ring.tail == 0 and not ring.half_full
 
 
+def test_what_is_taken_at_once_ends_with_a_record_and_is_one_at_least():
+    ring = Ring(4 * PAGE)
+    for size in (8, 80, 8):
+        ring.put(b"x" * size)
+    assert [len(list(ring.records(ring.reach(most)))) for most in (0, 16, 103, 104, 10_000)] == [1, 1, 1, 2, 3]
+    ring.advance(ring.head)
+    assert ring.reach(100) == ring.head
+
+
 def test_a_ring_that_is_half_full_says_so():
     ring = Ring(4 * PAGE)
     ring.put(b"x" * 2 * PAGE)

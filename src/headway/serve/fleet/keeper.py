@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from headway.core.contracts import Floats, Ints
     from headway.store.segments import Column
 
+_PASS_BYTES = 2 << 20
 _log = logging.getLogger(__name__)
 
 
@@ -51,9 +52,16 @@ class Keeper:
         self._dropped = dropped
 
     def keep(self) -> None:
-        """Bring all that was put until now to disk, and free its room."""
-        if not self._pass[0] and not self._begin():
-            return
+        """Bring all that was put until now to disk, and free its room, in passes that need little memory."""
+        heads = [ring.head for ring in self._rings]
+        while any(ring.tail < head for ring, head in zip(self._rings, heads, strict=True)) or self._pass[0]:
+            self._keep_some()
+
+    def _keep_some(self) -> None:
+        """Begin a pass, or go on with the one that was begun, and end it."""
+        if not self._pass[0]:
+            self._pass[1:] = [ring.reach(_PASS_BYTES // len(self._rings)) for ring in self._rings]
+            self._pass[0] = time.time_ns()
         of: dict[bytes, list[bytes]] = {}
         for ring, upto in zip(self._rings, self._pass[1:].tolist(), strict=True):
             for record in ring.records(upto):
@@ -63,15 +71,6 @@ class Keeper:
         for ring, upto in zip(self._rings, self._pass[1:].tolist(), strict=True):
             ring.advance(upto)
         self._pass[0] = 0
-
-    def _begin(self) -> bool:
-        """Write down the next pass; False where there is nothing to keep."""
-        heads = [ring.head for ring in self._rings]
-        self._pass[1:] = heads
-        if all(ring.tail == head for ring, head in zip(self._rings, heads, strict=True)):
-            return False
-        self._pass[0] = time.time_ns()
-        return True
 
     def _keep(self, source: Source, records: Sequence[bytes]) -> None:
         """Keep the records of one release as a segment; whatever it fails with, the log goes on."""

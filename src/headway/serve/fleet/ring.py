@@ -72,6 +72,17 @@ class Ring:
             yield bytes(self._bytes[at + _CELL : at + _CELL + first]) + bytes(self._bytes[: length - first])
             place += _after(length)
 
+    def reach(self, most_bytes: int) -> int:
+        """The end of the records of at most so many bytes from the tail, or of the first one."""
+        place, head = self._marks[_TAIL], self.head
+        ends = place + most_bytes
+        while place < head:
+            after = place + _after(self._cells[place % self.size // _CELL])
+            if after > ends and place > self._marks[_TAIL]:
+                break
+            place = after
+        return place
+
     def advance(self, upto: int) -> None:
         """Be done with what was taken: its room is free, and its memory the system's."""
         self._let_go(self._marks[_TAIL] // _PAGE, upto // _PAGE)
