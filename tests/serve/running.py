@@ -19,9 +19,10 @@ from typing import Any
 import uvloop
 
 from headway.core import config
-from headway.core.config import Config, ServeSection
+from headway.core.config import Config
 from headway.core.record import digest_of, write
 from headway.core.release import Release, SelfTest
+from headway.core.serve_section import ServeSection
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.release.bundle import Bundle

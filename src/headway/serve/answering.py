@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _TOLD = 3
+T = TypeVar("T")
 
 
 class Call(Protocol):
@@ -141,11 +142,10 @@ class Answerer:
 
         `anew` reads what the calls bring once more, for a release that asks for other columns.
         """
-        try:
-            gathered = _gathered(release, batch, anew=anew)
-        except Exception as error:  # noqa: BLE001 - the rows of a call cannot be had
+        gathered = tried(lambda: _gathered(release, batch, anew=anew))
+        if isinstance(gathered, Exception):
             if len(batch.calls) == 1:
-                yield _failed(release, batch, error)
+                yield _failed(release, batch, gathered)
                 return
             for half in batch.halves():
                 yield from self.outcomes(release, half, anew=anew)
@@ -175,11 +175,10 @@ class Answerer:
     def _answers(self, release: Loaded, gathered: _Gathered, marks: Marks) -> Iterator[Outcome]:
         """What the engine says to rows; halves a batch that fails, so that a call fails alone."""
         batch = gathered.batch
-        try:
-            answers = self._predict(release, gathered.rows)
-        except Exception as error:  # noqa: BLE001 - the plug-in call; the traceback is logged
+        answers = tried(lambda: self._predict(release, gathered.rows))
+        if isinstance(answers, Exception):
             if len(batch.calls) == 1:
-                yield _failed(release, batch, self._blamed(release, gathered.rows, error))
+                yield _failed(release, batch, self._blamed(release, gathered.rows, answers))
                 return
             middle = int(_starts(gathered)[len(batch.calls) // 2])
             for half, places in zip(batch.halves(), (slice(middle), slice(middle, None)), strict=True):
@@ -233,11 +232,16 @@ class Answerer:
         return error
 
     def _error(self, release: Loaded, rows: Floats) -> Exception | None:
-        try:
-            self._engine(release, rows)
-        except Exception as error:  # noqa: BLE001 - the plug-in call
-            return error
-        return None
+        said = tried(lambda: self._engine(release, rows))
+        return said if isinstance(said, Exception) else None
+
+
+def tried(work: Callable[[], T]) -> T | Exception:
+    """What a plug-in gives, or whatever it failed with: one request must not take others down."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - the plug-in call; who is told of it logs the traceback
+        return error
 
 
 def _gathered(release: Loaded, batch: Batch, *, anew: bool) -> _Gathered:

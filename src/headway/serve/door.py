@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from headway.core.config import ServeSection
 from headway.core.contracts import Door
 from headway.core.plugins import load_door
+from headway.core.serve_section import ServeSection
 from headway.serve.access.gate import Gate
 from headway.serve.plane import Plane
 from headway.serve.repository import Repository

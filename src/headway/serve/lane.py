@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
 from headway.core.record import Record
-from headway.serve.answering import Call, Said
+from headway.serve.answering import Call, Said, tried
 from headway.serve.load import Loaded
 from headway.serve.refusals import Busy, Expired
 
@@ -163,11 +163,14 @@ class Lane:
 
     def _do(self, work: Work, settle: Callable[[Said], object]) -> None:
         """Work at a batch; a defect of ours must not leave a caller without an answer."""
-        try:
+
+        def settle_all() -> None:
             for said in work.saids:
                 settle(said)
-        except Exception as error:  # noqa: BLE001 - the worker loop
-            _log.exception("a batch of %d calls failed", len(work.calls))
+
+        error = tried(settle_all)
+        if error is not None:
+            _log.error("a batch of %d calls failed", len(work.calls), exc_info=error)
             for call in work.calls:
                 settle(Said.of_defect(self._release, call, error))
 

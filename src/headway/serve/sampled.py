@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from headway.core.config import ServeSection
 from headway.core.contracts import Asked
 from headway.core.plugins import load_tracer
+from headway.core.serve_section import ServeSection
 from headway.serve.addresses import locate
 from headway.serve.connection import Exchange
 from headway.serve.plane import Plane
