@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
+from msgspec.structs import replace as replaced
 
 from headway.batch import predict as scoring
 from headway.batch.journal import Receipt
@@ -19,7 +20,7 @@ from headway.core import plugins
 from headway.core.config import Config
 from headway.core.contracts import Lesson, Workbench
 from headway.core.dataset import Dataset
-from headway.core.errors import StoreError
+from headway.core.errors import DataError, StoreError
 from headway.core.evidence import Finding
 from headway.core.frontier import Baseline, Frontier
 from headway.core.record import read
@@ -30,11 +31,12 @@ from headway.core.verdict import Judged
 from headway.core.watch import RowSource, Watch
 from headway.data import check as checking
 from headway.data.contract import contract_of
-from headway.data.matrix import groups, labels, matrix, weights
+from headway.data.matrix import labels, matrix, weights
 from headway.data.open import digest, open_dataset
 from headway.data.split import cut, labelled, span
 from headway.evidence.first_look import first_look
-from headway.evidence.measure import measure
+from headway.evidence.ground import ground_of, lesson_of
+from headway.evidence.measure import Audits, measure
 from headway.evidence.subject import Exam, exam_of, open_variant, self_test, subject_of
 from headway.evidence.threshold import choose_threshold
 from headway.observe import watch as watching
@@ -122,7 +124,13 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, tell: Tell = l
 
 
 def evaluate(
-    project: Project, variant: Variant, exam: Exam, *, view: Dataset | None = None, probes: Sequence[str] = ()
+    project: Project,
+    variant: Variant,
+    exam: Exam,
+    *,
+    view: Dataset | None = None,
+    probes: Sequence[str] = (),
+    audits: Audits | None = None,
 ) -> Judged:
     """Evidence on a variant beside the model as it came, and the verdict of the project's policy on it.
 
@@ -131,13 +139,36 @@ def evaluate(
     """
     names = probes or [name for name in plugins.names("probe") if name not in SPEED]
     subject = subject_of(variant, exam, project.blobs, view=view)
-    evidence = measure(subject, names, dataset_digest=exam.dataset, period=exam.period)
+    evidence = measure(subject, names, dataset_digest=exam.dataset, period=exam.period, audits=audits)
     looks = project.state.looks(project.name, exam.dataset)
     policy = judging.relative(project.config.policy) if exam.period == "choose" else project.config.policy
     verdict = judging.judge(evidence, policy, looks_at_test=looks)
     project.keep(evidence)
     project.keep(verdict)
     return Judged(variant=variant, evidence=evidence, verdict=verdict)
+
+
+def examine(
+    project: Project, frontier: Frontier, data: Data, *, audits: Sequence[str] = (), tell: Tell = lambda _: None
+) -> Frontier:
+    """The frontier with its winner examined whole on `test`: every probe, and these audits, or all there are.
+
+    It is one more look at `test`. Raises DataError where the table is not the one that the search was judged on.
+    """
+    exam = exam_of(frontier.baseline, data["test"], project.blobs)
+    if exam.dataset != frontier.winner.evidence.dataset:
+        raise DataError(
+            "the rows of test are not those that the last search was judged on",
+            where=f"digest {exam.dataset}, of the search {frontier.winner.evidence.dataset}",
+            mend="headway optimize",
+        )
+    project.state.count_look(project.name, exam.dataset)
+    variant = frontier.winner.variant
+    ground = ground_of(project.config, data, project.blobs, signature=variant.signature, judged=data["test"])
+    asked = Audits(names=audits or plugins.names("audit"), ground=ground, tell=tell)
+    found = replaced(frontier, winner=evaluate(project, variant, exam, probes=plugins.names("probe"), audits=asked))
+    project.keep(found)
+    return found
 
 
 def release(project: Project, frontier: Frontier, *, who: str, why: str = "") -> Shipped:
@@ -257,20 +288,12 @@ def _training(project: Project, baseline: Baseline, data: Data, seconds: float) 
 
 def _bench(project: Project, baseline: Baseline, exam: Exam, data: Data) -> Workbench:
     """What transforms work with: the rows of `choose`, and those of `train` where one asks for them."""
-
-    def train() -> Lesson | None:
-        known = labelled(data["train"]) if "train" in data else None
-        if known is None or known.table.is_empty():
-            return None
-        rows = matrix(known.table, baseline.model.signature)
-        return Lesson(rows=rows, labels=labels(known), groups=groups(known), weights=weights(known))
-
     choose = Lesson(rows=exam.rows, labels=exam.labels, groups=exam.groups, weights=exam.weights, slices=exam.slices)
     return Workbench(
         blobs=project.blobs,
         sample=exam.rows,
         choose=choose,
-        train=train,
+        train=lambda: lesson_of(data, baseline.model.signature),
         threshold=baseline.threshold,
         families=project.config.optimize.families,
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,7 +9,7 @@ from tests.data.tables import small, with_column
 
 from headway.core.errors import DataError
 from headway.core.variant import Field, Signature
-from headway.data.matrix import groups, labels, matrix, people, signature_of, slices
+from headway.data.matrix import groups, labels, matrix, months, people, signature_of, slices
 from headway.data.split import labelled
 
 
@@ -79,6 +81,13 @@ def test_a_slice_names_its_values_and_the_missing():
 
 def test_groups_of_people_are_the_values_of_their_column():
     assert people(small(people=("carrier",)))["carrier"].values == ("AA", "UA", "missing")
+
+
+def test_months_are_those_of_the_time_in_their_order_and_none_without_a_time():
+    dataset = with_column(small(time="at"), at=pl.Series([datetime(2013, 1 + row // 300, 5) for row in range(400)]))
+    assert months(dataset).values == ("2013-01", "2013-02")
+    assert np.bincount(months(dataset).codes).tolist() == [300, 100]
+    assert months(small(time="")) is None
 
 
 def test_labels_are_the_target_of_the_labelled_rows():

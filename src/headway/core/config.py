@@ -112,6 +112,12 @@ class OptimizeSection(Record, frozen=True, kw_only=True):
     ] = 0.0
 
 
+class EvaluateSection(Record, frozen=True, kw_only=True):
+    """The whole examination of what is to be released."""
+
+    budget_s: Annotated[float, Meta(description="Longest time that one audit may take, seconds.", gt=0)] = 60.0
+
+
 class SloSection(Record, frozen=True, kw_only=True):
     """Service-level objectives."""
 
@@ -198,6 +204,7 @@ class Config(Record, frozen=True, kw_only=True):
     split: SplitSection = SplitSection()
     model: ModelSection = ModelSection()
     optimize: OptimizeSection = OptimizeSection()
+    evaluate: EvaluateSection = EvaluateSection()
     slo: SloSection = SloSection()
     policy: PolicySection = PolicySection()
     trust: TrustSection = TrustSection()

@@ -269,6 +269,29 @@ class Probe(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What an audit works with beside its subject: how long it may take, and what the model is made from.
+
+    `learn` trains the model as it came anew on the columns named, with a seed, and gives it opened over those columns
+    in their order; None where nobody knows how it is made. `months` are those of the rows, where rows have a time.
+    """
+
+    blobs: Blobs
+    budget_s: float
+    train: Callable[[], Lesson | None] = _no_lesson
+    learn: Callable[[Sequence[str], int], Engine] | None = None
+    months: SliceColumn | None = None
+
+
+class Audit(Protocol):
+    """A probe that takes its time: asked of what is to be released, and not of every variant of a search."""
+
+    def __call__(self, subject: Subject, ground: Ground) -> Sequence[Measurement]:
+        """Measurements, each with its interval or its count; raises NotApplicable where there can be none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """The rows of one period: float64 [n, d], missing as NaN, texts as category ranks; `groups` int64 [n].
 

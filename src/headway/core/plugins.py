@@ -20,7 +20,7 @@ from typing import Any
 
 import headway
 from headway.core.batch import Format
-from headway.core.contracts import Blobs, Check, Detector, Door, Engine, Probe, Source, State, Tracer, Transform
+from headway.core.contracts import Audit, Blobs, Check, Detector, Door, Engine, Probe, Source, State, Tracer, Transform
 from headway.core.errors import PluginError
 
 FOLDERS = {
@@ -29,6 +29,7 @@ FOLDERS = {
     "engine": "engines",
     "transform": "variants.transforms",
     "probe": "evidence.probes",
+    "audit": "evidence.audits",
     "detector": "observe.detectors",
     "format": "batch.formats",
     "blobs": "store.blobs",
@@ -106,6 +107,12 @@ def load_probe(name: str) -> Probe:
     """The probe of that name."""
     probe: Probe = _load("probe", name)
     return probe
+
+
+def load_audit(name: str) -> Audit:
+    """The audit of that name; raises PluginError with the mend if its library is absent."""
+    audit: Audit = _load("audit", name)
+    return audit
 
 
 def load_detector(name: str) -> Detector:

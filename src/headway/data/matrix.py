@@ -84,6 +84,14 @@ def people(dataset: Dataset) -> dict[str, SliceColumn]:
     return {name: _slice(dataset.table[name]) for name in dataset.roles.people}
 
 
+def months(dataset: Dataset) -> SliceColumn | None:
+    """The calendar month of each row, as codes in order of time; None where rows have no time."""
+    if not dataset.roles.time:
+        return None
+    named = dataset.table[dataset.roles.time].cast(pl.Datetime).dt.strftime("%Y-%m")
+    return _slice(named)
+
+
 def _field(column: pl.Series) -> Field:
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return Field(name=column.name)

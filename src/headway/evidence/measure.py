@@ -1,6 +1,6 @@
 """Run probes on a subject and write down what they measured: one evidence a variant, period and machine.
 
-E001: a probe that could not judge this variant, and why.
+E001: a probe or an audit that could not judge this variant, and why.
 E002: the machine was busy with other work while it was timed.
 """
 
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Ground, Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
-from headway.core.plugins import load_probe
+from headway.core.plugins import load_audit, load_probe
 from headway.core.threads import cores
 from headway.core.variant import Variant
 
@@ -24,20 +26,35 @@ BUSY = "E002"
 TIMED = "latency."
 
 
-def measure(subject: Subject, probes: Sequence[str], *, dataset_digest: str, period: str) -> Evidence:
-    """The evidence of these probes, by name, in that order.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audits:
+    """Audits by name, the ground they work on, and who is told what is measured now."""
 
-    A probe that cannot judge leaves a finding E001 that says so, `undecided`: what was not measured never passes.
-    Raises PluginError for a probe that there is not.
+    names: Sequence[str]
+    ground: Ground
+    tell: Callable[[str], object] = lambda _: None
+
+
+def measure(
+    subject: Subject, probes: Sequence[str], *, dataset_digest: str, period: str, audits: Audits | None = None
+) -> Evidence:
+    """The evidence of these probes, by name, in that order, and of these audits after them.
+
+    What cannot judge leaves a finding E001 that says so, `undecided`: what was not measured never passes.
+    Raises PluginError for one that there is not.
     """
+    asked = [("probe", name, partial(load_probe(name), subject)) for name in probes]
+    if audits is not None:
+        asked += [("audit", name, partial(load_audit(name), subject, audits.ground)) for name in audits.names]
     measurements: list[Measurement] = []
     findings: list[Finding] = []
-    for name in probes:
-        probe = load_probe(name)
+    for kind, name, ask in asked:
+        if audits is not None:
+            audits.tell(f"{kind} {name}")
         try:
-            measurements += probe(subject)
+            measurements += ask()
         except NotApplicable as error:
-            says = f"probe '{name}' did not run: {error.what}"
+            says = f"{kind} '{name}' did not run: {error.what}"
             findings.append(Finding(code=NOT_RUN, severity="undecided", says=says, where=error.where, mend=error.mend))
     return written(subject.variant, measurements, findings, dataset_digest=dataset_digest, period=period)
 

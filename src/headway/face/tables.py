@@ -74,6 +74,16 @@ def rulings_table(verdict: Verdict, *, groups: str = "groups") -> Laid:
     return Laid(sheets.rulings(verdict, groups=groups))
 
 
+def examined_tables(judged: Judged) -> Group:
+    """An examination: the verdict rule by rule, all that was measured of the whole, and what could not be measured."""
+    evidence = judged.evidence
+    whole = [each for each in evidence.measurements if not each.slice]
+    parts = len(evidence.measurements) - len(whole)
+    found = [findings_table(evidence.findings)] if evidence.findings else []
+    more = [Text(f"{parts} more of slices and bins: headway report, or --json")] if parts else []
+    return Group(rulings_table(judged.verdict), Laid(sheets.measurements(whole)), *more, *found)
+
+
 def findings_table(found: Sequence[Finding]) -> Laid:
     """What the checks of the data found, with the mend."""
     return Laid(sheets.findings(found))

@@ -1,0 +1,44 @@
+"""A subject that probes and audits are asked about: echo beside echo, with answers that are a little off."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headway.core import plugins
+from headway.core.contracts import SliceColumn, Subject
+from headway.core.variant import Artifact, Field, Signature, Variant
+
+
+def subject_of(*, groups: int, task: str = "binary") -> Subject:
+    """Echo beside echo on 40 rows a group, a third of a column missing; the variant's answers are off by up to 0.05."""
+    rng = np.random.default_rng(7)
+    group = np.repeat(np.arange(groups), 40)
+    rows = rng.random((len(group), 3))
+    scores = rows.mean(1, keepdims=True)
+    rows[::3, 1] = np.nan
+    side = SliceColumn(codes=(group + np.arange(len(group))) % 2, values=("left", "right"))
+    variant = Variant(
+        artifact=Artifact(format="echo", digest="sha256:0", size_bytes=4),
+        engine="echo",
+        signature=Signature(inputs=tuple(Field(name=name) for name in "abc")),
+        task=task,
+    )
+    engine = plugins.load_engine("echo")
+    return Subject(
+        variant=variant,
+        model=engine(b"echo", {}),
+        reference=engine(b"echo", {}),
+        rows=rows,
+        labels=(rng.random(len(group)) < scores[:, 0]).astype(np.float64),
+        scores=classes(np.clip(scores + rng.uniform(-0.05, 0.05, scores.shape), 0, 1), task),
+        reference_scores=classes(scores, task),
+        groups=group,
+        slices={"side": side},
+        people={"side": side},
+        threshold=0.5,
+    )
+
+
+def classes(scores: np.ndarray, task: str) -> np.ndarray:
+    """Scores [n, 1] as the answers of a task: probabilities of two classes [n, 2] where it has several."""
+    return np.hstack([1 - scores, scores]) if task == "multiclass" else scores

@@ -1,0 +1,72 @@
+"""What every audit must keep, own or from outside: honest measurements on its ground, or a plain refusal."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from tests.contract.subjects import subject_of
+
+from headway.core import plugins
+from headway.core.contracts import Ground, Lesson
+from headway.core.errors import NotApplicable
+from headway.store.blobs.files import Files
+
+pytestmark = pytest.mark.slow
+AUDITS = plugins.names("audit")
+
+
+@pytest.fixture
+def ground(tmp_path) -> Ground:
+    """A ground that can train: whatever it learns from, the model is echo."""
+    blobs = Files(tmp_path)
+    blobs.put(b"echo")
+    known = subject_of(groups=25)
+    lesson = Lesson(rows=known.rows, labels=known.labels, groups=known.groups)
+    echo = plugins.load_engine("echo")
+    return Ground(blobs=blobs, budget_s=5.0, train=lambda: lesson, learn=lambda features, seed: echo(b"echo", {}))
+
+
+@pytest.fixture
+def subject(ground):
+    """Echo beside echo, its artifact in the blobs of the ground."""
+    found = subject_of(groups=25)
+    object.__setattr__(found.variant.artifact, "digest", ground.blobs.put(b"echo"))
+    return found
+
+
+@pytest.mark.parametrize("name", AUDITS)
+def test_every_measurement_is_complete_and_its_interval_holds_its_value(name, subject, ground):
+    found = plugins.load_audit(name)(subject, ground)
+    assert found
+    for each in found:
+        assert each.name and each.method and each.n_rows > 0
+        assert each.low <= each.value <= each.high
+        assert all(math.isfinite(number) for number in (each.value, each.low))
+        assert (each.se is None) == (each.dof is None)
+    assert len({(each.name, each.slice) for each in found}) == len(found)
+
+
+@pytest.mark.parametrize("name", AUDITS)
+def test_the_subject_is_left_as_it_was(name, subject, ground):
+    before = subject.rows.copy(), subject.scores.copy(), subject.labels.copy()
+    plugins.load_audit(name)(subject, ground)
+    for was, is_now in zip(before, (subject.rows, subject.scores, subject.labels), strict=True):
+        np.testing.assert_array_equal(was, is_now)
+
+
+@pytest.mark.parametrize("name", AUDITS)
+@pytest.mark.parametrize("task", ["multiclass", "regression", "ranking"])
+def test_of_another_task_it_measures_or_says_that_it_cannot(name, task, ground):
+    subject = subject_of(groups=25, task=task)
+    object.__setattr__(subject.variant.artifact, "digest", ground.blobs.put(b"echo"))
+    try:
+        assert plugins.load_audit(name)(subject, ground)
+    except NotApplicable as refusal:
+        assert refusal.what
+
+
+@pytest.mark.parametrize("name", AUDITS)
+def test_its_first_line_stands_alone_in_a_list(name):
+    assert len(plugins.describe("audit", name)) > 20

@@ -1,0 +1,45 @@
+"""The ground of audits: a model trained anew on fewer columns, what it learned from, and the months of the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.flow.projects import TRAIN, write
+
+from headway import flow
+from headway.data.split import labelled
+from headway.evidence.ground import ground_of
+from headway.release.project import open_project
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = write(tmp_path_factory.mktemp("small"))
+    (folder / "mine.py").write_text(TRAIN.replace("labels):", "labels, *, seed=0):").replace('["carrier"]', '"auto"'))
+    project = open_project(folder)
+    data = flow.periods(project)
+    model = flow.train(project, data).model
+    return ground_of(project.config, data, project.blobs, signature=model.signature, judged=data["test"]), data
+
+
+def test_a_model_is_trained_anew_on_the_columns_named(made):
+    ground, _ = made
+    assert ground.learn(["hour", "wind"], 1).predict(np.array([[20.0, 30.0]])).shape == (1, 1)
+
+
+def test_it_has_the_labelled_rows_of_train_and_the_months_of_those_judged(made):
+    ground, data = made
+    assert len(ground.train().rows) == len(labelled(data["train"]).table)
+    assert ground.months.values == ("2013-03", "2013-04")
+    assert len(ground.months.codes) == len(labelled(data["test"]).table)
+
+
+def test_where_nobody_knows_how_the_model_is_made_nothing_is_trained(made, tmp_path):
+    _, data = made
+    project = open_project(write(tmp_path))
+    signature = flow.train(project, data).model.signature
+    rest = {"test": data["test"]}
+    bare = ground_of(project.config, rest, project.blobs, signature=signature, judged=data["test"])
+    assert bare.learn is None and bare.train() is None

@@ -1,0 +1,40 @@
+"""`headway evaluate` on a real project: the last winner examined whole, and judged again."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+from tests.flow.projects import TOML, table, write
+
+from headway import flow
+from headway.face import cli
+
+pytestmark = pytest.mark.slow
+RULE = '\n[[policy.release]]\nmeasure = "start.seconds"\nat_most = 60\n'
+
+
+def test_a_rule_on_what_no_search_measures_is_undecided_until_the_winner_is_examined(run, searched):
+    project, _, folder = searched
+    (folder / "headway.toml").write_text(TOML + RULE)
+    assert run("gate", "--project", folder)[0] == cli.UNDECIDED
+    code, out, _ = run("evaluate", "--project", folder, "--audit", "start", "--budget", "20s")
+    assert code == cli.PASS and "start.seconds" in out and "audit start" in out
+    assert run("gate", "--project", folder)[0] == cli.PASS
+    assert flow.last_frontier(project).winner.evidence.find("start.memory_mb").value > 0
+
+
+def test_it_is_one_more_look_at_test(run, searched):
+    project, _, folder = searched
+    before = flow.last_frontier(project).winner.verdict.looks_at_test
+    shown = json.loads(run("evaluate", "--project", folder, "--audit", "start", "--json")[1])
+    assert shown["verdict"]["looks_at_test"] == before + 1
+
+
+def test_rows_that_are_not_those_of_the_search_are_refused(run, searched):
+    _, _, folder = searched
+    table().with_columns(wind=pl.col("wind") + 1).write_parquet(folder / "table.parquet")
+    code, _, err = run("evaluate", "--project", folder)
+    write(folder)
+    assert code != cli.PASS and "not those that the last search was judged on" in err and "headway optimize" in err
