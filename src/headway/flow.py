@@ -21,7 +21,7 @@ from headway.core.config import Config
 from headway.core.contracts import Lesson, Workbench
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, StoreError
-from headway.core.evidence import Finding
+from headway.core.evidence import Evidence, Finding
 from headway.core.frontier import Baseline, Frontier
 from headway.core.record import read
 from headway.core.ticket import Ticket
@@ -124,13 +124,7 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, tell: Tell = l
 
 
 def evaluate(
-    project: Project,
-    variant: Variant,
-    exam: Exam,
-    *,
-    view: Dataset | None = None,
-    probes: Sequence[str] = (),
-    audits: Audits | None = None,
+    project: Project, variant: Variant, exam: Exam, *, view: Dataset | None = None, probes: Sequence[str] = ()
 ) -> Judged:
     """Evidence on a variant beside the model as it came, and the verdict of the project's policy on it.
 
@@ -139,13 +133,7 @@ def evaluate(
     """
     names = probes or [name for name in plugins.names("probe") if name not in SPEED]
     subject = subject_of(variant, exam, project.blobs, view=view)
-    evidence = measure(subject, names, dataset_digest=exam.dataset, period=exam.period, audits=audits)
-    looks = project.state.looks(project.name, exam.dataset)
-    policy = judging.relative(project.config.policy) if exam.period == "choose" else project.config.policy
-    verdict = judging.judge(evidence, policy, looks_at_test=looks)
-    project.keep(evidence)
-    project.keep(verdict)
-    return Judged(variant=variant, evidence=evidence, verdict=verdict)
+    return _judged(project, variant, measure(subject, names, dataset_digest=exam.dataset, period=exam.period))
 
 
 def examine(
@@ -166,7 +154,9 @@ def examine(
     variant = frontier.winner.variant
     ground = ground_of(project.config, data, project.blobs, signature=variant.signature, judged=data["test"])
     asked = Audits(names=audits or plugins.names("audit"), ground=ground, tell=tell)
-    found = replaced(frontier, winner=evaluate(project, variant, exam, probes=plugins.names("probe"), audits=asked))
+    subject, probes = subject_of(variant, exam, project.blobs), plugins.names("probe")
+    evidence = measure(subject, probes, dataset_digest=exam.dataset, period=exam.period, audits=asked)
+    found = replaced(frontier, winner=_judged(project, variant, evidence))
     project.keep(found)
     return found
 
@@ -251,6 +241,15 @@ def last_frontier(project: Project) -> Frontier:
     if not kept:
         raise StoreError("no variant was searched for yet", where=str(project.config.state), mend="headway optimize")
     return read(Frontier, kept[-1])
+
+
+def _judged(project: Project, variant: Variant, evidence: Evidence) -> Judged:
+    looks = project.state.looks(project.name, evidence.dataset)
+    policy = judging.relative(project.config.policy) if evidence.period == "choose" else project.config.policy
+    verdict = judging.judge(evidence, policy, looks_at_test=looks)
+    project.keep(evidence)
+    project.keep(verdict)
+    return Judged(variant=variant, evidence=evidence, verdict=verdict)
 
 
 def _baseline(project: Project, model: Variant, data: Data) -> Baseline:

@@ -43,7 +43,7 @@ def test_every_measurement_is_complete_and_its_interval_holds_its_value(name, su
     for each in found:
         assert each.name and each.method and each.n_rows > 0
         assert each.low <= each.value <= each.high
-        assert all(math.isfinite(number) for number in (each.value, each.low))
+        assert all(math.isfinite(number) for number in (each.value, each.low, each.high))
         assert (each.se is None) == (each.dof is None)
     assert len({(each.name, each.slice) for each in found}) == len(found)
 

@@ -19,8 +19,9 @@ def test_a_rule_on_what_no_search_measures_is_undecided_until_the_winner_is_exam
     project, _, folder = searched
     (folder / "headway.toml").write_text(TOML + RULE)
     assert run("gate", "--project", folder)[0] == cli.UNDECIDED
-    code, out, _ = run("evaluate", "--project", folder, "--audit", "start", "--budget", "20s")
-    assert code == cli.PASS and "start.seconds" in out and "audit start" in out
+    code, out, err = run("evaluate", "--project", folder, "--audit", "start", "--budget", "20s")
+    assert code == cli.PASS, err
+    assert "start.seconds" in out and "audit start" in out
     assert run("gate", "--project", folder)[0] == cli.PASS
     assert flow.last_frontier(project).winner.evidence.find("start.memory_mb").value > 0
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from headway.core.contracts import Engine
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import LEVEL, Estimate, Floats, Sample, interval, student_quantile
+from headway.evidence.intervals import ANY, LEVEL, Estimate, Floats, Sample, interval, student_quantile
 
 BATCH_ROWS = 256
 ROUND_NS = 3_000_000
@@ -136,7 +136,7 @@ def _over_rounds(name: str, logs: Floats, race: _Race) -> Measurement:
     """
     value, se = math.exp(float(logs.mean())), float(logs.std(ddof=1)) / math.sqrt(len(logs))
     estimate = Estimate(value=value, se=value * se, dof=len(logs) - 1, method="geometric mean over rounds, t")
-    found = interval(name, estimate, Sample(n_rows=race.rows, n_groups=len(logs), bounds=(0.0, math.inf)))
+    found = interval(name, estimate, Sample(n_rows=race.rows, n_groups=len(logs), bounds=(0.0, ANY[1])))
     if found.se is None:
         return found
     half = student_quantile(0.5 + LEVEL / 2, estimate.dof) * se

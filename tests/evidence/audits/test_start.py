@@ -10,7 +10,9 @@ from tests.contract.subjects import subject_of
 
 from headway.core.contracts import Ground
 from headway.core.errors import EngineError, NotApplicable
+from headway.core.record import write
 from headway.evidence.audits import start
+from headway.evidence.measure import written
 from headway.store.blobs.files import Files
 
 pytestmark = pytest.mark.slow
@@ -34,6 +36,7 @@ def test_seconds_and_memory_are_those_of_a_process_that_answered(subject, tmp_pa
 def test_where_the_time_is_used_up_one_start_claims_no_interval(subject, tmp_path):
     seconds, _ = start.plugin(subject, Ground(blobs=Files(tmp_path), budget_s=1e-9))
     assert (seconds.n_groups, seconds.se, seconds.low) == (1, None, 0.0)
+    assert write(written(subject.variant, [seconds], dataset_digest="", period="test"))
 
 
 def test_a_model_that_does_not_open_there_is_an_error_with_what_it_said(subject, tmp_path):

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from headway.core.contracts import Ground, Subject
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import Estimate, Floats, Sample, interval
+from headway.evidence.intervals import ANY, Estimate, Floats, Sample, interval
 
 STARTS = 20
 _ASK = """
@@ -91,4 +91,4 @@ def _over_starts(name: str, values: Floats) -> Measurement:
     count = len(values)
     se = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
     estimate = Estimate(value=float(values.mean()), se=se, dof=count - 1, method="mean over starts, t")
-    return interval(name, estimate, Sample(n_rows=count, n_groups=count, bounds=(0.0, math.inf)))
+    return interval(name, estimate, Sample(n_rows=count, n_groups=count, bounds=(0.0, ANY[1])))
