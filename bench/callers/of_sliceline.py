@@ -1,0 +1,30 @@
+"""SliceLine as its own library finds slices, in an environment of its own: `python of_sliceline.py FILE`.
+
+FILE is an npz of `codes` int [n, d] and `errors` float64 [n]; it prints the best slice of two columns.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+from sliceline.slicefinder import Slicefinder
+
+SUPPORT, MOST = 0.01, 100
+
+
+def main(file: str) -> None:
+    """Find, and print the columns, levels and score as JSON."""
+    given = np.load(file)
+    codes, errors = given["codes"], given["errors"]
+    found = Slicefinder(alpha=0.95, k=MOST, max_l=2, min_sup=int(SUPPORT * len(codes)), verbose=False)
+    found.fit(codes, errors)
+    for levels, told in zip(found.top_slices_, found.top_slices_statistics_, strict=True):
+        chosen = {at: int(level) for at, level in enumerate(levels) if level is not None}
+        if len(chosen) == 2:
+            print(json.dumps({"levels": chosen, "score": float(told["slice_score"])}))
+            return
+
+
+main(sys.argv[1])

@@ -1,0 +1,86 @@
+"""Days as bench/evidence.py draws them: tables of two models with a line a day, real or simulated with known truth."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.evidence import Measurement
+from headway.evidence.intervals import CHANGE, Sample, jackknife
+from headway.evidence.tables import (
+    Answers,
+    Floats,
+    Ints,
+    ScoreTable,
+    auc,
+    auc_without_each,
+    mean_without_each,
+    score_table,
+)
+
+ROWS = 60
+
+
+class Days:
+    """Score tables of two models, their squared errors and rows, a line a day."""
+
+    def __init__(self, tables: list[ScoreTable], squares: list[Floats], rows: Floats) -> None:
+        self.tables, self.squares, self.rows = tables, squares, rows
+
+    @classmethod
+    def of(cls, answers: Answers) -> Days:
+        """Of the answers of a variant and of the model as it came."""
+        both = (answers.scores, answers.reference)
+        squares = [answers.per_block(np.square(scores - answers.labels)) for scores in both]
+        return cls([score_table(scores, answers) for scores in both], squares, answers.rows)
+
+    def drawn(self, days: Ints) -> Days:
+        """Some of the days, each as often as it was drawn."""
+        tables = [ScoreTable(each.positives[days], each.negatives[days]) for each in self.tables]
+        return Days(tables, [each[days] for each in self.squares], self.rows[days])
+
+    def swapped(self, swap: NDArray[np.bool_]) -> Days:
+        """With the two models in each other's place on some days."""
+        (a, b), (e, f), line = self.tables, self.squares, swap[:, None]
+        tables = [
+            ScoreTable(np.where(line, y.positives, x.positives), np.where(line, y.negatives, x.negatives))
+            for x, y in ((a, b), (b, a))
+        ]
+        return Days(tables, [np.where(swap, f, e), np.where(swap, e, f)], self.rows)
+
+    def values(self) -> dict[str, float]:
+        """Each measure over all of the days."""
+        areas = [float(auc(each.positives.sum(0), each.negatives.sum(0))) for each in self.tables]
+        briers = [float(each.sum() / self.rows.sum()) for each in self.squares]
+        found = {"roc_auc": areas[0], "roc_auc.loss": areas[1] - areas[0]}
+        return found | {"brier": briers[0], "brier.loss": briers[0] - briers[1]}
+
+    def measured(self) -> dict[str, Measurement]:
+        """Each measure with its interval."""
+        areas = [auc_without_each(each) for each in self.tables]
+        briers = [mean_without_each(each, self.rows) for each in self.squares]
+        without = {"roc_auc": areas[0], "roc_auc.loss": areas[1] - areas[0]}
+        without |= {"brier": briers[0], "brier.loss": briers[0] - briers[1]}
+        sample = Sample(n_rows=int(self.rows.sum()), n_groups=len(self.rows), bounds=CHANGE)
+        return {name: jackknife(name, value, without[name], sample) for name, value in self.values().items()}
+
+
+def simulated(count: int, lean: float, rng: np.random.Generator) -> Days:
+    """Days whose odds shift together, by as much as the day before and chance say (`lean`: their correlation).
+
+    One model knows each row's own odds, but not the day; the other errs by the day and by the row.
+    """
+    shift = rng.normal(size=count)
+    for day in range(1, count):
+        shift[day] = lean * shift[day - 1] + np.sqrt(1 - lean**2) * shift[day]
+    day = np.repeat(np.arange(count), rng.integers(ROWS // 2, ROWS * 3 // 2, count))
+    own = rng.normal(-1.2, 0.8, len(day))
+    off = 0.25 * (rng.normal(size=count)[day] + rng.normal(size=len(day)))
+    late = (rng.random(len(day)) < _chance(own + 0.6 * shift[day])).astype(np.float64)
+    answers = {"labels": late, "scores": _chance(own + off), "reference": _chance(own)}
+    return Days.of(Answers(**answers, groups=day, blocks=day, n_blocks=count, n_groups=count))
+
+
+def _chance(odds: Floats) -> Floats:
+    chance: Floats = 1 / (1 + np.exp(-odds))
+    return chance
