@@ -18,6 +18,7 @@ from headway.core.config import RetrainSection
 from headway.core.evidence import Measurement
 from headway.evidence.intervals import SHARE, Sample, jackknife, ratio_of_sums, student_quantile
 from headway.evidence.probes.calibration import BINS
+from headway.evidence.repair.apply import ready
 from headway.evidence.tables import Answers, Floats, bin_table, plain_ece, tally
 from headway.observe.retraining.recalibrate import recalibrate
 from headway.observe.trigger import Situation, propose
@@ -149,7 +150,7 @@ class Replay:
             days = POLICY.recalibrate_days
             calibrator = recalibrate(scores[taught], self.year.late[taught], self.year.day[taught], days=days)
             today = self.year.day == day
-            given[today] = calibrator(given[today])
+            given[today] = ready(calibrator)(given[today])
         return given
 
     def losses(self, plan: Schedule, *, shifted: bool) -> Floats:

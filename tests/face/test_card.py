@@ -115,7 +115,7 @@ def test_an_override_a_calibrator_and_looks_are_told() -> None:
         baseline=replace(FRONTIER.baseline, calibrator=Calibrator(shift=0.25, n_rows=9000)),
     )
     told = card(STORY, changed)
-    assert "passed by ada at" in told and "log-odds shifted by 0.25, from 9,000 rows" in told
+    assert "passed by ada at" in told and "log-odds shifted by +0.25, from 9,000 rows" in told
     assert "**Warning:** the test set was judged on 3 times" in told
 
 

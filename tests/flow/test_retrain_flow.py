@@ -15,6 +15,7 @@ from headway.core.errors import ConfigError, DataError
 from headway.core.record import read
 from headway.core.training import Training
 from headway.core.verdict import Rule
+from headway.evidence.repair.apply import ready
 from headway.observe.post import post_of
 from headway.observe.retraining.against_live import of_probabilities, rules_of
 from headway.release.project import open_project
@@ -138,7 +139,7 @@ def test_a_recalibrated_release_answers_with_its_shift(tmp_path):
     rows = np.array([[8.0, 10.0, 1.0]])
 
     assert after.release.calibrator.shift == found.frontier.baseline.calibrator.shift != 0
-    assert after.answer(rows) == after.release.calibrator(before.answer(rows))
+    assert after.answer(rows) == ready(after.release.calibrator)(before.answer(rows))
     assert after.training == before.training
 
 

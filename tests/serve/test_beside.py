@@ -226,6 +226,12 @@ def test_the_calibrator_shifts_what_is_answered_and_not_the_self_test():
         assert ask(server.port, [0.5, 0.5, 0.5]).value == pytest.approx(2 / 3)
 
 
+def test_a_table_of_a_calibrator_is_looked_up_by_the_server():
+    table = Calibrator(kind="venn_abers", knots=(0.5,), values=(0.1, 0.2, 0.3))
+    with serving(load(bundle(replace(release(), calibrator=table)))) as server:
+        assert [ask(server.port, [each] * 3).value for each in (0.4, 0.5, 0.6)] == [0.1, 0.2, 0.3]
+
+
 def test_a_calibrator_of_what_is_no_probability_is_refused():
     made = release()
     made = replace(made, variant=replace(made.variant, task="regression"), calibrator=Calibrator(shift=1.0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import nanoarrow
@@ -13,6 +13,7 @@ from headway.batch import columns
 from headway.core.batch import Chunk, Column
 from headway.core.errors import DataError, EngineError
 from headway.core.release import Release
+from headway.evidence.repair.apply import Apply, ready
 
 if TYPE_CHECKING:
     from headway.core.batch import Flags
@@ -31,6 +32,10 @@ class Scorer:
 
     release: Release
     engine: Engine
+    _calibrated: Apply = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_calibrated", ready(self.release.calibrator))
 
     def scores(self, rows: Floats) -> tuple[Floats, Faults]:
         """What the release answers to rows float64 [n, d]: float64 [n, k] after the calibrator, and its faults.
@@ -38,8 +43,7 @@ class Scorer:
         A row without an answer is NaN: the engine fails on it alone, or gives what is no finite number.
         """
         scores, faults = self._asked(rows)
-        if self.release.calibrator.shift:
-            scores = self.release.calibrator(scores)
+        scores = self._calibrated(scores)
         for place in np.flatnonzero(~np.isfinite(scores).all(axis=1)).tolist():
             faults.setdefault(place, f"the answer is {scores[place].tolist()}")
         return scores, faults

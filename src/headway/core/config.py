@@ -190,7 +190,16 @@ class RetrainSection(Record, frozen=True, kw_only=True):
     ] = "canary"
     rows_grown: Annotated[float, _help("Train anew once labelled rows have grown by this share since training.")] = 0.5
     ece_at_most: Annotated[float, _help("Train anew once the calibration error is shown to be above this.")] = 0.05
-    recalibrate_days: Annotated[int, _help("Last labelled groups from which probabilities are shifted; 0: never.")] = 28
+    recalibrate_days: Annotated[
+        int, _help("Last labelled groups from which probabilities are set right; 0: never.")
+    ] = 28
+    recalibrate_by: Annotated[
+        str,
+        Meta(
+            description="Repair of probabilities: shift, platt, temperature, beta, isotonic, venn_abers; best chooses.",
+            pattern="^(shift|platt|temperature|beta|isotonic|venn_abers|best)$",
+        ),
+    ] = "shift"
     seeds: Annotated[int, _help("Trainings that differ by chance alone, for the variance that a seed brings.")] = 3
     judged_days: Annotated[int, _help("Last labelled days, kept out of training, on which it is judged.")] = 28
     hour_costs: Annotated[float, _help("What an hour of training costs, in the unit of [model] costs.")] = 0.0

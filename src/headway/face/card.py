@@ -43,7 +43,7 @@ def card(story: Story, frontier: Frontier, training: Training | None = None) -> 
 
 def _what(story: Story, frontier: Frontier) -> str:
     variant, baseline = frontier.winner.variant, frontier.baseline
-    shift = baseline.calibrator.shift
+    calibrator = baseline.calibrator
     facts = {
         "Form": variant.name,
         "Made by": ", then ".join(map(str, variant.steps)) or "nothing: it is the model as it came",
@@ -52,7 +52,7 @@ def _what(story: Story, frontier: Frontier) -> str:
         "Model file": f"{variant.artifact.format}, {variant.artifact.size_bytes:,} bytes, {variant.artifact.digest}",
         "Variant": variant.digest,
         "Release": story.release or "none: it is not released",
-        "Calibrator": f"log-odds shifted by {shift:g}, from {baseline.calibrator.n_rows:,} rows" if shift else "",
+        "Calibrator": f"{calibrator}, from {calibrator.n_rows:,} rows" if calibrator else "",
         "Searched": frontier.at,
     }
     if variant.task == "binary":

@@ -12,6 +12,7 @@ from headway.core.record import read
 from headway.core.release import Release
 from headway.core.ticket import Ticket
 from headway.core.training import Training
+from headway.evidence.repair.apply import ready
 from headway.evidence.tables import Floats
 from headway.release.project import Project
 
@@ -27,8 +28,7 @@ class Post:
 
     def answer(self, rows: Floats) -> Floats:
         """What a caller is answered: rows float64 [n, d] -> float64 [n, k], after the calibrator."""
-        scores = self.model.predict(rows)
-        return self.release.calibrator(scores) if self.release.calibrator.shift else scores
+        return ready(self.release.calibrator)(self.model.predict(rows))
 
     @property
     def trained_until(self) -> datetime:

@@ -31,8 +31,8 @@ def open_release(bundle: Bundle) -> Engine:
 
 def _expect_probability(release: Release) -> None:
     variant = release.variant
-    if release.calibrator.shift and variant.task != "binary":
-        raise Refused(f"the release of a {variant.task} model has a calibrator, which shifts one probability")
+    if release.calibrator and variant.task != "binary":
+        raise Refused(f"the release of a {variant.task} model has a calibrator, which sets one probability right")
 
 
 def _answer_self_test(engine: Engine, test: SelfTest, *, where: str) -> None:

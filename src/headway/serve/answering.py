@@ -195,9 +195,7 @@ class Answerer:
         )
 
     def _predict(self, release: Loaded, rows: Floats) -> Floats:
-        answers = self._engine(release, rows)
-        if release.calibrator.shift:
-            answers = release.calibrator(answers)
+        answers = release.calibrated(self._engine(release, rows))
         if self._habits.round_digits >= 0:
             answers = answers.round(self._habits.round_digits)
         return answers

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headway.core.calibrator import Calibrator
 from headway.core.record import Scalar
+from headway.evidence.repair.apply import Apply, ready
 from headway.release.bundle import Bundle
 from headway.release.open import open_release
 from headway.serve.contract import Checker
@@ -29,7 +29,7 @@ class Loaded:
 
     `version` is the first digits of its digest. `reader` and `writer` know what a request brings and is given;
     `columns` are what the model reads, of which `views` look some up; `checker` holds them to the contract, if there is
-    one. `speed` knows how long the engine takes.
+    one. `calibrated` is what the calibrator does to an answer. `speed` knows how long the engine takes.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Loaded:
     writer: Writer
     metadata: bytes
     columns: tuple[str, ...]
-    calibrator: Calibrator
+    calibrated: Apply
     views: Views
     checker: Checker | None
     speed: Speed
@@ -73,7 +73,7 @@ def load(bundle: Bundle, online: Path = Path()) -> Loaded:
         writer=Writer(name=release.name, version=version, output=variant.signature.output),
         metadata=describe(views.asked, name=release.name, version=version, parameters=parameters),
         columns=variant.signature.names,
-        calibrator=release.calibrator,
+        calibrated=ready(release.calibrator),
         views=views,
         checker=Checker(contract, variant.signature) if contract.columns else None,
         speed=Speed.of(engine, np.array(release.self_test.rows, dtype=np.float64)),

@@ -7,6 +7,7 @@ import pytest
 
 from headway.core.calibrator import Calibrator
 from headway.core.errors import DataError
+from headway.evidence.repair.apply import ready
 from headway.observe.retraining.recalibrate import recalibrate
 
 
@@ -21,14 +22,14 @@ def labelled(seed: int = 0, *, shift: float = 0.0, count: int = 28, rows: int = 
 
 @pytest.mark.parametrize("shift", [-1.0, 0.0, 0.7])
 def test_a_shift_of_the_world_is_found(shift):
-    found = recalibrate(*labelled(shift=shift), at="2013-09-01")
+    found = recalibrate(*labelled(shift=shift))
     assert found.shift == pytest.approx(shift, abs=0.12)
-    assert (found.n_rows, found.n_groups, found.at) == (8400, 28, "2013-09-01")
+    assert (found.n_rows, found.n_groups) == (8400, 28)
 
 
 def test_the_calibrated_scores_agree_with_the_labels_on_average():
     scores, labels, day = labelled(shift=-0.8)
-    assert recalibrate(scores, labels, day)(scores).mean() == pytest.approx(labels.mean(), abs=0.01)
+    assert ready(recalibrate(scores, labels, day))(scores).mean() == pytest.approx(labels.mean(), abs=0.01)
 
 
 def test_restless_days_teach_less_than_calm_ones():
@@ -44,7 +45,7 @@ def test_only_the_last_groups_count():
 
 
 def test_below_a_week_of_groups_nothing_is_shifted():
-    assert recalibrate(*labelled(shift=1.0, count=6), at="now") == Calibrator(at="now")
+    assert recalibrate(*labelled(shift=1.0, count=6)) == Calibrator()
     assert recalibrate(np.empty(0), np.empty(0), np.empty(0, np.int64)) == Calibrator()
 
 
@@ -60,3 +61,11 @@ def test_one_class_only_still_ends_with_a_finite_shift():
 def test_what_is_no_score_or_no_label_is_refused(scores, labels, says):
     with pytest.raises(DataError, match=says):
         recalibrate(np.array(scores), np.array(labels), np.zeros(1, np.int64))
+
+
+def test_the_best_repair_or_one_by_its_name_is_fitted_on_the_same_groups():
+    scores, labels, day = labelled(shift=1.0)
+    assert recalibrate(scores, labels, day, by="isotonic").kind == "isotonic"
+    found = recalibrate(scores, labels, day, by="best")
+    assert (found.n_rows, found.n_groups) == (8400, 28)
+    assert ready(found)(scores).mean() == pytest.approx(labels.mean(), abs=0.02)

@@ -13,6 +13,7 @@ from headway.core.contracts import Engine
 from headway.core.errors import DataError
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
+from headway.evidence.repair.apply import ready
 from headway.face.python.few_rows import FewRows
 from headway.face.python.frames import dense, is_pandas_table, table_of
 
@@ -39,7 +40,7 @@ class Model:
         self.variant = variant
         self.threshold = threshold
         self._engine = engine
-        self._calibrator = calibrator
+        self._calibrated = ready(calibrator)
         self._numbers_only = all(field.datatype != "BYTES" for field in variant.signature.inputs)
         self._absent = np.nan if variant.signature.absent == "missing" else 0.0
         self._few = FewRows(variant.signature)
@@ -62,7 +63,7 @@ class Model:
         ready = self._ready(rows)
         parts = [self._engine.predict(ready[start : start + CHUNK_ROWS]) for start in range(0, len(ready), CHUNK_ROWS)]
         answers = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else self._engine.predict(ready)
-        return self._calibrator(answers) if self._calibrator.shift else answers
+        return self._calibrated(answers)
 
     def predict_proba(self, rows: Any) -> Floats:
         """The probability of each class, float64 [n, classes], in the order of `classes_`."""

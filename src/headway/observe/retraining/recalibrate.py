@@ -1,16 +1,18 @@
-"""Rolling recalibration: one shift of the log-odds from the last labelled groups, refitted as labels arrive.
+"""Rolling recalibration: a repair of probabilities from the last labelled groups, refitted as labels arrive.
 
-Only rows that the model was not trained on, with labels at hand, may be given; a day's labels a day late. The shift is
-pulled to 0 by a ridge: a shift is expected to be around SPREAD in size (odds change by a factor of 1.6), and labels
-count for as much as they vary by group, not as independent rows (their design effect, Kish 1965).
+Only rows that the model was not trained on, with labels at hand, may be given; a day's labels a day late. A shift of
+the log-odds is pulled to 0 by a ridge: it is expected to be around SPREAD in size (odds change by a factor of 1.6), and
+labels count for as much as they vary by group, not as independent rows (their design effect, Kish 1965).
 """
 
 from __future__ import annotations
 
 import numpy as np
+from msgspec.structs import replace
 
 from headway.core.calibrator import Calibrator
 from headway.core.errors import DataError
+from headway.evidence.repair.choose import FITS, best
 from headway.evidence.tables import Floats, Ints, tally
 
 SPREAD = 0.5
@@ -20,23 +22,28 @@ _STEPS = 50
 _ENOUGH = 1e-10
 
 
-def recalibrate(scores: Floats, labels: Floats, groups: Ints, *, days: int = 28, at: str = "") -> Calibrator:
+def recalibrate(scores: Floats, labels: Floats, groups: Ints, *, days: int = 28, by: str = "shift") -> Calibrator:
     """The calibrator from the last `days` groups: scores in [0, 1] and labels {0, 1}, float64 [n], groups int64 [n].
 
-    The likeliest shift b of log-odds(score) + b, with ridge design effect / SPREAD^2. Below 7 groups it is no shift.
-    Raises DataError where lengths differ, or scores and labels are not what they should be.
+    It is fitted `by` the name of a repair, or by `best`, the one that helps most on the later half. Below 7 groups it
+    changes nothing. Raises DataError where lengths differ, or scores and labels are not what they should be.
     """
     _expect(scores, labels, groups)
     numbers = np.unique(groups)[-days:]
     if len(numbers) < FEWEST_GROUPS:
-        return Calibrator(at=at)
+        return Calibrator()
     recent = groups >= numbers[0]
     scores, labels, codes = scores[recent], labels[recent], np.searchsorted(numbers, groups[recent])
-    odds = _log_odds(scores)
+    found = best(scores, labels, codes, _FITS) if by == "best" else _FITS[by](scores, labels, codes)
+    return replace(found, n_rows=len(scores), n_groups=len(numbers))
+
+
+def _shifted(scores: Floats, labels: Floats, groups: Ints) -> Calibrator:
+    """The likeliest shift b of log-odds(score) + b, with ridge design effect / SPREAD^2."""
+    odds, codes = _log_odds(scores), np.unique(groups, return_inverse=True)[1]
     free = _shift(odds, labels, ridge=0.0)
     ridge = _design_effect(odds + free, labels, codes) / SPREAD**2
-    shift = _shift(odds, labels, ridge=ridge)
-    return Calibrator(shift=shift, n_rows=len(scores), n_groups=len(numbers), at=at)
+    return Calibrator(shift=_shift(odds, labels, ridge=ridge))
 
 
 def _expect(scores: Floats, labels: Floats, groups: Ints) -> None:
@@ -72,3 +79,6 @@ def _design_effect(odds: Floats, labels: Floats, codes: Ints) -> float:
     by_group = tally(codes, int(codes.max()) + 1, labels - rates)
     count = len(by_group)
     return max(1.0, float(np.square(by_group).sum() * count / (count - 1) / max((rates * (1 - rates)).sum(), _ENOUGH)))
+
+
+_FITS = {"shift": _shifted, **FITS}

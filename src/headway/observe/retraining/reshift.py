@@ -1,8 +1,8 @@
-"""Rolling recalibration as a release of its own: the live model with the shift that its last labelled days ask for.
+"""Rolling recalibration as a release of its own: the live model set right as its last labelled days ask for.
 
-What is judged is the rule, day by day: each of the last days is answered with the shift that could be fitted before its
-first row, on labels that had come by then, and compared with what live answers. What is shipped is the next shift of
-the same rule. It takes no training and moves no rank.
+What is judged is the rule, day by day: each of the last days is answered with the repair that could be fitted before
+its first row, on labels that had come by then, and compared with what live answers. What is shipped is the next repair
+of the same rule. It takes no training and turns no order.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+from msgspec.structs import replace as changed
 from numpy.typing import NDArray
 
 from headway.core.calibrator import Calibrator
@@ -19,6 +20,7 @@ from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.frontier import Baseline, Frontier
 from headway.core.training import Retraining
+from headway.evidence.repair.apply import ready
 from headway.evidence.subject import self_test
 from headway.evidence.tables import Floats
 from headway.observe.answered import Answered, answered, delay_of
@@ -37,11 +39,11 @@ class Rolling:
     raw: Floats
     judged: NDArray[np.bool_]
     held: Held
-    shift: Calibrator
+    calibrator: Calibrator
 
 
 def rolling_of(project: Project, post: Post, dataset: Dataset, until: datetime | None) -> Rolling:
-    """The next shift, and the last `[retrain] recalibrate_days` groups to judge the rule by.
+    """The next calibrator, and the last `[retrain] recalibrate_days` groups to judge the rule by.
 
     Raises DataError where groups are not declared, or fewer than 14 labelled ones have come since the training.
     """
@@ -52,33 +54,34 @@ def rolling_of(project: Project, post: Post, dataset: Dataset, until: datetime |
     raw = post.model.predict(rows.rows)[:, 0]
     chosen = rows.groups >= np.unique(rows.groups)[-days:][0]
     table = rows.part(chosen).table
-    name = f"the last {days} labelled groups, each with the shift of the day"
+    found = recalibrate(raw, rows.labels, rows.groups, days=days, by=project.config.retrain.recalibrate_by)
+    name = f"the last {days} labelled groups, each with the repair of the day"
     return Rolling(
         rows=rows,
         raw=raw,
         judged=chosen,
         held=held_out(post, Dataset(name=name, table=table, roles=dataset.roles)),
-        shift=recalibrate(raw, rows.labels, rows.groups, days=days, at=end.isoformat(timespec="seconds")),
+        calibrator=changed(found, at=end.isoformat(timespec="seconds")),
     )
 
 
 def roll(project: Project, post: Post, rolling: Rolling) -> Retraining:
-    """The live model with the next shift, and the verdict on the rule against live; it moves no pointer."""
+    """The live model with the next calibrator, and the verdict on the rule against live; it moves no pointer."""
     rules = [str(rule) for rule in of_probabilities(project.config.policy).release]
-    key = key_of("recalibrate", post.digest, rolling.held.digest, rolling.shift.at, rules)
+    key = key_of("recalibrate", post.digest, rolling.held.digest, repr(rolling.calibrator), rules)
     done = outcome(project, key)
     if done:
         return done
     began = time.perf_counter()
     frontier = _frontier(project, post, rolling)
-    shift = rolling.shift
+    calibrator = rolling.calibrator
     found = Retraining(
         name=project.name,
         key=key,
         live=post.digest,
         frontier=frontier,
         seconds=time.perf_counter() - began,
-        says=f"log-odds shifted by {shift.shift:+.2f}, from {shift.n_rows:,} rows of the last {shift.n_groups} groups: "
+        says=f"{calibrator}, from {calibrator.n_rows:,} rows of the last {calibrator.n_groups} groups: "
         f"{frontier.winner.verdict.answer} against live",
     )
     project.keep(found)
@@ -92,7 +95,7 @@ def _frontier(project: Project, post: Post, rolling: Rolling) -> Frontier:
         model=post.training.model,
         threshold=post.release.threshold,
         data={**post.release.data, "recalibrated": rolling.held.digest},
-        calibrator=rolling.shift,
+        calibrator=rolling.calibrator,
         views=post.release.views,
         contract=post.release.contract,
     )
@@ -107,15 +110,21 @@ def _frontier(project: Project, post: Post, rolling: Rolling) -> Frontier:
 
 
 def _day_by_day(project: Project, rolling: Rolling) -> Floats:
-    """What each judged row is answered with the shift that could be had before the first row of its group -> [n]."""
-    rows, days = rolling.rows, project.config.retrain.recalibrate_days
+    """What each judged row is answered with the repair that could be had before the first row of its group -> [n]."""
+    rows, retrain = rolling.rows, project.config.retrain
     delay = np.timedelta64(delay_of(project.config.data.label_delay))
     answers = rolling.raw.copy()
     for group in np.unique(rows.groups[rolling.judged]):
         today = rows.groups == group
         taught = (rows.times + delay <= rows.times[today].min()) & ~today
-        shift = recalibrate(rolling.raw[taught], rows.labels[taught], rows.groups[taught], days=days)
-        answers[today] = shift(rolling.raw[today])
+        calibrator = recalibrate(
+            rolling.raw[taught],
+            rows.labels[taught],
+            rows.groups[taught],
+            days=retrain.recalibrate_days,
+            by=retrain.recalibrate_by,
+        )
+        answers[today] = ready(calibrator)(rolling.raw[today])
     return answers[rolling.judged]
 
 

@@ -14,10 +14,10 @@ from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.formats.compiled import compiled
 from headway.engines.formats.trees import Forest, OfTrees
+from headway.variants.logistic import coefficients, drawn_in, sigmoid
 
 Floats = NDArray[np.float64]
 
-_STEPS = 50
 _TINY = 1e-12
 _FEWEST = 1_000
 
@@ -55,7 +55,7 @@ def _helpful(scores: Floats, lesson: Lesson) -> tuple[float, float]:
     slope, shift = fitted(margin[early], lesson.labels[early], weights[early])
     later = ~early
     before = np.average((scores[later] - lesson.labels[later]) ** 2, weights=weights[later])
-    after = np.average((_sigmoid(slope * margin[later] + shift) - lesson.labels[later]) ** 2, weights=weights[later])
+    after = np.average((sigmoid(slope * margin[later] + shift) - lesson.labels[later]) ** 2, weights=weights[later])
     if after >= before:
         raise NotApplicable(
             f"set by the earlier half of the rows it does not help on the later: Brier {before:.5f} becomes {after:.5f}"
@@ -64,28 +64,10 @@ def _helpful(scores: Floats, lesson: Lesson) -> tuple[float, float]:
 
 
 def fitted(margin: Floats, labels: Floats, weights: Floats) -> tuple[float, float]:
-    """Slope and shift of the logistic regression of labels on a margin [n], by Newton's method.
-
-    The labels are drawn in as Platt does, so that two classes which are wholly apart do not ask for an endless slope.
-    """
-    ones = float(labels.sum())
-    high, low = (ones + 1) / (ones + 2), 1 / (len(labels) - ones + 2)
-    labels = np.where(labels > 0.5, high, low)
+    """Slope and shift of the logistic regression of labels, drawn in as Platt does, on a margin [n]."""
     design = np.column_stack([margin, np.ones(len(margin))])
-    found = np.array([1.0, 0.0])
-    for _ in range(_STEPS):
-        chance = _sigmoid(design @ found)
-        gradient = design.T @ (weights * (labels - chance))
-        curve = design.T @ (design * (weights * chance * (1 - chance))[:, None])
-        step = np.linalg.lstsq(curve, gradient, rcond=None)[0]
-        found = found + np.clip(step, -1.0, 1.0)
-        if np.abs(step).max() < 1e-9:
-            break
-    return float(found[0]), float(found[1])
-
-
-def _sigmoid(margin: Floats) -> Floats:
-    return 1 / (1 + np.exp(-np.clip(margin, -700, 700)))
+    slope, shift = coefficients(design, drawn_in(labels), start=np.array([1.0, 0.0]), weights=weights)
+    return float(slope), float(shift)
 
 
 def _shifted(forest: Forest, slope: float, shift: float) -> Forest:
