@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from datetime import datetime
 
 import numpy as np
 import pytest
 from tests.observe import rollouts
 from tests.observe.test_scenes import post
+from tests.serve.kept_log import KeptLog
 
 from headway.core.errors import DataError
 from headway.observe.served import keyless, served
 from headway.serve.load import load
-from headway.serve.log import Entry, PredictionLog
+from headway.serve.log import Entry
 from headway.store import traffic
 from headway.store.traffic import Label
 
@@ -34,7 +34,7 @@ def project(tmp_path):
 def log(project, *said: tuple[str, int, float | None]) -> None:
     """Log, as servers do, calls of a key: whether the caller was answered, and with what; None is an error."""
     release = load(project.register.resolve("flights@live"))
-    kept = PredictionLog(project.config.state, flush_s=60, most_rows=100, dropped=Counter())
+    kept = KeptLog(project.config.state)
     for number, (key, answered, value) in enumerate(said):
         rows = None if value is None else np.array([[value, value]])
         entry = Entry(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from tests.observe import rollouts
+from tests.serve.kept_log import KeptLog
 
 from headway.core.rollout import Plan
 from headway.observe.rollout import rolling
 from headway.release.assign import assign
 from headway.serve.load import load
-from headway.serve.log import Entry, PredictionLog
+from headway.serve.log import Entry
 
 
 class Served:
@@ -37,7 +37,7 @@ class Served:
         rollout = rolling.latest(self.project)
         keys = [f"k{self.keys + number}" for number in range(n)]
         self.keys += n
-        log = PredictionLog(self.state, flush_s=60, most_rows=10**6, dropped=Counter())
+        log = KeptLog(self.state)
         for key, number in zip(keys, log.number(n), strict=True):
             its = bool(rollout.share) and assign(key, rollout.salt, rollout.share)
             paired = int(its or not rollout.share)

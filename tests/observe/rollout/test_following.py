@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.serve.kept_log import KeptLog
 
 from headway.core.errors import Refused
 from headway.core.rollout import Plan, Stage
 from headway.observe.rollout import rolling
 from headway.observe.rollout.follow import follow, unasked
-from headway.serve.log import PredictionLog
 from headway.store.traffic import ALONE
 
 pytestmark = pytest.mark.slow
@@ -88,7 +87,7 @@ def test_live_that_is_asked_without_telling_of_the_release_is_another_matter(ser
     served.start()
     for _ in range(stage):
         rolling.advance(served.project, who="ann", why="to see")
-    log = PredictionLog(served.state, flush_s=60, most_rows=10, dropped=Counter())
+    log = KeptLog(served.state)
     log.add(served.entry(0, log.number(1)[0], "", 0.7, stage=ALONE if stage == 0 else stage, paired=0, answered=1))
     log.close()
     said: list[str] = []

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 from tests.observe import rollouts
+from tests.serve.kept_log import KeptLog
 
 from headway.core.errors import HeadwayError, Refused, StoreError
 from headway.core.rollout import Plan, Rollout, Stage
 from headway.observe.rollout import rolling
 from headway.observe.rollout.log import labelled, predictions
 from headway.observe.rollout.rolling import Rolling
-from headway.serve.log import PredictionLog
 from headway.store import traffic
 from headway.store.traffic import Label, keep_labels
 
@@ -79,7 +77,7 @@ def test_looks_one_by_one_see_what_one_look_over_all_sees(served):
 
 def test_requests_without_a_key_are_compared_in_shadow_and_left_out_at_a_canary(served):
     served.start()
-    log = PredictionLog(served.state, flush_s=60, most_rows=1000, dropped=Counter())
+    log = KeptLog(served.state)
     for number in log.number(50):
         for side in (0, 1):
             log.add(served.entry(side, number, "", 0.7, stage=0, paired=1, answered=1 - side))
@@ -87,7 +85,7 @@ def test_requests_without_a_key_are_compared_in_shadow_and_left_out_at_a_canary(
     (flips,) = [each for each in _evidence(served).measurements if each.name == "flipped_decisions"]
     assert (flips.n_rows, flips.n_groups) == (50, 50)
     rolling.advance(served.project, who="ann", why="to see")
-    log = PredictionLog(served.state, flush_s=60, most_rows=1000, dropped=Counter())
+    log = KeptLog(served.state)
     log.add(served.entry(0, log.number(1)[0], "", 0.7, stage=1, paired=0, answered=1))
     log.close()
     assert _evidence(served).measurements == ()
@@ -101,7 +99,7 @@ def test_half_of_a_pair_waits_for_the_other(served):
     served.start()
     step = Rolling(served.project, rolling.latest(served.project))
     for side in (0, 1):
-        log = PredictionLog(served.state, flush_s=60, most_rows=1000, dropped=Counter())
+        log = KeptLog(served.state)
         log.add(served.entry(side, 7, "anna", 0.7, stage=0, paired=1, answered=1 - side))
         log.close()
         step.evidence()

@@ -63,6 +63,7 @@ def test_counts_are_those_of_the_fleet_and_a_dead_workers_stay(tmp_path):
         with Callers(served.port, 8) as callers:
             callers.more(300)
         asked = callers.answered.total()
+        until(lambda: served.count('headway_requests_total{model="flights"}') == asked)
         for pid in tuple(served.workers):
             served.kill(pid)
         assert served.ask("/v2/models/flights/infer", {}).status == 400
