@@ -1,0 +1,66 @@
+"""Conformal sets: hand-worked limits, coverage that is kept, by part and under drift."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headway.core.errors import DataError
+from headway.evidence.conformal import Drifting, limit, limits_by_part, online_limits, sets, strangeness
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(0.01, 0.99))
+def test_a_limit_is_the_higher_quantile_of_numpy(values, coverage):
+    values = np.array(values)
+    level = np.ceil((len(values) + 1) * coverage - 1e-9) / len(values)
+    expected = np.inf if level > 1 else np.quantile(values, level, method="inverted_cdf")
+    assert limit(values, coverage) == expected
+
+
+def test_asked_for_nothing_a_limit_holds_nothing():
+    assert limit(np.array([0.5]), 0.0) == -np.inf
+
+
+def test_a_set_holds_the_classes_that_are_not_too_strange():
+    found = sets(np.array([0.1, 0.5, 0.95]), 0.5)
+    assert found.tolist() == [[True, False], [True, True], [False, True]]
+
+
+def test_exchangeable_rows_are_covered_as_promised_in_every_part():
+    found = [_coverage_by_part(np.random.default_rng(seed)) for seed in range(100)]
+    assert np.mean(found, axis=0) == pytest.approx([0.9, 0.9], abs=0.003)  # four standard errors
+
+
+def _coverage_by_part(rng):
+    parts = rng.integers(0, 2, 8_000)
+    values = rng.random(8_000) ** (1 + parts)
+    limits = limits_by_part(values[:4_000], parts[:4_000], 2, 0.9)
+    inside = values[4_000:] <= limits[parts[4_000:]]
+    return [inside[parts[4_000:] == part].mean() for part in (0, 1)]
+
+
+def test_the_online_form_keeps_its_coverage_where_a_fixed_limit_loses_it():
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(200), 100)
+    scores = rng.random(20_000)
+    odds = np.log(scores / (1 - scores)) * (1 - groups / 200)  # the model knows less and less
+    labels = (rng.random(20_000) < 1 / (1 + np.exp(-odds))).astype(float)
+    values = strangeness(scores, labels)
+    late = groups >= 100
+    fixed = limit(values[groups < 28], 0.9)
+    online = online_limits(values, groups)
+    assert (values[late] <= fixed).mean() < 0.87
+    assert (values[late] <= online[late]).mean() == pytest.approx(0.9, abs=0.02)
+
+
+def test_a_limit_comes_from_groups_whose_labels_were_known():
+    values, groups = np.array([0.1, 0.2, 0.3, 0.4, 0.5]), np.arange(5)
+    plan = Drifting(coverage=0.5, rate=0.0, window=1, delay=2)
+    assert online_limits(values, groups, plan).tolist() == [np.inf, np.inf, np.inf, 0.1, 0.2]
+
+
+def test_lengths_that_differ_are_refused():
+    with pytest.raises(DataError, match="1 scores, 2 groups"):
+        online_limits(np.zeros(1), np.zeros(2, np.int64))
