@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 import evidence_cost
 import evidence_coverage
 import evidence_gate
+import evidence_repairs
 import evidence_slices
 from harness import Row, report
 
@@ -20,6 +21,7 @@ PARTS: dict[str, Callable[[], tuple[list[Row], list[str]]]] = {
     "coverage": evidence_coverage.rows,
     "cost": evidence_cost.rows,
     "gate": evidence_gate.rows,
+    "repairs": evidence_repairs.rows,
     "slices": evidence_slices.rows,
 }
 
