@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from tests.flow.projects import TRAIN, write
 
 from headway import flow
+from headway.core.errors import ConfigError
 from headway.data.split import labelled
 from headway.evidence.ground import ground_of
 from headway.release.project import open_project
@@ -43,3 +45,19 @@ def test_where_nobody_knows_how_the_model_is_made_nothing_is_trained(made, tmp_p
     rest = {"test": data["test"]}
     bare = ground_of(project.config, rest, project.blobs, signature=signature, judged=data["test"])
     assert bare.learn is None and bare.train() is None
+
+
+def test_features_that_belong_together_are_some_that_the_model_reads(made, tmp_path):
+    _, data = made
+    project = open_project(write(tmp_path))
+    signature = flow.train(project, data).model.signature
+    config = replace(project.config, evaluate=replace(project.config.evaluate, together=(("hour", "tide"),)))
+    with pytest.raises(ConfigError, match="no feature 'tide'"):
+        ground_of(config, data, project.blobs, signature=signature, judged=data["test"])
+
+
+def test_a_model_that_takes_no_seed_is_not_trained_anew(made, tmp_path):
+    _, data = made
+    project = open_project(write(tmp_path))
+    signature = flow.train(project, data).model.signature
+    assert ground_of(project.config, data, project.blobs, signature=signature, judged=data["test"]).learn is None

@@ -116,6 +116,9 @@ class EvaluateSection(Record, frozen=True, kw_only=True):
     """The whole examination of what is to be released."""
 
     budget_s: Annotated[float, Meta(description="Longest time that one audit may take, seconds.", gt=0)] = 60.0
+    together: Annotated[
+        tuple[tuple[str, ...], ...], _help("Features that the audit `ablation` leaves out as one, a list each.")
+    ] = ()
 
 
 class SloSection(Record, frozen=True, kw_only=True):

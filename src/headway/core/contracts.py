@@ -273,7 +273,8 @@ class Ground:
     """What an audit works with beside its subject: how long it may take, and what the model is made from.
 
     `learn` trains the model as it came anew on the columns named, with a seed, and gives it opened over those columns
-    in their order; None where nobody knows how it is made. `months` are those of the rows, where rows have a time.
+    in their order; None where nobody knows how it is made, or it takes no seed. `months` are those of the rows, where
+    rows have a time. `together` are features that belong together: what is done to one is done to all.
     """
 
     blobs: Blobs
@@ -281,6 +282,7 @@ class Ground:
     train: Callable[[], Lesson | None] = _no_lesson
     learn: Callable[[Sequence[str], int], Engine] | None = None
     months: SliceColumn | None = None
+    together: Sequence[Sequence[str]] = ()
 
 
 class Audit(Protocol):

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from headway.core.config import Config
 from headway.core.contracts import Blobs, Engine, Ground, Lesson
 from headway.core.dataset import Dataset
+from headway.core.errors import ConfigError
 from headway.core.variant import Signature
 from headway.data.matrix import groups, labels, matrix, months, weights
 from headway.data.split import labelled
 from headway.evidence.subject import open_variant
-from headway.variants.train import train
+from headway.variants.train import takes_seed, train
 
 Data = Mapping[str, Dataset]
 
@@ -26,9 +27,22 @@ def ground_of(config: Config, data: Data, blobs: Blobs, *, signature: Signature,
         blobs=blobs,
         budget_s=config.evaluate.budget_s,
         train=lambda: lesson_of(data, signature),
-        learn=learn if config.model.train and "train" in data else None,
+        learn=learn if "train" in data and takes_seed(config) else None,
         months=months(labelled(judged)),
+        together=_known(config.evaluate.together, signature),
     )
+
+
+def _known(together: Sequence[Sequence[str]], signature: Signature) -> Sequence[Sequence[str]]:
+    """The same; raises ConfigError for a name that the model does not read."""
+    strange = sorted({name for names in together for name in names} - set(signature.names))
+    if strange:
+        raise ConfigError(
+            f"the model reads no feature {strange[0]!r}",
+            where="[evaluate] together",
+            mend=f"name some of: {', '.join(signature.names)}",
+        )
+    return together
 
 
 def lesson_of(data: Data, signature: Signature) -> Lesson | None:

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.evidence import Evidence, Measurement
-from headway.evidence.intervals import CHANGE, LEVEL, student_quantile
+from headway.evidence.intervals import CHANGE, LEVEL, Estimate, student_quantile
 
 LEAST_DOF = 3
 
@@ -29,10 +29,11 @@ def over_seeds(evidence: Sequence[Evidence]) -> Evidence:
     if not others:
         return first
     measured = [[each.find(found.name, found.slice) for each in evidence] for found in first.measurements]
-    return replace(first, measurements=tuple(_together([each for each in same if each]) for same in measured))
+    return replace(first, measurements=tuple(together([each for each in same if each]) for same in measured))
 
 
-def _together(same: Sequence[Measurement]) -> Measurement:
+def together(same: Sequence[Measurement], bounds: tuple[float, float] | None = None) -> Measurement:
+    """One measure of several trainings as one, in `bounds`; without them, a difference lies in [-1, 1]."""
     first = same[0]
     if first.n_groups == 0:
         return max(same, key=lambda each: each.value)
@@ -42,7 +43,13 @@ def _together(same: Sequence[Measurement]) -> Measurement:
     by_group = float(np.mean([(each.se or 0.0) ** 2 for each in same]))
     by_seed = float(values.var(ddof=1)) * (1 + 1 / len(same))
     dof = _dof(by_group, first.dof or LEAST_DOF, by_seed, len(same) - 1)
-    return _measured(first, float(values.mean()), math.sqrt(by_group + by_seed), dof, len(same))
+    estimate = Estimate(
+        value=float(values.mean()),
+        se=math.sqrt(by_group + by_seed),
+        dof=dof,
+        method=f"{first.method}; mean of {len(same)} seeds with their variance",
+    )
+    return _measured(first, estimate, bounds or _bounds(first))
 
 
 def _dof(by_group: float, of_groups: float, by_seed: float, of_seeds: int) -> float:
@@ -50,18 +57,20 @@ def _dof(by_group: float, of_groups: float, by_seed: float, of_seeds: int) -> fl
     return whole**2 / (by_group**2 / of_groups + by_seed**2 / of_seeds) if whole else of_groups
 
 
-def _measured(first: Measurement, value: float, se: float, dof: float, seeds: int) -> Measurement:
-    """The interval, clipped to the range of the measure: a difference may be below 0, all others are not."""
-    method = f"{first.method}; mean of {seeds} seeds with their variance"
-    least, most = CHANGE if first.name.endswith((".loss", ".lag1")) else (0.0, max(1.0, first.high))
-    known = dof >= LEAST_DOF
-    half = student_quantile(0.5 + LEVEL / 2, dof) * se if known else math.inf
+def _bounds(measured: Measurement) -> tuple[float, float]:
+    """The range of a measure: a difference may be below 0, all others are not."""
+    return CHANGE if measured.name.endswith((".loss", ".lag1")) else (0.0, max(1.0, measured.high))
+
+
+def _measured(first: Measurement, estimate: Estimate, bounds: tuple[float, float]) -> Measurement:
+    known = estimate.dof >= LEAST_DOF
+    half = student_quantile(0.5 + LEVEL / 2, estimate.dof) * estimate.se if known else math.inf
     return replace(
         first,
-        value=value,
-        low=max(value - half, least),
-        high=min(value + half, most),
-        se=se if known else None,
-        dof=dof if known else None,
-        method=method,
+        value=estimate.value,
+        low=max(estimate.value - half, bounds[0]),
+        high=min(estimate.value + half, bounds[1]),
+        se=estimate.se if known else None,
+        dof=estimate.dof if known else None,
+        method=estimate.method,
     )

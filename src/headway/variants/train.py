@@ -51,6 +51,14 @@ def recipe(config: Config) -> str:
     return digest_of(Path(file).read_bytes() if file else config.model.train.encode())
 
 
+def takes_seed(config: Config) -> bool:
+    """Whether `[model] train` names a function that can be asked for another draw of the same model."""
+    if not config.model.train:
+        return False
+    fit: Callable[..., object] = plugins.load_object(config.model.train, Path(config.folder))
+    return "seed" in inspect.signature(fit).parameters
+
+
 def _fit(config: Config, seed: int | None) -> Callable[[pl.DataFrame, Floats], object]:
     """The project's own function; with a seed, it must take one by that name."""
     if not config.model.train:
@@ -58,7 +66,7 @@ def _fit(config: Config, seed: int | None) -> Callable[[pl.DataFrame, Floats], o
     fit: Callable[..., object] = plugins.load_object(config.model.train, Path(config.folder))
     if seed is None:
         return fit
-    if "seed" not in inspect.signature(fit).parameters:
+    if not takes_seed(config):
         raise ConfigError(
             "the training function takes no seed, so that the variance between trainings cannot be measured",
             where=f"[model] train = {config.model.train!r}",

@@ -1,0 +1,52 @@
+"""A variant beside itself, when the rows that it answers were altered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from headway.core.contracts import SliceColumn, Subject
+from headway.core.errors import NotApplicable
+from headway.evidence.intervals import Floats
+from headway.evidence.quality.errors import Errors, errors_of
+
+
+def thinned(subject: Subject, most: int) -> Subject:
+    """The subject with every so many-th row, at most `most` of them: groups stay, and audits that ask often end."""
+    step = -(-len(subject.rows) // most) if len(subject.rows) else 1
+    if step == 1:
+        return subject
+    names = ("rows", "labels", "scores", "reference_scores", "groups")
+    fewer = {name: getattr(subject, name)[::step] for name in names}
+    weights = None if subject.weights is None else subject.weights[::step]
+    slices, people = (
+        {name: SliceColumn(codes=column.codes[::step], values=column.values) for name, column in columns.items()}
+        for columns in (subject.slices, subject.people)
+    )
+    return replace(subject, **fewer, weights=weights, slices=slices, people=people)
+
+
+def beside_itself(subject: Subject, answers: Floats, before: Floats | None = None) -> Errors:
+    """The errors of other answers [n, k] to the subject's rows, beside those of its own, or of `before`.
+
+    An answer that is no number is taken for one that is wholly wrong. Raises NotApplicable for those of a regression,
+    where nothing is wholly wrong.
+    """
+    own = subject.scores if before is None else before
+    return errors_of(replace(subject, scores=_said(answers, subject), reference_scores=_said(own, subject)))
+
+
+def _said(answers: Floats, subject: Subject) -> Floats:
+    silent = ~np.isfinite(answers).all(axis=1)
+    if not silent.any():
+        return answers
+    if subject.variant.task not in ("binary", "multiclass"):
+        raise NotApplicable(f"{int(silent.sum())} answers to altered rows are no numbers")
+    said, labels = answers.copy(), subject.labels[silent]
+    if answers.shape[1] == 1:
+        said[silent, 0] = 1 - labels
+        return said
+    said[silent] = 0.0
+    said[np.flatnonzero(silent), (labels.astype(np.int64) + 1) % answers.shape[1]] = 1.0
+    return said
