@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from threadpoolctl import threadpool_limits
 
+import evidence_ablation
 import evidence_cost
 import evidence_coverage
 import evidence_gate
@@ -23,6 +24,7 @@ PARTS: dict[str, Callable[[], tuple[list[Row], list[str]]]] = {
     "gate": evidence_gate.rows,
     "repairs": evidence_repairs.rows,
     "slices": evidence_slices.rows,
+    "ablation": evidence_ablation.rows,
 }
 
 

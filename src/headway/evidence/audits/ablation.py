@@ -28,10 +28,10 @@ def plugin(subject: Subject, ground: Ground) -> list[Measurement]:
     """`ablation.masked.brier.loss` (`mse` of a regression) and `ablation.retrained.brier.loss`, a slice for each part.
 
     A part is a feature, or those of one list of `[evaluate] together`. Masked, it has the values of other rows, drawn
-    thrice. What masking shows to be needed or useless is settled; without each of the others the model is trained anew,
-    with 3 seeds, the most suspect first, while there is time. `ablation.harmful` (the model is better without) and
-    `ablation.useless` are 1 for each such part, and over all their number; `ablation.unsettled` is how many parts there
-    was no time for, `ablation.trainings` how often a model was trained.
+    again (up to thrice) while it is open. What masking shows to be needed or useless is settled; without each of the
+    others the model is trained anew, with 3 seeds, the most suspect first, while there is time. `ablation.harmful` (the
+    model is better without) and `ablation.useless` are 1 for each such part, and over all their number;
+    `ablation.unsettled` is how many parts there was no time for, `ablation.trainings` how often a model was trained.
     """
     until = monotonic() + ground.budget_s
     some = thinned(subject, MOST_ROWS)
@@ -63,24 +63,24 @@ def _parts(subject: Subject, declared: Sequence[Sequence[str]]) -> Parts:
 
 
 def _masked(subject: Subject, parts: Parts, until: float) -> tuple[dict[str, Measurement], float]:
-    """Each part's measurement (the first draw for all, further ones while there is time), and the margin."""
+    """Each part's measurement, and the margin: one draw for all, further ones for what is open while there is time."""
     rng = np.random.default_rng(0)
     lost: dict[str, list[Floats]] = {part: [] for part in parts}
+    found: dict[str, Measurement] = {}
     errors = beside_itself(subject, subject.scores)
+    margin = USELESS * errors.blocks.mean(errors.reference)
+    name = f"ablation.masked.{errors.name}.loss"
     for draw in range(DRAWS):
         others = rng.permutation(len(subject.rows))
         for part, columns in parts.items():
-            if draw and monotonic() >= until:
-                break
+            if draw and (monotonic() >= until or _useless(found[part], margin) or _needed(found[part])):
+                continue
             rows = subject.rows.copy()
             rows[:, columns] = subject.rows[np.ix_(others, columns)]
             lost[part].append(beside_itself(subject, subject.model.predict(rows)).lost)
-    name = f"ablation.masked.{errors.name}.loss"
-    found = {
-        part: replace(mean(name, np.mean(values, axis=0), errors.blocks, errors.bounds), slice=part)
-        for part, values in lost.items()
-    }
-    return found, USELESS * errors.blocks.mean(errors.reference)
+            over_draws = np.mean(lost[part], axis=0)
+            found[part] = replace(mean(name, over_draws, errors.blocks, errors.bounds), slice=part)
+    return found, margin
 
 
 def _useless(found: Measurement, margin: float) -> bool:
