@@ -169,6 +169,7 @@ def _be(job: Callable[..., int | None], order: Order, mouth: int) -> None:
             traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all was said: what coverage writes now is not the command's
         os._exit(int(code or 0))
 
 

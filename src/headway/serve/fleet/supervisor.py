@@ -109,10 +109,9 @@ class Supervisor:
                 self._hear(held[each], each)
             else:
                 self._told += [signal.Signals(number) for number in self._ears.recv(64) if number in _ENDS]
-        for place in due:
-            if place.due <= monotonic():
-                self._counts[LOGS if place.number is None else WORKERS] += 1
-                self._fork(place)
+        for place in [each for each in due if each.due <= monotonic()]:
+            self._counts[LOGS if place.number is None else WORKERS] += 1
+            self._fork(place)
 
     def _hear(self, place: _Place, line: Line) -> None:
         child, said = place.child, line.hear()
