@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headway.core.evidence import Evidence, Machine, Measurement
-from headway.evidence.intervals import CHANGE, Estimate, Sample, fact, interval
+from headway.evidence.intervals import ANY, CHANGE, Estimate, Sample, fact, interval
 from headway.evidence.seeds import over_seeds
 
 SAMPLE = Sample(n_rows=900, n_groups=30, bounds=CHANGE)
@@ -44,6 +44,25 @@ def test_seeds_that_differ_by_far_more_than_groups_leave_no_interval():
     (found,) = over_seeds([of(loss(-0.3, 1e-4)), of(loss(0.0, 1e-4)), of(loss(0.3, 1e-4))]).measurements
 
     assert (found.low, found.high, found.se, found.dof) == (-1.0, 1.0, None, None)
+
+
+def test_a_loss_that_has_no_end_is_cut_off_at_none():
+    of_squares = Sample(n_rows=900, n_groups=30, bounds=ANY)
+    trained = [
+        of(interval("mse.loss", Estimate(value=value, se=2.0, dof=29, method="m"), of_squares))
+        for value in (40.0, 42.0)
+    ]
+    (found,) = over_seeds(trained).measurements
+
+    assert found.low < 41 - 2 * found.se < 41 + 2 * found.se < found.high
+
+
+def test_a_measure_that_ends_is_cut_off_at_its_own_end():
+    of_two = Sample(n_rows=900, n_groups=30, bounds=(0.0, 2.0))
+    trained = [of(interval("brier", Estimate(value=value, se=0.2, dof=29, method="m"), of_two)) for value in (1.7, 1.8)]
+    (found,) = over_seeds(trained).measurements
+
+    assert (found.high, found.bounds) == (2.0, (0.0, 2.0))
 
 
 def test_of_a_maximum_the_largest_is_taken_and_no_interval_of_one_is_none_of_all():

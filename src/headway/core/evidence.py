@@ -10,7 +10,8 @@ from headway.core.record import Kept, Record
 class Measurement(Record, frozen=True, kw_only=True):
     """A number that says how sure it is.
 
-    `low` and `high` are the ends of the two-sided interval of `level`, clipped to the range of the measure.
+    `low` and `high` are the ends of the two-sided interval of `level`, clipped to `bounds`, the range that the measure
+    can have; None where it has no end, or is a fact.
     `se` and `dof` let the judge take a one-sided bound of another level (Student t); a count or a maximum over the
     rows at hand has no `se`: it is a fact about `n_rows` rows, and low = value = high.
     `looks` is `fixed` (good for one planned look) or `anytime` (good for any number of looks).
@@ -29,6 +30,7 @@ class Measurement(Record, frozen=True, kw_only=True):
     looks: Literal["fixed", "anytime"] = "fixed"
     se: float | None = None
     dof: float | None = None
+    bounds: tuple[float, float] | None = None
 
 
 class Finding(Record, frozen=True, kw_only=True):

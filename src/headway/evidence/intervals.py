@@ -105,6 +105,7 @@ def interval(name: str, estimate: Estimate, sample: Sample) -> Measurement:
         level=LEVEL,
         se=float(estimate.se) if known else None,
         dof=float(estimate.dof) if known else None,
+        bounds=None if sample.bounds == ANY else sample.bounds,
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.evidence import Evidence, Measurement
-from headway.evidence.intervals import CHANGE, LEVEL, Estimate, student_quantile
+from headway.evidence.intervals import ANY, LEVEL, Estimate, student_quantile
 
 LEAST_DOF = 3
 
@@ -32,8 +32,8 @@ def over_seeds(evidence: Sequence[Evidence]) -> Evidence:
     return replace(first, measurements=tuple(together([each for each in same if each]) for same in measured))
 
 
-def together(same: Sequence[Measurement], bounds: tuple[float, float] | None = None) -> Measurement:
-    """One measure of several trainings as one, in `bounds`; without them, a difference lies in [-1, 1]."""
+def together(same: Sequence[Measurement]) -> Measurement:
+    """One measure of several trainings as one, within the bounds that the measure says it has."""
     first = same[0]
     if first.n_groups == 0:
         return max(same, key=lambda each: each.value)
@@ -49,7 +49,7 @@ def together(same: Sequence[Measurement], bounds: tuple[float, float] | None = N
         dof=dof,
         method=f"{first.method}; mean of {len(same)} seeds with their variance",
     )
-    return _measured(first, estimate, bounds or _bounds(first))
+    return _measured(first, estimate)
 
 
 def _dof(by_group: float, of_groups: float, by_seed: float, of_seeds: int) -> float:
@@ -57,19 +57,15 @@ def _dof(by_group: float, of_groups: float, by_seed: float, of_seeds: int) -> fl
     return whole**2 / (by_group**2 / of_groups + by_seed**2 / of_seeds) if whole else of_groups
 
 
-def _bounds(measured: Measurement) -> tuple[float, float]:
-    """The range of a measure: a difference may be below 0, all others are not."""
-    return CHANGE if measured.name.endswith((".loss", ".lag1")) else (0.0, max(1.0, measured.high))
-
-
-def _measured(first: Measurement, estimate: Estimate, bounds: tuple[float, float]) -> Measurement:
+def _measured(first: Measurement, estimate: Estimate) -> Measurement:
+    least, most = first.bounds or ANY
     known = estimate.dof >= LEAST_DOF
     half = student_quantile(0.5 + LEVEL / 2, estimate.dof) * estimate.se if known else math.inf
     return replace(
         first,
         value=estimate.value,
-        low=max(estimate.value - half, bounds[0]),
-        high=min(estimate.value + half, bounds[1]),
+        low=max(estimate.value - half, least),
+        high=min(estimate.value + half, most),
         se=estimate.se if known else None,
         dof=estimate.dof if known else None,
         method=estimate.method,

@@ -120,8 +120,8 @@ class _Trainer:
             name = f"ablation.retrained.{errors.name}.loss"
             found.append(replace(mean(name, errors.lost, errors.blocks, errors.bounds), slice=part))
             if _needed(found[-1]):
-                return _of_one(found[-1], errors.bounds) if seed == 0 else together(found, errors.bounds)
-        return together(found, errors.bounds)
+                return _of_one(found[-1], errors.bounds) if seed == 0 else together(found)
+        return together(found)
 
     def _answers(self, columns: NDArray[np.int64], seed: int) -> Floats:
         names = self.subject.variant.signature.names

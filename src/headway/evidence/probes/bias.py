@@ -88,7 +88,8 @@ def _size(gap: Measurement, name: str) -> Measurement:
     """A gap without its sign: where its interval holds 0, it may be nothing."""
     ends = sorted((abs(gap.low), abs(gap.high)))
     low = 0.0 if gap.low <= 0 <= gap.high else ends[0]
-    return named(gap, name=f"{name}_gap", value=abs(gap.value), low=low, high=ends[1])
+    bounds = (0.0, gap.bounds[1]) if gap.bounds else None
+    return named(gap, name=f"{name}_gap", value=abs(gap.value), low=low, high=ends[1], bounds=bounds)
 
 
 def _calibration_errors(asked: Asked, bins: Ints, said: str, inside: Bools) -> list[Measurement]:
