@@ -158,9 +158,9 @@ def quantile_edges(scores: Floats, bins: int) -> Floats:
     return above
 
 
-def score_table(scores: Floats, answers: Answers) -> ScoreTable:
-    """The table of scores [n] (those of `answers`, or others of the same rows) over their own SCORE_BINS quantiles."""
-    edges = quantile_edges(scores, SCORE_BINS)
+def score_table(scores: Floats, answers: Answers, edges: Floats | None = None) -> ScoreTable:
+    """The table of scores [n] of the rows of `answers` between edges, which else are their SCORE_BINS quantiles."""
+    edges = quantile_edges(scores, SCORE_BINS) if edges is None else edges
     bins = len(edges) + 1
     cells = (answers.blocks * 2 + answers.labels.astype(np.int64)) * bins + np.searchsorted(edges, scores, side="right")
     counts = tally(cells, answers.n_blocks * 2 * bins, answers.weights).reshape(answers.n_blocks, 2, bins)

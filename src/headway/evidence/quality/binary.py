@@ -8,19 +8,22 @@ from headway.core.contracts import Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evidence.intervals import CHANGE, SHARE, Floats, Sample, jackknife, lag1
-from headway.evidence.quality.mean import SMALLEST, mean
+from headway.evidence.quality import average_precision
+from headway.evidence.quality.mean import MOST, SMALLEST, mean
 from headway.evidence.tables import Answers, auc_without_each, binary_answers, exact_auc, mean_without_each, score_table
 
 
 def measure(subject: Subject) -> list[Measurement]:
-    """`roc_auc`, `brier`, `log_loss`, `base_rate`; paired `.loss` (positive = the variant is worse); `.lag1` of both.
+    """`roc_auc`, `average_precision`, `brier`, `log_loss`, each with a paired `.loss` (positive = worse).
+
+    Beside them `base_rate`, and `.lag1` of AUC and Brier: how far groups lean on the group before.
 
     Raises NotApplicable where all labels are equal.
     """
     answers = binary_answers(subject)
     if answers.labels.min() == answers.labels.max():
         raise NotApplicable(f"all {answers.n_rows} labels are {answers.labels[0]:g}: there is nothing to rank")
-    return [*_ranking(answers), *_nearness(answers)]
+    return [*_ranking(answers), *average_precision.measure(answers), *_nearness(answers)]
 
 
 def log_loss(scores: Floats, labels: Floats) -> Floats:
@@ -52,10 +55,12 @@ def _nearness(answers: Answers) -> list[Measurement]:
     reference = np.square(answers.reference - answers.labels)
     without = mean_without_each(answers.per_block(squares), answers.rows)
     change = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=CHANGE)
+    logs, were_logs = (log_loss(scores, answers.labels) for scores in (answers.scores, answers.reference))
     return [
         mean("brier", squares, answers, SHARE),
         mean("brier.loss", squares - reference, answers, CHANGE),
         lag1("brier.lag1", without, change),
-        mean("log_loss", log_loss(answers.scores, answers.labels), answers, (0.0, float(-np.log(SMALLEST)))),
+        mean("log_loss", logs, answers, (0.0, MOST)),
+        mean("log_loss.loss", logs - were_logs, answers, (-MOST, MOST)),
         mean("base_rate", answers.labels, answers, SHARE),
     ]

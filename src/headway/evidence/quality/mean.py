@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from headway.core.evidence import Measurement
 from headway.evidence.intervals import Floats, Sample, jackknife
 from headway.evidence.tables import Blocks, mean_without_each
 
 SMALLEST = 1e-15
 """The least probability whose logarithm is taken."""
+MOST = -math.log(SMALLEST)
+"""The log loss of that."""
 
 
 def mean(name: str, values: Floats, blocks: Blocks, bounds: tuple[float, float]) -> Measurement:

@@ -17,6 +17,8 @@ _SIZE = (0.0, ANY[1])
 def measure(subject: Subject) -> list[Measurement]:
     """`rmse`, `mae` in units of the target, `r2`, and paired `.loss` of each (positive = the variant is worse).
 
+    Beside them `mean_error`: how much more is said than comes true.
+
     Raises NotApplicable where the target is constant, or an answer is no number.
     """
     blocks = blocks_of(subject)
@@ -30,6 +32,7 @@ def measure(subject: Subject) -> list[Measurement]:
         *_roots(errors, were, blocks),
         mean("mae", np.abs(errors), blocks, _SIZE),
         mean("mae.loss", np.abs(errors) - np.abs(were), blocks, ANY),
+        mean("mean_error", errors, blocks, ANY),
         *_explained(errors, were, subject.labels, blocks),
     ]
 
