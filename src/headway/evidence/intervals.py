@@ -86,7 +86,7 @@ def _gauss() -> tuple[Floats, Floats]:
 
 
 def interval(name: str, estimate: Estimate, sample: Sample) -> Measurement:
-    """The two-sided interval value +- t(dof) * se, clipped to the bounds of the measure.
+    """The two-sided interval value +- t(dof) * se, clipped to the bounds of the measure, as is rounding beyond them.
 
     Below FEWEST_GROUPS groups (dof + 1), and where se is no number, the data cannot say: then there is no se, and the
     interval is the whole range.
@@ -96,9 +96,9 @@ def interval(name: str, estimate: Estimate, sample: Sample) -> Measurement:
     half = student_quantile(0.5 + LEVEL / 2, estimate.dof) * estimate.se if known else math.inf
     return Measurement(
         name=name,
-        value=estimate.value,
-        low=max(estimate.value - half, least),
-        high=min(estimate.value + half, most),
+        value=min(max(estimate.value, least), most),
+        low=min(max(estimate.value - half, least), most),
+        high=max(min(estimate.value + half, most), least),
         method=estimate.method,
         n_rows=sample.n_rows,
         n_groups=sample.n_groups,

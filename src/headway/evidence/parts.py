@@ -18,9 +18,12 @@ from headway.evidence.intervals import (
     jackknife_error,
     ratio_of_sums,
 )
-from headway.evidence.tables import Blocks, mean_without_each
+from headway.evidence.tables import Blocks, Ints, mean_without_each, plain_ece, quantile_edges, tally, weighted
 
 Bools = NDArray[np.bool_]
+
+ECE_BINS = 5
+"""Of a small part more bins would show noise alone (decision 0030)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,3 +70,22 @@ def _by_block(asked: Asked, inside: Bools) -> tuple[Floats, Floats]:
     """Sums of the values over a part, and its rows, by weight, both float64 [blocks]."""
     part = (asked.among & inside).astype(np.float64)
     return asked.blocks.per_block(asked.values * part), asked.blocks.per_block(part)
+
+
+def score_bins(scores: Floats) -> Ints:
+    """The bin of each score among ECE_BINS of equal mass over all rows, int64 [n]."""
+    return np.searchsorted(quantile_edges(scores, ECE_BINS), scores, side="right")
+
+
+def calibration_error(asked: Asked, bins: Ints, inside: Bools) -> tuple[float, Floats, Floats]:
+    """The calibration error of a part by `score_bins`; also with each block left out, and each block's rows, [blocks].
+
+    The values asked are what is observed less what is said.
+    """
+    cells, weights = asked.blocks.blocks * ECE_BINS + bins, weighted(inside.astype(np.float64), asked.blocks.weights)
+    surplus, rows = (
+        tally(cells, asked.blocks.n_blocks * ECE_BINS, each).reshape(-1, ECE_BINS)
+        for each in (weighted(asked.values, weights), weights)
+    )
+    whole, held = surplus.sum(0), rows.sum(0)
+    return float(plain_ece(whole, held)), plain_ece(whole - surplus, held - rows), rows.sum(1)

@@ -59,6 +59,25 @@ _NAMES |= {
     "bias.error_gap": ("Gap in mean error", "How much more is said for people of one kind than for the others."),
 }
 _NAMES |= {
+    "brier.miscalibration": (
+        "Of the Brier score, miscalibration",
+        "What the best repair of the probabilities would take off it; noise alone lifts it a little above 0.",
+    ),
+    "brier.discrimination": (
+        "Of the Brier score, discrimination",
+        "What is gained over saying the mean of all to everybody, once the probabilities are repaired; more is better.",
+    ),
+    "brier.uncertainty": (
+        "Of the Brier score, uncertainty",
+        "The Brier score of who says the mean of all to everybody.",
+    ),
+    "calibration.bias": ("Observed less said", "How much more often it happens than is said, on average; 0 is best."),
+    "calibration.ece": (
+        "Calibration error of a slice (ECE)",
+        "The calibration error, of a part of the rows by 5 bins.",
+    ),
+}
+_NAMES |= {
     "request.p50": ("Half of the requests took at most", ""),
     "request.p99": ("99 of 100 requests took at most", ""),
 }

@@ -11,13 +11,20 @@ from msgspec.structs import replace as named
 from headway.core.contracts import SliceColumn, Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import ANY, CHANGE, SHARE, Floats, interval
-from headway.evidence.parts import Asked, Bools, against_rest, left_out, of_part, sample_of
-from headway.evidence.tables import Ints, binary_answers, blocks_of, plain_ece, quantile_edges, tally, weighted
+from headway.evidence.intervals import ANY, CHANGE, SHARE, interval
+from headway.evidence.parts import (
+    Asked,
+    Bools,
+    against_rest,
+    calibration_error,
+    left_out,
+    of_part,
+    sample_of,
+    score_bins,
+)
+from headway.evidence.tables import Ints, binary_answers, blocks_of
 
 WHERE = "headway.toml [data] people"
-ECE_BINS = 5
-"""Of a small group more bins would show noise alone (decision 0030)."""
 
 
 def plugin(subject: Subject) -> list[Measurement]:
@@ -68,7 +75,7 @@ def _binary(subject: Subject) -> list[Measurement]:
         for name, (values, among, bounds) in rates.items()
     ]
     errors = replace(asked[-1], name="bias.ece", bounds=SHARE)
-    bins = np.searchsorted(quantile_edges(answers.scores, ECE_BINS), answers.scores, side="right")
+    bins = score_bins(answers.scores)
     found = []
     for said, inside in _groups(subject.people):
         found += [each for one in asked for each in _both(one, said, inside)]
@@ -94,26 +101,11 @@ def _size(gap: Measurement, name: str) -> Measurement:
 
 def _calibration_errors(asked: Asked, bins: Ints, said: str, inside: Bools) -> list[Measurement]:
     """The calibration error of a group of people and its gap to that of the others, by the same bins of the score."""
-    here, there = (_by_bin(asked, bins, part) for part in (inside, ~inside))
-    sample, held = sample_of(asked, inside), here[1].sum(1)
-    (value, without), (others, others_without) = _errors(*here), _errors(*there)
+    sample = sample_of(asked, inside)
+    (value, without, held), (others, others_without, _) = (
+        calibration_error(asked, bins, part) for part in (inside, ~inside)
+    )
     own = interval(asked.name, left_out(value, without, held=held), sample)
     apart = left_out(value - others, without - others_without, held=held)
     gap = interval(asked.name, apart, replace(sample, bounds=CHANGE))
     return [named(each, slice=said) for each in (own, _size(gap, asked.name))]
-
-
-def _by_bin(asked: Asked, bins: Ints, part: Bools) -> tuple[Floats, Floats]:
-    """What is observed less what is said, and rows, over a part by block and bin: both float64 [blocks, ECE_BINS]."""
-    cells, weights = asked.blocks.blocks * ECE_BINS + bins, weighted(part.astype(np.float64), asked.blocks.weights)
-    surplus, rows = (
-        tally(cells, asked.blocks.n_blocks * ECE_BINS, each).reshape(-1, ECE_BINS)
-        for each in (weighted(asked.values, weights), weights)
-    )
-    return surplus, rows
-
-
-def _errors(surplus: Floats, rows: Floats) -> tuple[float, Floats]:
-    """The calibration error, and it with each block left out."""
-    whole, held = surplus.sum(0), rows.sum(0)
-    return float(plain_ece(whole, held)), plain_ece(whole - surplus, held - rows)

@@ -1,26 +1,36 @@
-"""Whether what the variant calls 30 % comes true in 30 %: expected calibration error and the reliability curve."""
+"""Whether what the variant calls 30 % comes true in 30 %: its error whole and by slice, its curve, its Brier score."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace as other
+
+import numpy as np
 from msgspec.structs import replace
 
-from headway.core.contracts import Subject
+from headway.core.contracts import SliceColumn, Subject
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import SHARE, Estimate, Sample, interval, jackknife, ratio_of_sums
-from headway.evidence.tables import BinTable, bin_table, binary_answers, plain_ece
+from headway.evidence.intervals import CHANGE, SHARE, Estimate, Floats, Sample, interval, jackknife, ratio_of_sums
+from headway.evidence.parts import Asked, calibration_error, left_out, of_part, sample_of, score_bins
+from headway.evidence.quality.mean import mean
+from headway.evidence.repair.tables import never_falling
+from headway.evidence.tables import Answers, BinTable, bin_table, binary_answers, plain_ece, tally, weighted
 
 BINS = 15
+_QUARTER = (0.0, 0.25)
 
 
 def plugin(subject: Subject) -> list[Measurement]:
     """`ece`, and for each of 15 bins of equal mass `reliability` (observed rate) and `reliability.predicted`.
 
+    `brier.miscalibration`, less `brier.discrimination`, plus `brier.uncertainty` is the Brier score.
+    `calibration.bias` (observed less said) is of all rows and of each slice, `calibration.ece` (5 bins) of each slice.
     Raises NotApplicable where the task is not binary.
     """
     answers = binary_answers(subject)
     table = bin_table(answers, BINS)
     sample = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=SHARE)
-    return [_ece(table, sample), *_curve(table)]
+    return [_ece(table, sample), *_curve(table), *_decomposed(answers), *_biased(answers, subject.slices)]
 
 
 def _ece(table: BinTable, sample: Sample) -> Measurement:
@@ -45,3 +55,43 @@ def _point(index: int, observed: Estimate, predicted: Estimate, sample: Sample) 
         replace(interval("reliability", observed, sample), slice=of_bin),
         replace(interval("reliability.predicted", predicted, sample), slice=of_bin),
     ]
+
+
+def _decomposed(answers: Answers) -> list[Measurement]:
+    """The Brier score in three parts (CORP: Dimitriadis, Gneiting and Jordan 2021).
+
+    Beside the scores stand those that isotonic regression makes of them, and the base rate. Both are the least squares
+    of their kind, so that a group left out moves them only in second order: the intervals hold them as they are.
+    """
+    squares, repaired, constant = (
+        np.square(scores - answers.labels)
+        for scores in (answers.scores, _repaired(answers), answers.mean(answers.labels))
+    )
+    return [
+        mean("brier.miscalibration", squares - repaired, answers, SHARE),
+        mean("brier.discrimination", constant - repaired, answers, _QUARTER),
+        mean("brier.uncertainty", constant, answers, _QUARTER),
+    ]
+
+
+def _repaired(answers: Answers) -> Floats:
+    """Each score as isotonic regression by weight has it, float64 [n]."""
+    distinct, codes = np.unique(answers.scores, return_inverse=True)
+    rows, ones = (tally(codes, len(distinct), weighted(each, answers.weights)) for each in (None, answers.labels))
+    return never_falling(ones / rows, rows)[codes]
+
+
+def _biased(answers: Answers, slices: Mapping[str, SliceColumn]) -> list[Measurement]:
+    """What is observed less what is said, of all rows and of each slice, and the calibration error of each slice."""
+    surplus = answers.labels - answers.scores
+    every = np.ones(answers.n_rows, dtype=np.bool_)
+    bias = Asked(name="calibration.bias", values=surplus, among=every, bounds=CHANGE, blocks=answers)
+    error, bins = other(bias, name="calibration.ece", bounds=SHARE), score_bins(answers.scores)
+    found = [of_part(bias, every)]
+    for name, column in slices.items():
+        for code in np.unique(column.codes).tolist():
+            inside = column.codes == code
+            value, without, held = calibration_error(error, bins, inside)
+            ece = interval(error.name, left_out(value, without, held=held), sample_of(error, inside))
+            found += [replace(each, slice=f"{name}={column.values[code]}") for each in (of_part(bias, inside), ece)]
+    return found
