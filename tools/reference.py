@@ -67,8 +67,7 @@ def plug_ins() -> str:
         "`headway plugins` lists all that are installed.",
     ]
     for kind, folder in plugins.FOLDERS.items():
-        place = PACKAGE / folder.replace(".", "/")
-        own = [name for name in plugins.names(kind) if (place / f"{name}.py").exists()]
+        own = sorted(plugins.own(kind), key=lambda name: (plugins.family(kind, name), name))
         parts += [
             "",
             f"## {kind}",

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import polars as pl
 from msgspec.structs import replace as replaced
@@ -18,7 +19,7 @@ from headway.batch.journal import Receipt
 from headway.batch.predict import Order, Progress
 from headway.core import plugins
 from headway.core.config import Config
-from headway.core.contracts import Lesson, Workbench
+from headway.core.contracts import Lesson, Survey, Workbench
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, StoreError
 from headway.core.evidence import Evidence, Finding
@@ -45,6 +46,7 @@ from headway.observe.post import pending, post_of
 from headway.observe.retraining import reshift, succession
 from headway.observe.retraining import retrain as retraining
 from headway.observe.scenes import Look, scenes
+from headway.observe.served import requests
 from headway.release import judge as judging
 from headway.release.project import Project
 from headway.release.ship import Shipped, ship
@@ -65,9 +67,14 @@ def periods(project: Project) -> Data:
     return cut(open_dataset(project.config), project.config.split, fitted=bool(project.config.model.file))
 
 
-def check(dataset: Dataset) -> list[Finding]:
-    """What every data check found; one that could not judge says so."""
-    return checking.check(dataset)
+def check(project: Project, dataset: Dataset) -> list[Finding]:
+    """What every data check found in the rows of a project; one that could not judge says so."""
+    try:
+        parts = cut(dataset, project.config.split, fitted=bool(project.config.model.file))
+    except DataError:
+        parts = {}
+    asked = partial(requests, project)
+    return checking.check(Survey(dataset=dataset, periods=parts, requests=asked, config=project.config))
 
 
 def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: bool = False) -> Baseline:

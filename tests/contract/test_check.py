@@ -9,10 +9,21 @@ import pytest
 from tests.data.tables import small
 
 from headway.core import plugins
+from headway.core.config import SplitSection
+from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.split import cut
 
 CHECKS = plugins.names("check")
+
+
+def survey() -> Survey:
+    """A small table cut into train, choose and test, of which callers asked the last rows."""
+    dataset = small()
+    features = [name for name in dataset.table.columns if name not in dataset.roles.not_features]
+    asked = dataset.table.select(features).tail(100)
+    return Survey(dataset=dataset, periods=cut(dataset, SplitSection()), requests=lambda: asked)
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -23,7 +34,7 @@ def test_its_first_line_begins_with_its_code(name):
 @pytest.mark.parametrize("name", CHECKS)
 def test_it_gives_findings_of_its_own_code_or_says_that_it_cannot_judge(name):
     try:
-        findings = list(plugins.load_check(name)(small()))
+        findings = list(plugins.load_check(name)(survey()))
     except NotApplicable as reason:
         assert reason.what
     else:
@@ -33,8 +44,8 @@ def test_it_gives_findings_of_its_own_code_or_says_that_it_cannot_judge(name):
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_it_leaves_the_table_as_it_was(name):
-    dataset = small()
-    before = dataset.table.clone()
+    looked_at = survey()
+    before = looked_at.dataset.table.clone()
     with suppress(NotApplicable):
-        plugins.load_check(name)(dataset)
-    assert dataset.table.equals(before)
+        plugins.load_check(name)(looked_at)
+    assert looked_at.dataset.table.equals(before)

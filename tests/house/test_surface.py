@@ -87,12 +87,11 @@ def test_every_setting_is_documented(section: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted(plugins.FOLDERS))
 def test_every_plugin_is_documented(kind: str) -> None:
-    files = (source.inner for source in sources("src"))
-    folder = plugins.FOLDERS[kind].replace(".", "/")
-    own = [
-        Path(file).stem for file in files if str(Path(file).parent) == folder and not Path(file).stem.startswith("_")
-    ]
-    none_of(f"{kind} {name}" for name in own if f"| `{name}` |" not in page("plugins").partition(f"## {kind}\n")[2])
+    none_of(
+        f"{kind} {name}"
+        for name in plugins.own(kind)
+        if f"| `{name}` |" not in page("plugins").partition(f"## {kind}\n")[2]
+    )
 
 
 def test_every_plugin_kind_has_its_contract_test() -> None:

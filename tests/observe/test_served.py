@@ -12,7 +12,7 @@ from tests.observe.test_scenes import post
 from tests.serve.kept_log import KeptLog
 
 from headway.core.errors import DataError
-from headway.observe.served import keyless, served
+from headway.observe.served import keyless, requests, served
 from headway.serve.load import load
 from headway.serve.log import Entry
 from headway.store import traffic
@@ -89,3 +89,26 @@ def test_where_nobody_was_answered_it_says_how_to_serve(project):
     log(project, ("a", 0, 0.5))
     with pytest.raises(DataError, match="no answer of the live release"):
         read(project)
+
+
+def test_requests_are_the_rows_that_live_was_asked_a_column_a_feature(project):
+    log(project, ("a", 1, 0.25), ("b", 0, 0.75))
+
+    names = list(project.register.resolve("flights@live").release.variant.signature.names)
+    asked = requests(project)
+
+    assert asked is not None
+    assert asked.columns == names
+    assert asked[names[0]].to_list() == [0.25, 0.75]
+
+
+def test_there_are_no_requests_where_nobody_asked_or_nothing_is_live(project, tmp_path):
+    never = tmp_path / "never"
+    never.mkdir()
+    unreleased = rollouts.project(never)
+
+    assert requests(project) is None
+    assert requests(unreleased) is None
+
+    unreleased.state.close()
+    unreleased.register.state.close()

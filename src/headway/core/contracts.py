@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from headway.core.config import Config
 from headway.core.dataset import Dataset
 from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
@@ -227,11 +228,29 @@ class Source(Protocol):
         ...
 
 
-class Check(Protocol):
-    """From a dataset, what is wrong with it; raises NotApplicable where it cannot judge."""
+def _no_table() -> None:
+    return None
 
-    def __call__(self, dataset: Dataset) -> Sequence[Finding]:
-        """Findings, none if all is well."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a check looks at: a dataset, and what is known about it beside its rows.
+
+    `periods` are its train, choose, test and live, none where it is not cut. `requests` gives the rows that servers
+    were asked, a column a feature; None where nobody asked them yet. `config` is that of the project.
+    """
+
+    dataset: Dataset
+    periods: Mapping[str, Dataset] = field(default_factory=dict)
+    requests: Callable[[], polars.DataFrame | None] = _no_table
+    config: Config = field(default_factory=Config)
+
+
+class Check(Protocol):
+    """From a survey of data, what is wrong with them; raises NotApplicable where it cannot judge."""
+
+    def __call__(self, survey: Survey) -> Sequence[Finding]:
+        """Findings of its own code, none if all is well; it changes nothing."""
         ...
 
 

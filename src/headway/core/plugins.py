@@ -1,6 +1,7 @@
 """The plug-in finder: kind = folder, name = file, description = first docstring line, object = `plugin`.
 
-Names and descriptions are read without importing anything, so that listing plug-ins costs no library.
+Names and descriptions are read without importing anything, so that listing plug-ins costs no library. Checks are many:
+they lie in families, a folder each.
 Packages from outside add plug-ins by entry points of the group `headway.<kind>`.
 """
 
@@ -38,6 +39,7 @@ FOLDERS = {
     "tracer": "serve.tracers",
     "command": "face.commands",
 }
+IN_FAMILIES = frozenset({"check"})
 # Libraries that are imported by another name than they are installed by.
 _PACKAGES = {
     "sklearn": "scikit-learn",
@@ -52,8 +54,19 @@ _PACKAGES = {
 
 def names(kind: str) -> list[str]:
     """Every plug-in of a kind, own and from outside, sorted."""
-    own = (path.stem for path in _folder(kind).glob("*.py") if not path.stem.startswith("_"))
-    return sorted({*own, *(point.name for point in _outside(kind))})
+    return sorted({*own(kind), *(point.name for point in _outside(kind))})
+
+
+def own(kind: str) -> dict[str, Path]:
+    """The file of every plug-in of a kind that is headway's own, by name."""
+    found = sorted(_folder(kind).glob("*/*.py" if kind in IN_FAMILIES else "*.py"))
+    return {path.stem: path for path in found if not path.stem.startswith("_")}
+
+
+def family(kind: str, name: str) -> str:
+    """The family in which a plug-in lies; empty for one from outside, and of a kind that has none."""
+    path = own(kind).get(name)
+    return path.parent.name if path and kind in IN_FAMILIES else ""
 
 
 def describe(kind: str, name: str) -> str:
@@ -69,8 +82,8 @@ def manual(kind: str, name: str) -> str:
 
 
 def _tree(kind: str, name: str) -> ast.Module:
-    path = _folder(kind) / f"{name}.py"
-    if not path.exists():
+    path = own(kind).get(name)
+    if path is None:
         point = next((point for point in _outside(kind) if point.name == name), None)
         spec = importlib.util.find_spec(point.module) if point else None
         if spec is None or spec.origin is None:
@@ -184,8 +197,10 @@ def _load(kind: str, name: str) -> Any:
 
 
 def _module(kind: str, name: str) -> Any:
-    if (_folder(kind) / f"{name}.py").exists():
-        return importlib.import_module(f"headway.{FOLDERS[kind]}.{name}")
+    path = own(kind).get(name)
+    if path is not None:
+        inside = [family(kind, name), name] if kind in IN_FAMILIES else [name]
+        return importlib.import_module(".".join(("headway", FOLDERS[kind], *inside)))
     point = next((point for point in _outside(kind) if point.name == name), None)
     if point is None:
         raise _unknown(kind, name)

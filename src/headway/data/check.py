@@ -1,24 +1,33 @@
-"""Run every check on a dataset; a check that cannot judge says so.
+"""Run every check on a survey of data; a check that cannot judge says so.
 
 D000: a check that could not judge this dataset, and why.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headway.core import plugins
-from headway.core.dataset import Dataset
+from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
-
-def check(dataset: Dataset) -> list[Finding]:
-    """What every check found; one that could not judge is a finding of its own, so it never reads as passed."""
-    return [finding for name in plugins.names("check") for finding in _run(name, dataset)]
+BEFORE_TRAINING = ("roles", "leakage")
 
 
-def _run(name: str, dataset: Dataset) -> list[Finding]:
+def check(survey: Survey, *, families: Sequence[str] = ()) -> list[Finding]:
+    """What every check found, or those of these families and those from outside, which have none.
+
+    One that could not judge is a finding of its own, so it never reads as passed.
+    """
+    asked = {*families, ""} if families else None
+    names = [name for name in plugins.names("check") if asked is None or plugins.family("check", name) in asked]
+    return [finding for name in names for finding in _run(name, survey)]
+
+
+def _run(name: str, survey: Survey) -> list[Finding]:
     try:
-        return list(plugins.load_check(name)(dataset))
+        return list(plugins.load_check(name)(survey))
     except NotApplicable as reason:
         says = f"check '{name}' did not run: {reason.what}"
-        return [Finding(code="D000", severity="note", says=says, where=dataset.name, mend=reason.mend)]
+        return [Finding(code="D000", severity="note", says=says, where=survey.dataset.name, mend=reason.mend)]

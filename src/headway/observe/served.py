@@ -7,9 +7,11 @@ from pathlib import Path
 import polars as pl
 
 from headway.core.errors import DataError
+from headway.core.variant import Field
 from headway.observe.answered import WEEK, Answered, days_of
 from headway.observe.post import Post
 from headway.observe.rollout.log import Labels, predictions
+from headway.release.project import Project
 
 KEY = "key"
 _TOLD = "told_us"
@@ -45,6 +47,25 @@ def served(state: Path, post: Post) -> Answered:
         groups=days_of(times),
         run=WEEK,
     )
+
+
+def requests(project: Project) -> pl.DataFrame | None:
+    """What callers asked the live release, a column a feature, its texts as texts; None where nobody asked it yet."""
+    if project.state.last(project.name, "live") is None:
+        return None
+    bundle = project.register.resolve(f"{project.name}@live")
+    logged = predictions(project.config.state, project.name, [bundle.digest])
+    return None if logged.is_empty() else logged.select(_told(each) for each in bundle.release.variant.signature.inputs)
+
+
+def _told(field: Field) -> pl.Expr:
+    """A feature as it was in the request: the log keeps the rank of a text, and an unseen one as no number."""
+    column = pl.col(f"in.{field.name}")
+    if field.datatype != "BYTES":
+        return column.alias(field.name)
+    ranks = column.fill_nan(None).cast(pl.Int64)
+    texts = dict(enumerate(field.categories))
+    return ranks.replace_strict(texts, default=None, return_dtype=pl.String).alias(field.name)
 
 
 def keyless(rows: Answered) -> int:

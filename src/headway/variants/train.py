@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from headway.core import plugins
 from headway.core.config import Config
-from headway.core.contracts import Blobs
+from headway.core.contracts import Blobs, Survey
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.core.record import digest_of
 from headway.core.variant import Signature, Variant
-from headway.data.check import check
+from headway.data.check import BEFORE_TRAINING, check
 from headway.data.matrix import labels, matrix, signature_of
 from headway.data.split import labelled
 from headway.variants.adopt import adopt
@@ -84,7 +84,9 @@ def _refuse(dataset: Dataset, features: Sequence[str]) -> None:
             where=f"decision: {dataset.roles.decision or 'at request'}",
             mend="leave them out; a model that reads them cannot be served",
         )
-    stops = [finding for finding in check(dataset) if finding.severity == "stop"]
+    stops = [
+        finding for finding in check(Survey(dataset=dataset), families=BEFORE_TRAINING) if finding.severity == "stop"
+    ]
     if stops:
         raise DataError(
             f"refused to train: {stops[0].code} {stops[0].says}"

@@ -24,6 +24,7 @@ def plugin(*, project: Path = Path("."), json: bool = False) -> int:
     json
         Print one JSON object.
     """
-    findings = flow.check(open_dataset(open_project(project).config))
+    opened = open_project(project)
+    findings = flow.check(opened, open_dataset(opened.config))
     show(findings, findings_table(findings), json=json)
     return of_findings(findings)

@@ -103,7 +103,7 @@ def month(dataset: Dataset, number: int) -> Dataset:
 def _check(project: Project, data: flow.Data, told: Told) -> list[Finding]:
     """Findings on the whole table, and the refusal of a training that would read all of its columns."""
     whole = dataset_of(pl.concat([period.table for period in data.values()]), data["train"].roles, name="flights")
-    findings = flow.check(whole)
+    findings = flow.check(project, whole)
     told.tell(tables.findings_table(findings))
     try:
         flow.train(project, data, features=[*data["train"].table.columns])

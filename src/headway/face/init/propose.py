@@ -8,6 +8,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from headway.core.contracts import Survey
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError, NotApplicable
 from headway.core.plugins import load_check
@@ -147,9 +148,8 @@ def _suspects(table: pl.DataFrame, roles: Roles, positive: str) -> dict[str, str
     found: dict[str, str] = {}
     for name in SUSPECTS:
         try:
-            found |= {
-                each.where.removeprefix("column "): f"{each.code}: {each.says}" for each in load_check(name)(dataset)
-            }
+            said = load_check(name)(Survey(dataset=dataset))
+            found |= {each.where.removeprefix("column "): f"{each.code}: {each.says}" for each in said}
         except NotApplicable:
             continue
     return found

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.dataset import Dataset
+from headway.core.contracts import Survey
 from headway.core.evidence import Finding
 
 LIMIT = 0.5
 
 
-def plugin(dataset: Dataset) -> list[Finding]:
+def plugin(survey: Survey) -> list[Finding]:
     """Text features of which more than half of the values are numbers; a model would read them as categories.
 
     Measured is that share. A column that is text throughout, or numbers throughout (a code), is left alone.
     """
+    dataset = survey.dataset
     features = [name for name in dataset.table.columns if name not in dataset.roles.not_features]
     texts = (dataset.table[name] for name in features if dataset.table.schema[name] == pl.String)
     return [finding for column in texts for finding in _mixed(column)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from headway.core.dataset import Dataset
+from headway.core.contracts import Survey
 from headway.core.evidence import Finding
 
 
-def plugin(dataset: Dataset) -> list[Finding]:
+def plugin(survey: Survey) -> list[Finding]:
     """One finding that lists them: undeclared and not provably safe is undecided, never safe."""
+    dataset = survey.dataset
     features = [name for name in dataset.table.columns if name not in dataset.roles.not_features]
     silent = [name for name in features if name not in dataset.roles.known]
     if not silent:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from headway.core.dataset import OUTCOME, Dataset
+from headway.core.contracts import Survey
+from headway.core.dataset import OUTCOME
 from headway.core.evidence import Finding
 
 
-def plugin(dataset: Dataset) -> list[Finding]:
+def plugin(survey: Survey) -> list[Finding]:
     """A note for each such column, so that nobody wonders where it went."""
+    dataset = survey.dataset
     after = [column for column, when in dataset.roles.known.items() if when == OUTCOME]
     return [
         Finding(

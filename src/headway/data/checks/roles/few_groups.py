@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from headway.core.dataset import Dataset
+from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
 LIMIT = 20
 
 
-def plugin(dataset: Dataset) -> list[Finding]:
+def plugin(survey: Survey) -> list[Finding]:
     """A finding where there are fewer than 20 groups, or where every row is a group of its own."""
+    dataset = survey.dataset
     column = dataset.roles.groups
     if not column:
         raise NotApplicable("no groups are declared: every row counts as independent", mend='[data] groups = "COLUMN"')

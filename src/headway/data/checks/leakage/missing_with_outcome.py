@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.dataset import Dataset
+from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
@@ -13,13 +13,14 @@ LIMIT = 0.8
 RATIO = 20
 
 
-def plugin(dataset: Dataset) -> list[Finding]:
+def plugin(survey: Survey) -> list[Finding]:
     """Columns read as features whose gaps follow those of the target.
 
     Measured is the share of rows without outcome in which the column is missing as well; it is a finding where that
     share is at least 0.8 and 20 times the share among rows with an outcome. No statistic of values sees such a column
     if it predicts little on its own (air time of a flight), its gaps give it away.
     """
+    dataset = survey.dataset
     absent = dataset.table[dataset.roles.target].is_null()
     if absent.sum() < FEWEST_ROWS:
         raise NotApplicable(f"only {absent.sum()} rows have no outcome; {FEWEST_ROWS} are needed to compare gaps")

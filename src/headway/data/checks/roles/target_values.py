@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.dataset import Dataset
+from headway.core.contracts import Survey
 from headway.core.evidence import Finding
 
 SHOWN = 5
 
 
-def plugin(dataset: Dataset) -> list[Finding]:
+def plugin(survey: Survey) -> list[Finding]:
     """At most one finding; measured is the number of different values among the rows with an outcome."""
+    dataset = survey.dataset
     name, task = dataset.roles.target, dataset.roles.task
     known = dataset.table[name].drop_nulls()
     counts = known.cast(pl.String).value_counts(sort=True)

@@ -6,15 +6,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.core.dataset import Dataset
+from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
 LIMIT = 0.85
 
 
-def plugin(dataset: Dataset) -> list[Finding]:
+def plugin(survey: Survey) -> list[Finding]:
     """Numeric features whose ROC AUC against the target, in either direction, is above 0.85."""
+    dataset = survey.dataset
     if dataset.roles.task != "binary":
         raise NotApplicable(f"a single column's ROC AUC has no meaning for task '{dataset.roles.task}'")
     known = dataset.table.filter(pl.col(dataset.roles.target).is_not_null())
