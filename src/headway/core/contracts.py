@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[numpy.float64]
     Ints = NDArray[numpy.int64]
+    Bools = NDArray[numpy.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +262,8 @@ class Subject:
     `rows` float64 [n, d]; `labels` float64 [n]; `scores` and `reference_scores` float64 [n, k]; `groups` int64 [n] in
     0..G-1, rows of one group share fate; `threshold` turns a score into a decision (score >= threshold), and `costs`
     are those of a false alarm and of a miss. `weights` float64 [n] > 0 say how much each row counts, if not alike.
-    `people` are the slice columns whose values are groups of people.
+    `people` are the slice columns whose values are groups of people. `unseen` bool [n] says which rows hold a text that
+    the model never saw, which it may read as a missing value.
     """
 
     variant: Variant
@@ -277,6 +279,7 @@ class Subject:
     costs: tuple[float, float] = (1.0, 1.0)
     weights: Floats | None = None
     people: Mapping[str, SliceColumn] = field(default_factory=dict)
+    unseen: Bools | None = None
 
 
 class Probe(Protocol):

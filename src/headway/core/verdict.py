@@ -9,7 +9,9 @@ from headway.core.record import Kept, Record
 from headway.core.variant import Variant
 
 Answer = Literal["pass", "fail", "undecided"]
-RELATIVE = ("flipped_decisions", "max_change", "max_change.relative")
+QUANTILES = {"change.p50": 0.5, "change.p90": 0.9, "change.p99": 0.99, "change.p999": 0.999}
+RELATIVE = ("flipped_decisions", "flipped_decisions.near", "max_change", "max_change.relative", *QUANTILES)
+"""Measures of how far answers moved from another model's, `QUANTILES` of them those of the change over rows."""
 
 
 class Rule(Record, frozen=True, kw_only=True):

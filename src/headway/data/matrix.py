@@ -36,6 +36,16 @@ def matrix(table: pl.DataFrame, signature: Signature) -> NDArray[np.float64]:
     return np.ascontiguousarray(np.column_stack(columns), dtype=np.float64)
 
 
+def unseen(table: pl.DataFrame, signature: Signature) -> NDArray[np.bool_]:
+    """Which rows hold a text that is none of the categories of its field, bool [n]."""
+    found = np.zeros(len(table), dtype=np.bool_)
+    for field in signature.inputs:
+        if field.datatype == "BYTES":
+            texts = table[field.name].cast(pl.String)
+            found |= (texts.is_not_null() & ~texts.is_in(field.categories)).to_numpy()
+    return found
+
+
 def labels(dataset: Dataset) -> NDArray[np.float64]:
     """The target, float64 [n]; raises DataError where a row has none, or a binary target is not 0 and 1."""
     target = dataset.table[dataset.roles.target]

@@ -20,11 +20,12 @@ def thinned(subject: Subject, most: int) -> Subject:
     names = ("rows", "labels", "scores", "reference_scores", "groups")
     fewer = {name: getattr(subject, name)[::step] for name in names}
     weights = None if subject.weights is None else subject.weights[::step]
+    unseen = None if subject.unseen is None else subject.unseen[::step]
     slices, people = (
         {name: SliceColumn(codes=column.codes[::step], values=column.values) for name, column in columns.items()}
         for columns in (subject.slices, subject.people)
     )
-    return replace(subject, **fewer, weights=weights, slices=slices, people=people)
+    return replace(subject, **fewer, weights=weights, unseen=unseen, slices=slices, people=people)
 
 
 def beside_itself(subject: Subject, answers: Floats, before: Floats | None = None) -> Errors:

@@ -18,7 +18,7 @@ from headway.data.open import digest
 from headway.data.split import labelled
 
 if TYPE_CHECKING:
-    from headway.core.contracts import Floats, Ints
+    from headway.core.contracts import Bools, Floats, Ints
 
 SELF_TEST_ROWS = 32
 
@@ -42,6 +42,7 @@ class Exam:
     costs: tuple[float, float] = (1.0, 1.0)
     weights: Floats | None = None
     people: Mapping[str, SliceColumn] = field(default_factory=dict)
+    unseen: Bools | None = None
 
 
 def exam_of(baseline: Baseline, dataset: Dataset, blobs: Blobs) -> Exam:
@@ -62,6 +63,7 @@ def exam_of(baseline: Baseline, dataset: Dataset, blobs: Blobs) -> Exam:
         costs=baseline.costs,
         weights=matrix.weights(known),
         people=matrix.people(known),
+        unseen=matrix.unseen(known.table, baseline.model.signature),
     )
 
 
@@ -87,6 +89,7 @@ def subject_of(variant: Variant, exam: Exam, blobs: Blobs, *, view: Dataset | No
         costs=exam.costs,
         weights=exam.weights,
         people=exam.people,
+        unseen=exam.unseen,
     )
 
 

@@ -1,6 +1,8 @@
-"""How far single answers moved from the model as it came: the largest change, and the decisions that flipped."""
+"""How far answers moved from the model as it came, and which decisions flipped: all, near the threshold, by part."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from msgspec.structs import replace
@@ -8,35 +10,81 @@ from numpy.typing import NDArray
 
 from headway.core.contracts import Subject
 from headway.core.evidence import Measurement
+from headway.core.verdict import QUANTILES
 from headway.evidence.intervals import SHARE, Floats, fact
+from headway.evidence.parts import Asked, Bools, of_part
 from headway.evidence.quality.mean import mean
-from headway.evidence.tables import blocks_of
+from headway.evidence.tables import Blocks, blocks_of
+
+NEAREST = 0.1
 
 
 def plugin(subject: Subject) -> list[Measurement]:
-    """`max_change` over all rows and over rows with a missing value; `flipped_decisions` of a classifier.
+    """`max_change`, the quantiles `change.p50` to `change.p999`; `flipped_decisions` of a classifier, and `.near`.
 
     A change is that of a probability, or of the number that a regression answers; `max_change.relative` is it as a part
-    of the largest answer. A decision is the one at the threshold, or the most probable of several classes; of several
-    numbers `cosine.loss` is what the least cosine of a row's answer and that of the model as it came lacks of 1.
+    of the largest answer. A decision is the one at the threshold, or the most probable of several classes; near are the
+    tenth of the rows that the model as it came put nearest to deciding otherwise. The largest change and the flips come
+    by slice too, and for rows with a missing value or an unseen category. Of several numbers `cosine.loss` is what the
+    least cosine of a row's answer and that of the model as it came lacks of 1.
     """
     blocks = blocks_of(subject)
     changes = np.abs(subject.scores - subject.reference_scores).max(axis=1)
-    found = [fact("max_change", float(changes.max()), n_rows=blocks.n_rows, method="largest over all rows")]
+    found = [_largest(changes, "largest over all rows"), *_quantiles(changes)]
     if subject.variant.task == "regression":
         found.append(_relative(changes, subject.reference_scores))
-    else:
-        flipped = _decided(subject, subject.scores) != _decided(subject, subject.reference_scores)
-        found.append(mean("flipped_decisions", flipped.astype(np.float64), blocks, SHARE))
     if subject.scores.shape[1] > 1:
         found.append(_turned(subject.scores, subject.reference_scores))
-    missing = np.isnan(subject.rows).any(axis=1)
-    if missing.any():
-        largest = fact(
-            "max_change", float(changes[missing].max()), n_rows=int(missing.sum()), method="largest of these"
-        )
-        found.append(replace(largest, slice="rows with a missing value"))
+    flips = None if subject.variant.task == "regression" else _flips(subject, blocks)
+    if flips:
+        found += [mean(flips.name, flips.values, blocks, SHARE), _near(subject, flips)]
+    for said, inside in _parts(subject):
+        found.append(replace(_largest(changes[inside], "largest of these"), slice=said))
+        found += [replace(of_part(flips, inside), slice=said)] if flips else []
     return found
+
+
+def _largest(changes: Floats, method: str) -> Measurement:
+    return fact("max_change", float(changes.max()), n_rows=len(changes), method=method)
+
+
+def _quantiles(changes: Floats) -> list[Measurement]:
+    """Changes of rows at hand, each the least that is not exceeded by so many of them."""
+    values = np.quantile(changes, list(QUANTILES.values()), method="inverted_cdf")
+    return [
+        fact(name, float(value), n_rows=len(changes), method="quantile over all rows")
+        for name, value in zip(QUANTILES, values, strict=True)
+    ]
+
+
+def _flips(subject: Subject, blocks: Blocks) -> Asked:
+    flipped = _decided(subject, subject.scores) != _decided(subject, subject.reference_scores)
+    every = np.ones(blocks.n_rows, dtype=np.bool_)
+    return Asked(name="flipped_decisions", values=flipped.astype(np.float64), among=every, bounds=SHARE, blocks=blocks)
+
+
+def _near(subject: Subject, flips: Asked) -> Measurement:
+    """Flips among the rows that are nearest to deciding otherwise; all that are as near as the last of them count."""
+    reference = subject.reference_scores
+    if reference.shape[1] == 1:
+        margins = np.abs(reference[:, 0] - subject.threshold)
+    else:
+        first, second = np.sort(reference, axis=1)[:, :-3:-1].T
+        margins = first - second
+    near = margins <= np.quantile(margins, NEAREST, method="inverted_cdf")
+    return replace(of_part(flips, near), name=f"{flips.name}.near")
+
+
+def _parts(subject: Subject) -> Iterator[tuple[str, Bools]]:
+    """Each slice, and the rows that a conversion most easily gets wrong; those that there are none of are left out."""
+    for name, column in subject.slices.items():
+        for code in np.unique(column.codes).tolist():
+            yield f"{name}={column.values[code]}", column.codes == code
+    missing = np.asarray(np.isnan(subject.rows).any(axis=1))
+    if missing.any():
+        yield "rows with a missing value", missing
+    if subject.unseen is not None and subject.unseen.any():
+        yield "rows with an unseen category", subject.unseen
 
 
 def _decided(subject: Subject, scores: Floats) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from headway.core.contracts import Engine
 from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.frontier import Frontier
 from headway.core.release import Move
-from headway.core.verdict import Answer, Judged, Verdict
+from headway.core.verdict import RELATIVE, Answer, Judged, Verdict
 from headway.evidence.measure import BUSY, this_machine
 from headway.face import numbers, sheets, words
 from headway.face.python.adhoc import Adhoc
@@ -29,7 +29,7 @@ from headway.face.sheets import Sheet
 from headway.face.tables import Laid
 
 _TEXT_WIDTH = 160
-_BESIDE = (".lag1", ".loss", "flipped_decisions", "max_change", "speedup")
+_BESIDE = (".lag1", ".loss", "speedup", *RELATIVE)
 """Figures that compare with another model, or say how an interval was made: no news of one model alone."""
 
 

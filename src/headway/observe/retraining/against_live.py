@@ -55,6 +55,7 @@ class Held:
             groups=matrix.groups(self.dataset),
             slices=matrix.slices(self.dataset),
             threshold=self.post.release.threshold,
+            weights=matrix.weights(self.dataset),
             people=matrix.people(self.dataset),
         )
 
@@ -78,7 +79,7 @@ def rules_of(policy: PolicySection) -> PolicySection:
     shown to be no worse. Those on single answers are left out: a model that learned more answers otherwise. So are
     absolute ones, which live may break as well: a better release is not held back for them.
     """
-    own = tuple(rule for rule in policy.release if rule.relative and rule.measure not in RELATIVE)
+    own = tuple(rule for rule in policy.release if rule.relative and not rule.measure.endswith(RELATIVE))
     rules = policy.retrain or (BETTER, *(rule for rule in own if rule.measure != BETTER.measure))
     return replace(policy, release=rules)
 
