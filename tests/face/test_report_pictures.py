@@ -13,9 +13,10 @@ from years import lived
 from headway.core.evidence import Measurement
 from headway.core.verdict import Judged, Rule, Ruling
 from headway.face.report.page import pictures
-from headway.face.report.pictures import drawing, reliability, slices
+from headway.face.report.pictures import drawing, reliability
 from headway.face.report.pictures import frontier as frontiers
 from headway.face.report.pictures.drawing import NARROW, WIDE, Picture
+from headway.face.report.sections import slices
 from headway.face.report.story import Story
 
 pytestmark = pytest.mark.slow
@@ -39,16 +40,22 @@ def winner(*measurements: Measurement, **changes: object) -> Story:
     return replace(STORY, winner=replace(row, evidence=evidence(RELEASED, *measurements, period="test"), **changes))
 
 
+def sliced(story: Story) -> Picture | None:
+    """The picture of the slices of a story."""
+    section = slices.plugin(story)
+    return section.picture() if section else None
+
+
 def unknown(measurement: Measurement) -> Measurement:
     """The same for too few groups: the whole range of the measure."""
     return replace(measurement, low=-1.0, high=1.0, se=None, dof=None)
 
 
-def test_a_whole_story_has_four_pictures(drawn: dict[str, Picture]) -> None:
-    assert list(drawn) == ["frontier", "reliability", "slices", "year"]
+def test_a_whole_story_has_six_pictures(drawn: dict[str, Picture]) -> None:
+    assert list(drawn) == ["frontier", "year", "speed", "reliability", "parity", "slices"]
 
 
-@pytest.mark.parametrize("name", ["frontier", "reliability", "slices", "year"])
+@pytest.mark.parametrize("name", ["frontier", "year", "speed", "reliability", "parity", "slices"])
 def test_a_picture_is_one_image_with_a_name_at_both_sizes(drawn: dict[str, Picture], name: str) -> None:
     for size, svg in ((WIDE, drawn[name].wide), (NARROW, drawn[name].narrow)):
         root = Xml.fromstring(svg)
@@ -184,10 +191,13 @@ def test_slices_show_the_worst_with_the_limit_rows_and_days(drawn: dict[str, Pic
 def test_slices_too_small_to_be_judged_are_counted_and_not_shown() -> None:
     named = [estimate("brier.loss", 0.001 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(3)]
     small = estimate("brier.loss", 0.2, 0.1, slice="origin=LGA", rows=900)
-    picture = slices.draw(winner(*named, small, unknown(replace(named[0], slice="origin=JFK"))))
+    story = winner(*named, small, unknown(replace(named[0], slice="origin=JFK")))
+    picture = sliced(story)
     assert picture is not None
     assert "origin=LGA" not in texts(picture.wide)
-    assert "Too small to be judged, with fewer than 1,000 rows or 20 days: 2 more." in picture.reading
+    section = slices.plugin(story)
+    assert section is not None
+    assert section.means[-1] == "2 more rest on fewer than 1,000 rows or 20 days, and cannot be judged."
 
 
 @pytest.mark.parametrize(
@@ -200,7 +210,7 @@ def test_slices_are_told_as_they_were_judged(answer: str, title: str) -> None:
     story = winner(*named)
     assert story.winner is not None
     told = replace(story.winner, verdict=replace(story.winner.verdict, rulings=(ruling,)))
-    picture = slices.draw(replace(story, winner=told))
+    picture = sliced(replace(story, winner=told))
     assert picture is not None
     assert picture.title.startswith(title)
 
@@ -210,7 +220,7 @@ def test_slices_without_a_rule_are_told_without_a_limit() -> None:
     story = winner(*named)
     assert story.winner is not None
     plain = replace(story, winner=replace(story.winner, verdict=replace(story.winner.verdict, rulings=())))
-    picture = slices.draw(plain)
+    picture = sliced(plain)
     assert picture is not None
     assert picture.title.startswith("2 slices against the model as it came; the worst is origin=1")
     assert not [text for text in texts(picture.wide) if text.startswith("limit")]
@@ -218,15 +228,15 @@ def test_slices_without_a_rule_are_told_without_a_limit() -> None:
 
 def test_the_model_as_it_came_has_no_slices_to_lose() -> None:
     came = judged(variant(), us=262.0, loss=0.0, flips=0.0, change=0.0, period="test")
-    assert slices.draw(replace(STORY, winner=came)) is None
-    assert slices.draw(own_project()) is None
-    assert slices.draw(winner()) is None
+    assert sliced(replace(STORY, winner=came)) is None
+    assert sliced(own_project()) is None
+    assert sliced(winner()) is None
 
 
 def test_a_hostile_name_stays_a_text() -> None:
     bad = '"><script>alert(1)</script>'
     named = [estimate("brier.loss", 0.01 * n, 0.0005, slice=f"{bad}={n}", rows=2000) for n in range(2)]
-    picture = slices.draw(winner(*named))
+    picture = sliced(winner(*named))
     assert picture is not None
     assert not [node for node in Xml.fromstring(picture.wide).iter() if node.tag.endswith("script")]
     assert bad in picture.alt

@@ -16,6 +16,7 @@ import importlib.util
 import re
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ FOLDERS = {
     "state": "store.state",
     "door": "serve.doors",
     "tracer": "serve.tracers",
+    "section": "face.report.sections",
     "command": "face.commands",
 }
 IN_FAMILIES = frozenset({"check"})
@@ -156,6 +158,12 @@ def load_tracer(name: str) -> type[Tracer]:
     """The class that sends traces there; raises PluginError with the mend if its library is absent."""
     tracer: type[Tracer] = _load("tracer", name)
     return tracer
+
+
+def load_section(name: str) -> Callable[[Any], Any]:
+    """The section of reports of that name, a function from a story; `face/report/section.py` says what it gives."""
+    section: Callable[[Any], Any] = _load("section", name)
+    return section
 
 
 def load_object(reference: str, folder: Path) -> Any:

@@ -57,7 +57,7 @@ class Step(Record, frozen=True, kw_only=True, omit_defaults=True):
     settings: dict[str, Scalar] = {}
 
     def __str__(self) -> str:
-        values = ", ".join(f"{key}={value}" for key, value in self.settings.items())
+        values = ", ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
         return f"{self.transform}({values})" if values else self.transform
 
 
@@ -79,7 +79,7 @@ class Variant(Kept, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def name(self) -> str:
         """A short name for tables, made of engine, steps and settings: `onnxruntime · truncate(trees=200)`."""
-        settings = [f"{key}={value}" for key, value in self.settings.items()]
+        settings = [f"{key}={value}" for key, value in sorted(self.settings.items())]
         said = {self.engine, self.artifact.format, *self.settings}
         steps = [str(step) for step in self.steps if step.transform not in said]
         return " · ".join([self.engine, *steps, *settings]) + ("" if self.steps else " (as it came)")

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from headway.core.evidence import Measurement
+from msgspec.structs import replace
+
+from headway.core.evidence import Finding, Measurement
 from headway.core.frontier import Frontier
 from headway.core.training import Training
 from headway.core.verdict import Judged
-from headway.face import numbers, sheets, words
+from headway.face import numbers, sheets
 from headway.face.gates import case as cases
 from headway.face.gates.case import case_of
 from headway.face.markdown import escaped, table
-from headway.face.report import details
-from headway.face.report.story import Story
+from headway.face.report.section import Section, sections, unmeasured, untold, warned
+from headway.face.report.story import TIMED, Story
 from headway.face.sheets import Cell, Column, Line, Sheet
 
-TIMED, CURVE = ("latency.", "throughput."), "reliability"
 PERIODS = ("train", "choose", "test", "live")
 
 
@@ -26,19 +27,36 @@ def card(story: Story, frontier: Frontier, training: Training | None = None) -> 
     `story` adds the release and the span of each period, `training` what the model as it came had learned from.
     """
     case = case_of(frontier, frontier.winner.verdict)
-    sections = {
+    story = replace(story, winner=frontier.winner, frontier=frontier.judged)
+    found = sections(story)
+    told = {
         "What it is": _what(story, frontier),
         "What it learned from and was judged on": _data(story, frontier, training),
         "Verdict": _verdict(frontier.winner, cases.judged_on(case)),
-        "Quality on the rows it was judged on": _quality(story, frontier),
-        "Speed, beside the model as it came": _speed(frontier),
-        "Slices": _slices(story, frontier.winner),
-        "Calibration": _calibration(frontier.winner),
+        **{section.title: _section(section) for section in found.values()},
+        "What else was measured": _sheet_of(untold(story, found), story.groups),
+        "What could not be measured": _findings(unmeasured(story)),
+        "What was found while it was measured": _findings(warned(story)),
         "What was refused": _refused(frontier),
     }
     head = f"# Model card: {escaped(frontier.name)}\n\nFigures in brackets are the ends of 95 % intervals"
     lead = f"{head}; what is not written here was not measured.\n"
-    return lead + "".join(f"\n## {title}\n\n{text.rstrip()}\n" for title, text in sections.items())
+    return lead + "".join(f"\n## {title}\n\n{text.rstrip()}\n" for title, text in told.items() if text)
+
+
+def _section(section: Section) -> str:
+    """What a section of the report says, and its numbers."""
+    lines = "\n".join(f"- {escaped(line)}" for line in section.means)
+    sheet = table(section.sheet) if section.sheet.rows else ""
+    return "\n\n".join(part for part in (escaped(section.lead), lines, sheet) if part)
+
+
+def _sheet_of(found: Sequence[Measurement], groups: str) -> str:
+    return table(sheets.measurements(found, groups=groups)) if found else ""
+
+
+def _findings(found: Sequence[Finding]) -> str:
+    return table(sheets.findings(found)) if found else ""
 
 
 def _what(story: Story, frontier: Frontier) -> str:
@@ -97,61 +115,6 @@ def _verdict(winner: Judged, judged_on: str) -> str:
     return "\n\n".join(part.rstrip() for part in parts if part)
 
 
-def _quality(story: Story, frontier: Frontier) -> str:
-    """What was measured over all rows, of the winner and, where it was measured, of the model as it came."""
-    came = story.as_it_came
-    found = [
-        each
-        for each in frontier.winner.evidence.measurements
-        if not each.slice and not each.name.startswith((*TIMED, CURVE))
-    ]
-    others = [came.find(each.name) for each in found] if came else []
-    return _beside(found, others) if found else "Nothing was measured."
-
-
-def _speed(frontier: Frontier) -> str:
-    searched, origin = frontier.row(frontier.winner.variant.digest), frontier.origin.evidence
-    seen = (searched or frontier.winner).evidence
-    found = [each for each in seen.measurements if each.name.startswith(TIMED) and not each.slice]
-    if not found:
-        return "Its speed was not measured."
-    cores = f"{seen.machine.cores} core{'s' if seen.machine.cores > 1 else ''}"
-    machine = f"Measured on {seen.machine.cpu}, {cores}, Python {seen.machine.python}"
-    return f"{_beside(found, [origin.find(each.name) for each in found])}\n{escaped(machine)}."
-
-
-def _beside(found: Sequence[Measurement], others: Sequence[Measurement | None]) -> str:
-    """Measurements of the winner as a table, beside those of the model as it came where there are any."""
-    columns = [found, *([others] if others else [])]
-    cells = [[sheets.number_cell(each, groups="groups") for each in column] for column in columns]
-    rows = zip(map(_named, found), *cells, strict=True)
-    return table(_sheet(("Measure", "This model", "As it came")[: 1 + len(columns)], rows))
-
-
-def _slices(story: Story, winner: Judged) -> str:
-    """Every slice with rows and groups enough to be judged; the others are counted."""
-    found = [each for each in winner.evidence.measurements if each.slice and not each.name.startswith((*TIMED, CURVE))]
-    large = [each for each in found if each.n_rows >= story.slice_rows and each.n_groups >= story.slice_groups]
-    least = f"less than {story.slice_rows:,} rows or {story.slice_groups} groups"
-    rows = [((Line(text=each.slice),), _named(each), sheets.number_cell(each, groups="groups")) for each in large]
-    parts = (
-        table(_sheet(("Slice", "Measure", "Measured"), rows)) if rows else "",
-        f"{len(found) - len(large)} of {len(found)} measurements of slices rest on {least}, and are not shown."
-        if len(found) > len(large)
-        else "",
-    )
-    return "\n\n".join(part.rstrip() for part in parts if part) or "No slice was measured."
-
-
-def _calibration(winner: Judged) -> str:
-    """The calibration error, and the share that was observed for each probability that was said."""
-    error = winner.evidence.find("ece")
-    bins = details.bins(winner.evidence)
-    says = f"{words.title('ece')}: {numbers.measured(error)} ({numbers.basis(error)})." if error else ""
-    parts = (escaped(says), table(bins) if bins.rows else "")
-    return "\n\n".join(part for part in parts if part) or "It was not measured."
-
-
 def _refused(frontier: Frontier) -> str:
     """The variants that the rules against the model as it came do not pass, why, and what did not apply."""
     refused = [row for row in frontier.judged if sheets.against_model(row.verdict) != "pass"]
@@ -165,12 +128,6 @@ def _refused(frontier: Frontier) -> str:
         table(sheets.findings(frontier.refusals)) if frontier.refusals else "",
     )
     return "\n\n".join(part.rstrip() for part in parts if part)
-
-
-def _named(measurement: Measurement) -> Cell:
-    title = words.title(measurement.name)
-    quiet = (Line(text=measurement.name, mood="quiet"),) if title != measurement.name else ()
-    return (Line(text=title, mood="strong"), *quiet)
 
 
 def _cells(*texts: str) -> tuple[Cell, ...]:

@@ -131,13 +131,13 @@ def findings(found: Sequence[Finding]) -> Sheet:
     return Sheet(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
 
 
-def measurements(found: Sequence[Measurement]) -> Sheet:
+def measurements(found: Sequence[Measurement], *, groups: str = "groups") -> Sheet:
     """What was measured: what it is, the value with its interval, and the rows and groups that it rests on."""
     rows = tuple(
         (
             (Line(text=words.title(each.name), mood="strong"), Line(text=each.name, mood="quiet")),
             (Line(text=numbers.measured(each)),),
-            (Line(text=numbers.basis(each), mood="quiet"),),
+            (Line(text=numbers.basis(each, groups), mood="quiet"),),
         )
         for each in found
     )

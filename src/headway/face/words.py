@@ -59,6 +59,12 @@ _NAMES: dict[str, tuple[str, str]] = {
     ),
 }
 _NAMES |= {
+    "bias.tpr": ("Found among those who should be", ""),
+    "bias.fpr": ("Yes among those for whom it is wrong", ""),
+    "bias.selection": ("Share of yes", ""),
+    "bias.calibration": ("Observed less said", ""),
+    "bias.ece": ("Calibration error (ECE)", ""),
+    "bias.error": ("Mean error", ""),
     "bias.tpr_gap": ("Gap in true positives", "Of the people who should be found, how many more of the others are."),
     "bias.fpr_gap": ("Gap in false positives", "Of the people for whom it is wrong, how many more of the others are."),
     "bias.selection_gap": ("Gap in yes", "How much more often people of one kind get a yes than the others."),
@@ -89,7 +95,29 @@ _NAMES |= {
     "request.p50": ("Half of the requests took at most", ""),
     "request.p99": ("99 of 100 requests took at most", ""),
 }
-_FOUND = "discovered."
+_NAMES |= {
+    "start.seconds": ("Time from nothing to the first answer", "A process is begun, opens the model, and answers."),
+    "start.memory_mb": ("Memory that its process holds", "All of it, once it has answered."),
+    "conformal.coverage": ("Sets that hold the truth", "How often the truth is in the set that is said."),
+    "conformal.size": ("Answers in a set", "How many answers a set holds on average; 1 is sure."),
+    "discovered.compared": ("Combinations that were compared", "Those of columns that are large enough."),
+    "discovered.confirmed": ("Combinations that are worse for sure", "Found on one half, confirmed on the other."),
+    "ablation.harmful": ("Features without which it is better", "By their interval, each by itself."),
+    "ablation.useless": ("Features that could be left out", "The error changes by less than a hundredth of it."),
+    "ablation.unsettled": ("Features there was no time for", ""),
+    "ablation.trainings": ("Models trained to find it out", ""),
+    "cost": ("Cost of the decisions", "Of a row, on average, by the costs of a false alarm and of a miss."),
+    "recall": ("Found among those that happen (recall)", "Of the cases that happen, the share that gets a yes."),
+    "precision": ("Right among the yes (precision)", "Of the cases that get a yes, the share that happens."),
+    "false_positive_rate": ("False alarms", "Of the cases that do not happen, the share that gets a yes."),
+    "threshold": ("Threshold of a yes", "From which probability on the answer is yes."),
+}
+_BEGINNINGS = {
+    "worst_slice.": "Worst slice: ",
+    "discovered.": "Found part: ",
+    "ablation.masked.": "With the values of other rows: ",
+    "ablation.retrained.": "Trained without it: ",
+}
 _HARMS = {
     "roc_auc.loss": "It ranks worse than the model as it came",
     "brier.loss": "Its probabilities are further from the truth than those of the model as it came",
@@ -105,15 +133,18 @@ def title(measure: str) -> str:
     >>> title("roc_auc.loss"), title("worst_slice.brier.loss"), title("pinball"), title("discovered.brier.excess")
     ('Loss in AUC', 'Worst slice: loss in Brier', 'pinball', 'Found part: excess in Brier')
     """
-    if measure.startswith("worst_slice."):
-        return f"Worst slice: {in_sentence(measure.removeprefix('worst_slice.'))}"
-    if measure.startswith(_FOUND):
-        return f"Found part: {in_sentence(measure.removeprefix(_FOUND))}"
+    if measure in _NAMES:
+        return _NAMES[measure][0]
+    for beginning, says in _BEGINNINGS.items():
+        if measure.startswith(beginning):
+            return says + in_sentence(measure.removeprefix(beginning))
     if measure.endswith(".loss"):
         return f"Loss in {symbol(measure)}"
+    if measure.endswith(".lag1"):
+        return f"Likeness of neighbours in {symbol(measure.removesuffix('.lag1'))}"
     if measure.endswith(".excess"):
         return f"Excess in {symbol(measure.removesuffix('.excess'))}"
-    return _NAMES[measure][0] if measure in _NAMES else measure
+    return measure
 
 
 def in_sentence(measure: str) -> str:
@@ -132,8 +163,11 @@ def meaning(measure: str) -> str:
     """One sentence that says what a measure means; empty for a measure not known here."""
     if measure.startswith("worst_slice."):
         return "The same, on the part of the rows where it is worst. " + meaning(measure.removeprefix("worst_slice."))
-    if measure.startswith(_FOUND):
-        return meaning(measure.removeprefix(_FOUND))
+    beginning = next((each for each in _BEGINNINGS if measure.startswith(each)), "")
+    if beginning and measure not in _NAMES:
+        return meaning(measure.removeprefix(beginning))
+    if measure.endswith(".lag1"):
+        return "How much a group of rows is like the one before it; intervals are wider where it is."
     if measure.endswith(".excess"):
         return "How much more the model errs there than on all other rows."
     if measure.endswith(".loss"):

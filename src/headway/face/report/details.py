@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from headway.core.evidence import Evidence, Measurement
@@ -73,8 +75,8 @@ def bins(evidence: Evidence) -> Sheet:
     rows = tuple(
         (
             (Line(text=seen.slice.removeprefix("bin ")),),
-            number_cell(evidence.find("reliability.predicted", seen.slice)),
-            number_cell(seen),
+            _bare(evidence.find("reliability.predicted", seen.slice)),
+            _bare(seen),
             (Line(text=f"{seen.n_rows:,}"),),
         )
         for seen in evidence.measurements
@@ -89,31 +91,54 @@ def slices(found: tuple[Measurement, ...], groups: str) -> Sheet:
     rows = tuple(
         (
             (Line(text=each.slice),),
-            number_cell(each),
+            _bare(each),
             (Line(text=f"{each.n_rows:,}"),),
             (Line(text=f"{each.n_groups:,}"),),
         )
         for each in found
     )
-    titles = ("Slice", words.title(found[0].name), "Rows", groups.capitalize())
+    titles = ("Slice", words.title(found[0].name) if found else "Loss", "Rows", groups.capitalize())
     return Sheet(columns=tuple(Column(title=title) for title in titles), rows=rows)
 
 
-def parts(story: Story, *names: str) -> Sheet | None:
-    """What was measured of parts of the rows under these names, where it rests on enough; None where nothing was."""
-    measured = story.winner.evidence.measurements if story.winner else ()
-    found = [each for each in measured if each.slice and each.name.endswith(names)]
-    large = [each for each in found if each.n_rows >= story.slice_rows and each.n_groups >= story.slice_groups]
+def _bare(found: Measurement | None) -> Cell:
+    """A measurement of a part that its line names already."""
+    return number_cell(replace(found, slice="") if found else None)
+
+
+def parts(found: Sequence[Measurement], groups: str, *, first: str = "Part") -> Sheet:
+    """Measurements of parts in numbers, with what each rests on; of the whole, the part is called `all`."""
     rows = tuple(
         (
-            (Line(text=each.slice),),
+            (Line(text=each.slice or "all"),),
             (Line(text=words.title(each.name)),),
-            number_cell(replace(each, slice=""), groups=story.groups),
+            number_cell(replace(each, slice=""), groups=groups),
         )
-        for each in large
+        for each in found
     )
-    columns = tuple(Column(title=title) for title in ("Part", "Measure", "Measured"))
-    return Sheet(columns=columns, rows=rows) if rows else None
+    return Sheet(columns=tuple(Column(title=title) for title in (first, "Measure", "Measured")), rows=rows)
+
+
+def beside(found: Sequence[Measurement], came: Evidence | None, groups: str) -> Sheet:
+    """Measurements of the winner, beside those of the model as it came where there are any."""
+    looks = [] if came is None else [came]
+    rows = tuple(
+        (
+            (Line(text=words.title(each.name), mood="strong"), Line(text=each.name, mood="quiet")),
+            number_cell(each, groups=groups),
+            *(number_cell(look.find(each.name), groups=groups) for look in looks),
+        )
+        for each in found
+    )
+    titles = ("Measure", "This model", "As it came")[: 2 + len(looks)]
+    return Sheet(columns=tuple(Column(title=title) for title in titles), rows=rows)
+
+
+def too_small(story: Story, count: int) -> list[str]:
+    """A sentence on what rests on too few rows or groups to be judged; none where nothing does."""
+    least = f"fewer than {story.slice_rows:,} rows or {story.slice_groups} {story.groups}"
+    rest = "one more rests" if count == 1 else f"{count} more rest"
+    return [f"{rest[:1].upper()}{rest[1:]} on {least}, and cannot be judged."] if count else []
 
 
 def stages(found: tuple[Stage, ...]) -> Sheet:

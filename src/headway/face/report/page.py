@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
@@ -12,8 +14,9 @@ from headway.face.output import write_whole
 from headway.face.report import details, palette, periods
 from headway.face.report.answers import replayed, replies
 from headway.face.report.moments import moments
-from headway.face.report.pictures import frontier, marks, reliability, slices, year
+from headway.face.report.pictures import frontier, marks, year
 from headway.face.report.pictures.drawing import Picture
+from headway.face.report.section import Section, sections, unmeasured, untold, warned
 from headway.face.report.story import Story
 
 _HERE = Path(__file__).parent
@@ -27,6 +30,7 @@ def write(story: Story, path: Path) -> Path:
 def render(story: Story) -> str:
     """The HTML of the report of a story."""
     style = palette.stylesheet() + (_HERE / "page.css").read_text(encoding="utf-8")
+    found = sections(story)
     return (
         _environment()
         .get_template("page.html")
@@ -34,21 +38,31 @@ def render(story: Story) -> str:
             story=story,
             style=style,
             replies=replies(story),
-            pictures=pictures(story),
+            sections=found,
+            pictures=pictures(story, found),
+            means={"frontier": frontier.means(story), "year": year.means(story)},
+            unmeasured=unmeasured(story),
+            untold=untold(story, found),
+            warned=warned(story),
             moments=moments(story),
             sheets=sheets,
             details=details,
             replayed=replayed,
-            slices=tuple(slices.of_slices(story)),
             version=headway.__version__,
         )
     )
 
 
-def pictures(story: Story) -> dict[str, Picture]:
-    """The pictures that this story has, by name: frontier, reliability, slices, year."""
-    drawn = (each.draw(story) for each in (frontier, reliability, slices, year))
-    return {each.name: each for each in drawn if each is not None}
+def pictures(story: Story, found: Mapping[str, Section] | None = None) -> dict[str, Picture]:
+    """The pictures that this story has, by name: frontier, year, and those of its sections (`found`)."""
+    drawn = {"frontier": frontier.draw(story), "year": year.draw(story)}
+    drawn |= {name: each.picture() for name, each in (sections(story) if found is None else found).items()}
+    return {name: each for name, each in drawn.items() if each is not None}
+
+
+def contents(main: str) -> list[tuple[str, str]]:
+    """The headings of the parts of a page, each with the id by which a link finds it."""
+    return re.findall(r'<h2 id="([^"]+)">([^<]+)</h2>', main)
 
 
 def _environment() -> jinja2.Environment:
@@ -67,5 +81,6 @@ def _environment() -> jinja2.Environment:
         "meaning": words.meaning,
         "date": periods.name_of,
         "badge": marks.badge,
+        "contents": contents,
     }
     return environment

@@ -33,16 +33,19 @@ def story_of(project: Project) -> Story:
         as_it_came=_of_origin(found, measured),
         months=tuple(each for each in measured if each.subject in subjects and periods.is_dated(each.period)),
         spans=spans,
-        release=_released(project, found),
+        release=_released(project, frontiers),
         year=year,
     )
 
 
-def _released(project: Project, found: Frontier) -> str:
-    """The release that was made of the winner, if it ever went live."""
+def _released(project: Project, frontiers: Sequence[Frontier]) -> str:
+    """The release that was made of the last winner, if it ever went live; it may have been examined since."""
     moves = project.register.history(project.name)
-    made = release_of(found.winner.verdict, made_of(project, moves))
-    return made if any(move.release == made for move in moves if move.pointer == "live") else ""
+    made, live = made_of(project, moves), {move.release for move in moves if move.pointer == "live"}
+    last = frontiers[-1].winner.evidence
+    same = [each.winner for each in frontiers if each.winner.evidence.subject == last.subject]
+    digests = (release_of(each.verdict, made) for each in reversed(same) if each.evidence.dataset == last.dataset)
+    return next((digest for digest in digests if digest in live), "")
 
 
 def _of_origin(found: Frontier, measured: Sequence[Evidence]) -> Evidence | None:

@@ -13,6 +13,8 @@ from headway.core.training import Retraining
 from headway.core.verdict import Judged, Verdict
 from headway.core.watch import Watch
 
+TIMED = ("latency.", "throughput.")
+
 
 class Span(Record, frozen=True, kw_only=True):
     """A named period of the split (`train`, `choose`, `test`, `live`): ISO dates, [first, until)."""
@@ -187,9 +189,9 @@ class Story(Record, frozen=True, kw_only=True):
         return self.winner is not None and judged.variant.digest == self.winner.variant.digest
 
     def of_winner(self, name: str) -> Measurement | None:
-        """What was measured on the released variant: on `test`, else (speed, say) where the search measured it."""
+        """What was measured on the released variant on `test`; of speed, what the search measured of all variants."""
         if self.winner is None:
             return None
         searched = [each.evidence for each in self.frontier if self.is_winner(each)]
-        found = (evidence.find(name) for evidence in (self.winner.evidence, *searched))
-        return next((each for each in found if each), None)
+        held = (*searched, self.winner.evidence) if name.startswith(TIMED) else (self.winner.evidence, *searched)
+        return next((found for evidence in held if (found := evidence.find(name))), None)

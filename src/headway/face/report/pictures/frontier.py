@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 
+from msgspec.structs import replace
+
+from headway.core.evidence import Measurement
 from headway.core.verdict import Judged, Rule
 from headway.face import numbers, words
+from headway.face.report import meaning
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.scatter import Point, chart
 from headway.face.report.story import Story
@@ -28,6 +32,27 @@ def draw(story: Story) -> Picture | None:
         alt=_alt(points, measure),
         reading=_reading(story, measure, limit),
     )
+
+
+def means(story: Story) -> tuple[str, ...]:
+    """What the search came to, by the ends of the intervals."""
+    speedup = story.of_winner("latency.speedup")
+    if story.winner is None or speedup is None or not numbers.has_interval(speedup):
+        return ()
+    if not story.winner.variant.steps:
+        return ("No other form of the model was both faster and shown to do no harm: it stays as it came.",)
+    harm = {
+        "pass": "and is shown to do no harm beyond the limits of the policy",
+        "fail": "but it breaks a limit of the policy",
+        "undecided": "but the data cannot tell whether it keeps within the limits of the policy",
+    }[against_model(story.winner.verdict)]
+    if speedup.low <= 1:
+        return (f"The {story.word} form is not shown to be faster, {harm}.",)
+    return (f"The {story.word} form answers one row {_times(speedup)} times as fast, {harm}.",)
+
+
+def _times(speedup: Measurement) -> str:
+    return meaning.between(replace(speedup, unit=""))
 
 
 def loss_shown(story: Story) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import altair as alt
 
 from headway.face import numbers, words
-from headway.face.report import periods
+from headway.face.report import meaning, periods
 from headway.face.report.moments import moments
 from headway.face.report.palette import LIGHT
 from headway.face.report.periods import Period
@@ -39,6 +39,29 @@ def draw(story: Story) -> Picture | None:
         alt=_alt(story, found, measures),
         reading=_reading(story, found, measures),
     )
+
+
+def means(story: Story) -> tuple[str, ...]:
+    """What the periods show, by their intervals: where the limit is passed for sure, or whether anything changed."""
+    found = periods.periods(story)
+    measures = periods.shown(story)
+    known = {each.label: seen for each in _live(found) for name in measures[-1:] if (seen := each.find(name))}
+    if not known:
+        return ()
+    measure, limit = measures[-1], limit_on(story, measures[-1])
+    name = words.in_sentence(measure)
+    if limit is None or measure not in words.LOWER_IS_BETTER:
+        label, worst = max(known.items(), key=lambda pair: pair[1].high)
+        return (f"In {periods.name_of(label)} its {name} was {meaning.between(worst)}.",)
+    beyond = meaning.above(tuple(known.values()), limit)
+    named = [periods.name_of(label) for label, seen in known.items() if seen in beyond]
+    if named:
+        return (f"In {meaning.listed(named)} its {name} is shown to be above {limit:g}, which is the limit.",)
+    most = max(seen.high for seen in known.values())
+    sure = (
+        "and it stayed within the limit" if most <= limit else f"but the data leave open up to {numbers.number(most)}"
+    )
+    return (f"In none of {len(known)} periods is its {name} shown to be above the limit of {limit:g}, {sure}.",)
 
 
 def limit_on(story: Story, measure: str) -> float | None:

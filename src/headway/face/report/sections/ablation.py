@@ -1,0 +1,99 @@
+"""What each feature is worth: the error without its values, and of the model trained without it."""
+
+from __future__ import annotations
+
+from headway.core.evidence import Measurement
+from headway.face import numbers
+from headway.face.report import details, meaning
+from headway.face.report.pictures.drawing import TABLE, Picture, picture
+from headway.face.report.pictures.intervals import Panel, Span, charted
+from headway.face.report.section import Section, measured
+from headway.face.report.story import Story
+
+_MASKED = ("ablation.masked.brier.loss", "ablation.masked.mse.loss", "ablation.masked.log_loss.loss")
+_RETRAINED = ("ablation.retrained.brier.loss", "ablation.retrained.mse.loss", "ablation.retrained.log_loss.loss")
+MOST = 20
+"""Features that are drawn: the most needed ones, and all that are harmful."""
+
+
+def plugin(story: Story) -> Section | None:
+    """The section for the worth of features; None where the audit did not run."""
+    masked, retrained = measured(story, *_MASKED), measured(story, *_RETRAINED)
+    if not masked:
+        return None
+    masked = tuple(sorted(masked, key=lambda each: -each.value))
+    return Section(
+        title="What each feature is worth",
+        place=40,
+        reads=("ablation.",),
+        lead="Each feature was given the values of other rows, so that it says nothing of its own. Where that did not "
+        "settle its worth, the model was trained anew without it, with several seeds.",
+        means=tuple(_means(story, masked)),
+        sheet=details.parts((*masked, *retrained), story.groups, first="Feature"),
+        picture=lambda: _picture(masked, retrained, _named(story, "ablation.harmful")),
+    )
+
+
+def _means(story: Story, masked: tuple[Measurement, ...]) -> list[str]:
+    needed = [each for each in masked if each in meaning.above(masked)]
+    lines = []
+    if needed:
+        error = meaning.between(needed[0])
+        lines.append(f"It needs {needed[0].slice} most: without it, its error grows by {error}.")
+    lines += _harm(story, masked)
+    if useless := _named(story, "ablation.useless"):
+        lines.append(f"Its error hardly changes without {meaning.listed(useless)}: what that costs can be saved.")
+    left = next((each.value for each in measured(story, "ablation.unsettled") if not each.slice), 0.0)
+    if left:
+        lines.append(f"For {left:.0f} there was no time to say: give the audit a longer --budget.")
+    return lines
+
+
+def _harm(story: Story, masked: tuple[Measurement, ...]) -> list[str]:
+    """What does harm beyond doubt, and what only by its own interval, as one of many is by chance."""
+    named = _named(story, "ablation.harmful")
+    trained = measured(story, *_RETRAINED)
+    shown = {each.slice for found in (masked, trained) for each in meaning.below(found)} & set(named)
+    sure, unsure = ([name for name in named if (name in shown) is is_sure] for is_sure in (True, False))
+    lines = [f"It is shown to be better without {meaning.listed(sure)}: leave it out, and train anew."] if sure else []
+    if unsure:
+        lines.append(
+            f"It may be better without {meaning.listed(unsure)}: that is what its own interval says, but of "
+            f"{len(masked)} features one may look so by chance."
+        )
+    return lines or ["No feature is shown to do harm."]
+
+
+def _named(story: Story, name: str) -> list[str]:
+    return [each.slice for each in measured(story, name) if each.slice]
+
+
+def _picture(masked: tuple[Measurement, ...], retrained: tuple[Measurement, ...], harmful: list[str]) -> Picture:
+    heads = {"With the values of other rows": masked, "Trained without it": retrained}
+    panels = [
+        Panel(title=head, axis="how much the error grows", spans=_spans(found, harmful))
+        for head, found in heads.items()
+        if found
+    ]
+    needed = len(meaning.above(masked))
+    title = f"{needed} of {len(masked)} features are shown to be needed"
+    more = (f"The {MOST} most needed of {len(masked)} are drawn, and those that do harm.",)
+    return picture(
+        charted(panels),
+        name="ablation",
+        title=title,
+        alt=f"{title}; the first is {masked[0].slice} with {numbers.measured(masked[0])}. {TABLE}",
+        reading=(
+            "Further right, the model needs it more. A line that reaches 0 may be worth nothing; one wholly left of it "
+            "does harm, and has a cross.",
+            *(more if len(masked) > MOST else ()),
+        ),
+    )
+
+
+def _spans(found: tuple[Measurement, ...], harmful: list[str]) -> tuple[Span, ...]:
+    return tuple(
+        Span(name=each.slice, seen=each, mood="fail" if each.slice in harmful else "live")
+        for number, each in enumerate(found)
+        if number < MOST or each.slice in harmful
+    )

@@ -1,0 +1,39 @@
+"""What every section of report and card must do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tests.face.examined import examined
+
+from headway.core import plugins
+from headway.face.report.section import Section, sections
+from headway.face.report.story import Story
+
+SECTIONS = plugins.names("section")
+HELD = sections(examined())
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_it_is_silent_where_nothing_was_measured(name: str) -> None:
+    assert plugins.load_section(name)(Story(title="nothing")) is None
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_it_is_there_where_its_measurements_are_and_says_what_they_mean(name: str) -> None:
+    section = HELD[name]
+    assert isinstance(section, Section)
+    assert section.reads and section.means and section.sheet.rows
+    assert all(re.search(r"[.:]$", line) for line in (section.lead, *section.means))
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_its_picture_bears_its_name_and_a_text_for_who_cannot_see_it(name: str) -> None:
+    drawn = HELD[name].picture()
+    assert drawn is None or (drawn.name == name and len(drawn.alt) > 40 and drawn.reading)
+
+
+def test_no_two_stand_in_one_place() -> None:
+    places = [section.place for section in HELD.values()]
+    assert len(set(places)) == len(places) and places == sorted(places)

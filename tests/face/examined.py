@@ -1,0 +1,91 @@
+"""What `headway evaluate` finds of the flights' winner: gaps between people, found parts, features, sets, a start."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+from tests.face.stories import estimate, fact, flights
+
+from headway.core.evidence import Finding, Measurement
+from headway.face.report.story import Story
+
+SILENT = Finding(
+    code="E001",
+    severity="undecided",
+    says="audit 'attack' did not run: no columns may be changed",
+    where="headway.toml [evaluate]",
+    mend='mutable = ["dep_minute"]',
+)
+BUSY = Finding(code="E002", severity="note", says="the machine was busy while it was timed", measured=4.8, limit=2.0)
+
+
+def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY)) -> Story:
+    """The flights, whose winner was examined whole; `more` is measured beside."""
+    story = flights()
+    assert story.winner is not None
+    evidence = story.winner.evidence
+    held = (*evidence.measurements, *people(), *discovered(), *features(), *sets(), *started(), *more)
+    winner = replace(story.winner, evidence=replace(evidence, measurements=held, findings=findings))
+    return replace(story, winner=winner)
+
+
+def only(*measurements: Measurement, **changes: object) -> Story:
+    """The flights, of whose winner this alone was measured."""
+    story = flights()
+    assert story.winner is not None
+    evidence = replace(story.winner.evidence, measurements=measurements)
+    winner = replace(story.winner, evidence=evidence)
+    return replace(story, winner=winner, frontier=(), **changes)
+
+
+def people() -> tuple[Measurement, ...]:
+    """Gaps of two groups of people, one of them shown to be there, and of a third that is too small."""
+    gaps = {"bias.tpr_gap": 0.06, "bias.fpr_gap": 0.01, "bias.selection_gap": 0.02, "bias.calibration_gap": 0.008}
+    shown = [
+        estimate(name, gap, 0.015, slice=f"gender={who}", rows=20_000) for name, gap in gaps.items() for who in "FM"
+    ]
+    return (*shown, estimate("bias.tpr_gap", 0.3, 0.2, slice="gender=X", rows=40))
+
+
+def discovered() -> tuple[Measurement, ...]:
+    """Two parts on which it errs more, and one on which nothing is lost."""
+    return (
+        estimate("discovered.brier.excess", 0.06, 0.02, slice="dep_minute 1100-1439, carrier=EV", rows=5_600),
+        estimate("discovered.brier.excess", 0.03, 0.04, slice="wind_speed 12.7-25.3", rows=7_700),
+        estimate("discovered.brier.loss", 0.001, 0.0015, slice="origin=JFK, carrier=B6", rows=9_100),
+        fact("discovered.compared", 26_317.0, rows=29_158),
+        fact("discovered.confirmed", 1.0, rows=27_891),
+    )
+
+
+def features() -> tuple[Measurement, ...]:
+    """The worth of features: one needed, one useless, one harmful, one that there was no time for."""
+    return (
+        estimate("ablation.masked.brier.loss", 0.023, 0.008, slice="dep_minute"),
+        estimate("ablation.masked.brier.loss", 0.0001, 0.0002, slice="seats"),
+        estimate("ablation.masked.brier.loss", -0.003, 0.004, slice="noise"),
+        estimate("ablation.retrained.brier.loss", -0.004, 0.001, slice="noise"),
+        fact("ablation.harmful", 1.0),
+        fact("ablation.harmful", 1.0, slice="noise"),
+        fact("ablation.useless", 1.0),
+        fact("ablation.useless", 1.0, slice="seats"),
+        fact("ablation.unsettled", 1.0),
+        fact("ablation.trainings", 6.0),
+    )
+
+
+def sets() -> tuple[Measurement, ...]:
+    """Sets that hold what they promise over all, and not in one month."""
+    return (
+        estimate("conformal.coverage", 0.895, 0.015),
+        estimate("conformal.coverage", 0.93, 0.02, slice="month=2013-07"),
+        estimate("conformal.coverage", 0.84, 0.03, slice="month=2013-08"),
+        estimate("conformal.size", 1.4, 0.1),
+    )
+
+
+def started() -> tuple[Measurement, ...]:
+    """Time and memory of twenty starts."""
+    return (
+        replace(estimate("start.seconds", 0.28, 0.01, rows=20), unit="s", n_groups=20),
+        replace(estimate("start.memory_mb", 37.0, 0.2, rows=20), unit="MB", n_groups=20),
+    )
