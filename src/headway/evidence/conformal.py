@@ -1,7 +1,8 @@
-"""Conformal sets of a binary model: split, by group (Mondrian), and an online form that keeps its promise under drift.
+"""Conformal sets and intervals: split, by part (Mondrian), and an online form that keeps its promise under drift.
 
-The score of a class is how little the model believes in it, 1 - p; a set holds every class whose score is at most the
-limit, and the limit is a quantile of the scores that true classes had.
+Each row has a number that says how strange what came true was to the model; a set holds what is no stranger than the
+limit, and the limit is a quantile of the numbers that known rows had. Of classes it is how little the model believed in
+the true one (`lac`), or all that it believed in more (`aps`); of a regression the distance of answer and truth.
 """
 
 from __future__ import annotations
@@ -17,13 +18,52 @@ from headway.evidence.tables import Floats, Ints, tally
 Bools = NDArray[np.bool_]
 
 
-def strangeness(scores: Floats, labels: Floats) -> Floats:
-    """How little the model believed in the true class: 1 - p of it; scores in [0, 1], labels {0, 1}, both [n].
+def of_two(scores: Floats) -> Floats:
+    """Probabilities of both classes, float64 [n, 2], from those of the positive one [n]."""
+    return np.column_stack([1 - scores, scores])
 
-    >>> strangeness(np.array([0.75, 0.75]), np.array([1.0, 0.0])).tolist()
+
+def lac(scores: Floats, labels: Ints) -> Floats:
+    """How little the model believed in the true class, 1 - p of it (Sadinle, Lei and Wasserman 2019), float64 [n].
+
+    Probabilities float64 [n, k], labels int64 [n] in 0..k-1.
+
+    >>> lac(np.array([[0.25, 0.75], [0.25, 0.75]]), np.array([1, 0])).tolist()
     [0.25, 0.75]
     """
-    found: Floats = np.where(labels > 0.5, 1 - scores, scores)
+    found: Floats = 1 - scores[np.arange(len(labels)), labels]
+    return found
+
+
+def lac_sets(scores: Floats, limits: Floats | float) -> Bools:
+    """Which classes a set holds, bool [n, k]; a limit for all rows, or one a row."""
+    return (1 - scores) <= np.reshape(limits, (-1, 1))
+
+
+def aps(scores: Floats, labels: Ints, chance: Floats) -> Floats:
+    """The probability of all classes above the true one, and a part of its own (Romano, Sesia and Candes 2020).
+
+    The part is 1 - chance, drawn for each row from [0, 1], so that limits are no larger than they must be.
+
+    >>> aps(np.array([[0.5, 0.3, 0.2]]), np.array([1]), np.array([0.5])).tolist()
+    [0.65]
+    """
+    rows = np.arange(len(labels))
+    found: Floats = _above(scores)[rows, labels] + (1 - chance) * scores[rows, labels]
+    return found
+
+
+def aps_sets(scores: Floats, limits: Floats | float) -> Bools:
+    """Which classes a set holds, bool [n, k]: the most probable ones, with the one that reaches the limit."""
+    return _above(scores) <= np.reshape(limits, (-1, 1))
+
+
+def _above(scores: Floats) -> Floats:
+    """What all classes above each have together, float64 [n, k]; of equal ones a later class comes first."""
+    order = np.argsort(scores, axis=1, kind="stable")[:, ::-1]
+    ordered = np.take_along_axis(scores, order, axis=1)
+    found = np.empty_like(scores)
+    np.put_along_axis(found, order, np.cumsum(ordered, axis=1) - ordered, axis=1)
     return found
 
 
@@ -44,11 +84,6 @@ def limits_by_part(values: Floats, parts: Ints, n_parts: int, coverage: float) -
     return np.array([limit(values[parts == part], coverage) for part in range(n_parts)])
 
 
-def sets(scores: Floats, limits: Floats | float) -> Bools:
-    """Which of the classes 0 and 1 a set holds, bool [n, 2]; a limit for all rows, or one a row."""
-    return np.column_stack([scores <= limits, 1 - scores <= limits])
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drifting:
     """How the online form follows drift: coverage asked, rate of its correction, groups that limits come from.
@@ -66,7 +101,7 @@ def online_limits(values: Floats, groups: Ints, plan: Drifting = Drifting()) -> 
     """A limit for each row [n], the same over a group, from groups before it alone (Gibbs and Candes 2021).
 
     After each group, miscoverage asked for moves by rate * (what was asked in the end - the share of its rows missed):
-    a group counts once, since its rows share fate. Values are the `strangeness` of rows, groups int64 [n] in order of
+    a group counts once, since its rows share fate. Values say how strange each row was, groups int64 [n] in order of
     time. Groups for which no label is known have infinite limits. Raises DataError where lengths differ.
     """
     if len(values) != len(groups):
