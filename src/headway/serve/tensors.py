@@ -98,7 +98,7 @@ def flat(tensor: Tensor, size: int) -> Values:
     data = tensor.data
     if len(data) == size and not isinstance(data[0], list):
         return data
-    if data and isinstance(data[0], list):
+    if len(data) and isinstance(data[0], list):
         data = [value for row in data for value in (row if isinstance(row, list) else [row])]
     if len(data) != size:
         raise DataError(f"input '{tensor.name}' has {len(data)} values, its shape {tensor.shape} asks for {size}")

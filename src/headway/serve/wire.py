@@ -1,7 +1,8 @@
 """The Open Inference Protocol v2: requests decoded straight to rows, answers encoded so that floats come back.
 
 A request has one input per named column (numbers, or texts as BYTES; null is missing), or one matrix [n, d]. Values
-stand in its JSON, or as raw bytes behind it (`binary.py`).
+stand in its JSON, or as raw bytes behind it (`binary.py`). Many numbers of a JSON are lifted out of it by C
+(`numbers.c`) where that was built, before the rest is decoded; the rows are the same without it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import chain
+from contextlib import suppress
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -23,8 +25,14 @@ from headway.serve.contract import Breach
 from headway.serve.replies import Mark, Marks, Model, TensorMetadata
 from headway.serve.tensors import TEXT, Tensor, Value, Values, column_of, flat, length_of, narrowed, numbers, ranks_of
 
+lift: Lift | None = None
+with suppress(ImportError):  # no C compiler was at hand
+    from headway.serve._numbers import lift  # type: ignore[import-not-found, no-redef, unused-ignore]
+
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
+
+    Lift = Callable[[bytes | bytearray], tuple[bytes, bytearray, list[int]] | None]
 
 Together = Callable[[Sequence[Tensor], Sequence[Values], int], "Floats"]
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -87,6 +95,16 @@ class _TruthsRequest(InferRequest, gc=False):
     inputs: list[_Truths]  # type: ignore[assignment] # as above
 
 
+class _Lifted(Tensor, gc=False):
+    """An input whose values may be lifted: then their place among those that are."""
+
+    data: int | Values  # type: ignore[assignment] # as above
+
+
+class _LiftedRequest(InferRequest, gc=False):
+    inputs: list[_Lifted]  # type: ignore[assignment] # as above
+
+
 class Asked(msgspec.Struct, gc=False):
     """A request, read: rows float64 [n, d] in C order with missing as NaN, its id and its key, if it has them.
 
@@ -103,13 +121,15 @@ class Asked(msgspec.Struct, gc=False):
 _NO_PARAMETERS = Parameters()
 _decode = msgspec.json.Decoder(InferRequest).decode
 _decode_truths = msgspec.json.Decoder(_TruthsRequest).decode
+_decode_lifted = msgspec.json.Decoder(_LiftedRequest).decode
 _decode_packed = msgspec.json.Decoder(PackedRequest).decode
 
 
 class Reader:
     """Reads infer requests for one signature; a column of `passed_over` may be sent as well, and is not read."""
 
-    def __init__(self, signature: Signature, *, passed_over: Collection[str] = ()) -> None:
+    def __init__(self, signature: Signature, *, passed_over: Collection[str] = (), lift: Lift | None = lift) -> None:
+        self._lift = lift
         self._passed_over = passed_over
         self._order = signature.names
         self._names = frozenset(self._order)
@@ -122,14 +142,16 @@ class Reader:
 
         Raises DataError that names the input at fault.
         """
-        if json_bytes is None:
-            try:
-                request = _decode(body)
-            except _UNREADABLE as error:
-                request = _with_truths(body, error)
-        else:
-            request = _unpack(body, json_bytes)
-        return self.take(request, _together if json_bytes is None else _each)
+        if json_bytes is not None:
+            return self.take(_unpack(body, json_bytes))
+        request = _lifted(body, self._lift) if self._lift else None
+        if request is not None:
+            return self.take(request)
+        try:
+            request = _decode(body)
+        except _UNREADABLE as error:
+            request = _with_truths(body, error)
+        return self.take(request, _together)
 
     def take(self, request: InferRequest, together: Together | None = None) -> Asked:
         """The rows of a decoded request, whose values may be arrays; raises DataError as `read` does."""
@@ -263,6 +285,24 @@ def _each(tensors: Sequence[Tensor], columns: Sequence[Values], n: int) -> Float
     """The columns as numbers, float64 [d, n], one by one."""
     each = [numbers(column, tensor.name) for tensor, column in zip(tensors, columns, strict=True)]
     return np.array(each).reshape(len(columns), n)
+
+
+def _lifted(body: bytes | bytearray, lift: Lift) -> InferRequest | None:
+    """A request of many numbers, decoded without them; None where there are few, or where it cannot be read."""
+    found = lift(body)
+    if found is None:
+        return None
+    rest, values, ends = found
+    try:
+        request = _decode_lifted(rest)
+    except _UNREADABLE:  # why not is told of the body as it came
+        return None
+    every = np.frombuffer(values, np.float64)
+    parts = [every[start:end] for start, end in pairwise([0, *ends])]
+    for tensor in request.inputs:
+        if isinstance(tensor.data, int):
+            tensor.data = parts[tensor.data]  # type: ignore[assignment] # it is read as the list of its values
+    return request
 
 
 def _with_truths(body: bytes | bytearray, error: Exception) -> InferRequest:
