@@ -10,7 +10,10 @@ from headway.core.variant import Variant
 
 Answer = Literal["pass", "fail", "undecided"]
 QUANTILES = {"change.p50": 0.5, "change.p90": 0.9, "change.p99": 0.99, "change.p999": 0.999}
-RELATIVE = ("flipped_decisions", "flipped_decisions.near", "max_change", "max_change.relative", *QUANTILES)
+RELATIVE = (
+    *("flipped_decisions", "flipped_decisions.near", "max_change", "max_change.relative"),
+    *("calibration.moved", *QUANTILES),
+)
 """Measures of how far answers moved from another model's, `QUANTILES` of them those of the change over rows."""
 
 

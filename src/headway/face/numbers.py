@@ -56,7 +56,7 @@ def value_of(measurement: Measurement) -> str:
         return text
     if measurement.name.endswith("speedup") or measurement.unit == "x":
         return f"x {text}"
-    unit = "%" if measurement.name in SHARES else measurement.unit
+    unit = "%" if _is_share(measurement.name) else measurement.unit
     return f"{text} {prefix}{unit}".rstrip()
 
 
@@ -80,7 +80,7 @@ def interval_of(measurement: Measurement) -> str:
 
 def limit_of(value: float, measure: str) -> str:
     """A limit of a policy, in the unit in which its measure is shown: `0.005`, `5 %`."""
-    return f"{value * 100:g} %" if measure in SHARES else f"{value:g}"
+    return f"{value * 100:g} %" if _is_share(measure) else f"{value:g}"
 
 
 def times(measurement: Measurement) -> str:
@@ -127,7 +127,7 @@ def _width(measurement: Measurement) -> float:
 
 def _scale(measurement: Measurement) -> tuple[float, str]:
     """What to multiply by, and the prefix of the unit that makes up for it."""
-    if measurement.name in SHARES:
+    if _is_share(measurement.name):
         return 100.0, ""
     if measurement.unit != "rows/s" or not math.isfinite(measurement.value):
         return 1.0, ""
@@ -160,3 +160,8 @@ def _exponent(value: float) -> str:
         return "< 1e-12"
     digits, _, power = f"{value:.1e}".partition("e")
     return f"{digits}e{int(power)}" if value else "0"
+
+
+def _is_share(measure: str) -> bool:
+    """Whether a measure is a share of rows, of all of them or of a part: `missing.flipped_decisions`."""
+    return measure.rpartition(".")[2] in SHARES

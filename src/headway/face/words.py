@@ -39,6 +39,10 @@ _NAMES: dict[str, tuple[str, str]] = {
         "Calibration error (ECE)",
         "How far, on average, the probability that is said lies from the share that is observed; lower is better.",
     ),
+    "calibration.moved": (
+        "Probabilities moved",
+        "How far, on average, what is said lies from what the model as it came says; lower is better.",
+    ),
     "base_rate": ("Share of positives", "How often the predicted event happens at all."),
     "max_change": ("Largest change of a probability", "The one row on which the answer moved most."),
     "flipped_decisions": ("Decisions changed", "Share of rows on which yes became no, or no became yes."),
@@ -115,6 +119,7 @@ _NAMES |= {
 _BEGINNINGS = {
     "worst_slice.": "Worst slice: ",
     "discovered.": "Found part: ",
+    "missing.": "Rows that lack a value: ",
     "ablation.masked.": "With the values of other rows: ",
     "ablation.retrained.": "Trained without it: ",
 }
@@ -124,6 +129,8 @@ _HARMS = {
     "flipped_decisions": "It changes more decisions than is allowed",
     "max_change": "It moves a single probability further than is allowed",
     "ece": "Its probabilities cannot be taken at their word",
+    "ece.loss": "Its probabilities can be taken at their word less than those of the model as it came",
+    "calibration.moved": "What it says is not what the model as it came says",
 }
 
 
@@ -177,8 +184,12 @@ def meaning(measure: str) -> str:
 
 def harm(measure: str) -> str:
     """What is wrong with a variant that breaks a rule on this measure, as a sentence without its stop."""
+    if measure == "worst_slice.flipped_decisions":
+        return "On a part of the rows it changes more decisions than is allowed"
     if measure.startswith("worst_slice."):
         return "On a part of the rows it is worse than the model as it came"
+    if measure.startswith("missing."):
+        return "On rows that lack a value it answers otherwise than the model as it came"
     return _HARMS.get(measure, f"It breaks the rule on {in_sentence(measure)}")
 
 

@@ -18,8 +18,10 @@ def sentence(weighed: Weighed, rule: Rule) -> str:
 
 
 def missing(name: str, evidence: Evidence) -> str:
-    """The sentence on a measure that the evidence does not hold."""
-    reasons = "; ".join(finding.says for finding in evidence.findings if finding.severity == "undecided")
+    """The sentence on a measure that the evidence does not hold, with what did not run: that of its name, or all."""
+    silent = [finding.says for finding in evidence.findings if finding.severity == "undecided"]
+    of_it = [says for says in silent if f"'{name.partition('.')[0]}'" in says]
+    reasons = "; ".join(of_it or silent)
     return f"{name} was not measured, so nothing is known of it" + (f" ({reasons})" if reasons else "")
 
 

@@ -21,22 +21,38 @@ _QUARTER = (0.0, 0.25)
 
 
 def plugin(subject: Subject) -> list[Measurement]:
-    """`ece`, and for each of 15 bins of equal mass `reliability` (observed rate) and `reliability.predicted`.
+    """`ece`, paired `ece.loss` (positive = the variant is worse), `calibration.moved`, and the curve of 15 equal bins.
 
+    `calibration.moved` is the error that its probabilities would have if those of the model as it came were the truth:
+    no label speaks in it, so that few groups tell it.
     `brier.miscalibration`, less `brier.discrimination`, plus `brier.uncertainty` is the Brier score.
     `calibration.bias` (observed less said) is of all rows and of each slice, `calibration.ece` (5 bins) of each slice.
-    Raises NotApplicable where the task is not binary.
+    The curve is `reliability` (observed rate) and `reliability.predicted`. Raises NotApplicable where the task is not
+    binary.
     """
     answers = binary_answers(subject)
     table = bin_table(answers, BINS)
-    sample = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=SHARE)
-    return [_ece(table, sample), *_curve(table), *_decomposed(answers), *_biased(answers, subject.slices)]
+    return [*_errors(table, answers), *_curve(table), *_decomposed(answers), *_biased(answers, subject.slices)]
 
 
-def _ece(table: BinTable, sample: Sample) -> Measurement:
+def _errors(table: BinTable, answers: Answers) -> list[Measurement]:
+    """The calibration error by itself, and against that of the model as it came."""
+    before = bin_table(other(answers, scores=answers.reference), BINS)
+    beside = bin_table(other(answers, labels=answers.reference), BINS)
+    (value, without), (reference, reference_without), (moved, moved_without) = map(_ece, (table, before, beside))
+    share = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=SHARE)
+    return [
+        jackknife("ece", value, without, share),
+        jackknife("ece.loss", value - reference, without - reference_without, other(share, bounds=CHANGE)),
+        jackknife("calibration.moved", moved, moved_without, share),
+    ]
+
+
+def _ece(table: BinTable) -> tuple[float, Floats]:
+    """The calibration error, and what it is with each block left out, float64 [n_blocks]."""
     surplus = table.positives - table.scores
     value = float(plain_ece(surplus.sum(0), table.rows.sum(0)))
-    return jackknife("ece", value, plain_ece(surplus.sum(0) - surplus, table.rows.sum(0) - table.rows), sample)
+    return value, plain_ece(surplus.sum(0) - surplus, table.rows.sum(0) - table.rows)
 
 
 def _curve(table: BinTable) -> list[Measurement]:

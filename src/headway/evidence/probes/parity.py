@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from headway.core.contracts import Subject
 from headway.core.evidence import Measurement
 from headway.core.verdict import QUANTILES
 from headway.evidence.intervals import SHARE, Floats, fact
 from headway.evidence.parts import Asked, Bools, of_part
+from headway.evidence.quality.flips import flips
 from headway.evidence.quality.mean import mean
-from headway.evidence.tables import Blocks, blocks_of
+from headway.evidence.tables import blocks_of
 
 NEAREST = 0.1
 
@@ -35,12 +35,12 @@ def plugin(subject: Subject) -> list[Measurement]:
         found.append(_relative(changes, subject.reference_scores))
     if subject.scores.shape[1] > 1:
         found.append(_turned(subject.scores, subject.reference_scores))
-    flips = None if subject.variant.task == "regression" else _flips(subject, blocks)
-    if flips:
-        found += [mean(flips.name, flips.values, blocks, SHARE), _near(subject, flips)]
+    turned = None if subject.variant.task == "regression" else flips(subject, blocks)
+    if turned:
+        found += [mean(turned.name, turned.values, blocks, SHARE), _near(subject, turned)]
     for said, inside in _parts(subject):
         found.append(replace(_largest(changes[inside], "largest of these"), slice=said))
-        found += [replace(of_part(flips, inside), slice=said)] if flips else []
+        found += [replace(of_part(turned, inside), slice=said)] if turned else []
     return found
 
 
@@ -57,13 +57,7 @@ def _quantiles(changes: Floats) -> list[Measurement]:
     ]
 
 
-def _flips(subject: Subject, blocks: Blocks) -> Asked:
-    flipped = _decided(subject, subject.scores) != _decided(subject, subject.reference_scores)
-    every = np.ones(blocks.n_rows, dtype=np.bool_)
-    return Asked(name="flipped_decisions", values=flipped.astype(np.float64), among=every, bounds=SHARE, blocks=blocks)
-
-
-def _near(subject: Subject, flips: Asked) -> Measurement:
+def _near(subject: Subject, turned: Asked) -> Measurement:
     """Flips among the rows that are nearest to deciding otherwise; all that are as near as the last of them count."""
     reference = subject.reference_scores
     if reference.shape[1] == 1:
@@ -72,7 +66,7 @@ def _near(subject: Subject, flips: Asked) -> Measurement:
         first, second = np.sort(reference, axis=1)[:, :-3:-1].T
         margins = first - second
     near = margins <= np.quantile(margins, NEAREST, method="inverted_cdf")
-    return replace(of_part(flips, near), name=f"{flips.name}.near")
+    return replace(of_part(turned, near), name=f"{turned.name}.near")
 
 
 def _parts(subject: Subject) -> Iterator[tuple[str, Bools]]:
@@ -85,12 +79,6 @@ def _parts(subject: Subject) -> Iterator[tuple[str, Bools]]:
         yield "rows with a missing value", missing
     if subject.unseen is not None and subject.unseen.any():
         yield "rows with an unseen category", subject.unseen
-
-
-def _decided(subject: Subject, scores: Floats) -> NDArray[np.int64]:
-    if scores.shape[1] == 1:
-        return (scores[:, 0] >= subject.threshold).astype(np.int64)
-    return np.asarray(np.argmax(scores, axis=1), dtype=np.int64)
 
 
 def _turned(scores: Floats, reference: Floats) -> Measurement:

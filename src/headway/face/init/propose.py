@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 import polars as pl
+from msgspec.structs import replace
 
 from headway.core.contracts import Survey
-from headway.core.dataset import Dataset, Roles
+from headway.core.dataset import OUTCOME, Dataset, Roles
 from headway.core.errors import ConfigError, DataError, NotApplicable
 from headway.core.plugins import load_check
 from headway.core.record import Record
 from headway.data.roles import MOST_CLASSES
+from headway.face.python.careful import careful
 
 FEWEST_GROUPS = 20
 MOST_SLICES = 3
+PARTS = (0.6, 0.8)
+"""Where, in order of time, the rows to train on end, and those to choose by."""
 SUSPECTS = ("missing_with_outcome", "target_leak")
 _NAMES_ONE = re.compile(
     r"(?i)(^|_)(id|customer|client|user|patient|account|session|household|store|shop|device|vin)(_|$)"
@@ -27,7 +31,7 @@ class Proposal(Record, frozen=True, kw_only=True):
     """The fields of `[data]` and `[split]` as they are proposed; `outcome` says of a column why it is suspected.
 
     A target of classes has `numbers` of them, and where they are texts these are `classes`; `features` are the columns
-    that are left for the model, of which nobody said yet when they are known.
+    that are left for the model, of which nobody said yet when they are known; `limits` are what is asked of a variant.
     """
 
     target: str
@@ -43,6 +47,7 @@ class Proposal(Record, frozen=True, kw_only=True):
     classes: tuple[str, ...] = ()
     numbers: int = 0
     split: dict[str, tuple[str, str]] = {}
+    limits: dict[str, float] = {}
 
 
 def propose(table: pl.DataFrame, target: str) -> Proposal:
@@ -65,13 +70,14 @@ def propose(table: pl.DataFrame, target: str) -> Proposal:
     roles = Roles(target=target, task=task, time=time, groups=groups, ignore=ignore)
     outcome = _suspects(table, roles, positive)
     kept = [column for column in features if column.name not in outcome]
+    slices = tuple(column.name for column in kept if _is_slice(column))[:MOST_SLICES]
     return Proposal(
         target=target,
         task=task,
         positive=positive,
         time=time,
         groups=groups,
-        slices=tuple(column.name for column in kept if _is_slice(column))[:MOST_SLICES],
+        slices=slices,
         ignore=ignore,
         outcome=outcome,
         features=tuple(column.name for column in kept),
@@ -79,6 +85,9 @@ def propose(table: pl.DataFrame, target: str) -> Proposal:
         classes=_classes(table[target]) if task == "multiclass" else (),
         numbers=numbers,
         split=_split(table[time]) if time else {},
+        limits=careful(
+            replace(roles, slices=slices, known=dict.fromkeys(outcome, OUTCOME)), table, judged=1 - max(PARTS)
+        ),
     )
 
 
@@ -158,7 +167,7 @@ def _suspects(table: pl.DataFrame, roles: Roles, positive: str) -> dict[str, str
 def _split(time: pl.Series) -> dict[str, tuple[str, str]]:
     """Whole days: the first 60 % of the rows to train, the next 20 % to choose, the rest to test; none if too few."""
     days = time.cast(pl.Date).sort()
-    edges = [days[0], days[int(len(days) * 0.6)], days[int(len(days) * 0.8)], days[-1] + timedelta(days=1)]
+    edges = [days[0], *(days[int(len(days) * part)] for part in PARTS), days[-1] + timedelta(days=1)]
     if len(set(edges)) < len(edges):
         return {}
     texts = [edge.isoformat() for edge in edges if isinstance(edge, date)]

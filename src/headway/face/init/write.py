@@ -15,7 +15,6 @@ from headway.data.read import read_file
 from headway.data.texts import with_dates
 from headway.face.init.propose import Proposal, propose
 from headway.face.init.sample import deliveries
-from headway.face.python.adhoc import CAREFUL
 
 MODEL = Path(__file__).with_name("train.py")
 SAMPLE = "deliveries.csv"
@@ -107,7 +106,7 @@ def _toml(name: str, source: str, proposal: Proposal, *, declared: bool) -> str:
         _known(proposal, declared=declared),
         _section("split", {period: list(bounds) for period, bounds in proposal.split.items()}),
         _section("model", {"train": "train:train"}),
-        *(_rule(measure, limit) for measure, limit in CAREFUL[proposal.task].items()),
+        *(_rule(measure, limit) for measure, limit in proposal.limits.items()),
     ]
     return "\n".join(part for part in parts if part)
 

@@ -15,24 +15,21 @@ from msgspec.structs import replace
 
 from headway import flow
 from headway.core import config as settings
-from headway.core.dataset import Dataset
+from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError
 from headway.core.verdict import Rule
 from headway.data.open import dataset_of
 from headway.data.roles import roles_of
 from headway.data.split import by_shares
 from headway.face.durations import seconds
+from headway.face.python.careful import careful
 from headway.face.python.frames import column_of, table_of
 from headway.release.project import Project, project_of
 from headway.variants.adopt import Taken, open_file, take
 from headway.variants.native import Native, part
 
-CAREFUL: dict[str, dict[str, float]] = {
-    "binary": {"roc_auc.loss": 0.005, "brier.loss": 0.005, "flipped_decisions": 0.01},
-    "multiclass": {"accuracy.loss": 0.005, "log_loss.loss": 0.01, "flipped_decisions": 0.01},
-    "regression": {"r2.loss": 0.005},
-}
-"""What is asked where no policy is given, by task: the most that may be lost to the model as it came."""
+HALF = 0.5
+"""The share of the rows on which the search looks, and that on which its winner is judged."""
 MOST_CLASSES = 20
 
 
@@ -88,7 +85,7 @@ class Adhoc:
 
     def halves(self) -> flow.Data:
         """The rows in two halves, groups whole: `choose` for the search, `test` for the winner."""
-        return by_shares(self.rows, {"choose": 0.5, "test": 0.5})
+        return by_shares(self.rows, {"choose": HALF, "test": HALF})
 
 
 def lay_out(model: Any, rows: Any, labels: Any, options: Options, *, losses_only: bool = False) -> Adhoc:
@@ -112,12 +109,13 @@ def lay_out(model: Any, rows: Any, labels: Any, options: Options, *, losses_only
     kept = None if "folder" in options else Passing()
     folder = kept.path if kept else Path(options["folder"])
     task = options.get("task") or taken.adopted.task or guessed(target)
-    rules = _rules(task, options, losses_only=losses_only)
-    project = project_of(_config(folder, data | {"task": task}, options, rules))
+    data["task"] = task
+    roles = roles_of(settings.DataSection(**data))
+    rules = _rules(roles, table, options, losses_only=losses_only)
     return Adhoc(
-        project=project,
+        project=project_of(_config(folder, data, options, rules)),
         taken=taken,
-        rows=dataset_of(table, roles_of(project.config.data), name="rows"),
+        rows=dataset_of(table, roles, name="rows"),
         kept=kept,
         native=native,
     )
@@ -206,11 +204,10 @@ def _free(name: str, taken: Sequence[str]) -> str:
     return name
 
 
-def _rules(task: str, options: Options, *, losses_only: bool) -> tuple[Rule, ...]:
-    careful = {
-        name: limit for name, limit in CAREFUL.get(task, {}).items() if name.endswith(".loss") or not losses_only
-    }
-    return tuple(Rule(measure=name, at_most=limit) for name, limit in options.get("policy", careful).items())
+def _rules(roles: Roles, table: pl.DataFrame, options: Options, *, losses_only: bool) -> tuple[Rule, ...]:
+    limits = options["policy"] if "policy" in options else careful(roles, table, judged=HALF)
+    kept = (name for name in limits if "policy" in options or not losses_only or name.endswith(".loss"))
+    return tuple(Rule(measure=name, at_most=limits[name]) for name in kept)
 
 
 def _config(folder: Path, data: dict[str, Any], options: Options, rules: tuple[Rule, ...]) -> settings.Config:
