@@ -168,9 +168,12 @@ def examine(
     return found
 
 
-def release(project: Project, frontier: Frontier, *, who: str, why: str = "") -> Shipped:
-    """Sign the winner with its evidence and point `live` at it; raises Refused unless its verdict is pass."""
-    return ship(project, frontier, who=who, why=why)
+def release(project: Project, frontier: Frontier, *, who: str, why: str = "", override: str = "") -> Shipped:
+    """Sign the winner with its evidence and point `live` at it; raises Refused unless its verdict is pass.
+
+    `override` is why a person answers for one that is not.
+    """
+    return ship(project, frontier, who=who, why=why, override=override)
 
 
 def serve(config: Config, references: Sequence[str], *, tell: Tell = lambda _: None) -> None:

@@ -134,7 +134,7 @@ def test_rows_that_were_looked_at_twice_are_not_told_as_unseen_by_the_search() -
     winner = STORY.winner
     assert winner is not None
     right = reply(with_verdict(winner, looks_at_test=2), "Is it right?")
-    assert "that the training had not seen; they were looked at 2 times." in right.detail
+    assert "that the training had not seen; they were looked at 2 times, so they were used to choose" in right.detail
     assert "nor the search" not in right.detail
 
 

@@ -13,7 +13,10 @@ from tests.flow.projects import TOML, table, write
 
 from headway import flow
 from headway.core import config
+from headway.core.record import digest_of
+from headway.core.record import write as written
 from headway.face import cli
+from headway.release.project import open_project
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +51,21 @@ def test_gate_judges_by_the_policy_as_it_now_stands_and_runs_nothing(run, search
     code, out, _ = run("gate", "--project", folder)
     write(folder)
     assert code == cli.FAIL and "outside the limit of 0" in out
+
+
+def test_what_did_not_pass_is_released_by_a_person_alone_who_says_why(run, tmp_path):
+    folder = write(tmp_path, TOML.replace("at_most = 0.3", "at_most = 0.0"))
+    run("optimize", "--project", folder)
+    code, _, err = run("release", "--project", folder, "--who", "ada")
+    assert code == cli.FAIL and 'headway release --override "WHY"' in err
+    run("release", "--project", folder, "--who", "ada", "--override", "storm days")
+    [move] = json.loads(run("history", "--project", folder, "--json")[1])
+    assert (move["answer"], move["who"], move["why"]) == ("override", "ada", "override: storm days")
+    project = open_project(folder)
+    verdict = project.register.resolve("small@live").release.verdict
+    assert (verdict.by, verdict.why) == ("ada", "storm days")
+    assert [each.answer for each in verdict.rulings] == ["pass", "fail"]
+    assert digest_of(written(verdict)) == move["verdict"]
 
 
 def test_release_verify_and_history_tell_one_story(run, searched):

@@ -100,7 +100,8 @@ class Move(Kept, frozen=True, kw_only=True):
     """One move of a pointer (`live`, `canary`, ...): numbered, chained to the move before it, and signed.
 
     `number` counts the moves of this name and pointer from 1; `previous` is the digest of the move before it in the
-    store's chain, over all names; `verdict` is the digest of the verdict it followed, empty for a rollback by hand.
+    store's chain, over all names; `verdict` is the digest of the verdict it followed, empty for a rollback by hand;
+    `answer` is what it said, `override` where a person said it.
     An empty `release` withdraws the pointer: it stands at nothing until its next move. `deal` is given with a move of
     `canary`, so that servers deal keys by what is signed.
     """

@@ -56,6 +56,11 @@ class Verdict(Kept, frozen=True, kw_only=True):
     by: str = "judge"
     why: str = ""
 
+    @property
+    def overridden(self) -> bool:
+        """Whether a person answered for it in the judge's place."""
+        return self.by != "judge"
+
 
 class Judged(Record, frozen=True, kw_only=True):
     """A variant with the evidence on it and the verdict: one row of a frontier."""

@@ -129,7 +129,7 @@ class Register:
             who=reason.who,
             why=reason.why,
             verdict=digest_of(record.write(reason.verdict)) if reason.verdict else "",
-            answer=reason.verdict.answer if reason.verdict else "",
+            answer=_answer(reason.verdict) if reason.verdict else "",
             deal=deal,
         )
         return self._append(move, load_publisher(self.publisher_key))
@@ -233,6 +233,11 @@ class Register:
         if not re.fullmatch(_NAME, name) or match is None:
             raise StoreError(f"{name!r} {digest!r} is no name and digest of a release")
         return self.folder / name / match[1]
+
+
+def _answer(verdict: Verdict) -> str:
+    """What a move says of its verdict: a pass that a person gave is an `override`, never the judge's."""
+    return "override" if verdict.overridden else verdict.answer
 
 
 def _parse(address: str) -> tuple[str, str]:

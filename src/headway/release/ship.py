@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from headway.core.errors import Refused
 from headway.core.frontier import Frontier
 from headway.core.record import Record
 from headway.core.release import Move, Release
 from headway.core.verdict import Verdict
 from headway.release.enrol import Enrolment, enrol
+from headway.release.judge import override as overruled
 from headway.release.project import Project
-from headway.release.register import Reason
+from headway.release.register import Reason, now
 
 
 class Shipped(Record, frozen=True, kw_only=True):
@@ -19,11 +22,16 @@ class Shipped(Record, frozen=True, kw_only=True):
     enrolment: Enrolment
 
 
-def ship(project: Project, frontier: Frontier, *, who: str, why: str = "") -> Shipped:
+def ship(project: Project, frontier: Frontier, *, who: str, why: str = "", override: str = "") -> Shipped:
     """Publish the winner of a frontier and point `live` at it.
 
-    Raises Refused where its verdict is not pass: only pass acts by itself.
+    Raises Refused where its verdict is not pass: only pass acts by itself. `override` is the reason of a person who
+    answers for one that is not; the release is signed with it, beside what the judge had said.
     """
+    if override and frontier.winner.verdict.answer != "pass":
+        verdict = overruled(frontier.winner.verdict, who=who, why=override, at=now().isoformat(timespec="seconds"))
+        project.keep(verdict)
+        frontier = replace(frontier, winner=replace(frontier.winner, verdict=verdict))
     digest, enrolment = publish(project, frontier, who=who)
     reason = Reason(who=who, why=why or _why(frontier), verdict=frontier.winner.verdict)
     return Shipped(move=project.register.point(f"{project.name}@live", digest, reason), enrolment=enrolment)
@@ -46,7 +54,8 @@ def _expect_pass(verdict: Verdict, name: str) -> None:
         raise Refused(
             f"nothing is released: the verdict on {name} is {verdict.answer}",
             where="; ".join(ruling.says for ruling in verdict.rulings if ruling.answer != "pass"),
-            mend="headway optimize on more data, or with another policy under [[policy.release]]",
+            mend="headway optimize on more data, or with another policy under [[policy.release]]; a person may answer "
+            'for it: headway release --override "WHY"',
         )
 
 
@@ -71,4 +80,6 @@ def _release(frontier: Frontier, *, made_by: str) -> Release:
 
 
 def _why(frontier: Frontier) -> str:
+    if frontier.winner.verdict.overridden:
+        return f"override: {frontier.winner.verdict.why}"
     return f"fastest feasible of {len(frontier.judged)} variants: {frontier.winner.variant.name}"

@@ -11,10 +11,11 @@ from headway.face.tables import shipped_lines
 from headway.release.project import open_project
 
 
-def plugin(*, project: Path = Path("."), who: str = "", why: str = "", json: bool = False) -> None:
+def plugin(*, project: Path = Path("."), who: str = "", why: str = "", override: str = "", json: bool = False) -> None:
     """Sign the winner of the last search and point `live` at it; refused (exit 1) unless its verdict is pass.
 
     Example: headway release --project headway-demo --why "first release"
+    Example: headway release --project headway-demo --who ada --override "the storm days are known to be wrong"
 
     Parameters
     ----------
@@ -24,9 +25,12 @@ def plugin(*, project: Path = Path("."), who: str = "", why: str = "", json: boo
         Who releases; the name of the user where it is not given.
     why
         Why, for the history.
+    override
+        Why a person answers for a winner whose verdict is not pass; signed with who, when and what the judge said.
     json
         Print one JSON object.
     """
     opened = open_project(project)
-    shipped = flow.release(opened, flow.last_frontier(opened), who=who or getuser(), why=why)
+    frontier = flow.last_frontier(opened)
+    shipped = flow.release(opened, frontier, who=who or getuser(), why=why, override=override)
     show(shipped, shipped_lines(shipped.move, shipped.enrolment.created), json=json)

@@ -43,11 +43,6 @@ def case_of(frontier: Frontier, verdict: Verdict, where: str = FILE) -> Case:
     )
 
 
-def overridden(verdict: Verdict) -> bool:
-    """Whether a person answered for this verdict."""
-    return verdict.by != "judge"
-
-
 def against(verdict: Verdict) -> tuple[Ruling, ...]:
     """The rulings that are no pass: those that failed before those that are undecided."""
     return tuple(each for answer in ("fail", "undecided") for each in verdict.rulings if each.answer == answer)
@@ -56,7 +51,7 @@ def against(verdict: Verdict) -> tuple[Ruling, ...]:
 def reason(verdict: Verdict) -> str:
     """Why the verdict is what it is, in a sentence without its stop: the first rule that speaks against it."""
     count, spoke = len(verdict.rulings), against(verdict)
-    if overridden(verdict):
+    if verdict.overridden:
         judged = f" ({len(spoke)} of {count} rules did not pass: {spoke[0].says})" if spoke else ""
         return f"passed by {verdict.by} at {verdict.at}, and not by the judge: {verdict.why}{judged}"
     if not spoke:

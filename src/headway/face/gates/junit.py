@@ -60,7 +60,7 @@ def _test(case: Case, ruling: Ruling) -> Element:
     kind, says = OF_ANSWER[ruling.answer], one_line(ruling.says)
     if kind == "system-out":
         SubElement(test, kind).text = says
-    elif cases.overridden(case.verdict):
+    elif case.verdict.overridden:
         SubElement(test, "skipped", message=one_line(f"{cases.reason(case.verdict)}; the judge: {says}"))
     else:
         SubElement(test, kind, type=ruling.answer, message=says).text = one_line(words.ruled(ruling))

@@ -71,7 +71,7 @@ def _found(verdict: Verdict) -> list[_Found]:
 
 def _of_ruling(verdict: Verdict, ruling: Ruling) -> _Found:
     """A ruling that is no pass; where a person passed the whole, it is a note whose suppression names who and why."""
-    accepted = cases.reason(verdict) if cases.overridden(verdict) else ""
+    accepted = cases.reason(verdict) if verdict.overridden else ""
     return _Found(
         rule=_id(ruling.rule.measure),
         level="note" if accepted else LEVELS[ruling.answer],

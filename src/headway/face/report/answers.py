@@ -141,7 +141,8 @@ def _judged_on(verdict: Verdict, groups: str) -> str:
     most = max(seen, key=lambda measurement: measurement.n_rows)
     rows = f"Judged on {numbers.basis(most, groups)}"
     if verdict.looks_at_test > 1:
-        return f"{rows} that the training had not seen; they were looked at {verdict.looks_at_test} times."
+        chose = f"they were looked at {verdict.looks_at_test} times, so they were used to choose"
+        return f"{rows} that the training had not seen; {chose}: their figures flatter what was chosen."
     return f"{rows} that neither the training nor the search had seen."
 
 
