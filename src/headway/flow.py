@@ -59,7 +59,7 @@ from headway.variants.contest import Looks, contest, was_left
 
 Data = Mapping[str, Dataset]
 Tell = Callable[[str], object]
-SPEED = ("latency",)
+SPEED = ("latency", "cost")
 
 
 def periods(project: Project) -> Data:
@@ -107,14 +107,14 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, tell: Tell = l
     `[optimize] budget_s` bounds the time on `choose`; what could not win any more has its first look alone.
     """
     config = project.config.optimize
-    clock, exam = Clock(config.budget_s), exam_of(baseline, data["choose"], project.blobs)
+    clock, exam = Clock(config.budget_s), _exam(project, baseline, data["choose"])
     expansion = search.expand(baseline.model, _bench(project, baseline, exam, data), config.transforms, clock=clock)
     seen = contest(expansion.variants, _looks(project, exam), config.objective, clock=clock, tell=tell)
     judged = [row for row in seen if not was_left(row)]
     looked_at = {row.variant.digest for row in seen}
     late = (each for each in expansion.variants if each.digest not in looked_at)
     unseen = {each.name: f"{clock} was used up before it was looked at" for each in late}
-    winner = _winner(project, judged, exam_of(baseline, data["test"], project.blobs))
+    winner = _winner(project, judged, _exam(project, baseline, data["test"]))
     frontier = Frontier(
         name=project.name,
         baseline=baseline,
@@ -150,7 +150,7 @@ def examine(
 
     It is one more look at `test`. Raises DataError where the table is not the one that the search was judged on.
     """
-    exam = exam_of(frontier.baseline, data["test"], project.blobs)
+    exam = _exam(project, frontier.baseline, data["test"])
     if exam.dataset != frontier.winner.evidence.dataset:
         raise DataError(
             "the rows of test are not those that the last search was judged on",
@@ -251,6 +251,10 @@ def last_frontier(project: Project) -> Frontier:
     if not kept:
         raise StoreError("no variant was searched for yet", where=str(project.config.state), mend="headway optimize")
     return read(Frontier, kept[-1])
+
+
+def _exam(project: Project, baseline: Baseline, period: Dataset) -> Exam:
+    return exam_of(baseline, period, project.blobs, price=project.config.cost)
 
 
 def _judged(project: Project, variant: Variant, evidence: Evidence) -> Judged:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from headway.core import plugins
+from headway.core.config import CostSection
 from headway.core.contracts import SliceColumn, Subject
 from headway.core.variant import Artifact, Field, Signature, Variant
 
@@ -36,6 +37,7 @@ def subject_of(*, groups: int, task: str = "binary") -> Subject:
         slices={"side": side},
         people={"side": side},
         threshold=0.5,
+        price=CostSection(core_hour=0.04),
     )
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from headway.core import plugins
-from headway.core.contracts import Asked
+from headway.core.doors import Asked
 
 
 @pytest.mark.slow

@@ -32,6 +32,14 @@ def test_a_probe_that_cannot_judge_leaves_an_undecided_finding(make_subject):
     assert evidence.find("max_change") is not None
 
 
+def test_a_probe_that_measures_but_a_part_says_what_it_left_out_and_the_mend(make_subject):
+    evidence = measure(make_subject(count=25), ["cost"], dataset_digest="", period="test")
+    (finding,) = evidence.findings
+    assert evidence.find("cost.cpu_s.batch") and evidence.find("cost.per_million.batch") is None
+    assert finding.code == "E001" and "'cost' did not measure all: no price is declared" in finding.says
+    assert "core_hour" in finding.mend
+
+
 def test_answers_that_are_no_numbers_are_never_measured(make_subject):
     subject = make_subject(count=25)
     scores = subject.scores.copy()

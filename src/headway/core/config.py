@@ -121,6 +121,16 @@ class EvaluateSection(Record, frozen=True, kw_only=True):
     ] = ()
 
 
+class CostSection(Record, frozen=True, kw_only=True):
+    """What the machine costs that answers."""
+
+    core_hour: Annotated[
+        float,
+        Meta(description="What an hour of one core costs: the price of a machine over its cores; 0: unknown.", ge=0),
+    ] = 0.0
+    currency: Annotated[str, _help("The currency of that price.")] = "USD"
+
+
 class SloSection(Record, frozen=True, kw_only=True):
     """Service-level objectives."""
 
@@ -217,6 +227,7 @@ class Config(Record, frozen=True, kw_only=True):
     model: ModelSection = ModelSection()
     optimize: OptimizeSection = OptimizeSection()
     evaluate: EvaluateSection = EvaluateSection()
+    cost: CostSection = CostSection()
     slo: SloSection = SloSection()
     policy: PolicySection = PolicySection()
     trust: TrustSection = TrustSection()

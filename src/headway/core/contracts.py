@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from headway.core.config import Config
+from headway.core.config import Config, CostSection
 from headway.core.dataset import Dataset
 from headway.core.drift import Drift
+from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Settings
 from headway.core.variant import Artifact, Signature, Variant
@@ -263,7 +264,7 @@ class Subject:
     0..G-1, rows of one group share fate; `threshold` turns a score into a decision (score >= threshold), and `costs`
     are those of a false alarm and of a miss. `weights` float64 [n] > 0 say how much each row counts, if not alike.
     `people` are the slice columns whose values are groups of people. `unseen` bool [n] says which rows hold a text that
-    the model never saw, which it may read as a missing value.
+    the model never saw, which it may read as a missing value. `price` is that of the machine that answers.
     """
 
     variant: Variant
@@ -280,12 +281,17 @@ class Subject:
     weights: Floats | None = None
     people: Mapping[str, SliceColumn] = field(default_factory=dict)
     unseen: Bools | None = None
+    price: CostSection | None = None
+
+
+Found = Sequence[Measurement | NotApplicable]
+"""What a probe or an audit measured; of what it could not, a NotApplicable that says why, with the mend."""
 
 
 class Probe(Protocol):
     """From a subject, measurements; raises NotApplicable where the measure has no meaning for it."""
 
-    def __call__(self, subject: Subject) -> Sequence[Measurement]:
+    def __call__(self, subject: Subject) -> Found:
         """Measurements, each with its interval or its count."""
         ...
 
@@ -310,7 +316,7 @@ class Ground:
 class Audit(Protocol):
     """A probe that takes its time: asked of what is to be released, and not of every variant of a search."""
 
-    def __call__(self, subject: Subject, ground: Ground) -> Sequence[Measurement]:
+    def __call__(self, subject: Subject, ground: Ground) -> Found:
         """Measurements, each with its interval or its count; raises NotApplicable where there can be none."""
         ...
 
@@ -347,53 +353,4 @@ class Detector(Protocol):
 
     def __call__(self, windows: Windows) -> Drift:
         """One alarm for all features, and each feature's part in it; equal windows give equal answers."""
-        ...
-
-
-class Door(Protocol):
-    """A way in to a server beside HTTP, open from when it is made: `inside` is what it answers from."""
-
-    address: str
-
-    def __init__(self, inside: Any, host: str, port: int) -> None:
-        """Listen, at port 0 on a free one; raises ConfigError where the address cannot be had."""
-        ...
-
-    def close(self, within_s: float) -> None:
-        """Take no more, answer what is in flight, and end; what takes longer than `within_s` is cut off."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A request that was answered, and where its time went, ns: the parts are 0 where no engine was called.
-
-    `at_ns` is when it had come, since 1970; `key` is the name of an API key; `traceparent` is the caller's header.
-    """
-
-    what: str
-    model: str
-    id: str
-    key: str
-    status: int
-    at_ns: int
-    took_ns: int
-    queue_ns: int
-    engine_ns: int
-    traceparent: str
-
-
-class Tracer(Protocol):
-    """Where the traces of a server go: made with an address, or with an empty one for its library's own setting."""
-
-    def __init__(self, to: str) -> None:
-        """Connects to nothing yet."""
-        ...
-
-    def keep(self, asked: Asked) -> None:
-        """Take a request that was drawn, without waiting and without an error."""
-        ...
-
-    def close(self) -> None:
-        """Send what was taken."""
         ...

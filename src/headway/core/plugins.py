@@ -22,7 +22,8 @@ from typing import Any
 
 import headway
 from headway.core.batch import Format
-from headway.core.contracts import Audit, Blobs, Check, Detector, Door, Engine, Probe, Source, State, Tracer, Transform
+from headway.core.contracts import Audit, Blobs, Check, Detector, Engine, Probe, Source, State, Transform
+from headway.core.doors import Door, Tracer
 from headway.core.errors import PluginError
 
 FOLDERS = {

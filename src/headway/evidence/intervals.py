@@ -134,6 +134,14 @@ def jackknife_error(without_each: Floats) -> Floats:
     return error
 
 
+def over_repeats(name: str, values: Floats, *, what: str, n_rows: int = 0) -> Measurement:
+    """The mean of a quantity that was measured again and again; each time is a group, called `what` (`starts`)."""
+    count = len(values)
+    se = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
+    estimate = Estimate(value=float(values.mean()), se=se, dof=count - 1, method=f"mean over {what}, t")
+    return interval(name, estimate, Sample(n_rows=n_rows or count, n_groups=count, bounds=(0.0, ANY[1])))
+
+
 def ratio_of_sums(sums: Floats, rows: Floats) -> list[Estimate]:
     """Means over rows of many slices at once: sums and rows, both [slices, G]; every slice must have a row.
 

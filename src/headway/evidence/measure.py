@@ -1,6 +1,6 @@
 """Run probes on a subject and write down what they measured: one evidence a variant, period and machine.
 
-E001: a probe or an audit that could not judge this variant, and why.
+E001: a probe or an audit that could not judge this variant, or a part of it, and why.
 E002: the machine was busy with other work while it was timed.
 """
 
@@ -52,10 +52,13 @@ def measure(
         if audits is not None:
             audits.tell(f"{kind} {name}")
         try:
-            measurements += ask()
+            found = ask()
         except NotApplicable as error:
-            says = f"{kind} '{name}' did not run: {error.what}"
-            findings.append(Finding(code=NOT_RUN, severity="undecided", says=says, where=error.where, mend=error.mend))
+            findings.append(_not_run(f"{kind} '{name}' did not run", error))
+        else:
+            measurements += (each for each in found if isinstance(each, Measurement))
+            left = (each for each in found if isinstance(each, NotApplicable))
+            findings += (_not_run(f"{kind} '{name}' did not measure all", each) for each in left)
     return written(subject.variant, measurements, findings, dataset_digest=dataset_digest, period=period)
 
 
@@ -79,6 +82,10 @@ def written(
         findings=(*findings, *(_busy(machine) if timed else ())),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _not_run(what: str, why: NotApplicable) -> Finding:
+    return Finding(code=NOT_RUN, severity="undecided", says=f"{what}: {why.what}", where=why.where, mend=why.mend)
 
 
 def _busy(machine: Machine) -> list[Finding]:

@@ -1,11 +1,14 @@
-"""Models timed on the same rows, turn by turn where there are two: rounds are the groups of every interval."""
+"""Models timed on the same rows, turn by turn where there are two: rounds are the groups of every interval.
+
+Time is that of the clock; what `worked` counts is the time of all threads of this process on a core.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 
 import numpy as np
 from msgspec.structs import replace
@@ -38,6 +41,33 @@ def timed(
     count = _at_once(engines[-1], rows)
     batch = _race(engines, _batches(rows, count), rounds, round_ns)
     return [*_one_row(one), *_batch(batch, count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """CPU time of a row in each round, ns, and how many rows were asked."""
+
+    row_ns: Floats
+    rows: int
+
+
+def worked(model: Engine, rows: Floats, *, rounds: int) -> dict[str, Work]:
+    """The work of a row, float64 [n, d] with n >= 1, asked alone (`one_row`) and with others (`batch`), as `timed`."""
+    batches = _batches(rows, _at_once(model, rows))
+    return {name: _work(model, each, rounds) for name, each in (("one_row", _singles(rows)), ("batch", batches))}
+
+
+def _work(engine: Engine, inputs: Sequence[Floats], rounds: int) -> Work:
+    """What is counted is whole rounds: to read the clock of a process takes as long as a small model does."""
+    calls, spent = _calls(engine, inputs, ROUND_NS), []
+    for turn in range(rounds):
+        asked = [inputs[(turn * calls + call) % len(inputs)] for call in range(calls)]
+        began = process_time_ns()
+        for each in asked:
+            engine.predict(each)
+        spent.append(process_time_ns() - began)
+    rows = calls * len(inputs[0])
+    return Work(np.array(spent) / rows, rows * rounds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import isnan
 from typing import TYPE_CHECKING
 
+from headway.core.config import CostSection
 from headway.core.contracts import Blobs, Engine, SliceColumn, Subject
 from headway.core.dataset import Dataset
 from headway.core.frontier import Baseline
@@ -43,10 +44,11 @@ class Exam:
     weights: Floats | None = None
     people: Mapping[str, SliceColumn] = field(default_factory=dict)
     unseen: Bools | None = None
+    price: CostSection | None = None
 
 
-def exam_of(baseline: Baseline, dataset: Dataset, blobs: Blobs) -> Exam:
-    """What every variant will be asked on this period."""
+def exam_of(baseline: Baseline, dataset: Dataset, blobs: Blobs, *, price: CostSection | None = None) -> Exam:
+    """What every variant will be asked on this period; `price` is that of the machine that answers."""
     known = labelled(dataset)
     rows = matrix.matrix(known.table, baseline.model.signature)
     reference = open_variant(baseline.model, blobs)
@@ -64,6 +66,7 @@ def exam_of(baseline: Baseline, dataset: Dataset, blobs: Blobs) -> Exam:
         weights=matrix.weights(known),
         people=matrix.people(known),
         unseen=matrix.unseen(known.table, baseline.model.signature),
+        price=price,
     )
 
 
@@ -90,6 +93,7 @@ def subject_of(variant: Variant, exam: Exam, blobs: Blobs, *, view: Dataset | No
         weights=exam.weights,
         people=exam.people,
         unseen=exam.unseen,
+        price=exam.price,
     )
 
 

@@ -177,6 +177,8 @@ _MEASURES = {
     "latency.one_row": "One row",
     "latency.speedup": "Speedup",
     "throughput.batch": "Batch",
+    "cost.per_million.one_row": "Cost a million",
+    "cost.cpu_s.one_row": "CPU s a million",
     **{name: words.symbol(name) for name in ("roc_auc", "brier", "ece", "rmse")},
     "roc_auc.loss": "AUC lost",
     "rmse.loss": "RMSE lost",

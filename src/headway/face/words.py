@@ -94,6 +94,10 @@ _NAMES |= {
         "Calibration error of a slice (ECE)",
         "The calibration error, of a part of the rows by 5 bins.",
     ),
+    "cost.per_million.one_row": ("Cost of a million rows, one by one", "Of the model alone, at the declared price."),
+    "cost.per_million.batch": ("Cost of a million rows, in batches", "Of the model alone, at the declared price."),
+    "cost.cpu_s.one_row": ("CPU seconds of a million rows, one by one", "How long cores work for them, all threads."),
+    "cost.cpu_s.batch": ("CPU seconds of a million rows, in batches", "How long cores work for them, all threads."),
 }
 _NAMES |= {
     "request.p50": ("Half of the requests took at most", ""),

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from headway.core.contracts import Door
+from headway.core.doors import Door
 from headway.core.plugins import load_door
 from headway.core.serve_section import ServeSection
 from headway.serve.access.gate import Gate

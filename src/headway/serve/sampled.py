@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from headway.core.contracts import Asked
+from headway.core.doors import Asked
 from headway.core.plugins import load_tracer
 from headway.core.serve_section import ServeSection
 from headway.serve.addresses import locate

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from msgspec.structs import replace
 from headway.core.contracts import Ground, Subject
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import ANY, Estimate, Floats, Sample, interval
+from headway.evidence.intervals import over_repeats
 
 STARTS = 20
 _ASK = """
@@ -53,8 +52,8 @@ def plugin(subject: Subject, ground: Ground) -> list[Measurement]:
     starts = _starts(subject, ground)
     seconds, memory = np.array(starts).T
     return [
-        replace(_over_starts("start.seconds", seconds), unit="s"),
-        replace(_over_starts("start.memory_mb", memory), unit="MB"),
+        replace(over_repeats("start.seconds", seconds, what="starts"), unit="s"),
+        replace(over_repeats("start.memory_mb", memory, what="starts"), unit="MB"),
     ]
 
 
@@ -84,11 +83,3 @@ def _start(order: dict[str, object]) -> _Started:
         said = next((line for line in reversed(lines) if line[:1].strip()), lines[-1])
         raise EngineError(f"the model does not answer in a process of its own: {said}", mend="headway doctor")
     return _Started(seconds, float(run.stdout))
-
-
-def _over_starts(name: str, values: Floats) -> Measurement:
-    """The mean over starts; a start is its own group."""
-    count = len(values)
-    se = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
-    estimate = Estimate(value=float(values.mean()), se=se, dof=count - 1, method="mean over starts, t")
-    return interval(name, estimate, Sample(n_rows=count, n_groups=count, bounds=(0.0, ANY[1])))

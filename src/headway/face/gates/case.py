@@ -9,14 +9,15 @@ from headway.core.record import Record
 from headway.core.verdict import Ruling, Verdict
 from headway.face import numbers, words
 
-SPEEDS = ("latency.speedup", "throughput.speedup")
+COSTS = ("cost.per_million.one_row", "cost.per_million.batch")
+SPEEDS = ("latency.speedup", "throughput.speedup", *COSTS)
 
 
 class Case(Record, frozen=True, kw_only=True):
     """A verdict on the winner of a search, with the evidence it was read from.
 
-    `speed` says how much faster the winner is, where that was measured. `where` is the file with the policy, from the
-    folder in which the gate runs; `/` parts it on every machine.
+    `speed` says how much faster the winner is, and what it costs, where that was measured. `where` is the file with the
+    policy, from the folder in which the gate runs; `/` parts it on every machine.
     """
 
     project: str
@@ -60,7 +61,7 @@ def reason(verdict: Verdict) -> str:
 
 
 def faster(case: Case) -> str:
-    """The winner with how much faster than the model as it came it is, and on what that rests."""
+    """The winner with how much faster than the model as it came it is, what it costs, and on what that rests."""
     said = (f"{words.in_sentence(each.name)} {numbers.measured(each)} ({numbers.basis(each)})" for each in case.speed)
     return "; ".join((case.variant, *said))
 

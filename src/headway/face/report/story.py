@@ -13,7 +13,7 @@ from headway.core.training import Retraining
 from headway.core.verdict import Judged, Verdict
 from headway.core.watch import Watch
 
-TIMED = ("latency.", "throughput.")
+TIMED = ("latency.", "throughput.", "cost.")
 
 
 class Span(Record, frozen=True, kw_only=True):

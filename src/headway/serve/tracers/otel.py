@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_contex
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import headway
-from headway.core.contracts import Asked
+from headway.core.doors import Asked
 
 _CLOSE_S = 3.0
 

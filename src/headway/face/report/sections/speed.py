@@ -1,4 +1,4 @@
-"""How fast it answers, beside the model as it came: one row, batches, and from nothing to the first answer."""
+"""How fast it answers, beside the model as it came: one row, batches, what they cost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headway.face.report.pictures.intervals import Mark, Panel, Span, charted
 from headway.face.report.section import Section
 from headway.face.report.story import Story
 
-_TIMED = ("latency.", "throughput.", "start.")
+_TIMED = ("latency.", "throughput.", "start.", "cost.")
 _FASTER = {"latency.speedup": "one row", "throughput.speedup": "batches"}
 
 
@@ -62,6 +62,9 @@ def _means(found: dict[str, Measurement], came: Evidence | None) -> list[str]:
     for name, what in _FASTER.items():
         if (seen := found.get(name)) and numbers.has_interval(seen):
             lines.append(_faster("For one row" if what == "one row" else "In batches", seen))
+    if cost := found.get("cost.per_million.one_row") or found.get("cost.cpu_s.one_row"):
+        what = "cost" if cost.unit != "s" else "take a core"
+        lines.append(f"A million rows, one by one, {what} {meaning.between(cost)}.")
     if start := found.get("start.seconds"):
         lines.append(f"A process that is begun gives its first answer after {meaning.between(start)}.")
     if memory := found.get("start.memory_mb"):
