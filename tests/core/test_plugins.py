@@ -131,3 +131,13 @@ def test_an_object_of_an_installed_module_is_found_by_its_name(tmp_path: Path) -
 def test_an_object_that_is_not_there_is_an_error_that_says_where_it_was_sought(tmp_path: Path, reference: str) -> None:
     with pytest.raises(PluginError, match=r"cannot find .*\n  at: .*\n  try: module:function"):
         plugins.load_object(reference, tmp_path)
+
+
+def test_a_part_of_a_plugin_is_loaded_by_its_name_and_not_listed() -> None:
+    assert "_nncf" not in plugins.names("transform")
+    assert plugins.describe("transform", "_nncf").startswith("Every layer of a network in int8")
+
+
+def test_a_check_lies_in_a_family_and_other_kinds_have_none() -> None:
+    assert plugins.family("check", "target_leak") == "leakage"
+    assert plugins.family("engine", "lightgbm") == plugins.family("engine", "echo") == ""

@@ -17,11 +17,11 @@ from tests.variants.benches import opened
 from tests.variants.nets import bench_of, net, pictures, pixels, rows, tabular
 
 from headway.core.contracts import Workbench
-from headway.core.errors import EngineError
+from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Variant
 from headway.engines.onnxruntime import OnnxRuntime
 from headway.engines.openvino import OpenVino
-from headway.variants.transforms import openvino, quantise
+from headway.variants.transforms import nncf, openvino, quantise
 
 LATER = rows(5_000, seed=1)
 
@@ -32,7 +32,7 @@ def bench(tmp_path: Path) -> Workbench:
 
 
 def by_precision(variant: Variant, bench: Workbench) -> dict[object, Variant]:
-    return {each.settings["precision"]: each for each in openvino.plugin(variant, bench)}
+    return {each.settings["precision"]: each for made in (openvino, nncf) for each in made.plugin(variant, bench)}
 
 
 def moved(variant: Variant, bench: Workbench, content: bytes, asked: np.ndarray) -> float:
@@ -49,6 +49,7 @@ def test_in_float32_it_answers_as_onnx_runtime_does(content):
 def test_every_precision_that_the_cpu_has_is_offered_and_float32_moves_nothing(bench):
     variants = by_precision(net(tabular(), bench), bench)
     assert list(variants) in (["f32", "int8"], ["f32", "bf16", "int8", "int8-bf16"])
+    assert variants["int8"].name == "openvino · nncf(precision=int8) · precision=int8"
     assert moved(variants["f32"], bench, tabular(), LATER) < 1e-5
     assert moved(variants["int8"], bench, tabular(), LATER) > 1e-3
 
@@ -60,14 +61,21 @@ def test_int8_of_convolutions_keeps_their_answers_near(tmp_path):
 
 def test_layers_that_quantise_left_in_float32_stay_so(bench):
     [kept] = [each for each in quantise.plugin(net(tabular(), bench), bench) if "3 of 4, scales=static" in each.name]
-    variant = by_precision(kept, bench)["int8"]
+    [variant] = [each for each in openvino.plugin(kept, bench) if each.settings["precision"] == "int8"]
     assert variant.name == "openvino · quantise(int8=3 of 4, scales=static) · precision=int8"
     assert moved(variant, bench, tabular(), LATER) < 0.05
 
 
+def test_layers_that_are_in_int8_already_are_left_as_they_are(bench):
+    with pytest.raises(NotApplicable, match="in int8 already"):
+        nncf.plugin(quantise.plugin(net(tabular(), bench), bench)[0], bench)
+
+
 def test_without_rows_nothing_is_calibrated(bench):
     empty = Workbench(blobs=bench.blobs, sample=bench.sample[:0])
-    assert not [name for name in by_precision(net(tabular(), bench), empty) if "int8" in str(name)]
+    assert [each.settings["precision"] for each in openvino.plugin(net(tabular(), bench), empty)][:1] == ["f32"]
+    with pytest.raises(NotApplicable, match="no rows to calibrate"):
+        nncf.plugin(net(tabular(), bench), empty)
 
 
 def test_no_rows_get_no_answers_and_rows_of_another_width_are_refused():
@@ -108,7 +116,7 @@ def test_the_libraries_say_nothing_and_leave_no_file(bench, tmp_path, monkeypatc
     place = tmp_path / "place"
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
-    openvino.plugin(net(tabular(), bench), bench)
+    by_precision(net(tabular(), bench), bench)
     assert capfd.readouterr() == ("", "") and not caplog.records and not list(place.iterdir())
 
 

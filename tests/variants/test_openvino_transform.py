@@ -1,4 +1,4 @@
-"""What OpenVINO is not asked for, and what is told where it is absent; `openvino_cases.py` asks it."""
+"""What OpenVINO and NNCF are not asked for, and what is told where they are absent; `openvino_cases.py` asks them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from tests.variants.benches import as_it_came, bench_in
 from tests.variants.nets import bench_of, net, rows, tabular
 
 from headway.core.errors import NotApplicable, PluginError
+from headway.variants.transforms import nncf, openvino, quantise
 from headway.variants.transforms import onnx as trees_as_onnx
-from headway.variants.transforms import openvino, quantise
 
 
-def test_trees_do_not_apply_as_their_library_has_them_and_as_a_graph(tmp_path: Path):
+@pytest.mark.parametrize("transform", [openvino, nncf])
+def test_trees_do_not_apply_as_their_library_has_them_and_as_a_graph(tmp_path: Path, transform):
     bench = bench_in(tmp_path)
     booster = as_it_came(text(trees=5), bench)
     with pytest.raises(NotApplicable, match="'lightgbm'"):
-        openvino.plugin(booster, bench)
+        transform.plugin(booster, bench)
     with pytest.raises(NotApplicable, match="one of trees"):
-        openvino.plugin(trees_as_onnx.plugin(booster, bench)[0], bench)
+        transform.plugin(trees_as_onnx.plugin(booster, bench)[0], bench)
 
 
 def test_a_graph_of_float64_and_scales_by_row_do_not_apply(tmp_path: Path):
@@ -34,10 +35,11 @@ def test_a_graph_of_float64_and_scales_by_row_do_not_apply(tmp_path: Path):
         openvino.plugin(by_row[0], bench)
 
 
-def test_where_the_library_is_absent_a_network_is_told_how_to_get_it(tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize("transform", [openvino, nncf])
+def test_where_the_library_is_absent_a_network_is_told_how_to_get_it(tmp_path: Path, monkeypatch, transform):
     bench = bench_of(tmp_path, rows(200))
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "headway.engines.openvino", raising=False)
     with pytest.raises(PluginError, match="engine 'openvino' needs 'openvino'") as refusal:
-        openvino.plugin(net(tabular(), bench), bench)
+        transform.plugin(net(tabular(), bench), bench)
     assert refusal.value.mend.startswith("pip install")

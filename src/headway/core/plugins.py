@@ -62,13 +62,12 @@ def names(kind: str) -> list[str]:
 
 def own(kind: str) -> dict[str, Path]:
     """The file of every plug-in of a kind that is headway's own, by name."""
-    found = sorted(_folder(kind).glob("*/*.py" if kind in IN_FAMILIES else "*.py"))
-    return {path.stem: path for path in found if not path.stem.startswith("_")}
+    return {name: path for name, path in _files(kind).items() if not name.startswith("_")}
 
 
 def family(kind: str, name: str) -> str:
     """The family in which a plug-in lies; empty for one from outside, and of a kind that has none."""
-    path = own(kind).get(name)
+    path = _files(kind).get(name)
     return path.parent.name if path and kind in IN_FAMILIES else ""
 
 
@@ -85,7 +84,7 @@ def manual(kind: str, name: str) -> str:
 
 
 def _tree(kind: str, name: str) -> ast.Module:
-    path = own(kind).get(name)
+    path = _files(kind).get(name)
     if path is None:
         point = next((point for point in _outside(kind) if point.name == name), None)
         spec = importlib.util.find_spec(point.module) if point else None
@@ -206,8 +205,7 @@ def _load(kind: str, name: str) -> Any:
 
 
 def _module(kind: str, name: str) -> Any:
-    path = own(kind).get(name)
-    if path is not None:
+    if name in _files(kind):
         inside = [family(kind, name), name] if kind in IN_FAMILIES else [name]
         return importlib.import_module(".".join(("headway", FOLDERS[kind], *inside)))
     point = next((point for point in _outside(kind) if point.name == name), None)
@@ -220,6 +218,11 @@ def _folder(kind: str) -> Path:
     if kind not in FOLDERS:
         raise PluginError(f"no plug-in kind {kind!r}", mend=f"one of: {', '.join(FOLDERS)}")
     return Path(headway.__file__).parent / FOLDERS[kind].replace(".", "/")
+
+
+def _files(kind: str) -> dict[str, Path]:
+    """Those that are listed, and parts of them that are loaded by a name that begins with `_`."""
+    return {path.stem: path for path in sorted(_folder(kind).glob("*/*.py" if kind in IN_FAMILIES else "*.py"))}
 
 
 def _outside(kind: str) -> importlib.metadata.EntryPoints:

@@ -45,6 +45,7 @@ class OpenVino:
     formats: ClassVar[tuple[str, ...]] = ("openvino",)
     files: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[Settings] = {"threads": 1, "precision": "f32"}
+    INT8: ClassVar[dict[str, str]] = {"f32": "int8", "bf16": "int8-bf16"}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         hint = _hint(settings)

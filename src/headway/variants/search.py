@@ -29,7 +29,7 @@ _PLACES = {
     **dict.fromkeys(("cascade", "prune", "recalibrate", "trees"), 2),
     **dict.fromkeys(("fold", "onnx", "pipeline"), 3),
     "quantise": 4,
-    "openvino": 6,
+    **dict.fromkeys(("nncf", "openvino"), 6),
     **dict.fromkeys(("cache", "threads"), 7),
 }
 _UNKNOWN = 5

@@ -1,4 +1,4 @@
-"""Every layer of a network in int8 by NNCF, for the transform `openvino`; a file of its own, as its import is heavy.
+"""Every layer of a network in int8 by NNCF, for the transform `nncf`; a file of its own, as its import is heavy.
 
 The engine comes first: it keeps the libraries from telling their makers that they are used.
 """
@@ -60,7 +60,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     except _FAILURES as error:
         says = str(error).strip().partition("\n")[0]
         raise EngineError(
-            f"NNCF cannot quantise the graph: {says}", mend='[optimize] transforms, without "openvino"'
+            f"NNCF cannot quantise the graph: {says}", mend='[optimize] transforms, without "nncf"'
         ) from error
     return [replace(variant, artifact=bench.keep(packed, "openvino"))]
 

@@ -1,4 +1,4 @@
-"""A network opened by OpenVINO: in float32, in bfloat16 where the CPU has it, and in int8 by NNCF."""
+"""A network opened by OpenVINO: in float32, and in bfloat16 where the CPU has it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from msgspec.structs import replace
 
 from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
-from headway.core.plugins import load_engine, load_transform
+from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.variants.quantising.layers import is_quantised, net_of
 
-_INT8 = {"f32": "int8", "bf16": "int8-bf16"}
-
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
-    """The variant for engine `openvino` in each precision of this CPU, and with every layer in int8, calibrated.
+    """The variant for engine `openvino` in each precision of this CPU.
 
     Of a graph that `quantise` made, its layers stay int8 and the precision is that of the rest. Raises NotApplicable
     where it is no ONNX graph of a network, EngineError where the library cannot convert it, PluginError where the
@@ -31,12 +29,8 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
         net_of(content)  # refuses what has no layer of float32
     engine: Any = load_engine("openvino")
     whole = replace(variant, artifact=bench.keep(engine.converted(content), "openvino"))
-    names = _INT8 if quantised else {name: name for name in engine.precisions()}
-    made = [_with(whole, names[hint]) for hint in engine.precisions()]
-    if quantised or not len(bench.sample):
-        return made
-    [small] = load_transform("_nncf")(variant, bench)
-    return [*made, *(_with(small, _INT8[hint]) for hint in engine.precisions())]
+    names = engine.INT8 if quantised else {name: name for name in engine.precisions()}
+    return [_with(whole, names[hint]) for hint in engine.precisions()]
 
 
 def _with(variant: Variant, precision: str) -> Variant:
