@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 bin := .venv/bin
+axe := .venv/axe/node_modules/axe-core/axe.min.js
 wholly := src/headway/core/*,src/headway/release/*,src/headway/serve/*
 
 help:  ## list these targets
@@ -10,7 +11,7 @@ help:  ## list these targets
 demo: .venv/.installed-demo  ## install, then run the main job on real flights (2 minutes), ending with a report
 	$(bin)/headway demo
 
-test: .venv/.installed-dev  ## all tests but the long ones, and how much of the code they reach (12 minutes)
+test: .venv/.installed-dev $(axe)  ## all tests but the long ones, and how much of the code they reach (12 minutes)
 	$(bin)/pytest -n 2 -m "not long" --cov --cov-report=
 	$(bin)/coverage report --skip-covered --show-missing --include='$(wholly)' --fail-under=100
 	$(bin)/coverage report --skip-covered --fail-under=95
@@ -18,7 +19,7 @@ test: .venv/.installed-dev  ## all tests but the long ones, and how much of the 
 test-fast: .venv/.installed-dev  ## the tests that take no time (30 seconds)
 	$(bin)/pytest -n 2 -m "not slow and not long"
 
-test-all: .venv/.installed-dev  ## every test, the long ones too
+test-all: .venv/.installed-dev $(axe)  ## every test, the long ones too
 	$(bin)/pytest -n 2
 
 check: .venv/.installed-dev  ## format, lint, types, import rules, generated docs (10 seconds)
@@ -50,5 +51,9 @@ clean:  ## remove all that make made: the environment, caches, the demo's folder
 
 .venv/.installed-%: pyproject.toml constraints.txt tools/venv $(wildcard src/headway/engines/kernel/* src/headway/serve/*.c)
 	@tools/venv $*
+
+$(axe): tools/axe
+	@tools/axe
+	@touch $@
 
 .PHONY: help demo test test-fast test-all check bench bench-peers docs format constraints clean

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from examined import examined
 from playwright.sync_api import Browser, Page, sync_playwright
-from stories import own_project
-from years import lived
+from stories import flights, own_project
+from years import lived, renewed
 
 from headway.face.report.page import write
 
@@ -22,6 +23,7 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 WIDTHS = (1280, 390)
+REPORTS = {"search": flights, "evaluate": examined, "year": lived, "retraining": renewed}
 PICTURES = ("frontier", "reliability", "slices", "year")
 
 # Every visible text against what is painted behind it: [text, contrast]; WCAG 2 relative luminance.
@@ -53,6 +55,13 @@ OVERLAPS = """name => {
   }))
   return found }"""
 
+# What axe-core finds against WCAG 2.1 A and AA: [rule, first place].
+AXE = Path(__file__).parents[2] / ".venv/axe/node_modules/axe-core/axe.min.js"
+FOUND = """async tags => {
+  const { violations } = await axe.run(document, { runOnly: tags, resultTypes: ['violations'] })
+  return violations.map(one => [one.id, one.nodes[0].html]) }"""
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+
 
 def chromium() -> str:
     """Where the browser is; its absence fails the test, for a report nobody opened is not known to open."""
@@ -69,9 +78,21 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
+def axe() -> str:
+    """The text of axe-core; its absence fails the test."""
+    assert AXE.exists(), "axe-core is not here\n  try: tools/axe"
+    return AXE.read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(lived(), tmp_path_factory.mktemp("report") / "report.html")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("reports")
+    return {name: write(story(), folder / f"{name}.html") for name, story in REPORTS.items()}
+
+
+@pytest.fixture(scope="module")
+def report(reports: dict[str, Path]) -> Path:
+    return reports["year"]
 
 
 class Opened:
@@ -130,6 +151,18 @@ def test_no_text_of_a_picture_lies_on_another(opened: Opened) -> None:
     assert {name: opened.page.evaluate(OVERLAPS, name) for name in PICTURES} == {name: [] for name in PICTURES}
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_an_examination_fits_its_page_and_its_pictures_can_be_read(
+    browser: Browser, reports: dict[str, Path], width: int
+) -> None:
+    opened = Opened(browser, reports["evaluate"], width=width)
+    names = opened.page.locator("figure").evaluate_all("all => all.map(one => one.id)")
+    assert {"speed", "people", "discovered", "ablation", "conformal", "parity"} <= set(names)
+    assert {name: opened.page.evaluate(OVERLAPS, name) for name in names} == {name: [] for name in names}
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    opened.page.close()
+
+
 def test_the_texts_of_pictures_are_no_smaller_than_11_pixels(opened: Opened) -> None:
     size = "all => all.filter(e => e.getClientRects().length).map(e => parseFloat(getComputedStyle(e).fontSize))"
     assert min(opened.page.locator("svg text").evaluate_all(size)) >= 11
@@ -160,6 +193,26 @@ def test_every_text_stands_out_from_its_ground(browser: Browser, report: Path, w
     opened.page.close()
     assert len(found) > 300
     assert [(text, round(ratio, 2)) for text, ratio in found if ratio < 4.5] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [
+        ("search", 1280, "light"),
+        ("evaluate", 1280, "dark"),
+        ("evaluate", 390, "light"),
+        ("year", 1280, "light"),
+        ("year", 390, "dark"),
+        ("retraining", 390, "light"),
+    ],
+)
+def test_nobody_is_shut_out(browser: Browser, reports: dict[str, Path], name: str, width: int, scheme: str) -> None:
+    opened = Opened(browser, reports[name], width=width, scheme=scheme)
+    opened.page.locator("summary").evaluate_all("all => all.forEach(one => one.parentElement.open = true)")
+    opened.page.evaluate(axe())
+    found = opened.page.evaluate(FOUND, RULES)
+    opened.page.close()
+    assert found == []
 
 
 def test_dark_is_dark_for_the_pictures_too(browser: Browser, report: Path) -> None:

@@ -174,3 +174,9 @@ def lived() -> Story:
 def watched_only(*watches: Watch) -> Story:
     """A project of which nothing is known but what was watched."""
     return Story(title="churn", year=Year(watches=watches, names={FIRST: "first release"}))
+
+
+def renewed() -> Story:
+    """What a retraining found: the variants of the model trained anew, its winner against live, and its year."""
+    found = Learned(at="2013-10", retraining=retraining())
+    return replace(flights(), months=(), replay=None, refused=None, year=Year(learned=(found,), tickets=(ticket(),)))

@@ -86,7 +86,7 @@ def headed(lines: Sequence[str]) -> altair.TitleParams:
 
 
 def _svg(chart: altair.TopLevelMixin, *, name: str, alt: str) -> str:
-    svg: str = vl_convert.vegalite_to_svg({**chart.to_dict(), "config": _CONFIG}, allowed_base_urls=[])
+    svg: str = vl_convert.vegalite_to_svg({**chart.to_dict(validate=False), "config": _CONFIG}, allowed_base_urls=[])
     return _named(_own_ids(svg, name), alt)
 
 
@@ -98,7 +98,8 @@ def _own_ids(svg: str, name: str) -> str:
 
 
 def _named(svg: str, alt: str) -> str:
-    """The SVG as one image with a text alternative."""
+    """The SVG as one image with a text alternative, whose parts have no role of their own."""
+    svg = re.sub(r' (?:role|aria-[a-z]+)="[^"]*"', "", svg)
     return re.sub(
         r"<svg [^>]*?(?=width=)",
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(alt)}" ',

@@ -132,10 +132,10 @@ def _shape() -> alt.Shape:
 
 
 def _names(base: alt.Chart, step: int, *, above: bool) -> list[alt.Chart]:
-    """Names over their lines, each on a halo of the ground, for the line at 0 runs through."""
+    """Names over their lines, each on a halo of the ground, for the line at 0 runs through; page.css lays it below."""
     text = {"align": "left", "baseline": "bottom", "dy": -step // 4 + 2, "fontSize": 12}
-    halo, name = base.mark_text(**text, stroke=LIGHT["paper"], strokeWidth=4), base.mark_text(**text)
-    return [each.encode(x=alt.value(0), text="key:N") for each in (halo, name)] if above else []
+    named = base.mark_text(**text, stroke=LIGHT["paper"], strokeWidth=4)
+    return [named.encode(x=alt.XValue(0), text="key:N")] if above else []
 
 
 def _notes(base: alt.Chart, panel: Panel, width: int) -> list[alt.Chart]:
@@ -144,8 +144,8 @@ def _notes(base: alt.Chart, panel: Panel, width: int) -> list[alt.Chart]:
     text = {"align": "left", "color": LIGHT["muted"], "fontSize": 11}
     heading = alt.Chart(values([{}])).mark_text(text=panel.notes, **text)
     return [
-        base.mark_text(**text).encode(x=alt.value(width + 10), text="note:N"),
-        heading.encode(x=alt.value(width + 10), y=alt.value(-9)),
+        base.mark_text(**text).encode(x=alt.XValue(width + 10), text="note:N"),
+        heading.encode(x=alt.XValue(width + 10), y=alt.YValue(-9)),
     ]
 
 
@@ -155,6 +155,6 @@ def _marks(panel: Panel, size: Size) -> list[alt.Chart]:
         base, colour = alt.Chart(values([{"x": mark.at}])), LIGHT["fail" if mark.limit else "muted"]
         dash = [5, 4] if mark.limit else [1, 0]
         drawn.append(base.mark_rule(color=colour, strokeDash=dash, strokeWidth=1.5).encode(x=x))
-        text = base.mark_text(color=colour, align="center", text=mark.says, fontSize=11)
-        drawn += [text.encode(x=x, y=alt.value(-9))] if mark.says else []
+        text = base.mark_text(color=colour, align="right", dx=4, text=mark.says, fontSize=11)
+        drawn += [text.encode(x=x, y=alt.YValue(-9))] if mark.says else []
     return drawn
