@@ -23,7 +23,7 @@ def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY))
     story = flights()
     assert story.winner is not None
     evidence = story.winner.evidence
-    held = (*evidence.measurements, *people(), *discovered(), *features(), *sets(), *started(), *more)
+    held = (*evidence.measurements, *people(), *discovered(), *features(), *biased(), *sets(), *started(), *more)
     winner = replace(story.winner, evidence=replace(evidence, measurements=held, findings=findings))
     return replace(story, winner=winner)
 
@@ -73,12 +73,21 @@ def features() -> tuple[Measurement, ...]:
     )
 
 
+def biased() -> tuple[Measurement, ...]:
+    """What is observed less what is said of three slices: more, less, and nothing that is shown."""
+    return tuple(
+        estimate("calibration.bias", value, 0.01, slice=f"origin={name}", rows=19_000)
+        for name, value in (("EWR", 0.05), ("JFK", -0.04), ("LGA", 0.002))
+    )
+
+
 def sets() -> tuple[Measurement, ...]:
     """Sets that hold what they promise over all, and not in one month."""
     return (
         estimate("conformal.coverage", 0.895, 0.015),
         estimate("conformal.coverage", 0.93, 0.02, slice="month=2013-07"),
         estimate("conformal.coverage", 0.84, 0.03, slice="month=2013-08"),
+        estimate("conformal.coverage", 0.9, 0.02, slice="origin=EWR", rows=19_000),
         estimate("conformal.size", 1.4, 0.1),
     )
 

@@ -244,7 +244,7 @@ def test_a_hostile_name_stays_a_text() -> None:
 
 def test_a_drawing_may_not_reach_out_of_this_machine() -> None:
     class Outside:
-        def to_dict(self) -> dict[str, object]:
+        def to_dict(self, **_: object) -> dict[str, object]:
             data = {"url": "http://127.0.0.1:9/points.csv"}
             return {"data": data, "mark": "point", "encoding": {"x": {"field": "a", "type": "quantitative"}}}
 

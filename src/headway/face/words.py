@@ -104,6 +104,18 @@ _NAMES |= {
     "request.p99": ("99 of 100 requests took at most", ""),
 }
 _NAMES |= {
+    "change.p50": ("Change of half of the answers, at most", ""),
+    "change.p90": ("Change of 90 of 100 answers, at most", ""),
+    "change.p99": ("Change of 99 of 100 answers, at most", ""),
+    "change.p999": ("Change of 999 of 1,000 answers, at most", ""),
+    "flipped_decisions.near": ("Decisions changed near the threshold", "Of the tenth nearest to deciding otherwise."),
+    "missing.flipped_decisions": ("Decisions changed where a value is missing", ""),
+    "missing.brier.loss": ("Loss in Brier where a value is missing", ""),
+    "missing.mse.loss": ("Loss in squared error where a value is missing", ""),
+    "calibration.bias": ("Observed less said", "Above 0 it happens more often than is said."),
+    "calibration.ece": ("Calibration error (ECE)", "By 5 bins, for a part has fewer rows."),
+    "conformal.width": ("Width of an interval", "From the least to the most that is held possible."),
+    "conformal.endless": ("Intervals without an end", "Since the last ones missed too often."),
     "start.seconds": ("Time from nothing to the first answer", "A process is begun, opens the model, and answers."),
     "start.memory_mb": ("Memory that its process holds", "All of it, once it has answered."),
     "conformal.coverage": ("Sets that hold the truth", "How often the truth is in the set that is said."),

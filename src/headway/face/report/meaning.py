@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from headway.core.evidence import Measurement
@@ -9,6 +10,8 @@ from headway.evidence.intervals import student_quantile
 from headway.face import numbers
 
 ALPHA = 0.05
+_FEWEST = 3
+"""Degrees of freedom for which quantiles are known; of fewer nothing is claimed beside others."""
 Few = Sequence[Measurement]
 
 
@@ -26,6 +29,8 @@ def _ends(seen: Measurement, among: int) -> tuple[float, float]:
     """The interval, widened so that as many of them as there are hold at once (Bonferroni, Student t)."""
     if seen.se is None or seen.dof is None or among < 2:
         return (seen.low, seen.high)
+    if seen.dof < _FEWEST:
+        return (-math.inf, math.inf)
     reach = student_quantile(1 - ALPHA / (2 * among), seen.dof) * seen.se
     return min(seen.low, seen.value - reach), max(seen.high, seen.value + reach)
 

@@ -1,4 +1,4 @@
-"""Whether sets of answers hold the truth as often as they promise, month after month, and how large they must be."""
+"""Whether sets of answers, or intervals of a number, hold the truth as often as promised, and their size."""
 
 from __future__ import annotations
 
@@ -10,30 +10,40 @@ from headway.face import numbers
 from headway.face.report import details, meaning, periods
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.intervals import Mark, Panel, Span, charted
-from headway.face.report.section import Section, measured
+from headway.face.report.section import Section, measured, supported
 from headway.face.report.story import Story
 
-_HELD, _SIZE = "conformal.coverage", "conformal.size"
+_HELD = "conformal.coverage"
 _PROMISED = PLAN.coverage
+_MONTH = "month="
 
 
 def plugin(story: Story) -> Section | None:
-    """The section for conformal sets; None where they were not measured."""
-    held = next((each for each in measured(story, _HELD) if not each.slice), None)
+    """The section for sets, whole, by month and by slice; None where they were not measured."""
+    found = measured(story, _HELD)
+    held = next((each for each in found if not each.slice), None)
     if held is None:
         return None
-    months = tuple(each for each in measured(story, _HELD) if each.slice)
-    size = next((each for each in measured(story, _SIZE) if not each.slice), None)
+    parts = supported(story, found)
     return Section(
-        title="Answers as sets that hold the truth",
+        title="Answers that hold the truth",
         place=22,
         reads=("conformal.",),
-        lead=f"Where yes or no is not sure enough, both can be said. Sets that promise the truth in "
-        f"{_PROMISED * 100:.0f} of 100 cases were made anew for each of the {story.groups} from those before it.",
-        means=(_held(held), *(_worst(months)), *((_size(size),) if size else ())),
-        sheet=details.parts(measured(story, _HELD, _SIZE), story.groups, first="When"),
-        picture=lambda: _picture(held, months) if months else None,
+        lead="Where one answer is not sure enough, a set of several can be said, and an interval in place of a number. "
+        f"Sets that promise to hold the truth in {_PROMISED * 100:.0f} of 100 cases were made anew for each of the "
+        f"{story.groups} from those before it.",
+        means=(_held(held), *_worst(parts), *_sizes(story)),
+        sheet=details.parts(_told(story), story.groups, first="Where"),
+        picture=lambda: _picture(held, parts) if parts else None,
     )
+
+
+def _told(story: Story) -> tuple[Measurement, ...]:
+    """Of the whole, and of parts that are large enough."""
+    held = story.winner.evidence.measurements if story.winner else ()
+    found = tuple(each for each in held if each.name.startswith("conformal."))
+    large = supported(story, found)
+    return tuple(each for each in found if not each.slice or each in large)
 
 
 def _held(seen: Measurement) -> str:
@@ -47,40 +57,51 @@ def _held(seen: Measurement) -> str:
     return f"{says}, which agrees with the {_PROMISED * 100:.0f} that were promised."
 
 
-def _worst(months: tuple[Measurement, ...]) -> list[str]:
-    missed = meaning.below(months, _PROMISED)
-    names = [_month(each) for each in missed]
-    if names:
-        return [f"In {meaning.listed(names)} they held it less often than promised."]
-    return ["In no month are they shown to hold it less often than promised."] if months else []
+def _worst(parts: tuple[Measurement, ...]) -> list[str]:
+    missed = [_where(each) for each in meaning.below(parts, _PROMISED)]
+    if missed:
+        return [f"They held it less often than promised in {meaning.listed(missed)}."]
+    return ["In no month and no slice are they shown to hold it less often than promised."] if parts else []
 
 
-def _size(seen: Measurement) -> str:
-    if not numbers.has_interval(seen):
-        return "How large they are cannot be said on so few days."
-    if seen.low <= 1:
-        return f"A set holds {meaning.between(seen)} answers."
-    more = replace(seen, value=seen.value - 1, low=seen.low - 1, high=seen.high - 1)
-    return f"{meaning.of_hundred(more)} sets say both, for neither answer is sure enough there."
+def _sizes(story: Story) -> list[str]:
+    whole = {each.name: each for each in measured(story, "conformal.size", "conformal.width") if not each.slice}
+    known = {name: each for name, each in whole.items() if numbers.has_interval(each)}
+    if width := known.get("conformal.width"):
+        return [f"The intervals are {meaning.between(width)} wide on average."]
+    size = known.get("conformal.size")
+    if size is None:
+        return []
+    if story.winner is None or story.winner.variant.task != "binary" or size.low <= 1:
+        return [f"A set holds {meaning.between(size)} answers on average."]
+    more = replace(size, value=size.value - 1, low=size.low - 1, high=size.high - 1)
+    return [f"{meaning.of_hundred(more)} sets say both yes and no, for neither is sure enough there."]
 
 
-def _month(seen: Measurement) -> str:
-    return periods.name_of(seen.slice.removeprefix("month="))
+def _where(seen: Measurement) -> str:
+    return periods.name_of(seen.slice.removeprefix(_MONTH))
 
 
-def _picture(held: Measurement, months: tuple[Measurement, ...]) -> Picture:
-    title = f"Of 100 sets, {meaning.between(held, scale=100.0)} held the truth"
-    spans = tuple(Span(name=_month(each), seen=each) for each in months)
-    panel = Panel(
-        axis="of 100 sets, so many held the truth",
-        spans=(*spans, Span(name="all", seen=held)),
-        marks=(Mark(at=_PROMISED * 100, says="promised"),),
-        scale=100.0,
+def _picture(held: Measurement, parts: tuple[Measurement, ...]) -> Picture:
+    months, slices = (
+        [each for each in parts if each.slice.startswith(_MONTH) is is_month] for is_month in (True, False)
     )
+    title = f"Of 100 sets, {meaning.between(held, scale=100.0)} held the truth"
+    panels = [
+        Panel(
+            title=head,
+            axis="of 100 sets, so many held the truth",
+            spans=tuple(Span(name=_where(each) or "all", seen=each) for each in found),
+            marks=(Mark(at=_PROMISED * 100, says="promised"),),
+            scale=100.0,
+        )
+        for head, found in {"Month by month": [*months, held], "Slice by slice": slices}.items()
+        if found
+    ]
     return picture(
-        charted([panel]),
+        charted(panels),
         name="conformal",
         title=title,
-        alt=f"{title}, in {len(months)} months. {TABLE}",
-        reading=("Each line is a month. Left of the upright line, sets held the truth less often than promised.",),
+        alt=f"{title}, in {len(months)} months and {len(slices)} slices. {TABLE}",
+        reading=("Left of the upright line, sets held the truth less often than promised.",),
     )

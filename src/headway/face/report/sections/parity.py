@@ -10,25 +10,27 @@ from headway.face import numbers, words
 from headway.face.report import details, meaning
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.intervals import Mark, Panel, Span, charted
-from headway.face.report.section import Section, measured
+from headway.face.report.section import Section, supported
 from headway.face.report.story import Story
 
-_NAMES = ("max_change", "max_change.relative", "flipped_decisions", "cosine.loss")
+_READS = ("max_change", "flipped_decisions", "change.", "cosine.loss", "calibration.moved", "missing.")
+_LACKING = ("missing.brier.loss", "missing.mse.loss")
 
 
 def plugin(story: Story) -> Section | None:
     """The section for how far answers moved; None where none was compared, or the model is as it came."""
-    found = measured(story, *_NAMES)
+    held = story.winner.evidence.measurements if story.winner else ()
+    found = tuple(each for each in held if each.name.startswith(_READS))
     if not found or story.winner is None or not story.winner.variant.steps:
         return None
     rulings = tuple(each for each in story.winner.verdict.rulings if _drawable(each))
     return Section(
         title="Beside the model as it came",
         place=15,
-        reads=_NAMES,
+        reads=_READS,
         lead="The same rows were put to the model as it came and to this form of it, and every answer was compared.",
-        means=tuple(_means(found)),
-        sheet=details.parts(found, story.groups, first="Over"),
+        means=tuple(_means(story, found)),
+        sheet=details.parts(_told(story, found), story.groups, first="Over"),
         picture=lambda: _picture(rulings) if len(rulings) > 1 else None,
     )
 
@@ -37,7 +39,13 @@ def _drawable(ruling: Ruling) -> bool:
     return bool(ruling.rule.relative and ruling.rule.at_most and ruling.measurement)
 
 
-def _means(found: tuple[Measurement, ...]) -> list[str]:
+def _told(story: Story, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+    """Of the whole, and of parts that are large enough; a largest change is a fact of any size."""
+    large = supported(story, found)
+    return tuple(each for each in found if not each.slice or each.se is None or each in large)
+
+
+def _means(story: Story, found: tuple[Measurement, ...]) -> list[str]:
     largest = next((each for each in found if each.name == "max_change" and not each.slice), None)
     lines = []
     if largest is not None:
@@ -51,6 +59,11 @@ def _means(found: tuple[Measurement, ...]) -> list[str]:
     flipped = next((each for each in found if each.name == "flipped_decisions" and not each.slice), None)
     if flipped is not None and numbers.has_interval(flipped):
         lines.append(_flipped(flipped))
+    near = [each for each in found if each.name == "flipped_decisions.near" and numbers.has_interval(each)]
+    lines += [f"Of those nearest to the threshold, {meaning.of_hundred(each)} do." for each in near if each.high > 0]
+    lost = supported(story, tuple(each for each in found if each.name in _LACKING))
+    if harmed := meaning.above(lost):
+        lines.append(f"It is shown to lose on {meaning.listed([each.slice for each in harmed])}.")
     return lines
 
 

@@ -13,7 +13,7 @@ from headway.face.report.pictures.intervals import Mark, Panel, Span, charted
 from headway.face.report.section import Section, measured, supported
 from headway.face.report.story import Story
 
-LOSS = "brier.loss"
+LOSS, BIAS = "brier.loss", "calibration.bias"
 MOST = 14
 """Slices that are drawn: the worst ones; the rest are counted."""
 
@@ -27,10 +27,14 @@ def plugin(story: Story) -> Section | None:
     return Section(
         title="Part by part",
         place=20,
-        reads=(LOSS,),
+        reads=(LOSS, "calibration."),
         lead="A model can be right on the whole and wrong for some. The parts of the rows that the project names are "
         "compared with the model as it came, each by itself.",
-        means=(*_means(found, ruling_on(story)), *details.too_small(story, len(named) - len(found))),
+        means=(
+            *_means(found, ruling_on(story)),
+            *_biased(biases(story)),
+            *details.too_small(story, len(named) - len(found)),
+        ),
         sheet=details.slices(found, story.groups),
         picture=lambda: draw(story, found) if len(found) > 1 else None,
     )
@@ -41,6 +45,24 @@ def of_slices(story: Story) -> tuple[Measurement, ...]:
     found = supported(story, measured(story, LOSS))
     known = [each for each in found if math.isfinite(each.value) and numbers.has_interval(each)]
     return tuple(sorted(known, key=lambda each: -each.high))
+
+
+def biases(story: Story) -> tuple[Measurement, ...]:
+    """What is observed less what is said, of each slice that is large enough; the furthest apart first."""
+    known = [each for each in supported(story, measured(story, BIAS)) if numbers.has_interval(each)]
+    return tuple(sorted(known, key=lambda each: -abs(each.value)))
+
+
+def _biased(found: tuple[Measurement, ...]) -> list[str]:
+    """Where more happens, or less, than is said: what holds of all slices at once."""
+    words_of = {"More": meaning.above(found), "Less": meaning.below(found)}
+    return [
+        f"{word} happens than is said where "
+        + "; where ".join(f"{each.slice} ({meaning.between(each, scale=100.0)} of 100)" for each in seen[:5])
+        + "."
+        for word, seen in words_of.items()
+        if seen
+    ]
 
 
 def ruling_on(story: Story) -> Ruling | None:
@@ -60,12 +82,21 @@ def draw(story: Story, found: tuple[Measurement, ...]) -> Picture:
         notes=f"rows / {story.groups}",
     )
     return picture(
-        charted([panel]),
+        charted([panel, *_bias_panel(story)]),
         name="slices",
         title=_title(found, ruling),
         alt=_alt(found[:MOST]),
         reading=_reading(story, found, limit),
     )
+
+
+def _bias_panel(story: Story) -> list[Panel]:
+    found = biases(story)
+    shown = [*meaning.above(found), *meaning.below(found)]
+    spans = tuple(_span(each, shown) for each in found[:MOST])
+    title = "Whether what is said is what happens there"
+    axis = "observed less said, of 100"
+    return [Panel(title=title, axis=axis, spans=spans, scale=100.0, notes=f"rows / {story.groups}")] if found else []
 
 
 def _span(seen: Measurement, harmed: list[Measurement]) -> Span:
