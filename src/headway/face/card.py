@@ -15,7 +15,7 @@ from headway.face.gates import case as cases
 from headway.face.gates.case import case_of
 from headway.face.markdown import escaped, table
 from headway.face.report.section import Section, sections, unmeasured, untold, warned
-from headway.face.report.story import TIMED, Story
+from headway.face.report.story import Story
 from headway.face.sheets import Cell, Column, Line, Sheet
 
 PERIODS = ("train", "choose", "test", "live")
@@ -99,7 +99,7 @@ def _data(story: Story, frontier: Frontier, training: Training | None) -> str:
 
 def _most(row: Judged) -> Measurement | None:
     """The measurement of a row that rests on the most rows, but for those of time."""
-    found = [each for each in row.evidence.measurements if not each.slice and not each.name.startswith(TIMED)]
+    found = [each for each in row.evidence.measurements if not each.slice and not each.name.startswith(numbers.TIMED)]
     return max(found, key=lambda each: each.n_rows, default=None)
 
 

@@ -12,8 +12,7 @@ from headway.core.ticket import Ticket
 from headway.core.training import Retraining
 from headway.core.verdict import Judged, Verdict
 from headway.core.watch import Watch
-
-TIMED = ("latency.", "throughput.", "cost.")
+from headway.face import numbers
 
 
 class Span(Record, frozen=True, kw_only=True):
@@ -193,5 +192,7 @@ class Story(Record, frozen=True, kw_only=True):
         if self.winner is None:
             return None
         searched = [each.evidence for each in self.frontier if self.is_winner(each)]
-        held = (*searched, self.winner.evidence) if name.startswith(TIMED) else (self.winner.evidence, *searched)
+        held = (
+            (*searched, self.winner.evidence) if name.startswith(numbers.TIMED) else (self.winner.evidence, *searched)
+        )
         return next((found for evidence in held if (found := evidence.find(name))), None)

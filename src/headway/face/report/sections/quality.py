@@ -14,7 +14,8 @@ _NAMES = (*words.QUALITY, "base_rate", "cost", "recall", "precision", "false_pos
 def plugin(story: Story) -> Section | None:
     """The measures of quality over all rows that were judged; None where none was measured."""
     held = story.winner.evidence.measurements if story.winner else ()
-    found = tuple(each for each in held if each.name.startswith(_NAMES) and not each.slice)
+    whole = (each for each in held if each.name.startswith(_NAMES) and not each.slice)
+    found = tuple(each for each in whole if not each.name.startswith(numbers.TIMED))
     if not found or story.winner is None:
         return None
     return Section(

@@ -13,7 +13,7 @@ from headway.face.report.pictures.intervals import Mark, Panel, Span, charted
 from headway.face.report.section import Section
 from headway.face.report.story import Story
 
-_TIMED = ("latency.", "throughput.", "start.", "cost.")
+_TIMED = (*numbers.TIMED, "start.")
 _FASTER = {"latency.speedup": "one row", "throughput.speedup": "batches"}
 
 
