@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _FIXED = struct.Struct("<12q")
 _NONE = -1
+_CELL = 8
 _MOST_SOURCES = 64
 R = TypeVar("R")
 
@@ -79,7 +80,7 @@ class PredictionLog:
         source = self._sources.get(entry.release)
         if source is None:
             source = self._source(entry.release)
-        if not self._ring.put(encode(entry, source)):
+        if not self._ring.put(*encode(entry, source)):
             self._dropped[entry.release.name] += sum(entry.sizes)
         if self._ring.half_full:
             self._bell.ring()
@@ -87,35 +88,42 @@ class PredictionLog:
     def _source(self, release: Loaded) -> bytes:
         if len(self._sources) >= _MOST_SOURCES:  # releases come and go
             self._sources.clear()
-        source = Source(release.name, release.digest, release.columns, release.views.names)
-        return self._sources.setdefault(release, msgspec.json.encode(source))
+        source = msgspec.json.encode(Source(release.name, release.digest, release.columns, release.views.names))
+        return self._sources.setdefault(release, source + b" " * (-len(source) % _CELL))
 
 
-def encode(entry: Entry[Loaded], source: bytes) -> bytes:
-    """The bytes of an entry; `source` says in JSON what its release is, so that each record can be read alone."""
+def encode(entry: Entry[Loaded], source: bytes) -> tuple[bytes, bytes | memoryview, bytes]:
+    """The bytes of an entry, the rows as they lie; `source` says in JSON what its release is.
+
+    So each record can be read alone. All numbers lie at multiples of their size where the source has such a length.
+    """
     calls, rows, texts = len(entry.keys), sum(entry.sizes), "".join(entry.keys)
     keys = [key.encode("utf-8", "replace") for key in entry.keys] if texts else []
     matrices = [None if each is None else np.ascontiguousarray(each) for each in (entry.rows, entry.answers)]
-    parts: list[bytes | Ints | Floats] = [entry.requests, entry.latency_ns]
+    read, answers = matrices
+    parts: list[bytes | Ints] = [entry.requests, entry.latency_ns]
     if rows != calls:
         parts.append(np.array(entry.sizes, dtype=np.int64))
     if texts:
         parts.append(np.array([len(key) for key in keys], dtype=np.int64))
-    parts += [each for each in matrices if each is not None]
     widths = [_NONE if each is None else each.shape[1] for each in matrices]
     flags = (entry.at_us, entry.role, entry.answered, entry.stage, entry.paired)
     fixed = _FIXED.pack(len(source), calls, rows, *widths, len(entry.seen), int(bool(texts)), *flags)
-    return b"".join((fixed, source, *parts, *entry.seen, *keys))
+    return (
+        b"".join((fixed, source, *parts)),
+        b"" if read is None else read.data.cast("B"),
+        b"".join((b"" if answers is None else answers, *entry.seen, *keys)),
+    )
 
 
-def source_of(record: bytes) -> tuple[bytes, int]:
+def source_of(record: bytes | memoryview) -> tuple[bytes, int]:
     """The source of a record, to be read by `read_source`, and how many rows it holds."""
     length, _, rows, *_ = _FIXED.unpack_from(record)
-    return record[_FIXED.size : _FIXED.size + length], rows
+    return bytes(record[_FIXED.size : _FIXED.size + length]), rows
 
 
-def decode(record: bytes) -> Entry[Source]:
-    """The entry of a record."""
+def decode(record: bytes | memoryview) -> Entry[Source]:
+    """The entry of a record, whose numbers stay where they are."""
     length, calls, n, width, outputs, views, keyed, *flags = _FIXED.unpack_from(record)
     parts = _Parts(record, _FIXED.size + length)
     requests, latency_ns = parts.ints(calls), parts.ints(calls)
@@ -151,7 +159,7 @@ def read_source(content: bytes) -> Source:
 class _Parts:
     """What a record holds behind its source, one after the other."""
 
-    def __init__(self, record: bytes, start: int) -> None:
+    def __init__(self, record: bytes | memoryview, start: int) -> None:
         self._record = record
         self._place = start
 
@@ -167,4 +175,4 @@ class _Parts:
     def texts(self, lengths: Iterable[int]) -> list[str]:
         """The next texts, of so many bytes each."""
         ends = list(itertools.accumulate(lengths, initial=self._place))
-        return [self._record[start:end].decode() for start, end in itertools.pairwise(ends)]
+        return [str(self._record[start:end], "utf-8") for start, end in itertools.pairwise(ends)]

@@ -10,9 +10,10 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from headway.core.errors import StoreError
 
@@ -24,10 +25,15 @@ def write(path: Path, content: bytes, *, beside: Path | None = None) -> None:
 
     It is made ready in a folder `beside`, by default the file's own: each write lists it, so it should hold little.
     """
+    fill(path, lambda file: file.write(content), beside=beside)
+
+
+def fill(path: Path, by: Callable[[BinaryIO], object], *, beside: Path | None = None) -> None:
+    """Make or replace a file as `write` does, of what a function writes into it."""
     try:
         make_folder(path.parent)
         with aside(beside or path.parent) as new:
-            create(new / path.name, content)
+            _create(new / path.name, by)
             (new / path.name).replace(path)
             sync(path.parent)
     except OSError as error:
@@ -63,8 +69,12 @@ def sweep(folder: Path) -> None:
 
 def create(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Make a new file whose bytes are on disk at return; `mode` is narrowed by the umask. Raises OSError."""
+    _create(path, lambda file: file.write(content), mode=mode)
+
+
+def _create(path: Path, by: Callable[[BinaryIO], object], *, mode: int = 0o666) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
+        by(file)
         file.flush()
         os.fsync(file.fileno())
 

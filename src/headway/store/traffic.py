@@ -4,7 +4,8 @@ A row of the log is a row of a request, answered by one release. `at_us` is when
 the same number for all rows of a request and for both releases that took it, `key` the caller's, `role` whose row it
 is, `answered` 1 where it is what the caller got, `status` 0 or 1 for an error, `latency_us` the time until this release
 had answered, without what the other took; `stage` is that of the rollout or -1, `paired` 1 where the other release has
-a row of this request too. Then `in.NAME`, `out.NUMBER`, and `seen_us.VIEW`, when the features looked up were written.
+a row of this request too; what is small is int8, and int64 in older logs. Then `in.NAME`, `out.NUMBER`, and
+`seen_us.VIEW`, when the features looked up were written.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import pytest
 from running import loaded
 
 from headway.features.online import NEVER_US
+from headway.observe.rollout.log import predictions
 from headway.serve.fleet.keeper import Buffers, Keeper, columns
 from headway.serve.load import Loaded
 from headway.serve.log import Entry, PredictionLog, decode
@@ -108,6 +109,25 @@ def test_since_when_looked_up_values_were_known_is_kept_and_never_where_the_look
     viewed = dataclasses.replace(LOADED, views=Viewed())
     table = table_of(entry(1, release=viewed, seen=(np.array([5]),)), entry(1, release=viewed, failed=True))
     assert list(table["seen_us.weather"]) == [5, NEVER_US]
+
+
+def test_a_log_of_before_whose_flags_were_wide_is_read_with_that_of_now(tmp_path):
+    log = Logging(tmp_path)
+    log.logs[0].add(entry(1, 2))
+    log.keeper.keep()
+    new, folder = log.kept(), traffic.log_folder(tmp_path, "flights", LOADED.digest)
+    wide = new.with_columns(pl.col(pl.Int8).cast(pl.Int64))
+    assert [name for name in new.columns if new[name].dtype == pl.Int8] == [
+        "role",
+        "answered",
+        "status",
+        "stage",
+        "paired",
+    ]
+    columns = {each.name: each.to_list() if each.dtype == pl.String else each.to_numpy() for each in wide}
+    segments.keep(folder, columns, name=f"{1:020}-1-0{segments.SUFFIX}")
+    read = predictions(tmp_path, "flights", [LOADED.digest]).drop("release")
+    assert read.schema == wide.schema and read.equals(pl.concat([wide, wide]).sort("at_us", "request"))
 
 
 def test_what_was_added_is_on_disk_once_it_is_kept(tmp_path):

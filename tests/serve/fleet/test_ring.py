@@ -18,7 +18,7 @@ PAGE = mmap.PAGESIZE
 def taken(ring: Ring) -> list[bytes]:
     """All that lies in a ring, which is empty then."""
     upto = ring.head
-    found = list(ring.records(upto))
+    found = [bytes(record) for record in ring.records(upto)]
     ring.advance(upto)
     return found
 
@@ -30,7 +30,7 @@ def test_what_is_put_is_taken_in_order_wherever_the_ring_ends(steps):
         if step is None:
             assert taken(ring) == list(waiting)
             waiting.clear()
-        elif ring.put(step):
+        elif ring.put(step[:7], memoryview(step)[7:]):
             waiting.append(step)
     assert taken(ring) == list(waiting)
 

@@ -7,7 +7,7 @@ import os
 import select
 import time
 from collections.abc import MutableMapping, Sequence
-from itertools import chain
+from itertools import accumulate, chain, pairwise, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,12 @@ from headway.serve.log import Entry, Source, decode, read_source, source_of
 from headway.store import atomic, segments, traffic
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from headway.core.contracts import Floats, Ints
     from headway.store.segments import Column
+
+    Bytes = NDArray[np.int8]
 
 _PASS_BYTES = 2 << 20
 _log = logging.getLogger(__name__)
@@ -62,7 +66,7 @@ class Keeper:
         if not self._pass[0]:
             self._pass[1:] = [ring.reach(_PASS_BYTES // len(self._rings)) for ring in self._rings]
             self._pass[0] = time.time_ns()
-        of: dict[bytes, list[bytes]] = {}
+        of: dict[bytes, list[bytes | memoryview]] = {}
         for ring, upto in zip(self._rings, self._pass[1:].tolist(), strict=True):
             for record in ring.records(upto):
                 of.setdefault(source_of(record)[0], []).append(record)
@@ -72,7 +76,7 @@ class Keeper:
             ring.advance(upto)
         self._pass[0] = 0
 
-    def _keep(self, source: Source, records: Sequence[bytes]) -> None:
+    def _keep(self, source: Source, records: Sequence[bytes | memoryview]) -> None:
         """Keep the records of one release as a segment; whatever it fails with, the log goes on."""
         folder = traffic.log_folder(self._state, source.name, source.digest)
         name = f"{int(self._pass[0]):020}-{self._owner}-0{segments.SUFFIX}"
@@ -105,36 +109,43 @@ def columns(entries: Sequence[Entry[Source]]) -> dict[str, Column]:
     sizes = [size for entry in entries for size in entry.sizes]
     keys = list(chain.from_iterable(entry.keys for entry in entries))
     of_entry: dict[str, list[int]] = {
-        "at_us": [entry.at_us for entry in entries],
         "role": [entry.role for entry in entries],
         "answered": [entry.answered for entry in entries],
         "status": [int(entry.answers is None) for entry in entries],
         "stage": [entry.stage for entry in entries],
         "paired": [entry.paired for entry in entries],
     }
-    of_call: dict[str, Ints] = {name: np.repeat(np.array(each, np.int64), calls) for name, each in of_entry.items()}
-    of_call["request"] = np.concatenate([entry.requests for entry in entries])
-    of_call["latency_us"] = np.concatenate([entry.latency_ns for entry in entries]) // 1000
+    small: dict[str, Bytes] = {name: np.repeat(np.array(each, np.int8), calls) for name, each in of_entry.items()}
+    large: dict[str, Ints] = {
+        "at_us": np.repeat(np.array([entry.at_us for entry in entries], np.int64), calls),
+        "request": np.concatenate([entry.requests for entry in entries]),
+        "latency_us": np.concatenate([entry.latency_ns for entry in entries]) // 1000,
+    }
     if len(keys) != sum(sizes):
-        of_call = {name: np.repeat(each, sizes) for name, each in of_call.items()}
-        keys = [key for key, size in zip(keys, sizes, strict=True) for _ in range(size)]
-    found: dict[str, Column] = {"key": keys, **of_call}
+        small = {name: np.repeat(each, sizes) for name, each in small.items()}
+        large = {name: np.repeat(each, sizes) for name, each in large.items()}
+        keys = list(chain.from_iterable(map(repeat, keys, sizes)))
+    found: dict[str, Column] = {"key": keys, **small, **large}
     found |= _named("in.", release.columns, _stacked([(entry.rows, entry.sizes) for entry in entries]))
     answers = _stacked([(entry.answers, entry.sizes) for entry in entries])
-    found |= _named("out.", [str(number) for number in range(answers.shape[1])], answers)
+    found |= _named("out.", [str(number) for number in range(len(answers))], answers)
     return found | _seen(release, entries)
 
 
 def _stacked(parts: Sequence[tuple[Floats | None, list[int]]]) -> Floats:
-    """The parts below each other; one that is not there is NaN for each row of its calls."""
+    """The columns of all parts, float64 [width, n]; a part that is not there is NaN for each row of its calls."""
     width = next((part.shape[1] for part, _ in parts if part is not None), 0)
-    return np.concatenate([np.full((sum(n), width), np.nan) if part is None else part for part, n in parts])
+    ends = list(accumulate((sum(n) for _, n in parts), initial=0))
+    columns = np.empty((width, ends[-1]))
+    for (part, _), (start, end) in zip(parts, pairwise(ends), strict=True):
+        columns[:, start:end] = np.nan if part is None else part.T
+    return columns
 
 
-def _named(prefix: str, names: Sequence[str], values: Floats) -> dict[str, Column]:
-    if not values.shape[1]:
-        return {prefix + name: np.full(len(values), np.nan) for name in names}
-    return {prefix + name: column for name, column in zip(names, np.ascontiguousarray(values.T), strict=True)}
+def _named(prefix: str, names: Sequence[str], columns: Floats) -> dict[str, Column]:
+    if not len(columns):
+        return {prefix + name: np.full(columns.shape[1], np.nan) for name in names}
+    return {prefix + name: column for name, column in zip(names, columns, strict=True)}
 
 
 def _seen(release: Source, entries: Sequence[Entry[Source]]) -> dict[str, Column]:

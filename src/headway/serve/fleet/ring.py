@@ -46,30 +46,32 @@ class Ring:
         """Whether it is time to take."""
         return 2 * (self._marks[_HEAD] - self._marks[_TAIL]) > self.size
 
-    def put(self, record: bytes) -> bool:
-        """Put a record behind the others, or answer False where it has no room."""
-        head = self._marks[_HEAD]
-        after = head + _after(len(record))
+    def put(self, *parts: bytes | memoryview) -> bool:
+        """Put a record, of parts, behind the others, or answer False where it has no room."""
+        head, length = self._marks[_HEAD], sum(map(len, parts))
+        after = head + _after(length)
         if after - self._marks[_TAIL] > self.size - _PAGE:  # a page is kept free for `_let_go`
             return False
-        at = head % self.size
-        self._cells[at // _CELL] = len(record)
-        first = min(len(record), self.size - at - _CELL)
-        self._bytes[at + _CELL : at + _CELL + first] = record[:first]
-        self._bytes[: len(record) - first] = record[first:]
+        self._cells[head % self.size // _CELL] = length
+        at = (head + _CELL) % self.size
+        for part in parts:
+            first = min(len(part), self.size - at)
+            self._bytes[at : at + first] = part[:first]
+            self._bytes[: len(part) - first] = part[first:]
+            at = (at + len(part)) % self.size
         with self._order:  # so that no processor shows the new head before the record
             pass
         self._marks[_HEAD] = after
         return True
 
-    def records(self, upto: int) -> Iterator[bytes]:
-        """The records from the tail to a head that was seen."""
+    def records(self, upto: int) -> Iterator[bytes | memoryview]:
+        """The records from the tail to a head that was seen; one in one piece as it lies, until `advance`."""
         place = self._marks[_TAIL]
         while place < upto:
-            at = place % self.size
-            length = self._cells[at // _CELL]
-            first = min(length, self.size - at - _CELL)
-            yield bytes(self._bytes[at + _CELL : at + _CELL + first]) + bytes(self._bytes[: length - first])
+            length = self._cells[place % self.size // _CELL]
+            at = (place + _CELL) % self.size
+            record = self._bytes[at : at + length]
+            yield record if len(record) == length else b"".join((record, self._bytes[: length - len(record)]))
             place += _after(length)
 
     def reach(self, most_bytes: int) -> int:
