@@ -35,6 +35,7 @@ from headway.data.contract import contract_of
 from headway.data.matrix import labels, matrix, weights
 from headway.data.open import digest, open_dataset
 from headway.data.split import cut, labelled, span
+from headway.evidence.curves.project import ProjectCurve
 from headway.evidence.first_look import first_look
 from headway.evidence.ground import ground_of, lesson_of
 from headway.evidence.measure import Audits, measure
@@ -80,6 +81,7 @@ def check(project: Project, dataset: Dataset) -> list[Finding]:
 def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: bool = False) -> Baseline:
     """The model as it came, fitted on `train`, with the decision threshold that costs least on `choose`.
 
+    A training function that takes a `curve` draws how it learned, which is kept; looks at `choose` are free.
     `trust` opens a model file that can run code.
     Raises DataError where it would learn from what only the outcome tells.
     """
@@ -87,9 +89,13 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
     if config.model.file:
         return adopt(project, adopting.open_file(config.path(config.model.file), trust=trust), data)
     began = time.perf_counter()
-    model = training.train(config, data["train"], project.blobs, features=features)
-    seconds = time.perf_counter() - began
+    curve = ProjectCurve(data["train"], data["choose"])
+    asked = training.Asked(curve=curve.begin)
+    model = training.train(config, data["train"], project.blobs, features=features, asked=asked)
+    seconds = time.perf_counter() - began - curve.spent
     baseline = _baseline(project, model, data)
+    if (seen := curve.record()) is not None:
+        project.keep(replaced(seen, recipe=training.recipe(config)))
     if config.data.time:
         project.keep(_training(project, baseline, data, seconds))
     return baseline

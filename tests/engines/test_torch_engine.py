@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 from tests.house.source_tree import ROOT
 
-CASES = ("tests/engines/torch_cases.py", "tests/contract/test_engine.py")
+CASES = (
+    "tests/engines/torch_cases.py",
+    "tests/evidence/curves/torch_curve_cases.py",
+    "tests/contract/test_engine.py",
+)
 
 
 @pytest.mark.long

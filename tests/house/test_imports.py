@@ -52,6 +52,7 @@ ALLOWED = {
         "batch/frames.py",
         "batch/formats/parquet.py",
         "data/",
+        "evidence/curves/project.py",
         "face/demo/",
         "face/init/",
         "face/python/",

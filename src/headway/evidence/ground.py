@@ -12,7 +12,7 @@ from headway.core.variant import Signature
 from headway.data.matrix import groups, labels, matrix, months, weights
 from headway.data.split import labelled
 from headway.evidence.subject import open_variant
-from headway.variants.train import takes_seed, train
+from headway.variants.train import Asked, takes_seed, train
 
 Data = Mapping[str, Dataset]
 
@@ -21,7 +21,7 @@ def ground_of(config: Config, data: Data, blobs: Blobs, *, signature: Signature,
     """The ground on which a variant with this signature is audited over the rows of the period `judged`."""
 
     def learn(features: Sequence[str], seed: int) -> Engine:
-        return open_variant(train(config, data["train"], blobs, features=features, seed=seed), blobs)
+        return open_variant(train(config, data["train"], blobs, features=features, asked=Asked(seed=seed)), blobs)
 
     return Ground(
         blobs=blobs,

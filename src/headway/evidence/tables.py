@@ -109,7 +109,7 @@ def binary_answers(subject: Subject) -> Answers:
         labels=subject.labels,
         scores=_probabilities(subject.scores, "the variant"),
         reference=_probabilities(subject.reference_scores, "the model as it came"),
-        **_blocked(subject),
+        **blocked(subject.groups, subject.weights),
     )
 
 
@@ -123,18 +123,19 @@ def blocks_of(subject: Subject) -> Blocks:
             raise NotApplicable(
                 f"{int(wrong.sum())} answers of {whose} are no numbers", where=f"row {np.argmax(wrong)}"
             )
-    return Blocks(**_blocked(subject))
+    return Blocks(**blocked(subject.groups, subject.weights))
 
 
-def _blocked(subject: Subject) -> Blocked:
-    codes, n_groups = _dense(subject.groups)
+def blocked(groups: Ints, weights: Floats | None) -> Blocked:
+    """The fields of the Blocks of rows by their groups [n] and weights [n]."""
+    codes, n_groups = _dense(groups)
     n_blocks = min(n_groups, MOST_BLOCKS)
     return {
         "groups": codes,
         "blocks": codes * n_blocks // n_groups,
         "n_blocks": n_blocks,
         "n_groups": n_groups,
-        "weights": subject.weights,
+        "weights": weights,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -27,18 +28,34 @@ from headway.variants.adopt import adopt
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a training function is called with beside rows and labels.
+
+    A `seed` that is given must be taken. The `curve`, made for the columns that are read, is for who takes one.
+    """
+
+    seed: int | None = None
+    curve: Callable[[Signature], object] | None = None
+
+
+PLAIN = Asked()
+
+
 def train(
-    config: Config, dataset: Dataset, blobs: Blobs, *, features: Sequence[str] = (), seed: int | None = None
+    config: Config, dataset: Dataset, blobs: Blobs, *, features: Sequence[str] = (), asked: Asked = PLAIN
 ) -> Variant:
     """What `[model] train` fits on the labelled rows of a dataset.
 
-    `features` narrows the columns it may read; with a `seed`, the function is called with `seed=`. Raises DataError
-    where a feature is known only after the outcome, or where a check says stop; ConfigError where no seed is taken.
+    `features` narrows the columns it may read. Raises DataError where a feature is known only after the outcome, or
+    where a check says stop; ConfigError where no seed is taken.
     """
     rows = labelled(dataset)
     _refuse(rows, features)
-    fit = _fit(config, seed)
     signature = _narrowed(signature_of(rows), features)
+    fit = _fit(config, asked.seed)
+    if asked.curve and _takes(config, "curve"):
+        fit = partial(fit, curve=asked.curve(signature))
     frame = pl.DataFrame(matrix(rows.table, signature), schema=list(signature.names))
     return adopt(fit(frame, labels(rows)), rows, blobs, signature=signature)
 
@@ -53,13 +70,15 @@ def recipe(config: Config) -> str:
 
 def takes_seed(config: Config) -> bool:
     """Whether `[model] train` names a function that can be asked for another draw of the same model."""
-    if not config.model.train:
-        return False
+    return bool(config.model.train) and _takes(config, "seed")
+
+
+def _takes(config: Config, name: str) -> bool:
     fit: Callable[..., object] = plugins.load_object(config.model.train, Path(config.folder))
-    return "seed" in inspect.signature(fit).parameters
+    return name in inspect.signature(fit).parameters
 
 
-def _fit(config: Config, seed: int | None) -> Callable[[pl.DataFrame, Floats], object]:
+def _fit(config: Config, seed: int | None) -> Callable[..., object]:
     """The project's own function; with a seed, it must take one by that name."""
     if not config.model.train:
         raise ConfigError("no model is declared", where="[model]", mend='train = "train:train" or file = "model.txt"')

@@ -5,14 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from headway.core import config
+from rich.console import Group
+
+from headway.face import curves
 from headway.face.output import show
 from headway.face.tables import history_table
-from headway.release.register import Register
+from headway.release.project import open_project
 
 
 def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool = False) -> None:
     """Show every move of the project's pointers, or what was live at a time; the chain is verified first.
+
+    Under all moves stands what the last training showed as it went on, if it drew a learning curve.
 
     Example: headway history --project headway-demo
 
@@ -25,8 +29,9 @@ def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool 
     json
         Print one JSON object.
     """
-    settings = config.load(project)
-    register = Register.from_config(settings)
-    found = (register.live_at(f"{settings.project.name}@live", at),) if at else register.history(settings.project.name)
-    moves = [move for move in found if move]
-    show(moves, history_table(moves), json=json)
+    opened = open_project(project)
+    register = opened.register
+    found = (register.live_at(f"{opened.name}@live", at),) if at else register.history(opened.name)
+    moves, curve = [move for move in found if move], None if at else curves.last(opened)
+    learned = [f"The last training: {curves.says(curve)}"] if curve else []
+    show(moves, Group(history_table(moves), *learned), json=json)

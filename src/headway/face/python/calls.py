@@ -1,4 +1,4 @@
-"""The calls of `import headway`: optimize, evaluate, compare, load."""
+"""The calls of `import headway`: optimize, evaluate, compare, learning_curve, load."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from headway.core import plugins
 from headway.evidence.subject import exam_of, open_variant
 from headway.face.output import progress
 from headway.face.python.adhoc import Options, lay_out, taken_of
+from headway.face.python.learning import CurveOptions, Learning, begun
 from headway.face.python.model import Model
 from headway.face.python.shown import Compared, Evaluated, Optimized
 from headway.release.open import open_release
@@ -57,6 +58,16 @@ def compare(model: Any, other: Any, X: Any, y: Any, **options: Unpack[Options]) 
     taken = taken_of(other, trust=options.get("trust", False))
     variant = adopt(taken, laid.rows, laid.project.blobs)
     return Compared(flow.evaluate(laid.project, variant, exam, view=laid.rows, probes=plugins.names("probe")))
+
+
+def learning_curve(X: Any, y: Any, **options: Unpack[CurveOptions]) -> Learning:
+    """How a model learns, looked at while it is trained: one word in `callbacks`, and a sentence at the end.
+
+    `X` [n, d] and `y` [n] are rows held out of training, as the library reads them. `callbacks=[curve.lightgbm]` (or
+    `curve.xgboost`, `curve.catboost`); `curve.sklearn(model)` and `curve.torch(module)` are called after a step. See
+    `CurveOptions` for what else can be said.
+    """
+    return begun(X, y, options)
 
 
 def load(reference: str, *, project: str | Path = ".") -> Model:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from headway.core.evidence import Evidence
 from headway.core.frontier import Frontier
+from headway.face import curves
 from headway.face.report import periods
 from headway.face.report.read_year import kept, made_of, release_of, year_of
 from headway.face.report.story import Span, Story
@@ -14,10 +15,10 @@ from headway.release.project import Project
 
 def story_of(project: Project) -> Story:
     """The last search of a project, the release that came of it, and its year; without a search, the year alone."""
-    spans, year = _spans(project), year_of(project)
+    spans, year, curve = _spans(project), year_of(project), curves.last(project)
     frontiers = kept(project, Frontier)
     if not frontiers:
-        return Story(title=project.name, spans=spans, year=year)
+        return Story(title=project.name, spans=spans, year=year, curve=curve)
     found, policy = frontiers[-1], project.config.policy
     measured = [each for each in kept(project, Evidence) if not each.reference]
     subjects = (found.winner.evidence.subject, found.origin.evidence.subject)
@@ -35,6 +36,7 @@ def story_of(project: Project) -> Story:
         spans=spans,
         release=_released(project, frontiers),
         year=year,
+        curve=curve,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
+from headway.core.learning import LearningCurve
 from headway.core.record import Kept, Record
 from headway.core.release import Move
 from headway.core.rollout import Rollout
@@ -147,7 +148,7 @@ class Story(Record, frozen=True, kw_only=True):
     `months` holds evidence by period on the released variant and on the model as it came; `Evidence.subject` tells
     which, `Evidence.period` is the label. `refusals` says which transforms did not apply. `groups` is the word for rows
     that share fate (`days`); slices of fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown.
-    `year` is what was seen and done since.
+    `year` is what was seen and done since; `curve` is that of the last training.
     `release` is a digest and `key` names the publisher's key; without `release`, the winner is chosen, not released.
     """
 
@@ -168,6 +169,7 @@ class Story(Record, frozen=True, kw_only=True):
     spans: tuple[Span, ...] = ()
     replay: Replay | None = None
     year: Year | None = None
+    curve: LearningCurve | None = None
     release: str = ""
     key: str = ""
     stages: tuple[Stage, ...] = ()

@@ -32,7 +32,7 @@ from headway.observe.post import Post
 from headway.observe.retraining.against_live import Held, held_out, judged, key_of, known, rules_of
 from headway.release.project import Project
 from headway.variants import search
-from headway.variants.train import recipe, train
+from headway.variants.train import Asked, recipe, train
 
 Tell = Callable[[str], object]
 
@@ -126,7 +126,8 @@ def _training(project: Project, post: Post, lesson: Lesson, seed: int | None) ->
         if (kept.dataset, kept.recipe, kept.seed) == (dataset, lesson.recipe, seed):
             return kept
     began = time.perf_counter()
-    model = train(project.config, lesson.rows, project.blobs, features=post.release.variant.signature.names, seed=seed)
+    names = post.release.variant.signature.names
+    model = train(project.config, lesson.rows, project.blobs, features=names, asked=Asked(seed=seed))
     made = Training(
         dataset=dataset,
         recipe=lesson.recipe,
