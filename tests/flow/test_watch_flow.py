@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as changed
 from datetime import datetime
 
 import pytest
+from msgspec.structs import replace
 from tests.flow import projects, watched
 
 from headway import flow
 from headway.core.errors import ConfigError, StoreError
 from headway.core.record import read
 from headway.core.ticket import Ticket
+from headway.core.verdict import Rule
 from headway.core.watch import Watch
 from headway.observe.budget import WEALTH, level
 from headway.release.project import open_project
@@ -53,6 +56,27 @@ def test_quality_has_an_interval_by_day_and_an_estimate_made_before_labels(stays
     assert {each.name for each in april.quality} == {"roc_auc", "brier", "ece", "ece.split", "base_rate"}
     assert all(each.low < each.value < each.high and each.n_groups == 30 for each in april.quality)
     assert april.find("roc_auc.estimated").low < april.find("roc_auc").value < april.find("roc_auc.estimated").high
+
+
+def test_a_rule_of_its_own_is_judged_once_a_period_with_its_three_answers(tmp_path):
+    rules = {"roc_auc": "at_least = 0.99", "ece": "at_most = 0.5", "roc_auc.change": "at_least = 0.0"}
+    watched.released(watched.write(tmp_path))
+    text = "".join(f'[[policy.watch]]\nmeasure = "{name}"\n{limit}\n' for name, limit in rules.items())
+    (tmp_path / "headway.toml").write_text(watched.TOML + watched.RETRAIN + text)
+    project = open_project(tmp_path)
+    (april,) = flow.watch(project)
+    assert [each.answer for each in april.rulings] == ["fail", "pass", "undecided"]
+    assert april.outlook == "worse" and april.reply("harm").shown == ("roc_auc at least 0.99",)
+    assert "it breaks a rule of its policy (roc_auc is" in april.says and "outside the limit of 0.99" in april.says
+    assert flow.watch(project)[0].rulings == april.rulings
+
+
+def test_a_rule_that_compares_with_another_model_is_no_rule_of_a_watch(stays, tmp_path):
+    config = stays.config.policy
+    rule = Rule(measure="calibration.moved", at_most=0.1)
+    settings = replace(stays.config, policy=replace(config, watch=(rule,)))
+    with pytest.raises(ConfigError, match="compares with another model, and a watch sees live alone"):
+        flow.watch(changed(stays, config=settings), every="7d")
 
 
 def test_the_policy_opens_one_ticket_with_its_price_and_its_evidence(turns):

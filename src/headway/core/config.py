@@ -145,6 +145,12 @@ class PolicySection(Record, frozen=True, kw_only=True):
     canary: Annotated[
         tuple[Rule, ...], _help("Rules a release must meet beside live; empty takes those of the release and the slo.")
     ] = ()
+    watch: Annotated[
+        tuple[Rule, ...],
+        _help(
+            "Rules that live must meet in each period, on its quality, on `.change` since it was judged, or on cost."
+        ),
+    ] = ()
     retrain: Annotated[
         tuple[Rule, ...],
         _help("Rules that a retrained release must meet against live; empty: relative ones of release, brier.loss 0."),

@@ -8,6 +8,7 @@ from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Kept, Record
 from headway.core.ticket import Ticket
+from headway.core.verdict import Ruling
 
 Outlook = Literal["well", "moved", "worse", "unknown"]
 Question = Literal["drift", "harm"]
@@ -31,6 +32,7 @@ class Watch(Kept, frozen=True, kw_only=True):
     what it was when judged) and `cost` a month need labels, `estimated` needs none. `unknown` says of each part that
     could not judge why. Outlook: `well`; `moved`, the inputs differ and no harm is shown; `worse`, harm is shown;
     `unknown`, it is not over, or no label has come and no estimate can be given.
+    `rulings` are the judge's on `[[policy.watch]]`.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Watch(Kept, frozen=True, kw_only=True):
     over: bool = True
     n_keyless: int = 0
     replies: tuple[Reply, ...] = ()
+    rulings: tuple[Ruling, ...] = ()
 
     def reply(self, question: Question) -> Reply | None:
         """How a question was answered, None where it was not put."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from msgspec.structs import replace
 
+from headway.core.config import FILE, PolicySection
 from headway.core.contracts import Subject
-from headway.core.evidence import Measurement
+from headway.core.errors import ConfigError
+from headway.core.evidence import Evidence, Measurement
+from headway.core.verdict import Ruling
 from headway.core.watch import Reply, Watch
 from headway.evidence.intervals import CHANGE, FEWEST_GROUPS, Sample, jackknife
 from headway.evidence.tables import Floats, Ints, bin_table, binary_answers
+from headway.release.judge import judge
 from headway.release.weigh import Limit, weigh
 
 RANKS, PROBABILITIES, COST = "roc_auc.change", "ece.split", "cost"
@@ -17,13 +22,32 @@ BINS = 15
 
 
 def harm(watch: Watch, *, level: float, ece_at_most: float) -> Reply:
-    """The harms that are shown; the three ways to look for one share the chance `level` of a false yes."""
+    """The harms that are shown; the three ways to look for one, and the rules, share the chance `level`."""
     of = {RANKS: watch.find(RANKS), PROBABILITIES: watch.find(PROBABILITIES), COST: watch.cost}
     limits = {RANKS: (0.0, -1), PROBABILITIES: (ece_at_most, 1), COST: (0.0, 1)}
-    shown = [
-        name for name, found in of.items() if found is not None and beyond(found, *limits[name], alpha=level / WAYS)
-    ]
-    return Reply(question="harm", level=level, shown=tuple(shown))
+    alpha = level / (WAYS + len(watch.rulings))
+    shown = [name for name, found in of.items() if found is not None and beyond(found, *limits[name], alpha=alpha)]
+    broken = [str(each.rule) for each in watch.rulings if each.answer == "fail"]
+    return Reply(question="harm", level=level, shown=(*shown, *broken))
+
+
+def expect_of_live(policy: PolicySection) -> None:
+    """Raise ConfigError for a rule that compares with another model on the same rows: a watch sees live alone."""
+    compares = next((rule.measure for rule in policy.watch if rule.relative), None)
+    if compares:
+        raise ConfigError(
+            f"{compares!r} compares with another model, and a watch sees live alone",
+            where=f"{FILE} [[policy.watch]]",
+            mend="an absolute measure, or what changed since it was judged: roc_auc.change, brier.change, ece.change",
+        )
+
+
+def ruled(watch: Watch, now: Evidence, policy: PolicySection, *, level: float) -> tuple[Ruling, ...]:
+    """What the judge says of each rule of `[[policy.watch]]`, by all that was measured of the period."""
+    every = (*now.measurements, *watch.change, *((watch.cost,) if watch.cost else ()))
+    alpha = level * len(policy.watch) / (WAYS + len(policy.watch))
+    asked = replace(policy, release=policy.watch)
+    return judge(replace(now, measurements=every), asked, alpha=alpha).rulings
 
 
 def beyond(found: Measurement, limit: float, sign: int, *, alpha: float) -> bool:

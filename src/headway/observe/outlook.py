@@ -122,7 +122,8 @@ def _harms(watch: Watch, shown: tuple[str, ...], policy: RetrainSection) -> list
         )
     if COST in shown and cost:
         found.append(f"its decisions cost {amount(cost.value)} a month more than when it was judged")
-    return found
+    broken = [each for each in watch.rulings if each.answer == "fail" and each.measurement]
+    return [*found, *(f"it breaks a rule of its policy ({each.says})" for each in broken)]
 
 
 def _when_judged(watch: Watch, error: Measurement) -> str:

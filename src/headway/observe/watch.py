@@ -32,7 +32,7 @@ from headway.observe import outlook
 from headway.observe.answered import Answered, subject_of
 from headway.observe.budget import Budget, Period
 from headway.observe.drift.rank import rank
-from headway.observe.harm import PROBABILITIES, harm, split_ece
+from headway.observe.harm import PROBABILITIES, expect_of_live, harm, ruled, split_ece
 from headway.observe.no_labels import estimate
 from headway.observe.post import Post
 from headway.observe.price import decisions, expected_loss
@@ -79,6 +79,7 @@ def watch(asker: Asker, scene: Scene, *, pending: Ticket | None = None) -> Seen:
     time and 20 groups are known. What was answered before is told again as it was. No ticket is opened before labels
     of the period have come.
     """
+    expect_of_live(asker.config.policy)
     told = asker.budget.last(asker.period(scene))
     if told and told.reply("harm"):
         return Seen(watch=_judged(asker, scene, told, pending), news=False)
@@ -122,17 +123,19 @@ def _measured(asker: Asker, scene: Scene, parts: _Parts, told: Watch | None) -> 
         over=scene.over,
         n_keyless=keyless(window) if asker.source == "log" else 0,
     )
-    replies = [each for each in (inputs, _replied(asker, scene, found)) if each]
-    return replace(found, replies=tuple(replies)), now
+    asked = replace(found, replies=(inputs,) if inputs else ())
+    return (_replied(asker, scene, asked, now) if now else asked), now
 
 
-def _replied(asker: Asker, scene: Scene, found: Watch) -> Reply | None:
-    """The question of harm, if labels have had their time and are enough to answer it."""
+def _replied(asker: Asker, scene: Scene, found: Watch, now: Evidence) -> Watch:
+    """The watch with the question of harm answered, if labels have had their time and are enough to answer it."""
     change = found.find("roc_auc.change")
     if not scene.due or change is None or change.se is None:
-        return None
+        return found
     level = asker.budget.level("harm", asker.period(scene))
-    return harm(found, level=level, ece_at_most=asker.config.retrain.ece_at_most)
+    found = replace(found, rulings=ruled(found, now, asker.config.policy, level=level))
+    reply = harm(found, level=level, ece_at_most=asker.config.retrain.ece_at_most)
+    return replace(found, replies=(*found.replies, reply))
 
 
 def _judged(asker: Asker, scene: Scene, found: Watch, pending: Ticket | None) -> Watch:

@@ -23,12 +23,14 @@ ALPHA = 0.05
 SLICES = "worst_slice."
 
 
-def judge(evidence: Evidence, policy: PolicySection, *, looks_at_test: int = 0) -> Verdict:
+def judge(evidence: Evidence, policy: PolicySection, *, looks_at_test: int = 0, alpha: float = ALPHA) -> Verdict:
     """The verdict of the policy's release rules on this evidence; the same input always gives the same verdict.
 
-    A policy without rules is undecided. Raises ConfigError for a rule that has no limit, or two.
+    `alpha` is the chance of a false fail that they share. A policy without rules is undecided. Raises ConfigError for a
+    rule that has no limit, or two.
     """
-    rulings = tuple(_ruling(rule, evidence, policy) for rule in policy.release)
+    rules = policy.release
+    rulings = tuple(_ruling(rule, evidence, policy, alpha / len(rules)) for rule in rules)
     why = "" if rulings else f"the policy has no rule, so nothing can pass: add [[policy.release]] to {FILE}"
     return Verdict(
         answer=_together([ruling.answer for ruling in rulings]),
@@ -73,8 +75,8 @@ def _together(answers: Sequence[Answer]) -> Answer:
     return "pass" if answers and all(answer == "pass" for answer in answers) else "undecided"
 
 
-def _ruling(rule: Rule, evidence: Evidence, policy: PolicySection) -> Ruling:
-    limit = _limit(rule, ALPHA / len(policy.release))
+def _ruling(rule: Rule, evidence: Evidence, policy: PolicySection, alpha: float) -> Ruling:
+    limit = _limit(rule, alpha)
     if rule.measure.startswith(SLICES):
         return _on_slices(rule, limit, evidence, policy)
     measurement = evidence.find(rule.measure)
