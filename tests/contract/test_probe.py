@@ -67,7 +67,7 @@ def test_a_subject_is_left_as_it_was(name):
 
 
 @pytest.mark.parametrize("name", PROBES)
-@pytest.mark.parametrize("task", ["multiclass", "regression", "embedding"])
+@pytest.mark.parametrize("task", ["multiclass", "regression", "ranking", "embedding"])
 def test_another_task_is_measured_whole_or_refused_in_words(name, task):
     try:
         found = plugins.load_probe(name)(subject_of(groups=25, task=task))

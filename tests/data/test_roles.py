@@ -121,3 +121,16 @@ def test_rows_without_a_time_or_a_group_are_counted_and_the_first_is_named(role,
     )
     with pytest.raises(DataError, match=f"5 of 400 rows have no {role.removesuffix('s')} '{column}'\n  at: row 1"):
         prepared(table, **{role: column})
+
+
+def test_a_ranking_of_no_lists_is_told_so_and_rows_of_one_list_share_fate():
+    with pytest.raises(ConfigError, match="which rows a ranking puts in order"):
+        roles_of(DataSection(target="clicks", task="ranking"))
+    roles = roles_of(DataSection(target="clicks", task="ranking", lists="query"))
+    assert (roles.lists, roles.groups) == ("query", "query") and "query" in roles.not_features
+
+
+def test_kinds_of_an_embedding_may_be_texts():
+    table = pl.DataFrame({"kind": ["b", "a", None, "b"]})
+    found = with_roles(table, DataSection(target="kind", task="embedding"))
+    assert found["kind"].to_list() == [1.0, 0.0, None, 1.0]

@@ -43,7 +43,7 @@ class DataSection(Record, frozen=True, kw_only=True):
     ] = ""
     query: Annotated[str, _help("What a database is asked, in SQL: it gives the table.")] = ""
     missing: Annotated[tuple[str, ...], _help("Texts that mean a missing value, such as NA.")] = ()
-    task: Annotated[str, _help("binary, multiclass or regression.")] = "binary"
+    task: Annotated[str, _help("binary, multiclass, regression, ranking or embedding.")] = "binary"
     target: Annotated[str, _help("The column to predict; for binary, 1 is the positive class.")] = ""
     positive: Annotated[str, _help("The value of a binary target that is the positive class, where it is not 1.")] = ""
     classes: Annotated[
@@ -52,6 +52,7 @@ class DataSection(Record, frozen=True, kw_only=True):
     time: Annotated[str, _help("The column that orders rows in time; periods are cut by it.")] = ""
     decision: Annotated[str, _help("When the prediction is needed, in words; what is known later is no feature.")] = ""
     groups: Annotated[str, _help("Rows with one value of this column share fate; every interval resamples by it.")] = ""
+    lists: Annotated[str, _help("Rows with one value of it are what a ranking puts in order; empty: groups.")] = ""
     slices: Annotated[tuple[str, ...], _help("Columns whose values are judged one by one.")] = ()
     people: Annotated[
         tuple[str, ...], _help("Columns whose values are groups of people, between whom gaps are measured.")

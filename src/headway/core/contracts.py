@@ -264,7 +264,8 @@ class Subject:
     0..G-1, rows of one group share fate; `threshold` turns a score into a decision (score >= threshold), and `costs`
     are those of a false alarm and of a miss. `weights` float64 [n] > 0 say how much each row counts, if not alike.
     `people` are the slice columns whose values are groups of people. `unseen` bool [n] says which rows hold a text that
-    the model never saw, which it may read as a missing value. `price` is that of the machine that answers.
+    the model never saw, which it may read as a missing value. `price` is that of the machine that answers. `lists`
+    int64 [n] are those that a ranking puts in order.
     """
 
     variant: Variant
@@ -282,6 +283,7 @@ class Subject:
     people: Mapping[str, SliceColumn] = field(default_factory=dict)
     unseen: Bools | None = None
     price: CostSection | None = None
+    lists: Ints | None = None
 
 
 Found = Sequence[Measurement | NotApplicable]

@@ -11,6 +11,9 @@ from msgspec.structs import replace
 
 from headway.core.record import Kept, Record, Scalar, canonical, digest_of
 
+NUMBERS = ("regression", "ranking")
+"""Tasks whose answer is one number of any size."""
+
 
 class Field(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One input column: a number (`FP64`), or a text (`BYTES`) whose rank among `categories` is what a model reads.

@@ -84,6 +84,13 @@ def groups(dataset: Dataset) -> NDArray[np.int64]:
     return dataset.table[dataset.roles.groups].rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
+def lists(dataset: Dataset) -> NDArray[np.int64] | None:
+    """The number of each row's list, int64 [n]; None where no lists are declared."""
+    if not dataset.roles.lists:
+        return None
+    return dataset.table[dataset.roles.lists].rank("dense").cast(pl.Int64).to_numpy() - 1
+
+
 def slices(dataset: Dataset) -> dict[str, SliceColumn]:
     """Each declared slice column as codes into its values."""
     return {name: _slice(dataset.table[name]) for name in dataset.roles.slices}

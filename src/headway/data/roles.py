@@ -13,7 +13,7 @@ from headway.core.dataset import OUTCOME, REQUEST, Roles
 from headway.core.errors import ConfigError, DataError
 from headway.data.texts import dated, undated
 
-TASKS = ("binary", "multiclass", "regression")
+TASKS = ("binary", "multiclass", "regression", "ranking", "embedding")
 SHOWN = 5
 MOST_CLASSES = 20
 
@@ -26,13 +26,20 @@ def roles_of(section: DataSection) -> Roles:
         near = difflib.get_close_matches(section.task, TASKS, 1)
         mend = f'task = "{near[0]}"' if near else f"one of {', '.join(TASKS)}"
         raise ConfigError(f"no task '{section.task}'", where="[data] task", mend=mend)
+    if section.task == "ranking" and not (section.lists or section.groups):
+        raise ConfigError(
+            "nobody says which rows a ranking puts in order",
+            where="[data] lists",
+            mend='lists = "QUERY"',
+        )
     return Roles(
         target=section.target,
         task=section.task,
         classes=section.classes,
         time=section.time,
         decision=section.decision,
-        groups=section.groups,
+        groups=section.groups or section.lists,
+        lists=section.lists,
         slices=section.slices,
         people=section.people,
         weight=section.weight,
@@ -45,7 +52,7 @@ def expect_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
     """Raise DataError where the table has no rows, or lacks a column that a role names."""
     if table.is_empty():
         raise DataError(f"the table of '{name}' has no rows", where=name, mend="[data] source, or its query")
-    alone = (roles.target, roles.time, roles.groups, roles.weight)
+    alone = (roles.target, roles.time, roles.groups, roles.lists, roles.weight)
     declared = [*alone, *roles.slices, *roles.people, *roles.known, *roles.ignore]
     missing = [column for column in declared if column and column not in table.columns]
     if missing:
@@ -75,7 +82,7 @@ def with_roles(table: pl.DataFrame, section: DataSection) -> pl.DataFrame:
     table = table.with_columns(target_of(table[section.target], section))
     if section.time:
         table = table.with_columns(_time(table[section.time]))
-    for role, name in (("time", section.time), ("group", section.groups)):
+    for role, name in (("time", section.time), ("group", section.groups), ("list", section.lists)):
         if name and table[name].null_count():
             raise DataError(
                 f"{table[name].null_count():,} of {len(table):,} rows have no {role} '{name}'",
@@ -113,11 +120,14 @@ def target_of(column: pl.Series, section: DataSection) -> pl.Series:
         return _positive(column, section.positive)
     if section.classes:
         return _numbered(column, section.classes)
+    if section.task == "embedding" and not column.dtype.is_numeric():
+        return column.rank("dense").cast(pl.Float64) - 1
     if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
         mend = {
             "binary": f'[data] positive = "{(_values(column) or ["1"])[-1]}"',
             "multiclass": f"[data] classes = {json.dumps(sorted(_values(column))[:MOST_CLASSES], ensure_ascii=False)}",
             "regression": 'numbers, or task = "multiclass"',
+            "ranking": "numbers that say how relevant a row is: 0 for not at all",
         }[section.task]
         raise DataError(
             f"target '{column.name}' is {column.dtype}, and task '{section.task}' needs a number",

@@ -126,8 +126,7 @@ def _adopted(content: bytes, model: catboost.CatBoost) -> Adopted:
     _answer(found)
     counted = [str(place) for place in range(found.width)]
     named = all(found.names) and list(found.names) != counted
-    task = "binary" if found.loss in catboost_trees.BINARY else "regression"
-    task = "multiclass" if found.loss in catboost_trees.MULTICLASS else task
+    task = next((name for name, losses in catboost_trees.TASKS.items() if found.loss in losses), "regression")
     return Adopted(
         content=content,
         width=found.width,

@@ -26,6 +26,8 @@ _TASKS = {
     "cross_entropy": "binary",
     "multiclass": "multiclass",
     "multiclassova": "multiclass",
+    "lambdarank": "ranking",
+    "rank_xendcg": "ranking",
     "": "",
 }
 

@@ -21,11 +21,12 @@ def thinned(subject: Subject, most: int) -> Subject:
     fewer = {name: getattr(subject, name)[::step] for name in names}
     weights = None if subject.weights is None else subject.weights[::step]
     unseen = None if subject.unseen is None else subject.unseen[::step]
+    lists = None if subject.lists is None else subject.lists[::step]
     slices, people = (
         {name: SliceColumn(codes=column.codes[::step], values=column.values) for name, column in columns.items()}
         for columns in (subject.slices, subject.people)
     )
-    return replace(subject, **fewer, weights=weights, unseen=unseen, slices=slices, people=people)
+    return replace(subject, **fewer, weights=weights, unseen=unseen, lists=lists, slices=slices, people=people)
 
 
 def beside_itself(subject: Subject, answers: Floats, before: Floats | None = None) -> Errors:

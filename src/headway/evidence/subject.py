@@ -45,6 +45,7 @@ class Exam:
     people: Mapping[str, SliceColumn] = field(default_factory=dict)
     unseen: Bools | None = None
     price: CostSection | None = None
+    lists: Ints | None = None
 
 
 def exam_of(baseline: Baseline, dataset: Dataset, blobs: Blobs, *, price: CostSection | None = None) -> Exam:
@@ -67,6 +68,7 @@ def exam_of(baseline: Baseline, dataset: Dataset, blobs: Blobs, *, price: CostSe
         people=matrix.people(known),
         unseen=matrix.unseen(known.table, baseline.model.signature),
         price=price,
+        lists=matrix.lists(known),
     )
 
 
@@ -94,6 +96,7 @@ def subject_of(variant: Variant, exam: Exam, blobs: Blobs, *, view: Dataset | No
         people=exam.people,
         unseen=exam.unseen,
         price=exam.price,
+        lists=exam.lists,
     )
 
 

@@ -35,6 +35,17 @@ _NAMES: dict[str, tuple[str, str]] = {
     "mae": ("Mean error without sign (MAE)", "How far an answer lies from the truth, in units of the target."),
     "mean_error": ("Mean error with sign", "How much more is said than comes true; 0 where errors cancel."),
     "r2": ("Share of variance explained (R2)", "1 is perfect, 0 no better than to say the mean of all."),
+    "ndcg10": (
+        "Order of the first ten (NDCG)",
+        "How near the first ten places of a list are to the best order; 1 is perfect.",
+    ),
+    "mrr": ("Place of the first that is relevant (MRR)", "One by its place, on average; 1 is first everywhere."),
+    "map": (
+        "Relevant before others (MAP)",
+        "Share of relevant rows down to each relevant one; 1 is perfect.",
+    ),
+    "recall1": ("Nearest is of the same kind (recall at 1)", "How often the nearest other row has the same label."),
+    "recall10": ("One of ten is of the same kind", "How often one of the ten nearest rows has the same label."),
     "ece": (
         "Calibration error (ECE)",
         "How far, on average, the probability that is said lies from the share that is observed; lower is better.",

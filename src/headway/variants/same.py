@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError
-from headway.core.variant import Variant
+from headway.core.variant import NUMBERS, Variant
 from headway.engines.formats.trees import Forest, taken
 from headway.variants.edges import edge_rows
 
@@ -42,7 +42,7 @@ def expect_same(rows: Floats, expected: Floats, found: Floats, variant: Variant,
     says what the model became: `an ONNX graph`.
     """
     largest = float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected)))
-    allowed = TOLERANCE * (max(largest, TOLERANCE) if variant.task == "regression" else 1.0)
+    allowed = TOLERANCE * (max(largest, TOLERANCE) if variant.task in NUMBERS else 1.0)
     alike = (np.isnan(expected) & np.isnan(found)) | (expected == found)
     with np.errstate(invalid="ignore"):
         change = np.where(alike, 0.0, np.nan_to_num(np.abs(expected - found), nan=np.inf)).max(axis=1, initial=0.0)

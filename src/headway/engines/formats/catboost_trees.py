@@ -15,6 +15,11 @@ Floats = NDArray[np.float64]
 
 BINARY = ("Logloss", "CrossEntropy", "Focal")
 MULTICLASS: dict[str, trees.Link] = {"MultiClass": "softmax", "MultiClassOneVsAll": "sigmoid"}
+RANKING = (
+    *("YetiRank", "YetiRankPairwise", "PairLogit", "PairLogitPairwise", "LambdaMart", "StochasticRank"),
+    *("QueryRMSE", "QuerySoftMax", "QueryCrossEntropy"),
+)
+TASKS = {"binary": BINARY, "multiclass": tuple(MULTICLASS), "ranking": RANKING}
 EXPONENT = ("Poisson", "Tweedie")
 
 

@@ -35,15 +35,16 @@ class Objective(NamedTuple):
 
 
 _REGRESSION, _COUNT = Objective("regression"), Objective("regression", "exp", "log")
+_RANKING = Objective("ranking")
 OBJECTIVES = {
     "binary:hinge": Objective("binary", "positive"),
     "binary:logistic": Objective("binary", "sigmoid", "logit"),
     "binary:logitraw": Objective("binary"),
     "count:poisson": _COUNT,
     "multi:softprob": Objective("multiclass", "softmax"),
-    "rank:map": _REGRESSION,
-    "rank:ndcg": _REGRESSION,
-    "rank:pairwise": _REGRESSION,
+    "rank:map": _RANKING,
+    "rank:ndcg": _RANKING,
+    "rank:pairwise": _RANKING,
     "reg:absoluteerror": _REGRESSION,
     "reg:expectileerror": _REGRESSION,
     "reg:gamma": _COUNT,

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from headway.core.contracts import Subject
 from headway.core.evidence import Measurement
+from headway.core.variant import NUMBERS
 from headway.core.verdict import QUANTILES
 from headway.evidence.intervals import SHARE, Floats, fact
 from headway.evidence.parts import Asked, Bools, of_part
@@ -25,22 +26,26 @@ def plugin(subject: Subject) -> list[Measurement]:
     A change is that of a probability, or of the number that a regression answers; `max_change.relative` is it as a part
     of the largest answer. A decision is the one at the threshold, or the most probable of several classes; near are the
     tenth of the rows that the model as it came put nearest to deciding otherwise. The largest change and the flips come
-    by slice too, and for rows with a missing value or an unseen category. Of several numbers `cosine.loss` is what the
-    least cosine of a row's answer and that of the model as it came lacks of 1.
+    by slice too, and for rows with a missing value or an unseen category. Of a ranking, a decision is which row of a
+    list comes first. Of several numbers `cosine.loss` is what the least cosine of a row's answer and that of the model
+    as it came lacks of 1.
     """
     blocks = blocks_of(subject)
     changes = np.abs(subject.scores - subject.reference_scores).max(axis=1)
     found = [_largest(changes, "largest over all rows"), *_quantiles(changes)]
-    if subject.variant.task == "regression":
+    if subject.variant.task in NUMBERS:
         found.append(_relative(changes, subject.reference_scores))
     if subject.scores.shape[1] > 1:
         found.append(_turned(subject.scores, subject.reference_scores))
-    turned = None if subject.variant.task == "regression" else flips(subject, blocks)
-    if turned:
+    task = subject.variant.task
+    turned = None if task in ("regression", "embedding") else flips(subject, blocks)
+    if turned and task == "ranking":
+        found.append(of_part(turned, turned.among))
+    elif turned:
         found += [mean(turned.name, turned.values, blocks, SHARE), _near(subject, turned)]
     for said, inside in _parts(subject):
         found.append(replace(_largest(changes[inside], "largest of these"), slice=said))
-        found += [replace(of_part(turned, inside), slice=said)] if turned else []
+        found += [replace(of_part(turned, inside), slice=said)] if turned and (turned.among & inside).any() else []
     return found
 
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 from headway.core.contracts import Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.quality import binary, multiclass, regression
+from headway.evidence.quality import binary, embedding, multiclass, ranking, regression
 
-_OF_TASK = {"binary": binary.measure, "multiclass": multiclass.measure, "regression": regression.measure}
+_OF_TASK = {
+    "binary": binary.measure,
+    "multiclass": multiclass.measure,
+    "regression": regression.measure,
+    "ranking": ranking.measure,
+    "embedding": embedding.measure,
+}
 
 
 def plugin(subject: Subject) -> list[Measurement]:

@@ -1,4 +1,4 @@
-"""The decisions in which a classifier turned from the model as it came."""
+"""The decisions in which a classifier, or a ranking, turned from the model as it came."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from numpy.typing import NDArray
 from headway.core.contracts import Subject
 from headway.evidence.intervals import SHARE, Floats
 from headway.evidence.parts import Asked
+from headway.evidence.quality.ranking import is_first, list_codes
 from headway.evidence.tables import Blocks
 
 
 def flips(subject: Subject, blocks: Blocks) -> Asked:
     """`flipped_decisions` as it is asked of any part: 1 where the decision is another, else 0.
 
-    A decision is the one at the threshold, or the most probable of several classes.
+    A decision is the one at the threshold, or the most probable of several classes. Of a ranking it is which row of a
+    list comes first, asked of the rows that did.
     """
-    turned = _decided(subject, subject.scores) != _decided(subject, subject.reference_scores)
-    every = np.ones(blocks.n_rows, dtype=np.bool_)
-    return Asked(name="flipped_decisions", values=turned.astype(np.float64), among=every, bounds=SHARE, blocks=blocks)
+    own, before = (_decided(subject, scores) for scores in (subject.scores, subject.reference_scores))
+    among = before == 1 if subject.variant.task == "ranking" else np.ones(blocks.n_rows, dtype=np.bool_)
+    turned = (own != before).astype(np.float64)
+    return Asked(name="flipped_decisions", values=turned, among=among, bounds=SHARE, blocks=blocks)
 
 
 def _decided(subject: Subject, scores: Floats) -> NDArray[np.int64]:
+    if subject.variant.task == "ranking":
+        return is_first(scores[:, 0], list_codes(subject)).astype(np.int64)
     if scores.shape[1] == 1:
         return (scores[:, 0] >= subject.threshold).astype(np.int64)
     return np.asarray(np.argmax(scores, axis=1), dtype=np.int64)

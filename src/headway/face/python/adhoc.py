@@ -37,16 +37,17 @@ class Options(TypedDict, total=False):
     """What `optimize`, `evaluate` and `compare` may be told.
 
     `groups`: rows with one value share fate, which every interval honours. `time` orders the rows: the search looks at
-    the earlier half, the winner is judged on the later one. `weight` counts a row more or less. Each of these is an
-    array [n], or the name of a column. `slices` names columns whose values are judged one by one. `costs` says what a
-    `false_alarm` and a `miss` cost: the threshold is chosen from them. `policy` maps measures to the most that is
-    allowed. `task` is known from the model, else told from `y`. `folder` keeps the store, which else goes with the
-    result; where it is a project, its name, policy and keys hold. `trust` opens files that can run code. `tell` is
-    called with a line for each step.
+    the earlier half, the winner is judged on the later one. `weight` counts a row more or less. `lists` are the rows
+    that a ranking puts in order, else its groups are. Each of these is an array [n], or the name of a column. `slices`
+    names columns whose values are judged one by one. `costs` says what a `false_alarm` and a `miss` cost: the threshold
+    is chosen from them. `policy` maps measures to the most that is allowed. `task` is known from the model, else told
+    from `y`. `folder` keeps the store, which else goes with the result; where it is a project, its name, policy and
+    keys hold. `trust` opens files that can run code. `tell` is called with a line for each step.
     `budget` bounds the time of the search (`"60s"`, or seconds).
     """
 
     groups: Any
+    lists: Any
     time: Any
     weight: Any
     slices: Sequence[str]
@@ -178,7 +179,7 @@ def _with_roles(
     A column that is named for a role is no feature, unless the model says that it `reads` it.
     """
     data: dict[str, Any] = {"source": "rows", "slices": tuple(options.get("slices", ()))}
-    given = {"target": target, **{role: options.get(role) for role in ("groups", "time", "weight")}}
+    given = {"target": target, **{role: options.get(role) for role in ("groups", "lists", "time", "weight")}}
     named = {values for values in given.values() if isinstance(values, str)}
     features = table.drop(named - set(reads), strict=False)
     for role, values in given.items():

@@ -13,6 +13,8 @@ CAREFUL: dict[str, dict[str, float]] = {
     "binary": {"roc_auc.loss": 0.005, "brier.loss": 0.005, "calibration.moved": 0.02, "flipped_decisions": 0.01},
     "multiclass": {"accuracy.loss": 0.005, "log_loss.loss": 0.01, "flipped_decisions": 0.01},
     "regression": {"r2.loss": 0.005},
+    "ranking": {"ndcg10.loss": 0.005, "flipped_decisions": 0.05},
+    "embedding": {"recall1.loss": 0.01, "mean_cosine.loss": 0.01},
 }
 """By task, of all rows."""
 OF_PARTS = 0.05

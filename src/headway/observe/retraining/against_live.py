@@ -56,6 +56,7 @@ class Held:
             slices=matrix.slices(self.dataset),
             threshold=self.post.release.threshold,
             weights=matrix.weights(self.dataset),
+            lists=matrix.lists(self.dataset),
             people=matrix.people(self.dataset),
         )
 

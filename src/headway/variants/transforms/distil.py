@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from headway.core.contracts import Lesson, Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
-from headway.core.variant import Step, Variant
+from headway.core.variant import NUMBERS, Step, Variant
 
 Floats = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     """
     if variant.steps:
         raise NotApplicable("the model as it came teaches alone")
-    if variant.task not in ("binary", "regression"):
+    if variant.task not in ("binary", *NUMBERS):
         raise NotApplicable(f"a student learns one number, and the task is {variant.task!r}")
     lesson = bench.train()
     if lesson is None:

@@ -23,7 +23,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from headway.core.contracts import Lesson, Workbench
 from headway.core.errors import ConfigError, NotApplicable
 from headway.core.plugins import load_engine
-from headway.core.variant import Step, Variant
+from headway.core.variant import NUMBERS, Step, Variant
 
 Floats = NDArray[np.float64]
 
@@ -44,6 +44,8 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     unknown = sorted(set(bench.families) - set(FAMILIES))
     if unknown:
         raise ConfigError(f"no family '{unknown[0]}'", where="[optimize] families", mend=", ".join(FAMILIES))
+    if variant.task == "embedding":
+        raise NotApplicable("these families answer no vectors")
     lesson = bench.train()
     if lesson is None:
         raise NotApplicable("a family is trained on the rows that the model learned from, and none are at hand")
@@ -60,19 +62,19 @@ def _as_variant(variant: Variant, bench: Workbench, name: str, model: Any) -> Va
 
 
 def _boosted(lesson: Lesson, task: str, texts: list[int]) -> Any:
-    kind = lightgbm.LGBMRegressor if task == "regression" else lightgbm.LGBMClassifier
+    kind = lightgbm.LGBMRegressor if task in NUMBERS else lightgbm.LGBMClassifier
     model = kind(n_estimators=_TREES, num_leaves=_LEAVES, learning_rate=0.05, random_state=0, verbose=-1)
     return model.fit(lesson.rows, lesson.labels, sample_weight=lesson.weights, categorical_feature=texts)
 
 
 def _histogram(lesson: Lesson, task: str, _texts: list[int]) -> Any:
-    kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
+    kind = HistGradientBoostingRegressor if task in NUMBERS else HistGradientBoostingClassifier
     model = kind(max_iter=_TREES, max_leaf_nodes=_LEAVES, learning_rate=0.05, random_state=0)
     return model.fit(lesson.rows, lesson.labels, sample_weight=lesson.weights)
 
 
 def _forest(lesson: Lesson, task: str, _texts: list[int]) -> Any:
-    kind = RandomForestRegressor if task == "regression" else RandomForestClassifier
+    kind = RandomForestRegressor if task in NUMBERS else RandomForestClassifier
     return kind(**_FOREST).fit(lesson.rows, lesson.labels, sample_weight=lesson.weights)
 
 
@@ -85,7 +87,7 @@ def _linear(lesson: Lesson, task: str, texts: list[int]) -> Any:
             ("texts", make_pipeline(SimpleImputer(strategy="most_frequent"), _one_hot()), texts),
         ]
     )
-    last = Ridge() if task == "regression" else LogisticRegression(max_iter=1_000)
+    last = Ridge() if task in NUMBERS else LogisticRegression(max_iter=1_000)
     model = make_pipeline(columns, last)
     return model.fit(lesson.rows, lesson.labels, **{f"{model.steps[-1][0]}__sample_weight": lesson.weights})
 

@@ -13,7 +13,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Scalar
-from headway.core.variant import Artifact, Step, Variant
+from headway.core.variant import NUMBERS, Artifact, Step, Variant
 from headway.variants.quantising.by_row import in_int8_by_row
 from headway.variants.quantising.int8 import calibrated, in_int8
 from headway.variants.quantising.layers import net_of
@@ -40,7 +40,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     content = bench.read(variant)
     engine, net = load_engine(_OPENER)(content, {}), net_of(content)
     rows, expected = answered(engine, rows_for(bench.sample, net.work))
-    judge = _Judge(rows, expected, relative=variant.task == "regression")
+    judge = _Judge(rows, expected, relative=variant.task in NUMBERS)
     ready = calibrated(net, rows)
     forms: dict[str, Make] = {"static": partial(in_int8, ready)}
     if "Conv" not in ready.net.layers.values():
