@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import tempfile
 import tracemalloc
@@ -23,7 +24,7 @@ from headway.evidence.probes.discovered import plugin
 from headway.evidence.tables import Floats, Ints
 from optimize_cache import HERE, Absent, home
 
-TIMES, WORLDS, SHARE, MOST_S = 5, 400, 0.01, 300
+TIMES, WORLDS, SHARE, MOST_S = 5, 2000, 0.01, 300
 COMPARED = (0, 1, 3, 4, 5, 11, 14, 17, 18, 19)
 """Ten of the columns: with all twenty, sliceline 0.3.0 takes 12 GB."""
 
@@ -37,7 +38,7 @@ def rows() -> tuple[list[Row], list[str]]:
     megabytes = _peak(lambda: _exhaustive(subject, errors))
     probe = _best(lambda: plugin(subject))
     false = {name: _false(data.within(5, 6), dealt) for name, dealt in DEALT.items()}
-    said = ", ".join(f"{name}: {share:.3f}" for name, share in false.items())
+    said = ", ".join(f"{name}: {share:.3f} ± {_error(share):.3f}" for name, share in false.items())
     same, short = _same(subject, errors)
     return [
         _row("seconds", seconds, "s", 1.0, f"{len(errors):,} rows, 20 columns, {found:,} parts of 1 % or more"),
@@ -122,6 +123,11 @@ def _false(data: Flights, dealt: Callable[[Ints, np.random.Generator], Ints]) ->
         world = replace(subject, **{name: getattr(subject, name)[order] for name in names})
         found += next(each.value for each in plugin(world) if each.name == "discovered.confirmed") > 0
     return found / WORLDS
+
+
+def _error(share: float) -> float:
+    """Half of the 95 % interval of a share of WORLDS."""
+    return 1.96 * math.sqrt(share * (1 - share) / WORLDS)
 
 
 def _rows(groups: Ints, rng: np.random.Generator) -> Ints:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 
 import msgspec
@@ -27,6 +27,25 @@ class Row:
 def shown(name: str, measured: float, unit: str, against: str = "") -> Row:
     """A figure that has no target: it is shown beside one that has."""
     return Row(name=name, measured=measured, unit=unit, target="shown", ok=True, against=against)
+
+
+Found = tuple[list[Row], list[str]]
+"""The rows of a part of a benchmark, and sentences on what of it fell short."""
+
+
+def measure(parts: Collection[str], ask: Callable[[str], Found]) -> None:
+    """Ask the parts that the command line names, or all, one after the other, and report."""
+    asked = [each for each in sys.argv[1:] if not each.startswith("-")]
+    strange = sorted(set(asked) - set(parts))
+    if strange:
+        raise SystemExit(f"no part named {strange[0]!r}; there are: {', '.join(parts)}")
+    rows: list[Row] = []
+    short: list[str] = []
+    for name in asked or parts:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        found, fell = ask(name)
+        rows, short = [*rows, *found], [*short, *fell]
+    report(rows, short)
 
 
 def report(rows: Sequence[Row], fell_short: Sequence[str] = ()) -> None:

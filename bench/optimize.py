@@ -9,14 +9,12 @@ for the peers and trains the models; both are kept outside the repository (optim
 
 from __future__ import annotations
 
-import sys
-
 import optimize_amx
 import optimize_avx2
 import optimize_family
 import optimize_pairs
 import optimize_searched
-from harness import Row, report
+from harness import measure
 from optimize_families import FAMILIES
 
 PARTS = {
@@ -28,20 +26,5 @@ PARTS = {
 }
 
 
-def main() -> None:
-    """Measure what was named, or all, and report."""
-    asked = [each for each in sys.argv[1:] if not each.startswith("-")]
-    strange = sorted(set(asked) - set(PARTS))
-    if strange:
-        raise SystemExit(f"no part named {strange[0]!r}; there are: {', '.join(PARTS)}")
-    rows: list[Row] = []
-    short: list[str] = []
-    for name in asked or PARTS:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        found, fell = PARTS[name](name)
-        rows, short = [*rows, *found], [*short, *fell]
-    report(rows, short)
-
-
 if __name__ == "__main__":
-    main()
+    measure(PARTS, lambda name: PARTS[name](name))

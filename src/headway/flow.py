@@ -61,6 +61,8 @@ from headway.variants.contest import Looks, contest, was_left
 Data = Mapping[str, Dataset]
 Tell = Callable[[str], object]
 SPEED = ("latency", "cost")
+OF_WINNER = ("discovered",)
+"""Probes that a search leaves to its winner, unless a rule asks for what they measure."""
 
 
 def periods(project: Project) -> Data:
@@ -329,7 +331,9 @@ def _looks(project: Project, exam: Exam) -> Looks:
             verdict=judging.judge(evidence, judging.relative(project.config.policy)),
         )
 
-    return Looks(first=first, whole=lambda each: evaluate(project, each, exam, probes=plugins.names("probe")))
+    rules = [rule.measure.split(".") for rule in project.config.policy.release]
+    probes = [name for name in plugins.names("probe") if name not in OF_WINNER or any(name in each for each in rules)]
+    return Looks(first=first, whole=lambda each: evaluate(project, each, exam, probes=probes))
 
 
 def _winner(project: Project, judged: Sequence[Judged], test: Exam) -> Judged:

@@ -76,6 +76,18 @@ def test_a_server_refuses_a_release_of_which_one_byte_changed(searched):
     assert "model.onnx" in done.stderr
 
 
+def test_a_search_leaves_found_parts_to_its_winner_unless_a_rule_asks_for_them(searched, tmp_path):
+    def found(judged):
+        return any(each.name.startswith("discovered.") for each in judged.evidence.measurements)
+
+    frontier = searched[1]
+    assert found(frontier.winner) and not any(found(row) for row in frontier.judged)
+    rule = '[[policy.release]]\nmeasure = "worst_slice.discovered.brier.loss"\nat_most = 1.0\n'
+    project = open_project(write(tmp_path, TOML + rule))
+    data = flow.periods(project)
+    assert all(found(row) for row in flow.optimize(project, flow.train(project, data), data).judged)
+
+
 def test_nothing_is_released_unless_the_verdict_is_pass(searched):
     project, frontier, _ = searched
     undecided = replace(frontier.winner, verdict=replace(frontier.winner.verdict, answer="undecided"))
