@@ -19,7 +19,7 @@ from headway.batch.journal import Receipt
 from headway.batch.predict import Order, Progress
 from headway.core import plugins
 from headway.core.config import Config
-from headway.core.contracts import Lesson, Survey, Workbench
+from headway.core.contracts import Ground, Lesson, Survey, Workbench
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, StoreError
 from headway.core.evidence import Evidence, Finding
@@ -167,8 +167,7 @@ def examine(
         )
     project.state.count_look(project.name, exam.dataset)
     variant = frontier.winner.variant
-    ground = ground_of(project.config, data, project.blobs, signature=variant.signature, judged=data["test"])
-    asked = Audits(names=audits or plugins.names("audit"), ground=ground, tell=tell)
+    asked = Audits(names=audits or plugins.names("audit"), ground=_ground(project, frontier, data), tell=tell)
     subject, probes = subject_of(variant, exam, project.blobs), plugins.names("probe")
     evidence = measure(subject, probes, dataset_digest=exam.dataset, period=exam.period, audits=asked)
     found = replaced(frontier, winner=_judged(project, variant, evidence))
@@ -304,6 +303,18 @@ def _training(project: Project, baseline: Baseline, data: Data, seconds: float) 
         judged_until=judged[1],
         n_rows=len(labelled(data["train"]).table),
         seconds=seconds,
+    )
+
+
+def _ground(project: Project, frontier: Frontier, data: Data) -> Ground:
+    """What audits of the winner work with: the model's recipe, and what transforms made the winner of it with."""
+    baseline, signature = frontier.baseline, frontier.winner.variant.signature
+    return replace(
+        ground_of(project.config, data, project.blobs, signature=signature, judged=data["test"]),
+        origin=baseline.model,
+        bench=lambda: _bench(project, baseline, _exam(project, baseline, data["choose"]), data),
+        calibrator=baseline.calibrator,
+        views=baseline.views,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.contract.subjects import subject_of
 
 from headway.core import plugins
+from headway.core.calibrator import Calibrator
 from headway.core.contracts import Ground, Lesson
 from headway.core.errors import NotApplicable
 from headway.store.blobs.files import Files
@@ -19,13 +20,19 @@ AUDITS = plugins.names("audit")
 
 @pytest.fixture
 def ground(tmp_path) -> Ground:
-    """A ground that can train: whatever it learns from, the model is echo."""
+    """A ground that can train: whatever it learns from, the model is echo; a calibrator stands behind it."""
     blobs = Files(tmp_path)
     blobs.put(b"echo")
     known = subject_of(groups=25)
     lesson = Lesson(rows=known.rows, labels=known.labels, groups=known.groups)
     echo = plugins.load_engine("echo")
-    return Ground(blobs=blobs, budget_s=5.0, train=lambda: lesson, learn=lambda features, seed: echo(b"echo", {}))
+    return Ground(
+        blobs=blobs,
+        budget_s=5.0,
+        train=lambda: lesson,
+        learn=lambda features, seed: echo(b"echo", {}),
+        calibrator=Calibrator(shift=0.3),
+    )
 
 
 @pytest.fixture

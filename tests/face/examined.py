@@ -69,6 +69,7 @@ def features() -> tuple[Measurement, ...]:
         fact("ablation.useless", 1.0),
         fact("ablation.useless", 1.0, slice="seats"),
         fact("ablation.unsettled", 1.0),
+        fact("ablation.unsettled", 1.0, slice="visib"),
         fact("ablation.trainings", 6.0),
     )
 

@@ -8,7 +8,7 @@ import re
 import pytest
 from msgspec.structs import replace
 from rich.console import Console, RenderableType
-from stories import RULES, findings, flights, own_project, reasons, refused, replay
+from stories import RULES, estimate, fact, findings, flights, own_project, reasons, refused, replay
 
 from headway.core.frontier import Baseline, Frontier
 from headway.core.release import Move
@@ -18,7 +18,16 @@ from headway.face.sheets import Sheet
 
 WIDTHS = (80, 100, 120, 160)
 STORY = flights()
+TAKEN_APART = [
+    estimate("components.brier.loss", 0.012, 0.004, slice="fold"),
+    estimate("components.latency.speedup", 1.31, 0.02, slice="fold", unit="x"),
+    estimate("components.brier.loss", -0.02, 0.004, slice="calibrator"),
+    fact("components.harmful", 1),
+    fact("components.harmful", 1, slice="calibrator"),
+    estimate("ablation.masked.brier.loss", 0.001, 0.0004, slice="wind_speed"),
+]
 SHEETS = {
+    "parts": sheets.parts(TAKEN_APART, "components"),
     "frontier": sheets.frontier(STORY.frontier, winner=STORY.winner, reasons=STORY.reasons),
     "rulings": sheets.rulings(refused().judged.verdict, groups="days"),
     "findings": sheets.findings(findings()),
@@ -191,3 +200,17 @@ def test_a_variant_harms_as_soon_as_one_rule_against_the_model_says_so(answers: 
 
 def test_without_rules_against_the_model_the_verdict_itself_is_told() -> None:
     assert sheets.against_model(Verdict(answer="undecided", subject="")) == "undecided"
+
+
+def test_what_is_measured_without_each_part_is_a_row_of_its_own_with_the_word_that_is_shown() -> None:
+    sheet = sheets.parts(TAKEN_APART, "components")
+    assert [column.title for column in sheet.columns] == [
+        "Part",
+        "Error more without it",
+        "Time for one row without it",
+        "Shown",
+    ]
+    assert [[cell[0].text if cell else "" for cell in row] for row in sheet.rows] == [
+        ["fold", "0.0120", "x 1.31", ""],
+        ["calibrator", "-0.0200", "", "harms"],
+    ]

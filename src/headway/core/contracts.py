@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from headway.core.calibrator import Calibrator
 from headway.core.config import Config, CostSection
 from headway.core.dataset import Dataset
 from headway.core.drift import Drift
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Settings
+from headway.core.release import View
 from headway.core.variant import Artifact, Signature, Variant
 
 if TYPE_CHECKING:
@@ -304,7 +306,9 @@ class Ground:
 
     `learn` trains the model as it came anew on the columns named, with a seed, and gives it opened over those columns
     in their order; None where nobody knows how it is made, or it takes no seed. `months` are those of the rows, where
-    rows have a time. `together` are features that belong together: what is done to one is done to all.
+    rows have a time. `together` are features that belong together: what is done to one is done to all. `origin` is the
+    model as it came, and `bench` what transforms made the subject of it with, where that is known. `calibrator` and
+    `views` are those of what is to be released.
     """
 
     blobs: Blobs
@@ -313,6 +317,10 @@ class Ground:
     learn: Callable[[Sequence[str], int], Engine] | None = None
     months: SliceColumn | None = None
     together: Sequence[Sequence[str]] = ()
+    origin: Variant | None = None
+    bench: Callable[[], Workbench] | None = None
+    calibrator: Calibrator = field(default_factory=Calibrator)
+    views: Sequence[View] = ()
 
 
 class Audit(Protocol):

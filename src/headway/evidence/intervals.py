@@ -109,9 +109,9 @@ def interval(name: str, estimate: Estimate, sample: Sample) -> Measurement:
     )
 
 
-def fact(name: str, value: float, *, n_rows: int, method: str) -> Measurement:
+def fact(name: str, value: float, *, n_rows: int, method: str, slice: str = "") -> Measurement:
     """A count or a maximum over the rows at hand: no interval, for it says nothing of other rows."""
-    return Measurement(name=name, value=value, low=value, high=value, method=method, n_rows=n_rows)
+    return Measurement(name=name, value=value, low=value, high=value, method=method, n_rows=n_rows, slice=slice)
 
 
 def jackknife(name: str, value: float, without_each: Floats, sample: Sample) -> Measurement:

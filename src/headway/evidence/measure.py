@@ -20,6 +20,7 @@ from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.plugins import load_audit, load_probe
 from headway.core.threads import cores
 from headway.core.variant import Variant
+from headway.evidence.naming import findings_of
 
 NOT_RUN = "E001"
 BUSY = "E002"
@@ -59,6 +60,7 @@ def measure(
             measurements += (each for each in found if isinstance(each, Measurement))
             left = (each for each in found if isinstance(each, NotApplicable))
             findings += (_not_run(f"{kind} '{name}' did not measure all", each) for each in left)
+    findings += findings_of(measurements)
     return written(subject.variant, measurements, findings, dataset_digest=dataset_digest, period=period)
 
 

@@ -32,8 +32,11 @@ def over_seeds(evidence: Sequence[Evidence]) -> Evidence:
     return replace(first, measurements=tuple(together([each for each in same if each]) for same in measured))
 
 
-def together(same: Sequence[Measurement]) -> Measurement:
-    """One measure of several trainings as one, within the bounds that the measure says it has."""
+def together(same: Sequence[Measurement], *, ships_one: bool = True) -> Measurement:
+    """One measure of several trainings as one, within the bounds that the measure says it has.
+
+    Where none of them `ships_one`, as a recipe is asked about, the variance of seeds is that of their mean, sd^2 / S.
+    """
     first = same[0]
     if first.n_groups == 0:
         return max(same, key=lambda each: each.value)
@@ -41,7 +44,7 @@ def together(same: Sequence[Measurement]) -> Measurement:
         return next((each for each in same if each.se is None), first)
     values = np.array([each.value for each in same])
     by_group = float(np.mean([(each.se or 0.0) ** 2 for each in same]))
-    by_seed = float(values.var(ddof=1)) * (1 + 1 / len(same))
+    by_seed = float(values.var(ddof=1)) * (ships_one + 1 / len(same))
     dof = _dof(by_group, first.dof or LEAST_DOF, by_seed, len(same) - 1)
     estimate = Estimate(
         value=float(values.mean()),

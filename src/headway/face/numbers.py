@@ -91,7 +91,7 @@ def times(measurement: Measurement) -> str:
 def basis(measurement: Measurement, groups: str = "groups") -> str:
     """What a measurement rests on: `18,251 rows, 62 days`; the groups of a timing are its rounds."""
     rows = f"{measurement.n_rows:,} rows"
-    word = "rounds" if measurement.name.startswith(TIMED) else groups
+    word = "rounds" if measurement.unit == "x" or measurement.name.startswith(TIMED) else groups
     return f"{rows}, {measurement.n_groups:,} {word}" if measurement.n_groups else rows
 
 

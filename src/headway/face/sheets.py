@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from msgspec.structs import replace
+
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.core.release import Move
@@ -13,6 +15,7 @@ from headway.face import numbers, words
 
 Mood = Answer | Literal["plain", "quiet", "strong"]
 MARKS: dict[Answer, str] = {"pass": "✓ pass", "fail": "✗ fail", "undecided": "? undecided"}
+_SAID = {"harmful": "harms", "nothing": "buys nothing", "useless": "does nothing", "unsettled": "not decided"}
 SEVERITIES: dict[str, Mood] = {"stop": "fail", "warn": "undecided", "undecided": "undecided", "note": "plain"}
 
 
@@ -143,6 +146,29 @@ def measurements(found: Sequence[Measurement], *, groups: str = "groups") -> She
     )
     titles = (("Measure", True), ("Measured", False), ("On", False))
     return Sheet(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+
+
+def parts(found: Sequence[Measurement], audit: str) -> Sheet:
+    """What an audit measured without each part, or feature: a row for each, and the word that is shown of it."""
+    own = [each for each in found if each.name.startswith(f"{audit}.") and each.slice]
+    shown = {(each.name, each.slice): each for each in own if each.name.removeprefix(f"{audit}.") not in _SAID}
+    said = {each.slice: _SAID[word] for each in own if (word := each.name.removeprefix(f"{audit}.")) in _SAID}
+    names = list(dict.fromkeys(name for name, _ in shown))
+    rows = tuple(
+        (
+            (Line(text=part, mood="strong"),),
+            *(_of_part(shown.get((name, part))) for name in names),
+            (Line(text=said.get(part, ""), mood="undecided"),),
+        )
+        for part in dict.fromkeys(each.slice for each in own)
+    )
+    titles = [Column(title=words.title(name)) for name in names]
+    return Sheet(columns=(Column(title="Part", folds=True), *titles, Column(title="Shown")), rows=rows)
+
+
+def _of_part(measured: Measurement | None) -> Cell:
+    """A number of a part, whose name stands in the row already; empty where it was not measured."""
+    return () if measured is None else number_cell(replace(measured, slice=""))
 
 
 def history(moves: Sequence[Move]) -> Sheet:

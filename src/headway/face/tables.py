@@ -22,6 +22,7 @@ FOLDED = 22
 """Letters to which a text may be folded; where even that does not fit, columns go on below."""
 GAP = 2
 """Letters between two columns; one of them is the table's own line, which is blank."""
+_WITHOUT = ("components", "ablation")
 _STYLES: dict[Mood, str] = {
     "pass": "green",
     "fail": "red",
@@ -75,13 +76,15 @@ def rulings_table(verdict: Verdict, *, groups: str = "groups") -> Laid:
 
 
 def examined_tables(judged: Judged) -> Group:
-    """An examination: the verdict rule by rule, all that was measured of the whole, and what could not be measured."""
+    """An examination: the verdict, all that was measured of the whole and without each part, and what was found."""
     evidence = judged.evidence
     whole = [each for each in evidence.measurements if not each.slice]
     parts = len(evidence.measurements) - len(whole)
     found = [findings_table(evidence.findings)] if evidence.findings else []
+    sheets_of_parts = (sheets.parts(evidence.measurements, audit) for audit in _WITHOUT)
+    taken_apart = [Laid(sheet) for sheet in sheets_of_parts if sheet.rows]
     more = [Text(f"{parts} more of slices and bins: headway report, or --json")] if parts else []
-    return Group(rulings_table(judged.verdict), Laid(sheets.measurements(whole)), *more, *found)
+    return Group(rulings_table(judged.verdict), Laid(sheets.measurements(whole)), *more, *taken_apart, *found)
 
 
 def findings_table(found: Sequence[Finding]) -> Laid:

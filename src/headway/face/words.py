@@ -133,10 +133,6 @@ _NAMES |= {
     "conformal.size": ("Answers in a set", "How many answers a set holds on average; 1 is sure."),
     "discovered.compared": ("Combinations that were compared", "Those of columns that are large enough."),
     "discovered.confirmed": ("Combinations that are worse for sure", "Found on one half, confirmed on the other."),
-    "ablation.harmful": ("Features without which it is better", "By their interval, each by itself."),
-    "ablation.useless": ("Features that could be left out", "The error changes by less than a hundredth of it."),
-    "ablation.unsettled": ("Features there was no time for", ""),
-    "ablation.trainings": ("Models trained to find it out", ""),
     "cost": ("Cost of the decisions", "Of a row, on average, by the costs of a false alarm and of a miss."),
     "recall": ("Found among those that happen (recall)", "Of the cases that happen, the share that gets a yes."),
     "precision": ("Right among the yes (precision)", "Of the cases that get a yes, the share that happens."),
@@ -147,8 +143,25 @@ _BEGINNINGS = {
     "worst_slice.": "Worst slice: ",
     "discovered.": "Found part: ",
     "missing.": "Rows that lack a value: ",
-    "ablation.masked.": "With the values of other rows: ",
-    "ablation.retrained.": "Trained without it: ",
+}
+_WITHOUT = "Without the part, divided by with it; above 1 the part saves."
+_MORE = "How much more the answers err; below 0 they are better without."
+_NAMES |= {
+    **{f"components.{error}.loss": ("Error more without it", _MORE) for error in ("brier", "mse")},
+    "components.latency.speedup": ("Time for one row without it", _WITHOUT),
+    "components.latency.p99.speedup": ("Slowest of 100 without it", _WITHOUT),
+    "components.throughput.speedup": ("Time for a batch without it", _WITHOUT),
+    "components.cost.one_row.ratio": ("CPU for one row without it", _WITHOUT),
+    "components.cost.batch.ratio": ("CPU for a batch without it", _WITHOUT),
+    "components.harmful": ("Parts that do harm", "They make something worse, and nothing better."),
+    "components.nothing": ("Parts that buy nothing", "Without them no error, time or cost changes that counts."),
+    "components.unsettled": ("Parts not decided", "More groups, rounds or time would tell."),
+    **{f"ablation.masked.{error}.loss": ("Error more when masked", _MORE) for error in ("brier", "mse")},
+    **{f"ablation.retrained.{error}.loss": ("Error more, trained without", _MORE) for error in ("brier", "mse")},
+    "ablation.harmful": ("Features that do harm", "A model that is trained without them errs less."),
+    "ablation.useless": ("Features that do nothing", "This model answers as well when they are masked."),
+    "ablation.unsettled": ("Features not decided", "They may do harm; more groups, seeds or time would tell."),
+    "ablation.trainings": ("Models trained to tell", ""),
 }
 _HARMS = {
     "roc_auc.loss": "It ranks worse than the model as it came",
@@ -197,8 +210,10 @@ def meaning(measure: str) -> str:
     """One sentence that says what a measure means; empty for a measure not known here."""
     if measure.startswith("worst_slice."):
         return "The same, on the part of the rows where it is worst. " + meaning(measure.removeprefix("worst_slice."))
+    if measure in _NAMES:
+        return _NAMES[measure][1]
     beginning = next((each for each in _BEGINNINGS if measure.startswith(each)), "")
-    if beginning and measure not in _NAMES:
+    if beginning:
         return meaning(measure.removeprefix(beginning))
     if measure.endswith(".lag1"):
         return "How much a group of rows is like the one before it; intervals are wider where it is."
@@ -206,7 +221,7 @@ def meaning(measure: str) -> str:
         return "How much more the model errs there than on all other rows."
     if measure.endswith(".loss"):
         return "How much worse than the model as it came, on the same rows; below 0 is better."
-    return _NAMES[measure][1] if measure in _NAMES else ""
+    return ""
 
 
 def harm(measure: str) -> str:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 from headway.core.evidence import Measurement
 from headway.core.verdict import Answer
+from headway.evidence.claims import groups_that_show
 from headway.evidence.intervals import student_quantile
 
 CONFIDENCE = 0.95
-POWER = 0.9
-HOPELESS = 10
-_z = NormalDist().inv_cdf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +70,6 @@ def _bounds(measurement: Measurement, limit: Limit) -> tuple[float, float]:
 
 
 def _needed(measurement: Measurement, limit: Limit) -> float:
-    """Groups that would show what was seen: G * ((z + 1.282) * se / gap)^2, infinite beyond ten times those at hand."""
+    """Groups that would show what was seen, infinite beyond ten times those at hand."""
     gap = limit.sign * (limit.value - measurement.value)
-    if measurement.se is None or gap == 0:
-        return math.inf
-    z = _z(CONFIDENCE) if gap > 0 else _z(1 - limit.alpha)
-    ratio = abs((z + _z(POWER)) * measurement.se / gap)
-    if ratio > math.sqrt(HOPELESS):
-        return math.inf
-    return max(math.ceil(measurement.n_groups * ratio**2), measurement.n_groups + 1)
+    return groups_that_show(measurement, gap, 1 - CONFIDENCE if gap > 0 else limit.alpha)

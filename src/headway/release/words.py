@@ -6,7 +6,8 @@ import math
 
 from headway.core.evidence import Evidence, Measurement
 from headway.core.verdict import Rule
-from headway.release.weigh import HOPELESS, Weighed
+from headway.evidence.claims import HOPELESS
+from headway.release.weigh import Weighed
 
 
 def sentence(weighed: Weighed, rule: Rule) -> str:

@@ -60,9 +60,9 @@ def expand(model: Variant, bench: Workbench, transforms: Sequence[str] = (), *, 
     refusals: list[Finding] = []
     installed = [name for name in plugins.names("transform") if name != "family" or bench.families]
     for name in transforms or in_order(installed):
-        made = [_untried(name, variant, clock) or _made(name, variant, bench) for variant in list(variants.values())]
-        variants |= {each.digest: each for found in made if not isinstance(found, Finding) for each in found}
-        refusals += _worth_telling([found for found in made if isinstance(found, Finding)], tried=len(made))
+        tried = [_untried(name, variant, clock) or made(name, variant, bench) for variant in list(variants.values())]
+        variants |= {each.digest: each for found in tried if not isinstance(found, Finding) for each in found}
+        refusals += _worth_telling([found for found in tried if isinstance(found, Finding)], tried=len(tried))
     return Expansion(variants=tuple(variants.values()), refusals=tuple(refusals))
 
 
@@ -145,7 +145,7 @@ def _untried(name: str, variant: Variant, clock: Clock) -> Finding | None:
     return Finding(code=CODE, severity="note", says=says, where=variant.name, mend="headway optimize --budget 10m")
 
 
-def _made(name: str, variant: Variant, bench: Workbench) -> Sequence[Variant] | Finding:
+def made(name: str, variant: Variant, bench: Workbench) -> Sequence[Variant] | Finding:
     """What a transform makes of a variant, or the finding that says why it makes nothing."""
     try:
         return plugins.load_transform(name)(variant, bench)

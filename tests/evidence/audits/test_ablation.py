@@ -68,8 +68,45 @@ def test_the_harmful_and_the_useless_are_named_and_what_is_needed_is_not_trained
     assert set(of(found, "ablation.harmful")) == {"", "flipped"}
     assert set(of(found, "ablation.useless")) == {"", "idle"}
     assert of(found, "ablation.masked.brier.loss")["good"].low > 0
-    assert set(of(found, "ablation.retrained.brier.loss")) == {"flipped"}
-    assert of(found, "ablation.trainings")[""].value == 2 * ablation.SEEDS
+    retrained = of(found, "ablation.retrained.brier.loss")
+    assert set(retrained) == {"flipped", "idle"} and retrained["flipped"].high < 0
+    assert "one seed" in retrained["idle"].method and retrained["idle"].se is None
+
+
+def test_what_one_seed_does_not_make_suspect_is_trained_without_once(subject, ground):
+    found = ablation.plugin(subject, ground)
+    assert of(found, "ablation.trainings")[""].value == 3 + 3 + 1  # whole, without `flipped`, without `idle`
+
+
+class Season(Weighted):
+    """Follows the truth, and adds 0.3 where a part is above 0, as it is in all rows now."""
+
+    def predict(self, rows):
+        return np.clip(rows[:, :2] @ [0.6, -0.2] + 0.25 + 0.3 * (rows[:, 2:].sum(1) > 0), 0, 1)[:, None]
+
+
+def test_harm_that_masking_cannot_see_is_found_by_training_without(subject, ground):
+    """The values of other rows lead to the same answers, as all lie beyond what the model saw."""
+    model = Season([])
+    scores = model.predict(subject.rows)
+    found = ablation.plugin(
+        replace(subject, model=model, scores=scores, reference_scores=scores),
+        replace(ground, learn=lambda names, seed: model),
+    )
+    assert of(found, "ablation.masked.brier.loss")["idle"].value == 0
+    assert set(of(found, "ablation.harmful")) == {"", "idle"}
+
+
+def test_what_differs_by_seed_more_than_by_the_part_is_not_decided(subject, ground):
+    def learn(names, seed):
+        if "flipped" not in names and seed:
+            return Weighted([0.1] * len(names))  # as bad as the whole is good, but for the first seed
+        return _Shifted(names)
+
+    found = ablation.plugin(subject, replace(ground, learn=learn))
+    assert set(of(found, "ablation.harmful")) == {""}
+    assert "flipped" in of(found, "ablation.unsettled")
+    assert of(found, "ablation.trainings")[""].value == 6 + 6 + 1  # six seeds, as it is they that leave it open
 
 
 def test_a_feature_that_the_model_does_not_read_changes_nothing(subject, ground):
@@ -89,19 +126,27 @@ def test_where_nobody_knows_how_the_model_is_made_masking_says_it_alone(subject,
     assert of(found, "ablation.trainings")[""].value == 0
 
 
-def test_where_the_time_is_used_up_the_number_of_those_left_is_told(subject, ground):
+def test_where_the_time_is_used_up_those_left_are_told(subject, ground):
     found = ablation.plugin(subject, replace(ground, budget_s=1e-9))
-    assert of(found, "ablation.unsettled")[""].value == 1
+    unsettled = of(found, "ablation.unsettled")
+    assert set(unsettled) == {"", "flipped", "idle"} and "no time" in unsettled["idle"].method
     assert set(of(found, "ablation.masked.brier.loss")) == set(WEIGHTS)
 
 
-def test_one_seed_that_shows_a_part_to_be_needed_ends_its_race_and_claims_no_interval(subject, ground):
-    """Masked, the two undo each other's harm; a model that never saw them is worse than the whole."""
-    model = replace(
-        ground,
-        learn=lambda names, seed: (
-            Weighted([WEIGHTS[name] for name in names]) if "flipped" in names else Weighted([0.0] * len(names))
-        ),
+def test_the_more_features_are_asked_the_more_it_takes_to_name_one(subject, ground):
+    """On a quarter of the rows the harm of one of three is shown, and that of the same one of twelve is not decided."""
+    few = {name: getattr(subject, name)[::4] for name in ("rows", "labels", "scores", "reference_scores", "groups")}
+    of_three = replace(subject, **few)
+    idle = [Field(name=f"idle_{number}") for number in range(9)]
+    signature = Signature(inputs=(*subject.variant.signature.inputs, *idle))
+    of_twelve = replace(
+        of_three,
+        variant=changed(subject.variant, signature=signature),
+        model=Weighted([*WEIGHTS.values(), *([0.0] * 9)]),
+        rows=np.hstack([of_three.rows, np.ones((len(of_three.rows), 9))]),
     )
-    found = of(ablation.plugin(subject, model), "ablation.retrained.brier.loss")["flipped"]
-    assert found.value > 0 and found.se is None and "one seed" in found.method
+    alone = replace(ground, learn=None)
+    assert set(of(ablation.plugin(of_three, alone), "ablation.harmful")) == {"", "flipped"}
+    found = ablation.plugin(of_twelve, alone)
+    assert set(of(found, "ablation.harmful")) == {""}
+    assert "groups would decide" in of(found, "ablation.unsettled")["flipped"].method

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import msgspec
 
 from headway.core.contracts import Engine
@@ -35,6 +37,13 @@ def packed(header: Header, *contents: bytes) -> bytes:
 
 def unpacked(content: bytes, *, models: int) -> tuple[Header, list[Engine]]:
     """The header and its models, opened; raises EngineError where it does not hold so many, or one cannot be opened."""
+    header, contents = apart(content, models=models)
+    opened = zip(header.models, contents, strict=True)
+    return header, [load_engine(each.engine)(inside, each.settings) for each, inside in opened]
+
+
+def apart(content: bytes, *, models: int) -> tuple[Header, list[bytes]]:
+    """The header and the bytes of its models; raises EngineError where it does not hold so many."""
     head, newline, rest = content.removeprefix(_MAGIC).partition(b"\n")
     try:
         if not content.startswith(_MAGIC) or not newline:
@@ -44,8 +53,5 @@ def unpacked(content: bytes, *, models: int) -> tuple[Header, list[Engine]]:
             raise ValueError(f"{len(rest):,} bytes follow its header, and {len(header.models)} models")
     except (ValueError, msgspec.MsgspecError) as error:
         raise EngineError(f"these bytes are no whole artifact of models: {error}", mend=MEND) from error
-    engines, at = [], 0
-    for each in header.models:
-        engines.append(load_engine(each.engine)(rest[at : at + each.size_bytes], each.settings))
-        at += each.size_bytes
-    return header, engines
+    ends = accumulate(each.size_bytes for each in header.models)
+    return header, [rest[end - each.size_bytes : end] for each, end in zip(header.models, ends, strict=True)]

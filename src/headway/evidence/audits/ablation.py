@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from time import monotonic
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from headway.core.contracts import Engine, Ground, Subject
+from headway.core.contracts import Ground, Subject
 from headway.core.evidence import Measurement
 from headway.evidence.altered import beside_itself, thinned
+from headway.evidence.claims import ALPHA, bounds, named, side
 from headway.evidence.intervals import Floats, fact
 from headway.evidence.quality.mean import mean
-from headway.evidence.seeds import together
+from headway.evidence.trainings import LOOKS, Harm, Trainer, undecided
 
-DRAWS, SEEDS, MOST_ROWS = 3, 3, 50_000
+DRAWS, MOST_ROWS = 3, 50_000
 USELESS = 0.01
 """A part is useless where the error changes by less than this share of it, whole interval."""
+
+SHOWN = "shown, at 5 % over all parts"
 
 Parts = Mapping[str, NDArray[np.int64]]
 
@@ -28,31 +30,44 @@ def plugin(subject: Subject, ground: Ground) -> list[Measurement]:
     """`ablation.masked.brier.loss` (`mse` of a regression) and `ablation.retrained.brier.loss`, a slice for each part.
 
     A part is a feature, or those of one list of `[evaluate] together`. Masked, it has the values of other rows, drawn
-    again (up to thrice) while it is open. What masking shows to be needed or useless is settled; without each of the
-    others the model is trained anew, with 3 seeds, the most suspect first, while there is time. `ablation.harmful` (the
-    model is better without) and `ablation.useless` are 1 for each such part, and over all their number;
-    `ablation.unsettled` is how many parts there was no time for, `ablation.trainings` how often a model was trained.
+    again (up to thrice) while it is open. Without each part that masking does not show to be needed the model is
+    trained anew, the most suspect first, while there is time. `ablation.harmful` (the model is better trained without,
+    or masked where nobody can train) and `ablation.useless` (masked, the error changes by less than 1 %) are 1 for each
+    such part, and over all their number. Each of the two words is wrong on any part with a chance of 5 % at most,
+    however many are asked. `ablation.unsettled` are those that may do harm, or had no training, each with what would
+    decide; `ablation.trainings` is how often a model was trained.
     """
     until = monotonic() + ground.budget_s
     some = thinned(subject, MOST_ROWS)
     parts = _parts(some, ground.together)
     masked, margin = _masked(some, parts, until)
-    suspects = [part for part, found in masked.items() if not (_useless(found, margin) or _needed(found))]
-    suspects.sort(key=lambda part: masked[part].value)
-    trainer = _Trainer(subject=some, learn=ground.learn) if ground.learn and len(parts) > 1 else None
-    retrained = trainer.race({part: parts[part] for part in suspects}, until) if trainer else {}
-    judged = masked | retrained
-    harmful = [part for part, found in judged.items() if found.se is not None and found.high < 0]
-    useless = [part for part, found in masked.items() if _useless(found, margin) and part not in harmful]
-    left, trained = (len(suspects) - len(retrained), trainer.trained) if trainer else (0, 0)
+    harm = _masked_alone(masked)
+    retrained: Sequence[Measurement] = ()
+    trained = 0
+    if ground.learn and len(parts) > 1:
+        suspects = sorted((part for part in parts if not _needed(masked[part])), key=lambda part: masked[part].value)
+        trainer = Trainer(subject=some, learn=ground.learn, alpha=ALPHA / len(parts) / LOOKS)
+        harm = trainer.race({part: parts[part] for part in suspects}, until)
+        retrained, trained = list(trainer.found.values()), trainer.trained
+    settled = [part for part, found in masked.items() if _useless(found, margin, len(parts))]
+    useless = {part: SHOWN for part in settled if part not in harm.shown and part not in harm.open}
+    n_rows = len(some.rows)
     return [
         *masked.values(),
-        *retrained.values(),
-        *_named("ablation.harmful", harmful, some),
-        *_named("ablation.useless", useless, some),
-        fact("ablation.unsettled", float(left), n_rows=len(some.rows), method="parts that there was no time for"),
-        fact("ablation.trainings", float(trained), n_rows=len(some.rows), method="models trained"),
+        *retrained,
+        *named("ablation.harmful", dict.fromkeys(harm.shown, SHOWN), n_rows=n_rows),
+        *named("ablation.useless", useless, n_rows=n_rows),
+        *named("ablation.unsettled", harm.open, n_rows=n_rows),
+        fact("ablation.trainings", float(trained), n_rows=n_rows, method="models trained"),
     ]
+
+
+def _masked_alone(masked: Mapping[str, Measurement]) -> Harm:
+    """What masking says of harm, where nobody can train."""
+    alpha = ALPHA / len(masked) / DRAWS
+    suspects = [part for part, found in masked.items() if bounds(found, ALPHA)[1] < 0]
+    shown = [part for part in suspects if bounds(masked[part], alpha)[1] < 0]
+    return Harm(shown=shown, open={part: undecided(masked[part], alpha) for part in suspects if part not in shown})
 
 
 def _parts(subject: Subject, declared: Sequence[Sequence[str]]) -> Parts:
@@ -73,7 +88,7 @@ def _masked(subject: Subject, parts: Parts, until: float) -> tuple[dict[str, Mea
     for draw in range(DRAWS):
         others = rng.permutation(len(subject.rows))
         for part, columns in parts.items():
-            if draw and (monotonic() >= until or _useless(found[part], margin) or _needed(found[part])):
+            if draw and (monotonic() >= until or _useless(found[part], margin, len(parts)) or _needed(found[part])):
                 continue
             rows = subject.rows.copy()
             rows[:, columns] = subject.rows[np.ix_(others, columns)]
@@ -83,58 +98,10 @@ def _masked(subject: Subject, parts: Parts, until: float) -> tuple[dict[str, Mea
     return found, margin
 
 
-def _useless(found: Measurement, margin: float) -> bool:
-    return found.se is not None and -margin <= found.low and found.high <= margin
+def _useless(found: Measurement, margin: float, parts: int) -> bool:
+    """Whether masking changes hardly anything, at a share of 5 % for each part and draw."""
+    return found.se is not None and side(found, margin, ALPHA / parts / DRAWS) == "alike"
 
 
 def _needed(found: Measurement) -> bool:
     return found.se is not None and found.low > 0
-
-
-@dataclass(slots=True, kw_only=True)
-class _Trainer:
-    """Trains without a part, and whole beside it with the same seed (once for all parts)."""
-
-    subject: Subject
-    learn: Callable[[Sequence[str], int], Engine]
-    trained: int = 0
-    whole: dict[int, Floats] = field(default_factory=dict)
-
-    def race(self, parts: Parts, until: float) -> dict[str, Measurement]:
-        """What is lost without each part, in this order, while there is time."""
-        found: dict[str, Measurement] = {}
-        for part, columns in parts.items():
-            if monotonic() >= until:
-                break
-            found[part] = self.without(part, columns)
-        return found
-
-    def without(self, part: str, columns: NDArray[np.int64]) -> Measurement:
-        """What is lost without it, over seeds; a part that the first seed shows to be needed needs no other."""
-        left = np.setdiff1d(np.arange(self.subject.rows.shape[1]), columns)
-        found: list[Measurement] = []
-        for seed in range(SEEDS):
-            if seed not in self.whole:
-                self.whole[seed] = self._answers(np.arange(self.subject.rows.shape[1]), seed)
-            errors = beside_itself(self.subject, self._answers(left, seed), self.whole[seed])
-            name = f"ablation.retrained.{errors.name}.loss"
-            found.append(replace(mean(name, errors.lost, errors.blocks, errors.bounds), slice=part))
-            if _needed(found[-1]):
-                return _of_one(found[-1], errors.bounds) if seed == 0 else together(found)
-        return together(found)
-
-    def _answers(self, columns: NDArray[np.int64], seed: int) -> Floats:
-        names = self.subject.variant.signature.names
-        self.trained += 1
-        return self.learn([names[at] for at in columns], seed).predict(self.subject.rows[:, columns])
-
-
-def _of_one(found: Measurement, bounds: tuple[float, float]) -> Measurement:
-    """One seed says nothing of the variance between seeds: it claims no interval."""
-    return replace(found, low=bounds[0], high=bounds[1], se=None, dof=None, method="one seed, no interval: needed")
-
-
-def _named(name: str, parts: Sequence[str], subject: Subject) -> list[Measurement]:
-    """1 for each of the parts, and their number over all."""
-    over_all = fact(name, float(len(parts)), n_rows=len(subject.rows), method="parts that are so by their interval")
-    return [over_all, *(replace(over_all, value=1.0, low=1.0, high=1.0, slice=part) for part in parts)]

@@ -5,7 +5,7 @@ A graph of an older opset is raised first: a scale for each channel is there fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,17 @@ def net_of(content: bytes) -> Net:
     if _kinds(graph) & _IN_INT8:
         raise NotApplicable("the graph is in int8 already")
     return named(_raised(graph))
+
+
+def in_float(content: bytes, layers: Collection[str]) -> set[str]:
+    """Which layers, by their names before, are still float32 in a graph some of whose layers are int8.
+
+    The library may have made a product and a sum of a Gemm, and named the product after it.
+    """
+    graph = onnx.load_from_string(content).graph
+    weights = {each.name for each in graph.initializer if each.data_type == TensorProto.FLOAT}
+    whole = {node.name for node in graph.node if node.op_type in LAYERS and node.input[1] in weights}
+    return {name for name in layers if {name, f"{name}_MatMul"} & whole}
 
 
 def named(graph: Any) -> Net:

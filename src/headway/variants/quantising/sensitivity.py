@@ -43,7 +43,7 @@ def kept(layers: Layers, moved: Callable[[Layers], Move], limits: Sequence[float
     `moved` says what a set moves, in the order of the graph. Layers are taken from the least to
     the most sensitive, each alone; where there are more than 24, neighbours go together.
     """
-    groups = [tuple(str(name) for name in some) for some in np.array_split(layers, min(_GROUPS, len(layers)))]
+    groups = neighbours(layers)
     alone = {group: moved(group) for group in groups}
     ranked = sorted(groups, key=lambda group: alone[group])
     steps = [_in_order(layers, ranked[: number + 1]) for number in range(len(ranked))]
@@ -53,6 +53,11 @@ def kept(layers: Layers, moved: Callable[[Layers], Move], limits: Sequence[float
         count = bisect_left(steps, True, key=lambda some: _look(some, moved, known).most >= limit)
         sets += steps[count - 1 : count] if count else []
     return list(dict.fromkeys(sets))
+
+
+def neighbours(layers: Layers) -> list[Layers]:
+    """Each layer by itself; where there are more than 24, neighbours together."""
+    return [tuple(str(name) for name in some) for some in np.array_split(layers, min(_GROUPS, len(layers)))]
 
 
 def _look(some: Layers, moved: Callable[[Layers], Move], known: dict[Layers, Move]) -> Move:

@@ -43,9 +43,11 @@ def _means(story: Story, masked: tuple[Measurement, ...]) -> list[str]:
     lines += _harm(story, masked)
     if useless := _named(story, "ablation.useless"):
         lines.append(f"Its error hardly changes without {meaning.listed(useless)}: what that costs can be saved.")
-    left = next((each.value for each in measured(story, "ablation.unsettled") if not each.slice), 0.0)
-    if left:
-        lines.append(f"For {left:.0f} there was no time to say: give the audit a longer --budget.")
+    lines += [
+        f"{each.slice} may do harm, and that is not decided: {each.method}."
+        for each in measured(story, "ablation.unsettled")
+        if each.slice
+    ]
     return lines
 
 
