@@ -23,7 +23,17 @@ def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY))
     story = flights()
     assert story.winner is not None
     evidence = story.winner.evidence
-    held = (*evidence.measurements, *people(), *discovered(), *features(), *biased(), *sets(), *started(), *more)
+    held = (
+        *evidence.measurements,
+        *people(),
+        *discovered(),
+        *features(),
+        *biased(),
+        *sets(),
+        *started(),
+        *faulty(),
+        *more,
+    )
     winner = replace(story.winner, evidence=replace(evidence, measurements=held, findings=findings))
     return replace(story, winner=winner)
 
@@ -90,6 +100,17 @@ def sets() -> tuple[Measurement, ...]:
         estimate("conformal.coverage", 0.84, 0.03, slice="month=2013-08"),
         estimate("conformal.coverage", 0.9, 0.02, slice="origin=EWR", rows=19_000),
         estimate("conformal.size", 1.4, 0.1),
+    )
+
+
+def faulty() -> tuple[Measurement, ...]:
+    """One fault that costs something, one that is stood worse than by the model as it came."""
+    return (
+        estimate("robustness.missing.excess", 0.025, 0.006, slice="dep_minute"),
+        estimate("robustness.missing.excess", 0.001, 0.002, slice="seats"),
+        estimate("robustness.missing.loss", 0.0, 0.0004, slice="dep_minute"),
+        estimate("robustness.missing.loss", 0.009, 0.001, slice="seats"),
+        estimate("robustness.missing.changed_decisions", 0.38, 0.04, slice="dep_minute"),
     )
 
 
