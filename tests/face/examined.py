@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from tests.face.stories import estimate, fact, flights
 
 from headway.core.evidence import Finding, Measurement
+from headway.core.learning import LearningCurve, Reading, Round
 from headway.face.report.story import Story
 
 SILENT = Finding(
@@ -29,13 +30,15 @@ def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY))
         *discovered(),
         *features(),
         *biased(),
+        *faults(),
+        *components(),
+        *loaded(),
         *sets(),
         *started(),
-        *faulty(),
         *more,
     )
     winner = replace(story.winner, evidence=replace(evidence, measurements=held, findings=findings))
-    return replace(story, winner=winner)
+    return replace(story, winner=winner, curve=curve())
 
 
 def only(*measurements: Measurement, **changes: object) -> Story:
@@ -92,6 +95,62 @@ def biased() -> tuple[Measurement, ...]:
     )
 
 
+def faults() -> tuple[Measurement, ...]:
+    """What faults of the inputs cost: one shown to, one not, a month; and a kind that there was no time for."""
+    untold = fact("robustness.untold", 40.0)
+    return (
+        estimate("robustness.unit.excess", 0.05, 0.01, slice="wind_speed x 0.45"),
+        estimate("robustness.unit.loss", 0.0002, 0.0004, slice="wind_speed x 0.45"),
+        estimate("robustness.missing.excess", 0.0001, 0.0002, slice="carrier"),
+        estimate("robustness.months.excess", 0.002, 0.02, slice="month=2013-07"),
+        untold,
+        replace(untold, slice="swapped", method="no time was left for all of them"),
+    )
+
+
+def components() -> tuple[Measurement, ...]:
+    """What two steps and a calibrator buy: one speed, one nothing, and one does harm."""
+    return (
+        *(estimate("components.brier.loss", 0.0, 0.0001, slice=name) for name in ("trees", "threads")),
+        estimate("components.brier.loss", -0.002, 0.001, slice="calibrator"),
+        replace(estimate("components.latency.speedup", 8.0, 0.2, slice="trees"), unit="x"),
+        fact("components.harmful", 1.0, slice="calibrator"),
+        fact("components.nothing", 1.0, slice="threads"),
+        fact("components.unsettled", 0.0),
+    )
+
+
+def loaded() -> tuple[Measurement, ...]:
+    """A server under load, in which nothing failed."""
+    times = {"load.alone.p50_ms": 0.2, "load.p50_ms": 0.3, "load.p99_ms": 1.4, "load.bursts.p99_ms": 4.0}
+    return (
+        *(replace(estimate(name, value, value / 10, rows=9_000), unit="ms") for name, value in times.items()),
+        replace(estimate("load.rows_per_s", 400_000.0, 9_000.0), unit="rows/s"),
+        replace(fact("load.memory_mb", 90.0), unit="MB"),
+        fact("load.failed", 0.0, rows=27_000),
+    )
+
+
+def curve() -> LearningCurve:
+    """A training of two looks, of which nothing more can be told."""
+    looks = [
+        Round(
+            number=number, held_out=(estimate("log_loss", error, 0.02),), learned=(estimate("log_loss", error, 0.01),)
+        )
+        for number, error in ((10, 0.6), (300, 0.5))
+    ]
+    reading = Reading(answer="learning", since=10, low=-0.12, high=-0.08)
+    return LearningCurve(
+        library="lightgbm",
+        error="log_loss",
+        rounds=tuple(looks),
+        reading=reading,
+        held_out="sha256:0",
+        seconds=9.0,
+        spent=0.2,
+    )
+
+
 def sets() -> tuple[Measurement, ...]:
     """Sets that hold what they promise over all, and not in one month."""
     return (
@@ -100,17 +159,6 @@ def sets() -> tuple[Measurement, ...]:
         estimate("conformal.coverage", 0.84, 0.03, slice="month=2013-08"),
         estimate("conformal.coverage", 0.9, 0.02, slice="origin=EWR", rows=19_000),
         estimate("conformal.size", 1.4, 0.1),
-    )
-
-
-def faulty() -> tuple[Measurement, ...]:
-    """One fault that costs something, one that is stood worse than by the model as it came."""
-    return (
-        estimate("robustness.missing.excess", 0.025, 0.006, slice="dep_minute"),
-        estimate("robustness.missing.excess", 0.001, 0.002, slice="seats"),
-        estimate("robustness.missing.loss", 0.0, 0.0004, slice="dep_minute"),
-        estimate("robustness.missing.loss", 0.009, 0.001, slice="seats"),
-        estimate("robustness.missing.changed_decisions", 0.38, 0.04, slice="dep_minute"),
     )
 
 

@@ -77,20 +77,27 @@ def test_names_are_listed_and_the_rest_counted(names: list[str], says: str) -> N
         ("people", "gender=F is shown to differ: of 100 people for whom yes is right, 4.5 to 7.5 more or fewer get"),
         ("people", "none can be told from no difference"),
         ("people", "One more rests on fewer than 1,000 rows or 20 days"),
+        ("load", "With bursts, 99 of 100 requests are answered within 4.40 ms."),
+        ("load", "Not one of 27,000 requests failed or was answered wrong."),
+        ("load", "All its processes hold 90.0 MB together."),
+        ("robustness", "1 of 3 faults are shown to make it err more; the worst is wind_speed x 0.45, a value is in"),
+        ("robustness", "its error grows by 0.040 to 0.060."),
+        ("robustness", "On no fault is it shown to err more than the model as it came; for the least sure"),
+        ("robustness", "Nothing is known of this kind: Two columns are swapped (no time was left for all of them)."),
+        ("components", "Shown to be worth its place: trees."),
+        ("components", "Better left out, for something is worse with it and nothing better: calibrator."),
+        ("components", "Of no use, for nothing that counts changes without it: threads."),
         ("ablation", "It needs dep_minute most: without it, its error grows by 0.015 to 0.031."),
         ("ablation", "It is shown to be better without noise: leave it out, and train anew."),
         ("ablation", "Its error hardly changes without seats"),
-        ("ablation", "For 1 there was no time to say"),
+        ("ablation", "visib may do harm, and that is not decided"),
     ],
 )
 def test_a_section_says_what_its_intervals_bear_out(name: str, says: str) -> None:
     assert says in " ".join(HELD[name].means)
 
 
-def test_what_is_harmful_by_its_own_interval_alone_is_called_a_chance_of_many() -> None:
-    worse = estimate("ablation.masked.brier.loss", -0.0021, 0.002, slice="seats")
-    said = told(only(*features()[:1], *[worse] * 9, fact("ablation.harmful", 1.0, slice="seats")), "ablation")
-    assert "It may be better without seats" in said and "one may look so by chance" in said
+def test_where_no_feature_does_harm_that_is_said() -> None:
     assert "No feature is shown to do harm." in told(only(*features()[:1]), "ablation")
 
 
@@ -161,6 +168,11 @@ def test_what_is_not_faster_is_not_called_so(speedup: float, says: str) -> None:
     )
 
 
+def test_what_too_few_starts_say_is_told_without_an_interval() -> None:
+    start = replace(estimate("start.seconds", 1.45, 0.1), unit="s", low=0.0, high=math.inf, se=None)
+    assert "after about 1.45 s (of so few no interval can be given)" in told(only(start), "speed")
+
+
 def test_a_machine_that_was_busy_is_told_beside_its_times() -> None:
     story = only(estimate("latency.speedup", 2.0, 0.1))
     assert story.winner is not None
@@ -209,6 +221,28 @@ def test_found_parts_that_are_not_worse_are_told_so() -> None:
     assert "No combination is shown to be one on which the model errs more" in said and "is anything lost" in said
     harmed = told(only(estimate("discovered.mse.loss", 0.1, 0.02, slice="a=1")), "discovered")
     assert "It is shown to be worse than the model as it came where a=1" in harmed
+
+
+def test_faults_that_cost_nothing_or_that_the_model_as_it_came_stands_better_are_told_so() -> None:
+    mild = (
+        estimate("robustness.noise.excess", 0.0, 0.01, slice="temp"),
+        fact("robustness.noise.loss", 0.0, slice="temp"),
+    )
+    said = told(only(*mild), "robustness")
+    assert "No fault that was tried is shown" in said and "exactly as the model as it came does" in said
+    worse = estimate("robustness.noise.loss", 0.1, 0.01, slice="temp")
+    assert "stand it worse than the model as it came: temp, a value is noisy." in told(only(worse), "robustness")
+    assert sections(only(unknown(worse)))["robustness"].means == ()
+
+
+def test_requests_that_failed_are_counted() -> None:
+    failed = sections(only(fact("load.failed", 3.0, rows=900)))["load"]
+    assert failed.means == ("3 of 900 requests failed or were answered wrong.",) and failed.picture() is None
+
+
+def test_a_part_of_which_nothing_was_measured_is_told_as_unsettled() -> None:
+    section = sections(only(fact("components.unsettled", 1.0, slice="quantise")))["components"]
+    assert section.means == ("It cannot be told what this is worth: quantise.",) and section.picture() is None
 
 
 def test_what_did_not_run_is_listed_and_does_not_read_as_well() -> None:

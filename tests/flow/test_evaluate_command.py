@@ -39,14 +39,3 @@ def test_rows_that_are_not_those_of_the_search_are_refused(run, searched):
     code, _, err = run("evaluate", "--project", folder)
     write(folder)
     assert code != cli.PASS and "not those that the last search was judged on" in err and "headway optimize" in err
-
-
-def test_a_rule_on_missing_values_holds_for_every_feature_beside_the_model_as_it_came(run, searched):
-    project, _, folder = searched
-    (folder / "headway.toml").write_text(TOML + RULE.replace("start.seconds", "robustness.missing.loss"))
-    code, out, err = run("evaluate", "--project", folder, "--audit", "robustness")
-    assert code == cli.PASS, err
-    assert "robustness.missing.loss" in out and "Values missing" in out and "worst of 4" in out
-    evidence = flow.last_frontier(project).winner.evidence
-    assert evidence.find("robustness.missing.excess", "hour").low > 0
-    assert evidence.find("robustness.missing.loss", "wind").high < 1e-12

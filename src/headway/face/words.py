@@ -10,15 +10,6 @@ QUALITY = ("roc_auc", "brier", "ece", "log_loss", "rmse", "mae")
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "rmse", "mae"})
 ANSWERS: dict[Answer, str] = {"pass": "passes", "fail": "fails", "undecided": "is undecided"}
 
-FAULTS = {
-    "missing": "Values missing",
-    "unseen": "Texts never seen",
-    "stale": "Values of the group before",
-    "swapped": "Columns swapped",
-    "noise": "Noise on values",
-    "unit": "Values in another unit",
-    "months": "Months",
-}
 _NAMES: dict[str, tuple[str, str]] = {
     "roc_auc": (
         "Ranking (AUC)",
@@ -149,16 +140,37 @@ _NAMES |= {
     "threshold": ("Threshold of a yes", "From which probability on the answer is yes."),
 }
 _NAMES |= {
-    "excess": ("Error added", "How much more the model errs then than on the rows as they are, or in other months."),
-    "loss": ("Error beside the model as it came", "How much more it errs than the model as it came, on the same rows."),
-    "roc_auc.drop": ("AUC lost to it", "How much worse the model ranks then than on the rows as they are."),
-    "changed_decisions": ("Decisions that it changes", "Share of rows on which the model decides otherwise then."),
+    f"robustness.{kind}.{what}": (f"{says} ({kind})", "")
+    for kind in ("missing", "unseen", "stale", "swapped", "noise", "unit", "months")
+    for what, says in {
+        "excess": "More error than on the rows as they are",
+        "loss": "More error than the model as it came",
+        "roc_auc.drop": "Drop in AUC",
+        "changed_decisions": "Decisions that the fault changes",
+        "flipped_decisions": "Decisions that are not those of the model as it came",
+    }.items()
+}
+_NAMES |= {
+    f"{shape}.p{share}_ms": (f"{says} of the requests took at most, {how}", "")
+    for share, says in {"50": "Half", "99": "99 of 100"}.items()
+    for shape, how in {
+        "load.alone": "one caller alone",
+        "load": "at a steady rate",
+        "load.bursts": "in bursts",
+        "load.ramp": "at a rate that grows",
+    }.items()
+}
+_NAMES |= {
+    "load.start_s": ("Time from nothing to the first right answer over HTTP", ""),
+    "load.rows_per_s": ("Rows a second as it is served, in batches", ""),
+    "load.memory_mb": ("Memory of all processes of its server", ""),
+    "load.memory_beside_mb": ("The same without the file of the model", ""),
+    "load.failed": ("Requests without a right answer", ""),
 }
 _BEGINNINGS = {
     "worst_slice.": "Worst slice: ",
     "discovered.": "Found part: ",
     "missing.": "Rows that lack a value: ",
-    **{f"robustness.{kind}.": f"{says}: " for kind, says in FAULTS.items()},
 }
 _WITHOUT = "Without the part, divided by with it; above 1 the part saves."
 _MORE = "How much more the answers err; below 0 they are better without."
@@ -187,11 +199,6 @@ _HARMS = {
     "ece": "Its probabilities cannot be taken at their word",
     "ece.loss": "Its probabilities can be taken at their word less than those of the model as it came",
     "calibration.moved": "What it says is not what the model as it came says",
-    **{
-        f"robustness.{kind}.{name}": f"It stands wrong inputs worse than the model as it came ({says.lower()})"
-        for kind, says in FAULTS.items()
-        for name in ("loss", "flipped_decisions")
-    },
 }
 
 

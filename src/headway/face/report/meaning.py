@@ -36,7 +36,9 @@ def _ends(seen: Measurement, among: int) -> tuple[float, float]:
 
 
 def between(seen: Measurement, *, scale: float = 1.0) -> str:
-    """The ends of an interval in a sentence: `3 to 8`, a fact's value alone; `unit` follows where there is one."""
+    """The ends of an interval in a sentence: `3 to 8`, a fact's value alone, with its unit; few groups give none."""
+    if not numbers.has_interval(seen):
+        return f"about {numbers.value_of(seen)} (of so few no interval can be given)"
     width = (seen.high - seen.low) * scale
     low, high = (numbers.number(end * scale, width=width) for end in (seen.low, seen.high))
     unit = f" {seen.unit}" if seen.unit else ""

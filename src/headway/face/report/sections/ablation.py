@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.face import numbers
-from headway.face.report import details, meaning
+from headway.face import numbers, sheets
+from headway.face.report import meaning
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.intervals import Panel, Span, charted
 from headway.face.report.section import Section, measured
@@ -19,7 +19,7 @@ MOST = 20
 def plugin(story: Story) -> Section | None:
     """The section for the worth of features; None where the audit did not run."""
     masked, retrained = measured(story, *_MASKED), measured(story, *_RETRAINED)
-    if not masked:
+    if not masked or story.winner is None:
         return None
     masked = tuple(sorted(masked, key=lambda each: -each.value))
     return Section(
@@ -29,7 +29,7 @@ def plugin(story: Story) -> Section | None:
         lead="Each feature was given the values of other rows, so that it says nothing of its own. Where that did not "
         "settle its worth, the model was trained anew without it, with several seeds.",
         means=tuple(_means(story, masked)),
-        sheet=details.parts((*masked, *retrained), story.groups, first="Feature"),
+        sheet=sheets.parts(story.winner.evidence.measurements, "ablation"),
         picture=lambda: _picture(masked, retrained, _named(story, "ablation.harmful")),
     )
 
@@ -40,7 +40,9 @@ def _means(story: Story, masked: tuple[Measurement, ...]) -> list[str]:
     if needed:
         error = meaning.between(needed[0])
         lines.append(f"It needs {needed[0].slice} most: without it, its error grows by {error}.")
-    lines += _harm(story, masked)
+    harmful = _named(story, "ablation.harmful")
+    better = f"It is shown to be better without {meaning.listed(harmful)}: leave it out, and train anew."
+    lines.append(better if harmful else "No feature is shown to do harm.")
     if useless := _named(story, "ablation.useless"):
         lines.append(f"Its error hardly changes without {meaning.listed(useless)}: what that costs can be saved.")
     lines += [
@@ -49,21 +51,6 @@ def _means(story: Story, masked: tuple[Measurement, ...]) -> list[str]:
         if each.slice
     ]
     return lines
-
-
-def _harm(story: Story, masked: tuple[Measurement, ...]) -> list[str]:
-    """What does harm beyond doubt, and what only by its own interval, as one of many is by chance."""
-    named = _named(story, "ablation.harmful")
-    trained = measured(story, *_RETRAINED)
-    shown = {each.slice for found in (masked, trained) for each in meaning.below(found)} & set(named)
-    sure, unsure = ([name for name in named if (name in shown) is is_sure] for is_sure in (True, False))
-    lines = [f"It is shown to be better without {meaning.listed(sure)}: leave it out, and train anew."] if sure else []
-    if unsure:
-        lines.append(
-            f"It may be better without {meaning.listed(unsure)}: that is what its own interval says, but of "
-            f"{len(masked)} features one may look so by chance."
-        )
-    return lines or ["No feature is shown to do harm."]
 
 
 def _named(story: Story, name: str) -> list[str]:
