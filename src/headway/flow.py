@@ -52,6 +52,7 @@ from headway.release import judge as judging
 from headway.release.project import Project
 from headway.release.ship import Shipped, ship
 from headway.serve import process
+from headway.serve.trial import on_trial
 from headway.variants import adopt as adopting
 from headway.variants import search
 from headway.variants import train as training
@@ -167,7 +168,9 @@ def examine(
         )
     project.state.count_look(project.name, exam.dataset)
     variant = frontier.winner.variant
-    asked = Audits(names=audits or plugins.names("audit"), ground=_ground(project, frontier, data), tell=tell)
+    served = partial(on_trial, project.config, project.blobs, frontier.baseline.contract, frontier.self_test)
+    ground = replace(_ground(project, frontier, data), serve=served)
+    asked = Audits(names=audits or plugins.names("audit"), ground=ground, tell=tell)
     subject, probes = subject_of(variant, exam, project.blobs), plugins.names("probe")
     evidence = measure(subject, probes, dataset_digest=exam.dataset, period=exam.period, audits=asked)
     found = replaced(frontier, winner=_judged(project, variant, evidence))

@@ -57,7 +57,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "labels.csv").write_text("key,label\n7,1\n8,0\n")
     model(numbers).save_model(place / "model.txt")
     (place / "headway-demo").mkdir()
-    write(place / "headway-demo", TOML.replace('name = "small"', 'name = "flight-delays"'))
+    demo = TOML.replace('name = "small"', 'name = "flight-delays"')
+    write(place / "headway-demo", f"{demo}[evaluate]\nbudget_s = 2\n")
     return place
 
 

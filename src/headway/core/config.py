@@ -117,6 +117,9 @@ class EvaluateSection(Record, frozen=True, kw_only=True):
     """The whole examination of what is to be released."""
 
     budget_s: Annotated[float, Meta(description="Longest time that one audit may take, seconds.", gt=0)] = 60.0
+    rate_per_s: Annotated[
+        float, Meta(description="Requests a second, on average, of the open loops of the audit `load`.", gt=0)
+    ] = 200.0
     together: Annotated[
         tuple[tuple[str, ...], ...], _help("Features that the audit `ablation` leaves out as one, a list each.")
     ] = ()

@@ -15,6 +15,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Settings
 from headway.core.release import View
+from headway.core.trial import Serve
 from headway.core.variant import Artifact, Signature, Variant
 
 if TYPE_CHECKING:
@@ -308,7 +309,8 @@ class Ground:
     in their order; None where nobody knows how it is made, or it takes no seed. `months` are those of the rows, where
     rows have a time. `together` are features that belong together: what is done to one is done to all. `origin` is the
     model as it came, and `bench` what transforms made the subject of it with, where that is known. `calibrator` and
-    `views` are those of what is to be released.
+    `views` are those of what is to be released. `serve` gives a server of a variant, None where nobody knows how it is
+    served; it is asked `rate_per_s` times a second.
     """
 
     blobs: Blobs
@@ -321,6 +323,8 @@ class Ground:
     bench: Callable[[], Workbench] | None = None
     calibrator: Calibrator = field(default_factory=Calibrator)
     views: Sequence[View] = ()
+    serve: Serve | None = None
+    rate_per_s: float = 200.0
 
 
 class Audit(Protocol):

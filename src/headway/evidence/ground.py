@@ -30,6 +30,7 @@ def ground_of(config: Config, data: Data, blobs: Blobs, *, signature: Signature,
         learn=learn if "train" in data and takes_seed(config) else None,
         months=months(labelled(judged)),
         together=_known(config.evaluate.together, signature),
+        rate_per_s=config.evaluate.rate_per_s,
     )
 
 

@@ -111,6 +111,14 @@ _NAMES |= {
     "cost.cpu_s.batch": ("CPU seconds of a million rows, in batches", "How long cores work for them, all threads."),
 }
 _NAMES |= {
+    "load.p50_ms": ("Served: half of the requests took at most", "From when a request was due, at a steady rate."),
+    "load.p99_ms": ("Served: 99 of 100 requests took at most", "From when a request was due, at a steady rate."),
+    "load.start_s": ("A server's start", "From a new process to its first right answer, in half of the starts."),
+    "load.rows_per_s": ("Rows a second, served in batches", "Asked over HTTP, by two callers for each core."),
+    "load.memory_mb": ("Memory of the server", "What all its processes hold together, after the load."),
+    "load.failed": ("Requests that failed", "Refused, answered wrong, or not at all, in all runs of the load."),
+}
+_NAMES |= {
     "request.p50": ("Half of the requests took at most", ""),
     "request.p99": ("99 of 100 requests took at most", ""),
 }
