@@ -289,14 +289,16 @@ def hold(server: Running) -> threading.Event:
     return until
 
 
-def test_an_answer_that_does_not_come_by_the_deadline_is_none(opened):
+def test_a_call_whose_deadline_has_passed_is_answered_so_and_never_asked(opened):
     server, door, caller = opened
     until = hold(server)
     assert caller.refused("ModelInfer", timeout=0.2, **message(raw=True))[0] == "DEADLINE_EXCEEDED"
     door.close(5)
     until.set()
     server.turn()
+    counts = server.plane.metrics.of("flights")
     assert server.plane.metrics.errors[504] == np.sum(server.plane.metrics.errors) == 1
+    assert (counts.requests, counts.expired) == (0, 1)
 
 
 def test_what_is_in_flight_is_answered_before_the_door_is_closed(opened):

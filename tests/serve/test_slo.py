@@ -104,6 +104,13 @@ def test_what_is_slow_is_counted_at_the_edge_of_the_histogram_at_the_limit_or_be
     assert metrics.served(within_ms) == Served(3, slow, 3)
 
 
+def test_a_request_that_is_refused_as_too_many_wait_is_one_that_failed():
+    metrics = Metrics()
+    metrics.of("m").refuse(expired=False)
+    metrics.errors[429] = 5  # of these, four are over the limit of their key: that is the caller's doing
+    assert metrics.served(50) == Served(0, 0, 1)
+
+
 def test_the_metrics_of_a_server_tell_its_budgets():
     async def told() -> str:
         metrics = Metrics()

@@ -144,10 +144,15 @@ class Metrics:
             self._outside[name] += 1
 
     def served(self, within_ms: float) -> Served:
-        """What became of requests; slow by the edge of the histogram that is at `within_ms`, or next below it."""
+        """What became of requests; slow by the edge of the histogram that is at `within_ms`, or next below it.
+
+        What failed is 5xx, and what was refused as too many rows waited: a server that is too small is not available.
+        """
         fast = int(np.searchsorted(_EDGES_S, within_ms / 1000 * (1 + 1e-9), side="right"))
-        buckets = sum((_sum(found).buckets for found in self._memory.models.found().values()), start=Counts().buckets)
-        return Served(int(buckets.sum()), int(buckets[fast:].sum()), int(self._memory.errors.total()[500:].sum()))
+        models = [_sum(found) for found in self._memory.models.found().values()]
+        buckets = sum((each.buckets for each in models), start=Counts().buckets)
+        failed = int(self._memory.errors.total()[500:].sum()) + sum(each.refused for each in models)
+        return Served(int(buckets.sum()), int(buckets[fast:].sum()), failed)
 
     def text(self, versions: Mapping[str, str]) -> bytes:
         """The Prometheus text format; `versions` says which release each model's name points to."""

@@ -50,7 +50,12 @@ class Budget:
         served = self._served()
         families = (
             ("headway_slo_requests_total", "counter", "Requests that an objective judges.", _judged(served)),
-            ("headway_slo_bad_total", "counter", "Requests that miss it: slow ones, or 5xx.", _bad(served)),
+            (
+                "headway_slo_bad_total",
+                "counter",
+                "Requests that miss it: slow, or 5xx and refused.",
+                _bad(served),
+            ),
             ("headway_slo_allowed", "gauge", "The share of them that may.", self._allowed),
         )
         for name, kind, says, values in families:

@@ -112,16 +112,22 @@ class _Said:
         release = find(self._plane, message.model_name, message.model_version)
         request = read(message)
         asked = release.reader.take(request)
-        deadline_ns = self._plane.deadline_ns(started_ns, asked.timeout_us)
+        left_s = min(context.time_remaining(), TIMEOUT_MAX)
+        deadline_ns = self._deadline_ns(started_ns, asked.timeout_us, left_s)
         call = Inference(request, asked.rows, asked.key, started_ns, deadline_ns, SimpleQueue())
         self._inside.soon(self._plane.submit, release, call)
         try:
-            done = call.done.get(timeout=min(context.time_remaining(), TIMEOUT_MAX))
+            done = call.done.get(timeout=left_s)
         except Empty:
             raise Unanswered(504, "there was no answer by the caller's deadline") from None
         if isinstance(done, Exception):
             raise unanswered(done)
         return written(message, *done, len(asked.rows))
+
+    def _deadline_ns(self, started_ns: int, timeout_us: int, left_s: float) -> int:
+        """From when on nobody waits for a call: by its request, or by its caller's deadline; 0 for never."""
+        hung_up_ns = started_ns + int(left_s * 1e9) if left_s < TIMEOUT_MAX else 0
+        return min(filter(None, (self._plane.deadline_ns(started_ns, timeout_us), hung_up_ns)), default=0)
 
     def _check(self, message: Any, context: Any) -> Any:
         if message.service not in ("", _SERVICE):
