@@ -27,7 +27,10 @@ _NAMES: dict[str, tuple[str, str]] = {
     "macro_f1": ("F1 over classes (macro F1)", "Precision and recall as one, each class counting alike; 1 is perfect."),
     "recall": ("Positives that are found (recall)", "Of the cases that happen, the share that gets a yes."),
     "precision": ("Alarms that are true (precision)", "Of the cases that get a yes, the share that happens."),
-    "false_positive_rate": ("False alarms", "Of the cases that do not happen, the share that gets a yes."),
+    "false_positive_rate": (
+        "False alarms (false positive rate)",
+        "Of the cases that do not happen, the share that gets a yes.",
+    ),
     "rmse": (
         "Typical error (RMSE)",
         "Root of the mean squared error, in units of the target; large errors weigh more.",
@@ -141,10 +144,7 @@ _NAMES |= {
     "conformal.size": ("Answers in a set", "How many answers a set holds on average; 1 is sure."),
     "discovered.compared": ("Combinations that were compared", "Those of columns that are large enough."),
     "discovered.confirmed": ("Combinations that are worse for sure", "Found on one half, confirmed on the other."),
-    "cost": ("Cost of the decisions", "Of a row, on average, by the costs of a false alarm and of a miss."),
-    "recall": ("Found among those that happen (recall)", "Of the cases that happen, the share that gets a yes."),
-    "precision": ("Right among the yes (precision)", "Of the cases that get a yes, the share that happens."),
-    "false_positive_rate": ("False alarms", "Of the cases that do not happen, the share that gets a yes."),
+    "cost": ("Cost of the decisions (cost)", "Of a row, on average, by the costs of a false alarm and of a miss."),
     "threshold": ("Threshold of a yes", "From which probability on the answer is yes."),
 }
 _NAMES |= {

@@ -119,7 +119,7 @@ def chart(points: Sequence[Point], limit: float | None, size: Size) -> alt.Layer
     y = alt.Y("loss:Q").scale(domain=plot.losses, nice=False, zero=False).axis(_loss_axis(plot))
     base = alt.Chart(rows).encode(x=x)
     answers = [answer for answer in ANSWERS if any(against_model(point.judged.verdict) == answer for point in points)]
-    colour = _colour(answers, size)
+    colour = _colour(answers)
     layers = [
         *_limits(plot, limit),
         base.mark_rule(strokeWidth=1.5, opacity=0.65).encode(y=alt.Y("low:Q"), y2="high:Q", color=colour),
@@ -154,8 +154,8 @@ def _limits(plot: _Plot, limit: float | None) -> list[alt.Chart]:
     ]
 
 
-def _colour(answers: Sequence[str], size: Size) -> alt.Color:
-    legend = alt.Legend(title="Verdict against the model as it came:", titleOrient="top" if size.narrow else "left")
+def _colour(answers: Sequence[str]) -> alt.Color:
+    legend = alt.Legend(title="Verdict against the model as it came:", titleOrient="top")
     scale = alt.Scale(domain=list(answers), range=[LIGHT[answer] for answer in answers])
     return alt.Color("verdict:N", scale=scale, legend=legend)
 

@@ -8,7 +8,11 @@ from headway.face.report import details, meaning
 from headway.face.report.section import Section, measured
 from headway.face.report.story import Story
 
-_NAMES = (*words.QUALITY, "base_rate", "cost", "recall", "precision", "false_positive_rate")
+_NAMES = (
+    *words.QUALITY,
+    *("average_precision", "accuracy", "top3_accuracy", "f1", "macro_f1", "mean_error", "r2", "ndcg10", "mrr", "map"),
+    *("base_rate", "cost", "recall", "precision", "false_positive_rate"),
+)
 
 
 def plugin(story: Story) -> Section | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from msgspec.structs import replace
+
 from headway.core.evidence import Measurement
 from headway.core.verdict import Answer, Ruling
 from headway.face import numbers, words
@@ -55,14 +57,18 @@ def biases(story: Story) -> tuple[Measurement, ...]:
 
 def _biased(found: tuple[Measurement, ...]) -> list[str]:
     """Where more happens, or less, than is said: what holds of all slices at once."""
-    words_of = {"More": meaning.above(found), "Less": meaning.below(found)}
+    sides = {"More": meaning.above(found), "Less": [_turned(each) for each in meaning.below(found)]}
     return [
         f"{word} happens than is said where "
-        + "; where ".join(f"{each.slice} ({meaning.between(each, scale=100.0)} of 100)" for each in seen[:5])
+        + "; where ".join(f"{each.slice} (by {meaning.of_hundred(each)})" for each in seen[:5])
         + "."
-        for word, seen in words_of.items()
+        for word, seen in sides.items()
         if seen
     ]
+
+
+def _turned(seen: Measurement) -> Measurement:
+    return replace(seen, value=-seen.value, low=-seen.high, high=-seen.low)
 
 
 def ruling_on(story: Story) -> Ruling | None:
