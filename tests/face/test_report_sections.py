@@ -83,7 +83,6 @@ def test_names_are_listed_and_the_rest_counted(names: list[str], says: str) -> N
         ("robustness", "1 of 3 faults are shown to make it err more; the worst is wind_speed x 0.45, a value is in"),
         ("robustness", "its error grows by 0.040 to 0.060."),
         ("robustness", "On no fault is it shown to err more than the model as it came; for the least sure"),
-        ("robustness", "Nothing is known of this kind: Two columns are swapped (no time was left for all of them)."),
         ("components", "Shown to be worth its place: trees."),
         ("components", "Better left out, for something is worse with it and nothing better: calibrator."),
         ("components", "Of no use, for nothing that counts changes without it: threads."),

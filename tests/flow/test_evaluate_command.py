@@ -19,7 +19,7 @@ def test_a_rule_on_what_no_search_measures_is_undecided_until_the_winner_is_exam
     project, _, folder = searched
     (folder / "headway.toml").write_text(TOML + RULE)
     assert run("gate", "--project", folder)[0] == cli.UNDECIDED
-    code, out, err = run("evaluate", "--project", folder, "--audit", "start", "--budget", "20s")
+    code, out, err = run("evaluate", "--project", folder, "--audit", "start", "--budget", "10m")
     assert code == cli.PASS, err
     assert "start.seconds" in out and "audit start" in out
     assert run("gate", "--project", folder)[0] == cli.PASS
@@ -39,3 +39,14 @@ def test_rows_that_are_not_those_of_the_search_are_refused(run, searched):
     code, _, err = run("evaluate", "--project", folder)
     write(folder)
     assert code != cli.PASS and "not those that the last search was judged on" in err and "headway optimize" in err
+
+
+def test_a_rule_on_missing_values_holds_for_every_feature_beside_the_model_as_it_came(run, searched):
+    project, _, folder = searched
+    (folder / "headway.toml").write_text(TOML + RULE.replace("start.seconds", "robustness.missing.loss"))
+    code, out, err = run("evaluate", "--project", folder, "--audit", "robustness")
+    assert code == cli.PASS, err
+    assert "robustness.missing.loss" in out and "A value is missing" in out and "worst of 4" in out
+    evidence = flow.last_frontier(project).winner.evidence
+    assert evidence.find("robustness.missing.excess", "hour").low > 0
+    assert evidence.find("robustness.missing.loss", "wind").high < 1e-12

@@ -7,7 +7,9 @@ import re
 
 from headway.core.evidence import Measurement
 
-SHARES = frozenset({"flipped_decisions", "flipped_decisions.near", "missing.flipped_decisions", "base_rate"})
+SHARES = frozenset(
+    {"flipped_decisions", "flipped_decisions.near", "missing.flipped_decisions", "changed_decisions", "base_rate"}
+)
 TIMED = ("latency.", "throughput.", "cost.cpu_s.", "cost.per_million.")
 TINY, ROUNDING = 1e-4, 1e-12
 _WHOLE = ((0.0, 1.0), (-1.0, 1.0))

@@ -13,7 +13,7 @@ from headway.core.evidence import Finding
 from headway.core.frontier import Frontier
 from headway.core.release import Move
 from headway.core.verdict import Judged, Verdict
-from headway.face import numbers, sheets, words
+from headway.face import numbers, sheets, stress, words
 from headway.face.report.answers import replayed, replies
 from headway.face.report.story import Replay, Story
 from headway.face.sheets import Column, Line, Mood, Sheet
@@ -84,7 +84,9 @@ def examined_tables(judged: Judged) -> Group:
     sheets_of_parts = (sheets.parts(evidence.measurements, audit) for audit in _WITHOUT)
     taken_apart = [Laid(sheet) for sheet in sheets_of_parts if sheet.rows]
     more = [Text(f"{parts} more of slices and bins: headway report, or --json")] if parts else []
-    return Group(rulings_table(judged.verdict), Laid(sheets.measurements(whole)), *more, *taken_apart, *found)
+    stressed = stress.faults(evidence.measurements)
+    faults = [Laid(stressed)] if stressed.rows else []
+    return Group(rulings_table(judged.verdict), Laid(sheets.measurements(whole)), *faults, *more, *taken_apart, *found)
 
 
 def findings_table(found: Sequence[Finding]) -> Laid:

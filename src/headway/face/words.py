@@ -10,6 +10,15 @@ QUALITY = ("roc_auc", "brier", "ece", "log_loss", "rmse", "mae")
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "rmse", "mae"})
 ANSWERS: dict[Answer, str] = {"pass": "passes", "fail": "fails", "undecided": "is undecided"}
 
+FAULTS = {
+    "missing": "A value is missing",
+    "unseen": "A category was never seen",
+    "stale": "A value is that of the group before",
+    "swapped": "Two columns are swapped",
+    "noise": "A value is noisy",
+    "unit": "A value is in another unit",
+    "months": "A month against all others",
+}
 _NAMES: dict[str, tuple[str, str]] = {
     "roc_auc": (
         "Ranking (AUC)",
@@ -148,15 +157,10 @@ _NAMES |= {
     "threshold": ("Threshold of a yes", "From which probability on the answer is yes."),
 }
 _NAMES |= {
-    f"robustness.{kind}.{what}": (f"{says} ({kind})", "")
-    for kind in ("missing", "unseen", "stale", "swapped", "noise", "unit", "months")
-    for what, says in {
-        "excess": "More error than on the rows as they are",
-        "loss": "More error than the model as it came",
-        "roc_auc.drop": "Drop in AUC",
-        "changed_decisions": "Decisions that the fault changes",
-        "flipped_decisions": "Decisions that are not those of the model as it came",
-    }.items()
+    "excess": ("Error added", "How much more the model errs then than on the rows as they are, or in other months."),
+    "loss": ("Error beside the model as it came", "How much more it errs than the model as it came, on the same rows."),
+    "roc_auc.drop": ("AUC lost to it", "How much worse the model ranks then than on the rows as they are."),
+    "changed_decisions": ("Decisions that it changes", "Share of rows on which the model decides otherwise then."),
 }
 _NAMES |= {
     f"{shape}.p{share}_ms": (f"{says} of the requests took at most, {how}", "")
@@ -179,6 +183,7 @@ _BEGINNINGS = {
     "worst_slice.": "Worst slice: ",
     "discovered.": "Found part: ",
     "missing.": "Rows that lack a value: ",
+    **{f"robustness.{kind}.": f"{says}: " for kind, says in FAULTS.items()},
 }
 _WITHOUT = "Without the part, divided by with it; above 1 the part saves."
 _MORE = "How much more the answers err; below 0 they are better without."
@@ -207,6 +212,11 @@ _HARMS = {
     "ece": "Its probabilities cannot be taken at their word",
     "ece.loss": "Its probabilities can be taken at their word less than those of the model as it came",
     "calibration.moved": "What it says is not what the model as it came says",
+    **{
+        f"robustness.{kind}.{name}": f"It stands wrong inputs worse than the model as it came ({says.lower()})"
+        for kind, says in FAULTS.items()
+        for name in ("loss", "flipped_decisions")
+    },
 }
 
 

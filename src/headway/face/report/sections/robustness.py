@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.face import numbers
+from headway.face import numbers, words
 from headway.face.report import details, meaning, periods
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.intervals import Panel, Span, charted
-from headway.face.report.section import Section, measured
+from headway.face.report.section import Section
 from headway.face.report.story import Story
 
-_BEGINS, _EXCESS, _LOSS, _UNTOLD = "robustness.", ".excess", ".loss", "robustness.untold"
-_KINDS = {
-    "missing": "A value is missing",
-    "unseen": "A category was never seen",
-    "stale": "A value is that of an earlier row",
-    "swapped": "Two columns are swapped",
-    "noise": "A value is noisy",
-    "unit": "A value is in another unit",
-    "months": "A month against all others",
-}
+_BEGINS, _EXCESS, _LOSS = "robustness.", ".excess", ".loss"
 MOST = 5
 """Alterations of a kind that are drawn: those that cost most."""
 
@@ -27,7 +18,7 @@ MOST = 5
 def plugin(story: Story) -> Section | None:
     """The section for altered inputs; None where the audit did not run."""
     held = story.winner.evidence.measurements if story.winner else ()
-    found = tuple(each for each in held if each.name.startswith(_BEGINS) and each.name != _UNTOLD and each.slice)
+    found = tuple(each for each in held if each.name.startswith(_BEGINS) and each.slice)
     if not found:
         return None
     excess, lost = (tuple(each for each in found if each.name.endswith(end)) for end in (_EXCESS, _LOSS))
@@ -37,7 +28,7 @@ def plugin(story: Story) -> Section | None:
         reads=(_BEGINS,),
         lead="The inputs were spoilt on purpose, one kind of fault after the other, and put to this form and to the "
         "model as it came.",
-        means=(*_cost(excess), *_beside(lost), *_silent(story)),
+        means=(*_cost(excess), *_beside(lost)),
         sheet=details.parts(found, story.groups, first="What befell the rows"),
         picture=lambda: _picture(excess) if excess else None,
     )
@@ -69,17 +60,12 @@ def _beside(lost: tuple[Measurement, ...]) -> list[str]:
     ]
 
 
-def _silent(story: Story) -> list[str]:
-    kinds = [each for each in measured(story, _UNTOLD) if each.slice]
-    return [f"Nothing is known of this kind: {_KINDS.get(each.slice, each.slice)} ({each.method})." for each in kinds]
-
-
 def _kind(seen: Measurement) -> str:
     return seen.name.removeprefix(_BEGINS).partition(".")[0]
 
 
 def _said(seen: Measurement) -> str:
-    kind = _KINDS.get(_kind(seen), _kind(seen))
+    kind = words.FAULTS.get(_kind(seen), _kind(seen))
     return f"{periods.name_of(seen.slice.removeprefix('month='))}, {kind[:1].lower()}{kind[1:]}"
 
 
@@ -87,7 +73,7 @@ def _picture(excess: tuple[Measurement, ...]) -> Picture:
     shown = meaning.above(excess)
     by_kind = {kind: [each for each in excess if _kind(each) == kind] for kind in dict.fromkeys(map(_kind, excess))}
     panels = [
-        Panel(title=_KINDS.get(kind, kind), axis="how much the error grows", spans=_spans(found, shown))
+        Panel(title=words.FAULTS.get(kind, kind), axis="how much the error grows", spans=_spans(found, shown))
         for kind, found in by_kind.items()
     ]
     title = f"{len(shown)} of {len(excess)} faults of the inputs are shown to cost something"
