@@ -21,7 +21,7 @@ CHECKS = plugins.names("check")
 def survey() -> Survey:
     """A small table cut into train, choose and test, of which callers asked the last rows."""
     dataset = small()
-    features = [name for name in dataset.table.columns if name not in dataset.roles.not_features]
+    features = dataset.features
     asked = dataset.table.select(features).tail(100)
     return Survey(dataset=dataset, periods=cut(dataset, SplitSection()), requests=lambda: asked)
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from headway.core.dataset import Roles
+import polars
+
+from headway.core.dataset import Dataset, Roles
 
 
 def test_roles_ignored_columns_and_what_is_known_afterwards_are_no_features() -> None:
@@ -15,3 +17,8 @@ def test_a_role_that_is_not_given_takes_no_column_away() -> None:
 
 def test_slices_and_people_stay_features() -> None:
     assert not {"carrier", "sex"} & Roles(target="late", slices=("carrier",), people=("sex",)).not_features
+
+
+def test_features_are_the_columns_without_another_role_in_order() -> None:
+    table = polars.DataFrame({"b": [1], "late": [0], "a": [2]})
+    assert Dataset(name="d", table=table, roles=Roles(target="late")).features == ["b", "a"]

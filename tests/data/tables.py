@@ -1,4 +1,4 @@
-"""A small dated table for the tests of data: 40 days, ten rows a day."""
+"""Small dated tables for the tests of data, and how checks are asked about them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 
+from headway.core.config import SplitSection
+from headway.core.contracts import Check, Survey
 from headway.core.dataset import Dataset, Roles
+from headway.data.split import cut
 
 
 def small(**roles: object) -> Dataset:
@@ -30,7 +33,36 @@ def small(**roles: object) -> Dataset:
     return Dataset(name="small", table=table, roles=Roles(**declared))
 
 
+def with_gaps(**roles: object) -> Dataset:
+    """The small table with `landed`, which is missing wherever `late` is; `hour` is not."""
+    dataset = small(**roles)
+    return with_column(dataset, landed=dataset.table["late"].cast(pl.Float64) * 0 + 5)
+
+
 def with_column(dataset: Dataset, **columns: pl.Series | list[object]) -> Dataset:
     """The dataset with columns added or replaced."""
     table = dataset.table.with_columns(**{name: pl.Series(values) for name, values in columns.items()})
     return Dataset(name=dataset.name, table=table, roles=dataset.roles)
+
+
+def wide(rows: int = 2000, **roles: object) -> Dataset:
+    """Rows of six independent numbers and a text, two an hour, cut nowhere; `late` follows the first number weakly."""
+    draw = np.random.default_rng(1)
+    values = draw.normal(size=(rows, 6)).round(4)
+    table = pl.DataFrame({f"x{place}": values[:, place] for place in range(6)}).with_columns(
+        at=pl.Series([datetime(2013, 1, 1) + timedelta(minutes=30 * row) for row in range(rows)]),
+        carrier=pl.Series(draw.choice(["AA", "UA", "B6"], rows).tolist()),
+        late=pl.Series((values[:, 0] + 2 * draw.normal(size=rows) > 0).astype(int)),
+    )
+    return Dataset(name="wide", table=table, roles=Roles(**{"target": "late", "time": "at", **roles}))
+
+
+def surveyed(dataset: Dataset, test: Dataset | None = None) -> Survey:
+    """A survey of a dataset that is cut in order of time; the test may be another."""
+    periods = cut(dataset, SplitSection())
+    return Survey(dataset=dataset, periods={**periods, "test": test} if test else periods)
+
+
+def says(check: Check, survey: Survey) -> list[str]:
+    """Severity and place of each finding of a check."""
+    return [f"{finding.severity} {finding.where}" for finding in check(survey)]

@@ -46,3 +46,8 @@ class Dataset:
     roles: Roles
     digest: str = ""
     provenance: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def features(self) -> list[str]:
+        """The columns that a model may read, in the order of the table."""
+        return [name for name in self.table.columns if name not in self.roles.not_features]

@@ -17,10 +17,11 @@ def signature_of(dataset: Dataset) -> Signature:
 
     A text column's categories are its values here, sorted; a value unseen here is read as missing.
     """
-    names = [name for name in dataset.table.columns if name not in dataset.roles.not_features]
-    if not names:
+    if not dataset.features:
         raise DataError("no column is left to train on", where=dataset.name, mend="[data] known")
-    return Signature(inputs=tuple(_field(dataset.table[name]) for name in names), classes=dataset.roles.classes)
+    return Signature(
+        inputs=tuple(_field(dataset.table[name]) for name in dataset.features), classes=dataset.roles.classes
+    )
 
 
 def matrix(table: pl.DataFrame, signature: Signature) -> NDArray[np.float64]:

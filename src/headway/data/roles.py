@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Sequence
 
 import polars as pl
@@ -16,6 +17,10 @@ from headway.data.texts import dated, undated
 TASKS = ("binary", "multiclass", "regression", "ranking", "embedding")
 SHOWN = 5
 MOST_CLASSES = 20
+NAMES_ONE = re.compile(
+    r"(?i)(^|_)(id|customer|client|user|patient|account|session|household|store|shop|device|vin)(_|$)"
+)
+"""What the name of a column says that names one of many things."""
 
 
 def roles_of(section: DataSection) -> Roles:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import date, timedelta
 
@@ -14,7 +13,7 @@ from headway.core.dataset import OUTCOME, Dataset, Roles
 from headway.core.errors import ConfigError, DataError, NotApplicable
 from headway.core.plugins import load_check
 from headway.core.record import Record
-from headway.data.roles import MOST_CLASSES
+from headway.data.roles import MOST_CLASSES, NAMES_ONE
 from headway.face.python.careful import careful
 
 FEWEST_GROUPS = 20
@@ -22,9 +21,6 @@ MOST_SLICES = 3
 PARTS = (0.6, 0.8)
 """Where, in order of time, the rows to train on end, and those to choose by."""
 SUSPECTS = ("missing_with_outcome", "target_leak")
-_NAMES_ONE = re.compile(
-    r"(?i)(^|_)(id|customer|client|user|patient|account|session|household|store|shop|device|vin)(_|$)"
-)
 
 
 class Proposal(Record, frozen=True, kw_only=True):
@@ -125,7 +121,7 @@ def _time(columns: Sequence[pl.Series]) -> str:
 def _groups(columns: Sequence[pl.Series]) -> str:
     """A column of days, else one that names who or what a row is about; rows of one value share fate."""
     days = [column for column in columns if column.dtype == pl.Date]
-    entities = [column for column in columns if _NAMES_ONE.search(column.name) and not column.dtype.is_float()]
+    entities = [column for column in columns if NAMES_ONE.search(column.name) and not column.dtype.is_float()]
     shared = (
         column.name
         for column in (*days, *entities)
@@ -142,7 +138,7 @@ def _is_feature(column: pl.Series) -> bool:
     names_each = count > len(column) / 2 and (
         column.dtype == pl.String or (column.dtype.is_integer() and count == len(column))
     )
-    return not (names_each or (_NAMES_ONE.search(column.name) and column.dtype.is_integer()))
+    return not (names_each or (NAMES_ONE.search(column.name) and column.dtype.is_integer()))
 
 
 def _is_slice(column: pl.Series) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from headway.core.contracts import Survey
+from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
@@ -26,16 +27,16 @@ def plugin(survey: Survey) -> list[Finding]:
         raise NotApplicable(f"only {absent.sum()} rows have no outcome; {FEWEST_ROWS} are needed to compare gaps")
     if absent.all():
         raise NotApplicable("no row has an outcome to compare gaps with")
-    features = [name for name in dataset.table.columns if name not in dataset.roles.not_features]
-    without = _missing_share(dataset.table.filter(absent), features)
-    within = _missing_share(dataset.table.filter(~absent), features)
-    suspects = [name for name in features if without[name] >= LIMIT and without[name] >= RATIO * within[name]]
+    without, within = _missing_shares(dataset, absent), _missing_shares(dataset, ~absent)
+    suspects = [name for name in without if without[name] >= LIMIT and without[name] >= RATIO * within[name]]
     rows = int(absent.sum())
     return [_finding(name, without[name], rows, declared=name in dataset.roles.known) for name in suspects]
 
 
-def _missing_share(table: pl.DataFrame, columns: list[str]) -> dict[str, float]:
-    return {name: table[name].null_count() / len(table) for name in columns}
+def _missing_shares(dataset: Dataset, among: pl.Series) -> dict[str, float]:
+    missing = [(pl.col(name).is_null() & among).sum() for name in dataset.features]
+    counts = dataset.table.select(missing).row(0, named=True)
+    return {name: count / int(among.sum()) for name, count in counts.items()}
 
 
 def _finding(column: str, share: float, rows: int, *, declared: bool) -> Finding:

@@ -9,15 +9,14 @@ from headway.core.evidence import Finding
 def plugin(survey: Survey) -> list[Finding]:
     """One finding that lists them: undeclared and not provably safe is undecided, never safe."""
     dataset = survey.dataset
-    features = [name for name in dataset.table.columns if name not in dataset.roles.not_features]
-    silent = [name for name in features if name not in dataset.roles.known]
+    silent = [name for name in dataset.features if name not in dataset.roles.known]
     if not silent:
         return []
     return [
         Finding(
             code="D005",
             severity="undecided",
-            says=f"nobody says when {len(silent)} of {len(features)} features are known: {', '.join(silent)}",
+            says=f"nobody says when {len(silent)} of {len(dataset.features)} features are known: {', '.join(silent)}",
             where="[data.known]",
             measured=float(len(silent)),
             limit=0.0,

@@ -16,8 +16,7 @@ def plugin(survey: Survey) -> list[Finding]:
     Measured is that share. A column that is text throughout, or numbers throughout (a code), is left alone.
     """
     dataset = survey.dataset
-    features = [name for name in dataset.table.columns if name not in dataset.roles.not_features]
-    texts = (dataset.table[name] for name in features if dataset.table.schema[name] == pl.String)
+    texts = (dataset.table[name] for name in dataset.features if dataset.table.schema[name] == pl.String)
     return [finding for column in texts for finding in _mixed(column)]
 
 

@@ -1,0 +1,68 @@
+"""D025: a column whose values came later than the decision, by the time column that is declared for it."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+from headway.core.contracts import Survey
+from headway.core.dataset import OUTCOME, REQUEST, Dataset
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+from headway.data.texts import dated
+
+LIMIT = 0.01
+_BEFORE = re.compile(r"^(\d+) ?(m|h|d)\w* before (\w+)$")
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """For each `[data.known] COLUMN = "TIME"`, the share of rows whose value was not there yet at the decision.
+
+    The decision is `[data] decision` where that reads `2h before COLUMN` (m, h, d), else the column `time`. Above 1 %
+    it stops; undecided where the two times cannot be compared. A join that looks into the future is found like this.
+    """
+    dataset = survey.dataset
+    timed = {name: when for name, when in dataset.roles.known.items() if when not in (REQUEST, OUTCOME)}
+    timed = {name: when for name, when in timed.items() if name in dataset.features}
+    if not timed:
+        raise NotApplicable("no feature has a time at which it was known", mend='[data.known] COLUMN = "TIME"')
+    if not dataset.roles.time:
+        raise NotApplicable("no column says when the decision is", mend='[data] time = "COLUMN"')
+    decision = _decision(dataset)
+    found = [_finding(name, _read(dataset.table[when]), decision) for name, when in timed.items()]
+    return [finding for finding in found if finding.measured or finding.severity == "undecided"]
+
+
+def _decision(dataset: Dataset) -> pl.Series:
+    said = _BEFORE.match(dataset.roles.decision)
+    if said and said[3] in dataset.table.columns and dataset.table.schema[said[3]] == pl.Datetime:
+        return dataset.table[said[3]].dt.offset_by(f"-{said[1]}{said[2]}")
+    return _read(dataset.table[dataset.roles.time])
+
+
+def _read(column: pl.Series) -> pl.Series:
+    """Its times; dates as the midnight that they begin with."""
+    found = dated(column) if column.dtype == pl.String else column
+    return found.cast(pl.Datetime("us")) if found.dtype == pl.Date else found
+
+
+def _finding(name: str, known: pl.Series, decision: pl.Series) -> Finding:
+    comparable = known.dtype == pl.Datetime and _zoned(known) == _zoned(decision)
+    late = int((known > decision).sum()) if comparable else 0
+    share = late / max(1, len(known) - known.null_count())
+    says = f"'{name}' came later than the decision in {late:,} of {len(known):,} rows ({share:.1%}), by '{known.name}'"
+    unlike = f"'{known.name}' is {known.dtype}, and the decision {decision.dtype}: nobody can say which is later"
+    return Finding(
+        code="D025",
+        severity="undecided" if not comparable else "stop" if share > LIMIT else "warn",
+        says=says if comparable else f"'{name}': {unlike}",
+        where=f"column {name}",
+        measured=share if comparable else None,
+        limit=LIMIT,
+        mend=f'take its value as of the decision, or [data.known] {name} = "outcome"',
+    )
+
+
+def _zoned(times: pl.Series) -> bool:
+    return getattr(times.dtype, "time_zone", None) is not None

@@ -1,0 +1,39 @@
+"""D022: a test so small that columns which were chosen by looking at it would look good by chance."""
+
+from __future__ import annotations
+
+import math
+
+from headway.core.contracts import Survey
+from headway.core.evidence import Finding
+from headway.data.leakage.copies import compared
+
+LIMIT = 0.1
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """A note with how far the best of as many columns of noise as there are may correlate with the target in the test.
+
+    That is the root of 2 ln(columns) / n, n the groups of the test, or its rows where none are declared. No table tells
+    how its columns were chosen; below 0.1 it makes no difference. What headway itself chooses, it chooses on `choose`.
+    """
+    learned, test = compared(survey)
+    groups = test.roles.groups
+    count = test.table[groups].n_unique() if groups else len(test.table)
+    columns = max(2, len(learned.features) + len(learned.roles.ignore))
+    best = min(1.0, math.sqrt(2 * math.log(columns) / count))
+    if best < LIMIT:
+        return []
+    what = "groups" if groups else "rows"
+    return [
+        Finding(
+            code="D022",
+            severity="note",
+            says=f"the best of {columns} columns of noise may correlate by {best:.2f} with the target over the "
+            f"{count:,} {what} of the test: if columns were chosen by looking at it, it flatters",
+            where="[split] test",
+            measured=best,
+            limit=LIMIT,
+            mend="choose columns on train and choose alone: headway evaluate names those that change nothing",
+        )
+    ]

@@ -1,0 +1,14 @@
+"""D023: rows of the test that are copies of rows learned from, equal in every feature."""
+
+from __future__ import annotations
+
+from headway.core.contracts import Survey
+from headway.core.evidence import Finding
+from headway.data.leakage.copies import compared, copies, exact_keys, sources, told
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """At most one finding; measured is the share of the test, a warning above 1 % if the outcomes agree as well."""
+    learned, test = compared(survey)
+    equal = sources(*([exact_keys(each.table.select(learned.features))] for each in (learned, test)))
+    return told(copies(learned, test, equal), code="D023", how="equal in every feature")

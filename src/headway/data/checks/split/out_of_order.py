@@ -1,0 +1,55 @@
+"""D028: rows learned from that are later than rows of the test, so that the model is judged on its past."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from headway.core.contracts import Survey
+from headway.core.dataset import Dataset
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+from headway.data.leakage.held_out import held_out
+from headway.data.texts import dated
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """A warning with the share of rows learned from that are later than the first of the test, by the column `time`.
+
+    Where none is declared, the first column of dates or times counts: rows that have a date and were drawn at random.
+    """
+    learned, test = held_out(survey)
+    time = learned.roles.time or _dates(learned)
+    first = _moments(test, time).min()
+    later = int((_moments(learned, time) > first).sum())
+    if not later:
+        return []
+    share = later / len(learned.table)
+    drawn = "" if learned.roles.time else "; nobody declared it, so rows were drawn at random"
+    return [
+        Finding(
+            code="D028",
+            severity="warn",
+            says=f"{later:,} rows learned from ({share:.1%}) are later than the first of the test, by '{time}'{drawn}",
+            where="[split]",
+            measured=share,
+            limit=0.0,
+            mend=f'[data] time = "{time}", or periods that follow each other: a model is asked about its future',
+        )
+    ]
+
+
+def _dates(dataset: Dataset) -> str:
+    columns = (each for each in dataset.table.iter_columns() if each.name != dataset.roles.target)
+    found = next((each.name for each in columns if _read(each).dtype in (pl.Date, pl.Datetime)), "")
+    if not found:
+        raise NotApplicable("no column says when a row was", mend='[data] time = "COLUMN"')
+    return found
+
+
+def _moments(dataset: Dataset, time: str) -> pl.Series:
+    moments = _read(dataset.table[time])
+    return moments.cast(pl.Datetime("us")).dt.replace_time_zone(None)
+
+
+def _read(column: pl.Series) -> pl.Series:
+    return dated(column) if column.dtype == pl.String else column

@@ -1,0 +1,58 @@
+"""D029: groups, or things that a column names, that have rows both in the test and in what was learned from."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from headway.core.contracts import Survey
+from headway.core.dataset import Dataset
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+from headway.data.leakage.held_out import held_out
+from headway.data.roles import NAMES_ONE
+
+FEWEST = 100
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """A warning for declared groups that are on both sides, a note for other columns that name things.
+
+    Measured is the share of test rows whose group or thing was learned from. A column names things if it has at least
+    100 values, more than the root of the rows and fewer than half of them, and is of texts, or of whole numbers whose
+    name says it (`customer_id`). Whether they should be apart depends on whom the model will serve; so this is a note.
+    """
+    learned, test = held_out(survey)
+    declared = [learned.roles.groups] if learned.roles.groups else []
+    named = [name for name in learned.table.columns if name not in declared and _names_things(learned, name)]
+    if not declared and not named:
+        raise NotApplicable("no groups are declared, and no column names things", mend='[data] groups = "COLUMN"')
+    found = [_finding(learned, test, name, declared=name in declared) for name in (*declared, *named)]
+    return [finding for finding in found if finding.measured]
+
+
+def _names_things(dataset: Dataset, name: str) -> bool:
+    column = dataset.table[name]
+    if name in (dataset.roles.target, dataset.roles.time):
+        return False
+    if column.dtype != pl.String and not (column.dtype.is_integer() and NAMES_ONE.search(name)):
+        return False
+    count = column.n_unique()
+    return bool(max(FEWEST, len(column) ** 0.5) <= count <= len(column) / 2)
+
+
+def _finding(learned: Dataset, test: Dataset, name: str, *, declared: bool) -> Finding:
+    values = test.table[name].drop_nulls()
+    shared = int(values.is_in(learned.table[name].drop_nulls().unique().implode()).sum())
+    share = shared / len(test.table)
+    things = "groups" if declared else "things"
+    says = f"{shared:,} of {len(test.table):,} test rows ({share:.1%}) are of {things} in '{name}' learned from"
+    apart = "[split] shares, which keep groups whole" if declared else f'[data] groups = "{name}"'
+    return Finding(
+        code="D029",
+        severity="warn" if declared else "note",
+        says=says,
+        where=f"column {name}",
+        measured=share,
+        limit=0.0,
+        mend=f"if it is to serve new ones: {apart}",
+    )

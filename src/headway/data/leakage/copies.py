@@ -1,0 +1,115 @@
+"""Rows of one table that lie in another as well, equal or nearly so, and whether their outcomes come from there too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from headway.core.contracts import Survey
+from headway.core.dataset import Dataset
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+from headway.data.leakage.held_out import held_out
+
+LIMIT = 0.01
+FEWEST = 10
+AGREES = 0.9
+CLOSE = 0.01
+_KEY, _ROW = "key", "row"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copies:
+    """Of `rows` rows of a test, `found` lie among those learned from; `kappa` tells how their outcomes agree.
+
+    Kappa (Cohen 1960) is 1 where all outcomes are those of the rows they copy, 0 where they agree as often as rows
+    that were put together at random; None where no copy has an outcome on both sides.
+    """
+
+    rows: int
+    found: int
+    kappa: float | None
+
+    @property
+    def share(self) -> float:
+        """The share of the test."""
+        return self.found / self.rows
+
+
+def exact_keys(table: pl.DataFrame) -> pl.Series:
+    """A number of 64 bits for each row, that of equal rows alone."""
+    texts = [pl.col(name).cast(pl.String) for name, kind in table.schema.items() if kind in (pl.Categorical, pl.Enum)]
+    return table.with_columns(texts).hash_rows()
+
+
+def sources(learned: Sequence[pl.Series], test: Sequence[pl.Series]) -> pl.Series:
+    """For each row of a test the place of a row that it copies, null where none: their keys agree in one pair."""
+    found = [_source(*pair) for pair in zip(learned, test, strict=True)]
+    return pl.select(pl.coalesce(found)).to_series()
+
+
+def copies(learned: Dataset, test: Dataset, source: pl.Series) -> Copies:
+    """How many rows of a test have a source among those learned from, and whether outcomes were copied with them."""
+    copied = source.is_not_null()
+    target = learned.roles.target
+    pairs = pl.DataFrame(
+        {
+            "one": learned.table[target].cast(pl.Float64).gather(source.drop_nulls()),
+            "two": test.table[target].cast(pl.Float64).filter(copied),
+        }
+    ).drop_nulls()
+    kappa = None if pairs.is_empty() else _kappa(pairs, learned)
+    return Copies(rows=len(source), found=int(copied.sum()), kappa=kappa)
+
+
+def told(found: Copies, *, code: str, how: str) -> list[Finding]:
+    """What to say of copies: a warning where they are many and brought their outcomes along, a note where they are few.
+
+    Rows of few coarse columns are alike by nature; their outcomes then agree no more than those of other rows.
+    """
+    if not found.found:
+        return []
+    agree = "none has an outcome" if found.kappa is None else f"kappa of the outcomes {found.kappa:.2f}"
+    copied = found.kappa is None or found.kappa >= AGREES
+    warns = found.share > LIMIT and found.found >= FEWEST and copied
+    what = "are copies" if copied else "are alike, and not copied"
+    return [
+        Finding(
+            code=code,
+            severity="warn" if warns else "note",
+            says=f"{found.found:,} of {found.rows:,} test rows ({found.share:.1%}) {what}: {how} ({agree})",
+            where="[split] test",
+            measured=found.share,
+            limit=LIMIT,
+            mend="leave copies out of the source, or give them a group of their own: [data] groups" if warns else "",
+        )
+    ]
+
+
+def compared(survey: Survey) -> tuple[Dataset, Dataset]:
+    """The rows learned from and those of the test; raises NotApplicable without both, or without a feature."""
+    learned, test = held_out(survey)
+    if not learned.features:
+        raise NotApplicable("no feature is left to compare rows by", mend="[data] ignore")
+    return learned, test
+
+
+def _source(learned: pl.Series, test: pl.Series) -> pl.Series:
+    """The smaller side is asked first, since hardly any row of the larger one has a copy."""
+    asked = pl.DataFrame({_KEY: test})
+    rows = pl.DataFrame({_KEY: learned, _ROW: np.arange(len(learned))}).join(asked, on=_KEY, how="semi")
+    return asked.join(rows.unique(_KEY, keep="any"), on=_KEY, how="left", maintain_order="left")[_ROW]
+
+
+def _kappa(pairs: pl.DataFrame, learned: Dataset) -> float:
+    """How much oftener outcomes agree than those of the same rows in another order."""
+    one, two = pairs["one"].to_numpy(), pairs["two"].to_numpy()
+    spread = learned.table[learned.roles.target].cast(pl.Float64).std()
+    near = CLOSE * float(spread) if learned.roles.task == "regression" and isinstance(spread, float) else 0.0
+    agree = float((np.abs(one - two) <= near).mean())
+    dealt = np.random.default_rng(0).permutation(one)
+    chance = min(float((np.abs(dealt - two) <= near).mean()), 1 - 1e-9)
+    return (agree - chance) / (1 - chance)

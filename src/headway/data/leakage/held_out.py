@@ -1,0 +1,22 @@
+"""The rows that a model was made with, and the rows that judge it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+
+from headway.core.contracts import Survey
+from headway.core.dataset import Dataset
+from headway.core.errors import NotApplicable
+
+BEFORE_TEST = ("train", "choose")
+
+
+def held_out(survey: Survey) -> tuple[Dataset, Dataset]:
+    """What a model learned from and was chosen by, as one, and the rows held out; raises NotApplicable without both."""
+    seen = [survey.periods[name] for name in BEFORE_TEST if name in survey.periods]
+    test = survey.periods.get("test")
+    if test is None or not seen:
+        raise NotApplicable("no rows are held out to compare with", mend="[split] train, choose and test")
+    return replace(seen[0], name="train", table=pl.concat([each.table for each in seen])), test

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from tests.data.tables import surveyed, wide, with_column
+
+from headway.data.checks.split.chosen_on_test import plugin
+
+
+def test_a_small_test_says_how_far_the_best_of_its_columns_may_be_noise():
+    [finding] = plugin(surveyed(wide(1000)))
+
+    assert (finding.severity, finding.where) == ("note", "[split] test")
+    assert "the best of 7 columns of noise may correlate by 0.14 with the target over the 200 rows" in finding.says
+
+
+def test_rows_that_share_fate_count_as_one():
+    grouped = with_column(wide(20_000, groups="shift"), shift=[row // 20 for row in range(20_000)])
+
+    assert plugin(surveyed(wide(20_000))) == []
+    assert "over the 200 groups of the test" in plugin(surveyed(grouped))[0].says

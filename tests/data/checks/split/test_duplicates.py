@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from tests.data.tables import says, small, surveyed, wide, with_column
+
+from headway.core.contracts import Survey
+from headway.core.dataset import Dataset
+from headway.core.errors import NotApplicable
+from headway.data.checks.split.duplicates import plugin
+
+
+def with_copies(dataset: Dataset, count: int) -> Survey:
+    """The last rows, which are of the test, are the first ones once more."""
+    last = dataset.table.tail(count).select("at")
+    copies = dataset.table.head(count).drop("at").hstack(last).select(dataset.table.columns)
+    table = pl.concat([dataset.table.head(-count), copies])
+    return surveyed(Dataset(name="copied", table=table, roles=dataset.roles))
+
+
+def test_rows_of_the_test_that_were_learned_from_are_counted():
+    [finding] = plugin(with_copies(wide(), 30))
+
+    assert (finding.severity, finding.measured, finding.limit) == ("warn", 30 / 400, 0.01)
+    assert finding.says == "30 of 400 test rows (7.5%) are copies: equal in every feature (kappa of the outcomes 1.00)"
+
+
+def test_few_copies_are_a_note_and_none_is_no_finding():
+    assert says(plugin, with_copies(wide(), 3)) == ["note [split] test"]
+    assert says(plugin, surveyed(wide())) == []
+
+
+def test_rows_of_few_coarse_columns_are_alike_and_not_copies():
+    [finding] = plugin(surveyed(small()))
+
+    assert finding.severity == "note"
+    assert "are alike, and not copied: equal in every feature (kappa of the outcomes" in finding.says
+
+
+def test_copies_without_an_outcome_are_copies_too():
+    copied = with_copies(with_column(wide(), late=[None] * 2000), 30)
+    assert "none has an outcome" in plugin(copied)[0].says
+
+
+def test_copies_of_a_regression_have_nearly_the_same_number():
+    dataset = with_column(wide(task="regression"), late=wide().table["x0"] * 3.0)
+    assert says(plugin, with_copies(dataset, 30)) == ["warn [split] test"]
+
+
+def test_categories_of_two_tables_are_compared_as_texts():
+    dataset = wide()
+    coded = with_column(dataset, carrier=dataset.table["carrier"].cast(pl.Categorical))
+    assert says(plugin, with_copies(coded, 30)) == ["warn [split] test"]
+
+
+def test_without_a_test_or_a_feature_there_is_nothing_to_compare():
+    with pytest.raises(NotApplicable, match="no rows are held out"):
+        plugin(Survey(dataset=small()))
+    with pytest.raises(NotApplicable, match="no feature is left"):
+        plugin(surveyed(small(ignore=("hour", "carrier"))))

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.data.tables import says, small, surveyed, wide, with_column
+
+from headway.core.contracts import Survey
+from headway.core.dataset import Dataset
+from headway.core.errors import NotApplicable
+from headway.data.checks.split.near_duplicates import plugin
+
+NUMBERS = [f"x{place}" for place in range(6)]
+
+
+def nearly(dataset: Dataset, *changes: pl.Expr) -> Survey:
+    """The first 100 rows once more as the last, with changes."""
+    last = dataset.table.tail(100).select("at")
+    copies = dataset.table.head(100).drop("at").hstack(last).with_columns(changes).select(dataset.table.columns)
+    table = pl.concat([dataset.table.head(-100), copies])
+    return surveyed(Dataset(name="copied", table=table, roles=dataset.roles))
+
+
+def test_rows_with_one_value_changed_are_found_all():
+    [finding] = plugin(nearly(wide(), pl.col("x3") + 2))
+    assert (finding.severity, finding.measured) == ("warn", 100 / 400)
+
+
+def test_rows_that_were_jittered_or_rounded_are_found_mostly():
+    jitter = pl.Series(np.random.default_rng(3).normal(0, 0.001, 100))
+    [jittered] = plugin(nearly(wide(), pl.col(NUMBERS) + jitter))
+    [rounded] = plugin(nearly(wide(), pl.col(NUMBERS).round(2)))
+
+    assert min(jittered.measured, rounded.measured) > 0.9 * 100 / 400
+
+
+def test_long_texts_are_compared_by_their_letters():
+    texts = [f"Complaint of row {row} about the service" for row in range(2000)]
+    shouted = pl.col("carrier").str.to_uppercase() + "!"
+    [finding] = plugin(nearly(with_column(wide(), carrier=texts), shouted))
+    assert finding.measured == 100 / 400
+
+
+def test_rows_that_are_equal_or_independent_are_none_of_it():
+    assert says(plugin, nearly(wide())) == []
+    assert says(plugin, surveyed(wide())) == []
+
+
+def test_few_features_are_near_by_chance():
+    with pytest.raises(NotApplicable, match="rows of 2 features"):
+        plugin(surveyed(small()))

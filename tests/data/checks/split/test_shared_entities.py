@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.data.tables import says, surveyed, wide, with_column
+
+from headway.core.config import SplitSection
+from headway.core.contracts import Survey
+from headway.core.errors import NotApplicable
+from headway.data.checks.split.shared_entities import plugin
+from headway.data.split import cut
+
+PLANES = np.random.default_rng(2).integers(0, 150, 2000)
+BY_DATE = SplitSection(
+    train=("2013-01-01", "2013-01-20"), choose=("2013-01-20", "2013-01-30"), test=("2013-01-30", "2013-02-12")
+)
+
+
+def test_declared_groups_on_both_sides_of_the_test_are_a_warning():
+    dataset = with_column(wide(groups="plane"), plane=PLANES.tolist())
+    [finding] = plugin(Survey(dataset=dataset, periods=cut(dataset, BY_DATE)))
+
+    assert (finding.severity, finding.where) == ("warn", "column plane")
+    assert finding.measured > 0.9
+    assert says(plugin, surveyed(dataset)) == []
+
+
+def test_columns_that_name_things_are_a_note():
+    dataset = with_column(wide(), tail=[f"N{plane}" for plane in PLANES], plane_id=PLANES.tolist())
+    assert says(plugin, surveyed(dataset)) == ["note column tail", "note column plane_id"]
+
+
+def test_categories_and_plain_numbers_name_nothing():
+    with pytest.raises(NotApplicable, match="no column names things"):
+        plugin(surveyed(with_column(wide(), minute=PLANES.tolist())))
