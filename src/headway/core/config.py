@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from headway.core.errors import ConfigError
+from headway.core.personal_section import PersonalSection
 from headway.core.record import Record
 from headway.core.serve_section import ServeSection
 from headway.core.verdict import Rule
@@ -233,6 +234,7 @@ class Config(Record, frozen=True, kw_only=True):
 
     project: ProjectSection = ProjectSection()
     data: DataSection = DataSection()
+    personal: PersonalSection = PersonalSection()
     split: SplitSection = SplitSection()
     model: ModelSection = ModelSection()
     optimize: OptimizeSection = OptimizeSection()

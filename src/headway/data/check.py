@@ -12,7 +12,7 @@ from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
-BEFORE_TRAINING = ("roles", "leakage")
+BEFORE_TRAINING = ("roles", "leakage", "personal")
 
 
 def check(survey: Survey, *, families: Sequence[str] = ()) -> list[Finding]:

@@ -79,11 +79,7 @@ def create_publisher(file: Path) -> Publisher:
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with atomic.aside(file.parent) as new:
-            atomic.create(new / file.name, pem, mode=0o600)
-            os.link(new / file.name, file)
-            atomic.sync(file.parent)
+        atomic.secret(file, pem)
     except OSError as error:
         raise ConfigError(f"cannot make a publisher key: {error.strerror}", where=str(file)) from error
     return Publisher(private)

@@ -72,6 +72,15 @@ def create(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     _create(path, lambda file: file.write(content), mode=mode)
 
 
+def secret(path: Path, content: bytes) -> None:
+    """Make a file that only its owner can read, never in the place of one that is there. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with aside(path.parent) as new:
+        create(new / path.name, content, mode=0o600)
+        os.link(new / path.name, path)
+        sync(path.parent)
+
+
 def _create(path: Path, by: Callable[[BinaryIO], object], *, mode: int = 0o666) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         by(file)

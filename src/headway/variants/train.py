@@ -51,7 +51,7 @@ def train(
     where a check says stop; ConfigError where no seed is taken.
     """
     rows = labelled(dataset)
-    _refuse(rows, features)
+    _refuse(config, rows, features)
     signature = _narrowed(signature_of(rows), features)
     fit = _fit(config, asked.seed)
     if asked.curve and _takes(config, "curve"):
@@ -94,7 +94,7 @@ def _fit(config: Config, seed: int | None) -> Callable[..., object]:
     return partial(fit, seed=seed)
 
 
-def _refuse(dataset: Dataset, features: Sequence[str]) -> None:
+def _refuse(config: Config, dataset: Dataset, features: Sequence[str]) -> None:
     """Raise DataError where training would read what only the outcome tells."""
     late = [name for name in features if name in dataset.roles.not_features]
     if late:
@@ -103,9 +103,8 @@ def _refuse(dataset: Dataset, features: Sequence[str]) -> None:
             where=f"decision: {dataset.roles.decision or 'at request'}",
             mend="leave them out; a model that reads them cannot be served",
         )
-    stops = [
-        finding for finding in check(Survey(dataset=dataset), families=BEFORE_TRAINING) if finding.severity == "stop"
-    ]
+    survey = Survey(dataset=dataset, config=config)
+    stops = [finding for finding in check(survey, families=BEFORE_TRAINING) if finding.severity == "stop"]
     if stops:
         raise DataError(
             f"refused to train: {stops[0].code} {stops[0].says}"

@@ -1,0 +1,34 @@
+"""`[personal]`: what becomes of columns that hold personal data, and how long what was served is kept."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from headway.core.record import Record
+
+
+def _help(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class PersonalSection(Record, frozen=True, kw_only=True):
+    """What becomes of personal data; a name is a column, or a kind: email, phone, card, iban, national_id, ip."""
+
+    drop: Annotated[tuple[str, ...], _help("Columns or kinds that are left out when data is opened.")] = ()
+    hash: Annotated[
+        tuple[str, ...],
+        _help("Columns or kinds of which a keyed hash is left: it joins and groups, and tells nothing."),
+    ] = ()
+    keep: Annotated[dict[str, str], _help("Columns or kinds that stay as they are, each with the reason why.")] = {}
+    key: Annotated[str, _help("File of the key of the hashes, made when first needed; never in the store.")] = (
+        "~/.config/headway/personal.key"
+    )
+    retention: Annotated[
+        str,
+        Meta(
+            description="How long the log, labels and quarantine are kept: 90d, 12h; empty sets no end.",
+            pattern=r"^(\d+[dhm])?$",
+        ),
+    ] = ""

@@ -1,0 +1,26 @@
+"""D052: what `[personal]` did to the table, and what it keeps and why."""
+
+from __future__ import annotations
+
+from headway.core.contracts import Survey
+from headway.core.evidence import Finding
+from headway.data.personal.find import personal
+
+_DONE = "personal."
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """A note for each column; a column that is kept although nothing personal is found in it is told as well."""
+    done = {name.removeprefix(_DONE): way for name, way in survey.dataset.provenance.items() if name.startswith(_DONE)}
+    return [_finding(survey, column, way) for column, way in done.items()]
+
+
+def _finding(survey: Survey, column: str, way: str) -> Finding:
+    says = {"drop": "was dropped when it was opened", "hash": "is a keyed hash: it groups, and is no feature"}.get(way)
+    if way == "keep":
+        found = personal(survey.dataset.table.select(column))
+        kinds = ", ".join(f"{each.kind} in {each.values:,} of {each.looked_at:,} values" for each in found)
+        says = f"is kept ({kinds or 'nothing is found in it by pattern'}): {survey.config.personal.keep[column]}"
+    return Finding(
+        code="D052", severity="note", says=f"'{column}' {says or f'was changed: {way}'}", where=f"column {column}"
+    )

@@ -1,0 +1,105 @@
+"""Columns of a table that hold personal data, found on their unique values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from headway.data.personal.kinds import BARE, IN_TEXT, Form, find, shape, whole
+
+MOST_VALUES = 100_000
+FEWEST_BARE = 20
+HALF = 0.5
+_NEEDS = tuple(dict.fromkeys(form.needs for form in IN_TEXT))
+_DIGITS = r"^\s*\d(?: ?\d){8,18}\s*$"
+_LEAST_ID = 100_000_000
+
+
+class Found(NamedTuple):
+    """One kind of personal data in a column: how many of its unique values hold it, of how many looked at.
+
+    `wholes` of them are nothing else. `like` is the form of one of them, with no letter or digit of its own.
+    """
+
+    column: str
+    kind: str
+    values: int
+    wholes: int
+    looked_at: int
+    like: str
+
+    @property
+    def is_the_column(self) -> bool:
+        """Whether most values are personal data and nothing else."""
+        return self.wholes >= HALF * self.looked_at
+
+
+def personal(table: pl.DataFrame, *, but: Collection[str] = ()) -> list[Found]:
+    """What every column of texts or whole numbers holds, but for those named; 100,000 values of each at most."""
+    return [found for column in table.columns if column not in but for found in of_column(table[column])]
+
+
+def of_column(column: pl.Series) -> list[Found]:
+    """Every kind of personal data in one column."""
+    values = _values(column)
+    if values is None or values.is_empty():
+        return []
+    counts, wholes, like = Counter[str](), Counter[str](), dict[str, str]()
+    for kind, text, is_whole in _hits(values):
+        counts[kind] += 1
+        wholes[kind] += is_whole
+        like.setdefault(kind, shape(text))
+    return [Found(column.name, kind, counts[kind], wholes[kind], len(values), like[kind]) for kind in sorted(counts)]
+
+
+def _values(column: pl.Series) -> pl.Series | None:
+    """The unique values as texts; None where a column is of no type that is looked at."""
+    if column.dtype.is_integer():
+        if column.is_empty() or (column.max() or 0) < _LEAST_ID:  # type: ignore[operator]
+            return None
+    elif column.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return None
+    values = column.drop_nulls().unique(maintain_order=True).cast(pl.String)
+    return values.gather_every(-(-len(values) // MOST_VALUES)) if len(values) > MOST_VALUES else values
+
+
+def _hits(values: pl.Series) -> Iterator[tuple[str, str, bool]]:
+    """A kind, the text that is of it, and whether that is the whole value: once for each kind of a value."""
+    numbers = values.str.contains(_DIGITS)
+    yield from _numbers(values.filter(numbers))
+    texts = values.filter(~numbers)
+    for text, forms in _candidates(texts):
+        hits = {hit.kind: hit for hit in reversed(find(text, forms))}
+        for hit in hits.values():
+            yield hit.kind, text[hit.start : hit.end], hit.end - hit.start == len(text.strip())
+
+
+def _numbers(values: pl.Series) -> Iterator[tuple[str, str, bool]]:
+    """Values of digits alone: one in ten has a right check digit by chance, so that most of them must have it."""
+    if len(values) < FEWEST_BARE:
+        return
+    kinds = [(whole(text, (*IN_TEXT, *BARE)), text) for text in values]
+    for kind, count in Counter(kind for kind, _ in kinds if kind).items():
+        if count >= HALF * len(values):
+            yield from ((kind, text, True) for each, text in kinds if each == kind)
+
+
+def _candidates(values: pl.Series) -> Iterator[tuple[str, tuple[Form, ...]]]:
+    """The texts that may hold something, each with the forms that are worth asking."""
+    if values.is_empty():
+        return
+    may = np.stack([values.str.contains(need).to_numpy() for need in _NEEDS], axis=1)
+    some = may.any(axis=1)
+    for text, needs in zip(values.filter(pl.Series(some)), may[some], strict=True):
+        yield text, _worth(needs.tobytes())
+
+
+@lru_cache(maxsize=4096)
+def _worth(needs: bytes) -> tuple[Form, ...]:
+    met = {need for need, is_met in zip(_NEEDS, needs, strict=True) if is_met}
+    return tuple(form for form in IN_TEXT if form.needs in met)

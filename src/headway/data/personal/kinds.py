@@ -1,0 +1,174 @@
+"""Kinds of personal data that a pattern and a check digit give away, and where they are in a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from headway.data.personal import checksums
+
+KINDS = ("email", "iban", "card", "national_id", "ip", "phone")
+"""In the order in which they claim what is written: no digit is part of two."""
+Valid = Callable[[str], bool]
+
+
+class Hit(NamedTuple):
+    """One piece of personal data in a text, from `start` until before `end`."""
+
+    kind: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How one kind may be written. `needs` is a cheaper pattern (of Rust) that every text with it has.
+
+    A `bare` one is digits and nothing else, of which one in ten fits by chance: it is believed only of a column, most
+    of whose values it fits.
+    """
+
+    kind: str
+    pattern: re.Pattern[str]
+    valid: Valid
+    needs: str
+    bare: bool = False
+
+
+def find(text: str, forms: Sequence[Form]) -> list[Hit]:
+    """All personal data in a text, of these forms, in their order, none over another."""
+    hits: list[Hit] = []
+    for form in forms:
+        hits.extend(hit for hit in _of_form(text, form) if not any(_over(hit, known) for known in hits))
+    return hits
+
+
+def whole(text: str, forms: Sequence[Form]) -> str:
+    """The kind that a text is as a whole; "" for none."""
+    text = text.strip()
+    return next((each.kind for each in forms if each.pattern.fullmatch(text) and each.valid(text)), "")
+
+
+def shape(text: str) -> str:
+    """A value as it may be shown: every letter is an x and every digit a 9.
+
+    >>> shape("ada@example.org, 0170 12")
+    'xxx@xxxxxxx.xxx, 9999 99'
+    """
+    return re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "9", text))
+
+
+def _of_form(text: str, form: Form) -> Iterator[Hit]:
+    for match in form.pattern.finditer(text):
+        if form.valid(match[0]):
+            yield Hit(form.kind, match.start(), match.end())
+
+
+def _over(one: Hit, other: Hit) -> bool:
+    return one.start < other.end and other.start < one.end
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^0-9A-Za-z]", "", text).upper()
+
+
+def _plainly(valid: Valid) -> Valid:
+    """A check of what is left without spaces and marks."""
+    return lambda text: valid(_plain(text))
+
+
+def _any(_: str) -> bool:
+    return True
+
+
+def _card(text: str) -> bool:
+    """A number that a card network gives out, with the digit of Luhn."""
+    digits = _plain(text)
+    return checksums.luhn(digits) and len(set(digits)) > 1
+
+
+def _ip(text: str) -> bool:
+    """An address of a machine: none that stands for all, nor a version of a program that has the form of one."""
+    try:
+        address = IPv6Address(text) if ":" in text else IPv4Address(text)
+    except AddressValueError:
+        return False
+    return not address.is_unspecified
+
+
+def _phone(text: str) -> bool:
+    """As many digits as a phone number may have, and not a date, or the same digit all along."""
+    digits = _plain(text.lower().partition("x")[0])
+    dated = re.fullmatch(r"(19|20)\d\d[-./ ](0?[1-9]|1[0-2])[-./ ]([0-2]?\d|3[01])\D*", text)
+    return 7 <= len(digits) <= 15 and not dated and len(set(digits)) > 2
+
+
+def _form(kind: str, pattern: str, valid: Valid, needs: str, *, bare: bool = False) -> Form:
+    return Form(kind, re.compile(rf"(?<![\w@])(?:{pattern})(?!\w)"), valid, needs, bare)
+
+
+_MANY_DIGITS = r"\d(?:[^0-9A-Za-z]{0,3}\d){6}"
+_NETWORKS = r"4|5[0-8]|2[2-7]|3[0-9]|6[0-9]|9|18|21"
+_EXTENSION = r"(?:\s?(?:x|ext\.?)\s?\d{1,6})?"
+_EMAIL = re.compile(
+    r"(?<![\w.!#$%&'*+/=?^`{|}~-])[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+(?:xn--[A-Za-z0-9-]{2,59}|[A-Za-z]{2,24})(?![\w-])"
+)
+_FORMS = (
+    Form("email", _EMAIL, _any, "@"),
+    _form(
+        "iban", r"[A-Z]{2}\d{2}(?: ?[0-9A-Z]{4}){2,7}(?: ?[0-9A-Z]{1,3})?", _plainly(checksums.mod97), r"[A-Z]{2}\d\d"
+    ),
+    _form("card", rf"(?:{_NETWORKS})(?:[ -]?\d){{10,18}}", _card, _MANY_DIGITS),
+    # of the United States, where areas 000, 666 and 9xx were never given out
+    _form("national_id", r"(?!000|666|9)\d{3}([- ])(?!00)\d\d\1(?!0000)\d{4}", _any, r"\d{3}[- ]\d\d[- ]\d{4}"),
+    _form("national_id", r"(?![DFIQUV])[A-Z](?![DFIQUVO])[A-Z] ?\d\d ?\d\d ?\d\d ?[A-D]", _any, r"[A-Z]{2} ?\d\d"),
+    _form("national_id", r"[XYZ]?\d{7,8}-?[A-Z]", _plainly(checksums.dni), r"\d{7}-?[A-Z]"),
+    _form(
+        "national_id",
+        r"[A-Z]{6}[0-9LMNP-V]{2}[A-EHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z]",
+        checksums.codice_fiscale,
+        r"[A-Z]{6}[0-9LMNP-V]{2}",
+    ),
+    _form("national_id", r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]", checksums.hetu, r"\d{6}[-+A-FU-Y]\d{3}"),
+    _form(
+        "national_id",
+        r"[12] ?\d\d ?\d\d ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d",
+        _plainly(checksums.nir),
+        r"[12] ?\d\d ?\d",
+    ),
+    _form("national_id", r"756\.?\d{4}\.?\d{4}\.?\d\d", _plainly(checksums.ean), r"756\.?\d{4}"),
+    _form("national_id", r"\d{3}\.\d{3}\.\d{3}-\d\d", _plainly(checksums.cpf), r"\d{3}\.\d{3}\.\d{3}-"),
+    _form("national_id", r"\d{6}[-+]\d{4}", _plainly(checksums.personnummer), r"\d{6}[-+]\d{4}"),
+    _form("national_id", r"[2-9]\d{3} \d{4} \d{4}", _plainly(checksums.verhoeff), r"\d{4} \d{4} \d{4}"),
+    Form("ip", re.compile(r"(?<![\w:.])(?=\w*:\w*:)[0-9A-Fa-f:]{2,39}(?:\.\d{1,3}){0,3}(?![\w:])"), _ip, r":\w*:"),
+    Form("ip", re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\.?\w)"), _ip, r"\d\.\d{1,3}\.\d"),
+    _form(
+        "phone",
+        rf"\+\d{{1,3}}(?:[ .\-/]{{0,2}}\(?\d{{1,5}}\)?){{2,6}}{_EXTENSION}",
+        _phone,
+        _MANY_DIGITS,
+    ),
+    Form(
+        "phone",
+        re.compile(
+            rf"(?<![\w@])(?:\+?\d{{1,3}}[ .-]?)?\(\+?\d{{1,5}}\)(?:[ .\-/]{{0,2}}\d{{2,8}}){{1,4}}{_EXTENSION}(?!\w)"
+        ),
+        _phone,
+        _MANY_DIGITS,
+    ),
+    _form("phone", rf"(?:(?:1|001)[ .-])?\d{{3}}([ .-])\d{{3}}\1\d{{4}}{_EXTENSION}", _phone, _MANY_DIGITS),
+    _form("phone", rf"0\d{{1,4}}(?:[ /-]{{1,3}}\d{{2,8}}){{1,4}}{_EXTENSION}", _phone, _MANY_DIGITS),
+    _form("national_id", r"\d{3} ?\d{3} ?\d{4}", _plainly(checksums.nhs), _MANY_DIGITS, bare=True),
+    _form("national_id", r"\d{9}", checksums.bsn, _MANY_DIGITS, bare=True),
+    _form("national_id", r"\d{11}", checksums.pesel, _MANY_DIGITS, bare=True),
+    _form("national_id", r"\d{11}", checksums.cpf, _MANY_DIGITS, bare=True),
+    _form("national_id", r"\d{2} ?\d{3} ?\d{3} ?\d{3}", _plainly(checksums.steuer_id), _MANY_DIGITS, bare=True),
+    _form("national_id", r"[2-9]\d{11}", checksums.verhoeff, _MANY_DIGITS, bare=True),
+    _form("national_id", r"\d{10}", checksums.personnummer, _MANY_DIGITS, bare=True),
+)
+IN_TEXT = tuple(form for form in _FORMS if not form.bare)
+BARE = tuple(form for form in _FORMS if form.bare)

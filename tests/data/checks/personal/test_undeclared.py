@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from tests.data.tables import small, with_column
+
+from headway.core.config import Config
+from headway.core.contracts import Survey
+from headway.core.personal_section import PersonalSection
+from headway.data.checks.personal.undeclared import plugin
+
+DATASET = with_column(
+    small(),
+    who=[f"user{row}@example.org" for row in range(400)],
+    call=[f"+44 20 7946 0{row:03}" for row in range(400)],
+)
+
+
+def test_addresses_stop_and_phone_numbers_are_undecided():
+    assert [(each.where, each.severity) for each in plugin(Survey(dataset=DATASET))] == [
+        ("column who", "stop"),
+        ("column call", "undecided"),
+    ]
+
+
+def test_no_value_stands_in_the_finding():
+    says = plugin(Survey(dataset=DATASET))[0].says
+    assert says == "'who' is email: 400 of 400 values, such as xxxx9@xxxxxxx.xxx"
+
+
+def test_what_is_kept_by_name_or_kind_is_silent():
+    section = PersonalSection(keep={"who": "answers go there", "phone": "ours"})
+    assert plugin(Survey(dataset=DATASET, config=Config(personal=section))) == []

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from headway.data.personal import checksums
+from headway.data.personal.find import MOST_VALUES, personal
+
+
+def test_values_are_counted_once_and_shown_without_a_letter_of_theirs():
+    (found,) = personal(pl.DataFrame({"who": ["ada@example.org", "ada@example.org", None, "bob@example.org"]}))
+
+    assert (found.column, found.kind, found.values, found.wholes, found.looked_at) == ("who", "email", 2, 2, 2)
+    assert (found.like, found.is_the_column) == ("xxx@xxxxxxx.xxx", True)
+
+
+def test_personal_data_in_longer_texts_is_not_the_column():
+    found = personal(pl.DataFrame({"note": ["call +44 20 7946 0958", "mail a.b@example.org or c@example.org", "no"]}))
+    assert [(each.kind, each.values, each.wholes, each.is_the_column) for each in found] == [
+        ("email", 1, 0, False),
+        ("phone", 1, 0, False),
+    ]
+
+
+def test_numbers_of_which_one_in_ten_is_right_by_chance_are_no_cards():
+    draw = np.random.default_rng(0).integers(4 * 10**15, 5 * 10**15, 1000)
+    cards = [each for each in draw.tolist() if checksums.luhn(str(each))]
+
+    assert personal(pl.DataFrame({"order": draw, "text": draw.astype(str)})) == []
+    assert [each.kind for each in personal(pl.DataFrame({"card": cards}))] == ["card"]
+
+
+def test_a_column_of_ids_without_marks_is_found_by_its_check_digits():
+    ids = [each for each in range(10**8, 10**8 + 5000) if checksums.bsn(str(each))]
+    assert [(each.column, each.kind) for each in personal(pl.DataFrame({"bsn": ids}))] == [("bsn", "national_id")]
+
+
+def test_small_numbers_and_other_types_are_not_looked_at():
+    table = pl.DataFrame({"a": [1, 2], "b": [1.5, 2.5], "c": [True, False]}, schema_overrides={"a": pl.Int64})
+    assert personal(table) == personal(table.clear()) == []
+
+
+def test_of_very_many_values_some_are_read_and_the_finding_says_how_many():
+    values = pl.int_range(3 * MOST_VALUES, eager=True).cast(pl.String) + "@example.org"
+    (found,) = personal(pl.DataFrame({"who": values}))
+    assert found.values == found.looked_at == MOST_VALUES
+
+
+def test_a_column_that_is_named_is_left():
+    assert personal(pl.DataFrame({"who": ["ada@example.org"]}), but=["who"]) == []

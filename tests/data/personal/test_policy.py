@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from headway.core.config import Config, DataSection, ProjectSection
+from headway.core.errors import ConfigError
+from headway.core.personal_section import PersonalSection
+from headway.data.open import open_dataset
+from headway.data.personal.key import open_key
+
+ROWS = {
+    "late": [0, 1, 0, 1],
+    "who": ["ada@example.org", "bob@example.org", "ada@example.org", None],
+    "call": ["+44 20 7946 0958", "+44 20 7946 0959", "+44 20 7946 0960", "+44 20 7946 0961"],
+    "note": ["none", "ask ada@example.org at 192.168.17.4", "none", "none"],
+    "hour": [1, 2, 3, 4],
+}
+
+
+def config_of(folder: Path, **section: object) -> Config:
+    pl.DataFrame(ROWS).write_parquet(folder / "t.parquet")
+    data = section.pop("data", {})
+    return Config(
+        folder=str(folder),
+        project=ProjectSection(state="state"),
+        data=DataSection(**{"source": "t.parquet", "target": "late", **data}),
+        personal=PersonalSection(**{"key": "keys/personal.key", **section}),
+    )
+
+
+def test_a_dropped_column_is_gone_from_table_and_roles(tmp_path):
+    data = {"slices": ("who",), "ignore": ("who", "call"), "known": {"who": "outcome"}, "people": ("who",)}
+    dataset = open_dataset(config_of(tmp_path, drop=("who",), data=data))
+
+    assert "who" not in dataset.table.columns
+    assert (dataset.roles.slices, dataset.roles.people, dataset.roles.known) == ((), (), {})
+    assert dataset.roles.ignore == ("call",)
+    assert dataset.provenance["personal.who"] == "drop"
+
+
+def test_a_hashed_column_joins_as_before_and_is_no_feature(tmp_path):
+    dataset = open_dataset(config_of(tmp_path, hash=("who", "hour")))
+    who = dataset.table["who"].to_list()
+
+    assert who[0] == who[2] != who[1]
+    assert (len(who[0]), who[3]) == (32, None)
+    assert {"who", "hour"} <= dataset.roles.not_features
+
+
+def test_a_hashed_column_that_groups_still_groups(tmp_path):
+    dataset = open_dataset(config_of(tmp_path, hash=("call",), data={"groups": "call"}))
+    assert (dataset.roles.groups, dataset.roles.ignore) == ("call", ())
+
+
+def test_a_kind_is_found_in_columns_and_taken_out_of_texts(tmp_path):
+    dataset = open_dataset(config_of(tmp_path, drop=("email",), hash=("ip",), keep={"call": "it is ours"}))
+
+    assert "who" not in dataset.table.columns
+    note = dataset.table["note"][1]
+    assert note.startswith("ask [email] at ")
+    assert "192.168" not in note
+    assert dataset.provenance["personal.note"] == "email in its texts: drop, ip in its texts: hash"
+
+
+def test_the_hash_is_of_the_key_which_its_owner_alone_can_read(tmp_path):
+    config = config_of(tmp_path, hash=("who",))
+    first = open_dataset(config).table["who"][0]
+    file = tmp_path / "keys/personal.key"
+
+    assert open_dataset(config).table["who"][0] == first
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.unlink()
+    assert open_dataset(config).table["who"][0] != first
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"drop": ("whom",)}, "'whom' is no column and no kind.*\n.*\n  try: who in place of whom"),
+        ({"drop": ("zzz",)}, "'zzz' is no column and no kind.*\n.*\n  try: a column, or one of email"),
+        ({"drop": ("who",), "hash": ("who",)}, "'who' is named twice"),
+        ({"keep": {"who": " "}}, "nobody says why 'who' is kept"),
+        ({"drop": ("late",)}, "'late' is the target, so it cannot go"),
+        ({"drop": ("who",), "data": {"groups": "who"}}, "'who' is the groups.*\n.*\n  try: hash"),
+    ],
+)
+def test_a_policy_that_cannot_be_done_is_refused(tmp_path, section, says):
+    with pytest.raises(ConfigError, match=says):
+        open_dataset(config_of(tmp_path, **section))
+
+
+def test_a_key_in_the_store_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="would lie in the store"):
+        open_key(config_of(tmp_path, key="state/personal.key"))
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "says"),
+    [(b"zz", 0o600, "no hex"), (b"00", 0o600, "shorter than 32"), (b"00" * 32, 0o644, "other users can read")],
+)
+def test_a_key_that_is_none_is_refused(tmp_path, content, mode, says):
+    file = tmp_path / "a.key"
+    file.write_bytes(content)
+    file.chmod(mode)
+    with pytest.raises(ConfigError, match=says):
+        open_key(config_of(tmp_path, key="a.key"))
+
+
+def test_a_key_that_cannot_be_read_is_told(tmp_path):
+    with pytest.raises(ConfigError, match="no key for hashes"):
+        open_key(config_of(tmp_path, key="t.parquet/a.key"))
