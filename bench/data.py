@@ -1,0 +1,27 @@
+"""Whether data are looked at soundly and soon: checks, contract, fingerprint, labels; each part is a file beside this.
+
+usage: python bench/data.py [--json] [PART ...]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from threadpoolctl import threadpool_limits
+
+import data_check
+from harness import Found, measure
+
+PARTS: dict[str, Callable[[], Found]] = {
+    "check": data_check.rows,
+}
+
+
+def ask(name: str) -> Found:
+    """A part, on one thread."""
+    with threadpool_limits(1):
+        return PARTS[name]()
+
+
+if __name__ == "__main__":
+    measure(PARTS, ask)

@@ -1,0 +1,59 @@
+"""The rows `check.*` of bench/data.py: how long every check takes on the flights of 2013, and which take longest."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from time import perf_counter, process_time
+
+from harness import Found, shown
+from headway.core import plugins
+from headway.core.contracts import Survey
+from headway.core.errors import NotApplicable
+from headway.data.check import check
+from headway.data.open import open_dataset
+from headway.data.split import cut
+from headway.face.demo.run import FILES, HERE
+from headway.observe.served import requests
+from headway.release.project import Project, open_project
+
+NAMED = 4
+
+
+def rows() -> Found:
+    """All checks on the demo's table and periods, once, and after that each by itself; opening the table is apart."""
+    with tempfile.TemporaryDirectory() as place:
+        for name in FILES:
+            shutil.copyfile(HERE / name, Path(place) / name)
+        project = open_project(Path(place))
+        began = perf_counter()
+        survey = _survey(project)
+        opened = perf_counter()
+        cpu = process_time()
+        found = check(survey)
+        cpu, seconds = process_time() - cpu, perf_counter() - opened
+        slowest = sorted(((_seconds(name, survey), name) for name in plugins.names("check")), reverse=True)[:NAMED]
+    table = survey.dataset.table
+    size = f"{len(table):,} x {table.width} flights, {len(plugins.names('check'))} checks, {len(found)} findings"
+    named = ", ".join(f"{name} {each:.2f}" for each, name in slowest)
+    return [
+        shown("check.seconds", seconds, "s", f"{size}; slowest: {named}"),
+        shown("check.cpu_seconds", cpu, "s"),
+        shown("check.open_seconds", opened - began, "s", "the table read, joined with the weather, and cut"),
+    ], []
+
+
+def _survey(project: Project) -> Survey:
+    dataset = open_dataset(project.config)
+    periods = cut(dataset, project.config.split)
+    return Survey(dataset=dataset, periods=periods, requests=partial(requests, project), config=project.config)
+
+
+def _seconds(name: str, survey: Survey) -> float:
+    began = perf_counter()
+    with suppress(NotApplicable):
+        plugins.load_check(name)(survey)
+    return perf_counter() - began
