@@ -22,10 +22,11 @@ from headway.variants.transforms import cascade
 
 pytestmark = pytest.mark.slow
 
-# openvino is tested in an environment of its own (tests/engines/test_openvino_engine.py).
-TRANSFORMS = [name for name in plugins.names("transform") if name != "openvino" or importlib.util.find_spec(name)]
+# Tested in an environment of its own (tests/engines/test_openvino_engine.py), where these libraries are.
+APART = ("openvino", "nncf")
+TRANSFORMS = [name for name in plugins.names("transform") if name not in APART or importlib.util.find_spec(name)]
 ANY = ("cache", "family")  # these ask nothing of a model
-NETS = {"fold": exported, "openvino": tabular, "quantise": tabular}
+NETS = {"fold": exported, "nncf": tabular, "openvino": tabular, "quantise": tabular}
 
 
 LEARNED = lesson(seed=1)

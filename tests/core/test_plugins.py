@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import headway
 from headway.core import plugins
 from headway.core.errors import PluginError
 
@@ -141,3 +142,10 @@ def test_a_part_of_a_plugin_is_loaded_by_its_name_and_not_listed() -> None:
 def test_a_check_lies_in_a_family_and_other_kinds_have_none() -> None:
     assert plugins.family("check", "target_leak") == "leakage"
     assert plugins.family("engine", "lightgbm") == plugins.family("engine", "echo") == ""
+
+
+@pytest.mark.parametrize("kind", plugins.FOLDERS)
+def test_no_two_files_of_a_kind_have_one_name_since_one_would_never_run(kind: str) -> None:
+    folder = Path(headway.__file__).parent / plugins.FOLDERS[kind].replace(".", "/")
+    files = [file.stem for file in folder.glob("*/*.py" if kind in plugins.IN_FAMILIES else "*.py")]
+    assert sorted(set(files)) == sorted(files)

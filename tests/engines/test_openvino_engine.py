@@ -29,6 +29,6 @@ def test_its_cases_and_its_contracts_pass_where_openvino_is_installed() -> None:
             f"{ROOT}[lab,sklearn,xgboost,catboost,test,openvino]",
         ]
         subprocess.run(install, check=True, capture_output=True, text=True)
-        command = [python, "-m", "pytest", "-p", "no:cacheprovider", "-k", "openvino", *CASES]
+        command = [python, "-m", "pytest", "-p", "no:cacheprovider", "-k", "openvino or nncf", *CASES]
         run = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
