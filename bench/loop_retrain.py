@@ -14,8 +14,8 @@ import numpy as np
 
 from flight_year import FIRST_TRAINED_TO, Year
 from harness import Row, shown
-from headway.core.config import RetrainSection
 from headway.core.evidence import Measurement
+from headway.core.sections.retrain import RetrainSection
 from headway.evidence.intervals import SHARE, Sample, jackknife, ratio_of_sums, student_quantile
 from headway.evidence.probes.calibration import BINS
 from headway.evidence.repair.apply import ready

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from headway.core.config import RetrainSection
 from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
+from headway.core.sections.retrain import RetrainSection
 from headway.core.ticket import Ticket
 from headway.core.watch import Reply, Watch
 from headway.observe import outlook

@@ -12,9 +12,10 @@ from headway_echo import Echo
 from msgspec.structs import replace
 from tests.observe.rollouts import release
 
-from headway.core.config import Config, DataSection, RetrainSection
+from headway.core.config import Config, DataSection
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError
+from headway.core.sections.retrain import RetrainSection
 from headway.core.training import Training
 from headway.data.open import dataset_of
 from headway.observe.answered import answered, delay_of

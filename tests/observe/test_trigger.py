@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from headway.core.config import RetrainSection, load
+from headway.core.config import load
 from headway.core.errors import ConfigError
 from headway.core.evidence import Measurement
 from headway.core.record import read, write
+from headway.core.sections.retrain import RetrainSection
 from headway.core.ticket import Ticket
 from headway.observe.trigger import Situation, propose
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from headway.core.config import RolloutSection, load
+from headway.core.config import load
 from headway.core.errors import ConfigError
 from headway.core.rollout import Plan, Rollout, Stage
+from headway.core.sections.rollout import RolloutSection
 from headway.release.rollout import deal_of, plan_of
 
 

@@ -16,7 +16,7 @@ from running import Peer, ask, body_of, loaded, request, serving
 from tests.serve.turns import Gate, Turns, Waits, turned
 
 from headway.core.errors import EngineError
-from headway.core.serve_section import ServeSection
+from headway.core.sections.serve import ServeSection
 from headway.serve.fleet.keeper import Buffers, Keeper
 from headway.serve.load import Loaded
 from headway.serve.log import PredictionLog

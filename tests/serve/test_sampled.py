@@ -14,7 +14,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from running import OPEN, Peer, Running, body_of, gate_of, loaded, request, serving
 
-from headway.core.serve_section import ServeSection
+from headway.core.sections.serve import ServeSection
 from headway.serve.access.keys import new_key
 from headway.serve.logs import on_stderr
 from headway.serve.sampled import sampled

@@ -30,7 +30,7 @@ from running import Peer, Running, body_of, loaded, request, serving
 from headway.core.config import Config
 from headway.core.errors import ConfigError, StoreError
 from headway.core.plugins import load_door
-from headway.core.serve_section import ServeSection
+from headway.core.sections.serve import ServeSection
 from headway.serve.client import Client
 from headway.serve.site import Limits
 from headway.serve.tls import Tls, tls_of

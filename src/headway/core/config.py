@@ -17,52 +17,50 @@ import msgspec
 from msgspec import Meta
 
 from headway.core.errors import ConfigError
-from headway.core.personal_section import PersonalSection
-from headway.core.record import Record
-from headway.core.serve_section import ServeSection
+from headway.core.record import Record, about
+from headway.core.sections.personal import PersonalSection
+from headway.core.sections.retrain import RetrainSection
+from headway.core.sections.rollout import RolloutSection
+from headway.core.sections.serve import ServeSection
 from headway.core.verdict import Rule
 
 FILE = "headway.toml"
 
 
-def _help(text: str) -> Meta:
-    return Meta(description=text)
-
-
 class ProjectSection(Record, frozen=True, kw_only=True):
     """The project itself."""
 
-    name: Annotated[str, _help("Name of the model; releases and pointers carry it.")] = "model"
-    state: Annotated[str, _help("Folder of the store, relative to the project.")] = ".headway"
+    name: Annotated[str, about("Name of the model; releases and pointers carry it.")] = "model"
+    state: Annotated[str, about("Folder of the store, relative to the project.")] = ".headway"
 
 
 class DataSection(Record, frozen=True, kw_only=True):
     """Where the table comes from, and what each column is for."""
 
     source: Annotated[
-        str, _help("A parquet, csv or arrow file, a folder of them, a database URL, or module:function giving a table.")
+        str, about("A parquet, csv or arrow file, a folder of them, a database URL, or module:function giving a table.")
     ] = ""
-    query: Annotated[str, _help("What a database is asked, in SQL: it gives the table.")] = ""
-    missing: Annotated[tuple[str, ...], _help("Texts that mean a missing value, such as NA.")] = ()
-    task: Annotated[str, _help("binary, multiclass, regression, ranking or embedding.")] = "binary"
-    target: Annotated[str, _help("The column to predict; for binary, 1 is the positive class.")] = ""
-    positive: Annotated[str, _help("The value of a binary target that is the positive class, where it is not 1.")] = ""
+    query: Annotated[str, about("What a database is asked, in SQL: it gives the table.")] = ""
+    missing: Annotated[tuple[str, ...], about("Texts that mean a missing value, such as NA.")] = ()
+    task: Annotated[str, about("binary, multiclass, regression, ranking or embedding.")] = "binary"
+    target: Annotated[str, about("The column to predict; for binary, 1 is the positive class.")] = ""
+    positive: Annotated[str, about("The value of a binary target that is the positive class, where it is not 1.")] = ""
     classes: Annotated[
-        tuple[str, ...], _help("The classes of a multiclass target in order, where they are not numbered from 0.")
+        tuple[str, ...], about("The classes of a multiclass target in order, where they are not numbered from 0.")
     ] = ()
-    time: Annotated[str, _help("The column that orders rows in time; periods are cut by it.")] = ""
-    decision: Annotated[str, _help("When the prediction is needed, in words; what is known later is no feature.")] = ""
-    groups: Annotated[str, _help("Rows with one value of this column share fate; every interval resamples by it.")] = ""
-    lists: Annotated[str, _help("Rows with one value of it are what a ranking puts in order; empty: groups.")] = ""
-    slices: Annotated[tuple[str, ...], _help("Columns whose values are judged one by one.")] = ()
+    time: Annotated[str, about("The column that orders rows in time; periods are cut by it.")] = ""
+    decision: Annotated[str, about("When the prediction is needed, in words; what is known later is no feature.")] = ""
+    groups: Annotated[str, about("Rows with one value of this column share fate; every interval resamples by it.")] = ""
+    lists: Annotated[str, about("Rows with one value of it are what a ranking puts in order; empty: groups.")] = ""
+    slices: Annotated[tuple[str, ...], about("Columns whose values are judged one by one.")] = ()
     people: Annotated[
-        tuple[str, ...], _help("Columns whose values are groups of people, between whom gaps are measured.")
+        tuple[str, ...], about("Columns whose values are groups of people, between whom gaps are measured.")
     ] = ()
-    weight: Annotated[str, _help("Column of row weights.")] = ""
-    ignore: Annotated[tuple[str, ...], _help("Columns that are neither a role nor a feature.")] = ()
-    label_delay: Annotated[str, _help("How long after the row its label arrives: 1d, 12h, 30m.")] = ""
+    weight: Annotated[str, about("Column of row weights.")] = ""
+    ignore: Annotated[tuple[str, ...], about("Columns that are neither a role nor a feature.")] = ()
+    label_delay: Annotated[str, about("How long after the row its label arrives: 1d, 12h, 30m.")] = ""
     known: Annotated[
-        dict[str, str], _help("When each column is known: request, outcome, or the name of a time column.")
+        dict[str, str], about("When each column is known: request, outcome, or the name of a time column.")
     ] = {}
 
     @property
@@ -74,13 +72,13 @@ class DataSection(Record, frozen=True, kw_only=True):
 class SplitSection(Record, frozen=True, kw_only=True):
     """Periods of the time column, each [from, to): the model learns on train, the search looks at choose."""
 
-    train: Annotated[tuple[str, ...], _help("Period the model is trained on.")] = ()
-    choose: Annotated[tuple[str, ...], _help("Period the search may look at as often as it likes.")] = ()
-    test: Annotated[tuple[str, ...], _help("Period on which the winner is judged; every look is counted.")] = ()
-    live: Annotated[tuple[str, ...], _help("Period after release, replayed as traffic.")] = ()
+    train: Annotated[tuple[str, ...], about("Period the model is trained on.")] = ()
+    choose: Annotated[tuple[str, ...], about("Period the search may look at as often as it likes.")] = ()
+    test: Annotated[tuple[str, ...], about("Period on which the winner is judged; every look is counted.")] = ()
+    live: Annotated[tuple[str, ...], about("Period after release, replayed as traffic.")] = ()
     shares: Annotated[
         tuple[float, float, float],
-        _help("Without periods: shares of the rows for train, choose and test, in order of time, groups kept whole."),
+        about("Without periods: shares of the rows for train, choose and test, in order of time, groups kept whole."),
     ] = (0.6, 0.2, 0.2)
 
 
@@ -94,23 +92,23 @@ class Costs(Record, frozen=True, kw_only=True):
 class ModelSection(Record, frozen=True, kw_only=True):
     """The model as it came."""
 
-    train: Annotated[str, _help("module:function that takes a training table and gives a fitted model.")] = ""
-    file: Annotated[str, _help("A model file instead: .txt (LightGBM) or .onnx.")] = ""
+    train: Annotated[str, about("module:function that takes a training table and gives a fitted model.")] = ""
+    file: Annotated[str, about("A model file instead: .txt (LightGBM) or .onnx.")] = ""
     costs: Annotated[
-        Costs, _help("What a false_alarm and a miss cost; the decision threshold is chosen from them.")
+        Costs, about("What a false_alarm and a miss cost; the decision threshold is chosen from them.")
     ] = Costs()
 
 
 class OptimizeSection(Record, frozen=True, kw_only=True):
     """The search for a faster variant."""
 
-    objective: Annotated[str, _help("Measurement to minimise among feasible variants.")] = "latency.one_row"
-    transforms: Annotated[tuple[str, ...], _help("Transforms to combine, in this order; empty means all.")] = ()
+    objective: Annotated[str, about("Measurement to minimise among feasible variants.")] = "latency.one_row"
+    transforms: Annotated[tuple[str, ...], about("Transforms to combine, in this order; empty means all.")] = ()
     families: Annotated[
-        tuple[str, ...], _help("Families of models to train beside the model: forest, histgb, lightgbm, logistic.")
+        tuple[str, ...], about("Families of models to train beside the model: forest, histgb, lightgbm, logistic.")
     ] = ()
     budget_s: Annotated[
-        float, _help("Longest time that the search may look at the choose period, seconds; 0 sets no end.")
+        float, about("Longest time that the search may look at the choose period, seconds; 0 sets no end.")
     ] = 0.0
 
 
@@ -122,7 +120,7 @@ class EvaluateSection(Record, frozen=True, kw_only=True):
         float, Meta(description="Requests a second, on average, of the open loops of the audit `load`.", gt=0)
     ] = 200.0
     together: Annotated[
-        tuple[tuple[str, ...], ...], _help("Features that the audit `ablation` leaves out as one, a list each.")
+        tuple[tuple[str, ...], ...], about("Features that the audit `ablation` leaves out as one, a list each.")
     ] = ()
 
 
@@ -133,100 +131,49 @@ class CostSection(Record, frozen=True, kw_only=True):
         float,
         Meta(description="What an hour of one core costs: the price of a machine over its cores; 0: unknown.", ge=0),
     ] = 0.0
-    currency: Annotated[str, _help("The currency of that price.")] = "USD"
+    currency: Annotated[str, about("The currency of that price.")] = "USD"
 
 
 class SloSection(Record, frozen=True, kw_only=True):
     """Service-level objectives."""
 
-    p99_ms: Annotated[float, _help("99th percentile of the latency of a request, ms.")] = 50.0
-    availability: Annotated[float, _help("Share of requests answered right, in (0, 1).")] = 0.999
+    p99_ms: Annotated[float, about("99th percentile of the latency of a request, ms.")] = 50.0
+    availability: Annotated[float, about("Share of requests answered right, in (0, 1).")] = 0.999
 
 
 class PolicySection(Record, frozen=True, kw_only=True):
     """What the judge demands."""
 
-    release: Annotated[tuple[Rule, ...], _help("Rules a variant must meet to be released.")] = ()
+    release: Annotated[tuple[Rule, ...], about("Rules a variant must meet to be released.")] = ()
     canary: Annotated[
-        tuple[Rule, ...], _help("Rules a release must meet beside live; empty takes those of the release and the slo.")
+        tuple[Rule, ...], about("Rules a release must meet beside live; empty takes those of the release and the slo.")
     ] = ()
     watch: Annotated[
         tuple[Rule, ...],
-        _help(
+        about(
             "Rules that live must meet in each period, on its quality, on `.change` since it was judged, or on cost."
         ),
     ] = ()
     retrain: Annotated[
         tuple[Rule, ...],
-        _help("Rules that a retrained release must meet against live; empty: relative ones of release, brier.loss 0."),
+        about("Rules that a retrained release must meet against live; empty: relative ones of release, brier.loss 0."),
     ] = ()
     contract_margin: Annotated[
         float, Meta(description="Share of a column's range by which a value may be beyond what was seen.", ge=0)
     ] = 0.1
-    slice_rows: Annotated[int, _help("Rows that a slice needs to be judged.")] = 1000
-    slice_groups: Annotated[int, _help("Groups that a slice needs to be judged; also the least for any interval.")] = 20
+    slice_rows: Annotated[int, about("Rows that a slice needs to be judged.")] = 1000
+    slice_groups: Annotated[int, about("Groups that a slice needs to be judged; also the least for any interval.")] = 20
 
 
 class TrustSection(Record, frozen=True, kw_only=True):
     """Who may publish, and whom a server believes; both are kept apart from the store."""
 
-    publisher_key: Annotated[str, _help("File of the private key that signs releases; never on a server.")] = (
+    publisher_key: Annotated[str, about("File of the private key that signs releases; never on a server.")] = (
         "~/.config/headway/publisher.pem"
     )
-    trusted_keys: Annotated[str, _help("File of public keys whose releases are loaded, a line each.")] = (
+    trusted_keys: Annotated[str, about("File of public keys whose releases are loaded, a line each.")] = (
         "trusted_keys.txt"
     )
-
-
-class RolloutSection(Record, frozen=True, kw_only=True):
-    """How a release takes the place of live: stage by stage, each step forward by the judge."""
-
-    shares: Annotated[
-        tuple[Annotated[float, Meta(ge=0, lt=1)], ...],
-        Meta(
-            description="Shares of the keys that it answers, a stage each; at 0 it answers beside live, unheard.",
-            min_length=1,
-        ),
-    ] = (0.0, 0.05, 0.25, 0.5)
-    min_requests: Annotated[
-        int, Meta(description="Requests that it answers at a stage before it may go forward.", ge=0)
-    ] = 0
-    at_most_hours: Annotated[
-        float, Meta(description="A stage that decides nothing in so many hours ends the rollout inconclusive.", gt=0)
-    ] = 24.0
-    quiet_s: Annotated[
-        float, Meta(description="Seconds without a request after which whoever follows is told that nobody asks.", gt=0)
-    ] = 300.0
-
-
-class RetrainSection(Record, frozen=True, kw_only=True):
-    """When the live release is trained anew, and how its probabilities are held right in between."""
-
-    mode: Annotated[
-        str, Meta(description="suggest opens a ticket and waits for a person; auto acts.", pattern="^(suggest|auto)$")
-    ] = "suggest"
-    through: Annotated[
-        str,
-        Meta(
-            description="How one that passed takes the place of live: canary, by a rollout beside it; live, at once.",
-            pattern="^(canary|live)$",
-        ),
-    ] = "canary"
-    rows_grown: Annotated[float, _help("Train anew once labelled rows have grown by this share since training.")] = 0.5
-    ece_at_most: Annotated[float, _help("Train anew once the calibration error is shown to be above this.")] = 0.05
-    recalibrate_days: Annotated[
-        int, _help("Last labelled groups from which probabilities are set right; 0: never.")
-    ] = 28
-    recalibrate_by: Annotated[
-        str,
-        Meta(
-            description="Repair of probabilities: shift, platt, temperature, beta, isotonic, venn_abers; best chooses.",
-            pattern="^(shift|platt|temperature|beta|isotonic|venn_abers|best)$",
-        ),
-    ] = "shift"
-    seeds: Annotated[int, _help("Trainings that differ by chance alone, for the variance that a seed brings.")] = 3
-    judged_days: Annotated[int, _help("Last labelled days, kept out of training, on which it is judged.")] = 28
-    hour_costs: Annotated[float, _help("What an hour of training costs, in the unit of [model] costs.")] = 0.0
 
 
 class Config(Record, frozen=True, kw_only=True):

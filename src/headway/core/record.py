@@ -28,6 +28,11 @@ class Kept(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
 KeptType = TypeVar("KeptType", bound=Kept)
 
 
+def about(help: str) -> msgspec.Meta:
+    """What a field of a section is for: the line of help that `headway config` and the reference print."""
+    return msgspec.Meta(description=help)
+
+
 def canonical(value: object) -> bytes:
     """The one JSON form of a value that digests and signatures are taken of: sorted keys, no spaces, UTF-8."""
     return msgspec.json.encode(value, order="sorted")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headway.core.config import RetrainSection
 from headway.core.evidence import Measurement
+from headway.core.sections.retrain import RetrainSection
 from headway.core.watch import Outlook, Watch
 from headway.observe.harm import COST, PROBABILITIES, RANKS, beyond
 from headway.observe.price import amount

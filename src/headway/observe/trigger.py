@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headway.core.config import RetrainSection
 from headway.core.evidence import Measurement
 from headway.core.record import Record
+from headway.core.sections.retrain import RetrainSection
 from headway.core.ticket import Reason, Ticket
 from headway.observe.price import amount
 

@@ -8,11 +8,12 @@ from itertools import pairwise
 
 from msgspec.structs import replace
 
-from headway.core.config import FILE, PolicySection, RolloutSection
+from headway.core.config import FILE, PolicySection
 from headway.core.errors import ConfigError, Refused
 from headway.core.evidence import Evidence, Machine, Measurement
 from headway.core.release import Deal
 from headway.core.rollout import Action, Decision, Plan, Rollout, Stage, Standing
+from headway.core.sections.rollout import RolloutSection
 from headway.core.verdict import Rule, Ruling, Verdict
 from headway.evidence import canary
 from headway.release.judge import ALPHA, judge, override

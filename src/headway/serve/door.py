@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from headway.core.doors import Door
 from headway.core.plugins import load_door
-from headway.core.serve_section import ServeSection
+from headway.core.sections.serve import ServeSection
 from headway.serve.access.gate import Gate
 from headway.serve.plane import Plane
 from headway.serve.repository import Repository

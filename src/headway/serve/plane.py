@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headway.core.record import Record
-from headway.core.serve_section import ServeSection
+from headway.core.sections.serve import ServeSection
 from headway.serve.answering import Answerer, Batch, Call, Habits, Outcome, Said
 from headway.serve.lane import Lane, Loop, Room
 from headway.serve.load import Loaded

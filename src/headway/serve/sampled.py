@@ -14,7 +14,7 @@ from functools import partial
 
 from headway.core.doors import Asked
 from headway.core.plugins import load_tracer
-from headway.core.serve_section import ServeSection
+from headway.core.sections.serve import ServeSection
 from headway.serve.addresses import locate
 from headway.serve.connection import Exchange
 from headway.serve.plane import Plane

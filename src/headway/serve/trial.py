@@ -21,7 +21,7 @@ from headway.core.config import Config, ProjectSection, TrustSection
 from headway.core.contracts import Blobs
 from headway.core.errors import EngineError
 from headway.core.release import Contract, Release, SelfTest
-from headway.core.serve_section import ServeSection
+from headway.core.sections.serve import ServeSection
 from headway.core.trial import Trial
 from headway.core.variant import Field, Signature, Variant
 from headway.core.verdict import Verdict

@@ -7,7 +7,7 @@ import pytest
 
 from headway.core.config import Config, DataSection, ProjectSection
 from headway.core.errors import ConfigError
-from headway.core.personal_section import PersonalSection
+from headway.core.sections.personal import PersonalSection
 from headway.data.open import open_dataset
 from headway.data.personal.key import open_key
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.serve_section import ServeSection
+from headway.core.sections.serve import ServeSection
 from headway.serve.access.keys import MOST, Key, digest, keys_file, read_keys
 from headway.serve.access.pace import FREE, Limit, Pace, limit_of
 from headway.serve.answers import Unanswered

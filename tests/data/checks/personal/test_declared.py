@@ -6,7 +6,7 @@ from tests.data.tables import small, with_column
 
 from headway.core.config import Config
 from headway.core.contracts import Survey
-from headway.core.personal_section import PersonalSection
+from headway.core.sections.personal import PersonalSection
 from headway.data.checks.personal.declared import plugin
 
 

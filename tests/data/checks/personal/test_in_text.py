@@ -4,7 +4,7 @@ from tests.data.tables import small, with_column
 
 from headway.core.config import Config
 from headway.core.contracts import Survey
-from headway.core.personal_section import PersonalSection
+from headway.core.sections.personal import PersonalSection
 from headway.data.checks.personal.in_text import plugin
 
 NOTES = [f"ticket {row}" for row in range(398)] + ["mail ada@example.org, 192.168.17.4", "bob@example.org did"]
