@@ -10,10 +10,12 @@ from collections.abc import Callable
 from threadpoolctl import threadpool_limits
 
 import data_check
+import data_leakage
 from harness import Found, measure
 
 PARTS: dict[str, Callable[[], Found]] = {
     "check": data_check.rows,
+    "leakage": data_leakage.rows,
 }
 
 

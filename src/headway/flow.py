@@ -77,8 +77,9 @@ def check(project: Project, dataset: Dataset) -> list[Finding]:
         parts = cut(dataset, project.config.split, fitted=bool(project.config.model.file))
     except DataError:
         parts = {}
-    asked = partial(requests, project)
-    return checking.check(Survey(dataset=dataset, periods=parts, requests=asked, config=project.config))
+    asked, told_apart = partial(requests, project), plugins.load_detector(watching.DETECTOR)
+    survey = Survey(dataset=dataset, periods=parts, requests=asked, config=project.config, detector=told_apart)
+    return checking.check(survey)
 
 
 def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: bool = False) -> Baseline:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from tests.data.tables import small
 
+import headway
 from headway.core import plugins
 from headway.core.config import SplitSection
 from headway.core.contracts import Survey
@@ -24,6 +26,11 @@ def survey() -> Survey:
     features = dataset.features
     asked = dataset.table.select(features).tail(100)
     return Survey(dataset=dataset, periods=cut(dataset, SplitSection()), requests=lambda: asked)
+
+
+def test_no_two_have_one_name_whatever_their_family():
+    folder = Path(headway.__file__).parent / plugins.FOLDERS["check"].replace(".", "/")
+    assert sorted(path.stem for path in folder.glob("*/*.py")) == sorted(set(CHECKS))
 
 
 @pytest.mark.parametrize("name", CHECKS)

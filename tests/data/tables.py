@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -9,7 +10,8 @@ import polars as pl
 
 from headway.core.config import SplitSection
 from headway.core.contracts import Check, Survey
-from headway.core.dataset import Dataset, Roles
+from headway.core.dataset import ASKED_AT, Dataset, Roles
+from headway.core.plugins import load_detector
 from headway.data.split import cut
 
 
@@ -66,3 +68,11 @@ def surveyed(dataset: Dataset, test: Dataset | None = None) -> Survey:
 def says(check: Check, survey: Survey) -> list[str]:
     """Severity and place of each finding of a check."""
     return [f"{finding.severity} {finding.where}" for finding in check(survey)]
+
+
+def served(dataset: Dataset, rows: int = 2000, **columns: pl.Series) -> Survey:
+    """A survey of a dataset that is cut, and whose first rows callers asked in the next year, columns replaced."""
+    asked = dataset.table.head(rows).select(dataset.features, **{ASKED_AT: pl.col("at").dt.offset_by("1y")})
+    requests = asked.with_columns(**columns)
+    detector = load_detector("group_permutation")
+    return replace(surveyed(dataset), requests=lambda: requests, detector=detector)

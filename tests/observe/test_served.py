@@ -11,6 +11,7 @@ from tests.observe import rollouts
 from tests.observe.test_scenes import post
 from tests.serve.kept_log import KeptLog
 
+from headway.core.dataset import ASKED_AT
 from headway.core.errors import DataError
 from headway.observe.served import keyless, requests, served
 from headway.serve.load import load
@@ -91,14 +92,15 @@ def test_where_nobody_was_answered_it_says_how_to_serve(project):
         read(project)
 
 
-def test_requests_are_the_rows_that_live_was_asked_a_column_a_feature(project):
+def test_requests_are_the_rows_that_live_was_asked_a_column_a_feature_and_when(project):
     log(project, ("a", 1, 0.25), ("b", 0, 0.75))
 
     names = list(project.register.resolve("flights@live").release.variant.signature.names)
     asked = requests(project)
 
     assert asked is not None
-    assert asked.columns == names
+    assert asked.columns == [*names, ASKED_AT]
+    assert asked[ASKED_AT].dt.timestamp("us").to_list() == [NOON_US, NOON_US + 1]
     assert asked[names[0]].to_list() == [0.25, 0.75]
 
 

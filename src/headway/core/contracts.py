@@ -242,13 +242,15 @@ class Survey:
     """What a check looks at: a dataset, and what is known about it beside its rows.
 
     `periods` are its train, choose, test and live, none where it is not cut. `requests` gives the rows that servers
-    were asked, a column a feature; None where nobody asked them yet. `config` is that of the project.
+    were asked, a column a feature, and when by ASKED_AT; None where nobody asked them yet. `config` is that of the
+    project. `detector` tells whether two windows of rows come from one world, where anybody gave one.
     """
 
     dataset: Dataset
     periods: Mapping[str, Dataset] = field(default_factory=dict)
     requests: Callable[[], polars.DataFrame | None] = _no_table
     config: Config = field(default_factory=Config)
+    detector: Detector | None = None
 
 
 class Check(Protocol):

@@ -11,11 +11,13 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.core.release import Move
 from headway.core.verdict import Answer, Judged, Verdict
+from headway.data.leakage.eight_kinds import Kind
 from headway.face import numbers, words
 
 Mood = Answer | Literal["plain", "quiet", "strong"]
 MARKS: dict[Answer, str] = {"pass": "✓ pass", "fail": "✗ fail", "undecided": "? undecided"}
 _SAID = {"harmful": "harms", "nothing": "buys nothing", "useless": "does nothing", "unsettled": "not decided"}
+KIND_MOODS: dict[str, Mood] = {"found": "fail", "undecided": "undecided", "clear": "pass", "not applicable": "quiet"}
 SEVERITIES: dict[str, Mood] = {"stop": "fail", "warn": "undecided", "undecided": "undecided", "note": "plain"}
 
 
@@ -131,6 +133,20 @@ def findings(found: Sequence[Finding]) -> Sheet:
         for each in sorted(found, key=lambda finding: list(SEVERITIES).index(finding.severity))
     )
     titles = (("Code", False), ("Severity", False), ("Finding", True), ("Measured", False), ("What to do", True))
+    return Sheet(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+
+
+def kinds(found: Sequence[Kind]) -> Sheet:
+    """The eight kinds of leakage, each with what its checks came to, and why."""
+    rows = tuple(
+        (
+            (Line(text=each.name, mood="strong"),),
+            (Line(text=each.answer, mood=KIND_MOODS[each.answer]),),
+            (Line(text=each.why),),
+        )
+        for each in found
+    )
+    titles = (("Kind of leakage", True), ("Answer", False), ("Why", True))
     return Sheet(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
 
 

@@ -13,6 +13,7 @@ from headway.core.evidence import Finding
 from headway.core.frontier import Frontier
 from headway.core.release import Move
 from headway.core.verdict import Judged, Verdict
+from headway.data.leakage.eight_kinds import kinds_of
 from headway.face import numbers, sheets, stress, words
 from headway.face.report.answers import replayed, replies
 from headway.face.report.story import Replay, Story
@@ -92,6 +93,11 @@ def examined_tables(judged: Judged) -> Group:
 def findings_table(found: Sequence[Finding]) -> Laid:
     """What the checks of the data found, with the mend."""
     return Laid(sheets.findings(found))
+
+
+def checked_tables(found: Sequence[Finding]) -> Group:
+    """What the checks of the data found, and below it what they came to for each of the eight kinds of leakage."""
+    return Group(findings_table(found), Laid(sheets.kinds(kinds_of(found))))
 
 
 def summary_table(story: Story) -> Table:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from headway.core.dataset import ASKED_AT
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.observe.answered import WEEK, Answered, days_of
@@ -50,12 +51,17 @@ def served(state: Path, post: Post) -> Answered:
 
 
 def requests(project: Project) -> pl.DataFrame | None:
-    """What callers asked the live release, a column a feature, its texts as texts; None where nobody asked it yet."""
+    """What callers asked the live release, a column a feature, its texts as texts, and when (ASKED_AT, UTC).
+
+    None where nobody asked it yet.
+    """
     if project.state.last(project.name, "live") is None:
         return None
     bundle = project.register.resolve(f"{project.name}@live")
     logged = predictions(project.config.state, project.name, [bundle.digest])
-    return None if logged.is_empty() else logged.select(_told(each) for each in bundle.release.variant.signature.inputs)
+    features = [_told(each) for each in bundle.release.variant.signature.inputs]
+    when = pl.col("at_us").cast(pl.Datetime("us")).alias(ASKED_AT)
+    return None if logged.is_empty() else logged.select(*features, when)
 
 
 def _told(field: Field) -> pl.Expr:

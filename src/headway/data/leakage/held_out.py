@@ -15,8 +15,15 @@ BEFORE_TEST = ("train", "choose")
 
 def held_out(survey: Survey) -> tuple[Dataset, Dataset]:
     """What a model learned from and was chosen by, as one, and the rows held out; raises NotApplicable without both."""
-    seen = [survey.periods[name] for name in BEFORE_TEST if name in survey.periods]
     test = survey.periods.get("test")
-    if test is None or not seen:
+    if test is None or not any(name in survey.periods for name in BEFORE_TEST):
         raise NotApplicable("no rows are held out to compare with", mend="[split] train, choose and test")
-    return replace(seen[0], name="train", table=pl.concat([each.table for each in seen])), test
+    return learned_from(survey), test
+
+
+def learned_from(survey: Survey) -> Dataset:
+    """What a model learned from and was chosen by, as one; the whole dataset where it is not cut."""
+    seen = [survey.periods[name] for name in BEFORE_TEST if name in survey.periods]
+    if not seen:
+        return survey.dataset
+    return replace(seen[0], name="train", table=pl.concat([each.table for each in seen]))

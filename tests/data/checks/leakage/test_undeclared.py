@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from tests.data.tables import says, small
+import polars as pl
+from tests.data.tables import says, served, small, wide
 
 from headway.core.contracts import Survey
 from headway.data.checks.leakage.undeclared import plugin
@@ -9,3 +10,13 @@ from headway.data.checks.leakage.undeclared import plugin
 def test_features_of_which_nobody_said_when_they_are_known_are_undecided():
     assert says(plugin, Survey(dataset=small(known={"hour": "request"}))) == ["undecided [data.known]"]
     assert says(plugin, Survey(dataset=small(known={"hour": "request", "carrier": "request"}))) == []
+
+
+def test_what_callers_send_is_shown_to_be_known_and_the_rest_stays_undecided():
+    dataset = wide(known={"carrier": "request"})
+    empty = pl.Series([None] * 2000, dtype=pl.Float64)
+
+    assert says(plugin, served(dataset)) == []
+    [finding] = plugin(served(dataset, x3=empty))
+    assert finding.says == "nobody says when 1 of 7 features are known (5 more are shown by requests): x3"
+    assert plugin(served(dataset, 50))[0].measured == 6.0

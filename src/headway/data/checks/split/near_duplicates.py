@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -34,37 +34,53 @@ def plugin(survey: Survey) -> list[Finding]:
         raise NotApplicable(
             f"rows of {len(names)} features are near each other by chance; {FEWEST_FEATURES} are needed"
         )
-    tables = [each.table.select(names) for each in (learned, test)]
-    equal = sources(*([exact_keys(table)] for table in tables))
-    near = sources(*([exact_keys(table.select(band)) for band in _bands(tables[0])] for table in tables))
-    apart = pl.select(pl.when(equal.is_null()).then(near)).to_series()
+    tables = (learned.table.select(names), test.table.select(names))
+    sample = tables[0].gather_every(max(1, len(tables[0]) // SAMPLE))
+    coded = [_coded(table, _long_texts(sample)) for table in tables]
+    bands = _bands(names, _steps(sample))
+    keys = [[exact_keys(table.select(band)) for band in bands] for table in coded]
+    near = sources(*keys)
+    apart = pl.select(pl.when(~_equal(tables, (keys[0][0], keys[1][0]), near)).then(near)).to_series()
     return told(copies(learned, test, apart), code="D024", how="in four fifths of the features, rounded")
 
 
-def _bands(learned: pl.DataFrame) -> list[list[pl.Expr]]:
+def _coded(table: pl.DataFrame, long: Collection[str]) -> pl.DataFrame:
+    """The table with a number for each text: that of its letters, where the column is one of long texts."""
+    kinds = (pl.String, pl.Categorical, pl.Enum)
+    texts = {name: pl.col(name).cast(pl.String) for name, kind in table.schema.items() if kind in kinds}
+    words = {name: texts[name].str.to_lowercase().str.replace_all(NO_WORD, "") for name in long}
+    return table.with_columns(each.hash().alias(name) for name, each in (texts | words).items())
+
+
+def _equal(tables: Sequence[pl.DataFrame], keys: Sequence[pl.Series], near: pl.Series) -> pl.Series:
+    """Which rows of a test are equal to one learned from: only those near one can be, and such as agree in one band."""
+    asked = near.is_not_null()
+    rows = tables[1].filter(asked)
+    possible = tables[0].filter(keys[0].is_in(keys[1].filter(asked).implode()))
+    found = sources([exact_keys(possible)], [exact_keys(rows)]).is_not_null()
+    return pl.repeat(False, len(asked), eager=True).scatter(asked.arg_true(), found)
+
+
+def _bands(names: list[str], steps: Mapping[str, float]) -> list[list[pl.Expr]]:
     """For each band, all columns outside of it as they are compared."""
     draw = np.random.default_rng(0)
-    left_out = np.array_split(draw.permutation(learned.width), BANDS)
-    steps, long = _steps(learned), _long_texts(learned)
+    left_out = np.array_split(draw.permutation(len(names)), BANDS)
     bands = []
     for band in left_out:
-        edges = draw.random(learned.width)
-        kept = [(name, edges[place]) for place, name in enumerate(learned.columns) if place not in band]
-        bands.append([_compared(name, edge, steps, long) for name, edge in kept])
+        edges = draw.random(len(names))
+        kept = [(name, edges[place]) for place, name in enumerate(names) if place not in band]
+        bands.append([_compared(name, edge, steps) for name, edge in kept])
     return bands
 
 
-def _compared(name: str, edge: float, steps: Mapping[str, float], long: Collection[str]) -> pl.Expr:
+def _compared(name: str, edge: float, steps: Mapping[str, float]) -> pl.Expr:
     column = pl.col(name)
-    if name in long:
-        return column.str.to_lowercase().str.replace_all(NO_WORD, "")
     return (column / steps[name] + edge).floor() if name in steps else column
 
 
-def _steps(learned: pl.DataFrame) -> dict[str, float]:
+def _steps(sample: pl.DataFrame) -> dict[str, float]:
     """The width of a step of each column of numbers that has a middle to speak of."""
-    numbers = [name for name, kind in learned.schema.items() if kind.is_numeric()]
-    sample = learned.gather_every(max(1, len(learned) // SAMPLE))
+    numbers = [name for name, kind in sample.schema.items() if kind.is_numeric()]
     low, high = (sample.select(pl.col(numbers).quantile(edge)).row(0) for edge in MIDDLE)
     widths = {
         name: (to - since) / STEPS for name, since, to in zip(numbers, low, high, strict=True) if since is not None
@@ -72,7 +88,7 @@ def _steps(learned: pl.DataFrame) -> dict[str, float]:
     return {name: float(width) for name, width in widths.items() if width > 0}
 
 
-def _long_texts(learned: pl.DataFrame) -> list[str]:
-    texts = [name for name, kind in learned.schema.items() if kind == pl.String]
-    lengths = learned.select(pl.col(texts).str.len_chars().mean()).row(0, named=True) if texts else {}
+def _long_texts(sample: pl.DataFrame) -> list[str]:
+    texts = [name for name, kind in sample.schema.items() if kind == pl.String]
+    lengths = sample.select(pl.col(texts).str.len_chars().mean()).row(0, named=True) if texts else {}
     return [name for name, length in lengths.items() if length is not None and length > LONG_TEXT]

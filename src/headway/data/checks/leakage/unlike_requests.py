@@ -1,0 +1,80 @@
+"""D026: a column that in requests is not what it is in the table: absent, never filled, or of other values."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from headway.core.contracts import Survey
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+from headway.data.leakage.held_out import learned_from
+from headway.data.leakage.served import ALPHA, apart, asked_rows, distances, filled, moved
+
+FILLED = 0.05
+FAR = 0.1
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """Features of the table beside what servers were asked, 100 requests or more.
+
+    Filled in more than 5 % of the table and in no request: it stops, or warns where it is declared. In no request at
+    all, since no live model reads it: a warning, or a note where it is declared. Of other values than in the rows
+    learned from: a warning, where the detector shows it at 5 % over all features and the shares are apart by more than
+    0.1 (triangular discrimination). A note says so where nobody can tell that.
+    """
+    asked = asked_rows(survey)
+    hard = [each for name in survey.dataset.features if (each := _hard(survey, name, asked))]
+    told = {finding.where for finding in hard}
+    try:
+        return hard + [each for each in _unlike(survey, asked) if each.where not in told]
+    except NotApplicable as reason:
+        says = f"whether {len(asked):,} requests have the values of the table cannot be told: {reason.what}"
+        return [*hard, Finding(code="D026", severity="note", says=says, where="requests", mend=reason.mend)]
+
+
+def _hard(survey: Survey, name: str, asked: pl.DataFrame) -> Finding | None:
+    """What is a fact of a feature: it is in no request, or is filled in none."""
+    dataset, count = survey.dataset, len(asked)
+    declared = name in dataset.roles.known
+    if name not in asked.columns:
+        says = f"'{name}' is in none of {count:,} requests: no live model reads it, so nobody showed that it can be had"
+        return Finding(
+            code="D026",
+            severity="note" if declared else "warn",
+            says=says,
+            where=f"column {name}",
+            mend=f'[data.known] {name} = "outcome" (or "request" if callers can send it)',
+        )
+    in_table = filled(dataset.table[name])
+    if in_table <= FILLED or filled(asked[name]):
+        return None
+    return Finding(
+        code="D026",
+        severity="warn" if declared else "stop",
+        says=f"'{name}' is filled in {in_table:.1%} of {len(dataset.table):,} rows, and in none of {count:,} requests",
+        where=f"column {name}",
+        measured=0.0,
+        limit=FILLED,
+        mend=f'[data.known] {name} = "outcome", or let callers send it',
+    )
+
+
+def _unlike(survey: Survey, asked: pl.DataFrame) -> list[Finding]:
+    """Features whose values moved far between the rows learned from and the requests."""
+    learned = learned_from(survey)
+    drift = apart(survey, learned, asked)
+    far = distances(drift)
+    return [
+        Finding(
+            code="D026",
+            severity="warn",
+            says=f"'{name}' has other values in {len(asked):,} requests than in {len(learned.table):,} rows learned "
+            f"from: shares are {far[name]:.2f} apart, at a chance of {ALPHA:.0%} over all features",
+            where=f"column {name}",
+            measured=far[name],
+            limit=FAR,
+            mend="repair the source that changed, or train anew where the world did: headway watch tells since when",
+        )
+        for name in moved(drift)
+        if far[name] > FAR
+    ]

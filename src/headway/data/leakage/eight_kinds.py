@@ -1,0 +1,67 @@
+"""The eight kinds of leakage (Kapoor and Narayanan 2023), and what the checks of each came to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from headway.core import plugins
+from headway.core.evidence import Finding
+from headway.core.record import Record
+
+Answer = Literal["found", "undecided", "clear", "not applicable"]
+
+KINDS = {
+    "no test set": ("D020",),
+    "preprocessing on training and test": ("D021",),
+    "columns chosen on training and test": ("D022",),
+    "duplicates": ("D023", "D024"),
+    "features that are not legitimate": ("D002", "D003", "D005", "D025", "D026"),
+    "temporal leakage": ("D028",),
+    "dependence between training and test": ("D029",),
+    "sampling bias": ("D004", "D027"),
+}
+"""The codes of the checks of each kind."""
+
+_UNABLE = "D000"
+_DID_NOT_RUN = re.compile(r"check '([^']+)' did not run: (.*)")
+
+
+class Kind(Record, frozen=True, kw_only=True):
+    """A kind of leakage: what its checks came to, and why.
+
+    `found` is a finding that stops or warns; `clear` means that no check which ran has more than a note; `not
+    applicable` that none could run. `why` also names those that did not run beside others.
+    """
+
+    name: str
+    answer: Answer
+    why: str
+    codes: tuple[str, ...]
+
+
+def kinds_of(findings: Sequence[Finding]) -> list[Kind]:
+    """The eight kinds, by what all checks of a survey found."""
+    codes = {name: plugins.describe("check", name)[:4] for name in plugins.names("check")}
+    unable: dict[str, str] = {}
+    for finding in findings:
+        said = _DID_NOT_RUN.match(finding.says) if finding.code == _UNABLE else None
+        if said:
+            unable[codes[said[1]]] = said[2]
+    return [_kind(name, of, findings, unable) for name, of in KINDS.items()]
+
+
+def _kind(name: str, codes: tuple[str, ...], findings: Sequence[Finding], unable: dict[str, str]) -> Kind:
+    own = [finding for finding in findings if finding.code in codes]
+    grave = [finding for finding in own if finding.severity in ("stop", "warn")]
+    silent = [finding for finding in own if finding.severity == "undecided"]
+    notes = [finding for finding in own if finding.severity == "note"]
+    did_not_run = [f"{code} did not run: {unable[code]}" for code in codes if code in unable]
+    ran = [code for code in codes if code not in unable]
+    answer: Answer = "found" if grave else "undecided" if silent else "clear" if ran else "not applicable"
+    first = [f"{', '.join(ran)} found nothing"] if answer == "clear" and not notes else []
+    told = [f"{finding.code} {finding.says}" for finding in (grave or silent or notes)[:1]]
+    more = len(grave or silent or notes) - 1
+    rest = [f"{more} more finding{'s' if more > 1 else ''}"] if more > 0 else []
+    return Kind(name=name, answer=answer, why="; ".join([*first, *told, *rest, *did_not_run]), codes=codes)

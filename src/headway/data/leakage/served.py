@@ -1,0 +1,98 @@
+"""The rows that servers were asked, and whether they come from the world that rows of a table are of."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.core.contracts import Survey, Window, Windows
+from headway.core.dataset import ASKED_AT, Dataset
+from headway.core.drift import Drift
+from headway.core.errors import NotApplicable
+from headway.core.variant import Field, Signature
+from headway.data.matrix import groups, matrix
+
+FEWEST = 100
+MOST_TEXTS = 200
+WEEK = 7
+ALPHA = 0.05
+_TEXT = (pl.String, pl.Categorical, pl.Enum)
+
+
+def asked_rows(survey: Survey) -> pl.DataFrame:
+    """What servers were asked; raises NotApplicable below 100 requests."""
+    found = survey.requests()
+    if found is None or len(found) < FEWEST:
+        count = 0 if found is None else len(found)
+        raise NotApplicable(
+            f"servers were asked {count} rows, and {FEWEST} are needed to compare",
+            mend="headway serve, and ask it; then check again",
+        )
+    return found
+
+
+def filled(column: pl.Series) -> float:
+    """The share of its rows that have a value; 0 of no rows."""
+    present = column.fill_nan(None) if column.dtype.is_float() else column
+    return present.count() / len(column) if len(column) else 0.0
+
+
+def moved(drift: Drift) -> list[str]:
+    """The features that a drift shows to have changed, that which changed most first; corrected for their number."""
+    far = distances(drift)
+    shown = [each.slice for each in drift.measurements if each.name == "drift.p" and each.slice and each.value <= ALPHA]
+    return sorted(shown, key=lambda name: -far[name])
+
+
+def distances(drift: Drift) -> dict[str, float]:
+    """How far each feature's shares are apart, in [0, 1]."""
+    return {each.slice: each.value for each in drift.measurements if each.name == "drift.distance"}
+
+
+def apart(survey: Survey, dataset: Dataset, asked: pl.DataFrame) -> Drift:
+    """Whether requests come from the world of a dataset, by the survey's detector over the features that both have.
+
+    Days are groups where rows have a time, in runs of a week. Texts of more than 200 values are left out. Raises
+    NotApplicable where there is no detector, no time of the requests, or too few groups to tell.
+    """
+    if survey.detector is None or ASKED_AT not in asked.columns:
+        raise NotApplicable("nobody says when requests were asked, or how they are to be compared")
+    names = [name for name in dataset.features if name in asked.columns and _is_read(dataset.table.schema[name])]
+    both = pl.concat([_plain(each, names) for each in (dataset.table, asked)])
+    fields = [_field(both[name]) for name in names]
+    signature = Signature(inputs=tuple(each for each in fields if len(each.categories) <= MOST_TEXTS))
+    if not signature.inputs:
+        raise NotApplicable("no feature of the table is in the requests", mend="[data] ignore")
+    rows, count = matrix(both, signature), len(dataset.table)
+    timed = bool(dataset.roles.time)
+    windows = Windows(
+        before=Window(rows=rows[:count], groups=_days(dataset.table[dataset.roles.time]) if timed else groups(dataset)),
+        after=Window(rows=rows[count:], groups=_days(asked[ASKED_AT])),
+        signature=signature,
+        run=WEEK if timed else 1,
+        alpha=ALPHA,
+    )
+    return survey.detector(windows)
+
+
+def _is_read(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype == pl.Boolean or dtype in _TEXT
+
+
+def _plain(table: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """These columns as numbers or texts, whatever type either table has."""
+    texts = [table.schema[name] in _TEXT for name in names]
+    casts = zip(names, texts, strict=True)
+    return table.select(pl.col(name).cast(pl.String if text else pl.Float64) for name, text in casts)
+
+
+def _field(column: pl.Series) -> Field:
+    if column.dtype != pl.String:
+        return Field(name=column.name)
+    return Field(name=column.name, datatype="BYTES", categories=tuple(column.drop_nulls().unique().sort()))
+
+
+def _days(times: pl.Series) -> NDArray[np.int64]:
+    """The number of each row's day since 1970."""
+    return times.cast(pl.Date).to_physical().cast(pl.Int64).to_numpy()
