@@ -10,12 +10,14 @@ from collections.abc import Callable
 from threadpoolctl import threadpool_limits
 
 import data_check
+import data_fingerprint
 import data_leakage
 from harness import Found, measure
 
 PARTS: dict[str, Callable[[], Found]] = {
     "check": data_check.rows,
     "leakage": data_leakage.rows,
+    "fingerprint": data_fingerprint.rows,
 }
 
 

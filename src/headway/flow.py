@@ -33,7 +33,8 @@ from headway.core.watch import RowSource, Watch
 from headway.data import check as checking
 from headway.data.contract import contract_of
 from headway.data.matrix import labels, matrix, weights
-from headway.data.open import digest, open_dataset
+from headway.data.open import open_dataset
+from headway.data.provenance.digest import digest
 from headway.data.split import cut, labelled, span
 from headway.evidence.curves.project import ProjectCurve
 from headway.evidence.first_look import first_look

@@ -8,7 +8,8 @@ from tests.data.tables import small
 
 from headway.core.config import Config, DataSection
 from headway.core.errors import DataError
-from headway.data.open import dataset_of, digest, open_dataset
+from headway.data.open import dataset_of, open_dataset
+from headway.data.provenance.digest import digest
 
 
 def config_of(folder: Path, source: str, **data: object) -> Config:

@@ -10,7 +10,7 @@ from tests.flow.projects import TRAIN, write
 from headway import flow
 from headway.core.learning import LearningCurve
 from headway.core.record import read
-from headway.data.open import digest
+from headway.data.provenance.digest import digest
 from headway.face import curves
 from headway.face.commands import history
 from headway.face.report.page import render

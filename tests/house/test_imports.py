@@ -26,7 +26,7 @@ ALLOWED = {
     "joblib": ("engines/sklearn.py",),
     "lightgbm": ("engines/lightgbm.py", "variants/transforms/", "face/demo/", "face/init/"),
     "msgspec": ("",),
-    "nanoarrow": ("batch/", "store/segments.py"),
+    "nanoarrow": ("batch/", "data/provenance/canonical.py", "store/segments.py"),
     "nncf": ("variants/transforms/_nncf.py",),
     "numpy": (
         "batch/",

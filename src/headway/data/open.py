@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from dataclasses import replace
 
 import polars as pl
@@ -11,6 +9,7 @@ import polars as pl
 from headway.core.config import Config
 from headway.core.dataset import Dataset, Roles
 from headway.data.personal.policy import guarded
+from headway.data.provenance.digest import digest
 from headway.data.read import read_table
 from headway.data.roles import expect_columns, roles_of, with_roles
 
@@ -35,10 +34,3 @@ def dataset_of(table: pl.DataFrame, roles: Roles, *, name: str) -> Dataset:
     """A dataset of a polars table; raises DataError where it has no rows, or lacks a column that a role names."""
     expect_columns(table, roles, name=name)
     return Dataset(name=name, table=table, roles=roles, digest=digest(table), provenance={"source": name})
-
-
-def digest(table: pl.DataFrame) -> str:
-    """The SHA-256 of a table's columns, names and types, in their order, as Arrow IPC."""
-    content = io.BytesIO()
-    table.rechunk().write_ipc_stream(content, compression="uncompressed")
-    return f"sha256:{hashlib.sha256(content.getbuffer()).hexdigest()}"

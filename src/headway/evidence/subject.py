@@ -15,7 +15,7 @@ from headway.core.plugins import load_engine
 from headway.core.release import SelfTest
 from headway.core.variant import Variant
 from headway.data import matrix
-from headway.data.open import digest
+from headway.data.provenance.digest import digest
 from headway.data.split import labelled
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from headway.core.plugins import load_detector
 from headway.core.record import digest_of, write
 from headway.core.ticket import Ticket
 from headway.core.watch import Reply, RowSource, Watch
-from headway.data.open import digest
+from headway.data.provenance.digest import digest
 from headway.evidence.intervals import CHANGE, Estimate, Sample, interval
 from headway.evidence.measure import measure
 from headway.evidence.tables import Floats

@@ -8,7 +8,7 @@ from headway.core.dataset import Dataset
 from headway.core.learning import LearningCurve
 from headway.core.variant import Signature
 from headway.data.matrix import groups, labels, matrix, weights
-from headway.data.open import digest
+from headway.data.provenance.digest import digest
 from headway.data.split import labelled
 from headway.evidence.curves.curve import Curve
 from headway.evidence.curves.part import Part, part_of

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from headway.core.errors import ConfigError
-from headway.data.open import digest
+from headway.data.provenance.digest import digest
 from headway.evidence.curves.curve import Curve
 from headway.evidence.curves.part import Part, part_of
 from headway.face import curves

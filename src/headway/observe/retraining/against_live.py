@@ -19,7 +19,7 @@ from headway.core.record import canonical, digest_of
 from headway.core.variant import Variant
 from headway.core.verdict import RELATIVE, Judged, Rule
 from headway.data import matrix
-from headway.data.open import digest
+from headway.data.provenance.digest import digest
 from headway.data.split import between
 from headway.evidence.measure import measure
 from headway.evidence.tables import Floats

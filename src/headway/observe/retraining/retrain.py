@@ -24,7 +24,7 @@ from headway.core.variant import Variant
 from headway.core.verdict import Verdict
 from headway.data.contract import contract_of
 from headway.data.matrix import matrix
-from headway.data.open import digest
+from headway.data.provenance.digest import digest
 from headway.data.split import between
 from headway.evidence.seeds import over_seeds
 from headway.evidence.subject import open_variant, self_test

@@ -1,0 +1,182 @@
+"""What a cell is, whatever file or type it came in: words of 64 bits, alike for csv, parquet and Arrow.
+
+A number is its value: 3, 3.0 and true are one, -0.0 is 0.0, and a float32 is the shortest decimal that means it, for
+that is what csv holds. NaN is a missing value, as models read it. A date is its midnight; a time with a zone is its
+instant. Everything else is its text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import nanoarrow
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.core.errors import DataError
+
+Words = NDArray[np.uint64]
+Bools = NDArray[np.bool_]
+Kind = Literal["number", "time", "instant", "text", "missing"]
+Cells = tuple[list[Words], Bools | None]
+"""Arrays of words of some cells, the later ones 0 where the first says all; and which cells are missing, if any is."""
+
+ALL = slice(None)
+MISSING = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+"""The first word of a missing cell: no number, no time and no length of a text is that."""
+_INLINE = 12  # bytes of a text that its Arrow view holds whole
+_EXACT = 2**53  # whole numbers up to it are floats exactly
+_DAY_US = 86_400_000_000
+_SHORT_DECIMAL = 15  # digits that a float64 keeps
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """A column as Arrow holds it, [n], which `cells` brings to its one form a part at a time.
+
+    `scale` counts microseconds in one of `values`, or is 0 for nanoseconds; `wide` is of whole numbers beyond 2^53.
+    `texts` are those of a text, of whose long ones words hold a hash alone.
+    """
+
+    name: str
+    kind: Kind
+    values: NDArray[Any]
+    nulls: Bools | None
+    texts: pl.Series | None = None
+    scale: int = 1
+    wide: bool = False
+
+    def cells(self, part: slice = ALL) -> Cells:
+        """The words of a part of the column."""
+        nulls = None if self.nulls is None else self.nulls[part]
+        if self.kind == "missing":
+            return [np.full(len(self.values[part]), MISSING)], nulls
+        read: Callable[[Column, NDArray[Any], Bools | None], Cells] = _READERS.get(self.kind, _times)
+        words, missing = read(self, self.values[part], nulls)
+        if missing is not None:
+            words[0][missing] = MISSING
+            for rest in words[1:]:
+                rest[missing] = 0
+        return words, missing
+
+
+def canonical(table: pl.DataFrame) -> list[Column]:
+    """The columns of a table, in order of their names; raises DataError for one of Python objects."""
+    return [canonical_of(table[name]) for name in sorted(table.columns)]
+
+
+def canonical_of(column: pl.Series) -> Column:
+    """A column as what it means: a number, a time, an instant or a text; missing where each of its cells is."""
+    name, kind = column.name, column.dtype
+    if column.null_count() == len(column):
+        return Column(name, "missing", np.zeros(len(column)), np.ones(len(column), np.bool_))
+    if kind == pl.Object:
+        mend = "columns of numbers, texts, dates or times"
+        raise DataError(f"column '{name}' holds Python objects", where=name, mend=mend)
+    if isinstance(kind, pl.Date | pl.Datetime):
+        zoned = isinstance(kind, pl.Datetime) and kind.time_zone is not None
+        unit = kind.time_unit if isinstance(kind, pl.Datetime) else ""
+        scale = {"ns": 0, "us": 1, "ms": 1000, "": _DAY_US}[unit or ""]
+        values, nulls = _held(column.to_physical(), np.int32 if not unit else np.int64)
+        return Column(name, "instant" if zoned else "time", values, nulls, scale=scale)
+    numbers = _as_numbers(column)
+    if numbers is not None:
+        values, nulls = _held(numbers, numbers.to_physical().head(0).to_numpy().dtype)
+        return Column(name, "number", values, nulls, wide=_is_wide(values))
+    return _text(name, _as_texts(column))
+
+
+def _as_numbers(column: pl.Series) -> pl.Series | None:
+    kind = column.dtype
+    if kind.is_float() and kind != pl.Float64:
+        return column.cast(pl.String).cast(pl.Float64)
+    if kind == pl.Boolean:
+        return column.cast(pl.Float64)
+    if isinstance(kind, pl.Decimal):
+        return column.cast(pl.Float64) if (kind.precision or _EXACT) <= _SHORT_DECIMAL else None
+    plain = kind == pl.Float64 or (kind.is_integer() and not str(kind).endswith("128"))
+    return column if plain else None
+
+
+def _as_texts(column: pl.Series) -> pl.Series:
+    """A column as texts, written as csv has them; what csv cannot hold is written as JSON or in hexadecimal."""
+    if column.dtype == pl.String:
+        return column
+    if column.dtype == pl.Binary:
+        return column.bin.encode("hex")
+    if column.dtype.is_nested():
+        whole = column.alias("value").to_frame().select(pl.struct("value").struct.json_encode()).to_series()
+        return whole.set(column.is_null(), None)
+    return column.cast(pl.String)
+
+
+def _held(column: pl.Series, dtype: Any) -> tuple[NDArray[Any], Bools | None]:
+    """The values of a column where they lie, and which are null; polars would copy them."""
+    array = nanoarrow.c_array(next(iter(nanoarrow.c_array_stream(column.rechunk()))))
+    begin, end, view = array.offset, array.offset + len(column), array.view()
+    width = 2 if column.dtype == pl.String else 1
+    values = np.frombuffer(view.buffer(1), dtype=dtype)[width * begin : width * end]
+    if not column.null_count():
+        return values, None
+    bits = np.frombuffer(view.buffer(0), dtype=np.uint8)
+    return values, np.unpackbits(bits, count=end, bitorder="little")[begin:] == 0
+
+
+def _is_wide(values: NDArray[Any]) -> bool:
+    wide = values.dtype.kind in "iu" and values.dtype.itemsize == 8
+    return wide and (int(values.max()) > _EXACT or int(values.min()) < -_EXACT)
+
+
+def _numbers(column: Column, values: NDArray[Any], nulls: Bools | None) -> Cells:
+    """Numbers as floats; whole ones that are none have their bits in a second word."""
+    floats = values.astype(np.float64)
+    floats += 0.0  # no zero is -0.0
+    missing = nulls
+    if values.dtype.kind == "f" and (nans := np.isnan(floats)).any():
+        missing = nans if nulls is None else nans | nulls
+    if not column.wide:
+        return [floats.view(np.uint64)], missing
+    inside = floats < float(2 ** (64 if values.dtype.kind == "u" else 63))
+    same = (np.where(inside, floats, 0).astype(values.dtype) == values) & inside
+    return [floats.view(np.uint64), np.where(same, 0, values).view(np.uint64)], missing
+
+
+def _times(column: Column, values: NDArray[Any], nulls: Bools | None) -> Cells:
+    """Microseconds since 1970; nanoseconds beyond them are a second word."""
+    if column.scale:
+        return [(values.astype(np.int64) * column.scale).view(np.uint64)], nulls
+    whole, rest = np.divmod(values, 1000)
+    return [whole.view(np.uint64), rest.view(np.uint64)], nulls
+
+
+def _views(_: Column, values: Words, nulls: Bools | None) -> Cells:
+    return [values[:, 0].copy(), values[:, 1].copy()], nulls
+
+
+def _text(name: str, texts: pl.Series) -> Column:
+    values, nulls = _held(texts, np.uint64)
+    views = values.reshape(-1, 2)
+    long = (views[:, 0] & np.uint64(0xFFFF_FFFF)) > _INLINE
+    if nulls is not None:
+        long &= ~nulls
+    return Column(name, "text", _hashed(texts, views, long) if long.any() else views, nulls, texts=texts)
+
+
+def _hashed(texts: pl.Series, views: Words, long: Bools) -> Words:
+    """The views with, in place of those that say where a long text lies, its length and 96 bits of its BLAKE2b."""
+    those = texts.filter(pl.Series(long))
+    unique = those.unique()
+    hashes = [hashlib.blake2b(text.encode(), digest_size=12).digest() for text in unique]
+    parts = np.frombuffer(b"".join(hashes), dtype="<u4").reshape(-1, 3).astype(np.uint64)
+    places = those.replace_strict(unique, pl.Series(range(len(unique)), dtype=pl.Int64)).to_numpy()
+    found, half = views.copy(), np.uint64(32)
+    found[long, 0] = (views[long, 0] & np.uint64(0xFFFF_FFFF)) | (parts[:, 0] << half)[places]
+    found[long, 1] = (parts[:, 1] | (parts[:, 2] << half))[places]
+    return found
+
+
+_READERS = {"number": _numbers, "text": _views}

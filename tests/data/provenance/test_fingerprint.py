@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.data.provenance.drawn import CELLS, by_csv, by_parquet, shuffled, tables
+
+from headway.core.errors import DataError
+from headway.data.provenance.canonical import canonical
+from headway.data.provenance.digest import arranged, digest
+from headway.data.provenance.fingerprint import fingerprint
+
+SEEDS = st.integers(0, 2**32)
+
+
+def told(table: pl.DataFrame) -> tuple[dict[str, str], str, str]:
+    """All that is said of a table's content."""
+    found = fingerprint(table)
+    return found.columns, found.whole, digest(table)
+
+
+@settings(deadline=None)
+@given(tables(), SEEDS)
+def test_no_order_of_rows_or_columns_matters(table: pl.DataFrame, seed: int):
+    assert told(table) == told(shuffled(table, seed))
+
+
+@settings(deadline=None)
+@given(tables(), SEEDS)
+def test_parquet_holds_the_same(table: pl.DataFrame, seed: int):
+    assert told(table) == told(by_parquet(shuffled(table, seed)))
+
+
+@settings(deadline=None)
+@given(tables().map(lambda table: table.with_columns(word="~" + pl.col("word"))))
+def test_csv_holds_the_same_where_a_text_is_read_as_text(table: pl.DataFrame):
+    assert told(table) == told(by_csv(table))
+
+
+@settings(deadline=None)
+@given(tables(), st.data())
+def test_any_single_cell_that_changes_is_seen_in_its_column_and_in_the_whole(table: pl.DataFrame, data: st.DataObject):
+    name = data.draw(st.sampled_from(table.columns))
+    row = data.draw(st.integers(0, len(table) - 1))
+    cells, dtype = CELLS[name]
+    new = data.draw((st.none() | cells).filter(lambda value: value != table[name][row]))
+    values = table[name].to_list()
+    changed = table.with_columns(pl.Series(name, [*values[:row], new, *values[row + 1 :]], dtype=dtype))
+
+    before, after = told(table), told(changed)
+
+    assert [each for each in before[0] if before[0][each] != after[0][each]] == [name]
+    assert before[1] != after[1] and before[2] != after[2]
+
+
+@settings(deadline=None)
+@given(tables())
+def test_a_row_more_is_seen_though_it_is_there_already(table: pl.DataFrame):
+    twice = pl.concat([table, table.head(1)])
+    assert told(table)[1:] != told(twice)[1:] and digest(table) != digest(twice)
+
+
+def test_cells_that_change_places_within_their_column_are_seen_in_the_rows():
+    table = pl.DataFrame({"a": [1, 2], "b": [1, 2]})
+    crossed = table.with_columns(b=pl.col("b").reverse())
+
+    assert fingerprint(table).columns == fingerprint(crossed).columns
+    assert fingerprint(table).whole != fingerprint(crossed).whole and digest(table) != digest(crossed)
+
+
+def test_columns_that_change_names_are_seen():
+    table = pl.DataFrame({"a": [1, 2], "b": [3, 4]})
+    assert digest(table) != digest(table.rename({"a": "b", "b": "a"}))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pl.Series([1, 0, None]), pl.Series([True, False, None])),
+        (pl.Series([1.5, None, -0.0]), pl.Series([1.5, float("nan"), 0.0])),
+        (pl.Series([0.1, None], dtype=pl.Float32), pl.Series([0.1, None])),
+        (pl.Series(["x", None]), pl.Series(["x", None], dtype=pl.Categorical)),
+        (pl.Series(["x", "y" * 20]), pl.Series(["x", "y" * 20], dtype=pl.Enum(["x", "y" * 20]))),
+        (pl.Series([1.25]), pl.Series([1.25]).cast(pl.Decimal(9, 2))),
+        (pl.Series([None, None], dtype=pl.Float64), pl.Series([None, None], dtype=pl.String)),
+        (pl.Series([float("nan")]), pl.Series([None], dtype=pl.Null)),
+        (pl.Series([2**63], dtype=pl.UInt64), pl.Series([2.0**63])),
+        (pl.Series([10**12]).cast(pl.Datetime("us")), pl.Series([10**15]).cast(pl.Datetime("ns"))),
+        (pl.Series([1]).cast(pl.Date), pl.Series([86_400_000]).cast(pl.Datetime("ms"))),
+    ],
+    ids=str,
+)
+def test_a_value_is_the_same_in_each_type_that_can_hold_it(one: pl.Series, other: pl.Series):
+    assert told(one.to_frame("a")) == told(other.to_frame("a"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pl.Series([2**53]), pl.Series([2**53 + 1])),
+        (pl.Series([2**64 - 1], dtype=pl.UInt64), pl.Series([2**64 - 2], dtype=pl.UInt64)),
+        (pl.Series([-1]), pl.Series([2**64 - 1], dtype=pl.UInt64)),
+        (pl.Series(["", "x"]), pl.Series([None, "x"])),
+        (pl.Series(["a long text of many letters"]), pl.Series(["a long text of many letterS"])),
+        (pl.Series([b"a"]), pl.Series([b"b"])),
+        (pl.Series([[1, 2]]), pl.Series([[1, 3]])),
+        (pl.Series([{"a": 1}, None]), pl.Series([{"a": None}, None])),
+        (pl.Series([1]).cast(pl.Datetime("ns")), pl.Series([2]).cast(pl.Datetime("ns"))),
+        (pl.Series([1]).cast(pl.Datetime("us")), pl.Series([1]).cast(pl.Datetime("us", "UTC"))),
+    ],
+    ids=str,
+)
+def test_values_that_are_nearly_alike_differ(one: pl.Series, other: pl.Series):
+    assert [a != b for a, b in zip(told(one.to_frame("a")), told(other.to_frame("a")), strict=True)] == [True] * 3
+
+
+@settings(deadline=None)
+@given(tables(), SEEDS)
+def test_rows_that_share_a_fingerprint_are_put_in_order_by_what_they_hold(table: pl.DataFrame, seed: int):
+    def held(table: pl.DataFrame) -> pl.DataFrame:
+        order = arranged(canonical(table), np.zeros(len(table), np.uint64))
+        return table[order]
+
+    assert held(table).equals(held(table.sample(fraction=1, shuffle=True, seed=seed)))
+
+
+def test_a_fingerprint_is_what_it_was_in_earlier_releases():
+    table = pl.DataFrame({"n": [1, None, 3], "t": ["a", "a longer text than a view", None]})
+    found = fingerprint(table)
+
+    assert (found.columns, found.whole) == ({"n": "90e3a6d28c969135", "t": "605bf6d96bb39e72"}, "3bade23530ae755c")
+    assert digest(table) == "sha256:00501efed355e9b2cdc18dd68cb9bb348569229a0ec405ba38b18ab03341cc44"
+
+
+def test_python_objects_have_no_fingerprint():
+    with pytest.raises(DataError, match="column 'a' holds Python objects"):
+        fingerprint(pl.DataFrame({"a": [object()]}))
