@@ -21,6 +21,7 @@ from headway.core import plugins
 from headway.core.config import Config
 from headway.core.contracts import Ground, Lesson, Survey, Workbench
 from headway.core.dataset import Dataset
+from headway.core.erasure import Erasure
 from headway.core.errors import DataError, StoreError
 from headway.core.evidence import Evidence, Finding
 from headway.core.frontier import Baseline, Frontier
@@ -44,6 +45,8 @@ from headway.evidence.subject import Exam, exam_of, open_variant, self_test, sub
 from headway.evidence.threshold import choose_threshold
 from headway.observe import watch as watching
 from headway.observe.budget import Budget
+from headway.observe.forgetting import forget as forgetting
+from headway.observe.forgetting.forget import Order as Forgotten
 from headway.observe.post import pending, post_of
 from headway.observe.retraining import reshift, succession
 from headway.observe.retraining import retrain as retraining
@@ -255,6 +258,11 @@ def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Re
 def follow(project: Project, *, tell: Tell, wait: Callable[[float], object] = time.sleep) -> Renewal:
     """Look at the rollout of a retraining, with a wait between two looks, until it ends or nobody asks any more."""
     return succession.follow(project, tell=tell, wait=wait)
+
+
+def forget(project: Project, order: Forgotten) -> Erasure:
+    """Let the rows of one key, or those older than a time, go out of log, labels and features, with a signed proof."""
+    return forgetting.forget(project, order)
 
 
 def last_frontier(project: Project) -> Frontier:

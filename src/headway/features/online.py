@@ -77,6 +77,21 @@ class OnlineTable:
                 found.update((key, (at_us, content)) for key, at_us, content in db.execute(query, part))
         return _arrays(keys, found, width)
 
+    def forget(self, keys: Sequence[str]) -> int:
+        """Delete the rows of these keys, and every byte of them in the file and its journal; returns how many.
+
+        Raises StoreError where another process reads or writes for so long that the bytes cannot go; again is safe.
+        """
+        with self._opened(make=False) as db:
+            db.execute("PRAGMA secure_delete = ON")
+            marks = ",".join("?" * len(keys))
+            count = db.execute(f"DELETE FROM newest WHERE key IN ({marks})", list(keys)).rowcount
+            db.execute("VACUUM")  # an update leaves the row before it in the free part of its page
+            if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                mend = "wait for whoever reads it and try again"
+                raise StoreError("the journal of the online table is in use", where=str(self._path), mend=mend)
+        return int(count)
+
     def _expect_width(self, db: sqlite3.Connection, width: int) -> None:
         known = db.execute("SELECT width FROM form").fetchone()
         if known is None:
@@ -101,6 +116,11 @@ class OnlineTable:
                 yield self._db or self._open(make=make)
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"the online table cannot be read or written: {error}", where=str(self._path)) from error
+
+
+def tables(folder: Path) -> list[str]:
+    """The names of the online tables in a folder."""
+    return sorted(path.stem for path in folder.glob("*.sqlite"))
 
 
 def _make(db: sqlite3.Connection) -> None:

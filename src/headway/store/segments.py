@@ -33,7 +33,7 @@ def fresh() -> str:
 
 
 def keep(folder: Path, columns: Mapping[str, Column], *, name: str = "") -> Path:
-    """Write one segment of columns of equal length, at least a row; at return it is on disk, whatever comes.
+    """Write one segment of columns of equal length, on disk at return, in the place of one of that name.
 
     Arrays are written as they lie, in C order. Raises StoreError where it cannot be written.
     """
@@ -47,6 +47,12 @@ def segments(folder: Path, *, after: str = "") -> Iterator[Path]:
     """The whole segments of a folder in the order in which they were written, those named after `after` only."""
     if folder.is_dir():
         yield from sorted(path for path in folder.glob(f"*{SUFFIX}") if path.name > after)
+
+
+def written_ns(path: Path) -> int:
+    """When a segment was written, ns since 1970, by its name; no row of it is younger."""
+    written = path.name.partition("-")[0]
+    return int(written) if written.isdigit() else time.time_ns()
 
 
 def _let_go(path: Path) -> None:

@@ -11,7 +11,7 @@ a row of this request too; what is small is int8, and int64 in older logs. Then 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -45,6 +45,12 @@ def labels_folder(state: Path, name: str) -> Path:
 def online_folder(state: Path) -> Path:
     """The folder of the online tables of feature views."""
     return state / "online"
+
+
+def kept_segments(state: Path) -> Iterator[Path]:
+    """Every whole segment of the log and the labels of all names, in the order of their paths."""
+    for kind in ("log", "labels"):
+        yield from sorted((state / kind).rglob(f"*{segments.SUFFIX}"))
 
 
 def keep_labels(state: Path, name: str, labels: Sequence[Label], *, who: str) -> int:

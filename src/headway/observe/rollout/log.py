@@ -36,7 +36,7 @@ class Tail:
     def read(self) -> list[pl.DataFrame]:
         """The segments that are new; raises StoreError for one that cannot be read."""
         new = [path for path in segments.segments(self._folder, after=self._after) if path.name not in self._read]
-        tables = [_table(path, self._columns) for path in new]
+        tables = [table for path in new if (table := _table(path, self._columns)) is not None]
         self._read.update(path.name for path in new)
         return tables
 
@@ -112,13 +112,16 @@ def labelled(state: Path, name: str, digests: Sequence[str]) -> pl.DataFrame:
 
 def asked_at(state: Path, name: str, digest: str) -> datetime | None:
     """When the log of a release of a name was last written, UTC; None for never."""
-    names = [path.name for path in segments.segments(traffic.log_folder(state, name, digest))]
-    return datetime.fromtimestamp(int(names[-1].partition("-")[0]) / 1e9, UTC) if names else None
+    paths = list(segments.segments(traffic.log_folder(state, name, digest)))
+    return datetime.fromtimestamp(segments.written_ns(paths[-1]) / 1e9, UTC) if paths else None
 
 
-def _table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
+def _table(path: Path, columns: Sequence[str]) -> pl.DataFrame | None:
+    """The rows of a segment; None where it was forgotten since it was listed."""
     try:
         table = pl.read_ipc_stream(path)
+    except FileNotFoundError:
+        return None
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StoreError(f"a segment of the log cannot be read: {error}", where=str(path)) from error
     absent = [name for name in columns if name not in table.columns]

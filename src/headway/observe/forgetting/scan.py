@@ -1,0 +1,60 @@
+"""Where the bytes of a key still are in a store, file by file, and why they stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from headway.core.erasure import Stays
+from headway.observe.forgetting import places
+from headway.store import segments
+
+OTHERS = "it is a part of other keys there"
+PART = "its letters are a part of longer words or of numbers there"
+SINCE = "it was asked, labelled or written again since"
+WHY = {
+    "releases": "a signed release that traffic can be rolled back to names it",
+    "blobs": "a model or a release that was made before names it",
+    "state.sqlite": "a record names it that verdicts and signatures are made over",
+}
+ELSE = "headway does not write here"
+
+
+def scan(state: Path, keys: Sequence[str]) -> tuple[Stays, ...]:
+    """Every file of the store is read byte by byte: the places where one of the keys is found, in their order."""
+    found = [each for path in sorted(state.rglob("*")) if path.is_file() and (each := _of_file(state, path, keys))]
+    return tuple(_joined(found))
+
+
+def _of_file(state: Path, path: Path, keys: Sequence[str]) -> Stays | None:
+    times = places.holds(path, keys)
+    if not times:
+        return None
+    parts = path.relative_to(state).parts
+    if path.suffix == segments.SUFFIX or parts[0] == "online":
+        place, is_other = "/".join(parts[:2]).partition(".sqlite")[0], not _is_value(path, keys)
+        return Stays(place=place, times=times, why=OTHERS if is_other else SINCE, is_other=is_other)
+    name = "state.sqlite" if parts[0].startswith("state.sqlite") else parts[0]
+    if not places.holds(path, keys, alone=True):
+        return Stays(place=name, times=times, why=PART, is_other=True)
+    return Stays(place=name, times=times, why=WHY.get(name, ELSE))
+
+
+def _is_value(path: Path, keys: Sequence[str]) -> bool:
+    """Whether a key is a whole value there, and not a part of others, or two that lie side by side."""
+    if path.suffix != segments.SUFFIX:
+        return places.in_table(path.with_name(path.name.partition(".")[0] + ".sqlite"), keys) > 0
+    table = places.read(path)
+    texts = [] if table is None else table.select(pl.col(pl.String)).get_columns()
+    return any(column.is_in(keys).any() for column in texts)
+
+
+def _joined(found: Sequence[Stays]) -> list[Stays]:
+    """One for each place and reason."""
+    times: dict[tuple[str, str, bool], int] = {}
+    for each in found:
+        case = (each.place, each.why, each.is_other)
+        times[case] = times.get(case, 0) + each.times
+    return [Stays(place=place, times=n, why=why, is_other=is_other) for (place, why, is_other), n in times.items()]
