@@ -9,6 +9,8 @@ from tests.flow.projects import TRAIN, write
 
 from headway import flow
 from headway.core.errors import ConfigError
+from headway.core.sections.attack import AttackSection
+from headway.core.variant import Field, Signature
 from headway.data.split import labelled
 from headway.evidence.ground import ground_of
 from headway.release.project import open_project
@@ -54,6 +56,27 @@ def test_features_that_belong_together_are_some_that_the_model_reads(made, tmp_p
     config = replace(project.config, evaluate=replace(project.config.evaluate, together=(("hour", "tide"),)))
     with pytest.raises(ConfigError, match="no feature 'tide'"):
         ground_of(config, data, project.blobs, signature=signature, judged=data["test"])
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        (AttackSection(fixed=("tide",)), "no feature 'tide'"),
+        (AttackSection(bounds={"tide": (0.0, 1.0)}), "no feature 'tide'"),
+        (AttackSection(bounds={"wind": (2.0, 1.0)}), "nothing lies within the bounds of 'wind'"),
+        (AttackSection(bounds={"wind": (float("nan"), 1.0)}), "nothing lies within the bounds of 'wind'"),
+        (AttackSection(bounds={"carrier": (0.0, 1.0)}), "'carrier' is a text, which has no bounds"),
+        (AttackSection(fixed=("wind",), bounds={"wind": (0.0, 1.0)}), "'wind' is fixed, and has bounds"),
+    ],
+)
+def test_what_an_attacker_may_change_is_said_of_features_that_the_model_reads(made, tmp_path, limits, says):
+    ground, data = made
+    carrier = Field(name="carrier", datatype="BYTES", categories=("AA", "B6"))
+    signature = Signature(inputs=(Field(name="hour"), Field(name="wind"), carrier))
+    config = replace(open_project(write(tmp_path)).config, attack=limits)
+    with pytest.raises(ConfigError, match=says) as raised:
+        ground_of(config, data, ground.blobs, signature=signature, judged=data["test"])
+    assert "[attack" in raised.value.where and raised.value.mend
 
 
 def test_a_model_that_takes_no_seed_is_not_trained_anew(made, tmp_path):

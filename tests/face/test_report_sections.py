@@ -83,6 +83,13 @@ def test_names_are_listed_and_the_rest_counted(names: list[str], says: str) -> N
         ("robustness", "1 of 3 faults are shown to make it err more; the worst is wind_speed x 0.45, a value is in"),
         ("robustness", "its error grows by 0.040 to 0.060."),
         ("robustness", "On no fault is it shown to err more than the model as it came; for the least sure"),
+        ("attack", "So 17.0 to 23.0 of 100 decisions can be turned; who looks longer may turn more, never fewer."),
+        (
+            "attack",
+            "take a change of one column at most; the number that moves most moves by 0.31 to 0.52 interquartile",
+        ),
+        ("attack", "The easiest way leads through dep_minute: alone it turns 9.0 to 13.0 of 100."),
+        ("attack", "not shown to be easier to turn than the model as it came; if it is, then by 0.500 of 100 at most."),
         ("components", "Shown to be worth its place: trees."),
         ("components", "Better left out, for something is worse with it and nothing better: calibrator."),
         ("components", "Of no use, for nothing that counts changes without it: threads."),
@@ -234,6 +241,27 @@ def test_faults_that_cost_nothing_or_that_the_model_as_it_came_stands_better_are
     assert sections(only(unknown(worse)))["robustness"].means == ()
 
 
+@pytest.mark.parametrize(
+    ("lost", "says"),
+    [
+        (fact("attack.success.loss", 0.0), "It holds exactly as the model as it came does."),
+        (
+            estimate("attack.success.loss", 0.04, 0.01),
+            "shown to be easier to turn than the model as it came, by 3.0 to",
+        ),
+        (estimate("attack.success.loss", -0.04, 0.01), "It is shown to be harder to turn than the model as it came."),
+    ],
+)
+def test_an_attack_is_told_beside_the_same_on_the_model_as_it_came(lost: Measurement, says: str) -> None:
+    section = sections(only(fact("attack.success", 0.0, rows=995), lost))["attack"]
+    assert says in " ".join(section.means) and section.picture() is None
+    assert section.means[0] == "Of 995 rows not one decision could be turned, which does not show that none can be."
+
+
+def test_an_attack_on_too_few_groups_says_nothing_of_how_many() -> None:
+    assert "the groups are too few" in told(only(unknown(estimate("attack.success", 0.2, 0.1))), "attack")
+
+
 def test_requests_that_failed_are_counted() -> None:
     failed = sections(only(fact("load.failed", 3.0, rows=900)))["load"]
     assert failed.means == ("3 of 900 requests failed or were answered wrong.",) and failed.picture() is None
@@ -249,7 +277,7 @@ def test_what_did_not_run_is_listed_and_does_not_read_as_well() -> None:
     assert unmeasured(story) == (SILENT,) and warned(story) == (BUSY,)
     page = render(story)
     assert "What could not be measured" in page and "does not mean that all is well" in page
-    assert "audit &#39;attack&#39; did not run" in page and "the machine was busy" in page
+    assert "audit &#39;load&#39; did not run" in page and "the machine was busy" in page
     assert "What could not be measured" not in render(flights())
 
 

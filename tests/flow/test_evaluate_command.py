@@ -50,3 +50,23 @@ def test_a_rule_on_missing_values_holds_for_every_feature_beside_the_model_as_it
     evidence = flow.last_frontier(project).winner.evidence
     assert evidence.find("robustness.missing.excess", "hour").low > 0
     assert evidence.find("robustness.missing.loss", "wind").high < 1e-12
+
+
+def test_an_exact_form_is_turned_as_often_as_the_model_as_it_came_and_what_is_fixed_turns_nothing(run, searched):
+    project, _, folder = searched
+    asked = '[attack]\nfixed = ["hour"]\nrows = 300\nqueries = 100\n[attack.bounds]\nwind = [0, 40]\n'
+    (folder / "headway.toml").write_text(TOML + asked + RULE.replace("start.seconds", "attack.success.loss"))
+    code, out, err = run("evaluate", "--project", folder, "--audit", "attack", "--budget", "10m")
+    assert code == cli.PASS, err
+    assert "Who changes" in out and "changed alone" in out
+    evidence = flow.last_frontier(project).winner.evidence
+    assert evidence.find("attack.column.success", "wind").low > 0
+    assert evidence.find("attack.column.success", "hour") is None
+    assert evidence.find("attack.success.loss").high == 0
+
+
+def test_attack_settings_that_cannot_be_are_named_with_the_mend(run, searched):
+    _, _, folder = searched
+    (folder / "headway.toml").write_text(f"{TOML}\n[attack.bounds]\nwind = [40, 0]\n")
+    code, _, err = run("evaluate", "--project", folder, "--audit", "attack")
+    assert code != cli.PASS and "nothing lies within the bounds of 'wind'" in err and "wind = [0, 40]" in err

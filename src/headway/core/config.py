@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from headway.core.errors import ConfigError
 from headway.core.record import Record, about
+from headway.core.sections.attack import AttackSection
 from headway.core.sections.personal import PersonalSection
 from headway.core.sections.retrain import RetrainSection
 from headway.core.sections.rollout import RolloutSection
@@ -186,6 +187,7 @@ class Config(Record, frozen=True, kw_only=True):
     model: ModelSection = ModelSection()
     optimize: OptimizeSection = OptimizeSection()
     evaluate: EvaluateSection = EvaluateSection()
+    attack: AttackSection = AttackSection()
     cost: CostSection = CostSection()
     slo: SloSection = SloSection()
     policy: PolicySection = PolicySection()

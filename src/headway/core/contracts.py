@@ -15,6 +15,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Settings
 from headway.core.release import View
+from headway.core.sections.attack import AttackSection
 from headway.core.trial import Serve
 from headway.core.variant import Artifact, Signature, Variant
 
@@ -312,7 +313,7 @@ class Ground:
     rows have a time. `together` are features that belong together: what is done to one is done to all. `origin` is the
     model as it came, and `bench` what transforms made the subject of it with, where that is known. `calibrator` and
     `views` are those of what is to be released. `serve` gives a server of a variant, None where nobody knows how it is
-    served; it is asked `rate_per_s` times a second.
+    served; it is asked `rate_per_s` times a second. `attack` says what of a row an attacker may change.
     """
 
     blobs: Blobs
@@ -327,6 +328,7 @@ class Ground:
     views: Sequence[View] = ()
     serve: Serve | None = None
     rate_per_s: float = 200.0
+    attack: AttackSection = field(default_factory=AttackSection)
 
 
 class Audit(Protocol):

@@ -8,6 +8,7 @@ from headway.core.config import Config
 from headway.core.contracts import Blobs, Engine, Ground, Lesson
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError
+from headway.core.sections.attack import AttackSection
 from headway.core.variant import Signature
 from headway.data.matrix import groups, labels, matrix, months, weights
 from headway.data.split import labelled
@@ -31,19 +32,45 @@ def ground_of(config: Config, data: Data, blobs: Blobs, *, signature: Signature,
         months=months(labelled(judged)),
         together=_known(config.evaluate.together, signature),
         rate_per_s=config.evaluate.rate_per_s,
+        attack=_attackable(config.attack, signature),
     )
 
 
 def _known(together: Sequence[Sequence[str]], signature: Signature) -> Sequence[Sequence[str]]:
     """The same; raises ConfigError for a name that the model does not read."""
-    strange = sorted({name for names in together for name in names} - set(signature.names))
+    _expect_features([name for names in together for name in names], signature, where="[evaluate] together")
+    return together
+
+
+def _attackable(limits: AttackSection, signature: Signature) -> AttackSection:
+    """The same; raises ConfigError for a name that the model does not read, and for bounds that hold nothing.
+
+    So it does for bounds of a text, which has no least and most, and of a feature that is fixed.
+    """
+    _expect_features(limits.fixed, signature, where="[attack] fixed")
+    _expect_features(list(limits.bounds), signature, where="[attack.bounds]")
+    texts = [each.name for each in signature.inputs if each.datatype == "BYTES"]
+    for name, (least, most) in limits.bounds.items():
+        where = f"[attack.bounds] {name} = [{least:g}, {most:g}]"
+        if not least <= most:
+            mend = f"{name} = [{most:g}, {least:g}]"
+            raise ConfigError(f"nothing lies within the bounds of {name!r}", where=where, mend=mend)
+        if name in texts:
+            raise ConfigError(f"{name!r} is a text, which has no bounds", where=where, mend=f'fixed = ["{name}"]')
+        if name in limits.fixed:
+            mend = f"leave {name} out of [attack] fixed, or out of [attack.bounds]"
+            raise ConfigError(f"{name!r} is fixed, and has bounds to move in", where=where, mend=mend)
+    return limits
+
+
+def _expect_features(names: Sequence[str], signature: Signature, *, where: str) -> None:
+    strange = sorted(set(names) - set(signature.names))
     if strange:
         raise ConfigError(
             f"the model reads no feature {strange[0]!r}",
-            where="[evaluate] together",
+            where=where,
             mend=f"name some of: {', '.join(signature.names)}",
         )
-    return together
 
 
 def lesson_of(data: Data, signature: Signature) -> Lesson | None:

@@ -8,7 +8,14 @@ import re
 from headway.core.evidence import Measurement
 
 SHARES = frozenset(
-    {"flipped_decisions", "flipped_decisions.near", "missing.flipped_decisions", "changed_decisions", "base_rate"}
+    {
+        "flipped_decisions",
+        "flipped_decisions.near",
+        "missing.flipped_decisions",
+        "changed_decisions",
+        "base_rate",
+        "success",
+    }
 )
 TIMED = ("latency.", "throughput.", "cost.cpu_s.", "cost.per_million.")
 TINY, ROUNDING = 1e-4, 1e-12

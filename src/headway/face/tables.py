@@ -85,8 +85,8 @@ def examined_tables(judged: Judged) -> Group:
     sheets_of_parts = (sheets.parts(evidence.measurements, audit) for audit in _WITHOUT)
     taken_apart = [Laid(sheet) for sheet in sheets_of_parts if sheet.rows]
     more = [Text(f"{parts} more of slices and bins: headway report, or --json")] if parts else []
-    stressed = stress.faults(evidence.measurements)
-    faults = [Laid(stressed)] if stressed.rows else []
+    stressed = (told(evidence.measurements) for told in (stress.faults, stress.attacked))
+    faults = [Laid(sheet) for sheet in stressed if sheet.rows]
     return Group(rulings_table(judged.verdict), Laid(sheets.measurements(whole)), *faults, *more, *taken_apart, *found)
 
 

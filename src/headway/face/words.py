@@ -179,6 +179,18 @@ _NAMES |= {
     "load.memory_beside_mb": ("The same without the file of the model", ""),
     "load.failed": ("Requests without a right answer", ""),
 }
+_NAMES |= {
+    "attack.success": ("Decisions that can be turned", "By a small change of a row, by who sees decisions alone."),
+    "attack.success.loss": (
+        "More easily turned than the model as it came",
+        "How many more decisions of 1 are turned, by the same attack on the same rows; below 0 it holds better.",
+    ),
+    "attack.column.success": ("Decisions that a column turns alone", "The easiest way in is the largest of these."),
+    "attack.column.success.loss": ("More easily turned by a column alone", "Beside the model as it came."),
+    "attack.columns": ("Columns that a turn takes", "Half of the decisions that are turned take so many at most."),
+    "attack.reach": ("How far a turn moves a number", "In interquartile ranges of its column, in half of the turns."),
+    "attack.queries": ("Decisions asked for, of a row", "How long was looked for a way to turn it."),
+}
 _BEGINNINGS = {
     "worst_slice.": "Worst slice: ",
     "discovered.": "Found part: ",
@@ -212,6 +224,8 @@ _HARMS = {
     "ece": "Its probabilities cannot be taken at their word",
     "ece.loss": "Its probabilities can be taken at their word less than those of the model as it came",
     "calibration.moved": "What it says is not what the model as it came says",
+    "attack.success": "Its decisions can be turned more often than is allowed",
+    "attack.success.loss": "Its decisions are turned more easily than those of the model as it came",
     **{
         f"robustness.{kind}.{name}": f"It stands wrong inputs worse than the model as it came ({says.lower()})"
         for kind, says in FAULTS.items()

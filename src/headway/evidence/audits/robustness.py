@@ -9,14 +9,13 @@ from time import monotonic
 import numpy as np
 from msgspec.structs import replace as named
 
-from headway.core.contracts import Engine, Found, Ground, SliceColumn, Subject
+from headway.core.contracts import Found, Ground, SliceColumn, Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.altered import thinned
+from headway.evidence.altered import seconds_a_row, thinned
 from headway.evidence.faults import places, values
 from headway.evidence.faults.fault import Fault, Faults, inputs_of
 from headway.evidence.faults.standing import standing
-from headway.evidence.intervals import Floats
 from headway.evidence.parts import Asked, against_rest, of_part
 from headway.evidence.quality.errors import errors_of
 
@@ -69,19 +68,11 @@ def _asked(subject: Subject, ground: Ground) -> Subject:
     few = thinned(subject, FEWEST_ROWS)
     inputs = inputs_of(few, ground)
     count = sum(1 for faults in KINDS.values() for _ in faults(inputs))
-    a_row = sum(_seconds(engine, few.rows) for engine in (subject.model, subject.reference)) / len(few.rows)
+    a_row = seconds_a_row(few)
     most = MOST_ROWS
     while most > FEWEST_ROWS and count * most * a_row > ground.budget_s / 2:
         most //= 2
     return thinned(subject, most)
-
-
-def _seconds(engine: Engine, rows: Floats) -> float:
-    """How long one answer takes; the first call, which may make ready, is not timed."""
-    engine.predict(rows)
-    began = monotonic()
-    engine.predict(rows)
-    return monotonic() - began
 
 
 def _months(subject: Subject, months: SliceColumn | None) -> list[Measurement]:

@@ -45,25 +45,28 @@ def below(count: int, share: float) -> Floats:
     return np.asarray(np.minimum(np.cumsum(np.exp(chances)), 1.0))
 
 
-def percentile(name: str, values: Floats, stretches: Ints, share: float) -> Measurement:
+def percentile(
+    name: str, values: Floats, stretches: Ints, share: float, *, of: tuple[str, str] = ("requests", "stretches of time")
+) -> Measurement:
     """A percentile of values [n] (infinite for what never came), each of a stretch of time, int64 [n].
 
-    The ends of its interval are values that were seen, of 95 %. It has no groups, for the judge weighs ends as they
-    are: `method` says what n was worth. Raises NotApplicable where that is too little, or too many never came.
+    `of` are the words for a value and for what values share. The ends of its interval are values that were seen, of
+    95 %. It has no groups, for the judge weighs ends as they are: `method` says what n was worth. Raises NotApplicable
+    where that is too little, or too many never came.
     """
     ordered = np.sort(values)
     count, value = len(values), float(np.quantile(ordered, share, method="inverted_cdf")) if len(values) else 0.0
     worth = int(count / _spoilt(values > value, stretches, share)) if count else 0
     if worth < needed(share):
-        told = f"{count:,} requests" if worth == count else f"{count:,} requests that are worth {worth:,}"
+        told = f"{count:,} {of[0]}" if worth == count else f"{count:,} {of[0]} that are worth {worth:,}"
         raise NotApplicable(
             f"{name} is no claim from {told}: it needs {needed(share):,}",
             mend="headway evaluate --budget 5m, or a higher [evaluate] rate_per_s",
         )
     low, high = (ordered[place] for place in _places(worth, count, share))
     if not math.isfinite(high):
-        raise NotApplicable(f"{name} is not known: too many of {count:,} requests were not answered right")
-    method = f"order statistics, worth {worth:,} requests over {len(np.unique(stretches)):,} stretches of time"
+        raise NotApplicable(f"{name} is not known: too many of {count:,} {of[0]} were not answered right")
+    method = f"order statistics, worth {worth:,} {of[0]} over {len(np.unique(stretches)):,} {of[1]}"
     return Measurement(name=name, value=value, low=float(low), high=float(high), method=method, n_rows=count)
 
 
