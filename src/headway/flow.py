@@ -19,7 +19,7 @@ from headway.batch.journal import Receipt
 from headway.batch.predict import Order, Progress
 from headway.core import plugins
 from headway.core.config import Config
-from headway.core.contracts import Ground, Lesson, Survey, Workbench
+from headway.core.contracts import Ground, Lesson, Workbench
 from headway.core.dataset import Dataset
 from headway.core.erasure import Erasure
 from headway.core.errors import DataError, StoreError
@@ -44,6 +44,9 @@ from headway.evidence.measure import Audits, measure
 from headway.evidence.subject import Exam, exam_of, open_variant, self_test, subject_of
 from headway.evidence.threshold import choose_threshold
 from headway.observe import watch as watching
+from headway.observe.assessment import assess as assessing
+from headway.observe.assessment.assess import Assessed, survey_of
+from headway.observe.assessment.unseen import open_checked
 from headway.observe.budget import Budget
 from headway.observe.forgetting import forget as forgetting
 from headway.observe.forgetting.forget import Order as Forgotten
@@ -51,7 +54,6 @@ from headway.observe.post import pending, post_of
 from headway.observe.retraining import reshift, succession
 from headway.observe.retraining import retrain as retraining
 from headway.observe.scenes import Look, scenes
-from headway.observe.served import requests
 from headway.release import judge as judging
 from headway.release.project import Project
 from headway.release.ship import Shipped, ship
@@ -77,13 +79,15 @@ def periods(project: Project) -> Data:
 
 def check(project: Project, dataset: Dataset) -> list[Finding]:
     """What every data check found in the rows of a project; one that could not judge says so."""
-    try:
-        parts = cut(dataset, project.config.split, fitted=bool(project.config.model.file))
-    except DataError:
-        parts = {}
-    asked, told_apart = partial(requests, project), plugins.load_detector(watching.DETECTOR)
-    survey = Survey(dataset=dataset, periods=parts, requests=asked, config=project.config, detector=told_apart)
-    return checking.check(survey)
+    return checking.check(survey_of(project, dataset))
+
+
+def assess(project: Project, dataset: Dataset, *, who: str) -> Assessed:
+    """Every check, kept as an assessment; of data that did not change since the last, that one again.
+
+    Another source, other columns, distributions that moved and other settings open a new one.
+    """
+    return assessing.assess(project, dataset, who=who)
 
 
 def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: bool = False) -> Baseline:
@@ -202,18 +206,24 @@ def predict(config: Config, order: Order, *, tell: Callable[[Progress], object] 
 
 
 def watch(
-    project: Project, *, until: datetime | None = None, every: str = "1mo", source: RowSource = "table"
+    project: Project,
+    *,
+    until: datetime | None = None,
+    every: str = "1mo",
+    source: RowSource = "table",
+    tell: Tell = lambda _: None,
 ) -> list[Watch]:
     """What each period since the live release was judged shows of it, by the table or by the log of what was served.
 
     Each is judged once: what was told before is told again, and the year's chance of a false sentence is spent on what
-    is new. A ticket is kept where the policy opens one. Without `until` it is as of now.
+    is new. A ticket is kept where the policy opens one. Without `until` it is as of now. Data that nobody checked since
+    they came are told of (D057).
     """
     post, ticket, found = post_of(project), ticket_of(project), []
     look = Look(now=datetime.now(UTC).replace(tzinfo=None), until=until, every=every, source=source)
     kept = [read(Watch, content) for content in project.state.kept("watch", name=project.name)]
     asker = watching.Asker(post=post, config=project.config, budget=Budget(kept), source=source)
-    for scene in scenes(post, open_dataset(project.config), project.config, look):
+    for scene in scenes(post, open_checked(project, tell), project.config, look):
         seen = watching.watch(asker, scene, pending=ticket)
         ticket = ticket or seen.watch.ticket
         for record in (seen.evidence, seen.watch.ticket, seen.watch) if seen.news else (seen.watch.ticket,):
@@ -236,7 +246,7 @@ def retrain(project: Project, *, until: datetime | None = None, tell: Tell = lam
     Killed half-way and started again, it goes on from the last training that was done.
     """
     post = post_of(project)
-    lesson = retraining.lesson_of(project, post, open_dataset(project.config), until)
+    lesson = retraining.lesson_of(project, post, open_checked(project, tell), until)
     return retraining.retrain(project, post, lesson, ticket=pending(project, post), tell=tell)
 
 

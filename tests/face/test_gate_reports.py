@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from headway.core.errors import ConfigError
 from headway.face.gates import github, junit, markdown, sarif, text
 from headway.face.gates.case import Case, against, reason
-from headway.face.gates.reports import FORMATS, deliver
+from headway.face.gates.reports import FORMATS, GATE, deliver
 from headway.face.one_line import UNPRINTABLE, one_line
 
 READER = MarkdownIt("commonmark").enable("table")
@@ -211,7 +211,7 @@ def test_any_text_stays_a_text_in_markdown(case: Case) -> None:
 
 @given(hostile_cases())
 def test_no_text_adds_an_output_to_github(case: Case) -> None:
-    names = [line.partition("=")[0] for line in github.outputs(case).splitlines()]
+    names = [line.partition("=")[0] for line in github.outputs(github.named(case)).splitlines()]
     assert names == ["verdict", "reason", "variant", "looks_at_test"]
 
 
@@ -236,7 +236,7 @@ def test_a_case_gives_the_same_text_in_any_zone_and_width(
 def test_reports_are_printed_or_written_in_the_formats_that_are_asked_for(
     tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    deliver(FAIL, ["markdown", f"junit={tmp_path / 'new/gate.xml'}"], {})
+    deliver(FAIL, ["markdown", f"junit={tmp_path / 'new/gate.xml'}"], {}, GATE)
     assert capsysbinary.readouterr().out.decode() == markdown.report(FAIL)
     assert (tmp_path / "new/gate.xml").read_bytes().decode() == junit.report(FAIL)
 
@@ -246,17 +246,17 @@ def test_github_appends_to_the_files_it_names_and_is_printed_elsewhere(
 ) -> None:
     (tmp_path / "out").write_text("before=1\n")
     named = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary"), "GITHUB_OUTPUT": str(tmp_path / "out")}
-    deliver(UNDECIDED, ["github"], named)
+    deliver(UNDECIDED, ["github"], named, GATE)
     assert (tmp_path / "summary").read_text() == markdown.report(UNDECIDED)
     assert (
         (tmp_path / "out").read_text().startswith(f"before=1\nverdict=undecided\nreason={reason(UNDECIDED.verdict)}\n")
     )
     assert capsysbinary.readouterr().out == b""
-    deliver(UNDECIDED, ["github"], {})
+    deliver(UNDECIDED, ["github"], {}, GATE)
     assert capsysbinary.readouterr().out.decode() == markdown.report(UNDECIDED)
 
 
 def test_an_unknown_format_is_named_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no format 'junitt': there are text, json, junit, sarif, markdown, github"):
-        deliver(PASS, [f"junit={tmp_path / 'gate.xml'}", "junitt"], {})
+        deliver(PASS, [f"junit={tmp_path / 'gate.xml'}", "junitt"], {}, GATE)
     assert not list(tmp_path.iterdir())

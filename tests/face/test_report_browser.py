@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from assessed import KEPT, assessed
 from examined import examined
 from playwright.sync_api import Browser, Page, sync_playwright
 from stories import flights, own_project
 from years import lived, renewed
 
+from headway.face.report.check.page import write as write_check
 from headway.face.report.page import write
 
 pytestmark = pytest.mark.slow
@@ -87,7 +89,8 @@ def axe() -> str:
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("reports")
-    return {name: write(story(), folder / f"{name}.html") for name, story in REPORTS.items()}
+    told = {name: write(story(), folder / f"{name}.html") for name, story in REPORTS.items()}
+    return {**told, "check": write_check(assessed(), KEPT, folder / "check.html")}
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +155,22 @@ def test_no_text_of_a_picture_lies_on_another(opened: Opened) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_of_a_check_fits_its_page_and_can_be_read(
+    browser: Browser, reports: dict[str, Path], width: int, scheme: str
+) -> None:
+    opened = Opened(browser, reports["check"], width=width, scheme=scheme)
+    opened.page.locator("summary").evaluate_all("all => all.forEach(one => one.parentElement.open = true)")
+    names = opened.page.locator("figure").evaluate_all("all => all.map(one => one.id)")
+    assert names == ["timeline", "target", "missing", "shifts", "trend"]
+    assert {name: opened.page.evaluate(OVERLAPS, name) for name in names} == {name: [] for name in names}
+    assert [(text, round(ratio, 2)) for text, ratio in opened.page.evaluate(CONTRASTS) if ratio < 4.5] == []
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert opened.said == []
+    opened.page.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 def test_an_examination_fits_its_page_and_its_pictures_can_be_read(
     browser: Browser, reports: dict[str, Path], width: int
 ) -> None:
@@ -204,6 +223,8 @@ def test_every_text_stands_out_from_its_ground(browser: Browser, report: Path, w
         ("year", 1280, "light"),
         ("year", 390, "dark"),
         ("retraining", 390, "light"),
+        ("check", 1280, "light"),
+        ("check", 390, "dark"),
     ],
 )
 def test_nobody_is_shut_out(browser: Browser, reports: dict[str, Path], name: str, width: int, scheme: str) -> None:

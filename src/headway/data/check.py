@@ -13,6 +13,8 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
 BEFORE_TRAINING = ("roles", "leakage", "personal")
+CHECK = "check "
+"""What stands before its name in the place of a finding on a check itself."""
 
 
 def check(survey: Survey, *, families: Sequence[str] = ()) -> list[Finding]:
@@ -30,4 +32,4 @@ def _run(name: str, survey: Survey) -> list[Finding]:
         return list(plugins.load_check(name)(survey))
     except NotApplicable as reason:
         says = f"check '{name}' did not run: {reason.what}"
-        return [Finding(code="D000", severity="note", says=says, where=survey.dataset.name, mend=reason.mend)]
+        return [Finding(code="D000", severity="note", says=says, where=f"{CHECK}{name}", mend=reason.mend)]

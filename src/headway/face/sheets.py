@@ -13,6 +13,7 @@ from headway.core.release import Move
 from headway.core.verdict import Answer, Judged, Verdict
 from headway.data.leakage.eight_kinds import Kind
 from headway.face import numbers, words
+from headway.face.one_line import one_line
 
 Mood = Answer | Literal["plain", "quiet", "strong"]
 MARKS: dict[Answer, str] = {"pass": "✓ pass", "fail": "✗ fail", "undecided": "? undecided"}
@@ -126,9 +127,9 @@ def findings(found: Sequence[Finding]) -> Sheet:
         (
             (Line(text=each.code, mood="quiet"),),
             (Line(text=each.severity, mood=SEVERITIES[each.severity]),),
-            (Line(text=each.says), *((Line(text=each.where, mood="quiet"),) if each.where else ())),
+            (Line(text=one_line(each.says)), *((Line(text=one_line(each.where), mood="quiet"),) if each.where else ())),
             _against_limit(each),
-            (Line(text=each.mend, mood="quiet"),),
+            (Line(text=one_line(each.mend), mood="quiet"),),
         )
         for each in sorted(found, key=lambda finding: list(SEVERITIES).index(finding.severity))
     )

@@ -13,7 +13,7 @@ from rich.text import Text
 from headway import flow
 from headway.core.watch import Outlook, RowSource, Watch
 from headway.face import numbers
-from headway.face.output import show
+from headway.face.output import show, tell
 from headway.face.sheets import Column, Line, Mood, Sheet, number_cell
 from headway.face.tables import Laid
 from headway.release.project import Project
@@ -55,7 +55,7 @@ def looked(project: Project, asked: Asked, *, json: bool) -> list[Watch]:
     """Look at the project as it is asked, print what is seen, and give what was seen last."""
 
     def look() -> list[Watch]:
-        return flow.watch(project, until=asked.until, every=asked.every, source=asked.source)
+        return flow.watch(project, until=asked.until, every=asked.every, source=asked.source, tell=tell)
 
     def print_(found: list[Watch]) -> None:
         show(found, watches_table(found), json=json)

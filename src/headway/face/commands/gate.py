@@ -12,7 +12,7 @@ from headway import flow
 from headway.core.config import FILE
 from headway.face.codes import OF_ANSWER
 from headway.face.gates.case import case_of
-from headway.face.gates.reports import deliver
+from headway.face.gates.reports import GATE, deliver
 from headway.release.judge import judge
 from headway.release.project import open_project
 
@@ -44,5 +44,5 @@ def plugin(
     verdict = judge(frontier.winner.evidence, opened.config.policy, looks_at_test=looks)
     inside = not project.is_absolute() and ".." not in project.parts
     case = case_of(frontier, verdict, (project / FILE).as_posix() if inside else FILE)
-    deliver(case, ["json"] if json else format, os.environ)
+    deliver(case, ["json"] if json else format, os.environ, GATE)
     return OF_ANSWER[verdict.answer]

@@ -1,4 +1,4 @@
-"""The gate for GitHub Actions: the summary of the step, and outputs that later steps can ask for."""
+"""For GitHub Actions: the summary of the step, and outputs that later steps can ask for."""
 
 from __future__ import annotations
 
@@ -18,21 +18,25 @@ def report(case: Case) -> str:
     return markdown.report(case)
 
 
-def outputs(case: Case) -> str:
-    """`verdict`, `reason`, `variant` and `looks_at_test`, a line each; no text of the evidence can add a line."""
-    found = {
+def named(case: Case) -> dict[str, str]:
+    """`verdict`, `reason`, `variant` and `looks_at_test` of the gate."""
+    return {
         "verdict": case.verdict.answer,
         "reason": cases.reason(case.verdict),
         "variant": case.variant,
         "looks_at_test": str(case.verdict.looks_at_test),
     }
+
+
+def outputs(found: Mapping[str, str]) -> str:
+    """The outputs of a step, a line each; no text of the evidence can add a line."""
     return "".join(f"{name}={one_line(value)}\n" for name, value in found.items())
 
 
-def publish(case: Case, environment: Mapping[str, str]) -> bool:
+def publish(summary: str, found: Mapping[str, str], environment: Mapping[str, str]) -> bool:
     """Append summary and outputs to the files that GitHub names in the environment; False where it names none."""
-    named = [(environment.get(SUMMARY), report(case)), (environment.get(OUTPUT), outputs(case))]
-    files = [(Path(path), text) for path, text in named if path]
+    texts = [(environment.get(SUMMARY), summary), (environment.get(OUTPUT), outputs(found))]
+    files = [(Path(path), text) for path, text in texts if path]
     for path, text in files:
         with path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(text)

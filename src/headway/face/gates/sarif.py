@@ -1,7 +1,7 @@
-"""The gate as SARIF 2.1.0: a result for each rule that did not pass, for a list of alerts that close when it does.
+"""A bulletin as SARIF 2.1.0: a result for each entry that is no pass, for a list of alerts that close when it is.
 
 A rule that passed is no result: GitHub shows an alert for every result, whatever its `kind`. So undecided is a warning
-and no `open`, which lists of alerts pass over. GitHub asks for a place: it is the file that holds the policy.
+and no `open`, which lists of alerts pass over. GitHub asks for a place: it is the file that holds policy and settings.
 """
 
 from __future__ import annotations
@@ -11,40 +11,39 @@ from urllib.parse import quote
 
 import msgspec
 
-from headway.core.record import Record, digest_of
-from headway.core.verdict import Ruling, Verdict
-from headway.face import words
-from headway.face.gates import case as cases
+from headway.core.record import digest_of
+from headway.face.gates.bulletin import Answer, Bulletin, Entry, of_case
 from headway.face.gates.case import Case
 from headway.face.one_line import one_line
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-LEVELS = {"fail": "error", "undecided": "warning"}
-NO_RULE, LOOKS = "policy", "looks_at_test"
-
-
-class _Found(Record, frozen=True, kw_only=True):
-    """One result: the rule of SARIF it is of, how grave it is, what it says, and what makes it another than others."""
-
-    rule: str
-    level: str
-    says: str
-    key: str
-    answer: str = "warning"
-    accepted: str = ""
+LEVELS: dict[Answer, str] = {
+    "fail": "error",
+    "undecided": "warning",
+    "warn": "warning",
+    "note": "note",
+    "unjudged": "note",
+}
+"""The gravest first."""
 
 
 def report(case: Case) -> str:
-    """The SARIF of a case as JSON of two spaces; texts have neither links nor placeholders."""
-    found = _found(case.verdict)
-    judged = (_id(each.rule.measure) for each in case.verdict.rulings)
-    rules = list(dict.fromkeys([*judged, *(each.rule for each in found)]))
+    """The SARIF of a case of the gate."""
+    return written(of_case(case))
+
+
+def written(bulletin: Bulletin) -> str:
+    """The SARIF of a bulletin as JSON of two spaces; texts have neither links nor placeholders."""
+    every = (*bulletin.entries, *bulletin.aside)
+    found = [entry for answer in LEVELS for entry in every if entry.answer == answer]
+    rules = {entry.rule: entry for entry in reversed(every)}
+    names = list(dict.fromkeys(entry.rule for entry in every))
     run = {
-        "tool": {"driver": {"name": "headway", "rules": [_rule(name) for name in rules]}},
-        "automationDetails": {"id": f"headway-gate/{one_line(case.project)}/"},
+        "tool": {"driver": {"name": "headway", "rules": [_rule(rules[name]) for name in names]}},
+        "automationDetails": {"id": f"headway-{bulletin.of}/{one_line(bulletin.project)}/"},
         "columnKind": "unicodeCodePoints",
-        "properties": {"verdict": case.verdict.answer, "looks_at_test": case.verdict.looks_at_test},
-        "results": [_result(each, rules.index(each.rule), case.where) for each in found],
+        "properties": bulletin.facts,
+        "results": [_result(each, names.index(each.rule), bulletin.where) for each in found],
     }
     whole = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
@@ -60,54 +59,22 @@ def message(text: str) -> str:
     return re.sub(r"(\\*)\]\(", lambda found: f"{found[1] * 2}\\](", doubled) or "-"
 
 
-def _found(verdict: Verdict) -> list[_Found]:
-    found = [_of_ruling(verdict, each) for each in cases.against(verdict)]
-    if not verdict.rulings:
-        level = "note" if verdict.answer == "pass" else "warning"
-        found.append(_Found(rule=NO_RULE, level=level, says=cases.reason(verdict), key=NO_RULE, answer=verdict.answer))
-    warning = cases.warning(verdict)
-    return [*found, *([_Found(rule=LOOKS, level="note", says=warning, key=LOOKS)] if warning else [])]
+def _rule(entry: Entry) -> dict[str, object]:
+    described = {"fullDescription": {"text": message(entry.meaning)}} if entry.meaning else {}
+    return {"id": entry.rule, "shortDescription": {"text": message(entry.title)}, **described}
 
 
-def _of_ruling(verdict: Verdict, ruling: Ruling) -> _Found:
-    """A ruling that is no pass; where a person passed the whole, it is a note whose suppression names who and why."""
-    accepted = cases.reason(verdict) if verdict.overridden else ""
-    return _Found(
-        rule=_id(ruling.rule.measure),
-        level="note" if accepted else LEVELS[ruling.answer],
-        says=f"{ruling.answer}: {ruling.says}",
-        key=str(ruling.rule),
-        answer=ruling.answer,
-        accepted=accepted,
-    )
-
-
-def _id(measure: str) -> str:
-    """What a rule is called in the file, where two rules of one measure are one."""
-    return one_line(measure) or "-"
-
-
-def _rule(name: str) -> dict[str, object]:
-    titles = {NO_RULE: "The policy has rules", LOOKS: "The test set was looked at once"}
-    meaning = words.meaning(name)
-    described = {"fullDescription": {"text": message(meaning)}} if meaning else {}
-    return {
-        "id": name,
-        "shortDescription": {"text": message(titles.get(name) or words.title(name))},
-        **described,
-    }
-
-
-def _result(found: _Found, index: int, where: str) -> dict[str, object]:
+def _result(entry: Entry, index: int, where: str) -> dict[str, object]:
+    """An entry that is no pass; where a person passed the whole, it is a note whose suppression names who and why."""
     place = {"artifactLocation": {"uri": quote(where)}, "region": {"startLine": 1}}
-    accepted = {"kind": "external", "status": "accepted", "justification": one_line(found.accepted)}
+    accepted = {"kind": "external", "status": "accepted", "justification": one_line(entry.accepted)}
     return {
-        "ruleId": found.rule,
+        "ruleId": entry.rule,
         "ruleIndex": index,
-        "level": found.level,
-        "message": {"text": message(found.says)},
+        "level": "note" if entry.accepted else LEVELS[entry.answer],
+        "message": {"text": message(f"{entry.answer}: {entry.says}")},
         "locations": [{"physicalLocation": place}],
-        "partialFingerprints": {"primaryLocationLineHash": f"{digest_of(found.key.encode())[7:23]}:1"},
-        **({"suppressions": [accepted]} if found.accepted else {}),
-        "properties": {"answer": found.answer},
+        "partialFingerprints": {"primaryLocationLineHash": f"{digest_of(entry.key.encode())[7:23]}:1"},
+        **({"suppressions": [accepted]} if entry.accepted else {}),
+        "properties": {"answer": entry.answer},
     }

@@ -29,28 +29,37 @@ def write(story: Story, path: Path) -> Path:
 
 def render(story: Story) -> str:
     """The HTML of the report of a story."""
-    style = palette.stylesheet() + (_HERE / "page.css").read_text(encoding="utf-8")
     found = sections(story)
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            story=story,
-            style=style,
-            replies=replies(story),
-            sections=found,
-            pictures=pictures(story, found),
-            means={"frontier": frontier.means(story), "year": year.means(story)},
-            unmeasured=unmeasured(story),
-            untold=untold(story, found),
-            warned=warned(story),
-            moments=moments(story),
-            sheets=sheets,
-            details=details,
-            replayed=replayed,
-            version=headway.__version__,
-        )
+    return laid_out(
+        "main.html",
+        kind="report",
+        title=story.title,
+        lead=story.lead,
+        footing=f"Those of quality count whole {story.groups}, not single rows, for rows of one share their fate; "
+        "those of time count rounds of timing.",
+        replies=replies(story),
+        story=story,
+        sections=found,
+        pictures=pictures(story, found),
+        means={"frontier": frontier.means(story), "year": year.means(story)},
+        unmeasured=unmeasured(story),
+        untold=untold(story, found),
+        warned=warned(story),
+        moments=moments(story),
+        sheets=sheets,
+        details=details,
+        replayed=replayed,
     )
+
+
+def laid_out(body: str, **parts: object) -> str:
+    """A page whose main part is the template `body`, with what the head and the foot of each page show.
+
+    Parts are `kind`, `title`, `lead`, `replies`, `footing`, and what the body reads.
+    """
+    style = palette.stylesheet() + (_HERE / "page.css").read_text(encoding="utf-8")
+    template = _environment().get_template("page.html")
+    return template.render(body=body, style=style, version=headway.__version__, **parts)
 
 
 def pictures(story: Story, found: Mapping[str, Section] | None = None) -> dict[str, Picture]:

@@ -1,0 +1,99 @@
+"""Assessment: what the checks found in a table at a time, and what that table was like."""
+
+from __future__ import annotations
+
+from headway.core.evidence import Finding, Measurement
+from headway.core.record import Kept, Record
+
+UNJUDGED = "D000"
+
+
+class Looked(Record, frozen=True, kw_only=True):
+    """A check that was asked: the code of its findings, and why it could not judge; empty where it did."""
+
+    name: str
+    code: str
+    unjudged: str = ""
+
+
+class Stretch(Record, frozen=True, kw_only=True):
+    """Rows of one month (week, year) or of one part of the split; times are ISO 8601, [since, until).
+
+    `missing` is the share of rows in which a column is missing, of those in which it ever is. `target` is the mean of
+    the target, for classes the share of each (slice).
+    """
+
+    name: str
+    n_rows: int
+    n_groups: int
+    since: str = ""
+    until: str = ""
+    missing: dict[str, float] = {}
+    target: tuple[Measurement, ...] = ()
+
+
+class Shift(Record, frozen=True, kw_only=True):
+    """A column whose distribution moved: in each bin the share of the rows before, and of those now."""
+
+    column: str
+    p: float
+    bins: tuple[str, ...]
+    before: tuple[float, ...]
+    now: tuple[float, ...]
+
+
+class Tested(Record, frozen=True, kw_only=True):
+    """Whether distributions moved since an assessment was opened: `count` tests until now, the last on `n_groups`.
+
+    `says` is the last answer, or why there was none; `p` is that of all columns together and `level` its limit.
+    """
+
+    count: int = 0
+    n_groups: int = 0
+    says: str = ""
+    p: float | None = None
+    level: float | None = None
+    shifts: tuple[Shift, ...] = ()
+
+
+class Assessment(Kept, frozen=True, kw_only=True):
+    """All checks of a table, once; `number` counts the assessments of a project, of which each may be repeated.
+
+    `why` are findings on what changed so that this one was opened; the first has none. `columns` gives each column's
+    type, `settings` what decides how the checks look, `until` the last time of a row. `sample` is the digest of a few
+    values of each column by group, with which later data are compared; kept by the one that opened its number.
+    """
+
+    name: str
+    at: str
+    by: str
+    headway: str
+    number: int
+    source: str
+    dataset: str
+    n_rows: int
+    n_groups: int
+    until: str
+    columns: dict[str, str]
+    settings: dict[str, str]
+    looked: tuple[Looked, ...]
+    findings: tuple[Finding, ...]
+    stretches: tuple[Stretch, ...] = ()
+    parts: tuple[Stretch, ...] = ()
+    why: tuple[Finding, ...] = ()
+    tested: Tested = Tested()
+    sample: str = ""
+
+    def count(self, severity: str) -> int:
+        """How many findings are that grave; checks that could not judge are counted by `unjudged`."""
+        return sum(each.severity == severity for each in self.judged)
+
+    @property
+    def judged(self) -> tuple[Finding, ...]:
+        """The findings of checks that judged."""
+        return tuple(each for each in self.findings if each.code != UNJUDGED)
+
+    @property
+    def unjudged(self) -> tuple[Looked, ...]:
+        """The checks that could not judge, and why."""
+        return tuple(each for each in self.looked if each.unjudged)
