@@ -52,7 +52,7 @@ def _panel(shift: Shift, size: Size, *, legend: bool) -> alt.LayerChart:
         for name, end in ((BEFORE, "from"), (NOW, "to"))
     ]
     y = alt.Y("bin:N").sort(list(shift.bins)).axis(title=None, labelLimit=room - 8, minExtent=room, maxExtent=room)
-    x = alt.X("share:Q").axis(title=None, format=".0%", tickCount=5, grid=True)
+    x = alt.X("share:Q").axis(title=None, format=".0%", tickCount=3 if size.narrow else 5, labelOverlap=True, grid=True)
     key = alt.Legend(title=None) if legend else None
     colour = alt.Color("series:N", legend=key).scale(domain=[BEFORE, NOW], range=[LIGHT["came"], LIGHT["live"]])
     shape = alt.Shape("series:N", legend=key).scale(domain=[BEFORE, NOW], range=["square", "circle"])
