@@ -143,7 +143,7 @@ def kinds(found: Sequence[Kind]) -> Sheet:
         (
             (Line(text=each.name, mood="strong"),),
             (Line(text=each.answer, mood=KIND_MOODS[each.answer]),),
-            (Line(text=each.why),),
+            (Line(text=one_line(each.why)),),
         )
         for each in found
     )
