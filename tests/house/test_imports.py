@@ -24,7 +24,7 @@ ALLOWED = {
     "httptools": ("serve/",),
     "jinja2": ("face/report/",),
     "joblib": ("engines/sklearn.py",),
-    "lightgbm": ("engines/lightgbm.py", "variants/transforms/", "face/demo/", "face/init/"),
+    "lightgbm": ("data/labels/crossfit.py", "engines/lightgbm.py", "variants/transforms/", "face/demo/", "face/init/"),
     "msgspec": ("",),
     "nanoarrow": ("batch/", "data/provenance/canonical.py", "store/segments.py"),
     "nncf": ("variants/transforms/_nncf.py",),

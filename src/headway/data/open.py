@@ -8,6 +8,7 @@ import polars as pl
 
 from headway.core.config import Config
 from headway.core.dataset import Dataset, Roles
+from headway.data.labels.corrections import corrected, kept_corrections
 from headway.data.personal.policy import guarded
 from headway.data.provenance.digest import digest
 from headway.data.read import read_table
@@ -15,7 +16,7 @@ from headway.data.roles import expect_columns, roles_of, with_roles
 
 
 def open_dataset(config: Config) -> Dataset:
-    """The dataset that `[data]` names, with its roles checked against its columns, and `[personal]` done to them.
+    """The dataset that `[data]` names, its roles checked against its columns, `[personal]` done, labels set right.
 
     Raises DataError or ConfigError where the source is missing, is no table, lacks a declared column, or holds in it
     what the role cannot be.
@@ -23,11 +24,13 @@ def open_dataset(config: Config) -> Dataset:
     roles = roles_of(config.data)
     table = read_table(config)
     expect_columns(table, roles, name=config.data.name)
-    table, roles, done = guarded(table, roles, config)
-    opened = dataset_of(with_roles(table, config.data), roles, name=config.data.name)
+    raw = table
+    table, roles, done = guarded(raw, roles, config)
+    table, mended = corrected(with_roles(table, config.data), raw, config, kept_corrections(config))
+    opened = dataset_of(table, roles, name=config.data.name)
     asked = {"query": config.data.query} if config.data.query else {}
     personal = {f"personal.{name}": way for name, way in done.items()}
-    return replace(opened, provenance={**opened.provenance, **asked, **personal})
+    return replace(opened, provenance={**opened.provenance, **asked, **personal, **mended})
 
 
 def dataset_of(table: pl.DataFrame, roles: Roles, *, name: str) -> Dataset:

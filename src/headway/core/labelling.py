@@ -1,0 +1,62 @@
+"""Labels looked after: what is suspected, what annotators agree on, and what somebody set right."""
+
+from __future__ import annotations
+
+from headway.core.evidence import Measurement
+from headway.core.record import Kept, Record
+
+
+class Correction(Kept, frozen=True, kw_only=True):
+    """A label that somebody set right: of the rows of the source with this content (a digest), from old to new.
+
+    Labels are as the opened table has them: numbers of classes, or of a regression. `place` is the row's number, from
+    1, when it was corrected: for people, rows are known by their content.
+    """
+
+    row: str
+    place: int
+    old: float | None
+    new: float
+    who: str
+    why: str
+    at: str
+
+
+class Suspect(Record, frozen=True, kw_only=True):
+    """A row, numbered from 1 in the opened table, whose label may be wrong: with which chance, and what is likelier."""
+
+    row: int
+    given: str
+    likely: str
+    chance: float
+    group: str = ""
+
+
+class Suspects(Kept, frozen=True, kw_only=True):
+    """Labels that may be wrong in one dataset, the likeliest first, and how many there are in all and by class.
+
+    `turned` has for each class the shares of its rows that are labelled as each class.
+    """
+
+    name: str
+    dataset: str
+    count: Measurement
+    by_class: tuple[Measurement, ...]
+    classes: tuple[str, ...]
+    turned: tuple[tuple[float, ...], ...]
+    rows: tuple[Suspect, ...]
+    at: str = ""
+
+
+class Agreement(Kept, frozen=True, kw_only=True):
+    """How far annotators agree beyond chance, each measure with its interval; `source` says whose labels."""
+
+    name: str
+    source: str
+    annotators: tuple[str, ...]
+    measurements: tuple[Measurement, ...]
+    at: str = ""
+
+    def find(self, name: str) -> Measurement | None:
+        """The measurement of that name over all annotators, or None."""
+        return next((each for each in self.measurements if each.name == name and not each.slice), None)

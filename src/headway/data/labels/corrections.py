@@ -1,0 +1,122 @@
+"""Labels that people set right: kept with who, when and why, and applied when data is opened; no source is edited."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import polars as pl
+
+from headway.core.config import Config
+from headway.core.contracts import State
+from headway.core.errors import DataError
+from headway.core.labelling import Correction
+from headway.core.plugins import load_state
+from headway.core.record import read, write
+from headway.core.variant import NUMBERS
+from headway.data.read import read_table
+from headway.data.roles import with_roles
+
+KIND = "correction"
+_BETWEEN, _ABSENT = "\x1f", "\x00"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Somebody says that the label of a row (from 1, as opened) is `to`, written as the target is, and why."""
+
+    row: int
+    to: str
+    who: str
+    why: str
+
+
+def correct(config: Config, state: State, claim: Claim) -> Correction:
+    """Keep what somebody says of a label; gives what was kept.
+
+    Raises DataError where there is no such row, the label is none, no reason is given, or nothing would change.
+    """
+    raw = read_table(config)
+    if not 1 <= claim.row <= len(raw):
+        raise DataError(f"there is no row {claim.row}", where=f"{len(raw):,} rows", mend="headway labels suspects")
+    if not claim.why.strip():
+        raise DataError("a correction takes a reason, for whoever reads it later", mend='--why "..."')
+    name = config.data.target
+    table = with_roles(raw, config.data)
+    new = _label(claim.to, raw[name], table[name], config.data.task)
+    table, _ = corrected(table, raw, config, kept_corrections(config, state))
+    old = table[name].cast(pl.Float64)[claim.row - 1]
+    if old == new:
+        raise DataError(f"row {claim.row} has the label {claim.to} already", where=f"column {name}")
+    one = Correction(
+        row=digests(raw[claim.row - 1 : claim.row])[0],
+        place=claim.row,
+        old=old,
+        new=new,
+        who=claim.who,
+        why=claim.why,
+        at=datetime.now(UTC).isoformat(timespec="microseconds"),
+    )
+    state.keep(KIND, write(one), name=config.project.name)
+    return one
+
+
+def kept_corrections(config: Config, state: State | None = None) -> list[Correction]:
+    """All corrections of a project, oldest first; none where nothing was kept yet."""
+    if state is not None:
+        return [read(Correction, content) for content in state.kept(KIND, name=config.project.name)]
+    if not config.state.is_dir():
+        return []
+    opened = load_state("sqlite")(config.state)
+    try:
+        return kept_corrections(config, opened)
+    finally:
+        opened.close()
+
+
+def corrected(
+    table: pl.DataFrame, raw: pl.DataFrame, config: Config, kept: Sequence[Correction]
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The opened table with its labels set right, and what was done; `raw` are the same rows as the source has them.
+
+    The last correction of a row holds. One whose row the source no longer has is told as lost.
+    """
+    if not kept:
+        return table, {}
+    last = {each.row: each.new for each in kept}
+    places = [(place, each) for place, each in enumerate(digests(raw)) if each in last]
+    target = table[config.data.target]
+    kind = target.dtype if all(value.is_integer() for value in last.values()) else pl.Float64
+    new = pl.Series([last[each] for _, each in places], dtype=pl.Float64).cast(kind)
+    set_right = target.cast(kind).scatter([place for place, _ in places], new)
+    lost = len(last) - len({each for _, each in places})
+    done = {"labels.corrected": f"{len(places)} rows by {', '.join(sorted({each.who for each in kept}))}"}
+    return table.with_columns(set_right), {**done, **({"labels.lost": f"{lost} corrections"} if lost else {})}
+
+
+def digests(raw: pl.DataFrame) -> list[str]:
+    """Of each row of a source the digest of its values with the names of their columns, whatever their order."""
+    names = sorted(raw.columns)
+    values = [pl.col(name).cast(pl.String).fill_null(_ABSENT) for name in names]
+    texts = raw.select(pl.concat_str(values, separator=_BETWEEN)).to_series()
+    head = hashlib.blake2b(_BETWEEN.join(names).encode(), digest_size=16)
+    found = []
+    for text in texts:
+        row = head.copy()
+        row.update(text.encode())
+        found.append(row.hexdigest())
+    return found
+
+
+def _label(text: str, written: pl.Series, opened: pl.Series, task: str) -> float:
+    """A label as the source writes it or as the opened table has it, as a number."""
+    same = (written.cast(pl.String) == text).arg_true()
+    if len(same):
+        return float(opened[int(same[0])])
+    number = pl.Series([text]).cast(pl.Float64, strict=False)[0]
+    if number is not None and (task in NUMBERS or number in opened.cast(pl.Float64).unique()):
+        return float(number)
+    values = written.drop_nulls().cast(pl.String).unique().sort().head(10).to_list()
+    raise DataError(f"'{text}' is no label of '{opened.name}'", where=f"labels: {', '.join(values)}", mend=values[0])

@@ -1,0 +1,95 @@
+"""What each action of `headway labels` does and shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from getpass import getuser
+from typing import Any, Literal, NamedTuple
+
+from headway.core.errors import ConfigError
+from headway.core.evidence import Measurement
+from headway.core.labelling import Suspect, Suspects
+from headway.data.labels.corrections import Claim, correct
+from headway.data.open import open_dataset
+from headway.face import numbers
+from headway.observe.labelling.suspects import suspects
+from headway.release.project import Project
+
+Word = Literal["suspects", "correct"]
+SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What an action works on, and who acts."""
+
+    row: int = 0
+    "For correct: the number of the row, as suspects tells it."
+    to: str = ""
+    "For correct: the label that is right, written as the target is."
+    why: str = ""
+    "For correct: why, for whoever reads it later."
+    who: str = ""
+    "For correct: who says so; the name of the user where it is not given."
+    top: int = SHOWN
+    "For suspects: how many rows are shown; --json tells 1,000."
+
+
+class Done(NamedTuple):
+    """What an action gave, and the same for a person."""
+
+    value: Any
+    says: str
+
+
+def carry_out(project: Project, word: Word, given: Given) -> Done:
+    """Do one action on the labels of a project; raises HeadwayError with the mend where it cannot be done."""
+    acts: dict[Word, Callable[[], Done]] = {
+        "suspects": lambda: _suspects(project, given),
+        "correct": lambda: _correct(project, given),
+    }
+    return acts[word]()
+
+
+def _suspects(project: Project, given: Given) -> Done:
+    found = suspects(open_dataset(project.config), name=project.name)
+    project.keep(found)
+    return Done(found, "\n".join([*_counted(found), *_ranked(found.rows[: given.top])]))
+
+
+def _counted(found: Suspects) -> list[str]:
+    lines = [f"about {_number(found.count)} labels of {found.count.n_rows:,} look wrong"]
+    for measurement in found.by_class:
+        share = measurement.value / max(1, measurement.n_rows)
+        named = measurement.slice.partition("=")[2]
+        lines.append(f"  labelled {named}: {_number(measurement)} of {measurement.n_rows:,} ({share:.1%})")
+    return lines
+
+
+def _number(count: Measurement) -> str:
+    interval = f" [{count.low:,.0f}, {count.high:,.0f}]" if numbers.has_interval(count) else " (no interval)"
+    return f"{count.value:,.0f}{interval}"
+
+
+def _ranked(rows: tuple[Suspect, ...]) -> list[str]:
+    lines = [
+        f"  row {each.row:>9,}  is {each.given}, likelier {each.likely}  {each.chance:.0%}  {each.group}"
+        for each in rows
+    ]
+    last = f"set one right: headway labels correct --row {rows[0].row} --to {rows[0].likely} --why ..." if rows else ""
+    return [*lines, last]
+
+
+def _correct(project: Project, given: Given) -> Done:
+    if not given.row or not given.to:
+        raise ConfigError(
+            "a correction names a row and its label", mend='headway labels correct --row 17 --to 1 --why "..."'
+        )
+    claim = Claim(row=given.row, to=given.to, who=given.who or getuser(), why=given.why)
+    kept = correct(project.config, project.state, claim)
+    return Done(kept, f"row {kept.place:,}: {_shown(kept.old)} is {_shown(kept.new)} from now on, by {kept.who}")
+
+
+def _shown(label: float | None) -> str:
+    return "no label" if label is None else f"{label:g}"

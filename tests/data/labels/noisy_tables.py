@@ -1,0 +1,42 @@
+"""Tables whose labels a model can tell, some of them turned on purpose."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from headway.core.dataset import Dataset, Roles
+from headway.data.labels.said import Floats, Ints, Said
+
+
+def turned(rows: int = 3000, share: float = 0.1, classes: int = 2, seed: int = 0) -> tuple[Dataset, Floats]:
+    """A dataset of 60 days whose classes lie apart, and which labels were turned to another class, bool [n]."""
+    draw = np.random.default_rng(seed)
+    true = draw.integers(0, classes, rows)
+    wrong = draw.random(rows) < share
+    given = np.where(wrong, (true + draw.integers(1, classes, rows)) % classes, true)
+    table = pl.DataFrame(
+        {
+            "at": [datetime(2024, 1, 1) + timedelta(days=row * 60 // rows) for row in range(rows)],
+            "day": [row * 60 // rows for row in range(rows)],
+            "x": true * 3 + draw.normal(size=rows),
+            "z": draw.normal(size=rows),
+            "kind": draw.choice(["a", "b"], rows).tolist(),
+            "label": given,
+        }
+    )
+    task = "binary" if classes == 2 else "multiclass"
+    roles = Roles(target="label", task=task, time="at", groups="day", slices=("kind",))
+    return Dataset(name="turned", table=table, roles=roles, digest="sha256:0"), wrong
+
+
+def told(labels: Ints, probabilities: Floats, groups: Ints | None = None) -> Said:
+    """Probabilities [n, k] as said of rows with these labels."""
+    places = np.arange(len(labels))
+    classes = tuple(map(str, range(probabilities.shape[1])))
+    named = places if groups is None else groups
+    return Said(
+        rows=places, labels=labels, probabilities=probabilities, groups=named, classes=classes, sure=probabilities
+    )
