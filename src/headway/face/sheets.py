@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from headway.core.assessment import UNJUDGED
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.core.release import Move
@@ -137,6 +138,21 @@ def findings(found: Sequence[Finding]) -> Sheet:
     return Sheet(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
 
 
+def unjudged(found: Sequence[Finding]) -> Sheet:
+    """The checks that could not judge: which, why, and what would let them."""
+    rows = tuple(
+        (
+            (Line(text=one_line(each.where.removeprefix("check ")), mood="strong"),),
+            (Line(text=one_line(each.says.partition("did not run: ")[2] or each.says)),),
+            (Line(text=one_line(each.mend), mood="quiet"),),
+        )
+        for each in found
+        if each.code == UNJUDGED
+    )
+    titles = ("Not judged", "Why", "What to do")
+    return Sheet(columns=tuple(Column(title=title, folds=title != "Not judged") for title in titles), rows=rows)
+
+
 def kinds(found: Sequence[Kind]) -> Sheet:
     """The eight kinds of leakage, each with what its checks came to, and why."""
     rows = tuple(
@@ -262,4 +278,6 @@ def _against_limit(finding: Finding) -> Cell:
     if finding.measured is None:
         return ()
     limit = (Line(text=f"limit {finding.limit:g}", mood="quiet"),) if finding.limit is not None else ()
-    return (Line(text=numbers.number(finding.measured)), *limit)
+    whole = float(finding.measured).is_integer() and abs(finding.measured) >= 1
+    text = f"{finding.measured:,.0f}" if whole else numbers.number(finding.measured)
+    return (Line(text=text), *limit)

@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from headway.core.assessment import UNJUDGED
 from headway.core.evidence import Finding
 from headway.core.frontier import Frontier
 from headway.core.release import Move
@@ -96,8 +97,11 @@ def findings_table(found: Sequence[Finding]) -> Laid:
 
 
 def checked_tables(found: Sequence[Finding]) -> Group:
-    """What the checks of the data found, and below it what they came to for each of the eight kinds of leakage."""
-    return Group(findings_table(found), Laid(sheets.kinds(kinds_of(found))))
+    """What the checks found, which could not judge, and what they came to for each of the eight kinds of leakage."""
+    silent = sheets.unjudged(found)
+    judged = [each for each in found if each.code != UNJUDGED]
+    parts = [findings_table(judged), *([Laid(silent)] if silent.rows else []), Laid(sheets.kinds(kinds_of(found)))]
+    return Group(*parts)
 
 
 def summary_table(story: Story) -> Table:

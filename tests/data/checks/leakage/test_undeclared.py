@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import polars as pl
-from tests.data.tables import says, served, small, wide
+from tests.data.tables import says, served, small, wide, with_column
 
 from headway.core.contracts import Survey
 from headway.data.checks.leakage.undeclared import plugin
@@ -10,6 +10,11 @@ from headway.data.checks.leakage.undeclared import plugin
 def test_features_of_which_nobody_said_when_they_are_known_are_undecided():
     assert says(plugin, Survey(dataset=small(known={"hour": "request"}))) == ["undecided [data.known]"]
     assert says(plugin, Survey(dataset=small(known={"hour": "request", "carrier": "request"}))) == []
+
+
+def test_ten_of_many_features_are_named():
+    [finding] = plugin(Survey(dataset=with_column(small(), **{f"x{place}": [1.0] * 400 for place in range(20)})))
+    assert finding.measured == 22 and finding.says.endswith("x6, x7 and 12 more")
 
 
 def test_what_callers_send_is_shown_to_be_known_and_the_rest_stays_undecided():

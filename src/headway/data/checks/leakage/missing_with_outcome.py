@@ -23,6 +23,8 @@ def plugin(survey: Survey) -> list[Finding]:
     """
     dataset = survey.dataset
     absent = dataset.table[dataset.roles.target].is_null()
+    if not absent.any():
+        raise NotApplicable("every row has an outcome: there are no gaps to compare")
     if absent.sum() < FEWEST_ROWS:
         raise NotApplicable(f"only {absent.sum()} rows have no outcome; {FEWEST_ROWS} are needed to compare gaps")
     if absent.all():

@@ -9,6 +9,8 @@ from headway.data.leakage.served import asked_rows, filled
 
 LESS = 0.8
 
+NAMED = 10
+
 
 def plugin(survey: Survey) -> list[Finding]:
     """One finding that lists them: undeclared and not provably safe is undecided, never safe.
@@ -28,13 +30,18 @@ def plugin(survey: Survey) -> list[Finding]:
             code="D005",
             severity="undecided",
             says=f"nobody says when {len(unknown)} of {len(dataset.features)} features are known{proven}: "
-            + ", ".join(unknown),
+            + _named(unknown),
             where="[data.known]",
             measured=float(len(unknown)),
             limit=0.0,
-            mend=f'{unknown[0]} = "request" (or "outcome", or the name of a time column)',
+            mend=f'[data.known] {unknown[0]} = "request" (or "outcome", or the name of a time column), a line each',
         )
     ]
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _shown(survey: Survey, names: list[str]) -> list[str]:

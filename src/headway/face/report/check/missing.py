@@ -36,7 +36,7 @@ def draw(found: Assessment) -> Picture | None:
         title=says,
         alt=f"Share of missing values by column and time. {says}. {TABLE}",
         reading=(
-            "The darker a square, the more rows of that time lack a value of that column; white lacks none.",
+            "The darker a square, the more rows of that time lack a value of that column; an empty one lacks none.",
             "A square that is darker than its neighbours is a feed that broke. A row that is dark throughout is a "
             "column that is mostly absent.",
         ),

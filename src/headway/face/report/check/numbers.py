@@ -1,10 +1,10 @@
-"""The numbers behind the pictures of a check, as tables, and which checks could not judge."""
+"""The numbers behind the pictures of a check, as tables."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
-from headway.core.assessment import UNJUDGED, Assessment, Stretch
+from headway.core.assessment import Assessment, Stretch
 from headway.face.report.check.axes import named, share, stretches_of
 from headway.face.report.check.missing import columns_of
 from headway.face.sheets import Column, Line, Sheet, number_cell
@@ -20,20 +20,6 @@ def tables(now: Assessment) -> dict[str, Sheet]:
         "missing": _missing(now),
         "shifts": _shifts(now),
     }
-
-
-def unjudged(now: Assessment) -> Sheet:
-    """The checks that could not judge: which, why, and what would let them."""
-    rows = tuple(
-        (
-            (Line(text=each.where.removeprefix("check "), mood="strong"),),
-            (Line(text=each.says.partition("did not run: ")[2] or each.says),),
-            (Line(text=each.mend, mood="quiet"),),
-        )
-        for each in now.findings
-        if each.code == UNJUDGED
-    )
-    return Sheet(columns=_columns("Check", "Why it could not judge", "What to do"), rows=rows)
 
 
 def _timeline(now: Assessment) -> Sheet:
@@ -90,6 +76,4 @@ def _head(stretch: Stretch) -> tuple[tuple[Line, ...], ...]:
 
 
 def _columns(*titles: str) -> tuple[Column, ...]:
-    return tuple(
-        Column(title=title, folds=title in ("Why it could not judge", "What to do", "Values")) for title in titles
-    )
+    return tuple(Column(title=title, folds=title == "Values") for title in titles)

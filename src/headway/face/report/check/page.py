@@ -42,7 +42,7 @@ def render(found: Assessed, kept: Sequence[Assessment]) -> str:
         now=now,
         found={head: sheets.findings(each) for grave, head in HEADS.items() if (each := _of(now, grave))},
         kinds=sheets.kinds(kinds_of(now.findings)),
-        unjudged=numbers.unjudged(now),
+        unjudged=sheets.unjudged(now.findings),
         sentences=assessments.sentences(found),
         pictures=pictures(found, kept),
         numbers=numbers.tables(now),
@@ -66,6 +66,12 @@ def _of(now: Assessment, severity: str) -> list[Finding]:
     return [each for each in now.judged if each.severity == severity]
 
 
+def _first(now: Assessment, severity: str) -> str:
+    """The first finding of a severity as a sentence."""
+    says = _of(now, severity)[0].says
+    return f"{says[:1].upper()}{says[1:]}."
+
+
 def _footing(now: Assessment) -> str:
     if now.n_groups:
         return "They count whole groups, not single rows, for rows of one share their fate."
@@ -79,10 +85,10 @@ def _fit(now: Assessment) -> Reply:
     mood: Mood = "fail" if stops else "undecided" if undecided else "pass"
     if stops:
         answer = f"No: {stops} finding{'s say' if stops > 1 else ' says'} stop"
-        return Reply(question=question, answer=answer, detail=f"{_of(now, 'stop')[0].says}.{warned}", mood=mood)
+        return Reply(question=question, answer=answer, detail=f"{_first(now, 'stop')}{warned}", mood=mood)
     if undecided:
         answer = f"Not before somebody says {undecided} thing{'s' if undecided > 1 else ''}"
-        return Reply(question=question, answer=answer, detail=f"{_of(now, 'undecided')[0].says}.{warned}", mood=mood)
+        return Reply(question=question, answer=answer, detail=f"{_first(now, 'undecided')}{warned}", mood=mood)
     return Reply(question=question, answer="Yes: nothing forbids it", detail=warned.strip(), mood=mood)
 
 

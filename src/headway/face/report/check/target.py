@@ -35,8 +35,8 @@ def draw(found: Assessment) -> Picture | None:
         alt=f"{says}. {TABLE}",
         reading=(
             "Points are means of the rows whose outcome is known; vertical lines are 95 % intervals by group.",
-            "Where two intervals overlap widely, the target did not move for sure. Where it moved, a model that "
-            "learned from one time says too much or too little at the other.",
+            "Where two intervals overlap widely, the target did not move for sure. Where it did, a model that "
+            "learned from the rows of one says too much or too little of the other.",
         ),
     )
 
@@ -64,9 +64,8 @@ def _chart(found: Assessment, size: Size) -> alt.LayerChart:
     base = alt.Chart(values(rows))
     bars = base.mark_rule(strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour)
     points = base.mark_point(size=60, filled=True, opacity=1).encode(x=x, y=y, color=colour, shape=shape)
-    title = headed(
-        wrapped(["Mean of the target by time" if len(names) == 1 else "Share of each class by time"], size.width)
-    )
+    what, by = ("Mean of the target" if len(names) == 1 else "Share of each class"), "part of the split"
+    title = headed(wrapped([f"{what} by {'time' if found.stretches else by}"], size.width))
     return alt.layer(bars, points).properties(width=size.plot, height=180 if size.narrow else 220, title=title)
 
 
