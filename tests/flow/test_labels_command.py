@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from tests.flow.projects import write
 
+from headway import flow
 from headway.data.open import open_dataset
 from headway.face import cli
 from headway.release.project import open_project
@@ -57,3 +58,23 @@ def test_a_correction_without_a_row_tells_what_to_write(project, capsys):
         cli.main(["labels", "correct", "--project", str(project)])
     assert ended.value.code == cli.USAGE
     assert "headway labels correct --row 17" in capsys.readouterr().err
+
+
+def test_agreement_of_a_file_is_shown_kept_and_read_by_the_checks(project, capsys, tmp_path):
+    lines = [
+        f"k{item},{who},{(item + (who == 'bo' and item % 3 == 0)) % 2}" for item in range(60) for who in ("ada", "bo")
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(["key,who,label", *lines]))
+    told = asked(capsys, "agree", tmp_path / "a.csv", "--project", project)
+    assert "2 annotators on 60 items" in told
+    assert "ada & bo" in told
+    opened = open_project(project)
+    codes = [each.code for each in flow.check(opened, open_dataset(opened.config))]
+    assert "D036" in codes
+
+
+def test_a_delay_of_nobody_is_an_error_with_the_mend(project, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["labels", "delay", "--project", str(project)])
+    assert ended.value.code == cli.USAGE
+    assert "headway serve small@live" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from headway.core.dataset import Dataset
 from headway.core.drift import Drift
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding, Measurement
+from headway.core.labelling import Labelling
 from headway.core.record import Settings
 from headway.core.release import View
 from headway.core.sections.attack import AttackSection
@@ -245,6 +246,7 @@ class Survey:
     `periods` are its train, choose, test and live, none where it is not cut. `requests` gives the rows that servers
     were asked, a column a feature, and when by ASKED_AT; None where nobody asked them yet. `config` is that of the
     project. `detector` tells whether two windows of rows come from one world, where anybody gave one.
+    `labelling` says how its labels came about.
     """
 
     dataset: Dataset
@@ -252,6 +254,7 @@ class Survey:
     requests: Callable[[], polars.DataFrame | None] = _no_table
     config: Config = field(default_factory=Config)
     detector: Detector | None = None
+    labelling: Labelling = field(default_factory=Labelling)
 
 
 class Check(Protocol):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from headway.core.evidence import Measurement
 from headway.core.record import Kept, Record
 
@@ -60,3 +63,33 @@ class Agreement(Kept, frozen=True, kw_only=True):
     def find(self, name: str) -> Measurement | None:
         """The measurement of that name over all annotators, or None."""
         return next((each for each in self.measurements if each.name == name and not each.slice), None)
+
+
+class Delays(Record, frozen=True, kw_only=True):
+    """How long labels take: of how many requests how many have one, the delay by which shares of them had come.
+
+    A quantile that was not reached yet is the largest number there is. `late` is the share of requests without a label
+    when it was declared to be there; None where nothing is declared, or none is old enough.
+    """
+
+    n_requests: int
+    n_labelled: int
+    declared_s: float
+    quantiles: tuple[Measurement, ...]
+    late: Measurement | None = None
+
+
+def _no_agreement() -> Agreement | None:
+    return None
+
+
+def _no_delays() -> Delays | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelling:
+    """What is known of how labels came about: the last agreement that was measured, and their delays."""
+
+    agreement: Callable[[], Agreement | None] = _no_agreement
+    delays: Callable[[], Delays | None] = _no_delays

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from getpass import getuser
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from headway.core.errors import ConfigError
+from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Measurement
 from headway.core.labelling import Suspect, Suspects
+from headway.data.labels.agreement import Level
 from headway.data.labels.corrections import Claim, correct
 from headway.data.open import open_dataset
 from headway.face import numbers
+from headway.observe.labelling.agree import agree, of_file, of_store
+from headway.observe.labelling.delay import delays
 from headway.observe.labelling.suspects import suspects
 from headway.release.project import Project
 
-Word = Literal["suspects", "correct"]
+Word = Literal["suspects", "correct", "agree", "delay"]
 SHOWN = 20
+MOST_S = 1e12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,8 @@ class Given:
     "For correct: why, for whoever reads it later."
     who: str = ""
     "For correct: who says so; the name of the user where it is not given."
+    level: Level = "nominal"
+    "For agree: what alpha knows of labels: nominal (names), ordinal (in order), or interval (numbers)."
     top: int = SHOWN
     "For suspects: how many rows are shown; --json tells 1,000."
 
@@ -43,11 +50,13 @@ class Done(NamedTuple):
     says: str
 
 
-def carry_out(project: Project, word: Word, given: Given) -> Done:
+def carry_out(project: Project, word: Word, file: Path | None, given: Given) -> Done:
     """Do one action on the labels of a project; raises HeadwayError with the mend where it cannot be done."""
     acts: dict[Word, Callable[[], Done]] = {
         "suspects": lambda: _suspects(project, given),
         "correct": lambda: _correct(project, given),
+        "agree": lambda: _agree(project, file, given),
+        "delay": lambda: _delay(project),
     }
     return acts[word]()
 
@@ -89,6 +98,42 @@ def _correct(project: Project, given: Given) -> Done:
     claim = Claim(row=given.row, to=given.to, who=given.who or getuser(), why=given.why)
     kept = correct(project.config, project.state, claim)
     return Done(kept, f"row {kept.place:,}: {_shown(kept.old)} is {_shown(kept.new)} from now on, by {kept.who}")
+
+
+def _agree(project: Project, file: Path | None, given: Given) -> Done:
+    table = of_file(file) if file else of_store(project.config.state, project.name)
+    found = agree(table, name=project.name, source=str(file or "labels that were kept"), level=given.level)
+    project.keep(found)
+    first = found.measurements[0]
+    head = f"{len(found.annotators)} annotators on {first.n_rows:,} items, {first.n_groups:,} groups, beyond chance:"
+    lines = [
+        f"  {each.slice or each.name.partition('.')[2]:24} {numbers.measured(each)}" for each in found.measurements
+    ]
+    return Done(found, "\n".join([head, *lines]))
+
+
+def _delay(project: Project) -> Done:
+    found = delays(project)
+    if found is None:
+        raise DataError(
+            "the live release answered nobody whose label could come",
+            where=str(project.config.state),
+            mend=f"headway serve {project.name}@live, and requests with a key",
+        )
+    lines = [f"{found.n_labelled:,} of {found.n_requests:,} requests have a label"]
+    lines += [f"  {_share(each.name)} of labels come within {_within(each.value)}" for each in found.quantiles]
+    if found.late is not None:
+        due = numbers.seconds(found.declared_s)
+        lines.append(f"  not there after {due}, as declared: {numbers.measured(found.late)} of {found.late.n_rows:,}")
+    return Done(found, "\n".join(lines))
+
+
+def _share(name: str) -> str:
+    return f"{name.rpartition('.p')[2]} %"
+
+
+def _within(seconds: float) -> str:
+    return "a time not reached yet" if seconds > MOST_S else numbers.seconds(seconds)
 
 
 def _shown(label: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Look after labels: rank those that may be wrong, and set them right."""
+"""Look after labels: which may be wrong, who agrees, how late they come; and set them right."""
 
 from __future__ import annotations
 
@@ -16,24 +16,29 @@ NOTHING = Given()
 
 def plugin(
     action: Word = "suspects",
+    file: Path | None = None,
     *,
     project: Path = Path("."),
     json: bool = False,
     given: Annotated[Given, Parameter(name="*")] = NOTHING,
 ) -> None:
-    """Rank labels that may be wrong, or set one right; the source is never edited.
+    """Rank labels that may be wrong, set one right (the source is never edited), or measure agreement or delay.
 
     Example: headway labels suspects --top 50 --project headway-demo
     Example: headway labels correct --row 17 --to 1 --why "the log of the tower says so"
+    Example: headway labels agree annotations.csv --level ordinal
 
     Parameters
     ----------
     action
-        suspects (a model that never saw a row tells its label), or correct (kept, and applied when data is opened).
+        suspects (a model that never saw a row tells its label), correct (kept, and applied when data is opened),
+        agree (annotators, beyond chance), or delay (from a request to its label).
+    file
+        For agree: a csv or parquet file with columns key, who and label; else the labels that were kept.
     project
         Folder with headway.toml.
     json
         Print one JSON object.
     """
-    done = carry_out(open_project(project), action, given)
+    done = carry_out(open_project(project), action, file, given)
     show(done.value, done.says, json=json)

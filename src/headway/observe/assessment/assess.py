@@ -23,6 +23,7 @@ from headway.observe.assessment.kept import history
 from headway.observe.assessment.rows import last_time
 from headway.observe.assessment.sample import packed, sample_of
 from headway.observe.assessment.stretches import by_part, by_time
+from headway.observe.labelling.kept import labelling_of
 from headway.observe.served import requests
 from headway.release.project import Project
 
@@ -43,7 +44,14 @@ def survey_of(project: Project, dataset: Dataset) -> Survey:
     except DataError:
         parts = {}
     asked, told_apart = partial(requests, project), plugins.load_detector(moved.DETECTOR)
-    return Survey(dataset=dataset, periods=parts, requests=asked, config=project.config, detector=told_apart)
+    return Survey(
+        dataset=dataset,
+        periods=parts,
+        requests=asked,
+        config=project.config,
+        detector=told_apart,
+        labelling=labelling_of(project),
+    )
 
 
 def assess(project: Project, dataset: Dataset, *, who: str) -> Assessed:

@@ -1,0 +1,69 @@
+"""D036: rows alike in every feature whose labels disagree, and annotators who agree little beyond chance."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from headway.core.contracts import Survey
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+
+LIMIT = 0.01
+FEWEST_ALIKE = 20
+LEAST_ALPHA = 0.667
+"""Below it Krippendorff (2004) would draw no conclusion, not even a tentative one."""
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """Two findings: contradictions within the table, and the agreement that `headway labels agree` measured last.
+
+    Of rows alike in all features those with the rarer label contradict the others; above 1 % of the rows that have a
+    twin it warns. An alpha whose interval ends below 0.667 warns, one whose interval holds it is undecided.
+    """
+    dataset = survey.dataset
+    if dataset.roles.task not in ("binary", "multiclass"):
+        raise NotApplicable(f"labels of task '{dataset.roles.task}' are no classes, so none contradicts another")
+    agreement = survey.labelling.agreement()
+    alpha = agreement.find("agreement.krippendorff") if agreement else None
+    found = _contradictions(survey)
+    if alpha is None or alpha.low >= LEAST_ALPHA:
+        return found
+    below = alpha.high < LEAST_ALPHA
+    return [
+        *found,
+        Finding(
+            code="D036",
+            severity="warn" if below else "undecided",
+            says=f"annotators agree by an alpha of {alpha.value:.2f} [{alpha.low:.2f}, {alpha.high:.2f}]"
+            f" on {alpha.n_rows:,} items: {'too little to build on' if below else 'more items would decide'}",
+            where=agreement.source if agreement else "",
+            measured=alpha.value,
+            limit=LEAST_ALPHA,
+            mend="headway labels agree FILE shows which pair; write down how to label, then label again",
+        ),
+    ]
+
+
+def _contradictions(survey: Survey) -> list[Finding]:
+    dataset = survey.dataset
+    target = dataset.roles.target
+    known = dataset.table.filter(pl.col(target).is_not_null()).select(*dataset.features, target)
+    of_label = known.group_by(known.columns).agg(alike=pl.len())
+    twins = of_label.group_by(dataset.features).agg(pl.col("alike").sum(), most=pl.col("alike").max())
+    twins = twins.filter(pl.col("alike") > 1)
+    rows, against = int(twins["alike"].sum()), int((twins["alike"] - twins["most"]).sum())
+    if rows < FEWEST_ALIKE or not against:
+        return []
+    share = against / rows
+    return [
+        Finding(
+            code="D036",
+            severity="warn" if share > LIMIT else "note",
+            says=f"{against:,} of {rows:,} rows that have a twin in every feature have another label than most of"
+            f" their twins ({share:.1%}): no model can be right about both",
+            where=f"column {target}",
+            measured=share,
+            limit=LIMIT,
+            mend="headway labels suspects, or a feature that tells such rows apart",
+        )
+    ]

@@ -1,0 +1,38 @@
+"""D037: labels that arrive later than `label_delay` says, so that watch and retraining ask too early."""
+
+from __future__ import annotations
+
+from headway.core.contracts import Survey
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+
+LIMIT = 0.05
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """The share of requests whose label was not there when it was declared to be.
+
+    Above 5 %, by the whole interval, it warns; where the interval holds 5 % it is undecided.
+    """
+    delays = survey.labelling.delays()
+    if delays is None:
+        raise NotApplicable("the live release answered nobody whose label could come", mend="headway serve NAME@live")
+    if not delays.declared_s:
+        raise NotApplicable("nobody says how long a label takes", mend='[data] label_delay = "1d"')
+    if delays.late is None:
+        raise NotApplicable("no request is old enough for its label")
+    late = delays.late
+    if late.high <= LIMIT:
+        return []
+    return [
+        Finding(
+            code="D037",
+            severity="warn" if late.low > LIMIT else "undecided",
+            says=f"{late.value:.1%} [{late.low:.1%}, {late.high:.1%}] of {late.n_rows:,} requests had no label when it"
+            f" was due; {delays.n_labelled:,} of {delays.n_requests:,} have one now",
+            where="[data] label_delay",
+            measured=late.value,
+            limit=LIMIT,
+            mend="headway labels delay shows the quantiles; [data] label_delay to what holds",
+        )
+    ]

@@ -1,0 +1,99 @@
+"""Oracles: Krippendorff (2011), sections A and C; the table of Fleiss (1971); for Cohen (1960) scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score
+
+from headway.data.labels.agreement import (
+    NONE,
+    cohen,
+    coincidences,
+    counts,
+    fleiss,
+    fleiss_tables,
+    krippendorff,
+    pair_tables,
+    without_each,
+)
+
+OBSERVERS = (
+    np.array(
+        [
+            [1, 2, 3, 3, 2, 1, 4, 1, 2, 0, 0, 0],
+            [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, 0, 3],
+            [0, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, 0],
+            [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, 0],
+        ]
+    ).T
+    - 1
+)
+SUBJECTS = np.array(
+    [
+        [0, 0, 0, 0, 14],
+        [0, 2, 6, 4, 2],
+        [0, 0, 3, 5, 6],
+        [0, 3, 9, 2, 0],
+        [2, 2, 8, 1, 1],
+        [7, 7, 0, 0, 0],
+        [3, 2, 6, 3, 0],
+        [2, 5, 3, 2, 2],
+        [6, 5, 2, 1, 0],
+        [0, 2, 2, 3, 7],
+    ],
+    dtype=np.float64,
+)
+
+
+@pytest.mark.parametrize(("level", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
+def test_alpha_of_four_observers_with_gaps_is_that_of_the_paper(level, alpha):
+    tables = coincidences(counts(OBSERVERS, 5)).sum(axis=0)
+    assert tables.sum() == 40
+    assert krippendorff(tables, level) == pytest.approx(alpha, abs=5e-4)
+
+
+def test_alpha_of_two_observers_without_gaps_is_that_worked_by_hand():
+    """Ten items, two classes: 6 of 10 agree, 14 zeros and 6 ones; 1 - 19 * 8 / (2 * 14 * 6) = 0.095."""
+    labels = np.array([[0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]]).T
+    assert krippendorff(coincidences(counts(labels, 2)).sum(axis=0)) == pytest.approx(0.095, abs=5e-4)
+
+
+def test_kappa_of_fourteen_raters_is_the_published_one():
+    assert fleiss(fleiss_tables(SUBJECTS).sum(axis=0)) == pytest.approx(0.210, abs=5e-4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=5, max_size=60))
+def test_cohens_kappa_is_that_of_scikit_learn(pairs):
+    one, other = np.array(pairs).T
+    ours = cohen(pair_tables(one, other, 4).sum(axis=0))
+    if len(set(one) | set(other)) > 1:
+        assert ours == pytest.approx(cohen_kappa_score(one, other), abs=1e-9)
+    else:
+        assert np.isnan(ours)
+
+
+def test_an_item_that_one_annotator_left_out_is_no_pair():
+    one, other = np.array([0, NONE, 1]), np.array([0, 1, NONE])
+    assert pair_tables(one, other, 2).sum() == 1
+    assert fleiss_tables(counts(np.array([[0, NONE]]), 2)).sum() == 0
+    assert coincidences(counts(np.array([[0, NONE]]), 2)).sum() == 0
+
+
+def test_annotators_who_always_agree_have_one_and_those_who_toss_a_coin_nearly_none():
+    draw = np.random.default_rng(0)
+    true = draw.integers(0, 3, 3000)
+    same = coincidences(counts(np.column_stack([true, true]), 3)).sum(axis=0)
+    chance = coincidences(counts(draw.integers(0, 3, (3000, 2)), 3)).sum(axis=0)
+    assert krippendorff(same) == 1
+    assert abs(krippendorff(chance)) < 0.05
+
+
+def test_leaving_out_a_group_is_as_if_its_items_had_not_been():
+    draw = np.random.default_rng(1)
+    labels, groups = draw.integers(0, 3, (60, 3)), np.repeat(np.arange(12), 5)
+    tables = coincidences(counts(labels, 3))
+    left = krippendorff(without_each(tables, groups))
+    assert left[4] == pytest.approx(krippendorff(coincidences(counts(labels[groups != 4], 3)).sum(axis=0)))
