@@ -18,8 +18,8 @@ from headway.core.variant import Signature
 from headway.data.matrix import labels, matrix
 from headway.data.open import dataset_of
 from headway.data.split import cut, labelled
-from headway.evidence.betting import Floats, Ints
 from headway.evidence.canary import Traffic
+from headway.evidence.statistics.betting import Floats, Ints
 from headway.evidence.subject import open_variant
 from headway.face.demo import flights
 from headway.face.demo.run import FILES, HERE

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headway.evidence.betting import Floats
 from headway.evidence.canary import Traffic
+from headway.evidence.statistics.betting import Floats
 from headway.release.assign import assigned, key_hashes
 
 

@@ -15,7 +15,7 @@ from headway.core.contracts import Ground, Subject
 from headway.core.evidence import Measurement
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.evidence.audits.ablation import plugin
-from headway.evidence.tables import Floats
+from headway.evidence.statistics.tables import Floats
 from headway.evidence.trainings import SEEDS
 from headway.store.blobs.files import Files
 

@@ -15,7 +15,7 @@ from headway.core.contracts import Subject
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.data.matrix import matrix
 from headway.engines.lightgbm import plugin as engine
-from headway.evidence.tables import Answers, Floats, Ints
+from headway.evidence.statistics.tables import Answers, Floats, Ints
 from headway.face.demo import flights
 from optimize_cache import folder, made, versions
 

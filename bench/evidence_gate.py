@@ -18,9 +18,9 @@ from harness import Row
 from headway.core.config import PolicySection
 from headway.core.evidence import Evidence, Measurement
 from headway.core.verdict import Answer, Rule
-from headway.evidence.intervals import CHANGE, SHARE, Sample, interval, jackknife, ratio_of_sums
 from headway.evidence.measure import this_machine
-from headway.evidence.tables import Answers, Floats, Ints, mean_without_each, tally
+from headway.evidence.statistics.intervals import CHANGE, SHARE, Sample, interval, jackknife, ratio_of_sums
+from headway.evidence.statistics.tables import Answers, Floats, Ints, mean_without_each, tally
 from headway.release.judge import judge
 
 WORLDS, DRAWN_DAYS, LIMIT = 2000, 62, 0.005

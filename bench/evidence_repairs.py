@@ -13,7 +13,7 @@ from harness import Row, shown
 from headway.evidence.conformal import aps, aps_sets, lac, lac_sets, limit, limits_by_part, of_two, online_limits
 from headway.evidence.repair.apply import ready
 from headway.evidence.repair.tables import venn_abers, venn_pairs
-from headway.evidence.tables import Floats
+from headway.evidence.statistics.tables import Floats
 from optimize_cache import HERE, Absent, home
 
 ROWS, COVERAGE, MOST_S = 20_000, 0.9, 120

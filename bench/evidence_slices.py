@@ -21,7 +21,7 @@ from headway.evidence.discovery.counting import count
 from headway.evidence.discovery.levels import Levelled, levels_of
 from headway.evidence.discovery.worst import scores, worst
 from headway.evidence.probes.discovered import plugin
-from headway.evidence.tables import Floats, Ints
+from headway.evidence.statistics.tables import Floats, Ints
 from optimize_cache import HERE, Absent, home
 
 TIMES, WORLDS, SHARE, MOST_S = 5, 2000, 0.01, 300

@@ -17,7 +17,7 @@ from headway.data.matrix import labels, matrix, signature_of
 from headway.data.open import dataset_of
 from headway.data.roles import roles_of
 from headway.data.split import cut, labelled
-from headway.evidence.tables import Floats, Ints
+from headway.evidence.statistics.tables import Floats, Ints
 from headway.face.demo import flights
 from headway.face.demo.train import train
 

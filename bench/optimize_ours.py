@@ -16,7 +16,7 @@ from headway.core.errors import HeadwayError
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
 from headway.face.python.adhoc import Adhoc, lay_out
-from headway.variants.adopt import adopt
+from headway.variants.adoption.adopt import adopt
 from optimize_families import FAMILIES, Family
 from optimize_keep import keep
 from optimize_models import opened

@@ -28,7 +28,7 @@ from headway.engines.lightgbm import Lightgbm
 from headway.release.enrol import enrol
 from headway.release.register import Reason, Register
 from headway.serve.access.keys import new_key
-from headway.variants.forest_graph import write_graph
+from headway.variants.forests.forest_graph import write_graph
 from load import Case
 from optimize_cache import HERE, folder, home, made
 

@@ -59,9 +59,9 @@ from headway.release.project import Project
 from headway.release.ship import Shipped, ship
 from headway.serve import process
 from headway.serve.trial import on_trial
-from headway.variants import adopt as adopting
 from headway.variants import search
 from headway.variants import train as training
+from headway.variants.adoption import adopt as adopting
 from headway.variants.clock import Clock
 from headway.variants.contest import Looks, contest, was_left
 

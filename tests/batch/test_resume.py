@@ -27,7 +27,7 @@ from headway.core.config import Config
 from headway.core.errors import DataError, StoreError
 from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature
-from headway.variants.forest_graph import write_graph
+from headway.variants.forests.forest_graph import write_graph
 
 ROOT = Path(__file__).parents[2]
 MANY = 1_500_000  # rows: 12 parts of parquet

@@ -31,7 +31,7 @@ from headway.core.contracts import Engine, Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.formats.trees import Forest, taken
 from headway.engines.sklearn import Sklearn
-from headway.variants.edges import edge_rows
+from headway.variants.forests.edges import edge_rows
 from headway.variants.ranks import possible
 from headway.variants.transforms import trees
 from headway.variants.transforms.onnx import plugin

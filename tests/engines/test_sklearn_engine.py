@@ -52,7 +52,7 @@ from headway.core.errors import DataError, EngineError, NotApplicable
 from headway.data.matrix import matrix, signature_of
 from headway.engines.sklearn import Sklearn
 from headway.store.blobs.files import Files
-from headway.variants.adopt import adopt
+from headway.variants.adoption.adopt import adopt
 
 pytestmark = pytest.mark.slow
 

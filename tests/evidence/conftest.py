@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headway.core.contracts import SliceColumn, Subject
 from headway.core.variant import Artifact, Field, Signature, Variant
-from headway.evidence.tables import Answers
+from headway.evidence.statistics.tables import Answers
 
 Floats = NDArray[np.float64]
 

@@ -13,9 +13,9 @@ from headway.core.config import PolicySection
 from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
 from headway.core.verdict import Rule
-from headway.evidence.intervals import jackknife_error
 from headway.evidence.measure import measure
 from headway.evidence.probes.bias import plugin
+from headway.evidence.statistics.intervals import jackknife_error
 from headway.release.judge import judge
 
 WAYS = ("tpr", "fpr", "selection", "calibration", "ece")

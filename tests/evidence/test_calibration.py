@@ -10,8 +10,8 @@ from sklearn import metrics
 from sklearn.isotonic import IsotonicRegression
 from tests.evidence.conftest import subject_from
 
-from headway.evidence.intervals import jackknife_error
 from headway.evidence.probes.calibration import plugin
+from headway.evidence.statistics.intervals import jackknife_error
 
 
 def plain_ece(subject, bins=15):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from headway.evidence.intervals import Sample
 from headway.evidence.probes.calibration import plugin as calibration
 from headway.evidence.probes.quality import plugin as quality
-from headway.evidence.tables import ScoreTable, auc, tally
-from headway.evidence.two_sets import auc_of, between, mean_of
+from headway.evidence.statistics.intervals import Sample
+from headway.evidence.statistics.tables import ScoreTable, auc, tally
+from headway.evidence.statistics.two_sets import auc_of, between, mean_of
 
 RUNS = 2000
 TRUTH_DAYS = 20_000

@@ -11,7 +11,7 @@ from tests.evidence.conftest import days, subject_from
 
 from headway.core.errors import NotApplicable
 from headway.evidence.probes.decisions import plugin
-from headway.evidence.tables import binary_answers
+from headway.evidence.statistics.tables import binary_answers
 from headway.evidence.threshold import choose_threshold, known_range
 
 COSTS = (1.0, 4.0)

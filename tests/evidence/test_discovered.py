@@ -20,7 +20,7 @@ from headway.evidence.discovery.levels import Levelled, levels_of, most_telling
 from headway.evidence.discovery.search import halves
 from headway.evidence.discovery.worst import scores, worst
 from headway.evidence.probes.discovered import plugin
-from headway.evidence.tables import blocks_of
+from headway.evidence.statistics.tables import blocks_of
 
 ROWS = 150
 CARRIERS = ("9E", "EV", "UA")

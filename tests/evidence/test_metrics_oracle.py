@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn import metrics
 from tests.evidence.conftest import subject_from
 
-from headway.evidence.intervals import jackknife_error
 from headway.evidence.probes import decisions, quality
+from headway.evidence.statistics.intervals import jackknife_error
 
 ROWS, GROUPS, THRESHOLD = 60, 20, 0.3
 LESS = {"brier", "log_loss", "false_positive_rate"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from msgspec.structs import replace
 
-from headway.evidence.claims import named
-from headway.evidence.intervals import Sample, jackknife
 from headway.evidence.naming import findings_of
+from headway.evidence.statistics.claims import named
+from headway.evidence.statistics.intervals import Sample, jackknife
 
 LOST = jackknife("ablation.retrained.brier.loss", -0.02, np.linspace(-0.03, -0.01, 40), Sample(n_rows=9, n_groups=40))
 

@@ -12,8 +12,8 @@ from sklearn import metrics
 from tests.evidence.conftest import subject_from
 
 from headway.core.errors import NotApplicable
-from headway.evidence.intervals import jackknife_error
 from headway.evidence.probes import parity, quality
+from headway.evidence.statistics.intervals import jackknife_error
 
 LISTS = 24
 

@@ -12,8 +12,8 @@ from msgspec.structs import replace as changed
 from sklearn.metrics import roc_auc_score
 
 from headway.core.errors import NotApplicable
-from headway.evidence import tables
-from headway.evidence.tables import (
+from headway.evidence.statistics import tables
+from headway.evidence.statistics.tables import (
     auc,
     auc_without_each,
     bin_table,

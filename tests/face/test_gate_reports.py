@@ -17,7 +17,7 @@ from headway.core.errors import ConfigError
 from headway.face.gates import github, junit, markdown, sarif, text
 from headway.face.gates.case import Case, against, reason
 from headway.face.gates.reports import FORMATS, GATE, deliver
-from headway.face.one_line import UNPRINTABLE, one_line
+from headway.face.text.one_line import UNPRINTABLE, one_line
 
 READER = MarkdownIt("commonmark").enable("table")
 TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}

@@ -11,10 +11,10 @@ from headway import flow
 from headway.core.learning import LearningCurve
 from headway.core.record import read
 from headway.data.provenance.digest import digest
-from headway.face import curves
 from headway.face.commands import history
 from headway.face.report.page import render
 from headway.face.report.read_story import story_of
+from headway.face.text import curves
 from headway.release.project import Project, open_project
 
 pytestmark = pytest.mark.slow

@@ -42,7 +42,7 @@ ALLOWED = {
         "store/traffic.py",
         "variants/",
     ),
-    "onnx": ("variants/forest_graph.py", "variants/transforms/", "variants/quantising/", "variants/folding/"),
+    "onnx": ("variants/forests/forest_graph.py", "variants/transforms/", "variants/quantising/", "variants/folding/"),
     "onnxruntime": ("engines/onnxruntime.py", "variants/quantising/"),
     "opentelemetry": ("serve/tracers/otel.py",),
     "openvino": ("engines/openvino.py", "variants/transforms/_nncf.py"),

@@ -1,13 +1,17 @@
-"""Files, functions, arguments and nesting stay within what one can read."""
+"""Files, functions, arguments, nesting and folders stay within what one can read."""
 
 from __future__ import annotations
 
 import ast
+from collections import Counter
+from pathlib import PurePath
 
 import pytest
 from tests.house.source_tree import Function, Source, functions, length, none_of, sources
 
-FILE, FUNCTION, ARGUMENTS, NESTING = 400, 50, 5, 3
+from headway.core import plugins
+
+FILE, FUNCTION, ARGUMENTS, NESTING, FOLDER = 400, 50, 5, 3, 15
 FOLDERS = ("src", "tests", "bench", "tools")
 BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
 
@@ -54,6 +58,14 @@ def overloaded(source: Source) -> list[str]:
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_files_functions_and_blocks_are_small(folder: str) -> None:
     none_of(line for source in sources(folder) for line in oversized(source))
+
+
+def test_folders_are_small_but_for_those_of_plugins_and_the_nouns_of_core() -> None:
+    many = {f"src/headway/{folder.replace('.', '/')}" for folder in (*plugins.FOLDERS.values(), "core")}
+    count = Counter(str(PurePath(source.path).parent) for source in sources("src"))
+    none_of(
+        f"{folder}:1: {n} files, at most {FOLDER}" for folder, n in count.items() if n > FOLDER and folder not in many
+    )
 
 
 @pytest.mark.parametrize("folder", ["src", "bench", "tools"])

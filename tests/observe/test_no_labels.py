@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headway.core.errors import NotApplicable
-from headway.evidence.tables import exact_auc
+from headway.evidence.statistics.tables import exact_auc
 from headway.observe.no_labels import Scored, estimate
 
 

@@ -15,7 +15,7 @@ from headway.core.dataset import ASKED_AT
 from headway.core.errors import DataError
 from headway.observe.served import keyless, requests, served
 from headway.serve.load import load
-from headway.serve.log import Entry
+from headway.serve.telemetry.log import Entry
 from headway.store import traffic
 from headway.store.traffic import Label
 

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from headway.serve.fleet.keeper import Buffers, Keeper
-from headway.serve.log import PredictionLog
+from headway.serve.telemetry.log import PredictionLog
 
 
 class KeptLog(PredictionLog):

@@ -33,14 +33,14 @@ from headway.serve.access.keys import digest
 from headway.serve.access.pace import Pace
 from headway.serve.door import Inside
 from headway.serve.fleet import sockets
+from headway.serve.http.listener import Listener
+from headway.serve.http.routes import Routes
+from headway.serve.http.site import Limits
+from headway.serve.http.tls import Tls
 from headway.serve.labels import Labels
-from headway.serve.listener import Listener
+from headway.serve.lanes.plane import Plane, Rules
 from headway.serve.load import Loaded, load
-from headway.serve.plane import Plane, Rules
 from headway.serve.repository import Repository
-from headway.serve.routes import Routes
-from headway.serve.site import Limits
-from headway.serve.tls import Tls
 
 TESTS = Path(__file__).parent.parent
 LIMITS = Limits()

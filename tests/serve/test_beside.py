@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from msgspec.structs import replace
 from running import bundle, loaded, release, serving
+from tests.serve.lanes.test_plane import POISON, Picky
 from tests.serve.plain import ask
-from tests.serve.test_plane import POISON, Picky
 from tests.serve.turns import Turns, Waits
 
 from headway.core.calibrator import Calibrator
@@ -20,10 +20,10 @@ from headway.core.release import View
 from headway.features.online import OnlineTable
 from headway.release.assign import assign
 from headway.serve.fleet.keeper import Buffers, Keeper
+from headway.serve.lanes.plane import Plane, Rules
+from headway.serve.lanes.seat import Seat
 from headway.serve.load import load
-from headway.serve.log import PredictionLog
-from headway.serve.plane import Plane, Rules
-from headway.serve.seat import Seat
+from headway.serve.telemetry.log import PredictionLog
 from headway.store import segments, traffic
 
 LIVE = loaded()

@@ -13,7 +13,7 @@ from running import MIXED, loaded, serving
 
 from headway.core.errors import ConfigError, DataError, StoreError
 from headway.serve.client import Client
-from headway.serve.site import Limits
+from headway.serve.http.site import Limits
 
 
 @contextmanager

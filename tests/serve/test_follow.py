@@ -23,8 +23,8 @@ from headway.core.rollout import Plan, Stage
 from headway.features.online import OnlineTable
 from headway.observe.rollout import rolling
 from headway.serve.follow import Follower
+from headway.serve.lanes.seat import Seat
 from headway.serve.load import load
-from headway.serve.seat import Seat
 from headway.store import traffic
 
 

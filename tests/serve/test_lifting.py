@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from running import MIXED, NUMBERS
 
 from headway.core.errors import DataError
-from headway.serve.wire import Reader, lift
+from headway.serve.protocol.wire import Reader, lift
 
 LIFTING, PLAIN = Reader(NUMBERS), Reader(NUMBERS, lift=None)
 LIFTING_MIXED, PLAIN_MIXED = Reader(MIXED), Reader(MIXED, lift=None)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.serve.contract import Breach
+from headway.serve.lanes.contract import Breach
+from headway.serve.lanes.plane import Plane, Rules
 from headway.serve.load import Loaded
-from headway.serve.plane import Plane, Rules
 
 
 @dataclass(eq=False)

@@ -38,8 +38,8 @@ from headway.engines.catboost import Catboost
 from headway.engines.formats.trees import Forest, Tree, one_leaf, taken
 from headway.engines.sklearn import Sklearn
 from headway.engines.xgboost import Xgboost
-from headway.variants.edges import edge_rows
-from headway.variants.forest_graph import write_graph
+from headway.variants.forests.edges import edge_rows
+from headway.variants.forests.forest_graph import write_graph
 from headway.variants.transforms.onnx import plugin
 
 pytestmark = pytest.mark.slow

@@ -19,7 +19,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.plugins import load_engine
 from headway.engines.lightgbm import Lightgbm
-from headway.variants.forest_graph import write_graph
+from headway.variants.forests.forest_graph import write_graph
 from headway.variants.transforms.onnx import plugin
 
 pytestmark = pytest.mark.slow

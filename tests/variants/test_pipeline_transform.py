@@ -54,7 +54,7 @@ from headway.core.variant import Field, Variant
 from headway.data.matrix import matrix
 from headway.engines.formats.graph import Graph
 from headway.engines.sklearn import Sklearn
-from headway.variants.adopt import adopt
+from headway.variants.adoption.adopt import adopt
 from headway.variants.transforms.pipeline import plugin, write_graph
 
 # What a fit complains of, on this small table, is a model like any other.

@@ -18,7 +18,7 @@ from headway.core.errors import NotApplicable
 from headway.core.variant import Step
 from headway.engines.formats.compiled import compiled
 from headway.engines.trees import Trees
-from headway.variants.pruning import pruned
+from headway.variants.forests.pruning import pruned
 from headway.variants.transforms.prune import plugin
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from headway.core.contracts import SliceColumn, Subject
 from headway.core.errors import NotApplicable
-from headway.evidence.intervals import Floats
 from headway.evidence.quality.errors import Errors, errors_of
+from headway.evidence.statistics.intervals import Floats
 
 
 def thinned(subject: Subject, most: int) -> Subject:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headway.core.evidence import Measurement
-from headway.evidence import sequential
-from headway.evidence.betting import Floats
 from headway.evidence.observed import (
     ONE_LOSS,
     ONE_SHARE,
@@ -21,7 +19,9 @@ from headway.evidence.observed import (
     Observations,
     difference,
 )
-from headway.evidence.sequential import Track
+from headway.evidence.statistics import sequential
+from headway.evidence.statistics.betting import Floats
+from headway.evidence.statistics.sequential import Track
 
 FLIPS = "flipped_decisions"
 DECISION = "decision"

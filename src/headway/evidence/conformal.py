@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import DataError
-from headway.evidence.tables import Floats, Ints, tally
+from headway.evidence.statistics.tables import Floats, Ints, tally
 
 Bools = NDArray[np.bool_]
 

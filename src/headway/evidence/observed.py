@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import DataError
-from headway.evidence.betting import Floats, Ints
+from headway.evidence.statistics.betting import Floats, Ints
 
 Keys = NDArray[np.uint64]
 Bools = NDArray[np.bool_]

@@ -15,7 +15,16 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import ANY, LEVEL, Estimate, Floats, Sample, interval, jackknife_error, student_quantile
+from headway.evidence.statistics.intervals import (
+    ANY,
+    LEVEL,
+    Estimate,
+    Floats,
+    Sample,
+    interval,
+    jackknife_error,
+    student_quantile,
+)
 
 BATCH_ROWS = 256
 ROUND_NS = 3_000_000

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import DataError
-from headway.evidence.intervals import FEWEST_GROUPS, LEVEL, jackknife_error, student_quantile
-from headway.evidence.tables import Answers, Floats, mean_without_each, quantile_edges, tally, weighted
+from headway.evidence.statistics.intervals import FEWEST_GROUPS, LEVEL, jackknife_error, student_quantile
+from headway.evidence.statistics.tables import Answers, Floats, mean_without_each, quantile_edges, tally, weighted
 
 CANDIDATES = 200
 

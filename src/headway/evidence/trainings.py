@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from headway.core.contracts import Engine, Subject
 from headway.core.evidence import Measurement
 from headway.evidence.altered import beside_itself
-from headway.evidence.claims import ALPHA, HOPELESS, bounds, groups_that_show, wanted
-from headway.evidence.intervals import ANY, Floats
 from headway.evidence.quality.mean import mean
-from headway.evidence.seeds import together
+from headway.evidence.statistics.claims import ALPHA, HOPELESS, bounds, groups_that_show, wanted
+from headway.evidence.statistics.intervals import ANY, Floats
+from headway.evidence.statistics.seeds import together
 
 Columns = NDArray[np.int64]
 

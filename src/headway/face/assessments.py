@@ -9,10 +9,10 @@ from rich.text import Text
 
 from headway.core.assessment import Assessment
 from headway.core.evidence import Finding
-from headway.face import numbers
-from headway.face.one_line import one_line
-from headway.face.sheets import Column, Line, Sheet
-from headway.face.tables import Laid, checked_tables
+from headway.face.text import numbers
+from headway.face.text.one_line import one_line
+from headway.face.text.sheets import Column, Line, Sheet
+from headway.face.text.tables import Laid, checked_tables
 from headway.observe.assessment.assess import Assessed
 from headway.observe.assessment.kept import closed, opened, silent
 

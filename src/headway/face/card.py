@@ -10,13 +10,13 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.frontier import Frontier
 from headway.core.training import Training
 from headway.core.verdict import Judged
-from headway.face import numbers, sheets
 from headway.face.gates import case as cases
 from headway.face.gates.case import case_of
-from headway.face.markdown import escaped, table
 from headway.face.report.section import Section, sections, unmeasured, untold, warned
 from headway.face.report.story import Story
-from headway.face.sheets import Cell, Column, Line, Sheet
+from headway.face.text import numbers, sheets
+from headway.face.text.markdown import escaped, table
+from headway.face.text.sheets import Cell, Column, Line, Sheet
 
 PERIODS = ("train", "choose", "test", "live")
 

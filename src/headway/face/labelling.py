@@ -14,7 +14,7 @@ from headway.core.labelling import Suspect, Suspects
 from headway.data.labels.agreement import Level
 from headway.data.labels.corrections import Claim, correct
 from headway.data.open import open_dataset
-from headway.face import numbers
+from headway.face.text import numbers
 from headway.observe.labelling.agree import agree, of_file, of_store
 from headway.observe.labelling.delay import delays
 from headway.observe.labelling.suspects import suspects

@@ -15,7 +15,7 @@ from headway.core.errors import ConfigError
 from headway.core.ticket import Ticket
 from headway.core.training import Renewal, Stands
 from headway.face.codes import FAIL, OF_ANSWER, PASS, UNDECIDED
-from headway.face.tables import rulings_table, shipped_lines
+from headway.face.text.tables import rulings_table, shipped_lines
 from headway.observe.retraining import succession
 from headway.release.project import Project
 

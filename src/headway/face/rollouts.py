@@ -11,8 +11,8 @@ from headway import flow
 from headway.core.errors import ConfigError
 from headway.core.release import Move
 from headway.core.rollout import Action, Decision, Rollout, Standing
-from headway.face import numbers
 from headway.face.codes import FAIL, PASS, UNDECIDED
+from headway.face.text import numbers
 from headway.observe.rollout import rolling
 from headway.observe.rollout.follow import follow, unasked
 from headway.release.project import Project

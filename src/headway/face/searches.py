@@ -16,10 +16,10 @@ from headway.core.config import Config, DataSection, without_password
 from headway.core.errors import ConfigError
 from headway.core.frontier import Frontier
 from headway.data.read import read_table
-from headway.face.durations import seconds
 from headway.face.python.adhoc import Options
 from headway.face.python.calls import optimize
-from headway.face.tables import search_tables
+from headway.face.text.durations import seconds
+from headway.face.text.tables import search_tables
 from headway.release.project import Project
 
 

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from headway import flow
 from headway.core.watch import Outlook, RowSource, Watch
-from headway.face import numbers
 from headway.face.output import show, tell
-from headway.face.sheets import Column, Line, Mood, Sheet, number_cell
-from headway.face.tables import Laid
+from headway.face.text import numbers
+from headway.face.text.sheets import Column, Line, Mood, Sheet, number_cell
+from headway.face.text.tables import Laid
 from headway.release.project import Project
 
 MOODS: dict[Outlook, Mood] = {"well": "pass", "moved": "plain", "worse": "fail", "unknown": "undecided"}

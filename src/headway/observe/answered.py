@@ -17,7 +17,7 @@ from headway.core.contracts import Subject, Window
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.data import matrix
-from headway.evidence.tables import Floats, Ints
+from headway.evidence.statistics.tables import Floats, Ints
 from headway.observe.no_labels import Scored
 from headway.observe.post import Post
 from headway.observe.price import Priced, decisions

@@ -11,8 +11,8 @@ from headway.core.errors import ConfigError
 from headway.core.evidence import Evidence, Measurement
 from headway.core.verdict import Ruling
 from headway.core.watch import Reply, Watch
-from headway.evidence.intervals import CHANGE, FEWEST_GROUPS, Sample, jackknife
-from headway.evidence.tables import Floats, Ints, bin_table, binary_answers
+from headway.evidence.statistics.intervals import CHANGE, FEWEST_GROUPS, Sample, jackknife
+from headway.evidence.statistics.tables import Floats, Ints, bin_table, binary_answers
 from headway.release.judge import judge
 from headway.release.weigh import Limit, weigh
 

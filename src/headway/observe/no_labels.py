@@ -28,8 +28,16 @@ import numpy as np
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import FEWEST_GROUPS, SHARE, Estimate, Sample, interval, lean, student_quantile
-from headway.evidence.tables import Floats, Ints, auc, quantile_edges, tally
+from headway.evidence.statistics.intervals import (
+    FEWEST_GROUPS,
+    SHARE,
+    Estimate,
+    Sample,
+    interval,
+    lean,
+    student_quantile,
+)
+from headway.evidence.statistics.tables import Floats, Ints, auc, quantile_edges, tally
 
 METHOD = "rolling calibration; jackknife of calibrator and of labels to come, and month-to-month errors before, t"
 LEAST_OVERLAP = 0.5

@@ -13,7 +13,7 @@ from headway.core.release import Release
 from headway.core.ticket import Ticket
 from headway.core.training import Training
 from headway.evidence.repair.apply import ready
-from headway.evidence.tables import Floats
+from headway.evidence.statistics.tables import Floats
 from headway.release.project import Project
 
 

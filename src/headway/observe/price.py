@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from headway.core.config import Costs
 from headway.core.errors import DataError
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import ANY, Estimate, Sample, interval, ratio_of_sums
-from headway.evidence.tables import Floats, Ints, tally
+from headway.evidence.statistics.intervals import ANY, Estimate, Sample, interval, ratio_of_sums
+from headway.evidence.statistics.tables import Floats, Ints, tally
 
 ROUND = 10
 

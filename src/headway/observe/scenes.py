@@ -11,7 +11,7 @@ import numpy as np
 from headway.core.config import Config
 from headway.core.dataset import Dataset
 from headway.core.watch import RowSource
-from headway.evidence.intervals import FEWEST_GROUPS
+from headway.evidence.statistics.intervals import FEWEST_GROUPS
 from headway.observe.answered import Answered, answered, delay_of, windows
 from headway.observe.budget import Period
 from headway.observe.post import Post

@@ -25,9 +25,9 @@ from headway.core.record import digest_of, write
 from headway.core.ticket import Ticket
 from headway.core.watch import Reply, RowSource, Watch
 from headway.data.provenance.digest import digest
-from headway.evidence.intervals import CHANGE, Estimate, Sample, interval
 from headway.evidence.measure import measure
-from headway.evidence.tables import Floats
+from headway.evidence.statistics.intervals import CHANGE, Estimate, Sample, interval
+from headway.evidence.statistics.tables import Floats
 from headway.observe import outlook
 from headway.observe.answered import Answered, subject_of
 from headway.observe.budget import Budget, Period

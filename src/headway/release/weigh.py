@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from headway.core.evidence import Measurement
 from headway.core.verdict import Answer
-from headway.evidence.claims import groups_that_show
-from headway.evidence.intervals import student_quantile
+from headway.evidence.statistics.claims import groups_that_show
+from headway.evidence.statistics.intervals import student_quantile
 
 CONFIDENCE = 0.95
 

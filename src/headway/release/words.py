@@ -6,7 +6,7 @@ import math
 
 from headway.core.evidence import Evidence, Measurement
 from headway.core.verdict import Rule
-from headway.evidence.claims import HOPELESS
+from headway.evidence.statistics.claims import HOPELESS
 from headway.release.weigh import Weighed
 
 

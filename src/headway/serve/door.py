@@ -10,9 +10,9 @@ from headway.core.doors import Door
 from headway.core.plugins import load_door
 from headway.core.sections.serve import ServeSection
 from headway.serve.access.gate import Gate
-from headway.serve.plane import Plane
+from headway.serve.http.tls import Tls
+from headway.serve.lanes.plane import Plane
 from headway.serve.repository import Repository
-from headway.serve.tls import Tls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

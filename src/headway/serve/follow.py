@@ -20,8 +20,8 @@ from headway.core.release import Move
 from headway.core.rollout import Rollout
 from headway.release.bundle import Bundle
 from headway.release.register import Register
+from headway.serve.lanes.seat import Seat
 from headway.serve.load import Loaded, load
-from headway.serve.seat import Seat
 
 LIVE, CANARY = "live", "canary"
 POLL_S = 0.1

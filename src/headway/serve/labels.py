@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from headway.core.errors import DataError, HeadwayError
-from headway.serve.answers import encode, error_body
-from headway.serve.connection import Exchange
+from headway.serve.http.connection import Exchange
+from headway.serve.protocol.answers import encode, error_body
 from headway.store import traffic
 from headway.store.traffic import Label
 

@@ -12,10 +12,10 @@ from headway.core.record import Scalar
 from headway.evidence.repair.apply import Apply, ready
 from headway.release.bundle import Bundle
 from headway.release.open import open_release
-from headway.serve.contract import Checker
-from headway.serve.speed import Speed
-from headway.serve.views import Views
-from headway.serve.wire import Reader, Writer, describe
+from headway.serve.lanes.contract import Checker
+from headway.serve.lanes.speed import Speed
+from headway.serve.lanes.views import Views
+from headway.serve.protocol.wire import Reader, Writer, describe
 
 if TYPE_CHECKING:
     from headway.core.contracts import Engine

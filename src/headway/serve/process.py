@@ -14,7 +14,7 @@ from headway.core.errors import ConfigError
 from headway.core.threads import cores
 from headway.serve.fleet import sockets
 from headway.serve.fleet.supervisor import Supervisor
-from headway.serve.logs import on_stderr
+from headway.serve.telemetry.logs import on_stderr
 
 
 def serve(config: Config, references: Sequence[str], *, announce: Callable[[str], object]) -> signal.Signals:

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import msgspec
 
 from headway.core.errors import HeadwayError
-from headway.serve.answers import Unanswered, encode, error_body, unanswered
-from headway.serve.connection import Exchange
+from headway.serve.http.connection import Exchange
+from headway.serve.lanes.plane import Plane
 from headway.serve.load import Loaded
-from headway.serve.plane import Plane
-from headway.serve.replies import Indexed
+from headway.serve.protocol.answers import Unanswered, encode, error_body, unanswered
+from headway.serve.protocol.replies import Indexed
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from headway.core.contracts import Engine
 from headway.core.errors import EngineError
 from headway.core.variant import NUMBERS, Variant
 from headway.engines.formats.trees import Forest, taken
-from headway.variants.edges import edge_rows
+from headway.variants.forests.edges import edge_rows
 
 Floats = NDArray[np.float64]
 

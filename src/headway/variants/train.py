@@ -23,7 +23,7 @@ from headway.core.variant import Signature, Variant
 from headway.data.check import BEFORE_TRAINING, check
 from headway.data.matrix import labels, matrix, signature_of
 from headway.data.split import labelled
-from headway.variants.adopt import adopt
+from headway.variants.adoption.adopt import adopt
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from tests.flow.projects import write
 import headway as hw
 from headway.core.errors import ConfigError
 from headway.core.learning import LearningCurve, Reading
-from headway.face import curves
+from headway.face.text import curves
 
 pytestmark = pytest.mark.slow
 DRAW = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from headway.core.rollout import Plan
 from headway.observe.rollout import rolling
 from headway.release.assign import assign
 from headway.serve.load import load
-from headway.serve.log import Entry
+from headway.serve.telemetry.log import Entry
 
 
 class Served:

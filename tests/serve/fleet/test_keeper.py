@@ -15,7 +15,7 @@ from headway.features.online import NEVER_US
 from headway.observe.rollout.log import predictions
 from headway.serve.fleet.keeper import Buffers, Keeper, columns
 from headway.serve.load import Loaded
-from headway.serve.log import Entry, PredictionLog, decode
+from headway.serve.telemetry.log import Entry, PredictionLog, decode
 from headway.store import segments, traffic
 
 LOADED = loaded()

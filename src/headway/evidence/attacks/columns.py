@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from headway.core.contracts import Subject
 from headway.core.sections.attack import AttackSection
-from headway.evidence.intervals import Floats
+from headway.evidence.statistics.intervals import Floats
 
 Bools = NDArray[np.bool_]
 MOST_DECIMALS, FLAG = 6, 2

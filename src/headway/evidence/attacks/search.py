@@ -13,8 +13,8 @@ from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.sections.attack import AttackSection
 from headway.evidence.attacks.columns import Bools, Column
-from headway.evidence.intervals import Floats
 from headway.evidence.quality.flips import decided
+from headway.evidence.statistics.intervals import Floats
 
 Ints = NDArray[np.int64]
 SEED, HALVINGS, FEWEST_STEPS, MOST_STEPS = 0, 5, 2, 16

@@ -13,10 +13,10 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evidence.attacks.columns import Bools, Column
 from headway.evidence.attacks.search import Attacked, Ints
-from headway.evidence.intervals import CHANGE, SHARE, Floats, fact
 from headway.evidence.load.ranks import needed, percentile
-from headway.evidence.parts import Asked, of_part
-from headway.evidence.tables import Blocks, blocks_of
+from headway.evidence.statistics.intervals import CHANGE, SHARE, Floats, fact
+from headway.evidence.statistics.parts import Asked, of_part
+from headway.evidence.statistics.tables import Blocks, blocks_of
 
 
 def told(subject: Subject, own: Attacked, before: Attacked, columns: Sequence[Column]) -> Found:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from headway.core.contracts import Ground, Subject
 from headway.core.evidence import Measurement
 from headway.evidence.altered import beside_itself, thinned
-from headway.evidence.claims import ALPHA, bounds, named, side
-from headway.evidence.intervals import Floats, fact
 from headway.evidence.quality.mean import mean
+from headway.evidence.statistics.claims import ALPHA, bounds, named, side
+from headway.evidence.statistics.intervals import Floats, fact
 from headway.evidence.trainings import LOOKS, Harm, Trainer, undecided
 
 DRAWS, MOST_ROWS = 3, 50_000

@@ -15,12 +15,12 @@ from headway.core.contracts import Engine, Ground, Subject, Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.evidence import Measurement
 from headway.evidence.altered import beside_itself, thinned
-from headway.evidence.claims import ALPHA, in_logs, more_to_tell, named, side
-from headway.evidence.intervals import Floats
 from headway.evidence.quality.errors import Errors
 from headway.evidence.quality.mean import mean
 from headway.evidence.race import Answering, savings
 from headway.evidence.repair.apply import Apply, ready
+from headway.evidence.statistics.claims import ALPHA, in_logs, more_to_tell, named, side
+from headway.evidence.statistics.intervals import Floats
 from headway.evidence.subject import open_variant
 from headway.variants.without import Part, parts_of, rebuilt
 

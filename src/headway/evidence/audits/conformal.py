@@ -13,10 +13,10 @@ from headway.core.contracts import Ground, SliceColumn, Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evidence.conformal import Drifting, aps, aps_sets, lac, lac_sets, of_two, online_limits
-from headway.evidence.intervals import ANY, SHARE, fact
-from headway.evidence.parts import Asked, Bools, of_part
 from headway.evidence.quality.multiclass import class_answers
-from headway.evidence.tables import Blocks, Floats, Ints, binary_answers, blocks_of
+from headway.evidence.statistics.intervals import ANY, SHARE, fact
+from headway.evidence.statistics.parts import Asked, Bools, of_part
+from headway.evidence.statistics.tables import Blocks, Floats, Ints, binary_answers, blocks_of
 
 PLAN = Drifting()
 _FEWEST = 7

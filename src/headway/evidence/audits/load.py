@@ -17,10 +17,10 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.threads import cores
 from headway.core.trial import Trial
-from headway.evidence.intervals import ANY, Floats, Sample, fact, interval, ratio_of_sums
 from headway.evidence.load.caller import Call, Caller, Run
 from headway.evidence.load.ranks import percentile
 from headway.evidence.load.shapes import SHAPES, due
+from headway.evidence.statistics.intervals import ANY, Floats, Sample, fact, interval, ratio_of_sums
 
 STARTS = 11
 TEXTS, LINES, BATCH_ROWS = 64, 64, 256

@@ -16,8 +16,8 @@ from headway.evidence.altered import seconds_a_row, thinned
 from headway.evidence.faults import places, values
 from headway.evidence.faults.fault import Fault, Faults, inputs_of
 from headway.evidence.faults.standing import standing
-from headway.evidence.parts import Asked, against_rest, of_part
 from headway.evidence.quality.errors import errors_of
+from headway.evidence.statistics.parts import Asked, against_rest, of_part
 
 MOST_ROWS, FEWEST_ROWS = 20_000, 1_250
 KINDS: dict[str, Faults] = {

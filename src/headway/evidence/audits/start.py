@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from headway.core.contracts import Ground, Subject
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import over_repeats
+from headway.evidence.statistics.intervals import over_repeats
 
 STARTS = 20
 _ASK = """

@@ -10,11 +10,11 @@ import numpy as np
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import ANY, SHARE, Floats, Sample, jackknife
 from headway.evidence.quality.binary import log_loss
 from headway.evidence.quality.mean import MOST, SMALLEST, mean
 from headway.evidence.quality.multiclass import squares
-from headway.evidence.tables import (
+from headway.evidence.statistics.intervals import ANY, SHARE, Floats, Sample, jackknife
+from headway.evidence.statistics.tables import (
     Answers,
     Blocks,
     Ints,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from headway.core.evidence import Measurement
 from headway.core.learning import Reading, Round
-from headway.evidence.intervals import FEWEST_GROUPS, LEVEL, student_quantile
+from headway.evidence.statistics.intervals import FEWEST_GROUPS, LEVEL, student_quantile
 
 MARGIN = 0.01
 """A curve is flat from where stopping is shown to cost less than this share of the last error."""

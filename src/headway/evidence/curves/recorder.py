@@ -14,7 +14,7 @@ from headway.core.learning import LearningCurve, Reading, Round
 from headway.core.record import digest_of
 from headway.evidence.curves.part import Part
 from headway.evidence.curves.reading import read
-from headway.evidence.intervals import Floats
+from headway.evidence.statistics.intervals import Floats
 
 STEP = 1.15
 """From one look to the next the rounds grow by this much, so that n of them need about log n looks."""

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from headway.evidence.discovery.levels import Levelled
-from headway.evidence.tables import Floats, Ints, tally, weighted
+from headway.evidence.statistics.tables import Floats, Ints, tally, weighted
 
 MOST_COLUMNS = 3
 PAIR_CELLS = 40

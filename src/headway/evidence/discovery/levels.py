@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from headway.core.contracts import SliceColumn, Subject
 from headway.core.variant import Field
-from headway.evidence.tables import Floats, tally
+from headway.evidence.statistics.tables import Floats, tally
 
 Codes = NDArray[np.int16]
 Bools = NDArray[np.bool_]

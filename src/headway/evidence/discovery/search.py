@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from headway.evidence.discovery.counting import count
 from headway.evidence.discovery.levels import Levelled, most_telling
 from headway.evidence.discovery.worst import Part, scores, worst
-from headway.evidence.tables import Blocks, Floats
+from headway.evidence.statistics.tables import Blocks, Floats
 
 Bools = NDArray[np.bool_]
 

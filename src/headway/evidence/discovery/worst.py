@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from headway.evidence.discovery.counting import Cells
 from headway.evidence.discovery.levels import Levelled
-from headway.evidence.tables import Floats
+from headway.evidence.statistics.tables import Floats
 
 Bools = NDArray[np.bool_]
 

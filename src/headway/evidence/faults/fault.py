@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from headway.core.contracts import Ground, Subject
 from headway.core.variant import Field
-from headway.evidence.intervals import Floats
+from headway.evidence.statistics.intervals import Floats
 
 Ints = NDArray[np.int64]
 SEED = 0

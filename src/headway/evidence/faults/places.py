@@ -9,7 +9,7 @@ import numpy as np
 
 from headway.core.variant import Field
 from headway.evidence.faults.fault import Fault, Inputs, Ints, with_columns
-from headway.evidence.intervals import Floats
+from headway.evidence.statistics.intervals import Floats
 
 
 def swapped(inputs: Inputs) -> Iterator[Fault]:

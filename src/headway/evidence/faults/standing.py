@@ -10,12 +10,12 @@ from headway.core.errors import EngineError
 from headway.core.evidence import Measurement
 from headway.evidence.altered import answered
 from headway.evidence.faults.fault import Fault
-from headway.evidence.intervals import CHANGE, Floats, Sample, jackknife
-from headway.evidence.parts import of_part
 from headway.evidence.quality.errors import errors_of
 from headway.evidence.quality.flips import flips
 from headway.evidence.quality.mean import mean
-from headway.evidence.tables import auc_without_each, binary_answers, exact_auc, score_table
+from headway.evidence.statistics.intervals import CHANGE, Floats, Sample, jackknife
+from headway.evidence.statistics.parts import of_part
+from headway.evidence.statistics.tables import auc_without_each, binary_answers, exact_auc, score_table
 
 
 def standing(subject: Subject, fault: Fault) -> list[Measurement]:

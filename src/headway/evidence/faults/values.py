@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from headway.evidence.faults.fault import Fault, Inputs, chance, with_columns
-from headway.evidence.intervals import Floats
+from headway.evidence.statistics.intervals import Floats
 
 GAPS, NOISE = 0.1, (0.1, 0.5)
 UNITS: dict[str, Callable[[Floats], Floats]] = {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import LEVEL, Floats, ratio_of_sums
+from headway.evidence.statistics.intervals import LEVEL, Floats, ratio_of_sums
 
 Ints = NDArray[np.int64]
 SURE = 0.99

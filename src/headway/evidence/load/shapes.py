@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from headway.evidence.intervals import Floats
+from headway.evidence.statistics.intervals import Floats
 
 BURST = 0.1
 """The share of each second in which all requests of a burst come."""

@@ -11,8 +11,8 @@ from msgspec.structs import replace as named
 from headway.core.contracts import SliceColumn, Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import ANY, CHANGE, SHARE, interval
-from headway.evidence.parts import (
+from headway.evidence.statistics.intervals import ANY, CHANGE, SHARE, interval
+from headway.evidence.statistics.parts import (
     Asked,
     Bools,
     against_rest,
@@ -22,7 +22,7 @@ from headway.evidence.parts import (
     sample_of,
     score_bins,
 )
-from headway.evidence.tables import Ints, binary_answers, blocks_of
+from headway.evidence.statistics.tables import Ints, binary_answers, blocks_of
 
 WHERE = "headway.toml [data] people"
 

@@ -10,11 +10,20 @@ from msgspec.structs import replace
 
 from headway.core.contracts import SliceColumn, Subject
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import CHANGE, SHARE, Estimate, Floats, Sample, interval, jackknife, ratio_of_sums
-from headway.evidence.parts import Asked, calibration_error, left_out, of_part, sample_of, score_bins
 from headway.evidence.quality.mean import mean
 from headway.evidence.repair.tables import never_falling
-from headway.evidence.tables import Answers, BinTable, bin_table, binary_answers, plain_ece, tally, weighted
+from headway.evidence.statistics.intervals import (
+    CHANGE,
+    SHARE,
+    Estimate,
+    Floats,
+    Sample,
+    interval,
+    jackknife,
+    ratio_of_sums,
+)
+from headway.evidence.statistics.parts import Asked, calibration_error, left_out, of_part, sample_of, score_bins
+from headway.evidence.statistics.tables import Answers, BinTable, bin_table, binary_answers, plain_ece, tally, weighted
 
 BINS = 15
 _QUARTER = (0.0, 0.25)

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from headway.core.contracts import Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import over_repeats
 from headway.evidence.race import worked
+from headway.evidence.statistics.intervals import over_repeats
 
 ROUNDS, MILLION, HOUR_S = 20, 1e6, 3600
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from headway.core.contracts import Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import CHANGE, SHARE, Floats, Sample, interval, jackknife, ratio_of_sums
 from headway.evidence.quality.mean import mean
-from headway.evidence.tables import Answers, binary_answers
+from headway.evidence.statistics.intervals import CHANGE, SHARE, Floats, Sample, interval, jackknife, ratio_of_sums
+from headway.evidence.statistics.tables import Answers, binary_answers
 from headway.evidence.threshold import cost_of, known_range
 
 Bools = NDArray[np.bool_]

@@ -14,9 +14,9 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evidence.discovery.levels import levels_of
 from headway.evidence.discovery.search import halves, least_rows, search
-from headway.evidence.intervals import fact, student_quantile
-from headway.evidence.parts import Asked, against_rest, of_part
 from headway.evidence.quality.errors import errors_of
+from headway.evidence.statistics.intervals import fact, student_quantile
+from headway.evidence.statistics.parts import Asked, against_rest, of_part
 
 ALPHA = 0.05
 CONFIRMED = "lower bounds above 0, t, shared by all parts"

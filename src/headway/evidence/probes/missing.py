@@ -11,9 +11,9 @@ from msgspec.structs import replace as named
 from headway.core.contracts import Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.parts import Asked, Bools, of_part
 from headway.evidence.quality.errors import errors_of
 from headway.evidence.quality.flips import flips
+from headway.evidence.statistics.parts import Asked, Bools, of_part
 
 
 def plugin(subject: Subject) -> list[Measurement]:

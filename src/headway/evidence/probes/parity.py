@@ -11,11 +11,11 @@ from headway.core.contracts import Subject
 from headway.core.evidence import Measurement
 from headway.core.variant import NUMBERS
 from headway.core.verdict import QUANTILES
-from headway.evidence.intervals import SHARE, Floats, fact
-from headway.evidence.parts import Asked, Bools, of_part
 from headway.evidence.quality.flips import flips
 from headway.evidence.quality.mean import mean
-from headway.evidence.tables import blocks_of
+from headway.evidence.statistics.intervals import SHARE, Floats, fact
+from headway.evidence.statistics.parts import Asked, Bools, of_part
+from headway.evidence.statistics.tables import blocks_of
 
 NEAREST = 0.1
 

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from headway.core.contracts import SliceColumn, Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import Floats, Sample, interval, ratio_of_sums
 from headway.evidence.quality.errors import Errors, errors_of
-from headway.evidence.tables import Blocks, tally, weighted
+from headway.evidence.statistics.intervals import Floats, Sample, interval, ratio_of_sums
+from headway.evidence.statistics.tables import Blocks, tally, weighted
 
 
 def plugin(subject: Subject) -> list[Measurement]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import CHANGE, SHARE, Floats, Sample, jackknife
-from headway.evidence.tables import Answers, ScoreTable, score_table, tally, weighted
+from headway.evidence.statistics.intervals import CHANGE, SHARE, Floats, Sample, jackknife
+from headway.evidence.statistics.tables import Answers, ScoreTable, score_table, tally, weighted
 
 _BINS = 512
 

@@ -7,10 +7,17 @@ import numpy as np
 from headway.core.contracts import Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import CHANGE, SHARE, Floats, Sample, jackknife, lag1
 from headway.evidence.quality import average_precision
 from headway.evidence.quality.mean import MOST, SMALLEST, mean
-from headway.evidence.tables import Answers, auc_without_each, binary_answers, exact_auc, mean_without_each, score_table
+from headway.evidence.statistics.intervals import CHANGE, SHARE, Floats, Sample, jackknife, lag1
+from headway.evidence.statistics.tables import (
+    Answers,
+    auc_without_each,
+    binary_answers,
+    exact_auc,
+    mean_without_each,
+    score_table,
+)
 
 
 def measure(subject: Subject) -> list[Measurement]:

@@ -9,9 +9,9 @@ import numpy as np
 from headway.core.contracts import Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import CHANGE, SHARE, Floats
-from headway.evidence.parts import Asked, of_part
-from headway.evidence.tables import Blocks, Ints, blocks_of
+from headway.evidence.statistics.intervals import CHANGE, SHARE, Floats
+from headway.evidence.statistics.parts import Asked, of_part
+from headway.evidence.statistics.tables import Blocks, Ints, blocks_of
 
 NEAR, MOST_ASKED, MOST_ROWS = 10, 1_000, 20_000
 _AT_ONCE = 250

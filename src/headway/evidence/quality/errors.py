@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from headway.core.contracts import Subject
-from headway.evidence.intervals import ANY, CHANGE, Floats
 from headway.evidence.quality.multiclass import class_answers, squares
-from headway.evidence.tables import Blocks, binary_answers, blocks_of
+from headway.evidence.statistics.intervals import ANY, CHANGE, Floats
+from headway.evidence.statistics.tables import Blocks, binary_answers, blocks_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

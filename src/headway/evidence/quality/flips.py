@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.contracts import Subject
-from headway.evidence.intervals import SHARE, Floats
-from headway.evidence.parts import Asked
 from headway.evidence.quality.ranking import is_first, list_codes
-from headway.evidence.tables import Blocks
+from headway.evidence.statistics.intervals import SHARE, Floats
+from headway.evidence.statistics.parts import Asked
+from headway.evidence.statistics.tables import Blocks
 
 
 def flips(subject: Subject, blocks: Blocks) -> Asked:

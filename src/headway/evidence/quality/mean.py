@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import Floats, Sample, jackknife
-from headway.evidence.tables import Blocks, mean_without_each
+from headway.evidence.statistics.intervals import Floats, Sample, jackknife
+from headway.evidence.statistics.tables import Blocks, mean_without_each
 
 SMALLEST = 1e-15
 """The least probability whose logarithm is taken."""

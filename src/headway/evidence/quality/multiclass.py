@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from headway.core.contracts import Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import CHANGE, SHARE, Floats, Sample, jackknife
 from headway.evidence.quality.mean import MOST, SMALLEST, mean
-from headway.evidence.tables import Blocks, blocks_of, tally, weighted
+from headway.evidence.statistics.intervals import CHANGE, SHARE, Floats, Sample, jackknife
+from headway.evidence.statistics.tables import Blocks, blocks_of, tally, weighted
 
 TOP = 3
 _ROUNDING = 1e-12

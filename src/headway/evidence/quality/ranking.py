@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from headway.core.contracts import Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import CHANGE, SHARE, Floats
 from headway.evidence.quality.mean import mean
-from headway.evidence.tables import Blocks, Ints, blocks_of, tally
+from headway.evidence.statistics.intervals import CHANGE, SHARE, Floats
+from headway.evidence.statistics.tables import Blocks, Ints, blocks_of, tally
 
 TOP = 10
 MOST_RELEVANT = 31.0

@@ -7,9 +7,9 @@ import numpy as np
 from headway.core.contracts import Subject
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import ANY, Floats, Sample, jackknife
 from headway.evidence.quality.mean import mean
-from headway.evidence.tables import Blocks, blocks_of, mean_without_each
+from headway.evidence.statistics.intervals import ANY, Floats, Sample, jackknife
+from headway.evidence.statistics.tables import Blocks, blocks_of, mean_without_each
 
 _SIZE = (0.0, ANY[1])
 

@@ -10,7 +10,7 @@ from headway.core.calibrator import Calibrator
 from headway.evidence.repair.apply import Floats, ready
 from headway.evidence.repair.smooth import beta, platt, temperature
 from headway.evidence.repair.tables import isotonic, venn_abers
-from headway.evidence.tables import Ints
+from headway.evidence.statistics.tables import Ints
 
 Fit = Callable[[Floats, Floats, Ints], Calibrator]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from headway.core.calibrator import Calibrator
 from headway.evidence.repair.apply import Floats
-from headway.evidence.tables import tally
+from headway.evidence.statistics.tables import tally
 
 Bools = NDArray[np.bool_]
 Point = tuple[float, float]

@@ -9,9 +9,9 @@ from cyclopts import Parameter
 
 from headway import flow
 from headway.face.codes import OF_ANSWER
-from headway.face.durations import seconds
 from headway.face.output import console, show
-from headway.face.tables import examined_tables
+from headway.face.text.durations import seconds
+from headway.face.text.tables import examined_tables
 from headway.release.project import open_project
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.console import Group
 
-from headway.face import curves
 from headway.face.output import show
-from headway.face.tables import history_table
+from headway.face.text import curves
+from headway.face.text.tables import history_table
 from headway.release.project import open_project
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headway import flow
 from headway.face.output import show
-from headway.face.tables import shipped_lines
+from headway.face.text.tables import shipped_lines
 from headway.release.project import open_project
 
 

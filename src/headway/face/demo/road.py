@@ -16,11 +16,11 @@ from headway.core.variant import Step
 from headway.data.open import dataset_of
 from headway.data.split import cut, labelled
 from headway.evidence.subject import exam_of, subject_of
-from headway.face import tables
 from headway.face.demo import flights
 from headway.face.demo.replay import replay, server
 from headway.face.demo.told import Told
 from headway.face.report.story import Replay, Span, Story, Wrong
+from headway.face.text import tables
 from headway.release.project import Project
 
 LEAD = (

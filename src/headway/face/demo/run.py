@@ -11,12 +11,12 @@ from rich.console import Console
 
 from headway import flow
 from headway.evidence.measure import this_machine
-from headway.face import tables
 from headway.face.demo import loop, road
 from headway.face.demo.told import Told
 from headway.face.output import console
 from headway.face.report.page import write
 from headway.face.report.read_year import year_of
+from headway.face.text import tables
 from headway.release.project import Project, open_project
 
 FILES = ("headway.toml", "flights.py", "train.py")

@@ -6,10 +6,10 @@ from typing import Literal
 
 from headway.core.record import Record
 from headway.core.verdict import Ruling, Verdict
-from headway.face import numbers, words
 from headway.face.gates import case as cases
 from headway.face.gates.case import Case
-from headway.face.one_line import one_line
+from headway.face.text import numbers, words
+from headway.face.text.one_line import one_line
 
 Answer = Literal["pass", "fail", "undecided", "warn", "note", "unjudged"]
 NO_RULE, LOOKS = "policy", "looks_at_test"

@@ -7,7 +7,7 @@ from headway.core.evidence import Evidence, Measurement
 from headway.core.frontier import Frontier
 from headway.core.record import Record
 from headway.core.verdict import Ruling, Verdict
-from headway.face import numbers, words
+from headway.face.text import numbers, words
 
 COSTS = ("cost.per_million.one_row", "cost.per_million.batch")
 SPEEDS = ("latency.speedup", "throughput.speedup", *COSTS)

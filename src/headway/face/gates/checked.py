@@ -12,10 +12,11 @@ from headway.core.assessment import Looked
 from headway.core.config import FILE
 from headway.core.evidence import Finding
 from headway.data.leakage.eight_kinds import kinds_of
-from headway.face import assessments, numbers, sheets
+from headway.face import assessments
 from headway.face.gates.bulletin import Answer, Bulletin, Entry
 from headway.face.gates.text import WIDTH
-from headway.face.markdown import escaped, table
+from headway.face.text import numbers, sheets
+from headway.face.text.markdown import escaped, table
 from headway.observe.assessment.assess import Assessed
 
 ANSWERS: dict[str, Answer] = {"stop": "fail", "undecided": "undecided", "warn": "warn", "note": "note"}

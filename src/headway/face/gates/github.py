@@ -8,7 +8,7 @@ from pathlib import Path
 from headway.face.gates import case as cases
 from headway.face.gates import markdown
 from headway.face.gates.case import Case
-from headway.face.one_line import one_line
+from headway.face.text.one_line import one_line
 
 SUMMARY, OUTPUT = "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"
 

@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from headway.face.gates.bulletin import Bulletin, Entry, of_case
 from headway.face.gates.case import Case
-from headway.face.one_line import one_line
+from headway.face.text.one_line import one_line
 
 OF_ANSWER = {"fail": "failure", "undecided": "error", "unjudged": "skipped"}
 SILENT = "system-out"

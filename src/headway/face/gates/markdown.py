@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from headway.face import sheets
 from headway.face.gates import case as cases
 from headway.face.gates.case import Case
-from headway.face.markdown import escaped, table
+from headway.face.text import sheets
+from headway.face.text.markdown import escaped, table
 
 
 def report(case: Case) -> str:

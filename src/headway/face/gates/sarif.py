@@ -14,7 +14,7 @@ import msgspec
 from headway.core.record import digest_of
 from headway.face.gates.bulletin import Answer, Bulletin, Entry, of_case
 from headway.face.gates.case import Case
-from headway.face.one_line import one_line
+from headway.face.text.one_line import one_line
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 LEVELS: dict[Answer, str] = {

@@ -9,9 +9,9 @@ from rich.text import Text
 
 from headway.face.gates import case as cases
 from headway.face.gates.case import Case
-from headway.face.one_line import one_line
-from headway.face.sheets import MARKS
-from headway.face.tables import rulings_table
+from headway.face.text.one_line import one_line
+from headway.face.text.sheets import MARKS
+from headway.face.text.tables import rulings_table
 
 WIDTH = 200
 """Letters of a line where no terminal says how many there are."""

@@ -21,12 +21,12 @@ from headway.core.verdict import Rule
 from headway.data.open import dataset_of
 from headway.data.roles import roles_of
 from headway.data.split import by_shares
-from headway.face.durations import seconds
 from headway.face.python.careful import careful
 from headway.face.python.frames import column_of, table_of
+from headway.face.text.durations import seconds
 from headway.release.project import Project, project_of
-from headway.variants.adopt import Taken, open_file, take
-from headway.variants.native import Native, part
+from headway.variants.adoption.adopt import Taken, open_file, take
+from headway.variants.adoption.native import Native, part
 
 HALF = 0.5
 """The share of the rows on which the search looks, and that on which its winner is judged."""

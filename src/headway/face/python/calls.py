@@ -15,7 +15,7 @@ from headway.face.python.model import Model
 from headway.face.python.shown import Compared, Evaluated, Optimized
 from headway.release.open import open_release
 from headway.release.project import open_project
-from headway.variants.adopt import adopt
+from headway.variants.adoption.adopt import adopt
 
 
 def optimize(model: Any, X: Any, y: Any, **options: Unpack[Options]) -> Optimized:

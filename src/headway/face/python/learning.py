@@ -13,10 +13,10 @@ from headway.core.errors import ConfigError
 from headway.data.provenance.digest import digest
 from headway.evidence.curves.curve import Curve
 from headway.evidence.curves.part import Part, part_of
-from headway.face import curves
 from headway.face.python.adhoc import guessed
 from headway.face.python.frames import column_of, table_of
 from headway.face.report.notebook import as_html
+from headway.face.text import curves
 from headway.release.project import open_project
 
 

@@ -19,14 +19,14 @@ from headway.core.frontier import Frontier
 from headway.core.release import Move
 from headway.core.verdict import RELATIVE, Answer, Judged, Verdict
 from headway.evidence.measure import BUSY, this_machine
-from headway.face import numbers, sheets, words
 from headway.face.python.adhoc import Adhoc
 from headway.face.python.model import Floats, Model
 from headway.face.report.notebook import as_html
 from headway.face.report.page import write
 from headway.face.report.story import Story
-from headway.face.sheets import Sheet
-from headway.face.tables import Laid
+from headway.face.text import numbers, sheets, words
+from headway.face.text.sheets import Sheet
+from headway.face.text.tables import Laid
 
 _TEXT_WIDTH = 160
 _BESIDE = (".lag1", ".loss", "speedup", *RELATIVE)

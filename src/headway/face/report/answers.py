@@ -10,9 +10,9 @@ from headway.core.record import Record
 from headway.core.variant import Variant
 from headway.core.verdict import Answer, Verdict
 from headway.core.watch import Outlook, Watch
-from headway.face import numbers, words
 from headway.face.report import periods
 from headway.face.report.story import Replay, Story, Wrong
+from headway.face.text import numbers, words
 
 Mood = Answer | Literal["plain"]
 

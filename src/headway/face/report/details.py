@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from headway.core.evidence import Evidence, Measurement
-from headway.face import numbers, words
 from headway.face.report import periods
 from headway.face.report.periods import Period
 from headway.face.report.story import Stage, Story
-from headway.face.sheets import Cell, Column, Line, Sheet, number_cell
+from headway.face.text import numbers, words
+from headway.face.text.sheets import Cell, Column, Line, Sheet, number_cell
 
 _YEAR = ("roc_auc", "ece", "brier")
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import student_quantile
-from headway.face import numbers
+from headway.evidence.statistics.intervals import student_quantile
+from headway.face.text import numbers
 
 ALPHA = 0.05
 _FEWEST = 3

@@ -12,9 +12,9 @@ from headway.core.rollout import Standing
 from headway.core.ticket import Reason, Ticket
 from headway.core.verdict import Ruling, Verdict
 from headway.core.watch import Watch
-from headway.face import numbers, words
 from headway.face.report import periods
 from headway.face.report.story import Kind, Learned, Moment, Mood, Story, Trial, Turn, Year
+from headway.face.text import numbers, words
 
 _REASONS: dict[Reason, str] = {
     "rows": "there is much more to learn from than when it was trained",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import jinja2
 
-from headway.face import numbers
-from headway.face.sheets import Mood, Sheet
+from headway.face.text import numbers
+from headway.face.text.sheets import Mood, Sheet
 
 _STYLES: dict[Mood, str] = {
     "pass": ";color:#00805f;font-weight:600",

@@ -9,7 +9,6 @@ from pathlib import Path
 import jinja2
 
 import headway
-from headway.face import numbers, sheets, words
 from headway.face.output import write_whole
 from headway.face.report import details, palette, periods
 from headway.face.report.answers import replayed, replies
@@ -18,6 +17,7 @@ from headway.face.report.pictures import frontier, marks, year
 from headway.face.report.pictures.drawing import Picture
 from headway.face.report.section import Section, sections, unmeasured, untold, warned
 from headway.face.report.story import Story
+from headway.face.text import numbers, sheets, words
 
 _HERE = Path(__file__).parent
 

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from headway.core.evidence import Evidence, Measurement
 from headway.core.record import Record
 from headway.core.watch import Watch
-from headway.face import numbers, words
 from headway.face.report.story import Story
+from headway.face.text import numbers, words
 
 ESTIMATED = ".estimated"
 _USES = {"train": "learned from", "choose": "chosen on", "test": "judged on"}

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from headway.core.evidence import Evidence
 from headway.core.frontier import Frontier
-from headway.face import curves
 from headway.face.report import periods
 from headway.face.report.read_year import kept, made_of, release_of, year_of
 from headway.face.report.story import Span, Story
+from headway.face.text import curves
 from headway.release.project import Project
 
 

@@ -9,7 +9,7 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.face.report.pictures.drawing import Picture
 from headway.face.report.story import Story
-from headway.face.sheets import Sheet
+from headway.face.text.sheets import Sheet
 
 NOT_RUN = "E001"
 

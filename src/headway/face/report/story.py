@@ -13,7 +13,7 @@ from headway.core.ticket import Ticket
 from headway.core.training import Retraining
 from headway.core.verdict import Judged, Verdict
 from headway.core.watch import Watch
-from headway.face import numbers
+from headway.face.text import numbers
 
 
 class Span(Record, frozen=True, kw_only=True):

@@ -14,8 +14,8 @@ from headway.core.assessment import Stretch
 from headway.core.dataset import Dataset
 from headway.core.evidence import Measurement
 from headway.data.matrix import groups as group_numbers
-from headway.evidence.intervals import ANY, SHARE, Sample, interval, ratio_of_sums
-from headway.evidence.tables import Floats, Ints, tally
+from headway.evidence.statistics.intervals import ANY, SHARE, Sample, interval, ratio_of_sums
+from headway.evidence.statistics.tables import Floats, Ints, tally
 from headway.observe.answered import moments_of
 
 LENGTHS = {"1d": "%Y-%m-%d", "1w": "%Y-%m-%d", "1mo": "%Y-%m", "1q": "%Y-%m", "1y": "%Y"}

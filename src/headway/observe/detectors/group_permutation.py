@@ -22,8 +22,8 @@ from headway.core.contracts import Window, Windows
 from headway.core.drift import Drift
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Finding, Measurement
-from headway.evidence.intervals import fact
-from headway.evidence.tables import Floats, Ints
+from headway.evidence.statistics.intervals import fact
+from headway.evidence.statistics.tables import Floats, Ints
 from headway.observe.drift.bins import Bins, bins_of, column
 from headway.observe.drift.dealing import Blocks, blocks_of, deal
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from headway.core.contracts import Windows
 from headway.core.variant import Field
-from headway.evidence.tables import Floats, Ints, quantile_edges
+from headway.evidence.statistics.tables import Floats, Ints, quantile_edges
 
 BINS = 40
 _SAMPLE = 16_384

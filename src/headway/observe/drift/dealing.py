@@ -9,8 +9,8 @@ import numpy as np
 
 from headway.core.contracts import Windows
 from headway.core.errors import NotApplicable
-from headway.evidence.intervals import FEWEST_GROUPS
-from headway.evidence.tables import Floats, Ints
+from headway.evidence.statistics.intervals import FEWEST_GROUPS
+from headway.evidence.statistics.tables import Floats, Ints
 
 MOST_BLOCKS = 512
 FEWEST_RUNS = 8

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from headway.core.contracts import Windows
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Measurement
-from headway.evidence.intervals import ANY, Estimate, Sample, interval, lean
-from headway.evidence.tables import Floats, Ints, tally
+from headway.evidence.statistics.intervals import ANY, Estimate, Sample, interval, lean
+from headway.evidence.statistics.tables import Floats, Ints, tally
 from headway.observe.drift.bins import bins_of, column
 
 BINS = 10  # few, so that each has groups enough to know its loss

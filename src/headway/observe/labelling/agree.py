@@ -19,7 +19,7 @@ from headway.data.labels import agreement
 from headway.data.labels.agreement import NONE, Level
 from headway.data.labels.said import Floats, Ints
 from headway.data.read import read_file
-from headway.evidence.intervals import CHANGE, Sample, jackknife
+from headway.evidence.statistics.intervals import CHANGE, Sample, jackknife
 from headway.observe.rollout.log import LABELS, Tail
 from headway.store import traffic
 

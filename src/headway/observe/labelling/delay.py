@@ -10,7 +10,7 @@ import polars as pl
 from headway.core.evidence import Measurement
 from headway.core.labelling import Delays
 from headway.data.labels.said import Floats
-from headway.evidence.intervals import SHARE, Sample, fact, interval, ratio_of_sums
+from headway.evidence.statistics.intervals import SHARE, Sample, fact, interval, ratio_of_sums
 from headway.observe.answered import days_of, delay_of
 from headway.observe.rollout.log import LABELS, Tail, predictions
 from headway.release.project import Project

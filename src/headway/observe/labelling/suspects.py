@@ -13,7 +13,7 @@ from headway.core.labelling import Suspect, Suspects
 from headway.data.labels.crossfit import said_of
 from headway.data.labels.noise import BLOCKS, Noise, noise_of
 from headway.data.labels.said import Said
-from headway.evidence.intervals import Estimate, Sample, interval
+from headway.evidence.statistics.intervals import Estimate, Sample, interval
 
 MOST = 1000
 METHOD = f"chances of each label, out of fold; leave-one-block-out jackknife over {BLOCKS} blocks of groups, t"

@@ -22,7 +22,7 @@ from headway.data import matrix
 from headway.data.provenance.digest import digest
 from headway.data.split import between
 from headway.evidence.measure import measure
-from headway.evidence.tables import Floats
+from headway.evidence.statistics.tables import Floats
 from headway.observe.answered import delay_of, moments_of
 from headway.observe.post import Post
 from headway.release.judge import judge

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from headway.core.calibrator import Calibrator
 from headway.core.errors import DataError
 from headway.evidence.repair.choose import FITS, best
-from headway.evidence.tables import Floats, Ints, tally
+from headway.evidence.statistics.tables import Floats, Ints, tally
 
 SPREAD = 0.5
 FEWEST_GROUPS = 7

@@ -21,8 +21,8 @@ from headway.core.errors import DataError
 from headway.core.frontier import Baseline, Frontier
 from headway.core.training import Retraining
 from headway.evidence.repair.apply import ready
+from headway.evidence.statistics.tables import Floats
 from headway.evidence.subject import self_test
-from headway.evidence.tables import Floats
 from headway.observe.answered import Answered, answered, delay_of
 from headway.observe.post import Post
 from headway.observe.retraining.against_live import Held, held_out, judged, key_of, known, of_probabilities

@@ -26,7 +26,7 @@ from headway.data.contract import contract_of
 from headway.data.matrix import matrix
 from headway.data.provenance.digest import digest
 from headway.data.split import between
-from headway.evidence.seeds import over_seeds
+from headway.evidence.statistics.seeds import over_seeds
 from headway.evidence.subject import open_variant, self_test
 from headway.observe.post import Post
 from headway.observe.retraining.against_live import Held, held_out, judged, key_of, known, rules_of

@@ -10,9 +10,9 @@ import polars as pl
 from headway.core.config import Config
 from headway.core.release import Release
 from headway.core.rollout import Rollout
-from headway.evidence.betting import Floats
 from headway.evidence.canary import DECISION, Traffic
 from headway.evidence.observed import Bools
+from headway.evidence.statistics.betting import Floats
 from headway.observe.rollout.log import Labels, Requests
 from headway.release.assign import Keys, assigned, key_hashes
 

@@ -22,8 +22,8 @@ from headway.core.errors import ConfigError
 from headway.core.sections.serve import ServeSection
 from headway.serve.access.keys import MOST, Key, digest, keys_file, read_keys
 from headway.serve.access.pace import FREE, Limit, Pace, limit_of
-from headway.serve.answers import Unanswered
 from headway.serve.fleet.shared import Shared
+from headway.serve.protocol.answers import Unanswered
 
 if TYPE_CHECKING:
     from headway.core.contracts import Ints

@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 
 from headway.core.errors import DataError
-from headway.serve.binary import Packed, finite, tensor_of
-from headway.serve.contract import Breach
 from headway.serve.doors._messages import INFERENCE
+from headway.serve.lanes.contract import Breach
 from headway.serve.load import Loaded
-from headway.serve.tensors import TEXT, Tensor, Values
-from headway.serve.wire import Form, InferRequest, Parameters, Wanted
+from headway.serve.protocol.binary import Packed, finite, tensor_of
+from headway.serve.protocol.tensors import TEXT, Tensor, Values
+from headway.serve.protocol.wire import Form, InferRequest, Parameters, Wanted
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats

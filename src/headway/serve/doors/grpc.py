@@ -15,15 +15,15 @@ import msgspec
 import headway
 from headway.core.errors import ConfigError, DataError
 from headway.serve.access.gate import Gate
-from headway.serve.addresses import BY_WHAT
-from headway.serve.answers import Unanswered, in_words, unanswered
 from headway.serve.door import Inside
 from headway.serve.doors._inference import Inference, read, written
 from headway.serve.doors._messages import HEALTH, INFERENCE, parsed
+from headway.serve.http.routes import EXTENSIONS, find
+from headway.serve.http.tls import Tls
+from headway.serve.protocol.addresses import BY_WHAT
+from headway.serve.protocol.answers import Unanswered, in_words, unanswered
+from headway.serve.protocol.statistics import config_of, stats_of
 from headway.serve.repository import not_told
-from headway.serve.routes import EXTENSIONS, find
-from headway.serve.statistics import config_of, stats_of
-from headway.serve.tls import Tls
 
 _SERVICE = "inference.GRPCInferenceService"
 _THREADS = 64  # as many requests are in flight; a thread waits while the plane answers

@@ -16,7 +16,7 @@ import numpy as np
 from headway.features.online import NEVER_US
 from headway.serve.fleet.ring import Bell, Ring
 from headway.serve.fleet.shared import Shared
-from headway.serve.log import Entry, Source, decode, read_source, source_of
+from headway.serve.telemetry.log import Entry, Source, decode, read_source, source_of
 from headway.store import atomic, segments, traffic
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from headway.serve.fleet.keeper import Buffers, Keeper
 from headway.serve.fleet.line import Done, Failed, Leave, Line, Message, Order, Ready, Seated
 from headway.serve.fleet.orders import Rounds
 from headway.serve.fleet.worker import Post
-from headway.serve.metrics import ALIVE, LOGS, WORKERS, Memory, Metrics
+from headway.serve.telemetry.metrics import ALIVE, LOGS, WORKERS, Memory, Metrics
 
 _ENDS = (signal.SIGTERM, signal.SIGINT)
 _EARLY_S = 10.0

@@ -22,19 +22,19 @@ from headway.serve.fleet.keeper import Buffers
 from headway.serve.fleet.line import UNLOADED, Failed, Failure, Line, Ready, Seated
 from headway.serve.fleet.orders import Orders
 from headway.serve.follow import Follower
+from headway.serve.http.listener import Listener
+from headway.serve.http.routes import Routes
+from headway.serve.http.site import Limits
+from headway.serve.http.tls import tls_of
 from headway.serve.labels import Labels
-from headway.serve.listener import Listener
+from headway.serve.lanes.plane import Plane, Rules
+from headway.serve.lanes.sampled import sampled
+from headway.serve.lanes.seat import Seat
 from headway.serve.load import Loaded, load
-from headway.serve.log import PredictionLog
-from headway.serve.metrics import Memory, Metrics
-from headway.serve.plane import Plane, Rules
 from headway.serve.repository import Repository
-from headway.serve.routes import Routes
-from headway.serve.sampled import sampled
-from headway.serve.seat import Seat
-from headway.serve.site import Limits
-from headway.serve.slo import hold_to
-from headway.serve.tls import tls_of
+from headway.serve.telemetry.log import PredictionLog
+from headway.serve.telemetry.metrics import Memory, Metrics
+from headway.serve.telemetry.slo import hold_to
 from headway.store import traffic
 
 if TYPE_CHECKING:

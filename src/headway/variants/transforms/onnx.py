@@ -13,7 +13,7 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.formats.trees import OfTrees
-from headway.variants.forest_graph import columns_to_cut, write_graph
+from headway.variants.forests.forest_graph import columns_to_cut, write_graph
 from headway.variants.ranks import possible
 from headway.variants.same import answers_of, expect_same, rows_to_compare
 

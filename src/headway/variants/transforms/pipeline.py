@@ -18,9 +18,9 @@ from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature, Step, Variant
 from headway.engines.formats.graph import FOREST, ROWS, SCORES, Graph, OfGraphs
 from headway.engines.formats.trees import Forest
-from headway.variants.edges import edge_rows
-from headway.variants.forest_graph import columns_to_cut
-from headway.variants.forest_graph import write_graph as write_forest
+from headway.variants.forests.edges import edge_rows
+from headway.variants.forests.forest_graph import columns_to_cut
+from headway.variants.forests.forest_graph import write_graph as write_forest
 from headway.variants.ranks import possible
 from headway.variants.same import expect_same
 

@@ -10,7 +10,7 @@ from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.formats.compiled import compiled
 from headway.engines.formats.trees import Forest, OfTrees, taken
-from headway.variants.pruning import pruned
+from headway.variants.forests.pruning import pruned
 
 SHARES = (0.5, 0.25)
 _ROWS = 5_000

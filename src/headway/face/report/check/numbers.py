@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from headway.core.assessment import Assessment, Stretch
 from headway.face.report.check.axes import named, share, stretches_of
 from headway.face.report.check.missing import columns_of
-from headway.face.sheets import Column, Line, Sheet, number_cell
+from headway.face.text.sheets import Column, Line, Sheet, number_cell
 
 SHOWN = 8
 

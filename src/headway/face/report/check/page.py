@@ -8,12 +8,13 @@ from pathlib import Path
 from headway.core.assessment import Assessment
 from headway.core.evidence import Finding
 from headway.data.leakage.eight_kinds import kinds_of
-from headway.face import assessments, sheets
+from headway.face import assessments
 from headway.face.output import write_whole
 from headway.face.report import page
 from headway.face.report.answers import Mood, Reply
 from headway.face.report.check import missing, numbers, shifts, target, timeline, trend
 from headway.face.report.pictures.drawing import Picture
+from headway.face.text import sheets
 from headway.observe.assessment.assess import Assessed
 
 HEADS = {

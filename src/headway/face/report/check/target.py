@@ -6,10 +6,10 @@ import altair as alt
 
 from headway.core.assessment import Assessment
 from headway.core.evidence import Measurement
-from headway.face import numbers
 from headway.face.report.check.axes import named, stretches_axis, stretches_of
 from headway.face.report.palette import LIGHT
 from headway.face.report.pictures.drawing import TABLE, Picture, Size, fixed, headed, picture, values, wrapped
+from headway.face.text import numbers
 
 COLOURS = ("live", "came", "undecided", "pass")
 SHAPES = ("circle", "square", "triangle-up", "diamond")

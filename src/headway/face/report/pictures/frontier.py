@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
 from headway.core.verdict import Judged, Rule
-from headway.face import numbers, words
 from headway.face.report import meaning
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.scatter import Point, chart
 from headway.face.report.story import Story
-from headway.face.sheets import against_model
+from headway.face.text import numbers, words
+from headway.face.text.sheets import against_model
 
 SPEED = "latency.one_row"
 

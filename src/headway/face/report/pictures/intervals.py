@@ -10,9 +10,9 @@ import altair as alt
 
 from headway.core.evidence import Measurement
 from headway.core.record import Record
-from headway.face import numbers
 from headway.face.report.palette import LIGHT
 from headway.face.report.pictures.drawing import Size, values
+from headway.face.text import numbers
 
 NAMES, NARROW_NAMES, NOTES, LETTER = 190, 136, 96, 6.6
 """Pixels for the names left of the plot at most, wide and narrow; for the notes right of it; and of a letter."""

@@ -6,10 +6,10 @@ import altair as alt
 
 from headway.core.evidence import Measurement
 from headway.core.learning import LearningCurve
-from headway.face import curves, numbers, words
 from headway.face.report.palette import LIGHT
 from headway.face.report.pictures.drawing import TABLE, Picture, Size, fixed, picture, values
 from headway.face.report.pictures.series import Row
+from headway.face.text import curves, numbers, words
 
 _HELD_OUT, _LEARNED = "rows held out", "rows learned from"
 

@@ -11,11 +11,11 @@ import msgspec
 
 from headway.core.evidence import Evidence
 from headway.core.record import Record
-from headway.face import numbers
 from headway.face.report.palette import LIGHT
 from headway.face.report.pictures.drawing import TABLE, Picture, Size, picture, values
 from headway.face.report.pictures.series import CAME, Row, colour, dash, shape
 from headway.face.report.story import Story
+from headway.face.text import numbers
 
 
 class Bin(Record, frozen=True, kw_only=True):

@@ -11,11 +11,11 @@ import altair as alt
 from headway.core.evidence import Measurement
 from headway.core.record import Record
 from headway.core.verdict import Judged
-from headway.face import numbers, words
 from headway.face.report.palette import ANSWERS, LIGHT, SHAPES
 from headway.face.report.pictures.drawing import Size, fixed, values
 from headway.face.report.pictures.placement import Box, place, tip
-from headway.face.sheets import against_model
+from headway.face.text import numbers, words
+from headway.face.text.sheets import against_model
 
 TICK = 38
 """Pixels that the label of a time needs, with the gap to the next."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 import altair as alt
 
-from headway.face import numbers, words
 from headway.face.report import meaning, periods
 from headway.face.report.moments import moments
 from headway.face.report.palette import LIGHT
@@ -16,6 +15,7 @@ from headway.face.report.pictures.drawing import TABLE, Picture, Size, fixed, pi
 from headway.face.report.pictures.live import band, runs
 from headway.face.report.pictures.marks import marks, numbered
 from headway.face.report.story import Story
+from headway.face.text import numbers, words
 
 Row = dict[str, object]
 MEASURED, BEFORE, GUESSED = "measured while live", "measured before it was live", "estimated before labels came"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.face import numbers, sheets
 from headway.face.report import meaning
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.intervals import Panel, Span, charted
 from headway.face.report.section import Section, measured
 from headway.face.report.story import Story
+from headway.face.text import numbers, sheets
 
 _MASKED = ("ablation.masked.brier.loss", "ablation.masked.mse.loss", "ablation.masked.log_loss.loss")
 _RETRAINED = ("ablation.retrained.brier.loss", "ablation.retrained.mse.loss", "ablation.retrained.log_loss.loss")

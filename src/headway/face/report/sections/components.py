@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.face import numbers, sheets
 from headway.face.report import meaning
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.intervals import Mark, Panel, Span, charted
 from headway.face.report.section import Section, measured
 from headway.face.report.story import Story
+from headway.face.text import numbers, sheets
 
 _ERRORS = ("components.brier.loss", "components.mse.loss")
 _RATIOS = {

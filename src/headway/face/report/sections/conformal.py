@@ -6,12 +6,12 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
 from headway.evidence.audits.conformal import PLAN
-from headway.face import numbers
 from headway.face.report import details, meaning, periods
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.intervals import Mark, Panel, Span, charted
 from headway.face.report.section import Section, measured, supported
 from headway.face.report.story import Story
+from headway.face.text import numbers
 
 _HELD = "conformal.coverage"
 _PROMISED = PLAN.coverage

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from headway.core.learning import LearningCurve
-from headway.face import curves
 from headway.face.report.pictures import learning
 from headway.face.report.section import Section
 from headway.face.report.story import Story
+from headway.face.text import curves
 
 
 def plugin(story: Story) -> Section | None:

@@ -6,12 +6,12 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
 from headway.core.verdict import Ruling
-from headway.face import numbers, words
 from headway.face.report import details, meaning
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.intervals import Mark, Panel, Span, charted
 from headway.face.report.section import Section, supported
 from headway.face.report.story import Story
+from headway.face.text import numbers, words
 
 _READS = ("max_change", "flipped_decisions", "change.", "cosine.loss", "calibration.moved", "missing.")
 _LACKING = ("missing.brier.loss", "missing.mse.loss")

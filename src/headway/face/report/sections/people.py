@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import groupby
 
 from headway.core.evidence import Measurement
-from headway.face import numbers, words
 from headway.face.report import details, meaning
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.intervals import Panel, Span, charted
 from headway.face.report.section import Section, measured, supported
 from headway.face.report.story import Story
+from headway.face.text import numbers, words
 
 _SHARES = {
     "bias.tpr_gap": "of 100 people for whom yes is right, this many more or fewer get a yes than among the others",

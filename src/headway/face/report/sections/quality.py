@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.face import numbers, words
 from headway.face.report import details, meaning
 from headway.face.report.section import Section, measured
 from headway.face.report.story import Story
+from headway.face.text import numbers, words
 
 _NAMES = (
     *words.QUALITY,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from headway.core.verdict import Ruling
-from headway.face import numbers
 from headway.face.report import details, meaning
 from headway.face.report.pictures.reliability import draw
 from headway.face.report.section import Section, measured
 from headway.face.report.story import Story
+from headway.face.text import numbers
 
 
 def plugin(story: Story) -> Section | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.face import numbers, words
 from headway.face.report import details, meaning, periods
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.intervals import Panel, Span, charted
 from headway.face.report.section import Section
 from headway.face.report.story import Story
+from headway.face.text import numbers, words
 
 _BEGINS, _EXCESS, _LOSS = "robustness.", ".excess", ".loss"
 MOST = 5

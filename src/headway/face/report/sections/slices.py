@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
 from headway.core.verdict import Answer, Ruling
-from headway.face import numbers, words
 from headway.face.report import details, meaning
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.intervals import Mark, Panel, Span, charted
 from headway.face.report.section import Section, measured, supported
 from headway.face.report.story import Story
+from headway.face.text import numbers, words
 
 LOSS, BIAS = "brier.loss", "calibration.bias"
 MOST = 14

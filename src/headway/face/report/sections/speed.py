@@ -6,12 +6,12 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Evidence, Machine, Measurement
 from headway.evidence.measure import BUSY
-from headway.face import numbers
 from headway.face.report import details, meaning
 from headway.face.report.pictures.drawing import TABLE, Picture, picture
 from headway.face.report.pictures.intervals import Mark, Panel, Span, charted
 from headway.face.report.section import Section
 from headway.face.report.story import Story
+from headway.face.text import numbers
 
 _TIMED = (*numbers.TIMED, "start.")
 _FASTER = {"latency.speedup": "one row", "throughput.speedup": "batches"}
