@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from headway import flow
 from headway.data.open import open_dataset
-from headway.face.assessments import history_table
+from headway.face.actions.assessments import history_table
 from headway.face.codes import of_findings
 from headway.face.gates.reports import CHECK, deliver
 from headway.face.output import show, tell

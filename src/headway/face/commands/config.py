@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headway.face import settings
+from headway.face.actions import settings
 from headway.face.output import show
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from headway.face.forgetting import Given, carry_out
+from headway.face.actions.forgetting import Given, carry_out
 from headway.face.output import show
 from headway.release.project import open_project
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from headway.core import config
-from headway.face.keys import Given, Word, carry_out
+from headway.face.actions.keys import Given, Word, carry_out
 from headway.face.output import show
 from headway.serve.access.keys import keys_file
 

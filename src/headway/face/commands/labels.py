@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from headway.face.labelling import Given, Word, carry_out
+from headway.face.actions.labelling import Given, Word, carry_out
 from headway.face.output import show
 from headway.release.project import open_project
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from headway.face.actions.searches import Rows, Ways, of_file, of_project
 from headway.face.codes import OF_ANSWER
 from headway.face.output import console, show
-from headway.face.searches import Rows, Ways, of_file, of_project
 from headway.release.project import open_project
 
 NO_ROWS, AS_SET = Rows(), Ways()

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from headway.face.actions.scoring import Given, carry_out, summary
 from headway.face.codes import FAIL, PASS
 from headway.face.output import show
-from headway.face.scoring import Given, carry_out, summary
 
 NOTHING = Given()
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from headway.face.actions.retrainings import Asked, carry_out
 from headway.face.output import show, tell
-from headway.face.retrainings import Asked, carry_out
 from headway.release.project import open_project
 
 NOTHING = Asked()

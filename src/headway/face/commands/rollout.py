@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from headway.face.actions.rollouts import Given, Word, carry_out
 from headway.face.output import show, tell
-from headway.face.rollouts import Given, Word, carry_out
 from headway.release.project import open_project
 
 NOTHING = Given()

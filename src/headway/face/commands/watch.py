@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from headway.face.actions.watches import Asked, looked
 from headway.face.codes import of_watches
-from headway.face.watches import Asked, looked
 from headway.release.project import open_project
 
 NOTHING = Asked()

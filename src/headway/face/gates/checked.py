@@ -12,7 +12,7 @@ from headway.core.assessment import Looked
 from headway.core.config import FILE
 from headway.core.evidence import Finding
 from headway.data.leakage.eight_kinds import kinds_of
-from headway.face import assessments
+from headway.face.actions import assessments
 from headway.face.gates.bulletin import Answer, Bulletin, Entry
 from headway.face.gates.text import WIDTH
 from headway.face.text import numbers, sheets

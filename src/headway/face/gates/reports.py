@@ -12,7 +12,7 @@ import msgspec
 from rich.console import RenderableType
 
 from headway.core.errors import ConfigError
-from headway.face import assessments
+from headway.face.actions import assessments
 from headway.face.gates import checked, github, junit, markdown, sarif, text
 from headway.face.gates.case import Case
 from headway.face.output import console, put, write_whole

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from headway.core.evidence import Measurement
 from headway.core.labelling import Delays
@@ -15,6 +16,8 @@ from headway.observe.answered import days_of, delay_of
 from headway.observe.rollout.log import LABELS, Tail, predictions
 from headway.release.project import Project
 from headway.store import traffic
+
+Bools = NDArray[np.bool_]
 
 SHARES = (0.5, 0.9, 0.99)
 METHOD = "Kaplan and Meier (1958): a request still without label has waited so long at the least"
@@ -47,7 +50,7 @@ def delays(project: Project, *, now_us: int = 0) -> Delays | None:
     )
 
 
-def reached(waited: Floats, known: Floats, share: float) -> float:
+def reached(waited: Floats, known: Bools, share: float) -> float:
     """The delay by which this share of labels has come, by the estimator of Kaplan and Meier; infinite if not yet.
 
     >>> reached(np.array([1.0, 2.0, 3.0, 3.0]), np.array([True, True, True, False]), 0.5)
@@ -60,13 +63,13 @@ def reached(waited: Floats, known: Floats, share: float) -> float:
     return float(waited[order][found[0]]) if len(found) else float("inf")
 
 
-def _quantile(waited: Floats, known: Floats, share: float) -> Measurement:
+def _quantile(waited: Floats, known: Bools, share: float) -> Measurement:
     most = float(np.finfo(np.float64).max)
     value = min(reached(waited, known, share), most)
     return fact(f"labels.delay.p{share * 100:g}", value, n_rows=len(waited), method=METHOD)
 
 
-def _late(joined: pl.DataFrame, waited: Floats, known: Floats, declared: float, now: int) -> Measurement | None:
+def _late(joined: pl.DataFrame, waited: Floats, known: Bools, declared: float, now: int) -> Measurement | None:
     """The share of requests old enough whose label was not there when it was declared to be; groups are days."""
     asked = joined["at_us"].to_numpy()
     old = (now - asked) / 1e6 >= declared
@@ -74,7 +77,8 @@ def _late(joined: pl.DataFrame, waited: Floats, known: Floats, declared: float, 
         return None
     days = np.unique(days_of(asked[old].astype("datetime64[us]")), return_inverse=True)[1]
     late = ~(known & (waited <= declared))[old]
-    (estimate,) = ratio_of_sums(np.bincount(days, late)[None, :], np.bincount(days).astype(np.float64)[None, :])
+    sums = np.array([np.bincount(days, late.astype(np.float64))])
+    (estimate,) = ratio_of_sums(sums, np.array([np.bincount(days)], dtype=np.float64))
     sample = Sample(n_rows=int(old.sum()), n_groups=int(days.max()) + 1, bounds=SHARE)
     return interval("labels.late", estimate, sample)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from headway.core.assessment import Assessment
 from headway.core.evidence import Finding
 from headway.data.leakage.eight_kinds import kinds_of
-from headway.face import assessments
+from headway.face.actions import assessments
 from headway.face.output import write_whole
 from headway.face.report import page
 from headway.face.report.answers import Mood, Reply

@@ -9,8 +9,8 @@ from rich.console import Console
 from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
 from headway.core.watch import Reply, Watch
+from headway.face.actions.watches import follow, watches_table
 from headway.face.codes import FAIL, PASS, UNDECIDED, of_watches
-from headway.face.watches import follow, watches_table
 
 P = Measurement(name="drift.p", value=0.4, low=0.4, high=0.4, method="test", n_rows=900)
 ESTIMATE = Finding(code="O002", severity="undecided", says="estimate without labels cannot be said: too few")

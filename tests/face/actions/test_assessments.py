@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from assessed import FIRST, KEPT, SECOND, assessed, first
 
-from headway.face.assessments import history, sentences
+from headway.face.actions.assessments import history, sentences
 from headway.observe.assessment.assess import Assessed
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from headway.batch.journal import Receipt
 from headway.batch.predict import Progress
 from headway.batch.terms import Terms
-from headway.face import scoring
+from headway.face.actions import scoring
 
 HALF = Progress(rows=600_000, refused=0, share=0.5, run_rows=400_000, seconds=4.0)
 TERMS = Terms(
