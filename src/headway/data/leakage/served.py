@@ -32,6 +32,20 @@ def asked_rows(survey: Survey) -> pl.DataFrame:
     return found
 
 
+def served_rows(survey: Survey) -> tuple[str, pl.DataFrame]:
+    """What the rows that a model serves are like, in a word and as rows: the requests, else the period live, else test.
+
+    Raises NotApplicable without any of them.
+    """
+    asked = survey.requests()
+    if asked is not None and len(asked) >= FEWEST:
+        return "requests", asked
+    name = next((each for each in ("live", "test") if each in survey.periods), "")
+    if not name:
+        raise NotApplicable("no row is served or held out", mend="[split] train, choose and test")
+    return name, survey.periods[name].table
+
+
 def filled(column: pl.Series) -> float:
     """The share of its rows that have a value; 0 of no rows."""
     present = column.fill_nan(None) if column.dtype.is_float() else column

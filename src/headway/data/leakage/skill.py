@@ -15,7 +15,7 @@ from headway.core.errors import NotApplicable
 MOST_CLASSES = 50
 BINS = 256
 ROWS_A_VALUE = 2
-NEAR = 65_536
+NEAR, HUNDRED, FEW = 65_536, 100, 1_000
 _VALUE = "__value"
 
 
@@ -93,24 +93,41 @@ def _is_ordered(dtype: pl.DataType) -> bool:
 
 def _by_value(column: pl.Series, outcomes: Outcomes) -> pl.DataFrame:
     """A row a value, missing first: `len` rows, and the sums of the outcomes."""
-    if column.dtype.is_integer():
-        least, most = (column.cast(pl.Int64).min(), column.cast(pl.Int64).max()) if column.count() else (0, 0)
-        if isinstance(least, int) and isinstance(most, int) and most - least < NEAR:
-            return _by_number(column, outcomes, least)
+    places = _places(column)
+    if places is not None:
+        return _by_place(places, outcomes)
     table = outcomes.columns.with_columns(column.alias(_VALUE))
     return table.group_by(_VALUE).agg(pl.len(), pl.col(outcomes.columns.columns).sum()).sort(_VALUE, nulls_last=False)
 
 
-def _by_number(column: pl.Series, outcomes: Outcomes, least: int) -> pl.DataFrame:
-    """The same of whole numbers that lie near each other: counted in their places, which takes a fifth of the time."""
-    places = (column.cast(pl.Int64) - (least - 1)).fill_null(0).to_numpy()
+def _places(column: pl.Series) -> NDArray[np.int64] | None:
+    """Its numbers, or their hundredths, as places from 1 on, 0 for missing; None where they are none, or far apart."""
+    if not column.dtype.is_numeric() or not column.count():
+        return None
+    unit = HUNDRED if column.dtype.is_float() else 1
+    least, most = column.min(), column.max()
+    if not (isinstance(least, int | float) and isinstance(most, int | float) and (most - least) * unit < NEAR):
+        return None
+    if unit == 1:
+        places: NDArray[np.int64] = (column.cast(pl.Int64) - (int(least) - 1)).fill_null(0).to_numpy()
+        return places
+    values: NDArray[np.float64] = column.fill_null(float("nan")).to_numpy()
+    if not _are_hundredths(values[:FEW]) or not _are_hundredths(values):
+        return None
+    found: NDArray[np.float64] = np.nan_to_num(np.rint(values * unit) - (round(least * unit) - 1))
+    return found.astype(np.int64)
+
+
+def _are_hundredths(values: NDArray[np.float64]) -> bool:
+    return bool(((np.rint(values * HUNDRED) / HUNDRED == values) | np.isnan(values)).all())
+
+
+def _by_place(places: NDArray[np.int64], outcomes: Outcomes) -> pl.DataFrame:
+    """The same, counted in their places, which takes a third of the time."""
     counts = np.bincount(places)
-    sums = {
-        name: np.bincount(places, each.to_numpy())
-        for name, each in zip(outcomes.columns.columns, outcomes.columns, strict=True)
-    }
-    table = pl.DataFrame({_VALUE: np.arange(len(counts)) + (least - 1), "len": counts, **sums})
-    return table.filter(pl.col("len") > 0)
+    columns = zip(outcomes.columns.columns, outcomes.columns, strict=True)
+    sums = {name: np.bincount(places, each.to_numpy()) for name, each in columns}
+    return pl.DataFrame({_VALUE: np.arange(len(counts)), "len": counts, **sums}).filter(pl.col("len") > 0)
 
 
 def _auc(by_value: pl.DataFrame) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
@@ -18,6 +19,11 @@ STEPS, SAMPLE = 50, 10_000
 MIDDLE = (0.05, 0.95)
 LONG_TEXT = 20
 NO_WORD = r"[\W_]+"
+FARTHEST = 2.0**52
+Codes = NDArray[np.uint64]
+Floats = NDArray[np.float64]
+Band = Mapping[str, tuple[float, np.uint64]]
+"""Columns that are compared, each with where its steps begin and what its number is multiplied by."""
 
 
 def plugin(survey: Survey) -> list[Finding]:
@@ -36,20 +42,37 @@ def plugin(survey: Survey) -> list[Finding]:
         )
     tables = (learned.table.select(names), test.table.select(names))
     sample = tables[0].gather_every(max(1, len(tables[0]) // SAMPLE))
-    coded = [_coded(table, _long_texts(sample)) for table in tables]
-    bands = _bands(names, _steps(sample))
-    keys = [[exact_keys(table.select(band)) for band in bands] for table in coded]
+    steps, bands = _steps(sample), _bands(names)
+    keys = [_keys(_coded(table, steps, _long_texts(sample)), bands) for table in tables]
     near = sources(*keys)
     apart = pl.select(pl.when(~_equal(tables, (keys[0][0], keys[1][0]), near)).then(near)).to_series()
     return told(copies(learned, test, apart), code="D024", how="in four fifths of the features, rounded")
 
 
-def _coded(table: pl.DataFrame, long: Collection[str]) -> pl.DataFrame:
-    """The table with a number for each text: that of its letters, where the column is one of long texts."""
-    kinds = (pl.String, pl.Categorical, pl.Enum)
-    texts = {name: pl.col(name).cast(pl.String) for name, kind in table.schema.items() if kind in kinds}
-    words = {name: texts[name].str.to_lowercase().str.replace_all(NO_WORD, "") for name in long}
-    return table.with_columns(each.hash().alias(name) for name, each in (texts | words).items())
+def _coded(table: pl.DataFrame, steps: Mapping[str, float], long: Collection[str]) -> dict[str, Codes | Floats]:
+    """Each column in its steps, or as a number of its values; of long texts, that of their letters."""
+    steps_of = {name: (table[name].cast(pl.Float64) / step).fill_null(float("nan")) for name, step in steps.items()}
+    found: dict[str, Codes | Floats] = {
+        name: np.clip(np.nan_to_num(each.to_numpy(), nan=-FARTHEST), -FARTHEST, FARTHEST)
+        for name, each in steps_of.items()
+    }
+    others = table.select(each for each in table.columns if each not in steps)
+    texts = (each.cast(pl.String) if each.dtype in (pl.Categorical, pl.Enum) else each for each in others)
+    words = (each.str.to_lowercase().str.replace_all(NO_WORD, "") if each.name in long else each for each in texts)
+    return found | {each.name: each.hash().to_numpy() for each in words}
+
+
+def _keys(columns: Mapping[str, Codes | Floats], bands: Sequence[Band]) -> list[pl.Series]:
+    """For each band a number of 64 bits for each row: that of rows alone that agree in all columns outside of it."""
+    found = []
+    for band in bands:
+        key = np.zeros(len(next(iter(columns.values()))), dtype=np.uint64)
+        for name, (edge, factor) in band.items():
+            column = columns[name]
+            whole = column if column.dtype == np.uint64 else np.floor(column + edge).astype(np.int64).view(np.uint64)
+            key += whole.astype(np.uint64, copy=False) * factor
+        found.append(pl.Series(key))
+    return found
 
 
 def _equal(tables: Sequence[pl.DataFrame], keys: Sequence[pl.Series], near: pl.Series) -> pl.Series:
@@ -61,21 +84,16 @@ def _equal(tables: Sequence[pl.DataFrame], keys: Sequence[pl.Series], near: pl.S
     return pl.repeat(False, len(asked), eager=True).scatter(asked.arg_true(), found)
 
 
-def _bands(names: list[str], steps: Mapping[str, float]) -> list[list[pl.Expr]]:
-    """For each band, all columns outside of it as they are compared."""
+def _bands(names: list[str]) -> list[Band]:
+    """For each band, the columns outside of it, each with an edge of rounding and a factor."""
     draw = np.random.default_rng(0)
     left_out = np.array_split(draw.permutation(len(names)), BANDS)
-    bands = []
+    bands: list[Band] = []
     for band in left_out:
-        edges = draw.random(len(names))
-        kept = [(name, edges[place]) for place, name in enumerate(names) if place not in band]
-        bands.append([_compared(name, edge, steps) for name, edge in kept])
+        edges, factors = draw.random(len(names)), draw.integers(1 << 63, size=len(names), dtype=np.uint64) * 2 + 1
+        kept = (place for place in range(len(names)) if place not in band)
+        bands.append({names[place]: (float(edges[place]), factors[place]) for place in kept})
     return bands
-
-
-def _compared(name: str, edge: float, steps: Mapping[str, float]) -> pl.Expr:
-    column = pl.col(name)
-    return (column / steps[name] + edge).floor() if name in steps else column
 
 
 def _steps(sample: pl.DataFrame) -> dict[str, float]:

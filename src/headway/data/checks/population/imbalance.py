@@ -1,0 +1,67 @@
+"""D030: a class that is rare, or so seldom held out that nobody can judge a model by it."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+
+from headway.core.contracts import Survey
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+
+RARE = 0.2
+FEWEST = 50
+JUDGED = ("choose", "test")
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """A note where the rarest class has less than a fifth of an equal share (a tenth of two classes), with its share
+    in each period; a warning where fewer than 50 of its rows are in `choose` or `test`.
+
+    From 50 rows a recall is known to 14 points at best. Rare is no fault: `headway evaluate` measures whether weights
+    of classes help (the audit `imbalance`), and the costs of `[model]` set the threshold.
+    """
+    dataset = survey.dataset
+    target = dataset.roles.target
+    if dataset.roles.task not in ("binary", "multiclass"):
+        raise NotApplicable(f"a target of task '{dataset.roles.task}' has no classes")
+    counts = dataset.table[target].drop_nulls().value_counts().sort("count", target)
+    if len(counts) < 2:
+        raise NotApplicable("the target has one class only")
+    rarest, rows = counts.row(0)
+    known = int(counts["count"].sum())
+    share = rows / known
+    if share >= RARE / len(counts):
+        return []
+    held_out = {name: _of(survey, name, rarest) for name in JUDGED if name in survey.periods}
+    few = {name: of for name, (of, _) in held_out.items() if of < FEWEST}
+    parts = {name: _of(survey, name, rarest) for name in survey.periods}
+    shares = ", ".join(f"{name} {of / max(1, among):.1%} of {among:,}" for name, (of, among) in parts.items())
+    least = min(few.values(), default=0)
+    half = f"; a recall from {least} rows is known to {_half(least):.0%} at best" if few else ""
+    named = dataset.roles.classes[int(rarest)] if dataset.roles.classes else f"{rarest:g}"
+    return [
+        Finding(
+            code="D030",
+            severity="warn" if few else "note",
+            says=f"class {named} is rare: {share:.1%} of {known:,} rows with an outcome ({rows:,})"
+            + (f"; {shares}" if shares else "")
+            + half,
+            where=f"[split] {', '.join(few)}" if few else f"column {target}",
+            measured=share,
+            limit=RARE / len(counts),
+            mend="longer periods, so that each holds 50 of its rows" if few else "headway evaluate --audit imbalance",
+        )
+    ]
+
+
+def _of(survey: Survey, name: str, value: float) -> tuple[int, int]:
+    """Rows of a class in a period, and rows with an outcome."""
+    outcomes = survey.periods[name].table[survey.dataset.roles.target].drop_nulls().cast(pl.Float64)
+    return int((outcomes == float(value)).sum()), len(outcomes)
+
+
+def _half(rows: int) -> float:
+    """Half the width of an interval of a share of so many rows, where it is widest."""
+    return min(1.0, 1.96 * math.sqrt(0.25 / rows)) if rows else 1.0

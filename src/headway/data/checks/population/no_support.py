@@ -1,0 +1,149 @@
+"""D032: regions that are served and were hardly learned from, by one feature or two together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.core.contracts import Survey
+from headway.core.dataset import ASKED_AT, Dataset
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+from headway.data.leakage.held_out import learned_from
+from headway.data.leakage.served import served_rows
+
+BINS, MOST_TEXTS = 8, 128
+HARDLY, EXPECTED, FEWEST, FEWEST_DAYS = 5, 30, 20, 5
+LIMIT = 0.01
+NAMED = 3
+SAMPLE = 20_000
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    """A feature in bins: `learned` and `served` are the bin of each row, `labels` the words of each bin."""
+
+    name: str
+    labels: list[str]
+    learned: Codes
+    served: Codes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Region:
+    """Where rows are served: in words, which of them, and how many were learned from."""
+
+    says: str
+    rows: NDArray[np.bool_]
+    learned: int
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """One finding with the share of served rows in such regions, the widest named; a warning above 1 %.
+
+    A region is a bin of a feature (eighths of the rows learned from, what lies beyond them, a text, missing), or of two
+    that each were learned. It has fewer than 5 rows learned from where 30 would be, were they spread as those served:
+    by chance that happens in one region of ten million; and 20 rows served, on 5 days or groups. Served are the
+    requests, else the period `live`, else the test.
+    """
+    learned = learned_from(survey)
+    where, rows = served_rows(survey)
+    columns = [_column(name, learned.table[name], rows[name]) for name in _read(learned, rows)]
+    if not columns:
+        raise NotApplicable("no feature is both in the table and served")
+    days = _days(survey, rows)
+    found = [
+        each
+        for each in _regions(columns, len(learned.table), len(rows))
+        if len(np.unique(days[each.rows])) >= FEWEST_DAYS
+    ]
+    if not found:
+        return []
+    found.sort(key=lambda each: -int(each.rows.sum()))
+    within = np.any([each.rows for each in found], axis=0)
+    share = float(within.mean())
+    named = [f"{each.says} ({int(each.rows.sum()):,} served, {each.learned:,} learned)" for each in found[:NAMED]]
+    more = [f"{len(found) - NAMED} more"] if len(found) > NAMED else []
+    return [
+        Finding(
+            code="D032",
+            severity="warn" if share > LIMIT else "note",
+            says=f"{int(within.sum()):,} of {len(rows):,} rows of {where} ({share:.1%}) are where hardly any row was "
+            f"learned from: {'; '.join([*named, *more])}",
+            where=where,
+            measured=share,
+            limit=LIMIT,
+            mend="learn from rows of there, or refuse them at the request",
+        )
+    ]
+
+
+def _read(learned: Dataset, rows: pl.DataFrame) -> list[str]:
+    """Features in both tables: numbers, and texts of at most 128 values."""
+    both = [name for name in learned.features if name in rows.columns]
+    kinds = learned.table.schema
+    numbers = {name for name in both if kinds[name].is_numeric()}
+    texts = {name for name in both if kinds[name] in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)}
+    few = {name for name in texts if learned.table[name].n_unique() <= MOST_TEXTS}
+    return [name for name in both if name in numbers | few]
+
+
+def _column(name: str, learned: pl.Series, served: pl.Series) -> _Column:
+    if learned.dtype.is_numeric():
+        return _numbers(name, learned, served)
+    texts = [each.cast(pl.String).fill_null("missing") for each in (learned, served)]
+    values = pl.concat(texts).unique().sort()
+    codes = [each.cast(pl.Enum(values)).to_physical().cast(pl.Int64).to_numpy() for each in texts]
+    return _Column(name=name, labels=[f"{name} {value}" for value in values], learned=codes[0], served=codes[1])
+
+
+def _numbers(name: str, learned: pl.Series, served: pl.Series) -> _Column:
+    """Bins by the eighths of a sample, with one below the least and one above the most that was learned from."""
+    one, two = (each.cast(pl.Float64).fill_null(float("nan")).to_numpy() for each in (learned, served))
+    known = one[~np.isnan(one)]
+    if not len(known):
+        known = np.zeros(1)
+    sample = known[:: max(1, len(known) // SAMPLE)]
+    inner = np.unique(np.quantile(sample, np.arange(1, BINS) / BINS, method="nearest"))
+    edges = np.unique([known.min(), *inner, np.nextafter(known.max(), np.inf)])
+    ends = [f"{edge:.6g}" for edge in edges]
+    between = [f"{name} {low} to {high}" for low, high in pairwise(ends)]
+    labels = [f"{name} below {ends[0]}", *between, f"{name} above {known.max():.6g}", f"{name} missing"]
+    codes = [np.where(np.isnan(each), len(labels) - 1, np.searchsorted(edges, each, "right")) for each in (one, two)]
+    return _Column(name=name, labels=labels, learned=codes[0], served=codes[1])
+
+
+def _days(survey: Survey, rows: pl.DataFrame) -> Codes:
+    """The day or group of each served row; each row its own where there is none."""
+    roles = survey.dataset.roles
+    name = next((each for each in (ASKED_AT, roles.time, roles.groups) if each and each in rows.columns), "")
+    if not name:
+        return np.arange(len(rows))
+    column = rows[name].cast(pl.Date) if rows.schema[name].is_temporal() else rows[name]
+    return column.rank("dense").cast(pl.Int64).to_numpy()
+
+
+def _regions(columns: list[_Column], n_learned: int, n_served: int) -> Iterator[_Region]:
+    """Bins without support, then pairs of bins that each have it."""
+    fewest = max(FEWEST, EXPECTED * n_served / max(1, n_learned))
+    supported: dict[str, NDArray[np.bool_]] = {}
+    for each in columns:
+        size = len(each.labels)
+        learned, served = np.bincount(each.learned, minlength=size), np.bincount(each.served, minlength=size)
+        supported[each.name] = learned >= HARDLY
+        for bin in np.flatnonzero((learned < HARDLY) & (served >= fewest)):
+            yield _Region(says=each.labels[bin], rows=each.served == bin, learned=int(learned[bin]))
+    for one, two in combinations(columns, 2):
+        size = len(two.labels)
+        cells = [a * size + b for a, b in ((one.learned, two.learned), (one.served, two.served))]
+        learned, served = (np.bincount(each, minlength=len(one.labels) * size) for each in cells)
+        alone = np.outer(supported[one.name], supported[two.name]).ravel()
+        for cell in np.flatnonzero((learned < HARDLY) & (served >= fewest) & alone):
+            says = f"{one.labels[cell // size]} and {two.labels[cell % size]}"
+            yield _Region(says=says, rows=cells[1] == cell, learned=int(learned[cell]))

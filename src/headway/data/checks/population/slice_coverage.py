@@ -1,0 +1,80 @@
+"""D031: values of a slice that are served, and were hardly learned from, or are too few in the test to be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from headway.core.contracts import Survey
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+from headway.data.leakage.held_out import held_out
+from headway.data.leakage.served import served_rows
+
+LEARNED = 20
+LIMIT = 0.01
+NAMED = 4
+_COUNTS = ("served", "learned", "tested")
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """For each declared slice and column of people, the share of served rows whose value has fewer than 20 rows learned
+    from, and that whose value has fewer rows in the test than a slice needs to be judged (`[policy] slice_rows`).
+
+    Served are the requests, else the period `live`, else the test. Above 1 % it is a warning, else a note.
+    """
+    learned, test = held_out(survey)
+    where, rows = served_rows(survey)
+    roles = survey.dataset.roles
+    names = list(dict.fromkeys((*roles.slices, *roles.people)))
+    names = [name for name in names if name in rows.columns]
+    if not names:
+        raise NotApplicable("no slice is declared that served rows have", mend='[data] slices = ["COLUMN"]')
+    needed = survey.config.policy.slice_rows
+    found: list[Finding] = []
+    for name in names:
+        counts = _counts(name, [rows, learned.table, test.table])
+        unlearned = counts.filter(pl.col("learned") < LEARNED)
+        unjudged = counts.filter((pl.col("learned") >= LEARNED) & (pl.col("tested") < needed))
+        more = f"were learned from fewer than {LEARNED} times", "collect rows of them, or refuse them at the request"
+        less = f"are fewer than {needed:,} times in the test", "a longer test, or judge these values by hand"
+        found += _finding(name, (where, len(rows)), unlearned, "learned", more)
+        found += _finding(name, (where, len(rows)), unjudged, "tested", less)
+    return found
+
+
+def _counts(name: str, tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Each value that is served, with its rows among those served, learned from and tested; the most served first."""
+    of = [
+        table.select(pl.col(name).cast(pl.String).fill_null("missing")).group_by(name).agg(pl.len().alias(count))
+        for table, count in zip(tables, _COUNTS, strict=True)
+    ]
+    joined = of[0].join(of[1], on=name, how="left").join(of[2], on=name, how="left")
+    return joined.with_columns(pl.col("learned", "tested").fill_null(0)).sort(
+        ["served", name], descending=[True, False]
+    )
+
+
+def _finding(
+    name: str, served: tuple[str, int], few: pl.DataFrame, count: str, words: tuple[str, str]
+) -> list[Finding]:
+    if few.is_empty():
+        return []
+    where, total = served
+    rows = int(few["served"].sum())
+    share = rows / total
+    named = [f"{row[name]} ({row['served']:,} served, {row[count]:,} {count})" for row in few.head(NAMED).to_dicts()]
+    more = [f"{len(few) - NAMED} more"] if len(few) > NAMED else []
+    return [
+        Finding(
+            code="D031",
+            severity="warn" if share > LIMIT else "note",
+            says=f"{rows:,} of {total:,} rows of {where} ({share:.1%}) have a '{name}' whose rows {words[0]}: "
+            + ", ".join([*named, *more]),
+            where=f"column {name}",
+            measured=share,
+            limit=LIMIT,
+            mend=words[1],
+        )
+    ]

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from tests.data.tables import says, served, surveyed, wide, with_column
+
+from headway.core.config import Config, PolicySection
+from headway.core.contracts import Survey
+from headway.core.errors import NotApplicable
+from headway.data.checks.population.slice_coverage import plugin
+
+FEW = Config(policy=PolicySection(slice_rows=100))
+
+
+def sliced(survey: Survey) -> Survey:
+    """The survey with slices that 100 rows judge."""
+    return replace(survey, config=FEW)
+
+
+def test_values_that_are_learned_from_and_tested_often_are_no_finding():
+    assert says(plugin, sliced(surveyed(wide(slices=("carrier",))))) == []
+
+
+def test_values_that_are_served_and_were_never_learned_from_are_a_warning_with_their_counts():
+    asked = pl.Series(["UA"] * 1900 + ["HA"] * 90 + ["OO"] * 10)
+    [finding] = plugin(sliced(served(wide(slices=("carrier",)), carrier=asked)))
+
+    assert (finding.severity, finding.where, finding.measured) == ("warn", "column carrier", 0.05)
+    assert finding.says == (
+        "100 of 2,000 rows of requests (5.0%) have a 'carrier' whose rows were learned from fewer than 20 times: "
+        "HA (90 served, 0 learned), OO (10 served, 0 learned)"
+    )
+
+
+def test_few_such_rows_are_a_note():
+    asked = pl.Series(["UA"] * 1990 + ["HA"] * 10)
+    assert says(plugin, sliced(served(wide(slices=("carrier",)), carrier=asked))) == ["note column carrier"]
+
+
+def test_values_too_few_in_the_test_to_be_judged_are_told_with_how_many_there_are():
+    [finding] = plugin(surveyed(wide(slices=("carrier",))))
+
+    assert "(100.0%) have a 'carrier' whose rows are fewer than 1,000 times in the test" in finding.says
+    assert finding.severity == "warn"
+
+
+def test_more_values_than_can_be_named_are_counted():
+    codes = pl.Series([f"H{row % 7}" for row in range(2000)])
+    assert plugin(sliced(served(wide(slices=("carrier",)), carrier=codes)))[0].says.endswith(", 3 more")
+
+
+def test_people_are_slices_too_and_without_either_it_cannot_judge():
+    dataset = with_column(wide(people=("sex",)), sex=["f", "m"] * 1000)
+    assert says(plugin, sliced(surveyed(dataset))) == []
+    with pytest.raises(NotApplicable, match="no slice is declared"):
+        plugin(surveyed(wide()))
+    with pytest.raises(NotApplicable, match="no rows are held out"):
+        plugin(Survey(dataset=wide()))
