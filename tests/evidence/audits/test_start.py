@@ -10,9 +10,7 @@ from tests.contract.subjects import subject_of
 
 from headway.core.contracts import Ground
 from headway.core.errors import EngineError, NotApplicable
-from headway.core.record import write
 from headway.evidence.audits import start
-from headway.evidence.measure import written
 from headway.store.blobs.files import Files
 
 pytestmark = pytest.mark.slow
@@ -29,14 +27,14 @@ def subject(tmp_path):
 
 def test_seconds_and_memory_are_those_of_a_process_that_answered(subject, tmp_path):
     seconds, memory = start.plugin(subject, Ground(blobs=Files(tmp_path), budget_s=60))
-    assert (seconds.n_groups, seconds.unit, memory.unit) == (start.STARTS, "s", "MB")
-    assert 0.01 < seconds.low < seconds.value and 5 < memory.value < 500
+    assert (start.STARTS, seconds.n_rows, seconds.unit, memory.unit) == (11, 11, "s", "MB")
+    assert 0.01 < seconds.low <= seconds.value <= seconds.high and 5 < memory.value < 500
 
 
-def test_where_the_time_is_used_up_one_start_claims_no_interval(subject, tmp_path):
-    seconds, _ = start.plugin(subject, Ground(blobs=Files(tmp_path), budget_s=1e-9))
-    assert (seconds.n_groups, seconds.se, seconds.low) == (1, None, 0.0)
-    assert write(written(subject.variant, [seconds], dataset_digest="", period="test"))
+def test_where_the_time_is_used_up_one_start_is_no_claim(subject, tmp_path):
+    with pytest.raises(NotApplicable, match=r"start\.seconds is no claim from 1 starts: it needs 11") as raised:
+        start.plugin(subject, Ground(blobs=Files(tmp_path), budget_s=1e-9))
+    assert raised.value.mend == "headway evaluate --budget 5m"
 
 
 def test_a_model_that_does_not_open_there_is_an_error_with_what_it_said(subject, tmp_path):

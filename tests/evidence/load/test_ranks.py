@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headway.core.errors import NotApplicable
-from headway.evidence.load.ranks import below, needed, percentile
+from headway.evidence.load.ranks import below, median, needed, percentile
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,17 @@ def test_too_few_requests_or_too_many_failures_are_no_percentile():
     spread = np.where(np.arange(7000) % 50 == 0, np.inf, 1.0)
     with pytest.raises(NotApplicable, match="not answered right"):
         percentile("load.p99_ms", spread, np.arange(7000) // 200, 0.99)
+
+
+def test_the_median_of_eleven_starts_lies_between_the_second_and_the_second_last():
+    found = median("start.seconds", np.arange(11.0), of="starts")
+    assert (found.value, found.low, found.high, found.n_rows) == (5.0, 1.0, 9.0, 11)
+    assert found.method == "median over starts, order statistics"
+    with pytest.raises(NotApplicable, match="no claim from 10 starts: it needs 11"):
+        median("start.seconds", np.arange(10.0), of="starts")
+
+
+def test_the_ends_of_a_median_of_eleven_hold_the_truth_at_least_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    found = [median("x", rng.exponential(size=11), of="starts") for _ in range(1000)]
+    assert sum(each.low <= np.log(2) <= each.high for each in found) / 1000 >= 0.95

@@ -18,11 +18,11 @@ from headway.core.evidence import Measurement
 from headway.core.threads import cores
 from headway.core.trial import Trial
 from headway.evidence.load.caller import Call, Caller, Run
-from headway.evidence.load.ranks import percentile
+from headway.evidence.load.ranks import median, needed, percentile
 from headway.evidence.load.shapes import SHAPES, due
 from headway.evidence.statistics.intervals import ANY, Floats, Sample, fact, interval, ratio_of_sums
 
-STARTS = 11
+STARTS = needed(0.5)
 TEXTS, LINES, BATCH_ROWS = 64, 64, 256
 PART = 0.15
 """The share of the budget that each of five runs has; the starts have what is left of it."""
@@ -151,8 +151,7 @@ def _told(measure: Callable[[], Measurement | Found]) -> Found:
 
 def _start(starts: Sequence[float]) -> Measurement:
     """The median over starts, each of which is alone."""
-    found = percentile("load.start_s", np.array(starts), np.zeros(len(starts), dtype=np.int64), 0.5)
-    return replace(found, unit="s", method=found.method.partition(" over ")[0].replace("requests", "starts"))
+    return replace(median("load.start_s", np.array(starts), of="starts"), unit="s")
 
 
 def _slow(name: str, run: Run, share: float) -> Measurement:

@@ -14,12 +14,12 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.contracts import Ground, Subject
+from headway.core.contracts import Found, Ground, Subject
 from headway.core.errors import EngineError, NotApplicable
-from headway.core.evidence import Measurement
-from headway.evidence.statistics.intervals import over_repeats
+from headway.evidence.load.ranks import median, needed
 
-STARTS = 20
+STARTS = needed(0.5)
+"""As many as a median needs."""
 _ASK = """
 import json, sys
 order = json.loads(sys.argv[1])
@@ -39,11 +39,11 @@ class _Started(NamedTuple):
     memory_mb: float
 
 
-def plugin(subject: Subject, ground: Ground) -> list[Measurement]:
-    """`start.seconds` and `start.memory_mb` (resident, of the whole process), each over up to 20 starts.
+def plugin(subject: Subject, ground: Ground) -> Found:
+    """`start.seconds` and `start.memory_mb` (resident, of the whole process), the medians of 11 starts.
 
     The files were read before, so this is a start on a machine that served already. Raises NotApplicable where the
-    system does not say what a process holds, or there is no row.
+    system does not say what a process holds, there is no row, or no time for as many starts as a median needs.
     """
     if not Path("/proc/self/status").exists():
         raise NotApplicable("this system has no /proc that says what a process holds")
@@ -52,8 +52,8 @@ def plugin(subject: Subject, ground: Ground) -> list[Measurement]:
     starts = _starts(subject, ground)
     seconds, memory = np.array(starts).T
     return [
-        replace(over_repeats("start.seconds", seconds, what="starts"), unit="s"),
-        replace(over_repeats("start.memory_mb", memory, what="starts"), unit="MB"),
+        replace(median("start.seconds", seconds, of="starts"), unit="s"),
+        replace(median("start.memory_mb", memory, of="starts"), unit="MB"),
     ]
 
 
