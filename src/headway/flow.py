@@ -19,7 +19,7 @@ from headway.batch.journal import Receipt
 from headway.batch.predict import Order, Progress
 from headway.core import plugins
 from headway.core.config import Config
-from headway.core.contracts import Ground, Lesson, Workbench
+from headway.core.contracts import Ground, Lesson, Subject, Workbench
 from headway.core.dataset import Dataset
 from headway.core.erasure import Erasure
 from headway.core.errors import DataError, StoreError
@@ -41,6 +41,7 @@ from headway.evidence.curves.project import ProjectCurve
 from headway.evidence.first_look import first_look
 from headway.evidence.ground import ground_of, lesson_of
 from headway.evidence.measure import Audits, measure
+from headway.evidence.statistics.intervals import fact
 from headway.evidence.subject import Exam, exam_of, open_variant, self_test, subject_of
 from headway.evidence.threshold import choose_threshold
 from headway.observe import watch as watching
@@ -158,7 +159,7 @@ def evaluate(
     """
     names = probes or [name for name in plugins.names("probe") if name not in SPEED]
     subject = subject_of(variant, exam, project.blobs, view=view)
-    return _judged(project, variant, measure(subject, names, dataset_digest=exam.dataset, period=exam.period))
+    return _judged(project, subject, measure(subject, names, dataset_digest=exam.dataset, period=exam.period))
 
 
 def examine(
@@ -176,13 +177,12 @@ def examine(
             mend="headway optimize",
         )
     project.state.count_look(project.name, exam.dataset)
-    variant = frontier.winner.variant
     served = partial(on_trial, project.config, project.blobs, frontier.baseline.contract, frontier.self_test)
     ground = replace(_ground(project, frontier, data), serve=served)
     asked = Audits(names=audits or plugins.names("audit"), ground=ground, tell=tell)
-    subject, probes = subject_of(variant, exam, project.blobs), plugins.names("probe")
+    subject, probes = subject_of(frontier.winner.variant, exam, project.blobs), plugins.names("probe")
     evidence = measure(subject, probes, dataset_digest=exam.dataset, period=exam.period, audits=asked)
-    found = replaced(frontier, winner=_judged(project, variant, evidence))
+    found = replaced(frontier, winner=_judged(project, subject, evidence))
     project.keep(found)
     return found
 
@@ -287,13 +287,18 @@ def _exam(project: Project, baseline: Baseline, period: Dataset) -> Exam:
     return exam_of(baseline, period, project.blobs, price=project.config.cost)
 
 
-def _judged(project: Project, variant: Variant, evidence: Evidence) -> Judged:
+def _judged(project: Project, subject: Subject, evidence: Evidence) -> Judged:
+    """The verdict of the policy; evidence on rows at which looks are counted says how many there were."""
     looks = project.state.looks(project.name, evidence.dataset)
+    if looks:
+        how = "judged looks at these rows so far, this one among them"
+        counted = fact("looks_at_test", float(looks), n_rows=len(subject.labels), method=how)
+        evidence = replaced(evidence, measurements=(*evidence.measurements, counted))
     policy = judging.relative(project.config.policy) if evidence.period == "choose" else project.config.policy
     verdict = judging.judge(evidence, policy, looks_at_test=looks)
     project.keep(evidence)
     project.keep(verdict)
-    return Judged(variant=variant, evidence=evidence, verdict=verdict)
+    return Judged(variant=subject.variant, evidence=evidence, verdict=verdict)
 
 
 def _baseline(project: Project, model: Variant, data: Data) -> Baseline:

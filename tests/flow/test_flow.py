@@ -12,9 +12,12 @@ from msgspec.structs import replace
 from tests.flow.projects import TOML, table, write
 
 from headway import flow
+from headway.core.config import PolicySection
 from headway.core.errors import DataError, EngineError, Refused, StoreError
+from headway.core.verdict import Rule
 from headway.data.split import labelled
 from headway.evidence.subject import exam_of, subject_of
+from headway.release.judge import judge
 from headway.release.project import open_project
 from headway.serve.client import Client
 
@@ -40,6 +43,16 @@ def test_every_look_at_test_is_counted_and_said_in_the_verdict(searched):
     project, frontier, _ = searched
 
     assert frontier.winner.verdict.looks_at_test == project.state.looks("small", frontier.winner.evidence.dataset) >= 1
+
+
+def test_evidence_on_test_carries_how_often_it_was_looked_at_and_a_policy_may_ask_for_it(searched):
+    _, frontier, _ = searched
+    found = frontier.winner.evidence
+    policies = [PolicySection(release=(Rule(measure="looks_at_test", at_most=most),)) for most in (0, 100)]
+
+    assert found.find("looks_at_test").value == frontier.winner.verdict.looks_at_test
+    assert all(row.evidence.find("looks_at_test") is None for row in frontier.judged)
+    assert [judge(found, policy).answer for policy in policies] == ["fail", "pass"]
 
 
 def test_what_was_found_is_kept_and_read_again(searched):

@@ -180,6 +180,10 @@ _NAMES |= {
     "load.failed": ("Requests without a right answer", ""),
 }
 _NAMES |= {
+    "looks_at_test": (
+        "Judged looks at the test set",
+        "This one among them; from the second on its rows were used to choose, and flatter what was chosen.",
+    ),
     "attack.success": ("Decisions that can be turned", "By a small change of a row, by who sees decisions alone."),
     "attack.success.loss": (
         "More easily turned than the model as it came",
