@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -15,10 +14,9 @@ from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.data.check import check
 from headway.data.open import open_dataset
-from headway.data.split import cut
 from headway.face.demo.run import FILES, HERE
-from headway.observe.served import requests
-from headway.release.project import Project, open_project
+from headway.observe.assessment.assess import assess, survey_of
+from headway.release.project import open_project
 
 NAMED = 4
 
@@ -30,12 +28,17 @@ def rows() -> Found:
             shutil.copyfile(HERE / name, Path(place) / name)
         project = open_project(Path(place))
         began = perf_counter()
-        survey = _survey(project)
+        survey = survey_of(project, open_dataset(project.config))
         opened = perf_counter()
         cpu = process_time()
         found = check(survey)
         cpu, seconds = process_time() - cpu, perf_counter() - opened
         slowest = sorted(((_seconds(name, survey), name) for name in plugins.names("check")), reverse=True)[:NAMED]
+        kept = perf_counter()
+        assess(project, survey.dataset, who="bench")
+        again = perf_counter()
+        same = assess(project, survey.dataset, who="bench").same
+        ended = perf_counter()
     table = survey.dataset.table
     size = f"{len(table):,} x {table.width} flights, {len(plugins.names('check'))} checks, {len(found)} findings"
     named = ", ".join(f"{name} {each:.2f}" for each, name in slowest)
@@ -43,13 +46,9 @@ def rows() -> Found:
         shown("check.seconds", seconds, "s", f"{size}; slowest: {named}"),
         shown("check.cpu_seconds", cpu, "s"),
         shown("check.open_seconds", opened - began, "s", "the table read, joined with the weather, and cut"),
+        shown("check.kept_seconds", again - kept, "s", "the checks, the months, and the record of both"),
+        shown("check.again_seconds", ended - again, "s", f"once more, told as the same: {same}"),
     ], []
-
-
-def _survey(project: Project) -> Survey:
-    dataset = open_dataset(project.config)
-    periods = cut(dataset, project.config.split)
-    return Survey(dataset=dataset, periods=periods, requests=partial(requests, project), config=project.config)
 
 
 def _seconds(name: str, survey: Survey) -> float:

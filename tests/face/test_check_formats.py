@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
-from assessed import LEAK, assessed, assessment, first
 from msgspec.structs import replace
 from test_gate_reports import SARIF
+from tests.face.assessed import LEAK, assessed, assessment, first
 
 from headway.face.gates.checked import answer_of, outputs
 from headway.face.gates.reports import CHECK, OF_CHECK, deliver

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from assessed import KEPT, LEAK, assessed, assessment, first
 from msgspec.structs import replace
+from tests.face.assessed import KEPT, LEAK, assessed, assessment, first
 
 from headway.face.report.check import missing, shifts, target, timeline, trend
 from headway.face.report.check.page import pictures, render, replies, write
@@ -32,7 +32,7 @@ def page() -> str:
         "1 of 6 checks",
         "no groups are declared",
         "Assessment 2 was opened",
-        "opened: D003 stop column air_time",
+        "Opened: D003 stop column air_time",
         "336,776 rows, 3 columns",
     ],
 )
@@ -75,7 +75,7 @@ def test_the_titles_of_pictures_are_their_findings() -> None:
         "'carrier' moved most surely: UA was 48.0 % of the rows and is 69.0 %",
     ]
     rising = trend.draw(KEPT)
-    assert rising is not None and rising.title.endswith("stop 0 to 1, undecided 0 to 1, warn 1 to 1, note 1 to 1")
+    assert rising is not None and rising.title.endswith("09-01 0 stop became 1, 0 undecided became 1")
 
 
 def test_nothing_to_draw_is_no_picture() -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from assessed import KEPT, assessed
 from examined import examined
 from playwright.sync_api import Browser, Page, sync_playwright
 from stories import flights, own_project
+from tests.face.assessed import KEPT, assessed
 from years import lived, renewed
 
 from headway.face.report.check.page import write as write_check

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from assessed import FIRST, KEPT, SECOND, assessed, first
+from tests.face.assessed import FIRST, KEPT, SECOND, assessed, first
 
 from headway.face.actions.assessments import history, sentences
 from headway.observe.assessment.assess import Assessed
@@ -38,6 +38,8 @@ def test_a_look_at_the_same_assessment_tells_what_was_opened():
 
 
 def test_the_history_counts_findings_by_severity_and_tells_what_changed():
-    assert cells(0)[1:] == ["1", "ada", "336,776", "0", "0", "1", "1", "1", "the first"]
-    assert cells(2)[4:8] == ["1", "1", "1", "1"]
-    assert cells(2)[-1] == "D060 the data moved since the assessment of 2026-10-01 / opened: D003 stop column air_time"
+    blind = "1 of 6 checks could not judge"
+    assert cells(0)[1:] == ["1", "336,776", "0", "0", "1", "1", f"the first / {blind}"]
+    assert cells(2)[:2] == ["2026-11-02 10:00 / by ada", "2"] and cells(2)[3:7] == ["1", "1", "1", "1"]
+    moved = "D060 the data moved since the assessment of 2026-10-01"
+    assert cells(2)[-1] == f"{moved} / opened: D003 stop column air_time / {blind}"

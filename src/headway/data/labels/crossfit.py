@@ -8,6 +8,7 @@ from dataclasses import replace
 import lightgbm
 import numpy as np
 import polars as pl
+from msgspec.structs import replace as changed
 from numpy.typing import NDArray
 
 from headway.core.dataset import Dataset, Roles
@@ -51,7 +52,7 @@ def cross_fit(dataset: Dataset, *, rows: int = 0) -> Said:
             f"{len(known)} labelled rows in {groups.max() + 1 if len(known) else 0} groups: a model needs {FEWEST_ROWS}"
             f" rows and {FOLDS} groups"
         )
-    signature = signature_of(Dataset(name=dataset.name, table=table, roles=dataset.roles))
+    signature = signature_of(_readable(Dataset(name=dataset.name, table=table, roles=dataset.roles)))
     learner = Learner(matrix(table, signature), labels, signature, len(classes))
     probabilities = np.empty((len(labels), len(classes)))
     count = FEWER_FOLDS if len(known) >= MANY_ROWS else FOLDS
@@ -63,6 +64,16 @@ def cross_fit(dataset: Dataset, *, rows: int = 0) -> Said:
     )
     parts = parts_of(table, dataset.roles, groups)
     return replace(plain, probabilities=with_parts(plain, parts), sure=by_halves(plain, parts[:2]))
+
+
+def _readable(dataset: Dataset) -> Dataset:
+    """The dataset without the features that no model reads as they are, such as dates."""
+    kinds = {name: dataset.table.schema[name] for name in dataset.features}
+    texts = (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
+    others = [name for name, kind in kinds.items() if not (kind.is_numeric() or kind in texts)]
+    if len(others) == len(kinds):
+        raise NotApplicable("no feature is a number or a text to tell labels by")
+    return replace(dataset, roles=changed(dataset.roles, ignore=(*dataset.roles.ignore, *others)))
 
 
 class Learner:

@@ -53,18 +53,23 @@ def history(kept: Sequence[Assessment]) -> Sheet:
     """The trend: an assessment a row, oldest first."""
     rows = tuple(
         (
-            (Line(text=each.at),),
+            (Line(text=each.at[:16].replace("T", " ")), Line(text=f"by {each.by}", mood="quiet")),
             (Line(text=str(each.number), mood="strong" if each.why or before is None else "plain"),),
-            (Line(text=each.by),),
             (Line(text=f"{each.n_rows:,}"),),
             *((Line(text=str(each.count(grave))),) for grave in GRAVE),
-            (Line(text=str(len(each.unjudged))),),
-            tuple(Line(text=line) for line in _changes(before, each)),
+            (*(Line(text=one_line(line)) for line in _changes(before, each)), *_blind(each)),
         )
         for before, each in zip([None, *kept], kept, strict=False)
     )
-    titles = ("When (UTC)", "No.", "Who", "Rows", *(each.capitalize() for each in GRAVE), "Not judged", "What changed")
+    titles = ("When (UTC)", "No.", "Rows", *(each.capitalize() for each in GRAVE), "What changed")
     return Sheet(columns=tuple(Column(title=title, folds=title == "What changed") for title in titles), rows=rows)
+
+
+def _blind(now: Assessment) -> list[Line]:
+    """How many checks could not judge, so that nobody takes few findings for few faults."""
+    return [Line(text=f"{len(now.unjudged)} of {len(now.looked)} checks could not judge", mood="quiet")] * bool(
+        now.unjudged
+    )
 
 
 def _changes(before: Assessment | None, now: Assessment) -> list[str]:

@@ -103,13 +103,13 @@ def month(dataset: Dataset, number: int) -> Dataset:
 def _check(project: Project, data: flow.Data, told: Told) -> list[Finding]:
     """Findings on the whole table, and the refusal of a training that would read all of its columns."""
     whole = dataset_of(pl.concat([period.table for period in data.values()]), data["train"].roles, name="flights")
-    findings = flow.check(project, whole)
+    findings = flow.assess(project, whole, who=getuser()).now.findings
     told.tell(tables.findings_table(findings))
     try:
         flow.train(project, data, features=[*data["train"].table.columns])
     except DataError as refusal:
         told.tell(str(refusal))
-    return findings
+    return list(findings)
 
 
 def _as_it_came(project: Project, frontier: Frontier, test: Dataset) -> Evidence:

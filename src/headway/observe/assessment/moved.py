@@ -76,7 +76,7 @@ def _says(windows: Windows, p: float, level: float, moved: list[str]) -> str:
     on = f"p {p:.2g}, limit {level:.2g}, over {columns} columns of {after} groups against {before}"
     if p > level:
         return f"no change is shown ({on})"
-    return on + (f"; by themselves {', '.join(moved[:NAMED])}" if moved else "; no column by itself")
+    return on + (f"; shown of {', '.join(moved[:NAMED])}" if moved else "; of no column by itself")
 
 
 def _windows(before: pl.DataFrame, now: pl.DataFrame, *, run: int, alpha: float) -> Windows:

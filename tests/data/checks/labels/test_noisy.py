@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from tests.data.labels.noisy_tables import turned
-from tests.data.tables import says, small
+from tests.data.tables import says, small, wide, with_column
 
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
@@ -26,3 +27,14 @@ def test_labels_that_stand_are_no_warning():
 def test_a_number_has_no_wrong_class():
     with pytest.raises(NotApplicable):
         plugin(Survey(dataset=small(task="regression")))
+
+
+def test_a_target_that_is_chance_is_no_warning_and_says_why():
+    draw = np.random.default_rng(0)
+    dataset = with_column(wide(), late=draw.integers(0, 2, 2000))
+    found = plugin(Survey(dataset=dataset))
+    assert all(each.severity == "note" and "most may be chance" in each.says for each in found)
+
+
+def test_a_column_of_dates_is_left_out():
+    assert "warn" not in " ".join(says(plugin, Survey(dataset=small(groups=""))))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from headway.core.contracts import Survey
 from headway.core.evidence import Finding
 from headway.data.labels.crossfit import SCREENED, said_of
 from headway.data.labels.noise import T, noise_of
+from headway.data.labels.said import Said
 
 LIMIT = 0.05
+TELLS = 0.2
+"""Share of what there is to know of the classes that a model must know before its surprise counts as an error."""
 
 
 def plugin(survey: Survey) -> list[Finding]:
     """The share of labels that look wrong, told where its interval begins above 1 in 1,000; above 5 % it warns.
 
     Asked of at most about 60,000 rows in whole groups. A label that nobody could have told looks wrong as well, so the
-    share is a bound from above for targets with chance in them.
+    share is a bound from above for targets with chance in them: where the model knows less than a fifth of what there
+    is to know (McFadden's R squared), it is a note.
     """
     said = said_of(survey.dataset, rows=SCREENED)
     noise, rows = noise_of(said), len(said.labels)
@@ -26,16 +32,25 @@ def plugin(survey: Survey) -> list[Finding]:
         interval = f"95 % [{max(0, low):.1%}, {min(1, high):.1%}]"
     if low <= 0.001:
         return []
-    worst = int((noise.counts / rows).argmax())
+    worst, told = int((noise.counts / rows).argmax()), _told(said) >= TELLS
+    chance = "" if told else "; the columns tell little of the target, so most may be chance and no error"
     return [
         Finding(
             code="D035",
-            severity="warn" if low > LIMIT else "note",
+            severity="warn" if low > LIMIT and told else "note",
             says=f"{share:.1%} of the labels look wrong ({interval}; {rows:,} rows, {said.n_groups:,} groups), most"
-            f" often those that say '{said.classes[worst]}'",
+            f" often those that say '{said.classes[worst]}'{chance}",
             where=f"column {survey.dataset.roles.target}",
             measured=share,
             limit=LIMIT,
             mend="headway labels suspects",
         )
     ]
+
+
+def _told(said: Said) -> float:
+    """How much of the classes' uncertainty the model takes away, at most 1; below 0 it is worse than their shares."""
+    counts = np.bincount(said.labels, minlength=len(said.classes))
+    shares = counts[counts > 0] / counts.sum()
+    right = np.clip(said.probabilities[np.arange(len(said.labels)), said.labels], 1e-6, 1)
+    return 1 - float(-np.log(right).mean() / -(shares * np.log(shares)).sum())

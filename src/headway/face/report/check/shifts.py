@@ -52,7 +52,11 @@ def _panel(shift: Shift, size: Size, *, legend: bool) -> alt.LayerChart:
         for name, end in ((BEFORE, "from"), (NOW, "to"))
     ]
     y = alt.Y("bin:N").sort(list(shift.bins)).axis(title=None, labelLimit=room - 8, minExtent=room, maxExtent=room)
-    x = alt.X("share:Q").axis(title=None, format=".0%", tickCount=3 if size.narrow else 5, labelOverlap=True, grid=True)
+    x = (
+        alt.X("share:Q")
+        .scale(zero=False)
+        .axis(title=None, format=".0%", tickCount=3 if size.narrow else 5, labelOverlap=True, grid=True)
+    )
     key = alt.Legend(title=None) if legend else None
     colour = alt.Color("series:N", legend=key).scale(domain=[BEFORE, NOW], range=[LIGHT["came"], LIGHT["live"]])
     shape = alt.Shape("series:N", legend=key).scale(domain=[BEFORE, NOW], range=["square", "circle"])
@@ -60,5 +64,6 @@ def _panel(shift: Shift, size: Size, *, legend: bool) -> alt.LayerChart:
     dots = alt.Chart(values(points)).mark_point(size=60, filled=True, opacity=1)
     title = headed(wrapped([f"{shift.column}: share of rows", f"p {shift.p:.2g}"], size.width))
     return alt.layer(
-        line.encode(x=alt.X("from:Q"), x2="to:Q", y=y), dots.encode(x=x, y=y, color=colour, shape=shape)
+        line.encode(x=alt.X("from:Q").scale(zero=False), x2="to:Q", y=y),
+        dots.encode(x=x, y=y, color=colour, shape=shape),
     ).properties(width=size.plot - room + 46, height=STEP * len(shift.bins), title=title)

@@ -22,13 +22,17 @@ def draw(kept: Sequence[Assessment]) -> Picture | None:
         return None
     first, last = kept[-LAST:][0], kept[-1]
     ends = ", ".join(f"{name} {first.count(name)} to {last.count(name)}" for name in ROWS)
-    changed = sum(first.count(name) != last.count(name) for name in ROWS)
-    says = f"Findings since {first.at[:10]}: {ends}" if changed else f"As many findings as on {first.at[:10]}: {ends}"
+    moved = [
+        f"{first.count(name)} {name} became {last.count(name)}"
+        for name in ROWS
+        if first.count(name) != last.count(name)
+    ]
+    says = f"Since {first.at[:10]} {', '.join(moved)}" if moved else f"As many findings as on {first.at[:10]}"
     return picture(
         lambda size: _chart(kept[-LAST:], size),
         name="trend",
         title=says,
-        alt=f"{says}. {TABLE}",
+        alt=f"{says}: {ends}. {TABLE}",
         reading=(
             "A column is one check of the data, the latest on the right; the number is how many findings there were. A "
             "new number below is a new assessment: the source, the columns, the values or the settings had changed.",
