@@ -22,7 +22,7 @@ from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
-from headway.data.contract import contract_of
+from headway.data.contract.served import contract_of
 from headway.engines.formats.compiled import compiled
 from headway.engines.lightgbm import Lightgbm
 from headway.release.enrol import enrol

@@ -32,7 +32,7 @@ from headway.core.variant import Variant
 from headway.core.verdict import Judged
 from headway.core.watch import RowSource, Watch
 from headway.data import check as checking
-from headway.data.contract import contract_of
+from headway.data.contract.served import contract_of
 from headway.data.matrix import labels, matrix, weights
 from headway.data.open import open_dataset
 from headway.data.provenance.digest import digest

@@ -24,7 +24,10 @@ Shown = tuple[int, str, str]
 
 # What a person does first: they are examples themselves.
 BEFORE = ("headway optimize --project headway-demo", 'headway release --project headway-demo --why "first release"')
-ALSO_BEFORE = {"rollout": (BEFORE[0], "headway rollout start flight-delays --project headway-demo")}
+ALSO_BEFORE = {
+    "rollout": (BEFORE[0], "headway rollout start flight-delays --project headway-demo"),
+    "contract": ("headway contract discover --replace --project headway-demo",),
+}
 # What is timed runs on one core: threads of two processes that wait for each other make a search take minutes.
 ONE_CORE = """
 import os, sys
@@ -33,7 +36,7 @@ from headway.face import cli
 cli.main(sys.argv[1:])
 """
 # Exit codes that say that the command did its work; 0 where none is given.
-DONE = {"watch": {cli.PASS, cli.FAIL, cli.UNDECIDED}}
+DONE = {"contract": {cli.PASS, cli.FAIL}, "watch": {cli.PASS, cli.FAIL, cli.UNDECIDED}}
 
 
 def examples() -> list[str]:

@@ -17,6 +17,7 @@ from tests.house.pages import PAGES, SHELL, Block, Claim, blocks, claims, having
 from tests.house.source_tree import ROOT, Source, none_of
 
 from headway.core import config, plugins
+from headway.data.contract import file as contract
 
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)(?:#[^)]*)?\)")
 BY_HAND = [path for path in PAGES if not path.startswith("docs/reference/")]
@@ -79,8 +80,12 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(path: str, tmp_path: Path)
 @pytest.mark.parametrize("path", having("toml"))
 def test_the_toml_of_a_page_is_read_by_what_reads_it(path: str, tmp_path: Path) -> None:
     for block in (block for block in of_page(path) if block.language == "toml"):
-        entry_points = tomllib.loads(block.text).get("project", {}).get("entry-points")
-        if entry_points:
+        said = tomllib.loads(block.text)
+        entry_points = said.get("project", {}).get("entry-points")
+        if "columns" in said:
+            (tmp_path / "contract.toml").write_text(block.text, encoding="utf-8")
+            assert contract.read(tmp_path / "contract.toml"), block.at
+        elif entry_points:
             assert {group.removeprefix("headway.") for group in entry_points} <= set(plugins.FOLDERS), block.at
         else:
             (tmp_path / "headway.toml").write_text(block.text, encoding="utf-8")

@@ -43,6 +43,7 @@ class DataSection(Record, frozen=True, kw_only=True):
     ] = ""
     query: Annotated[str, about("What a database is asked, in SQL: it gives the table.")] = ""
     missing: Annotated[tuple[str, ...], about("Texts that mean a missing value, such as NA.")] = ()
+    contract: Annotated[str, about("File of what each column may be, if there is one.")] = "contract.toml"
     task: Annotated[str, about("binary, multiclass, regression, ranking or embedding.")] = "binary"
     target: Annotated[str, about("The column to predict; for binary, 1 is the positive class.")] = ""
     positive: Annotated[str, about("The value of a binary target that is the positive class, where it is not 1.")] = ""

@@ -7,8 +7,10 @@ from msgspec.structs import replace
 from headway.core.errors import Refused
 from headway.core.frontier import Frontier
 from headway.core.record import Record
-from headway.core.release import Move, Release
+from headway.core.release import Contract, Move, Release
 from headway.core.verdict import Verdict
+from headway.data.contract.file import of_project
+from headway.data.contract.served import as_agreed
 from headway.release.enrol import Enrolment, enrol
 from headway.release.judge import override as overruled
 from headway.release.project import Project
@@ -46,7 +48,13 @@ def publish(project: Project, frontier: Frontier, *, who: str) -> tuple[str, Enr
     _expect_pass(winner.verdict, winner.variant.name)
     enrolment = enrol(project.register.publisher_key, project.register.trusted_keys, comment=who)
     files = {f"model.{winner.variant.artifact.format}": project.blobs.get(winner.variant.artifact.digest)}
-    return project.register.publish(_release(frontier, made_by=who), files), enrolment
+    return project.register.publish(_release(frontier, _contract(project, frontier), made_by=who), files), enrolment
+
+
+def _contract(project: Project, frontier: Frontier) -> Contract:
+    """What the project's contract says as it stands now; without one, what the model's columns were."""
+    agreed, contract = of_project(project.config), frontier.baseline.contract
+    return as_agreed(contract, frontier.winner.variant.signature, agreed) if agreed else contract
 
 
 def _expect_pass(verdict: Verdict, name: str) -> None:
@@ -59,7 +67,7 @@ def _expect_pass(verdict: Verdict, name: str) -> None:
         )
 
 
-def _release(frontier: Frontier, *, made_by: str) -> Release:
+def _release(frontier: Frontier, contract: Contract, *, made_by: str) -> Release:
     """The record of a release; `made_at` is the time of the search, so that one frontier gives one release."""
     winner = frontier.winner
     searched = frontier.row(winner.variant.digest)
@@ -70,7 +78,7 @@ def _release(frontier: Frontier, *, made_by: str) -> Release:
         verdict=winner.verdict,
         threshold=frontier.baseline.threshold,
         calibrator=frontier.baseline.calibrator,
-        contract=frontier.baseline.contract,
+        contract=contract,
         views=frontier.baseline.views,
         data=frontier.baseline.data,
         self_test=frontier.self_test,

@@ -13,7 +13,7 @@ from tests.serve.turns import Waits, turned
 
 from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
-from headway.data.contract import contract_of
+from headway.data.contract.served import contract_of
 from headway.serve.lanes.contract import Breach, Checker
 from headway.serve.lanes.refusals import Outside
 from headway.serve.load import load

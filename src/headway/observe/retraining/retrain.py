@@ -22,7 +22,7 @@ from headway.core.ticket import Ticket
 from headway.core.training import Retraining, Training
 from headway.core.variant import Variant
 from headway.core.verdict import Verdict
-from headway.data.contract import contract_of
+from headway.data.contract.served import contract_of
 from headway.data.matrix import matrix
 from headway.data.provenance.digest import digest
 from headway.data.split import between

@@ -86,7 +86,7 @@ def _edges(field: Field, bounds: Bounds | None, margin: float) -> tuple[float, f
         return -np.inf, np.inf
     if field.datatype == TEXT:
         return 0.0, float(len(field.categories) - 1)
-    if bounds.lowest is None or bounds.highest is None:
-        return -np.inf, np.inf
-    beyond = margin * (bounds.highest - bounds.lowest)
-    return bounds.lowest - beyond, bounds.highest + beyond
+    lowest = -np.inf if bounds.lowest is None else bounds.lowest
+    highest = np.inf if bounds.highest is None else bounds.highest
+    beyond = margin * (highest - lowest) if margin else 0.0
+    return lowest - beyond, highest + beyond

@@ -1,0 +1,12 @@
+"""D014: texts of another form or length than the contract says."""
+
+from __future__ import annotations
+
+from headway.core.contracts import Survey
+from headway.core.evidence import Finding
+from headway.data.contract.findings import breaks
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """A finding for each pattern and each end of a length; measured is the share of rows."""
+    return breaks(survey, "D014")

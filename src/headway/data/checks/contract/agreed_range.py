@@ -1,0 +1,12 @@
+"""D012: numbers, dates or times that lie outside the range of the contract."""
+
+from __future__ import annotations
+
+from headway.core.contracts import Survey
+from headway.core.evidence import Finding
+from headway.data.contract.findings import breaks
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """A finding for each end of a range that is passed; measured is the share of rows."""
+    return breaks(survey, "D012")

@@ -1,0 +1,12 @@
+"""D016: columns that go together otherwise than the contract says."""
+
+from __future__ import annotations
+
+from headway.core.contracts import Survey
+from headway.core.evidence import Finding
+from headway.data.contract.findings import breaks
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """A finding for each relation; of `a -> b`, all rows of a value that tells two others count."""
+    return breaks(survey, "D016")

@@ -1,0 +1,12 @@
+"""D013: values that are none of those of the contract."""
+
+from __future__ import annotations
+
+from headway.core.contracts import Survey
+from headway.core.evidence import Finding
+from headway.data.contract.findings import breaks
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """A finding for each column; measured is the share of rows."""
+    return breaks(survey, "D013")

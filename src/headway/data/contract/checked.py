@@ -1,0 +1,106 @@
+"""Hold a project's table, or a file of any size, to the project's contract; rows that fail go to quarantine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import polars as pl
+
+from headway.core.config import Config
+from headway.core.errors import ConfigError, DataError
+from headway.core.evidence import Finding
+from headway.core.record import Record
+from headway.data.contract.discover import discover
+from headway.data.contract.file import of_project, save
+from headway.data.contract.findings import opened, told, unnamed
+from headway.data.contract.frames import frame_of
+from headway.data.contract.hold import Table, failing, hold, passing
+from headway.data.contract.terms import TableContract
+from headway.data.open import open_dataset
+from headway.data.personal.policy import guarded
+from headway.data.roles import roles_of
+from headway.data.split import cut
+from headway.store import atomic, segments
+
+
+class Checked(Record, frozen=True, kw_only=True):
+    """What a contract found in a table: how many rows fail, where they were put, with what is told of each rule."""
+
+    source: str
+    n_rows: int
+    n_failing: int
+    n_rules: int
+    findings: tuple[Finding, ...] = ()
+    quarantine: str = ""
+    passed: str = ""
+
+
+def agree(config: Config, *, replace: bool = False) -> tuple[Path, TableContract]:
+    """Discover the contract of a project's data and write it where `[data] contract` says, for people to edit.
+
+    Raises ConfigError where there is one, unless it is to be replaced.
+    """
+    path = config.path(config.data.contract)
+    if path.exists() and not replace:
+        mend = "headway contract discover --replace"
+        raise ConfigError(f"there is a {path.name}, which people may have edited", where=str(path), mend=mend)
+    dataset = open_dataset(config)
+    try:
+        periods = cut(dataset, config.split, fitted=bool(config.model.file))
+    except DataError:
+        periods = {}
+    contract = discover(dataset, periods, config)
+    rows = sum(len(periods[name].table) for name in ("train", "choose") if name in periods) or len(dataset.table)
+    about = (
+        f"What the columns of '{config.project.name}' may be, as they were in {rows:,} rows of train and choose.",
+        "Edit it: checks hold the data to it, and a server each request from the next release on (docs/contract.md).",
+    )
+    return save(contract, path, about=about), contract
+
+
+def checked(config: Config, file: Path | None = None, *, passed: Path | None = None) -> Checked:
+    """The project's table or a file held to the contract; failing rows are written to quarantine with the reasons.
+
+    The rows that pass are written to `passed`, a parquet file. Raises ConfigError where there is no contract.
+    """
+    contract = of_project(config)
+    if contract is None:
+        mend = "headway contract discover"
+        raise ConfigError(f"there is no {config.data.contract}", where=str(config.folder), mend=mend)
+    table: Table
+    if file is None:
+        dataset = open_dataset(config)
+        contract, table, source = opened(contract, config), dataset.table, dataset.name
+    elif config.personal.drop or config.personal.hash:
+        table, _, _ = guarded(frame_of(file, config).collect(), roles_of(config.data), config)
+        contract, source = opened(contract, config), str(file)
+    else:
+        table, source = frame_of(file, config), str(file)
+    held = hold(contract, table)
+    name = config.data.contract
+    return Checked(
+        source=source,
+        n_rows=held.n_rows,
+        n_failing=held.n_failing,
+        n_rules=held.n_rules,
+        findings=(*told(held, name), *unnamed(held.unnamed, name)),
+        quarantine=_keep(failing(held), quarantine_of(config, source)) if held.n_failing else "",
+        passed=_keep(passing(held), passed) if passed else "",
+    )
+
+
+def quarantine_of(config: Config, source: str) -> Path:
+    """Where the failing rows of a source are put: `quarantine/NAME/TIME-PROCESS-NUMBER.SOURCE.parquet` in the store."""
+    stem = re.sub(r"[^\w-]+", "-", Path(source).stem)
+    fresh = segments.fresh().removesuffix(segments.SUFFIX)
+    return config.state / "quarantine" / config.project.name / f"{fresh}.{stem}.parquet"
+
+
+def _keep(rows: pl.LazyFrame, path: Path) -> str:
+    """Write rows whole or not at all, as a stream."""
+    try:
+        atomic.fill(path, lambda file: rows.sink_parquet(file, maintain_order=True, engine="streaming"))
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"cannot write '{path.name}': {error}", where=str(path), mend="write another type") from error
+    return str(path)

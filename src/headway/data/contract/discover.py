@@ -1,0 +1,133 @@
+"""Discover the contract of a table: what its columns are, how far they go, and what holds between them in every row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import polars as pl
+
+from headway.core.config import Config
+from headway.core.dataset import OUTCOME, Dataset
+from headway.core.errors import DataError
+from headway.data.contract.related import related
+from headway.data.contract.terms import Edge, TableContract, Terms, Type
+from headway.data.contract.values import TEXTS
+
+MOST_VALUES = 50
+MOST_CODES = 20
+FEWEST_ROWS = 100
+STRETCHES = 10
+_DIGITS = 6
+
+
+def discover(dataset: Dataset, periods: Mapping[str, Dataset], config: Config) -> TableContract:
+    """The contract that the rows of train and choose bear out; all rows where there is neither.
+
+    A number may lie beyond what was seen by `[policy] contract_margin` of its range, and never below 0 where none did;
+    whole numbers of at most 20 values are taken for codes, and may not.
+    A column may be missing as often as in that tenth of the rows where it was most. What `[data]` or `[personal]`
+    makes of a column when it is opened is left out, for the file that it came from holds something else.
+    """
+    parts = [periods[name].table for name in ("train", "choose") if name in periods] or [dataset.table]
+    table = pl.concat(parts)
+    left_out = {*config.personal.hash, *_rewritten(config)}
+    later = {name for name, when in dataset.roles.known.items() if when == OUTCOME} | {dataset.roles.target}
+    columns = {
+        name: terms
+        for name in table.columns
+        if name not in left_out
+        if (terms := terms_of(table[name], margin=config.policy.contract_margin, optional=name in later)) is not None
+    }
+    if not columns:
+        raise DataError("no column is a number, text, date or time", where=dataset.name, mend="[data] source")
+    table = table.select(list(columns))
+    relations = related(table, columns) if len(table) >= FEWEST_ROWS else ()
+    return TableContract(columns=columns, unique=_keys(table, columns), relations=relations)
+
+
+def terms_of(column: pl.Series, *, margin: float, optional: bool = False) -> Terms | None:
+    """What a column was; None for a type that no contract knows."""
+    kind = _type(column.dtype)
+    if kind is None:
+        return None
+    values = column.drop_nans() if column.dtype.is_float() else column
+    values = values.drop_nulls()
+    lowest, highest = _range(values, margin) if kind in ("number", "whole") else (None, None)
+    return Terms(
+        type=kind,
+        optional=optional,
+        missing=_missing(column),
+        lowest=lowest,
+        highest=highest,
+        values=_values(values) if kind == "text" else (),
+    )
+
+
+def _rewritten(config: Config) -> set[str]:
+    """The target, where opening makes numbers of its texts."""
+    section = config.data
+    return {section.target} if section.positive or section.classes or section.task == "embedding" else set()
+
+
+def _type(dtype: pl.DataType) -> Type | None:
+    if dtype.is_integer():
+        return "whole"
+    if dtype.is_numeric():
+        return "number"
+    names: dict[type[pl.DataType], Type] = {pl.Boolean: "boolean", pl.Date: "date", pl.Datetime: "time"}
+    return "text" if dtype in TEXTS else names.get(dtype.base_type())
+
+
+def _missing(column: pl.Series) -> float:
+    """The largest share of rows without a value in a tenth of them, in their order, in whole percent."""
+    gone = column.is_null() | column.is_nan() if column.dtype.is_float() else column.is_null()
+    gone = gone.fill_null(True)
+    if not gone.any():
+        return 0.0
+    length = math.ceil(len(gone) / STRETCHES)
+    shares = [gone.slice(start, length).mean() for start in range(0, len(gone), length)]
+    return math.ceil(100 * max(float(str(share)) for share in shares)) / 100
+
+
+def _range(values: pl.Series, margin: float) -> tuple[Edge | None, Edge | None]:
+    finite = values.filter(values.is_finite()) if values.dtype.is_float() else values
+    if finite.is_empty():
+        return None, None
+    low, high = float(str(finite.min())), float(str(finite.max()))
+    coded = values.dtype.is_integer() and finite.n_unique() <= MOST_CODES
+    beyond = 0.0 if coded else margin * (high - low)
+    lowest, highest = low - beyond, high + beyond
+    lowest = max(lowest, 0.0) if low >= 0 else lowest
+    highest = min(highest, 0.0) if high <= 0 else highest
+    if values.dtype.is_integer():
+        return math.floor(lowest), math.ceil(highest)
+    return _rounded(lowest, up=False), _rounded(highest, up=True)
+
+
+def _rounded(value: float, *, up: bool) -> float:
+    """A number of six digits, not inside the range whose end it is.
+
+    >>> _rounded(0.12345678, up=True)
+    0.123457
+    """
+    digits = _DIGITS - 1 - (math.floor(math.log10(abs(value))) if value else 0)
+    near = round(value, digits)
+    step = 10.0**-digits
+    if up:
+        return near if near >= value else round(near + step, digits)
+    return near if near <= value else round(near - step, digits)
+
+
+def _values(texts: pl.Series) -> tuple[str, ...]:
+    """Its texts, sorted, where there are few and each came again."""
+    found = texts.cast(pl.String).unique().sort()
+    return tuple(found) if len(found) <= MOST_VALUES and len(found) * 2 <= len(texts) else ()
+
+
+def _keys(table: pl.DataFrame, columns: Mapping[str, Terms]) -> tuple[tuple[str, ...], ...]:
+    """Each column that no two rows share, and none lacks."""
+    if len(table) < FEWEST_ROWS:
+        return ()
+    whole = [name for name, terms in columns.items() if terms.type in ("whole", "text", "time") and not terms.missing]
+    return tuple((name,) for name in whole if table[name].n_unique() == len(table))

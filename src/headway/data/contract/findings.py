@@ -1,0 +1,90 @@
+"""What a project's table breaks of its contract, as findings: a count, the first rows, and the mend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from headway.core.config import Config
+from headway.core.contracts import Survey
+from headway.core.evidence import Finding
+from headway.data.contract.file import of_project
+from headway.data.contract.hold import Broken, Held, hold
+from headway.data.contract.relations import relation_of
+from headway.data.contract.terms import TableContract
+
+SHOWN = 5
+MEND = "headway contract check, which puts those rows in quarantine; or correct the contract"
+
+
+def breaks(survey: Survey, code: str) -> list[Finding]:
+    """The findings of one code, none where the project has no contract, which D010 says."""
+    contract = of_project(survey.config)
+    if contract is None:
+        return []
+    held = hold(opened(contract, survey.config), survey.dataset.table, codes=[code])
+    return told(held, survey.config.data.contract)
+
+
+def left_out(contract: TableContract, survey: Survey) -> list[Finding]:
+    """A note on the columns that a table has and its contract does not name."""
+    names = [name for name in survey.dataset.table.columns if name not in contract.columns]
+    gone = {*survey.config.personal.hash, survey.config.data.target}
+    return unnamed([name for name in names if name not in gone], survey.config.data.contract)
+
+
+def unnamed(names: Sequence[str], file: str) -> list[Finding]:
+    """A note that a contract does not name these columns, if there are any."""
+    if not names:
+        return []
+    listed = ", ".join(f"'{name}'" for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    says = f"{len(names):,} {'column is' if len(names) == 1 else 'columns are'} not in the contract: {listed}"
+    mend = "headway contract discover --replace writes it anew; or add a [columns.NAME]"
+    return [Finding(code="D010", severity="note", says=says, where=file, measured=float(len(names)), mend=mend)]
+
+
+def told(held: Held, file: str) -> list[Finding]:
+    """Each rule that was broken as a finding, on the contract in a file."""
+    return [_finding(each, held.n_rows, file) for each in held.broken]
+
+
+def opened(contract: TableContract, config: Config) -> TableContract:
+    """The contract without the columns of which `[data]` and `[personal]` make something else when data is opened."""
+    section, personal = config.data, config.personal
+    gone = {*personal.drop, *personal.hash}
+    if section.positive or section.classes or section.task == "embedding":
+        gone.add(section.target)
+    return replace(
+        contract,
+        columns={name: terms for name, terms in contract.columns.items() if name not in gone},
+        unique=tuple(key for key in contract.unique if not gone.intersection(key)),
+        relations=tuple(text for text in contract.relations if not gone.intersection(relation_of(text).columns)),
+    )
+
+
+def _finding(broken: Broken, n_rows: int, file: str) -> Finding:
+    rule, share = broken.rule, broken.count / max(1, n_rows)
+    column = f"[columns.{rule.columns[0]}] in {file}"
+    if rule.broken is None and rule.together is None:
+        mend = f"write the column, or optional = true under {column}"
+        return Finding(code=rule.code, severity="stop", says=rule.reason, where=file, mend=mend)
+    says = f"{rule.reason}: {broken.count:,} of {n_rows:,} rows"
+    if not rule.limit:
+        where = _where(broken)
+        return Finding(code=rule.code, severity="stop", says=says, where=where, measured=share, limit=0.0, mend=MEND)
+    return Finding(
+        code=rule.code,
+        severity="warn",
+        says=f"{says}, {share:.2%}",
+        where=_where(broken),
+        measured=share,
+        limit=rule.limit,
+        mend=f"missing = {math.ceil(share * 100) / 100} under {column}, or find those values",
+    )
+
+
+def _where(broken: Broken) -> str:
+    rows = f"row {', '.join(f'{row:,}' for row in broken.rows)}"
+    return f"{rows}: {', '.join(map(str, broken.values))}" if broken.values else rows

@@ -1,0 +1,146 @@
+"""Hold a table, in memory or larger, to its contract: one polars plan marks the rows that break each rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.core.errors import DataError
+from headway.data.contract.rules import Rule, rules_of, unnamed
+from headway.data.contract.terms import TableContract
+from headway.data.contract.together import broken, broken_rows
+
+ROW = "headway.row"
+REASON = "headway.reason"
+FAILS = "headway.fails"
+SHOWN = 3
+Table = pl.DataFrame | pl.LazyFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """A rule that was broken: by how many rows, the numbers of the first of them, from 1, and what these hold."""
+
+    rule: Rule
+    count: int
+    rows: tuple[int, ...] = ()
+    values: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a contract found in a table of `n_rows`, of which `n_failing` break a rule that is one of rows.
+
+    `marks` say of each rule, by its reason, which rows break it, in the frame `marked`.
+    """
+
+    n_rows: int
+    n_failing: int
+    n_rules: int
+    broken: tuple[Broken, ...]
+    unnamed: tuple[str, ...]
+    marked: pl.LazyFrame = field(repr=False)
+    marks: Mapping[str, pl.Expr] = field(repr=False)
+
+
+def hold(contract: TableContract, table: Table, *, codes: Sequence[str] = ()) -> Held:
+    """What breaks the rules of a contract, or those of these codes, in a table.
+
+    A lazy frame is read as a stream, once more for each key. Raises DataError where it cannot be read.
+    """
+    try:
+        return _held(contract, table, codes)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        says = str(error).partition("\n")[0]
+        raise DataError(f"the table cannot be read: {says}", mend="is it what its name says, and whole?") from error
+
+
+def failing(held: Held) -> pl.LazyFrame:
+    """The rows that fail, with their number from 1 and the reasons, in the order of the table."""
+    reasons = [pl.when(mark).then(pl.lit(reason)) for reason, mark in held.marks.items()]
+    told = pl.concat_str(reasons, separator="; ", ignore_nulls=True) if reasons else pl.lit("")
+    rows = held.marked.with_columns(told.alias(REASON)).filter(pl.col(REASON) != "")
+    return rows.select(pl.col(ROW).cast(pl.Int64) + 1, REASON, pl.exclude(ROW, REASON))
+
+
+def passing(held: Held) -> pl.LazyFrame:
+    """The rows that do not fail, in the order of the table."""
+    return held.marked.filter(~_any(held.marks.values())).drop(ROW)
+
+
+def _held(contract: TableContract, table: Table, codes: Sequence[str]) -> Held:
+    schema = table.collect_schema()
+    taken = {ROW, REASON} & set(schema)
+    if taken:
+        raise DataError(f"a column is named '{taken.pop()}', as headway names one of its own", mend="rename it")
+    rules = [rule for rule in rules_of(contract, schema) if not codes or rule.code in codes]
+    frame, marks = table.lazy().with_row_index(ROW), _marks(rules, table)
+    rows = {place: mark for place, mark in marks.items() if rules[place].fails_rows}
+    named = {str(place): mark.fill_null(False) for place, mark in marks.items()}
+    sums = (pl.col(name).sum() for name in named)
+    fails = _any(pl.col(str(place)) for place in rows).sum().alias(REASON)
+    plan = frame.select(ROW, **named).select(pl.len().alias(ROW), fails, *sums)
+    counts = plan.collect(engine=_engine(table)).row(0, named=True)
+    n_rows = counts[ROW]
+    wrong = [place for place, rule in enumerate(rules) if _is_broken(rule, counts.get(str(place)), n_rows)]
+    first = [_first(frame, rules[place], marks.get(place)) for place in wrong]
+    found = pl.collect_all(first, engine=_engine(table))
+    return Held(
+        n_rows=n_rows,
+        n_failing=counts[REASON],
+        n_rules=len(rules),
+        broken=tuple(
+            _broken(rules[place], counts.get(str(place), n_rows), rows)
+            for place, rows in zip(wrong, found, strict=True)
+        ),
+        unnamed=tuple(unnamed(contract, schema)),
+        marked=frame,
+        marks={rules[place].reason: mark for place, mark in rows.items()},
+    )
+
+
+def _marks(rules: Sequence[Rule], table: Table) -> dict[int, pl.Expr]:
+    """Where rows break each rule, by its place; those that break it together are looked for first in a stream."""
+    marks = {place: rule.broken for place, rule in enumerate(rules) if rule.broken is not None}
+    together = {place: rule.together for place, rule in enumerate(rules) if rule.together is not None}
+    if isinstance(table, pl.DataFrame):
+        return marks | {place: broken(each) for place, each in together.items()}
+    length = int(table.select(pl.len()).collect(engine="streaming").item()) if together else 0
+    return marks | {place: _at(broken_rows(table, each, n_rows=length)) for place, each in together.items()}
+
+
+def _at(rows: NDArray[np.bool_]) -> pl.Expr:
+    """Which rows are among those, bool [n], by their number."""
+
+    def among(numbers: pl.Series) -> pl.Series:
+        return pl.Series(rows[numbers.to_numpy()])
+
+    return pl.col(ROW).map_batches(among, return_dtype=pl.Boolean, is_elementwise=True)
+
+
+def _any(marks: Iterable[pl.Expr]) -> pl.Expr:
+    return pl.any_horizontal(pl.lit(False), *(mark.fill_null(False) for mark in marks))
+
+
+def _engine(table: Table) -> Literal["in-memory", "streaming"]:
+    return "in-memory" if isinstance(table, pl.DataFrame) else "streaming"
+
+
+def _is_broken(rule: Rule, count: int | None, n_rows: int) -> bool:
+    return count is None or count > rule.limit * n_rows
+
+
+def _first(frame: pl.LazyFrame, rule: Rule, mark: pl.Expr | None) -> pl.LazyFrame:
+    """The first rows that break a rule, with what they hold."""
+    shown = (pl.lit(None) if rule.shown is None else rule.shown).alias(FAILS)
+    return frame.filter(pl.lit(False) if mark is None else mark).select(ROW, shown).head(SHOWN)
+
+
+def _broken(rule: Rule, count: int, rows: pl.DataFrame) -> Broken:
+    numbers = tuple(number + 1 for number in rows[ROW])
+    return Broken(rule=rule, count=count, rows=numbers, values=tuple(rows[FAILS]) if rule.shown is not None else ())

@@ -1,0 +1,170 @@
+"""A contract compiled for a table: rules, each an expression that is true where a row breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import polars as pl
+
+from headway.data.contract.relations import Relation, relation_of
+from headway.data.contract.terms import TableContract, Terms
+from headway.data.contract.values import TEXTS, edge, is_float, present, typed
+
+LISTED = 3
+CLOSE = 1e-9
+"""By how much a sum of floats may be off, as a share of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Together:
+    """What only rows together break: those equal in `key` are one row, or equal in `told` where that is given."""
+
+    key: tuple[pl.Expr, ...]
+    told: pl.Expr | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule: its code, the columns it is about, and what a row that breaks it is told.
+
+    `broken` is true where a row breaks it; `together` stands in its place where rows break it only together; `limit` is
+    the largest share of rows that may. A rule without either is broken by the table as a whole.
+    """
+
+    code: str
+    columns: tuple[str, ...]
+    reason: str
+    broken: pl.Expr | None = None
+    together: Together | None = None
+    shown: pl.Expr | None = None
+    limit: float = 0.0
+
+    @property
+    def fails_rows(self) -> bool:
+        """Whether each row that breaks it fails, and not the table as a whole."""
+        return self.limit == 0 and (self.broken is not None or self.together is not None)
+
+
+def rules_of(contract: TableContract, schema: pl.Schema) -> list[Rule]:
+    """The rules that a contract sets a table of this schema, in the order of its columns."""
+    rules = [rule for name, terms in contract.columns.items() for rule in _of_column(name, terms, schema)]
+    found = {name: typed(name, schema[name], terms) for name, terms in contract.columns.items() if name in schema}
+    values = {name: value for name, value in found.items() if value is not None}
+    keys = {name: _equal(value, schema[name], contract.columns[name]) for name, value in values.items()}
+    for key in contract.unique:
+        if keys.keys() >= set(key):
+            together = Together(key=tuple(keys[name] for name in key))
+            named = ", ".join(f"'{name}'" for name in key)
+            rules.append(
+                Rule(code="D015", columns=key, reason=f"key {named} is there more than once", together=together)
+            )
+    for relation in map(relation_of, contract.relations):
+        if keys.keys() >= set(relation.columns):
+            rules.append(_of_relation(relation, keys))
+    return rules
+
+
+def unnamed(contract: TableContract, schema: pl.Schema) -> list[str]:
+    """The columns of a table that its contract does not name."""
+    return [name for name in schema if name not in contract.columns]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    """A column as rules see it: its values as the agreed type, and where there is one."""
+
+    name: str
+    terms: Terms
+    dtype: pl.DataType
+    value: pl.Expr
+    there: pl.Expr
+
+    def rule(self, code: str, says: str, broken: pl.Expr) -> Rule:
+        shown = pl.col(self.name)
+        return Rule(code=code, columns=(self.name,), reason=f"'{self.name}' {says}", broken=broken, shown=shown)
+
+
+def _of_column(name: str, terms: Terms, schema: pl.Schema) -> Iterator[Rule]:
+    if name not in schema:
+        if not terms.optional:
+            yield Rule(code="D010", columns=(name,), reason=f"'{name}' is absent")
+        return
+    there, value = present(name, schema[name]), typed(name, schema[name], terms)
+    if terms.missing < 1:
+        reason = f"'{name}' is missing"
+        yield Rule(code="D011", columns=(name,), reason=reason, broken=~there, limit=terms.missing)
+    whole = terms.type == "whole"
+    if value is None:
+        reason = f"'{name}' is no {'whole number' if whole else terms.type}"
+        yield Rule(code="D010", columns=(name,), reason=reason, broken=there, shown=pl.col(name))
+        return
+    column = _Column(name=name, terms=terms, dtype=schema[name], value=value, there=there)
+    for rules in (_of_type, _of_range, _of_values, _of_form):
+        yield from rules(column)
+
+
+def _of_type(column: _Column) -> Iterator[Rule]:
+    """Where a value is none of its type, though others of the column are."""
+    value, dtype, terms = column.value, column.dtype, column.terms
+    if terms.type == "whole" and (dtype.is_float() or dtype.is_decimal() or dtype in TEXTS):
+        wrong = value.is_null() | (value != value.floor())
+        wrong = wrong if dtype.is_decimal() else wrong | value.is_infinite()
+        yield column.rule("D010", "is no whole number", wrong & column.there)
+    elif (dtype in TEXTS and terms.type != "text") or (dtype.is_numeric() and terms.type == "boolean"):
+        yield column.rule("D010", f"is no {terms.type}", value.is_null() & column.there)
+
+
+def _of_range(column: _Column) -> Iterator[Rule]:
+    value, terms = column.value, column.terms
+    counts = column.there if column.dtype.is_float() else None  # NaN is above all, and outside of no range
+    for given, says in ((terms.lowest, "below"), (terms.highest, "above")):
+        if given is not None:
+            end = edge(terms, given, where=column.name)
+            broken = value < end if says == "below" else value > end
+            shown = f"{end:,}" if isinstance(end, int) else str(end)
+            yield column.rule("D012", f"is {says} {shown}", broken if counts is None else broken & counts)
+
+
+def _of_values(column: _Column) -> Iterator[Rule]:
+    if not column.terms.values:
+        return
+    given = [edge(column.terms, each, where=column.name) for each in column.terms.values]
+    numbers = column.terms.type in ("number", "whole")
+    known = pl.Series(given, dtype=pl.Float64) if numbers else pl.Series(given)
+    value = column.value.cast(pl.Float64) if numbers else column.value
+    told = f"is none of {', '.join(map(str, given))}" if len(given) <= LISTED else f"is none of {len(given):,} values"
+    yield column.rule("D013", told, ~value.is_in(known.implode()) & column.there)
+
+
+def _of_form(column: _Column) -> Iterator[Rule]:
+    value, terms = column.value, column.terms
+    if terms.pattern:
+        fits = value.str.contains(f"^(?:{terms.pattern})$")
+        yield column.rule("D014", f"is not of the form {terms.pattern}", ~fits)
+    if terms.shortest is not None:
+        yield column.rule("D014", f"is shorter than {terms.shortest}", value.str.len_chars() < terms.shortest)
+    if terms.longest is not None:
+        yield column.rule("D014", f"is longer than {terms.longest}", value.str.len_chars() > terms.longest)
+
+
+def _equal(value: pl.Expr, dtype: pl.DataType, terms: Terms) -> pl.Expr:
+    """A value of which equal ones are the same bits: NaN is missing, and minus zero is zero."""
+    return (value + 0.0).fill_nan(None) if is_float(dtype, terms) else value
+
+
+def _of_relation(relation: Relation, values: Mapping[str, pl.Expr]) -> Rule:
+    left, right = [values[name] for name in relation.left], values[relation.right]
+    rule = partial(Rule, code="D016", columns=relation.columns, reason=f"not {relation}")
+    if relation.kind == "->":
+        return rule(together=Together(key=tuple(left), told=right))
+    if relation.kind == "+":
+        return rule(broken=~_close(left[0].cast(pl.Float64) + left[1].cast(pl.Float64), right.cast(pl.Float64)))
+    broken = {"<=": left[0] > right, "<": left[0] >= right, "==": left[0] != right}[relation.kind]
+    return rule(broken=broken)
+
+
+def _close(total: pl.Expr, right: pl.Expr) -> pl.Expr:
+    """Whether two floats are the same but for rounding."""
+    return (total == right) | ((total - right).abs() <= CLOSE * pl.max_horizontal(right.abs(), 1.0))

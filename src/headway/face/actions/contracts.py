@@ -1,0 +1,52 @@
+"""What each action of `headway contract` does and shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from headway.core.config import Config
+from headway.data.contract.checked import Checked, agree, checked
+from headway.face.codes import of_findings
+from headway.face.text.tables import findings_table
+
+Word = Literal["discover", "check"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What an action may be told."""
+
+    replace: bool = False
+    "For discover: write it anew over the one there is."
+    passed: Path | None = None
+    "For check: a parquet file to write the rows to that pass."
+
+
+class Done(NamedTuple):
+    """What an action gave, the same for a person, and how the command ends."""
+
+    value: Any
+    says: RenderableType
+    code: int = 0
+
+
+def carry_out(settings: Config, word: Word, file: Path | None, *, given: Given) -> Done:
+    """Do one action on the contract of a project."""
+    if word == "discover":
+        path, contract = agree(settings, replace=given.replace)
+        counts = f"{len(contract.columns)} columns, {len(contract.unique)} keys, {len(contract.relations)} relations"
+        return Done({"path": str(path), "contract": contract}, f"{path}: {counts}")
+    found = checked(settings, file, passed=given.passed)
+    return Done(found, Group(findings_table(found.findings), Text(_summary(found))), of_findings(found.findings))
+
+
+def _summary(found: Checked) -> str:
+    kept = f"; they are in {found.quarantine}, with the reasons" if found.quarantine else ""
+    passed = f"; those that pass are in {found.passed}" if found.passed else ""
+    rules = f"{found.n_rules:,} rules"
+    return f"{found.n_failing:,} of {found.n_rows:,} rows of {found.source} fail ({rules}){kept}{passed}"

@@ -1,0 +1,43 @@
+"""The contract of a project's data: discover it, and hold a table or a file of any size to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from headway.core import config
+from headway.face.actions.contracts import Given, Word, carry_out
+from headway.face.output import show
+
+NOTHING = Given()
+
+
+def plugin(
+    action: Word = "check",
+    file: Path | None = None,
+    *,
+    project: Path = Path("."),
+    json: bool = False,
+    given: Annotated[Given, Parameter(name="*")] = NOTHING,
+) -> int:
+    """Discover what each column may be, or hold data to it. Exit 1 where a row fails, 3 where undecided, else 0.
+
+    Example: headway contract discover --replace --project headway-demo
+    Example: headway contract check flights.parquet --passed whole.parquet --project headway-demo
+
+    Parameters
+    ----------
+    action
+        discover (writes contract.toml, to be read and edited) or check.
+    file
+        For check: a parquet, csv or arrow file, which may be larger than memory; else the project's table.
+    project
+        Folder with headway.toml.
+    json
+        Print one JSON object.
+    """
+    done = carry_out(config.load(project), action, file, given=given)
+    show(done.value, done.says, json=json)
+    return done.code
