@@ -13,12 +13,14 @@ import data_check
 import data_fingerprint
 import data_labels
 import data_leakage
+import data_personal
 from harness import Found, measure
 
 PARTS: dict[str, Callable[[], Found]] = {
     "check": data_check.rows,
     "labels": data_labels.rows,
     "leakage": data_leakage.rows,
+    "personal": data_personal.rows,
     "fingerprint": data_fingerprint.rows,
 }
 

@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headway.data.personal import checksums
-from headway.data.personal.find import MOST_VALUES, personal
+from headway.data.personal.find import MOST_VALUES, of_column, personal
+from headway.data.personal.kinds import IN_TEXT, find
 
 
 def test_values_are_counted_once_and_shown_without_a_letter_of_theirs():
@@ -48,3 +52,23 @@ def test_of_very_many_values_some_are_read_and_the_finding_says_how_many():
 
 def test_a_column_that_is_named_is_left():
     assert personal(pl.DataFrame({"who": ["ada@example.org"]}), but=["who"]) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", IN_TEXT, ids=lambda form: f"{form.kind} {form.needs}")
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_what_is_asked_of_a_column_first_lets_all_through_that_is_found_in_a_text(form, data):
+    text = f"it is {data.draw(st.from_regex(form.pattern, fullmatch=True))} now"
+    kinds = {hit.kind for line in text.split("\n") for hit in find(line, IN_TEXT)}
+    assert kinds == {each.kind for each in of_column(pl.Series("x", [text, "none"]))}
+
+
+def test_each_kind_of_a_text_of_many_lines_is_counted_once():
+    mail = "From: ada@example.org\nTo: bob@example.org\n\nHi,\nit is 10.1.2.3 or bob@example.org\r\n"
+    found = personal(pl.DataFrame({"mail": [mail, "ada@example.org\n", "none"]}))
+    assert [(each.kind, each.values, each.wholes) for each in found] == [("email", 2, 1), ("ip", 1, 0)]
+
+
+def test_digits_of_other_scripts_are_no_error():
+    assert personal(pl.DataFrame({"x": ["\u0664" * 16, "\u0664" * 10, "4\u0661" * 8]})) == []

@@ -10,6 +10,8 @@ _VERHOEFF = (
     *("5987604321", "6598710432", "7659821043", "8765932104", "9876543210"),
 )
 _TURN = ("0123456789", "1576283094", "5803796142", "8916043527", "9453126870", "4286573901", "2793806415", "7046913258")
+_DOUBLED = dict(zip("0123456789", (0, 2, 4, 6, 8, 1, 3, 5, 7, 9), strict=True))
+_OF_LETTERS = {ord(letter): str(number) for number, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 10)}
 _SPANISH = "TRWAGMYFPDXBNJZSQVHLCKE"
 _FINNISH = "0123456789ABCDEFHJKLMNPRSTUVWXY"
 _ITALIAN = (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23)
@@ -21,8 +23,7 @@ def luhn(digits: str) -> bool:
     >>> luhn("4111111111111111"), luhn("4111111111111112")
     (True, False)
     """
-    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
-    return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
+    return (sum(map(int, digits[-1::-2])) + sum(map(_DOUBLED.__getitem__, digits[-2::-2]))) % 10 == 0
 
 
 def mod97(account: str) -> bool:
@@ -31,7 +32,7 @@ def mod97(account: str) -> bool:
     >>> mod97("DE89370400440532013000"), mod97("DE88370400440532013000")
     (True, False)
     """
-    return int("".join(str(int(each, 36)) for each in account[4:] + account[:4])) % 97 == 1
+    return int((account[4:] + account[:4]).translate(_OF_LETTERS)) % 97 == 1
 
 
 def verhoeff(digits: str) -> bool:

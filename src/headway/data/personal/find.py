@@ -16,6 +16,7 @@ MOST_VALUES = 100_000
 FEWEST_BARE = 20
 HALF = 0.5
 _NEEDS = tuple(dict.fromkeys(form.needs for form in IN_TEXT))
+_ANY = r"[0-9@]|:[0-9A-Fa-f]{0,4}:|[A-Z]{6}"
 _DIGITS = r"^\s*\d(?: ?\d){8,18}\s*$"
 _LEAST_ID = 100_000_000
 
@@ -53,7 +54,8 @@ def of_column(column: pl.Series) -> list[Found]:
     for kind, text, is_whole in _hits(values):
         counts[kind] += 1
         wholes[kind] += is_whole
-        like.setdefault(kind, shape(text))
+        if kind not in like:
+            like[kind] = shape(text)
     return [Found(column.name, kind, counts[kind], wholes[kind], len(values), like[kind]) for kind in sorted(counts)]
 
 
@@ -72,11 +74,16 @@ def _hits(values: pl.Series) -> Iterator[tuple[str, str, bool]]:
     """A kind, the text that is of it, and whether that is the whole value: once for each kind of a value."""
     numbers = values.str.contains(_DIGITS)
     yield from _numbers(values.filter(numbers))
-    texts = values.filter(~numbers)
-    for text, forms in _candidates(texts):
-        hits = {hit.kind: hit for hit in reversed(find(text, forms))}
-        for hit in hits.values():
-            yield hit.kind, text[hit.start : hit.end], hit.end - hit.start == len(text.strip())
+    of, seen = -1, set[str]()
+    for number, text, length, forms in _candidates(values.filter(~numbers)):
+        if number != of:
+            of, seen = number, set()
+        elif seen.issuperset(form.kind for form in forms):
+            continue
+        for hit in find(text, forms):
+            if hit.kind not in seen:
+                seen.add(hit.kind)
+                yield hit.kind, text[hit.start : hit.end], hit.end - hit.start == length
 
 
 def _numbers(values: pl.Series) -> Iterator[tuple[str, str, bool]]:
@@ -89,14 +96,22 @@ def _numbers(values: pl.Series) -> Iterator[tuple[str, str, bool]]:
             yield from ((kind, text, True) for each, text in kinds if each == kind)
 
 
-def _candidates(values: pl.Series) -> Iterator[tuple[str, tuple[Form, ...]]]:
-    """The texts that may hold something, each with the forms that are worth asking."""
+def _candidates(values: pl.Series) -> Iterator[tuple[int, str, int, tuple[Form, ...]]]:
+    """The lines that may hold something: the number of their value, how long that is, and the forms worth asking.
+
+    Nothing that is looked for goes over the end of a line.
+    """
     if values.is_empty():
         return
-    may = np.stack([values.str.contains(need).to_numpy() for need in _NEEDS], axis=1)
-    some = may.any(axis=1)
-    for text, needs in zip(values.filter(pl.Series(some)), may[some], strict=True):
-        yield text, _worth(needs.tobytes())
+    table = pl.DataFrame({"of": range(len(values)), "text": values, "length": values.str.strip_chars().str.len_chars()})
+    if values.str.contains("\n", literal=True).any():
+        table = table.with_columns(pl.col("text").str.split("\n")).explode("text")
+    some = table.filter(pl.col("text").str.contains(_ANY))
+    if some.is_empty():
+        return
+    may = np.stack([some["text"].str.contains(need).to_numpy() for need in _NEEDS], axis=1)
+    for (of, text, length), needs in zip(some.iter_rows(), may, strict=True):
+        yield of, text, length, _worth(needs.tobytes())
 
 
 @lru_cache(maxsize=4096)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from headway.data.personal import checksums
 KINDS = ("email", "iban", "card", "national_id", "ip", "phone")
 """In the order in which they claim what is written: no digit is part of two."""
 Valid = Callable[[str], bool]
+_NETWORK = re.compile(r"4|5[0-8]|2[2-7]|3[0-9]|6[0-9]|9|18|21")
 
 
 class Hit(NamedTuple):
@@ -42,7 +43,10 @@ def find(text: str, forms: Sequence[Form]) -> list[Hit]:
     """All personal data in a text, of these forms, in their order, none over another."""
     hits: list[Hit] = []
     for form in forms:
-        hits.extend(hit for hit in _of_form(text, form) if not any(_over(hit, known) for known in hits))
+        for match in form.pattern.finditer(text):
+            hit = Hit(form.kind, match.start(), match.end())
+            if form.valid(match[0]) and not any(_over(hit, known) for known in hits):
+                hits.append(hit)
     return hits
 
 
@@ -59,12 +63,6 @@ def shape(text: str) -> str:
     'xxx@xxxxxxx.xxx, 9999 99'
     """
     return re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "9", text))
-
-
-def _of_form(text: str, form: Form) -> Iterator[Hit]:
-    for match in form.pattern.finditer(text):
-        if form.valid(match[0]):
-            yield Hit(form.kind, match.start(), match.end())
 
 
 def _over(one: Hit, other: Hit) -> bool:
@@ -87,7 +85,7 @@ def _any(_: str) -> bool:
 def _card(text: str) -> bool:
     """A number that a card network gives out, with the digit of Luhn."""
     digits = _plain(text)
-    return checksums.luhn(digits) and len(set(digits)) > 1
+    return bool(_NETWORK.match(digits)) and checksums.luhn(digits) and len(set(digits)) > 1
 
 
 def _ip(text: str) -> bool:
@@ -110,22 +108,45 @@ def _form(kind: str, pattern: str, valid: Valid, needs: str, *, bare: bool = Fal
     return Form(kind, re.compile(rf"(?<![\w@])(?:{pattern})(?!\w)"), valid, needs, bare)
 
 
+def _led(kind: str, first: str, rest: str, valid: Valid, needs: str) -> Form:
+    """A form whose first character is known: what may not stand before it is asked behind it, for `re` skips to it."""
+    return Form(kind, re.compile(rf"{first}(?<![\w@].){rest}(?!\w)"), valid, needs)
+
+
+def _of_ten_digits(form: Form) -> Form:
+    """The form with the digits 0 to 9 alone, not those of all scripts: ten are found several times as fast."""
+    pattern, needs = (each.replace(r"\d", "[0-9]") for each in (form.pattern.pattern, form.needs))
+    return replace(form, pattern=re.compile(pattern), needs=needs)
+
+
 _MANY_DIGITS = r"\d(?:[^0-9A-Za-z]{0,3}\d){6}"
-_NETWORKS = r"4|5[0-8]|2[2-7]|3[0-9]|6[0-9]|9|18|21"
+_WITH_COUNTRY = r"\+\d{1,3}(?:[ .\-/]{0,2}\(?\d{1,5}\)?){2}"
+_WITH_AREA = r"\(\+?\d{1,5}\)[ .\-/]{0,2}\d{2}"
+_IN_THREE = r"\d{3}[ .-]\d{3}[ .-]\d{4}"
+_WITH_ZERO = r"0\d{1,4}[ /-]{1,3}\d{2}"
 _EXTENSION = r"(?:\s?(?:x|ext\.?)\s?\d{1,6})?"
 _EMAIL = re.compile(
-    r"(?<![\w.!#$%&'*+/=?^`{|}~-])[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*"
+    r"(?<![\w.!#$%&'*+/=?^`{|}~-])[\w!#$%&'*+/=?^`{|}~-]++(?:\.[\w!#$%&'*+/=?^`{|}~-]++)*+"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+(?:xn--[A-Za-z0-9-]{2,59}|[A-Za-z]{2,24})(?![\w-])"
 )
-_FORMS = (
-    Form("email", _EMAIL, _any, "@"),
-    _form(
-        "iban", r"[A-Z]{2}\d{2}(?: ?[0-9A-Z]{4}){2,7}(?: ?[0-9A-Z]{1,3})?", _plainly(checksums.mod97), r"[A-Z]{2}\d\d"
+_WRITTEN = (
+    Form("email", _EMAIL, _any, r"@[A-Za-z0-9][A-Za-z0-9-]*\.[A-Za-z0-9]"),
+    _led(
+        "iban",
+        "[A-Z]",
+        r"[A-Z]\d{2}(?: ?[0-9A-Z]{4}){2,7}(?: ?[0-9A-Z]{1,3})?",
+        _plainly(checksums.mod97),
+        r"[A-Z]{2}\d\d(?: ?[0-9A-Z]{4}){2}",
     ),
-    _form("card", rf"(?:{_NETWORKS})(?:[ -]?\d){{10,18}}", _card, _MANY_DIGITS),
+    _led("card", "[1-69]", r"\d{3}(?:[ -]?\d){8,15}", _card, r"\d{4}(?:[ -]?\d){8}"),
     # of the United States, where areas 000, 666 and 9xx were never given out
     _form("national_id", r"(?!000|666|9)\d{3}([- ])(?!00)\d\d\1(?!0000)\d{4}", _any, r"\d{3}[- ]\d\d[- ]\d{4}"),
-    _form("national_id", r"(?![DFIQUV])[A-Z](?![DFIQUVO])[A-Z] ?\d\d ?\d\d ?\d\d ?[A-D]", _any, r"[A-Z]{2} ?\d\d"),
+    _form(
+        "national_id",
+        r"(?![DFIQUV])[A-Z](?![DFIQUVO])[A-Z] ?\d\d ?\d\d ?\d\d ?[A-D]",
+        _any,
+        r"[A-Z]{2} ?\d\d ?\d\d ?\d\d ?[A-D]",
+    ),
     _form("national_id", r"[XYZ]?\d{7,8}-?[A-Z]", _plainly(checksums.dni), r"\d{7}-?[A-Z]"),
     _form(
         "national_id",
@@ -134,23 +155,29 @@ _FORMS = (
         r"[A-Z]{6}[0-9LMNP-V]{2}",
     ),
     _form("national_id", r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]", checksums.hetu, r"\d{6}[-+A-FU-Y]\d{3}"),
-    _form(
+    _led(
         "national_id",
-        r"[12] ?\d\d ?\d\d ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d",
+        "[12]",
+        r" ?\d\d ?\d\d ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d",
         _plainly(checksums.nir),
-        r"[12] ?\d\d ?\d",
+        r"[12] ?\d\d ?\d\d ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d",
     ),
     _form("national_id", r"756\.?\d{4}\.?\d{4}\.?\d\d", _plainly(checksums.ean), r"756\.?\d{4}"),
     _form("national_id", r"\d{3}\.\d{3}\.\d{3}-\d\d", _plainly(checksums.cpf), r"\d{3}\.\d{3}\.\d{3}-"),
     _form("national_id", r"\d{6}[-+]\d{4}", _plainly(checksums.personnummer), r"\d{6}[-+]\d{4}"),
     _form("national_id", r"[2-9]\d{3} \d{4} \d{4}", _plainly(checksums.verhoeff), r"\d{4} \d{4} \d{4}"),
-    Form("ip", re.compile(r"(?<![\w:.])(?=\w*:\w*:)[0-9A-Fa-f:]{2,39}(?:\.\d{1,3}){0,3}(?![\w:])"), _ip, r":\w*:"),
-    Form("ip", re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\.?\w)"), _ip, r"\d\.\d{1,3}\.\d"),
+    Form(
+        "ip",
+        re.compile(r"(?<![\w:.])(?=\w*:\w*:)[0-9A-Fa-f:]{2,39}(?:\.\d{1,3}){0,3}(?![\w:])"),
+        _ip,
+        r"::|(?:[0-9A-Fa-f]{1,4}:){6}",
+    ),
+    Form("ip", re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\.?\w)"), _ip, r"(?:\d{1,3}\.){3}\d"),
     _form(
         "phone",
         rf"\+\d{{1,3}}(?:[ .\-/]{{0,2}}\(?\d{{1,5}}\)?){{2,6}}{_EXTENSION}",
         _phone,
-        _MANY_DIGITS,
+        _WITH_COUNTRY,
     ),
     Form(
         "phone",
@@ -158,10 +185,10 @@ _FORMS = (
             rf"(?<![\w@])(?:\+?\d{{1,3}}[ .-]?)?\(\+?\d{{1,5}}\)(?:[ .\-/]{{0,2}}\d{{2,8}}){{1,4}}{_EXTENSION}(?!\w)"
         ),
         _phone,
-        _MANY_DIGITS,
+        _WITH_AREA,
     ),
-    _form("phone", rf"(?:(?:1|001)[ .-])?\d{{3}}([ .-])\d{{3}}\1\d{{4}}{_EXTENSION}", _phone, _MANY_DIGITS),
-    _form("phone", rf"0\d{{1,4}}(?:[ /-]{{1,3}}\d{{2,8}}){{1,4}}{_EXTENSION}", _phone, _MANY_DIGITS),
+    _form("phone", rf"(?:(?:1|001)[ .-])?\d{{3}}([ .-])\d{{3}}\1\d{{4}}{_EXTENSION}", _phone, _IN_THREE),
+    _form("phone", rf"0\d{{1,4}}(?:[ /-]{{1,3}}\d{{2,8}}){{1,4}}{_EXTENSION}", _phone, _WITH_ZERO),
     _form("national_id", r"\d{3} ?\d{3} ?\d{4}", _plainly(checksums.nhs), _MANY_DIGITS, bare=True),
     _form("national_id", r"\d{9}", checksums.bsn, _MANY_DIGITS, bare=True),
     _form("national_id", r"\d{11}", checksums.pesel, _MANY_DIGITS, bare=True),
@@ -170,5 +197,6 @@ _FORMS = (
     _form("national_id", r"[2-9]\d{11}", checksums.verhoeff, _MANY_DIGITS, bare=True),
     _form("national_id", r"\d{10}", checksums.personnummer, _MANY_DIGITS, bare=True),
 )
+_FORMS = tuple(map(_of_ten_digits, _WRITTEN))
 IN_TEXT = tuple(form for form in _FORMS if not form.bare)
 BARE = tuple(form for form in _FORMS if form.bare)

@@ -19,6 +19,7 @@ from headway.evidence.subject import exam_of, subject_of
 from headway.face.demo import flights
 from headway.face.demo.replay import replay, server
 from headway.face.demo.told import Told
+from headway.face.report.read_data_use import data_use
 from headway.face.report.story import Replay, Span, Story, Wrong
 from headway.face.text import tables
 from headway.release.project import Project
@@ -57,6 +58,7 @@ def released(project: Project, data: flow.Data, told: Told) -> tuple[Frontier, S
         winner=frontier.winner,
         as_it_came=_as_it_came(project, frontier, data["test"]),
         spans=_spans(project),
+        data_use=data_use(project, frontier.winner.variant.signature.names),
         release=shipped.move.release,
         key=shipped.enrolment.key,
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from headway.core.evidence import Evidence
 from headway.core.frontier import Frontier
 from headway.face.report import periods
+from headway.face.report.read_data_use import data_use
 from headway.face.report.read_year import kept, made_of, release_of, year_of
 from headway.face.report.story import Span, Story
 from headway.face.text import curves
@@ -37,6 +38,7 @@ def story_of(project: Project) -> Story:
         release=_released(project, frontiers),
         year=year,
         curve=curve,
+        data_use=data_use(project, found.winner.variant.signature.names),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from headway.core.erasure import Erasure
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.learning import LearningCurve
 from headway.core.record import Kept, Record
@@ -53,6 +54,28 @@ class Stage(Record, frozen=True, kw_only=True):
 
     name: str
     seconds: float
+
+
+class UsedColumn(Record, frozen=True, kw_only=True):
+    """A column: what it is used for, and what was found in it of people and what became of that; empty for nothing."""
+
+    name: str
+    purpose: str
+    personal: str = ""
+
+
+class DataUse(Record, frozen=True, kw_only=True):
+    """Which data of a source is used for what, how long what was served is kept, and what was forgotten.
+
+    `looked_at` is when the checks last looked for personal data (ISO 8601), `n_read` how many columns the model reads.
+    """
+
+    source: str
+    columns: tuple[UsedColumn, ...]
+    n_read: int
+    looked_at: str = ""
+    retention: str = ""
+    erasures: tuple[Erasure, ...] = ()
 
 
 Kind = Literal["drift", "worse", "taken back", "ticket", "retrained", "live", "other"]
@@ -148,7 +171,7 @@ class Story(Record, frozen=True, kw_only=True):
     `months` holds evidence by period on the released variant and on the model as it came; `Evidence.subject` tells
     which, `Evidence.period` is the label. `refusals` says which transforms did not apply. `groups` is the word for rows
     that share fate (`days`); slices of fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown.
-    `year` is what was seen and done since; `curve` is that of the last training.
+    `year` is what was seen and done since; `curve` is that of the last training; `data_use` is of the project's data.
     `release` is a digest and `key` names the publisher's key; without `release`, the winner is chosen, not released.
     """
 
@@ -170,6 +193,7 @@ class Story(Record, frozen=True, kw_only=True):
     replay: Replay | None = None
     year: Year | None = None
     curve: LearningCurve | None = None
+    data_use: DataUse | None = None
     release: str = ""
     key: str = ""
     stages: tuple[Stage, ...] = ()

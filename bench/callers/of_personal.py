@@ -1,0 +1,120 @@
+"""Texts with personal data by faker, and what Presidio's recognisers find in texts: `of_personal.py FROM TO`."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from faker import Faker
+from presidio_analyzer.predefined_recognizers import (
+    CreditCardRecognizer,
+    EmailRecognizer,
+    IbanRecognizer,
+    IpRecognizer,
+    PhoneRecognizer,
+    UsSsnRecognizer,
+)
+
+KINDS = {
+    "EMAIL_ADDRESS": "email",
+    "PHONE_NUMBER": "phone",
+    "CREDIT_CARD": "card",
+    "IBAN_CODE": "iban",
+    "US_SSN": "national_id",
+    "IP_ADDRESS": "ip",
+}
+LOCALES = ("en_US", "en_GB", "de_DE", "fr_FR", "it_IT", "es_ES", "nl_NL", "pl_PL", "sv_SE", "pt_BR")
+EACH = 200
+
+
+def made() -> list[dict[str, object]]:
+    """Texts of two sentences around a piece of personal data, or around what only looks like one."""
+    found = []
+    for number, locale in enumerate(LOCALES):
+        faker, chance = Faker(locale), random.Random(number)
+        faker.seed_instance(number)
+        # Faker's default formats of a phone number are the locale's own; social security numbers are American alone.
+        kinds = {
+            "email": faker.email,
+            "phone": faker.phone_number,
+            "card": faker.credit_card_number,
+            "iban": faker.iban,
+            "ip": lambda faker=faker, chance=chance: faker.ipv6() if chance.random() < 0.3 else faker.ipv4(),
+            **({"national_id": faker.ssn} if locale == "en_US" else {}),
+        }
+        for kind, give in kinds.items():
+            found += [_text(faker, kind, give()) for _ in range(EACH)]
+        found += [_text(faker, "", _decoy(faker, chance)) for _ in range(2 * EACH)]
+    return found
+
+
+def _text(faker: Faker, kind: str, value: str) -> dict[str, object]:
+    before, after = faker.sentence(8).rstrip("."), faker.sentence(5)
+    text = f"{before} {value} {after}"
+    return {"text": text, "truth": [[kind, len(before) + 1, len(before) + 1 + len(value)]] if kind else []}
+
+
+def _decoy(faker: Faker, chance: random.Random) -> str:
+    """What has digits or marks as personal data has, and is none."""
+    digits: Callable[[int], str] = lambda n: "".join(chance.choice("0123456789") for _ in range(n))  # noqa: E731
+    return chance.choice(
+        [
+            lambda: faker.date("%Y-%m-%d"),
+            lambda: faker.date("%d.%m.%Y"),
+            lambda: f"{faker.date('%Y-%m-%d')} {faker.time('%H:%M:%S')}",
+            lambda: f"{chance.randrange(1, 9_999_999):,}.{digits(2)}",
+            lambda: f"v{chance.randrange(20)}.{chance.randrange(20)}.{chance.randrange(20)}",
+            lambda: faker.isbn13(),
+            lambda: faker.uuid4(),
+            lambda: f"@{faker.user_name()}",
+            lambda: faker.url(),
+            lambda: f"{chance.uniform(-90, 90):.6f}, {chance.uniform(-180, 180):.6f}",
+            lambda: f"{chance.choice('ABCDEF')}{chance.choice('GHKLM')}-{digits(6)}",
+            lambda: f"{digits(3)}.{chance.randrange(300, 999)}.{digits(2)}.{digits(2)}",
+            lambda: f"666-{digits(2)}-{digits(4)}",
+            lambda: _broken(faker.credit_card_number(), digits),
+            lambda: _broken(faker.iban(), digits),
+            lambda: faker.mac_address(),
+            lambda: f"1{digits(9)}",
+            lambda: f"{digits(4)}:{digits(4)}",
+        ]
+    )()
+
+
+def _broken(number: str, digits: Callable[[int], str]) -> str:
+    """A number whose check digit is wrong: its last digit is another one."""
+    last = number[-1]
+    return number[:-1] + next(each for each in iter(lambda: digits(1), None) if each != last)
+
+
+def recognisers() -> list[object]:
+    """The six, as they are by default."""
+    kinds = (EmailRecognizer, PhoneRecognizer, CreditCardRecognizer, IbanRecognizer, UsSsnRecognizer, IpRecognizer)
+    return [kind() for kind in kinds]
+
+
+def main() -> None:
+    """Read texts, find in them and in those that are made, and write all of it with the seconds that it took."""
+    given = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    texts, asked = made(), recognisers()
+    found = {}
+    for name, values in {**given, "made": [each["text"] for each in texts]}.items():
+        began = time.process_time()
+        hits = [_hits(asked, value) for value in values]
+        found[name] = {"hits": hits, "seconds": time.process_time() - began}
+    versions = f"presidio-analyzer {version('presidio-analyzer')}, faker {version('faker')}"
+    Path(sys.argv[2]).write_text(json.dumps({"made": texts, "found": found, "versions": versions}), "utf-8")
+
+
+def _hits(asked: list[object], text: str) -> list[tuple[str, int, int, float]]:
+    results = [each for one in asked for each in one.analyze(text, one.supported_entities, None)]
+    return [(KINDS[each.entity_type], each.start, each.end, each.score) for each in results]
+
+
+if __name__ == "__main__":
+    main()
