@@ -21,6 +21,7 @@ from headway.core import plugins
 from headway.core.config import Config
 from headway.core.contracts import Ground, Lesson, Subject, Workbench
 from headway.core.dataset import Dataset
+from headway.core.drill import Drill
 from headway.core.erasure import Erasure
 from headway.core.errors import DataError, StoreError
 from headway.core.evidence import Evidence, Finding
@@ -56,6 +57,7 @@ from headway.observe.retraining import reshift, succession
 from headway.observe.retraining import retrain as retraining
 from headway.observe.scenes import Look, scenes
 from headway.release import judge as judging
+from headway.release.drills import drill as drilling
 from headway.release.project import Project
 from headway.release.ship import Shipped, ship
 from headway.serve import process
@@ -185,6 +187,14 @@ def examine(
     found = replaced(frontier, winner=_judged(project, subject, evidence))
     project.keep(found)
     return found
+
+
+def drill(project: Project, frontier: Frontier, data: Data) -> list[Drill]:
+    """What the policy says of the winner once it is broken on purpose, on `choose`, where looks are free."""
+    exam = _exam(project, frontier.baseline, data["choose"])
+    subject = subject_of(frontier.winner.variant, exam, project.blobs)
+    probes = [name for name in _probes(project) if name not in SPEED]
+    return drilling.drill(subject, project.config.policy, probes=probes, dataset=exam.dataset, period=exam.period)
 
 
 def release(project: Project, frontier: Frontier, *, who: str, why: str = "", override: str = "") -> Shipped:
@@ -370,9 +380,13 @@ def _looks(project: Project, exam: Exam) -> Looks:
             verdict=judging.judge(evidence, judging.relative(project.config.policy)),
         )
 
+    return Looks(first=first, whole=lambda each: evaluate(project, each, exam, probes=_probes(project)))
+
+
+def _probes(project: Project) -> list[str]:
+    """The probes that a search asks of every variant."""
     rules = [rule.measure.split(".") for rule in project.config.policy.release]
-    probes = [name for name in plugins.names("probe") if name not in OF_WINNER or any(name in each for each in rules)]
-    return Looks(first=first, whole=lambda each: evaluate(project, each, exam, probes=probes))
+    return [name for name in plugins.names("probe") if name not in OF_WINNER or any(name in each for each in rules)]
 
 
 def _winner(project: Project, judged: Sequence[Judged], test: Exam) -> Judged:

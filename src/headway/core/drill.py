@@ -1,0 +1,23 @@
+"""Drill: what a policy says of a model that was broken on purpose, and whether that is what it should say."""
+
+from __future__ import annotations
+
+from headway.core.record import Record
+from headway.core.verdict import Ruling, Verdict
+
+
+class Drill(Record, frozen=True, kw_only=True):
+    """One model that was broken, or copied, on purpose.
+
+    `what` was done to it, and `expects` what a policy should say of that. `ruling` is the rule that decided, and `held`
+    whether the policy answered as it should, for that reason. Where nothing could be done there is no verdict, and
+    `says` why. `mend` is a rule that would see it.
+    """
+
+    what: str
+    expects: str
+    held: bool = True
+    verdict: Verdict | None = None
+    ruling: Ruling | None = None
+    says: str = ""
+    mend: str = ""
