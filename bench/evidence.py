@@ -10,6 +10,7 @@ from collections.abc import Callable
 from threadpoolctl import threadpool_limits
 
 import evidence_ablation
+import evidence_attack
 import evidence_cost
 import evidence_coverage
 import evidence_evaluate
@@ -25,6 +26,7 @@ PARTS: dict[str, Callable[[], Found]] = {
     "repairs": evidence_repairs.rows,
     "slices": evidence_slices.rows,
     "ablation": evidence_ablation.rows,
+    "attack": evidence_attack.rows,
     "evaluate": evidence_evaluate.rows,
 }
 
