@@ -10,6 +10,7 @@ from collections.abc import Callable
 from threadpoolctl import threadpool_limits
 
 import data_check
+import data_contract
 import data_fingerprint
 import data_labels
 import data_leakage
@@ -18,6 +19,7 @@ from harness import Found, measure
 
 PARTS: dict[str, Callable[[], Found]] = {
     "check": data_check.rows,
+    "contract": data_contract.rows,
     "labels": data_labels.rows,
     "leakage": data_leakage.rows,
     "personal": data_personal.rows,

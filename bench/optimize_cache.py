@@ -28,6 +28,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     # skl2onnx cannot convert HistGradientBoosting with a newer onnx or protobuf.
     "trees": (*SAME, "treelite", "tl2cgen", "skl2onnx", "onnxmltools", "onnxruntime", "onnx==1.18.0", "protobuf<6"),
     "sliceline": ("sliceline==0.3.0",),
+    "schemas": ("pandera[polars]==0.35.0", "dataframely==3.1.2"),
     "repairs": ("venn-abers==1.5.4", "mapie==1.6.0"),
     "personal": ("presidio-analyzer==2.2.366", "faker==40.54.0", "python-stdnum==2.2", "phonenumbers"),
     "labels": ("cleanlab==2.9.0", "lightgbm==4.7.0", "scikit-learn==1.9.1"),

@@ -57,3 +57,16 @@ def test_an_edited_contract_changes_what_checks_find_and_what_the_server_refuses
     assert code == cli.FAIL and json.loads(out)["n_failing"] > 0
     run("release", "--project", folder, "--who", "ada")
     assert statuses(folder) == [200, 422]
+
+
+def test_a_schema_becomes_the_contract_and_says_what_was_left(run, tmp_path):
+    folder = write(tmp_path)
+    fields = [{"name": "hour", "type": "integer", "constraints": {"maximum": 12}}, {"name": "at", "type": "any"}]
+    (folder / "schema.json").write_text(json.dumps({"fields": fields}))
+    code, out, _ = run("contract", "import", "schema.json", "--project", folder)
+    assert code == cli.PASS and "1 columns" in out and "column 'at' is of type any" in out
+    assert (
+        "# not in it, for no contract can say it: column 'at' is of type any" in (folder / "contract.toml").read_text()
+    )
+    assert run("contract", "--project", folder)[0] == cli.FAIL
+    assert run("contract", "import", "schema.json", "--project", folder)[0] == cli.USAGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -41,10 +42,7 @@ def agree(config: Config, *, replace: bool = False) -> tuple[Path, TableContract
 
     Raises ConfigError where there is one, unless it is to be replaced.
     """
-    path = config.path(config.data.contract)
-    if path.exists() and not replace:
-        mend = "headway contract discover --replace"
-        raise ConfigError(f"there is a {path.name}, which people may have edited", where=str(path), mend=mend)
+    _expect_free(config, replace=replace)
     dataset = open_dataset(config)
     try:
         periods = cut(dataset, config.split, fitted=bool(config.model.file))
@@ -56,7 +54,20 @@ def agree(config: Config, *, replace: bool = False) -> tuple[Path, TableContract
         f"What the columns of '{config.project.name}' may be, as they were in {rows:,} rows of train and choose.",
         "Edit it: checks hold the data to it, and a server each request from the next release on (docs/contract.md).",
     )
-    return save(contract, path, about=about), contract
+    return keep(contract, config, about=about, replace=replace), contract
+
+
+def keep(contract: TableContract, config: Config, *, about: Sequence[str], replace: bool) -> Path:
+    """Write a contract where `[data] contract` says; raises ConfigError where there is one, unless it is replaced."""
+    _expect_free(config, replace=replace)
+    return save(contract, config.path(config.data.contract), about=about)
+
+
+def _expect_free(config: Config, *, replace: bool) -> None:
+    path = config.path(config.data.contract)
+    if path.exists() and not replace:
+        mend = "headway contract discover --replace"
+        raise ConfigError(f"there is a {path.name}, which people may have edited", where=str(path), mend=mend)
 
 
 def checked(config: Config, file: Path | None = None, *, passed: Path | None = None) -> Checked:

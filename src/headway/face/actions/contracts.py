@@ -10,11 +10,13 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from headway.core.config import Config
-from headway.data.contract.checked import Checked, agree, checked
+from headway.data.contract.checked import Checked, agree, checked, keep
+from headway.data.contract.terms import TableContract
+from headway.data.schemas.read import said_by
 from headway.face.codes import of_findings
 from headway.face.text.tables import findings_table
 
-Word = Literal["discover", "check"]
+Word = Literal["discover", "check", "import"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +24,7 @@ class Given:
     """What an action may be told."""
 
     replace: bool = False
-    "For discover: write it anew over the one there is."
+    "For discover and import: write it anew over the one there is."
     passed: Path | None = None
     "For check: a parquet file to write the rows to that pass."
 
@@ -35,14 +37,29 @@ class Done(NamedTuple):
     code: int = 0
 
 
-def carry_out(settings: Config, word: Word, file: Path | None, *, given: Given) -> Done:
+def carry_out(settings: Config, word: Word, file: str, *, given: Given) -> Done:
     """Do one action on the contract of a project."""
     if word == "discover":
         path, contract = agree(settings, replace=given.replace)
-        counts = f"{len(contract.columns)} columns, {len(contract.unique)} keys, {len(contract.relations)} relations"
-        return Done({"path": str(path), "contract": contract}, f"{path}: {counts}")
-    found = checked(settings, file, passed=given.passed)
+        return Done({"path": str(path), "contract": contract}, _counted(path, contract))
+    if word == "import":
+        said = said_by(file, Path(settings.folder))
+        path = keep(
+            said.contract, settings, about=(f"Taken from {file}.", *map(_left, said.left)), replace=given.replace
+        )
+        value = {"path": str(path), "contract": said.contract, "left": said.left}
+        return Done(value, "\n".join([_counted(path, said.contract), *map(_left, said.left)]))
+    found = checked(settings, Path(file) if file else None, passed=given.passed)
     return Done(found, Group(findings_table(found.findings), Text(_summary(found))), of_findings(found.findings))
+
+
+def _counted(path: Path, contract: TableContract) -> str:
+    counts = f"{len(contract.columns)} columns, {len(contract.unique)} keys, {len(contract.relations)} relations"
+    return f"{path}: {counts}"
+
+
+def _left(what: str) -> str:
+    return f"not in it, for no contract can say it: {what}"
 
 
 def _summary(found: Checked) -> str:

@@ -1,4 +1,4 @@
-"""The contract of a project's data: discover it, and hold a table or a file of any size to it."""
+"""The contract of a project's data: discover or import it, and hold a table or a file of any size to it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NOTHING = Given()
 
 def plugin(
     action: Word = "check",
-    file: Path | None = None,
+    file: str = "",
     *,
     project: Path = Path("."),
     json: bool = False,
     given: Annotated[Given, Parameter(name="*")] = NOTHING,
 ) -> int:
-    """Discover what each column may be, or hold data to it. Exit 1 where a row fails, 3 where undecided, else 0.
+    """Discover or import what each column may be, or hold data to it. Exit 1 where a row fails, else 0.
 
     Example: headway contract discover --replace --project headway-demo
     Example: headway contract check flights.parquet --passed whole.parquet --project headway-demo
@@ -30,9 +30,10 @@ def plugin(
     Parameters
     ----------
     action
-        discover (writes contract.toml, to be read and edited) or check.
+        discover (writes contract.toml, to be read and edited), import (writes what a schema says) or check.
     file
-        For check: a parquet, csv or arrow file, which may be larger than memory; else the project's table.
+        For check: a parquet, csv or arrow file, which may be larger than memory; else the project's table. For
+        import: a table schema (JSON), a schema of pandera (JSON, YAML or module:name) or of dataframely (module:name).
     project
         Folder with headway.toml.
     json

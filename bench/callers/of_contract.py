@@ -1,0 +1,24 @@
+"""A file held to the contract of a project, and the most memory that took: `of_contract.py PROJECT FILE`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from time import process_time
+
+from headway.core.config import load
+from headway.data.contract.checked import checked
+
+
+def peak_mb() -> float:
+    """The most memory of this process so far; what `getrusage` says is that of its parent, where that had more."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    before, began = peak_mb(), process_time()
+    found = checked(load(Path(sys.argv[1])), Path(sys.argv[2]))
+    told = {"failing": found.n_failing, "cpu_s": process_time() - began, "peak_mb": peak_mb(), "before_mb": before}
+    print(json.dumps(told))
