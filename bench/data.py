@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 import data_check
 import data_contract
 import data_fingerprint
+import data_imbalance
 import data_labels
 import data_leakage
 import data_personal
@@ -21,6 +22,7 @@ PARTS: dict[str, Callable[[], Found]] = {
     "check": data_check.rows,
     "contract": data_contract.rows,
     "labels": data_labels.rows,
+    "imbalance": data_imbalance.rows,
     "leakage": data_leakage.rows,
     "personal": data_personal.rows,
     "fingerprint": data_fingerprint.rows,

@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 from tests.data.tables import small
 
+from headway.core.config import SplitSection
 from headway.core.contracts import Survey
 from headway.core.dataset import Dataset, Roles
 from headway.data.check import check
+from headway.data.split import cut
 from headway.face.demo import flights
 
 OUTCOME = {"dep_time", "dep_delay", "arr_time", "air_time", "arr_delay"}
@@ -23,3 +25,17 @@ def test_every_outcome_column_of_the_flights_is_found_without_being_declared_and
     stops = [f for f in check(Survey(dataset=dataset)) if f.severity == "stop"]
 
     assert {finding.where.removeprefix("column ") for finding in stops} == OUTCOME
+
+
+@pytest.mark.slow
+def test_routes_of_the_flights_that_began_after_the_test_are_served_without_support():
+    roles = Roles(target="late", time="departs_at", groups="date", slices=("carrier",))
+    table = flights.load().drop(*OUTCOME)
+    dataset = Dataset(name="flights", table=table, roles=roles)
+    periods = {"train": ("2013-01-01", "2013-05-01"), "choose": ("2013-05-01", "2013-07-01")}
+    split = SplitSection(**periods, test=("2013-07-01", "2013-09-01"), live=("2013-09-01", "2014-01-01"))
+    found = check(Survey(dataset=dataset, periods=cut(dataset, split)), families=["population"])
+
+    says = " | ".join(f"{finding.code} {finding.says}" for finding in found)
+    assert "D032" in says and "carrier MQ and dest TPA (" in says and " served, 0 learned)" in says
+    assert "D031" in says and "OO (" in says and "D030" not in says

@@ -84,3 +84,11 @@ def test_a_model_that_takes_no_seed_is_not_trained_anew(made, tmp_path):
     project = open_project(write(tmp_path))
     signature = flow.train(project, data).model.signature
     assert ground_of(project.config, data, project.blobs, signature=signature, judged=data["test"]).learn is None
+
+
+def test_the_model_is_trained_anew_with_classes_that_count_alike_where_that_is_asked(made):
+    ground, _ = made
+    rows, labels = ground.train().rows, ground.train().labels
+    as_it_came, alike = (ground.weigh(even, 1).predict(rows)[:, 0] for even in (False, True))
+    assert as_it_came.mean() == pytest.approx(labels.mean(), abs=0.01)
+    assert sum(alike[labels == each].mean() for each in (0, 1)) / 2 == pytest.approx(0.5, abs=0.02)

@@ -60,6 +60,11 @@ class DataSection(Record, frozen=True, kw_only=True):
     ] = ()
     weight: Annotated[str, about("Column of row weights.")] = ""
     ignore: Annotated[tuple[str, ...], about("Columns that are neither a role nor a feature.")] = ()
+    key: Annotated[str, about("Column that names a row, the same in the table and in its snapshot; no feature.")] = ""
+    snapshot: Annotated[
+        str,
+        about("The table as it was when decisions were due: a file or module:function; D033 compares it."),
+    ] = ""
     label_delay: Annotated[str, about("How long after the row its label arrives: 1d, 12h, 30m.")] = ""
     known: Annotated[
         dict[str, str], about("When each column is known: request, outcome, or the name of a time column.")
@@ -96,6 +101,13 @@ class ModelSection(Record, frozen=True, kw_only=True):
 
     train: Annotated[str, about("module:function that takes a training table and gives a fitted model.")] = ""
     file: Annotated[str, about("A model file instead: .txt (LightGBM) or .onnx.")] = ""
+    class_weights: Annotated[
+        str,
+        Meta(
+            description="as_they_come, or alike: classes count alike in training, however rare one is.",
+            pattern="^(as_they_come|alike)$",
+        ),
+    ] = "as_they_come"
     costs: Annotated[
         Costs, about("What a false_alarm and a miss cost; the decision threshold is chosen from them.")
     ] = Costs()

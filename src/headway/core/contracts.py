@@ -312,7 +312,8 @@ class Ground:
     """What an audit works with beside its subject: how long it may take, and what the model is made from.
 
     `learn` trains the model as it came anew on the columns named, with a seed, and gives it opened over those columns
-    in their order; None where nobody knows how it is made, or it takes no seed. `months` are those of the rows, where
+    in their order; None where nobody knows how it is made, or it takes no seed. `weigh` trains it, with a seed, on all
+    columns of the subject, and on classes that count alike if that is asked. `months` are those of the rows, where
     rows have a time. `together` are features that belong together: what is done to one is done to all. `origin` is the
     model as it came, and `bench` what transforms made the subject of it with, where that is known. `calibrator` and
     `views` are those of what is to be released. `serve` gives a server of a variant, None where nobody knows how it is
@@ -323,6 +324,7 @@ class Ground:
     budget_s: float
     train: Callable[[], Lesson | None] = _no_lesson
     learn: Callable[[Sequence[str], int], Engine] | None = None
+    weigh: Callable[[bool, int], Engine] | None = None
     months: SliceColumn | None = None
     together: Sequence[Sequence[str]] = ()
     origin: Variant | None = None

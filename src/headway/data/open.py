@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import polars as pl
+from msgspec.structs import replace as changed
 
 from headway.core.config import Config
 from headway.core.dataset import Dataset, Roles
@@ -31,6 +32,18 @@ def open_dataset(config: Config) -> Dataset:
     asked = {"query": config.data.query} if config.data.query else {}
     personal = {f"personal.{name}": way for name, way in done.items()}
     return replace(opened, provenance={**opened.provenance, **asked, **personal, **mended})
+
+
+def open_snapshot(config: Config) -> pl.DataFrame | None:
+    """The table as `[data] snapshot` has it, with `[personal]` done to it; None where none is declared.
+
+    Raises DataError or ConfigError where it cannot be read.
+    """
+    section = config.data
+    if not section.snapshot:
+        return None
+    table = read_table(changed(config, data=changed(section, source=section.snapshot, query="")))
+    return guarded(table, roles_of(section), config)[0]
 
 
 def dataset_of(table: pl.DataFrame, roles: Roles, *, name: str) -> Dataset:

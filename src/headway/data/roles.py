@@ -49,7 +49,7 @@ def roles_of(section: DataSection) -> Roles:
         people=section.people,
         weight=section.weight,
         known=section.known,
-        ignore=section.ignore,
+        ignore=section.ignore if section.key in ("", *section.ignore) else (*section.ignore, section.key),
     )
 
 

@@ -24,11 +24,16 @@ def ground_of(config: Config, data: Data, blobs: Blobs, *, signature: Signature,
     def learn(features: Sequence[str], seed: int) -> Engine:
         return open_variant(train(config, data["train"], blobs, features=features, asked=Asked(seed=seed)), blobs)
 
+    def weigh(alike: bool, seed: int) -> Engine:
+        asked = Asked(seed=seed, alike=alike)
+        return open_variant(train(config, data["train"], blobs, features=signature.names, asked=asked), blobs)
+
     return Ground(
         blobs=blobs,
         budget_s=config.evaluate.budget_s,
         train=lambda: lesson_of(data, signature),
         learn=learn if "train" in data and takes_seed(config) else None,
+        weigh=weigh if "train" in data and takes_seed(config) else None,
         months=months(labelled(judged)),
         together=_known(config.evaluate.together, signature),
         rate_per_s=config.evaluate.rate_per_s,

@@ -21,6 +21,7 @@ from headway.core.plugins import load_audit, load_probe
 from headway.core.threads import cores
 from headway.core.variant import Variant
 from headway.evidence.naming import findings_of
+from headway.evidence.weighing import findings_of_weights
 
 NOT_RUN = "E001"
 BUSY = "E002"
@@ -60,7 +61,7 @@ def measure(
             measurements += (each for each in found if isinstance(each, Measurement))
             left = (each for each in found if isinstance(each, NotApplicable))
             findings += (_not_run(f"{kind} '{name}' did not measure all", each) for each in left)
-    findings += findings_of(measurements)
+    findings += [*findings_of(measurements), *findings_of_weights(measurements)]
     return written(subject.variant, measurements, findings, dataset_digest=dataset_digest, period=period)
 
 

@@ -24,6 +24,7 @@ from headway.data.check import BEFORE_TRAINING, check
 from headway.data.matrix import labels, matrix, signature_of
 from headway.data.split import labelled
 from headway.variants.adoption.adopt import adopt
+from headway.variants.even import places_of, weights_of
 
 Floats = NDArray[np.float64]
 
@@ -32,10 +33,13 @@ Floats = NDArray[np.float64]
 class Asked:
     """What a training function is called with beside rows and labels.
 
-    A `seed` that is given must be taken. The `curve`, made for the columns that are read, is for who takes one.
+    A `seed` that is given must be taken. The `curve`, made for the columns that are read, is for who takes one. Classes
+    that are to count alike do so by `weights`, for who takes them, else by rows that recur; None leaves it to
+    `[model] class_weights`.
     """
 
     seed: int | None = None
+    alike: bool | None = None
     curve: Callable[[Signature], object] | None = None
 
 
@@ -56,8 +60,10 @@ def train(
     fit = _fit(config, asked.seed)
     if asked.curve and _takes(config, "curve"):
         fit = partial(fit, curve=asked.curve(signature))
-    frame = pl.DataFrame(matrix(rows.table, signature), schema=list(signature.names))
-    return adopt(fit(frame, labels(rows)), rows, blobs, signature=signature)
+    frame, outcomes = pl.DataFrame(matrix(rows.table, signature), schema=list(signature.names)), labels(rows)
+    if _alike(config, asked):
+        fit, frame, outcomes = _weighed(config, fit, frame, outcomes)
+    return adopt(fit(frame, outcomes), rows, blobs, signature=signature)
 
 
 def recipe(config: Config) -> str:
@@ -71,6 +77,28 @@ def recipe(config: Config) -> str:
 def takes_seed(config: Config) -> bool:
     """Whether `[model] train` names a function that can be asked for another draw of the same model."""
     return bool(config.model.train) and _takes(config, "seed")
+
+
+def _alike(config: Config, asked: Asked) -> bool:
+    """Whether classes are to count alike; raises ConfigError where a target that has none is declared so."""
+    wanted = config.model.class_weights == "alike" if asked.alike is None else asked.alike
+    if wanted and config.data.task not in ("binary", "multiclass"):
+        raise ConfigError(
+            f"a target of task '{config.data.task}' has no classes that could count alike",
+            where="[model] class_weights",
+            mend="leave it out",
+        )
+    return wanted
+
+
+def _weighed(
+    config: Config, fit: Callable[..., object], frame: pl.DataFrame, outcomes: Floats
+) -> tuple[Callable[..., object], pl.DataFrame, Floats]:
+    """The same, with weights for a function that takes them, else with rows that recur."""
+    if _takes(config, "weights"):
+        return partial(fit, weights=weights_of(outcomes)), frame, outcomes
+    places = places_of(outcomes)
+    return fit, frame[places], outcomes[places]
 
 
 def _takes(config: Config, name: str) -> bool:

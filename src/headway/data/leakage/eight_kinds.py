@@ -17,7 +17,7 @@ KINDS = {
     "preprocessing on training and test": ("D021",),
     "columns chosen on training and test": ("D022",),
     "duplicates": ("D023", "D024"),
-    "features that are not legitimate": ("D002", "D003", "D005", "D025", "D026"),
+    "features that are not legitimate": ("D002", "D003", "D005", "D025", "D026", "D033"),
     "temporal leakage": ("D028",),
     "dependence between training and test": ("D029",),
     "sampling bias": ("D004", "D027"),

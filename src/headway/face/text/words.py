@@ -219,6 +219,7 @@ _NAMES |= {
     "ablation.useless": ("Features that do nothing", "This model answers as well when they are masked."),
     "ablation.unsettled": ("Features not decided", "They may do harm; more groups, seeds or time would tell."),
     "ablation.trainings": ("Models trained to tell", ""),
+    "imbalance.base_rate": ("Share of positives", ""),
 }
 _HARMS = {
     "roc_auc.loss": "It ranks worse than the model as it came",
