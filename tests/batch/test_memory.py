@@ -55,7 +55,7 @@ def grown(source: Path, times: int) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+@pytest.mark.parametrize("suffix", [".parquet", pytest.param(".arrow", marks=pytest.mark.long)])
 def test_a_file_four_times_as_long_takes_no_more_memory(suffix, tmp_path):
     signature = Signature(inputs=tuple(Field(name=f"x{place}") for place in range(WIDTH)))
     project(tmp_path, signature=signature)

@@ -90,7 +90,9 @@ def spoilt(rows: int) -> pl.DataFrame:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".arrow"])
+@pytest.mark.parametrize(
+    "suffix", [".parquet", *(pytest.param(each, marks=pytest.mark.long) for each in (".csv", ".arrow"))]
+)
 def test_killed_again_and_again_it_ends_as_a_run_that_nobody_disturbed(suffix, tmp_path):
     project(tmp_path)
     source = write(spoilt(MANY), tmp_path / f"rows{suffix}")

@@ -30,7 +30,7 @@ def share_covered(found, truth):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("count", "lean"), [(30, 0.0), (62, 0.3)])
+@pytest.mark.parametrize(("count", "lean"), [(30, 0.0), pytest.param(62, 0.3, marks=pytest.mark.long)])
 def test_one_number_and_a_paired_loss_cover_their_truth(make_subject, count, lean):
     """`lean` 0.3 between neighbouring days gives the Brier score a lag-1 correlation of influence of about 0.15."""
     truth = {each.name: each.value for each in quality(make_subject(count=TRUTH_DAYS, seed=10**6, lean=lean))}
@@ -67,7 +67,9 @@ def truth_of(positives, negatives, squares, rows):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("first", "second"), [((30, 0.5), (30, 0.5)), ((40, 0.3), (25, 1.2))])
+@pytest.mark.parametrize(
+    ("first", "second"), [pytest.param((30, 0.5), (30, 0.5), marks=pytest.mark.long), ((40, 0.3), (25, 1.2))]
+)
 def test_two_sets_of_days_cover_the_true_difference(make_subject, first, second):
     """Sets of equal kind, and sets that differ in size, in spread and in truth; (days, harm) each."""
     sets = (first, second)

@@ -38,7 +38,7 @@ def another(subject, rng, *, harm=0.5):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [30, 62])
+@pytest.mark.parametrize("count", [30, pytest.param(62, marks=pytest.mark.long)])
 def test_of_equal_pairs_at_most_one_in_twenty_fails_at_limit_nothing(make_subject, count):
     measures = ("roc_auc.loss", "worst_slice.brier.loss")
     policy = PolicySection(release=tuple(Rule(measure=each, at_most=0) for each in measures), slice_rows=150)

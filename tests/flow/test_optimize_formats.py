@@ -65,7 +65,12 @@ def rows(tmp_path: Path) -> Path:
     return tmp_path / "rows.csv"
 
 
-@pytest.mark.parametrize("name", FILES)
+IN_CI = ("model.txt", "model.cbm", "pipeline.joblib")  # a format of each way in; `make test-all` has the others
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in IN_CI else pytest.param(name, marks=pytest.mark.long) for name in FILES]
+)
 def test_a_model_file_is_searched_and_its_winner_is_faster_and_answers_alike(name, rows, run):
     write, engine = FILES[name]
     write(rows.parent / name)

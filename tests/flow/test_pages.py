@@ -136,6 +136,7 @@ def own_rows() -> pl.DataFrame:
     return rows.select("departs_at", "hour", "wind", "late", date=pl.col("departs_at").dt.date())
 
 
+@pytest.mark.long
 def test_the_tutorial_leads_to_a_live_release(taught: Path) -> None:
     assert sum(block.language == "bash" for block in of_page(TUTORIAL)) > 3
     assert (taught / "deliveries/.headway/releases/deliveries").is_dir()

@@ -87,6 +87,7 @@ def test_followed_it_goes_from_a_ticket_to_live_and_no_caller_meets_an_error(fol
     expect_renewed(open_project(folder))
 
 
+@pytest.mark.long
 def test_run_again_and_again_as_a_nightly_job_it_takes_a_step_each_time_and_trains_once(folder):
     with asked(folder):
         codes = [run(folder).returncode]
@@ -99,7 +100,7 @@ def test_run_again_and_again_as_a_nightly_job_it_takes_a_step_each_time_and_trai
     assert "no ticket asks" in run(folder).stdout
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_killed_at_any_moment_it_goes_on_to_the_same_end(folder, seed):
     draw = Random(seed)
     with asked(folder):

@@ -108,8 +108,8 @@ def run_again(lesson: Lesson, folder: Path, count: int) -> None:
 
 
 @pytest.mark.slow
-def test_killed_20_times_in_two_ways_it_ends_as_if_nothing_had_happened(lesson, tmp_path):
-    run_again(lesson, tmp_path, 10)
+def test_killed_6_times_in_two_ways_it_ends_as_if_nothing_had_happened(lesson, tmp_path):
+    run_again(lesson, tmp_path, 3)
 
 
 @pytest.mark.long

@@ -112,12 +112,14 @@ def test_nothing_that_is_shipped_names_a_folder_of_this_machine(shipped: Shipped
         none_of(f"{file.name}: {name}" for name, text in files if any(place in text for place in places))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", [("--help",), ("doctor",), ("plugins",)])
 def test_the_base_install_answers(base: Environment, words: tuple[str, ...]) -> None:
     ended = base.run("headway", *words)
     assert (ended.returncode, ended.stderr) == (0, "") and ended.stdout
 
 
+@pytest.mark.long
 def test_the_base_install_is_as_small_as_the_readme_says(base: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "tools")
     megabytes = importlib.import_module("sizes").megabytes(base.packages)
@@ -125,6 +127,7 @@ def test_the_base_install_is_as_small_as_the_readme_says(base: Environment, monk
     assert megabytes <= BASE_MB and abs(megabytes - int(told)) <= 10
 
 
+@pytest.mark.long
 def test_the_base_install_scores_a_file_as_this_one_does(base: Environment, tmp_path: Path) -> None:
     settings = project(tmp_path / "project", content=softmax(3, DOUBLE), task="multiclass")
     rows = write(numbers(500), tmp_path / "rows.csv")
@@ -135,6 +138,7 @@ def test_the_base_install_scores_a_file_as_this_one_does(base: Environment, tmp_
     assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
 
 
+@pytest.mark.long
 def test_the_base_install_serves_a_release(base: Environment, tmp_path: Path) -> None:
     settings = project(tmp_path / "project", content=softmax(3, DOUBLE), task="multiclass")
     rows = numbers(4)
@@ -149,6 +153,7 @@ def test_the_base_install_serves_a_release(base: Environment, tmp_path: Path) ->
     assert given["data"] == [float(value) for row in scored for value in row]
 
 
+@pytest.mark.long
 def test_the_sdist_installs_where_no_compiler_is(shipped: Shipped, tmp_path: Path) -> None:
     environment = made(tmp_path, str(shipped.sdist))
     ended = environment.run("headway", "doctor")

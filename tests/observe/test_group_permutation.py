@@ -178,7 +178,7 @@ def test_days_dealt_by_chance_alarm_in_five_of_a_hundred_worlds():
     assert 0.025 <= alarms / 400 <= 0.075  # 2.3 standard errors about .05
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_days_in_order_that_lean_on_each_other_seldom_alarm_without_a_change():
     def false_alarms(lean: float, run: int) -> float:
         worlds = (days(np.random.default_rng(seed), rows=15, lean=lean) for seed in range(150))
@@ -206,7 +206,7 @@ def months() -> tuple[Signature, list[Window]]:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_halves_of_the_days_of_a_month_seldom_alarm(months):
     signature, windows = months
     rng, alarms = np.random.default_rng(0), 0

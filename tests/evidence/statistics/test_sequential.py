@@ -79,7 +79,7 @@ def test_a_mean_that_swings_is_safe_while_its_running_average_is_within_the_limi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", [ONE_SHARE, PAIRED_LOSS, difference(0.2)])
+@pytest.mark.parametrize("form", [ONE_SHARE, pytest.param(PAIRED_LOSS, marks=pytest.mark.long), difference(0.2)])
 def test_the_truth_is_outside_the_bounds_at_some_look_in_ten_percent_of_runs_at_most(form):
     rng, outside = np.random.default_rng(3), 0
     for _ in range(300):

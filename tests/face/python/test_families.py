@@ -32,7 +32,9 @@ _, LINES = shown("README.md", "python")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize(
+    "family", [name if name == "lightgbm" else pytest.param(name, marks=pytest.mark.long) for name in MODELS]
+)
 def test_the_lines_of_the_readme_print_a_speedup_with_its_verdict(family, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     model = MODELS[family].fit(X, Y)
