@@ -16,6 +16,7 @@ import data_imbalance
 import data_labels
 import data_leakage
 import data_personal
+import data_poison
 from harness import Found, measure
 
 PARTS: dict[str, Callable[[], Found]] = {
@@ -23,6 +24,7 @@ PARTS: dict[str, Callable[[], Found]] = {
     "contract": data_contract.rows,
     "labels": data_labels.rows,
     "imbalance": data_imbalance.rows,
+    "poison": data_poison.rows,
     "leakage": data_leakage.rows,
     "personal": data_personal.rows,
     "fingerprint": data_fingerprint.rows,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import lightgbm
 import numpy as np
@@ -17,31 +17,56 @@ from headway.core.variant import Signature
 from headway.data.labels.said import FOLDS, Floats, Ints, Said, by_halves, folds, with_parts
 from headway.data.matrix import matrix, signature_of
 
-TREES, LEAVES, BINS, QUARTERS = 60, 31, 63, 4
+BINS, QUARTERS = 63, 4
 SCREENED = 60_000
 """About how many rows a check asks."""
 MANY_ROWS, FEWER_FOLDS = 50_000, 3
 """From so many rows on, fewer folds: two thirds of them teach as well, and cost half."""
 FEWEST_ROWS = 50
 MOST_CLASSES = 50
-_last: list[tuple[weakref.ref[pl.DataFrame], int, Said]] = []
 
 
-def said_of(dataset: Dataset, *, rows: int = 0) -> Said:
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How large a model is; `leaves` of 2 let no column depend on another."""
+
+    trees: int
+    leaves: int
+
+
+WHOLE, ADDITIVE = Shape(60, 31), Shape(150, 2)
+_last: dict[Shape, tuple[weakref.ref[pl.DataFrame], int, Said]] = {}
+
+
+def said_of(dataset: Dataset, *, rows: int = 0, shape: Shape = WHOLE) -> Said:
     """What models that learned from other groups say of the labelled rows, all or about so many in whole groups drawn.
 
     The last answer is kept for whoever asks again of the same table. Raises NotApplicable for a target that has no
     classes, or too few rows or groups to learn from.
     """
-    if _last and _last[0][0]() is dataset.table and _last[0][1] == rows:
-        return _last[0][2]
-    learned = cross_fit(dataset, rows=rows)
-    _last[:] = [(weakref.ref(dataset.table), rows, learned)]
+    kept = _last.get(shape)
+    if kept and kept[0]() is dataset.table and kept[1] == rows:
+        return kept[2]
+    learned = cross_fit(dataset, rows=rows, shape=shape)
+    _last[shape] = (weakref.ref(dataset.table), rows, learned)
     return learned
 
 
-def cross_fit(dataset: Dataset, *, rows: int = 0) -> Said:
-    """As `said_of`, learned anew."""
+def cross_fit(dataset: Dataset, *, rows: int = 0, shape: Shape = WHOLE) -> Said:
+    """As `said_of`, learned anew; an additive model is told as it is, without what the rest of a group adds."""
+    told, learner = taught(dataset, rows=rows, shape=shape)
+    count = FEWER_FOLDS if len(told.rows) >= MANY_ROWS else FOLDS
+    place = folds(told.groups, count)
+    for fold in range(count):
+        told.probabilities[place == fold] = learner.learn(place != fold).say(place == fold)
+    if shape == ADDITIVE:
+        return told
+    parts = parts_of(dataset.table[told.rows], dataset.roles, told.groups)
+    return replace(told, probabilities=with_parts(told, parts), sure=by_halves(told, parts[:2]))
+
+
+def taught(dataset: Dataset, *, rows: int = 0, shape: Shape = WHOLE) -> tuple[Said, Learner]:
+    """The labelled rows, of which nothing is said yet, and who learns of them; raises as `said_of` does."""
     if dataset.roles.task not in ("binary", "multiclass"):
         raise NotApplicable(f"labels of task '{dataset.roles.task}' are no classes: none is right or wrong")
     known, groups = labelled_rows(dataset, most=rows)
@@ -53,17 +78,9 @@ def cross_fit(dataset: Dataset, *, rows: int = 0) -> Said:
             f" rows and {FOLDS} groups"
         )
     signature = signature_of(_readable(Dataset(name=dataset.name, table=table, roles=dataset.roles)))
-    learner = Learner(matrix(table, signature), labels, signature, len(classes))
-    probabilities = np.empty((len(labels), len(classes)))
-    count = FEWER_FOLDS if len(known) >= MANY_ROWS else FOLDS
-    place = folds(groups, count)
-    for fold in range(count):
-        probabilities[place == fold] = learner.learn(place != fold).say(place == fold)
-    plain = Said(
-        rows=known, labels=labels, probabilities=probabilities, groups=groups, classes=classes, sure=probabilities
-    )
-    parts = parts_of(table, dataset.roles, groups)
-    return replace(plain, probabilities=with_parts(plain, parts), sure=by_halves(plain, parts[:2]))
+    silent = np.zeros((len(labels), len(classes)))
+    told = Said(rows=known, labels=labels, probabilities=silent, groups=groups, classes=classes, sure=silent)
+    return told, Learner(matrix(table, signature), told, signature, shape)
 
 
 def _readable(dataset: Dataset) -> Dataset:
@@ -77,16 +94,16 @@ def _readable(dataset: Dataset) -> Dataset:
 
 
 class Learner:
-    """Rows binned once, of which many models learn; rows float64 [n, d], labels int64 [n] in 0..k-1."""
+    """Rows float64 [n, d] binned once, of which many models learn the labels."""
 
-    def __init__(self, rows: Floats, labels: Ints, signature: Signature, n_classes: int) -> None:
+    def __init__(self, rows: Floats, told: Said, signature: Signature, shape: Shape) -> None:
         texts = [place for place, field in enumerate(signature.inputs) if field.datatype == "BYTES"]
-        several = {"objective": "multiclass", "num_class": n_classes}
+        several = {"objective": "multiclass", "num_class": len(told.classes)}
         self._settings = {
-            **({"objective": "binary"} if n_classes == 2 else several),
-            "num_leaves": LEAVES,
+            **({"objective": "binary"} if len(told.classes) == 2 else several),
+            "num_leaves": shape.leaves,
             "max_bin": BINS,
-            "feature_fraction": 0.6,
+            "feature_fraction": 0.6 if shape.leaves > 2 else 1.0,
             "min_data_in_leaf": int(np.clip(len(rows) // 2000, 5, 100)),
             "seed": 0,
             "deterministic": True,
@@ -94,14 +111,16 @@ class Learner:
             "verbose": -1,
             "num_threads": 1,
         }
-        self._rows = rows
-        binned = lightgbm.Dataset(rows, labels, categorical_feature=texts, params=self._settings, free_raw_data=False)
+        self._rows, self._trees = rows, shape.trees
+        binned = lightgbm.Dataset(
+            rows, told.labels, categorical_feature=texts, params=self._settings, free_raw_data=False
+        )
         self._binned = binned.construct()
 
     def learn(self, chosen: NDArray[np.bool_]) -> Learner:
         """Itself, with a model of these rows."""
         rows = self._binned.subset(np.flatnonzero(chosen).tolist())
-        self._model = lightgbm.train(self._settings, rows, num_boost_round=TREES)
+        self._model = lightgbm.train(self._settings, rows, num_boost_round=self._trees)
         return self
 
     def say(self, chosen: NDArray[np.bool_]) -> Floats:

@@ -1,0 +1,39 @@
+"""D041: a rare value, or pair of values, whose rows nearly all have one label that rows like them do not have."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.contracts import Survey
+from headway.core.evidence import Finding
+from headway.data.labels.crossfit import SCREENED, taught
+from headway.data.labels.said import Floats
+from headway.data.poison.triggers import MOVED, triggers
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """A finding for each pattern that moves labels to one class, as the trigger of a backdoor does.
+
+    A model that learned from none of the suspected rows says what they should be, and so do the other rows of their
+    group. About 60 rows are needed to be sure; of patterns in fewer than 10 groups nothing is said.
+    """
+    dataset = survey.dataset
+    said, learner = taught(dataset, rows=SCREENED)
+
+    def learn(out: NDArray[np.bool_]) -> Floats:
+        return learner.learn(~out).say(np.ones(len(out), dtype=np.bool_))
+
+    return [
+        Finding(
+            code="D041",
+            severity="warn",
+            says=f"{each.pure:,} of the {each.rows:,} rows with {each.name} are labelled '{each.label}'; of those that"
+            f" should have another label at least {each.low:.0%} were moved",
+            where=each.name,
+            measured=each.low,
+            limit=MOVED,
+            mend="look where these rows came from; if nobody knows, leave them out and release nothing that saw them",
+        )
+        for each in triggers(said, dataset.table[said.rows].select(dataset.features), learn)
+    ]

@@ -1,0 +1,33 @@
+"""D040: rows that share two values and whose labels stand against both, as if somebody had turned them."""
+
+from __future__ import annotations
+
+from headway.core.contracts import Survey
+from headway.core.evidence import Finding
+from headway.data.labels.crossfit import ADDITIVE, SCREENED, said_of
+from headway.data.poison.cells import coded
+from headway.data.poison.clusters import TURNED, clusters
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """A finding for each such cell of two columns, with the least share of its labels that looks turned.
+
+    The bound holds for all cells at once, and errors are widened to what cells show among each other. Not seen is what
+    a whole column says (it may be true), and cells whose labels are near a toss-up or lie in fewer than 20 groups.
+    """
+    dataset = survey.dataset
+    said = said_of(dataset, rows=SCREENED, shape=ADDITIVE)
+    columns = coded(dataset.table[said.rows], dataset.features)
+    return [
+        Finding(
+            code="D040",
+            severity="warn",
+            says=f"at least {each.low:.0%} (about {each.turned:.0%}) of the labels of the {each.rows:,} rows with"
+            f" {each.name} stand against what either says on its own",
+            where=each.name,
+            measured=each.low,
+            limit=TURNED,
+            mend="look where these rows came from, and leave them out until somebody vouches for their labels",
+        )
+        for each in clusters(said, columns)
+    ]

@@ -1,0 +1,47 @@
+"""D042: a small group of rows that pulls a model away from what all others say."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from headway.core.contracts import Survey
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+from headway.data.labels.crossfit import SCREENED, taught
+from headway.data.labels.said import Ints
+from headway.data.poison.cells import coded
+from headway.data.poison.influence import FEWEST_GROUPS, LIMIT, pulls
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """A finding for each group, slice or people's value of at most 2 % of the rows whose influence stands out.
+
+    Influence is how far a model would move without it, for its size. It stands out at five robust deviations, and far
+    from the next: stormy days pull too, but there are more of them.
+    """
+    dataset = survey.dataset
+    roles = dataset.roles
+    said, _ = taught(dataset, rows=SCREENED)
+    table = dataset.table[said.rows]
+    kinds: dict[str, tuple[Ints, list[str]]] = {}
+    for name in {roles.groups, *roles.slices, *roles.people} - {""}:
+        values, codes = np.unique(table[name].cast(pl.String).fill_null("missing").to_numpy(), return_inverse=True)
+        if len(values) >= FEWEST_GROUPS:
+            kinds[name] = (codes.astype(np.int64), values.tolist())
+    if not kinds:
+        raise NotApplicable(f"no groups, slices or people of {FEWEST_GROUPS} values", mend='[data] slices = ["SOURCE"]')
+    found = pulls(said, coded(table, dataset.features), kinds)
+    return [
+        Finding(
+            code="D042",
+            severity="warn",
+            says=f"without the {each.rows:,} rows of {each.kind} {each.name} ({each.rows / len(table):.1%}) a model"
+            f" says {each.moved:.2%} else of every row: {each.score:.1f} deviations beyond its like",
+            where=f"{each.kind} = {each.name}",
+            measured=each.score,
+            limit=LIMIT,
+            mend="look who labelled these rows, and judge a model without them: headway optimize",
+        )
+        for each in found
+    ]

@@ -1,0 +1,134 @@
+"""Small groups of rows that pull a model away from what all others say: their influence on the loss of those."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.data.labels.said import Floats, Ints, Said
+from headway.data.poison.cells import Coded
+
+MOST_SHARE = 0.02
+FEWEST_ROWS = 20
+FEWEST_GROUPS = 20
+RIDGE = 1.0
+STEPS = 5
+LIMIT, APART, MOST = 5.0, 1.8, 5
+"""Deviations from the other groups at the least; how many times those of the next; and of how many at the most."""
+_SCALE = 1.4826
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pull:
+    """A group of rows (`kind` says of what), how far it stands out in robust deviations, and what it does to others.
+
+    `moved` is by how much the probabilities that are said of all rows change on average when the group is left out.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    score: float
+    moved: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Fitted:
+    """A logistic regression: rows [n, d], the slope that each row gives it [n, d], and its hessian [d, d]."""
+
+    rows: Floats
+    slopes: Floats
+    hessian: Floats
+    steepness: Floats
+
+    def pull(self, codes: Ints, count: int) -> Floats:
+        """How far the weights move when each group is left out, to the first order, [groups, d]."""
+        sums = np.column_stack([np.bincount(codes, column, count) for column in self.slopes.T])
+        found: Floats = np.linalg.solve(self.hessian, sums.T).T.astype(np.float64)
+        return found
+
+    def distance(self, codes: Ints, count: int) -> Floats:
+        """Cook's distance of each group, [groups]: what that move is worth in the loss of all rows."""
+        moves = self.pull(codes, count)
+        found: Floats = ((moves @ self.hessian) * moves).sum(axis=1)
+        return found
+
+
+def pulls(said: Said, columns: Sequence[Coded], kinds: Mapping[str, tuple[Ints, Sequence[str]]]) -> list[Pull]:
+    """The groups of each kind, codes int64 [n] with their names, that move a model far more than others of their size.
+
+    The model is a logistic regression on the codes of the columns, one for each class against the others; a group is
+    left out by influence functions (Cook 1977; Koh and Liang 2017), which are exact for few rows.
+    """
+    rows = _one_hot(columns)
+    shown = range(1, len(said.classes)) if len(said.classes) == 2 else range(len(said.classes))
+    fits = [_fit(rows, (said.labels == label).astype(np.float64)) for label in shown]
+    found = [each for kind, (codes, names) in kinds.items() for each in _of_kind(kind, codes, names, fits)]
+    return sorted(found, key=lambda each: -each.score)
+
+
+def _fit(rows: Floats, target: Floats) -> _Fitted:
+    """Newton steps for logistic regression with a ridge."""
+    weights = np.zeros(rows.shape[1])
+    ridge = RIDGE * np.eye(rows.shape[1])
+    for _ in range(STEPS):
+        p = _sigmoid(rows @ weights)
+        steepness = p * (1 - p)
+        hessian = (rows * steepness[:, None]).T @ rows + ridge
+        weights = weights - np.linalg.solve(hessian, rows.T @ (p - target) + RIDGE * weights)
+    slopes = rows * (_sigmoid(rows @ weights) - target)[:, None]
+    return _Fitted(rows=rows, slopes=slopes, hessian=hessian, steepness=steepness)
+
+
+def _of_kind(kind: str, codes: Ints, names: Sequence[str], fits: Sequence[_Fitted]) -> list[Pull]:
+    """Small groups of one kind, scored against each other: by chance the distance grows as the number of rows."""
+    count = len(names)
+    rows = np.bincount(codes, minlength=count)
+    small = (rows >= FEWEST_ROWS) & (rows <= MOST_SHARE * len(codes))
+    if small.sum() < FEWEST_GROUPS:
+        return []
+    distances = np.sum([each.distance(codes, count) for each in fits], axis=0)
+    scaled = np.sqrt(distances / np.maximum(rows, 1))
+    middle = np.median(scaled[small])
+    spread = _SCALE * np.median(np.abs(scaled[small] - middle))
+    scores = (scaled - middle) / max(spread, 1e-300)
+    order = np.flatnonzero(small)[np.argsort(-scores[small])]
+    return [
+        Pull(
+            name=names[place],
+            kind=kind,
+            rows=int(rows[place]),
+            score=float(scores[place]),
+            moved=_moved(codes == place, fits),
+        )
+        for place in order[: _standing_out(scores[order])].tolist()
+    ]
+
+
+def _moved(inside: NDArray[np.bool_], fits: Sequence[_Fitted]) -> float:
+    """The mean change of the probabilities of all rows without these."""
+    changes = []
+    for each in fits:
+        move = np.linalg.solve(each.hessian, each.slopes[inside].sum(axis=0))
+        changes.append(np.abs(each.rows @ move * each.steepness).mean())
+    return float(np.mean(changes))
+
+
+def _standing_out(scores: Floats) -> int:
+    """How many of the first, in falling order, are far from all others and from the one that follows them."""
+    firsts = [place + 1 for place in range(min(MOST, len(scores) - 1)) if scores[place] >= LIMIT]
+    return max((each for each in firsts if scores[each - 1] >= APART * scores[each]), default=0)
+
+
+def _one_hot(columns: Sequence[Coded]) -> Floats:
+    parts = [np.eye(len(each.names))[each.codes][:, 1:] for each in columns]
+    found: Floats = np.column_stack([np.ones(len(columns[0].codes)), *parts])
+    return found
+
+
+def _sigmoid(values: Floats) -> Floats:
+    found: Floats = 1 / (1 + np.exp(-np.clip(values, -30, 30)))
+    return found
