@@ -65,6 +65,14 @@ class Agreement(Kept, frozen=True, kw_only=True):
         return next((each for each in self.measurements if each.name == name and not each.slice), None)
 
 
+class Wanted(Record, frozen=True, kw_only=True):
+    """A request whose label would teach most: its key, when it came, and how torn the model is, in [0, 1]."""
+
+    key: str
+    at_us: int
+    doubt: float
+
+
 class Delays(Record, frozen=True, kw_only=True):
     """How long labels take: of how many requests how many have one, the delay by which shares of them had come.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from getpass import getuser
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,11 +17,12 @@ from headway.data.labels.corrections import Claim, correct
 from headway.data.open import open_dataset
 from headway.face.text import numbers
 from headway.observe.labelling.agree import agree, of_file, of_store
+from headway.observe.labelling.ask import wanted
 from headway.observe.labelling.delay import delays
 from headway.observe.labelling.suspects import suspects
 from headway.release.project import Project
 
-Word = Literal["suspects", "correct", "agree", "delay"]
+Word = Literal["suspects", "correct", "agree", "delay", "next"]
 SHOWN = 20
 MOST_S = 1e12
 
@@ -40,7 +42,7 @@ class Given:
     level: Level = "nominal"
     "For agree: what alpha knows of labels: nominal (names), ordinal (in order), or interval (numbers)."
     top: int = SHOWN
-    "For suspects: how many rows are shown; --json tells 1,000."
+    "For suspects and next: how many rows are told; of suspects --json tells 1,000."
 
 
 class Done(NamedTuple):
@@ -57,6 +59,7 @@ def carry_out(project: Project, word: Word, file: Path | None, given: Given) -> 
         "correct": lambda: _correct(project, given),
         "agree": lambda: _agree(project, file, given),
         "delay": lambda: _delay(project),
+        "next": lambda: _next(project, given),
     }
     return acts[word]()
 
@@ -126,6 +129,15 @@ def _delay(project: Project) -> Done:
         due = numbers.seconds(found.declared_s)
         lines.append(f"  not there after {due}, as declared: {numbers.measured(found.late)} of {found.late.n_rows:,}")
     return Done(found, "\n".join(lines))
+
+
+def _next(project: Project, given: Given) -> Done:
+    found = wanted(project, given.top)
+    lines = [
+        f"  {each.key:24} {datetime.fromtimestamp(each.at_us / 1e6, UTC):%F %T}  {each.doubt:.0%}" for each in found
+    ]
+    head = f"{len(found)} requests whose labels would teach most: key, when it came, how torn the model is"
+    return Done(found, "\n".join([head, *lines, "then: headway label labels.csv"]))
 
 
 def _share(name: str) -> str:

@@ -22,7 +22,7 @@ def plugin(
     json: bool = False,
     given: Annotated[Given, Parameter(name="*")] = NOTHING,
 ) -> None:
-    """Rank labels that may be wrong, set one right (the source is never edited), or measure agreement or delay.
+    """Rank labels that may be wrong, set one right (the source is never edited), or measure agreement or delay, or ask.
 
     Example: headway labels suspects --top 50 --project headway-demo
     Example: headway labels correct --row 17 --to 1 --why "the log of the tower says so"
@@ -32,7 +32,7 @@ def plugin(
     ----------
     action
         suspects (a model that never saw a row tells its label), correct (kept, and applied when data is opened),
-        agree (annotators, beyond chance), or delay (from a request to its label).
+        agree (annotators, beyond chance), delay (from a request to its label), or next (requests to label)
     file
         For agree: a csv or parquet file with columns key, who and label; else the labels that were kept.
     project
