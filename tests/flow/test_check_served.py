@@ -31,7 +31,7 @@ def test_requests_of_another_world_are_found_as_such(run, folder):
     told = json.loads(out)
     unlike = {found["code"]: found["says"] for found in told["findings"] if found["severity"] == "warn"}
 
-    assert code == cli.PASS and set(unlike) == {"D026", "D027"}
+    assert code == cli.PASS and set(unlike) >= {"D026", "D027"}
     assert unlike["D026"].startswith("'hour' has other values in 900 requests than in 3,600 rows learned from")
     assert "most of all hour" in unlike["D027"]
     assert {kind["name"]: kind["answer"] for kind in told["leakage"]}["sampling bias"] == "found"

@@ -8,7 +8,6 @@ from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
-LIMIT = 0.01
 FEWEST_ALIKE = 20
 LEAST_ALPHA = 0.667
 """Below it Krippendorff (2004) would draw no conclusion, not even a tentative one."""
@@ -17,8 +16,9 @@ LEAST_ALPHA = 0.667
 def plugin(survey: Survey) -> list[Finding]:
     """Two findings: contradictions within the table, and the agreement that `headway labels agree` measured last.
 
-    Of rows alike in all features those with the rarer label contradict the others; above 1 % of the rows that have a
-    twin it warns. An alpha whose interval ends below 0.667 warns, one whose interval holds it is undecided.
+    Of rows alike in all features those with the rarer label contradict the others. It is a note: where features are few
+    and the outcome has chance in it, twins differ and no label is wrong. An alpha whose interval ends below 0.667
+    warns, one whose interval holds it is undecided.
     """
     dataset = survey.dataset
     if dataset.roles.task not in ("binary", "multiclass"):
@@ -58,12 +58,11 @@ def _contradictions(survey: Survey) -> list[Finding]:
     return [
         Finding(
             code="D036",
-            severity="warn" if share > LIMIT else "note",
+            severity="note",
             says=f"{against:,} of {rows:,} rows that have a twin in every feature have another label than most of"
             f" their twins ({share:.1%}): no model can be right about both",
             where=f"column {target}",
             measured=share,
-            limit=LIMIT,
             mend="headway labels suspects, or a feature that tells such rows apart",
         )
     ]
