@@ -36,7 +36,6 @@ from headway.data import check as checking
 from headway.data.contract.served import contract_of
 from headway.data.matrix import labels, matrix, weights
 from headway.data.open import open_dataset
-from headway.data.provenance.digest import digest
 from headway.data.split import cut, labelled, span
 from headway.evidence.curves.project import ProjectCurve
 from headway.evidence.first_look import first_look
@@ -59,6 +58,7 @@ from headway.observe.scenes import Look, scenes
 from headway.release import judge as judging
 from headway.release.drills import drill as drilling
 from headway.release.project import Project
+from headway.release.provenance import origins
 from headway.release.ship import Shipped, ship
 from headway.serve import process
 from headway.serve.trial import on_trial
@@ -200,8 +200,11 @@ def drill(project: Project, frontier: Frontier, data: Data) -> list[Drill]:
 def release(project: Project, frontier: Frontier, *, who: str, why: str = "", override: str = "") -> Shipped:
     """Sign the winner with its evidence and point `live` at it; raises Refused unless its verdict is pass.
 
-    `override` is why a person answers for one that is not.
+    So it is where the rows of its periods are no longer those that it was judged on. `override` is why a person answers
+    for one that is not as it should be.
     """
+    if project.config.data.source and not override:
+        origins.expect_unchanged(project, periods(project), frontier.baseline.data)
     return ship(project, frontier, who=who, why=why, override=override)
 
 
@@ -318,7 +321,8 @@ def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
     if model.task == "binary":
         scores = open_variant(model, project.blobs).predict(matrix(known.table, model.signature))
         threshold = choose_threshold(labels(known), scores[:, 0], costs=costs, weights=weights(known))
-    digests = {name: digest(period.table) for name, period in data.items()}
+    code = training.recipe(project.config) if project.config.model.train else ""
+    digests = origins.keep(project, data, code=code)
     tables = [labelled(data[name]).table for name in ("train", "choose") if name in data]
     rows = matrix(pl.concat(tables), model.signature)
     contract = contract_of(rows, model.signature, margin=project.config.policy.contract_margin)

@@ -20,6 +20,7 @@ from headway.core.errors import ConfigError
 from headway.core.record import Record, about
 from headway.core.sections.attack import AttackSection
 from headway.core.sections.personal import PersonalSection
+from headway.core.sections.provenance import ProvenanceSection
 from headway.core.sections.retrain import RetrainSection
 from headway.core.sections.rollout import RolloutSection
 from headway.core.sections.serve import ServeSection
@@ -196,6 +197,7 @@ class Config(Record, frozen=True, kw_only=True):
     project: ProjectSection = ProjectSection()
     data: DataSection = DataSection()
     personal: PersonalSection = PersonalSection()
+    provenance: ProvenanceSection = ProvenanceSection()
     split: SplitSection = SplitSection()
     model: ModelSection = ModelSection()
     optimize: OptimizeSection = OptimizeSection()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from headway.core.evidence import Finding
 from headway.core.frontier import Frontier
 from headway.core.record import Kept, Record
 from headway.core.release import Move
@@ -37,7 +38,7 @@ class Retraining(Kept, frozen=True, kw_only=True):
     """A release trained anew, or recalibrated, and judged against the live one; `seconds` is what it took in all.
 
     `key` is the digest of all that decides the outcome, so that a run that was killed is taken up where it stood;
-    `release` is its digest once it is published.
+    `release` is its digest once it is published. `findings` tell what changed of the data that live had learned from.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Retraining(Kept, frozen=True, kw_only=True):
     seconds: float = 0.0
     says: str = ""
     release: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 class Renewal(Record, frozen=True, kw_only=True):

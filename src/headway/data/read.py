@@ -46,6 +46,14 @@ def read_file(path: Path) -> pl.DataFrame:
         ) from error
 
 
+def source_files(config: Config) -> list[Path]:
+    """The files that `[data] source` names, in order of name; none where it is a database or a function."""
+    path = config.path(config.data.source)
+    if path.is_dir() or "*" in path.name:
+        return _listed(path)
+    return [path] if path.suffix in _READERS else []
+
+
 def _read(config: Config, section: DataSection) -> pl.DataFrame:
     path = config.path(section.source)
     if "://" in section.source:
@@ -66,8 +74,7 @@ def _read(config: Config, section: DataSection) -> pl.DataFrame:
 
 def _files(path: Path) -> pl.DataFrame:
     """The files of a folder, or of a pattern such as `parts/2024-*.parquet`, in order of name, one below the other."""
-    folder, pattern = (path, "*") if path.is_dir() else (path.parent, path.name)
-    found = sorted(each for each in folder.glob(pattern) if each.suffix in _READERS)
+    found = _listed(path)
     if not found:
         raise DataError(f"no file '{path.name}'", where=str(path), mend=f"files that end with {', '.join(_READERS)}")
     tables = [read_file(each) for each in found]
@@ -75,10 +82,15 @@ def _files(path: Path) -> pl.DataFrame:
         if table.schema != tables[0].schema:
             raise DataError(
                 f"'{file.name}' has other columns than '{found[0].name}': {_difference(table, tables[0])}",
-                where=str(folder),
+                where=str(found[0].parent),
                 mend="write both with the same columns and types",
             )
     return pl.concat(tables)
+
+
+def _listed(path: Path) -> list[Path]:
+    folder, pattern = (path, "*") if path.is_dir() else (path.parent, path.name)
+    return sorted(each for each in folder.glob(pattern) if each.suffix in _READERS)
 
 
 def _difference(table: pl.DataFrame, first: pl.DataFrame) -> str:

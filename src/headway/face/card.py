@@ -27,7 +27,7 @@ def card(story: Story, frontier: Frontier, training: Training | None = None) -> 
     `story` adds the release and the span of each period, `training` what the model as it came had learned from.
     """
     case = case_of(frontier, frontier.winner.verdict)
-    story = replace(story, winner=frontier.winner, frontier=frontier.judged)
+    story = replace(story, winner=frontier.winner, frontier=frontier.judged, data={})
     found = sections(story)
     told = {
         "What it is": _what(story, frontier),

@@ -35,7 +35,9 @@ def ship(project: Project, frontier: Frontier, *, who: str, why: str = "", overr
         project.keep(verdict)
         frontier = replace(frontier, winner=replace(frontier.winner, verdict=verdict))
     digest, enrolment = publish(project, frontier, who=who)
-    reason = Reason(who=who, why=why or _why(frontier), verdict=frontier.winner.verdict)
+    reason = Reason(
+        who=who, why=why or (f"override: {override}" if override else _why(frontier)), verdict=frontier.winner.verdict
+    )
     return Shipped(move=project.register.point(f"{project.name}@live", digest, reason), enrolment=enrolment)
 
 
@@ -88,6 +90,4 @@ def _release(frontier: Frontier, contract: Contract, *, made_by: str) -> Release
 
 
 def _why(frontier: Frontier) -> str:
-    if frontier.winner.verdict.overridden:
-        return f"override: {frontier.winner.verdict.why}"
     return f"fastest feasible of {len(frontier.judged)} variants: {frontier.winner.variant.name}"

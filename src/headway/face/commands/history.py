@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Group
 
+from headway.face.actions.origins import data_lines
 from headway.face.output import show
 from headway.face.text import curves
 from headway.face.text.tables import history_table
@@ -16,7 +17,8 @@ from headway.release.project import open_project
 def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool = False) -> None:
     """Show every move of the project's pointers, or what was live at a time; the chain is verified first.
 
-    Under all moves stands what the last training showed as it went on, if it drew a learning curve.
+    Under the moves stands which data each release was trained and judged on, by digest, and what the last training
+    showed as it went on, if it drew a learning curve.
 
     Example: headway history --project headway-demo
 
@@ -34,4 +36,4 @@ def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool 
     found = (register.live_at(f"{opened.name}@live", at),) if at else register.history(opened.name)
     moves, curve = [move for move in found if move], None if at else curves.last(opened)
     learned = [f"The last training: {curves.says(curve)}"] if curve else []
-    show(moves, Group(history_table(moves), *learned), json=json)
+    show(moves, Group(history_table(moves), *data_lines(register, moves), *learned), json=json)

@@ -59,6 +59,7 @@ def released(project: Project, data: flow.Data, told: Told) -> tuple[Frontier, S
         as_it_came=_as_it_came(project, frontier, data["test"]),
         spans=_spans(project),
         data_use=data_use(project, frontier.winner.variant.signature.names),
+        data=frontier.baseline.data,
         release=shipped.move.release,
         key=shipped.enrolment.key,
     )

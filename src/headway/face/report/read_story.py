@@ -35,6 +35,7 @@ def story_of(project: Project) -> Story:
         as_it_came=_of_origin(found, measured),
         months=tuple(each for each in measured if each.subject in subjects and periods.is_dated(each.period)),
         spans=spans,
+        data=found.baseline.data,
         release=_released(project, frontiers),
         year=year,
         curve=curve,

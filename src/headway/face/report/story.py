@@ -173,6 +173,7 @@ class Story(Record, frozen=True, kw_only=True):
     that share fate (`days`); slices of fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown.
     `year` is what was seen and done since; `curve` is that of the last training; `data_use` is of the project's data.
     `release` is a digest and `key` names the publisher's key; without `release`, the winner is chosen, not released.
+    `data` is the digest of each period.
     """
 
     title: str
@@ -196,6 +197,7 @@ class Story(Record, frozen=True, kw_only=True):
     data_use: DataUse | None = None
     release: str = ""
     key: str = ""
+    data: dict[str, str] = {}
     stages: tuple[Stage, ...] = ()
     machine: Machine | None = None
 

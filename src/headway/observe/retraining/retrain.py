@@ -15,7 +15,7 @@ from headway.core.config import FILE
 from headway.core.contracts import Workbench
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
-from headway.core.evidence import Evidence
+from headway.core.evidence import Evidence, Finding
 from headway.core.frontier import Baseline, Frontier
 from headway.core.record import read
 from headway.core.ticket import Ticket
@@ -25,12 +25,13 @@ from headway.core.verdict import Verdict
 from headway.data.contract.served import contract_of
 from headway.data.matrix import matrix
 from headway.data.provenance.digest import digest
-from headway.data.split import between
+from headway.data.split import between, labelled
 from headway.evidence.statistics.seeds import over_seeds
 from headway.evidence.subject import open_variant, self_test
 from headway.observe.post import Post
 from headway.observe.retraining.against_live import Held, held_out, judged, key_of, known, rules_of
 from headway.release.project import Project
+from headway.release.provenance import origins
 from headway.variants import search
 from headway.variants.train import Asked, recipe, train
 
@@ -39,7 +40,10 @@ Tell = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lesson:
-    """What is learned from, and what is held out of it to judge by; `key` names the outcome."""
+    """What is learned from, and what is held out of it to judge by; `key` names the outcome.
+
+    `findings` tell what changed of the rows that live had learned from.
+    """
 
     rows: Dataset
     held: Dataset
@@ -47,6 +51,7 @@ class Lesson:
     end: datetime
     recipe: str
     key: str
+    findings: tuple[Finding, ...] = ()
 
 
 def lesson_of(project: Project, post: Post, dataset: Dataset, until: datetime | None) -> Lesson:
@@ -70,7 +75,22 @@ def lesson_of(project: Project, post: Post, dataset: Dataset, until: datetime | 
     rules = [str(rule) for rule in rules_of(project.config.policy).release]
     digests = (post.digest, digest(learned.table), digest(held.table))
     key = key_of("retrain", *digests, code, project.config.retrain.seeds, rules)
-    return Lesson(rows=learned, held=held, until=since, end=end, recipe=code, key=key)
+    found = _changed(project, post, dataset)
+    return Lesson(rows=learned, held=held, until=since, end=end, recipe=code, key=key, findings=found)
+
+
+def _changed(project: Project, post: Post, dataset: Dataset) -> tuple[Finding, ...]:
+    """D065 where the rows that live had learned from are others now: all of its period, or those with an outcome."""
+    since, until = (datetime.fromisoformat(text) for text in (post.training.since, post.training.until))
+    try:
+        then = between(dataset, since, until, name="train")
+    except DataError as error:
+        says = f"the rows that live learned from are gone: {error.what}"
+        return (Finding(code="D065", severity="warn", says=says, where=error.where, mend="bring them back"),)
+    if digest(labelled(then).table) == post.training.dataset:
+        return ()
+    found = origins.changed(project, then, post.training.dataset)
+    return (found,) if found else ()
 
 
 def retrain(
@@ -84,7 +104,10 @@ def retrain(
     done = outcome(project, lesson.key)
     if done:
         return done
+    for finding in lesson.findings:
+        tell(f"{finding.severity} {finding.code}: {finding.says}; {finding.mend}")
     began = time.perf_counter()
+    origins.keep(project, {"train": lesson.rows, "test": lesson.held}, code=lesson.recipe)
     trainings = _trainings(project, post, lesson, tell)
     tell("judge against live")
     frontier = _frontier(project, post, lesson, trainings)
@@ -97,6 +120,7 @@ def retrain(
         trainings=len(trainings),
         seconds=time.perf_counter() - began,
         says=_says(frontier.winner.verdict, trainings),
+        findings=lesson.findings,
     )
     project.keep(found)
     return found

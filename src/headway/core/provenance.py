@@ -1,0 +1,68 @@
+"""Provenance: which data a period was, by its content, and who made it from what; and how two versions differ."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from headway.core.record import Kept, Record
+
+
+class ColumnPrint(Record, frozen=True, kw_only=True):
+    """A column by its content: its kind, the sum of its cells in hex, and what tells whether its values moved.
+
+    `knots` are the values of a number or a time at equal shares of the rows, of a sample of them; `shares` those of the
+    rows whose text falls into each of some buckets, so that no text is kept.
+    """
+
+    kind: str
+    cells: str
+    missing: int
+    knots: tuple[float, ...] = ()
+    shares: tuple[float, ...] = ()
+    sampled: int = 0
+
+
+class Provenance(Kept, frozen=True, kw_only=True):
+    """Which data the rows of a period were: their digest, a fingerprint by column, and where they came from.
+
+    `rows` is the blob of the fingerprints of rows (uint64, little endian); `form` counts how fingerprints were taken.
+    `facts` says source, query, what became of personal data, who made it from what, and by which code.
+    """
+
+    period: str
+    digest: str
+    n_rows: int
+    columns: dict[str, ColumnPrint]
+    rows: str
+    form: int
+    facts: dict[str, str] = {}
+    at: str = ""
+
+
+class ColumnChange(Record, frozen=True, kw_only=True):
+    """A column that is not as it was.
+
+    `moved` is the largest distance of the shares of rows below a value, or of texts in a bucket, in [0, 1], and
+    `chance` what one draw of as many rows and another differ by in one of a hundred; None where nothing compares.
+    """
+
+    name: str
+    change: Literal["added", "removed", "changed"]
+    missing: tuple[int, int] = (0, 0)
+    moved: float | None = None
+    chance: float | None = None
+
+
+class Difference(Record, frozen=True, kw_only=True):
+    """What became of one version of data: columns that changed, rows that came and went (a row that changed did both).
+
+    Rows are compared in the columns that both have; they are None where only fingerprints of other columns are left.
+    """
+
+    before: str
+    after: str
+    rows: tuple[int, int]
+    same: bool
+    columns: tuple[ColumnChange, ...] = ()
+    rows_added: int | None = None
+    rows_removed: int | None = None

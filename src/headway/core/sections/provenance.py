@@ -1,0 +1,18 @@
+"""`[provenance]`: who made the data from what, for whoever is given it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from headway.core.record import Record, about
+
+
+class ProvenanceSection(Record, frozen=True, kw_only=True):
+    """Who made the data from what; kept with each version of it, and told in its Croissant card."""
+
+    creator: Annotated[str, about("Who made the data: a person or an organisation.")] = ""
+    made_from: Annotated[tuple[str, ...], about("What it was made from: names or URLs of other data.")] = ()
+    description: Annotated[str, about("What the data is, in a sentence or two.")] = ""
+    license: Annotated[str, about("Under what terms it may be used: a URL, or an SPDX name.")] = ""
+    url: Annotated[str, about("Where it is described or had.")] = ""
+    published: Annotated[str, about("When it was published: 2024-03-31.")] = ""

@@ -1,0 +1,131 @@
+"""The data as Croissant metadata (MLCommons, 1.0): what its files and columns are, and who made it from what."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from headway.core.config import Config
+from headway.core.dataset import Dataset
+from headway.core.errors import DataError
+
+Json = dict[str, Any]
+STANDARD = "http://mlcommons.org/croissant/1.0"
+FORMATS = {".csv": "text/csv", ".parquet": "application/x-parquet"}
+_OF_CROISSANT = (
+    *("citeAs", "column", "extract", "field", "fileObject", "fileProperty", "fileSet", "format", "includes", "key"),
+    *("isLiveDataset", "jsonPath", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated"),
+    *("replace", "separator", "source", "subField", "transform"),
+)
+_CONTEXT: Json = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "prov": "http://www.w3.org/ns/prov#",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+    **{name: f"cr:{name}" for name in _OF_CROISSANT},
+}
+
+
+def croissant(dataset: Dataset, config: Config, files: Sequence[Path]) -> Json:
+    """The metadata of a dataset that lies in files, each with its SHA-256; `version` begins with the content's digest.
+
+    Raises DataError for files that Croissant does not read.
+    """
+    strange = next((file for file in files if file.suffix not in FORMATS), None)
+    if strange or not files:
+        what = f"Croissant describes no '{strange.name}'" if strange else "Croissant describes files"
+        raise DataError(what, where=f"[data] source = '{config.data.name}'", mend="write the table as parquet or csv")
+    about, name = config.provenance, config.project.name
+    optional = {
+        "description": about.description,
+        "license": about.license,
+        "url": about.url,
+        "datePublished": about.published,
+        "creator": {"@type": "Organization", "name": about.creator} if about.creator else "",
+        "prov:wasDerivedFrom": list(about.made_from),
+    }
+    fields = [name for name in dataset.table.columns if name not in _dropped(dataset)]
+    return {
+        "@context": _CONTEXT,
+        "@type": "Dataset",
+        "name": name,
+        "conformsTo": STANDARD,
+        "identifier": dataset.digest,
+        "version": f"1.0.0+{dataset.digest.removeprefix('sha256:')[:12]}",
+        **{key: value for key, value in optional.items() if value},
+        "distribution": [_file(file) for file in files],
+        "recordSet": [_records(dataset, file, fields, _name(number, files)) for number, file in enumerate(files, 1)],
+    }
+
+
+def _dropped(dataset: Dataset) -> set[str]:
+    """Columns that are not in the files as they are: what `[personal]` did is nobody's who reads the file."""
+    told = {key.removeprefix("personal."): way for key, way in dataset.provenance.items()}
+    return {name for name, way in told.items() if way == "drop"}
+
+
+def _name(number: int, files: Sequence[Path]) -> str:
+    return "rows" if len(files) == 1 else f"rows-{number}"
+
+
+def _file(file: Path) -> Json:
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    return {
+        "@type": "cr:FileObject",
+        "@id": file.name,
+        "name": file.name,
+        "contentUrl": file.name,
+        "contentSize": f"{file.stat().st_size} B",
+        "encodingFormat": FORMATS[file.suffix],
+        "sha256": digest,
+    }
+
+
+def _records(dataset: Dataset, file: Path, names: Sequence[str], record_set: str) -> Json:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": record_set,
+        "name": record_set,
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"{record_set}/{name}",
+                "name": name,
+                "description": _role(dataset, name),
+                "dataType": _type(dataset.table.schema[name]),
+                "source": {"fileObject": {"@id": file.name}, "extract": {"column": name}},
+            }
+            for name in names
+        ],
+    }
+
+
+def _role(dataset: Dataset, name: str) -> str:
+    """What a column is for, as `[data]` declares it."""
+    roles = dataset.roles
+    alone = {"target": roles.target, "time": roles.time, "groups": roles.groups, "lists": roles.lists}
+    found = [role for role, column in {**alone, "weight": roles.weight}.items() if column == name]
+    known = [f"known at {roles.known[name]}"] if name in roles.known else []
+    return ", ".join([*found, *known]) or ("feature" if name in dataset.features else "not used")
+
+
+def _type(dtype: pl.DataType) -> str:
+    if dtype == pl.Boolean:
+        return "sc:Boolean"
+    if dtype.is_integer():
+        return "sc:Integer"
+    if dtype.is_numeric():
+        return "sc:Float"
+    return {"Date": "sc:Date", "Datetime": "sc:DateTime"}.get(type(dtype).__name__, "sc:Text")
