@@ -28,7 +28,7 @@ from headway.core.evidence import Evidence, Finding
 from headway.core.frontier import Baseline, Frontier
 from headway.core.record import read
 from headway.core.ticket import Ticket
-from headway.core.training import Renewal, Retraining, Training
+from headway.core.training import Renewal, Retraining
 from headway.core.variant import Variant
 from headway.core.verdict import Judged
 from headway.core.watch import RowSource, Watch
@@ -36,7 +36,7 @@ from headway.data import check as checking
 from headway.data.contract.served import contract_of
 from headway.data.matrix import labels, matrix, weights
 from headway.data.open import open_dataset
-from headway.data.split import cut, labelled, span
+from headway.data.split import cut, labelled
 from headway.evidence.curves.project import ProjectCurve
 from headway.evidence.first_look import first_look
 from headway.evidence.ground import ground_of, lesson_of
@@ -112,7 +112,7 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
     if (seen := curve.record()) is not None:
         project.keep(replaced(seen, recipe=training.recipe(config)))
     if config.data.time:
-        project.keep(_training(project, baseline, data, seconds))
+        project.keep(training.trained(project.config, baseline, data, seconds))
     return baseline
 
 
@@ -198,10 +198,9 @@ def drill(project: Project, frontier: Frontier, data: Data) -> list[Drill]:
 
 
 def release(project: Project, frontier: Frontier, *, who: str, why: str = "", override: str = "") -> Shipped:
-    """Sign the winner with its evidence and point `live` at it; raises Refused unless its verdict is pass.
+    """Sign the winner with its evidence and point `live` at it; `override` is why a person answers for it.
 
-    So it is where the rows of its periods are no longer those that it was judged on. `override` is why a person answers
-    for one that is not as it should be.
+    Without one raises Refused where its verdict is not pass, or the rows of its periods are others than were judged.
     """
     if project.config.data.source and not override:
         origins.expect_unchanged(project, periods(project), frontier.baseline.data)
@@ -321,31 +320,14 @@ def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
     if model.task == "binary":
         scores = open_variant(model, project.blobs).predict(matrix(known.table, model.signature))
         threshold = choose_threshold(labels(known), scores[:, 0], costs=costs, weights=weights(known))
-    code = training.recipe(project.config) if project.config.model.train else ""
-    digests = origins.keep(project, data, code=code)
-    tables = [labelled(data[name]).table for name in ("train", "choose") if name in data]
-    rows = matrix(pl.concat(tables), model.signature)
+    digests = origins.keep(project, data, code=training.recipe(project.config) if project.config.model.train else "")
+    rows = matrix(
+        pl.concat(labelled(data[name]).table for name in ("train", "choose") if name in data), model.signature
+    )
     contract = contract_of(rows, model.signature, margin=project.config.policy.contract_margin)
     baseline = Baseline(model=model, threshold=threshold, costs=costs, data=digests, contract=contract)
     project.keep(baseline)
     return baseline
-
-
-def _training(project: Project, baseline: Baseline, data: Data, seconds: float) -> Training:
-    split = project.config.split
-    since, until = split.train or span(data["train"])
-    judged = split.test or split.choose or span(data["test"])
-    return Training(
-        dataset=baseline.data["train"],
-        recipe=training.recipe(project.config),
-        model=baseline.model,
-        since=since,
-        until=until,
-        judged_since=judged[0],
-        judged_until=judged[1],
-        n_rows=len(labelled(data["train"]).table),
-        seconds=seconds,
-    )
 
 
 def _ground(project: Project, frontier: Frontier, data: Data) -> Ground:

@@ -74,10 +74,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
 def test_mlcroissant_finds_no_fault_in_the_card_and_reads_the_rows_by_it(place: Environment, suffix: str):
-    about = (
-        '[provenance]\ncreator = "Ada"\nlicense = "CC0-1.0"\nurl = "https://example.org"\ndescription = "Flights."\n'
-    )
-    about += 'published = "2024-03-31"\nmade_from = ["the airport"]\n'
+    about = '[provenance]\ncreator = "Ada"\nlicense = "CC0-1.0"\nurl = "https://example.org"\ndescription = "Rows."\n'
+    about += 'published = "2024-03-31"\ncite_as = "Flights, 2013"\nmade_from = ["the airport"]\n'
     folder = place.folder / suffix
     folder.mkdir()
     write(folder, TOML.replace("table.parquet", f"table.{suffix}") + about)

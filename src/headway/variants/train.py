@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,13 @@ from headway.core.config import Config
 from headway.core.contracts import Blobs, Survey
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
+from headway.core.frontier import Baseline
 from headway.core.record import digest_of
+from headway.core.training import Training
 from headway.core.variant import Signature, Variant
 from headway.data.check import BEFORE_TRAINING, check
 from headway.data.matrix import labels, matrix, signature_of
-from headway.data.split import labelled
+from headway.data.split import labelled, span
 from headway.variants.adoption.adopt import adopt
 from headway.variants.even import places_of, weights_of
 
@@ -72,6 +74,24 @@ def recipe(config: Config) -> str:
         return digest_of(config.path(config.model.file).read_bytes())
     file = inspect.getsourcefile(plugins.load_object(config.model.train, Path(config.folder)))
     return digest_of(Path(file).read_bytes() if file else config.model.train.encode())
+
+
+def trained(config: Config, baseline: Baseline, data: Mapping[str, Dataset], seconds: float) -> Training:
+    """The record of a model fitted once: by which code, on which rows, and when those that judge it lie."""
+    split = config.split
+    since, until = split.train or span(data["train"])
+    judged = split.test or split.choose or span(data["test"])
+    return Training(
+        dataset=baseline.data["train"],
+        recipe=recipe(config),
+        model=baseline.model,
+        since=since,
+        until=until,
+        judged_since=judged[0],
+        judged_until=judged[1],
+        n_rows=len(labelled(data["train"]).table),
+        seconds=seconds,
+    )
 
 
 def takes_seed(config: Config) -> bool:

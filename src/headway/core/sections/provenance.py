@@ -14,5 +14,6 @@ class ProvenanceSection(Record, frozen=True, kw_only=True):
     made_from: Annotated[tuple[str, ...], about("What it was made from: names or URLs of other data.")] = ()
     description: Annotated[str, about("What the data is, in a sentence or two.")] = ""
     license: Annotated[str, about("Under what terms it may be used: a URL, or an SPDX name.")] = ""
+    cite_as: Annotated[str, about("How to cite it: a BibTeX entry, or a sentence.")] = ""
     url: Annotated[str, about("Where it is described or had.")] = ""
     published: Annotated[str, about("When it was published: 2024-03-31.")] = ""

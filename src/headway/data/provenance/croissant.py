@@ -50,6 +50,7 @@ def croissant(dataset: Dataset, config: Config, files: Sequence[Path]) -> Json:
     optional = {
         "description": about.description,
         "license": about.license,
+        "citeAs": about.cite_as,
         "url": about.url,
         "datePublished": about.published,
         "creator": {"@type": "Organization", "name": about.creator} if about.creator else "",
