@@ -66,7 +66,7 @@ print("as it is")
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with both, which are too heavy for those who only work on headway."""
-    home = made(tmp_path_factory.mktemp("standards"), "mlcroissant==1.1.1")
+    home = made(tmp_path_factory.mktemp("standards"), "mlcroissant[parquet]==1.1.1")
     pip = [sys.executable, "-m", "pip", "--python", str(home.folder / "venv"), "install", "--quiet", "--no-input"]
     subprocess.run([*pip, "openlineage-python==1.54.0"], check=True)
     return home
