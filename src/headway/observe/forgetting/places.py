@@ -16,6 +16,7 @@ import polars as pl
 from headway.core.errors import StoreError
 from headway.core.record import Record
 from headway.features.online import OnlineTable, tables
+from headway.observe.forgetting import quarantine
 from headway.store import atomic, segments, traffic
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ def touches(state: Path, wish: Wish) -> Iterator[Touch]:
         if rows or old:
             place = "/".join(path.relative_to(state).parts[:2])
             yield _touch(state, path, place, rows)
+    for path in quarantine.files(state):
+        going = quarantine.rows_of(path, wish.keys) if wish.keys else quarantine.rows_if_old(path, wish.before_ns)
+        if going or (going is not None and not wish.keys):
+            yield _touch(state, path, "/".join(path.relative_to(state).parts[:2]), going)
     for name in tables(traffic.online_folder(state)) if wish.keys else []:
         path = traffic.online_folder(state) / f"{name}.sqlite"
         journal = path.with_name(f"{path.name}-wal")
@@ -59,7 +64,9 @@ def touches(state: Path, wish: Wish) -> Iterator[Touch]:
 def erase(state: Path, touch: Touch, wish: Wish) -> None:
     """Let the rows go out of a file, which is then on disk without them, or gone; again is safe."""
     path = state / touch.path
-    if touch.place.startswith("online/"):
+    if touch.place.startswith(f"{quarantine.FOLDER}/"):
+        quarantine.erase(path, wish.keys)
+    elif touch.place.startswith("online/"):
         online = OnlineTable(path.parent, path.stem)
         try:
             online.forget(wish.keys)

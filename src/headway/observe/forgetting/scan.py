@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from headway.core.erasure import Stays
-from headway.observe.forgetting import places
+from headway.observe.forgetting import places, quarantine
 from headway.store import segments
 
 OTHERS = "it is a part of other keys there"
@@ -23,16 +23,22 @@ ELSE = "headway does not write here"
 
 
 def scan(state: Path, keys: Sequence[str]) -> tuple[Stays, ...]:
-    """Every file of the store is read byte by byte: the places where one of the keys is found, in their order."""
+    """Every file of the store is read byte by byte, packed ones of the quarantine value by value.
+
+    The places where one of the keys is found, in their order.
+    """
     found = [each for path in sorted(state.rglob("*")) if path.is_file() and (each := _of_file(state, path, keys))]
     return tuple(_joined(found))
 
 
 def _of_file(state: Path, path: Path, keys: Sequence[str]) -> Stays | None:
-    times = places.holds(path, keys)
+    parts = path.relative_to(state).parts
+    packed = parts[0] == quarantine.FOLDER and path.suffix == ".parquet"
+    times = quarantine.rows_of(path, keys) if packed else places.holds(path, keys)
     if not times:
         return None
-    parts = path.relative_to(state).parts
+    if packed:
+        return Stays(place="/".join(parts[:2]), times=times, why=SINCE)
     if path.suffix == segments.SUFFIX or parts[0] == "online":
         place, is_other = "/".join(parts[:2]).partition(".sqlite")[0], not _is_value(path, keys)
         return Stays(place=place, times=times, why=OTHERS if is_other else SINCE, is_other=is_other)
