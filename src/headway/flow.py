@@ -197,13 +197,16 @@ def drill(project: Project, frontier: Frontier, data: Data) -> list[Drill]:
     return drilling.drill(subject, project.config.policy, probes=probes, dataset=exam.dataset, period=exam.period)
 
 
-def release(project: Project, frontier: Frontier, *, who: str, why: str = "", override: str = "") -> Shipped:
-    """Sign the winner with its evidence and point `live` at it; `override` is why a person answers for it.
+def expect_unchanged(project: Project, frontier: Frontier) -> None:
+    """Open the data again; raises Refused where the rows of its periods are others than the winner was judged on."""
+    origins.expect_unchanged(project, periods(project), frontier.baseline.data)
 
-    Without one raises Refused where its verdict is not pass, or the rows of its periods are others than were judged.
+
+def release(project: Project, frontier: Frontier, *, who: str, why: str = "", override: str = "") -> Shipped:
+    """Sign the winner with its evidence and point `live` at it; raises Refused unless its verdict is pass.
+
+    `override` is why a person answers for one that is not.
     """
-    if project.config.data.source and not override:
-        origins.expect_unchanged(project, periods(project), frontier.baseline.data)
     return ship(project, frontier, who=who, why=why, override=override)
 
 

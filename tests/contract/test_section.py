@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 
 import pytest
+from msgspec.structs import replace
 from tests.face.examined import examined
+from tests.face.test_data_use import USE
 
 from headway.core import plugins
 from headway.face.report.section import Section, sections
 from headway.face.report.story import Story
 
 SECTIONS = plugins.names("section")
-HELD = sections(examined())
+HELD = sections(replace(examined(), data_use=USE))
 
 
 @pytest.mark.parametrize("name", SECTIONS)

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.slow
 def test_check_passes_a_table_in_which_every_feature_is_declared(run, tmp_path):
     code, out, _ = run("check", "--project", write(tmp_path), "--json")
     told = json.loads(out)
-    assert (code, {found["severity"] for found in told["findings"]}) == (cli.PASS, {"note"})
+    warned = {found["code"] for found in told["findings"] if found["severity"] != "note"}
+    assert (code, warned) == (cli.PASS, {"D031"})  # in 2,400 rows of test no carrier has the 1,000 that would judge it
     assert len(told["leakage"]) == 8 and {kind["answer"] for kind in told["leakage"]} == {"clear"}
 
 

@@ -95,7 +95,7 @@ def test_a_transform_that_breaks_is_a_warning_with_the_place_and_ends_no_search(
 
 def test_a_transform_whose_library_is_absent_is_a_warning_with_the_mend(bench, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    for module in ("transforms.onnx", "forest_graph"):
+    for module in ("transforms.onnx", "forests.forest_graph"):
         monkeypatch.delitem(sys.modules, f"headway.variants.{module}", raising=False)
     found = search.expand(as_it_came(text(trees=1), bench), bench, ["onnx"])
     [warning] = found.refusals

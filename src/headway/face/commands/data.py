@@ -19,7 +19,7 @@ def plugin(
     """List what was kept of the data, tell how two versions differ, write a data card, or print its lineage.
 
     Example: headway data diff old.parquet new.csv
-    Example: headway data diff 9f86d081884c train --project headway-demo
+    Example: headway data diff choose test --project headway-demo
     Example: headway data card --out croissant.json --project headway-demo
     Example: headway data lineage --project headway-demo
 

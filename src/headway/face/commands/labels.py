@@ -25,8 +25,8 @@ def plugin(
     """Rank labels that may be wrong, set one right (the source is never edited), or measure agreement or delay, or ask.
 
     Example: headway labels suspects --top 50 --project headway-demo
-    Example: headway labels correct --row 17 --to 1 --why "the log of the tower says so"
-    Example: headway labels agree annotations.csv --level ordinal
+    Example: headway labels correct --row 17 --to 0 --why "the log of the tower says so" --project headway-demo
+    Example: headway labels agree annotations.csv --level ordinal --project headway-demo
 
     Parameters
     ----------

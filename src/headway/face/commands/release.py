@@ -32,5 +32,7 @@ def plugin(*, project: Path = Path("."), who: str = "", why: str = "", override:
     """
     opened = open_project(project)
     frontier = flow.last_frontier(opened)
+    if not override:
+        flow.expect_unchanged(opened, frontier)
     shipped = flow.release(opened, frontier, who=who or getuser(), why=why, override=override)
     show(shipped, shipped_lines(shipped.move, shipped.enrolment.created), json=json)

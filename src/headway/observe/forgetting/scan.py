@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +23,16 @@ WHY = {
     "state.sqlite": "a record names it that verdicts and signatures are made over",
 }
 ELSE = "headway does not write here"
+DATABASE = "state.sqlite"
+# Whoever closes a file of a database lets go of all the locks that its process has on it (POSIX), SQLite's too: the
+# state is open here, so that its files are read by another process. Keys go by stdin, where no list of processes shows.
+_COUNT = """
+import json, sys
+from pathlib import Path
+from headway.observe.forgetting.places import holds
+paths, keys = json.load(sys.stdin)
+print(json.dumps([[holds(Path(path), keys), holds(Path(path), keys, alone=True)] for path in paths]))
+"""
 
 
 def scan(state: Path, keys: Sequence[str]) -> tuple[Stays, ...]:
@@ -27,8 +40,25 @@ def scan(state: Path, keys: Sequence[str]) -> tuple[Stays, ...]:
 
     The places where one of the keys is found, in their order.
     """
-    found = [each for path in sorted(state.rglob("*")) if path.is_file() and (each := _of_file(state, path, keys))]
-    return tuple(_joined(found))
+    files = [path for path in sorted(state.rglob("*")) if path.is_file() and not _is_of_database(state, path)]
+    found = [each for path in files if (each := _of_file(state, path, keys))]
+    return tuple(_joined([*found, *_of_database(state, keys)]))
+
+
+def _is_of_database(state: Path, path: Path) -> bool:
+    return path.parent == state and path.name.startswith(DATABASE)
+
+
+def _of_database(state: Path, keys: Sequence[str]) -> list[Stays]:
+    paths = [str(path) for path in sorted(state.glob(f"{DATABASE}*"))]
+    asked = json.dumps([paths, list(keys)])
+    run = subprocess.run([sys.executable, "-c", _COUNT], input=asked, check=True, stdout=subprocess.PIPE, text=True)
+    counts: list[tuple[int, int]] = json.loads(run.stdout)
+    return [
+        Stays(place=DATABASE, times=times, why=WHY[DATABASE] if alone else PART, is_other=not alone)
+        for times, alone in counts
+        if times
+    ]
 
 
 def _of_file(state: Path, path: Path, keys: Sequence[str]) -> Stays | None:
@@ -42,10 +72,9 @@ def _of_file(state: Path, path: Path, keys: Sequence[str]) -> Stays | None:
     if path.suffix == segments.SUFFIX or parts[0] == "online":
         place, is_other = "/".join(parts[:2]).partition(".sqlite")[0], not _is_value(path, keys)
         return Stays(place=place, times=times, why=OTHERS if is_other else SINCE, is_other=is_other)
-    name = "state.sqlite" if parts[0].startswith("state.sqlite") else parts[0]
     if not places.holds(path, keys, alone=True):
-        return Stays(place=name, times=times, why=PART, is_other=True)
-    return Stays(place=name, times=times, why=WHY.get(name, ELSE))
+        return Stays(place=parts[0], times=times, why=PART, is_other=True)
+    return Stays(place=parts[0], times=times, why=WHY.get(parts[0], ELSE))
 
 
 def _is_value(path: Path, keys: Sequence[str]) -> bool:
