@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -76,6 +77,16 @@ def test_a_change_of_data_that_were_not_kept_is_refused_as_well(folder):
     odd = dict.fromkeys(frontier.baseline.data, "sha256:0")
     with pytest.raises(Refused, match="what they were was not kept"):
         expect_unchanged(project, flow.periods(project), odd)
+
+
+def test_a_period_that_nothing_was_judged_on_may_change(folder):
+    project = open_project(folder)
+    judged = {name: each for name, each in flow.last_frontier(project).baseline.data.items() if name != "train"}
+    data = flow.periods(project)
+    train = replace(data["train"], table=data["train"].table.head(10))
+    expect_unchanged(project, {**data, "train": train}, judged)
+    with pytest.raises(Refused, match="the rows of train are no longer"):
+        expect_unchanged(project, {**data, "train": train}, flow.last_frontier(project).baseline.data)
 
 
 def test_diff_compares_a_version_that_was_kept_with_what_is_there_now(run, folder):

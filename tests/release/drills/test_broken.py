@@ -75,6 +75,7 @@ def test_a_copy_in_single_precision_is_within_its_rounding(subject):
     ("breaks", "says"),
     [
         (lambda subject: broken.misread(subject), "no row lacks a value"),
+        (lambda subject: broken.misread(lacking_what_nobody_reads(subject)), "no decision hangs on how"),
         (lambda subject: broken.harmed(subject, rows=10**6, groups=20), "no slice has 1,000,000 rows"),
         (lambda subject: broken.sharpened(of_numbers(subject)), "are no probabilities"),
         (lambda subject: broken.misread(of_numbers(subject)), "makes no decision"),
@@ -83,6 +84,18 @@ def test_a_copy_in_single_precision_is_within_its_rounding(subject):
 def test_what_cannot_be_broken_is_said(subject, breaks, says):
     with pytest.raises(NotApplicable, match=says):
         breaks(subject)
+
+
+def lacking_what_nobody_reads(subject):
+    """The model answers alike whatever stands for a missing value."""
+    rows = subject.rows.copy()
+    rows[0] = np.nan
+
+    class Deaf:
+        def predict(self, rows):
+            return subject.scores
+
+    return replace(subject, rows=rows, model=Deaf())
 
 
 def of_numbers(subject):
