@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import altair as alt
@@ -10,6 +9,7 @@ import altair as alt
 from headway.core.assessment import Assessment, Stretch
 from headway.face.report import periods
 from headway.face.report.pictures.drawing import Size
+from headway.face.report.pictures.spans import spans_axis
 
 
 def stretches_of(found: Assessment) -> tuple[Stretch, ...]:
@@ -29,22 +29,4 @@ def share(value: float) -> str:
 
 def stretches_axis(stretches: Sequence[Stretch], size: Size, *, shown: bool = True) -> alt.Axis:
     """The axis under as many places as there are stretches, each named in its middle."""
-    labels = [_short(each.name) for each in stretches]
-    years = sorted({each.name[:4] for each in stretches})
-    title = " to ".join(dict.fromkeys((years[0], years[-1]))) if all(year.isdigit() for year in years) else None
-    return alt.Axis(
-        title=title if shown else None,
-        values=[place + 0.5 for place in range(len(stretches))],
-        labelExpr=f"{json.dumps(labels)}[floor(datum.value)]",
-        labels=shown,
-        ticks=False,
-        labelFontSize=11 if size.narrow else 12,
-        labelOverlap=True,
-    )
-
-
-def _short(label: str) -> str:
-    if not periods.is_dated(label):
-        return label
-    name = periods.name_of(label).rpartition(" ")[0]
-    return name[:3] if len(label) == 7 else label[5:]
+    return spans_axis([each.name for each in stretches], size, shown=shown)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 import altair as alt
@@ -14,6 +13,7 @@ from headway.face.report.periods import Period
 from headway.face.report.pictures.drawing import TABLE, Picture, Size, fixed, picture, values, wrapped
 from headway.face.report.pictures.live import band, runs
 from headway.face.report.pictures.marks import marks, numbered
+from headway.face.report.pictures.spans import spans_axis
 from headway.face.report.story import Story
 from headway.face.text import numbers, words
 
@@ -135,7 +135,7 @@ def _chart(story: Story, found: Sequence[Period], measures: Sequence[str], size:
 
 def _panel(story: Story, found: Sequence[Period], measure: str, size: Size, *, among: Sequence[str]) -> alt.LayerChart:
     rows, limit, height = _rows(found, measure), limit_on(story, measure), 112 if size.narrow else 132
-    axis = _axis(found, size, shown=measure == among[-1])
+    axis = spans_axis([each.label for each in found], size, shown=measure == among[-1])
     x = alt.X("at:Q").scale(domain=(0, len(found)), nice=False).axis(axis)
     y = alt.Y("value:Q").scale(zero=False).axis(title=None, format=_format(rows, limit), tickCount=4)
     look = _look(rows, alt.Legend(title=None, symbolSize=80, columns=int(size.narrow)) if measure == among[0] else None)
@@ -232,26 +232,3 @@ def _limit(limit: float | None, found: Sequence[Period]) -> list[alt.Chart]:
 def _format(rows: Sequence[Row], limit: float | None) -> str:
     ends = [float(str(row[key])) for row in rows for key in ("low", "high")] + ([limit] if limit is not None else [])
     return fixed(min(ends, default=0.0), max(ends, default=1.0), ticks=4)
-
-
-def _axis(found: Sequence[Period], size: Size, *, shown: bool) -> alt.Axis:
-    short = [_short(each.label) for each in found]
-    years = sorted({each.label[:4] for each in found})
-    title = " to ".join(dict.fromkeys((years[0], years[-1]))) if all(year.isdigit() for year in years) else None
-    return alt.Axis(
-        title=title if shown else None,
-        values=[index + 0.5 for index in range(len(found))],
-        labelExpr=f"{json.dumps(short)}[floor(datum.value)]",
-        labels=shown,
-        ticks=False,
-        labelFontSize=11 if size.narrow else 12,
-        labelOverlap=True,
-    )
-
-
-def _short(label: str) -> str:
-    """A month's first letters, a day without its year; a label of another form stays as it is."""
-    if not periods.is_dated(label):
-        return label
-    name = periods.name_of(label).rpartition(" ")[0]
-    return name[:3] if len(label) == 7 else label[5:]
