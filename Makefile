@@ -8,10 +8,10 @@ wholly := core release serve
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-demo: .venv/.installed-demo  ## install, then run the main job on real flights (2 minutes), ending with a report
+demo: .venv/.installed-demo  ## install, then run the main job on real flights (2 to 3 minutes), ending with a report
 	$(bin)/headway demo
 
-test: .venv/.installed-dev $(axe)  ## all tests but the long ones; of core, release and serve they reach every branch (12 minutes)
+test: .venv/.installed-dev $(axe)  ## all tests but the long ones; of core, release and serve they reach every branch (10 to 20 minutes)
 	$(bin)/pytest -n 2 -m "not long" $(wholly:%=--cov=src/headway/%) --cov-report=
 	$(bin)/coverage report --skip-covered --show-missing --fail-under=100
 
