@@ -18,6 +18,10 @@ LIMIT = 0.01
 FEWEST = 10
 AGREES = 0.9
 CLOSE = 0.01
+_COPIES = ", and so are their outcomes ({agree}): they are copies"
+_ALIKE = ", but their outcomes agree as by chance ({agree}; of copies 0.9 or more): they are alike, and not copied"
+_LEAVE_OUT = "leave copies out of the source, or give them a group of their own: [data] groups"
+_NOTHING = "nothing, unless rows stand for the same thing: then [data] groups keeps them on one side"
 _KEY, _ROW = "key", "row"
 
 
@@ -68,23 +72,25 @@ def copies(learned: Dataset, test: Dataset, source: pl.Series) -> Copies:
 def told(found: Copies, *, code: str, how: str) -> list[Finding]:
     """What to say of copies: a warning where they are many and brought their outcomes along, a note where they are few.
 
-    Rows of few coarse columns are alike by nature; their outcomes then agree no more than those of other rows.
+    Rows of few coarse columns are alike by nature; their outcomes then agree no more than those of other rows, which is
+    a note where there are many of them.
     """
-    if not found.found:
-        return []
-    agree = "none has an outcome" if found.kappa is None else f"kappa of the outcomes {found.kappa:.2f}"
     copied = found.kappa is None or found.kappa >= AGREES
+    if not found.found or (found.share <= LIMIT and not copied):
+        return []
     warns = found.share > LIMIT and found.found >= FEWEST and copied
-    what = "are copies" if copied else "are alike, and not copied"
+    says, mend = (_COPIES, _LEAVE_OUT) if copied else (_ALIKE, _NOTHING)
+    agree = "none has an outcome" if found.kappa is None else f"kappa {found.kappa:.2f}"
     return [
         Finding(
             code=code,
             severity="warn" if warns else "note",
-            says=f"{found.found:,} of {found.rows:,} test rows ({found.share:.1%}) {what}: {how} ({agree})",
+            says=f"{found.found:,} of {found.rows:,} test rows ({found.share:.1%}) are {how} to rows learned from"
+            + says.format(agree=agree),
             where="[split] test",
             measured=found.share,
             limit=LIMIT,
-            mend="leave copies out of the source, or give them a group of their own: [data] groups" if warns else "",
+            mend=mend,
         )
     ]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from headway.core import config
 from headway.core.dataset import REQUEST
 from headway.core.errors import ConfigError, StoreError
+from headway.data import known
 from headway.data.read import read_file
 from headway.data.texts import with_dates
 from headway.face.init.propose import Proposal, propose
@@ -117,9 +118,9 @@ def _section(name: str, fields: Mapping[str, object]) -> str:
 
 
 def _known(proposal: Proposal, *, declared: bool) -> str:
-    after = [f'# {why}\n{_key(name)} = "outcome"\n' for name, why in proposal.outcome.items()]
+    after = [f'# {why}\n{known.key(name)} = "outcome"\n' for name, why in proposal.outcome.items()]
     mark = "" if declared else "# "
-    before = [f'{mark}{_key(name)} = "{REQUEST}"\n' for name in proposal.features]
+    before = [f'{mark}{known.key(name)} = "{REQUEST}"\n' for name in proposal.features]
     return f"[data.known]\n{KNOWN}{'' if declared else ASK}{''.join([*after, *before])}"
 
 
@@ -130,7 +131,3 @@ def _rule(measure: str, limit: float) -> str:
 def _value(value: object) -> str:
     """A text, or a list of texts, as TOML writes it: as JSON does."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from headway.core import plugins
 from headway.core.assessment import UNJUDGED
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
@@ -139,18 +140,26 @@ def findings(found: Sequence[Finding]) -> Sheet:
 
 
 def unjudged(found: Sequence[Finding]) -> Sheet:
-    """The checks that could not judge: which, why, and what would let them."""
+    """The checks that could not judge: what each looks for, why not here, and what would let it; those first."""
+    blind = [each for each in found if each.code == UNJUDGED]
     rows = tuple(
         (
-            (Line(text=one_line(each.where.removeprefix("check ")), mood="strong"),),
+            _looks_for(each.where.removeprefix("check ")),
             (Line(text=one_line(each.says.partition("did not run: ")[2] or each.says)),),
-            (Line(text=one_line(each.mend), mood="quiet"),),
+            (Line(text=one_line(each.mend or "nothing, as the data are"), mood="quiet"),),
         )
-        for each in found
-        if each.code == UNJUDGED
+        for each in sorted(blind, key=lambda each: not each.mend)
     )
     titles = ("Not judged", "Why", "What to do")
-    return Sheet(columns=tuple(Column(title=title, folds=title != "Not judged") for title in titles), rows=rows)
+    return Sheet(columns=tuple(Column(title=title, folds=True) for title in titles), rows=rows)
+
+
+def _looks_for(check: str) -> Cell:
+    """The name of a check, with what it looks for where it is one of those installed."""
+    name = Line(text=one_line(check), mood="strong")
+    if check not in plugins.names("check"):
+        return (name,)
+    return (name, Line(text=one_line(plugins.describe("check", check).rstrip(".")), mood="quiet"))
 
 
 def kinds(found: Sequence[Kind]) -> Sheet:
@@ -276,7 +285,7 @@ def _verdict(verdict: Verdict) -> Cell:
 
 def _against_limit(finding: Finding) -> Cell:
     if finding.measured is None:
-        return ()
+        return (Line(text="no number", mood="quiet"),)
     limit = (Line(text=f"limit {finding.limit:g}", mood="quiet"),) if finding.limit is not None else ()
     whole = float(finding.measured).is_integer() and abs(finding.measured) >= 1
     text = f"{finding.measured:,.0f}" if whole else numbers.number(finding.measured)

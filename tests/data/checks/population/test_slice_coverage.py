@@ -40,10 +40,19 @@ def test_few_such_rows_are_a_note():
 
 
 def test_values_too_few_in_the_test_to_be_judged_are_told_with_how_many_there_are():
-    [finding] = plugin(surveyed(wide(slices=("carrier",))))
+    survey = replace(surveyed(wide(slices=("carrier",))), config=Config(policy=PolicySection(slice_rows=399)))
+    [finding] = plugin(survey)
 
-    assert "(100.0%) have a 'carrier' whose rows are fewer than 1,000 times in the test" in finding.says
-    assert finding.severity == "warn"
+    assert "(100.0%) have a 'carrier' whose rows are fewer than 399 times in the test" in finding.says
+    assert (finding.severity, finding.where) == ("warn", "column carrier")
+
+
+def test_a_test_shorter_than_a_slice_must_be_is_told_once_and_not_of_each_column():
+    dataset = with_column(wide(slices=("carrier",), people=("sex",)), sex=["f", "m"] * 1000)
+    [finding] = plugin(surveyed(dataset))
+
+    assert finding.says == "the test has 400 rows and a slice is judged from 1,000 on: no slice will be judged"
+    assert (finding.severity, finding.measured, finding.limit) == ("warn", 400, 1000)
 
 
 def test_more_values_than_can_be_named_are_counted():

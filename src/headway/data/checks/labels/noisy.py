@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from headway.core.contracts import Survey
+from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.labels.crossfit import SCREENED, said_of
 from headway.data.labels.noise import T, noise_of
@@ -18,11 +19,16 @@ TELLS = 0.2
 def plugin(survey: Survey) -> list[Finding]:
     """The share of labels that look wrong, told where its interval begins above 1 in 1,000; above 5 % it warns.
 
-    Asked of at most about 60,000 rows in whole groups. A label that nobody could have told looks wrong as well, so the
-    share is a bound from above for targets with chance in them: where the model knows less than a fifth of what there
-    is to know (McFadden's R squared), it is a note.
+    Asked of at most about 60,000 rows in whole groups. A label that nobody could have told looks wrong as well: raises
+    NotApplicable where the model knows less than a fifth of what there is to know (McFadden's R squared).
     """
     said = said_of(survey.dataset, rows=SCREENED)
+    if (told := _told(said)) < TELLS:
+        raise NotApplicable(
+            f"the features tell {max(0.0, told):.0%} of what there is to know of the target, and {TELLS:.0%} are needed"
+            " to tell a wrong label from one that nobody could foresee",
+            mend="features that tell more; headway labels suspects ranks labels all the same",
+        )
     noise, rows = noise_of(said), len(said.labels)
     share = noise.count / rows
     if noise.errors is None:
@@ -32,14 +38,13 @@ def plugin(survey: Survey) -> list[Finding]:
         interval = f"95 % [{max(0, low):.1%}, {min(1, high):.1%}]"
     if low <= 0.001:
         return []
-    worst, told = int((noise.counts / rows).argmax()), _told(said) >= TELLS
-    chance = "" if told else "; the columns tell little of the target, so most may be chance and no error"
+    worst = int((noise.counts / rows).argmax())
     return [
         Finding(
             code="D035",
-            severity="warn" if low > LIMIT and told else "note",
+            severity="warn" if low > LIMIT else "note",
             says=f"{share:.1%} of the labels look wrong ({interval}; {rows:,} rows, {said.n_groups:,} groups), most"
-            f" often those that say '{said.classes[worst]}'{chance}",
+            f" often those that say '{said.classes[worst]}'",
             where=f"column {survey.dataset.roles.target}",
             measured=share,
             limit=LIMIT,

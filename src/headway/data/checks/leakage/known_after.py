@@ -5,6 +5,7 @@ from __future__ import annotations
 from headway.core.contracts import Survey
 from headway.core.dataset import OUTCOME
 from headway.core.evidence import Finding
+from headway.data import known
 
 
 def plugin(survey: Survey) -> list[Finding]:
@@ -17,7 +18,7 @@ def plugin(survey: Survey) -> list[Finding]:
             severity="note",
             says=f"'{column}' is declared to be known only after the outcome: no model here may read it",
             where=f"column {column}",
-            mend=f'[data.known] {column} = "request", if that is wrong',
+            mend=f"{known.line(column, 'request')}, if that is wrong",
         )
         for column in after
     ]

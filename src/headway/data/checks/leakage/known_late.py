@@ -10,6 +10,7 @@ from headway.core.contracts import Survey
 from headway.core.dataset import OUTCOME, REQUEST, Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.known import line
 from headway.data.texts import dated
 
 LIMIT = 0.01
@@ -60,7 +61,7 @@ def _finding(name: str, known: pl.Series, decision: pl.Series) -> Finding:
         where=f"column {name}",
         measured=share if comparable else None,
         limit=LIMIT,
-        mend=f'take its value as of the decision, or [data.known] {name} = "outcome"',
+        mend=f"take its value as of the decision, or {line(name, 'outcome')}",
     )
 
 

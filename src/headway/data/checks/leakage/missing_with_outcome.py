@@ -8,6 +8,7 @@ from headway.core.contracts import Survey
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data import known
 
 FEWEST_ROWS = 20
 LIMIT = 0.8
@@ -49,5 +50,5 @@ def _finding(column: str, share: float, rows: int, *, declared: bool) -> Finding
         where=f"column {column}",
         measured=share,
         limit=LIMIT,
-        mend=f'[data.known] {column} = "outcome" (or "request" if you are sure)',
+        mend=f'{known.line(column, "outcome")} (or "request" if you are sure)',
     )

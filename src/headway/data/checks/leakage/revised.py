@@ -7,6 +7,7 @@ import polars as pl
 from headway.core.contracts import Survey
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Finding
+from headway.data import known
 from headway.data.open import open_snapshot
 
 LIMIT = 0.01
@@ -79,5 +80,5 @@ def _finding(rows: pl.DataFrame, name: str, *, declared: bool) -> Finding | None
         where=f"column {name}",
         measured=share,
         limit=LIMIT,
-        mend=f'take its value from the snapshot, or [data.known] {name} = "outcome"',
+        mend=f"take its value from the snapshot, or {known.line(name, 'outcome')}",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from headway.core.contracts import Survey
 from headway.core.dataset import Dataset
 from headway.core.evidence import Finding
+from headway.data import known
 from headway.data.leakage.skill import skills
 
 LIMIT = 0.85
@@ -40,5 +41,5 @@ def _finding(dataset: Dataset, column: str, does: str, measured: tuple[float, fl
         where=f"column {column}",
         measured=measured[0],
         limit=measured[1],
-        mend=f'[data.known] {column} = "outcome", or "request" if it is honest (then this is a warning)',
+        mend=f'{known.line(column, "outcome")}, or "request" if it is honest (then this is a warning)',
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data import known
 from headway.data.leakage.served import asked_rows, filled
 
 LESS = 0.8
@@ -34,7 +35,8 @@ def plugin(survey: Survey) -> list[Finding]:
             where="[data.known]",
             measured=float(len(unknown)),
             limit=0.0,
-            mend=f'[data.known] {unknown[0]} = "request" (or "outcome", or the name of a time column), a line each',
+            mend=f'{known.line(unknown[0], "request")} (or "outcome", or the name of a time column), a line each,'
+            " in headway.toml",
         )
     ]
 

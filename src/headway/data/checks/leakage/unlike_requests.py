@@ -7,6 +7,7 @@ import polars as pl
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data import known
 from headway.data.leakage.held_out import learned_from
 from headway.data.leakage.served import ALPHA, apart, asked_rows, distances, filled, moved
 
@@ -43,7 +44,9 @@ def _hard(survey: Survey, name: str, asked: pl.DataFrame) -> Finding | None:
             severity="note" if declared else "warn",
             says=says,
             where=f"column {name}",
-            mend=f'[data.known] {name} = "outcome" (or "request" if callers can send it)',
+            measured=0.0,
+            limit=FILLED,
+            mend=f'{known.line(name, "outcome")} (or "request" if callers can send it)',
         )
     in_table = filled(dataset.table[name])
     if in_table <= FILLED or filled(asked[name]):
@@ -55,7 +58,7 @@ def _hard(survey: Survey, name: str, asked: pl.DataFrame) -> Finding | None:
         where=f"column {name}",
         measured=0.0,
         limit=FILLED,
-        mend=f'[data.known] {name} = "outcome", or let callers send it',
+        mend=f"{known.line(name, 'outcome')}, or let callers send it",
     )
 
 

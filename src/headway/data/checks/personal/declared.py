@@ -22,5 +22,9 @@ def _finding(survey: Survey, column: str, way: str) -> Finding:
         kinds = ", ".join(f"{each.kind} in {each.values:,} of {each.looked_at:,} values" for each in found)
         says = f"is kept ({kinds or 'nothing is found in it by pattern'}): {survey.config.personal.keep[column]}"
     return Finding(
-        code="D052", severity="note", says=f"'{column}' {says or f'was changed: {way}'}", where=f"column {column}"
+        code="D052",
+        severity="note",
+        says=f"'{column}' {says or f'was changed: {way}'}",
+        where=f"column {column}",
+        mend="nothing, if that is what [personal] in headway.toml shall say",
     )

@@ -15,6 +15,7 @@ from headway.data.leakage.served import served_rows
 LEARNED = 20
 LIMIT = 0.01
 NAMED = 4
+_LONGER = "a longer test, a lower [policy] slice_rows (wider intervals), or judge these values by hand"
 _COUNTS = ("served", "learned", "tested")
 
 
@@ -22,7 +23,8 @@ def plugin(survey: Survey) -> list[Finding]:
     """For each declared slice and column of people, the share of served rows whose value has fewer than 20 rows learned
     from, and that whose value has fewer rows in the test than a slice needs to be judged (`[policy] slice_rows`).
 
-    Served are the requests, else the period `live`, else the test. Above 1 % it is a warning, else a note.
+    Served are the requests, else the period `live`, else the test. Above 1 % it is a warning, else a note. A test that
+    is shorter than a slice must be is told once, and not of each column.
     """
     learned, test = held_out(survey)
     where, rows = served_rows(survey)
@@ -32,16 +34,33 @@ def plugin(survey: Survey) -> list[Finding]:
     if not names:
         raise NotApplicable("no slice is declared that served rows have", mend='[data] slices = ["COLUMN"]')
     needed = survey.config.policy.slice_rows
-    found: list[Finding] = []
+    found = _short(len(test.table), needed)
     for name in names:
         counts = _counts(name, [rows, learned.table, test.table])
         unlearned = counts.filter(pl.col("learned") < LEARNED)
         unjudged = counts.filter((pl.col("learned") >= LEARNED) & (pl.col("tested") < needed))
         more = f"were learned from fewer than {LEARNED} times", "collect rows of them, or refuse them at the request"
-        less = f"are fewer than {needed:,} times in the test", "a longer test, or judge these values by hand"
+        less = f"are fewer than {needed:,} times in the test", _LONGER
         found += _finding(name, (where, len(rows)), unlearned, "learned", more)
-        found += _finding(name, (where, len(rows)), unjudged, "tested", less)
+        if len(test.table) >= needed:
+            found += _finding(name, (where, len(rows)), unjudged, "tested", less)
     return found
+
+
+def _short(tested: int, needed: int) -> list[Finding]:
+    if tested >= needed:
+        return []
+    return [
+        Finding(
+            code="D031",
+            severity="warn",
+            says=f"the test has {tested:,} rows and a slice is judged from {needed:,} on: no slice will be judged",
+            where="[split] test",
+            measured=float(tested),
+            limit=float(needed),
+            mend=_LONGER,
+        )
+    ]
 
 
 def _counts(name: str, tables: Sequence[pl.DataFrame]) -> pl.DataFrame:

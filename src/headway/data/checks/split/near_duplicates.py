@@ -46,7 +46,7 @@ def plugin(survey: Survey) -> list[Finding]:
     keys = [_keys(_coded(table, steps, _long_texts(sample)), bands) for table in tables]
     near = sources(*keys)
     apart = pl.select(pl.when(~_equal(tables, (keys[0][0], keys[1][0]), near)).then(near)).to_series()
-    return told(copies(learned, test, apart), code="D024", how="in four fifths of the features, rounded")
+    return told(copies(learned, test, apart), code="D024", how="equal in four fifths of the features, rounded,")
 
 
 def _coded(table: pl.DataFrame, steps: Mapping[str, float], long: Collection[str]) -> dict[str, Codes | Floats]:
