@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.data.dvc.places import begun, put
 from tests.flow.projects import TOML, table, write
+from tests.flow.test_dvc_project import lock_of
 from tests.house.environments import Environment, made
 
 from headway import flow
@@ -27,13 +29,14 @@ print(json.dumps({"errors": list(issues.errors), "warnings": list(issues.warning
 """
 OF_OPENLINEAGE = """
 import json, sys
-from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
-from openlineage.client.facet_v2 import datasource_dataset, dataset_version_dataset, schema_dataset
+from openlineage.client.event_v2 import InputDataset, Job, JobEvent, OutputDataset, Run, RunEvent, RunState
+from openlineage.client.facet_v2 import datasource_dataset, dataset_version_dataset, schema_dataset, source_code_job
 from openlineage.client.serde import Serde
 KINDS = {
     "version": dataset_version_dataset.DatasetVersionDatasetFacet,
     "dataSource": datasource_dataset.DatasourceDatasetFacet,
     "schema": schema_dataset.SchemaDatasetFacet,
+    "sourceCode": source_code_job.SourceCodeJobFacet,
 }
 def facet(name, body):
     found = dict(body)
@@ -48,12 +51,15 @@ def dataset(kind, body):
     return kind(namespace=body["namespace"], name=body["name"], facets=facets)
 for line in open(sys.argv[1]):
     told = json.loads(line)
-    event = RunEvent(
-        eventType=RunState[told["eventType"]], eventTime=told["eventTime"], producer=told["producer"],
-        run=Run(runId=told["run"]["runId"]), job=Job(namespace=told["job"]["namespace"], name=told["job"]["name"]),
+    common = dict(
+        eventTime=told["eventTime"], producer=told["producer"], job=dataset(Job, told["job"]),
         inputs=[dataset(InputDataset, each) for each in told["inputs"]],
         outputs=[dataset(OutputDataset, each) for each in told["outputs"]],
     )
+    if "run" in told:
+        event = RunEvent(eventType=RunState[told["eventType"]], run=Run(runId=told["run"]["runId"]), **common)
+    else:
+        event = JobEvent(**common)
     again = json.loads(Serde.to_json(event))
     assert again["schemaURL"] == told["schemaURL"]
     for side in ("inputs", "outputs"):
@@ -80,16 +86,19 @@ def test_mlcroissant_finds_no_fault_in_the_card_and_reads_the_rows_by_it(place: 
     folder.mkdir()
     write(folder, TOML.replace("table.parquet", f"table.{suffix}") + about)
     table().write_csv(folder / "table.csv")
+    put(folder / "dvc.lock", lock_of(folder / f"table.{suffix}"))
     carry_out(folder, "card", Asked(out=folder / "card.json"))
 
     told = json.loads(_asked(place, OF_CROISSANT, folder / "card.json"))
 
     assert (told["errors"], told["warnings"]) == ([], [])
+    assert "python join.py" in (folder / "card.json").read_text()
     assert len(told["rows"]) == 3 and "2013-01-01" in told["rows"][0][0]
 
 
 def test_openlineage_makes_the_same_events_of_the_same_facts(place: Environment, tmp_path: Path):
-    folder = write(tmp_path)
+    folder = write(begun(tmp_path))
+    put(folder / "dvc.lock", lock_of(folder / "table.parquet"))
     project = open_project(folder)
     data = flow.periods(project)
     flow.release(project, flow.optimize(project, flow.train(project, data), data), who="ada")

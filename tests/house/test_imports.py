@@ -69,6 +69,7 @@ ALLOWED = {
     "uvloop": ("serve/",),
     "vl_convert": ("face/report/",),
     "xgboost": ("engines/xgboost.py",),
+    "yaml": ("data/dvc/_yaml.py",),
 }
 # The command line lists its commands without what they need.
 LIGHT = ("core/", "face/cli.py")

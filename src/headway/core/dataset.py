@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from headway.core.provenance import Tracked
 from headway.core.record import Record
 
 if TYPE_CHECKING:
@@ -41,13 +42,17 @@ class Roles(Record, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A polars table with its roles; `digest` is that of its content, `provenance` says who made it from what."""
+    """A polars table with its roles; `digest` is that of its content, `provenance` says who made it from what.
+
+    `tracked` is what DVC says of the files that it was read from.
+    """
 
     name: str
     table: polars.DataFrame
     roles: Roles
     digest: str = ""
     provenance: dict[str, str] = field(default_factory=dict)
+    tracked: tuple[Tracked, ...] = ()
 
     @property
     def features(self) -> list[str]:

@@ -51,6 +51,7 @@ _PACKAGES = {
     "xgboost": "xgboost-cpu",
     "grpc": "grpcio",
     "google": "protobuf",
+    "yaml": "pyyaml",
     "opentelemetry": "opentelemetry-exporter-otlp-proto-http",
 }
 
@@ -186,6 +187,20 @@ def _module_of(file: Path) -> Any:
     sys.modules[file.stem] = module  # dataclasses and pickle look a class's module up here
     importlib.machinery.SourceFileLoader(file.stem, str(file)).exec_module(module)
     return module
+
+
+def load_beside(module: str, name: str, *, reads: str) -> Any:
+    """The file `_NAME.py` beside a module (its `__name__`), whose library may be absent; `reads` is what needs it.
+
+    Raises PluginError with the mend where it is.
+    """
+    try:
+        return importlib.import_module(f"{module.rpartition('.')[0]}._{name}")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing == "headway":
+            raise
+        raise PluginError(f"{reads} needs {missing!r}", mend=install(missing)) from error
 
 
 def load_state(name: str) -> type[State]:

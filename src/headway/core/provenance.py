@@ -22,11 +22,47 @@ class ColumnPrint(Record, frozen=True, kw_only=True):
     sampled: int = 0
 
 
+class Ingredient(Record, frozen=True, kw_only=True):
+    """What something was made from: a file, folder or URL, and its digest (`md5:...`) where one was recorded."""
+
+    name: str
+    digest: str = ""
+
+
+class Tracked(Record, frozen=True, kw_only=True):
+    """A file or folder of data as DVC recorded it, in which file (`record`), and by which command it was made of what.
+
+    `digest` is `md5:...`, of a folder that of the list of its files (`.dir`); empty where DVC has recorded none.
+    `unlike` says how what is on disk differs from it, `gone` that it is not there; `unread` why nothing is known.
+    """
+
+    path: str
+    record: str
+    digest: str = ""
+    size_bytes: int = 0
+    n_files: int = 0
+    stage: str = ""
+    command: str = ""
+    made_from: tuple[Ingredient, ...] = ()
+    unlike: str = ""
+    gone: bool = False
+    unread: str = ""
+
+    def __str__(self) -> str:
+        """In a line: `flights.csv is md5:6887... by flights.csv.dvc`."""
+        if self.unread:
+            return f"{self.record} was not read: {self.unread}"
+        stage = f", made by its stage {self.stage}" if self.stage else ""
+        differs = f"; on disk {self.unlike}" if self.unlike else ""
+        return f"{self.path} is {self.digest or 'not recorded yet'} by {self.record}{stage}{differs}"
+
+
 class Provenance(Kept, frozen=True, kw_only=True):
     """Which data the rows of a period were: their digest, a fingerprint by column, and where they came from.
 
     `rows` is the blob of the fingerprints of rows (uint64, little endian); `form` counts how fingerprints were taken.
-    `facts` says source, query, what became of personal data, who made it from what, and by which code.
+    `facts` says source, query, what became of personal data, who made it from what, and by which code; `tracked` what
+    DVC says of its files.
     """
 
     period: str
@@ -36,6 +72,7 @@ class Provenance(Kept, frozen=True, kw_only=True):
     rows: str
     form: int
     facts: dict[str, str] = {}
+    tracked: tuple[Tracked, ...] = ()
     at: str = ""
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 from msgspec.structs import replace as changed
 
 from headway.core.config import Config
 from headway.core.dataset import Dataset, Roles
+from headway.core.provenance import Tracked
+from headway.data.dvc.tracked import tracked
 from headway.data.labels.corrections import corrected, kept_corrections
 from headway.data.personal.policy import guarded
 from headway.data.provenance.digest import digest
-from headway.data.read import read_table
+from headway.data.read import pointed, read_table, source_files, source_gaps
 from headway.data.roles import expect_columns, roles_of, with_roles
 
 
@@ -31,7 +34,9 @@ def open_dataset(config: Config) -> Dataset:
     opened = dataset_of(table, roles, name=config.data.name)
     asked = {"query": config.data.query} if config.data.query else {}
     personal = {f"personal.{name}": way for name, way in done.items()}
-    return replace(opened, provenance={**opened.provenance, **asked, **personal, **mended})
+    return replace(
+        opened, provenance={**opened.provenance, **asked, **personal, **mended}, tracked=_tracked_by_dvc(config)
+    )
 
 
 def open_snapshot(config: Config) -> pl.DataFrame | None:
@@ -50,3 +55,13 @@ def dataset_of(table: pl.DataFrame, roles: Roles, *, name: str) -> Dataset:
     """A dataset of a polars table; raises DataError where it has no rows, or lacks a column that a role names."""
     expect_columns(table, roles, name=name)
     return Dataset(name=name, table=table, roles=roles, digest=digest(table), provenance={"source": name})
+
+
+def _tracked_by_dvc(config: Config) -> tuple[Tracked, ...]:
+    """What DVC says of the files of the source: of a folder as a whole where it tracks that, else of each file."""
+    folder, files = Path(config.folder), source_files(config)
+    if not files:
+        return ()
+    path = pointed(config.path(config.data.source))
+    whole = tracked([path], folder) if path.is_dir() else ()
+    return whole or tracked([*files, *source_gaps(config)], folder)

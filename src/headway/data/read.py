@@ -14,6 +14,8 @@ from headway.core.config import Config, DataSection
 from headway.core.errors import ConfigError, DataError, HeadwayError
 from headway.core.plugins import load_object, load_source
 from headway.data.csv import read_csv
+from headway.data.dvc.stages import POINTER
+from headway.data.dvc.tracked import absent, not_fetched, target
 from headway.data.texts import with_missing
 
 _IPC_FILE = b"ARROW1"
@@ -32,11 +34,20 @@ def read_table(config: Config) -> pl.DataFrame:
 
 
 def read_file(path: Path) -> pl.DataFrame:
-    """The table of a parquet, csv or Arrow file; raises DataError where it is absent or not what its suffix says."""
+    """The table of a parquet, csv or Arrow file, or of what a `.dvc` file points to.
+
+    Raises DataError where it is absent or not what its suffix says.
+    """
+    path = pointed(path)
+    if path.is_dir():
+        return _files(path)
     reader = _READERS.get(path.suffix)
     if reader is None:
         raise ConfigError(f"cannot read '{path.name}'", where=str(path), mend=f"one of {', '.join(_READERS)}")
     if not path.exists():
+        pointer = path.with_name(path.name + POINTER)
+        if pointer.is_file():
+            raise absent(path, pointer)
         raise DataError(f"no file '{path.name}'", where=str(path), mend="correct [data] source in headway.toml")
     try:
         return reader(path)
@@ -48,14 +59,27 @@ def read_file(path: Path) -> pl.DataFrame:
 
 def source_files(config: Config) -> list[Path]:
     """The files that `[data] source` names, in order of name; none where it is a database or a function."""
-    path = config.path(config.data.source)
+    path = pointed(config.path(config.data.source))
     if path.is_dir() or "*" in path.name:
         return _listed(path)
     return [path] if path.suffix in _READERS else []
 
 
+def source_gaps(config: Config) -> list[Path]:
+    """The files of the folder or pattern of `[data] source` that DVC tracks and nobody fetched."""
+    path = pointed(config.path(config.data.source))
+    folder, pattern = (path, "*") if path.is_dir() else (path.parent, path.name)
+    found = not_fetched(folder, pattern) if path.is_dir() or "*" in path.name else []
+    return [each for each in found if each.suffix in _READERS]
+
+
+def pointed(path: Path) -> Path:
+    """What a `.dvc` file points to; any other path as it is. Raises DataError where that is not here."""
+    return target(path) if path.suffix == POINTER and not path.is_dir() else path
+
+
 def _read(config: Config, section: DataSection) -> pl.DataFrame:
-    path = config.path(section.source)
+    path = pointed(config.path(section.source))
     if "://" in section.source:
         return _database(section, Path(config.folder))
     if section.query:

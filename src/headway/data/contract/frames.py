@@ -8,7 +8,7 @@ import polars as pl
 
 from headway.core.config import Config
 from headway.core.errors import DataError
-from headway.data.read import read_file
+from headway.data.read import pointed, read_file
 
 PARQUET, CSV, ARROW = (".parquet",), (".csv",), (".arrow", ".ipc", ".feather")
 
@@ -16,8 +16,9 @@ PARQUET, CSV, ARROW = (".parquet",), (".csv",), (".arrow", ".ipc", ".feather")
 def frame_of(path: Path, config: Config) -> pl.LazyFrame:
     """The rows of a file, which are not yet read; the words of `[data] missing` are missing values.
 
-    Raises DataError where there is no such file, or one of another kind.
+    Of a `.dvc` file it is the file that it points to. Raises DataError where there is none, or one of another kind.
     """
+    path = pointed(path)
     if not path.is_file():
         raise DataError(f"no file '{path.name}'", where=str(path), mend="headway contract check FILE")
     words = list(config.data.missing)

@@ -12,6 +12,7 @@ import polars as pl
 from headway.core.config import Config
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
+from headway.core.provenance import Tracked
 
 Json = dict[str, Any]
 STANDARD = "http://mlcommons.org/croissant/1.0"
@@ -54,7 +55,8 @@ def croissant(dataset: Dataset, config: Config, files: Sequence[Path]) -> Json:
         "url": about.url,
         "datePublished": about.published,
         "creator": {"@type": "Organization", "name": about.creator} if about.creator else "",
-        "prov:wasDerivedFrom": list(about.made_from),
+        "prov:wasDerivedFrom": list(dict.fromkeys([*about.made_from, *_ingredients(dataset)])),
+        "prov:wasGeneratedBy": [f"{each.command} (DVC, stage {each.stage})" for each in _made(dataset)],
     }
     fields = [name for name in dataset.table.columns if name not in _dropped(dataset)]
     return {
@@ -68,6 +70,17 @@ def croissant(dataset: Dataset, config: Config, files: Sequence[Path]) -> Json:
         "distribution": [_file(file) for file in files],
         "recordSet": [_records(dataset, file, fields, _name(number, files)) for number, file in enumerate(files, 1)],
     }
+
+
+def _made(dataset: Dataset) -> list[Tracked]:
+    """What a stage of DVC made, and is still as it made it, a stage once."""
+    made = {(each.record, each.stage): each for each in dataset.tracked if each.command and not each.unlike}
+    return list(made.values())
+
+
+def _ingredients(dataset: Dataset) -> list[str]:
+    """What DVC says that the files were made from, where they are still what it says."""
+    return [part.name for each in dataset.tracked if not each.unlike for part in each.made_from]
 
 
 def _dropped(dataset: Dataset) -> set[str]:

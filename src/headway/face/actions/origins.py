@@ -22,6 +22,7 @@ from headway.data.read import read_file, source_files
 from headway.data.split import cut
 from headway.face.output import write_whole
 from headway.face.text import numbers
+from headway.face.text.one_line import one_line
 from headway.face.text.sheets import Column, Line, Mood, Sheet
 from headway.face.text.tables import Laid
 from headway.release.project import open_project
@@ -29,6 +30,7 @@ from headway.release.provenance import origins
 from headway.release.provenance.lineage import events
 from headway.release.register import Register
 
+NAMED = 3
 Word = Literal["list", "diff", "card", "lineage"]
 
 
@@ -77,7 +79,11 @@ def kept_table(kept: Sequence[Provenance]) -> Laid:
             (Line(text=each.period),),
             (Line(text=f"{each.n_rows:,} x {len(each.columns)}"),),
             (Line(text=each.at),),
-            (Line(text="; ".join(f"{name} {_short(text)}" for name, text in each.facts.items())),),
+            (
+                Line(text="; ".join(f"{name} {_short(text)}" for name, text in each.facts.items())),
+                *(Line(text=one_line(f"DVC: {told}")) for told in each.tracked[:NAMED]),
+                *[Line(text=f"DVC: {len(each.tracked) - NAMED:,} more files")] * (len(each.tracked) > NAMED),
+            ),
         )
         for each in kept
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from headway.core.evidence import Evidence
 from headway.core.frontier import Frontier
+from headway.core.provenance import Provenance, Tracked
 from headway.face.report import periods
 from headway.face.report.read_data_use import data_use
 from headway.face.report.read_year import kept, made_of, release_of, year_of
@@ -36,11 +37,18 @@ def story_of(project: Project) -> Story:
         months=tuple(each for each in measured if each.subject in subjects and periods.is_dated(each.period)),
         spans=spans,
         data=found.baseline.data,
+        tracked=_tracked(project, found.baseline.data.values()),
         release=_released(project, frontiers),
         year=year,
         curve=curve,
         data_use=data_use(project, found.winner.variant.signature.names),
     )
+
+
+def _tracked(project: Project, digests: Iterable[str]) -> tuple[Tracked, ...]:
+    """What DVC said of the files from which the data of these digests was read."""
+    known = {each.digest: each.tracked for each in kept(project, Provenance)}
+    return tuple(dict.fromkeys(each for digest in digests for each in known.get(digest, ())))
 
 
 def _released(project: Project, frontiers: Sequence[Frontier]) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 from headway.core.erasure import Erasure
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.learning import LearningCurve
+from headway.core.provenance import Tracked
 from headway.core.record import Kept, Record
 from headway.core.release import Move
 from headway.core.rollout import Rollout
@@ -173,7 +174,7 @@ class Story(Record, frozen=True, kw_only=True):
     that share fate (`days`); slices of fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown.
     `year` is what was seen and done since; `curve` is that of the last training; `data_use` is of the project's data.
     `release` is a digest and `key` names the publisher's key; without `release`, the winner is chosen, not released.
-    `data` is the digest of each period.
+    `data` is the digest of each period, `tracked` what DVC said of the files that they were read from.
     """
 
     title: str
@@ -198,6 +199,7 @@ class Story(Record, frozen=True, kw_only=True):
     release: str = ""
     key: str = ""
     data: dict[str, str] = {}
+    tracked: tuple[Tracked, ...] = ()
     stages: tuple[Stage, ...] = ()
     machine: Machine | None = None
 

@@ -1,14 +1,17 @@
-"""What was made from what, as OpenLineage run events (spec 2-0-2): training, search and each move of a pointer."""
+"""What was made from what, as OpenLineage events (spec 2-0-2): training, search and each move of a pointer.
+
+What DVC recorded of the data comes first, as job events: it says what makes them from what, and not when it ran.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from headway.core.frontier import Frontier
-from headway.core.provenance import Provenance
-from headway.core.record import read
+from headway.core.provenance import Provenance, Tracked
+from headway.core.record import canonical, read
 from headway.core.release import Move
 from headway.release.project import Project
 from headway.release.provenance import origins
@@ -20,6 +23,7 @@ _FACETS = {
     "version": "1-0-1/DatasetVersionDatasetFacet",
     "schema": "1-2-0/SchemaDatasetFacet",
     "dataSource": "1-0-1/DatasourceDatasetFacet",
+    "sourceCode": "1-0-1/SourceCodeJobFacet",
 }
 
 
@@ -30,7 +34,52 @@ def events(project: Project) -> list[Json]:
     runs = [run for frontier in frontiers for run in _searched(project.name, frontier, data)]
     made = {each.winner.variant.digest: each for each in frontiers}
     runs += [_moved(project, move, made) for move in project.register.history(project.name) if move.release]
-    return [event for run in sorted(runs, key=lambda run: str(run["eventTime"])) for event in _both(run)]
+    told = [event for run in sorted(runs, key=lambda run: str(run["eventTime"])) for event in _both(run)]
+    return [*_made_by_dvc(project.name, data.values()), *told]
+
+
+def _made_by_dvc(name: str, kept: Iterable[Provenance]) -> Iterator[Json]:
+    """The stages of DVC that made the data, and how the periods come from its files; each said once."""
+    said: set[bytes] = set()
+    for each in kept:
+        files = [told for told in each.tracked if told.digest and not told.unlike]
+        events = [_stage(name, each.at, told) for told in files if told.made_from or told.command]
+        if files:
+            period = _data(name, each.period, each.digest, {each.digest: each})
+            events.append(
+                _job({"name": f"{name}.open.{each.period}"}, each.at, [_file(told) for told in files], [period])
+            )
+        for event in events:
+            body = canonical({**event, "eventTime": ""})
+            if body not in said:
+                said.add(body)
+                yield event
+
+
+def _stage(name: str, at: str, told: Tracked) -> Json:
+    source = {"sourceCode": _facet("sourceCode", language="shell", sourceCode=told.command)} if told.command else {}
+    job = {"name": f"{name}.dvc.{told.stage or told.record}", "facets": source}
+    return _job(job, at, [_tracked(part.name, part.digest) for part in told.made_from], [_file(told)])
+
+
+def _file(told: Tracked) -> Json:
+    return _tracked(told.path, told.digest)
+
+
+def _tracked(path: str, digest: str) -> Json:
+    version = {"version": _facet("version", datasetVersion=digest)} if digest else {}
+    return {"namespace": "dvc", "name": path, "facets": version}
+
+
+def _job(job: Json, at: str, inputs: Sequence[Json], outputs: Sequence[Json]) -> Json:
+    return {
+        "eventTime": at,
+        "job": {"namespace": "headway", "facets": {}, **job},
+        "inputs": list(inputs),
+        "outputs": list(outputs),
+        "producer": PRODUCER,
+        "schemaURL": f"{_SPEC}/2-0-2/OpenLineage.json#/$defs/JobEvent",
+    }
 
 
 def _searched(name: str, frontier: Frontier, data: Mapping[str, Provenance]) -> Iterator[Json]:

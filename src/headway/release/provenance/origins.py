@@ -30,7 +30,7 @@ def keep(project: Project, data: Mapping[str, Dataset], *, code: str = "") -> di
     versions = {period: version_of(dataset.table, name=period) for period, dataset in data.items()}
     for period, version in versions.items():
         if (version.digest, period) not in there:
-            project.keep(_provenance(project, version, {**data[period].provenance, "code": code}))
+            project.keep(_provenance(project, version, data[period], code))
     return {period: version.digest for period, version in versions.items()}
 
 
@@ -96,10 +96,10 @@ def _says(seen: Difference | None) -> str:
     return f"{rows}columns: {', '.join(names[:5])}{more}"
 
 
-def _provenance(project: Project, version: Version, facts: Mapping[str, str]) -> Provenance:
+def _provenance(project: Project, version: Version, dataset: Dataset, code: str) -> Provenance:
     about = project.config.provenance
-    made = {"creator": about.creator, "made from": ", ".join(about.made_from)}
-    facts = {**facts, **made, "headway": importlib.metadata.version("headway")}
+    made = {"code": code, "creator": about.creator, "made from": ", ".join(about.made_from)}
+    facts = {**dataset.provenance, **made, "headway": importlib.metadata.version("headway")}
     return Provenance(
         period=version.name,
         digest=version.digest,
@@ -108,6 +108,7 @@ def _provenance(project: Project, version: Version, facts: Mapping[str, str]) ->
         rows=project.blobs.put(version.rows.astype("<u8").tobytes()),
         form=fingerprint.VERSION,
         facts={name: text for name, text in facts.items() if text},
+        tracked=dataset.tracked,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from headway.core.provenance import Tracked
 from headway.face.report.section import Section
 from headway.face.report.story import Story
 from headway.face.text import numbers
+from headway.face.text.one_line import one_line
 from headway.face.text.sheets import Column, Line, Sheet
+
+NAMED = 5
 
 
 def plugin(story: Story) -> Section | None:
@@ -24,9 +28,22 @@ def plugin(story: Story) -> Section | None:
         reads=(),
         lead="The rows of each period are known by a digest of their content, which no order and no file format moves. "
         "A release is signed with these digests; the command headway data tells what has changed since.",
-        means=tuple(_means(story.data)),
+        means=(*_means(story.data), *_by_dvc(story.tracked)),
         sheet=Sheet(columns=tuple(Column(title=title) for title in titles), rows=rows),
     )
+
+
+def _by_dvc(told: tuple[Tracked, ...]) -> list[str]:
+    """What DVC said of the files when the model learned from them, the first ones by name."""
+    lines = []
+    for each in told[:NAMED]:
+        parts = ", ".join(part.name for part in each.made_from)
+        made = (
+            f" It was made by {one_line(each.command)}" + (f" from {parts}." if parts else ".") if each.command else ""
+        )
+        lines.append(f"DVC: {one_line(str(each))}.{made}")
+    more = len(told) - NAMED
+    return [*lines, f"DVC tracks {more:,} more of its files."] if more > 0 else lines
 
 
 def _means(data: dict[str, str]) -> list[str]:

@@ -1,0 +1,123 @@
+"""What DVC says of the files that a project reads: what they are, what they were made of, and whether they still are.
+
+A file is looked for in `NAME.dvc` beside it or beside a folder that it lies in, and in each `dvc.lock` above it, up to
+the folder in which DVC or git was begun.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from headway.core.errors import DataError, PluginError
+from headway.core.provenance import Tracked
+from headway.data.dvc.content import above, listed_files, unlike
+from headway.data.dvc.stages import LOCK, POINTER, Out, Stage, all_outs, stages_of
+
+Reader = Callable[[Path], list[Stage]]
+
+
+def tracked(paths: Sequence[Path], folder: Path) -> tuple[Tracked, ...]:
+    """What DVC says of each of these files and folders, once each; names are those from `folder`.
+
+    A record that cannot be read is told as such: nothing is raised, for the data can be read all the same.
+    """
+    reader = functools.cache(stages_of)
+    found = (_tracked(Path(os.path.abspath(path)), folder, reader) for path in paths)
+    return tuple(dict.fromkeys(each for each in found if each is not None))
+
+
+def target(pointer: Path) -> Path:
+    """The file or folder that a `.dvc` file points to.
+
+    Raises DataError where it points to more than one, or to what is not here, and PluginError where its reader is
+    absent.
+    """
+    outs = [out for _, out in all_outs(stages_of(_present(pointer)))]
+    if len(outs) != 1:
+        names = ", ".join(out.path.name for out in outs) or "nothing"
+        raise DataError(f"'{pointer.name}' points to {names}", where=str(pointer), mend="name the one file to read")
+    if not outs[0].path.exists():
+        raise absent(outs[0].path, pointer)
+    return outs[0].path
+
+
+def absent(path: Path, pointer: Path) -> DataError:
+    """What to say of data that DVC has a record of, and that nobody has fetched."""
+    return DataError(f"'{path.name}' is not here, only its record", where=str(pointer), mend=f"dvc pull {pointer}")
+
+
+def not_fetched(folder: Path, pattern: str) -> list[Path]:
+    """The files of a pattern whose `.dvc` is in a folder, and that are not there themselves."""
+    pointers = (each for each in folder.glob(f"*{POINTER}") if each.is_file())
+    named = (each.with_suffix("") for each in pointers if fnmatch.fnmatch(each.stem, pattern))
+    return sorted(each for each in named if not each.exists())
+
+
+def _present(pointer: Path) -> Path:
+    if not pointer.is_file():
+        raise DataError(f"no file '{pointer.name}'", where=str(pointer), mend="correct [data] source in headway.toml")
+    return pointer
+
+
+def _records(path: Path) -> Iterator[Path]:
+    """Files of DVC that may tell of a path, the nearest first."""
+    inside = path
+    for folder in above(path):
+        pointer = inside.with_name(inside.name + POINTER)
+        for record in (pointer, folder / LOCK):
+            if record.is_file():
+                yield record
+        inside = folder
+
+
+def _tracked(path: Path, folder: Path, reader: Reader) -> Tracked | None:
+    for record in _records(path):
+        try:
+            found = next(((stage, out) for stage, out in all_outs(reader(record)) if _holds(out, path)), None)
+        except PluginError as error:
+            return _unread(path, record, f"{error.what}: {error.mend}", folder)
+        except DataError as error:
+            return _unread(path, record, error.what, folder)
+        if found is not None:
+            return _compared(path, *found, folder)
+    return None
+
+
+def _holds(out: Out, path: Path) -> bool:
+    return path == out.path or out.path in path.parents
+
+
+def _compared(path: Path, stage: Stage, out: Out, folder: Path) -> Tracked:
+    listed = listed_files(out)
+    name = path.relative_to(out.path).as_posix()
+    digest = listed.get(name, "") if path != out.path and listed else out.digest
+    try:
+        differs = unlike(out, path, listed)
+    except (OSError, ValueError) as error:
+        return _unread(path, stage.record, str(error), folder)
+    alone = digest == out.digest
+    return Tracked(
+        path=_name(out.path if alone else path, folder),
+        record=_name(stage.record, folder),
+        digest=f"{out.kind}:{digest}" if digest else "",
+        size_bytes=out.size_bytes if alone else 0,
+        n_files=out.n_files if alone else 0,
+        stage=stage.name,
+        command=stage.command,
+        made_from=stage.made_from,
+        unlike=differs.says,
+        gone=differs.gone,
+    )
+
+
+def _unread(path: Path, record: Path, why: str, folder: Path) -> Tracked:
+    return Tracked(path=_name(path, folder), record=_name(record, folder), unread=why)
+
+
+def _name(path: Path, folder: Path) -> str:
+    """A path as it is said from the project's folder."""
+    return Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()
