@@ -90,6 +90,10 @@ def test_names_are_listed_and_the_rest_counted(names: list[str], says: str) -> N
         ),
         ("attack", "The easiest way leads through dep_minute: alone it turns 9.0 to 13.0 of 100."),
         ("attack", "not shown to be easier to turn than the model as it came; if it is, then by 0.500 of 100 at most."),
+        ("imbalance", "The right answer is yes in 4.5 to 6.5 of 100 cases."),
+        ("imbalance", "Decisions cost less with 'weights, corrected'; decisions cost more with 'weights'."),
+        ("imbalance", "Weights find more of what is rare (99 instead of 46 of 100 cases)"),
+        ("imbalance", "None is shown to rank cases better or worse"),
         ("components", "Shown to be worth its place: trees."),
         ("components", "Better left out, for something is worse with it and nothing better: calibrator."),
         ("components", "Of no use, for nothing that counts changes without it: threads."),
@@ -105,6 +109,23 @@ def test_a_section_says_what_its_intervals_bear_out(name: str, says: str) -> Non
 
 def test_where_no_feature_does_harm_that_is_said() -> None:
     assert "No feature is shown to do harm." in told(only(*features()[:1]), "ablation")
+
+
+def test_where_no_treatment_of_a_rare_class_matters_it_says_to_leave_it() -> None:
+    found = [
+        estimate("imbalance.base_rate", 0.95, 0.01),
+        *(estimate("imbalance.cost.loss", 0.01, 0.05, slice=name) for name in ("weights", "threshold 0.5")),
+        estimate("imbalance.recall.loss", 0.0, 0.1, slice="weights"),
+        estimate("imbalance.roc_auc.loss", 0.1, 0.01, slice="weights"),
+    ]
+    assert told(only(*found), "imbalance") == (
+        "The right answer is no in 4.0 to 6.0 of 100 cases. "
+        "No treatment is shown to change what decisions cost: leave the classes as they are."
+    )
+
+
+def test_a_class_that_is_not_rare_has_no_section() -> None:
+    assert "imbalance" not in sections(only(estimate("imbalance.base_rate", 0.4, 0.01)))
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,13 @@ _BEGINNINGS = {
 }
 _WITHOUT = "Without the part, divided by with it; above 1 the part saves."
 _MORE = "How much more the answers err; below 0 they are better without."
+_TREATED = {
+    "roc_auc": "Ranking (ROC AUC)",
+    "brier": "Distance from the truth (Brier)",
+    "cost": "Cost of a decision",
+    "recall": "Share found of those for whom yes is right",
+    "false_positive_rate": "Share said yes to of the others",
+}
 _NAMES |= {
     **{f"components.{error}.loss": ("Error more without it", _MORE) for error in ("brier", "mse")},
     "components.latency.speedup": ("Time for one row without it", _WITHOUT),
@@ -220,6 +227,11 @@ _NAMES |= {
     "ablation.unsettled": ("Features not decided", "They may do harm; more groups, seeds or time would tell."),
     "ablation.trainings": ("Models trained to tell", ""),
     "imbalance.base_rate": ("Share of positives", ""),
+    **{
+        f"imbalance.{name}{end}": (f"{title}{more}", "")
+        for name, title in _TREATED.items()
+        for end, more in (("", ""), (".loss", ", lost by the treatment"))
+    },
 }
 _HARMS = {
     "roc_auc.loss": "It ranks worse than the model as it came",
