@@ -138,6 +138,12 @@ def test_rows_that_were_looked_at_twice_are_not_told_as_unseen_by_the_search() -
     assert "nor the search" not in right.detail
 
 
+@pytest.mark.parametrize("judged", [undecided(), refused().judged], ids=["undecided", "fail"])
+def test_what_does_not_pass_says_too_that_its_rows_were_used_to_choose(judged: Judged) -> None:
+    right = reply(with_verdict(judged, looks_at_test=3), "Is it right?")
+    assert "Its rows were looked at 3 times, so they were used to choose." in right.detail
+
+
 def test_a_verdict_that_is_undecided_is_not_told_as_right() -> None:
     right = reply(replace(STORY, winner=undecided()), "Is it right?")
     assert right.answer == "Not shown yet"

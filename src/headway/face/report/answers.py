@@ -134,7 +134,7 @@ def _right(story: Story) -> Reply | None:
 def _judged_on(verdict: Verdict, groups: str) -> str:
     """On how much the verdict rests, or what spoke against the variant."""
     if verdict.answer != "pass":
-        return _against(verdict)
+        return " ".join(part for part in (_against(verdict), _used_to_choose(verdict)) if part)
     seen = [ruling.measurement for ruling in verdict.rulings if ruling.measurement and not ruling.measurement.slice]
     if not seen:
         return ""
@@ -144,6 +144,12 @@ def _judged_on(verdict: Verdict, groups: str) -> str:
         chose = f"they were looked at {verdict.looks_at_test} times, so they were used to choose"
         return f"{rows} that the training had not seen; {chose}: their figures flatter what was chosen."
     return f"{rows} that neither the training nor the search had seen."
+
+
+def _used_to_choose(verdict: Verdict) -> str:
+    """A sentence on rows that were judged on before: they flatter whatever was kept of those looks."""
+    count = verdict.looks_at_test
+    return f"Its rows were looked at {count} times, so they were used to choose." if count > 1 else ""
 
 
 def _against(verdict: Verdict) -> str:
