@@ -45,6 +45,7 @@ ALLOWED = {
     "onnx": ("variants/forests/forest_graph.py", "variants/transforms/", "variants/quantising/", "variants/folding/"),
     "onnxruntime": ("engines/onnxruntime.py", "variants/quantising/"),
     "opentelemetry": ("serve/tracers/otel.py",),
+    "openlineage": ("release/provenance/_openlineage.py",),
     "openvino": ("engines/openvino.py", "variants/transforms/_nncf.py"),
     "pandas": ("engines/sklearn.py",),
     "packaging": ("face/doctor/",),

@@ -51,6 +51,7 @@ _PACKAGES = {
     "xgboost": "xgboost-cpu",
     "grpc": "grpcio",
     "google": "protobuf",
+    "openlineage": "openlineage-python",
     "yaml": "pyyaml",
     "opentelemetry": "opentelemetry-exporter-otlp-proto-http",
 }

@@ -76,6 +76,16 @@ class Provenance(Kept, frozen=True, kw_only=True):
     at: str = ""
 
 
+class Sent(Kept, frozen=True, kw_only=True):
+    """Events of lineage that a receiver took, by their digests, and how many were `left`; `failed` says why."""
+
+    to: str
+    events: tuple[str, ...] = ()
+    left: int = 0
+    failed: str = ""
+    at: str = ""
+
+
 class ColumnChange(Record, frozen=True, kw_only=True):
     """A column that is not as it was.
 

@@ -6,6 +6,9 @@ from typing import Annotated
 
 from headway.core.record import Record, about
 
+ENVIRONMENT = "environment"
+"""Lineage goes where the client of OpenLineage itself is told to."""
+
 
 class ProvenanceSection(Record, frozen=True, kw_only=True):
     """Who made the data from what; kept with each version of it, and told in its Croissant card."""
@@ -17,3 +20,9 @@ class ProvenanceSection(Record, frozen=True, kw_only=True):
     cite_as: Annotated[str, about("How to cite it: a BibTeX entry, or a sentence.")] = ""
     url: Annotated[str, about("Where it is described or had.")] = ""
     published: Annotated[str, about("When it was published: 2024-03-31.")] = ""
+    lineage_to: Annotated[
+        str,
+        about(
+            "Where lineage is sent: a URL that takes OpenLineage, or `environment`: as OPENLINEAGE_URL or its file say."
+        ),
+    ] = ""

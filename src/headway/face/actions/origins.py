@@ -20,6 +20,7 @@ from headway.data.provenance.diff import difference
 from headway.data.provenance.version import Version, version_of
 from headway.data.read import read_file, source_files
 from headway.data.split import cut
+from headway.face.codes import FAIL, PASS
 from headway.face.output import write_whole
 from headway.face.text import numbers
 from headway.face.text.one_line import one_line
@@ -28,10 +29,11 @@ from headway.face.text.tables import Laid
 from headway.release.project import open_project
 from headway.release.provenance import origins
 from headway.release.provenance.lineage import events
+from headway.release.provenance.sending import says, send
 from headway.release.register import Register
 
 NAMED = 3
-Word = Literal["list", "diff", "card", "lineage"]
+Word = Literal["list", "diff", "card", "lineage", "send"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +45,11 @@ class Asked:
 
 
 class Done(NamedTuple):
-    """What an action gave, and the same for a person."""
+    """What an action gave, the same for a person, and the exit code."""
 
     value: Any
     text: RenderableType
+    code: int = PASS
 
 
 def carry_out(folder: Path, word: Word, asked: Asked) -> Done:
@@ -67,6 +70,9 @@ def carry_out(folder: Path, word: Word, asked: Asked) -> Done:
     if word == "lineage":
         found_events = events(project)
         return Done({"events": found_events}, "\n".join(json.dumps(each) for each in found_events))
+    if word == "send":
+        sent = send(project)
+        return Done(sent, says(sent), FAIL if sent.failed else PASS)
     kept = origins.kept(project)
     return Done({"kept": kept}, kept_table(kept) if kept else "nothing was kept yet: headway optimize")
 

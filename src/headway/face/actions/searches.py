@@ -16,6 +16,7 @@ from headway.core.config import Config, DataSection, without_password
 from headway.core.errors import ConfigError
 from headway.core.frontier import Frontier
 from headway.data.read import read_table
+from headway.face.actions.lineage import pass_on
 from headway.face.python.adhoc import Options
 from headway.face.python.calls import optimize
 from headway.face.text.durations import seconds
@@ -70,6 +71,7 @@ def of_project(project: Project, *, trust: bool, tell: Callable[[str], object]) 
     """Search the variants of the project's own model; `trust` opens a model file that can run code."""
     data = flow.periods(project)
     frontier = flow.optimize(project, flow.train(project, data, trust=trust), data, tell=tell)
+    pass_on(project)
     return Found(frontier=frontier, text=search_tables(frontier))
 
 

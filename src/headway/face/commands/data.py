@@ -15,18 +15,21 @@ def plugin(
     project: Path = Path("."),
     out: Path = Path("croissant.json"),
     json: bool = False,
-) -> None:
-    """List what was kept of the data, tell how two versions differ, write a data card, or print its lineage.
+) -> int:
+    """List what was kept of the data, tell how two versions differ, write a data card, or print or send its lineage.
+
+    Exit 1 where lineage was not taken, else 0.
 
     Example: headway data diff old.parquet new.csv
     Example: headway data diff choose test --project headway-demo
     Example: headway data card --out croissant.json --project headway-demo
-    Example: headway data lineage --project headway-demo
+    Example: headway data send --project headway-demo
 
     Parameters
     ----------
     action
-        list, diff (two versions), card (Croissant metadata, a file), or lineage (OpenLineage events, a line each).
+        list, diff (two versions), card (Croissant metadata, a file), or lineage (OpenLineage events, a line each); send
+        gives the receiver of [provenance] lineage_to, or of OPENLINEAGE_URL, the events that it does not have.
     versions
         For diff, two: a file, the first digits of a digest that was kept, or train, choose, test, live or all of today.
     project
@@ -41,3 +44,4 @@ def plugin(
         put(f"{done.text}\n")
     else:
         show(done.value, done.text, json=json)
+    return done.code

@@ -6,6 +6,7 @@ from getpass import getuser
 from pathlib import Path
 
 from headway import flow
+from headway.face.actions.lineage import pass_on
 from headway.face.output import show
 from headway.face.text.tables import shipped_lines
 from headway.release.project import open_project
@@ -35,4 +36,5 @@ def plugin(*, project: Path = Path("."), who: str = "", why: str = "", override:
     if not override:
         flow.expect_unchanged(opened, frontier)
     shipped = flow.release(opened, frontier, who=who or getuser(), why=why, override=override)
+    pass_on(opened)
     show(shipped, shipped_lines(shipped.move, shipped.enrolment.created), json=json)

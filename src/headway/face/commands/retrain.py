@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from headway.face.actions.lineage import pass_on
 from headway.face.actions.retrainings import Asked, carry_out
 from headway.face.output import show, tell
 from headway.release.project import open_project
@@ -30,6 +31,8 @@ def plugin(
     json
         Print one JSON object.
     """
-    done = carry_out(open_project(project, flags=asked.flags), asked, tell=tell)
+    opened = open_project(project, flags=asked.flags)
+    done = carry_out(opened, asked, tell=tell)
+    pass_on(opened)
     show(done.record, done.text, json=json)
     return done.code

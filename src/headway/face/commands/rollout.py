@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from headway.face.actions.lineage import pass_on
 from headway.face.actions.rollouts import Given, Word, carry_out
 from headway.face.output import show, tell
 from headway.release.project import open_project
@@ -39,5 +40,6 @@ def plugin(
     """
     opened = open_project(project, flags=given.flags)
     done = carry_out(opened, action, reference=reference, given=given, tell=tell)
+    pass_on(opened)
     show(done.record, done.says, json=json)
     return done.code

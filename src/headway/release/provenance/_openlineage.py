@@ -1,0 +1,79 @@
+"""Lineage sent by the client of OpenLineage; a file of its own, as few projects have a receiver.
+
+The repository in which it runs, which it would add, stays out: what `headway data lineage` prints is what is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from openlineage.client import OpenLineageClient
+from openlineage.client.event_v2 import InputDataset, Job, JobEvent, OutputDataset, Run, RunEvent, RunState
+from openlineage.client.transport.http import HttpConfig, HttpTransport
+
+from headway.core.config import without_password
+from headway.core.errors import ConfigError, DataError
+from headway.core.sections.provenance import ENVIRONMENT
+
+_AS_THEY_ARE = {"facets": {"source_code_location": {"disabled": True}}}
+_WAITS_S, _RETRIES = 5.0, 1
+_FAILURES = (ImportError, OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError)
+Json = dict[str, Any]
+
+
+def emitted(events: Sequence[Json], to: str) -> Iterator[Json]:
+    """Each event once the receiver has taken it; `to` is its URL, or `environment` for what the client itself reads.
+
+    Raises ConfigError where it leads nowhere, and DataError where an event is not taken.
+    """
+    client = _client(to)
+    try:
+        for event in events:
+            _emit(client, event)
+            yield event
+    finally:
+        client.close(_WAITS_S)
+
+
+def _client(to: str) -> OpenLineageClient:
+    if to != ENVIRONMENT:
+        settings = {"url": to, "timeout": _WAITS_S, "retry": {"total": _RETRIES}}
+        try:
+            return OpenLineageClient(transport=HttpTransport(HttpConfig.from_dict(settings)), config=_AS_THEY_ARE)
+        except _FAILURES as error:
+            raise _nowhere(f"'{without_password(to)}' takes no lineage: {without_password(str(error))}") from error
+    try:
+        client = OpenLineageClient(config=_AS_THEY_ARE)
+    except _FAILURES as error:
+        raise _nowhere(f"OpenLineage cannot be set up: {without_password(str(error))}") from error
+    if client.transport.kind == "console" and not client.config.transport:
+        raise _nowhere("nothing says where lineage is sent")
+    if client.transport.kind == "noop":
+        raise _nowhere("OpenLineage is switched off")
+    return client
+
+
+def _emit(client: OpenLineageClient, event: Json) -> None:
+    try:
+        client.emit(_event(event))
+    except _FAILURES as error:
+        raise DataError(without_password(f"{type(error).__name__}: {error}")) from error
+
+
+def _event(told: Json) -> RunEvent | JobEvent:
+    common = {
+        "eventTime": told["eventTime"],
+        "producer": told["producer"],
+        "job": Job(**told["job"]),
+        "inputs": [InputDataset(**each) for each in told["inputs"]],
+        "outputs": [OutputDataset(**each) for each in told["outputs"]],
+    }
+    if "run" not in told:
+        return JobEvent(**common)
+    return RunEvent(eventType=RunState[told["eventType"]], run=Run(**told["run"]), **common)
+
+
+def _nowhere(what: str) -> ConfigError:
+    mend = 'lineage_to = "https://HOST" in [provenance]; or OPENLINEAGE_URL with "environment"'
+    return ConfigError(what, where="[provenance] lineage_to", mend=mend)
