@@ -9,13 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from headway.data.personal.kinds import BARE, IN_TEXT, Form, find, shape, whole
+from headway.data.personal.kinds import BARE, BEFORE, IN_TEXT, Form, find, shape, whole
 
 MOST_VALUES = 100_000
 FEWEST_BARE = 20
 HALF = 0.5
 _NEEDS = tuple(dict.fromkeys(form.needs for form in IN_TEXT))
+_ALIKE = tuple(each.startswith(BEFORE) for each in _NEEDS)
+_ANY_ALIKE = BEFORE + "(?:" + "|".join(each.removeprefix(BEFORE) for each in _NEEDS if each.startswith(BEFORE)) + ")"
+"""All needs of one beginning at once: a scan of them takes as long as that of one, and most lines have none."""
 _ANY = r"[0-9@]|:[0-9A-Fa-f]{0,4}:|[A-Z]{6}"
 _DIGITS = r"^\s*\d(?: ?\d){8,18}\s*$"
 _LEAST_ID = 100_000_000
@@ -109,9 +113,23 @@ def _candidates(values: pl.Series) -> Iterator[tuple[int, str, int, tuple[Form, 
     some = table.filter(pl.col("text").str.contains(_ANY))
     if some.is_empty():
         return
-    may = np.stack([some["text"].str.contains(need).to_numpy() for need in _NEEDS], axis=1)
-    for (of, text, length), needs in zip(some.iter_rows(), may, strict=True):
+    may = _met(some["text"])
+    worth = np.flatnonzero(may.any(axis=1))
+    for (of, text, length), needs in zip(some[worth].iter_rows(), may[worth], strict=True):
         yield of, text, length, _worth(needs.tobytes())
+
+
+def _met(texts: pl.Series) -> NDArray[np.bool_]:
+    """Which of the needs each text meets: bool [n, needs]."""
+    may = np.zeros((len(texts), len(_NEEDS)), dtype=np.bool_)
+    alike = texts.str.contains(_ANY_ALIKE).to_numpy()
+    some, rows = texts.filter(alike), np.flatnonzero(alike)
+    for place, need in enumerate(_NEEDS):
+        if _ALIKE[place]:
+            may[rows, place] = some.str.contains(need).to_numpy()
+        else:
+            may[:, place] = texts.str.contains(need).to_numpy()
+    return may
 
 
 @lru_cache(maxsize=4096)
