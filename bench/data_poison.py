@@ -16,8 +16,9 @@ import polars as pl
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from clean_worlds import WORLDS, clean_world
 from data_labels import ROLES
-from harness import Found, shown
+from harness import Found, Row, shown
 from headway.core import plugins
 from headway.core.contracts import Survey
 from headway.core.dataset import Dataset
@@ -25,7 +26,7 @@ from headway.core.evidence import Finding
 from headway.data.poison.cells import Coded, coded
 from headway.face.demo import flights
 
-ROWS, SAMPLES, PLANTED = 60_000, 4, 8
+ROWS, SAMPLES, PLANTED, EACH = 60_000, 4, 8, 40
 SCREENS = ("flipped", "backdoor", "pull")
 Planted = tuple[pl.DataFrame, str]
 
@@ -44,8 +45,25 @@ def rows() -> Found:
     return [
         shown("poison.found", float(np.mean(list(shares.values()))), "share", f"{told}; {PLANTED} planted of each"),
         shown("poison.false", float(len(accused)), "", against),
+        _of_worlds(),
         shown("poison.cpu_seconds", seconds, "s", f"the three screens of {ROWS:,} flights"),
     ], []
+
+
+def _of_worlds() -> Row:
+    """In how many of clean made tables some group is said to pull: of those whose days share weather, sizes, trends."""
+    pull = plugins.load_check("pull")
+    false = {name: sum(bool(pull(Survey(dataset=clean_world(name, seed)))) for seed in range(EACH)) for name in WORLDS}
+    share, worlds = sum(false.values()) / (EACH * len(WORLDS)), EACH * len(WORLDS)
+    told = ", ".join(f"{name} {count}" for name, count in false.items())
+    return Row(
+        name="poison.pull_false",
+        measured=share,
+        unit="share",
+        target="<= 0.05",
+        ok=share <= 0.05,
+        against=f"{worlds} clean tables, {EACH} of each: {told}",
+    )
 
 
 def _share(name: str, samples: Sequence[pl.DataFrame], plant: Callable[[pl.DataFrame, int], Planted]) -> float:

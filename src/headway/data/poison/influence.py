@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.data.labels.said import Floats, Ints, Said
+from headway.data.poison.by_chance import Side, exceeds
 from headway.data.poison.cells import Coded
 
 MOST_SHARE = 0.02
@@ -18,6 +19,8 @@ RIDGE = 1.0
 STEPS = 5
 LIMIT, APART, MOST = 5.0, 1.8, 5
 """Deviations from the other groups at the least; how many times those of the next; and of how many at the most."""
+LEVEL = 0.02
+"""The chance at most, over all kinds of groups together, that a clean table has a group that stands out so."""
 _SCALE = 1.4826
 
 
@@ -25,7 +28,8 @@ _SCALE = 1.4826
 class Pull:
     """A group of rows (`kind` says of what), how far it stands out in robust deviations, and what it does to others.
 
-    `moved` is by how much the probabilities that are said of all rows change on average when the group is left out.
+    `moved` is by how much the probabilities that are said of all rows change on average when the group is left out, and
+    `chance` that of a clean table to have a group as far.
     """
 
     name: str
@@ -33,13 +37,16 @@ class Pull:
     rows: int
     score: float
     moved: float
+    chance: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Fitted:
-    """A logistic regression: rows [n, d], the slope that each row gives it [n, d], and its hessian [d, d]."""
+    """A logistic regression: rows [n, d], what it says of labels [n], the slope of each row [n, d], hessian [d, d]."""
 
     rows: Floats
+    said: Floats
+    labels: Floats
     slopes: Floats
     hessian: Floats
     steepness: Floats
@@ -56,17 +63,24 @@ class _Fitted:
         found: Floats = ((moves @ self.hessian) * moves).sum(axis=1)
         return found
 
+    def side(self) -> Side:
+        """The same for drawing labels anew."""
+        root = np.linalg.inv(np.linalg.cholesky(self.hessian)).T
+        return Side(said=self.said, labels=self.labels, white=self.rows @ root)
+
 
 def pulls(said: Said, columns: Sequence[Coded], kinds: Mapping[str, tuple[Ints, Sequence[str]]]) -> list[Pull]:
     """The groups of each kind, codes int64 [n] with their names, that move a model far more than others of their size.
 
     The model is a logistic regression on the codes of the columns, one for each class against the others; a group is
-    left out by influence functions (Cook 1977; Koh and Liang 2017), which are exact for few rows.
+    left out by influence functions (Cook 1977; Koh and Liang 2017), which are exact for few rows. It must stand out
+    further than the furthest of clean labels, drawn anew, would.
     """
     rows = _one_hot(columns)
     shown = range(1, len(said.classes)) if len(said.classes) == 2 else range(len(said.classes))
     fits = [_fit(rows, (said.labels == label).astype(np.float64)) for label in shown]
-    found = [each for kind, (codes, names) in kinds.items() for each in _of_kind(kind, codes, names, fits)]
+    level = LEVEL / max(1, len(kinds))
+    found = [each for kind, (codes, names) in kinds.items() for each in _of_kind(kind, (codes, names), fits, level)]
     return sorted(found, key=lambda each: -each.score)
 
 
@@ -79,23 +93,33 @@ def _fit(rows: Floats, target: Floats) -> _Fitted:
         steepness = p * (1 - p)
         hessian = (rows * steepness[:, None]).T @ rows + ridge
         weights = weights - np.linalg.solve(hessian, rows.T @ (p - target) + RIDGE * weights)
-    slopes = rows * (_sigmoid(rows @ weights) - target)[:, None]
-    return _Fitted(rows=rows, slopes=slopes, hessian=hessian, steepness=steepness)
+    said = _sigmoid(rows @ weights)
+    slopes = rows * (said - target)[:, None]
+    return _Fitted(rows=rows, said=said, labels=target, slopes=slopes, hessian=hessian, steepness=steepness)
 
 
-def _of_kind(kind: str, codes: Ints, names: Sequence[str], fits: Sequence[_Fitted]) -> list[Pull]:
+def _of_kind(kind: str, groups: tuple[Ints, Sequence[str]], fits: Sequence[_Fitted], level: float) -> list[Pull]:
     """Small groups of one kind, scored against each other: by chance the distance grows as the number of rows."""
+    codes, names = groups
     count = len(names)
     rows = np.bincount(codes, minlength=count)
     small = (rows >= FEWEST_ROWS) & (rows <= MOST_SHARE * len(codes))
     if small.sum() < FEWEST_GROUPS:
         return []
-    distances = np.sum([each.distance(codes, count) for each in fits], axis=0)
-    scaled = np.sqrt(distances / np.maximum(rows, 1))
-    middle = np.median(scaled[small])
-    spread = _SCALE * np.median(np.abs(scaled[small] - middle))
-    scores = (scaled - middle) / max(spread, 1e-300)
+    scores = _scores(np.sum([each.distance(codes, count) for each in fits], axis=0), rows, small)
     order = np.flatnonzero(small)[np.argsort(-scores[small])]
+    standing = _standing_out(scores[order])
+    if not standing:
+        return []
+
+    def furthest(distances: Floats) -> float:
+        drawn = np.sort(_scores(distances, rows, small)[small])[::-1]
+        return float(drawn[_standing_out(drawn) - 1]) if _standing_out(drawn) else 0.0
+
+    least = float(scores[order[standing - 1]])
+    chance = exceeds([each.side() for each in fits], codes, furthest, than=least, level=level)
+    if chance > level:
+        return []
     return [
         Pull(
             name=names[place],
@@ -103,9 +127,19 @@ def _of_kind(kind: str, codes: Ints, names: Sequence[str], fits: Sequence[_Fitte
             rows=int(rows[place]),
             score=float(scores[place]),
             moved=_moved(codes == place, fits),
+            chance=chance,
         )
-        for place in order[: _standing_out(scores[order])].tolist()
+        for place in order[:standing].tolist()
     ]
+
+
+def _scores(distances: Floats, rows: Ints, small: NDArray[np.bool_]) -> Floats:
+    """Robust deviations of the small groups from each other, [groups]."""
+    scaled = np.sqrt(distances / np.maximum(rows, 1))
+    middle = np.median(scaled[small])
+    spread = _SCALE * np.median(np.abs(scaled[small] - middle))
+    found: Floats = (scaled - middle) / max(float(spread), 1e-300)
+    return found
 
 
 def _moved(inside: NDArray[np.bool_], fits: Sequence[_Fitted]) -> float:

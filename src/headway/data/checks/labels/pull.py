@@ -17,8 +17,9 @@ from headway.data.poison.influence import FEWEST_GROUPS, LIMIT, pulls
 def plugin(survey: Survey) -> list[Finding]:
     """A finding for each group, slice or people's value of at most 2 % of the rows whose influence stands out.
 
-    Influence is how far a model would move without it, for its size. It stands out at five robust deviations, and far
-    from the next: stormy days pull too, but there are more of them.
+    Influence is how far a model would move without it, for its size. It stands out at five robust deviations, far from
+    the next (stormy days pull too, but there are more of them), and further than labels drawn anew show in 98 of 100
+    tables with the same features, groups and effects of groups.
     """
     dataset = survey.dataset
     roles = dataset.roles
@@ -37,7 +38,8 @@ def plugin(survey: Survey) -> list[Finding]:
             code="D042",
             severity="warn",
             says=f"without the {each.rows:,} rows of {each.kind} {each.name} ({each.rows / len(table):.1%}) a model"
-            f" says {each.moved:.2%} else of every row: {each.score:.1f} deviations beyond its like",
+            f" says {each.moved:.2%} else of every row: {each.score:.1f} deviations beyond its like, where clean labels"
+            f" have one so far in {each.chance:.1%} of tables at most",
             where=f"{each.kind} = {each.name}",
             measured=each.score,
             limit=LIMIT,
