@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,11 +11,12 @@ import jsonschema
 import pytest
 from msgspec.structs import replace
 from test_gate_reports import SARIF
-from tests.face.assessed import LEAK, assessed, assessment, first
+from tests.face.assessed import LEAK, THIRD, assessed, assessment, first
+from tests.observe.assessment.assessments import months_of, project_of
 
 from headway.face.gates.checked import answer_of, outputs
 from headway.face.gates.reports import CHECK, OF_CHECK, deliver
-from headway.observe.assessment.assess import Assessed
+from headway.observe.assessment.assess import Assessed, assess
 
 HOSTILE = "]]> <b>|x| {0} [a](b) \x1b[2J\nverdict=pass"
 
@@ -76,3 +78,37 @@ def test_nothing_found_is_a_pass_in_every_format(tmp_path: Path):
     deliver(first(), [f"{name}={tmp_path / name}" for name in OF_CHECK], {}, CHECK)
     assert {each.name for each in tmp_path.iterdir()} == set(OF_CHECK)
     assert all(kinds == ["system-out"] for kinds in listed(first()).values())
+
+
+@pytest.mark.parametrize("name", OF_CHECK)
+def test_the_same_evidence_gives_the_same_bytes_however_often_it_is_told(name):
+    assert OF_CHECK[name](dataclasses.replace(assessed(), same=True)) == OF_CHECK[name](assessed())
+
+
+@pytest.mark.slow
+def test_a_check_that_runs_again_on_the_same_data_writes_the_same_files(tmp_path):
+    project, dataset = project_of(tmp_path, months_of(4))
+    first, again = (assess(project, dataset, who=who) for who in ("ada", "bob"))
+    assert again.same
+    assert {name: told(again) for name, told in OF_CHECK.items()} == {
+        name: told(first) for name, told in OF_CHECK.items()
+    }
+
+
+def test_a_column_is_the_logical_location_in_the_file_of_the_data_and_a_setting_lies_in_headway_toml():
+    now = replace(THIRD, source="data/flights.parquet")
+    results = json.loads(OF_CHECK["sarif"](Assessed(now=now)))["runs"][0]["results"]
+    places = {each["ruleId"]: each["locations"][0] for each in results}
+    assert places["D003"]["physicalLocation"]["artifactLocation"] == {"uri": "data/flights.parquet"}
+    assert places["D003"]["logicalLocations"] == [
+        {"name": "air_time", "fullyQualifiedName": "data/flights.parquet/air_time", "kind": "member"}
+    ]
+    assert places["D005"]["physicalLocation"]["artifactLocation"] == {"uri": "headway.toml"}
+    assert "logicalLocations" not in places["D005"]
+
+
+@pytest.mark.parametrize("source", ["flights:load", "../elsewhere.parquet", "/tmp/a.csv", "sqlite:///a.csv", "notes"])
+def test_a_source_that_is_no_file_of_the_project_leaves_a_column_in_headway_toml(source):
+    results = json.loads(OF_CHECK["sarif"](Assessed(now=replace(THIRD, source=source))))["runs"][0]["results"]
+    assert {each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in results} == {"headway.toml"}
+    assert results[0]["locations"][0]["logicalLocations"][0]["name"] == "air_time"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -22,8 +23,13 @@ NAMED = 3
 
 
 def assessed_text(found: Assessed) -> RenderableType:
-    """The findings, then in sentences which assessment this is and what changed."""
-    return Group(checked_tables(found.now.findings), *(Text(one_line(line)) for line in sentences(found)))
+    """The findings, then in sentences which assessment this is and what changed when it was kept."""
+    return Group(checked_tables(found.now.findings), *(Text(one_line(line)) for line in on_record(found)))
+
+
+def on_record(found: Assessed) -> list[str]:
+    """What the sentences were when the assessment was kept: files made of it again are the same, byte by byte."""
+    return sentences(replace(found, same=False))
 
 
 def sentences(found: Assessed) -> list[str]:

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from headway import flow
 from headway.data.open import open_dataset
-from headway.face.actions.assessments import history_table
+from headway.face.actions.assessments import history_table, sentences
 from headway.face.codes import of_findings
 from headway.face.gates.reports import CHECK, deliver
 from headway.face.output import show, tell
@@ -64,6 +64,8 @@ def plugin(
         return 0
     found = flow.assess(opened, open_dataset(opened.config), who=asked.who or getuser())
     deliver(found, ["json"] if json else asked.format, os.environ, CHECK)
+    if found.same:
+        tell(sentences(found)[0])
     if asked.report:
         tell(str(write(found, kept.history(opened), asked.report).resolve()))
     return of_findings(found.now.findings)

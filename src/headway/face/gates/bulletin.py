@@ -20,7 +20,8 @@ class Entry(Record, frozen=True, kw_only=True):
     """A rule with its answer, or a check with what it found.
 
     `rule` is what a list of alerts calls it, `title` and `meaning` say what that is; `name` is that of a test. `key`
-    makes the entry the same one in another run. `accepted` is why a person passed it.
+    makes the entry the same one in another run. `accepted` is why a person passed it. `column` is the one it is about,
+    and `file` that which holds it where that is not the bulletin's.
     """
 
     rule: str
@@ -32,6 +33,8 @@ class Entry(Record, frozen=True, kw_only=True):
     detail: str = ""
     key: str = ""
     accepted: str = ""
+    column: str = ""
+    file: str = ""
 
 
 class Bulletin(Record, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import PurePosixPath
 
 import msgspec
 from rich.console import Console
@@ -19,6 +20,7 @@ from headway.face.text import numbers, sheets
 from headway.face.text.markdown import escaped, table
 from headway.observe.assessment.assess import Assessed
 
+_COLUMN = "column "
 ANSWERS: dict[str, Answer] = {"stop": "fail", "undecided": "undecided", "warn": "warn", "note": "note"}
 
 
@@ -27,7 +29,8 @@ def of_check(found: Assessed, where: str = FILE) -> Bulletin:
     now = found.now
     titles = {each.code: plugins.describe("check", each.name)[6:] for each in now.looked}
     told = {each.code for each in now.judged}
-    findings = [_of_finding(each, titles.get(each.code, each.code)) for each in now.judged]
+    data = _file(now.source)
+    findings = [_of_finding(each, titles.get(each.code, each.code), data) for each in now.judged]
     others = [
         _without_finding(each, titles[each.code]) for each in now.looked if each.unjudged or each.code not in told
     ]
@@ -43,7 +46,7 @@ def of_check(found: Assessed, where: str = FILE) -> Bulletin:
             "assessment": str(now.number),
         },
         facts={"answer": answer_of(found), "assessment": now.number},
-        summary="; ".join(line.strip() for line in assessments.sentences(found)),
+        summary="; ".join(line.strip() for line in assessments.on_record(found)),
         where=where,
     )
 
@@ -61,7 +64,7 @@ def markdown(found: Assessed) -> str:
     silent = [each.name for each in now.unjudged]
     parts = (
         f"## headway check on {escaped(now.name)}: {marked[answer_of(found)]}",
-        "\n".join(f"{escaped(line.strip())}." for line in assessments.sentences(found)),
+        "\n".join(f"{escaped(line.strip())}." for line in assessments.on_record(found)),
         table(sheets.findings(now.judged)).rstrip("\n") if now.judged else "No check that could judge found anything.",
         f"Could not judge: {escaped(', '.join(silent))}. None of these reads as passed." if silent else "",
     )
@@ -79,7 +82,7 @@ def text(found: Assessed) -> str:
 def as_json(found: Assessed) -> str:
     """Findings, what they come to for each kind of leakage, and which assessment this is, as `--json` prints them."""
     now = found.now
-    told = {"findings": now.findings, "leakage": kinds_of(now.findings), "assessment": now.number, "same": found.same}
+    told = {"findings": now.findings, "leakage": kinds_of(now.findings), "assessment": now.number, "at": now.at}
     return f"{msgspec.json.encode(told).decode()}\n"
 
 
@@ -102,7 +105,14 @@ def _without_finding(looked: Looked, title: str) -> Entry:
     return Entry(rule=looked.code, title=title, name=name, answer=answer, says=says, key=name)
 
 
-def _of_finding(found: Finding, title: str) -> Entry:
+def _file(source: str) -> str:
+    """The file of the data where it lies in the project, else none: a list of alerts knows no other."""
+    path = PurePosixPath(source)
+    inside = not path.is_absolute() and ".." not in path.parts and ":" not in source
+    return source if inside and path.suffix in (".parquet", ".csv", ".arrow", ".feather") else ""
+
+
+def _of_finding(found: Finding, title: str, data: str) -> Entry:
     limit = f", limit {found.limit:g}" if found.limit is not None else ""
     measured = f"measured {numbers.number(found.measured)}{limit}; " if found.measured is not None else ""
     mend = f"; try: {found.mend}" if found.mend else ""
@@ -114,4 +124,6 @@ def _of_finding(found: Finding, title: str) -> Entry:
         says=f"{found.says}{mend}",
         detail=f"{measured}{found.where}",
         key=f"{found.code} {found.where}",
+        column=(column := found.where.removeprefix(_COLUMN) if found.where.startswith(_COLUMN) else ""),
+        file=data if column else "",
     )

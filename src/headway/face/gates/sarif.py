@@ -1,7 +1,8 @@
 """A bulletin as SARIF 2.1.0: a result for each entry that is no pass, for a list of alerts that close when it is.
 
 A rule that passed is no result: GitHub shows an alert for every result, whatever its `kind`. So undecided is a warning
-and no `open`, which lists of alerts pass over. GitHub asks for a place: it is the file that holds policy and settings.
+and no `open`, which lists of alerts pass over. GitHub asks for a place: it is the file that holds policy and settings,
+or that of the data where a column of it is meant; the column is the logical location.
 """
 
 from __future__ import annotations
@@ -64,16 +65,26 @@ def _rule(entry: Entry) -> dict[str, object]:
     return {"id": entry.rule, "shortDescription": {"text": message(entry.title)}, **described}
 
 
+def _place(entry: Entry, where: str) -> dict[str, object]:
+    """The file that an entry is about, and the column in it: viewers show the one, and group by the other."""
+    file = entry.file or where
+    physical = {"artifactLocation": {"uri": quote(file)}, "region": {"startLine": 1}}
+    if not entry.column:
+        return {"physicalLocation": physical}
+    column = one_line(entry.column)
+    named = {"name": column, "fullyQualifiedName": f"{one_line(file)}/{column}", "kind": "member"}
+    return {"physicalLocation": physical, "logicalLocations": [named]}
+
+
 def _result(entry: Entry, index: int, where: str) -> dict[str, object]:
     """An entry that is no pass; where a person passed the whole, it is a note whose suppression names who and why."""
-    place = {"artifactLocation": {"uri": quote(where)}, "region": {"startLine": 1}}
     accepted = {"kind": "external", "status": "accepted", "justification": one_line(entry.accepted)}
     return {
         "ruleId": entry.rule,
         "ruleIndex": index,
         "level": "note" if entry.accepted else LEVELS[entry.answer],
         "message": {"text": message(f"{entry.answer}: {entry.says}")},
-        "locations": [{"physicalLocation": place}],
+        "locations": [_place(entry, where)],
         "partialFingerprints": {"primaryLocationLineHash": f"{digest_of(entry.key.encode())[7:23]}:1"},
         **({"suppressions": [accepted]} if entry.accepted else {}),
         "properties": {"answer": entry.answer},
