@@ -265,10 +265,10 @@ def retrain(project: Project, *, until: datetime | None = None, tell: Tell = lam
     return retraining.retrain(project, post, lesson, ticket=pending(project, post), tell=tell)
 
 
-def recalibrate(project: Project, *, until: datetime | None = None) -> Retraining:
+def recalibrate(project: Project, *, until: datetime | None = None, tell: Tell = lambda _: None) -> Retraining:
     """The live release with its probabilities shifted as the last labelled days ask for, judged against it."""
     post = post_of(project)
-    return reshift.roll(project, post, reshift.rolling_of(project, post, open_dataset(project.config), until))
+    return reshift.roll(project, post, reshift.rolling_of(project, post, open_checked(project, tell), until))
 
 
 def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Renewal:

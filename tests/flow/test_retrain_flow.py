@@ -6,6 +6,7 @@ import shutil
 from datetime import datetime
 
 import numpy as np
+import polars as pl
 import pytest
 from msgspec.structs import replace
 from tests.flow import watched
@@ -125,7 +126,30 @@ def test_recalibration_shifts_the_live_model_and_is_judged_day_by_day(folder):
     assert found.frontier.winner.variant == live.release.variant
     assert found.frontier.baseline.calibrator.n_groups == 20
     assert found.frontier.winner.evidence.find("brier.loss").n_groups == 20
-    assert flow.recalibrate(project) == found
+    told: list[str] = []
+    assert flow.recalibrate(project, tell=told.append) == found
+    assert [line[:4] for line in told] == ["D057"], "nobody checked these data"
+
+
+def test_rows_that_live_learned_from_and_are_others_now_are_told_of(folder, tmp_path):
+    project = open_project(shutil.copytree(folder, tmp_path / "copy"))
+    table = pl.read_parquet(project.config.folder + "/table.parquet")
+    first = pl.int_range(pl.len()) < 60
+    table.with_columns(late=pl.when(first).then(1 - pl.col("late")).otherwise("late")).write_parquet(
+        project.config.folder + "/table.parquet"
+    )
+    told: list[str] = []
+    (found,) = flow.retrain(project, tell=told.append).findings
+
+    assert (found.code, found.severity) == ("D065", "warn")
+    assert any(line.startswith("warn D065: ") for line in told)
+
+
+def test_rows_that_live_learned_from_and_are_gone_are_told_of(folder, tmp_path):
+    project = open_project(shutil.copytree(folder, tmp_path / "copy"))
+    path = project.config.folder + "/table.parquet"
+    pl.read_parquet(path).filter(pl.col("at") >= datetime(2013, 2, 10)).write_parquet(path)
+    assert [each.code for each in flow.retrain(project).findings] == ["D065"]
 
 
 def test_a_recalibrated_release_answers_with_its_shift(tmp_path):

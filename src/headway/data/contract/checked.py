@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,15 +21,20 @@ from headway.data.contract.hold import Table, failing, hold, passing
 from headway.data.contract.terms import TableContract
 from headway.data.open import open_dataset
 from headway.data.personal.policy import guarded
+from headway.data.read import pointed
 from headway.data.roles import roles_of
 from headway.data.split import cut
-from headway.store import atomic, segments
+from headway.store import atomic, quarantined, segments
 
 
 class Checked(Record, frozen=True, kw_only=True):
-    """What a contract found in a table: how many rows fail, where they were put, with what is told of each rule."""
+    """What a contract found in a table: how many rows fail, where they were put, with what is told of each rule.
+
+    `dataset` is the digest of the table's content, or of the bytes of a file, which may be larger than memory.
+    """
 
     source: str
+    dataset: str
     n_rows: int
     n_failing: int
     n_rules: int
@@ -83,15 +89,17 @@ def checked(config: Config, file: Path | None = None, *, passed: Path | None = N
     if file is None:
         dataset = open_dataset(config)
         contract, table, source = opened(contract, config), dataset.table, dataset.name
+        content = dataset.digest
     elif config.personal.drop or config.personal.hash:
         table, _, _ = guarded(frame_of(file, config).collect(), roles_of(config.data), config)
-        contract, source = opened(contract, config), str(file)
+        contract, source, content = opened(contract, config), str(file), _of_bytes(file)
     else:
-        table, source = frame_of(file, config), str(file)
+        table, source, content = frame_of(file, config), str(file), _of_bytes(file)
     held = hold(contract, table)
     name = config.data.contract
     return Checked(
         source=source,
+        dataset=content,
         n_rows=held.n_rows,
         n_failing=held.n_failing,
         n_rules=held.n_rules,
@@ -101,11 +109,16 @@ def checked(config: Config, file: Path | None = None, *, passed: Path | None = N
     )
 
 
+def _of_bytes(file: Path) -> str:
+    with pointed(file).open("rb") as opened_file:
+        return f"sha256:{hashlib.file_digest(opened_file, 'sha256').hexdigest()}"
+
+
 def quarantine_of(config: Config, source: str) -> Path:
     """Where the failing rows of a source are put: `quarantine/NAME/TIME-PROCESS-NUMBER.SOURCE.parquet` in the store."""
     stem = re.sub(r"[^\w-]+", "-", Path(source).stem)
     fresh = segments.fresh().removesuffix(segments.SUFFIX)
-    return config.state / "quarantine" / config.project.name / f"{fresh}.{stem}.parquet"
+    return config.state / quarantined.FOLDER / config.project.name / f"{fresh}.{stem}.parquet"
 
 
 def _keep(rows: pl.LazyFrame, path: Path) -> str:

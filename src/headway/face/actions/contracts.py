@@ -15,6 +15,8 @@ from headway.data.contract.terms import TableContract
 from headway.data.schemas.read import said_by
 from headway.face.codes import of_findings
 from headway.face.text.tables import findings_table
+from headway.observe.assessment import of_contract
+from headway.release.project import project_of
 
 Word = Literal["discover", "check", "import"]
 
@@ -50,6 +52,7 @@ def carry_out(settings: Config, word: Word, file: str, *, given: Given) -> Done:
         value = {"path": str(path), "contract": said.contract, "left": said.left}
         return Done(value, "\n".join([_counted(path, said.contract), *map(_left, said.left)]))
     found = checked(settings, Path(file) if file else None, passed=given.passed)
+    of_contract.keep(project_of(settings), found)
     return Done(found, Group(findings_table(found.findings), Text(_summary(found))), of_findings(found.findings))
 
 

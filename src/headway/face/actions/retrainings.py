@@ -102,7 +102,7 @@ def _begun(project: Project, asked: Asked, tell: flow.Tell) -> Renewal:
     """What the ticket asks for, or a recalibration; in the mode `auto` on its way to be live."""
     acts = project.config.retrain.mode == "auto"
     if asked.recalibrate:
-        found = flow.recalibrate(project, until=asked.until)
+        found = flow.recalibrate(project, until=asked.until, tell=tell)
         if not acts:
             return Renewal(
                 stands="suggested", says="", todo="headway retrain --recalibrate --mode auto", retraining=found

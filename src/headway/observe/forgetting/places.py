@@ -17,7 +17,7 @@ from headway.core.errors import StoreError
 from headway.core.record import Record
 from headway.features.online import OnlineTable, tables
 from headway.observe.forgetting import quarantine
-from headway.store import atomic, segments, traffic
+from headway.store import atomic, quarantined, segments, traffic
 
 if TYPE_CHECKING:
     from headway.store.segments import Column
@@ -50,7 +50,7 @@ def touches(state: Path, wish: Wish) -> Iterator[Touch]:
         if rows or old:
             place = "/".join(path.relative_to(state).parts[:2])
             yield _touch(state, path, place, rows)
-    for path in quarantine.files(state):
+    for path in quarantined.files(state):
         going = quarantine.rows_of(path, wish.keys) if wish.keys else quarantine.rows_if_old(path, wish.before_ns)
         if going or (going is not None and not wish.keys):
             yield _touch(state, path, "/".join(path.relative_to(state).parts[:2]), going)
@@ -64,7 +64,7 @@ def touches(state: Path, wish: Wish) -> Iterator[Touch]:
 def erase(state: Path, touch: Touch, wish: Wish) -> None:
     """Let the rows go out of a file, which is then on disk without them, or gone; again is safe."""
     path = state / touch.path
-    if touch.place.startswith(f"{quarantine.FOLDER}/"):
+    if touch.place.startswith(f"{quarantined.FOLDER}/"):
         quarantine.erase(path, wish.keys)
     elif touch.place.startswith("online/"):
         online = OnlineTable(path.parent, path.stem)

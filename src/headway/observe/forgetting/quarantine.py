@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from headway.core.errors import StoreError
-from headway.store import atomic
-
-FOLDER = "quarantine"
-
-
-def files(state: Path) -> Iterator[Path]:
-    """Every file of failing rows, of all projects of a store."""
-    yield from sorted((state / FOLDER).glob("*/*.parquet"))
+from headway.store import atomic, quarantined
 
 
 def rows_of(path: Path, keys: Sequence[str]) -> int:
@@ -30,7 +23,7 @@ def rows_of(path: Path, keys: Sequence[str]) -> int:
 def rows_if_old(path: Path, before_ns: int) -> int | None:
     """How many rows a file has that was written before a time in ns since 1970; None where it is not so old."""
     try:
-        if path.stat().st_mtime_ns >= before_ns:
+        if quarantined.written_ns(path) >= before_ns:
             return None
         return int(pl.scan_parquet(path).select(pl.len()).collect().item())
     except FileNotFoundError:

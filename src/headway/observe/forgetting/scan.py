@@ -12,7 +12,7 @@ import polars as pl
 
 from headway.core.erasure import Stays
 from headway.observe.forgetting import places, quarantine
-from headway.store import segments
+from headway.store import quarantined, segments
 
 OTHERS = "it is a part of other keys there"
 PART = "its letters are a part of longer words or of numbers there"
@@ -63,7 +63,7 @@ def _of_database(state: Path, keys: Sequence[str]) -> list[Stays]:
 
 def _of_file(state: Path, path: Path, keys: Sequence[str]) -> Stays | None:
     parts = path.relative_to(state).parts
-    packed = parts[0] == quarantine.FOLDER and path.suffix == ".parquet"
+    packed = parts[0] == quarantined.FOLDER and path.suffix == ".parquet"
     times = quarantine.rows_of(path, keys) if packed else places.holds(path, keys)
     if not times:
         return None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -8,9 +9,10 @@ from tests.data.tables import says, small, wide, with_column
 
 from headway.core.config import Config, DataSection
 from headway.core.contracts import Survey
-from headway.core.dataset import Dataset
+from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, NotApplicable
 from headway.data.checks.leakage.revised import plugin
+from headway.face.demo import flights
 
 NAMED = with_column(wide(), row=list(range(2000)))
 
@@ -62,3 +64,21 @@ def test_a_key_that_is_absent_or_names_several_rows_is_an_error(tmp_path):
         plugin(revised(tmp_path, key="name"))
     with pytest.raises(DataError, match=r"1,999 rows have a 'row'"):
         plugin(revised(tmp_path, row=[1] * 2000))
+
+
+@pytest.mark.slow
+def test_of_the_flights_what_was_written_after_landing_stops_and_nothing_else(tmp_path):
+    """As of July the flights of later days were planned and not flown: real rows, whose outcome came since."""
+    now = flights.load().with_row_index("row")
+    flown = pl.col("departs_at") < datetime(2013, 7, 1)
+    then = now.with_columns(pl.when(flown).then(name).alias(name) for name in (*flights.OUTCOME, "late"))
+    then.write_parquet(tmp_path / "then.parquet")
+    section = DataSection(source="now.parquet", target="late", snapshot="then.parquet", key="row")
+    roles = Roles(target="late", time="departs_at", groups="date")
+    survey = Survey(
+        dataset=Dataset(name="flights", table=now, roles=roles), config=Config(data=section, folder=str(tmp_path))
+    )
+    found = plugin(survey)
+
+    assert [each.where for each in found] == [f"column {name}" for name in flights.OUTCOME]
+    assert {each.severity for each in found} == {"stop"} and min(each.measured for each in found) > 0.99

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -29,8 +30,20 @@ def surveyed(folder: Path, *ages_days: float, retention: str = "90d") -> Survey:
 def test_what_is_kept_too_long_is_told_with_the_command_that_ends_it(tmp_path):
     (found,) = plugin(surveyed(tmp_path, 1, 89, 91, 200))
     assert (found.code, found.severity, found.where, found.mend) == ("D053", "warn", "log/flights", "headway forget")
-    assert found.says.startswith("log/flights has 2 segments older than 90d, the oldest of ")
+    assert found.says.startswith("log/flights has 2 files older than 90d, the oldest of ")
     assert (round(found.measured), found.limit) == (200, 90)
+
+
+def test_rows_in_quarantine_are_kept_too_long_as_well(tmp_path):
+    survey = surveyed(tmp_path)
+    for age in (1, 100):
+        path = tmp_path / f".headway/quarantine/flights/{age}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        small().table.write_parquet(path)
+        os.utime(path, (time.time() - age * 86_400,) * 2)
+    (found,) = plugin(survey)
+    assert (found.where, round(found.measured)) == ("quarantine/flights", 100)
+    assert found.says.startswith("quarantine/flights has 1 files older than 90d")
 
 
 def test_nothing_is_told_where_all_is_young_enough_or_nothing_is_kept(tmp_path):
