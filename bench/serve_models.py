@@ -23,7 +23,7 @@ from headway.core.release import Release, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.data.contract.served import contract_of
-from headway.engines.formats.compiled import compiled
+from headway.engines.compiled.forest import compiled
 from headway.engines.lightgbm import Lightgbm
 from headway.release.enrol import enrol
 from headway.release.register import Reason, Register

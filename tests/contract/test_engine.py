@@ -16,12 +16,14 @@ from tests.engines.estimators import numbers
 from tests.engines.graphs import DOUBLE, softmax
 from tests.engines.made_forests import Shape, made
 from tests.engines.xgboosters import ubj
+from tests.variants.taping import networks
 
 from headway.core import plugins
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
-from headway.engines.formats.compiled import compiled
+from headway.engines.compiled.forest import compiled
 from headway.engines.formats.nested import Header, Inner, packed
+from headway.variants.taping.graphs import taped
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +35,7 @@ MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
     "cache": (lambda: inside({"rows": 20.0}, 1), 3),
     "cascade": (lambda: inside({"low": 0.4, "high": 0.6}, 2), 3),
     "catboost": (lambda: cbm("MultiClass"), 4),
+    "dense": (lambda: taped(networks.network(networks.Shape(looked=0, numbers=4, outputs=3))), 4),
     "echo": (lambda: b"echo", 4),
     "lightgbm": (lambda: text("multiclass").encode(), 4),
     "onnxruntime": (lambda: softmax(3, DOUBLE), 3),

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 APART = ("openvino", "nncf")
 TRANSFORMS = [name for name in plugins.names("transform") if name not in APART or importlib.util.find_spec(name)]
 ANY = ("cache", "family")  # these ask nothing of a model
-NETS = {"fold": exported, "nncf": tabular, "openvino": tabular, "quantise": tabular}
+NETS = {"dense": tabular, "fold": exported, "nncf": tabular, "openvino": tabular, "quantise": tabular}
 
 
 LEARNED = lesson(seed=1)

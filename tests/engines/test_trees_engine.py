@@ -13,9 +13,10 @@ from tests.engines.made_forests import Shape, made, rows_for
 
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines import _trees
-from headway.engines.formats.compiled import compiled, opened
+from headway.engines.compiled.forest import compiled, opened
+from headway.engines.compiled.levels import LEVELS
 from headway.engines.formats.trees import Forest, one_leaf
-from headway.engines.trees import LEVELS, Trees
+from headway.engines.trees import Trees
 
 pytestmark = pytest.mark.slow
 

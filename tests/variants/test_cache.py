@@ -13,7 +13,7 @@ from tests.variants.lessons import bench_of, lesson, taught
 from headway.core.contracts import Lesson
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.cache import Cache
-from headway.engines.formats.compiled import compiled
+from headway.engines.compiled.forest import compiled
 from headway.engines.formats.nested import Header, Inner, packed
 from headway.engines.trees import Trees
 from headway.variants.transforms import cache

@@ -16,7 +16,7 @@ from tests.variants.benches import as_it_came, bench_in, opened
 from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.variant import Step
-from headway.engines.formats.compiled import compiled
+from headway.engines.compiled.forest import compiled
 from headway.engines.trees import Trees
 from headway.variants.forests.pruning import pruned
 from headway.variants.transforms.prune import plugin

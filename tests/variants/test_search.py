@@ -159,7 +159,7 @@ def test_the_transforms_that_come_with_headway_have_their_places():
         *("distil", "family", "truncate"),
         *("cascade", "prune", "recalibrate", "trees"),
         *("fold", "onnx", "pipeline"),
-        *("quantise", "nncf", "openvino", "cache", "threads"),
+        *("dense", "quantise", "nncf", "openvino", "cache", "threads"),
     ]
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from headway.core.contracts import Adopted
 from headway.core.errors import EngineError, NotApplicable, PluginError
 from headway.core.record import Settings
-from headway.engines.formats.compiled import opened
+from headway.engines.compiled.forest import opened
+from headway.engines.compiled.levels import level_of
 
 try:
     from headway.engines import _trees  # type: ignore[attr-defined, unused-ignore]
@@ -26,8 +27,6 @@ except ImportError as error:
 
 Floats = NDArray[np.float64]
 
-LEVELS = ("portable", "avx2", "avx512")
-
 
 class Trees:
     """Opens forests that a transform compiled; it takes no model of any library itself."""
@@ -38,7 +37,7 @@ class Trees:
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         numbers, *arrays = opened(content)
-        level = _level(settings)
+        level = level_of(settings, engine="trees", best=int(_trees.level()))
         try:
             self._forest = _trees.open((np.append(numbers, level), *arrays))
         except ValueError as error:
@@ -64,20 +63,6 @@ class Trees:
                 mend="fill or leave out such rows",
             )
         return found
-
-
-def _level(settings: Settings) -> int:
-    unknown = sorted(set(settings) - {"level"})
-    if unknown:
-        raise EngineError(f"engine 'trees' has no setting {unknown[0]!r}", mend="level")
-    wanted, best = settings.get("level", ""), int(_trees.level())
-    if not wanted:
-        return best
-    if wanted not in LEVELS[: best + 1]:
-        raise EngineError(
-            f"setting 'level' is {wanted!r}, this machine can {', '.join(LEVELS[: best + 1])}", mend=LEVELS[best]
-        )
-    return LEVELS.index(str(wanted))
 
 
 plugin = Trees

@@ -21,7 +21,7 @@ _TOLD = 10  # of so many first looks one is told
 _FOR_LOOKS = 0.75  # share of a search's time in which first looks are begun
 SPEEDS = ("latency.one_row", "throughput.batch")
 """What may be the fastest by one of these is measured wholly: one form may be for rows, another for batches."""
-SAME_ANSWERS = ("cache", "fold", "onnx", "pipeline", "threads", "trees")
+SAME_ANSWERS = ("cache", "dense", "fold", "onnx", "pipeline", "threads", "trees")
 """Transforms after which a model answers as before: of such forms of one model only the fastest can win."""
 
 

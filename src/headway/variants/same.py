@@ -35,6 +35,18 @@ def answers_of(native: Engine, compiled: Engine, rows: Floats) -> tuple[Floats, 
         return native.predict(rows), compiled.predict(rows)
 
 
+def answers_or_nan(engine: Engine, rows: Floats, outputs: int) -> Floats:
+    """What a model says, NaN for each row that it refuses: halves, until such a row stands alone."""
+    try:
+        with np.errstate(all="ignore"):  # numbers that a step can make nothing of are among the edges
+            return engine.predict(rows)
+    except EngineError:
+        if len(rows) == 1:
+            return np.full((1, outputs), np.nan)
+    half = len(rows) // 2
+    return np.concatenate([answers_or_nan(engine, some, outputs) for some in (rows[:half], rows[half:])])
+
+
 def expect_same(rows: Floats, expected: Floats, found: Floats, variant: Variant, *, form: str) -> None:
     """Raise EngineError, with the row that moved most, where an answer moved by more than 1e-6.
 

@@ -28,7 +28,7 @@ _PLACES = {
     "truncate": 1,
     **dict.fromkeys(("cascade", "prune", "recalibrate", "trees"), 2),
     **dict.fromkeys(("fold", "onnx", "pipeline"), 3),
-    "quantise": 4,
+    **dict.fromkeys(("dense", "quantise"), 4),
     **dict.fromkeys(("nncf", "openvino"), 6),
     **dict.fromkeys(("cache", "threads"), 7),
 }

@@ -33,7 +33,7 @@ RUNS_CODE = {
 }
 """How the names of files end that can run code when they are opened, and the engine whose library opens them."""
 # Engines of what transforms make: they take no model, and to ask them would import their libraries.
-_TAKE_NONE = ("openvino", "trees")
+_TAKE_NONE = ("dense", "openvino", "trees")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
@@ -15,10 +12,7 @@ from headway.variants.folding.rules import folded
 from headway.variants.quantising.layers import net_of
 from headway.variants.quantising.sample import rows_for
 from headway.variants.same import answers_of, expect_same
-
-Floats = NDArray[np.float64]
-
-_STRANGE = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e9, -1e9)
+from headway.variants.strange import with_strange
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
@@ -35,15 +29,6 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     if not rules:
         raise NotApplicable("nothing in the graph can be folded")
     engine = load_engine("onnxruntime")
-    rows = _strange(rows_for(bench.sample, net.work))
+    rows = with_strange(rows_for(bench.sample, net.work))
     expect_same(rows, *answers_of(engine(content, {}), engine(graph, {}), rows), variant, form="a folded graph")
     return [variant.remade(Step(transform="fold"), bench.keep(graph, "onnx"), engine="onnxruntime")]
-
-
-def _strange(rows: Floats) -> Floats:
-    """The rows, and one more for each column and each value that exporters write nodes for: none, endless, far off."""
-    base = np.nan_to_num(rows[:1]) if len(rows) else np.zeros((1, rows.shape[1]))
-    made = np.repeat(base, rows.shape[1] * len(_STRANGE), axis=0)
-    for number, row in enumerate(made):
-        row[number % rows.shape[1]] = _STRANGE[number // rows.shape[1]]
-    return np.concatenate([rows, made])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, load_from_string, numpy_helper
 
 from headway.core.contracts import Engine, Workbench
-from headway.core.errors import EngineError, NotApplicable
+from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature, Step, Variant
 from headway.engines.formats.graph import FOREST, ROWS, SCORES, Graph, OfGraphs
@@ -22,7 +22,7 @@ from headway.variants.forests.edges import edge_rows
 from headway.variants.forests.forest_graph import columns_to_cut
 from headway.variants.forests.forest_graph import write_graph as write_forest
 from headway.variants.ranks import possible
-from headway.variants.same import expect_same
+from headway.variants.same import answers_or_nan, expect_same
 
 Floats = NDArray[np.float64]
 
@@ -101,11 +101,11 @@ def _asked(native: Engine, sample: Floats, graph: Graph, signature: Signature) -
     drawn = np.column_stack([random.choice(values, _MIXED_ROWS) for values in columns])
     mixed = np.where(random.random(mixed.shape) < 0.5, drawn, mixed)
     rows = np.concatenate([base, np.array(single), mixed, *_at_splits(graph, base, signature)])
-    yield rows, _answers(native, rows, graph.outputs)
+    yield rows, answers_or_nan(native, rows, graph.outputs)
     for place, field in enumerate(signature.inputs[:_MOST_EDGES]):
         odd = [np.nan] if field.datatype == "BYTES" else [np.nan, np.inf, -np.inf]
         for row in (_with(base, place, value, random)[None, :] for value in odd):
-            yield row, _answers(native, row, graph.outputs)
+            yield row, answers_or_nan(native, row, graph.outputs)
 
 
 def _at_splits(graph: Graph, base: Floats, signature: Signature) -> Iterator[Floats]:
@@ -132,16 +132,3 @@ def _with(base: Floats, place: int, value: float, random: np.random.Generator) -
     row: Floats = base[random.integers(len(base))].copy()
     row[place] = value
     return row
-
-
-def _answers(native: Engine, rows: Floats, outputs: int) -> Floats:
-    """What the library says, NaN for each row that it refuses: halves, until such a row stands alone."""
-    try:
-        with np.errstate(all="ignore"):  # numbers that a step can make nothing of are among the edges
-            return native.predict(rows)
-    except EngineError:
-        if len(rows) == 1:
-            return np.full((1, outputs), np.nan)
-    half = len(rows) // 2
-    first, second = _answers(native, rows[:half], outputs), _answers(native, rows[half:], outputs)
-    return np.concatenate([first, second])

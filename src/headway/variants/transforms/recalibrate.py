@@ -12,7 +12,7 @@ from headway.core.contracts import Lesson, Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
-from headway.engines.formats.compiled import compiled
+from headway.engines.compiled.forest import compiled
 from headway.engines.formats.trees import Forest, OfTrees
 from headway.variants.logistic import coefficients, drawn_in, sigmoid
 

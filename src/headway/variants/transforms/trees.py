@@ -8,7 +8,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
-from headway.engines.formats.compiled import compiled
+from headway.engines.compiled.forest import compiled
 from headway.engines.formats.trees import OfTrees
 from headway.variants.ranks import possible
 from headway.variants.same import answers_of, expect_same, rows_to_compare

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.errors import EngineError, NotApplicable
+from headway.core.errors import NotApplicable
+from headway.engines.compiled.arrays import packed, unpacked
 from headway.engines.formats.trees import Forest, Link, Tree
 
 Array = NDArray[Any]
@@ -27,7 +27,6 @@ MOST_RANKS = 65_535
 CATEGORICAL, ZERO_IS_MISSING, IS_FINITE, IS_PRESENT = 1, 2, 4, 8
 MISSING_LEFT = 2
 _MAGIC = b"headway forest 1\n"
-_ALIGNED = 64
 _WHOLES = ("truncated", "floored", "exact")
 _KINDS = (
     *("int64", "float64", "float64", "int32", "uint8", "int64", "float64", "int64", "int64", "int64"),
@@ -66,7 +65,9 @@ def compiled(forest: Forest) -> bytes:
         *(forest.width, forest.rows == "float32", forest.sums == "float32", _WHOLES.index(forest.whole)),
         *(ordered, get_args(Link).index(forest.link), interval),
     ]
-    return _packed(
+    return packed(
+        _MAGIC,
+        _KINDS,
         np.array(numbers),
         np.array([forest.missing, forest.reach]),
         forest.base,
@@ -91,31 +92,7 @@ def compiled(forest: Forest) -> bytes:
 
 def opened(content: bytes) -> list[Array]:
     """The arrays of an artifact, without copying them; raises EngineError for anything that is not one."""
-    if not content.startswith(_MAGIC):
-        raise EngineError("these bytes are no compiled forest", mend="headway optimize")
-    try:
-        line, _, _ = content[len(_MAGIC) :].partition(b"\n")
-        lengths = msgspec.json.decode(line, type=list[int])
-        if len(lengths) != len(_KINDS) or min(lengths) < 0:
-            raise ValueError(f"{len(lengths)} arrays, expected {len(_KINDS)}")
-        at = _aligned(len(_MAGIC) + len(line) + 1)
-        arrays: list[Array] = []
-        for kind, length in zip(_KINDS, lengths, strict=True):
-            arrays.append(np.frombuffer(content, kind, length, at))
-            at = _aligned(at + arrays[-1].nbytes)
-    except (ValueError, OverflowError, msgspec.MsgspecError) as error:
-        raise EngineError(f"the compiled forest is not whole: {error}", mend="headway optimize") from error
-    return arrays
-
-
-def _packed(*arrays: Array) -> bytes:
-    found = [np.ascontiguousarray(array, kind) for array, kind in zip(arrays, _KINDS, strict=True)]
-    head = _MAGIC + msgspec.json.encode([len(array) for array in found]) + b"\n"
-    return b"".join(part + bytes(_aligned(len(part)) - len(part)) for part in [head, *(a.tobytes() for a in found)])
-
-
-def _aligned(at: int) -> int:
-    return -(-at // _ALIGNED) * _ALIGNED
+    return unpacked(content, _MAGIC, _KINDS, "compiled forest")
 
 
 def _joined(parts: Sequence[Array], kind: Any) -> Array:

@@ -1,0 +1,67 @@
+"""headway's own kernels for small dense networks: float32, in C, the GIL released; a row or a batch at a time.
+
+Settings: `level` ("avx512", "avx2" or "portable"; absent takes the best that the machine has).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.contracts import Adopted
+from headway.core.errors import EngineError, NotApplicable, PluginError
+from headway.core.record import Settings
+from headway.engines.compiled.levels import level_of
+from headway.engines.compiled.tape import opened
+
+try:
+    from headway.engines import _dense  # type: ignore[attr-defined, unused-ignore]
+except ImportError as error:
+    raise PluginError(
+        "engine 'dense' was not built: no C compiler was at hand when headway was installed",
+        mend="apt-get install gcc python3-dev, then: pip install --force-reinstall --no-deps --no-cache-dir "
+        "--no-binary headway headway",
+    ) from error
+
+Floats = NDArray[np.float64]
+
+
+class Dense:
+    """Opens networks that a transform wrote as tapes; it takes no model of any library itself."""
+
+    formats: ClassVar[tuple[str, ...]] = ("dense",)
+    files: ClassVar[tuple[str, ...]] = ()
+    defaults: ClassVar[Settings] = {"level": ""}
+
+    def __init__(self, content: bytes, settings: Settings) -> None:
+        numbers, *arrays = opened(content)
+        level = level_of(settings, engine="dense", best=int(_dense.level()))
+        try:
+            self._tape = _dense.open((np.append(numbers, level), *arrays))
+        except ValueError as error:
+            raise EngineError(f"the tape of the network is not sound: {error}", mend="headway optimize") from error
+        self._answer, self._width, self._outputs = _dense.answer, int(numbers[0]), int(numbers[1])
+
+    @classmethod
+    def adopt(cls, model: object) -> Adopted:
+        """Never: what it opens is made of a graph that another engine took."""
+        raise NotApplicable(f"a {type(model).__name__} comes through another engine, and is compiled then")
+
+    def predict(self, rows: Floats) -> Floats:
+        """rows: float64 [n, d], cast to float32 -> float64 [n, k]; binary: that of the positive class, k = 1.
+
+        Raises EngineError where rows have another number of columns than the model, or ask a table for what it lacks.
+        """
+        if rows.ndim != 2 or rows.shape[1] != self._width:
+            raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
+        found = np.empty((len(rows), self._outputs))
+        if not self._answer(self._tape, np.ascontiguousarray(rows, np.float64), found):
+            raise EngineError(
+                "a row asks a table of the network for a place that is not there", mend="fill or leave out such rows"
+            )
+        return found
+
+
+plugin = Dense

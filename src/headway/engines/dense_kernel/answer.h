@@ -1,0 +1,61 @@
+/* Rows in, answers out: a row alone on the stack, many in blocks whose files stay near. */
+#ifndef HEADWAY_ANSWER_H
+#define HEADWAY_ANSWER_H
+
+#include "levels.h"
+
+#define ON_STACK 4096
+#define NEAR 32768                     /* floats of the files of a block: 128 KB */
+
+enum { NO_MEMORY, ANSWERED, REFUSED };
+
+/* Ready for the level that was asked for; 0 where there is no memory. */
+static int make_ready(Tape *t) {
+  int (*pack)(const Tape *, const Step *, Packed *) = portable_pack;
+  t->run = portable_run;
+#if defined(__x86_64__)
+  if (t->level == AVX2) { pack = avx2_pack; t->run = avx2_run; }
+  if (t->level >= AVX512) { pack = avx512_pack; t->run = avx512_run; }
+#endif
+  t->packed = calloc((size_t)t->n_dense + 1, sizeof *t->packed);
+  Packed *next = t->packed;
+  for (int64_t i = 0; next && i < t->n_steps; i++)
+    if (t->steps[i].op == DENSE && !pack(t, t->steps + i, next++)) return 0;
+  return next != NULL;
+}
+
+static void read_row(const Tape *t, const double *x, float *file) { for (int64_t i = 0; i < t->width; i++) file[i] = (float)x[i]; }
+
+static void write_row(const Tape *t, const float *file, double *out) { for (int64_t i = 0; i < t->outputs; i++) out[i] = file[t->answer + i]; }
+
+static int one_row(const Tape *t, const double *x, double *out) {
+  float file[ON_STACK] __attribute__((aligned(64)));
+  memset(file, 0, (size_t)(t->size + t->scratch) * sizeof(float));
+  read_row(t, x, file);
+  if (!t->run(t, file, 1, file + t->size)) return REFUSED;
+  write_row(t, file, out);
+  return ANSWERED;
+}
+
+/* Answers of n rows: x [n][width] -> out [n][outputs]. */
+static int answer_rows(const Tape *t, const double *x, int64_t n, double *out) {
+  if (n == 1 && t->size + t->scratch <= ON_STACK) return one_row(t, x, out);
+  int64_t block = NEAR / t->size / TOGETHER * TOGETHER;
+  if (block < TOGETHER) block = TOGETHER;
+  if (block > n) block = n;
+  const size_t bytes = (size_t)(block * t->size + t->scratch) * sizeof(float);
+  void *at = NULL;
+  if (posix_memalign(&at, 64, bytes + 64)) return NO_MEMORY;
+  float *file = memset(at, 0, bytes);
+  int done = ANSWERED;
+  for (int64_t start = 0; start < n && done == ANSWERED; start += block) {
+    const int64_t here = n - start < block ? n - start : block;
+    for (int64_t r = 0; r < here; r++) read_row(t, x + (start + r) * t->width, file + r * t->size);
+    if (!t->run(t, file, here, file + block * t->size)) done = REFUSED;
+    for (int64_t r = 0; r < here; r++) write_row(t, file + r * t->size, out + (start + r) * t->outputs);
+  }
+  free(file);
+  return done;
+}
+
+#endif
