@@ -24,6 +24,7 @@ from pathlib import Path
 
 import polars as pl
 
+import data_names
 from harness import Row
 from headway.data.personal.find import of_column
 from headway.data.personal.kinds import IN_TEXT, find
@@ -61,7 +62,8 @@ def _rows() -> tuple[list[Row], list[str]]:
         theirs[name] = max((_at(told["found"][name]["hits"], truths, kinds, limit) for limit in LIMITS), key=_f1)
     ask = {**asked, "made": sets["made"][0]}
     seconds = {name: (_seconds(texts), told["found"][name]["seconds"]) for name, texts in ask.items()}
-    return [_speed(seconds, told["versions"]), *_gains(ours, theirs, told["versions"])], []
+    names = data_names.rows(told["named"], wholes(), told["versions"])
+    return [_speed(seconds, told["versions"]), *_gains(ours, theirs, told["versions"]), *names], []
 
 
 def _gains(ours: dict[str, Judged], theirs: dict[str, Judged], by: str) -> list[Row]:
@@ -143,6 +145,12 @@ def _same(one: Hit, other: Hit) -> bool:
 def _f1(judged: Judged) -> float:
     recall, precision, *_ = judged
     return 2 * recall * precision / max(recall + precision, 1e-9)
+
+
+def wholes() -> list[Message]:
+    """All mails."""
+    place = made(folder("mails", of=[PACKAGE]), _fetch)
+    return [message_from_bytes(path.read_bytes()) for path in sorted(place.rglob("data/*/*.txt"))]
 
 
 def _mails() -> tuple[list[tuple[str, list[Hit]]], list[str]]:

@@ -53,6 +53,18 @@ def made() -> list[dict[str, object]]:
     return found
 
 
+def named() -> list[dict[str, object]]:
+    """Sentences around the name of a person, and half as many around that of a company, a city, a street or a job."""
+    found = []
+    for number, locale in enumerate(LOCALES):
+        faker, chance = Faker(locale), random.Random(number)
+        faker.seed_instance(number)
+        decoys = (faker.company, faker.city, faker.street_name, lambda faker=faker: faker.job().title())
+        found += [_text(faker, "person_name", f"{faker.first_name()} {faker.last_name()}") for _ in range(EACH)]
+        found += [_text(faker, "", chance.choice(decoys)()) for _ in range(EACH // 2)]
+    return found
+
+
 def _text(faker: Faker, kind: str, value: str) -> dict[str, object]:
     before, after = faker.sentence(8).rstrip("."), faker.sentence(5)
     text = f"{before} {value} {after}"
@@ -108,7 +120,9 @@ def main() -> None:
         hits = [_hits(asked, value) for value in values]
         found[name] = {"hits": hits, "seconds": time.process_time() - began}
     versions = f"presidio-analyzer {version('presidio-analyzer')}, faker {version('faker')}"
-    Path(sys.argv[2]).write_text(json.dumps({"made": texts, "found": found, "versions": versions}), "utf-8")
+    Path(sys.argv[2]).write_text(
+        json.dumps({"made": texts, "named": named(), "found": found, "versions": versions}), "utf-8"
+    )
 
 
 def _hits(asked: list[object], text: str) -> list[tuple[str, int, int, float]]:

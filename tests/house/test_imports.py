@@ -26,6 +26,7 @@ ALLOWED = {
     "joblib": ("engines/sklearn.py",),
     "lightgbm": ("data/labels/crossfit.py", "engines/lightgbm.py", "variants/transforms/", "face/demo/", "face/init/"),
     "msgspec": ("",),
+    "names": ("data/personal/_names.py",),
     "nanoarrow": ("batch/", "data/provenance/canonical.py", "store/segments.py"),
     "nncf": ("variants/transforms/_nncf.py",),
     "numpy": (

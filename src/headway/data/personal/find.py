@@ -51,9 +51,9 @@ def personal(table: pl.DataFrame, *, but: Collection[str] = ()) -> list[Found]:
 
 def of_column(column: pl.Series) -> list[Found]:
     """Every kind of personal data in one column."""
-    values = _values(column)
-    if values is None or values.is_empty():
+    if not _looked_at(column):
         return []
+    values = values_of(column)
     counts, wholes, like = Counter[str](), Counter[str](), dict[str, str]()
     for kind, text, is_whole in _hits(values):
         counts[kind] += 1
@@ -63,13 +63,15 @@ def of_column(column: pl.Series) -> list[Found]:
     return [Found(column.name, kind, counts[kind], wholes[kind], len(values), like[kind]) for kind in sorted(counts)]
 
 
-def _values(column: pl.Series) -> pl.Series | None:
-    """The unique values as texts; None where a column is of no type that is looked at."""
+def _looked_at(column: pl.Series) -> bool:
+    """Whether a column is of texts, or of whole numbers as long as an id."""
     if column.dtype.is_integer():
-        if column.is_empty() or (column.max() or 0) < _LEAST_ID:  # type: ignore[operator]
-            return None
-    elif column.dtype not in (pl.String, pl.Categorical, pl.Enum):
-        return None
+        return not column.is_empty() and bool((column.max() or 0) >= _LEAST_ID)  # type: ignore[operator]
+    return column.dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def values_of(column: pl.Series) -> pl.Series:
+    """The unique values of a column as texts; of very many 100,000 at most."""
     values = column.drop_nulls().unique(maintain_order=True).cast(pl.String)
     return values.gather_every(-(-len(values) // MOST_VALUES)) if len(values) > MOST_VALUES else values
 

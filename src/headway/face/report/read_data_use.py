@@ -13,7 +13,7 @@ from headway.face.report.story import DataUse, UsedColumn
 from headway.observe.forgetting.proof import proofs
 from headway.release.project import Project
 
-PERSONAL = ("D050", "D051", "D052")
+PERSONAL = ("D050", "D051", "D052", "D054")
 NOT_READ = "nothing: it is opened, and not read"
 _ROLES = {
     "target": "what is predicted",

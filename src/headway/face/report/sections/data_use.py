@@ -6,7 +6,7 @@ from headway.face.report.section import Section
 from headway.face.report.story import DataUse, Story, UsedColumn
 from headway.face.text.sheets import Cell, Column, Line, Sheet
 
-NOT_FOUND = "Names and addresses of people have no form by which they are found: what is not declared is not told."
+NOT_FOUND = "Names and addresses of people have no form by which all are found: what is not declared may not be told."
 TITLES = {"Column": False, "Used for": True, "Of people": True}
 
 

@@ -1,0 +1,48 @@
+"""D054: names of people in a column of texts, found by lists of names, and nobody said what becomes of it."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from headway.core.contracts import Survey
+from headway.core.errors import NotApplicable, PluginError
+from headway.core.evidence import Finding
+from headway.data.personal.find import values_of
+from headway.data.personal.kinds import shape
+from headway.data.personal.names import ANY, Finder, finder
+
+
+def plugin(survey: Survey) -> list[Finding]:
+    """One `undecided` finding for each column, with how many of its values hold a name: of ten, about one is none.
+
+    Raises NotApplicable without the lists, where a column holds what may be names.
+    """
+    section, table = survey.config.personal, survey.dataset.table
+    texts = (column for column in table.iter_columns() if column.dtype in (pl.String, pl.Categorical, pl.Enum))
+    asked = {each.name: values_of(each) for each in texts if each.name not in {*section.keep, *section.hash}}
+    may = {name: values.filter(values.str.contains(ANY)) for name, values in asked.items()}
+    if not any(map(len, may.values())):
+        return []
+    try:
+        find = finder()
+    except PluginError as error:
+        raise NotApplicable(error.what, mend=error.mend) from error
+    found = (_finding(name, some, find, looked_at=len(asked[name])) for name, some in may.items())
+    return [each for each in found if each is not None]
+
+
+def _finding(name: str, some: pl.Series, find: Finder, *, looked_at: int) -> Finding | None:
+    hits = [(text, spans[0]) for text in some if (spans := find(text))]
+    if not hits:
+        return None
+    text, span = hits[0]
+    return Finding(
+        code="D054",
+        severity="undecided",
+        says=f"'{name}' holds names of people in {len(hits):,} of {looked_at:,} values, such as "
+        f"{shape(text[span.start : span.end])}",
+        where=f"column {name}",
+        measured=len(hits) / looked_at,
+        limit=0.0,
+        mend=f'[personal] drop = ["{name}"], or hash, or [personal.keep] {name} = "WHY"',
+    )

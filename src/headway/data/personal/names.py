@@ -1,0 +1,81 @@
+"""Names of people in texts, by form and by lists of names: a given name with a surname after it, or a title before one.
+
+The lists are those of the extra `names`; a word of a language that is a name as well (Will, May) is none by
+itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from headway.core.plugins import load_beside
+
+ANY = r"[A-Z][a-z]+-?[A-Za-z]*(?: [A-Z]\.?)? (?:Mc|Mac|O')?[A-Z][a-z]|(?:Mr|Mrs|Ms|Miss|Dr|Prof|Sir)\.? [A-Z]"
+"""What every text with a name has, in the words of Rust."""
+_WORD = r"[A-Z][a-zà-öø-ÿ]+(?:-[A-Z][a-zà-öø-ÿ]+)?"
+_SURNAME = rf"(?:Mc|Mac|O')?{_WORD}"
+_PAIR = re.compile(rf"(?<![\w'])({_WORD})(?: [A-Z]\.?)? (?:({_WORD}) )?({_SURNAME})(?![\w'])")
+_TITLED = re.compile(rf"(?<!\w)(?:Mr|Mrs|Ms|Miss|Dr|Prof|Sir)\.? ((?:{_WORD} |[A-Z]\. )?{_SURNAME})(?![\w'])")
+_NOT_ALONE = re.compile(r"^(?:Mc|Mac|O')(?=[A-Z])")
+# Words that stand before or after names, and are in the lists of names.
+NO_NAMES = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    An And Any Are As At Be Best But By Can China Christian Day Do Else For Free From Good Great Had Has He Her His
+    Hong How If In Is It Just King Lake Liberty Long Me More My New No Not Of Off On One Only Or Our Real Road San
+    Santa See She So Some Street Than That The Their Then They This To Too Up Us Van Was Way We What When Where Who
+    Will With You Your North South East West Saint Fort Mount Port Jan January Feb February Mar March Apr April May
+    Jun June Jul July Aug August Sep September Oct October Nov November Dec December Mon Tue Wed Thu Fri Sat Sun
+    Monday Tuesday Wednesday Thursday Friday Saturday Sunday
+    """,
+    )
+)
+
+
+class Span(NamedTuple):
+    """Where a name stands in a text: from `start` until before `end`."""
+
+    start: int
+    end: int
+
+
+Finder = Callable[[str], list[Span]]
+
+
+def finder() -> Finder:
+    """What finds names in a text; raises PluginError where the lists are not installed."""
+    lists = load_beside(__name__, "names", reads="finding names of people in texts")
+    given, surnames = lists.GIVEN - NO_NAMES, lists.SURNAMES - NO_NAMES
+
+    def _is_surname(word: str) -> bool:
+        """By itself, without what is put before it (Mc), or by a part that a hyphen ties to another."""
+        parts = (word.replace("'", "").capitalize(), _NOT_ALONE.sub("", word), *word.split("-"))
+        return not surnames.isdisjoint(parts)
+
+    def _find(text: str) -> list[Span]:
+        found = [Span(*match.span(1)) for match in _TITLED.finditer(text)]
+        at = 0
+        while match := _PAIR.search(text, at):
+            first, middle, last = match.groups()
+            at = match.end(1)
+            if first not in given:
+                continue
+            end = match.end() if _is_surname(last) else match.end(2) if middle and _is_surname(middle) else 0
+            if end:
+                found.append(Span(match.start(), end))
+                at = end
+        return _apart(found)
+
+    return _find
+
+
+def _apart(found: list[Span]) -> list[Span]:
+    """The spans in order, the longer of two that overlap."""
+    kept: list[Span] = []
+    for each in sorted(found, key=lambda span: (span.start, -span.end)):
+        if not kept or each.start >= kept[-1].end:
+            kept.append(each)
+    return kept
