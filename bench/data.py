@@ -15,6 +15,7 @@ import data_fingerprint
 import data_imbalance
 import data_labels
 import data_leakage
+import data_moved
 import data_personal
 import data_poison
 from harness import Found, measure
@@ -25,6 +26,7 @@ PARTS: dict[str, Callable[[], Found]] = {
     "labels": data_labels.rows,
     "imbalance": data_imbalance.rows,
     "poison": data_poison.rows,
+    "moved": data_moved.rows,
     "leakage": data_leakage.rows,
     "personal": data_personal.rows,
     "fingerprint": data_fingerprint.rows,

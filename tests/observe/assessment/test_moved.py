@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+import pytest
 from tests.flow.projects import TOML
-from tests.observe.assessment.assessments import months_of, project_of
+from tests.observe.assessment.assessments import assessment, months_of, project_of
 
 from headway.core.assessment import Tested
+from headway.core.dataset import Dataset, Roles
 from headway.observe.assessment.assess import assess
 from headway.observe.assessment.moved import ALPHA, finding, look
+from headway.observe.assessment.rows import last_time
+from headway.observe.assessment.sample import packed, sample_of
+from headway.release.project import Project
 
 
 def told(folder: Path, later: pl.DataFrame, last: Tested | None = None) -> tuple[Tested, list[str]]:
@@ -49,3 +57,29 @@ def test_few_later_days_cannot_be_told_and_spend_nothing(tmp_path):
     _, after = project_of(tmp_path, later, TOML)
     found = look(opening, Tested(), after, project.blobs)
     assert found.count == 0 and found.says.startswith("cannot be told")
+
+
+@pytest.mark.slow
+def test_a_class_that_is_seldom_in_few_later_days_is_no_change(tmp_path):
+    """A class of 2 % has 48 rows of 60 days and 6 of a week; where only the later ones were called rare, it moved."""
+    project, _ = project_of(tmp_path, months_of(2))
+    alarms = sum(any(looks(project, seed)) for seed in range(1000, 1020))
+    assert alarms <= 2
+
+
+def looks(project: Project, seed: int) -> Iterator[bool]:
+    """Whether each weekly look at 200 days alike raises an alarm, after 60 of them were assessed."""
+    draw = np.random.default_rng(seed)
+    day = np.repeat(np.arange(200), 40)
+    kinds = draw.choice(["a", "b", "c", "d"], len(day), p=[0.6, 0.3, 0.08, 0.02])
+    late = (draw.random(len(day)) < 0.2).astype(np.int8)
+    at = pl.Series([datetime(2013, 1, 1) + timedelta(days=int(each)) for each in day])
+    whole = pl.DataFrame({"at": at, "day": day, "kind": kinds, "late": late})
+    roles = Roles(target="late", time="at", groups="day")
+    begun = Dataset(name="world", table=whole.filter(pl.col("day") < 60), roles=roles)
+    opening = assessment(sample=project.blobs.put(packed(sample_of(begun))), until=last_time(begun))
+    last = Tested()
+    for until in range(67, 201, 7):
+        later = Dataset(name="world", table=whole.filter(pl.col("day") < until), roles=roles)
+        last = look(opening, last, later, project.blobs)
+        yield bool(finding(opening, last))

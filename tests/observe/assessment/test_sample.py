@@ -30,3 +30,11 @@ def test_a_sample_comes_back_from_its_bytes():
 
 def test_without_a_time_the_declared_groups_are_numbered():
     assert sample_of(small(time=""))[GROUP].n_unique() == 40
+
+
+def test_beside_an_earlier_sample_its_texts_stay_and_all_others_are_rare():
+    earlier = sample_of(with_column(small(), carrier=["AA"] * 200 + ["UA"] * 190 + [None] * 10))
+    later = with_column(small(), carrier=["AA"] * 390 + ["UA", "UA", "XX", "XX"] + [None] * 6)
+
+    assert set(sample_of(later)["carrier"]) == {"AA", RARE, None}
+    assert set(sample_of(later, like=earlier)["carrier"]) == {"AA", "UA", RARE, None}

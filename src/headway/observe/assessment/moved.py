@@ -34,7 +34,8 @@ DETECTOR = "group_permutation"
 def look(opening: Assessment, last: Tested, dataset: Dataset, blobs: Blobs) -> Tested:
     """Whether the data moved since an assessment was opened, after the tests that were made until now."""
     later = later_rows(dataset, opening.until)
-    now = sample_of(later or dataset)
+    before = unpacked(blobs.get(opening.sample))
+    now = sample_of(later or dataset, like=before)
     count, n_groups = last.count + 1, now[GROUP].n_unique()
     if later and n_groups < GROWN * last.n_groups:
         says = (
@@ -42,7 +43,7 @@ def look(opening: Assessment, last: Tested, dataset: Dataset, blobs: Blobs) -> T
         )
         return Tested(count=last.count, n_groups=last.n_groups, says=says)
     level = ALPHA / (count * (count + 1))
-    windows = _windows(unpacked(blobs.get(opening.sample)), now, run=WEEK if dataset.roles.time else 1, alpha=level)
+    windows = _windows(before, now, run=WEEK if dataset.roles.time else 1, alpha=level)
     try:
         drift = load_detector(DETECTOR)(windows)
     except NotApplicable as reason:

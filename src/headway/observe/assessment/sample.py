@@ -23,10 +23,15 @@ GROUP = "__group"
 RARE = "(rare)"
 
 
-def sample_of(dataset: Dataset) -> pl.DataFrame:
-    """Features and target of some rows of every group, with the column GROUP: numbers as float64, texts as texts."""
+def sample_of(dataset: Dataset, *, like: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Features and target of some rows of every group, with the column GROUP: numbers as float64, texts as texts.
+
+    `like` is an earlier sample: its texts stay texts, and all others are rare, so that a class is not called rare in
+    one of two samples because that one is smaller.
+    """
     names = dict.fromkeys([*dataset.features, dataset.roles.target])
-    kept = [column for name in names if (column := _column(dataset.table[name])) is not None]
+    texts = {} if like is None else {each.name: each for each in like if each.dtype == pl.String}
+    kept = [column for name in names if (column := _column(dataset.table[name], texts.get(name))) is not None]
     table = pl.DataFrame([*kept, numbered(dataset)])
     each = max(1, MOST_ROWS // max(1, table[GROUP].n_unique()))
     drawn = table.filter(pl.int_range(pl.len()).shuffle(seed=0).over(GROUP) < each)
@@ -57,11 +62,16 @@ def unpacked(content: bytes) -> pl.DataFrame:
     return found.with_columns(pl.col(name).cast(pl.Float64) for name, kind in found.schema.items() if kind.is_float())
 
 
-def _column(column: pl.Series) -> pl.Series | None:
-    """A column as it is kept, None where it says nothing of many rows."""
+def _column(column: pl.Series, known: pl.Series | None) -> pl.Series | None:
+    """A column as it is kept, None where it says nothing of many rows; `known` holds the texts that are none rare."""
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return column.cast(pl.Float32).cast(pl.Float64).fill_nan(None)
-    if column.dtype not in (pl.String, pl.Categorical, pl.Enum) or column.n_unique() > MOST_TEXTS:
+    if column.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return None
+    if known is not None:
+        texts = column.cast(pl.String)
+        return texts.set(~texts.is_in(known.drop_nulls().implode()), RARE)
+    if column.n_unique() > MOST_TEXTS:
         return None
     counts = column.cast(pl.String).value_counts()
     rare = counts.filter(pl.col("count") < FEWEST_ROWS)[column.name]
