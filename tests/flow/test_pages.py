@@ -25,8 +25,8 @@ from tests.house.source_tree import ROOT
 pytestmark = pytest.mark.slow
 TUTORIAL = "docs/tutorial.md"
 OTHERS = [page for page in having("bash", "console", "sh") if page != TUTORIAL]
-# The tutorial searches among all variants; the other pages among few, to save time.
-FEW = '["onnx"]'
+# To save time: all variants are searched by the long test of the tutorial alone.
+FEW = {"HEADWAY_OPTIMIZE_TRANSFORMS": '["onnx"]'}
 AT_MOST_S = "180"
 AS_SHOWN = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # Verdicts are answers: 3 is undecided, and a watch may tell of harm. An error (2) is none. What is timed runs on one
@@ -108,7 +108,7 @@ def run(page: str, folder: Path, **given: str) -> Path:
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a reader who has done the tutorial."""
     folder = tmp_path_factory.mktemp("reader")
-    run(TUTORIAL, folder)
+    run(TUTORIAL, folder, **FEW)
     return folder
 
 
@@ -137,14 +137,15 @@ def own_rows() -> pl.DataFrame:
 
 
 @pytest.mark.long
-def test_the_tutorial_leads_to_a_live_release(taught: Path) -> None:
+def test_the_tutorial_leads_to_a_live_release(tmp_path: Path) -> None:
+    run(TUTORIAL, tmp_path)
     assert sum(block.language == "bash" for block in of_page(TUTORIAL)) > 3
-    assert (taught / "deliveries/.headway/releases/deliveries").is_dir()
+    assert (tmp_path / "deliveries/.headway/releases/deliveries").is_dir()
 
 
 @pytest.mark.parametrize("page", OTHERS)
 def test_the_commands_of_a_page_run_from_top_to_bottom(page: str, reader: Path) -> None:
-    printed = run(page, reader, HEADWAY_OPTIMIZE_TRANSFORMS=FEW)
+    printed = run(page, reader, **FEW)
     check = doctest.OutputChecker()
     for block in (block for block in of_page(page) if block.language == "console"):
         for number, (command, shown) in enumerate(answered(block)):

@@ -37,7 +37,7 @@ class Environment:
         self._folder = folder
         python = shutil.which("python3.11") or sys.executable
         subprocess.run([python, "-m", "venv", str(folder / "venv")], check=True)
-        self.run("python", "-m", "pip", "install", "--quiet", *packages)
+        self.run("python", "-m", "pip", "install", "--quiet", "--no-compile", *packages)
 
     def run(self, program: str, *words: str, **variables: str) -> None:
         """Run a program that is installed here; what it says is said where it fails."""
