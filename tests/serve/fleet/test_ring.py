@@ -45,7 +45,7 @@ def test_what_was_not_advanced_over_is_taken_again():
     ring = Ring(PAGE)
     ring.put(b"once")
     assert list(ring.records(ring.head)) == list(ring.records(ring.head)) == [b"once"]
-    assert ring.tail == 0 and not ring.half_full
+    assert ring.tail == 0 and not ring.due
 
 
 def test_what_is_taken_at_once_ends_with_a_record_and_is_one_at_least():
@@ -57,10 +57,20 @@ def test_what_is_taken_at_once_ends_with_a_record_and_is_one_at_least():
     assert ring.reach(100) == ring.head
 
 
-def test_a_ring_that_is_half_full_says_so():
-    ring = Ring(4 * PAGE)
-    ring.put(b"x" * 2 * PAGE)
-    assert ring.half_full and taken(ring) and not ring.half_full
+def test_a_ring_that_is_half_full_says_so_and_a_large_one_at_a_megabyte():
+    small, large = Ring(4 * PAGE), Ring(8 << 20)
+    small.put(b"x" * 2 * PAGE)
+    large.put(b"x" * ((1 << 20) - 16))
+    assert small.due and taken(small) and not small.due
+    assert not large.due and large.put(b"") and large.due
+
+
+def test_records_longer_than_a_piece_are_whole_and_the_first_free_piece_is_used_again():
+    ring, record = Ring(16 * PAGE, kept_bytes=0), bytes(range(256)) * (3 * PAGE // 256)
+    for _ in range(40):
+        assert ring.put(record) and ring.put(b"short")
+        assert taken(ring) == [record, b"short"]
+    assert resident_kb(ring) <= 8 * PAGE // 1024
 
 
 def resident_kb(ring: Ring) -> int:
@@ -72,7 +82,7 @@ def resident_kb(ring: Ring) -> int:
 
 
 def test_what_was_taken_costs_no_memory_and_what_comes_after_is_whole():
-    ring = Ring(123 * PAGE)
+    ring = Ring(123 * PAGE, kept_bytes=4 * PAGE)
     records = [bytes([number]) * PAGE for number in range(100)]
     for round_ in range(5):
         for record in records:

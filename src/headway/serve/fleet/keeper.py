@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headway.features.online import NEVER_US
+from headway.serve.fleet.patience import be_patient
 from headway.serve.fleet.ring import Bell, Ring
 from headway.serve.fleet.shared import Shared
 from headway.serve.telemetry.log import Entry, Source, decode, read_source, source_of
@@ -55,6 +56,11 @@ class Keeper:
         self._owner = buffers.owner
         self._dropped = dropped
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time to take what is in any of the rings."""
+        return any(ring.due for ring in self._rings)
+
     def keep(self) -> None:
         """Bring all that was put until now to disk, and free its room, in passes that need little memory."""
         heads = [ring.head for ring in self._rings]
@@ -94,8 +100,9 @@ class Keeper:
 def run(keeper: Keeper, bell: Bell, *, flush_s: float) -> None:
     """Keep what is put, every `flush_s` or when the bell is rung, until nobody is left who could put more."""
     bell.listen_only()
+    be_patient()
     while True:
-        select.select([bell.ears], [], [], flush_s)
+        select.select([bell.ears], [], [], 0.0 if keeper.due else flush_s)
         more = bell.heard()
         keeper.keep()
         if not more:

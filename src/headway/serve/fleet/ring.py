@@ -7,10 +7,13 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 
-_HEAD, _TAIL = 0, 1
+_HEAD, _TAIL, _PLACES = 0, 1, 2
 _CELL = 8
 _PAGE = mmap.PAGESIZE
+_PIECES = 64
+_KEPT_BYTES, _DUE_BYTES = 4 << 20, 1 << 20
 
 
 class Ring:
@@ -18,14 +21,22 @@ class Ring:
 
     `head` and `tail` are the bytes put and taken since the beginning. What is put lies before the head only once it is
     whole, and what is taken stays until `advance`: whoever takes the place of a killed process goes on from there.
+
+    Bytes lie in pieces of the memory, and the next ones in the first piece that is free. So who takes in time has both
+    write to the same few pieces again and again; memory beyond these, `kept_bytes`, is the system's once it is taken.
     """
 
-    def __init__(self, size_bytes: int) -> None:
-        self.size = max(2, -(-size_bytes // _PAGE)) * _PAGE
-        self._memory = mmap.mmap(-1, _PAGE + self.size)
+    def __init__(self, size_bytes: int, *, kept_bytes: int = _KEPT_BYTES) -> None:
+        self._piece = max(1, size_bytes // _PIECES // _PAGE) * _PAGE
+        self._pieces = max(2, -(-size_bytes // self._piece))
+        self.size = self._pieces * self._piece
+        self._kept = kept_bytes // self._piece
+        self._due = min(_DUE_BYTES, self.size // 2)
+        marks = -(-(_PLACES + self._pieces) * _CELL // _PAGE) * _PAGE
+        self._memory, self._first = mmap.mmap(-1, marks + self.size), marks
         view = memoryview(self._memory)
-        self._marks = view[: 2 * _CELL].cast("q")
-        self._bytes = view[_PAGE:]
+        self._marks = view[:marks].cast("q")
+        self._bytes = view[marks:]
         self._cells = self._bytes.cast("q")
         self._order = threading.Lock()
 
@@ -42,23 +53,26 @@ class Ring:
         return self._marks[_TAIL]
 
     @property
-    def half_full(self) -> bool:
-        """Whether it is time to take."""
-        return 2 * (self._marks[_HEAD] - self._marks[_TAIL]) > self.size
+    def due(self) -> bool:
+        """Whether it is time to take: a MB is waiting, or half of a small ring."""
+        return self._marks[_HEAD] - self._marks[_TAIL] >= self._due
 
     def put(self, *parts: bytes | memoryview) -> bool:
         """Put a record, of parts, behind the others, or answer False where it has no room."""
         head, length = self._marks[_HEAD], sum(map(len, parts))
         after = head + _after(length)
-        if after - self._marks[_TAIL] > self.size - _PAGE:  # a page is kept free for `_let_go`
+        if after - self._marks[_TAIL] > self.size - self._piece:  # of so many pieces that wait one is free
             return False
-        self._cells[head % self.size // _CELL] = length
-        at = (head + _CELL) % self.size
+        self._place(head, after)
+        self._cells[self._at(head) // _CELL] = length
+        place = head + _CELL
         for part in parts:
-            first = min(len(part), self.size - at)
-            self._bytes[at : at + first] = part[:first]
-            self._bytes[: len(part) - first] = part[first:]
-            at = (at + len(part)) % self.size
+            done = 0
+            while done < len(part):
+                at = self._at(place)
+                many = min(len(part) - done, self._piece - at % self._piece)
+                self._bytes[at : at + many] = part[done : done + many]
+                done, place = done + many, place + many
         with self._order:  # so that no processor shows the new head before the record
             pass
         self._marks[_HEAD] = after
@@ -68,10 +82,8 @@ class Ring:
         """The records from the tail to a head that was seen; one in one piece as it lies, until `advance`."""
         place = self._marks[_TAIL]
         while place < upto:
-            length = self._cells[place % self.size // _CELL]
-            at = (place + _CELL) % self.size
-            record = self._bytes[at : at + length]
-            yield record if len(record) == length else b"".join((record, self._bytes[: length - len(record)]))
+            length = self._cells[self._at(place) // _CELL]
+            yield self._record(place + _CELL, length)
             place += _after(length)
 
     def reach(self, most_bytes: int) -> int:
@@ -79,25 +91,41 @@ class Ring:
         place, head = self._marks[_TAIL], self.head
         ends = place + most_bytes
         while place < head:
-            after = place + _after(self._cells[place % self.size // _CELL])
+            after = place + _after(self._cells[self._at(place) // _CELL])
             if after > ends and place > self._marks[_TAIL]:
                 break
             place = after
         return place
 
     def advance(self, upto: int) -> None:
-        """Be done with what was taken: its room is free, and its memory the system's."""
-        self._let_go(self._marks[_TAIL] // _PAGE, upto // _PAGE)
+        """Be done with what was taken: its room is free, and its memory, beyond what is kept, the system's."""
+        for number in range(self._marks[_TAIL] // self._piece, upto // self._piece):
+            piece = self._marks[_PLACES + number % self._pieces]
+            if piece >= self._kept and hasattr(mmap, "MADV_REMOVE"):
+                with suppress(OSError):  # where it is not to be had, memory stays taken, and no more
+                    self._memory.madvise(mmap.MADV_REMOVE, self._first + piece * self._piece, self._piece)
         self._marks[_TAIL] = upto
 
-    def _let_go(self, first: int, end: int) -> None:
-        """Give back these pages; the one that still holds the tail stays, and nobody writes to them meanwhile."""
-        pages = self.size // _PAGE
-        start, count = first % pages, end - first
-        for begin, many in ((start, min(count, pages - start)), (0, count - (pages - start))):
-            if many > 0 and hasattr(mmap, "MADV_REMOVE"):
-                with suppress(OSError):  # where it is not to be had, memory stays taken, and no more
-                    self._memory.madvise(mmap.MADV_REMOVE, _PAGE + begin * _PAGE, many * _PAGE)
+    def _at(self, place: int) -> int:
+        """Where in the memory the byte lies that is put as this one."""
+        number, within = divmod(place, self._piece)
+        return self._marks[_PLACES + number % self._pieces] * self._piece + within
+
+    def _place(self, head: int, after: int) -> None:
+        """Find a free piece for each that begins between two places; who was killed meanwhile has shown none of it."""
+        first, last = -(-head // self._piece), (after - 1) // self._piece
+        for number in range(first, last + 1):
+            lying = range(self._marks[_TAIL] // self._piece, number)
+            used = {self._marks[_PLACES + each % self._pieces] for each in lying}
+            free = next(piece for piece in range(self._pieces) if piece not in used)
+            self._marks[_PLACES + number % self._pieces] = free
+
+    def _record(self, place: int, length: int) -> bytes | memoryview:
+        at = self._at(place)
+        if at % self._piece + length <= self._piece:
+            return self._bytes[at : at + length]
+        ends = [place, *range((place // self._piece + 1) * self._piece, place + length, self._piece), place + length]
+        return b"".join(self._bytes[self._at(a) : self._at(a) + b - a] for a, b in pairwise(ends))
 
 
 class Bell:

@@ -61,7 +61,7 @@ class Entry(NamedTuple, Generic[R]):
 
 
 class PredictionLog:
-    """Takes entries from the loop's thread; the bell is rung when the ring is half full."""
+    """Takes entries from the loop's thread; the bell is rung when it is time to take what is in the ring."""
 
     def __init__(self, ring: Ring, bell: Bell, *, dropped: MutableMapping[str, int]) -> None:
         self._ring = ring
@@ -80,9 +80,10 @@ class PredictionLog:
         source = self._sources.get(entry.release)
         if source is None:
             source = self._source(entry.release)
+        was_due = self._ring.due
         if not self._ring.put(*encode(entry, source)):
             self._dropped[entry.release.name] += sum(entry.sizes)
-        if self._ring.half_full:
+        if self._ring.due and not was_due:
             self._bell.ring()
 
     def _source(self, release: Loaded) -> bytes:
