@@ -25,7 +25,7 @@ def plugin(survey: Survey) -> list[Finding]:
     said = said_of(survey.dataset, rows=SCREENED)
     if (told := _told(said)) < TELLS:
         raise NotApplicable(
-            f"the features tell {max(0.0, told):.0%} of what there is to know of the target, and {TELLS:.0%} are needed"
+            f"the features tell {max(0.0, told):.1%} of what there is to know of the target, and {TELLS:.0%} are needed"
             " to tell a wrong label from one that nobody could foresee",
             mend="features that tell more; headway labels suspects ranks labels all the same",
         )
