@@ -29,6 +29,8 @@ from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature
 from headway.variants.forests.forest_graph import write_graph
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MANY = 1_500_000  # rows: 12 parts of parquet
 LONGEST_S = 300

@@ -42,6 +42,7 @@ def test_no_two_measurements_share_a_name_and_slice(name):
     assert len({(each.name, each.slice) for each in found}) == len(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBES)
 def test_measurements_come_back_from_disk_as_they_were_few_groups_or_many(name):
     machine = Machine(cpu="", cores=1, system="", python="")

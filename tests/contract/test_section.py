@@ -30,6 +30,7 @@ def test_it_is_there_where_its_measurements_are_and_says_what_they_mean(name: st
     assert all(re.search(r"[.:]$", line) for line in (section.lead, *section.means))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SECTIONS)
 def test_its_picture_bears_its_name_and_a_text_for_who_cannot_see_it(name: str) -> None:
     drawn = HELD[name].picture()

@@ -10,6 +10,8 @@ from headway.data.check import check
 from headway.data.split import cut
 from headway.face.demo import flights
 
+pytestmark = pytest.mark.slow
+
 OUTCOME = {"dep_time", "dep_delay", "arr_time", "air_time", "arr_delay"}
 
 

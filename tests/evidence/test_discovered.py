@@ -22,6 +22,8 @@ from headway.evidence.discovery.worst import scores, worst
 from headway.evidence.probes.discovered import plugin
 from headway.evidence.statistics.tables import blocks_of
 
+pytestmark = pytest.mark.slow
+
 ROWS = 150
 CARRIERS = ("9E", "EV", "UA")
 

@@ -12,6 +12,8 @@ from headway.core.errors import NotApplicable
 from headway.evidence.probes.latency import plugin
 from headway.evidence.race import timed
 
+pytestmark = pytest.mark.slow
+
 
 class Slow:
     """Works for as long as it is told before it answers; keeps the shapes it was asked with."""

@@ -14,6 +14,8 @@ from tests.evidence.conftest import subject_from
 from headway.evidence.probes import decisions, quality
 from headway.evidence.statistics.intervals import jackknife_error
 
+pytestmark = pytest.mark.slow
+
 ROWS, GROUPS, THRESHOLD = 60, 20, 0.3
 LESS = {"brier", "log_loss", "false_positive_rate"}
 SEEDS = st.integers(0, 2**32 - 1)

@@ -131,6 +131,7 @@ def test_sentences_say_what_is_known_and_what_is_not(fields, says):
     assert says in told(**fields)
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_columns():
     page = render(replace(flights(), data_use=USE))
     assert "What data is used for" in page and "was dropped" in page

@@ -186,6 +186,7 @@ def test_any_text_stays_a_text_in_xml(case: Case) -> None:
     assert not UNPRINTABLE.search(written.replace("\n", ""))
 
 
+@pytest.mark.slow
 @given(hostile_cases())
 def test_any_text_stays_a_text_in_sarif(case: Case) -> None:
     whole = json.loads(sarif.report(case))

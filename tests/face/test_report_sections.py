@@ -15,6 +15,8 @@ from headway.face.report.page import render
 from headway.face.report.section import Section, sections, unmeasured, untold, warned
 from headway.face.report.story import Story
 
+pytestmark = pytest.mark.slow
+
 HELD = sections(examined())
 
 

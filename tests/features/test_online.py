@@ -85,6 +85,7 @@ def test_it_can_be_closed_twice_and_used_again(table):
     assert table.get(["anna"])[1].tolist() == [10]
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), st.floats(), max_size=1200))
 def test_any_texts_and_numbers_come_back_as_they_were(tmp_path_factory, rows):

@@ -12,6 +12,8 @@ from headway.data.open import open_dataset
 from headway.face import cli
 from headway.release.project import open_project
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

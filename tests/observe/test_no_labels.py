@@ -76,6 +76,7 @@ def test_what_a_month_erred_beyond_its_own_interval_is_added(seed, beyond):
     assert with_it.se**2 - without.se**2 == pytest.approx(max(surplus, 0), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_that_of_what_labels_say_in_many_worlds():
     errors, se = [], []
     for seed in range(60):

@@ -64,6 +64,7 @@ def stop(processes: list[subprocess.Popen[str]]) -> None:
         process.communicate()
 
 
+@pytest.mark.slow
 def test_of_two_processes_that_move_one_pointer_at_once_one_wins_and_one_is_told(
     tmp_path: Path, ours: Register
 ) -> None:

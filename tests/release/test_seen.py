@@ -28,6 +28,7 @@ def test_only_a_higher_move_replaces_what_was_met(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_when_many_remember_at_once(tmp_path: Path) -> None:
     file, gate = tmp_path / "seen.json", threading.Barrier(8)
 

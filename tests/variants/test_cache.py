@@ -51,6 +51,7 @@ def test_it_keeps_no_more_rows_than_it_was_told_and_the_oldest_go_first():
     assert list(engine._kept) == [row.tobytes() for row in rows[2:]]
 
 
+@pytest.mark.slow
 def test_threads_at_once_get_their_own_answers():
     engine, rows = Cache(remembering(7), {}), rows_for(FOREST, 30)
     expected = np.array([Trees(INNER, {}).predict(row[None, :])[0] for row in rows])

@@ -30,6 +30,7 @@ def test_a_contract_is_read_as_it_was_written(tmp_path):
     assert (tmp_path / "contract.toml").read_text().startswith("# of a test\n")
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(
     st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.floats(allow_nan=False, allow_infinity=False))

@@ -67,6 +67,7 @@ def said(held) -> list[tuple[object, ...]]:
     return [(each.rule.code, each.rule.reason, each.count, each.rows, str(each.values)) for each in held.broken]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(ROWS)
 def test_the_plan_says_of_each_row_what_python_says_in_memory_lazily_and_as_a_stream(rows):

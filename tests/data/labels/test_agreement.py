@@ -65,6 +65,7 @@ def test_kappa_of_fourteen_raters_is_the_published_one():
     assert fleiss(fleiss_tables(SUBJECTS).sum(axis=0)) == pytest.approx(0.210, abs=5e-4)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=5, max_size=60))
 def test_cohens_kappa_is_that_of_scikit_learn(pairs):
     one, other = np.array(pairs).T

@@ -51,6 +51,7 @@ def test_it_keeps_who_when_old_new_and_why(tmp_path):
     assert kept.at > "2020"
 
 
+@pytest.mark.slow
 def test_a_row_is_known_in_another_order_and_the_last_word_holds(tmp_path):
     config = config_of(tmp_path, small().table)
     right(config, 3, str(1 - small().table["late"][2]))

@@ -14,6 +14,7 @@ def test_the_count_is_that_of_the_turned_labels_within_a_fifth(share):
     assert noise_of(cross_fit(dataset)).count == pytest.approx(wrong.sum(), rel=0.2)
 
 
+@pytest.mark.slow
 def test_its_interval_holds_the_count_of_turned_labels_in_most_tables():
     held = 0
     for seed in range(10):

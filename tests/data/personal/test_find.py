@@ -10,6 +10,8 @@ from headway.data.personal import checksums
 from headway.data.personal.find import MOST_VALUES, of_column, personal
 from headway.data.personal.kinds import IN_TEXT, find
 
+pytestmark = pytest.mark.slow
+
 
 def test_values_are_counted_once_and_shown_without_a_letter_of_theirs():
     (found,) = personal(pl.DataFrame({"who": ["ada@example.org", "ada@example.org", None, "bob@example.org"]}))

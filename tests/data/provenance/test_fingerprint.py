@@ -12,6 +12,8 @@ from headway.data.provenance.canonical import canonical
 from headway.data.provenance.digest import arranged, digest
 from headway.data.provenance.fingerprint import fingerprint
 
+pytestmark = pytest.mark.slow
+
 SEEDS = st.integers(0, 2**32)
 
 

@@ -15,6 +15,8 @@ from headway.evidence.statistics import sequential
 from headway.evidence.statistics.betting import MONEY, factors, log_wealth, refuted
 from headway.evidence.statistics.sequential import begin, long_part, measure, recent_part, update
 
+pytestmark = pytest.mark.slow
+
 FORMS = (ONE_SHARE, ONE_LOSS, PAIRED_SHARE, PAIRED_LOSS, difference(0.25), Form(share=0.1, cells=4))
 
 

@@ -26,6 +26,7 @@ CELLS = st.sampled_from([*TEXTS, "never seen", "", None])
 ROW = st.tuples(st.floats(width=64), CELLS, CELLS, st.integers(-(2**53), 2**53))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(rows=st.lists(ROW, min_size=1, max_size=5))
 def test_the_numbers_are_those_of_the_table(rows):

@@ -75,6 +75,7 @@ def test_a_number_keeps_three_digits_or_two_of_its_width(value: float, width: fl
     assert numbers.number(value, width=width) == text
 
 
+@pytest.mark.slow
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e3))
 def test_a_number_is_never_off_by_more_than_what_it_shows(value: float, width: float) -> None:
     text = numbers.number(value, width=width)

@@ -20,6 +20,8 @@ from headway.observe.assessment.rows import last_time
 from headway.observe.assessment.sample import packed, sample_of
 from headway.release.project import Project
 
+pytestmark = pytest.mark.slow
+
 
 def told(folder: Path, later: pl.DataFrame, last: Tested | None = None) -> tuple[Tested, list[str]]:
     """What a test says of a table after January and February were assessed."""

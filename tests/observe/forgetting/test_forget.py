@@ -23,6 +23,8 @@ from headway.observe.rollout.log import Labels, predictions
 from headway.release.project import open_project
 from headway.store import segments, traffic
 
+pytestmark = pytest.mark.slow
+
 SECRET = "customer-7d1f@example.org"
 DAY_NS = 86_400 * 10**9
 

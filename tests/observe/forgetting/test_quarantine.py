@@ -11,6 +11,8 @@ from tests.observe.forgetting.test_forget import SECRET, World
 from headway.core.errors import StoreError
 from headway.observe.forgetting import quarantine
 
+pytestmark = pytest.mark.slow
+
 ROWS = pl.DataFrame(
     {"who": [SECRET, "ben", None, "eve"], "number": [1, 77, 3, 4], "seen_by": [["ann"], ["ann"], [SECRET], []]}
 )

@@ -149,6 +149,7 @@ def test_what_workers_answered_is_kept_in_the_order_of_time(tmp_path):
     assert log.kept()["at_us"].to_list() == list(range(9))
 
 
+@pytest.mark.slow
 def test_each_release_has_segments_of_its_own_and_is_told_apart_however_many_come(tmp_path):
     log = Logging(tmp_path)
     others = [dataclasses.replace(LOADED, digest=f"sha256:{number:012}") for number in range(100)]

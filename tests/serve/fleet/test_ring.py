@@ -7,6 +7,7 @@ import re
 from collections import deque
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,7 @@ def resident_kb(ring: Ring) -> int:
     return int(own.partition("Rss:")[2].split()[0])
 
 
+@pytest.mark.slow
 def test_what_was_taken_costs_no_memory_and_what_comes_after_is_whole():
     ring = Ring(123 * PAGE, kept_bytes=4 * PAGE)
     records = [bytes([number]) * PAGE for number in range(100)]

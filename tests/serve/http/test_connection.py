@@ -296,6 +296,7 @@ def choked() -> Iterator[tuple[Running, Peer]]:
         yield server, peer
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_late_gets_every_answer(choked):
     _, peer = choked
     assert sum(peer.hear().status == 200 for _ in range(10_000)) == 10_000
@@ -310,6 +311,7 @@ def test_a_client_that_does_not_read_is_held_back_then_cut_off(choked):
         [peer.hear() for _ in range(10_000)]
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_slowly_is_given_the_time(choked):
     server, peer = choked
     heard = 0

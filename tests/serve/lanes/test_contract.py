@@ -88,6 +88,7 @@ def outside_of(plane):
     return plane.metrics._outside["flights\nhigh\na"]
 
 
+@pytest.mark.slow
 def test_where_there_is_no_room_for_another_column_nothing_is_counted_and_nothing_breaks():
     metrics = Metrics()
     for number in range(1_030):

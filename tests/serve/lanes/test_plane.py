@@ -51,6 +51,7 @@ def test_all_that_came_in_a_turn_is_one_engine_call():
     assert (counts.requests, counts.rows, counts.calls) == (3, 4, 1)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 600), min_size=1, max_size=5), min_size=1, max_size=12), st.integers(1, 7))
 def test_no_engine_call_has_more_rows_than_the_limit_and_no_answer_is_crossed(sent, most):
     release = picky()
@@ -60,6 +61,7 @@ def test_no_engine_call_has_more_rows_than_the_limit_and_no_answer_is_crossed(se
     assert [call.values for call in calls] == [[x for v in values for x in (float(v), 2.0 * v)] for values in sent]
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from([1.0, 2.0, POISON, POISON + 1]), min_size=1, max_size=20))
 def test_a_row_that_the_engine_cannot_take_fails_alone(values):
     calls = [Waits([value]) for value in values]

@@ -63,6 +63,7 @@ def test_the_upper_half_of_a_float32_is_a_bf16():
     np.testing.assert_array_equal(numbers.read(body, size).rows, [[1.0, -2.5, np.nan]])
 
 
+@pytest.mark.slow
 @given(
     arrays.arrays("<f4", st.tuples(st.integers(1, 9), st.just(3)), elements=st.floats(width=32, allow_infinity=False))
 )
