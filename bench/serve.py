@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from statistics import median
+from urllib.request import Request, urlopen
 
 import serve_grpc
 from harness import Row, report, shown
@@ -182,6 +183,9 @@ def of_raw(bench: Bench) -> Found:
         for kind in [*turns] * ROUNDS:
             name, rows_each = KINDS[kind]
             turns[kind].append((timed(server, bench.cases(name, rows_each), plan()), _raw(bench.file(name), rows_each)))
+        asked = sum(mine.load.total * KINDS[kind][1] for kind, found in turns.items() for mine, _ in found)
+        words = f"of {asked:,} rows, most of them 32 to a request, with both cores at their limit"
+        lost = shown("log.dropped", _dropped(server, bench.key) / asked, "share", words)
     rows = []
     for kind, least in (("one_row", 0.45), ("rows32", 1.5)):
         ratio = median(_rate(mine) / raw for mine, raw in turns[kind])
@@ -189,7 +193,7 @@ def of_raw(bench: Bench) -> Found:
         raw = f"ONNX Runtime in its process: {median(raw for _, raw in turns[kind]) * each:,.0f} rows/s"
         words = f"{raw}; ours {_said([mine for mine, _ in turns[kind]])} a request"
         rows.append(row(f"raw_ort.{kind}", ratio, "share", f">= {least:g}", words))
-    return rows, []
+    return [*rows, lost], []
 
 
 def _raw(model: Path, rows_each: int) -> float:
@@ -197,6 +201,14 @@ def _raw(model: Path, rows_each: int) -> float:
     around = {**os.environ, "MODEL": str(model), "PYTHONPATH": str(HERE / "peers")}
     run = subprocess.run([*command, str(rows_each), "1"], env=around, check=True, stdout=subprocess.PIPE, text=True)
     return float(run.stdout)
+
+
+def _dropped(server: Server, key: str) -> float:
+    """Rows that the log had no room for, by the server's own count."""
+    asked = Request(f"http://127.0.0.1:{server.port}/metrics", headers={"Authorization": f"Bearer {key}"})
+    with urlopen(asked) as told:
+        lines = told.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("headway_log_dropped_rows_total{"))
 
 
 def of_ours(bench: Bench) -> Found:

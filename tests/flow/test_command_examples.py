@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import lightgbm
@@ -14,6 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.flow.projects import TOML, table, write
+from tests.flow.receiver import Receiver, receiving
 from tests.flow.serve_command import served
 
 from headway.core import plugins
@@ -49,7 +51,13 @@ RUN_HERE = [line for line in examples() if line.split()[1] not in ("demo", "serv
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def receiver() -> Iterator[Receiver]:
+    with receiving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Path:
     """A folder with all that the examples name: a project with a live release, tables, a model file and labels."""
     place = tmp_path_factory.mktemp("examples")
     rows = table().with_columns(date="day", key=pl.int_range(pl.len()).cast(pl.String))
@@ -64,7 +72,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "annotations.csv").write_text("key,who,label\n1,ann,1\n1,ben,1\n2,ann,0\n2,ben,1\n3,ann,0\n3,ben,0\n")
     (place / "headway-demo").mkdir()
     demo = TOML.replace('name = "small"', 'name = "flight-delays"')
-    write(place / "headway-demo", f"{demo}[evaluate]\nbudget_s = 2\n")
+    more = f'[evaluate]\nbudget_s = 2\n[provenance]\nlineage_to = "{receiver.url}"\n'
+    write(place / "headway-demo", demo + more)
     return place
 
 

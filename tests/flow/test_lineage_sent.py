@@ -7,13 +7,12 @@ import os
 import shutil
 import socket
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.flow.receiver import Receiver, receiving
 
 from headway.face import cli
 from headway.release.project import open_project
@@ -23,44 +22,10 @@ from headway.release.provenance.sending import kept
 pytestmark = pytest.mark.slow
 
 
-class Receiver(ThreadingHTTPServer):
-    """Takes events as a receiver of OpenLineage does; after `most` it answers 500."""
-
-    def __init__(self) -> None:
-        self.taken: list[tuple[str, dict[str, Any]]] = []
-        self.most = 10_000
-        super().__init__(("127.0.0.1", 0), _Taker)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Taker(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        content = self.rfile.read(int(self.headers["Content-Length"]))
-        room = len(self.server.taken) < self.server.most
-        if room:
-            self.server.taken.append((self.path, json.loads(content)))
-        self.send_response(201 if room else 500)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    serving = threading.Thread(target=server.serve_forever)
-    serving.start()
-    yield server
-    server.shutdown()
-    serving.join()
-    server.server_close()
+    with receiving() as server:
+        yield server
 
 
 @pytest.fixture

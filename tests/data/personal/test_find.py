@@ -56,6 +56,11 @@ def test_a_column_that_is_named_is_left():
     assert personal(pl.DataFrame({"who": ["ada@example.org"]}), but=["who"]) == []
 
 
+def test_a_number_is_not_long_enough_by_the_word_for_its_extension():
+    assert find("it is +100000ext0 now", IN_TEXT) == []
+    assert [hit.kind for hit in find("it is +1002000ext0 now", IN_TEXT)] == ["phone"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", IN_TEXT, ids=lambda form: f"{form.kind} {form.needs}")
 @given(data=st.data())

@@ -1,4 +1,4 @@
-"""Who is patient has less weight and long turns, and is as it was where the system has no word for that."""
+"""Who is patient has long turns and the weight of before, and is as it was where the system has no word for that."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def of_a_thread() -> tuple[int, int]:
     return found[0]
 
 
-def test_it_has_less_weight_and_asks_for_long_turns_which_older_systems_do_not_tell():
+def test_it_keeps_its_weight_and_asks_for_long_turns_which_older_systems_do_not_tell():
     nice, turn_ns = of_a_thread()
-    assert nice == os.nice(0) + 5
+    assert nice == os.nice(0)
     assert turn_ns in (0, 100_000_000)
 
 
-def test_where_the_system_has_no_word_for_turns_weight_is_all(monkeypatch):
+def test_where_the_system_has_no_word_for_turns_nothing_changes(monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "unknown")
     nice, turn_ns = of_a_thread()
-    assert nice == os.nice(0) + 5
+    assert nice == os.nice(0)
     assert turn_ns != 100_000_000

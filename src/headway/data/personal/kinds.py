@@ -103,7 +103,7 @@ def _ip(text: str) -> bool:
 
 def _phone(text: str) -> bool:
     """As many digits as a phone number may have, and not a date, or the same digit all along."""
-    digits = _plain(text.lower().partition("x")[0])
+    digits = _plain(re.split("[ex]", text.lower(), maxsplit=1)[0])
     dated = re.fullmatch(r"(19|20)\d\d[-./ ](0?[1-9]|1[0-2])[-./ ]([0-2]?\d|3[01])\D*", text)
     return 7 <= len(digits) <= 15 and not dated and len(set(digits)) > 2
 
