@@ -149,3 +149,8 @@ def test_no_two_files_of_a_kind_have_one_name_since_one_would_never_run(kind: st
     folder = Path(headway.__file__).parent / plugins.FOLDERS[kind].replace(".", "/")
     files = [file.stem for file in folder.glob("*/*.py" if kind in plugins.IN_FAMILIES else "*.py")]
     assert sorted(set(files)) == sorted(files)
+
+
+def test_a_file_of_ours_that_is_not_there_is_our_fault_and_no_absent_library():
+    with pytest.raises(ModuleNotFoundError, match=r"headway\.core\._none"):
+        plugins.load_beside("headway.core.plugins", "none", reads="a test")

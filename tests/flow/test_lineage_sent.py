@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tests.flow.receiver import Receiver, receiving
 
+from headway.core.plugins import load_beside
 from headway.face import cli
 from headway.release.project import open_project
 from headway.release.provenance.lineage import events
@@ -66,6 +67,15 @@ def test_every_event_is_taken_once_as_it_is_printed(run, folder, receiver):
     ]
     assert run("data", "send", "--project", folder)[1].startswith("0 events of lineage sent")
     assert len(receiver.taken) == len(told) and len(kept(open_project(folder))) == 1
+
+
+def test_a_stage_of_dvc_is_taken_as_a_job_that_nobody_saw_run(receiver):
+    sender = load_beside("headway.release.provenance.lineage", "openlineage", reads="a test")
+    job = {"namespace": "headway", "name": "small.dvc.clean", "facets": {}}
+    stage = {"eventTime": "2026-01-01T00:00:00Z", "producer": "https://x", "job": job, "inputs": [], "outputs": []}
+    assert list(sender.emitted([stage], receiver.url)) == [stage]
+    [(_, taken)] = receiver.taken
+    assert "run" not in taken and taken["job"]["name"] == "small.dvc.clean"
 
 
 def test_the_environment_of_the_client_says_where_and_a_release_passes_its_own_on(run, folder, receiver, monkeypatch):
