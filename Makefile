@@ -49,7 +49,7 @@ clean:  ## remove all that make made: the environment, caches, the demo's folder
 	rm -rf .venv headway-demo build dist src/*.egg-info .coverage* .*_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.installed-%: pyproject.toml constraints.txt tools/venv $(wildcard src/headway/engines/kernel/* src/headway/engines/dense_kernel/* src/headway/serve/*.c)
+.venv/.installed-%: pyproject.toml constraints.txt tools/venv $(wildcard src/headway/engines/kernel/* src/headway/engines/dense_kernel/* src/headway/serve/protocol/*.c)
 	@tools/venv $*
 
 $(axe): tools/axe

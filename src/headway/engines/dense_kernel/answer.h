@@ -2,12 +2,11 @@
 #ifndef HEADWAY_ANSWER_H
 #define HEADWAY_ANSWER_H
 
+#include "../kernel/buffers.h"
 #include "levels.h"
 
 #define ON_STACK 4096
 #define NEAR 32768                     /* floats of the files of a block: 128 KB */
-
-enum { NO_MEMORY, ANSWERED, REFUSED };
 
 /* Ready for the level that was asked for; 0 where there is no memory. */
 static int make_ready(Tape *t) {

@@ -3,6 +3,7 @@
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
 
+#include "../kernel/buffers.h"
 #include "answer.h"
 
 #define ARRAYS 4
@@ -12,14 +13,14 @@
 typedef struct {
   Tape tape;
   Py_buffer views[ARRAYS];
-  int n_views;
+  Held held;
 } Opened;
 
 static const Py_ssize_t ITEM[ARRAYS] = {8, sizeof(Step), 4, 4};
 
 static void let_go(Opened *opened) {
   forget(&opened->tape);
-  while (opened->n_views) PyBuffer_Release(&opened->views[--opened->n_views]);
+  release(&opened->held);
   free(opened);
 }
 
@@ -54,20 +55,8 @@ static PyObject *open_tape(PyObject *self, PyObject *arrays) {
   (void)self;
   Opened *opened = calloc(1, sizeof *opened);
   if (!opened) return PyErr_NoMemory();
-  if (!PyTuple_Check(arrays) || PyTuple_Size(arrays) != ARRAYS) {
-    PyErr_Format(PyExc_ValueError, "a tuple of %d arrays is wanted", ARRAYS);
-    let_go(opened);
-    return NULL;
-  }
-  for (int i = 0; i < ARRAYS; i++) {
-    if (PyObject_GetBuffer(PyTuple_GetItem(arrays, i), &opened->views[i], PyBUF_SIMPLE)) { let_go(opened); return NULL; }
-    opened->n_views++;
-    if (opened->views[i].len % ITEM[i]) {
-      PyErr_Format(PyExc_ValueError, "array %d is not of %zd bytes an item", i, ITEM[i]);
-      let_go(opened);
-      return NULL;
-    }
-  }
+  opened->held.views = opened->views;
+  if (!hold(&opened->held, arrays, ITEM, ARRAYS)) { let_go(opened); return NULL; }
   const char *fault;
   Py_BEGIN_ALLOW_THREADS
   fault = take(opened);
@@ -82,28 +71,13 @@ static PyObject *open_tape(PyObject *self, PyObject *arrays) {
   return capsule;
 }
 
+static int by(const void *tape, const double *x, int64_t n, double *out) { return answer_rows(tape, x, n, out); }
+
 static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
   if (n != 3) { PyErr_SetString(PyExc_TypeError, "a tape, rows and room for answers are wanted"); return NULL; }
   const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
-  if (!opened) return NULL;
-  const Tape *t = &opened->tape;
-  Py_buffer rows, out;
-  if (PyObject_GetBuffer(args[1], &rows, PyBUF_SIMPLE)) return NULL;
-  if (PyObject_GetBuffer(args[2], &out, PyBUF_WRITABLE)) { PyBuffer_Release(&rows); return NULL; }
-  const int64_t count = rows.len / 8 / t->width;
-  int done = ANSWERED;
-  if (rows.len != count * t->width * 8 || out.len != count * t->outputs * 8) PyErr_SetString(PyExc_ValueError, "rows or answers are not of the size of this tape");
-  else if (count) {
-    Py_BEGIN_ALLOW_THREADS
-    done = answer_rows(t, rows.buf, count, out.buf);
-    Py_END_ALLOW_THREADS
-    if (done == NO_MEMORY) PyErr_NoMemory();
-  }
-  PyBuffer_Release(&rows);
-  PyBuffer_Release(&out);
-  if (PyErr_Occurred()) return NULL;
-  return PyBool_FromLong(done == ANSWERED);
+  return opened ? answered(args, &opened->tape, opened->tape.width, opened->tape.outputs, by) : NULL;
 }
 
 static PyObject *level(PyObject *self, PyObject *none) {

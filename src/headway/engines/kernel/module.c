@@ -3,6 +3,7 @@
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
 
+#include "buffers.h"
 #include "build.h"
 #include "score.h"
 
@@ -12,14 +13,14 @@
 typedef struct {
   Forest forest;
   Py_buffer views[ARRAYS];
-  int n_views;
+  Held held;
 } Opened;
 
 static const Py_ssize_t ITEM[ARRAYS] = {8, 8, 8, 4, 1, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 1, 8, 8, 4};
 
 static void let_go(Opened *opened) {
   forget(&opened->forest);
-  while (opened->n_views) PyBuffer_Release(&opened->views[--opened->n_views]);
+  release(&opened->held);
   free(opened);
 }
 
@@ -88,20 +89,8 @@ static PyObject *open_forest(PyObject *self, PyObject *arrays) {
   (void)self;
   Opened *opened = calloc(1, sizeof *opened);
   if (!opened) return PyErr_NoMemory();
-  if (!PyTuple_Check(arrays) || PyTuple_Size(arrays) != ARRAYS) {
-    PyErr_Format(PyExc_ValueError, "a tuple of %d arrays is wanted", ARRAYS);
-    let_go(opened);
-    return NULL;
-  }
-  for (int i = 0; i < ARRAYS; i++) {
-    if (PyObject_GetBuffer(PyTuple_GetItem(arrays, i), &opened->views[i], PyBUF_SIMPLE)) { let_go(opened); return NULL; }
-    opened->n_views++;
-    if (opened->views[i].len % ITEM[i]) {
-      PyErr_Format(PyExc_ValueError, "array %d is not of %zd bytes an item", i, ITEM[i]);
-      let_go(opened);
-      return NULL;
-    }
-  }
+  opened->held.views = opened->views;
+  if (!hold(&opened->held, arrays, ITEM, ARRAYS)) { let_go(opened); return NULL; }
   const char *fault;
   Py_BEGIN_ALLOW_THREADS
   fault = take(opened);
@@ -116,28 +105,13 @@ static PyObject *open_forest(PyObject *self, PyObject *arrays) {
   return capsule;
 }
 
+static int by(const void *forest, const double *x, int64_t n, double *out) { return score(forest, x, n, out); }
+
 static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
   if (n != 3) { PyErr_SetString(PyExc_TypeError, "a forest, rows and room for answers are wanted"); return NULL; }
   const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
-  if (!opened) return NULL;
-  const Forest *f = &opened->forest;
-  Py_buffer rows, out;
-  if (PyObject_GetBuffer(args[1], &rows, PyBUF_SIMPLE)) return NULL;
-  if (PyObject_GetBuffer(args[2], &out, PyBUF_WRITABLE)) { PyBuffer_Release(&rows); return NULL; }
-  const int64_t count = rows.len / 8 / f->width;
-  int done = ANSWERED;
-  if (rows.len != count * f->width * 8 || out.len != count * f->outputs * 8) PyErr_SetString(PyExc_ValueError, "rows or answers are not of the size of this forest");
-  else {
-    Py_BEGIN_ALLOW_THREADS
-    done = score(f, rows.buf, count, out.buf);
-    Py_END_ALLOW_THREADS
-    if (done == NO_MEMORY) PyErr_NoMemory();
-  }
-  PyBuffer_Release(&rows);
-  PyBuffer_Release(&out);
-  if (PyErr_Occurred()) return NULL;
-  return PyBool_FromLong(done == ANSWERED);
+  return opened ? answered(args, &opened->forest, opened->forest.width, opened->forest.outputs, by) : NULL;
 }
 
 static PyObject *level(PyObject *self, PyObject *none) {

@@ -2,6 +2,7 @@
 #ifndef HEADWAY_SCORE_H
 #define HEADWAY_SCORE_H
 
+#include "buffers.h"
 #include "codes.h"
 #include "lanes.h"
 #include "sums.h"
@@ -129,8 +130,6 @@ static int walk_rows(const Forest *f, const double *x, int64_t n, double *out) {
   free(keys);
   return keys != NULL;
 }
-
-enum { NO_MEMORY, ANSWERED, REFUSED };
 
 /* Answers of n rows: x [n][width] -> out [n][outputs]. */
 static int score(const Forest *f, const double *x, int64_t n, double *out) {
