@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import msgspec
@@ -44,6 +44,7 @@ _CODES = {
 }
 
 Method = Callable[[Any, Any], Any]
+T = TypeVar("T")
 
 
 class Door:
@@ -116,10 +117,7 @@ class _Said:
         deadline_ns = self._deadline_ns(started_ns, asked.timeout_us, left_s)
         call = Inference(request, asked.rows, asked.key, started_ns, deadline_ns, SimpleQueue())
         self._inside.soon(self._plane.submit, release, call)
-        try:
-            done = call.done.get(timeout=left_s)
-        except Empty:
-            raise Unanswered(504, "there was no answer by the caller's deadline") from None
+        done = _within(call.done, left_s)
         if isinstance(done, Exception):
             raise unanswered(done)
         return written(message, *done, len(asked.rows))
@@ -155,6 +153,9 @@ class _Said:
     def _stats(self, message: Any, context: Any) -> Any:
         plane = self._plane
         asked = [find(plane, message.name, message.version)] if message.name else list(plane.releases.values())
+        counted = SimpleQueue[None]()
+        self._inside.soon(counted.put, None)  # the loop counts a call right behind its answer
+        _within(counted, min(context.time_remaining(), TIMEOUT_MAX))
         return {"model_stats": [msgspec.to_builtins(stats_of(each, plane.metrics.total(each.name))) for each in asked]}
 
     def _index(self, message: Any, context: Any) -> Any:
@@ -171,6 +172,14 @@ class _Said:
         if error is not None:
             raise not_told(error)
         return {}
+
+
+def _within(queue: SimpleQueue[T], left_s: float) -> T:
+    """What another thread puts there; raises Unanswered where it does not by the caller's deadline."""
+    try:
+        return queue.get(timeout=left_s)
+    except Empty:
+        raise Unanswered(504, "there was no answer by the caller's deadline") from None
 
 
 def _credentials(tls: Tls) -> Any:
