@@ -3,7 +3,7 @@
 .NOTPARALLEL:
 bin := .venv/bin
 axe := .venv/axe/node_modules/axe-core/axe.min.js
-wholly := core release serve
+covered := core registry serving
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -11,8 +11,8 @@ help:  ## list these targets
 demo: .venv/.installed-demo  ## install, then run the main job on real flights (2 to 3 minutes), ending with a report
 	$(bin)/headway demo
 
-test: .venv/.installed-dev $(axe)  ## all tests but the long ones; of core, release and serve they reach every branch (10 to 20 minutes)
-	$(bin)/pytest -n 2 -m "not long" $(wholly:%=--cov=src/headway/%) --cov-report=
+test: .venv/.installed-dev $(axe)  ## all tests but the long ones; of core, registry and serving they reach every branch (10 to 20 minutes)
+	$(bin)/pytest -n 2 -m "not long" $(covered:%=--cov=src/headway/%) --cov-report=
 	$(bin)/coverage report --skip-covered --show-missing --fail-under=100
 
 test-fast: .venv/.installed-dev  ## the tests that take no time (30 seconds)
@@ -49,7 +49,7 @@ clean:  ## remove all that make made: the environment, caches, the demo's folder
 	rm -rf .venv headway-demo build dist src/*.egg-info .coverage* .*_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.installed-%: pyproject.toml constraints.txt tools/venv $(wildcard src/headway/engines/kernel/* src/headway/engines/dense_kernel/* src/headway/serve/protocol/*.c)
+.venv/.installed-%: pyproject.toml constraints.txt tools/venv $(wildcard src/headway/engines/kernel/* src/headway/engines/dense_kernel/* src/headway/serving/protocol/*.c)
 	@tools/venv $*
 
 $(axe): tools/axe

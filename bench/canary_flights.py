@@ -12,20 +12,20 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from headway import flow
+from headway import pipeline
+from headway.cli.demo import flights
+from headway.cli.demo.run import FILES, HERE
 from headway.core.contracts import Engine, Workbench
 from headway.core.variant import Signature
 from headway.data.matrix import labels, matrix
 from headway.data.open import dataset_of
 from headway.data.split import cut, labelled
-from headway.evidence.canary import Traffic
-from headway.evidence.statistics.betting import Floats, Ints
-from headway.evidence.subject import open_variant
-from headway.face.demo import flights
-from headway.face.demo.run import FILES, HERE
-from headway.release.assign import assigned, key_hashes
-from headway.release.project import open_project
-from headway.variants.transforms.truncate import plugin as truncate
+from headway.evaluation.canary import Traffic
+from headway.evaluation.statistics.betting import Floats, Ints
+from headway.evaluation.subject import open_variant
+from headway.optimization.transforms.truncate import plugin as truncate
+from headway.registry.assign import assigned, key_hashes
+from headway.registry.project import open_project
 
 TREES = 200
 
@@ -53,8 +53,8 @@ def live() -> Live:
         for file in FILES:
             shutil.copyfile(HERE / file, folder / file)
         project = open_project(folder)
-        data = flow.periods(project)
-        baseline = flow.train(project, data)
+        data = pipeline.periods(project)
+        baseline = pipeline.train(project, data)
         bench = Workbench(blobs=project.blobs, sample=np.zeros((0, 0)))
         shorter = next(each for each in truncate(baseline.model, bench) if each.steps[-1].settings["trees"] == TREES)
         engines = [open_variant(variant, project.blobs) for variant in (baseline.model, shorter)]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headway.evidence.canary import Traffic
-from headway.evidence.statistics.betting import Floats
-from headway.release.assign import assigned, key_hashes
+from headway.evaluation.canary import Traffic
+from headway.evaluation.statistics.betting import Floats
+from headway.registry.assign import assigned, key_hashes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,14 +9,14 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 from harness import Found, shown
+from headway.cli.demo.run import FILES, HERE
 from headway.core import plugins
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.data.check import check
 from headway.data.open import open_dataset
-from headway.face.demo.run import FILES, HERE
-from headway.observe.assessment.assess import assess, survey_of
-from headway.release.project import open_project
+from headway.monitoring.assessment.assess import assess, survey_of
+from headway.registry.project import open_project
 
 NAMED = 4
 

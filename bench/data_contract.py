@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 
 from harness import Found, Row, shown
+from headway.cli.demo import flights
 from headway.data.contract.file import save
 from headway.data.contract.hold import hold
 from headway.data.contract.terms import TableContract, Terms
-from headway.face.demo import flights
 from optimize_cache import HERE, Absent, home
 
 ROWS, TRIES, LARGE, FEW = 327_000, 9, 10_000_000, 1_000

@@ -12,10 +12,10 @@ from time import process_time
 import polars as pl
 
 from harness import Found, Row, shown
+from headway.cli.demo import flights
 from headway.data.provenance.digest import digest
 from headway.data.provenance.fingerprint import fingerprint
 from headway.data.read import read_file
-from headway.face.demo import flights
 
 ROWS, TRIES = 327_000, 7
 

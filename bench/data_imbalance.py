@@ -13,15 +13,15 @@ from pathlib import Path
 import polars as pl
 
 from harness import Found, Row, shown
-from headway import flow
+from headway import pipeline
 from headway.core.contracts import Survey
 from headway.core.evidence import Finding, Measurement
 from headway.core.plugins import load_audit
 from headway.data.check import check
 from headway.data.open import open_dataset
-from headway.evidence.ground import ground_of
-from headway.evidence.subject import exam_of, subject_of
-from headway.release.project import Project, open_project
+from headway.evaluation.ground import ground_of
+from headway.evaluation.subject import exam_of, subject_of
+from headway.registry.project import Project, open_project
 
 TABLES = {"caravan": ("Caravan", "Purchase", ""), "default": ("Default", "default", 'balance = "request"')}
 """File, target, and what is declared: the balance of a card tells nearly who defaults, and is honest."""
@@ -93,15 +93,15 @@ def _project(folder: Path, file: str, target: str, known: str) -> Project:
 
 
 def _checked(project: Project) -> list[Finding]:
-    data = flow.periods(project)
+    data = pipeline.periods(project)
     whole = open_dataset(project.config)
     return check(Survey(dataset=whole, periods=data, config=project.config), families=("population",))
 
 
 def _measured(project: Project) -> list[Measurement]:
     """What the audit `imbalance` says of the model as it came, on `test`."""
-    data = flow.periods(project)
-    baseline = flow.train(project, data)
+    data = pipeline.periods(project)
+    baseline = pipeline.train(project, data)
     subject = subject_of(baseline.model, exam_of(baseline, data["test"], project.blobs), project.blobs)
     ground = ground_of(project.config, data, project.blobs, signature=baseline.model.signature, judged=data["test"])
     return [each for each in load_audit("imbalance")(subject, ground) if isinstance(each, Measurement)]

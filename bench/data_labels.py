@@ -23,14 +23,14 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.svm import SVC
 
 from harness import Found, Row, shown
+from headway.cli.demo import flights
 from headway.core.dataset import Dataset, Roles
 from headway.data.labels.crossfit import cross_fit
 from headway.data.labels.noise import Noise, noise_of
 from headway.data.labels.said import Floats, Ints, Said
 from headway.data.labels.worth import next_rows
 from headway.data.matrix import matrix, signature_of
-from headway.evidence.statistics.intervals import over_repeats
-from headway.face.demo import flights
+from headway.evaluation.statistics.intervals import over_repeats
 from optimize_cache import HERE, Absent, home
 
 SHARE, MOST_S, SEEDS = 0.05, 500, 20

@@ -16,6 +16,7 @@ from msgspec.structs import replace as with_roles
 
 from evidence_flights import NUMBERS, TEXTS
 from harness import Row, shown
+from headway.cli.demo import flights
 from headway.core.config import SplitSection
 from headway.core.contracts import Survey
 from headway.core.dataset import ASKED_AT, Dataset, Roles
@@ -23,7 +24,6 @@ from headway.core.evidence import Finding
 from headway.core.plugins import load_detector
 from headway.data.check import check
 from headway.data.split import cut
-from headway.face.demo import flights
 
 CLEAN = (*TEXTS, *NUMBERS)
 FAMILIES = ("leakage", "split")

@@ -21,9 +21,9 @@ from headway.core.assessment import Assessment, Tested
 from headway.core.contracts import Blobs
 from headway.core.dataset import Dataset, Roles
 from headway.core.plugins import load_blobs
-from headway.observe.assessment.moved import ALPHA, finding, look
-from headway.observe.assessment.rows import last_time
-from headway.observe.assessment.sample import packed, sample_of
+from headway.monitoring.assessment.moved import ALPHA, finding, look
+from headway.monitoring.assessment.rows import last_time
+from headway.monitoring.assessment.sample import packed, sample_of
 
 DAYS, ROWS, WEEK, EACH, FEWER = 200, 40, 7, 40, 20
 WORLDS = ("rows alone", "weather by day", "weather that lasts", "weekdays", "few classes")

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from clean_worlds import WORLDS, clean_world
 from data_labels import ROLES
 from harness import Found, Row, shown
+from headway.cli.demo import flights
 from headway.core import plugins
 from headway.core.contracts import Survey
 from headway.core.dataset import Dataset
 from headway.core.evidence import Finding
 from headway.data.poison.cells import Coded, coded
-from headway.face.demo import flights
 
 ROWS, SAMPLES, PLANTED, EACH = 60_000, 4, 8, 40
 SCREENS = ("flipped", "backdoor", "pull")

@@ -14,10 +14,10 @@ from harness import Row, shown
 from headway.core.contracts import Ground, Subject
 from headway.core.evidence import Measurement
 from headway.core.variant import Artifact, Field, Signature, Variant
-from headway.evidence.audits.ablation import plugin
-from headway.evidence.statistics.tables import Floats
-from headway.evidence.trainings import SEEDS
-from headway.store.blobs.files import Files
+from headway.evaluation.audits.ablation import plugin
+from headway.evaluation.statistics.tables import Floats
+from headway.evaluation.trainings import SEEDS
+from headway.storage.blobs.files import Files
 
 WORLDS, FEATURES, GROUPS, ROWS, BUDGET_S = 5, 20, 60, 200, 600.0
 INJECTED = ("flips", "season", "useless")

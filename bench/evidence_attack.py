@@ -8,15 +8,15 @@ from pathlib import Path
 from time import monotonic
 
 from harness import Found, Row, shown
-from headway import flow
+from headway import pipeline
+from headway.cli.demo.run import FILES, HERE
 from headway.core.contracts import Engine, Subject
 from headway.core.sections.attack import AttackSection
-from headway.evidence.altered import thinned
-from headway.evidence.attacks.columns import Column, columns_of
-from headway.evidence.attacks.search import Attacked, Decisions, attack
-from headway.evidence.subject import exam_of, subject_of
-from headway.face.demo.run import FILES, HERE
-from headway.release.project import open_project
+from headway.evaluation.altered import thinned
+from headway.evaluation.attacks.columns import Column, columns_of
+from headway.evaluation.attacks.search import Attacked, Decisions, attack
+from headway.evaluation.subject import exam_of, subject_of
+from headway.registry.project import open_project
 
 SEARCH = {"optimize.transforms": '["trees"]'}
 LIMITS = AttackSection(reach=0.5)
@@ -47,9 +47,9 @@ def _subject() -> Subject:
         for name in FILES:
             shutil.copyfile(HERE / name, Path(place) / name)
         project = open_project(Path(place), flags=SEARCH)
-        data = flow.periods(project)
-        baseline = flow.train(project, data)
-        winner = flow.optimize(project, baseline, data).winner.variant
+        data = pipeline.periods(project)
+        baseline = pipeline.train(project, data)
+        winner = pipeline.optimize(project, baseline, data).winner.variant
         return subject_of(winner, exam_of(baseline, data["test"], project.blobs), project.blobs)
 
 

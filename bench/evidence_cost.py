@@ -9,9 +9,9 @@ from sklearn.metrics import roc_auc_score
 
 from evidence_flights import year
 from harness import Row
-from headway.evidence.statistics.intervals import Sample, jackknife
-from headway.evidence.statistics.tables import auc_without_each, score_table
-from headway.evidence.statistics.two_sets import auc_of, between
+from headway.evaluation.statistics.intervals import Sample, jackknife
+from headway.evaluation.statistics.tables import auc_without_each, score_table
+from headway.evaluation.statistics.two_sets import auc_of, between
 
 ROWS, TIMES, MOST_S = 300_000, 7, 0.08
 

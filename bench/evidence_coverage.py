@@ -10,9 +10,9 @@ import numpy as np
 from evidence_days import Days, simulated
 from evidence_flights import Flights, year
 from harness import Row
-from headway.evidence.statistics.intervals import CHANGE, Sample
-from headway.evidence.statistics.tables import Floats, ScoreTable, score_table
-from headway.evidence.statistics.two_sets import auc_of, between
+from headway.evaluation.statistics.intervals import CHANGE, Sample
+from headway.evaluation.statistics.tables import Floats, ScoreTable, score_table
+from headway.evaluation.statistics.two_sets import auc_of, between
 
 DRAWS, SPLITS, OF_A_MONTH = 2000, 2000, 500
 DAYS, LEANING_DAYS, FEW_DAYS = (30, 120), (62, 120), 30

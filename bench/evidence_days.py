@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.evidence import Measurement
-from headway.evidence.statistics.intervals import CHANGE, Sample, jackknife
-from headway.evidence.statistics.tables import (
+from headway.evaluation.statistics.intervals import CHANGE, Sample, jackknife
+from headway.evaluation.statistics.tables import (
     Answers,
     Floats,
     Ints,

@@ -9,12 +9,12 @@ from pathlib import Path
 from time import perf_counter
 
 from harness import Found, Row, shown
-from headway import flow
+from headway import pipeline
+from headway.cli.demo.run import FILES, HERE
 from headway.core import plugins
 from headway.core.frontier import Frontier
-from headway.evidence.subject import exam_of
-from headway.face.demo.run import FILES, HERE
-from headway.release.project import Project, open_project
+from headway.evaluation.subject import exam_of
+from headway.registry.project import Project, open_project
 
 LEFT_OUT, MOST_S, NAMED = ("ablation", "attack", "load"), 60.0, 5
 SEARCH = {"optimize.transforms": '["trees"]'}
@@ -27,10 +27,10 @@ def rows() -> Found:
         for name in FILES:
             shutil.copyfile(HERE / name, Path(place) / name)
         project = open_project(Path(place), flags=SEARCH)
-        data = flow.periods(project)
-        baseline = flow.train(project, data)
-        found = flow.optimize(project, baseline, data)
-        judged = flow.evaluate(project, baseline.model, exam_of(baseline, data["test"], project.blobs))
+        data = pipeline.periods(project)
+        baseline = pipeline.train(project, data)
+        found = pipeline.optimize(project, baseline, data)
+        judged = pipeline.evaluate(project, baseline.model, exam_of(baseline, data["test"], project.blobs))
         came = Frontier(name=project.name, baseline=baseline, judged=(judged,), winner=judged)
         seconds, said = _examined(project, found, data)
         longer, as_it_came = _examined(project, came, data)
@@ -41,12 +41,12 @@ def rows() -> Found:
     return [row, shown("evaluate.seconds[as it came]", longer, "s", as_it_came)], []
 
 
-def _examined(project: Project, frontier: Frontier, data: flow.Data) -> tuple[float, str]:
+def _examined(project: Project, frontier: Frontier, data: pipeline.Data) -> tuple[float, str]:
     """How long an examination takes, and its slowest parts."""
     audits = [name for name in plugins.names("audit") if name not in LEFT_OUT]
     told: list[tuple[str, float]] = []
     began = perf_counter()
-    flow.examine(project, frontier, data, audits=audits, tell=lambda part: told.append((part, perf_counter())))
+    pipeline.examine(project, frontier, data, audits=audits, tell=lambda part: told.append((part, perf_counter())))
     return perf_counter() - began, _slowest(told, perf_counter())
 
 

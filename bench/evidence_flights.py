@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from headway.cli.demo import flights
 from headway.core.contracts import Subject
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.data.matrix import matrix
 from headway.engines.lightgbm import plugin as engine
-from headway.evidence.statistics.tables import Answers, Floats, Ints
-from headway.face.demo import flights
+from headway.evaluation.statistics.tables import Answers, Floats, Ints
 from optimize_cache import folder, made, versions
 
 TEXTS = ("carrier", "origin", "dest")

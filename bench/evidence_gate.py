@@ -18,10 +18,10 @@ from harness import Row
 from headway.core.config import PolicySection
 from headway.core.evidence import Evidence, Measurement
 from headway.core.verdict import Answer, Rule
-from headway.evidence.measure import this_machine
-from headway.evidence.statistics.intervals import CHANGE, SHARE, Sample, interval, jackknife, ratio_of_sums
-from headway.evidence.statistics.tables import Answers, Floats, Ints, mean_without_each, tally
-from headway.release.judge import judge
+from headway.evaluation.measure import this_machine
+from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, interval, jackknife, ratio_of_sums
+from headway.evaluation.statistics.tables import Answers, Floats, Ints, mean_without_each, tally
+from headway.registry.judge import judge
 
 WORLDS, DRAWN_DAYS, LIMIT = 2000, 62, 0.005
 POWER_DAYS, POWER_WORLDS, POWER = (30, 62, 120, 245, 365, 500), 400, 0.9

@@ -10,10 +10,10 @@ import numpy as np
 
 from evidence_flights import Flights, year
 from harness import Row, shown
-from headway.evidence.conformal import aps, aps_sets, lac, lac_sets, limit, limits_by_part, of_two, online_limits
-from headway.evidence.repair.apply import ready
-from headway.evidence.repair.tables import venn_abers, venn_pairs
-from headway.evidence.statistics.tables import Floats
+from headway.evaluation.calibration.apply import ready
+from headway.evaluation.calibration.tables import venn_abers, venn_pairs
+from headway.evaluation.conformal import aps, aps_sets, lac, lac_sets, limit, limits_by_part, of_two, online_limits
+from headway.evaluation.statistics.tables import Floats
 from optimize_cache import HERE, Absent, home
 
 ROWS, COVERAGE, MOST_S = 20_000, 0.9, 120

@@ -17,11 +17,11 @@ import numpy as np
 from evidence_flights import Flights, year
 from harness import Row, shown
 from headway.core.contracts import Subject
-from headway.evidence.discovery.counting import count
-from headway.evidence.discovery.levels import Levelled, levels_of
-from headway.evidence.discovery.worst import scores, worst
-from headway.evidence.probes.discovered import plugin
-from headway.evidence.statistics.tables import Floats, Ints
+from headway.evaluation.metrics.discovered import plugin
+from headway.evaluation.slice_finder.counting import count
+from headway.evaluation.slice_finder.levels import Levelled, levels_of
+from headway.evaluation.slice_finder.worst import scores, worst
+from headway.evaluation.statistics.tables import Floats, Ints
 from optimize_cache import HERE, Absent, home
 
 TIMES, WORLDS, SHARE, MOST_S = 5, 2000, 0.01, 300

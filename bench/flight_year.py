@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from headway.cli.demo import flights
+from headway.cli.demo.train import train
 from headway.core.config import load
 from headway.core.contracts import Window
 from headway.core.variant import Signature
@@ -17,9 +19,7 @@ from headway.data.matrix import labels, matrix, signature_of
 from headway.data.open import dataset_of
 from headway.data.roles import roles_of
 from headway.data.split import cut, labelled
-from headway.evidence.statistics.tables import Floats, Ints
-from headway.face.demo import flights
-from headway.face.demo.train import train
+from headway.evaluation.statistics.tables import Floats, Ints
 
 Bools = NDArray[np.bool_]
 

@@ -35,9 +35,9 @@ from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
-from headway.release.enrol import enrol
-from headway.release.register import Reason, Register
-from headway.serve.doors._messages import INFERENCE
+from headway.registry.enrol import enrol
+from headway.registry.register import Reason, Register
+from headway.serving.grpc._messages import INFERENCE
 
 ROOT = Path(__file__).parent.parent
 REQUESTS, SEED = 100_000, 1
@@ -113,7 +113,7 @@ def started(folder: Path, names: Sequence[str], found: Found) -> Iterator[Server
     words = [
         sys.executable,
         "-m",
-        "headway.face",
+        "headway.cli",
         "serve",
         *(f"{name}@live" for name in names),
         "--project",

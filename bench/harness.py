@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import msgspec
 
-from headway.evidence.measure import this_machine
+from headway.evaluation.measure import this_machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,13 +15,13 @@ from canary_worlds import ALIKE, AT_LIMIT, HARM, World, joined, part, traffic
 from harness import Row
 from headway.core.rollout import Plan, Rollout, Stage
 from headway.core.verdict import Rule
-from headway.evidence import canary
-from headway.evidence.canary import Traffic
-from headway.evidence.observed import Observations, codes_of
-from headway.evidence.statistics import sequential
-from headway.evidence.statistics.betting import Floats, factors, log_wealth
-from headway.evidence.statistics.sequential import Track
-from headway.release.rollout import ERRORS, SLOW, watch
+from headway.evaluation import canary
+from headway.evaluation.canary import Traffic
+from headway.evaluation.observed import Observations, codes_of
+from headway.evaluation.statistics import sequential
+from headway.evaluation.statistics.betting import Floats, factors, log_wealth
+from headway.evaluation.statistics.sequential import Track
+from headway.registry.rollout import ERRORS, SLOW, watch
 
 RUNS, REQUESTS = 2000, 20_000
 HARM_RUNS, HARM_REQUESTS = 500, 12_000

@@ -16,12 +16,12 @@ from flight_year import FIRST_TRAINED_TO, Year
 from harness import Row, shown
 from headway.core.evidence import Measurement
 from headway.core.sections.retrain import RetrainSection
-from headway.evidence.probes.calibration import BINS
-from headway.evidence.repair.apply import ready
-from headway.evidence.statistics.intervals import SHARE, Sample, jackknife, ratio_of_sums, student_quantile
-from headway.evidence.statistics.tables import Answers, Floats, bin_table, plain_ece, tally
-from headway.observe.retraining.recalibrate import recalibrate
-from headway.observe.trigger import Situation, propose
+from headway.evaluation.calibration.apply import ready
+from headway.evaluation.metrics.calibration import BINS
+from headway.evaluation.statistics.intervals import SHARE, Sample, jackknife, ratio_of_sums, student_quantile
+from headway.evaluation.statistics.tables import Answers, Floats, bin_table, plain_ece, tally
+from headway.monitoring.retraining.recalibrate import recalibrate
+from headway.monitoring.trigger import Situation, propose
 
 POLICY = RetrainSection()
 SEEDS = range(POLICY.seeds)

@@ -22,9 +22,9 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from harness import Row
-from headway.observe.rollout import rolling
-from headway.release.project import Project, open_project
-from headway.release.register import Reason
+from headway.monitoring.rollout import rolling
+from headway.registry.project import Project, open_project
+from headway.registry.register import Reason
 from load import Line
 from serve import project as published
 
@@ -93,7 +93,7 @@ def _second(project: Project) -> str:
 @contextmanager
 def _server(folder: Path) -> Iterator[int]:
     """A server process as `headway serve` starts it; gives its port."""
-    command = [sys.executable, "-m", "headway.face", "serve", "bench@live", "--project", str(folder), "--port", "0"]
+    command = [sys.executable, "-m", "headway.cli", "serve", "bench@live", "--project", str(folder), "--port", "0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
     try:

@@ -15,10 +15,10 @@ from harness import Row, shown
 from headway.core.contracts import Window, Windows
 from headway.core.errors import NotApplicable
 from headway.core.variant import Field, Signature
-from headway.evidence.statistics.tables import exact_auc
-from headway.observe.budget import WEALTH, level
-from headway.observe.detectors.group_permutation import plugin as detect
-from headway.observe.no_labels import Scored, estimate
+from headway.evaluation.statistics.tables import exact_auc
+from headway.monitoring.budget import WEALTH, level
+from headway.monitoring.detectors.group_permutation import plugin as detect
+from headway.monitoring.no_labels import Scored, estimate
 
 HALVES = 84  # of each month
 WORLDS = 400

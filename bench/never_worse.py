@@ -18,11 +18,11 @@ from threadpoolctl import threadpool_limits
 
 import headway as hw
 from harness import Row, report
-from headway import flow
+from headway import pipeline
+from headway.api.adhoc import lay_out
 from headway.core.errors import HeadwayError
-from headway.evidence.race import timed
-from headway.evidence.subject import exam_of, open_variant
-from headway.face.python.adhoc import lay_out
+from headway.evaluation.race import timed
+from headway.evaluation.subject import exam_of, open_variant
 from never_worse_pairs import Pair, pairs
 
 LEAST_PAIRS, ROUNDS, BUDGET = 30, 20, "8s"
@@ -90,7 +90,7 @@ def _found(pair: Pair) -> Found:
             return Found(pair=pair.name, winner=best.variant.name)
         laid = lay_out(pair.model, *pair.check, {"folder": folder})
         exam = exam_of(best.frontier.baseline, laid.rows, laid.project.blobs)
-        judged = flow.evaluate(laid.project, best.variant, exam)
+        judged = pipeline.evaluate(laid.project, best.variant, exam)
         winner = open_variant(best.variant, laid.project.blobs)
         times = timed(winner, exam.rows, reference=exam.reference, rounds=ROUNDS)
     speed = next(each for each in times if each.name == "latency.speedup")

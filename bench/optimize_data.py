@@ -11,7 +11,7 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.face.demo import flights
+from headway.cli.demo import flights
 from optimize_cache import folder, made, versions
 
 TEXTS = ("carrier", "origin", "dest")

@@ -10,13 +10,13 @@ from pathlib import Path
 import joblib
 import numpy as np
 
+from headway.api.adhoc import Adhoc, lay_out
 from headway.core import plugins
 from headway.core.contracts import Workbench
 from headway.core.errors import HeadwayError
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
-from headway.face.python.adhoc import Adhoc, lay_out
-from headway.variants.adoption.adopt import adopt
+from headway.optimization.importers.adopt import adopt
 from optimize_families import FAMILIES, Family
 from optimize_keep import keep
 from optimize_models import opened

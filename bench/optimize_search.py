@@ -15,13 +15,13 @@ from time import perf_counter
 import numpy as np
 
 import headway as hw
+from headway.api.adhoc import Options
 from headway.core.evidence import Measurement
 from headway.core.frontier import Frontier
 from headway.core.variant import Variant
 from headway.core.verdict import Judged
-from headway.face.python.adhoc import Options
-from headway.release.judge import feasible
-from headway.store.blobs.files import Files
+from headway.registry.judge import feasible
+from headway.storage.blobs.files import Files
 from optimize_keep import keep
 
 MOST_ROWS = 20_000

@@ -25,10 +25,10 @@ from headway.core.verdict import Verdict
 from headway.data.contract.served import contract_of
 from headway.engines.compiled.forest import compiled
 from headway.engines.lightgbm import Lightgbm
-from headway.release.enrol import enrol
-from headway.release.register import Reason, Register
-from headway.serve.access.keys import new_key
-from headway.variants.forests.forest_graph import write_graph
+from headway.optimization.trees.forest_graph import write_graph
+from headway.registry.enrol import enrol
+from headway.registry.register import Reason, Register
+from headway.serving.auth.keys import new_key
 from load import Case
 from optimize_cache import HERE, folder, home, made
 

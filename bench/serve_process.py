@@ -126,7 +126,7 @@ def started(
 def ours(folder: Path, *names: str) -> Sequence[str]:
     """The command that serves these models of a project as `headway serve` does."""
     references = [f"{name}@live" for name in names]
-    return [sys.executable, "-m", "headway.face", "serve", *references, "--project", str(folder), "--port", "{port}"]
+    return [sys.executable, "-m", "headway.cli", "serve", *references, "--project", str(folder), "--port", "{port}"]
 
 
 def _answers(port: int, asks: bytes) -> bool:

@@ -24,8 +24,8 @@ import numpy as np
 from scipy import stats
 
 from harness import Row, report, shown
-from headway.release.register import Register
-from headway.store.segments import SUFFIX
+from headway.registry.register import Register
+from headway.storage.segments import SUFFIX
 from load import Case, Load, Plan, run
 from serve_models import APART, CASES, Model, by_trees, new_caller, point, posted, project, publish, rows_of, v2
 from serve_process import LOAD_CORE, Server, ours, started

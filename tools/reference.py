@@ -20,9 +20,9 @@ import msgspec
 from rich.console import Console
 
 import headway
+from headway.cli.main import app
 from headway.core import config, plugins
 from headway.core.record import Record
-from headway.face.cli import app
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs/reference"

@@ -8,11 +8,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from callers.call import Call, Order
+from headway.api.model import Model
 from headway.core.contracts import Engine
 from headway.core.plugins import load_engine
 from headway.core.record import read
 from headway.core.variant import Variant
-from headway.face.python.model import Model
 
 
 def engine(order: Order) -> Call:

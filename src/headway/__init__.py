@@ -17,4 +17,4 @@ def __getattr__(name: str) -> object:
     """The calls, imported when they are first asked for: `import headway` alone costs no library."""
     if name not in __all__:
         raise AttributeError(f"module 'headway' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module("headway.face.python.calls"), name)
+    return getattr(importlib.import_module("headway.api.calls"), name)

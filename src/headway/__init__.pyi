@@ -1,4 +1,4 @@
-from headway.face.python.calls import compare, evaluate, load, optimize
+from headway.api.calls import compare, evaluate, load, optimize
 
 __version__: str
 __all__ = ["__version__", "compare", "evaluate", "load", "optimize"]

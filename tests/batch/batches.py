@@ -20,8 +20,8 @@ from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
-from headway.release.enrol import enrol
-from headway.release.register import Reason, Register
+from headway.registry.enrol import enrol
+from headway.registry.register import Reason, Register
 
 NAME = "flights"
 LIVE = f"{NAME}@live"

@@ -22,7 +22,7 @@ class Absent(importlib.abc.MetaPathFinder):
         if name.partition(".")[0] in {absent}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Absent())
-from headway.face.cli import main
+from headway.cli.main import main
 main({arguments})
 """
 ABSENT = {

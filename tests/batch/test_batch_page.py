@@ -11,9 +11,9 @@ import pytest
 from tests.batch.batches import CARRIER, project
 from tests.house.pages import read, shown
 
+from headway.cli import main as cli
 from headway.core import plugins
 from headway.core.variant import Field, Signature
-from headway.face import cli
 
 PAGE = read("docs/batch.md")
 ROWS, SCORES, REFUSED = shown("docs/batch.md", "csv")

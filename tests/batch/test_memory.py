@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 # The most memory since the program began: what `wait4` tells counts that of the process which started it as well.
 SCRIPT = """
 import sys
-from headway.face.cli import main
+from headway.cli.main import main
 try:
     main(sys.argv[1:])
 finally:

@@ -227,4 +227,4 @@ def test_the_answer_names_the_release_in_its_metadata(suffix, tmp_path):
     score(settings, write(numbers(3), tmp_path / "rows.csv"), out)
     assert digest.encode() in out.read_bytes() and b"headway.threshold" in out.read_bytes()
     if suffix == ".parquet":
-        assert pl.read_parquet_metadata(out)["headway.release"] == digest
+        assert pl.read_parquet_metadata(out)["headway.registry"] == digest

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.batch.batches import LIVE, numbers, project, write
 
-from headway.face import cli
+from headway.cli import main as cli
 
 
 def ended(*arguments: object) -> int:

@@ -27,7 +27,7 @@ from headway.core.config import Config
 from headway.core.errors import DataError, StoreError
 from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature
-from headway.variants.forests.forest_graph import write_graph
+from headway.optimization.trees.forest_graph import write_graph
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def run(folder: Path, source: Path, out: Path, *, until: Callable[[Path], bool] 
     path = os.pathsep.join([str(ROOT / "tests/outside"), os.environ.get("PYTHONPATH", "")])
     command = ["predict", LIVE, str(source), str(out), "--project", str(folder), "--keep", "key"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "headway.face", *command],
+        [sys.executable, "-m", "headway.cli", *command],
         env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

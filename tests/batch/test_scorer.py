@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from headway_echo import Echo
-from tests.release.releases import release
+from tests.registry.releases import release
 
 from headway.batch.score import Scorer
 from headway.core.errors import EngineError

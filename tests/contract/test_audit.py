@@ -17,8 +17,8 @@ from headway.core.contracts import Ground, Lesson
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.release import Contract, SelfTest
-from headway.serve.trial import on_trial
-from headway.store.blobs.files import Files
+from headway.serving.trial import on_trial
+from headway.storage.blobs.files import Files
 
 pytestmark = pytest.mark.slow
 AUDITS = plugins.names("audit")

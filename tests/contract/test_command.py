@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.house.source_tree import functions, length, sources
 
+from headway.cli import main as cli
 from headway.core import plugins
-from headway.face import cli
 
 COMMANDS = plugins.names("command")
 # They ask for no project, or make one; `doctor` says that there is none.

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from tests.observe.worlds import days, in_order
+from tests.monitoring.worlds import days, in_order
 
 from headway.core import plugins
 from headway.core.contracts import Windows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from tests.serve.running import loaded, serving
+from tests.serving.running import loaded, serving
 
 from headway.core import plugins
 from headway.core.errors import ConfigError

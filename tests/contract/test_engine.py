@@ -16,14 +16,14 @@ from tests.engines.estimators import numbers
 from tests.engines.graphs import DOUBLE, softmax
 from tests.engines.made_forests import Shape, made
 from tests.engines.xgboosters import ubj
-from tests.variants.taping import networks
+from tests.optimization.lowering import networks
 
 from headway.core import plugins
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.compiled.forest import compiled
 from headway.engines.formats.nested import Header, Inner, packed
-from headway.variants.taping.graphs import taped
+from headway.optimization.lowering.graphs import taped
 
 pytestmark = pytest.mark.slow
 

@@ -38,7 +38,7 @@ def joined(name: str, folder: Path, tables: list[Mapping[str, Column]], out: str
         parts.append(folder / f"{out}-{number:03}.{name}")
         parts[-1].write_bytes(format.encode(each))
     whole = folder / f"{out}.{name}"
-    format.join(parts, whole, table(0, 0), {"headway.release": "sha256:0"})
+    format.join(parts, whole, table(0, 0), {"headway.registry": "sha256:0"})
     return whole
 
 

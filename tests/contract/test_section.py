@@ -6,12 +6,12 @@ import re
 
 import pytest
 from msgspec.structs import replace
-from tests.face.examined import examined
-from tests.face.test_data_use import USE
+from tests.cli.examined import examined
+from tests.cli.test_data_use import USE
 
 from headway.core import plugins
-from headway.face.report.section import Section, sections
-from headway.face.report.story import Story
+from headway.reporting.section import Section, sections
+from headway.reporting.story import Story
 
 SECTIONS = plugins.names("section")
 HELD = sections(replace(examined(), data_use=USE))

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from tests.engines.boosters import text
 from tests.engines.pipelines import logistic_of_numbers
-from tests.variants.benches import as_it_came, bench_in, came, opened
-from tests.variants.exported import exported
-from tests.variants.lessons import bench_of, lesson, repeated, taught
-from tests.variants.nets import tabular
+from tests.optimization.benches import as_it_came, bench_in, came, opened
+from tests.optimization.exported import exported
+from tests.optimization.lessons import bench_of, lesson, repeated, taught
+from tests.optimization.nets import tabular
 
 from headway.core import plugins
 from headway.core.errors import NotApplicable
 from headway.core.record import read, write
 from headway.core.variant import Artifact, Field, Signature, Variant
-from headway.variants.transforms import cascade
+from headway.optimization.transforms import cascade
 
 pytestmark = pytest.mark.slow
 

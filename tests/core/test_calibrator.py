@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.core.calibrator import Calibrator
-from headway.evidence.repair.apply import ready
+from headway.evaluation.calibration.apply import ready
 
 SHIFTS = st.floats(-5, 5)
 

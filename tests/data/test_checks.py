@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from tests.data.tables import small
 
+from headway.cli.demo import flights
 from headway.core.config import SplitSection
 from headway.core.contracts import Survey
 from headway.core.dataset import Dataset, Roles
 from headway.data.check import check
 from headway.data.split import cut
-from headway.face.demo import flights
 
 pytestmark = pytest.mark.slow
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.engines.graphs import DOUBLE, softmax, total
-from tests.variants.benches import opened
-from tests.variants.nets import bench_of, net, pictures, pixels, rows, tabular
+from tests.optimization.benches import opened
+from tests.optimization.nets import bench_of, net, pictures, pixels, rows, tabular
 
 from headway.core.contracts import Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Variant
 from headway.engines.onnxruntime import OnnxRuntime
 from headway.engines.openvino import OpenVino
-from headway.variants.transforms import nncf, openvino, quantise
+from headway.optimization.transforms import nncf, openvino, quantise
 
 LATER = rows(5_000, seed=1)
 

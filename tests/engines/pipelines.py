@@ -60,7 +60,7 @@ from headway.core.contracts import Workbench
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
 from headway.engines.sklearn import Sklearn
-from headway.variants.adoption.adopt import adopt
+from headway.optimization.importers.adopt import adopt
 
 
 def filled(*steps: Any) -> Any:

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.variants.taping.networks import Shape, network, rows_for
+from tests.optimization.lowering.networks import Shape, network, rows_for
 
 from headway.core.errors import EngineError
 from headway.engines import _dense
 from headway.engines.compiled.levels import LEVELS
 from headway.engines.compiled.tape import OPERATIONS, Tape, opened, written
 from headway.engines.dense import Dense
-from headway.variants.taping.graphs import taped
+from headway.optimization.lowering.graphs import taped
 
 pytestmark = pytest.mark.slow
 

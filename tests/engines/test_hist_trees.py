@@ -22,7 +22,7 @@ from headway.core.variant import Field, Signature
 from headway.data.matrix import matrix, signature_of
 from headway.engines.formats.trees import taken
 from headway.engines.sklearn import Sklearn
-from headway.variants.forests.edges import edge_rows
+from headway.optimization.trees.edges import edge_rows
 
 pytestmark = pytest.mark.slow
 

@@ -25,16 +25,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PowerTransformer, StandardScaler
 from tests.engines.estimators import NUMBERS, TEXTS, fitted, frame, target
 from tests.engines.pipelines import ONE_HOT, STEPS, bench_on, beside, bins, filled, variant_of
-from tests.variants.benches import bench_in, opened
+from tests.optimization.benches import bench_in, opened
 
 from headway.core.contracts import Engine, Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.formats.trees import Forest, taken
 from headway.engines.sklearn import Sklearn
-from headway.variants.forests.edges import edge_rows
-from headway.variants.ranks import possible
-from headway.variants.transforms import trees
-from headway.variants.transforms.onnx import plugin
+from headway.optimization.ranks import possible
+from headway.optimization.transforms import trees
+from headway.optimization.transforms.onnx import plugin
+from headway.optimization.trees.edges import edge_rows
 
 MODELS: dict[str, Any] = {
     "forest": lambda: RandomForestClassifier(8, random_state=0),

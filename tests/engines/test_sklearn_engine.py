@@ -51,8 +51,8 @@ from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, EngineError, NotApplicable
 from headway.data.matrix import matrix, signature_of
 from headway.engines.sklearn import Sklearn
-from headway.store.blobs.files import Files
-from headway.variants.adoption.adopt import adopt
+from headway.optimization.importers.adopt import adopt
+from headway.storage.blobs.files import Files
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from tests.house.source_tree import ROOT
 
 CASES = (
     "tests/engines/torch_cases.py",
-    "tests/evidence/curves/torch_curve_cases.py",
+    "tests/evaluation/learning_curves/torch_curve_cases.py",
     "tests/contract/test_engine.py",
 )
 

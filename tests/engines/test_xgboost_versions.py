@@ -14,8 +14,8 @@ from headway.core.contracts import ModelFile
 from headway.core.errors import EngineError
 from headway.core.plugins import load_engine
 from headway.engines.xgboost import Xgboost
-from headway.variants.forests.edges import edge_rows
-from headway.variants.forests.forest_graph import write_graph
+from headway.optimization.trees.edges import edge_rows
+from headway.optimization.trees.forest_graph import write_graph
 
 RELEASES = (
     "xgboost==1.7.6",

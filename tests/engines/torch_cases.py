@@ -12,7 +12,7 @@ import torch
 from headway.core import plugins
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.torch import Torch
-from headway.variants.adoption.adopt import open_file, take
+from headway.optimization.importers.adopt import open_file, take
 
 ROWS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32).astype(np.float64)
 

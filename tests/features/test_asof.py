@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headway.cli.demo import flights
 from headway.core.errors import DataError
-from headway.face.demo import flights
 from headway.features.asof import join_asof
 
 START = datetime(2013, 1, 1)

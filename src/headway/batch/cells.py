@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from headway.core.batch import Refusal, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field
-from headway.serve.protocol.tensors import Ranks
+from headway.serving.protocol.tensors import Ranks
 
 MISSING = float("nan")
 UNKNOWN = "a text that the model does not know"

@@ -16,7 +16,7 @@ from headway.core.batch import Chunk, Column, Refusal, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.data.matrix import matrix
-from headway.serve.protocol.tensors import TEXT
+from headway.serving.protocol.tensors import TEXT
 
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
 _AT_ONCE = 8  # chunks that are decoded together: a slice decodes the pages at its two ends once more

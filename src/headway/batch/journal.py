@@ -25,7 +25,7 @@ from headway.core import record
 from headway.core.batch import Refusal
 from headway.core.errors import StoreError
 from headway.core.record import Kept, Record, digest_of
-from headway.store import atomic
+from headway.storage import atomic
 
 _TERMS, _LINES = "terms.json", "journal.jsonl"
 _REFUSED = ("row", "column", "value", "reason")

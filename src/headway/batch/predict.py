@@ -25,9 +25,9 @@ from headway.core.errors import ConfigError, DataError
 from headway.core.plugins import load_engine, load_format, names
 from headway.core.release import Release
 from headway.core.threads import cores
-from headway.release.bundle import Bundle
-from headway.release.open import open_release
-from headway.release.register import Register
+from headway.registry.bundle import Bundle
+from headway.registry.open import open_release
+from headway.registry.register import Register
 
 if TYPE_CHECKING:
     from headway.core.batch import Floats
@@ -194,7 +194,7 @@ def _about(bundle: Bundle) -> dict[str, str]:
     release = bundle.release
     return {
         "headway.name": release.name,
-        "headway.release": bundle.digest,
+        "headway.registry": bundle.digest,
         "headway.threshold": repr(release.threshold),
         "headway.version": headway.__version__,
     }

@@ -13,7 +13,7 @@ from headway.batch import columns
 from headway.core.batch import Chunk, Column
 from headway.core.errors import DataError, EngineError
 from headway.core.release import Release
-from headway.evidence.repair.apply import Apply, ready
+from headway.evaluation.calibration.apply import Apply, ready
 
 if TYPE_CHECKING:
     from headway.core.batch import Flags

@@ -9,7 +9,7 @@ import headway
 from headway.core.batch import Wanted
 from headway.core.errors import DataError
 from headway.core.record import Kept
-from headway.release.bundle import Bundle
+from headway.registry.bundle import Bundle
 
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 16
 

@@ -30,17 +30,17 @@ FOLDERS = {
     "source": "data.sources",
     "check": "data.checks",
     "engine": "engines",
-    "transform": "variants.transforms",
-    "probe": "evidence.probes",
-    "audit": "evidence.audits",
-    "detector": "observe.detectors",
+    "transform": "optimization.transforms",
+    "probe": "evaluation.metrics",
+    "audit": "evaluation.audits",
+    "detector": "monitoring.detectors",
     "format": "batch.formats",
-    "blobs": "store.blobs",
-    "state": "store.state",
-    "door": "serve.doors",
-    "tracer": "serve.tracers",
-    "section": "face.report.sections",
-    "command": "face.commands",
+    "blobs": "storage.blobs",
+    "state": "storage.state",
+    "door": "serving.grpc",
+    "tracer": "serving.tracers",
+    "section": "reporting.sections",
+    "command": "cli.commands",
 }
 IN_FAMILIES = frozenset({"check"})
 # Libraries that are imported by another name than they are installed by.
@@ -163,7 +163,7 @@ def load_tracer(name: str) -> type[Tracer]:
 
 
 def load_section(name: str) -> Callable[[Any], Any]:
-    """The section of reports of that name, a function from a story; `face/report/section.py` says what it gives."""
+    """The section of reports of that name, a function from a story; `reporting/section.py` says what it gives."""
     section: Callable[[Any], Any] = _load("section", name)
     return section
 

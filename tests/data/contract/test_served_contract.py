@@ -9,7 +9,7 @@ from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
 from headway.data.contract.served import as_agreed, contract_of
 from headway.data.contract.terms import TableContract, Terms
-from headway.serve.lanes.contract import Checker
+from headway.serving.batching.contract import Checker
 
 SIGNATURE = Signature(
     inputs=(Field(name="size"), Field(name="kind", datatype="BYTES", categories=("a", "b", "long")), Field(name="free"))

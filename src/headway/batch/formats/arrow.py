@@ -19,7 +19,7 @@ from headway.batch.cells import expect_columns, ranked
 from headway.core.batch import Chunk, Column, Refusal, Scan, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field
-from headway.serve.protocol.tensors import TEXT, ranks_of
+from headway.serving.protocol.tensors import TEXT, ranks_of
 
 if TYPE_CHECKING:
     from headway.core.batch import Floats

@@ -18,7 +18,7 @@ from headway.batch.cells import MISSING, expect_columns, number, ranked, refusal
 from headway.core.batch import Chunk, Column, Refusal, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field
-from headway.serve.protocol.tensors import ranks_of
+from headway.serving.protocol.tensors import ranks_of
 
 try:
     from headway.batch import frames

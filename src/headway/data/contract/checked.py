@@ -24,7 +24,7 @@ from headway.data.personal.policy import guarded
 from headway.data.read import pointed
 from headway.data.roles import roles_of
 from headway.data.split import cut
-from headway.store import atomic, quarantined, segments
+from headway.storage import atomic, quarantined, segments
 
 
 class Checked(Record, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from headway.core.errors import ConfigError
 from headway.data.contract.relations import relation_of
 from headway.data.contract.terms import TableContract, Terms
 from headway.data.contract.values import COUNTED, edge
-from headway.store.atomic import write
+from headway.storage.atomic import write
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 KINDS = {"number": "number", "whole": "number", "text": "text", "boolean": "boolean", "date": "date", "time": "time"}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.store import atomic
+from headway.storage import atomic
 
 _BYTES = 32
 _SHOWN = 32

@@ -11,7 +11,7 @@
 #define MOST_FLOATS (1 << 20)          /* of the file of a row */
 #define MOST_USES 8                    /* of the same weights: each use lays them out anew */
 
-enum {                                 /* what a step does; variants/taping/writer.py has the same order */
+enum {                                 /* what a step does; optimization/lowering/writer.py has the same order */
   ADD, SUB, MUL, DIV, LEAST, GREATEST, LESS, LESS_EQUAL, EQUAL, WHERE, TO_WHOLE,
   ABS, FLOOR, ROUND, IS_NAN, SQRT, LOG, EXP, SIGMOID, TANH, ERF,
   COPY, TAKE, LOOK_UP, SOFTMAX, SUM, DENSE, STEPS

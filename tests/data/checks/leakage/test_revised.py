@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 from tests.data.tables import says, small, wide, with_column
 
+from headway.cli.demo import flights
 from headway.core.config import Config, DataSection
 from headway.core.contracts import Survey
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, NotApplicable
 from headway.data.checks.leakage.revised import plugin
-from headway.face.demo import flights
 
 NAMED = with_column(wide(), row=list(range(2000)))
 

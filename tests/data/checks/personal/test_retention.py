@@ -13,7 +13,7 @@ from headway.core.contracts import Survey
 from headway.core.errors import ConfigError, NotApplicable
 from headway.core.sections.personal import PersonalSection
 from headway.data.checks.personal.retention import plugin
-from headway.store import segments
+from headway.storage import segments
 
 DAY_NS = 86_400 * 10**9
 

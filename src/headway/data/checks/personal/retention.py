@@ -10,7 +10,7 @@ from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.personal.retention import length_of
-from headway.store import quarantined, segments, traffic
+from headway.storage import quarantined, segments, traffic
 
 DAY_S = 86_400
 

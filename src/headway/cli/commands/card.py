@@ -1,0 +1,34 @@
+"""Write the model card of the last search: what the winner is, what it was judged on, and what was found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headway import pipeline
+from headway.cli.output import show, write_whole
+from headway.core.training import Training
+from headway.registry.project import open_project
+from headway.reporting.card import card
+from headway.reporting.read_story import story_of
+from headway.reporting.read_year import kept
+
+
+def plugin(*, project: Path = Path("."), out: Path = Path("MODEL_CARD.md"), json: bool = False) -> None:
+    """Write one Markdown file; nothing is measured again, and no code of the project is run.
+
+    Example: headway card --project headway-demo --out MODEL_CARD.md
+
+    Parameters
+    ----------
+    project
+        Folder with headway.toml.
+    out
+        The file to write; one that is there is replaced.
+    json
+        Print one JSON object.
+    """
+    opened = open_project(project)
+    frontier = pipeline.last_frontier(opened)
+    learned = [each for each in kept(opened, Training) if each.dataset == frontier.baseline.data.get("train")]
+    path = str(write_whole(card(story_of(opened), frontier, learned[-1] if learned else None), out).resolve())
+    show({"card": path}, path, json=json)

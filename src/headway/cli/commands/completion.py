@@ -1,0 +1,34 @@
+"""Complete commands, options and choices in a shell: print its script, or install it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal
+
+from headway.cli.main import app
+from headway.cli.output import show
+
+
+def plugin(
+    shell: Literal["bash", "zsh", "fish", "powershell"] = "bash", *, install: bool = False, json: bool = False
+) -> None:
+    """Print the script that makes a shell complete `headway`; a new shell reads it once it is installed.
+
+    Example: headway completion bash
+    Example: headway completion zsh --install
+
+    Parameters
+    ----------
+    shell
+        Which shell.
+    install
+        Put the script where the shell looks, with a line in its startup file, instead of printing it.
+    json
+        Print one JSON object.
+    """
+    script = app().generate_completion(shell=shell)
+    path = str(app().install_completion(shell=shell)) if install else ""
+    if json:
+        show({"shell": shell, "path": path, "script": script}, "", json=True)
+    else:
+        sys.stdout.write(f"{path}\n" if install else script)  # as it is: a console would fold its lines

@@ -1,0 +1,26 @@
+"""What this machine has: processor, memory, engines present or absent and why, keys, state, clock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headway.cli.doctor.examine import examine, is_well, table
+from headway.cli.exit_codes import FAIL, PASS
+from headway.cli.output import show
+
+
+def plugin(*, project: Path = Path("."), json: bool = False) -> int:
+    """Look at this machine, at what is installed and at the project. Exit 0 well, 1 something needed is broken.
+
+    Example: headway doctor --project headway-demo
+
+    Parameters
+    ----------
+    project
+        Folder whose settings, keys and state are looked at, if it is a project.
+    json
+        Print one JSON object.
+    """
+    signs = examine(project)
+    show(signs, table(signs), json=json)
+    return PASS if is_well(signs) else FAIL

@@ -1,0 +1,45 @@
+"""Examine the winner of the last search whole: every probe and every audit, judged by the policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from headway import pipeline
+from headway.cli.exit_codes import OF_ANSWER
+from headway.cli.output import console, show
+from headway.registry.project import open_project
+from headway.reporting.text.durations import seconds
+from headway.reporting.text.tables import examined_tables
+
+
+def plugin(
+    *,
+    project: Path = Path("."),
+    audit: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    budget: str = "",
+    json: bool = False,
+) -> int:
+    """Measure all that can be measured of what is to be released. Exit 0 pass, 1 fail, 3 undecided.
+
+    Example: headway evaluate --project headway-demo
+    Example: headway evaluate --project headway-demo --audit start --budget 30s
+
+    Parameters
+    ----------
+    project
+        Folder with headway.toml.
+    audit
+        An audit to run (`headway plugins` lists them); may be given many times. Without it, all of them.
+    budget
+        Longest time that one audit may take (30s, 5m), in place of [evaluate] budget_s.
+    json
+        Print one JSON object.
+    """
+    opened = open_project(project, flags={"evaluate.budget_s": str(seconds(budget))} if budget else {})
+    tell = (lambda _: None) if json else console().print
+    found = pipeline.examine(opened, pipeline.last_frontier(opened), pipeline.periods(opened), audits=audit, tell=tell)
+    show(found.winner, examined_tables(found.winner), json=json)
+    return OF_ANSWER[found.winner.verdict.answer]

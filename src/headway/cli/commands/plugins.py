@@ -1,0 +1,21 @@
+"""List every plug-in there is, by kind, with its line."""
+
+from __future__ import annotations
+
+from headway.cli.output import show
+from headway.core import plugins
+
+
+def plugin(*, json: bool = False) -> None:
+    """List every plug-in there is, by kind, with its line; no library is imported for it.
+
+    Example: headway plugins
+
+    Parameters
+    ----------
+    json
+        Print one JSON object.
+    """
+    found = {kind: {name: plugins.describe(kind, name) for name in plugins.names(kind)} for kind in plugins.FOLDERS}
+    lines = [f"{kind:10} {name:22} {line}" for kind, names in found.items() for name, line in names.items()]
+    show(found, "\n".join(lines), json=json)

@@ -1,0 +1,40 @@
+"""Sign the winner of the last search with its evidence, and make it live."""
+
+from __future__ import annotations
+
+from getpass import getuser
+from pathlib import Path
+
+from headway import pipeline
+from headway.cli.actions.lineage import pass_on
+from headway.cli.output import show
+from headway.registry.project import open_project
+from headway.reporting.text.tables import shipped_lines
+
+
+def plugin(*, project: Path = Path("."), who: str = "", why: str = "", override: str = "", json: bool = False) -> None:
+    """Sign the winner of the last search and point `live` at it; refused (exit 1) unless its verdict is pass.
+
+    Example: headway release --project headway-demo --why "first release"
+    Example: headway release --project headway-demo --who ada --override "the storm days are known to be wrong"
+
+    Parameters
+    ----------
+    project
+        Folder with headway.toml.
+    who
+        Who releases; the name of the user where it is not given.
+    why
+        Why, for the history.
+    override
+        Why a person answers for a winner whose verdict is not pass; signed with who, when and what the judge said.
+    json
+        Print one JSON object.
+    """
+    opened = open_project(project)
+    frontier = pipeline.last_frontier(opened)
+    if not override:
+        pipeline.expect_unchanged(opened, frontier)
+    shipped = pipeline.release(opened, frontier, who=who or getuser(), why=why, override=override)
+    pass_on(opened)
+    show(shipped, shipped_lines(shipped.move, shipped.enrolment.created), json=json)

@@ -1,0 +1,28 @@
+"""Write the report of a project from what its store keeps: the last search, the release, and the year since."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headway.cli.output import show
+from headway.registry.project import open_project
+from headway.reporting.page import write
+from headway.reporting.read_story import story_of
+
+
+def plugin(*, project: Path = Path("."), out: Path = Path("report.html"), json: bool = False) -> None:
+    """Write one HTML file that needs no other; nothing is measured again.
+
+    Example: headway report --project headway-demo --out year.html
+
+    Parameters
+    ----------
+    project
+        Folder with headway.toml.
+    out
+        The file to write; one that is there is replaced.
+    json
+        Print one JSON object.
+    """
+    path = str(write(story_of(open_project(project)), out).resolve())
+    show({"report": path}, path, json=json)

@@ -1,0 +1,32 @@
+"""Verify a release to the last byte, and every move of its pointers, against the trusted keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headway.cli.output import show
+from headway.core import config
+from headway.registry.register import Register
+
+
+def plugin(reference: str, *, project: Path = Path("."), json: bool = False) -> None:
+    """Verify a release; exit 1 says which file, key or move is not as it was signed.
+
+    Example: headway verify flight-delays@live --project headway-demo
+
+    Parameters
+    ----------
+    reference
+        NAME@POINTER or NAME@DIGEST.
+    project
+        Folder with headway.toml.
+    json
+        Print one JSON object.
+    """
+    register = Register.from_config(config.load(project))
+    bundle = register.resolve(reference)
+    moves = register.history(bundle.release.name)
+    told = {"release": bundle.digest, "key": bundle.key, "files": sorted(bundle.files), "moves": len(moves)}
+    counted = f"{len(bundle.files)} files and {len(moves)} moves verified"
+    lines = f"{reference} is {bundle.digest}\nsigned by {bundle.key}\n{counted}"
+    show(told, lines, json=json)

@@ -1,0 +1,82 @@
+"""The second half of the demo: what happens to a release once it is live."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from getpass import getuser
+
+import polars as pl
+
+from headway import pipeline
+from headway.cli.demo import canary, road
+from headway.cli.demo.told import Told
+from headway.core.dataset import Dataset
+from headway.core.rollout import Plan, Stage
+from headway.data.split import cut, labelled
+from headway.monitoring.rollout import rolling
+from headway.monitoring.rollout.follow import follow
+from headway.registry.project import Project
+from headway.reporting.story import Stamp
+
+FEED = Plan(stages=(Stage(share=0.2),))
+KNOWN_BY = datetime(2013, 10, 1)
+CHANGED = datetime(2013, 11, 1)
+
+
+def broken_feed(project: Project, live: Dataset, told: Told) -> None:
+    """A sound release takes a share of October, its feed breaks, and the judge takes it back."""
+    names = _inputs(project)
+    utc = cut(road.wrong(live), project.config.split)["live"]
+    right, wrong = (_flights(period, 10).select(names) for period in (live, utc))
+    canary.fill_feed(project, right, wrong)
+    digest = canary.release_with_feed(project, who=getuser())
+    rolling.start(project, digest, plan=FEED, who=getuser(), why="reads the schedule from a feed")
+    flown = canary.fly(
+        project,
+        right,
+        lambda wait: follow(project, tell=told.tell, wait=wait),
+        broken_at=canary.SOUND_REQUESTS,
+    )
+    note = f"After {canary.SOUND_REQUESTS:,} requests its feed began to send its times in UTC."
+    _stamp(project, flown.rollout.salt, at="2013-10", note=note)
+    told.tell(canary.taken_back(flown))
+
+
+def watched(project: Project, told: Told, *, since: str = "", until: datetime | None = None) -> None:
+    """The months of the live release from `since` on, as their labels came: drift, quality, and tickets opened."""
+    for seen in pipeline.watch(project, until=until):
+        if seen.period >= since:
+            told.tell(seen.says)
+
+
+def retrained(project: Project, live: Dataset, told: Told) -> None:
+    """Train anew on what was labelled by October, judge it against live, and let it earn its place as a canary."""
+    found = pipeline.retrain(project, until=KNOWN_BY, tell=told.tell)
+    told.tell(found.says)
+    _stamp(project, found.key, at="2013-10")
+    begun = pipeline.renew(project, found, who=getuser())
+    if begun.rollout is None:
+        return
+    told.tell(begun.says)
+    rollout, november = begun.rollout, _flights(live, 11).select(_inputs(project))
+    flown = canary.fly(
+        project, november, lambda wait: pipeline.follow(project, tell=told.tell, wait=wait).rollout or rollout
+    )
+    _stamp(project, flown.rollout.salt, at="2013-11")
+    told.tell(
+        f"It took half of the callers beside the live one for {flown.requests:,} requests; {flown.callers.said}. "
+        f"{flown.rollout.why}"
+    )
+
+
+def _stamp(project: Project, of: str, *, at: str, note: str = "") -> None:
+    """Keep when something happened by the time of the flights: the clock says when the demo ran."""
+    project.keep(Stamp(name=project.name, of=of, at=at, note=note))
+
+
+def _inputs(project: Project) -> list[str]:
+    return list(project.register.resolve(f"{project.name}@live").release.variant.signature.names)
+
+
+def _flights(period: Dataset, month: int) -> pl.DataFrame:
+    return labelled(road.month(period, month)).table.sort("departs_at", maintain_order=True)

@@ -1,0 +1,130 @@
+"""Send a month of flights to a running server over real HTTP, and compare every answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.core.contracts import Subject
+from headway.core.errors import StoreError
+from headway.core.evidence import Measurement
+from headway.core.variant import Signature
+from headway.reporting.story import Replay
+from headway.serving.client import Client
+
+TOLERANCE = 1e-9
+
+
+@contextmanager
+def server(folder: Path, reference: str) -> Iterator[str]:
+    """A server process of its own on a free port of loopback; gives its address, and stops it at the end.
+
+    Ctrl-C, which a terminal sends to both, is for the one who began the server, and stops it in good order.
+    """
+    command = [sys.executable, "-m", "headway.cli", "serve", reference, "--project", str(folder), "--port", "0"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with ExitStack() as ended:
+        with _undisturbed():
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+            ended.callback(_stop, process)
+        yield _address(process)
+
+
+def replay(address: str, name: str, table: pl.DataFrame, subject: Subject) -> Replay:
+    """Each row of the table as a request of its own, its answer compared with the release's own and the model's.
+
+    `subject` holds the answers in process on the same rows, in the same order.
+    """
+    columns = _columns(table, subject.variant.signature)
+    answers = np.full(len(table), np.nan)
+    times_ms = np.empty(len(table))
+    failures = 0
+    began = time.perf_counter()
+    with Client(address) as client:
+        for row in range(len(table)):
+            start = time.perf_counter_ns()
+            try:
+                answers[row] = client.infer(name, {key: values[row : row + 1] for key, values in columns.items()})[0, 0]
+            except StoreError:
+                failures += 1
+            times_ms[row] = (time.perf_counter_ns() - start) / 1e6
+    answered = ~np.isnan(answers)
+    return Replay(
+        period=str(table["date"][0])[:7],
+        requests=len(table),
+        rows=len(table),
+        mismatches=int((np.abs(answers - subject.scores[:, 0]) > TOLERANCE)[answered].sum()),
+        failures=failures,
+        largest_difference=float(np.abs(answers - subject.reference_scores[:, 0])[answered].max()),
+        seconds=time.perf_counter() - began,
+        p50=_quantile(times_ms, 0.5),
+        p99=_quantile(times_ms, 0.99),
+    )
+
+
+def _columns(table: pl.DataFrame, signature: Signature) -> dict[str, list[object]]:
+    """What a caller of the service has: one list a column, texts as texts, missing as None."""
+    return {name: table[name].to_list() for name in signature.names}
+
+
+def _quantile(times_ms: NDArray[np.float64], share: float) -> Measurement:
+    """A quantile of request times with the distribution-free interval of its order statistics."""
+    ordered, n = np.sort(times_ms), len(times_ms)
+    spread = 1.96 * (n * share * (1 - share)) ** 0.5
+    low, high = (int(np.clip(n * share + side * spread, 0, n - 1)) for side in (-1, 1))
+    return Measurement(
+        name=f"request.p{share * 100:.0f}",
+        value=float(np.quantile(ordered, share)),
+        low=float(ordered[low]),
+        high=float(ordered[high]),
+        method="order statistics, requests one after the other",
+        n_rows=n,
+        unit="ms",
+    )
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Within, Ctrl-C waits until the end, and a process that is begun is deaf to it: it inherits the mask."""
+    came: list[int] = []
+    told = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+        signal.signal(signal.SIGINT, told)
+    if came:
+        signal.raise_signal(signal.SIGINT)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """In good order, or by force where that takes too long or the person is impatient."""
+    process.terminate()
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    """The address in the server's first line; raises StoreError where it did not come up."""
+    line = process.stdout.readline() if process.stdout else ""
+    words = [word for word in line.split() if word.startswith("http://")]
+    if not words:
+        raise StoreError(
+            "the server did not start", where=line.strip() or "no word from it", mend="see its message above"
+        )
+    return words[0]

@@ -1,0 +1,126 @@
+"""The first half of the demo: from the flights to a release that is served, each stage a part of the story."""
+
+from __future__ import annotations
+
+from getpass import getuser
+from pathlib import Path
+
+import polars as pl
+
+from headway import pipeline
+from headway.cli.demo import flights
+from headway.cli.demo.replay import replay, server
+from headway.cli.demo.told import Told
+from headway.core.dataset import Dataset
+from headway.core.errors import DataError
+from headway.core.evidence import Evidence, Finding
+from headway.core.frontier import Baseline, Frontier
+from headway.core.variant import Step
+from headway.data.open import dataset_of
+from headway.data.split import cut, labelled
+from headway.evaluation.subject import exam_of, subject_of
+from headway.registry.project import Project
+from headway.reporting.read_data_use import data_use
+from headway.reporting.story import Replay, Span, Story, Wrong
+from headway.reporting.text import tables
+
+LEAD = (
+    "A model learned from January to April of 2013. headway looked for a faster form of it, proved on days that the "
+    "model had not seen that nothing was lost, signed it, served it, and sent a month of flights to the server.",
+)
+
+
+def released(project: Project, data: pipeline.Data, told: Told) -> tuple[Frontier, Story]:
+    """Check, train, optimize, judge and release; gives the frontier, and the story so far."""
+    with told.stage("Check the data, and refuse to learn from what only the outcome tells"):
+        findings = _check(project, data, told)
+    with told.stage("Train on January to April"):
+        baseline = pipeline.train(project, data)
+    with told.stage("Search faster variants; judge each on May and June, the winner once on July and August"):
+        frontier = pipeline.optimize(project, baseline, data, tell=told.tell)
+        told.tell(tables.brief_table(frontier, groups="days"))
+        told.tell(tables.rulings_table(frontier.winner.verdict, groups="days"))
+    with told.stage("Release the winner, signed"):
+        shipped = pipeline.release(project, frontier, who=getuser())
+        told.tell(tables.shipped_lines(shipped.move, shipped.enrolment.created))
+    policy = project.config.policy
+    return frontier, Story(
+        title="Will a flight from New York arrive more than 15 minutes late?",
+        lead=LEAD,
+        groups="days",
+        slice_rows=policy.slice_rows,
+        slice_groups=policy.slice_groups,
+        findings=tuple(findings),
+        frontier=frontier.judged,
+        left=frontier.left,
+        reasons=frontier.reasons,
+        refusals=frontier.refusals,
+        winner=frontier.winner,
+        as_it_came=_as_it_came(project, frontier, data["test"]),
+        spans=_spans(project),
+        data_use=data_use(project, frontier.winner.variant.signature.names),
+        data=frontier.baseline.data,
+        release=shipped.move.release,
+        key=shipped.enrolment.key,
+    )
+
+
+def refused(project: Project, baseline: Baseline, test: Dataset) -> Wrong:
+    """The model as it came, reading a feature view whose scheduled times are in UTC, judged on the test period."""
+    view = cut(wrong(test), project.config.split)["test"]
+    variant = baseline.model.with_step(Step(transform="view", settings={"source": "flights:load_utc"}))
+    judged = pipeline.evaluate(project, variant, exam_of(baseline, test, project.blobs), view=view)
+    return Wrong(title="Scheduled times taken in UTC", judged=judged)
+
+
+def replayed(project: Project, frontier: Frontier, live: Dataset) -> Replay:
+    """September, flight by flight over HTTP, to a server in a process of its own."""
+    september = labelled(month(live, 9))
+    subject = subject_of(frontier.winner.variant, exam_of(frontier.baseline, september, project.blobs), project.blobs)
+    with server(Path(project.config.folder), f"{project.name}@live") as address:
+        return replay(address, project.name, september.table, subject)
+
+
+def months(project: Project, frontier: Frontier, data: pipeline.Data) -> tuple[Evidence, ...]:
+    """Evidence on the released variant and on the model as it came, for each month of the year."""
+    found = []
+    for period in data.values():
+        for number in sorted(period.table["departs_at"].dt.month().unique()):
+            exam = exam_of(frontier.baseline, month(period, number), project.blobs)
+            for variant in (frontier.winner.variant, frontier.baseline.model):
+                found.append(pipeline.evaluate(project, variant, exam).evidence)
+    return tuple(found)
+
+
+def wrong(right: Dataset) -> Dataset:
+    """The same flights with the scheduled times taken in UTC."""
+    return dataset_of(flights.load_utc(), right.roles, name="flights:load_utc")
+
+
+def month(dataset: Dataset, number: int) -> Dataset:
+    """The flights of one month of a dataset, named after it."""
+    rows = dataset.table.filter(pl.col("departs_at").dt.month() == number)
+    return Dataset(name=f"2013-{number:02}", table=rows, roles=dataset.roles, digest=dataset.digest)
+
+
+def _check(project: Project, data: pipeline.Data, told: Told) -> list[Finding]:
+    """Findings on the whole table, and the refusal of a training that would read all of its columns."""
+    whole = dataset_of(pl.concat([period.table for period in data.values()]), data["train"].roles, name="flights")
+    findings = pipeline.assess(project, whole, who=getuser()).now.findings
+    told.tell(tables.findings_table(findings))
+    try:
+        pipeline.train(project, data, features=[*data["train"].table.columns])
+    except DataError as refusal:
+        told.tell(str(refusal))
+    return list(findings)
+
+
+def _as_it_came(project: Project, frontier: Frontier, test: Dataset) -> Evidence:
+    exam = exam_of(frontier.baseline, test, project.blobs)
+    return pipeline.evaluate(project, frontier.baseline.model, exam).evidence
+
+
+def _spans(project: Project) -> tuple[Span, ...]:
+    split = project.config.split
+    named = {"train": split.train, "choose": split.choose, "test": split.test, "live": split.live}
+    return tuple(Span(name=name, first=dates[0], until=dates[1]) for name, dates in named.items())

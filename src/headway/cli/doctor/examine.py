@@ -1,0 +1,33 @@
+"""Look at the machine, at what is installed and at the project; tell it in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from headway.cli.doctor import installed, machine, place
+from headway.cli.doctor.sign import Health, Sign
+
+STYLES: dict[Health, str] = {"well": "green", "note": "yellow", "absent": "dim", "broken": "red"}
+
+
+def examine(folder: Path) -> list[Sign]:
+    """Every sign, in the order in which a person would look."""
+    return [*machine.signs(), *installed.signs(), *place.signs(folder)]
+
+
+def is_well(signs: Sequence[Sign]) -> bool:
+    """Whether nothing that is needed is broken."""
+    return all(sign.health != "broken" for sign in signs)
+
+
+def table(signs: Sequence[Sign]) -> Table:
+    """A row a sign, the mend under what it says."""
+    rows = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for sign in signs:
+        says = f"{sign.says}\n  try: {sign.mend}" if sign.mend else sign.says
+        rows.add_row(Text(sign.health, style=STYLES[sign.health]), Text(sign.what), Text(says))
+    return rows

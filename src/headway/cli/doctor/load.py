@@ -1,0 +1,32 @@
+"""Load plug-ins and say of each how it went: a process of its own, since a library that is broken may take it along.
+
+usage: python -m headway.cli.doctor.load KIND:NAME ...
+"""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+
+from headway.cli.doctor.sign import Sign
+from headway.core import plugins
+from headway.core.errors import HeadwayError, PluginError
+
+
+def load(what: str) -> Sign:
+    """How the loading of one plug-in (`KIND:NAME`) went: absent where its library is, broken where that fails."""
+    kind, _, name = what.partition(":")
+    try:
+        getattr(plugins, f"load_{kind}")(name)
+    except PluginError as error:
+        return Sign(what=what, health="absent", says=error.what.removeprefix(f"{kind} '{name}' "), mend=error.mend)
+    except (HeadwayError, ImportError, OSError) as error:
+        return Sign(what=what, health="broken", says=f"cannot be loaded: {str(error).partition(chr(10))[0]}")
+    return Sign(what=what, health="well", says="")
+
+
+if __name__ == "__main__":
+    for each in sys.argv[1:]:
+        sys.stdout.buffer.write(msgspec.json.encode(load(each)) + b"\n")
+        sys.stdout.flush()

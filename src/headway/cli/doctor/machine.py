@@ -1,0 +1,105 @@
+"""The machine: processor, cores, memory, open files, clock and Python, read from the system's own files."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import resource
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import headway
+from headway.cli.doctor.sign import Sign
+from headway.evaluation.measure import this_machine
+
+# What the engines and table libraries choose their code by.
+FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "sve")
+NEEDED = ("avx2", "asimd")
+FEWEST_FILES = 1024
+BUILT = 2026
+GIB = 2**30
+
+
+def signs(root: Path = Path("/")) -> list[Sign]:
+    """What there is of each; `root` is where the system's files lie."""
+    return [_python(), _processor(root), _cores(root), _memory(root), _files(), clock(root, datetime.now(UTC))]
+
+
+def _python() -> Sign:
+    asked = importlib.metadata.metadata("headway")["Requires-Python"] or ""
+    low, high = (tuple(map(int, re.findall(rf"{sign}(\d+)\.(\d+)", asked)[0])) for sign in (">=", "<"))
+    says = f"{platform.python_version()} at {sys.prefix}, headway {headway.__version__}"
+    if low <= sys.version_info[:2] < high:
+        return Sign(what="python", health="well", says=says)
+    return Sign(
+        what="python", health="broken", says=f"{says}, which needs Python {asked}", mend="make a new environment"
+    )
+
+
+def _processor(root: Path) -> Sign:
+    text = _read(root / "proc/cpuinfo")
+    listed = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    found = [name for name in FEATURES if name in (listed[1].split() if listed else ())]
+    says = f"{this_machine(root).cpu}: {', '.join(found) or 'features not known'}"
+    if listed and not set(found) & set(NEEDED):
+        mend = "pip install 'polars[rtcompat]'; speeds measured elsewhere do not hold here"
+        return Sign(what="processor", health="note", says=f"{says}; it lacks avx2", mend=mend)
+    return Sign(what="processor", health="well", says=says)
+
+
+def _cores(root: Path) -> Sign:
+    there, ours = os.cpu_count() or 1, this_machine(root).cores
+    if ours == there:
+        return Sign(what="cores", health="well", says=f"{there}, all of them ours")
+    says = f"{ours} of {there}: the rest is kept from us by affinity or the container's quota"
+    return Sign(what="cores", health="note", says=says, mend="give threads to match: [optimize] transforms tries them")
+
+
+def _memory(root: Path) -> Sign:
+    sizes = {
+        name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+(\d+) kB", _read(root / "proc/meminfo"), re.M)
+    }
+    limits = [_read(root / "sys/fs/cgroup" / name).strip() for name in ("memory.max", "memory/memory.limit_in_bytes")]
+    limit = next((int(each) for each in limits if each.isdigit()), None)
+    total = sizes.get("MemTotal", 0)
+    if not total:
+        return Sign(what="memory", health="note", says="not known on this system")
+    says = f"{total / GIB:.1f} GiB, {sizes.get('MemAvailable', 0) / GIB:.1f} GiB of them free"
+    if limit is not None and limit < total:
+        return Sign(what="memory", health="note", says=f"{says}; the container may use {limit / GIB:.1f} GiB")
+    return Sign(what="memory", health="well", says=says)
+
+
+def _files() -> Sign:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    says = f"{soft:,} at once ({hard:,} if asked for)"
+    if soft < FEWEST_FILES:
+        says += ": a server needs one for each connection"
+        return Sign(what="open files", health="note", says=says, mend=f"ulimit -n {min(hard, 65536)}")
+    return Sign(what="open files", health="well", says=says)
+
+
+def clock(root: Path, now: datetime) -> Sign:
+    """The time that moves carry, and the source that latencies are measured by; broken where it is years behind."""
+    source = _read(root / "sys/devices/system/clocksource/clocksource0/current_clocksource").strip() or "not known"
+    step_ns = time.get_clock_info("perf_counter").resolution * 1e9
+    says = f"{now:%Y-%m-%d %H:%M:%S} UTC, source {source}, steps of {step_ns:.0f} ns"
+    if now.year < BUILT:
+        return Sign(
+            what="clock", health="broken", says=f"{says}: it is wrong", mend="set the clock: moves carry its time"
+        )
+    if source in ("hpet", "acpi_pm"):
+        mend = "a clock this slow shows in latencies below 10 us: choose tsc or kvm-clock for the system"
+        return Sign(what="clock", health="note", says=says, mend=mend)
+    return Sign(what="clock", health="well", says=says)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,87 @@
+"""The project in a folder: its settings, its keys, and whether its state can be read and written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from headway.cli.doctor.sign import Sign
+from headway.core import config as configuration
+from headway.core.config import Config
+from headway.core.errors import HeadwayError
+from headway.core.plugins import load_state
+from headway.registry.sign import load_publisher, load_trusted
+
+LEAST_FREE = 2**30
+
+
+def signs(folder: Path) -> list[Sign]:
+    """What there is of each; without a project, one that says so."""
+    if not (folder / configuration.FILE).exists():
+        says = f"no {configuration.FILE} in {folder.resolve()}: no keys and no state were looked at"
+        return [Sign(what="project", health="note", says=says, mend="headway init, or --project FOLDER")]
+    try:
+        config = configuration.load(folder)
+    except HeadwayError as error:
+        return [_broken("project", error)]
+    project = Sign(what="project", health="well", says=f"{config.project.name} in {folder.resolve()}")
+    return [project, *_keys(config), _state(config)]
+
+
+def _keys(config: Config) -> list[Sign]:
+    private, trusted = config.path(config.trust.publisher_key), config.path(config.trust.trusted_keys)
+    try:
+        listed = load_trusted(trusted).keys
+    except HeadwayError as error:
+        return [_broken("trusted keys", error)]
+    trust = Sign(what="trusted keys", health="well", says=f"{len(listed)} in {trusted}")
+    if not listed:
+        trust = Sign(
+            what="trusted keys", health="note", says=f"none in {trusted}", mend="the first release pins its own"
+        )
+    if not private.exists():
+        says = f"none at {private}: nothing can be published here"
+        return [trust, Sign(what="publisher key", health="note", says=says, mend="the first release makes one")]
+    try:
+        key = load_publisher(private).key
+    except HeadwayError as error:
+        return [trust, _broken("publisher key", error)]
+    if listed and key not in listed:
+        says, mend = f"{key} is not trusted here", f"have whoever keeps {trusted} add it"
+        return [trust, Sign(what="publisher key", health="note", says=says, mend=mend)]
+    return [trust, Sign(what="publisher key", health="well", says=f"{key} at {private}")]
+
+
+def _state(config: Config) -> Sign:
+    """Whether files can be made and linked where the state is, or will be, and whether what is there can be read."""
+    there = next(path for path in (config.state, *config.state.parents) if path.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".headway-doctor-", dir=there) as name:
+            (Path(name) / "a").write_bytes(b"")
+            os.link(Path(name) / "a", Path(name) / "b")
+        moves = _moves(config.state)
+    except OSError as error:
+        mend = f"chmod u+w {there}; or [project] state on a disk of this machine"
+        return Sign(what="state", health="broken", says=f"{there}: {error.strerror or error}", mend=mend)
+    except HeadwayError as error:
+        return _broken("state", error)
+    free = shutil.disk_usage(there).free
+    says = f"{config.state}: {moves}, {free / 2**30:,.1f} GiB free"
+    return Sign(what="state", health="note" if free < LEAST_FREE else "well", says=says)
+
+
+def _moves(state: Path) -> str:
+    if not (state / "state.sqlite").exists():
+        return "nothing kept yet"
+    opened = load_state("sqlite")(state)
+    try:
+        return f"{len(opened.moves())} moves of pointers"
+    finally:
+        opened.close()
+
+
+def _broken(what: str, error: HeadwayError) -> Sign:
+    where = f" at {error.where}" if error.where else ""
+    return Sign(what=what, health="broken", says=f"{error.what}{where}", mend=error.mend)

@@ -1,0 +1,176 @@
+"""What each part of what is to be released buys and costs: it is made without, and measured beside the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from time import monotonic
+from typing import NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.calibrator import Calibrator
+from headway.core.contracts import Engine, Ground, Subject, Workbench
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.evidence import Measurement
+from headway.evaluation.altered import beside_itself, thinned
+from headway.evaluation.calibration.apply import Apply, ready
+from headway.evaluation.quality.errors import Errors
+from headway.evaluation.quality.mean import mean
+from headway.evaluation.race import Answering, savings
+from headway.evaluation.statistics.claims import ALPHA, in_logs, more_to_tell, named, side
+from headway.evaluation.statistics.intervals import Floats
+from headway.evaluation.subject import open_variant
+from headway.optimization.without import Part, parts_of, rebuilt
+
+ROUNDS, MOST_ROWS = 40, 50_000
+QUALITY, TIME = 0.01, 0.05
+"""What does not count: a change of the error by less than this share of it, of a time or cost by less than this."""
+_SHOWN_ALONE = "p99"
+
+
+def plugin(subject: Subject, ground: Ground) -> list[Measurement]:
+    """`components.brier.loss` (`mse` of a regression): how much more the variant errs without the part, a slice.
+
+    Beside it, times and cost without the part over those with it: `components.latency.speedup` and `.p99.speedup` of
+    one row, `components.throughput.speedup` of batches, `components.cost.one_row.ratio` and `.cost.batch.ratio` of CPU
+    time. Parts are the steps of the variant, the stages of a cascade, the int8 of each layer, and the calibrator, each
+    left out; a feature view, and each list of `[evaluate] together`, is missing in every row, and changes no time.
+
+    `components.harmful` are parts that make something worse and nothing better, `components.nothing` those that change
+    nothing that counts, and `components.unsettled` those of which neither can be told, or that there was no time for;
+    each is 1 for a part, and over all their number. The error, two times and two costs of all parts share 5 %, the
+    chance that any word is wrong; the 99th percentile decides nothing. Raises NotApplicable where there is no part, and
+    where the variant cannot be made again.
+    """
+    until = monotonic() + ground.budget_s
+    whole = _Whole(thinned(subject, MOST_ROWS), ground.calibrator)
+    margin = QUALITY * whole.error
+    found: list[Measurement] = []
+    unsettled: dict[str, str] = {}
+    for part in _parts(whole, ground):
+        if monotonic() >= until:
+            unsettled[part.name] = "no time to measure without it"
+            continue
+        try:
+            found += whole.beside(part.made())
+        except (EngineError, NotApplicable) as reason:
+            unsettled[part.name] = f"nothing answers without it: {reason.what}"
+    if not found and not unsettled:
+        raise NotApplicable("it is the model as it came, and nothing could be left out")
+    return [*found, *_words(found, unsettled, margin=margin, n_rows=len(whole.subject.rows))]
+
+
+class _Whole:
+    """The variant with its calibrator, beside which it is measured without a part."""
+
+    def __init__(self, subject: Subject, calibrator: Calibrator) -> None:
+        self.subject = subject
+        self._calibrate = ready(calibrator) if calibrator and subject.variant.task == "binary" else None
+        self.model = self.calibrated(subject.model)
+        self.scores = self._calibrate(subject.scores) if self._calibrate else subject.scores
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether a calibrator stands behind it."""
+        return self._calibrate is not None
+
+    def calibrated(self, model: Engine) -> Answering:
+        """A model with the calibrator after it, if there is one."""
+        return _Calibrated(model, self._calibrate) if self._calibrate else model
+
+    @property
+    def error(self) -> float:
+        """Its mean error."""
+        errors = self.errors(self.scores)
+        return errors.blocks.mean(errors.reference)
+
+    def errors(self, answers: Floats) -> Errors:
+        """The errors of these answers beside those of the whole."""
+        return beside_itself(self.subject, answers, self.scores)
+
+    def beside(self, less: _Less) -> list[Measurement]:
+        """What is lost without the part, in quality and, where another model answers, in time and CPU time."""
+        errors = self.errors(less.answers)
+        found = [mean(f"{errors.name}.loss", errors.lost, errors.blocks, errors.bounds)]
+        if less.model is not None:
+            found += savings(self.model, less.model, self.subject.rows, rounds=ROUNDS)
+        return [replace(each, name=f"components.{each.name}", slice=less.name) for each in found]
+
+
+class _Less(NamedTuple):
+    """A part's name, answers [n, k] without it, and the model that gives them, where its time is another."""
+
+    name: str
+    answers: Floats
+    model: Answering | None = None
+
+
+class _Part(NamedTuple):
+    name: str
+    made: Callable[[], _Less]
+
+
+def _parts(whole: _Whole, ground: Ground) -> Iterator[_Part]:
+    variant = whole.subject.variant
+    if whole.is_calibrated:
+        yield _Part("calibrator", lambda: _Less("calibrator", whole.subject.scores, whole.subject.model))
+    if ground.origin and ground.bench and variant.steps:
+        bench = ground.bench()
+        for part in parts_of(variant, ground.origin, bench):
+            yield _Part(part.name, partial(_rebuilt, part, bench, whole))
+    groups = [(f"view {view.name}", view.columns) for view in ground.views]
+    for name, columns in [*groups, *((" + ".join(names), tuple(names)) for names in ground.together)]:
+        yield _Part(name, partial(_missing, name, columns, whole))
+
+
+def _rebuilt(part: Part, bench: Workbench, whole: _Whole) -> _Less:
+    name, variant = rebuilt(part, bench)
+    model = whole.calibrated(open_variant(variant, bench.blobs))
+    return _Less(name, model.predict(whole.subject.rows), model)
+
+
+def _missing(name: str, columns: Sequence[str], whole: _Whole) -> _Less:
+    rows = whole.subject.rows.copy()
+    rows[:, [whole.subject.variant.signature.names.index(column) for column in columns]] = np.nan
+    return _Less(name, whole.model.predict(rows))
+
+
+class _Calibrated:
+    """A model whose scores are set right."""
+
+    def __init__(self, model: Answering, calibrate: Apply) -> None:
+        self._model, self._calibrate = model, calibrate
+
+    def predict(self, rows: Floats) -> Floats:
+        return self._calibrate(self._model.predict(rows))
+
+
+def _words(
+    found: Sequence[Measurement], unsettled: Mapping[str, str], *, margin: float, n_rows: int
+) -> list[Measurement]:
+    """Which parts do harm, which change nothing, and which cannot be told, with what would tell."""
+    asked = [each for each in found if _SHOWN_ALONE not in each.name]
+    alpha = ALPHA / max(len(asked), 1)
+    words: dict[str, dict[str, str]] = {"harmful": {}, "nothing": {}, "unsettled": dict(unsettled)}
+    for part in dict.fromkeys(each.slice for each in asked):
+        said = _said([each for each in asked if each.slice == part], margin, alpha)
+        if said is not None:
+            words[said[0]][part] = said[1]
+    return [each for word, parts in words.items() for each in named(f"components.{word}", parts, n_rows=n_rows)]
+
+
+def _said(found: Sequence[Measurement], quality: float, alpha: float) -> tuple[str, str] | None:
+    """The word for a part by all that was measured of it, and why; None of a part that makes something better."""
+    margins = [TIME if each.unit == "x" else quality for each in found]
+    sides = [side(in_logs(each), margin, alpha) for each, margin in zip(found, margins, strict=True)]
+    if "gained" in sides:
+        return None
+    if "open" in sides:
+        open_ones = (at for at, each in enumerate(sides) if each == "open")
+        return "unsettled", "; ".join(more_to_tell(found[at], margins[at], alpha) for at in open_ones)
+    if "lost" in sides:
+        lost = (f"{each.name} {each.value:.3g}" for each, where in zip(found, sides, strict=True) if where == "lost")
+        return "harmful", f"worse with it, and nothing is better: {', '.join(lost)}"
+    return "nothing", f"no error changes by {QUALITY:.0%}, and no time or cost by {TIME:.0%}"

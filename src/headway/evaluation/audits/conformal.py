@@ -1,0 +1,147 @@
+"""Whether sets that should hold the truth in 90 % do so, by day and by slice, and how large they must be for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from dataclasses import replace as replaced
+
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.contracts import Ground, SliceColumn, Subject
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
+from headway.evaluation.conformal import Drifting, aps, aps_sets, lac, lac_sets, of_two, online_limits
+from headway.evaluation.quality.multiclass import class_answers
+from headway.evaluation.statistics.intervals import ANY, SHARE, fact
+from headway.evaluation.statistics.parts import Asked, Bools, of_part
+from headway.evaluation.statistics.tables import Blocks, Floats, Ints, binary_answers, blocks_of
+
+PLAN = Drifting()
+_FEWEST = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Form:
+    """A kind of sets: how strange each row was [n], and from limits [n] the size of each set, and whether it held."""
+
+    name: str
+    values: Floats
+    told: Callable[[Floats], tuple[Floats, Bools]]
+    size: str
+    most: float
+    blocks: Blocks
+
+
+def plugin(subject: Subject, ground: Ground) -> list[Measurement]:
+    """`conformal.coverage` and `conformal.size` (classes in a set) of online sets, and both by month and by slice.
+
+    Of several classes `conformal.aps.coverage` and `.size` too, of sets that adapt to the row. Of a regression
+    `conformal.width` takes the place of the size, in units of the target, over the rows whose interval has an end;
+    `conformal.endless` counts the others.
+
+    Limits come from the groups before, as if labels came a group late; the first 8 groups teach alone. A slice has
+    limits of its own (Mondrian). Raises NotApplicable for another task, and where there are no more groups than those.
+    """
+    found = [each for form in _forms(subject) for each in _measured(form, subject, ground)]
+    if not found:
+        raise NotApplicable(
+            f"sets are asked from group {_FEWEST + PLAN.delay + 1} on, there are {len(np.unique(subject.groups))}"
+        )
+    return found
+
+
+def _forms(subject: Subject) -> list[_Form]:
+    if subject.variant.task == "regression":
+        return [_distances(subject)]
+    if subject.variant.task == "multiclass":
+        several = class_answers(subject)
+        chance = np.random.default_rng(0).random(len(several.labels))
+        drawn = aps(several.scores, several.labels, chance)
+        plain = _classes(several.scores, several.labels, several.blocks)
+        told = _told(several.scores, several.labels, aps_sets)
+        return [plain, replaced(plain, name="conformal.aps", values=drawn, told=told)]
+    answers = binary_answers(subject)
+    return [_classes(of_two(answers.scores), answers.labels.astype(np.int64), answers)]
+
+
+def _classes(scores: Floats, labels: Ints, blocks: Blocks) -> _Form:
+    return _Form(
+        name="conformal",
+        values=lac(scores, labels),
+        told=_told(scores, labels, lac_sets),
+        size="size",
+        most=float(scores.shape[1]),
+        blocks=blocks,
+    )
+
+
+def _told(
+    scores: Floats, labels: Ints, sets: Callable[[Floats, Floats], Bools]
+) -> Callable[[Floats], tuple[Floats, Bools]]:
+    def told(limits: Floats) -> tuple[Floats, Bools]:
+        found = sets(scores, limits)
+        return found.sum(axis=1).astype(np.float64), found[np.arange(len(labels)), labels]
+
+    return told
+
+
+def _distances(subject: Subject) -> _Form:
+    blocks = blocks_of(subject)
+    values = np.abs(subject.scores[:, 0] - subject.labels)
+    return _Form(
+        name="conformal",
+        values=values,
+        told=lambda limits: (2 * limits, values <= limits),
+        size="width",
+        most=ANY[1],
+        blocks=blocks,
+    )
+
+
+def _measured(form: _Form, subject: Subject, ground: Ground) -> list[Measurement]:
+    every = np.ones(len(form.values), dtype=np.bool_)
+    limits, asked = _limits(form, every)
+    months = {} if ground.months is None else {"month": ground.months}
+    parts = [("", every), *_parts(months)]
+    found = [each for said, inside in parts for each in _of(form, limits, asked & inside, said)]
+    for said, inside in _parts(subject.slices):
+        found += _of(form, *_limits(form, inside), said)
+    return found
+
+
+def _parts(columns: Mapping[str, SliceColumn]) -> Iterator[tuple[str, Bools]]:
+    for name, column in columns.items():
+        for code in np.unique(column.codes).tolist():
+            yield f"{name}={column.values[code]}", column.codes == code
+
+
+def _limits(form: _Form, inside: Bools) -> tuple[Floats, Bools]:
+    """A limit for each row inside, from the others inside alone, and which of them are asked, both [n]."""
+    groups = np.unique(form.blocks.groups[inside], return_inverse=True)[1]
+    limits, asked = np.full(len(inside), np.inf), np.zeros(len(inside), dtype=np.bool_)
+    limits[inside] = online_limits(form.values[inside], groups, PLAN)
+    asked[inside] = groups >= _FEWEST + PLAN.delay
+    return limits, asked
+
+
+def _of(form: _Form, limits: Floats, asked: Bools, said: str) -> list[Measurement]:
+    """Coverage and size over the rows that are asked; nothing where there are none."""
+    if not asked.any():
+        return []
+    sizes, held = form.told(limits)
+    ends = asked & np.isfinite(sizes)
+    coverage = Asked(
+        name=f"{form.name}.coverage", values=held.astype(np.float64), among=asked, bounds=SHARE, blocks=form.blocks
+    )
+    found = [of_part(coverage, asked)]
+    if ends.any():
+        known = np.where(ends, sizes, 0.0)
+        size = replaced(coverage, name=f"{form.name}.{form.size}", values=known, bounds=(0.0, form.most))
+        found.append(of_part(size, ends))
+    endless = int((asked & ~ends).sum())
+    if endless:
+        method = "rows whose interval has no end, since the last ones missed too often"
+        found.append(fact(f"{form.name}.endless", float(endless), n_rows=int(asked.sum()), method=method))
+    return [replace(each, slice=said) for each in found]

@@ -1,0 +1,117 @@
+"""What class weights, prior correction and the threshold change where a class is rare, each beside doing without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from time import monotonic
+
+import numpy as np
+from msgspec.structs import replace as changed
+
+from headway.core.contracts import Found, Ground, Subject
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
+from headway.evaluation.priors import for_share, share_among
+from headway.evaluation.quality.mean import mean
+from headway.evaluation.statistics.intervals import ANY, CHANGE, SHARE, Floats, Sample, jackknife
+from headway.evaluation.statistics.seeds import together
+from headway.evaluation.statistics.tables import Answers, auc_without_each, binary_answers, exact_auc, score_table
+from headway.evaluation.threshold import cost_of
+
+RARE, SEEDS, HALF = 0.1, 3, 0.5
+AS_IT_CAME = "as it came"
+WEIGHTS, CORRECTED, MOVED, PLAIN = "weights", "weights, corrected", "prior of the rows", "threshold 0.5"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Treated:
+    """Scores [n] with the threshold by which they decide, under the name of what was done."""
+
+    name: str
+    scores: Floats
+    threshold: float
+
+
+def plugin(subject: Subject, ground: Ground) -> Found:
+    """`imbalance.base_rate`, and where the rarer class has less than a tenth of the rows, what treating it changes.
+
+    The recipe is trained anew, as it came and on classes that count alike, with three seeds if there is time. A slice
+    is a treatment: `weights`, `weights, corrected` (the probabilities set back to the share that was learned from,
+    Elkan 2001), `prior of the rows` (as it came, set to the share that its scores on these rows tell, Saerens 2002) and
+    `threshold 0.5`; `as it came` decides by the threshold of the release, as the first three do. For each
+    `imbalance.roc_auc`, `.brier`, `.recall`, `.false_positive_rate` and `.cost`, and the paired `.loss` of each
+    (positive = the treatment is worse). Raises NotApplicable where the task is not binary.
+    """
+    until = monotonic() + ground.budget_s
+    answers = binary_answers(subject)
+    rate = mean("imbalance.base_rate", answers.labels, answers, SHARE)
+    if not 0 < min(rate.value, 1 - rate.value) < RARE:
+        return [rate]
+    lesson = ground.train()
+    if ground.weigh is None or lesson is None:
+        mend = "def train(rows, labels, *, seed=0)"
+        return [rate, NotApplicable("nobody can train the model anew, so that weights were not tried", mend=mend)]
+    learned = float(lesson.labels.mean())
+    found: dict[tuple[str, str], list[Measurement]] = {}
+    for seed in range(SEEDS):
+        if seed and monotonic() >= until:
+            break
+        plain, even = (ground.weigh(alike, seed).predict(subject.rows)[:, 0] for alike in (False, True))
+        before = _Treated(name=AS_IT_CAME, scores=plain, threshold=subject.threshold)
+        for each in (before, *_treatments(before, even, learned)):
+            for measured in _measured(answers, before, each, subject.costs):
+                found.setdefault((measured.name, measured.slice), []).append(measured)
+    return [rate, *(_over_seeds(each) for each in found.values())]
+
+
+def _treatments(before: _Treated, even: Floats, learned: float) -> Iterator[_Treated]:
+    """Each treatment of a model that was trained as it came, with the scores of one on classes that count alike."""
+    yield replace(before, name=WEIGHTS, scores=even)
+    yield replace(before, name=CORRECTED, scores=for_share(even, HALF, learned))
+    share = share_among(before.scores, learned)
+    yield replace(before, name=MOVED, scores=for_share(before.scores, learned, share))
+    yield replace(before, name=PLAIN, threshold=HALF)
+
+
+def _measured(answers: Answers, before: _Treated, after: _Treated, costs: tuple[float, float]) -> Iterator[Measurement]:
+    """What a treatment comes to and, where it is one, what is lost by it, paired by group."""
+    most = max(costs)
+    spans = {"brier": (SHARE, CHANGE), "cost": ((0.0, most), (-most, most))}
+    rows = [
+        {
+            "brier": np.square(each.scores - answers.labels),
+            "cost": cost_of(answers.labels, each.scores >= each.threshold, costs),
+        }
+        for each in (before, after)
+    ]
+    found = [mean(f"imbalance.{name}", rows[1][name], answers, spans[name][0]) for name in spans]
+    lost = [mean(f"imbalance.{name}.loss", rows[1][name] - rows[0][name], answers, spans[name][1]) for name in spans]
+    score, change = (Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=each) for each in (SHARE, CHANGE))
+    shares = [_shares(answers, each) for each in (before, after)]
+    for name, (value, without) in shares[1].items():
+        was, was_without = shares[0][name]
+        sign = 1 if name == "false_positive_rate" else -1
+        found.append(jackknife(f"imbalance.{name}", value, without, score))
+        lost.append(jackknife(f"imbalance.{name}.loss", sign * (value - was), sign * (without - was_without), change))
+    told = found if after is before else [*found, *lost]
+    yield from (changed(each, slice=after.name) for each in told)
+
+
+def _shares(answers: Answers, treated: _Treated) -> dict[str, tuple[float, Floats]]:
+    """Area under the ROC curve, recall and false positive rate, each with its values without each block."""
+    yes, positive = treated.scores >= treated.threshold, answers.labels == 1
+    area = exact_auc(treated.scores, answers.labels, answers.weights)
+    found = {"roc_auc": (area, auc_without_each(score_table(treated.scores, answers)))}
+    for name, among in (("recall", positive), ("false_positive_rate", ~positive)):
+        hits, rows = (answers.per_block(each.astype(np.float64)) for each in (yes & among, among))
+        found[name] = (float(hits.sum() / rows.sum()), (hits.sum() - hits) / np.maximum(rows.sum() - rows, 1))
+    return found
+
+
+def _over_seeds(same: list[Measurement]) -> Measurement:
+    """The mean over seeds with their variance; one seed alone says nothing of that, and claims no interval."""
+    if len(same) > 1:
+        return together(same, ships_one=False)
+    low, high = same[0].bounds or ANY
+    return changed(same[0], low=low, high=high, se=None, dof=None, method="one seed, no interval")

@@ -1,0 +1,224 @@
+"""How a server of the variant holds under load: alone, steady, in bursts, on a ramp; its start, batches and memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from time import monotonic, perf_counter
+
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.contracts import Ground, Subject
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
+from headway.core.threads import cores
+from headway.core.trial import Trial
+from headway.evaluation.load.caller import Call, Caller, Run
+from headway.evaluation.load.ranks import median, needed, percentile
+from headway.evaluation.load.shapes import SHAPES, due
+from headway.evaluation.statistics.intervals import ANY, Floats, Sample, fact, interval, ratio_of_sums
+
+STARTS = needed(0.5)
+TEXTS, LINES, BATCH_ROWS = 64, 64, 256
+PART = 0.15
+"""The share of the budget that each of five runs has; the starts have what is left of it."""
+STRETCHES, BUSY, OWN = 40, 0.9, 0.5
+TOLERANCE = 1e-6
+Found = list[Measurement | NotApplicable]
+
+
+def plugin(subject: Subject, ground: Ground) -> Found:
+    """`load.p50_ms` and `load.p99_ms` at `[evaluate] rate_per_s`; `load.bursts.*`, `load.ramp.*`, `load.alone.*`.
+
+    `load.start_s` is the time from a process to its first right answer, `load.rows_per_s` of batches in closed loop,
+    `load.memory_mb` what all processes hold, and `load.memory_beside_mb` without the file of the model. `load.failed`
+    counts the requests without a right answer. What the caller itself spoilt is not told. Raises NotApplicable where
+    nobody knows how to serve, or there is no row.
+    """
+    if ground.serve is None:
+        raise NotApplicable("nobody said how the variant is served", mend="headway evaluate")
+    if not len(subject.rows):
+        raise NotApplicable("there is no row to ask for")
+    until = monotonic() + ground.budget_s
+    with ground.serve(subject.variant) as trial:
+        starts = [_first_answer(subject, trial)]
+        found = _Runs(subject, trial, ground).all()
+    while len(starts) < STARTS and monotonic() < until:
+        with ground.serve(subject.variant) as trial:
+            starts.append(_first_answer(subject, trial))
+    return [*_told(partial(_start, starts)), *found]
+
+
+class _Runs:
+    """The runs against one server, and what failed in them."""
+
+    def __init__(self, subject: Subject, trial: Trial, ground: Ground) -> None:
+        self._subject, self._trial = subject, trial
+        self._seconds, self._rate = ground.budget_s * PART, ground.rate_per_s
+        self._asked, self._failed = 0, 0
+
+    def all(self) -> Found:
+        """One run after the other, and what the server holds and failed in by then."""
+        shapes = [each for shape in SHAPES for each in self.shape(shape)]
+        return [*shapes, *self.alone(), *self.batches(), *self.memory(), self.failures()]
+
+    def alone(self) -> Found:
+        """One caller, who asks for a row as soon as it was answered."""
+        run = self._closed(1, lines=1)
+        return [each for share in (0.5, 0.99) for each in _told(partial(_slow, "load.alone", run, share))]
+
+    def batches(self) -> Found:
+        """As many rows as can be had in batches, by two callers for each core."""
+        run = self._closed(BATCH_ROWS, lines=2 * cores())
+        return _told(partial(_rows_per_s, run))
+
+    def shape(self, shape: str) -> Found:
+        """An open loop, whose callers do not wait for each other."""
+        texts, places = _texts(self._subject, self._trial, 1)
+        times = due(shape, rate_per_s=self._rate, seconds=self._seconds)
+        with closing(Caller(self._trial, texts, lines=LINES)) as caller:
+            run = caller.open_loop(times.tolist())
+        self._count(run, places)
+        name = "load" if shape == "steady" else f"load.{shape}"
+        return [each for share in (0.5, 0.99) for each in _told(partial(_slow, name, run, share))]
+
+    def memory(self) -> Found:
+        """What the processes hold together, pages that several of them share counted once."""
+        return _told(partial(_memory, self._trial, self._subject.variant.artifact.size_bytes, self._asked))
+
+    def failures(self) -> Measurement:
+        """The requests of all runs that had no right answer."""
+        how = "requests of all runs that were refused, answered wrong or not at all"
+        return fact("load.failed", float(self._failed), n_rows=self._asked, method=how)
+
+    def _closed(self, rows: int, *, lines: int) -> Run:
+        texts, places = _texts(self._subject, self._trial, rows)
+        with closing(Caller(self._trial, texts, lines=lines)) as caller:
+            run = caller.closed_loop(self._seconds)
+        self._count(run, places)
+        return run
+
+    def _count(self, run: Run, places: Sequence[Floats]) -> None:
+        """Count what failed; a call without a right answer never came, so that it is the slowest."""
+        right: dict[tuple[int, bytes], bool] = {}
+        for call in run.calls:
+            known = (call.text, call.body)
+            if known not in right:
+                right[known] = _right(call, places[call.text], self._trial)
+            call.done_s = call.done_s if right[known] else math.inf
+        self._asked += len(run.calls)
+        self._failed += sum(math.isinf(call.done_s) for call in run.calls)
+
+
+def _texts(subject: Subject, trial: Trial, rows: int) -> tuple[list[bytes], list[Floats]]:
+    """Requests for rows from all over the table, and what the variant answers to each."""
+    count = TEXTS if rows == 1 else 4
+    parts = np.array_split(np.linspace(0, len(subject.rows) - 1, count * rows).astype(np.int64), count)
+    return [trial.request(subject.rows[part]) for part in parts], [
+        subject.model.predict(subject.rows[p]) for p in parts
+    ]
+
+
+def _right(call: Call, expected: Floats, trial: Trial) -> bool:
+    if call.status != 200:
+        return False
+    answers = trial.answers(call.body)
+    return answers.size == expected.size and np.allclose(
+        answers, expected.ravel(), rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
+    )
+
+
+def _first_answer(subject: Subject, trial: Trial) -> float:
+    """Seconds from the start of the process to its first answer; infinite where that is wrong."""
+    with closing(Caller(trial, [trial.request(subject.rows[:1])], lines=1)) as caller:
+        (call,) = caller.open_loop([0.0]).calls
+    seconds = perf_counter() - trial.began_s
+    return seconds if _right(call, subject.model.predict(subject.rows[:1]), trial) else math.inf
+
+
+def _told(measure: Callable[[], Measurement | Found]) -> Found:
+    """What is measured, or why it is not."""
+    try:
+        found = measure()
+    except NotApplicable as error:
+        return [error]
+    return found if isinstance(found, list) else [found]
+
+
+def _start(starts: Sequence[float]) -> Measurement:
+    """The median over starts, each of which is alone."""
+    return replace(median("load.start_s", np.array(starts), of="starts"), unit="s")
+
+
+def _slow(name: str, run: Run, share: float) -> Measurement:
+    """A percentile of the latency, where the caller kept up and had little part in it."""
+    what = f"{name}.p{share * 100:.0f}_ms"
+    _expect_idle(what, run)
+    times = np.array([(call.done_s - call.due_s) * 1e3 for call in run.calls])
+    stretches = np.array([int(call.due_s / _stretch_s(run)) for call in run.calls], dtype=np.int64)
+    found = percentile(what, times, stretches, share)
+    own = float(np.quantile([call.late_s * 1e3 for call in run.calls], share))
+    if own > OWN * found.value:
+        raise NotApplicable(
+            f"{what} is not told: the caller itself was {own:.2g} ms late, of {found.value:.2g} ms",
+            mend="measure on a machine that has cores to spare, or at a lower [evaluate] rate_per_s",
+        )
+    return replace(found, unit="ms", method=f"{found.method}; {own:.2g} ms of it are the caller's own")
+
+
+def _stretch_s(run: Run) -> float:
+    """How long a stretch of time is: a fortieth of what was asked."""
+    return max((call.due_s for call in run.calls), default=0.0) / STRETCHES or 1.0
+
+
+def _rows_per_s(run: Run) -> Measurement:
+    """Rows a second over stretches of time, those that are over."""
+    _expect_idle("load.rows_per_s", run)
+    done = np.array([call.done_s for call in run.calls if not math.isinf(call.done_s)])
+    if not len(done):
+        raise NotApplicable("load.rows_per_s is not known: no batch was answered right")
+    stretch_s = _stretch_s(run)
+    batches = np.bincount((done / stretch_s).astype(np.int64), minlength=STRETCHES)[:STRETCHES]
+    rows = (batches * BATCH_ROWS).astype(np.float64)
+    estimate = ratio_of_sums(rows[None], np.full((1, STRETCHES), stretch_s))[0]
+    sample = Sample(n_rows=int(rows.sum()), n_groups=STRETCHES, bounds=(0.0, ANY[1]))
+    return replace(interval("load.rows_per_s", estimate, sample), unit="rows/s")
+
+
+def _expect_idle(what: str, run: Run) -> None:
+    if run.busy > BUSY:
+        raise NotApplicable(
+            f"{what} is not told: the caller used {run.busy:.0%} of a core, so it is the caller that limits",
+            mend="a load generator in another language",
+        )
+
+
+def _memory(trial: Trial, model_bytes: int, asked: int) -> Found:
+    """Proportional shares (PSS) of all processes; raises NotApplicable where the system does not tell them."""
+    held_kb = 0
+    try:
+        for process in _processes(trial.process):
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+            held_kb += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    except OSError as error:
+        raise NotApplicable(f"load.memory_mb is not known: {error.strerror}") from error
+    held = held_kb / 1024
+    whole = fact("load.memory_mb", held, n_rows=asked, method="PSS of all processes after the load")
+    beside = max(held - model_bytes / 2**20, 0.0)
+    how = "PSS of all processes after the load, less the file of the model"
+    return [
+        replace(whole, unit="MB"),
+        replace(fact("load.memory_beside_mb", beside, n_rows=asked, method=how), unit="MB"),
+    ]
+
+
+def _processes(process: int) -> list[int]:
+    """A process and all that came of it."""
+    found = [process]
+    for each in found:
+        found += map(int, Path(f"/proc/{each}/task/{each}/children").read_text().split())
+    return found

@@ -1,0 +1,85 @@
+"""How long the variant takes from nothing to its first answer, and the memory that its process holds then."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.contracts import Found, Ground, Subject
+from headway.core.errors import EngineError, NotApplicable
+from headway.evaluation.load.ranks import median, needed
+
+STARTS = needed(0.5)
+"""As many as a median needs."""
+_ASK = """
+import json, sys
+order = json.loads(sys.argv[1])
+sys.path[:] = order["path"]
+import numpy
+from headway.core.plugins import load_engine
+from pathlib import Path
+engine = load_engine(order["engine"])(Path(order["artifact"]).read_bytes(), order["settings"])
+engine.predict(numpy.load(order["row"]))
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+print(int(status["VmRSS"].split()[0]) / 1024)
+"""
+
+
+class _Started(NamedTuple):
+    seconds: float
+    memory_mb: float
+
+
+def plugin(subject: Subject, ground: Ground) -> Found:
+    """`start.seconds` and `start.memory_mb` (resident, of the whole process), the medians of 11 starts.
+
+    The files were read before, so this is a start on a machine that served already. Raises NotApplicable where the
+    system does not say what a process holds, there is no row, or no time for as many starts as a median needs.
+    """
+    if not Path("/proc/self/status").exists():
+        raise NotApplicable("this system has no /proc that says what a process holds")
+    if not len(subject.rows):
+        raise NotApplicable("there is no row to answer")
+    starts = _starts(subject, ground)
+    seconds, memory = np.array(starts).T
+    return [
+        replace(median("start.seconds", seconds, of="starts"), unit="s"),
+        replace(median("start.memory_mb", memory, of="starts"), unit="MB"),
+    ]
+
+
+def _starts(subject: Subject, ground: Ground) -> list[_Started]:
+    until = monotonic() + ground.budget_s
+    with tempfile.TemporaryDirectory() as folder:
+        artifact, row = Path(folder, "artifact"), Path(folder, "row.npy")
+        artifact.write_bytes(ground.blobs.get(subject.variant.artifact.digest))
+        np.save(row, subject.rows[:1])
+        variant = subject.variant
+        settings = msgspec.to_builtins(variant.settings)
+        order = {"engine": variant.engine, "settings": settings, "artifact": str(artifact), "row": str(row)}
+        order["path"] = sys.path
+        _start(order)  # the files are read from the disk once
+        starts: list[_Started] = []
+        while len(starts) < STARTS and (not starts or monotonic() < until):
+            starts.append(_start(order))
+    return starts
+
+
+def _start(order: dict[str, object]) -> _Started:
+    began = perf_counter()
+    run = subprocess.run([sys.executable, "-c", _ASK, json.dumps(order)], capture_output=True, text=True)
+    seconds = perf_counter() - began
+    if run.returncode:
+        lines = run.stderr.strip().splitlines() or ["no word"]
+        said = next((line for line in reversed(lines) if line[:1].strip()), lines[-1])
+        raise EngineError(f"the model does not answer in a process of its own: {said}", mend="headway doctor")
+    return _Started(seconds, float(run.stdout))

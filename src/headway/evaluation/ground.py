@@ -1,0 +1,87 @@
+"""What audits work with: the model's recipe, what it learned from, and the months of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from headway.core.config import Config
+from headway.core.contracts import Blobs, Engine, Ground, Lesson
+from headway.core.dataset import Dataset
+from headway.core.errors import ConfigError
+from headway.core.sections.attack import AttackSection
+from headway.core.variant import Signature
+from headway.data.matrix import groups, labels, matrix, months, weights
+from headway.data.split import labelled
+from headway.evaluation.subject import open_variant
+from headway.optimization.train import Asked, takes_seed, train
+
+Data = Mapping[str, Dataset]
+
+
+def ground_of(config: Config, data: Data, blobs: Blobs, *, signature: Signature, judged: Dataset) -> Ground:
+    """The ground on which a variant with this signature is audited over the rows of the period `judged`."""
+
+    def learn(features: Sequence[str], seed: int) -> Engine:
+        return open_variant(train(config, data["train"], blobs, features=features, asked=Asked(seed=seed)), blobs)
+
+    def weigh(alike: bool, seed: int) -> Engine:
+        asked = Asked(seed=seed, alike=alike)
+        return open_variant(train(config, data["train"], blobs, features=signature.names, asked=asked), blobs)
+
+    return Ground(
+        blobs=blobs,
+        budget_s=config.evaluate.budget_s,
+        train=lambda: lesson_of(data, signature),
+        learn=learn if "train" in data and takes_seed(config) else None,
+        weigh=weigh if "train" in data and takes_seed(config) else None,
+        months=months(labelled(judged)),
+        together=_known(config.evaluate.together, signature),
+        rate_per_s=config.evaluate.rate_per_s,
+        attack=_attackable(config.attack, signature),
+    )
+
+
+def _known(together: Sequence[Sequence[str]], signature: Signature) -> Sequence[Sequence[str]]:
+    """The same; raises ConfigError for a name that the model does not read."""
+    _expect_features([name for names in together for name in names], signature, where="[evaluate] together")
+    return together
+
+
+def _attackable(limits: AttackSection, signature: Signature) -> AttackSection:
+    """The same; raises ConfigError for a name that the model does not read, and for bounds that hold nothing.
+
+    So it does for bounds of a text, which has no least and most, and of a feature that is fixed.
+    """
+    _expect_features(limits.fixed, signature, where="[attack] fixed")
+    _expect_features(list(limits.bounds), signature, where="[attack.bounds]")
+    texts = [each.name for each in signature.inputs if each.datatype == "BYTES"]
+    for name, (least, most) in limits.bounds.items():
+        where = f"[attack.bounds] {name} = [{least:g}, {most:g}]"
+        if not least <= most:
+            mend = f"{name} = [{most:g}, {least:g}]"
+            raise ConfigError(f"nothing lies within the bounds of {name!r}", where=where, mend=mend)
+        if name in texts:
+            raise ConfigError(f"{name!r} is a text, which has no bounds", where=where, mend=f'fixed = ["{name}"]')
+        if name in limits.fixed:
+            mend = f"leave {name} out of [attack] fixed, or out of [attack.bounds]"
+            raise ConfigError(f"{name!r} is fixed, and has bounds to move in", where=where, mend=mend)
+    return limits
+
+
+def _expect_features(names: Sequence[str], signature: Signature, *, where: str) -> None:
+    strange = sorted(set(names) - set(signature.names))
+    if strange:
+        raise ConfigError(
+            f"the model reads no feature {strange[0]!r}",
+            where=where,
+            mend=f"name some of: {', '.join(signature.names)}",
+        )
+
+
+def lesson_of(data: Data, signature: Signature) -> Lesson | None:
+    """The labelled rows of `train` as a model with this signature reads them; None where there are none."""
+    known = labelled(data["train"]) if "train" in data else None
+    if known is None or known.table.is_empty():
+        return None
+    rows = matrix(known.table, signature)
+    return Lesson(rows=rows, labels=labels(known), groups=groups(known), weights=weights(known))

@@ -1,0 +1,36 @@
+"""CatBoost calls it after every round, but shows it no model: it takes the time, and is shown the model afterwards."""
+
+from __future__ import annotations
+
+from math import nan
+from typing import Any
+
+from headway.evaluation.learning_curves.plain import plain
+from headway.evaluation.learning_curves.recorder import Recorder
+
+
+class CatBoost:
+    """For `callbacks=[...]` of `fit`, and then called with the model, whose earlier rounds it asks."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._seconds: list[float] = []
+        recorder.begin()
+
+    def after_iteration(self, info: Any) -> bool:
+        """Take the time of a round; training goes on."""
+        self._seconds.append(self._recorder.now)
+        return True
+
+    def __call__(self, model: Any) -> None:
+        """Look at the rounds of a fitted model that are due."""
+        self._recorder.told("catboost", sorted(model.get_params().items()))
+        for number in range(1, model.tree_count_ + 1):
+            if self._recorder.due(number, final=number == model.tree_count_):
+                seconds = self._seconds[number - 1] if number <= len(self._seconds) else nan
+                self._recorder.look(number, _after(model, number), seconds=seconds)
+
+
+def _after(model: Any, number: int) -> Any:
+    ask = getattr(model, "predict_proba", model.predict)
+    return lambda rows: ask(plain(rows), ntree_end=number)

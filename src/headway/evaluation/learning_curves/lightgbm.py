@@ -1,0 +1,23 @@
+"""LightGBM calls it after every round."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headway.evaluation.learning_curves.plain import plain
+from headway.evaluation.learning_curves.recorder import Recorder
+
+
+class LightGBM:
+    """For `callbacks=[...]` of `lightgbm.train` and of `fit`."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        recorder.begin()
+
+    def __call__(self, env: Any) -> None:
+        """Look at the booster, if the round is due or the last that was asked for."""
+        number = env.iteration + 1
+        if self._recorder.due(number, final=number == env.end_iteration):
+            self._recorder.told("lightgbm", sorted(env.params.items()))
+            self._recorder.look(number, lambda rows: env.model.predict(plain(rows), num_iteration=-1))

@@ -1,0 +1,47 @@
+"""scikit-learn calls nobody: it is called with the model, once for one that tells its stages, else after each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import nan
+from typing import Any
+
+import numpy as np
+
+from headway.evaluation.learning_curves.recorder import Recorder
+
+
+class Sklearn:
+    """Called with a fitted estimator.
+
+    One that has `staged_predict` shows all its rounds at once, and is not timed. Of any other, each call is a round:
+    after `partial_fit`, or after `fit` with `warm_start`.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def __call__(self, model: Any) -> None:
+        """Look at the rounds that were not looked at yet."""
+        self._recorder.told(type(model).__name__, sorted(model.get_params().items(), key=str))
+        staged = getattr(model, "staged_predict_proba", None) or getattr(model, "staged_predict", None)
+        if staged is None:
+            ask = getattr(model, "predict_proba", model.predict)
+            return self._recorder.look(self._recorder.last + 1, lambda rows: ask(_as_fitted(model, rows)))
+        parts = [part for part in (self._recorder.held_out, self._recorder.learned) if part]
+        stages = [np.stack(list(staged(_as_fitted(model, part.rows)))) for part in parts]
+        for number in range(1, len(stages[0]) + 1):
+            if self._recorder.due(number, final=number == len(stages[0])):
+                said = iter([each[number - 1] for each in stages])
+                self._recorder.look(number, _in_turn(said), seconds=nan)
+        return None
+
+
+def _in_turn(said: Iterator[Any]) -> Callable[[Any], Any]:
+    """The answers that were given before, first to the rows held out."""
+    return lambda rows: next(said)
+
+
+def _as_fitted(model: Any, rows: Any) -> Any:
+    """Rows with names for a model that was fitted on names, else without."""
+    return rows if hasattr(model, "feature_names_in_") else np.asarray(rows)

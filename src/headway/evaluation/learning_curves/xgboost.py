@@ -1,0 +1,47 @@
+"""XGBoost calls it before and after training, and before and after every round."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from headway.evaluation.learning_curves.plain import plain
+from headway.evaluation.learning_curves.recorder import Recorder
+
+
+class XGBoost:
+    """For `callbacks=[...]` of `xgboost.train` and of an estimator.
+
+    XGBoost takes nothing but its own TrainingCallback: where it is there, this is registered as one.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        if (own := sys.modules.get("xgboost.callback")) is not None:
+            own.TrainingCallback.register(type(self))
+
+    def before_training(self, model: Any) -> Any:
+        """Training begins."""
+        self._recorder.begin()
+        return model
+
+    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """Nothing is asked before a round; True would stop it."""
+        return False
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """Look at the booster, if the round is due; training goes on."""
+        if self._recorder.due(epoch + 1):
+            self._look(model, epoch + 1)
+        return False
+
+    def after_training(self, model: Any) -> Any:
+        """Look at the last round, if it was not."""
+        number = model.num_boosted_rounds()
+        self._recorder.told("xgboost", model.save_config())
+        if self._recorder.due(number, final=True):
+            self._look(model, number)
+        return model
+
+    def _look(self, model: Any, number: int) -> None:
+        self._recorder.look(number, lambda rows: model.inplace_predict(plain(rows), iteration_range=(0, number)))

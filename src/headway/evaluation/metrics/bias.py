@@ -1,0 +1,111 @@
+"""Whether the model is as right about one group of people as about the others: rates at the threshold, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+from msgspec.structs import replace as named
+
+from headway.core.contracts import SliceColumn, Subject
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
+from headway.evaluation.statistics.intervals import ANY, CHANGE, SHARE, interval
+from headway.evaluation.statistics.parts import (
+    Asked,
+    Bools,
+    against_rest,
+    calibration_error,
+    left_out,
+    of_part,
+    sample_of,
+    score_bins,
+)
+from headway.evaluation.statistics.tables import Ints, binary_answers, blocks_of
+
+WHERE = "headway.toml [data] people"
+
+
+def plugin(subject: Subject) -> list[Measurement]:
+    """For each value of a column of people, as slice `gender=F`: rates among them, and gaps to all other people.
+
+    Of a binary task `bias.tpr` and `bias.fpr` (decisions for the positive class among those of either label),
+    `bias.selection` (among all), `bias.calibration` (observed less said) and `bias.ece`; of a regression `bias.error`
+    (answer less truth). Each `_gap` is the size of the difference, and a rule on it is on every group of people.
+    Raises NotApplicable where no column of people is declared, none has two values, or the task has several classes.
+    """
+    if not subject.people:
+        raise NotApplicable("no columns of people are declared", where=WHERE, mend='people = ["gender"]')
+    found = _regression(subject) if subject.variant.task == "regression" else _binary(subject)
+    if not found:
+        raise NotApplicable(f"all rows are of one kind in {', '.join(subject.people)}", where=WHERE)
+    return found
+
+
+def _groups(people: Mapping[str, SliceColumn]) -> Iterator[tuple[str, Bools]]:
+    """Every group of people that has rows, and is not all of them: its name, and which rows it has."""
+    for name, column in people.items():
+        for value, said in enumerate(column.values):
+            inside = column.codes == value
+            if inside.any() and not inside.all():
+                yield f"{name}={said}", inside
+
+
+def _regression(subject: Subject) -> list[Measurement]:
+    blocks = blocks_of(subject)
+    errors = subject.scores[:, 0] - subject.labels
+    every = np.ones(blocks.n_rows, dtype=np.bool_)
+    asked = Asked(name="bias.error", values=errors, among=every, bounds=ANY, blocks=blocks)
+    return [each for said, inside in _groups(subject.people) for each in _both(asked, said, inside)]
+
+
+def _binary(subject: Subject) -> list[Measurement]:
+    answers = binary_answers(subject)
+    yes = (answers.scores >= subject.threshold).astype(np.float64)
+    every = np.ones(answers.n_rows, dtype=np.bool_)
+    rates = {
+        "bias.tpr": (yes, answers.labels == 1, SHARE),
+        "bias.fpr": (yes, answers.labels == 0, SHARE),
+        "bias.selection": (yes, every, SHARE),
+        "bias.calibration": (answers.labels - answers.scores, every, CHANGE),
+    }
+    asked = [
+        Asked(name=name, values=values, among=among, bounds=bounds, blocks=answers)
+        for name, (values, among, bounds) in rates.items()
+    ]
+    errors = replace(asked[-1], name="bias.ece", bounds=SHARE)
+    bins = score_bins(answers.scores)
+    found = []
+    for said, inside in _groups(subject.people):
+        found += [each for one in asked for each in _both(one, said, inside)]
+        found += _calibration_errors(errors, bins, said, inside)
+    return found
+
+
+def _both(asked: Asked, said: str, inside: Bools) -> list[Measurement]:
+    """The mean of a group of people, and its gap to the others; nothing where either has no row that is asked."""
+    if not (asked.among & inside).any() or not (asked.among & ~inside).any():
+        return []
+    gap = _size(against_rest(asked, inside), asked.name)
+    return [named(each, slice=said) for each in (of_part(asked, inside), gap)]
+
+
+def _size(gap: Measurement, name: str) -> Measurement:
+    """A gap without its sign: where its interval holds 0, it may be nothing."""
+    ends = sorted((abs(gap.low), abs(gap.high)))
+    low = 0.0 if gap.low <= 0 <= gap.high else ends[0]
+    bounds = (0.0, gap.bounds[1]) if gap.bounds else None
+    return named(gap, name=f"{name}_gap", value=abs(gap.value), low=low, high=ends[1], bounds=bounds)
+
+
+def _calibration_errors(asked: Asked, bins: Ints, said: str, inside: Bools) -> list[Measurement]:
+    """The calibration error of a group of people and its gap to that of the others, by the same bins of the score."""
+    sample = sample_of(asked, inside)
+    (value, without, held), (others, others_without, _) = (
+        calibration_error(asked, bins, part) for part in (inside, ~inside)
+    )
+    own = interval(asked.name, left_out(value, without, held=held), sample)
+    apart = left_out(value - others, without - others_without, held=held)
+    gap = interval(asked.name, apart, replace(sample, bounds=CHANGE))
+    return [named(each, slice=said) for each in (own, _size(gap, asked.name))]

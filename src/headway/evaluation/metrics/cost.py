@@ -1,0 +1,39 @@
+"""What a million rows cost: CPU seconds that the variant works for them, and their price where one is declared."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from headway.core.contracts import Subject
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
+from headway.evaluation.race import worked
+from headway.evaluation.statistics.intervals import over_repeats
+
+ROUNDS, MILLION, HOUR_S = 20, 1e6, 3600
+
+
+def plugin(subject: Subject) -> list[Measurement | NotApplicable]:
+    """`cost.cpu_s.one_row` and `cost.cpu_s.batch` of a million rows, and by `[cost]` both as `cost.per_million`.
+
+    Time on a core of all threads, in 20 rounds; what the server adds is no part of it. Without a price there are the
+    seconds alone. Raises NotApplicable where there is no row.
+    """
+    if not len(subject.rows):
+        raise NotApplicable("there are no rows to work for")
+    price = subject.price if subject.price and subject.price.core_hour else None
+    found: list[Measurement | NotApplicable] = []
+    for how, work in worked(subject.model, subject.rows, rounds=ROUNDS).items():
+        seconds = work.row_ns * MILLION / 1e9
+        spent = over_repeats(f"cost.cpu_s.{how}", seconds, what="rounds", n_rows=work.rows)
+        found.append(replace(spent, unit="s"))
+        if price:
+            cost = seconds / HOUR_S * price.core_hour
+            priced = over_repeats(f"cost.per_million.{how}", cost, what="rounds", n_rows=work.rows)
+            found.append(replace(priced, unit=price.currency))
+    return found if price else [*found, _unpriced()]
+
+
+def _unpriced() -> NotApplicable:
+    mend = "the price of a machine over its cores, as\n[cost]\ncore_hour = 0.04"
+    return NotApplicable("no price is declared, so what a million rows cost is told in CPU seconds", mend=mend)

@@ -1,0 +1,112 @@
+"""What decisions at the threshold cost, how they fall out, and how far the threshold is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.contracts import Subject
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
+from headway.evaluation.quality.mean import mean
+from headway.evaluation.statistics.intervals import CHANGE, SHARE, Floats, Sample, interval, jackknife, ratio_of_sums
+from headway.evaluation.statistics.tables import Answers, binary_answers
+from headway.evaluation.threshold import cost_of, known_range
+
+Bools = NDArray[np.bool_]
+
+
+def plugin(subject: Subject) -> list[Measurement]:
+    """`cost` of a row, `accuracy`, `f1`, `recall`, `precision`, `false_positive_rate`; `threshold` and its range.
+
+    Each but the last with a paired `.loss` (positive = the variant is worse), where both models make such decisions.
+    The range are the thresholds whose cost on these rows cannot be told from that of this one. Raises NotApplicable
+    where the task is not binary, or all labels are equal.
+    """
+    answers = binary_answers(subject)
+    if answers.labels.min() == answers.labels.max():
+        raise NotApplicable(
+            f"all {answers.n_rows} labels are {answers.labels[0]:g}: no decision can be wrong both ways"
+        )
+    costs, before = (
+        cost_of(answers.labels, scores >= subject.threshold, subject.costs)
+        for scores in (answers.scores, answers.reference)
+    )
+    most = max(subject.costs)
+    return [
+        mean("cost", costs, answers, (0.0, most)),
+        mean("cost.loss", costs - before, answers, (-most, most)),
+        *_rates(answers, answers.scores >= subject.threshold),
+        *_of_counts(answers, subject.threshold),
+        _threshold(answers, subject),
+    ]
+
+
+def _rates(answers: Answers, yes: Bools) -> list[Measurement]:
+    """Shares of rows: of positives that were found, of alarms that were true, of negatives that gave an alarm."""
+    positive = answers.labels == 1
+    of = {"recall": (yes, positive), "precision": (positive, yes), "false_positive_rate": (yes, ~positive)}
+    return [_share(name, part, among, answers) for name, (part, among) in of.items() if among.any()]
+
+
+def _share(name: str, part: Bools, among: Bools, answers: Answers) -> Measurement:
+    rows = answers.per_block(among.astype(np.float64))
+    estimate = ratio_of_sums(answers.per_block((part & among).astype(np.float64))[None], rows[None])[0]
+    sample = Sample(n_rows=int(among.sum()), n_groups=int((rows > 0).sum()), bounds=SHARE)
+    return interval(name, estimate, sample)
+
+
+def _of_counts(answers: Answers, threshold: float) -> list[Measurement]:
+    """`accuracy` and `f1`, and what was lost of all rates: of the four counts of each block, paired."""
+    own, before = (_counts(answers, scores >= threshold) for scores in (answers.scores, answers.reference))
+    score, change = (
+        Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=bounds) for bounds in (SHARE, CHANGE)
+    )
+    found = []
+    for name, rate in _RATES.items():
+        (value, without), (was, was_without) = (
+            (float(rate(*each.sum(1))), rate(*(each.sum(1, keepdims=True) - each))) for each in (own, before)
+        )
+        if name in ("accuracy", "f1") and np.isfinite(value):
+            found.append(jackknife(name, value, without, score))
+        if np.isfinite(value) and np.isfinite(was):
+            sign = -1 if name == "false_positive_rate" else 1
+            found.append(jackknife(f"{name}.loss", sign * (was - value), sign * (was_without - without), change))
+    return found
+
+
+def _counts(answers: Answers, yes: Bools) -> Floats:
+    """Weight of true alarms, false alarms, misses and true rejections of each block, float64 [4, blocks]."""
+    true = answers.labels == 1
+    cases = (yes & true, yes & ~true, ~yes & true, ~yes & ~true)
+    return np.stack([answers.per_block(case.astype(np.float64)) for case in cases])
+
+
+def _part(part: Floats, rest: Floats) -> Floats:
+    """The share of a part in itself and the rest, each [...]; NaN where both are empty."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share: Floats = np.where(part + rest > 0, part / (part + rest), np.nan)
+    return share
+
+
+_RATES: Mapping[str, Callable[[Floats, Floats, Floats, Floats], Floats]] = {
+    "accuracy": lambda hits, alarms, misses, rest: _part(hits + rest, alarms + misses),
+    "f1": lambda hits, alarms, misses, _: _part(2 * hits, alarms + misses),
+    "recall": lambda hits, _, misses, __: _part(hits, misses),
+    "precision": lambda hits, alarms, _, __: _part(hits, alarms),
+    "false_positive_rate": lambda _, alarms, __, rest: _part(alarms, rest),
+}
+
+
+def _threshold(answers: Answers, subject: Subject) -> Measurement:
+    low, high = known_range(answers, subject.threshold, subject.costs)
+    return Measurement(
+        name="threshold",
+        value=subject.threshold,
+        low=low,
+        high=high,
+        method="thresholds of a cost that cannot be told from this one's, paired by group",
+        n_rows=answers.n_rows,
+    )

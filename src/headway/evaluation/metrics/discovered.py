@@ -1,0 +1,77 @@
+"""The worst parts of the rows among all combinations of two or three columns, whether or not anyone named them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from msgspec.structs import replace as named
+from numpy.typing import NDArray
+
+from headway.core.contracts import Subject
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
+from headway.evaluation.quality.errors import errors_of
+from headway.evaluation.slice_finder.levels import levels_of
+from headway.evaluation.slice_finder.search import halves, least_rows, search
+from headway.evaluation.statistics.intervals import fact, student_quantile
+from headway.evaluation.statistics.parts import Asked, against_rest, of_part
+
+ALPHA = 0.05
+CONFIRMED = "lower bounds above 0, t, shared by all parts"
+Bools = NDArray[np.bool_]
+
+
+def plugin(subject: Subject) -> list[Measurement]:
+    """What was found on one half of the groups, measured on the other half, so that each interval is honest.
+
+    `discovered.brier.excess` of up to five parts: how much more the variant errs there than elsewhere;
+    `discovered.brier.loss` of up to five: how much more than the model as it came (`mse` of a regression).
+    `discovered.compared` counts the parts that were large enough, `discovered.confirmed` those of the first kind whose
+    excess is above 0 beyond doubt. Raises NotApplicable where there are no two halves, or no part is large enough.
+    """
+    errors = errors_of(subject)
+    finding = halves(errors.blocks)
+    if finding.all():
+        raise NotApplicable("all rows are of one group: none is left to confirm on", mend='[data] groups = "a_column"')
+    columns = levels_of(subject, least_rows(finding))
+    if not columns:
+        raise NotApplicable("no column has two levels that are told apart")
+    found = search(columns, (errors.variant, errors.lost), finding, errors.blocks.weights)
+    if not found.compared:
+        raise NotApplicable(f"no part has {least_rows(finding)} of the {finding.sum()} rows on which it would be found")
+    by_name = {each.name: each for each in columns}
+    by_error, by_loss = ([(part.said(by_name), part.rows(by_name)) for part in parts] for parts in found.parts)
+    lost = Asked(
+        name=f"discovered.{errors.name}.loss",
+        values=errors.lost,
+        among=~finding,
+        bounds=errors.bounds,
+        blocks=errors.blocks,
+    )
+    erred = replace(
+        lost, name=f"discovered.{errors.name}.excess", values=errors.variant, bounds=(0.0, errors.bounds[1])
+    )
+    excess = _measured(by_error, erred, against_rest)
+    return [
+        *excess,
+        *_measured(by_loss, lost, of_part),
+        fact("discovered.compared", found.compared, n_rows=int(finding.sum()), method="combinations of levels"),
+        fact("discovered.confirmed", _confirmed(excess), n_rows=int((~finding).sum()), method=CONFIRMED),
+    ]
+
+
+def _measured(
+    parts: Sequence[tuple[str, Bools]], asked: Asked, measure: Callable[[Asked, Bools], Measurement]
+) -> list[Measurement]:
+    """Each part in words, with what is asked of it; those that the other half lacks, or is all of, are left out."""
+    there = [(said, rows) for said, rows in parts if 0 < (asked.among & rows).sum() < asked.among.sum()]
+    return [named(measure(asked, rows), slice=said) for said, rows in there]
+
+
+def _confirmed(excess: Sequence[Measurement]) -> int:
+    """How many one-sided bounds are above 0; all of them hold at once in 95 % of cases (Bonferroni)."""
+    shared = 1 - ALPHA / max(len(excess), 1)
+    known = [(each.value, each.se, each.dof) for each in excess if each.se is not None and each.dof is not None]
+    return sum(value > student_quantile(shared, dof) * se for value, se, dof in known)

@@ -1,0 +1,99 @@
+"""How far answers moved from the model as it came, and which decisions flipped: all, near the threshold, by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.contracts import Subject
+from headway.core.evidence import Measurement
+from headway.core.variant import NUMBERS
+from headway.core.verdict import QUANTILES
+from headway.evaluation.quality.flips import flips
+from headway.evaluation.quality.mean import mean
+from headway.evaluation.statistics.intervals import SHARE, Floats, fact
+from headway.evaluation.statistics.parts import Asked, Bools, of_part
+from headway.evaluation.statistics.tables import blocks_of
+
+NEAREST = 0.1
+
+
+def plugin(subject: Subject) -> list[Measurement]:
+    """`max_change`, the quantiles `change.p50` to `change.p999`; `flipped_decisions` of a classifier, and `.near`.
+
+    A change is that of a probability, or of the number that a regression answers; `max_change.relative` is it as a part
+    of the largest answer. A decision is the one at the threshold, or the most probable of several classes; near are the
+    tenth of the rows that the model as it came put nearest to deciding otherwise. The largest change and the flips come
+    by slice too, and for rows with a missing value or an unseen category. Of a ranking, a decision is which row of a
+    list comes first. Of several numbers `cosine.loss` is what the least cosine of a row's answer and that of the model
+    as it came lacks of 1.
+    """
+    blocks = blocks_of(subject)
+    changes = np.abs(subject.scores - subject.reference_scores).max(axis=1)
+    found = [_largest(changes, "largest over all rows"), *_quantiles(changes)]
+    if subject.variant.task in NUMBERS:
+        found.append(_relative(changes, subject.reference_scores))
+    if subject.scores.shape[1] > 1:
+        found.append(_turned(subject.scores, subject.reference_scores))
+    task = subject.variant.task
+    turned = None if task in ("regression", "embedding") else flips(subject, blocks)
+    if turned and task == "ranking":
+        found.append(of_part(turned, turned.among))
+    elif turned:
+        found += [mean(turned.name, turned.values, blocks, SHARE), _near(subject, turned)]
+    for said, inside in _parts(subject):
+        found.append(replace(_largest(changes[inside], "largest of these"), slice=said))
+        found += [replace(of_part(turned, inside), slice=said)] if turned and (turned.among & inside).any() else []
+    return found
+
+
+def _largest(changes: Floats, method: str) -> Measurement:
+    return fact("max_change", float(changes.max()), n_rows=len(changes), method=method)
+
+
+def _quantiles(changes: Floats) -> list[Measurement]:
+    """Changes of rows at hand, each the least that is not exceeded by so many of them."""
+    values = np.quantile(changes, list(QUANTILES.values()), method="inverted_cdf")
+    return [
+        fact(name, float(value), n_rows=len(changes), method="quantile over all rows")
+        for name, value in zip(QUANTILES, values, strict=True)
+    ]
+
+
+def _near(subject: Subject, turned: Asked) -> Measurement:
+    """Flips among the rows that are nearest to deciding otherwise; all that are as near as the last of them count."""
+    reference = subject.reference_scores
+    if reference.shape[1] == 1:
+        margins = np.abs(reference[:, 0] - subject.threshold)
+    else:
+        first, second = np.sort(reference, axis=1)[:, :-3:-1].T
+        margins = first - second
+    near = margins <= np.quantile(margins, NEAREST, method="inverted_cdf")
+    return replace(of_part(turned, near), name=f"{turned.name}.near")
+
+
+def _parts(subject: Subject) -> Iterator[tuple[str, Bools]]:
+    """Each slice, and the rows that a conversion most easily gets wrong; those that there are none of are left out."""
+    for name, column in subject.slices.items():
+        for code in np.unique(column.codes).tolist():
+            yield f"{name}={column.values[code]}", column.codes == code
+    missing = np.asarray(np.isnan(subject.rows).any(axis=1))
+    if missing.any():
+        yield "rows with a missing value", missing
+    if subject.unseen is not None and subject.unseen.any():
+        yield "rows with an unseen category", subject.unseen
+
+
+def _turned(scores: Floats, reference: Floats) -> Measurement:
+    lengths = np.linalg.norm(scores, axis=1) * np.linalg.norm(reference, axis=1)
+    cosines = np.where(lengths > 0, (scores * reference).sum(axis=1) / np.where(lengths > 0, lengths, 1.0), 1.0)
+    value = max(0.0, 1.0 - float(cosines.min()))
+    return fact("cosine.loss", value, n_rows=len(cosines), method="1 less the least cosine of two answers")
+
+
+def _relative(changes: Floats, reference: Floats) -> Measurement:
+    largest = float(np.abs(reference).max())
+    value = float(changes.max()) / largest if largest else float(changes.max())
+    return fact("max_change.relative", value, n_rows=len(changes), method="largest change over largest answer")

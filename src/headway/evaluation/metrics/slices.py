@@ -1,0 +1,47 @@
+"""What every value of every slice column lost against the model as it came."""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.contracts import SliceColumn, Subject
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
+from headway.evaluation.quality.errors import Errors, errors_of
+from headway.evaluation.statistics.intervals import Floats, Sample, interval, ratio_of_sums
+from headway.evaluation.statistics.tables import Blocks, tally, weighted
+
+
+def plugin(subject: Subject) -> list[Measurement]:
+    """Paired `brier.loss` of a classifier, `mse.loss` of a regression (positive = worse) of slice `column=value`.
+
+    Each comes with its rows and groups, small or not. Raises NotApplicable where no slice column is declared.
+    """
+    if not subject.slices:
+        raise NotApplicable("no slice columns are declared", where="headway.toml [data]", mend='slices = ["a_column"]')
+    errors = errors_of(subject)
+    return [each for name, column in subject.slices.items() for each in _column(name, column, errors)]
+
+
+def _column(name: str, column: SliceColumn, errors: Errors) -> list[Measurement]:
+    blocks = errors.blocks
+    shape = (len(column.values), blocks.n_blocks)
+    cells = column.codes * blocks.n_blocks + blocks.blocks
+    sums = tally(cells, shape[0] * shape[1], weighted(errors.lost, blocks.weights)).reshape(shape)
+    rows = tally(cells, shape[0] * shape[1], blocks.weights).reshape(shape)
+    counts = tally(column.codes, len(column.values))
+    present = np.flatnonzero(counts)
+    groups = _groups_of(column, blocks)
+    found = []
+    for index, estimate in zip(present, ratio_of_sums(sums[present], rows[present]), strict=True):
+        sample = Sample(n_rows=int(counts[index]), n_groups=int(groups[index]), bounds=errors.bounds)
+        measured = interval(f"{errors.name}.loss", estimate, sample)
+        found.append(replace(measured, slice=f"{name}={column.values[index]}"))
+    return found
+
+
+def _groups_of(column: SliceColumn, blocks: Blocks) -> Floats:
+    """How many groups have a row in each slice."""
+    pairs = np.unique(column.codes * blocks.n_groups + blocks.groups)
+    return tally(pairs // blocks.n_groups, len(column.values))

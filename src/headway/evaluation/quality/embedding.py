@@ -1,0 +1,94 @@
+"""Whether rows that belong together lie together among the vectors that a model answers, and who is near whom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from headway.core.contracts import Subject
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
+from headway.evaluation.statistics.intervals import CHANGE, SHARE, Floats
+from headway.evaluation.statistics.parts import Asked, of_part
+from headway.evaluation.statistics.tables import Blocks, Ints, blocks_of
+
+NEAR, MOST_ASKED, MOST_ROWS = 10, 1_000, 20_000
+_AT_ONCE = 250
+
+
+def measure(subject: Subject) -> list[Measurement]:
+    """`recall1` and `recall10`: how often a row of the same label is the nearest, or among the ten nearest, by cosine.
+
+    Each with a paired `.loss` (positive = the variant is worse), over rows that have another of their label. Of all,
+    `neighbours.loss` is the share of the ten nearest that are others than for the model as it came, and
+    `mean_cosine.loss` what the cosine of both answers lacks of 1. At most 1,000 rows ask, among at most 20,000, both
+    evenly from all over; intervals are by group of the rows that ask, with the others as they are. Raises NotApplicable
+    where the answer is one number, or there are no more rows than ten.
+    """
+    blocks, (count, width) = blocks_of(subject), subject.scores.shape
+    if width < 2 or count <= NEAR:
+        raise NotApplicable(
+            f"the task 'embedding' answers several numbers of more than {NEAR} rows, and here are {width} of {count}"
+        )
+    among = _evenly(np.arange(count), MOST_ROWS)
+    asking = _evenly(among, MOST_ASKED)
+    own, before = (_unit(scores) for scores in (subject.scores, subject.reference_scores))
+    near, was_near = (_nearest(vectors, asking, among) for vectors in (own, before))
+    moved = [len(np.setdiff1d(*pair)) / NEAR for pair in zip(near, was_near, strict=True)]
+    every = np.ones(count, dtype=np.bool_)
+    lacking = 1 - np.einsum("nk,nk->n", own, before)
+    cosine = Asked(name="mean_cosine.loss", values=lacking, among=every, bounds=(0.0, 2.0), blocks=blocks)
+    return [
+        *_recalls(subject.labels, asking, (near, was_near), among, blocks),
+        of_part(_asked("neighbours.loss", np.array(moved), asking, blocks), every),
+        of_part(cosine, every),
+    ]
+
+
+def _evenly(rows: Ints, most: int) -> Ints:
+    """At most so many of the rows, from all over."""
+    return rows[:: -(-len(rows) // most)]
+
+
+def _unit(vectors: Floats) -> Floats:
+    """The vectors [n, k] of length 1; one of length 0 stays."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    found: Floats = vectors / np.where(lengths > 0, lengths, 1.0)
+    return found
+
+
+def _nearest(vectors: Floats, asking: Ints, among: Ints) -> Ints:
+    """The ten rows nearest to each that asks, the nearest first and itself left out, int64 [asking, 10]."""
+    others = vectors[among].astype(np.float32)
+    found = []
+    for rows in np.array_split(asking, -(-len(asking) // _AT_ONCE)):
+        cosines = vectors[rows].astype(np.float32) @ others.T
+        cosines[np.arange(len(rows)), np.searchsorted(among, rows)] = -np.inf
+        some = np.argpartition(-cosines, NEAR - 1, axis=1)[:, :NEAR]
+        order = np.argsort(-np.take_along_axis(cosines, some, axis=1), axis=1, kind="stable")
+        found.append(among[np.take_along_axis(some, order, axis=1)])
+    return np.concatenate(found)
+
+
+def _recalls(labels: Floats, asking: Ints, near: tuple[Ints, Ints], among: Ints, blocks: Blocks) -> list[Measurement]:
+    """Recall of the rows that have another of their label; nothing where none has."""
+    values, counts = np.unique(labels[among], return_counts=True)
+    paired = counts[np.searchsorted(values, labels[asking])] > 1
+    found = []
+    for depth in (1, NEAR) if paired.any() else ():
+        own, before = (
+            (labels[rows[paired, :depth]] == labels[asking[paired], None]).any(axis=1).astype(np.float64)
+            for rows in near
+        )
+        recall = _asked(f"recall{depth}", own, asking[paired], blocks)
+        lost = replace(_asked(f"recall{depth}.loss", before - own, asking[paired], blocks), bounds=CHANGE)
+        found += [of_part(each, each.among) for each in (recall, lost)]
+    return found
+
+
+def _asked(name: str, values: Floats, rows: Ints, blocks: Blocks) -> Asked:
+    """What is asked of these rows alone: their values [rows] in the place of each."""
+    every, among = np.zeros(blocks.n_rows), np.zeros(blocks.n_rows, dtype=np.bool_)
+    every[rows], among[rows] = values, True
+    return Asked(name=name, values=every, among=among, bounds=SHARE, blocks=blocks)

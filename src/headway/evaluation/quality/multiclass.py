@@ -1,0 +1,128 @@
+"""How often a model of several classes names the right one, how near its probabilities are, and what was lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.contracts import Subject
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
+from headway.evaluation.quality.mean import MOST, SMALLEST, mean
+from headway.evaluation.statistics.intervals import CHANGE, SHARE, Floats, Sample, jackknife
+from headway.evaluation.statistics.tables import Blocks, blocks_of, tally, weighted
+
+TOP = 3
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassAnswers:
+    """Labels int64 [n] in 0..k-1, and probabilities of the variant and of the model as it came, float64 [n, k]."""
+
+    labels: NDArray[np.int64]
+    scores: Floats
+    reference: Floats
+    blocks: Blocks
+
+
+def measure(subject: Subject) -> list[Measurement]:
+    """`accuracy`, `macro_f1`, `log_loss`, `brier` (a sum over classes, to 2), `top3_accuracy` of more than 3 classes.
+
+    Each comes with a paired `.loss` (positive = the variant is worse).
+    """
+    answers = class_answers(subject)
+    right, was_right = (_right(scores, answers.labels) for scores in (answers.scores, answers.reference))
+    logs, were_logs = (_log_loss(scores, answers.labels) for scores in (answers.scores, answers.reference))
+    brier, was_brier = (squares(scores, answers.labels) for scores in (answers.scores, answers.reference))
+    return [
+        mean("accuracy", right, answers.blocks, SHARE),
+        mean("accuracy.loss", was_right - right, answers.blocks, CHANGE),
+        mean("log_loss", logs, answers.blocks, (0.0, MOST)),
+        mean("log_loss.loss", logs - were_logs, answers.blocks, (-MOST, MOST)),
+        mean("brier", brier, answers.blocks, (0.0, 2.0)),
+        mean("brier.loss", brier - was_brier, answers.blocks, (-2.0, 2.0)),
+        *_macro_f1(answers),
+        *(_top(answers) if answers.scores.shape[1] > TOP else []),
+    ]
+
+
+def class_answers(subject: Subject) -> ClassAnswers:
+    """The answers of a subject of several classes; raises NotApplicable for labels that are no class of the model."""
+    count = subject.scores.shape[1]
+    blocks = blocks_of(subject)
+    labels = subject.labels.astype(np.int64)
+    if (labels != subject.labels).any() or labels.min() < 0 or labels.max() >= count:
+        raise NotApplicable(f"labels must be numbers of the {count} classes, 0 to {count - 1}")
+    return ClassAnswers(labels=labels, scores=subject.scores, reference=subject.reference_scores, blocks=blocks)
+
+
+def squares(scores: Floats, labels: NDArray[np.int64]) -> Floats:
+    """The Brier score of each row: squared distance of its probabilities [n, k] from what came true (Brier 1950)."""
+    truth = np.zeros_like(scores)
+    truth[np.arange(len(labels)), labels] = 1.0
+    found: Floats = np.square(scores - truth).sum(1)
+    return found
+
+
+def _right(scores: Floats, labels: NDArray[np.int64]) -> Floats:
+    return np.asarray(np.argmax(scores, axis=1) == labels, dtype=np.float64)
+
+
+def _top(answers: ClassAnswers) -> list[Measurement]:
+    """How often the true class is among the three most probable; of equal ones a later class comes first."""
+    right, was_right = (
+        (_place(scores, answers.labels) < TOP).astype(np.float64) for scores in (answers.scores, answers.reference)
+    )
+    return [
+        mean("top3_accuracy", right, answers.blocks, SHARE),
+        mean("top3_accuracy.loss", was_right - right, answers.blocks, CHANGE),
+    ]
+
+
+def _place(scores: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many classes come before the true one, int64 [n]."""
+    true = scores[np.arange(len(labels)), labels][:, None]
+    later = np.arange(scores.shape[1]) > labels[:, None]
+    return np.asarray(((scores > true) | ((scores == true) & later)).sum(axis=1), dtype=np.int64)
+
+
+def _macro_f1(answers: ClassAnswers) -> list[Measurement]:
+    """The mean over classes of the harmonic mean of precision and recall, of those that are there or were named."""
+    sample = Sample(n_rows=answers.blocks.n_rows, n_groups=answers.blocks.n_groups, bounds=SHARE)
+    (value, without), (was, was_without) = (_f1(answers, each) for each in (answers.scores, answers.reference))
+    return [
+        jackknife("macro_f1", value, without, sample),
+        jackknife("macro_f1.loss", was - value, was_without - without, replace(sample, bounds=CHANGE)),
+    ]
+
+
+def _f1(answers: ClassAnswers, scores: Floats) -> tuple[float, Floats]:
+    """Macro F1 of the classes that these scores name, and with each block left out."""
+    named = np.argmax(scores, axis=1)
+    right = (named == answers.labels).astype(np.float64)
+    hits, said, true = (_by_class(answers, *each) for each in ((named, right), (named, None), (answers.labels, None)))
+    both = said + true
+    return float(_mean_f1(hits.sum(0), both.sum(0))), _mean_f1(hits.sum(0) - hits, both.sum(0) - both)
+
+
+def _by_class(answers: ClassAnswers, classes: NDArray[np.int64], values: Floats | None) -> Floats:
+    """Sums of values (or rows), by weight, of each block and class, float64 [blocks, k]."""
+    blocks, k = answers.blocks, answers.scores.shape[1]
+    sums = tally(blocks.blocks * k + classes, blocks.n_blocks * k, weighted(values, blocks.weights))
+    return sums.reshape(-1, k)
+
+
+def _mean_f1(hits: Floats, both: Floats) -> Floats:
+    """Macro F1 from hits, and rows that are or are said to be of a class, both [..., k] -> [...]; NaN without a row."""
+    there = both > _ROUNDING * both.sum(-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Floats = np.where(there, 2 * hits / both, 0.0).sum(-1) / there.sum(-1)
+    return found
+
+
+def _log_loss(scores: Floats, labels: NDArray[np.int64]) -> Floats:
+    losses: Floats = -np.log(np.maximum(scores[np.arange(len(labels)), labels], SMALLEST))
+    return losses

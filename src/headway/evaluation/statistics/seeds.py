@@ -1,0 +1,75 @@
+"""Evidence on several trainings of one recipe as one: every interval carries what chance in training brings.
+
+A recipe with another seed is another model. The one that is shipped is one draw of them, so its expectation is the mean
+over seeds, and its variance that of the groups plus that of one draw about the mean of S: sd^2 (1 + 1 / S). Degrees of
+freedom are Satterthwaite's (1946).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.evidence import Evidence, Measurement
+from headway.evaluation.statistics.intervals import ANY, LEVEL, Estimate, student_quantile
+
+LEAST_DOF = 3
+
+
+def over_seeds(evidence: Sequence[Evidence]) -> Evidence:
+    """The evidence on the first with the intervals of all, measured on the same rows; of one alone it is that one's.
+
+    Of a count or maximum, the largest is taken. Where seeds differ so much that they leave less than 3 degrees of
+    freedom, there is no interval: more seeds are needed.
+    """
+    first, *others = evidence
+    if not others:
+        return first
+    measured = [[each.find(found.name, found.slice) for each in evidence] for found in first.measurements]
+    return replace(first, measurements=tuple(together([each for each in same if each]) for same in measured))
+
+
+def together(same: Sequence[Measurement], *, ships_one: bool = True) -> Measurement:
+    """One measure of several trainings as one, within the bounds that the measure says it has.
+
+    Where none of them `ships_one`, as a recipe is asked about, the variance of seeds is that of their mean, sd^2 / S.
+    """
+    first = same[0]
+    if first.n_groups == 0:
+        return max(same, key=lambda each: each.value)
+    if any(each.se is None for each in same) or len(same) < 2:
+        return next((each for each in same if each.se is None), first)
+    values = np.array([each.value for each in same])
+    by_group = float(np.mean([(each.se or 0.0) ** 2 for each in same]))
+    by_seed = float(values.var(ddof=1)) * (ships_one + 1 / len(same))
+    dof = _dof(by_group, first.dof or LEAST_DOF, by_seed, len(same) - 1)
+    estimate = Estimate(
+        value=float(values.mean()),
+        se=math.sqrt(by_group + by_seed),
+        dof=dof,
+        method=f"{first.method}; mean of {len(same)} seeds with their variance",
+    )
+    return _measured(first, estimate)
+
+
+def _dof(by_group: float, of_groups: float, by_seed: float, of_seeds: int) -> float:
+    whole = by_group + by_seed
+    return whole**2 / (by_group**2 / of_groups + by_seed**2 / of_seeds) if whole else of_groups
+
+
+def _measured(first: Measurement, estimate: Estimate) -> Measurement:
+    least, most = first.bounds or ANY
+    known = estimate.dof >= LEAST_DOF
+    half = student_quantile(0.5 + LEVEL / 2, estimate.dof) * estimate.se if known else math.inf
+    return replace(
+        first,
+        value=estimate.value,
+        low=max(estimate.value - half, least),
+        high=min(estimate.value + half, most),
+        se=estimate.se if known else None,
+        dof=estimate.dof if known else None,
+        method=estimate.method,
+    )

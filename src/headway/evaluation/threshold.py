@@ -1,0 +1,98 @@
+"""The decision threshold, chosen on the `choose` period from what a false alarm and a miss cost."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.errors import DataError
+from headway.evaluation.statistics.intervals import FEWEST_GROUPS, LEVEL, jackknife_error, student_quantile
+from headway.evaluation.statistics.tables import Answers, Floats, mean_without_each, quantile_edges, tally, weighted
+
+CANDIDATES = 200
+
+
+def choose_threshold(
+    labels: Floats, scores: Floats, *, costs: tuple[float, float] = (1.0, 1.0), weights: Floats | None = None
+) -> float:
+    """The threshold t of least cost, where score >= t decides for the positive class; labels {0, 1} and scores [n].
+
+    `costs` are those of a false alarm and of a miss, times the row's weight.
+
+    It lies half-way between two distinct scores, so that a conversion's rounding flips no decision, and outside [0, 1]
+    where only that decides all rows alike. Of equal costs the lowest threshold is taken. Raises DataError where there
+    is no row, or a cost is not positive.
+
+    >>> choose_threshold(np.array([0., 1., 0., 1.]), np.array([.1, .2, .3, .4]), costs=(1, 4))
+    0.15000000000000002
+    """
+    if not len(labels) or len(labels) != len(scores):
+        raise DataError("a threshold needs rows, a label each", where=f"{len(labels)} labels, {len(scores)} scores")
+    false_alarm, miss = costs
+    if not (false_alarm > 0 and miss > 0):
+        raise DataError(
+            f"costs must be positive, met false_alarm = {false_alarm:g}, miss = {miss:g}",
+            where="headway.toml [model] costs",
+            mend="costs = { false_alarm = 1, miss = 4 }",
+        )
+    distinct, codes = np.unique(scores, return_inverse=True)
+    positives = tally(codes, len(distinct), weighted(labels, weights))
+    negatives = tally(codes, len(distinct), weights) - positives
+    missed = np.concatenate([[0.0], np.cumsum(positives)])
+    alarmed = negatives.sum() - np.concatenate([[0.0], np.cumsum(negatives)])
+    best = int(np.argmin(false_alarm * alarmed + miss * missed))
+    below = 0.0 if distinct[0] > 0 else distinct[0] - 1
+    above = 1.0 if distinct[-1] < 1 else distinct[-1] + 1
+    ends = np.concatenate([[below], distinct, [above]])
+    return float((ends[best] + ends[best + 1]) / 2)
+
+
+def cost_of(labels: Floats, decided: NDArray[np.bool_], costs: tuple[float, float]) -> Floats:
+    """What each row's decision cost, float64 [n]: a false alarm, a miss, or nothing.
+
+    >>> cost_of(np.array([0., 1.]), np.array([True, False]), (1.0, 4.0)).tolist()
+    [1.0, 4.0]
+    """
+    false_alarm, miss = costs
+    found: Floats = np.where(decided, (labels == 0) * false_alarm, (labels == 1) * miss)
+    return found
+
+
+def known_range(answers: Answers, threshold: float, costs: tuple[float, float]) -> tuple[float, float]:
+    """The least and the largest threshold whose cost on these rows cannot be told from that of the one given.
+
+    A confidence set of the best threshold by inverting paired tests by group (Hansen, Lunde and Nason 2011, their idea
+    with a Bonferroni bound): 200 quantiles of the scores are asked, and share the 5 %. Without enough groups for an
+    interval it is [0, 1].
+    """
+    if answers.n_blocks < FEWEST_GROUPS:
+        return 0.0, 1.0
+    edges = quantile_edges(answers.scores, CANDIDATES)
+    own = answers.per_block(cost_of(answers.labels, answers.scores >= threshold, costs))
+    worse = _shown_above(_cost_table(answers, edges, costs) - own[:, None], answers.rows)
+    alike = edges[~worse]
+    return min([threshold, *alike[:1].tolist()]), max([threshold, *alike[-1:].tolist()])
+
+
+def _cost_table(answers: Answers, edges: Floats, costs: tuple[float, float]) -> Floats:
+    """The cost of each block at each of the edges as a threshold, float64 [n_blocks, edges]."""
+    false_alarm, miss = costs
+    bins = len(edges) + 1
+    cells = answers.blocks * bins + np.searchsorted(edges, answers.scores, side="right")
+    positives, rows = (
+        tally(cells, answers.n_blocks * bins, weighted(each, answers.weights)).reshape(-1, bins)
+        for each in (answers.labels, None)
+    )
+    missed = np.cumsum(positives, 1)[:, :-1]
+    alarms = (rows - positives)[:, ::-1].cumsum(1)[:, ::-1][:, 1:]
+    found: Floats = miss * missed + false_alarm * alarms
+    return found
+
+
+def _shown_above(differences: Floats, rows: Floats) -> NDArray[np.bool_]:
+    """Which columns of block sums [n_blocks, k] have a mean above 0, by tests that share the 5 %."""
+    without = np.stack([mean_without_each(column, rows) for column in differences.T])
+    values = differences.sum(0) / rows.sum()
+    critical = student_quantile(1 - (1 - LEVEL) / len(values), len(rows) - 1)
+    shown: NDArray[np.bool_] = values - critical * jackknife_error(without) > 0
+    return shown

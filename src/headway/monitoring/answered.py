@@ -1,0 +1,194 @@
+"""Rows that a release answered, with the labels known of them: what watch and retraining measure on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.core.config import Costs
+from headway.core.contracts import Subject, Window
+from headway.core.dataset import Dataset
+from headway.core.errors import ConfigError, DataError
+from headway.data import matrix
+from headway.evaluation.statistics.tables import Floats, Ints
+from headway.monitoring.no_labels import Scored
+from headway.monitoring.post import Post
+from headway.monitoring.price import Priced, decisions
+
+_DELAY = re.compile(r"(\d+)([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_EVERY = re.compile(r"[1-9]\d*(d|w|mo|q|y)")
+WEEK = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answered:
+    """Rows in order of time: `times` datetime64[us], `rows` float64 [n, d] as the release reads them, `scores` float64
+    [n] as it answers, `labels` float64 [n], NaN where not known, `groups` int64 [n] numbered in order of time. `told`
+    is when each label came, NaT for never.
+
+    `run` is how many neighbouring groups lean on each other: 7 where groups are days, else 1.
+    """
+
+    name: str
+    table: pl.DataFrame
+    times: NDArray[np.datetime64]
+    rows: Floats
+    scores: Floats
+    labels: Floats
+    told: NDArray[np.datetime64]
+    groups: Ints
+    run: int
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def between(self, since: datetime, until: datetime, *, name: str = "") -> Answered:
+        """The rows of [since, until)."""
+        return self.part((self.times >= np.datetime64(since)) & (self.times < np.datetime64(until)), name)
+
+    def known(self) -> Answered:
+        """The rows whose label is known."""
+        return self.part(~np.isnan(self.labels))
+
+    def as_of(self, at: datetime) -> Answered:
+        """The same rows as they stood at a time, without the labels that came later."""
+        return changed(self, labels=np.where(self.told <= np.datetime64(at), self.labels, np.nan))
+
+    def by_day(self) -> Answered:
+        """The same rows, those of one day as one group."""
+        return changed(self, groups=days_of(self.times), run=WEEK)
+
+    def window(self) -> Window:
+        """The rows as a detector sees them."""
+        return Window(rows=self.rows, groups=self.groups)
+
+    def scored(self) -> Scored:
+        """The labelled rows as a calibrator learns from them."""
+        some = self.known()
+        return Scored(scores=some.scores, labels=some.labels, groups=some.groups)
+
+    def priced(self, *, threshold: float, costs: Costs) -> Priced:
+        """What the decision on each labelled row cost."""
+        some = self.known()
+        return Priced(costs=decisions(some.scores, some.labels, threshold=threshold, costs=costs), groups=some.groups)
+
+    def part(self, chosen: NDArray[np.bool_], name: str = "") -> Answered:
+        """The rows chosen, bool [n]."""
+        return Answered(
+            name=name or self.name,
+            table=self.table.filter(pl.Series(chosen)),
+            times=self.times[chosen],
+            rows=self.rows[chosen],
+            scores=self.scores[chosen],
+            labels=self.labels[chosen],
+            told=self.told[chosen],
+            groups=self.groups[chosen],
+            run=self.run,
+        )
+
+
+def answered(post: Post, dataset: Dataset, *, since: datetime, delay: timedelta = timedelta(0)) -> Answered:
+    """The rows of a dataset from a time on, in order of time, answered by the release at its post.
+
+    A label came `delay` after its row; texts as labels are numbered. Raises DataError where the time column is no time.
+    """
+    moments = moments_of(dataset)
+    table = dataset.table.filter(moments >= since).sort(moments, maintain_order=True)
+    rows = matrix.matrix(table, post.release.variant.signature)
+    target = table[dataset.roles.target]
+    labels = target.rank("dense") if target.dtype in (pl.String, pl.Categorical, pl.Enum) else target
+    days = bool(dataset.roles.groups) and table.schema[dataset.roles.groups] == pl.Date
+    times: NDArray[np.datetime64] = table.select(moments).to_series().to_numpy()
+    told: NDArray[np.datetime64] = np.asarray(times + np.timedelta64(delay), dtype=times.dtype)
+    return Answered(
+        name=dataset.name,
+        table=table,
+        times=times,
+        rows=rows,
+        scores=post.answer(rows)[:, 0],
+        labels=labels.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy(),
+        told=told,
+        groups=_groups(table, dataset.roles.groups),
+        run=WEEK if days else 1,
+    )
+
+
+def subject_of(post: Post, answered: Answered) -> Subject:
+    """The labelled rows as probes take them, the release beside itself: quality has no need of another model."""
+    some = answered.known()
+    scores = some.scores[:, None]
+    return Subject(
+        variant=post.release.variant,
+        model=post.model,
+        reference=post.model,
+        rows=some.rows,
+        labels=some.labels,
+        scores=scores,
+        reference_scores=scores,
+        groups=np.unique(some.groups, return_inverse=True)[1].astype(np.int64),
+        slices={},
+        threshold=post.release.threshold,
+    )
+
+
+def windows(answered: Answered, *, every: str) -> Iterator[tuple[datetime, datetime, Answered]]:
+    """The rows cut into periods of the calendar (`1mo`, `1w`, `28d`), each with its [since, until), oldest first.
+
+    Raises ConfigError for a length that there is not.
+    """
+    if not _EVERY.fullmatch(every):
+        raise ConfigError(f"{every!r} is no length of a period", where="--every", mend="such as 1mo, 1w or 28d")
+    times = pl.Series("since", answered.times)
+    starts = times.dt.truncate(every).unique().sort().to_frame()
+    bounds = starts.with_columns(until=pl.col("since").dt.offset_by(every))
+    for since, until in bounds.iter_rows():
+        name = f"{since:%Y-%m}" if every == "1mo" else f"{since:%Y-%m-%d}"
+        yield since, until, answered.between(since, until, name=name)
+
+
+def delay_of(text: str) -> timedelta:
+    """How long after its row a label arrives: `1d`, `12h`, `30m`; none where nothing is declared.
+
+    >>> delay_of("12h")
+    datetime.timedelta(seconds=43200)
+    """
+    found = _DELAY.fullmatch(text or "0d")
+    if not found:
+        raise ConfigError(f"label_delay is {text!r}", where="[data] label_delay", mend='label_delay = "1d"')
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def days_of(times: NDArray[np.datetime64]) -> Ints:
+    """The day of each time, since 1970."""
+    return times.astype("datetime64[D]").astype(np.int64)
+
+
+def moments_of(dataset: Dataset) -> pl.Expr:
+    """The time of a row without its zone, in microseconds; raises DataError where the column is no time."""
+    column = dataset.roles.time
+    if not column or not dataset.table.schema[column].is_temporal():
+        raise DataError(f"time column '{column}' is no time", mend="[data] time must name a date or datetime column")
+    return pl.col(column).cast(pl.Datetime("us")).dt.replace_time_zone(None)
+
+
+def _groups(table: pl.DataFrame, column: str) -> Ints:
+    """Days since 1970 where groups are days; else in order of their first row; without groups each row is its own."""
+    if not column:
+        return np.arange(len(table), dtype=np.int64)
+    if table.schema[column] == pl.Date:
+        return table[column].to_physical().cast(pl.Int64).to_numpy()
+    order = table[column].unique(maintain_order=True)
+    numbers = pl.DataFrame({column: order, "number": np.arange(len(order), dtype=np.int64)})
+    return (
+        table.select(column)
+        .join(numbers, on=column, how="left", maintain_order="left", nulls_equal=True)["number"]
+        .to_numpy()
+    )

@@ -1,0 +1,132 @@
+"""Assess the data of a project: every check, what the table is like, and what changed since it was assessed before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from msgspec.structs import replace
+
+import headway
+from headway.core import plugins
+from headway.core.assessment import UNJUDGED, Assessment, Looked, Tested
+from headway.core.contracts import Survey
+from headway.core.dataset import Dataset
+from headway.core.errors import DataError
+from headway.core.evidence import Finding
+from headway.data import check as checking
+from headway.data.split import cut
+from headway.monitoring.assessment import moved, other_source, schema, settings
+from headway.monitoring.assessment.kept import history
+from headway.monitoring.assessment.rows import last_time
+from headway.monitoring.assessment.sample import packed, sample_of
+from headway.monitoring.assessment.stretches import by_part, by_time
+from headway.monitoring.labeling.kept import labelling_of
+from headway.monitoring.served import requests
+from headway.registry.project import Project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessed:
+    """An assessment, and the one before it; `same` says that it is that one again, and that nothing new was kept."""
+
+    now: Assessment
+    before: Assessment | None = None
+    same: bool = False
+
+
+def survey_of(project: Project, dataset: Dataset) -> Survey:
+    """What checks look at: the rows, cut into periods where they can be, and what callers asked the live release."""
+    try:
+        parts = cut(dataset, project.config.split, fitted=bool(project.config.model.file))
+    except DataError:
+        parts = {}
+    asked, told_apart = partial(requests, project), plugins.load_detector(moved.DETECTOR)
+    return Survey(
+        dataset=dataset,
+        periods=parts,
+        requests=asked,
+        config=project.config,
+        detector=told_apart,
+        labelling=labelling_of(project),
+    )
+
+
+def assess(project: Project, dataset: Dataset, *, who: str) -> Assessed:
+    """Run every check and keep what was found, unless all is as it was when the same data were assessed before.
+
+    A source, columns, distributions or settings that are others than those of the last assessment open a new one, with
+    the next number and why.
+    """
+    survey = survey_of(project, dataset)
+    found, kept = _found(project, survey, who), history(project)
+    before = kept[-1] if kept else None
+    if before and _same(before, found):
+        return Assessed(now=before, before=kept[-2] if len(kept) > 1 else None, same=True)
+    opening = next((each for each in reversed(kept) if each.sample), None)
+    if before and opening:
+        found = _since(opening, before, found, survey, project)
+    if not found.number or not opening:
+        content = packed(sample_of(dataset))
+        found = replace(found, number=(before.number if before else 0) + 1, sample=project.blobs.put(content))
+    project.keep(found)
+    return Assessed(now=found, before=before)
+
+
+def _found(project: Project, survey: Survey, who: str) -> Assessment:
+    """What all checks say of a table, and what the table is like; its number is 0 until it is known what changed."""
+    dataset, config = survey.dataset, project.config
+    findings = checking.check(survey)
+    roles = dataset.roles
+    return Assessment(
+        name=project.name,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        by=who,
+        headway=headway.__version__,
+        number=0,
+        source=config.data.name,
+        dataset=dataset.digest,
+        n_rows=len(dataset.table),
+        n_groups=dataset.table[roles.groups].n_unique() if roles.groups else 0,
+        until=last_time(dataset),
+        columns={name: str(kind) for name, kind in dataset.table.schema.items()},
+        settings=settings.settings_of(config),
+        looked=tuple(_looked(findings)),
+        findings=tuple(findings),
+        stretches=by_time(dataset),
+        parts=by_part(dataset, survey.periods),
+    )
+
+
+def _looked(findings: list[Finding]) -> list[Looked]:
+    """Every check that there is, with the reason of each that could not judge."""
+    silent = {each.where.removeprefix(checking.CHECK): each.says for each in findings if each.code == UNJUDGED}
+    names = plugins.names("check")
+    codes: Mapping[str, str] = {name: plugins.describe("check", name)[:4] for name in names}
+    return [Looked(name=name, code=codes[name], unjudged=silent.get(name, "")) for name in names]
+
+
+def _same(before: Assessment, now: Assessment) -> bool:
+    """Whether the same data give the same findings, by the same headway and settings."""
+    return all(
+        getattr(before, part) == getattr(now, part)
+        for part in ("dataset", "source", "columns", "settings", "headway", "looked", "findings")
+    )
+
+
+def _since(opening: Assessment, before: Assessment, now: Assessment, survey: Survey, project: Project) -> Assessment:
+    """What changed since the assessment was opened; without a reason for a new one, it has the number of that."""
+    tested = before.tested
+    if now.dataset != before.dataset:
+        tested = moved.look(opening, before.tested, survey.dataset, project.blobs)
+    reasons = [*other_source.finding(opening, now), *schema.finding(opening, now), *settings.finding(before, now)]
+    reasons += moved.finding(opening, tested)
+    if reasons:
+        return replace(
+            now,
+            why=tuple(reasons),
+            tested=Tested(says=tested.says, p=tested.p, level=tested.level, shifts=tested.shifts),
+        )
+    return replace(now, number=opening.number, tested=tested)

@@ -1,0 +1,79 @@
+"""A few values of each column by group, with which data of a later day are compared when these are gone.
+
+No row survives in it: each column is sorted on its own within its group, so that the shares by group are those of the
+rows drawn and nothing says which values stood together. Texts are kept where few of them say something of many rows.
+"""
+
+from __future__ import annotations
+
+import io
+
+import polars as pl
+
+from headway.core.dataset import Dataset
+from headway.data.matrix import groups as group_numbers
+from headway.monitoring.answered import moments_of
+
+MOST_ROWS = 16_384
+MOST_TEXTS = 50
+FEWEST_ROWS = 10
+"""Rows that a text needs to be kept as it is."""
+
+GROUP = "__group"
+RARE = "(rare)"
+
+
+def sample_of(dataset: Dataset, *, like: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Features and target of some rows of every group, with the column GROUP: numbers as float64, texts as texts.
+
+    `like` is an earlier sample: its texts stay texts, and all others are rare, so that a class is not called rare in
+    one of two samples because that one is smaller.
+    """
+    names = dict.fromkeys([*dataset.features, dataset.roles.target])
+    texts = {} if like is None else {each.name: each for each in like if each.dtype == pl.String}
+    kept = [column for name in names if (column := _column(dataset.table[name], texts.get(name))) is not None]
+    table = pl.DataFrame([*kept, numbered(dataset)])
+    each = max(1, MOST_ROWS // max(1, table[GROUP].n_unique()))
+    drawn = table.filter(pl.int_range(pl.len()).shuffle(seed=0).over(GROUP) < each)
+    if len(drawn) > MOST_ROWS:
+        drawn = drawn.sample(MOST_ROWS, seed=0)
+    return drawn.sort(GROUP).with_columns(pl.col(each.name).sort().over(GROUP) for each in kept)
+
+
+def numbered(dataset: Dataset) -> pl.Series:
+    """The group of each row as a number: the day where rows have a time, else that of the declared group."""
+    if dataset.roles.time:
+        days = moments_of(dataset).dt.date().cast(pl.Int32).cast(pl.Int64)
+        return dataset.table.select(days.alias(GROUP)).to_series()
+    return pl.Series(GROUP, group_numbers(dataset))
+
+
+def packed(sample: pl.DataFrame) -> bytes:
+    """A sample as bytes for the blobs: Arrow IPC, numbers to seven digits."""
+    content = io.BytesIO()
+    numbers = [pl.col(name).cast(pl.Float32) for name, kind in sample.schema.items() if kind == pl.Float64]
+    sample.with_columns(numbers).write_ipc(content, compression="zstd")
+    return content.getvalue()
+
+
+def unpacked(content: bytes) -> pl.DataFrame:
+    """The sample in such bytes."""
+    found = pl.read_ipc(io.BytesIO(content))
+    return found.with_columns(pl.col(name).cast(pl.Float64) for name, kind in found.schema.items() if kind.is_float())
+
+
+def _column(column: pl.Series, known: pl.Series | None) -> pl.Series | None:
+    """A column as it is kept, None where it says nothing of many rows; `known` holds the texts that are none rare."""
+    if column.dtype.is_numeric() or column.dtype == pl.Boolean:
+        return column.cast(pl.Float32).cast(pl.Float64).fill_nan(None)
+    if column.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return None
+    if known is not None:
+        texts = column.cast(pl.String)
+        return texts.set(~texts.is_in(known.drop_nulls().implode()), RARE)
+    if column.n_unique() > MOST_TEXTS:
+        return None
+    counts = column.cast(pl.String).value_counts()
+    rare = counts.filter(pl.col("count") < FEWEST_ROWS)[column.name]
+    texts = column.cast(pl.String)
+    return texts.set(texts.is_in(rare.drop_nulls().implode()), RARE) if rare.drop_nulls().len() else texts

@@ -1,0 +1,249 @@
+"""O001: the inputs of two periods differ by more than groups do, shown by permuting runs of groups over all features.
+
+Every feature is coded once into bins and counted by group; a share's difference between the windows is divided by its
+own standard error by group; a feature's statistic is the root of the mean square over its bins. The groups are dealt
+anew, in runs of neighbours that begin at a random phase, and the statistic is taken again (Chung and Romano
+2013: a studentised permutation test holds its level for unequal windows too). Features are scaled by their own spread
+under permutation; the alarm is the sum of squares of what is above average, which sees one broken feature as well as
+many that moved a little, and each feature's p is corrected by the largest of all (Westfall and Young 1993).
+A small chance of an alarm takes more permutations; they end early only where no alarm is near, so that none is added.
+A pattern that repeats every `run` groups is taken out first: a month with five Saturdays is no drift. In long windows
+runs are joined as far as 8 remain, since then they lean on each other least.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.contracts import Window, Windows
+from headway.core.drift import Drift
+from headway.core.errors import DataError, NotApplicable
+from headway.core.evidence import Finding, Measurement
+from headway.evaluation.statistics.intervals import fact
+from headway.evaluation.statistics.tables import Floats, Ints
+from headway.monitoring.drift.bins import Bins, bins_of, column
+from headway.monitoring.drift.dealing import Blocks, blocks_of, deal
+
+MOST_PERMUTATIONS, AT_ONCE, FEWEST_PERMUTATIONS = 19_999, 999, 499
+RESOLVED = 20  # permutations at least as far apart that p = alpha rests on
+FAR, AND_MORE = 3, 0.01  # no alarm is near where the first permutations say p > 3 alpha + .01
+_WORK = 100_000
+NAMED = 3
+_NOTHING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """Counts by block and bin [G, K], bins of one feature side by side; rows by block [G]; where features begin."""
+
+    counts: Floats
+    rows: Floats
+    begins: Ints
+    bins: tuple[Bins, ...]
+
+
+def plugin(windows: Windows) -> Drift:
+    """One alarm for all features together at the chance that is asked, and a finding for each that is shown to move.
+
+    Raises NotApplicable below 20 groups or 8 runs in all, or where runs are too few to show a change at that chance,
+    and DataError where the windows do not have the columns of the signature.
+    """
+    blocks = blocks_of(windows)
+    _expect_room(windows, blocks)
+    table = _table(windows, blocks)
+    statistics = _statistics(table, blocks, windows.alpha)
+    spread = _spread(statistics)
+    p = _p(spread)
+    corrected = (spread.max(1)[:, None] >= spread[0] - _NOTHING).mean(0)
+    shares = _shares(table, blocks.first)
+    test = f"{len(statistics) - 1} permutations of groups, {windows.run} neighbours or more as one"
+    far = _distances(shares, table.begins)
+    measured = [
+        fact("drift.p", p, n_rows=len(blocks.codes), method=test),
+        *_by_name(windows, "drift.p", corrected, method=f"{test}, the largest of all features"),
+        *_by_name(windows, "drift.distance", far, method="triangular discrimination of bins"),
+    ]
+    said = _findings(windows, blocks, p) if p <= windows.alpha else []
+    if said:
+        order = np.argsort(-spread[0], kind="stable")
+        said[0] = replace(said[0], says=said[0].says + f"; most of all {_names(table, order)}")
+        moved = [int(j) for j in order if corrected[j] <= windows.alpha]
+        said += [_moved(table, shares, j, said[0], float(corrected[j])) for j in moved]
+    return Drift(alarm=p <= windows.alpha, measurements=tuple(measured), findings=tuple(said))
+
+
+def _expect_room(windows: Windows, blocks: Blocks) -> None:
+    least = max(blocks.least, 1 / (MOST_PERMUTATIONS + 1))
+    if least >= windows.alpha:
+        sizes = f"{blocks.n_groups[0]} and {blocks.n_groups[1]} groups, {blocks.run} neighbours as one,"
+        raise NotApplicable(
+            f"{sizes} are too few to show a change at a chance of {windows.alpha:.2g}",
+            where=f"no p below {least:.2g} could come out",
+            mend="take longer windows",
+        )
+
+
+def _statistics(table: _Table, blocks: Blocks, alpha: float) -> Floats:
+    """Each feature's statistic, for the windows as they are and dealt anew -> [1 + R, F]; R as `alpha` asks."""
+    table = _without_pattern(table, blocks)
+    found = [_dealt(table, blocks, 0)]
+    wanted = min(MOST_PERMUTATIONS, int(RESOLVED / alpha))
+    if _p(_spread(found[0])) > FAR * alpha + AND_MORE:
+        return found[0]
+    while (more := len(found)) * _times(blocks) < wanted:
+        found.append(_dealt(table, blocks, more)[1:])
+    return np.concatenate(found)
+
+
+def _dealt(table: _Table, blocks: Blocks, seed: int) -> Floats:
+    return _by_feature(_studentised(table, deal(blocks, _times(blocks), seed=seed)), table.begins)
+
+
+def _times(blocks: Blocks) -> int:
+    """How often to deal anew at once: more often where there are few blocks, for which it costs little."""
+    return min(AT_ONCE, max(FEWEST_PERMUTATIONS, _WORK // blocks.count))
+
+
+def _p(spread: Floats) -> float:
+    """The share of ways of dealing that are at least as far apart as the true one, which counts as well."""
+    alarm = np.square(np.maximum(spread, 0)).sum(1)
+    return float((alarm >= alarm[0] - _NOTHING).mean())
+
+
+def _table(windows: Windows, blocks: Blocks) -> _Table:
+    fields = windows.signature.inputs
+    for window in (windows.before, windows.after):
+        _expect(window, len(fields))
+    parts, kinds = [], []
+    for number, field in enumerate(fields):
+        values = column(windows, number)
+        bins = bins_of(field, values)
+        cells = blocks.codes * bins.size
+        cells += bins.codes(values)
+        parts.append(np.bincount(cells, minlength=blocks.count * bins.size).reshape(blocks.count, bins.size))
+        kinds.append(bins)
+    begins = np.cumsum([0, *(bins.size for bins in kinds[:-1])])
+    return _Table(
+        counts=np.concatenate(parts, axis=1).astype(np.float64),
+        rows=np.bincount(blocks.codes, minlength=blocks.count).astype(np.float64),
+        begins=begins.astype(np.int64),
+        bins=tuple(kinds),
+    )
+
+
+def _expect(window: Window, width: int) -> None:
+    if window.rows.ndim != 2 or window.rows.shape[1] != width or len(window.rows) != len(window.groups):
+        raise DataError(
+            f"a window of {width} features and a group a row is needed",
+            where=f"rows {window.rows.shape}, groups {window.groups.shape}",
+        )
+
+
+def _without_pattern(table: _Table, blocks: Blocks) -> _Table:
+    """The counts less what repeats every `run` groups; it does not look at which window a group is in.
+
+    The pattern is how a phase differs from its own week, so that a change from week to week is left as it is.
+    """
+    if blocks.pattern == 1:
+        return table
+    counts, rows = table.counts.copy(), table.rows[:, None]
+    weeks, phases = (np.unique(each, return_inverse=True)[1] for each in np.divmod(blocks.numbers, blocks.pattern))
+    beyond = counts - rows * (_totals(counts, weeks) / _totals(rows, weeks))[weeks]
+    counts -= rows * (_totals(beyond, phases) / _totals(rows, phases))[phases]
+    return _Table(counts=counts, rows=table.rows, begins=table.begins, bins=table.bins)
+
+
+def _totals(values: Floats, codes: Ints) -> Floats:
+    """Sums of rows of values [G, K] by code -> [codes, K]."""
+    found = np.zeros((int(codes.max()) + 1, values.shape[1]))
+    np.add.at(found, codes, values)
+    return found
+
+
+def _studentised(table: _Table, dealt: Floats) -> Floats:
+    """Each bin's difference of shares over its standard error by group, for each way of dealing -> [1 + R, K].
+
+    The error is at least that of independent rows, or a bin that is empty in one window would have none.
+    """
+    counts, rows = table.counts, table.rows[:, None]
+    moments = np.concatenate([counts, np.square(counts), counts * rows, rows, np.square(rows)], axis=1)
+    first = dealt @ moments
+    one, var_one, n_one = _side(first, dealt.sum(1))
+    two, var_two, n_two = _side(moments.sum(0) - first, (1 - dealt).sum(1))
+    whole = table.counts.sum(0) / table.rows.sum()
+    least = np.maximum(whole * (1 - whole), _NOTHING) * (1 / n_one + 1 / n_two)
+    found: Floats = (one - two) / np.sqrt(np.maximum(var_one + var_two, least))
+    return found
+
+
+def _side(sums: Floats, groups: Floats) -> tuple[Floats, Floats, Floats]:
+    """Shares and their linearised variances [R, K], and rows [R, 1], from sums of c, c^2, c n, n and n^2."""
+    linear, squares, mixed = np.split(sums[:, :-2], 3, axis=1)
+    rows, rows_squared = sums[:, -2:-1], sums[:, -1:]
+    shares = linear / rows
+    residual = np.maximum(squares - 2 * shares * mixed + np.square(shares) * rows_squared, 0)
+    return shares, residual / np.square(rows) * (groups / (groups - 1))[:, None], rows
+
+
+def _by_feature(ratios: Floats, begins: Ints) -> Floats:
+    """The root of the mean square over the bins of each feature -> [1 + R, F]."""
+    sizes = np.diff(np.append(begins, ratios.shape[1]))
+    means: Floats = np.sqrt(np.add.reduceat(np.square(ratios), begins, axis=1) / sizes)
+    return means
+
+
+def _spread(statistics: Floats) -> Floats:
+    """Each feature in units of its own spread over all ways of dealing, the true one among them."""
+    centred = statistics - statistics.mean(0)
+    scaled: Floats = centred / (statistics.std(0) + _NOTHING)
+    return scaled
+
+
+def _shares(table: _Table, first: int) -> tuple[Floats, Floats]:
+    one, two = table.counts[:first], table.counts[first:]
+    return one.sum(0) / table.rows[:first].sum(), two.sum(0) / table.rows[first:].sum()
+
+
+def _distances(shares: tuple[Floats, Floats], begins: Ints) -> Floats:
+    """The triangular discrimination of each feature's shares (Topsoe 2000), in [0, 1]."""
+    one, two = shares
+    apart = np.square(one - two) / np.maximum(one + two, _NOTHING)
+    return np.asarray(np.add.reduceat(apart, begins) / 2)
+
+
+def _by_name(windows: Windows, name: str, values: Floats, *, method: str) -> list[Measurement]:
+    n_rows = len(windows.before.rows) + len(windows.after.rows)
+    return [
+        replace(fact(name, float(value), n_rows=n_rows, method=method), slice=feature)
+        for feature, value in zip(windows.signature.names, values, strict=True)
+    ]
+
+
+def _findings(windows: Windows, blocks: Blocks, p: float) -> list[Finding]:
+    rows, groups = (len(windows.before.rows), len(windows.after.rows)), blocks.n_groups
+    says = (
+        f"the inputs changed (p {p:.3g} over {len(windows.signature.inputs)} features): "
+        f"{rows[0]:,} rows of {groups[0]} groups against {rows[1]:,} of {groups[1]}"
+    )
+    mend = "repair the source of a feature that broke, or train anew where the world changed"
+    return [Finding(code="O001", severity="warn", says=says, where="all", measured=p, limit=windows.alpha, mend=mend)]
+
+
+def _names(table: _Table, order: Ints) -> str:
+    return ", ".join(table.bins[number].field.name for number in order[:NAMED])
+
+
+def _moved(table: _Table, shares: tuple[Floats, Floats], number: int, of_all: Finding, p: float) -> Finding:
+    """The finding of one feature beside that of all, with the bin whose share changed most."""
+    bins = table.bins[number]
+    begin = int(table.begins[number])
+    one, two = (side[begin : begin + bins.size] for side in shares)
+    most = int(np.argmax(np.abs(one - two)))
+    says = (
+        f"{bins.field.name} changed (p {p:.3g} after correction for {len(table.bins)} features): "
+        f"{bins.label(most)} was {one[most]:.1%} of rows and is {two[most]:.1%}"
+    )
+    return replace(of_all, says=says, where=bins.field.name, measured=p, mend="")

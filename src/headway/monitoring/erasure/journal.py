@@ -1,0 +1,87 @@
+"""What an erasure is about to touch, written down before it does: killed half-way, the next one counts all of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from headway.core.errors import StoreError
+from headway.core.record import Record
+from headway.monitoring.erasure.places import Touch
+from headway.storage import atomic
+
+FILE = "forgetting.jsonl"
+
+
+class Head(Record, frozen=True, kw_only=True):
+    """What an erasure is for: `subject` a keyed hash, or `older_than` a time, and when it was begun."""
+
+    subject: str
+    older_than: str
+    begun_at: str
+
+
+class Journal:
+    """An erasure that was begun: what it is for, and every file it touched or was about to."""
+
+    def __init__(self, file: IO[bytes], path: Path, asked: Head) -> None:
+        self._file = file
+        lines = _whole(file.read())
+        self.head = msgspec.json.decode(lines[0], type=Head) if lines else asked
+        if (self.head.subject, bool(self.head.older_than)) != (asked.subject, bool(asked.older_than)):
+            what = f"those older than {self.head.older_than}" if self.head.older_than else "those of another key"
+            raise StoreError(
+                f"an erasure of rows, {what}, was begun at {self.head.begun_at} and is not done",
+                where=str(path),
+                mend="give the command for it again; it goes on from where it was",
+            )
+        self.touched = {each.path: each for each in (msgspec.json.decode(line, type=Touch) for line in lines[1:])}
+        if not lines:
+            self.begin(asked)
+
+    def begin(self, head: Head) -> None:
+        """Begin anew, with nothing touched."""
+        self._file.truncate(0)
+        self.head, self.touched = head, {}
+        self._add(head)
+
+    def note(self, touch: Touch) -> None:
+        """Write down that a file is about to be touched; on disk at return. Of a file the first note is kept."""
+        if touch.path not in self.touched:
+            self.touched[touch.path] = touch
+            self._add(touch)
+
+    def end(self) -> None:
+        """Empty the journal: what it tells is kept elsewhere now. The file stays, for it is the lock."""
+        self._file.truncate(0)
+        os.fsync(self._file.fileno())
+
+    def _add(self, record: Record) -> None:
+        self._file.write(msgspec.json.encode(record) + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+@contextmanager
+def opened(state: Path, asked: Head) -> Iterator[Journal]:
+    """The journal of this erasure, begun or gone on with; raises StoreError while another one is under way."""
+    path = state / FILE
+    with path.open("a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoreError("another process is erasing rows", where=str(path), mend="wait for it") from error
+        file.seek(0)
+        atomic.sync(state)
+        yield Journal(file, path, asked)
+
+
+def _whole(content: bytes) -> list[bytes]:
+    """The lines that were written to their end."""
+    return content[: content.rfind(b"\n") + 1].splitlines()

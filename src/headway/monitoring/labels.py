@@ -1,0 +1,40 @@
+"""Labels from a file: two columns, `key` and `label`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from headway.core.config import DataSection
+from headway.core.errors import DataError
+from headway.data.roles import target_of
+from headway.storage.traffic import Label
+
+_MEND = "a csv or parquet file with columns key and label, such as: key,label"
+
+
+def read_labels(file: Path, section: DataSection) -> list[Label]:
+    """The labels of a csv or parquet file, in its order; written as the target is, of which `[data]` says how.
+
+    Raises DataError where it cannot be read, lacks a column, or a label is missing or no number.
+    """
+    try:
+        table = (
+            pl.read_parquet(file)
+            if file.suffix == ".parquet"
+            else pl.read_csv(file, schema_overrides={"key": pl.String})
+        )
+        given = table.select(pl.col("key").cast(pl.String), "label")
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"no labels can be read: {error}", where=str(file), mend=_MEND) from error
+    empty = given.with_row_index().filter(pl.any_horizontal(pl.col("key", "label").is_null()))
+    if len(empty):
+        raise DataError("a key or a label is missing", where=f"{file}, row {empty['index'][0]}", mend=_MEND)
+    try:
+        labels = target_of(given["label"], section).cast(pl.Float64)
+    except DataError as error:
+        raise DataError(
+            f"no labels can be read: {error.what}", where=f"{file}; {error.where}", mend=error.mend
+        ) from error
+    return [Label(key, label) for key, label in zip(given["key"], labels, strict=True)]

@@ -1,0 +1,226 @@
+"""Train the live release anew on all that is labelled by now, and judge it against live on days neither learned from.
+
+Each training is kept as soon as it is done, and so is the outcome: a run that was killed is taken up where it stood.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from headway.core import plugins
+from headway.core.config import FILE
+from headway.core.contracts import Workbench
+from headway.core.dataset import Dataset
+from headway.core.errors import DataError
+from headway.core.evidence import Evidence, Finding
+from headway.core.frontier import Baseline, Frontier
+from headway.core.record import read
+from headway.core.ticket import Ticket
+from headway.core.training import Retraining, Training
+from headway.core.variant import Variant
+from headway.core.verdict import Verdict
+from headway.data.contract.served import contract_of
+from headway.data.matrix import matrix
+from headway.data.provenance.digest import digest
+from headway.data.split import between, labelled
+from headway.evaluation.statistics.seeds import over_seeds
+from headway.evaluation.subject import open_variant, self_test
+from headway.monitoring.post import Post
+from headway.monitoring.retraining.against_live import Held, held_out, judged, key_of, known, rules_of
+from headway.optimization import search
+from headway.optimization.train import Asked, recipe, train
+from headway.registry.project import Project
+from headway.registry.provenance import origins
+
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lesson:
+    """What is learned from, and what is held out of it to judge by; `key` names the outcome.
+
+    `findings` tell what changed of the rows that live had learned from.
+    """
+
+    rows: Dataset
+    held: Dataset
+    until: datetime
+    end: datetime
+    recipe: str
+    key: str
+    findings: tuple[Finding, ...] = ()
+
+
+def lesson_of(project: Project, post: Post, dataset: Dataset, until: datetime | None) -> Lesson:
+    """All rows labelled by a time since the first training began; the last `[retrain] judged_days` are held out.
+
+    Raises DataError where live learned from days that would be held out: nothing new has come to judge by.
+    """
+    rows, end = known(project, dataset, until)
+    since = end - timedelta(days=project.config.retrain.judged_days)
+    if since < post.trained_until:
+        raise DataError(
+            f"the last labelled days begin at {since:%F}, and the live release learned from days up to "
+            f"{post.trained_until:%F}",
+            where=f"{FILE} [retrain] judged_days",
+            mend="wait for more labels",
+        )
+    begin = datetime.fromisoformat(post.training.since)
+    learned = between(rows, begin, since, name="train")
+    held = between(rows, since, end, name=f"{since:%Y-%m-%d} to {end:%Y-%m-%d}")
+    code = recipe(project.config)
+    rules = [str(rule) for rule in rules_of(project.config.policy).release]
+    digests = (post.digest, digest(learned.table), digest(held.table))
+    key = key_of("retrain", *digests, code, project.config.retrain.seeds, rules)
+    found = _changed(project, post, dataset)
+    return Lesson(rows=learned, held=held, until=since, end=end, recipe=code, key=key, findings=found)
+
+
+def _changed(project: Project, post: Post, dataset: Dataset) -> tuple[Finding, ...]:
+    """D065 where the rows that live had learned from are others now: all of its period, or those with an outcome."""
+    since, until = (datetime.fromisoformat(text) for text in (post.training.since, post.training.until))
+    try:
+        then = between(dataset, since, until, name="train")
+    except DataError as error:
+        says = f"the rows that live learned from are gone: {error.what}"
+        return (Finding(code="D065", severity="warn", says=says, where=error.where, mend="bring them back"),)
+    if digest(labelled(then).table) == post.training.dataset:
+        return ()
+    found = origins.changed(project, then, post.training.dataset)
+    return (found,) if found else ()
+
+
+def retrain(
+    project: Project, post: Post, lesson: Lesson, *, ticket: Ticket | None = None, tell: Tell = lambda _: None
+) -> Retraining:
+    """The live release trained anew in the form that live has, with the verdict against live; it moves no pointer.
+
+    The first seed is what would be shipped; the others say how much of it is chance. Raises DataError where a check of
+    the data says stop, ConfigError where the training function takes no seed though more than one is asked.
+    """
+    done = outcome(project, lesson.key)
+    if done:
+        return done
+    for finding in lesson.findings:
+        tell(f"{finding.severity} {finding.code}: {finding.says}; {finding.mend}")
+    began = time.perf_counter()
+    origins.keep(project, {"train": lesson.rows, "test": lesson.held}, code=lesson.recipe)
+    trainings = _trainings(project, post, lesson, tell)
+    tell("judge against live")
+    frontier = _frontier(project, post, lesson, trainings)
+    found = Retraining(
+        name=project.name,
+        key=lesson.key,
+        live=post.digest,
+        frontier=frontier,
+        ticket=ticket,
+        trainings=len(trainings),
+        seconds=time.perf_counter() - began,
+        says=_says(frontier.winner.verdict, trainings),
+        findings=lesson.findings,
+    )
+    project.keep(found)
+    return found
+
+
+def outcome(project: Project, key: str) -> Retraining | None:
+    """What came of the same before, as it was kept last."""
+    kept = (read(Retraining, content) for content in reversed(project.state.kept("retraining", name=project.name)))
+    return next((each for each in kept if each.key == key), None)
+
+
+def _trainings(project: Project, post: Post, lesson: Lesson, tell: Tell) -> list[Training]:
+    seeds = project.config.retrain.seeds
+    asked = list(range(seeds)) if seeds > 1 else [None]
+    found = []
+    for number, seed in enumerate(asked, 1):
+        tell(f"train {number}/{len(asked)} on {len(lesson.rows.table):,} rows")
+        found.append(_training(project, post, lesson, seed))
+    return found
+
+
+def _training(project: Project, post: Post, lesson: Lesson, seed: int | None) -> Training:
+    """A training of a seed, the one that was kept if there is."""
+    dataset = digest(lesson.rows.table)
+    for content in project.state.kept("training", name=project.name):
+        kept = read(Training, content)
+        if (kept.dataset, kept.recipe, kept.seed) == (dataset, lesson.recipe, seed):
+            return kept
+    began = time.perf_counter()
+    names = post.release.variant.signature.names
+    model = train(project.config, lesson.rows, project.blobs, features=names, asked=Asked(seed=seed))
+    made = Training(
+        dataset=dataset,
+        recipe=lesson.recipe,
+        model=model,
+        since=post.training.since,
+        until=lesson.until.isoformat(),
+        judged_since=lesson.until.isoformat(),
+        judged_until=lesson.end.isoformat(),
+        n_rows=len(lesson.rows.table),
+        seconds=time.perf_counter() - began,
+        seed=seed,
+    )
+    project.keep(made)
+    return made
+
+
+def _frontier(project: Project, post: Post, lesson: Lesson, trainings: list[Training]) -> Frontier:
+    held = held_out(post, lesson.held)
+    first, *others = (each.model for each in trainings)
+    shipped = _in_form_of(project, post.release.variant, first, held)
+    policy = rules_of(project.config.policy)
+    of_others = [_evidence(project, held, model) for model in others]
+    rows = [
+        judged(project, variant, over_seeds([_evidence(project, held, variant), *of_others]), policy)
+        for variant in ([first] if shipped.digest == first.digest else [first, shipped])
+    ]
+    baseline = Baseline(
+        model=first,
+        threshold=post.release.threshold,
+        data={"train": trainings[0].dataset, "test": held.digest},
+        views=post.release.views,
+        contract=contract_of(
+            matrix(lesson.rows.table, first.signature), first.signature, margin=project.config.policy.contract_margin
+        ),
+    )
+    return Frontier(
+        name=project.name,
+        baseline=baseline,
+        judged=(rows[0],),
+        winner=rows[-1],
+        self_test=self_test(shipped, held.subject(shipped, open_variant(shipped, project.blobs)).rows, project.blobs),
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _evidence(project: Project, held: Held, variant: Variant) -> Evidence:
+    return held.measure(held.subject(variant, open_variant(variant, project.blobs)))
+
+
+def _in_form_of(project: Project, live: Variant, model: Variant, held: Held) -> Variant:
+    """The model in the form that live has: the same steps and settings; as it came where they no longer apply."""
+    rows = held.subject(model, open_variant(model, project.blobs)).rows
+    steps = [step.transform for step in live.steps if step.transform in plugins.names("transform")]
+    made = search.expand(model, Workbench(blobs=project.blobs, sample=rows), steps) if steps else None
+    alike = (each for each in (made.variants if made else ()) if _form(each) == _form(live))
+    return next(alike, model)
+
+
+def _form(variant: Variant) -> tuple[object, ...]:
+    return variant.engine, variant.steps, variant.settings
+
+
+def _says(verdict: Verdict, trainings: list[Training]) -> str:
+    first = trainings[0]
+    seconds = sum(each.seconds for each in trainings)
+    seeds = f"{len(trainings)} seeds" if len(trainings) > 1 else "one training"
+    unmet = "; ".join(each.says for each in verdict.rulings if each.answer != "pass")
+    return (
+        f"trained anew on {first.n_rows:,} rows before {first.until[:10]} ({seeds}, {seconds:.1f} s): "
+        + ("shown to be better than live" if not unmet else f"{verdict.answer} against live: {unmet}")
+        + f", on days from {first.judged_since[:10]} that neither learned from"
+    )

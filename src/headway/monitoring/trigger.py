@@ -1,0 +1,93 @@
+"""When to train anew: labelled rows have grown by half, or calibration is shown to fail; a ticket with its price.
+
+A schedule trains by the calendar; this policy asks for a reason. The ticket names its reasons, the evidence that they
+were read from, and what waiting costs against what training costs. Whether a person or headway acts on it is the
+policy's `mode`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headway.core.evidence import Measurement
+from headway.core.record import Record
+from headway.core.sections.retrain import RetrainSection
+from headway.core.ticket import Reason, Ticket
+from headway.monitoring.price import amount
+
+HOUR_S = 3600.0
+
+
+class Situation(Record, frozen=True, kw_only=True):
+    """How a live release stands: rows it was trained on, rows labelled by now, and what was measured of it since.
+
+    `calibration` is `ece` of its answers on the last labelled period, recalibrated if it is, and `off` says that they
+    are shown to be off by more than the policy allows (`observe.harm`); `expected_loss` is of `observe.price`;
+    `price_s` is what a training with all its seeds takes; `evidence` are digests; `at` is the time in ISO 8601.
+    """
+
+    name: str
+    release: str
+    rows_trained: int
+    rows_labelled: int
+    calibration: Measurement | None = None
+    off: bool = False
+    expected_loss: Measurement | None = None
+    price_s: float | None = None
+    evidence: tuple[str, ...] = ()
+    at: str = ""
+
+
+def propose(situation: Situation, policy: RetrainSection, *, pending: Ticket | None = None) -> Ticket | None:
+    """A ticket where the policy gives a reason to train anew, None where it gives none or one is `pending` already."""
+    if pending is not None and pending.release == situation.release:
+        return None
+    found = list(_reasons(situation, policy))
+    if not found:
+        return None
+    return Ticket(
+        name=situation.name,
+        release=situation.release,
+        reasons=tuple(reason for reason, _ in found),
+        why="; ".join([*(text for _, text in found), *_prices(situation)]),
+        evidence=situation.evidence,
+        expected_loss=situation.expected_loss,
+        price_s=situation.price_s,
+        pays=_pays(situation, policy),
+        acts=policy.mode == "auto",
+        at=situation.at,
+    )
+
+
+def _reasons(situation: Situation, policy: RetrainSection) -> Iterator[tuple[Reason, str]]:
+    grown = situation.rows_labelled / max(situation.rows_trained, 1) - 1
+    if grown >= policy.rows_grown:
+        yield (
+            "rows",
+            f"labelled rows grew by {grown:.0%}, from {situation.rows_trained:,} to {situation.rows_labelled:,}",
+        )
+    found = situation.calibration
+    if found is not None and situation.off:
+        yield (
+            "calibration",
+            f"the calibration error is {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] on {found.n_rows:,} rows "
+            f"of {found.n_groups} groups, shown to be above {policy.ece_at_most:g}",
+        )
+
+
+def _prices(situation: Situation) -> Iterator[str]:
+    loss = situation.expected_loss
+    if loss is not None:
+        word, sign = ("less", -1) if loss.high < 0 else ("more", 1)
+        low, high = sorted((sign * loss.low, sign * loss.high))
+        price = f"{amount(sign * loss.value)} [{amount(low)}, {amount(high)}]"
+        yield f"it is estimated to cost {price} a month {word} than when it was judged"
+    if situation.price_s is not None:
+        yield f"a training takes about {situation.price_s:,.0f} s"
+
+
+def _pays(situation: Situation, policy: RetrainSection) -> bool | None:
+    """Whether the expected loss of a month is above the price of a training with all its seeds; None if not known."""
+    if situation.expected_loss is None or situation.price_s is None:
+        return None
+    return situation.expected_loss.value > situation.price_s / HOUR_S * policy.hour_costs

@@ -1,0 +1,220 @@
+"""A fitted model becomes the Variant with no steps: which engine takes it, and which columns of a table it reads.
+
+A file that can run code when it is opened (pickle, joblib, torch archives) is opened only with trust, once, to be taken
+over, and in a process of its own: what it crashes is that process, and what comes back are bytes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from headway.core import plugins
+from headway.core.contracts import Adopted, Blobs, ModelFile
+from headway.core.dataset import Dataset
+from headway.core.errors import DataError, EngineError, NotApplicable, PluginError, Refused
+from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.data.matrix import signature_of
+from headway.optimization.importers.ways import way_of
+
+RUNS_CODE = {
+    **dict.fromkeys((".pkl", ".pickle", ".joblib", ".sav"), "sklearn"),
+    **dict.fromkeys((".pt", ".pth", ".ckpt", ".pt2"), "torch"),
+}
+"""How the names of files end that can run code when they are opened, and the engine whose library opens them."""
+# Engines of what transforms make: they take no model, and to ask them would import their libraries.
+_TAKE_NONE = ("dense", "openvino", "trees")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A fitted model as the engine of that name took it."""
+
+    engine: str
+    adopted: Adopted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a trusted file: its model as it was taken, or why it was not, in the three parts of an error."""
+
+    taken: Taken | None = None
+    what: str = ""
+    where: str = ""
+    mend: str = ""
+
+
+def open_file(path: Path, *, trust: bool = False) -> ModelFile | Taken:
+    """What `adopt` takes of a model file; one that can run code is taken at once, in a process of its own.
+
+    Raises EngineError where there is none or it cannot be opened, Refused for one that can run code and has no `trust`.
+    """
+    try:
+        file = ModelFile(content=path.read_bytes(), suffix=path.suffix.lower())
+    except OSError as error:
+        raise EngineError(f"cannot read the model file: {error.strerror}", where=str(path)) from error
+    opener = opener_of(file)
+    if not opener:
+        return file
+    if not trust:
+        raise Refused(
+            f"a {file.suffix or 'nameless'} file can run code of whoever made it when it is opened, as this one might",
+            where=str(path),
+            mend=f"headway optimize {path} --trust, if you know who made it; in Python: trust=True",
+        )
+    return _taken_apart(path)
+
+
+def opener_of(file: ModelFile) -> str:
+    """The engine that opens a file which can run code; empty for a file that is data."""
+    is_pickle = file.content[:1] == b"\x80" and file.content[1:2] in (b"\2", b"\3", b"\4", b"\5")
+    return RUNS_CODE.get(file.suffix, "sklearn" if is_pickle else "")
+
+
+def _taken_apart(path: Path) -> Taken:
+    """The model of a trusted file, opened and taken by `adoption.unpickle` in a process of its own that ends after."""
+    paths = os.pathsep.join(os.path.abspath(each) for each in sys.path)  # it finds the classes that this process finds
+    with tempfile.TemporaryDirectory(prefix="headway-") as folder:
+        answer = Path(folder) / "taken"
+        command = [sys.executable, "-m", "headway.optimization.importers.unpickle", str(path), str(answer)]
+        run = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": paths}, check=False, capture_output=True, text=True
+        )
+        if run.returncode:
+            raise EngineError(
+                f"opening it ended Python with {_ending(run.returncode)}",
+                where=str(path),
+                mend="open it where it was made, and save it in a form that is data: skops, ONNX, or its library's own",
+            )
+        outcome = msgspec.msgpack.decode(answer.read_bytes(), type=Outcome)
+    if outcome.taken is None:
+        raise EngineError(outcome.what, where="; ".join(filter(None, [str(path), outcome.where])), mend=outcome.mend)
+    return outcome.taken
+
+
+def _ending(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def adopt(model: object | Taken, dataset: Dataset, blobs: Blobs, *, signature: Signature | None = None) -> Variant:
+    """A fitted model, a ModelFile, or one that was taken, as the Variant with no steps.
+
+    Without a `signature`, the model reads the columns that it names, else those of the dataset in their order. Raises
+    EngineError, with the engines there are, where none takes it, and DataError where the dataset lacks its columns.
+    """
+    taken = take(model)
+    engine, content = plugins.load_engine(taken.engine), taken.adopted.content
+    if signature is None:
+        signature = signature_for(taken.adopted, dataset)
+        content, signature = engine.bind(content, signature) if hasattr(engine, "bind") else (content, signature)
+    return Variant(
+        artifact=Artifact(format=engine.formats[0], digest=blobs.put(content), size_bytes=len(content)),
+        engine=taken.engine,
+        signature=signature,
+        task=taken.adopted.task or dataset.roles.task,
+    )
+
+
+def take(model: object | Taken) -> Taken:
+    """A fitted model, or a ModelFile, by the first engine that knows its library; its own library's is asked first.
+
+    Raises EngineError, with the engines there are, where none takes it.
+    """
+    if isinstance(model, Taken):
+        return model
+    refusals: list[str] = []
+    mends: list[str] = []
+    for name in _in_order(model):
+        try:
+            adopted = plugins.load_engine(name).adopt(model)
+            return Taken(engine=adopted.engine or name, adopted=adopted)
+        except (NotApplicable, PluginError) as reason:
+            refusals.append(f"{name}: {reason.what}")
+            mends += [reason.mend] if isinstance(reason, PluginError) and isinstance(model, ModelFile) else []
+    raise EngineError(
+        f"no engine takes {_named(model)}",
+        where="; ".join(refusals),
+        mend=" or ".join([*mends, way_of(model)]),
+    )
+
+
+def _in_order(model: object) -> list[str]:
+    """Engines named as a package that the model's classes come from, then the others: asking imports their library."""
+    roots = [kind.__module__.partition(".")[0] for kind in type(model).__mro__]
+    names = [name for name in plugins.names("engine") if name not in _TAKE_NONE]
+    return sorted(names, key=lambda name: (roots.index(name) if name in roots else len(roots), names.index(name)))
+
+
+def signature_for(adopted: Adopted, dataset: Dataset) -> Signature:
+    """The columns of the dataset that an adopted model reads, with the categories that it knows."""
+    names = _spelled(adopted.names, dataset.table.columns)
+    _expect_columns(names, dataset)
+    read = replace(dataset, table=dataset.table.select(names)) if names else dataset
+    there = signature_of(read)
+    if adopted.width and len(there.names) != adopted.width:
+        raise DataError(
+            f"the model reads {adopted.width} columns, and the table has {len(there.names)} that are features",
+            where=f"features: {', '.join(there.names)}",
+            mend="leave out what is no feature: [data] ignore",
+        )
+    return Signature(
+        inputs=_with_categories(list(there.inputs), adopted.categories),
+        classes=adopted.classes or dataset.roles.classes,
+        absent="missing" if math.isnan(adopted.absent) else "zero",
+    )
+
+
+def _spelled(names: tuple[str, ...], columns: list[str]) -> tuple[str, ...]:
+    """The model's names as the table spells them: LightGBM writes `_` for each space in a name."""
+    written = {re.sub(r"\s", "_", column): column for column in columns}
+    return tuple(name if name in columns else written.get(name, name) for name in names)
+
+
+def _with_categories(fields: list[Field], categories: tuple[tuple[str, ...], ...]) -> tuple[Field, ...]:
+    """The model's own categories, whose ranks it learned, in place of those that the table shows."""
+    texts = [place for place, field in enumerate(fields) if field.datatype == "BYTES"]
+    if not categories:
+        return tuple(fields)
+    if len(texts) != len(categories):
+        raise DataError(
+            f"the model reads {len(categories)} columns of categories, and the table has {len(texts)} of text",
+            where=f"text columns: {', '.join(fields[place].name for place in texts) or 'none'}",
+            mend="give its category columns as text",
+        )
+    for place, values in zip(texts, categories, strict=True):
+        fields[place] = Field(name=fields[place].name, datatype="BYTES", categories=values)
+    return tuple(fields)
+
+
+def _expect_columns(names: tuple[str, ...], dataset: Dataset) -> None:
+    missing = [name for name in names if name not in dataset.table.columns]
+    if missing:
+        near = difflib.get_close_matches(missing[0], dataset.table.columns, 1)
+        raise DataError(
+            f"the model reads columns that the table lacks: {', '.join(missing)}",
+            where=f"{dataset.name} has: {', '.join(dataset.table.columns)}",
+            mend=f"rename {near[0]} to {missing[0]}" if near else "give the table that the model was trained on",
+        )
+    late = [name for name in names if name in dataset.roles.not_features]
+    if late:
+        raise DataError(
+            f"the model reads {', '.join(late)}: known only after the outcome, or no feature at all",
+            where=f"decision: {dataset.roles.decision or 'at request'}",
+            mend="a model that reads them cannot be served: train one without, or correct [data]",
+        )
+
+
+def _named(model: object) -> str:
+    if isinstance(model, ModelFile):
+        return f"this {model.suffix or 'nameless'} file"
+    return f"a {type(model).__module__}.{type(model).__name__}"

@@ -1,0 +1,95 @@
+"""A process that opens one trusted file which may run code, takes the model in it, and leaves the bytes for its caller.
+
+`python -m headway.optimization.importers.unpickle FILE ANSWER`; whatever the file does, it does here, and this process ends.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import sys
+import traceback
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from headway.core import plugins
+from headway.core.contracts import ModelFile
+from headway.core.errors import EngineError, HeadwayError
+from headway.optimization.importers.adopt import Outcome, Taken, opener_of, take
+
+_LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "joblib", "lightgbm", "xgboost", "catboost", "torch")
+_MODULES = {"scikit-learn": "sklearn"}
+
+
+def main(path: str, answer: str) -> None:
+    """Open the file, and write an Outcome where the caller looks for it."""
+    file = ModelFile(content=Path(path).read_bytes(), suffix=Path(path).suffix.lower())
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        outcome = _outcome(file)
+    said = [str(each.message).partition("\n")[0] for each in told]
+    outcome = replace(outcome, where="; ".join(filter(None, [outcome.where, *said[:1]])))
+    Path(answer).write_bytes(msgspec.msgpack.encode(outcome))
+
+
+def _outcome(file: ModelFile) -> Outcome:
+    try:
+        return Outcome(taken=_taken(file))
+    except HeadwayError as error:
+        return Outcome(what=error.what, where=error.where, mend=error.mend)
+    except Exception as error:  # noqa: BLE001 - code of a stranger may raise anything; its caller is told what
+        traceback.print_exc()
+        return _why(error)
+
+
+def _taken(file: ModelFile) -> Taken:
+    engine = plugins.load_engine(opener_of(file))
+    if not hasattr(engine, "opened"):
+        raise EngineError(f"no engine opens a {file.suffix} file")
+    return take(engine.opened(file))
+
+
+def _why(error: Exception) -> Outcome:
+    """Why a file could not be opened: a package or a class that is not there, or another release of a library."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        return Outcome(
+            what=f"its model needs the module {error.name!r}, which is not here",
+            mend=f"pip install {package}, or run it where that module lies",
+        )
+    lost = re.match(r"Can't get attribute '([\w.]+)' on <module '([\w.]+)'", str(error))
+    if lost:
+        own = "define it in a module of its own, not in a script or notebook, and save the model again"
+        return Outcome(
+            what=f"its model needs {lost[1]!r} of the module {lost[2]!r}, which does not have it here",
+            where=f"installed here: {', '.join(_installed())}",
+            mend=own if lost[2] == "__main__" else "install the releases that made the file",
+        )
+    return Outcome(
+        what=f"it cannot be opened: {type(error).__name__}: {error}",
+        where=f"installed here: {', '.join(_installed())}",
+        mend="install the releases that made it, or save it there in a form that is data: skops, ONNX",
+    )
+
+
+def _installed() -> list[str]:
+    """The releases of the libraries that were imported to open the file."""
+    return [
+        f"{name} {importlib.metadata.version(name)}"
+        for name in _LIBRARIES
+        if _MODULES.get(name, name) in sys.modules and _is_distribution(name)
+    ]
+
+
+def _is_distribution(name: str) -> bool:
+    try:
+        return bool(importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:  # xgboost comes as xgboost-cpu too
+        return False
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,128 @@
+"""A network's layers in int8, by the quantiser of ONNX Runtime: silent, from memory to memory, equal bytes each time.
+
+Static: a layer reads and multiplies int8, with a scale for each channel of the weights and one for what it reads, from
+the range that this had on rows of the sample. What a layer answers is not rounded once more: the next one does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from headway.core.errors import EngineError
+from headway.engines.formats.onnx_ports import Array, feeds
+from headway.optimization.quantization.layers import LAYERS, Net, named
+
+Floats = NDArray[np.float64]
+
+_BATCH = 100
+_FATAL_ONLY, _WARNINGS = 4, 2
+_KINDS = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+_FAILURES: tuple[type[Exception], ...] = (
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    *_KINDS,
+)  # the libraries' exceptions have no base of their own
+_OPTIONS = {"OpTypesToExcludeOutputQuantization": list(LAYERS)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """A network made ready for int8, with the ranges of what its layers read, as the library keeps them."""
+
+    net: Net
+    ranges: bytes
+
+
+def calibrated(net: Net, rows: Floats) -> Calibrated:
+    """The network with normalisations folded in, and its ranges on these rows (float64 [n, d]); raises EngineError."""
+    with workplace() as place:
+        came, ready, ranges = place / "came.onnx", place / "ready.onnx", place / "ranges.json"
+        onnx.save(net.graph, came)
+        quant_pre_process(came, ready, skip_symbolic_shape=True)
+        found = named(onnx.load(ready))
+        reader = _Rows(found.graph.SerializeToString(), rows)
+        _quantise(found, list(found.layers), place, reader)
+        return Calibrated(net=found, ranges=ranges.read_bytes())
+
+
+def in_int8(found: Calibrated, layers: Sequence[str]) -> bytes:
+    """The ONNX graph with these layers, by name, in int8, and the rest of it as it was; raises EngineError."""
+    with workplace() as place:
+        (place / "ranges.json").write_bytes(found.ranges)
+        return _quantise(found.net, layers, place, None)
+
+
+def _quantise(net: Net, layers: Sequence[str], place: Path, reader: CalibrationDataReader | None) -> bytes:
+    source, made = place / "source.onnx", place / "made.onnx"
+    onnx.save(net.graph, source)
+    quantize_static(
+        source,
+        made,
+        reader,
+        op_types_to_quantize=list(LAYERS),
+        nodes_to_quantize=list(layers),
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        extra_options=_OPTIONS,
+        calibration_cache_path=place / "ranges.json",
+    )
+    content: bytes = onnx.load(made).SerializeToString(deterministic=True)
+    return content
+
+
+class _Rows(CalibrationDataReader):  # type: ignore[misc]
+    """Hands rows to the library, as the inputs of the graph read them."""
+
+    def __init__(self, content: bytes, rows: Floats) -> None:
+        inputs = feeds(onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).get_inputs())
+        parts = np.array_split(rows, -(-len(rows) // _BATCH))
+        self._fed: Iterator[Mapping[str, Array]] = iter([feed for some in parts for feed, _ in inputs.batches(some)])
+
+    def get_next(self) -> Mapping[str, Array] | None:
+        return next(self._fed, None)
+
+
+@contextlib.contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder that is gone afterwards, and no word from the library; what fails there is an EngineError."""
+    before = logging.root.manager.disable
+    with tempfile.TemporaryDirectory(prefix="headway-int8-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        onnxruntime.set_default_logger_severity(_FATAL_ONLY)
+        try:
+            yield Path(folder)
+        except _FAILURES as error:
+            raise _failed(error) from error
+        finally:
+            onnxruntime.set_default_logger_severity(_WARNINGS)
+            logging.disable(before)
+
+
+def _failed(error: Exception) -> EngineError:
+    says = str(error).strip().partition("\n")[0]
+    return EngineError(
+        f"ONNX Runtime {onnxruntime.__version__} cannot quantise the graph: {says or type(error).__name__}",
+        mend='[optimize] transforms, without "quantise"',
+    )

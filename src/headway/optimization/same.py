@@ -1,0 +1,80 @@
+"""Whether a model in another form still answers the same: to 1e-6, on rows of the table and on rows at its edges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.contracts import Engine
+from headway.core.errors import EngineError
+from headway.core.variant import NUMBERS, Variant
+from headway.engines.formats.trees import Forest, taken
+from headway.optimization.trees.edges import edge_rows
+
+Floats = NDArray[np.float64]
+
+TOLERANCE = 1e-6
+_SAMPLE_ROWS = 5_000
+_SHOWN = 8
+
+
+def rows_to_compare(forest: Forest, sample: Floats, *, whole: Sequence[int] = ()) -> Floats:
+    """Rows of the sample, and rows at the edges of the forest; columns of `whole` hold no parts of categories."""
+    some = sample[:: len(sample) // _SAMPLE_ROWS + 1]
+    some = some[taken(forest, some)]
+    rows = np.concatenate([some, edge_rows(forest, some)])
+    rows[:, whole] = np.trunc(rows[:, whole])
+    return rows
+
+
+def answers_of(native: Engine, compiled: Engine, rows: Floats) -> tuple[Floats, Floats]:
+    """What both say of the same rows; numbers beyond float32 are among the edges, and no reason to warn."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return native.predict(rows), compiled.predict(rows)
+
+
+def answers_or_nan(engine: Engine, rows: Floats, outputs: int) -> Floats:
+    """What a model says, NaN for each row that it refuses: halves, until such a row stands alone."""
+    try:
+        with np.errstate(all="ignore"):  # numbers that a step can make nothing of are among the edges
+            return engine.predict(rows)
+    except EngineError:
+        if len(rows) == 1:
+            return np.full((1, outputs), np.nan)
+    half = len(rows) // 2
+    return np.concatenate([answers_or_nan(engine, some, outputs) for some in (rows[:half], rows[half:])])
+
+
+def expect_same(rows: Floats, expected: Floats, found: Floats, variant: Variant, *, form: str) -> None:
+    """Raise EngineError, with the row that moved most, where an answer moved by more than 1e-6.
+
+    Of a regression 1e-6 of the largest answer is meant. NaN, for a row that is refused, must be NaN in both. `form`
+    says what the model became: `an ONNX graph`.
+    """
+    largest = float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected)))
+    allowed = TOLERANCE * (max(largest, TOLERANCE) if variant.task in NUMBERS else 1.0)
+    alike = (np.isnan(expected) & np.isnan(found)) | (expected == found)
+    with np.errstate(invalid="ignore"):
+        change = np.where(alike, 0.0, np.nan_to_num(np.abs(expected - found), nan=np.inf)).max(axis=1, initial=0.0)
+    if not len(change) or change.max() <= allowed:
+        return
+    worst = int(np.argmax(change))
+    raise EngineError(
+        f"as {form} the model answers otherwise: {_told(found[worst])} for {_told(expected[worst])}",
+        where=f"{int((change > allowed).sum()):,} of {len(rows):,} rows, some of them at edges of the model, moved by "
+        f"more than {allowed:.2g}, and most of all {_shown(rows[worst], variant)}",
+        mend="[optimize] transforms, without this one",
+    )
+
+
+def _told(answer: Floats) -> str:
+    return "a refusal" if np.isnan(answer).any() else " ".join(f"{value:.9g}" for value in answer)
+
+
+def _shown(row: Floats, variant: Variant) -> str:
+    """The first cells of a row, so that it can be asked again."""
+    cells = [f"{name}={value!r}" for name, value in zip(variant.signature.names, row.tolist(), strict=True)]
+    more = f", and {len(cells) - _SHOWN} more" if len(cells) > _SHOWN else ""
+    return f"{', '.join(cells[:_SHOWN])}{more}"

@@ -1,0 +1,167 @@
+"""The model as it came, fitted by the project's own code; it never learns from what only the outcome tells."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from headway.core import plugins
+from headway.core.config import Config
+from headway.core.contracts import Blobs, Survey
+from headway.core.dataset import Dataset
+from headway.core.errors import ConfigError, DataError
+from headway.core.frontier import Baseline
+from headway.core.record import digest_of
+from headway.core.training import Training
+from headway.core.variant import Signature, Variant
+from headway.data.check import BEFORE_TRAINING, check
+from headway.data.matrix import labels, matrix, signature_of
+from headway.data.split import labelled, span
+from headway.optimization.even import places_of, weights_of
+from headway.optimization.importers.adopt import adopt
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a training function is called with beside rows and labels.
+
+    A `seed` that is given must be taken. The `curve`, made for the columns that are read, is for who takes one. Classes
+    that are to count alike do so by `weights`, for who takes them, else by rows that recur; None leaves it to
+    `[model] class_weights`.
+    """
+
+    seed: int | None = None
+    alike: bool | None = None
+    curve: Callable[[Signature], object] | None = None
+
+
+PLAIN = Asked()
+
+
+def train(
+    config: Config, dataset: Dataset, blobs: Blobs, *, features: Sequence[str] = (), asked: Asked = PLAIN
+) -> Variant:
+    """What `[model] train` fits on the labelled rows of a dataset.
+
+    `features` narrows the columns it may read. Raises DataError where a feature is known only after the outcome, or
+    where a check says stop; ConfigError where no seed is taken.
+    """
+    rows = labelled(dataset)
+    _refuse(config, rows, features)
+    signature = _narrowed(signature_of(rows), features)
+    fit = _fit(config, asked.seed)
+    if asked.curve and _takes(config, "curve"):
+        fit = partial(fit, curve=asked.curve(signature))
+    frame, outcomes = pl.DataFrame(matrix(rows.table, signature), schema=list(signature.names)), labels(rows)
+    if _alike(config, asked):
+        fit, frame, outcomes = _weighed(config, fit, frame, outcomes)
+    return adopt(fit(frame, outcomes), rows, blobs, signature=signature)
+
+
+def recipe(config: Config) -> str:
+    """The digest of the code, or of the file, that the model comes from: another one may give another model."""
+    if config.model.file:
+        return digest_of(config.path(config.model.file).read_bytes())
+    file = inspect.getsourcefile(plugins.load_object(config.model.train, Path(config.folder)))
+    return digest_of(Path(file).read_bytes() if file else config.model.train.encode())
+
+
+def trained(config: Config, baseline: Baseline, data: Mapping[str, Dataset], seconds: float) -> Training:
+    """The record of a model fitted once: by which code, on which rows, and when those that judge it lie."""
+    split = config.split
+    since, until = split.train or span(data["train"])
+    judged = split.test or split.choose or span(data["test"])
+    return Training(
+        dataset=baseline.data["train"],
+        recipe=recipe(config),
+        model=baseline.model,
+        since=since,
+        until=until,
+        judged_since=judged[0],
+        judged_until=judged[1],
+        n_rows=len(labelled(data["train"]).table),
+        seconds=seconds,
+    )
+
+
+def takes_seed(config: Config) -> bool:
+    """Whether `[model] train` names a function that can be asked for another draw of the same model."""
+    return bool(config.model.train) and _takes(config, "seed")
+
+
+def _alike(config: Config, asked: Asked) -> bool:
+    """Whether classes are to count alike; raises ConfigError where a target that has none is declared so."""
+    wanted = config.model.class_weights == "alike" if asked.alike is None else asked.alike
+    if wanted and config.data.task not in ("binary", "multiclass"):
+        raise ConfigError(
+            f"a target of task '{config.data.task}' has no classes that could count alike",
+            where="[model] class_weights",
+            mend="leave it out",
+        )
+    return wanted
+
+
+def _weighed(
+    config: Config, fit: Callable[..., object], frame: pl.DataFrame, outcomes: Floats
+) -> tuple[Callable[..., object], pl.DataFrame, Floats]:
+    """The same, with weights for a function that takes them, else with rows that recur."""
+    if _takes(config, "weights"):
+        return partial(fit, weights=weights_of(outcomes)), frame, outcomes
+    places = places_of(outcomes)
+    return fit, frame[places], outcomes[places]
+
+
+def _takes(config: Config, name: str) -> bool:
+    fit: Callable[..., object] = plugins.load_object(config.model.train, Path(config.folder))
+    return name in inspect.signature(fit).parameters
+
+
+def _fit(config: Config, seed: int | None) -> Callable[..., object]:
+    """The project's own function; with a seed, it must take one by that name."""
+    if not config.model.train:
+        raise ConfigError("no model is declared", where="[model]", mend='train = "train:train" or file = "model.txt"')
+    fit: Callable[..., object] = plugins.load_object(config.model.train, Path(config.folder))
+    if seed is None:
+        return fit
+    if not takes_seed(config):
+        raise ConfigError(
+            "the training function takes no seed, so that the variance between trainings cannot be measured",
+            where=f"[model] train = {config.model.train!r}",
+            mend="def train(rows, labels, *, seed=0), or [retrain] seeds = 1 to leave that variance out",
+        )
+    return partial(fit, seed=seed)
+
+
+def _refuse(config: Config, dataset: Dataset, features: Sequence[str]) -> None:
+    """Raise DataError where training would read what only the outcome tells."""
+    late = [name for name in features if name in dataset.roles.not_features]
+    if late:
+        raise DataError(
+            f"refused to train on {', '.join(late)}: known only after the outcome, or no feature at all",
+            where=f"decision: {dataset.roles.decision or 'at request'}",
+            mend="leave them out; a model that reads them cannot be served",
+        )
+    survey = Survey(dataset=dataset, config=config)
+    stops = [finding for finding in check(survey, families=BEFORE_TRAINING) if finding.severity == "stop"]
+    if stops:
+        raise DataError(
+            f"refused to train: {stops[0].code} {stops[0].says}"
+            + (f" (and {len(stops) - 1} more)" if stops[1:] else ""),
+            where=stops[0].where,
+            mend=stops[0].mend,
+        )
+
+
+def _narrowed(signature: Signature, features: Sequence[str]) -> Signature:
+    inputs = tuple(field for field in signature.inputs if not features or field.name in features)
+    return replace(signature, inputs=inputs)

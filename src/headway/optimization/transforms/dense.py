@@ -1,0 +1,36 @@
+"""A small network compiled for headway's own kernels: its ONNX graph as one tape of steps, in float32 as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headway.core.contracts import Workbench
+from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
+from headway.core.variant import Step, Variant
+from headway.optimization.lowering.graphs import taped
+from headway.optimization.quantization.layers import net_of
+from headway.optimization.quantization.sample import rows_for
+from headway.optimization.same import answers_or_nan, expect_same
+from headway.optimization.strange import with_strange
+
+
+def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+    """The variant opened by engine `dense`, if no answer moves by more than 1e-6 on the sample and on strange rows.
+
+    A row that asks a table for what it lacks is refused by both. Raises NotApplicable where it is no ONNX graph of a
+    network, or has a node that no tape says; EngineError where an answer moves, PluginError where the kernels were not
+    built.
+    """
+    if variant.artifact.format != "onnx":
+        raise NotApplicable(f"compiles ONNX graphs, and this is of format {variant.artifact.format!r}")
+    content = bench.read(variant)
+    net = net_of(content)
+    tape = taped(net.graph.SerializeToString())
+    rows = with_strange(rows_for(bench.sample, net.work))
+    found = load_engine("dense")(tape, {})
+    outputs = found.predict(rows[:0]).shape[1]
+    expected = load_engine("onnxruntime")(content, {})
+    answers = answers_or_nan(expected, rows, outputs), answers_or_nan(found, rows, outputs)
+    expect_same(rows, *answers, variant, form="a tape of steps")
+    return [variant.remade(Step(transform="dense"), bench.keep(tape, "dense"), engine="dense")]

@@ -1,0 +1,34 @@
+"""A network's graph with the small nodes that make its columns ready folded into few, and every answer as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headway.core.contracts import Workbench
+from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
+from headway.core.variant import Step, Variant
+from headway.optimization.graph_rewriting.rules import folded
+from headway.optimization.quantization.layers import net_of
+from headway.optimization.quantization.sample import rows_for
+from headway.optimization.same import answers_of, expect_same
+from headway.optimization.strange import with_strange
+
+
+def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+    """The variant with the folded graph, if no answer moves by more than 1e-6 on the sample and on rows made strange.
+
+    Raises NotApplicable where it is no ONNX graph of a network, or nothing in it can be folded; EngineError where an
+    answer moves.
+    """
+    if variant.artifact.format != "onnx":
+        raise NotApplicable(f"folds ONNX graphs, and this is of format {variant.artifact.format!r}")
+    content = bench.read(variant)
+    net = net_of(content)
+    graph, rules = folded(content)
+    if not rules:
+        raise NotApplicable("nothing in the graph can be folded")
+    engine = load_engine("onnxruntime")
+    rows = with_strange(rows_for(bench.sample, net.work))
+    expect_same(rows, *answers_of(engine(content, {}), engine(graph, {}), rows), variant, form="a folded graph")
+    return [variant.remade(Step(transform="fold"), bench.keep(graph, "onnx"), engine="onnxruntime")]

@@ -1,0 +1,39 @@
+"""A network in int8 by NNCF, for the engine `openvino`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from headway.core.contracts import Workbench
+from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine, load_transform
+from headway.core.variant import Step, Variant
+from headway.optimization.quantization.layers import is_quantised, net_of
+
+
+def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+    """The variant with every layer in int8, calibrated on the sample; the rest in each precision of this CPU.
+
+    Raises NotApplicable where it is no ONNX graph of a network in float32, or there are no rows to calibrate on;
+    EngineError where the library cannot quantise it, PluginError where the libraries are absent.
+    """
+    if variant.artifact.format != "onnx":
+        raise NotApplicable(f"quantises ONNX graphs, and this is of format {variant.artifact.format!r}")
+    content = bench.read(variant)
+    if is_quantised(content):
+        raise NotApplicable("its layers are in int8 already")
+    net_of(content)  # refuses what has no layer of float32
+    if not len(bench.sample):
+        raise NotApplicable("there are no rows to calibrate on")
+    engine: Any = load_engine("openvino")
+    [small] = load_transform("_nncf")(variant, bench)
+    return [_with(small, engine.INT8[hint]) for hint in engine.precisions()]
+
+
+def _with(variant: Variant, precision: str) -> Variant:
+    settings: dict[str, Any] = {"precision": precision}
+    step = Step(transform="nncf", settings=settings)
+    return replace(variant, engine="openvino", steps=(*variant.steps, step), settings=variant.settings | settings)

@@ -1,0 +1,37 @@
+"""A model of trees as an ONNX graph for ONNX Runtime, in the very numbers its library compares and adds.
+
+The graph is written here and not by a converter: those store thresholds as float32, which moves answers (by 0.04 on
+epoch seconds), and guess where missing values go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headway.core.contracts import Workbench
+from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
+from headway.core.variant import Step, Variant
+from headway.engines.formats.trees import OfTrees
+from headway.optimization.ranks import possible
+from headway.optimization.same import answers_of, expect_same, rows_to_compare
+from headway.optimization.trees.forest_graph import columns_to_cut, write_graph
+
+
+def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+    """The variant as a graph opened by `onnxruntime`, if no answer moves by more than 1e-6 on rows at its edges.
+
+    Raises NotApplicable for what the operator cannot say, EngineError where the graph does not open or an answer moves.
+    """
+    engine = load_engine(variant.engine)
+    if not isinstance(engine, OfTrees):
+        raise NotApplicable(f"writes trees as ONNX, and engine {variant.engine!r} does not say what its trees are")
+    content = bench.read(variant)
+    forest = engine.forest(content)
+    whole = columns_to_cut(forest, variant.signature)
+    graph = write_graph(forest, cut=whole)
+    uncut = [column for column in forest.categorical if column not in whole]
+    rows = possible(rows_to_compare(forest, bench.sample, whole=uncut), variant.signature)
+    answers = answers_of(engine(content, {}), load_engine("onnxruntime")(graph, {}), rows)
+    expect_same(rows, *answers, variant, form="an ONNX graph")
+    return [variant.remade(Step(transform="onnx"), bench.keep(graph, "onnx"), engine="onnxruntime")]

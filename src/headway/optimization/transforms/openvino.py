@@ -1,0 +1,39 @@
+"""A network opened by OpenVINO: in float32, and in bfloat16 where the CPU has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from headway.core.contracts import Workbench
+from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
+from headway.core.variant import Step, Variant
+from headway.optimization.quantization.layers import is_quantised, net_of
+
+
+def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+    """The variant for engine `openvino` in each precision of this CPU.
+
+    Of a graph that `quantise` made, its layers stay int8 and the precision is that of the rest. Raises NotApplicable
+    where it is no ONNX graph of a network, EngineError where the library cannot convert it, PluginError where the
+    libraries are absent.
+    """
+    if variant.artifact.format != "onnx":
+        raise NotApplicable(f"converts ONNX graphs, and this is of format {variant.artifact.format!r}")
+    content = bench.read(variant)
+    quantised = is_quantised(content)
+    if not quantised:
+        net_of(content)  # refuses what has no layer of float32
+    engine: Any = load_engine("openvino")
+    whole = replace(variant, artifact=bench.keep(engine.converted(content), "openvino"))
+    names = engine.INT8 if quantised else {name: name for name in engine.precisions()}
+    return [_with(whole, names[hint]) for hint in engine.precisions()]
+
+
+def _with(variant: Variant, precision: str) -> Variant:
+    settings: dict[str, Any] = {"precision": precision}
+    step = Step(transform="openvino", settings=settings)
+    return replace(variant, engine="openvino", steps=(*variant.steps, step), settings=variant.settings | settings)

@@ -1,0 +1,81 @@
+"""A network's layers in int8: all of them, and as many as leave every answer where it was, found by trying each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from headway.core.contracts import Workbench
+from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
+from headway.core.record import Scalar
+from headway.core.variant import NUMBERS, Artifact, Step, Variant
+from headway.optimization.quantization.by_row import in_int8_by_row
+from headway.optimization.quantization.int8 import calibrated, in_int8
+from headway.optimization.quantization.layers import net_of
+from headway.optimization.quantization.sample import answered, rows_for
+from headway.optimization.quantization.sensitivity import Layers, Move, kept, move
+
+Floats = NDArray[np.float64]
+
+Make = Callable[[Layers], bytes]
+
+LIMITS = (0.05, 0.01)
+_OPENER = "onnxruntime"
+
+
+def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+    """The variant with every layer in int8, and with the most that move no answer of the sample by 0.05, and by 0.01.
+
+    Scales come from the sample (`static`) and, where no layer is a convolution, from each row as well (`by row`). Of a
+    regression the limits are shares of the span of its answers. Raises NotApplicable where it is no ONNX graph of a
+    network, or there are no rows to calibrate on; EngineError where the library cannot quantise it.
+    """
+    if variant.artifact.format != "onnx":
+        raise NotApplicable(f"quantises ONNX graphs, and this is of format {variant.artifact.format!r}")
+    content = bench.read(variant)
+    engine, net = load_engine(_OPENER)(content, {}), net_of(content)
+    rows, expected = answered(engine, rows_for(bench.sample, net.work))
+    judge = _Judge(rows, expected, relative=variant.task in NUMBERS)
+    ready = calibrated(net, rows)
+    forms: dict[str, Make] = {"static": partial(in_int8, ready)}
+    if "Conv" not in ready.net.layers.values():
+        forms["by row"] = partial(in_int8_by_row, ready)
+    return [
+        _variant(variant, bench.keep(made, "onnx"), int8=f"{len(layers)} of {len(ready.net.layers)}", scales=form)
+        for form, make in forms.items()
+        for layers, made in _tried(tuple(ready.net.layers), make, judge).items()
+    ]
+
+
+class _Judge:
+    """Says how far the answers of a graph are from those of the graph as it came, on the same rows."""
+
+    def __init__(self, rows: Floats, expected: Floats, *, relative: bool) -> None:
+        self._rows, self._expected = rows, expected
+        self._scale = (float(np.ptp(expected)) if relative else 1.0) or 1.0
+
+    def moved(self, content: bytes) -> Move:
+        """The largest changes, as shares of 1 or of the span of the answers."""
+        found = load_engine(_OPENER)(content, {}).predict(self._rows)
+        return move(self._expected, found, scale=self._scale)
+
+
+def _tried(layers: Layers, make: Make, judge: _Judge) -> dict[Layers, bytes]:
+    """The graphs that are worth a look, by their layers in int8."""
+    made: dict[Layers, bytes] = {}
+
+    def moved(some: Layers) -> Move:
+        made[some] = make(some)
+        return judge.moved(made[some])
+
+    return {some: made.get(some) or make(some) for some in kept(layers, moved, LIMITS)}
+
+
+def _variant(variant: Variant, artifact: Artifact, **settings: Scalar) -> Variant:
+    step = Step(transform="quantise", settings=settings)
+    return replace(variant, artifact=artifact, engine=_OPENER, steps=(*variant.steps, step))

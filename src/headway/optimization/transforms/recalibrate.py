@@ -1,0 +1,75 @@
+"""Probabilities set right by Platt's two numbers, offered only where they help on later rows that they did not see."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.contracts import Lesson, Workbench
+from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
+from headway.core.variant import Step, Variant
+from headway.engines.compiled.forest import compiled
+from headway.engines.formats.trees import Forest, OfTrees
+from headway.optimization.logistic import coefficients, drawn_in, sigmoid
+
+Floats = NDArray[np.float64]
+
+_TINY = 1e-12
+_FEWEST = 1_000
+
+
+def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+    """The model as it came with its margin m made `slope` * m + `shift`, folded into the trees of engine `trees`.
+
+    The two numbers are fitted on the earlier half of the groups of `choose` (Platt 1999), and must lower the Brier
+    score of the later half. Raises NotApplicable where they do not, and for what is no binary model of trees.
+    """
+    engine = load_engine(variant.engine)
+    if not isinstance(engine, OfTrees) or variant.task != "binary":
+        raise NotApplicable("shifts the margin of a binary model of trees")
+    if variant.steps:
+        raise NotApplicable("sets the model as it came right, and no other")
+    if bench.choose is None or len(bench.choose.rows) < _FEWEST:
+        raise NotApplicable(f"fewer than {_FEWEST:,} labelled rows to set probabilities by")
+    load_engine("trees")
+    forest = engine.forest(bench.read(variant))
+    if forest.link != "sigmoid":
+        raise NotApplicable(f"its scores are no sigmoid of a margin, but {forest.link}")
+    slope, shift = _helpful(engine(bench.read(variant), {}).predict(bench.choose.rows)[:, 0], bench.choose)
+    step = Step(transform="recalibrate", settings={"slope": round(slope, 4), "shift": round(shift, 4)})
+    artifact = bench.keep(compiled(_shifted(forest, slope, shift)), "forest")
+    return [variant.remade(step, artifact, engine="trees")]
+
+
+def _helpful(scores: Floats, lesson: Lesson) -> tuple[float, float]:
+    """Slope and shift by the earlier groups; raises NotApplicable where they do not help on the later ones."""
+    early = lesson.groups < (lesson.groups.max() + 1) // 2
+    weights = np.ones(len(scores)) if lesson.weights is None else lesson.weights
+    if len(np.unique(lesson.labels[early])) < 2 or early.all():
+        raise NotApplicable("the earlier half of the rows has one class alone")
+    margin = np.log(np.clip(scores, _TINY, 1 - _TINY)) - np.log1p(-np.clip(scores, _TINY, 1 - _TINY))
+    slope, shift = fitted(margin[early], lesson.labels[early], weights[early])
+    later = ~early
+    before = np.average((scores[later] - lesson.labels[later]) ** 2, weights=weights[later])
+    after = np.average((sigmoid(slope * margin[later] + shift) - lesson.labels[later]) ** 2, weights=weights[later])
+    if after >= before:
+        raise NotApplicable(
+            f"set by the earlier half of the rows it does not help on the later: Brier {before:.5f} becomes {after:.5f}"
+        )
+    return slope, shift
+
+
+def fitted(margin: Floats, labels: Floats, weights: Floats) -> tuple[float, float]:
+    """Slope and shift of the logistic regression of labels, drawn in as Platt does, on a margin [n]."""
+    design = np.column_stack([margin, np.ones(len(margin))])
+    slope, shift = coefficients(design, drawn_in(labels), start=np.array([1.0, 0.0]), weights=weights)
+    return float(slope), float(shift)
+
+
+def _shifted(forest: Forest, slope: float, shift: float) -> Forest:
+    trees = tuple(dataclasses.replace(tree, leaf=tree.leaf * slope) for tree in forest.trees)
+    return dataclasses.replace(forest, trees=trees, base=forest.base * slope + shift, sums="float64")

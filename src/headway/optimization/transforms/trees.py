@@ -1,0 +1,32 @@
+"""A model of trees compiled for headway's own kernels, exact in what its library compares and adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headway.core.contracts import Workbench
+from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
+from headway.core.variant import Step, Variant
+from headway.engines.compiled.forest import compiled
+from headway.engines.formats.trees import OfTrees
+from headway.optimization.ranks import possible
+from headway.optimization.same import answers_of, expect_same, rows_to_compare
+
+
+def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+    """The variant opened by engine `trees`, if no answer moves by more than 1e-6 on rows at its edges.
+
+    Raises NotApplicable where its engine tells no trees, EngineError where an answer moves, PluginError where the
+    kernels were not built.
+    """
+    engine = load_engine(variant.engine)
+    if not isinstance(engine, OfTrees):
+        raise NotApplicable(f"compiles trees, and engine {variant.engine!r} does not say what its trees are")
+    kernels = load_engine("trees")
+    content = bench.read(variant)
+    forest = engine.forest(content)
+    form = compiled(forest)
+    rows = possible(rows_to_compare(forest, bench.sample), variant.signature)
+    expect_same(rows, *answers_of(engine(content, {}), kernels(form, {}), rows), variant, form="a compiled forest")
+    return [variant.remade(Step(transform="trees"), bench.keep(form, "forest"), engine="trees")]

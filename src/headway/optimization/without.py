@@ -1,0 +1,109 @@
+"""A variant without one part of it: a step of its chain, the second stage of a cascade, or the int8 of a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from headway.core import plugins
+from headway.core.contracts import Workbench
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+from headway.core.record import Settings
+from headway.core.variant import Step, Variant
+from headway.engines.formats.nested import apart
+from headway.optimization.quantization.by_row import in_int8_by_row
+from headway.optimization.quantization.int8 import Calibrated, calibrated, in_int8
+from headway.optimization.quantization.layers import in_float, net_of
+from headway.optimization.quantization.sample import answered, rows_for
+from headway.optimization.quantization.sensitivity import neighbours
+from headway.optimization.search import made
+
+_INT8: Mapping[object, Callable[[Calibrated, Sequence[str]], bytes]] = {"static": in_int8, "by row": in_int8_by_row}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of a variant: without it the chain goes on from `instead` by the steps `rest`."""
+
+    name: str
+    instead: Variant
+    rest: Sequence[Step]
+
+
+def parts_of(variant: Variant, origin: Variant, bench: Workbench) -> Iterator[Part]:
+    """The parts of a variant that was made of the model as it came, `origin`, by its steps.
+
+    Without a cascade's step the whole model answers every row. Raises NotApplicable where the chain, taken again, does
+    not give the variant.
+    """
+    before = [origin]
+    for step in variant.steps:
+        taken = _taken(before[-1], step, bench)
+        if taken is None or taken.steps[-1] != step:
+            raise NotApplicable(f"'{step}' cannot be taken again, so nothing can be left out", where=variant.name)
+        before.append(taken)
+    for at, step in enumerate(variant.steps):
+        rest = variant.steps[at + 1 :]
+        yield Part(name=str(step), instead=before[at], rest=rest)
+        for name, instead in _INSIDE.get(step.transform, _nothing)(before[at], before[at + 1], bench):
+            yield Part(name=f"{step.transform}: {name}", instead=instead, rest=rest)
+
+
+def rebuilt(part: Part, bench: Workbench) -> tuple[str, Variant]:
+    """The variant without the part, later steps taken again with the nearest settings that there are.
+
+    One that no longer applies goes with the part, which is then named by both.
+    """
+    gone, variant = [part.name], part.instead
+    for step in part.rest:
+        taken = _taken(variant, step, bench)
+        if taken is None:
+            gone.append(str(step))
+        else:
+            variant = taken
+    return " + ".join(gone), variant
+
+
+def _taken(variant: Variant, step: Step, bench: Workbench) -> Variant | None:
+    """The variant after this step, or the one most like it; None where the transform makes nothing of it."""
+    found = made(step.transform, variant, bench) if step.transform in plugins.names("transform") else []
+    if isinstance(found, Finding) or not found:
+        return None
+    return max(found, key=lambda each: _shared(each.steps[-1].settings, step.settings))
+
+
+def _shared(some: Settings, others: Settings) -> int:
+    return len(some.items() & others.items())
+
+
+def _stages(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
+    """A cascade whose first stage answers every row."""
+    header, contents = apart(bench.read(after), models=2)
+    quick = header.models[0]
+    artifact = bench.keep(contents[0], plugins.load_engine(quick.engine).formats[0])
+    yield "second stage", replace(after, artifact=artifact, engine=quick.engine, settings=quick.settings)
+
+
+def _layers(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple[str, Variant]]:
+    """A network with one of its int8 layers in float32; neighbours go together where there are many."""
+    net = net_of(bench.read(before))
+    rows, _ = answered(plugins.load_engine("onnxruntime")(bench.read(before), {}), rows_for(bench.sample, net.work))
+    ready = calibrated(net, rows)
+    floats = in_float(bench.read(after), ready.net.layers)
+    quantised = tuple(name for name in ready.net.layers if name not in floats)
+    groups = neighbours(quantised) if len(quantised) > 1 else []
+    for some in groups:
+        left = [name for name in quantised if name not in some]
+        content = _INT8[after.steps[-1].settings["scales"]](ready, left)
+        said = some[0] if len(some) == 1 else f"{some[0]} to {some[-1]}"
+        yield f"int8 of {said}", replace(after, artifact=bench.keep(content, "onnx"))
+
+
+def _nothing(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
+    yield from ()
+
+
+_INSIDE = {"cascade": _stages, "quantise": _layers}

@@ -1,0 +1,389 @@
+"""The product in one page: check -> train -> optimize -> judge -> release -> serve -> watch -> retrain.
+
+Each step takes a project and records, and gives a record; what it measured is kept in the project's store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+
+import polars as pl
+from msgspec.structs import replace as replaced
+
+from headway.batch import predict as scoring
+from headway.batch.journal import Receipt
+from headway.batch.predict import Order, Progress
+from headway.core import plugins
+from headway.core.config import Config
+from headway.core.contracts import Ground, Lesson, Subject, Workbench
+from headway.core.dataset import Dataset
+from headway.core.drill import Drill
+from headway.core.erasure import Erasure
+from headway.core.errors import DataError, StoreError
+from headway.core.evidence import Evidence, Finding
+from headway.core.frontier import Baseline, Frontier
+from headway.core.record import read
+from headway.core.ticket import Ticket
+from headway.core.training import Renewal, Retraining
+from headway.core.variant import Variant
+from headway.core.verdict import Judged
+from headway.core.watch import RowSource, Watch
+from headway.data import check as checking
+from headway.data.contract.served import contract_of
+from headway.data.matrix import labels, matrix, weights
+from headway.data.open import open_dataset
+from headway.data.split import cut, labelled
+from headway.evaluation.first_look import first_look
+from headway.evaluation.ground import ground_of, lesson_of
+from headway.evaluation.learning_curves.project import ProjectCurve
+from headway.evaluation.measure import Audits, measure
+from headway.evaluation.statistics.intervals import fact
+from headway.evaluation.subject import Exam, exam_of, open_variant, self_test, subject_of
+from headway.evaluation.threshold import choose_threshold
+from headway.monitoring import watch as watching
+from headway.monitoring.assessment import assess as assessing
+from headway.monitoring.assessment.assess import Assessed, survey_of
+from headway.monitoring.assessment.unseen import open_checked
+from headway.monitoring.budget import Budget
+from headway.monitoring.erasure import forget as forgetting
+from headway.monitoring.erasure.forget import Order as Forgotten
+from headway.monitoring.post import pending, post_of
+from headway.monitoring.retraining import reshift, succession
+from headway.monitoring.retraining import retrain as retraining
+from headway.monitoring.scenes import Look, scenes
+from headway.optimization import search
+from headway.optimization import train as training
+from headway.optimization.clock import Clock
+from headway.optimization.contest import Looks, contest, was_left
+from headway.optimization.importers import adopt as adopting
+from headway.registry import judge as judging
+from headway.registry.policy_tests import drill as drilling
+from headway.registry.project import Project
+from headway.registry.provenance import origins
+from headway.registry.ship import Shipped, ship
+from headway.serving import process
+from headway.serving.trial import on_trial
+
+Data = Mapping[str, Dataset]
+Tell = Callable[[str], object]
+SPEED = ("latency", "cost")
+OF_WINNER = ("discovered",)
+"""Probes that a search leaves to its winner, unless a rule asks for what they measure."""
+
+
+def periods(project: Project) -> Data:
+    """The project's data, cut into train, choose, test and live; a model from a file has no train."""
+    return cut(open_dataset(project.config), project.config.split, fitted=bool(project.config.model.file))
+
+
+def check(project: Project, dataset: Dataset) -> list[Finding]:
+    """What every data check found in the rows of a project; one that could not judge says so."""
+    return checking.check(survey_of(project, dataset))
+
+
+def assess(project: Project, dataset: Dataset, *, who: str) -> Assessed:
+    """Every check, kept as an assessment; of data that did not change since the last, that one again.
+
+    Another source, other columns, distributions that moved and other settings open a new one.
+    """
+    return assessing.assess(project, dataset, who=who)
+
+
+def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: bool = False) -> Baseline:
+    """The model as it came, fitted on `train`, with the decision threshold that costs least on `choose`.
+
+    A training function that takes a `curve` draws how it learned, which is kept; looks at `choose` are free.
+    `trust` opens a model file that can run code.
+    Raises DataError where it would learn from what only the outcome tells.
+    """
+    config = project.config
+    if config.model.file:
+        return adopt(project, adopting.open_file(config.path(config.model.file), trust=trust), data)
+    began = time.perf_counter()
+    curve = ProjectCurve(data["train"], data["choose"])
+    asked = training.Asked(curve=curve.begin)
+    model = training.train(config, data["train"], project.blobs, features=features, asked=asked)
+    seconds = time.perf_counter() - began - curve.spent
+    baseline = _baseline(project, model, data)
+    if (seen := curve.record()) is not None:
+        project.keep(replaced(seen, recipe=training.recipe(config)))
+    if config.data.time:
+        project.keep(training.trained(project.config, baseline, data, seconds))
+    return baseline
+
+
+def adopt(project: Project, model: object, data: Data) -> Baseline:
+    """A model that was fitted elsewhere (an estimator, or a ModelFile) as the model as it came, with its threshold."""
+    whole = replace(data["choose"], table=pl.concat([period.table for period in data.values()]))
+    return _baseline(project, adopting.adopt(model, whole, project.blobs), data)
+
+
+def optimize(project: Project, baseline: Baseline, data: Data, *, tell: Tell = lambda _: None) -> Frontier:
+    """Variants judged on `choose`; the fastest feasible one judged on `test`, each look at which is counted.
+
+    `[optimize] budget_s` bounds the time on `choose`; what could not win any more has its first look alone.
+    """
+    config = project.config.optimize
+    clock, exam = Clock(config.budget_s), _exam(project, baseline, data["choose"])
+    expansion = search.expand(baseline.model, _bench(project, baseline, exam, data), config.transforms, clock=clock)
+    seen = contest(expansion.variants, _looks(project, exam), config.objective, clock=clock, tell=tell)
+    judged = [row for row in seen if not was_left(row)]
+    looked_at = {row.variant.digest for row in seen}
+    late = (each for each in expansion.variants if each.digest not in looked_at)
+    unseen = {each.name: f"{clock} was used up before it was looked at" for each in late}
+    winner = _winner(project, judged, _exam(project, baseline, data["test"]))
+    frontier = Frontier(
+        name=project.name,
+        baseline=baseline,
+        judged=tuple(judged),
+        left=tuple(row for row in seen if was_left(row)),
+        winner=winner,
+        reasons=search.reasons(seen, winner.variant, config.objective) | unseen,
+        refusals=expansion.refusals,
+        self_test=self_test(winner.variant, exam.rows, project.blobs),
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    project.keep(frontier)
+    return frontier
+
+
+def evaluate(
+    project: Project, variant: Variant, exam: Exam, *, view: Dataset | None = None, probes: Sequence[str] = ()
+) -> Judged:
+    """Evidence on a variant beside the model as it came, and the verdict of the project's policy on it.
+
+    The variant may read another feature `view` of the same rows. Without `probes`, all but those of speed run. On
+    `choose` only the relative rules are asked, which say what is feasible; the absolute ones wait for `test`.
+    """
+    names = probes or [name for name in plugins.names("probe") if name not in SPEED]
+    subject = subject_of(variant, exam, project.blobs, view=view)
+    return _judged(project, subject, measure(subject, names, dataset_digest=exam.dataset, period=exam.period))
+
+
+def examine(
+    project: Project, frontier: Frontier, data: Data, *, audits: Sequence[str] = (), tell: Tell = lambda _: None
+) -> Frontier:
+    """The frontier with its winner examined whole on `test`: every probe, and these audits, or all there are.
+
+    It is one more look at `test`. Raises DataError where the table is not the one that the search was judged on.
+    """
+    exam = _exam(project, frontier.baseline, data["test"])
+    if exam.dataset != frontier.winner.evidence.dataset:
+        raise DataError(
+            "the rows of test are not those that the last search was judged on",
+            where=f"digest {exam.dataset}, of the search {frontier.winner.evidence.dataset}",
+            mend="headway optimize",
+        )
+    project.state.count_look(project.name, exam.dataset)
+    served = partial(on_trial, project.config, project.blobs, frontier.baseline.contract, frontier.self_test)
+    ground = replace(_ground(project, frontier, data), serve=served)
+    asked = Audits(names=audits or plugins.names("audit"), ground=ground, tell=tell)
+    subject, probes = subject_of(frontier.winner.variant, exam, project.blobs), plugins.names("probe")
+    evidence = measure(subject, probes, dataset_digest=exam.dataset, period=exam.period, audits=asked)
+    found = replaced(frontier, winner=_judged(project, subject, evidence))
+    project.keep(found)
+    return found
+
+
+def drill(project: Project, frontier: Frontier, data: Data) -> list[Drill]:
+    """What the policy says of the winner once it is broken on purpose, on `choose`, where looks are free."""
+    exam = _exam(project, frontier.baseline, data["choose"])
+    subject = subject_of(frontier.winner.variant, exam, project.blobs)
+    probes = [name for name in _probes(project) if name not in SPEED]
+    return drilling.drill(subject, project.config.policy, probes=probes, dataset=exam.dataset, period=exam.period)
+
+
+def expect_unchanged(project: Project, frontier: Frontier) -> None:
+    """Open the data again; raises Refused where the rows of its periods are others than the winner was judged on."""
+    origins.expect_unchanged(project, periods(project), frontier.baseline.data)
+
+
+def release(project: Project, frontier: Frontier, *, who: str, why: str = "", override: str = "") -> Shipped:
+    """Sign the winner with its evidence and point `live` at it; raises Refused unless its verdict is pass.
+
+    `override` is why a person answers for one that is not.
+    """
+    return ship(project, frontier, who=who, why=why, override=override)
+
+
+def serve(config: Config, references: Sequence[str], *, tell: Tell = lambda _: None) -> None:
+    """Verify what the references point at, load it, and answer requests until the process is told to stop."""
+    process.serve(config, references, announce=tell)
+
+
+def predict(config: Config, order: Order, *, tell: Callable[[Progress], object] = lambda _: None) -> Receipt:
+    """Score a file larger than memory with a release; killed at any moment and asked again, it goes on."""
+    return scoring.predict(config, order, tell=tell)
+
+
+def watch(
+    project: Project,
+    *,
+    until: datetime | None = None,
+    every: str = "1mo",
+    source: RowSource = "table",
+    tell: Tell = lambda _: None,
+) -> list[Watch]:
+    """What each period since the live release was judged shows of it, by the table or by the log of what was served.
+
+    Each is judged once: what was told before is told again, and the year's chance of a false sentence is spent on what
+    is new. A ticket is kept where the policy opens one. Without `until` it is as of now. Data that nobody checked since
+    they came are told of (D057).
+    """
+    post, ticket, found = post_of(project), ticket_of(project), []
+    look = Look(now=datetime.now(UTC).replace(tzinfo=None), until=until, every=every, source=source)
+    kept = [read(Watch, content) for content in project.state.kept("watch", name=project.name)]
+    asker = watching.Asker(post=post, config=project.config, budget=Budget(kept), source=source)
+    for scene in scenes(post, open_checked(project, tell), project.config, look):
+        seen = watching.watch(asker, scene, pending=ticket)
+        ticket = ticket or seen.watch.ticket
+        for record in (seen.evidence, seen.watch.ticket, seen.watch) if seen.news else (seen.watch.ticket,):
+            if record is not None:
+                project.keep(record)
+        if seen.news:
+            kept.append(seen.watch)
+        found.append(seen.watch)
+    return found
+
+
+def ticket_of(project: Project) -> Ticket | None:
+    """The open ticket on the live release, if there is one."""
+    return pending(project, post_of(project))
+
+
+def retrain(project: Project, *, until: datetime | None = None, tell: Tell = lambda _: None) -> Retraining:
+    """The live release trained anew and judged against it; `renew` lets it take the place of live.
+
+    Killed half-way and started again, it goes on from the last training that was done.
+    """
+    post = post_of(project)
+    lesson = retraining.lesson_of(project, post, open_checked(project, tell), until)
+    return retraining.retrain(project, post, lesson, ticket=pending(project, post), tell=tell)
+
+
+def recalibrate(project: Project, *, until: datetime | None = None, tell: Tell = lambda _: None) -> Retraining:
+    """The live release with its probabilities shifted as the last labelled days ask for, judged against it."""
+    post = post_of(project)
+    return reshift.roll(project, post, reshift.rolling_of(project, post, open_checked(project, tell), until))
+
+
+def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Renewal:
+    """Let a retraining or recalibration that passed take the place of live: by a rollout, or at once.
+
+    `[retrain] through` says which. Killed half-way and called again, it goes on from what is kept; Refused where live
+    is no longer what it was judged against.
+    """
+    return succession.begin(project, found, who=who, why=why)
+
+
+def follow(project: Project, *, tell: Tell, wait: Callable[[float], object] = time.sleep) -> Renewal:
+    """Look at the rollout of a retraining, with a wait between two looks, until it ends or nobody asks any more."""
+    return succession.follow(project, tell=tell, wait=wait)
+
+
+def forget(project: Project, order: Forgotten) -> Erasure:
+    """Let the rows of one key, or those older than a time, go out of log, labels and features, with a signed proof."""
+    return forgetting.forget(project, order)
+
+
+def last_frontier(project: Project) -> Frontier:
+    """What the last search of this project found; raises StoreError where there was none."""
+    kept = project.state.kept("frontier", name=project.name)
+    if not kept:
+        raise StoreError("no variant was searched for yet", where=str(project.config.state), mend="headway optimize")
+    return read(Frontier, kept[-1])
+
+
+def _exam(project: Project, baseline: Baseline, period: Dataset) -> Exam:
+    return exam_of(baseline, period, project.blobs, price=project.config.cost)
+
+
+def _judged(project: Project, subject: Subject, evidence: Evidence) -> Judged:
+    """The verdict of the policy; evidence on rows at which looks are counted says how many there were."""
+    looks = project.state.looks(project.name, evidence.dataset)
+    if looks:
+        how = "judged looks at these rows so far, this one among them"
+        counted = fact("looks_at_test", float(looks), n_rows=len(subject.labels), method=how)
+        evidence = replaced(evidence, measurements=(*evidence.measurements, counted))
+    policy = judging.relative(project.config.policy) if evidence.period == "choose" else project.config.policy
+    verdict = judging.judge(evidence, policy, looks_at_test=looks)
+    project.keep(evidence)
+    project.keep(verdict)
+    return Judged(variant=subject.variant, evidence=evidence, verdict=verdict)
+
+
+def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
+    """The model as it came, kept with the threshold that costs least on `choose`, and with what it is judged on."""
+    known = labelled(data["choose"])
+    costs, threshold = (project.config.model.costs.false_alarm, project.config.model.costs.miss), 0.5
+    if model.task == "binary":
+        scores = open_variant(model, project.blobs).predict(matrix(known.table, model.signature))
+        threshold = choose_threshold(labels(known), scores[:, 0], costs=costs, weights=weights(known))
+    digests = origins.keep(project, data, code=training.recipe(project.config) if project.config.model.train else "")
+    rows = matrix(
+        pl.concat(labelled(data[name]).table for name in ("train", "choose") if name in data), model.signature
+    )
+    contract = contract_of(rows, model.signature, margin=project.config.policy.contract_margin)
+    baseline = Baseline(model=model, threshold=threshold, costs=costs, data=digests, contract=contract)
+    project.keep(baseline)
+    return baseline
+
+
+def _ground(project: Project, frontier: Frontier, data: Data) -> Ground:
+    """What audits of the winner work with: the model's recipe, and what transforms made the winner of it with."""
+    baseline, signature = frontier.baseline, frontier.winner.variant.signature
+    return replace(
+        ground_of(project.config, data, project.blobs, signature=signature, judged=data["test"]),
+        origin=baseline.model,
+        bench=lambda: _bench(project, baseline, _exam(project, baseline, data["choose"]), data),
+        calibrator=baseline.calibrator,
+        views=baseline.views,
+    )
+
+
+def _bench(project: Project, baseline: Baseline, exam: Exam, data: Data) -> Workbench:
+    """What transforms work with: the rows of `choose`, and those of `train` where one asks for them."""
+    choose = Lesson(rows=exam.rows, labels=exam.labels, groups=exam.groups, weights=exam.weights, slices=exam.slices)
+    return Workbench(
+        blobs=project.blobs,
+        sample=exam.rows,
+        choose=choose,
+        train=lambda: lesson_of(data, baseline.model.signature),
+        threshold=baseline.threshold,
+        families=project.config.optimize.families,
+    )
+
+
+def _looks(project: Project, exam: Exam) -> Looks:
+    """A variant's speed for a moment, or all that the policy may ask for."""
+
+    def first(variant: Variant) -> Judged:
+        evidence = first_look(variant, exam, project.blobs)
+        return Judged(
+            variant=variant,
+            evidence=evidence,
+            verdict=judging.judge(evidence, judging.relative(project.config.policy)),
+        )
+
+    return Looks(first=first, whole=lambda each: evaluate(project, each, exam, probes=_probes(project)))
+
+
+def _probes(project: Project) -> list[str]:
+    """The probes that a search asks of every variant."""
+    rules = [rule.measure.split(".") for rule in project.config.policy.release]
+    return [name for name in plugins.names("probe") if name not in OF_WINNER or any(name in each for each in rules)]
+
+
+def _winner(project: Project, judged: Sequence[Judged], test: Exam) -> Judged:
+    """The fastest variant that is feasible on `choose` and then on `test`; at the end stands the model as it came."""
+    rows = search.by_speed(judged, project.config.optimize.objective, judging.feasible)
+    for row in rows:
+        project.state.count_look(project.name, test.dataset)
+        found = evaluate(project, row.variant, test)
+        if judging.feasible(found.verdict):
+            break
+    return found

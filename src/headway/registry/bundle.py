@@ -1,0 +1,179 @@
+"""A release as a folder: `release.json`, `release.sig`, and the files that `release.json` lists by digest.
+
+Each file is read once, and those bytes are verified and handed on: nobody can change a file between check and use.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from msgspec.structs import replace
+
+from headway.core import record
+from headway.core.contracts import Signed
+from headway.core.errors import Refused, StoreError
+from headway.core.record import digest_of
+from headway.core.release import Release
+from headway.registry.sign import MEND_COPY, Publisher, Trusted, verify
+from headway.storage import atomic
+
+RELEASE = "release.json"
+SEAL = "release.sig"
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A release that was verified: the record, the bytes of its files, its digest, and the key that signed it."""
+
+    release: Release
+    files: Mapping[str, bytes]
+    digest: str
+    key: str
+
+    @property
+    def model(self) -> bytes:
+        """The bytes of the variant's artifact; raises Refused if no file of the release is it."""
+        wanted = self.release.variant.artifact.digest
+        name = next((name for name, digest in self.release.files.items() if digest == wanted), None)
+        if name is None:
+            raise Refused(f"no file of release {self.digest} is its model {wanted}")
+        return self.files[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A release that was signed and not yet written: every file of its folder, and its digest."""
+
+    contents: Mapping[str, bytes]
+    digest: str
+
+
+def seal(release: Release, files: Mapping[str, bytes], publisher: Publisher) -> Sealed:
+    """Sign a release that carries these files; its `files` are set to their digests, whatever they were."""
+    for name in files:
+        _expect_plain(name)
+    listed = replace(release, files={name: digest_of(content) for name, content in files.items()})
+    signed = publisher.sign(record.write(listed))
+    contents = {**files, RELEASE: signed.content, SEAL: signed.signature}
+    return Sealed(MappingProxyType(contents), digest_of(signed.content))
+
+
+def write(folder: Path, release: Release, files: Mapping[str, bytes], publisher: Publisher) -> str:
+    """Sign a release and write its folder; returns its digest, the one of `release.json`."""
+    sealed = seal(release, files, publisher)
+    save(folder, sealed)
+    return sealed.digest
+
+
+def save(folder: Path, sealed: Sealed) -> None:
+    """Write a folder that appears whole or not at all; the same release again changes only what is not as it should be.
+
+    Raises StoreError if the folder holds anything else: a release is never replaced.
+    """
+    try:
+        atomic.make_folder(folder.parent)
+        with atomic.aside(folder.parent) as aside:
+            new = aside / folder.name
+            new.mkdir()
+            for name, content in sealed.contents.items():
+                atomic.create(new / name, content)
+            atomic.sync(new)
+            _move(new, folder, sealed)
+            atomic.sync(folder.parent)
+    except OSError as error:
+        raise StoreError(f"cannot write the release: {error.strerror}", where=str(folder)) from error
+
+
+def _move(new: Path, folder: Path, sealed: Sealed) -> None:
+    """Rename, which the system refuses if the folder is there and not empty."""
+    try:
+        os.rename(new, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        _mend(new, folder, sealed)
+
+
+def _mend(new: Path, folder: Path, sealed: Sealed) -> None:
+    """Put right what differs in a folder of this very release: a file that was altered, or the key that signs it."""
+    if _content(folder / RELEASE) != sealed.contents[RELEASE]:
+        raise StoreError("this folder holds something else", where=str(folder), mend="write to a new one") from None
+    for name, content in sealed.contents.items():
+        if _content(folder / name) != content:
+            (new / name).replace(folder / name)
+    atomic.sync(folder)
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def open_bundle(folder: Path, trusted: Trusted) -> Bundle:
+    """The release in a folder, verified to the last byte.
+
+    Raises Refused that names the file which was changed, is missing or is not listed, or the key which is unknown.
+    """
+    there = _entries(folder)
+    for name in (RELEASE, SEAL):
+        _expect_file(there, name, folder)
+    signed = Signed(content=_bytes(folder / RELEASE), signature=_bytes(folder / SEAL))
+    key = verify(signed, trusted, subject=RELEASE, where=str(folder))
+    release = record.read(Release, signed.content)
+    _expect_listed(there, release, folder)
+    files = {name: _verified(folder / name, digest) for name, digest in release.files.items()}
+    return Bundle(release, MappingProxyType(files), digest_of(signed.content), key)
+
+
+def _entries(folder: Path) -> dict[str, bool]:
+    """Each name in a folder, and whether it is a file of its own: no folder, no link, no pipe."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
+    except OSError as error:
+        raise Refused(f"the release folder cannot be read: {error.strerror}", where=str(folder)) from error
+
+
+def _expect_listed(there: Mapping[str, bool], release: Release, folder: Path) -> None:
+    for name in release.files:
+        _expect_plain(name)
+        _expect_file(there, name, folder)
+    extra = sorted(there.keys() - release.files.keys() - {RELEASE, SEAL})
+    if extra:
+        raise Refused(f"{extra[0]!r} is not a file of this release", where=str(folder), mend=MEND_COPY)
+
+
+def _expect_plain(name: str) -> None:
+    if not _PLAIN.fullmatch(name) or name in {RELEASE, SEAL}:
+        raise Refused(f"a release cannot hold a file named {name!r}", mend="letters, digits, _ . -, and no folders")
+
+
+def _expect_file(there: Mapping[str, bool], name: str, folder: Path) -> None:
+    if name not in there:
+        raise Refused(f"{name} is missing", where=str(folder), mend=MEND_COPY)
+    if not there[name]:
+        raise Refused(f"{name} is a link or a folder, not a file", where=str(folder), mend=MEND_COPY)
+
+
+def _verified(path: Path, digest: str) -> bytes:
+    content = _bytes(path)
+    met = digest_of(content)
+    if met != digest:
+        raise Refused(
+            f"{path.name} was changed: signed was {digest}, met {met}", where=str(path.parent), mend=MEND_COPY
+        )
+    return content
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Refused(
+            f"{path.name} cannot be read: {error.strerror}", where=str(path.parent), mend=MEND_COPY
+        ) from error

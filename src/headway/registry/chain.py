@@ -1,0 +1,96 @@
+"""The chain of moves: each names the digest of the one before it, over all pointers of a store.
+
+So that a move cannot be edited, deleted or put elsewhere unseen; that the last ones were not cut off only somebody
+who saw them can tell (`seen`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from headway.core import record
+from headway.core.contracts import Signed
+from headway.core.errors import Refused, StoreError
+from headway.core.record import digest_of
+from headway.core.release import Move
+from headway.registry.sign import Trusted, verify
+
+_MEND = "restore the state from a backup; until then trust no pointer of this store"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A move at its place in the chain, from 1, with the bytes that were signed and their digest."""
+
+    place: int
+    move: Move
+    signed: Signed
+    digest: str
+
+    @property
+    def address(self) -> str:
+        """`name@pointer` of the move."""
+        return f"{self.move.name}@{self.move.pointer}"
+
+    def verify(self, trusted: Trusted) -> str:
+        """The trusted key that signed the move; raises Refused."""
+        subject = f"move {self.place} of the chain"
+        return verify(self.signed, trusted, subject=subject, where=f"{self.address}, its move {self.move.number}")
+
+
+def link(kept: Sequence[Signed]) -> tuple[Link, ...]:
+    """The moves in order, each held to follow the one before; raises Refused naming the first that does not.
+
+    Signatures are not looked at: whoever acts on a move verifies its own (`Link.verify`).
+    """
+    digests = [digest_of(signed.content) for signed in kept]
+    links = tuple(
+        Link(place, _move(place, signed), signed, digest)
+        for place, (signed, digest) in enumerate(zip(kept, digests, strict=True), 1)
+    )
+    numbers: dict[str, int] = {}
+    for each, previous in zip(links, ["", *digests], strict=False):
+        _expect_follows(each, previous, known=digests)
+        _expect_numbered(each, numbers.get(each.address, 0) + 1)
+        numbers[each.address] = each.move.number
+    return links
+
+
+def audit(kept: Sequence[Signed], trusted: Trusted) -> tuple[Link, ...]:
+    """The moves as `link` gives them, with the signature of every one verified; raises Refused naming the first."""
+    for place, signed in enumerate(kept, 1):
+        verify(signed, trusted, subject=f"move {place} of the chain")
+    return link(kept)
+
+
+def last(links: Sequence[Link], address: str) -> Link | None:
+    """The last move of a `name@pointer`, or None."""
+    return next((each for each in reversed(links) if each.address == address), None)
+
+
+def _move(place: int, signed: Signed) -> Move:
+    try:
+        return record.read(Move, signed.content)
+    except StoreError as error:
+        raise Refused(f"move {place} of the chain cannot be read: {error.what}", mend=_MEND) from error
+
+
+def _expect_follows(each: Link, previous: str, *, known: Collection[str]) -> None:
+    if each.move.previous == previous:
+        return
+    if each.move.previous in {"", *known}:
+        reason = "is out of order: the move that it follows is elsewhere"
+    else:
+        reason = "follows a move that is not there: that one was deleted or changed"
+    where = f"{each.address}, its move {each.move.number}"
+    raise Refused(f"move {each.place} of the chain {reason}", where=where, mend=_MEND)
+
+
+def _expect_numbered(each: Link, number: int) -> None:
+    if each.move.number != number:
+        raise Refused(
+            f"move {each.place} of the chain is numbered {each.move.number} where {number} was due",
+            where=each.address,
+            mend=_MEND,
+        )

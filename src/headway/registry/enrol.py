@@ -1,0 +1,49 @@
+"""The first release on a machine: make the publisher's key if there is none, and pin it where nothing is pinned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from headway.core.errors import ConfigError
+from headway.registry.sign import create_publisher, load_publisher, load_trusted
+from headway.storage import atomic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment:
+    """The publisher's public key, and what had to be done for it; whoever asked tells the user."""
+
+    key: str
+    created: bool
+    pinned: bool
+
+
+def enrol(publisher_key: Path, trusted_keys: Path, *, comment: str) -> Enrolment:
+    """Make sure that this machine can publish; never called by what only loads.
+
+    A trusted list that holds keys is somebody's decision: it is not added to, but ConfigError gives the line to add.
+    """
+    atomic.sweep(publisher_key.parent)
+    created = not publisher_key.exists()
+    publisher = create_publisher(publisher_key) if created else load_publisher(publisher_key)
+    trusted = load_trusted(trusted_keys)
+    line = f"{publisher.key} {comment}"
+    if trusted.keys and publisher.key not in trusted.keys:
+        raise ConfigError(
+            f"the publisher key of this machine, {publisher.key}, is not trusted here",
+            where=str(trusted_keys),
+            mend=f"have whoever keeps that list add the line: {line}",
+        )
+    if not trusted.keys:
+        _pin(trusted_keys, line)
+    return Enrolment(key=publisher.key, created=created, pinned=not trusted.keys)
+
+
+def _pin(file: Path, line: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8") as list_:
+            list_.write(f"\n{line}\n" if list_.tell() else f"{line}\n")
+    except OSError as error:
+        raise ConfigError(f"cannot pin the publisher key: {error.strerror}", where=str(file)) from error

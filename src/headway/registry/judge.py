@@ -1,0 +1,140 @@
+"""The one judge: reads evidence against a policy and answers pass, fail or undecided, with the reason in words.
+
+Pass: the one-sided 95 % bound of every rule is inside its limit. Fail: a bound of some rule is wholly outside, at an
+alpha of 5 % that the rules, and the slices of a rule, share. Everything else is undecided, and so is missing evidence.
+Only pass acts by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from headway.core.config import FILE, PolicySection
+from headway.core.errors import ConfigError, HeadwayError
+from headway.core.evidence import Evidence
+from headway.core.verdict import Answer, Rule, Ruling, Verdict
+from headway.registry.weigh import Limit, Weighed, weigh
+from headway.registry.words import missing, sentence
+
+ALPHA = 0.05
+SLICES = "worst_slice."
+
+
+def judge(evidence: Evidence, policy: PolicySection, *, looks_at_test: int = 0, alpha: float = ALPHA) -> Verdict:
+    """The verdict of the policy's release rules on this evidence; the same input always gives the same verdict.
+
+    `alpha` is the chance of a false fail that they share. A policy without rules is undecided. Raises ConfigError for a
+    rule that has no limit, or two.
+    """
+    rules = policy.release
+    rulings = tuple(_ruling(rule, evidence, policy, alpha / len(rules)) for rule in rules)
+    why = "" if rulings else f"the policy has no rule, so nothing can pass: add [[policy.release]] to {FILE}"
+    return Verdict(
+        answer=_together([ruling.answer for ruling in rulings]),
+        subject=evidence.subject,
+        rulings=rulings,
+        looks_at_test=looks_at_test,
+        at=evidence.at,
+        why=why,
+    )
+
+
+def relative(policy: PolicySection) -> PolicySection:
+    """The policy's relative rules alone, which say what is feasible; all of its rules where none is relative."""
+    rules = tuple(rule for rule in policy.release if rule.relative)
+    return replace(policy, release=rules or policy.release)
+
+
+def feasible(verdict: Verdict) -> bool:
+    """True if there are rules and all the relative ones pass: no harm was done to the model as it came."""
+    relative = [ruling for ruling in verdict.rulings if ruling.rule.relative]
+    return bool(verdict.rulings) and all(ruling.answer == "pass" for ruling in relative)
+
+
+def releasable(verdict: Verdict) -> bool:
+    """True if every rule passes, relative and absolute, or a person has answered for it (`override`)."""
+    return verdict.answer == "pass"
+
+
+def override(verdict: Verdict, *, who: str, why: str, at: str) -> Verdict:
+    """A person's pass over the judge's rulings, which it keeps; `at` is the time in ISO 8601.
+
+    Raises HeadwayError unless who, why and when are said.
+    """
+    if not (who.strip() and why.strip() and at.strip()):
+        raise HeadwayError("an override names who, why and when", where=f"who={who!r}, why={why!r}, at={at!r}")
+    return replace(verdict, answer="pass", by=who, why=why, at=at)
+
+
+def _together(answers: Sequence[Answer]) -> Answer:
+    if "fail" in answers:
+        return "fail"
+    return "pass" if answers and all(answer == "pass" for answer in answers) else "undecided"
+
+
+def _ruling(rule: Rule, evidence: Evidence, policy: PolicySection, alpha: float) -> Ruling:
+    limit = _limit(rule, alpha)
+    if rule.measure.startswith(SLICES):
+        return _on_slices(rule, limit, evidence, policy)
+    measurement = evidence.find(rule.measure)
+    if measurement is None and any(each.name == rule.measure for each in evidence.measurements):
+        return _on_slices(rule, limit, evidence, policy)
+    if measurement is None:
+        return Ruling(rule=rule, answer="undecided", says=missing(rule.measure, evidence))
+    weighed = weigh(measurement, limit, fewest_groups=policy.slice_groups)
+    return _written(rule, weighed, sentence(weighed, rule))
+
+
+def _limit(rule: Rule, alpha: float) -> Limit:
+    if rule.at_most is not None and rule.at_least is None:
+        return Limit(value=rule.at_most, sign=1, alpha=alpha)
+    if rule.at_least is not None and rule.at_most is None:
+        return Limit(value=rule.at_least, sign=-1, alpha=alpha)
+    raise ConfigError(
+        f"a rule has one limit, {rule.measure!r} has {'none' if rule.at_most is None else 'two'}",
+        where=f"{FILE} [[policy.release]]",
+        mend=f'measure = "{rule.measure}"\nat_most = 0.01',
+    )
+
+
+def _on_slices(rule: Rule, limit: Limit, evidence: Evidence, policy: PolicySection) -> Ruling:
+    """Fail if harm is shown in a slice, pass if all supported slices are shown within the limit.
+
+    So is a measure judged that is taken of parts alone, as a gap between groups of people is.
+    """
+    name = rule.measure.removeprefix(SLICES)
+    found = [each for each in evidence.measurements if each.name == name and each.slice]
+    judged = [each for each in found if each.n_rows >= policy.slice_rows and each.n_groups >= policy.slice_groups]
+    if not found:
+        return Ruling(rule=rule, answer="undecided", says=missing(f"{name} by slice", evidence))
+    small = f"{len(found) - len(judged)} have less than {policy.slice_rows:,} rows or {policy.slice_groups} groups"
+    if not judged:
+        return Ruling(rule=rule, answer="undecided", says=f"none of {len(found)} slices can be judged: {small}")
+    shared = Limit(value=limit.value, sign=limit.sign, alpha=limit.alpha / len(judged))
+    weighed = [weigh(each, shared, fewest_groups=policy.slice_groups) for each in judged]
+    answer = _together([each.answer for each in weighed])
+    worst = max((each for each in weighed if each.answer == answer), key=lambda each: _harm(each, limit))
+    says = f"the worst of {len(judged)} slices: {sentence(worst, rule)}"
+    return _written(rule, worst, says if len(found) == len(judged) else f"{says} (not judged: {small})")
+
+
+def _harm(weighed: Weighed, limit: Limit) -> float:
+    """What orders slices of one answer: how sure the harm is, how many groups are needed, how near the limit is."""
+    if weighed.answer == "undecided":
+        return weighed.needed
+    bound = weighed.best if weighed.answer == "fail" else weighed.worst
+    return limit.sign * (bound if bound is not None else weighed.measurement.value)
+
+
+def _written(rule: Rule, weighed: Weighed, says: str) -> Ruling:
+    return Ruling(
+        rule=rule,
+        answer=weighed.answer,
+        says=says,
+        measurement=weighed.measurement,
+        bound=weighed.best if weighed.answer == "fail" else weighed.worst,
+        groups_needed=int(weighed.needed) if weighed.answer == "undecided" and math.isfinite(weighed.needed) else None,
+    )

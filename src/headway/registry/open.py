@@ -1,0 +1,62 @@
+"""A verified release, opened by its engine and held to its self-test: what answers requests, files and programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headway.core.errors import Refused
+from headway.core.plugins import load_engine
+from headway.core.release import Release, SelfTest
+from headway.registry.bundle import Bundle
+
+if TYPE_CHECKING:
+    from headway.core.contracts import Engine, Floats
+
+
+def open_release(bundle: Bundle) -> Engine:
+    """The engine of a verified release, which has answered its self-test.
+
+    The self-test asks the engine alone, on whole rows and before the calibrator, for that is what another machine or
+    library could change. Raises Refused where an answer is not the one that the release was made with, where there is
+    no self-test, or where the calibrator does not fit.
+    """
+    release, variant = bundle.release, bundle.release.variant
+    engine = load_engine(variant.engine)(bundle.model, variant.settings)
+    _answer_self_test(engine, release.self_test, where=f"{release.name} {bundle.digest}")
+    _expect_probability(release)
+    return engine
+
+
+def _expect_probability(release: Release) -> None:
+    variant = release.variant
+    if release.calibrator and variant.task != "binary":
+        raise Refused(f"the release of a {variant.task} model has a calibrator, which sets one probability right")
+
+
+def _answer_self_test(engine: Engine, test: SelfTest, *, where: str) -> None:
+    """All rows at once and each alone, since a batch is whatever the traffic of a moment makes it."""
+    if not test.rows:
+        raise Refused("the release has no self-test, so nothing shows that it answers right here", where=where)
+    rows = np.array(test.rows, dtype=np.float64)
+    expected = np.array(test.answers, dtype=np.float64)
+    alone = np.concatenate([engine.predict(rows[i : i + 1]) for i in range(len(rows))])
+    for answers, how in ((engine.predict(rows), "together"), (alone, "one by one")):
+        off = _off(answers, expected)
+        if not off <= test.tolerance:
+            raise Refused(
+                f"the release fails its self-test: {len(rows)} rows {how} are off by up to {off:g}, "
+                f"more than {test.tolerance:g}",
+                where=where,
+                mend="it was made on another machine or library: release it anew from here, or serve it there",
+            )
+
+
+def _off(answers: Floats, expected: Floats) -> float:
+    """The largest difference; infinite where the shapes differ, and NaN equals NaN only."""
+    if answers.shape != expected.shape:
+        return float("inf")
+    same = (answers == expected) | (np.isnan(answers) & np.isnan(expected))
+    off = np.where(same, 0.0, np.abs(answers - expected))
+    return float(np.nan_to_num(off, nan=np.inf).max())

@@ -1,0 +1,105 @@
+"""A subject whose answers are wrong on purpose, as careless conversions make them, and one that is right to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from headway.core.contracts import Subject
+from headway.core.errors import NotApplicable
+from headway.evaluation.quality.flips import decided
+from headway.evaluation.statistics.intervals import Floats
+
+SHARPER, CLASSIFIERS = 2.0, ("binary", "multiclass")
+_LEAST = 1e-9
+
+
+def rounded(subject: Subject) -> Subject:
+    """Its answers in single precision, as a conversion to ONNX keeps them."""
+    return _answering(subject, subject.scores.astype(np.float32).astype(np.float64))
+
+
+def sharpened(subject: Subject) -> Subject:
+    """Its log odds twice as far from those of a decision: no rank and no decision moves, and no probability is right.
+
+    Raises NotApplicable where answers are no probabilities.
+    """
+    if subject.variant.task not in CLASSIFIERS:
+        raise NotApplicable(f"the answers of a {subject.variant.task} model are no probabilities")
+    if subject.scores.shape[1] == 1:
+        about = float(_odds(np.array(subject.threshold)))
+        return _answering(subject, _probabilities(about + SHARPER * (_odds(subject.scores) - about)))
+    powers = subject.scores**SHARPER
+    return _answering(subject, powers / powers.sum(1, keepdims=True))
+
+
+def harmed(subject: Subject, *, rows: int, groups: int) -> tuple[Subject, str]:
+    """Every decision turned in the smallest slice of at least so many rows and groups; also the name of that slice.
+
+    Raises NotApplicable where there is no such slice, or nothing is decided.
+    """
+    _expect_decisions(subject)
+    sizes = {(column, code): count for column, code, count in _slices(subject, rows=rows, groups=groups)}
+    if not sizes:
+        raise NotApplicable(f"no slice has {rows:,} rows and {groups} groups", mend="[data] slices")
+    column, code = min(sizes, key=lambda each: sizes[each])
+    inside = subject.slices[column].codes == code
+    scores = subject.scores.copy()
+    scores[inside] = _turned(scores[inside], subject.threshold)
+    return _answering(subject, scores), f"{column}={subject.slices[column].values[code]}"
+
+
+def misread(subject: Subject) -> Subject:
+    """Missing values read as 0, or as the least or most that was seen, whichever changes most decisions.
+
+    Raises NotApplicable where no row lacks a value, no decision hangs on it, or nothing is decided.
+    """
+    _expect_decisions(subject)
+    lacking = np.isnan(subject.rows)
+    if not lacking.any():
+        raise NotApplicable("no row lacks a value")
+    with np.errstate(invalid="ignore"):
+        known = np.where(lacking.all(0), 0.0, subject.rows)
+    before = decided(subject.scores, subject.threshold)
+    readings = (np.zeros(known.shape[1]), np.nanmin(known, axis=0), np.nanmax(known, axis=0))
+    answers = [subject.model.predict(np.where(lacking, reading, subject.rows)) for reading in readings]
+    changed = [int((decided(each, subject.threshold) != before).sum()) for each in answers]
+    if not max(changed):
+        raise NotApplicable("no decision hangs on how a missing value is read")
+    return _answering(subject, answers[int(np.argmax(changed))])
+
+
+def _slices(subject: Subject, *, rows: int, groups: int) -> Iterator[tuple[str, int, int]]:
+    """Column, code and rows of each slice that is large enough."""
+    for name, column in subject.slices.items():
+        for code in range(len(column.values)):
+            inside = column.codes == code
+            if inside.sum() >= rows and len(np.unique(subject.groups[inside])) >= groups:
+                yield name, code, int(inside.sum())
+
+
+def _turned(scores: Floats, threshold: float) -> Floats:
+    """Answers [n, k] that decide otherwise, as sure as they were."""
+    if scores.shape[1] == 1:
+        return _probabilities(2 * _odds(np.array(threshold)) - _odds(scores) - _LEAST)
+    return np.roll(scores, 1, axis=1)
+
+
+def _odds(scores: Floats) -> Floats:
+    held = np.clip(scores, _LEAST, 1 - _LEAST)
+    return np.asarray(np.log(held / (1 - held)))
+
+
+def _probabilities(odds: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-odds)))
+
+
+def _expect_decisions(subject: Subject) -> None:
+    if subject.variant.task not in CLASSIFIERS:
+        raise NotApplicable(f"a {subject.variant.task} model makes no decision")
+
+
+def _answering(subject: Subject, scores: Floats) -> Subject:
+    return replace(subject, scores=scores)

@@ -1,0 +1,101 @@
+"""Break a model on purpose, one way after the other, and see whether the policy refuses each for what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from headway.core.config import PolicySection
+from headway.core.contracts import Subject
+from headway.core.drill import Drill
+from headway.core.errors import NotApplicable
+from headway.core.verdict import Ruling, Verdict
+from headway.evaluation.measure import measure
+from headway.registry.judge import judge, relative
+from headway.registry.policy_tests import broken
+
+Judge = Callable[[Subject], Verdict]
+_MEND = '[[policy.release]]\nmeasure = "{}"\nat_most = {}'
+
+
+class _Fault(NamedTuple):
+    """What is broken, how, the beginnings of the measures that tell it, and a rule that would."""
+
+    what: str
+    breaks: Callable[[Subject], tuple[Subject, str]]
+    told_by: tuple[str, ...]
+    mend: str
+
+
+def drill(subject: Subject, policy: PolicySection, *, probes: Sequence[str], dataset: str, period: str) -> list[Drill]:
+    """Three models that are wrong and one that is right to the bit, made of the subject, each judged by the policy.
+
+    One that is wrong is to fail by a rule on what is wrong with it; the copy is to be answered as the subject is by the
+    relative rules, which say what a change of form does. Nothing is kept.
+    """
+
+    def judged(by: PolicySection, asked: Subject) -> Verdict:
+        return judge(measure(asked, probes, dataset_digest=dataset, period=period), by)
+
+    wrong = [_broken(fault, subject, partial(judged, policy)) for fault in _faults(policy)]
+    return [*wrong, _copied(subject, partial(judged, relative(policy)))]
+
+
+def _faults(policy: PolicySection) -> tuple[_Fault, ...]:
+    harmed = partial(broken.harmed, rows=policy.slice_rows, groups=policy.slice_groups)
+    return (
+        _Fault(
+            "probabilities twice as sure, no decision moved",
+            lambda subject: (broken.sharpened(subject), ""),
+            ("calibration.", "ece", "brier", "log_loss", "max_change", "change."),
+            _MEND.format("calibration.moved", 0.01),
+        ),
+        _Fault(
+            "every decision turned in one slice",
+            harmed,
+            ("worst_slice.",),
+            _MEND.format("worst_slice.flipped_decisions", 0.1),
+        ),
+        _Fault(
+            "missing values read as numbers",
+            lambda subject: (broken.misread(subject), ""),
+            ("missing.",),
+            _MEND.format("missing.flipped_decisions", 0.05),
+        ),
+    )
+
+
+def _broken(fault: _Fault, subject: Subject, judged: Judge) -> Drill:
+    expects = "fail"
+    try:
+        wrong, slice = fault.breaks(subject)
+    except NotApplicable as error:
+        return Drill(what=fault.what, expects=expects, says=error.what)
+    what = f"{fault.what}, {slice}" if slice else fault.what
+    verdict = judged(wrong)
+    by = [each for each in verdict.rulings if each.answer == "fail" and _tells(each, fault, slice)]
+    if by:
+        return Drill(what=what, expects=expects, verdict=verdict, ruling=by[0], says=by[0].says)
+    asked = [each for each in verdict.rulings if each.rule.measure.startswith(fault.told_by)]
+    says = asked[0].says if asked else "no rule of the policy asks for this"
+    ruling = asked[0] if asked else None
+    mend = "" if asked else fault.mend
+    return Drill(what=what, expects=expects, held=False, verdict=verdict, ruling=ruling, says=says, mend=mend)
+
+
+def _tells(ruling: Ruling, fault: _Fault, slice: str) -> bool:
+    """Whether a rule failed for this fault: on its measure, and of its slice where there is one."""
+    where = ruling.measurement.slice if ruling.measurement else ""
+    return ruling.rule.measure.startswith(fault.told_by) and (not slice or where == slice)
+
+
+def _copied(subject: Subject, judged: Judge) -> Drill:
+    own, verdict = judged(subject), judged(broken.rounded(subject))
+    held = verdict.answer == own.answer
+    failed = [each for each in verdict.rulings if each.answer != "pass"]
+    says = failed[0].says if failed else "every rule is met"
+    ruling = failed[0] if failed else None
+    return Drill(
+        what="a copy in single precision", expects=own.answer, held=held, verdict=verdict, ruling=ruling, says=says
+    )

@@ -1,0 +1,145 @@
+"""What was made from what, as OpenLineage events (spec 2-0-2): training, search and each move of a pointer.
+
+What DVC recorded of the data comes first, as job events: it says what makes them from what, and not when it ran.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from headway.core.frontier import Frontier
+from headway.core.provenance import Provenance, Tracked
+from headway.core.record import canonical, read
+from headway.core.release import Move
+from headway.registry.project import Project
+from headway.registry.provenance import origins
+
+Json = dict[str, Any]
+_SPEC = "https://openlineage.io/spec"
+PRODUCER = "https://github.com/headway"
+_FACETS = {
+    "version": "1-0-1/DatasetVersionDatasetFacet",
+    "schema": "1-2-0/SchemaDatasetFacet",
+    "dataSource": "1-0-1/DatasourceDatasetFacet",
+    "sourceCode": "1-0-1/SourceCodeJobFacet",
+}
+
+
+def events(project: Project) -> list[Json]:
+    """The events of a project, oldest first, START and COMPLETE of each run; equal records give equal events."""
+    data = {each.digest: each for each in origins.kept(project)}
+    frontiers = [read(Frontier, content) for content in project.state.kept("frontier", name=project.name)]
+    runs = [run for frontier in frontiers for run in _searched(project.name, frontier, data)]
+    made = {each.winner.variant.digest: each for each in frontiers}
+    runs += [_moved(project, move, made) for move in project.register.history(project.name) if move.release]
+    told = [event for run in sorted(runs, key=lambda run: str(run["eventTime"])) for event in _both(run)]
+    return [*_made_by_dvc(project.name, data.values()), *told]
+
+
+def _made_by_dvc(name: str, kept: Iterable[Provenance]) -> Iterator[Json]:
+    """The stages of DVC that made the data, and how the periods come from its files; each said once."""
+    said: set[bytes] = set()
+    for each in kept:
+        files = [told for told in each.tracked if told.digest and not told.unlike]
+        events = [_stage(name, each.at, told) for told in files if told.made_from or told.command]
+        if files:
+            period = _data(name, each.period, each.digest, {each.digest: each})
+            events.append(
+                _job({"name": f"{name}.open.{each.period}"}, each.at, [_file(told) for told in files], [period])
+            )
+        for event in events:
+            body = canonical({**event, "eventTime": ""})
+            if body not in said:
+                said.add(body)
+                yield event
+
+
+def _stage(name: str, at: str, told: Tracked) -> Json:
+    source = {"sourceCode": _facet("sourceCode", language="shell", sourceCode=told.command)} if told.command else {}
+    job = {"name": f"{name}.dvc.{told.stage or told.record}", "facets": source}
+    return _job(job, at, [_tracked(part.name, part.digest) for part in told.made_from], [_file(told)])
+
+
+def _file(told: Tracked) -> Json:
+    return _tracked(told.path, told.digest)
+
+
+def _tracked(path: str, digest: str) -> Json:
+    version = {"version": _facet("version", datasetVersion=digest)} if digest else {}
+    return {"namespace": "dvc", "name": path, "facets": version}
+
+
+def _job(job: Json, at: str, inputs: Sequence[Json], outputs: Sequence[Json]) -> Json:
+    return {
+        "eventTime": at,
+        "job": {"namespace": "headway", "facets": {}, **job},
+        "inputs": list(inputs),
+        "outputs": list(outputs),
+        "producer": PRODUCER,
+        "schemaURL": f"{_SPEC}/2-0-2/OpenLineage.json#/$defs/JobEvent",
+    }
+
+
+def _searched(name: str, frontier: Frontier, data: Mapping[str, Provenance]) -> Iterator[Json]:
+    """The training of the model as it came, and the search for what is faster."""
+    periods = frontier.baseline.data
+    model, winner = frontier.baseline.model, frontier.winner.variant
+    learned = [_data(name, period, periods[period], data) for period in ("train", "choose") if period in periods]
+    judged = [_data(name, period, periods[period], data) for period in ("choose", "test") if period in periods]
+    yield _run(name, "train", frontier.at, learned, [_made(name, "model", model.digest)])
+    found = [_made(name, "variant", winner.digest)]
+    yield _run(name, "optimize", frontier.at, [_made(name, "model", model.digest), *judged], found)
+
+
+def _moved(project: Project, move: Move, made: Mapping[str, Frontier]) -> Json:
+    """A move of a pointer: from the variant and the data that the release names to what is live."""
+    release = project.register.resolve(f"{move.name}@{move.release}").release
+    inputs = [_made(move.name, "variant", release.variant.digest)] if release.variant.digest in made else []
+    inputs += [_data(move.name, period, digest, {}) for period, digest in sorted(release.data.items())]
+    return _run(move.name, f"release.{move.pointer}", move.at, inputs, [_made(move.name, move.pointer, move.release)])
+
+
+def _run(name: str, job: str, at: str, inputs: Sequence[Json], outputs: Sequence[Json]) -> Json:
+    what = " ".join(
+        [name, job, at, *(str(each["facets"]["version"]["datasetVersion"]) for each in (*inputs, *outputs))]
+    )
+    return {
+        "eventTime": at,
+        "run": {"runId": str(uuid.uuid5(uuid.NAMESPACE_URL, what)), "facets": {}},
+        "job": {"namespace": "headway", "name": f"{name}.{job}", "facets": {}},
+        "inputs": list(inputs),
+        "outputs": list(outputs),
+        "producer": PRODUCER,
+        "schemaURL": f"{_SPEC}/2-0-2/OpenLineage.json#/$defs/RunEvent",
+    }
+
+
+def _both(run: Json) -> list[Json]:
+    return [{"eventType": kind, **run} for kind in ("START", "COMPLETE")]
+
+
+def _data(name: str, period: str, digest: str, data: Mapping[str, Provenance]) -> Json:
+    """The rows of a period; with its columns and source where these were kept."""
+    facets = {"version": _facet("version", datasetVersion=digest)}
+    if digest in data:
+        kept = data[digest]
+        fields = [{"name": column, "type": each.kind} for column, each in kept.columns.items()]
+        facets["schema"] = _facet("schema", fields=fields)
+        facets["dataSource"] = _facet("dataSource", name=kept.facts.get("source", name))
+    return {"namespace": "headway", "name": f"{name}.data.{period}", "facets": facets}
+
+
+def _made(name: str, what: str, digest: str) -> Json:
+    return {
+        "namespace": "headway",
+        "name": f"{name}.{what}",
+        "facets": {"version": _facet("version", datasetVersion=digest)},
+    }
+
+
+def _facet(kind: str, **fields: object) -> Json:
+    file = _FACETS[kind]
+    url = f"{_SPEC}/facets/{file}.json#/$defs/{file.partition('/')[2]}"
+    return {"_producer": PRODUCER, "_schemaURL": url, **fields}

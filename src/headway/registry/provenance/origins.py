@@ -1,0 +1,119 @@
+"""The data that a project's models learned from and were judged on: kept by its content, and compared with what it is.
+
+D065: rows that a model learned from or was judged on are no longer what they were.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import numpy as np
+
+from headway.core.dataset import Dataset
+from headway.core.errors import Refused, StoreError
+from headway.core.evidence import Finding
+from headway.core.provenance import Difference, Provenance
+from headway.core.record import read
+from headway.data.provenance import fingerprint
+from headway.data.provenance.diff import difference
+from headway.data.provenance.version import Version, version_of
+from headway.registry.project import Project
+
+JUDGED = ("train", "choose", "test")
+
+
+def keep(project: Project, data: Mapping[str, Dataset], *, code: str = "") -> dict[str, str]:
+    """Keep what each period was, once for each content, and return their digests; `code` is that which learns."""
+    there = {(each.digest, each.period) for each in kept(project)}
+    versions = {period: version_of(dataset.table, name=period) for period, dataset in data.items()}
+    for period, version in versions.items():
+        if (version.digest, period) not in there:
+            project.keep(_provenance(project, version, data[period], code))
+    return {period: version.digest for period, version in versions.items()}
+
+
+def kept(project: Project) -> list[Provenance]:
+    """What was kept of the data of a project, oldest first."""
+    return [read(Provenance, content) for content in project.state.kept("provenance", name=project.name)]
+
+
+def find(project: Project, digest: str) -> Version:
+    """The version of data that was kept under a digest, or its first 8 digits or more; raises StoreError for none."""
+    asked = digest.removeprefix("sha256:")
+    all_kept = kept(project)
+    found = [each for each in all_kept if each.digest.removeprefix("sha256:").startswith(asked)] if asked[7:] else []
+    if not found:
+        known = ", ".join(each.digest.removeprefix("sha256:")[:12] for each in all_kept)
+        mend = "a file, or the first digits of a digest: headway data"
+        raise StoreError(f"no data '{digest}' was kept", where=f"known: {known or 'none'}", mend=mend)
+    return _version(project, found[-1])
+
+
+def changed(project: Project, dataset: Dataset, digest: str) -> Finding | None:
+    """D065 where a dataset is not of that digest any more, with what is known of the change; None where it is."""
+    now = version_of(dataset.table, name=f"{dataset.name} now")
+    if now.digest == digest:
+        return None
+    before = next((each for each in reversed(kept(project)) if each.digest == digest), None)
+    same_form = before is not None and before.form == fingerprint.VERSION
+    seen = difference(_version(project, before), now) if before and same_form else None
+    gone = None if seen is None else seen.rows_removed
+    return Finding(
+        code="D065",
+        severity="warn",
+        says=f"the rows of {dataset.name} are no longer what they were: {_says(seen)}",
+        where=f"digest {now.digest}, was {digest}",
+        measured=None if gone is None or seen is None else gone / max(1, seen.rows[0]),
+        limit=0.0,
+        mend=f"headway data diff {digest.removeprefix('sha256:')[:12]} {dataset.name}",
+    )
+
+
+def expect_unchanged(project: Project, data: Mapping[str, Dataset], digests: Mapping[str, str]) -> None:
+    """Raise Refused where the rows of train, choose or test are no longer those of these digests."""
+    for period in JUDGED:
+        if period not in digests or period not in data:
+            continue
+        found = changed(project, data[period], digests[period])
+        if found is not None:
+            raise Refused(
+                f"nothing is released: {found.says}",
+                where=found.where,
+                mend=f"headway optimize, to judge on what the rows are now; what changed: {found.mend}; a person may "
+                'answer for it: headway release --override "WHY"',
+            )
+
+
+def _says(seen: Difference | None) -> str:
+    if seen is None:
+        return "what they were was not kept"
+    names = [f"{each.name} {each.change}" for each in seen.columns]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    rows = "" if seen.rows_removed is None else f"{seen.rows_removed:,} of {seen.rows[0]:,} rows gone, "
+    rows += "" if seen.rows_added is None else f"{seen.rows_added:,} new; "
+    return f"{rows}columns: {', '.join(names[:5])}{more}"
+
+
+def _provenance(project: Project, version: Version, dataset: Dataset, code: str) -> Provenance:
+    about = project.config.provenance
+    made = {"code": code, "creator": about.creator, "made from": ", ".join(about.made_from)}
+    facts = {**dataset.provenance, **made, "headway": importlib.metadata.version("headway")}
+    return Provenance(
+        period=version.name,
+        digest=version.digest,
+        n_rows=len(version.rows),
+        columns=version.columns,
+        rows=project.blobs.put(version.rows.astype("<u8").tobytes()),
+        form=fingerprint.VERSION,
+        facts={name: text for name, text in facts.items() if text},
+        tracked=dataset.tracked,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _version(project: Project, found: Provenance) -> Version:
+    rows = np.frombuffer(project.blobs.get(found.rows), dtype="<u8").astype(np.uint64)
+    name = f"{found.period} {found.digest.removeprefix('sha256:')[:12]}"
+    return Version(name=name, digest=found.digest, columns=found.columns, rows=rows)

@@ -1,0 +1,258 @@
+"""The register of releases: folders that never change, and pointers (`flights@live`) whose every move is kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from headway.core import record
+from headway.core.config import Config
+from headway.core.contracts import State
+from headway.core.errors import ConfigError, Refused, StoreError
+from headway.core.plugins import load_state
+from headway.core.record import Record, digest_of
+from headway.core.release import Deal, Move, Release
+from headway.core.verdict import Verdict
+from headway.registry import chain, seen
+from headway.registry.bundle import Bundle, open_bundle, save, seal
+from headway.registry.chain import Link
+from headway.registry.sign import MEND_COPY, Publisher, Trusted, load_publisher, load_trusted
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+_POINTER = r"[a-z][a-z0-9_-]{0,31}"
+_DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
+
+
+class Reason(Record, frozen=True, kw_only=True):
+    """Who moves a pointer and why, and the verdict that it follows; none to go back to what the pointer had before."""
+
+    who: str
+    why: str
+    verdict: Verdict | None = None
+
+
+def now() -> datetime:
+    """The time in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register:
+    """The releases in a folder and the moves in a state, believed as far as trusted keys signed them.
+
+    It only reads keys: `publish` and `point` need the publisher's, the others none.
+    """
+
+    folder: Path
+    state: State
+    trusted_keys: Path
+    publisher_key: Path
+    clock: Callable[[], datetime] = now
+
+    @classmethod
+    def from_config(cls, config: Config) -> Register:
+        """The register of a project; raises ConfigError if its keys lie in the store, which they guard."""
+        trusted_keys, publisher_key = config.path(config.trust.trusted_keys), config.path(config.trust.publisher_key)
+        for field, path in (("trusted_keys", trusted_keys), ("publisher_key", publisher_key)):
+            if path.resolve().is_relative_to(config.state.resolve()):
+                raise ConfigError(
+                    f"[trust] {field} lies in the store: who can change the one could change the other",
+                    where=str(path),
+                    mend="keep it elsewhere",
+                )
+        return cls(
+            folder=config.state / "releases",
+            state=load_state("sqlite")(config.state),
+            trusted_keys=trusted_keys,
+            publisher_key=publisher_key,
+        )
+
+    def publish(self, release: Release, files: Mapping[str, bytes]) -> str:
+        """Sign a release with its files and keep it; returns its digest.
+
+        The same release again changes only what is not as it should be, such as a signature by a former key.
+        """
+        sealed = seal(release, files, load_publisher(self.publisher_key))
+        save(self._place(release.name, sealed.digest), sealed)
+        return sealed.digest
+
+    def point(
+        self, address: str, release: str, reason: Reason, *, after: int | None = None, deal: Deal | None = None
+    ) -> Move:
+        """Move a pointer (`name@pointer`) to a release (its digest), signed and numbered; returns the move.
+
+        `after` is the number of the move that the caller saw last, 0 for none; without it, the last there is. Raises
+        PointerMoved, which says where to, if another move came first; Refused if the release does not verify, if its
+        verdict is not pass, or if there is no verdict and the pointer never had this release.
+        """
+        self._open(_parse(address)[0], release)
+        before = [each.move for each in self._links(address) if each.address == address]
+        _expect_reason(reason, release, before)
+        last = before[-1].number if before else 0
+        return self._move(address, release, reason, number=(last if after is None else after) + 1, deal=deal)
+
+    def withdraw(self, address: str, *, who: str, why: str) -> Move | None:
+        """Let a pointer stand at nothing, by a move as signed and numbered as any; None if it does so already.
+
+        It needs no verdict: what takes a release out of traffic is always allowed.
+        """
+        links = [each for each in self._links(address) if each.address == address]
+        if not links or not links[-1].move.release:
+            return None
+        return self._move(address, "", Reason(who=who, why=why), number=links[-1].move.number + 1)
+
+    def back(self, address: str, *, who: str, why: str) -> Move:
+        """Move a pointer to the release that it had before the one it is at; twice is there and back again.
+
+        Raises StoreError where it had no other.
+        """
+        had = [each.move.release for each in self._links(address) if each.address == address]
+        before = next((release for release in reversed(had) if release not in ("", had[-1])), None)
+        if before is None:
+            raise StoreError(f"{address} had no other release to go back to", mend="headway history")
+        return self.point(address, before, Reason(who=who, why=why))
+
+    def _move(self, address: str, release: str, reason: Reason, *, number: int, deal: Deal | None = None) -> Move:
+        name, pointer = _parse(address)
+        move = Move(
+            name=name,
+            pointer=pointer,
+            number=number,
+            release=release,
+            previous="",
+            at=self.clock().astimezone(UTC).isoformat(timespec="milliseconds"),
+            who=reason.who,
+            why=reason.why,
+            verdict=digest_of(record.write(reason.verdict)) if reason.verdict else "",
+            answer=_answer(reason.verdict) if reason.verdict else "",
+            deal=deal,
+        )
+        return self._append(move, load_publisher(self.publisher_key))
+
+    def head(self, address: str) -> Move | None:
+        """The move that a pointer stands at, or None; raises Refused if it, or what leads to it, cannot be believed."""
+        last = chain.last(self._links(address), address)
+        if last is None:
+            return None
+        last.verify(self._trusted())
+        seen.remember(self._seen, address, seen.Met(number=last.move.number, digest=last.digest))
+        return last.move
+
+    def history(self, name: str = "", pointer: str = "") -> tuple[Move, ...]:
+        """The moves of all pointers, or of a name, or of one, oldest first, the whole chain verified.
+
+        Raises Refused that names the first move that was edited, deleted, put elsewhere or cut off, or whose key is
+        unknown.
+        """
+        met = seen.recall(self._seen)
+        links = chain.audit(self.state.moves(), self._trusted())
+        seen.expect(met, links, file=self._seen)
+        moves = (each.move for each in links)
+        return tuple(move for move in moves if name in {"", move.name} and pointer in {"", move.pointer})
+
+    def live_at(self, address: str, time: datetime) -> Move | None:
+        """The move that a pointer stood at at a time (local if it has no zone), or None before its first."""
+        moves = (
+            move for move in self.history(*_parse(address)) if datetime.fromisoformat(move.at) <= time.astimezone()
+        )
+        return max(moves, key=lambda move: move.number, default=None)
+
+    def resolve(self, address: str) -> Bundle:
+        """The release at `name@pointer` or `name@<first 8 digits of its digest, or more>`, verified to the last byte.
+
+        Raises Refused if anything between the trusted keys and the bytes is not as it was signed; StoreError, which
+        lists what there is, if there is no such release.
+        """
+        name, at, selector = address.partition("@")
+        if at and re.fullmatch(_NAME, name) and _DIGEST.fullmatch(selector):
+            return self._open(name, self._find(name, selector.removeprefix("sha256:")))
+        name, _ = _parse(address)
+        move = self.head(address)
+        if move is None:
+            known = ", ".join(sorted({each.address for each in chain.link(self.state.moves())}))
+            raise StoreError(f"no pointer {address}", where=f"known: {known or 'none'}", mend="headway release")
+        if not move.release:
+            raise StoreError(
+                f"{address} stands at no release", where=f"withdrawn at {move.at} by {move.who}: {move.why}"
+            )
+        return self._open(name, move.release)
+
+    @property
+    def _seen(self) -> Path:
+        return seen.beside(self.trusted_keys)
+
+    def _trusted(self) -> Trusted:
+        return load_trusted(self.trusted_keys)
+
+    def _links(self, address: str) -> tuple[Link, ...]:
+        """The chain of moves, which must hold the move of this pointer that was met before."""
+        met = seen.recall(self._seen)
+        links = chain.link(self.state.moves())
+        seen.expect({known: one for known, one in met.items() if known == address}, links, file=self._seen)
+        return links
+
+    def _append(self, move: Move, publisher: Publisher) -> Move:
+        """Chain the move to the end of the store, again if another pointer's move came between; then remember it."""
+        kept = False
+        while not kept:
+            end = self.state.last()
+            move = replace(move, previous=digest_of(end.content) if end else "")
+            signed = publisher.sign(record.write(move))
+            kept = self.state.append(signed)
+        met = seen.Met(number=move.number, digest=digest_of(signed.content))
+        seen.remember(self._seen, f"{move.name}@{move.pointer}", met)
+        return move
+
+    def _open(self, name: str, digest: str) -> Bundle:
+        """The release of that name and digest, verified; raises Refused if its folder holds another."""
+        place = self._place(name, digest)
+        bundle = open_bundle(place, self._trusted())
+        if (bundle.release.name, bundle.digest) != (name, digest):
+            met = f"{bundle.release.name} {bundle.digest}"
+            raise Refused(f"the folder of {name} {digest} holds {met}", where=str(place), mend=MEND_COPY)
+        return bundle
+
+    def _find(self, name: str, prefix: str) -> str:
+        """The digest of the one release of a name that begins so."""
+        there = sorted(path.name for path in (self.folder / name).glob("[0-9a-f]*"))
+        found = [each for each in there if each.startswith(prefix)]
+        if len(found) != 1:
+            raise StoreError(
+                f"{len(found)} releases of {name} begin with {prefix}",
+                where=f"known: {', '.join(each[:16] for each in there) or 'none'}",
+            )
+        return f"sha256:{found[0]}"
+
+    def _place(self, name: str, digest: str) -> Path:
+        match = _DIGEST.fullmatch(digest)
+        if not re.fullmatch(_NAME, name) or match is None:
+            raise StoreError(f"{name!r} {digest!r} is no name and digest of a release")
+        return self.folder / name / match[1]
+
+
+def _answer(verdict: Verdict) -> str:
+    """What a move says of its verdict: a pass that a person gave is an `override`, never the judge's."""
+    return "override" if verdict.overridden else verdict.answer
+
+
+def _parse(address: str) -> tuple[str, str]:
+    match = re.fullmatch(f"({_NAME})@({_POINTER})", address)
+    if match is None or _DIGEST.fullmatch(match[2]):
+        raise StoreError(f"{address!r} is no pointer", mend="name@pointer in small letters, such as flights@live")
+    return match[1], match[2]
+
+
+def _expect_reason(reason: Reason, release: str, before: Sequence[Move]) -> None:
+    """Only pass acts; to go back to a release that the pointer had takes no verdict."""
+    if reason.verdict is None and release not in {move.release for move in before}:
+        raise Refused(
+            f"the pointer never had release {release}, and no verdict is given",
+            mend="headway gate, or an override: a verdict by a person, with the reason",
+        )
+    if reason.verdict is not None and reason.verdict.answer != "pass":
+        raise Refused(f"the verdict is {reason.verdict.answer}: only pass moves a pointer", where=release)

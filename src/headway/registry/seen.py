@@ -1,0 +1,81 @@
+"""What a loader remembers of each pointer, so that an old store put back does not bring an old release back as new.
+
+One JSON file beside the trusted keys, apart from the store: `name@pointer` -> the highest move met and its digest.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from headway.core.errors import Refused, StoreError
+from headway.core.record import Record, canonical
+from headway.registry.chain import Link
+from headway.storage import atomic
+
+
+class Met(Record, frozen=True, kw_only=True):
+    """The highest move of a pointer that was met, and its digest."""
+
+    number: int
+    digest: str
+
+
+def beside(trusted_keys: Path) -> Path:
+    """The file of a trusted list's memory: `trusted_keys.txt` -> `trusted_keys.seen.json`."""
+    return trusted_keys.with_suffix(".seen.json")
+
+
+def recall(file: Path) -> dict[str, Met]:
+    """What was met, none at first; raises StoreError if the file cannot be understood, for then nothing is safe."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, Met])
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise StoreError(f"the memory of pointers cannot be read: {error}", where=str(file), mend=_MEND) from error
+
+
+def expect(met: Mapping[str, Met], links: Sequence[Link], *, file: Path) -> None:
+    """Raise Refused if a move that was met is not in the chain.
+
+    `met` is recalled before the chain is read: whoever moves a pointer keeps the move first and remembers it after.
+    """
+    digests = {(each.address, each.move.number): each.digest for each in links}
+    for address, one in met.items():
+        digest = digests.get((address, one.number))
+        if digest != one.digest:
+            ends = max((number for known, number in digests if known == address), default=0)
+            stands = "another move stands there" if digest else f"this store ends at move {ends}"
+            raise Refused(
+                f"replayed pointer {address}: move {one.number} was seen here before, and {stands}",
+                where=str(file),
+                mend=_MEND,
+            )
+
+
+def remember(file: Path, address: str, met: Met) -> None:
+    """Note a pointer's verified move if it is higher than the one met before; processes take turns."""
+    with _turn(file.parent):
+        known = recall(file)
+        if address not in known or known[address].number < met.number:
+            atomic.write(file, canonical({**known, address: met}))
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system lets go of whatever becomes of this process."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+_MEND = "restore the store from a newer backup; only if you began a new store yourself, delete this file"

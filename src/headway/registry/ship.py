@@ -1,0 +1,93 @@
+"""Make the winner of a frontier a release: evidence, verdict, threshold and self-test inside what is signed."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from headway.core.errors import Refused
+from headway.core.frontier import Frontier
+from headway.core.record import Record
+from headway.core.release import Contract, Move, Release
+from headway.core.verdict import Verdict
+from headway.data.contract.file import of_project
+from headway.data.contract.served import as_agreed
+from headway.registry.enrol import Enrolment, enrol
+from headway.registry.judge import override as overruled
+from headway.registry.project import Project
+from headway.registry.register import Reason, now
+
+
+class Shipped(Record, frozen=True, kw_only=True):
+    """The move that made a release live, and what had to be done about keys on this machine."""
+
+    move: Move
+    enrolment: Enrolment
+
+
+def ship(project: Project, frontier: Frontier, *, who: str, why: str = "", override: str = "") -> Shipped:
+    """Publish the winner of a frontier and point `live` at it.
+
+    Raises Refused where its verdict is not pass: only pass acts by itself. `override` is the reason of a person who
+    answers for one that is not; the release is signed with it, beside what the judge had said.
+    """
+    if override and frontier.winner.verdict.answer != "pass":
+        verdict = overruled(frontier.winner.verdict, who=who, why=override, at=now().isoformat(timespec="seconds"))
+        project.keep(verdict)
+        frontier = replace(frontier, winner=replace(frontier.winner, verdict=verdict))
+    digest, enrolment = publish(project, frontier, who=who)
+    reason = Reason(
+        who=who, why=why or (f"override: {override}" if override else _why(frontier)), verdict=frontier.winner.verdict
+    )
+    return Shipped(move=project.register.point(f"{project.name}@live", digest, reason), enrolment=enrolment)
+
+
+def publish(project: Project, frontier: Frontier, *, who: str) -> tuple[str, Enrolment]:
+    """Sign and keep the winner of a frontier, and point nothing at it; returns its digest, to start a rollout with.
+
+    Raises Refused where its verdict is not pass.
+    """
+    winner = frontier.winner
+    _expect_pass(winner.verdict, winner.variant.name)
+    enrolment = enrol(project.register.publisher_key, project.register.trusted_keys, comment=who)
+    files = {f"model.{winner.variant.artifact.format}": project.blobs.get(winner.variant.artifact.digest)}
+    return project.register.publish(_release(frontier, _contract(project, frontier), made_by=who), files), enrolment
+
+
+def _contract(project: Project, frontier: Frontier) -> Contract:
+    """What the project's contract says as it stands now; without one, what the model's columns were."""
+    agreed, contract = of_project(project.config), frontier.baseline.contract
+    return as_agreed(contract, frontier.winner.variant.signature, agreed) if agreed else contract
+
+
+def _expect_pass(verdict: Verdict, name: str) -> None:
+    if verdict.answer != "pass":
+        raise Refused(
+            f"nothing is released: the verdict on {name} is {verdict.answer}",
+            where="; ".join(ruling.says for ruling in verdict.rulings if ruling.answer != "pass"),
+            mend="headway optimize on more data, or with another policy under [[policy.release]]; a person may answer "
+            'for it: headway release --override "WHY"',
+        )
+
+
+def _release(frontier: Frontier, contract: Contract, *, made_by: str) -> Release:
+    """The record of a release; `made_at` is the time of the search, so that one frontier gives one release."""
+    winner = frontier.winner
+    searched = frontier.row(winner.variant.digest)
+    return Release(
+        name=frontier.name,
+        variant=winner.variant,
+        evidence=(*([searched.evidence] if searched else []), winner.evidence),
+        verdict=winner.verdict,
+        threshold=frontier.baseline.threshold,
+        calibrator=frontier.baseline.calibrator,
+        contract=contract,
+        views=frontier.baseline.views,
+        data=frontier.baseline.data,
+        self_test=frontier.self_test,
+        made_at=frontier.at,
+        made_by=made_by,
+    )
+
+
+def _why(frontier: Frontier) -> str:
+    return f"fastest feasible of {len(frontier.judged)} variants: {frontier.winner.variant.name}"

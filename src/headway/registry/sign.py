@@ -1,0 +1,183 @@
+"""Ed25519 signatures: a publisher's key signs bytes, and whoever loads them trusts a list of public keys.
+
+The private key is a PEM file that only its owner can read; the trusted list is a text file, a key a line:
+`ed25519:<base64 of the raw public key> <comment>`. Both lie apart from the store. What is signed says its own kind
+(`core.record.write`), so that the signature of one kind of record is never good for another.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from headway.core.contracts import Signed
+from headway.core.errors import ConfigError, Refused
+from headway.core.record import Record, canonical, digest_of
+from headway.storage import atomic
+
+MEND_COPY = "do not use this copy: take it again from where it was published"
+_KEY = re.compile(r"ed25519:([A-Za-z0-9+/]{43}=)")
+_OTHERS = 0o077 if os.name == "posix" else 0
+
+
+class Seal(Record, frozen=True, kw_only=True):
+    """What stands under signed bytes: the key, the digest of the bytes, and the signature of the bytes in base64."""
+
+    key: str
+    digest: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """A private key, opened."""
+
+    private: Ed25519PrivateKey
+
+    @property
+    def key(self) -> str:
+        """The public key that others trust: `ed25519:<base64>`."""
+        return key_of(self.private.public_key())
+
+    def sign(self, content: bytes) -> Signed:
+        """The bytes with a signature under them; the same bytes always get the same one."""
+        signature = base64.b64encode(self.private.sign(content)).decode()
+        return Signed(
+            content=content, signature=canonical(Seal(key=self.key, digest=digest_of(content), signature=signature))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """The public keys that are believed, each with its comment, and the file that lists them."""
+
+    file: Path
+    keys: Mapping[str, str]
+
+
+def key_of(public: Ed25519PublicKey) -> str:
+    """The text of a public key: `ed25519:<base64 of its 32 bytes>`."""
+    return f"ed25519:{base64.b64encode(public.public_bytes_raw()).decode()}"
+
+
+def create_publisher(file: Path) -> Publisher:
+    """Make a new key in a PEM file of mode 0600; raises ConfigError if there is one already: keys are not replaced."""
+    private = Ed25519PrivateKey.generate()
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        atomic.secret(file, pem)
+    except OSError as error:
+        raise ConfigError(f"cannot make a publisher key: {error.strerror}", where=str(file)) from error
+    return Publisher(private)
+
+
+def load_publisher(file: Path) -> Publisher:
+    """The key in a PEM file; raises ConfigError if it is absent, no Ed25519 key, or open to other users."""
+    try:
+        pem = file.read_bytes()
+        shared = file.stat().st_mode & _OTHERS
+    except OSError as error:
+        raise ConfigError(
+            f"no publisher key: {error.strerror}",
+            where=str(file),
+            mend="headway release makes one; to use yours, set publisher_key in [trust]",
+        ) from error
+    if shared:
+        raise ConfigError("other users can read the publisher key", where=str(file), mend=f"chmod 600 {file}")
+    return Publisher(_private(pem, file))
+
+
+def _private(pem: bytes, file: Path) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"the publisher key cannot be opened: {error}", where=str(file)) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError("the publisher key is no Ed25519 key", where=str(file))
+    return key
+
+
+def load_trusted(file: Path) -> Trusted:
+    """The keys of a trusted list; none if the file is absent. Raises ConfigError that names a line that is no key."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the trusted keys cannot be read: {error}", where=str(file)) from error
+    keys = {}
+    for number, line in enumerate(lines, 1):
+        key, _, comment = line.partition("#")[0].strip().partition(" ")
+        if key:
+            _public(key, where=f"{file}:{number}")
+            keys[key] = comment.strip()
+    return Trusted(file, keys)
+
+
+def _public(key: str, *, where: str) -> Ed25519PublicKey:
+    text = _KEY.fullmatch(key)
+    raw = base64.b64decode(text[1]) if text else b""
+    if text is None or base64.b64encode(raw).decode() != text[1]:
+        raise ConfigError(f"{key!r} is no key", where=where, mend="ed25519:<base64 of the raw public key> <comment>")
+    return Ed25519PublicKey.from_public_bytes(raw)
+
+
+def verify(signed: Signed, trusted: Trusted, *, subject: str, where: str = "") -> str:
+    """The trusted key that signed these bytes.
+
+    Raises Refused that tells apart: the signature was changed, the subject was changed, the key is not trusted.
+    """
+    seal = _read_seal(signed.signature, subject=subject, where=where)
+    if seal.key not in trusted.keys:
+        raise Refused(
+            f"{subject} is signed by {seal.key}, which is not trusted",
+            where=where,
+            mend=f"if you know this publisher, add to {trusted.file} the line: {seal.key} <whose it is>",
+        )
+    same = digest_of(signed.content) == seal.digest
+    good = _good(seal, signed.content)
+    if not same and not good:
+        raise Refused(f"{subject} was changed after {seal.key} signed it", where=where, mend=MEND_COPY)
+    if not (same and good):
+        raise _broken(subject, where)
+    return seal.key
+
+
+def _read_seal(content: bytes, *, subject: str, where: str) -> Seal:
+    """The seal in bytes, in its one form only: a seal that can be written in two ways can be changed unseen."""
+    try:
+        seal = msgspec.json.decode(content, type=Seal)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _broken(subject, where) from error
+    if canonical(seal) != content:
+        raise _broken(subject, where)
+    return seal
+
+
+def _good(seal: Seal, content: bytes) -> bool:
+    """True where the signature is right and written in the one form of its bytes."""
+    public = _public(seal.key, where="the seal")
+    try:
+        signature = base64.b64decode(seal.signature, validate=True)
+        public.verify(signature, content)
+    except (InvalidSignature, ValueError):
+        return False
+    return base64.b64encode(signature).decode() == seal.signature
+
+
+def _broken(subject: str, where: str) -> Refused:
+    return Refused(f"the signature of {subject} was changed", where=where, mend=MEND_COPY)

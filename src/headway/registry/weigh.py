@@ -1,0 +1,75 @@
+"""One measurement against one limit: inside, outside, or too uncertain to say, and how many groups would tell."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from headway.core.evidence import Measurement
+from headway.core.verdict import Answer
+from headway.evaluation.statistics.claims import groups_that_show
+from headway.evaluation.statistics.intervals import student_quantile
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A limit: `at_most` it, or (`sign` -1) at least; `alpha` is the chance of error that a fail may have."""
+
+    value: float
+    sign: int
+    alpha: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighed:
+    """The answer for one measurement; `worst` and `best` are its one-sided bounds on the side of harm and of good.
+
+    Both are None where the groups give no interval. `needed` counts the groups that would decide with
+    90 % power if what was seen is so; infinite where more data of the kind would not help.
+    """
+
+    measurement: Measurement
+    answer: Answer
+    best: float | None = None
+    worst: float | None = None
+    needed: float = math.inf
+
+
+def weigh(measurement: Measurement, limit: Limit, *, fewest_groups: int) -> Weighed:
+    """Pass if the 5 % bound is inside the limit, fail if the bound at its alpha is outside, else undecided."""
+    if _too_few(measurement, fewest_groups):
+        needed = fewest_groups if measurement.n_groups < fewest_groups else math.inf
+        return Weighed(measurement=measurement, answer="undecided", needed=needed)
+    best, worst = _bounds(measurement, limit)
+    at = limit.sign * limit.value
+    answer: Answer = "pass" if worst <= at else "fail" if best > at else "undecided"
+    needed = _needed(measurement, limit) if answer == "undecided" else measurement.n_groups
+    return Weighed(
+        measurement=measurement, answer=answer, best=limit.sign * best, worst=limit.sign * worst, needed=needed
+    )
+
+
+def _too_few(measurement: Measurement, fewest_groups: int) -> bool:
+    """Anytime intervals are their own; a fact has no groups; any other interval needs enough of them."""
+    if measurement.looks == "anytime" or measurement.n_groups == 0:
+        return False
+    return measurement.n_groups < fewest_groups or measurement.se is None or measurement.dof is None
+
+
+def _bounds(measurement: Measurement, limit: Limit) -> tuple[float, float]:
+    """The bounds (best, worst), mirrored so that less is better."""
+    if measurement.looks == "anytime" or measurement.se is None or measurement.dof is None:
+        best, worst = sorted((limit.sign * measurement.low, limit.sign * measurement.high))
+        return best, worst
+    value = limit.sign * measurement.value
+    outside = student_quantile(1 - limit.alpha, measurement.dof) * measurement.se
+    inside = student_quantile(CONFIDENCE, measurement.dof) * measurement.se
+    return value - outside, value + inside
+
+
+def _needed(measurement: Measurement, limit: Limit) -> float:
+    """Groups that would show what was seen, infinite beyond ten times those at hand."""
+    gap = limit.sign * (limit.value - measurement.value)
+    return groups_that_show(measurement, gap, 1 - CONFIDENCE if gap > 0 else limit.alpha)

@@ -1,0 +1,207 @@
+"""The four questions that a report answers first: what is live, is it right, how much faster, what was refused."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec.structs import replace
+
+from headway.core.record import Record
+from headway.core.variant import Variant
+from headway.core.verdict import Answer, Verdict
+from headway.core.watch import Outlook, Watch
+from headway.reporting import periods
+from headway.reporting.story import Replay, Story, Wrong
+from headway.reporting.text import numbers, words
+
+Mood = Answer | Literal["plain"]
+
+
+class Reply(Record, frozen=True, kw_only=True):
+    """A question of a reader who cannot code, its answer in a few words, and what the answer rests on."""
+
+    question: str
+    answer: str
+    detail: str = ""
+    mood: Mood = "plain"
+
+
+_WELL: dict[Outlook, tuple[str, Mood]] = {
+    "well": ("Yes: no harm is shown", "pass"),
+    "moved": ("No harm is shown, but the inputs changed", "plain"),
+    "worse": ("No: worse than when it was judged", "fail"),
+    "unknown": ("That cannot be said yet", "undecided"),
+}
+
+
+def replies(story: Story) -> tuple[Reply, ...]:
+    """The replies that this story can give, in the order in which a reader asks."""
+    given = (_now(story), _well(story), _live(story), _right(story), _faster(story), _refused(story.refused))
+    return tuple(reply for reply in given if reply is not None)
+
+
+def replayed(replay: Replay) -> str:
+    """What the replay over HTTP showed, in sentences."""
+    sent = (
+        f"{replay.rows:,} rows of {periods.name_of(replay.period)} were sent in {replay.requests:,} requests, "
+        f"which took {numbers.seconds(replay.seconds)}"
+    )
+    if _spoilt(replay):
+        return f"{sent}. {_altered(replay)}."
+    return f"{sent}. Every answer was the one that the release itself computes, and no request failed."
+
+
+def _seen(story: Story) -> Watch | None:
+    """The period that was watched last and is over; where none is, the one that has begun."""
+    watches = story.year.watches if story.year else ()
+    return next((each for each in reversed(watches) if each.over), watches[-1] if watches else None)
+
+
+def _now(story: Story) -> Reply | None:
+    seen = _seen(story)
+    if story.year is None or seen is None:
+        return None
+    name = story.year.names.get(seen.release, "a release")
+    first = next(each for each in story.year.watches if each.release == seen.release)
+    detail = f"Watched since {periods.name_of(first.period)}. Release {numbers.short(seen.release)}."
+    return Reply(question="What is live?", answer=f"{name[:1].upper()}{name[1:]}", detail=detail)
+
+
+def _well(story: Story) -> Reply | None:
+    seen = _seen(story)
+    if seen is None:
+        return None
+    answer, mood = _WELL[seen.outlook]
+    known = f", {seen.n_labelled:,} with a known outcome" if seen.n_labelled else ""
+    parts = [f"Seen in {periods.name_of(seen.period)} on {seen.n_rows:,} rows{known}."]
+    error, cost = seen.find("ece"), seen.cost
+    if error is not None and numbers.has_interval(error):
+        parts.append(f"Its probabilities were off by {numbers.measured(error)} on average.")
+    if cost is not None and numbers.has_interval(cost):
+        parts.append(f"Cost a month against when judged: {numbers.measured(replace(cost, unit=''))}.")
+    return Reply(question="Is it well?", answer=answer, detail=" ".join(parts), mood=mood)
+
+
+def _live(story: Story) -> Reply | None:
+    if story.winner is None:
+        return _nothing_live(story) if story.frontier else None
+    name = story.winner.variant.name
+    if story.release:
+        key = f", signed with the key {numbers.short(story.key)}" if story.key else ""
+        detail = f"{_made(story.winner.variant)} Release {numbers.short(story.release)}{key}."
+        first = "What was released first?" if _seen(story) else "What was released?"
+        return Reply(question=first, answer=name, detail=detail, mood="pass")
+    detail = f"{_made(story.winner.variant)} It is not released."
+    return Reply(question="What was chosen?", answer=name, detail=detail)
+
+
+def _made(variant: Variant) -> str:
+    if not variant.steps:
+        return "The model as it came, unchanged."
+    return f"The model as it came, in another form: {', then '.join(map(str, variant.steps))}."
+
+
+def _nothing_live(story: Story) -> Reply:
+    passing = sum(each.verdict.answer == "pass" for each in story.frontier)
+    detail = (
+        f"{passing} of {len(story.frontier)} variants meet every rule on the period that the search looked at."
+        if passing
+        else "No variant meets every rule of the policy."
+    )
+    return Reply(question="What was released?", answer="Nothing was released", detail=detail, mood="undecided")
+
+
+def _right(story: Story) -> Reply | None:
+    if story.winner is None:
+        return None
+    verdict = story.winner.verdict
+    count = len(verdict.rulings)
+    answers: dict[Answer, str] = {
+        "pass": f"Yes: it meets all {count} rules" if count > 1 else "Yes: it meets its rule",
+        "fail": "No: it breaks a rule",
+        "undecided": "Not shown yet",
+    }
+    parts = (_judged_on(verdict, story.groups), _over_http(story.replay) if story.replay else "")
+    altered = story.replay is not None and _spoilt(story.replay)
+    return Reply(
+        question="Was it right when judged?" if _seen(story) else "Is it right?",
+        answer="No: it was not served as it was judged" if altered else answers[verdict.answer],
+        detail=" ".join(part for part in parts if part),
+        mood="fail" if altered else verdict.answer,
+    )
+
+
+def _judged_on(verdict: Verdict, groups: str) -> str:
+    """On how much the verdict rests, or what spoke against the variant."""
+    if verdict.answer != "pass":
+        return " ".join(part for part in (_against(verdict), _used_to_choose(verdict)) if part)
+    seen = [ruling.measurement for ruling in verdict.rulings if ruling.measurement and not ruling.measurement.slice]
+    if not seen:
+        return ""
+    most = max(seen, key=lambda measurement: measurement.n_rows)
+    rows = f"Judged on {numbers.basis(most, groups)}"
+    if verdict.looks_at_test > 1:
+        chose = f"they were looked at {verdict.looks_at_test} times, so they were used to choose"
+        return f"{rows} that the training had not seen; {chose}: their figures flatter what was chosen."
+    return f"{rows} that neither the training nor the search had seen."
+
+
+def _used_to_choose(verdict: Verdict) -> str:
+    """A sentence on rows that were judged on before: they flatter whatever was kept of those looks."""
+    count = verdict.looks_at_test
+    return f"Its rows were looked at {count} times, so they were used to choose." if count > 1 else ""
+
+
+def _against(verdict: Verdict) -> str:
+    """The first rule that a variant breaks, or that is undecided, in words and numbers; and how many there are."""
+    broken = [ruling for ruling in verdict.rulings if ruling.answer == verdict.answer]
+    if not broken:
+        return verdict.why
+    first = broken[0]
+    says = words.ruled(first)
+    sentence = (
+        f"{words.harm(first.rule.measure)}: {says}" if first.answer == "fail" else f"{says[:1].upper()}{says[1:]}"
+    )
+    word = "broken" if verdict.answer == "fail" else "undecided"
+    return f"{sentence}. {len(broken)} of {len(verdict.rulings)} rules {'is' if len(broken) == 1 else 'are'} {word}."
+
+
+def _over_http(replay: Replay) -> str:
+    if _spoilt(replay):
+        return f"Over HTTP, {_altered(replay)}."
+    return f"Over HTTP all {replay.rows:,} answers of {periods.name_of(replay.period)} came back unaltered."
+
+
+def _spoilt(replay: Replay) -> bool:
+    return replay.mismatches + replay.failures > 0
+
+
+def _altered(replay: Replay) -> str:
+    answers = f"{replay.mismatches:,} of {replay.rows:,} answers were not those that the release itself computes"
+    requests = f"{replay.failures:,} of {replay.requests:,} requests failed"
+    return " and ".join(text for text, count in ((answers, replay.mismatches), (requests, replay.failures)) if count)
+
+
+def _faster(story: Story) -> Reply | None:
+    speedup, now = story.of_winner("latency.speedup"), story.of_winner("latency.one_row")
+    if speedup is None:
+        return None
+    before = story.origin.evidence.find("latency.one_row") if story.origin else None
+    parts = [f"One row takes {numbers.measured(now)}" if now else ""]
+    parts += [f"instead of {numbers.measured(before)}" if now and before else ""]
+    batch = story.of_winner("throughput.speedup")
+    text = " ".join(part for part in parts if part)
+    text = f"{text}; in batches {numbers.measured(batch)}" if batch and text else text
+    return Reply(
+        question="How much faster?", answer=numbers.measured(speedup), detail=text and f"{text}.", mood="plain"
+    )
+
+
+def _refused(wrong: Wrong | None) -> Reply | None:
+    if wrong is None:
+        return None
+    verdict = wrong.judged.verdict
+    if verdict.answer == "pass":
+        answer = f"No: the judge passed “{wrong.title}”"
+        return Reply(question="Was the wrong variant refused?", answer=answer, mood="fail")
+    return Reply(question="What was refused?", answer=wrong.title, detail=_against(verdict), mood=verdict.answer)

@@ -1,0 +1,138 @@
+"""The model card: what a model is, what it was judged on and what was found, in Markdown, with intervals and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from headway.core.evidence import Finding, Measurement
+from headway.core.frontier import Frontier
+from headway.core.training import Training
+from headway.core.verdict import Judged
+from headway.reporting.gates import case as cases
+from headway.reporting.gates.case import case_of
+from headway.reporting.section import Section, sections, unmeasured, untold, warned
+from headway.reporting.story import Story
+from headway.reporting.text import numbers, sheets
+from headway.reporting.text.markdown import escaped, table
+from headway.reporting.text.sheets import Cell, Column, Line, Sheet
+
+PERIODS = ("train", "choose", "test", "live")
+
+
+def card(story: Story, frontier: Frontier, training: Training | None = None) -> str:
+    """The card of the winner of a search; the same records give the same text on every machine.
+
+    `story` adds the release and the span of each period, `training` what the model as it came had learned from.
+    """
+    case = case_of(frontier, frontier.winner.verdict)
+    story = replace(story, winner=frontier.winner, frontier=frontier.judged, data={})
+    found = sections(story)
+    told = {
+        "What it is": _what(story, frontier),
+        "What it learned from and was judged on": _data(story, frontier, training),
+        "Verdict": _verdict(frontier.winner, cases.judged_on(case)),
+        **{section.title: _section(section) for section in found.values()},
+        "What else was measured": _sheet_of(untold(story, found), story.groups),
+        "What could not be measured": _findings(unmeasured(story)),
+        "What was found while it was measured": _findings(warned(story)),
+        "What was refused": _refused(frontier),
+    }
+    head = f"# Model card: {escaped(frontier.name)}\n\nFigures in brackets are the ends of 95 % intervals"
+    lead = f"{head}; what is not written here was not measured.\n"
+    return lead + "".join(f"\n## {title}\n\n{text.rstrip()}\n" for title, text in told.items() if text)
+
+
+def _section(section: Section) -> str:
+    """What a section of the report says, and its numbers."""
+    lines = "\n".join(f"- {escaped(line)}" for line in section.means)
+    sheet = table(section.sheet) if section.sheet.rows else ""
+    return "\n\n".join(part for part in (escaped(section.lead), lines, sheet) if part)
+
+
+def _sheet_of(found: Sequence[Measurement], groups: str) -> str:
+    return table(sheets.measurements(found, groups=groups)) if found else ""
+
+
+def _findings(found: Sequence[Finding]) -> str:
+    return table(sheets.findings(found)) if found else ""
+
+
+def _what(story: Story, frontier: Frontier) -> str:
+    variant, baseline = frontier.winner.variant, frontier.baseline
+    calibrator = baseline.calibrator
+    facts = {
+        "Form": variant.name,
+        "Made by": ", then ".join(map(str, variant.steps)) or "nothing: it is the model as it came",
+        "Predicts": f"{variant.signature.output} ({variant.task})",
+        "Inputs": ", ".join(variant.signature.names),
+        "Model file": f"{variant.artifact.format}, {variant.artifact.size_bytes:,} bytes, {variant.artifact.digest}",
+        "Variant": variant.digest,
+        "Release": story.release or "none: it is not released",
+        "Calibrator": f"{calibrator}, from {calibrator.n_rows:,} rows" if calibrator else "",
+        "Searched": frontier.at,
+    }
+    if variant.task == "binary":
+        alarm, miss = baseline.costs
+        facts["Says yes"] = f"from {baseline.threshold:.6g} up (a false alarm costs {alarm:g}, a miss {miss:g})"
+    return _facts(facts)
+
+
+def _facts(facts: dict[str, str]) -> str:
+    return "".join(f"- {name}: {escaped(value)}\n" for name, value in facts.items() if value)
+
+
+def _data(story: Story, frontier: Frontier, training: Training | None) -> str:
+    """The periods: the span of each, the digest of its rows, and how many rows and groups were judged."""
+    spans = {span.name: f"{span.first} to {span.until}" for span in story.spans}
+    judged = {"choose": frontier.origin, frontier.winner.evidence.period: frontier.winner}
+    counts = {name: numbers.basis(most) for name, row in judged.items() if (most := _most(row))}
+    if training is not None:
+        spans.setdefault("train", f"{training.since} to {training.until}")
+        counts["train"] = f"{training.n_rows:,} rows"
+    digests = frontier.baseline.data
+    names = sorted(digests, key=lambda name: (PERIODS.index(name) if name in PERIODS else len(PERIODS), name))
+    rows = ((name, spans.get(name, ""), counts.get(name, ""), digests[name]) for name in names)
+    return table(_sheet(("Period", "From, to before", "Rows", "Digest"), (_cells(*row) for row in rows)))
+
+
+def _most(row: Judged) -> Measurement | None:
+    """The measurement of a row that rests on the most rows, but for those of time."""
+    found = [each for each in row.evidence.measurements if not each.slice and not each.name.startswith(numbers.TIMED)]
+    return max(found, key=lambda each: each.n_rows, default=None)
+
+
+def _verdict(winner: Judged, judged_on: str) -> str:
+    verdict = winner.verdict
+    warning = cases.warning(verdict)
+    parts = (
+        f"{sheets.MARKS[verdict.answer]}: {escaped(cases.reason(verdict))}.",
+        table(sheets.rulings(verdict)) if verdict.rulings else "",
+        f"It was {escaped(judged_on)}; {cases.looks(verdict)}.",
+        f"**Warning:** {escaped(warning)}." if warning else "",
+    )
+    return "\n\n".join(part.rstrip() for part in parts if part)
+
+
+def _refused(frontier: Frontier) -> str:
+    """The variants that the rules against the model as it came do not pass, why, and what did not apply."""
+    refused = [row for row in frontier.judged if sheets.against_model(row.verdict) != "pass"]
+    lines = [f"- {escaped(row.variant.name)}: {escaped(cases.reason(row.verdict))}" for row in refused]
+    counted = f"{len(refused)} of {len(frontier.judged)} variants that were judged did not pass"
+    left = f"; {len(frontier.left)} more were left after a first look at their speed" if frontier.left else ""
+    parts = (
+        f"{counted}{left}.",
+        "\n".join(lines),
+        table(sheets.frontier(frontier.judged, winner=frontier.winner)),
+        table(sheets.findings(frontier.refusals)) if frontier.refusals else "",
+    )
+    return "\n\n".join(part.rstrip() for part in parts if part)
+
+
+def _cells(*texts: str) -> tuple[Cell, ...]:
+    return tuple((Line(text=text),) for text in texts)
+
+
+def _sheet(titles: Sequence[str], rows: Iterable[tuple[Cell, ...]]) -> Sheet:
+    return Sheet(columns=tuple(Column(title=title) for title in titles), rows=tuple(rows))

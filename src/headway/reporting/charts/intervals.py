@@ -1,0 +1,160 @@
+"""Intervals under each other, in one panel or several: a dot and a line for each part, and where the limit stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import altair as alt
+
+from headway.core.evidence import Measurement
+from headway.core.record import Record
+from headway.reporting.charts.drawing import Size, values
+from headway.reporting.palette import LIGHT
+from headway.reporting.text import numbers
+
+NAMES, NARROW_NAMES, NOTES, LETTER = 190, 136, 96, 6.6
+"""Pixels for the names left of the plot at most, wide and narrow; for the notes right of it; and of a letter."""
+STEP, STEP_ABOVE = 23, 40
+"""Pixels of a line, and of one whose name is too long to stand left of it and stands above it."""
+
+Mood = Literal["live", "fail"]
+_SHAPES: dict[Mood, str] = {"live": "circle", "fail": "cross"}
+
+
+class Span(Record, frozen=True, kw_only=True):
+    """A line: its name, what was measured, and a note right of it."""
+
+    name: str
+    seen: Measurement
+    note: str = ""
+    mood: Mood = "live"
+
+
+class Mark(Record, frozen=True, kw_only=True):
+    """An upright line at a value that matters; `says` stands over it, and what is a limit is dashed."""
+
+    at: float
+    says: str = ""
+    limit: bool = False
+
+
+class Panel(Record, frozen=True, kw_only=True):
+    """Lines on one axis; `title` stands over them where there are several panels, `notes` over their notes."""
+
+    axis: str
+    spans: tuple[Span, ...]
+    marks: tuple[Mark, ...] = (Mark(at=0.0),)
+    title: str = ""
+    notes: str = ""
+    scale: float = 1.0
+    log: bool = False
+
+
+def charted(panels: Sequence[Panel]) -> Callable[[Size], alt.TopLevelMixin]:
+    """What draws these panels in a size, one under the other."""
+    names = [span.name for panel in panels for span in panel.spans]
+    return lambda size: alt.vconcat(*(_panel(each, names, size) for each in panels), spacing=22)
+
+
+def _panel(panel: Panel, names: Sequence[str], size: Size) -> alt.LayerChart:
+    longest = max(len(name) for name in names) * LETTER + 10
+    above = longest > (NARROW_NAMES if size.narrow else NAMES)
+    left = 0 if above else round(longest)
+    width = size.width - left - (NOTES if panel.notes else 16)
+    step = STEP_ABOVE if above else STEP
+    axis = None if above else alt.Axis(title=None, minExtent=left, maxExtent=left, labelLimit=left - 6, grid=False)
+    base = alt.Chart(values([_row(span, panel) for span in panel.spans])).encode(y=alt.Y("key:N", axis=axis, sort=None))
+    layers = [
+        *_marks(panel, size),
+        base.mark_rule(strokeWidth=1.75).encode(_x(panel, size, "low"), x2="high:Q", color=_colour()),
+        base.mark_point(filled=True, size=60, opacity=1).encode(
+            _x(panel, size, "value"), color=_colour(), shape=_shape()
+        ),
+        *_names(base, step, above=above),
+        *_notes(base, panel, width),
+    ]
+    drawn = alt.layer(*layers).properties(width=width, height=alt.Step(step))
+    return drawn.properties(title=alt.TitleParams(text=panel.title, offset=22)) if panel.title else drawn
+
+
+def _row(span: Span, panel: Panel) -> dict[str, object]:
+    known = numbers.has_interval(span.seen)
+    ends = (span.seen.low, span.seen.high) if known else (span.seen.value, span.seen.value)
+    low, high, value = (end * panel.scale for end in (*ends, span.seen.value))
+    return {
+        "key": span.name,
+        "low": max(low, _room(panel)[0]) if panel.log else low,
+        "high": high,
+        "value": value,
+        "note": span.note,
+        "colour": LIGHT[span.mood],
+        "shape": _SHAPES[span.mood],
+    }
+
+
+def _room(panel: Panel) -> tuple[float, float]:
+    """The ends of the axis: all that is drawn lies between them, with some room."""
+    seen = [span.seen for span in panel.spans]
+    ends = [mark.at for mark in panel.marks] + [each.value * panel.scale for each in seen]
+    ends += [end * panel.scale for each in seen if numbers.has_interval(each) for end in (each.low, each.high)]
+    if panel.log:
+        least = min(end for end in ends if end > 0)
+        return least / 1.25, max(ends) * 1.25
+    room = (max(ends) - min(ends)) * 0.06 or 0.001
+    return min(ends) - room, max(ends) + room
+
+
+def _x(panel: Panel, size: Size, field: str) -> alt.X:
+    low, high = _room(panel)
+    scale = alt.Scale(domain=(low, high), nice=False, type="log" if panel.log else "linear")
+    ticks = 3 if size.narrow else 6
+    if not panel.log:
+        return alt.X(f"{field}:Q", scale=scale).axis(title=panel.axis, tickCount=ticks, grid=True, format="~f")
+    return alt.X(f"{field}:Q", scale=scale).axis(title=panel.axis, values=_steps(low, high), grid=True, format="~f")
+
+
+def _steps(low: float, high: float) -> list[float]:
+    """Ticks of an axis on which equal distances are equal ratios: 1, 2, 5 within a hundredfold, else powers of ten."""
+    few = high / low > 100
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [part * 10.0**power for power in powers for part in ((1,) if few else (1, 2, 5))]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def _colour() -> alt.Color:
+    return alt.Color("colour:N", scale=None, legend=None)
+
+
+def _shape() -> alt.Shape:
+    return alt.Shape("shape:N", scale=None, legend=None)
+
+
+def _names(base: alt.Chart, step: int, *, above: bool) -> list[alt.Chart]:
+    """Names over their lines, each on a halo of the ground, for the line at 0 runs through; page.css lays it below."""
+    text = {"align": "left", "baseline": "bottom", "dy": -step // 4 + 2, "fontSize": 12}
+    named = base.mark_text(**text, stroke=LIGHT["paper"], strokeWidth=4)
+    return [named.encode(x=alt.XValue(0), text="key:N")] if above else []
+
+
+def _notes(base: alt.Chart, panel: Panel, width: int) -> list[alt.Chart]:
+    if not panel.notes:
+        return []
+    text = {"align": "left", "color": LIGHT["muted"], "fontSize": 11}
+    heading = alt.Chart(values([{}])).mark_text(text=panel.notes, **text)
+    return [
+        base.mark_text(**text).encode(x=alt.XValue(width + 10), text="note:N"),
+        heading.encode(x=alt.XValue(width + 10), y=alt.YValue(-9)),
+    ]
+
+
+def _marks(panel: Panel, size: Size) -> list[alt.Chart]:
+    drawn, x = [], _x(panel, size, "x")
+    for mark in panel.marks:
+        base, colour = alt.Chart(values([{"x": mark.at}])), LIGHT["fail" if mark.limit else "muted"]
+        dash = [5, 4] if mark.limit else [1, 0]
+        drawn.append(base.mark_rule(color=colour, strokeDash=dash, strokeWidth=1.5).encode(x=x))
+        text = base.mark_text(color=colour, align="right", dx=4, text=mark.says, fontSize=11)
+        drawn += [text.encode(x=x, y=alt.YValue(-9))] if mark.says else []
+    return drawn

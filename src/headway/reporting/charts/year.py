@@ -1,0 +1,234 @@
+"""The year: how good what was live was, period by period, and the moments at which something was found or done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import altair as alt
+
+from headway.reporting import meaning, periods
+from headway.reporting.charts.drawing import TABLE, Picture, Size, fixed, picture, values, wrapped
+from headway.reporting.charts.live import band, runs
+from headway.reporting.charts.marks import marks, numbered
+from headway.reporting.charts.spans import spans_axis
+from headway.reporting.moments import moments
+from headway.reporting.palette import LIGHT
+from headway.reporting.periods import Period
+from headway.reporting.story import Story
+from headway.reporting.text import numbers, words
+
+Row = dict[str, object]
+MEASURED, BEFORE, GUESSED = "measured while live", "measured before it was live", "estimated before labels came"
+CANNOT_SAY, NOT_OVER = "cannot say", "not over"
+_ESTIMABLE = ("roc_auc", "brier")
+_STROKES = {MEASURED: LIGHT["live"], BEFORE: LIGHT["came"], GUESSED: LIGHT["live"]}
+_FILLS = {MEASURED: LIGHT["live"], BEFORE: LIGHT["came"], GUESSED: LIGHT["paper"]}
+_SERIES = {MEASURED: "circle", BEFORE: "square", GUESSED: "diamond"}
+
+
+def draw(story: Story) -> Picture | None:
+    """Two measures over the periods of a story, with what was live and what happened; None for fewer than two."""
+    found = periods.periods(story)
+    measures = periods.shown(story)
+    if len(found) < 2 or not measures:
+        return None
+    return picture(
+        lambda size: _chart(story, found, measures, size),
+        name="year",
+        title=_title(story, found, measures),
+        alt=_alt(story, found, measures),
+        reading=_reading(story, found, measures),
+    )
+
+
+def means(story: Story) -> tuple[str, ...]:
+    """What the periods show, by their intervals: where the limit is passed for sure, or whether anything changed."""
+    found = periods.periods(story)
+    measures = periods.shown(story)
+    known = {each.label: seen for each in _live(found) for name in measures[-1:] if (seen := each.find(name))}
+    if not known:
+        return ()
+    measure, limit = measures[-1], limit_on(story, measures[-1])
+    name = words.in_sentence(measure)
+    if limit is None or measure not in words.LOWER_IS_BETTER:
+        label, worst = max(known.items(), key=lambda pair: pair[1].high)
+        return (f"In {periods.name_of(label)} its {name} was {meaning.between(worst)}.",)
+    beyond = meaning.above(tuple(known.values()), limit)
+    named = [periods.name_of(label) for label, seen in known.items() if seen in beyond]
+    if named:
+        return (f"In {meaning.listed(named)} its {name} is shown to be above {limit:g}, which is the limit.",)
+    most = max(seen.high for seen in known.values())
+    sure = (
+        "and it stayed within the limit" if most <= limit else f"but the data leave open up to {numbers.number(most)}"
+    )
+    return (f"In none of {len(known)} periods is its {name} shown to be above the limit of {limit:g}, {sure}.",)
+
+
+def limit_on(story: Story, measure: str) -> float | None:
+    """The upper limit on a measure by itself: of retraining while something is live, else of the release policy."""
+    if story.year and measure in story.year.limits:
+        return story.year.limits[measure]
+    rulings = story.winner.verdict.rulings if story.winner else ()
+    return next((each.rule.at_most for each in rulings if each.rule.measure == measure), None)
+
+
+def _live(found: Sequence[Period]) -> list[Period]:
+    """The periods in which something was live; all of them where nothing was."""
+    return [each for each in found if each.watch] or list(found)
+
+
+def _title(story: Story, found: Sequence[Period], measures: Sequence[str]) -> str:
+    measure = measures[-1]
+    known = [(each.label, seen) for each in _live(found) if (seen := each.find(measure))]
+    if not known:
+        return "Quality, period by period"
+    sign = 1 if measure in words.LOWER_IS_BETTER else -1
+    label, worst = max(known, key=lambda pair: sign * pair[1].value)
+    limit = limit_on(story, measure)
+    over = f", all of it above the limit of {limit:g}" if limit is not None and worst.low > limit else ""
+    if measure == "ece":
+        off = f"by {numbers.measured(worst)} on average{over}"
+        return f"The probabilities were furthest off in {periods.name_of(label)}: {off}"
+    return f"{words.title(measure)} was worst in {periods.name_of(label)}: {numbers.measured(worst)}{over}"
+
+
+def _alt(story: Story, found: Sequence[Period], measures: Sequence[str]) -> str:
+    parts = []
+    for measure in measures:
+        known = [
+            f"{numbers.measured(seen)} in {periods.name_of(each.label)}"
+            for each in found
+            if (seen := each.find(measure))
+        ]
+        if known:
+            parts.append(f"{words.title(measure)}: {' to '.join(dict.fromkeys((known[0], known[-1])))}.")
+    parts += [
+        f"{run.name} from {periods.name_of(run.first)} to {periods.name_of(run.last)}." for run in runs(story, found)
+    ]
+    marked = [f"{number} {each.what}, {periods.name_of(each.at)}" for number, each in numbered(moments(story))]
+    parts += [f"Marks: {'; '.join(marked)}."] if marked else []
+    return " ".join((*parts, TABLE))
+
+
+def _reading(story: Story, found: Sequence[Period], measures: Sequence[str]) -> tuple[str, ...]:
+    lines = [f"{words.title(measure)}: {words.meaning(measure)}" for measure in measures if words.meaning(measure)]
+    lines.append(
+        "Vertical lines are 95 % intervals. Where two of them overlap widely, the periods do not differ for sure."
+    )
+    if any(each.estimate(measure) for each in found for measure in measures):
+        lines.append("Open diamonds with dashed lines were estimated before the labels came.")
+    if any(_silent(each, measure) for each in found for measure in measures):
+        lines.append(f"“{CANNOT_SAY}” stands where no honest estimate could be given.")
+    if any(each.watch for each in found):
+        lines.append("The band tells what was live.")
+    if moments(story):
+        lines.append("Each numbered mark is told below.")
+    return tuple(lines)
+
+
+def _chart(story: Story, found: Sequence[Period], measures: Sequence[str], size: Size) -> alt.TopLevelMixin:
+    over = [*marks(moments(story), found, size), *band(runs(story, found), len(found), size)]
+    panels = [_panel(story, found, measure, size, among=measures) for measure in measures]
+    drawn = alt.vconcat(*over, *panels, spacing=12)
+    return drawn.resolve_scale(shape="independent", stroke="independent", fill="independent")
+
+
+def _panel(story: Story, found: Sequence[Period], measure: str, size: Size, *, among: Sequence[str]) -> alt.LayerChart:
+    rows, limit, height = _rows(found, measure), limit_on(story, measure), 112 if size.narrow else 132
+    axis = spans_axis([each.label for each in found], size, shown=measure == among[-1])
+    x = alt.X("at:Q").scale(domain=(0, len(found)), nice=False).axis(axis)
+    y = alt.Y("value:Q").scale(zero=False).axis(title=None, format=_format(rows, limit), tickCount=4)
+    look = _look(rows, alt.Legend(title=None, symbolSize=80, columns=int(size.narrow)) if measure == among[0] else None)
+    layers = [
+        *_changes(story, found),
+        *_limit(limit, found),
+        *_silence(found, measure, height),
+        *_drawn(rows, x, y, look),
+    ]
+    return alt.layer(*layers).properties(width=size.plot, height=height, title=_heading(measure, limit, size))
+
+
+def _drawn(rows: Sequence[Row], x: alt.X, y: alt.Y, look: dict[str, object]) -> Iterator[alt.Chart]:
+    """Intervals, those of estimates dashed; lines between what was measured of one release; points."""
+    guessed = [row for row in rows if row["series"] == GUESSED]
+    seen = [row for row in rows if row["series"] != GUESSED]
+    for some, dash in ((seen, [1, 0]), (guessed, [3, 2])):
+        bars = alt.Chart(values(some)).mark_rule(strokeWidth=1.5, strokeDash=dash)
+        yield bars.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", stroke=look["stroke"])
+    line = alt.Chart(values(seen)).mark_line(strokeWidth=1.5, opacity=0.6)
+    yield line.encode(x=x, y=y, detail="run:N", stroke=look["stroke"])
+    yield alt.Chart(values(rows)).mark_point(size=60, opacity=1, strokeWidth=1.5).encode(x=x, y=y, **look)
+
+
+def _look(rows: Sequence[Row], key: alt.Legend | None) -> dict[str, object]:
+    """Shape, fill and stroke by what a row is, in one legend."""
+    names = [name for name in _SERIES if any(row["series"] == name for row in rows)]
+    channels = ((alt.Shape, _SERIES), (alt.Fill, _FILLS), (alt.Stroke, _STROKES))
+    return {
+        of.__name__.lower(): of("series:N", legend=key).scale(domain=names, range=[look[name] for name in names])
+        for of, look in channels
+    }
+
+
+def _heading(measure: str, limit: float | None, size: Size) -> list[str]:
+    better = "lower" if measure in words.LOWER_IS_BETTER else "higher"
+    limited = [f"dashed: limit {limit:g}"] if limit is not None else []
+    return wrapped([f"{words.title(measure)}: {better} is better", *limited], size.width)
+
+
+def _rows(found: Sequence[Period], measure: str) -> list[Row]:
+    """What is drawn of a measure; the estimate of a period stands before what was measured, since it came before."""
+    rows: list[Row] = []
+    for index, each in enumerate(found):
+        guess, seen = each.estimate(measure), each.find(measure)
+        series = MEASURED if each.watch else BEFORE
+        run = each.watch.release if each.watch else ""
+        for shift, name, one in ((0.3, GUESSED, guess), (0.6 if each.watch else 0.5, series, seen)):
+            if one is not None:
+                row = {"at": index + shift, "series": name, "value": one.value, "low": one.low, "high": one.high}
+                rows.append({**row, "run": f"{series} {run}"})
+    return rows
+
+
+def _silent(period: Period, measure: str) -> bool:
+    """Whether a watched period says nothing of a measure, or said nothing of it before its labels came."""
+    if period.watch is None or period.estimate(measure):
+        return False
+    asked = measure in _ESTIMABLE and any("without labels" in part.says for part in period.watch.unknown)
+    return asked or period.find(measure) is None
+
+
+def _silence(found: Sequence[Period], measure: str, height: int) -> list[alt.Chart]:
+    """The words that stand where nothing can be drawn: upright, in the place of what is not there."""
+    rows = [
+        {
+            "at": index + (0.27 if each.find(measure) else 0.5),
+            "says": CANNOT_SAY if each.watch and each.watch.over else NOT_OVER,
+        }
+        for index, each in enumerate(found)
+        if _silent(each, measure)
+    ]
+    text = alt.Chart(values(rows)).mark_text(color=LIGHT["muted"], angle=270, fontSize=11)
+    return [text.encode(x="at:Q", y=alt.YValue(height / 2), text="says:N")] if rows else []
+
+
+def _changes(story: Story, found: Sequence[Period]) -> list[alt.Chart]:
+    """A line where another release became live."""
+    at: list[Row] = [{"at": run.start} for run in runs(story, found) if run.live and run.start]
+    line = alt.Chart(values(at)).mark_rule(color=LIGHT["muted"], strokeWidth=1)
+    return [line.encode(x="at:Q")] if at else []
+
+
+def _limit(limit: float | None, found: Sequence[Period]) -> list[alt.Chart]:
+    """The limit, over the periods to which it applies."""
+    if limit is None:
+        return []
+    start = next((index for index, each in enumerate(found) if each.watch), 0)
+    line = alt.Chart(values([{"y": limit, "from": start, "to": len(found)}]))
+    rule = line.mark_rule(color=LIGHT["fail"], strokeDash=[5, 4], strokeWidth=1.5)
+    return [rule.encode(x="from:Q", x2="to:Q", y="y:Q")]
+
+
+def _format(rows: Sequence[Row], limit: float | None) -> str:
+    ends = [float(str(row[key])) for row in rows for key in ("low", "high")] + ([limit] if limit is not None else [])
+    return fixed(min(ends, default=0.0), max(ends, default=1.0), ticks=4)

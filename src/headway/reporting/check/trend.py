@@ -1,0 +1,70 @@
+"""The trend: how many findings of each severity there were, assessment after assessment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import altair as alt
+
+from headway.core.assessment import Assessment
+from headway.reporting.charts.drawing import TABLE, Picture, Size, picture, values
+from headway.reporting.palette import LIGHT
+
+ROWS = {"stop": "fail", "undecided": "undecided", "warn": "live", "note": "came"}
+LAST = 12
+STEP = 40
+
+
+def draw(kept: Sequence[Assessment]) -> Picture | None:
+    """The picture of the last twelve; None where there is but one."""
+    if len(kept) < 2:
+        return None
+    first, last = kept[-LAST:][0], kept[-1]
+    ends = ", ".join(f"{name} {first.count(name)} to {last.count(name)}" for name in ROWS)
+    moved = [
+        f"{first.count(name)} {name} became {last.count(name)}"
+        for name in ROWS
+        if first.count(name) != last.count(name)
+    ]
+    says = f"Since {first.at[:10]} {', '.join(moved)}" if moved else f"As many findings as on {first.at[:10]}"
+    return picture(
+        lambda size: _chart(kept[-LAST:], size),
+        name="trend",
+        title=says,
+        alt=f"{says}: {ends}. {TABLE}",
+        reading=(
+            "A column is one check of the data, the latest on the right; the number is how many findings there were. A "
+            "new number below is a new assessment: the source, the columns, the values or the settings had changed.",
+            "A stop forbids training. What is undecided waits for a person's word.",
+        ),
+    )
+
+
+def _chart(kept: Sequence[Assessment], size: Size) -> alt.LayerChart:
+    rows: list[dict[str, object]] = [
+        {"at": place + 0.5, "severity": name, "count": each.count(name), "says": str(each.count(name))}
+        for place, each in enumerate(kept)
+        for name in ROWS
+    ]
+    shown = list(ROWS)
+    y = alt.Y("severity:N").sort(shown).axis(title=None, minExtent=70, maxExtent=70, labelFontSize=12)
+    x = alt.X("at:Q").scale(domain=(0, len(kept)), nice=False).axis(_axis(kept, size))
+    tone = alt.Stroke("severity:N", legend=None).scale(domain=shown, range=[LIGHT[each] for each in ROWS.values()])
+    base = alt.Chart(values(rows))
+    some = alt.Chart(values([row for row in rows if row["count"]]))
+    rings = some.mark_point(size=560, strokeWidth=2.5, fillOpacity=0).encode(x=x, y=y, stroke=tone)
+    text = base.mark_text(fontSize=12).encode(x=x, y=y, text="says:N")
+    return alt.layer(rings, text).properties(width=size.plot - 24, height=STEP * len(shown))
+
+
+def _axis(kept: Sequence[Assessment], size: Size) -> alt.Axis:
+    labels = [f"No. {each.number}" for each in kept]
+    return alt.Axis(
+        title=f"Assessments from {kept[0].at[:10]} to {kept[-1].at[:10]}",
+        values=[place + 0.5 for place in range(len(kept))],
+        labelExpr=f"{json.dumps(labels)}[floor(datum.value)]",
+        ticks=False,
+        labelFontSize=11 if size.narrow else 12,
+        labelOverlap=True,
+    )

@@ -1,0 +1,109 @@
+"""A bulletin: what JUnit and SARIF are made of, whether the gate tells it of its rules or a check of its findings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from headway.core.record import Record
+from headway.core.verdict import Ruling, Verdict
+from headway.reporting.gates import case as cases
+from headway.reporting.gates.case import Case
+from headway.reporting.text import numbers, words
+from headway.reporting.text.one_line import one_line
+
+Answer = Literal["pass", "fail", "undecided", "warn", "note", "unjudged"]
+NO_RULE, LOOKS = "policy", "looks_at_test"
+TITLES = {NO_RULE: "The policy has rules", LOOKS: "The test set was looked at once"}
+
+
+class Entry(Record, frozen=True, kw_only=True):
+    """A rule with its answer, or a check with what it found.
+
+    `rule` is what a list of alerts calls it, `title` and `meaning` say what that is; `name` is that of a test. `key`
+    makes the entry the same one in another run. `accepted` is why a person passed it. `column` is the one it is about,
+    and `file` that which holds it where that is not the bulletin's.
+    """
+
+    rule: str
+    title: str
+    name: str
+    answer: Answer
+    says: str
+    meaning: str = ""
+    detail: str = ""
+    key: str = ""
+    accepted: str = ""
+    column: str = ""
+    file: str = ""
+
+
+class Bulletin(Record, frozen=True, kw_only=True):
+    """All entries of one run, and what is said of the whole; `of` is `gate` or `check`, `where` the file it is about.
+
+    `aside` are entries that are no test: they stand in lists of alerts alone.
+    """
+
+    of: str
+    project: str
+    answer: str
+    entries: tuple[Entry, ...]
+    aside: tuple[Entry, ...] = ()
+    properties: dict[str, str] = {}
+    facts: dict[str, str | int] = {}
+    summary: str = ""
+    warning: str = ""
+    where: str = ""
+
+
+def of_case(case: Case) -> Bulletin:
+    """The bulletin of the gate: an entry a rule, and one that says so where the policy has none."""
+    verdict, warning = case.verdict, cases.warning(case.verdict)
+    looked = Entry(rule=LOOKS, title=TITLES[LOOKS], name=LOOKS, answer="note", says=warning, key=LOOKS)
+    return Bulletin(
+        of="gate",
+        project=case.project,
+        answer=verdict.answer,
+        entries=tuple(_of_ruling(verdict, each) for each in verdict.rulings) or (_without_rules(verdict),),
+        aside=(looked,) if warning else (),
+        properties={
+            "verdict": verdict.answer,
+            "variant": case.variant,
+            "subject": verdict.subject,
+            "dataset": case.evidence.dataset,
+            "period": case.evidence.period,
+            "looks_at_test": str(verdict.looks_at_test),
+            **{each.name: numbers.measured(each) for each in case.speed},
+        },
+        facts={"verdict": verdict.answer, "looks_at_test": verdict.looks_at_test},
+        summary=f"{cases.reason(verdict)}; {cases.looks(verdict)}",
+        warning=warning,
+        where=case.where,
+    )
+
+
+def _of_ruling(verdict: Verdict, ruling: Ruling) -> Entry:
+    measure = ruling.rule.measure
+    return Entry(
+        rule=one_line(measure) or "-",
+        title=words.title(measure),
+        meaning=words.meaning(measure),
+        name=str(ruling.rule),
+        answer=ruling.answer,
+        says=ruling.says,
+        detail=words.ruled(ruling),
+        key=str(ruling.rule),
+        accepted=cases.reason(verdict) if verdict.overridden else "",
+    )
+
+
+def _without_rules(verdict: Verdict) -> Entry:
+    reason = cases.reason(verdict)
+    return Entry(
+        rule=NO_RULE,
+        title=TITLES[NO_RULE],
+        name="the policy has rules",
+        answer="undecided",
+        says=reason,
+        key=NO_RULE,
+        accepted=reason if verdict.answer == "pass" else "",
+    )

@@ -1,0 +1,138 @@
+"""The periods of a story: which there are, what was measured and estimated in each, and what each is called."""
+
+from __future__ import annotations
+
+import calendar
+import math
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from headway.core.evidence import Evidence, Measurement
+from headway.core.record import Record
+from headway.core.watch import Watch
+from headway.reporting.story import Story
+from headway.reporting.text import numbers, words
+
+ESTIMATED = ".estimated"
+_USES = {"train": "learned from", "choose": "chosen on", "test": "judged on"}
+_DATED = re.compile(r"\d{4}-\d\d(-\d\d)?")
+
+
+class Period(Record, frozen=True, kw_only=True):
+    """What is known of one period: measured once its labels had come, and estimated before they had.
+
+    `watch` is None before a release was live.
+    """
+
+    label: str
+    since: datetime | None = None
+    until: datetime | None = None
+    measured: tuple[Measurement, ...] = ()
+    watch: Watch | None = None
+
+    def find(self, measure: str) -> Measurement | None:
+        """What was measured over all rows, if it says how sure it is."""
+        return _sure(self.measured, measure)
+
+    def estimate(self, measure: str) -> Measurement | None:
+        """What was estimated of a measure before labels had come, if it says how sure it is."""
+        return _sure(self.watch.estimated, measure + ESTIMATED) if self.watch else None
+
+
+def periods(story: Story) -> tuple[Period, ...]:
+    """The periods in order: those that were watched, and those that were measured on the released variant."""
+    found = {each.period: _before(each) for each in reversed(story.months) if each.subject == released(story)}
+    found |= {each.period: _seen(each) for each in (story.year.watches if story.year else ())}
+    return tuple(found[label] for label in sorted(found))
+
+
+def shown(story: Story) -> list[str]:
+    """The measures of the picture: how well it ranks, and how far off its probabilities are, where some period has it.
+
+    Of the errors the first is taken that was measured, or else estimated.
+    """
+    every = periods(story)
+    known = {name for name in words.QUALITY if any(each.find(name) for each in every)}
+    guessed = {name for name in words.QUALITY if any(each.estimate(name) for each in every)}
+    ranks = [name for name in ("roc_auc",) if name in known | guessed]
+    errors = ("ece", "brier", "log_loss", "rmse", "mae")
+    return [*ranks, *[name for few in (known, guessed) for name in errors if name in few][:1]]
+
+
+def measures(story: Story) -> list[str]:
+    """The measures of the months that are told in numbers: those that some month holds, at most three."""
+    return [name for name in words.QUALITY if any(evidence.find(name) for evidence in story.months)][:3]
+
+
+def labels(story: Story) -> list[str]:
+    """The labels of the months of which there is evidence, in order."""
+    return sorted({evidence.period for evidence in story.months})
+
+
+def released(story: Story) -> str:
+    """The subject that stands for the released variant: the winner's, else the only one there is; empty for none."""
+    if story.winner:
+        return story.winner.evidence.subject
+    return story.months[0].subject if story.months else ""
+
+
+def of_month(story: Story, label: str, measure: str, *, live: bool = True) -> Measurement | None:
+    """What was measured in a month on the released variant, or (`live=False`) on the other one."""
+    same = (each for each in story.months if each.period == label and (each.subject == released(story)) is live)
+    return next((found for each in same if (found := each.find(measure))), None)
+
+
+def span_of(story: Story, label: str) -> str:
+    """The name of the split's period in which a month lies; empty where none was told."""
+    return next((span.name for span in story.spans if span.holds(label)), "")
+
+
+def use_of(story: Story, label: str) -> str:
+    """What a month was used for before something was live, in words; empty for any other."""
+    return _USES.get(span_of(story, label), "")
+
+
+def is_dated(label: str) -> bool:
+    """Whether a label is a month or a day: `2013-09`, `2013-09-02`."""
+    return _DATED.fullmatch(label) is not None
+
+
+def name_of(label: str) -> str:
+    """A month or a time in words: `September 2013`, `2 September 2013`; a label of another form stays as it is."""
+    month = label[5:7]
+    if not is_dated(label[:10]) or not 1 <= int(month) <= 12:
+        return label
+    name = f"{calendar.month_name[int(month)]} {label[:4]}"
+    return f"{int(label[8:10])} {name}" if label[8:10] else name
+
+
+def place(found: Sequence[Period], at: str) -> float | None:
+    """Where a time lies on an axis on which each period is 1 wide; None where it is in none of them.
+
+    A month alone (`2013-10`) lies in its middle.
+    """
+    time = datetime.fromisoformat(at if len(at) > 7 else f"{at}-15T12:00").replace(tzinfo=None)
+    for index, each in enumerate(found):
+        if each.since and each.until and each.since <= time < each.until:
+            return index + (time - each.since) / (each.until - each.since)
+    return None
+
+
+def _seen(watch: Watch) -> Period:
+    since, until = (datetime.fromisoformat(each).replace(tzinfo=None) for each in (watch.since, watch.until))
+    return Period(label=watch.period, since=since, until=until, measured=watch.quality, watch=watch)
+
+
+def _before(evidence: Evidence) -> Period:
+    """A period of which there is evidence alone; its bounds are known where it is a month."""
+    since = until = None
+    if is_dated(evidence.period) and len(evidence.period) == 7:
+        since = datetime.fromisoformat(f"{evidence.period}-01")
+        until = since + timedelta(days=calendar.monthrange(since.year, since.month)[1])
+    return Period(label=evidence.period, since=since, until=until, measured=evidence.measurements)
+
+
+def _sure(found: Sequence[Measurement], name: str) -> Measurement | None:
+    of_all = (each for each in found if each.name == name and not each.slice)
+    return next((each for each in of_all if math.isfinite(each.value) and numbers.has_interval(each)), None)

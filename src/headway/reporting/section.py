@@ -1,0 +1,72 @@
+"""A section of report and card: what was asked, what was measured, and what that means, one file a section."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from headway.core import plugins
+from headway.core.evidence import Finding, Measurement
+from headway.core.record import Record
+from headway.reporting.charts.drawing import Picture
+from headway.reporting.story import Story
+from headway.reporting.text.sheets import Sheet
+
+NOT_RUN = "E001"
+
+
+class Section(Record, frozen=True, kw_only=True):
+    """What was measured of one thing, told to a person who cannot code, and in numbers.
+
+    Sections stand by `place`, the least first. `reads` are the beginnings of the names that it tells of. `lead` says
+    what was done. `means` are sentences that the ends of the intervals bear out, whatever the point says. `picture`
+    draws only when it is called, for a card has no pictures.
+    """
+
+    title: str
+    place: int
+    reads: tuple[str, ...]
+    lead: str
+    means: tuple[str, ...]
+    sheet: Sheet
+    picture: Callable[[], Picture | None] = lambda: None
+
+
+def sections(story: Story) -> dict[str, Section]:
+    """The sections for which this story holds measurements, by name, in the order in which they are read."""
+    found = {name: plugins.load_section(name)(story) for name in plugins.names("section")}
+    held = {name: section for name, section in found.items() if section is not None}
+    return dict(sorted(held.items(), key=lambda named: named[1].place))
+
+
+def measured(story: Story, *names: str) -> tuple[Measurement, ...]:
+    """What was measured of the winner under these names, of the whole and of parts."""
+    held = story.winner.evidence.measurements if story.winner else ()
+    return tuple(each for each in held if each.name in names)
+
+
+def supported(story: Story, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+    """Those of parts that rest on enough rows and groups to be judged; the others would show noise."""
+    return tuple(
+        each for each in found if each.slice and each.n_rows >= story.slice_rows and each.n_groups >= story.slice_groups
+    )
+
+
+def untold(story: Story, found: Mapping[str, Section]) -> tuple[Measurement, ...]:
+    """What was measured over all rows and no section tells of."""
+    told = tuple(name for section in found.values() for name in section.reads)
+    held = story.winner.evidence.measurements if story.winner else ()
+    return tuple(each for each in held if not each.slice and not each.name.startswith(told))
+
+
+def unmeasured(story: Story) -> tuple[Finding, ...]:
+    """What a probe or an audit of the winner could not judge, and why: it never reads as well."""
+    return tuple(each for each in _found(story) if each.code == NOT_RUN)
+
+
+def warned(story: Story) -> tuple[Finding, ...]:
+    """What else probes and audits found of the winner."""
+    return tuple(each for each in _found(story) if each.code != NOT_RUN)
+
+
+def _found(story: Story) -> tuple[Finding, ...]:
+    return story.winner.evidence.findings if story.winner else ()

@@ -1,0 +1,74 @@
+"""What each part of what is to be released buys: its steps, stages, layers, views and calibrator, each left out."""
+
+from __future__ import annotations
+
+from headway.core.evidence import Measurement
+from headway.reporting import meaning
+from headway.reporting.charts.drawing import TABLE, Picture, picture
+from headway.reporting.charts.intervals import Mark, Panel, Span, charted
+from headway.reporting.section import Section, measured
+from headway.reporting.story import Story
+from headway.reporting.text import numbers, sheets
+
+_ERRORS = ("components.brier.loss", "components.mse.loss")
+_RATIOS = {
+    "components.latency.speedup": "Time of one row without it, over that with it",
+    "components.throughput.speedup": "Time of batches without it, over that with it",
+}
+_WORDS = {
+    "components.harmful": "Better left out, for something is worse with it and nothing better: {}.",
+    "components.nothing": "Of no use, for nothing that counts changes without it: {}.",
+    "components.unsettled": "It cannot be told what this is worth: {}.",
+}
+
+
+def plugin(story: Story) -> Section | None:
+    """The section for the parts of a variant; None where the audit did not run."""
+    held = story.winner.evidence.measurements if story.winner else ()
+    found = tuple(each for each in held if each.name.startswith("components.") and each.slice)
+    if not found:
+        return None
+    told = tuple(each for each in found if each.name not in _WORDS)
+    return Section(
+        title="What each part is worth",
+        place=42,
+        reads=("components.",),
+        lead="What is to be released was made again without each of its parts, and measured beside the whole.",
+        means=tuple(_means(story, told)),
+        sheet=sheets.parts(held, "components"),
+        picture=lambda: _picture(story) if told else None,
+    )
+
+
+def _means(story: Story, told: tuple[Measurement, ...]) -> list[str]:
+    """Which parts earn their place, and which do not, in the words that the audit stands for."""
+    named = {word: [each.slice for each in measured(story, word) if each.slice] for word in _WORDS}
+    others = {name for names in named.values() for name in names}
+    worth = [name for name in dict.fromkeys(each.slice for each in told) if name not in others]
+    lines = [f"Shown to be worth its place: {meaning.listed(worth)}."] if worth else []
+    return [*lines, *(_WORDS[word].format(meaning.listed(names)) for word, names in named.items() if names)]
+
+
+def _picture(story: Story) -> Picture:
+    errors = measured(story, *_ERRORS)
+    panels = [Panel(title="How much more it errs without it", axis="error", spans=_spans(errors))] if errors else []
+    for name, title in _RATIOS.items():
+        found = tuple(each for each in measured(story, name) if numbers.has_interval(each) and each.low > 0)
+        if found:
+            panels.append(Panel(title=title, axis="times", spans=_spans(found), marks=(Mark(at=1.0),), log=True))
+    parts = len({each.slice for each in errors})
+    title = f"{len(meaning.above(errors))} of {parts} parts are shown to make the answers better"
+    return picture(
+        charted(panels),
+        name="components",
+        title=title,
+        alt=f"{title}. {TABLE}",
+        reading=(
+            "Each line is what changes when one part is left out. Right of the upright line the whole is better with "
+            "it: it errs less, or is faster.",
+        ),
+    )
+
+
+def _spans(found: tuple[Measurement, ...]) -> tuple[Span, ...]:
+    return tuple(Span(name=each.slice, seen=each) for each in found)

@@ -1,0 +1,105 @@
+"""Parts of the rows that nobody named: the worst of all combinations of columns, measured on the other half."""
+
+from __future__ import annotations
+
+from headway.core.evidence import Measurement
+from headway.reporting import details, meaning
+from headway.reporting.charts.drawing import TABLE, Picture, picture
+from headway.reporting.charts.intervals import Panel, Span, charted
+from headway.reporting.section import Section, measured, supported
+from headway.reporting.story import Story
+from headway.reporting.text import numbers, words
+
+_EXCESS = ("discovered.brier.excess", "discovered.mse.excess")
+_LOSS = ("discovered.brier.loss", "discovered.mse.loss")
+_HEADS = {
+    "excess": "How much more it errs there than on all other rows",
+    "loss": "How much more it errs there than the model as it came",
+}
+
+
+def plugin(story: Story) -> Section | None:
+    """The section for the parts that were found; None where the search for them did not run."""
+    every = measured(story, *_EXCESS, *_LOSS)
+    found = supported(story, every)
+    if not every:
+        return None
+    return Section(
+        title="Parts of the rows that nobody named",
+        place=25,
+        reads=("discovered.",),
+        lead=f"All combinations of two or three columns{_compared(story)} were looked at on one half of the "
+        f"{story.groups}; the worst of them are measured here on the other half, so that the figures are not "
+        "those of the luckiest find.",
+        means=(*_means(found), *details.too_small(story, len(every) - len(found))),
+        sheet=details.parts(found, story.groups),
+        picture=lambda: _picture(story, found) if found else None,
+    )
+
+
+def _compared(story: Story) -> str:
+    counted = measured(story, "discovered.compared")
+    return f" ({counted[0].value:,.0f} of them large enough)" if counted else ""
+
+
+def _means(found: tuple[Measurement, ...]) -> list[str]:
+    excess, loss = (tuple(each for each in found if each.name in names) for names in (_EXCESS, _LOSS))
+    lines = []
+    if worse := meaning.above(excess):
+        lines.append(
+            f"The model is shown to err more than elsewhere where {_each(worse)}. Who decides on such rows should know."
+        )
+    elif excess:
+        lines.append("No combination is shown to be one on which the model errs more than elsewhere.")
+    if harmed := meaning.above(loss):
+        lines.append(f"It is shown to be worse than the model as it came where {_each(harmed)}.")
+    elif loss and all(map(numbers.has_interval, loss)):
+        least_sure = max(loss, key=lambda each: each.high)
+        lines.append(
+            "No combination is shown to be harmed by the change of form; for the least sure the loss could be "
+            f"{numbers.number(least_sure.high)}."
+            if least_sure.high > numbers.ROUNDING
+            else "On none of them is anything lost against the model as it came."
+        )
+    return lines
+
+
+def _each(found: list[Measurement]) -> str:
+    return "; where ".join(
+        f"{each.slice} (by {meaning.between(each)} in {words.symbol(each.name.removesuffix('.excess'))})"
+        for each in found
+    )
+
+
+def _picture(story: Story, found: tuple[Measurement, ...]) -> Picture:
+    kinds = {kind: tuple(each for each in found if each.name.endswith(kind)) for kind in _HEADS}
+    panels = [
+        Panel(title=_HEADS[kind], axis=words.title(same[0].name), spans=_spans(same), notes=f"rows / {story.groups}")
+        for kind, same in kinds.items()
+        if same
+    ]
+    worst = max(kinds["excess"] or found, key=lambda each: each.low if numbers.has_interval(each) else -1.0)
+    title = f"Where it errs most: {worst.slice}, {words.in_sentence(worst.name)} {numbers.measured(worst)}"
+    return picture(
+        charted(panels),
+        name="discovered",
+        title=title,
+        alt=f"{len(found)} combinations of columns. {title}. {TABLE}",
+        reading=(
+            "Each line is a part of the rows that a combination of columns cuts out; further right is worse.",
+            "A cross marks what is shown to be above 0, of all those that were looked at together.",
+        ),
+    )
+
+
+def _spans(found: tuple[Measurement, ...]) -> tuple[Span, ...]:
+    shown = meaning.above(found)
+    return tuple(
+        Span(
+            name=each.slice,
+            seen=each,
+            note=f"{each.n_rows:,} / {each.n_groups:,}",
+            mood="fail" if each in shown else "live",
+        )
+        for each in found
+    )

@@ -1,0 +1,153 @@
+"""What treating a rare class changes: weights, probabilities set back, and the threshold, each beside doing without."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from headway.core.evidence import Measurement
+from headway.reporting import meaning
+from headway.reporting.charts.drawing import TABLE, Picture, picture
+from headway.reporting.charts.intervals import Panel, Span, charted
+from headway.reporting.section import Section, measured
+from headway.reporting.story import Story
+from headway.reporting.text import numbers, words
+from headway.reporting.text.sheets import Column, Line, Sheet, number_cell
+
+_BEGINS, _COST, _RECALL, _AUC = "imbalance.", "imbalance.cost.loss", "imbalance.recall.loss", "imbalance.roc_auc.loss"
+_SHOWN = (
+    "imbalance.cost",
+    _COST,
+    "imbalance.recall",
+    "imbalance.false_positive_rate",
+    "imbalance.brier",
+    "imbalance.roc_auc",
+)
+_AS_IT_CAME = "as it came"
+_SAID = {
+    _AS_IT_CAME: "nothing done",
+    "weights": "the rare class counts as much as the other",
+    "weights, corrected": "the same, with its probabilities set back",
+    "prior of the rows": "probabilities set to how often these rows are of it",
+    "threshold 0.5": "yes is said from one half on",
+}
+
+
+def plugin(story: Story) -> Section | None:
+    """The section for a rare class; None where none is rare, or the model could not be trained anew."""
+    costs = measured(story, _COST)
+    rate = next((each for each in measured(story, "imbalance.base_rate") if not each.slice), None)
+    if not costs or rate is None:
+        return None
+    held = story.winner.evidence.measurements if story.winner else ()
+    found = tuple(each for each in held if each.name.startswith(_BEGINS) and each.slice)
+    return Section(
+        title="When yes or no is rare",
+        place=27,
+        reads=(_BEGINS,),
+        lead="A model learns little of what is rare. Four usual treatments were tried on the same rows, each beside "
+        "doing nothing; what a wrong decision costs is what the project says.",
+        means=(f"{_rate(rate)}.", _cheaper(costs), *_moves(story), *_ranks(story)),
+        sheet=_sheet(found, story.groups),
+        picture=lambda: _picture(story, costs),
+    )
+
+
+def _sheet(found: tuple[Measurement, ...], groups: str) -> Sheet:
+    """A treatment a row, with what it comes to and, of the cost, what is lost beside doing nothing."""
+    by_name = {(each.name, each.slice): each for each in found}
+    rows = tuple(
+        (
+            (Line(text=name, mood="strong"),),
+            *(number_cell(_bare(by_name.get((measure, name))), groups=groups) for measure in _SHOWN),
+        )
+        for name in dict.fromkeys(each.slice for each in found)
+    )
+    titles = ("What was done", *map(words.title, _SHOWN))
+    return Sheet(columns=tuple(Column(title=title) for title in titles), rows=rows)
+
+
+def _bare(seen: Measurement | None) -> Measurement | None:
+    return None if seen is None else replace(seen, slice="")
+
+
+def _rate(rate: Measurement) -> str:
+    says, share = ("yes", rate) if rate.value < 0.5 else ("no", _rest(rate))
+    return f"The right answer is {says} in {meaning.of_hundred(share)} cases"
+
+
+def _rest(rate: Measurement) -> Measurement:
+    """The share of the other answer."""
+    return replace(rate, value=1 - rate.value, low=1 - rate.high, high=1 - rate.low)
+
+
+def _cheaper(costs: tuple[Measurement, ...]) -> str:
+    """Which treatments make decisions cheaper or dearer, of all that were tried at once."""
+    better = [each for each in meaning.below(costs) if numbers.has_interval(each)]
+    worse = [each for each in meaning.above(costs) if numbers.has_interval(each)]
+    said = []
+    if better:
+        said.append(f"decisions cost less with {_listed(better)}")
+    if worse:
+        said.append(f"decisions cost more with {_listed(worse)}")
+    if not said:
+        return "No treatment is shown to change what decisions cost: leave the classes as they are."
+    rest = "" if better else "; leave the classes as they are"
+    text = f"{'; '.join(said)}{rest}."
+    return text[:1].upper() + text[1:]
+
+
+def _listed(found: list[Measurement]) -> str:
+    return meaning.listed([f"'{each.slice}'" for each in found])
+
+
+def _moves(story: Story) -> list[str]:
+    """What weights do to how many are found, the one thing that they are praised for."""
+    lost = next((each for each in measured(story, _RECALL) if each.slice == "weights"), None)
+    if lost is None or lost not in meaning.below([lost]):
+        return []
+    ends = {each.slice: each for each in measured(story, "imbalance.recall")}
+    before, after = (f"{ends[name].value * 100:.0f}" for name in (_AS_IT_CAME, "weights"))
+    return [
+        f"Weights find more of what is rare ({after} instead of {before} of 100 cases); a lower threshold does so too."
+    ]
+
+
+def _ranks(story: Story) -> list[str]:
+    lost = measured(story, _AUC)
+    if not lost or meaning.below(lost) or meaning.above(lost):
+        return []
+    return ["None is shown to rank cases better or worse: they move where yes begins, and not what is known."]
+
+
+def _picture(story: Story, costs: tuple[Measurement, ...]) -> Picture:
+    shown = len(meaning.above(costs)) + len(meaning.below(costs))
+    title = f"{shown} of {len(costs)} treatments are shown to change what a decision costs"
+    worse = meaning.above(costs)
+    panels = [
+        Panel(
+            title="What a decision costs more",
+            axis="left of 0 it costs less than doing nothing",
+            spans=tuple(_span(each, worse) for each in costs),
+        ),
+        Panel(
+            title="Found of 100 that are rare",
+            axis="of 100 cases, so many are found",
+            spans=tuple(_span(each, ()) for each in measured(story, "imbalance.recall")),
+            marks=(),
+            scale=100.0,
+        ),
+    ]
+    return picture(
+        charted(panels),
+        name="imbalance",
+        title=title,
+        alt=f"{title}; below, how many of the rare cases each finds. {TABLE}",
+        reading=(
+            *(f"{name}: {says}." for name, says in _SAID.items()),
+            "A cross marks what is shown to cost more, of all that were tried together.",
+        ),
+    )
+
+
+def _span(seen: Measurement, worse: tuple[Measurement, ...] | list[Measurement]) -> Span:
+    return Span(name=seen.slice, seen=seen, mood="fail" if seen in worse else "live")

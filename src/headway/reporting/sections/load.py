@@ -1,0 +1,81 @@
+"""How a server of it holds under load: alone, at a steady rate, in bursts and on a ramp; start, batches and memory."""
+
+from __future__ import annotations
+
+from headway.core.evidence import Measurement
+from headway.reporting import details, meaning
+from headway.reporting.charts.drawing import TABLE, Picture, picture
+from headway.reporting.charts.intervals import Panel, Span, charted
+from headway.reporting.section import Section
+from headway.reporting.story import Story
+from headway.reporting.text import numbers
+
+_SHAPES = {
+    "load.alone": "one caller alone",
+    "load": "a steady rate",
+    "load.bursts": "bursts",
+    "load.ramp": "a rate that grows",
+}
+_HALF, _SLOW = ".p50_ms", ".p99_ms"
+
+
+def plugin(story: Story) -> Section | None:
+    """The section for the server under load; None where the audit did not run."""
+    held = story.winner.evidence.measurements if story.winner else ()
+    found = {each.name: each for each in held if each.name.startswith("load.") and not each.slice}
+    if not found:
+        return None
+    return Section(
+        title="Under load",
+        place=13,
+        reads=("load.",),
+        lead="A server of it was asked over HTTP by callers who do not wait for each other; every answer was compared.",
+        means=tuple(_means(found)),
+        sheet=details.beside(tuple(found.values()), None, "stretches"),
+        picture=lambda: _picture(found) if len(_times(found)) > 1 else None,
+    )
+
+
+def _means(found: dict[str, Measurement]) -> list[str]:
+    lines = []
+    for shape, says in _SHAPES.items():
+        slow = found.get(f"{shape}{_SLOW}")
+        if slow and numbers.has_interval(slow):
+            lines.append(f"With {says}, 99 of 100 requests are answered within {numbers.number(slow.high)} ms.")
+    if failed := found.get("load.failed"):
+        none = f"Not one of {failed.n_rows:,} requests failed or was answered wrong."
+        some = f"{failed.value:,.0f} of {failed.n_rows:,} requests failed or were answered wrong."
+        lines.append(some if failed.value else none)
+    return [*lines, *_sizes(found)]
+
+
+def _sizes(found: dict[str, Measurement]) -> list[str]:
+    said = {
+        "load.rows_per_s": "In batches it answers {} as it is served.",
+        "load.start_s": "A server that is begun gives its first right answer after {}.",
+        "load.memory_mb": "All its processes hold {} together.",
+    }
+    known = {name: found[name] for name in said if name in found and numbers.has_interval(found[name])}
+    return [said[name].format(meaning.between(each)) for name, each in known.items()]
+
+
+def _times(found: dict[str, Measurement]) -> list[tuple[str, Measurement]]:
+    named = [
+        (f"{says}, {share}", found.get(f"{shape}{end}"))
+        for shape, says in _SHAPES.items()
+        for end, share in ((_HALF, "half"), (_SLOW, "99 of 100"))
+    ]
+    return [(name, each) for name, each in named if each is not None and each.low > 0 and numbers.has_interval(each)]
+
+
+def _picture(found: dict[str, Measurement]) -> Picture:
+    spans = tuple(Span(name=name, seen=each) for name, each in _times(found))
+    slowest = max(spans, key=lambda each: each.seen.high)
+    title = f"The slowest: {slowest.name} of the requests within {numbers.measured(slowest.seen)}"
+    return picture(
+        charted([Panel(axis="milliseconds (log scale)", spans=spans, marks=(), log=True)]),
+        name="load",
+        title=title,
+        alt=f"Times of requests. {title}. {TABLE}",
+        reading=("Each line is the time within which half, or 99 of 100, of the requests are answered.",),
+    )

@@ -1,0 +1,55 @@
+"""Which data the model learned from and was judged on, by digests that are signed with a release."""
+
+from __future__ import annotations
+
+from headway.core.provenance import Tracked
+from headway.reporting.section import Section
+from headway.reporting.story import Story
+from headway.reporting.text import numbers
+from headway.reporting.text.one_line import one_line
+from headway.reporting.text.sheets import Column, Line, Sheet
+
+NAMED = 5
+
+
+def plugin(story: Story) -> Section | None:
+    """The section for the data; None where no period was kept."""
+    if not story.data:
+        return None
+    spans = {span.name: f"{span.first} to {span.until}" for span in story.spans}
+    rows = tuple(
+        ((Line(text=name),), (Line(text=spans.get(name, "")),), (Line(text=numbers.short(digest)),))
+        for name, digest in story.data.items()
+    )
+    titles = ("Period", "From, to before", "Digest")
+    return Section(
+        title="Which data",
+        place=90,
+        reads=(),
+        lead="The rows of each period are known by a digest of their content, which no order and no file format moves. "
+        "A release is signed with these digests; the command headway data tells what has changed since.",
+        means=(*_means(story.data), *_by_dvc(story.tracked)),
+        sheet=Sheet(columns=tuple(Column(title=title) for title in titles), rows=rows),
+    )
+
+
+def _by_dvc(told: tuple[Tracked, ...]) -> list[str]:
+    """What DVC said of the files when the model learned from them, the first ones by name."""
+    lines = []
+    for each in told[:NAMED]:
+        parts = ", ".join(part.name for part in each.made_from)
+        made = (
+            f" It was made by {one_line(each.command)}" + (f" from {parts}." if parts else ".") if each.command else ""
+        )
+        lines.append(f"DVC: {one_line(str(each))}.{made}")
+    more = len(told) - NAMED
+    return [*lines, f"DVC tracks {more:,} more of its files."] if more > 0 else lines
+
+
+def _means(data: dict[str, str]) -> list[str]:
+    learned, judged = data.get("train"), data.get("test")
+    if learned is None or judged is None:
+        return []
+    if learned == judged:
+        return ["The test is the very rows that the model learned from: it judges nothing."]
+    return ["The test as a whole is not what the model learned from; a check of the data finds rows of both."]

@@ -1,0 +1,105 @@
+"""What the change of form costs: each rule against the model as it came, as a share of what the policy allows."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from headway.core.evidence import Measurement
+from headway.core.verdict import Ruling
+from headway.reporting import details, meaning
+from headway.reporting.charts.drawing import TABLE, Picture, picture
+from headway.reporting.charts.intervals import Mark, Panel, Span, charted
+from headway.reporting.section import Section, supported
+from headway.reporting.story import Story
+from headway.reporting.text import numbers, words
+
+_READS = ("max_change", "flipped_decisions", "change.", "cosine.loss", "calibration.moved", "missing.")
+_LACKING = ("missing.brier.loss", "missing.mse.loss")
+
+
+def plugin(story: Story) -> Section | None:
+    """The section for how far answers moved; None where none was compared, or the model is as it came."""
+    held = story.winner.evidence.measurements if story.winner else ()
+    found = tuple(each for each in held if each.name.startswith(_READS))
+    if not found or story.winner is None or not story.winner.variant.steps:
+        return None
+    rulings = tuple(each for each in story.winner.verdict.rulings if _drawable(each))
+    return Section(
+        title="Beside the model as it came",
+        place=15,
+        reads=_READS,
+        lead="The same rows were put to the model as it came and to this form of it, and every answer was compared.",
+        means=tuple(_means(story, found)),
+        sheet=details.parts(_told(story, found), story.groups, first="Over"),
+        picture=lambda: _picture(rulings) if len(rulings) > 1 else None,
+    )
+
+
+def _drawable(ruling: Ruling) -> bool:
+    return bool(ruling.rule.relative and ruling.rule.at_most and ruling.measurement)
+
+
+def _told(story: Story, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+    """Of the whole, and of parts that are large enough; a largest change is a fact of any size."""
+    large = supported(story, found)
+    return tuple(each for each in found if not each.slice or each.se is None or each in large)
+
+
+def _means(story: Story, found: tuple[Measurement, ...]) -> list[str]:
+    largest = next((each for each in found if each.name == "max_change" and not each.slice), None)
+    lines = []
+    if largest is not None:
+        rows = f"Over {largest.n_rows:,} rows no answer"
+        same = largest.value < numbers.ROUNDING
+        lines.append(
+            f"{rows} differs from that of the model as it came, but for the rounding of a computer."
+            if same
+            else f"{rows} moved by more than {numbers.number(largest.value)}."
+        )
+    flipped = next((each for each in found if each.name == "flipped_decisions" and not each.slice), None)
+    if flipped is not None and numbers.has_interval(flipped):
+        lines.append(_flipped(flipped))
+    near = [each for each in found if each.name == "flipped_decisions.near" and numbers.has_interval(each)]
+    lines += [f"Of those nearest to the threshold, {meaning.of_hundred(each)} do." for each in near if each.high > 0]
+    lost = supported(story, tuple(each for each in found if each.name in _LACKING))
+    if harmed := meaning.above(lost):
+        lines.append(f"It is shown to lose on {meaning.listed([each.slice for each in harmed])}.")
+    return lines
+
+
+def _flipped(seen: Measurement) -> str:
+    if seen.high == 0:
+        return f"Not one of {seen.n_rows:,} decisions became another."
+    return f"Of 100 decisions, {meaning.between(seen, scale=100.0)} become another than they were with it."
+
+
+def _picture(rulings: tuple[Ruling, ...]) -> Picture:
+    spans = tuple(span for ruling in rulings if (span := _span(ruling)))
+    inside = sum(each.answer == "pass" for each in rulings)
+    title = f"{inside} of {len(rulings)} limits on what may be lost are shown to be kept"
+    panel = Panel(
+        axis="part of what is allowed, %",
+        spans=spans,
+        marks=(Mark(at=0.0), Mark(at=100.0, says="limit", limit=True)),
+        scale=100.0,
+    )
+    return picture(
+        charted([panel]),
+        name="parity",
+        title=title,
+        alt=f"{title}. {TABLE}",
+        reading=(
+            "Each line is a rule of the policy: what was lost, as a part of what it allows. Below 0 is better than the "
+            "model as it came; beyond 100 % the rule is broken.",
+            "A rule is met where its whole line lies left of the limit.",
+        ),
+    )
+
+
+def _span(ruling: Ruling) -> Span | None:
+    """What was lost as a part of the limit."""
+    seen, limit = ruling.measurement, ruling.rule.at_most
+    if seen is None or not limit or not numbers.has_interval(seen):
+        return None
+    part = replace(seen, value=seen.value / limit, low=seen.low / limit, high=seen.high / limit)
+    return Span(name=words.title(ruling.rule.measure), seen=part, mood="fail" if ruling.answer == "fail" else "live")

@@ -1,0 +1,46 @@
+"""Whether what is said is what happens: the share observed for each probability that was said."""
+
+from __future__ import annotations
+
+from headway.core.verdict import Ruling
+from headway.reporting import details, meaning
+from headway.reporting.charts.reliability import draw
+from headway.reporting.section import Section, measured
+from headway.reporting.story import Story
+from headway.reporting.text import numbers
+
+
+def plugin(story: Story) -> Section | None:
+    """The reliability of the winner; None for fewer than two bins."""
+    if story.winner is None or len(measured(story, "reliability")) < 2:
+        return None
+    return Section(
+        title="Whether what is said is what happens",
+        place=12,
+        reads=("reliability", "ece"),
+        lead="The rows were sorted by the probability that they were given, and counted: how often it was right.",
+        means=tuple(_means(story)),
+        sheet=details.bins(story.winner.evidence),
+        picture=lambda: draw(story),
+    )
+
+
+def _means(story: Story) -> list[str]:
+    error = next((each for each in measured(story, "ece") if not each.slice), None)
+    if error is None or not numbers.has_interval(error):
+        return ["How far off the probabilities are on average cannot be said on these rows."]
+    says = f"A probability that it gives is off by {meaning.between(error, scale=100.0)} points of 100 on average"
+    ruling = next((each for each in _rulings(story) if each.rule.measure == "ece"), None)
+    limit = ruling.rule.at_most if ruling else None
+    if ruling is None or limit is None:
+        return [f"{says}."]
+    ends = {
+        "pass": f"less than the {limit * 100:g} that the policy allows",
+        "fail": f"more than the {limit * 100:g} that the policy allows",
+        "undecided": f"and the data cannot tell whether that is within the {limit * 100:g} that the policy allows",
+    }
+    return [f"{says}, {ends[ruling.answer]}."]
+
+
+def _rulings(story: Story) -> tuple[Ruling, ...]:
+    return story.winner.verdict.rulings if story.winner else ()

@@ -1,0 +1,158 @@
+"""Slices that the project names: whether any part of the rows is harmed more than the whole shows."""
+
+from __future__ import annotations
+
+import math
+
+from msgspec.structs import replace
+
+from headway.core.evidence import Measurement
+from headway.core.verdict import Answer, Ruling
+from headway.reporting import details, meaning
+from headway.reporting.charts.drawing import TABLE, Picture, picture
+from headway.reporting.charts.intervals import Mark, Panel, Span, charted
+from headway.reporting.section import Section, measured, supported
+from headway.reporting.story import Story
+from headway.reporting.text import numbers, words
+
+LOSS, BIAS = "brier.loss", "calibration.bias"
+MOST = 14
+"""Slices that are drawn: the worst ones; the rest are counted."""
+
+
+def plugin(story: Story) -> Section | None:
+    """The slices of the winner against the model as it came; None where it is that one, or none was measured."""
+    named = [each for each in measured(story, LOSS) if each.slice]
+    if not named or story.winner is None or not story.winner.variant.steps:
+        return None
+    found = of_slices(story)
+    return Section(
+        title="Part by part",
+        place=20,
+        reads=(LOSS, "calibration."),
+        lead="A model can be right on the whole and wrong for some. The parts of the rows that the project names are "
+        "compared with the model as it came, each by itself.",
+        means=(
+            *_means(found, ruling_on(story)),
+            *_biased(biases(story)),
+            *details.too_small(story, len(named) - len(found)),
+        ),
+        sheet=details.slices(found, story.groups),
+        picture=lambda: draw(story, found) if len(found) > 1 else None,
+    )
+
+
+def of_slices(story: Story) -> tuple[Measurement, ...]:
+    """The loss of each slice of the winner that is large enough to be judged, what may be worst first."""
+    found = supported(story, measured(story, LOSS))
+    known = [each for each in found if math.isfinite(each.value) and numbers.has_interval(each)]
+    return tuple(sorted(known, key=lambda each: -each.high))
+
+
+def biases(story: Story) -> tuple[Measurement, ...]:
+    """What is observed less what is said, of each slice that is large enough; the furthest apart first."""
+    known = [each for each in supported(story, measured(story, BIAS)) if numbers.has_interval(each)]
+    return tuple(sorted(known, key=lambda each: -abs(each.value)))
+
+
+def _biased(found: tuple[Measurement, ...]) -> list[str]:
+    """Where more happens, or less, than is said: what holds of all slices at once."""
+    sides = {"More": meaning.above(found), "Less": [_turned(each) for each in meaning.below(found)]}
+    return [
+        f"{word} happens than is said where "
+        + "; where ".join(f"{each.slice} (by {meaning.of_hundred(each)})" for each in seen[:5])
+        + "."
+        for word, seen in sides.items()
+        if seen
+    ]
+
+
+def _turned(seen: Measurement) -> Measurement:
+    return replace(seen, value=-seen.value, low=-seen.high, high=-seen.low)
+
+
+def ruling_on(story: Story) -> Ruling | None:
+    """What the judge said of the worst slice."""
+    rulings = story.winner.verdict.rulings if story.winner else ()
+    return next((each for each in rulings if each.rule.measure == f"worst_slice.{LOSS}"), None)
+
+
+def draw(story: Story, found: tuple[Measurement, ...]) -> Picture:
+    """The slices under each other, the worst first."""
+    ruling = ruling_on(story)
+    limit = ruling.rule.at_most if ruling else None
+    panel = Panel(
+        axis=f"{words.title(LOSS)} (above 0 is worse)",
+        spans=tuple(_span(each, meaning.above(found)) for each in found[:MOST]),
+        marks=(Mark(at=0.0), *((Mark(at=limit, says=f"limit {limit:g}", limit=True),) if limit is not None else ())),
+        notes=f"rows / {story.groups}",
+    )
+    return picture(
+        charted([panel, *_bias_panel(story)]),
+        name="slices",
+        title=_title(found, ruling),
+        alt=_alt(found[:MOST]),
+        reading=_reading(story, found, limit),
+    )
+
+
+def _bias_panel(story: Story) -> list[Panel]:
+    found = biases(story)
+    shown = [*meaning.above(found), *meaning.below(found)]
+    spans = tuple(_span(each, shown) for each in found[:MOST])
+    title = "Whether what is said is what happens there"
+    axis = "observed less said, of 100"
+    return [Panel(title=title, axis=axis, spans=spans, scale=100.0, notes=f"rows / {story.groups}")] if found else []
+
+
+def _span(seen: Measurement, harmed: list[Measurement]) -> Span:
+    note = f"{seen.n_rows:,} / {seen.n_groups:,}"
+    return Span(name=seen.slice, seen=seen, note=note, mood="fail" if seen in harmed else "live")
+
+
+def _means(found: tuple[Measurement, ...], ruling: Ruling | None) -> list[str]:
+    if not found:
+        return []
+    worst = found[0]
+    if all(each.low == each.high == 0 for each in found):
+        return ["On none of them has anything changed."]
+    said: dict[Answer, str] = {
+        "pass": "None of these parts is harmed by more than the policy allows: even the least sure, {}, loses at most "
+        "{} (mean squared error of the probability).",
+        "fail": "At least one of these parts is shown to be harmed by more than the policy allows. For {} the loss "
+        "could be as much as {} (mean squared error of the probability).",
+        "undecided": "It is not shown that every part is spared: for {} the loss could be as much as {} (mean squared "
+        "error of the probability).",
+    }
+    return [said[ruling.answer if ruling else "undecided"].format(worst.slice, numbers.number(worst.high))]
+
+
+def _title(found: tuple[Measurement, ...], ruling: Ruling | None) -> str:
+    seen = ruling.measurement if ruling and ruling.measurement else found[0]
+    worst = f"{seen.slice} with {numbers.measured(seen)}"
+    if ruling is None:
+        return f"{len(found)} slices against the model as it came; the worst is {worst}"
+    says: dict[Answer, str] = {
+        "pass": f"None of {len(found)} slices is harmed beyond the limit; nearest to it is",
+        "fail": f"Of {len(found)} slices at least one is harmed beyond the limit; the worst is",
+        "undecided": f"For some of {len(found)} slices the data cannot tell; the least sure is",
+    }
+    return f"{says[ruling.answer]} {worst}"
+
+
+def _alt(found: tuple[Measurement, ...]) -> str:
+    ends = " to ".join(f"{one.slice} with {numbers.measured(one)}" for one in (found[0], found[-1]))
+    return f"{words.title(LOSS)} of {len(found)} slices, the worst first: {ends}. {TABLE}"
+
+
+def _reading(story: Story, found: tuple[Measurement, ...], limit: float | None) -> tuple[str, ...]:
+    lines = [
+        f"Each line is a part of the rows. {words.title(LOSS)}: {words.meaning(LOSS)}",
+        f"Lines are 95 % intervals; on the right, the rows and {story.groups} on which each rests. A cross marks what "
+        "is shown to be above 0, of all that were looked at together.",
+    ]
+    if limit is not None:
+        lines.append(f"Dashed: the limit that no slice may pass ({limit:g}).")
+    if len(found) > MOST:
+        lines.append(f"The {MOST} worst of {len(found)} slices are shown.")
+    return tuple(lines)

@@ -1,0 +1,77 @@
+"""What a learning curve says, in a sentence that rests on its intervals, and what was seen round by round."""
+
+from __future__ import annotations
+
+from headway.core.learning import LearningCurve, Round
+from headway.core.record import read
+from headway.evaluation.learning_curves.reading import MARGIN
+from headway.registry.project import Project
+from headway.reporting.text import numbers, words
+from headway.reporting.text.sheets import Column, Line, Sheet, number_cell
+
+
+def last(project: Project) -> LearningCurve | None:
+    """The curve of the project's last training; None where none drew one."""
+    content = project.state.latest("learningcurve", name=project.name)
+    return read(LearningCurve, content) if content else None
+
+
+def says(curve: LearningCurve) -> str:
+    """The sentence on a curve, for a person who cannot code."""
+    seen = curve.reading
+    return {
+        "flat": f"More rounds would not help: the held-out error has been flat since round {seen.since} (stopping "
+        f"there is shown to cost less than {MARGIN * 100:.0f} % of it).",
+        "learning": f"It was still learning: from round {seen.since} to the last, the held-out error went on falling, "
+        f"by {_by(curve, falls=True)}. More rounds may help.",
+        "memorises": f"It memorises: since round {seen.since} it goes on getting better on rows that it learned from, "
+        f"while its error on rows that it has not seen grew by {_by(curve)}. Stop near round {seen.since}.",
+        "worsens": f"More rounds do harm: since round {seen.since} the held-out error grew by {_by(curve)}. "
+        f"Stop near round {seen.since}.",
+        "undecided": f"Whether more rounds would help cannot be told: {seen.why or _open(curve)}.",
+        "not drawn": f"No learning curve was drawn: {seen.why}.",
+    }[seen.answer]
+
+
+def cost(curve: LearningCurve) -> str:
+    """What the looks took, beside the training."""
+    looks = f"{len(curve.rounds)} looks took {numbers.seconds(curve.spent)}"
+    return f"{looks} beside {numbers.seconds(curve.seconds)} of training." if curve.seconds else f"{looks}."
+
+
+def sheet(curve: LearningCurve, groups: str = "") -> Sheet:
+    """Every look: the round, the seconds so far, and each measure on rows held out and learned from."""
+    names = tuple(each.name for each in curve.rounds[0].held_out) if curve.rounds else ()
+    heads = [f"{words.symbol(name)}, {part}" for name in names for part in ("held out", "learned from")]
+    return Sheet(
+        columns=tuple(Column(title=title) for title in ("Round", "Seconds", *heads)),
+        rows=tuple(_row(each, names, groups) for each in curve.rounds),
+    )
+
+
+def _row(seen: Round, names: tuple[str, ...], groups: str) -> tuple[tuple[Line, ...], ...]:
+    seconds = "not timed" if seen.seconds is None else numbers.seconds(seen.seconds)
+    sides = [seen.error(name, learned=learned) for name in names for learned in (False, True)]
+    return (
+        (Line(text=str(seen.number)),),
+        (Line(text=seconds, mood="quiet"),),
+        *(number_cell(each, groups=groups) for each in sides),
+    )
+
+
+def _by(curve: LearningCurve, *, falls: bool = False) -> str:
+    """By how much the error changed since, in its own unit: `0.012 to 0.031 (log loss)`."""
+    low, high = _ends(curve)
+    ends = (-high, -low) if falls else (low, high)
+    first, last = (numbers.number(end, width=high - low) for end in ends)
+    return f"{first} to {last} ({curve.error.replace('_', ' ')})"
+
+
+def _open(curve: LearningCurve) -> str:
+    low, high = _ends(curve)
+    first, last = (numbers.number(end, width=high - low) for end in (low, high))
+    return f"from round {curve.reading.since} to the last, the held-out error changed by {first} to {last}"
+
+
+def _ends(curve: LearningCurve) -> tuple[float, float]:
+    return curve.reading.low or 0.0, curve.reading.high or 0.0

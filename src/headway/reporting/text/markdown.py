@@ -1,0 +1,46 @@
+"""Markdown as GitHub and GitLab read it: texts that mean what they say, and sheets as tables."""
+
+from __future__ import annotations
+
+import re
+
+from headway.reporting.text.one_line import one_line
+from headway.reporting.text.sheets import Cell, Line, Sheet
+
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_MARKS = re.compile(r"[\\`*\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_BEGINS = re.compile(r"^(\d*)([-+=.)#])(?=[\s=#-]|$)")
+# A name after @ would be told by mail, `#12` would be a link, `:x:` a picture: an empty comment parts them, unseen.
+_JOINED = re.compile(r"[@#!](?=\w)|:(?=//|[\w+-]*[a-z][\w+-]*:)|\bwww(?=\.)", re.IGNORECASE)
+
+
+def escaped(text: str) -> str:
+    r"""The text as one line that reads as it is written: no mark, link, mention, table border or HTML comes of it.
+
+    >>> escaped("a|b <i> @ada roc_auc *x*")
+    'a\\|b &lt;i&gt; @<!-- -->ada roc_auc \\*x\\*'
+    """
+    found = re.sub("[&<>]", lambda match: _ENTITIES[match[0]], _MARKS.sub(r"\\\g<0>", one_line(text)))
+    return _BEGINS.sub(r"\1\\\2", _JOINED.sub(r"\g<0><!-- -->", found))
+
+
+def table(sheet: Sheet) -> str:
+    """A sheet as a table, one line a row; the lines of a cell stand under each other, and its notes in a column."""
+    noted = any(sheet.notes)
+    titles = [escaped(column.title) for column in sheet.columns] + ["Why it lost"] * noted
+    rows = [[_cell(cell) for cell in row] for row in sheet.rows]
+    for row, note in zip(rows, sheet.notes, strict=False):
+        row.extend([escaped(note)] * noted)
+    return "\n".join(map(_row, [titles, ["---"] * len(titles), *rows])) + "\n"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(cell: Cell) -> str:
+    return "<br>".join(_line(line) for line in cell if line.text.strip())
+
+
+def _line(line: Line) -> str:
+    return f"**{escaped(line.text)}**" if line.mood == "strong" else escaped(line.text)

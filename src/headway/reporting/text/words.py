@@ -1,0 +1,331 @@
+"""What each measure is called, and what it means, in words that need no statistics."""
+
+from __future__ import annotations
+
+from headway.core.evidence import Measurement
+from headway.core.verdict import Answer, Rule, Ruling
+from headway.reporting.text import numbers
+
+QUALITY = ("roc_auc", "brier", "ece", "log_loss", "rmse", "mae")
+LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "rmse", "mae"})
+ANSWERS: dict[Answer, str] = {"pass": "passes", "fail": "fails", "undecided": "is undecided"}
+
+FAULTS = {
+    "missing": "A value is missing",
+    "unseen": "A category was never seen",
+    "stale": "A value is that of the group before",
+    "swapped": "Two columns are swapped",
+    "noise": "A value is noisy",
+    "unit": "A value is in another unit",
+    "months": "A month against all others",
+}
+_NAMES: dict[str, tuple[str, str]] = {
+    "roc_auc": (
+        "Ranking (AUC)",
+        "How often a case that happens is scored above one that does not; 0.5 is chance, 1 is perfect.",
+    ),
+    "brier": ("Error of the probabilities (Brier)", "Mean squared distance from what happened; lower is better."),
+    "log_loss": ("Surprise (log loss)", "How surprised the model is by what happens; lower is better."),
+    "average_precision": (
+        "Precision over all thresholds (AP)",
+        "How many of the cases ranked above a positive are positive too, on average; 1 is perfect.",
+    ),
+    "accuracy": ("Right answers (accuracy)", "Share of rows on which the decision, or the class named, is right."),
+    "top3_accuracy": ("Right among three (top 3)", "How often the true class is among the three most probable."),
+    "f1": ("Precision and recall as one (F1)", "Their harmonic mean at the threshold; 1 is perfect."),
+    "macro_f1": ("F1 over classes (macro F1)", "Precision and recall as one, each class counting alike; 1 is perfect."),
+    "recall": ("Positives that are found (recall)", "Of the cases that happen, the share that gets a yes."),
+    "precision": ("Alarms that are true (precision)", "Of the cases that get a yes, the share that happens."),
+    "false_positive_rate": (
+        "False alarms (false positive rate)",
+        "Of the cases that do not happen, the share that gets a yes.",
+    ),
+    "rmse": (
+        "Typical error (RMSE)",
+        "Root of the mean squared error, in units of the target; large errors weigh more.",
+    ),
+    "mae": ("Mean error without sign (MAE)", "How far an answer lies from the truth, in units of the target."),
+    "mean_error": ("Mean error with sign", "How much more is said than comes true; 0 where errors cancel."),
+    "r2": ("Share of variance explained (R2)", "1 is perfect, 0 no better than to say the mean of all."),
+    "ndcg10": (
+        "Order of the first ten (NDCG)",
+        "How near the first ten places of a list are to the best order; 1 is perfect.",
+    ),
+    "mrr": ("Place of the first that is relevant (MRR)", "One by its place, on average; 1 is first everywhere."),
+    "map": (
+        "Relevant before others (MAP)",
+        "Share of relevant rows down to each relevant one; 1 is perfect.",
+    ),
+    "recall1": ("Nearest is of the same kind (recall at 1)", "How often the nearest other row has the same label."),
+    "recall10": ("One of ten is of the same kind", "How often one of the ten nearest rows has the same label."),
+    "ece": (
+        "Calibration error (ECE)",
+        "How far, on average, the probability that is said lies from the share that is observed; lower is better.",
+    ),
+    "calibration.moved": (
+        "Probabilities moved",
+        "How far, on average, what is said lies from what the model as it came says; lower is better.",
+    ),
+    "base_rate": ("Share of positives", "How often the predicted event happens at all."),
+    "max_change": ("Largest change of a probability", "The one row on which the answer moved most."),
+    "flipped_decisions": ("Decisions changed", "Share of rows on which yes became no, or no became yes."),
+    "flipped_decisions.near": (
+        "Decisions changed near the threshold",
+        "The same, of the tenth of the rows whose score the model as it came put nearest to the threshold.",
+    ),
+    "change.p50": ("Half of the answers moved at most", "The median change of an answer."),
+    "change.p90": ("9 of 10 answers moved at most", "One answer in ten moved further."),
+    "change.p99": ("99 of 100 answers moved at most", "One answer in a hundred moved further."),
+    "change.p999": ("999 of 1,000 answers moved at most", "One answer in a thousand moved further."),
+    "latency.one_row": ("Time for one row", "From a row in memory to its answer, in microseconds."),
+    "latency.speedup": ("Faster for one row", "Time of the model as it came divided by the time of this variant."),
+    "throughput.batch": ("Rows a second in batches", "How many rows are answered in a second, many at a time."),
+    "throughput.speedup": (
+        "Faster in batches",
+        "Rows a second of this variant divided by those of the model as it came.",
+    ),
+}
+_NAMES |= {
+    "bias.tpr": ("Found among those who should be", ""),
+    "bias.fpr": ("Yes among those for whom it is wrong", ""),
+    "bias.selection": ("Share of yes", ""),
+    "bias.calibration": ("Observed less said", ""),
+    "bias.ece": ("Calibration error (ECE)", ""),
+    "bias.error": ("Mean error", ""),
+    "bias.tpr_gap": ("Gap in true positives", "Of the people who should be found, how many more of the others are."),
+    "bias.fpr_gap": ("Gap in false positives", "Of the people for whom it is wrong, how many more of the others are."),
+    "bias.selection_gap": ("Gap in yes", "How much more often people of one kind get a yes than the others."),
+    "bias.calibration_gap": ("Gap in what is said", "How much further what is said lies from what is observed."),
+    "bias.ece_gap": ("Gap in calibration error (ECE)", "How much worse probabilities are to be taken at their word."),
+    "bias.error_gap": ("Gap in mean error", "How much more is said for people of one kind than for the others."),
+}
+_NAMES |= {
+    "brier.miscalibration": (
+        "Of the Brier score, miscalibration",
+        "What the best repair of the probabilities would take off it; noise alone lifts it a little above 0.",
+    ),
+    "brier.discrimination": (
+        "Of the Brier score, discrimination",
+        "What is gained over saying the mean of all to everybody, once the probabilities are repaired; more is better.",
+    ),
+    "brier.uncertainty": (
+        "Of the Brier score, uncertainty",
+        "The Brier score of who says the mean of all to everybody.",
+    ),
+    "calibration.bias": ("Observed less said", "How much more often it happens than is said, on average; 0 is best."),
+    "calibration.ece": (
+        "Calibration error of a slice (ECE)",
+        "The calibration error, of a part of the rows by 5 bins.",
+    ),
+    "cost.per_million.one_row": ("Cost of a million rows, one by one", "Of the model alone, at the declared price."),
+    "cost.per_million.batch": ("Cost of a million rows, in batches", "Of the model alone, at the declared price."),
+    "cost.cpu_s.one_row": ("CPU seconds of a million rows, one by one", "How long cores work for them, all threads."),
+    "cost.cpu_s.batch": ("CPU seconds of a million rows, in batches", "How long cores work for them, all threads."),
+}
+_NAMES |= {
+    "load.p50_ms": ("Served: half of the requests took at most", "From when a request was due, at a steady rate."),
+    "load.p99_ms": ("Served: 99 of 100 requests took at most", "From when a request was due, at a steady rate."),
+    "load.start_s": ("A server's start", "From a new process to its first right answer, in half of the starts."),
+    "load.rows_per_s": ("Rows a second, served in batches", "Asked over HTTP, by two callers for each core."),
+    "load.memory_mb": ("Memory of the server", "What all its processes hold together, after the load."),
+    "load.failed": ("Requests that failed", "Refused, answered wrong, or not at all, in all runs of the load."),
+}
+_NAMES |= {
+    "request.p50": ("Half of the requests took at most", ""),
+    "request.p99": ("99 of 100 requests took at most", ""),
+}
+_NAMES |= {
+    "change.p50": ("Change of half of the answers, at most", ""),
+    "change.p90": ("Change of 90 of 100 answers, at most", ""),
+    "change.p99": ("Change of 99 of 100 answers, at most", ""),
+    "change.p999": ("Change of 999 of 1,000 answers, at most", ""),
+    "flipped_decisions.near": ("Decisions changed near the threshold", "Of the tenth nearest to deciding otherwise."),
+    "missing.flipped_decisions": ("Decisions changed where a value is missing", ""),
+    "missing.brier.loss": ("Loss in Brier where a value is missing", ""),
+    "missing.mse.loss": ("Loss in squared error where a value is missing", ""),
+    "calibration.bias": ("Observed less said", "Above 0 it happens more often than is said."),
+    "calibration.ece": ("Calibration error (ECE)", "By 5 bins, for a part has fewer rows."),
+    "conformal.width": ("Width of an interval", "From the least to the most that is held possible."),
+    "conformal.endless": ("Intervals without an end", "Since the last ones missed too often."),
+    "start.seconds": ("Time from nothing to the first answer", "A process is begun, opens the model, and answers."),
+    "start.memory_mb": ("Memory that its process holds", "All of it, once it has answered."),
+    "conformal.coverage": ("Sets that hold the truth", "How often the truth is in the set that is said."),
+    "conformal.size": ("Answers in a set", "How many answers a set holds on average; 1 is sure."),
+    "discovered.compared": ("Combinations that were compared", "Those of columns that are large enough."),
+    "discovered.confirmed": ("Combinations that are worse for sure", "Found on one half, confirmed on the other."),
+    "cost": ("Cost of the decisions (cost)", "Of a row, on average, by the costs of a false alarm and of a miss."),
+    "threshold": ("Threshold of a yes", "From which probability on the answer is yes."),
+}
+_NAMES |= {
+    "excess": ("Error added", "How much more the model errs then than on the rows as they are, or in other months."),
+    "loss": ("Error beside the model as it came", "How much more it errs than the model as it came, on the same rows."),
+    "roc_auc.drop": ("AUC lost to it", "How much worse the model ranks then than on the rows as they are."),
+    "changed_decisions": ("Decisions that it changes", "Share of rows on which the model decides otherwise then."),
+}
+_NAMES |= {
+    f"{shape}.p{share}_ms": (f"{says} of the requests took at most, {how}", "")
+    for share, says in {"50": "Half", "99": "99 of 100"}.items()
+    for shape, how in {
+        "load.alone": "one caller alone",
+        "load": "at a steady rate",
+        "load.bursts": "in bursts",
+        "load.ramp": "at a rate that grows",
+    }.items()
+}
+_NAMES |= {
+    "load.start_s": ("Time from nothing to the first right answer over HTTP", ""),
+    "load.rows_per_s": ("Rows a second as it is served, in batches", ""),
+    "load.memory_mb": ("Memory of all processes of its server", ""),
+    "load.memory_beside_mb": ("The same without the file of the model", ""),
+    "load.failed": ("Requests without a right answer", ""),
+}
+_NAMES |= {
+    "looks_at_test": (
+        "Judged looks at the test set",
+        "This one among them; from the second on its rows were used to choose, and flatter what was chosen.",
+    ),
+    "attack.success": ("Decisions that can be turned", "By a small change of a row, by who sees decisions alone."),
+    "attack.success.loss": (
+        "More easily turned than the model as it came",
+        "How many more decisions of 1 are turned, by the same attack on the same rows; below 0 it holds better.",
+    ),
+    "attack.column.success": ("Decisions that a column turns alone", "The easiest way in is the largest of these."),
+    "attack.column.success.loss": ("More easily turned by a column alone", "Beside the model as it came."),
+    "attack.columns": ("Columns that a turn takes", "Half of the decisions that are turned take so many at most."),
+    "attack.reach": ("How far a turn moves a number", "In interquartile ranges of its column, in half of the turns."),
+    "attack.queries": ("Decisions asked for, of a row", "How long was looked for a way to turn it."),
+}
+_BEGINNINGS = {
+    "worst_slice.": "Worst slice: ",
+    "discovered.": "Found part: ",
+    "missing.": "Rows that lack a value: ",
+    **{f"robustness.{kind}.": f"{says}: " for kind, says in FAULTS.items()},
+}
+_WITHOUT = "Without the part, divided by with it; above 1 the part saves."
+_MORE = "How much more the answers err; below 0 they are better without."
+_TREATED = {
+    "roc_auc": "Ranking (ROC AUC)",
+    "brier": "Distance from the truth (Brier)",
+    "cost": "Cost of a decision",
+    "recall": "Share found of those for whom yes is right",
+    "false_positive_rate": "Share said yes to of the others",
+}
+_NAMES |= {
+    **{f"components.{error}.loss": ("Error more without it", _MORE) for error in ("brier", "mse")},
+    "components.latency.speedup": ("Time for one row without it", _WITHOUT),
+    "components.latency.p99.speedup": ("Slowest of 100 without it", _WITHOUT),
+    "components.throughput.speedup": ("Time for a batch without it", _WITHOUT),
+    "components.cost.one_row.ratio": ("CPU for one row without it", _WITHOUT),
+    "components.cost.batch.ratio": ("CPU for a batch without it", _WITHOUT),
+    "components.harmful": ("Parts that do harm", "They make something worse, and nothing better."),
+    "components.nothing": ("Parts that buy nothing", "Without them no error, time or cost changes that counts."),
+    "components.unsettled": ("Parts not decided", "More groups, rounds or time would tell."),
+    **{f"ablation.masked.{error}.loss": ("Error more when masked", _MORE) for error in ("brier", "mse")},
+    **{f"ablation.retrained.{error}.loss": ("Error more, trained without", _MORE) for error in ("brier", "mse")},
+    "ablation.harmful": ("Features that do harm", "A model that is trained without them errs less."),
+    "ablation.useless": ("Features that do nothing", "This model answers as well when they are masked."),
+    "ablation.unsettled": ("Features not decided", "They may do harm; more groups, seeds or time would tell."),
+    "ablation.trainings": ("Models trained to tell", ""),
+    "imbalance.base_rate": ("Share of positives", ""),
+    **{
+        f"imbalance.{name}{end}": (f"{title}{more}", "")
+        for name, title in _TREATED.items()
+        for end, more in (("", ""), (".loss", ", lost by the treatment"))
+    },
+}
+_HARMS = {
+    "roc_auc.loss": "It ranks worse than the model as it came",
+    "brier.loss": "Its probabilities are further from the truth than those of the model as it came",
+    "flipped_decisions": "It changes more decisions than is allowed",
+    "max_change": "It moves a single probability further than is allowed",
+    "ece": "Its probabilities cannot be taken at their word",
+    "ece.loss": "Its probabilities can be taken at their word less than those of the model as it came",
+    "calibration.moved": "What it says is not what the model as it came says",
+    "attack.success": "Its decisions can be turned more often than is allowed",
+    "attack.success.loss": "Its decisions are turned more easily than those of the model as it came",
+    **{
+        f"robustness.{kind}.{name}": f"It stands wrong inputs worse than the model as it came ({says.lower()})"
+        for kind, says in FAULTS.items()
+        for name in ("loss", "flipped_decisions")
+    },
+}
+
+
+def title(measure: str) -> str:
+    """A measure's name for a heading: `Ranking (AUC)`; a measure not known here keeps its own name.
+
+    >>> title("roc_auc.loss"), title("worst_slice.brier.loss"), title("pinball"), title("discovered.brier.excess")
+    ('Loss in AUC', 'Worst slice: loss in Brier', 'pinball', 'Found part: excess in Brier')
+    """
+    if measure in _NAMES:
+        return _NAMES[measure][0]
+    for beginning, says in _BEGINNINGS.items():
+        if measure.startswith(beginning):
+            return says + in_sentence(measure.removeprefix(beginning))
+    if measure.endswith(".loss"):
+        return f"Loss in {symbol(measure)}"
+    if measure.endswith(".lag1"):
+        return f"Likeness of neighbours in {symbol(measure.removesuffix('.lag1'))}"
+    if measure.endswith(".excess"):
+        return f"Excess in {symbol(measure.removesuffix('.excess'))}"
+    return measure
+
+
+def in_sentence(measure: str) -> str:
+    """A measure's name within a sentence: `ranking (AUC)`, `loss in Brier`."""
+    name = title(measure)
+    return name if name == measure else name[:1].lower() + name[1:]
+
+
+def symbol(measure: str) -> str:
+    """The short name in brackets of a title, for a narrow place: `AUC`, `Brier`, `ECE`; else the measure's own name."""
+    name = title(measure.removesuffix(".loss"))
+    return name.partition("(")[2].partition(")")[0] or name
+
+
+def meaning(measure: str) -> str:
+    """One sentence that says what a measure means; empty for a measure not known here."""
+    if measure.startswith("worst_slice."):
+        return "The same, on the part of the rows where it is worst. " + meaning(measure.removeprefix("worst_slice."))
+    if measure in _NAMES:
+        return _NAMES[measure][1]
+    beginning = next((each for each in _BEGINNINGS if measure.startswith(each)), "")
+    if beginning:
+        return meaning(measure.removeprefix(beginning))
+    if measure.endswith(".lag1"):
+        return "How much a group of rows is like the one before it; intervals are wider where it is."
+    if measure.endswith(".excess"):
+        return "How much more the model errs there than on all other rows."
+    if measure.endswith(".loss"):
+        return "How much worse than the model as it came, on the same rows; below 0 is better."
+    return ""
+
+
+def harm(measure: str) -> str:
+    """What is wrong with a variant that breaks a rule on this measure, as a sentence without its stop."""
+    if measure == "worst_slice.flipped_decisions":
+        return "On a part of the rows it changes more decisions than is allowed"
+    if measure.startswith("worst_slice."):
+        return "On a part of the rows it is worse than the model as it came"
+    if measure.startswith("missing."):
+        return "On rows that lack a value it answers otherwise than the model as it came"
+    return _HARMS.get(measure, f"It breaks the rule on {in_sentence(measure)}")
+
+
+def limit(rule: Rule) -> str:
+    """The limit of a rule: `at most 0.005`, `at least 0.7`, `at most 5 %`."""
+    word, value = ("at most", rule.at_most) if rule.at_most is not None else ("at least", rule.at_least or 0.0)
+    return f"{word} {numbers.limit_of(value, rule.measure)}"
+
+
+def says(measurement: Measurement) -> str:
+    """A measurement as part of a sentence: `loss in AUC 0.0765 [0.0610, 0.0920]`."""
+    where = f" in {measurement.slice}" if measurement.slice else ""
+    return f"{in_sentence(measurement.name)}{where} {numbers.measured(measurement)}"
+
+
+def ruled(ruling: Ruling) -> str:
+    """What a ruling saw, with the limit: `loss in AUC 0.0765 [0.0610, 0.0920], limit: at most 0.005`."""
+    if ruling.measurement is None:
+        return f"{in_sentence(ruling.rule.measure)}: {ruling.says}"
+    return f"{says(ruling.measurement)}, limit: {limit(ruling.rule)}"

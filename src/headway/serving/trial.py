@@ -1,0 +1,169 @@
+"""A variant served for a trial: a register of its own in a folder that goes, and the fleet that `headway serve` is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from time import perf_counter
+from typing import IO, TYPE_CHECKING, cast
+from urllib.parse import urlsplit
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.config import Config, ProjectSection, TrustSection
+from headway.core.contracts import Blobs
+from headway.core.errors import EngineError
+from headway.core.release import Contract, Release, SelfTest
+from headway.core.sections.serve import ServeSection
+from headway.core.trial import Trial
+from headway.core.variant import Field, Signature, Variant
+from headway.core.verdict import Verdict
+from headway.registry.enrol import enrol
+from headway.registry.register import Register
+
+if TYPE_CHECKING:
+    from headway.core.contracts import Floats
+
+NAME, LEAVES_WITHIN_S = "trial", 20
+_SERVE = """
+import json, sys
+order = json.loads(sys.argv[1])
+sys.path[:] = order["path"]
+import msgspec
+from headway.core.config import Config
+from headway.serving import process
+config = msgspec.convert(order["config"], Config)
+process.serve(config, [order["reference"]], announce=lambda line: print(line, flush=True))
+"""
+
+
+class _Output(msgspec.Struct):
+    data: list[float | None]
+
+
+class _Answer(msgspec.Struct):
+    outputs: list[_Output]
+
+
+@contextmanager
+def on_trial(
+    config: Config, blobs: Blobs, contract: Contract, self_test: SelfTest, variant: Variant
+) -> Iterator[Trial]:
+    """Serve a variant on loopback as a project's `[serve]` says, but without keys, TLS, gRPC, traces and access log.
+
+    It is signed by a key of its own, and held to the contract and to the self-test; it has no calibrator and no
+    feature views. Raises EngineError with the server's last words where it does not come up.
+    """
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as said:
+        settings = _settings(config, folder)
+        unsigned = Release(
+            name=NAME,
+            variant=variant,
+            evidence=(),
+            verdict=Verdict(answer="undecided", subject=variant.digest, why="a trial, by which it is to be judged"),
+            contract=contract,
+            self_test=self_test,
+        )
+        reference = _published(settings, unsigned, blobs)
+        order = {"path": sys.path, "config": msgspec.to_builtins(settings), "reference": reference}
+        began = perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-c", _SERVE, msgspec.json.encode(order).decode()],
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            line = cast("IO[str]", process.stdout).readline()
+            address = urlsplit(next((word for word in line.split() if "://" in word), ""))
+            if not address.port:
+                process.wait(LEAVES_WITHIN_S)
+                said.seek(0)
+                raise _silent(said.read())
+            yield Trial(
+                host=str(address.hostname),
+                port=address.port,
+                process=process.pid,
+                began_s=began,
+                request=lambda rows: _request(variant.signature, rows),
+                answers=_answers,
+            )
+        finally:
+            _end(process)
+
+
+def _settings(config: Config, folder: str) -> Config:
+    """The project's settings of the server, with a store, keys and a port of its own."""
+    own = replace(
+        config.serve,
+        host="127.0.0.1",
+        port=0,
+        grpc_port=-1,
+        keys="keys.toml",
+        tls_certificate="",
+        tls_key="",
+        tls_client_ca="",
+        tracer="",
+        access_log=ServeSection().access_log,
+    )
+    trust = TrustSection(publisher_key="keys/publisher.pem", trusted_keys="keys/trusted.txt")
+    return Config(project=ProjectSection(name=NAME), trust=trust, serve=own, slo=config.slo, folder=folder)
+
+
+def _published(config: Config, release: Release, blobs: Blobs) -> str:
+    """Sign a release in the trial's own register; returns its reference."""
+    enrol(config.path(config.trust.publisher_key), config.path(config.trust.trusted_keys), comment=NAME)
+    register = Register.from_config(config)
+    try:
+        artifact = release.variant.artifact
+        files = {f"model.{artifact.format}": blobs.get(artifact.digest)}
+        return f"{NAME}@{register.publish(release, files)}"
+    finally:
+        register.state.close()
+
+
+def _request(signature: Signature, rows: Floats) -> bytes:
+    """The whole request for rows: an input for each column, texts for ranks, null for what is missing."""
+    inputs = [
+        {"name": column.name, "shape": [len(rows)], "datatype": column.datatype, "data": _sent(column, values)}
+        for column, values in zip(signature.inputs, rows.T, strict=True)
+    ]
+    body = msgspec.json.encode({"inputs": inputs})
+    head = f"POST /v2/models/{NAME}/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def _sent(column: Field, values: Floats) -> list[float | str | None]:
+    """A column's values for JSON; a rank beyond the categories is a text that is none of them."""
+    listed: list[float | None] = [None if np.isnan(value) else value for value in values.tolist()]
+    if column.datatype != "BYTES":
+        return list(listed)
+    texts = (*column.categories, "\x00".join(("", *column.categories)))
+    return [None if value is None else texts[int(value)] for value in listed]
+
+
+def _answers(body: bytes) -> Floats:
+    return np.array(msgspec.json.decode(body, type=_Answer).outputs[0].data, dtype=np.float64)
+
+
+def _silent(said: str) -> EngineError:
+    lines = [line for line in said.splitlines() if line[:1].strip()] or ["no word"]
+    return EngineError(f"a server of the variant does not come up: {lines[-1]}", mend="headway doctor")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask the server to leave, and end what does not."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(LEAVES_WITHIN_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()

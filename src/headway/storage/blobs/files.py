@@ -1,0 +1,51 @@
+"""Blobs as files of a folder, named by the SHA-256 of what is in them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from headway.core.errors import StoreError
+from headway.core.record import digest_of
+from headway.storage import atomic
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{2})([0-9a-f]{62})")
+
+
+class Files:
+    """`<folder>/sha256/ab/cdef...`: a file appears whole or not at all, and is hashed again whenever it is read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        atomic.sweep(folder)
+
+    def put(self, content: bytes) -> str:
+        """Keep bytes, return their digest; a file that no longer holds them is written anew."""
+        digest = digest_of(content)
+        path = self._path(digest)
+        if not path.is_file() or digest_of(path.read_bytes()) != digest:
+            atomic.write(path, content, beside=self._folder)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The bytes of a digest; raises StoreError if absent or no longer of that digest."""
+        path = self._path(digest)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise StoreError(f"blob {digest} cannot be read: {error.strerror}", where=str(path), mend=_MEND) from error
+        met = digest_of(content)
+        if met != digest:
+            raise StoreError(f"blob {digest} was altered: its bytes are now {met}", where=str(path), mend=_MEND)
+        return content
+
+    def _path(self, digest: str) -> Path:
+        parts = _DIGEST.fullmatch(digest)
+        if parts is None:
+            raise StoreError(f"{digest!r} is no digest", mend="sha256: and 64 hexadecimal digits")
+        return self._folder / "sha256" / parts[1] / parts[2]
+
+
+_MEND = "run again the step that made it (headway optimize), or bring the file back from a backup"
+
+plugin = Files

@@ -1,0 +1,91 @@
+"""Segments: parts of a log, each an Arrow IPC file that is on disk whole or not at all, named in the order of time."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from array import array
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import nanoarrow
+from nanoarrow.ipc import StreamWriter
+
+from headway.storage import atomic
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+    Column = NDArray[numpy.float64] | NDArray[numpy.int64] | NDArray[numpy.int8] | list[str]
+
+SUFFIX = ".arrow"
+_TYPES = {"float64": nanoarrow.float64(), "int64": nanoarrow.int64(), "int8": nanoarrow.int8()}
+_numbers = itertools.count()
+
+
+def fresh() -> str:
+    """The name of a new segment, behind all there are in the order of time."""
+    return f"{time.time_ns():020}-{os.getpid()}-{next(_numbers)}{SUFFIX}"
+
+
+def keep(folder: Path, columns: Mapping[str, Column], *, name: str = "") -> Path:
+    """Write one segment of columns of equal length, on disk at return, in the place of one of that name.
+
+    Arrays are written as they lie, in C order. Raises StoreError where it cannot be written.
+    """
+    path = folder / (name or fresh())
+    atomic.fill(path, lambda file: _write(columns, file), beside=folder.parent)
+    _let_go(path)
+    return path
+
+
+def segments(folder: Path, *, after: str = "") -> Iterator[Path]:
+    """The whole segments of a folder in the order in which they were written, those named after `after` only."""
+    if folder.is_dir():
+        yield from sorted(path for path in folder.glob(f"*{SUFFIX}") if path.name > after)
+
+
+def written_ns(path: Path) -> int:
+    """When a segment was written, ns since 1970, by its name; no row of it is younger."""
+    written = path.name.partition("-")[0]
+    return int(written) if written.isdigit() else time.time_ns()
+
+
+def _let_go(path: Path) -> None:
+    """Give the memory of what was written back: a log is read later, and memory that was never used is dear to take."""
+    with suppress(AttributeError, OSError):  # not every system has it, and it is advice
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(file)
+
+
+def _write(columns: Mapping[str, Column], file: BinaryIO) -> None:
+    children = {name: _array(values) for name, values in columns.items()}
+    schema = nanoarrow.struct({name: nanoarrow.Schema(child.schema) for name, child in children.items()})
+    length = len(next(iter(columns.values())))
+    batch = nanoarrow.c_array_from_buffers(schema, length, [None], children=list(children.values()))
+    with StreamWriter.from_writable(file) as writer:
+        writer.write_stream(nanoarrow.c_array_stream(batch))
+
+
+def _array(values: Column) -> nanoarrow.c_array.CArray:
+    if isinstance(values, list):
+        return _texts(values)
+    return nanoarrow.c_array_from_buffers(_TYPES[values.dtype.name], len(values), [None, values])
+
+
+def _texts(values: list[str]) -> nanoarrow.c_array.CArray:
+    """An array of texts made of its buffers: a text at a time takes the interpreter from those who serve."""
+    joined = "".join(values)
+    if not joined:
+        return nanoarrow.c_array_from_buffers(nanoarrow.string(), len(values), [None, bytes(4 * len(values) + 4), b""])
+    content = joined.encode("utf-8", "replace")
+    sizes = map(len, values if joined.isascii() else [value.encode("utf-8", "replace") for value in values])
+    offsets = array("i", itertools.accumulate(sizes, initial=0))
+    return nanoarrow.c_array_from_buffers(nanoarrow.string(), len(values), [None, offsets, content])

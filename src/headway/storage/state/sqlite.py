@@ -1,0 +1,218 @@
+"""State in one SQLite file of a folder, for the processes of one machine."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from headway.core.contracts import Signed
+from headway.core.errors import PointerMoved, StoreError
+from headway.core.record import digest_of, read
+from headway.core.release import Move
+from headway.storage import atomic
+
+FILE = "state.sqlite"
+BUSY_TIMEOUT_S = 10.0
+
+
+def m001_moves(db: sqlite3.Connection) -> None:
+    """Moves of pointers, in the order of their chain."""
+    db.execute(
+        "CREATE TABLE moves (place INTEGER PRIMARY KEY, name TEXT NOT NULL, pointer TEXT NOT NULL,"
+        " number INTEGER NOT NULL, content BLOB NOT NULL, signature BLOB NOT NULL, UNIQUE (name, pointer, number))"
+    )
+    db.execute("CREATE INDEX moves_of_pointer ON moves (name, pointer, place)")
+
+
+def m002_records_and_looks(db: sqlite3.Connection) -> None:
+    """Records by kind, name and digest; looks at `test` by name and dataset."""
+    db.execute(
+        "CREATE TABLE records (place INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL,"
+        " digest TEXT NOT NULL, content BLOB NOT NULL, UNIQUE (kind, name, digest))"
+    )
+    db.execute(
+        "CREATE TABLE looks (name TEXT NOT NULL, dataset TEXT NOT NULL, count INTEGER NOT NULL,"
+        " PRIMARY KEY (name, dataset))"
+    )
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_moves, m002_records_and_looks)
+
+
+class Sqlite:
+    """`<folder>/state.sqlite`: in WAL mode readers never wait, and what was answered is on disk.
+
+    Threads may share one instance (a lock takes them in turn); each process opens its own. A writer waits at most
+    `BUSY_TIMEOUT_S` for another process, then StoreError says that the file is locked.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._lock = threading.RLock()
+        atomic.sweep(folder)
+        with self._told():
+            if not self._path.exists():
+                _create(self._path)
+            self._db = sqlite3.connect(
+                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+        self._closing = weakref.finalize(self, self._db.close)
+        try:
+            self._open()
+        except StoreError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file; an instance that is dropped does so by itself."""
+        self._closing()
+
+    def append(self, signed: Signed) -> bool:
+        """Keep a move if its pointer and the chain are where it says; see `State.append`."""
+        move = read(Move, signed.content)
+        with self._transaction():
+            last = self.last(move.name, move.pointer)
+            _expect_next(move, last)
+            end = self.last()
+            if move.previous != (digest_of(end.content) if end else ""):
+                return False
+            self._db.execute(
+                "INSERT INTO moves (name, pointer, number, content, signature) VALUES (?, ?, ?, ?, ?)",
+                (move.name, move.pointer, move.number, signed.content, signed.signature),
+            )
+        return True
+
+    def moves(self, name: str = "", pointer: str = "") -> list[Signed]:
+        """The moves kept, oldest first: all of the chain, or those of a name, or of a pointer."""
+        return self._signed(name, pointer, "ORDER BY place")
+
+    def last(self, name: str = "", pointer: str = "") -> Signed | None:
+        """The last of `moves`, found by the index."""
+        found = self._signed(name, pointer, "ORDER BY place DESC LIMIT 1")
+        return found[0] if found else None
+
+    def keep(self, kind: str, content: bytes, *, name: str) -> str:
+        """Keep the bytes of a record under a name, return their digest; again is once."""
+        digest = digest_of(content)
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO records (kind, name, digest, content) VALUES (?, ?, ?, ?)",
+                (kind, name, digest, content),
+            )
+        return digest
+
+    def kept(self, kind: str, *, name: str = "", digest: str = "") -> list[bytes]:
+        """The records of a kind, oldest first: all, or those of a name, or the one of a digest."""
+        where, values = _where(kind=kind, name=name, digest=digest)
+        return [row[0] for row in self._rows(f"SELECT content FROM records {where} ORDER BY place", values)]
+
+    def latest(self, kind: str, *, name: str) -> bytes | None:
+        """The last of `kept` of a name."""
+        query = "SELECT content FROM records WHERE kind = ? AND name = ? ORDER BY place DESC LIMIT 1"
+        rows = self._rows(query, (kind, name))
+        return bytes(rows[0][0]) if rows else None
+
+    def count_look(self, name: str, dataset: str) -> int:
+        """Count one more judged look at the `test` period of a dataset; returns how many there were."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO looks (name, dataset, count) VALUES (?, ?, 1)"
+                " ON CONFLICT (name, dataset) DO UPDATE SET count = count + 1",
+                (name, dataset),
+            )
+            return self.looks(name, dataset)
+
+    def looks(self, name: str, dataset: str) -> int:
+        """How often the `test` period of a dataset was judged for a name."""
+        rows = self._rows("SELECT count FROM looks WHERE name = ? AND dataset = ?", (name, dataset))
+        return int(rows[0][0]) if rows else 0
+
+    def _signed(self, name: str, pointer: str, order: str) -> list[Signed]:
+        where, values = _where(name=name, pointer=pointer)
+        rows = self._rows(f"SELECT content, signature FROM moves {where} {order}", values)
+        return [Signed(content=content, signature=signature) for content, signature in rows]
+
+    def _open(self) -> None:
+        with self._told():
+            self._db.execute("PRAGMA synchronous = FULL")
+        if self._format() != len(MIGRATIONS):
+            with self._transaction():
+                self._migrate()
+
+    def _migrate(self) -> None:
+        """Bring the tables to today's form; the format is read under the lock, since another process may be first."""
+        for number in range(self._format(), len(MIGRATIONS)):
+            MIGRATIONS[number](self._db)
+            self._db.execute(f"PRAGMA user_version = {number + 1}")
+
+    def _format(self) -> int:
+        found = int(self._rows("PRAGMA user_version")[0][0])
+        if found > len(MIGRATIONS):
+            raise StoreError(
+                f"the state has format {found}, this headway reads up to {len(MIGRATIONS)}",
+                where=str(self._path),
+                mend="pip install --upgrade headway",
+            )
+        return found
+
+    def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._lock, self._told():
+            return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One writer at a time from here on; all of it is kept, or nothing."""
+        with self._lock, self._told(), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            mend = "wait for the other process and try again" if "locked" in str(error) else "restore it from a backup"
+            raise StoreError(
+                f"the state cannot be read or written: {error}", where=str(self._path), mend=mend
+            ) from error
+
+
+def _create(path: Path) -> None:
+    """An empty file in WAL mode, made aside: of two processes that switch one file to WAL at once, SQLite fails one."""
+    atomic.make_folder(path.parent)
+    with atomic.aside(path.parent) as new:
+        with closing(sqlite3.connect(new / FILE)) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+        with suppress(FileExistsError):
+            os.link(new / FILE, path)
+    atomic.sync(path.parent)
+
+
+def _expect_next(move: Move, last: Signed | None) -> None:
+    """Raise PointerMoved unless the move is the one after the last of its pointer."""
+    now = read(Move, last.content) if last else None
+    if move.number == (now.number if now else 0) + 1:
+        return
+    address = f"{move.name}@{move.pointer}"
+    stands = f"is at {now.release} by its move {now.number} ({now.who}: {now.why})" if now else "was never moved"
+    raise PointerMoved(
+        f"{address} {stands}, so this cannot be its move {move.number}",
+        where=now.at if now else "",
+        mend="look at it (headway history), then move it again if that is still right",
+    )
+
+
+def _where(**columns: str) -> tuple[str, tuple[str, ...]]:
+    """The WHERE clause that holds the columns given to their values; an empty value asks for any."""
+    asked = {column: value for column, value in columns.items() if value}
+    clause = " AND ".join(f"{column} = ?" for column in asked)
+    return (f"WHERE {clause}" if asked else ""), tuple(asked.values())
+
+
+plugin = Sqlite

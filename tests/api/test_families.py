@@ -1,0 +1,48 @@
+"""The lines of the README on a real table, for each family of models: a speed-up, its verdict, the same answers."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from catboost import CatBoostClassifier
+from lightgbm import LGBMClassifier
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.datasets import load_breast_cancer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from tests.house.pages import shown
+from xgboost import XGBClassifier
+
+from headway.optimization.contest import changes
+
+TABLE = load_breast_cancer(return_X_y=True, as_frame=True)
+X, X_NEW, Y, Y_NEW = train_test_split(*TABLE, test_size=0.5, random_state=0)
+SCALED = make_column_transformer((StandardScaler(), make_column_selector(dtype_include=float)))
+MODELS = {
+    "lightgbm": LGBMClassifier(n_estimators=50, n_jobs=1, verbose=-1),
+    "xgboost": XGBClassifier(n_estimators=50, n_jobs=1),
+    "catboost": CatBoostClassifier(iterations=50, thread_count=1, verbose=False, allow_writing_files=False),
+    "scikit-learn": make_pipeline(SCALED, LogisticRegression()),
+}
+_, LINES = shown("README.md", "python")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "family", [name if name == "lightgbm" else pytest.param(name, marks=pytest.mark.long) for name in MODELS]
+)
+def test_the_lines_of_the_readme_print_a_speedup_with_its_verdict(family, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    model = MODELS[family].fit(X, Y)
+    names = {"model": model, "X_new": X_NEW, "y_new": Y_NEW}
+    exec(LINES, names)
+    first = capsys.readouterr().out.splitlines()[0]
+    assert re.search(r": x [\d.,]+ .*for one row, verdict (pass|undecided)$", first)
+    moved = np.abs(names["best"].predict_proba(X_NEW) - model.predict_proba(X_NEW)).max()
+    assert moved <= 1e-6 or changes(names["best"].variant)
+    assert (names["best"].predict(X_NEW) != model.predict(X_NEW)).mean() <= 0.01
+    assert (tmp_path / "report.html").exists()

@@ -1,0 +1,43 @@
+"""Int8 that leaves the AUC as it was and moves single answers is refused; the layers that move none are not (F10)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.optimization.benches import opened
+from tests.optimization.nets import bench_of, net, rows, tabular
+
+import headway as hw
+from headway.optimization.transforms import quantise
+
+CAREFUL = {"roc_auc.loss": 0.005, "max_change": 0.05}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, Path]:
+    """The network, and its forms in int8, each a file."""
+    folder = tmp_path_factory.mktemp("nets")
+    bench = bench_of(folder, rows())
+    found = {"as it came": net(tabular(), bench)}
+    found |= {each.steps[-1].settings["int8"]: each for each in reversed(quantise.plugin(found["as it came"], bench))}
+    for name, variant in found.items():
+        (folder / f"{name}.onnx").write_bytes(bench.read(variant))
+    return {name: folder / f"{name}.onnx" for name in found}
+
+
+@pytest.fixture(scope="module")
+def judged_on(tmp_path_factory):
+    """Rows of later, with labels that the network's own probabilities drew."""
+    bench = bench_of(tmp_path_factory.mktemp("rows"), rows())
+    later = rows(6_000, seed=1)
+    chance = opened(net(tabular(), bench), bench).predict(later)[:, 0]
+    return later, (np.random.default_rng(0).random(len(later)) < chance).astype(int)
+
+
+@pytest.mark.parametrize(("layers", "answer", "broken"), [("4 of 4", "fail", ["max_change"]), ("3 of 4", "pass", [])])
+def test_a_rule_on_single_answers_tells_them_apart(files, judged_on, layers, answer, broken):
+    found = hw.compare(files["as it came"], files[layers], *judged_on, policy=CAREFUL)
+    assert found.answer == answer
+    assert [each.rule.measure for each in found.verdict.rulings if each.answer != "pass"] == broken

@@ -1,0 +1,99 @@
+"""What `headway watch` prints: a table and sentences, and when it follows, only what is new."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+from rich.console import Console
+
+from headway.cli.actions.watches import follow, watches_table
+from headway.cli.exit_codes import FAIL, PASS, UNDECIDED, of_watches
+from headway.core.drift import Drift
+from headway.core.evidence import Finding, Measurement
+from headway.core.watch import Reply, Watch
+
+P = Measurement(name="drift.p", value=0.4, low=0.4, high=0.4, method="test", n_rows=900)
+ESTIMATE = Finding(code="O002", severity="undecided", says="estimate without labels cannot be said: too few")
+JULY = Watch(
+    name="flights",
+    release="sha256:1",
+    period="2013-07",
+    since="2013-07-01T00:00:00",
+    until="2013-08-01T00:00:00",
+    n_rows=900,
+    n_labelled=0,
+    outlook="unknown",
+    says="2013-07: nothing can be said.",
+    drift=Drift(alarm=False, measurements=(P,)),
+    unknown=(ESTIMATE,),
+    replies=(Reply(question="drift", level=0.013),),
+)
+JUDGED = replace(
+    JULY,
+    n_labelled=900,
+    outlook="well",
+    says="2013-07: it is well.",
+    replies=(*JULY.replies, Reply(question="harm", level=0.009)),
+)
+GOING_ON = replace(JULY, period="2013-08", since="2013-08-01T00:00:00", over=False, drift=None, replies=(), unknown=())
+
+
+def printed(found: list[Watch]) -> str:
+    console = Console(width=240)
+    with console.capture() as capture:
+        console.print(watches_table(found))
+    return capture.get()
+
+
+def followed(*looks: list[Watch]) -> tuple[list[list[str]], list[Watch]]:
+    """The periods that were told at each look that had news, and what was seen last; then somebody interrupts."""
+    shown: list[list[str]] = []
+    left = iter(looks)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == len(looks):
+            raise KeyboardInterrupt
+
+    last = follow(lambda: next(left), lambda news: shown.append([each.says for each in news]), period_s=5, wait=wait)
+    assert waited == [5] * len(looks)
+    return shown, last
+
+
+def test_what_is_told_once_is_not_told_again_and_what_was_judged_meanwhile_is():
+    shown, last = followed([JULY], [JULY], [JUDGED], [JUDGED])
+    assert shown == [[JULY.says], [JUDGED.says]] and last == [JUDGED]
+
+
+def test_only_the_period_that_is_new_is_told():
+    assert followed([JUDGED], [JUDGED, GOING_ON])[0] == [[JUDGED.says], [GOING_ON.says]]
+
+
+def test_more_rows_of_a_period_that_goes_on_are_no_news_and_its_end_is():
+    more, ended = replace(GOING_ON, n_rows=950), replace(GOING_ON, over=True, n_rows=1800)
+    assert len(followed([GOING_ON], [more], [ended])[0]) == 2
+
+
+def test_the_p_is_shown_beside_the_limit_that_it_had_to_be_below():
+    assert "no change shown" in printed([JULY]) and "p 0.400, limit 0.0130" in printed([JULY])
+    assert "not yet judged" in printed([GOING_ON])
+    assert "cannot say" in printed([replace(JULY, drift=None)])
+
+
+def test_an_estimate_that_could_not_be_made_is_missed_only_where_no_label_told():
+    assert ESTIMATE.says in printed([JULY])
+    assert ESTIMATE.says not in printed([JUDGED])
+
+
+def test_without_a_period_it_says_what_it_waits_for():
+    assert "no period has begun that has 20 groups" in printed([])
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [([], UNDECIDED), ([GOING_ON], UNDECIDED), ([replace(JUDGED, outlook="worse"), GOING_ON], FAIL), ([JUDGED], PASS)],
+    ids=["none", "not over", "worse, then one that goes on", "well"],
+)
+def test_the_exit_code_is_that_of_the_last_period_that_is_over(found, code):
+    assert of_watches(found) == code

@@ -1,0 +1,196 @@
+"""What `headway evaluate` finds of the flights' winner: gaps between people, found parts, features, sets, a start."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+from tests.cli.stories import estimate, fact, flights
+
+from headway.core.evidence import Finding, Measurement
+from headway.core.learning import LearningCurve, Reading, Round
+from headway.reporting.story import Story
+
+SILENT = Finding(
+    code="E001",
+    severity="undecided",
+    says="audit 'load' did not run: nobody said how the variant is served",
+    where="headway.toml [serve]",
+    mend="headway evaluate",
+)
+BUSY = Finding(code="E002", severity="note", says="the machine was busy while it was timed", measured=4.8, limit=2.0)
+
+
+def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY)) -> Story:
+    """The flights, whose winner was examined whole; `more` is measured beside."""
+    story = flights()
+    assert story.winner is not None
+    evidence = story.winner.evidence
+    held = (
+        *evidence.measurements,
+        *people(),
+        *discovered(),
+        *features(),
+        *biased(),
+        *faults(),
+        *attacked(),
+        *components(),
+        *loaded(),
+        *sets(),
+        *started(),
+        *treated(),
+        *more,
+    )
+    winner = replace(story.winner, evidence=replace(evidence, measurements=held, findings=findings))
+    return replace(story, winner=winner, curve=curve(), data={"train": f"sha256:{1:064x}", "test": f"sha256:{2:064x}"})
+
+
+def only(*measurements: Measurement, **changes: object) -> Story:
+    """The flights, of whose winner this alone was measured."""
+    story = flights()
+    assert story.winner is not None
+    evidence = replace(story.winner.evidence, measurements=measurements)
+    winner = replace(story.winner, evidence=evidence)
+    return replace(story, winner=winner, frontier=(), **changes)
+
+
+def people() -> tuple[Measurement, ...]:
+    """Gaps of two groups of people, one of them shown to be there, and of a third that is too small."""
+    gaps = {"bias.tpr_gap": 0.06, "bias.fpr_gap": 0.01, "bias.selection_gap": 0.02, "bias.calibration_gap": 0.008}
+    shown = [
+        estimate(name, gap, 0.015, slice=f"gender={who}", rows=20_000) for name, gap in gaps.items() for who in "FM"
+    ]
+    return (*shown, estimate("bias.tpr_gap", 0.3, 0.2, slice="gender=X", rows=40))
+
+
+def discovered() -> tuple[Measurement, ...]:
+    """Two parts on which it errs more, and one on which nothing is lost."""
+    return (
+        estimate("discovered.brier.excess", 0.06, 0.02, slice="dep_minute 1100-1439, carrier=EV", rows=5_600),
+        estimate("discovered.brier.excess", 0.03, 0.04, slice="wind_speed 12.7-25.3", rows=7_700),
+        estimate("discovered.brier.loss", 0.001, 0.0015, slice="origin=JFK, carrier=B6", rows=9_100),
+        fact("discovered.compared", 26_317.0, rows=29_158),
+        fact("discovered.confirmed", 1.0, rows=27_891),
+    )
+
+
+def features() -> tuple[Measurement, ...]:
+    """The worth of features: one needed, one useless, one harmful, one that there was no time for."""
+    return (
+        estimate("ablation.masked.brier.loss", 0.023, 0.008, slice="dep_minute"),
+        estimate("ablation.masked.brier.loss", 0.0001, 0.0002, slice="seats"),
+        estimate("ablation.masked.brier.loss", -0.003, 0.004, slice="noise"),
+        estimate("ablation.retrained.brier.loss", -0.004, 0.001, slice="noise"),
+        fact("ablation.harmful", 1.0),
+        fact("ablation.harmful", 1.0, slice="noise"),
+        fact("ablation.useless", 1.0),
+        fact("ablation.useless", 1.0, slice="seats"),
+        fact("ablation.unsettled", 1.0),
+        fact("ablation.unsettled", 1.0, slice="visib"),
+        fact("ablation.trainings", 6.0),
+    )
+
+
+def biased() -> tuple[Measurement, ...]:
+    """What is observed less what is said of three slices: more, less, and nothing that is shown."""
+    return tuple(
+        estimate("calibration.bias", value, 0.01, slice=f"origin={name}", rows=19_000)
+        for name, value in (("EWR", 0.05), ("JFK", -0.04), ("LGA", 0.002))
+    )
+
+
+def faults() -> tuple[Measurement, ...]:
+    """What faults of the inputs cost: one shown to, one not, and a month."""
+    return (
+        estimate("robustness.unit.excess", 0.05, 0.01, slice="wind_speed x 0.45"),
+        estimate("robustness.unit.loss", 0.0002, 0.0004, slice="wind_speed x 0.45"),
+        estimate("robustness.missing.excess", 0.0001, 0.0002, slice="carrier"),
+        estimate("robustness.months.excess", 0.002, 0.02, slice="month=2013-07"),
+    )
+
+
+def attacked() -> tuple[Measurement, ...]:
+    """An attack that turns a fifth of the decisions, mostly through one column, as it does of the model as it came."""
+    return (
+        estimate("attack.success", 0.2, 0.03, rows=995),
+        estimate("attack.success.loss", 0.001, 0.004, rows=995),
+        estimate("attack.success", 0.4, 0.05, slice="decided yes", rows=210),
+        estimate("attack.column.success", 0.11, 0.02, slice="dep_minute", rows=995),
+        estimate("attack.column.success", 0.001, 0.002, slice="seats", rows=995),
+        replace(fact("attack.columns", 1.0, rows=199), high=2.0),
+        replace(fact("attack.reach", 0.4, rows=199), low=0.31, high=0.52),
+        fact("attack.queries", 612.0, rows=995),
+    )
+
+
+def components() -> tuple[Measurement, ...]:
+    """What two steps and a calibrator buy: one speed, one nothing, and one does harm."""
+    return (
+        *(estimate("components.brier.loss", 0.0, 0.0001, slice=name) for name in ("trees", "threads")),
+        estimate("components.brier.loss", -0.002, 0.001, slice="calibrator"),
+        replace(estimate("components.latency.speedup", 8.0, 0.2, slice="trees"), unit="x"),
+        fact("components.harmful", 1.0, slice="calibrator"),
+        fact("components.nothing", 1.0, slice="threads"),
+        fact("components.unsettled", 0.0),
+    )
+
+
+def loaded() -> tuple[Measurement, ...]:
+    """A server under load, in which nothing failed."""
+    times = {"load.alone.p50_ms": 0.2, "load.p50_ms": 0.3, "load.p99_ms": 1.4, "load.bursts.p99_ms": 4.0}
+    return (
+        *(replace(estimate(name, value, value / 10, rows=9_000), unit="ms") for name, value in times.items()),
+        replace(estimate("load.rows_per_s", 400_000.0, 9_000.0), unit="rows/s"),
+        replace(fact("load.memory_mb", 90.0), unit="MB"),
+        fact("load.failed", 0.0, rows=27_000),
+    )
+
+
+def curve() -> LearningCurve:
+    """A training of two looks, of which nothing more can be told."""
+    looks = [
+        Round(
+            number=number, held_out=(estimate("log_loss", error, 0.02),), learned=(estimate("log_loss", error, 0.01),)
+        )
+        for number, error in ((10, 0.6), (300, 0.5))
+    ]
+    reading = Reading(answer="learning", since=10, low=-0.12, high=-0.08)
+    return LearningCurve(
+        library="lightgbm",
+        error="log_loss",
+        rounds=tuple(looks),
+        reading=reading,
+        held_out="sha256:0",
+        seconds=9.0,
+        spent=0.2,
+    )
+
+
+def sets() -> tuple[Measurement, ...]:
+    """Sets that hold what they promise over all, and not in one month."""
+    return (
+        estimate("conformal.coverage", 0.895, 0.015),
+        estimate("conformal.coverage", 0.93, 0.02, slice="month=2013-07"),
+        estimate("conformal.coverage", 0.84, 0.03, slice="month=2013-08"),
+        estimate("conformal.coverage", 0.9, 0.02, slice="origin=EWR", rows=19_000),
+        estimate("conformal.size", 1.4, 0.1),
+    )
+
+
+def treated() -> tuple[Measurement, ...]:
+    """A rare class: weights find more and cost more, set back they cost less, and the rest is not shown to matter."""
+    costs = {"weights": 0.33, "weights, corrected": -0.06, "prior of the rows": -0.01, "threshold 0.5": 0.02}
+    recalls = {"as it came": 0.46, "weights": 0.99, "weights, corrected": 0.44, "prior of the rows": 0.42}
+    return (
+        estimate("imbalance.base_rate", 0.055, 0.01),
+        *(estimate("imbalance.cost.loss", value, 0.03, slice=name) for name, value in costs.items()),
+        *(estimate("imbalance.recall", value, 0.01, slice=name) for name, value in recalls.items()),
+        estimate("imbalance.recall.loss", -0.53, 0.1, slice="weights"),
+        *(estimate("imbalance.roc_auc.loss", 0.001, 0.01, slice=name) for name in costs),
+    )
+
+
+def started() -> tuple[Measurement, ...]:
+    """Time and memory of twenty starts."""
+    return (
+        replace(estimate("start.seconds", 0.28, 0.01, rows=20), unit="s", n_groups=20),
+        replace(estimate("start.memory_mb", 37.0, 0.2, rows=20), unit="MB", n_groups=20),
+    )

@@ -1,0 +1,148 @@
+"""The doctor looks at real processes, files and keys; what is broken is broken in the test's own folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from headway.cli import main as cli
+from headway.cli.doctor import machine, place
+from headway.cli.doctor.installed import loaded
+from headway.cli.doctor.sign import Sign
+from headway.registry.sign import create_publisher
+
+CPUINFO = "model name\t: Test CPU\nflags\t\t: fpu sse2 avx2 fma amx_int8\n"
+MEMINFO = "MemTotal:       16777216 kB\nMemAvailable:    8388608 kB\n"
+# Libraries as they are on a machine where they are absent, broken, or built for another processor.
+LIBRARIES = {
+    "polars": "raise ModuleNotFoundError(\"No module named 'polars'\", name='polars')",
+    "lightgbm": "raise OSError('libgomp.so.1: cannot open shared object file')",
+    "onnxruntime": "import os, signal\nos.kill(os.getpid(), signal.SIGILL)",
+}
+
+
+def system(folder: Path, **files: str) -> Path:
+    """A root folder with some of the system's files; `__` stands for a slash, `_dot_` for a point."""
+    for name, text in files.items():
+        path = folder / name.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def seen(found: list[Sign]) -> dict[str, Sign]:
+    return {sign.what: sign for sign in found}
+
+
+def project(folder: Path, toml: str = "") -> Path:
+    (folder / "headway.toml").write_text(f'[trust]\npublisher_key = "publisher.pem"\n{toml}')
+    return folder
+
+
+def test_the_features_that_engines_choose_their_code_by_are_named(tmp_path):
+    sign = seen(machine.signs(system(tmp_path, proc__cpuinfo=CPUINFO)))["processor"]
+    assert (sign.health, sign.says) == ("well", "Test CPU: avx2, fma, amx_int8")
+
+
+def test_a_processor_without_avx2_is_told_what_follows(tmp_path):
+    sign = seen(machine.signs(system(tmp_path, proc__cpuinfo="flags : fpu sse2\n")))["processor"]
+    assert (sign.health, "lacks avx2" in sign.says, "rtcompat" in sign.mend) == ("note", True, True)
+
+
+def test_the_memory_and_the_limit_of_the_container_are_told(tmp_path):
+    there = system(tmp_path, proc__meminfo=MEMINFO)
+    assert seen(machine.signs(there))["memory"].says == "16.0 GiB, 8.0 GiB of them free"
+    limited = system(tmp_path, sys__fs__cgroup__memory_dot_max=f"{4 * 2**30}\n")
+    assert seen(machine.signs(limited))["memory"].says.endswith("the container may use 4.0 GiB")
+
+
+def test_a_quota_of_the_container_is_told(tmp_path):
+    found = seen(machine.signs(system(tmp_path, sys__fs__cgroup__cpu_dot_max="100000 100000")))["cores"]
+    assert found.says.startswith(f"1 of {os.cpu_count()}") or os.cpu_count() == 1
+
+
+def test_a_system_whose_files_are_not_there_is_no_error(tmp_path):
+    found = seen(machine.signs(tmp_path))
+    assert found["memory"].says == "not known on this system"
+    assert "features not known" in found["processor"].says
+
+
+def test_a_clock_that_is_years_behind_is_broken_and_a_slow_one_noted(tmp_path):
+    slow = system(tmp_path, sys__devices__system__clocksource__clocksource0__current_clocksource="hpet\n")
+    assert machine.clock(tmp_path, datetime(1970, 1, 2, tzinfo=UTC)).health == "broken"
+    assert machine.clock(slow, datetime.now(UTC)).health == "note"
+
+
+@pytest.mark.slow
+def test_a_plugin_that_lacks_its_library_one_that_breaks_and_one_that_kills_are_told_apart(tmp_path, monkeypatch):
+    system(tmp_path, **{f"{name}_dot_py": text for name, text in LIBRARIES.items()})
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = seen(loaded(["check:few_groups", "source:sqlite", "engine:onnxruntime", "engine:lightgbm", "state:sqlite"]))
+
+    assert found["source:sqlite"].says == "needs 'polars'"
+    assert (found["source:sqlite"].health, found["source:sqlite"].mend) == ("absent", "pip install 'headway[lab]'")
+    assert found["engine:onnxruntime"].says == "cannot be loaded: it ended the process (-4)"
+    assert "libgomp" in found["engine:lightgbm"].says and found["engine:lightgbm"].mend == "apt-get install libgomp1"
+    assert [found[what].health for what in ("check:few_groups", "state:sqlite")] == ["well", "well"]
+
+
+def test_a_new_project_has_no_keys_and_a_state_that_can_be_written(tmp_path):
+    found = seen(place.signs(project(tmp_path)))
+    assert {what: sign.health for what, sign in found.items()} == {
+        "project": "well",
+        "trusted keys": "note",
+        "publisher key": "note",
+        "state": "well",
+    }
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["headway.toml"]
+
+
+def test_a_key_that_others_can_read_is_broken_and_one_that_is_not_trusted_noted(tmp_path):
+    key = create_publisher(project(tmp_path) / "publisher.pem").key
+    assert seen(place.signs(tmp_path))["publisher key"].says.startswith(key)
+
+    (tmp_path / "trusted_keys.txt").write_text(f"{key} ada\n")
+    assert seen(place.signs(tmp_path))["trusted keys"].health == "well"
+    (tmp_path / "trusted_keys.txt").write_text("ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= eve\n")
+    assert seen(place.signs(tmp_path))["publisher key"].says == f"{key} is not trusted here"
+    (tmp_path / "publisher.pem").chmod(0o644)
+    assert seen(place.signs(tmp_path))["publisher key"].mend.startswith("chmod 600")
+    (tmp_path / "trusted_keys.txt").write_text("no key\n")
+    assert seen(place.signs(tmp_path))["trusted keys"].health == "broken"
+
+
+def test_a_state_that_cannot_be_written_or_read_is_broken(tmp_path):
+    found = seen(place.signs(project(tmp_path, '[project]\nstate = "headway.toml/state"')))["state"]
+    assert (found.health, "Not a directory" in found.says) == ("broken", True)
+
+    (project(tmp_path) / ".headway").mkdir()
+    (tmp_path / ".headway/state.sqlite").write_text("no database" * 100)
+    assert "file is not a database" in seen(place.signs(tmp_path))["state"].says
+
+
+def test_settings_that_are_wrong_are_broken(tmp_path):
+    [found] = place.signs(project(tmp_path, "[serve]\nprot = 1"))
+    assert (found.health, found.says.startswith("unknown setting 'serve.prot'")) == ("broken", True)
+
+
+@pytest.mark.slow
+def test_the_doctor_tells_all_it_saw_and_exits_1_where_something_needed_is_broken(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["doctor", "--project", str(project(tmp_path, "[serve]\nprot = 1")), "--json"])
+    told = {sign["what"]: sign["health"] for sign in json.loads(capsys.readouterr().out)}
+    assert ended.value.code == cli.FAIL
+    assert {what for what, health in told.items() if health == "broken"} == {"project"}
+    assert {"python", "processor", "plug-ins engine", "extra lab"} <= set(told)
+
+
+def test_the_doctor_itself_brings_no_library_that_computes():
+    run = [sys.executable, "-X", "importtime", "-c", "from headway.cli.commands import doctor"]
+    text = subprocess.run(run, check=True, capture_output=True, text=True).stderr
+    assert "headway.cli.doctor.machine" in text
+    assert [name for name in ("numpy", "polars", "onnxruntime", "lightgbm") if f" {name}\n" in text] == []

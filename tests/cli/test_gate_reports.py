@@ -1,0 +1,263 @@
+"""The gate's reports: undecided never reads as passed, texts stay texts, and the same case gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+from gate_cases import CASES, FAIL, OVERRULED, PASS, UNDECIDED, WITHOUT_RULES, hostile_cases
+from hypothesis import given
+from markdown_it import MarkdownIt
+
+from headway.core.errors import ConfigError
+from headway.reporting.gates import github, junit, markdown, sarif, text
+from headway.reporting.gates.case import Case, against, reason
+from headway.reporting.gates.reports import FORMATS, GATE, deliver
+from headway.reporting.text.one_line import UNPRINTABLE, one_line
+
+READER = MarkdownIt("commonmark").enable("table")
+TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}
+# The parts of the standard that these files use; what is not named here may not be there.
+SARIF = {
+    "type": "object",
+    "required": ["$schema", "version", "runs"],
+    "additionalProperties": False,
+    "properties": {
+        "$schema": {"type": "string", "format": "uri"},
+        "version": {"const": "2.1.0"},
+        "runs": {
+            "minItems": 1,
+            "items": {
+                "required": ["tool", "results"],
+                "additionalProperties": False,
+                "properties": {
+                    "tool": {
+                        "required": ["driver"],
+                        "properties": {
+                            "driver": {
+                                "required": ["name", "rules"],
+                                "properties": {
+                                    "rules": {
+                                        "uniqueItems": True,
+                                        "items": {
+                                            "required": ["id", "shortDescription"],
+                                            "properties": {"shortDescription": TEXT, "fullDescription": TEXT},
+                                        },
+                                    }
+                                },
+                            }
+                        },
+                    },
+                    "automationDetails": {"required": ["id"]},
+                    "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
+                    "properties": {"type": "object"},
+                    "results": {
+                        "items": {
+                            "required": ["ruleId", "ruleIndex", "level", "message", "locations"],
+                            "properties": {
+                                "ruleIndex": {"type": "integer", "minimum": 0},
+                                "level": {"enum": ["note", "warning", "error"]},
+                                "message": TEXT,
+                                "locations": {"minItems": 1},
+                                "partialFingerprints": {"additionalProperties": {"type": "string"}},
+                                "suppressions": {
+                                    "items": {
+                                        "required": ["kind"],
+                                        "properties": {
+                                            "kind": {"enum": ["inSource", "external"]},
+                                            "status": {"enum": ["accepted", "underReview", "rejected"]},
+                                            "justification": {"type": "string"},
+                                        },
+                                    }
+                                },
+                            },
+                        }
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def listed(case: Case) -> list[list[str]]:
+    """What stands in each test case of the JUnit file."""
+    return [[child.tag for child in test] for test in ElementTree.fromstring(junit.report(case)).iter("testcase")]
+
+
+def results_of(case: Case) -> list[dict[str, object]]:
+    return json.loads(sarif.report(case))["runs"][0]["results"]
+
+
+def as_read(message: str) -> str:
+    """What a reader of SARIF shows for a message: placeholders and links undone."""
+    undone = re.sub(r"(\\*)\\\]\(", lambda found: f"{found[1][: len(found[1]) // 2]}](", message)
+    return undone.replace("{{", "{").replace("}}", "}")
+
+
+@pytest.mark.parametrize(
+    ("case", "found"),
+    [
+        (PASS, [["system-out"], ["system-out"]]),
+        (FAIL, [["failure"], ["failure"]]),
+        (UNDECIDED, [["error"], ["system-out"]]),
+        (WITHOUT_RULES, [["error"]]),
+        (OVERRULED, [["skipped"], ["skipped"]]),
+    ],
+    ids=["pass", "fail", "undecided", "without rules", "overruled"],
+)
+def test_junit_has_a_test_a_rule_and_undecided_is_an_error(case: Case, found: list[list[str]]) -> None:
+    assert listed(case) == found
+    top = ElementTree.fromstring(junit.report(case))
+    counted = {tag: sum([tag] == each for each in found) for tag in ("failure", "error", "skipped")}
+    assert [top.get(name) for name in ("tests", "failures", "errors", "skipped")] == [
+        *map(str, (len(found), *counted.values()))
+    ]
+
+
+def test_junit_tells_the_judges_sentence_and_the_limit() -> None:
+    [first, _] = ElementTree.fromstring(junit.report(FAIL)).iter("failure")
+    assert first.get("message") == FAIL.verdict.rulings[0].says
+    assert "limit: at most 0.005" in str(first.text)
+
+
+@pytest.mark.parametrize(
+    ("case", "levels"),
+    [
+        (PASS, []),
+        (FAIL, ["error", "error"]),
+        (UNDECIDED, ["warning"]),
+        (WITHOUT_RULES, ["warning"]),
+        (OVERRULED, ["note", "note"]),
+        (CASES["overruled without rules"], ["note"]),
+        (CASES["looked at thrice"], ["note"]),
+    ],
+)
+def test_sarif_has_a_result_for_each_rule_that_did_not_pass(case: Case, levels: list[str]) -> None:
+    assert [found["level"] for found in results_of(case)] == levels
+
+
+def test_an_override_is_told_with_who_and_why_in_every_format() -> None:
+    for name, report in FORMATS.items():
+        assert "ada" in report(OVERRULED) and "storm days" in report(OVERRULED), name
+    [accepted] = results_of(OVERRULED)[0]["suppressions"]
+    assert accepted["status"] == "accepted" and "storm days" in accepted["justification"]
+
+
+@pytest.mark.parametrize("name", ["text", "junit", "sarif", "markdown", "github"])
+def test_a_test_set_that_was_looked_at_more_than_once_is_warned_of(name: str) -> None:
+    assert "judged on 3 times, so it was used to choose" in FORMATS[name](CASES["looked at thrice"])
+    assert "used to choose" not in FORMATS[name](PASS)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_markdown_has_a_row_a_rule_with_interval_limit_and_answer(case: Case) -> None:
+    report = markdown.report(case)
+    rows = re.findall(r"^\| \*\*.*$", report, re.MULTILINE)
+    assert len(rows) == len(case.verdict.rulings)
+    for row, ruling in zip(rows, case.verdict.rulings, strict=True):
+        assert f"at most {ruling.rule.at_most}" in row and ruling.answer in row and r"\[" in row
+        assert "58,665 rows, 62 groups" in row
+    assert r"x 8.40 \[8.20, 8.60\]" in report and case.verdict.answer in report.splitlines()[0]
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_sarif_has_the_parts_that_the_standard_asks_for(case: Case) -> None:
+    jsonschema.validate(json.loads(sarif.report(case)), SARIF)
+
+
+@given(hostile_cases())
+def test_any_text_stays_a_text_in_xml(case: Case) -> None:
+    written = junit.report(case)
+    top = ElementTree.fromstring(written)
+    names = [test.get("name") for test in top.iter("testcase")]
+    assert names == [one_line(str(each.rule)) for each in case.verdict.rulings] or not case.verdict.rulings
+    assert {each.tag for each in top.iter()} <= {
+        *("testsuites", "testsuite", "properties", "property", "testcase"),
+        *("failure", "error", "skipped", "system-out", "system-err"),
+    }
+    said = {each.get("message") or each.text for test in top.iter("testcase") for each in test}
+    told = [one_line(each.says) for each in case.verdict.rulings if each.answer != "pass"]
+    assert all(any(each in str(one) for one in said) for each in told)
+    assert not UNPRINTABLE.search(written.replace("\n", ""))
+
+
+@pytest.mark.slow
+@given(hostile_cases())
+def test_any_text_stays_a_text_in_sarif(case: Case) -> None:
+    whole = json.loads(sarif.report(case))
+    jsonschema.validate(whole, SARIF)
+    said = [str(found["message"]["text"]) for found in whole["runs"][0]["results"]]
+    for ruling, message in zip(against(case.verdict), said, strict=False):
+        assert as_read(message) == one_line(f"{ruling.answer}: {ruling.says}")
+        assert all(len(run) % 2 == 0 for run in re.findall(r"\{+|\}+", message))
+
+
+@given(hostile_cases())
+def test_any_text_stays_a_text_in_markdown(case: Case) -> None:
+    tokens = READER.parse(markdown.report(case))
+    inline = [child for token in tokens for child in token.children or ()]
+    assert {each.type for each in inline} <= {"text", "strong_open", "strong_close", "html_inline", "softbreak"}
+    assert {each.content for each in inline if each.type == "html_inline"} <= {"<!-- -->", "<br>"}
+    assert {token.type.removesuffix("_open").removesuffix("_close") for token in tokens} <= {
+        *("heading", "paragraph", "inline", "table", "thead", "tbody", "tr", "th", "td"),
+    }
+    shown = "".join(each.content for each in inline if each.type == "text")
+    assert all(one_line(each.says) in shown for each in case.verdict.rulings)
+
+
+@given(hostile_cases())
+def test_no_text_adds_an_output_to_github(case: Case) -> None:
+    names = [line.partition("=")[0] for line in github.outputs(github.named(case)).splitlines()]
+    assert names == ["verdict", "reason", "variant", "looks_at_test"]
+
+
+@given(hostile_cases())
+def test_no_text_reaches_a_terminal_as_a_command_to_it(case: Case) -> None:
+    last = text.report(case).split("\n\n")[-1]
+    assert not UNPRINTABLE.search(last.replace("\n", ""))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_case_gives_the_same_text_in_any_zone_and_width(
+    name: str, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = FORMATS[name](case)
+    for key, value in {"TZ": "Asia/Tokyo", "COLUMNS": "40", "FORCE_COLOR": "1", "TERM": "dumb", "LC_ALL": "C"}.items():
+        monkeypatch.setenv(key, value)
+    assert FORMATS[name](case) == first
+    assert first.endswith("\n") and "\r" not in first
+
+
+def test_reports_are_printed_or_written_in_the_formats_that_are_asked_for(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    deliver(FAIL, ["markdown", f"junit={tmp_path / 'new/gate.xml'}"], {}, GATE)
+    assert capsysbinary.readouterr().out.decode() == markdown.report(FAIL)
+    assert (tmp_path / "new/gate.xml").read_bytes().decode() == junit.report(FAIL)
+
+
+def test_github_appends_to_the_files_it_names_and_is_printed_elsewhere(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    (tmp_path / "out").write_text("before=1\n")
+    named = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary"), "GITHUB_OUTPUT": str(tmp_path / "out")}
+    deliver(UNDECIDED, ["github"], named, GATE)
+    assert (tmp_path / "summary").read_text() == markdown.report(UNDECIDED)
+    assert (
+        (tmp_path / "out").read_text().startswith(f"before=1\nverdict=undecided\nreason={reason(UNDECIDED.verdict)}\n")
+    )
+    assert capsysbinary.readouterr().out == b""
+    deliver(UNDECIDED, ["github"], {}, GATE)
+    assert capsysbinary.readouterr().out.decode() == markdown.report(UNDECIDED)
+
+
+def test_an_unknown_format_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no format 'junitt': there are text, json, junit, sarif, markdown, github"):
+        deliver(PASS, [f"junit={tmp_path / 'gate.xml'}", "junitt"], {}, GATE)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,102 @@
+"""Ctrl-C is heard wherever it comes, and the command line is told of it as of nothing else."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from headway.cli import main as cli
+from headway.cli.interrupt import Heard
+from headway.core.errors import DataError
+
+LONGEST_S = 10.0
+
+
+class Finalized:
+    """Is interrupted while Python lets go of it, where nothing can be raised."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+class Broken:
+    """Fails while Python lets go of it."""
+
+    def __del__(self) -> None:
+        raise ZeroDivisionError
+
+
+def wait() -> None:
+    """Work on, until the interrupt comes."""
+    until = time.monotonic() + LONGEST_S
+    while time.monotonic() < until:
+        pass
+
+
+def test_one_that_a_finalizer_drops_comes_again(capsys):
+    with pytest.raises(KeyboardInterrupt), Heard():
+        Finalized()
+        wait()
+    assert capsys.readouterr().err == ""
+
+
+def test_one_that_was_dropped_at_the_end_does_not_come_later():
+    with Heard():
+        Finalized()
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join(LONGEST_S)
+    assert [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)] == []
+
+
+def test_an_error_that_a_library_makes_of_it_is_the_interrupt():
+    with pytest.raises(KeyboardInterrupt) as raised, Heard():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise DataError("cannot be read") from None
+    assert isinstance(raised.value.__cause__, DataError)
+
+
+def test_an_error_without_an_interrupt_is_itself():
+    with pytest.raises(DataError), Heard():
+        raise DataError("cannot be read")
+
+
+def test_what_else_a_finalizer_drops_is_told_as_ever(monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    with Heard():
+        Broken()
+    assert [each.exc_type for each in told] == [ZeroDivisionError]
+
+
+def test_afterwards_all_is_as_it_was():
+    before = sys.unraisablehook, signal.getsignal(signal.SIGINT)
+    with Heard():
+        assert signal.getsignal(signal.SIGINT) != before[1]
+    assert (sys.unraisablehook, signal.getsignal(signal.SIGINT)) == before
+
+
+def test_in_another_thread_it_listens_to_no_signal():
+    def within() -> None:
+        with Heard():
+            found.append(signal.getsignal(signal.SIGINT))
+
+    found: list[object] = []
+    thread = threading.Thread(target=within)
+    thread.start()
+    thread.join()
+    assert found == [signal.default_int_handler]
+
+
+def test_a_command_that_is_interrupted_says_what_to_paste(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "app", lambda: lambda _: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["optimize", "--project", "my flights"])
+    assert ended.value.code == cli.INTERRUPTED
+    assert capsys.readouterr().err == f"stopped: {cli.KEPT}\n  to go on: headway optimize --project 'my flights'\n"

@@ -1,0 +1,37 @@
+"""The command that makes, lists and revokes API keys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from headway.cli import main as cli
+
+
+def run(capsys: pytest.CaptureFixture[str], folder: Path, *words: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["key", *words, "--project", str(folder)])
+    assert ended.value.code == cli.PASS
+    return capsys.readouterr().out
+
+
+def test_a_key_is_printed_once_and_listed_by_its_name_until_it_is_revoked(tmp_path, capsys):
+    (tmp_path / "headway.toml").touch()
+    assert run(capsys, tmp_path) == "no key was made; headway key new NAME\n"
+    key = run(capsys, tmp_path, "new", "billing", "--scope", "predict", "--scope", "label", "--per-s", "9").strip()
+    run(capsys, tmp_path, "new", "ann", "--scope", "operate", "--burst", "3")
+    listed = run(capsys, tmp_path)
+    assert key.startswith("hw_") and key not in listed
+    assert "billing  predict, label, 9 a second, made 20" in listed and "ann      operate, 3 at once, made" in listed
+    assert "billing opens nothing from now on" in run(capsys, tmp_path, "revoke", "billing")
+    assert ", revoked 20" in run(capsys, tmp_path)
+
+
+def test_scripts_read_keys_as_json(tmp_path, capsys):
+    (tmp_path / "headway.toml").touch()
+    made = json.loads(run(capsys, tmp_path, "new", "billing", "--json"))
+    assert made["name"] == "billing" and made["key"].startswith("hw_")
+    (known,) = json.loads(run(capsys, tmp_path, "--json"))["keys"].items()
+    assert known[0] == "billing" and known[1]["scopes"] == ["predict"]

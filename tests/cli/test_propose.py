@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from headway.cli.init.propose import propose
+from headway.core.errors import ConfigError, DataError
+
+ROWS = 4000
+
+
+def table(**columns: object) -> pl.DataFrame:
+    """100 days of 40 rows, hours and a carrier, and a target that follows the hour; more columns as they are given."""
+    draw = np.random.default_rng(0)
+    hour = draw.integers(0, 24, ROWS)
+    at = [datetime(2025, 1, 1) + timedelta(days=row // 40, hours=int(hour[row])) for row in range(ROWS)]
+    own = {
+        "at": at,
+        "day": [moment.date() for moment in at],
+        "hour": hour,
+        "carrier": draw.choice(["AA", "B6", "UA"], ROWS),
+        "late": (draw.random(ROWS) < hour / 30).astype(int),
+    }
+    return pl.DataFrame({**own, **columns})
+
+
+def test_time_groups_slices_and_periods_are_found():
+    found = propose(table(), "late")
+    assert (found.task, found.positive, found.time, found.groups, found.slices) == (
+        "binary",
+        "",
+        "at",
+        "day",
+        ("carrier",),
+    )
+    assert found.features == ("hour", "carrier")
+    assert found.split == {
+        "train": ("2025-01-01", "2025-03-02"),
+        "choose": ("2025-03-02", "2025-03-22"),
+        "test": ("2025-03-22", "2025-04-11"),
+    }
+
+
+def test_what_follows_the_outcome_is_suspected_with_the_finding():
+    draw = np.random.default_rng(1)
+    late = table()["late"].to_numpy()
+    gaps = draw.random(ROWS) < 0.05
+    leaks = table(
+        late=[None if gap else value for value, gap in zip(late.tolist(), gaps, strict=True)],
+        delay=late * 20 + draw.normal(0, 5, ROWS),
+        landed=[None if gap else float(row % 9) for row, gap in enumerate(gaps)],
+    )
+    found = propose(leaks, "late")
+    assert {name: why[:4] for name, why in found.outcome.items()} == {"delay": "D003", "landed": "D002"}
+    assert found.features == ("hour", "carrier")
+
+
+def test_what_names_each_row_never_differs_or_is_no_number_is_left_out():
+    odd = table(
+        ticket=[f"T{row}" for row in range(ROWS)],
+        number=range(ROWS),
+        plane_id=[row % 7 for row in range(ROWS)],
+        country=["US"] * ROWS,
+        empty=pl.Series([None] * ROWS, dtype=pl.Float64),
+        booked=[date(2024, 1, 1) + timedelta(days=row % 300) for row in range(ROWS)],
+        legs=[[1, 2]] * ROWS,
+    )
+    assert propose(odd, "late").ignore == ("ticket", "number", "plane_id", "country", "empty", "booked", "legs")
+
+
+def test_rows_of_one_customer_share_fate_where_there_are_no_days():
+    by_customer = table(customer_id=[row % 200 for row in range(ROWS)]).drop("at", "day")
+    found = propose(by_customer, "late")
+    assert (found.time, found.groups, found.split) == ("", "customer_id", {})
+
+
+def test_a_time_that_some_rows_lack_orders_nothing():
+    gaps = table(at=[None, *table()["at"].to_list()[1:]])
+    assert propose(gaps, "late").time == "day"
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "positive", "classes"),
+    [
+        ([0, 1, 1, 0], "binary", "", 2),
+        ([True, False, True, None], "binary", "", 2),
+        (["no", "yes", "no", "no"], "binary", "yes", 2),
+        ([1, 2, 1, 1], "binary", "2", 2),
+        ([0, 1, 2, 0], "multiclass", "", 3),
+        ([1.5, 2.5, 3.5, 0.5], "regression", "", 0),
+    ],
+)
+def test_the_target_tells_the_task(values, task, positive, classes):
+    found = propose(table(late=values * (ROWS // 4)), "late")
+    assert (found.task, found.positive, found.numbers) == (task, positive, classes)
+
+
+def test_a_target_of_three_texts_has_its_classes_in_order():
+    found = propose(table(late=["b", "c", "a", "a"] * (ROWS // 4)), "late")
+    assert (found.task, found.classes, found.numbers) == ("multiclass", ("a", "b", "c"), 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([1] * ROWS, "'late' has 1 values"),
+        ([f"text {row}" for row in range(ROWS)], "4,000 different texts\n  try: another"),
+    ],
+)
+def test_a_target_that_cannot_be_predicted_is_refused(values, says):
+    with pytest.raises(DataError, match=says):
+        propose(table(late=values), "late")
+
+
+@pytest.mark.parametrize(("target", "says"), [("", "no target is given"), ("lat", "no column 'lat' to predict")])
+def test_a_target_that_is_not_there_is_told_with_the_columns(target, says):
+    with pytest.raises(
+        ConfigError, match=f"{says}\n  at: columns: at, day, hour, carrier, late\n  try: --target COLUMN"
+    ):
+        propose(table(), target)

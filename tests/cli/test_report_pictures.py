@@ -1,0 +1,252 @@
+"""Pictures say the finding, name what they show, and are drawn on this machine alone."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as Xml
+
+import pytest
+from msgspec.structs import replace
+from stories import RELEASED, Step, estimate, evidence, fact, frontier, judged, own_project, truncated, variant
+from years import lived
+
+from headway.core.evidence import Measurement
+from headway.core.verdict import Judged, Rule, Ruling
+from headway.reporting.charts import drawing, reliability
+from headway.reporting.charts import frontier as frontiers
+from headway.reporting.charts.drawing import NARROW, WIDE, Picture
+from headway.reporting.page import pictures
+from headway.reporting.sections import slices
+from headway.reporting.story import Story
+
+pytestmark = pytest.mark.slow
+STORY = lived()
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, Picture]:
+    return pictures(STORY)
+
+
+def texts(svg: str) -> list[str]:
+    return ["".join(node.itertext()) for node in Xml.fromstring(svg).iter(f"{SVG}text")]
+
+
+def winner(*measurements: Measurement, **changes: object) -> Story:
+    """The flights, their released variant with this evidence only."""
+    row = STORY.winner
+    assert row is not None
+    return replace(STORY, winner=replace(row, evidence=evidence(RELEASED, *measurements, period="test"), **changes))
+
+
+def sliced(story: Story) -> Picture | None:
+    """The picture of the slices of a story."""
+    section = slices.plugin(story)
+    return section.picture() if section else None
+
+
+def unknown(measurement: Measurement) -> Measurement:
+    """The same for too few groups: the whole range of the measure."""
+    return replace(measurement, low=-1.0, high=1.0, se=None, dof=None)
+
+
+def test_a_whole_story_has_six_pictures(drawn: dict[str, Picture]) -> None:
+    assert list(drawn) == ["frontier", "year", "speed", "reliability", "parity", "slices"]
+
+
+@pytest.mark.parametrize("name", ["frontier", "year", "speed", "reliability", "parity", "slices"])
+def test_a_picture_is_one_image_with_a_name_at_both_sizes(drawn: dict[str, Picture], name: str) -> None:
+    for size, svg in ((WIDE, drawn[name].wide), (NARROW, drawn[name].narrow)):
+        root = Xml.fromstring(svg)
+        assert root.get("role") == "img"
+        assert root.get("aria-label") == drawn[name].alt
+        assert float(root.get("width", "0")) <= size.width + 8
+        assert "href" not in svg.replace("xmlns:xlink", "")
+        assert 'fill="white"' not in svg
+
+
+def test_ids_do_not_meet_on_one_page(drawn: dict[str, Picture]) -> None:
+    svgs = [svg for each in drawn.values() for svg in (each.wide, each.narrow)]
+    ids = [node.get("id") for svg in svgs for node in Xml.fromstring(svg).iter() if node.get("id")]
+    assert ids
+    assert len(ids) == len(set(ids))
+
+
+def test_the_frontier_says_how_many_pass_and_how_fast_the_released_one_is(drawn: dict[str, Picture]) -> None:
+    assert drawn["frontier"].title == (
+        "6 of 10 variants are shown to do no harm beyond the limits; "
+        "the released one answers one row 8.40 [8.23, 8.57] times as fast"
+    )
+
+
+@pytest.mark.parametrize("side", ["wide", "narrow"])
+def test_every_variant_is_numbered_and_two_are_named(drawn: dict[str, Picture], side: str) -> None:
+    found = texts(getattr(drawn["frontier"], side))
+    assert {"1 as it came", "7 released", "limit 0.005", "pass", "fail"} <= set(found)
+    assert {str(number) for number in range(2, 11) if number != 7} <= set(found)
+
+
+def test_a_frontier_shows_losses_without_limit_and_without_interval() -> None:
+    rows = [replace(row, verdict=replace(row.verdict, rulings=())) for row in frontier()[:2]]
+    loss = [unknown(each) for each in rows[1].evidence.measurements if each.name == "brier.loss"]
+    speed = [each for each in rows[1].evidence.measurements if each.name.startswith("latency.")]
+    bare = [replace(row, evidence=replace(row.evidence, measurements=(*speed, *loss))) for row in rows]
+    picture = frontiers.draw(Story(title="", frontier=tuple(bare)))
+    assert picture is not None
+    assert picture.title == "2 of 2 variants are shown to do no harm beyond the limits"
+    assert "Loss in Brier (above 0 is worse)" in texts(picture.wide)
+    assert not [text for text in texts(picture.wide) if text.startswith("limit")]
+
+
+def test_a_model_that_stays_as_it_came_is_told_so() -> None:
+    came = judged(variant(), us=262.0, loss=0.0, flips=0.0, change=0.0, period="test")
+    picture = frontiers.draw(replace(STORY, winner=came))
+    assert picture is not None
+    assert picture.title.endswith("; the model stays as it came")
+
+
+@pytest.mark.parametrize("rows", [(), own_project().frontier, frontier()[:1]])
+def test_a_frontier_of_less_than_two_points_is_not_drawn(rows: tuple[Judged, ...]) -> None:
+    assert frontiers.draw(Story(title="", frontier=rows)) is None
+
+
+def test_variants_without_speed_or_loss_are_no_points() -> None:
+    bare = [replace(row, evidence=replace(row.evidence, measurements=())) for row in frontier()]
+    assert frontiers.draw(Story(title="", frontier=(*frontier()[:1], *bare))) is None
+
+
+def test_a_crowd_of_undecided_variants_is_drawn_with_every_number() -> None:
+    crowd = [
+        judged(
+            variant("native", truncated(number), Step(transform="x")),
+            us=30 + number / 9,
+            loss=0.004,
+            flips=0,
+            change=0.1,
+        )
+        for number in range(24)
+    ]
+    picture = frontiers.draw(Story(title="", frontier=(*frontier()[:1], *crowd)))
+    assert picture is not None
+    assert {str(number) for number in range(2, 26)} <= set(texts(picture.narrow))
+    assert "undecided" in texts(picture.wide)
+
+
+@pytest.mark.parametrize(
+    ("slowest", "shown", "hidden"), [(90, ["30", "50", "70"], []), (20_000, ["100", "10,000"], ["70", "7,000", "500"])]
+)
+def test_the_axis_of_time_names_as_many_times_as_there_is_room_for(
+    slowest: float, shown: list[str], hidden: list[str]
+) -> None:
+    rows = [
+        judged(variant(), us=slowest, loss=0.0, flips=0.0, change=0.0),
+        judged(RELEASED, us=25.0, loss=0.001, flips=0.0, change=0.0),
+    ]
+    picture = frontiers.draw(Story(title="", frontier=tuple(rows)))
+    assert picture is not None
+    assert set(shown) <= set(texts(picture.narrow))
+    assert not set(hidden) & set(texts(picture.narrow))
+
+
+def test_reliability_says_how_far_words_and_facts_differ(drawn: dict[str, Picture]) -> None:
+    assert drawn["reliability"].title == "What is said and what happens differ by 0.025 [0.005, 0.045] on average"
+    assert {"released", "model as it came", "Rows"} <= set(texts(drawn["reliability"].wide))
+
+
+def test_reliability_without_the_model_as_it_came_or_ece_shows_the_winner_alone() -> None:
+    bins = [each for each in STORY.winner.evidence.measurements if each.name.startswith("reliability")]  # type: ignore[union-attr]
+    alone = replace(winner(*bins), as_it_came=None, release="")
+    picture = reliability.draw(alone)
+    assert picture is not None
+    assert picture.title == "What is said, and what happens"
+    assert "chosen" in texts(picture.wide)
+    assert "model as it came" not in texts(picture.wide)
+
+
+def test_reliability_draws_a_bin_of_too_few_groups_without_its_band() -> None:
+    half = replace(estimate("reliability", 0.5, 0.1, slice="bin 2"), low=0.0, high=1.0, se=None)
+    pairs = (
+        fact("reliability.predicted", 0.2, slice="bin 1"),
+        estimate("reliability", 0.2, 0.01, slice="bin 1"),
+        fact("reliability.predicted", 0.5, slice="bin 2"),
+        half,
+        estimate("reliability", 0.9, 0.01, slice="bin 3"),
+        fact("reliability.predicted", math.nan, slice="bin 4"),
+        estimate("reliability", 0.9, 0.01, slice="bin 4"),
+    )
+    picture = reliability.draw(winner(*pairs))
+    assert picture is not None
+    assert "in 2 bins" in picture.alt
+    assert reliability.draw(winner(*pairs[:2])) is None
+    assert reliability.draw(own_project()) is None
+
+
+def test_slices_show_the_worst_with_the_limit_rows_and_days(drawn: dict[str, Picture]) -> None:
+    assert drawn["slices"].title.startswith("None of 15 slices is harmed beyond the limit; nearest to it is carrier=9E")
+    assert {"carrier=9E", "limit 0.005", "rows / days", "1,130 / 62"} <= set(texts(drawn["slices"].wide))
+    assert "The 14 worst of 15 slices are shown." in drawn["slices"].reading
+
+
+def test_slices_too_small_to_be_judged_are_counted_and_not_shown() -> None:
+    named = [estimate("brier.loss", 0.001 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(3)]
+    small = estimate("brier.loss", 0.2, 0.1, slice="origin=LGA", rows=900)
+    story = winner(*named, small, unknown(replace(named[0], slice="origin=JFK")))
+    picture = sliced(story)
+    assert picture is not None
+    assert "origin=LGA" not in texts(picture.wide)
+    section = slices.plugin(story)
+    assert section is not None
+    assert section.means[-1] == "2 more rest on fewer than 1,000 rows or 20 days, and cannot be judged."
+
+
+@pytest.mark.parametrize(
+    ("answer", "title"),
+    [("fail", "Of 2 slices at least one is harmed"), ("undecided", "For some of 2 slices the data cannot tell")],
+)
+def test_slices_are_told_as_they_were_judged(answer: str, title: str) -> None:
+    named = [estimate("brier.loss", 0.01 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(2)]
+    ruling = Ruling(rule=Rule(measure="worst_slice.brier.loss", at_most=0.005), answer=answer, says="")  # type: ignore[arg-type]
+    story = winner(*named)
+    assert story.winner is not None
+    told = replace(story.winner, verdict=replace(story.winner.verdict, rulings=(ruling,)))
+    picture = sliced(replace(story, winner=told))
+    assert picture is not None
+    assert picture.title.startswith(title)
+
+
+def test_slices_without_a_rule_are_told_without_a_limit() -> None:
+    named = [estimate("brier.loss", 0.01 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(2)]
+    story = winner(*named)
+    assert story.winner is not None
+    plain = replace(story, winner=replace(story.winner, verdict=replace(story.winner.verdict, rulings=())))
+    picture = sliced(plain)
+    assert picture is not None
+    assert picture.title.startswith("2 slices against the model as it came; the worst is origin=1")
+    assert not [text for text in texts(picture.wide) if text.startswith("limit")]
+
+
+def test_the_model_as_it_came_has_no_slices_to_lose() -> None:
+    came = judged(variant(), us=262.0, loss=0.0, flips=0.0, change=0.0, period="test")
+    assert sliced(replace(STORY, winner=came)) is None
+    assert sliced(own_project()) is None
+    assert sliced(winner()) is None
+
+
+def test_a_hostile_name_stays_a_text() -> None:
+    bad = '"><script>alert(1)</script>'
+    named = [estimate("brier.loss", 0.01 * n, 0.0005, slice=f"{bad}={n}", rows=2000) for n in range(2)]
+    picture = sliced(winner(*named))
+    assert picture is not None
+    assert not [node for node in Xml.fromstring(picture.wide).iter() if node.tag.endswith("script")]
+    assert bad in picture.alt
+
+
+def test_a_drawing_may_not_reach_out_of_this_machine() -> None:
+    class Outside:
+        def to_dict(self, **_: object) -> dict[str, object]:
+            data = {"url": "http://127.0.0.1:9/points.csv"}
+            return {"data": data, "mark": "point", "encoding": {"x": {"field": "a", "type": "quantitative"}}}
+
+    with pytest.raises(ValueError, match="data url not allowed"):
+        drawing.picture(lambda size: Outside(), name="outside", title="", alt="", reading=())  # type: ignore[arg-type,return-value]

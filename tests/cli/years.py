@@ -1,0 +1,182 @@
+"""A year of real core records with plausible figures: drift, a rollback, a ticket, a retraining, a new release."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+from stories import cut, estimate, evidence, fact, flights, verdict
+
+from headway.core.drift import Drift
+from headway.core.evidence import Finding, Measurement
+from headway.core.frontier import Baseline, Frontier
+from headway.core.release import Move
+from headway.core.rollout import Plan, Rollout, Stage
+from headway.core.ticket import Ticket
+from headway.core.training import Retraining
+from headway.core.verdict import Judged, Rule, Ruling, Verdict
+from headway.core.watch import Outlook, Reply, Watch
+from headway.reporting.story import Learned, Story, Trial, Turn, Year
+
+FIRST, SECOND, FEED = (f"sha256:{letter * 64}" for letter in "abf")
+NAMES = {FIRST: "first release", SECOND: "retrained in October"}
+ABSTAINS = Finding(code="O002", severity="undecided", says="estimate without labels cannot be said: too uncertain")
+
+
+def watch(
+    month: int, release: str = FIRST, outlook: Outlook = "moved", *parts: Measurement, **changes: object
+) -> Watch:
+    """What was seen of a month of 2013, whose inputs moved; `parts` are what was measured, or estimated."""
+    period = f"2013-{month:02}"
+    seen = Watch(
+        name="flights",
+        release=release,
+        period=period,
+        since=f"{period}-01T00:00:00",
+        until=f"2013-{month + 1:02}-01T00:00:00" if month < 12 else "2014-01-01T00:00:00",
+        n_rows=27_574,
+        n_labelled=27_010,
+        outlook=outlook,
+        says=f"{period}: the inputs are not what they were, most of all seats; a ticket proposes to train it anew.",
+        drift=Drift(alarm=True, measurements=(fact("drift.p", 0.001),)),
+        quality=tuple(each for each in parts if not each.name.endswith(".estimated")),
+        estimated=tuple(each for each in parts if each.name.endswith(".estimated")),
+    )
+    return replace(seen, **changes)
+
+
+def harmed(*shown: str) -> tuple[Reply, ...]:
+    """The measures by which a period is shown to be worse."""
+    return (Reply(question="harm", level=0.05, shown=shown),)
+
+
+def quality(auc: float, ece: float, half: float = 0.035) -> tuple[Measurement, Measurement]:
+    """AUC and calibration error of a month."""
+    return estimate("roc_auc", auc, 0.05, rows=27_010), estimate("ece", ece, half, rows=27_010)
+
+
+def rollout(release: str, standing: str, *, share: float = 0.2) -> Rollout:
+    """A rollout of one stage that has ended, or not."""
+    return Rollout(
+        name="flights",
+        release=release,
+        live=FIRST,
+        salt=release[-8:],
+        rules=(Rule(measure="flipped_decisions", at_most=0.05),),
+        plan=Plan(stages=(Stage(share=share),)),
+        standing=standing,  # type: ignore[arg-type]
+        requests=3_030,
+        of_release=597,
+        started_at="2026-11-24T18:38:42+00:00",
+        stage_at="2026-11-24T18:38:43+00:00",
+        why="canary 20 % is taken back",
+    )
+
+
+def flips(answer: str = "fail") -> Verdict:
+    """What the judge said of the traffic of a release."""
+    seen = estimate("flipped_decisions", 0.34, 0.17, rows=97)
+    ruling = Ruling(rule=Rule(measure="flipped_decisions", at_most=0.05), answer=answer, says="", measurement=seen)  # type: ignore[arg-type]
+    return Verdict(answer=answer, subject=FEED, rulings=(ruling,), at="2026-11-24T18:38:43+00:00")  # type: ignore[arg-type]
+
+
+def taken_back() -> Trial:
+    """A release whose feed broke."""
+    return Trial(
+        at="2013-10",
+        rollout=rollout(FEED, "rolled back"),
+        aim="reads the schedule from a feed",
+        verdict=flips(),
+        note="After 1,500 requests its feed broke.",
+    )
+
+
+def retraining(*, trainings: int = 3, loss: float = -0.02) -> Retraining:
+    """A model trained anew, judged by Brier score against the live one on 28 days."""
+    of = cut(150)
+    found = (estimate("brier.loss", loss, 0.005, rows=25_312),)
+    row = Judged(variant=of, evidence=evidence(of, *found, period="test"), verdict=_better(loss, found[0]))
+    return Retraining(
+        name="flights",
+        key="sha256:" + "c" * 64,
+        live=FIRST,
+        frontier=Frontier(
+            name="flights", baseline=Baseline(model=of), judged=(row,), winner=row, at="2026-11-24T18:39:11+00:00"
+        ),
+        trainings=trainings,
+        seconds=15.3,
+        says="trained anew on 218,439 rows before 2013-09-02: shown to be better than live",
+    )
+
+
+def _better(loss: float, found: Measurement) -> Verdict:
+    of = verdict(cut(150), ())
+    rule = Rule(measure="brier.loss", at_most=0.0)
+    answer = "pass" if loss < 0 else "fail"
+    ruling = Ruling(rule=rule, answer=answer, says="", measurement=found)  # type: ignore[arg-type]
+    return replace(of, answer=answer, rulings=(ruling,))
+
+
+def ticket(**changes: object) -> Ticket:
+    """A ticket for both reasons."""
+    made = Ticket(
+        name="flights",
+        release=FIRST,
+        reasons=("rows", "calibration"),
+        why="labelled rows grew by 132%, from 105,475 to 244,737",
+        at="2013-10-02T00:00:00",
+    )
+    return replace(made, **changes)
+
+
+def turn(release: str, *, back: bool = False) -> Turn:
+    """A move of `live` by hand."""
+    move = Move(
+        name="flights",
+        pointer="live",
+        number=3,
+        release=release,
+        previous="",
+        at="2026-11-25T10:00:00+00:00",
+        who="ada",
+        why="callers complain",
+    )
+    return Turn(at="2013-12-05", move=move, back=back)
+
+
+def year() -> Year:
+    """A release that got worse in September, what was done, and the one that took its place in November."""
+    anew = Trial(
+        at="2013-11",
+        rollout=rollout(SECOND, "promoted", share=0.5),
+        aim=retraining().says,
+        verdict=flips("pass"),
+    )
+    cost = replace(estimate("retrain.expected_loss", 3387.0, 2216.0), unit="cost a month")
+    return Year(
+        watches=(
+            watch(9, FIRST, "worse", *quality(0.671, 0.135), estimate("roc_auc.estimated", 0.69, 0.08)),
+            watch(10, FIRST, "moved", *quality(0.66, 0.09), unknown=(ABSTAINS,)),
+            watch(11, SECOND, "worse", *quality(0.67, 0.07), cost=cost),
+            watch(12, SECOND, "worse", *quality(0.70, 0.08), cost=cost),
+        ),
+        tickets=(ticket(),),
+        trials=(taken_back(), anew),
+        learned=(Learned(at="2013-10", retraining=retraining()),),
+        names=NAMES,
+        limits={"ece": 0.05},
+    )
+
+
+def lived() -> Story:
+    """The flights with their year."""
+    return replace(flights(), year=year())
+
+
+def watched_only(*watches: Watch) -> Story:
+    """A project of which nothing is known but what was watched."""
+    return Story(title="churn", year=Year(watches=watches, names={FIRST: "first release"}))
+
+
+def renewed() -> Story:
+    """What a retraining found: the variants of the model trained anew, its winner against live, and its year."""
+    found = Learned(at="2013-10", retraining=retraining())
+    return replace(flights(), months=(), replay=None, refused=None, year=Year(learned=(found,), tickets=(ticket(),)))

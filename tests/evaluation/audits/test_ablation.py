@@ -1,0 +1,152 @@
+"""Audit `ablation`: which features the model needs, which do nothing, and which make it worse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from msgspec.structs import replace as changed
+
+from headway.core.contracts import Ground
+from headway.core.variant import Field, Signature
+from headway.evaluation.audits import ablation
+from headway.storage.blobs.files import Files
+
+
+class Weighted:
+    """Answers the weighted sum of the columns that it was made of, held in [0, 1]."""
+
+    def __init__(self, weights):
+        self.weights = np.array(weights)
+
+    def predict(self, rows):
+        return np.clip(rows @ self.weights, 0, 1)[:, None]
+
+
+WEIGHTS = {"good": 0.7, "flipped": 0.3, "idle": 0.0}
+
+
+@pytest.fixture
+def subject(make_subject):
+    """Outcomes follow `good` and the opposite of `flipped`, which the model reads the way it once was."""
+    found = make_subject(count=40)
+    rng = np.random.default_rng(1)
+    rows = rng.random((len(found.labels), 3))
+    labels = (rng.random(len(rows)) < 0.15 + 0.6 * rows[:, 0] + 0.2 * (0.5 - rows[:, 1])).astype(float)
+    model = Weighted(list(WEIGHTS.values()))
+    scores = model.predict(rows)
+    signature = Signature(inputs=tuple(Field(name=name) for name in WEIGHTS))
+    variant = changed(found.variant, signature=signature)
+    return replace(
+        found, variant=variant, model=model, rows=rows, labels=labels, scores=scores, reference_scores=scores
+    )
+
+
+@pytest.fixture
+def ground(tmp_path):
+    """Training finds the same weights whatever the seed, but for the mean of what it cannot read."""
+    return Ground(blobs=Files(tmp_path), budget_s=60, learn=lambda names, seed: _Shifted(names))
+
+
+class _Shifted(Weighted):
+    def __init__(self, names):
+        super().__init__([WEIGHTS[name] for name in names])
+        self.shift = sum(weight for name, weight in WEIGHTS.items() if name not in names) / 2
+
+    def predict(self, rows):
+        return np.clip(super().predict(rows) + self.shift, 0, 1)
+
+
+def of(found, name):
+    return {each.slice: each for each in found if each.name == name}
+
+
+def test_the_harmful_and_the_useless_are_named_and_what_is_needed_is_not_trained_without(subject, ground):
+    found = ablation.plugin(subject, ground)
+
+    assert set(of(found, "ablation.harmful")) == {"", "flipped"}
+    assert set(of(found, "ablation.useless")) == {"", "idle"}
+    assert of(found, "ablation.masked.brier.loss")["good"].low > 0
+    retrained = of(found, "ablation.retrained.brier.loss")
+    assert set(retrained) == {"flipped", "idle"} and retrained["flipped"].high < 0
+    assert "one seed" in retrained["idle"].method and retrained["idle"].se is None
+
+
+def test_what_one_seed_does_not_make_suspect_is_trained_without_once(subject, ground):
+    found = ablation.plugin(subject, ground)
+    assert of(found, "ablation.trainings")[""].value == 3 + 3 + 1  # whole, without `flipped`, without `idle`
+
+
+class Season(Weighted):
+    """Follows the truth, and adds 0.3 where a part is above 0, as it is in all rows now."""
+
+    def predict(self, rows):
+        return np.clip(rows[:, :2] @ [0.6, -0.2] + 0.25 + 0.3 * (rows[:, 2:].sum(1) > 0), 0, 1)[:, None]
+
+
+def test_harm_that_masking_cannot_see_is_found_by_training_without(subject, ground):
+    """The values of other rows lead to the same answers, as all lie beyond what the model saw."""
+    model = Season([])
+    scores = model.predict(subject.rows)
+    found = ablation.plugin(
+        replace(subject, model=model, scores=scores, reference_scores=scores),
+        replace(ground, learn=lambda names, seed: model),
+    )
+    assert of(found, "ablation.masked.brier.loss")["idle"].value == 0
+    assert set(of(found, "ablation.harmful")) == {"", "idle"}
+
+
+def test_what_differs_by_seed_more_than_by_the_part_is_not_decided(subject, ground):
+    def learn(names, seed):
+        if "flipped" not in names and seed:
+            return Weighted([0.1] * len(names))  # as bad as the whole is good, but for the first seed
+        return _Shifted(names)
+
+    found = ablation.plugin(subject, replace(ground, learn=learn))
+    assert set(of(found, "ablation.harmful")) == {""}
+    assert "flipped" in of(found, "ablation.unsettled")
+    assert of(found, "ablation.trainings")[""].value == 6 + 6 + 1  # six seeds, as it is they that leave it open
+
+
+def test_a_feature_that_the_model_does_not_read_changes_nothing(subject, ground):
+    idle = of(ablation.plugin(subject, ground), "ablation.masked.brier.loss")["idle"]
+    assert (idle.low, idle.value, idle.high) == (0.0, 0.0, 0.0)
+
+
+def test_features_that_belong_together_are_left_out_together(subject, ground):
+    found = ablation.plugin(subject, replace(ground, together=(("flipped", "idle"),)))
+    assert set(of(found, "ablation.masked.brier.loss")) == {"good", "flipped + idle"}
+    assert set(of(found, "ablation.harmful")) == {"", "flipped + idle"}
+
+
+def test_where_nobody_knows_how_the_model_is_made_masking_says_it_alone(subject, ground):
+    found = ablation.plugin(subject, replace(ground, learn=None))
+    assert set(of(found, "ablation.harmful")) == {"", "flipped"}
+    assert of(found, "ablation.trainings")[""].value == 0
+
+
+def test_where_the_time_is_used_up_those_left_are_told(subject, ground):
+    found = ablation.plugin(subject, replace(ground, budget_s=1e-9))
+    unsettled = of(found, "ablation.unsettled")
+    assert set(unsettled) == {"", "flipped", "idle"} and "no time" in unsettled["idle"].method
+    assert set(of(found, "ablation.masked.brier.loss")) == set(WEIGHTS)
+
+
+def test_the_more_features_are_asked_the_more_it_takes_to_name_one(subject, ground):
+    """On a quarter of the rows the harm of one of three is shown, and that of the same one of twelve is not decided."""
+    few = {name: getattr(subject, name)[::4] for name in ("rows", "labels", "scores", "reference_scores", "groups")}
+    of_three = replace(subject, **few)
+    idle = [Field(name=f"idle_{number}") for number in range(9)]
+    signature = Signature(inputs=(*subject.variant.signature.inputs, *idle))
+    of_twelve = replace(
+        of_three,
+        variant=changed(subject.variant, signature=signature),
+        model=Weighted([*WEIGHTS.values(), *([0.0] * 9)]),
+        rows=np.hstack([of_three.rows, np.ones((len(of_three.rows), 9))]),
+    )
+    alone = replace(ground, learn=None)
+    assert set(of(ablation.plugin(of_three, alone), "ablation.harmful")) == {"", "flipped"}
+    found = ablation.plugin(of_twelve, alone)
+    assert set(of(found, "ablation.harmful")) == {""}
+    assert "groups would decide" in of(found, "ablation.unsettled")["flipped"].method

@@ -1,0 +1,95 @@
+"""Audit `attack`: how often decisions can be turned, through which columns, and whether more than of the model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from msgspec.structs import replace as changed
+from tests.evaluation.attacks.attackable import Constant, Stump, attacked_by
+
+from headway.core.contracts import Ground
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
+from headway.core.sections.attack import AttackSection
+from headway.evaluation.audits import attack
+from headway.storage.blobs.files import Files
+
+SLACK = AttackSection(queries=100)
+
+
+@pytest.fixture
+def ground(tmp_path):
+    return Ground(blobs=Files(tmp_path), budget_s=60, attack=SLACK)
+
+
+def of(found, name):
+    return {each.slice: each for each in found if isinstance(each, Measurement) and each.name == name}
+
+
+def test_a_planted_weak_column_is_found_and_named(ground):
+    found = attack.plugin(attacked_by(Stump()), ground)
+    alone = of(found, "attack.column.success")
+    assert of(found, "attack.success")[""].low > 0.8 and alone["wind"].low > 0.8
+    assert {alone[name].high for name in ("seats", "fare", "night", "carrier")} == {0.0}
+    assert of(found, "attack.columns")[""].value == 1 and 0 < of(found, "attack.reach")[""].value < 1
+    assert set(of(found, "attack.success")) == {"", "decided no", "decided yes"}
+
+
+def test_a_constant_model_reads_0_and_that_there_is_no_median_is_said(ground):
+    found = attack.plugin(attacked_by(Constant()), ground)
+    seen = of(found, "attack.success")[""]
+    assert (seen.value, seen.high, seen.n_rows, seen.n_groups) == (0.0, 0.0, 600, 30)
+    assert [each.what for each in found if isinstance(each, NotApplicable)] == [
+        "attack.columns has no median: 0 rows were turned, 11 are needed",
+        "attack.reach has no median: 0 rows were turned, 11 are needed",
+    ]
+
+
+def test_a_form_that_decides_alike_loses_nothing_and_one_that_is_easier_to_turn_is_seen(ground):
+    same = attack.plugin(attacked_by(Stump(), Stump()), ground)
+    weaker = attack.plugin(attacked_by(Stump(at=0), Stump(at=0, above=0.95)), ground)
+    assert all(each.low == each.value == each.high == 0 for each in of(same, "attack.success.loss").values())
+    assert of(weaker, "attack.success.loss")[""].low > 0
+    assert of(weaker, "attack.column.success.loss")["wind"].low > 0
+
+
+def test_what_is_declared_fixed_turns_nothing(ground):
+    found = attack.plugin(attacked_by(Stump()), replace(ground, attack=changed(SLACK, fixed=("wind",))))
+    assert of(found, "attack.success")[""].high == 0 and "wind" not in of(found, "attack.column.success")
+
+
+def test_where_nothing_may_change_or_nothing_is_decided_it_says_so(ground):
+    subject = attacked_by(Stump())
+    fixed = changed(SLACK, fixed=("wind", "seats", "fare", "night", "carrier"))
+    with pytest.raises(NotApplicable, match="no feature may change"):
+        attack.plugin(subject, replace(ground, attack=fixed))
+    with pytest.raises(NotApplicable, match="a regression model makes no decision"):
+        attack.plugin(replace(subject, variant=changed(subject.variant, task="regression")), ground)
+
+
+def test_the_classes_of_several_are_decisions_by_their_names(ground):
+    subject = attacked_by(Stump())
+    signature = changed(subject.variant.signature, classes=("calm", "storm"))
+
+    class Two(Stump):
+        def predict(self, rows):
+            yes = super().predict(rows)
+            return np.hstack([1 - yes, yes])
+
+    both = Two().predict(subject.rows)
+    variant = changed(subject.variant, task="multiclass", signature=signature)
+    made = replace(subject, variant=variant, model=Two(), reference=Two(), scores=both, reference_scores=both)
+    assert set(of(attack.plugin(made, ground), "attack.success")) == {"", "decided calm", "decided storm"}
+
+
+def test_without_time_for_all_decisions_nothing_is_told(ground):
+    with pytest.raises(NotApplicable, match="no time was left"):
+        attack.plugin(attacked_by(Stump()), replace(ground, budget_s=1e-9))
+
+
+def test_a_slow_model_is_asked_fewer_rows(ground, monkeypatch):
+    monkeypatch.setattr(attack, "seconds_a_row", lambda subject: 1e-3)
+    found = attack.plugin(attacked_by(Stump()), replace(ground, budget_s=40))
+    assert of(found, "attack.success")[""].n_rows == 120

@@ -1,0 +1,122 @@
+"""Audit `components`: a part that truly hurts is named, one that does nothing is, and one that pays is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from msgspec.structs import replace as changed
+from tests.contract.subjects import subject_of
+from tests.optimization.lessons import bench_of, lesson, taught
+
+from headway.core.calibrator import Calibrator
+from headway.core.contracts import Ground
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.release import View
+from headway.evaluation.audits import components
+from headway.evaluation.subject import open_variant
+from headway.optimization.transforms import trees
+from headway.storage.blobs.files import Files
+
+pytestmark = pytest.mark.slow
+
+
+class Mean:
+    """The mean of what a row holds; refuses a row without its first column."""
+
+    def predict(self, rows):
+        if np.isnan(rows[:, 0]).any():
+            raise EngineError("row 0 has no 'a'")
+        return np.nan_to_num(rows).mean(1, keepdims=True)
+
+
+@pytest.fixture
+def ground(tmp_path, monkeypatch):
+    monkeypatch.setattr(components, "ROUNDS", 20)
+    return Ground(blobs=Files(tmp_path), budget_s=60)
+
+
+@pytest.fixture
+def subject():
+    """Outcomes happen as often as the model says."""
+    found, model = subject_of(groups=40), Mean()
+    scores = model.predict(found.rows)
+    labels = (np.random.default_rng(3).random(len(scores)) < scores[:, 0]).astype(np.float64)
+    return replace(found, model=model, labels=labels, scores=scores)
+
+
+def of(found, name):
+    return {each.slice: each for each in found if each.name == f"components.{name}"}
+
+
+def test_a_part_that_truly_hurts_is_named_harmful(subject, ground):
+    """Outcomes follow what the model says of rows without `c`."""
+    without = np.nan_to_num(subject.rows * [1, 1, 0]).mean(1)
+    labels = (np.random.default_rng(3).random(len(without)) < without).astype(np.float64)
+    found = components.plugin(replace(subject, labels=labels), replace(ground, together=(("c",),)))
+    assert of(found, "brier.loss")["c"].high < 0
+    assert set(of(found, "harmful")) == {"", "c"}
+    assert "components.brier.loss -0.0" in of(found, "harmful")["c"].method
+
+
+def test_a_part_that_changes_nothing_buys_nothing(subject, ground):
+    empty = replace(subject, rows=subject.rows * [1, 1, 0])
+    empty = replace(empty, scores=empty.model.predict(empty.rows))
+    found = components.plugin(empty, replace(ground, together=(("c",),)))
+    assert set(of(found, "nothing")) == {"", "c"}
+    assert set(of(found, "harmful")) == {""}
+
+
+def test_a_calibrator_that_turns_right_probabilities_wrong_costs_time_and_quality(subject, ground):
+    found = components.plugin(subject, replace(ground, calibrator=Calibrator(shift=1.5)))
+    assert of(found, "brier.loss")["calibrator"].high < 0
+    assert of(found, "cost.one_row.ratio")["calibrator"].value < 1
+    assert "calibrator" not in of(found, "nothing")
+
+
+def test_a_step_that_saves_time_is_not_named_and_what_it_saves_is_told(ground, tmp_path):
+    bench = bench_of(tmp_path, lesson(seed=2), lesson(seed=1))
+    origin = changed(taught(bench, lesson(seed=1)), settings={"threads": 1})
+    [variant] = trees.plugin(origin, bench)
+    known = lesson(seed=3)
+    model = open_variant(variant, bench.blobs)
+    scores = model.predict(known.rows)
+    subject = replace(
+        subject_of(groups=40),
+        variant=variant,
+        model=model,
+        rows=known.rows,
+        labels=known.labels,
+        groups=known.groups,
+        scores=scores,
+        reference_scores=scores,
+        slices={},
+        people={},
+    )
+    found = components.plugin(subject, replace(ground, blobs=bench.blobs, origin=origin, bench=lambda: bench))
+    for name in ("latency.speedup", "throughput.speedup", "cost.one_row.ratio", "cost.batch.ratio"):
+        assert of(found, name)["trees"].low > 1 and of(found, name)["trees"].unit == "x"
+    assert of(found, "latency.p99.speedup")["trees"].value > 1
+    assert of(found, "brier.loss")["trees"].value == pytest.approx(0, abs=1e-12)
+    assert [len(of(found, word)) for word in ("harmful", "nothing", "unsettled")] == [1, 1, 1]
+
+
+def test_a_view_and_features_that_belong_together_are_missing_in_every_row_and_change_no_time(subject, ground):
+    weather = View(name="weather", table="t", columns=("b", "c"))
+    found = components.plugin(subject, replace(ground, views=(weather,), together=(("c",),)))
+    assert set(of(found, "brier.loss")) == {"view weather", "c"}
+    assert of(found, "brier.loss")["view weather"].low > 0
+    assert of(found, "latency.speedup") == {}
+
+
+def test_a_part_without_which_nothing_answers_and_one_that_there_is_no_time_for_are_not_decided(subject, ground):
+    refused = of(components.plugin(subject, replace(ground, together=(("a",),))), "unsettled")
+    late = of(components.plugin(subject, replace(ground, together=(("c",),), budget_s=1e-9)), "unsettled")
+    assert "row 0 has no 'a'" in refused["a"].method
+    assert "no time" in late["c"].method and late[""].value == 1
+
+
+def test_the_model_as_it_came_has_nothing_to_leave_out(subject, ground):
+    with pytest.raises(NotApplicable, match="as it came"):
+        components.plugin(subject, ground)

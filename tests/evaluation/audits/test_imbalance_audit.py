@@ -1,0 +1,118 @@
+"""Audit `imbalance`: what class weights, prior correction and the threshold change where a class is rare."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from msgspec.structs import replace as changed
+
+from headway.core.contracts import Ground, Lesson
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
+from headway.core.variant import Field, Signature
+from headway.evaluation.audits import imbalance
+from headway.evaluation.priors import for_share
+from headway.evaluation.weighing import findings_of_weights
+from headway.storage.blobs.files import Files
+
+SHARE = 0.06
+
+
+class Says:
+    """Answers the first column, as if this share of all rows were positive."""
+
+    def __init__(self, share):
+        self.share = share
+
+    def predict(self, rows):
+        return for_share(rows[:, 0], SHARE, self.share)[:, None]
+
+
+@pytest.fixture
+def subject(make_subject):
+    """Rows of which 6 % are positive, with the true probability as their one column; a miss costs four false alarms."""
+    found = make_subject(count=60)
+    rng = np.random.default_rng(3)
+    chance = rng.beta(0.3, 0.3 / SHARE - 0.3, len(found.labels))
+    labels = (rng.random(len(chance)) < chance).astype(float)
+    variant = changed(found.variant, signature=Signature(inputs=(Field(name="x"),)))
+    scores = chance[:, None]
+    rest = {"rows": scores, "scores": scores, "reference_scores": scores, "model": Says(SHARE)}
+    return replace(found, variant=variant, labels=labels, threshold=0.2, costs=(1.0, 4.0), **rest)
+
+
+@pytest.fixture
+def ground(subject, tmp_path):
+    """Training on classes that count alike gives the same model with the odds of one half."""
+    labels = (np.arange(10_000) < SHARE * 10_000).astype(float)
+    lesson = Lesson(rows=np.zeros((10_000, 1)), labels=labels, groups=np.zeros(10_000, dtype=np.int64))
+    return Ground(
+        blobs=Files(tmp_path),
+        budget_s=60,
+        train=lambda: lesson,
+        weigh=lambda even, seed: Says(0.5 if even else SHARE),
+    )
+
+
+def of(found, name):
+    return {each.slice: each for each in found if isinstance(each, Measurement) and each.name == f"imbalance.{name}"}
+
+
+def test_weights_alone_find_more_at_the_threshold_and_cost_more_since_their_probabilities_are_wrong(subject, ground):
+    found = imbalance.plugin(subject, ground)
+
+    assert of(found, "recall.loss")["weights"].high < 0 < of(found, "false_positive_rate.loss")["weights"].low
+    assert of(found, "cost.loss")["weights"].low > 0 and of(found, "brier.loss")["weights"].low > 0
+    assert of(found, "roc_auc.loss")["weights"].value == pytest.approx(0, abs=1e-12)
+
+
+def test_set_back_to_the_share_that_was_learned_from_they_are_as_good_as_none(subject, ground):
+    found = imbalance.plugin(subject, ground)
+    assert of(found, "brier.loss")["weights, corrected"].value == pytest.approx(0, abs=1e-12)
+    assert of(found, "cost.loss")["weights, corrected"].value == pytest.approx(0, abs=1e-12)
+
+
+def test_the_threshold_of_one_half_finds_less_and_costs_more(subject, ground):
+    found = imbalance.plugin(subject, ground)
+    assert of(found, "recall.loss")["threshold 0.5"].low > 0
+    assert of(found, "cost.loss")["threshold 0.5"].low > 0
+
+
+def test_the_share_of_the_rows_is_told_with_its_interval_and_each_measure_before_and_after(subject, ground):
+    found = imbalance.plugin(subject, ground)
+    [rate] = of(found, "base_rate").values()
+
+    assert rate.low < SHARE < rate.high and rate.n_groups == 60
+    slices = {"as it came", "weights", "weights, corrected", "prior of the rows", "threshold 0.5"}
+    assert set(of(found, "recall")) == set(of(found, "cost")) == slices
+    assert "3 seeds" in of(found, "brier.loss")["weights"].method
+
+
+def test_each_treatment_is_a_sentence(subject, ground):
+    said = {each.where: each for each in findings_of_weights(imbalance.plugin(subject, ground))}
+
+    assert said["weights"].says.startswith("rare class, weights: decisions cost more (+0.")
+    assert said["weights"].mend.startswith("leave the classes as they are")
+    assert "no change of cost is shown" in said["weights, corrected"].says
+    assert "recall 0." in said["threshold 0.5"].says and "60 groups" in said["threshold 0.5"].says
+
+
+def test_one_seed_claims_no_interval(subject, ground):
+    found = imbalance.plugin(subject, replace(ground, budget_s=0.0))
+    assert {each.method for each in of(found, "cost.loss").values()} == {"one seed, no interval"}
+    assert "no change of cost is shown" in findings_of_weights(found)[0].says
+
+
+def test_classes_that_are_not_rare_are_measured_and_not_treated(subject, ground):
+    common = replace(subject, labels=(subject.rows[:, 0] > 0.05).astype(float))
+    [rate] = imbalance.plugin(common, ground)
+    assert rate.name == "imbalance.base_rate"
+    [rate] = imbalance.plugin(replace(subject, labels=np.zeros(len(subject.labels))), ground)
+    assert rate.value == 0.0
+
+
+def test_where_nobody_can_train_it_says_so(subject, ground):
+    rate, reason = imbalance.plugin(subject, replace(ground, weigh=None))
+    assert isinstance(reason, NotApplicable) and "nobody can train" in reason.what and rate.value < 0.1

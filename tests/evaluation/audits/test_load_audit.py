@@ -1,0 +1,82 @@
+"""Audit `load` on real servers of a small model: what is right is measured, and what is wrong is counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+from msgspec.structs import replace as changed
+from tests.contract.subjects import subject_of
+
+from headway.core.config import Config, ServeSection
+from headway.core.contracts import Ground
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.release import Contract, SelfTest
+from headway.evaluation.audits import load
+from headway.serving.trial import on_trial
+from headway.storage.blobs.files import Files
+
+pytestmark = pytest.mark.slow
+ONE = SelfTest(rows=((1.0,) * 3,), answers=((1.0,),))
+
+
+def ground_in(folder, *, self_test: SelfTest = ONE, **given) -> Ground:
+    blobs = Files(folder)
+    config = Config(serve=ServeSection(workers=1))
+    return Ground(blobs=blobs, serve=partial(on_trial, config, blobs, Contract(), self_test), **given)
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    found = subject_of(groups=2)
+    digest = Files(tmp_path_factory.mktemp("blobs")).put(b"echo")
+    return replace(found, variant=changed(found.variant, artifact=changed(found.variant.artifact, digest=digest)))
+
+
+@pytest.fixture(scope="module")
+def told(subject, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("told")
+    Files(folder).put(b"echo")
+    return load.plugin(subject, ground_in(folder, budget_s=3.0, rate_per_s=100.0))
+
+
+def test_a_real_server_answers_all_right_and_its_processes_are_weighed(told):
+    found = {each.name: each for each in told if not isinstance(each, NotApplicable)}
+    assert found["load.failed"].value == 0 and found["load.failed"].n_rows > 100
+    assert found["load.memory_mb"].value > found["load.memory_beside_mb"].value > 20
+    assert found["load.rows_per_s"].value > 1000 and found["load.rows_per_s"].n_groups == load.STRETCHES
+
+
+def test_what_too_few_requests_say_is_left_out_with_the_number_that_is_needed(told):
+    said = [each.what for each in told if isinstance(each, NotApplicable)]
+    assert any(what.startswith("load.p99_ms is no claim from 45 requests") and "662" in what for what in said)
+    assert any(what.startswith("load.start_s is no claim") for what in said)
+
+
+def test_answers_that_are_not_the_model_s_are_failures_and_no_time_is_told(subject, tmp_path):
+    class Other:
+        def predict(self, rows):
+            return np.full((len(rows), 1), 9.0)
+
+    Files(tmp_path).put(b"echo")
+    wrong = replace(subject, model=Other())
+    found = load.plugin(wrong, ground_in(tmp_path, budget_s=0.5, rate_per_s=100.0))
+    (failed,) = (each for each in found if not isinstance(each, NotApplicable) and each.name == "load.failed")
+    assert failed.value == failed.n_rows > 0
+    assert not [each for each in found if not isinstance(each, NotApplicable) and each.name.endswith(("_ms", "per_s"))]
+
+
+def test_a_variant_that_fails_its_self_test_is_not_served_and_the_server_says_why(subject, tmp_path):
+    Files(tmp_path).put(b"echo")
+    broken = ground_in(tmp_path, self_test=SelfTest(rows=((1.0,) * 3,), answers=((2.0,),)), budget_s=1.0)
+    with pytest.raises(EngineError, match=r"does not come up: .*self-test"):
+        load.plugin(subject, broken)
+
+
+def test_without_a_way_to_serve_or_a_row_there_is_no_load(subject, tmp_path):
+    with pytest.raises(NotApplicable, match="how the variant is served"):
+        load.plugin(subject, Ground(blobs=Files(tmp_path), budget_s=1.0))
+    with pytest.raises(NotApplicable, match="no row"):
+        load.plugin(replace(subject, rows=subject.rows[:0]), ground_in(tmp_path, budget_s=1.0))

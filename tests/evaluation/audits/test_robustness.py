@@ -1,0 +1,158 @@
+"""Audit `robustness`: what wrong inputs cost, and whether a variant stands them as the model as it came does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from msgspec.structs import replace as changed
+
+from headway.core.contracts import Ground, SliceColumn
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.evidence import Measurement
+from headway.core.variant import Field, Signature
+from headway.evaluation.audits import robustness
+from headway.storage.blobs.files import Files
+
+
+class Sum:
+    """Answers half of `wind` plus half of `hour`; a missing value counts as `missing`. `idle` is not read."""
+
+    def __init__(self, missing=0.5):
+        self.missing = missing
+
+    def predict(self, rows):
+        known = np.where(np.isnan(rows), self.missing, rows)
+        return np.clip(0.5 * known[:, :1] + 0.5 * known[:, 1:2], 0, 1)
+
+
+class Slow(Sum):
+    """Some work for every row: a matrix for each 16 of them; remembers how many it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def predict(self, rows):
+        self.asked.append(len(rows))
+        for _ in range(0, len(rows), 16):
+            np.linalg.inv(np.eye(80) * 2)
+        return super().predict(rows)
+
+
+class Refuses(Sum):
+    def predict(self, rows):
+        if np.isnan(rows).any():
+            raise EngineError("no missing values")
+        return super().predict(rows)
+
+
+def answering(subject, variant, reference):
+    scores, before = variant.predict(subject.rows), reference.predict(subject.rows)
+    return replace(subject, model=variant, reference=reference, scores=scores, reference_scores=before)
+
+
+@pytest.fixture
+def subject(make_subject):
+    """Outcomes that follow the sum, over 40 days of which the first half is January."""
+    found = make_subject(count=40)
+    rows = np.random.default_rng(1).random((len(found.labels), 3))
+    labels = (np.random.default_rng(2).random(len(rows)) < Sum().predict(rows)[:, 0]).astype(float)
+    signature = Signature(inputs=tuple(Field(name=name) for name in ("wind", "hour", "idle")))
+    made = replace(found, variant=changed(found.variant, signature=signature), rows=rows, labels=labels, threshold=0.5)
+    return answering(made, Sum(), Sum())
+
+
+@pytest.fixture
+def ground(tmp_path, subject):
+    codes = (subject.groups >= 20).astype(np.int64)
+    return Ground(blobs=Files(tmp_path), budget_s=60, months=SliceColumn(codes=codes, values=("2013-01", "2013-02")))
+
+
+def of(found, name):
+    measured = (each for each in found if isinstance(each, Measurement))
+    return {each.slice: each for each in measured if each.name == f"robustness.{name}"}
+
+
+def left(found):
+    return [each.what for each in found if isinstance(each, NotApplicable)]
+
+
+def test_what_is_lost_is_told_of_each_feature_and_nothing_of_one_that_is_not_read(subject, ground):
+    found = robustness.plugin(subject, ground)
+    for name in ("missing.excess", "missing.roc_auc.drop", "missing.changed_decisions", "stale.excess"):
+        assert of(found, name)["wind"].low > 0
+        assert (of(found, name)["idle"].value, of(found, name)["idle"].high) == (0.0, 0.0)
+    assert of(found, "noise.excess")["wind +- 0.1 sd"].value < of(found, "noise.excess")["wind +- 0.5 sd"].value
+    assert of(found, "unit.excess")["wind x 1000"].low > 0 and of(found, "unit.excess")["idle x 1000"].value == 0
+    assert set(of(found, "swapped.excess")) == {"wind <-> hour", "hour <-> idle"}
+    assert not left(found)
+
+
+def test_the_error_without_a_value_is_the_one_that_is_worked_by_hand(subject, ground):
+    altered = subject.rows.copy()
+    altered[:, 0] = 0.5
+    errors = [np.square(Sum().predict(rows)[:, 0] - subject.labels).mean() for rows in (altered, subject.rows)]
+    lost = of(robustness.plugin(subject, ground), "missing.excess")["wind"]
+    assert lost.value == pytest.approx(errors[0] - errors[1])
+
+
+def test_the_same_model_in_another_form_stands_all_of_it_as_well(subject, ground):
+    found = robustness.plugin(subject, ground)
+    beside = [each for each in found if each.name.endswith((".loss", ".flipped_decisions"))]
+    assert beside and all(each.value == 0 == each.high for each in beside)
+
+
+def test_a_variant_that_reads_missing_values_otherwise_is_seen_where_values_are_missing_and_nowhere_else(
+    subject, ground
+):
+    found = robustness.plugin(answering(subject, Sum(missing=0.0), Sum()), ground)
+    for name in ("missing.loss", "missing.flipped_decisions"):
+        assert of(found, name)["wind"].low > 0 and of(found, name)["idle"].value == 0
+    for kind in ("noise", "unit", "stale", "swapped"):
+        assert {each.value for each in of(found, f"{kind}.loss").values()} == {0.0}
+
+
+def test_what_an_engine_refuses_to_answer_is_wholly_wrong(subject, ground):
+    found = robustness.plugin(answering(subject, Refuses(), Sum()), ground)
+    error = np.square(subject.scores[:, 0] - subject.labels).mean()
+    assert of(found, "missing.excess")["idle"].value == pytest.approx(1 - error)
+    assert of(found, "missing.loss")["idle"].low > 0
+
+
+def test_features_that_belong_together_go_missing_together(subject, ground):
+    found = robustness.plugin(subject, replace(ground, together=(("wind", "hour"),)))
+    assert set(of(found, "missing.loss")) == {"wind + hour", "idle", "10% of all"}
+
+
+def test_a_month_is_held_against_the_others_and_against_the_model_as_it_came(subject, ground):
+    worse = np.where(subject.groups >= 20, 1 - subject.labels, subject.labels)
+    found = robustness.plugin(replace(subject, labels=worse), ground)
+    months = of(found, "months.excess")
+    assert months["month=2013-02"].value == pytest.approx(-months["month=2013-01"].value)
+    assert months["month=2013-02"].low > 0 and of(found, "months.loss")["month=2013-01"].value == 0
+
+
+def test_a_kind_that_there_was_no_time_for_is_not_told_in_part_and_that_is_said(subject, ground):
+    found = robustness.plugin(subject, replace(ground, budget_s=1e-9, months=None))
+    assert found == [each for each in found if isinstance(each, NotApplicable)]
+    assert left(found)[0] == "robustness.missing, 4 alterations: no time was left for all of them"
+
+
+def test_a_regression_that_refuses_rows_is_not_told_for_that_kind(subject, ground):
+    variant = changed(subject.variant, task="regression")
+    found = robustness.plugin(replace(answering(subject, Refuses(), Sum()), variant=variant), ground)
+    (untold,) = left(found)
+    assert "robustness.missing" in untold and "are no numbers" in untold
+    assert not of(found, "missing.loss") and of(found, "noise.loss") and not of(found, "noise.flipped_decisions")
+
+
+def test_a_slow_model_is_asked_fewer_rows(subject, ground):
+    many = replace(subject, rows=np.tile(subject.rows, (4, 1)), labels=np.tile(subject.labels, 4))
+    many = replace(many, groups=np.tile(subject.groups, 4))
+    slow = Slow()
+    made = answering(many, slow, Sum())
+    slow.asked.clear()
+    robustness.plugin(made, replace(ground, budget_s=0.2, months=None))
+    assert max(slow.asked) <= robustness.FEWEST_ROWS < len(many.rows)

@@ -1,0 +1,165 @@
+"""Every library draws its curve in its own native form, and the model that it trains stays what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import catboost
+import lightgbm
+import numpy as np
+import polars as pl
+import pytest
+import xgboost
+from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingRegressor, HistGradientBoostingClassifier
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+from sklearn.neural_network import MLPClassifier
+
+from headway.core.learning import LearningCurve
+from headway.evaluation.learning_curves.curve import Curve
+from headway.evaluation.learning_curves.part import part_of
+
+pytestmark = pytest.mark.slow
+DRAW = np.random.default_rng(0)
+X = DRAW.normal(size=(600, 4))
+Y = (X[:, 0] + DRAW.normal(size=600) > 0).astype(np.float64)
+GROUPS = np.arange(300) // 10
+QUIET = {"verbose": -1, "n_jobs": 1}
+
+
+def begun(rows: np.ndarray | pl.DataFrame = X, labels: np.ndarray = Y, task: str = "binary") -> Curve:
+    """A curve over the second half of the rows, by 30 groups, beside the first half."""
+    return Curve(
+        part_of(rows[300:], labels[300:], GROUPS, task=task), part_of(rows[:300], labels[:300], None, task=task)
+    )
+
+
+def by_lightgbm(curve: Curve) -> object:
+    return lightgbm.LGBMClassifier(n_estimators=20, **QUIET).fit(X[:300], Y[:300], callbacks=[curve.lightgbm])
+
+
+def by_xgboost(curve: Curve) -> object:
+    return xgboost.XGBClassifier(n_estimators=20, n_jobs=1, callbacks=[curve.xgboost]).fit(X[:300], Y[:300])
+
+
+def by_catboost(curve: Curve) -> object:
+    model = catboost.CatBoostClassifier(iterations=20, thread_count=1, verbose=0, allow_writing_files=False)
+    model.fit(X[:300], Y[:300], callbacks=[curve.catboost])
+    curve.catboost(model)
+    return model
+
+
+def by_stages(curve: Curve) -> object:
+    model = HistGradientBoostingClassifier(max_iter=20).fit(X[:300], Y[:300])
+    curve.sklearn(model)
+    return model
+
+
+def by_warm_start(curve: Curve) -> object:
+    model = ExtraTreesClassifier(warm_start=True, min_samples_leaf=20, random_state=0)
+    for trees in (1, 5, 20):
+        curve.sklearn(model.set_params(n_estimators=trees).fit(X[:300], Y[:300]))
+    return model
+
+
+def by_partial_fit(curve: Curve) -> object:
+    model = MLPClassifier(hidden_layer_sizes=(4,), random_state=0)
+    for _ in range(5):
+        curve.sklearn(model.partial_fit(X[:300], Y[:300], classes=[0.0, 1.0]))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("train", "looks", "last"),
+    [
+        (by_lightgbm, 13, 20),
+        (by_xgboost, 13, 20),
+        (by_catboost, 13, 20),
+        (by_stages, 13, 20),
+        (by_warm_start, 3, 3),
+        (by_partial_fit, 5, 5),
+    ],
+)
+def test_the_last_look_is_what_the_finished_model_says(train: Callable[[Curve], object], looks: int, last: int) -> None:
+    curve = begun()
+    scores = train(curve).predict_proba(X[300:])[:, 1]  # type: ignore[attr-defined]
+    found = curve.record()
+    ends = {each.name: each for each in found.rounds[-1].held_out}
+    assert (len(found.rounds), found.rounds[-1].number) == (looks, last)
+    for name, oracle in (("log_loss", log_loss), ("brier", brier_score_loss), ("roc_auc", roc_auc_score)):
+        assert ends[name].value == pytest.approx(oracle(Y[300:], scores), rel=1e-6)
+        assert ends[name].low < ends[name].value < ends[name].high and ends[name].n_groups == 30
+
+
+def timed(curve: LearningCurve) -> list[float]:
+    """The seconds of the looks, which run on, and do not hold what the looks took."""
+    return [each.seconds for each in curve.rounds if each.seconds is not None]
+
+
+@pytest.mark.parametrize("train", [by_lightgbm, by_xgboost, by_catboost, by_partial_fit])
+def test_seconds_run_on_and_the_looks_are_told_apart(train: Callable[[Curve], object]) -> None:
+    curve = begun()
+    train(curve)
+    found = curve.record()
+    assert len(timed(found)) == len(found.rounds) and timed(found) == sorted(timed(found))
+    assert found.seconds == timed(found)[-1] and found.spent > 0 and found.recipe.startswith("sha256:")
+
+
+def test_stages_that_were_asked_afterwards_are_not_timed() -> None:
+    curve = begun()
+    by_stages(curve)
+    assert timed(curve.record()) == []
+
+
+def test_watching_changes_no_model() -> None:
+    alone = lightgbm.LGBMClassifier(n_estimators=20, **QUIET).fit(X[:300], Y[:300])
+    watched = by_lightgbm(begun())
+    assert alone.booster_.model_to_string() == watched.booster_.model_to_string()  # type: ignore[attr-defined]
+
+
+def test_several_classes_and_numbers_have_the_errors_of_their_tasks() -> None:
+    three = np.digitize(X[:, 0], [-0.5, 0.5]).astype(np.float64)
+    curve = begun(labels=three, task="multiclass")
+    model = lightgbm.LGBMClassifier(n_estimators=5, **QUIET)
+    model.fit(X[:300], three[:300], callbacks=[curve.lightgbm])
+    end = curve.record().rounds[-1].error("log_loss")
+    assert end is not None and end.value == pytest.approx(log_loss(three[300:], model.predict_proba(X[300:])))
+    curve = begun(labels=X[:, 0], task="regression")
+    curve.sklearn(GradientBoostingRegressor(n_estimators=5).fit(X[:300], X[:300, 0]))
+    assert [each.name for each in curve.record().rounds[-1].held_out] == ["mse"]
+
+
+def test_rows_of_polars_reach_each_library_as_it_reads_them() -> None:
+    rows = pl.DataFrame(X, schema=list("abcd"))
+    curve = begun(rows)
+    by_lightgbm(curve)
+    assert len(curve.record().rounds) == 13
+    curve = begun(rows)
+    curve.sklearn(HistGradientBoostingClassifier(max_iter=3).fit(rows[:300], Y[:300]))
+    assert len(curve.record().rounds) == 3
+
+
+def test_answers_that_are_no_probabilities_stop_the_looks_and_not_the_training() -> None:
+    curve = begun()
+    data = lightgbm.Dataset(X[:300], Y[:300])
+    model = lightgbm.train({"objective": "regression", "verbose": -1}, data, 5, callbacks=[curve.lightgbm])
+    assert model.current_iteration() == 5
+    curve.look(9, lambda rows: np.full(len(rows), 2.0))
+    assert not curve.due(10) and curve.record().reading.answer == "not drawn"
+    assert "no probabilities" in curve.record().reading.why
+    nothing = begun()
+    assert nothing.record().reading.why == "no round was looked at"
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"), [(np.full(300, np.nan), "no numbers"), (np.ones((300, 2)), "answers for 2 classes")]
+)
+def test_answers_of_another_kind_are_told(answers: np.ndarray, why: str) -> None:
+    curve = Curve(part_of(X[300:], np.arange(300) % 3.0, None, task="multiclass"))
+    curve.look(1, lambda rows: answers)
+    assert why in curve.record().reading.why
+
+
+def test_of_many_rows_every_so_many_th_is_looked_at() -> None:
+    rows = np.zeros((50_000, 1))
+    part = part_of(rows, rows[:, 0], np.arange(50_000) // 500, task="regression", weights=np.ones(50_000))
+    assert (len(part.rows), part.blocks.n_groups) == (16_667, 100)

@@ -1,0 +1,109 @@
+"""Intervals: their formulas against known ones; what they cover is in test_coverage.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from headway.evaluation.statistics.intervals import (
+    JACKKNIFE,
+    SHARE,
+    Sample,
+    fact,
+    jackknife,
+    lag1,
+    lean,
+    ratio_of_sums,
+    student_quantile,
+)
+from headway.evaluation.statistics.tables import mean_without_each
+
+SAMPLE = Sample(n_rows=300, n_groups=30)
+
+
+def alternating(values):
+    """The same values, high and low in turn, so that no group leans on the one before it."""
+    ordered = np.sort(values)
+    return np.concatenate([[ordered[-1 - i // 2] if i % 2 else ordered[i // 2]] for i in range(len(values))])
+
+
+@given(st.floats(0.5, 1 - 1e-6), st.integers(3, 1000))
+def test_the_student_quantile_is_that_of_scipy(p, dof):
+    assert student_quantile(p, dof) == pytest.approx(stats.t.ppf(p, dof), rel=1e-7, abs=1e-9)
+
+
+def test_the_student_quantile_is_odd():
+    assert student_quantile(0.05, 25) == pytest.approx(-student_quantile(0.95, 25), rel=1e-9)
+
+
+def test_the_jackknife_of_a_mean_is_the_textbook_interval():
+    values = alternating(np.random.default_rng(1).normal(0.4, 0.1, 30))
+    without = mean_without_each(values * 10, np.full(30, 10.0))
+    found = jackknife("score", float(values.mean()), without, SAMPLE)
+    expected = stats.t.interval(0.95, 29, loc=values.mean(), scale=stats.sem(values))
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert (found.dof, found.method, found.n_groups) == (29, JACKKNIFE, 30)
+
+
+def test_an_interval_is_clipped_to_the_range_of_the_measure():
+    without = np.concatenate([np.full(15, 0.01), np.full(15, 0.03)])
+    found = jackknife("share", 0.02, without, Sample(n_rows=300, n_groups=30, bounds=SHARE))
+    assert found.low == 0 and 0.02 < found.high < 1
+
+
+def test_fewer_than_twenty_groups_give_a_value_and_no_interval():
+    found = jackknife("share", 0.2, np.full(19, 0.2), Sample(n_rows=190, n_groups=19, bounds=SHARE))
+    assert (found.value, found.low, found.high, found.se, found.dof) == (0.2, 0.0, 1.0, None, None)
+
+
+def test_one_group_that_holds_all_of_a_class_gives_no_interval():
+    without = np.full(30, 0.5)
+    without[3] = np.nan
+    assert jackknife("roc_auc", 0.5, without, SAMPLE).se is None
+
+
+def test_a_fact_is_its_own_interval():
+    found = fact("max_change", 0.1, n_rows=7, method="largest")
+    assert (found.low, found.high, found.se, found.n_groups) == (0.1, 0.1, None, 0)
+
+
+def test_the_ratio_of_sums_is_the_textbook_error_where_groups_are_equal():
+    values = np.array([alternating(row) for row in np.random.default_rng(2).normal(size=(2, 25))])
+    found = ratio_of_sums(values * 4, np.full((2, 25), 4.0))
+    assert [each.value for each in found] == pytest.approx(values.mean(1).tolist())
+    assert [each.se for each in found] == pytest.approx(stats.sem(values, axis=1).tolist())
+
+
+def test_a_slice_counts_only_the_groups_it_has():
+    rows = np.zeros((1, 25))
+    rows[0, :21] = 4
+    assert ratio_of_sums(rows * 0.5, rows)[0].dof == 20
+
+
+def test_the_ratio_of_sums_of_one_group_has_no_error():
+    assert not np.isfinite(ratio_of_sums(np.array([[2.0, 0.0]]), np.array([[4.0, 0.0]]))[0].se)
+
+
+def test_groups_that_lean_on_their_neighbours_widen_the_interval():
+    noise = np.random.default_rng(4).normal(size=2001)
+    leaning = noise[1:] + noise[:-1]
+    assert lean(leaning - leaning.mean()) == pytest.approx((1 + 0.5) / (1 - 0.5), rel=0.1)
+    assert lean(alternating(noise) - noise.mean()) == 1
+
+
+def test_lag_one_sees_neighbours_that_lean_on_each_other():
+    slow = np.sin(np.arange(100) / 8)
+    found = lag1("lag1", -slow, Sample(n_rows=1000, n_groups=100))
+    assert found.low > 0.5
+    assert lag1("lag1", np.tile([1.0, -1.0], 50), SAMPLE).value < -0.9
+
+
+def test_lag_one_of_groups_without_influence_is_zero():
+    assert lag1("lag1", np.full(30, 0.7), SAMPLE).value == 0
+
+
+def test_lag_one_is_open_where_a_group_cannot_be_left_out():
+    assert lag1("lag1", np.array([0.7, np.nan] * 15), SAMPLE).se is None

@@ -1,0 +1,138 @@
+"""The probe `bias`: rates and gaps between groups of people are those of scikit-learn, and gaps can be judged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import recall_score
+from tests.evaluation.conftest import subject_from
+
+from headway.core.config import PolicySection
+from headway.core.contracts import SliceColumn
+from headway.core.errors import NotApplicable
+from headway.core.verdict import Rule
+from headway.evaluation.measure import measure
+from headway.evaluation.metrics.bias import plugin
+from headway.evaluation.statistics.intervals import jackknife_error
+from headway.registry.judge import judge
+
+WAYS = ("tpr", "fpr", "selection", "calibration", "ece")
+
+
+def people(rng, *, days=40, rows=150, shift=0.0, share=0.4):
+    """Labels come true as the model says, but for women, whose odds it takes to be lower by `shift`."""
+    day = np.repeat(np.arange(days), rows)
+    odds = rng.normal(-0.8, 1.0, len(day)) + 0.3 * rng.normal(size=days)[day]
+    woman = (rng.random(len(day)) < share).astype(np.int64)
+    labels = (rng.random(len(day)) < 1 / (1 + np.exp(-odds))).astype(float)
+    scores = 1 / (1 + np.exp(shift * woman - odds))
+    column = SliceColumn(codes=woman, values=("M", "F", "nobody"))
+    return replace(subject_from(labels, scores, scores, day), people={"gender": column})
+
+
+def by_name(found):
+    return {(each.name, each.slice): each for each in found}
+
+
+def test_rates_are_those_of_scikit_learn_and_gaps_their_differences():
+    subject = people(np.random.default_rng(0), shift=0.5)
+    found = by_name(plugin(subject))
+    yes, woman = subject.scores[:, 0] >= subject.threshold, subject.people["gender"].codes == 1
+    rates = {}
+    for who, part in (("F", woman), ("M", ~woman)):
+        rates["tpr", who] = recall_score(subject.labels[part], yes[part])
+        rates["fpr", who] = 1 - recall_score(subject.labels[part], yes[part], pos_label=0)
+        rates["selection", who] = yes[part].mean()
+        rates["calibration", who] = (subject.labels - subject.scores[:, 0])[part].mean()
+    for (way, who), rate in rates.items():
+        assert found[f"bias.{way}", f"gender={who}"].value == pytest.approx(rate)
+        gap = abs(rates[way, "F"] - rates[way, "M"])
+        assert found[f"bias.{way}_gap", f"gender={who}"].value == pytest.approx(gap)
+    assert {name for name, _ in found} == {f"bias.{way}{end}" for way in WAYS for end in ("", "_gap")}
+    assert {slice for _, slice in found} == {"gender=F", "gender=M"}
+
+
+def test_the_calibration_error_of_a_group_is_worked_by_hand():
+    """Bins of the score are those of all rows: 0.1 and 0.6, ten rows each of either sex on each of 20 days."""
+    day, said = np.repeat(np.arange(20), 40), np.tile(np.repeat([0.1, 0.6], 20), 20)
+    woman = np.tile([0, 1], 400)
+    labels = np.where(woman == 1, said > 0.5, (np.arange(800) % 20 < 2) | (said > 0.5)).astype(float)
+    column = SliceColumn(codes=woman, values=("M", "F"))
+    subject = replace(subject_from(labels, said, said, day), people={"gender": column})
+    found = by_name(plugin(subject))
+    assert found["bias.ece", "gender=F"].value == pytest.approx((0.1 + 0.4) / 2)
+    assert found["bias.ece", "gender=M"].value == pytest.approx((0.0 + 0.4) / 2)
+    assert found["bias.ece_gap", "gender=F"].value == pytest.approx(0.05)
+
+
+def test_the_error_of_a_gap_is_that_of_leaving_out_one_group_after_the_other():
+    subject = people(np.random.default_rng(1), days=30, shift=0.5)
+    found = by_name(plugin(subject))["bias.tpr_gap", "gender=F"]
+    yes, woman = subject.scores[:, 0] >= subject.threshold, subject.people["gender"].codes == 1
+
+    def gap(kept):
+        positive = kept & (subject.labels == 1)
+        return yes[positive & woman].mean() - yes[positive & ~woman].mean()
+
+    without = np.array([gap(subject.groups != day) for day in range(30)])
+    assert (found.se, found.dof) == (pytest.approx(jackknife_error(without)), 29)
+    assert (found.n_groups, found.n_rows) == (30, (woman & (subject.labels == 1)).sum())
+
+
+def test_a_gap_that_may_be_nothing_reaches_down_to_nothing():
+    found = by_name(plugin(people(np.random.default_rng(2))))["bias.tpr_gap", "gender=F"]
+    assert found.low == 0.0 < found.value < found.high < 0.1
+
+
+def test_the_error_of_a_regression_is_compared_as_it_is():
+    rng = np.random.default_rng(3)
+    day, woman, truth = np.repeat(np.arange(30), 20), rng.integers(0, 2, 600), rng.normal(size=600) * 100
+    column = SliceColumn(codes=woman, values=("M", "F"))
+    said = truth + np.where(woman == 1, 3.0, 1.0)
+    subject = replace(subject_from(truth, said, said, day, task="regression"), people={"gender": column})
+    found = by_name(plugin(subject))
+    assert found["bias.error", "gender=F"].value == pytest.approx(3.0)
+    assert found["bias.error_gap", "gender=M"].value == pytest.approx(2.0)
+
+
+def test_without_people_or_with_one_kind_of_them_it_says_so():
+    subject = people(np.random.default_rng(0))
+    with pytest.raises(NotApplicable, match="no columns of people"):
+        plugin(replace(subject, people={}))
+    alike = SliceColumn(codes=np.zeros(len(subject.labels), dtype=np.int64), values=("M",))
+    with pytest.raises(NotApplicable, match="one kind in gender"):
+        plugin(replace(subject, people={"gender": alike}))
+
+
+def test_a_rate_of_which_a_group_has_no_row_is_left_out():
+    subject = people(np.random.default_rng(0))
+    woman = subject.people["gender"].codes == 1
+    found = by_name(plugin(replace(subject, labels=np.where(woman, 0.0, subject.labels))))
+    assert ("bias.tpr", "gender=F") not in found and ("bias.fpr", "gender=F") in found
+
+
+def answer(subject, *rules):
+    evidence = measure(subject, ["bias"], dataset_digest="", period="test")
+    return judge(evidence, PolicySection(release=rules, slice_rows=300))
+
+
+def test_a_rule_on_a_gap_is_on_every_group_of_people():
+    gap = Rule(measure="bias.tpr_gap", at_most=0.05)
+    unfair = answer(people(np.random.default_rng(4), shift=1.0), gap)
+    assert unfair.answer == "fail" and "the worst of 2 slices" in unfair.rulings[0].says
+    assert answer(people(np.random.default_rng(4), days=200), gap).answer == "pass"
+    assert answer(people(np.random.default_rng(4), share=0.02), gap).answer == "undecided"
+
+
+@pytest.mark.slow
+def test_a_gap_at_its_limit_passes_in_one_of_twenty_and_equal_people_seldom_fail():
+    """The true gap of women whose odds are said too low by 0.3 is that of 4,000 days."""
+    truth = by_name(plugin(people(np.random.default_rng(10**6), days=4000, shift=0.3)))["bias.tpr_gap", "gender=F"]
+    limit = Rule(measure="bias.tpr_gap", at_most=truth.value)
+    nothing = [Rule(measure=f"bias.{way}_gap", at_most=0.01) for way in ("tpr", "fpr", "selection", "calibration")]
+    rngs = [np.random.default_rng(seed) for seed in range(400)]
+    passes = sum(answer(people(rng, rows=60, shift=0.3), limit).answer == "pass" for rng in rngs)
+    fails = sum(answer(people(rng, rows=60), *nothing).answer == "fail" for rng in rngs)
+    assert passes <= 30 and fails <= 22, (passes, fails)

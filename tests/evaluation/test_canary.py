@@ -1,0 +1,58 @@
+"""From traffic to measurements: who is compared with whom at a shadow and at a canary."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headway.evaluation.canary import MEASURES, Traffic, begin, measure, update
+
+UNKNOWN = np.nan
+
+
+def traffic(known, canary=(True, False, False, False)):
+    """Four requests, a key each; pairs are (live, release)."""
+    pairs = {name: np.array(pair, dtype=np.float64) for name, pair in known.items()}
+    return Traffic(keys=np.arange(4, dtype=np.uint64), canary=np.array(canary), known=pairs)
+
+
+def value(name, known, *, share):
+    [found] = measure(update(begin([name], share=share, alpha=0.05), traffic(known)))
+    return found.value, found.n_groups
+
+
+def test_decisions_are_compared_where_both_sides_answered():
+    pairs = [(0, 1), (1, 1), (UNKNOWN, 1), (0, 0)]
+    assert value("flipped_decisions", {"decision": pairs}, share=0.25) == (pytest.approx(1 / 3), 3)
+
+
+def test_at_a_canary_errors_of_callers_are_compared():
+    pairs = [(0, 1), (1, 0), (0, UNKNOWN), (0, UNKNOWN)]
+    assert value("error_rate.loss", {"error_rate": pairs}, share=0.5) == (pytest.approx((1 / 0.5 - 1 / 0.5) / 4), 4)
+
+
+def test_beside_live_errors_on_the_same_rows_are_compared():
+    pairs = [(0, 1), (0, 1), (0, 0), (1, 0)]
+    assert value("slow_requests.loss", {"slow_requests": pairs}, share=0) == (pytest.approx(1 / 4), 4)
+
+
+def test_losses_are_compared_on_the_same_rows_as_labels_come():
+    watched = begin(["brier.loss", "error_rate"], share=0.25, alpha=0.05)
+    watched = update(watched, traffic({"error_rate": [(0, 1), (0, UNKNOWN), (0, UNKNOWN), (0, UNKNOWN)]}))
+    assert [each.name for each in measure(watched)] == ["error_rate"]
+    watched = update(watched, traffic({"brier": [(0.1, 0.3), (0.2, 0.2), (0.1, UNKNOWN), (UNKNOWN, 0.1)]}))
+    loss, errors = measure(watched)
+    assert (loss.name, loss.n_groups, errors.n_groups) == ("brier.loss", 2, 1)
+    assert loss.value == pytest.approx(0.1, abs=1e-3) and errors.value == 1
+
+
+def test_the_release_alone_is_measured_by_its_own_answers():
+    assert value("brier", {"brier": [(0, 0.5)] * 4}, share=0.25) == (pytest.approx(0.5), 4)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05])
+def test_every_measure_can_be_followed_at_every_stage(share):
+    ones = [(0.0, 1.0)] * 4
+    known = {"error_rate": ones, "slow_requests": ones, "decision": ones, "brier": ones}
+    found = measure(update(begin(MEASURES, share=share, alpha=0.05), traffic(known)))
+    assert tuple(each.name for each in found) == MEASURES

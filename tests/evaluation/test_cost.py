@@ -1,0 +1,67 @@
+"""The probe `cost`: CPU seconds of real calls, and their price."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from headway.core.config import CostSection
+from headway.core.errors import NotApplicable
+from headway.evaluation.metrics.cost import plugin
+
+
+class Works:
+    """Works so long on a core, on so many threads, and then waits so long without one."""
+
+    formats = ("works",)
+
+    def __init__(self, works_us: float, *, threads: int = 1, waits_us: float = 0.0) -> None:
+        self.works_ns, self.threads, self.waits_s = works_us * 1e3, threads, waits_us / 1e6
+
+    def predict(self, rows):
+        others = [threading.Thread(target=self._work) for _ in range(self.threads - 1)]
+        for each in others:
+            each.start()
+        self._work()
+        for each in others:
+            each.join()
+        threading.Event().wait(self.waits_s)
+        return rows[:, :1]
+
+    def _work(self) -> None:
+        end = time.thread_time_ns() + self.works_ns
+        while time.thread_time_ns() < end:
+            pass
+
+
+def found(subject, model, **price):
+    asked = replace(subject, model=model, price=CostSection(**price))
+    return {each.name: each for each in plugin(asked) if not isinstance(each, NotApplicable)}
+
+
+def test_a_million_rows_cost_what_a_core_works_for_them_and_not_what_it_waits(make_subject):
+    seconds = found(make_subject(count=20), Works(100, waits_us=1000))["cost.cpu_s.one_row"]
+    assert 100 <= seconds.value < 300 and seconds.low <= seconds.value <= seconds.high
+    assert (seconds.unit, seconds.n_groups) == ("s", 20)
+
+
+def test_the_work_of_all_threads_counts(make_subject):
+    one, two = (found(make_subject(count=20), Works(500, threads=n))["cost.cpu_s.one_row"].value for n in (1, 2))
+    assert 1.6 < two / one < 3
+
+
+def test_a_batch_shares_its_work_and_the_price_is_that_of_a_core_for_an_hour(make_subject):
+    measured = found(make_subject(count=20), Works(100), core_hour=3.6, currency="EUR")
+    seconds, cost = measured["cost.cpu_s.batch"], measured["cost.per_million.batch"]
+    assert seconds.value < measured["cost.cpu_s.one_row"].value / 100
+    assert cost.value == pytest.approx(seconds.value / 1000) and cost.unit == "EUR"
+    assert cost.high - cost.low == pytest.approx((seconds.high - seconds.low) / 1000)
+
+
+def test_without_a_row_nothing_works(make_subject):
+    subject = make_subject(count=20)
+    with pytest.raises(NotApplicable, match="no rows"):
+        plugin(replace(subject, rows=subject.rows[:0]))

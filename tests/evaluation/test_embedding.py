@@ -1,0 +1,84 @@
+"""Embeddings: who is near whom, against a search of all neighbours by scikit-learn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+from tests.evaluation.conftest import subject_from
+
+from headway.core.errors import NotApplicable
+from headway.evaluation.metrics import parity, quality
+
+ROWS, GROUPS = 600, 30
+
+
+def vectors(*, harm: float):
+    """Forty kinds of rows, each around a direction of its own; the variant's answers lie about those of the model."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 40, ROWS).astype(float)
+    labels[0] = 99
+    reference = rng.normal(size=(100, 16))[labels.astype(int)] + 0.8 * rng.normal(size=(ROWS, 16))
+    scores = reference + harm * rng.normal(size=reference.shape)
+    groups = np.repeat(np.arange(GROUPS), ROWS // GROUPS)
+    subject = subject_from(labels, scores[:, 0], reference[:, 0], groups, task="embedding")
+    return replace(subject, scores=scores, reference_scores=reference)
+
+
+def measured(subject):
+    return {each.name: each for each in quality.plugin(subject)}
+
+
+def nearest(answers):
+    search = NearestNeighbors(n_neighbors=11, metric="cosine", algorithm="brute").fit(answers)
+    return search.kneighbors(answers, return_distance=False)[:, 1:]
+
+
+def test_recall_and_neighbours_are_those_of_a_search_by_scikit_learn():
+    subject = vectors(harm=1.0)
+    found = measured(subject)
+    own, before = nearest(subject.scores), nearest(subject.reference_scores)
+    paired = subject.labels != 99
+    for depth in (1, 10):
+        now, then = (
+            (subject.labels[each[:, :depth]] == subject.labels[:, None]).any(axis=1)[paired].mean()
+            for each in (own, before)
+        )
+        assert found[f"recall{depth}"].value == pytest.approx(now)
+        assert found[f"recall{depth}.loss"].value == pytest.approx(then - now)
+    others = np.mean([len(set(a) - set(b)) / 10 for a, b in zip(own, before, strict=True)])
+    assert found["neighbours.loss"].value == pytest.approx(others)
+
+
+def test_answers_that_only_grow_lose_nothing_and_those_that_turn_do():
+    subject = vectors(harm=0.0)
+    grown = measured(replace(subject, scores=3 * subject.reference_scores))
+    assert all(grown[f"{name}.loss"].high < 1e-6 for name in ("recall1", "recall10", "neighbours", "mean_cosine"))
+    turned = measured(vectors(harm=2.0))
+    assert all(turned[f"{name}.loss"].low > 0 for name in ("recall1", "recall10", "neighbours", "mean_cosine"))
+    assert turned["recall1.loss"].n_groups == GROUPS
+
+
+def test_parity_tells_of_no_decisions():
+    assert "flipped_decisions" not in {each.name for each in parity.plugin(vectors(harm=1.0))}
+
+
+def test_of_many_rows_some_ask_among_some():
+    subject = vectors(harm=1.0)
+    many = {name: np.tile(getattr(subject, name), (40, 1)) for name in ("scores", "reference_scores")}
+    found = measured(replace(subject, labels=np.arange(24_000) % 7.0, groups=np.arange(24_000) // 800, **many))
+    assert found["neighbours.loss"].n_rows == 1_000 and found["mean_cosine.loss"].n_rows == 24_000
+
+
+def test_rows_of_which_no_two_belong_together_have_no_recall():
+    subject = vectors(harm=1.0)
+    assert "recall1" not in measured(replace(subject, labels=np.arange(ROWS).astype(float)))
+
+
+def test_a_single_number_is_no_embedding():
+    subject = vectors(harm=1.0)
+    one = replace(subject, scores=subject.scores[:, :1], reference_scores=subject.reference_scores[:, :1])
+    with pytest.raises(NotApplicable, match="here are 1 of 600"):
+        quality.plugin(one)

@@ -1,0 +1,83 @@
+"""The probe `latency`: real calls, side by side, on real rows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from headway.core.errors import NotApplicable
+from headway.evaluation.metrics.latency import plugin
+from headway.evaluation.race import timed
+
+pytestmark = pytest.mark.slow
+
+
+class Slow:
+    """Works for as long as it is told before it answers; keeps the shapes it was asked with."""
+
+    formats = ("slow",)
+
+    def __init__(self, works_us: float) -> None:
+        self.works_us = works_us
+        self.asked: set[tuple[int, ...]] = set()
+
+    def predict(self, rows):
+        assert rows.dtype == np.float64 and rows.flags.c_contiguous
+        self.asked.add(rows.shape)
+        end = time.perf_counter_ns() + self.works_us * 1e3
+        while time.perf_counter_ns() < end:
+            pass
+        return rows[:, :1]
+
+
+@pytest.fixture
+def raced(make_subject):
+    subject = replace(make_subject(count=20), model=Slow(60), reference=Slow(240))
+    start = time.perf_counter()
+    found = {each.name: each for each in plugin(subject)}
+    return subject, found, time.perf_counter() - start
+
+
+def test_times_are_those_of_the_model_and_the_speedup_is_their_ratio(raced):
+    _, found, _ = raced
+    assert 60 <= found["latency.one_row"].value < 120 and found["latency.one_row"].unit == "us"
+    assert 2.5 < found["latency.speedup"].value < 4.5
+    assert 1e6 * 256 / 120 < found["throughput.batch"].value < 1e6 * 256 / 60
+    assert 2.5 < found["throughput.speedup"].value < 4.5
+
+
+def test_each_is_an_interval_over_rounds_within_the_time_allowed(raced):
+    _, found, took_s = raced
+    assert all(each.n_groups == 25 and each.low <= each.value <= each.high for each in found.values())
+    assert took_s < 2
+
+
+def test_one_row_and_a_batch_are_asked_as_the_contract_says(raced):
+    subject, _, _ = raced
+    assert subject.model.asked == subject.reference.asked - {(16, 1)} == {(1, 1), (256, 1)}
+
+
+def test_a_network_that_takes_seconds_for_a_batch_is_asked_fewer_rows_at_once(make_subject):
+    subject = replace(make_subject(count=20), model=Slow(10), reference=Slow(70_000))
+    timed(subject.model, subject.rows, reference=subject.reference, rounds=2)
+    assert max(rows for rows, _ in subject.model.asked) in range(40, 58)
+
+
+def test_a_table_shorter_than_a_batch_is_repeated(make_subject):
+    subject = make_subject(count=20)
+    found = plugin(replace(subject, rows=subject.rows[:3]))
+    assert [each.name for each in found] == [
+        "latency.one_row",
+        "latency.speedup",
+        "throughput.batch",
+        "throughput.speedup",
+    ]
+
+
+def test_no_rows_cannot_be_timed(make_subject):
+    subject = make_subject(count=20)
+    with pytest.raises(NotApplicable, match="no rows to time"):
+        plugin(replace(subject, rows=subject.rows[:0]))

@@ -1,0 +1,83 @@
+"""Evidence from probes: in their order, and never silent about one that did not run."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from headway.core.errors import PluginError
+from headway.core.evidence import Evidence
+from headway.core.record import read, write
+from headway.evaluation.measure import measure, this_machine
+
+
+def test_evidence_holds_what_the_probes_measured_and_comes_back_from_disk(make_subject):
+    subject = make_subject(count=25, slices=2)
+    evidence = measure(subject, ["parity", "slices"], dataset_digest="sha256:1", period="choose")
+    names = [each.name for each in evidence.measurements]
+    assert (names[0], names[-2:]) == ("max_change", ["brier.loss"] * 2)
+    assert (evidence.subject, evidence.dataset, evidence.period) == (subject.variant.digest, "sha256:1", "choose")
+    assert evidence.findings == () and evidence.at
+    assert read(Evidence, write(evidence)) == evidence
+
+
+def test_a_probe_that_cannot_judge_leaves_an_undecided_finding(make_subject):
+    evidence = measure(make_subject(count=25), ["slices", "parity"], dataset_digest="", period="test")
+    finding = evidence.findings[0]
+    assert (finding.code, finding.severity) == ("E001", "undecided")
+    assert "probe 'slices' did not run" in finding.says and finding.mend
+    assert evidence.find("max_change") is not None
+
+
+def test_a_probe_that_measures_but_a_part_says_what_it_left_out_and_the_mend(make_subject):
+    evidence = measure(make_subject(count=25), ["cost"], dataset_digest="", period="test")
+    (finding,) = evidence.findings
+    assert evidence.find("cost.cpu_s.batch") and evidence.find("cost.per_million.batch") is None
+    assert finding.code == "E001" and "'cost' did not measure all: no price is declared" in finding.says
+    assert "core_hour" in finding.mend
+
+
+def test_answers_that_are_no_numbers_are_never_measured(make_subject):
+    subject = make_subject(count=25)
+    scores = subject.scores.copy()
+    scores[4] = np.nan
+    evidence = measure(replace(subject, scores=scores), ["quality", "parity"], dataset_digest="", period="test")
+    assert evidence.measurements == ()
+    assert ["1 answers of the variant" in finding.says for finding in evidence.findings] == [True, True]
+
+
+def test_an_unknown_probe_is_named_with_those_there_are(make_subject):
+    with pytest.raises(PluginError, match="no probe named 'qualty'"):
+        measure(make_subject(count=20), ["qualty"], dataset_digest="", period="test")
+
+
+def test_this_machine_is_named():
+    machine = this_machine()
+    assert machine.cores >= 1 and machine.cpu and machine.python == platform.python_version()
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"sys/fs/cgroup/cpu.max": "100000 100000\n"}, 1),
+        ({"sys/fs/cgroup/cpu.max": "50000 100000\n"}, 1),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "100000\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_cores_are_no_more_than_the_quota_of_the_container(tmp_path, files, cores):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert this_machine(tmp_path).cores == (cores or this_machine(tmp_path / "nowhere").cores)
+
+
+def test_the_cpu_is_named_as_the_system_names_it(tmp_path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nmodel name\t: Abacus 9\n")
+    assert this_machine(tmp_path).cpu == "Abacus 9"

@@ -1,0 +1,156 @@
+"""Every metric against scikit-learn, over weights, ties and classes that are missing; and with each group left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+from tests.evaluation.conftest import subject_from
+
+from headway.evaluation.metrics import decisions, quality
+from headway.evaluation.statistics.intervals import jackknife_error
+
+pytestmark = pytest.mark.slow
+
+ROWS, GROUPS, THRESHOLD = 60, 20, 0.3
+LESS = {"brier", "log_loss", "false_positive_rate"}
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def drawn(seed: int, *, ties: bool, width: int = 1):
+    """Scores of two models, with or without ties, and weights; groups of three rows."""
+    rng = np.random.default_rng(seed)
+    scores, reference = (rng.dirichlet(np.ones(max(width, 2)), ROWS)[:, :width] for _ in range(2))
+    if ties and width == 1:
+        scores, reference = 0.1 + np.round(scores * 4) / 5, 0.1 + np.round(reference * 4) / 5
+    return rng, scores, reference, rng.uniform(0.2, 5, ROWS)
+
+
+def measured(probe, subject):
+    return {each.name: each for each in probe.plugin(subject)}
+
+
+def of_two(seed: int, *, ties: bool, share: float):
+    rng, scores, reference, weights = drawn(seed, ties=ties)
+    labels = (rng.random(ROWS) < share).astype(float)
+    labels[:2] = 0, 1
+    groups = np.repeat(np.arange(GROUPS), ROWS // GROUPS)
+    return replace(subject_from(labels, scores[:, 0], reference[:, 0], groups), weights=weights)
+
+
+def known(subject, scores):
+    """What scikit-learn says of a binary model."""
+    labels, weights, yes = subject.labels, subject.weights, scores >= THRESHOLD
+    options = {"sample_weight": weights}
+    return {
+        "roc_auc": metrics.roc_auc_score(labels, scores, **options),
+        "average_precision": metrics.average_precision_score(labels, scores, **options),
+        "brier": metrics.brier_score_loss(labels, scores, **options),
+        "log_loss": metrics.log_loss(labels, scores, **options),
+        "accuracy": metrics.accuracy_score(labels, yes, **options),
+        "f1": metrics.f1_score(labels, yes, zero_division=np.nan, **options),
+        "recall": metrics.recall_score(labels, yes, **options),
+        "precision": metrics.precision_score(labels, yes, zero_division=np.nan, **options),
+        "false_positive_rate": 1 - metrics.recall_score(labels, yes, pos_label=0, **options),
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, ties=st.booleans(), share=st.sampled_from([0.05, 0.5, 0.95]))
+def test_what_is_said_of_two_classes_is_what_scikit_learn_says(seed, ties, share):
+    subject = of_two(seed, ties=ties, share=share)
+    found = measured(quality, subject) | measured(decisions, subject)
+    own, before = known(subject, subject.scores[:, 0]), known(subject, subject.reference_scores[:, 0])
+    expected = own | {f"{name}.loss": (before[name] - own[name]) * (-1 if name in LESS else 1) for name in own}
+    there = {name: pytest.approx(value, abs=1e-9) for name, value in expected.items() if np.isfinite(value)}
+    assert {name: each.value for name, each in found.items() if name in expected} == there
+
+
+def without_each(subject, metric):
+    """A metric with each group left out in turn."""
+    values = []
+    for group in range(GROUPS):
+        kept = subject.groups != group
+        values.append(metric(subject.labels[kept], subject.scores[kept], subject.weights[kept]))
+    return np.array(values)
+
+
+def test_the_interval_of_average_precision_is_that_of_leaving_groups_out():
+    subject = of_two(5, ties=False, share=0.3)
+    left = without_each(subject, lambda y, s, w: metrics.average_precision_score(y, s[:, 0], sample_weight=w))
+    assert measured(quality, subject)["average_precision"].se == pytest.approx(float(jackknife_error(left)))
+
+
+def test_the_interval_of_f1_is_that_of_leaving_groups_out():
+    subject = of_two(6, ties=True, share=0.4)
+    left = without_each(subject, lambda y, s, w: metrics.f1_score(y, s[:, 0] >= THRESHOLD, sample_weight=w))
+    assert measured(decisions, subject)["f1"].se == pytest.approx(float(jackknife_error(left)))
+
+
+def of_several(seed: int, *, ties: bool, there: int):
+    """Five classes, of which `there` are among the labels."""
+    rng, scores, reference, weights = drawn(seed, ties=False, width=5)
+    if ties:
+        scores = np.round(scores * 3) / 3
+    labels = rng.integers(0, there, ROWS).astype(float)
+    groups = np.repeat(np.arange(GROUPS), ROWS // GROUPS)
+    subject = subject_from(labels, scores[:, 0], reference[:, 0], groups, task="multiclass")
+    return replace(subject, scores=scores, reference_scores=reference, weights=weights)
+
+
+def known_of_several(labels, scores, weights):
+    options = {"sample_weight": weights}
+    named, classes = scores.argmax(1), np.arange(5)
+    return {
+        "accuracy": metrics.accuracy_score(labels, named, **options),
+        "macro_f1": metrics.f1_score(labels, named, average="macro", zero_division=0, **options),
+        "top3_accuracy": metrics.top_k_accuracy_score(labels, scores, k=3, labels=classes, **options),
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, ties=st.booleans(), there=st.integers(1, 5))
+def test_what_is_said_of_several_classes_is_what_scikit_learn_says(seed, ties, there):
+    subject = of_several(seed, ties=ties, there=there)
+    found = measured(quality, subject)
+    own, before = (
+        known_of_several(subject.labels, scores, subject.weights)
+        for scores in (subject.scores, subject.reference_scores)
+    )
+    for name, value in own.items():
+        assert found[name].value == pytest.approx(value, abs=1e-9)
+        assert found[f"{name}.loss"].value == pytest.approx(before[name] - value, abs=1e-9)
+
+
+def test_the_interval_of_macro_f1_is_that_of_leaving_groups_out():
+    subject = of_several(7, ties=False, there=4)
+    left = without_each(subject, lambda y, s, w: known_of_several(y, s, w)["macro_f1"])
+    assert measured(quality, subject)["macro_f1"].se == pytest.approx(float(jackknife_error(left)))
+
+
+def test_a_rare_class_that_is_never_named_costs_macro_f1_and_hardly_any_accuracy():
+    labels = np.where(np.arange(ROWS) < 3, 2.0, np.arange(ROWS) % 2)
+    scores = np.zeros((ROWS, 4))
+    scores[np.arange(ROWS), np.arange(ROWS) % 2] = 1.0
+    subject = replace(of_several(0, ties=False, there=3), labels=labels, scores=scores, weights=None)
+    found = measured(quality, subject)
+    assert found["accuracy"].value == pytest.approx(57 / 60)
+    assert found["macro_f1"].value == pytest.approx((2 * 28 / 58 + 2 * 29 / 59.0 + 0) / 3, abs=0.02)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, ties=st.booleans())
+def test_what_is_said_of_a_regression_is_what_scikit_learn_says(seed, ties):
+    rng, scores, _, weights = drawn(seed, ties=ties)
+    truth = rng.normal(size=ROWS)
+    groups = np.repeat(np.arange(GROUPS), ROWS // GROUPS)
+    subject = replace(subject_from(truth, scores[:, 0], scores[:, 0], groups, task="regression"), weights=weights)
+    found = measured(quality, subject)
+    oracles = {"rmse": metrics.root_mean_squared_error, "mae": metrics.mean_absolute_error, "r2": metrics.r2_score}
+    for name, oracle in oracles.items():
+        assert found[name].value == pytest.approx(oracle(truth, scores[:, 0], sample_weight=weights))
+    assert found["mean_error"].value == pytest.approx(np.average(scores[:, 0] - truth, weights=weights))

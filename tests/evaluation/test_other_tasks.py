@@ -1,0 +1,148 @@
+"""Several classes and regression: values as scikit-learn has them, losses positive where the variant is worse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn import metrics
+from tests.evaluation.conftest import subject_from
+
+from headway.core.contracts import SliceColumn, Subject
+from headway.core.errors import NotApplicable
+from headway.evaluation.metrics import parity, quality, slices
+
+GROUPS, ROWS = 30, 40
+
+
+def classes(*, harm: float = 0.3) -> Subject:
+    """Three classes; the variant's probabilities are those of the model with noise on their logarithms."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(GROUPS * ROWS, 3))
+    reference, scores = (
+        each / each.sum(1, keepdims=True)
+        for each in (np.exp(logits), np.exp(logits + harm * rng.normal(size=logits.shape)))
+    )
+    labels = np.array([rng.choice(3, p=row) for row in reference], dtype=np.float64)
+    return subject_of(labels, scores, reference, "multiclass")
+
+
+def numbers(*, harm: float = 0.3) -> Subject:
+    """A regression whose errors share a shift by day; the variant errs more."""
+    rng = np.random.default_rng(1)
+    truth, day = rng.normal(10, 3, GROUPS * ROWS), np.repeat(rng.normal(size=GROUPS), ROWS)
+    reference = truth + day + rng.normal(size=len(truth))
+    scores = reference + harm * rng.normal(size=len(truth))
+    return subject_of(truth, scores[:, None], reference[:, None], "regression")
+
+
+def subject_of(labels: np.ndarray, scores: np.ndarray, reference: np.ndarray, task: str) -> Subject:
+    groups = np.repeat(np.arange(GROUPS), ROWS)
+    subject = subject_from(labels, scores[:, 0], reference[:, 0], groups, task=task)
+    return replace(subject, scores=scores, reference_scores=reference)
+
+
+def measured(probe, subject: Subject) -> dict[str, object]:
+    return {each.name + each.slice: each for each in probe.plugin(subject)}
+
+
+def test_classes_are_measured_as_scikit_learn_does():
+    subject = classes()
+    found = measured(quality, subject)
+    assert found["accuracy"].value == pytest.approx(metrics.accuracy_score(subject.labels, subject.scores.argmax(1)))
+    assert found["log_loss"].value == pytest.approx(metrics.log_loss(subject.labels, subject.scores))
+    assert found["brier"].value == pytest.approx(
+        metrics.brier_score_loss(subject.labels, subject.scores, scale_by_half=False)
+    )
+
+
+def test_a_regression_is_measured_as_scikit_learn_does():
+    subject = numbers()
+    found, answers = measured(quality, subject), subject.scores[:, 0]
+    assert found["rmse"].value == pytest.approx(metrics.root_mean_squared_error(subject.labels, answers))
+    assert found["mae"].value == pytest.approx(metrics.mean_absolute_error(subject.labels, answers))
+    assert found["r2"].value == pytest.approx(metrics.r2_score(subject.labels, answers))
+
+
+def test_weights_are_honoured_as_scikit_learn_does():
+    subject = numbers()
+    weights = np.random.default_rng(2).uniform(0.5, 3, len(subject.labels))
+    found, answers = measured(quality, replace(subject, weights=weights)), subject.scores[:, 0]
+    assert found["rmse"].value == pytest.approx(
+        metrics.root_mean_squared_error(subject.labels, answers, sample_weight=weights)
+    )
+    assert found["r2"].value == pytest.approx(metrics.r2_score(subject.labels, answers, sample_weight=weights))
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(classes, "log_loss.loss"), (classes, "brier.loss"), (numbers, "rmse.loss"), (numbers, "r2.loss")],
+)
+def test_a_variant_that_is_worse_shows_a_loss_above_nothing(make, name):
+    assert measured(quality, make(harm=1.5))[name].low > 0
+
+
+@pytest.mark.parametrize("make", [classes, numbers])
+def test_equal_answers_lose_exactly_nothing(make):
+    found = measured(quality, make(harm=0.0))
+    losses = [each for name, each in found.items() if name.endswith(".loss")]
+    assert len(losses) >= 3 and {(each.low, each.value, each.high) for each in losses} == {(0, 0, 0)}
+
+
+def test_a_regression_interval_is_by_day_and_not_by_row():
+    found = measured(quality, numbers())["rmse"]
+    by_row = np.std(np.square(numbers().scores[:, 0] - numbers().labels)) / 2 / found.value / np.sqrt(GROUPS * ROWS)
+    assert found.n_groups == GROUPS and found.se > 2 * by_row
+
+
+def test_a_class_that_became_another_is_a_flipped_decision():
+    subject = classes(harm=0.0)
+    scores = subject.scores.copy()
+    scores[5] = np.roll(scores[5], 1)
+    found = measured(parity, replace(subject, scores=scores))
+    assert found["flipped_decisions"].value == pytest.approx(1 / len(scores))
+    assert found["max_change"].value == pytest.approx(np.abs(scores[5] - subject.scores[5]).max())
+
+
+def test_answers_of_several_numbers_that_turn_lose_cosine_and_those_that_grow_do_not():
+    subject = classes(harm=0.0)
+    scores = 3 * subject.reference_scores
+    assert measured(parity, replace(subject, scores=scores))["cosine.loss"].value == pytest.approx(0, abs=1e-12)
+    scores[4] = scores[4, ::-1]
+    known = subject.reference_scores[4]
+    expected = 1 - known @ known[::-1] / (known @ known)
+    assert measured(parity, replace(subject, scores=scores))["cosine.loss"].value == pytest.approx(expected)
+
+
+def test_the_change_of_a_regression_is_also_told_as_a_part_of_its_largest_answer():
+    subject = numbers(harm=0.0)
+    scores = subject.scores.copy()
+    scores[7] += 0.5
+    found = measured(parity, replace(subject, scores=scores))
+    assert found["max_change"].value == pytest.approx(0.5)
+    assert found["max_change.relative"].value == pytest.approx(0.5 / np.abs(subject.reference_scores).max())
+
+
+@pytest.mark.parametrize(("make", "name"), [(classes, "brier.loss"), (numbers, "mse.loss")])
+def test_a_slice_in_which_alone_the_variant_errs_is_the_one_that_shows_a_loss(make, name):
+    clean, subject = make(harm=0.0), make(harm=1.5)
+    inside = np.arange(len(subject.labels)) % 2 == 0
+    scores = np.where(inside[:, None], subject.scores, clean.scores)
+    column = SliceColumn(codes=inside.astype(np.int64), values=("right", "wrong"))
+    found = measured(slices, replace(clean, scores=scores, slices={"side": column}))
+    assert found[f"{name}side=wrong"].low > 0 and found[f"{name}side=right"].value == 0
+
+
+@pytest.mark.parametrize(
+    ("subject", "says"),
+    [
+        (replace(classes(), labels=np.full(GROUPS * ROWS, 3.0)), "numbers of the 3 classes, 0 to 2"),
+        (replace(numbers(), labels=np.full(GROUPS * ROWS, 3.0)), "all 1200 labels are 3"),
+        (replace(numbers(), scores=np.full((GROUPS * ROWS, 1), np.inf)), "1200 answers of the variant are no numbers"),
+        (replace(numbers(), labels=np.full(GROUPS * ROWS, np.nan)), "some labels are no numbers"),
+    ],
+)
+def test_rows_that_cannot_tell_are_refused_in_words(subject, says):
+    with pytest.raises(NotApplicable, match=says):
+        quality.plugin(subject)

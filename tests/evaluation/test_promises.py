@@ -1,0 +1,76 @@
+"""The promises of the judge in both directions, kept on evidence of simulated days: equal pairs, harm, conversions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from headway.core.config import PolicySection
+from headway.core.verdict import Rule
+from headway.evaluation.measure import measure
+from headway.registry.judge import judge
+
+CAREFUL = PolicySection(
+    release=(
+        Rule(measure="roc_auc.loss", at_most=0.005),
+        Rule(measure="worst_slice.brier.loss", at_most=0.005),
+        Rule(measure="flipped_decisions", at_most=0.05),
+        Rule(measure="max_change", at_most=0.001),
+    ),
+    slice_rows=300,
+)
+
+
+def judged(subject, policy=CAREFUL):
+    evidence = measure(subject, ["quality", "slices", "parity"], dataset_digest="", period="test")
+    return judge(evidence, policy)
+
+
+def another(subject, rng, *, harm=0.5):
+    """The subject with a model that errs as much as its variant does, by day and by row, but elsewhere."""
+    odds = np.log(subject.reference_scores / (1 - subject.reference_scores))
+    by_day = rng.normal(size=subject.groups.max() + 1)[subject.groups, None]
+    odds = odds + harm * 0.5 * (by_day + rng.normal(size=odds.shape))
+    return replace(subject, reference_scores=1 / (1 + np.exp(-odds)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [30, pytest.param(62, marks=pytest.mark.long)])
+def test_of_equal_pairs_at_most_one_in_twenty_fails_at_limit_nothing(make_subject, count):
+    measures = ("roc_auc.loss", "worst_slice.brier.loss")
+    policy = PolicySection(release=tuple(Rule(measure=each, at_most=0) for each in measures), slice_rows=150)
+    rng = np.random.default_rng(10**6)
+    pairs = (another(make_subject(count=count, slices=8, seed=seed), rng) for seed in range(600))
+    verdicts = [judged(pair, policy) for pair in pairs]
+    assert all(verdict.rulings[1].measurement is not None for verdict in verdicts)
+    answers = Counter(verdict.answer for verdict in verdicts)
+    assert answers["fail"] <= 33, answers
+
+
+@pytest.mark.slow
+def test_a_slice_harmed_by_the_limit_and_one_hundredth_more_fails(make_subject):
+    """Scores off by d in a slice lose d^2 of Brier score there, if labels come true as the model says."""
+    rng = np.random.default_rng(1)
+    fails = 0
+    for seed in range(200):
+        subject = make_subject(count=62, rows=400, slices=8, seed=seed)
+        harmed = (subject.slices["part"].codes == 3)[:, None] * np.sqrt(0.015)
+        scores = subject.reference_scores + np.where(subject.reference_scores < 0.5, harmed, -harmed)
+        labels = (rng.random(len(scores)) < subject.reference_scores[:, 0]).astype(float)
+        rule = judged(replace(subject, labels=labels, scores=scores)).rulings[1]
+        fails += rule.answer == "fail" and rule.measurement.slice == "part=v3"
+    assert fails >= 190
+
+
+@pytest.mark.slow
+def test_a_conversion_that_is_right_to_the_last_bits_passes(make_subject):
+    rng = np.random.default_rng(2)
+    passes = 0
+    for seed in range(300):
+        subject = make_subject(count=30, slices=8, seed=seed, rows=160)
+        scores = subject.reference_scores * (1 + rng.uniform(-1e-6, 1e-6, subject.scores.shape))
+        passes += judged(replace(subject, scores=scores)).answer == "pass"
+    assert passes >= 297

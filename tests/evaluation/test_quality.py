@@ -1,0 +1,63 @@
+"""The probe `quality`: values as scikit-learn has them, losses positive where the variant is worse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from headway.core.errors import NotApplicable
+from headway.evaluation.metrics.quality import plugin
+
+
+def measured(subject):
+    return {each.name: each for each in plugin(subject)}
+
+
+def test_values_are_those_of_scikit_learn(make_subject):
+    subject = make_subject(count=25)
+    found = measured(subject)
+    labels, scores, reference = subject.labels, subject.scores[:, 0], subject.reference_scores[:, 0]
+    assert found["roc_auc"].value == pytest.approx(metrics.roc_auc_score(labels, scores), abs=1e-12)
+    assert found["brier"].value == pytest.approx(metrics.brier_score_loss(labels, scores), abs=1e-12)
+    assert found["log_loss"].value == pytest.approx(metrics.log_loss(labels, scores), abs=1e-12)
+    assert found["base_rate"].value == pytest.approx(labels.mean())
+    auc, brier = metrics.roc_auc_score(labels, reference), metrics.brier_score_loss(labels, reference)
+    assert found["roc_auc.loss"].value == pytest.approx(auc - found["roc_auc"].value, abs=1e-12)
+    assert found["brier.loss"].value == pytest.approx(found["brier"].value - brier, abs=1e-12)
+
+
+def test_a_variant_that_is_worse_shows_a_loss_above_nothing(make_subject):
+    found = measured(make_subject(count=60, harm=3.0))
+    assert found["roc_auc.loss"].low > 0 and found["brier.loss"].low > 0
+
+
+def test_equal_answers_lose_exactly_nothing(make_subject):
+    subject = make_subject(count=25)
+    found = measured(replace(subject, scores=subject.reference_scores))
+    for name in ("roc_auc.loss", "brier.loss"):
+        assert (found[name].low, found[name].value, found[name].high, found[name].se) == (0, 0, 0, 0)
+
+
+def test_a_paired_loss_is_far_surer_than_the_two_numbers(make_subject):
+    found = measured(make_subject(count=40, harm=0.2))
+    assert found["brier.loss"].se < found["brier"].se / 3
+
+
+def test_certainty_that_was_wrong_costs_a_finite_log_loss(make_subject):
+    subject = make_subject(count=20)
+    found = measured(replace(subject, scores=1 - subject.labels[:, None]))
+    assert found["log_loss"].value == pytest.approx(34.54, abs=0.01)
+
+
+def test_lag_one_shows_days_that_lean_on_each_other(make_subject):
+    found = measured(make_subject(count=200, lean=0.9, seed=3))
+    assert found["brier.lag1"].low > 0.3 and found["roc_auc.lag1"].n_groups == 200
+
+
+def test_one_class_alone_cannot_be_judged(make_subject):
+    subject = make_subject(count=20)
+    with pytest.raises(NotApplicable, match="nothing to rank"):
+        plugin(replace(subject, labels=np.zeros_like(subject.labels)))

@@ -1,0 +1,124 @@
+"""Rankings: values as scikit-learn has them list by list, losses positive where the variant orders worse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+from tests.evaluation.conftest import subject_from
+
+from headway.core.errors import NotApplicable
+from headway.evaluation.metrics import parity, quality
+from headway.evaluation.statistics.intervals import jackknife_error
+
+LISTS = 24
+
+
+def ranking(seed: int, *, ties: bool = False, harm: float = 0.3):
+    """Lists of 2 to 15 rows with relevance 0 to 3, two lists a day."""
+    rng = np.random.default_rng(seed)
+    lists = np.repeat(np.arange(LISTS), rng.integers(2, 16, LISTS))
+    labels = rng.integers(0, 4, len(lists)).astype(float)
+    reference = labels + rng.normal(size=len(lists))
+    scores = reference + harm * rng.normal(size=len(lists))
+    if ties:
+        scores, reference = np.round(scores), np.round(reference)
+    subject = subject_from(labels, scores, reference, lists // 2, task="ranking")
+    return replace(subject, lists=lists, weights=rng.uniform(0.5, 3, len(lists)))
+
+
+def measured(probe, subject):
+    return {(each.name, each.slice): each for each in probe.plugin(subject)}
+
+
+def by_hand(subject, scores):
+    """NDCG, MRR and MAP of each list whose rows differ, with the list's weight and day."""
+    found = []
+    for number in np.unique(subject.lists):
+        inside = subject.lists == number
+        labels, said = subject.labels[inside], scores[inside]
+        if labels.min() == labels.max():
+            continue
+        first = min((said >= value).sum() for value in said[labels > 0])
+        ndcg = metrics.ndcg_score([2**labels - 1], [said], k=10)
+        average = metrics.average_precision_score(labels > 0, said)
+        found.append((ndcg, 1 / first, average, subject.weights[inside].mean(), subject.groups[inside][0]))
+    return np.array(found)
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), ties=st.booleans())
+def test_lists_are_measured_as_scikit_learn_does(seed, ties):
+    subject = ranking(seed, ties=ties)
+    found = measured(quality, subject)
+    own, before = (by_hand(subject, each[:, 0]) for each in (subject.scores, subject.reference_scores))
+    for place, name in enumerate(("ndcg10", "mrr", "map")):
+        values = [np.average(each[:, place], weights=each[:, 3]) for each in (own, before)]
+        assert found[name, ""].value == pytest.approx(values[0])
+        assert found[f"{name}.loss", ""].value == pytest.approx(values[1] - values[0])
+
+
+def test_a_list_by_hand():
+    """Relevances 1, 0, 3, 0 in this order: DCG 1/1 + 7/2, ideal 7 + 1/log2(3)."""
+    labels = np.tile([1.0, 0.0, 3.0, 0.0], 25)
+    scores = np.tile([4.0, 3.0, 2.0, 1.0], 25)
+    found = measured(quality, subject_from(labels, scores, scores, np.arange(100) // 4, task="ranking"))
+    assert found["ndcg10", ""].value == pytest.approx((1 + 7 / 2) / (7 + 1 / np.log2(3)))
+    assert found["map", ""].value == pytest.approx((1 + 2 / 3) / 2) and found["mrr", ""].value == 1
+    assert (found["mrr", ""].n_groups, found["mrr", ""].n_rows) == (25, 100)
+
+
+def test_the_interval_is_that_of_leaving_groups_out():
+    subject = of_many_days()
+    lists = by_hand(subject, subject.scores[:, 0])
+    kept = [lists[lists[:, 4] != day] for day in np.unique(lists[:, 4])]
+    left = np.array([np.average(each[:, 0], weights=each[:, 3]) for each in kept])
+    found = measured(quality, subject)["ndcg10", ""]
+    assert (found.n_groups, found.se) == (len(left), pytest.approx(float(jackknife_error(left))))
+
+
+def of_many_days():
+    """Each list on a day of its own."""
+    subject = ranking(4)
+    return replace(subject, groups=subject.lists)
+
+
+def test_with_two_lists_a_day_twelve_days_give_no_interval():
+    assert measured(quality, ranking(3))["ndcg10", ""].n_groups == 12
+    assert measured(quality, ranking(3))["ndcg10", ""].se is None
+
+
+def test_without_lists_the_groups_are_the_lists():
+    subject = of_many_days()
+    assert measured(quality, replace(subject, lists=None)) == measured(quality, subject)
+
+
+def test_a_variant_that_orders_worse_shows_a_loss_and_lists_with_another_first():
+    subject = replace(ranking(5, harm=4.0), weights=None)
+    subject = replace(subject, groups=subject.lists)
+    assert measured(quality, subject)["ndcg10.loss", ""].low > 0
+    found = measured(parity, subject)
+    changed = [
+        np.argmax(subject.scores[inside]) != np.argmax(subject.reference_scores[inside])
+        for inside in (subject.lists == number for number in range(LISTS))
+    ]
+    assert found["flipped_decisions", ""].value == pytest.approx(np.mean(changed))
+    assert ("flipped_decisions.near", "") not in found and found["max_change.relative", ""].value > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda subject: {"labels": -subject.labels}, "how relevant a row is, from 0 to 31"),
+        (lambda subject: {"lists": np.arange(len(subject.labels))}, "in none of .* lists"),
+        (lambda subject: {"groups": np.arange(len(subject.labels))}, "belong to several groups"),
+    ],
+)
+def test_lists_that_cannot_tell_are_refused_in_words(change, says):
+    subject = ranking(6)
+    with pytest.raises(NotApplicable, match=says):
+        quality.plugin(replace(subject, **change(subject)))

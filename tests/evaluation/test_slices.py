@@ -1,0 +1,52 @@
+"""The probe `slices`: every slice is measured, small or not; support is the judge's business."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from headway.core.contracts import SliceColumn
+from headway.core.errors import NotApplicable
+from headway.evaluation.metrics.quality import plugin as quality
+from headway.evaluation.metrics.slices import plugin
+
+
+def test_a_slice_is_measured_as_its_rows_alone_would_be(make_subject):
+    subject = make_subject(count=30, slices=3)
+    found = next(each for each in plugin(subject) if each.slice == "part=v1")
+    inside = subject.slices["part"].codes == 1
+    scores, reference, labels = (
+        values[inside] for values in (subject.scores[:, 0], subject.reference_scores[:, 0], subject.labels)
+    )
+    assert found.value == pytest.approx(np.mean((scores - labels) ** 2 - (reference - labels) ** 2))
+    assert (found.name, found.n_rows, found.n_groups, found.dof) == ("brier.loss", inside.sum(), 30, 29)
+
+
+def test_one_slice_of_all_rows_has_nearly_the_interval_of_the_whole(make_subject):
+    subject = make_subject(count=40, slices=1)
+    whole = next(each for each in quality(subject) if each.name == "brier.loss")
+    only = plugin(subject)[0]
+    assert (only.value, only.se) == (pytest.approx(whole.value), pytest.approx(whole.se, rel=0.05))
+
+
+def test_values_without_a_row_are_left_out_and_small_ones_are_kept(make_subject):
+    subject = make_subject(count=30)
+    codes = np.zeros(len(subject.labels), dtype=np.int64)
+    codes[:5] = 2
+    column = SliceColumn(codes=codes, values=("AA", "nobody", "UA"))
+    found = {each.slice: each for each in plugin(replace(subject, slices={"carrier": column}))}
+    assert set(found) == {"carrier=AA", "carrier=UA"}
+    assert (found["carrier=UA"].n_rows, found["carrier=UA"].n_groups, found["carrier=UA"].se) == (5, 1, None)
+
+
+def test_without_slice_columns_it_says_so(make_subject):
+    with pytest.raises(NotApplicable, match="no slice columns"):
+        plugin(make_subject(count=20))
+
+
+def test_groups_of_a_slice_are_counted_even_where_blocks_hold_many(make_subject):
+    subject = make_subject(count=30, slices=2)
+    alone = replace(subject, groups=np.arange(len(subject.labels)))
+    assert [each.n_groups for each in plugin(alone)] == [each.n_rows for each in plugin(alone)]

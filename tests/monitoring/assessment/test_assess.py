@@ -1,0 +1,57 @@
+"""Assessments repeat: the same data are the same one, what changed opens another, and findings come and go."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from tests.monitoring.assessment.assessments import months_of, project_of
+from tests.pipeline.projects import TOML
+
+from headway.monitoring.assessment.assess import assess
+from headway.monitoring.assessment.kept import closed, history, last, opened
+
+pytestmark = pytest.mark.slow
+
+
+def test_an_unchanged_table_that_is_checked_again_is_the_same_and_nothing_is_kept(tmp_path):
+    project, dataset = project_of(tmp_path, months_of(4))
+    first, again = (assess(project, dataset, who=who) for who in ("ada", "bob"))
+    assert (first.same, again.same) == (False, True)
+    assert again.now == first.now == last(project)
+    assert len(history(project)) == 1
+
+
+def test_more_rows_of_the_same_world_are_another_look_at_one_assessment(tmp_path):
+    project, dataset = project_of(tmp_path, months_of(3))
+    assess(project, dataset, who="ada")
+    _, grown = project_of(tmp_path, months_of(4))
+    found = assess(project, grown, who="ada")
+    assert (found.now.number, found.now.why, found.now.n_rows > dataset.table.height) == (1, (), True)
+
+
+def test_a_column_more_opens_a_new_assessment_with_its_reason_and_its_findings(tmp_path):
+    project, dataset = project_of(tmp_path, months_of(4))
+    before = assess(project, dataset, who="ada").now
+    _, leaking = project_of(tmp_path, months_of(4).with_columns(leak=pl.col("late")))
+    now = assess(project, leaking, who="ada").now
+    assert now.number == 2 and [each.code for each in now.why] == ["D059"]
+    assert "D003" in {each.code for each in opened(before, now)}
+    _, mended = project_of(tmp_path, months_of(4))
+    again = assess(project, mended, who="ada").now
+    assert again.number == 3 and "D003" in {each.code for each in closed(now, again)}
+
+
+def test_settings_of_the_checks_open_a_new_assessment(tmp_path):
+    project, dataset = project_of(tmp_path, months_of(4))
+    assess(project, dataset, who="ada")
+    other, ungrouped = project_of(tmp_path, months_of(4), TOML.replace('groups = "day"', ""))
+    now = assess(other, ungrouped, who="ada").now
+    assert now.number == 2 and [each.code for each in now.why] == ["D061"]
+    assert {each.name for each in now.unjudged} >= {"few_groups"}
+
+
+def test_what_a_check_could_not_judge_is_kept_with_the_reason(tmp_path):
+    project, dataset = project_of(tmp_path, months_of(4))
+    now = assess(project, dataset, who="ada").now
+    assert all(each.unjudged for each in now.unjudged) and len(now.unjudged) < len(now.looked)
+    assert all(each.code != "D000" for each in now.judged)

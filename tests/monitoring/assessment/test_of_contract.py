@@ -1,0 +1,61 @@
+"""A contract that is held to data leaves evidence: of which contract, on which bytes, what was found."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from tests.pipeline.projects import write
+
+from headway.cli.actions.contracts import Given, carry_out
+from headway.core.evidence import Evidence
+from headway.core.record import digest_of, read
+from headway.data.contract.checked import agree
+from headway.registry.project import Project, open_project
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    """A project with a contract that its table keeps."""
+    opened = open_project(write(tmp_path))
+    agree(opened.config)
+    return opened
+
+
+def kept(project: Project) -> list[Evidence]:
+    return [read(Evidence, content) for content in project.state.kept("evidence", name=project.name)]
+
+
+def check(project: Project, file: str = "") -> None:
+    carry_out(project.config, "check", file, given=Given())
+
+
+def test_what_was_found_is_kept_with_the_contract_and_the_rows_it_is_of(project):
+    check(project)
+    (found,) = kept(project)
+
+    assert found.subject == digest_of(project.config.path("contract.toml").read_bytes())
+    assert found.period == "contract" and found.dataset.startswith("sha256:") and found.at
+    assert found.find("contract.failing").n_rows == 7200
+    assert found.find("contract.failing").value < 0.01 < found.find("contract.rules").value
+
+
+def test_the_same_again_is_no_news_and_another_contract_is(project):
+    check(project)
+    check(project)
+    assert len(kept(project)) == 1
+    path = project.config.path("contract.toml")
+    path.write_text(path.read_text().replace("highest = 26", "highest = 12"))
+    check(project)
+    first, second = kept(project)
+
+    assert first.subject != second.subject and first.dataset == second.dataset
+    assert second.find("contract.failing").value > 0.3
+    assert "above 12" in " ".join(each.says for each in second.findings)
+
+
+def test_a_file_is_known_by_its_bytes(project, tmp_path):
+    file = tmp_path / "more.parquet"
+    pl.read_parquet(tmp_path / "table.parquet").head(100).write_parquet(file)
+    check(project, str(file))
+
+    assert kept(project)[0].dataset == digest_of(file.read_bytes())

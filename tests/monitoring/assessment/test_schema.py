@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from tests.monitoring.assessment.assessments import assessment
+
+from headway.monitoring.assessment.schema import finding
+
+
+def test_columns_that_came_went_and_changed_their_type_are_named():
+    [found] = finding(assessment(), assessment(columns={"late": "Boolean", "wind": "Float64"}))
+    assert found.says == (
+        "columns changed since 2026-11-01: 'hour' is gone, 'wind' is new, 'late' was Int8 and is Boolean"
+    )
+    assert found.measured == 3
+
+
+def test_the_order_of_columns_is_no_change():
+    assert finding(assessment(), assessment(columns={"late": "Int8", "hour": "Int64"})) == []

@@ -1,0 +1,40 @@
+"""An erasure reads every file of the store, and lets go of no lock that SQLite holds on the state meanwhile."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+
+import pytest
+from tests.monitoring.erasure.test_forget import SECRET, World
+
+TRY = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        print("held")
+"""
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.slow
+def test_a_lock_of_this_process_on_a_file_of_the_state_is_still_held(world):
+    path = world.state / "state.sqlite-of-a-test"
+    with path.open("w+b") as file:
+        file.write(SECRET.encode())
+        file.flush()
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        found = world.forget(key=SECRET)
+        told = subprocess.run([sys.executable, "-c", TRY, os.fspath(path)], capture_output=True, text=True)
+    assert told.stdout == "held\n", told.stderr
+    assert [each.place for each in found.stays] == ["state.sqlite"]

@@ -1,0 +1,71 @@
+"""Rows in quarantine are forgotten as those of the log are, though no byte of a key shows in a packed file."""
+
+from __future__ import annotations
+
+import os
+
+import polars as pl
+import pytest
+from tests.monitoring.erasure.test_forget import SECRET, World
+
+from headway.core.errors import StoreError
+from headway.monitoring.erasure import quarantine
+
+pytestmark = pytest.mark.slow
+
+ROWS = pl.DataFrame(
+    {"who": [SECRET, "ben", None, "eve"], "number": [1, 77, 3, 4], "seen_by": [["ann"], ["ann"], [SECRET], []]}
+)
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def file(world):
+    path = world.state / "quarantine" / "flights" / "20260101-1-1.table.parquet"
+    path.parent.mkdir(parents=True)
+    ROWS.write_parquet(path)
+    return path
+
+
+def test_rows_that_hold_the_key_in_any_column_go_and_are_counted(world, file):
+    found = world.forget(key=SECRET)
+    assert {each.place: each.rows for each in found.erased}["quarantine/flights"] == 2
+    assert pl.read_parquet(file).equals(ROWS[[1, 3]]) and found.is_whole
+
+
+def test_a_key_that_is_a_number_in_the_table_is_found_as_it_is_written(world, file):
+    world.forget(key="77")
+    assert pl.read_parquet(file).equals(ROWS[[0, 2, 3]])
+
+
+def test_a_file_written_before_the_time_goes_whole_and_a_later_one_stays(world, file):
+    later = file.with_name("20260102-1-1.table.parquet")
+    ROWS.write_parquet(later)
+    os.utime(file, ns=(0, 0))
+    found = world.forget(older="1d")
+    assert {each.place: each.rows for each in found.erased} == {"quarantine/flights": 4}
+    assert not file.exists() and pl.read_parquet(later).equals(ROWS)
+
+
+def test_what_came_into_quarantine_again_is_told_as_staying(world, file, monkeypatch):
+    monkeypatch.setattr(quarantine, "erase", lambda path, keys: None)
+    found = world.forget(key=SECRET)
+    assert [(each.place, each.times) for each in found.stays] == [("quarantine/flights", 2)] and not found.is_whole
+
+
+def test_a_file_that_cannot_be_read_ends_the_erasure_with_its_name(world, file):
+    file.write_bytes(b"no parquet")
+    with pytest.raises(StoreError, match=r"quarantine cannot be read.*\n  at: .*table\.parquet"):
+        world.forget(key=SECRET)
+
+
+def test_a_file_that_went_meanwhile_has_no_rows_and_needs_no_erasing(tmp_path):
+    gone = tmp_path / "gone.parquet"
+    quarantine.erase(gone, ["a"])
+    assert quarantine.rows_of(gone, ["a"]) == 0 and quarantine.rows_if_old(gone, 1) is None

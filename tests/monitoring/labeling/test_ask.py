@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.monitoring import rollouts
+
+from headway.core.errors import DataError
+from headway.monitoring.labeling.ask import wanted
+from headway.storage import segments, traffic
+from headway.storage.traffic import Label, keep_labels
+
+START_US = 1_580_000_000_000_000
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project whose release is live."""
+    opened = rollouts.project(tmp_path)
+    rollouts.live(opened, rollouts.release())
+    yield opened
+    opened.state.close()
+    opened.register.state.close()
+
+
+def log(project, scores: list[float], keys: list[str] | None = None) -> None:
+    """Requests a minute apart, answered with these scores."""
+    bundle = project.register.resolve("flights@live")
+    count = len(scores)
+    one = np.ones(count, dtype=np.int64)
+    columns = dict.fromkeys(("request", "stage", "answered"), one)
+    columns |= dict.fromkeys(("paired", "status", "latency_us"), one * 0)
+    columns |= {f"in.{name}": np.linspace(0, 1, count) for name in bundle.release.variant.signature.names}
+    said = {"out.0": np.array(scores), "at_us": START_US + np.arange(count) * 60_000_000}
+    named = {"key": keys or [f"k{place}" for place in range(count)]}
+    segments.keep(traffic.log_folder(project.config.state, "flights", bundle.digest), {**columns, **named, **said})
+
+
+def test_the_request_that_the_model_is_most_torn_about_comes_first(project):
+    log(project, [*[0.95] * 20, 0.5, *[0.9] * 20])
+    first, *_ = wanted(project, 3)
+    assert (first.key, first.doubt, first.at_us) == ("k20", 1.0, START_US + 20 * 60_000_000)
+
+
+def test_what_has_a_label_or_no_key_is_not_asked_for(project):
+    log(project, [0.5] * 10, keys=["", *[f"k{place}" for place in range(1, 10)]])
+    keep_labels(project.config.state, "flights", [Label("k1", 1.0), Label("k2", 0.0)], who="ada")
+    assert {each.key for each in wanted(project, 50)} <= {f"k{place}" for place in range(3, 10)}
+
+
+def test_where_nothing_waits_the_error_says_how_requests_come(project):
+    with pytest.raises(DataError, match=r"no request with a key[\s\S]*headway serve flights@live"):
+        wanted(project, 5)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.monitoring import rollouts
+
+from headway.core.config import DataSection
+from headway.monitoring.labeling.delay import delays, reached
+from headway.monitoring.labeling.kept import labelling_of
+from headway.storage import segments, traffic
+
+DAY_US, START_US = 86_400_000_000, 1_580_000_000_000_000
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project whose release is live, whose labels are declared to take a day."""
+    opened = rollouts.project(tmp_path)
+    rollouts.live(opened, rollouts.release())
+    yield opened
+    opened.state.close()
+    opened.register.state.close()
+
+
+def log(project, days: int, waits_us: list[int | None]) -> None:
+    """So many requests a day, each with a label after its wait, or none."""
+    keys = [f"{day}-{place}" for day in range(days) for place in range(len(waits_us))]
+    at = np.array([START_US + day * DAY_US for day in range(days) for _ in waits_us])
+    digest = project.register.resolve("flights@live").digest
+    count = len(keys)
+    one = np.ones(count, dtype=np.int64)
+    columns = dict.fromkeys(("request", "stage", "answered"), one)
+    columns |= dict.fromkeys(("paired", "status", "latency_us"), one * 0)
+    segments.keep(traffic.log_folder(project.config.state, "flights", digest), {**columns, "key": keys, "at_us": at})
+    waits = waits_us * days
+    known = [place for place in range(count) if waits[place] is not None]
+    told = {
+        "key": [keys[place] for place in known],
+        "label": np.ones(len(known)),
+        "at_us": np.array([at[place] + waits[place] for place in known]),
+        "who": ["ada"] * len(known),
+    }
+    segments.keep(traffic.labels_folder(project.config.state, "flights"), told)
+
+
+def declared(project, delay: str):
+    config = config_of(project.config, delay)
+    return type(project)(config=config, blobs=project.blobs, state=project.state, register=project.register)
+
+
+def config_of(config, delay):
+    kind = type(config)
+    section = DataSection(target="late", label_delay=delay)
+    return kind(project=config.project, data=section, trust=config.trust, folder=config.folder)
+
+
+def test_quantiles_count_requests_that_still_wait(project):
+    log(project, 40, [3_600_000_000] * 8 + [2 * DAY_US, None])
+    found = delays(declared(project, "1d"), now_us=START_US + 60 * DAY_US)
+    assert (found.n_requests, found.n_labelled) == (400, 360)
+    assert [each.value for each in found.quantiles[:2]] == [3600.0, 2 * 86400.0]
+    assert found.quantiles[2].value > 1e12
+
+
+def test_the_share_that_is_late_has_an_interval_over_days(project):
+    log(project, 40, [3_600_000_000] * 8 + [2 * DAY_US, None])
+    late = labelling_of(declared(project, "1d")).delays().late
+    assert late.value == pytest.approx(0.2)
+    assert (late.n_rows, late.n_groups) == (400, 40)
+
+
+def test_a_request_that_is_younger_than_the_delay_is_not_late(project):
+    log(project, 2, [None])
+    found = delays(declared(project, "1d"), now_us=START_US + DAY_US // 2)
+    assert found.late is None
+
+
+def test_without_requests_there_are_none(project):
+    assert delays(project) is None
+
+
+def test_without_a_live_release_there_are_none(tmp_path):
+    opened = rollouts.project(tmp_path)
+    assert delays(opened) is None
+    opened.state.close()
+    opened.register.state.close()
+
+
+def test_half_is_reached_where_half_have_come_though_others_still_wait():
+    waited = np.array([1.0, 2.0, 5.0, 5.0])
+    assert reached(waited, np.array([True, True, False, False]), 0.5) == 2.0
+    assert reached(waited, np.array([True, True, False, False]), 0.9) == np.inf

@@ -1,0 +1,244 @@
+"""A retraining that passed takes the place of live: step by step, once, and on from wherever it was killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from msgspec.structs import replace
+from tests.monitoring import rollouts
+from tests.monitoring.retraining.retrained import outcome
+
+from headway.core.errors import PointerMoved, Refused
+from headway.core.record import Kept, read
+from headway.core.rollout import Rollout
+from headway.core.training import Retraining
+from headway.monitoring.retraining import succession
+from headway.monitoring.rollout import rolling
+from headway.registry.project import Project, open_project
+from headway.registry.ship import publish
+
+pytestmark = pytest.mark.slow
+
+SHORT = "[rollout]\nshares = [0.5]\n"
+AT_ONCE = SHORT + '[retrain]\nthrough = "live"\n'
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Make the project of these settings, with a release that is live."""
+    opened: list[Project] = []
+
+    def _make(settings: str = SHORT) -> Project:
+        project = rollouts.project(tmp_path, toml=rollouts.TOML + settings)
+        rollouts.live(project, rollouts.release(made_at="1"))
+        opened.append(project)
+        return project
+
+    yield _make
+    for each in opened:
+        each.state.close()
+        each.register.state.close()
+
+
+def moves(project: Project) -> list[tuple[str, str]]:
+    """Each move: its pointer, and the first digits of the release."""
+    return [(move.pointer, move.release[7:19]) for move in project.register.history()]
+
+
+def kept(project: Project, key: str = "first") -> Retraining:
+    """The retraining as it was kept last."""
+    found = [read(Retraining, each) for each in project.state.kept("retraining", name=project.name)]
+    return next(each for each in reversed(found) if each.key == key)
+
+
+def test_one_that_passed_is_published_and_begins_a_rollout_beside_live(make):
+    project = make()
+    begun = succession.begin(project, outcome(project), who="ada")
+
+    assert (begun.stands, begun.todo) == ("rolling out", "headway rollout watch")
+    assert begun.rollout == rolling.latest(project) and begun.rollout.release == kept(project).release
+    assert [stage.share for stage in begun.rollout.plan.stages] == [0.5]
+    assert (begun.rollout.by, begun.rollout.why) == ("ada", "better")
+    assert len(moves(project)) == 2 and moves(project)[-1][0] == "canary"
+
+
+@pytest.mark.parametrize("answer", ["fail", "undecided"])
+def test_only_a_pass_begins_anything(make, answer):
+    project = make()
+    begun = succession.begin(project, outcome(project, answer=answer), who="ada")
+
+    assert (begun.stands, begun.says) == ("not better", "better")
+    assert len(moves(project)) == 1 and not kept(project).release
+
+
+def test_where_nobody_asks_it_says_so_and_how_to_do_without(make):
+    project = make()
+    begun = succession.begin(project, outcome(project), who="ada")
+    assert "headway serve flights@live" in begun.says
+    assert 'headway retrain --mode auto --through live --why "..."' in begun.says
+
+
+def test_where_servers_keep_no_log_no_canary_is_begun(make):
+    project = make()
+    quiet = open_project(project.config.path("."), flags={"serve.log": "false"})
+    with pytest.raises(Refused, match="servers keep no log") as told:
+        succession.begin(quiet, outcome(project), who="ada")
+    assert "--through live" in told.value.mend and len(moves(project)) == 1
+    quiet.state.close()
+    quiet.register.state.close()
+
+
+def test_the_policy_may_make_it_live_at_once(make):
+    project = make(AT_ONCE)
+    found = outcome(project)
+    begun = succession.begin(project, found, who="ada")
+
+    assert (begun.stands, begun.move.who, begun.move.why, begun.move.answer) == ("live", "ada", "better", "pass")
+    assert begun.move == project.register.head("flights@live") and begun.move.release == kept(project).release
+    assert rolling.latest(project) is None
+    assert succession.begin(project, found, who="ada").stands == "live" and len(moves(project)) == 2
+
+
+def until_published(project: Project, found: Retraining) -> None:
+    """What a run leaves that is killed once the release is on disk."""
+    publish(project, found.frontier, who="ada")
+
+
+def until_it_is_known(project: Project, found: Retraining) -> None:
+    """What a run leaves that is killed once it is kept which release it is."""
+    digest, _ = publish(project, found.frontier, who="ada")
+    project.keep(replace(found, release=digest))
+
+
+def until_the_pointer_moved(project: Project, found: Retraining) -> None:
+    """What a run leaves that is killed between the canary's move and the record of the rollout."""
+    until_it_is_known(project, found)
+    with killed_at_the_record(), pytest.raises(KeyboardInterrupt):
+        rolling.start(project, kept(project).release, who="ada", why="better")
+
+
+@contextmanager
+def killed_at_the_record() -> Iterator[None]:
+    """Whoever keeps a rollout dies before it."""
+    with pytest.MonkeyPatch.context() as patch:
+        keep = Project.keep
+
+        def _keep(project: Project, record: Kept) -> str:
+            if isinstance(record, Rollout):
+                raise KeyboardInterrupt
+            return keep(project, record)
+
+        patch.setattr(Project, "keep", _keep)
+        yield
+
+
+def until_it_was_begun(project: Project, found: Retraining) -> None:
+    """What a run leaves that is killed just before it ends."""
+    succession.begin(project, found, who="ada")
+
+
+@pytest.mark.parametrize("killed", [until_published, until_it_is_known, until_the_pointer_moved, until_it_was_begun])
+def test_killed_at_any_step_and_started_again_it_ends_alike(make, killed: Callable[..., None]):
+    project = make()
+    found = outcome(project)
+    killed(project, found)
+    begun = succession.begin(project, found, who="ada")
+
+    assert begun.stands == "rolling out" and rolling.status(project).action == "stay"
+    assert begun.rollout.release == project.register.head("flights@canary").release
+    assert [pointer for pointer, _ in moves(project)] == ["live", "canary"]
+    assert succession.begin(project, found, who="bob").rollout == begun.rollout
+
+
+def test_what_was_taken_back_is_not_tried_again_unless_a_person_says_why(make):
+    project = make()
+    found = outcome(project)
+    succession.begin(project, found, who="ada")
+    rolling.rollback(project, who="bob", why="callers complain")
+    again = succession.begin(project, found, who="cron")
+
+    assert again.stands == "taken back" and "ended rolled back and is not begun again by itself" in again.says
+    assert "bob: callers complain" in again.says and f"flights@{kept(project).release[7:19]}" in again.todo
+    assert moves(project)[-1] == ("canary", "")
+    assert succession.begin(project, found, who="ada", why="mended").stands == "rolling out"
+
+
+def test_what_was_live_and_taken_back_is_not_made_live_again_by_itself(make):
+    project = make(AT_ONCE)
+    found = outcome(project)
+    succession.begin(project, found, who="ada")
+    project.register.back("flights@live", who="bob", why="slow")
+    again = succession.begin(project, found, who="cron")
+
+    assert again.stands == "taken back" and "bob moved live back: slow" in again.says
+    assert len(moves(project)) == 3
+
+
+def test_a_retraining_of_what_is_no_longer_live_is_refused(make):
+    project = make()
+    found = outcome(project)
+    rollouts.live(project, rollouts.release(made_at="2"))
+    with pytest.raises(Refused, match="live is no longer what this retraining was judged against"):
+        succession.begin(project, found, who="ada")
+
+
+def test_a_rollout_of_another_release_is_waited_for_and_not_looked_at(make):
+    project = make()
+    other = rolling.start(project, rollouts.publish(project, rollouts.release(made_at="2")), who="ann")
+    for found in (succession.look(project), succession.follow(project, tell=print), succession.seen(project)):
+        assert (found.stands, found.rollout, found.retraining) == ("rolling out", other, None)
+    assert "begun by ann" in succession.look(project).says
+    assert "begun by ann" in succession.promote(project, who="ada", why="now").says
+    with pytest.raises(Refused, match="a rollout of flights is running"):
+        succession.begin(project, outcome(project), who="ada")
+
+
+def test_a_look_goes_a_step_and_its_end_closes_the_matter(make):
+    project = make()
+    succession.begin(project, outcome(project), who="ada")
+    assert succession.look(project).stands == "rolling out"
+    project.register.withdraw("flights@canary", who="bob", why="no")
+    ended = succession.look(project)
+    assert (ended.stands, ended.todo, ended.retraining.key) == ("taken back", "", "first")
+    assert succession.under_way(project) is None
+
+
+def test_seen_does_nothing(make):
+    project = make()
+    succession.begin(project, outcome(project), who="ada")
+    project.register.withdraw("flights@canary", who="bob", why="no")
+    assert "no longer the canary" in succession.seen(project).says
+    assert succession.under_way(project) is not None
+
+
+def test_a_person_makes_it_live_from_the_stage_it_stands_at(make):
+    project = make()
+    begun = succession.begin(project, outcome(project), who="ada")
+    done = succession.promote(project, who="ada", why="no server yet")
+    assert (done.stands, done.says) == ("live", "promote by ada: no server yet")
+    assert project.register.head("flights@live").release == begun.rollout.release
+
+
+def test_followed_while_nobody_asks_it_is_left_running_with_what_to_do(make):
+    project = make(SHORT + "quiet_s = 0.001\n")
+    succession.begin(project, outcome(project), who="ada")
+    said: list[str] = []
+    left = succession.follow(project, tell=said.append, wait=lambda _: None)
+    assert left.stands == "rolling out" and "canary 50 % stays: in 0.001 s nothing came that tells of it" in left.says
+    assert "headway serve flights@live" in said[-1] and "--through live" in left.says
+
+
+def test_live_that_moved_in_between_is_told_and_nothing_is_moved(make, monkeypatch):
+    project = make(AT_ONCE)
+    found = outcome(project)
+    published = succession._published
+
+    def while_another_releases(*asked):
+        rollouts.live(project, rollouts.release(made_at="2"))
+        return published(*asked)
+
+    monkeypatch.setattr(succession, "_published", while_another_releases)
+    with pytest.raises(PointerMoved):
+        succession.begin(project, found, who="ada")

@@ -1,0 +1,80 @@
+"""A project with a live release and another beside it, and a log that is written as servers write it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from tests.monitoring import rollouts
+from tests.serving.kept_log import KeptLog
+
+from headway.core.rollout import Plan
+from headway.monitoring.rollout import rolling
+from headway.registry.assign import assign
+from headway.serving.load import load
+from headway.serving.telemetry.log import Entry
+
+
+class Served:
+    """The project, `first` live and `second` published; requests are logged at the stage that the rollout stands at."""
+
+    def __init__(self, folder: Path, **fields: object) -> None:
+        self.project = rollouts.project(folder)
+        self.state = self.project.config.state
+        rules = (rollouts.FLIPS, rollouts.BRIER)
+        self.first = rollouts.live(self.project, rollouts.release(made_at="1", rules=rules))
+        self.second = rollouts.publish(self.project, rollouts.release(made_at="2", rules=rules, **fields))
+        self.opened = [load(self.project.register.resolve(f"flights@{each[7:]}")) for each in (self.first, self.second)]
+        self.keys = 0
+
+    def start(self, plan: Plan = rollouts.SHORT) -> None:
+        """Begin the rollout of `second`."""
+        rolling.start(self.project, self.second, plan=plan, who="ann")
+
+    def serve(self, n: int, *, live=0.7, release=0.7, failed: bool = False) -> list[str]:
+        """Log `n` requests of new keys, each answered with these numbers; gives their keys."""
+        rollout = rolling.latest(self.project)
+        keys = [f"k{self.keys + number}" for number in range(n)]
+        self.keys += n
+        log = KeptLog(self.state)
+        for key, number in zip(keys, log.number(n), strict=True):
+            its = bool(rollout.share) and assign(key, rollout.salt, rollout.share)
+            paired = int(its or not rollout.share)
+            log.add(self.entry(0, number, key, live, stage=rollout.stage, paired=paired, answered=int(not its)))
+            if paired:
+                value = None if failed else release
+                log.add(self.entry(1, number, key, value, stage=rollout.stage, paired=1, answered=int(its)))
+        log.close()
+        return keys
+
+    def entry(self, side: int, number: int, key: str, value: float | None, **how: int) -> Entry:
+        """What a release (0 is live) said to a request, as servers log it."""
+        rows = None if value is None else np.array([[value, value]])
+        return Entry(
+            release=self.opened[side],
+            at_us=time.time_ns() // 1000,
+            requests=np.array([number]),
+            keys=[key],
+            sizes=[1],
+            latency_ns=np.array([1_000_000]),
+            role=side,
+            rows=rows,
+            answers=None if rows is None else rows[:, :1],
+            seen=(),
+            **how,
+        )
+
+    def moves(self) -> list[tuple[str, str]]:
+        """Every move: the pointer, and whether to `first`, `second` or nothing."""
+        names = {self.first: "first", self.second: "second", "": "nothing"}
+        return [(move.pointer, names[move.release]) for move in self.project.register.history()]
+
+    def model_of(self, digest: str) -> Path:
+        """The file of a release's model."""
+        return self.project.register.folder / "flights" / digest.removeprefix("sha256:") / "model.echo"
+
+    def close(self) -> None:
+        """Let go of the state."""
+        self.project.state.close()
+        self.project.register.state.close()

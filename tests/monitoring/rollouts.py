@@ -1,0 +1,65 @@
+"""Projects with a live release and another beside it, and traffic that servers of them answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from headway.core.record import digest_of
+from headway.core.release import Release, SelfTest
+from headway.core.rollout import Plan, Stage
+from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.core.verdict import Rule, Ruling, Verdict
+from headway.registry.enrol import enrol
+from headway.registry.project import Project, open_project
+from headway.registry.register import Reason
+
+TOML = """
+[project]
+name = "flights"
+[trust]
+publisher_key = "keys/publisher.pem"
+[serve]
+port = 0
+log_flush_s = 0.05
+"""
+FLIPS = Rule(measure="flipped_decisions", at_most=0.05)
+BRIER = Rule(measure="brier.loss", at_most=0.005)
+SHORT = Plan(stages=(Stage(share=0.0), Stage(share=0.5)))
+
+
+def release(*, content: bytes = b"echo", rules: Iterable[Rule] = (FLIPS,), **fields: object) -> Release:
+    """A release of the echo model, which answers the mean of `a` and `b`; it was judged by these rules."""
+    artifact = Artifact(format="echo", digest=digest_of(content), size_bytes=len(content))
+    variant = Variant(artifact=artifact, engine="echo", signature=Signature(inputs=(Field(name="a"), Field(name="b"))))
+    rulings = tuple(Ruling(rule=rule, answer="pass", says="") for rule in rules)
+    made = Release(
+        name="flights",
+        variant=variant,
+        evidence=(),
+        verdict=Verdict(answer="pass", subject=variant.digest, rulings=rulings),
+        self_test=SelfTest(rows=((1.0, 3.0),), answers=((2.0,),)),
+    )
+    return replace(made, **fields)
+
+
+def project(folder: Path, *, toml: str = TOML) -> Project:
+    """A project with its keys, and nothing released."""
+    (folder / "headway.toml").write_text(toml)
+    opened = open_project(folder)
+    enrol(opened.register.publisher_key, opened.register.trusted_keys, comment="a test")
+    return opened
+
+
+def publish(opened: Project, made: Release) -> str:
+    """Keep a release; returns its digest."""
+    return opened.register.publish(made, {"model.echo": b"echo"})
+
+
+def live(opened: Project, made: Release) -> str:
+    """Publish a release and make it live."""
+    digest = publish(opened, made)
+    opened.register.point("flights@live", digest, Reason(who="ann", why="a test", verdict=made.verdict))
+    return digest

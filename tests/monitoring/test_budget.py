@@ -1,0 +1,90 @@
+"""The year's chance of a false sentence: how much each period may spend, and that none is asked twice."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from headway.core.watch import Reply, Watch
+from headway.monitoring.budget import FALSE, WEALTH, Budget, level, period_of
+
+PLAIN = Watch(
+    name="flights", release="sha256:1", period="", since="", until="", n_rows=1, n_labelled=1, outlook="well", says=""
+)
+
+
+def month(number: int, *, shown: bool = False, question: str = "drift") -> Watch:
+    """A month from 2013-01 on, asked one question."""
+    since, until = (datetime(2013 + each // 12, each % 12 + 1, 1).isoformat() for each in (number, number + 1))
+    reply = Reply(question=question, level=0.01, shown=("drift.p",) if shown else ())
+    return replace(PLAIN, since=since, until=until, replies=(reply,))
+
+
+def test_in_a_life_without_a_yes_all_chances_together_stay_below_the_wealth():
+    spent = sum(level([False] * number, 0.03) for number in range(2000))
+    assert 0.029 < spent < 0.03
+
+
+def test_both_questions_together_have_five_of_a_hundred():
+    assert sum(WEALTH.values()) == pytest.approx(0.05)
+
+
+def test_the_chance_falls_with_each_no_and_a_yes_earns_it_back():
+    quiet = [level([False] * number, 0.03) for number in range(12)]
+    assert quiet == sorted(quiet, reverse=True)
+    assert level([False, False, True], 0.03) > 2 * quiet[3]
+    assert level([True] * 60, 0.03) < FALSE
+
+
+def test_the_first_yes_earns_only_what_the_wealth_had_left_out():
+    assert level([True], FALSE) == level([False], FALSE)
+    assert level([True, True], FALSE) > level([False, True], FALSE)
+
+
+def test_of_what_is_said_at_most_five_of_a_hundred_are_false_where_half_of_the_periods_changed():
+    """Simulated p-values, independent: half of the periods changed, of which most can be shown."""
+    rng, shares = np.random.default_rng(0), []
+    for _ in range(2000):
+        changed = rng.random(12) < 0.5
+        p = np.where(changed, rng.random(12) ** 12, rng.random(12))
+        yes: list[bool] = []
+        for each in p:
+            yes.append(bool(each <= level(yes, 0.03)))
+        shares.append((np.array(yes) & ~changed).sum() / max(sum(yes), 1))
+    assert np.mean(shares) <= FALSE
+
+
+def test_the_next_period_goes_on_from_what_was_spent():
+    budget = Budget([month(0), month(1, shown=True), month(2)])
+    assert budget.level("drift", period_of(month(3))) == level([False, True, False], WEALTH["drift"])
+    assert budget.level("harm", period_of(month(3))) == level([], WEALTH["harm"])
+
+
+def test_a_period_that_was_told_again_counts_once():
+    told = month(0)
+    later = replace(told, replies=(*told.replies, Reply(question="harm", level=0.01)))
+    budget = Budget([told, later])
+    assert budget.level("drift", period_of(month(1))) == level([False], WEALTH["drift"])
+    assert budget.last(period_of(told)) == later and budget.last(period_of(month(1))) is None
+
+
+def test_another_release_spends_of_the_same_year_and_another_year_has_its_own():
+    other = replace(month(1), release="sha256:2")
+    budget = Budget([month(0), other])
+    assert budget.level("drift", period_of(month(2))) == level([False, False], WEALTH["drift"])
+    assert budget.level("drift", period_of(month(13))) == level([], WEALTH["drift"])
+
+
+def test_a_year_begins_with_its_first_period():
+    first = datetime.fromisoformat(month(5).since)
+    inside, outside = ((first + timedelta(days=days)).isoformat() for days in (364, 365))
+    budget = Budget([month(5)])
+    levels = [budget.level("drift", replace_since(since)) for since in (inside, outside)]
+    assert levels == [level([False], WEALTH["drift"]), level([], WEALTH["drift"])]
+
+
+def replace_since(since: str):
+    return period_of(replace(PLAIN, since=since, until="2099-01-01T00:00:00"))

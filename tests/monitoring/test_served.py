@@ -1,0 +1,116 @@
+"""What was really answered: not what was said beside another release, not errors, and each key with its label."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+
+import numpy as np
+import pytest
+from tests.monitoring import rollouts
+from tests.monitoring.test_scenes import post
+from tests.serving.kept_log import KeptLog
+
+from headway.core.dataset import ASKED_AT
+from headway.core.errors import DataError
+from headway.monitoring.served import keyless, requests, served
+from headway.serving.load import load
+from headway.serving.telemetry.log import Entry
+from headway.storage import traffic
+from headway.storage.traffic import Label
+
+NOON_US = int(datetime(2020, 2, 1, 12).timestamp() * 1e6)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project whose release is live, and answered nobody yet."""
+    opened = rollouts.project(tmp_path)
+    rollouts.live(opened, rollouts.release())
+    yield opened
+    opened.state.close()
+    opened.register.state.close()
+
+
+def log(project, *said: tuple[str, int, float | None]) -> None:
+    """Log, as servers do, calls of a key: whether the caller was answered, and with what; None is an error."""
+    release = load(project.register.resolve("flights@live"))
+    kept = KeptLog(project.config.state)
+    for number, (key, answered, value) in enumerate(said):
+        rows = None if value is None else np.array([[value, value]])
+        entry = Entry(
+            release=release,
+            at_us=NOON_US + number,
+            requests=np.array([number]),
+            keys=[key],
+            sizes=[1],
+            latency_ns=np.array([1000]),
+            role=traffic.LIVE,
+            answered=answered,
+            stage=traffic.ALONE,
+            paired=0,
+            rows=rows,
+            answers=None if rows is None else rows[:, :1],
+            seen=(),
+        )
+        kept.add(entry)
+    kept.close()
+
+
+def read(project):
+    release = project.register.resolve("flights@live")
+    return served(project.config.state, dataclasses.replace(post(), release=release.release, digest=release.digest))
+
+
+def test_only_what_callers_got_is_read_with_its_labels(project):
+    log(project, ("a", 1, 0.5), ("b", 0, 0.6), ("c", 1, None), ("", 1, 0.7), ("d", 1, 0.8))
+    traffic.keep_labels(project.config.state, "flights", [Label("a", 1.0), Label("b", 1.0)], who="ann")
+    found = read(project)
+    assert found.scores.tolist() == [0.5, 0.7, 0.8] and found.rows.tolist() == [[each] * 2 for each in (0.5, 0.7, 0.8)]
+    assert (
+        found.labels[0] == 1
+        and np.isnan(found.labels[1:]).all()
+        and np.isnat(found.told).tolist() == [False, True, True]
+    )
+    assert keyless(found) == 1 and set(found.groups) == {18293}
+
+
+def test_a_later_label_of_a_key_wins_and_is_known_from_then_on(project):
+    log(project, ("a", 1, 0.5))
+    for value in (0.0, 1.0):
+        traffic.keep_labels(project.config.state, "flights", [Label("a", value)], who="ann")
+    found = read(project)
+    assert found.labels.tolist() == [1.0] and len(found.as_of(datetime(2020, 3, 1)).known()) == 0
+
+
+def test_where_nobody_was_answered_it_says_how_to_serve(project):
+    with pytest.raises(DataError, match="no answer of the live release") as error:
+        read(project)
+    assert error.value.mend == "headway serve flights@live"
+    log(project, ("a", 0, 0.5))
+    with pytest.raises(DataError, match="no answer of the live release"):
+        read(project)
+
+
+def test_requests_are_the_rows_that_live_was_asked_a_column_a_feature_and_when(project):
+    log(project, ("a", 1, 0.25), ("b", 0, 0.75))
+
+    names = list(project.register.resolve("flights@live").release.variant.signature.names)
+    asked = requests(project)
+
+    assert asked is not None
+    assert asked.columns == [*names, ASKED_AT]
+    assert asked[ASKED_AT].dt.timestamp("us").to_list() == [NOON_US, NOON_US + 1]
+    assert asked[names[0]].to_list() == [0.25, 0.75]
+
+
+def test_there_are_no_requests_where_nobody_asked_or_nothing_is_live(project, tmp_path):
+    never = tmp_path / "never"
+    never.mkdir()
+    unreleased = rollouts.project(never)
+
+    assert requests(project) is None
+    assert requests(unreleased) is None
+
+    unreleased.state.close()
+    unreleased.register.state.close()

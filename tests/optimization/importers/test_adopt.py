@@ -1,0 +1,220 @@
+"""Files that run code are opened with trust alone, elsewhere; what is wrong with one is told."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+
+import joblib
+import lightgbm
+import msgspec
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import sklearn
+from sklearn.linear_model import LogisticRegression
+from tests.engines.boosters import booster, table, targets
+
+from headway.core.contracts import ModelFile
+from headway.core.dataset import Dataset, Roles
+from headway.core.errors import DataError, EngineError, Refused
+from headway.engines.lightgbm import Lightgbm
+from headway.engines.sklearn import Sklearn
+from headway.optimization.importers import unpickle
+from headway.optimization.importers.adopt import Outcome, Taken, open_file, signature_for, take
+
+ROWS = np.nan_to_num(table()[:, :3])
+LABELS = targets(table(), "binary").astype(int)
+
+
+def model() -> LogisticRegression:
+    return LogisticRegression().fit(ROWS, LABELS)
+
+
+def pickled(value: object, folder: Path, name: str = "model.pkl") -> Path:
+    path = folder / name
+    path.write_bytes(pickle.dumps(value))
+    return path
+
+
+class Ends:
+    """Ends the process that opens it, as a broken model of a library in C does."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.abort, ())
+
+
+class Leaves:
+    """Leaves a mark where it is opened."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.mkdir, (self.path,))
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "MODEL.PKL", "model.joblib", "model.pt", "model.model", "model"])
+def test_a_file_that_can_run_code_is_refused_with_the_way_and_does_not_run(name: str, tmp_path: Path) -> None:
+    path = pickled(Leaves(str(tmp_path / "mark")), tmp_path, name)
+    with pytest.raises(Refused, match="can run code of whoever made it") as refusal:
+        open_file(path)
+    assert "--trust" in refusal.value.mend and not (tmp_path / "mark").exists()
+
+
+def test_a_file_that_is_data_needs_no_trust(tmp_path: Path) -> None:
+    path = tmp_path / "model.TXT"
+    path.write_bytes(b"tree\n")
+    assert open_file(path) == ModelFile(content=b"tree\n", suffix=".txt")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="cannot read the model file: No such file"):
+        open_file(tmp_path / "model.pkl", trust=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("save", [joblib.dump, lambda value, path: joblib.dump(value, path, compress=3)])
+def test_a_trusted_file_of_joblib_is_taken_as_the_estimator_in_it(save: object, tmp_path: Path) -> None:
+    save(model(), tmp_path / "model.joblib")
+    taken = open_file(tmp_path / "model.joblib", trust=True)
+    assert isinstance(taken, Taken) and taken.engine == "sklearn" and take(taken) is taken
+    assert np.array_equal(Sklearn(taken.adopted.content, {}).predict(ROWS)[:, 0], model().predict_proba(ROWS)[:, 1])
+
+
+@pytest.mark.slow
+def test_a_trusted_pickle_of_another_library_goes_to_its_engine(tmp_path: Path) -> None:
+    taken = open_file(pickled(booster(), tmp_path), trust=True)
+    assert isinstance(taken, Taken) and taken.engine == "lightgbm"
+    assert np.array_equal(Lightgbm(taken.adopted.content, {}).predict(table())[:, 0], booster().predict(table()))
+
+
+@pytest.mark.slow
+def test_a_file_that_ends_the_process_ends_only_its_own(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="opening it ended Python with SIGABRT"):
+        open_file(pickled(Ends(), tmp_path), trust=True)
+
+
+def outcome(path: Path) -> Outcome:
+    """What a trusted file comes back with: here by the same words as in a process of its own."""
+    answer = path.with_suffix(".answer")
+    unpickle.main(str(path), str(answer))
+    return msgspec.msgpack.decode(answer.read_bytes(), type=Outcome)
+
+
+@pytest.fixture
+def lost(monkeypatch: pytest.MonkeyPatch) -> type:
+    """A class of a module that goes away after the model was saved."""
+    module = types.ModuleType("their_code")
+    exec("class Ratio:\n    pass", module.__dict__)
+    monkeypatch.setitem(sys.modules, "their_code", module)
+    return module.Ratio
+
+
+def test_a_module_that_is_not_here_is_named(lost: type, tmp_path: Path) -> None:
+    path = pickled(lost(), tmp_path)
+    del sys.modules["their_code"]
+    found = outcome(path)
+    assert found.what == "its model needs the module 'their_code', which is not here"
+    assert found.mend == "pip install their_code, or run it where that module lies"
+
+
+def test_a_class_that_its_module_does_not_have_is_named(lost: type, tmp_path: Path) -> None:
+    path = pickled(lost(), tmp_path)
+    del sys.modules["their_code"].Ratio
+    assert outcome(path).what == "its model needs 'Ratio' of the module 'their_code', which does not have it here"
+
+
+def test_a_class_of_a_script_or_notebook_is_told_the_way(lost: type, tmp_path: Path) -> None:
+    lost.__module__ = "__main__"
+    sys.modules["__main__"].Ratio = lost
+    path = pickled(lost(), tmp_path)
+    del sys.modules["__main__"].Ratio
+    assert outcome(path).mend.startswith("define it in a module of its own, not in a script or notebook")
+
+
+def test_a_pickle_of_another_release_is_refused_with_both_and_the_mend(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    here = sklearn.__version__.encode()
+    content = pickle.dumps(model())
+    assert content.count(here) == 1
+    path.write_bytes(content.replace(here, b"0" * (len(here) - 4) + b".2.1"))
+    found = outcome(path)
+    assert "was made by scikit-learn" in found.what and f"{sklearn.__version__} is installed" in found.what
+    assert found.mend.startswith("pip install scikit-learn==")
+
+
+def test_an_old_pickle_that_cannot_be_opened_at_all_still_says_which_release_made_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    of_old = pickle.dumps(model()).replace(sklearn.__version__.encode(), b"0.9.1")
+    path.write_bytes(of_old.replace(b"LogisticRegression", b"LogitRegressionOld"))
+    assert outcome(path).what.startswith("this model was made by scikit-learn 0.9.1")
+
+
+def test_a_booster_is_taken_though_another_release_of_scikit_learn_made_its_classes(tmp_path: Path) -> None:
+    fitted = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(ROWS, LABELS)
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(fitted).replace(sklearn.__version__.encode(), b"0.9.1"))
+    found = outcome(path).taken
+    assert found and found.engine == "lightgbm" and found.adopted.classes == ("0", "1")
+
+
+@pytest.mark.parametrize("content", [b"", b"no pickle", b"\x80\x04}", pickle.dumps(table())[:500]])
+def test_a_file_that_is_no_pickle_is_told_with_the_releases_that_are_here(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(content)
+    found = outcome(path)
+    assert found.what.startswith("it cannot be opened: ") and "scikit-learn" in found.where and "skops" in found.mend
+
+
+def test_what_is_no_model_is_told_with_the_engines_there_are(tmp_path: Path) -> None:
+    assert outcome(pickled({"a": 1}, tmp_path)).what == "no engine takes a builtins.dict"
+
+
+def test_the_engine_of_its_own_library_is_asked_first() -> None:
+    asked = take(lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(ROWS, LABELS))
+    assert asked.engine == "lightgbm" and take(model()).engine == "sklearn"
+
+
+def learned(names: list[str], **roles: object) -> tuple[Taken, Dataset]:
+    """A model of columns with these names, and a table of a, b and c."""
+    fitted = LogisticRegression().fit(pd.DataFrame(ROWS[:, : len(names)], columns=names), LABELS)
+    rows = pl.DataFrame(ROWS, schema=["a", "b", "c"]).with_columns(y=pl.Series(LABELS))
+    return take(fitted), Dataset(name="rows", table=rows, roles=Roles(target="y", **roles))
+
+
+def test_the_model_reads_the_columns_that_it_names_in_its_order() -> None:
+    taken, rows = learned(["c", "a"])
+    assert signature_for(taken.adopted, rows).names == ("c", "a")
+
+
+def test_a_column_that_the_table_lacks_is_named_with_the_nearest() -> None:
+    taken, rows = learned(["a", "bb"])
+    with pytest.raises(DataError, match="the model reads columns that the table lacks: bb") as refusal:
+        signature_for(taken.adopted, rows)
+    assert refusal.value.mend == "rename b to bb"
+
+
+def test_a_column_that_only_the_outcome_tells_is_refused() -> None:
+    taken, rows = learned(["a", "b"], known={"b": "outcome"})
+    with pytest.raises(DataError, match="the model reads b: known only after the outcome"):
+        signature_for(taken.adopted, rows)
+
+
+def test_a_table_of_another_width_is_refused() -> None:
+    _, rows = learned(["a"])
+    taken = take(LogisticRegression().fit(ROWS[:, :2], LABELS))
+    with pytest.raises(DataError, match="the model reads 2 columns, and the table has 3 that are features"):
+        signature_for(taken.adopted, rows)
+
+
+def test_categories_that_the_table_has_no_text_column_for_are_refused() -> None:
+    _, rows = learned(["a"])
+    adopted = replace(take(model()).adopted, categories=(("x", "y"),))
+    with pytest.raises(DataError, match="the model reads 1 columns of categories, and the table has 0 of text"):
+        signature_for(adopted, rows)

@@ -1,0 +1,161 @@
+"""Python before or around a known model is named and kept, and the model behind it is taken out and put back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from tests.engines.estimators import encoded, fitted, frame, logistic, target
+
+from headway.core.errors import EngineError
+from headway.optimization.importers.adopt import take
+from headway.optimization.importers.native import Native, part
+
+pytestmark = pytest.mark.slow
+
+HERE = __name__
+
+
+def rounded(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(age=table["age"] // 10)
+
+
+class Ratio(TransformerMixin, BaseEstimator):
+    """A transformer of a project."""
+
+    def fit(self, table: pd.DataFrame, labels: object = None) -> Ratio:
+        self.mean_ = table["age"].mean()
+        return self
+
+    def transform(self, table: pd.DataFrame) -> pd.DataFrame:
+        return table.assign(age=table["age"] / self.mean_)
+
+
+class Careful:
+    """A wrapper with Python before and after the model that it holds."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def predict_proba(self, table: pd.DataFrame) -> np.ndarray:
+        return np.clip(self.model.predict_proba(rounded(table)), 0.05, 0.95)
+
+
+class Constant:
+    """A drop-in that answers one number."""
+
+    def predict_proba(self, rows: Any) -> np.ndarray:
+        return np.full((len(rows), 2), 0.5)
+
+
+def booster() -> lightgbm.LGBMClassifier:
+    return lightgbm.LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1)
+
+
+def parted(model: Any) -> Native:
+    found = part(model)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("step", [FunctionTransformer(rounded), Ratio(), FunctionTransformer(lambda table: table)])
+def test_the_steps_before_are_kept_and_the_rest_of_the_pipeline_is_taken(step: Any) -> None:
+    model = fitted(Pipeline([("own", step), ("encode", encoded()), ("model", LogisticRegression())]))
+    native = parted(model)
+    assert native.parts[0].startswith("steps['own']") and HERE in native.parts[0]
+    assert take(native.model).engine == "sklearn" and len(native.model.steps) == 2
+    whole = native.around(native.model)
+    assert np.array_equal(whole.predict_proba(frame()), model.predict_proba(frame()))
+    assert np.array_equal(whole.predict(frame()), model.predict(frame())) and list(whole.classes_) == [0, 1]
+
+
+def test_a_model_straight_behind_the_python_is_taken_by_its_own_engine() -> None:
+    native = parted(fitted(make_pipeline(encoded(), FunctionTransformer(lambda rows: rows), booster())))
+    assert take(native.model).engine == "lightgbm"
+
+
+def test_the_rows_that_the_model_is_given_are_those_that_the_python_makes() -> None:
+    model = fitted(make_pipeline(FunctionTransformer(rounded), encoded(), LogisticRegression()))
+    assert parted(model).rows(frame()).equals(rounded(frame()))
+
+
+def test_a_model_inside_an_object_is_taken_out_and_another_put_in_its_place() -> None:
+    careful = Careful(logistic())
+    native = parted(careful)
+    assert native.model is careful.model and native.parts == (f"{HERE}.Careful",)
+    assert native.rows(frame()).equals(rounded(frame()))
+    assert np.array_equal(native.around(Constant()).predict_proba(frame()), np.full((400, 2), 0.5))
+    assert careful.model is logistic()
+
+
+def test_an_object_at_the_end_of_a_pipeline_is_parted_as_well() -> None:
+    class Last(Careful, BaseEstimator):
+        def fit(self, rows: Any, labels: Any) -> Last:
+            self.fitted_ = True
+            return self
+
+        def predict_proba(self, rows: Any) -> np.ndarray:
+            return self.model.predict_proba(rows)
+
+    inner = booster().fit(encoded().fit_transform(frame()), target(frame()))
+    native = parted(fitted(make_pipeline(encoded(), Last(inner))))
+    assert native.model is inner and native.rows(frame()).shape[0] == 400
+
+
+def test_a_model_without_python_of_its_own_is_not_parted() -> None:
+    assert part(logistic()) is None and part(booster()) is None
+
+
+def test_a_search_is_parted_at_the_best_that_it_found() -> None:
+    pipeline = make_pipeline(FunctionTransformer(rounded), encoded(), LogisticRegression())
+    search = fitted(GridSearchCV(pipeline, {"logisticregression__C": [0.1, 1]}, cv=2))
+    assert parted(search).parts == (f"steps['functiontransformer'].func: {HERE}.rounded",)
+
+
+def test_an_object_with_no_known_model_inside_is_left_to_the_engines() -> None:
+    assert part(Constant()) is None
+    with pytest.raises(EngineError, match=f"no engine takes a {HERE}.Constant"):
+        take(Constant())
+
+
+def test_a_model_of_an_engine_is_not_parted_though_its_class_is_of_a_project() -> None:
+    class Mine(lightgbm.LGBMClassifier):
+        pass
+
+    assert part(Mine()) is None
+
+
+def test_python_around_two_models_is_named_with_their_places() -> None:
+    both = Careful([logistic(), logistic().steps[-1][1], booster()])
+    with pytest.raises(EngineError, match="around 2 models") as refusal:
+        part(both)
+    assert "model[0] (sklearn.pipeline.Pipeline), model[2] (lightgbm.sklearn.LGBMClassifier)" in refusal.value.where
+
+
+def test_an_object_that_asks_its_model_row_by_row_is_refused() -> None:
+    class Slow(Careful):
+        def predict_proba(self, table: pd.DataFrame) -> np.ndarray:
+            return np.concatenate([self.model.predict_proba(table[row : row + 1]) for row in range(len(table))])
+
+    with pytest.raises(EngineError, match=r"for 3 rows, .*Slow asks the model inside it for \[1, 1, 1\] rows"):
+        parted(Slow(logistic())).rows(frame(3))
+
+
+def test_an_object_that_cannot_be_copied_is_refused() -> None:
+    careful = Careful(logistic())
+    careful.lines = (line for line in "ab")
+    with pytest.raises(EngineError, match="cannot be copied"):
+        parted(careful).around(Constant())
+
+
+def test_a_release_is_refused_with_what_is_python_and_the_mend() -> None:
+    refusal = parted(Careful(logistic())).refused()
+    assert refusal.where == f"{HERE}.Careful" and "release the model behind" in refusal.mend

@@ -1,0 +1,61 @@
+"""A model of a library without an engine is refused with the way to one that has."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+from headway.core.contracts import ModelFile
+from headway.core.errors import EngineError
+from headway.optimization.importers.adopt import take
+from headway.optimization.importers.ways import way_of
+
+
+def model_of(module: str) -> object:
+    """An object of a class as that library's module makes it; a class of the project's own stands over it."""
+    base = types.new_class("Model", exec_body=lambda body: body.update(__module__=module))
+    return types.new_class("Own", (base,), exec_body=lambda body: body.update(__module__="__main__"))()
+
+
+@pytest.mark.parametrize(
+    ("module", "way"),
+    [
+        ("keras.src.models.sequential", "format='onnx'"),
+        ("tensorflow.python.trackable.autotrackable", "tf2onnx.convert --saved-model"),
+        ("flax.nnx.module", "jax2onnx.to_onnx"),
+        ("jaxlib._jax", "jax2onnx.to_onnx"),
+        ("pyspark.ml.classification", "convert_sparkml"),
+        ("statsmodels.discrete.discrete_model", "coef_ and intercept_"),
+        ("h2o.estimators.gbm", "convert_h2o"),
+        ("mlflow.pyfunc", "mlflow.sklearn.load_model"),
+        ("nobody.knows", "save it as ONNX"),
+    ],
+)
+def test_an_object_is_refused_with_the_way_of_its_library(module: str, way: str) -> None:
+    with pytest.raises(EngineError, match=r"no engine takes a __main__\.Own") as refusal:
+        take(model_of(module))
+    assert way in refusal.value.mend
+    assert "xgboost: " in refusal.value.where and "catboost: " in refusal.value.where
+
+
+@pytest.mark.parametrize(
+    ("suffix", "way"),
+    [
+        (".keras", "load_model('model.keras')"),
+        (".h5", "format='onnx'"),
+        (".pb", "--saved-model"),
+        (".tflite", "--tflite"),
+        (".pmml", "save it as ONNX"),
+        ("", "save it as ONNX"),
+    ],
+)
+def test_a_file_is_refused_with_the_way_of_its_kind(suffix: str, way: str) -> None:
+    with pytest.raises(EngineError, match=f"no engine takes this {suffix or 'nameless'} file") as refusal:
+        take(ModelFile(content=b"\x89HDF", suffix=suffix))
+    assert way in refusal.value.mend
+
+
+@pytest.mark.parametrize("value", [None, 1.5, "a model", [1, 2], len])
+def test_what_is_no_model_has_the_way_of_any(value: object) -> None:
+    assert way_of(value) == "save it as ONNX, and give that file"

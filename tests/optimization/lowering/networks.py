@@ -1,0 +1,122 @@
+"""Small networks of any shape as graphs, rows for them, and what ONNX Runtime and a tape say of these rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, helper
+from tests.engines.graphs import FLOAT, INT64, graph
+
+from headway.engines.dense import Dense
+from headway.engines.onnxruntime import OnnxRuntime
+from headway.optimization.lowering.graphs import taped
+from headway.optimization.same import answers_or_nan
+
+Floats = NDArray[np.float64]
+
+STRANGE = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5, -0.5, 1.5, 2.5, -7.0, 1e-30, 88.5, -104, 3e38, -3e38])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A network: looked-up columns, numbers that may be missing, hidden layers with what lies between, outputs."""
+
+    looked: int = 1
+    numbers: int = 3
+    layers: tuple[int, ...] = (8,)
+    between: str = "Relu"
+    outputs: int = 1
+    norm: bool = False
+    double: bool = False
+
+    @property
+    def width(self) -> int:
+        return self.looked + self.numbers
+
+
+RANKS, WIDTH = 9, 3
+make = helper.make_node
+
+
+def network(shape: Shape, seed: int = 0) -> bytes:
+    """The graph of a network with weights drawn from a seed."""
+    random = np.random.default_rng(seed)
+    nodes, constants, parts = _ready(shape, random)
+    nodes.append(make("Concat", parts, ["dense_0"], axis=-1))
+    sizes = (shape.looked * WIDTH + 2 * shape.numbers, *shape.layers, shape.outputs)
+    for number, (inputs, outputs) in enumerate(pairwise(sizes)):
+        drawn = random.normal(size=(inputs, outputs)) / np.sqrt(inputs)
+        constants[f"weight_{number}"] = drawn.astype(np.float32)
+        constants[f"bias_{number}"] = random.normal(size=outputs).astype(np.float32)
+        nodes += _layer(number, shape, last=number == len(sizes) - 2)
+        if shape.norm:
+            drawn_norm = {name: random.random(outputs).astype(np.float32) for name in ("s", "b", "m", "v")}
+            constants |= {f"{name}_{number}": each + np.float32(name == "v") for name, each in drawn_norm.items()}
+    kind = 11 if shape.double else FLOAT
+    return graph(nodes, [("rows", kind, [None, shape.width])], [("scores", FLOAT, [None, shape.outputs])], constants)
+
+
+def _ready(shape: Shape, random: np.random.Generator) -> tuple[list[NodeProto], dict[str, np.ndarray], list[str]]:
+    constants = {
+        "first": np.arange(shape.looked),
+        "numbers": np.array([shape.looked]),
+        "end": np.array([2**31 - 1]),
+        "axis": np.array([1]),
+        "one": np.array(1, np.float32),
+        "mean": random.normal(size=shape.numbers).astype(np.float32),
+        "fill": random.normal(size=(1, shape.numbers)).astype(np.float32),
+        "table": random.normal(size=(RANKS, WIDTH)).astype(np.float32),
+        "flat": np.array([0, -1]),
+    }
+    nodes = [
+        make("Cast", ["rows"], ["small"], to=FLOAT),
+        make("Slice", ["small", "numbers", "end", "axis"], ["number"]),
+        make("IsNaN", ["number"], ["missing"]),
+        make("Sub", ["number", "mean"], ["centred"]),
+        make("Where", ["missing", "fill", "centred"], ["known"]),
+        make("Not", ["missing"], ["there"]),
+        make("Cast", ["there"], ["flags"], to=FLOAT),
+    ]
+    if not shape.looked:
+        return nodes, constants, ["known", "flags"]
+    nodes += [
+        make("Gather", ["small", "first"], ["rank"], axis=1),
+        make("Cast", ["rank"], ["whole"], to=INT64),
+        make("Gather", ["table", "whole"], ["found"]),
+        make("Reshape", ["found", "flat"], ["embedded"]),
+    ]
+    return nodes, constants, ["embedded", "known", "flags"]
+
+
+def _layer(number: int, shape: Shape, *, last: bool) -> list[NodeProto]:
+    """A product, a norm if there is one, and what comes after it."""
+    product = make("Gemm", [f"dense_{number}", f"weight_{number}", f"bias_{number}"], [f"sum_{number}"])
+    normed = [f"sum_{number}", *(f"{name}_{number}" for name in ("s", "b", "m", "v"))]
+    norm = [make("BatchNormalization", normed, [f"norm_{number}"])] if shape.norm else []
+    before = f"norm_{number}" if norm else f"sum_{number}"
+    if last:
+        return [product, *norm, make("Sigmoid" if shape.outputs == 1 else "Softmax", [before], ["scores"])]
+    return [product, *norm, make(shape.between, [before], [f"dense_{number + 1}"])]
+
+
+def rows_for(shape: Shape, count: int, seed: int = 0) -> Floats:
+    """Rows float64 [n, d]: ranks, some counted from the end, and numbers, some of them missing."""
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(count, shape.width))
+    rows[:, : shape.looked] = random.integers(-RANKS, RANKS, size=(count, shape.looked)) + 0.25
+    rows[:, shape.looked :][random.random((count, shape.numbers)) < 0.1] = np.nan
+    return rows
+
+
+def furthest(content: bytes, rows: Floats, level: str = "") -> float:
+    """How far a tape is from ONNX Runtime, relative where answers exceed 1; endless where only one of them refuses."""
+    engine = Dense(taped(content), {"level": level})
+    outputs = engine.predict(rows[:0]).shape[1]
+    expected, found = (answers_or_nan(each, rows, outputs) for each in (OnnxRuntime(content, {}), engine))
+    alike = (expected == found) | (np.isnan(expected) & np.isnan(found))
+    with np.errstate(invalid="ignore", over="ignore"):
+        moved = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+    return float(np.max(np.where(alike, 0, np.nan_to_num(moved, nan=np.inf)), initial=0))

@@ -1,0 +1,237 @@
+"""Tapes answer as ONNX Runtime does, node by node and as networks of any shape, at every level of this machine."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper
+from tests.engines.graphs import BOOL, DOUBLE, FLOAT, INT64, graph, softmax
+from tests.optimization.exported import exported
+from tests.optimization.lowering.networks import STRANGE, Shape, furthest, network, rows_for
+from tests.optimization.nets import pictures, tabular
+
+from headway.core.errors import EngineError, NotApplicable
+from headway.engines import _dense
+from headway.engines.compiled.levels import LEVELS
+from headway.engines.dense import Dense
+from headway.optimization.graph_rewriting.rules import folded
+from headway.optimization.lowering.graphs import taped
+
+pytestmark = pytest.mark.slow
+
+HERE = LEVELS[: _dense.level() + 1]
+make = helper.make_node
+WIDE = 4
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    looked=st.integers(0, 3),
+    numbers=st.integers(1, 40),
+    layers=st.lists(st.integers(1, 150), max_size=3).map(tuple),
+    between=st.sampled_from(["Relu", "Tanh", "Sigmoid", "Elu", "LeakyRelu", "Selu", "Softplus", "HardSigmoid", "Erf"]),
+    outputs=st.integers(1, 70),
+    norm=st.booleans(),
+    double=st.booleans(),
+    count=st.sampled_from([1, 2, 5, 6, 13, 50]),
+)
+def test_networks_of_any_shape_answer_as_in_the_library_at_every_level(seed, count, **given):
+    shape = Shape(**given)
+    content, rows = network(shape, seed), rows_for(shape, count, seed)
+    assert all(furthest(content, rows, level) < 2e-6 for level in HERE)  # of 18,000 rows 7.2e-7 was the most
+
+
+@pytest.mark.parametrize("level", HERE)
+@pytest.mark.parametrize("layers", [(256, 256, 128), (5, 16, 17), (64, 65, 200), (1, 1)])
+def test_a_row_alone_answers_to_the_bit_as_in_a_batch_of_any_size(level, layers):
+    shape = Shape(layers=layers, numbers=19, outputs=3)
+    engine, rows = Dense(taped(network(shape)), {"level": level}), rows_for(shape, 100)
+    whole = engine.predict(rows)
+    for size in (1, 5, 6, 7, 50):
+        parts = [engine.predict(rows[start : start + size]) for start in range(0, len(rows), size)]
+        assert np.array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("content", [exported(), folded(exported())[0], tabular()])
+def test_graphs_as_exporters_write_them_answer_as_in_the_library_on_strange_rows_too(content):
+    rows = np.random.default_rng(1).integers(-3, 9, size=(200, WIDE)).astype(np.float64)
+    rows[np.arange(WIDE * len(STRANGE)), np.arange(WIDE * len(STRANGE)) % WIDE] = np.repeat(STRANGE, WIDE)
+    assert all(furthest(content, rows, level) < 1e-6 for level in HERE)
+
+
+def of(*nodes, constants=None, kind=FLOAT, opset=18) -> bytes:
+    """A graph from x [n, 4] to the last that these nodes make."""
+    made = onnx.load_from_string(graph(list(nodes), [("x", kind, [None, WIDE])], [], constants))
+    kinds = onnx.TypeProto.Tensor(elem_type=FLOAT)
+    made.graph.output.append(onnx.ValueInfoProto(name=nodes[-1].output[0], type=onnx.TypeProto(tensor_type=kinds)))
+    made.opset_import[0].version = opset
+    inferred = onnx.shape_inference.infer_shapes(made)
+    return bytes(inferred.SerializeToString())
+
+
+def one(kind: str, **attributes) -> bytes:
+    """A graph of one node that reads x."""
+    return of(make(kind, ["x"], ["y"], **attributes))
+
+
+def truth(kind: str, *inputs: str, constants=None) -> bytes:
+    """A graph of one node that says true or false, as numbers."""
+    return of(make(kind, list(inputs), ["t"]), make("Cast", ["t"], ["y"], to=FLOAT), constants=constants)
+
+
+def f(*values) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+HALF = {"c": f(0.5)}
+EACH = {"c": f(2, -0.5, 0.5, 3)}
+NODES = {
+    **{kind: one(kind) for kind in ("Abs", "Exp", "Sigmoid", "Tanh", "Erf", "Floor", "Ceil", "Round", "Neg", "Relu")},
+    **{kind: one(kind) for kind in ("Elu", "Selu", "LeakyRelu", "Softplus", "Softsign", "HardSigmoid", "HardSwish")},
+    **{kind: one(kind) for kind in ("Reciprocal", "Sqrt", "Log", "Celu", "Mish", "Identity", "Flatten")},
+    "Gelu": of(make("Gelu", ["x"], ["y"]), opset=20),
+    "Gelu by tanh": of(make("Gelu", ["x"], ["y"], approximate="tanh"), opset=20),
+    **{f"{kind} of a number": of(make(kind, ["x", "c"], ["y"]), constants=HALF) for kind in ("Add", "Sub", "Mul")},
+    **{f"{kind} of each": of(make(kind, ["c", "x"], ["y"]), constants=EACH) for kind in ("Sub", "Div", "PRelu")[:2]},
+    "PRelu": of(make("PRelu", ["x", "c"], ["y"]), constants=EACH),
+    "Max": of(make("Max", ["x", "c"], ["y"]), constants=HALF),
+    "Min": of(make("Min", ["x", "c"], ["y"]), constants=EACH),
+    "Sum": of(make("Sum", ["x", "x", "c"], ["y"]), constants=EACH),
+    "IsNaN": truth("IsNaN", "x"),
+    "IsInf": truth("IsInf", "x"),
+    **{
+        kind: truth(kind, "x", "c", constants=HALF)
+        for kind in ("Less", "Greater", "Equal", "LessOrEqual", "GreaterOrEqual")
+    },
+    "Clip": of(make("Clip", ["x", "", "c"], ["y"]), constants={"c": np.float32(0.5)}),
+    **{f"Pow {power}": of(make("Pow", ["x", "c"], ["y"]), constants={"c": np.float32(power)}) for power in (1, 2, 3)},
+    "whole": of(make("Cast", ["x"], ["w"], to=INT64), make("Cast", ["w"], ["y"], to=FLOAT)),
+    "whole of 32": of(make("Cast", ["x"], ["w"], to=6), make("Cast", ["w"], ["y"], to=FLOAT)),
+    "true": of(make("Cast", ["x"], ["w"], to=BOOL), make("Cast", ["w"], ["y"], to=FLOAT)),
+    "Softmax": one("Softmax", axis=1),
+    "LayerNormalization": of(make("LayerNormalization", ["x", "c", "c"], ["y"]), constants=EACH),
+    "ReduceMean": of(make("ReduceMean", ["x", "a"], ["y"]), constants={"a": np.array([1])}),
+    "ReduceSum": of(make("ReduceSum", ["x", "a"], ["y"], keepdims=0), constants={"a": np.array([-1])}),
+    "spread": of(make("ReduceSum", ["x", "a"], ["s"]), make("Sub", ["x", "s"], ["y"]), constants={"a": np.array([1])}),
+    "Transpose": of(
+        make("Reshape", ["x", "s"], ["r"]),
+        make("Transpose", ["r"], ["t"], perm=[0, 2, 1]),
+        make("Flatten", ["t"], ["y"]),
+        constants={"s": np.array([-1, 2, 2])},
+    ),
+    "Split": of(
+        make("Split", ["x"], ["a", "b"], axis=1, num_outputs=2),
+        make("Concat", ["b", "x", "a"], ["y"], axis=1),
+    ),
+    "parts in the middle": of(
+        make("Reshape", ["x", "s"], ["r"]),
+        make("Concat", ["r", "r"], ["c"], axis=2),
+        make("Reshape", ["c", "t"], ["y"]),
+        constants={"s": np.array([0, 2, 2]), "t": np.array([0, -1])},
+    ),
+    "from the end": of(
+        make("Slice", ["x", "a", "b", "c", "d"], ["y"]),
+        constants={"a": np.array([-1]), "b": np.array([-(2**62)]), "c": np.array([1]), "d": np.array([-2])},
+    ),
+    "Squeeze": of(
+        make("Gather", ["x", "i"], ["a"], axis=1),
+        make("Squeeze", ["a", "s"], ["b"]),
+        make("Unsqueeze", ["b", "s"], ["y"]),
+        constants={"i": np.array([2]), "s": np.array([1])},
+    ),
+    "lengths": of(
+        make("Shape", ["x"], ["s"]),
+        make("Gather", ["s", "z"], ["n"]),
+        make("Unsqueeze", ["n", "a"], ["m"]),
+        make("Concat", ["m", "k"], ["l"], axis=0),
+        make("Reshape", ["x", "l"], ["r"]),
+        make("ConstantOfShape", ["s"], ["zeros"]),
+        make("Concat", ["zeros", "x"], ["u"], axis=1),
+        make("Reshape", ["r", "f"], ["v"]),
+        make("Concat", ["u", "v"], ["y"], axis=1),
+        constants={"z": np.array(0), "a": np.array([0]), "k": np.array([2, 2]), "f": np.array([0, -1])},
+    ),
+    "constants of constants": of(
+        make("Transpose", ["w"], ["t"]),
+        make("MatMul", ["x", "t"], ["y"]),
+        constants={"w": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)},
+    ),
+    "Gemm": of(
+        make("Gemm", ["x", "w", "c"], ["y"], alpha=0.5, beta=2.0, transB=1),
+        constants={"w": np.arange(12, dtype=np.float32).reshape(3, 4), "c": f(1, 2, 3).reshape(1, 3)},
+    ),
+    "dropped": of(make("Dropout", ["x"], ["d"]), make("Relu", ["d"], ["y"])),
+}
+
+
+@pytest.mark.parametrize("level", HERE)
+@pytest.mark.parametrize("content", NODES.values(), ids=NODES.keys())
+def test_each_node_answers_as_in_the_library_whatever_it_reads(content, level):
+    rows = np.random.default_rng(0).normal(size=(len(STRANGE) * 2, WIDE)) * 3
+    rows[: len(STRANGE), 1], rows[: len(STRANGE), 3] = STRANGE, STRANGE[::-1]
+    assert furthest(content, rows, level) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["Exp", "Sigmoid", "Tanh", "Erf"])
+def test_curves_are_right_to_the_last_bits_over_all_their_range(name):
+    rows = np.concatenate([np.linspace(-110, 110, 200_000), np.geomspace(1e-20, 1, 20_000)]).reshape(-1, WIDE)
+    assert all(furthest(one(name), rows, level) < 3e-7 for level in HERE)
+
+
+def test_a_rank_beyond_its_table_is_refused_as_the_library_refuses_it():
+    shape = Shape(looked=1)
+    engine, rows = Dense(taped(network(shape)), {}), rows_for(shape, 20)
+    for value in (9.0, -10.0, np.nan, np.inf, 1e300):
+        rows[7, 0] = value
+        with pytest.raises(EngineError, match="a place that is not there"):
+            engine.predict(rows)
+    assert engine.predict(rows[:7]).shape == (7, 1)
+
+
+def test_of_two_classes_the_second_is_answered_and_of_more_all():
+    assert furthest(softmax(2), np.ones((3, 3))) < 1e-7 and furthest(softmax(5), np.ones((3, 3))) < 1e-7
+
+
+REFUSED = {
+    "Conv": (pictures(), r"cannot say Conv .*no step of a tape"),
+    "float64": (softmax(3, DOUBLE), "float32"),
+    "rows among each other": (of(make("Transpose", ["x"], ["t"]), make("Flatten", ["t"], ["y"])), "row to row"),
+    "over rows": (of(make("ReduceSum", ["x", "a"], ["y"]), constants={"a": np.array([0])}), "last axis"),
+    "rows by rows": (of(make("MatMul", ["x", "x"], ["y"])), "no constant"),
+    "another power": (of(make("Pow", ["x", "c"], ["y"]), constants={"c": np.float32(1.7)}), "powers"),
+    "no weight": (
+        of(make("MatMul", ["x", "w"], ["y"]), constants={"w": np.full((4, 2), np.inf, np.float32)}),
+        "weights",
+    ),
+    "large": (
+        of(
+            make("Gather", ["x", "i"], ["a"], axis=1),
+            make("MatMul", ["a", "w"], ["y"]),
+            constants={"i": np.array([0]), "w": np.zeros((1, 2**20), np.float32)},
+        ),
+        "a row would need",
+    ),
+    "larger": (of(make("MatMul", ["x", "w"], ["y"]), constants={"w": np.zeros((4, 2**21), np.float32)}), "weights"),
+    "whole product": (
+        of(make("Cast", ["x"], ["w"], to=INT64), make("Mul", ["w", "w"], ["z"]), make("Cast", ["z"], ["y"], to=FLOAT)),
+        "whole numbers",
+    ),
+    "whole input": (
+        graph([make("Cast", ["x"], ["y"], to=FLOAT)], [("x", INT64, [None, 3])], [("y", FLOAT, [None, 3])]),
+        "whole",
+    ),
+    "one row": (
+        graph([make("Relu", ["x"], ["y"])], [("x", FLOAT, [1, 3])], [("y", FLOAT, [1, 3])]),
+        "any number of rows",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "why"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_no_tape_says_does_not_apply_and_the_node_is_named(content, why):
+    with pytest.raises(NotApplicable, match=why):
+        taped(content)

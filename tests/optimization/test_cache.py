@@ -1,0 +1,88 @@
+"""A memory is put before a model where rows come again, and answers to the bit as the model did."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from tests.engines.made_forests import Shape, made, rows_for
+from tests.optimization.benches import opened
+from tests.optimization.lessons import bench_of, lesson, taught
+
+from headway.core.contracts import Lesson
+from headway.core.errors import EngineError, NotApplicable
+from headway.engines.cache import Cache
+from headway.engines.compiled.forest import compiled
+from headway.engines.formats.nested import Header, Inner, packed
+from headway.engines.trees import Trees
+from headway.optimization.transforms import cache
+
+FOREST = made(Shape(), seed=1)
+INNER = compiled(FOREST)
+
+
+def remembering(rows: float) -> bytes:
+    models = (Inner(engine="trees", size_bytes=len(INNER)),)
+    return packed(Header(models=models, numbers={"rows": rows}), INNER)
+
+
+def test_a_row_that_comes_again_is_answered_as_before_without_the_model():
+    engine, rows = Cache(remembering(10), {}), rows_for(FOREST, 5)
+    first = [engine.predict(row[None, :]) for row in rows]
+    engine._model = None
+    again = [engine.predict(row[None, :]) for row in rows]
+    assert np.array_equal(first, again) and np.allclose(
+        np.concatenate(first), Trees(INNER, {}).predict(rows), rtol=0, atol=1e-12
+    )
+
+
+def test_what_a_caller_does_with_an_answer_changes_no_later_one():
+    engine, row = Cache(remembering(10), {}), rows_for(FOREST, 1)
+    before = engine.predict(row).copy()
+    engine.predict(row)[:] = -1
+    assert np.array_equal(engine.predict(row), before)
+
+
+def test_it_keeps_no_more_rows_than_it_was_told_and_the_oldest_go_first():
+    engine, rows = Cache(remembering(3), {}), rows_for(FOREST, 5)
+    for row in rows:
+        engine.predict(row[None, :])
+    assert list(engine._kept) == [row.tobytes() for row in rows[2:]]
+
+
+@pytest.mark.slow
+def test_threads_at_once_get_their_own_answers():
+    engine, rows = Cache(remembering(7), {}), rows_for(FOREST, 30)
+    expected = np.array([Trees(INNER, {}).predict(row[None, :])[0] for row in rows])
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda at: engine.predict(rows[at % 30][None, :])[0], range(3000)))
+    assert np.array_equal(found, expected[np.arange(3000) % 30])
+
+
+def test_one_that_remembers_nothing_or_is_cut_short_is_refused():
+    for broken in (remembering(0), remembering(10)[:-3]):
+        with pytest.raises(EngineError):
+            Cache(broken, {})
+
+
+@pytest.mark.parametrize(("size", "share"), [(1, 0.0), (2, 0.5), (10, 0.5)])
+def test_the_share_that_is_found_is_counted_in_the_order_of_the_rows(size, share):
+    assert cache.share_found(np.array([[1.0], [2.0], [1.0], [2.0]]), size) == share
+
+
+def test_rows_that_are_all_different_have_no_use_for_it(tmp_path):
+    bench = bench_of(tmp_path, lesson(seed=2))
+    with pytest.raises(NotApplicable, match=r"0\.0% of 4,000 rows come again; it pays from 20% on"):
+        cache.plugin(taught(bench, lesson(seed=1)), bench)
+
+
+def test_rows_that_come_again_before_a_slow_model_are_offered_the_smallest_memory_that_does(tmp_path):
+    seen = lesson(100, seed=2)
+    many = np.random.default_rng(0).integers(100, size=3_000)
+    again = Lesson(rows=seen.rows[many], labels=seen.labels[many], groups=seen.groups[many])
+    bench = bench_of(tmp_path, again)
+    [found] = cache.plugin(taught(bench, lesson(seed=1)), bench)
+    assert found.steps[-1].settings == {"rows": 1000, "found": pytest.approx(0.967, abs=0.001)}
+    came = opened(taught(bench, lesson(seed=1)), bench)
+    assert np.array_equal(opened(found, bench).predict(again.rows[:1]), came.predict(again.rows[:1]))

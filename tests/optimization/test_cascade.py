@@ -1,0 +1,74 @@
+"""A cascade decides as the whole model does but for a share that is bounded, and is offered only where it pays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.engines.made_forests import Shape, made
+from tests.optimization.benches import opened
+from tests.optimization.lessons import bench_of, lesson, taught
+
+from headway.core.contracts import Lesson
+from headway.core.errors import EngineError, NotApplicable
+from headway.engines.cascade import Cascade
+from headway.engines.compiled.forest import compiled
+from headway.engines.formats.nested import Header, Inner, packed
+from headway.engines.trees import Trees
+from headway.optimization.transforms import cascade
+
+LEARNED = lesson(seed=1)
+
+
+def two(low: float, high: float) -> tuple[bytes, Trees, Trees]:
+    quick, whole = (compiled(made(Shape(width=3, trees=trees, link="sigmoid"), seed=trees)) for trees in (2, 40))
+    models = tuple(Inner(engine="trees", size_bytes=len(each)) for each in (quick, whole))
+    content = packed(Header(models=models, numbers={"low": low, "high": high}), quick, whole)
+    return content, Trees(quick, {}), Trees(whole, {})
+
+
+def test_rows_inside_the_band_are_the_whole_models_to_answer_and_no_others():
+    content, quick, whole = two(0.4, 0.6)
+    rows = LEARNED.rows
+    found, fast = Cascade(content, {}).predict(rows), quick.predict(rows)
+    inside = (fast >= 0.4) & (fast <= 0.6)
+    assert 0 < inside.mean() < 1
+    assert np.array_equal(found, np.where(inside, whole.predict(rows), fast))
+
+
+def test_a_cascade_that_is_cut_short_is_refused():
+    content, _, _ = two(0.4, 0.6)
+    for broken in (content[:-5], content[5:], content.replace(b'"low"', b'"lax"')):
+        with pytest.raises(EngineError):
+            Cascade(broken, {})
+
+
+def test_the_band_keeps_the_bound_on_rows_that_it_did_not_see():
+    draw = np.random.default_rng(0)
+    truth = draw.random(40_000)
+    rough = np.clip(truth + draw.normal(0, 0.05, 40_000), 0, 1)
+    seen = Lesson(rows=truth[:, None], labels=truth, groups=np.arange(40_000) // 200)
+    band = cascade.narrowest(rough[:20_000, None], truth[:20_000, None], _half(seen), 0.5)
+    later = slice(20_000, None)
+    outside = (rough[later] < band.low) | (rough[later] > band.high)
+    changed = ((rough[later] >= 0.5) != (truth[later] >= 0.5)) & outside
+    assert changed.mean() <= cascade.DISAGREE and 0.01 < band.asked < 0.5
+
+
+def _half(lesson: Lesson) -> Lesson:
+    return Lesson(rows=lesson.rows[:20_000], labels=lesson.labels[:20_000], groups=lesson.groups[:20_000])
+
+
+def test_one_that_would_not_pay_is_not_offered_and_says_what_was_measured(tmp_path):
+    bench = bench_of(tmp_path, lesson(seed=2))
+    with pytest.raises(NotApplicable, match=r"costs \d+\.\d times its first trees|have to ask the whole model"):
+        cascade.plugin(taught(bench, LEARNED), bench)
+
+
+def test_one_that_pays_decides_as_the_model_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(cascade, "LEAST_RATIO", 0.0)
+    monkeypatch.setattr(cascade, "MOST_ASKED", 1.0)
+    bench = bench_of(tmp_path, lesson(20_000, seed=2))
+    model = taught(bench, LEARNED)
+    [found] = cascade.plugin(model, bench)
+    decisions = [opened(each, bench).predict(bench.sample)[:, 0] >= 0.5 for each in (model, found)]
+    assert 0 < np.mean(decisions[0] != decisions[1]) <= cascade.DISAGREE

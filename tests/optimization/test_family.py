@@ -1,0 +1,69 @@
+"""Families of models stand on the frontier beside the model, each fitted on what the model learned from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from sklearn.metrics import roc_auc_score
+from tests.optimization.benches import opened
+from tests.optimization.lessons import bench_of, lesson, taught
+
+from headway.core import plugins
+from headway.core.errors import ConfigError, NotApplicable
+from headway.optimization import search
+from headway.optimization.transforms.family import FAMILIES, plugin
+
+pytestmark = pytest.mark.slow
+
+LEARNED = lesson(seed=1)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return dataclasses.replace(bench_of(tmp_path, lesson(seed=2), LEARNED), families=tuple(FAMILIES))
+
+
+def test_each_family_learned_the_task_and_says_its_name(bench):
+    found = plugin(taught(bench, LEARNED), bench)
+    assert [each.steps[-1].settings["name"] for each in found] == ["forest", "histgb", "lightgbm", "logistic"]
+    scores = [roc_auc_score(bench.choose.labels, opened(each, bench).predict(bench.sample)[:, 0]) for each in found]
+    assert min(scores) > 0.75
+
+
+@pytest.mark.parametrize("task", ["regression", "multiclass"])
+def test_other_tasks_have_their_families_too(bench, task):
+    several = dataclasses.replace(LEARNED, labels=np.floor(np.abs(LEARNED.rows[:, 0])).clip(0, 2))
+    other = dataclasses.replace(bench, train=lambda: several)
+    found = plugin(replace(taught(bench, LEARNED), task=task), other)
+    assert {opened(each, bench).predict(bench.sample).shape[1] for each in found} == {3 if task == "multiclass" else 1}
+
+
+def test_a_family_is_compiled_as_the_model_is(bench):
+    found = search.expand(taught(bench, LEARNED, trees=2), bench, ["family", "trees", "pipeline"])
+    names = {each.name for each in found.variants if "family" in each.name}
+    assert {"trees · family(name=forest)", "onnxruntime · family(name=logistic) · pipeline"} <= names
+
+
+def test_a_search_that_was_asked_for_none_does_not_load_it(tmp_path, monkeypatch):
+    bench = bench_of(tmp_path, lesson(seed=2), LEARNED)
+    monkeypatch.setattr(plugins, "load_transform", lambda name: pytest.fail(name) if name == "family" else _nothing)
+    assert len(search.expand(taught(bench, LEARNED, trees=2), bench).variants) == 1
+
+
+def _nothing(variant, bench):
+    return []
+
+
+def test_a_family_that_there_is_not_is_named_with_those_there_are(bench):
+    with pytest.raises(ConfigError, match="no family 'svm'") as refusal:
+        plugin(taught(bench, LEARNED), dataclasses.replace(bench, families=("svm",)))
+    assert refusal.value.mend == "forest, histgb, lightgbm, logistic"
+
+
+def test_without_what_the_model_learned_from_no_family_can_be_trained(tmp_path):
+    bench = dataclasses.replace(bench_of(tmp_path, LEARNED), families=("forest",))
+    with pytest.raises(NotApplicable, match="none are at hand"):
+        plugin(taught(bench, LEARNED), bench)

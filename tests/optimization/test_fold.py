@@ -1,0 +1,89 @@
+"""Folding: fewer nodes, and not one answer that moved, on rows with all that the nodes were written for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from tests.engines.boosters import text
+from tests.optimization.benches import as_it_came, bench_in
+from tests.optimization.exported import COLUMNS, LARGEST, exported
+from tests.optimization.nets import bench_of, net, pictures, pixels
+
+from headway.core.contracts import Workbench
+from headway.core.errors import EngineError, NotApplicable
+from headway.engines.onnxruntime import OnnxRuntime
+from headway.optimization.graph_rewriting.rules import folded
+from headway.optimization.transforms import fold
+
+STRANGE = np.array([np.nan, np.inf, -np.inf, 0.0, 2.0, -7.0, 3e38, -3e38, 1e300])
+
+
+def asked() -> np.ndarray:
+    """Every strange value in every column beside plain ones, and rows of plain ones."""
+    plain = np.random.default_rng(1).integers(-3, 9, size=(200, COLUMNS)).astype(np.float64)
+    rows = np.repeat(plain[:1], COLUMNS * len(STRANGE), axis=0)
+    rows[np.arange(len(rows)), np.arange(len(rows)) % COLUMNS] = np.repeat(STRANGE, COLUMNS)
+    return np.concatenate([plain, rows])
+
+
+def kinds(content: bytes) -> list[str]:
+    return [node.op_type for node in onnx.load_from_string(content).graph.node]
+
+
+def alike(content: bytes, other: bytes) -> bool:
+    answers, expected = (OnnxRuntime(each, {}).predict(asked()) for each in (other, content))
+    return np.array_equal(answers, expected, equal_nan=True)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return bench_of(tmp_path, asked()[:200])
+
+
+def test_what_an_exporter_writes_in_28_nodes_is_folded_into_19_that_answer_the_same_to_the_bit():
+    found, rules = folded(exported())
+    assert rules == ("unexpanded", "unbounded", "one_table")
+    assert (len(kinds(exported())), len(kinds(found))) == (28, 19)
+    assert not {"Shape", "Expand", "IsInf", "And", "Less", "Greater"} & set(kinds(found))
+    assert alike(exported(), found)
+
+
+def test_the_variant_has_one_step_and_answers_as_the_model_as_it_came(bench):
+    [variant] = fold.plugin(net(exported(), bench, task="multiclass"), bench)
+    assert variant.name.endswith("fold")
+    assert alike(exported(), bench.read(variant))
+
+
+@pytest.mark.parametrize(
+    ("content", "left"),
+    [
+        (exported(most=1000), "one_table"),  # a rank beyond a table is an error, and would become another's row
+        (exported(least=-2), "one_table"),  # and one below 0 counts from the end of its own
+        (exported(number=-5), "unbounded"),  # a small number in place of an infinity is meant
+        (exported(number=LARGEST), "unbounded"),  # of the other sign, too
+        (exported(other="rows"), "unexpanded"),  # zeros of another shape
+    ],
+)
+def test_what_would_answer_otherwise_is_left_as_it_was(content, left):
+    found, rules = folded(content)
+    gone = {"one_table": "Reshape", "unbounded": "IsInf", "unexpanded": "Expand"}[left]
+    assert (gone in kinds(found)) == (left != "one_table")
+    assert left == "unbounded" or left not in rules
+
+
+def test_an_answer_that_moves_is_refused_with_its_row(bench, monkeypatch):
+    monkeypatch.setattr(fold, "folded", lambda content: (exported(most=2), ("unbounded",)))
+    with pytest.raises(EngineError, match="as a folded graph the model answers otherwise"):
+        fold.plugin(net(exported(), bench, task="multiclass"), bench)
+
+
+def test_trees_and_graphs_with_nothing_to_fold_do_not_apply(tmp_path):
+    bench = bench_in(tmp_path)
+    with pytest.raises(NotApplicable, match="'lightgbm'"):
+        fold.plugin(as_it_came(text(trees=5), bench), bench)
+    bench = bench_of(tmp_path / "pictures", pixels())
+    with pytest.raises(NotApplicable, match="nothing in the graph"):
+        fold.plugin(net(pictures(), bench, task="multiclass"), bench)

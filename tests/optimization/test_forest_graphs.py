@@ -1,0 +1,250 @@
+"""Forests of XGBoost, CatBoost and scikit-learn as ONNX graphs answer as their libraries do, at every edge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+import xgboost
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+)
+from tests.engines import xgboosters
+from tests.engines.boosters import table
+from tests.engines.catboosters import LOSSES, cbm
+from tests.engines.estimators import dataset, frame, strange
+from tests.engines.estimators import target as target_of
+from tests.engines.forests import fitted, whole
+from tests.engines.xgboosters import OBJECTIVES, ubj
+from tests.optimization.benches import TEXTS, bench_in, came, opened
+from threadpoolctl import threadpool_limits
+
+from headway.core.contracts import Workbench
+from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
+from headway.core.variant import Field, Signature
+from headway.data.matrix import matrix, signature_of
+from headway.engines.catboost import Catboost
+from headway.engines.formats.trees import Forest, Tree, one_leaf, taken
+from headway.engines.sklearn import Sklearn
+from headway.engines.xgboost import Xgboost
+from headway.optimization.transforms.onnx import plugin
+from headway.optimization.trees.edges import edge_rows
+from headway.optimization.trees.forest_graph import write_graph
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return bench_in(tmp_path)
+
+
+def moved(name: str, content: bytes, rows: np.ndarray) -> float:
+    """How far answers move on rows at the edges of the trees, relative where they exceed 1."""
+    engine = load_engine(name)
+    forest = engine.forest(content)
+    every = np.concatenate([rows, edge_rows(forest, rows)])
+    every = every[taken(forest, every)]
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 are among the edges
+        expected = engine(content, {"threads": 1}).predict(every)
+        found = load_engine("onnxruntime")(write_graph(forest, cut=forest.categorical), {}).predict(every)
+    assert np.isfinite(expected).all()
+    return float(np.max(np.abs(expected - found) / np.maximum(1, np.abs(expected))))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_of_xgboost_is_within_the_rounding_of_float32(objective: str) -> None:
+    links = ("identity", "positive")
+    exact = Xgboost.forest(ubj(objective)).link in links
+    assert moved("xgboost", ubj(objective, 30), table()) <= (0 if exact else 4e-7)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"booster": "dart", "rate_drop": 0.5},
+        {"num_parallel_tree": 3, "subsample": 0.5},
+        {"max_cat_to_onehot": 64},
+        {"tree_method": "exact", "gamma": 2.0, "categorical": False},
+        {"max_depth": 9, "grow_policy": "lossguide"},
+        {"min_child_weight": 1e9},
+    ],
+    ids=str,
+)
+def test_every_kind_of_tree_of_xgboost_is_exact(parameters: dict[str, object]) -> None:
+    assert moved("xgboost", ubj("reg:squarederror", 10, **parameters), table()) == 0
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_of_catboost_is_exact(loss: str) -> None:
+    assert moved("catboost", cbm(loss, 30), table()) < 1e-14
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"grow_policy": "Lossguide"},
+        {"grow_policy": "Depthwise", "min_data_in_leaf": 60},
+        {"nan_mode": "Max", "border_count": 400},
+        {"depth": 8},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("loss", ["RMSE", "MultiClass"])
+def test_every_kind_of_tree_of_catboost_is_exact(loss: str, parameters: dict[str, object]) -> None:
+    assert moved("catboost", cbm(loss, 10, **parameters), table()) < 1e-14
+
+
+SKLEARN = {
+    "forest": (RandomForestClassifier(8, random_state=0), table, "multiclass"),
+    "forest of values": (ExtraTreesRegressor(8, random_state=0), table, "regression"),
+    "boosting": (GradientBoostingClassifier(n_estimators=8, random_state=0), whole, "binary"),
+    "histograms": (HistGradientBoostingRegressor(max_iter=8, loss="poisson"), table, "poisson"),
+    "categories": (HistGradientBoostingClassifier(max_iter=8, categorical_features=[0]), table, "binary"),
+    "isolation": (IsolationForest(n_estimators=8, random_state=0), table, "regression"),
+}
+
+
+@pytest.mark.parametrize("name", SKLEARN)
+def test_every_kind_of_tree_of_scikit_learn_is_exact(name: str) -> None:
+    """F1 to F4 of the research page: gaps, the newest stack, and categories."""
+    model, rows, target = SKLEARN[name]
+    with threadpool_limits(1, "openmp"):
+        assert moved("sklearn", fitted(model, rows(), target), rows()) < 1e-14
+
+
+def test_categories_that_are_exact_may_be_below_zero_and_have_no_fraction() -> None:
+    rows = table()
+    rows[:, 2] = rows[:, 0] % 7 - 3
+    model = HistGradientBoostingClassifier(max_iter=8, categorical_features=[2])
+    with threadpool_limits(1, "openmp"):
+        content = fitted(model, rows, "binary")
+        assert min(each.min() for tree in Sklearn.forest(content).trees for each in tree.sets) < 0
+        assert moved("sklearn", content, rows) < 1e-14
+
+
+def test_a_split_between_a_missing_text_and_the_others_has_a_set_of_nobody() -> None:
+    city = pd.Series(["Bern", "Lima", "Oslo", None] * 100, dtype=object)
+    rows = pd.DataFrame({"city": city, "age": np.arange(400) % 7})
+    model = HistGradientBoostingClassifier(max_iter=3, categorical_features=["city"]).fit(rows, city.isna())
+    inputs = (Field(name="city", datatype="BYTES", categories=("Bern", "Lima", "Oslo")), Field(name="age"))
+    content, _ = Sklearn.bind(Sklearn.adopt(model).content, Signature(inputs=inputs))
+    ranks = np.array([[0, 2], [1, 2], [2, 2], [3, 2], [np.nan, 2]])
+    assert any(not len(each) for tree in Sklearn.forest(content).trees for each in tree.sets)
+    found = load_engine("onnxruntime")(write_graph(Sklearn.forest(content)), {}).predict(ranks)
+    np.testing.assert_allclose(found, Sklearn(content, {}).predict(ranks), rtol=0, atol=1e-14)
+    assert found[4] > found[3]
+
+
+def test_a_category_beyond_32_bits_does_not_apply() -> None:
+    rows = table()
+    rows[:, 2] = 2.0**40 + rows[:, 0] % 2
+    with threadpool_limits(1, "openmp"):
+        model = HistGradientBoostingClassifier(max_iter=3, categorical_features=[2]).fit(rows, rows[:, 0] % 2)
+    with pytest.raises(NotApplicable, match="32 bits"):
+        write_graph(Sklearn.forest(Sklearn.adopt(model).content))
+
+
+def test_a_row_that_the_library_refuses_is_answered_with_no_number() -> None:
+    rows = whole(4)
+    rows[1, 0], rows[2, 3] = np.nan, np.inf
+    kinds = GradientBoostingClassifier(n_estimators=2), RandomForestClassifier(2)
+    graphs = [write_graph(Sklearn.forest(fitted(kind, whole(), "binary"))) for kind in kinds]
+    found = [np.isnan(load_engine("onnxruntime")(graph, {}).predict(rows))[:, 0].tolist() for graph in graphs]
+    assert found == [[False, True, True, False], [False, False, True, False]]
+
+
+def test_texts_of_histogram_boosting_stay_ranks_in_the_graph(bench: Workbench) -> None:
+    model = HistGradientBoostingClassifier(max_iter=5, categorical_features=["carrier", "city"])
+    model.fit(frame(), target_of(frame()))
+    content, signature = Sklearn.bind(Sklearn.adopt(model).content, signature_of(dataset(frame())))
+    sample = matrix(dataset(strange()).table, signature)
+    [variant] = plugin(
+        came("sklearn", content, bench, signature=signature), Workbench(blobs=bench.blobs, sample=sample)
+    )
+    np.testing.assert_allclose(
+        opened(variant, bench).predict(sample), model.predict_proba(strange())[:, 1:], rtol=0, atol=1e-14
+    )
+
+
+def test_a_value_that_counts_as_missing_is_missing_in_the_graph() -> None:
+    rows = table()
+    rows[::3, 2] = -999.0
+    model = xgboost.XGBClassifier(n_estimators=5, missing=-999.0, n_jobs=1).fit(rows, (rows[:, 3] > 2**32).astype(int))
+    content = Xgboost.adopt(model).content
+    assert moved("xgboost", content, rows) < 4e-7
+    kinds = [node.op_type for node in onnx.load_from_string(write_graph(Xgboost.forest(content))).graph.node]
+    assert kinds == ["Equal", "Where", "TreeEnsemble", "Sigmoid"]
+
+
+@pytest.mark.parametrize("engine", ["xgboost", "catboost"])
+def test_a_graph_is_valid_and_takes_the_place_of_the_library(engine: str, bench: Workbench) -> None:
+    model = came(engine, ubj() if engine == "xgboost" else cbm(), bench)
+    [variant] = plugin(model, bench)
+    onnx.checker.check_model(onnx.load_from_string(bench.read(variant)), full_check=True)
+    assert (variant.engine, variant.artifact.format, variant.name) == ("onnxruntime", "onnx", "onnxruntime")
+    assert np.allclose(opened(model, bench).predict(table()), opened(variant, bench).predict(table()), atol=1e-6)
+
+
+def test_the_rank_of_a_text_is_whole_and_is_not_cut(bench: Workbench) -> None:
+    graphs = [plugin(came("xgboost", ubj(), bench, **given), bench) for given in ({}, {"signature": TEXTS})]
+    kinds = [[n.op_type for n in onnx.load_from_string(bench.read(made)).graph.node] for [made] in graphs]
+    assert kinds == [["Floor", "Where", "TreeEnsemble", "Sigmoid"], ["TreeEnsemble", "Sigmoid"]]
+
+
+def test_a_linear_model_does_not_apply(bench: Workbench) -> None:
+    linear = ubj("reg:squarederror", booster="gblinear", categorical=False)
+    with pytest.raises(NotApplicable, match="linear model"):
+        plugin(came("xgboost", linear, bench, task="regression"), bench)
+
+
+def test_a_forest_made_by_hand_is_added_in_order_from_its_base() -> None:
+    split = Tree(
+        feature=np.array([1]),
+        threshold=np.array([0.5]),
+        categorical=np.array([False]),
+        missing_left=np.array([False]),
+        left=np.array([~0]),
+        right=np.array([~1]),
+        leaf=np.array([[1.0, 10.0], [2.0, 20.0]]),
+        outputs=(0, 2),
+    )
+    forest = Forest(width=2, trees=(split, one_leaf([100.0], (1,))), base=np.array([0.25, 0.0, 0.0]))
+    found = load_engine("onnxruntime")(write_graph(forest), {}).predict(np.array([[0, 0.5], [0, 0.6], [0, np.nan]]))
+    assert found.tolist() == [[1.25, 100.0, 10.0], [2.25, 100.0, 20.0], [2.25, 100.0, 20.0]]
+
+
+@pytest.mark.slow
+@settings(max_examples=60)
+@given(
+    depth=st.integers(1, 8),
+    trees=st.integers(1, 25),
+    seed=st.integers(0, 2**31),
+    objective=st.sampled_from(["binary:logistic", "multi:softprob", "reg:squarederror", "count:poisson"]),
+    categorical=st.booleans(),
+)
+def test_models_of_xgboost_of_any_shape_stay_within_float32(
+    depth: int, trees: int, seed: int, objective: str, categorical: bool
+) -> None:
+    training = xgboosters.data(objective, categorical=categorical)
+    asked = {"objective": objective, "max_depth": depth, "seed": seed % 1000, "subsample": 0.8, "max_cat_to_onehot": 2}
+    asked |= {"num_class": 3} if objective.startswith("multi") else {}
+    model = xgboost.train({**asked, "nthread": 1, "verbosity": 0}, training, trees)
+    assert moved("xgboost", Xgboost.adopt(model).content, table(seed=seed)) < 5e-7
+
+
+def test_the_trees_of_a_model_do_not_change_when_it_is_saved_by_its_library() -> None:
+    before, after = (Catboost.forest(content) for content in (cbm("RMSE"), Catboost.first(cbm("RMSE"), 7)))
+    for one, other in zip(before.trees, after.trees, strict=True):
+        assert np.array_equal(one.threshold, other.threshold) and np.array_equal(one.leaf, other.leaf)

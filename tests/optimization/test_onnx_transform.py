@@ -1,0 +1,220 @@
+"""A graph answers as LightGBM does, to the last places: at thresholds, beside categories, missing, infinite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.engines.boosters import OBJECTIVES, in_range, table, text
+from tests.optimization.benches import NUMBERS, TEXTS, as_it_came, bench_in, opened
+
+from headway.core.contracts import Workbench
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.plugins import load_engine
+from headway.engines.lightgbm import Lightgbm
+from headway.optimization.transforms.onnx import plugin
+from headway.optimization.trees.forest_graph import write_graph
+
+pytestmark = pytest.mark.slow
+
+QUICK = {"verbose": -1, "num_threads": 1, "min_data_in_leaf": 3, "min_data_per_group": 2, "cat_smooth": 1}
+ODD = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, -1e-36, 2.0**24 + 1, 2.0**53 + 2, 1e300, -1e300])
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return bench_in(tmp_path)
+
+
+def splits(node: dict[str, Any]) -> Iterator[tuple[int, list[float]]]:
+    """Column and edges of every split of a tree as LightGBM itself dumps it: the library's own account."""
+    if "split_feature" not in node:
+        return
+    threshold = node["threshold"]
+    sets = [float(each) for each in threshold.split("||")] if isinstance(threshold, str) else []
+    at = [] if sets else [threshold, np.nextafter(threshold, -np.inf), np.nextafter(threshold, np.inf)]
+    yield node["split_feature"], at + [near for each in sets for near in (each, each + 0.999, each + 1, each - 0.5)]
+    yield from splits(node["left_child"])
+    yield from splits(node["right_child"])
+
+
+def hard_rows(model: lightgbm.Booster, rows: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Rows with one value, and rows with several, moved to an edge of a split of their column or to an odd number."""
+    edges = {column: list(ODD) for column in range(rows.shape[1])}
+    for tree in model.dump_model()["tree_info"]:
+        for column, values in splits(tree["tree_structure"]):
+            edges[column] += values
+    singles = [(column, value) for column, values in edges.items() for value in values]
+    random = np.random.default_rng(seed)
+    one = rows[random.integers(len(rows), size=len(singles))]
+    one[np.arange(len(singles)), [column for column, _ in singles]] = [value for _, value in singles]
+    many = np.column_stack([random.choice(edges[column], size=600) for column in range(rows.shape[1])])
+    kept = rows[random.integers(len(rows), size=600)]
+    return np.concatenate([one, many, np.where(random.random(many.shape) < 0.6, kept, many)])
+
+
+def furthest(expected: np.ndarray, found: np.ndarray) -> float:
+    """The largest change, relative where answers exceed 1."""
+    with np.errstate(invalid="ignore"):
+        change = np.where(expected == found, 0, np.abs(expected - found) / np.maximum(1, np.abs(expected)))
+    return float(change.max())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_is_exact_at_the_edges(objective: str, bench: Workbench) -> None:
+    task = "binary" if objective in ("binary", "cross_entropy") else "regression"
+    whole = text(objective, trees=30)
+    model = as_it_came(whole, bench, task=task)
+    [variant] = plugin(model, bench)
+    rows = hard_rows(lightgbm.Booster(model_str=whole), table())
+    assert (variant.engine, variant.artifact.format, variant.name) == ("onnxruntime", "onnx", "onnxruntime")
+    assert furthest(opened(model, bench).predict(rows), opened(variant, bench).predict(rows)) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5},
+        {"boosting": "dart"},
+        {"sigmoid": 2.5},
+        {"use_missing": False},
+        {"zero_as_missing": True},
+        {"max_bin": 2000, "num_leaves": 40},
+        {"max_cat_to_onehot": 64},
+        {"min_data_in_leaf": 300},
+    ],
+    ids=str,
+)
+def test_every_kind_of_tree_is_exact_at_the_edges(parameters: dict[str, Any], bench: Workbench) -> None:
+    whole = text("binary", trees=10, **parameters)
+    model = as_it_came(whole, bench)
+    [variant] = plugin(model, bench)
+    rows = hard_rows(lightgbm.Booster(model_str=whole), table())
+    assert furthest(opened(model, bench).predict(rows), opened(variant, bench).predict(rows)) < 1e-14
+
+
+def test_a_missing_category_goes_right_where_none_was_missing_before(bench: Workbench) -> None:
+    rows = table()
+    rows[:, 0] %= 4
+    given_to = {"objective": "binary", "num_leaves": 8, "max_cat_to_onehot": 1, **QUICK}
+    data = lightgbm.Dataset(rows, (rows[:, 0] % 2) + 0.0, categorical_feature=[0], params=given_to)
+    whole = lightgbm.train(given_to, data, 3).model_to_string()
+    assert "decision_type=1" in whole
+    model = as_it_came(whole, bench)
+    [variant] = plugin(model, bench)
+    rows[:, 0] = np.nan
+    assert furthest(opened(model, bench).predict(rows), opened(variant, bench).predict(rows)) < 1e-14
+
+
+def test_a_regression_of_roots_is_squared_again(bench: Workbench) -> None:
+    model = as_it_came(text("regression", reg_sqrt=True), bench, task="regression")
+    [variant] = plugin(model, bench)
+    assert furthest(opened(model, bench).predict(table()), opened(variant, bench).predict(table())) < 1e-14
+
+
+def test_a_model_without_an_objective_answers_raw_scores(bench: Workbench) -> None:
+    model = as_it_came(text().replace("objective=binary sigmoid:1\n", ""), bench)
+    [variant] = plugin(model, bench)
+    assert furthest(opened(model, bench).predict(table()), opened(variant, bench).predict(table())) < 1e-14
+
+
+def test_parts_of_categories_are_cut_where_a_request_can_hold_them_and_cost_nothing_where_not(bench: Workbench) -> None:
+    [numbers], [texts] = (plugin(as_it_came(text(), bench, signature=each), bench) for each in (NUMBERS, TEXTS))
+    rows = table()
+    rows[:, 0] += 0.75
+    assert np.allclose(opened(numbers, bench).predict(rows), opened(numbers, bench).predict(table()), rtol=0, atol=0)
+    kinds = [[node.op_type for node in onnx.load_from_string(bench.read(each)).graph.node] for each in (numbers, texts)]
+    assert kinds == [["Mod", "Sub", "Where", "TreeEnsemble", "Sigmoid"], ["TreeEnsemble", "Sigmoid"]]
+
+
+def test_the_graph_is_valid_and_the_same_bytes_each_time() -> None:
+    model = Lightgbm.forest(text("multiclass").encode())
+    onnx.checker.check_model(onnx.load_from_string(write_graph(model, cut=[0])), full_check=True)
+    assert write_graph(model) == write_graph(model)
+
+
+def test_settings_of_the_old_engine_are_left_behind(bench: Workbench) -> None:
+    model = as_it_came(text(), bench)
+    [variant] = plugin(
+        type(model)(**{**{f: getattr(model, f) for f in model.__struct_fields__}, "settings": {"threads": 2}}), bench
+    )
+    assert variant.settings == {}
+
+
+def test_what_a_graph_cannot_say_does_not_apply(bench: Workbench) -> None:
+    with pytest.raises(NotApplicable, match="linear models"):
+        plugin(as_it_came(text("regression", linear_tree=True), bench), bench)
+
+
+def test_a_graph_that_moves_an_answer_is_refused(bench: Workbench) -> None:
+    """The library ignores `sqrt` after `poisson`; the graph obeys it, so that the two differ."""
+    whole = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
+    with pytest.raises(EngineError, match=r"answers otherwise: \S+ for \S+") as refusal:
+        plugin(as_it_came(whole, bench, task="regression"), bench)
+    assert "rows" in refusal.value.where and "category=" in refusal.value.where and "transforms" in refusal.value.mend
+
+
+def test_a_signature_of_other_columns_is_refused(bench: Workbench) -> None:
+    short = type(NUMBERS)(inputs=NUMBERS.inputs[:3])
+    with pytest.raises(EngineError, match="reads 4 columns, its signature names 3"):
+        plugin(as_it_came(text(), bench, signature=short), bench)
+
+
+COLUMN = st.sampled_from(["normal", "gaps", "integers", "seconds", "halves", "category", "few", "constant", "tiny"])
+
+
+def column(kind: str, random: np.random.Generator, count: int) -> np.ndarray:
+    """A column of a table: `few` categories are none rare or missing, `tiny` is about what LightGBM takes for zero."""
+    made = {
+        "normal": lambda: random.normal(size=count),
+        "gaps": lambda: np.where(random.random(count) < 0.3, np.nan, random.normal(size=count)),
+        "integers": lambda: random.integers(-5, 6, count),
+        "seconds": lambda: random.integers(1_600_000_000, 1_600_100_000, count),
+        "halves": lambda: random.integers(-3, 4, count) / 2,
+        "category": lambda: np.where(random.random(count) < 0.05, np.nan, random.integers(0, 70, count)),
+        "few": lambda: random.integers(0, 6, count),
+        "constant": lambda: np.ones(count),
+        "tiny": lambda: random.choice([-1e-30, -1e-35, 0, 1e-36, 1e-35, 1e-30, np.nan], count),
+    }
+    return np.asarray(made[kind](), dtype=np.float64)
+
+
+@pytest.mark.slow
+@settings(max_examples=120)
+@given(
+    kinds=st.lists(COLUMN, min_size=1, max_size=6),
+    objective=st.sampled_from(["binary", "multiclass", "regression", "poisson"]),
+    leaves=st.integers(2, 40),
+    trees=st.integers(1, 25),
+    seed=st.integers(0, 2**31),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "use_missing": st.just(False),
+            "zero_as_missing": st.just(True),
+            "max_bin": st.sampled_from([3, 1000]),
+            "boosting": st.just("dart"),
+        },
+    ),
+)
+def test_models_of_any_shape_are_exact_at_the_edges(
+    kinds: list[str], objective: str, leaves: int, trees: int, seed: int, options: dict[str, Any]
+) -> None:
+    random = np.random.default_rng(seed)
+    rows = np.column_stack([column(kind, random, 300) for kind in kinds])
+    categorical = [index for index, kind in enumerate(kinds) if kind in ("category", "few")]
+    score = random.normal(size=300) + sum(rank / 150 - 1 for rank in np.argsort(np.argsort(rows, axis=0), axis=0).T)
+    asked = {"objective": objective, "num_leaves": leaves, "seed": seed % 1000, **QUICK, **options}
+    asked |= {"num_class": 3} if objective == "multiclass" else {}
+    data = lightgbm.Dataset(rows, in_range(score, objective), categorical_feature=categorical, params=asked)
+    model = lightgbm.train(asked, data, trees)
+    content, hard = model.model_to_string().encode(), hard_rows(model, rows, seed)
+    found = load_engine("onnxruntime")(write_graph(Lightgbm.forest(content), cut=categorical), {}).predict(hard)
+    assert furthest(load_engine("lightgbm")(content, {"threads": 1}).predict(hard), found) < 1e-12

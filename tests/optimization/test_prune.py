@@ -1,0 +1,79 @@
+"""Pruned trees have fewer nodes, change the answers they were pruned by least, and are whole trees again."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.engines.boosters import table, text
+from tests.engines.forest_walk import answers
+from tests.engines.made_forests import Shape, made, rows_for
+from tests.optimization.benches import as_it_came, bench_in, opened
+
+from headway.core.contracts import Workbench
+from headway.core.errors import NotApplicable
+from headway.core.variant import Step
+from headway.engines.compiled.forest import compiled
+from headway.engines.trees import Trees
+from headway.optimization.transforms.prune import plugin
+from headway.optimization.trees.pruning import pruned
+
+
+def nodes(forest):
+    return sum(len(tree.feature) for tree in forest.trees)
+
+
+def distance(forest, other, rows):
+    return float(((answers(forest, rows) - answers(other, rows)) ** 2).mean())
+
+
+@pytest.mark.parametrize("shape", [Shape(leaves=60), Shape(leaves=60, categories=9), Shape(leaves=60, zeros=True)])
+def test_fewer_nodes_are_further_from_the_forest(shape):
+    forest, rows = made(shape, seed=2), rows_for(made(shape, seed=2), 500)
+    found = pruned(forest, rows, (0.8, 0.5, 0.2))
+    assert [nodes(each) / nodes(forest) for each in found] == pytest.approx([0.8, 0.5, 0.2], abs=0.05)
+    moved = [distance(each, forest, rows) for each in found]
+    assert moved == sorted(moved)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 1000), share=st.floats(0, 1), outputs=st.integers(1, 3), together=st.booleans())
+def test_what_is_left_is_a_whole_forest_that_the_kernels_answer_as_it_means(seed, share, outputs, together):
+    forest = made(Shape(trees=6, leaves=30, categories=5, outputs=outputs, together=together), seed)
+    rows = rows_for(forest, 100, seed)
+    [found] = pruned(forest, rows, (share,))
+    assert np.allclose(Trees(compiled(found), {}).predict(rows), answers(found, rows), rtol=0, atol=1e-9)
+    assert nodes(found) <= nodes(forest)
+
+
+def test_a_subtree_that_no_leaf_of_it_differs_in_goes_first_and_for_nothing():
+    forest = made(Shape(trees=1, leaves=40), seed=3)
+    alike = forest.trees[0].leaf * 0 + 1.5
+    flat = dataclasses.replace(forest, trees=(dataclasses.replace(forest.trees[0], leaf=alike),))
+    [found] = pruned(flat, np.zeros((9, 5)), (0.5,))
+    assert nodes(found) == 0 and found.trees[0].leaf == pytest.approx(1.5)
+
+
+@pytest.fixture
+def bench(tmp_path) -> Workbench:
+    return bench_in(tmp_path)
+
+
+def test_a_half_and_a_quarter_are_offered_and_opened_by_the_kernels(bench):
+    model = as_it_came(text(trees=20), bench)
+    variants = plugin(model, bench)
+    assert [each.name for each in variants] == ["trees · prune(nodes=0.5)", "trees · prune(nodes=0.25)"]
+    came = opened(model, bench).predict(table())
+    near, far = (np.abs(opened(each, bench).predict(table()) - came) for each in variants)
+    assert 0 < near.mean() < far.mean() < 0.2
+
+
+def test_only_the_model_as_it_came_is_pruned_and_only_by_rows(bench):
+    model = as_it_came(text(trees=20), bench)
+    with pytest.raises(NotApplicable, match="as it came alone"):
+        plugin(model.with_step(Step(transform="truncate")), bench)
+    with pytest.raises(NotApplicable, match="0 rows"):
+        plugin(model, Workbench(blobs=bench.blobs, sample=np.zeros((0, 4))))

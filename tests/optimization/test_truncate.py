@@ -1,0 +1,103 @@
+"""Fewer trees are the first trees, in numbers a person would choose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from sklearn.ensemble import RandomForestClassifier
+from tests.engines.boosters import booster, table, text
+from tests.engines.catboosters import cbm
+from tests.engines.forests import fitted, whole
+from tests.engines.xgboosters import ubj
+from tests.optimization.benches import as_it_came, bench_in, came, opened
+
+from headway.core.contracts import Workbench
+from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
+from headway.core.variant import Step
+from headway.engines.sklearn import Sklearn
+from headway.optimization.transforms.truncate import plugin, sizes
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return bench_in(tmp_path)
+
+
+@pytest.mark.parametrize("objective", ["binary", "multiclass"])
+def test_a_cut_model_answers_as_the_library_does_with_so_many_trees(objective: str, bench: Workbench) -> None:
+    variants = plugin(as_it_came(text(objective, trees=30), bench), bench)
+    assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
+    for variant in variants:
+        trees = variant.steps[-1].settings["trees"]
+        expected = booster(objective, trees=30).predict(table(), num_iteration=trees)
+        found = opened(variant, bench).predict(table())
+        assert np.array_equal(found, expected.reshape(found.shape))
+
+
+def test_a_cut_model_keeps_engine_settings_and_parameters(bench: Workbench) -> None:
+    model = replace(as_it_came(text(trees=3), bench), settings={"threads": 1})
+    variant = plugin(model, bench)[0]
+    assert (variant.engine, variant.settings, variant.name) == (
+        "lightgbm",
+        {"threads": 1},
+        "lightgbm · truncate(trees=2) · threads=1",
+    )
+    assert b"[objective: binary]" in bench.read(variant) and b"feature_importances" not in bench.read(variant)
+
+
+@pytest.mark.parametrize(
+    ("iterations", "expected"),
+    [
+        (1, []),
+        (2, [1]),
+        (3, [2, 1]),
+        (100, [80, 70, 50, 30]),
+        (299, [250, 200, 150, 100]),
+        (300, [250, 200, 150, 100]),
+        (1000, [800, 700, 500, 300]),
+    ],
+)
+def test_sizes_are_round_and_smaller_than_the_model(iterations: int, expected: list[int]) -> None:
+    assert sizes(iterations) == expected
+
+
+@pytest.mark.parametrize("engine", ["xgboost", "catboost"])
+def test_models_of_other_libraries_are_cut_to_their_first_trees(engine: str, bench: Workbench) -> None:
+    kind, content = load_engine(engine), ubj(rounds=30) if engine == "xgboost" else cbm(trees=30)
+    variants = plugin(came(engine, content, bench), bench)
+    assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
+    for variant in variants:
+        expected = kind(kind.first(content, variant.steps[-1].settings["trees"]), {}).predict(table())
+        assert np.array_equal(opened(variant, bench).predict(table()), expected)
+    assert variants == plugin(came(engine, content, bench), bench)
+
+
+def test_a_forest_of_scikit_learn_is_cut_to_its_first_trees(bench: Workbench) -> None:
+    content = fitted(RandomForestClassifier(30, random_state=0), whole(), "binary")
+    variants = plugin(came("sklearn", content, bench), bench)
+    assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
+    first = Sklearn(Sklearn.first(content, 10), {}).predict(whole())
+    assert np.array_equal(opened(variants[-1], bench).predict(whole()), first)
+
+
+def test_a_model_is_cut_once(bench: Workbench) -> None:
+    model = replace(as_it_came(text(), bench), steps=(Step(transform="truncate", settings={"trees": 5}),))
+    with pytest.raises(NotApplicable, match="cut before"):
+        plugin(model, bench)
+
+
+def test_a_forest_is_not_cut(bench: Workbench) -> None:
+    forest = text("regression", boosting="rf", bagging_freq=1, bagging_fraction=0.5)
+    with pytest.raises(NotApplicable, match="mean of its trees"):
+        plugin(as_it_came(forest, bench), bench)
+
+
+def test_one_tree_is_not_cut(bench: Workbench) -> None:
+    with pytest.raises(NotApplicable, match="1 trees, too few"):
+        plugin(as_it_came(text(trees=1), bench), bench)

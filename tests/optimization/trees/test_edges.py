@@ -1,0 +1,71 @@
+"""Rows at the edges of a model hold each edge, and are always the same."""
+
+from __future__ import annotations
+
+import numpy as np
+from tests.engines.boosters import table, text
+
+from headway.engines.formats.trees import BEYOND, ZERO, Forest, one_leaf, taken
+from headway.engines.lightgbm import Lightgbm
+from headway.optimization.trees import edges
+from headway.optimization.trees.edges import edge_rows
+
+
+def test_every_threshold_and_its_neighbours_stand_in_the_rows() -> None:
+    model = Lightgbm.forest(text().encode())
+    rows = edge_rows(model, table())
+    for tree in model.trees:
+        for column, threshold in zip(tree.feature[~tree.categorical], tree.threshold[~tree.categorical], strict=True):
+            near = np.nextafter(threshold, [-np.inf, np.inf])
+            assert np.isin([threshold, *near], rows[:, column]).all()
+
+
+def test_every_category_stands_in_the_rows_with_its_neighbours_and_its_parts() -> None:
+    model = Lightgbm.forest(text().encode())
+    rows = edge_rows(model, table())
+    members = np.unique(np.concatenate([each for tree in model.trees for each in tree.sets]))
+    assert np.isin([members - 0.5, members, members + 0.5, members + 1], rows[:, 0]).all()
+
+
+def test_every_column_is_missing_and_infinite_somewhere() -> None:
+    rows = edge_rows(Lightgbm.forest(text().encode()), table())
+    assert (
+        np.isnan(rows).any(axis=0).all() and np.isposinf(rows).any(axis=0).all() and np.isneginf(rows).any(axis=0).all()
+    )
+
+
+def test_the_same_model_and_sample_give_the_same_rows_and_leave_the_sample() -> None:
+    model, sample = Lightgbm.forest(text().encode()), table()
+    assert np.array_equal(edge_rows(model, sample), edge_rows(model, sample), equal_nan=True)
+    assert np.array_equal(sample, table(), equal_nan=True)
+
+
+def test_without_a_sample_the_rows_are_edges_and_zeros() -> None:
+    rows = edge_rows(Lightgbm.forest(text().encode()), np.zeros((0, 4)))
+    assert rows.shape[1] == 4 and (rows == 0).mean() > 0.4
+
+
+def test_of_too_many_edges_some_are_drawn(monkeypatch) -> None:
+    monkeypatch.setattr(edges, "MOST_EDGES", 16)
+    assert edge_rows(Lightgbm.forest(text().encode()), table()).shape == (16 * 2 * edges.ROUNDS, 4)
+
+
+def test_categorical_columns_are_those_that_a_tree_reads_so() -> None:
+    assert Lightgbm.forest(text().encode()).categorical == [0]
+    assert Forest(width=2, trees=(one_leaf([1.0], (0,)),), base=np.zeros(1)).categorical == []
+
+
+def test_what_the_library_refuses_is_no_edge() -> None:
+    forest = Forest(
+        width=2, trees=(one_leaf([1.0], (0,)),), base=np.zeros(1), rows="float32", finite=(0,), present=(1,)
+    )
+    rows = edge_rows(forest, np.array([[np.inf, 0.0], [7.0, np.nan], [7.0, 7.0]]))
+    assert taken(forest, rows).all() and np.isnan(rows[:, 0]).any() and np.isinf(rows[:, 1]).any()
+    assert np.nanmax(rows[:, 0]) == np.nextafter(BEYOND["float32"], 0) and 7.0 in rows[:, 0]
+
+
+def test_the_ends_of_zero_are_edges_where_zero_is_missing() -> None:
+    forest = Forest(width=2, trees=(one_leaf([1.0], (0,)),), base=np.zeros(1), zeros=(1,))
+    rows = edge_rows(forest, np.zeros((0, 2)))
+    beyond = np.nextafter(ZERO, np.inf)
+    assert np.isin([ZERO, -ZERO, beyond, -beyond], rows[:, 1]).all() and beyond not in rows[:, 0]

@@ -1,0 +1,216 @@
+"""What a person may get wrong in data and settings: the real command line tells what, where, and the mend."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.pipeline.projects import TOML, table, write
+
+from headway.cli import main as cli
+
+pytestmark = pytest.mark.slow
+
+COLUMN = pl.col
+
+
+@pytest.fixture
+def told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Run one command on the small project; gives its exit code, and all that it printed, a space between words."""
+
+    def _told(*words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*words, "--project", str(tmp_path)])
+        shown = capsys.readouterr()
+        return int(ended.value.code or 0), " ".join((shown.out + shown.err).split())
+
+    return _told
+
+
+def lay(folder: Path, changed: pl.DataFrame | None = None, *, edits: tuple[tuple[str, str], ...] = ()) -> None:
+    """The small project with another table, or with edits of its headway.toml."""
+    toml = TOML
+    for old, new in edits:
+        assert old in toml
+        toml = toml.replace(old, new)
+    write(folder, toml)
+    if changed is not None:
+        changed.write_parquet(folder / "table.parquet")
+
+
+def with_column(**columns: pl.Expr) -> pl.DataFrame:
+    return table().with_columns(**columns)
+
+
+LATE = 'target = "late"'
+TEST = '["2013-03-22", "2013-05-01"]'
+TRAIN = '["2013-01-01", "2013-02-10"]'
+SETTINGS = [
+    (LATE, 'targe = "late"', "unknown setting 'data.targe' at: {folder}/headway.toml try: nearest: data.target"),
+    ("[data]\n", "[dota]\n", "unknown setting 'dota.source' at: {folder}/headway.toml try: nearest: data.source"),
+    ("[project]\n", "name = 1\n[project]\n", "key 'name' stands outside a section at: {folder}/headway.toml"),
+    ("port = 0", 'port = "high"', "Expected `int`, got `str` - at `$.serve.port` at: {folder}/headway.toml"),
+    ("at_most = 0.01", "most = 0.01", "unknown field `most` - at `$.policy.release[0]` at: {folder}/headway.toml"),
+    (LATE, f'{LATE}\ntask = "binray"', "no task 'binray' at: [data] task try: task = \"binary\""),
+    (LATE, "", 'no target is declared at: [data] target try: target = "COLUMN"'),
+    ('source = "table.parquet"', "", "no data source is declared at: [data] source"),
+    ("table.parquet", "tabel.parquet", "no file 'tabel.parquet' at: {folder}/tabel.parquet"),
+    ("table.parquet", "table.xlsx", "cannot read 'table.xlsx' at: [data] source try: one of .parquet, .csv"),
+    ("table.parquet", "mine:laod", "cannot find 'mine:laod'"),
+    ('"mine:train"', '"mine:trian"', "cannot find 'mine:trian'"),
+    ("2013-02-10", "2013-02-31", "period 'train' is ['2013-01-01', '2013-02-31'] at: [split]"),
+    (TRAIN, '["2013-01-01", "2013-03-10"]', "period 'choose' starts before 'train' ends"),
+    (TEST, '["2015-03-22", "2015-05-01"]', "period 'test' has no rows at: at in [2015-03-22"),
+]
+ROLES = [
+    (LATE, 'target = "lat"', "lacks: lat at: {columns} try: late in place of lat"),
+    ('groups = "day"', 'groups = "Day"', "lacks: Day at: {columns} try: day in place of Day"),
+    ('slices = ["carrier"]', 'slices = ["airport"]', "lacks: airport at: {columns} try: correct [data]"),
+    ('hour = "request"', 'houer = "request"', "lacks: houer at: {columns} try: hour in place of houer"),
+    (
+        'time = "at"',
+        'time = "hour"',
+        "time column 'hour' is no time: {hour} in row 1 at: column hour, Int64 try: a date",
+    ),
+    (
+        'time = "at"',
+        'time = "carrier"',
+        "time column 'carrier' is no time: '{first}' in row 1 at: column carrier, String",
+    ),
+    (
+        'hour = "request"',
+        'hour = "requst"',
+        'when \'requst\' is at: [data.known] hour = "requst" try: hour = "request"',
+    ),
+    (LATE, 'target = "carrier"', "target 'carrier' is String, and task 'binary' needs a number at: values: "),
+]
+YES_OR_NO = pl.when(COLUMN("late") == 1).then(pl.lit("yes")).otherwise(pl.lit("no"))
+TABLES = {
+    "no rows": (table().clear(), "the table of 'table.parquet' has no rows at: table.parquet"),
+    "no group": (
+        with_column(day=pl.when(COLUMN("hour") < 23).then(COLUMN("day"))),
+        "of 7,200 rows have no group 'day' at: row ",
+    ),
+    "no time": (
+        with_column(at=pl.when(COLUMN("hour") < 23).then(COLUMN("at"))),
+        "of 7,200 rows have no time 'at' at: row ",
+    ),
+    "no iso time": (
+        with_column(at=COLUMN("at").dt.to_string("%d/%m/%Y")),
+        "time column 'at' is no time: '01/01/2013' in row 1",
+    ),
+    "text target": (
+        with_column(late=YES_OR_NO),
+        "target 'late' is String, and task 'binary' needs a number at: values: no, yes try: [data] positive = \"yes\"",
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "says"), SETTINGS)
+def test_a_setting_that_is_wrong_is_named_with_its_place(told, tmp_path, old, new, says):
+    lay(tmp_path, edits=((old, new),))
+    code, shown = told("optimize")
+    assert says.format(folder=tmp_path) in shown
+    assert code == cli.USAGE
+
+
+@pytest.mark.parametrize("command", ["check", "optimize"])
+@pytest.mark.parametrize(("old", "new", "says"), ROLES)
+def test_a_role_given_to_a_wrong_column_is_named_with_the_columns_there_are(told, tmp_path, command, old, new, says):
+    lay(tmp_path, edits=((old, new),))
+    code, shown = told(command)
+    columns = "table.parquet has: at, day, hour, wind, carrier, late"
+    assert says.format(columns=columns, first=table()["carrier"][0], hour=table()["hour"][0]) in shown
+    assert code == cli.USAGE
+
+
+@pytest.mark.parametrize("command", ["check", "optimize"])
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_that_cannot_be_used_is_refused_by_what_is_wrong_in_it(told, tmp_path, command, name):
+    changed, says = TABLES[name]
+    lay(tmp_path, changed)
+    code, shown = told(command)
+    assert says in shown
+    assert code == cli.USAGE
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        (with_column(late=pl.lit(1)), "'late' has one class only: 1 (7,200 rows)"),
+        (with_column(late=COLUMN("late") + 1), "'late' has 2 values where a binary target has 0 and 1: 1 ("),
+        (with_column(late=pl.lit(None, dtype=pl.Int8)), "no row has an outcome: 'late' is empty"),
+    ],
+    ids=["one class", "other values", "no outcome"],
+)
+def test_a_target_that_nothing_can_be_learned_of_fails_the_check_and_is_not_trained_on(told, tmp_path, changed, says):
+    lay(tmp_path, changed)
+    code, shown = told("check")
+    assert (code, "D007" in shown, says in shown) == (cli.FAIL, True, True)
+    code, shown = told("optimize")
+    assert (code, "refused to train: D007" in shown) == (cli.USAGE, True)
+
+
+def test_a_constant_target_of_a_regression_fails_the_check(told, tmp_path):
+    lay(tmp_path, with_column(late=pl.lit(2.5)), edits=((LATE, f'{LATE}\ntask = "regression"'),))
+    code, shown = told("check")
+    assert "'late' has one value only: 2.5 (7,200 rows)" in shown
+    assert code == cli.FAIL
+
+
+@pytest.mark.parametrize(
+    ("groups", "says"),
+    [
+        (pl.int_range(pl.len()), "every one of 7,200 rows is a group of its own in 'day': groups make no difference"),
+        (pl.lit(1), "all rows are one group in 'day': no method gives an honest interval below 20"),
+    ],
+    ids=["of one", "all in one"],
+)
+def test_groups_that_carry_no_interval_leave_the_check_undecided(told, tmp_path, groups, says):
+    lay(tmp_path, with_column(day=groups))
+    code, shown = told("check")
+    assert (code, "D006" in shown, says in shown) == (cli.UNDECIDED, True, True)
+
+
+def test_numbers_with_a_word_among_them_are_told_and_a_setting_mends_them(told, tmp_path):
+    mixed = with_column(wind=pl.when(COLUMN("hour") == 3).then(pl.lit("n/a")).otherwise(COLUMN("wind").cast(pl.String)))
+    lay(tmp_path, mixed)
+    _, shown = told("check")
+    assert "D008" in shown and "'wind' is read as text" in shown
+
+    lay(tmp_path, mixed, edits=((LATE, f'{LATE}\nmissing = ["n/a"]'),))
+    assert "'wind' is read as text" not in told("check")[1]
+
+
+def test_a_target_of_two_texts_is_learned_from_once_its_positive_class_is_said(told, tmp_path):
+    lay(
+        tmp_path,
+        with_column(late=YES_OR_NO),
+        edits=((LATE, f'{LATE}\npositive = "yes"'),),
+    )
+    assert told("check")[0] == cli.PASS
+
+
+def test_a_broken_csv_file_is_told_by_its_line(told, tmp_path):
+    lay(tmp_path, edits=(("table.parquet", "table.csv"),))
+    (tmp_path / "table.csv").write_text("at,late\n2013-01-01,1\n2013-01-02,0,7\n")
+    code, shown = told("check")
+    assert f"a row has 3 fields, where 'table.csv' names 2 columns: 2013-01-02,0,7 at: {tmp_path}/table.csv:3" in shown
+    assert code == cli.USAGE
+
+
+def test_a_query_to_a_database_is_checked_as_any_table(told, tmp_path):
+    lay(tmp_path, edits=(("table.parquet", 'sqlite:///flights.db"\nquery = "SELECT * FROM flights'),))
+    with closing(sqlite3.connect(tmp_path / "flights.db")) as database, database:
+        rows = table().with_columns(COLUMN("at").cast(pl.String), COLUMN("day").cast(pl.String))
+        database.execute("CREATE TABLE flights (at, day, hour INTEGER, wind REAL, carrier, late INTEGER)")
+        database.executemany("INSERT INTO flights VALUES (?, ?, ?, ?, ?, ?)", rows.rows())
+    assert told("check")[0] == cli.PASS
+
+    lay(tmp_path, edits=(("table.parquet", 'sqlite:///flights.db"\nquery = "SELECT * FROM fligths'),))
+    code, shown = told("check")
+    assert "SQLite refuses the query: no such table: fligths" in shown
+    assert code == cli.USAGE

@@ -1,0 +1,72 @@
+"""A contract from discovery to a server that refuses what people edited out, by the commands alone."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+
+import pytest
+from tests.pipeline.projects import write
+from tests.pipeline.serve_command import served
+
+from headway.cli import main as cli
+
+pytestmark = pytest.mark.slow
+
+
+def asked(address: str, hour: int) -> int:
+    """The status that a server answers to a flight at that hour."""
+    columns = {"hour": [hour], "wind": [5.0], "carrier": ["AA"]}
+    kinds = {"carrier": "BYTES"}
+    inputs = [
+        {"name": name, "shape": [1], "datatype": kinds.get(name, "FP64"), "data": data}
+        for name, data in columns.items()
+    ]
+    request = urllib.request.Request(f"{address}/v2/models/small/infer", json.dumps({"inputs": inputs}).encode())
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def statuses(folder) -> list[int]:
+    """What a server of the live release answers to the hours 5 and 15."""
+    with served("small@live", "--project", str(folder), folder=folder) as line:
+        address = next(word for word in line.split() if word.startswith("http"))
+        return [asked(address.rstrip(",."), hour) for hour in (5, 15)]
+
+
+def test_an_edited_contract_changes_what_checks_find_and_what_the_server_refuses(run, tmp_path):
+    folder = write(tmp_path)
+    toml = folder / "headway.toml"
+    toml.write_text(toml.read_text().replace("port = 0", 'port = 0\ncontract = "reject"'))
+    assert run("contract", "discover", "--project", folder)[0] == cli.PASS
+    file = folder / "contract.toml"
+    file.write_text(file.read_text().replace("highest = 62.7673", "highest = 99"))
+    assert run("contract", "--project", folder)[0] == cli.PASS
+    run("optimize", "--project", folder)
+    run("release", "--project", folder, "--who", "ada")
+    assert statuses(folder) == [200, 200]
+
+    file.write_text(file.read_text().replace("highest = 26", "highest = 12"))
+    code, out, _ = run("check", "--project", folder)
+    assert code == cli.FAIL and "'hour' is above 12" in out
+    code, out, _ = run("contract", "check", folder / "table.parquet", "--project", folder, "--json")
+    assert code == cli.FAIL and json.loads(out)["n_failing"] > 0
+    run("release", "--project", folder, "--who", "ada")
+    assert statuses(folder) == [200, 422]
+
+
+def test_a_schema_becomes_the_contract_and_says_what_was_left(run, tmp_path):
+    folder = write(tmp_path)
+    fields = [{"name": "hour", "type": "integer", "constraints": {"maximum": 12}}, {"name": "at", "type": "any"}]
+    (folder / "schema.json").write_text(json.dumps({"fields": fields}))
+    code, out, _ = run("contract", "import", "schema.json", "--project", folder)
+    assert code == cli.PASS and "1 columns" in out and "column 'at' is of type any" in out
+    assert (
+        "# not in it, for no contract can say it: column 'at' is of type any" in (folder / "contract.toml").read_text()
+    )
+    assert run("contract", "--project", folder)[0] == cli.FAIL
+    assert run("contract", "import", "schema.json", "--project", folder)[0] == cli.USAGE

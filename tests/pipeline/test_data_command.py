@@ -1,0 +1,171 @@
+"""`headway data` and the data that releases name, on a real project."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from tests.pipeline.projects import table
+
+from headway import pipeline
+from headway.cli import main as cli
+from headway.core.errors import Refused
+from headway.core.provenance import Difference
+from headway.registry.project import open_project
+from headway.registry.provenance.lineage import events
+from headway.registry.provenance.origins import expect_unchanged, kept
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def folder(searched, tmp_path):
+    """A copy of the project whose variants were searched."""
+    return shutil.copytree(searched[2], tmp_path / "copy")
+
+
+def changed(folder, **columns):
+    """The project's table with other values on the first of March, which is in choose."""
+    here = pl.col("day") == pl.date(2013, 3, 1)
+    values = {name: pl.when(here).then(value).otherwise(pl.col(name)) for name, value in columns.items()}
+    table().with_columns(**values).write_parquet(folder / "table.parquet")
+
+
+def test_training_keeps_what_each_period_was_once(searched):
+    project, frontier, _ = searched
+    found = kept(project)
+
+    assert [each.period for each in found] == ["train", "choose", "test"]
+    assert {each.period: each.digest for each in found} == frontier.baseline.data
+    assert found[0].facts["source"] == "table.parquet" and found[0].facts["code"].startswith("sha256:")
+    pipeline.train(project, pipeline.periods(project))
+    assert len(kept(project)) == 3
+
+
+def test_a_release_names_the_digests_of_its_data_in_history_too(run, folder):
+    run("release", "--project", folder, "--who", "ada")
+    _, out, _ = run("history", "--project", folder)
+    digests = open_project(folder).register.resolve("small@live").release.data
+
+    assert set(digests) == {"train", "choose", "test"}
+    assert all(f"{period} {digest[7:19]}" in out for period, digest in digests.items())
+
+
+def test_nothing_is_released_where_the_data_changed_but_by_a_person(run, folder):
+    changed(folder, wind=99.0)
+    code, _, err = run("release", "--project", folder, "--who", "ada")
+
+    assert code == cli.FAIL
+    assert "nothing is released: the rows of choose are no longer what they were: 60 of 2,400 rows gone, 60 new" in err
+    assert "columns: wind changed" in err and "headway data diff" in err
+    assert run("release", "--project", folder, "--who", "ada", "--override", "wind was mended")[0] == cli.PASS
+    [move] = json.loads(run("history", "--project", folder, "--json")[1])
+    assert move["why"] == "override: wind was mended"
+
+
+def test_rows_in_another_order_and_another_file_are_released(run, folder):
+    table().sample(fraction=1, shuffle=True, seed=1).write_parquet(folder / "table.parquet")
+    assert run("release", "--project", folder, "--who", "ada")[0] == cli.PASS
+
+
+def test_a_change_of_data_that_were_not_kept_is_refused_as_well(folder):
+    project = open_project(folder)
+    frontier = pipeline.last_frontier(project)
+    odd = dict.fromkeys(frontier.baseline.data, "sha256:0")
+    with pytest.raises(Refused, match="what they were was not kept"):
+        expect_unchanged(project, pipeline.periods(project), odd)
+
+
+def test_a_period_that_nothing_was_judged_on_may_change(folder):
+    project = open_project(folder)
+    judged = {name: each for name, each in pipeline.last_frontier(project).baseline.data.items() if name != "train"}
+    data = pipeline.periods(project)
+    train = replace(data["train"], table=data["train"].table.head(10))
+    expect_unchanged(project, {**data, "train": train}, judged)
+    with pytest.raises(Refused, match="the rows of train are no longer"):
+        expect_unchanged(project, {**data, "train": train}, pipeline.last_frontier(project).baseline.data)
+
+
+def test_diff_compares_a_version_that_was_kept_with_what_is_there_now(run, folder):
+    digest = kept(open_project(folder))[1].digest[7:17]
+    assert "hold the same 2,400 rows" in run("data", "diff", digest, "choose", "--project", folder)[1]
+
+    changed(folder, carrier=pl.lit("WN"))
+    found = json.loads(run("data", "diff", digest, "choose", "--project", folder, "--json")[1])
+
+    assert (found["rows_added"], found["rows_removed"]) == (60, 60)
+    assert [each["name"] for each in found["columns"]] == ["carrier"]
+    assert Difference(**{**found, "rows": tuple(found["rows"]), "columns": ()}).same is False
+
+
+def test_diff_compares_two_files_without_a_project(run, tmp_path):
+    old, new = tmp_path / "old.parquet", tmp_path / "new.csv"
+    table().write_parquet(old)
+    table().drop("wind").with_columns(extra=1).write_csv(new)
+    code, out, _ = run("data", "diff", old, new, "--project", tmp_path / "nowhere")
+
+    assert code == cli.PASS and "0 gone, 0 new" in out
+    assert "extra" in out and "removed" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["diff"], "two versions of data are needed"),
+        (["diff", "0000000000", "train"], "no data '0000000000' was kept"),
+        (["diff", "train", "live"], "the data has no period 'live'"),
+        (["diff", "gone.parquet", "train"], "no file 'gone.parquet'"),
+    ],
+)
+def test_a_version_that_is_not_there_is_told_with_what_there_is(run, searched, words, says):
+    code, _, err = run("data", *words, "--project", searched[2])
+    assert code == cli.USAGE and says in err
+
+
+def test_list_shows_what_was_kept(run, searched):
+    assert "2,400 x 6" in run("data", "--project", searched[2])[1]
+    assert len(json.loads(run("data", "list", "--project", searched[2], "--json")[1])["kept"]) == 3
+
+
+def test_the_card_names_files_columns_and_who_made_them(run, folder, tmp_path):
+    toml = folder / "headway.toml"
+    toml.write_text(toml.read_text() + '[provenance]\ncreator = "Ada"\nmade_from = ["the airport"]\n')
+    run("data", "card", "--project", folder, "--out", tmp_path / "card.json")
+    card = json.loads((tmp_path / "card.json").read_text())
+
+    assert (card["creator"]["name"], card["prov:wasDerivedFrom"]) == ("Ada", ["the airport"])
+    assert card["distribution"][0]["@id"] == "table.parquet" and len(card["distribution"][0]["sha256"]) == 64
+    types = {field["name"]: field["dataType"] for field in card["recordSet"][0]["field"]}
+    assert types == {
+        "at": "sc:DateTime",
+        "day": "sc:Date",
+        "hour": "sc:Integer",
+        "wind": "sc:Float",
+        "carrier": "sc:Text",
+        "late": "sc:Integer",
+    }
+
+
+def test_a_card_of_what_is_no_file_is_refused(run, folder):
+    toml = folder / "headway.toml"
+    toml.write_text(toml.read_text().replace('"table.parquet"', '"made:made"'))
+    (folder / "made.py").write_text("from tests.pipeline.projects import table as made")
+    code, _, err = run("data", "card", "--project", folder)
+    assert code == cli.USAGE and "Croissant describes files" in err
+
+
+def test_lineage_leads_from_the_data_to_what_is_live(run, folder):
+    run("release", "--project", folder, "--who", "ada")
+    _, out, _ = run("data", "lineage", "--project", folder)
+    found = [json.loads(line) for line in out.splitlines()]
+
+    assert found == events(open_project(folder))
+    assert [each["eventType"] for each in found] == ["START", "COMPLETE"] * 3
+    train, search, live = found[::2]
+    assert [each["name"] for each in train["inputs"]] == ["small.data.train", "small.data.choose"]
+    assert {field["name"] for field in train["inputs"][0]["facets"]["schema"]["fields"]} == set(table().columns)
+    assert search["inputs"][0] == train["outputs"][0] and live["inputs"][0] == search["outputs"][0]
+    assert live["job"]["name"] == "small.release.live" and live["outputs"][0]["name"] == "small.live"

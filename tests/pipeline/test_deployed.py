@@ -1,0 +1,131 @@
+"""What docs/serving.md says of containers and units: commands are run as they stand, files read by what reads them."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.house.pages import shown
+from tests.serving.running import TESTS, project, release
+
+from headway.serving.auth.keys import new_key
+
+pytestmark = pytest.mark.slow
+(DOCKERFILE,) = shown("docs/serving.md", "dockerfile")
+(POD,) = shown("docs/serving.md", "yaml")
+(UNIT,) = shown("docs/serving.md", "ini")
+INSTRUCTIONS = re.findall(r"^([A-Z]+) (.+)$", DOCKERFILE, re.MULTILINE)
+ORDER = ["FROM", "RUN", "WORKDIR", "COPY", "USER", "ENV", "EXPOSE", "HEALTHCHECK", "CMD"]
+PROBES = re.findall(r"\w+Probe: \{httpGet: \{path: (\S+), port: 8080\}", POD)
+
+
+def told(instruction: str) -> str:
+    """What the one instruction of this name says."""
+    [found] = [rest for name, rest in INSTRUCTIONS if name == instruction]
+    return str(found)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    """A project with a live release and a key, as the page has it."""
+    project(tmp_path, release(name="deliveries"))
+    new_key(tmp_path / "keys.toml", "billing", ["predict"])
+    return tmp_path
+
+
+@pytest.fixture
+def copied(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the image holds, with the store as its volume."""
+    folder = tmp_path_factory.mktemp("image")
+    *files, _ = told("COPY").split()
+    for name in files:
+        shutil.copy(context / name, folder)
+    shutil.copytree(context / ".headway", folder / ".headway")
+    return folder
+
+
+@contextmanager
+def running(words: Sequence[str], folder: Path, port: int, **given: str) -> Iterator[subprocess.Popen[str]]:
+    """A command of the page that serves, once it listens."""
+    found = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    around = {
+        **os.environ,
+        **given,
+        "PATH": found,
+        "PYTHONPATH": str(TESTS / "outside"),
+        "HEADWAY_SERVE_PORT": str(port),
+    }
+    process = subprocess.Popen(words, cwd=folder, env=around, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and "listening on" in process.stdout.readline()
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+
+
+def is_healthy(port: int, words: Sequence[str]) -> bool:
+    """What the health check of the image says."""
+    check = [sys.executable if word == "python" else word.replace("8080", str(port)) for word in words]
+    return subprocess.run(check, check=False, capture_output=True).returncode == 0
+
+
+def test_the_image_holds_no_key_that_signs_and_its_command_serves_until_it_is_told_to_leave(copied, port):
+    assert [name for name, _ in INSTRUCTIONS] == ORDER and told("RUN").split()[-1] == "headway"
+    assert not list(copied.glob("**/*.pem"))
+    words = json.loads(told("HEALTHCHECK").removeprefix("CMD "))
+    name, _, value = told("ENV").partition("=")
+    with running(json.loads(told("CMD")), copied, port, **{name: value}) as process:
+        assert is_healthy(port, words)
+    assert process.returncode == 0
+    assert not is_healthy(port, words)
+
+
+def test_the_probes_of_the_pod_are_addresses_that_answer(copied, port):
+    assert len(PROBES) == 2
+    with running(json.loads(told("CMD")), copied, port):
+        for path in PROBES:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
+                line.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                assert line.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_command_of_the_unit_serves_in_its_folder(context, port):
+    words = re.search(r"^ExecStart=/opt/headway/bin/(.+)$", UNIT, re.MULTILINE)[1].split()
+    with running(words, context, port) as process:
+        pass
+    assert process.returncode == 0
+
+
+def test_the_unit_is_one_and_shuts_the_server_in(tmp_path):
+    unit = tmp_path / "headway.service"
+    unit.write_text(UNIT.replace("/opt/headway/bin/headway", str(Path(sys.executable).parent / "headway")))
+    settings = configparser.ConfigParser(strict=True, interpolation=None)
+    settings.optionxform = str
+    settings.read_string(UNIT)
+    assert set(settings) == {"DEFAULT", "Unit", "Service", "Install"}
+    assert settings["Service"]["ReadWritePaths"] == settings["Service"]["WorkingDirectory"] + "/.headway"
+    # Where there is a systemd it has the last word: nothing that it does not know, and an exposure of 2 of 10 at most.
+    for words in (
+        (("verify",), ("security", "--offline=yes", "--threshold=20")) if shutil.which("systemd-analyze") else ()
+    ):
+        run = subprocess.run(["systemd-analyze", *words, str(unit)], check=False, capture_output=True, text=True)
+        assert (run.returncode, run.stderr) == (0, ""), run.stdout

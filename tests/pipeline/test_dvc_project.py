@@ -1,0 +1,142 @@
+"""A project whose table DVC tracks, from its check to what is told to others."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.data.dvc.places import begun, put
+from tests.house.environments import Environment, made
+from tests.pipeline.projects import TOML, table, write
+
+from headway import pipeline
+from headway.core.dataset import Dataset
+from headway.data.dvc.content import md5
+from headway.data.open import open_dataset
+from headway.registry.project import open_project
+from headway.registry.provenance.lineage import events
+from headway.reporting.read_story import story_of
+from headway.reporting.sections.origin import plugin as section
+
+LOCK = """schema: '2.0'
+stages:
+  join:
+    cmd: python join.py
+    deps:
+    - path: raw.json
+      hash: md5
+      md5: 0123456789abcdef0123456789abcdef
+      size: 3
+    outs:
+    - path: {}
+      hash: md5
+      md5: {}
+      size: {}
+"""
+
+
+def lock_of(file: Path) -> str:
+    """The `dvc.lock` that says how a table was made."""
+    return LOCK.format(file.name, md5(file), file.stat().st_size)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of which DVC says how its table was made, and whose model was searched for."""
+    place = write(begun(tmp_path_factory.mktemp("dvc") / "small"))
+    put(place / "dvc.lock", lock_of(place / "table.parquet"))
+    project = open_project(place)
+    data = pipeline.periods(project)
+    pipeline.optimize(project, pipeline.train(project, data), data)
+    return place
+
+
+@pytest.mark.slow
+def test_what_was_kept_says_what_dvc_said(run, folder):
+    kept = json.loads(run("data", "list", "--project", folder, "--json")[1])["kept"]
+    assert [each["tracked"][0]["stage"] for each in kept] == ["join"] * 3
+    shown = " ".join(run("data", "list", "--project", folder)[1].split())
+    assert "DVC: table.parquet" in shown
+
+
+@pytest.mark.slow
+def test_the_report_says_by_what_the_table_was_made(folder):
+    means = section(story_of(open_project(folder))).means
+    [told] = [line for line in means if line.startswith("DVC")]
+    assert "by dvc.lock, made by its stage join. It was made by python join.py from raw.json." in told
+
+
+@pytest.mark.slow
+def test_lineage_begins_with_what_dvc_recorded(folder):
+    stage, *cuts = [each for each in events(open_project(folder)) if "eventType" not in each]
+    assert stage["schemaURL"].endswith("/JobEvent") and stage["job"]["name"] == "small.dvc.join"
+    assert stage["job"]["facets"]["sourceCode"]["sourceCode"] == "python join.py"
+    assert [each["name"] for each in stage["inputs"]] == ["raw.json"]
+    assert [each["outputs"][0]["name"] for each in cuts] == [
+        f"small.data.{name}" for name in ("train", "choose", "test")
+    ]
+    assert all(each["inputs"] == stage["outputs"] for each in cuts)
+
+
+@pytest.mark.slow
+def test_the_card_says_of_what_and_by_what_it_was_made_while_that_holds(run, folder, tmp_path):
+    run("data", "card", "--project", folder, "--out", tmp_path / "card.json")
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card["prov:wasDerivedFrom"] == ["raw.json"]
+    assert card["prov:wasGeneratedBy"] == ["python join.py (DVC, stage join)"]
+
+    other = write(begun(tmp_path / "other"))
+    put(other / "dvc.lock", LOCK.format("table.parquet", "0" * 32, 1))
+    run("data", "card", "--project", other, "--out", tmp_path / "card.json")
+    assert not {"prov:wasDerivedFrom", "prov:wasGeneratedBy"} & json.loads((tmp_path / "card.json").read_text()).keys()
+    found = json.loads(run("check", "--project", other, "--json")[1])["findings"]
+    assert [each["severity"] for each in found if each["code"] == "D066"] == ["warn"]
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """The command `dvc` in an environment of its own."""
+    home: Environment = made(tmp_path_factory.mktemp("real"), "dvc==3.67.1")
+
+    def run(*words: str, folder: Path) -> None:
+        told = {**home.variables, "PATH": f"{home.folder}/venv/bin{os.pathsep}{os.environ['PATH']}"}
+        subprocess.run(["dvc", *words], cwd=folder, env={**told, "DVC_NO_ANALYTICS": "1"}, check=True, timeout=300)
+
+    return run
+
+
+@pytest.mark.long
+def test_what_the_real_dvc_records_is_read_and_its_mends_mend(real, tmp_path):
+    def opened(source: str) -> Dataset:
+        (tmp_path / "headway.toml").write_text(TOML.replace("table.parquet", source))
+        return open_dataset(open_project(tmp_path).config)
+
+    real("init", "--no-scm", "-q", folder=tmp_path)
+    rows = table()
+    (tmp_path / "parts").mkdir()
+    for number in range(2):
+        rows.slice(number * 2000, 2000).write_parquet(tmp_path / f"parts/{number}.parquet")
+    rows.write_parquet(tmp_path / "raw.parquet")
+    real("add", "-q", "parts", folder=tmp_path)
+    stages = (
+        "stages:\n  copy:\n    cmd: cp raw.parquet table.parquet\n    deps: [raw.parquet]\n    outs: [table.parquet]\n"
+    )
+    (tmp_path / "dvc.yaml").write_text(stages)
+    real("repro", "-q", folder=tmp_path)
+
+    for source in ("parts", "parts.dvc", "parts/*.parquet", "table.parquet"):
+        assert [each.unlike or each.unread for each in opened(source).tracked] == [""] * (
+            1 + (source[-1] == "t" and "*" in source)
+        )
+    assert (told := opened("table.parquet").tracked[0]).stage == "copy" and told.made_from[0].name == "raw.parquet"
+    (tmp_path / "parts/1.parquet").unlink()
+    assert opened("parts").tracked[0].gone
+    real("checkout", "-q", "parts.dvc", folder=tmp_path)
+    rows.head(3000).write_parquet(tmp_path / "table.parquet")
+    assert opened("table.parquet").tracked[0].unlike
+    real("commit", "-f", "-q", "dvc.yaml:copy", folder=tmp_path)
+    assert [opened(source).tracked[0].unlike for source in ("parts", "table.parquet")] == ["", ""]

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from msgspec.structs import replace
+from tests.pipeline.projects import TOML, table, write
+
+from headway import pipeline
+from headway.core.config import PolicySection
+from headway.core.errors import DataError, EngineError, Refused, StoreError
+from headway.core.verdict import Rule
+from headway.data.split import labelled
+from headway.evaluation.subject import exam_of, subject_of
+from headway.registry.judge import judge
+from headway.registry.project import open_project
+from headway.serving.client import Client
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_winner_is_an_exact_variant_that_passes_every_rule(searched):
+    _, frontier, _ = searched
+
+    assert frontier.winner.variant.engine == "onnxruntime"
+    assert frontier.winner.verdict.answer == "pass"
+    assert frontier.winner.evidence.find("max_change").value <= 1e-6
+
+
+def test_choose_is_asked_the_relative_rules_only_and_test_all(searched):
+    _, frontier, _ = searched
+
+    assert {str(r.rule.measure) for row in frontier.judged for r in row.verdict.rulings} == {"roc_auc.loss"}
+    assert [ruling.rule.measure for ruling in frontier.winner.verdict.rulings] == ["roc_auc.loss", "ece"]
+
+
+def test_every_look_at_test_is_counted_and_said_in_the_verdict(searched):
+    project, frontier, _ = searched
+
+    assert frontier.winner.verdict.looks_at_test == project.state.looks("small", frontier.winner.evidence.dataset) >= 1
+
+
+def test_evidence_on_test_carries_how_often_it_was_looked_at_and_a_policy_may_ask_for_it(searched):
+    _, frontier, _ = searched
+    found = frontier.winner.evidence
+    policies = [PolicySection(release=(Rule(measure="looks_at_test", at_most=most),)) for most in (0, 100)]
+
+    assert found.find("looks_at_test").value == frontier.winner.verdict.looks_at_test
+    assert all(row.evidence.find("looks_at_test") is None for row in frontier.judged)
+    assert [judge(found, policy).answer for policy in policies] == ["fail", "pass"]
+
+
+def test_what_was_found_is_kept_and_read_again(searched):
+    project, frontier, _ = searched
+
+    assert pipeline.last_frontier(project) == frontier
+
+
+def test_a_release_is_served_with_the_answers_that_it_has_in_process(searched):
+    project, frontier, folder = searched
+    shipped = pipeline.release(project, frontier, who="ada")
+    rows = labelled(pipeline.periods(project)["test"])
+    subject = subject_of(frontier.winner.variant, exam_of(frontier.baseline, rows, project.blobs), project.blobs)
+
+    with served(folder) as address, Client(address) as client:
+        names = frontier.baseline.model.signature.names
+        answers = client.infer("small", {name: rows.table[name].to_list()[:200] for name in names})
+
+    np.testing.assert_array_equal(answers, subject.scores[:200])
+    assert project.register.head("small@live") == shipped.move
+
+
+def test_a_server_refuses_a_release_of_which_one_byte_changed(searched):
+    project, frontier, folder = searched
+    shipped = pipeline.release(project, frontier, who="ada")
+    model = folder / ".headway/releases/small" / shipped.move.release.removeprefix("sha256:") / "model.onnx"
+    whole = model.read_bytes()
+    model.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+
+    done = subprocess.run(command("serve", "small@live", folder), capture_output=True, text=True, timeout=60)
+    model.write_bytes(whole)
+
+    assert done.returncode == 1
+    assert "model.onnx" in done.stderr
+
+
+def test_a_search_leaves_found_parts_to_its_winner_unless_a_rule_asks_for_them(searched, tmp_path):
+    def found(judged):
+        return any(each.name.startswith("discovered.") for each in judged.evidence.measurements)
+
+    frontier = searched[1]
+    assert found(frontier.winner) and not any(found(row) for row in frontier.judged)
+    rule = '[[policy.release]]\nmeasure = "worst_slice.discovered.brier.loss"\nat_most = 1.0\n'
+    project = open_project(write(tmp_path, TOML + rule))
+    data = pipeline.periods(project)
+    assert all(found(row) for row in pipeline.optimize(project, pipeline.train(project, data), data).judged)
+
+
+def test_nothing_is_released_unless_the_verdict_is_pass(searched):
+    project, frontier, _ = searched
+    undecided = replace(frontier.winner, verdict=replace(frontier.winner.verdict, answer="undecided"))
+
+    with pytest.raises(Refused, match="nothing is released: the verdict on onnxruntime"):
+        pipeline.release(project, replace(frontier, winner=undecided), who="ada")
+
+
+def test_training_refuses_a_column_that_only_the_outcome_tells(searched):
+    project, _, _ = searched
+    data = pipeline.periods(project)
+
+    with pytest.raises(DataError, match="refused to train on late"):
+        pipeline.train(project, data, features=["hour", "late"])
+
+
+def test_training_refuses_where_a_check_says_stop(tmp_path):
+    folder = write(tmp_path)
+    leak = table().with_columns(leak=pl.col("late") * 2.0)
+    leak.write_parquet(folder / "table.parquet")
+    project = open_project(folder)
+
+    with pytest.raises(DataError, match="refused to train: D003 'leak' alone reaches"):
+        pipeline.train(project, pipeline.periods(project))
+
+
+def test_a_model_file_is_taken_as_it_came(searched, tmp_path):
+    _, frontier, folder = searched
+    project = open_project(write(tmp_path, TOML.replace('train = "mine:train"', 'file = "model.txt"')))
+    blobs = open_project(folder).blobs
+    (tmp_path / "model.txt").write_bytes(blobs.get(frontier.baseline.model.artifact.digest))
+
+    assert pipeline.train(project, pipeline.periods(project)) == frontier.baseline
+
+
+def test_a_model_that_no_engine_takes_is_refused_with_the_engines_there_are(tmp_path):
+    folder = write(tmp_path)
+    (folder / "mine.py").write_text("def train(rows, labels): return object()")
+    project = open_project(folder)
+
+    with pytest.raises(EngineError, match=r"no engine takes a builtins\.object"):
+        pipeline.train(project, pipeline.periods(project))
+
+
+def test_a_project_without_a_search_says_what_to_do(tmp_path):
+    with pytest.raises(StoreError, match="no variant was searched for yet"):
+        pipeline.last_frontier(open_project(write(tmp_path)))
+
+
+def command(name: str, reference: str, folder: Path) -> list[str]:
+    return [sys.executable, "-m", "headway.cli", name, reference, "--project", str(folder)]
+
+
+class served:
+    """A server process of the project, for as long as the block lasts."""
+
+    def __init__(self, folder: Path) -> None:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        self.process = subprocess.Popen(
+            command("serve", "small@live", folder), stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def __enter__(self) -> str:
+        return next(word for word in self.process.stdout.readline().split() if word.startswith("http://"))
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.communicate(timeout=20)
+        assert self.process.returncode == 0

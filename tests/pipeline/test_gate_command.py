@@ -1,0 +1,128 @@
+"""`headway gate` reads evidence only: no code, no data, no machine; the same evidence gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.pipeline.projects import TOML, write
+
+from headway.cli import main as cli
+from headway.reporting.gates.reports import FORMATS
+
+pytestmark = pytest.mark.slow
+MACHINES = {
+    "as it is": {},
+    "elsewhere": {"TZ": "Asia/Tokyo", "LC_ALL": "tr_TR.UTF-8", "COLUMNS": "300", "PYTHONHASHSEED": "7"},
+    "bare": {"TZ": "UTC", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONHASHSEED": "8", "TERM": "dumb", "FORCE_COLOR": "1"},
+}
+
+
+@pytest.fixture
+def evidence(searched, tmp_path: Path) -> Path:
+    """A folder with the policy and the evidence of a search, and code that must not run; no data and no model."""
+    _, _, folder = searched
+    (tmp_path / ".headway").mkdir()
+    for file in (folder / ".headway").glob("state.sqlite*"):
+        shutil.copy(file, tmp_path / ".headway")
+    (tmp_path / "headway.toml").write_text(TOML)
+    (tmp_path / "mine.py").write_text("raise SystemExit('the gate ran the code of the project')")
+    return tmp_path
+
+
+def fresh(words: list[str], folder: Path, **environment: str) -> bytes:
+    """What a command prints in a process of its own, which has imported nothing yet, in a folder."""
+    ended = subprocess.run(
+        [sys.executable, "-c", f"from headway.cli import main as cli; cli.main({words})"],
+        cwd=folder,
+        env={**os.environ, **environment},
+        check=False,
+        capture_output=True,
+    )
+    assert ended.returncode == cli.PASS, ended.stderr.decode()
+    return ended.stdout
+
+
+def test_the_gate_and_the_card_run_no_code_and_need_no_data(evidence: Path) -> None:
+    assert b"pass: all 2 rules pass" in fresh(["gate"], evidence)
+    assert b"card.md" in fresh(["card", "--out", "card.md"], evidence)
+    assert sorted(file.name for file in evidence.iterdir()) == [".headway", "card.md", "headway.toml", "mine.py"]
+
+
+def test_the_same_evidence_gives_the_same_bytes_on_every_machine(evidence: Path, tmp_path: Path) -> None:
+    written: dict[str, set[bytes]] = {name: set() for name in (*FORMATS, "card", "printed")}
+    formats = [word for name in FORMATS for word in ("--format", f"{name}=out/{name}")]
+    for place, environment in MACHINES.items():
+        folder = shutil.copytree(evidence, tmp_path / place, ignore=shutil.ignore_patterns(*MACHINES))
+        fresh(["gate", *formats], folder, **environment)
+        fresh(["card", "--out", "out/card"], folder, **environment)
+        written["printed"].add(fresh(["gate", "--format", "text", "--format", "json"], folder, **environment))
+        for name in (*FORMATS, "card"):
+            written[name].add((folder / "out" / name).read_bytes())
+    assert {name: len(found) for name, found in written.items()} == dict.fromkeys(written, 1)
+
+
+def test_a_terminal_is_told_in_its_own_width(evidence: Path) -> None:
+    program = [sys.executable, "-c", "from headway.cli import main as cli; cli.main(['gate'])"]
+    environment = {**os.environ, "COLUMNS": "70", "TERM": "xterm"}
+    reader, terminal = pty.openpty()
+    with subprocess.Popen(program, cwd=evidence, env=environment, stdout=terminal) as asked, open(reader, "rb") as told:
+        os.close(terminal)
+        with pytest.raises(OSError, match="Input/output error"):
+            shown = b""
+            while True:
+                shown += told.read1()
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+    assert (asked.returncode, any("pass: all 2 rules pass" in line for line in lines)) == (cli.PASS, True)
+    assert max(map(len, lines)) <= 70 and b"\x1b[" in shown
+
+
+@pytest.mark.parametrize(
+    ("toml", "code", "answer"),
+    [
+        (TOML, cli.PASS, "pass"),
+        (TOML.replace("at_most = 0.3", "at_most = 0.0"), cli.FAIL, "fail"),
+        (TOML.replace("at_most = 0.3", "at_most = 0.05"), cli.UNDECIDED, "undecided"),
+    ],
+    ids=["pass", "fail", "undecided"],
+)
+def test_a_format_changes_neither_the_exit_code_nor_the_verdict(
+    run, evidence: Path, toml: str, code: int, answer: str
+) -> None:
+    (evidence / "headway.toml").write_text(toml)
+    for name in FORMATS:
+        ended, out, err = run("gate", "--project", evidence, "--format", name)
+        assert (ended, answer in out) == (code, True), err
+    ended, out, _ = run("gate", "--project", evidence, "--json", "--format", "junit")
+    assert (ended, json.loads(out)["answer"]) == (code, answer)
+
+
+def test_sarif_names_the_policy_from_where_the_gate_runs(run, evidence: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (evidence / "headway.toml").write_text(TOML.replace("at_most = 0.3", "at_most = 0.0"))
+    for folder, project, uri in (
+        (evidence, ".", "headway.toml"),
+        (evidence.parent, evidence.name, f"{evidence.name}/headway.toml"),
+        (evidence.parent, evidence, "headway.toml"),
+    ):
+        monkeypatch.chdir(folder)
+        found = json.loads(run("gate", "--project", project, "--format", "sarif")[1])["runs"][0]["results"][0]
+        assert found["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == uri
+
+
+def test_an_unknown_format_is_an_error_that_names_those_there_are(run, evidence: Path) -> None:
+    code, _, err = run("gate", "--project", evidence, "--format", "xml")
+    assert (code, "no format 'xml': there are text, json, junit" in err) == (cli.USAGE, True)
+
+
+def test_a_second_search_on_the_same_rows_is_warned_of(run, tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    for _ in range(2):
+        run("optimize", "--project", folder)
+    assert "the test set was judged on 2 times" in run("gate", "--project", folder)[1]

@@ -1,0 +1,108 @@
+"""A new project, from `headway init` to a release that answers over HTTP."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.pipeline.projects import table
+from tests.pipeline.serve_command import served
+
+import headway
+from headway.cli import main as cli
+from headway.core import config
+from headway.serving.client import Client
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def own_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keys lie in the test's own folder, and a search has one transform."""
+    monkeypatch.setenv("HEADWAY_TRUST_PUBLISHER_KEY", str(tmp_path / "publisher.pem"))
+    monkeypatch.setenv("HEADWAY_OPTIMIZE_TRANSFORMS", '["onnx"]')
+    monkeypatch.setenv("HEADWAY_SERVE_PORT", "0")
+
+
+def test_a_project_of_made_up_deliveries_is_checked_searched_released_and_served(run, tmp_path):
+    folder = tmp_path / "parcels"
+    code, out, _ = run("init", folder)
+    assert (code, f"headway check --project {folder}" in out) == (cli.PASS, True)
+
+    for command in ("check", "optimize", "release"):
+        assert (command, run(command, "--project", folder)[0]) == (command, cli.PASS)
+    with served(folder=folder) as line, Client(line.split()[2]) as client:
+        row = {"minute": [1020], "depot": ["river"], "distance_km": [12.5], "parcels": [3], "rain_mm": [None]}
+        assert 0 < client.infer("parcels", row)[0, 0] < 1
+
+
+def test_a_table_is_looked_at_and_its_project_runs_once_it_is_said_what_is_known_when(run, tmp_path):
+    table().with_columns(late=pl.when(pl.col("late") == 1).then(pl.lit("yes")).otherwise(pl.lit("no"))).write_csv(
+        tmp_path / "table.csv"
+    )
+    folder = tmp_path / "small"
+    assert run("init", folder, "--from", tmp_path / "table.csv", "--target", "late")[0] == cli.PASS
+
+    found = config.load(folder).data
+    assert (found.source, found.positive, found.time, found.groups) == ("../table.csv", "yes", "at", "day")
+    code, out, _ = run("check", "--project", folder)
+    assert (code, "nobody says when 3 of 3 features are known" in out) == (cli.UNDECIDED, True)
+
+    declare_every_feature_known(folder)
+    for command in ("check", "optimize", "release"):
+        assert (command, run(command, "--project", folder)[0]) == (command, cli.PASS)
+
+
+def declare_every_feature_known(folder: Path) -> None:
+    """Take the mark of a comment from each feature, which is what a person would do."""
+    file = folder / "headway.toml"
+    lines = (line.removeprefix("# ") if '"request"' in line[-10:] else line for line in file.read_text().split("\n"))
+    file.write_text("\n".join(lines))
+
+
+def test_a_target_of_three_texts_is_numbered_searched_released_and_answered_by_its_names(run, tmp_path):
+    kind = pl.when(pl.col("late") == 0).then(pl.lit("punctual")).when(pl.col("hour") > 12).then(pl.lit("evening"))
+    table().with_columns(kind=kind.otherwise(pl.lit("delayed"))).drop("late").write_parquet(tmp_path / "table.parquet")
+    folder = tmp_path / "kinds"
+    run("init", folder, "--from", tmp_path / "table.parquet", "--target", "kind")
+    assert config.load(folder).data.classes == ("delayed", "evening", "punctual")
+
+    declare_every_feature_known(folder)
+    for command in ("optimize", "release"):
+        assert (command, run(command, "--project", folder)[0]) == (command, cli.PASS)
+    model = headway.load("kinds@live", project=folder)
+    assert set(model.predict(table().head(500))) == {"delayed", "evening", "punctual"}
+
+    pl.DataFrame({"key": ["a"], "label": ["evening"]}).write_csv(tmp_path / "labels.csv")
+    assert run("label", tmp_path / "labels.csv", "--project", folder)[0] == cli.PASS
+
+
+def test_nothing_is_written_over(run, tmp_path):
+    (tmp_path / "train.py").write_text("mine")
+    code, _, err = run("init", tmp_path)
+    assert (code, f"train.py is already here, and is not written over\n  at: {tmp_path}" in err) == (cli.USAGE, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--target", "late"], "a target is given and no table"),
+        (["--from", "none.csv", "--target", "late"], "no file 'none.csv'"),
+        (["--from", "headway.toml", "--target", "late"], "cannot read 'headway.toml'"),
+    ],
+)
+def test_what_cannot_be_begun_leaves_no_folder_behind(run, tmp_path, words, says):
+    code, _, err = run("init", tmp_path / "new", *words)
+    assert (code, says in err, (tmp_path / "new").exists()) == (cli.USAGE, True, False)
+
+
+def test_the_settings_say_what_each_is_for(run, tmp_path):
+    assert json.loads(run("init", tmp_path / "a b", "--json")[1]).keys() == {
+        str(tmp_path / "a b" / name) for name in ("headway.toml", "train.py", "deliveries.csv")
+    }
+    text = (tmp_path / "a b/headway.toml").read_text()
+    assert f'# {config.described("data.groups")}\ngroups = "day"' in text
+    assert config.load(tmp_path / "a b").project.name == "a-b"

@@ -1,0 +1,63 @@
+"""A project's own training draws its curve, if it takes one: kept, told, and no look at `test` is spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.pipeline.projects import TRAIN, write
+
+from headway import pipeline
+from headway.cli.commands import history
+from headway.core.learning import LearningCurve
+from headway.core.record import read
+from headway.data.provenance.digest import digest
+from headway.registry.project import Project, open_project
+from headway.reporting.page import render
+from headway.reporting.read_story import story_of
+from headway.reporting.text import curves
+
+pytestmark = pytest.mark.slow
+WATCHED = TRAIN.replace("labels):", "labels, *, curve=None):").replace("=40)", "=40, callbacks=[curve.lightgbm])")
+
+
+def trained(folder: Path, train: str) -> tuple[Project, pipeline.Data]:
+    """A project whose model was trained by this code."""
+    (write(folder) / "mine.py").write_text(train)
+    project = open_project(folder)
+    data = pipeline.periods(project)
+    pipeline.train(project, data)
+    return project, data
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, pipeline.Data]:
+    return trained(tmp_path_factory.mktemp("watched"), WATCHED)
+
+
+def test_the_curve_is_kept_with_the_digests_of_rows_and_recipe(watched):
+    project, data = watched
+    [curve] = [read(LearningCurve, each) for each in project.state.kept("learningcurve", name="small")]
+    assert (curve.held_out, curve.learned) == (digest(data["choose"].table), digest(data["train"].table))
+    assert curve.recipe.startswith("sha256:") and curve.rounds[-1].number == 40
+    assert curve.rounds[-1].held_out[0].n_groups == data["choose"].table["day"].n_unique()
+
+
+def test_no_look_at_test_is_spent(watched):
+    project, data = watched
+    assert project.state.looks("small", digest(data["test"].table)) == 0
+
+
+def test_history_and_report_say_what_it_showed(watched, capsys):
+    project, _ = watched
+    history.plugin(project=Path(project.config.folder))
+    says = curves.says(curves.last(project))
+    assert says in " ".join(capsys.readouterr().out.split())
+    page = render(story_of(project))
+    assert "How it learned" in page and says.partition(" (")[0] in page and "Rounds of training" in page
+
+
+@pytest.mark.parametrize("train", [TRAIN, TRAIN.replace("labels):", "labels, *, curve=None):")])
+def test_a_training_that_ignores_the_curve_works_and_none_is_kept(tmp_path, train):
+    project, _ = trained(tmp_path, train)
+    assert curves.last(project) is None

@@ -1,0 +1,155 @@
+"""The shell blocks of the pages are run, from top to bottom, as a reader would, and what they show is what comes.
+
+A reader has done the tutorial, and has a table and a model of their own. `make` shows what it would do: CI does it.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import lightgbm
+import polars as pl
+import pytest
+from tests.house.pages import SHELL, Block, having, of_page
+from tests.house.source_tree import ROOT
+from tests.pipeline.projects import table
+
+pytestmark = pytest.mark.slow
+TUTORIAL = "docs/tutorial.md"
+OTHERS = [page for page in having("bash", "console", "sh") if page != TUTORIAL]
+# To save time: all variants are searched by the long test of the tutorial alone.
+FEW = {"HEADWAY_OPTIMIZE_TRANSFORMS": '["onnx"]'}
+AT_MOST_S = "180"
+AS_SHOWN = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+# Verdicts are answers: 3 is undecided, and a watch may tell of harm. An error (2) is none. What is timed runs on one
+# core: threads of two processes that wait for each other make a search take minutes.
+HEADWAY = """#!/bin/sh
+case $1 in check|optimize|watch|retrain) ;; *) exec "{headway}" "$@" ;; esac
+taskset --cpu-list {core} "{headway}" "$@" && exit
+code=$?
+case $1$code in *[a-z]3|watch1) exit ;; esac
+exit $code
+"""
+BEGIN = """set -eum
+make() { command make --dry-run --directory "$ROOT" "$@"; }
+leave() { for job in $(jobs -p); do kill -- "-$job" && wait "$job" || true; done; }
+trap 'echo "stopped at $at" >&2' ERR
+trap leave EXIT
+"""
+
+
+def free_port() -> str:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return str(listening.getsockname()[1])
+
+
+def answered(block: Block) -> Iterator[tuple[str, str]]:
+    """Each command of a console block with what the page says that it prints, or nothing."""
+    for part in f"\n{block.text}".split("\n$ ")[1:]:
+        command, _, prints = part.partition("\n")
+        yield command, prints
+
+
+def commands(block: Block) -> Iterator[str]:
+    """What a shell is told for a block: a file to write, or lines to run, each console line into a file of its own."""
+    if block.file and block.language not in SHELL:
+        yield f"cat > {block.file} << 'END_OF_FILE'\n{block.text}END_OF_FILE"
+    elif block.language == "console":
+        for number, (command, _) in enumerate(answered(block)):
+            background = command.endswith("&")
+            yield command if background else f'{{ {command}\n}} > "$PRINTED/{block.line}.{number}" 2>&1'
+    elif block.language in SHELL:
+        yield block.text
+
+
+def run(page: str, folder: Path, **given: str) -> Path:
+    """Run a page in a folder, in this environment, and give the folder of what its console lines printed."""
+    printed, programs = folder / ".printed", folder / ".bin"
+    for place in (printed, programs):
+        place.mkdir(exist_ok=True)
+    installed = Path(sys.executable).parent
+    core = min(os.sched_getaffinity(0))
+    (programs / "headway").write_text(HEADWAY.format(headway=installed / "headway", core=core), encoding="utf-8")
+    (programs / "headway").chmod(0o755)
+    steps = (f"at={block.at}\n{line}" for block in of_page(page) for line in commands(block))
+    path = os.pathsep.join([str(programs), str(installed), os.environ["PATH"]])
+    port = free_port()
+    ended = subprocess.run(
+        ["timeout", AT_MOST_S, "bash", "-c", (BEGIN + "\n".join(steps)).replace("8080", port)],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PATH": path,
+            "HOME": str(folder),
+            "ROOT": str(ROOT),
+            "PRINTED": str(printed),
+            "HEADWAY_SERVE_PORT": port,
+            **given,
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    last = "".join(file.read_text() for file in sorted(printed.iterdir(), key=lambda file: file.stat().st_mtime)[-1:])
+    assert ended.returncode == 0, ended.stdout + ended.stderr + last
+    return printed
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a reader who has done the tutorial."""
+    folder = tmp_path_factory.mktemp("reader")
+    run(TUTORIAL, folder, **FEW)
+    return folder
+
+
+@pytest.fixture
+def reader(taught: Path, tmp_path: Path) -> Path:
+    """The same, to go on in, with a table and a fitted model of the reader's own."""
+    folder = shutil.copytree(taught, tmp_path / "reader", ignore=shutil.ignore_patterns(".printed"))
+    shutil.copy(folder / "deliveries/train.py", folder)
+    rows = own_rows()
+    rows.write_parquet(folder / "table.parquet")
+    rows.drop("departs_at").write_parquet(folder / "rows.parquet")
+    learned = rows.filter(pl.col("date") < date(2013, 5, 1))
+    data = lightgbm.Dataset(
+        learned.select("hour", "wind").to_numpy(), learned["late"].to_numpy(), feature_name=["hour", "wind"]
+    )
+    settings = {"objective": "binary", "verbose": -1, "num_threads": 1}
+    lightgbm.train(settings, data, num_boost_round=5).save_model(folder / "model.txt")
+    return folder
+
+
+def own_rows() -> pl.DataFrame:
+    """The 120 days of `table`, every second day of eight months."""
+    days = pl.duration(days=(pl.col("day") - pl.date(2013, 1, 1)).dt.total_days())
+    rows = table().with_columns(departs_at=pl.col("at") + days)
+    return rows.select("departs_at", "hour", "wind", "late", date=pl.col("departs_at").dt.date())
+
+
+@pytest.mark.long
+def test_the_tutorial_leads_to_a_live_release(tmp_path: Path) -> None:
+    run(TUTORIAL, tmp_path)
+    assert sum(block.language == "bash" for block in of_page(TUTORIAL)) > 3
+    assert (tmp_path / "deliveries/.headway/releases/deliveries").is_dir()
+
+
+@pytest.mark.parametrize("page", OTHERS)
+def test_the_commands_of_a_page_run_from_top_to_bottom(page: str, reader: Path) -> None:
+    printed = run(page, reader, **FEW)
+    check = doctest.OutputChecker()
+    for block in (block for block in of_page(page) if block.language == "console"):
+        for number, (command, shown) in enumerate(answered(block)):
+            file = printed / f"{block.line}.{number}"
+            if shown:
+                came = file.read_text()
+                assert check.check_output(shown, came, AS_SHOWN), f"{block.at}: {command}\n{came}"

@@ -1,0 +1,118 @@
+"""`headway retrain` from a ticket to a live release, by a canary on a server that callers ask all the time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+from tests.pipeline import watched
+from tests.pipeline.callers import asked
+
+from headway import pipeline
+from headway.core.record import read
+from headway.core.training import Training
+from headway.monitoring.rollout import rolling
+from headway.registry.project import Project, open_project
+
+pytestmark = pytest.mark.slow
+SETTINGS = """
+[retrain]
+judged_days = 25
+seeds = 3
+mode = "auto"
+[rollout]
+shares = [0, 0.5]
+[[policy.canary]]
+measure = "error_rate.loss"
+at_most = 0.2
+"""
+LONGEST_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory) -> Path:
+    """A project with an open ticket."""
+    folder = watched.write(tmp_path_factory.mktemp("ready"), retrain=SETTINGS, table=watched.turned())
+    pipeline.watch(watched.released(folder))
+    return folder
+
+
+@pytest.fixture
+def folder(ready: Path, tmp_path: Path) -> Path:
+    """A copy of that project."""
+    return Path(shutil.copytree(ready, tmp_path / "copy"))
+
+
+def command(folder: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "headway.cli", "retrain", "--project", str(folder), *words]
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The real command in a process of its own."""
+    return subprocess.run(command(folder, *words), capture_output=True, text=True, timeout=LONGEST_S)
+
+
+def expect_renewed(project: Project) -> None:
+    """What was trained once is live by one canary, and nothing is left to do."""
+    rollout = rolling.latest(project)
+    moves = project.register.history("small")
+    steps = [(move.pointer, move.deal.stage if move.deal else None, move.who) for move in moves[1:]]
+    who = moves[1].who
+    assert [read(Training, each).seed for each in project.state.kept("training", name="small")] == [None, 0, 1, 2]
+    assert steps == [
+        ("canary", 0, who),
+        ("canary", 1, "rollout"),
+        ("live", None, "rollout"),
+        ("canary", None, "rollout"),
+    ]
+    assert rollout.standing == "promoted" and project.register.head("small@live").release == rollout.release
+    assert pipeline.ticket_of(project) is None
+
+
+def test_followed_it_goes_from_a_ticket_to_live_and_no_caller_meets_an_error(folder):
+    with asked(folder) as callers:
+        done = run(folder, "--follow", "--json", "--who", "ada")
+
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["stands"], told["rollout"]["standing"], told["rollout"]["by"]) == ("live", "promoted", "ada")
+    assert "shadow goes on to canary 50 %" in done.stderr and "canary 50 % goes live" in done.stderr
+    assert callers.failed == 0 and callers.answered > 100
+    expect_renewed(open_project(folder))
+
+
+@pytest.mark.long
+def test_run_again_and_again_as_a_nightly_job_it_takes_a_step_each_time_and_trains_once(folder):
+    with asked(folder):
+        codes = [run(folder).returncode]
+        deadline = time.monotonic() + LONGEST_S
+        while codes[-1] == 3 and time.monotonic() < deadline:
+            codes.append(run(folder).returncode)
+
+    assert codes[-1] == 0 and set(codes[:-1]) == {3}
+    expect_renewed(open_project(folder))
+    assert "no ticket asks" in run(folder).stdout
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
+def test_killed_at_any_moment_it_goes_on_to_the_same_end(folder, seed):
+    draw = Random(seed)
+    with asked(folder):
+        for _ in range(4):
+            process = subprocess.Popen(
+                command(folder, "--follow"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            try:
+                process.wait(draw.uniform(1.0, 6.0))
+            except subprocess.TimeoutExpired:
+                process.kill()
+            process.wait()
+        done = run(folder, "--follow")
+    assert done.returncode == 0, done.stderr
+    expect_renewed(open_project(folder))

@@ -1,0 +1,114 @@
+"""`headway watch` and `headway retrain`, as a person at the terminal and as a script see them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.pipeline import watched
+
+from headway.cli import main as cli
+
+pytestmark = pytest.mark.slow
+AT_ONCE = watched.RETRAIN + 'through = "live"\n'
+RECALIBRATED = """
+[retrain]
+recalibrate_days = 20
+[[policy.retrain]]
+measure = "ece"
+at_most = 1.0
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A project whose world turned in April."""
+    folder = watched.write(tmp_path_factory.mktemp("turned"), table=watched.turned())
+    watched.released(folder)
+    return folder
+
+
+def test_without_a_ticket_there_is_nothing_to_retrain_and_before_a_period_ends_nothing_to_watch(run, folder):
+    code, out, _ = run("retrain", "--project", folder)
+    assert (code, "no ticket asks" in out) == (cli.PASS, True)
+    code, out, _ = run("watch", "--project", folder, "--until", "2013-04-05")
+    assert (code, "no period has begun" in out) == (cli.UNDECIDED, True)
+
+
+def test_watch_then_retrain_begins_a_canary_and_a_person_may_do_without(run, folder):
+    code, out, _ = run("watch", "--project", folder)
+    assert code == cli.FAIL and "ranks worse" in out and "ticket: labelled rows grew" in out
+
+    code, out, _ = run("retrain", "--project", folder)
+    assert code == cli.UNDECIDED and "3 seeds, about" in out and "headway retrain --mode auto" in out
+    assert "a pass begins a rollout beside live" in out
+
+    code, out, _ = run("retrain", "--project", folder, "--mode", "auto", "--who", "ada")
+    assert code == cli.UNDECIDED and "shown to be better than live" in out
+    assert "rolling out: its rollout begins with shadow; live has not been asked anything yet" in out
+    assert "headway serve small@live" in out and "--through live" in out and "go on: headway rollout watch" in out
+
+    code, out, _ = run("retrain", "--project", folder)
+    assert code == cli.UNDECIDED and "shadow stays: no request has come to it yet" in out
+
+    at_once = ("retrain", "--project", folder, "--mode", "auto", "--through", "live")
+    assert run(*at_once)[0] == cli.USAGE
+    code, out, _ = run(*at_once, "--why", "no server yet", "--who", "ada")
+    assert code == cli.PASS and "live: promote by ada: no server yet" in out
+
+    told = json.loads(run("retrain", "--project", folder, "--json")[1])
+    assert (told["stands"], told["ticket"], told["retraining"], told["rollout"]) == ("nothing asked", None, None, None)
+    moves = json.loads(run("history", "--project", folder, "--json")[1])
+    assert [(each["pointer"], each["who"]) for each in moves] == [
+        ("live", "ada"),
+        ("canary", "ada"),
+        ("live", "ada"),
+        ("canary", "ada"),
+    ]
+
+
+def test_where_the_policy_says_live_a_pass_is_live_at_once(run, tmp_path):
+    watched.released(watched.write(tmp_path, retrain=AT_ONCE, table=watched.turned()))
+    run("watch", "--project", tmp_path)
+    assert "a pass makes it live at once" in run("retrain", "--project", tmp_path)[1]
+
+    code, out, _ = run("retrain", "--project", tmp_path, "--mode", "auto")
+    assert code == cli.PASS and "shown to be better than live" in out and "small@live is now release" in out
+
+    run("rollout", "rollback", "--project", tmp_path, "--why", "callers complain")
+    code, out, _ = run("retrain", "--project", tmp_path, "--mode", "auto")
+    assert code == cli.FAIL and "moved live back: callers complain" in out and "go on: headway rollout start" in out
+
+
+def test_a_recalibration_goes_the_same_way_and_needs_no_ticket(run, tmp_path):
+    watched.released(watched.write(tmp_path, retrain=RECALIBRATED, table=watched.turned()))
+    code, out, _ = run("retrain", "--recalibrate", "--project", tmp_path)
+    assert code == cli.UNDECIDED and "log-odds shifted by" in out
+    assert "go on: headway retrain --recalibrate --mode auto" in out
+
+    code, out, _ = run("retrain", "--recalibrate", "--project", tmp_path, "--mode", "auto", "--json")
+    told = json.loads(out)
+    assert (code, told["stands"], told["rollout"]["stage"]) == (cli.UNDECIDED, "rolling out", 0)
+    assert told["retraining"]["frontier"]["baseline"]["calibrator"]["shift"] != 0
+
+
+def test_watch_as_json_has_every_measurement_with_its_interval(run, tmp_path):
+    watched.released(watched.write(tmp_path))
+    code, out, _ = run("watch", "--project", tmp_path, "--json")
+    (april,) = json.loads(out)
+
+    assert (code, april["outlook"]) == (cli.PASS, "well")
+    assert all({"value", "low", "high", "n_groups"} <= each.keys() for each in april["quality"])
+
+
+def test_a_retraining_that_is_not_shown_to_be_better_changes_nothing(run, tmp_path):
+    watched.write(tmp_path, table=watched.turned())
+    (tmp_path / "headway.toml").write_text(
+        watched.TOML + watched.RETRAIN + '[[policy.retrain]]\nmeasure = "roc_auc"\nat_least = 0.999\n'
+    )
+    watched.released(tmp_path)
+    run("watch", "--project", tmp_path)
+    code, out, _ = run("retrain", "--project", tmp_path, "--mode", "auto")
+
+    assert code == cli.FAIL and "fail against live" in out
+    assert len(json.loads(run("history", "--project", tmp_path, "--json")[1])) == 1

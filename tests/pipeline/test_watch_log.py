@@ -1,0 +1,80 @@
+"""`watch` on what servers really answered: logged inputs, logged answers, and labels as they come by key."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.pipeline import served_log, watched
+
+from headway import pipeline
+from headway.cli import main as cli
+from headway.cli.exit_codes import FAIL
+from headway.core.errors import DataError
+from headway.monitoring.post import post_of
+from headway.monitoring.served import served
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project whose live release answered 900 requests, 30 of them without a key, and no label yet."""
+    project = watched.released(watched.write(tmp_path_factory.mktemp("served")))
+    rows = served_log.asked()
+    keyless = pl.when(pl.col("key").str.ends_with("-0") & (pl.col("served") < 30)).then(pl.lit("")).otherwise("key")
+    served_log.serve(project, rows.with_columns(key=keyless))
+    served_log.put_on_days(project, rows)
+    return project
+
+
+def test_what_was_served_is_what_the_model_read_and_what_callers_got(project):
+    rows, asked, post = served(project.config.state, post_of(project)), served_log.asked(), post_of(project)
+
+    assert len(rows) == len(asked) == 900 and rows.run == 7
+    assert rows.rows[:, 0].tolist() == asked["hour"].to_list()
+    assert np.abs(rows.scores - post.answer(rows.rows)[:, 0]).max() < 1e-12
+
+
+def test_without_labels_the_inputs_are_judged_and_the_feed_that_broke_is_named(project):
+    sound, broken = pipeline.watch(project, source="log")
+
+    assert (sound.period, sound.n_rows, sound.n_labelled, sound.n_keyless) == ("2020-02", 435, 0, 29)
+    assert not sound.drift.alarm and "no label has come yet" in sound.says
+    assert broken.drift.alarm and "when the release was judged: hour moved" in broken.says
+    assert [[each.question for each in watch.replies] for watch in (sound, broken)] == [["drift"], ["drift"]]
+
+
+def test_labels_that_come_by_key_show_the_harm_and_what_is_missing_is_counted(project):
+    with_key = served_log.asked().filter(~(pl.col("key").str.ends_with("-0") & (pl.col("served") < 30)))
+    before = pipeline.watch(project, source="log")
+    served_log.label(project, with_key)
+    sound, broken = pipeline.watch(project, source="log")
+
+    assert (sound.n_labelled, sound.outlook) == (435 - 29, "well")
+    assert "by the 406 labels of 435 (29 answers have no key, so that no label can come)" in sound.says
+    assert broken.outlook == "worse" and broken.n_labelled == broken.n_rows - 1
+    assert broken.reply("drift") == before[1].reply("drift")  # asked once, and not again with the labels
+
+
+def test_a_label_is_known_from_when_it_came(project):
+    seen = pipeline.watch(project, source="log", until=datetime(2020, 4, 2), every="2mo")
+
+    assert [(each.n_rows, each.n_labelled) for each in seen] == [(435, 0), (465, 0)]  # labels came today, years later
+
+
+def test_a_release_that_answered_nobody_says_how_to_serve_it(tmp_path):
+    project = watched.released(watched.write(tmp_path))
+    with pytest.raises(DataError, match="the log has no answer of the live release of 'small'") as error:
+        pipeline.watch(project, source="log")
+    assert error.value.mend == "headway serve small@live"
+
+
+def test_the_command_tells_what_was_served_and_its_code_is_that_of_the_last_month(project, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["watch", "--project", str(project.config.folder), "--source", "log"])
+    out = capsys.readouterr().out
+
+    assert ended.value.code == FAIL and "29 answers have no key" in out and "ranks worse" in out

@@ -1,0 +1,107 @@
+"""On real flights, by the demo's policy: what is wrong on purpose is refused for what is wrong with it, by name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+from tests.pipeline.wrong_models import harmed, misrouted, rounded, sharpened
+
+from headway import pipeline
+from headway.cli import main as cli
+from headway.cli.demo.run import FILES, HERE
+from headway.core.frontier import Baseline, Frontier
+from headway.core.variant import Artifact, Step
+from headway.core.verdict import Judged, Verdict
+from headway.evaluation.subject import Exam, exam_of
+from headway.registry.project import Project, open_project
+
+pytestmark = pytest.mark.slow
+CARRIER = "B6"
+
+
+@dataclass(frozen=True, slots=True)
+class Flights:
+    """The demo's project with a smaller model, and July and August as what variants of it are asked."""
+
+    project: Project
+    baseline: Baseline
+    exam: Exam
+
+    def text(self) -> str:
+        return self.project.blobs.get(self.baseline.model.artifact.digest).decode()
+
+    def judged(self, text: str) -> Judged:
+        """The model with this text in place of its own, judged by the policy."""
+        model = self.baseline.model
+        digest = self.project.blobs.put(text.encode())
+        artifact = Artifact(format=model.artifact.format, digest=digest, size_bytes=len(text))
+        variant = replace(model, artifact=artifact, steps=(Step(transform="converted"),))
+        return pipeline.evaluate(self.project, variant, self.exam)
+
+    def won(self, judged: Judged) -> None:
+        """Let this be the winner of the last search, as a search by a policy that asks for nothing would leave it."""
+        self.project.keep(
+            Frontier(name=self.project.name, baseline=self.baseline, judged=(judged,), winner=judged, at="2013-09-01")
+        )
+
+
+@pytest.fixture(scope="module")
+def flights(tmp_path_factory: pytest.TempPathFactory) -> Flights:
+    folder = tmp_path_factory.mktemp("flights")
+    for name in FILES:
+        shutil.copyfile(HERE / name, folder / name)
+    recipe = (HERE / "train.py").read_text().replace("num_boost_round=300", "num_boost_round=50")
+    (folder / "train.py").write_text(recipe.replace('"learning_rate": 0.03', '"learning_rate": 0.15'))
+    project = open_project(folder)
+    data = pipeline.periods(project)
+    baseline = pipeline.train(project, data)
+    return Flights(project, baseline, exam_of(baseline, data["test"], project.blobs))
+
+
+def miscalibrated(flights: Flights) -> str:
+    return sharpened(flights.text(), about=flights.baseline.threshold)
+
+
+def with_a_broken_slice(flights: Flights) -> str:
+    signature = flights.baseline.model.signature
+    place = signature.names.index("carrier")
+    return harmed(flights.text(), feature=place, code=signature.inputs[place].categories.index(CARRIER))
+
+
+def with_missing_values_misrouted(flights: Flights) -> str:
+    return misrouted(flights.text())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "measure", "part"),
+    [
+        (miscalibrated, "calibration.moved", ""),
+        (with_a_broken_slice, "worst_slice.flipped_decisions", f"carrier={CARRIER}"),
+        (with_missing_values_misrouted, "missing.flipped_decisions", "rows without "),
+    ],
+)
+def test_a_wrong_variant_is_refused_for_what_is_wrong_with_it(
+    run, flights: Flights, wrong: Callable[[Flights], str], measure: str, part: str
+) -> None:
+    flights.won(flights.judged(wrong(flights)))
+    code, out, _ = run("gate", "--project", flights.project.config.folder, "--json")
+    rulings = {each.rule.measure: each for each in msgspec.json.decode(out, type=Verdict).rulings}
+    assert (code, rulings[measure].answer) == (cli.FAIL, "fail")
+    assert f"{measure.removeprefix('worst_slice.')} {f'of {part}' if part else 'is'}" in rulings[measure].says
+
+
+def test_calibration_alone_refuses_what_moves_no_rank_and_no_decision(flights: Flights) -> None:
+    rulings = flights.judged(miscalibrated(flights)).verdict.rulings
+    assert [each.rule.measure for each in rulings if each.answer == "fail"] == ["calibration.moved"]
+
+
+def test_a_conversion_that_is_right_to_the_last_bits_is_not_refused(run, flights: Flights) -> None:
+    text = rounded(flights.text())
+    assert text != flights.text()
+    flights.won(flights.judged(text))
+    assert run("gate", "--project", flights.project.config.folder)[0] == cli.PASS

@@ -1,0 +1,43 @@
+"""The small project of `projects`, live since March and with April to be watched; its training takes a seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+from tests.pipeline import projects
+
+from headway import pipeline
+from headway.registry.project import Project, open_project
+
+TOML = projects.TOML.replace("2013-03-22", "2013-03-02").replace("2013-05-01", "2013-04-01")
+RETRAIN = "[retrain]\njudged_days = 25\nseeds = 3\n"
+TRAIN = projects.TRAIN.replace("(rows, labels)", "(rows, labels, *, seed=0)").replace(
+    '"seed": 0', '"seed": seed, "bagging_fraction": 0.7, "bagging_freq": 1'
+)
+
+
+def write(folder: Path, *, retrain: str = RETRAIN, table: pl.DataFrame | None = None) -> Path:
+    """The project in a folder, its table another one if given."""
+    projects.write(folder, TOML + retrain)
+    (folder / "mine.py").write_text(TRAIN)
+    if table is not None:
+        table.write_parquet(folder / "table.parquet")
+    return folder
+
+
+def released(folder: Path) -> Project:
+    """The project with its release live."""
+    project = open_project(folder)
+    data = pipeline.periods(project)
+    pipeline.release(project, pipeline.optimize(project, pipeline.train(project, data), data), who="ada")
+    return project
+
+
+def turned() -> pl.DataFrame:
+    """The table with a world that turned in April: what was late is in time, and all hours are early."""
+    april = pl.col("at").dt.month() == 4
+    return projects.table().with_columns(
+        late=pl.when(april).then(1 - pl.col("late")).otherwise(pl.col("late")),
+        hour=pl.when(april).then(pl.col("hour") // 2).otherwise(pl.col("hour")),
+    )

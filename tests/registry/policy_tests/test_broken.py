@@ -1,0 +1,102 @@
+"""What is broken on purpose is wrong in one way alone, and the copy in none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from msgspec.structs import replace as changed
+from tests.evaluation.conftest import days, subject_from
+
+from headway.core.contracts import SliceColumn
+from headway.core.errors import NotApplicable
+from headway.evaluation.quality.flips import decided
+from headway.registry.policy_tests import broken
+
+
+def decisions(subject):
+    return decided(subject.scores, subject.threshold)
+
+
+@pytest.fixture
+def subject():
+    rng = np.random.default_rng(0)
+    labels, scores, reference, day = days(rng, count=30)
+    parts = SliceColumn(codes=rng.integers(0, 3, len(labels)), values=("v0", "v1", "v2"))
+    return subject_from(labels, scores, reference, day, {"part": parts})
+
+
+def of_classes(subject):
+    scores = np.hstack([1 - subject.scores, subject.scores])
+    return replace(subject, scores=scores, variant=changed(subject.variant, task="multiclass"))
+
+
+def test_sharpened_probabilities_keep_every_rank_and_decision_and_lie_further_out(subject):
+    found = broken.sharpened(subject)
+    np.testing.assert_array_equal(np.argsort(found.scores[:, 0]), np.argsort(subject.scores[:, 0]))
+    np.testing.assert_array_equal(decisions(found), decisions(subject))
+    far, near = (np.abs(each.scores - subject.threshold).mean() for each in (found, subject))
+    assert far > near + 0.05
+
+
+def test_sharpened_classes_sum_to_one_and_keep_the_most_probable(subject):
+    several = of_classes(subject)
+    found = broken.sharpened(several)
+    np.testing.assert_allclose(found.scores.sum(1), 1)
+    np.testing.assert_array_equal(decisions(found), decisions(several))
+
+
+@pytest.mark.parametrize("form", [lambda subject: subject, of_classes], ids=["binary", "several"])
+def test_every_decision_of_one_supported_slice_is_turned_and_none_elsewhere(subject, form):
+    asked = form(subject)
+    found, name = broken.harmed(asked, rows=100, groups=20)
+    column = asked.slices["part"]
+    inside = column.codes == column.values.index(name.removeprefix("part="))
+    np.testing.assert_array_equal(decisions(found) != decisions(asked), inside)
+    assert inside.sum() == min(np.bincount(column.codes))
+
+
+def test_missing_values_are_read_as_that_number_which_changes_most_decisions(subject):
+    rows = subject.rows.copy()
+    rows[::5] = np.nan
+    lacking = replace(subject, rows=rows, scores=np.nan_to_num(rows, nan=0.2))
+    found = broken.misread(lacking)
+    turned = decisions(found) != decisions(lacking)
+    assert turned[::5].all() and turned.sum() == len(rows[::5])
+
+
+def test_a_copy_in_single_precision_is_within_its_rounding(subject):
+    found = broken.rounded(subject)
+    assert 0 < np.abs(found.scores - subject.scores).max() < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("breaks", "says"),
+    [
+        (lambda subject: broken.misread(subject), "no row lacks a value"),
+        (lambda subject: broken.misread(lacking_what_nobody_reads(subject)), "no decision hangs on how"),
+        (lambda subject: broken.harmed(subject, rows=10**6, groups=20), "no slice has 1,000,000 rows"),
+        (lambda subject: broken.sharpened(of_numbers(subject)), "are no probabilities"),
+        (lambda subject: broken.misread(of_numbers(subject)), "makes no decision"),
+    ],
+)
+def test_what_cannot_be_broken_is_said(subject, breaks, says):
+    with pytest.raises(NotApplicable, match=says):
+        breaks(subject)
+
+
+def lacking_what_nobody_reads(subject):
+    """The model answers alike whatever stands for a missing value."""
+    rows = subject.rows.copy()
+    rows[0] = np.nan
+
+    class Deaf:
+        def predict(self, rows):
+            return subject.scores
+
+    return replace(subject, rows=rows, model=Deaf())
+
+
+def of_numbers(subject):
+    return replace(subject, variant=changed(subject.variant, task="regression"))

@@ -1,0 +1,68 @@
+"""A drill says what could not be tried, what a policy lacks, and what it asks too little of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.evaluation.conftest import days, subject_from
+
+from headway.core.config import PolicySection
+from headway.core.contracts import SliceColumn, Subject
+from headway.core.verdict import Rule
+from headway.registry.policy_tests.drill import drill
+
+PROBES = ("parity", "quality", "calibration", "slices", "missing")
+
+
+@pytest.fixture
+def subject() -> Subject:
+    """Echo beside itself over 40 days of two carriers; every fifth row lacks its value, which reads as 0.2."""
+    rng = np.random.default_rng(0)
+    labels, scores, _, day = days(rng, count=40)
+    carrier = SliceColumn(codes=(np.arange(len(day)) % 3 == 0).astype(np.int64), values=("AA", "UA"))
+    return subject_from(labels, scores, scores, day, {"carrier": carrier})
+
+
+def without_values(subject: Subject) -> Subject:
+    rows, scores = subject.rows.copy(), subject.scores.copy()
+    rows[::5], scores[::5] = np.nan, 0.2
+    return replace(subject, rows=rows, scores=scores, reference_scores=scores)
+
+
+def drilled(subject: Subject, **limits: float):
+    rules = tuple(Rule(measure=name.replace("__", "."), at_most=most) for name, most in limits.items())
+    policy = PolicySection(release=rules, slice_rows=200)
+    return drill(subject, policy, probes=PROBES, dataset="sha256:0", period="choose")
+
+
+def test_each_is_refused_by_the_rule_on_it_and_the_copy_by_none(subject: Subject) -> None:
+    limits = {"calibration__moved": 0.02, "worst_slice__brier__loss": 0.01, "missing__flipped_decisions": 0.05}
+    sure, slice, missing, copy = drilled(without_values(subject), **limits)
+    assert [each.ruling.rule.measure for each in (sure, slice, missing)] == [each.replace("__", ".") for each in limits]
+    assert slice.what.endswith("carrier=UA") and slice.ruling.measurement.slice == "carrier=UA"
+    assert (copy.verdict.answer, copy.says, copy.ruling) == ("pass", "every rule is met", None)
+    assert all(each.held for each in (sure, slice, missing, copy))
+
+
+def test_what_cannot_be_tried_is_told_and_is_no_fault_of_the_policy(subject: Subject) -> None:
+    missing = drilled(subject, calibration__moved=0.02)[2]
+    assert (missing.verdict, missing.held, missing.says) == (None, True, "no row lacks a value")
+
+
+def test_a_policy_that_asks_for_nothing_of_the_kind_is_given_a_rule(subject: Subject) -> None:
+    _, slice, _, _ = drilled(subject, calibration__moved=0.02)
+    assert not slice.held and slice.ruling is None and slice.says == "no rule of the policy asks for this"
+    assert slice.mend == '[[policy.release]]\nmeasure = "worst_slice.flipped_decisions"\nat_most = 0.1'
+
+
+def test_a_limit_that_is_too_wide_is_named_as_what_let_it_through(subject: Subject) -> None:
+    sure = drilled(subject, calibration__moved=0.9)[0]
+    assert not sure.held and sure.ruling.rule.measure == "calibration.moved" and not sure.mend
+
+
+def test_a_winner_that_is_undecided_leaves_its_copy_undecided_and_that_holds(subject: Subject) -> None:
+    copy = drilled(subject, no__such__loss=0.1)[3]
+    assert (copy.expects, copy.verdict.answer, copy.held) == ("undecided", "undecided", True)
+    assert copy.ruling.rule.measure == "no.such.loss"

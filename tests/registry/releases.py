@@ -1,0 +1,55 @@
+"""Small releases, keys and registers for the tests of this folder."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from headway.core.record import digest_of
+from headway.core.release import Release
+from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.core.verdict import Verdict
+from headway.registry.enrol import enrol
+from headway.registry.register import Reason, Register
+from headway.storage.state.sqlite import Sqlite
+
+FILES = {"model.echo": b"echo", "notes.txt": b"as measured"}
+
+
+def release(name: str = "flights", made_at: str = "2026-11-24") -> Release:
+    """A release of the echo model; another `made_at` is another release."""
+    artifact = Artifact(format="echo", digest=digest_of(b"echo"), size_bytes=4)
+    variant = Variant(artifact=artifact, engine="echo", signature=Signature(inputs=(Field(name="x"),)))
+    verdict = Verdict(answer="pass", subject=variant.digest)
+    return Release(name=name, variant=variant, evidence=(), verdict=verdict, made_at=made_at)
+
+
+def passed(who: str = "ann", why: str = "faster") -> Reason:
+    """The reason of a move that follows a verdict."""
+    return Reason(who=who, why=why, verdict=release().verdict)
+
+
+BACK = Reason(who="bob", why="it was slower")
+
+
+class Clock:
+    """A clock that is one minute later whenever it is read, from noon on."""
+
+    minute = 0
+
+    def __call__(self) -> datetime:
+        self.minute += 1
+        return datetime(2026, 11, 24, 12, self.minute, tzinfo=UTC)
+
+
+def register(folder: Path, *, store: str = "store") -> Register:
+    """A register with its keys under `trust/` of the folder, made at the first call."""
+    trusted, publisher = folder / "trust" / "trusted_keys.txt", folder / "keys" / "publisher.pem"
+    enrol(publisher, trusted, comment="ann@laptop")
+    return Register(
+        folder=folder / store / "releases",
+        state=Sqlite(folder / store),
+        trusted_keys=trusted,
+        publisher_key=publisher,
+        clock=Clock(),
+    )

@@ -1,0 +1,247 @@
+"""A release as a folder: what is refused, and that it says which file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from releases import FILES, release
+
+from headway.core import record
+from headway.core.errors import Refused, StoreError
+from headway.core.record import digest_of
+from headway.registry.bundle import RELEASE, SEAL, open_bundle, save, seal, write
+from headway.registry.sign import Publisher, Trusted, create_publisher
+
+
+@pytest.fixture(scope="module")
+def ann(tmp_path_factory: pytest.TempPathFactory) -> Publisher:
+    return create_publisher(tmp_path_factory.mktemp("keys") / "publisher.pem")
+
+
+@pytest.fixture(scope="module")
+def trusted(ann: Publisher) -> Trusted:
+    return Trusted(Path("trusted_keys.txt"), {ann.key: "ann"})
+
+
+@pytest.fixture
+def folder(ann: Publisher, tmp_path: Path) -> Path:
+    write(tmp_path / "bundle", release(), FILES, ann)
+    return tmp_path / "bundle"
+
+
+def test_what_is_written_opens_with_its_files_digest_and_key(ann: Publisher, trusted: Trusted, tmp_path: Path) -> None:
+    digest = write(tmp_path / "bundle", release(), FILES, ann)
+    bundle = open_bundle(tmp_path / "bundle", trusted)
+    assert (bundle.files, bundle.digest, bundle.key) == (FILES, digest, ann.key)
+    assert bundle.release == replace(release(), files={name: digest_of(content) for name, content in FILES.items()})
+    assert digest == digest_of((tmp_path / "bundle" / RELEASE).read_bytes())
+    assert bundle.model == b"echo"
+
+
+def test_a_release_without_its_model_says_so(ann: Publisher, trusted: Trusted, tmp_path: Path) -> None:
+    write(tmp_path / "bundle", release(), {"notes.txt": b"no model"}, ann)
+    with pytest.raises(Refused, match=f"is its model {digest_of(b'echo')}"):
+        _ = open_bundle(tmp_path / "bundle", trusted).model
+
+
+@pytest.fixture(scope="module")
+def mutable(ann: Publisher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mutable") / "bundle"
+    write(folder, release(), FILES, ann)
+    return folder
+
+
+SAYS = {RELEASE: "release.json was changed", SEAL: "the signature of release.json was changed|is not trusted"}
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(name=st.sampled_from([*FILES, RELEASE, SEAL]), place=st.integers(0, 10_000), change=st.integers(1, 255))
+def test_one_changed_byte_is_refused_and_its_file_named(
+    mutable: Path, trusted: Trusted, name: str, place: int, change: int
+) -> None:
+    path = mutable / name
+    content = path.read_bytes()
+    changed = bytearray(content)
+    changed[place % len(content)] ^= change
+    path.write_bytes(changed)
+    try:
+        with pytest.raises(Refused, match=SAYS.get(name, f"{name} was changed: signed was sha256:")):
+            open_bundle(mutable, trusted)
+    finally:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", [*FILES, RELEASE, SEAL])
+def test_a_missing_file_is_named(folder: Path, trusted: Trusted, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(Refused, match=f"^{name} is missing"):
+        open_bundle(folder, trusted)
+
+
+def test_an_extra_file_is_named(folder: Path, trusted: Trusted) -> None:
+    (folder / "sitecustomize.py").write_bytes(b"")
+    with pytest.raises(Refused, match=r"'sitecustomize.py' is not a file of this release"):
+        open_bundle(folder, trusted)
+
+
+def test_an_extra_folder_is_named(folder: Path, trusted: Trusted) -> None:
+    (folder / "more").mkdir()
+    with pytest.raises(Refused, match="'more' is not a file of this release"):
+        open_bundle(folder, trusted)
+
+
+def test_an_extra_link_is_named(folder: Path, trusted: Trusted) -> None:
+    (folder / "link").symlink_to(folder / "notes.txt")
+    with pytest.raises(Refused, match="'link' is not a file of this release"):
+        open_bundle(folder, trusted)
+
+
+@pytest.mark.parametrize("name", ["model.echo", RELEASE, SEAL])
+def test_a_link_in_place_of_a_file_is_refused_though_its_bytes_are_right(
+    folder: Path, trusted: Trusted, name: str
+) -> None:
+    (folder / name).rename(folder.parent / name)
+    (folder / name).symlink_to(folder.parent / name)
+    with pytest.raises(Refused, match=f"{name} is a link or a folder, not a file"):
+        open_bundle(folder, trusted)
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(folder: Path, trusted: Trusted) -> None:
+    (folder / "notes.txt").unlink()
+    os.mkfifo(folder / "notes.txt")
+    with pytest.raises(Refused, match=r"notes.txt is a link or a folder, not a file"):
+        open_bundle(folder, trusted)
+
+
+def test_a_renamed_file_is_refused(folder: Path, trusted: Trusted) -> None:
+    (folder / "notes.txt").rename(folder / "Notes.txt")
+    with pytest.raises(Refused, match=r"notes.txt is missing"):
+        open_bundle(folder, trusted)
+
+
+def test_two_files_that_were_swapped_are_refused(folder: Path, trusted: Trusted) -> None:
+    contents = {name: (folder / name).read_bytes() for name in FILES}
+    (folder / "notes.txt").write_bytes(contents["model.echo"])
+    (folder / "model.echo").write_bytes(contents["notes.txt"])
+    with pytest.raises(Refused, match=r"(model.echo|notes.txt) was changed"):
+        open_bundle(folder, trusted)
+
+
+def test_the_signature_of_another_release_is_refused(
+    folder: Path, ann: Publisher, trusted: Trusted, tmp_path: Path
+) -> None:
+    write(tmp_path / "other", release(made_at="later"), FILES, ann)
+    shutil.copy(tmp_path / "other" / SEAL, folder / SEAL)
+    with pytest.raises(Refused, match=r"release.json was changed after"):
+        open_bundle(folder, trusted)
+
+
+def test_an_unknown_key_is_named(folder: Path, ann: Publisher, tmp_path: Path) -> None:
+    eve = create_publisher(tmp_path / "eve.pem")
+    with pytest.raises(Refused) as caught:
+        open_bundle(folder, Trusted(Path("t"), {eve.key: "eve"}))
+    assert caught.value.what == f"release.json is signed by {ann.key}, which is not trusted"
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, trusted: Trusted) -> None:
+    with pytest.raises(Refused, match="the release folder cannot be read: No such file"):
+        open_bundle(tmp_path / "absent", trusted)
+
+
+def test_a_file_that_goes_away_while_it_is_read_is_refused(
+    folder: Path, trusted: Trusted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = Path.read_bytes
+
+    def goes_away(path: Path) -> bytes:
+        if path.name == "notes.txt":
+            path.unlink()
+        return reading(path)
+
+    monkeypatch.setattr(Path, "read_bytes", goes_away)
+    with pytest.raises(Refused, match=r"notes.txt cannot be read: No such file"):
+        open_bundle(folder, trusted)
+
+
+def test_each_file_is_read_once_so_that_what_was_verified_is_what_is_used(
+    folder: Path, trusted: Trusted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    reading = Path.read_bytes
+
+    def spoils_what_was_read(path: Path) -> bytes:
+        content = reading(path)
+        path.write_bytes(b"changed after it was read")
+        reads.append(path.name)
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", spoils_what_was_read)
+    assert open_bundle(folder, trusted).files == FILES
+    assert sorted(reads) == sorted([*FILES, RELEASE, SEAL])
+
+
+UNSAFE = ["../evil", "/etc/passwd", "a/b", "a\\b", "..", ".", "", ".hidden", "a\0b", "ü", RELEASE, SEAL, "x" * 200]
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_an_unsafe_name_is_not_signed(ann: Publisher, name: str) -> None:
+    with pytest.raises(Refused, match="a release cannot hold a file named"):
+        seal(release(), {name: b""}, ann)
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_an_unsafe_name_is_not_read_though_a_trusted_key_signed_it(
+    ann: Publisher, trusted: Trusted, tmp_path: Path, name: str
+) -> None:
+    signed = ann.sign(record.write(replace(release(), files={name: digest_of(b"")})))
+    (tmp_path / RELEASE).write_bytes(signed.content)
+    (tmp_path / SEAL).write_bytes(signed.signature)
+    with pytest.raises(Refused, match="a release cannot hold a file named"):
+        open_bundle(tmp_path, trusted)
+
+
+def test_writing_the_same_again_changes_nothing(folder: Path, ann: Publisher, trusted: Trusted) -> None:
+    before = (folder / RELEASE).stat()
+    digest = write(folder, release(), FILES, ann)
+    assert (folder / RELEASE).stat().st_ino == before.st_ino
+    assert open_bundle(folder, trusted).digest == digest
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("name", [*FILES, SEAL])
+def test_writing_the_same_again_mends_a_file_that_was_altered_or_lost(
+    folder: Path, ann: Publisher, trusted: Trusted, name: str
+) -> None:
+    for spoil in (lambda: (folder / name).write_bytes(b"altered"), (folder / name).unlink):
+        spoil()
+        write(folder, release(), FILES, ann)
+        assert open_bundle(folder, trusted).files == FILES
+
+
+def test_a_release_is_never_replaced(folder: Path, ann: Publisher, trusted: Trusted) -> None:
+    with pytest.raises(StoreError, match="this folder holds something else"):
+        write(folder, release(made_at="later"), FILES, ann)
+    assert open_bundle(folder, trusted).release.made_at == "2026-11-24"
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_folder_that_holds_no_release_is_not_replaced(tmp_path: Path, ann: Publisher) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "diary").write_bytes(b"")
+    with pytest.raises(StoreError, match="this folder holds something else"):
+        write(tmp_path / "mine", release(), FILES, ann)
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, ann: Publisher) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StoreError, match="cannot write the release"):
+            save(place, seal(release(), FILES, ann))
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]

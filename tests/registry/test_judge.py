@@ -1,0 +1,331 @@
+"""The judge: pass, fail or undecided, by bounds and never by values alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from headway.core.config import PolicySection
+from headway.core.errors import ConfigError, HeadwayError
+from headway.core.evidence import Evidence, Finding, Machine, Measurement
+from headway.core.record import read, write
+from headway.core.verdict import Rule, Verdict
+from headway.registry.judge import feasible, judge, override, releasable
+
+RANK = {"pass": 0, "undecided": 1, "fail": 2}
+
+
+def seen(name="brier.loss", value=0.001, se=0.001, *, groups=60, rows=9000, slice=""):
+    """A measurement with an interval by group."""
+    return Measurement(
+        name=name,
+        value=value,
+        low=value - 2 * se,
+        high=value + 2 * se,
+        method="t",
+        n_rows=rows,
+        n_groups=groups,
+        slice=slice,
+        se=se,
+        dof=groups - 1,
+    )
+
+
+def known(name="max_change", value=0.1):
+    """A fact, with no interval."""
+    return Measurement(name=name, value=value, low=value, high=value, method="largest", n_rows=9000)
+
+
+def evidence(*measurements, findings=()):
+    machine = Machine(cpu="", cores=1, system="", python="")
+    return Evidence(
+        subject="sha256:1",
+        dataset="",
+        period="",
+        machine=machine,
+        measurements=measurements,
+        findings=findings,
+        at="2013-07-01T00:00:00+00:00",
+    )
+
+
+def policy(*rules, **support):
+    return PolicySection(release=rules, **support)
+
+
+def at_most(measure="brier.loss", limit=0.005):
+    return Rule(measure=measure, at_most=limit)
+
+
+def ruling(measurement, rule):
+    return judge(evidence(measurement), policy(rule)).rulings[0]
+
+
+# --- one rule ------------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_whose_upper_bound_is_inside_passes():
+    found = ruling(seen(value=0.001, se=0.001), at_most())
+    assert found.answer == "pass"
+    assert found.says == (
+        "brier.loss is 0.001 (95 % interval -0.001 to 0.003; 9,000 rows, 60 groups): "
+        "at most 0.002671, within the limit of 0.005"
+    )
+
+
+def test_a_loss_whose_lower_bound_is_outside_fails():
+    found = ruling(seen(value=0.01, se=0.001), at_most())
+    assert (found.answer, found.groups_needed) == ("fail", None)
+    assert found.bound == pytest.approx(0.01 - 1.671 * 0.001, abs=1e-6)
+    assert found.says.endswith("at least 0.008329, outside the limit of 0.005")
+
+
+def test_a_loss_that_straddles_the_limit_is_undecided_and_says_how_many_groups_would_decide():
+    found = ruling(seen(value=0.002, se=0.003), at_most())
+    assert found.answer == "undecided"
+    assert found.groups_needed == pytest.approx(60 * ((1.645 + 1.282) * 0.003 / 0.003) ** 2, rel=0.01)
+    assert "it may be 0.007" in found.says and "514 groups would decide, 60 are at hand" in found.says
+
+
+def test_a_value_inside_is_no_pass_and_a_value_outside_no_fail():
+    assert ruling(seen(value=0.0049, se=0.001), at_most()).answer == "undecided"
+    assert ruling(seen(value=0.0051, se=0.001), at_most()).answer == "undecided"
+
+
+@pytest.mark.parametrize("value", [0.0049999, 0.005])
+def test_what_ten_times_the_groups_would_not_tell_cannot_be_decided(value):
+    found = ruling(seen(value=value, se=0.001), at_most())
+    assert (found.answer, found.groups_needed) == ("undecided", None)
+    assert "this cannot be decided on such data, not with 10 times its 60 groups" in found.says
+
+
+@pytest.mark.parametrize(("value", "answer"), [(3.0, "pass"), (2.05, "undecided"), (1.0, "fail")])
+def test_at_least_is_the_mirror_of_at_most(value, answer):
+    found = ruling(seen("latency.speedup", value, 0.1), Rule(measure="latency.speedup", at_least=2))
+    assert found.answer == answer
+    words = {
+        "pass": "at least 2.833, within",
+        "fail": "at most 1.167, outside",
+        "undecided": "it may be 1.883, outside",
+    }
+    assert f"{words[answer]} the limit of 2" in found.says
+
+
+def test_a_fact_is_compared_as_it_is():
+    assert ruling(known(value=0.1), at_most("max_change", 0.1)).answer == "pass"
+    found = ruling(known(value=0.1), at_most("max_change", 0.0999))
+    assert (found.answer, found.bound) == ("fail", 0.1)
+    assert found.says == "max_change is 0.1 (9,000 rows): at least 0.1, outside the limit of 0.0999"
+
+
+def test_an_anytime_interval_is_taken_as_it_is():
+    anytime = replace(seen(), looks="anytime", low=-0.01, high=0.004, se=None, dof=None)
+    assert ruling(anytime, at_most()).answer == "pass"
+    assert ruling(replace(anytime, low=0.0051, high=0.02), at_most()).answer == "fail"
+    open_yet = ruling(replace(anytime, high=0.02), at_most())
+    assert (open_yet.answer, open_yet.groups_needed) == ("undecided", None)
+    assert "more of the same would decide" in open_yet.says
+
+
+def test_few_groups_are_undecided_however_good_they_look():
+    found = ruling(seen(value=-0.5, se=1e-6, groups=19), at_most())
+    assert (found.answer, found.bound, found.groups_needed) == ("undecided", None, 20)
+    assert "19 groups" in found.says and "at least 20 are needed" in found.says
+
+
+def test_groups_that_gave_no_interval_are_undecided():
+    found = ruling(replace(seen("roc_auc"), se=None, dof=None, low=0.0, high=1.0), at_most("roc_auc"))
+    assert (found.answer, found.groups_needed) == ("undecided", None)
+    assert "interval 0" not in found.says and "these groups give no interval" in found.says
+
+
+def test_a_unit_is_said():
+    assert (
+        "is 12 us (" in ruling(replace(seen("latency.one_row", 12.0, 0.1), unit="us"), at_most("latency.one_row")).says
+    )
+
+
+# --- the whole policy ----------------------------------------------------------------------------------------------
+
+
+def test_all_rules_must_pass():
+    good, open_yet, bad = at_most("a"), at_most("b"), at_most("c")
+    held = evidence(seen("a", 0.001), seen("b", 0.005), seen("c", 0.02))
+    answers = [judge(held, policy(*rules)).answer for rules in [(good,), (good, open_yet), (good, open_yet, bad)]]
+    assert answers == ["pass", "undecided", "fail"]
+
+
+def test_missing_evidence_is_undecided_and_says_which_probe_did_not_run():
+    finding = Finding(code="E001", severity="undecided", says="probe 'calibration' did not run: no labels")
+    verdict = judge(evidence(seen(), findings=(finding,)), policy(at_most(), at_most("ece", 0.05)))
+    assert verdict.answer == "undecided"
+    assert verdict.rulings[1].says == (
+        "ece was not measured, so nothing is known of it (probe 'calibration' did not run: no labels)"
+    )
+
+
+def test_an_empty_policy_passes_nothing_and_names_the_mend():
+    verdict = judge(evidence(seen()), policy())
+    assert verdict.answer == "undecided" and "[[policy.release]]" in verdict.why
+    assert not feasible(verdict) and not releasable(verdict)
+
+
+def test_rules_share_the_error_of_a_fail_but_not_of_a_pass():
+    """The lower bound 0.0055 of one rule alone is outside; among ten rules it is taken at 0.5 % and is inside."""
+    loss = seen(value=0.0072, se=0.001)
+    others = [known(f"max_change{number}", 0.0) for number in range(9)]
+    rules = [at_most(each.name, 1.0) for each in others]
+    assert judge(evidence(loss), policy(at_most())).answer == "fail"
+    assert judge(evidence(loss, *others), policy(at_most(), *rules)).answer == "undecided"
+    inside = seen(value=0.0033, se=0.001)
+    assert judge(evidence(inside, *others), policy(at_most(), *rules)).answer == "pass"
+
+
+def test_a_verdict_names_its_subject_its_looks_and_the_time_of_its_evidence():
+    verdict = judge(evidence(seen()), policy(at_most()), looks_at_test=3)
+    assert (verdict.subject, verdict.looks_at_test, verdict.by) == ("sha256:1", 3, "judge")
+    assert verdict.at == "2013-07-01T00:00:00+00:00"
+    assert read(Verdict, write(verdict)) == verdict
+
+
+@pytest.mark.parametrize("rule", [Rule(measure="ece"), Rule(measure="ece", at_most=1, at_least=0)])
+def test_a_rule_without_a_limit_or_with_two_is_refused(rule):
+    with pytest.raises(ConfigError, match=r"'ece' has (none|two)"):
+        judge(evidence(seen()), policy(rule))
+
+
+def test_relative_rules_say_feasible_and_all_rules_releasable():
+    held = evidence(seen(), seen("ece", 0.2))
+    verdict = judge(held, policy(at_most(), at_most("ece", 0.05)))
+    assert verdict.answer == "fail" and feasible(verdict) and not releasable(verdict)
+    assert not feasible(judge(held, policy(at_most(limit=0.0001))))
+
+
+def test_a_person_may_override_and_the_rulings_stay():
+    verdict = judge(evidence(seen(value=0.1)), policy(at_most()), looks_at_test=2)
+    over = override(verdict, who="mira", why="storm week, known cause", at="2013-08-01T09:00:00+00:00")
+    assert (over.answer, over.by, over.why, over.at) == (
+        "pass",
+        "mira",
+        "storm week, known cause",
+        "2013-08-01T09:00:00+00:00",
+    )
+    assert over.rulings == verdict.rulings and releasable(over) and not feasible(over)
+
+
+def test_an_override_without_a_reason_is_refused():
+    with pytest.raises(HeadwayError, match="names who, why and when"):
+        override(judge(evidence(), policy()), who="mira", why=" ", at="2013-08-01")
+
+
+# --- slices --------------------------------------------------------------------------------------------------------
+
+WORST = at_most("worst_slice.brier.loss", 0.005)
+
+
+def slices(*measurements):
+    return judge(evidence(*measurements), policy(WORST)).rulings[0]
+
+
+def test_every_supported_slice_must_be_shown_within_the_limit():
+    good = [seen(slice=f"carrier={name}") for name in ("AA", "UA")]
+    assert slices(*good).answer == "pass"
+    doubtful = slices(*good, seen(value=0.004, slice="carrier=WN"))
+    assert doubtful.answer == "undecided" and doubtful.measurement.slice == "carrier=WN"
+    assert "the worst of 3 slices: brier.loss of carrier=WN is 0.004" in doubtful.says
+
+
+def test_a_pass_needs_no_correction_for_the_number_of_slices():
+    many = [seen(value=0.003, slice=f"part={number}") for number in range(100)]
+    assert slices(*many).answer == "pass"
+
+
+def test_harm_shown_in_one_slice_fails_and_names_the_worst():
+    found = slices(seen(slice="a"), seen(value=0.02, slice="b"), seen(value=0.03, slice="c"))
+    assert (found.answer, found.measurement.slice) == ("fail", "c")
+
+
+def test_slices_share_the_error_of_a_fail():
+    suspect = seen(value=0.0072, slice="suspect")
+    assert slices(suspect).answer == "fail"
+    assert slices(suspect, *[seen(slice=f"part={number}") for number in range(20)]).answer == "undecided"
+
+
+def test_small_slices_do_not_decide_but_are_counted():
+    small = [seen(value=0.5, rows=999, slice="few rows"), seen(value=0.5, groups=19, slice="few groups")]
+    found = slices(seen(slice="a"), *small)
+    assert found.answer == "pass"
+    assert found.says.endswith("(not judged: 2 have less than 1,000 rows or 20 groups)")
+
+
+def test_the_owner_says_what_supports_a_slice():
+    wider = judge(evidence(seen(value=0.5, rows=400, slice="a")), policy(WORST, slice_rows=300))
+    assert wider.answer == "fail"
+
+
+def test_no_supported_slice_or_none_at_all_is_undecided():
+    none_big = slices(seen(rows=10, slice="a"))
+    assert (none_big.answer, none_big.measurement) == ("undecided", None)
+    assert none_big.says == "none of 1 slices can be judged: 1 have less than 1,000 rows or 20 groups"
+    assert slices(seen()).says == "brier.loss by slice was not measured, so nothing is known of it"
+
+
+def test_the_undecided_slice_that_needs_most_is_named():
+    found = slices(seen(value=0.003, se=0.002, slice="near"), seen(value=0.004, se=0.002, slice="nearer"))
+    assert (found.measurement.slice, found.groups_needed) == ("nearer", None)
+
+
+def test_slices_at_least_name_the_lowest():
+    rule = Rule(measure="worst_slice.recall", at_least=0.5)
+    held = evidence(seen("recall", 0.9, slice="a"), seen("recall", 0.8, slice="b"))
+    found = judge(held, policy(rule)).rulings[0]
+    assert (found.answer, found.measurement.slice) == ("pass", "b")
+    worse = evidence(seen("recall", 0.4, slice="a"), seen("recall", 0.3, slice="b"))
+    assert judge(worse, policy(rule)).rulings[0].measurement.slice == "b"
+
+
+def test_a_slice_whose_groups_gave_no_interval_keeps_the_rule_undecided():
+    assert slices(seen(slice="a"), replace(seen(slice="b"), se=None, dof=None)).answer == "undecided"
+
+
+# --- properties ----------------------------------------------------------------------------------------------------
+
+values, errors = st.floats(-1, 1), st.floats(1e-9, 1)
+
+
+@given(values, errors, st.floats(1, 100), values)
+def test_a_wider_interval_never_turns_undecided_into_an_answer_or_one_answer_into_the_other(value, se, wider, limit):
+    before = ruling(seen(value=value, se=se), at_most(limit=limit)).answer
+    after = ruling(seen(value=value, se=se * wider), at_most(limit=limit)).answer
+    assert after in (before, "undecided")
+
+
+@given(values, values, errors, values)
+def test_more_harm_is_never_judged_better(value, other, se, limit):
+    assume(value <= other)
+    answers = [ruling(seen(value=each, se=se), at_most(limit=limit)).answer for each in (value, other)]
+    assert RANK[answers[0]] <= RANK[answers[1]]
+
+
+@given(values, errors, values)
+def test_a_mirrored_measure_gives_the_same_answer(value, se, limit):
+    mirrored = ruling(seen(value=-value, se=se), Rule(measure="brier.loss", at_least=-limit))
+    straight = ruling(seen(value=value, se=se), at_most(limit=limit))
+    assert (mirrored.answer, mirrored.groups_needed) == (straight.answer, straight.groups_needed)
+
+
+@given(st.integers(1, 200), values, errors, values)
+def test_groups_needed_are_more_than_those_at_hand_and_at_most_ten_times(groups, value, se, limit):
+    found = ruling(seen(value=value, se=se, groups=groups), at_most(limit=limit))
+    if found.groups_needed is not None:
+        assert groups < found.groups_needed <= max(10 * groups, 20)
+
+
+@given(st.lists(st.tuples(values, errors), min_size=1, max_size=8), values)
+def test_a_slice_more_never_turns_a_refusal_into_a_pass(found, limit):
+    measured = [seen(value=value, se=se, slice=str(number)) for number, (value, se) in enumerate(found)]
+    rule = policy(at_most("worst_slice.brier.loss", limit))
+    if judge(evidence(*measured), rule).answer == "pass":
+        assert judge(evidence(*measured[:-1] or measured), rule).answer == "pass"

@@ -1,0 +1,176 @@
+"""Killed by `kill -9` while it releases or promotes, a process leaves the store in the old or in the new state.
+
+Real code in real processes, forked by a stem (`tests.storage.stem`). Each kill comes at a moment drawn evenly from the
+time in which files and the database change, and only those count that found the process running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.monitoring import rollouts
+from tests.storage.stem import Moments, Stem, kills, left_aside, stem
+
+from headway.cli import main as cli
+from headway.monitoring.rollout import rolling
+from headway.registry.project import Project, open_project
+
+FOREVER = 1_000_000
+ROUNDS = 3
+PLACES = 4  # where files are made ready: the state, the blobs, the releases of a name, the keys
+
+
+def made_live(project: Project) -> list[str]:
+    """Every release that was made live, in order, by a chain of moves of which every signature is verified."""
+    return [move.release for move in project.register.history("flights", "live")]
+
+
+def expect_old_or_new(folder: Path, before: list[str], said: list[str]) -> list[str]:
+    """What was said to be live is, and at most one more, of which there was no time to tell; gives all that were live.
+
+    The last is whole to the last byte, signed by a trusted key, and its model is in the blobs. Little lies about.
+    """
+    project, acknowledged = open_project(folder), [*before, *said[1:]]
+    live = made_live(project)
+    assert live[: len(acknowledged)] == acknowledged and len(live) - len(acknowledged) in (0, 1)
+    if live:
+        bundle = project.register.resolve("flights@live")
+        assert bundle.digest == live[-1]
+        assert project.blobs.get(bundle.release.variant.artifact.digest) == bundle.model
+    assert len(left_aside(folder)) <= PLACES
+    return live
+
+
+def expect_verified(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a person does who wants to be sure."""
+    for words in (["verify", "flights@live"], ["history"]):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*words, "--project", str(folder)])
+        assert ended.value.code == 0, capsys.readouterr().err
+
+
+def killed_releasing(child: Stem, folder: Path, count: int, seed: int = 0) -> None:
+    """Kill a process that releases on and on so often, each time in the store that the one before left."""
+    (folder / "headway.toml").write_text(rollouts.TOML)
+    span = (0.0, child.whole(folder, ROUNDS).seconds)
+    live = made_live(open_project(folder))
+
+    def one(after_s: float) -> bool:
+        nonlocal live
+        ended = child.run(folder, FOREVER, after_s=after_s)
+        live = expect_old_or_new(folder, live, ended.said)
+        return ended.killed
+
+    kills(one, count, Moments(span, seed=seed))
+    child.whole(folder, 1)
+    project = open_project(folder)
+    for place in (project.config.state / "releases/flights").iterdir():
+        assert project.register.resolve(f"flights@{place.name}").digest == f"sha256:{place.name}"
+    assert not left_aside(folder)
+
+
+def killed_beginning(child: Stem, folder: Path, count: int) -> None:
+    """Kill a process so often that makes a store, its keys and its first release, each time where there was nothing."""
+    numbers = iter(range(FOREVER))
+
+    def new() -> Path:
+        place = folder / str(next(numbers))
+        place.mkdir()
+        (place / "headway.toml").write_text(rollouts.TOML)
+        return place
+
+    def one(after_s: float) -> bool:
+        place = new()
+        ended = child.run(place, 1, after_s=after_s)
+        before = expect_old_or_new(place, [], ended.said)
+        again = child.whole(place, 1)
+        assert len(expect_old_or_new(place, before, again.said)) == len(before) + 1 and not left_aside(place)
+        return ended.killed
+
+    span = (0.0, child.whole(new(), 1).seconds)
+    kills(one, count, Moments(span, seed=count, follow=True))
+
+
+def expect_taken_up(project: Project) -> None:
+    """A look finishes what was half done, so that pointers and record say the same; a person can end what is whole.
+
+    Of a rollout that was killed before its record was kept, only its canary's move is there, with terms of its own.
+    """
+    last = rolling.latest(project)
+    if last is not None and last.standing == "running":
+        rolling.look(project)
+    if (last := rolling.latest(project)) is not None and last.standing == "running":
+        rolling.rollback(project, who="bob", why="its process was killed")
+    last = rolling.latest(project)
+    live, canary = (project.register.head(f"flights@{pointer}") for pointer in ("live", "canary"))
+    assert live.release == (last.release if last.standing == "promoted" else last.live)
+    assert canary.deal is None or canary.deal.terms != last.terms or last.standing == "promoted"
+
+
+def killed_promoting(child: Stem, folder: Path, count: int, seed: int = 0) -> None:
+    """Kill a process that leads rollouts to their end so often, then let the next reader look at what it left."""
+    rollouts.live(rollouts.project(folder), rollouts.release())
+    span = (0.0, child.whole(folder, ROUNDS).seconds)
+    live = made_live(open_project(folder))
+
+    def one(after_s: float) -> bool:
+        nonlocal live
+        ended = child.run(folder, FOREVER, after_s=after_s)
+        expect_old_or_new(folder, live, ended.said)
+        expect_taken_up(open_project(folder))
+        live = made_live(open_project(folder))
+        return ended.killed
+
+    kills(one, count, Moments(span, seed=seed))
+    child.whole(folder, 1)
+    assert not left_aside(folder)
+
+
+@pytest.fixture(scope="module")
+def releasing() -> Iterator[Stem]:
+    with stem("tests.registry.releasing:release") as child:
+        yield child
+
+
+@pytest.fixture(scope="module")
+def promoting() -> Iterator[Stem]:
+    with stem("tests.registry.releasing:promote") as child:
+        yield child
+
+
+@pytest.mark.slow
+def test_killed_20_times_while_it_releases_the_pointer_is_at_the_old_or_the_new(releasing, tmp_path, capsys):
+    killed_releasing(releasing, tmp_path, 20)
+    expect_verified(tmp_path, capsys)
+
+
+@pytest.mark.slow
+def test_killed_10_times_while_it_makes_its_store_and_keys_the_next_one_releases(releasing, tmp_path):
+    killed_beginning(releasing, tmp_path, 10)
+
+
+@pytest.mark.slow
+def test_killed_20_times_while_it_promotes_the_next_look_finishes_it(promoting, tmp_path, capsys):
+    killed_promoting(promoting, tmp_path, 20)
+    expect_verified(tmp_path, capsys)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_killed_200_times_while_it_releases_the_pointer_is_at_the_old_or_the_new(releasing, tmp_path, capsys, seed):
+    killed_releasing(releasing, tmp_path, 50, seed)
+    expect_verified(tmp_path, capsys)
+
+
+@pytest.mark.long
+def test_killed_100_times_while_it_makes_its_store_and_keys_the_next_one_releases(releasing, tmp_path):
+    killed_beginning(releasing, tmp_path, 100)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_killed_200_times_while_it_promotes_the_next_look_finishes_it(promoting, tmp_path, capsys, seed):
+    killed_promoting(promoting, tmp_path, 50, seed)
+    expect_verified(tmp_path, capsys)

@@ -1,0 +1,82 @@
+"""Two at once: one wins, and the other is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import racer
+from releases import BACK, passed
+
+from headway.core.errors import PointerMoved
+from headway.registry.register import Register
+
+
+def test_a_move_after_one_that_was_not_the_last_is_told_where_the_pointer_went(
+    ours: Register, two: tuple[str, str]
+) -> None:
+    with pytest.raises(PointerMoved) as caught:
+        ours.point("flights@live", two[0], BACK, after=1)
+    assert f"flights@live is at {two[1]} by its move 2 (ann: faster)" in caught.value.what
+    assert ours.point("flights@live", two[0], BACK, after=2).number == 3
+
+
+def test_a_move_of_another_pointer_in_between_is_chained_around(ours: Register, two: tuple[str, str]) -> None:
+    class Busy:
+        """The state, where somebody moves another pointer just before our first append."""
+
+        def __init__(self) -> None:
+            self.append = self.once
+            self.last, self.moves = ours.state.last, ours.state.moves
+
+        def once(self, signed: object) -> bool:
+            self.append = ours.state.append
+            ours.point("flights@canary", two[0], passed())
+            return self.append(signed)
+
+    replace(ours, state=Busy()).point("flights@live", two[0], BACK)
+    assert [move.pointer for move in ours.history()] == ["live", "live", "canary", "live"]
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, racer.__file__, *map(str, arguments)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def tell(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(line)
+    process.stdin.flush()
+
+
+def hear(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def stop(processes: list[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+def test_of_two_processes_that_move_one_pointer_at_once_one_wins_and_one_is_told(
+    tmp_path: Path, ours: Register
+) -> None:
+    with ExitStack() as stack:
+        processes = [start(tmp_path, who) for who in ("ann", "bob")]
+        stack.callback(stop, processes)
+        assert [hear(process) for process in processes] == ["ready\n", "ready\n"]
+        for after in range(20):
+            for process in processes:
+                tell(process, f"{after}\n")
+            answers = sorted(hear(process) for process in processes)
+            winner = ours.history()[-1]
+            assert answers[1] == "won\n"
+            assert answers[0].startswith(f"told flights@live is at {winner.release} by its move {after + 1} (")
+    assert [move.number for move in ours.history()] == list(range(1, 21))

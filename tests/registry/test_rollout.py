@@ -1,0 +1,292 @@
+"""What moves a rollout: only a pass goes forward, shown harm goes back, and time alone never promotes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from headway.core.config import PolicySection
+from headway.core.errors import ConfigError, HeadwayError, Refused
+from headway.core.evidence import Machine, Measurement
+from headway.core.record import read, write
+from headway.core.rollout import Plan, Rollout, Stage
+from headway.core.verdict import Rule, Ruling, Verdict
+from headway.evaluation import canary
+from headway.evaluation.canary import Traffic
+from headway.registry.rollout import (
+    ERRORS,
+    SLOW,
+    alpha_of,
+    decide,
+    evidence_of,
+    forward,
+    moved,
+    overruled,
+    rules_of,
+    watch,
+)
+
+NOON = datetime(2013, 9, 1, 12, tzinfo=UTC)
+MACHINE = Machine(cpu="", cores=2, system="", python="")
+FLIPS = Rule(measure="flipped_decisions", at_most=0.05)
+BRIER = Rule(measure="brier.loss", at_most=0.005)
+
+
+def rollout(*rules, stage=1, later=(), **fields):
+    """A rollout that came to its stage at noon; one rule on flips unless told otherwise."""
+    fields = {"rules": rules or (FLIPS,), "later": later, "stage": stage, "stage_at": NOON.isoformat()} | fields
+    return Rollout(name="flights", release="sha256:new", live="sha256:old", salt="s", **fields)
+
+
+def seen(low, high, *, name="flipped_decisions", level=0.95, looks="anytime", rows=412, keys=96):
+    """A measurement whose value is in the middle of its bounds."""
+    value = (low + high) / 2
+    return Measurement(
+        name=name,
+        value=value,
+        low=low,
+        high=high,
+        method="betting",
+        n_rows=rows,
+        n_groups=keys,
+        level=level,
+        looks=looks,
+    )
+
+
+def decided(of, *measurements, after_s=60.0):
+    """The decision on these measurements, some seconds after the stage began."""
+    at = NOON + timedelta(seconds=after_s)
+    return decide(of, evidence_of(of, measurements, machine=MACHINE, at=at))
+
+
+# Decisions
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "action"),
+    [
+        (0.01, 0.05, "advance"),
+        (0.01, 0.0501, "stay"),
+        (0.05, 0.09, "stay"),
+        (0.0501, 0.09, "roll back"),
+    ],
+)
+def test_a_bound_on_the_limit_is_within_it(low, high, action):
+    assert decided(rollout(), seen(low, high)).action == action
+
+
+def test_undecided_when_the_time_of_the_stage_is_over_stops_and_never_goes_forward():
+    in_time, over = (decided(rollout(), seen(0.04, 0.06), after_s=at) for at in (86_399.9, 86_400))
+    assert (in_time.action, over.action, over.verdict.answer) == ("stay", "stop", "undecided")
+    assert over.says.startswith("canary 5 % ends inconclusive after 86,400 s: of 412 paired answers")
+
+
+def test_no_evidence_stays_then_stops():
+    assert decided(rollout()).action == "stay"
+    assert decided(rollout(), after_s=1e6).says.endswith("no request with a key has come to it yet")
+
+
+@pytest.mark.parametrize(("high", "action"), [(0.04, "promote"), (0.06, "stop")])
+def test_after_the_last_stage_only_a_pass_promotes(high, action):
+    assert decided(rollout(stage=3), seen(0.01, high), after_s=1e6).action == action
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=2),
+    st.integers(0, 3),
+    st.floats(0, 200_000),
+)
+def test_forward_needs_every_high_bound_within_its_limit(ends, stage, after_s):
+    bounds = [sorted(each) for each in ends]
+    found = [seen(*each, name=name) for each, name in zip(bounds, ("flipped_decisions", "error_rate"), strict=True)]
+    decision = decided(rollout(FLIPS, Rule(measure="error_rate", at_most=0.1), stage=stage), *found, after_s=after_s)
+    goes = bounds[0][1] <= 0.05 and bounds[1][1] <= 0.1
+    assert (decision.action in ("advance", "promote")) == goes
+    assert (decision.action == "roll back") == (bounds[0][0] > 0.05 or bounds[1][0] > 0.1)
+
+
+@pytest.mark.parametrize("wrong", [{"looks": "fixed"}, {"level": 0.9}])
+def test_a_measurement_that_is_not_good_at_every_look_is_no_evidence(wrong):
+    for bounds in ((0.0, 0.01), (0.2, 0.3)):
+        assert decided(rollout(), seen(*bounds, **wrong)).action == "stay"
+
+
+def test_a_later_rule_counts_once_it_is_measured():
+    of = rollout(later=(BRIER,))
+    flips, level = seen(0.01, 0.04), 0.95
+    without = decided(of, flips)
+    assert (without.action, len(without.verdict.rulings)) == ("advance", 1)
+    assert without.says == "canary 5 % goes on to canary 25 %: its one rule is met, brier.loss not known yet"
+    assert decided(of, flips, seen(0.001, 0.01, name="brier.loss", level=level)).action == "stay"
+    assert decided(of, flips, seen(0.006, 0.01, name="brier.loss", level=level)).action == "roll back"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"release": "sha256:other"}, {"stage": 2}, {"standing": "rolled back"}, {"standing": "inconclusive"}]
+)
+def test_evidence_on_something_else_or_after_the_end_is_refused(changes):
+    evidence = evidence_of(rollout(), [seen(0, 0.01)], machine=MACHINE, at=NOON)
+    with pytest.raises(Refused):
+        decide(replace(rollout(), **changes), evidence)
+
+
+def test_the_product_takes_back_a_harmful_release_and_lets_a_sound_one_on():
+    rng, of = (
+        np.random.default_rng(0),
+        rollout(ERRORS, FLIPS, plan=Plan(stages=(Stage(share=0.5), Stage(share=0.75))), stage=0),
+    )
+    ours = rng.random(9000) < 0.5
+    for rate, action in ((0.001, "advance"), (0.3, "roll back")):
+        failed = (rng.random(9000) < np.where(ours, rate, 0.001)).astype(float)
+        same = np.zeros((9000, 2))
+        traffic = Traffic(
+            keys=rng.integers(0, 2**63, 9000).astype(np.uint64),
+            canary=ours,
+            known={"error_rate": np.column_stack([failed, failed]), "decision": same},
+        )
+        assert decided(of, *canary.measure(canary.update(watch(of), traffic))).action == action
+
+
+# What is said
+
+
+def test_taking_back_says_on_how_many_keys_and_requests():
+    decision = decided(rollout(), seen(0.0561, 0.0939))
+    assert decision.says == (
+        "canary 5 % is taken back: of 412 paired answers on 96 keys, counted once a key, 7 decisions flipped "
+        "(7.5 %, at least 5.61 % at any look), limit 5 %"
+    )
+    assert decision.verdict.rulings[0].says in decision.says
+
+
+@pytest.mark.parametrize(
+    ("rule", "low", "high", "says"),
+    [
+        (FLIPS, 0.02, 0.03, "(2.5 %, at most 3 % at any look), limit 5 %"),
+        (FLIPS, 0.02, 0.09, "(5.5 %, from 2 % to 9 % at any look), limit 5 %; more requests will tell"),
+        (
+            ERRORS,
+            0.02,
+            0.10,
+            "over 412 requests on 96 keys, the share of failed requests differs from live's by +6 points "
+            "(at least +2 points at any look), limit +0.5 points",
+        ),
+        (BRIER, -0.003, 0.001, "brier differs from live's by -0.001 (at most +0.001 at any look), limit +0.005"),
+        (Rule(measure="brier", at_least=0.1), 0.12, 0.2, "brier is 0.16 (at least 0.12 at any look), limit 0.1"),
+        (Rule(measure="brier", at_least=0.3), 0.12, 0.2, "brier is 0.16 (at most 0.2 at any look), limit 0.3"),
+    ],
+)
+def test_a_ruling_is_a_sentence(rule, low, high, says):
+    [ruling] = decided(rollout(rule), seen(low, high, name=rule.measure)).verdict.rulings
+    assert ruling.says.endswith(says)
+
+
+@pytest.mark.parametrize(
+    ("stage", "high", "begins"),
+    [
+        (0, 0.04, "shadow goes on to canary 5 %: its one rule"),
+        (3, 0.04, "canary 50 % goes live: its one rule"),
+        (2, 0.06, "canary 25 % stays: of"),
+    ],
+)
+def test_a_decision_says_where_it_leads(stage, high, begins):
+    assert decided(rollout(stage=stage), seen(0.01, high)).says.startswith(begins)
+
+
+# Rules and their chance of error
+
+
+def test_without_rules_of_its_own_a_rollout_takes_those_of_the_release():
+    rulings = [
+        Ruling(rule=rule, answer="pass", says="")
+        for rule in (FLIPS, Rule(measure="worst_slice.brier.loss", at_most=0.01), Rule(measure="ece", at_most=0.05))
+    ]
+    released = Verdict(answer="pass", subject="", rulings=tuple(rulings))
+    assert rules_of(PolicySection(), released) == ((ERRORS, SLOW, FLIPS), (replace(BRIER, at_most=0.01),))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_rule_on_all_rows_comes_before_one_on_slices(turned):
+    rules = [BRIER, Rule(measure="worst_slice.brier.loss", at_most=0.01)]
+    rulings = [Ruling(rule=rule, answer="pass", says="") for rule in (reversed(rules) if turned else rules)]
+    assert rules_of(PolicySection(), Verdict(answer="pass", subject="", rulings=tuple(rulings)))[1] == (BRIER,)
+
+
+def test_rules_of_its_own_must_all_be_met():
+    policy = PolicySection(canary=(FLIPS, BRIER))
+    assert rules_of(policy, Verdict(answer="pass", subject="")) == ((FLIPS, BRIER), ())
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        (Rule(measure="error_rate"), "a rule has one limit, 'error_rate' has none or two"),
+        (Rule(measure="brier", at_most=1, at_least=0), "a rule has one limit"),
+        (Rule(measure="roc_auc.loss", at_most=0.1), "'roc_auc.loss' cannot be followed request by request"),
+    ],
+)
+def test_a_rule_that_can_never_be_decided_is_an_error(rule, says):
+    with pytest.raises(ConfigError, match=says):
+        rules_of(PolicySection(canary=(rule,)), Verdict(answer="pass", subject=""))
+
+
+@pytest.mark.parametrize("shares", [(0.1,), (0.0,), (0.0, 0.05, 0.25, 0.5), (0.05, 0.5), (0.0, 0.0)])
+def test_all_stages_and_rules_together_have_five_percent(shares):
+    plan = Plan(stages=tuple(Stage(share=share) for share in shares))
+    parts = [alpha_of(rollout(FLIPS, ERRORS, later=(BRIER,), plan=plan, stage=stage)) for stage in range(len(shares))]
+    assert 3 * sum(parts) == pytest.approx(0.05)
+
+
+def test_the_first_stage_that_callers_meet_has_half():
+    assert [alpha_of(rollout(stage=stage)) for stage in range(4)] == pytest.approx(
+        [0.05 / 6, 0.025, 0.05 / 6, 0.05 / 6]
+    )
+
+
+# Moves
+
+
+def test_advancing_begins_the_next_stage_anew():
+    of = rollout(requests=500, of_release=25)
+    after = moved(of, decided(of, seen(0.01, 0.04)), at=NOON)
+    assert (after.stage, after.requests, after.of_release, after.share) == (2, 0, 0, 0.25)
+    assert datetime.fromisoformat(after.stage_at) == NOON and "its one rule is met" in after.why
+
+
+@pytest.mark.parametrize(
+    ("stage", "low", "high", "standing"),
+    [(3, 0.01, 0.04, "promoted"), (1, 0.06, 0.09, "rolled back"), (1, 0.04, 0.06, "inconclusive")],
+)
+def test_a_rollout_that_ended_answers_no_caller(stage, low, high, standing):
+    of = rollout(stage=stage)
+    after = moved(of, decided(of, seen(low, high), after_s=1e6), at=NOON)
+    assert (after.standing, after.share, after.stage) == (standing, 0.0, stage)
+
+
+def test_staying_changes_nothing():
+    of = rollout()
+    assert moved(of, decided(of), at=NOON) is of
+
+
+def test_a_person_may_go_forward_and_back_and_is_named():
+    of = rollout()
+    decision = decided(of, seen(0.04, 0.06))
+    on, back = (overruled(decision, action, who="Ada", why="seen to", at=NOON) for action in (forward(of), "roll back"))
+    assert (on.action, on.verdict.answer, on.verdict.by) == ("advance", "pass", "Ada")
+    assert (back.action, back.verdict.answer, back.says) == ("roll back", "undecided", "roll back by Ada: seen to")
+
+
+def test_a_person_who_overrules_says_why():
+    with pytest.raises(HeadwayError, match="who, why and when"):
+        overruled(decided(rollout()), "advance", who="Ada", why=" ", at=NOON)
+
+
+def test_a_rollout_comes_back_from_disk():
+    of = rollout(later=(BRIER,), by="Ada")
+    assert read(Rollout, write(of)) == of

@@ -1,0 +1,60 @@
+"""Measures have names and meanings that need no statistics; one not known keeps its own name."""
+
+from __future__ import annotations
+
+import pytest
+from tests.cli.stories import RULES, estimate
+
+from headway.core.verdict import Rule, Ruling
+from headway.reporting.text import words
+
+
+@pytest.mark.parametrize(
+    ("measure", "title", "symbol"),
+    [
+        ("roc_auc", "Ranking (AUC)", "AUC"),
+        ("brier.loss", "Loss in Brier", "Brier"),
+        ("worst_slice.brier.loss", "Worst slice: loss in Brier", "Brier"),
+        ("latency.one_row", "Time for one row", "Time for one row"),
+        ("pinball", "pinball", "pinball"),
+    ],
+)
+def test_a_measure_has_a_title_and_a_symbol(measure: str, title: str, symbol: str) -> None:
+    assert words.title(measure) == title
+    assert words.symbol(measure) == symbol
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.measure)
+def test_every_rule_of_the_demo_can_be_explained_in_a_sentence(rule: Rule) -> None:
+    assert words.meaning(rule.measure).endswith(".")
+    assert "rule on" not in words.harm(rule.measure)
+
+
+def test_a_measure_not_known_has_no_meaning_and_a_plain_harm() -> None:
+    assert words.meaning("pinball") == ""
+    assert words.harm("pinball") == "It breaks the rule on pinball"
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        (Rule(measure="ece", at_most=0.05), "at most 0.05"),
+        (Rule(measure="flipped_decisions", at_most=0.05), "at most 5 %"),
+        (Rule(measure="roc_auc", at_least=0.7), "at least 0.7"),
+    ],
+)
+def test_a_limit_is_written_in_the_unit_of_its_measure(rule: Rule, text: str) -> None:
+    assert words.limit(rule) == text
+
+
+def test_a_ruling_is_told_with_slice_number_and_limit() -> None:
+    rule = Rule(measure="worst_slice.brier.loss", at_most=0.005)
+    ruling = Ruling(
+        rule=rule, answer="fail", says="", measurement=estimate("brier.loss", 0.02, 0.004, slice="carrier=F9")
+    )
+    assert words.ruled(ruling) == "loss in Brier in carrier=F9 0.0200 [0.0160, 0.0240], limit: at most 0.005"
+
+
+def test_a_ruling_without_a_measurement_is_told_in_the_judges_words() -> None:
+    ruling = Ruling(rule=RULES[3], answer="undecided", says="ece was not measured")
+    assert words.ruled(ruling) == "calibration error (ECE): ece was not measured"

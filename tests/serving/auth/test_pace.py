@@ -1,0 +1,67 @@
+"""How fast a key may ask: never below its limit, and no faster over all workers together."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headway.serving.auth.pace import Pace, limit_of
+
+S = 1_000_000_000
+
+
+def workers(n: int) -> list[Pace]:
+    """The paces of so many workers, which share an array."""
+    shared = np.zeros((n, 4), dtype=np.int64)
+    return [Pace(shared, worker=number) for number in range(n)]
+
+
+def test_the_burst_passes_at_once_and_then_one_at_a_time():
+    (pace,) = workers(1)
+    limit = limit_of(10, 3)
+    assert [pace.wait_ns(1, limit, now_ns=S) for _ in range(4)] == [0, 0, 0, S // 10]
+    assert pace.wait_ns(1, limit, now_ns=S + S // 10) == 0
+    assert pace.wait_ns(1, limit, now_ns=S + S // 10) == S // 10
+
+
+def test_without_a_burst_those_of_a_second_pass_at_once_and_one_at_the_least():
+    for per_s, burst in ((5.0, 5), (0.1, 1)):
+        (pace,) = workers(1)
+        passed = [pace.wait_ns(0, limit_of(per_s, 0), now_ns=S) for _ in range(10)]
+        assert passed.count(0) == burst
+
+
+def test_one_key_does_not_wait_for_another():
+    (pace,) = workers(1)
+    limit = limit_of(1, 1)
+    assert [pace.wait_ns(place, limit, now_ns=S) for place in (1, 1, 2)] == [0, S, 0]
+
+
+def test_what_one_worker_let_pass_counts_at_all():
+    for n in (2, 3, 16):
+        paces, limit = workers(n), limit_of(10, 8)
+        assert sum(paces[turn % n].wait_ns(1, limit, now_ns=S) == 0 for turn in range(100)) == 8
+
+
+def test_the_word_of_a_worker_that_was_replaced_still_counts():
+    shared, limit = np.zeros((2, 2), dtype=np.int64), limit_of(1, 1)
+    assert Pace(shared, worker=0).wait_ns(1, limit, now_ns=S) == 0
+    assert Pace(shared, worker=0).wait_ns(1, limit, now_ns=S) == S
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, S)), min_size=1, max_size=200),
+    st.integers(1, 20),
+    st.integers(1, 10),
+)
+@settings(max_examples=100, deadline=None)
+def test_three_workers_together_are_one_bucket_of_tokens(asked, per_s, burst):
+    paces, limit = workers(3), limit_of(per_s, burst)
+    now, tokens, last = S, burst * limit.gap_ns, S
+    for worker, later in asked:
+        now += later
+        tokens, last = min(burst * limit.gap_ns, tokens + now - last), now
+        passes = tokens >= limit.gap_ns
+        assert (paces[worker].wait_ns(1, limit, now_ns=now) == 0) == passes
+        tokens -= limit.gap_ns if passes else 0

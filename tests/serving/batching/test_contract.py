@@ -1,0 +1,164 @@
+"""A release's contract held against requests: counted, marked or refused by value, and others unharmed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from running import MIXED, NUMBERS, ask, body_of, bundle, loaded, release, serving
+from tests.serving.turns import Waits, turned
+
+from headway.core.release import Bounds, Contract
+from headway.core.variant import Field, Signature
+from headway.data.contract.served import contract_of
+from headway.serving.batching.contract import Breach, Checker
+from headway.serving.batching.refusals import Outside
+from headway.serving.load import load
+from headway.serving.protocol.tensors import UNSEEN
+from headway.serving.telemetry.metrics import Metrics
+
+SEEN = np.array([[0.0, 5.0, np.nan], [10.0, 5.0, 2.0]])
+CONTRACT = contract_of(SEEN, NUMBERS, margin=0.1)
+HELD = load(bundle(replace(release(), contract=CONTRACT)))
+NAN = float("nan")
+
+
+def test_a_contract_holds_what_the_columns_were():
+    assert CONTRACT.n_rows == 2 and CONTRACT.margin == 0.1
+    assert CONTRACT.columns == (
+        Bounds(name="a", lowest=0.0, highest=10.0, may_miss=False),
+        Bounds(name="b", lowest=5.0, highest=5.0, may_miss=False),
+        Bounds(name="c", lowest=2.0, highest=2.0, missing=0.5),
+    )
+
+
+def test_a_contract_of_texts_holds_those_that_were_seen():
+    rows = np.array([[1.0, 2.0], [np.nan, 2.0]])
+    size, carrier = contract_of(rows, MIXED, margin=0.0).columns
+    assert (size.lowest, size.may_miss) == (1.0, True)
+    assert (carrier.categories, carrier.lowest, carrier.may_miss) == (("WN",), None, False)
+
+
+def test_a_column_that_was_never_there_has_no_range():
+    rows = np.full((2, 1), np.nan)
+    (column,) = contract_of(rows, Signature(inputs=(Field(name="a"),)), margin=0.1).columns
+    assert column == Bounds(name="a", missing=1.0)
+    assert contract_of(rows[:0], Signature(inputs=(Field(name="a"),)), margin=0.1).columns == (column,)
+    checker = Checker(Contract(columns=(column,)), Signature(inputs=(Field(name="a"),)))
+    assert checker(np.array([[1e300], [np.nan]])) == ()
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ([-1.0, 5.0, 2.0], None),
+        ([-1.01, 5.0, 2.0], ("a", "low", -1.01, -1.0, 11.0)),
+        ([11.01, 5.0, 2.0], ("a", "high", 11.01, -1.0, 11.0)),
+        ([3.0, NAN, 2.0], ("b", "missing", None, None, None)),
+        ([3.0, 5.0, NAN], None),
+    ],
+)
+def test_a_value_is_outside_beyond_its_range_and_margin_or_where_it_may_not_miss(row, says):
+    checker = Checker(CONTRACT, NUMBERS)
+    found = checker(np.array([[5.0, 5.0, 2.0], row]))
+    assert [tuple(each) for each in found] == ([(1, *says)] if says else [])
+
+
+def test_texts_are_unseen_where_the_model_or_the_contract_does_not_know_them():
+    other = Field(name="other", datatype="BYTES", categories=("x", "y"), unseen="other")
+    signature = Signature(inputs=(*MIXED.inputs, other))
+    columns = (Bounds(name="carrier", categories=("AA", "WN")), Bounds(name="other", categories=("x", "y")))
+    checker = Checker(Contract(columns=columns), signature)
+    rows = np.array([[1e9, 0, 0], [NAN, UNSEEN, 1], [0, NAN, 2], [0, 1, 0]])
+    kinds = [(each.row, each.column, each.kind) for each in checker(rows)]
+    assert kinds == [(1, "carrier", "unseen"), (2, "other", "unseen"), (3, "carrier", "unseen")]
+
+
+def test_a_breach_is_told_in_words():
+    assert str(Breach(2, "a", "low", -2.0, -1.0, 11.0)) == "row 2: column 'a' is -2, outside -1 to 11"
+    assert str(Breach(0, "b", "missing", None, None, None)) == "row 0: column 'b' is missing, which it never was"
+    assert str(Breach(0, "b", "unseen", None, None, None)) == "row 0: column 'b' holds a text that was never seen"
+
+
+def outside_of(plane):
+    """How many values of column a were counted as too high."""
+    return plane.metrics._outside["flights\nhigh\na"]
+
+
+@pytest.mark.slow
+def test_where_there_is_no_room_for_another_column_nothing_is_counted_and_nothing_breaks():
+    metrics = Metrics()
+    for number in range(1_030):
+        metrics.outside("flights", f"{number:x}" * 100, "low")
+    assert len(metrics._outside) == 1_024
+
+
+def test_a_refused_call_is_told_place_value_and_range_and_the_others_are_answered():
+    calls = [
+        Waits([5.0, 5.0, 2.0]),
+        Waits([5.0, 5.0, 2.0], [99.0, NAN, 2.0], [99.0, 5.0, 7.0]),
+        Waits([2.0, 5.0, 2.0], [8.0, 5.0, 2.0]),
+    ]
+    plane = turned(HELD, *calls, contract="reject")
+    assert [call.values for call in calls] == [[4.0], None, [3.0, 5.0]]
+    assert type(calls[1].error) is Outside
+    said = str(calls[1].error)
+    assert said.startswith("outside the contract: row 1: column 'a' is 99, outside -1 to 11; row 1: column 'b' is mis")
+    assert said.endswith("; and 1 more")
+    assert outside_of(plane) == 2
+    assert plane.metrics.of("flights").failed == 1
+
+
+def test_where_every_call_is_outside_the_engine_is_not_asked():
+    call = Waits([99.0, 5.0, 2.0])
+    turned(dataclasses.replace(HELD, engine=None), call, contract="reject")
+    assert str(call.error) == "outside the contract: row 0: column 'a' is 99, outside -1 to 11"
+
+
+@pytest.mark.parametrize(("policy", "marked", "counted"), [("off", 0, 0), ("count", 0, 1), ("mark", 1, 1)])
+def test_other_policies_answer_all_the_same(policy, marked, counted):
+    calls = [Waits([5.0, 5.0, 2.0]), Waits([5.0, 5.0, 2.0], [98.0, 5.0, 2.0])]
+    plane = turned(HELD, *calls, contract=policy)
+    assert [call.values for call in calls] == [[4.0], [4.0, 35.0]]
+    assert [len(call.outside) for call in calls] == [0, marked]
+    assert outside_of(plane) == counted
+
+
+def test_over_http_what_is_outside_is_in_the_answer_and_in_the_metrics():
+    with serving(HELD, loaded(name="bare"), contract="mark") as server:
+        inside, outside = (ask(server, "/v2/models/flights/infer", body_of([value, 5, 2], id="7")) for value in (4, 98))
+        assert "parameters" not in inside.json
+        mark = {"row": 0, "column": "a", "kind": "high", "value": 98.0, "lowest": -1.0, "highest": 11.0}
+        assert outside.json["parameters"] == {"outside": [mark]}
+        assert (outside.values, outside.json["id"]) == ([35.0], "7")
+        packed = json.dumps({**json.loads(body_of([98, 5, 2])), "parameters": {"binary_data_output": True}}).encode()
+        assert b'"parameters":{"outside":[{"row":0,' in ask(server, "/v2/models/flights/infer", packed).body
+        frame = json.dumps({"inputs": [[98, 5, 2]]}).encode()
+        assert ask(server, "/invocations", frame).status == 400
+        metrics = ask(server, "/metrics").body.decode()
+        assert 'headway_outside_values_total{model="flights",column="a",kind="high"} 2' in metrics
+        assert ask(server, "/v2/models/bare").json["parameters"]["contract"] == "none"
+        said = ask(server, "/v2/models/flights").json["parameters"]["contract"]
+        assert said == "3 columns, of 2 rows"
+
+
+def test_over_http_a_refused_request_is_422_and_a_text_that_is_unseen_is_named():
+    contract = Contract(columns=(Bounds(name="carrier", categories=("AA", "UA", "WN")),), n_rows=9)
+    held = load(bundle(replace(release(name="mixed", signature=MIXED), contract=contract)))
+    inputs = [
+        {"name": "size", "shape": [2], "datatype": "FP64", "data": [1, 2]},
+        {"name": "carrier", "shape": [2], "datatype": "BYTES", "data": ["UA", "never seen"]},
+    ]
+    with serving(held, contract="reject") as server:
+        answer = ask(server, "/v2/models/mixed/infer", json.dumps({"inputs": inputs}).encode())
+    assert answer.status == 422
+    assert answer.json == {"error": "outside the contract: row 1: column 'carrier' holds a text that was never seen"}
+
+
+def test_answers_are_rounded_where_the_server_is_told_so():
+    call = Waits([1.0, 1.0, 2.0])
+    turned(HELD, call, round_digits=2)
+    assert call.values == [1.33]

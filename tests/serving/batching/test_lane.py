@@ -1,0 +1,359 @@
+"""Where batches are worked at: short ones on the loop, long ones on a thread that holds nothing else up."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from running import Peer, ask, body_of, loaded, request, serving
+from tests.serving.turns import Gate, Turns, Waits, turned
+
+from headway.core.errors import EngineError
+from headway.core.sections.serve import ServeSection
+from headway.serving.batching.plane import Plane, Rules
+from headway.serving.batching.refusals import Busy, Expired
+from headway.serving.batching.seat import Seat
+from headway.serving.batching.speed import Speed
+from headway.serving.load import Loaded
+from headway.serving.telemetry.log import PredictionLog
+from headway.serving.workers.keeper import Buffers, Keeper
+from headway.storage import segments, traffic
+
+ECHO = loaded()
+LONG = Speed(1e9, 1e9)
+SHORT = Speed(0.0, 0.0)
+
+
+def gated(**given: object) -> tuple[Gate, Loaded]:
+    """A release whose engine answers when it is let, and that is known to take long."""
+    gate = Gate()
+    return gate, dataclasses.replace(ECHO, **{"engine": gate, "speed": LONG, **given})
+
+
+def plane_of(release: Loaded, **given: object) -> tuple[Turns, Plane]:
+    """A plane with this release, whose loop turns when it is told to."""
+    loop = Turns()
+    log = given.pop("log", None)
+    return loop, Plane([release], loop=loop, rules=Rules(**{"max_batch_rows": 8, **given}), log=log)
+
+
+def test_a_pace_follows_the_median_of_what_is_met():
+    pace = Speed(100.0, 10.0)
+    assert (pace.expects_ns(1), pace.expects_ns(100)) == (100.0, 1000.0)
+    for _ in range(100):
+        pace.add(1, 10_000)
+        pace.add(8, 8 * 1_000)
+    assert 9_500 < pace.expects_ns(1) < 10_500
+    assert 95_000 < pace.expects_ns(100) < 105_000
+    pace.add(1, 10**12)
+    assert pace.expects_ns(1) < 11_500
+
+
+def test_a_pace_is_measured_where_a_release_is_opened():
+    assert 0 < ECHO.speed.expects_ns(1) < 1e8
+
+
+def test_what_comes_while_a_long_batch_runs_is_the_next_batch():
+    gate, release = gated()
+    loop, plane = plane_of(release)
+    calls = [Waits([float(number)] * 3) for number in range(6)]
+    plane.submit(release, calls[0])
+    loop.turn()
+    assert gate.began.get(timeout=10) == 1
+    for call in calls[1:]:
+        plane.submit(release, call)
+    loop.turn()
+    assert [call.values for call in calls] == [None] * 6
+    gate.let.release(2)
+    loop.until(lambda: calls[0].told == 1)
+    loop.until(lambda: bool(loop.timers))
+    loop.elapse()
+    loop.until(lambda: calls[-1].told == 1)
+    assert gate.sizes == [1, 5]
+    assert [call.values for call in calls] == [[float(number)] for number in range(6)]
+    plane.close()
+
+
+def test_a_batch_of_a_thread_has_no_more_rows_than_the_limit():
+    gate, release = gated()
+    loop, plane = plane_of(release)
+    calls = [Waits(*[[float(number)] * 3] * 3) for number in range(5)]
+    for call in calls:
+        plane.submit(release, call)
+    gate.let.release(3)
+    loop.pass_until(lambda: calls[-1].told == 1)
+    assert gate.sizes == [6, 6, 3]
+    plane.close()
+
+
+def test_a_lane_lingers_for_those_who_were_just_answered_and_no_longer():
+    gate, release = gated()
+    loop, plane = plane_of(release)
+    calls = [Waits([float(number)] * 3) for number in range(4)]
+    gate.let.release(2)
+    for call in calls[:2]:
+        plane.submit(release, call)
+    loop.until(lambda: bool(loop.timers))
+    assert loop.timers[0].delay == pytest.approx(2 / 16)
+    plane.submit(release, calls[2])
+    loop.turn()
+    assert gate.sizes == [2] and not loop.timers[0].cancelled
+    plane.submit(release, calls[3])
+    assert loop.timers[0].cancelled
+    loop.until(lambda: calls[3].told == 1)
+    assert gate.sizes == [2, 2]
+    plane.close()
+
+
+def test_a_lane_that_lingered_in_vain_rests_and_wakes_again():
+    gate, release = gated()
+    loop, plane = plane_of(release)
+    calls = [Waits([float(number)] * 3) for number in range(3)]
+    gate.let.release(3)
+    for call in calls[:2]:
+        plane.submit(release, call)
+    loop.until(lambda: bool(loop.timers))
+    loop.elapse()
+    plane.submit(release, calls[2])
+    loop.until(lambda: calls[2].told == 1)
+    assert gate.sizes == [2, 1]
+    plane.close()
+
+
+def test_one_caller_alone_never_waits_for_company():
+    gate, release = gated()
+    loop, plane = plane_of(release)
+    gate.let.release(3)
+    for number in range(3):
+        call = Waits([float(number)] * 3)
+        plane.submit(release, call)
+        loop.until(lambda call=call: call.told == 1)
+        loop.turn()
+    assert loop.timers == [] and gate.sizes == [1, 1, 1]
+    plane.close()
+
+
+def test_a_long_model_holds_up_neither_health_nor_another_model():
+    gate, release = gated()
+    with serving(release, loaded(name="other")) as server, Peer(server) as peer:
+        peer.say(request(body=body_of([7, 7, 7])))
+        assert gate.began.get(timeout=10) == 1
+        assert ask(server, "/v2/health/live").json == {"live": True}
+        assert ask(server, "/v2/models/other/infer", body_of([1, 2, 6])).values == [3.0]
+        gate.let.release()
+        assert peer.hear().values == [7.0]
+
+
+def test_a_release_that_leaves_answers_what_it_was_asked():
+    gate, release = gated()
+    loop, plane = plane_of(release)
+    first, second, late = (Waits([float(number)] * 3) for number in range(3))
+    plane.submit(release, first)
+    loop.turn()
+    gate.began.get(timeout=10)
+    plane.submit(release, second)
+    plane.swap(dataclasses.replace(ECHO, version="new", speed=SHORT))
+    gate.let.release(3)
+    loop.until(lambda: second.told == 1)
+    assert (first.values, second.values) == ([0.0], [1.0])
+    plane.submit(release, late)
+    loop.until(lambda: late.told == 1)
+    assert late.values == [2.0]
+    plane.leave("flights")
+    plane.leave("flights")
+    plane.close()
+
+
+def test_the_log_and_a_canary_beside_live_work_on_a_thread_as_well(tmp_path):
+    gate, live = gated()
+    canary = dataclasses.replace(ECHO, digest="sha256:" + "c" * 64, speed=SHORT)
+    buffers = Buffers(1, 1 << 20)
+    log = PredictionLog(buffers.rings[0], buffers.bell, dropped=Counter())
+    loop, plane = plane_of(live, log=log)
+    for share, answered in ((0.0, (1, 0)), (0.999_999, (0, 1))):
+        plane.take(Seat(live=live, canary=canary, share=share, salt="salt", stage=int(share > 0)))
+        calls = [Waits([1.0, 2.0, 6.0], key=f"k{number}") for number in range(3)]
+        for call in calls:
+            plane.submit(live, call)
+        gate.let.release()
+        loop.until(lambda: bool(loop.timers))
+        loop.elapse()
+        loop.turn()
+        assert [call.values for call in calls] == [[1.0 if answered[0] else 3.0]] * 3
+    plane.close()
+    Keeper(tmp_path, buffers, dropped=Counter()).keep()
+    found = [rows_of(tmp_path, each) for each in (live, canary)]
+    assert [each["answered"].to_list() for each in found] == [[1] * 3 + [0] * 3, [0] * 3 + [1] * 3]
+    assert found[0]["request"].to_list() == found[1]["request"].to_list()
+
+
+def rows_of(folder, release):
+    paths = segments.segments(traffic.log_folder(folder, "flights", release.digest))
+    return pl.concat([pl.read_ipc_stream(path) for path in paths]).sort("request")
+
+
+def test_a_canary_that_takes_long_takes_the_batch_to_a_thread():
+    _, plane = plane_of(dataclasses.replace(ECHO, speed=SHORT))
+    live = plane.find("flights")
+    assert plane.expects_ns(live, 5) == 0
+    plane.take(Seat(live=live, canary=dataclasses.replace(ECHO, digest="c", speed=LONG)))
+    assert plane.expects_ns(live, 5) == 5e9
+    plane.leave("flights")
+    assert plane.expects_ns(live, 5) == 0
+
+
+def test_a_defect_of_ours_leaves_no_caller_without_an_answer(caplog):
+    calls = [Waits([1.0] * 3), Waits([2.0] * 3)]
+    plane = turned(dataclasses.replace(ECHO, checker=lambda rows: 1 / 0), *calls, contract="mark")
+    assert [type(call.error) for call in calls] == [ZeroDivisionError] * 2
+    assert "a batch of 2 calls failed" in caplog.text
+    again = Waits([3.0] * 3)
+    plane.submit(plane.find("flights"), again)
+    plane._loop.turn()
+    assert again.told == 1
+
+
+def test_what_is_beyond_the_queue_is_refused_at_once_and_counted():
+    loop, plane = plane_of(dataclasses.replace(ECHO, speed=Speed(0, 1e9)), max_queue_rows=4, long_ms=1e9)
+    release = plane.find("flights")
+    calls = [Waits(*[[float(number)] * 3] * 2) for number in range(4)]
+    for call in calls:
+        plane.submit(release, call)
+    assert [type(call.error) for call in calls] == [type(None)] * 2 + [Busy] * 2
+    assert calls[2].error.retry_s == 4
+    assert str(calls[2].error).startswith("4 rows wait already, and at most 4 may")
+    loop.turn()
+    assert [call.values for call in calls[:2]] == [[0.0, 0.0], [1.0, 1.0]]
+    assert plane.metrics.of("flights").refused == 2
+
+
+def test_a_request_that_is_larger_than_the_queue_is_taken_where_nothing_waits():
+    call = Waits(*[[5.0] * 3] * 9)
+    turned(ECHO, call, max_queue_rows=4)
+    assert call.values == [5.0] * 9
+
+
+def test_what_has_waited_too_long_is_not_run_and_is_counted():
+    gate, release = gated(speed=SHORT)
+    loop, plane = plane_of(release)
+    now = time.perf_counter_ns()
+    late = [Waits([1.0] * 3, deadline_ns=now - 1) for _ in range(2)]
+    timely = [Waits([2.0] * 3, deadline_ns=now + 10**12), Waits([3.0] * 3)]
+    for call in (late[0], timely[0], late[1], timely[1]):
+        plane.submit(release, call)
+    gate.let.release()
+    loop.turn()
+    assert gate.sizes == [2]
+    assert [type(call.error) for call in late] == [Expired] * 2
+    assert [call.values for call in timely] == [[2.0], [3.0]]
+    assert plane.metrics.of("flights").expired == 2
+
+
+def test_where_all_have_waited_too_long_nothing_is_run():
+    gate, release = gated(speed=SHORT)
+    loop, plane = plane_of(release)
+    call = Waits([1.0] * 3, deadline_ns=1)
+    plane.submit(release, call)
+    loop.turn()
+    assert type(call.error) is Expired and gate.sizes == []
+
+
+def test_a_deadline_is_the_callers_or_else_the_servers():
+    plane = Plane([], loop=Turns(), rules=Rules(max_batch_rows=1, timeout_s=2.0))
+    assert plane.deadline_ns(5, 0) == 2_000_000_005
+    assert plane.deadline_ns(5, 7) == 7_005
+    assert Plane([], loop=Turns(), rules=Rules(max_batch_rows=1)).deadline_ns(5, 0) == 0
+
+
+def test_the_rules_of_a_plane_are_the_settings_of_the_server():
+    settings = ServeSection(max_batch_rows=7, max_queue_rows=9, timeout_s=2.5, contract="reject", round_digits=3)
+    rules = Rules.of(settings)
+    assert (rules.max_batch_rows, rules.max_queue_rows, rules.timeout_s) == (7, 9, 2.5)
+    assert (rules.contract, rules.round_digits, rules.long_ms) == ("reject", 3, 0.5)
+
+
+def test_over_http_a_full_queue_is_429_and_time_that_passed_is_504():
+    gate, release = gated()
+    timed = body_of([2, 2, 2])[:-1] + b', "parameters": {"timeout": 1}}'
+    with serving(release, max_queue_rows=1) as server, Peer(server) as first, Peer(server) as second:
+        first.say(request(body=body_of([1, 1, 1])))
+        gate.began.get(timeout=10)
+        second.say(request(body=timed))
+        server.turn()
+        refused = ask(server, "/v2/models/flights/infer", body_of([3, 3, 3]))
+        assert refused.status == 429 and int(refused.headers["Retry-After"]) >= 1
+        gate.let.release()
+        assert first.hear().values == [1.0]
+        late = second.hear()
+        assert late.status == 504 and "the model was not asked" in late.json["error"]
+        metrics = ask(server, "/metrics").body.decode()
+        assert 'headway_refused_requests_total{model="flights"} 1' in metrics
+        assert 'headway_expired_requests_total{model="flights"} 1' in metrics
+
+
+class Numbered:
+    """Answers the first value of a row; a row whose second is 666 is refused, where it is 667 the engine breaks."""
+
+    def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        if (rows[:, 1] == 666).any():
+            raise EngineError("a row holds 666")
+        if (rows[:, 1] == 667).any():
+            raise ZeroDivisionError("the engine broke")
+        return rows[:, :1].copy()
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.sampled_from([0.0, 0.0, 0.0, 666.0, 667.0])), min_size=1, max_size=40),
+    st.sampled_from([SHORT, LONG]),
+    st.integers(1, 16),
+)
+def test_every_call_is_told_once_and_its_own_answer_on_either_lane(sent, pace, most):
+    release = dataclasses.replace(ECHO, engine=Numbered(), speed=pace)
+    loop, plane = plane_of(release, max_batch_rows=most)
+    calls = [Waits(*[[float(number), harm, float(row)] for row in range(n)]) for number, (n, harm) in enumerate(sent)]
+    for call in calls:
+        plane.submit(release, call)
+    loop.pass_until(lambda: all(call.told for call in calls))
+    kinds = {666.0: EngineError, 667.0: ZeroDivisionError, 0.0: type(None)}
+    for number, (call, (n, harm)) in enumerate(zip(calls, sent, strict=True)):
+        assert call.told == 1 and type(call.error) is kinds[harm]
+        assert call.values == (None if harm else [float(number)] * n)
+    plane.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("long_ms", [1e9, 0.0])
+def test_thousands_of_requests_of_which_some_fail_and_some_callers_hang_up_are_never_crossed(long_ms):
+    release = dataclasses.replace(ECHO, engine=Numbered(), speed=Speed(1e4, 1e3))
+    rng = np.random.default_rng(6)
+    heard = 0
+    with serving(release, max_batch_rows=16, long_ms=long_ms) as server:
+        for turn in range(40):
+            peers = [Peer(server) for _ in range(12)]
+            harms = rng.choice([0, 0, 0, 666, 667], size=(12, 10)).tolist()
+            for number, peer in enumerate(peers):
+                rows = [[turn * 1000 + number * 10 + place, harms[number][place], 1] for place in range(10)]
+                peer.say(b"".join(request(body=body_of(row, id=str(row[0]))) for row in rows))
+            gone = rng.choice(12, size=4, replace=False).tolist()
+            for number in gone:
+                peers[number].__exit__()
+            for number in set(range(12)) - set(gone):
+                expect_own(peers[number], turn * 1000 + number * 10, harms[number])
+                peers[number].__exit__()
+                heard += 10
+    assert heard == 40 * 8 * 10
+
+
+def expect_own(peer: Peer, first: int, harms: list[int]) -> None:
+    """Hear the answers to requests that are numbered from `first`."""
+    for at, harm in enumerate(harms, first):
+        answer = peer.hear()
+        assert answer.status == {0: 200, 666: 422, 667: 500}[harm]
+        assert harm or (answer.values, answer.json["id"]) == ([float(at)], str(at))

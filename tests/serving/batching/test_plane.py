@@ -1,0 +1,173 @@
+"""Batches of a turn of the loop: one engine call, each answer to its caller, a failure to its cause alone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from running import Peer, body_of, loaded, request, serving
+from tests.serving.turns import Turns, Waits, turned
+
+from headway.core.errors import EngineError
+from headway.serving.batching.plane import Plane, Rules
+from headway.serving.load import Loaded
+from headway.serving.protocol.wire import Writer
+
+POISON = 666.0
+LOADED = loaded()
+
+
+class Picky:
+    """Answers the mean of a row and its double; a row with 666 is refused, one with 667 breaks it."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        self.sizes.append(len(rows))
+        if (rows == POISON).any():
+            raise EngineError("a row holds 666", mend="send another")
+        if (rows == POISON + 1).any():
+            raise ZeroDivisionError("the engine broke")
+        mean = rows.mean(axis=1)
+        return np.column_stack([mean, 2 * mean])
+
+
+def picky() -> Loaded:
+    return dataclasses.replace(LOADED, engine=Picky())
+
+
+def test_all_that_came_in_a_turn_is_one_engine_call():
+    release = picky()
+    calls = [Waits([1.0, 3.0]), Waits([2.0, 4.0], [5.0, 5.0]), Waits([0.0, 0.0])]
+    plane = turned(release, *calls)
+    assert [call.values for call in calls] == [[2.0, 4.0], [3.0, 6.0, 5.0, 10.0], [0.0, 0.0]]
+    assert release.engine.sizes == [4]
+    counts = plane.metrics.of("flights")
+    assert (counts.requests, counts.rows, counts.calls) == (3, 4, 1)
+
+
+@pytest.mark.slow
+@given(st.lists(st.lists(st.integers(0, 600), min_size=1, max_size=5), min_size=1, max_size=12), st.integers(1, 7))
+def test_no_engine_call_has_more_rows_than_the_limit_and_no_answer_is_crossed(sent, most):
+    release = picky()
+    calls = [Waits(*[[float(value)] for value in values]) for values in sent]
+    turned(release, *calls, max_batch_rows=most)
+    assert max(release.engine.sizes) <= most
+    assert [call.values for call in calls] == [[x for v in values for x in (float(v), 2.0 * v)] for values in sent]
+
+
+@pytest.mark.slow
+@given(st.lists(st.sampled_from([1.0, 2.0, POISON, POISON + 1]), min_size=1, max_size=20))
+def test_a_row_that_the_engine_cannot_take_fails_alone(values):
+    calls = [Waits([value]) for value in values]
+    turned(picky(), *calls)
+    for call, value in zip(calls, values, strict=True):
+        assert call.values == (None if value >= POISON else [value, 2 * value])
+        kinds = {POISON: EngineError, POISON + 1: ZeroDivisionError}
+        assert type(call.error) is kinds.get(value, type(None))
+
+
+@pytest.mark.parametrize(("harm", "kind"), [(POISON, EngineError), (POISON + 1, ZeroDivisionError)])
+@pytest.mark.parametrize("at", range(5))
+def test_of_a_request_with_many_rows_the_first_that_fails_alone_is_named(harm, kind, at, caplog):
+    rows = [[1.0]] * at + [[harm]] + [[harm]] * (4 - at)
+    call, other = Waits(*rows), Waits([2.0])
+    turned(picky(), call, other)
+    assert (other.values, type(call.error)) == ([2.0, 4.0], kind)
+    assert f"row {at}" in (str(call.error) if kind is EngineError else caplog.text)
+
+
+def test_what_an_engine_says_of_the_place_is_kept_behind_the_row():
+    class Placed:
+        def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+            if (rows == POISON).any():
+                raise EngineError("no", where="column 'a'")
+            return rows
+
+    call = Waits([1.0], [POISON])
+    turned(dataclasses.replace(LOADED, engine=Placed()), call)
+    assert call.error.where == "row 1, column 'a'"
+
+
+def test_where_rows_fail_together_alone_no_row_is_blamed():
+    class Narrow:
+        def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+            if len(rows) > 1:
+                raise EngineError("one at a time")
+            return rows
+
+    call = Waits([1.0], [2.0])
+    turned(dataclasses.replace(LOADED, engine=Narrow()), call)
+    assert str(call.error) == "one at a time"
+
+
+def test_an_engine_that_answers_another_number_of_rows_answers_nobody():
+    class Short:
+        def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+            return rows[1:, :1]
+
+    calls = [Waits([1.0]), Waits([2.0])]
+    turned(dataclasses.replace(LOADED, engine=Short()), *calls)
+    assert [call.values for call in calls] == [None, None]
+    assert all("1 rows gave answers of shape (0, 1)" in str(call.error) for call in calls)
+
+
+def test_a_swap_takes_effect_with_the_next_request_and_not_before():
+    class Tens:
+        def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.full((len(rows), 1), 10.0)
+
+    old = LOADED
+    new = dataclasses.replace(old, engine=Tens(), version="new")
+    loop = Turns()
+    plane = Plane([old], loop=loop, rules=Rules(max_batch_rows=8, long_ms=1e9))
+    before, after = Waits([1.0]), Waits([1.0])
+    plane.submit(plane.releases["flights"], before)
+    plane.swap(new)
+    plane.submit(plane.releases["flights"], after)
+    loop.turn()
+    assert (before.values, after.values) == ([1.0], [10.0])
+
+
+def test_over_http_a_refused_row_is_422_and_a_broken_engine_500_beside_answers_that_are_right(caplog):
+    with serving(picky()) as server, Peer(server) as peer:
+        values = [3.0, POISON, 6.0, POISON + 1, 9.0]
+        peer.say(b"".join(request(body=body_of([value] * 3)) for value in values))
+        answers = [peer.hear() for _ in values]
+        assert [answer.status for answer in answers] == [200, 422, 200, 500, 200]
+        assert [answer.values for answer in answers[::2]] == [[3.0, 6.0], [6.0, 12.0], [9.0, 18.0]]
+        assert answers[1].json == {"error": "a row holds 666; send another"}
+        assert "broke" not in answers[3].body.decode()
+    assert "the engine broke" in caplog.text
+
+
+@pytest.mark.slow
+def test_swaps_under_load_lose_and_cross_nothing():
+    class Tagged:
+        def __init__(self, tag: float) -> None:
+            self.tag = tag
+
+        def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.column_stack([rows.mean(axis=1), np.full(len(rows), self.tag)])
+
+    def tagged(tag: int) -> Loaded:
+        writer = Writer(name="flights", version=str(tag), output="probability")
+        return dataclasses.replace(LOADED, engine=Tagged(float(tag)), version=str(tag), writer=writer)
+
+    releases = [tagged(tag) for tag in range(50)]
+    with serving(releases[0]) as server:
+        peers = [Peer(server) for _ in range(8)]
+        for turn, release in enumerate(releases):
+            for number, peer in enumerate(peers):
+                peer.say(request(body=body_of([number + turn] * 3)) * 20)
+            server.within(lambda release=release: server.plane.swap(release))
+            for number, answer in [(number, peer.hear()) for number, peer in enumerate(peers) for _ in range(20)]:
+                assert answer.values[0] == number + turn
+                assert answer.json["model_version"] == str(int(answer.values[1]))
+        for peer in peers:
+            peer.__exit__()

@@ -1,0 +1,141 @@
+"""Requests that are drawn: what a log and a receiver of traces are told of them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from running import OPEN, Peer, Running, body_of, gate_of, loaded, request, serving
+
+from headway.core.sections.serve import ServeSection
+from headway.serving.auth.keys import new_key
+from headway.serving.batching.sampled import sampled
+from headway.serving.telemetry.logs import on_stderr
+
+ROWS = body_of([1, 2, 6], id="r-7")
+INFER = request(body=ROWS)
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = "00f067aa0ba902b7"
+
+
+@contextmanager
+def drawing(server: Running, **settings: object) -> Iterator[None]:
+    """Let a server draw requests as the settings say."""
+    site = server.listener._site
+    routes = site.application
+    with sampled(routes, server.plane, ServeSection(**settings)) as application:
+        site.application = application
+        try:
+            yield
+        finally:
+            site.application = routes
+
+
+@contextmanager
+def receiving() -> Iterator[tuple[str, list[Span]]]:
+    """A receiver of OTLP over HTTP, and the spans that it was sent."""
+    spans: list[Span] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body
+            sent = ExportTraceServiceRequest.FromString(body)
+            assert self.path == "/v1/traces"
+            for resource in sent.resource_spans:
+                assert attributes(resource.resource)["service.name"] == "headway"
+                spans.extend(span for scope in resource.scope_spans for span in scope.spans)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    receiver = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    thread = threading.Thread(target=receiver.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{receiver.server_port}", spans
+    finally:
+        receiver.shutdown()
+        thread.join(10)
+        receiver.server_close()
+
+
+def attributes(span: Span | Resource) -> dict[str, object]:
+    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
+
+
+def test_a_request_is_told_with_its_id_the_name_of_its_key_its_status_and_its_time(tmp_path, capsys):
+    file = tmp_path / "keys.toml"
+    key = new_key(file, "billing", ["predict"])
+    asked = (request(body=ROWS, headers=[f"Authorization: Bearer {key}"]), INFER, request("/nowhere"))
+    with on_stderr("json"), serving(loaded(), gate=gate_of(file)) as server, drawing(server, access_log=1.0):
+        with Peer(server) as peer:
+            assert [peer.say(each).hear().status for each in asked] == [200, 401, 404]
+        server.turn()
+    told = capsys.readouterr().err
+    right, stranger, nowhere = map(json.loads, told.splitlines())
+    assert key not in told
+    assert (right["id"], right["key"], right["status"], right["model"]) == ("r-7", "billing", 200, "flights")
+    assert right["us"] >= right["queue_us"] + right["engine_us"] > 0
+    assert (stranger["status"], stranger["key"], stranger["engine_us"]) == (401, "", 0)
+    assert (nowhere["status"], nowhere["what"]) == (404, "unknown")
+
+
+def test_off_by_default_nothing_is_drawn_and_nothing_stands_between(server):
+    routes = server.listener._site.application
+    with sampled(routes, server.plane, OPEN) as application:
+        assert application is routes
+
+
+def test_a_share_is_drawn(server, capsys):
+    with on_stderr("json"), drawing(server, access_log=0.5), Peer(server) as peer:
+        peer.say(INFER * 400)
+        assert {peer.hear().status for _ in range(400)} == {200}
+        server.turn()
+    assert 120 < len(capsys.readouterr().err.splitlines()) < 280
+
+
+def test_a_trace_reaches_its_receiver_with_the_parts_of_the_request(server):
+    with receiving() as (to, spans), drawing(server, tracer="otel", trace_to=to, trace_share=0.0):
+        with Peer(server) as peer:
+            for flags in ("01", "00"):
+                header = f"traceparent: 00-{TRACE}-{PARENT}-{flags}"
+                assert peer.say(request(body=ROWS, headers=[header])).hear().values == [3.0]
+            assert peer.say(INFER).hear().values == [3.0]
+        server.turn()
+    by_name = {span.name: span for span in spans}
+    assert set(by_name) == {"infer flights", "queue", "engine"} and len(spans) == 3
+    whole, queue, engine = by_name["infer flights"], by_name["queue"], by_name["engine"]
+    assert (whole.trace_id.hex(), whole.parent_span_id.hex()) == (TRACE, PARENT)
+    assert {queue.parent_span_id, engine.parent_span_id} == {whole.span_id}
+    assert whole.start_time_unix_nano == queue.start_time_unix_nano < queue.end_time_unix_nano
+    assert queue.end_time_unix_nano == engine.start_time_unix_nano < engine.end_time_unix_nano
+    assert engine.end_time_unix_nano <= whole.end_time_unix_nano
+    assert attributes(whole)["headway.id"] == "r-7" and attributes(whole)["http.response.status_code"] == 200
+
+
+def test_requests_without_a_parent_are_traced_by_chance_and_a_failure_is_marked(server, monkeypatch):
+    monkeypatch.setattr(server.plane.metrics, "text", lambda versions: 1 / 0)
+    with receiving() as (to, spans), drawing(server, tracer="otel", trace_to=to, trace_share=1.0):
+        with Peer(server) as peer:
+            peer.say(request("/metrics") + request("/v2"))
+            assert [peer.hear().status for _ in range(2)] == [500, 200]
+        server.turn()
+    assert {span.name: span.status.code for span in spans} == {"metrics": 2, "server": 0}
+
+
+def test_requests_in_mlflows_form_are_told_too(capsys):
+    with on_stderr("json"), serving(loaded()) as server, drawing(server, access_log=1.0), Peer(server) as peer:
+        assert peer.say(request("/invocations", b'{"inputs": [[1, 2, 6]]}')).hear().status == 200
+        server.turn()
+    told = json.loads(capsys.readouterr().err)
+    assert (told["what"], told["status"]) == ("invocations", 200) and told["us"] >= told["engine_us"]

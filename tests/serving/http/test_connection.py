@@ -1,0 +1,363 @@
+"""HTTP/1.1 on raw sockets: order, framing, limits, and clients that misbehave."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from running import Peer, Running, ask, body_of, loaded, request, serving
+
+from headway.serving.http.site import Limits
+
+INFER = request(body=body_of([1, 2, 6]))
+READY = request("/v2/health/ready")
+
+
+def chunked(body: bytes, *sizes: int, trailer: bytes = b"") -> bytes:
+    """The request of a body in chunks of these sizes, the last one taking the rest."""
+    head = request(method="POST", headers=["Transfer-Encoding: chunked"])
+    chunks, start = [], 0
+    for size in (*sizes, len(body)):
+        part = body[start : start + size]
+        chunks += [b"%x;x=1\r\n%b\r\n" % (len(part), part)] if part else []
+        start += size
+    return head + b"".join(chunks) + b"0\r\n" + trailer + b"\r\n"
+
+
+def test_a_connection_is_kept_from_one_answer_to_the_next(server):
+    with Peer(server) as peer:
+        assert [peer.say(INFER).hear().values for _ in range(3)] == [[3.0]] * 3
+
+
+def test_pipelined_requests_are_answered_in_the_order_in_which_they_came(server):
+    wrong = request(body=b"{}")
+    with Peer(server) as peer:
+        peer.say(INFER + READY + wrong + INFER + request("/nowhere") + INFER)
+        assert [peer.hear().status for _ in range(6)] == [200, 200, 400, 200, 404, 200]
+
+
+@given(st.lists(st.integers(1, len(INFER * 2) - 1), max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_a_request_may_be_split_over_packets_anywhere(server, cuts):
+    data, places = INFER * 2, sorted({0, *cuts})
+    with Peer(server) as peer:
+        for start, end in zip(places, [*places[1:], None], strict=True):
+            peer.say(data[start:end])
+            server.turn()
+        assert [peer.hear().values for _ in range(2)] == [[3.0], [3.0]]
+
+
+def test_a_request_may_come_byte_by_byte(server):
+    with Peer(server) as peer:
+        for position in range(len(INFER)):
+            peer.say(INFER[position : position + 1])
+            server.turn()
+        assert peer.hear().values == [3.0]
+
+
+@given(st.lists(st.integers(1, 60), max_size=8))
+@settings(max_examples=40, deadline=None)
+def test_a_body_may_come_in_chunks(server, sizes):
+    with Peer(server) as peer:
+        peer.say(chunked(body_of([1, 2, 6]), *sizes) + chunked(body_of([3, 3, 3]), *sizes, trailer=b"Host: x\r\n"))
+        assert [peer.hear().values for _ in range(2)] == [[3.0], [3.0]]
+
+
+@pytest.mark.parametrize("one_packet", [True, False])
+def test_a_large_body_may_come_in_many_packets(server, one_packet):
+    rows = [[number, number, number] for number in range(20_000)]
+    data = request(body=body_of(*rows))
+    with Peer(server) as peer:
+        for start in range(0, len(data), len(data) if one_packet else 5_000):
+            peer.say(data[start : start + (len(data) if one_packet else 5_000)])
+        assert peer.hear().values == [float(number) for number in range(20_000)]
+
+
+def test_more_requests_than_a_packet_holds_may_be_pipelined(server):
+    with Peer(server) as peer:
+        peer.say(READY * 20_000)
+        assert sum(peer.hear().status == 200 for _ in range(20_000)) == 20_000
+
+
+def test_an_expecting_client_is_told_to_go_on(server):
+    head, body = request(body=body_of([1, 2, 6]), headers=["Expect: 100-continue"]).split(b"\r\n\r\n")
+    with Peer(server) as peer:
+        assert peer.say(head + b"\r\n\r\n").hear().status == 100
+        assert peer.say(body).hear().values == [3.0]
+
+
+def test_an_expecting_client_whose_body_comes_in_chunks_is_told_to_go_on(server):
+    head = request(method="POST", headers=["Transfer-Encoding: chunked", "Expect: 100-continue"])
+    with Peer(server) as peer:
+        assert peer.say(head).hear().status == 100
+        assert peer.say(chunked(body_of([1, 2, 6])).partition(b"\r\n\r\n")[2]).hear().values == [3.0]
+
+
+@pytest.mark.parametrize(("coding", "status"), [("gzip", 415), ("identity", 200), ("Identity", 200)])
+def test_a_body_that_is_not_sent_as_it_is_is_refused(server, coding, status):
+    answer = ask(server, "/v2/models/flights/infer", body_of([1, 2, 6]), headers=[f"Content-Encoding: {coding}"])
+    assert answer.status == status
+
+
+def test_an_expecting_client_is_answered_after_those_before_it(server):
+    head, body = request(body=body_of([1, 2, 6]), headers=["Expect: 100-continue"]).split(b"\r\n\r\n")
+    with Peer(server) as peer:
+        peer.say(INFER + head + b"\r\n\r\n")
+        assert [peer.hear().status for _ in range(2)] == [200, 100]
+        assert peer.say(body).hear().status == 200
+
+
+def test_a_client_that_does_not_wait_to_be_told_is_answered_once(server):
+    with Peer(server) as peer:
+        peer.say(INFER + request(body=body_of([1, 2, 6]), headers=["Expect: 100-continue"]) + READY)
+        statuses = [peer.hear().status for _ in range(3)]
+        assert statuses in ([200, 200, 200], [200, 100, 200])  # 100 only if the head came alone
+
+
+def test_an_expectation_that_cannot_be_met_is_refused(server):
+    assert ask(server, "/v2", b"x", headers=["Expect: 200-ok"]).status == 417
+
+
+def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes():
+    with serving(loaded(), limits=Limits(body_bytes=100)) as server:
+        head = request(method="POST", headers=["Content-Length: 101"])
+        with Peer(server) as peer:
+            answer = peer.say(head).hear()
+            assert (answer.status, answer.json) == (413, {"error": "the body has more than 100 bytes"})
+            assert answer.headers["Connection"] == "close" and peer.closed()
+        with Peer(server) as peer:
+            assert peer.say(head.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")).hear().status == 413
+
+
+def test_a_body_that_grows_too_large_is_refused():
+    with serving(loaded(), limits=Limits(body_bytes=100)) as server, Peer(server) as peer:
+        assert peer.say(chunked(b"x" * 101, 60)).hear().status == 413
+    with serving(loaded(), limits=Limits(body_bytes=100)) as server, Peer(server) as peer:
+        assert peer.say(request(body=b"x" * 101)).hear().status == 413
+
+
+def test_a_client_that_still_sends_reads_why_it_was_refused():
+    with serving(loaded(), limits=Limits(body_bytes=100)) as server, Peer(server) as peer:
+        peer.say(request(method="POST", headers=[f"Content-Length: {1 << 22}"]))
+        peer.say(b"x" * (1 << 22))
+        assert peer.hear().status == 413
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nA: " + b"x" * 40_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 20_000,
+        b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nA: " + b"x" * 40_000,
+        chunked(b"{}", trailer=b"A: " + b"x" * 40_000),
+    ],
+    ids=["one header", "target", "many headers", "no end", "trailer"],
+)
+def test_headers_past_the_limit_are_refused(server, data):
+    with Peer(server) as peer:
+        for start in range(0, len(data), 4096):
+            peer.say(data[start : start + 4096])
+        assert peer.hear().status in (400, 431)
+
+
+def test_a_head_past_the_limit_in_one_packet_is_refused():
+    with serving(loaded(), limits=Limits(head_bytes=64)) as server:
+        assert ask(server, "/v2", headers=["A: " + "x" * 100]).status == 431
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"nonsense\r\n\r\n",
+        b"GET /v2 HTTP/1.1\nHost: localhost\n\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"POST /v2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"POST /v2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v2 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\n\r\n",
+        b"GET /v2 HTTP/1.0\r\n\r\n",
+        request("/v2", b"{}", headers=["Connection: Upgrade", "Upgrade: h2c"]),
+        b"GET /v2\r\nHost: localhost\r\n\r\n",
+        b"GET /v2 HTTP/0.9\r\nHost: localhost\r\n\r\n",
+        b"GET /v2 HTTP/2.0\r\nHost: localhost\r\n\r\n",
+        b" GET /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_answered_with_400_and_ends_the_connection(server, data):
+    with Peer(server) as peer:
+        answer = peer.say(data).hear()
+        assert answer.status == 400 and answer.json["error"]
+        assert peer.closed()
+
+
+def test_requests_before_a_malformed_one_are_answered_first(server):
+    with Peer(server) as peer:
+        peer.say(INFER + b"nonsense\r\n\r\n" + INFER)
+        assert [peer.hear().status for _ in range(2)] == [200, 400]
+        assert peer.closed()
+
+
+def test_a_tunnel_is_not_opened(server):
+    with Peer(server) as peer:
+        tunnel = b"CONNECT localhost:1 HTTP/1.1\r\nHost: localhost:1\r\n\r\n"
+        assert peer.say(tunnel + INFER).hear().status == 404
+        assert peer.closed()
+    with Peer(server) as peer:
+        peer.say(INFER + tunnel + INFER)
+        assert [peer.hear().status for _ in range(2)] == [200, 404]
+        assert peer.closed()
+
+
+def test_an_offer_to_upgrade_that_is_none_is_passed_over(server):
+    assert ask(server, "/v2/models/flights/infer", body_of([1, 2, 6]), headers=["Upgrade: h2c"]).values == [3.0]
+
+
+def test_a_client_that_asks_to_close_is_answered_and_closed(server):
+    with Peer(server) as peer:
+        answer = peer.say(request(body=body_of([1, 2, 6]), headers=["Connection: close"]) + INFER).hear()
+        assert answer.values == [3.0] and answer.headers["Connection"] == "close"
+        assert peer.closed()
+
+
+def test_http_1_0_is_answered_and_closed(server):
+    with Peer(server) as peer:
+        assert peer.say(b"GET /v2 HTTP/1.0\r\nHost: localhost\r\n\r\n").hear().status == 200
+        assert peer.closed()
+
+
+def test_head_is_answered_as_get_without_the_body(server):
+    with Peer(server) as peer:
+        answer = peer.say(request("/v2", method="HEAD")).hear(body=False)
+        assert answer.status == 200 and int(answer.headers["Content-Length"]) > 0
+        assert peer.say(READY).hear().status == 200
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1", "[::1]", "[::1]:8080"])
+def test_loopback_names_are_answered(server, host):
+    assert ask(server, "/v2", headers=[f"Host: {host}"]).status == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:80", "127.0.0.1.evil.example", "10.0.0.1"])
+def test_a_name_that_was_rebound_to_loopback_is_not(server, host):
+    assert ask(server, "/v2", headers=[f"Host: {host}"]).status == 421
+
+
+def test_beyond_loopback_any_name_is_answered():
+    with serving(loaded(), host="0.0.0.0") as server:
+        assert ask(server, "/v2", headers=["Host: model.example"]).status == 200
+        with Peer(server) as peer:
+            assert peer.say(b"GET /v2 HTTP/1.0\r\n\r\n").hear().status == 200
+        with Peer(server) as peer:
+            assert peer.say(b"GET /v2 HTTP/1.1\r\n\r\n").hear().status == 400
+
+
+def test_answers_carry_the_date(server):
+    date = ask(server, "/v2").headers["Date"]
+    assert abs(time.mktime(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT")) - time.mktime(time.gmtime())) < 60
+
+
+def test_a_request_that_does_not_come_ends_with_408():
+    with serving(loaded(), limits=Limits(request_s=0.1)) as server:
+        for part in (INFER[:20], INFER[:-5]):
+            with Peer(server) as peer:
+                assert peer.say(part).hear().status == 408
+                assert peer.closed()
+
+
+def test_an_idle_connection_is_closed():
+    with serving(loaded(), limits=Limits(request_s=0.1, idle_s=0.1)) as server, Peer(server) as peer:
+        assert peer.say(INFER).hear().status == 200
+        assert peer.closed()
+
+
+def test_a_client_that_keeps_sending_after_a_refusal_is_cut_off():
+    with serving(loaded(), limits=Limits(request_s=0.1)) as server, Peer(server) as peer:
+        assert peer.say(b"nonsense\r\n\r\n").hear().status == 400
+        with pytest.raises(OSError):
+            for _ in range(1_000_000):
+                peer.say(b"x" * 1000)
+
+
+@pytest.fixture
+def choked() -> Iterator[tuple[Running, Peer]]:
+    """A server with 18 MB of answers, more than the system takes, for a client that has read none."""
+    with serving(loaded()) as server, Peer(server, buffer_bytes=65_536) as peer:
+        peer.say(request("/metrics") * 10_000)
+        server.turn()
+        server.later(0)
+        yield server, peer
+
+
+@pytest.mark.slow
+def test_a_client_that_reads_late_gets_every_answer(choked):
+    _, peer = choked
+    assert sum(peer.hear().status == 200 for _ in range(10_000)) == 10_000
+
+
+def test_a_client_that_does_not_read_is_held_back_then_cut_off(choked):
+    server, peer = choked
+    server.later(19)
+    assert peer.hear().status == 200
+    server.later(40)
+    with pytest.raises((ConnectionError, AssertionError)):
+        [peer.hear() for _ in range(10_000)]
+
+
+@pytest.mark.slow
+def test_a_client_that_reads_slowly_is_given_the_time(choked):
+    server, peer = choked
+    heard = 0
+    for seconds in range(15, 75, 15):
+        heard += sum(peer.hear().status == 200 for _ in range(2_000))
+        server.later(seconds)
+    assert heard + sum(peer.hear().status == 200 for _ in range(10_000 - heard)) == 10_000
+
+
+def test_a_client_that_sends_no_more_still_gets_its_answers(server):
+    with Peer(server) as peer:
+        peer.say(INFER + INFER).socket.shutdown(socket.SHUT_WR)
+        assert [peer.hear().values for _ in range(2)] == [[3.0], [3.0]]
+        assert peer.closed()
+
+
+def test_a_client_that_hangs_up_in_the_middle_harms_nobody(server):
+    rng = random.Random(1)
+    with Peer(server) as stays:
+        for _ in range(200):
+            with Peer(server) as leaves:
+                leaves.say((INFER * 3)[: rng.randrange(len(INFER) * 3)])
+            assert stays.say(INFER).hear().values == [3.0]
+
+
+def test_thousands_of_interleaved_requests_are_never_crossed(server):
+    rng = random.Random(2)
+    peers = [Peer(server) for _ in range(40)]
+    waiting: list[list[float]] = [[] for _ in peers]
+    for number in range(5_000):
+        at = rng.randrange(len(peers))
+        peers[at].say(request(body=body_of([number, number, number], id=str(number))))
+        waiting[at].append(float(number))
+        if len(waiting[at]) > 20 or number > 4_900:
+            answers = [peers[at].hear() for _ in waiting[at]]
+            assert [answer.values[0] for answer in answers] == waiting[at]
+            assert [float(answer.json["id"]) for answer in answers] == waiting[at]
+            waiting[at] = []
+    for peer, expected in zip(peers, waiting, strict=True):
+        assert [peer.hear().values[0] for _ in expected] == expected
+        peer.__exit__()
+
+
+def test_a_defect_of_ours_is_a_500_for_one_caller_alone(server, monkeypatch, caplog):
+    monkeypatch.setattr(server.plane.metrics, "text", lambda versions: 1 / 0)
+    with Peer(server) as peer:
+        peer.say(request("/metrics") + INFER)
+        assert [peer.hear().status for _ in range(2)] == [500, 200]
+    assert "ZeroDivisionError" in caplog.text

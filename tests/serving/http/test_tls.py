@@ -1,0 +1,263 @@
+"""TLS: certificates of a server and of its callers, taken anew while it serves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
+from msgspec.structs import replace
+from running import Peer, Running, body_of, loaded, request, serving
+
+from headway.core.config import Config
+from headway.core.errors import ConfigError, StoreError
+from headway.core.plugins import load_door
+from headway.core.sections.serve import ServeSection
+from headway.serving.client import Client
+from headway.serving.http.site import Limits
+from headway.serving.http.tls import Tls, tls_of
+
+SIGNS = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+INFER = request(body=body_of([1, 2, 6]))
+
+
+class Issuer:
+    """A certificate authority of a test, with its certificate in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = generate_private_key(SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
+        self.file = folder / "ca.pem"
+        self.file.write_bytes(self._signed(self._name, self._key, ca=True).public_bytes(Encoding.PEM))
+
+    def issue(self, name: str, *, password: bytes = b"") -> tuple[Path, Path]:
+        """The files of a certificate for localhost and of its key."""
+        key = generate_private_key(SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate, file = self._folder / f"{name}.crt", self._folder / f"{name}.key"
+        certificate.write_bytes(self._signed(subject, key, ca=False).public_bytes(Encoding.PEM))
+        hidden = BestAvailableEncryption(password) if password else NoEncryption()
+        file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, hidden))
+        return certificate, file
+
+    def _signed(self, subject: x509.Name, key: EllipticCurvePrivateKey, *, ca: bool) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder(
+            issuer_name=self._name,
+            subject_name=subject,
+            public_key=key.public_key(),
+            serial_number=x509.random_serial_number(),
+            not_valid_before=now - timedelta(days=1),
+            not_valid_after=now + timedelta(days=1),
+        )
+        for extension in (
+            x509.SubjectAlternativeName([x509.DNSName("localhost")]),
+            x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+        ):
+            builder = builder.add_extension(extension, critical=False)
+        if ca:
+            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            builder = builder.add_extension(SIGNS, critical=True)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+class Secured(Peer):
+    """A client over TLS that says exactly what it is told to."""
+
+    def __init__(self, server: Running, issuer: Issuer, own: tuple[Path, Path] | None = None) -> None:
+        context = ssl.create_default_context(cafile=issuer.file)
+        if own:
+            context.load_cert_chain(*own)
+        plain = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        self.socket = context.wrap_socket(plain, server_hostname="localhost")
+        self._stream = self.socket.makefile("rb")
+
+    @property
+    def met(self) -> str:
+        """The name of the server in its certificate."""
+        return self.socket.getpeercert()["subject"][0][0][1]
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> Issuer:
+    return Issuer(tmp_path)
+
+
+def test_requests_are_answered_over_tls_as_they_are_without(issuer):
+    with serving(loaded(), tls=Tls(*issuer.issue("server"))) as server:
+        assert server.address.startswith("https://127.0.0.1:")
+        with Secured(server, issuer) as peer:
+            peer.say(INFER * 3)
+            assert [peer.hear().values for _ in range(3)] == [[3.0]] * 3
+            assert peer.say(request("/v2", headers=["Connection: close"])).hear().status == 200
+            assert peer.closed()
+
+
+def test_the_client_of_headway_asks_over_tls(issuer):
+    with serving(loaded(), tls=Tls(*issuer.issue("server"))) as server:
+        with Client(f"https://localhost:{server.port}", ca=str(issuer.file)) as client:
+            assert client.infer("flights", {"a": [1], "b": [2], "c": [6]}).tolist() == [[3.0]]
+        with Client(f"https://localhost:{server.port}") as stranger, pytest.raises(StoreError, match="certificate"):
+            stranger.infer("flights", {"a": [1]})
+
+
+def test_curl_asks_over_tls(issuer, tmp_path):
+    curl = shutil.which("curl")
+    assert curl, "curl is needed for this test"
+    (tmp_path / "body").write_bytes(body_of([1, 2, 6]))
+    with serving(loaded(), tls=Tls(*issuer.issue("server"))) as server:
+        url = f"https://localhost:{server.port}/v2/models/flights/infer"
+        asked = [curl, "-sS", "--cacert", issuer.file, "-d", f"@{tmp_path / 'body'}", url]
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
+    assert '"data":[3.0]' in answer
+
+
+def test_a_client_that_is_refused_over_tls_reads_why_and_is_cut_off_if_it_stays(issuer):
+    limits = Limits(body_bytes=100, request_s=0.2)
+    tls = Tls(*issuer.issue("server"))
+    with serving(loaded(), limits=limits, tls=tls) as server, Secured(server, issuer) as peer:
+        assert peer.say(request(body=b"x" * 101)).hear().status == 413
+        with pytest.raises(OSError):
+            for _ in range(1_000_000):
+                peer.say(b"x" * 1000)
+
+
+def test_what_is_no_tls_gets_no_answer(issuer):
+    with serving(loaded(), tls=Tls(*issuer.issue("server"))) as server, Peer(server) as peer:
+        assert b"HTTP/" not in peer.say(INFER).socket.recv(1000)
+
+
+def test_a_greeting_that_does_not_come_is_not_waited_for(issuer):
+    tls = Tls(*issuer.issue("server"))
+    with serving(loaded(), limits=Limits(request_s=0.1), tls=tls) as server, Peer(server) as peer:
+        assert peer.closed()
+
+
+@contextmanager
+def over_grpc(server: Running, issuer: Issuer, own: tuple[Path, Path] | None = None) -> Iterator[Callable[[], bytes]]:
+    """Asks over gRPC whether the server is live, as a client that trusts the issuer and may show a certificate."""
+    door = load_door("grpc")(server.inside, "127.0.0.1", 0)
+    shown = {"private_key": own[1].read_bytes(), "certificate_chain": own[0].read_bytes()} if own else {}
+    trusts = grpc.ssl_channel_credentials(issuer.file.read_bytes(), **shown)
+    with grpc.secure_channel(f"localhost:{door.address.rpartition(':')[2]}", trusts) as channel:
+        ask = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+        yield lambda: ask(b"", timeout=5)
+    door.close(1)
+
+
+def test_grpc_is_over_tls_too_with_the_certificate_that_is_there(issuer):
+    with serving(loaded(), tls=Tls(*issuer.issue("server"))) as server, over_grpc(server, issuer) as ask:
+        assert ask() == b"\x08\x01"
+
+
+def test_grpc_lets_in_no_caller_without_the_certificate_that_is_asked_for(issuer):
+    with serving(loaded(), tls=Tls(*issuer.issue("server"), issuer.file)) as server:
+        with over_grpc(server, issuer, issuer.issue("caller")) as ask:
+            assert ask() == b"\x08\x01"
+        with over_grpc(server, issuer) as ask, pytest.raises(grpc.RpcError) as error:
+            ask()
+    assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_tls_before_1_2_is_not_spoken(issuer):
+    assert Tls(*issuer.issue("server")).context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_a_client_without_a_certificate_is_let_in_only_where_none_is_asked_for(issuer):
+    with serving(loaded(), tls=Tls(*issuer.issue("server"), issuer.file)) as server:
+        with Secured(server, issuer, issuer.issue("caller")) as peer:
+            assert peer.say(INFER).hear().values == [3.0]
+        with pytest.raises((ssl.SSLError, OSError)), Secured(server, issuer) as peer:
+            peer.say(INFER).socket.recv(1)
+
+
+def test_a_new_certificate_is_taken_for_new_connections_and_an_unfit_one_is_not(issuer, tmp_path, caplog):
+    first, second = issuer.issue("first"), issuer.issue("second")
+    certificate, key = tmp_path / "live.crt", tmp_path / "live.key"
+    put = {certificate: first[0], key: first[1]}
+    for file, content in put.items():
+        shutil.copy(content, file)
+    with serving(loaded(), tls=Tls(certificate, key)) as server, Secured(server, issuer) as before:
+        assert before.met == "first"
+        for file, content, met in ((certificate, second[0], "first"), (key, second[1], "second")):
+            shutil.copy(content, tmp_path / "new")
+            os.replace(tmp_path / "new", file)
+            server.later(0)
+            with Secured(server, issuer) as peer:
+                assert (peer.met, peer.say(INFER).hear().values) == (met, [3.0])
+        certificate.unlink()
+        server.later(0)
+        assert before.say(INFER).hear().values == [3.0]
+    assert caplog.text.count("the certificate stays as it was") == 2
+
+
+def no_files(issuer: Issuer) -> tuple[Path, ...]:
+    return issuer.file, issuer.file.with_name("none.key")
+
+
+def of_another(issuer: Issuer) -> tuple[Path, ...]:
+    return issuer.issue("one")[0], issuer.issue("two")[1]
+
+
+def with_password(issuer: Issuer) -> tuple[Path, ...]:
+    return issuer.issue("one", password=b"secret")
+
+
+def with_a_ca_that_is_none(issuer: Issuer) -> tuple[Path, ...]:
+    certificate, key = issuer.issue("one")
+    return certificate, key, key
+
+
+@pytest.mark.parametrize("files", [no_files, of_another, with_password, with_a_ca_that_is_none])
+def test_files_that_are_no_certificate_with_its_key_are_an_error_at_start(issuer, files: Callable[..., tuple]):
+    with pytest.raises(ConfigError, match="no TLS with these files") as error:
+        Tls(*files(issuer))
+    assert "[serve] tls_" in error.value.where
+
+
+def test_the_files_are_those_of_the_settings(issuer, tmp_path):
+    certificate, key = issuer.issue("server")
+    both = tmp_path / "both.pem"
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    config = Config(folder=str(tmp_path))
+    assert tls_of(config) is None
+    for given in ({"tls_certificate": "server.crt", "tls_key": "server.key"}, {"tls_certificate": "both.pem"}):
+        for ca in ("", "ca.pem"):
+            tls = tls_of(replace(config, serve=ServeSection(**given, tls_client_ca=ca)))
+            assert (tls.context.verify_mode == ssl.CERT_REQUIRED) is bool(ca)
+
+
+@pytest.mark.parametrize("given", [{"tls_key": "a"}, {"tls_client_ca": "a"}])
+def test_a_key_without_a_certificate_is_an_error(given):
+    with pytest.raises(ConfigError, match="no certificate"):
+        tls_of(Config(serve=ServeSection(**given)))

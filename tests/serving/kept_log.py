@@ -1,0 +1,23 @@
+"""A prediction log as a server has it, with the one who keeps it: what was added is on disk once it is closed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from headway.serving.telemetry.log import PredictionLog
+from headway.serving.workers.keeper import Buffers, Keeper
+
+
+class KeptLog(PredictionLog):
+    """The log of a server of one worker over a folder of state."""
+
+    def __init__(self, state: Path) -> None:
+        self._buffers, self._state = Buffers(1, 1 << 22), state
+        super().__init__(self._buffers.rings[0], self._buffers.bell, dropped=Counter())
+
+    def close(self) -> None:
+        """Bring all of it to disk."""
+        Keeper(self._state, self._buffers, dropped=Counter()).keep()
+        self._buffers.bell.listen_only()
+        self._buffers.bell.ring_only()

@@ -1,0 +1,194 @@
+"""The binary tensor extension: raw values in, raw values out, and the reason where they are not what was announced."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from running import MIXED, NUMBERS, Peer, ask, loaded, request, serving
+
+from headway.core.errors import DataError
+from headway.serving.http.connection import Exchange
+from headway.serving.http.routes import Inference
+from headway.serving.protocol.wire import Reader
+
+INFER = "/v2/models/flights/infer"
+DTYPES = {
+    "FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "INT8": "<i1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8",
+    "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "BOOL": "?",
+}  # fmt: skip
+numbers, mixed = Reader(NUMBERS), Reader(MIXED)
+
+
+def packed(*inputs: tuple[dict[str, object], bytes], **more: object) -> tuple[bytes, int]:
+    """A body of inputs with their bytes behind its JSON, and the length of that."""
+    head = json.dumps({"inputs": [said for said, _ in inputs], **more}).encode()
+    return head + b"".join(raw for _, raw in inputs), len(head)
+
+
+def column(name: str, raw: bytes, datatype: str = "FP64", **given: object) -> tuple[dict[str, object], bytes]:
+    """One row of a column."""
+    said = {"name": name, "shape": [1], "datatype": datatype, "parameters": {"binary_data_size": len(raw)}}
+    return {**said, **given}, raw
+
+
+def texts(*values: str) -> bytes:
+    return b"".join(struct.pack("<I", len(value.encode())) + value.encode() for value in values)
+
+
+def eight(value: float) -> bytes:
+    return struct.pack("<d", value)
+
+
+A, B, C = (column(name, eight(value)) for name, value in zip("abc", (1, 2, 6), strict=True))
+
+
+@pytest.mark.parametrize(("datatype", "dtype"), DTYPES.items())
+def test_a_matrix_of_each_datatype_is_read_as_it_was_sent(datatype, dtype):
+    values = np.array([[0, 1, 1], [1, 0, 1]], dtype=dtype)
+    body, size = packed(column("rows", values.tobytes(), datatype, shape=[2, 3]))
+    rows = numbers.read(body, size).rows
+    assert rows.dtype == np.float64 and rows.flags.c_contiguous
+    np.testing.assert_array_equal(rows, values)
+
+
+def test_the_upper_half_of_a_float32_is_a_bf16():
+    values = np.array([1.0, -2.5, np.nan], dtype="<f4")
+    body, size = packed(column("rows", (values.view("<u4") >> 16).astype("<u2").tobytes(), "BF16", shape=[1, 3]))
+    np.testing.assert_array_equal(numbers.read(body, size).rows, [[1.0, -2.5, np.nan]])
+
+
+@pytest.mark.slow
+@given(
+    arrays.arrays("<f4", st.tuples(st.integers(1, 9), st.just(3)), elements=st.floats(width=32, allow_infinity=False))
+)
+def test_float32_columns_come_through_with_nan_as_missing(values):
+    body, size = packed(
+        *(column(name, values[:, at].tobytes(), "FP32", shape=[len(values)]) for at, name in enumerate("abc"))
+    )
+    np.testing.assert_array_equal(numbers.read(body, size).rows, values.astype(np.float64))
+
+
+def test_texts_stand_behind_their_lengths():
+    body, size = packed(
+        column("carrier", texts("WN", "", "AA"), "BYTES", shape=[3, 1]),
+        column("size", np.array([4, 5, 6]).tobytes(), "INT64", shape=[3]),
+    )
+    np.testing.assert_array_equal(mixed.read(body, size).rows, [[4, 2], [5, np.nan], [6, 0]])
+
+
+def test_one_input_may_be_raw_and_another_in_json():
+    said = {"name": "b", "shape": [1], "datatype": "FP64", "data": [None]}
+    body, size = packed(A, (said, b""), C)
+    np.testing.assert_array_equal(numbers.read(bytearray(body), size).rows, [[1, np.nan, 6]])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        ([A, B, column("c", b"1234")], "input 'c' has 4 bytes, its shape [1] of FP64 asks for 8"),
+        ([A, B, column("c", eight(1), parameters={"binary_data_size": 9})], "binary_data_size of 9, and 8 bytes"),
+        ([A, B, column("c", eight(1), parameters={"binary_data_size": -1})], "binary_data_size of -1"),
+        ([A, B, column("c", eight(1), parameters={})], "input 'c' has no data"),
+        ([A, B, C, ({"name": "d", "shape": [1], "datatype": "FP64", "data": [1]}, b"x")], "1 bytes are left"),
+        ([A, B, column("c", eight(1), "FP8")], "input 'c' is FP8, expected one of BOOL, FP16"),
+        ([A, B, column("c", eight(float("inf")))], "input 'c' holds an infinity"),
+        ([A, B, column("c", b"", shape=[0])], "input 'c' has shape [0]"),
+        ([A, B, column("c", eight(1), shape=[-1])], "input 'c' has shape [-1]: no row"),
+        ([A, B, column("c", eight(1) * 2, shape=[2])], "input 'c' has shape [2], expected [1]"),
+        ([A, B, column("c", texts("x"), "BYTES")], "input 'c' is BYTES, expected a number"),
+        ([column("c", texts("x", "y"), "BYTES")], "input 'c' has 10 bytes, its shape [1] of BYTES asks for 1 texts"),
+        ([column("c", b"\x09\0\0\0x", "BYTES")], "asks for 1 texts, each behind its length"),
+        ([column("c", b"\x01\0\0\0\xff", "BYTES")], "input 'c' holds a text that is not UTF-8"),
+        ([column("rows", eight(1) * 2, shape=[1, 2])], "shape [1, 2], expected [n, 3]"),
+    ],
+)
+def test_bytes_that_are_not_what_was_announced_are_refused_by_name(inputs, says):
+    with pytest.raises(DataError) as error:
+        numbers.read(*packed(*inputs))
+    assert says in error.value.what
+
+
+def test_a_json_that_is_none_or_longer_than_the_body_is_refused():
+    with pytest.raises(DataError, match="2 bytes, of which 3 were to be JSON"):
+        numbers.read(b"{}", 3)
+    with pytest.raises(DataError, match="is no infer request"):
+        numbers.read(b"{}", 2)
+    with pytest.raises(DataError, match="not JSON"):
+        numbers.read(b"{]", 2)
+
+
+@pytest.mark.parametrize(
+    ("more", "binary"),
+    [
+        ({}, False),
+        ({"parameters": {"binary_data_output": True}}, True),
+        ({"outputs": [{"name": "probability", "parameters": {"binary_data": True}}]}, True),
+        ({"outputs": [{"name": "probability"}], "parameters": {"binary_data_output": True}}, True),
+        (
+            {
+                "outputs": [{"name": "probability", "parameters": {"binary_data": False}}],
+                "parameters": {"binary_data_output": True},
+            },
+            False,
+        ),
+    ],
+)
+def test_the_answer_is_raw_where_that_is_asked_for(server, more, binary):
+    body, size = packed(A, B, C, id="7", **more)
+    answer = ask(server, INFER, body, headers=[f"Inference-Header-Content-Length: {size}"])
+    length = int(answer.headers.get("Inference-Header-Content-Length", len(answer.body)))
+    said = json.loads(answer.body[:length])
+    assert (answer.status, said["id"], said["outputs"][0]["shape"]) == (200, "7", [1, 1])
+    assert (answer.headers["Content-Type"] == "application/octet-stream") is binary
+    if binary:
+        assert said["outputs"][0]["parameters"] == {"binary_data_size": 8}
+        assert struct.unpack("<d", answer.body[length:]) == (3.0,)
+    else:
+        assert said["outputs"][0]["data"] == [3.0] and len(answer.body) == length
+
+
+@pytest.mark.parametrize(
+    ("form", "says"),
+    [({"classification": 2}, "is not given as classes"), ({"shared_memory_region": "r"}, "not given in shared memory")],
+)
+def test_an_output_in_a_form_that_is_not_given_is_refused(server, form, says):
+    body, size = packed(A, B, C, outputs=[{"name": "probability", "parameters": form}])
+    answer = ask(server, INFER, body, headers=[f"Inference-Header-Content-Length: {size}"])
+    assert answer.status == 400 and says in answer.json["error"]
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "", "9" * 5000])
+def test_a_length_that_is_none_is_refused(server, length):
+    body, _ = packed(A, B, C)
+    answer = ask(server, INFER, body, headers=[f"Inference-Header-Content-Length: {length}"])
+    assert answer.status == 400 and "is no number of bytes" in answer.json["error"]
+
+
+def test_a_length_that_is_there_twice_is_refused_and_one_does_not_outlive_its_request(server):
+    body, size = packed(A, B, C)
+    header = f"Inference-Header-Content-Length: {size}"
+    plain = {"inputs": [{"name": name, "shape": [1], "datatype": "FP64", "data": [3]} for name in "abc"]}
+    with Peer(server) as peer:
+        peer.say(request(body=body, headers=[header]) + request(body=json.dumps(plain).encode()))
+        assert [peer.hear().values for _ in range(2)] == [[3.0], [3.0]]
+        assert peer.say(request(body=body, headers=[header, header])).hear().status == 400
+
+
+def test_raw_values_may_come_in_chunks():
+    body, size = packed(A, B, C)
+    head = request(method="POST", headers=["Transfer-Encoding: chunked", f"Inference-Header-Content-Length: {size}"])
+    with serving(loaded()) as server, Peer(server) as peer:
+        peer.say(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        assert peer.hear().values == [3.0]
+
+
+def test_another_release_reads_the_same_bytes_by_columns_of_its_own():
+    body, size = packed(column("carrier", texts("WN"), "BYTES"), column("size", eight(4)))
+    call = Inference(Exchange(None, b"POST", b"", body, size), rows=np.empty((1, 0)), id="", key="", started_ns=0)
+    assert call.read_for(loaded(name="mixed", signature=MIXED)).tolist() == [[4.0, 2.0]]

@@ -1,0 +1,95 @@
+"""MLflow's addresses: rows in its four forms, answers in its one."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from running import MIXED, ask, loaded, serving
+
+from headway.serving.http.connection import Exchange
+from headway.serving.http.routes import Invocation
+from headway.serving.protocol.mlflow import write_frame
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """A server of one model."""
+    with serving(loaded()) as server:
+        yield server
+
+
+def invoke(server, body: object):
+    return ask(server, "/invocations", json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"dataframe_split": {"columns": ["c", "a", "b"], "index": [0, 1], "data": [[6, 1, 2], [3, 3, 3]]}},
+        {"dataframe_records": [{"a": 1, "b": 2, "c": 6}, {"c": 3, "b": 3, "a": 3}]},
+        {"instances": [{"a": 1, "b": 2, "c": 6}, {"a": 3, "b": 3, "c": 3}]},
+        {"instances": [[1, 2, 6], [3, 3, 3]]},
+        {"inputs": {"b": [2, 3], "a": [1, 3], "c": [6, 3]}},
+        {"inputs": [[1, 2, 6], [3, 3, 3]], "params": {"key": "a-1"}},
+    ],
+)
+def test_rows_of_each_form_are_answered(alone, body):
+    answer = invoke(alone, body)
+    assert (answer.status, answer.json) == (200, {"predictions": [3.0, 3.0]})
+
+
+def test_what_a_record_lacks_is_missing_and_an_answer_that_is_not_finite_is_null(alone):
+    body = {"dataframe_records": [{"a": 1, "b": 2, "c": 6}, {"a": 1, "b": 2}]}
+    assert invoke(alone, body).json == {"predictions": [3.0, None]}
+
+
+def test_texts_are_read_as_those_of_an_infer_request():
+    with serving(loaded(name="mixed", signature=MIXED)) as server:
+        assert invoke(server, {"inputs": {"size": [4], "carrier": ["WN"]}}).json == {"predictions": [3.0]}
+        answer = invoke(server, {"instances": [[4, "WN"]]})
+        assert answer.status == 400 and "column 'carrier' is text" in answer.json["error"]
+
+
+def test_a_model_of_several_answers_gives_a_list_a_row():
+    assert json.loads(write_frame([1.0, 2.0, 3.0, float("nan")], 2)) == {"predictions": [[1.0, 2.0], [3.0, None]]}
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({}, "the body has no rows"),
+        ([], "the body is none that MLflow sends"),
+        ({"inputs": [[1, 2, 6]], "instances": [[1, 2, 6]]}, "the body has instances and inputs"),
+        ({"inputs": [["x", 2, 6]]}, "holds the text 'x'"),
+        ({"inputs": []}, "there is no row"),
+        ({"inputs": {}}, "the columns have [] values"),
+        ({"inputs": {"a": [1], "b": [1, 2], "c": [1]}}, "the columns have [1, 2] values"),
+        ({"inputs": {"a": [], "b": [], "c": []}}, "no row"),
+        ({"inputs": [[1, 2]]}, "has 2 values, its shape [1, 3] asks for 3"),
+        ({"inputs": [[1, 2, 6], [1]]}, "row 1 has 1 values, expected 3"),
+        ({"instances": [[1, 2, 6], {"a": 1}]}, "some rows are lists and some are records"),
+        ({"instances": [{}]}, "there is no column"),
+        ({"dataframe_records": []}, "there is no row"),
+        ({"dataframe_records": [{"a": 1, "b": 2}]}, "column 'c' is not there"),
+        ({"dataframe_records": [{"a": 1, "b": 2, "c": 1, "d": 1}]}, "unknown column 'd'"),
+        ({"dataframe_split": {"columns": ["a", "a"], "data": [[1, 1]]}}, "a column is there twice"),
+        ({"dataframe_split": {"columns": ["a", "b", "c"], "data": [[1, 1]]}}, "row 0 has 2 values, expected 3"),
+        ({"dataframe_split": {"columns": ["a", "b", "c"], "data": [[1, 1, [1]]]}}, "the body is none"),
+    ],
+)
+def test_what_is_wrong_is_said(alone, body, says):
+    answer = invoke(alone, body)
+    assert answer.status == 400 and says in answer.json["error"]
+
+
+def test_a_server_of_several_models_says_that_it_cannot_tell_which(server):
+    answer = invoke(server, {"inputs": [[1, 2, 6]]})
+    assert answer.status == 400 and "there are: flights, mixed" in answer.json["error"]
+
+
+def test_another_release_reads_the_same_request_by_columns_of_its_own():
+    exchange = Exchange(None, b"POST", b"/invocations", b'{"inputs": {"size": [4], "carrier": ["WN"]}}')
+    call = Invocation(exchange, rows=np.empty((1, 0)), id="", key="", started_ns=0)
+    assert call.read_for(loaded(name="mixed", signature=MIXED)).tolist() == [[4.0, 2.0]]

@@ -1,0 +1,85 @@
+"""The OpenAPI document says what the server does: each address, its method, its body and its answers."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+from running import Answer, Running, ask, body_of, loaded, serving
+
+from headway.serving.http.routes import Routes
+from headway.serving.protocol.addresses import ADDRESSES
+
+ROWS = body_of([1, 2, 6], [None, 1, 1], id="7")
+BODIES = {"infer": ROWS, "labels": b'{"labels": [{"key": "a", "label": 1}]}', "invocations": b'{"inputs": [[1, 2, 6]]}'}
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """A server of one model."""
+    with serving(loaded(), key="a-key") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def document(alone) -> dict[str, object]:
+    return ask(alone, "/openapi.json").json
+
+
+def target(server: Running, path: str) -> str:
+    return path.format(name="flights", version=server.plane.find("flights").version)
+
+
+def expect(document: dict[str, object], path: str, method: str, answer: Answer) -> None:
+    """See that an answer is as the document says."""
+    content = document["paths"][path][method]["responses"][str(answer.status)]["content"]
+    kind = answer.headers["Content-Type"].partition(";")[0]
+    schema = {**content[kind]["schema"], "components": document["components"]}
+    if kind == "application/json":
+        jsonschema.Draft202012Validator(schema).validate(answer.json)
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=lambda address: f"{address.method} {address.path}")
+def test_each_address_answers_its_method_alone_and_as_the_document_says(alone, document, address):
+    method = address.method.lower()
+    assert set(document["paths"][address.path]) == {method}
+    body = BODIES.get(address.what, b"{}" if address.takes else b"")
+    headers = ["Authorization: Bearer a-key"] if document["paths"][address.path][method].get("security") else []
+    answer = ask(alone, target(alone, address.path), body, method=address.method, headers=headers)
+    ask(alone, "/v2/repository/models/flights/load", method="POST", headers=["Authorization: Bearer a-key"])
+    assert answer.status == 200
+    expect(document, address.path, method, answer)
+    other = ask(alone, target(alone, address.path), method="PATCH")
+    assert (other.status, other.headers["Allow"]) == (405, "POST" if method == "post" else "GET, HEAD")
+
+
+def test_each_body_that_is_taken_is_as_the_document_says(document):
+    for path, operations in document["paths"].items():
+        body = BODIES.get(path.rpartition("/")[2])
+        if body is not None:
+            schema = operations["post"]["requestBody"]["content"]["application/json"]["schema"]
+            whole = {**schema, "components": document["components"]}
+            jsonschema.Draft202012Validator(whole).validate(json.loads(body))
+            assert not jsonschema.Draft202012Validator(whole).is_valid([])
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        ("/v2/models/{name}", "get"),
+        ("/v2/models/{name}/infer", "post"),
+        ("/v2/models/{name}/stats", "get"),
+        ("/v2/repository/models/{name}/load", "post"),
+    ],
+)
+def test_an_error_is_as_the_document_says(alone, document, path, method):
+    answer = ask(alone, path.format(name="hotels"), method=method.upper())
+    assert answer.status in (401, 404)
+    expect(document, path, method, answer)
+
+
+def test_there_is_an_answer_to_each_address_and_no_other(alone):
+    routes = alone.listener._site.application
+    assert isinstance(routes, Routes)
+    assert set(routes._answers) == {address.what for address in ADDRESSES}

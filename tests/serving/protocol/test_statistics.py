@@ -1,0 +1,67 @@
+"""Triton's configuration and statistics of a model, from what was counted."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from running import MIXED, ask, body_of, loaded, serving
+
+from headway.serving.protocol.statistics import stats_of
+from headway.serving.telemetry.metrics import Counts
+
+INFER = "/v2/models/flights/infer"
+
+
+class Broken:
+    """An engine that answers no row."""
+
+    def predict(self, rows):
+        raise OSError("no answer")
+
+
+def test_a_configuration_names_the_columns_and_their_types(server):
+    version = server.plane.find("mixed").version
+    said = ask(server, f"/v2/models/mixed/versions/{version}/config").json
+    assert said == ask(server, "/v2/models/mixed/config").json
+    assert [(each["name"], each["data_type"]) for each in said["input"]] == [
+        ("size", "TYPE_FP64"),
+        ("carrier", "TYPE_STRING"),
+    ]
+    assert (said["name"], said["max_batch_size"], said["output"][0]["name"]) == ("mixed", 1024, "score")
+    assert ask(server, "/v2/models/hotels/config").status == 404
+
+
+def test_statistics_count_what_was_answered():
+    with serving(loaded(), loaded(name="mixed", signature=MIXED)) as server:
+        before_ms = time.time_ns() // 1_000_000
+        for body in (body_of([1, 2, 6]), body_of([1, 1, 1], [2, 2, 2]), b"{}"):
+            ask(server, INFER, body)
+        (said,) = ask(server, "/v2/models/flights/stats").json["model_stats"]
+        assert (said["inference_count"], said["execution_count"]) == (3, 2)
+        assert before_ms <= said["last_inference"] <= time.time_ns() // 1_000_000
+        parts = said["inference_stats"]
+        assert parts["success"]["count"] == 2
+        spent = [parts[part]["ns"] for part in ("queue", "compute_infer", "compute_output")]
+        assert sum(spent) == parts["success"]["ns"] and min(spent) > 0
+        assert int(said["version"]) == int(server.plane.find("flights").version, 16)
+        stats = ask(server, "/v2/models/stats").json["model_stats"]
+        assert [(each["name"], each["last_inference"] > 0) for each in stats] == [("flights", True), ("mixed", False)]
+        assert ask(server, "/v2/models/hotels/stats").status == 404
+
+
+def test_statistics_count_what_failed(caplog):
+    caplog.set_level("CRITICAL")
+    with serving(replace(loaded(), engine=Broken())) as server:
+        assert ask(server, INFER, body_of([1, 2, 6])).status == 500
+        (said,) = ask(server, "/v2/models/flights/stats").json["model_stats"]
+        assert said["inference_stats"]["fail"]["count"] == 1 and said["inference_stats"]["fail"]["ns"] > 0
+        assert said["inference_stats"]["success"]["count"] == said["inference_count"] == 0
+
+
+def test_the_time_of_requests_is_split_where_the_engine_begins_and_ends():
+    counts = Counts()
+    counts.add([100, 300], engine_ns=(1_000, 1_500), ended_ns=1_700, rows=2)
+    parts = stats_of(loaded(), counts).inference_stats
+    assert (parts.queue.ns, parts.compute_infer.ns, parts.compute_output.ns) == (900 + 700, 2 * 500, 2 * 200)
+    assert parts.success.ns == 1_600 + 1_400

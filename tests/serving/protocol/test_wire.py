@@ -1,0 +1,227 @@
+"""Infer requests to rows, answers to JSON."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from running import MIXED, NUMBERS, body_of
+
+from headway.core.errors import DataError
+from headway.serving.protocol.wire import Reader, Writer, describe
+
+NAN = float("nan")
+numbers, mixed = Reader(NUMBERS), Reader(MIXED)
+
+
+def column(name: str, data: list[object], **given: object) -> dict[str, object]:
+    return {"name": name, "shape": [len(data)], "datatype": "FP64", "data": data, **given}
+
+
+def text(data: list[object], **given: object) -> dict[str, object]:
+    return {**column("carrier", data), "datatype": "BYTES", **given}
+
+
+def matrix(data: list[object], shape: list[int], datatype: str = "FP64") -> bytes:
+    return json.dumps({"inputs": [{"name": "rows", "shape": shape, "datatype": datatype, "data": data}]}).encode()
+
+
+def asked(*inputs: dict[str, object], **more: object) -> bytes:
+    return json.dumps({"inputs": inputs, **more}).encode()
+
+
+def rows_of(reader: Reader, body: bytes) -> list[list[float]]:
+    rows = reader.read(body).rows
+    assert rows.dtype == np.float64 and rows.flags.c_contiguous
+    return rows.tolist()
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(st.lists(finite | st.none(), min_size=3, max_size=3), min_size=1, max_size=20))
+def test_rows_come_through_columns_as_they_were_sent(rows):
+    expected = np.array(rows, dtype=np.float64)
+    np.testing.assert_array_equal(numbers.read(body_of(*rows)).rows, expected)
+
+
+@given(st.lists(st.lists(finite | st.none(), min_size=3, max_size=3), min_size=1, max_size=20), st.booleans())
+def test_rows_come_through_a_matrix_as_they_were_sent_flat_or_nested(rows, nested):
+    data = rows if nested else [value for row in rows for value in row]
+    np.testing.assert_array_equal(numbers.read(matrix(data, [len(rows), 3])).rows, np.array(rows, dtype=np.float64))
+
+
+def test_columns_may_come_in_any_order_and_shape_n_by_one():
+    body = asked(column("c", [3]), column("a", [[1]], shape=[1, 1]), column("b", [2], shape=[1, 1]))
+    assert rows_of(numbers, body) == [[1.0, 2.0, 3.0]]
+
+
+def test_a_text_is_read_as_its_rank_and_what_training_never_saw_is_missing():
+    rows = mixed.read(asked(column("size", [1, None, 3, 4]), text(["WN", "AA", "XX", None]))).rows
+    np.testing.assert_array_equal(rows, [[1, 2], [NAN, 0], [3, NAN], [4, NAN]])
+
+
+def test_nested_texts_are_read_row_by_row():
+    assert rows_of(mixed, asked(column("size", [1, 2]), text([["UA"], ["AA"]], shape=[2, 1]))) == [[1, 1], [2, 0]]
+
+
+def test_fp32_means_the_float32_that_the_caller_holds():
+    body = asked(column("a", [0.1], datatype="FP32"), column("b", [0.1]), column("c", [2], datatype="INT64"))
+    assert rows_of(numbers, body) == [[float(np.float32(0.1)), 0.1, 2.0]]
+
+
+def test_the_id_is_handed_on_and_members_that_are_not_known_are_passed_over():
+    body = asked(column("a", [1]), column("b", [1]), column("c", [1]), id="x-1", parameters={"key": "k"}, other=[1])
+    assert numbers.read(body).id == "x-1"
+
+
+def test_the_output_may_be_asked_for_by_name():
+    body = asked(column("a", [1]), column("b", [1]), column("c", [1]), outputs=[{"name": "probability"}])
+    assert rows_of(numbers, body) == [[1, 1, 1]]
+
+
+def test_a_bytearray_is_read_like_bytes():
+    assert rows_of(numbers, bytearray(body_of([1, 2, 3]))) == [[1, 2, 3]]
+
+
+A, B, C = column("a", [1]), column("b", [1]), column("c", [1])
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (asked(A, B), "column 'c' is not there"),
+        (asked(), "column 'a' is not there"),
+        (asked(A, B, C, column("d", [1])), "unknown column 'd'"),
+        (asked(A, B, C, C), "column 'c' is there 2 times"),
+        (asked(A, B, column("c", [1, 2])), "input 'c' has shape [2], expected [1]"),
+        (asked(A, B, column("c", [1, 2], shape=[1])), "input 'c' has 2 values, its shape [1] asks for 1"),
+        (asked(A, B, column("c", [], shape=[1])), "input 'c' has 0 values"),
+        (asked(A, B, column("c", [[1], 2], shape=[1])), "input 'c' has 2 values"),
+        (asked(column("a", []), column("b", []), column("c", [])), "input 'a' has shape [0]: no row"),
+        (asked(column("a", [1], shape=[]), B, C), "input 'a' has shape []: no row"),
+        (asked(column("a", [1], shape=[-1]), B, C), "input 'a' has shape [-1]: no row"),
+        (asked(A, column("b", ["x"]), C), "input 'b' holds the text 'x'"),
+        (asked(A, column("b", ["1.5"]), C), "input 'b' holds the text '1.5'"),
+        (asked(A, column("b", [None, "x"], shape=[2]), C), "input 'b' has shape [2]"),
+        (asked(A, text(["x"], name="b"), C), "input 'b' is BYTES, expected a number"),
+        (asked(A, column("b", [1], datatype="FP8"), C), "input 'b' is FP8, expected a number: BF16, BOOL, FP16"),
+        (asked(A, column("b", [2], datatype="BOOL"), C), "input 'b' holds 2, which is no BOOL"),
+        (asked(column("a", [False], datatype="BOOL"), column("b", [True]), C), "got `bool`"),
+        (asked(A, column("b", [1e5], datatype="FP16"), C), "input 'b' holds 100000, which is no FP16"),
+        (asked(A, column("b", [3.4e38], datatype="BF16"), C), "input 'b' holds 3.4e+38, which is no BF16"),
+        (asked(A, column("b", [True]), C), "input 'b'"),
+        (asked(A, column("b", [{}]), C), "input 'b'"),
+        (asked(A, column("b", [1e39], datatype="FP32"), C), "input 'b' holds 1e+39, which is no FP32"),
+        (asked(A, column("b", [1.5], datatype="INT8"), C), "input 'b' holds 1.5, which is no INT8"),
+        (asked(A, column("b", [-1], datatype="UINT8"), C), "input 'b' holds -1, which is no UINT8 (row 0)"),
+        (asked(A, column("b", [200], datatype="INT8"), C), "input 'b' holds 200, which is no INT8"),
+        (asked(A, B, C, outputs=[{"name": "label"}]), "no output 'label'"),
+        (matrix([1, 2], [1, 2]), "input 'rows' has shape [1, 2], expected [n, 3]"),
+        (matrix([1, 2, 3], [0, 3]), "input 'rows' has shape [0, 3]"),
+        (matrix([1, 2, 3], [2, 3]), "input 'rows' has 3 values, its shape [2, 3] asks for 6"),
+        (matrix([1, 2, 3, 4, 5, "x"], [2, 3]), "input 'rows' holds the text 'x', expected numbers or null (row 1, col"),
+        (matrix([1, 2, 3, 4, 1.5, 6], [2, 3], "INT8"), "input 'rows' holds 1.5, which is no INT8 (row 1, column 'b')"),
+        (matrix([1, 2, [3]], [1, 3]), "input 'rows' mixes lists and numbers"),
+        (matrix([1, 2, 3], [1, 3], "BYTES"), "input 'rows' is BYTES, expected numbers"),
+        (matrix([1, 2, 3], [3]), "unknown column 'rows'"),
+        (b"", "Input data was truncated"),
+        (b"null", "no infer request"),
+        (b'{"inputs":[1]}', "(input 0)"),
+        (b'{"inputs":[],"inputs":[{},{}]}', "no infer request"),
+        (b'{"inputs":[{"name":"a","shape":[1],"datatype":"FP64","data":[true]},', "(input 0)"),
+        (b"[" * 100_000, "no infer request"),
+        (b'{"x":' + b"[" * 100_000, "no infer request"),
+        (b'{"id":"\xff"}', "no infer request"),
+        (b'{"inputs":[{"name":"a","shape":[1],"datatype":"FP64","data":[1e999]}]}', "(input 'a')"),
+        (body_of([1, 2, 3]) + b"x", "not JSON"),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_input_at_fault(body, says):
+    with pytest.raises(DataError) as error:
+        numbers.read(body)
+    assert says in f"{error.value.what} ({error.value.where})"
+
+
+@pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity"])
+def test_a_nan_token_names_its_input_and_the_null_to_send(token):
+    body = f'{{"inputs":[{{"name":"a","shape":[2],"datatype":"FP64","data":[1,{token}]}}]}}'.encode()
+    with pytest.raises(DataError) as error:
+        numbers.read(body)
+    assert error.value.where == "input 'a'" and error.value.mend == "send null where a value is missing"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        ((column("size", [1]), text([5])), "input 'carrier' holds a number or a list"),
+        ((column("size", [1, 1]), text(["AA", ["UA"]])), "input 'carrier' holds a number or a list"),
+        ((column("size", [1]), column("carrier", [1])), "input 'carrier' is FP64, expected a text"),
+        ((column("size", ["AA"]), text(["AA"])), "input 'size' holds the text 'AA'"),
+        ((column("size", [1, [2]]), text(["AA", "UA"])), "input 'size' mixes lists and numbers"),
+        (({"name": "rows", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]},), "column 'carrier' is text"),
+    ],
+)
+def test_texts_and_numbers_are_not_taken_for_each_other(inputs, says):
+    with pytest.raises(DataError) as error:
+        mixed.read(asked(*inputs))
+    assert says in error.value.what
+
+
+def test_the_name_that_was_meant_is_offered():
+    with pytest.raises(DataError) as error:
+        mixed.read(asked(column("size", [1]), column("carier", ["AA"])))
+    assert error.value.mend == "nearest: carrier"
+
+
+@given(st.lists(finite, min_size=1, max_size=20), st.text())
+def test_answers_read_back_as_the_same_floats_and_id(values, id):
+    body = Writer(name="flights", version="abc", output="p").write(id, values, len(values))
+    answer = json.loads(body)
+    assert [value.hex() for value in map(float, answer["outputs"][0]["data"])] == [value.hex() for value in values]
+    assert answer.get("id", "") == id
+    assert answer["outputs"][0]["shape"] == [len(values), 1]
+
+
+def test_an_answer_has_the_form_of_the_protocol():
+    assert json.loads(Writer(name="f", version="v", output="p").write("7", [0.1, 0.9, NAN, 1.0], 2)) == {
+        "model_name": "f",
+        "model_version": "v",
+        "id": "7",
+        "outputs": [{"name": "p", "datatype": "FP64", "shape": [2, 2], "data": [0.1, 0.9, None, 1.0]}],
+    }
+
+
+def test_metadata_lists_the_columns_in_order():
+    said = msgspec.json.decode(describe(MIXED, name="m", version="v", parameters={"threshold": 0.5}))
+    assert [(each["name"], each["datatype"]) for each in said["inputs"]] == [("size", "FP64"), ("carrier", "BYTES")]
+    assert said["outputs"][0]["name"] == "score" and said["parameters"] == {"threshold": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("datatype", "sent", "read"),
+    [
+        ("BOOL", [True, False, None], [1.0, 0.0, np.nan]),
+        ("BOOL", [1, 0, 1], [1.0, 0.0, 1.0]),
+        ("FP16", [0.1, 65504, None], [float(np.float16(0.1)), 65504.0, np.nan]),
+        ("BF16", [0.1, -3.0, None], [0.10009765625, -3.0, np.nan]),
+        ("BF16", [1.00390625, 1.01171875, 1e-45], [1.0, 1.015625, 0.0]),
+        ("FP32", [0.1, 3e38, None], [float(np.float32(0.1)), float(np.float32(3e38)), np.nan]),
+        ("FP64", [0.1, 1e300, None], [0.1, 1e300, np.nan]),
+        *(
+            (f"INT{bits}", [-(2 ** (bits - 1)), 7, None], [-(2.0 ** (bits - 1)), 7.0, np.nan])
+            for bits in (8, 16, 32, 64)
+        ),
+        *((f"UINT{bits}", [2 ** (bits - 1), 0, None], [2.0 ** (bits - 1), 0.0, np.nan]) for bits in (8, 16, 32, 64)),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_each_datatype_is_read_in_json_as_it_holds_numbers(datatype, sent, read, nested):
+    data = [[value] for value in sent] if nested else sent
+    shape = [3, 1] if nested else [3]
+    body = asked(*(column(name, data, datatype=datatype, shape=shape) for name in "abc"))
+    np.testing.assert_array_equal(numbers.read(body).rows, np.column_stack([read] * 3))

@@ -1,0 +1,317 @@
+"""Servers for the tests of this folder: echo releases, served in a thread or in a process of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from headway.core import config
+from headway.core.config import Config
+from headway.core.record import digest_of, write
+from headway.core.release import Release, SelfTest
+from headway.core.sections.serve import ServeSection
+from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.core.verdict import Verdict
+from headway.registry.bundle import Bundle
+from headway.registry.enrol import enrol
+from headway.registry.register import Reason, Register
+from headway.serving.auth.gate import Gate, paces
+from headway.serving.auth.keys import digest
+from headway.serving.auth.pace import Pace
+from headway.serving.batching.plane import Plane, Rules
+from headway.serving.door import Inside
+from headway.serving.http.listener import Listener
+from headway.serving.http.routes import Routes
+from headway.serving.http.site import Limits
+from headway.serving.http.tls import Tls
+from headway.serving.labels import Labels
+from headway.serving.load import Loaded, load
+from headway.serving.repository import Repository
+from headway.serving.workers import sockets
+
+TESTS = Path(__file__).parent.parent
+LIMITS = Limits()
+OPEN = ServeSection()
+NUMBERS = Signature(inputs=tuple(Field(name=name) for name in ("a", "b", "c")))
+MIXED = Signature(
+    inputs=(Field(name="size"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA", "WN"))), output="score"
+)
+
+
+def release(*, name: str = "flights", signature: Signature = NUMBERS, test: SelfTest | None = None) -> Release:
+    """A release of the echo model, which answers the mean of its row."""
+    artifact = Artifact(format="echo", digest=digest_of(b"echo"), size_bytes=4)
+    variant = Variant(artifact=artifact, engine="echo", signature=signature)
+    width = len(signature.inputs)
+    return Release(
+        name=name,
+        variant=variant,
+        evidence=(),
+        verdict=Verdict(answer="pass", subject=variant.digest),
+        threshold=0.25,
+        files={"model.echo": digest_of(b"echo")},
+        self_test=SelfTest(rows=((1.0,) * width, (3.0,) * width), answers=((1.0,), (3.0,))) if test is None else test,
+    )
+
+
+def bundle(record: Release, content: bytes = b"echo") -> Bundle:
+    """A release as the register hands it on once it is verified."""
+    return Bundle(record, {"model.echo": content}, digest_of(write(record)), "ed25519:a-test")
+
+
+def loaded(**given: object) -> Loaded:
+    """A release of the echo model, opened."""
+    return load(bundle(release(**given)))
+
+
+def project(folder: Path, *releases: Release) -> Config:
+    """A project with its keys, whose releases are published and live."""
+    (folder / "headway.toml").write_text('[trust]\npublisher_key = "keys/publisher.pem"\n[serve]\nport = 0\n')
+    settings = config.load(folder, environment={})
+    enrol(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="a test")
+    register = Register.from_config(settings)
+    for each in releases or (release(),):
+        digest = register.publish(each, {"model.echo": b"echo"})
+        register.point(f"{each.name}@live", digest, Reason(who="ann", why="a test", verdict=each.verdict))
+    register.state.close()
+    return settings
+
+
+def started(folder: Path, *references: str, first: str = "") -> subprocess.Popen[str]:
+    """A server process of its own; `first` is Python that it runs before."""
+    code = (
+        f"{first}import sys; from pathlib import Path; from headway.core.config import load; "
+        "from headway.serving.process import serve; "
+        "serve(load(Path(sys.argv[1])), sys.argv[2:], announce=lambda line: print(line, flush=True))"
+    )
+    path = os.pathsep.join([str(TESTS / "outside"), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code, str(folder), *references],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server in a thread of this process."""
+
+    address: str
+    loop: asyncio.AbstractEventLoop
+    plane: Plane
+    listener: Listener
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return int(self.address.rpartition(":")[2])
+
+    def within(self, function: Callable[[], object]) -> object:
+        """What a function gives that is run on the server's loop."""
+
+        async def run() -> object:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
+
+    @property
+    def inside(self) -> Inside:
+        """What a door is given."""
+        routes = self.listener._site.application
+        return Inside(
+            plane=self.plane,
+            gate=routes._gate,
+            repository=routes._repository,
+            soon=self.loop.call_soon_threadsafe,
+            draining=lambda: self.listener.draining,
+            body_bytes=LIMITS.body_bytes,
+            tls=self.listener._tls,
+        )
+
+    def turn(self) -> None:
+        """Wait until the server's loop has gone round, so that what was sent has been read."""
+        self.within(lambda: None)
+
+    def later(self, seconds: float) -> None:
+        """Let the server look for what takes too long as if it were so much later."""
+        self.within(lambda: self.listener.sweep(self.loop.time() + seconds))
+
+
+class Shelf:
+    """Releases by name, for a repository to load from."""
+
+    def __init__(self, releases: Sequence[Loaded], take: Callable[[Loaded], object]) -> None:
+        self.releases = {release.name: release for release in releases}
+        self._take = take
+
+    def load(self, address: str) -> Loaded:
+        """Take a release to the plane."""
+        self._take(self.releases[address])
+        return self.releases[address]
+
+    def unload(self, address: str) -> None:
+        """Nothing here follows a pointer."""
+
+
+def gate_of(file: Path, settings: ServeSection = OPEN, *, loopback: bool = True, workers: int = 1) -> Gate:
+    """A gate of the first of some workers, by the keys in a file."""
+    return Gate(file, settings, loopback=loopback, pace=Pace(paces(workers)))
+
+
+def with_operator(folder: Path, key: str) -> Path:
+    """A file of keys in a folder: the operator's, or none."""
+    known = f'[operator]\nsha256 = "{digest(key.encode()).hex()}"\nscopes = ["operate"]\nmade = ""\n'
+    (folder / "keys.toml").write_text(known if key else "")
+    return folder / "keys.toml"
+
+
+@contextmanager
+def routes_of(
+    plane: Plane, releases: Sequence[Loaded], soon: Callable[..., object], gate: Gate | None, key: str
+) -> Iterator[Routes]:
+    """The addresses of a server, whose labels are kept in a folder of their own; `key` is the operator's."""
+    shelf = Shelf(releases, lambda release: soon(plane.swap, release))
+    names = {name: name for name in shelf.releases}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(Labels(Path(folder), soon=soon)) as labels,
+        closing(Repository(plane, shelf, addresses=names, soon=soon)) as repository,
+    ):
+        gate = gate or gate_of(with_operator(Path(folder), key))
+        yield Routes(plane, gate=gate, draining=lambda: False, labels=labels, repository=repository)
+
+
+@contextmanager
+def serving(
+    *releases: Loaded,
+    limits: Limits = LIMITS,
+    host: str = "127.0.0.1",
+    key: str = "",
+    gate: Gate | None = None,
+    tls: Tls | None = None,
+    **rules: Any,
+) -> Iterator[Running]:
+    """A server of these releases, drained at the end."""
+    loop = uvloop.new_event_loop()
+    plane = Plane(releases, loop=loop, rules=Rules(**{"max_batch_rows": 1024, **rules}))
+
+    async def start(routes: Routes) -> Running:
+        listener = Listener(routes, limits=limits, errors=plane.metrics.errors, tls=tls)
+        (bound,) = sockets.bind(host, 0, workers=1)
+        await listener.open(bound)
+        return Running(sockets.address_of(bound, "https" if tls else "http"), loop, plane, listener)
+
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        with routes_of(plane, releases, loop.call_soon_threadsafe, gate, key) as routes:
+            running = asyncio.run_coroutine_threadsafe(start(routes), loop).result(10)
+            routes._draining = lambda: running.listener.draining
+            try:
+                yield running
+            finally:
+                asyncio.run_coroutine_threadsafe(running.listener.drain(1), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(plane.close)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, object]:
+        """Its body."""
+        return json.loads(self.body)
+
+    @property
+    def values(self) -> list[float]:
+        """The answers of an infer request."""
+        return json.loads(self.body)["outputs"][0]["data"]
+
+
+class Peer:
+    """A client that says exactly what it is told to, byte for byte."""
+
+    def __init__(self, server: Running, *, buffer_bytes: int = 0) -> None:
+        self.socket = socket.socket()
+        if buffer_bytes:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        self.socket.settimeout(10)
+        self.socket.connect(("127.0.0.1", server.port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._stream = self.socket.makefile("rb")
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self.socket.close()
+
+    def say(self, data: bytes) -> Peer:
+        """Send bytes."""
+        self.socket.sendall(data)
+        return self
+
+    def hear(self, *, body: bool = True) -> Answer:
+        """The next answer, whole."""
+        line = self._stream.readline()
+        assert line, "closed without an answer"
+        headers = {}
+        while (header := self._stream.readline()) != b"\r\n":
+            name, _, value = header.decode().strip().partition(": ")
+            headers[name] = value
+        length = int(headers.get("Content-Length", "0")) if body else 0
+        return Answer(int(line.split()[1]), headers, self._stream.read(length))
+
+    def closed(self) -> bool:
+        """True once the server has closed, and said nothing more."""
+        return self._stream.read() == b""
+
+
+def body_of(*rows: Sequence[float | None], id: str = "") -> bytes:
+    """The body of an infer request for rows of the columns a, b and c."""
+    columns = [
+        {"name": name, "shape": [len(rows)], "datatype": "FP64", "data": [row[position] for row in rows]}
+        for position, name in enumerate("abc")
+    ]
+    return json.dumps({"inputs": columns, **({"id": id} if id else {})}).encode()
+
+
+def request(
+    path: str = "/v2/models/flights/infer", body: bytes = b"", *, method: str = "", headers: Sequence[str] = ()
+) -> bytes:
+    """The bytes of a request, with a loopback Host and the length of its body."""
+    method = method or ("POST" if body else "GET")
+    length = [f"Content-Length: {len(body)}"] if body else []
+    host = [] if any(each.lower().startswith("host:") for each in headers) else ["Host: localhost"]
+    return "\r\n".join([f"{method} {path} HTTP/1.1", *host, *headers, *length, "", ""]).encode() + body
+
+
+def ask(server: Running, path: str, body: bytes = b"", *, method: str = "", headers: Sequence[str] = ()) -> Answer:
+    """The answer to one request on a connection of its own."""
+    with Peer(server) as peer:
+        return peer.say(request(path, body, method=method, headers=headers)).hear(body=method != "HEAD")

@@ -1,0 +1,105 @@
+"""The prediction log: a row for every row answered, off the request's path, and none lost by leaving in good order."""
+
+from __future__ import annotations
+
+import signal
+from collections import defaultdict
+from pathlib import Path
+
+import polars as pl
+import pytest
+from running import loaded, project, started
+from tests.serving.plain import ask
+from tests.storage.stem import Moments, kills, left_aside, stem
+
+from headway.storage import segments, traffic
+
+LOADED = loaded()
+
+
+@pytest.mark.slow
+def test_a_server_that_leaves_in_good_order_has_logged_every_answer(tmp_path):
+    settings = project(tmp_path)
+    process = started(tmp_path, "flights@live")
+    port = int(process.stdout.readline().split()[2].rpartition(":")[2])
+    for number in range(50):
+        assert ask(port, [number] * 3, key=f"k{number}").status == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=20) == ("", "") and process.returncode == 0
+    (folder,) = (settings.state / "log" / "flights").iterdir()
+    table = pl.concat([pl.read_ipc_stream(path) for path in segments.segments(folder)])
+    assert table["key"].to_list() == [f"k{number}" for number in range(50)]
+    assert table["out.0"].to_list() == table["in.b"].to_list() == list(range(50))
+    assert (table["latency_us"] > 0).all() and table["request"].n_unique() == 50
+
+
+@pytest.mark.slow
+def test_with_the_log_off_nothing_is_written(tmp_path):
+    settings = project(tmp_path)
+    file = tmp_path / "headway.toml"
+    file.write_text(file.read_text() + "log = false\n")
+    process = started(tmp_path, "flights@live")
+    port = int(process.stdout.readline().split()[2].rpartition(":")[2])
+    assert ask(port, [1, 2, 3]).status == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=20) == ("", "")
+    assert not (settings.state / "log").exists()
+
+
+class Kept:
+    """What a reader finds in a folder of segments as they grow: the numbers of each caller, in the order kept."""
+
+    def __init__(self, folder: Path, column: str) -> None:
+        self.found: defaultdict[str, list[int]] = defaultdict(list)
+        self.folder, self.column, self._last = folder, column, ""
+
+    def read(self) -> Kept:
+        """Read the segments that are new, each of which must be whole."""
+        for path in segments.segments(self.folder, after=self._last):
+            self._last = path.name
+            for key, value in pl.read_ipc_stream(path).select("key", self.column).iter_rows():
+                caller, _, number = key.rpartition("-")
+                assert value == float(number)
+                self.found[caller].append(int(number))
+        return self
+
+
+def caller_of(said: list[str]) -> tuple[str, int]:
+    """Who called, and how many of its labels were acknowledged."""
+    return (said[-1].rpartition("-")[0], len(said) - 1) if len(said) > 1 else ("", 0)
+
+
+def killed_serving(folder: Path, count: int) -> None:
+    """Kill a server so often at random moments of serving: acknowledged labels are there, and the log has no gap."""
+    state, file = project(folder).state, folder / "headway.toml"
+    file.write_text(file.read_text() + "log_flush_s = 0.01\n")
+    log = Kept(traffic.log_folder(state, "flights", LOADED.digest), "out.0")
+    labels = Kept(traffic.labels_folder(state, "flights"), "label")
+    with stem("tests.serving.asked:serve") as server:
+
+        def one(after_s: float) -> bool:
+            ended = server.run(folder, after_s=after_s)
+            caller, acknowledged = caller_of(ended.said)
+            logged, labelled = (kept.read().found.get(caller, []) for kept in (log, labels))
+            assert labelled == list(range(len(labelled))) and len(labelled) - acknowledged in (0, 1)
+            assert logged == list(range(len(logged)))
+            return ended.killed
+
+        kills(one, count, Moments((0.0, 0.2), seed=count))
+        left = server.run(folder, after_s=0.2, number=signal.SIGTERM)
+    caller, acknowledged = caller_of(left.said)
+    assert left.code == 0 and len(log.read().found[caller]) >= acknowledged > 0
+    for kept in (log, labels):
+        again = Kept(kept.folder, kept.column).read().found
+        assert again == kept.read().found and sum(map(len, again.values())) > count
+    assert not left_aside(folder)
+
+
+@pytest.mark.slow
+def test_killed_20_times_a_server_has_lost_no_label_it_acknowledged_and_its_log_is_whole(tmp_path):
+    killed_serving(tmp_path, 20)
+
+
+@pytest.mark.long
+def test_killed_200_times_a_server_has_lost_no_label_it_acknowledged_and_its_log_is_whole(tmp_path):
+    killed_serving(tmp_path, 200)

@@ -1,0 +1,95 @@
+"""Counts and their Prometheus text."""
+
+from __future__ import annotations
+
+import pytest
+
+from headway.serving.telemetry.metrics import ALIVE, LOGS, WORKERS, Memory, Metrics
+
+
+def lines_of(metrics: Metrics, **versions: str) -> list[str]:
+    return metrics.text(versions).decode().splitlines()
+
+
+def test_latencies_fall_into_the_bucket_that_holds_them():
+    metrics = Metrics()
+    metrics.of("m").add([0, 900_000, 1_000_000_000 - 100_000], engine_ns=(0, 0), ended_ns=1_000_000_000, rows=5)
+    buckets = [line for line in lines_of(metrics) if line.startswith("headway_request_seconds_bucket")]
+    assert [int(line.split()[1]) for line in buckets] == [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 3, 3]
+    assert 'headway_request_seconds_sum{model="m"} 1.999200000' in lines_of(metrics)
+
+
+def test_calls_of_the_engine_are_counted_beside_requests_and_rows():
+    metrics = Metrics()
+    for _ in range(2):
+        metrics.of("m").add([0, 0], engine_ns=(0, 1), ended_ns=1, rows=3)
+    assert {
+        'headway_requests_total{model="m"} 4',
+        'headway_rows_total{model="m"} 6',
+        'headway_engine_calls_total{model="m"} 2',
+    } <= set(lines_of(metrics))
+
+
+def test_each_family_is_named_once_with_its_type():
+    metrics = Metrics()
+    metrics.of("a")
+    metrics.of("b")
+    metrics.errors[404] += 2
+    lines = lines_of(metrics, a="1", b="2")
+    types = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(types) == len(set(types)) == 26
+    assert 'headway_release_info{model="b",version="2"} 1' in lines and 'headway_errors_total{code="404"} 2' in lines
+
+
+@pytest.mark.parametrize(("name", "text"), [('a"b', 'a\\"b'), ("a\\b", "a\\\\b"), ("a\nb", "a\\nb")])
+def test_a_name_cannot_break_out_of_its_label(name, text):
+    metrics = Metrics()
+    metrics.of(name)
+    assert f'headway_rows_total{{model="{text}"}} 0' in lines_of(metrics)
+
+
+def test_a_scrape_of_one_worker_speaks_for_all_and_for_those_that_died():
+    memory = Memory(2)
+    first, second, log = (Metrics(memory, row) for row in range(3))
+    for metrics, ended in ((first, 5), (second, 9), (Metrics(memory, 0), 7)):  # the last took the first one's place
+        metrics.of("m").add([0], engine_ns=(1, 2), ended_ns=ended, rows=2)
+        metrics.errors[404] += 1
+        metrics.canary_errors["m"] += 1
+    second.of("m").fail(0, ended_ns=3)
+    log.dropped["m"] += 4
+    first.refused["m@live"], second.refused["m@live"] = False, True
+    memory.fleet.row(0)[[ALIVE, WORKERS, LOGS]] = 2, 1, 3
+    assert {
+        'headway_requests_total{model="m"} 3',
+        'headway_rows_total{model="m"} 6',
+        'headway_failed_requests_total{model="m"} 1',
+        'headway_errors_total{code="404"} 3',
+        'headway_canary_errors_total{model="m"} 3',
+        'headway_log_dropped_rows_total{model="m"} 4',
+        'headway_pointer_refused{pointer="m@live"} 1',
+        "headway_workers 2",
+        'headway_restarts_total{process="worker"} 1',
+        'headway_restarts_total{process="log"} 3',
+    } <= set(lines_of(first, m="1"))
+    total = second.total("m")
+    assert (total.requests, total.last_ns, total.failed_ns, sum(total.buckets)) == (3, 9, 3, 3)
+
+
+def test_counts_bear_the_names_and_labels_of_triton_and_mlserver_too():
+    metrics = Metrics()
+    metrics.of("m").add([0, 0], engine_ns=(1_000_000, 3_000_000), ended_ns=4_000_000, rows=3)
+    metrics.of("gone").fail(0, ended_ns=1)
+    label = '{model="m",version="1"}'
+    assert {
+        f"nv_inference_request_success{label} 2",
+        f"nv_inference_count{label} 3",
+        f"nv_inference_exec_count{label} 1",
+        f"nv_inference_request_duration_us{label} 8000",
+        f"nv_inference_queue_duration_us{label} 2000",
+        f"nv_inference_compute_infer_duration_us{label} 4000",
+        f"nv_inference_compute_output_duration_us{label} 2000",
+        f"model_infer_request_success_total{label} 2",
+        f"model_infer_request_duration_sum{label} 0.008000000",
+        'nv_inference_request_failure{model="gone",version=""} 1',
+        'model_infer_request_failure_total{model="gone",version=""} 1',
+    } <= set(lines_of(metrics, m="1"))

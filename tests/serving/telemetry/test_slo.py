@@ -1,0 +1,120 @@
+"""How fast the budgets of the objectives burn."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from headway.core.config import SloSection
+from headway.serving.telemetry.metrics import Metrics, Served
+from headway.serving.telemetry.slo import SAMPLE_S, Budget, hold_to
+
+SLO = SloSection(p99_ms=5, availability=0.999)
+
+
+class World:
+    """What was served until now, as a test says."""
+
+    def __init__(self, slo: SloSection = SLO) -> None:
+        self.now_s = 0.0
+        self.served = Served()
+        self.budget = Budget(slo, lambda: self.served, now_s=0.0)
+
+    def passes(self, seconds: float, *, answered: float = 0, slow: float = 0, failed: float = 0) -> None:
+        """Let time pass with so many requests a second, a look every quarter of a minute."""
+        for _ in range(int(seconds / SAMPLE_S)):
+            self.now_s += SAMPLE_S
+            more = (int(rate * SAMPLE_S) for rate in (answered, slow, failed))
+            self.served = Served(*(before + new for before, new in zip(self.served, more, strict=True)))
+            self.budget.look(self.now_s)
+
+    def burns(self, objective: str) -> dict[str, float]:
+        """The burn rate of each window."""
+        found = (re.match(rf'headway_slo_burn{{objective="{objective}",window="(\w+)"}} (.*)', line) for line in self)
+        return {match[1]: float(match[2]) for match in found if match}
+
+    def __iter__(self):
+        return iter(self.budget.lines(self.now_s))
+
+
+def test_nothing_asked_burns_nothing():
+    assert set(World().burns("latency").values()) == {0.0}
+
+
+def test_what_is_just_allowed_burns_at_one_in_every_window():
+    world = World()
+    world.passes(7 * 3600, answered=1000, slow=10, failed=1000 / 999)
+    for objective in ("latency", "availability"):
+        assert world.burns(objective) == pytest.approx(dict.fromkeys(("5m", "30m", "1h", "6h"), 1.0), rel=1e-2)
+
+
+def test_a_sudden_failure_is_seen_in_the_short_windows_first_and_forgotten_there_first():
+    world = World()
+    world.passes(6 * 3600, answered=100)
+    world.passes(300, answered=50, failed=50)
+    assert world.burns("availability") == pytest.approx({"5m": 500, "30m": 83.3, "1h": 41.7, "6h": 6.94}, rel=1e-2)
+    world.passes(300, answered=100)
+    burns = world.burns("availability")
+    assert burns["5m"] == 0 and burns["1h"] == pytest.approx(41.7, rel=1e-2)
+    assert set(world.burns("latency").values()) == {0.0}
+
+
+def test_a_young_server_tells_what_it_has():
+    world = World()
+    world.passes(60, answered=90, slow=9)
+    assert set(world.burns("latency").values()) == {10.0}
+
+
+def test_no_more_is_kept_than_the_longest_window_reaches():
+    world = World()
+    world.passes(24 * 3600, answered=1)
+    assert len(world.budget._samples) == 6 * 3600 / SAMPLE_S + 1
+
+
+def test_where_nothing_is_allowed_one_failure_burns_without_end():
+    world = World(SloSection(availability=1.0))
+    assert set(world.burns("availability").values()) == {0.0}
+    world.passes(15, failed=1)
+    assert set(world.burns("availability").values()) == {float("inf")}
+
+
+def test_counts_are_told_beside_the_rates():
+    world = World()
+    world.passes(15, answered=100, slow=2, failed=1)
+    told = [line for line in world if line.startswith(("headway_slo_requests", "headway_slo_bad", "headway_slo_all"))]
+    assert told == [
+        'headway_slo_requests_total{objective="latency"} 1500',
+        'headway_slo_requests_total{objective="availability"} 1515',
+        'headway_slo_bad_total{objective="latency"} 30',
+        'headway_slo_bad_total{objective="availability"} 15',
+        'headway_slo_allowed{objective="latency"} 0.01',
+        'headway_slo_allowed{objective="availability"} 0.001',
+    ]
+
+
+@pytest.mark.parametrize(("within_ms", "slow"), [(0.05, 3), (1, 2), (5, 1), (7, 1), (10, 0), (5000, 0)])
+def test_what_is_slow_is_counted_at_the_edge_of_the_histogram_at_the_limit_or_below(within_ms, slow):
+    metrics = Metrics()
+    for latency_ms in (0.6, 5, 8):
+        ended = int(latency_ms * 1e6)
+        metrics.of("m").add([0], engine_ns=(0, ended), ended_ns=ended, rows=1)
+    metrics.errors[[400, 500, 503]] = 7, 2, 1
+    assert metrics.served(within_ms) == Served(3, slow, 3)
+
+
+def test_a_request_that_is_refused_as_too_many_wait_is_one_that_failed():
+    metrics = Metrics()
+    metrics.of("m").refuse(expired=False)
+    metrics.errors[429] = 5  # of these, four are over the limit of their key: that is the caller's doing
+    assert metrics.served(50) == Served(0, 0, 1)
+
+
+def test_the_metrics_of_a_server_tell_its_budgets():
+    async def told() -> str:
+        metrics = Metrics()
+        hold_to(SLO, metrics, asyncio.get_running_loop())
+        return metrics.text({}).decode()
+
+    assert 'headway_slo_burn{objective="latency",window="5m"} 0' in asyncio.run(told())

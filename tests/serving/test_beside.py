@@ -1,0 +1,239 @@
+"""Two releases at one name: who answers whom, what is logged of each, and that no caller meets the canary's errors."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import polars as pl
+import pytest
+from msgspec.structs import replace
+from running import bundle, loaded, release, serving
+from tests.serving.batching.test_plane import POISON, Picky
+from tests.serving.plain import ask
+from tests.serving.turns import Turns, Waits
+
+from headway.core.calibrator import Calibrator
+from headway.core.errors import DataError, Refused, StoreError
+from headway.core.release import View
+from headway.features.online import OnlineTable
+from headway.registry.assign import assign
+from headway.serving.batching.plane import Plane, Rules
+from headway.serving.batching.seat import Seat
+from headway.serving.load import load
+from headway.serving.telemetry.log import PredictionLog
+from headway.serving.workers.keeper import Buffers, Keeper
+from headway.storage import segments, traffic
+
+LIVE = loaded()
+SALT = "salt"
+
+
+class Tens:
+    """Answers 10 to everything."""
+
+    def predict(self, rows):
+        return np.full((len(rows), 1), 10.0)
+
+
+CANARY = dataclasses.replace(LIVE, engine=Tens(), version="canary", digest="sha256:" + "c" * 64)
+
+
+def keyed(row, key):
+    """A call with a key."""
+    return Waits(list(row), key=key)
+
+
+def turned(tmp_path, seat, *calls):
+    """What the log holds of live and of the canary after one turn of the loop at a seat, and the plane."""
+    buffers = Buffers(1, 1 << 20)
+    log = PredictionLog(buffers.rings[0], buffers.bell, dropped=Counter())
+    loop = Turns()
+    plane = Plane([seat.live], loop=loop, rules=Rules(max_batch_rows=64, long_ms=1e9), log=log)
+    plane.take(seat)
+    for call in calls:
+        plane.submit(seat.live, call)
+    loop.turn()
+    Keeper(tmp_path, buffers, dropped=Counter()).keep()
+    return [rows_of(tmp_path, each) for each in (seat.live, seat.canary or CANARY)], plane
+
+
+def rows_of(folder, which):
+    found = [
+        pl.read_ipc_stream(path) for path in segments.segments(traffic.log_folder(folder, "flights", which.digest))
+    ]
+    return pl.concat(found).sort("request") if found else pl.DataFrame()
+
+
+def seat(share, *, live=LIVE, canary=CANARY):
+    return Seat(live=live, canary=canary, share=share, salt=SALT, stage=int(share > 0))
+
+
+def test_in_shadow_live_answers_all_and_the_canary_is_logged_beside_it(tmp_path):
+    calls = [keyed([float(number)] * 3, f"k{number}") for number in range(20)]
+    (live, canary), plane = turned(tmp_path, seat(0.0), *calls)
+    assert [call.values for call in calls] == [[float(number)] for number in range(20)]
+    assert live["request"].to_list() == canary["request"].to_list()
+    assert live.select("answered", "paired", "role", "stage").unique().rows() == [(1, 1, traffic.LIVE, 0)]
+    assert canary.select("answered", "paired", "role", "stage").unique().rows() == [(0, 1, traffic.CANARY, 0)]
+    assert canary["out.0"].to_list() == [10.0] * 20
+    assert plane.metrics.of("flights").requests == 20
+
+
+def test_the_canarys_keys_get_its_answer_and_the_others_lives(tmp_path):
+    calls = [keyed([1.0] * 3, f"k{number}") for number in range(200)] + [keyed([1.0] * 3, "")]
+    (live, canary), _ = turned(tmp_path, seat(0.3), *calls)
+    its = {call.key for call in calls if call.key and assign(call.key, SALT, 0.3)}
+    assert [call.values for call in calls] == [[10.0] if call.key in its else [1.0] for call in calls]
+    assert set(canary["key"]) == its and (canary["answered"] == 1).all()
+    beside = live.filter(pl.col("paired") == 1)
+    assert set(beside["key"]) == its and (beside["answered"] == 0).all()
+    assert set(beside["request"]) == set(canary["request"])
+    assert len(live) == 201 and live["answered"].sum() == 201 - len(its)
+
+
+def test_where_no_key_is_the_canarys_it_is_not_asked(tmp_path):
+    call = keyed([1.0] * 3, "")
+    (live, canary), _ = turned(tmp_path, seat(0.5), call)
+    assert call.values == [1.0] and canary.is_empty() and live["paired"].to_list() == [0]
+
+
+def test_where_the_canary_fails_live_answers_and_the_failure_is_the_canarys(tmp_path):
+    broken = dataclasses.replace(CANARY, engine=Picky())
+    rows = [[1.0] * 3, [POISON] * 3, [POISON + 1] * 3, [2.0] * 3]
+    calls = [keyed(row, f"k{number}") for number, row in enumerate(rows)]
+    (live, canary), plane = turned(tmp_path, seat(0.999_999, canary=broken), *calls)
+    assert [call.values for call in calls] == [[1.0, 2.0], [POISON], [POISON + 1], [2.0, 4.0]]
+    assert canary["status"].to_list() == [0, 1, 1, 0] and canary["answered"].to_list() == [1, 0, 0, 1]
+    assert live["answered"].to_list() == [0, 1, 1, 0] and (live["paired"] == 1).all()
+    assert plane.metrics.canary_errors == {"flights": 2}
+
+
+def test_in_shadow_no_error_of_the_canary_is_met(tmp_path):
+    broken = dataclasses.replace(CANARY, engine=Picky())
+    call = keyed([POISON + 1] * 3, "k")
+    (live, canary), _ = turned(tmp_path, seat(0.0, canary=broken), call)
+    assert call.values == [POISON + 1] and call.error is None
+    assert canary["status"].to_list() == [1] and live["status"].to_list() == [0]
+
+
+def test_where_live_fails_too_the_caller_gets_lives_error(tmp_path):
+    both = [dataclasses.replace(each, engine=Picky()) for each in (LIVE, CANARY)]
+    call = keyed([POISON] * 3, "k")
+    (live, canary), _ = turned(tmp_path, seat(0.999_999, live=both[0], canary=both[1]), call)
+    assert str(call.error).startswith("a row holds 666")
+    assert live["status"].to_list() == canary["status"].to_list() == [1]
+
+
+def test_a_call_that_does_not_bring_what_the_canary_asks_for_falls_back_on_live_alone(tmp_path, viewed):
+    class Lacks(Waits):
+        def read_for(self, release):
+            raise DataError("column 'c' is not there")
+
+    live, calls = viewed("right"), [keyed([1.0, 2.0], "anna"), Lacks([1.0, 2.0], key="anna")]
+    calls[0].read_for = lambda release: np.array([[1.0, 2.0, 9.0]])
+    (_, canary), _ = turned(tmp_path, seat(0.999_999, live=live), *calls)
+    assert [call.values for call in calls] == [[10.0], [2.0]]
+    assert sorted(canary["status"].to_list()) == [0, 1]
+
+
+def test_what_was_decoded_for_a_release_that_left_is_answered_by_it_alone(tmp_path):
+    loop = Turns()
+    plane = Plane([LIVE], loop=loop, rules=Rules(max_batch_rows=64, long_ms=1e9))
+    call = keyed([1.0] * 3, "k")
+    plane.submit(LIVE, call)
+    plane.take(Seat(live=CANARY, canary=LIVE))
+    loop.turn()
+    assert call.values == [1.0]
+
+
+@pytest.fixture
+def viewed(tmp_path):
+    """Releases whose column c is looked up in tables `right` and `wrong`, opened."""
+    tables = [OnlineTable(tmp_path, name) for name in ("right", "wrong")]
+    for table, value in zip(tables, (3.0, 30.0), strict=True):
+        table.put(["anna"], np.array([[value]]), np.array([5]))
+        table.close()
+
+    def opened(table: str, columns=("c",), **given):
+        made = release(**given)
+        return load(bundle(replace(made, views=(View(name="v", table=table, columns=columns),))), tmp_path)
+
+    return opened
+
+
+def test_each_release_reads_the_same_request_with_its_own_view(tmp_path, viewed):
+    live, other = viewed("right"), dataclasses.replace(viewed("wrong"), digest=CANARY.digest)
+    call = keyed([1.0, 2.0], "anna")
+    (rows, beside), _ = turned(tmp_path, seat(0.0, live=live, canary=other), call)
+    assert call.values == [2.0]
+    assert (rows["in.c"][0], beside["in.c"][0]) == (3.0, 30.0)
+    assert (rows["seen_us.v"][0], rows["in.a"][0], beside["out.0"][0]) == (5, 1.0, 11.0)
+
+
+def test_over_http_a_column_that_is_looked_up_need_not_be_sent_and_is_passed_over_if_it_is(viewed):
+    with serving(viewed("right")) as server:
+        assert ask(server.port, [1, 2], columns="ab", key="anna").value == 2.0
+        assert ask(server.port, [1, 2, 99], key="anna").value == 2.0
+        assert ask(server.port, [1, 2], columns="ab", key="eve").value is None
+
+
+def test_a_canary_that_asks_for_other_columns_reads_the_request_itself(tmp_path, viewed):
+    with serving(LIVE) as server:
+        canary = dataclasses.replace(viewed("wrong"), digest=CANARY.digest)
+        place = Seat(live=LIVE, canary=canary, share=0.999_999, salt=SALT, stage=1)
+        server.within(lambda: server.plane.take(place))
+        assert ask(server.port, [1, 2, 3], key="anna").value == 11.0
+
+
+def test_a_canary_that_is_not_brought_what_it_asks_for_falls_back_on_live(viewed):
+    with serving(viewed("right")) as server:
+        place = Seat(live=server.plane.find("flights"), canary=CANARY, share=0.999_999, salt=SALT, stage=1)
+        server.within(lambda: server.plane.take(place))
+        assert ask(server.port, [1, 2], columns="ab", key="anna").value == 2.0
+
+
+def test_a_table_that_goes_away_is_503_and_not_the_callers_fault(tmp_path, viewed):
+    with serving(viewed("right")) as server:
+        for file in tmp_path.glob("right.sqlite*"):
+            file.write_bytes(b"no table any more, and no database either" * 300)
+        said = ask(server.port, [1, 2], columns="ab", key="anna")
+        assert said.status == 503 and "online table" in said.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "says"),
+    [
+        ("right", ("x",), "that the model does not read"),
+        ("right", ("c", "c"), "that another view has too"),
+        ("right", ("b", "c"), "has 2 columns, its table 'right' has 1"),
+    ],
+)
+def test_a_view_that_does_not_fit_is_refused_at_load(viewed, table, columns, says):
+    with pytest.raises(Refused, match=says):
+        viewed(table, columns)
+
+
+def test_a_view_whose_table_is_not_there_is_refused_at_load(viewed):
+    with pytest.raises(StoreError, match="no such online table"):
+        viewed("absent")
+
+
+def test_the_calibrator_shifts_what_is_answered_and_not_the_self_test():
+    shifted = load(bundle(replace(release(), calibrator=Calibrator(shift=float(np.log(2))))))
+    with serving(shifted) as server:
+        assert ask(server.port, [0.5, 0.5, 0.5]).value == pytest.approx(2 / 3)
+
+
+def test_a_table_of_a_calibrator_is_looked_up_by_the_server():
+    table = Calibrator(kind="venn_abers", knots=(0.5,), values=(0.1, 0.2, 0.3))
+    with serving(load(bundle(replace(release(), calibrator=table)))) as server:
+        assert [ask(server.port, [each] * 3).value for each in (0.4, 0.5, 0.6)] == [0.1, 0.2, 0.3]
+
+
+def test_a_calibrator_of_what_is_no_probability_is_refused():
+    made = release()
+    made = replace(made, variant=replace(made.variant, task="regression"), calibrator=Calibrator(shift=1.0))
+    with pytest.raises(Refused, match="regression model has a calibrator"):
+        load(bundle(made))

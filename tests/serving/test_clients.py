@@ -1,0 +1,125 @@
+"""Clients and tools that others made, unchanged, against a running server, each in an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from running import MIXED, ask, loaded, serving
+from tests.house.pages import shown
+from tests.house.source_tree import ROOT
+
+from headway.core.plugins import load_door
+from headway.core.variant import Field, Signature
+
+KEY = "a-key"
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+)
+
+
+class Environment:
+    """A virtual environment of its own."""
+
+    def __init__(self, folder: Path, *packages: str) -> None:
+        self._folder = folder
+        python = shutil.which("python3.11") or sys.executable
+        subprocess.run([python, "-m", "venv", str(folder / "venv")], check=True)
+        self.run("python", "-m", "pip", "install", "--quiet", "--no-compile", *packages)
+
+    def run(self, program: str, *words: str, **variables: str) -> None:
+        """Run a program that is installed here; what it says is said where it fails."""
+        command, told = [str(self._folder / "venv" / "bin" / program), *words], {**os.environ, **variables}
+        run = subprocess.run(command, cwd=self._folder, env=told, check=False, capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout + run.stderr
+
+
+@contextmanager
+def environment(*packages: str) -> Iterator[Environment]:
+    """An environment with these packages, gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="headway-client-") as folder:
+        yield Environment(Path(folder), *packages)
+
+
+@contextmanager
+def models() -> Iterator[dict[str, str]]:
+    """A server of two models over HTTP and gRPC, whose operator has a key: what its callers are told."""
+    with serving(loaded(), loaded(name="mixed", signature=MIXED), key=KEY) as server:
+        door = load_door("grpc")(server.inside, "127.0.0.1", 0)
+        yield {"HEADWAY_ADDRESS": server.address, "HEADWAY_GRPC": door.address, "HEADWAY_KEY": KEY}
+        door.close(5)
+
+
+def run_cases(made: Environment, told: Mapping[str, str], *names: str) -> None:
+    """Run files of cases by pytest there, with nothing of this repository in sight but the files."""
+    cases = (str(ROOT / "tests/serving" / name) for name in names)
+    words = ("--noconftest", "-c", os.devnull, "-p", "no:cacheprovider", *cases)
+    made.run("python", "-m", "pytest", "-q", *words, **told)
+
+
+@pytest.mark.slow
+def test_the_client_of_triton_works_unchanged():
+    with environment("tritonclient[http,grpc]==2.73.0", "pytest") as made, models() as told:
+        run_cases(made, told, "triton_cases.py", "triton_grpc_cases.py")
+        run_the_page(made)
+
+
+@contextmanager
+def deliveries() -> Iterator[dict[str, str]]:
+    """A server of what docs/serving.md asks, over HTTP and gRPC, by the ports of the page."""
+    depot = Field(name="depot", datatype="BYTES", categories=("north", "south"))
+    others = (Field(name=name) for name in ("distance_km", "parcels", "rain_mm"))
+    release = loaded(name="deliveries", signature=Signature(inputs=(Field(name="minute"), depot, *others)))
+    with serving(release) as server:
+        door = load_door("grpc")(server.inside, "127.0.0.1", 0)
+        yield {"8080": str(server.port), "8001": door.address.rpartition(":")[2]}
+        door.close(5)
+
+
+def run_the_page(made: Environment) -> None:
+    """Run what docs/serving.md shows of the client, over HTTP and as it says over gRPC."""
+    (over_http,) = shown("docs/serving.md", "py")
+    over_grpc = over_http.replace("tritonclient.http", "tritonclient.grpc").replace("8080", "8001")
+    with deliveries() as ports:
+        for text in (over_http, over_grpc):
+            made.run("python", "-c", re.sub(r"80\d\d", lambda port: ports[port[0]], text))
+
+
+@pytest.mark.slow
+def test_the_client_of_kserve_works_unchanged():
+    with environment("kserve==0.21.0", "pytest") as made, models() as told:
+        run_cases(made, told, "kserve_cases.py")
+
+
+@pytest.mark.slow
+def test_the_openapi_document_is_valid_and_the_server_keeps_to_it_whatever_is_asked(tmp_path):
+    with environment("schemathesis==4.32.5", "openapi-spec-validator==0.9.0") as made, serving(loaded()) as server:
+        document = tmp_path / "openapi.json"
+        document.write_bytes(ask(server, "/openapi.json").body)
+        made.run("openapi-spec-validator", str(document))
+        version = server.plane.find("flights").version
+        settings = tmp_path / "schemathesis.toml"
+        settings.write_text(f'[parameters]\nname = "flights"\nversion = "{version}"\n')
+        words = ("--max-examples", "60", "--seed", "1", "--phases", "examples,coverage,fuzzing")
+        address = f"{server.address}/openapi.json"
+        made.run("st", "--config-file", str(settings), "run", address, *words, "--checks", ",".join(CHECKS))
+
+
+@pytest.mark.long
+def test_the_load_generator_of_triton_runs_to_its_end():
+    with environment("perf-analyzer==2.60.0") as made, models() as told:
+        short = ("--measurement-interval", "300", "--stability-percentage", "999", "--max-trials", "3")
+        for name in ("flights", "mixed"):
+            made.run("perf_analyzer", "-m", name, "-u", told["HEADWAY_ADDRESS"].removeprefix("http://"), *short)

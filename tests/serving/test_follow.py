@@ -1,0 +1,289 @@
+"""Pointers that move are followed: verified, loaded and swapped in whole; what does not verify changes nothing."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from running import started
+from tests.monitoring import rollouts
+from tests.serving.plain import ask
+
+from headway.core.errors import Refused
+from headway.core.record import write
+from headway.core.release import View
+from headway.core.rollout import Plan, Stage
+from headway.features.online import OnlineTable
+from headway.monitoring.rollout import rolling
+from headway.serving.batching.seat import Seat
+from headway.serving.follow import Follower
+from headway.serving.load import load
+from headway.storage import traffic
+
+
+class Followed:
+    """A follower of `flights@live` that looks when it is told to, and the seats that it took."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = rollouts.project(folder)
+        self.first = rollouts.live(self.project, rollouts.release(made_at="1"))
+        self.seats: list[Seat] = []
+        self.refused: dict[str, bool] = {}
+        online = traffic.online_folder(self.project.config.state)
+        self.follower = Follower(self.project.register, online=online, take=self.seats.append, refused=self.refused)
+        release = load(self.project.register.resolve("flights@live"), online)
+        self.follower._seats = {"flights@live": Seat(live=release)}
+        self.follower._known = {release.digest: release}
+
+    def look(self) -> Seat | None:
+        """The seat that one look took, if it took one."""
+        before = len(self.seats)
+        self.follower.look()
+        return self.seats[-1] if len(self.seats) > before else None
+
+
+@pytest.fixture
+def followed(tmp_path):
+    made = Followed(tmp_path)
+    yield made
+    made.project.state.close()
+    made.project.register.state.close()
+
+
+def test_a_look_at_what_has_not_moved_takes_no_seat(followed):
+    assert followed.look() is None and followed.refused == {"flights@live": False}
+
+
+def test_a_move_of_live_is_taken_with_its_threshold_and_what_was_live_is_not_loaded_again(followed):
+    second = rollouts.live(followed.project, rollouts.release(made_at="2", threshold=0.9))
+    seat = followed.look()
+    assert (seat.live.digest, seat.live.threshold) == (second, 0.9)
+    old = followed.follower._known[followed.first]
+    followed.project.register.back("flights@live", who="ann", why="back")
+    assert followed.look().live is old
+
+
+def test_a_rollout_seats_the_canary_and_its_end_takes_it_away(followed):
+    second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
+    rollout = rolling.start(followed.project, second, plan=rollouts.SHORT, who="ann")
+    seat = followed.look()
+    assert (seat.live.digest, seat.canary.digest) == (followed.first, second)
+    assert (seat.share, seat.salt, seat.stage) == (0.0, rollout.salt, 0)
+    rolling.advance(followed.project, who="ann", why="go")
+    assert (followed.look().share, followed.seats[-1].stage) == (0.5, 1)
+    rolling.rollback(followed.project, who="ann", why="no")
+    assert followed.look() == Seat(live=seat.live)
+
+
+def test_a_share_that_is_not_signed_deals_the_canary_no_key(followed):
+    second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
+    rollout = rolling.start(followed.project, second, plan=rollouts.SHORT, who="ann")
+    followed.look()
+    forged = replace(rollout, plan=Plan(stages=(Stage(share=0.9),)), salt="chosen")
+    followed.project.state.keep("rollout", write(forged), name="flights")
+    assert followed.look() is None
+
+
+def test_a_move_of_the_canary_without_a_deal_seats_nobody(followed):
+    made = rollouts.release(made_at="2")
+    second = rollouts.publish(followed.project, made)
+    rolling.start(followed.project, second, who="ann")
+    reason = rollouts.Reason(who="ann", why="by hand", verdict=made.verdict)
+    followed.project.register.point("flights@canary", second, reason)
+    assert followed.look() is None
+
+
+def test_a_canary_pointer_without_a_rollout_that_runs_seats_nobody(followed):
+    second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
+    rollout = rolling.start(followed.project, second, who="ann")
+    followed.project.register.withdraw("flights@canary", who="ann", why="half done")
+    assert followed.look() is None
+    assert rollout.standing == "running"
+
+
+def test_a_release_that_was_tampered_with_is_told_once_and_what_was_live_stays(followed, caplog):
+    second = rollouts.live(followed.project, rollouts.release(made_at="2"))
+    model = followed.project.register.folder / "flights" / second.removeprefix("sha256:") / "model.echo"
+    model.write_bytes(b"evil")
+    assert followed.look() is None and followed.look() is None
+    assert followed.refused == {"flights@live": True}
+    assert caplog.text.count("what was live stays") == 1
+    model.write_bytes(b"echo")
+    seats = [followed.look() for _ in range(60)]
+    assert [seat.live.digest for seat in seats if seat] == [second]
+    assert followed.refused == {"flights@live": False}
+
+
+def model_of(followed, digest):
+    """The file of a release's model."""
+    return followed.project.register.folder / "flights" / digest.removeprefix("sha256:") / "model.echo"
+
+
+def test_a_canary_that_was_tampered_with_seats_nobody_and_does_not_hold_live_back(followed):
+    second = rollouts.live(followed.project, rollouts.release(made_at="2"))
+    followed.look()
+    third = rollouts.publish(followed.project, rollouts.release(made_at="3"))
+    rolling.start(followed.project, third, who="ann")
+    model_of(followed, third).write_bytes(b"evil")
+    assert followed.look() is None
+    assert followed.refused == {"flights@live": False, "flights@canary": True}
+    followed.project.register.back("flights@live", who="ann", why="slow")
+    assert followed.look() == Seat(live=followed.follower._known[followed.first]) and second != followed.first
+    rolling.rollback(followed.project, who="ann", why="it does not verify")
+    followed.look()
+    assert followed.refused == {"flights@live": False}
+
+
+def test_a_canary_leaves_though_what_is_live_was_tampered_with(followed):
+    second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
+    rolling.start(followed.project, second, who="ann")
+    live = followed.look().live
+    model_of(followed, followed.first).write_bytes(b"evil")
+    followed.project.register.withdraw("flights@canary", who="ann", why="harm")
+    assert followed.look() == Seat(live=live)
+    assert followed.refused == {"flights@live": True, "flights@canary": False}
+
+
+def test_a_state_that_cannot_be_read_changes_nothing(followed, caplog):
+    followed.project.register.state.close()
+    assert followed.look() is None and followed.refused == {"flights@live": True}
+    assert "cannot be read" in caplog.text
+
+
+def test_a_look_that_fails_is_logged_and_the_next_is_made(followed, caplog):
+    looks = []
+
+    def look() -> None:
+        looks.append(len(looks))
+        if len(looks) == 1:
+            raise ZeroDivisionError("a defect")
+        followed.follower._leaving.set()
+
+    followed.follower.look = look
+    followed.follower.begin({})
+    followed.follower._thread.join(10)
+    assert looks == [0, 1] and "a defect" in caplog.text
+
+
+def test_another_pointer_than_live_is_followed_and_has_no_canary(followed):
+    release = followed.follower._known[followed.first]
+    followed.follower._seats = {"flights@staging": Seat(live=release)}
+    made = rollouts.release(made_at="2")
+    second = rollouts.publish(followed.project, made)
+    reason = rollouts.Reason(who="ann", why="try", verdict=made.verdict)
+    followed.project.register.point("flights@staging", second, reason)
+    assert followed.look().live.digest == second
+
+
+class Callers:
+    """Callers of servers, each on a connection of its own, one after the other answer, until they are told to stop."""
+
+    def __init__(self, ports: list[int]) -> None:
+        self.stop = threading.Event()
+        self.failed: list[object] = []
+        self.last: dict[int, tuple[str, float]] = {}
+        self.answers = 0
+        self._threads = [threading.Thread(target=self._call, args=(port,)) for port in ports for _ in range(2)]
+
+    def __enter__(self) -> Callers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self, port: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        inputs = [{"name": name, "shape": [1], "datatype": "FP64", "data": [1]} for name in "ab"]
+        while not self.stop.is_set():
+            key = f"{port}-{self.answers}"
+            connection.request(
+                "POST", "/v2/models/flights/infer", json.dumps({"inputs": inputs, "parameters": {"key": key}})
+            )
+            response = connection.getresponse()
+            body = response.read()
+            if response.status != 200:
+                self.failed.append(body)
+                continue
+            self.answers += 1
+            self.last[port] = (json.loads(body)["model_version"], time.monotonic())
+        connection.close()
+
+    def until(self, version: str) -> float:
+        """Seconds until every server has answered with a version, and its last answer was one."""
+        began = time.monotonic()
+        while {answered for answered, _ in self.last.values()} != {version}:
+            assert time.monotonic() - began < 10, self.last
+        return time.monotonic() - began
+
+
+@pytest.mark.slow
+def test_a_rollback_acts_on_every_server_process_within_a_second_and_no_request_fails(tmp_path):
+    project = rollouts.project(tmp_path)
+    online = OnlineTable(traffic.online_folder(project.config.state), "t")
+    online.put(["k"], np.ones((1, 1)), np.ones(1, dtype=np.int64))
+    online.close()
+    first = rollouts.live(project, rollouts.release(made_at="1"))
+    second = rollouts.live(project, rollouts.release(made_at="2", views=(View(name="v", table="t", columns=("b",)),)))
+    processes = [started(tmp_path, "flights@live") for _ in range(2)]
+    ports = [int(process.stdout.readline().split()[2].rpartition(":")[2]) for process in processes]
+    with Callers(ports) as callers:
+        callers.until(second.removeprefix("sha256:")[:12])
+        assert rolling.rollback(project, who="ann", why="a test").release == first
+        took = callers.until(first.removeprefix("sha256:")[:12])
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+    assert took < 1 and callers.failed == [] and callers.answers > 50
+    project.state.close()
+    project.register.state.close()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_alone_keeps_what_is_live_where_the_store_was_tampered_with(tmp_path):
+    project = rollouts.project(tmp_path)
+    rollouts.live(project, rollouts.release(made_at="1"))
+    process = started(tmp_path, "flights@live")
+    port = int(process.stdout.readline().split()[2].rpartition(":")[2])
+    second = rollouts.publish(project, rollouts.release(made_at="2"))
+    verdict = rollouts.release().verdict
+    project.register.point("flights@live", second, rollouts.Reason(who="ann", why="x", verdict=verdict))
+    (project.register.folder / "flights" / second.removeprefix("sha256:") / "model.echo").write_bytes(b"evil")
+    line = process.stderr.readline()
+    while "what was live stays" not in line and "is now release" not in line:
+        line = process.stderr.readline()
+    answered = ask(port, [1, 3], columns="ab").value
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    project.state.close()
+    project.register.state.close()
+    assert answered == 2.0
+
+
+def test_what_was_unloaded_is_followed_no_more_until_it_is_loaded_as_its_pointer_says(followed):
+    followed.follower.unload("flights@live")
+    second = rollouts.live(followed.project, rollouts.release(made_at="2"))
+    assert followed.look() is None and followed.follower._known == {}
+    assert followed.follower.load("flights@live").digest == second
+    assert (followed.seats[-1].live.digest, followed.look()) == (second, None)
+    third = rollouts.live(followed.project, rollouts.release(made_at="3"))
+    assert followed.look().live.digest == third
+
+
+def test_a_load_of_what_does_not_verify_is_refused_and_seats_nobody(followed):
+    followed.follower.unload("flights@live")
+    model_of(followed, followed.first).write_bytes(b"evil")
+    with pytest.raises(Refused, match=r"model\.echo"):
+        followed.follower.load("flights@live")
+    assert followed.seats == [] and followed.look() is None

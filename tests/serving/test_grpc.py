@@ -1,0 +1,332 @@
+"""The gRPC door: the same answers as over HTTP, in the form of the request, and a code for whatever is wrong."""
+
+from __future__ import annotations
+
+import re
+import signal
+import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import grpc
+import numpy as np
+import pytest
+from running import MIXED, Running, gate_of, loaded, project, serving, started
+
+from headway.core.errors import DataError, StoreError
+from headway.core.plugins import load_door
+from headway.serving.auth.keys import digest
+from headway.serving.grpc._inference import Inference, read
+from headway.serving.grpc._messages import HEALTH, INFERENCE
+
+SERVICE, CHECK = "inference.GRPCInferenceService", "grpc.health.v1.Health/Check"
+KEY = (("authorization", "Bearer a-key"),)
+ROW = (1.0, 2.0, 6.0)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A client of one door."""
+
+    channel: grpc.Channel
+
+    def raw(self, path: str, content: bytes, **how: object) -> bytes:
+        """What is answered to these bytes."""
+        return self.channel.unary_unary(f"/{path}")(content, timeout=how.pop("timeout", 10), **how)
+
+    def ask(self, method: str, *, metadata: object = None, timeout: float = 10, **fields: object) -> object:
+        """What a method of the service answers to a message of these fields."""
+        content = INFERENCE[f"{method}Request"](**fields).SerializeToString()
+        given = self.raw(f"{SERVICE}/{method}", content, metadata=metadata, timeout=timeout)
+        return INFERENCE[f"{method}Response"].FromString(given)
+
+    def infer(self, *, raw: bool, **more: object) -> object:
+        """The answer to one row of the columns a, b and c."""
+        return self.ask("ModelInfer", **message(raw=raw), **more)
+
+    def refused(self, method: str, **fields: object) -> tuple[str, str]:
+        """The code and the words of an error."""
+        with pytest.raises(grpc.RpcError) as error:
+            self.ask(method, **fields)
+        return error.value.code().name, error.value.details()
+
+
+def message(*, raw: bool, values: tuple[float, ...] = ROW, **more: object) -> dict[str, object]:
+    """The fields of an infer request for one row."""
+    inputs = [{"name": name, "datatype": "FP64", "shape": [1]} for name in "abc"]
+    if raw:
+        more["raw_input_contents"] = [struct.pack("<d", value) for value in values]
+    else:
+        inputs = [{**each, "contents": {"fp64_contents": [value]}} for each, value in zip(inputs, values, strict=True)]
+    return {"model_name": "flights", "inputs": inputs, **more}
+
+
+def given(name: str, shape: list[int], datatype: str, **contents: object) -> dict[str, object]:
+    """One input with typed contents."""
+    return {"name": name, "shape": shape, "datatype": datatype, **({"contents": contents} if contents else {})}
+
+
+@pytest.fixture
+def opened():
+    """A server of two models and its door, whose operator has a key."""
+    with serving(loaded(), loaded(name="mixed", signature=MIXED), key="a-key") as server:
+        door = load_door("grpc")(server.inside, "127.0.0.1", 0)
+        with grpc.insecure_channel(door.address.removeprefix("grpc://")) as channel:
+            yield server, door, Caller(channel)
+        door.close(2)
+
+
+@pytest.fixture
+def caller(opened) -> Caller:
+    return opened[2]
+
+
+def test_the_server_and_the_model_are_live_ready_and_described(caller):
+    assert caller.ask("ServerLive").live and caller.ask("ServerReady").ready
+    assert caller.ask("ModelReady", name="flights").ready
+    assert caller.ask("ServerMetadata").name == "headway"
+    model = caller.ask("ModelMetadata", name="mixed")
+    assert [(each.name, each.datatype, list(each.shape)) for each in model.inputs] == [
+        ("size", "FP64", [-1, 1]),
+        ("carrier", "BYTES", [-1, 1]),
+    ]
+    config = caller.ask("ModelConfig", name="mixed").config
+    assert [each.data_type for each in config.input] == [12, 13] and config.max_batch_size == 1024
+    assert [each.name for each in caller.ask("RepositoryIndex").models] == ["flights", "mixed"]
+
+
+def test_health_is_told_of_the_whole_and_of_the_service_and_of_no_other(caller):
+    for service in ("", SERVICE):
+        content = HEALTH["HealthCheckRequest"](service=service).SerializeToString()
+        assert HEALTH["HealthCheckResponse"].FromString(caller.raw(CHECK, content)).status == 1
+    with pytest.raises(grpc.RpcError) as error:
+        caller.raw(CHECK, HEALTH["HealthCheckRequest"](service="x").SerializeToString())
+    assert error.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_server_that_leaves_is_not_ready():
+    with serving(loaded()) as server:
+        door = load_door("grpc")(replace(server.inside, draining=lambda: True), "localhost", 0)
+        with grpc.insecure_channel(door.address.removeprefix("grpc://")) as channel:
+            assert not Caller(channel).ask("ServerReady").ready
+            assert HEALTH["HealthCheckResponse"].FromString(Caller(channel).raw(CHECK, b"")).status == 2
+        door.close(1)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_rows_are_answered_in_the_form_that_they_came_in(caller, raw):
+    answer = caller.infer(raw=raw, id="7")
+    (output,) = answer.outputs
+    assert (answer.id, output.name, list(output.shape)) == ("7", "probability", [1, 1])
+    assert list(answer.raw_output_contents) == ([struct.pack("<d", 3.0)] if raw else [])
+    assert list(output.contents.fp64_contents) == ([] if raw else [3.0])
+
+
+@pytest.mark.parametrize(
+    ("datatype", "member"),
+    [
+        ("BOOL", "bool_contents"),
+        ("INT8", "int_contents"),
+        ("INT64", "int64_contents"),
+        ("UINT16", "uint_contents"),
+        ("UINT64", "uint64_contents"),
+        ("FP32", "fp32_contents"),
+    ],
+)
+def test_a_matrix_of_each_type_is_answered(caller, datatype, member):
+    rows = given("rows", [2, 3], datatype, **{member: [1, 0, 1, 1, 1, 1]})
+    answer = caller.ask("ModelInfer", model_name="flights", inputs=[rows])
+    assert list(answer.outputs[0].contents.fp64_contents) == [np.float64(2) / 3, 1.0]
+
+
+def test_half_floats_and_missing_values_come_as_bytes(caller):
+    inputs = [{"name": "rows", "shape": [1, 3], "datatype": "FP16"}]
+    content = np.array([1, 2, np.nan], dtype="<f2").tobytes()
+    answer = caller.ask("ModelInfer", model_name="flights", inputs=inputs, raw_input_contents=[content])
+    assert np.isnan(struct.unpack("<d", answer.raw_output_contents[0])[0])
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_texts_are_answered(caller, raw):
+    size = given("size", [2], "FP64", **({} if raw else {"fp64_contents": [4, 5]}))
+    carrier = given("carrier", [2], "BYTES", **({} if raw else {"bytes_contents": [b"WN", b"AA"]}))
+    bytes_of = [struct.pack("<dd", 4, 5), b"\x02\0\0\0WN\x02\0\0\0AA"] if raw else []
+    answer = caller.ask("ModelInfer", model_name="mixed", inputs=[size, carrier], raw_input_contents=bytes_of)
+    values = struct.unpack("<dd", answer.raw_output_contents[0]) if raw else answer.outputs[0].contents.fp64_contents
+    assert list(values) == [3.0, 2.5]
+
+
+PARAMETERS = {"key": {"string_param": "a-1"}, "timeout": {"int64_param": 70}}
+
+
+def test_the_key_of_the_rows_stands_in_the_parameters_and_another_release_reads_the_same_rows(opened):
+    request = read(INFERENCE["ModelInferRequest"](**message(raw=True, parameters=PARAMETERS)))
+    release = opened[0].plane.find("flights")
+    assert (request.parameters.key, request.parameters.timeout) == ("a-1", 70)
+    assert Inference(request, None, "", 0, 0, None).read_for(release).tolist() == [list(ROW)]
+
+
+ROWS = given("rows", [1, 3], "FP64", fp64_contents=ROW)
+SHARED = {"shared_memory_region": {"string_param": "x"}}
+WRONG = {
+    "INPUT is not there": ({"inputs": [ROWS, ROWS]}, "unknown column 'rows'"),
+    "value too few": ({"inputs": [given("rows", [2, 3], "FP64", fp64_contents=ROW)]}, "has 3 values"),
+    "bytes too few": ({**message(raw=True), "raw_input_contents": [b"1", b"2", b"3"]}, "has 1 bytes"),
+    "bytes left out": (
+        {**message(raw=True), "raw_input_contents": [b"1"]},
+        "raw_input_contents holds 1 inputs, and inputs 3",
+    ),
+    "twice": ({"inputs": [ROWS], "raw_input_contents": [b"1"]}, "has contents and raw_input_contents"),
+    "no contents": ({"inputs": [given("rows", [1, 3], "FP16")]}, "is FP16, which has no contents"),
+    "infinity": ({"inputs": [given("rows", [1, 1], "FP32", fp32_contents=[np.inf])]}, "holds an infinity"),
+    "out of range": ({"inputs": [given("rows", [1, 3], "UINT8", uint_contents=[1, 2, 300])]}, "which is no UINT8"),
+    "not UTF-8": ({"inputs": [given("rows", [1], "BYTES", bytes_contents=[b"\xff"])]}, "is not UTF-8"),
+    "shared memory": ({"inputs": [{**ROWS, "parameters": SHARED}]}, "not taken from shared memory"),
+    "shared output": (message(raw=False, outputs=[{"name": "probability", "parameters": SHARED}]), "in shared memory"),
+    "classes": (
+        message(raw=False, outputs=[{"name": "probability", "parameters": {"classification": {"int64_param": 1}}}]),
+        "as classes",
+    ),
+    "key no text": (message(raw=False, parameters={"key": {"int64_param": 1}}), "parameter 'key' is no string_param"),
+    "nothing": ({}, "column 'a' is not there"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_request_is_an_invalid_argument_that_says_what_is_wrong(caller, name):
+    fields, says = WRONG[name]
+    code, words = caller.refused("ModelInfer", **{"model_name": "flights", **fields})
+    assert code == "INVALID_ARGUMENT" and says in words
+
+
+def test_bytes_that_are_no_message_are_an_invalid_argument(caller):
+    with pytest.raises(grpc.RpcError) as error:
+        caller.raw(f"{SERVICE}/ModelInfer", b"\xff\xff")
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("method", ["ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics"])
+def test_a_model_or_a_version_that_is_not_there_is_not_found(caller, method):
+    assert caller.refused(method, name="hotels") == ("NOT_FOUND", "no model 'hotels'; there are: flights, mixed")
+    assert caller.refused(method, name="flights", version="9")[0] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RuntimeError("a defect"), "INTERNAL"),
+        (DataError("no"), "INVALID_ARGUMENT"),
+        (StoreError("away"), "UNAVAILABLE"),
+    ],
+)
+def test_what_an_engine_fails_with_decides_the_code(opened, error, code):
+    class Broken:
+        def predict(self, rows: object) -> object:
+            raise error
+
+    server, _, caller = opened
+    server.within(lambda: server.plane.swap(replace(server.plane.find("flights"), engine=Broken())))
+    assert caller.refused("ModelInfer", **message(raw=True))[0] == code
+
+
+def test_statistics_grow_by_what_was_asked_and_errors_are_counted(opened):
+    server, _, caller = opened
+    for count in range(1, 201):  # each time, who was answered is counted
+        caller.infer(raw=True)
+        (flights,) = caller.ask("ModelStatistics", name="flights").model_stats
+        assert (flights.inference_count, flights.inference_stats.success.count) == (count, count)
+    assert len(caller.ask("ModelStatistics").model_stats) == 2
+    caller.refused("ModelReady", name="hotels")
+    server.turn()
+    assert server.plane.metrics.errors[404] == np.sum(server.plane.metrics.errors) == 1
+
+
+def test_an_operator_unloads_and_loads_and_nobody_else_does(opened):
+    _, _, caller = opened
+    for metadata in (None, (("authorization", "Bearer another"),), (("authorization", "Basic a-key"),)):
+        assert caller.refused("RepositoryModelUnload", model_name="mixed", metadata=metadata)[0] == "UNAUTHENTICATED"
+    caller.ask("RepositoryModelUnload", model_name="mixed", metadata=KEY)
+    assert caller.refused("ModelReady", name="mixed")[0] == "NOT_FOUND"
+    assert caller.refused("RepositoryModelLoad", model_name="hotels", metadata=KEY)[0] == "NOT_FOUND"
+    caller.ask("RepositoryModelLoad", model_name="mixed", metadata=KEY)
+    assert caller.ask("ModelReady", name="mixed").ready
+
+
+def test_a_key_opens_over_grpc_what_it_opens_over_http(tmp_path):
+    known = (
+        '[asks]\nsha256 = "{}"\nscopes = ["predict"]\nmade = ""\nper_s = 0.001\nburst = 1\n',
+        digest(b"asks").hex(),
+    )
+    (tmp_path / "keys.toml").write_text(known[0].format(known[1]))
+    with serving(loaded(), gate=gate_of(tmp_path / "keys.toml")) as server:
+        door = load_door("grpc")(server.inside, "127.0.0.1", 0)
+        with grpc.insecure_channel(door.address.removeprefix("grpc://")) as channel:
+            caller, mine = Caller(channel), (("authorization", "Bearer asks"),)
+            assert caller.ask("ModelReady", name="flights").ready
+            assert caller.refused("ModelInfer", **message(raw=True))[0] == "UNAUTHENTICATED"
+            assert caller.refused("RepositoryModelLoad", metadata=mine)[0] == "PERMISSION_DENIED"
+            assert caller.infer(raw=True, metadata=mine).outputs
+            assert caller.refused("ModelInfer", metadata=mine, **message(raw=True))[0] == "RESOURCE_EXHAUSTED"
+        door.close(2)
+
+
+def test_a_load_that_fails_says_why(opened):
+    server, _, caller = opened
+    del server.inside.repository._pointers.releases["mixed"]
+    assert caller.refused("RepositoryModelLoad", model_name="mixed", metadata=KEY)[0] == "INTERNAL"
+
+
+def hold(server: Running) -> threading.Event:
+    """Keep the loop of a server from going round until the event is set."""
+    until, begun = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        until.wait(10)
+
+    server.loop.call_soon_threadsafe(wait)
+    assert begun.wait(10)
+    return until
+
+
+def test_a_call_whose_deadline_has_passed_is_answered_so_and_never_asked(opened):
+    server, door, caller = opened
+    until = hold(server)
+    assert caller.refused("ModelInfer", timeout=0.2, **message(raw=True))[0] == "DEADLINE_EXCEEDED"
+    door.close(5)
+    until.set()
+    server.turn()
+    counts = server.plane.metrics.of("flights")
+    assert server.plane.metrics.errors[504] == np.sum(server.plane.metrics.errors) == 1
+    assert (counts.requests, counts.expired) == (0, 1)
+
+
+def test_what_is_in_flight_is_answered_before_the_door_is_closed(opened):
+    server, handed = opened[0], threading.Event()
+
+    def soon(*what: object) -> None:
+        server.loop.call_soon_threadsafe(*what)
+        handed.set()
+
+    door = load_door("grpc")(replace(server.inside, soon=soon), "127.0.0.1", 0)
+    until = hold(server)
+    with grpc.insecure_channel(door.address.removeprefix("grpc://")) as channel, ThreadPoolExecutor(2) as pool:
+        answer = pool.submit(Caller(channel).infer, raw=True)
+        assert handed.wait(10)
+        closing = pool.submit(door.close, 5)
+        until.set()
+        closing.result(10)
+        assert answer.result(10).raw_output_contents[0] == struct.pack("<d", 3.0)
+
+
+def test_a_process_opens_the_door_that_is_configured_and_leaves_in_good_order(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADWAY_SERVE_GRPC_PORT", "0")
+    project(tmp_path)
+    process = started(tmp_path, "flights@live")
+    line = process.stdout.readline()
+    with grpc.insecure_channel(re.search(r"grpc://(\S+)", line)[1]) as channel:
+        assert Caller(channel).infer(raw=True).raw_output_contents[0] == struct.pack("<d", 3.0)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=20)
+    assert process.returncode == 0, said

@@ -1,0 +1,85 @@
+"""Labels over HTTP: on disk before they are acknowledged, and refused with the reason."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import polars as pl
+import pytest
+from running import Running, loaded, serving
+from tests.serving.plain import post
+
+from headway.serving.labels import Labels
+from headway.storage import segments, traffic
+
+PATH = "/v2/models/flights/labels"
+
+
+@contextmanager
+def labelling(folder: Path) -> Iterator[Running]:
+    """A server that takes labels."""
+    with serving(loaded()) as server, closing(Labels(folder, soon=server.loop.call_soon_threadsafe)) as labels:
+        server.listener._site.application._labels = labels
+        yield server
+
+
+def kept(folder: Path) -> pl.DataFrame:
+    return pl.concat([pl.read_ipc_stream(path) for path in segments.segments(traffic.labels_folder(folder, "flights"))])
+
+
+def test_labels_are_on_disk_once_they_are_acknowledged(tmp_path):
+    with labelling(tmp_path) as server:
+        said = post(server.port, PATH, {"labels": [{"key": "a", "label": 1}, {"key": "é", "label": 0.5}]})
+        assert (said.status, said.json) == (200, {"kept": 2})
+        table = kept(tmp_path)
+    assert table.select("key", "label", "who").rows() == [("a", 1.0, "endpoint"), ("é", 0.5, "endpoint")]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"labels": [{"key": "a"}]}, "missing required field `label`"),
+        ({"labels": [{"key": "a", "label": "yes"}]}, "Expected `float`"),
+        ({"labels": [{"key": "", "label": 1}]}, "a label has no key"),
+        ([], "holds no labels"),
+    ],
+)
+def test_what_are_no_labels_is_refused_and_nothing_is_kept(tmp_path, body, says):
+    with labelling(tmp_path) as server:
+        said = post(server.port, PATH, body)
+    assert said.status == 400 and says in said.json["error"]
+    assert not traffic.labels_folder(tmp_path, "flights").exists()
+
+
+def test_labels_of_a_model_that_is_not_there_are_404_and_a_get_is_405(tmp_path):
+    with labelling(tmp_path) as server:
+        assert post(server.port, "/v2/models/hotels/labels", {"labels": []}).status == 404
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        connection.request("GET", PATH)
+        assert connection.getresponse().status == 405
+        connection.close()
+
+
+def test_no_labels_are_no_segment(tmp_path):
+    with labelling(tmp_path) as server:
+        assert post(server.port, PATH, {"labels": []}).json == {"kept": 0}
+    assert not traffic.labels_folder(tmp_path, "flights").exists()
+
+
+def test_a_disk_that_takes_none_is_503(tmp_path):
+    (tmp_path / "labels").write_text("no folder")
+    with labelling(tmp_path) as server:
+        assert post(server.port, PATH, {"labels": [{"key": "a", "label": 1}]}).status == 503
+
+
+def test_a_defect_is_500_and_tells_the_caller_nothing_of_it(tmp_path, monkeypatch):
+    def broken(*_: object, **__: object) -> int:
+        raise ZeroDivisionError("inside")
+
+    monkeypatch.setattr(traffic, "keep_labels", broken)
+    with labelling(tmp_path) as server:
+        said = post(server.port, PATH, {"labels": [{"key": "a", "label": 1}]})
+    assert said.status == 500 and "inside" not in said.json["error"]

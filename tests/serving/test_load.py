@@ -1,0 +1,45 @@
+"""A release is loaded only if it answers as it did when it was made."""
+
+from __future__ import annotations
+
+import pytest
+from running import bundle, loaded, release
+
+from headway.core.errors import EngineError, Refused
+from headway.core.release import SelfTest
+from headway.serving.load import load
+
+
+def test_a_release_that_answers_its_self_test_is_loaded():
+    found = loaded(test=SelfTest(rows=((1.0, 2.0, 6.0), (4.0, 4.0, None)), answers=((3.0,), (None,))))
+    assert (found.name, found.threshold) == ("flights", 0.25)
+    assert found.digest == f"sha256:{found.version}{found.digest[len('sha256:') + 12 :]}"
+
+
+def test_an_answer_within_the_tolerance_passes():
+    assert loaded(test=SelfTest(rows=((1.0, 2.0, 6.0),), answers=((3.001,),), tolerance=0.01)).name == "flights"
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        (((3.1,),), "off by up to 0.1, more than 1e-06"),
+        (((None,),), "off by up to inf"),
+        (((3.0, 3.0),), "off by up to inf"),
+        (((3.0,), (3.0,)), "off by up to inf"),
+    ],
+)
+def test_another_answer_is_refused_with_how_far_it_is_off(answers, says):
+    with pytest.raises(Refused) as error:
+        loaded(test=SelfTest(rows=((1.0, 2.0, 6.0),), answers=answers))
+    assert says in error.value.what and error.value.where.startswith("flights sha256:")
+
+
+def test_a_release_without_a_self_test_is_refused():
+    with pytest.raises(Refused, match="has no self-test"):
+        loaded(test=SelfTest(rows=(), answers=()))
+
+
+def test_bytes_that_the_engine_cannot_open_are_not_loaded():
+    with pytest.raises(EngineError, match="not an echo model"):
+        load(bundle(release(), b"other"))

@@ -1,0 +1,199 @@
+"""A server process: what it verifies before it listens, and how it leaves."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from running import MIXED, body_of, project, release, request, started, with_operator
+
+from headway.core.errors import ConfigError
+from headway.core.release import SelfTest
+from headway.serving.client import Client
+from headway.serving.process import serve
+
+pytestmark = pytest.mark.slow
+
+COLUMNS = {name: [3.0] for name in "abc"}
+
+
+def model_file(folder: Path) -> Path:
+    (file,) = folder.glob(".headway/releases/flights/*/model.echo")
+    return file
+
+
+def served(folder: Path, *references: str, meanwhile: Callable[[str], object]) -> tuple[str, object]:
+    """What a server of its own announced, and what was found while it served."""
+    process = started(folder, *references)
+    line = process.stdout.readline()
+    try:
+        return line, meanwhile(line.split()[2])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+
+
+def set_in(folder: Path, line: str) -> None:
+    """Add a line to [serve], the last section of a project."""
+    file = folder / "headway.toml"
+    file.write_text(f"{file.read_text()}{line}\n")
+
+
+def refused(folder: Path, *references: str) -> str:
+    """What a server says that does not begin, and listens nowhere."""
+    process = started(folder, *references)
+    out, error = process.communicate(timeout=20)
+    assert process.returncode != 0 and out == ""
+    return error
+
+
+def test_a_release_is_served_at_the_address_that_is_announced(tmp_path):
+    project(tmp_path)
+
+    def ask(address: str) -> float:
+        with Client(address) as client:
+            return client.infer("flights", COLUMNS)[0, 0]
+
+    line, found = served(tmp_path, "flights@live", meanwhile=ask)
+    assert line.startswith("listening on http://127.0.0.1:") and " serving flights@live sha256:" in line
+    assert found == 3.0
+
+
+def test_several_releases_are_served_side_by_side(tmp_path):
+    project(tmp_path, release(), release(name="mixed", signature=MIXED))
+
+    def ask(address: str) -> list[float]:
+        with Client(address) as client:
+            return [
+                client.infer("flights", COLUMNS)[0, 0],
+                client.infer("mixed", {"size": [1], "carrier": ["UA"]})[0, 0],
+            ]
+
+    line, found = served(tmp_path, "flights@live", "mixed@live", meanwhile=ask)
+    assert line.count("sha256:") == 2 and found == [3.0, 1.0]
+
+
+def test_the_limits_are_those_of_the_configuration(tmp_path):
+    project(tmp_path)
+    set_in(tmp_path, "max_body_bytes = 10")
+
+    def ask(address: str) -> str:
+        with Client(address) as client, pytest.raises(Exception, match="more than 10 bytes") as error:
+            client.infer("flights", COLUMNS)
+        return type(error.value).__name__
+
+    assert served(tmp_path, "flights@live", meanwhile=ask)[1] == "DataError"
+
+
+@pytest.mark.parametrize("references", [(), ("flights@live", "flights@live")])
+def test_each_name_is_answered_by_one_release(tmp_path, references):
+    with pytest.raises(ConfigError, match="each name with one release"):
+        serve(project(tmp_path), references, announce=print)
+
+
+def test_a_pointer_that_is_not_there_is_an_error_before_anything_listens(tmp_path):
+    project(tmp_path)
+    assert "StoreError: no pointer flights@canary" in refused(tmp_path, "flights@canary")
+
+
+def test_an_address_that_is_taken_is_an_error_with_the_mend(tmp_path):
+    config = project(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}") as error:
+            serve(replace(config, serve=replace(config.serve, port=port)), ["flights@live"], announce=print)
+    assert error.value.mend == "HEADWAY_SERVE_PORT=0 takes a free port"
+
+
+def test_a_release_that_fails_its_self_test_is_not_served(tmp_path):
+    project(tmp_path, release(test=SelfTest(rows=((1.0, 1.0, 1.0),), answers=((2.0,),))))
+    error = refused(tmp_path, "flights@live")
+    assert "Refused: the release fails its self-test" in error and error.count("Traceback") == 1
+
+
+def changed(folder: Path) -> str:
+    model_file(folder).write_bytes(b"ecHo")
+    return "model.echo was changed"
+
+
+def missing(folder: Path) -> str:
+    model_file(folder).unlink()
+    return "model.echo is missing"
+
+
+def extra(folder: Path) -> str:
+    model_file(folder).with_name("more.txt").write_text("x")
+    return "'more.txt' is not a file of this release"
+
+
+def unknown_key(folder: Path) -> str:
+    (folder / "trusted_keys.txt").write_text("")
+    return "which is not trusted"
+
+
+@pytest.mark.parametrize("harm", [changed, missing, extra, unknown_key])
+def test_a_tampered_release_is_refused_at_start_with_what_is_wrong(tmp_path, harm):
+    project(tmp_path)
+    says = harm(tmp_path)
+    assert says in refused(tmp_path, "flights@live")
+
+
+def test_a_server_that_is_told_to_leave_answers_what_is_in_flight_and_exits_0(tmp_path):
+    project(tmp_path)
+    process = started(tmp_path, "flights@live")
+    address = process.stdout.readline().split()[2]
+    port = int(address.rpartition(":")[2])
+    data = request(body=body_of([1, 2, 6]))
+    with socket.create_connection(("127.0.0.1", port)) as half, socket.create_connection(("127.0.0.1", port)) as idle:
+        half.sendall(data[:-10])
+        with Client(address) as client:
+            client.ready()
+        process.send_signal(signal.SIGTERM)
+        assert idle.recv(1) == b""  # the server is leaving
+        with pytest.raises(ConnectionError):  # as soon as the last worker has heard of it
+            while True:
+                socket.create_connection(("127.0.0.1", port)).close()
+        half.sendall(data[-10:])
+        answer = half.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200") and b"Connection: close" in answer and b'"data":[3.0]' in answer
+    assert process.communicate(timeout=10) == ("", "") and process.returncode == 0
+
+
+def test_an_interrupt_ends_it_as_quietly(tmp_path):
+    project(tmp_path)
+    process = started(tmp_path, "flights@live")
+    assert process.stdout.readline().startswith("listening on ")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10) == ("", "") and process.returncode == 0
+
+
+def test_an_operator_with_the_configured_key_unloads_and_loads(tmp_path):
+    project(tmp_path)
+    with_operator(tmp_path, "a-key")
+
+    def ask(address: str) -> list[int]:
+        connection, statuses = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10), []
+        for word, key in (("unload", "no"), ("unload", "a-key"), ("load", "a-key")):
+            path, headers = f"/v2/repository/models/flights/{word}", {"Authorization": f"Bearer {key}"}
+            for method, target in (("POST", path), ("GET", "/v2/models/flights/ready")):
+                connection.request(method, target, headers=headers)
+                response = connection.getresponse()
+                statuses.append(response.status)
+                response.read()
+        connection.close()
+        return statuses
+
+    assert served(tmp_path, "flights@live", meanwhile=ask)[1] == [401, 200, 200, 404, 200, 200]
+
+
+def test_keys_that_a_worker_cannot_read_are_an_error_before_anything_listens(tmp_path):
+    project(tmp_path)
+    (tmp_path / "keys.toml").write_text("no keys")
+    error = refused(tmp_path, "flights@live")
+    assert "ConfigError" in error and "keys.toml" in error

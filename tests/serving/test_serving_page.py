@@ -1,0 +1,36 @@
+"""What docs/protocol.md shows is what a server takes and gives."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from running import TESTS, ask, loaded, serving
+from tests.house.pages import read, shown
+
+from headway.core.variant import Field, Signature
+
+PAGE = read("docs/protocol.md")
+BODY, SHOWN = shown("docs/protocol.md", "json")
+FLIGHTS = Signature(
+    inputs=(Field(name="distance"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA"))),
+)
+
+
+def test_the_request_of_the_page_is_answered_in_the_form_of_the_page():
+    (path,) = re.findall(r"`POST (\S+)` answers", PAGE)
+    promised = json.loads(SHOWN)
+    with serving(loaded(signature=FLIGHTS)) as server:
+        given = ask(server, path, BODY.encode()).json
+    assert given.keys() == promised.keys() and given["id"] == promised["id"]
+    assert [{**each, "data": len(each["data"])} for each in given["outputs"]] == [
+        {**each, "data": len(each["data"])} for each in promised["outputs"]
+    ]
+
+
+def test_every_status_of_the_page_is_one_that_the_server_gives_and_the_other_way_round():
+    folder = TESTS.parent / "src/headway/serving"
+    source = "\n".join(file.read_text() for file in sorted(folder.rglob("*.py")))
+    given = {int(status) for status in re.findall(r"\b([45]\d\d)\b(?=,| if)", source)}
+    shown = {int(status) for row in re.findall(r"^\| ([\d, ]+) \|", PAGE, re.MULTILINE) for status in row.split(", ")}
+    assert given == shown

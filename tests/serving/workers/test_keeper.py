@@ -1,0 +1,250 @@
+"""The prediction log from ring to disk: a row for every row answered, each once, whoever is killed on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from running import loaded
+
+from headway.features.online import NEVER_US
+from headway.monitoring.rollout.log import predictions
+from headway.serving.load import Loaded
+from headway.serving.telemetry.log import Entry, PredictionLog, decode
+from headway.serving.workers.keeper import Buffers, Keeper, columns
+from headway.storage import segments, traffic
+
+LOADED = loaded()
+
+
+class Logging:
+    """The log of one worker, or of several, in a folder: what was added is kept when it is told to."""
+
+    def __init__(self, folder: Path, *, workers: int = 1, size_bytes: int = 1 << 20) -> None:
+        self.folder = folder
+        self.dropped: Counter[str] = Counter()
+        self.buffers = Buffers(workers, size_bytes)
+        self.logs = [PredictionLog(ring, self.buffers.bell, dropped=self.dropped) for ring in self.buffers.rings]
+        self.keeper = Keeper(folder, self.buffers, dropped=self.dropped)
+
+    def kept(self, digest: str = LOADED.digest) -> pl.DataFrame:
+        """All rows on disk, in the order of their segments."""
+        folder = traffic.log_folder(self.folder, "flights", digest)
+        tables = [pl.read_ipc_stream(path) for path in segments.segments(folder)]
+        return pl.concat(tables) if tables else pl.DataFrame({"key": []})
+
+
+def entry(*sizes: int, first: int = 0, failed: bool = False, **given: object) -> Entry[Loaded]:
+    """An entry of calls with so many rows each; the value of a row is its place."""
+    n = sum(sizes)
+    rows = np.arange(3.0 * n).reshape(n, 3)
+    made = Entry(
+        release=LOADED,
+        at_us=7,
+        requests=np.arange(first, first + len(sizes)),
+        keys=[f"k{first + number}" for number in range(len(sizes))],
+        sizes=list(sizes),
+        latency_ns=np.arange(len(sizes)) * 1000,
+        role=traffic.LIVE,
+        answered=1,
+        stage=traffic.ALONE,
+        paired=0,
+        rows=None if failed else rows,
+        answers=None if failed else rows[:, :1],
+        seen=(),
+    )
+    return made._replace(**given)
+
+
+def table_of(*entries: Entry[Loaded]) -> dict[str, object]:
+    """The columns of entries that went through a ring."""
+    found = []
+    for each in entries:
+        log = Logging(Path())
+        log.logs[0].add(each)
+        found += map(decode, log.buffers.rings[0].records(log.buffers.rings[0].head))
+    return columns(found)
+
+
+def test_an_entry_comes_out_of_a_ring_as_it_was_put():
+    put = entry(1, 2, keys=["fl\u00fcge", "\udc80"], seen=(np.array([1, 2, 3]),))
+    log = Logging(Path())
+    log.logs[0].add(put)
+    (record,) = log.buffers.rings[0].records(log.buffers.rings[0].head)
+    taken = decode(record)
+    assert (taken.keys, taken.sizes, taken.at_us, taken.stage) == (["fl\u00fcge", "?"], [1, 2], 7, traffic.ALONE)
+    for name in ("rows", "answers", "requests", "latency_ns"):
+        np.testing.assert_array_equal(getattr(taken, name), getattr(put, name))
+    assert taken.release.columns == LOADED.columns and taken.seen[0].tolist() == [1, 2, 3]
+
+
+def test_a_call_of_several_rows_is_a_row_each_with_one_number_and_key():
+    table = table_of(entry(1, 2), entry(1, first=2))
+    assert list(table["request"]) == [0, 1, 1, 2] and table["key"] == ["k0", "k1", "k1", "k2"]
+    assert list(table["latency_us"]) == [0, 1, 1, 0]
+    assert list(table["in.a"]) == [0, 3, 6, 0] and list(table["out.0"]) == [0, 3, 6, 0]
+
+
+def test_a_call_that_failed_has_status_1_and_no_numbers():
+    table = table_of(entry(1), entry(2, first=1, failed=True))
+    assert list(table["status"]) == [0, 1, 1]
+    np.testing.assert_array_equal(table["in.c"], [2, np.nan, np.nan])
+    np.testing.assert_array_equal(table["out.0"], [0, np.nan, np.nan])
+
+
+def test_where_all_failed_the_inputs_have_their_columns_all_the_same():
+    table = table_of(entry(2, failed=True))
+    assert [name for name in table if name.startswith("in.")] == ["in.a", "in.b", "in.c"]
+    assert np.isnan(table["in.a"]).all() and len(table["in.a"]) == 2
+
+
+def test_since_when_looked_up_values_were_known_is_kept_and_never_where_the_lookup_failed():
+    class Viewed:
+        names = ("weather",)
+
+    viewed = dataclasses.replace(LOADED, views=Viewed())
+    table = table_of(entry(1, release=viewed, seen=(np.array([5]),)), entry(1, release=viewed, failed=True))
+    assert list(table["seen_us.weather"]) == [5, NEVER_US]
+
+
+def test_a_log_of_before_whose_flags_were_wide_is_read_with_that_of_now(tmp_path):
+    log = Logging(tmp_path)
+    log.logs[0].add(entry(1, 2))
+    log.keeper.keep()
+    new, folder = log.kept(), traffic.log_folder(tmp_path, "flights", LOADED.digest)
+    wide = new.with_columns(pl.col(pl.Int8).cast(pl.Int64))
+    assert [name for name in new.columns if new[name].dtype == pl.Int8] == [
+        "role",
+        "answered",
+        "status",
+        "stage",
+        "paired",
+    ]
+    columns = {each.name: each.to_list() if each.dtype == pl.String else each.to_numpy() for each in wide}
+    segments.keep(folder, columns, name=f"{1:020}-1-0{segments.SUFFIX}")
+    read = predictions(tmp_path, "flights", [LOADED.digest]).drop("release")
+    assert read.schema == wide.schema and read.equals(pl.concat([wide, wide]).sort("at_us", "request"))
+
+
+def test_what_was_added_is_on_disk_once_it_is_kept(tmp_path):
+    log = Logging(tmp_path)
+    for number in range(100):
+        log.logs[0].add(entry(2, first=int(log.logs[0].number(1)[0]), keys=[f"k{number}"]))
+    log.keeper.keep()
+    log.keeper.keep()
+    table = log.kept()
+    assert len(table) == 200 and table["request"].n_unique() == 100 and not log.dropped
+    assert table["request"].is_sorted()
+
+
+def test_what_workers_answered_is_kept_in_the_order_of_time(tmp_path):
+    log = Logging(tmp_path, workers=3)
+    for number in range(9):
+        log.logs[number % 3].add(entry(1, at_us=number, first=number))
+    log.keeper.keep()
+    assert log.kept()["at_us"].to_list() == list(range(9))
+
+
+@pytest.mark.slow
+def test_each_release_has_segments_of_its_own_and_is_told_apart_however_many_come(tmp_path):
+    log = Logging(tmp_path)
+    others = [dataclasses.replace(LOADED, digest=f"sha256:{number:012}") for number in range(100)]
+    for other in others:
+        log.logs[0].add(entry(1, release=other))
+    log.keeper.keep()
+    assert all(len(log.kept(other.digest)) == 1 for other in others)
+
+
+def test_what_is_much_is_kept_in_several_segments_and_nothing_of_it_twice(tmp_path):
+    log = Logging(tmp_path, size_bytes=8 << 20)
+    for number in range(50):
+        log.logs[0].add(entry(2000, first=number, at_us=number))
+    log.keeper.keep()
+    assert len(list(segments.segments(traffic.log_folder(tmp_path, "flights", LOADED.digest)))) > 1
+    table = log.kept()
+    assert len(table) == 100_000 and table["request"].is_sorted() and table["request"].n_unique() == 50
+
+
+def test_what_does_not_fit_is_dropped_and_counted_and_the_rest_is_kept(tmp_path):
+    log = Logging(tmp_path, size_bytes=8192)
+    log.logs[0].add(entry(11))
+    log.logs[0].add(entry(300))
+    log.keeper.keep()
+    log.logs[0].add(entry(3))
+    log.keeper.keep()
+    assert log.dropped == {"flights": 300} and len(log.kept()) == 14
+
+
+def test_a_ring_that_is_half_full_rings_the_bell(tmp_path):
+    log = Logging(tmp_path, size_bytes=32768)
+    log.logs[0].add(entry(10))
+    log.buffers.bell.listen_only()
+    assert not log.buffers.bell.heard()
+    log = Logging(tmp_path, size_bytes=32768)
+    log.logs[0].add(entry(600))
+    log.buffers.bell.listen_only()
+    assert log.buffers.bell.heard()
+
+
+def test_a_segment_that_cannot_be_written_is_counted_and_does_not_end_the_log(tmp_path, caplog):
+    (tmp_path / "log").write_text("no folder")
+    log = Logging(tmp_path)
+    log.logs[0].add(entry(3))
+    log.keeper.keep()
+    assert log.dropped == {"flights": 3} and "could not be written" in caplog.text
+    assert log.buffers.rings[0].tail == log.buffers.rings[0].head
+
+
+def test_an_entry_that_nobody_foresaw_is_counted_and_what_comes_after_is_kept(tmp_path, caplog):
+    log = Logging(tmp_path)
+    log.logs[0].add(entry(6, latency_ns=np.array([])))
+    log.keeper.keep()
+    log.logs[0].add(entry(3))
+    log.keeper.keep()
+    assert log.dropped == {"flights": 6} and len(log.kept()) == 3
+    assert "could not be written" in caplog.text
+
+
+class Killed(BaseException):
+    """The end of a process, at a place of its own choosing."""
+
+
+def before(owner: object, name: str, *, nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process end before the nth call of a function."""
+    calls, real = [], getattr(owner, name)
+
+    def call(*given: object, **named: object) -> object:
+        calls.append(name)
+        if len(calls) == nth:
+            raise Killed
+        return real(*given, **named)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+@pytest.mark.parametrize(
+    ("where", "nth"), [("keep", 1), ("keep", 2), ("advance", 1), ("advance", 2)], ids=lambda value: str(value)
+)
+def test_killed_anywhere_in_a_pass_each_row_is_on_disk_once_after_the_next(tmp_path, monkeypatch, where, nth):
+    log = Logging(tmp_path, workers=2)
+    other = dataclasses.replace(LOADED, digest="sha256:" + "c" * 64)
+    for number in range(10):
+        log.logs[number % 2].add(entry(1, first=number, at_us=number))
+        log.logs[number % 2].add(entry(1, first=number, at_us=number, release=other))
+    with monkeypatch.context() as patch:
+        if where == "keep":
+            before(segments, "keep", nth=nth, monkeypatch=patch)
+        else:
+            before(type(log.buffers.rings[0]), "advance", nth=nth, monkeypatch=patch)
+        with pytest.raises(Killed):
+            log.keeper.keep()
+    log.logs[0].add(entry(1, first=10, at_us=10))
+    for _ in range(2):
+        Keeper(tmp_path, log.buffers, dropped=log.dropped).keep()
+    assert log.kept()["key"].to_list() == [f"k{number}" for number in range(11)]
+    assert log.kept(other.digest)["key"].to_list() == [f"k{number}" for number in range(10)]
+    assert not log.dropped

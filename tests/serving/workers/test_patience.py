@@ -1,0 +1,43 @@
+"""Who is patient has long turns and the weight of before, and is as it was where the system has no word for that."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import struct
+import threading
+
+from headway.serving.workers.patience import be_patient
+
+SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
+
+
+def of_a_thread() -> tuple[int, int]:
+    """Nice, and ns of a turn, of a thread of its own that became patient."""
+    found: list[tuple[int, int]] = []
+
+    def ask() -> None:
+        be_patient()
+        told = ctypes.create_string_buffer(48)
+        ctypes.CDLL(None).syscall(SCHED_GETATTR[os.uname().machine], 0, told, 48, 0)
+        _, _, _, nice, _, turn_ns, *_ = struct.unpack("=IIQiIQQQ", told.raw)
+        found.append((nice, turn_ns))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_it_keeps_its_weight_and_asks_for_long_turns_which_older_systems_do_not_tell():
+    nice, turn_ns = of_a_thread()
+    assert nice == os.nice(0)
+    assert turn_ns in (0, 100_000_000)
+
+
+def test_where_the_system_has_no_word_for_turns_nothing_changes(monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "unknown")
+    nice, turn_ns = of_a_thread()
+    assert nice == os.nice(0)
+    assert turn_ns != 100_000_000

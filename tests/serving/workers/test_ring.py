@@ -1,0 +1,104 @@
+"""A ring gives what was put, whole and in order, and takes no more than it has room for."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections import deque
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headway.serving.workers.ring import Bell, Ring
+
+PAGE = mmap.PAGESIZE
+
+
+def taken(ring: Ring) -> list[bytes]:
+    """All that lies in a ring, which is empty then."""
+    upto = ring.head
+    found = [bytes(record) for record in ring.records(upto)]
+    ring.advance(upto)
+    return found
+
+
+@given(st.lists(st.one_of(st.none(), st.binary(max_size=PAGE // 2)), max_size=60))
+def test_what_is_put_is_taken_in_order_wherever_the_ring_ends(steps):
+    ring, waiting = Ring(3 * PAGE), deque[bytes]()
+    for step in steps:
+        if step is None:
+            assert taken(ring) == list(waiting)
+            waiting.clear()
+        elif ring.put(step[:7], memoryview(step)[7:]):
+            waiting.append(step)
+    assert taken(ring) == list(waiting)
+
+
+def test_what_has_no_room_is_refused_and_what_was_put_stays():
+    ring = Ring(2 * PAGE)
+    assert ring.put(b"a" * (PAGE - 16)) and not ring.put(b"b" * 8)
+    assert taken(ring) == [b"a" * (PAGE - 16)] and ring.put(b"b" * 8)
+
+
+def test_what_was_not_advanced_over_is_taken_again():
+    ring = Ring(PAGE)
+    ring.put(b"once")
+    assert list(ring.records(ring.head)) == list(ring.records(ring.head)) == [b"once"]
+    assert ring.tail == 0 and not ring.due
+
+
+def test_what_is_taken_at_once_ends_with_a_record_and_is_one_at_least():
+    ring = Ring(4 * PAGE)
+    for size in (8, 80, 8):
+        ring.put(b"x" * size)
+    assert [len(list(ring.records(ring.reach(most)))) for most in (0, 16, 103, 104, 10_000)] == [1, 1, 1, 2, 3]
+    ring.advance(ring.head)
+    assert ring.reach(100) == ring.head
+
+
+def test_a_ring_that_is_half_full_says_so_and_a_large_one_at_a_megabyte():
+    small, large = Ring(4 * PAGE), Ring(8 << 20)
+    small.put(b"x" * 2 * PAGE)
+    large.put(b"x" * ((1 << 20) - 16))
+    assert small.due and taken(small) and not small.due
+    assert not large.due and large.put(b"") and large.due
+
+
+def test_records_longer_than_a_piece_are_whole_and_the_first_free_piece_is_used_again():
+    ring, record = Ring(16 * PAGE, kept_bytes=0), bytes(range(256)) * (3 * PAGE // 256)
+    for _ in range(40):
+        assert ring.put(record) and ring.put(b"short")
+        assert taken(ring) == [record, b"short"]
+    assert resident_kb(ring) <= 8 * PAGE // 1024
+
+
+def resident_kb(ring: Ring) -> int:
+    """Memory that the ring of just this size takes in this process."""
+    maps = Path("/proc/self/smaps").read_text().split("VmFlags")
+    size = re.compile(rf"rw-s.*\nSize: +{(ring.size + PAGE) // 1024} kB")
+    (own,) = [each for each in maps if size.search(each)]
+    return int(own.partition("Rss:")[2].split()[0])
+
+
+@pytest.mark.slow
+def test_what_was_taken_costs_no_memory_and_what_comes_after_is_whole():
+    ring = Ring(123 * PAGE, kept_bytes=4 * PAGE)
+    records = [bytes([number]) * PAGE for number in range(100)]
+    for round_ in range(5):
+        for record in records:
+            assert ring.put(record), round_
+        full = resident_kb(ring)
+        assert taken(ring) == records
+        assert resident_kb(ring) < full / 5
+
+
+def test_a_bell_never_holds_up_who_rings_and_is_heard_until_nobody_is_left_who_could():
+    bell = Bell()
+    for _ in range(100_000):
+        bell.ring()
+    assert bell.heard() and bell.heard() and bell.heard()
+    bell.listen_only()
+    assert not bell.heard()
+    bell.ring_only()

@@ -1,0 +1,55 @@
+"""Sockets of a fleet: one a worker at one address, which no other server has."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from headway.core.errors import ConfigError
+from headway.serving.workers import sockets
+
+
+@pytest.fixture
+def bound():
+    found = sockets.bind("127.0.0.1", 0, workers=3)
+    yield found
+    sockets.close([each for own in found for each in own])
+
+
+def test_each_worker_has_a_socket_of_its_own_at_the_one_address(bound):
+    ports = {each.getsockname()[1] for own in bound for each in own}
+    assert len(ports) == 1 and sockets.address_of(bound[0]) == f"http://127.0.0.1:{ports.pop()}"
+
+
+def test_connections_wait_for_whoever_accepts_and_none_comes_before(bound):
+    (first,), *_ = bound
+    where = first.getsockname()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(where)
+    first.listen()
+    with socket.create_connection(where) as client:
+        client.sendall(b"here")
+        accepted, _ = first.accept()
+        with accepted:
+            assert accepted.recv(4) == b"here"
+
+
+def test_an_address_where_another_fleet_listens_is_taken(bound):
+    bound[0][0].listen()
+    port = bound[0][0].getsockname()[1]
+    with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}"):
+        sockets.bind("127.0.0.1", port, workers=1)
+
+
+def test_what_was_bound_is_let_go_of_where_the_rest_cannot_be():
+    with pytest.raises(ConfigError, match="cannot listen on no such host:0"):
+        sockets.bind("no such host", 0, workers=2)
+
+
+def test_ipv6_is_written_in_brackets_and_a_wildcard_is_no_loopback():
+    (six,) = sockets.bind("::1", 0, workers=1)
+    (wild,) = sockets.bind("0.0.0.0", 0, workers=1)
+    assert sockets.address_of(six).startswith("http://[::1]:")
+    assert sockets.on_loopback(six) and not sockets.on_loopback(wild)
+    sockets.close([*six, *wild])

@@ -1,0 +1,206 @@
+"""A fleet: who dies is replaced and harms no other, what is told to one is done by all, and nobody outlives it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from fleets import Callers, fleet, logged, until
+from running import project, release, started, with_operator
+from tests.monitoring import rollouts
+from tests.serving import plain
+
+from headway.monitoring.rollout import rolling
+
+KEY = "an-operator's-key"
+pytestmark = pytest.mark.slow
+
+
+def fast_log(folder: Path) -> None:
+    """Let the log be written all the time, so that a kill meets it at work."""
+    file = folder / "headway.toml"
+    file.write_text(file.read_text() + "log_flush_s = 0.005\n")
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_what_workers_and_the_log_answered_before_kill_9_is_in_the_log_once(tmp_path, workers):
+    settings = project(tmp_path)
+    fast_log(tmp_path)
+    with fleet(tmp_path, workers=workers) as served:
+        with Callers(served.port) as callers:
+            for turn in range(6):
+                callers.more()
+                served.kill(served.workers[turn % workers] if turn % 2 else served.log[0])
+            callers.more()
+        assert served.count('headway_log_dropped_rows_total{model="flights"}') == 0
+        assert served.count('headway_restarts_total{process="log"}') == 3
+        assert served.count('headway_restarts_total{process="worker"}') == 3
+        assert served.leave().count("ended by signal 9") == 6
+    found = logged(settings.state)
+    assert callers.failed == [] and callers.answered.total() > 1000
+    assert {key for key, times in found.items() if times != 1} == set()
+    assert callers.answered.keys() - found.keys() == set()
+    assert len(found.keys() - callers.answered.keys()) <= callers.reset
+
+
+def test_who_is_connected_to_another_worker_sees_nothing_of_a_kill(tmp_path):
+    project(tmp_path)
+    with fleet(tmp_path) as served, Callers(served.port, 16) as callers:
+        callers.more()
+        served.kill(served.workers[0])
+        callers.more(1000)
+        assert 0 < callers.reset < 16 and callers.failed == []
+
+
+def test_counts_are_those_of_the_fleet_and_a_dead_workers_stay(tmp_path):
+    project(tmp_path)
+    with fleet(tmp_path) as served:
+        with Callers(served.port, 8) as callers:
+            callers.more(300)
+        asked = callers.answered.total()
+        until(lambda: served.count('headway_requests_total{model="flights"}') == asked)
+        for pid in tuple(served.workers):
+            served.kill(pid)
+        assert served.ask("/v2/models/flights/infer", {}).status == 400
+        until(lambda: served.count("headway_workers") == 2)
+        for _ in range(8):
+            assert served.count('headway_requests_total{model="flights"}') == asked
+            assert served.count('headway_errors_total{code="400"}') == 1
+            stats = served.ask("/v2/models/stats").text
+            assert f'"inference_count":{asked}' in stats
+
+
+def test_a_worker_that_dies_again_and_again_is_given_time(tmp_path):
+    project(tmp_path)
+    with fleet(tmp_path, workers=1) as served:
+        for _ in range(4):
+            served.kill(served.workers[0])
+        said = served.leave()
+    assert [line.rpartition("place ")[2] for line in said.splitlines()] == [
+        "at once",
+        "in 0.1 s",
+        "in 0.2 s",
+        "in 0.4 s",
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_process_outlives_a_supervisor_that_is_killed_and_the_log_is_whole(tmp_path, workers):
+    settings = project(tmp_path)
+    with fleet(tmp_path, workers=workers) as served:
+        assert plain.ask(served.port, [1, 1, 1], key="a").status == 200
+        children = served.children
+        os.kill(served.process.pid, signal.SIGKILL)
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+    assert logged(settings.state) == {"a": 1}
+
+
+def test_the_second_signal_ends_what_is_still_in_flight_and_the_log_is_written(tmp_path):
+    settings = project(tmp_path)
+    with fleet(tmp_path, workers=2) as served:
+        assert plain.ask(served.port, [1, 1, 1], key="a").status == 200
+        with socket.create_connection(("127.0.0.1", served.port)) as slow:
+            slow.sendall(b"POST /v2/models/flights/infer HTTP/1.1\r\nHost: localhost\r\n")
+            served.process.send_signal(signal.SIGTERM)
+            until(lambda: len(served.children) <= 2)
+            served.process.send_signal(signal.SIGTERM)
+            assert served.process.communicate(timeout=5)[0] == "" and served.process.returncode == 0
+    assert logged(settings.state) == {"a": 1}
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_an_unload_that_one_worker_is_told_is_done_by_all_and_by_those_who_come(tmp_path, workers):
+    project(tmp_path, release(), release(name="other"))
+    with_operator(tmp_path, KEY)
+    with fleet(tmp_path, "flights@live", "other@live", workers=workers) as served:
+
+        def statuses() -> set[int]:
+            return {served.ask("/v2/models/flights/ready").status for _ in range(30)}
+
+        for word, status in (("unload", 404), ("load", 200), ("unload", 404)):
+            assert served.ask(f"/v2/repository/models/flights/{word}", {}, key=KEY).status == 200
+            assert statuses() == {status}
+        for pid in tuple(served.workers):
+            served.kill(pid)
+        until(lambda: served.count("headway_workers") == workers)
+        assert statuses() == {404} and served.ask("/v2/models/other/ready").status == 200
+        (model,) = tmp_path.glob(".headway/releases/flights/*/model.echo")
+        model.write_bytes(b"evil")
+        answer = served.ask("/v2/repository/models/flights/load", {}, key=KEY)
+        assert answer.status == 422 and "model.echo was changed" in answer.text
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_a_rollback_reaches_every_worker_within_a_second_and_no_request_fails(tmp_path, workers):
+    made = rollouts.project(tmp_path)
+    first = rollouts.live(made, rollouts.release(made_at="1"))
+    second = rollouts.live(made, rollouts.release(made_at="2"))
+    with fleet(tmp_path, workers=workers) as served:
+        with Callers(served.port, 4 * workers, columns="ab") as callers:
+            callers.all_by(second.removeprefix("sha256:")[:12])
+            began = time.monotonic()
+            assert rolling.rollback(made, who="ann", why="a test").release == first
+            callers.all_by(first.removeprefix("sha256:")[:12])
+            took = time.monotonic() - began
+            served.kill(served.workers[0])
+            callers.more(500)
+            callers.all_by(first.removeprefix("sha256:")[:12])
+        served.leave()
+    assert took < 1 and callers.failed == []
+    made.state.close()
+    made.register.state.close()
+
+
+def test_who_takes_a_place_has_what_the_fleet_has_though_the_pointer_moved_to_what_does_not_verify(tmp_path):
+    made = rollouts.project(tmp_path)
+    rollouts.live(made, rollouts.release(made_at="1"))
+    with fleet(tmp_path, workers=1) as served:
+        second = rollouts.live(made, rollouts.release(made_at="2"))
+        version = f'"{second.removeprefix("sha256:")[:12]}"'
+        until(lambda: version in served.ask("/v2/models/flights").text)
+        (worker,) = served.workers
+        os.kill(worker, signal.SIGSTOP)
+        third = rollouts.live(made, rollouts.release(made_at="3"))
+        (made.register.folder / "flights" / third.removeprefix("sha256:") / "model.echo").write_bytes(b"evil")
+        os.kill(worker, signal.SIGCONT)
+        refused = 'headway_pointer_refused{pointer="flights@live"}'
+        until(lambda: served.count(refused) == 1)
+        served.kill(worker)
+        assert version in served.ask("/v2/models/flights").text and served.count(refused) == 1
+    made.state.close()
+    made.register.state.close()
+
+
+def test_a_worker_that_falls_over_before_it_answers_ends_the_start_with_its_own_words(tmp_path):
+    project(tmp_path)
+    process = started(tmp_path, "flights@live", first="import headway.serving.workers.worker as w; w.gate_of = 1; ")
+    out, error = process.communicate(timeout=20)
+    assert process.returncode != 0 and out == ""
+    assert "TypeError: 'int' object is not callable" in error
+    assert re.search(r"EngineError: worker \d ended with exit code 1 before it answered", error)
+
+
+def test_a_signal_that_comes_before_all_answer_ends_the_start_quietly(tmp_path):
+    project(tmp_path)
+    process = started(
+        tmp_path,
+        "flights@live",
+        first="import os, signal, headway.serving.workers.worker as w; work = w.work; "
+        "w.work = lambda *given: (os.kill(os.getppid(), signal.SIGTERM), work(*given)); ",
+    )
+    assert process.communicate(timeout=20) == ("", "") and process.returncode == 0
+
+
+def test_who_cannot_take_a_place_says_why_until_he_can(tmp_path):
+    project(tmp_path)
+    with fleet(tmp_path, workers=1) as served:
+        (tmp_path / "keys.toml").write_text("no keys")
+        served.kill(served.workers[0])
+        until(lambda: "cannot begin" in served.process.stderr.readline())
+        (tmp_path / "keys.toml").unlink()
+        assert plain.ask(served.port, [1, 1, 1]).status == 200

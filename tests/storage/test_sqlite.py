@@ -1,0 +1,134 @@
+"""State in SQLite: what the contract cannot know."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from headway.core.contracts import Signed
+from headway.core.errors import StoreError
+from headway.core.record import digest_of, write
+from headway.core.release import Move
+from headway.storage.state import sqlite
+from headway.storage.state.sqlite import FILE, MIGRATIONS, Sqlite
+
+
+def move(number: int, previous: str) -> Signed:
+    made = Move(name="f", pointer="live", number=number, release="r", previous=previous, at="t", who="a", why="b")
+    return Signed(content=write(made), signature=b"s")
+
+
+def test_a_state_of_the_first_format_is_brought_to_todays_with_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "MIGRATIONS", MIGRATIONS[:1])
+        old = Sqlite(tmp_path)
+        old.append(move(1, ""))
+        with pytest.raises(StoreError, match="no such table: looks"):
+            old.count_look("f", "sha256:a")
+        old.close()
+    new = Sqlite(tmp_path)
+    assert new.moves() == [move(1, "")]
+    assert new.append(move(2, digest_of(move(1, "").content)))
+    assert new.count_look("f", "sha256:a") == 1
+    new.close()
+
+
+def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(db: sqlite3.Connection) -> None:
+        db.execute("DROP TABLE moves")
+        db.execute("no such words")
+
+    kept = Sqlite(tmp_path)
+    kept.append(move(1, ""))
+    kept.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "MIGRATIONS", (*MIGRATIONS, broken))
+        with pytest.raises(StoreError, match="syntax error"):
+            Sqlite(tmp_path)
+    again = Sqlite(tmp_path)
+    assert again.moves() == [move(1, "")]
+    again.close()
+
+
+def test_a_state_of_a_newer_format_is_refused_with_the_mend(tmp_path: Path) -> None:
+    Sqlite(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(
+        StoreError, match=f"the state has format 99, this headway reads up to {len(MIGRATIONS)}"
+    ) as caught:
+        Sqlite(tmp_path)
+    assert caught.value.mend == "pip install --upgrade headway"
+    assert caught.value.where == str(tmp_path / FILE)
+
+
+def test_the_file_is_in_wal_mode_and_every_answer_is_on_disk(tmp_path: Path) -> None:
+    state = Sqlite(tmp_path)
+    assert state._rows("PRAGMA journal_mode") == [("wal",)]
+    assert state._rows("PRAGMA synchronous") == [(2,)]
+    state.close()
+
+
+def test_what_is_no_database_is_refused_by_file(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"not a database, but long enough to be read as one" * 10)
+    with pytest.raises(StoreError, match="file is not a database") as caught:
+        Sqlite(tmp_path)
+    assert caught.value.where == str(tmp_path / FILE)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreError, match="the state cannot be read or written"):
+        Sqlite(tmp_path / "file")
+
+
+def test_a_writer_that_waited_too_long_is_told_to_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.01)
+    state = Sqlite(tmp_path)
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="database is locked") as caught:
+            state.count_look("f", "sha256:a")
+    assert "try again" in caught.value.mend
+    assert state.count_look("f", "sha256:a") == 1
+    state.close()
+
+
+APPENDER = """
+import sys
+from pathlib import Path
+from headway.core.contracts import Signed
+from headway.core.record import digest_of, write
+from headway.core.release import Move
+from headway.storage.state.sqlite import Sqlite
+state, previous = Sqlite(Path(sys.argv[1])), ""
+for number in range(1, 100_000):
+    move = Move(name="f", pointer="live", number=number, release="r", previous=previous, at="t", who="a", why="b")
+    assert state.append(Signed(content=write(move), signature=b"s"))
+    previous = digest_of(write(move))
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answers", [1, 2, 30, 101])
+def test_a_process_killed_while_it_appends_leaves_every_answered_move(tmp_path: Path, answers: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", APPENDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        told = [int(process.stdout.readline()) for _ in range(answers)]
+        process.kill()
+        told += [int(line) for line in process.stdout.read().splitlines()]
+    state = Sqlite(tmp_path)
+    kept = len(state.moves())
+    assert kept in {told[-1], told[-1] + 1}
+    assert state.count_look("f", "sha256:a") == 1
+    state.close()
