@@ -63,7 +63,7 @@ def rows() -> Found:
 def _rows(name: str, project: Project) -> list[Row]:
     measured = {(each.name, each.slice): each for each in _measured(project)}
     rate = measured["imbalance.base_rate", ""]
-    [told] = [each.says for each in _checked(project) if each.code == "D030"]
+    [told] = [each.message for each in _checked(project) if each.code == "D030"]
     found = [shown(f"imbalance.{name}.base_rate", rate.value, "share", f"{_interval(rate)}; D030: {told}")]
     for treatment in dict.fromkeys(slice for measure, slice in measured if measure == "imbalance.cost.loss"):
         lost = measured["imbalance.cost.loss", treatment]

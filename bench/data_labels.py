@@ -109,12 +109,12 @@ def _counted(air: Case, before: float, digits: Case) -> Row:
     """The larger of both errors."""
     true, found = float(air.turned.sum()), air.noise.count - before
     of_air, of_digits = abs(found - true) / true, abs(digits.noise.count - digits.turned.sum()) / digits.turned.sum()
-    says = (
+    message = (
         f"flights {of_air:.3f}: {before:,.0f} before, {air.noise.count:,.0f} after {true:,.0f} were turned;"
         f" digits {of_digits:.3f}: {digits.noise.count:,.0f} of {digits.turned.sum():,}"
     )
     worst = max(of_air, float(of_digits))
-    return Row(name="labels.count_error", measured=worst, unit="", target="<= 0.2", ok=worst <= 0.2, against=says)
+    return Row(name="labels.count_error", measured=worst, unit="", target="<= 0.2", ok=worst <= 0.2, against=message)
 
 
 def _beside(air: Case, digits: Case) -> list[Row]:
@@ -123,9 +123,14 @@ def _beside(air: Case, digits: Case) -> list[Row]:
     for name, case in (("flights", air), ("digits", digits)):
         own, same = (float(average_precision_score(case.turned, -theirs[f"{name}.{way}"])) for way in ("own", "same"))
         gain = case.precision - max(own, same)
-        says = f"{case.precision:.3f}; cleanlab {own:.3f} by its recipe, {same:.3f} on our probabilities; {told}"
+        message = f"{case.precision:.3f}; cleanlab {own:.3f} by its recipe, {same:.3f} on our probabilities; {told}"
         row = Row(
-            name=f"labels.{name}_ap_gain", measured=gain, unit="", target=">= -0.005", ok=gain >= -0.005, against=says
+            name=f"labels.{name}_ap_gain",
+            measured=gain,
+            unit="",
+            target=">= -0.005",
+            ok=gain >= -0.005,
+            against=message,
         )
         found += [row, shown(f"labels.{name}_ap_over_recipe", case.precision - own, "")]
     return found

@@ -46,7 +46,7 @@ def _examined(project: Project, frontier: Frontier, data: pipeline.Data) -> tupl
     audits = [name for name in plugins.names("audit") if name not in LEFT_OUT]
     told: list[tuple[str, float]] = []
     began = perf_counter()
-    pipeline.examine(project, frontier, data, audits=audits, tell=lambda part: told.append((part, perf_counter())))
+    pipeline.examine(project, frontier, data, audits=audits, callback=lambda part: told.append((part, perf_counter())))
     return perf_counter() - began, _slowest(told, perf_counter())
 
 

@@ -120,11 +120,11 @@ def _fails(followed: Rollout, watched: canary.Watch) -> bool:
 
 def _simulated() -> list[Row]:
     (alike, peeked), (edge, _) = (_taken_back(world, seed) for seed, world in enumerate((ALIKE, AT_LIMIT)))
-    says = f"{RUNS:,} runs of {REQUESTS:,} requests, {SHARE:.0%} canary"
+    message = f"{RUNS:,} runs of {REQUESTS:,} requests, {SHARE:.0%} canary"
     peeking = f"a z-test of errors every {PEEK} requests takes back {peeked / RUNS:.3f}"
     return [
-        _bound("canary.false_rollback", alike, RUNS, f"{alike} of {says}; {peeking}"),
-        _bound("canary.false_rollback[at every limit]", edge, RUNS, f"{edge} of {says}"),
+        _bound("canary.false_rollback", alike, RUNS, f"{alike} of {message}; {peeking}"),
+        _bound("canary.false_rollback[at every limit]", edge, RUNS, f"{edge} of {message}"),
         *_harm(),
         _late_harm(),
     ]
@@ -162,8 +162,8 @@ def _harm() -> list[Row]:
             if end >= 0:
                 needed[run] = seen.canary[:end].sum()
                 agree += run < CONFIRMED and confirmed(followed, seen, end)
-        says = f"p90 {np.quantile(needed, 0.9):.0f}, {np.isfinite(needed).sum()} of {HARM_RUNS} found"
-        found.append(_requests(f"canary.harm_requests{name}", needed, 120, says))
+        message = f"p90 {np.quantile(needed, 0.9):.0f}, {np.isfinite(needed).sum()} of {HARM_RUNS} found"
+        found.append(_requests(f"canary.harm_requests{name}", needed, 120, message))
         found.append(_count(f"canary.harm_requests{name}.as_product", agree, CONFIRMED))
     return found
 
@@ -182,8 +182,8 @@ def _late_harm() -> Row:
         seen = joined(part(sound, 0, LATE), part(harm, LATE, LATE + REQUESTS))
         end = harmed_at(followed, seen)
         needed.append(seen.canary[LATE:end].sum() if end >= 0 else np.inf)
-    says = f"begins after {LATE:,} requests, keys come again; {np.isfinite(needed).sum()} of {LATE_RUNS} found"
-    return _requests("canary.harm_requests[late]", np.array(needed), 1000, says)
+    message = f"begins after {LATE:,} requests, keys come again; {np.isfinite(needed).sum()} of {LATE_RUNS} found"
+    return _requests("canary.harm_requests[late]", np.array(needed), 1000, message)
 
 
 def _on_flights(data: Live) -> list[Row]:
@@ -194,12 +194,12 @@ def _on_flights(data: Live) -> list[Row]:
         return np.array([_flown(data, release, slice(int(at), int(at) + FLIGHTS), keys) for at in starts])
 
     broken, sound, planes = ends(data.broken, own), ends(data.sound, own), ends(data.sound, data.planes)
-    says = f"of {STARTS} starts, {FLIGHTS:,} flights each, {SHARE:.0%} canary"
-    spread = f"p90 {np.quantile(broken, 0.9):.0f}, {np.isfinite(broken).sum()} {says} found"
+    message = f"of {STARTS} starts, {FLIGHTS:,} flights each, {SHARE:.0%} canary"
+    spread = f"p90 {np.quantile(broken, 0.9):.0f}, {np.isfinite(broken).sum()} {message} found"
     rows = [_requests("canary.flights.utc_requests", broken, 60, spread)]
     for name, found in (("", sound), ("[keys are planes]", planes)):
         back = int(np.isfinite(found).sum())
-        rows.append(_bound(f"canary.flights.false_rollback{name}", back, STARTS, f"{back} {says}"))
+        rows.append(_bound(f"canary.flights.false_rollback{name}", back, STARTS, f"{back} {message}"))
     return rows
 
 

@@ -30,6 +30,6 @@ def rows(_: str) -> tuple[list[Row], list[str]]:
     if OURS not in timed:
         return [], [f"avx2: {absent[OURS]}"]
     found = Found(family=family, timed=timed, absent=absent)
-    row = ratio(found, "batch256", "batch256", target=TARGET, against=("one thread", f"{family.says} on one thread"))
+    row = ratio(found, "batch256", "batch256", target=TARGET, against=("one thread", f"{family.message} on one thread"))
     right = found.harm(OURS) <= family.bound
     return [replace(row, name=NAME, ok=row.ok and right)], [] if right else [f"{NAME}: answers move"]

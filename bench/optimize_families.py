@@ -48,7 +48,7 @@ class Family:
     """
 
     name: str
-    says: str
+    message: str
     targets: tuple[float, float, float, float]
     as_called: Asked
     one_thread: Asked
@@ -138,7 +138,7 @@ TAKEN: dict[str, Any] = {
 }
 MINILM: dict[str, Any] = {
     **TAKEN,
-    "says": "the module, eagerly",
+    "message": "the module, eagerly",
     "targets": (2.5, 2.8, 0.9, 0.9),
     "as_called": replace(_nets("of_torch:as_called", opener="optimize_taken"), threads=0),
     "one_thread": _nets("of_torch:one_thread", opener="optimize_taken"),
@@ -149,7 +149,7 @@ MINILM: dict[str, Any] = {
 LIST = (
     Family(
         name="lightgbm",
-        says="LGBMClassifier.predict_proba",
+        message="LGBMClassifier.predict_proba",
         targets=(60, 20, 2.5, 6),
         as_called=Asked(call="of_lightgbm:as_called", threads=0),
         one_thread=Asked(call="of_lightgbm:one_thread"),
@@ -161,7 +161,7 @@ LIST = (
     ),
     Family(
         name="xgboost",
-        says="XGBClassifier.predict_proba",
+        message="XGBClassifier.predict_proba",
         targets=(60, 10, 2.5, 8),
         as_called=Asked(call="of_xgboost:as_called", threads=0),
         one_thread=Asked(call="of_xgboost:one_thread"),
@@ -173,7 +173,7 @@ LIST = (
     ),
     Family(
         name="histgb",
-        says="HistGradientBoostingClassifier.predict_proba",
+        message="HistGradientBoostingClassifier.predict_proba",
         targets=(200, 30, 4, 25),
         as_called=AS_CALLED,
         one_thread=ONE_THREAD,
@@ -181,7 +181,7 @@ LIST = (
     ),
     Family(
         name="forest",
-        says="RandomForestClassifier.predict_proba, n_jobs=1",
+        message="RandomForestClassifier.predict_proba, n_jobs=1",
         targets=(300, 9, 10, 7),
         as_called=ONE_THREAD,
         one_thread=ONE_THREAD,
@@ -192,7 +192,7 @@ LIST = (
     ),
     Family(
         name="logistic",
-        says="Pipeline.predict_proba of a pandas table",
+        message="Pipeline.predict_proba of a pandas table",
         targets=(100, 25, 0.9, 0.9),
         as_called=AS_CALLED,
         one_thread=ONE_THREAD,
@@ -201,10 +201,10 @@ LIST = (
         transforms=("pipeline",),
         rows_file="test.joblib",
     ),
-    Family(name="mlp", says="the module, eagerly", targets=(5, 4, 0.9, 0.9), bound=0.05, **NETS),
+    Family(name="mlp", message="the module, eagerly", targets=(5, 4, 0.9, 0.9), bound=0.05, **NETS),
     Family(
         name="cnn",
-        says="the module, eagerly",
+        message="the module, eagerly",
         targets=(9, 10, 0.9, 0.9),
         measure="accuracy_loss",
         bound=0,
@@ -215,7 +215,7 @@ LIST = (
     Family(name="minilm.128", **MINILM),
     Family(
         name="ocr",
-        says="ONNX Runtime, as the package asks it",
+        message="ONNX Runtime, as the package asks it",
         targets=(2.6, 4.8, 0.9, 0.9),
         measure="exact_match_loss",
         bound=0,

@@ -54,8 +54,8 @@ class Found:
         """
         called, alone = self.timed["as called"].us("one_row"), self.timed["one thread"].us("one_row")
         if called < WAITS * alone:
-            return "as called", f"{self.family.says} (on one thread {alone:.4g} us)"
-        return "one thread", f"{self.family.says} on one thread (as called its threads wait: {called:.4g} us)"
+            return "as called", f"{self.family.message} (on one thread {alone:.4g} us)"
+        return "one thread", f"{self.family.message} on one thread (as called its threads wait: {called:.4g} us)"
 
     def not_counted(self) -> list[str]:
         """Peers that are not counted, each with the reason."""
@@ -115,7 +115,7 @@ def _ours(family: Family, kept: Path) -> tuple[list[Caller], dict[str, Any]]:
 def against_library(found: Found) -> list[Row]:
     """`one_row` against the library as its users call it, `batch256` against it on one thread."""
     family = found.family
-    said = {"one_row": found.called(), "batch256": ("one thread", f"{family.says} on one thread")}
+    said = {"one_row": found.called(), "batch256": ("one thread", f"{family.message} on one thread")}
     return [
         ratio(found, kind, kind, target=target, against=said[kind])
         for kind, target in zip(KINDS, family.targets[:2], strict=True)
@@ -146,7 +146,7 @@ def harms(found: Found) -> list[Row]:
         unit="",
         target=f">= {1 - family.bound:g}" if turned else f"<= {family.bound:g}",
         ok=harm <= family.bound and asked >= family.least_rows,
-        against=f"{family.says} on {asked:,} rows, {share_missing(family.rows):.0%} of them with missing values",
+        against=f"{family.message} on {asked:,} rows, {share_missing(family.rows):.0%} of them with missing values",
     )
     if DROP_IN not in found.timed:
         return [row]

@@ -33,7 +33,7 @@ def rows(_: str) -> tuple[list[Row], list[str]]:
     if OURS not in timed or BATCH not in timed:
         return [], [f"search: {absent}"]
     found = Found(family=family, timed=timed, absent=absent)
-    against = {"one_row": found.called(), "batch256": ("one thread", f"{family.says} on one thread")}
+    against = {"one_row": found.called(), "batch256": ("one thread", f"{family.message} on one thread")}
     made = []
     for kind in KINDS:
         row = ratio(found, kind, kind, target=TARGETS[kind], against=against[kind])

@@ -69,7 +69,7 @@ from headway.serving import process
 from headway.serving.trial import on_trial
 
 Data = Mapping[str, Dataset]
-Tell = Callable[[str], object]
+Callback = Callable[[str], object]
 SPEED = ("latency", "cost")
 OF_WINNER = ("discovered",)
 """Probes that a search leaves to its winner, unless a rule asks for what they measure."""
@@ -122,7 +122,7 @@ def adopt(project: Project, model: object, data: Data) -> Baseline:
     return _baseline(project, adopting.adopt(model, whole, project.blobs), data)
 
 
-def optimize(project: Project, baseline: Baseline, data: Data, *, tell: Tell = lambda _: None) -> Frontier:
+def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Callback = lambda _: None) -> Frontier:
     """Variants judged on `choose`; the fastest feasible one judged on `test`, each look at which is counted.
 
     `[optimize] budget_s` bounds the time on `choose`; what could not win any more has its first look alone.
@@ -130,7 +130,7 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, tell: Tell = l
     config = project.config.optimize
     clock, exam = Clock(config.budget_s), _exam(project, baseline, data["choose"])
     expansion = search.expand(baseline.model, _bench(project, baseline, exam, data), config.transforms, clock=clock)
-    seen = contest(expansion.variants, _looks(project, exam), config.objective, clock=clock, tell=tell)
+    seen = contest(expansion.variants, _looks(project, exam), config.objective, clock=clock, callback=callback)
     judged = [row for row in seen if not was_left(row)]
     looked_at = {row.variant.digest for row in seen}
     late = (each for each in expansion.variants if each.digest not in looked_at)
@@ -165,7 +165,7 @@ def evaluate(
 
 
 def examine(
-    project: Project, frontier: Frontier, data: Data, *, audits: Sequence[str] = (), tell: Tell = lambda _: None
+    project: Project, frontier: Frontier, data: Data, *, audits: Sequence[str] = (), callback: Callback = lambda _: None
 ) -> Frontier:
     """The frontier with its winner examined whole on `test`: every probe, and these audits, or all there are.
 
@@ -176,12 +176,12 @@ def examine(
         raise DataError(
             "the rows of test are not those that the last search was judged on",
             where=f"digest {exam.dataset}, of the search {frontier.winner.evidence.dataset}",
-            mend="headway optimize",
+            hint="headway optimize",
         )
     project.state.count_look(project.name, exam.dataset)
     served = partial(on_trial, project.config, project.blobs, frontier.baseline.contract, frontier.self_test)
     ground = replace(_ground(project, frontier, data), serve=served)
-    asked = Audits(names=audits or plugins.names("audit"), ground=ground, tell=tell)
+    asked = Audits(names=audits or plugins.names("audit"), ground=ground, callback=callback)
     subject, probes = subject_of(frontier.winner.variant, exam, project.blobs), plugins.names("probe")
     evidence = measure(subject, probes, dataset_digest=exam.dataset, period=exam.period, audits=asked)
     found = replaced(frontier, winner=_judged(project, subject, evidence))
@@ -210,14 +210,14 @@ def release(project: Project, frontier: Frontier, *, who: str, why: str = "", ov
     return ship(project, frontier, who=who, why=why, override=override)
 
 
-def serve(config: Config, references: Sequence[str], *, tell: Tell = lambda _: None) -> None:
+def serve(config: Config, references: Sequence[str], *, callback: Callback = lambda _: None) -> None:
     """Verify what the references point at, load it, and answer requests until the process is told to stop."""
-    process.serve(config, references, announce=tell)
+    process.serve(config, references, announce=callback)
 
 
-def predict(config: Config, order: Order, *, tell: Callable[[Progress], object] = lambda _: None) -> Receipt:
+def predict(config: Config, order: Order, *, callback: Callable[[Progress], object] = lambda _: None) -> Receipt:
     """Score a file larger than memory with a release; killed at any moment and asked again, it goes on."""
-    return scoring.predict(config, order, tell=tell)
+    return scoring.predict(config, order, callback=callback)
 
 
 def watch(
@@ -226,7 +226,7 @@ def watch(
     until: datetime | None = None,
     every: str = "1mo",
     source: RowSource = "table",
-    tell: Tell = lambda _: None,
+    callback: Callback = lambda _: None,
 ) -> list[Watch]:
     """What each period since the live release was judged shows of it, by the table or by the log of what was served.
 
@@ -238,7 +238,7 @@ def watch(
     look = Look(now=datetime.now(UTC).replace(tzinfo=None), until=until, every=every, source=source)
     kept = [read(Watch, content) for content in project.state.kept("watch", name=project.name)]
     asker = watching.Asker(post=post, config=project.config, budget=Budget(kept), source=source)
-    for scene in scenes(post, open_checked(project, tell), project.config, look):
+    for scene in scenes(post, open_checked(project, callback), project.config, look):
         seen = watching.watch(asker, scene, pending=ticket)
         ticket = ticket or seen.watch.ticket
         for record in (seen.evidence, seen.watch.ticket, seen.watch) if seen.news else (seen.watch.ticket,):
@@ -255,20 +255,20 @@ def ticket_of(project: Project) -> Ticket | None:
     return pending(project, post_of(project))
 
 
-def retrain(project: Project, *, until: datetime | None = None, tell: Tell = lambda _: None) -> Retraining:
+def retrain(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:
     """The live release trained anew and judged against it; `renew` lets it take the place of live.
 
     Killed half-way and started again, it goes on from the last training that was done.
     """
     post = post_of(project)
-    lesson = retraining.lesson_of(project, post, open_checked(project, tell), until)
-    return retraining.retrain(project, post, lesson, ticket=pending(project, post), tell=tell)
+    lesson = retraining.lesson_of(project, post, open_checked(project, callback), until)
+    return retraining.retrain(project, post, lesson, ticket=pending(project, post), callback=callback)
 
 
-def recalibrate(project: Project, *, until: datetime | None = None, tell: Tell = lambda _: None) -> Retraining:
+def recalibrate(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:
     """The live release with its probabilities shifted as the last labelled days ask for, judged against it."""
     post = post_of(project)
-    return reshift.roll(project, post, reshift.rolling_of(project, post, open_checked(project, tell), until))
+    return reshift.roll(project, post, reshift.rolling_of(project, post, open_checked(project, callback), until))
 
 
 def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Renewal:
@@ -280,9 +280,9 @@ def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Re
     return succession.begin(project, found, who=who, why=why)
 
 
-def follow(project: Project, *, tell: Tell, wait: Callable[[float], object] = time.sleep) -> Renewal:
+def follow(project: Project, *, callback: Callback, wait: Callable[[float], object] = time.sleep) -> Renewal:
     """Look at the rollout of a retraining, with a wait between two looks, until it ends or nobody asks any more."""
-    return succession.follow(project, tell=tell, wait=wait)
+    return succession.follow(project, callback=callback, wait=wait)
 
 
 def forget(project: Project, order: Forgotten) -> Erasure:
@@ -294,7 +294,7 @@ def last_frontier(project: Project) -> Frontier:
     """What the last search of this project found; raises StoreError where there was none."""
     kept = project.state.kept("frontier", name=project.name)
     if not kept:
-        raise StoreError("no variant was searched for yet", where=str(project.config.state), mend="headway optimize")
+        raise StoreError("no variant was searched for yet", where=str(project.config.state), hint="headway optimize")
     return read(Frontier, kept[-1])
 
 

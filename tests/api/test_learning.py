@@ -53,7 +53,7 @@ def test_an_option_that_there_is_not_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("reading", "says"),
+    ("reading", "message"),
     [
         (
             Reading(answer="flat", since=120),
@@ -67,8 +67,8 @@ def test_an_option_that_there_is_not_is_refused():
         (Reading(answer="not drawn", why="answers are no numbers"), "No learning curve was drawn: answers are no"),
     ],
 )
-def test_each_reading_has_its_sentence(reading, says):
+def test_each_reading_has_its_sentence(reading, message):
     curve = LearningCurve(
         library="lightgbm", error="log_loss", rounds=(), reading=reading, held_out="sha256:0", seconds=1.0, spent=0.1
     )
-    assert says in curves.says(curve)
+    assert message in curves.message(curve)

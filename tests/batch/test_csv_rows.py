@@ -142,7 +142,7 @@ def test_both_readers_end_a_chunk_at_the_same_row(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"", "no line of names"),
         (b"\n1,2\n", "no line of names"),
@@ -150,9 +150,9 @@ def test_both_readers_end_a_chunk_at_the_same_row(tmp_path, monkeypatch):
         (b"key,size,carrier,size\n1,2,3,4\n", "column 'size' is there 2 times"),
     ],
 )
-def test_a_line_of_names_that_cannot_be_used_is_told(content, says, tmp_path):
+def test_a_line_of_names_that_cannot_be_used_is_told(content, message, tmp_path):
     (tmp_path / "rows.csv").write_bytes(content)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         CsvScan(tmp_path / "rows.csv", WANTED)
 
 

@@ -130,21 +130,21 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest_before_anything_is
     source = write(numbers(3).rename({"b": "bb"}), tmp_path / f"rows{suffix}")
     with pytest.raises(DataError, match="column 'b' is not there") as error:
         score(project(tmp_path), source, tmp_path / "scores.parquet")
-    assert error.value.mend == "nearest: bb" and str(source) in error.value.where
+    assert error.value.hint == "nearest: bb" and str(source) in error.value.where
     assert not list(tmp_path.glob("scores*"))
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".feather"])
 @pytest.mark.parametrize(
-    ("table", "says"),
+    ("table", "message"),
     [
         ({"size": ["one"], "carrier": ["AA"]}, "column 'size' is .*str.*, the model reads numbers"),
         ({"size": [1.0], "carrier": [7]}, "column 'carrier' is (i|I)nt64, the model reads texts"),
     ],
 )
-def test_a_column_of_another_type_ends_it_at_once(suffix, table, says, tmp_path):
+def test_a_column_of_another_type_ends_it_at_once(suffix, table, message, tmp_path):
     source = write(pl.DataFrame(table), tmp_path / f"rows{suffix}")
-    with pytest.raises(DataError, match=f"(?i){says}"):
+    with pytest.raises(DataError, match=f"(?i){message}"):
         score(project(tmp_path, signature=MIXED), source, tmp_path / "scores.parquet")
 
 
@@ -153,7 +153,7 @@ def test_a_column_of_a_feature_view_is_read_from_the_file_and_asked_for_where_it
     assert score(settings, write(numbers(3), tmp_path / "whole.csv"), tmp_path / "scores.csv").rows == 3
     with pytest.raises(DataError, match="column 'c' is not there") as error:
         score(settings, write(numbers(3).drop("c"), tmp_path / "rows.csv"), tmp_path / "others.csv")
-    assert "it is of view 'weather'" in error.value.mend
+    assert "it is of view 'weather'" in error.value.hint
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_what_cannot_be_done_is_told_with_the_mend(source, out, keep, error, tmp
     (tmp_path / "rows.csv").write_text("a file that is there\n")
     with pytest.raises(error) as told:
         score(settings, tmp_path / source, tmp_path / out, *keep)
-    assert isinstance(told.value, HeadwayError) and told.value.mend
+    assert isinstance(told.value, HeadwayError) and told.value.hint
     assert (tmp_path / "rows.csv").read_text() == "a file that is there\n"
 
 

@@ -43,8 +43,8 @@ def test_refused_rows_end_it_with_1(rows, capsys):
     assert "1 rows refused, answered by null (c 1)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("words", "says"), [(["--threads", "-1"], "-1 threads"), (["--keep", "no"], "column 'no'")])
-def test_what_cannot_be_done_ends_it_with_2(words, says, rows, capsys):
+@pytest.mark.parametrize(("words", "message"), [(["--threads", "-1"], "-1 threads"), (["--keep", "no"], "column 'no'")])
+def test_what_cannot_be_done_ends_it_with_2(words, message, rows, capsys):
     out = rows.with_name("scores.csv")
     assert ended(LIVE, rows, out, "--project", rows.parent, *words) == cli.USAGE
-    assert says in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -175,12 +175,12 @@ def test_other_terms_are_refused_and_the_run_can_still_be_ended(half):
     settings, out = config.load(half, environment={}), half / "half.csv"
     with pytest.raises(StoreError, match=r"keep is .*, was") as error:
         again(half, "key", "a")
-    assert "rm -r" in error.value.mend and "half.csv.parts" in error.value.mend
+    assert "rm -r" in error.value.hint and "half.csv.parts" in error.value.hint
     before = publish(settings, threshold=0.9)
     publish(settings, threshold=0.8)
     with pytest.raises(StoreError, match=r"release is 'sha256:.*, was") as error:
         again(half)
-    address = next(word for word in error.value.mend.split() if "@" in word).rstrip(",")
+    address = next(word for word in error.value.hint.split() if "@" in word).rstrip(",")
     assert address != f"flights@{before.removeprefix('sha256:')[:12]}"
     predict(settings, Order(reference=address, source=half / "rows.parquet", out=out, keep=("key",)))
     assert outcome(out) == outcome(half / "clean.csv")
@@ -246,7 +246,7 @@ def test_an_answer_that_is_there_on_other_terms_is_left_alone(done):
     settings, source, out = done
     with pytest.raises(StoreError, match=r"keep is \('a',\), was \(\)") as error:
         score(settings, source, out, "a")
-    assert "rm" in error.value.mend
+    assert "rm" in error.value.hint
 
 
 def test_an_answer_that_was_changed_is_left_alone(done):
@@ -276,7 +276,7 @@ def test_what_changes_while_it_is_read_has_no_answer(tmp_path):
     settings, source = project(tmp_path), write(numbers(3), tmp_path / "rows.csv")
     order = Order(reference=LIVE, source=source, out=tmp_path / "scores.csv")
     with pytest.raises(DataError, match="changed while it was read"):
-        predict(settings, order, tell=lambda _: os.utime(source, (1, 1)))
+        predict(settings, order, callback=lambda _: os.utime(source, (1, 1)))
     assert not (tmp_path / "scores.csv").exists()
 
 

@@ -12,41 +12,45 @@ from headway.monitoring.assessment.assess import Assessed
 LEAK = Finding(
     code="D003",
     severity="stop",
-    says="'air_time' alone reaches a ROC AUC of 0.912 on 327,346 rows: it may be the outcome in disguise",
+    message="'air_time' alone reaches a ROC AUC of 0.912 on 327,346 rows: it may be the outcome in disguise",
     where="column air_time",
     measured=0.912,
     limit=0.85,
-    mend='[data.known] air_time = "outcome", or "request" if it is honest (then this is a warning)',
+    hint='[data.known] air_time = "outcome", or "request" if it is honest (then this is a warning)',
 )
 SILENT = Finding(
     code="D005",
     severity="undecided",
-    says="nobody says when 2 of 20 features are known: seats, engines",
+    message="nobody says when 2 of 20 features are known: seats, engines",
     where="[data.known]",
     measured=2.0,
     limit=0.0,
-    mend='seats = "request" (or "outcome", or the name of a time column)',
+    hint='seats = "request" (or "outcome", or the name of a time column)',
 )
-GAPS = Finding(code="D004", severity="warn", says="9,430 of 336,776 rows (2.8%) have no outcome", where="column late")
+GAPS = Finding(
+    code="D004", severity="warn", message="9,430 of 336,776 rows (2.8%) have no outcome", where="column late"
+)
 TOLD = Finding(
-    code="D001", severity="note", says="'arr_delay' is known only after the outcome", where="column arr_delay"
+    code="D001", severity="note", message="'arr_delay' is known only after the outcome", where="column arr_delay"
 )
 BLIND = Finding(
     code="D000",
     severity="note",
-    says="check 'few_groups' did not run: no groups are declared",
+    message="check 'few_groups' did not run: no groups are declared",
     where="check few_groups",
-    mend='[data] groups = "COLUMN"',
+    hint='[data] groups = "COLUMN"',
 )
 LOOKED = (
     Looked(name="target_leak", code="D003"),
     Looked(name="undeclared", code="D005"),
     Looked(name="selection", code="D004"),
     Looked(name="known_after", code="D001"),
-    Looked(name="few_groups", code="D006", unjudged=BLIND.says),
+    Looked(name="few_groups", code="D006", unjudged=BLIND.message),
     Looked(name="target_values", code="D007"),
 )
-MOVED = Finding(code="D060", severity="warn", says="the data moved since the assessment of 2026-10-01", measured=0.001)
+MOVED = Finding(
+    code="D060", severity="warn", message="the data moved since the assessment of 2026-10-01", measured=0.001
+)
 
 
 def month(number: int, *, rows: int = 28_000) -> Stretch:
@@ -117,7 +121,7 @@ SHIFTS = (
 FIRST = assessment(at="2026-09-01T10:00:00+00:00", findings=(TOLD, GAPS, BLIND))
 SECOND = assessment(at="2026-10-01T10:00:00+00:00", findings=(TOLD, SILENT, GAPS, BLIND), sample="")
 THIRD = assessment(
-    number=2, why=(MOVED,), tested=Tested(count=0, says="p 0.001, limit 0.025", p=0.001, level=0.025, shifts=SHIFTS)
+    number=2, why=(MOVED,), tested=Tested(count=0, message="p 0.001, limit 0.025", p=0.001, level=0.025, shifts=SHIFTS)
 )
 KEPT = (FIRST, SECOND, THIRD)
 

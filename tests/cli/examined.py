@@ -12,11 +12,11 @@ from headway.reporting.story import Story
 SILENT = Finding(
     code="E001",
     severity="undecided",
-    says="audit 'load' did not run: nobody said how the variant is served",
+    message="audit 'load' did not run: nobody said how the variant is served",
     where="headway.toml [serve]",
-    mend="headway evaluate",
+    hint="headway evaluate",
 )
-BUSY = Finding(code="E002", severity="note", says="the machine was busy while it was timed", measured=4.8, limit=2.0)
+BUSY = Finding(code="E002", severity="note", message="the machine was busy while it was timed", measured=4.8, limit=2.0)
 
 
 def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY)) -> Story:

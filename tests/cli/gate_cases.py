@@ -71,10 +71,10 @@ def hostile_cases(draw: st.DrawFn) -> Case:
         Ruling(
             rule=Rule(measure=measure, at_most=0.1),
             answer=answer,
-            says=says,
+            message=message,
             measurement=estimate(measure, 0.05, 0.01, slice=slice),
         )
-        for answer, measure, says, slice in found
+        for answer, measure, message, slice in found
     )
     verdict = Verdict(
         answer=draw(answers),

@@ -77,15 +77,15 @@ def verdict(of: Variant, measurements: tuple[Measurement, ...], *, looks: int = 
 
 def _ruling(rule: Rule, measurement: Measurement | None) -> Ruling:
     if measurement is None:
-        return Ruling(rule=rule, answer="undecided", says=f"no evidence on {rule.measure}")
+        return Ruling(rule=rule, answer="undecided", message=f"no evidence on {rule.measure}")
     limit = rule.at_most or 0.0
     answer: Answer = "pass" if measurement.high <= limit else "fail" if measurement.low > limit else "undecided"
-    says = {
+    message = {
         "pass": "the whole interval is within the limit",
         "fail": "the whole interval is outside the limit",
         "undecided": "about 259 groups would decide, 62 are at hand",
     }
-    return Ruling(rule=rule, answer=answer, says=says[answer], measurement=measurement, bound=measurement.high)
+    return Ruling(rule=rule, answer=answer, message=message[answer], measurement=measurement, bound=measurement.high)
 
 
 def judged(of: Variant, *, us: float, loss: float, flips: float, change: float, period: str = "choose") -> Judged:
@@ -184,24 +184,24 @@ def frontier() -> tuple[Judged, ...]:
 def findings() -> tuple[Finding, ...]:
     """What the checks of the flights say."""
     return (
-        Finding(code="D014", severity="note", says="the share of positives is 0.214 in train", measured=0.214),
+        Finding(code="D014", severity="note", message="the share of positives is 0.214 in train", measured=0.214),
         Finding(
             code="D003",
             severity="stop",
-            says="column 'dep_delay' is known only after the outcome",
+            message="column 'dep_delay' is known only after the outcome",
             where="column dep_delay",
-            mend='[data.known] dep_delay = "outcome"',
+            hint='[data.known] dep_delay = "outcome"',
         ),
         Finding(
             code="D011",
             severity="warn",
-            says="rows without an outcome are not a random sample: 8,255 flights were cancelled",
+            message="rows without an outcome are not a random sample: 8,255 flights were cancelled",
             where="column late",
             measured=0.028,
             limit=0.01,
-            mend="judge cancelled flights apart, or say that the model is for flights that leave",
+            hint="judge cancelled flights apart, or say that the model is for flights that leave",
         ),
-        Finding(code="D020", severity="undecided", says="too few days to judge 'wind_gust'", measured=18.0),
+        Finding(code="D020", severity="undecided", message="too few days to judge 'wind_gust'", measured=18.0),
     )
 
 
@@ -238,9 +238,9 @@ def refused() -> Wrong:
 
 def reasons(rows: tuple[Judged, ...]) -> dict[str, str]:
     """Why each variant but the released one lost."""
-    says = {"pass": "slower than the released variant", "fail": "changes more decisions than the limit allows"}
+    message = {"pass": "slower than the released variant", "fail": "changes more decisions than the limit allows"}
     lost = (row for row in rows if row.variant.digest != RELEASED.digest)
-    return {row.variant.name: says.get(row.verdict.answer, "not decided on these days") for row in lost}
+    return {row.variant.name: message.get(row.verdict.answer, "not decided on these days") for row in lost}
 
 
 def flights() -> Story:
@@ -254,7 +254,7 @@ def flights() -> Story:
         findings=findings(),
         frontier=frontier(),
         reasons=reasons(frontier()),
-        refusals=(Finding(code="V002", severity="undecided", says="quantize needs a network, this is an ensemble"),),
+        refusals=(Finding(code="V002", severity="undecided", message="quantize needs a network, this is an ensemble"),),
         winner=judged(live, us=31.2, loss=-0.0029, flips=0.037, change=0.10, period="test"),
         as_it_came=evidence(came, *reliability(0.1), estimate("ece", 0.027, 0.02), period="test"),
         refused=refused(),

@@ -25,7 +25,7 @@ FRONTIER = Frontier(
     judged=STORY.frontier,
     winner=STORY.winner or STORY.frontier[0],
     left=(judged(cut(30), us=20.0, loss=0.1, flips=0.2, change=0.5),),
-    refusals=(Finding(code="V002", severity="undecided", says="quantize needs a network"),),
+    refusals=(Finding(code="V002", severity="undecided", message="quantize needs a network"),),
     at="2026-11-24T15:00:00Z",
 )
 LEARNED = Training(
@@ -48,7 +48,7 @@ def section(text: str, title: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("title", "says"),
+    ("title", "message"),
     [
         ("What it is", f"- Variant: {RELEASED.digest}"),
         ("What it is", f"- Release: {STORY.release}"),
@@ -72,8 +72,8 @@ def section(text: str, title: str) -> str:
         ("What was refused", "V002"),
     ],
 )
-def test_a_part_of_the_card_says(title: str, says: str) -> None:
-    assert says in section(CARD, title)
+def test_a_part_of_the_card_says(title: str, message: str) -> None:
+    assert message in section(CARD, title)
 
 
 def test_a_refused_variant_is_named_with_the_judges_sentence() -> None:

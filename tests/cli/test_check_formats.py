@@ -56,7 +56,7 @@ def test_every_format_tells_the_gravest_finding_with_its_number(name):
 
 @pytest.mark.parametrize("name", OF_CHECK)
 def test_a_text_from_a_table_stays_a_text(name):
-    bad = replace(LEAK, says=HOSTILE, where=HOSTILE, mend=HOSTILE)
+    bad = replace(LEAK, message=HOSTILE, where=HOSTILE, hint=HOSTILE)
     told = OF_CHECK[name](Assessed(now=assessment(findings=(bad,))))
     assert "\x1b" not in told
     if name == "junit":

@@ -60,7 +60,7 @@ def test_the_gravest_findings_stand_first(page: str) -> None:
 
 
 def test_what_comes_from_a_table_stays_text() -> None:
-    bad = replace(LEAK, says="<script>x</script>", where="<script>", mend="<script>")
+    bad = replace(LEAK, message="<script>x</script>", where="<script>", hint="<script>")
     shown = render(Assessed(now=assessment(findings=(bad,), name="<script>")), KEPT)
     assert "<script" not in shown.replace("&lt;script", "")
 

@@ -32,7 +32,7 @@ retention = "90d"
 [trust]
 publisher_key = "keys/publisher.pem"
 """
-SAYS = Finding(code="D052", severity="note", says="'mail' was dropped when it was opened", where="column mail")
+SAYS = Finding(code="D052", severity="note", message="'mail' was dropped when it was opened", where="column mail")
 SEEN = Assessment(
     name="flights",
     at="2026-11-27T10:00:00Z",
@@ -108,7 +108,7 @@ def test_before_a_check_it_says_that_nobody_looked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    ("fields", "message"),
     [
         ({}, "The model reads 1 of 2 columns."),
         ({"looked_at": "2026-11-27T10"}, "On 2026-11-27 personal data was found or declared in 1 columns: mail."),
@@ -127,8 +127,8 @@ def test_before_a_check_it_says_that_nobody_looked(tmp_path):
         ({"erasures": (erasure(1, older_than="2026-08-01"),)}, "For their age 10 rows were erased"),
     ],
 )
-def test_sentences_say_what_is_known_and_what_is_not(fields, says):
-    assert says in told(**fields)
+def test_sentences_say_what_is_known_and_what_is_not(fields, message):
+    assert message in told(**fields)
 
 
 @pytest.mark.slow

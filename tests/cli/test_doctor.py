@@ -47,30 +47,30 @@ def project(folder: Path, toml: str = "") -> Path:
 
 def test_the_features_that_engines_choose_their_code_by_are_named(tmp_path):
     sign = seen(machine.signs(system(tmp_path, proc__cpuinfo=CPUINFO)))["processor"]
-    assert (sign.health, sign.says) == ("well", "Test CPU: avx2, fma, amx_int8")
+    assert (sign.health, sign.message) == ("well", "Test CPU: avx2, fma, amx_int8")
 
 
 def test_a_processor_without_avx2_is_told_what_follows(tmp_path):
     sign = seen(machine.signs(system(tmp_path, proc__cpuinfo="flags : fpu sse2\n")))["processor"]
-    assert (sign.health, "lacks avx2" in sign.says, "rtcompat" in sign.mend) == ("note", True, True)
+    assert (sign.health, "lacks avx2" in sign.message, "rtcompat" in sign.hint) == ("note", True, True)
 
 
 def test_the_memory_and_the_limit_of_the_container_are_told(tmp_path):
     there = system(tmp_path, proc__meminfo=MEMINFO)
-    assert seen(machine.signs(there))["memory"].says == "16.0 GiB, 8.0 GiB of them free"
+    assert seen(machine.signs(there))["memory"].message == "16.0 GiB, 8.0 GiB of them free"
     limited = system(tmp_path, sys__fs__cgroup__memory_dot_max=f"{4 * 2**30}\n")
-    assert seen(machine.signs(limited))["memory"].says.endswith("the container may use 4.0 GiB")
+    assert seen(machine.signs(limited))["memory"].message.endswith("the container may use 4.0 GiB")
 
 
 def test_a_quota_of_the_container_is_told(tmp_path):
     found = seen(machine.signs(system(tmp_path, sys__fs__cgroup__cpu_dot_max="100000 100000")))["cores"]
-    assert found.says.startswith(f"1 of {os.cpu_count()}") or os.cpu_count() == 1
+    assert found.message.startswith(f"1 of {os.cpu_count()}") or os.cpu_count() == 1
 
 
 def test_a_system_whose_files_are_not_there_is_no_error(tmp_path):
     found = seen(machine.signs(tmp_path))
-    assert found["memory"].says == "not known on this system"
-    assert "features not known" in found["processor"].says
+    assert found["memory"].message == "not known on this system"
+    assert "features not known" in found["processor"].message
 
 
 def test_a_clock_that_is_years_behind_is_broken_and_a_slow_one_noted(tmp_path):
@@ -85,10 +85,10 @@ def test_a_plugin_that_lacks_its_library_one_that_breaks_and_one_that_kills_are_
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = seen(loaded(["check:few_groups", "source:sqlite", "engine:onnxruntime", "engine:lightgbm", "state:sqlite"]))
 
-    assert found["source:sqlite"].says == "needs 'polars'"
-    assert (found["source:sqlite"].health, found["source:sqlite"].mend) == ("absent", "pip install 'headway[lab]'")
-    assert found["engine:onnxruntime"].says == "cannot be loaded: it ended the process (-4)"
-    assert "libgomp" in found["engine:lightgbm"].says and found["engine:lightgbm"].mend == "apt-get install libgomp1"
+    assert found["source:sqlite"].message == "needs 'polars'"
+    assert (found["source:sqlite"].health, found["source:sqlite"].hint) == ("absent", "pip install 'headway[lab]'")
+    assert found["engine:onnxruntime"].message == "cannot be loaded: it ended the process (-4)"
+    assert "libgomp" in found["engine:lightgbm"].message and found["engine:lightgbm"].hint == "apt-get install libgomp1"
     assert [found[what].health for what in ("check:few_groups", "state:sqlite")] == ["well", "well"]
 
 
@@ -105,30 +105,30 @@ def test_a_new_project_has_no_keys_and_a_state_that_can_be_written(tmp_path):
 
 def test_a_key_that_others_can_read_is_broken_and_one_that_is_not_trusted_noted(tmp_path):
     key = create_publisher(project(tmp_path) / "publisher.pem").key
-    assert seen(place.signs(tmp_path))["publisher key"].says.startswith(key)
+    assert seen(place.signs(tmp_path))["publisher key"].message.startswith(key)
 
     (tmp_path / "trusted_keys.txt").write_text(f"{key} ada\n")
     assert seen(place.signs(tmp_path))["trusted keys"].health == "well"
     (tmp_path / "trusted_keys.txt").write_text("ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= eve\n")
-    assert seen(place.signs(tmp_path))["publisher key"].says == f"{key} is not trusted here"
+    assert seen(place.signs(tmp_path))["publisher key"].message == f"{key} is not trusted here"
     (tmp_path / "publisher.pem").chmod(0o644)
-    assert seen(place.signs(tmp_path))["publisher key"].mend.startswith("chmod 600")
+    assert seen(place.signs(tmp_path))["publisher key"].hint.startswith("chmod 600")
     (tmp_path / "trusted_keys.txt").write_text("no key\n")
     assert seen(place.signs(tmp_path))["trusted keys"].health == "broken"
 
 
 def test_a_state_that_cannot_be_written_or_read_is_broken(tmp_path):
     found = seen(place.signs(project(tmp_path, '[project]\nstate = "headway.toml/state"')))["state"]
-    assert (found.health, "Not a directory" in found.says) == ("broken", True)
+    assert (found.health, "Not a directory" in found.message) == ("broken", True)
 
     (project(tmp_path) / ".headway").mkdir()
     (tmp_path / ".headway/state.sqlite").write_text("no database" * 100)
-    assert "file is not a database" in seen(place.signs(tmp_path))["state"].says
+    assert "file is not a database" in seen(place.signs(tmp_path))["state"].message
 
 
 def test_settings_that_are_wrong_are_broken(tmp_path):
     [found] = place.signs(project(tmp_path, "[serve]\nprot = 1"))
-    assert (found.health, found.says.startswith("unknown setting 'serve.prot'")) == ("broken", True)
+    assert (found.health, found.message.startswith("unknown setting 'serve.prot'")) == ("broken", True)
 
 
 @pytest.mark.slow

@@ -121,7 +121,7 @@ def test_junit_has_a_test_a_rule_and_undecided_is_an_error(case: Case, found: li
 
 def test_junit_tells_the_judges_sentence_and_the_limit() -> None:
     [first, _] = ElementTree.fromstring(junit.report(FAIL)).iter("failure")
-    assert first.get("message") == FAIL.verdict.rulings[0].says
+    assert first.get("message") == FAIL.verdict.rulings[0].message
     assert "limit: at most 0.005" in str(first.text)
 
 
@@ -181,7 +181,7 @@ def test_any_text_stays_a_text_in_xml(case: Case) -> None:
         *("failure", "error", "skipped", "system-out", "system-err"),
     }
     said = {each.get("message") or each.text for test in top.iter("testcase") for each in test}
-    told = [one_line(each.says) for each in case.verdict.rulings if each.answer != "pass"]
+    told = [one_line(each.message) for each in case.verdict.rulings if each.answer != "pass"]
     assert all(any(each in str(one) for one in said) for each in told)
     assert not UNPRINTABLE.search(written.replace("\n", ""))
 
@@ -193,7 +193,7 @@ def test_any_text_stays_a_text_in_sarif(case: Case) -> None:
     jsonschema.validate(whole, SARIF)
     said = [str(found["message"]["text"]) for found in whole["runs"][0]["results"]]
     for ruling, message in zip(against(case.verdict), said, strict=False):
-        assert as_read(message) == one_line(f"{ruling.answer}: {ruling.says}")
+        assert as_read(message) == one_line(f"{ruling.answer}: {ruling.message}")
         assert all(len(run) % 2 == 0 for run in re.findall(r"\{+|\}+", message))
 
 
@@ -207,7 +207,7 @@ def test_any_text_stays_a_text_in_markdown(case: Case) -> None:
         *("heading", "paragraph", "inline", "table", "thead", "tbody", "tr", "th", "td"),
     }
     shown = "".join(each.content for each in inline if each.type == "text")
-    assert all(one_line(each.says) in shown for each in case.verdict.rulings)
+    assert all(one_line(each.message) in shown for each in case.verdict.rulings)
 
 
 @given(hostile_cases())

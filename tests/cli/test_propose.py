@@ -104,20 +104,20 @@ def test_a_target_of_three_texts_has_its_classes_in_order():
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "message"),
     [
         ([1] * ROWS, "'late' has 1 values"),
         ([f"text {row}" for row in range(ROWS)], "4,000 different texts\n  try: another"),
     ],
 )
-def test_a_target_that_cannot_be_predicted_is_refused(values, says):
-    with pytest.raises(DataError, match=says):
+def test_a_target_that_cannot_be_predicted_is_refused(values, message):
+    with pytest.raises(DataError, match=message):
         propose(table(late=values), "late")
 
 
-@pytest.mark.parametrize(("target", "says"), [("", "no target is given"), ("lat", "no column 'lat' to predict")])
-def test_a_target_that_is_not_there_is_told_with_the_columns(target, says):
+@pytest.mark.parametrize(("target", "message"), [("", "no target is given"), ("lat", "no column 'lat' to predict")])
+def test_a_target_that_is_not_there_is_told_with_the_columns(target, message):
     with pytest.raises(
-        ConfigError, match=f"{says}\n  at: columns: at, day, hour, carrier, late\n  try: --target COLUMN"
+        ConfigError, match=f"{message}\n  at: columns: at, day, hour, carrier, late\n  try: --target COLUMN"
     ):
         propose(table(), target)

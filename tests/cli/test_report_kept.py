@@ -93,7 +93,7 @@ def test_a_stamp_says_when_it_was_by_the_time_of_the_data_and_what_no_record_kno
     project.keep(Stamp(name=project.name, of=ended.salt, at="2013-10", note="Its feed broke."))
     (moment,) = moments(story_of(project))
     assert moment.at == "2013-10"
-    assert "Its feed broke." in moment.says
+    assert "Its feed broke." in moment.message
 
 
 def test_a_release_that_a_rollout_promoted_is_no_move_by_hand_and_a_way_back_is_one(project: Project) -> None:
@@ -126,7 +126,7 @@ def test_a_release_is_called_after_the_retraining_that_made_it(project: Project)
 def test_two_releases_of_one_month_have_names_of_their_own(project: Project) -> None:
     rollouts.live(project, rollouts.release(made_at="1"))
     for number in (2, 3):
-        made = replace(retraining(), key=f"sha256:{number}", says=f"{number}")
+        made = replace(retraining(), key=f"sha256:{number}", message=f"{number}")
         verdict = replace(made.frontier.winner.verdict, why=f"{number}")
         made = replace(made, frontier=replace(made.frontier, winner=replace(made.frontier.winner, verdict=verdict)))
         for record in (verdict, made):

@@ -60,7 +60,7 @@ def test_without_a_year_there_are_no_moments() -> None:
 def test_drift_that_does_harm_is_told_with_its_rows_and_its_figures_have_intervals() -> None:
     (moment,) = seen(watch(9, FIRST, "worse", *quality(0.671, 0.135)))
     assert moment.what == "Drift found, and it was worse than when it was judged"
-    assert moment.says.startswith("27,574 rows were looked at; of 27,010 the outcome was known. The inputs are not")
+    assert moment.message.startswith("27,574 rows were looked at; of 27,010 the outcome was known. The inputs are not")
     assert "ECE 0.135 [0.100, 0.170], on 27,010 rows, 62 groups, drift p 0.001" in moment.detail
     assert moment.mood == "fail"
 
@@ -70,7 +70,7 @@ def test_harm_that_is_shown_is_told_with_the_interval_of_each_figure() -> None:
     cost = estimate("retrain.expected_loss", 3387.0, 2216.0)
     replies = harmed("roc_auc.change", "ece.split", "cost")
     (moment,) = seen(watch(9, FIRST, "worse", *parts, cost=cost, replies=replies))
-    assert moment.says.endswith(
+    assert moment.message.endswith(
         "Shown by a change of AUC since it was judged of -0.050 [-0.080, -0.020] and a calibration error, guarded "
         "against noise, of 0.120 [0.080, 0.160] and a cost a month, against when it was judged, of "
         "3,400 [1,200, 5,600]."
@@ -100,7 +100,7 @@ def test_what_was_seen_is_not_told_as_more_than_it_is(outlook: Any, drift: objec
     period = watch(9, FIRST, outlook, n_labelled=0)
     (moment,) = seen(period if drift else replace(period, drift=None))
     assert (moment.what, moment.kind) == (what, kind)
-    assert "outcome" not in moment.says
+    assert "outcome" not in moment.message
 
 
 def test_a_quiet_period_is_no_moment() -> None:
@@ -110,7 +110,7 @@ def test_a_quiet_period_is_no_moment() -> None:
 def test_the_same_seen_again_is_one_moment_and_another_release_begins_a_new_one() -> None:
     found = seen(*(watch(month, release, "worse") for month, release in ((9, FIRST), (10, FIRST), (11, SECOND))))
     assert [each.at for each in found] == ["2013-09", "2013-11"]
-    assert found[0].says.startswith("Seen 2 times, from September 2013 to October 2013. The last time, 27,574 rows")
+    assert found[0].message.startswith("Seen 2 times, from September 2013 to October 2013. The last time, 27,574 rows")
     assert "September 2013: " in found[0].detail
     assert "October 2013: " in found[0].detail
 
@@ -122,19 +122,19 @@ def test_a_cost_without_an_interval_is_not_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("acts", "says"), [(True, "headway acts on it by itself."), (False, "it waits for a person to act on it.")]
+    ("acts", "message"), [(True, "headway acts on it by itself."), (False, "it waits for a person to act on it.")]
 )
-def test_a_ticket_says_why_and_who_acts(acts: bool, says: str) -> None:
+def test_a_ticket_says_why_and_who_acts(acts: bool, message: str) -> None:
     moment = told(tickets=(ticket(acts=acts),))
-    assert moment.says.startswith("There is much more to learn from than when it was trained, and its probabilities")
-    assert moment.says.endswith(says)
+    assert moment.message.startswith("There is much more to learn from than when it was trained, and its probabilities")
+    assert moment.message.endswith(message)
     assert moment.detail == "Labelled rows grew by 132%, from 105,475 to 244,737. Release aaaaaaaaaaaa."
 
 
 def test_a_rollback_says_how_many_met_the_release_why_it_was_taken_back_and_by_whom() -> None:
     moment = told(trials=(taken_back(),))
     assert moment.what == "A new release was taken back by itself"
-    assert moment.says == (
+    assert moment.message == (
         "A new release (reads the schedule from a feed) answered 20 % of the callers, beside the live one. "
         "After 1,500 requests its feed broke. After 3,030 requests, 597 of them with an answer of its own, the judge "
         "took it back: it changes more decisions than is allowed "
@@ -146,19 +146,19 @@ def test_a_rollback_by_a_person_names_the_person() -> None:
     by_hand = Verdict(answer="undecided", subject=FEED, by="ada", why="callers complain")
     moment = told(trials=(replace(taken_back(), verdict=by_hand),))
     assert moment.what == "A new release was taken back"
-    assert moment.says.endswith("ada took it back.")
+    assert moment.message.endswith("ada took it back.")
 
 
 def test_a_release_that_was_promoted_is_named_and_its_training_is_not_told_again() -> None:
-    trial = Trial(at="2013-11", rollout=rollout(SECOND, "promoted", share=0.5), aim=retraining().says)
+    trial = Trial(at="2013-11", rollout=rollout(SECOND, "promoted", share=0.5), aim=retraining().message)
     found = moments(
         Story(
             title="", year=Year(names=NAMES, trials=(trial,), learned=(Learned(at="2013-10", retraining=retraining()),))
         )
     )
     assert found[1].what == "Live now: retrained in October"
-    assert found[1].says.startswith("The release trained anew answered 50 % of the callers")
-    assert found[1].says.endswith("every rule that could be measured was met, and the judge made it live.")
+    assert found[1].message.startswith("The release trained anew answered 50 % of the callers")
+    assert found[1].message.endswith("every rule that could be measured was met, and the judge made it live.")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_release_that_was_promoted_is_named_and_its_training_is_not_told_again
 def test_a_rollout_without_an_answer_is_told_as_such(standing: str, what: str) -> None:
     moment = told(trials=(Trial(at="2013-10-09", rollout=rollout(FEED, standing, share=0.0), verdict=flips("pass")),))
     assert moment.what == what
-    assert moment.says.startswith("A new release answered no caller but saw every request, beside the live one.")
+    assert moment.message.startswith("A new release answered no caller but saw every request, beside the live one.")
     assert moment.mood == "note"
 
 
@@ -182,7 +182,7 @@ def test_a_rollout_without_an_answer_is_told_as_such(standing: str, what: str) -
 def test_a_retraining_says_whether_it_is_better_and_on_how_many_rows(made: Any, what: str) -> None:
     moment = told(learned=(Learned(at="2013-10", retraining=made),))
     assert moment.what == what
-    assert moment.says.endswith("Both were judged on the same 25,312 rows, 62 days.")
+    assert moment.message.endswith("Both were judged on the same 25,312 rows, 62 days.")
     assert moment.detail.startswith("Loss in Brier ")
 
 
@@ -192,7 +192,7 @@ def test_a_retraining_without_rules_gives_the_reason() -> None:
     moment = told(
         learned=(Learned(at="2013-10", retraining=replace(made, frontier=replace(made.frontier, winner=bare))),)
     )
-    assert "Both" not in moment.says
+    assert "Both" not in moment.message
     assert moment.detail.startswith("No rule. ")
 
 
@@ -200,7 +200,7 @@ def test_a_retraining_without_rules_gives_the_reason() -> None:
 def test_a_move_by_hand_says_who_and_why(back: bool, what: str) -> None:
     moment = told(turns=(turn(FIRST, back=back),))
     assert moment.what == what
-    assert moment.says.endswith("Callers complain.")
+    assert moment.message.endswith("Callers complain.")
     assert moment.detail == "Move 3 of flights@live, release aaaaaaaaaaaa."
 
 

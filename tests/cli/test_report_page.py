@@ -109,7 +109,7 @@ def test_ones_own_project_is_a_page_with_what_it_has() -> None:
 
 
 def test_a_story_of_findings_and_stages_alone_is_a_page() -> None:
-    finding = Finding(code="D001", severity="note", says="all is well")
+    finding = Finding(code="D001", severity="note", message="all is well")
     page = render(Story(title="data", findings=(finding,), stages=(Stage(name="check", seconds=0.5),)))
     assert Outline(page).ids == ["data", "run"]
     assert "all is well" in page
@@ -150,7 +150,7 @@ def test_more_looks_than_one_are_counted() -> None:
 
 def test_what_comes_from_a_table_stays_text() -> None:
     bad = "<script>alert('x')</script>"
-    finding = Finding(code="D001", severity="warn", says=bad, where=bad, mend=bad)
+    finding = Finding(code="D001", severity="warn", message=bad, where=bad, hint=bad)
     page = render(Story(title=bad, lead=(bad,), findings=(finding,), key=bad))
     assert "<script" not in page.replace("&lt;script", "")
 

@@ -206,7 +206,7 @@ def test_slices_too_small_to_be_judged_are_counted_and_not_shown() -> None:
 )
 def test_slices_are_told_as_they_were_judged(answer: str, title: str) -> None:
     named = [estimate("brier.loss", 0.01 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(2)]
-    ruling = Ruling(rule=Rule(measure="worst_slice.brier.loss", at_most=0.005), answer=answer, says="")  # type: ignore[arg-type]
+    ruling = Ruling(rule=Rule(measure="worst_slice.brier.loss", at_most=0.005), answer=answer, message="")  # type: ignore[arg-type]
     story = winner(*named)
     assert story.winner is not None
     told = replace(story.winner, verdict=replace(story.winner.verdict, rulings=(ruling,)))

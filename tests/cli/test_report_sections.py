@@ -50,15 +50,15 @@ def test_a_fact_and_an_interval_of_few_groups_are_taken_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "says"),
+    ("names", "message"),
     [(["a"], "a"), (["a", "b"], "a and b"), (list("abcdefg"), "a, b, c, d, e and 2 more"), ([], "")],
 )
-def test_names_are_listed_and_the_rest_counted(names: list[str], says: str) -> None:
-    assert meaning.listed(names) == says
+def test_names_are_listed_and_the_rest_counted(names: list[str], message: str) -> None:
+    assert meaning.listed(names) == message
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("speed", "One row is answered in 30.6 to 31.8 us; the model as it came takes 257 to 267 us."),
         ("speed", "For one row it is 8.23 to 8.57 times as fast."),
@@ -105,8 +105,8 @@ def test_names_are_listed_and_the_rest_counted(names: list[str], says: str) -> N
         ("ablation", "visib may do harm, and that is not decided"),
     ],
 )
-def test_a_section_says_what_its_intervals_bear_out(name: str, says: str) -> None:
-    assert says in " ".join(HELD[name].means)
+def test_a_section_says_what_its_intervals_bear_out(name: str, message: str) -> None:
+    assert message in " ".join(HELD[name].means)
 
 
 def test_where_no_feature_does_harm_that_is_said() -> None:
@@ -131,15 +131,15 @@ def test_a_class_that_is_not_rare_has_no_section() -> None:
 
 
 @pytest.mark.parametrize(
-    ("coverage", "says"),
+    ("coverage", "message"),
     [
         (estimate("conformal.coverage", 0.85, 0.02), "fewer than the 90 that were promised"),
         (estimate("conformal.coverage", 0.95, 0.02), "they are larger than they need be"),
         (unknown(estimate("conformal.coverage", 0.85, 0.02)), "cannot be said"),
     ],
 )
-def test_sets_are_held_to_their_promise(coverage: Measurement, says: str) -> None:
-    assert says in told(only(coverage), "conformal")
+def test_sets_are_held_to_their_promise(coverage: Measurement, message: str) -> None:
+    assert message in told(only(coverage), "conformal")
     assert sections(only(coverage))["conformal"].picture() is None
 
 
@@ -152,15 +152,15 @@ def test_sets_of_numbers_are_told_by_their_width_and_those_of_classes_by_their_s
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("answer", "message"),
     [("fail", "more than the 5 that the policy allows"), ("undecided", "the data cannot tell whether")],
 )
-def test_reliability_follows_the_judge(answer: str, says: str) -> None:
+def test_reliability_follows_the_judge(answer: str, message: str) -> None:
     story = flights()
     assert story.winner is not None
     rulings = tuple(replace(each, answer=answer) for each in story.winner.verdict.rulings)
     winner = replace(story.winner, verdict=replace(story.winner.verdict, rulings=rulings))
-    assert says in told(replace(story, winner=winner), "reliability")
+    assert message in told(replace(story, winner=winner), "reliability")
     assert "limit" not in told(
         replace(story, winner=replace(winner, verdict=replace(winner.verdict, rulings=()))), "reliability"
     )
@@ -172,15 +172,15 @@ def test_reliability_without_a_sure_error_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lost", "says"),
+    ("lost", "message"),
     [
         (fact("roc_auc.loss", 0.0), "It ranks as the model as it came does."),
         (estimate("roc_auc.loss", 0.02, 0.01), "shown to rank worse"),
         (estimate("roc_auc.loss", 0.001, 0.003), "is not shown; if it does, then by 0.00400 at most."),
     ],
 )
-def test_ranking_is_told_beside_the_model_as_it_came(lost: Measurement, says: str) -> None:
-    assert says in told(only(estimate("roc_auc", 0.7, 0.03), lost), "quality")
+def test_ranking_is_told_beside_the_model_as_it_came(lost: Measurement, message: str) -> None:
+    assert message in told(only(estimate("roc_auc", 0.7, 0.03), lost), "quality")
 
 
 def test_quality_of_a_regression_and_of_too_few_groups_is_told() -> None:
@@ -189,10 +189,10 @@ def test_quality_of_a_regression_and_of_too_few_groups_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("speedup", "says"), [(0.5, "it is slower than the model as it came"), (1.0, "no difference of speed is shown")]
+    ("speedup", "message"), [(0.5, "it is slower than the model as it came"), (1.0, "no difference of speed is shown")]
 )
-def test_what_is_not_faster_is_not_called_so(speedup: float, says: str) -> None:
-    assert says in told(
+def test_what_is_not_faster_is_not_called_so(speedup: float, message: str) -> None:
+    assert message in told(
         only(estimate("latency.speedup", speedup, 0.1), estimate("throughput.speedup", 1.0, 0.1)), "speed"
     )
 
@@ -265,7 +265,7 @@ def test_faults_that_cost_nothing_or_that_the_model_as_it_came_stands_better_are
 
 
 @pytest.mark.parametrize(
-    ("lost", "says"),
+    ("lost", "message"),
     [
         (fact("attack.success.loss", 0.0), "It holds exactly as the model as it came does."),
         (
@@ -275,9 +275,9 @@ def test_faults_that_cost_nothing_or_that_the_model_as_it_came_stands_better_are
         (estimate("attack.success.loss", -0.04, 0.01), "It is shown to be harder to turn than the model as it came."),
     ],
 )
-def test_an_attack_is_told_beside_the_same_on_the_model_as_it_came(lost: Measurement, says: str) -> None:
+def test_an_attack_is_told_beside_the_same_on_the_model_as_it_came(lost: Measurement, message: str) -> None:
     section = sections(only(fact("attack.success", 0.0, rows=995), lost))["attack"]
-    assert says in " ".join(section.means) and section.picture() is None
+    assert message in " ".join(section.means) and section.picture() is None
     assert section.means[0] == "Of 995 rows not one decision could be turned, which does not show that none can be."
 
 

@@ -18,7 +18,7 @@ from headway.reporting.story import Learned, Story, Trial, Turn, Year
 
 FIRST, SECOND, FEED = (f"sha256:{letter * 64}" for letter in "abf")
 NAMES = {FIRST: "first release", SECOND: "retrained in October"}
-ABSTAINS = Finding(code="O002", severity="undecided", says="estimate without labels cannot be said: too uncertain")
+ABSTAINS = Finding(code="O002", severity="undecided", message="estimate without labels cannot be said: too uncertain")
 
 
 def watch(
@@ -35,7 +35,7 @@ def watch(
         n_rows=27_574,
         n_labelled=27_010,
         outlook=outlook,
-        says=f"{period}: the inputs are not what they were, most of all seats; a ticket proposes to train it anew.",
+        message=f"{period}: the inputs are not what they were, most of all seats; a ticket proposes to train it anew.",
         drift=Drift(alarm=True, measurements=(fact("drift.p", 0.001),)),
         quality=tuple(each for each in parts if not each.name.endswith(".estimated")),
         estimated=tuple(each for each in parts if each.name.endswith(".estimated")),
@@ -74,7 +74,7 @@ def rollout(release: str, standing: str, *, share: float = 0.2) -> Rollout:
 def flips(answer: str = "fail") -> Verdict:
     """What the judge said of the traffic of a release."""
     seen = estimate("flipped_decisions", 0.34, 0.17, rows=97)
-    ruling = Ruling(rule=Rule(measure="flipped_decisions", at_most=0.05), answer=answer, says="", measurement=seen)  # type: ignore[arg-type]
+    ruling = Ruling(rule=Rule(measure="flipped_decisions", at_most=0.05), answer=answer, message="", measurement=seen)  # type: ignore[arg-type]
     return Verdict(answer=answer, subject=FEED, rulings=(ruling,), at="2026-11-24T18:38:43+00:00")  # type: ignore[arg-type]
 
 
@@ -103,7 +103,7 @@ def retraining(*, trainings: int = 3, loss: float = -0.02) -> Retraining:
         ),
         trainings=trainings,
         seconds=15.3,
-        says="trained anew on 218,439 rows before 2013-09-02: shown to be better than live",
+        message="trained anew on 218,439 rows before 2013-09-02: shown to be better than live",
     )
 
 
@@ -111,7 +111,7 @@ def _better(loss: float, found: Measurement) -> Verdict:
     of = verdict(cut(150), ())
     rule = Rule(measure="brier.loss", at_most=0.0)
     answer = "pass" if loss < 0 else "fail"
-    ruling = Ruling(rule=rule, answer=answer, says="", measurement=found)  # type: ignore[arg-type]
+    ruling = Ruling(rule=rule, answer=answer, message="", measurement=found)  # type: ignore[arg-type]
     return replace(of, answer=answer, rulings=(ruling,))
 
 
@@ -147,7 +147,7 @@ def year() -> Year:
     anew = Trial(
         at="2013-11",
         rollout=rollout(SECOND, "promoted", share=0.5),
-        aim=retraining().says,
+        aim=retraining().message,
         verdict=flips("pass"),
     )
     cost = replace(estimate("retrain.expected_loss", 3387.0, 2216.0), unit="cost a month")

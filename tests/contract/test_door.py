@@ -31,4 +31,4 @@ def test_an_address_that_cannot_be_had_is_an_error_with_a_mend(name):
         taken.listen()
         with pytest.raises(ConfigError, match=r"cannot listen on 127.0.0.1:\d+") as caught:
             plugins.load_door(name)(server.inside, "127.0.0.1", taken.getsockname()[1])
-    assert caught.value.mend
+    assert caught.value.hint

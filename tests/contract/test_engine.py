@@ -125,7 +125,7 @@ def test_it_adopts_no_model_that_is_not_of_its_library(name, model):
 def test_bytes_that_are_no_model_are_refused_with_the_mend_and_in_silence(name, content, capfd):
     with pytest.raises(EngineError) as refusal:
         plugins.load_engine(name)(content, {})
-    assert refusal.value.mend
+    assert refusal.value.hint
     assert capfd.readouterr() == ("", "")
 
 

@@ -19,5 +19,5 @@ def test_each_has_its_row() -> None:
 def test_a_database_that_is_not_there_is_an_error_with_a_mend(name, tmp_path):
     with pytest.raises(DataError) as caught:
         plugins.load_source(name)(NOWHERE[name], "SELECT 1", folder=tmp_path)
-    assert caught.value.mend
+    assert caught.value.hint
     assert list(tmp_path.iterdir()) == []

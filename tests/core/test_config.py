@@ -78,7 +78,7 @@ def test_a_missing_file_says_where_it_looked_and_how_to_name_another(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("[data", "headway.toml is not TOML: Expected"),
         ("x = 1", "key 'x' stands outside a section"),
@@ -90,8 +90,8 @@ def test_a_missing_file_says_where_it_looked_and_how_to_name_another(tmp_path: P
         ("[[policy.release]]\nmeasure = 'ece'\nmost = 1", "unknown field `most`"),
     ],
 )
-def test_a_wrong_file_is_an_error_that_names_the_file_and_the_place(project: Path, text: str, says: str) -> None:
-    with pytest.raises(ConfigError, match=says) as caught:
+def test_a_wrong_file_is_an_error_that_names_the_file_and_the_place(project: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         load(write(project, text), environment={})
     assert caught.value.where == str(project / "headway.toml")
 

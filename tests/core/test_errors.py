@@ -11,7 +11,7 @@ ALL = [each for each in vars(errors).values() if isinstance(each, type) and issu
 
 
 def test_an_error_says_what_happened_then_where_then_the_mend() -> None:
-    error = HeadwayError("engine 'x' needs 'x'", where="headway.toml", mend="pip install x")
+    error = HeadwayError("engine 'x' needs 'x'", where="headway.toml", hint="pip install x")
     assert str(error) == "engine 'x' needs 'x'\n  at: headway.toml\n  try: pip install x"
 
 
@@ -21,8 +21,8 @@ def test_an_error_leaves_out_the_parts_it_was_not_given() -> None:
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 def test_an_error_survives_the_way_to_another_process(kind: type[HeadwayError]) -> None:
-    error = pickle.loads(pickle.dumps(kind("what", where="where", mend="mend")))
-    assert (type(error), error.what, error.where, error.mend) == (kind, "what", "where", "mend")
+    error = pickle.loads(pickle.dumps(kind("what", where="where", hint="hint")))
+    assert (type(error), error.what, error.where, error.hint) == (kind, "what", "where", "hint")
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)

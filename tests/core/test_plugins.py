@@ -65,7 +65,7 @@ def test_an_unknown_name_is_answered_with_the_names_there_are_and_the_nearest(as
 def test_an_unknown_name_that_is_near_to_nothing_gets_no_mend() -> None:
     with pytest.raises(PluginError) as caught:
         plugins.load_check("zzzzzz")
-    assert caught.value.mend == ""
+    assert caught.value.hint == ""
 
 
 def test_an_unknown_kind_is_answered_with_the_kinds_there_are() -> None:
@@ -74,7 +74,7 @@ def test_an_unknown_kind_is_answered_with_the_kinds_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("library", "mend"),
+    ("library", "hint"),
     [
         ("polars", "pip install 'headway[lab]'"),
         ("vl_convert", "pip install 'headway[lab]'"),
@@ -85,13 +85,13 @@ def test_an_unknown_kind_is_answered_with_the_kinds_there_are() -> None:
     ],
 )
 def test_a_missing_library_is_an_error_that_names_what_to_install(
-    outside: Path, monkeypatch: pytest.MonkeyPatch, library: str, mend: str
+    outside: Path, monkeypatch: pytest.MonkeyPatch, library: str, hint: str
 ) -> None:
     outside.write_text(f"import {library}.part", encoding="utf-8")
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(PluginError, match=f"engine 'guest' needs '{library}'") as caught:
         plugins.load_engine("guest")
-    assert caught.value.mend == mend
+    assert caught.value.hint == hint
 
 
 def test_a_missing_file_of_headway_itself_is_no_fault_of_the_plugin(outside: Path) -> None:

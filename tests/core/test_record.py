@@ -32,7 +32,7 @@ measurements = st.builds(
     se=numbers,
 )
 findings = st.builds(
-    Finding, code=texts, severity=st.sampled_from(["stop", "warn", "note", "undecided"]), says=texts, limit=numbers
+    Finding, code=texts, severity=st.sampled_from(["stop", "warn", "note", "undecided"]), message=texts, limit=numbers
 )
 machines = st.builds(Machine, cpu=texts, cores=st.integers(1, 64), system=texts, python=texts)
 variants = st.builds(
@@ -42,7 +42,7 @@ variants = st.builds(
     signature=st.builds(Signature, inputs=st.tuples(st.builds(Column, name=texts, categories=st.tuples(texts, texts)))),
     settings=settings,
 )
-rulings = st.builds(Ruling, rule=st.builds(Rule, measure=texts, at_most=numbers), answer=st.just("pass"), says=texts)
+rulings = st.builds(Ruling, rule=st.builds(Rule, measure=texts, at_most=numbers), answer=st.just("pass"), message=texts)
 moves = st.builds(
     Move,
     name=texts,
@@ -73,14 +73,14 @@ records = st.one_of(
 
 
 class Ticket(Kept, frozen=True, kw_only=True):
-    """A record in its third form: `title` became `says`, then `urgent` was added."""
+    """A record in its third form: `title` became `message`, then `urgent` was added."""
 
     version: ClassVar[int] = 3
     migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-        1: lambda body: {"says": body["title"]},
+        1: lambda body: {"message": body["title"]},
         2: lambda body: {**body, "urgent": False},
     }
-    says: str
+    message: str
     urgent: bool
 
 
@@ -105,29 +105,29 @@ def test_the_digest_does_not_depend_on_the_order_of_keys(values: dict[str, objec
 
 
 def test_the_bytes_that_digests_and_signatures_are_taken_of_stay_as_they_are() -> None:
-    assert write(Ticket(says="é", urgent=True)) == (
-        '{"kind":"ticket","record":{"says":"é","urgent":true},"version":3}'.encode()
+    assert write(Ticket(message="é", urgent=True)) == (
+        '{"kind":"ticket","record":{"message":"é","urgent":true},"version":3}'.encode()
     )
     assert digest_of(b"headway") == "sha256:8da43fa88314b1ae8a192b84b38c8cf058a3ee9424f54ecad07fc2e6c7df72eb"
 
 
 def test_a_record_cannot_be_edited() -> None:
     with pytest.raises(AttributeError):
-        Ticket(says="a", urgent=True).urgent = False  # type: ignore[misc]
+        Ticket(message="a", urgent=True).urgent = False  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
     ("version", "body"),
-    [(1, {"title": "late"}), (2, {"says": "late"}), (3, {"says": "late", "urgent": False})],
+    [(1, {"title": "late"}), (2, {"message": "late"}), (3, {"message": "late", "urgent": False})],
     ids=["two behind", "one behind", "today's"],
 )
 def test_a_record_of_an_older_form_is_brought_to_todays(version: int, body: dict[str, object]) -> None:
-    assert read(Ticket, envelope(version, **body)) == Ticket(says="late", urgent=False)
+    assert read(Ticket, envelope(version, **body)) == Ticket(message="late", urgent=False)
 
 
 def test_a_record_of_a_newer_headway_is_refused_with_the_mend() -> None:
     with pytest.raises(StoreError, match=r"version 4, this headway reads up to 3\n  try: pip install --upgrade"):
-        read(Ticket, envelope(4, says="late"))
+        read(Ticket, envelope(4, message="late"))
 
 
 def test_a_record_of_another_kind_is_refused_by_name() -> None:
@@ -142,8 +142,8 @@ def test_a_record_of_another_kind_is_refused_by_name() -> None:
         b"\xff",
         b"[]",
         b'{"kind": "ticket"}',
-        envelope(3, says=1, urgent=False),
-        envelope(3, says="", urgent=False, x=1),
+        envelope(3, message=1, urgent=False),
+        envelope(3, message="", urgent=False, x=1),
     ],
     ids=["nothing", "not text", "a list", "no version", "a wrong type", "an unknown field"],
 )

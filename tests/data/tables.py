@@ -65,7 +65,7 @@ def surveyed(dataset: Dataset, test: Dataset | None = None) -> Survey:
     return Survey(dataset=dataset, periods={**periods, "test": test} if test else periods)
 
 
-def says(check: Check, survey: Survey) -> list[str]:
+def message(check: Check, survey: Survey) -> list[str]:
     """Severity and place of each finding of a check."""
     return [f"{finding.severity} {finding.where}" for finding in check(survey)]
 

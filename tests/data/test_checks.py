@@ -16,8 +16,8 @@ OUTCOME = {"dep_time", "dep_delay", "arr_time", "air_time", "arr_delay"}
 
 
 def test_a_check_that_could_not_judge_says_so():
-    says = [finding.says for finding in check(Survey(dataset=small(groups="")), families=["roles"])]
-    assert says == ["check 'few_groups' did not run: no groups are declared: every row counts as independent"]
+    message = [finding.message for finding in check(Survey(dataset=small(groups="")), families=["roles"])]
+    assert message == ["check 'few_groups' did not run: no groups are declared: every row counts as independent"]
 
 
 @pytest.mark.slow
@@ -38,6 +38,6 @@ def test_routes_of_the_flights_that_began_after_the_test_are_served_without_supp
     split = SplitSection(**periods, test=("2013-07-01", "2013-09-01"), live=("2013-09-01", "2014-01-01"))
     found = check(Survey(dataset=dataset, periods=cut(dataset, split)), families=["population"])
 
-    says = " | ".join(f"{finding.code} {finding.says}" for finding in found)
-    assert "D032" in says and "carrier MQ and dest TPA (" in says and " served, 0 learned)" in says
-    assert "D031" in says and "OO (" in says and "D030" not in says
+    message = " | ".join(f"{finding.code} {finding.message}" for finding in found)
+    assert "D032" in message and "carrier MQ and dest TPA (" in message and " served, 0 learned)" in message
+    assert "D031" in message and "OO (" in message and "D030" not in message

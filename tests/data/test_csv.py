@@ -31,7 +31,7 @@ def test_a_date_that_is_two_days_in_two_countries_stays_a_text(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "says", "line"),
+    ("content", "message", "line"),
     [
         ("a,b\n1,2\n3,4,5\n", "a row has 3 fields, where 't.csv' names 2 columns: 3,4,5", 3),
         ('a,b\n1,"x\n2,y\n', "unexpected end of data", 3),
@@ -40,10 +40,10 @@ def test_a_date_that_is_two_days_in_two_countries_stays_a_text(tmp_path):
         ("a;b\n1;2\n", "'t.csv' separates fields by ';'", 1),
     ],
 )
-def test_what_is_wrong_with_a_csv_file_is_told_by_its_line(tmp_path, content, says, line):
+def test_what_is_wrong_with_a_csv_file_is_told_by_its_line(tmp_path, content, message, line):
     with pytest.raises(DataError) as caught:
         read_csv(csv(tmp_path, content))
-    assert says in caught.value.what
+    assert message in caught.value.what
     assert caught.value.where.endswith(f"t.csv:{line}")
 
 

@@ -83,7 +83,7 @@ def test_nothing_can_be_written(address):
 
 
 @pytest.mark.parametrize(
-    ("query", "says"),
+    ("query", "message"),
     [
         ("SELECT * FROM fligths", 'relation "fligths" does not exist'),
         ("SELEC", "syntax error"),
@@ -93,21 +93,21 @@ def test_nothing_can_be_written(address):
         ("SET TIME ZONE 'UTC'", "gives no table"),
     ],
 )
-def test_a_query_that_gives_no_table_is_told_why(address, query, says):
-    with pytest.raises(DataError, match=re.escape(says)):
+def test_a_query_that_gives_no_table_is_told_why(address, query, message):
+    with pytest.raises(DataError, match=re.escape(message)):
         ask(address, query)
 
 
 @pytest.mark.parametrize(
-    ("password", "place", "says"),
+    ("password", "place", "message"),
     [
         (":wr0ng", "", "password authentication failed"),
         (":s3cr%40t", "nowhere", "cannot reach PostgreSQL"),
         (":s3cr%40t", "127.0.0.1:1", "cannot reach PostgreSQL: .*refused"),
     ],
 )
-def test_a_server_that_does_not_let_one_in_is_told_without_the_password(address, password, place, says):
-    with pytest.raises(DataError, match=says) as caught:
+def test_a_server_that_does_not_let_one_in_is_told_without_the_password(address, password, place, message):
+    with pytest.raises(DataError, match=message) as caught:
         ask(place or address, "SELECT 1", password)
     assert "s3cr" not in str(caught.value) and "wr0ng" not in str(caught.value)
     assert caught.value.where.startswith(f"postgresql://{USER}:***@")

@@ -86,7 +86,7 @@ def test_a_file_that_is_not_what_its_suffix_says_is_named(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(
-    ("source", "query", "says"),
+    ("source", "query", "message"),
     [
         ("", "", "no data source"),
         ("t.xlsx", "", "cannot read 't.xlsx'"),
@@ -94,8 +94,8 @@ def test_a_file_that_is_not_what_its_suffix_says_is_named(tmp_path, suffix):
         ("sqlite:///t.db", "", "a database needs a query"),
     ],
 )
-def test_a_source_that_cannot_be_is_refused(tmp_path, source, query, says):
-    with pytest.raises(ConfigError, match=says):
+def test_a_source_that_cannot_be_is_refused(tmp_path, source, query, message):
+    with pytest.raises(ConfigError, match=message):
         read(tmp_path, source, query=query)
 
 

@@ -26,13 +26,13 @@ def test_a_time_of_knowing_that_means_nothing_is_not_taken_for_one_that_is_safe(
     expect_columns(small().table, small(known={"hour": "at", "carrier": "outcome"}).roles, name="small")
     with pytest.raises(DataError, match="nobody can say when 'outcom' is") as caught:
         expect_columns(small().table, small(known={"hour": "outcom"}).roles, name="small")
-    assert caught.value.mend.startswith('hour = "outcome"')
+    assert caught.value.hint.startswith('hour = "outcome"')
 
 
 def test_a_task_that_there_is_not_is_told_with_the_nearest():
     with pytest.raises(ConfigError, match="no task 'binray'") as caught:
         roles_of(DataSection(target="late", task="binray"))
-    assert caught.value.mend == 'task = "binary"'
+    assert caught.value.hint == 'task = "binary"'
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_a_target_of_text_is_told_how_to_be_one_of_numbers():
 
 
 @pytest.mark.parametrize(
-    ("task", "mend"),
+    ("task", "hint"),
     [("regression", 'numbers, or task = "multiclass"'), ("multiclass", '[data] classes = ["a", "b", "c"]')],
 )
-def test_a_target_of_texts_is_told_what_would_make_it_one_of_numbers(task, mend):
+def test_a_target_of_texts_is_told_what_would_make_it_one_of_numbers(task, hint):
     with pytest.raises(DataError, match=f"task '{task}' needs a number") as caught:
         prepared(answers("c", "b", "a"), task=task)
-    assert caught.value.mend == mend
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize("values", [("c", "a", None, "b"), (30, 10, None, 20), (30.0, 10.0, None, 20.0)])
@@ -80,7 +80,7 @@ def test_a_class_becomes_its_place_among_those_declared(values):
 def test_a_class_that_is_not_declared_is_named_with_its_row_and_the_nearest():
     with pytest.raises(DataError, match="holds 'setosaa', which is none of its classes") as caught:
         prepared(answers("setosa", "setosaa"), task="multiclass", classes=("setosa", "virginica"))
-    assert "row 2" in caught.value.where and "'setosa' in place of it" in caught.value.mend
+    assert "row 2" in caught.value.where and "'setosa' in place of it" in caught.value.hint
 
 
 def test_a_binary_target_has_no_list_of_classes():
@@ -98,7 +98,7 @@ def test_a_nan_in_the_target_is_a_row_without_an_outcome():
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "message"),
     [
         (
             ["2013-01-01"] * 7 + ["yesterday"] + ["2013-01-01"] * 392,
@@ -108,10 +108,10 @@ def test_a_nan_in_the_target_is_a_row_without_an_outcome():
         (["01/02/2013"] * 400, "no time: '01/02/2013' in row 1"),
     ],
 )
-def test_a_time_column_that_is_no_time_is_told_with_the_value_and_the_row(values, says):
+def test_a_time_column_that_is_no_time_is_told_with_the_value_and_the_row(values, message):
     with pytest.raises(DataError) as caught:
         prepared(with_column(small(), at=values).table, time="at")
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(("role", "column"), [("time", "at"), ("groups", "day")])

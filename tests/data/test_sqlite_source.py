@@ -56,7 +56,7 @@ def test_nothing_can_be_written(folder):
 
 
 @pytest.mark.parametrize(
-    ("query", "says"),
+    ("query", "message"),
     [
         ("SELECT odd FROM flights", "column 'odd' holds int and str\n  at: 'x' in row 2 of SELECT odd"),
         ("SELECT late, late FROM flights", "two columns 'late'"),
@@ -67,21 +67,21 @@ def test_nothing_can_be_written(folder):
         ("", "gives no table"),
     ],
 )
-def test_a_query_that_gives_no_table_is_told_why(folder, query, says):
-    with pytest.raises(DataError, match=says):
+def test_a_query_that_gives_no_table_is_told_why(folder, query, message):
+    with pytest.raises(DataError, match=message):
         ask(folder, query)
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "message"),
     [
         ("sqlite:///flihgts.db", "no file 'flihgts.db'"),
         ("sqlite://flights.db", "with three slashes"),
         ("sqlite:///", "no file"),
     ],
 )
-def test_a_file_that_is_not_there_is_named_and_not_made(folder, url, says):
-    with pytest.raises(DataError, match=says):
+def test_a_file_that_is_not_there_is_named_and_not_made(folder, url, message):
+    with pytest.raises(DataError, match=message):
         ask(folder, "SELECT 1", url)
     assert [path.name for path in folder.iterdir()] == ["flights.db"]
 

@@ -86,10 +86,10 @@ def test_no_rows_get_no_answers_and_rows_of_another_width_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"), [({"precision": "f16"}, "'f16'"), ({"threads": -1}, "-1"), ({"streams": 2}, "'streams'")]
+    ("settings", "message"), [({"precision": "f16"}, "'f16'"), ({"threads": -1}, "-1"), ({"streams": 2}, "'streams'")]
 )
-def test_a_setting_that_it_does_not_have_is_refused(settings, says):
-    with pytest.raises(EngineError, match=says):
+def test_a_setting_that_it_does_not_have_is_refused(settings, message):
+    with pytest.raises(EngineError, match=message):
         OpenVino(OpenVino.converted(softmax(3)), settings)
 
 
@@ -109,7 +109,7 @@ def test_a_pack_of_another_graph_is_refused():
         pack.writestr("model.bin", b"")
     with pytest.raises(EngineError, match="OpenVINO can open") as refusal:
         OpenVino(content.getvalue(), {})
-    assert refusal.value.mend
+    assert refusal.value.hint
 
 
 def test_the_libraries_say_nothing_and_leave_no_file(bench, tmp_path, monkeypatch, capfd, caplog):

@@ -83,7 +83,7 @@ def test_columns_that_are_no_numbers_are_refused_by_name(kind: str) -> None:
     fitted = catboost.CatBoostClassifier(**QUIET, **given).fit(frame, LABELS[:80])
     with pytest.raises(EngineError, match=f"1 {kind} columns") as refusal:
         Catboost.adopt(fitted)
-    assert "plane" in refusal.value.where and "_features" in refusal.value.mend
+    assert "plane" in refusal.value.where and "_features" in refusal.value.hint
 
 
 def test_a_text_where_the_model_reads_numbers_is_refused() -> None:
@@ -93,14 +93,14 @@ def test_a_text_where_the_model_reads_numbers_is_refused() -> None:
     assert Catboost.bind(cbm(), numbers) == (cbm(), numbers)
     with pytest.raises(EngineError, match="column 'carrier' is text") as refusal:
         Catboost.bind(cbm(), texts)
-    assert refusal.value.mend
+    assert refusal.value.hint
 
 
 @pytest.mark.parametrize("loss", ["RMSEWithUncertainty", "MultiQuantile:alpha=0.2,0.8"])
 def test_several_answers_at_once_are_refused_by_name(loss: str) -> None:
     with pytest.raises(EngineError, match="2 numbers at once") as refusal:
         Catboost.adopt(model(loss))
-    assert "each target" in refusal.value.mend
+    assert "each target" in refusal.value.hint
 
 
 @pytest.mark.parametrize("threads", [{}, {"threads": 1}, {"threads": 2}])
@@ -117,7 +117,7 @@ def test_a_number_of_threads_that_is_none_is_refused(threads: object) -> None:
 def test_an_unknown_setting_is_refused_with_those_there_are() -> None:
     with pytest.raises(EngineError, match="no setting 'spin'") as refusal:
         Catboost(cbm(), {"spin": True})
-    assert refusal.value.mend == "threads"
+    assert refusal.value.hint == "threads"
 
 
 @pytest.mark.parametrize("rows", [np.zeros((2, 3)), np.zeros((0, 5)), np.zeros(4)])
@@ -133,14 +133,14 @@ def test_the_order_of_rows_in_memory_changes_no_answer() -> None:
 def test_a_model_that_is_not_fitted_is_refused_with_the_mend() -> None:
     with pytest.raises(EngineError, match="CatBoostClassifier is not fitted") as refusal:
         Catboost.adopt(catboost.CatBoostClassifier())
-    assert refusal.value.mend == "model.fit(X, y)"
+    assert refusal.value.hint == "model.fit(X, y)"
 
 
 def test_its_json_is_refused_with_the_mend(tmp_path) -> None:
     model().save_model(str(tmp_path / "model.json"), format="json")
     with pytest.raises(EngineError, match="JSON is not taken") as refusal:
         Catboost.adopt(ModelFile(content=(tmp_path / "model.json").read_bytes(), suffix=".json"))
-    assert refusal.value.mend == "model.save_model('model.cbm')"
+    assert refusal.value.hint == "model.save_model('model.cbm')"
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".json", ".ubj"])

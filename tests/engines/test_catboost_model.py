@@ -35,7 +35,7 @@ SPLITS, SIZES, STARTS, LEAVES, STEPS, ENDS, BIAS = 1, 2, 3, 8, 10, 11, 16
 
 
 @pytest.mark.parametrize(
-    ("field", "place", "value", "says"),
+    ("field", "place", "value", "message"),
     [
         (SPLITS, 0, 10_000, "a split that is not there"),
         (SPLITS, 0, -1, "a split that is not there"),
@@ -46,14 +46,14 @@ SPLITS, SIZES, STARTS, LEAVES, STEPS, ENDS, BIAS = 1, 2, 3, 8, 10, 11, 16
         (BIAS, 0, np.inf, "the bias"),
     ],
 )
-def test_what_is_not_whole_is_refused_with_the_reason(field: int, place: int, value: float, says: str) -> None:
+def test_what_is_not_whole_is_refused_with_the_reason(field: int, place: int, value: float, message: str) -> None:
     with pytest.raises(EngineError, match="not a CatBoost model") as refusal:
         read(spoiled(field, place, value, cbm()))
-    assert says in refusal.value.what and refusal.value.mend == "model.save_model('model.cbm')"
+    assert message in refusal.value.what and refusal.value.hint == "model.save_model('model.cbm')"
 
 
 @pytest.mark.parametrize(
-    ("field", "place", "value", "says"),
+    ("field", "place", "value", "message"),
     [
         (STEPS, 0, 60_000, "a step out of the tree"),
         (STEPS, 0, 2, "nodes that do not make trees"),
@@ -63,15 +63,15 @@ def test_what_is_not_whole_is_refused_with_the_reason(field: int, place: int, va
         (SIZES, 0, 0, "splits of no tree"),
     ],
 )
-def test_steps_that_make_no_trees_are_refused(field: int, place: int, value: int, says: str) -> None:
+def test_steps_that_make_no_trees_are_refused(field: int, place: int, value: int, message: str) -> None:
     content = cbm("MultiClass", grow_policy="Lossguide")
     with pytest.raises(EngineError, match="not a CatBoost model") as refusal:
         read(spoiled(field, place % len(read(content).end) if place < 0 else place, value, content))
-    assert says in refusal.value.what
+    assert message in refusal.value.what
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"", "do not begin with 'CBM1'"),
         (b"CBM1", "cut short"),
@@ -79,30 +79,30 @@ def test_steps_that_make_no_trees_are_refused(field: int, place: int, value: int
         (b"CBM1\xff\xff\xff\xff" + b"\0" * 8, "cut short"),
     ],
 )
-def test_bytes_that_are_no_model_are_refused(content: bytes, says: str) -> None:
+def test_bytes_that_are_no_model_are_refused(content: bytes, message: str) -> None:
     with pytest.raises(EngineError, match="not a CatBoost model") as refusal:
         read(content)
-    assert says in refusal.value.what
+    assert message in refusal.value.what
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         (b"FlabuffersModel_v1", b"FlabuffersModel_v9", "is unknown"),
         (b'{"classes_count"', b'["classes_count"', "delimiter"),
         (b'{"classes_count"', b"[" * 16, "Expecting value"),
     ],
 )
-def test_texts_that_are_not_what_the_library_reads_are_refused(old: bytes, new: bytes, says: str) -> None:
+def test_texts_that_are_not_what_the_library_reads_are_refused(old: bytes, new: bytes, message: str) -> None:
     with pytest.raises(EngineError, match="not a CatBoost model") as refusal:
         read(cbm().replace(old, new))
-    assert says in refusal.value.what
+    assert message in refusal.value.what
 
 
 def test_a_loss_that_the_library_does_not_know_is_refused_when_it_is_opened() -> None:
     with pytest.raises(EngineError, match="cannot open the model") as refusal:
         Catboost(cbm().replace(b'"Logloss"', b'"Lagloss"'), {})
-    assert "upgrade catboost" in refusal.value.mend
+    assert "upgrade catboost" in refusal.value.hint
 
 
 def test_only_what_begins_like_a_model_looks_like_one() -> None:
@@ -139,7 +139,7 @@ def test_any_number_that_was_altered_is_refused_or_harmless_and_silent(
         assert len(engine.predict(np.zeros((3, read(content).width)))) == 3
         Catboost.forest(content)
     except EngineError as refusal:
-        assert refusal.what and refusal.mend
+        assert refusal.what and refusal.hint
     assert capfd.readouterr() == ("", "")
 
 

@@ -76,7 +76,7 @@ def test_a_tape_by_hand_answers_what_its_steps_mean():
 def test_a_step_beside_its_file_or_pool_is_refused_with_the_mend(content):
     with pytest.raises(EngineError, match="the tape of the network is not sound") as refusal:
         Dense(content, {})
-    assert refusal.value.mend
+    assert refusal.value.hint
 
 
 @settings(max_examples=400, deadline=None)

@@ -42,7 +42,7 @@ def test_a_number_of_threads_that_is_none_is_refused(threads: object) -> None:
 def test_an_unknown_setting_is_refused_with_those_there_are() -> None:
     with pytest.raises(EngineError, match="no setting 'spin'") as refusal:
         Lightgbm(text().encode(), {"spin": True})
-    assert refusal.value.mend == "threads"
+    assert refusal.value.hint == "threads"
 
 
 @pytest.mark.parametrize("rows", [np.zeros((2, 3)), np.zeros((0, 5)), np.zeros(4)])
@@ -78,7 +78,7 @@ def test_a_booster_that_stopped_early_is_adopted_at_its_best_iteration() -> None
 def test_an_estimator_that_is_not_fitted_is_refused_with_the_mend() -> None:
     with pytest.raises(EngineError, match="LGBMClassifier is not fitted") as refusal:
         Lightgbm.adopt(lightgbm.LGBMClassifier())
-    assert refusal.value.mend == "model.fit(X, y)"
+    assert refusal.value.hint == "model.fit(X, y)"
 
 
 @pytest.mark.parametrize("model", [None, "model.txt", b"tree\n", object()])

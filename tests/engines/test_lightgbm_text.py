@@ -54,7 +54,7 @@ def test_monotone_constraints_are_one_a_column() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         ("tree\n", "leaf\n", "first line"),
         ("end of trees", "end of tree", "cut short"),
@@ -88,12 +88,12 @@ def test_monotone_constraints_are_one_a_column() -> None:
         ("shrinkage=1\n", "shrinkage=1\n" + "".join(f"{c}=1\n" for c in "abcdefghijk"), "more lines"),
     ],
 )
-def test_what_is_not_whole_is_refused_with_the_reason(old: str, new: str, says: str) -> None:
+def test_what_is_not_whole_is_refused_with_the_reason(old: str, new: str, message: str) -> None:
     whole = text()
     assert old in whole
-    with pytest.raises(EngineError, match=says) as refusal:
+    with pytest.raises(EngineError, match=message) as refusal:
         read(whole.replace(old, new, 1).encode())
-    assert refusal.value.mend
+    assert refusal.value.hint
 
 
 def with_line(name: str, change: str, whole: str = "") -> bytes:
@@ -104,16 +104,16 @@ def with_line(name: str, change: str, whole: str = "") -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("left", "right", "says"),
+    ("left", "right", "message"),
     [
         ("1 2 3 4 -1", "-2 -3 -4 -5 -5", "one tree"),
         ("1 2 3 4 -1", "-2 -3 -4 -5 -99", "one tree"),
         ("-1 2 3 4 1", "-2 -3 -4 -5 -6", "before its parent"),
     ],
 )
-def test_children_that_make_no_tree_are_refused(left: str, right: str, says: str) -> None:
+def test_children_that_make_no_tree_are_refused(left: str, right: str, message: str) -> None:
     half = with_line("left_child", left).decode()
-    with pytest.raises(EngineError, match=says) as refusal:
+    with pytest.raises(EngineError, match=message) as refusal:
         read(with_line("right_child", right, half))
     assert refusal.value.where == "tree 0"
 

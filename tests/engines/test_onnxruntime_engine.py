@@ -73,7 +73,7 @@ TABLE: Port = ("y", DOUBLE, [None, 3])
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (total(shape=(None, None)), "a table of numbers"),
         (total(shape=(None, 3, 1)), "a table of numbers"),
@@ -85,11 +85,11 @@ TABLE: Port = ("y", DOUBLE, [None, 3])
     ],
     ids=["open width", "three axes", "truths", "texts", "two numbers of rows", "labels alone", "two outputs"],
 )
-def test_a_graph_that_reads_or_answers_otherwise_is_refused_with_its_ports(content: bytes, says: str) -> None:
-    with pytest.raises(EngineError, match=says) as refusal:
+def test_a_graph_that_reads_or_answers_otherwise_is_refused_with_its_ports(content: bytes, message: str) -> None:
+    with pytest.raises(EngineError, match=message) as refusal:
         OnnxRuntime(content, {})
     assert "x tensor" in refusal.value.where or "y tensor" in refusal.value.where
-    assert refusal.value.mend
+    assert refusal.value.hint
 
 
 def test_a_graph_that_answers_nothing_is_refused() -> None:
@@ -99,7 +99,7 @@ def test_a_graph_that_answers_nothing_is_refused() -> None:
     )
     with pytest.raises(EngineError, match="answers 0 numbers for 1 rows") as refusal:
         OnnxRuntime(content, {})
-    assert refusal.value.mend
+    assert refusal.value.hint
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 9])
@@ -139,7 +139,7 @@ def test_where_whole_numbers_are_read_nothing_else_is_taken(value: float) -> Non
     engine = OnnxRuntime(columns({"age": INT64, "price": FLOAT}), {})
     with pytest.raises(EngineError, match="input 'age' reads whole numbers") as refusal:
         engine.predict(np.array([[1.0, 0.5], [value, 0.5]]))
-    assert refusal.value.mend
+    assert refusal.value.hint
     with pytest.raises(EngineError, match="input 'n' reads whole numbers"):
         OnnxRuntime(columns({"n": INT32, "m": INT32}), {}).predict(np.array([[2.0**31, 0.0]]))
 
@@ -188,7 +188,7 @@ def old(version: int) -> bytes:
 def test_an_opset_that_is_no_longer_run_is_refused_with_the_way_up() -> None:
     with pytest.raises(EngineError, match="opset 7 and later") as refusal:
         OnnxRuntime(old(6), {})
-    assert "version_converter" in refusal.value.mend
+    assert "version_converter" in refusal.value.hint
 
 
 @pytest.mark.parametrize("version", [7, 9, 13])
@@ -206,7 +206,7 @@ def test_a_graph_of_the_future_is_refused_with_the_way_to_it() -> None:
     made.ir_version = 99
     with pytest.raises(EngineError, match="newer than ONNX Runtime") as refusal:
         OnnxRuntime(made.SerializeToString(), {})
-    assert refusal.value.mend == "pip install --upgrade onnxruntime"
+    assert refusal.value.hint == "pip install --upgrade onnxruntime"
 
 
 def test_a_graph_that_fails_on_a_row_is_an_engine_error() -> None:

@@ -35,7 +35,7 @@ def test_each_kind_is_given_as_it_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ask", "says"),
+    ("ask", "message"),
     [
         (lambda: PART.text("nowhere"), r"file\.nowhere is not there"),
         (lambda: PART.text("count").join(PART.text("number")), r"file\.number: no text"),
@@ -54,6 +54,6 @@ def test_each_kind_is_given_as_it_was_asked_for() -> None:
         (lambda: Part([]), "the whole: no mapping"),
     ],
 )
-def test_another_kind_is_refused_with_the_place(ask: Callable[[], object], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_another_kind_is_refused_with_the_place(ask: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         ask()

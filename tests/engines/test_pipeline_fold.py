@@ -163,7 +163,7 @@ def refuses(engine: Engine, row: np.ndarray) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("steps", "says"),
+    ("steps", "message"),
     [
         (lambda: beside(filled(StandardScaler(), PCA(2))), "PCA before its trees mixes columns"),
         (lambda: beside(filled(PowerTransformer())), "PowerTransformer before its trees bends"),
@@ -173,9 +173,9 @@ def refuses(engine: Engine, row: np.ndarray) -> bool:
     ],
     ids=lambda value: value if isinstance(value, str) else "made",
 )
-def test_a_step_that_no_split_says_is_named(steps: Any, says: str, bench: Workbench) -> None:
+def test_a_step_that_no_split_says_is_named(steps: Any, message: str, bench: Workbench) -> None:
     model = variant_of(fitted(make_pipeline(steps(), MODELS["forest"]())), bench)
-    with pytest.raises(NotApplicable, match=says):
+    with pytest.raises(NotApplicable, match=message):
         Sklearn.forest(bench.read(model))
 
 

@@ -310,7 +310,7 @@ def test_a_function_of_a_library_that_is_not_listed_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "says"),
+    ("model", "message"),
     [
         (LogisticRegression(), "this LogisticRegression is not fitted"),
         (StandardScaler().fit(np.eye(2)), "a StandardScaler is no regressor"),
@@ -321,8 +321,8 @@ def test_a_function_of_a_library_that_is_not_listed_is_named() -> None:
         (RandomForestClassifier(2).fit(np.eye(2), np.eye(2)), "no classifier of two classes or more"),
     ],
 )
-def test_what_is_no_fitted_model_of_one_target_is_refused(model: Any, says: str) -> None:
-    with pytest.raises(EngineError, match=says):
+def test_what_is_no_fitted_model_of_one_target_is_refused(model: Any, message: str) -> None:
+    with pytest.raises(EngineError, match=message):
         Sklearn.adopt(model)
 
 

@@ -138,11 +138,11 @@ def test_a_refusal_names_the_cell_and_the_mend() -> None:
     with pytest.raises(EngineError, match="refuses inf in column 3") as infinite:
         expect_taken(forest, rows)
     assert (missing.value.where, infinite.value.where) == ("row 2 of 3", "row 0 of 3")
-    assert "fill it" in missing.value.mend and "leave out" in infinite.value.mend
+    assert "fill it" in missing.value.hint and "leave out" in infinite.value.hint
 
 
 @pytest.mark.parametrize(
-    ("model", "says"),
+    ("model", "message"),
     [
         (AdaBoostClassifier(n_estimators=3), "lets its trees vote"),
         (BaggingClassifier(n_estimators=3), "a BaggingClassifier is not made of trees"),
@@ -152,8 +152,8 @@ def test_a_refusal_names_the_cell_and_the_mend() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_no_sum_of_leaves_does_not_apply(model: Any, says: str) -> None:
-    with pytest.raises(NotApplicable, match=says):
+def test_what_is_no_sum_of_leaves_does_not_apply(model: Any, message: str) -> None:
+    with pytest.raises(NotApplicable, match=message):
         Sklearn.forest(fitted(model, whole(), "binary"))
 
 

@@ -151,7 +151,7 @@ def of_release(release: str) -> bytes:
 def test_a_model_of_another_release_is_refused_with_both_and_the_mend() -> None:
     with pytest.raises(EngineError, match=r"made by scikit-learn 1\.2\.1, and \d") as refusal:
         Sklearn.adopt(ModelFile(content=of_release("1.2.1"), suffix=".skops"))
-    assert refusal.value.mend == "pip install scikit-learn==1.2.1"
+    assert refusal.value.hint == "pip install scikit-learn==1.2.1"
 
 
 def test_a_release_of_another_release_is_opened_in_silence_since_its_self_test_tells() -> None:

@@ -35,7 +35,7 @@ def test_an_array_that_the_library_wrote_is_written_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"", "cut short"),
         (b"q", "no type of value"),
@@ -52,8 +52,8 @@ def test_an_array_that_the_library_wrote_is_written_alike() -> None:
         (b"[i\1", "cut short"),
     ],
 )
-def test_bytes_that_are_no_value_are_refused_with_the_place(content: bytes, says: str) -> None:
-    with pytest.raises(ValueError, match=says) as refusal:
+def test_bytes_that_are_no_value_are_refused_with_the_place(content: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as refusal:
         decode(content)
     assert "byte" in str(refusal.value)
 

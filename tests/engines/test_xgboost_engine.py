@@ -162,7 +162,7 @@ def test_a_text_that_the_model_does_not_name_is_refused() -> None:
     for content, texts in ((named, ("gap",)), (nameless, ("carrier",))):
         with pytest.raises(EngineError, match=f"column '{texts[0]}' is text") as refusal:
             Xgboost.bind(content, signature(*texts))
-        assert refusal.value.mend and texts[0] in refusal.value.where
+        assert refusal.value.hint and texts[0] in refusal.value.where
 
 
 @pytest.mark.parametrize("threads", [{}, {"threads": 1}, {"threads": 2}])
@@ -179,7 +179,7 @@ def test_a_number_of_threads_that_is_none_is_refused(threads: object) -> None:
 def test_an_unknown_setting_is_refused_with_those_there_are() -> None:
     with pytest.raises(EngineError, match="no setting 'spin'") as refusal:
         Xgboost(ubj(), {"spin": True})
-    assert refusal.value.mend == "threads"
+    assert refusal.value.hint == "threads"
 
 
 @pytest.mark.parametrize("rows", [np.zeros((2, 3)), np.zeros((0, 5)), np.zeros(4)])
@@ -212,14 +212,14 @@ def test_what_the_library_refuses_is_refused_when_it_is_opened(
     model["learner"][field] |= value
     with pytest.raises(EngineError, match=r"XGBoost [\d.]+ cannot open the model: \w") as refusal:
         Xgboost(ubjson.encode(model), {})
-    assert refusal.value.mend and "workspace" not in refusal.value.what
+    assert refusal.value.hint and "workspace" not in refusal.value.what
     assert capfd.readouterr() == ("", "")
 
 
 def test_an_estimator_that_is_not_fitted_is_refused_with_the_mend() -> None:
     with pytest.raises(EngineError, match="XGBClassifier is not fitted") as refusal:
         Xgboost.adopt(xgboost.XGBClassifier())
-    assert refusal.value.mend == "model.fit(X, y)"
+    assert refusal.value.hint == "model.fit(X, y)"
 
 
 @pytest.mark.parametrize("name", ["model.txt", "model.json", "model.cbm"])

@@ -39,7 +39,7 @@ MODEL, TREE = "learner/gradient_booster/model", "learner/gradient_booster/model/
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "says"),
+    ("path", "value", "message"),
     [
         (f"{TREE}/split_indices/0", 4, "a split outside the 4 columns"),
         (f"{TREE}/left_children/0", 10_000, "a child that is not there"),
@@ -82,16 +82,16 @@ MODEL, TREE = "learner/gradient_booster/model", "learner/gradient_booster/model/
         ("learner", None, "no mapping"),
     ],
 )
-def test_what_is_not_whole_is_refused_with_the_field(path: str, value: object, says: str) -> None:
+def test_what_is_not_whole_is_refused_with_the_field(path: str, value: object, message: str) -> None:
     with pytest.raises(EngineError, match="not an XGBoost model") as refusal:
         read(changed(path, value))
-    assert says in refusal.value.what and refusal.value.mend == "booster.save_model('model.ubj')"
+    assert message in refusal.value.what and refusal.value.hint == "booster.save_model('model.ubj')"
 
 
 def test_several_targets_are_refused_by_name() -> None:
     with pytest.raises(EngineError, match="2 targets at once") as refusal:
         read(changed("learner/learner_model_param/num_target", "2"))
-    assert "each target" in refusal.value.mend
+    assert "each target" in refusal.value.hint
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_binary_form_of_old_is_refused_with_the_way_out(start: bytes) -> Non
     content = start + b"\0" * 100
     with pytest.raises(EngineError, match=r"gave up in 3\.1") as refusal:
         Xgboost.adopt(ModelFile(content=content, suffix=".model"))
-    assert "save_model('model.ubj')" in refusal.value.mend
+    assert "save_model('model.ubj')" in refusal.value.hint
 
 
 @pytest.mark.parametrize(

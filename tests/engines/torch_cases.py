@@ -76,7 +76,7 @@ def test_an_exported_program_is_taken():
 def test_a_program_of_a_fixed_number_of_rows_is_refused_with_the_mend():
     with pytest.raises(EngineError, match=r"one table \[any, d\]") as refusal:
         Torch.adopt(program(Net()))
-    assert refusal.value.where == "its inputs: (2, 6)" and "dynamic_shapes" in refusal.value.mend
+    assert refusal.value.where == "its inputs: (2, 6)" and "dynamic_shapes" in refusal.value.hint
 
 
 def test_a_module_that_does_not_say_what_it_reads_is_refused_with_the_mend():
@@ -84,7 +84,7 @@ def test_a_module_that_does_not_say_what_it_reads_is_refused_with_the_mend():
     net.example_input_array = None
     with pytest.raises(EngineError, match="a Net does not say what it reads") as refusal:
         Torch.adopt(net)
-    assert refusal.value.mend.startswith("model.example_input_array = torch.zeros(1, d)")
+    assert refusal.value.hint.startswith("model.example_input_array = torch.zeros(1, d)")
 
 
 def test_a_module_that_asks_for_values_is_refused():
@@ -115,7 +115,7 @@ def test_what_is_no_module_does_not_apply(model):
 def test_a_script_module_is_refused_with_the_way():
     with pytest.raises(EngineError, match="TorchScript") as refusal:
         Torch.adopt(torch.jit.script(Net()))
-    assert "torch.export.export" in refusal.value.mend
+    assert "torch.export.export" in refusal.value.hint
 
 
 def test_a_trusted_program_file_is_taken(tmp_path: Path):
@@ -129,7 +129,7 @@ def test_a_file_of_weights_alone_is_refused_with_the_way(tmp_path: Path):
     torch.save(Net().state_dict(), tmp_path / "net.pt")
     with pytest.raises(EngineError, match="holds weights and no model") as refusal:
         open_file(tmp_path / "net.pt", trust=True)
-    assert "load_state_dict" in refusal.value.mend
+    assert "load_state_dict" in refusal.value.hint
 
 
 def test_an_archive_of_torch_holds_pickles_which_is_why_none_is_kept():

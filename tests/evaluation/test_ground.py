@@ -59,7 +59,7 @@ def test_features_that_belong_together_are_some_that_the_model_reads(made, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("limits", "says"),
+    ("limits", "message"),
     [
         (AttackSection(fixed=("tide",)), "no feature 'tide'"),
         (AttackSection(bounds={"tide": (0.0, 1.0)}), "no feature 'tide'"),
@@ -69,14 +69,14 @@ def test_features_that_belong_together_are_some_that_the_model_reads(made, tmp_p
         (AttackSection(fixed=("wind",), bounds={"wind": (0.0, 1.0)}), "'wind' is fixed, and has bounds"),
     ],
 )
-def test_what_an_attacker_may_change_is_said_of_features_that_the_model_reads(made, tmp_path, limits, says):
+def test_what_an_attacker_may_change_is_said_of_features_that_the_model_reads(made, tmp_path, limits, message):
     ground, data = made
     carrier = Field(name="carrier", datatype="BYTES", categories=("AA", "B6"))
     signature = Signature(inputs=(Field(name="hour"), Field(name="wind"), carrier))
     config = replace(open_project(write(tmp_path)).config, attack=limits)
-    with pytest.raises(ConfigError, match=says) as raised:
+    with pytest.raises(ConfigError, match=message) as raised:
         ground_of(config, data, ground.blobs, signature=signature, judged=data["test"])
-    assert "[attack" in raised.value.where and raised.value.mend
+    assert "[attack" in raised.value.where and raised.value.hint
 
 
 def test_a_model_that_takes_no_seed_is_not_trained_anew(made, tmp_path):

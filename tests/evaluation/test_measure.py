@@ -28,7 +28,7 @@ def test_a_probe_that_cannot_judge_leaves_an_undecided_finding(make_subject):
     evidence = measure(make_subject(count=25), ["slices", "parity"], dataset_digest="", period="test")
     finding = evidence.findings[0]
     assert (finding.code, finding.severity) == ("E001", "undecided")
-    assert "probe 'slices' did not run" in finding.says and finding.mend
+    assert "probe 'slices' did not run" in finding.message and finding.hint
     assert evidence.find("max_change") is not None
 
 
@@ -36,8 +36,8 @@ def test_a_probe_that_measures_but_a_part_says_what_it_left_out_and_the_mend(mak
     evidence = measure(make_subject(count=25), ["cost"], dataset_digest="", period="test")
     (finding,) = evidence.findings
     assert evidence.find("cost.cpu_s.batch") and evidence.find("cost.per_million.batch") is None
-    assert finding.code == "E001" and "'cost' did not measure all: no price is declared" in finding.says
-    assert "core_hour" in finding.mend
+    assert finding.code == "E001" and "'cost' did not measure all: no price is declared" in finding.message
+    assert "core_hour" in finding.hint
 
 
 def test_answers_that_are_no_numbers_are_never_measured(make_subject):
@@ -46,7 +46,7 @@ def test_answers_that_are_no_numbers_are_never_measured(make_subject):
     scores[4] = np.nan
     evidence = measure(replace(subject, scores=scores), ["quality", "parity"], dataset_digest="", period="test")
     assert evidence.measurements == ()
-    assert ["1 answers of the variant" in finding.says for finding in evidence.findings] == [True, True]
+    assert ["1 answers of the variant" in finding.message for finding in evidence.findings] == [True, True]
 
 
 def test_an_unknown_probe_is_named_with_those_there_are(make_subject):

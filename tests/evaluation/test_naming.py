@@ -16,20 +16,22 @@ def test_a_feature_that_does_harm_is_told_alone_with_what_is_lost_without_it():
     words = named("ablation.harmful", {"temp": "shown, at 5 % over all parts"}, n_rows=9)
     [found] = findings_of([replace(LOST, slice="other"), replace(LOST, slice="temp"), *words])
     assert (found.code, found.severity, found.measured, found.limit) == ("E003", "warn", -0.02, 0.0)
-    assert "'temp' does harm" in found.says and "brier.loss without it is -0.02 [" in found.says
-    assert "train anew" in found.mend
+    assert "'temp' does harm" in found.message and "brier.loss without it is -0.02 [" in found.message
+    assert "train anew" in found.hint
 
 
 def test_those_that_do_nothing_are_told_together_and_so_are_those_not_decided():
     words = named("components.nothing", {"fold": "no", "threads(threads=2)": "no"}, n_rows=9)
     words += named("ablation.unsettled", {"dest": "about 300 groups would decide"}, n_rows=9)
     undecided, nothing = findings_of(words)
-    assert undecided.says == "features not decided: dest (about 300 groups would decide)"
-    assert nothing.says.startswith("parts that buy nothing") and nothing.says.endswith(": fold; threads(threads=2)")
+    assert undecided.message == "features not decided: dest (about 300 groups would decide)"
+    assert nothing.message.startswith("parts that buy nothing") and nothing.message.endswith(
+        ": fold; threads(threads=2)"
+    )
     assert {undecided.severity, nothing.severity} == {"note"}
 
 
 def test_a_part_that_does_harm_and_nothing_named_are_told_so():
     assert findings_of(named("components.harmful", {}, n_rows=9)) == []
     [found] = findings_of(named("components.harmful", {"calibrator": "worse with it"}, n_rows=9))
-    assert "the part 'calibrator' does harm: worse with it" in found.says and found.measured is None
+    assert "the part 'calibrator' does harm: worse with it" in found.message and found.measured is None

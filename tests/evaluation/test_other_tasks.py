@@ -135,7 +135,7 @@ def test_a_slice_in_which_alone_the_variant_errs_is_the_one_that_shows_a_loss(ma
 
 
 @pytest.mark.parametrize(
-    ("subject", "says"),
+    ("subject", "message"),
     [
         (replace(classes(), labels=np.full(GROUPS * ROWS, 3.0)), "numbers of the 3 classes, 0 to 2"),
         (replace(numbers(), labels=np.full(GROUPS * ROWS, 3.0)), "all 1200 labels are 3"),
@@ -143,6 +143,6 @@ def test_a_slice_in_which_alone_the_variant_errs_is_the_one_that_shows_a_loss(ma
         (replace(numbers(), labels=np.full(GROUPS * ROWS, np.nan)), "some labels are no numbers"),
     ],
 )
-def test_rows_that_cannot_tell_are_refused_in_words(subject, says):
-    with pytest.raises(NotApplicable, match=says):
+def test_rows_that_cannot_tell_are_refused_in_words(subject, message):
+    with pytest.raises(NotApplicable, match=message):
         quality.plugin(subject)

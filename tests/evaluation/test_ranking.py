@@ -111,14 +111,14 @@ def test_a_variant_that_orders_worse_shows_a_loss_and_lists_with_another_first()
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (lambda subject: {"labels": -subject.labels}, "how relevant a row is, from 0 to 31"),
         (lambda subject: {"lists": np.arange(len(subject.labels))}, "in none of .* lists"),
         (lambda subject: {"groups": np.arange(len(subject.labels))}, "belong to several groups"),
     ],
 )
-def test_lists_that_cannot_tell_are_refused_in_words(change, says):
+def test_lists_that_cannot_tell_are_refused_in_words(change, message):
     subject = ranking(6)
-    with pytest.raises(NotApplicable, match=says):
+    with pytest.raises(NotApplicable, match=message):
         quality.plugin(replace(subject, **change(subject)))

@@ -28,15 +28,15 @@ def lost(value, se):
 
 
 @pytest.mark.parametrize(
-    ("se", "of_seeds", "says"),
+    ("se", "of_seeds", "message"),
     [
         (0.001, 0.0001, "about 24 seeds would decide"),
         (0.003, 0.0, "about 104 groups would decide, here are 60"),
         (0.02, 0.0, "nor would 10 times the 60 groups decide"),
     ],
 )
-def test_what_would_decide_is_told_in_what_is_wanting(se, of_seeds, says):
-    assert says in undecided(lost(-0.01, se), ALPHA, of_seeds=of_seeds)
+def test_what_would_decide_is_told_in_what_is_wanting(se, of_seeds, message):
+    assert message in undecided(lost(-0.01, se), ALPHA, of_seeds=of_seeds)
 
 
 def test_one_seed_that_makes_a_part_suspect_claims_nothing_when_the_time_is_used_up(make_subject):

@@ -46,7 +46,7 @@ def page(name: str) -> str:
 
 def is_mend(node: ast.AST) -> bool:
     """Whether a node is a `mend="text"` of an error or a finding."""
-    return isinstance(node, ast.keyword) and node.arg == "mend" and isinstance(getattr(node.value, "value", None), str)
+    return isinstance(node, ast.keyword) and node.arg == "hint" and isinstance(getattr(node.value, "value", None), str)
 
 
 def words(source: Source) -> set[str]:
@@ -108,8 +108,8 @@ def test_every_command_is_documented() -> None:
 
 
 def test_every_mend_that_is_a_command_can_be_given() -> None:
-    mends = ((source, node.value) for source in sources("src") for node in ast.walk(source.tree) if is_mend(node))
-    told = [(source.at(text), re.match(r"headway (\w+)", text.value)) for source, text in mends]
+    hints = ((source, node.value) for source in sources("src") for node in ast.walk(source.tree) if is_mend(node))
+    told = [(source.at(text), re.match(r"headway (\w+)", text.value)) for source, text in hints]
     none_of(f"{at}: no command {word[1]}" for at, word in told if word and word[1] not in plugins.names("command"))
 
 

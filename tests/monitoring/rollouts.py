@@ -34,7 +34,7 @@ def release(*, content: bytes = b"echo", rules: Iterable[Rule] = (FLIPS,), **fie
     """A release of the echo model, which answers the mean of `a` and `b`; it was judged by these rules."""
     artifact = Artifact(format="echo", digest=digest_of(content), size_bytes=len(content))
     variant = Variant(artifact=artifact, engine="echo", signature=Signature(inputs=(Field(name="a"), Field(name="b"))))
-    rulings = tuple(Ruling(rule=rule, answer="pass", says="") for rule in rules)
+    rulings = tuple(Ruling(rule=rule, answer="pass", message="") for rule in rules)
     made = Release(
         name="flights",
         variant=variant,

@@ -12,7 +12,15 @@ from headway.core.watch import Reply, Watch
 from headway.monitoring.budget import FALSE, WEALTH, Budget, level, period_of
 
 PLAIN = Watch(
-    name="flights", release="sha256:1", period="", since="", until="", n_rows=1, n_labelled=1, outlook="well", says=""
+    name="flights",
+    release="sha256:1",
+    period="",
+    since="",
+    until="",
+    n_rows=1,
+    n_labelled=1,
+    outlook="well",
+    message="",
 )
 
 

@@ -41,10 +41,10 @@ def test_a_feature_that_broke_is_found_and_named():
 
 def test_the_finding_says_rows_groups_and_where_rows_went():
     drift = plugin(moved(by=40.0))
-    assert "1,200 rows of 30 groups against 1,200 of 30; most of all x0" in drift.findings[0].says
-    assert drift.findings[1].says.startswith("x0 changed (p 0.0")
-    assert " was 5.0% of rows and is 0.0%" in drift.findings[1].says or " was 0.0% of rows and is 5.0%" in (
-        drift.findings[1].says
+    assert "1,200 rows of 30 groups against 1,200 of 30; most of all x0" in drift.findings[0].message
+    assert drift.findings[1].message.startswith("x0 changed (p 0.0")
+    assert " was 5.0% of rows and is 0.0%" in drift.findings[1].message or " was 0.0% of rows and is 5.0%" in (
+        drift.findings[1].message
     )
 
 
@@ -76,7 +76,7 @@ def test_a_category_that_appears_is_found_and_called_by_its_name():
     letters = Field(name="letter", datatype="BYTES", categories=("a", "b", "new"))
     drift = plugin(Windows(before=before, after=after, signature=Signature(inputs=(Field(name="x"), letters))))
     assert [finding.where for finding in drift.findings] == ["all", "letter"]
-    assert "new was 0.0% of rows and is 10.0%" in drift.findings[1].says
+    assert "new was 0.0% of rows and is 10.0%" in drift.findings[1].message
 
 
 def test_values_that_go_missing_are_found():

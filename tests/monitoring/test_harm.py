@@ -44,7 +44,9 @@ def measured(name: str, value: float, *, se: float | None = 0.01) -> Measurement
 
 
 def watch(**found: float) -> Watch:
-    plain = Watch(name="a", release="", period="", since="", until="", n_rows=9, n_labelled=9, outlook="well", says="")
+    plain = Watch(
+        name="a", release="", period="", since="", until="", n_rows=9, n_labelled=9, outlook="well", message=""
+    )
     change = (measured("roc_auc.change", found.get("ranks", 0.0)),)
     quality = (measured("ece.split", found.get("ece", 0.0)),)
     return replace(plain, change=change, quality=quality, cost=measured("cost", found.get("cost", 0.0)))

@@ -129,7 +129,7 @@ def test_a_short_period_is_less_sure_than_a_long_one():
 
 
 @pytest.mark.parametrize(
-    ("last", "says"),
+    ("last", "message"),
     [
         (lambda rng: month(rng, count=10), "10 labelled groups"),
         (lambda rng: month(rng, base=-60.0), "both classes"),
@@ -138,10 +138,10 @@ def test_a_short_period_is_less_sure_than_a_long_one():
     ],
     ids=["few groups", "one class", "no ranking", "too little"],
 )
-def test_a_last_period_that_cannot_teach_is_refused_in_words(last, says):
+def test_a_last_period_that_cannot_teach_is_refused_in_words(last, message):
     rng = np.random.default_rng(0)
     now = month(rng)
-    with pytest.raises(NotApplicable, match=says):
+    with pytest.raises(NotApplicable, match=message):
         estimate([last(rng)], now.scores, now.groups)
 
 

@@ -24,7 +24,7 @@ PLAIN = Watch(
     n_rows=900,
     n_labelled=900,
     outlook="unknown",
-    says="",
+    message="",
     drift=Drift(alarm=False, measurements=()),
 )
 
@@ -46,7 +46,7 @@ def measured(name: str, value: float, *, slice: str = "", se: float = 0.001) -> 
 
 def moved(*names: str, harms: tuple[Measurement, ...] = (), level: float = 0.01) -> Watch:
     """A period whose inputs moved, these features for sure."""
-    findings = tuple(Finding(code="O001", severity="warn", says="", where=name) for name in ("all", *names))
+    findings = tuple(Finding(code="O001", severity="warn", message="", where=name) for name in ("all", *names))
     drift = Drift(alarm=True, measurements=(), findings=findings)
     reply = Reply(question="drift", level=level, shown=("drift.p",))
     return replace(PLAIN, drift=drift, harms=harms, replies=(reply, ASKED))
@@ -109,23 +109,23 @@ def test_without_a_label_the_estimate_is_told_with_its_interval_and_nothing_is_c
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    ("fields", "message"),
     [
         ({"n_labelled": 0}, "no label has come yet, and without them nothing can be said of its quality"),
         ({"n_labelled": 300}, "300 labels of 900 have come, and it is judged once all have had their time"),
         ({"over": False}, "2013-07: it is not over: 900 rows so far, 900 with a label; it is judged once it is."),
         ({"drift": None, "n_labelled": 0}, "2013-07: whether the inputs moved cannot be said; no label"),
         (
-            {"unknown": (Finding(code="O002", severity="undecided", says="quality cannot be said: no task"),)},
+            {"unknown": (Finding(code="O002", severity="undecided", message="quality cannot be said: no task"),)},
             "quality cannot be said: no task",
         ),
     ],
     ids=["no label", "labels to come", "not over", "too few groups", "another task"],
 )
-def test_what_was_not_asked_is_said_to_be_unknown(fields, says):
+def test_what_was_not_asked_is_said_to_be_unknown(fields, message):
     seen = replace(PLAIN, **fields)
     assert outlook.of(seen) == "unknown"
-    assert says in said(seen) and "nothing needs to be done" not in said(seen)
+    assert message in said(seen) and "nothing needs to be done" not in said(seen)
 
 
 def test_a_ticket_is_told_when_it_is_opened_and_while_it_is_open():

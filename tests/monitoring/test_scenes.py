@@ -87,7 +87,7 @@ def test_of_another_task_the_inputs_are_watched_and_quality_says_why_it_is_not()
     asker = Asker(post=post(), config=Config(), budget=Budget([]))
     february = watch(asker, next(scenes(asker.post, dataset(), Config(), NOW))).watch
     assert [each.question for each in february.replies] == ["drift"] and february.outlook == "unknown"
-    assert "quality cannot be said: it is defined for the task 'binary', not for 'regression'" in february.says
+    assert "quality cannot be said: it is defined for the task 'binary', not for 'regression'" in february.message
 
 
 def test_inputs_are_asked_at_the_chance_that_the_budget_gives():
@@ -105,7 +105,7 @@ def test_a_ticket_is_told_of_no_period_before_it_was_opened():
     february, march = scenes(asker.post, dataset(), config, NOW)
     ticket = watch(asker, march).watch.ticket
     assert ticket.reasons == ("rows",)
-    told = [watch(asker, each, pending=ticket).watch.says for each in (february, march)]
+    told = [watch(asker, each, pending=ticket).watch.message for each in (february, march)]
     assert ["a ticket to train it anew is open" in each for each in told] == [False, True]
 
 

@@ -29,7 +29,7 @@ def story(folder: Path, shuffle: int) -> list[Watch]:
 
 def claims(found: list[Watch]) -> list[str]:
     """The sentences that say that something changed, or is not as it should be."""
-    return [each.says for each in found if each.outlook not in ("well", "unknown") or each.ticket]
+    return [each.message for each in found if each.outlook not in ("well", "unknown") or each.ticket]
 
 
 @pytest.mark.parametrize("shuffle", [0, *(pytest.param(each, marks=pytest.mark.long) for each in (1, 2, 3))])
@@ -37,7 +37,7 @@ def test_households_in_random_order_have_a_year_without_an_alarm_a_claim_or_a_ti
     found = story(tmp_path, shuffle)
 
     assert len(found) == PERIODS and claims(found) == []
-    assert all("no change of the inputs is shown" in each.says for each in found)
+    assert all("no change of the inputs is shown" in each.message for each in found)
     assert all([reply.question for reply in each.replies] == ["drift", "harm"] for each in found)
 
 
@@ -61,8 +61,8 @@ def test_the_crisis_is_told_in_its_years_and_the_calm_year_before_is_well(tmp_pa
     assert [each.drift.alarm for each in found] == [False, True, True, False]
     assert [each.outlook for each in found[:3]] == ["well", "worse", "worse"]
     for each, year in zip(found, range(2007, 2011), strict=True):
-        assert ("its decisions cost" in each.says) == (rate[year] > 2 * calm)
-        assert "probabilities are off" not in each.says and "ranks worse" not in each.says  # 52 weeks cannot tell
+        assert ("its decisions cost" in each.message) == (rate[year] > 2 * calm)
+        assert "probabilities are off" not in each.message and "ranks worse" not in each.message  # 52 weeks cannot tell
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_features_of_the_bicycles_that_are_said_to_have_moved_have_other_days_in
     months = {f"2011-{number:02}": table.filter(pl.col("day").dt.month() == number) for number in range(6, 13)}
     judged = table.filter(pl.col("day").dt.month().is_in([4, 5]))
 
-    assert [each.period for each in bicycles] == list(months) and "temp moved" in bicycles[0].says
+    assert [each.period for each in bicycles] == list(months) and "temp moved" in bicycles[0].message
     for each in bicycles:
         for feature in (finding.where for finding in each.drift.findings if finding.where != "all"):
             before, after = (
@@ -93,7 +93,7 @@ def test_features_of_the_bicycles_that_are_said_to_have_moved_have_other_days_in
 
 def test_the_seasons_put_the_probabilities_of_the_bicycles_off_and_do_not_hurt_their_order(bicycles):
     for each in bicycles:
-        assert each.find("roc_auc").value > 0.9 and "ranks worse" not in each.says
-        assert ("probabilities are off" in each.says) == (each.find("ece").low > 0.1)
+        assert each.find("roc_auc").value > 0.9 and "ranks worse" not in each.message
+        assert ("probabilities are off" in each.message) == (each.find("ece").low > 0.1)
     assert [each.period for each in bicycles if each.ticket] == ["2011-06"]
     assert bicycles[0].outlook == "worse"

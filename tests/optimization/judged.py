@@ -26,7 +26,7 @@ def row(number: int, us: float | None, *, answer: Answer = "pass", unit: str = "
         machine=Machine(cpu="", cores=1, system="", python=""),
         measurements=(speed,) if us is not None else (),
     )
-    ruling = Ruling(rule=rule, answer=answer, says=f"{rule.measure} is what it is")
+    ruling = Ruling(rule=rule, answer=answer, message=f"{rule.measure} is what it is")
     return Judged(
         variant=variant, evidence=evidence, verdict=Verdict(answer=answer, subject=variant.digest, rulings=(ruling,))
     )

@@ -43,7 +43,7 @@ class Told:
 
     def hold(self, clock=UNLIMITED):
         variants = [each.variant for each in self.rows.values()]
-        return contest(variants, self.looks(), "speed", clock=clock, tell=lambda _: None)
+        return contest(variants, self.looks(), "speed", clock=clock, callback=lambda _: None)
 
 
 def test_variants_are_measured_wholly_in_the_order_of_their_first_look():

@@ -60,7 +60,7 @@ def _nothing(variant, bench):
 def test_a_family_that_there_is_not_is_named_with_those_there_are(bench):
     with pytest.raises(ConfigError, match="no family 'svm'") as refusal:
         plugin(taught(bench, LEARNED), dataclasses.replace(bench, families=("svm",)))
-    assert refusal.value.mend == "forest, histgb, lightgbm, logistic"
+    assert refusal.value.hint == "forest, histgb, lightgbm, logistic"
 
 
 def test_without_what_the_model_learned_from_no_family_can_be_trained(tmp_path):

@@ -158,7 +158,7 @@ def test_a_graph_that_moves_an_answer_is_refused(bench: Workbench) -> None:
     whole = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
     with pytest.raises(EngineError, match=r"answers otherwise: \S+ for \S+") as refusal:
         plugin(as_it_came(whole, bench, task="regression"), bench)
-    assert "rows" in refusal.value.where and "category=" in refusal.value.where and "transforms" in refusal.value.mend
+    assert "rows" in refusal.value.where and "category=" in refusal.value.where and "transforms" in refusal.value.hint
 
 
 def test_a_signature_of_other_columns_is_refused(bench: Workbench) -> None:

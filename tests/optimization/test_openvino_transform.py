@@ -42,4 +42,4 @@ def test_where_the_library_is_absent_a_network_is_told_how_to_get_it(tmp_path: P
     monkeypatch.delitem(sys.modules, "headway.engines.openvino", raising=False)
     with pytest.raises(PluginError, match="engine 'openvino' needs 'openvino'") as refusal:
         transform.plugin(net(tabular(), bench), bench)
-    assert refusal.value.mend.startswith("pip install")
+    assert refusal.value.hint.startswith("pip install")

@@ -229,7 +229,7 @@ def test_a_graph_that_moves_an_answer_is_refused_with_the_row(
     model = variant_of(fitted(ends(encoded())), bench)
     with pytest.raises(EngineError, match="answers otherwise") as refusal:
         plugin(model, bench_on(bench, model))
-    assert "carrier=" in refusal.value.where and "transforms" in refusal.value.mend
+    assert "carrier=" in refusal.value.where and "transforms" in refusal.value.hint
 
 
 @pytest.mark.parametrize("target", ["wage", "logwage"])

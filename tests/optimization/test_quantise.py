@@ -123,7 +123,7 @@ def test_what_the_library_cannot_do_is_an_error_with_the_mend():
     found = replace(calibrated(net_of(tabular()), rows(50)), ranges=b"{}")
     with pytest.raises(EngineError, match="cannot quantise the graph") as refusal:
         in_int8(found, list(found.net.layers))
-    assert "quantise" in refusal.value.mend
+    assert "quantise" in refusal.value.hint
 
 
 def test_float16_is_not_offered(bench):
@@ -148,7 +148,7 @@ def test_an_old_graph_that_cannot_be_raised_is_refused_by_its_opset(kind):
     found.graph.node.append(helper.make_node(kind, ["scores"], ["more"]))
     with pytest.raises(EngineError, match="of opset 9, int8 by channel needs 13, and it cannot be raised") as refusal:
         net_of(found.SerializeToString())
-    assert "opset 17" in refusal.value.mend
+    assert "opset 17" in refusal.value.hint
 
 
 def test_of_a_regression_limits_are_shares_of_the_span(bench):
@@ -161,7 +161,7 @@ def test_of_a_regression_limits_are_shares_of_the_span(bench):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (
             lambda: graph(
@@ -179,8 +179,8 @@ def test_of_a_regression_limits_are_shares_of_the_span(bench):
     ],
     ids=["no weights", "no constant weights", "float64"],
 )
-def test_a_graph_without_layers_for_int8_is_not_applicable_with_the_word_for_it(content, says, bench):
-    with pytest.raises(NotApplicable, match=says):
+def test_a_graph_without_layers_for_int8_is_not_applicable_with_the_word_for_it(content, message, bench):
+    with pytest.raises(NotApplicable, match=message):
         made(content(), bench)
 
 

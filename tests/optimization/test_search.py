@@ -57,7 +57,7 @@ def test_a_transform_that_half_of_the_time_leaves_no_time_for_is_a_note(bench):
     found = search.expand(as_it_came(text(trees=2), bench), bench, ["truncate", "trees"], clock=clock)
     assert names(found) == ["lightgbm (as it came)", "lightgbm · truncate(trees=1)", "trees"]
     [note] = found.refusals
-    assert note.says == "trees: not tried, as half of the budget of 50 s was used up" and "--budget" in note.mend
+    assert note.message == "trees: not tried, as half of the budget of 50 s was used up" and "--budget" in note.hint
 
 
 def test_named_transforms_are_applied_in_the_order_given(bench):
@@ -70,7 +70,7 @@ def test_a_transform_that_does_not_apply_is_a_note_said_once(bench):
     found = search.expand(as_it_came(text("regression", trees=4, linear_tree=True), bench), bench, ["truncate", "onnx"])
     [note] = found.refusals
     assert (note.code, note.severity, note.where) == ("V001", "note", "lightgbm (as it came)")
-    assert note.says == "onnx: its leaves are linear models, and a leaf of a tree is a number"
+    assert note.message == "onnx: its leaves are linear models, and a leaf of a tree is a number"
 
 
 def test_a_transform_that_fails_is_a_warning_and_the_others_go_on(bench):
@@ -78,8 +78,8 @@ def test_a_transform_that_fails_is_a_warning_and_the_others_go_on(bench):
     model = as_it_came(broken, bench, task="regression")
     found = search.expand(model, bench, ["truncate", "trees", "onnx", "threads"])
     warnings = [finding for finding in found.refusals if finding.severity == "warn"]
-    assert {finding.says.partition(":")[0] for finding in warnings} == {"onnx", "trees"}
-    assert all("the model answers otherwise" in finding.says and finding.mend for finding in warnings)
+    assert {finding.message.partition(":")[0] for finding in warnings} == {"onnx", "trees"}
+    assert all("the model answers otherwise" in finding.message and finding.hint for finding in warnings)
     assert {variant.engine for variant in found.variants} == {"lightgbm"} and len(found.variants) > 3
 
 
@@ -89,8 +89,8 @@ def test_a_transform_that_breaks_is_a_warning_with_the_place_and_ends_no_search(
 
     monkeypatch.setattr(plugins, "load_transform", lambda name: broken)
     [warning] = search.expand(as_it_came(text(trees=2), bench), bench, ["trees"]).refusals
-    assert warning.severity == "warn" and warning.says == "trees broke: KeyError: 'no such thing'"
-    assert "test_search.py:" in warning.where and "[optimize] transforms" in warning.mend
+    assert warning.severity == "warn" and warning.message == "trees broke: KeyError: 'no such thing'"
+    assert "test_search.py:" in warning.where and "[optimize] transforms" in warning.hint
 
 
 def test_a_transform_whose_library_is_absent_is_a_warning_with_the_mend(bench, monkeypatch):
@@ -99,13 +99,13 @@ def test_a_transform_whose_library_is_absent_is_a_warning_with_the_mend(bench, m
         monkeypatch.delitem(sys.modules, f"headway.optimization.{module}", raising=False)
     found = search.expand(as_it_came(text(trees=1), bench), bench, ["onnx"])
     [warning] = found.refusals
-    assert warning.severity == "warn" and "needs 'onnx'" in warning.says and "headway[lab]" in warning.mend
+    assert warning.severity == "warn" and "needs 'onnx'" in warning.message and "headway[lab]" in warning.hint
 
 
 def test_an_unknown_transform_is_refused_with_the_nearest(bench):
     with pytest.raises(PluginError, match="no transform named 'trunkate'") as refusal:
         search.expand(as_it_came(text(), bench), bench, ["trunkate"])
-    assert refusal.value.mend == "truncate"
+    assert refusal.value.hint == "truncate"
 
 
 def test_a_transform_from_outside_comes_before_the_threads():

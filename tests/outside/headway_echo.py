@@ -20,7 +20,7 @@ class Echo:
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         if content != b"echo":
-            raise EngineError("these bytes are not an echo model", mend="give the bytes b'echo'")
+            raise EngineError("these bytes are not an echo model", hint="give the bytes b'echo'")
 
     @classmethod
     def adopt(cls, model: object) -> Adopted:

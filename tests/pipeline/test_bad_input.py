@@ -109,36 +109,36 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize(("old", "new", "says"), SETTINGS)
-def test_a_setting_that_is_wrong_is_named_with_its_place(told, tmp_path, old, new, says):
+@pytest.mark.parametrize(("old", "new", "message"), SETTINGS)
+def test_a_setting_that_is_wrong_is_named_with_its_place(told, tmp_path, old, new, message):
     lay(tmp_path, edits=((old, new),))
     code, shown = told("optimize")
-    assert says.format(folder=tmp_path) in shown
+    assert message.format(folder=tmp_path) in shown
     assert code == cli.USAGE
 
 
 @pytest.mark.parametrize("command", ["check", "optimize"])
-@pytest.mark.parametrize(("old", "new", "says"), ROLES)
-def test_a_role_given_to_a_wrong_column_is_named_with_the_columns_there_are(told, tmp_path, command, old, new, says):
+@pytest.mark.parametrize(("old", "new", "message"), ROLES)
+def test_a_role_given_to_a_wrong_column_is_named_with_the_columns_there_are(told, tmp_path, command, old, new, message):
     lay(tmp_path, edits=((old, new),))
     code, shown = told(command)
     columns = "table.parquet has: at, day, hour, wind, carrier, late"
-    assert says.format(columns=columns, first=table()["carrier"][0], hour=table()["hour"][0]) in shown
+    assert message.format(columns=columns, first=table()["carrier"][0], hour=table()["hour"][0]) in shown
     assert code == cli.USAGE
 
 
 @pytest.mark.parametrize("command", ["check", "optimize"])
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_that_cannot_be_used_is_refused_by_what_is_wrong_in_it(told, tmp_path, command, name):
-    changed, says = TABLES[name]
+    changed, message = TABLES[name]
     lay(tmp_path, changed)
     code, shown = told(command)
-    assert says in shown
+    assert message in shown
     assert code == cli.USAGE
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changed", "message"),
     [
         (with_column(late=pl.lit(1)), "'late' has one class only: 1 (7,200 rows)"),
         (with_column(late=COLUMN("late") + 1), "'late' has 2 values where a binary target has 0 and 1: 1 ("),
@@ -146,10 +146,12 @@ def test_a_table_that_cannot_be_used_is_refused_by_what_is_wrong_in_it(told, tmp
     ],
     ids=["one class", "other values", "no outcome"],
 )
-def test_a_target_that_nothing_can_be_learned_of_fails_the_check_and_is_not_trained_on(told, tmp_path, changed, says):
+def test_a_target_that_nothing_can_be_learned_of_fails_the_check_and_is_not_trained_on(
+    told, tmp_path, changed, message
+):
     lay(tmp_path, changed)
     code, shown = told("check")
-    assert (code, "D007" in shown, says in shown) == (cli.FAIL, True, True)
+    assert (code, "D007" in shown, message in shown) == (cli.FAIL, True, True)
     code, shown = told("optimize")
     assert (code, "refused to train: D007" in shown) == (cli.USAGE, True)
 
@@ -162,17 +164,17 @@ def test_a_constant_target_of_a_regression_fails_the_check(told, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("groups", "says"),
+    ("groups", "message"),
     [
         (pl.int_range(pl.len()), "every one of 7,200 rows is a group of its own in 'day': groups make no difference"),
         (pl.lit(1), "all rows are one group in 'day': no method gives an honest interval below 20"),
     ],
     ids=["of one", "all in one"],
 )
-def test_groups_that_carry_no_interval_leave_the_check_undecided(told, tmp_path, groups, says):
+def test_groups_that_carry_no_interval_leave_the_check_undecided(told, tmp_path, groups, message):
     lay(tmp_path, with_column(day=groups))
     code, shown = told("check")
-    assert (code, "D006" in shown, says in shown) == (cli.UNDECIDED, True, True)
+    assert (code, "D006" in shown, message in shown) == (cli.UNDECIDED, True, True)
 
 
 def test_numbers_with_a_word_among_them_are_told_and_a_setting_mends_them(told, tmp_path):

@@ -85,7 +85,7 @@ def test_nothing_is_found_but_what_is_there(checked):
 def test_each_finding_has_a_number_with_its_limit_and_says_what_to_do(checked):
     _, findings, _ = checked
     judged = [each for each in findings if each["code"] != "D000"]
-    assert [each["code"] for each in judged if not each["mend"]] == []
+    assert [each["code"] for each in judged if not each["hint"]] == []
     assert {each["code"] for each in judged if each["measured"] is None} <= {"D001"}
     assert {each["code"] for each in judged if each["limit"] is None} <= {"D001", "D036"}
 
@@ -94,7 +94,7 @@ def test_whatever_asks_for_a_person_says_what_to_write(checked):
     _, findings, _ = checked
     asking = [each for each in findings if each["severity"] in ("stop", "undecided")]
     assert [each["code"] for each in asking] == ["D005"]
-    assert re.match(r'\[data.known\] (\w+|"[^"]+") = "request"', asking[0]["mend"])
+    assert re.match(r'\[data.known\] (\w+|"[^"]+") = "request"', asking[0]["hint"])
 
 
 def test_once_somebody_says_it_the_table_is_fit_and_the_trend_tells_so(checked, run):

@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 def test_requests_of_another_world_are_found_as_such(run, folder):
     code, out, _ = run("check", "--project", folder, "--json")
     told = json.loads(out)
-    unlike = {found["code"]: found["says"] for found in told["findings"] if found["severity"] == "warn"}
+    unlike = {found["code"]: found["message"] for found in told["findings"] if found["severity"] == "warn"}
 
     assert code == cli.PASS and set(unlike) >= {"D026", "D027"}
     assert unlike["D026"].startswith("'hour' has other values in 900 requests than in 3,600 rows learned from")

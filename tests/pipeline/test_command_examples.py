@@ -169,7 +169,7 @@ def test_the_example_of_serve_listens_until_it_is_stopped(released, place: Path,
     with served(*words[:port], "0", *words[port + 1 :], folder=place) as told:
         assert "serving flight-delays@live" in told
     with served(*words[:port], "0", "--json", folder=place) as told:
-        assert "serving flight-delays@live" in json.loads(told)["says"]
+        assert "serving flight-delays@live" in json.loads(told)["message"]
 
 
 @pytest.mark.long

@@ -112,7 +112,7 @@ def test_diff_compares_two_files_without_a_project(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (["diff"], "two versions of data are needed"),
         (["diff", "0000000000", "train"], "no data '0000000000' was kept"),
@@ -120,9 +120,9 @@ def test_diff_compares_two_files_without_a_project(run, tmp_path):
         (["diff", "gone.parquet", "train"], "no file 'gone.parquet'"),
     ],
 )
-def test_a_version_that_is_not_there_is_told_with_what_there_is(run, searched, words, says):
+def test_a_version_that_is_not_there_is_told_with_what_there_is(run, searched, words, message):
     code, _, err = run("data", *words, "--project", searched[2])
-    assert code == cli.USAGE and says in err
+    assert code == cli.USAGE and message in err
 
 
 def test_list_shows_what_was_kept(run, searched):

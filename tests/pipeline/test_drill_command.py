@@ -44,7 +44,7 @@ def test_a_policy_with_a_gap_does_not_hold_and_is_given_the_rule_that_would(run,
     _, _, folder = searched
     code, found, _ = drilled(run, folder, TOML + SMALL)
     assert code == cli.FAIL
-    assert 'measure = "missing.flipped_decisions"' in found[2]["mend"] and not found[2]["held"]
+    assert 'measure = "missing.flipped_decisions"' in found[2]["hint"] and not found[2]["held"]
     out = run("drill", "--project", folder)[1]
     assert "did not hold" in out and "no rule of the policy asks for this" in out
 

@@ -87,16 +87,16 @@ def test_nothing_is_written_over(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (["--target", "late"], "a target is given and no table"),
         (["--from", "none.csv", "--target", "late"], "no file 'none.csv'"),
         (["--from", "headway.toml", "--target", "late"], "cannot read 'headway.toml'"),
     ],
 )
-def test_what_cannot_be_begun_leaves_no_folder_behind(run, tmp_path, words, says):
+def test_what_cannot_be_begun_leaves_no_folder_behind(run, tmp_path, words, message):
     code, _, err = run("init", tmp_path / "new", *words)
-    assert (code, says in err, (tmp_path / "new").exists()) == (cli.USAGE, True, False)
+    assert (code, message in err, (tmp_path / "new").exists()) == (cli.USAGE, True, False)
 
 
 def test_the_settings_say_what_each_is_for(run, tmp_path):

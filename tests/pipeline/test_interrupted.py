@@ -87,12 +87,12 @@ def expect_whole(folder: Path) -> None:
     assert len(left_aside(folder)) <= 1
 
 
-def expect_told(says: str, words: Sequence[str], *, code: int) -> None:
+def expect_told(message: str, words: Sequence[str], *, code: int) -> None:
     """The last lines say what became of it and how to go on; there is no traceback."""
     again = shlex.join(["headway", *words])
-    assert code == cli.INTERRUPTED and says.endswith(f"\n  to go on: {again}\n"), says
-    assert says.splitlines()[-2].startswith("stopped: ")
-    assert not any(line.startswith("Traceback") for line in says.splitlines()), says
+    assert code == cli.INTERRUPTED and message.endswith(f"\n  to go on: {again}\n"), message
+    assert message.splitlines()[-2].startswith("stopped: ")
+    assert not any(line.startswith("Traceback") for line in message.splitlines()), message
 
 
 def interrupted(child: Stem, ready: Ready, count: int) -> None:

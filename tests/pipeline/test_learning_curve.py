@@ -51,10 +51,10 @@ def test_no_look_at_test_is_spent(watched):
 def test_history_and_report_say_what_it_showed(watched, capsys):
     project, _ = watched
     history.plugin(project=Path(project.config.folder))
-    says = curves.says(curves.last(project))
-    assert says in " ".join(capsys.readouterr().out.split())
+    message = curves.message(curves.last(project))
+    assert message in " ".join(capsys.readouterr().out.split())
     page = render(story_of(project))
-    assert "How it learned" in page and says.partition(" (")[0] in page and "Rounds of training" in page
+    assert "How it learned" in page and message.partition(" (")[0] in page and "Rounds of training" in page
 
 
 @pytest.mark.parametrize("train", [TRAIN, TRAIN.replace("labels):", "labels, *, curve=None):")])

@@ -123,7 +123,7 @@ def test_a_release_stands_without_the_client(run, folder, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("where", "variables", "says"),
+    ("where", "variables", "message"),
     [
         ("environment", {}, "nothing says where lineage is sent"),
         ("environment", {"OPENLINEAGE_DISABLED": "true"}, "OpenLineage is switched off"),
@@ -131,9 +131,9 @@ def test_a_release_stands_without_the_client(run, folder, monkeypatch):
         ("nowhere", {}, "'nowhere' takes no lineage"),
     ],
 )
-def test_a_receiver_that_there_is_none_of_is_told_with_the_mend(run, folder, monkeypatch, where, variables, says):
+def test_a_receiver_that_there_is_none_of_is_told_with_the_mend(run, folder, monkeypatch, where, variables, message):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     to(folder, where)
     code, _, err = run("data", "send", "--project", folder)
-    assert code == cli.USAGE and says in err and "[provenance] lineage_to" in err
+    assert code == cli.USAGE and message in err and "[provenance] lineage_to" in err

@@ -68,7 +68,7 @@ def test_done_again_nothing_is_trained_and_the_outcome_is_the_one_kept(folder):
     project = open_project(folder)
     told = []
 
-    assert pipeline.retrain(project) == pipeline.retrain(project, tell=told.append)
+    assert pipeline.retrain(project) == pipeline.retrain(project, callback=told.append)
     assert [line[:4] for line in told] == ["D057"], "nobody checked these data, and nothing was trained"
 
 
@@ -87,7 +87,7 @@ def test_followed_where_nobody_asks_the_rollout_is_left_as_it_stands(folder, tmp
     project = open_project(shutil.copytree(folder, tmp_path / "copy"), flags={"rollout.quiet_s": "0.001"})
     pipeline.renew(project, pipeline.retrain(project), who="ada")
     told: list[str] = []
-    left = pipeline.follow(project, tell=told.append, wait=lambda _: None)
+    left = pipeline.follow(project, callback=told.append, wait=lambda _: None)
 
     assert left.stands == "rolling out" and "headway serve small@live" in told[-1]
 
@@ -127,7 +127,7 @@ def test_recalibration_shifts_the_live_model_and_is_judged_day_by_day(folder):
     assert found.frontier.baseline.calibrator.n_groups == 20
     assert found.frontier.winner.evidence.find("brier.loss").n_groups == 20
     told: list[str] = []
-    assert pipeline.recalibrate(project, tell=told.append) == found
+    assert pipeline.recalibrate(project, callback=told.append) == found
     assert [line[:4] for line in told] == ["D057"], "nobody checked these data"
 
 
@@ -139,7 +139,7 @@ def test_rows_that_live_learned_from_and_are_others_now_are_told_of(folder, tmp_
         project.config.folder + "/table.parquet"
     )
     told: list[str] = []
-    (found,) = pipeline.retrain(project, tell=told.append).findings
+    (found,) = pipeline.retrain(project, callback=told.append).findings
 
     assert (found.code, found.severity) == ("D065", "warn")
     assert any(line.startswith("warn D065: ") for line in told)
@@ -158,7 +158,7 @@ def test_a_recalibrated_release_answers_with_its_shift(tmp_path):
     project = watched.released(tmp_path)
     before = post_of(project)
     found = pipeline.recalibrate(project)
-    pipeline.release(project, found.frontier, who="ada", why=found.says)
+    pipeline.release(project, found.frontier, who="ada", why=found.message)
     after = post_of(project)
     rows = np.array([[8.0, 10.0, 1.0]])
 
@@ -167,8 +167,8 @@ def test_a_recalibrated_release_answers_with_its_shift(tmp_path):
     assert after.training == before.training
 
 
-@pytest.mark.parametrize(("days", "says"), [(3, "a shift needs 7 groups"), (20, "labelled groups have come")])
-def test_recalibration_says_what_it_lacks(folder, days, says):
+@pytest.mark.parametrize(("days", "message"), [(3, "a shift needs 7 groups"), (20, "labelled groups have come")])
+def test_recalibration_says_what_it_lacks(folder, days, message):
     (folder / "headway.toml").write_text(watched.TOML + f"[retrain]\nrecalibrate_days = {days}\n")
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         pipeline.recalibrate(open_project(folder), until=datetime(2013, 2, 20) if days > 7 else None)

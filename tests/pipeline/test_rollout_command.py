@@ -126,10 +126,10 @@ def test_labels_of_a_csv_and_of_a_parquet_file_are_kept(run, project, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [("key,late\na,1\n", "no labels can be read"), ("key,label\na,yes\n", "no labels"), ("key,label\na,\n", "missing")],
 )
-def test_a_file_without_labels_is_told(run, project, tmp_path, text, says):
+def test_a_file_without_labels_is_told(run, project, tmp_path, text, message):
     (tmp_path / "l.csv").write_text(text)
     code, _, err = run("label", tmp_path / "l.csv", "--project", tmp_path)
-    assert code == cli.USAGE and says in err
+    assert code == cli.USAGE and message in err

@@ -38,14 +38,14 @@ def test_a_world_that_stays_is_well_and_nothing_is_told_of_drift(stays):
 
     assert (april.period, april.outlook, april.n_rows, april.n_labelled) == ("2013-04", "well", 1800, 1800)
     assert not april.drift.alarm and april.harms == ()
-    assert "no change of the inputs is shown" in april.says and "not shown to be worse" in april.says
+    assert "no change of the inputs is shown" in april.message and "not shown to be worse" in april.message
 
 
 def test_a_world_that_turned_is_worse_with_what_moved_and_what_it_costs(turns):
     (april,) = pipeline.watch(turns)
 
     assert april.outlook == "worse" and april.drift.alarm
-    assert "when the release was judged: hour moved" in april.says and "ranks worse" in april.says
+    assert "when the release was judged: hour moved" in april.message and "ranks worse" in april.message
     assert april.find("roc_auc.change").high < 0 < april.cost.low
     assert {each.slice for each in april.harms} == {"hour", "wind", "carrier"}
 
@@ -67,7 +67,9 @@ def test_a_rule_of_its_own_is_judged_once_a_period_with_its_three_answers(tmp_pa
     (april,) = pipeline.watch(project)
     assert [each.answer for each in april.rulings] == ["fail", "pass", "undecided"]
     assert april.outlook == "worse" and april.reply("harm").shown == ("roc_auc at least 0.99",)
-    assert "it breaks a rule of its policy (roc_auc is" in april.says and "outside the limit of 0.99" in april.says
+    assert (
+        "it breaks a rule of its policy (roc_auc is" in april.message and "outside the limit of 0.99" in april.message
+    )
     assert pipeline.watch(project)[0].rulings == april.rulings
 
 
@@ -94,7 +96,7 @@ def test_an_open_ticket_is_told_and_not_opened_again(turns):
     pipeline.watch(turns)
     (april,) = pipeline.watch(turns)
 
-    assert april.ticket is None and "a ticket to train it anew is open" in april.says
+    assert april.ticket is None and "a ticket to train it anew is open" in april.message
 
 
 def test_labels_that_had_not_come_are_not_used(tmp_path):
@@ -104,7 +106,7 @@ def test_labels_that_had_not_come_are_not_used(tmp_path):
     (april,) = pipeline.watch(watched.released(folder), until=datetime(2013, 5, 1))
 
     assert (april.n_rows, april.n_labelled, april.quality, april.cost, april.ticket) == (1800, 0, (), None, None)
-    assert "no label has come yet" in april.says
+    assert "no label has come yet" in april.message
 
 
 def test_a_period_that_has_only_begun_is_left_for_later(stays):
@@ -156,7 +158,7 @@ def test_before_the_labels_have_had_their_time_only_the_inputs_are_judged_and_la
     watched.turned().write_parquet(folder / "table.parquet")
     (late,) = pipeline.watch(project, until=datetime(2013, 6, 1))
 
-    assert [each.question for each in early.replies] == ["drift"] and "once all have had their time" in early.says
+    assert [each.question for each in early.replies] == ["drift"] and "once all have had their time" in early.message
     assert [each.question for each in late.replies] == ["drift", "harm"] and late.drift == early.drift
     assert [each.question for each in pipeline.watch(project, until=datetime(2013, 6, 1))[0].replies] == [
         "drift",
@@ -169,7 +171,7 @@ def test_a_period_that_is_not_over_is_shown_and_not_judged(stays):
     (april,) = pipeline.watch(stays, until=datetime(2013, 4, 29))
 
     assert (april.over, april.outlook, april.replies, april.drift) == (False, "unknown", (), None)
-    assert "it is not over: 1,680 rows so far" in april.says
+    assert "it is not over: 1,680 rows so far" in april.message
     assert april.find("roc_auc").se > 0
 
 
@@ -185,5 +187,5 @@ def test_two_weeks_are_too_few_to_show_a_change_at_the_chance_that_is_left(stays
     weeks = pipeline.watch(stays, every="2w")
 
     assert all(each.drift is None for each in weeks)
-    assert "too few to show a change" in weeks[0].unknown[0].says
-    assert "whether the inputs moved cannot be said" in weeks[0].says
+    assert "too few to show a change" in weeks[0].unknown[0].message
+    assert "whether the inputs moved cannot be said" in weeks[0].message

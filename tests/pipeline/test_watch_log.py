@@ -42,8 +42,8 @@ def test_without_labels_the_inputs_are_judged_and_the_feed_that_broke_is_named(p
     sound, broken = pipeline.watch(project, source="log")
 
     assert (sound.period, sound.n_rows, sound.n_labelled, sound.n_keyless) == ("2020-02", 435, 0, 29)
-    assert not sound.drift.alarm and "no label has come yet" in sound.says
-    assert broken.drift.alarm and "when the release was judged: hour moved" in broken.says
+    assert not sound.drift.alarm and "no label has come yet" in sound.message
+    assert broken.drift.alarm and "when the release was judged: hour moved" in broken.message
     assert [[each.question for each in watch.replies] for watch in (sound, broken)] == [["drift"], ["drift"]]
 
 
@@ -54,7 +54,7 @@ def test_labels_that_come_by_key_show_the_harm_and_what_is_missing_is_counted(pr
     sound, broken = pipeline.watch(project, source="log")
 
     assert (sound.n_labelled, sound.outlook) == (435 - 29, "well")
-    assert "by the 406 labels of 435 (29 answers have no key, so that no label can come)" in sound.says
+    assert "by the 406 labels of 435 (29 answers have no key, so that no label can come)" in sound.message
     assert broken.outlook == "worse" and broken.n_labelled == broken.n_rows - 1
     assert broken.reply("drift") == before[1].reply("drift")  # asked once, and not again with the labels
 
@@ -69,7 +69,7 @@ def test_a_release_that_answered_nobody_says_how_to_serve_it(tmp_path):
     project = watched.released(watched.write(tmp_path))
     with pytest.raises(DataError, match="the log has no answer of the live release of 'small'") as error:
         pipeline.watch(project, source="log")
-    assert error.value.mend == "headway serve small@live"
+    assert error.value.hint == "headway serve small@live"
 
 
 def test_the_command_tells_what_was_served_and_its_code_is_that_of_the_last_month(project, capsys):

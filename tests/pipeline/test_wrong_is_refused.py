@@ -92,7 +92,7 @@ def test_a_wrong_variant_is_refused_for_what_is_wrong_with_it(
     code, out, _ = run("gate", "--project", flights.project.config.folder, "--json")
     rulings = {each.rule.measure: each for each in msgspec.json.decode(out, type=Verdict).rulings}
     assert (code, rulings[measure].answer) == (cli.FAIL, "fail")
-    assert f"{measure.removeprefix('worst_slice.')} {f'of {part}' if part else 'is'}" in rulings[measure].says
+    assert f"{measure.removeprefix('worst_slice.')} {f'of {part}' if part else 'is'}" in rulings[measure].message
 
 
 def test_calibration_alone_refuses_what_moves_no_rank_and_no_decision(flights: Flights) -> None:

@@ -73,8 +73,10 @@ def test_moves_in_another_order_are_named(four: Register, tmp_path: Path, place:
 
 def test_moves_that_were_cut_off_are_told_by_who_saw_them(four: Register, tmp_path: Path) -> None:
     spoil(four, "DELETE FROM moves WHERE place > 2")
-    says = r"replayed pointer flights@(live: move 2|canary: move 1) was seen here before, and this store ends at move"
-    with pytest.raises(Refused, match=says):
+    message = (
+        r"replayed pointer flights@(live: move 2|canary: move 1) was seen here before, and this store ends at move"
+    )
+    with pytest.raises(Refused, match=message):
         register(tmp_path).history()
 
 
@@ -132,4 +134,4 @@ def test_every_refusal_says_what_where_and_the_mend(four: Register, tmp_path: Pa
     spoil(four, "DELETE FROM moves WHERE place = 2")
     with pytest.raises(HeadwayError) as caught:
         register(tmp_path).history()
-    assert all((caught.value.what, caught.value.where, caught.value.mend))
+    assert all((caught.value.what, caught.value.where, caught.value.hint))

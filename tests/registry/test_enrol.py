@@ -37,7 +37,7 @@ def test_a_list_that_trusts_others_is_not_added_to_but_the_line_is_told(tmp_path
     trusted.write_text(others, encoding="utf-8")
     with pytest.raises(ConfigError, match="is not trusted here") as caught:
         enrol(tmp_path / "publisher.pem", trusted, comment="ann")
-    assert caught.value.mend.endswith(f"{load_publisher(tmp_path / 'publisher.pem').key} ann")
+    assert caught.value.hint.endswith(f"{load_publisher(tmp_path / 'publisher.pem').key} ann")
     assert trusted.read_text(encoding="utf-8") == others
 
 

@@ -69,7 +69,7 @@ def ruling(measurement, rule):
 def test_a_loss_whose_upper_bound_is_inside_passes():
     found = ruling(seen(value=0.001, se=0.001), at_most())
     assert found.answer == "pass"
-    assert found.says == (
+    assert found.message == (
         "brier.loss is 0.001 (95 % interval -0.001 to 0.003; 9,000 rows, 60 groups): "
         "at most 0.002671, within the limit of 0.005"
     )
@@ -79,14 +79,14 @@ def test_a_loss_whose_lower_bound_is_outside_fails():
     found = ruling(seen(value=0.01, se=0.001), at_most())
     assert (found.answer, found.groups_needed) == ("fail", None)
     assert found.bound == pytest.approx(0.01 - 1.671 * 0.001, abs=1e-6)
-    assert found.says.endswith("at least 0.008329, outside the limit of 0.005")
+    assert found.message.endswith("at least 0.008329, outside the limit of 0.005")
 
 
 def test_a_loss_that_straddles_the_limit_is_undecided_and_says_how_many_groups_would_decide():
     found = ruling(seen(value=0.002, se=0.003), at_most())
     assert found.answer == "undecided"
     assert found.groups_needed == pytest.approx(60 * ((1.645 + 1.282) * 0.003 / 0.003) ** 2, rel=0.01)
-    assert "it may be 0.007" in found.says and "514 groups would decide, 60 are at hand" in found.says
+    assert "it may be 0.007" in found.message and "514 groups would decide, 60 are at hand" in found.message
 
 
 def test_a_value_inside_is_no_pass_and_a_value_outside_no_fail():
@@ -98,7 +98,7 @@ def test_a_value_inside_is_no_pass_and_a_value_outside_no_fail():
 def test_what_ten_times_the_groups_would_not_tell_cannot_be_decided(value):
     found = ruling(seen(value=value, se=0.001), at_most())
     assert (found.answer, found.groups_needed) == ("undecided", None)
-    assert "this cannot be decided on such data, not with 10 times its 60 groups" in found.says
+    assert "this cannot be decided on such data, not with 10 times its 60 groups" in found.message
 
 
 @pytest.mark.parametrize(("value", "answer"), [(3.0, "pass"), (2.05, "undecided"), (1.0, "fail")])
@@ -110,14 +110,14 @@ def test_at_least_is_the_mirror_of_at_most(value, answer):
         "fail": "at most 1.167, outside",
         "undecided": "it may be 1.883, outside",
     }
-    assert f"{words[answer]} the limit of 2" in found.says
+    assert f"{words[answer]} the limit of 2" in found.message
 
 
 def test_a_fact_is_compared_as_it_is():
     assert ruling(known(value=0.1), at_most("max_change", 0.1)).answer == "pass"
     found = ruling(known(value=0.1), at_most("max_change", 0.0999))
     assert (found.answer, found.bound) == ("fail", 0.1)
-    assert found.says == "max_change is 0.1 (9,000 rows): at least 0.1, outside the limit of 0.0999"
+    assert found.message == "max_change is 0.1 (9,000 rows): at least 0.1, outside the limit of 0.0999"
 
 
 def test_an_anytime_interval_is_taken_as_it_is():
@@ -126,24 +126,25 @@ def test_an_anytime_interval_is_taken_as_it_is():
     assert ruling(replace(anytime, low=0.0051, high=0.02), at_most()).answer == "fail"
     open_yet = ruling(replace(anytime, high=0.02), at_most())
     assert (open_yet.answer, open_yet.groups_needed) == ("undecided", None)
-    assert "more of the same would decide" in open_yet.says
+    assert "more of the same would decide" in open_yet.message
 
 
 def test_few_groups_are_undecided_however_good_they_look():
     found = ruling(seen(value=-0.5, se=1e-6, groups=19), at_most())
     assert (found.answer, found.bound, found.groups_needed) == ("undecided", None, 20)
-    assert "19 groups" in found.says and "at least 20 are needed" in found.says
+    assert "19 groups" in found.message and "at least 20 are needed" in found.message
 
 
 def test_groups_that_gave_no_interval_are_undecided():
     found = ruling(replace(seen("roc_auc"), se=None, dof=None, low=0.0, high=1.0), at_most("roc_auc"))
     assert (found.answer, found.groups_needed) == ("undecided", None)
-    assert "interval 0" not in found.says and "these groups give no interval" in found.says
+    assert "interval 0" not in found.message and "these groups give no interval" in found.message
 
 
 def test_a_unit_is_said():
     assert (
-        "is 12 us (" in ruling(replace(seen("latency.one_row", 12.0, 0.1), unit="us"), at_most("latency.one_row")).says
+        "is 12 us ("
+        in ruling(replace(seen("latency.one_row", 12.0, 0.1), unit="us"), at_most("latency.one_row")).message
     )
 
 
@@ -158,10 +159,10 @@ def test_all_rules_must_pass():
 
 
 def test_missing_evidence_is_undecided_and_says_which_probe_did_not_run():
-    finding = Finding(code="E001", severity="undecided", says="probe 'calibration' did not run: no labels")
+    finding = Finding(code="E001", severity="undecided", message="probe 'calibration' did not run: no labels")
     verdict = judge(evidence(seen(), findings=(finding,)), policy(at_most(), at_most("ece", 0.05)))
     assert verdict.answer == "undecided"
-    assert verdict.rulings[1].says == (
+    assert verdict.rulings[1].message == (
         "ece was not measured, so nothing is known of it (probe 'calibration' did not run: no labels)"
     )
 
@@ -234,7 +235,7 @@ def test_every_supported_slice_must_be_shown_within_the_limit():
     assert slices(*good).answer == "pass"
     doubtful = slices(*good, seen(value=0.004, slice="carrier=WN"))
     assert doubtful.answer == "undecided" and doubtful.measurement.slice == "carrier=WN"
-    assert "the worst of 3 slices: brier.loss of carrier=WN is 0.004" in doubtful.says
+    assert "the worst of 3 slices: brier.loss of carrier=WN is 0.004" in doubtful.message
 
 
 def test_a_pass_needs_no_correction_for_the_number_of_slices():
@@ -257,7 +258,7 @@ def test_small_slices_do_not_decide_but_are_counted():
     small = [seen(value=0.5, rows=999, slice="few rows"), seen(value=0.5, groups=19, slice="few groups")]
     found = slices(seen(slice="a"), *small)
     assert found.answer == "pass"
-    assert found.says.endswith("(not judged: 2 have less than 1,000 rows or 20 groups)")
+    assert found.message.endswith("(not judged: 2 have less than 1,000 rows or 20 groups)")
 
 
 def test_the_owner_says_what_supports_a_slice():
@@ -268,8 +269,8 @@ def test_the_owner_says_what_supports_a_slice():
 def test_no_supported_slice_or_none_at_all_is_undecided():
     none_big = slices(seen(rows=10, slice="a"))
     assert (none_big.answer, none_big.measurement) == ("undecided", None)
-    assert none_big.says == "none of 1 slices can be judged: 1 have less than 1,000 rows or 20 groups"
-    assert slices(seen()).says == "brier.loss by slice was not measured, so nothing is known of it"
+    assert none_big.message == "none of 1 slices can be judged: 1 have less than 1,000 rows or 20 groups"
+    assert slices(seen()).message == "brier.loss by slice was not measured, so nothing is known of it"
 
 
 def test_the_undecided_slice_that_needs_most_is_named():

@@ -47,7 +47,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def tell(process: subprocess.Popen[str], line: str) -> None:
+def callback(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdin is not None
     process.stdin.write(line)
     process.stdin.flush()
@@ -74,7 +74,7 @@ def test_of_two_processes_that_move_one_pointer_at_once_one_wins_and_one_is_told
         assert [hear(process) for process in processes] == ["ready\n", "ready\n"]
         for after in range(20):
             for process in processes:
-                tell(process, f"{after}\n")
+                callback(process, f"{after}\n")
             answers = sorted(hear(process) for process in processes)
             winner = ours.history()[-1]
             assert answers[1] == "won\n"

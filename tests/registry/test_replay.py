@@ -24,8 +24,8 @@ def put_back(folder: Path, copy: str) -> None:
     (folder / copy).rename(folder / "store")
 
 
-def replayed(act: Callable[[], object], says: str) -> None:
-    with pytest.raises(Refused, match=f"replayed pointer flights@live: {says}"):
+def replayed(act: Callable[[], object], message: str) -> None:
+    with pytest.raises(Refused, match=f"replayed pointer flights@live: {message}"):
         act()
 
 
@@ -34,10 +34,10 @@ def test_an_old_store_put_back_is_refused_as_replayed(ours: Register, two: tuple
     ours.point("flights@live", two[0], BACK)
     ours.state.close()
     put_back(tmp_path, "old")
-    again, says = register(tmp_path), "move 3 was seen here before, and this store ends at move 2"
-    replayed(lambda: again.resolve("flights@live"), says)
-    replayed(again.history, says)
-    replayed(lambda: again.point("flights@live", two[0], BACK), says)
+    again, message = register(tmp_path), "move 3 was seen here before, and this store ends at move 2"
+    replayed(lambda: again.resolve("flights@live"), message)
+    replayed(again.history, message)
+    replayed(lambda: again.point("flights@live", two[0], BACK), message)
 
 
 def test_an_empty_store_in_its_place_is_refused_as_replayed(

@@ -84,12 +84,12 @@ def test_a_bound_on_the_limit_is_within_it(low, high, action):
 def test_undecided_when_the_time_of_the_stage_is_over_stops_and_never_goes_forward():
     in_time, over = (decided(rollout(), seen(0.04, 0.06), after_s=at) for at in (86_399.9, 86_400))
     assert (in_time.action, over.action, over.verdict.answer) == ("stay", "stop", "undecided")
-    assert over.says.startswith("canary 5 % ends inconclusive after 86,400 s: of 412 paired answers")
+    assert over.message.startswith("canary 5 % ends inconclusive after 86,400 s: of 412 paired answers")
 
 
 def test_no_evidence_stays_then_stops():
     assert decided(rollout()).action == "stay"
-    assert decided(rollout(), after_s=1e6).says.endswith("no request with a key has come to it yet")
+    assert decided(rollout(), after_s=1e6).message.endswith("no request with a key has come to it yet")
 
 
 @pytest.mark.parametrize(("high", "action"), [(0.04, "promote"), (0.06, "stop")])
@@ -122,7 +122,7 @@ def test_a_later_rule_counts_once_it_is_measured():
     flips, level = seen(0.01, 0.04), 0.95
     without = decided(of, flips)
     assert (without.action, len(without.verdict.rulings)) == ("advance", 1)
-    assert without.says == "canary 5 % goes on to canary 25 %: its one rule is met, brier.loss not known yet"
+    assert without.message == "canary 5 % goes on to canary 25 %: its one rule is met, brier.loss not known yet"
     assert decided(of, flips, seen(0.001, 0.01, name="brier.loss", level=level)).action == "stay"
     assert decided(of, flips, seen(0.006, 0.01, name="brier.loss", level=level)).action == "roll back"
 
@@ -158,15 +158,15 @@ def test_the_product_takes_back_a_harmful_release_and_lets_a_sound_one_on():
 
 def test_taking_back_says_on_how_many_keys_and_requests():
     decision = decided(rollout(), seen(0.0561, 0.0939))
-    assert decision.says == (
+    assert decision.message == (
         "canary 5 % is taken back: of 412 paired answers on 96 keys, counted once a key, 7 decisions flipped "
         "(7.5 %, at least 5.61 % at any look), limit 5 %"
     )
-    assert decision.verdict.rulings[0].says in decision.says
+    assert decision.verdict.rulings[0].message in decision.message
 
 
 @pytest.mark.parametrize(
-    ("rule", "low", "high", "says"),
+    ("rule", "low", "high", "message"),
     [
         (FLIPS, 0.02, 0.03, "(2.5 %, at most 3 % at any look), limit 5 %"),
         (FLIPS, 0.02, 0.09, "(5.5 %, from 2 % to 9 % at any look), limit 5 %; more requests will tell"),
@@ -182,9 +182,9 @@ def test_taking_back_says_on_how_many_keys_and_requests():
         (Rule(measure="brier", at_least=0.3), 0.12, 0.2, "brier is 0.16 (at most 0.2 at any look), limit 0.3"),
     ],
 )
-def test_a_ruling_is_a_sentence(rule, low, high, says):
+def test_a_ruling_is_a_sentence(rule, low, high, message):
     [ruling] = decided(rollout(rule), seen(low, high, name=rule.measure)).verdict.rulings
-    assert ruling.says.endswith(says)
+    assert ruling.message.endswith(message)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_ruling_is_a_sentence(rule, low, high, says):
     ],
 )
 def test_a_decision_says_where_it_leads(stage, high, begins):
-    assert decided(rollout(stage=stage), seen(0.01, high)).says.startswith(begins)
+    assert decided(rollout(stage=stage), seen(0.01, high)).message.startswith(begins)
 
 
 # Rules and their chance of error
@@ -204,7 +204,7 @@ def test_a_decision_says_where_it_leads(stage, high, begins):
 
 def test_without_rules_of_its_own_a_rollout_takes_those_of_the_release():
     rulings = [
-        Ruling(rule=rule, answer="pass", says="")
+        Ruling(rule=rule, answer="pass", message="")
         for rule in (FLIPS, Rule(measure="worst_slice.brier.loss", at_most=0.01), Rule(measure="ece", at_most=0.05))
     ]
     released = Verdict(answer="pass", subject="", rulings=tuple(rulings))
@@ -214,7 +214,7 @@ def test_without_rules_of_its_own_a_rollout_takes_those_of_the_release():
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_rule_on_all_rows_comes_before_one_on_slices(turned):
     rules = [BRIER, Rule(measure="worst_slice.brier.loss", at_most=0.01)]
-    rulings = [Ruling(rule=rule, answer="pass", says="") for rule in (reversed(rules) if turned else rules)]
+    rulings = [Ruling(rule=rule, answer="pass", message="") for rule in (reversed(rules) if turned else rules)]
     assert rules_of(PolicySection(), Verdict(answer="pass", subject="", rulings=tuple(rulings)))[1] == (BRIER,)
 
 
@@ -224,15 +224,15 @@ def test_rules_of_its_own_must_all_be_met():
 
 
 @pytest.mark.parametrize(
-    ("rule", "says"),
+    ("rule", "message"),
     [
         (Rule(measure="error_rate"), "a rule has one limit, 'error_rate' has none or two"),
         (Rule(measure="brier", at_most=1, at_least=0), "a rule has one limit"),
         (Rule(measure="roc_auc.loss", at_most=0.1), "'roc_auc.loss' cannot be followed request by request"),
     ],
 )
-def test_a_rule_that_can_never_be_decided_is_an_error(rule, says):
-    with pytest.raises(ConfigError, match=says):
+def test_a_rule_that_can_never_be_decided_is_an_error(rule, message):
+    with pytest.raises(ConfigError, match=message):
         rules_of(PolicySection(canary=(rule,)), Verdict(answer="pass", subject=""))
 
 
@@ -279,7 +279,7 @@ def test_a_person_may_go_forward_and_back_and_is_named():
     decision = decided(of, seen(0.04, 0.06))
     on, back = (overruled(decision, action, who="Ada", why="seen to", at=NOON) for action in (forward(of), "roll back"))
     assert (on.action, on.verdict.answer, on.verdict.by) == ("advance", "pass", "Ada")
-    assert (back.action, back.verdict.answer, back.says) == ("roll back", "undecided", "roll back by Ada: seen to")
+    assert (back.action, back.verdict.answer, back.message) == ("roll back", "undecided", "roll back by Ada: seen to")
 
 
 def test_a_person_who_overrules_says_why():

@@ -142,7 +142,7 @@ def test_an_unknown_key_is_named_with_the_line_that_would_trust_it(ann: Publishe
         verify(eve.sign(b"content"), trusted, subject="the model", where="here")
     assert caught.value.what == f"the model is signed by {eve.key}, which is not trusted"
     assert caught.value.where == "here"
-    assert f"add to {tmp_path / 'trusted_keys.txt'} the line: {eve.key}" in caught.value.mend
+    assert f"add to {tmp_path / 'trusted_keys.txt'} the line: {eve.key}" in caught.value.hint
 
 
 def test_a_signature_that_names_a_trusted_key_but_was_made_by_another_is_refused(

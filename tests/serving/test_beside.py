@@ -203,15 +203,15 @@ def test_a_table_that_goes_away_is_503_and_not_the_callers_fault(tmp_path, viewe
 
 
 @pytest.mark.parametrize(
-    ("table", "columns", "says"),
+    ("table", "columns", "message"),
     [
         ("right", ("x",), "that the model does not read"),
         ("right", ("c", "c"), "that another view has too"),
         ("right", ("b", "c"), "has 2 columns, its table 'right' has 1"),
     ],
 )
-def test_a_view_that_does_not_fit_is_refused_at_load(viewed, table, columns, says):
-    with pytest.raises(Refused, match=says):
+def test_a_view_that_does_not_fit_is_refused_at_load(viewed, table, columns, message):
+    with pytest.raises(Refused, match=message):
         viewed(table, columns)
 
 

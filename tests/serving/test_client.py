@@ -84,14 +84,14 @@ def test_words_that_are_no_answer_are_none(answer):
 
 
 def test_a_broken_server_is_an_error_of_the_server():
-    says = http(500, b'{"error":"a defect"}')
-    with saying(says) as address, Client(address) as client, pytest.raises(StoreError, match="a defect"):
+    message = http(500, b'{"error":"a defect"}')
+    with saying(message) as address, Client(address) as client, pytest.raises(StoreError, match="a defect"):
         client.infer("flights", {})
 
 
 def test_an_error_without_words_says_its_status():
-    says = http(404, b"<html>")
-    with saying(says) as address, Client(address) as client, pytest.raises(DataError, match="status 404"):
+    message = http(404, b"<html>")
+    with saying(message) as address, Client(address) as client, pytest.raises(DataError, match="status 404"):
         client.infer("flights", {})
 
 

@@ -195,9 +195,9 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_request_is_an_invalid_argument_that_says_what_is_wrong(caller, name):
-    fields, says = WRONG[name]
+    fields, message = WRONG[name]
     code, words = caller.refused("ModelInfer", **{"model_name": "flights", **fields})
-    assert code == "INVALID_ARGUMENT" and says in words
+    assert code == "INVALID_ARGUMENT" and message in words
 
 
 def test_bytes_that_are_no_message_are_an_invalid_argument(caller):

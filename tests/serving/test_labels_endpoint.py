@@ -39,7 +39,7 @@ def test_labels_are_on_disk_once_they_are_acknowledged(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         ({"labels": [{"key": "a"}]}, "missing required field `label`"),
         ({"labels": [{"key": "a", "label": "yes"}]}, "Expected `float`"),
@@ -47,10 +47,10 @@ def test_labels_are_on_disk_once_they_are_acknowledged(tmp_path):
         ([], "holds no labels"),
     ],
 )
-def test_what_are_no_labels_is_refused_and_nothing_is_kept(tmp_path, body, says):
+def test_what_are_no_labels_is_refused_and_nothing_is_kept(tmp_path, body, message):
     with labelling(tmp_path) as server:
         said = post(server.port, PATH, body)
-    assert said.status == 400 and says in said.json["error"]
+    assert said.status == 400 and message in said.json["error"]
     assert not traffic.labels_folder(tmp_path, "flights").exists()
 
 

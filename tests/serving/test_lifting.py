@@ -48,7 +48,7 @@ def outcome(reader: Reader, body: bytes) -> tuple[object, ...]:
     try:
         asked = reader.read(body)
     except DataError as error:
-        return str(error), error.where, error.mend
+        return str(error), error.where, error.hint
     assert asked.rows.dtype == np.float64 and asked.rows.flags.c_contiguous
     return asked.rows.shape, asked.rows.tobytes(), asked.id, asked.key, asked.binary, asked.timeout_us
 

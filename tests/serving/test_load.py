@@ -21,7 +21,7 @@ def test_an_answer_within_the_tolerance_passes():
 
 
 @pytest.mark.parametrize(
-    ("answers", "says"),
+    ("answers", "message"),
     [
         (((3.1,),), "off by up to 0.1, more than 1e-06"),
         (((None,),), "off by up to inf"),
@@ -29,10 +29,10 @@ def test_an_answer_within_the_tolerance_passes():
         (((3.0,), (3.0,)), "off by up to inf"),
     ],
 )
-def test_another_answer_is_refused_with_how_far_it_is_off(answers, says):
+def test_another_answer_is_refused_with_how_far_it_is_off(answers, message):
     with pytest.raises(Refused) as error:
         loaded(test=SelfTest(rows=((1.0, 2.0, 6.0),), answers=answers))
-    assert says in error.value.what and error.value.where.startswith("flights sha256:")
+    assert message in error.value.what and error.value.where.startswith("flights sha256:")
 
 
 def test_a_release_without_a_self_test_is_refused():

@@ -108,7 +108,7 @@ def test_an_address_that_is_taken_is_an_error_with_the_mend(tmp_path):
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}") as error:
             serve(replace(config, serve=replace(config.serve, port=port)), ["flights@live"], announce=print)
-    assert error.value.mend == "HEADWAY_SERVE_PORT=0 takes a free port"
+    assert error.value.hint == "HEADWAY_SERVE_PORT=0 takes a free port"
 
 
 def test_a_release_that_fails_its_self_test_is_not_served(tmp_path):
@@ -140,8 +140,8 @@ def unknown_key(folder: Path) -> str:
 @pytest.mark.parametrize("harm", [changed, missing, extra, unknown_key])
 def test_a_tampered_release_is_refused_at_start_with_what_is_wrong(tmp_path, harm):
     project(tmp_path)
-    says = harm(tmp_path)
-    assert says in refused(tmp_path, "flights@live")
+    message = harm(tmp_path)
+    assert message in refused(tmp_path, "flights@live")
 
 
 def test_a_server_that_is_told_to_leave_answers_what_is_in_flight_and_exits_0(tmp_path):

@@ -14,7 +14,7 @@ INFER = "/v2/models/flights/infer"
 BODY = body_of([1, 2, 6])
 
 
-def tell(server: Running, word: str, *, name: str = "flights", key: str = KEY, body: bytes = b"{}") -> Answer:
+def callback(server: Running, word: str, *, name: str = "flights", key: str = KEY, body: bytes = b"{}") -> Answer:
     headers = [f"Authorization: Bearer {key}"] if key else []
     return ask(server, f"/v2/repository/models/{name}/{word}", body, method="POST", headers=headers)
 
@@ -26,23 +26,23 @@ def index(server: Running, body: bytes = b"") -> list[tuple[str, str]]:
 
 def test_an_operator_unloads_a_model_and_loads_it_again():
     with serving(loaded(), loaded(name="other"), key=KEY) as server:
-        assert tell(server, "unload").status == 200
+        assert callback(server, "unload").status == 200
         assert ask(server, INFER, BODY).status == ask(server, "/v2/models/flights/ready").status == 404
         assert index(server) == [("other", "READY"), ("flights", "UNAVAILABLE")]
         assert index(server, b'{"ready": true}') == [("other", "READY")]
-        assert (tell(server, "load").status, ask(server, INFER, BODY).values) == (200, [3.0])
+        assert (callback(server, "load").status, ask(server, INFER, BODY).values) == (200, [3.0])
         assert index(server) == [("other", "READY"), ("flights", "READY")]
 
 
 def test_a_model_that_the_server_was_not_started_with_is_404():
     with serving(loaded(), key=KEY) as server:
-        answer = tell(server, "load", name="hotels")
+        answer = callback(server, "load", name="hotels")
         assert answer.status == 404 and answer.json["error"] == "no model 'hotels'; there are: flights"
 
 
 def test_a_body_that_is_not_of_the_protocol_is_400():
     with serving(loaded(), key=KEY) as server:
-        assert tell(server, "load", body=b'{"parameters": 1}').status == 400
+        assert callback(server, "load", body=b'{"parameters": 1}').status == 400
         assert ask(server, "/v2/repository/index", b"[]").status == 400
 
 
@@ -58,6 +58,6 @@ def test_a_load_that_fails_says_why_and_what_was_live_stays(error, status, caplo
             raise error
 
         repository._pointers.load = fail
-        answer = tell(server, "load")
+        answer = callback(server, "load")
         assert answer.status == status and ask(server, INFER, BODY).values == [3.0]
         assert ("disk" in answer.json["error"]) is False

@@ -70,17 +70,17 @@ def test_requests_may_be_sent_side_by_side(client):
 
 
 @pytest.mark.parametrize(
-    ("inputs", "says"),
+    ("inputs", "message"),
     [
         (columns()[:2], "column 'c' is not there"),
         ([given("rows", np.ones((1, 2)), "FP64")], "expected [n, 3]"),
         ([given("rows", np.ones((1, 3), dtype=np.object_), "BYTES")], "holds the text '1'"),
     ],
 )
-def test_a_wrong_request_is_an_error_with_the_words_of_the_server(client, inputs, says):
+def test_a_wrong_request_is_an_error_with_the_words_of_the_server(client, inputs, message):
     with pytest.raises(InferenceServerException, match="INVALID_ARGUMENT") as error:
         client.infer("flights", inputs)
-    assert says in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_model_that_is_not_there_is_not_found(client):

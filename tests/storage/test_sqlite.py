@@ -65,7 +65,7 @@ def test_a_state_of_a_newer_format_is_refused_with_the_mend(tmp_path: Path) -> N
         StoreError, match=f"the state has format 99, this headway reads up to {len(MIGRATIONS)}"
     ) as caught:
         Sqlite(tmp_path)
-    assert caught.value.mend == "pip install --upgrade headway"
+    assert caught.value.hint == "pip install --upgrade headway"
     assert caught.value.where == str(tmp_path / FILE)
 
 
@@ -96,7 +96,7 @@ def test_a_writer_that_waited_too_long_is_told_to_try_again(tmp_path: Path, monk
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="database is locked") as caught:
             state.count_look("f", "sha256:a")
-    assert "try again" in caught.value.mend
+    assert "try again" in caught.value.hint
     assert state.count_look("f", "sha256:a") == 1
     state.close()
 

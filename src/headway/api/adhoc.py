@@ -60,7 +60,7 @@ class Options(TypedDict, total=False):
     name: str
     folder: str | Path
     trust: bool
-    tell: Callable[[str], object]
+    callback: Callable[[str], object]
 
 
 class Passing:
@@ -139,7 +139,7 @@ def encoded(labels: pl.Series, classes: Sequence[str]) -> pl.Series:
         if not (labels.dtype.is_numeric() or labels.dtype == pl.Boolean):
             raise DataError(
                 f"labels are {labels.dtype}, and this model does not say which classes it has",
-                mend="y = (y == 'the positive class')",
+                hint="y = (y == 'the positive class')",
             )
         return labels.cast(pl.Float64)
     texts = _texts(labels)
@@ -148,7 +148,7 @@ def encoded(labels: pl.Series, classes: Sequence[str]) -> pl.Series:
         raise DataError(
             f"labels hold {strange[0]!r}, which is no class of the model",
             where=f"its classes: {', '.join(classes)}",
-            mend="give y as the model was fitted on it",
+            hint="give y as the model was fitted on it",
         )
     return texts.replace_strict(list(classes), [float(place) for place in range(len(classes))], return_dtype=pl.Float64)
 
@@ -188,7 +188,7 @@ def _with_roles(
         name = _free(role, features.columns)
         column = _named(table, values, role) if isinstance(values, str) else column_of(values, role)
         if len(column) != len(table):
-            raise DataError(f"{len(table):,} rows, and {len(column):,} values of {role}", mend="one for each row")
+            raise DataError(f"{len(table):,} rows, and {len(column):,} values of {role}", hint="one for each row")
         features, data[role] = features.with_columns(column.alias(name)), name
     return features, data
 

@@ -29,8 +29,10 @@ def optimize(model: Any, X: Any, y: Any, **options: Unpack[Options]) -> Optimize
     """
     laid = lay_out(model, X, y, options)
     data = laid.halves()
-    with progress(options.get("tell")) as tell:
-        frontier = pipeline.optimize(laid.project, pipeline.adopt(laid.project, laid.taken, data), data, tell=tell)
+    with progress(options.get("callback")) as callback:
+        frontier = pipeline.optimize(
+            laid.project, pipeline.adopt(laid.project, laid.taken, data), data, callback=callback
+        )
     engine = open_variant(frontier.winner.variant, laid.project.blobs)
     return Optimized(frontier, engine, laid, threshold=frontier.baseline.threshold if "costs" in options else None)
 

@@ -43,7 +43,7 @@ def column_of(values: Any, name: str) -> pl.Series:
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.ndim != 1:
-        raise DataError(f"'{name}' has shape {found.shape}, expected one value for each row", mend="an array [n]")
+        raise DataError(f"'{name}' has shape {found.shape}, expected one value for each row", hint="an array [n]")
     return (
         pl.Series(name, [None if each is None else each for each in found])
         if found.dtype == object
@@ -60,7 +60,7 @@ def dense(rows: Any, absent: float) -> NDArray[np.float64]:
         raise DataError(
             f"a sparse matrix of {rows.shape[0]:,} x {rows.shape[1]:,} would take "
             f"{8 * rows.shape[0] * rows.shape[1] / 2**30:.1f} GiB as a table",
-            mend="give some thousand of its rows",
+            hint="give some thousand of its rows",
         )
     entries = rows.tocoo()
     found = np.full(rows.shape, absent, dtype=np.float64)
@@ -72,9 +72,9 @@ def _of_matrix(rows: Any, names: Sequence[str]) -> pl.DataFrame:
     try:
         matrix = np.asarray(rows, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"a {type(rows).__module__}.{type(rows).__name__} is no table: {error}", mend=_MEND) from error
+        raise DataError(f"a {type(rows).__module__}.{type(rows).__name__} is no table: {error}", hint=_MEND) from error
     if matrix.ndim != 2:
-        raise DataError(f"rows have shape {matrix.shape}, expected [n, d]", mend="X.reshape(1, -1) for a single row")
+        raise DataError(f"rows have shape {matrix.shape}, expected [n, d]", hint="X.reshape(1, -1) for a single row")
     known = list(names) if len(names) == matrix.shape[1] else [f"x{place}" for place in range(matrix.shape[1])]
     return pl.DataFrame(matrix, schema=known)
 

@@ -26,11 +26,11 @@ class Learning(Curve):
     def __str__(self) -> str:
         """What it says, and what it took."""
         curve = self.record()
-        return f"{curves.says(curve)}\n{curves.cost(curve)}"
+        return f"{curves.message(curve)}\n{curves.cost(curve)}"
 
     def _repr_html_(self) -> str:
         curve = self.record()
-        return as_html("How it learned", (curves.says(curve), curves.cost(curve)), curves.sheet(curve))
+        return as_html("How it learned", (curves.message(curve), curves.cost(curve)), curves.sheet(curve))
 
     def keep(self, project: str | Path = ".") -> str:
         """Keep it as evidence of a project, whose report then shows it; returns its digest."""

@@ -94,7 +94,7 @@ class Model:
                 raise DataError(
                     f"rows have shape {rows.shape}, the model reads [n, {self.n_features_in_}]",
                     where=f"columns: {', '.join(self.feature_names_in_)}",
-                    mend="X.reshape(1, -1) for a single row",
+                    hint="X.reshape(1, -1) for a single row",
                 )
             return np.ascontiguousarray(rows, dtype=np.float64)
         few = self._few.read(rows) if is_pandas_table(rows) else None

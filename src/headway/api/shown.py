@@ -141,8 +141,8 @@ class Optimized(Shown, Model):
         return (
             *([f"in batches: {numbers.measured(batches)}"] if batches else []),
             *([f"kept as it is, in Python: {'; '.join(self.native)}"] if self.native else []),
-            *(f"{ruling.answer}: {ruling.says}" for ruling in self.verdict.rulings),
-            *(finding.says for finding in self.frontier.origin.evidence.findings if finding.code == BUSY),
+            *(f"{ruling.answer}: {ruling.message}" for ruling in self.verdict.rulings),
+            *(finding.message for finding in self.frontier.origin.evidence.findings if finding.code == BUSY),
         )
 
     def _sheet(self) -> Sheet:
@@ -167,7 +167,7 @@ class Evaluated(Shown):
         return f"measured on {rows:,} rows: {len(self.evidence.measurements)} figures"
 
     def _lines(self) -> Sequence[str]:
-        return tuple(finding.says for finding in self.evidence.findings)
+        return tuple(finding.message for finding in self.evidence.findings)
 
     def _sheet(self) -> Sheet:
         shown = (each for each in self.evidence.measurements if not each.slice and not each.name.endswith(_BESIDE))
@@ -213,8 +213,8 @@ def found(evidence: Evidence, name: str) -> Measurement:
 
 def _refused(finding: Finding) -> tuple[str, str]:
     """The transform that gave nothing, and why."""
-    name, _, says = finding.says.partition(": ")
-    return name, says
+    name, _, message = finding.message.partition(": ")
+    return name, message
 
 
 def _faster(speedup: Measurement | None) -> str:

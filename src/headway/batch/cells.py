@@ -50,10 +50,10 @@ def expect_columns(names: Sequence[str], wanted: Wanted, where: str) -> None:
     """Raise DataError where a column is not among the names of a file, or is there twice."""
     for name in wanted.names:
         if names.count(name) > 1:
-            raise DataError(f"column '{name}' is there {names.count(name)} times", where=where, mend="rename one")
+            raise DataError(f"column '{name}' is there {names.count(name)} times", where=where, hint="rename one")
         if name not in names:
             raise DataError(
-                f"column '{name}' is not there", where=f"{where}: {_listed(names)}", mend=_mend(name, names, wanted)
+                f"column '{name}' is not there", where=f"{where}: {_listed(names)}", hint=_mend(name, names, wanted)
             )
 
 

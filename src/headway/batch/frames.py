@@ -147,7 +147,7 @@ def _column(series: pl.Series, where: str) -> Column:
         raise DataError(
             f"column '{series.name}' is {series.dtype}, which is not copied through",
             where=where,
-            mend="keep numbers, texts, dates and times",
+            hint="keep numbers, texts, dates and times",
         )
     values = series.to_physical()
     missing = values.is_null().to_numpy() if values.null_count() else None
@@ -169,9 +169,9 @@ def _expect_type(field: Field, dtype: pl.DataType, where: str) -> None:
     if dtype != pl.Null and not (is_number if field.datatype != TEXT else is_text):
         expected = "numbers" if field.datatype != TEXT else "texts"
         raise DataError(
-            f"column '{field.name}' is {dtype}, the model reads {expected}", where=where, mend=f"write it as {expected}"
+            f"column '{field.name}' is {dtype}, the model reads {expected}", where=where, hint=f"write it as {expected}"
         )
 
 
 def _unreadable(error: Exception, where: str) -> DataError:
-    return DataError(f"the file cannot be read: {error}", where=where, mend="is it what its name says, and whole?")
+    return DataError(f"the file cannot be read: {error}", where=where, hint="is it what its name says, and whole?")

@@ -66,11 +66,11 @@ def receipt_of(out: Path, terms: Terms) -> Receipt | None:
     if not (file.is_file() and out.is_file()):
         return None
     receipt = record.read(Receipt, file.read_bytes())
-    mend = f"rm {quote(str(out))} {quote(str(file))}, or another name for the answer"
+    hint = f"rm {quote(str(out))} {quote(str(file))}, or another name for the answer"
     if receipt.terms != terms:
-        raise StoreError(f"'{out.name}' answers something else: {_told(terms, receipt.terms)}", mend=mend)
+        raise StoreError(f"'{out.name}' answers something else: {_told(terms, receipt.terms)}", hint=hint)
     if receipt.digest != _digest(out):
-        raise StoreError(f"'{out.name}' was changed after it was written", where=str(out), mend=mend)
+        raise StoreError(f"'{out.name}' was changed after it was written", where=str(out), hint=hint)
     shutil.rmtree(_beside(out, ".parts"), ignore_errors=True)
     return receipt
 
@@ -152,7 +152,7 @@ class Journal:
             join([self._part(number) for number in numbers], whole)
             receipt = self._receipt(_digest(whole))
             if self._out.exists() and _digest(self._out) != receipt.digest:
-                raise StoreError(f"'{self._out.name}' came there meanwhile", where=str(self._out), mend="move it away")
+                raise StoreError(f"'{self._out.name}' came there meanwhile", where=str(self._out), hint="move it away")
             if receipt.refused:
                 _move(self._refusals(), _beside(self._out, ".refused.csv"))
             _move(whole, self._out)
@@ -199,15 +199,15 @@ def _expect_terms(folder: Path, out: Path, terms: Terms) -> None:
             raise StoreError(
                 f"'{out.name}' was begun on other terms: {_told(terms, before)}",
                 where=str(folder),
-                mend=f"the command it was begun with, as {before.name}@{before.release.removeprefix('sha256:')[:12]},"
+                hint=f"the command it was begun with, as {before.name}@{before.release.removeprefix('sha256:')[:12]},"
                 f" or rm -r {quote(str(folder))} to begin anew",
             )
         return
     for path in (out, _beside(out, ".refused.csv")):
         if path.exists():
-            raise StoreError(f"there is a file '{path.name}' already", where=str(path), mend="give another name")
+            raise StoreError(f"there is a file '{path.name}' already", where=str(path), hint="give another name")
     if any(not each.name.startswith(".") for each in folder.iterdir()):
-        raise StoreError(f"the folder '{folder.name}' holds something else", where=str(folder), mend="move it away")
+        raise StoreError(f"the folder '{folder.name}' holds something else", where=str(folder), hint="move it away")
     atomic.write(file, record.write(terms))
 
 

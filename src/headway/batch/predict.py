@@ -61,10 +61,10 @@ class Progress:
     seconds: float
 
 
-Tell = Callable[[Progress], object]
+Callback = Callable[[Progress], object]
 
 
-def predict(config: Config, order: Order, *, tell: Tell = lambda _: None) -> Receipt:
+def predict(config: Config, order: Order, *, callback: Callback = lambda _: None) -> Receipt:
     """Score a file larger than memory, and give the receipt of its answer; killed at any moment, it goes on.
 
     The release is verified, and answers its self-test, before a row is read. A row that the release does not take is
@@ -82,7 +82,7 @@ def predict(config: Config, order: Order, *, tell: Tell = lambda _: None) -> Rec
     scan = reader.scan(order.source, wanted)
     empty = scorer.empty(scan.kept)
     with journal.opened(order.out, terms) as kept:
-        _Run(scorer, writer, kept, tell).go(scan, _workers(bundle.release, order.threads))
+        _Run(scorer, writer, kept, callback).go(scan, _workers(bundle.release, order.threads))
         _expect_unchanged(terms, terms_of(bundle, order.source, wanted))
         return kept.finish(lambda parts, whole: writer.join(parts, whole, empty, _about(bundle)))
 
@@ -90,8 +90,8 @@ def predict(config: Config, order: Order, *, tell: Tell = lambda _: None) -> Rec
 class _Run:
     """One run over what is left of a file: this thread reads, others ask the engine, and one keeps the parts."""
 
-    def __init__(self, scorer: Scorer, writer: Format, journal: Journal, tell: Tell) -> None:
-        self._scorer, self._writer, self._journal, self._tell = scorer, writer, journal, tell
+    def __init__(self, scorer: Scorer, writer: Format, journal: Journal, callback: Callback) -> None:
+        self._scorer, self._writer, self._journal, self._tell = scorer, writer, journal, callback
         self._began, self._from_row = time.monotonic(), journal.end
 
     def go(self, scan: Scan, threads: int) -> None:
@@ -168,14 +168,14 @@ def _format(path: Path, others: Mapping[str, str]) -> Format:
     name = others.get(suffix, suffix)
     if name not in names("format"):
         known = ", ".join(f".{each}" for each in names("format"))
-        raise ConfigError(f"'{path.name}' is of no known format", where=f"known: {known}", mend="rename it")
+        raise ConfigError(f"'{path.name}' is of no known format", where=f"known: {known}", hint="rename it")
     return load_format(name)
 
 
 def _workers(release: Release, threads: int) -> int:
     """Threads that ask the engine: where it has threads of its own, so many fewer."""
     if threads < 0:
-        raise ConfigError(f"{threads} threads cannot score", mend="--threads 1 or more; 0 takes every core")
+        raise ConfigError(f"{threads} threads cannot score", hint="--threads 1 or more; 0 takes every core")
     wanted = threads or cores()
     settings = {**getattr(load_engine(release.variant.engine), "defaults", {}), **release.variant.settings}
     own = int(settings.get("threads", 1)) or wanted
@@ -186,7 +186,7 @@ def _expect_unchanged(before: Terms, now: Terms) -> None:
     if now != before:
         raise DataError(
             f"'{now.file}' changed while it was read: {'; '.join(now.differences(before))}",
-            mend="begin anew once it stays as it is",
+            hint="begin anew once it stays as it is",
         )
 
 

@@ -77,7 +77,7 @@ class Scorer:
         for name in kept:
             if name in own:
                 raise DataError(
-                    f"column '{name}' cannot be kept: the answer has a column of that name", mend="rename it"
+                    f"column '{name}' cannot be kept: the answer has a column of that name", hint="rename it"
                 )
         names = [ROW, *kept, *(name for name in own if name != ROW)]
         return {name: kept[name] if name in kept else own[name] for name in names}

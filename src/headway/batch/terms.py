@@ -41,7 +41,7 @@ def terms_of(bundle: Bundle, path: Path, wanted: Wanted) -> Terms:
     """The terms on which a release answers a file as it is now; raises DataError where there is no such file."""
     try:
         if not path.is_file():
-            raise DataError(f"no file '{path.name}'", where=str(path), mend="a parquet, csv or Arrow file on disk")
+            raise DataError(f"no file '{path.name}'", where=str(path), hint="a parquet, csv or Arrow file on disk")
         found = path.stat()
         samples = _samples(path, found.st_size)
     except OSError as error:

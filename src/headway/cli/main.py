@@ -68,7 +68,7 @@ def _unforeseen(error: Exception) -> str:
     absent = error.__cause__ or error  # a command that cannot be imported is told by cyclopts, with the cause
     library = (absent.name or "headway").partition(".")[0] if isinstance(absent, ModuleNotFoundError) else "headway"
     if library != "headway":
-        return str(PluginError(f"this command needs '{library}'", mend=plugins.install(library)))
+        return str(PluginError(f"this command needs '{library}'", hint=plugins.install(library)))
     trace = "".join(traceback.format_exception(error))
     libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), str(Path(headway.__file__).parent))
     calls = [

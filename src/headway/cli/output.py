@@ -44,16 +44,16 @@ def console() -> Console:
     return plain if plain.is_terminal else wide
 
 
-def tell(line: str) -> None:
+def callback(line: str) -> None:
     """Say on stderr, with the time, what has changed: stdout carries the result alone."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"{datetime.now():%H:%M:%S} {line}", markup=False)
 
 
 @contextmanager
-def progress(tell: Callable[[str], object] | None = None) -> Iterator[Callable[[str], object]]:
+def progress(callback: Callable[[str], object] | None = None) -> Iterator[Callable[[str], object]]:
     """Where a program's long work tells its steps: to `tell`, else on one line of a terminal, which it clears."""
-    if tell is not None:
-        yield tell
+    if callback is not None:
+        yield callback
         return
     terminal = Console(stderr=True, highlight=False, markup=False)
     with terminal.status("headway", spinner="line") as status:

@@ -50,7 +50,7 @@ class Tested(Record, frozen=True, kw_only=True):
 
     count: int = 0
     n_groups: int = 0
-    says: str = ""
+    message: str = ""
     p: float | None = None
     level: float | None = None
     shifts: tuple[Shift, ...] = ()

@@ -252,7 +252,7 @@ def resolve(
     try:
         return msgspec.convert({**values, "folder": str(folder)}, Config, strict=False), origin
     except msgspec.ValidationError as error:
-        raise ConfigError(str(error), where=_setter(str(error), origin, file), mend="headway config") from error
+        raise ConfigError(str(error), where=_setter(str(error), origin, file), hint="headway config") from error
 
 
 def sources(
@@ -291,9 +291,9 @@ def variable(setting: str) -> str:
     return f"HEADWAY_{setting.replace('.', '_').upper()}"
 
 
-def _setter(says: str, origin: Mapping[str, str], file: Path) -> str:
+def _setter(message: str, origin: Mapping[str, str], file: Path) -> str:
     """Who set the field that a message of msgspec (`... at `$.serve.port``) is about."""
-    field = re.search(r"\$\.(\w+\.\w+)", says)
+    field = re.search(r"\$\.(\w+\.\w+)", message)
     source = origin.get(field[1], "file") if field else "file"
     return str(file) if field is None or source == "file" else f"{source} {field[1]}"
 
@@ -302,8 +302,8 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        mend = "go to the project's folder, or name it: --project FOLDER"
-        raise ConfigError(f"no {FILE} here", where=str(file.parent.resolve()), mend=mend) from error
+        hint = "go to the project's folder, or name it: --project FOLDER"
+        raise ConfigError(f"no {FILE} here", where=str(file.parent.resolve()), hint=hint) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{FILE} is not TOML: {error}", where=str(file)) from error
     except OSError as error:
@@ -332,7 +332,7 @@ def expect(section: str, name: str, *, where: str) -> None:
     if f"{section}.{name}" not in known:
         near = difflib.get_close_matches(f"{section}.{name}", known, 1, cutoff=0.5)
         raise ConfigError(
-            f"unknown setting '{section}.{name}'", where=where, mend=f"nearest: {near[0]}" if near else "headway config"
+            f"unknown setting '{section}.{name}'", where=where, hint=f"nearest: {near[0]}" if near else "headway config"
         )
 
 

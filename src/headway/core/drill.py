@@ -19,5 +19,5 @@ class Drill(Record, frozen=True, kw_only=True):
     held: bool = True
     verdict: Verdict | None = None
     ruling: Ruling | None = None
-    says: str = ""
-    mend: str = ""
+    message: str = ""
+    hint: str = ""

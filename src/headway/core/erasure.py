@@ -47,7 +47,7 @@ class Erasure(Record, frozen=True, kw_only=True):
     done_at: str
     erased: tuple[Erased, ...]
     stays: tuple[Stays, ...] = ()
-    says: tuple[str, ...] = ()
+    message: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -17,16 +17,16 @@ from __future__ import annotations
 class HeadwayError(Exception):
     """An error in three parts: what happened, where, and the mend."""
 
-    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
         self.what = what
         self.where = where
-        self.mend = mend
+        self.hint = hint
         super().__init__(what)  # one argument, or pickle could not make the error anew in another process
 
     def __str__(self) -> str:
         where = f"\n  at: {self.where}" if self.where else ""
-        mend = f"\n  try: {self.mend}" if self.mend else ""
-        return f"{self.what}{where}{mend}"
+        hint = f"\n  try: {self.hint}" if self.hint else ""
+        return f"{self.what}{where}{hint}"
 
 
 class ConfigError(HeadwayError):

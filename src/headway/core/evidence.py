@@ -42,11 +42,11 @@ class Finding(Record, frozen=True, kw_only=True):
 
     code: str
     severity: Literal["stop", "warn", "note", "undecided"]
-    says: str
+    message: str
     where: str = ""
     measured: float | None = None
     limit: float | None = None
-    mend: str = ""
+    hint: str = ""
 
 
 class Machine(Record, frozen=True, kw_only=True):

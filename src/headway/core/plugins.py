@@ -179,7 +179,7 @@ def load_object(reference: str, folder: Path) -> Any:
         module = _module_of(file) if file.exists() else importlib.import_module(module_name)
         return getattr(module, name)
     except (ModuleNotFoundError, AttributeError) as error:
-        raise PluginError(f"cannot find {reference!r}: {error}", where=str(file), mend="module:function") from error
+        raise PluginError(f"cannot find {reference!r}: {error}", where=str(file), hint="module:function") from error
 
 
 def _module_of(file: Path) -> Any:
@@ -201,7 +201,7 @@ def load_beside(module: str, name: str, *, reads: str) -> Any:
         missing = (error.name or "").partition(".")[0]
         if missing == "headway":
             raise
-        raise PluginError(f"{reads} needs {missing!r}", mend=install(missing)) from error
+        raise PluginError(f"{reads} needs {missing!r}", hint=install(missing)) from error
 
 
 def load_state(name: str) -> type[State]:
@@ -217,7 +217,7 @@ def _load(kind: str, name: str) -> Any:
         missing = (error.name or "").partition(".")[0]
         if missing == "headway":
             raise
-        raise PluginError(f"{kind} {name!r} needs {missing!r}", mend=install(missing)) from error
+        raise PluginError(f"{kind} {name!r} needs {missing!r}", hint=install(missing)) from error
 
 
 def _module(kind: str, name: str) -> Any:
@@ -232,7 +232,7 @@ def _module(kind: str, name: str) -> Any:
 
 def _folder(kind: str) -> Path:
     if kind not in FOLDERS:
-        raise PluginError(f"no plug-in kind {kind!r}", mend=f"one of: {', '.join(FOLDERS)}")
+        raise PluginError(f"no plug-in kind {kind!r}", hint=f"one of: {', '.join(FOLDERS)}")
     return Path(headway.__file__).parent / FOLDERS[kind].replace(".", "/")
 
 
@@ -249,7 +249,7 @@ def _unknown(kind: str, name: str) -> PluginError:
     known = names(kind)
     near = difflib.get_close_matches(name, known, 1)
     return PluginError(
-        f"no {kind} named {name!r}", where=f"known: {', '.join(known) or 'none'}", mend=near[0] if near else ""
+        f"no {kind} named {name!r}", where=f"known: {', '.join(known) or 'none'}", hint=near[0] if near else ""
     )
 
 

@@ -88,7 +88,7 @@ def _migrated(kind: type[Kept], envelope: _Envelope) -> dict[str, Any]:
     if envelope.version > kind.version:
         raise StoreError(
             f"record '{name}' has version {envelope.version}, this headway reads up to {kind.version}",
-            mend="pip install --upgrade headway",
+            hint="pip install --upgrade headway",
         )
     body = envelope.record
     for version in range(envelope.version, kind.version):

@@ -91,4 +91,4 @@ class Decision(Record, frozen=True, kw_only=True):
 
     action: Action
     verdict: Verdict
-    says: str
+    message: str

@@ -20,10 +20,10 @@ def threads_of(settings: Settings, *, engine: str, default: int) -> int:
     """
     unknown = sorted(set(settings) - {"threads"})
     if unknown:
-        raise EngineError(f"engine {engine!r} has no setting {unknown[0]!r}", mend="threads")
+        raise EngineError(f"engine {engine!r} has no setting {unknown[0]!r}", hint="threads")
     threads = settings.get("threads", default)
     if type(threads) is not int or threads < 0:
-        raise EngineError(f"setting 'threads' is {threads!r}, not a whole number of threads", mend="threads = 1")
+        raise EngineError(f"setting 'threads' is {threads!r}, not a whole number of threads", hint="threads = 1")
     return threads
 
 

@@ -48,7 +48,7 @@ class Retraining(Kept, frozen=True, kw_only=True):
     ticket: Ticket | None = None
     trainings: int = 0
     seconds: float = 0.0
-    says: str = ""
+    message: str = ""
     release: str = ""
     findings: tuple[Finding, ...] = ()
 
@@ -61,7 +61,7 @@ class Renewal(Record, frozen=True, kw_only=True):
     """
 
     stands: Stands
-    says: str
+    message: str
     todo: str = ""
     ticket: Ticket | None = None
     retraining: Retraining | None = None

@@ -39,7 +39,7 @@ class Ruling(Record, frozen=True, kw_only=True):
 
     rule: Rule
     answer: Answer
-    says: str
+    message: str
     measurement: Measurement | None = None
     bound: float | None = None
     groups_needed: int | None = None

@@ -43,7 +43,7 @@ class Watch(Kept, frozen=True, kw_only=True):
     n_rows: int
     n_labelled: int
     outlook: Outlook
-    says: str
+    message: str
     drift: Drift | None = None
     harms: tuple[Measurement, ...] = ()
     quality: tuple[Measurement, ...] = ()

@@ -31,5 +31,5 @@ def _run(name: str, survey: Survey) -> list[Finding]:
     try:
         return list(plugins.load_check(name)(survey))
     except NotApplicable as reason:
-        says = f"check '{name}' did not run: {reason.what}"
-        return [Finding(code="D000", severity="note", says=says, where=f"{CHECK}{name}", mend=reason.mend)]
+        message = f"check '{name}' did not run: {reason.what}"
+        return [Finding(code="D000", severity="note", message=message, where=f"{CHECK}{name}", hint=reason.hint)]

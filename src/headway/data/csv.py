@@ -22,7 +22,7 @@ def read_csv(path: Path) -> pl.DataFrame:
         table = pl.read_csv(path, infer_schema_length=None)
     except pl.exceptions.NoDataError as error:
         raise DataError(
-            f"'{path.name}' is empty", where=str(path), mend="a line of names, then a line a row"
+            f"'{path.name}' is empty", where=str(path), hint="a line of names, then a line a row"
         ) from error
     except pl.exceptions.PolarsError as error:
         raise _told(path, str(error).partition("\n")[0]) from error
@@ -34,15 +34,15 @@ def _expect_names(names: list[str], path: Path) -> None:
     twice = [name for name in names if re.search(r"_duplicated_\d+$", name)]
     if twice:
         name = twice[0].rpartition("_duplicated_")[0]
-        raise DataError(f"'{path.name}' has two columns '{name}'", where=f"{path}:1", mend="rename one of them")
+        raise DataError(f"'{path.name}' has two columns '{name}'", where=f"{path}:1", hint="rename one of them")
     other = re.search(r"[;\t|]", names[0]) if len(names) == 1 else None
     if other:
         raise DataError(
-            f"'{path.name}' separates fields by {other[0]!r}", where=f"{path}:1", mend="write it with commas"
+            f"'{path.name}' separates fields by {other[0]!r}", where=f"{path}:1", hint="write it with commas"
         )
 
 
-def _told(path: Path, says: str) -> DataError:
+def _told(path: Path, message: str) -> DataError:
     """The first line that cannot be read, and why; what the fast reader said where this finds none."""
     content = path.read_bytes()
     try:
@@ -50,17 +50,17 @@ def _told(path: Path, says: str) -> DataError:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         what = f"'{path.name}' is not UTF-8: byte {content[error.start]:#04x}"
-        return DataError(what, where=f"{path}:{line}", mend=f"iconv -f latin1 -t utf-8 {path.name}")
+        return DataError(what, where=f"{path}:{line}", hint=f"iconv -f latin1 -t utf-8 {path.name}")
     reader = csv.reader(text.splitlines(keepends=True), strict=True)
     try:
         names = next(reader)
         for row in reader:
             if len(row) > len(names):
                 what = f"a row has {len(row)} fields, where '{path.name}' names {len(names)} columns: {','.join(row)}"
-                return DataError(what, where=f"{path}:{reader.line_num}", mend="quote a text that holds a comma")
+                return DataError(what, where=f"{path}:{reader.line_num}", hint="quote a text that holds a comma")
     except csv.Error as error:
         what = f"cannot read '{path.name}': {error}"
         return DataError(
-            what, where=f"{path}:{reader.line_num}", mend='close the quote; a quote in a text is written ""'
+            what, where=f"{path}:{reader.line_num}", hint='close the quote; a quote in a text is written ""'
         )
-    return DataError(f"cannot read '{path.name}': {says}", where=str(path), mend="is it a csv file?")
+    return DataError(f"cannot read '{path.name}': {message}", where=str(path), hint="is it a csv file?")

@@ -18,7 +18,7 @@ def signature_of(dataset: Dataset) -> Signature:
     A text column's categories are its values here, sorted; a value unseen here is read as missing.
     """
     if not dataset.features:
-        raise DataError("no column is left to train on", where=dataset.name, mend="[data] known")
+        raise DataError("no column is left to train on", where=dataset.name, hint="[data] known")
     return Signature(
         inputs=tuple(_field(dataset.table[name]) for name in dataset.features), classes=dataset.roles.classes
     )
@@ -52,7 +52,7 @@ def labels(dataset: Dataset) -> NDArray[np.float64]:
     target = dataset.table[dataset.roles.target]
     if target.null_count():
         raise DataError(
-            f"{target.null_count()} rows have no '{target.name}'", where=dataset.name, mend="labelled rows only"
+            f"{target.null_count()} rows have no '{target.name}'", where=dataset.name, hint="labelled rows only"
         )
     values = target.cast(pl.Float64).to_numpy()
     if dataset.roles.task == "binary":
@@ -73,7 +73,7 @@ def weights(dataset: Dataset) -> NDArray[np.float64] | None:
         raise DataError(
             f"{len(wrong):,} weights are not above 0: row {wrong[0]} has {values[wrong[0]]}",
             where=f"{dataset.name}, column '{dataset.roles.weight}'",
-            mend="leave out rows that do not count",
+            hint="leave out rows that do not count",
         )
     return values
 
@@ -119,7 +119,7 @@ def _field(column: pl.Series) -> Field:
         )
     raise DataError(
         f"column '{column.name}' is {column.dtype}: neither number nor text",
-        mend="turn it into a number, or list it under [data] ignore",
+        hint="turn it into a number, or list it under [data] ignore",
     )
 
 
@@ -132,7 +132,7 @@ def _numbers(column: pl.Series, field: Field) -> NDArray[np.float64]:
     if field.unseen == "refused" and strange.any():
         raise DataError(
             f"column '{field.name}' holds {texts.filter(strange)[0]!r}, a text that the model does not know",
-            mend=f"one of its {len(field.categories)} texts, or null where it is missing",
+            hint=f"one of its {len(field.categories)} texts, or null where it is missing",
         )
     if field.unseen == "other":
         ranks = ranks.set(strange, float(len(field.categories)))
@@ -149,6 +149,6 @@ def _slice(column: pl.Series) -> SliceColumn:
 def _expect_two_classes(values: NDArray[np.float64], name: str) -> None:
     found = np.unique(values)
     if not set(found.tolist()) <= {0.0, 1.0}:
-        raise DataError(f"target '{name}' has values {found[:5].tolist()}, expected 0 and 1", mend="positive = 1")
+        raise DataError(f"target '{name}' has values {found[:5].tolist()}, expected 0 and 1", hint="positive = 1")
     if len(found) < 2:
-        raise DataError(f"target '{name}' has one class only: {found.tolist()}", mend="take a longer period")
+        raise DataError(f"target '{name}' has one class only: {found.tolist()}", hint="take a longer period")

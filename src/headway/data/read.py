@@ -29,7 +29,7 @@ def read_table(config: Config) -> pl.DataFrame:
     """
     section = config.data
     if not section.source:
-        raise ConfigError("no data source is declared", where="[data] source", mend='source = "table.parquet"')
+        raise ConfigError("no data source is declared", where="[data] source", hint='source = "table.parquet"')
     return with_missing(_read(config, section), section.missing)
 
 
@@ -43,17 +43,17 @@ def read_file(path: Path) -> pl.DataFrame:
         return _files(path)
     reader = _READERS.get(path.suffix)
     if reader is None:
-        raise ConfigError(f"cannot read '{path.name}'", where=str(path), mend=f"one of {', '.join(_READERS)}")
+        raise ConfigError(f"cannot read '{path.name}'", where=str(path), hint=f"one of {', '.join(_READERS)}")
     if not path.exists():
         pointer = path.with_name(path.name + POINTER)
         if pointer.is_file():
             raise absent(path, pointer)
-        raise DataError(f"no file '{path.name}'", where=str(path), mend="correct [data] source in headway.toml")
+        raise DataError(f"no file '{path.name}'", where=str(path), hint="correct [data] source in headway.toml")
     try:
         return reader(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
-            f"cannot read '{path.name}': {error}", where=str(path), mend=f"is it a {path.suffix[1:]} file?"
+            f"cannot read '{path.name}': {error}", where=str(path), hint=f"is it a {path.suffix[1:]} file?"
         ) from error
 
 
@@ -84,15 +84,15 @@ def _read(config: Config, section: DataSection) -> pl.DataFrame:
         return _database(section, Path(config.folder))
     if section.query:
         raise ConfigError(
-            "a query is for a database", where=f"[data] source = '{section.name}'", mend='source = "sqlite:///FILE"'
+            "a query is for a database", where=f"[data] source = '{section.name}'", hint='source = "sqlite:///FILE"'
         )
     if path.is_dir() or "*" in path.name:
         return _files(path)
     if path.suffix not in _READERS and ":" in section.source:
         return _table(load_object(section.source, Path(config.folder))(), section.source)
     if path.suffix not in _READERS:
-        mend = f"one of {', '.join(_READERS)}, a folder of them, a database URL, or module:function"
-        raise ConfigError(f"cannot read '{section.name}'", where="[data] source", mend=mend)
+        hint = f"one of {', '.join(_READERS)}, a folder of them, a database URL, or module:function"
+        raise ConfigError(f"cannot read '{section.name}'", where="[data] source", hint=hint)
     return read_file(path)
 
 
@@ -100,14 +100,14 @@ def _files(path: Path) -> pl.DataFrame:
     """The files of a folder, or of a pattern such as `parts/2024-*.parquet`, in order of name, one below the other."""
     found = _listed(path)
     if not found:
-        raise DataError(f"no file '{path.name}'", where=str(path), mend=f"files that end with {', '.join(_READERS)}")
+        raise DataError(f"no file '{path.name}'", where=str(path), hint=f"files that end with {', '.join(_READERS)}")
     tables = [read_file(each) for each in found]
     for file, table in zip(found, tables, strict=True):
         if table.schema != tables[0].schema:
             raise DataError(
                 f"'{file.name}' has other columns than '{found[0].name}': {_difference(table, tables[0])}",
                 where=str(found[0].parent),
-                mend="write both with the same columns and types",
+                hint="write both with the same columns and types",
             )
     return pl.concat(tables)
 
@@ -127,15 +127,15 @@ def _difference(table: pl.DataFrame, first: pl.DataFrame) -> str:
 def _database(section: DataSection, folder: Path) -> pl.DataFrame:
     scheme = section.source.partition(":")[0]
     if not section.query:
-        mend = 'query = "SELECT ... FROM ..."'
-        raise ConfigError("a database needs a query", where=f"[data] source = '{section.name}'", mend=mend)
+        hint = 'query = "SELECT ... FROM ..."'
+        raise ConfigError("a database needs a query", where=f"[data] source = '{section.name}'", hint=hint)
     secrets = _secrets(section.source)
     try:
         return load_source(scheme)(section.source, section.query, folder=folder)
     except HeadwayError as error:
-        hidden = (_without(text, secrets) for text in (error.what, error.where, error.mend))
-        what, where, mend = hidden
-        raise type(error)(what, where=where, mend=mend) from None
+        hidden = (_without(text, secrets) for text in (error.what, error.where, error.hint))
+        what, where, hint = hidden
+        raise type(error)(what, where=where, hint=hint) from None
 
 
 def _secrets(url: str) -> list[str]:
@@ -149,7 +149,7 @@ def _secrets(url: str) -> list[str]:
         raise ConfigError(
             "the password in the URL holds a character that means something else in a URL",
             where="[data] source",
-            mend="write it percent-encoded: %40 for @, %2F for /, %23 for #, %3F for ?",
+            hint="write it percent-encoded: %40 for @, %2F for /, %23 for #, %3F for ?",
         )
     written += re.findall(r"(?i)password=([^&\s]+)", url)
     return [each for text in written for each in (text, unquote(text)) if each]
@@ -173,7 +173,7 @@ def _table(value: Any, source: str) -> pl.DataFrame:
         return value
     if hasattr(value, "__arrow_c_stream__"):
         return pl.DataFrame(value)
-    raise DataError(f"{source} gave {type(value).__name__}, not a table", mend="return a polars, pandas or Arrow table")
+    raise DataError(f"{source} gave {type(value).__name__}, not a table", hint="return a polars, pandas or Arrow table")
 
 
 _READERS: dict[str, Callable[[Path], pl.DataFrame]] = {

@@ -26,16 +26,16 @@ NAMES_ONE = re.compile(
 def roles_of(section: DataSection) -> Roles:
     """The roles that `[data]` declares; raises ConfigError where there is no target, or a task that there is not."""
     if not section.target:
-        raise ConfigError("no target is declared", where="[data] target", mend='target = "COLUMN"')
+        raise ConfigError("no target is declared", where="[data] target", hint='target = "COLUMN"')
     if section.task not in TASKS:
         near = difflib.get_close_matches(section.task, TASKS, 1)
-        mend = f'task = "{near[0]}"' if near else f"one of {', '.join(TASKS)}"
-        raise ConfigError(f"no task '{section.task}'", where="[data] task", mend=mend)
+        hint = f'task = "{near[0]}"' if near else f"one of {', '.join(TASKS)}"
+        raise ConfigError(f"no task '{section.task}'", where="[data] task", hint=hint)
     if section.task == "ranking" and not (section.lists or section.groups):
         raise ConfigError(
             "nobody says which rows a ranking puts in order",
             where="[data] lists",
-            mend='lists = "QUERY"',
+            hint='lists = "QUERY"',
         )
     return Roles(
         target=section.target,
@@ -56,7 +56,7 @@ def roles_of(section: DataSection) -> Roles:
 def expect_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
     """Raise DataError where the table has no rows, or lacks a column that a role names."""
     if table.is_empty():
-        raise DataError(f"the table of '{name}' has no rows", where=name, mend="[data] source, or its query")
+        raise DataError(f"the table of '{name}' has no rows", where=name, hint="[data] source, or its query")
     alone = (roles.target, roles.time, roles.groups, roles.lists, roles.weight)
     declared = [*alone, *roles.slices, *roles.people, *roles.known, *roles.ignore]
     missing = [column for column in declared if column and column not in table.columns]
@@ -65,7 +65,7 @@ def expect_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
         raise DataError(
             f"headway.toml names columns that the table lacks: {', '.join(missing)}",
             where=f"{name} has: {', '.join(table.columns)}",
-            mend=f"{near[0]} in place of {missing[0]}" if near else "correct [data] in headway.toml",
+            hint=f"{near[0]} in place of {missing[0]}" if near else "correct [data] in headway.toml",
         )
     for column, when in roles.known.items():
         if when not in (REQUEST, OUTCOME, *table.columns):
@@ -73,7 +73,7 @@ def expect_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
             raise DataError(
                 f"nobody can say when '{when}' is",
                 where=f'[data.known] {column} = "{when}"',
-                mend=f'{column} = "{(near or [OUTCOME])[0]}", of request, outcome or a time column',
+                hint=f'{column} = "{(near or [OUTCOME])[0]}", of request, outcome or a time column',
             )
 
 
@@ -92,7 +92,7 @@ def with_roles(table: pl.DataFrame, section: DataSection) -> pl.DataFrame:
             raise DataError(
                 f"{table[name].null_count():,} of {len(table):,} rows have no {role} '{name}'",
                 where=f"row {_first(table[name].is_null())}",
-                mend=f"give each row its {role}, or leave those rows out of the source",
+                hint=f"give each row its {role}, or leave those rows out of the source",
             )
     return table
 
@@ -105,7 +105,7 @@ def _time(column: pl.Series) -> pl.Series:
     raise DataError(
         f"time column '{column.name}' is no time: {column[row - 1]!r} in row {row}",
         where=f"column {column.name}, {column.dtype}",
-        mend="a date or datetime column, or text such as 2024-03-31 or 2024-03-31T17:05, written alike in every row",
+        hint="a date or datetime column, or text such as 2024-03-31 or 2024-03-31T17:05, written alike in every row",
     )
 
 
@@ -115,11 +115,11 @@ def target_of(column: pl.Series, section: DataSection) -> pl.Series:
         column = column.fill_nan(None)
     if section.positive and section.task != "binary":
         raise ConfigError(
-            f"a {section.task} target has no positive class", where="[data] positive", mend="leave it out"
+            f"a {section.task} target has no positive class", where="[data] positive", hint="leave it out"
         )
     if section.classes and section.task != "multiclass":
         raise ConfigError(
-            f"a {section.task} target has no list of classes", where="[data] classes", mend="leave it out"
+            f"a {section.task} target has no list of classes", where="[data] classes", hint="leave it out"
         )
     if section.positive:
         return _positive(column, section.positive)
@@ -128,7 +128,7 @@ def target_of(column: pl.Series, section: DataSection) -> pl.Series:
     if section.task == "embedding" and not column.dtype.is_numeric():
         return column.rank("dense").cast(pl.Float64) - 1
     if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
-        mend = {
+        hint = {
             "binary": f'[data] positive = "{(_values(column) or ["1"])[-1]}"',
             "multiclass": f"[data] classes = {json.dumps(sorted(_values(column))[:MOST_CLASSES], ensure_ascii=False)}",
             "regression": 'numbers, or task = "multiclass"',
@@ -137,7 +137,7 @@ def target_of(column: pl.Series, section: DataSection) -> pl.Series:
         raise DataError(
             f"target '{column.name}' is {column.dtype}, and task '{section.task}' needs a number",
             where=f"values: {_listed(column)}",
-            mend=mend,
+            hint=hint,
         )
     return column
 
@@ -154,7 +154,7 @@ def _positive(column: pl.Series, positive: str) -> pl.Series:
         raise DataError(
             f"target '{column.name}' is never '{positive}'",
             where=f"values: {_listed(column)}",
-            mend=f'[data] positive = "{(near or _values(column) or ["1"])[0]}"',
+            hint=f'[data] positive = "{(near or _values(column) or ["1"])[0]}"',
         )
     return found.cast(pl.Int8).alias(column.name)
 
@@ -170,7 +170,7 @@ def _numbered(column: pl.Series, classes: Sequence[str]) -> pl.Series:
         raise DataError(
             f"target '{column.name}' holds '{value}', which is none of its classes",
             where=f"row {_first(strange)}; classes: {', '.join(classes)}",
-            mend=f"'{near[0]}' in place of it" if near else "add it to [data] classes, at the end",
+            hint=f"'{near[0]}' in place of it" if near else "add it to [data] classes, at the end",
         )
     places = {name: float(place) for place, name in enumerate(classes)}
     return texts.replace_strict(places, return_dtype=pl.Float64).alias(column.name)

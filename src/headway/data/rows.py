@@ -20,7 +20,7 @@ def table_of_rows(names: Sequence[str], rows: Rows, *, where: str) -> pl.DataFra
     """
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
-        raise DataError(f"the query gives two columns '{twice[0]}'", where=where, mend=f"SELECT ... AS {twice[0]}_2")
+        raise DataError(f"the query gives two columns '{twice[0]}'", where=where, hint=f"SELECT ... AS {twice[0]}_2")
     columns = zip(*rows, strict=True) if rows else [()] * len(names)
     return pl.DataFrame([_column(name, values, where) for name, values in zip(names, columns, strict=True)])
 
@@ -34,14 +34,14 @@ def _column(name: str, values: Sequence[Any], where: str) -> pl.Series:
         raise DataError(
             f"column '{name}' holds {' and '.join(sorted(kind.__name__ for kind in kinds))}",
             where=f"{value!r} in row {row} of {where}",
-            mend=f"CAST({name} AS ...) in [data] query",
+            hint=f"CAST({name} AS ...) in [data] query",
         )
     column = pl.Series(name, values)
     if column.dtype == pl.Object:
         raise DataError(
             f"column '{name}' holds {next(iter(kinds)).__name__}, which a table cannot hold",
             where=where,
-            mend=f"CAST({name} AS text) in [data] query",
+            hint=f"CAST({name} AS text) in [data] query",
         )
     return column
 

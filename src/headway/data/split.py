@@ -48,7 +48,7 @@ def by_shares(dataset: Dataset, shares: Mapping[str, float]) -> dict[str, Datase
         raise DataError(
             f"{len(counts)} groups cannot be cut into {', '.join(shares)}: one of them would be empty",
             where=f"{dataset.name}: {len(keys):,} rows, groups '{dataset.roles.groups or 'none'}'",
-            mend="more groups, or other [split] shares",
+            hint="more groups, or other [split] shares",
         )
     return {
         name: replace(dataset, name=name, table=dataset.table.filter(places == number))
@@ -71,11 +71,11 @@ def between(dataset: Dataset, start: datetime, end: datetime, *, name: str) -> D
     """The rows of a dataset whose time is in [start, end), named after the period."""
     column = dataset.roles.time
     if not column or not dataset.table.schema[column].is_temporal():
-        raise DataError(f"time column '{column}' is no time", mend="[data] time must name a date or datetime column")
+        raise DataError(f"time column '{column}' is no time", hint="[data] time must name a date or datetime column")
     moments = pl.col(column).cast(pl.Datetime("us")).dt.replace_time_zone(None)
     rows = dataset.table.filter((moments >= start) & (moments < end))
     if rows.is_empty():
-        raise DataError(f"period '{name}' has no rows", where=f"{column} in [{start:%F}, {end:%F})", mend="[split]")
+        raise DataError(f"period '{name}' has no rows", where=f"{column} in [{start:%F}, {end:%F})", hint="[split]")
     return replace(dataset, name=name, table=rows)
 
 
@@ -84,7 +84,7 @@ def span(dataset: Dataset) -> tuple[str, str]:
     moments = dataset.table[dataset.roles.time].cast(pl.Datetime("us")).dt.replace_time_zone(None)
     first, last = moments.min(), moments.max()
     if not (isinstance(first, datetime) and isinstance(last, datetime)):
-        raise DataError(f"column '{moments.name}' holds no time", where=dataset.name, mend="[data] time")
+        raise DataError(f"column '{moments.name}' holds no time", where=dataset.name, hint="[data] time")
     return first.isoformat(), (last + timedelta(microseconds=1)).isoformat()
 
 
@@ -100,7 +100,7 @@ def _bounds(name: str, texts: tuple[str, ...]) -> tuple[datetime, datetime] | No
         start, end = (datetime.fromisoformat(text) for text in texts)
     except ValueError as error:
         raise ConfigError(
-            f"period '{name}' is {list(texts)}", where="[split]", mend=f'{name} = ["2013-01-01", "2013-05-01"]'
+            f"period '{name}' is {list(texts)}", where="[split]", hint=f'{name} = ["2013-01-01", "2013-05-01"]'
         ) from error
     if start >= end:
         raise ConfigError(f"period '{name}' ends before it starts: {list(texts)}", where="[split]")

@@ -27,11 +27,11 @@ class Cache:
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         if settings:
-            raise EngineError(f"engine 'cache' has no setting {min(settings)!r}", mend="leave it out")
+            raise EngineError(f"engine 'cache' has no setting {min(settings)!r}", hint="leave it out")
         header, (self._model,) = unpacked(content, models=1)
         self._most = int(header.numbers.get("rows", 0))
         if self._most < 1:
-            raise EngineError("the cache does not say how many rows it keeps", mend=MEND)
+            raise EngineError("the cache does not say how many rows it keeps", hint=MEND)
         self._kept: dict[bytes, Floats] = {}
         self._lock = Lock()
 

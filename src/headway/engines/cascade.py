@@ -23,10 +23,10 @@ class Cascade:
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         if settings:
-            raise EngineError(f"engine 'cascade' has no setting {min(settings)!r}", mend="leave it out")
+            raise EngineError(f"engine 'cascade' has no setting {min(settings)!r}", hint="leave it out")
         header, (self._quick, self._whole) = unpacked(content, models=2)
         if not {"low", "high"} <= set(header.numbers):
-            raise EngineError("the cascade does not say from when it asks its second model", mend=MEND)
+            raise EngineError("the cascade does not say from when it asks its second model", hint=MEND)
         self._low, self._high = header.numbers["low"], header.numbers["high"]
 
     @classmethod

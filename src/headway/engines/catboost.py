@@ -57,7 +57,7 @@ class Catboost:
         if not isinstance(model, catboost.CatBoost):
             raise NotApplicable(f"a {type(model).__name__} is not a model of CatBoost")
         if not model.is_fitted():
-            raise EngineError(f"this {type(model).__name__} is not fitted", mend="model.fit(X, y)")
+            raise EngineError(f"this {type(model).__name__} is not fitted", hint="model.fit(X, y)")
         return _adopted(_saved(model), model)
 
     @classmethod
@@ -68,7 +68,7 @@ class Catboost:
             raise EngineError(
                 f"column '{texts[0]}' is text, and the model reads a number there",
                 where=f"text columns: {', '.join(texts)}",
-                mend="give the column as the numbers that the model was trained on",
+                hint="give the column as the numbers that the model was trained on",
             )
         return content, signature
 
@@ -113,7 +113,7 @@ class Catboost:
 
 def _of_file(file: ModelFile) -> Adopted:
     if file.suffix == ".json" and b'"oblivious_trees"' in file.content:
-        raise EngineError("CatBoost's JSON is not taken", mend="model.save_model('model.cbm')")
+        raise EngineError("CatBoost's JSON is not taken", hint="model.save_model('model.cbm')")
     if file.suffix != ".cbm" and not looks_like(file.content):
         raise NotApplicable(f"a {file.suffix} file that does not begin with 'CBM1' is no model of CatBoost")
     read(file.content)
@@ -143,7 +143,7 @@ def _answer(model: CatboostModel) -> tuple[str, int]:
     if model.outputs > 1:
         raise EngineError(
             f"the CatBoost model answers {model.outputs} numbers at once ({model.loss}), and headway judges one",
-            mend="train a model for each target",
+            hint="train a model for each target",
         )
     if model.loss in catboost_trees.BINARY:
         return "Probability", 1
@@ -159,7 +159,7 @@ def _opened(content: bytes) -> catboost.CatBoost:
 
 def _unopened(error: Exception) -> EngineError:
     said = f"CatBoost {catboost.__version__} cannot open the model: {str(error)[:200]}"
-    return EngineError(said, mend="pip install --upgrade catboost")
+    return EngineError(said, hint="pip install --upgrade catboost")
 
 
 def _saved(model: catboost.CatBoost) -> bytes:

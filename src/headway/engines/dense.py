@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     raise PluginError(
         "engine 'dense' was not built: no C compiler was at hand when headway was installed",
-        mend="apt-get install gcc python3-dev, then: pip install --force-reinstall --no-deps --no-cache-dir "
+        hint="apt-get install gcc python3-dev, then: pip install --force-reinstall --no-deps --no-cache-dir "
         "--no-binary headway headway",
     ) from error
 
@@ -41,7 +41,7 @@ class Dense:
         try:
             self._tape = _dense.open((np.append(numbers, level), *arrays))
         except ValueError as error:
-            raise EngineError(f"the tape of the network is not sound: {error}", mend="headway optimize") from error
+            raise EngineError(f"the tape of the network is not sound: {error}", hint="headway optimize") from error
         self._answer, self._width, self._outputs = _dense.answer, int(numbers[0]), int(numbers[1])
 
     @classmethod
@@ -59,7 +59,7 @@ class Dense:
         found = np.empty((len(rows), self._outputs))
         if not self._answer(self._tape, np.ascontiguousarray(rows, np.float64), found):
             raise EngineError(
-                "a row asks a table of the network for a place that is not there", mend="fill or leave out such rows"
+                "a row asks a table of the network for a place that is not there", hint="fill or leave out such rows"
             )
         return found
 

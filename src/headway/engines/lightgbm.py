@@ -58,7 +58,7 @@ class Lightgbm:
         classes: tuple[str, ...] = ()
         if isinstance(model, lightgbm.LGBMModel):
             if not model.__sklearn_is_fitted__():
-                raise EngineError(f"this {type(model).__name__} is not fitted", mend="model.fit(X, y)")
+                raise EngineError(f"this {type(model).__name__} is not fitted", hint="model.fit(X, y)")
             classes = tuple(str(each) for each in getattr(model, "classes_", ()))
             model = model.booster_
         if not isinstance(model, lightgbm.Booster):

@@ -85,7 +85,7 @@ class OnnxRuntime:
         size = table_of(answer).size
         if not size or size % rows:
             raise EngineError(
-                f"the graph answers {size} numbers for {rows} rows", where=f"output {self._output!r}", mend=MEND
+                f"the graph answers {size} numbers for {rows} rows", where=f"output {self._output!r}", hint=MEND
             )
         return classes_of(answer), size // rows
 
@@ -93,7 +93,7 @@ class OnnxRuntime:
         try:
             answer: Answer = self._session.run([self._output], feed, None)[0]
         except _FAILURES as error:
-            raise EngineError(f"ONNX Runtime cannot run the graph: {error}", mend=MEND) from error
+            raise EngineError(f"ONNX Runtime cannot run the graph: {error}", hint=MEND) from error
         return answer
 
 
@@ -126,14 +126,14 @@ def _unopened(error: Exception) -> EngineError:
     if "Could not find an implementation" in str(error):
         return EngineError(
             f"{version} runs ONNX of opset 7 and later, and not this graph: {error}",
-            mend="export it anew with opset 17, or: "
+            hint="export it anew with opset 17, or: "
             "onnx.save(onnx.version_converter.convert_version(onnx.load('old.onnx'), 17), 'model.onnx')",
         )
     if "IR version" in str(error) or "under development" in str(error):
-        return EngineError(f"the graph is newer than {version}: {error}", mend="pip install --upgrade onnxruntime")
+        return EngineError(f"the graph is newer than {version}: {error}", hint="pip install --upgrade onnxruntime")
     return EngineError(
         f"these bytes are not a model that {version} can open: {error}",
-        mend="onnx.checker.check_model(onnx.load('model.onnx'))",
+        hint="onnx.checker.check_model(onnx.load('model.onnx'))",
     )
 
 

@@ -58,7 +58,7 @@ class OpenVino:
             self._feeds = self.feeds(self._compiled)
             outputs = [_port(each) for each in self._compiled.outputs]
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot open the graph: {_first_line(error)}", mend=_MEND) from error
+            raise EngineError(f"OpenVINO cannot open the graph: {_first_line(error)}", hint=_MEND) from error
         self._output = [each.name for each in outputs].index(scores_of(outputs))
         self._idle: list[Any] = []  # a request answers one thread at a time; list.pop and append are atomic
         answer = self._asked(np.zeros((self._feeds.fixed or 1, self._feeds.width)))
@@ -78,7 +78,7 @@ class OpenVino:
         except RuntimeError as error:
             raise EngineError(
                 f"OpenVINO cannot convert the graph: {_first_line(error)}",
-                mend='[optimize] transforms, without "openvino"',
+                hint='[optimize] transforms, without "openvino"',
             ) from error
 
     @classmethod
@@ -124,7 +124,7 @@ class OpenVino:
                 found = request.infer([*feed.values()], share_inputs=True, share_outputs=True)
                 answers.append(found[self._output][:count].astype(np.float64))  # a copy: the request keeps its own
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot run the graph: {_first_line(error)}", mend=_MEND) from error
+            raise EngineError(f"OpenVINO cannot run the graph: {_first_line(error)}", hint=_MEND) from error
         self._idle.append(request)
         return answers[0] if len(answers) == 1 else np.concatenate(answers)
 
@@ -148,7 +148,7 @@ def _hint(settings: Settings) -> str:
     precision = settings.get("precision", "f32")
     if precision not in HINTS:
         raise EngineError(
-            f"setting 'precision' is {precision!r}, not one of {', '.join(HINTS)}", mend="precision = 'f32'"
+            f"setting 'precision' is {precision!r}, not one of {', '.join(HINTS)}", hint="precision = 'f32'"
         )
     return HINTS[str(precision)]
 
@@ -158,12 +158,12 @@ def _unpacked(content: bytes) -> Any:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as pack:
             if any(pack.getinfo(name).compress_type != zipfile.ZIP_STORED for name in _FILES):
-                raise EngineError("the files of this pack are compressed, and headway writes none that are", mend=_MEND)
+                raise EngineError("the files of this pack are compressed, and headway writes none that are", hint=_MEND)
             graph, weights = (pack.read(name) for name in _FILES)
         return _CORE.read_model(graph, weights)
     except (zipfile.BadZipFile, KeyError, RuntimeError, ValueError, NotImplementedError, OSError) as error:
         raise EngineError(
-            f"these bytes are not a graph that OpenVINO can open: {_first_line(error)}", mend=_MEND
+            f"these bytes are not a graph that OpenVINO can open: {_first_line(error)}", hint=_MEND
         ) from error
 
 

@@ -91,7 +91,7 @@ class Sklearn:
             raise EngineError(
                 f"a {type(model).__name__} with Python of its own, which cannot be kept as data",
                 where="; ".join(own[:5]),
-                mend="headway.optimize(model, X, y) keeps that part as it is, and optimizes the model behind it",
+                hint="headway.optimize(model, X, y) keeps that part as it is, and optimizes the model behind it",
             )
         return _adopted(model, skops_file.write(with_inner_models(model)))
 
@@ -175,7 +175,7 @@ class Sklearn:
 
 
 def _no_whole_model(error: Exception) -> EngineError:
-    return EngineError(f"the skops file holds no whole model: {error}", mend="skops.io.dump(model, 'model.skops')")
+    return EngineError(f"the skops file holds no whole model: {error}", hint="skops.io.dump(model, 'model.skops')")
 
 
 def _of_file(file: ModelFile) -> Adopted:
@@ -199,7 +199,7 @@ def expect_same_release(made_by: str) -> None:
         raise EngineError(
             f"this model was made by scikit-learn {made_by}, and {sklearn.__version__} is installed here",
             where="another release may answer otherwise, or fail",
-            mend=f"pip install scikit-learn=={made_by}",
+            hint=f"pip install scikit-learn=={made_by}",
         )
 
 
@@ -207,7 +207,7 @@ def _expect_fitted(model: Any) -> None:
     try:
         check_is_fitted(model)
     except (NotFittedError, TypeError) as error:
-        raise EngineError(f"this {type(model).__name__} is not fitted", mend="model.fit(X, y)") from error
+        raise EngineError(f"this {type(model).__name__} is not fitted", hint="model.fit(X, y)") from error
 
 
 def _adopted(model: Any, content: bytes) -> Adopted:
@@ -223,7 +223,7 @@ def _width(model: Any) -> int:
     width = getattr(model, "n_features_in_", None)
     if not isinstance(width, int | np.integer) or width < 1:
         raise EngineError(
-            f"a {type(model).__name__} does not say how many columns it reads", mend="fit it on a table [n, d]"
+            f"a {type(model).__name__} does not say how many columns it reads", hint="fit it on a table [n, d]"
         )
     return int(width)
 
@@ -238,7 +238,7 @@ def _score_of(model: Any) -> tuple[Callable[[Any], Any], int]:
     if not isinstance(classes, np.ndarray) or classes.ndim != 1 or len(classes) < 2:
         raise EngineError(
             f"a {type(model).__name__} is no regressor, and no classifier of two classes or more",
-            mend="give a fitted classifier or regressor with one target",
+            hint="give a fitted classifier or regressor with one target",
         )
     outputs = 1 if len(classes) == 2 else len(classes)
     if hasattr(model, "predict_proba"):
@@ -247,7 +247,7 @@ def _score_of(model: Any) -> tuple[Callable[[Any], Any], int]:
         return lambda rows: _logistic(model.decision_function(rows)), outputs
     raise EngineError(
         f"a {type(model).__name__} has neither predict_proba nor decision_function: it tells no score",
-        mend="voting='soft', or CalibratedClassifierCV around it",
+        hint="voting='soft', or CalibratedClassifierCV around it",
     )
 
 
@@ -264,7 +264,7 @@ def _bound(field: Field, reading: Reading | None) -> Field:
     if reading is not None and reading.texts and not _is_text(field):
         raise DataError(
             f"the model reads texts in column '{field.name}', {min(reading.texts)!r} and others, not numbers",
-            mend="give the column as the model was fitted on it",
+            hint="give the column as the model was fitted on it",
         )
     if not _is_text(field):
         return field
@@ -274,7 +274,7 @@ def _bound(field: Field, reading: Reading | None) -> Field:
     if len(texts) > MOST_TEXTS and reading.whole:
         raise EngineError(
             f"column '{field.name}' is free text ({len(texts):,} texts), and the model reads what each text says",
-            mend="make numbers of it before the model: a text is known here by its place among those that were seen",
+            hint="make numbers of it before the model: a text is known here by its place among those that were seen",
         )
     refused = reading.whole or reading.refuses
     return replace(field, categories=tuple(sorted(texts)), unseen="refused" if refused else "other")

@@ -49,7 +49,7 @@ class Torch:
         Raises EngineError, with the mend, for one that does not export, or whose graph answers otherwise.
         """
         if isinstance(model, torch.jit.ScriptModule):
-            raise EngineError("a TorchScript module is compiled already, and torch exports it no more", mend=_EXPORT)
+            raise EngineError("a TorchScript module is compiled already, and torch exports it no more", hint=_EXPORT)
         if not isinstance(model, torch.nn.Module | torch.export.ExportedProgram):
             raise NotApplicable(f"a {type(model).__name__} is not a model of torch")
         program = model if isinstance(model, torch.export.ExportedProgram) else _exported(model)
@@ -67,7 +67,7 @@ class Torch:
         if isinstance(model, dict):
             raise EngineError(
                 "the file holds weights and no model: it does not say what to compute with them",
-                mend=f"model.load_state_dict(torch.load(path)), then torch.export.save({_EXPORT}, 'model.pt2')",
+                hint=f"model.load_state_dict(torch.load(path)), then torch.export.save({_EXPORT}, 'model.pt2')",
             )
         return model
 
@@ -82,7 +82,7 @@ def _exported(module: torch.nn.Module) -> torch.export.ExportedProgram:
     if not isinstance(example, torch.Tensor) or example.dim() != 2 or not example.is_floating_point():
         raise EngineError(
             f"a {type(module).__name__} does not say what it reads: example_input_array is no table of floats [n, d]",
-            mend=_DECLARE,
+            hint=_DECLARE,
         )
     rows = torch.zeros(2, example.shape[1], dtype=example.dtype)  # one row would be taken for the only number there is
     try:
@@ -92,7 +92,7 @@ def _exported(module: torch.nn.Module) -> torch.export.ExportedProgram:
     except _FAILURES as error:
         raise EngineError(
             f"torch cannot export a {type(module).__name__}: {_first_line(error)}",
-            mend="take what depends on the values of a row out of forward()",
+            hint="take what depends on the values of a row out of forward()",
         ) from error
 
 
@@ -105,7 +105,7 @@ def _expect_rows(program: torch.export.ExportedProgram) -> None:
         raise EngineError(
             "the exported program does not read one table [any, d]",
             where=f"its inputs: {', '.join(str(shape) for shape in shapes) or 'none'}",
-            mend=_EXPORT,
+            hint=_EXPORT,
         )
 
 
@@ -115,7 +115,7 @@ def _graph(program: torch.export.ExportedProgram) -> bytes:
             found = torch.onnx.export(program, dynamo=True, verbose=False)
         content: bytes = found.model_proto.SerializeToString(deterministic=True)
     except _FAILURES as error:
-        raise EngineError(f"torch cannot write the model as ONNX: {_first_line(error)}", mend=_EXPORT) from error
+        raise EngineError(f"torch cannot write the model as ONNX: {_first_line(error)}", hint=_EXPORT) from error
     return content
 
 
@@ -136,7 +136,7 @@ def _expect_equal(program: torch.export.ExportedProgram, content: bytes) -> int:
         raise EngineError(
             f"as an ONNX graph the model answers otherwise, by up to {worst:.2g}",
             where=f"{len(rows)} rows; allowed: {TOLERANCE * scale:.2g}",
-            mend="model.eval() before the export: what is drawn anew for each row cannot be compared",
+            hint="model.eval() before the export: what is drawn anew for each row cannot be compared",
         )
     return int(engine.width)
 

@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     raise PluginError(
         "engine 'trees' was not built: no C compiler was at hand when headway was installed",
-        mend="apt-get install gcc python3-dev, then: pip install --force-reinstall --no-deps --no-cache-dir "
+        hint="apt-get install gcc python3-dev, then: pip install --force-reinstall --no-deps --no-cache-dir "
         "--no-binary headway headway",
     ) from error
 
@@ -41,7 +41,7 @@ class Trees:
         try:
             self._forest = _trees.open((np.append(numbers, level), *arrays))
         except ValueError as error:
-            raise EngineError(f"the compiled forest is not sound: {error}", mend="headway optimize") from error
+            raise EngineError(f"the compiled forest is not sound: {error}", hint="headway optimize") from error
         self._answer, self._width, self._outputs = _trees.answer, int(numbers[0]), len(arrays[1])
 
     @classmethod
@@ -60,7 +60,7 @@ class Trees:
         if not self._answer(self._forest, np.ascontiguousarray(rows, np.float64), found):
             raise EngineError(
                 "the model takes no infinite value, and none that is missing where it saw none when it was fitted",
-                mend="fill or leave out such rows",
+                hint="fill or leave out such rows",
             )
         return found
 

@@ -76,7 +76,7 @@ class Xgboost:
             raise EngineError(
                 f"column '{strange[0]}' is text, and the model does not say which texts it learned there",
                 where=f"text columns: {', '.join(texts)}; named by the model: {', '.join(sorted(named)) or 'none'}",
-                mend="fit it anew with XGBoost 3.1 or later on a dataframe with this column as a category, or give the "
+                hint="fit it anew with XGBoost 3.1 or later on a dataframe with this column as a category, or give the "
                 "column as the numbers that it was trained on",
             )
         return content, signature
@@ -126,7 +126,7 @@ class Xgboost:
 
 def _of_estimator(model: xgboost.XGBModel) -> Adopted:
     if not model.__sklearn_is_fitted__():
-        raise EngineError(f"this {type(model).__name__} is not fitted", mend="model.fit(X, y)")
+        raise EngineError(f"this {type(model).__name__} is not fitted", hint="model.fit(X, y)")
     found = read(bytes(model.get_booster().save_raw("ubj")))
     best = getattr(model, "best_iteration", None)  # absent where nothing stopped early
     missing = math.nan if model.missing is None else float(model.missing)
@@ -160,7 +160,7 @@ def _opened(model: XgboostModel, threads: int) -> xgboost.Booster:
 
 def _unopened(error: Exception) -> EngineError:
     said = f"XGBoost {xgboost.__version__} cannot open the model: {_said(error)}"
-    return EngineError(said, mend="pip install --upgrade xgboost")
+    return EngineError(said, hint="pip install --upgrade xgboost")
 
 
 def _said(error: Exception) -> str:

@@ -105,7 +105,7 @@ def online_limits(values: Floats, groups: Ints, plan: Drifting = Drifting()) -> 
     time. Groups for which no label is known have infinite limits. Raises DataError where lengths differ.
     """
     if len(values) != len(groups):
-        raise DataError(f"{len(values)} scores, {len(groups)} groups", mend="one of each a row")
+        raise DataError(f"{len(values)} scores, {len(groups)} groups", hint="one of each a row")
     numbers, codes = np.unique(groups, return_inverse=True)
     order = np.argsort(codes, kind="stable")
     parts = np.split(values[order], np.cumsum(tally(codes, len(numbers)))[:-1].astype(np.int64))

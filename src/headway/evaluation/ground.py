@@ -58,13 +58,13 @@ def _attackable(limits: AttackSection, signature: Signature) -> AttackSection:
     for name, (least, most) in limits.bounds.items():
         where = f"[attack.bounds] {name} = [{least:g}, {most:g}]"
         if not least <= most:
-            mend = f"{name} = [{most:g}, {least:g}]"
-            raise ConfigError(f"nothing lies within the bounds of {name!r}", where=where, mend=mend)
+            hint = f"{name} = [{most:g}, {least:g}]"
+            raise ConfigError(f"nothing lies within the bounds of {name!r}", where=where, hint=hint)
         if name in texts:
-            raise ConfigError(f"{name!r} is a text, which has no bounds", where=where, mend=f'fixed = ["{name}"]')
+            raise ConfigError(f"{name!r} is a text, which has no bounds", where=where, hint=f'fixed = ["{name}"]')
         if name in limits.fixed:
-            mend = f"leave {name} out of [attack] fixed, or out of [attack.bounds]"
-            raise ConfigError(f"{name!r} is fixed, and has bounds to move in", where=where, mend=mend)
+            hint = f"leave {name} out of [attack] fixed, or out of [attack.bounds]"
+            raise ConfigError(f"{name!r} is fixed, and has bounds to move in", where=where, hint=hint)
     return limits
 
 
@@ -74,7 +74,7 @@ def _expect_features(names: Sequence[str], signature: Signature, *, where: str) 
         raise ConfigError(
             f"the model reads no feature {strange[0]!r}",
             where=where,
-            mend=f"name some of: {', '.join(signature.names)}",
+            hint=f"name some of: {', '.join(signature.names)}",
         )
 
 

@@ -34,7 +34,7 @@ class Audits:
 
     names: Sequence[str]
     ground: Ground
-    tell: Callable[[str], object] = lambda _: None
+    callback: Callable[[str], object] = lambda _: None
 
 
 def measure(
@@ -52,7 +52,7 @@ def measure(
     findings: list[Finding] = []
     for kind, name, ask in asked:
         if audits is not None:
-            audits.tell(f"{kind} {name}")
+            audits.callback(f"{kind} {name}")
         try:
             found = ask()
         except NotApplicable as error:
@@ -88,7 +88,7 @@ def written(
 
 
 def _not_run(what: str, why: NotApplicable) -> Finding:
-    return Finding(code=NOT_RUN, severity="undecided", says=f"{what}: {why.what}", where=why.where, mend=why.mend)
+    return Finding(code=NOT_RUN, severity="undecided", message=f"{what}: {why.what}", where=why.where, hint=why.hint)
 
 
 def _busy(machine: Machine) -> list[Finding]:
@@ -96,9 +96,11 @@ def _busy(machine: Machine) -> list[Finding]:
     others = os.getloadavg()[0] - 1 if hasattr(os, "getloadavg") else 0.0
     if others < machine.cores:
         return []
-    says = f"the machine was busy while it was timed: {others:.1f} other processes ran on {machine.cores} cores"
-    mend = "time it on a quiet machine; a model that uses several threads suffers most"
-    return [Finding(code=BUSY, severity="note", says=says, measured=others, limit=float(machine.cores), mend=mend)]
+    message = f"the machine was busy while it was timed: {others:.1f} other processes ran on {machine.cores} cores"
+    hint = "time it on a quiet machine; a model that uses several threads suffers most"
+    return [
+        Finding(code=BUSY, severity="note", message=message, measured=others, limit=float(machine.cores), hint=hint)
+    ]
 
 
 def this_machine(root: Path = Path("/")) -> Machine:

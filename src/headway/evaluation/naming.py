@@ -51,12 +51,12 @@ def _harm(audit: str, named: Measurement, found: Sequence[Measurement]) -> Findi
     return Finding(
         code=CODE,
         severity="warn",
-        says=f"the {_KINDS[audit]} {named.slice!r} does harm: {named.method}{said}",
+        message=f"the {_KINDS[audit]} {named.slice!r} does harm: {named.method}{said}",
         measured=None if lost is None else lost.value,
         limit=0.0,
-        mend=_LEFT_OUT[audit],
+        hint=_LEFT_OUT[audit],
     )
 
 
 def _together(what: str, said: Sequence[str]) -> list[Finding]:
-    return [Finding(code=CODE, severity="note", says=f"{what}: {'; '.join(said)}")] if said else []
+    return [Finding(code=CODE, severity="note", message=f"{what}: {'; '.join(said)}")] if said else []

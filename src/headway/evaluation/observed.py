@@ -95,5 +95,5 @@ def codes_of(form: Form, seen: Observations) -> Ints:
     if not form.share:
         return codes
     if seen.canary is None:
-        raise DataError("a difference needs to know which side answered each request", mend="canary = [n] booleans")
+        raise DataError("a difference needs to know which side answered each request", hint="canary = [n] booleans")
     return codes + len(form.lattice) * seen.canary

@@ -33,7 +33,7 @@ def choose_threshold(
         raise DataError(
             f"costs must be positive, met false_alarm = {false_alarm:g}, miss = {miss:g}",
             where="headway.toml [model] costs",
-            mend="costs = { false_alarm = 1, miss = 4 }",
+            hint="costs = { false_alarm = 1, miss = 4 }",
         )
     distinct, codes = np.unique(scores, return_inverse=True)
     positives = tally(codes, len(distinct), weighted(labels, weights))

@@ -28,16 +28,16 @@ def _note(treatment: str, found: dict[tuple[str, str], Measurement]) -> Finding:
     lost = found["imbalance.cost.loss", treatment]
     known = lost.se is not None
     helps, harms = known and lost.high < 0, known and lost.low > 0
-    says = "decisions cost less" if helps else "decisions cost more" if harms else "no change of cost is shown"
+    message = "decisions cost less" if helps else "decisions cost more" if harms else "no change of cost is shown"
     ends = {name: [found[f"imbalance.{name}", each].value for each in (_AS_IT_CAME, treatment)] for name in _WORDS}
     moved = [f"{_WORDS[name]} {before:.3g} to {after:.3g}" for name, (before, after) in ends.items()]
     return Finding(
         code=CODE,
         severity="note",
-        says=f"rare class, {treatment}: {says} ({lost.value:+.3g} [{lost.low:.3g}, {lost.high:.3g}] a row, "
+        message=f"rare class, {treatment}: {message} ({lost.value:+.3g} [{lost.low:.3g}, {lost.high:.3g}] a row, "
         f"{lost.n_rows:,} rows, {lost.n_groups:,} groups); {', '.join(moved)}",
         where=treatment,
         measured=lost.value,
         limit=0.0,
-        mend=_MENDS[helps],
+        hint=_MENDS[helps],
     )

@@ -24,7 +24,7 @@ def join_asof(
     _expect_times(observations, observed)
     clash = set(rows.columns) & set(observations.columns) - {by}
     if clash:
-        raise DataError(f"both tables have {', '.join(sorted(clash))}", mend="rename the columns of the observations")
+        raise DataError(f"both tables have {', '.join(sorted(clash))}", hint="rename the columns of the observations")
     joined = (
         rows.with_row_index(_ROW)
         .sort(at)
@@ -40,7 +40,7 @@ def join_asof(
         .drop(_ROW)
     )
     if len(joined) != len(rows):
-        raise DataError(f"the join gave {len(joined)} rows for {len(rows)}", mend="report this as a defect of headway")
+        raise DataError(f"the join gave {len(joined)} rows for {len(rows)}", hint="report this as a defect of headway")
     return joined
 
 
@@ -49,5 +49,5 @@ def _expect_times(table: pl.DataFrame, column: str) -> None:
         raise DataError(f"no column '{column}'", where=f"columns: {', '.join(table.columns)}")
     if not table.schema[column].is_temporal():
         raise DataError(
-            f"column '{column}' is {table.schema[column]}, not a time", mend="parse it, e.g. str.to_datetime()"
+            f"column '{column}' is {table.schema[column]}, not a time", hint="parse it, e.g. str.to_datetime()"
         )

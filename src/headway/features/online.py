@@ -36,7 +36,7 @@ class OnlineTable:
 
     def __init__(self, folder: Path, name: str) -> None:
         if not _NAME.fullmatch(name):
-            raise DataError(f"{name!r} is no name of a table", mend="letters, digits, _ . and -")
+            raise DataError(f"{name!r} is no name of a table", hint="letters, digits, _ . and -")
         self._path = folder / f"{name}.sqlite"
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
@@ -88,8 +88,8 @@ class OnlineTable:
             count = db.execute(f"DELETE FROM newest WHERE key IN ({marks})", list(keys)).rowcount
             db.execute("VACUUM")  # an update leaves the row before it in the free part of its page
             if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                mend = "wait for whoever reads it and try again"
-                raise StoreError("the journal of the online table is in use", where=str(self._path), mend=mend)
+                hint = "wait for whoever reads it and try again"
+                raise StoreError("the journal of the online table is in use", where=str(self._path), hint=hint)
         return int(count)
 
     def _expect_width(self, db: sqlite3.Connection, width: int) -> None:
@@ -103,8 +103,8 @@ class OnlineTable:
         if make:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         elif not self._path.is_file():
-            mend = "put the features of some keys first"
-            raise StoreError("there is no such online table", where=str(self._path), mend=mend)
+            hint = "put the features of some keys first"
+            raise StoreError("there is no such online table", where=str(self._path), hint=hint)
         self._db = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         self._closing = weakref.finalize(self, self._db.close)
         return self._db

@@ -145,7 +145,7 @@ def windows(answered: Answered, *, every: str) -> Iterator[tuple[datetime, datet
     Raises ConfigError for a length that there is not.
     """
     if not _EVERY.fullmatch(every):
-        raise ConfigError(f"{every!r} is no length of a period", where="--every", mend="such as 1mo, 1w or 28d")
+        raise ConfigError(f"{every!r} is no length of a period", where="--every", hint="such as 1mo, 1w or 28d")
     times = pl.Series("since", answered.times)
     starts = times.dt.truncate(every).unique().sort().to_frame()
     bounds = starts.with_columns(until=pl.col("since").dt.offset_by(every))
@@ -162,7 +162,7 @@ def delay_of(text: str) -> timedelta:
     """
     found = _DELAY.fullmatch(text or "0d")
     if not found:
-        raise ConfigError(f"label_delay is {text!r}", where="[data] label_delay", mend='label_delay = "1d"')
+        raise ConfigError(f"label_delay is {text!r}", where="[data] label_delay", hint='label_delay = "1d"')
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
@@ -175,7 +175,7 @@ def moments_of(dataset: Dataset) -> pl.Expr:
     """The time of a row without its zone, in microseconds; raises DataError where the column is no time."""
     column = dataset.roles.time
     if not column or not dataset.table.schema[column].is_temporal():
-        raise DataError(f"time column '{column}' is no time", mend="[data] time must name a date or datetime column")
+        raise DataError(f"time column '{column}' is no time", hint="[data] time must name a date or datetime column")
     return pl.col(column).cast(pl.Datetime("us")).dt.replace_time_zone(None)
 
 

@@ -38,7 +38,7 @@ def expect_of_live(policy: PolicySection) -> None:
         raise ConfigError(
             f"{compares!r} compares with another model, and a watch sees live alone",
             where=f"{FILE} [[policy.watch]]",
-            mend="an absolute measure, or what changed since it was judged: roc_auc.change, brier.change, ece.change",
+            hint="an absolute measure, or what changed since it was judged: roc_auc.change, brier.change, ece.change",
         )
 
 

@@ -27,14 +27,14 @@ def read_labels(file: Path, section: DataSection) -> list[Label]:
         )
         given = table.select(pl.col("key").cast(pl.String), "label")
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"no labels can be read: {error}", where=str(file), mend=_MEND) from error
+        raise DataError(f"no labels can be read: {error}", where=str(file), hint=_MEND) from error
     empty = given.with_row_index().filter(pl.any_horizontal(pl.col("key", "label").is_null()))
     if len(empty):
-        raise DataError("a key or a label is missing", where=f"{file}, row {empty['index'][0]}", mend=_MEND)
+        raise DataError("a key or a label is missing", where=f"{file}, row {empty['index'][0]}", hint=_MEND)
     try:
         labels = target_of(given["label"], section).cast(pl.Float64)
     except DataError as error:
         raise DataError(
-            f"no labels can be read: {error.what}", where=f"{file}; {error.where}", mend=error.mend
+            f"no labels can be read: {error.what}", where=f"{file}; {error.where}", hint=error.hint
         ) from error
     return [Label(key, label) for key, label in zip(given["key"], labels, strict=True)]

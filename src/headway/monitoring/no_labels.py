@@ -84,7 +84,7 @@ def estimate(labelled: Sequence[Scored], scores: Floats, groups: Ints) -> list[M
     what the labels will say once they come. Raises NotApplicable, with the reason, where no honest number can be given.
     """
     if not labelled:
-        raise NotApplicable("no labelled period is known from which to read scores", mend="headway label")
+        raise NotApplicable("no labelled period is known from which to read scores", hint="headway label")
     roll = _roll(labelled[-1], scores, len(np.unique(groups)))
     variance = roll.variance + _worlds(labelled)
     n_groups = len(np.unique(labelled[-1].groups))
@@ -97,7 +97,7 @@ def estimate(labelled: Sequence[Scored], scores: Floats, groups: Ints) -> list[M
         raise NotApplicable(
             f"the estimate is too uncertain to be of use: AUC {found[0].low:.3f} to {found[0].high:.3f}",
             where=f"a width of at most {MOST_WIDTH:g} is asked",
-            mend="wait for the labels",
+            hint="wait for the labels",
         )
     return found
 
@@ -147,7 +147,7 @@ def _expect(last: Scored, scores: Floats) -> None:
         raise NotApplicable(
             f"the scores are too far from the labelled ones: those are worth {overlap:.0%} of their number here",
             where=f"at least {LEAST_OVERLAP:.0%}",
-            mend="label some rows of this period",
+            hint="label some rows of this period",
         )
 
 
@@ -253,5 +253,5 @@ def _expect_slope(slope: Floats, without: Floats) -> None:
         raise NotApplicable(
             f"the last labelled period does not tell how its score ranks: slope {float(slope):.2f}, at least {low:.2f}",
             where="above 0 is asked",
-            mend="wait for the labels",
+            hint="wait for the labels",
         )

@@ -91,7 +91,7 @@ def _rightness(watch: Watch, policy: RetrainSection) -> str:
 
 def _untold(watch: Watch) -> str:
     """Why labels that have come tell nothing of its quality."""
-    return next((each.says for each in watch.unknown if each.says.startswith(f"{QUALITY} cannot be said")), "")
+    return next((each.message for each in watch.unknown if each.message.startswith(f"{QUALITY} cannot be said")), "")
 
 
 def _by(watch: Watch) -> str:
@@ -123,7 +123,7 @@ def _harms(watch: Watch, shown: tuple[str, ...], policy: RetrainSection) -> list
     if COST in shown and cost:
         found.append(f"its decisions cost {amount(cost.value)} a month more than when it was judged")
     broken = [each for each in watch.rulings if each.answer == "fail" and each.measurement]
-    return [*found, *(f"it breaks a rule of its policy ({each.says})" for each in broken)]
+    return [*found, *(f"it breaks a rule of its policy ({each.message})" for each in broken)]
 
 
 def _when_judged(watch: Watch, error: Measurement) -> str:

@@ -68,6 +68,6 @@ def _training(project: Project, release: Release) -> Training:
         raise StoreError(
             "nothing tells what the live release was trained on",
             where=str(project.config.state),
-            mend="headway optimize",
+            hint="headway optimize",
         )
     return found

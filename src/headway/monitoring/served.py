@@ -31,7 +31,7 @@ def served(state: Path, post: Post) -> Answered:
         raise DataError(
             f"the log has no answer of the live release of {name!r}",
             where=str(state),
-            mend=f"headway serve {name}@live",
+            hint=f"headway serve {name}@live",
         )
     labels = Labels(state, name).read().select(KEY, "label", pl.col("at_us").alias(_TOLD))
     known = rows.join(labels, on=KEY, how="left", maintain_order="left")

@@ -110,7 +110,7 @@ def _measured(asker: Asker, scene: Scene, parts: _Parts, told: Watch | None) -> 
         n_rows=len(window),
         n_labelled=len(window.known()),
         outlook="unknown",
-        says="",
+        message="",
         drift=drift,
         harms=tuple(harms or ()),
         quality=tuple(each for each in now.measurements if each.name in MEASURES) if now else (),
@@ -157,7 +157,7 @@ def _judged(asker: Asker, scene: Scene, found: Watch, pending: Ticket | None) ->
     ticket = propose(situation, config.retrain, pending=pending) if found.n_labelled else None
     seen = replace(seen, ticket=ticket)
     opened = pending is not None and pending.at <= found.at
-    return replace(seen, says=outlook.sentence(seen, config.retrain, pending=opened))
+    return replace(seen, message=outlook.sentence(seen, config.retrain, pending=opened))
 
 
 class _Parts:
@@ -171,16 +171,18 @@ class _Parts:
         try:
             return ask()
         except (NotApplicable, DataError) as reason:
-            says = f"{part} cannot be said: {reason.what}"
+            message = f"{part} cannot be said: {reason.what}"
             self.unknown.append(
-                Finding(code=CODE, severity="undecided", says=says, where=reason.where or self.where, mend=reason.mend)
+                Finding(
+                    code=CODE, severity="undecided", message=message, where=reason.where or self.where, hint=reason.hint
+                )
             )
             return None
 
 
 def _drift(asker: Asker, scene: Scene) -> Drift:
     if not scene.over:
-        raise NotApplicable("the period is not over, and each is judged once", mend="wait for its end")
+        raise NotApplicable("the period is not over, and each is judged once", hint="wait for its end")
     level = asker.budget.level("drift", asker.period(scene))
     return load_detector(DETECTOR)(changed(_windows(asker.post, scene), alpha=level))
 

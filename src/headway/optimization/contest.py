@@ -34,7 +34,7 @@ class Looks:
 
 
 def contest(
-    variants: Sequence[Variant], looks: Looks, objective: str, *, clock: Clock, tell: Callable[[str], object]
+    variants: Sequence[Variant], looks: Looks, objective: str, *, clock: Clock, callback: Callable[[str], object]
 ) -> list[Judged]:
     """Each variant as far as it was measured, in the order given; the model as it came, the first one, is so wholly.
 
@@ -47,7 +47,7 @@ def contest(
         if clock.is_over(_FOR_LOOKS):
             break
         if number % _TOLD == 1:
-            tell(f"first look {number}/{len(variants) - 1} {variant.name}")
+            callback(f"first look {number}/{len(variants) - 1} {variant.name}")
         seen[variant.digest] = looks.first(variant)
     measures = dict.fromkeys((objective, *SPEEDS))
     able = [row for row in seen.values() if any(_stands(row, origin, seen.values(), name) for name in measures)]
@@ -55,7 +55,7 @@ def contest(
         if clock.is_over():
             seen[row.variant.digest] = _left(row, f"{clock} was used up before more than its speed was measured")
         else:
-            tell(f"measured {number}/{len(able)} {row.variant.name}")
+            callback(f"measured {number}/{len(able)} {row.variant.name}")
             seen[row.variant.digest] = looks.whole(row.variant)
     slow = "slower in a first look"
     done = {row.variant.digest for row in able}
@@ -70,7 +70,7 @@ def _promise(variant: Variant, origin: Variant) -> tuple[bool, int]:
 
 def was_left(row: Judged) -> str:
     """Why a variant was left after a first look; empty for one that was measured wholly."""
-    return next((finding.says for finding in row.evidence.findings if finding.code == LEFT), "")
+    return next((finding.message for finding in row.evidence.findings if finding.code == LEFT), "")
 
 
 def _stands(row: Judged, origin: Judged, rows: Iterable[Judged], measure: str) -> bool:
@@ -87,5 +87,5 @@ def changes(variant: Variant) -> tuple[Step, ...]:
 
 
 def _left(row: Judged, why: str) -> Judged:
-    finding = Finding(code=LEFT, severity="note", says=why, where=row.variant.name)
+    finding = Finding(code=LEFT, severity="note", message=why, where=row.variant.name)
     return replace(row, evidence=replace(row.evidence, findings=(*row.evidence.findings, finding)))

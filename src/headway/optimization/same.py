@@ -65,7 +65,7 @@ def expect_same(rows: Floats, expected: Floats, found: Floats, variant: Variant,
         f"as {form} the model answers otherwise: {_told(found[worst])} for {_told(expected[worst])}",
         where=f"{int((change > allowed).sum()):,} of {len(rows):,} rows, some of them at edges of the model, moved by "
         f"more than {allowed:.2g}, and most of all {_shown(rows[worst], variant)}",
-        mend="[optimize] transforms, without this one",
+        hint="[optimize] transforms, without this one",
     )
 
 

@@ -68,9 +68,9 @@ def expand(model: Variant, bench: Workbench, transforms: Sequence[str] = (), *, 
 
 def _worth_telling(found: Sequence[Finding], *, tried: int) -> list[Finding]:
     """Failures, each reason once; notes only where a transform gave nothing at all, and then the first."""
-    failures = {finding.says: finding for finding in reversed(found) if finding.severity != "note"}
+    failures = {finding.message: finding for finding in reversed(found) if finding.severity != "note"}
     notes = [finding for finding in found if finding.severity == "note"]
-    late = next((finding for finding in notes if "not tried" in finding.says), None)
+    late = next((finding for finding in notes if "not tried" in finding.message), None)
     first = notes[:1] if len(found) == tried and not failures else []
     return [*reversed(failures.values()), *([late] if late and late not in first else first)]
 
@@ -93,7 +93,7 @@ def by_speed(judged: Sequence[Judged], objective: str, feasible: Feasible) -> li
     """
     origin = next((row for row in judged if not row.variant.steps), None)
     if origin is None:
-        raise EngineError("the model as it came is not among the judged variants", mend="judge it as well")
+        raise EngineError("the model as it came is not among the judged variants", hint="judge it as well")
     limit = cost(origin, objective)
     others = [row for row in judged if row is not origin and not was_left(row)]
     left = [row for row in others if feasible(row.verdict) and cost(row, objective) < limit]
@@ -141,8 +141,10 @@ def _distance(variant: Variant) -> tuple[int, int]:
 def _untried(name: str, variant: Variant, clock: Clock) -> Finding | None:
     if not clock.is_over(_FOR_TRANSFORMS):
         return None
-    says = f"{name}: not tried, as half of {clock} was used up"
-    return Finding(code=CODE, severity="note", says=says, where=variant.name, mend="headway optimize --budget 10m")
+    message = f"{name}: not tried, as half of {clock} was used up"
+    return Finding(
+        code=CODE, severity="note", message=message, where=variant.name, hint="headway optimize --budget 10m"
+    )
 
 
 def made(name: str, variant: Variant, bench: Workbench) -> Sequence[Variant] | Finding:
@@ -150,25 +152,27 @@ def made(name: str, variant: Variant, bench: Workbench) -> Sequence[Variant] | F
     try:
         return plugins.load_transform(name)(variant, bench)
     except NotApplicable as reason:
-        return Finding(code=CODE, severity="note", says=f"{name}: {reason.what}", where=variant.name, mend=reason.mend)
+        return Finding(
+            code=CODE, severity="note", message=f"{name}: {reason.what}", where=variant.name, hint=reason.hint
+        )
     except (EngineError, PluginError) as error:
         if name not in plugins.names("transform"):
             raise
         where = ", ".join(filter(None, (variant.name, error.where)))
-        return Finding(code=CODE, severity="warn", says=f"{name}: {error.what}", where=where, mend=error.mend)
+        return Finding(code=CODE, severity="warn", message=f"{name}: {error.what}", where=where, hint=error.hint)
     except _BREAKS as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
-        says = f"{name} broke: {type(error).__name__}: {error}"
+        message = f"{name} broke: {type(error).__name__}: {error}"
         where = f"{variant.name}, {place.filename}:{place.lineno}"
-        mend = f"leave {name} out: [optimize] transforms"
-        return Finding(code=CODE, severity="warn", says=says, where=where, mend=mend)
+        hint = f"leave {name} out: [optimize] transforms"
+        return Finding(code=CODE, severity="warn", message=message, where=where, hint=hint)
 
 
 def _ruled(ruling: Ruling) -> str:
     """A ruling in few words: `flipped_decisions 0.068 [0.058, 0.078], at most 0.05 is allowed`."""
     seen = ruling.measurement
     if seen is None:
-        return ruling.says
+        return ruling.message
     name = " ".join(filter(None, (seen.name, seen.slice)))
     _, _, limit = str(ruling.rule).partition(" ")
     return f"{name} {seen.value:.2g} [{seen.low:.2g}, {seen.high:.2g}], {limit} is allowed"

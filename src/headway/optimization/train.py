@@ -106,7 +106,7 @@ def _alike(config: Config, asked: Asked) -> bool:
         raise ConfigError(
             f"a target of task '{config.data.task}' has no classes that could count alike",
             where="[model] class_weights",
-            mend="leave it out",
+            hint="leave it out",
         )
     return wanted
 
@@ -129,7 +129,7 @@ def _takes(config: Config, name: str) -> bool:
 def _fit(config: Config, seed: int | None) -> Callable[..., object]:
     """The project's own function; with a seed, it must take one by that name."""
     if not config.model.train:
-        raise ConfigError("no model is declared", where="[model]", mend='train = "train:train" or file = "model.txt"')
+        raise ConfigError("no model is declared", where="[model]", hint='train = "train:train" or file = "model.txt"')
     fit: Callable[..., object] = plugins.load_object(config.model.train, Path(config.folder))
     if seed is None:
         return fit
@@ -137,7 +137,7 @@ def _fit(config: Config, seed: int | None) -> Callable[..., object]:
         raise ConfigError(
             "the training function takes no seed, so that the variance between trainings cannot be measured",
             where=f"[model] train = {config.model.train!r}",
-            mend="def train(rows, labels, *, seed=0), or [retrain] seeds = 1 to leave that variance out",
+            hint="def train(rows, labels, *, seed=0), or [retrain] seeds = 1 to leave that variance out",
         )
     return partial(fit, seed=seed)
 
@@ -149,16 +149,16 @@ def _refuse(config: Config, dataset: Dataset, features: Sequence[str]) -> None:
         raise DataError(
             f"refused to train on {', '.join(late)}: known only after the outcome, or no feature at all",
             where=f"decision: {dataset.roles.decision or 'at request'}",
-            mend="leave them out; a model that reads them cannot be served",
+            hint="leave them out; a model that reads them cannot be served",
         )
     survey = Survey(dataset=dataset, config=config)
     stops = [finding for finding in check(survey, families=BEFORE_TRAINING) if finding.severity == "stop"]
     if stops:
         raise DataError(
-            f"refused to train: {stops[0].code} {stops[0].says}"
+            f"refused to train: {stops[0].code} {stops[0].message}"
             + (f" (and {len(stops) - 1} more)" if stops[1:] else ""),
             where=stops[0].where,
-            mend=stops[0].mend,
+            hint=stops[0].hint,
         )
 
 

@@ -103,7 +103,7 @@ def _move(new: Path, folder: Path, sealed: Sealed) -> None:
 def _mend(new: Path, folder: Path, sealed: Sealed) -> None:
     """Put right what differs in a folder of this very release: a file that was altered, or the key that signs it."""
     if _content(folder / RELEASE) != sealed.contents[RELEASE]:
-        raise StoreError("this folder holds something else", where=str(folder), mend="write to a new one") from None
+        raise StoreError("this folder holds something else", where=str(folder), hint="write to a new one") from None
     for name, content in sealed.contents.items():
         if _content(folder / name) != content:
             (new / name).replace(folder / name)
@@ -145,19 +145,19 @@ def _expect_listed(there: Mapping[str, bool], release: Release, folder: Path) ->
         _expect_file(there, name, folder)
     extra = sorted(there.keys() - release.files.keys() - {RELEASE, SEAL})
     if extra:
-        raise Refused(f"{extra[0]!r} is not a file of this release", where=str(folder), mend=MEND_COPY)
+        raise Refused(f"{extra[0]!r} is not a file of this release", where=str(folder), hint=MEND_COPY)
 
 
 def _expect_plain(name: str) -> None:
     if not _PLAIN.fullmatch(name) or name in {RELEASE, SEAL}:
-        raise Refused(f"a release cannot hold a file named {name!r}", mend="letters, digits, _ . -, and no folders")
+        raise Refused(f"a release cannot hold a file named {name!r}", hint="letters, digits, _ . -, and no folders")
 
 
 def _expect_file(there: Mapping[str, bool], name: str, folder: Path) -> None:
     if name not in there:
-        raise Refused(f"{name} is missing", where=str(folder), mend=MEND_COPY)
+        raise Refused(f"{name} is missing", where=str(folder), hint=MEND_COPY)
     if not there[name]:
-        raise Refused(f"{name} is a link or a folder, not a file", where=str(folder), mend=MEND_COPY)
+        raise Refused(f"{name} is a link or a folder, not a file", where=str(folder), hint=MEND_COPY)
 
 
 def _verified(path: Path, digest: str) -> bytes:
@@ -165,7 +165,7 @@ def _verified(path: Path, digest: str) -> bytes:
     met = digest_of(content)
     if met != digest:
         raise Refused(
-            f"{path.name} was changed: signed was {digest}, met {met}", where=str(path.parent), mend=MEND_COPY
+            f"{path.name} was changed: signed was {digest}, met {met}", where=str(path.parent), hint=MEND_COPY
         )
     return content
 
@@ -175,5 +175,5 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Refused(
-            f"{path.name} cannot be read: {error.strerror}", where=str(path.parent), mend=MEND_COPY
+            f"{path.name} cannot be read: {error.strerror}", where=str(path.parent), hint=MEND_COPY
         ) from error

@@ -73,7 +73,7 @@ def _move(place: int, signed: Signed) -> Move:
     try:
         return record.read(Move, signed.content)
     except StoreError as error:
-        raise Refused(f"move {place} of the chain cannot be read: {error.what}", mend=_MEND) from error
+        raise Refused(f"move {place} of the chain cannot be read: {error.what}", hint=_MEND) from error
 
 
 def _expect_follows(each: Link, previous: str, *, known: Collection[str]) -> None:
@@ -84,7 +84,7 @@ def _expect_follows(each: Link, previous: str, *, known: Collection[str]) -> Non
     else:
         reason = "follows a move that is not there: that one was deleted or changed"
     where = f"{each.address}, its move {each.move.number}"
-    raise Refused(f"move {each.place} of the chain {reason}", where=where, mend=_MEND)
+    raise Refused(f"move {each.place} of the chain {reason}", where=where, hint=_MEND)
 
 
 def _expect_numbered(each: Link, number: int) -> None:
@@ -92,5 +92,5 @@ def _expect_numbered(each: Link, number: int) -> None:
         raise Refused(
             f"move {each.place} of the chain is numbered {each.move.number} where {number} was due",
             where=each.address,
-            mend=_MEND,
+            hint=_MEND,
         )

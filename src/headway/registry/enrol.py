@@ -33,7 +33,7 @@ def enrol(publisher_key: Path, trusted_keys: Path, *, comment: str) -> Enrolment
         raise ConfigError(
             f"the publisher key of this machine, {publisher.key}, is not trusted here",
             where=str(trusted_keys),
-            mend=f"have whoever keeps that list add the line: {line}",
+            hint=f"have whoever keeps that list add the line: {line}",
         )
     if not trusted.keys:
         _pin(trusted_keys, line)

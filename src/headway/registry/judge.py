@@ -83,7 +83,7 @@ def _ruling(rule: Rule, evidence: Evidence, policy: PolicySection, alpha: float)
     if measurement is None and any(each.name == rule.measure for each in evidence.measurements):
         return _on_slices(rule, limit, evidence, policy)
     if measurement is None:
-        return Ruling(rule=rule, answer="undecided", says=missing(rule.measure, evidence))
+        return Ruling(rule=rule, answer="undecided", message=missing(rule.measure, evidence))
     weighed = weigh(measurement, limit, fewest_groups=policy.slice_groups)
     return _written(rule, weighed, sentence(weighed, rule))
 
@@ -96,7 +96,7 @@ def _limit(rule: Rule, alpha: float) -> Limit:
     raise ConfigError(
         f"a rule has one limit, {rule.measure!r} has {'none' if rule.at_most is None else 'two'}",
         where=f"{FILE} [[policy.release]]",
-        mend=f'measure = "{rule.measure}"\nat_most = 0.01',
+        hint=f'measure = "{rule.measure}"\nat_most = 0.01',
     )
 
 
@@ -109,16 +109,16 @@ def _on_slices(rule: Rule, limit: Limit, evidence: Evidence, policy: PolicySecti
     found = [each for each in evidence.measurements if each.name == name and each.slice]
     judged = [each for each in found if each.n_rows >= policy.slice_rows and each.n_groups >= policy.slice_groups]
     if not found:
-        return Ruling(rule=rule, answer="undecided", says=missing(f"{name} by slice", evidence))
+        return Ruling(rule=rule, answer="undecided", message=missing(f"{name} by slice", evidence))
     small = f"{len(found) - len(judged)} have less than {policy.slice_rows:,} rows or {policy.slice_groups} groups"
     if not judged:
-        return Ruling(rule=rule, answer="undecided", says=f"none of {len(found)} slices can be judged: {small}")
+        return Ruling(rule=rule, answer="undecided", message=f"none of {len(found)} slices can be judged: {small}")
     shared = Limit(value=limit.value, sign=limit.sign, alpha=limit.alpha / len(judged))
     weighed = [weigh(each, shared, fewest_groups=policy.slice_groups) for each in judged]
     answer = _together([each.answer for each in weighed])
     worst = max((each for each in weighed if each.answer == answer), key=lambda each: _harm(each, limit))
-    says = f"the worst of {len(judged)} slices: {sentence(worst, rule)}"
-    return _written(rule, worst, says if len(found) == len(judged) else f"{says} (not judged: {small})")
+    message = f"the worst of {len(judged)} slices: {sentence(worst, rule)}"
+    return _written(rule, worst, message if len(found) == len(judged) else f"{message} (not judged: {small})")
 
 
 def _harm(weighed: Weighed, limit: Limit) -> float:
@@ -129,11 +129,11 @@ def _harm(weighed: Weighed, limit: Limit) -> float:
     return limit.sign * (bound if bound is not None else weighed.measurement.value)
 
 
-def _written(rule: Rule, weighed: Weighed, says: str) -> Ruling:
+def _written(rule: Rule, weighed: Weighed, message: str) -> Ruling:
     return Ruling(
         rule=rule,
         answer=weighed.answer,
-        says=says,
+        message=message,
         measurement=weighed.measurement,
         bound=weighed.best if weighed.answer == "fail" else weighed.worst,
         groups_needed=int(weighed.needed) if weighed.answer == "undecided" and math.isfinite(weighed.needed) else None,

@@ -49,7 +49,7 @@ def _answer_self_test(engine: Engine, test: SelfTest, *, where: str) -> None:
                 f"the release fails its self-test: {len(rows)} rows {how} are off by up to {off:g}, "
                 f"more than {test.tolerance:g}",
                 where=where,
-                mend="it was made on another machine or library: release it anew from here, or serve it there",
+                hint="it was made on another machine or library: release it anew from here, or serve it there",
             )
 
 

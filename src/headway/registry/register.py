@@ -63,7 +63,7 @@ class Register:
                 raise ConfigError(
                     f"[trust] {field} lies in the store: who can change the one could change the other",
                     where=str(path),
-                    mend="keep it elsewhere",
+                    hint="keep it elsewhere",
                 )
         return cls(
             folder=config.state / "releases",
@@ -114,7 +114,7 @@ class Register:
         had = [each.move.release for each in self._links(address) if each.address == address]
         before = next((release for release in reversed(had) if release not in ("", had[-1])), None)
         if before is None:
-            raise StoreError(f"{address} had no other release to go back to", mend="headway history")
+            raise StoreError(f"{address} had no other release to go back to", hint="headway history")
         return self.point(address, before, Reason(who=who, why=why))
 
     def _move(self, address: str, release: str, reason: Reason, *, number: int, deal: Deal | None = None) -> Move:
@@ -175,7 +175,7 @@ class Register:
         move = self.head(address)
         if move is None:
             known = ", ".join(sorted({each.address for each in chain.link(self.state.moves())}))
-            raise StoreError(f"no pointer {address}", where=f"known: {known or 'none'}", mend="headway release")
+            raise StoreError(f"no pointer {address}", where=f"known: {known or 'none'}", hint="headway release")
         if not move.release:
             raise StoreError(
                 f"{address} stands at no release", where=f"withdrawn at {move.at} by {move.who}: {move.why}"
@@ -214,7 +214,7 @@ class Register:
         bundle = open_bundle(place, self._trusted())
         if (bundle.release.name, bundle.digest) != (name, digest):
             met = f"{bundle.release.name} {bundle.digest}"
-            raise Refused(f"the folder of {name} {digest} holds {met}", where=str(place), mend=MEND_COPY)
+            raise Refused(f"the folder of {name} {digest} holds {met}", where=str(place), hint=MEND_COPY)
         return bundle
 
     def _find(self, name: str, prefix: str) -> str:
@@ -243,7 +243,7 @@ def _answer(verdict: Verdict) -> str:
 def _parse(address: str) -> tuple[str, str]:
     match = re.fullmatch(f"({_NAME})@({_POINTER})", address)
     if match is None or _DIGEST.fullmatch(match[2]):
-        raise StoreError(f"{address!r} is no pointer", mend="name@pointer in small letters, such as flights@live")
+        raise StoreError(f"{address!r} is no pointer", hint="name@pointer in small letters, such as flights@live")
     return match[1], match[2]
 
 
@@ -252,7 +252,7 @@ def _expect_reason(reason: Reason, release: str, before: Sequence[Move]) -> None
     if reason.verdict is None and release not in {move.release for move in before}:
         raise Refused(
             f"the pointer never had release {release}, and no verdict is given",
-            mend="headway gate, or an override: a verdict by a person, with the reason",
+            hint="headway gate, or an override: a verdict by a person, with the reason",
         )
     if reason.verdict is not None and reason.verdict.answer != "pass":
         raise Refused(f"the verdict is {reason.verdict.answer}: only pass moves a pointer", where=release)

@@ -37,7 +37,7 @@ def plan_of(settings: RolloutSection) -> Plan:
         raise ConfigError(
             f"the shares of a rollout must rise: {', '.join(f'{share:g}' for share in shares)}",
             where="[rollout] shares",
-            mend="shares = [0, 0.05, 0.25, 0.5]",
+            hint="shares = [0, 0.05, 0.25, 0.5]",
         )
     at_most_s = settings.at_most_hours * _HOUR_S
     return Plan(
@@ -112,7 +112,7 @@ def decide(rollout: Rollout, evidence: Evidence) -> Decision:
     verdict = replace(verdict, rulings=tuple(_worded(ruling) for ruling in verdict.rulings))
     action = _action(rollout, verdict)
     unknown = [rule.measure for rule in rollout.later if rule not in later]
-    return Decision(action=action, verdict=verdict, says=summary(action, rollout, verdict, unknown))
+    return Decision(action=action, verdict=verdict, message=summary(action, rollout, verdict, unknown))
 
 
 def forward(rollout: Rollout) -> Action:
@@ -128,7 +128,7 @@ def overruled(decision: Decision, action: Action, *, who: str, why: str, at: dat
     verdict = override(decision.verdict, who=who, why=why, at=at.astimezone().isoformat(timespec="seconds"))
     if action not in ("advance", "promote"):
         verdict = replace(verdict, answer=decision.verdict.answer)
-    return Decision(action=action, verdict=verdict, says=f"{action} by {who}: {why}")
+    return Decision(action=action, verdict=verdict, message=f"{action} by {who}: {why}")
 
 
 def moved(rollout: Rollout, decision: Decision, *, at: datetime) -> Rollout:
@@ -138,27 +138,27 @@ def moved(rollout: Rollout, decision: Decision, *, at: datetime) -> Rollout:
         return rollout
     if decision.action == "advance":
         stage = rollout.stage + 1
-        return replace(rollout, stage=stage, stage_at=stamp, requests=0, of_release=0, why=decision.says)
-    return replace(rollout, standing=_ENDS[decision.action], stage_at=stamp, why=decision.says)
+        return replace(rollout, stage=stage, stage_at=stamp, requests=0, of_release=0, why=decision.message)
+    return replace(rollout, standing=_ENDS[decision.action], stage_at=stamp, why=decision.message)
 
 
 def _decidable(rule: Rule) -> Rule:
     if (rule.at_most is None) == (rule.at_least is None):
         raise ConfigError(
-            f"a rule has one limit, {rule.measure!r} has none or two", where=_WHERE, mend="at_most = 0.01"
+            f"a rule has one limit, {rule.measure!r} has none or two", where=_WHERE, hint="at_most = 0.01"
         )
     if rule.measure not in canary.MEASURES:
         raise ConfigError(
             f"{rule.measure!r} cannot be followed request by request",
             where=_WHERE,
-            mend=f"one of {', '.join(canary.MEASURES)}",
+            hint=f"one of {', '.join(canary.MEASURES)}",
         )
     return rule
 
 
 def _expect_its_own(rollout: Rollout, evidence: Evidence) -> None:
     if rollout.standing != "running":
-        raise Refused(f"the rollout of {rollout.name} has ended: {rollout.standing}", mend="start a new rollout")
+        raise Refused(f"the rollout of {rollout.name} has ended: {rollout.standing}", hint="start a new rollout")
     wanted, met = (rollout.release, rollout.current.name), (evidence.subject, evidence.period)
     if wanted != met:
         raise Refused(f"evidence on {met[0]} at {met[1]} cannot move a rollout of {wanted[0]} at {wanted[1]}")
@@ -178,4 +178,4 @@ def _action(rollout: Rollout, verdict: Verdict) -> Action:
 
 
 def _worded(ruling: Ruling) -> Ruling:
-    return replace(ruling, says=sentence(ruling, ruling.measurement)) if ruling.measurement else ruling
+    return replace(ruling, message=sentence(ruling, ruling.measurement)) if ruling.measurement else ruling

@@ -47,7 +47,7 @@ def _reasons(rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:
         return met + (few if rollout.of_release < least else "")
     if verdict.rulings and all(ruling.measurement is None for ruling in verdict.rulings):
         return f"no request{' with a key' if rollout.share else ''} has come to it yet"
-    return "; ".join(ruling.says for ruling in verdict.rulings if ruling.answer == verdict.answer) or verdict.why
+    return "; ".join(ruling.message for ruling in verdict.rulings if ruling.answer == verdict.answer) or verdict.why
 
 
 def _done(action: Action, rollout: Rollout) -> str:

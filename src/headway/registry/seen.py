@@ -38,7 +38,7 @@ def recall(file: Path) -> dict[str, Met]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
-        raise StoreError(f"the memory of pointers cannot be read: {error}", where=str(file), mend=_MEND) from error
+        raise StoreError(f"the memory of pointers cannot be read: {error}", where=str(file), hint=_MEND) from error
 
 
 def expect(met: Mapping[str, Met], links: Sequence[Link], *, file: Path) -> None:
@@ -55,7 +55,7 @@ def expect(met: Mapping[str, Met], links: Sequence[Link], *, file: Path) -> None
             raise Refused(
                 f"replayed pointer {address}: move {one.number} was seen here before, and {stands}",
                 where=str(file),
-                mend=_MEND,
+                hint=_MEND,
             )
 
 

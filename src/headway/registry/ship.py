@@ -63,8 +63,8 @@ def _expect_pass(verdict: Verdict, name: str) -> None:
     if verdict.answer != "pass":
         raise Refused(
             f"nothing is released: the verdict on {name} is {verdict.answer}",
-            where="; ".join(ruling.says for ruling in verdict.rulings if ruling.answer != "pass"),
-            mend="headway optimize on more data, or with another policy under [[policy.release]]; a person may answer "
+            where="; ".join(ruling.message for ruling in verdict.rulings if ruling.answer != "pass"),
+            hint="headway optimize on more data, or with another policy under [[policy.release]]; a person may answer "
             'for it: headway release --override "WHY"',
         )
 

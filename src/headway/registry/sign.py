@@ -94,10 +94,10 @@ def load_publisher(file: Path) -> Publisher:
         raise ConfigError(
             f"no publisher key: {error.strerror}",
             where=str(file),
-            mend="headway release makes one; to use yours, set publisher_key in [trust]",
+            hint="headway release makes one; to use yours, set publisher_key in [trust]",
         ) from error
     if shared:
-        raise ConfigError("other users can read the publisher key", where=str(file), mend=f"chmod 600 {file}")
+        raise ConfigError("other users can read the publisher key", where=str(file), hint=f"chmod 600 {file}")
     return Publisher(_private(pem, file))
 
 
@@ -132,7 +132,7 @@ def _public(key: str, *, where: str) -> Ed25519PublicKey:
     text = _KEY.fullmatch(key)
     raw = base64.b64decode(text[1]) if text else b""
     if text is None or base64.b64encode(raw).decode() != text[1]:
-        raise ConfigError(f"{key!r} is no key", where=where, mend="ed25519:<base64 of the raw public key> <comment>")
+        raise ConfigError(f"{key!r} is no key", where=where, hint="ed25519:<base64 of the raw public key> <comment>")
     return Ed25519PublicKey.from_public_bytes(raw)
 
 
@@ -146,12 +146,12 @@ def verify(signed: Signed, trusted: Trusted, *, subject: str, where: str = "") -
         raise Refused(
             f"{subject} is signed by {seal.key}, which is not trusted",
             where=where,
-            mend=f"if you know this publisher, add to {trusted.file} the line: {seal.key} <whose it is>",
+            hint=f"if you know this publisher, add to {trusted.file} the line: {seal.key} <whose it is>",
         )
     same = digest_of(signed.content) == seal.digest
     good = _good(seal, signed.content)
     if not same and not good:
-        raise Refused(f"{subject} was changed after {seal.key} signed it", where=where, mend=MEND_COPY)
+        raise Refused(f"{subject} was changed after {seal.key} signed it", where=where, hint=MEND_COPY)
     if not (same and good):
         raise _broken(subject, where)
     return seal.key
@@ -180,4 +180,4 @@ def _good(seal: Seal, content: bytes) -> bool:
 
 
 def _broken(subject: str, where: str) -> Refused:
-    return Refused(f"the signature of {subject} was changed", where=where, mend=MEND_COPY)
+    return Refused(f"the signature of {subject} was changed", where=where, hint=MEND_COPY)

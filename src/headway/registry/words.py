@@ -20,8 +20,8 @@ def sentence(weighed: Weighed, rule: Rule) -> str:
 
 def missing(name: str, evidence: Evidence) -> str:
     """The sentence on a measure that the evidence does not hold, with what did not run: that of its name, or all."""
-    silent = [finding.says for finding in evidence.findings if finding.severity == "undecided"]
-    of_it = [says for says in silent if f"'{name.partition('.')[0]}'" in says]
+    silent = [finding.message for finding in evidence.findings if finding.severity == "undecided"]
+    of_it = [message for message in silent if f"'{name.partition('.')[0]}'" in message]
     reasons = "; ".join(of_it or silent)
     return f"{name} was not measured, so nothing is known of it" + (f" ({reasons})" if reasons else "")
 

@@ -158,9 +158,11 @@ def _against(verdict: Verdict) -> str:
     if not broken:
         return verdict.why
     first = broken[0]
-    says = words.ruled(first)
+    message = words.ruled(first)
     sentence = (
-        f"{words.harm(first.rule.measure)}: {says}" if first.answer == "fail" else f"{says[:1].upper()}{says[1:]}"
+        f"{words.harm(first.rule.measure)}: {message}"
+        if first.answer == "fail"
+        else f"{message[:1].upper()}{message[1:]}"
     )
     word = "broken" if verdict.answer == "fail" else "undecided"
     return f"{sentence}. {len(broken)} of {len(verdict.rulings)} rules {'is' if len(broken) == 1 else 'are'} {word}."

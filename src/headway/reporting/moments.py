@@ -63,7 +63,7 @@ def _watched(watches: Sequence[Watch], groups: str) -> Iterator[tuple[str, str, 
         if outlook == "well":
             continue
         first, last = seen[0], seen[-1]
-        told = last.says.removeprefix(f"{last.period}: ")
+        told = last.message.removeprefix(f"{last.period}: ")
         labelled = f"; of {last.n_labelled:,} the outcome was known" if last.n_labelled else ""
         yield (
             first.until,
@@ -71,7 +71,7 @@ def _watched(watches: Sequence[Watch], groups: str) -> Iterator[tuple[str, str, 
             Moment(
                 at=first.period,
                 what=_finding(last),
-                says=f"{_lately(seen)}{last.n_rows:,} rows were looked at{labelled}. {_ended(told)}{_shown(last)}",
+                message=f"{_lately(seen)}{last.n_rows:,} rows were looked at{labelled}. {_ended(told)}{_shown(last)}",
                 mood="fail" if outlook == "worse" else "note",
                 kind="worse" if outlook == "worse" else "drift" if alarm else "other",
                 detail=" ".join(_numbers(each, groups) for each in seen),
@@ -134,7 +134,7 @@ def _ticket(ticket: Ticket) -> Moment:
     return Moment(
         at=ticket.at[:10],
         what="A ticket was opened: train it anew",
-        says=f"{why[:1].upper()}{why[1:]}; {acts}.",
+        message=f"{why[:1].upper()}{why[1:]}; {acts}.",
         kind="ticket",
         detail=f"{_ended(ticket.why)} Release {numbers.short(ticket.release)}.",
     )
@@ -151,7 +151,7 @@ def _learned(learned: Learned, groups: str) -> Moment:
     return Moment(
         at=learned.at[:10],
         what=f"{done}, {better[verdict.answer]}",
-        says=f"{found.says[:1].upper()}{found.says[1:]}.{basis}",
+        message=f"{found.message[:1].upper()}{found.message[1:]}.{basis}",
         mood="pass" if verdict.answer == "pass" else "note",
         kind="retrained",
         detail=f"{_ended(_rules(verdict))} {took}",
@@ -168,7 +168,7 @@ def _trial(trial: Trial, year: Year) -> Moment:
     return Moment(
         at=trial.at[:10],
         what=what.format(name=f": {name}" if name else "", itself=" by itself" if by == "judge" else ""),
-        says=f"{' '.join(part for part in told if part)}{_reason(trial)}.",
+        message=f"{' '.join(part for part in told if part)}{_reason(trial)}.",
         mood=mood,
         kind=kind,
         detail=f"{_ended(rollout.why)} Release {numbers.short(rollout.release)}.",
@@ -178,7 +178,7 @@ def _trial(trial: Trial, year: Year) -> Moment:
 def _beside(trial: Trial, year: Year) -> str:
     """How many callers a rollout served, and what it was for."""
     share = trial.rollout.current.share
-    anew = any(trial.aim == each.says for each in year.retrained)
+    anew = any(trial.aim == each.message for each in year.retrained)
     subject = "The release trained anew" if anew else f"A new release ({trial.aim})" if trial.aim else "A new release"
     served = f"answered {share * 100:.4g} % of the callers" if share else "answered no caller but saw every request"
     return f"{subject} {served}, beside the live one."
@@ -205,7 +205,7 @@ def _turn(turn: Turn, year: Year) -> Moment:
     return Moment(
         at=turn.at[:10],
         what=f"Live{again}: {name}",
-        says=f"{move.who} made it live{again}: {_ended(move.why)}",
+        message=f"{move.who} made it live{again}: {_ended(move.why)}",
         kind="taken back" if turn.back else "live",
         detail=f"Move {move.number} of {move.name}@{move.pointer}, release {numbers.short(move.release) or 'none'}.",
     )

@@ -55,8 +55,8 @@ def _told(seen: Assessment) -> dict[str, str]:
     for finding in seen.findings:
         column = finding.where.removeprefix("column ")
         if finding.code in PERSONAL and column != finding.where:
-            told.setdefault(column, []).append(finding.says.removeprefix(f"'{column}' "))
-    return {column: "; ".join(says) for column, says in told.items()}
+            told.setdefault(column, []).append(finding.message.removeprefix(f"'{column}' "))
+    return {column: "; ".join(message) for column, message in told.items()}
 
 
 def _named(roles: Roles) -> list[str]:
@@ -71,10 +71,10 @@ def _is_column(name: str, config: Config, told: Collection[str]) -> bool:
 
 def _used(name: str, roles: Roles, read: Collection[str], told: dict[str, str]) -> UsedColumn:
     uses = ["read by the model"] if name in read else []
-    for role, says in _ROLES.items():
+    for role, message in _ROLES.items():
         value = getattr(roles, role)
         if name == value or (isinstance(value, tuple) and name in value):
-            uses.append(says)
+            uses.append(message)
     if roles.known.get(name) == OUTCOME:
         uses.append("nothing: it is known only after the outcome")
     elif name in roles.ignore:

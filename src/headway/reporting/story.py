@@ -91,7 +91,7 @@ class Moment(Record, frozen=True, kw_only=True):
 
     at: str
     what: str
-    says: str
+    message: str
     mood: Mood = "note"
     kind: Kind = "other"
     detail: str = ""

@@ -52,7 +52,7 @@ class Client:
     def __init__(self, address: str, *, api_key: str = "", ca: str | None = None, timeout_s: float = 30.0) -> None:
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"{address!r} is no address of a server", mend="http://127.0.0.1:8080")
+            raise ConfigError(f"{address!r} is no address of a server", hint="http://127.0.0.1:8080")
         self._address = address
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
@@ -113,10 +113,10 @@ class Client:
             raise StoreError(f"the server gives no answer: {error}", where=self._address) from error
         if status == 200:
             return answer
-        says = _says(answer, status)
+        message = _says(answer, status)
         if status >= 500:
-            raise StoreError(says, where=f"{self._address}{path}")
-        raise DataError(says, where=f"{self._address}{path}")
+            raise StoreError(message, where=f"{self._address}{path}")
+        raise DataError(message, where=f"{self._address}{path}")
 
     def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         """Send once; again on a new connection where the kept one was closed meanwhile: asking twice does no harm."""

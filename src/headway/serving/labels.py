@@ -39,8 +39,8 @@ class Labels:
         try:
             labels = _decode(exchange.body).labels
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            mend = '{"labels": [{"key": "a-1", "label": 1}]}'
-            exchange.reply(400, error_body(DataError(f"the body holds no labels: {error}", mend=mend)))
+            hint = '{"labels": [{"key": "a-1", "label": 1}]}'
+            exchange.reply(400, error_body(DataError(f"the body holds no labels: {error}", hint=hint)))
             return
         kept = self._pool.submit(traffic.keep_labels, self._state, name, labels, who=BY)
         kept.add_done_callback(lambda done: self._soon(lambda: _reply(exchange, done)))

@@ -74,7 +74,7 @@ class Repository:
         gone = [Indexed(name, "", "UNAVAILABLE", "unloaded") for name in self._addresses if name not in here]
         return listed if ready else listed + gone
 
-    def tell(self, exchange: Exchange, name: str, *, load: bool) -> None:
+    def callback(self, exchange: Exchange, name: str, *, load: bool) -> None:
         """Load or unload a model at an operator's word, and answer when it is done."""
         try:
             work = self.order(name, load=load)
@@ -87,7 +87,7 @@ class Repository:
         """Begin to load or unload a model at an operator's word; raises Unanswered where none such was there."""
         address = self._addresses.get(name)
         if address is None:
-            raise Unanswered(404, f"no model '{name}'", mend=f"there are: {', '.join(self._addresses)}")
+            raise Unanswered(404, f"no model '{name}'", hint=f"there are: {', '.join(self._addresses)}")
         return self.everywhere(address, load)
 
     def act(self, address: str, load: bool) -> Future[None]:

@@ -156,7 +156,7 @@ def _answers(body: bytes) -> Floats:
 
 def _silent(said: str) -> EngineError:
     lines = [line for line in said.splitlines() if line[:1].strip()] or ["no word"]
-    return EngineError(f"a server of the variant does not come up: {lines[-1]}", mend="headway doctor")
+    return EngineError(f"a server of the variant does not come up: {lines[-1]}", hint="headway doctor")
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -48,6 +48,6 @@ def test_a_pipe_gets_a_line_every_ten_seconds():
 def test_a_terminal_gets_a_bar(monkeypatch):
     terminal = Console(file=io.StringIO(), force_terminal=True, width=120)
     monkeypatch.setattr(scoring, "Console", lambda **_: terminal)
-    with scoring.progress() as tell:
-        tell(HALF)
+    with scoring.progress() as callback:
+        callback(HALF)
     assert "50 % 600,000 rows, 100,000 rows/s" in terminal.file.getvalue()

@@ -13,7 +13,7 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.watch import Reply, Watch
 
 P = Measurement(name="drift.p", value=0.4, low=0.4, high=0.4, method="test", n_rows=900)
-ESTIMATE = Finding(code="O002", severity="undecided", says="estimate without labels cannot be said: too few")
+ESTIMATE = Finding(code="O002", severity="undecided", message="estimate without labels cannot be said: too few")
 JULY = Watch(
     name="flights",
     release="sha256:1",
@@ -23,7 +23,7 @@ JULY = Watch(
     n_rows=900,
     n_labelled=0,
     outlook="unknown",
-    says="2013-07: nothing can be said.",
+    message="2013-07: nothing can be said.",
     drift=Drift(alarm=False, measurements=(P,)),
     unknown=(ESTIMATE,),
     replies=(Reply(question="drift", level=0.013),),
@@ -32,7 +32,7 @@ JUDGED = replace(
     JULY,
     n_labelled=900,
     outlook="well",
-    says="2013-07: it is well.",
+    message="2013-07: it is well.",
     replies=(*JULY.replies, Reply(question="harm", level=0.009)),
 )
 GOING_ON = replace(JULY, period="2013-08", since="2013-08-01T00:00:00", over=False, drift=None, replies=(), unknown=())
@@ -56,18 +56,18 @@ def followed(*looks: list[Watch]) -> tuple[list[list[str]], list[Watch]]:
         if len(waited) == len(looks):
             raise KeyboardInterrupt
 
-    last = follow(lambda: next(left), lambda news: shown.append([each.says for each in news]), period_s=5, wait=wait)
+    last = follow(lambda: next(left), lambda news: shown.append([each.message for each in news]), period_s=5, wait=wait)
     assert waited == [5] * len(looks)
     return shown, last
 
 
 def test_what_is_told_once_is_not_told_again_and_what_was_judged_meanwhile_is():
     shown, last = followed([JULY], [JULY], [JUDGED], [JUDGED])
-    assert shown == [[JULY.says], [JUDGED.says]] and last == [JUDGED]
+    assert shown == [[JULY.message], [JUDGED.message]] and last == [JUDGED]
 
 
 def test_only_the_period_that_is_new_is_told():
-    assert followed([JUDGED], [JUDGED, GOING_ON])[0] == [[JUDGED.says], [GOING_ON.says]]
+    assert followed([JUDGED], [JUDGED, GOING_ON])[0] == [[JUDGED.message], [GOING_ON.message]]
 
 
 def test_more_rows_of_a_period_that_goes_on_are_no_news_and_its_end_is():
@@ -82,8 +82,8 @@ def test_the_p_is_shown_beside_the_limit_that_it_had_to_be_below():
 
 
 def test_an_estimate_that_could_not_be_made_is_missed_only_where_no_label_told():
-    assert ESTIMATE.says in printed([JULY])
-    assert ESTIMATE.says not in printed([JUDGED])
+    assert ESTIMATE.message in printed([JULY])
+    assert ESTIMATE.message not in printed([JUDGED])
 
 
 def test_without_a_period_it_says_what_it_waits_for():

@@ -93,13 +93,13 @@ def test_personal_data_that_is_dropped_does_not_come_into_quarantine(tmp_path, c
 def test_what_cannot_be_read_is_told_with_the_mend(tmp_path, config):
     (tmp_path / "empty.csv").touch()
     (tmp_path / "torn.parquet").write_bytes(b"PAR1")
-    for name, says in (("absent.csv", "no file"), ("empty.csv", "is empty"), ("torn.parquet", "cannot be read")):
-        with pytest.raises(DataError, match=says):
+    for name, message in (("absent.csv", "no file"), ("empty.csv", "is empty"), ("torn.parquet", "cannot be read")):
+        with pytest.raises(DataError, match=message):
             checked(config, tmp_path / name)
     (tmp_path / "contract.toml").unlink()
     with pytest.raises(ConfigError, match=r"no contract\.toml") as told:
         checked(config)
-    assert told.value.mend == "headway contract discover"
+    assert told.value.hint == "headway contract discover"
 
 
 def test_a_contract_is_discovered_once_and_never_written_over_unasked(tmp_path, config):
@@ -109,5 +109,5 @@ def test_a_contract_is_discovered_once_and_never_written_over_unasked(tmp_path, 
     assert read(path) == contract and contract.columns["size"].highest == 2.65
     with pytest.raises(ConfigError, match="people may have edited") as told:
         agree(config)
-    assert told.value.mend == "headway contract discover --replace"
+    assert told.value.hint == "headway contract discover --replace"
     assert agree(config, replace=True) == (path, contract)

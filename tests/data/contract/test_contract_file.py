@@ -55,7 +55,7 @@ def test_a_project_without_a_file_has_no_contract(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "what", "mend"),
+    ("text", "what", "hint"),
     [
         ("[columns.x\n", "is no contract", ""),
         ('[columns.x]\ntype = "float"\n', "Invalid enum value 'float'", ""),
@@ -83,12 +83,12 @@ def test_a_project_without_a_file_has_no_contract(tmp_path):
         ('relations = ["x + x == x"]\n[columns.x]\ntype = "date"\n', "it is not said of date", "numbers with numbers"),
     ],
 )
-def test_what_no_contract_can_say_is_told_with_its_place_and_the_mend(tmp_path, text, what, mend):
+def test_what_no_contract_can_say_is_told_with_its_place_and_the_mend(tmp_path, text, what, hint):
     path = tmp_path / "contract.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as told:
         read(path)
-    assert what in told.value.what and str(path) in told.value.where and mend in told.value.mend
+    assert what in told.value.what and str(path) in told.value.where and hint in told.value.hint
 
 
 def test_what_is_as_by_default_is_left_out():

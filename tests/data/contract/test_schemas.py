@@ -138,7 +138,7 @@ def test_a_schema_is_read_by_its_name_or_file(tmp_path, reference):
 
 
 @pytest.mark.parametrize(
-    ("reference", "content", "says"),
+    ("reference", "content", "message"),
     [
         ("absent.json", None, "cannot be read"),
         ("torn.json", "{", "is not JSON"),
@@ -148,9 +148,9 @@ def test_a_schema_is_read_by_its_name_or_file(tmp_path, reference):
         ("wrong.json", '{"fields": [{"name": "a", "constraints": {"minLength": "x"}}]}', "what no contract can"),
     ],
 )
-def test_what_is_no_schema_is_told(tmp_path: Path, reference, content, says):
+def test_what_is_no_schema_is_told(tmp_path: Path, reference, content, message):
     if content is not None:
         (tmp_path / reference).write_text(content)
     (tmp_path / "odd.py").write_text("value = 1\n")
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         said_by(reference.replace(".py", ""), tmp_path)

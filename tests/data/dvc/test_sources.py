@@ -53,19 +53,19 @@ def test_data_that_nobody_fetched_are_asked_for(tmp_path, source):
     told = pointer(begun(tmp_path) / "flights.csv", FLIGHTS)
     with pytest.raises(DataError, match=r"'flights\.csv' is not here, only its record") as error:
         opened(tmp_path, source)
-    assert (error.value.where, error.value.mend) == (str(told), f"dvc pull {told}")
+    assert (error.value.where, error.value.hint) == (str(told), f"dvc pull {told}")
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("outs:\n- path: a.csv\n- path: b.csv\n", "points to a.csv, b.csv"),
         ("deps: []\n", "points to nothing"),
     ],
 )
-def test_a_pointer_to_anything_but_one_thing_is_refused(tmp_path, text, says):
+def test_a_pointer_to_anything_but_one_thing_is_refused(tmp_path, text, message):
     put(tmp_path / "flights.csv.dvc", text)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         opened(tmp_path, "flights.csv.dvc")
 
 

@@ -26,13 +26,13 @@ def test_a_file_is_what_its_pointer_says(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [(FLIGHTS + "x", f"it has {len(FLIGHTS) + 1} bytes, not {len(FLIGHTS)}"), (FLIGHTS.upper(), "it is md5:")],
     ids=["of another size", "of the same size"],
 )
-def test_a_file_that_is_another_is_told(tmp_path, content, says):
+def test_a_file_that_is_another_is_told(tmp_path, content, message):
     pointer(put(tmp_path / "flights.csv", content), FLIGHTS)
-    assert told(tmp_path).unlike.startswith(says) and not told(tmp_path).gone
+    assert told(tmp_path).unlike.startswith(message) and not told(tmp_path).gone
 
 
 def test_a_stage_says_by_which_command_it_was_made_of_what(tmp_path):

@@ -77,7 +77,7 @@ def test_the_hash_is_of_the_key_which_its_owner_alone_can_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("section", "says"),
+    ("section", "message"),
     [
         ({"drop": ("whom",)}, "'whom' is no column and no kind.*\n.*\n  try: who in place of whom"),
         ({"drop": ("zzz",)}, "'zzz' is no column and no kind.*\n.*\n  try: a column, or one of email"),
@@ -87,8 +87,8 @@ def test_the_hash_is_of_the_key_which_its_owner_alone_can_read(tmp_path):
         ({"drop": ("who",), "data": {"groups": "who"}}, "'who' is the groups.*\n.*\n  try: hash"),
     ],
 )
-def test_a_policy_that_cannot_be_done_is_refused(tmp_path, section, says):
-    with pytest.raises(ConfigError, match=says):
+def test_a_policy_that_cannot_be_done_is_refused(tmp_path, section, message):
+    with pytest.raises(ConfigError, match=message):
         open_dataset(config_of(tmp_path, **section))
 
 
@@ -98,14 +98,14 @@ def test_a_key_in_the_store_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "mode", "says"),
+    ("content", "mode", "message"),
     [(b"zz", 0o600, "no hex"), (b"00", 0o600, "shorter than 32"), (b"00" * 32, 0o644, "other users can read")],
 )
-def test_a_key_that_is_none_is_refused(tmp_path, content, mode, says):
+def test_a_key_that_is_none_is_refused(tmp_path, content, mode, message):
     file = tmp_path / "a.key"
     file.write_bytes(content)
     file.chmod(mode)
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         open_key(config_of(tmp_path, key="a.key"))
 
 

@@ -93,16 +93,16 @@ def test_the_share_of_the_rows_is_told_with_its_interval_and_each_measure_before
 def test_each_treatment_is_a_sentence(subject, ground):
     said = {each.where: each for each in findings_of_weights(imbalance.plugin(subject, ground))}
 
-    assert said["weights"].says.startswith("rare class, weights: decisions cost more (+0.")
-    assert said["weights"].mend.startswith("leave the classes as they are")
-    assert "no change of cost is shown" in said["weights, corrected"].says
-    assert "recall 0." in said["threshold 0.5"].says and "60 groups" in said["threshold 0.5"].says
+    assert said["weights"].message.startswith("rare class, weights: decisions cost more (+0.")
+    assert said["weights"].hint.startswith("leave the classes as they are")
+    assert "no change of cost is shown" in said["weights, corrected"].message
+    assert "recall 0." in said["threshold 0.5"].message and "60 groups" in said["threshold 0.5"].message
 
 
 def test_one_seed_claims_no_interval(subject, ground):
     found = imbalance.plugin(subject, replace(ground, budget_s=0.0))
     assert {each.method for each in of(found, "cost.loss").values()} == {"one seed, no interval"}
-    assert "no change of cost is shown" in findings_of_weights(found)[0].says
+    assert "no change of cost is shown" in findings_of_weights(found)[0].message
 
 
 def test_classes_that_are_not_rare_are_measured_and_not_treated(subject, ground):

@@ -48,17 +48,17 @@ def test_a_ratio_is_a_difference_of_logarithms():
 
 
 @pytest.mark.parametrize(
-    ("found", "says"),
+    ("found", "message"),
     [
         (measured(0.025), "it: about 85 groups would tell"),
         (measured(0.002), "it: more than 10 times the 62 groups would tell"),
         (measured(1.03, se=0.02, unit="x"), "it: about 123 rounds would tell"),
     ],
 )
-def test_what_would_tell_is_said_in_groups_or_rounds(found, says):
+def test_what_would_tell_is_said_in_groups_or_rounds(found, message):
     """By hand: G * ((1.645 + 1.282) * se / gap)^2, the gap that to 0, or to the margin from within it."""
     margin = 0.07 if found.unit else 0.001
-    assert more_to_tell(found, margin, 0.05) == says
+    assert more_to_tell(found, margin, 0.05) == message
 
 
 def test_a_word_is_counted_over_all_and_said_of_each():

@@ -208,7 +208,7 @@ def test_where_nothing_was_seen_nothing_is_measured():
 
 
 @pytest.mark.parametrize(
-    ("form", "values", "says"),
+    ("form", "values", "message"),
     [
         (ONE_SHARE, [0, 0.5], "expected whole numbers from 0 to 1, met 0.5\n  at: row 1"),
         (ONE_LOSS, [1.5], "expected numbers from 0 to 1, met 1.5\n  at: row 0"),
@@ -216,10 +216,10 @@ def test_where_nothing_was_seen_nothing_is_measured():
         (difference(0.1), [1], "which side answered"),
     ],
 )
-def test_a_value_of_another_form_is_an_error_that_names_it(form, values, says):
+def test_a_value_of_another_form_is_an_error_that_names_it(form, values, message):
     with pytest.raises(DataError) as caught:
         update(begin(form, alpha=0.05), seen(values))
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

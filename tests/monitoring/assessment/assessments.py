@@ -13,8 +13,8 @@ from headway.core.evidence import Finding
 from headway.data.open import open_dataset
 from headway.registry.project import Project, open_project
 
-LEAK = Finding(code="D003", severity="stop", says="'x' alone tells all", where="column x", measured=0.99, limit=0.85)
-SILENT = Finding(code="D005", severity="undecided", says="nobody says when 'x' is known", where="[data.known]")
+LEAK = Finding(code="D003", severity="stop", message="'x' alone tells all", where="column x", measured=0.99, limit=0.85)
+SILENT = Finding(code="D005", severity="undecided", message="nobody says when 'x' is known", where="[data.known]")
 LOOKED = (Looked(name="target_leak", code="D003"), Looked(name="undeclared", code="D005"))
 
 

@@ -16,7 +16,9 @@ def test_the_first_assessment_opens_nothing():
 
 
 def test_a_finding_whose_number_moved_is_the_same_one():
-    other = LEAK.__class__(code=LEAK.code, severity="warn", says="'x' alone tells much", where=LEAK.where, measured=0.9)
+    other = LEAK.__class__(
+        code=LEAK.code, severity="warn", message="'x' alone tells much", where=LEAK.where, measured=0.9
+    )
     before, now = assessment(findings=(LEAK,)), assessment(findings=(other,))
     assert (opened(before, now), closed(before, now)) == ([], [])
 

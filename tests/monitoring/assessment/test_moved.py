@@ -29,27 +29,27 @@ def told(folder: Path, later: pl.DataFrame, last: Tested | None = None) -> tuple
     opening = assess(project, dataset, who="ada").now
     _, after = project_of(folder, later)
     found = look(opening, last or Tested(), after, project.blobs)
-    return found, [each.says for each in finding(opening, found)]
+    return found, [each.message for each in finding(opening, found)]
 
 
 def test_later_days_that_are_like_those_before_are_no_change(tmp_path):
-    found, says = told(tmp_path, months_of(4))
-    assert says == [] and found.count == 1 and found.says.startswith("no change is shown")
+    found, message = told(tmp_path, months_of(4))
+    assert message == [] and found.count == 1 and found.message.startswith("no change is shown")
     assert found.level == ALPHA / 2
 
 
 def test_a_column_that_broke_in_later_days_is_found_and_named_with_its_bins(tmp_path):
     broken = pl.when(pl.col("at").dt.month() > 2).then(pl.col("wind") * 3).otherwise(pl.col("wind"))
-    found, says = told(tmp_path, months_of(4).with_columns(broken))
-    assert len(says) == 1 and "shown of wind" in says[0]
+    found, message = told(tmp_path, months_of(4).with_columns(broken))
+    assert len(message) == 1 and "shown of wind" in message[0]
     [shift] = found.shifts
     assert shift.column == "wind" and abs(sum(shift.now) - 1) < 1e-9 and len(shift.bins) == len(shift.before)
 
 
 def test_the_next_test_waits_until_groups_have_grown_by_half(tmp_path):
-    found, says = told(tmp_path, months_of(4), Tested(count=1, n_groups=50))
-    assert (found.count, found.p, says) == (1, None, [])
-    assert found.says == "the next test is due at 75 groups of later rows; there are 61"
+    found, message = told(tmp_path, months_of(4), Tested(count=1, n_groups=50))
+    assert (found.count, found.p, message) == (1, None, [])
+    assert found.message == "the next test is due at 75 groups of later rows; there are 61"
 
 
 def test_few_later_days_cannot_be_told_and_spend_nothing(tmp_path):
@@ -58,7 +58,7 @@ def test_few_later_days_cannot_be_told_and_spend_nothing(tmp_path):
     opening = assess(project, dataset, who="ada").now
     _, after = project_of(tmp_path, later, TOML)
     found = look(opening, Tested(), after, project.blobs)
-    assert found.count == 0 and found.says.startswith("cannot be told")
+    assert found.count == 0 and found.message.startswith("cannot be told")
 
 
 @pytest.mark.slow

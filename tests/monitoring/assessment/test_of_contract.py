@@ -50,7 +50,7 @@ def test_the_same_again_is_no_news_and_another_contract_is(project):
 
     assert first.subject != second.subject and first.dataset == second.dataset
     assert second.find("contract.failing").value > 0.3
-    assert "above 12" in " ".join(each.says for each in second.findings)
+    assert "above 12" in " ".join(each.message for each in second.findings)
 
 
 def test_a_file_is_known_by_its_bytes(project, tmp_path):

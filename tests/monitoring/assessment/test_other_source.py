@@ -7,7 +7,7 @@ from headway.monitoring.assessment.other_source import finding
 
 def test_another_source_is_told_with_the_one_before():
     [found] = finding(assessment(), assessment(source="other.csv"))
-    assert found.says == "the source is 'other.csv', and was 'table.parquet' when assessed on 2026-11-01"
+    assert found.message == "the source is 'other.csv', and was 'table.parquet' when assessed on 2026-11-01"
 
 
 def test_the_same_source_is_no_change():

@@ -7,7 +7,7 @@ from headway.monitoring.assessment.schema import finding
 
 def test_columns_that_came_went_and_changed_their_type_are_named():
     [found] = finding(assessment(), assessment(columns={"late": "Boolean", "wind": "Float64"}))
-    assert found.says == (
+    assert found.message == (
         "columns changed since 2026-11-01: 'hour' is gone, 'wind' is new, 'late' was Int8 and is Boolean"
     )
     assert found.measured == 3

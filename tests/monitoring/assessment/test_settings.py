@@ -8,7 +8,7 @@ from headway.monitoring.assessment.settings import finding, settings_of
 
 def test_a_setting_that_changed_is_told_with_both_values():
     [found] = finding(assessment(), assessment(settings={"data.groups": '"week"'}))
-    assert found.says == 'settings of the checks changed since 2026-11-01: data.groups was "day", is "week"'
+    assert found.message == 'settings of the checks changed since 2026-11-01: data.groups was "day", is "week"'
 
 
 def test_a_setting_that_nobody_knew_before_is_no_change():

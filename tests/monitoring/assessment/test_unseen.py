@@ -11,8 +11,8 @@ from headway.monitoring.assessment.unseen import unseen
 
 def test_data_that_nobody_ever_checked_are_told_with_the_mend():
     found = unseen(None, small())
-    assert found is not None and (found.code, found.mend) == ("D057", "headway check")
-    assert "no check was ever made" in found.says
+    assert found is not None and (found.code, found.hint) == ("D057", "headway check")
+    assert "no check was ever made" in found.message
 
 
 def test_data_that_were_checked_as_they_are_need_no_word():
@@ -25,9 +25,11 @@ def test_rows_later_than_the_last_check_are_counted():
     late = dataset.table.filter(pl.col("at") > datetime(2013, 1, 31, 12))
     found = unseen(assessment(), dataset)
     assert found is not None and found.measured == len(late) / 400
-    assert found.says == f"{len(late)} of 400 rows ({len(late) / 400:.1%}) are later than the last check, of 2026-11-01"
+    assert (
+        found.message == f"{len(late)} of 400 rows ({len(late) / 400:.1%}) are later than the last check, of 2026-11-01"
+    )
 
 
 def test_other_data_without_later_rows_are_no_longer_those_that_were_checked():
     found = unseen(assessment(until="2014-01-01T00:00:00"), small())
-    assert found is not None and "no longer those that were checked" in found.says
+    assert found is not None and "no longer those that were checked" in found.message

@@ -146,7 +146,7 @@ def test_what_a_signed_release_holds_of_a_key_is_said(world):
     found = world.forget(key="echo")
     assert not found.is_whole
     assert "releases" in {each.place for each in found.stays}
-    assert found.says[0].startswith("2 signed releases were made before")
+    assert found.message[0].startswith("2 signed releases were made before")
 
 
 def test_what_is_older_goes_and_what_is_younger_stays(world):
@@ -241,7 +241,7 @@ def test_what_is_logged_while_it_waits_is_found_too(world):
 
 
 @pytest.mark.parametrize(
-    ("order", "says"),
+    ("order", "message"),
     [
         ({}, "one of a key and an age"),
         ({"key": "a", "older": "1d"}, "one of a key and an age"),
@@ -250,8 +250,8 @@ def test_what_is_logged_while_it_waits_is_found_too(world):
         ({"older": "99999999999999d"}, "longer than time is counted"),
     ],
 )
-def test_an_order_that_says_nothing_clear_is_refused(world, order, says):
-    with pytest.raises(ConfigError, match=says):
+def test_an_order_that_says_nothing_clear_is_refused(world, order, message):
+    with pytest.raises(ConfigError, match=message):
         world.forget(**order)
 
 

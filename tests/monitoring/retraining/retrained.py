@@ -26,7 +26,9 @@ def outcome(project: Project, *, key: str = "first", answer: Answer = "pass") ->
         at=key,
     )
     live = project.register.head(f"{project.name}@live")
-    found = Retraining(name=project.name, key=key, live=live.release if live else "", frontier=frontier, says="better")
+    found = Retraining(
+        name=project.name, key=key, live=live.release if live else "", frontier=frontier, message="better"
+    )
     project.keep(found)
     return found
 

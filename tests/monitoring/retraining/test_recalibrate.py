@@ -55,11 +55,11 @@ def test_one_class_only_still_ends_with_a_finite_shift():
 
 
 @pytest.mark.parametrize(
-    ("scores", "labels", "says"),
+    ("scores", "labels", "message"),
     [([0.5], [0.0, 1.0], "1 scores, 2 labels"), ([0.5], [2.0], "0 or 1"), ([1.5], [1.0], "0 or 1")],
 )
-def test_what_is_no_score_or_no_label_is_refused(scores, labels, says):
-    with pytest.raises(DataError, match=says):
+def test_what_is_no_score_or_no_label_is_refused(scores, labels, message):
+    with pytest.raises(DataError, match=message):
         recalibrate(np.array(scores), np.array(labels), np.zeros(1, np.int64))
 
 

@@ -69,15 +69,15 @@ def test_only_a_pass_begins_anything(make, answer):
     project = make()
     begun = succession.begin(project, outcome(project, answer=answer), who="ada")
 
-    assert (begun.stands, begun.says) == ("not better", "better")
+    assert (begun.stands, begun.message) == ("not better", "better")
     assert len(moves(project)) == 1 and not kept(project).release
 
 
 def test_where_nobody_asks_it_says_so_and_how_to_do_without(make):
     project = make()
     begun = succession.begin(project, outcome(project), who="ada")
-    assert "headway serve flights@live" in begun.says
-    assert 'headway retrain --mode auto --through live --why "..."' in begun.says
+    assert "headway serve flights@live" in begun.message
+    assert 'headway retrain --mode auto --through live --why "..."' in begun.message
 
 
 def test_where_servers_keep_no_log_no_canary_is_begun(make):
@@ -85,7 +85,7 @@ def test_where_servers_keep_no_log_no_canary_is_begun(make):
     quiet = open_project(project.config.path("."), flags={"serve.log": "false"})
     with pytest.raises(Refused, match="servers keep no log") as told:
         succession.begin(quiet, outcome(project), who="ada")
-    assert "--through live" in told.value.mend and len(moves(project)) == 1
+    assert "--through live" in told.value.hint and len(moves(project)) == 1
     quiet.state.close()
     quiet.register.state.close()
 
@@ -159,8 +159,8 @@ def test_what_was_taken_back_is_not_tried_again_unless_a_person_says_why(make):
     rolling.rollback(project, who="bob", why="callers complain")
     again = succession.begin(project, found, who="cron")
 
-    assert again.stands == "taken back" and "ended rolled back and is not begun again by itself" in again.says
-    assert "bob: callers complain" in again.says and f"flights@{kept(project).release[7:19]}" in again.todo
+    assert again.stands == "taken back" and "ended rolled back and is not begun again by itself" in again.message
+    assert "bob: callers complain" in again.message and f"flights@{kept(project).release[7:19]}" in again.todo
     assert moves(project)[-1] == ("canary", "")
     assert succession.begin(project, found, who="ada", why="mended").stands == "rolling out"
 
@@ -172,7 +172,7 @@ def test_what_was_live_and_taken_back_is_not_made_live_again_by_itself(make):
     project.register.back("flights@live", who="bob", why="slow")
     again = succession.begin(project, found, who="cron")
 
-    assert again.stands == "taken back" and "bob moved live back: slow" in again.says
+    assert again.stands == "taken back" and "bob moved live back: slow" in again.message
     assert len(moves(project)) == 3
 
 
@@ -187,10 +187,10 @@ def test_a_retraining_of_what_is_no_longer_live_is_refused(make):
 def test_a_rollout_of_another_release_is_waited_for_and_not_looked_at(make):
     project = make()
     other = rolling.start(project, rollouts.publish(project, rollouts.release(made_at="2")), who="ann")
-    for found in (succession.look(project), succession.follow(project, tell=print), succession.seen(project)):
+    for found in (succession.look(project), succession.follow(project, callback=print), succession.seen(project)):
         assert (found.stands, found.rollout, found.retraining) == ("rolling out", other, None)
-    assert "begun by ann" in succession.look(project).says
-    assert "begun by ann" in succession.promote(project, who="ada", why="now").says
+    assert "begun by ann" in succession.look(project).message
+    assert "begun by ann" in succession.promote(project, who="ada", why="now").message
     with pytest.raises(Refused, match="a rollout of flights is running"):
         succession.begin(project, outcome(project), who="ada")
 
@@ -209,7 +209,7 @@ def test_seen_does_nothing(make):
     project = make()
     succession.begin(project, outcome(project), who="ada")
     project.register.withdraw("flights@canary", who="bob", why="no")
-    assert "no longer the canary" in succession.seen(project).says
+    assert "no longer the canary" in succession.seen(project).message
     assert succession.under_way(project) is not None
 
 
@@ -217,7 +217,7 @@ def test_a_person_makes_it_live_from_the_stage_it_stands_at(make):
     project = make()
     begun = succession.begin(project, outcome(project), who="ada")
     done = succession.promote(project, who="ada", why="no server yet")
-    assert (done.stands, done.says) == ("live", "promote by ada: no server yet")
+    assert (done.stands, done.message) == ("live", "promote by ada: no server yet")
     assert project.register.head("flights@live").release == begun.rollout.release
 
 
@@ -225,9 +225,11 @@ def test_followed_while_nobody_asks_it_is_left_running_with_what_to_do(make):
     project = make(SHORT + "quiet_s = 0.001\n")
     succession.begin(project, outcome(project), who="ada")
     said: list[str] = []
-    left = succession.follow(project, tell=said.append, wait=lambda _: None)
-    assert left.stands == "rolling out" and "canary 50 % stays: in 0.001 s nothing came that tells of it" in left.says
-    assert "headway serve flights@live" in said[-1] and "--through live" in left.says
+    left = succession.follow(project, callback=said.append, wait=lambda _: None)
+    assert (
+        left.stands == "rolling out" and "canary 50 % stays: in 0.001 s nothing came that tells of it" in left.message
+    )
+    assert "headway serve flights@live" in said[-1] and "--through live" in left.message
 
 
 def test_live_that_moved_in_between_is_told_and_nothing_is_moved(make, monkeypatch):

@@ -36,11 +36,11 @@ def test_decisions_that_flip_take_it_back_with_the_reason_in_words(served):
     served.start()
     served.serve(100, release=0.2)
     decision = rolling.look(served.project)
-    assert decision.action == "roll back" and "decisions flipped" in decision.says
+    assert decision.action == "roll back" and "decisions flipped" in decision.message
     rollout = rolling.latest(served.project)
     assert (rollout.standing, rollout.requests, rollout.of_release) == ("rolled back", 100, 100)
     assert served.moves()[-1] == ("canary", "nothing")
-    assert served.project.register.history()[-1].why == decision.says
+    assert served.project.register.history()[-1].why == decision.message
     assert served.project.state.kept("evidence") and served.project.state.kept("verdict")
 
 
@@ -49,7 +49,7 @@ def test_errors_of_a_canary_take_it_back(served):
     rolling.advance(served.project, who="ann", why="errors are met by callers alone")
     served.serve(400, failed=True)
     decision = rolling.look(served.project)
-    assert decision.action == "roll back" and "failed requests" in decision.says
+    assert decision.action == "roll back" and "failed requests" in decision.message
 
 
 def test_a_loss_that_only_labels_show_takes_it_back_once_they_come(served):
@@ -147,7 +147,7 @@ def test_a_stage_waits_for_the_requests_that_it_asks_for_though_all_rules_are_me
     served.serve(3000)
     decision = rolling.look(served.project)
     assert (decision.action, decision.verdict.answer) == ("stay", "pass")
-    assert decision.says.endswith("and it has answered 3,000 of at least 3,200 requests")
+    assert decision.message.endswith("and it has answered 3,000 of at least 3,200 requests")
     served.serve(200)
     assert rolling.look(served.project).action == "advance"
 
@@ -238,7 +238,7 @@ def test_a_step_forward_that_was_killed_after_the_move_is_finished_by_the_next_l
     monkeypatch.undo()
     assert rolling.latest(served.project).stage == 0 and len(served.moves()) == 3
     decision = rolling.look(served.project)
-    assert decision.action == "advance" and "shadow goes on to canary 50 %" in decision.says
+    assert decision.action == "advance" and "shadow goes on to canary 50 %" in decision.message
     assert rolling.latest(served.project).stage == 1 and len(served.moves()) == 3
 
 
@@ -267,7 +267,7 @@ def test_a_rollback_that_was_killed_after_the_move_is_finished_by_the_next_look(
     served.start()
     served.project.register.withdraw("flights@canary", who="rollout", why="harm")
     decision = rolling.look(served.project)
-    assert decision.action == "roll back" and "rollout: harm" in decision.says
+    assert decision.action == "roll back" and "rollout: harm" in decision.message
     assert rolling.latest(served.project).standing == "rolled back"
 
 

@@ -23,18 +23,18 @@ BACK = ("canary", "nothing")
 
 
 @pytest.mark.parametrize(
-    ("damaged", "standing", "says"),
+    ("damaged", "standing", "message"),
     [
         ("second", "rolled back", "it does not verify: model.echo was changed"),
         ("first", "inconclusive", "it can be compared with live no longer: model.echo was changed"),
     ],
 )
-def test_a_canary_leaves_by_itself_if_its_files_or_those_of_live_are_damaged(served, damaged, standing, says):
+def test_a_canary_leaves_by_itself_if_its_files_or_those_of_live_are_damaged(served, damaged, standing, message):
     served.start(Plan(stages=(Stage(share=0.5),)))
     served.model_of(getattr(served, damaged)).write_bytes(b"evil")
     rolling.look(served.project)
     ended = rolling.latest(served.project)
-    assert (ended.standing, served.moves()[-1]) == (standing, BACK) and says in ended.why
+    assert (ended.standing, served.moves()[-1]) == (standing, BACK) and message in ended.why
 
 
 def test_a_canary_whose_folder_is_gone_leaves_by_itself(served):
@@ -50,7 +50,7 @@ def test_harm_takes_a_canary_back_though_it_was_damaged_since_it_was_followed(se
     served.model_of(served.second).write_bytes(b"evil")
     served.model_of(served.first).write_bytes(b"evil")
     served.serve(100, release=0.2)
-    assert "decisions flipped" in step.look().says and served.moves()[-1] == BACK
+    assert "decisions flipped" in step.look().message and served.moves()[-1] == BACK
 
 
 def test_a_release_that_was_damaged_since_it_was_followed_does_not_go_forward(served):
@@ -86,7 +86,7 @@ def test_a_live_pointer_that_cannot_be_believed_ends_the_rollout(served):
     met = seen.read_bytes()
     seen.write_bytes(met.replace(b'"number":1', b'"number":9', 1))
     found = Rolling(served.project, rolling.latest(served.project)).find()
-    assert found.decision.action == "stop" and "cannot be believed" in found.decision.says
+    assert found.decision.action == "stop" and "cannot be believed" in found.decision.message
 
 
 @pytest.mark.parametrize("content", [b"broken", "no such columns"])
@@ -121,14 +121,14 @@ def test_a_record_that_is_not_what_was_signed_takes_it_back(served, forged):
     served.start()
     served.serve(3000)
     forge(served, **forged)
-    assert "not what was signed" in rolling.look(served.project).says
+    assert "not what was signed" in rolling.look(served.project).message
     assert rolling.latest(served.project).standing == "rolled back" and served.moves()[-1] == BACK
 
 
 def test_a_record_that_claims_a_later_stage_than_was_signed_takes_it_back(served):
     served.start()
     forge(served, stage=1)
-    assert "not what was signed" in rolling.look(served.project).says and served.moves()[-1] == BACK
+    assert "not what was signed" in rolling.look(served.project).message and served.moves()[-1] == BACK
 
 
 def forge(served, **fields) -> None:
@@ -147,7 +147,7 @@ def test_a_step_forward_does_not_bring_back_what_a_person_took_back_meanwhile(se
         return datetime.now(UTC)
 
     step = Rolling(served.project, rolling.latest(served.project), clock=clock)
-    assert "no longer the canary by bob: no" in step.look().says
+    assert "no longer the canary by bob: no" in step.look().message
     assert served.moves() == [("live", "first"), ("canary", "second"), BACK]
 
 

@@ -64,7 +64,7 @@ def test_a_file_that_can_run_code_is_refused_with_the_way_and_does_not_run(name:
     path = pickled(Leaves(str(tmp_path / "mark")), tmp_path, name)
     with pytest.raises(Refused, match="can run code of whoever made it") as refusal:
         open_file(path)
-    assert "--trust" in refusal.value.mend and not (tmp_path / "mark").exists()
+    assert "--trust" in refusal.value.hint and not (tmp_path / "mark").exists()
 
 
 def test_a_file_that_is_data_needs_no_trust(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_module_that_is_not_here_is_named(lost: type, tmp_path: Path) -> None:
     del sys.modules["their_code"]
     found = outcome(path)
     assert found.what == "its model needs the module 'their_code', which is not here"
-    assert found.mend == "pip install their_code, or run it where that module lies"
+    assert found.hint == "pip install their_code, or run it where that module lies"
 
 
 def test_a_class_that_its_module_does_not_have_is_named(lost: type, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_class_of_a_script_or_notebook_is_told_the_way(lost: type, tmp_path: P
     sys.modules["__main__"].Ratio = lost
     path = pickled(lost(), tmp_path)
     del sys.modules["__main__"].Ratio
-    assert outcome(path).mend.startswith("define it in a module of its own, not in a script or notebook")
+    assert outcome(path).hint.startswith("define it in a module of its own, not in a script or notebook")
 
 
 def test_a_pickle_of_another_release_is_refused_with_both_and_the_mend(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_pickle_of_another_release_is_refused_with_both_and_the_mend(tmp_path:
     path.write_bytes(content.replace(here, b"0" * (len(here) - 4) + b".2.1"))
     found = outcome(path)
     assert "was made by scikit-learn" in found.what and f"{sklearn.__version__} is installed" in found.what
-    assert found.mend.startswith("pip install scikit-learn==")
+    assert found.hint.startswith("pip install scikit-learn==")
 
 
 def test_an_old_pickle_that_cannot_be_opened_at_all_still_says_which_release_made_it(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_file_that_is_no_pickle_is_told_with_the_releases_that_are_here(conten
     path = tmp_path / "model.pkl"
     path.write_bytes(content)
     found = outcome(path)
-    assert found.what.startswith("it cannot be opened: ") and "scikit-learn" in found.where and "skops" in found.mend
+    assert found.what.startswith("it cannot be opened: ") and "scikit-learn" in found.where and "skops" in found.hint
 
 
 def test_what_is_no_model_is_told_with_the_engines_there_are(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_column_that_the_table_lacks_is_named_with_the_nearest() -> None:
     taken, rows = learned(["a", "bb"])
     with pytest.raises(DataError, match="the model reads columns that the table lacks: bb") as refusal:
         signature_for(taken.adopted, rows)
-    assert refusal.value.mend == "rename b to bb"
+    assert refusal.value.hint == "rename b to bb"
 
 
 def test_a_column_that_only_the_outcome_tells_is_refused() -> None:

@@ -158,4 +158,4 @@ def test_an_object_that_cannot_be_copied_is_refused() -> None:
 
 def test_a_release_is_refused_with_what_is_python_and_the_mend() -> None:
     refusal = parted(Careful(logistic())).refused()
-    assert refusal.where == f"{HERE}.Careful" and "release the model behind" in refusal.mend
+    assert refusal.where == f"{HERE}.Careful" and "release the model behind" in refusal.hint

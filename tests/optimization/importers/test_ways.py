@@ -35,7 +35,7 @@ def model_of(module: str) -> object:
 def test_an_object_is_refused_with_the_way_of_its_library(module: str, way: str) -> None:
     with pytest.raises(EngineError, match=r"no engine takes a __main__\.Own") as refusal:
         take(model_of(module))
-    assert way in refusal.value.mend
+    assert way in refusal.value.hint
     assert "xgboost: " in refusal.value.where and "catboost: " in refusal.value.where
 
 
@@ -53,7 +53,7 @@ def test_an_object_is_refused_with_the_way_of_its_library(module: str, way: str)
 def test_a_file_is_refused_with_the_way_of_its_kind(suffix: str, way: str) -> None:
     with pytest.raises(EngineError, match=f"no engine takes this {suffix or 'nameless'} file") as refusal:
         take(ModelFile(content=b"\x89HDF", suffix=suffix))
-    assert way in refusal.value.mend
+    assert way in refusal.value.hint
 
 
 @pytest.mark.parametrize("value", [None, 1.5, "a model", [1, 2], len])

@@ -72,7 +72,7 @@ def test_a_copy_in_single_precision_is_within_its_rounding(subject):
 
 
 @pytest.mark.parametrize(
-    ("breaks", "says"),
+    ("breaks", "message"),
     [
         (lambda subject: broken.misread(subject), "no row lacks a value"),
         (lambda subject: broken.misread(lacking_what_nobody_reads(subject)), "no decision hangs on how"),
@@ -81,8 +81,8 @@ def test_a_copy_in_single_precision_is_within_its_rounding(subject):
         (lambda subject: broken.misread(of_numbers(subject)), "makes no decision"),
     ],
 )
-def test_what_cannot_be_broken_is_said(subject, breaks, says):
-    with pytest.raises(NotApplicable, match=says):
+def test_what_cannot_be_broken_is_said(subject, breaks, message):
+    with pytest.raises(NotApplicable, match=message):
         breaks(subject)
 
 

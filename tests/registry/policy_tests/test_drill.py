@@ -42,24 +42,24 @@ def test_each_is_refused_by_the_rule_on_it_and_the_copy_by_none(subject: Subject
     sure, slice, missing, copy = drilled(without_values(subject), **limits)
     assert [each.ruling.rule.measure for each in (sure, slice, missing)] == [each.replace("__", ".") for each in limits]
     assert slice.what.endswith("carrier=UA") and slice.ruling.measurement.slice == "carrier=UA"
-    assert (copy.verdict.answer, copy.says, copy.ruling) == ("pass", "every rule is met", None)
+    assert (copy.verdict.answer, copy.message, copy.ruling) == ("pass", "every rule is met", None)
     assert all(each.held for each in (sure, slice, missing, copy))
 
 
 def test_what_cannot_be_tried_is_told_and_is_no_fault_of_the_policy(subject: Subject) -> None:
     missing = drilled(subject, calibration__moved=0.02)[2]
-    assert (missing.verdict, missing.held, missing.says) == (None, True, "no row lacks a value")
+    assert (missing.verdict, missing.held, missing.message) == (None, True, "no row lacks a value")
 
 
 def test_a_policy_that_asks_for_nothing_of_the_kind_is_given_a_rule(subject: Subject) -> None:
     _, slice, _, _ = drilled(subject, calibration__moved=0.02)
-    assert not slice.held and slice.ruling is None and slice.says == "no rule of the policy asks for this"
-    assert slice.mend == '[[policy.release]]\nmeasure = "worst_slice.flipped_decisions"\nat_most = 0.1'
+    assert not slice.held and slice.ruling is None and slice.message == "no rule of the policy asks for this"
+    assert slice.hint == '[[policy.release]]\nmeasure = "worst_slice.flipped_decisions"\nat_most = 0.1'
 
 
 def test_a_limit_that_is_too_wide_is_named_as_what_let_it_through(subject: Subject) -> None:
     sure = drilled(subject, calibration__moved=0.9)[0]
-    assert not sure.held and sure.ruling.rule.measure == "calibration.moved" and not sure.mend
+    assert not sure.held and sure.ruling.rule.measure == "calibration.moved" and not sure.hint
 
 
 def test_a_winner_that_is_undecided_leaves_its_copy_undecided_and_that_holds(subject: Subject) -> None:

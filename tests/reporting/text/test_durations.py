@@ -17,4 +17,4 @@ def test_a_length_of_time_is_read_in_seconds(text, found):
 def test_what_is_no_length_of_time_is_refused_with_examples(text):
     with pytest.raises(ConfigError, match="is no length of time") as refusal:
         seconds(text)
-    assert refusal.value.mend == "60s, 5m, or 1h"
+    assert refusal.value.hint == "60s, 5m, or 1h"

@@ -193,8 +193,8 @@ def test_a_verdict_is_shown_against_the_model_and_on_all_rules_where_they_differ
     ("answers", "told"), [(("pass", "fail"), "fail"), (("pass", "undecided"), "undecided"), (("pass",), "pass")]
 )
 def test_a_variant_harms_as_soon_as_one_rule_against_the_model_says_so(answers: tuple[Answer, ...], told: str) -> None:
-    rulings = [Ruling(rule=RULES[0], answer=answer, says="") for answer in answers]
-    absolute = Ruling(rule=RULES[3], answer="fail", says="")
+    rulings = [Ruling(rule=RULES[0], answer=answer, message="") for answer in answers]
+    absolute = Ruling(rule=RULES[3], answer="fail", message="")
     assert sheets.against_model(Verdict(answer="fail", subject="", rulings=(*rulings, absolute))) == told
 
 

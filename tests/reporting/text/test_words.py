@@ -50,11 +50,11 @@ def test_a_limit_is_written_in_the_unit_of_its_measure(rule: Rule, text: str) ->
 def test_a_ruling_is_told_with_slice_number_and_limit() -> None:
     rule = Rule(measure="worst_slice.brier.loss", at_most=0.005)
     ruling = Ruling(
-        rule=rule, answer="fail", says="", measurement=estimate("brier.loss", 0.02, 0.004, slice="carrier=F9")
+        rule=rule, answer="fail", message="", measurement=estimate("brier.loss", 0.02, 0.004, slice="carrier=F9")
     )
     assert words.ruled(ruling) == "loss in Brier in carrier=F9 0.0200 [0.0160, 0.0240], limit: at most 0.005"
 
 
 def test_a_ruling_without_a_measurement_is_told_in_the_judges_words() -> None:
-    ruling = Ruling(rule=RULES[3], answer="undecided", says="ece was not measured")
+    ruling = Ruling(rule=RULES[3], answer="undecided", message="ece was not measured")
     assert words.ruled(ruling) == "calibration error (ECE): ece was not measured"

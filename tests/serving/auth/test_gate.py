@@ -153,7 +153,7 @@ def test_beyond_loopback_without_keys_no_server_starts_and_the_mend_is_said(file
     new_key(file, "ann", ["operate"])
     with pytest.raises(ConfigError, match="beyond this machine, and there is no key to ask with") as error:
         gate_of(file, replace(OPEN, host="0.0.0.0"), loopback=False)
-    assert "headway key new NAME" in error.value.mend
+    assert "headway key new NAME" in error.value.hint
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])

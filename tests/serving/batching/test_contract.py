@@ -52,7 +52,7 @@ def test_a_column_that_was_never_there_has_no_range():
 
 
 @pytest.mark.parametrize(
-    ("row", "says"),
+    ("row", "message"),
     [
         ([-1.0, 5.0, 2.0], None),
         ([-1.01, 5.0, 2.0], ("a", "low", -1.01, -1.0, 11.0)),
@@ -61,10 +61,10 @@ def test_a_column_that_was_never_there_has_no_range():
         ([3.0, 5.0, NAN], None),
     ],
 )
-def test_a_value_is_outside_beyond_its_range_and_margin_or_where_it_may_not_miss(row, says):
+def test_a_value_is_outside_beyond_its_range_and_margin_or_where_it_may_not_miss(row, message):
     checker = Checker(CONTRACT, NUMBERS)
     found = checker(np.array([[5.0, 5.0, 2.0], row]))
-    assert [tuple(each) for each in found] == ([(1, *says)] if says else [])
+    assert [tuple(each) for each in found] == ([(1, *message)] if message else [])
 
 
 def test_texts_are_unseen_where_the_model_or_the_contract_does_not_know_them():

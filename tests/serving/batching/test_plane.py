@@ -30,7 +30,7 @@ class Picky:
     def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         self.sizes.append(len(rows))
         if (rows == POISON).any():
-            raise EngineError("a row holds 666", mend="send another")
+            raise EngineError("a row holds 666", hint="send another")
         if (rows == POISON + 1).any():
             raise ZeroDivisionError("the engine broke")
         mean = rows.mean(axis=1)

@@ -18,7 +18,7 @@ def test_the_server_says_its_name_and_version(server):
 
 
 @pytest.mark.parametrize(
-    ("path", "says"),
+    ("path", "message"),
     [
         ("/v2/health/live", {"live": True}),
         ("/v2/health/ready", {"ready": True}),
@@ -26,8 +26,8 @@ def test_the_server_says_its_name_and_version(server):
         ("/v2/models/flights/ready", {"name": "flights", "ready": True}),
     ],
 )
-def test_health_is_said_in_json(server, path, says):
-    assert ask(server, path).json == says
+def test_health_is_said_in_json(server, path, message):
+    assert ask(server, path).json == message
 
 
 def test_a_model_says_its_columns_and_which_release_it_is(server):

@@ -89,7 +89,7 @@ def test_one_input_may_be_raw_and_another_in_json():
 
 
 @pytest.mark.parametrize(
-    ("inputs", "says"),
+    ("inputs", "message"),
     [
         ([A, B, column("c", b"1234")], "input 'c' has 4 bytes, its shape [1] of FP64 asks for 8"),
         ([A, B, column("c", eight(1), parameters={"binary_data_size": 9})], "binary_data_size of 9, and 8 bytes"),
@@ -108,10 +108,10 @@ def test_one_input_may_be_raw_and_another_in_json():
         ([column("rows", eight(1) * 2, shape=[1, 2])], "shape [1, 2], expected [n, 3]"),
     ],
 )
-def test_bytes_that_are_not_what_was_announced_are_refused_by_name(inputs, says):
+def test_bytes_that_are_not_what_was_announced_are_refused_by_name(inputs, message):
     with pytest.raises(DataError) as error:
         numbers.read(*packed(*inputs))
-    assert says in error.value.what
+    assert message in error.value.what
 
 
 def test_a_json_that_is_none_or_longer_than_the_body_is_refused():
@@ -154,13 +154,13 @@ def test_the_answer_is_raw_where_that_is_asked_for(server, more, binary):
 
 
 @pytest.mark.parametrize(
-    ("form", "says"),
+    ("form", "message"),
     [({"classification": 2}, "is not given as classes"), ({"shared_memory_region": "r"}, "not given in shared memory")],
 )
-def test_an_output_in_a_form_that_is_not_given_is_refused(server, form, says):
+def test_an_output_in_a_form_that_is_not_given_is_refused(server, form, message):
     body, size = packed(A, B, C, outputs=[{"name": "probability", "parameters": form}])
     answer = ask(server, INFER, body, headers=[f"Inference-Header-Content-Length: {size}"])
-    assert answer.status == 400 and says in answer.json["error"]
+    assert answer.status == 400 and message in answer.json["error"]
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "", "9" * 5000])

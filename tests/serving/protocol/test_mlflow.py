@@ -57,7 +57,7 @@ def test_a_model_of_several_answers_gives_a_list_a_row():
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         ({}, "the body has no rows"),
         ([], "the body is none that MLflow sends"),
@@ -79,9 +79,9 @@ def test_a_model_of_several_answers_gives_a_list_a_row():
         ({"dataframe_split": {"columns": ["a", "b", "c"], "data": [[1, 1, [1]]]}}, "the body is none"),
     ],
 )
-def test_what_is_wrong_is_said(alone, body, says):
+def test_what_is_wrong_is_said(alone, body, message):
     answer = invoke(alone, body)
-    assert answer.status == 400 and says in answer.json["error"]
+    assert answer.status == 400 and message in answer.json["error"]
 
 
 def test_a_server_of_several_models_says_that_it_cannot_tell_which(server):

@@ -36,10 +36,10 @@ def test_an_unseen_text_has_the_same_rank_in_a_table_and_in_a_request(unseen: st
 
 def test_a_text_that_may_not_be_unseen_is_refused_by_name_in_a_table_and_in_a_request() -> None:
     known = signature("refused", "AA", "UA")
-    says = "column 'carrier' holds 'ZZ', a text that the model does not know"
-    with pytest.raises(DataError, match=says):
+    message = "column 'carrier' holds 'ZZ', a text that the model does not know"
+    with pytest.raises(DataError, match=message):
         matrix(pl.DataFrame({"carrier": TEXTS}), known)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=message):
         Reader(known).read(asked(TEXTS))
 
 

@@ -92,7 +92,7 @@ A, B, C = column("a", [1]), column("b", [1]), column("c", [1])
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         (asked(A, B), "column 'c' is not there"),
         (asked(), "column 'a' is not there"),
@@ -141,10 +141,10 @@ A, B, C = column("a", [1]), column("b", [1]), column("c", [1])
         (body_of([1, 2, 3]) + b"x", "not JSON"),
     ],
 )
-def test_what_is_wrong_is_said_with_the_input_at_fault(body, says):
+def test_what_is_wrong_is_said_with_the_input_at_fault(body, message):
     with pytest.raises(DataError) as error:
         numbers.read(body)
-    assert says in f"{error.value.what} ({error.value.where})"
+    assert message in f"{error.value.what} ({error.value.where})"
 
 
 @pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity"])
@@ -152,11 +152,11 @@ def test_a_nan_token_names_its_input_and_the_null_to_send(token):
     body = f'{{"inputs":[{{"name":"a","shape":[2],"datatype":"FP64","data":[1,{token}]}}]}}'.encode()
     with pytest.raises(DataError) as error:
         numbers.read(body)
-    assert error.value.where == "input 'a'" and error.value.mend == "send null where a value is missing"
+    assert error.value.where == "input 'a'" and error.value.hint == "send null where a value is missing"
 
 
 @pytest.mark.parametrize(
-    ("inputs", "says"),
+    ("inputs", "message"),
     [
         ((column("size", [1]), text([5])), "input 'carrier' holds a number or a list"),
         ((column("size", [1, 1]), text(["AA", ["UA"]])), "input 'carrier' holds a number or a list"),
@@ -166,16 +166,16 @@ def test_a_nan_token_names_its_input_and_the_null_to_send(token):
         (({"name": "rows", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]},), "column 'carrier' is text"),
     ],
 )
-def test_texts_and_numbers_are_not_taken_for_each_other(inputs, says):
+def test_texts_and_numbers_are_not_taken_for_each_other(inputs, message):
     with pytest.raises(DataError) as error:
         mixed.read(asked(*inputs))
-    assert says in error.value.what
+    assert message in error.value.what
 
 
 def test_the_name_that_was_meant_is_offered():
     with pytest.raises(DataError) as error:
         mixed.read(asked(column("size", [1]), column("carier", ["AA"])))
-    assert error.value.mend == "nearest: carrier"
+    assert error.value.hint == "nearest: carrier"
 
 
 @given(st.lists(finite, min_size=1, max_size=20), st.text())

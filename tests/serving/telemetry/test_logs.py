@@ -25,7 +25,7 @@ def test_a_line_of_json_can_be_read_back(capsys):
     told = json.loads(capsys.readouterr().err)
     at = told.pop("at")
     assert at.endswith("Z") and "T" in at
-    assert told == {"level": "INFO", "from": "headway.serving.test", "says": 'said "so"', "us": 12, "key": "billing"}
+    assert told == {"level": "INFO", "from": "headway.serving.test", "message": 'said "so"', "us": 12, "key": "billing"}
 
 
 @pytest.mark.parametrize(("form", "lines"), [("json", 1), ("text", 5)])

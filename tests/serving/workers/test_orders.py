@@ -39,15 +39,15 @@ def test_an_order_that_somebody_died_over_is_not_done(workers):
     rounds.gone(children[2])
     rounds.done(children[1], Done(0))
     assert workers[0][1].hear()[-1].failure == Failure.of(
-        StoreError("a worker ended before it had done so", mend="ask once more")
+        StoreError("a worker ended before it had done so", hint="ask once more")
     )
     rounds.gone(children[1])
 
 
-@pytest.mark.parametrize("error", [Refused("a", where="b", mend="c"), StoreError("x")])
+@pytest.mark.parametrize("error", [Refused("a", where="b", hint="c"), StoreError("x")])
 def test_an_error_of_ours_arrives_as_it_was_and_another_by_its_words(error):
     told = Failure.of(error).error
-    assert (type(told), told.what, told.where, told.mend) == (type(error), error.what, error.where, error.mend)
+    assert (type(told), told.what, told.where, told.hint) == (type(error), error.what, error.where, error.hint)
     assert str(Failure.of(ZeroDivisionError("by zero")).error) == "ZeroDivisionError: by zero"
 
 

@@ -104,7 +104,7 @@ class Arrow:
         if not is_file:
             return ArrowScan(path, wanted)
         if frames is None:
-            raise DataError("an Arrow file needs polars, an Arrow stream does not", where=str(path), mend=_AS_A_STREAM)
+            raise DataError("an Arrow file needs polars, an Arrow stream does not", where=str(path), hint=_AS_A_STREAM)
         return frames.FrameScan(frames.scan_arrow(path), wanted, path)
 
     def encode(self, columns_: Mapping[str, Column]) -> bytes:
@@ -159,8 +159,8 @@ def _stream(file: BinaryIO, path: Path) -> Any:
     try:
         return nanoarrow.c_array_stream(InputStream.from_readable(file))
     except RuntimeError as error:
-        mend = _AS_A_STREAM if "View" in str(error) else "is it an Arrow file, and whole?"
-        raise DataError(f"the file cannot be read: {error}", where=str(path), mend=mend) from error
+        hint = _AS_A_STREAM if "View" in str(error) else "is it an Arrow file, and whole?"
+        raise DataError(f"the file cannot be read: {error}", where=str(path), hint=hint) from error
 
 
 def _batches(file: BinaryIO, path: Path) -> Iterator[Any]:
@@ -176,8 +176,8 @@ def _next(stream: Any, path: Path) -> Any:
     except StopIteration:
         return None
     except RuntimeError as error:
-        mend = "is it whole? Compressed dictionaries are not read: write it with compression=None"
-        raise DataError(f"the file cannot be read: {error}", where=str(path), mend=mend) from error
+        hint = "is it whole? Compressed dictionaries are not read: write it with compression=None"
+        raise DataError(f"the file cannot be read: {error}", where=str(path), hint=hint) from error
 
 
 def _value_type(schema: Any) -> Any:
@@ -192,7 +192,7 @@ def _expect_type(field: Field, schema: Any, where: str) -> None:
         raise DataError(
             f"column '{field.name}' is {met.name.lower()}, the model reads {expected}",
             where=where,
-            mend=f"write it as {expected}",
+            hint=f"write it as {expected}",
         )
 
 
@@ -205,7 +205,7 @@ def _none_of(schema: Any, where: str) -> Column:
         raise DataError(
             f"column '{schema.name}' is {met.name.lower()}, which is not copied through",
             where=where,
-            mend="keep numbers, texts, dates and times",
+            hint="keep numbers, texts, dates and times",
         )
     return Column(type=schema, values=np.empty(0, dtype=_STORED[met]))
 

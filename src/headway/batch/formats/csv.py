@@ -128,7 +128,7 @@ class _Lines:
         if not line:
             raise StopIteration
         if len(line) == _MOST_LINE_BYTES:
-            raise DataError("a line of more than 64 MiB", where=self._where, mend="end lines with \\n")
+            raise DataError("a line of more than 64 MiB", where=self._where, hint="end lines with \\n")
         self.taken += len(line)
         self.underscored |= b"_" in line
         try:
@@ -170,7 +170,7 @@ def _header(file: BinaryIO, where: str) -> tuple[list[str], int]:
     lines = _Lines(file, where)
     names = next(csv.reader(lines), [])
     if not names:
-        raise DataError("the file has no line of names", where=where, mend="name the columns in its first line")
+        raise DataError("the file has no line of names", where=where, hint="name the columns in its first line")
     return names, begin + lines.taken
 
 

@@ -43,10 +43,14 @@ def sentences(found: Assessed) -> list[str]:
     if before is None:
         return [f"{head}: the first"]
     if now.why:
-        return [f"{head}, opened because:", *(f"  {each.code} {each.says}" for each in now.why), *_turns(before, now)]
+        return [
+            f"{head}, opened because:",
+            *(f"  {each.code} {each.message}" for each in now.why),
+            *_turns(before, now),
+        ]
     grown = now.n_rows - before.n_rows
     rows = f", {abs(grown):,} rows {'more' if grown > 0 else 'fewer'}" if grown else ""
-    tested = [f"distributions: {now.tested.says}"] if now.tested.says else []
+    tested = [f"distributions: {now.tested.message}"] if now.tested.message else []
     return [f"{head}: again, after {before.at}{rows}", *tested, *_turns(before, now)]
 
 
@@ -81,7 +85,7 @@ def _blind(now: Assessment) -> list[Line]:
 def _changes(before: Assessment | None, now: Assessment) -> list[str]:
     if before is None:
         return ["the first"]
-    return [*(f"{each.code} {each.says}" for each in now.why), *_turns(before, now)] or ["as before"]
+    return [*(f"{each.code} {each.message}" for each in now.why), *_turns(before, now)] or ["as before"]
 
 
 def _turns(before: Assessment, now: Assessment) -> list[str]:

@@ -35,7 +35,7 @@ class Done(NamedTuple):
     """What an action gave, the same for a person, and how the command ends."""
 
     value: Any
-    says: RenderableType
+    message: RenderableType
     code: int = 0
 
 

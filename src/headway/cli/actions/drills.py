@@ -22,7 +22,7 @@ def _words() -> Column:
 
 
 def _row(drill: Drill) -> tuple[Cell, ...]:
-    said = (Line(text=drill.says, mood="quiet"), *((Line(text=drill.mend),) if drill.mend else ()))
+    said = (Line(text=drill.message, mood="quiet"), *((Line(text=drill.hint),) if drill.hint else ()))
     if drill.verdict is None:
         return ((Line(text=drill.what),), (Line(text="not tried", mood="quiet"),), (), (), (), said)
     answer = drill.verdict.answer

@@ -37,7 +37,7 @@ class Done(NamedTuple):
     """What the command gave, in words for a person, and the exit code."""
 
     value: Erasure | Sequence[Erasure]
-    says: str
+    message: str
     code: int
 
 
@@ -50,7 +50,7 @@ def carry_out(project: Project, key: str, given: Given) -> Done:
     older = given.older or ("" if key else project.config.personal.retention)
     if not key and not older:
         raise ConfigError(
-            "nothing says what is forgotten", where="[personal] retention is empty", mend="headway forget KEY"
+            "nothing says what is forgotten", where="[personal] retention is empty", hint="headway forget KEY"
         )
     found = pipeline.forget(project, Order(key=key, older=older, who=given.who or getuser(), why=given.why))
     return Done(found, told(found), PASS if found.is_whole else UNDECIDED)
@@ -75,4 +75,4 @@ def told(erasure: Erasure) -> str:
         if not mine:
             lines.append("  every file of the store was read after it: the key is in none")
         lines += [f"  {each.times:,} times in {each.place}: {each.why}" for each in erasure.stays if each.is_other]
-    return "\n".join([*lines, *(f"  {each}" for each in erasure.says)])
+    return "\n".join([*lines, *(f"  {each}" for each in erasure.message)])

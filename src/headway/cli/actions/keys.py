@@ -28,7 +28,7 @@ class Done(NamedTuple):
     """What an action gave, and the same for a person."""
 
     value: dict[str, Any]
-    says: str
+    message: str
 
 
 def carry_out(file: Path, word: Word, *, name: str, given: Given) -> Done:

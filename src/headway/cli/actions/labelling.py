@@ -49,7 +49,7 @@ class Done(NamedTuple):
     """What an action gave, and the same for a person."""
 
     value: Any
-    says: str
+    message: str
 
 
 def carry_out(project: Project, word: Word, file: Path | None, given: Given) -> Done:
@@ -96,7 +96,7 @@ def _ranked(rows: tuple[Suspect, ...]) -> list[str]:
 def _correct(project: Project, given: Given) -> Done:
     if not given.row or not given.to:
         raise ConfigError(
-            "a correction names a row and its label", mend='headway labels correct --row 17 --to 1 --why "..."'
+            "a correction names a row and its label", hint='headway labels correct --row 17 --to 1 --why "..."'
         )
     claim = Claim(row=given.row, to=given.to, who=given.who or getuser(), why=given.why)
     kept = correct(project.config, project.state, claim)
@@ -121,7 +121,7 @@ def _delay(project: Project) -> Done:
         raise DataError(
             "the live release answered nobody whose label could come",
             where=str(project.config.state),
-            mend=f"headway serve {project.name}@live, and requests with a key",
+            hint=f"headway serve {project.name}@live, and requests with a key",
         )
     lines = [f"{found.n_labelled:,} of {found.n_requests:,} requests have a label"]
     lines += [f"  {_share(each.name)} of labels come within {_within(each.value)}" for each in found.quantiles]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from headway.cli.output import tell
+from headway.cli.output import callback
 from headway.core.errors import HeadwayError
 from headway.registry.project import Project
-from headway.registry.provenance.sending import says, send
+from headway.registry.provenance.sending import message, send
 
 
 def pass_on(project: Project) -> None:
@@ -13,6 +13,6 @@ def pass_on(project: Project) -> None:
     if not project.config.provenance.lineage_to:
         return
     try:
-        tell(says(send(project)))
+        callback(message(send(project)))
     except HeadwayError as error:
-        tell(f"lineage was not sent: {error}")
+        callback(f"lineage was not sent: {error}")

@@ -25,7 +25,7 @@ from headway.data.split import cut
 from headway.registry.project import open_project
 from headway.registry.provenance import origins
 from headway.registry.provenance.lineage import events
-from headway.registry.provenance.sending import says, send
+from headway.registry.provenance.sending import message, send
 from headway.registry.register import Register
 from headway.reporting.text import numbers
 from headway.reporting.text.one_line import one_line
@@ -56,8 +56,8 @@ def carry_out(folder: Path, word: Word, asked: Asked) -> Done:
     """Do one action on the data of a project; two files can be compared without one."""
     if word == "diff":
         if len(asked.versions) != 2:
-            mend = "headway data diff old.parquet new.parquet"
-            raise ConfigError("two versions of data are needed to compare", where="headway data diff", mend=mend)
+            hint = "headway data diff old.parquet new.parquet"
+            raise ConfigError("two versions of data are needed to compare", where="headway data diff", hint=hint)
         before, after = (_version(folder, word) for word in asked.versions)
         found = difference(before, after)
         return Done(found, difference_table(found))
@@ -72,7 +72,7 @@ def carry_out(folder: Path, word: Word, asked: Asked) -> Done:
         return Done({"events": found_events}, "\n".join(json.dumps(each) for each in found_events))
     if word == "send":
         sent = send(project)
-        return Done(sent, says(sent), FAIL if sent.failed else PASS)
+        return Done(sent, message(sent), FAIL if sent.failed else PASS)
     kept = origins.kept(project)
     return Done({"kept": kept}, kept_table(kept) if kept else "nothing was kept yet: headway optimize")
 

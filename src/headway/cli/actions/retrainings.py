@@ -68,55 +68,55 @@ class Done(NamedTuple):
     code: int
 
 
-def carry_out(project: Project, asked: Asked, *, tell: pipeline.Tell) -> Done:
+def carry_out(project: Project, asked: Asked, *, callback: pipeline.Callback) -> Done:
     """Go on with the rollout that runs; else act on the ticket: tell it, or train, and roll out what is shown better.
 
     Raises ConfigError where a release is to be live at once and no reason is given.
     """
     if asked.through == "live" and not asked.why:
-        raise ConfigError("to make it live without a canary takes a reason, for the history", mend='--why "..."')
+        raise ConfigError("to make it live without a canary takes a reason, for the history", hint='--why "..."')
     if succession.under_way(project):
-        found = _gone_on(project, asked, tell)
+        found = _gone_on(project, asked, callback)
         return Done(found, Group(*_where(found)), OF_STANDS[found.stands])
-    begun = found = _begun(project, asked, tell)
+    begun = found = _begun(project, asked, callback)
     if begun.stands == "rolling out" and asked.follow:
-        found = pipeline.follow(project, tell=tell)
+        found = pipeline.follow(project, callback=callback)
     verdict = begun.retraining.frontier.winner.verdict if begun.retraining else None
     judged: list[RenderableType] = []
     if begun.retraining and verdict:
-        judged = [Text(begun.retraining.says), rulings_table(verdict)]
+        judged = [Text(begun.retraining.message), rulings_table(verdict)]
     code = OF_ANSWER[verdict.answer] if verdict and found.stands == "not better" else OF_STANDS[found.stands]
     return Done(found, Group(*judged, *_where(found)), code)
 
 
-def _gone_on(project: Project, asked: Asked, tell: pipeline.Tell) -> Renewal:
+def _gone_on(project: Project, asked: Asked, callback: pipeline.Callback) -> Renewal:
     """The rollout that runs, a look further; in the mode `suggest` nothing is done."""
     if project.config.retrain.mode == "suggest":
         return succession.seen(project)
     if asked.through == "live":
         return succession.promote(project, who=asked.who or getuser(), why=asked.why)
-    return pipeline.follow(project, tell=tell) if asked.follow else succession.look(project)
+    return pipeline.follow(project, callback=callback) if asked.follow else succession.look(project)
 
 
-def _begun(project: Project, asked: Asked, tell: pipeline.Tell) -> Renewal:
+def _begun(project: Project, asked: Asked, callback: pipeline.Callback) -> Renewal:
     """What the ticket asks for, or a recalibration; in the mode `auto` on its way to be live."""
     acts = project.config.retrain.mode == "auto"
     if asked.recalibrate:
-        found = pipeline.recalibrate(project, until=asked.until, tell=tell)
+        found = pipeline.recalibrate(project, until=asked.until, callback=callback)
         if not acts:
             return Renewal(
-                stands="suggested", says="", todo="headway retrain --recalibrate --mode auto", retraining=found
+                stands="suggested", message="", todo="headway retrain --recalibrate --mode auto", retraining=found
             )
         return pipeline.renew(project, found, who=asked.who or getuser(), why=asked.why)
     ticket = pipeline.ticket_of(project)
     if ticket is None:
-        says = "no ticket asks to train the live release anew: headway watch opens them"
-        return Renewal(stands="nothing asked", says=says)
+        message = "no ticket asks to train the live release anew: headway watch opens them"
+        return Renewal(stands="nothing asked", message=message)
     if not acts:
-        says = suggestion(project, ticket)
-        return Renewal(stands="suggested", says=says, todo="headway retrain --mode auto", ticket=ticket)
-    tell(ticket.why)
-    found = pipeline.retrain(project, until=asked.until, tell=tell)
+        message = suggestion(project, ticket)
+        return Renewal(stands="suggested", message=message, todo="headway retrain --mode auto", ticket=ticket)
+    callback(ticket.why)
+    found = pipeline.retrain(project, until=asked.until, callback=callback)
     return pipeline.renew(project, found, who=asked.who or getuser(), why=asked.why)
 
 
@@ -137,6 +137,6 @@ def _where(found: Renewal) -> list[Text]:
     """Where it stands, unless that was told with the retraining, and the command that goes on."""
     if found.move:
         return [shipped_lines(found.move, key_created=False)]
-    says = found.says if found.stands in ("suggested", "nothing asked") else f"{found.stands}: {found.says}"
-    told = found.retraining is not None and found.says == found.retraining.says
-    return [Text(line) for line in ("" if told else says, f"go on: {found.todo}" if found.todo else "") if line]
+    message = found.message if found.stands in ("suggested", "nothing asked") else f"{found.stands}: {found.message}"
+    told = found.retraining is not None and found.message == found.retraining.message
+    return [Text(line) for line in ("" if told else message, f"go on: {found.todo}" if found.todo else "") if line]

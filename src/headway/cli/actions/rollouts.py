@@ -61,11 +61,11 @@ class Done(NamedTuple):
     """What an action gave, in words for a person, and the exit code."""
 
     record: Rollout | Decision | Move
-    says: str
+    message: str
     code: int
 
 
-def carry_out(project: Project, word: Word, *, reference: str, given: Given, tell: pipeline.Tell) -> Done:
+def carry_out(project: Project, word: Word, *, reference: str, given: Given, callback: pipeline.Callback) -> Done:
     """Do one action on the project's rollout.
 
     Raises ConfigError where the name is another's or the reason is missing, Refused where there is nothing to act on.
@@ -73,15 +73,15 @@ def carry_out(project: Project, word: Word, *, reference: str, given: Given, tel
     name, _, digest = reference.partition("@")
     who, why = given.who or getuser(), given.why
     if name not in ("", project.name):
-        raise ConfigError(f"the project here is {project.name!r}, not {name!r}", mend="go there, or --project FOLDER")
+        raise ConfigError(f"the project here is {project.name!r}, not {name!r}", hint="go there, or --project FOLDER")
     if word in ("advance", "rollback") and not why:
-        raise ConfigError(f"to {word} takes a reason, for the history", mend='--why "..."')
+        raise ConfigError(f"to {word} takes a reason, for the history", hint='--why "..."')
     if given.flags and word != "start":
         raise ConfigError("the stages of a rollout are fixed at its start", where=", ".join(given.flags))
     acts: dict[Word, Callable[[], Done]] = {
         "start": lambda: _start(project, digest, who=who, why=why),
         "status": lambda: _status(project),
-        "watch": lambda: _ended(follow(project, tell=tell)),
+        "watch": lambda: _ended(follow(project, callback=callback)),
         "advance": lambda: _decided(rolling.advance(project, who=who, why=why)),
         "rollback": lambda: _moved(rolling.rollback(project, who=who, why=why)),
     }
@@ -111,7 +111,7 @@ def _status(project: Project) -> Done:
         return _ended(last)
     done = _decided(rolling.status(project))
     quiet = _unasked(project, rolling.expect_running(project))
-    return done._replace(says=f"{done.says}\n{quiet}" if quiet else done.says)
+    return done._replace(message=f"{done.message}\n{quiet}" if quiet else done.message)
 
 
 def _ended(rollout: Rollout) -> Done:
@@ -119,8 +119,8 @@ def _ended(rollout: Rollout) -> Done:
 
 
 def _decided(decision: Decision) -> Done:
-    rulings = "".join(f"\n  {ruling.answer}: {ruling.says}" for ruling in decision.verdict.rulings)
-    return Done(decision, decision.says + rulings, OF_ACTION[decision.action])
+    rulings = "".join(f"\n  {ruling.answer}: {ruling.message}" for ruling in decision.verdict.rulings)
+    return Done(decision, decision.message + rulings, OF_ACTION[decision.action])
 
 
 def _moved(move: Move) -> Done:

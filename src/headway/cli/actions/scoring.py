@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from headway.batch.journal import Receipt
 from headway.batch.predict import Order, predict
 from headway.batch.predict import Progress as Scored
-from headway.cli.output import tell
+from headway.cli.output import callback
 from headway.core import config
 
 _LINE_EVERY_S = 10.0
@@ -40,7 +40,7 @@ class Given:
     "Threads that ask the engine; 0 takes every core."
 
 
-Tell = Callable[[Scored], object]
+Callback = Callable[[Scored], object]
 
 
 def far(done: Scored) -> str:
@@ -57,16 +57,16 @@ def carry_out(reference: str, source: Path, out: Path, given: Given) -> Receipt:
     for name, value in _POLARS.items():
         os.environ.setdefault(name, value)
     order = Order(reference=reference, source=source, out=out, keep=given.keep, threads=given.threads)
-    with progress() as tell:
-        return predict(config.load(given.project), order, tell=tell)
+    with progress() as callback:
+        return predict(config.load(given.project), order, callback=callback)
 
 
 @contextmanager
-def progress() -> Iterator[Tell]:
+def progress() -> Iterator[Callback]:
     """Where a run tells how far it is: on stderr, since stdout carries the result alone."""
     terminal = Console(stderr=True, highlight=False, markup=False)
     if not terminal.is_terminal:
-        yield in_lines(tell)
+        yield in_lines(callback)
         return
     shown = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}"))
     with Progress(*shown, console=terminal, transient=True) as bar:
@@ -84,7 +84,7 @@ def summary(receipt: Receipt, out: Path) -> str:
     return "\n".join(lines)
 
 
-def in_lines(say: Callable[[str], object]) -> Tell:
+def in_lines(say: Callable[[str], object]) -> Callback:
     """A line every ten seconds."""
     said = 0.0
 

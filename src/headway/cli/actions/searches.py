@@ -67,15 +67,15 @@ class Found:
     text: RenderableType
 
 
-def of_project(project: Project, *, trust: bool, tell: Callable[[str], object]) -> Found:
+def of_project(project: Project, *, trust: bool, callback: Callable[[str], object]) -> Found:
     """Search the variants of the project's own model; `trust` opens a model file that can run code."""
     data = pipeline.periods(project)
-    frontier = pipeline.optimize(project, pipeline.train(project, data, trust=trust), data, tell=tell)
+    frontier = pipeline.optimize(project, pipeline.train(project, data, trust=trust), data, callback=callback)
     pass_on(project)
     return Found(frontier=frontier, text=search_tables(frontier))
 
 
-def of_file(model: Path, rows: Rows, ways: Ways, *, tell: Callable[[str], object]) -> Found:
+def of_file(model: Path, rows: Rows, ways: Ways, *, callback: Callable[[str], object]) -> Found:
     """Search the variants of the model in a file, judged on a table; writes the report, where one is asked for.
 
     Raises ConfigError where no table, or no target of it, is named.
@@ -84,14 +84,14 @@ def of_file(model: Path, rows: Rows, ways: Ways, *, tell: Callable[[str], object
         raise ConfigError(
             f"a model file is judged on labelled rows, and {'--target' if rows.data else '--data'} is not given",
             where=str(model),
-            mend=f"headway optimize {model} --data rows.parquet --target COLUMN",
+            hint=f"headway optimize {model} --data rows.parquet --target COLUMN",
         )
     table = read_table(Config(data=DataSection(source=rows.data, query=rows.query)))
     if rows.target not in table.columns:
         where = f"{without_password(rows.data)} has: {', '.join(table.columns)}"
         raise ConfigError(f"no column '{rows.target}'", where=where)
     roles = {role: name for role, name in (("groups", rows.groups), ("time", rows.time)) if name}
-    options: Options = {"tell": tell, "trust": rows.trust, "name": model.stem, **roles}  # type: ignore[typeddict-item]
+    options: Options = {"callback": callback, "trust": rows.trust, "name": model.stem, **roles}  # type: ignore[typeddict-item]
     if ways.budget:
         options["budget"] = ways.budget
     best = optimize(model, table.drop(rows.target), table[rows.target], **options)

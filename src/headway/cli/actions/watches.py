@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from headway import pipeline
-from headway.cli.output import show, tell
+from headway.cli.output import callback, show
 from headway.core.watch import Outlook, RowSource, Watch
 from headway.registry.project import Project
 from headway.reporting.text import numbers
@@ -46,16 +46,16 @@ def watches_table(found: Sequence[Watch]) -> RenderableType:
     if not found:
         return Text(NOTHING)
     unknown = [f"{each.period}: {part}" for each in found for part in _unknown(each)]
-    says = [Text(each.says) for each in found]
+    message = [Text(each.message) for each in found]
     tickets = [f"ticket: {each.ticket.why}" for each in found if each.ticket]
-    return Group(Laid(watches(found)), *says, *(Text(line, style="dim") for line in unknown), *map(Text, tickets))
+    return Group(Laid(watches(found)), *message, *(Text(line, style="dim") for line in unknown), *map(Text, tickets))
 
 
 def looked(project: Project, asked: Asked, *, json: bool) -> list[Watch]:
     """Look at the project as it is asked, print what is seen, and give what was seen last."""
 
     def look() -> list[Watch]:
-        return pipeline.watch(project, until=asked.until, every=asked.every, source=asked.source, tell=tell)
+        return pipeline.watch(project, until=asked.until, every=asked.every, source=asked.source, callback=callback)
 
     def print_(found: list[Watch]) -> None:
         show(found, watches_table(found), json=json)
@@ -100,7 +100,7 @@ def _gist(watch: Watch) -> object:
 def _unknown(watch: Watch) -> list[str]:
     """The parts that could not be said; where labels told, nobody misses an estimate made without them."""
     told = watch.reply("harm") is not None
-    return [part.says for part in watch.unknown if not (told and part.says.startswith(ESTIMATE))]
+    return [part.message for part in watch.unknown if not (told and part.message.startswith(ESTIMATE))]
 
 
 def watches(found: Sequence[Watch]) -> Sheet:

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from headway import pipeline
 from headway.cli.actions.assessments import history_table, sentences
 from headway.cli.exit_codes import of_findings
-from headway.cli.output import show, tell
+from headway.cli.output import callback, show
 from headway.data.open import open_dataset
 from headway.monitoring.assessment import kept
 from headway.registry.project import open_project
@@ -65,7 +65,7 @@ def plugin(
     found = pipeline.assess(opened, open_dataset(opened.config), who=asked.who or getuser())
     deliver(found, ["json"] if json else asked.format, os.environ, CHECK)
     if found.same:
-        tell(sentences(found)[0])
+        callback(sentences(found)[0])
     if asked.report:
-        tell(str(write(found, kept.history(opened), asked.report).resolve()))
+        callback(str(write(found, kept.history(opened), asked.report).resolve()))
     return of_findings(found.now.findings)

@@ -40,5 +40,5 @@ def plugin(
         Print one JSON object.
     """
     done = carry_out(config.load(project), action, file, given=given)
-    show(done.value, done.says, json=json)
+    show(done.value, done.message, json=json)
     return done.code

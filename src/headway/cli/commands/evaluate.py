@@ -39,7 +39,9 @@ def plugin(
         Print one JSON object.
     """
     opened = open_project(project, flags={"evaluate.budget_s": str(seconds(budget))} if budget else {})
-    tell = (lambda _: None) if json else console().print
-    found = pipeline.examine(opened, pipeline.last_frontier(opened), pipeline.periods(opened), audits=audit, tell=tell)
+    callback = (lambda _: None) if json else console().print
+    found = pipeline.examine(
+        opened, pipeline.last_frontier(opened), pipeline.periods(opened), audits=audit, callback=callback
+    )
     show(found.winner, examined_tables(found.winner), json=json)
     return OF_ANSWER[found.winner.verdict.answer]

@@ -38,5 +38,5 @@ def plugin(
         Print one JSON object.
     """
     done = carry_out(open_project(project), key, given)
-    show(done.value, done.says, json=json)
+    show(done.value, done.message, json=json)
     return done.code

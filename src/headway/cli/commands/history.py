@@ -35,5 +35,5 @@ def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool 
     register = opened.register
     found = (register.live_at(f"{opened.name}@live", at),) if at else register.history(opened.name)
     moves, curve = [move for move in found if move], None if at else curves.last(opened)
-    learned = [f"The last training: {curves.says(curve)}"] if curve else []
+    learned = [f"The last training: {curves.message(curve)}"] if curve else []
     show(moves, Group(history_table(moves), *data_lines(register, moves), *learned), json=json)

@@ -40,4 +40,4 @@ def plugin(
         Print one JSON object.
     """
     done = carry_out(keys_file(config.load(project)), action, name=name, given=given)
-    show(done.value, done.says, json=json)
+    show(done.value, done.message, json=json)

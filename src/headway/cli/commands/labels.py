@@ -41,4 +41,4 @@ def plugin(
         Print one JSON object.
     """
     done = carry_out(open_project(project), action, file, given)
-    show(done.value, done.says, json=json)
+    show(done.value, done.message, json=json)

@@ -34,10 +34,10 @@ def plugin(
     json
         Print one JSON object.
     """
-    tell = (lambda _: None) if json else console().print
+    callback = (lambda _: None) if json else console().print
     if model is None:
-        found = of_project(open_project(project, flags=ways.flags), trust=rows.trust, tell=tell)
+        found = of_project(open_project(project, flags=ways.flags), trust=rows.trust, callback=callback)
     else:
-        found = of_file(model, rows, ways, tell=tell)
+        found = of_file(model, rows, ways, callback=callback)
     show(found.frontier, found.text, json=json)
     return OF_ANSWER[found.frontier.winner.verdict.answer]

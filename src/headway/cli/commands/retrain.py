@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from headway.cli.actions.lineage import pass_on
 from headway.cli.actions.retrainings import Asked, carry_out
-from headway.cli.output import show, tell
+from headway.cli.output import callback, show
 from headway.registry.project import open_project
 
 NOTHING = Asked()
@@ -32,7 +32,7 @@ def plugin(
         Print one JSON object.
     """
     opened = open_project(project, flags=asked.flags)
-    done = carry_out(opened, asked, tell=tell)
+    done = carry_out(opened, asked, callback=callback)
     pass_on(opened)
     show(done.record, done.text, json=json)
     return done.code

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from headway.cli.actions.lineage import pass_on
 from headway.cli.actions.rollouts import Given, Word, carry_out
-from headway.cli.output import show, tell
+from headway.cli.output import callback, show
 from headway.registry.project import open_project
 
 NOTHING = Given()
@@ -39,7 +39,7 @@ def plugin(
         Print one JSON object.
     """
     opened = open_project(project, flags=given.flags)
-    done = carry_out(opened, action, reference=reference, given=given, tell=tell)
+    done = carry_out(opened, action, reference=reference, given=given, callback=callback)
     pass_on(opened)
-    show(done.record, done.says, json=json)
+    show(done.record, done.message, json=json)
     return done.code

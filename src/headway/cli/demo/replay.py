@@ -125,6 +125,6 @@ def _address(process: subprocess.Popen[str]) -> str:
     words = [word for word in line.split() if word.startswith("http://")]
     if not words:
         raise StoreError(
-            "the server did not start", where=line.strip() or "no word from it", mend="see its message above"
+            "the server did not start", where=line.strip() or "no word from it", hint="see its message above"
         )
     return words[0]

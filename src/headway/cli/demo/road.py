@@ -37,12 +37,12 @@ def released(project: Project, data: pipeline.Data, told: Told) -> tuple[Frontie
     with told.stage("Train on January to April"):
         baseline = pipeline.train(project, data)
     with told.stage("Search faster variants; judge each on May and June, the winner once on July and August"):
-        frontier = pipeline.optimize(project, baseline, data, tell=told.tell)
-        told.tell(tables.brief_table(frontier, groups="days"))
-        told.tell(tables.rulings_table(frontier.winner.verdict, groups="days"))
+        frontier = pipeline.optimize(project, baseline, data, callback=told.callback)
+        told.callback(tables.brief_table(frontier, groups="days"))
+        told.callback(tables.rulings_table(frontier.winner.verdict, groups="days"))
     with told.stage("Release the winner, signed"):
         shipped = pipeline.release(project, frontier, who=getuser())
-        told.tell(tables.shipped_lines(shipped.move, shipped.enrolment.created))
+        told.callback(tables.shipped_lines(shipped.move, shipped.enrolment.created))
     policy = project.config.policy
     return frontier, Story(
         title="Will a flight from New York arrive more than 15 minutes late?",
@@ -107,11 +107,11 @@ def _check(project: Project, data: pipeline.Data, told: Told) -> list[Finding]:
     """Findings on the whole table, and the refusal of a training that would read all of its columns."""
     whole = dataset_of(pl.concat([period.table for period in data.values()]), data["train"].roles, name="flights")
     findings = pipeline.assess(project, whole, who=getuser()).now.findings
-    told.tell(tables.findings_table(findings))
+    told.callback(tables.findings_table(findings))
     try:
         pipeline.train(project, data, features=[*data["train"].table.columns])
     except DataError as refusal:
-        told.tell(str(refusal))
+        told.callback(str(refusal))
     return list(findings)
 
 

@@ -32,10 +32,10 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
     frontier, story = road.released(project, data, told)
     with told.stage("Refuse a variant that is wrong on purpose: scheduled times taken in UTC"):
         wrong = road.refused(project, frontier.baseline, data["test"])
-        told.tell(tables.rulings_table(wrong.judged.verdict, groups="days"))
+        told.callback(tables.rulings_table(wrong.judged.verdict, groups="days"))
     with told.stage("Serve the release in a process of its own, and replay September over HTTP"):
         replayed = road.replayed(project, frontier, data["live"])
-        told.tell(tables.replay_lines(replayed))
+        told.callback(tables.replay_lines(replayed))
     with told.stage("Give a new release a share of October's traffic, and break its feed"):
         loop.broken_feed(project, data["live"], told)
     with told.stage("Measure the year, month by month"):
@@ -55,9 +55,9 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
         stages=tuple(told.stages),
         machine=this_machine(),
     )
-    told.tell(tables.summary_table(story))
+    told.callback(tables.summary_table(story))
     path = write(story, folder / "report.html")
-    told.tell(str(path.resolve()))
+    told.callback(str(path.resolve()))
     return path
 
 

@@ -28,6 +28,6 @@ class Told:
         self.stages.append(Stage(name=title, seconds=seconds))
         self._console.print(f"{seconds:.1f} s")
 
-    def tell(self, what: RenderableType) -> None:
+    def callback(self, what: RenderableType) -> None:
         """A line of progress, or a table."""
         self._console.print(what)

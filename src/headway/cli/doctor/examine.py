@@ -28,6 +28,6 @@ def table(signs: Sequence[Sign]) -> Table:
     """A row a sign, the mend under what it says."""
     rows = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for sign in signs:
-        says = f"{sign.says}\n  try: {sign.mend}" if sign.mend else sign.says
-        rows.add_row(Text(sign.health, style=STYLES[sign.health]), Text(sign.what), Text(says))
+        message = f"{sign.message}\n  try: {sign.hint}" if sign.hint else sign.message
+        rows.add_row(Text(sign.health, style=STYLES[sign.health]), Text(sign.what), Text(message))
     return rows

@@ -25,10 +25,10 @@ def signs() -> list[Sign]:
     alike: dict[tuple[str, Health, str, str], list[str]] = {}
     for sign in found:
         kind, _, name = sign.what.partition(":")
-        alike.setdefault((kind, sign.health, sign.says, sign.mend), []).append(name)
+        alike.setdefault((kind, sign.health, sign.message, sign.hint), []).append(name)
     kinds = [
-        Sign(what=f"plug-ins {kind}", health=health, says=f"{', '.join(names)} {why}".strip(), mend=mend)
-        for (kind, health, why, mend), names in alike.items()
+        Sign(what=f"plug-ins {kind}", health=health, message=f"{', '.join(names)} {why}".strip(), hint=hint)
+        for (kind, health, why, hint), names in alike.items()
     ]
     return [*kinds, *_extras()]
 
@@ -44,14 +44,14 @@ def loaded(names: Sequence[str]) -> list[Sign]:
         found += told
         if len(told) < len(rest):
             last = (ended.stderr.strip() or f"it ended the process ({ended.returncode})").splitlines()[-1]
-            found.append(Sign(what=rest[len(told)], health="broken", says=f"cannot be loaded: {last}"))
+            found.append(Sign(what=rest[len(told)], health="broken", message=f"cannot be loaded: {last}"))
     return [_with_mend(sign) for sign in found]
 
 
 def _with_mend(sign: Sign) -> Sign:
     """OpenMP is the one library of the system that the engines of trees look for."""
-    lacks_openmp = sign.health == "broken" and "libgomp" in sign.says
-    return Sign(what=sign.what, health="broken", says=sign.says, mend=MEND_OPENMP) if lacks_openmp else sign
+    lacks_openmp = sign.health == "broken" and "libgomp" in sign.message
+    return Sign(what=sign.what, health="broken", message=sign.message, hint=MEND_OPENMP) if lacks_openmp else sign
 
 
 def _extras() -> list[Sign]:
@@ -70,9 +70,9 @@ def _of(extra: str, asked: Sequence[Requirement]) -> list[str]:
 def _extra(extra: str, names: Sequence[str]) -> Sign:
     missing = [name for name in names if not _there(name)]
     if not missing:
-        return Sign(what=f"extra {extra}", health="well", says=", ".join(names))
-    mend = f"pip install 'headway[{extra}]'"
-    return Sign(what=f"extra {extra}", health="absent", says=f"lacks {', '.join(missing)}", mend=mend)
+        return Sign(what=f"extra {extra}", health="well", message=", ".join(names))
+    hint = f"pip install 'headway[{extra}]'"
+    return Sign(what=f"extra {extra}", health="absent", message=f"lacks {', '.join(missing)}", hint=hint)
 
 
 def _there(package: str) -> bool:

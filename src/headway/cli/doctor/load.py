@@ -20,10 +20,10 @@ def load(what: str) -> Sign:
     try:
         getattr(plugins, f"load_{kind}")(name)
     except PluginError as error:
-        return Sign(what=what, health="absent", says=error.what.removeprefix(f"{kind} '{name}' "), mend=error.mend)
+        return Sign(what=what, health="absent", message=error.what.removeprefix(f"{kind} '{name}' "), hint=error.hint)
     except (HeadwayError, ImportError, OSError) as error:
-        return Sign(what=what, health="broken", says=f"cannot be loaded: {str(error).partition(chr(10))[0]}")
-    return Sign(what=what, health="well", says="")
+        return Sign(what=what, health="broken", message=f"cannot be loaded: {str(error).partition(chr(10))[0]}")
+    return Sign(what=what, health="well", message="")
 
 
 if __name__ == "__main__":

@@ -32,11 +32,11 @@ def signs(root: Path = Path("/")) -> list[Sign]:
 def _python() -> Sign:
     asked = importlib.metadata.metadata("headway")["Requires-Python"] or ""
     low, high = (tuple(map(int, re.findall(rf"{sign}(\d+)\.(\d+)", asked)[0])) for sign in (">=", "<"))
-    says = f"{platform.python_version()} at {sys.prefix}, headway {headway.__version__}"
+    message = f"{platform.python_version()} at {sys.prefix}, headway {headway.__version__}"
     if low <= sys.version_info[:2] < high:
-        return Sign(what="python", health="well", says=says)
+        return Sign(what="python", health="well", message=message)
     return Sign(
-        what="python", health="broken", says=f"{says}, which needs Python {asked}", mend="make a new environment"
+        what="python", health="broken", message=f"{message}, which needs Python {asked}", hint="make a new environment"
     )
 
 
@@ -44,19 +44,21 @@ def _processor(root: Path) -> Sign:
     text = _read(root / "proc/cpuinfo")
     listed = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     found = [name for name in FEATURES if name in (listed[1].split() if listed else ())]
-    says = f"{this_machine(root).cpu}: {', '.join(found) or 'features not known'}"
+    message = f"{this_machine(root).cpu}: {', '.join(found) or 'features not known'}"
     if listed and not set(found) & set(NEEDED):
-        mend = "pip install 'polars[rtcompat]'; speeds measured elsewhere do not hold here"
-        return Sign(what="processor", health="note", says=f"{says}; it lacks avx2", mend=mend)
-    return Sign(what="processor", health="well", says=says)
+        hint = "pip install 'polars[rtcompat]'; speeds measured elsewhere do not hold here"
+        return Sign(what="processor", health="note", message=f"{message}; it lacks avx2", hint=hint)
+    return Sign(what="processor", health="well", message=message)
 
 
 def _cores(root: Path) -> Sign:
     there, ours = os.cpu_count() or 1, this_machine(root).cores
     if ours == there:
-        return Sign(what="cores", health="well", says=f"{there}, all of them ours")
-    says = f"{ours} of {there}: the rest is kept from us by affinity or the container's quota"
-    return Sign(what="cores", health="note", says=says, mend="give threads to match: [optimize] transforms tries them")
+        return Sign(what="cores", health="well", message=f"{there}, all of them ours")
+    message = f"{ours} of {there}: the rest is kept from us by affinity or the container's quota"
+    return Sign(
+        what="cores", health="note", message=message, hint="give threads to match: [optimize] transforms tries them"
+    )
 
 
 def _memory(root: Path) -> Sign:
@@ -67,35 +69,35 @@ def _memory(root: Path) -> Sign:
     limit = next((int(each) for each in limits if each.isdigit()), None)
     total = sizes.get("MemTotal", 0)
     if not total:
-        return Sign(what="memory", health="note", says="not known on this system")
-    says = f"{total / GIB:.1f} GiB, {sizes.get('MemAvailable', 0) / GIB:.1f} GiB of them free"
+        return Sign(what="memory", health="note", message="not known on this system")
+    message = f"{total / GIB:.1f} GiB, {sizes.get('MemAvailable', 0) / GIB:.1f} GiB of them free"
     if limit is not None and limit < total:
-        return Sign(what="memory", health="note", says=f"{says}; the container may use {limit / GIB:.1f} GiB")
-    return Sign(what="memory", health="well", says=says)
+        return Sign(what="memory", health="note", message=f"{message}; the container may use {limit / GIB:.1f} GiB")
+    return Sign(what="memory", health="well", message=message)
 
 
 def _files() -> Sign:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    says = f"{soft:,} at once ({hard:,} if asked for)"
+    message = f"{soft:,} at once ({hard:,} if asked for)"
     if soft < FEWEST_FILES:
-        says += ": a server needs one for each connection"
-        return Sign(what="open files", health="note", says=says, mend=f"ulimit -n {min(hard, 65536)}")
-    return Sign(what="open files", health="well", says=says)
+        message += ": a server needs one for each connection"
+        return Sign(what="open files", health="note", message=message, hint=f"ulimit -n {min(hard, 65536)}")
+    return Sign(what="open files", health="well", message=message)
 
 
 def clock(root: Path, now: datetime) -> Sign:
     """The time that moves carry, and the source that latencies are measured by; broken where it is years behind."""
     source = _read(root / "sys/devices/system/clocksource/clocksource0/current_clocksource").strip() or "not known"
     step_ns = time.get_clock_info("perf_counter").resolution * 1e9
-    says = f"{now:%Y-%m-%d %H:%M:%S} UTC, source {source}, steps of {step_ns:.0f} ns"
+    message = f"{now:%Y-%m-%d %H:%M:%S} UTC, source {source}, steps of {step_ns:.0f} ns"
     if now.year < BUILT:
         return Sign(
-            what="clock", health="broken", says=f"{says}: it is wrong", mend="set the clock: moves carry its time"
+            what="clock", health="broken", message=f"{message}: it is wrong", hint="set the clock: moves carry its time"
         )
     if source in ("hpet", "acpi_pm"):
-        mend = "a clock this slow shows in latencies below 10 us: choose tsc or kvm-clock for the system"
-        return Sign(what="clock", health="note", says=says, mend=mend)
-    return Sign(what="clock", health="well", says=says)
+        hint = "a clock this slow shows in latencies below 10 us: choose tsc or kvm-clock for the system"
+        return Sign(what="clock", health="note", message=message, hint=hint)
+    return Sign(what="clock", health="well", message=message)
 
 
 def _read(path: Path) -> str:

@@ -20,13 +20,13 @@ LEAST_FREE = 2**30
 def signs(folder: Path) -> list[Sign]:
     """What there is of each; without a project, one that says so."""
     if not (folder / configuration.FILE).exists():
-        says = f"no {configuration.FILE} in {folder.resolve()}: no keys and no state were looked at"
-        return [Sign(what="project", health="note", says=says, mend="headway init, or --project FOLDER")]
+        message = f"no {configuration.FILE} in {folder.resolve()}: no keys and no state were looked at"
+        return [Sign(what="project", health="note", message=message, hint="headway init, or --project FOLDER")]
     try:
         config = configuration.load(folder)
     except HeadwayError as error:
         return [_broken("project", error)]
-    project = Sign(what="project", health="well", says=f"{config.project.name} in {folder.resolve()}")
+    project = Sign(what="project", health="well", message=f"{config.project.name} in {folder.resolve()}")
     return [project, *_keys(config), _state(config)]
 
 
@@ -36,22 +36,22 @@ def _keys(config: Config) -> list[Sign]:
         listed = load_trusted(trusted).keys
     except HeadwayError as error:
         return [_broken("trusted keys", error)]
-    trust = Sign(what="trusted keys", health="well", says=f"{len(listed)} in {trusted}")
+    trust = Sign(what="trusted keys", health="well", message=f"{len(listed)} in {trusted}")
     if not listed:
         trust = Sign(
-            what="trusted keys", health="note", says=f"none in {trusted}", mend="the first release pins its own"
+            what="trusted keys", health="note", message=f"none in {trusted}", hint="the first release pins its own"
         )
     if not private.exists():
-        says = f"none at {private}: nothing can be published here"
-        return [trust, Sign(what="publisher key", health="note", says=says, mend="the first release makes one")]
+        message = f"none at {private}: nothing can be published here"
+        return [trust, Sign(what="publisher key", health="note", message=message, hint="the first release makes one")]
     try:
         key = load_publisher(private).key
     except HeadwayError as error:
         return [trust, _broken("publisher key", error)]
     if listed and key not in listed:
-        says, mend = f"{key} is not trusted here", f"have whoever keeps {trusted} add it"
-        return [trust, Sign(what="publisher key", health="note", says=says, mend=mend)]
-    return [trust, Sign(what="publisher key", health="well", says=f"{key} at {private}")]
+        message, hint = f"{key} is not trusted here", f"have whoever keeps {trusted} add it"
+        return [trust, Sign(what="publisher key", health="note", message=message, hint=hint)]
+    return [trust, Sign(what="publisher key", health="well", message=f"{key} at {private}")]
 
 
 def _state(config: Config) -> Sign:
@@ -63,13 +63,13 @@ def _state(config: Config) -> Sign:
             os.link(Path(name) / "a", Path(name) / "b")
         moves = _moves(config.state)
     except OSError as error:
-        mend = f"chmod u+w {there}; or [project] state on a disk of this machine"
-        return Sign(what="state", health="broken", says=f"{there}: {error.strerror or error}", mend=mend)
+        hint = f"chmod u+w {there}; or [project] state on a disk of this machine"
+        return Sign(what="state", health="broken", message=f"{there}: {error.strerror or error}", hint=hint)
     except HeadwayError as error:
         return _broken("state", error)
     free = shutil.disk_usage(there).free
-    says = f"{config.state}: {moves}, {free / 2**30:,.1f} GiB free"
-    return Sign(what="state", health="note" if free < LEAST_FREE else "well", says=says)
+    message = f"{config.state}: {moves}, {free / 2**30:,.1f} GiB free"
+    return Sign(what="state", health="note" if free < LEAST_FREE else "well", message=message)
 
 
 def _moves(state: Path) -> str:
@@ -84,4 +84,4 @@ def _moves(state: Path) -> str:
 
 def _broken(what: str, error: HeadwayError) -> Sign:
     where = f" at {error.where}" if error.where else ""
-    return Sign(what=what, health="broken", says=f"{error.what}{where}", mend=error.mend)
+    return Sign(what=what, health="broken", message=f"{error.what}{where}", hint=error.hint)

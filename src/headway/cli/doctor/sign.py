@@ -14,5 +14,5 @@ class Sign(Record, frozen=True, kw_only=True):
 
     what: str
     health: Health
-    says: str
-    mend: str = ""
+    message: str
+    hint: str = ""

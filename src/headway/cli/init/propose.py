@@ -54,7 +54,7 @@ def propose(table: pl.DataFrame, target: str) -> Proposal:
     if target not in table.columns:
         where = f"columns: {', '.join(table.columns)}"
         raise ConfigError(
-            f"no column '{target}' to predict" if target else "no target is given", where=where, mend="--target COLUMN"
+            f"no column '{target}' to predict" if target else "no target is given", where=where, hint="--target COLUMN"
         )
     task, positive, numbers = _task(table[target].drop_nulls())
     others = [column for column in table.iter_columns() if column.name != target]
@@ -92,7 +92,7 @@ def _task(values: pl.Series) -> tuple[str, str, int]:
     counts = values.cast(pl.String).value_counts(sort=True)[values.name].to_list()
     if len(counts) < 2:
         raise DataError(
-            f"'{values.name}' has {len(counts)} values: nothing can be learned of it", mend="another --target"
+            f"'{values.name}' has {len(counts)} values: nothing can be learned of it", hint="another --target"
         )
     number = values.dtype.is_numeric()
     if (number and set(values.unique()) <= {0, 1}) or values.dtype == pl.Boolean:
@@ -103,7 +103,7 @@ def _task(values: pl.Series) -> tuple[str, str, int]:
     if number and not (whole and len(counts) <= MOST_CLASSES and values.min() == 0):
         return "regression", "", 0
     if not number and len(counts) > MOST_CLASSES:
-        raise DataError(f"'{values.name}' has {len(counts):,} different texts", mend="another --target")
+        raise DataError(f"'{values.name}' has {len(counts):,} different texts", hint="another --target")
     return "multiclass", "", len(counts)
 
 
@@ -154,7 +154,7 @@ def _suspects(table: pl.DataFrame, roles: Roles, positive: str) -> dict[str, str
     for name in SUSPECTS:
         try:
             said = load_check(name)(Survey(dataset=dataset))
-            found |= {each.where.removeprefix("column "): f"{each.code}: {each.says}" for each in said}
+            found |= {each.where.removeprefix("column "): f"{each.code}: {each.message}" for each in said}
         except NotApplicable:
             continue
     return found

@@ -31,7 +31,7 @@ def begin(folder: Path, source: Path | None, target: str) -> dict[str, str]:
     """
     if source is None:
         if target:
-            raise ConfigError("a target is given and no table", where=f"--target {target}", mend="--from table.parquet")
+            raise ConfigError("a target is given and no table", where=f"--target {target}", hint="--from table.parquet")
         table, name = deliveries(), SAMPLE
         proposal = propose(table, "late")
     else:
@@ -55,9 +55,9 @@ def begin(folder: Path, source: Path | None, target: str) -> dict[str, str]:
 def _write(folder: Path, files: Mapping[str, str]) -> None:
     there = [name for name in files if (folder / name).exists()]
     if there:
-        mend = "headway init ANOTHER_FOLDER"
+        hint = "headway init ANOTHER_FOLDER"
         raise ConfigError(
-            f"{', '.join(there)} is already here, and is not written over", where=str(folder.resolve()), mend=mend
+            f"{', '.join(there)} is already here, and is not written over", where=str(folder.resolve()), hint=hint
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

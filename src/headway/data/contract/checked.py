@@ -72,8 +72,8 @@ def keep(contract: TableContract, config: Config, *, about: Sequence[str], repla
 def _expect_free(config: Config, *, replace: bool) -> None:
     path = config.path(config.data.contract)
     if path.exists() and not replace:
-        mend = "headway contract discover --replace"
-        raise ConfigError(f"there is a {path.name}, which people may have edited", where=str(path), mend=mend)
+        hint = "headway contract discover --replace"
+        raise ConfigError(f"there is a {path.name}, which people may have edited", where=str(path), hint=hint)
 
 
 def checked(config: Config, file: Path | None = None, *, passed: Path | None = None) -> Checked:
@@ -83,8 +83,8 @@ def checked(config: Config, file: Path | None = None, *, passed: Path | None = N
     """
     contract = of_project(config)
     if contract is None:
-        mend = "headway contract discover"
-        raise ConfigError(f"there is no {config.data.contract}", where=str(config.folder), mend=mend)
+        hint = "headway contract discover"
+        raise ConfigError(f"there is no {config.data.contract}", where=str(config.folder), hint=hint)
     table: Table
     if file is None:
         dataset = open_dataset(config)
@@ -126,5 +126,5 @@ def _keep(rows: pl.LazyFrame, path: Path) -> str:
     try:
         atomic.fill(path, lambda file: rows.sink_parquet(file, maintain_order=True, engine="streaming"))
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"cannot write '{path.name}': {error}", where=str(path), mend="write another type") from error
+        raise DataError(f"cannot write '{path.name}': {error}", where=str(path), hint="write another type") from error
     return str(path)

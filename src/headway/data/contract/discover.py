@@ -40,7 +40,7 @@ def discover(dataset: Dataset, periods: Mapping[str, Dataset], config: Config) -
         if (terms := terms_of(table[name], margin=config.policy.contract_margin, optional=name in later)) is not None
     }
     if not columns:
-        raise DataError("no column is a number, text, date or time", where=dataset.name, mend="[data] source")
+        raise DataError("no column is a number, text, date or time", where=dataset.name, hint="[data] source")
     table = table.select(list(columns))
     relations = related(table, columns) if len(table) >= FEWEST_ROWS else ()
     return TableContract(columns=columns, unique=_keys(table, columns), relations=relations)

@@ -39,9 +39,9 @@ def read(path: Path) -> TableContract:
         found = msgspec.convert(_plain(values), TableContract)
         expect(found)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise ConfigError(f"'{path.name}' is no contract: {error}", where=str(path), mend=_near(str(error))) from error
+        raise ConfigError(f"'{path.name}' is no contract: {error}", where=str(path), hint=_near(str(error))) from error
     except ConfigError as error:
-        raise ConfigError(error.what, where=f"{path}, {error.where}", mend=error.mend) from error
+        raise ConfigError(error.what, where=f"{path}, {error.where}", hint=error.hint) from error
     return found
 
 
@@ -75,35 +75,35 @@ def expect(contract: TableContract) -> None:
         kinds = {KINDS[contract.columns[name].type] for name in relation.columns}
         able = {"+": {"number"}, "<": {"number", "date", "time"}, "<=": {"number", "date", "time"}}
         if relation.kind != "->" and (len(kinds) > 1 or not kinds <= able.get(relation.kind, kinds)):
-            mend = "numbers with numbers, dates with dates, times with times"
-            raise ConfigError(f"it is not said of {' and '.join(sorted(kinds))}", where=where, mend=mend)
+            hint = "numbers with numbers, dates with dates, times with times"
+            raise ConfigError(f"it is not said of {' and '.join(sorted(kinds))}", where=where, hint=hint)
 
 
 def _expect_named(names: Sequence[str], contract: TableContract, *, where: str) -> None:
     strange = [name for name in names if name not in contract.columns]
     if strange or not names:
         near = difflib.get_close_matches(strange[0], contract.columns, 1) if strange else []
-        says = f"'{strange[0]}' is none of its columns" if strange else "a key has no column"
-        raise ConfigError(says, where=where, mend=near[0] if near else "name a column of [columns]")
+        message = f"'{strange[0]}' is none of its columns" if strange else "a key has no column"
+        raise ConfigError(message, where=where, hint=near[0] if near else "name a column of [columns]")
 
 
 def _expect_terms(name: str, terms: Terms) -> None:
     where = f"[columns.{name}]"
     ends = [edge(terms, given, where=where) for given in (terms.lowest, terms.highest) if given is not None]
     if ends and terms.type not in COUNTED:
-        raise ConfigError(f"a {terms.type} has no range", where=where, mend="values = [...], or another type")
+        raise ConfigError(f"a {terms.type} has no range", where=where, hint="values = [...], or another type")
     if not pl.Series(ends, strict=False).is_sorted() or (terms.shortest or 0) > (terms.longest or terms.shortest or 0):
-        raise ConfigError("it ends before it begins", where=where, mend="exchange the two")
+        raise ConfigError("it ends before it begins", where=where, hint="exchange the two")
     of_text = [field for field in _OF_TEXT if getattr(terms, field) not in ("", None)]
     if of_text and terms.type != "text":
-        raise ConfigError(f"a {terms.type} has no '{of_text[0]}'", where=where, mend='type = "text"')
+        raise ConfigError(f"a {terms.type} has no '{of_text[0]}'", where=where, hint='type = "text"')
     for value in terms.values:
         edge(terms, value, where=f"{where} values")
     try:
         pl.Series([""]).str.contains(terms.pattern)
     except pl.exceptions.ComputeError as error:
-        mend = "the regular expressions of Rust: no look-around, no back references"
-        raise ConfigError(f"{terms.pattern!r} is no pattern: {error}", where=where, mend=mend) from error
+        hint = "the regular expressions of Rust: no look-around, no back references"
+        raise ConfigError(f"{terms.pattern!r} is no pattern: {error}", where=where, hint=hint) from error
 
 
 def _plain(value: Any) -> Any:
@@ -115,12 +115,12 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date | datetime) else value
 
 
-def _near(says: str) -> str:
+def _near(message: str) -> str:
     """The nearest field to one that there is not."""
-    found = re.search(r"unknown field `(\w+)`", says)
+    found = re.search(r"unknown field `(\w+)`", message)
     if not found:
         return "docs/contract.md tells what it may say"
-    known = Terms.__struct_fields__ if "$.columns" in says else TableContract.__struct_fields__
+    known = Terms.__struct_fields__ if "$.columns" in message else TableContract.__struct_fields__
     near = difflib.get_close_matches(found[1], known, 1)
     return f"{near[0]} in place of {found[1]}" if near else f"one of {', '.join(known)}"
 

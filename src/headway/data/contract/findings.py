@@ -40,9 +40,9 @@ def unnamed(names: Sequence[str], file: str) -> list[Finding]:
     if not names:
         return []
     listed = ", ".join(f"'{name}'" for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-    says = f"{len(names):,} {'column is' if len(names) == 1 else 'columns are'} not in the contract: {listed}"
-    mend = "headway contract discover --replace writes it anew; or add a [columns.NAME]"
-    return [Finding(code="D010", severity="note", says=says, where=file, measured=float(len(names)), mend=mend)]
+    message = f"{len(names):,} {'column is' if len(names) == 1 else 'columns are'} not in the contract: {listed}"
+    hint = "headway contract discover --replace writes it anew; or add a [columns.NAME]"
+    return [Finding(code="D010", severity="note", message=message, where=file, measured=float(len(names)), hint=hint)]
 
 
 def told(held: Held, file: str) -> list[Finding]:
@@ -68,20 +68,22 @@ def _finding(broken: Broken, n_rows: int, file: str) -> Finding:
     rule, share = broken.rule, broken.count / max(1, n_rows)
     column = f"[columns.{rule.columns[0]}] in {file}"
     if rule.broken is None and rule.together is None:
-        mend = f"write the column, or optional = true under {column}"
-        return Finding(code=rule.code, severity="stop", says=rule.reason, where=file, mend=mend)
-    says = f"{rule.reason}: {broken.count:,} of {n_rows:,} rows"
+        hint = f"write the column, or optional = true under {column}"
+        return Finding(code=rule.code, severity="stop", message=rule.reason, where=file, hint=hint)
+    message = f"{rule.reason}: {broken.count:,} of {n_rows:,} rows"
     if not rule.limit:
         where = _where(broken)
-        return Finding(code=rule.code, severity="stop", says=says, where=where, measured=share, limit=0.0, mend=MEND)
+        return Finding(
+            code=rule.code, severity="stop", message=message, where=where, measured=share, limit=0.0, hint=MEND
+        )
     return Finding(
         code=rule.code,
         severity="warn",
-        says=f"{says}, {share:.2%}",
+        message=f"{message}, {share:.2%}",
         where=_where(broken),
         measured=share,
         limit=rule.limit,
-        mend=f"missing = {math.ceil(share * 100) / 100} under {column}, or find those values",
+        hint=f"missing = {math.ceil(share * 100) / 100} under {column}, or find those values",
     )
 
 

@@ -20,7 +20,7 @@ def frame_of(path: Path, config: Config) -> pl.LazyFrame:
     """
     path = pointed(path)
     if not path.is_file():
-        raise DataError(f"no file '{path.name}'", where=str(path), mend="headway contract check FILE")
+        raise DataError(f"no file '{path.name}'", where=str(path), hint="headway contract check FILE")
     words = list(config.data.missing)
     if path.suffix in CSV:
         return _csv(path, words)
@@ -36,7 +36,7 @@ def frame_of(path: Path, config: Config) -> pl.LazyFrame:
 
 def _csv(path: Path, words: list[str]) -> pl.LazyFrame:
     if not path.stat().st_size:
-        raise DataError(f"'{path.name}' is empty", where=str(path), mend="a line of names, then a line a row")
+        raise DataError(f"'{path.name}' is empty", where=str(path), hint="a line of names, then a line a row")
     return pl.scan_csv(path, infer_schema=False, null_values=words or None, glob=False)
 
 

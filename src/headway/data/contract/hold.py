@@ -56,8 +56,8 @@ def hold(contract: TableContract, table: Table, *, codes: Sequence[str] = ()) ->
     try:
         return _held(contract, table, codes)
     except (pl.exceptions.PolarsError, OSError) as error:
-        says = str(error).partition("\n")[0]
-        raise DataError(f"the table cannot be read: {says}", mend="is it what its name says, and whole?") from error
+        message = str(error).partition("\n")[0]
+        raise DataError(f"the table cannot be read: {message}", hint="is it what its name says, and whole?") from error
 
 
 def failing(held: Held) -> pl.LazyFrame:
@@ -77,7 +77,7 @@ def _held(contract: TableContract, table: Table, codes: Sequence[str]) -> Held:
     schema = table.collect_schema()
     taken = {ROW, REASON} & set(schema)
     if taken:
-        raise DataError(f"a column is named '{taken.pop()}', as headway names one of its own", mend="rename it")
+        raise DataError(f"a column is named '{taken.pop()}', as headway names one of its own", hint="rename it")
     rules = [rule for rule in rules_of(contract, schema) if not codes or rule.code in codes]
     frame, marks = table.lazy().with_row_index(ROW), _marks(rules, table)
     rows = {place: mark for place, mark in marks.items() if rules[place].fails_rows}

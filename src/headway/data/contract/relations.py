@@ -52,7 +52,7 @@ def relation_of(text: str) -> Relation:
     raise ConfigError(
         f"{text!r} is no relation between columns",
         where="relations",
-        mend="a <= b, a < b, a == b, a + b == c or a, b -> c; `names with spaces` in backquotes",
+        hint="a <= b, a < b, a == b, a + b == c or a, b -> c; `names with spaces` in backquotes",
     )
 
 

@@ -81,9 +81,9 @@ class _Column:
     value: pl.Expr
     there: pl.Expr
 
-    def rule(self, code: str, says: str, broken: pl.Expr) -> Rule:
+    def rule(self, code: str, message: str, broken: pl.Expr) -> Rule:
         shown = pl.col(self.name)
-        return Rule(code=code, columns=(self.name,), reason=f"'{self.name}' {says}", broken=broken, shown=shown)
+        return Rule(code=code, columns=(self.name,), reason=f"'{self.name}' {message}", broken=broken, shown=shown)
 
 
 def _of_column(name: str, terms: Terms, schema: pl.Schema) -> Iterator[Rule]:
@@ -119,12 +119,12 @@ def _of_type(column: _Column) -> Iterator[Rule]:
 def _of_range(column: _Column) -> Iterator[Rule]:
     value, terms = column.value, column.terms
     counts = column.there if column.dtype.is_float() else None  # NaN is above all, and outside of no range
-    for given, says in ((terms.lowest, "below"), (terms.highest, "above")):
+    for given, message in ((terms.lowest, "below"), (terms.highest, "above")):
         if given is not None:
             end = edge(terms, given, where=column.name)
-            broken = value < end if says == "below" else value > end
+            broken = value < end if message == "below" else value > end
             shown = f"{end:,}" if isinstance(end, int) else str(end)
-            yield column.rule("D012", f"is {says} {shown}", broken if counts is None else broken & counts)
+            yield column.rule("D012", f"is {message} {shown}", broken if counts is None else broken & counts)
 
 
 def _of_values(column: _Column) -> Iterator[Rule]:

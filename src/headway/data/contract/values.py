@@ -52,7 +52,7 @@ def edge(terms: Terms, given: bool | Edge, *, where: str) -> bool | int | float 
         except ValueError:
             pass
     form = {"date": "2024-03-31, as text", "time": "2024-03-31T17:05:00, as text"}.get(terms.type, f"a {terms.type}")
-    raise ConfigError(f"{given!r} is no {terms.type}", where=where, mend=form)
+    raise ConfigError(f"{given!r} is no {terms.type}", where=where, hint=form)
 
 
 def _moment(text: str) -> datetime:

@@ -23,7 +23,7 @@ _SHOWN = 3
 class Unlike(NamedTuple):
     """How what is on disk differs from what was recorded, empty where it does not; `gone` where something is absent."""
 
-    says: str = ""
+    message: str = ""
     gone: bool = False
 
 

@@ -128,7 +128,7 @@ def _mapping(record: Path) -> Fields:
 
 
 def _strange(record: Path, why: str) -> DataError:
-    return DataError(f"cannot read '{record.name}' of DVC: {why}", where=str(record), mend="dvc status")
+    return DataError(f"cannot read '{record.name}' of DVC: {why}", where=str(record), hint="dvc status")
 
 
 def all_outs(stages: Sequence[Stage]) -> Iterator[tuple[Stage, Out]]:

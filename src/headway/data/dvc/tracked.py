@@ -39,7 +39,7 @@ def target(pointer: Path) -> Path:
     outs = [out for _, out in all_outs(stages_of(_present(pointer)))]
     if len(outs) != 1:
         names = ", ".join(out.path.name for out in outs) or "nothing"
-        raise DataError(f"'{pointer.name}' points to {names}", where=str(pointer), mend="name the one file to read")
+        raise DataError(f"'{pointer.name}' points to {names}", where=str(pointer), hint="name the one file to read")
     if not outs[0].path.exists():
         raise absent(outs[0].path, pointer)
     return outs[0].path
@@ -47,7 +47,7 @@ def target(pointer: Path) -> Path:
 
 def absent(path: Path, pointer: Path) -> DataError:
     """What to say of data that DVC has a record of, and that nobody has fetched."""
-    return DataError(f"'{path.name}' is not here, only its record", where=str(pointer), mend=f"dvc pull {pointer}")
+    return DataError(f"'{path.name}' is not here, only its record", where=str(pointer), hint=f"dvc pull {pointer}")
 
 
 def not_fetched(folder: Path, pattern: str) -> list[Path]:
@@ -59,7 +59,7 @@ def not_fetched(folder: Path, pattern: str) -> list[Path]:
 
 def _present(pointer: Path) -> Path:
     if not pointer.is_file():
-        raise DataError(f"no file '{pointer.name}'", where=str(pointer), mend="correct [data] source in headway.toml")
+        raise DataError(f"no file '{pointer.name}'", where=str(pointer), hint="correct [data] source in headway.toml")
     return pointer
 
 
@@ -79,7 +79,7 @@ def _tracked(path: Path, folder: Path, reader: Reader) -> Tracked | None:
         try:
             found = next(((stage, out) for stage, out in all_outs(reader(record)) if _holds(out, path)), None)
         except PluginError as error:
-            return _unread(path, record, f"{error.what}: {error.mend}", folder)
+            return _unread(path, record, f"{error.what}: {error.hint}", folder)
         except DataError as error:
             return _unread(path, record, error.what, folder)
         if found is not None:
@@ -109,7 +109,7 @@ def _compared(path: Path, stage: Stage, out: Out, folder: Path) -> Tracked:
         stage=stage.name,
         command=stage.command,
         made_from=stage.made_from,
-        unlike=differs.says,
+        unlike=differs.message,
         gone=differs.gone,
     )
 

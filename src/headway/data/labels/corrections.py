@@ -40,9 +40,9 @@ def correct(config: Config, state: State, claim: Claim) -> Correction:
     """
     raw = read_table(config)
     if not 1 <= claim.row <= len(raw):
-        raise DataError(f"there is no row {claim.row}", where=f"{len(raw):,} rows", mend="headway labels suspects")
+        raise DataError(f"there is no row {claim.row}", where=f"{len(raw):,} rows", hint="headway labels suspects")
     if not claim.why.strip():
-        raise DataError("a correction takes a reason, for whoever reads it later", mend='--why "..."')
+        raise DataError("a correction takes a reason, for whoever reads it later", hint='--why "..."')
     name = config.data.target
     table = with_roles(raw, config.data)
     new = _label(claim.to, raw[name], table[name], config.data.task)
@@ -119,4 +119,4 @@ def _label(text: str, written: pl.Series, opened: pl.Series, task: str) -> float
     if number is not None and (task in NUMBERS or number in opened.cast(pl.Float64).unique()):
         return float(number)
     values = written.drop_nulls().cast(pl.String).unique().sort().head(10).to_list()
-    raise DataError(f"'{text}' is no label of '{opened.name}'", where=f"labels: {', '.join(values)}", mend=values[0])
+    raise DataError(f"'{text}' is no label of '{opened.name}'", where=f"labels: {', '.join(values)}", hint=values[0])

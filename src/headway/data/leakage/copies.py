@@ -79,18 +79,18 @@ def told(found: Copies, *, code: str, how: str) -> list[Finding]:
     if not found.found or (found.share <= LIMIT and not copied):
         return []
     warns = found.share > LIMIT and found.found >= FEWEST and copied
-    says, mend = (_COPIES, _LEAVE_OUT) if copied else (_ALIKE, _NOTHING)
+    message, hint = (_COPIES, _LEAVE_OUT) if copied else (_ALIKE, _NOTHING)
     agree = "none has an outcome" if found.kappa is None else f"kappa {found.kappa:.2f}"
     return [
         Finding(
             code=code,
             severity="warn" if warns else "note",
-            says=f"{found.found:,} of {found.rows:,} test rows ({found.share:.1%}) are {how} to rows learned from"
-            + says.format(agree=agree),
+            message=f"{found.found:,} of {found.rows:,} test rows ({found.share:.1%}) are {how} to rows learned from"
+            + message.format(agree=agree),
             where="[split] test",
             measured=found.share,
             limit=LIMIT,
-            mend=mend,
+            hint=hint,
         )
     ]
 
@@ -99,7 +99,7 @@ def compared(survey: Survey) -> tuple[Dataset, Dataset]:
     """The rows learned from and those of the test; raises NotApplicable without both, or without a feature."""
     learned, test = held_out(survey)
     if not learned.features:
-        raise NotApplicable("no feature is left to compare rows by", mend="[data] ignore")
+        raise NotApplicable("no feature is left to compare rows by", hint="[data] ignore")
     return learned, test
 
 

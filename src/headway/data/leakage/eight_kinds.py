@@ -46,7 +46,7 @@ def kinds_of(findings: Sequence[Finding]) -> list[Kind]:
     codes = {name: plugins.describe("check", name)[:4] for name in plugins.names("check")}
     unable: dict[str, str] = {}
     for finding in findings:
-        said = _DID_NOT_RUN.match(finding.says) if finding.code == _UNABLE else None
+        said = _DID_NOT_RUN.match(finding.message) if finding.code == _UNABLE else None
         if said:
             unable[codes[said[1]]] = said[2]
     return [_kind(name, of, findings, unable) for name, of in KINDS.items()]
@@ -61,7 +61,7 @@ def _kind(name: str, codes: tuple[str, ...], findings: Sequence[Finding], unable
     ran = [code for code in codes if code not in unable]
     answer: Answer = "found" if grave else "undecided" if silent else "clear" if ran else "not applicable"
     first = [f"{', '.join(ran)} found nothing"] if answer == "clear" and not notes else []
-    told = [f"{finding.code} {finding.says}" for finding in (grave or silent or notes)[:1]]
+    told = [f"{finding.code} {finding.message}" for finding in (grave or silent or notes)[:1]]
     more = len(grave or silent or notes) - 1
     rest = [f"{more} more finding{'s' if more > 1 else ''}"] if more > 0 else []
     return Kind(name=name, answer=answer, why="; ".join([*first, *told, *rest, *did_not_run]), codes=codes)

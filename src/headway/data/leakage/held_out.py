@@ -17,7 +17,7 @@ def held_out(survey: Survey) -> tuple[Dataset, Dataset]:
     """What a model learned from and was chosen by, as one, and the rows held out; raises NotApplicable without both."""
     test = survey.periods.get("test")
     if test is None or not any(name in survey.periods for name in BEFORE_TEST):
-        raise NotApplicable("no rows are held out to compare with", mend="[split] train, choose and test")
+        raise NotApplicable("no rows are held out to compare with", hint="[split] train, choose and test")
     return learned_from(survey), test
 
 

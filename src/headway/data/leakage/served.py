@@ -27,7 +27,7 @@ def asked_rows(survey: Survey) -> pl.DataFrame:
         count = 0 if found is None else len(found)
         raise NotApplicable(
             f"servers were asked {count} rows, and {FEWEST} are needed to compare",
-            mend="headway serve, and ask it; then check again",
+            hint="headway serve, and ask it; then check again",
         )
     return found
 
@@ -42,7 +42,7 @@ def served_rows(survey: Survey) -> tuple[str, pl.DataFrame]:
         return "requests", asked
     name = next((each for each in ("live", "test") if each in survey.periods), "")
     if not name:
-        raise NotApplicable("no row is served or held out", mend="[split] train, choose and test")
+        raise NotApplicable("no row is served or held out", hint="[split] train, choose and test")
     return name, survey.periods[name].table
 
 
@@ -77,7 +77,7 @@ def apart(survey: Survey, dataset: Dataset, asked: pl.DataFrame) -> Drift:
     fields = [_field(both[name]) for name in names]
     signature = Signature(inputs=tuple(each for each in fields if len(each.categories) <= MOST_TEXTS))
     if not signature.inputs:
-        raise NotApplicable("no feature of the table is in the requests", mend="[data] ignore")
+        raise NotApplicable("no feature of the table is in the requests", hint="[data] ignore")
     rows, count = matrix(both, signature), len(dataset.table)
     timed = bool(dataset.roles.time)
     windows = Windows(

@@ -37,7 +37,7 @@ def open_key(config: Config) -> HashKey:
     if file.resolve().is_relative_to(config.state.resolve()):
         where = "[personal] key"
         raise ConfigError(
-            "the key of the hashes would lie in the store that it protects", where=where, mend="another folder"
+            "the key of the hashes would lie in the store that it protects", where=where, hint="another folder"
         )
     try:
         if not file.exists():
@@ -46,7 +46,7 @@ def open_key(config: Config) -> HashKey:
     except OSError as error:
         raise ConfigError(f"no key for hashes: {error.strerror}", where=str(file)) from error
     if shared:
-        raise ConfigError("other users can read the key of the hashes", where=str(file), mend=f"chmod 600 {file}")
+        raise ConfigError("other users can read the key of the hashes", where=str(file), hint=f"chmod 600 {file}")
     try:
         secret = bytes.fromhex(text.decode())
     except ValueError as error:

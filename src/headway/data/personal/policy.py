@@ -56,15 +56,15 @@ def policy(config: Config, columns: Sequence[str]) -> dict[str, str]:
     for name, way in said:
         where = f"[personal] {way}"
         if names.count(name) > 1:
-            raise ConfigError(f"'{name}' is named twice", where=where, mend="one of drop, hash and keep")
+            raise ConfigError(f"'{name}' is named twice", where=where, hint="one of drop, hash and keep")
         if name not in columns and name not in KINDS:
             near = difflib.get_close_matches(name, [*columns, *KINDS], 1)
-            mend = f"{near[0]} in place of {name}" if near else f"a column, or one of {', '.join(KINDS)}"
-            raise ConfigError(f"'{name}' is no column and no kind of personal data", where=where, mend=mend)
+            hint = f"{near[0]} in place of {name}" if near else f"a column, or one of {', '.join(KINDS)}"
+            raise ConfigError(f"'{name}' is no column and no kind of personal data", where=where, hint=hint)
     for name, reason in section.keep.items():
         if not reason.strip():
-            mend = f'{name} = "why it must stay"'
-            raise ConfigError(f"nobody says why '{name}' is kept", where="[personal.keep]", mend=mend)
+            hint = f'{name} = "why it must stay"'
+            raise ConfigError(f"nobody says why '{name}' is kept", where="[personal.keep]", hint=hint)
     return dict(said)
 
 
@@ -82,9 +82,9 @@ def _expect_losable(ways: Mapping[str, str], roles: Roles) -> None:
         name = getattr(roles, role)
         way = ways.get(name, KEEP)
         if way == DROP or (way == HASH and role not in _GROUPING):
-            mend = f'hash = ["{name}"]' if role in _GROUPING else f'[personal.keep] {name} = "WHY"'
+            hint = f'hash = ["{name}"]' if role in _GROUPING else f'[personal.keep] {name} = "WHY"'
             what = f"'{name}' is the {role}, so it cannot go"
-            raise ConfigError(what, where=f"[personal] {way}", mend=mend)
+            raise ConfigError(what, where=f"[personal] {way}", hint=hint)
 
 
 def _roles_of(roles: Roles, ways: Mapping[str, str]) -> Roles:

@@ -19,8 +19,8 @@ def length_of(text: str, *, where: str = "[personal] retention") -> timedelta:
     """
     found = _LENGTH.fullmatch(text)
     if not found:
-        raise ConfigError(f"{text!r} is no length of time", where=where, mend="90d, 12h or 30m")
+        raise ConfigError(f"{text!r} is no length of time", where=where, hint="90d, 12h or 30m")
     try:
         return timedelta(**{_UNITS[found[2]]: int(found[1])})
     except OverflowError as error:
-        raise ConfigError(f"{text!r} is longer than time is counted", where=where, mend="90d") from error
+        raise ConfigError(f"{text!r} is longer than time is counted", where=where, hint="90d") from error

@@ -75,8 +75,8 @@ def canonical_of(column: pl.Series) -> Column:
     if column.null_count() == len(column):
         return Column(name, "missing", np.zeros(len(column)), np.ones(len(column), np.bool_))
     if kind == pl.Object:
-        mend = "columns of numbers, texts, dates or times"
-        raise DataError(f"column '{name}' holds Python objects", where=name, mend=mend)
+        hint = "columns of numbers, texts, dates or times"
+        raise DataError(f"column '{name}' holds Python objects", where=name, hint=hint)
     if isinstance(kind, pl.Date | pl.Datetime):
         zoned = isinstance(kind, pl.Datetime) and kind.time_zone is not None
         unit = kind.time_unit if isinstance(kind, pl.Datetime) else ""

@@ -46,7 +46,7 @@ def croissant(dataset: Dataset, config: Config, files: Sequence[Path]) -> Json:
     strange = next((file for file in files if file.suffix not in FORMATS), None)
     if strange or not files:
         what = f"Croissant describes no '{strange.name}'" if strange else "Croissant describes files"
-        raise DataError(what, where=f"[data] source = '{config.data.name}'", mend="write the table as parquet or csv")
+        raise DataError(what, where=f"[data] source = '{config.data.name}'", hint="write the table as parquet or csv")
     about, name = config.provenance, config.project.name
     optional = {
         "description": about.description,

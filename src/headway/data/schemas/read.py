@@ -29,7 +29,7 @@ def said_by(reference: str, folder: Path) -> Said:
     elif ":" in reference:
         said = _of_object(load_object(reference, folder), reference)
     else:
-        raise ConfigError(f"'{reference}' is no schema that is known", where=reference, mend=MEND)
+        raise ConfigError(f"'{reference}' is no schema that is known", where=reference, hint=MEND)
     expect(said.contract)
     return said
 
@@ -41,7 +41,7 @@ def _of_json(content: Any) -> Said:
         return frictionless.contract_of(content)
     if isinstance(content, dict) and isinstance(content.get("columns"), dict):
         return pandera.contract_of_json(content)
-    raise ConfigError("the JSON has neither fields nor columns", mend=MEND)
+    raise ConfigError("the JSON has neither fields nor columns", hint=MEND)
 
 
 def _of_object(schema: Any, reference: str) -> Said:
@@ -51,7 +51,7 @@ def _of_object(schema: Any, reference: str) -> Said:
         return pandera.contract_of(schema)
     if callable(schema) and not isinstance(schema, type):
         return _of_object(schema(), reference)
-    raise ConfigError(f"'{reference}' is a {type(schema).__name__}, and no schema", where=reference, mend=MEND)
+    raise ConfigError(f"'{reference}' is a {type(schema).__name__}, and no schema", where=reference, hint=MEND)
 
 
 def _json(path: Path) -> Any:

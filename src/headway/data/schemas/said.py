@@ -30,7 +30,7 @@ def terms(name: str, fields: Mapping[str, object]) -> Terms:
         raise ConfigError(
             f"column '{name}' of the schema says what no contract can: {error}",
             where=f"column {name}",
-            mend="leave that out of the schema, and write it into contract.toml",
+            hint="leave that out of the schema, and write it into contract.toml",
         ) from error
 
 
@@ -58,7 +58,7 @@ def beyond(end: object, kind: Type, *, up: bool) -> object:
         return moment + timedelta(microseconds=1) * (1 if up else -1)
     if isinstance(moment, date):
         return moment + timedelta(days=1) * (1 if up else -1)
-    raise ConfigError(f"{end!r} is the end of no range of a {kind}", mend="a number, date or time")
+    raise ConfigError(f"{end!r} is the end of no range of a {kind}", hint="a number, date or time")
 
 
 def found_in(pattern: str) -> str:

@@ -24,7 +24,7 @@ def plugin(url: str, query: str, *, folder: Path) -> pl.DataFrame:  # noqa: ARG0
         refused = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
         what = "cannot reach PostgreSQL" if refused else "PostgreSQL refuses the query"
         raise DataError(
-            f"{what}: {said}", where=url if refused else query, mend="[data] source" if refused else "[data] query"
+            f"{what}: {said}", where=url if refused else query, hint="[data] source" if refused else "[data] query"
         ) from error
 
 
@@ -32,5 +32,5 @@ def _answer(connection: psycopg.Connection[tuple[object, ...]], query: str) -> p
     with connection.cursor() as cursor:
         cursor.execute(query.encode())
         if cursor.description is None:
-            raise DataError("the query gives no table", where=query, mend='query = "SELECT ... FROM ..."')
+            raise DataError("the query gives no table", where=query, hint='query = "SELECT ... FROM ..."')
         return table_of_rows([column.name for column in cursor.description], cursor.fetchall(), where=query)

@@ -19,20 +19,20 @@ SCHEME = "sqlite:///"
 def plugin(url: str, query: str, *, folder: Path) -> pl.DataFrame:
     """What the query gives; `sqlite:////data/x.db` is an absolute path, `sqlite:///x.db` starts in `folder`."""
     if not url.startswith(SCHEME):
-        raise DataError(f"'{url}' names no file", mend="sqlite:///FILE, with three slashes")
+        raise DataError(f"'{url}' names no file", hint="sqlite:///FILE, with three slashes")
     path = folder / url.removeprefix(SCHEME)
     if not path.is_file():
-        raise DataError(f"no file '{path.name}'", where=str(path), mend="correct [data] source in headway.toml")
+        raise DataError(f"no file '{path.name}'", where=str(path), hint="correct [data] source in headway.toml")
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as database:
             return _answer(database, query)
     except sqlite3.Error as error:
-        raise DataError(f"SQLite refuses the query: {error}", where=f"{url}: {query}", mend="[data] query") from error
+        raise DataError(f"SQLite refuses the query: {error}", where=f"{url}: {query}", hint="[data] query") from error
 
 
 def _answer(database: sqlite3.Connection, query: str) -> pl.DataFrame:
     cursor = database.execute(query)
     if cursor.description is None:
-        raise DataError("the query gives no table", where=query, mend='query = "SELECT ... FROM ..."')
+        raise DataError("the query gives no table", where=query, hint='query = "SELECT ... FROM ..."')
     names = [column[0] for column in cursor.description]
     return with_dates(table_of_rows(names, cursor.fetchall(), where=query))

@@ -26,7 +26,7 @@ def packed(magic: bytes, kinds: Sequence[str], *arrays: Array) -> bytes:
 def unpacked(content: bytes, magic: bytes, kinds: Sequence[str], what: str) -> list[Array]:
     """The arrays of an artifact, without copying them; raises EngineError for anything that is no such `what`."""
     if not content.startswith(magic):
-        raise EngineError(f"these bytes are no {what}", mend="headway optimize")
+        raise EngineError(f"these bytes are no {what}", hint="headway optimize")
     try:
         line, _, _ = content[len(magic) :].partition(b"\n")
         lengths = msgspec.json.decode(line, type=list[int])
@@ -38,7 +38,7 @@ def unpacked(content: bytes, magic: bytes, kinds: Sequence[str], what: str) -> l
             arrays.append(np.frombuffer(content, kind, length, at))
             at = _aligned(at + arrays[-1].nbytes)
     except (ValueError, OverflowError, msgspec.MsgspecError) as error:
-        raise EngineError(f"the {what} is not whole: {error}", mend="headway optimize") from error
+        raise EngineError(f"the {what} is not whole: {error}", hint="headway optimize") from error
     return arrays
 
 

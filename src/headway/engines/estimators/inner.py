@@ -47,7 +47,7 @@ class InnerModel(BaseEstimator):  # type: ignore[misc]
 
     def fit(self, rows: Any, labels: Any = None) -> InnerModel:
         """Refused: this is a model that was fitted where it came from, and scikit-learn only asks whether one could."""
-        raise EngineError(f"a model of {self.engine} inside another cannot be fitted again", mend="fit the whole anew")
+        raise EngineError(f"a model of {self.engine} inside another cannot be fitted again", hint="fit the whole anew")
 
     def _scores(self, rows: Any, *, margins: bool = False) -> Floats:
         """What the model answers, float64 [n, k], or what LightGBM sums before its link."""
@@ -119,7 +119,7 @@ def _inner(path: str, value: Any) -> InnerModel:
         raise EngineError(
             f"the {type(value).__name__} reads columns of categories as they are, which only pandas gives it",
             where=path,
-            mend="give it numbers: put an OrdinalEncoder before it, or optimize that model alone",
+            hint="give it numbers: put an OrdinalEncoder before it, or optimize that model alone",
         )
     inner = kind(engine=root_of(value), content=adopted.content, width=adopted.width, absent=adopted.absent)
     if isinstance(inner, InnerClassifier):

@@ -136,7 +136,7 @@ def read(content: bytes) -> Opened:
         raise _strange(str(error).partition("[")[2].partition("]")[0].replace("'", "").split(", ")) from error
     except (msgspec.MsgspecError, *_FAILURES) as error:
         raise EngineError(
-            f"these bytes are no skops file that can be opened: {error}", mend="skops.io.dump(model, 'model.skops')"
+            f"these bytes are no skops file that can be opened: {error}", hint="skops.io.dump(model, 'model.skops')"
         ) from error
     return Opened(model=model, columns=columns, made_by=maker(told))
 
@@ -150,7 +150,7 @@ def maker(told: Iterable[warnings.WarningMessage]) -> str:
 def _strange(types: list[str]) -> EngineError:
     return EngineError(
         f"the model holds {', '.join(types)}, which no file that is data can hold",
-        mend="keep that part outside: give the estimator behind it, with the rows as that part makes them",
+        hint="keep that part outside: give the estimator behind it, with the rows as that part makes them",
     )
 
 

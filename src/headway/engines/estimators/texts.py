@@ -92,7 +92,7 @@ def _note(encoder: Any, places: Places, found: Readings) -> None:
             what = "texts and numbers" if texts else "numbers in a column of objects"
             raise EngineError(
                 f"{type(encoder).__name__} learned {what}: {known[0]!r}, {known[-1]!r}",
-                mend="make that column all text, or of a type of numbers, before the encoder is fitted",
+                hint="make that column all text, or of a type of numbers, before the encoder is fitted",
             )
         reading.texts |= texts
         reading.refuses |= refuses and bool(texts)

@@ -76,8 +76,8 @@ def read(content: bytes) -> CatboostModel:
     try:
         return _model(_core(content))
     except (ValueError, RecursionError) as error:
-        mend = "model.save_model('model.cbm')"
-        raise EngineError(f"these bytes are not a CatBoost model: {error}", mend=mend) from error
+        hint = "model.save_model('model.cbm')"
+        raise EngineError(f"these bytes are not a CatBoost model: {error}", hint=hint) from error
 
 
 def _need(holds: bool | np.bool_, why: str) -> None:
@@ -133,7 +133,7 @@ def _expect_numbers_alone(core: Table, trees: Table) -> None:
             raise EngineError(
                 f"the CatBoost model reads {len(found)} {kind} columns, and headway gives it numbers",
                 where=f"{kind} columns: {places}",
-                mend=f"train it without {'cat' if field == 4 else kind}_features, on columns that were made numbers",
+                hint=f"train it without {'cat' if field == 4 else kind}_features, on columns that were made numbers",
             )
     for field, kind in _LEFT_OVER.items():
         _need(not trees.tables(field), f"{kind} of no column")

@@ -153,7 +153,7 @@ def _not_a_model(why: str, where: str = "") -> EngineError:
     return EngineError(
         f"these bytes are not a LightGBM model in text form: {why}",
         where=where,
-        mend="booster.save_model('model.txt')",
+        hint="booster.save_model('model.txt')",
     )
 
 

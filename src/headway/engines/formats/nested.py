@@ -52,6 +52,6 @@ def apart(content: bytes, *, models: int) -> tuple[Header, list[bytes]]:
         if len(header.models) != models or sum(each.size_bytes for each in header.models) != len(rest):
             raise ValueError(f"{len(rest):,} bytes follow its header, and {len(header.models)} models")
     except (ValueError, msgspec.MsgspecError) as error:
-        raise EngineError(f"these bytes are no whole artifact of models: {error}", mend=MEND) from error
+        raise EngineError(f"these bytes are no whole artifact of models: {error}", hint=MEND) from error
     ends = accumulate(each.size_bytes for each in header.models)
     return header, [rest[end - each.size_bytes : end] for each, end in zip(header.models, ends, strict=True)]

@@ -59,7 +59,7 @@ class Feed:
         if self.most and not np.all((np.abs(part) <= self.most) & (np.trunc(part) == part)):
             raise EngineError(
                 f"input {self.name!r} reads whole numbers, and a row has none there",
-                mend="fill what is missing, or convert the model with a float input",
+                hint="fill what is missing, or convert the model with a float input",
             )
         with np.errstate(over="ignore"):  # beyond float32 is infinite to a graph of float32, as to who made it
             return np.ascontiguousarray(part, self.dtype)
@@ -110,7 +110,7 @@ def feeds(inputs: Sequence[Port]) -> Feeds:
         raise EngineError(
             f"the graph reads texts ({', '.join(texts)}), and does not say which",
             where=_told("inputs", inputs),
-            mend="give headway the fitted scikit-learn pipeline in place of its graph, or encode the texts before it",
+            hint="give headway the fitted scikit-learn pipeline in place of its graph, or encode the texts before it",
         )
     found: list[Feed] = []
     for port in inputs:
@@ -137,7 +137,7 @@ def _no_table(inputs: Sequence[Port]) -> EngineError:
     return EngineError(
         "the graph does not read a table of numbers: [any, d], or an input [any, 1] for each column",
         where=_told("inputs", inputs),
-        mend=MEND,
+        hint=MEND,
     )
 
 
@@ -151,7 +151,7 @@ def scores_of(outputs: Sequence[Port]) -> str:
     raise EngineError(
         "the graph has no one output of scores",
         where=_told("outputs", outputs),
-        mend="convert with zipmap=False, and call the output 'probabilities'",
+        hint="convert with zipmap=False, and call the output 'probabilities'",
     )
 
 

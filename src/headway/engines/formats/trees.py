@@ -138,7 +138,7 @@ def expect_taken(forest: Forest, rows: Floats) -> None:
     raise EngineError(
         f"the model's library refuses {'a missing value' if np.isnan(value) else f'{value:g}'} in column {column}",
         where=f"row {row} of {len(rows):,}",
-        mend="fill it, as the model was fitted without such a value" if np.isnan(value) else "leave out such rows",
+        hint="fill it, as the model was fitted without such a value" if np.isnan(value) else "leave out such rows",
     )
 
 

@@ -47,13 +47,13 @@ def read(content: bytes) -> XgboostModel:
     if _BINARY.match(content):
         raise EngineError(
             "these bytes are an XGBoost model in the binary form, which XGBoost gave up in 3.1",
-            mend="xgboost.Booster(model_file='old.model').save_model('model.ubj'), with an XGBoost before 3.1",
+            hint="xgboost.Booster(model_file='old.model').save_model('model.ubj'), with an XGBoost before 3.1",
         )
     try:
         return _model(Part(_decoded(content)))
     except ValueError as error:
-        mend = "booster.save_model('model.ubj')"
-        raise EngineError(f"these bytes are not an XGBoost model: {error}", mend=mend) from error
+        hint = "booster.save_model('model.ubj')"
+        raise EngineError(f"these bytes are not an XGBoost model: {error}", hint=hint) from error
 
 
 def _decoded(content: bytes) -> object:
@@ -96,7 +96,7 @@ def _sizes(given: Part) -> tuple[int, int]:
         raise EngineError(
             f"the XGBoost model answers {targets} targets at once, and headway judges one",
             where=given.where,
-            mend="train a model for each target",
+            hint="train a model for each target",
         )
     return width, max(classes, 1)
 

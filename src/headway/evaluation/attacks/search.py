@@ -32,7 +32,7 @@ class Decisions:
         if monotonic() > self._until:
             raise NotApplicable(
                 "no time was left to ask for every decision",
-                mend="headway evaluate --budget 10m, or fewer [attack] rows or queries",
+                hint="headway evaluate --budget 10m, or fewer [attack] rows or queries",
             )
         self.asked += len(rows)
         try:

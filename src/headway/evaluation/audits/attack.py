@@ -32,7 +32,7 @@ def plugin(subject: Subject, ground: Ground) -> Found:
         raise NotApplicable(
             "no feature may change that takes more than one value",
             where="[attack] fixed",
-            mend="leave out of it what a caller can change",
+            hint="leave out of it what a caller can change",
         )
     some = thinned(subject, _rows(subject, ground))
 

@@ -50,8 +50,8 @@ def plugin(subject: Subject, ground: Ground) -> Found:
         return [rate]
     lesson = ground.train()
     if ground.weigh is None or lesson is None:
-        mend = "def train(rows, labels, *, seed=0)"
-        return [rate, NotApplicable("nobody can train the model anew, so that weights were not tried", mend=mend)]
+        hint = "def train(rows, labels, *, seed=0)"
+        return [rate, NotApplicable("nobody can train the model anew, so that weights were not tried", hint=hint)]
     learned = float(lesson.labels.mean())
     found: dict[tuple[str, str], list[Measurement]] = {}
     for seed in range(SEEDS):

@@ -40,7 +40,7 @@ def plugin(subject: Subject, ground: Ground) -> Found:
     nobody knows how to serve, or there is no row.
     """
     if ground.serve is None:
-        raise NotApplicable("nobody said how the variant is served", mend="headway evaluate")
+        raise NotApplicable("nobody said how the variant is served", hint="headway evaluate")
     if not len(subject.rows):
         raise NotApplicable("there is no row to ask for")
     until = monotonic() + ground.budget_s
@@ -165,7 +165,7 @@ def _slow(name: str, run: Run, share: float) -> Measurement:
     if own > OWN * found.value:
         raise NotApplicable(
             f"{what} is not told: the caller itself was {own:.2g} ms late, of {found.value:.2g} ms",
-            mend="measure on a machine that has cores to spare, or at a lower [evaluate] rate_per_s",
+            hint="measure on a machine that has cores to spare, or at a lower [evaluate] rate_per_s",
         )
     return replace(found, unit="ms", method=f"{found.method}; {own:.2g} ms of it are the caller's own")
 
@@ -193,7 +193,7 @@ def _expect_idle(what: str, run: Run) -> None:
     if run.busy > BUSY:
         raise NotApplicable(
             f"{what} is not told: the caller used {run.busy:.0%} of a core, so it is the caller that limits",
-            mend="a load generator in another language",
+            hint="a load generator in another language",
         )
 
 

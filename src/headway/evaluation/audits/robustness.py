@@ -48,8 +48,8 @@ def plugin(subject: Subject, ground: Ground) -> Found:
         try:
             found += _told(some, asked, until)
         except NotApplicable as error:
-            says = f"robustness.{kind}, {len(asked)} alterations: {error.what}"
-            found.append(NotApplicable(says, where=error.where, mend=error.mend))
+            message = f"robustness.{kind}, {len(asked)} alterations: {error.what}"
+            found.append(NotApplicable(message, where=error.where, hint=error.hint))
     return found
 
 
@@ -58,7 +58,7 @@ def _told(subject: Subject, faults: Sequence[Fault], until: float) -> list[Measu
     found: list[Measurement] = []
     for fault in faults:
         if monotonic() >= until:
-            raise NotApplicable("no time was left for all of them", mend="headway evaluate --budget 10m")
+            raise NotApplicable("no time was left for all of them", hint="headway evaluate --budget 10m")
         found += standing(subject, fault)
     return found
 

@@ -81,5 +81,5 @@ def _start(order: dict[str, object]) -> _Started:
     if run.returncode:
         lines = run.stderr.strip().splitlines() or ["no word"]
         said = next((line for line in reversed(lines) if line[:1].strip()), lines[-1])
-        raise EngineError(f"the model does not answer in a process of its own: {said}", mend="headway doctor")
+        raise EngineError(f"the model does not answer in a process of its own: {said}", hint="headway doctor")
     return _Started(seconds, float(run.stdout))

@@ -70,7 +70,7 @@ class Part:
         if self.task != "regression" and (said.min() < -1e-6 or said.max() > 1 + 1e-6):
             raise NotApplicable(
                 f"answers from {said.min():.3g} to {said.max():.3g} are no probabilities",
-                mend="let the model answer probabilities; of torch, give end=torch.sigmoid",
+                hint="let the model answer probabilities; of torch, give end=torch.sigmoid",
             )
         if self.task == "multiclass" and self.labels.max() >= said.shape[1]:
             raise NotApplicable(f"answers for {said.shape[1]} classes, and labels of {int(self.labels.max()) + 1}")

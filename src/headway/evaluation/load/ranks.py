@@ -62,7 +62,7 @@ def percentile(
         told = f"{count:,} {of[0]}" if worth == count else f"{count:,} {of[0]} that are worth {worth:,}"
         raise NotApplicable(
             f"{name} is no claim from {told}: it needs {needed(share):,}",
-            mend="headway evaluate --budget 5m, or a higher [evaluate] rate_per_s",
+            hint="headway evaluate --budget 5m, or a higher [evaluate] rate_per_s",
         )
     low, high = (ordered[place] for place in _places(worth, count, share))
     if not math.isfinite(high):
@@ -78,7 +78,7 @@ def median(name: str, values: Floats, *, of: str) -> Measurement:
     """
     if len(values) < needed(0.5):
         raise NotApplicable(
-            f"{name} is no claim from {len(values)} {of}: it needs {needed(0.5)}", mend="headway evaluate --budget 5m"
+            f"{name} is no claim from {len(values)} {of}: it needs {needed(0.5)}", hint="headway evaluate --budget 5m"
         )
     found = percentile(name, values, np.zeros(len(values), dtype=np.int64), 0.5, of=(of, "run"))
     return replace(found, method=f"median over {of}, order statistics")

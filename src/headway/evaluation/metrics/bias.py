@@ -36,7 +36,7 @@ def plugin(subject: Subject) -> list[Measurement]:
     Raises NotApplicable where no column of people is declared, none has two values, or the task has several classes.
     """
     if not subject.people:
-        raise NotApplicable("no columns of people are declared", where=WHERE, mend='people = ["gender"]')
+        raise NotApplicable("no columns of people are declared", where=WHERE, hint='people = ["gender"]')
     found = _regression(subject) if subject.variant.task == "regression" else _binary(subject)
     if not found:
         raise NotApplicable(f"all rows are of one kind in {', '.join(subject.people)}", where=WHERE)

@@ -35,5 +35,5 @@ def plugin(subject: Subject) -> list[Measurement | NotApplicable]:
 
 
 def _unpriced() -> NotApplicable:
-    mend = "the price of a machine over its cores, as\n[cost]\ncore_hour = 0.04"
-    return NotApplicable("no price is declared, so what a million rows cost is told in CPU seconds", mend=mend)
+    hint = "the price of a machine over its cores, as\n[cost]\ncore_hour = 0.04"
+    return NotApplicable("no price is declared, so what a million rows cost is told in CPU seconds", hint=hint)

@@ -34,7 +34,7 @@ def plugin(subject: Subject) -> list[Measurement]:
     errors = errors_of(subject)
     finding = halves(errors.blocks)
     if finding.all():
-        raise NotApplicable("all rows are of one group: none is left to confirm on", mend='[data] groups = "a_column"')
+        raise NotApplicable("all rows are of one group: none is left to confirm on", hint='[data] groups = "a_column"')
     columns = levels_of(subject, least_rows(finding))
     if not columns:
         raise NotApplicable("no column has two levels that are told apart")

@@ -19,7 +19,7 @@ def plugin(subject: Subject) -> list[Measurement]:
     Each comes with its rows and groups, small or not. Raises NotApplicable where no slice column is declared.
     """
     if not subject.slices:
-        raise NotApplicable("no slice columns are declared", where="headway.toml [data]", mend='slices = ["a_column"]')
+        raise NotApplicable("no slice columns are declared", where="headway.toml [data]", hint='slices = ["a_column"]')
     errors = errors_of(subject)
     return [each for name, column in subject.slices.items() for each in _column(name, column, errors)]
 

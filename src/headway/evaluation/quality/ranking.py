@@ -84,10 +84,10 @@ def _lists(subject: Subject) -> _Lists:
         raise NotApplicable(f"labels of a ranking say how relevant a row is, from 0 to {MOST_RELEVANT:g}")
     first = np.unique(codes, return_index=True)[1]
     if (rows.groups != rows.groups[first][codes]).any():
-        raise NotApplicable("the rows of a list belong to several groups", mend=MEND)
+        raise NotApplicable("the rows of a list belong to several groups", hint=MEND)
     kept = tally(codes, len(first), (labels != labels[first][codes]).astype(np.float64)) > 0
     if not kept.any():
-        raise NotApplicable(f"in none of {len(first):,} lists is one row more relevant than another", mend=MEND)
+        raise NotApplicable(f"in none of {len(first):,} lists is one row more relevant than another", hint=MEND)
     return _Lists(codes=codes, relevance=labels, kept=kept, blocks=_blocks(rows, codes, first, kept))
 
 

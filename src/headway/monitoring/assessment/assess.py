@@ -102,7 +102,7 @@ def _found(project: Project, survey: Survey, who: str) -> Assessment:
 
 def _looked(findings: list[Finding]) -> list[Looked]:
     """Every check that there is, with the reason of each that could not judge."""
-    silent = {each.where.removeprefix(checking.CHECK): each.says for each in findings if each.code == UNJUDGED}
+    silent = {each.where.removeprefix(checking.CHECK): each.message for each in findings if each.code == UNJUDGED}
     names = plugins.names("check")
     codes: Mapping[str, str] = {name: plugins.describe("check", name)[:4] for name in names}
     return [Looked(name=name, code=codes[name], unjudged=silent.get(name, "")) for name in names]
@@ -127,6 +127,6 @@ def _since(opening: Assessment, before: Assessment, now: Assessment, survey: Sur
         return replace(
             now,
             why=tuple(reasons),
-            tested=Tested(says=tested.says, p=tested.p, level=tested.level, shifts=tested.shifts),
+            tested=Tested(message=tested.message, p=tested.p, level=tested.level, shifts=tested.shifts),
         )
     return replace(now, number=opening.number, tested=tested)

@@ -38,20 +38,20 @@ def look(opening: Assessment, last: Tested, dataset: Dataset, blobs: Blobs) -> T
     now = sample_of(later or dataset, like=before)
     count, n_groups = last.count + 1, now[GROUP].n_unique()
     if later and n_groups < GROWN * last.n_groups:
-        says = (
+        message = (
             f"the next test is due at {int(np.ceil(GROWN * last.n_groups))} groups of later rows; there are {n_groups}"
         )
-        return Tested(count=last.count, n_groups=last.n_groups, says=says)
+        return Tested(count=last.count, n_groups=last.n_groups, message=message)
     level = ALPHA / (count * (count + 1))
     windows = _windows(before, now, run=WEEK if dataset.roles.time else 1, alpha=level)
     try:
         drift = load_detector(DETECTOR)(windows)
     except NotApplicable as reason:
-        return Tested(count=last.count, n_groups=last.n_groups, says=f"cannot be told: {reason.what}")
+        return Tested(count=last.count, n_groups=last.n_groups, message=f"cannot be told: {reason.what}")
     p = next(each.value for each in drift.measurements if each.name == "drift.p" and not each.slice)
     shifts = _shifts(windows, drift) if drift.alarm else ()
-    says = _says(windows, p, level, [each.column for each in shifts])
-    return Tested(count=count, n_groups=n_groups if later else 0, says=says, p=p, level=level, shifts=shifts)
+    message = _says(windows, p, level, [each.column for each in shifts])
+    return Tested(count=count, n_groups=n_groups if later else 0, message=message, p=p, level=level, shifts=shifts)
 
 
 def finding(opening: Assessment, found: Tested) -> list[Finding]:
@@ -62,11 +62,11 @@ def finding(opening: Assessment, found: Tested) -> list[Finding]:
         Finding(
             code="D060",
             severity="warn",
-            says=f"the data moved since the assessment of {opening.at[:10]}: {found.says}",
+            message=f"the data moved since the assessment of {opening.at[:10]}: {found.message}",
             where="distributions",
             measured=found.p,
             limit=found.level,
-            mend="repair the source of a column that broke, or train anew where the world changed: headway watch",
+            hint="repair the source of a column that broke, or train anew where the world changed: headway watch",
         )
     ]
 

@@ -14,8 +14,8 @@ def finding(before: Assessment, now: Assessment) -> list[Finding]:
         Finding(
             code="D058",
             severity="warn",
-            says=f"the source is '{now.source}', and was '{before.source}' when assessed on {before.at[:10]}",
+            message=f"the source is '{now.source}', and was '{before.source}' when assessed on {before.at[:10]}",
             where="[data] source",
-            mend="read what this assessment finds; compare with headway check --history",
+            hint="read what this assessment finds; compare with headway check --history",
         )
     ]

@@ -20,11 +20,11 @@ def finding(before: Assessment, now: Assessment) -> list[Finding]:
         Finding(
             code="D059",
             severity="warn",
-            says=f"columns changed since {before.at[:10]}: {', '.join(changes[:NAMED])}{more}",
+            message=f"columns changed since {before.at[:10]}: {', '.join(changes[:NAMED])}{more}",
             where="columns",
             measured=float(len(changes)),
             limit=0.0,
-            mend="say of a new column when it is known: [data.known] COLUMN; train anew before the model is asked",
+            hint="say of a new column when it is known: [data.known] COLUMN; train anew before the model is asked",
         )
     ]
 

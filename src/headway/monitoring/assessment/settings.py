@@ -37,7 +37,7 @@ def finding(before: Assessment, now: Assessment) -> list[Finding]:
         Finding(
             code="D061",
             severity="note",
-            says=f"settings of the checks changed since {before.at[:10]}: {told}{more}",
+            message=f"settings of the checks changed since {before.at[:10]}: {told}{more}",
             where="headway.toml",
             measured=float(len(changed)),
             limit=0.0,

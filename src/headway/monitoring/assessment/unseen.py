@@ -15,11 +15,11 @@ from headway.registry.project import Project
 MEND = "headway check"
 
 
-def open_checked(project: Project, tell: Callable[[str], object]) -> Dataset:
+def open_checked(project: Project, callback: Callable[[str], object]) -> Dataset:
     """The data of a project as it is now; tells where no assessment has seen them so."""
     dataset = open_dataset(project.config)
     if (found := unseen(last(project), dataset)) is not None:
-        tell(f"{found.code} {found.severity}: {found.says}; try: {found.mend}")
+        callback(f"{found.code} {found.severity}: {found.message}; try: {found.hint}")
     return dataset
 
 
@@ -39,8 +39,8 @@ def unseen(before: Assessment | None, dataset: Dataset) -> Finding | None:
     )
 
 
-def _finding(says: str, measured: float | None) -> Finding:
+def _finding(message: str, measured: float | None) -> Finding:
     limit = None if measured is None else 0.0
     return Finding(
-        code="D057", severity="warn", says=says, where="[data] source", measured=measured, limit=limit, mend=MEND
+        code="D057", severity="warn", message=message, where="[data] source", measured=measured, limit=limit, hint=MEND
     )

@@ -69,7 +69,7 @@ def plugin(windows: Windows) -> Drift:
     said = _findings(windows, blocks, p) if p <= windows.alpha else []
     if said:
         order = np.argsort(-spread[0], kind="stable")
-        said[0] = replace(said[0], says=said[0].says + f"; most of all {_names(table, order)}")
+        said[0] = replace(said[0], message=said[0].message + f"; most of all {_names(table, order)}")
         moved = [int(j) for j in order if corrected[j] <= windows.alpha]
         said += [_moved(table, shares, j, said[0], float(corrected[j])) for j in moved]
     return Drift(alarm=p <= windows.alpha, measurements=tuple(measured), findings=tuple(said))
@@ -82,7 +82,7 @@ def _expect_room(windows: Windows, blocks: Blocks) -> None:
         raise NotApplicable(
             f"{sizes} are too few to show a change at a chance of {windows.alpha:.2g}",
             where=f"no p below {least:.2g} could come out",
-            mend="take longer windows",
+            hint="take longer windows",
         )
 
 
@@ -224,12 +224,14 @@ def _by_name(windows: Windows, name: str, values: Floats, *, method: str) -> lis
 
 def _findings(windows: Windows, blocks: Blocks, p: float) -> list[Finding]:
     rows, groups = (len(windows.before.rows), len(windows.after.rows)), blocks.n_groups
-    says = (
+    message = (
         f"the inputs changed (p {p:.3g} over {len(windows.signature.inputs)} features): "
         f"{rows[0]:,} rows of {groups[0]} groups against {rows[1]:,} of {groups[1]}"
     )
-    mend = "repair the source of a feature that broke, or train anew where the world changed"
-    return [Finding(code="O001", severity="warn", says=says, where="all", measured=p, limit=windows.alpha, mend=mend)]
+    hint = "repair the source of a feature that broke, or train anew where the world changed"
+    return [
+        Finding(code="O001", severity="warn", message=message, where="all", measured=p, limit=windows.alpha, hint=hint)
+    ]
 
 
 def _names(table: _Table, order: Ints) -> str:
@@ -242,8 +244,8 @@ def _moved(table: _Table, shares: tuple[Floats, Floats], number: int, of_all: Fi
     begin = int(table.begins[number])
     one, two = (side[begin : begin + bins.size] for side in shares)
     most = int(np.argmax(np.abs(one - two)))
-    says = (
+    message = (
         f"{bins.field.name} changed (p {p:.3g} after correction for {len(table.bins)} features): "
         f"{bins.label(most)} was {one[most]:.1%} of rows and is {two[most]:.1%}"
     )
-    return replace(of_all, says=says, where=bins.field.name, measured=p, mend="")
+    return replace(of_all, message=message, where=bins.field.name, measured=p, hint="")

@@ -61,7 +61,7 @@ def blocks_of(windows: Windows) -> Blocks:
         raise NotApplicable(
             f"{n_before} and {n_after} groups are too few to show a change",
             where=f"runs of {windows.run} need {fewest} groups in all",
-            mend="take longer windows",
+            hint="take longer windows",
         )
     dense = [np.searchsorted(known, each) for known, each in zip(numbers, groups, strict=True)]
     share = min(1.0, MOST_BLOCKS / sum(sizes))

@@ -75,9 +75,9 @@ def subject_of(key: str, secret: HashKey) -> str:
 
 def _expect_one(order: Order) -> None:
     if bool(order.key) == bool(order.older):
-        raise ConfigError("one of a key and an age says what is forgotten", mend="headway forget KEY, or --older 90d")
+        raise ConfigError("one of a key and an age says what is forgotten", hint="headway forget KEY, or --older 90d")
     if order.key and not order.key.strip():
-        raise DataError("a key of spaces belongs to nobody", mend="headway forget KEY")
+        raise DataError("a key of spaces belongs to nobody", hint="headway forget KEY")
 
 
 def _wish(order: Order, secret: HashKey) -> tuple[Wish, Head]:
@@ -94,7 +94,7 @@ def _before(now: datetime, length: timedelta) -> datetime:
     try:
         return now - length
     except OverflowError as error:
-        raise ConfigError("there was no such time", where="--older", mend="90d") from error
+        raise ConfigError("there was no such time", where="--older", hint="90d") from error
 
 
 def _mark(head: Head) -> tuple[str, str]:
@@ -137,7 +137,7 @@ def _told(project: Project, order: Order, head: Head, erased: tuple[Erased, ...]
         begun_at=head.begun_at,
         done_at=datetime.now(UTC).isoformat(),
         erased=erased,
-        says=(*_of_models(project), *COPIES) if order.key else COPIES,
+        message=(*_of_models(project), *COPIES) if order.key else COPIES,
     )
 
 

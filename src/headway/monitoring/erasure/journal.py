@@ -39,7 +39,7 @@ class Journal:
             raise StoreError(
                 f"an erasure of rows, {what}, was begun at {self.head.begun_at} and is not done",
                 where=str(path),
-                mend="give the command for it again; it goes on from where it was",
+                hint="give the command for it again; it goes on from where it was",
             )
         self.touched = {each.path: each for each in (msgspec.json.decode(line, type=Touch) for line in lines[1:])}
         if not lines:
@@ -76,7 +76,7 @@ def opened(state: Path, asked: Head) -> Iterator[Journal]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise StoreError("another process is erasing rows", where=str(path), mend="wait for it") from error
+            raise StoreError("another process is erasing rows", where=str(path), hint="wait for it") from error
         file.seek(0)
         atomic.sync(state)
         yield Journal(file, path, asked)

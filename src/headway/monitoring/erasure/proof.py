@@ -29,8 +29,8 @@ def proofs(project: Project) -> list[Erasure]:
         verify(signed, trusted, subject=subject, where=str(project.config.state))
         erasure = _erasure(signed.content, subject)
         if (erasure.name, erasure.number, erasure.before) != (project.name, number, before):
-            mend = "restore the state from a backup"
-            raise Refused(f"{subject} does not follow the one before it: one was taken out", mend=mend)
+            hint = "restore the state from a backup"
+            raise Refused(f"{subject} does not follow the one before it: one was taken out", hint=hint)
         found.append(erasure)
         before = digest_of(signed.content)
     return found

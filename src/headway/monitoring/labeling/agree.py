@@ -43,7 +43,7 @@ def of_file(file: Path) -> pl.DataFrame:
     table = read_file(file)
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
-        raise DataError(f"the file has no column '{missing[0]}'", where=str(file), mend=_MEND)
+        raise DataError(f"the file has no column '{missing[0]}'", where=str(file), hint=_MEND)
     return table
 
 
@@ -52,7 +52,7 @@ def of_store(state: Path, name: str) -> pl.DataFrame:
     tables = Tail(traffic.labels_folder(state, name), [*LABELS]).read()
     if not tables:
         raise DataError(
-            "no label was kept yet", where=str(state), mend="headway label FILE, or headway labels agree FILE"
+            "no label was kept yet", where=str(state), hint="headway label FILE, or headway labels agree FILE"
         )
     return pl.concat(tables).sort("at_us", maintain_order=True)
 
@@ -84,7 +84,7 @@ def given_of(table: pl.DataFrame) -> Given:
     paired = (labels != NONE).sum(axis=1) >= 2
     if not paired.any():
         raise DataError(
-            f"no item has labels of two annotators: {len(items):,} items, {len(annotators)} annotators", mend=_MEND
+            f"no item has labels of two annotators: {len(items):,} items, {len(annotators)} annotators", hint=_MEND
         )
     kept = items.filter(pl.Series(paired))
     named = kept["group"] if "group" in kept.columns else kept["key"]

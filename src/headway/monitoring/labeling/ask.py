@@ -32,7 +32,7 @@ def wanted(project: Project, count: int) -> list[Wanted]:
     waiting = _waiting(project, bundle.digest)
     if waiting.is_empty():
         raise DataError(
-            "no request with a key waits for its label", where=str(state), mend=f"headway serve {name}@live"
+            "no request with a key waits for its label", where=str(state), hint=f"headway serve {name}@live"
         )
     probabilities = _probabilities(waiting)
     rows = waiting.select(f"in.{each}" for each in variant.signature.names).cast(pl.Float64).to_numpy()

@@ -48,7 +48,7 @@ def _shifted(scores: Floats, labels: Floats, groups: Ints) -> Calibrator:
 
 def _expect(scores: Floats, labels: Floats, groups: Ints) -> None:
     if not len(scores) == len(labels) == len(groups):
-        raise DataError(f"{len(scores)} scores, {len(labels)} labels, {len(groups)} groups", mend="one of each a row")
+        raise DataError(f"{len(scores)} scores, {len(labels)} labels, {len(groups)} groups", hint="one of each a row")
     if len(scores) and not (np.isin(labels, (0.0, 1.0)).all() and ((scores >= 0) & (scores <= 1)).all()):
         raise DataError("labels must be 0 or 1, scores in [0, 1]")
 

@@ -81,7 +81,7 @@ def roll(project: Project, post: Post, rolling: Rolling) -> Retraining:
         live=post.digest,
         frontier=frontier,
         seconds=time.perf_counter() - began,
-        says=f"{calibrator}, from {calibrator.n_rows:,} rows of the last {calibrator.n_groups} groups: "
+        message=f"{calibrator}, from {calibrator.n_rows:,} rows of the last {calibrator.n_groups} groups: "
         f"{frontier.winner.verdict.answer} against live",
     )
     project.keep(found)
@@ -130,7 +130,7 @@ def _day_by_day(project: Project, rolling: Rolling) -> Floats:
 
 def _expect(rows: Answered, dataset: Dataset, days: int) -> None:
     if not dataset.roles.groups:
-        raise DataError("recalibration goes by groups, such as days", where="[data] groups", mend='groups = "date"')
+        raise DataError("recalibration goes by groups, such as days", where="[data] groups", hint='groups = "date"')
     if days < FEWEST_GROUPS:
         raise DataError(
             f"recalibrate_days is {days}: a shift needs {FEWEST_GROUPS} groups", where="[retrain] recalibrate_days"
@@ -140,5 +140,5 @@ def _expect(rows: Answered, dataset: Dataset, days: int) -> None:
         raise DataError(
             f"{count} labelled groups have come since live was trained, at least {2 * FEWEST_GROUPS} are needed",
             where=dataset.name,
-            mend="wait for more labels",
+            hint="wait for more labels",
         )

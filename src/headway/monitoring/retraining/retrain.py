@@ -35,7 +35,7 @@ from headway.optimization.train import Asked, recipe, train
 from headway.registry.project import Project
 from headway.registry.provenance import origins
 
-Tell = Callable[[str], object]
+Callback = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,7 +66,7 @@ def lesson_of(project: Project, post: Post, dataset: Dataset, until: datetime | 
             f"the last labelled days begin at {since:%F}, and the live release learned from days up to "
             f"{post.trained_until:%F}",
             where=f"{FILE} [retrain] judged_days",
-            mend="wait for more labels",
+            hint="wait for more labels",
         )
     begin = datetime.fromisoformat(post.training.since)
     learned = between(rows, begin, since, name="train")
@@ -85,8 +85,8 @@ def _changed(project: Project, post: Post, dataset: Dataset) -> tuple[Finding, .
     try:
         then = between(dataset, since, until, name="train")
     except DataError as error:
-        says = f"the rows that live learned from are gone: {error.what}"
-        return (Finding(code="D065", severity="warn", says=says, where=error.where, mend="bring them back"),)
+        message = f"the rows that live learned from are gone: {error.what}"
+        return (Finding(code="D065", severity="warn", message=message, where=error.where, hint="bring them back"),)
     if digest(labelled(then).table) == post.training.dataset:
         return ()
     found = origins.changed(project, then, post.training.dataset)
@@ -94,7 +94,7 @@ def _changed(project: Project, post: Post, dataset: Dataset) -> tuple[Finding, .
 
 
 def retrain(
-    project: Project, post: Post, lesson: Lesson, *, ticket: Ticket | None = None, tell: Tell = lambda _: None
+    project: Project, post: Post, lesson: Lesson, *, ticket: Ticket | None = None, callback: Callback = lambda _: None
 ) -> Retraining:
     """The live release trained anew in the form that live has, with the verdict against live; it moves no pointer.
 
@@ -105,11 +105,11 @@ def retrain(
     if done:
         return done
     for finding in lesson.findings:
-        tell(f"{finding.severity} {finding.code}: {finding.says}; {finding.mend}")
+        callback(f"{finding.severity} {finding.code}: {finding.message}; {finding.hint}")
     began = time.perf_counter()
     origins.keep(project, {"train": lesson.rows, "test": lesson.held}, code=lesson.recipe)
-    trainings = _trainings(project, post, lesson, tell)
-    tell("judge against live")
+    trainings = _trainings(project, post, lesson, callback)
+    callback("judge against live")
     frontier = _frontier(project, post, lesson, trainings)
     found = Retraining(
         name=project.name,
@@ -119,7 +119,7 @@ def retrain(
         ticket=ticket,
         trainings=len(trainings),
         seconds=time.perf_counter() - began,
-        says=_says(frontier.winner.verdict, trainings),
+        message=_says(frontier.winner.verdict, trainings),
         findings=lesson.findings,
     )
     project.keep(found)
@@ -132,12 +132,12 @@ def outcome(project: Project, key: str) -> Retraining | None:
     return next((each for each in kept if each.key == key), None)
 
 
-def _trainings(project: Project, post: Post, lesson: Lesson, tell: Tell) -> list[Training]:
+def _trainings(project: Project, post: Post, lesson: Lesson, callback: Callback) -> list[Training]:
     seeds = project.config.retrain.seeds
     asked = list(range(seeds)) if seeds > 1 else [None]
     found = []
     for number, seed in enumerate(asked, 1):
-        tell(f"train {number}/{len(asked)} on {len(lesson.rows.table):,} rows")
+        callback(f"train {number}/{len(asked)} on {len(lesson.rows.table):,} rows")
         found.append(_training(project, post, lesson, seed))
     return found
 
@@ -218,7 +218,7 @@ def _says(verdict: Verdict, trainings: list[Training]) -> str:
     first = trainings[0]
     seconds = sum(each.seconds for each in trainings)
     seeds = f"{len(trainings)} seeds" if len(trainings) > 1 else "one training"
-    unmet = "; ".join(each.says for each in verdict.rulings if each.answer != "pass")
+    unmet = "; ".join(each.message for each in verdict.rulings if each.answer != "pass")
     return (
         f"trained anew on {first.n_rows:,} rows before {first.until[:10]} ({seeds}, {seconds:.1f} s): "
         + ("shown to be better than live" if not unmet else f"{verdict.answer} against live: {unmet}")

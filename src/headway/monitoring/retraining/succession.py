@@ -44,18 +44,18 @@ def begin(project: Project, found: Retraining, *, who: str, why: str = "") -> Re
     that a rollout could learn from.
     """
     if found.frontier.winner.verdict.answer != "pass":
-        return Renewal(stands="not better", says=found.says, retraining=found)
+        return Renewal(stands="not better", message=found.message, retraining=found)
     live = project.register.head(f"{project.name}@live")
     found = _published(project, found, who)
     if live and live.release == found.release:
-        return Renewal(stands="live", says=f"it is live by {live.who}: {live.why}", retraining=found)
+        return Renewal(stands="live", message=f"it is live by {live.who}: {live.why}", retraining=found)
     if live is None or live.release != found.live:
-        raise Refused("live is no longer what this retraining was judged against", mend="headway retrain")
+        raise Refused("live is no longer what this retraining was judged against", hint="headway retrain")
     tried = None if why else _tried(project, found)
     if tried:
         return tried
     if project.config.retrain.through == LIVE:
-        return _at_once(project, found, live, Reason(who=who, why=why or found.says))
+        return _at_once(project, found, live, Reason(who=who, why=why or found.message))
     return _beside(project, found, who=who, why=why)
 
 
@@ -68,7 +68,7 @@ def under_way(project: Project) -> Rollout | None:
 def seen(project: Project) -> Renewal:
     """How the rollout that runs stands, and what a look would decide; nothing is done."""
     rollout = rolling.expect_running(project)
-    return _of(project, rollout, rolling.status(project).says)
+    return _of(project, rollout, rolling.status(project).message)
 
 
 def look(project: Project) -> Renewal:
@@ -78,10 +78,12 @@ def look(project: Project) -> Renewal:
         return _of(project, rollout, f"a rollout of another release is running, begun by {rollout.by}")
     one = rolling.Rolling(project, rollout)
     decision = one.look()
-    return _of(project, one.rollout, decision.says)
+    return _of(project, one.rollout, decision.message)
 
 
-def follow(project: Project, *, tell: Callable[[str], object], wait: Callable[[float], object] = time.sleep) -> Renewal:
+def follow(
+    project: Project, *, callback: Callable[[str], object], wait: Callable[[float], object] = time.sleep
+) -> Renewal:
     """Look at the rollout that runs until it ends, or until nobody asks: then it goes on where it stands.
 
     A rollout that is no retraining's is looked at by nobody here.
@@ -89,7 +91,7 @@ def follow(project: Project, *, tell: Callable[[str], object], wait: Callable[[f
     rollout = rolling.expect_running(project)
     if _retraining_of(project, rollout) is None:
         return look(project)
-    last = following(project, tell=tell, wait=wait, patient=False)
+    last = following(project, callback=callback, wait=wait, patient=False)
     quiet = f"{last.current.name} stays: in {project.config.rollout.quiet_s:g} s nothing came that tells of it"
     return _of(project, last, quiet if last.standing == "running" else last.why)
 
@@ -100,7 +102,7 @@ def promote(project: Project, *, who: str, why: str) -> Renewal:
     if _retraining_of(project, rollout) is None:
         return look(project)
     decision = rolling.promote(project, who=who, why=why)
-    return _of(project, rolling.latest(project) or rollout, decision.says)
+    return _of(project, rolling.latest(project) or rollout, decision.message)
 
 
 def _published(project: Project, found: Retraining, who: str) -> Retraining:
@@ -117,7 +119,7 @@ def _published(project: Project, found: Retraining, who: str) -> Retraining:
 def _at_once(project: Project, found: Retraining, live: Move, reason: Reason) -> Renewal:
     reason = replace(reason, verdict=found.frontier.winner.verdict)
     move = project.register.point(f"{project.name}@live", found.release, reason, after=live.number)
-    return Renewal(stands="live", says=f"it is live at once: {reason.why}", retraining=found, move=move)
+    return Renewal(stands="live", message=f"it is live at once: {reason.why}", retraining=found, move=move)
 
 
 def _beside(project: Project, found: Retraining, *, who: str, why: str) -> Renewal:
@@ -126,9 +128,9 @@ def _beside(project: Project, found: Retraining, *, who: str, why: str) -> Renew
     if running is None or running.release != found.release:
         if not project.config.serve.log:
             raise Refused(
-                "servers keep no log, so a canary would learn nothing", where="[serve] log = false", mend=AT_ONCE
+                "servers keep no log, so a canary would learn nothing", where="[serve] log = false", hint=AT_ONCE
             )
-        running = rolling.start(project, found.release, who=who, why=why or found.says)
+        running = rolling.start(project, found.release, who=who, why=why or found.message)
     return _of(project, running, f"its rollout begins with {running.current.name}")
 
 
@@ -139,14 +141,16 @@ def _tried(project: Project, found: Retraining) -> Renewal | None:
     after = next((later for had, later in pairwise(moves) if had.release == digest), None)
     again = f'headway rollout start {name}@{digest.removeprefix("sha256:")[:12]} --why "..."'
     if after:
-        says = f"it was live until {after.at[:16]}, when {after.who} moved live back: {after.why}"
-        return Renewal(stands="taken back", says=says, todo=again, retraining=found)
+        message = f"it was live until {after.at[:16]}, when {after.who} moved live back: {after.why}"
+        return Renewal(stands="taken back", message=message, todo=again, retraining=found)
     kept = (read(Rollout, content) for content in reversed(project.state.kept("rollout", name=name)))
     last = next((rollout for rollout in kept if rollout.release == digest), None)
     if last is None or last.standing == "running":
         return None
-    says = f"its rollout of {last.started_at[:16]} ended {last.standing} and is not begun again by itself: {last.why}"
-    return Renewal(stands=STANDS[last.standing], says=says, todo=again, retraining=found, rollout=last)
+    message = (
+        f"its rollout of {last.started_at[:16]} ended {last.standing} and is not begun again by itself: {last.why}"
+    )
+    return Renewal(stands=STANDS[last.standing], message=message, todo=again, retraining=found, rollout=last)
 
 
 def _retraining_of(project: Project, rollout: Rollout) -> Retraining | None:
@@ -154,11 +158,11 @@ def _retraining_of(project: Project, rollout: Rollout) -> Retraining | None:
     return next((each for each in kept if each.release == rollout.release), None)
 
 
-def _of(project: Project, rollout: Rollout, says: str) -> Renewal:
+def _of(project: Project, rollout: Rollout, message: str) -> Renewal:
     """Where a rollout stands; while it runs, with the command that follows it, and a word where nobody asks."""
     found = _retraining_of(project, rollout)
     if rollout.standing != "running":
-        return Renewal(stands=STANDS[rollout.standing], says=says, retraining=found, rollout=rollout)
+        return Renewal(stands=STANDS[rollout.standing], message=message, retraining=found, rollout=rollout)
     nobody = unasked(project, rollout, rolling.now())
     more = f"; {nobody}; where no server is to answer, {AT_ONCE} makes it live" if nobody else ""
-    return Renewal(stands="rolling out", says=says + more, todo=ON, retraining=found, rollout=rollout)
+    return Renewal(stands="rolling out", message=message + more, todo=ON, retraining=found, rollout=rollout)

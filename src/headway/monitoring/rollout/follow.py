@@ -13,13 +13,13 @@ from headway.monitoring.rollout.rolling import Rolling, expect_running, latest, 
 from headway.registry.project import Project
 
 PERIOD_S = 1.0
-Tell = Callable[[str], object]
+Callback = Callable[[str], object]
 
 
 def follow(
     project: Project,
     *,
-    tell: Tell,
+    callback: Callback,
     wait: Callable[[float], object] = time.sleep,
     clock: Callable[[], datetime] = now,
     patient: bool = True,
@@ -30,7 +30,7 @@ def follow(
     where no rollout runs.
     """
     rolling = Rolling(project, expect_running(project), clock=clock)
-    said, silence = _Said(tell), _Silence(timedelta(seconds=project.config.rollout.quiet_s), clock)
+    said, silence = _Said(callback), _Silence(timedelta(seconds=project.config.rollout.quiet_s), clock)
     while True:
         try:
             decision = rolling.look()
@@ -38,13 +38,13 @@ def follow(
             last = latest(project)
             if last is None or last.standing == "running":
                 raise
-            tell(f"{last.current.name} ended meanwhile: {last.standing}. {last.why}")
+            callback(f"{last.current.name} ended meanwhile: {last.standing}. {last.why}")
             return last
         said.of(rolling.rollout, decision)
         if rolling.rollout.standing != "running":
             return rolling.rollout
         if silence.begins(rolling.rollout):
-            tell(unasked(project, rolling.rollout, clock()) or _passed_by(rolling.rollout))
+            callback(unasked(project, rolling.rollout, clock()) or _passed_by(rolling.rollout))
             if not patient:
                 return rolling.rollout
         wait(PERIOD_S)
@@ -72,8 +72,8 @@ def _passed_by(rollout: Rollout) -> str:
 class _Said:
     """Tells each change of a rollout once: of its stage, of what is done, of the answer of a rule."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, callback: Callback) -> None:
+        self._tell = callback
         self._last: object = None
 
     def of(self, rollout: Rollout, decision: Decision) -> None:
@@ -83,7 +83,7 @@ class _Said:
         if now != self._last:
             seen = ", ".join(f"{measure} {answer}" for measure, answer in found.items())
             counted = f"{rollout.current.name} stays after {rollout.requests:,} requests: {seen}"
-            self._tell(counted if decision.action == "stay" and rollout.requests else decision.says)
+            self._tell(counted if decision.action == "stay" and rollout.requests else decision.message)
         self._last = now
 
 

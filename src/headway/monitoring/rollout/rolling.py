@@ -142,7 +142,7 @@ class Rolling:
             return datetime.fromisoformat(self._advance(found, who).at)
         if found.decision.action == "promote":
             self._promote(found, who)
-        self.project.register.withdraw(f"{self.rollout.name}@canary", who=who, why=found.decision.says)
+        self.project.register.withdraw(f"{self.rollout.name}@canary", who=who, why=found.decision.message)
         return self.clock()
 
     def _advance(self, found: Look, who: str) -> Move:
@@ -153,7 +153,7 @@ class Rolling:
         return self.project.register.point(
             f"{rollout.name}@canary",
             rollout.release,
-            Reason(who=who, why=found.decision.says, verdict=found.decision.verdict),
+            Reason(who=who, why=found.decision.message, verdict=found.decision.verdict),
             after=canary.number if canary else 0,
             deal=deal_of(rollout, stage),
         )
@@ -161,7 +161,7 @@ class Rolling:
     def _promote(self, found: Look, who: str) -> None:
         rollout, live = self.rollout, found.live
         if live is None or live.release != rollout.release:
-            reason = Reason(who=who, why=found.decision.says, verdict=found.decision.verdict)
+            reason = Reason(who=who, why=found.decision.message, verdict=found.decision.verdict)
             after = live.number if live else 0
             self.project.register.point(f"{rollout.name}@live", rollout.release, reason, after=after)
 
@@ -188,8 +188,8 @@ class Rolling:
             return self._noted("roll back", f"it is taken back, for it does not verify: {own.what}")
         return self._noted("stop", f"it is taken back, for it can be compared with live no longer: {error.what}")
 
-    def _noted(self, action: Action, says: str) -> Decision:
-        return _without_judge(self.rollout, action, says=says, by=BY, at=self.clock())
+    def _noted(self, action: Action, message: str) -> Decision:
+        return _without_judge(self.rollout, action, message=message, by=BY, at=self.clock())
 
 
 def latest(project: Project) -> Rollout | None:
@@ -202,7 +202,7 @@ def expect_running(project: Project) -> Rollout:
     """The rollout that runs; raises Refused where none does."""
     last = latest(project)
     if last is None or last.standing != "running":
-        raise Refused(f"no rollout of {project.name} is running", mend=MEND)
+        raise Refused(f"no rollout of {project.name} is running", hint=MEND)
     return last
 
 
@@ -216,10 +216,10 @@ def start(project: Project, release: str, *, plan: Plan | None = None, who: str,
     last = latest(project)
     live, beside = _heads(project)
     if last and last.standing == "running" and _stand(last, live, beside):
-        raise Refused(f"a rollout of {name} is running: {last.release} at {last.current.name}", mend="headway rollout")
+        raise Refused(f"a rollout of {name} is running: {last.release} at {last.current.name}", hint="headway rollout")
     if live is None or live.release in ("", release):
         what = "nothing is" if live is None or not live.release else "this release is already"
-        raise Refused(f"{what} live, so there is nothing to compare with", mend="headway release")
+        raise Refused(f"{what} live, so there is nothing to compare with", hint="headway release")
     verdict = register.resolve(f"{name}@{release.removeprefix('sha256:')}").release.verdict
     rules, later = rules_of(project.config.policy, verdict)
     dealt = beside.deal if beside and beside.release == release else None
@@ -272,18 +272,18 @@ def rollback(project: Project, *, who: str, why: str) -> Move:
     if last is None or last.standing != "running":
         return project.register.back(f"{project.name}@live", who=who, why=why)
     move = project.register.withdraw(f"{project.name}@canary", who=who, why=why)
-    decision = _without_judge(last, "roll back", says=f"roll back by {who}: {why}", by=who, at=now())
+    decision = _without_judge(last, "roll back", message=f"roll back by {who}: {why}", by=who, at=now())
     project.keep(decision.verdict)
     project.keep(moved(last, decision, at=now()))
     if move is None:
-        raise Refused(f"the canary of {project.name} was withdrawn already", mend="headway history")
+        raise Refused(f"the canary of {project.name} was withdrawn already", hint="headway history")
     return move
 
 
 def _overrule(rolling: Rolling, step: Action, *, who: str, why: str) -> Decision:
     found = rolling.find()
     if found.evidence is None:
-        raise Refused(f"it cannot go forward: {found.decision.says}", mend="headway rollout watch")
+        raise Refused(f"it cannot go forward: {found.decision.message}", hint="headway rollout watch")
     decision = overruled(found.decision, step, who=who, why=why, at=rolling.clock())
     rolling.act(found._replace(decision=decision), who=who)
     return decision
@@ -300,8 +300,8 @@ def _stand(rollout: Rollout, live: Move | None, canary: Move | None) -> bool:
     return [move.release if move else "" for move in (live, canary)] == [rollout.live, rollout.release]
 
 
-def _without_judge(rollout: Rollout, action: Action, *, says: str, by: str, at: datetime) -> Decision:
+def _without_judge(rollout: Rollout, action: Action, *, message: str, by: str, at: datetime) -> Decision:
     """A decision for which nobody asked the judge: a person's rollback, or what the pointers already show."""
     stamp = at.astimezone().isoformat(timespec="milliseconds")
-    verdict = Verdict(answer="undecided", subject=rollout.release, at=stamp, by=by, why=says)
-    return Decision(action=action, verdict=verdict, says=says)
+    verdict = Verdict(answer="undecided", subject=rollout.release, at=stamp, by=by, why=message)
+    return Decision(action=action, verdict=verdict, message=message)

@@ -51,7 +51,7 @@ class Outcome:
     taken: Taken | None = None
     what: str = ""
     where: str = ""
-    mend: str = ""
+    hint: str = ""
 
 
 def open_file(path: Path, *, trust: bool = False) -> ModelFile | Taken:
@@ -70,7 +70,7 @@ def open_file(path: Path, *, trust: bool = False) -> ModelFile | Taken:
         raise Refused(
             f"a {file.suffix or 'nameless'} file can run code of whoever made it when it is opened, as this one might",
             where=str(path),
-            mend=f"headway optimize {path} --trust, if you know who made it; in Python: trust=True",
+            hint=f"headway optimize {path} --trust, if you know who made it; in Python: trust=True",
         )
     return _taken_apart(path)
 
@@ -94,11 +94,11 @@ def _taken_apart(path: Path) -> Taken:
             raise EngineError(
                 f"opening it ended Python with {_ending(run.returncode)}",
                 where=str(path),
-                mend="open it where it was made, and save it in a form that is data: skops, ONNX, or its library's own",
+                hint="open it where it was made, and save it in a form that is data: skops, ONNX, or its library's own",
             )
         outcome = msgspec.msgpack.decode(answer.read_bytes(), type=Outcome)
     if outcome.taken is None:
-        raise EngineError(outcome.what, where="; ".join(filter(None, [str(path), outcome.where])), mend=outcome.mend)
+        raise EngineError(outcome.what, where="; ".join(filter(None, [str(path), outcome.where])), hint=outcome.hint)
     return outcome.taken
 
 
@@ -133,18 +133,18 @@ def take(model: object | Taken) -> Taken:
     if isinstance(model, Taken):
         return model
     refusals: list[str] = []
-    mends: list[str] = []
+    hints: list[str] = []
     for name in _in_order(model):
         try:
             adopted = plugins.load_engine(name).adopt(model)
             return Taken(engine=adopted.engine or name, adopted=adopted)
         except (NotApplicable, PluginError) as reason:
             refusals.append(f"{name}: {reason.what}")
-            mends += [reason.mend] if isinstance(reason, PluginError) and isinstance(model, ModelFile) else []
+            hints += [reason.hint] if isinstance(reason, PluginError) and isinstance(model, ModelFile) else []
     raise EngineError(
         f"no engine takes {_named(model)}",
         where="; ".join(refusals),
-        mend=" or ".join([*mends, way_of(model)]),
+        hint=" or ".join([*hints, way_of(model)]),
     )
 
 
@@ -165,7 +165,7 @@ def signature_for(adopted: Adopted, dataset: Dataset) -> Signature:
         raise DataError(
             f"the model reads {adopted.width} columns, and the table has {len(there.names)} that are features",
             where=f"features: {', '.join(there.names)}",
-            mend="leave out what is no feature: [data] ignore",
+            hint="leave out what is no feature: [data] ignore",
         )
     return Signature(
         inputs=_with_categories(list(there.inputs), adopted.categories),
@@ -189,7 +189,7 @@ def _with_categories(fields: list[Field], categories: tuple[tuple[str, ...], ...
         raise DataError(
             f"the model reads {len(categories)} columns of categories, and the table has {len(texts)} of text",
             where=f"text columns: {', '.join(fields[place].name for place in texts) or 'none'}",
-            mend="give its category columns as text",
+            hint="give its category columns as text",
         )
     for place, values in zip(texts, categories, strict=True):
         fields[place] = Field(name=fields[place].name, datatype="BYTES", categories=values)
@@ -203,14 +203,14 @@ def _expect_columns(names: tuple[str, ...], dataset: Dataset) -> None:
         raise DataError(
             f"the model reads columns that the table lacks: {', '.join(missing)}",
             where=f"{dataset.name} has: {', '.join(dataset.table.columns)}",
-            mend=f"rename {near[0]} to {missing[0]}" if near else "give the table that the model was trained on",
+            hint=f"rename {near[0]} to {missing[0]}" if near else "give the table that the model was trained on",
         )
     late = [name for name in names if name in dataset.roles.not_features]
     if late:
         raise DataError(
             f"the model reads {', '.join(late)}: known only after the outcome, or no feature at all",
             where=f"decision: {dataset.roles.decision or 'at request'}",
-            mend="a model that reads them cannot be served: train one without, or correct [data]",
+            hint="a model that reads them cannot be served: train one without, or correct [data]",
         )
 
 

@@ -35,7 +35,7 @@ class Native:
         return Refused(
             "a release holds data, and this model has Python of its own, which stays in this process",
             where="; ".join(self.parts),
-            mend="make those columns where the rows are made, and release the model behind them: pipeline[k:]",
+            hint="make those columns where the rows are made, and release the model behind them: pipeline[k:]",
         )
 
 
@@ -123,7 +123,7 @@ def _inner(model: Any, parts: tuple[str, ...]) -> Placed | None:
     raise EngineError(
         f"a {named(model)} is Python of its own around {len(found)} models",
         where="; ".join([*parts[:5], f"models: {places}"]),
-        mend="give the one that matters, with the rows that it is given there",
+        hint="give the one that matters, with the rows that it is given there",
     )
 
 
@@ -140,7 +140,7 @@ def _with(model: Any, inner: Placed, other: Any) -> Any:
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise EngineError(
             f"a {named(model)} cannot be copied, so that no other model can take the place of {inner.path}: {error}",
-            mend="give the model inside it, with the rows that it is given there",
+            hint="give the model inside it, with the rows that it is given there",
         ) from error
 
 
@@ -157,7 +157,7 @@ def _given(model: Any, inner: Placed, rows: Any) -> Any:
         raise EngineError(
             f"for {_count(rows):,} rows, {named(model)} asks the model inside it for {counts} rows",
             where=inner.path,
-            mend="ask it once, for all rows, in the same order",
+            hint="ask it once, for all rows, in the same order",
         )
     return listener.given[0]
 

@@ -39,7 +39,7 @@ def _outcome(file: ModelFile) -> Outcome:
     try:
         return Outcome(taken=_taken(file))
     except HeadwayError as error:
-        return Outcome(what=error.what, where=error.where, mend=error.mend)
+        return Outcome(what=error.what, where=error.where, hint=error.hint)
     except Exception as error:  # noqa: BLE001 - code of a stranger may raise anything; its caller is told what
         traceback.print_exc()
         return _why(error)
@@ -58,7 +58,7 @@ def _why(error: Exception) -> Outcome:
         package = error.name.partition(".")[0]
         return Outcome(
             what=f"its model needs the module {error.name!r}, which is not here",
-            mend=f"pip install {package}, or run it where that module lies",
+            hint=f"pip install {package}, or run it where that module lies",
         )
     lost = re.match(r"Can't get attribute '([\w.]+)' on <module '([\w.]+)'", str(error))
     if lost:
@@ -66,12 +66,12 @@ def _why(error: Exception) -> Outcome:
         return Outcome(
             what=f"its model needs {lost[1]!r} of the module {lost[2]!r}, which does not have it here",
             where=f"installed here: {', '.join(_installed())}",
-            mend=own if lost[2] == "__main__" else "install the releases that made the file",
+            hint=own if lost[2] == "__main__" else "install the releases that made the file",
         )
     return Outcome(
         what=f"it cannot be opened: {type(error).__name__}: {error}",
         where=f"installed here: {', '.join(_installed())}",
-        mend="install the releases that made it, or save it there in a form that is data: skops, ONNX",
+        hint="install the releases that made it, or save it there in a form that is data: skops, ONNX",
     )
 
 

@@ -115,7 +115,7 @@ class Writer:
             if at + len(numbers) > MOST_NUMBERS:
                 raise NotApplicable(
                     f"it has more than {MOST_NUMBERS:,} weights, and libraries are faster from there on",
-                    mend="openvino",
+                    hint="openvino",
                 )
             self._pooled[content] = at
             self._pool.append(numbers)

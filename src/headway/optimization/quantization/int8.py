@@ -121,8 +121,8 @@ def workplace() -> Iterator[Path]:
 
 
 def _failed(error: Exception) -> EngineError:
-    says = str(error).strip().partition("\n")[0]
+    message = str(error).strip().partition("\n")[0]
     return EngineError(
-        f"ONNX Runtime {onnxruntime.__version__} cannot quantise the graph: {says or type(error).__name__}",
-        mend='[optimize] transforms, without "quantise"',
+        f"ONNX Runtime {onnxruntime.__version__} cannot quantise the graph: {message or type(error).__name__}",
+        hint='[optimize] transforms, without "quantise"',
     )

@@ -114,10 +114,10 @@ def _raised(graph: Any) -> Any:
     try:
         return version_converter.convert_version(graph, _RAISED)
     except _UNRAISED as error:
-        says = str(error).strip().partition("\n")[0]
+        message = str(error).strip().partition("\n")[0]
         raise EngineError(
-            f"the graph is of opset {opset}, int8 by channel needs {_PER_CHANNEL}, and it cannot be raised: {says}",
-            mend=f"export it anew with opset {_RAISED}",
+            f"the graph is of opset {opset}, int8 by channel needs {_PER_CHANNEL}, and it cannot be raised: {message}",
+            hint=f"export it anew with opset {_RAISED}",
         ) from error
 
 

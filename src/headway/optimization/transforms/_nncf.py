@@ -58,9 +58,9 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
             small = nncf.quantize(model, nncf.Dataset(fed), subset_size=len(fed), ignored_scope=_LOOK_UPS)
             packed = ENGINE.packed(small)
     except _FAILURES as error:
-        says = str(error).strip().partition("\n")[0]
+        message = str(error).strip().partition("\n")[0]
         raise EngineError(
-            f"NNCF cannot quantise the graph: {says}", mend='[optimize] transforms, without "nncf"'
+            f"NNCF cannot quantise the graph: {message}", hint='[optimize] transforms, without "nncf"'
         ) from error
     return [replace(variant, artifact=bench.keep(packed, "openvino"))]
 

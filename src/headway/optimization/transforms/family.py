@@ -43,7 +43,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
         raise NotApplicable("stands beside the model as it came alone")
     unknown = sorted(set(bench.families) - set(FAMILIES))
     if unknown:
-        raise ConfigError(f"no family '{unknown[0]}'", where="[optimize] families", mend=", ".join(FAMILIES))
+        raise ConfigError(f"no family '{unknown[0]}'", where="[optimize] families", hint=", ".join(FAMILIES))
     if variant.task == "embedding":
         raise NotApplicable("these families answer no vectors")
     lesson = bench.train()

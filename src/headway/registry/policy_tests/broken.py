@@ -43,7 +43,7 @@ def harmed(subject: Subject, *, rows: int, groups: int) -> tuple[Subject, str]:
     _expect_decisions(subject)
     sizes = {(column, code): count for column, code, count in _slices(subject, rows=rows, groups=groups)}
     if not sizes:
-        raise NotApplicable(f"no slice has {rows:,} rows and {groups} groups", mend="[data] slices")
+        raise NotApplicable(f"no slice has {rows:,} rows and {groups} groups", hint="[data] slices")
     column, code = min(sizes, key=lambda each: sizes[each])
     inside = subject.slices[column].codes == code
     scores = subject.scores.copy()

@@ -25,7 +25,7 @@ class _Fault(NamedTuple):
     what: str
     breaks: Callable[[Subject], tuple[Subject, str]]
     told_by: tuple[str, ...]
-    mend: str
+    hint: str
 
 
 def drill(subject: Subject, policy: PolicySection, *, probes: Sequence[str], dataset: str, period: str) -> list[Drill]:
@@ -71,17 +71,17 @@ def _broken(fault: _Fault, subject: Subject, judged: Judge) -> Drill:
     try:
         wrong, slice = fault.breaks(subject)
     except NotApplicable as error:
-        return Drill(what=fault.what, expects=expects, says=error.what)
+        return Drill(what=fault.what, expects=expects, message=error.what)
     what = f"{fault.what}, {slice}" if slice else fault.what
     verdict = judged(wrong)
     by = [each for each in verdict.rulings if each.answer == "fail" and _tells(each, fault, slice)]
     if by:
-        return Drill(what=what, expects=expects, verdict=verdict, ruling=by[0], says=by[0].says)
+        return Drill(what=what, expects=expects, verdict=verdict, ruling=by[0], message=by[0].message)
     asked = [each for each in verdict.rulings if each.rule.measure.startswith(fault.told_by)]
-    says = asked[0].says if asked else "no rule of the policy asks for this"
+    message = asked[0].message if asked else "no rule of the policy asks for this"
     ruling = asked[0] if asked else None
-    mend = "" if asked else fault.mend
-    return Drill(what=what, expects=expects, held=False, verdict=verdict, ruling=ruling, says=says, mend=mend)
+    hint = "" if asked else fault.hint
+    return Drill(what=what, expects=expects, held=False, verdict=verdict, ruling=ruling, message=message, hint=hint)
 
 
 def _tells(ruling: Ruling, fault: _Fault, slice: str) -> bool:
@@ -94,8 +94,13 @@ def _copied(subject: Subject, judged: Judge) -> Drill:
     own, verdict = judged(subject), judged(broken.rounded(subject))
     held = verdict.answer == own.answer
     failed = [each for each in verdict.rulings if each.answer != "pass"]
-    says = failed[0].says if failed else "every rule is met"
+    message = failed[0].message if failed else "every rule is met"
     ruling = failed[0] if failed else None
     return Drill(
-        what="a copy in single precision", expects=own.answer, held=held, verdict=verdict, ruling=ruling, says=says
+        what="a copy in single precision",
+        expects=own.answer,
+        held=held,
+        verdict=verdict,
+        ruling=ruling,
+        message=message,
     )

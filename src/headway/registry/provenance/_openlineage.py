@@ -75,5 +75,5 @@ def _event(told: Json) -> RunEvent | JobEvent:
 
 
 def _nowhere(what: str) -> ConfigError:
-    mend = 'lineage_to = "https://HOST" in [provenance]; or OPENLINEAGE_URL with "environment"'
-    return ConfigError(what, where="[provenance] lineage_to", mend=mend)
+    hint = 'lineage_to = "https://HOST" in [provenance]; or OPENLINEAGE_URL with "environment"'
+    return ConfigError(what, where="[provenance] lineage_to", hint=hint)

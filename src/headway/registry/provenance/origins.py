@@ -46,8 +46,8 @@ def find(project: Project, digest: str) -> Version:
     found = [each for each in all_kept if each.digest.removeprefix("sha256:").startswith(asked)] if asked[7:] else []
     if not found:
         known = ", ".join(each.digest.removeprefix("sha256:")[:12] for each in all_kept)
-        mend = "a file, or the first digits of a digest: headway data"
-        raise StoreError(f"no data '{digest}' was kept", where=f"known: {known or 'none'}", mend=mend)
+        hint = "a file, or the first digits of a digest: headway data"
+        raise StoreError(f"no data '{digest}' was kept", where=f"known: {known or 'none'}", hint=hint)
     return _version(project, found[-1])
 
 
@@ -63,11 +63,11 @@ def changed(project: Project, dataset: Dataset, digest: str) -> Finding | None:
     return Finding(
         code="D065",
         severity="warn",
-        says=f"the rows of {dataset.name} are no longer what they were: {_says(seen)}",
+        message=f"the rows of {dataset.name} are no longer what they were: {_says(seen)}",
         where=f"digest {now.digest}, was {digest}",
         measured=None if gone is None or seen is None else gone / max(1, seen.rows[0]),
         limit=0.0,
-        mend=f"headway data diff {digest.removeprefix('sha256:')[:12]} {dataset.name}",
+        hint=f"headway data diff {digest.removeprefix('sha256:')[:12]} {dataset.name}",
     )
 
 
@@ -79,9 +79,9 @@ def expect_unchanged(project: Project, data: Mapping[str, Dataset], digests: Map
         found = changed(project, data[period], digests[period])
         if found is not None:
             raise Refused(
-                f"nothing is released: {found.says}",
+                f"nothing is released: {found.message}",
                 where=found.where,
-                mend=f"headway optimize, to judge on what the rows are now; what changed: {found.mend}; a person may "
+                hint=f"headway optimize, to judge on what the rows are now; what changed: {found.hint}; a person may "
                 'answer for it: headway release --override "WHY"',
             )
 

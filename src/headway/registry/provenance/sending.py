@@ -45,7 +45,7 @@ def kept(project: Project) -> list[Sent]:
     return [read(Sent, content) for content in project.state.kept("sent", name=project.name)]
 
 
-def says(sent: Sent) -> str:
+def message(sent: Sent) -> str:
     """What was sent, in a line."""
     if sent.failed:
         left = f"{sent.left:,} events of lineage were not taken by {sent.to}: {sent.failed}"

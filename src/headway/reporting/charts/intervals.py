@@ -36,7 +36,7 @@ class Mark(Record, frozen=True, kw_only=True):
     """An upright line at a value that matters; `says` stands over it, and what is a limit is dashed."""
 
     at: float
-    says: str = ""
+    message: str = ""
     limit: bool = False
 
 
@@ -155,6 +155,6 @@ def _marks(panel: Panel, size: Size) -> list[alt.Chart]:
         base, colour = alt.Chart(values([{"x": mark.at}])), LIGHT["fail" if mark.limit else "muted"]
         dash = [5, 4] if mark.limit else [1, 0]
         drawn.append(base.mark_rule(color=colour, strokeDash=dash, strokeWidth=1.5).encode(x=x))
-        text = base.mark_text(color=colour, align="right", dx=4, text=mark.says, fontSize=11)
-        drawn += [text.encode(x=x, y=alt.YValue(-9))] if mark.says else []
+        text = base.mark_text(color=colour, align="right", dx=4, text=mark.message, fontSize=11)
+        drawn += [text.encode(x=x, y=alt.YValue(-9))] if mark.message else []
     return drawn

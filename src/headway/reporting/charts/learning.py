@@ -21,7 +21,7 @@ def draw(curve: LearningCurve) -> Picture:
     return picture(
         lambda size: _chart(curve, size),
         name="learning",
-        title=curves.says(curve).partition(" (")[0].partition(". ")[0],
+        title=curves.message(curve).partition(" (")[0].partition(". ")[0],
         alt=f"{words.title(curve.error)} by round: {ends}, {curve.rounds[-1].number}. {TABLE}",
         reading=(
             "From left to right the model learns longer; lower is better. The bands are 95 % intervals of each look "

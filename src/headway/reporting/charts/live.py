@@ -56,7 +56,7 @@ def band(found: Sequence[Run], count: int, size: Size) -> list[alt.LayerChart]:
     height = LINE * max(text.count("\n") + 1 for _, text in named) + 8
     rows: list[dict[str, object]] = [
         {"from": run.start, "to": run.end, "mid": (run.start + run.end) / 2, "live": run.live}
-        | {"says": text or letters.get(run.name, ""), "y": (height - LINE * text.count("\n")) / 2}
+        | {"message": text or letters.get(run.name, ""), "y": (height - LINE * text.count("\n")) / 2}
         for run, text in named
     ]
     base = alt.Chart(values(rows)).encode(x=alt.X("from:Q").scale(domain=(0, count), nice=False).axis(None))

@@ -143,7 +143,7 @@ def _limits(plot: _Plot, limit: float | None) -> list[alt.Chart]:
     if limit is None:
         return [zero]
     area = values([{"from": limit, "to": plot.losses[1]}])
-    line = values([{"y": limit, "x": plot.times[1], "says": f"limit {limit:g}"}])
+    line = values([{"y": limit, "x": plot.times[1], "message": f"limit {limit:g}"}])
     return [
         alt.Chart(area).mark_rect(color=LIGHT["danger"]).encode(y=alt.Y("from:Q"), y2="to:Q"),
         zero,

@@ -194,7 +194,7 @@ def _silent(period: Period, measure: str) -> bool:
     """Whether a watched period says nothing of a measure, or said nothing of it before its labels came."""
     if period.watch is None or period.estimate(measure):
         return False
-    asked = measure in _ESTIMABLE and any("without labels" in part.says for part in period.watch.unknown)
+    asked = measure in _ESTIMABLE and any("without labels" in part.message for part in period.watch.unknown)
     return asked or period.find(measure) is None
 
 
@@ -203,7 +203,7 @@ def _silence(found: Sequence[Period], measure: str, height: int) -> list[alt.Cha
     rows = [
         {
             "at": index + (0.27 if each.find(measure) else 0.5),
-            "says": CANNOT_SAY if each.watch and each.watch.over else NOT_OVER,
+            "message": CANNOT_SAY if each.watch and each.watch.over else NOT_OVER,
         }
         for index, each in enumerate(found)
         if _silent(each, measure)

@@ -29,12 +29,12 @@ def draw(found: Assessment) -> Picture | None:
     if not columns or not stretches:
         return None
     worst = max(stretches, key=lambda each: each.missing[columns[0]])
-    says = f"'{columns[0]}' lacks the most: {share(worst.missing[columns[0]])} of the rows in {named(worst)}"
+    message = f"'{columns[0]}' lacks the most: {share(worst.missing[columns[0]])} of the rows in {named(worst)}"
     return picture(
         lambda size: _chart(found, columns, size),
         name="missing",
-        title=says,
-        alt=f"Share of missing values by column and time. {says}. {TABLE}",
+        title=message,
+        alt=f"Share of missing values by column and time. {message}. {TABLE}",
         reading=(
             "The darker a square, the more rows of that time lack a value of that column; an empty one lacks none.",
             "A square that is darker than its neighbours is a feed that broke. A row that is dark throughout is a "

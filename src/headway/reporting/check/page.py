@@ -69,8 +69,8 @@ def _of(now: Assessment, severity: str) -> list[Finding]:
 
 def _first(now: Assessment, severity: str) -> str:
     """The first finding of a severity as a sentence."""
-    says = _of(now, severity)[0].says
-    return f"{says[:1].upper()}{says[1:]}."
+    message = _of(now, severity)[0].message
+    return f"{message[:1].upper()}{message[1:]}."
 
 
 def _footing(now: Assessment) -> str:

@@ -21,12 +21,12 @@ def draw(found: Assessment) -> Picture | None:
     moved = shifts[0]
     most = max(range(len(moved.bins)), key=lambda bin: abs(moved.now[bin] - moved.before[bin]))
     was, now = share(moved.before[most]), share(moved.now[most])
-    says = f"'{moved.column}' moved most surely: {moved.bins[most]} was {was} of the rows and is {now}"
+    message = f"'{moved.column}' moved most surely: {moved.bins[most]} was {was} of the rows and is {now}"
     return picture(
         lambda size: _chart(shifts, size),
         name="shifts",
-        title=says,
-        alt=f"{says}. Shown are {', '.join(each.column for each in shifts)}. {TABLE}",
+        title=message,
+        alt=f"{message}. Shown are {', '.join(each.column for each in shifts)}. {TABLE}",
         reading=(
             "A line of each column is one bin of its values; squares are the rows when the assessment was opened, "
             "circles those since. The longer the line between them, the more moved there.",

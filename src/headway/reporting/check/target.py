@@ -27,12 +27,12 @@ def draw(found: Assessment) -> Picture | None:
     (low, least), (high, most) = (end(told, key=lambda pair: pair[1].value) for end in (min, max))
     what = f"share of '{first}'" if first else "target's mean"
     ends = f"{numbers.measured(least)} in {named(low)} and {numbers.measured(most)} in {named(high)}"
-    says = f"The {what} lies between {ends}"
+    message = f"The {what} lies between {ends}"
     return picture(
         lambda size: _chart(found, size),
         name="target",
-        title=says,
-        alt=f"{says}. {TABLE}",
+        title=message,
+        alt=f"{message}. {TABLE}",
         reading=(
             "Points are means of the rows whose outcome is known; vertical lines are 95 % intervals by group.",
             "Where two intervals overlap widely, the target did not move for sure. Where it did, a model that "

@@ -20,13 +20,13 @@ def draw(found: Assessment) -> Picture | None:
         return None
     least = min(found.stretches, key=lambda each: each.n_rows)
     most = max(found.stretches, key=lambda each: each.n_rows)
-    says = f"{found.n_rows:,} rows: from {least.n_rows:,} in {named(least)} to {most.n_rows:,} in {named(most)}"
+    message = f"{found.n_rows:,} rows: from {least.n_rows:,} in {named(least)} to {most.n_rows:,} in {named(most)}"
     parts = "; ".join(f"{part.name} {part.n_rows:,} rows" for part in found.parts) or "no periods"
     return picture(
         lambda size: _chart(found, size),
         name="timeline",
-        title=says,
-        alt=f"{says}. The split: {parts}. {TABLE}",
+        title=message,
+        alt=f"{message}. The split: {parts}. {TABLE}",
         reading=(
             "Bars count rows. The band says which rows a model learns from (train), is chosen by (choose) and is "
             "judged on (test); live is what came after.",
@@ -62,7 +62,7 @@ def _band(found: Assessment, size: Size) -> list[alt.LayerChart]:
     if not rows:
         return []
     wide = size.plot / len(found.stretches)
-    boxes = [{**row, "says": row["name"] if _fits(row, wide) else ""} for row in rows]
+    boxes = [{**row, "message": row["name"] if _fits(row, wide) else ""} for row in rows]
     base = alt.Chart(values(boxes)).encode(
         x=alt.X("from:Q").scale(domain=(0, len(found.stretches)), nice=False).axis(None), x2="to:Q"
     )

@@ -27,12 +27,12 @@ def draw(kept: Sequence[Assessment]) -> Picture | None:
         for name in ROWS
         if first.count(name) != last.count(name)
     ]
-    says = f"Since {first.at[:10]} {', '.join(moved)}" if moved else f"As many findings as on {first.at[:10]}"
+    message = f"Since {first.at[:10]} {', '.join(moved)}" if moved else f"As many findings as on {first.at[:10]}"
     return picture(
         lambda size: _chart(kept[-LAST:], size),
         name="trend",
-        title=says,
-        alt=f"{says}: {ends}. {TABLE}",
+        title=message,
+        alt=f"{message}: {ends}. {TABLE}",
         reading=(
             "A column is one check of the data, the latest on the right; the number is how many findings there were. A "
             "new number below is a new assessment: the source, the columns, the values or the settings had changed.",
@@ -43,7 +43,7 @@ def draw(kept: Sequence[Assessment]) -> Picture | None:
 
 def _chart(kept: Sequence[Assessment], size: Size) -> alt.LayerChart:
     rows: list[dict[str, object]] = [
-        {"at": place + 0.5, "severity": name, "count": each.count(name), "says": str(each.count(name))}
+        {"at": place + 0.5, "severity": name, "count": each.count(name), "message": str(each.count(name))}
         for place, each in enumerate(kept)
         for name in ROWS
     ]

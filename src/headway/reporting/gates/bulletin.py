@@ -28,7 +28,7 @@ class Entry(Record, frozen=True, kw_only=True):
     title: str
     name: str
     answer: Answer
-    says: str
+    message: str
     meaning: str = ""
     detail: str = ""
     key: str = ""
@@ -58,7 +58,7 @@ class Bulletin(Record, frozen=True, kw_only=True):
 def of_case(case: Case) -> Bulletin:
     """The bulletin of the gate: an entry a rule, and one that says so where the policy has none."""
     verdict, warning = case.verdict, cases.warning(case.verdict)
-    looked = Entry(rule=LOOKS, title=TITLES[LOOKS], name=LOOKS, answer="note", says=warning, key=LOOKS)
+    looked = Entry(rule=LOOKS, title=TITLES[LOOKS], name=LOOKS, answer="note", message=warning, key=LOOKS)
     return Bulletin(
         of="gate",
         project=case.project,
@@ -89,7 +89,7 @@ def _of_ruling(verdict: Verdict, ruling: Ruling) -> Entry:
         meaning=words.meaning(measure),
         name=str(ruling.rule),
         answer=ruling.answer,
-        says=ruling.says,
+        message=ruling.message,
         detail=words.ruled(ruling),
         key=str(ruling.rule),
         accepted=cases.reason(verdict) if verdict.overridden else "",
@@ -103,7 +103,7 @@ def _without_rules(verdict: Verdict) -> Entry:
         title=TITLES[NO_RULE],
         name="the policy has rules",
         answer="undecided",
-        says=reason,
+        message=reason,
         key=NO_RULE,
         accepted=reason if verdict.answer == "pass" else "",
     )

@@ -53,11 +53,11 @@ def reason(verdict: Verdict) -> str:
     """Why the verdict is what it is, in a sentence without its stop: the first rule that speaks against it."""
     count, spoke = len(verdict.rulings), against(verdict)
     if verdict.overridden:
-        judged = f" ({len(spoke)} of {count} rules did not pass: {spoke[0].says})" if spoke else ""
+        judged = f" ({len(spoke)} of {count} rules did not pass: {spoke[0].message})" if spoke else ""
         return f"passed by {verdict.by} at {verdict.at}, and not by the judge: {verdict.why}{judged}"
     if not spoke:
         return verdict.why or (f"all {count} rules pass" if count > 1 else "its one rule passes")
-    return spoke[0].says + (f" (and {len(spoke) - 1} more of {count} rules did not pass)" if len(spoke) > 1 else "")
+    return spoke[0].message + (f" (and {len(spoke) - 1} more of {count} rules did not pass)" if len(spoke) > 1 else "")
 
 
 def faster(case: Case) -> str:

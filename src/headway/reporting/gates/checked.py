@@ -101,8 +101,8 @@ def _without_finding(looked: Looked, title: str) -> Entry:
     """A check that found nothing, or could not judge."""
     name = f"{looked.code} {looked.name}"
     answer: Answer = "unjudged" if looked.unjudged else "pass"
-    says = looked.unjudged or "nothing was found"
-    return Entry(rule=looked.code, title=title, name=name, answer=answer, says=says, key=name)
+    message = looked.unjudged or "nothing was found"
+    return Entry(rule=looked.code, title=title, name=name, answer=answer, message=message, key=name)
 
 
 def _file(source: str) -> str:
@@ -115,13 +115,13 @@ def _file(source: str) -> str:
 def _of_finding(found: Finding, title: str, data: str) -> Entry:
     limit = f", limit {found.limit:g}" if found.limit is not None else ""
     measured = f"measured {numbers.number(found.measured)}{limit}; " if found.measured is not None else ""
-    mend = f"; try: {found.mend}" if found.mend else ""
+    hint = f"; try: {found.hint}" if found.hint else ""
     return Entry(
         rule=found.code,
         title=title,
         name=f"{found.code} {found.where}".strip(),
         answer=ANSWERS[found.severity],
-        says=f"{found.says}{mend}",
+        message=f"{found.message}{hint}",
         detail=f"{measured}{found.where}",
         key=f"{found.code} {found.where}",
         column=(column := found.where.removeprefix(_COLUMN) if found.where.startswith(_COLUMN) else ""),

@@ -53,14 +53,14 @@ def _properties(bulletin: Bulletin) -> Element:
 
 def _test(bulletin: Bulletin, entry: Entry) -> Element:
     test = Element("testcase", classname=f"headway.{one_line(bulletin.project)}", name=one_line(entry.name))
-    kind, says = OF_ANSWER.get(entry.answer, SILENT), one_line(entry.says)
+    kind, message = OF_ANSWER.get(entry.answer, SILENT), one_line(entry.message)
     if kind == SILENT:
-        SubElement(test, kind).text = says if entry.answer == "pass" else f"{entry.answer}: {says}"
+        SubElement(test, kind).text = message if entry.answer == "pass" else f"{entry.answer}: {message}"
     elif entry.accepted:
-        judged = "" if entry.accepted == entry.says else f"; the judge: {says}"
+        judged = "" if entry.accepted == entry.message else f"; the judge: {message}"
         SubElement(test, "skipped", message=one_line(f"{entry.accepted}{judged}"))
     elif kind == "skipped":
-        SubElement(test, kind, message=says)
+        SubElement(test, kind, message=message)
     else:
-        SubElement(test, kind, type=entry.answer, message=says).text = one_line(entry.detail)
+        SubElement(test, kind, type=entry.answer, message=message).text = one_line(entry.detail)
     return test

@@ -75,5 +75,5 @@ def deliver(case: Told, asked: Sequence[str], environment: Mapping[str, str], de
 def _known(name: str, formats: Mapping[str, object]) -> str:
     if name not in formats:
         known = ", ".join(formats)
-        raise ConfigError(f"no format {name!r}: there are {known}", where="--format", mend="--format junit=gate.xml")
+        raise ConfigError(f"no format {name!r}: there are {known}", where="--format", hint="--format junit=gate.xml")
     return name

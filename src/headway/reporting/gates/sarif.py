@@ -83,7 +83,7 @@ def _result(entry: Entry, index: int, where: str) -> dict[str, object]:
         "ruleId": entry.rule,
         "ruleIndex": index,
         "level": "note" if entry.accepted else LEVELS[entry.answer],
-        "message": {"text": message(f"{entry.answer}: {entry.says}")},
+        "message": {"text": message(f"{entry.answer}: {entry.message}")},
         "locations": [_place(entry, where)],
         "partialFingerprints": {"primaryLocationLineHash": f"{digest_of(entry.key.encode())[7:23]}:1"},
         **({"suppressions": [accepted]} if entry.accepted else {}),

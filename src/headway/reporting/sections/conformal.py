@@ -49,12 +49,12 @@ def _told(story: Story) -> tuple[Measurement, ...]:
 def _held(seen: Measurement) -> str:
     if not numbers.has_interval(seen):
         return "How often they hold it cannot be said on so few days."
-    says = f"Of 100 sets, {meaning.between(seen, scale=100.0)} held the truth"
+    message = f"Of 100 sets, {meaning.between(seen, scale=100.0)} held the truth"
     if seen.high < _PROMISED:
-        return f"{says}: fewer than the {_PROMISED * 100:.0f} that were promised."
+        return f"{message}: fewer than the {_PROMISED * 100:.0f} that were promised."
     if seen.low > _PROMISED:
-        return f"{says}: more than the {_PROMISED * 100:.0f} that were promised; they are larger than they need be."
-    return f"{says}, which agrees with the {_PROMISED * 100:.0f} that were promised."
+        return f"{message}: more than the {_PROMISED * 100:.0f} that were promised; they are larger than they need be."
+    return f"{message}, which agrees with the {_PROMISED * 100:.0f} that were promised."
 
 
 def _worst(parts: tuple[Measurement, ...]) -> list[str]:
@@ -92,7 +92,7 @@ def _picture(held: Measurement, parts: tuple[Measurement, ...]) -> Picture:
             title=head,
             axis="of 100 sets, so many held the truth",
             spans=tuple(Span(name=_where(each) or "all", seen=each) for each in found),
-            marks=(Mark(at=_PROMISED * 100, says="promised"),),
+            marks=(Mark(at=_PROMISED * 100, message="promised"),),
             scale=100.0,
         )
         for head, found in {"Month by month": [*months, held], "Slice by slice": slices}.items()

@@ -71,8 +71,8 @@ def _bare(seen: Measurement | None) -> Measurement | None:
 
 
 def _rate(rate: Measurement) -> str:
-    says, share = ("yes", rate) if rate.value < 0.5 else ("no", _rest(rate))
-    return f"The right answer is {says} in {meaning.of_hundred(share)} cases"
+    message, share = ("yes", rate) if rate.value < 0.5 else ("no", _rest(rate))
+    return f"The right answer is {message} in {meaning.of_hundred(share)} cases"
 
 
 def _rest(rate: Measurement) -> Measurement:
@@ -143,7 +143,7 @@ def _picture(story: Story, costs: tuple[Measurement, ...]) -> Picture:
         title=title,
         alt=f"{title}; below, how many of the rare cases each finds. {TABLE}",
         reading=(
-            *(f"{name}: {says}." for name, says in _SAID.items()),
+            *(f"{name}: {message}." for name, message in _SAID.items()),
             "A cross marks what is shown to cost more, of all that were tried together.",
         ),
     )

@@ -20,7 +20,7 @@ def plugin(story: Story) -> Section | None:
         reads=(),
         lead=f"After some rounds of its training the model was asked about rows that it learned from, and about rows "
         f"held out{_rested(curve)}. Rows of the test were not looked at. {curves.cost(curve)}",
-        means=(curves.says(curve),),
+        means=(curves.message(curve),),
         sheet=curves.sheet(curve),
         picture=lambda: learning.draw(curve) if len(curve.rounds) > 1 else None,
     )

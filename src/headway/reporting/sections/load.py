@@ -38,10 +38,10 @@ def plugin(story: Story) -> Section | None:
 
 def _means(found: dict[str, Measurement]) -> list[str]:
     lines = []
-    for shape, says in _SHAPES.items():
+    for shape, message in _SHAPES.items():
         slow = found.get(f"{shape}{_SLOW}")
         if slow and numbers.has_interval(slow):
-            lines.append(f"With {says}, 99 of 100 requests are answered within {numbers.number(slow.high)} ms.")
+            lines.append(f"With {message}, 99 of 100 requests are answered within {numbers.number(slow.high)} ms.")
     if failed := found.get("load.failed"):
         none = f"Not one of {failed.n_rows:,} requests failed or was answered wrong."
         some = f"{failed.value:,.0f} of {failed.n_rows:,} requests failed or were answered wrong."
@@ -61,8 +61,8 @@ def _sizes(found: dict[str, Measurement]) -> list[str]:
 
 def _times(found: dict[str, Measurement]) -> list[tuple[str, Measurement]]:
     named = [
-        (f"{says}, {share}", found.get(f"{shape}{end}"))
-        for shape, says in _SHAPES.items()
+        (f"{message}, {share}", found.get(f"{shape}{end}"))
+        for shape, message in _SHAPES.items()
         for end, share in ((_HALF, "half"), (_SLOW, "99 of 100"))
     ]
     return [(name, each) for name, each in named if each is not None and each.low > 0 and numbers.has_interval(each)]

@@ -80,7 +80,7 @@ def _picture(rulings: tuple[Ruling, ...]) -> Picture:
     panel = Panel(
         axis="part of what is allowed, %",
         spans=spans,
-        marks=(Mark(at=0.0), Mark(at=100.0, says="limit", limit=True)),
+        marks=(Mark(at=0.0), Mark(at=100.0, message="limit", limit=True)),
         scale=100.0,
     )
     return picture(

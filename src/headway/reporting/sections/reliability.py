@@ -29,17 +29,17 @@ def _means(story: Story) -> list[str]:
     error = next((each for each in measured(story, "ece") if not each.slice), None)
     if error is None or not numbers.has_interval(error):
         return ["How far off the probabilities are on average cannot be said on these rows."]
-    says = f"A probability that it gives is off by {meaning.between(error, scale=100.0)} points of 100 on average"
+    message = f"A probability that it gives is off by {meaning.between(error, scale=100.0)} points of 100 on average"
     ruling = next((each for each in _rulings(story) if each.rule.measure == "ece"), None)
     limit = ruling.rule.at_most if ruling else None
     if ruling is None or limit is None:
-        return [f"{says}."]
+        return [f"{message}."]
     ends = {
         "pass": f"less than the {limit * 100:g} that the policy allows",
         "fail": f"more than the {limit * 100:g} that the policy allows",
         "undecided": f"and the data cannot tell whether that is within the {limit * 100:g} that the policy allows",
     }
-    return [f"{says}, {ends[ruling.answer]}."]
+    return [f"{message}, {ends[ruling.answer]}."]
 
 
 def _rulings(story: Story) -> tuple[Ruling, ...]:

@@ -84,7 +84,7 @@ def draw(story: Story, found: tuple[Measurement, ...]) -> Picture:
     panel = Panel(
         axis=f"{words.title(LOSS)} (above 0 is worse)",
         spans=tuple(_span(each, meaning.above(found)) for each in found[:MOST]),
-        marks=(Mark(at=0.0), *((Mark(at=limit, says=f"limit {limit:g}", limit=True),) if limit is not None else ())),
+        marks=(Mark(at=0.0), *((Mark(at=limit, message=f"limit {limit:g}", limit=True),) if limit is not None else ())),
         notes=f"rows / {story.groups}",
     )
     return picture(
@@ -132,12 +132,12 @@ def _title(found: tuple[Measurement, ...], ruling: Ruling | None) -> str:
     worst = f"{seen.slice} with {numbers.measured(seen)}"
     if ruling is None:
         return f"{len(found)} slices against the model as it came; the worst is {worst}"
-    says: dict[Answer, str] = {
+    message: dict[Answer, str] = {
         "pass": f"None of {len(found)} slices is harmed beyond the limit; nearest to it is",
         "fail": f"Of {len(found)} slices at least one is harmed beyond the limit; the worst is",
         "undecided": f"For some of {len(found)} slices the data cannot tell; the least sure is",
     }
-    return f"{says[ruling.answer]} {worst}"
+    return f"{message[ruling.answer]} {worst}"
 
 
 def _alt(found: tuple[Measurement, ...]) -> str:

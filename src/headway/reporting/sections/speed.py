@@ -85,7 +85,7 @@ def _picture(faster: dict[str, Measurement]) -> Picture:
     panel = Panel(
         axis="times as fast as the model as it came",
         spans=tuple(Span(name=_FASTER[name], seen=seen) for name, seen in faster.items()),
-        marks=(Mark(at=1.0, says="as it came"),),
+        marks=(Mark(at=1.0, message="as it came"),),
         log=True,
     )
     return picture(

@@ -16,7 +16,7 @@ def last(project: Project) -> LearningCurve | None:
     return read(LearningCurve, content) if content else None
 
 
-def says(curve: LearningCurve) -> str:
+def message(curve: LearningCurve) -> str:
     """The sentence on a curve, for a person who cannot code."""
     seen = curve.reading
     return {

@@ -17,5 +17,5 @@ def seconds(text: str) -> float:
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     if not found:
-        raise ConfigError(f"{text!r} is no length of time", mend="60s, 5m, or 1h")
+        raise ConfigError(f"{text!r} is no length of time", hint="60s, 5m, or 1h")
     return float(found[1]) * _SECONDS[found[2]]

@@ -115,7 +115,7 @@ def rulings(verdict: Verdict, *, groups: str = "groups") -> Sheet:
             number_cell(each.measurement, groups=groups),
             (Line(text=words.limit(each.rule)),),
             (Line(text=MARKS[each.answer], mood=each.answer),),
-            (Line(text=each.says, mood="quiet"),),
+            (Line(text=each.message, mood="quiet"),),
         )
         for each in verdict.rulings
     )
@@ -129,9 +129,12 @@ def findings(found: Sequence[Finding]) -> Sheet:
         (
             (Line(text=each.code, mood="quiet"),),
             (Line(text=each.severity, mood=SEVERITIES[each.severity]),),
-            (Line(text=one_line(each.says)), *((Line(text=one_line(each.where), mood="quiet"),) if each.where else ())),
+            (
+                Line(text=one_line(each.message)),
+                *((Line(text=one_line(each.where), mood="quiet"),) if each.where else ()),
+            ),
             _against_limit(each),
-            (Line(text=one_line(each.mend), mood="quiet"),),
+            (Line(text=one_line(each.hint), mood="quiet"),),
         )
         for each in sorted(found, key=lambda finding: list(SEVERITIES).index(finding.severity))
     )
@@ -145,10 +148,10 @@ def unjudged(found: Sequence[Finding]) -> Sheet:
     rows = tuple(
         (
             _looks_for(each.where.removeprefix("check ")),
-            (Line(text=one_line(each.says.partition("did not run: ")[2] or each.says)),),
-            (Line(text=one_line(each.mend or "nothing, as the data are"), mood="quiet"),),
+            (Line(text=one_line(each.message.partition("did not run: ")[2] or each.message)),),
+            (Line(text=one_line(each.hint or "nothing, as the data are"), mood="quiet"),),
         )
-        for each in sorted(blind, key=lambda each: not each.mend)
+        for each in sorted(blind, key=lambda each: not each.hint)
     )
     titles = ("Not judged", "Why", "What to do")
     return Sheet(columns=tuple(Column(title=title, folds=True) for title in titles), rows=rows)

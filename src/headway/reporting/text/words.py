@@ -163,8 +163,8 @@ _NAMES |= {
     "changed_decisions": ("Decisions that it changes", "Share of rows on which the model decides otherwise then."),
 }
 _NAMES |= {
-    f"{shape}.p{share}_ms": (f"{says} of the requests took at most, {how}", "")
-    for share, says in {"50": "Half", "99": "99 of 100"}.items()
+    f"{shape}.p{share}_ms": (f"{message} of the requests took at most, {how}", "")
+    for share, message in {"50": "Half", "99": "99 of 100"}.items()
     for shape, how in {
         "load.alone": "one caller alone",
         "load": "at a steady rate",
@@ -199,7 +199,7 @@ _BEGINNINGS = {
     "worst_slice.": "Worst slice: ",
     "discovered.": "Found part: ",
     "missing.": "Rows that lack a value: ",
-    **{f"robustness.{kind}.": f"{says}: " for kind, says in FAULTS.items()},
+    **{f"robustness.{kind}.": f"{message}: " for kind, message in FAULTS.items()},
 }
 _WITHOUT = "Without the part, divided by with it; above 1 the part saves."
 _MORE = "How much more the answers err; below 0 they are better without."
@@ -244,8 +244,8 @@ _HARMS = {
     "attack.success": "Its decisions can be turned more often than is allowed",
     "attack.success.loss": "Its decisions are turned more easily than those of the model as it came",
     **{
-        f"robustness.{kind}.{name}": f"It stands wrong inputs worse than the model as it came ({says.lower()})"
-        for kind, says in FAULTS.items()
+        f"robustness.{kind}.{name}": f"It stands wrong inputs worse than the model as it came ({message.lower()})"
+        for kind, message in FAULTS.items()
         for name in ("loss", "flipped_decisions")
     },
 }
@@ -259,9 +259,9 @@ def title(measure: str) -> str:
     """
     if measure in _NAMES:
         return _NAMES[measure][0]
-    for beginning, says in _BEGINNINGS.items():
+    for beginning, message in _BEGINNINGS.items():
         if measure.startswith(beginning):
-            return says + in_sentence(measure.removeprefix(beginning))
+            return message + in_sentence(measure.removeprefix(beginning))
     if measure.endswith(".loss"):
         return f"Loss in {symbol(measure)}"
     if measure.endswith(".lag1"):
@@ -318,7 +318,7 @@ def limit(rule: Rule) -> str:
     return f"{word} {numbers.limit_of(value, rule.measure)}"
 
 
-def says(measurement: Measurement) -> str:
+def message(measurement: Measurement) -> str:
     """A measurement as part of a sentence: `loss in AUC 0.0765 [0.0610, 0.0920]`."""
     where = f" in {measurement.slice}" if measurement.slice else ""
     return f"{in_sentence(measurement.name)}{where} {numbers.measured(measurement)}"
@@ -327,5 +327,5 @@ def says(measurement: Measurement) -> str:
 def ruled(ruling: Ruling) -> str:
     """What a ruling saw, with the limit: `loss in AUC 0.0765 [0.0610, 0.0920], limit: at most 0.005`."""
     if ruling.measurement is None:
-        return f"{in_sentence(ruling.rule.measure)}: {ruling.says}"
-    return f"{says(ruling.measurement)}, limit: {limit(ruling.rule)}"
+        return f"{in_sentence(ruling.rule.measure)}: {ruling.message}"
+    return f"{message(ruling.measurement)}, limit: {limit(ruling.rule)}"

@@ -36,8 +36,8 @@ _log = logging.getLogger(__name__)
 class NotAdmitted(Unanswered):
     """Why a request was not let in: its status, and more headers of the answer, each with a line end before it."""
 
-    def __init__(self, status: int, what: str, *, mend: str, headers: bytes) -> None:
-        super().__init__(status, what, mend=mend)
+    def __init__(self, status: int, what: str, *, hint: str, headers: bytes) -> None:
+        super().__init__(status, what, hint=hint)
         self.headers = headers
 
 
@@ -65,7 +65,7 @@ class Gate:
             raise ConfigError(
                 f"the server would listen on {settings.host}, beyond this machine, and there is no key to ask with",
                 where=str(file),
-                mend="headway key new NAME; or HEADWAY_SERVE_WITHOUT_KEYS=true behind what keeps strangers out",
+                hint="headway key new NAME; or HEADWAY_SERVE_WITHOUT_KEYS=true behind what keeps strangers out",
             )
 
     def admit(self, authorization: bytes, scope: str) -> str:
@@ -100,7 +100,7 @@ class Gate:
         self._stat = stat
         try:
             if stat is None:
-                raise ConfigError("the file of keys is gone", where=str(self._file), mend="put it back")
+                raise ConfigError("the file of keys is gone", where=str(self._file), hint="put it back")
             self._take(read_keys(self._file))
         except ConfigError as error:
             _log.error("the keys stay as they were: %s", error)
@@ -160,14 +160,14 @@ def _refusal(caller: Caller, scope: str, *, brings: bool) -> NotAdmitted:
     """The answers of RFC 6750."""
     header = b"\r\nWWW-Authenticate: Bearer"
     if caller.name:
-        says = f"the key '{caller.name}' has no scope '{scope}'"
+        message = f"the key '{caller.name}' has no scope '{scope}'"
         more = b' error="insufficient_scope", scope="%b"' % scope.encode()
-        return NotAdmitted(403, says, mend=f"headway key new NAME --scope {scope}", headers=header + more)
-    mend = "send 'Authorization: Bearer KEY'; `headway key new` makes one"
+        return NotAdmitted(403, message, hint=f"headway key new NAME --scope {scope}", headers=header + more)
+    hint = "send 'Authorization: Bearer KEY'; `headway key new` makes one"
     if brings:
         more = b' error="invalid_token"'
-        return NotAdmitted(401, "this key is not known here, or was revoked", mend=mend, headers=header + more)
-    return NotAdmitted(401, f"a key with scope '{scope}' is needed", mend=mend, headers=header)
+        return NotAdmitted(401, "this key is not known here, or was revoked", hint=hint, headers=header + more)
+    return NotAdmitted(401, f"a key with scope '{scope}' is needed", hint=hint, headers=header)
 
 
 def _too_fast(caller: Caller, wait_ns: int) -> NotAdmitted:
@@ -175,4 +175,4 @@ def _too_fast(caller: Caller, wait_ns: int) -> NotAdmitted:
     who = f"the key '{caller.name}'" if caller.name else "callers without a key"
     per_s = 1e9 / caller.limit.gap_ns
     headers = b"\r\nRetry-After: %d" % wait_s
-    return NotAdmitted(429, f"{who} may ask {per_s:g} times a second", mend=f"again in {wait_s} s", headers=headers)
+    return NotAdmitted(429, f"{who} may ask {per_s:g} times a second", hint=f"again in {wait_s} s", headers=headers)

@@ -55,7 +55,7 @@ def keys_file(config: Config) -> Path:
         raise ConfigError(
             "[serve] keys lies in the store: who can write there could let anybody in",
             where=str(file),
-            mend="keep it elsewhere",
+            hint="keep it elsewhere",
         )
     return file
 
@@ -68,11 +68,11 @@ def read_keys(file: Path) -> dict[str, Key]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ConfigError(f"the keys cannot be read: {error}", where=str(file), mend="headway key list") from error
+        raise ConfigError(f"the keys cannot be read: {error}", where=str(file), hint="headway key list") from error
     if len(keys) > MOST:
-        raise ConfigError(f"{len(keys)} keys, at most {MOST}", where=str(file), mend="delete some that were revoked")
+        raise ConfigError(f"{len(keys)} keys, at most {MOST}", where=str(file), hint="delete some that were revoked")
     if wrong := [name for name in keys if not _NAME.fullmatch(name)]:
-        raise ConfigError(f"{wrong[0]!r} is no name of a key", where=str(file), mend="letters, digits, _ and -")
+        raise ConfigError(f"{wrong[0]!r} is no name of a key", where=str(file), hint="letters, digits, _ and -")
     return keys
 
 
@@ -82,7 +82,7 @@ def new_key(file: Path, name: str, scopes: Sequence[Scope], *, per_s: float = 0.
     Raises ConfigError where the name is none or is taken, also by a key that was revoked.
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} is no name of a key", mend="up to 64 letters, digits, _ and -")
+        raise ConfigError(f"{name!r} is no name of a key", hint="up to 64 letters, digits, _ and -")
     with _held(file):
         keys = read_keys(file)
         if name in keys or len(keys) == MOST:
@@ -92,7 +92,7 @@ def new_key(file: Path, name: str, scopes: Sequence[Scope], *, per_s: float = 0.
         try:
             known = msgspec.convert(given, Key)
         except msgspec.ValidationError as error:
-            raise ConfigError(f"no such key can be made: {error}", mend="headway key --help") from error
+            raise ConfigError(f"no such key can be made: {error}", hint="headway key --help") from error
         _write(file, {**keys, name: known})
     return key
 

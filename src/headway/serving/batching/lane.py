@@ -236,5 +236,5 @@ def _expired(call: Call, now: int) -> Expired:
     waited_ms = (now - call.started_ns) / 1e6
     return Expired(
         f"the time given to this request passed while it waited, for {waited_ms:.1f} ms; the model was not asked",
-        mend="give it more 'timeout', in microseconds",
+        hint="give it more 'timeout', in microseconds",
     )

@@ -9,7 +9,7 @@ class Busy(HeadwayError):
     """More rows wait for a release than may; `retry_s` is when, at the rate that is measured, they will be done."""
 
     def __init__(self, what: str, *, retry_s: int) -> None:
-        super().__init__(what, mend=f"ask again in {retry_s} s")
+        super().__init__(what, hint=f"ask again in {retry_s} s")
         self.retry_s = retry_s
 
 

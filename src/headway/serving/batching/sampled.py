@@ -24,14 +24,14 @@ _SAMPLED = b"-01"
 _log = logging.getLogger("headway.serving.auth")
 
 Application = Callable[[Exchange], None]
-Tell = Callable[[Asked], object]
+Callback = Callable[[Asked], object]
 Draw = Callable[[bytes], bool]
 
 
 class Note:
     """What is known so far of a request that was drawn; the routes write down its key and its id."""
 
-    def __init__(self, url: bytes, traceparent: bytes, tells: Sequence[Tell], plane: Plane) -> None:
+    def __init__(self, url: bytes, traceparent: bytes, tells: Sequence[Callback], plane: Plane) -> None:
         self.key = self.id = ""
         self._place = locate(url)
         self._traceparent = traceparent
@@ -55,14 +55,14 @@ class Note:
             engine_ns=engine_ended - engine_began,
             traceparent=self._traceparent.decode("ascii", "replace"),
         )
-        for tell in self._tells:
-            tell(asked)
+        for callback in self._tells:
+            callback(asked)
 
 
 class Sampled:
     """Hands requests on, with a note at each that one of `drawn` draws, by its `traceparent`, for its own teller."""
 
-    def __init__(self, application: Application, plane: Plane, drawn: Sequence[tuple[Draw, Tell]]) -> None:
+    def __init__(self, application: Application, plane: Plane, drawn: Sequence[tuple[Draw, Callback]]) -> None:
         self._application = application
         self._plane = plane
         self._drawn = drawn
@@ -70,7 +70,7 @@ class Sampled:
     def __call__(self, exchange: Exchange) -> None:
         """Take one request."""
         traceparent = exchange.traceparent
-        tells = [tell for draw, tell in self._drawn if draw(traceparent)]
+        tells = [callback for draw, callback in self._drawn if draw(traceparent)]
         if tells:
             exchange.note = Note(exchange.url, traceparent, tells, self._plane)
         self._application(exchange)
@@ -79,7 +79,7 @@ class Sampled:
 @contextmanager
 def sampled(application: Application, plane: Plane, settings: ServeSection) -> Iterator[Application]:
     """The application with what the settings draw of its requests; all that was drawn is sent at the end."""
-    drawn: list[tuple[Draw, Tell]] = []
+    drawn: list[tuple[Draw, Callback]] = []
     if settings.access_log:
         drawn.append((partial(_by_chance, settings.access_log), to_log))
     tracer = load_tracer(settings.tracer)(settings.trace_to) if settings.tracer else None

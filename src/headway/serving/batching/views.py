@@ -67,6 +67,6 @@ def _expect_columns(views: Sequence[View], names: Sequence[str]) -> None:
     for view in views:
         for column in view.columns:
             if column not in names or column in met:
-                says = "that another view has too" if column in met else "that the model does not read"
-                raise Refused(f"view '{view.name}' has a column '{column}' {says}")
+                message = "that another view has too" if column in met else "that the model does not read"
+                raise Refused(f"view '{view.name}' has a column '{column}' {message}")
             met.add(column)

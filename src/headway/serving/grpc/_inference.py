@@ -81,20 +81,20 @@ def written(message: Any, release: Loaded, values: list[float], n: int) -> Any:
 
 def _tensor(each: Any, raw: bytes | None) -> Tensor:
     if "shared_memory_region" in each.parameters:
-        raise DataError(f"input '{each.name}' is not taken from shared memory", mend="send its values")
+        raise DataError(f"input '{each.name}' is not taken from shared memory", hint="send its values")
     shape = list(each.shape)
     if raw is None:
         return _typed(each, shape)
     if each.HasField("contents"):
-        raise DataError(f"input '{each.name}' has contents and raw_input_contents", mend="send one of them")
+        raise DataError(f"input '{each.name}' has contents and raw_input_contents", hint="send one of them")
     return tensor_of(Packed(each.name, shape, each.datatype), memoryview(raw))
 
 
 def _typed(each: Any, shape: list[int]) -> Tensor:
     member = _MEMBERS.get(each.datatype)
     if member is None:
-        mend = f"one of {', '.join(_MEMBERS)}; FP16 in raw_input_contents"
-        raise DataError(f"input '{each.name}' is {each.datatype}, which has no contents", mend=mend)
+        hint = f"one of {', '.join(_MEMBERS)}; FP16 in raw_input_contents"
+        raise DataError(f"input '{each.name}' is {each.datatype}, which has no contents", hint=hint)
     values = list(getattr(each.contents, member))
     if each.datatype == TEXT:
         return Tensor(each.name, shape, TEXT, _texts(each.name, values))

@@ -67,8 +67,8 @@ class Door:
             bound = self._listen(f"{place}:{port}", inside.tls)
         except RuntimeError as error:
             self._pool.shutdown()
-            where, mend = "[serve] host, grpc_port", "HEADWAY_SERVE_GRPC_PORT=0 takes a free port"
-            raise ConfigError(f"cannot listen on {place}:{port}", where=where, mend=mend) from error
+            where, hint = "[serve] host, grpc_port", "HEADWAY_SERVE_GRPC_PORT=0 takes a free port"
+            raise ConfigError(f"cannot listen on {place}:{port}", where=where, hint=hint) from error
         self.address = f"grpc://{place}:{bound}"
         self._server.start()
 
@@ -129,7 +129,7 @@ class _Said:
 
     def _check(self, message: Any, context: Any) -> Any:
         if message.service not in ("", _SERVICE):
-            raise Unanswered(404, f"no service '{message.service}'", mend=_SERVICE)
+            raise Unanswered(404, f"no service '{message.service}'", hint=_SERVICE)
         return {"status": _NOT_SERVING if self._inside.draining() else _SERVING}
 
     def _server(self, message: Any, context: Any) -> Any:

@@ -182,7 +182,7 @@ class Routes:
         except _UNREADABLE as error:
             exchange.reply(400, error_body(f"the body tells nothing: {error}"))
             return
-        self._repository.tell(exchange, place.name, load=place.what == "load")
+        self._repository.callback(exchange, place.name, load=place.what == "load")
 
     def _find(self, exchange: Exchange, place: Place) -> Loaded | None:
         """The release that is asked for; where there is none, that is answered."""
@@ -240,9 +240,9 @@ def find(plane: Plane, name: str, version: str = "") -> Loaded:
     """The release that is live for a name, and is of this version where one is asked for; raises Unanswered."""
     release = plane.find(name)
     if release is None:
-        raise Unanswered(404, f"no model '{name}'", mend=f"there are: {', '.join(plane.releases) or 'none'}")
+        raise Unanswered(404, f"no model '{name}'", hint=f"there are: {', '.join(plane.releases) or 'none'}")
     if version and version != release.version:
-        raise Unanswered(404, f"model '{name}' has no version '{version}'", mend=f"it has {release.version}")
+        raise Unanswered(404, f"model '{name}' has no version '{version}'", hint=f"it has {release.version}")
     return release
 
 
@@ -250,5 +250,5 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def _not_allowed(exchange: Exchange, allowed: bytes) -> None:
-    says = f"{exchange.method.decode()} is not answered here; {allowed.decode()} is"
-    exchange.reply(405, error_body(says), extra=b"\r\nAllow: " + allowed)
+    message = f"{exchange.method.decode()} is not answered here; {allowed.decode()} is"
+    exchange.reply(405, error_body(message), extra=b"\r\nAllow: " + allowed)

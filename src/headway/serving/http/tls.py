@@ -68,7 +68,7 @@ def tls_of(config: Config) -> Tls | None:
     if not settings.tls_certificate:
         if settings.tls_key or settings.tls_client_ca:
             raise ConfigError(
-                "there is a key or a client CA, and no certificate", where="[serve]", mend="set tls_certificate too"
+                "there is a key or a client CA, and no certificate", where="[serve]", hint="set tls_certificate too"
             )
         return None
     certificate = config.path(settings.tls_certificate)
@@ -91,5 +91,5 @@ def _stat(file: Path) -> tuple[int, int] | None:
 
 def _unfit(error: Exception, field: str, file: Path) -> ConfigError:
     return ConfigError(
-        f"no TLS with these files: {error}", where=f"[serve] {field} = {file}", mend="PEM files that belong together"
+        f"no TLS with these files: {error}", where=f"[serve] {field} = {file}", hint="PEM files that belong together"
     )

@@ -37,7 +37,7 @@ class Address(NamedTuple):
     what: str
     path: str
     method: str
-    says: str
+    message: str
     gives: Any
     takes: Any = None
     fails: tuple[int, ...] = ()
@@ -55,10 +55,10 @@ _REPOSITORY = "/v2/repository"
 _OPERATOR = (422, 503)
 
 
-def _of_model(what: str, end: str, says: str, gives: Any, **more: Any) -> tuple[Address, ...]:
+def _of_model(what: str, end: str, message: str, gives: Any, **more: Any) -> tuple[Address, ...]:
     """The address of a model and that of one version of it."""
     method = more.pop("method", "GET")
-    return tuple(Address(what, path + end, method, says, gives, **more) for path in (_MODEL, _VERSION))
+    return tuple(Address(what, path + end, method, message, gives, **more) for path in (_MODEL, _VERSION))
 
 
 ADDRESSES = (

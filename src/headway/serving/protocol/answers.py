@@ -30,8 +30,8 @@ class Unanswered(HeadwayError):
     Another way in than HTTP says it in its own terms.
     """
 
-    def __init__(self, status: int, what: str, *, where: str = "", mend: str = "", retry_s: int = 0) -> None:
-        super().__init__(what, where=where, mend=mend)
+    def __init__(self, status: int, what: str, *, where: str = "", hint: str = "", retry_s: int = 0) -> None:
+        super().__init__(what, where=where, hint=hint)
         self.status = status
         self.retry_s = retry_s
 
@@ -44,7 +44,7 @@ def unanswered(error: Exception) -> Unanswered:
     if isinstance(error, HeadwayError):
         status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 422)
         retry_s = error.retry_s if isinstance(error, Busy) else 0
-        return Unanswered(status, error.what, where=error.where, mend=error.mend, retry_s=retry_s)
+        return Unanswered(status, error.what, where=error.where, hint=error.hint, retry_s=retry_s)
     return Unanswered(500, "the engine failed on these rows; the server's log says more")
 
 
@@ -62,5 +62,5 @@ def error_body(error: HeadwayError | str) -> bytes:
 def in_words(error: HeadwayError) -> str:
     """An error on one line: what happened, where, and the mend."""
     where = f" ({error.where})" if error.where else ""
-    mend = f"; {error.mend}" if error.mend else ""
-    return f"{error.what}{where}{mend}"
+    hint = f"; {error.hint}" if error.hint else ""
+    return f"{error.what}{where}{hint}"

@@ -60,7 +60,7 @@ def unpacked(inputs: list[Packed], raw: memoryview) -> list[Tensor]:
         tensors.append(tensor_of(each, raw[start : start + size]))
         start += size
     if start != len(raw):
-        raise DataError(f"{len(raw) - start} bytes are left behind the last input", mend="say each binary_data_size")
+        raise DataError(f"{len(raw) - start} bytes are left behind the last input", hint="say each binary_data_size")
     return tensors
 
 
@@ -72,14 +72,14 @@ def packed(head: bytes, values: list[float]) -> tuple[bytes, bytes]:
 
 def _in_json(each: Packed) -> Tensor:
     if each.data is None:
-        raise DataError(f"input '{each.name}' has no data", mend='"data", or "parameters": {"binary_data_size": ...}')
+        raise DataError(f"input '{each.name}' has no data", hint='"data", or "parameters": {"binary_data_size": ...}')
     return Tensor(each.name, each.shape, each.datatype, each.data)
 
 
 def tensor_of(each: Packed, raw: memoryview) -> Tensor:
     """One input with its values, which are all of `raw`; raises DataError as `unpacked` does."""
     if any(size < 0 for size in each.shape):
-        raise DataError(f"input '{each.name}' has shape {each.shape}: no row", mend="shape [n], n >= 1")
+        raise DataError(f"input '{each.name}' has shape {each.shape}: no row", hint="shape [n], n >= 1")
     count = math.prod(each.shape)
     if each.datatype == TEXT:
         return Tensor(each.name, each.shape, TEXT, _texts(each, raw, count))
@@ -98,7 +98,7 @@ def tensor_of(each: Packed, raw: memoryview) -> Tensor:
 def finite(name: str, values: Floats) -> Values:
     """Numbers of a request: NaN is missing, as null is in JSON, which has no infinity either."""
     if np.isinf(values).any():
-        raise DataError(f"input '{name}' holds an infinity", mend="send NaN where a value is missing")
+        raise DataError(f"input '{name}' holds an infinity", hint="send NaN where a value is missing")
     return values  # type: ignore[return-value] # an array is read as the list of its values
 
 

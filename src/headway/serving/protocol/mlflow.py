@@ -50,10 +50,10 @@ def read_frame(reader: Reader, body: bytes | bytearray) -> tuple[Floats, Paramet
     try:
         frame = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"the body is none that MLflow sends: {error}", mend=f"one of: {', '.join(_FORMS)}") from error
+        raise DataError(f"the body is none that MLflow sends: {error}", hint=f"one of: {', '.join(_FORMS)}") from error
     given = [form for form in _FORMS if getattr(frame, form) is not None]
     if len(given) != 1:
-        raise DataError(f"the body has {' and '.join(given) or 'no rows'}", mend=f"one of: {', '.join(_FORMS)}")
+        raise DataError(f"the body has {' and '.join(given) or 'no rows'}", hint=f"one of: {', '.join(_FORMS)}")
     return _rows(reader, getattr(frame, given[0]), given[0]), frame.params or Parameters()
 
 
@@ -71,12 +71,12 @@ def _rows(reader: Reader, given: Split | Sequence[_Record | Row] | dict[str, Row
     if isinstance(given, dict):
         lengths = {len(values) for values in given.values()}
         if len(lengths) != 1:
-            raise DataError(f"the columns have {sorted(lengths)} values", where=form, mend="as many in each")
+            raise DataError(f"the columns have {sorted(lengths)} values", where=form, hint="as many in each")
         return reader.table(given, lengths.pop())
     records = [row for row in given if isinstance(row, dict)]
     lists = [row for row in given if isinstance(row, list)]
     if lists and records:
-        raise DataError("some rows are lists and some are records", where=form, mend="all of one kind")
+        raise DataError("some rows are lists and some are records", where=form, hint="all of one kind")
     if lists:
         return reader.matrix(list(chain.from_iterable(_even(lists, len(lists[0]), form))), len(lists))
     names = list(dict.fromkeys(chain.from_iterable(records)))

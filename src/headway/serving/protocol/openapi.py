@@ -60,7 +60,7 @@ def _operation(address: Address, schemas: dict[Any, dict[str, Any]]) -> dict[str
         answers[str(status)] = {"description": HTTPStatus(status).phrase, "content": failure}
     operation: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{address.method.lower()}{address.path}"),
-        "summary": address.says,
+        "summary": address.message,
         "responses": answers,
     }
     names = re.findall(r"\{(\w+)\}", address.path)

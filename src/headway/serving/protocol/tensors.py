@@ -62,7 +62,7 @@ def length_of(tensor: Tensor) -> int:
     """How many rows the shape of a column speaks of; at least one."""
     n = tensor.shape[0] if tensor.shape else 0
     if n < 1:
-        raise DataError(f"input '{tensor.name}' has shape {tensor.shape}: no row", mend="shape [n], n >= 1")
+        raise DataError(f"input '{tensor.name}' has shape {tensor.shape}: no row", hint="shape [n], n >= 1")
     return n
 
 
@@ -87,7 +87,7 @@ def column_of(tensor: Tensor, ranks: Ranks | None, shapes: Sequence[list[int]]) 
         raise DataError(
             f"column '{tensor.name}' holds {text!r}, a text that the model does not know",
             where=f"row {list(values).index(text)}",
-            mend=f"one of its {len(ranks)} texts, or null where it is missing",
+            hint=f"one of its {len(ranks)} texts, or null where it is missing",
         ) from error
     except TypeError as error:
         raise DataError(f"input '{tensor.name}' holds a number or a list, expected texts or null") from error

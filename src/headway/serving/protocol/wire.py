@@ -197,11 +197,11 @@ class Reader:
         """Whether the output is asked for as raw bytes; `binary` where it does not say."""
         for output in outputs:
             if output.name != self._output:
-                raise DataError(f"no output '{output.name}'", where="outputs", mend=f"ask for '{self._output}'")
+                raise DataError(f"no output '{output.name}'", where="outputs", hint=f"ask for '{self._output}'")
             form = output.parameters or Form()
             if form.classification or form.shared_memory_region:
                 what = "in shared memory" if form.shared_memory_region else "as classes"
-                raise DataError(f"output '{output.name}' is not given {what}", where="outputs", mend="leave it out")
+                raise DataError(f"output '{output.name}' is not given {what}", where="outputs", hint="leave it out")
             binary = binary if form.binary_data is None else form.binary_data
         return binary
 
@@ -215,7 +215,7 @@ class Reader:
         if self._text is not None:
             raise DataError(
                 f"input '{tensor.name}' is a matrix, and column '{self._text}' is text",
-                mend="send one input per column",
+                hint="send one input per column",
             )
         values = numbers(flat(tensor, n * d), tensor.name, columns=self._order)
         if tensor.datatype != "FP64":
@@ -241,11 +241,11 @@ class Reader:
         for name in names:
             if name not in self._names:
                 near = difflib.get_close_matches(name, sorted(self._names), 1)
-                return DataError(f"unknown column '{name}'", mend=f"nearest: {near[0]}" if near else "")
+                return DataError(f"unknown column '{name}'", hint=f"nearest: {near[0]}" if near else "")
             if names.count(name) > 1:
                 return DataError(f"column '{name}' is there {names.count(name)} times")
         missing = next(name for name, _ in self._columns if name not in names)
-        return DataError(f"column '{missing}' is not there", mend="send null where a value is missing")
+        return DataError(f"column '{missing}' is not there", hint="send null where a value is missing")
 
 
 class Writer:
@@ -352,7 +352,7 @@ def _malformed(body: bytes, error: Exception) -> DataError:
     return DataError(
         f"the body is not JSON: {error}",
         where=f"input '{names[-1].decode(errors='replace')}'" if names else "",
-        mend="send null where a value is missing" if re.search(rb"NaN|Infinity", body[max(at - 9, 0) : at + 9]) else "",
+        hint="send null where a value is missing" if re.search(rb"NaN|Infinity", body[max(at - 9, 0) : at + 9]) else "",
     )
 
 
@@ -364,9 +364,9 @@ class _NamedInputs(msgspec.Struct):
     inputs: list[_Named] = []
 
 
-def _input_at(body: bytes, says: str) -> str:
+def _input_at(body: bytes, message: str) -> str:
     """The name of the input that a message of msgspec (`... at `$.inputs[3].data[0]``) is about."""
-    place = re.search(r"\$\.inputs\[(\d+)\]", says)
+    place = re.search(r"\$\.inputs\[(\d+)\]", message)
     if place is None:
         return ""
     try:

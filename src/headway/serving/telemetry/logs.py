@@ -27,7 +27,7 @@ class Json(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of an event."""
-        told = {"at": _at(record), "level": record.levelname, "from": record.name, "says": record.getMessage()}
+        told = {"at": _at(record), "level": record.levelname, "from": record.name, "message": record.getMessage()}
         traceback = {"traceback": self.formatException(record.exc_info)} if record.exc_info else {}
         return encode({**told, **_fields(record), **traceback}).decode()
 

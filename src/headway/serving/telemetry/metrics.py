@@ -163,8 +163,8 @@ class Metrics:
         for model, version in versions.items():
             yield f'headway_release_info{{{_label(model)},version="{version}"}} 1'
         models = {name: _sum(found) for name, found in self._memory.models.found().items()}
-        for name, kind, says, attribute, unit in _OF_MODELS:
-            yield from _family(name, kind, says)
+        for name, kind, message, attribute, unit in _OF_MODELS:
+            yield from _family(name, kind, message)
             for model, counts in models.items():
                 yield f"{name}{{{_labels(name, model, versions)}}} {getattr(counts, attribute) // unit}"
         yield from _family(_DURATION, "summary", "As MLServer: from read to answered, s.")
@@ -183,8 +183,11 @@ class Metrics:
         yield from _family("headway_errors_total", "counter", "Answers with an error, by HTTP status.")
         errors = memory.errors.total()
         yield from (f'headway_errors_total{{code="{code}"}} {errors[code]}' for code in np.flatnonzero(errors))
-        for name, says, tally in ((_DROPPED, _SAYS_DROPPED, self.dropped), (_CANARY, _SAYS_CANARY, self.canary_errors)):
-            yield from _family(name, "counter", says)
+        for name, message, tally in (
+            (_DROPPED, _SAYS_DROPPED, self.dropped),
+            (_CANARY, _SAYS_CANARY, self.canary_errors),
+        ):
+            yield from _family(name, "counter", message)
             total = tally.total()
             yield from (f"{name}{{{_label(model)}}} {total.get(model, 0)}" for model in models)
         yield from _family(_OUTSIDE, "counter", "Values outside the contract of the release, by column and kind.")
@@ -242,8 +245,8 @@ def _sum(found: Ints) -> Counts:
     return total
 
 
-def _family(name: str, kind: str, says: str) -> list[str]:
-    return [f"# HELP {name} {says}", f"# TYPE {name} {kind}"]
+def _family(name: str, kind: str, message: str) -> list[str]:
+    return [f"# HELP {name} {message}", f"# TYPE {name} {kind}"]
 
 
 def _label(model: str) -> str:

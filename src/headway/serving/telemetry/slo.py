@@ -58,8 +58,8 @@ class Budget:
             ),
             ("headway_slo_allowed", "gauge", "The share of them that may.", self._allowed),
         )
-        for name, kind, says, values in families:
-            yield from (f"# HELP {name} {says}", f"# TYPE {name} {kind}")
+        for name, kind, message, values in families:
+            yield from (f"# HELP {name} {message}", f"# TYPE {name} {kind}")
             yield from (f'{name}{{objective="{objective}"}} {value:.12g}' for objective, value in values.items())
         yield "# HELP headway_slo_burn Budget burnt in a window over what the window may burn."
         yield "# TYPE headway_slo_burn gauge"

@@ -21,20 +21,20 @@ class Failure(msgspec.Struct, frozen=True):
     kind: str
     what: str
     where: str = ""
-    mend: str = ""
+    hint: str = ""
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """An error as it can be told."""
         if isinstance(error, HeadwayError):
-            return cls(type(error).__name__, error.what, error.where, error.mend)
+            return cls(type(error).__name__, error.what, error.where, error.hint)
         return cls("", f"{type(error).__name__}: {error}")
 
     @property
     def error(self) -> Exception:
         """The error anew."""
         kind = _KINDS.get(self.kind)
-        return kind(self.what, where=self.where, mend=self.mend) if kind else RuntimeError(self.what)
+        return kind(self.what, where=self.where, hint=self.hint) if kind else RuntimeError(self.what)
 
 
 class Order(msgspec.Struct, frozen=True, tag=True):

@@ -12,7 +12,7 @@ from headway.core.errors import StoreError
 from headway.serving.workers.child import Child
 from headway.serving.workers.line import UNLOADED, Done, Failure, Leave, Line, Order, Seated
 
-_GONE = Failure.of(StoreError("a worker ended before it had done so", mend="ask once more"))
+_GONE = Failure.of(StoreError("a worker ended before it had done so", hint="ask once more"))
 
 
 @dataclass(slots=True)
@@ -91,13 +91,13 @@ class Orders:
                 self._leave()
 
     def _do(self, order: Order) -> None:
-        def tell(done: Future[None]) -> None:
+        def callback(done: Future[None]) -> None:
             error = done.exception()
             if error is None and not order.load:
                 self._line.say(Seated(order.address, UNLOADED))
             self._line.say(Done(order.number, Failure.of(error) if error else None))
 
-        self._act(order.address, order.load).add_done_callback(tell)
+        self._act(order.address, order.load).add_done_callback(callback)
 
     def _done(self, done: Done) -> None:
         future = self._given.pop(done.number)

@@ -27,7 +27,7 @@ def bind(host: str, port: int, *, workers: int, setting: str = "port") -> list[l
         raise ConfigError(
             f"cannot listen on {host}:{port}: {error.strerror or error}",
             where=f"[serve] host, {setting}",
-            mend=f"HEADWAY_SERVE_{setting.upper()}=0 takes a free port",
+            hint=f"HEADWAY_SERVE_{setting.upper()}=0 takes a free port",
         ) from error
     return bound
 

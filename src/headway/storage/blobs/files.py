@@ -33,16 +33,16 @@ class Files:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise StoreError(f"blob {digest} cannot be read: {error.strerror}", where=str(path), mend=_MEND) from error
+            raise StoreError(f"blob {digest} cannot be read: {error.strerror}", where=str(path), hint=_MEND) from error
         met = digest_of(content)
         if met != digest:
-            raise StoreError(f"blob {digest} was altered: its bytes are now {met}", where=str(path), mend=_MEND)
+            raise StoreError(f"blob {digest} was altered: its bytes are now {met}", where=str(path), hint=_MEND)
         return content
 
     def _path(self, digest: str) -> Path:
         parts = _DIGEST.fullmatch(digest)
         if parts is None:
-            raise StoreError(f"{digest!r} is no digest", mend="sha256: and 64 hexadecimal digits")
+            raise StoreError(f"{digest!r} is no digest", hint="sha256: and 64 hexadecimal digits")
         return self._folder / "sha256" / parts[1] / parts[2]
 
 

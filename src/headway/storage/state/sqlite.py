@@ -157,7 +157,7 @@ class Sqlite:
             raise StoreError(
                 f"the state has format {found}, this headway reads up to {len(MIGRATIONS)}",
                 where=str(self._path),
-                mend="pip install --upgrade headway",
+                hint="pip install --upgrade headway",
             )
         return found
 
@@ -177,9 +177,9 @@ class Sqlite:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            mend = "wait for the other process and try again" if "locked" in str(error) else "restore it from a backup"
+            hint = "wait for the other process and try again" if "locked" in str(error) else "restore it from a backup"
             raise StoreError(
-                f"the state cannot be read or written: {error}", where=str(self._path), mend=mend
+                f"the state cannot be read or written: {error}", where=str(self._path), hint=hint
             ) from error
 
 
@@ -204,7 +204,7 @@ def _expect_next(move: Move, last: Signed | None) -> None:
     raise PointerMoved(
         f"{address} {stands}, so this cannot be its move {move.number}",
         where=now.at if now else "",
-        mend="look at it (headway history), then move it again if that is still right",
+        hint="look at it (headway history), then move it again if that is still right",
     )
 
 

@@ -12,7 +12,7 @@ from headway.data.checks.contract.agreed_columns import plugin
 
 
 def told(survey: Survey) -> list[tuple[str, str]]:
-    return [(each.severity, each.says) for each in plugin(survey)]
+    return [(each.severity, each.message) for each in plugin(survey)]
 
 
 def test_columns_that_are_absent_or_of_another_type_stop_and_unnamed_ones_are_noted(tmp_path):
@@ -29,7 +29,7 @@ def test_an_absent_column_may_be_made_optional(tmp_path):
     contract = '[columns.gone]\ntype = "text"\n{}\n[columns.a]\ntype = "whole"'
     [found] = plugin(held_to(tmp_path, contract.format(""), a=[1]))
     assert (found.code, found.where) == ("D010", "contract.toml")
-    assert found.mend == "write the column, or optional = true under [columns.gone] in contract.toml"
+    assert found.hint == "write the column, or optional = true under [columns.gone] in contract.toml"
     assert plugin(held_to(tmp_path, contract.format("optional = true"), a=[1])) == []
 
 
@@ -52,4 +52,4 @@ def test_what_opening_makes_of_a_column_is_not_held_to_the_contract_of_its_sourc
 def test_without_a_contract_it_says_so_for_all_checks_of_the_family():
     with pytest.raises(NotApplicable, match=r"no contract.toml: types, ranges, values, keys and relations") as said:
         plugin(Survey(dataset=small()))
-    assert said.value.mend == "headway contract discover"
+    assert said.value.hint == "headway contract discover"

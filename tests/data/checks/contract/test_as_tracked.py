@@ -27,13 +27,13 @@ def test_data_that_are_as_recorded_and_data_of_no_record_have_no_finding():
 def test_a_file_that_changed_is_told_with_both_mends():
     [one] = found(POINTER, replaced(STAGE, unlike="it is md5:3"))
     assert (one.code, one.severity, one.where) == ("D066", "warn", "b.csv")
-    assert one.says == "b.csv is not what DVC recorded: it is md5:3; ../dvc.yaml:prepare has md5:2"
-    assert one.mend.startswith("dvc pull ../dvc.yaml:prepare, ") and "dvc commit ../dvc.yaml:prepare" in one.mend
+    assert one.message == "b.csv is not what DVC recorded: it is md5:3; ../dvc.yaml:prepare has md5:2"
+    assert one.hint.startswith("dvc pull ../dvc.yaml:prepare, ") and "dvc commit ../dvc.yaml:prepare" in one.hint
 
 
 def test_rows_that_nobody_fetched_stop():
     [one] = found(replaced(POINTER, unlike="it is not there", gone=True))
-    assert (one.severity, one.mend) == ("stop", "dvc pull a.csv.dvc, to have what was recorded")
+    assert (one.severity, one.hint) == ("stop", "dvc pull a.csv.dvc, to have what was recorded")
 
 
 def test_a_record_that_could_not_be_read_never_reads_as_passed():

@@ -13,7 +13,7 @@ from headway.data.checks.labels.backdoor import plugin
 def test_a_rare_value_that_moves_labels_is_named_with_its_class():
     (finding,) = plugin(Survey(dataset=dataset(triggered(clean(), 100))))
     assert finding.where == "size=777"
-    assert "100 of the 100 rows" in finding.says
+    assert "100 of the 100 rows" in finding.message
     assert finding.measured >= 0.6
 
 

@@ -15,7 +15,7 @@ def test_a_cell_whose_labels_were_turned_is_named_with_a_bound():
     (finding,) = plugin(Survey(dataset=dataset(turned(clean(), cell))))
     assert finding.where == "kind=k0 & place=p3"
     assert 0.3 <= finding.measured <= 1
-    assert f"{len(clean().filter(cell)):,} rows" in finding.says
+    assert f"{len(clean().filter(cell)):,} rows" in finding.message
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.data.labels.noisy_tables import turned
-from tests.data.tables import says, small, wide, with_column
+from tests.data.tables import message, small, wide, with_column
 
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
@@ -15,13 +15,13 @@ def test_a_tenth_of_turned_labels_warns_with_share_and_interval():
     (finding,) = plugin(Survey(dataset=dataset))
     assert finding.severity == "warn"
     assert finding.measured == pytest.approx(0.1, abs=0.03)
-    assert "95 % [" in finding.says
-    assert "3,000 rows, 60 groups" in finding.says
+    assert "95 % [" in finding.message
+    assert "3,000 rows, 60 groups" in finding.message
 
 
 def test_labels_that_stand_are_no_warning():
     dataset, _ = turned(share=0.0)
-    assert "warn" not in " ".join(says(plugin, Survey(dataset=dataset)))
+    assert "warn" not in " ".join(message(plugin, Survey(dataset=dataset)))
 
 
 def test_a_number_has_no_wrong_class():
@@ -39,4 +39,4 @@ def test_of_a_target_that_is_chance_it_does_not_judge_and_says_how_much_is_known
 def test_a_column_of_dates_is_left_out():
     dataset, _ = turned()
     dated = with_column(dataset, seen=dataset.table["at"].dt.date())
-    assert says(plugin, Survey(dataset=dated)) == ["warn column label"]
+    assert message(plugin, Survey(dataset=dated)) == ["warn column label"]

@@ -15,7 +15,7 @@ from headway.data.checks.labels.pull import plugin
 def test_a_source_whose_labels_are_all_turned_stands_out():
     (finding,) = plugin(Survey(dataset=dataset(turned(clean(), pl.col("source") == "s17"))))
     assert finding.where == "source = s17"
-    assert "deviations" in finding.says
+    assert "deviations" in finding.message
 
 
 def test_a_second_such_source_does_not_hide_the_first():
@@ -45,7 +45,7 @@ def test_a_day_whose_labels_are_turned_stands_out_and_says_how_seldom_a_clean_on
     table = turned(clean(), pl.col("day") == 17)
     (finding,) = plugin(Survey(dataset=Dataset(name="day", table=table, roles=Roles(target="label", groups="day"))))
     assert finding.where == "day = 17"
-    assert "0.5% of tables at most" in finding.says
+    assert "0.5% of tables at most" in finding.message
 
 
 def test_without_groups_or_slices_it_cannot_judge():

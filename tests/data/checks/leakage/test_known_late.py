@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-from tests.data.tables import says, wide, with_column
+from tests.data.tables import message, wide, with_column
 
 from headway.core.contracts import Survey
 from headway.core.dataset import Dataset
@@ -25,29 +25,29 @@ def test_a_column_that_came_after_the_decision_stops():
     [finding] = plugin(timed(AT + timedelta(minutes=1)))
 
     assert (finding.severity, finding.measured) == ("stop", 1.0)
-    assert finding.says == "'x0' came later than the decision in 2,000 of 2,000 rows (100.0%), by 'seen'"
-    assert says(plugin, timed(AT)) == []
+    assert finding.message == "'x0' came later than the decision in 2,000 of 2,000 rows (100.0%), by 'seen'"
+    assert message(plugin, timed(AT)) == []
 
 
 def test_a_few_late_rows_are_a_warning():
     late = pl.Series([timedelta(hours=row == 7) for row in range(2000)])
-    assert says(plugin, timed(AT + late)) == ["warn column x0"]
+    assert message(plugin, timed(AT + late)) == ["warn column x0"]
 
 
 def test_the_decision_may_be_hours_before_a_column():
-    assert says(plugin, timed(AT - timedelta(hours=1), decision="2h before at")) == ["stop column x0"]
-    assert says(plugin, timed(AT - timedelta(hours=2), decision="2h before at")) == []
-    assert says(plugin, timed(AT, decision="when the customer calls")) == []
+    assert message(plugin, timed(AT - timedelta(hours=1), decision="2h before at")) == ["stop column x0"]
+    assert message(plugin, timed(AT - timedelta(hours=2), decision="2h before at")) == []
+    assert message(plugin, timed(AT, decision="when the customer calls")) == []
 
 
 def test_texts_and_dates_are_times_too():
-    assert says(plugin, timed(AT.dt.strftime("%Y-%m-%d"))) == []
-    assert says(plugin, timed((AT.dt.date() + timedelta(days=2)).alias("seen"))) == ["stop column x0"]
+    assert message(plugin, timed(AT.dt.strftime("%Y-%m-%d"))) == []
+    assert message(plugin, timed((AT.dt.date() + timedelta(days=2)).alias("seen"))) == ["stop column x0"]
 
 
 @pytest.mark.parametrize("seen", [AT.dt.replace_time_zone("UTC"), pl.Series(range(2000))])
 def test_times_that_cannot_be_compared_are_undecided(seen):
-    assert says(plugin, timed(seen)) == ["undecided column x0"]
+    assert message(plugin, timed(seen)) == ["undecided column x0"]
 
 
 def test_without_a_time_of_the_rows_or_of_a_column_there_is_nothing_to_compare():

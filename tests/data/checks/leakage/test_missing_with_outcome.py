@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.data.tables import says, small, with_column, with_gaps
+from tests.data.tables import message, small, with_column, with_gaps
 
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
@@ -9,11 +9,11 @@ from headway.data.checks.leakage.missing_with_outcome import plugin
 
 
 def test_a_column_whose_gaps_follow_those_of_the_target_stops():
-    assert says(plugin, Survey(dataset=with_gaps())) == ["stop column landed"]
+    assert message(plugin, Survey(dataset=with_gaps())) == ["stop column landed"]
 
 
 def test_it_is_a_warning_where_somebody_says_that_the_column_is_known_at_request():
-    assert says(plugin, Survey(dataset=with_gaps(known={"landed": "request"}))) == ["warn column landed"]
+    assert message(plugin, Survey(dataset=with_gaps(known={"landed": "request"}))) == ["warn column landed"]
 
 
 @pytest.mark.parametrize(

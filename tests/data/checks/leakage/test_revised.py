@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.data.tables import says, small, wide, with_column
+from tests.data.tables import message, small, wide, with_column
 
 from headway.cli.demo import flights
 from headway.core.config import Config, DataSection
@@ -29,27 +29,29 @@ def test_a_column_that_was_filled_or_set_anew_later_stops_with_how_often(tmp_pat
     [finding] = plugin(revised(tmp_path, x1=before))
 
     assert (finding.severity, finding.where, finding.measured) == ("stop", "column x1", 150 / 2000)
-    assert finding.says == "'x1' changed in 150 of 2,000 rows (7.5%) since the snapshot: 100 were filled, 50 set anew"
+    assert (
+        finding.message == "'x1' changed in 150 of 2,000 rows (7.5%) since the snapshot: 100 were filled, 50 set anew"
+    )
 
 
 def test_a_declared_column_warns_a_few_corrections_are_a_note_and_none_is_no_finding(tmp_path):
     declared = Dataset(name="d", table=NAMED.table, roles=wide(known={"carrier": "request"}).roles)
     before = NAMED.table["carrier"].scatter(range(0, 2000, 20), "HA")
-    assert says(plugin, revised(tmp_path, declared, carrier=before)) == ["warn column carrier"]
-    assert says(plugin, revised(tmp_path, x1=NAMED.table["x1"].scatter([3], 0.5))) == ["note column x1"]
-    assert says(plugin, revised(tmp_path)) == []
+    assert message(plugin, revised(tmp_path, declared, carrier=before)) == ["warn column carrier"]
+    assert message(plugin, revised(tmp_path, x1=NAMED.table["x1"].scatter([3], 0.5))) == ["note column x1"]
+    assert message(plugin, revised(tmp_path)) == []
 
 
 def test_rows_whose_outcome_came_since_are_those_that_count(tmp_path):
     open_then = NAMED.table["late"].scatter(range(1800, 2000), None)
     before = NAMED.table["x1"].scatter(range(1800, 1850), None)
     [finding] = plugin(revised(tmp_path, late=open_then, x1=before))
-    assert "changed in 50 of 200 rows (25.0%)" in finding.says
+    assert "changed in 50 of 200 rows (25.0%)" in finding.message
 
 
 def test_whole_numbers_and_fractions_of_one_value_are_the_same(tmp_path):
     counted = with_column(NAMED, seats=[150] * 2000)
-    assert says(plugin, revised(tmp_path, counted, seats=[150.0] * 2000)) == []
+    assert message(plugin, revised(tmp_path, counted, seats=[150.0] * 2000)) == []
 
 
 def test_without_a_snapshot_or_rows_in_both_it_cannot_judge(tmp_path):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from tests.data.tables import says, small, wide, with_column
+from tests.data.tables import message, small, wide, with_column
 
 from headway.core.contracts import Survey
 from headway.core.dataset import Dataset
@@ -14,7 +14,7 @@ DRAW = np.random.default_rng(1)
 
 
 def found(dataset: Dataset, **columns: pl.Series | list[object]) -> list[str]:
-    return says(plugin, Survey(dataset=with_column(dataset, **columns)))
+    return message(plugin, Survey(dataset=with_column(dataset, **columns)))
 
 
 def test_a_number_that_orders_the_outcomes_stops():

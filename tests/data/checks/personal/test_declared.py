@@ -16,7 +16,7 @@ def test_what_was_done_is_told_with_the_reason_of_what_is_kept():
     keep = {"who": "answers go there", "hour": "so"}
     found = plugin(Survey(dataset=dataset, config=Config(personal=PersonalSection(keep=keep))))
 
-    assert [each.says for each in found] == [
+    assert [each.message for each in found] == [
         "'who' is kept (email in 1 of 1 values): answers go there",
         "'hour' is kept (nothing is found in it by pattern): so",
         "'name' was dropped when it was opened",
@@ -26,4 +26,4 @@ def test_what_was_done_is_told_with_the_reason_of_what_is_kept():
 
 def test_texts_that_were_changed_are_told():
     dataset = replace(small(), provenance={"personal.carrier": "email in its texts: drop"})
-    assert plugin(Survey(dataset=dataset))[0].says == "'carrier' was changed: email in its texts: drop"
+    assert plugin(Survey(dataset=dataset))[0].message == "'carrier' was changed: email in its texts: drop"

@@ -15,7 +15,7 @@ def test_a_column_of_notes_is_undecided_with_its_counts():
     (found,) = plugin(Survey(dataset=DATASET))
 
     assert (found.severity, found.measured) == ("undecided", 2 / 400)
-    assert "email in 2 (such as xxx@xxxxxxx.xxx), ip in 1 (such as 999.999.99.9)" in found.says
+    assert "email in 2 (such as xxx@xxxxxxx.xxx), ip in 1 (such as 999.999.99.9)" in found.message
 
 
 def test_a_kept_column_is_silent():

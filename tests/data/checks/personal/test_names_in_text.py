@@ -19,7 +19,7 @@ def test_a_column_of_notes_is_undecided_with_its_count_and_no_letter_of_a_name()
     (found,) = plugin(Survey(dataset=DATASET))
 
     assert (found.code, found.severity, found.measured) == ("D054", "undecided", 2 / 400)
-    assert found.says == "'note' holds names of people in 2 of 400 values, such as xxxx xxxxx"
+    assert found.message == "'note' holds names of people in 2 of 400 values, such as xxxx xxxxx"
 
 
 def test_a_kept_column_and_a_table_without_names_are_silent():

@@ -22,8 +22,8 @@ def test_addresses_stop_and_phone_numbers_are_undecided():
 
 
 def test_no_value_stands_in_the_finding():
-    says = plugin(Survey(dataset=DATASET))[0].says
-    assert says == "'who' is email: 400 of 400 values, such as xxxx9@xxxxxxx.xxx"
+    message = plugin(Survey(dataset=DATASET))[0].message
+    assert message == "'who' is email: 400 of 400 values, such as xxxx9@xxxxxxx.xxx"
 
 
 def test_what_is_kept_by_name_or_kind_is_silent():

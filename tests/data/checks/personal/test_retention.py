@@ -29,8 +29,8 @@ def surveyed(folder: Path, *ages_days: float, retention: str = "90d") -> Survey:
 
 def test_what_is_kept_too_long_is_told_with_the_command_that_ends_it(tmp_path):
     (found,) = plugin(surveyed(tmp_path, 1, 89, 91, 200))
-    assert (found.code, found.severity, found.where, found.mend) == ("D053", "warn", "log/flights", "headway forget")
-    assert found.says.startswith("log/flights has 2 files older than 90d, the oldest of ")
+    assert (found.code, found.severity, found.where, found.hint) == ("D053", "warn", "log/flights", "headway forget")
+    assert found.message.startswith("log/flights has 2 files older than 90d, the oldest of ")
     assert (round(found.measured), found.limit) == (200, 90)
 
 
@@ -43,7 +43,7 @@ def test_rows_in_quarantine_are_kept_too_long_as_well(tmp_path):
         os.utime(path, (time.time() - age * 86_400,) * 2)
     (found,) = plugin(survey)
     assert (found.where, round(found.measured)) == ("quarantine/flights", 100)
-    assert found.says.startswith("quarantine/flights has 1 files older than 90d")
+    assert found.message.startswith("quarantine/flights has 1 files older than 90d")
 
 
 def test_nothing_is_told_where_all_is_young_enough_or_nothing_is_kept(tmp_path):
@@ -54,7 +54,7 @@ def test_nothing_is_told_where_all_is_young_enough_or_nothing_is_kept(tmp_path):
 def test_without_a_limit_it_says_that_it_cannot_judge(tmp_path):
     with pytest.raises(NotApplicable, match="nobody said how long") as reason:
         plugin(surveyed(tmp_path, 1, retention=""))
-    assert reason.value.mend == '[personal] retention = "90d"'
+    assert reason.value.hint == '[personal] retention = "90d"'
 
 
 @pytest.mark.parametrize("said", ["0d", "90", "9999999999999d"])

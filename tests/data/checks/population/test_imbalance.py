@@ -19,14 +19,14 @@ def test_a_rare_class_is_a_note_with_its_share_in_each_period():
     [finding] = plugin(rare(0.06))
 
     assert (finding.severity, finding.where, finding.limit) == ("note", "column late", 0.1)
-    assert finding.says.startswith("class 1 is rare: 6.1% of 6,000 rows with an outcome (368); train 6.0% of 3,600")
+    assert finding.message.startswith("class 1 is rare: 6.1% of 6,000 rows with an outcome (368); train 6.0% of 3,600")
 
 
 def test_fewer_than_fifty_held_out_are_a_warning_with_what_they_can_show():
     [finding] = plugin(rare(0.02))
 
     assert (finding.severity, finding.where) == ("warn", "[split] choose, test")
-    assert "a recall from 21 rows is known to 21% at best" in finding.says
+    assert "a recall from 21 rows is known to 21% at best" in finding.message
 
 
 def test_classes_of_nearly_equal_share_are_no_finding():
@@ -37,7 +37,7 @@ def test_classes_of_nearly_equal_share_are_no_finding():
 def test_the_rarest_of_several_classes_is_named():
     draw = np.random.default_rng(0).choice(3, 6000, p=[0.6, 0.38, 0.02])
     dataset = with_column(wide(6000, task="multiclass", classes=("no", "yes", "perhaps")), late=draw.tolist())
-    assert plugin(surveyed(dataset))[0].says.startswith("class perhaps is rare: 1.9% of 6,000")
+    assert plugin(surveyed(dataset))[0].message.startswith("class perhaps is rare: 1.9% of 6,000")
 
 
 def test_where_there_are_no_classes_or_one_it_cannot_judge():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-from tests.data.tables import says, served, surveyed, wide, with_column
+from tests.data.tables import message, served, surveyed, wide, with_column
 
 from headway.core.config import Config, PolicySection
 from headway.core.contracts import Survey
@@ -20,7 +20,7 @@ def sliced(survey: Survey) -> Survey:
 
 
 def test_values_that_are_learned_from_and_tested_often_are_no_finding():
-    assert says(plugin, sliced(surveyed(wide(slices=("carrier",))))) == []
+    assert message(plugin, sliced(surveyed(wide(slices=("carrier",))))) == []
 
 
 def test_values_that_are_served_and_were_never_learned_from_are_a_warning_with_their_counts():
@@ -28,7 +28,7 @@ def test_values_that_are_served_and_were_never_learned_from_are_a_warning_with_t
     [finding] = plugin(sliced(served(wide(slices=("carrier",)), carrier=asked)))
 
     assert (finding.severity, finding.where, finding.measured) == ("warn", "column carrier", 0.05)
-    assert finding.says == (
+    assert finding.message == (
         "100 of 2,000 rows of requests (5.0%) have a 'carrier' whose rows were learned from fewer than 20 times: "
         "HA (90 served, 0 learned), OO (10 served, 0 learned)"
     )
@@ -36,14 +36,14 @@ def test_values_that_are_served_and_were_never_learned_from_are_a_warning_with_t
 
 def test_few_such_rows_are_a_note():
     asked = pl.Series(["UA"] * 1990 + ["HA"] * 10)
-    assert says(plugin, sliced(served(wide(slices=("carrier",)), carrier=asked))) == ["note column carrier"]
+    assert message(plugin, sliced(served(wide(slices=("carrier",)), carrier=asked))) == ["note column carrier"]
 
 
 def test_values_too_few_in_the_test_to_be_judged_are_told_with_how_many_there_are():
     survey = replace(surveyed(wide(slices=("carrier",))), config=Config(policy=PolicySection(slice_rows=399)))
     [finding] = plugin(survey)
 
-    assert "(100.0%) have a 'carrier' whose rows are fewer than 399 times in the test" in finding.says
+    assert "(100.0%) have a 'carrier' whose rows are fewer than 399 times in the test" in finding.message
     assert (finding.severity, finding.where) == ("warn", "column carrier")
 
 
@@ -51,18 +51,18 @@ def test_a_test_shorter_than_a_slice_must_be_is_told_once_and_not_of_each_column
     dataset = with_column(wide(slices=("carrier",), people=("sex",)), sex=["f", "m"] * 1000)
     [finding] = plugin(surveyed(dataset))
 
-    assert finding.says == "the test has 400 rows and a slice is judged from 1,000 on: no slice will be judged"
+    assert finding.message == "the test has 400 rows and a slice is judged from 1,000 on: no slice will be judged"
     assert (finding.severity, finding.measured, finding.limit) == ("warn", 400, 1000)
 
 
 def test_more_values_than_can_be_named_are_counted():
     codes = pl.Series([f"H{row % 7}" for row in range(2000)])
-    assert plugin(sliced(served(wide(slices=("carrier",)), carrier=codes)))[0].says.endswith(", 3 more")
+    assert plugin(sliced(served(wide(slices=("carrier",)), carrier=codes)))[0].message.endswith(", 3 more")
 
 
 def test_people_are_slices_too_and_without_either_it_cannot_judge():
     dataset = with_column(wide(people=("sex",)), sex=["f", "m"] * 1000)
-    assert says(plugin, sliced(surveyed(dataset))) == []
+    assert message(plugin, sliced(surveyed(dataset))) == []
     with pytest.raises(NotApplicable, match="no slice is declared"):
         plugin(surveyed(wide()))
     with pytest.raises(NotApplicable, match="no rows are held out"):

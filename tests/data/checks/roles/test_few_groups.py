@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.data.tables import says, small, with_column
+from tests.data.tables import message, small, with_column
 
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
@@ -9,16 +9,16 @@ from headway.data.checks.roles.few_groups import plugin
 
 
 def test_fewer_than_twenty_groups_are_undecided():
-    assert says(plugin, Survey(dataset=with_column(small(), day=[1, 2] * 200))) == ["undecided column day"]
-    assert says(plugin, Survey(dataset=small())) == []
+    assert message(plugin, Survey(dataset=with_column(small(), day=[1, 2] * 200))) == ["undecided column day"]
+    assert message(plugin, Survey(dataset=small())) == []
 
 
 def test_it_says_that_all_rows_are_one_group_or_each_its_own():
     [one] = plugin(Survey(dataset=with_column(small(), day=[1] * 400)))
     [each] = plugin(Survey(dataset=with_column(small(), day=list(range(400)))))
 
-    assert one.says == "all rows are one group in 'day': no method gives an honest interval below 20"
-    assert each.says == "every one of 400 rows is a group of its own in 'day': groups make no difference"
+    assert one.message == "all rows are one group in 'day': no method gives an honest interval below 20"
+    assert each.message == "every one of 400 rows is a group of its own in 'day': groups make no difference"
 
 
 def test_without_declared_groups_there_is_nothing_to_count():

@@ -19,7 +19,7 @@ def test_a_target_of_two_classes_is_well_and_so_is_one_with_gaps():
 
 
 @pytest.mark.parametrize(
-    ("task", "values", "says"),
+    ("task", "values", "message"),
     [
         ("binary", [1] * 399 + [None], "'late' has one class only: 1 (399 rows)"),
         ("multiclass", [2] * 400, "'late' has one class only: 2 (400 rows)"),
@@ -34,18 +34,18 @@ def test_a_target_of_two_classes_is_well_and_so_is_one_with_gaps():
         ("binary", [0, 1, 2, 3] * 100, "'late' has 4 values where a binary target has 0 and 1"),
     ],
 )
-def test_a_target_that_nothing_can_be_learned_of_stops(task, values, says):
+def test_a_target_that_nothing_can_be_learned_of_stops(task, values, message):
     [finding] = found(values, task=task)
-    assert finding.says.startswith(says)
+    assert finding.message.startswith(message)
     assert (finding.severity, finding.where, finding.code) == ("stop", "column late", "D007")
 
 
 def test_two_other_values_are_told_how_to_become_0_and_1():
-    assert found([1] * 300 + [2] * 100)[0].mend == '[data] positive = "2"'
+    assert found([1] * 300 + [2] * 100)[0].hint == '[data] positive = "2"'
 
 
 def test_classes_that_do_not_count_from_0_are_told_how_to_be_declared():
-    assert found([1, 2, 3, 3] * 100, task="multiclass")[0].mend == '[data] classes = ["1", "2", "3"]'
+    assert found([1, 2, 3, 3] * 100, task="multiclass")[0].hint == '[data] classes = ["1", "2", "3"]'
 
 
 def test_a_regression_may_have_any_values():

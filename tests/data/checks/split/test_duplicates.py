@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from tests.data.tables import says, small, surveyed, wide, with_column
+from tests.data.tables import message, small, surveyed, wide, with_column
 
 from headway.core.contracts import Survey
 from headway.core.dataset import Dataset
@@ -22,39 +22,39 @@ def test_rows_of_the_test_that_were_learned_from_are_counted():
     [finding] = plugin(with_copies(wide(), 30))
 
     assert (finding.severity, finding.measured, finding.limit) == ("warn", 30 / 400, 0.01)
-    assert finding.says == (
+    assert finding.message == (
         "30 of 400 test rows (7.5%) are equal in every feature to rows learned from, "
         "and so are their outcomes (kappa 1.00): they are copies"
     )
 
 
 def test_few_copies_are_a_note_and_none_is_no_finding():
-    assert says(plugin, with_copies(wide(), 3)) == ["note [split] test"]
-    assert says(plugin, surveyed(wide())) == []
+    assert message(plugin, with_copies(wide(), 3)) == ["note [split] test"]
+    assert message(plugin, surveyed(wide())) == []
 
 
 def test_rows_of_few_coarse_columns_are_alike_and_not_copies():
     [finding] = plugin(surveyed(small()))
 
     assert finding.severity == "note"
-    assert finding.says.endswith("of copies 0.9 or more): they are alike, and not copied")
-    assert finding.mend.startswith("nothing, unless")
+    assert finding.message.endswith("of copies 0.9 or more): they are alike, and not copied")
+    assert finding.hint.startswith("nothing, unless")
 
 
 def test_copies_without_an_outcome_are_copies_too():
     copied = with_copies(with_column(wide(), late=[None] * 2000), 30)
-    assert "none has an outcome" in plugin(copied)[0].says
+    assert "none has an outcome" in plugin(copied)[0].message
 
 
 def test_copies_of_a_regression_have_nearly_the_same_number():
     dataset = with_column(wide(task="regression"), late=wide().table["x0"] * 3.0)
-    assert says(plugin, with_copies(dataset, 30)) == ["warn [split] test"]
+    assert message(plugin, with_copies(dataset, 30)) == ["warn [split] test"]
 
 
 def test_categories_of_two_tables_are_compared_as_texts():
     dataset = wide()
     coded = with_column(dataset, carrier=dataset.table["carrier"].cast(pl.Categorical))
-    assert says(plugin, with_copies(coded, 30)) == ["warn [split] test"]
+    assert message(plugin, with_copies(coded, 30)) == ["warn [split] test"]
 
 
 def test_without_a_test_or_a_feature_there_is_nothing_to_compare():

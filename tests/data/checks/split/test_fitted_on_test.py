@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from tests.data.tables import says, small, surveyed, wide, with_column
+from tests.data.tables import message, small, surveyed, wide, with_column
 
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
@@ -24,30 +24,30 @@ def encoded(dataset: Dataset, rows: int) -> pl.Series:
 
 
 def test_a_column_standardised_over_all_rows_is_found_and_one_over_those_learned_from_is_not():
-    assert says(plugin, surveyed(with_column(wide(), z=scaled(wide(), 2000)))) == ["warn column z"]
-    assert says(plugin, surveyed(with_column(wide(), z=scaled(wide(), LEARNED)))) == []
-    assert says(plugin, surveyed(with_column(wide(), z=scaled(wide(), 1200)))) == []
+    assert message(plugin, surveyed(with_column(wide(), z=scaled(wide(), 2000)))) == ["warn column z"]
+    assert message(plugin, surveyed(with_column(wide(), z=scaled(wide(), LEARNED)))) == []
+    assert message(plugin, surveyed(with_column(wide(), z=scaled(wide(), 1200)))) == []
 
 
 def test_gaps_filled_with_the_mean_of_all_rows_are_found():
     gaps = wide().table["x1"].set(pl.Series([row % 10 == 0 for row in range(2000)]), None)
     [finding] = plugin(surveyed(with_column(wide(), filled=gaps.fill_null(gaps.mean()))))
 
-    assert finding.says == "'filled' was filled with its mean over all rows, those of the test among them"
-    assert says(plugin, surveyed(with_column(wide(), filled=gaps.fill_null(gaps.head(LEARNED).mean())))) == []
+    assert finding.message == "'filled' was filled with its mean over all rows, those of the test among them"
+    assert message(plugin, surveyed(with_column(wide(), filled=gaps.fill_null(gaps.head(LEARNED).mean())))) == []
 
 
 def test_texts_encoded_by_the_target_of_all_rows_are_found():
     dataset = with_column(wide(), place=[f"p{row * 7 % 40}" for row in range(2000)])
 
     [finding] = plugin(surveyed(with_column(dataset, rate=encoded(dataset, 2000))))
-    assert finding.says.startswith("'rate' was encoded by the mean of 'late'")
-    assert says(plugin, surveyed(with_column(dataset, rate=encoded(dataset, LEARNED)))) == []
+    assert finding.message.startswith("'rate' was encoded by the mean of 'late'")
+    assert message(plugin, surveyed(with_column(dataset, rate=encoded(dataset, LEARNED)))) == []
 
 
 def test_texts_of_few_values_are_no_trace_of_an_encoding():
     dataset = with_column(wide(), place=[f"p{row % 2}" for row in range(2000)])
-    assert says(plugin, surveyed(with_column(dataset, rate=encoded(dataset, 2000)))) == []
+    assert message(plugin, surveyed(with_column(dataset, rate=encoded(dataset, 2000)))) == []
 
 
 def test_whole_numbers_were_not_fitted():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from tests.data.tables import says, small, surveyed, wide, with_column
+from tests.data.tables import message, small, surveyed, wide, with_column
 
 from headway.core.contracts import Survey
 from headway.core.dataset import Dataset
@@ -42,8 +42,8 @@ def test_long_texts_are_compared_by_their_letters():
 
 
 def test_rows_that_are_equal_or_independent_are_none_of_it():
-    assert says(plugin, nearly(wide())) == []
-    assert says(plugin, surveyed(wide())) == []
+    assert message(plugin, nearly(wide())) == []
+    assert message(plugin, surveyed(wide())) == []
 
 
 def test_few_features_are_near_by_chance():

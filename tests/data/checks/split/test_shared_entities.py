@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.data.tables import says, surveyed, wide, with_column
+from tests.data.tables import message, surveyed, wide, with_column
 
 from headway.core.config import SplitSection
 from headway.core.contracts import Survey
@@ -22,12 +22,12 @@ def test_declared_groups_on_both_sides_of_the_test_are_a_warning():
 
     assert (finding.severity, finding.where) == ("warn", "column plane")
     assert finding.measured > 0.9
-    assert says(plugin, surveyed(dataset)) == []
+    assert message(plugin, surveyed(dataset)) == []
 
 
 def test_columns_that_name_things_are_a_note():
     dataset = with_column(wide(), tail=[f"N{plane}" for plane in PLANES], plane_id=PLANES.tolist())
-    assert says(plugin, surveyed(dataset)) == ["note column tail", "note column plane_id"]
+    assert message(plugin, surveyed(dataset)) == ["note column tail", "note column plane_id"]
 
 
 def test_categories_and_plain_numbers_name_nothing():

@@ -19,6 +19,6 @@ def plugin(survey: Survey) -> list[Finding]:
         file = survey.config.data.contract
         raise NotApplicable(
             f"there is no {file}: types, ranges, values, keys and relations are held to nothing",
-            mend="headway contract discover",
+            hint="headway contract discover",
         )
     return [*breaks(survey, "D010"), *left_out(contract, survey)]

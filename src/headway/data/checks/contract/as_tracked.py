@@ -27,11 +27,13 @@ def _differs(each: Tracked) -> Finding:
     return Finding(
         code="D066",
         severity="stop" if each.gone else "warn",
-        says=f"{each.path} is not what DVC recorded: {each.unlike}; {target} has {each.digest or 'no digest'}",
+        message=f"{each.path} is not what DVC recorded: {each.unlike}; {target} has {each.digest or 'no digest'}",
         where=each.path,
-        mend=pull if each.gone else f"{pull}; or dvc commit {target}, to record what is here",
+        hint=pull if each.gone else f"{pull}; or dvc commit {target}, to record what is here",
     )
 
 
 def _unread(each: Tracked) -> Finding:
-    return Finding(code="D066", severity="undecided", says=f"nobody knows what DVC recorded: {each}", where=each.path)
+    return Finding(
+        code="D066", severity="undecided", message=f"nobody knows what DVC recorded: {each}", where=each.path
+    )

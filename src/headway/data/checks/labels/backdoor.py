@@ -28,12 +28,12 @@ def plugin(survey: Survey) -> list[Finding]:
         Finding(
             code="D041",
             severity="warn",
-            says=f"{each.pure:,} of the {each.rows:,} rows with {each.name} are labelled '{each.label}'; of those that"
+            message=f"{each.pure:,} of the {each.rows:,} rows with {each.name} are labelled '{each.label}'; of those that"
             f" should have another label at least {each.low:.0%} were moved",
             where=each.name,
             measured=each.low,
             limit=MOVED,
-            mend="look where these rows came from; if nobody knows, leave them out and release nothing that saw them",
+            hint="look where these rows came from; if nobody knows, leave them out and release nothing that saw them",
         )
         for each in triggers(said, dataset.table[said.rows].select(dataset.features), learn)
     ]

@@ -34,12 +34,12 @@ def plugin(survey: Survey) -> list[Finding]:
         Finding(
             code="D036",
             severity="warn" if below else "undecided",
-            says=f"annotators agree by an alpha of {alpha.value:.2f} [{alpha.low:.2f}, {alpha.high:.2f}]"
+            message=f"annotators agree by an alpha of {alpha.value:.2f} [{alpha.low:.2f}, {alpha.high:.2f}]"
             f" on {alpha.n_rows:,} items: {'too little to build on' if below else 'more items would decide'}",
             where=agreement.source if agreement else "",
             measured=alpha.value,
             limit=LEAST_ALPHA,
-            mend="headway labels agree FILE shows which pair; write down how to label, then label again",
+            hint="headway labels agree FILE shows which pair; write down how to label, then label again",
         ),
     ]
 
@@ -59,10 +59,10 @@ def _contradictions(survey: Survey) -> list[Finding]:
         Finding(
             code="D036",
             severity="note",
-            says=f"{against:,} of {rows:,} rows that have a twin in every feature have another label than most of"
+            message=f"{against:,} of {rows:,} rows that have a twin in every feature have another label than most of"
             f" their twins ({share:.1%}): no model can be right about both",
             where=f"column {target}",
             measured=share,
-            mend="headway labels suspects, or a feature that tells such rows apart",
+            hint="headway labels suspects, or a feature that tells such rows apart",
         )
     ]

@@ -22,12 +22,12 @@ def plugin(survey: Survey) -> list[Finding]:
         Finding(
             code="D040",
             severity="warn",
-            says=f"at least {each.low:.0%} (about {each.turned:.0%}) of the labels of the {each.rows:,} rows with"
+            message=f"at least {each.low:.0%} (about {each.turned:.0%}) of the labels of the {each.rows:,} rows with"
             f" {each.name} stand against what either says on its own",
             where=each.name,
             measured=each.low,
             limit=TURNED,
-            mend="look where these rows came from, and leave them out until somebody vouches for their labels",
+            hint="look where these rows came from, and leave them out until somebody vouches for their labels",
         )
         for each in clusters(said, columns)
     ]

@@ -16,9 +16,9 @@ def plugin(survey: Survey) -> list[Finding]:
     """
     delays = survey.labelling.delays()
     if delays is None:
-        raise NotApplicable("the live release answered nobody whose label could come", mend="headway serve NAME@live")
+        raise NotApplicable("the live release answered nobody whose label could come", hint="headway serve NAME@live")
     if not delays.declared_s:
-        raise NotApplicable("nobody says how long a label takes", mend='[data] label_delay = "1d"')
+        raise NotApplicable("nobody says how long a label takes", hint='[data] label_delay = "1d"')
     if delays.late is None:
         raise NotApplicable("no request is old enough for its label")
     late = delays.late
@@ -28,11 +28,11 @@ def plugin(survey: Survey) -> list[Finding]:
         Finding(
             code="D037",
             severity="warn" if late.low > LIMIT else "undecided",
-            says=f"{late.value:.1%} [{late.low:.1%}, {late.high:.1%}] of {late.n_rows:,} requests had no label when it"
+            message=f"{late.value:.1%} [{late.low:.1%}, {late.high:.1%}] of {late.n_rows:,} requests had no label when it"
             f" was due; {delays.n_labelled:,} of {delays.n_requests:,} have one now",
             where="[data] label_delay",
             measured=late.value,
             limit=LIMIT,
-            mend="headway labels delay shows the quantiles; [data] label_delay to what holds",
+            hint="headway labels delay shows the quantiles; [data] label_delay to what holds",
         )
     ]

@@ -27,7 +27,7 @@ def plugin(survey: Survey) -> list[Finding]:
         raise NotApplicable(
             f"the features tell {max(0.0, told):.1%} of what there is to know of the target, and {TELLS:.0%} are needed"
             " to tell a wrong label from one that nobody could foresee",
-            mend="features that tell more; headway labels suspects ranks labels all the same",
+            hint="features that tell more; headway labels suspects ranks labels all the same",
         )
     noise, rows = noise_of(said), len(said.labels)
     share = noise.count / rows
@@ -43,12 +43,12 @@ def plugin(survey: Survey) -> list[Finding]:
         Finding(
             code="D035",
             severity="warn" if low > LIMIT else "note",
-            says=f"{share:.1%} of the labels look wrong ({interval}; {rows:,} rows, {said.n_groups:,} groups), most"
+            message=f"{share:.1%} of the labels look wrong ({interval}; {rows:,} rows, {said.n_groups:,} groups), most"
             f" often those that say '{said.classes[worst]}'",
             where=f"column {survey.dataset.roles.target}",
             measured=share,
             limit=LIMIT,
-            mend="headway labels suspects",
+            hint="headway labels suspects",
         )
     ]
 

@@ -31,19 +31,19 @@ def plugin(survey: Survey) -> list[Finding]:
         if len(values) >= FEWEST_GROUPS:
             kinds[name] = (codes.astype(np.int64), values.tolist())
     if not kinds:
-        raise NotApplicable(f"no groups, slices or people of {FEWEST_GROUPS} values", mend='[data] slices = ["SOURCE"]')
+        raise NotApplicable(f"no groups, slices or people of {FEWEST_GROUPS} values", hint='[data] slices = ["SOURCE"]')
     found = pulls(said, coded(table, dataset.features), kinds)
     return [
         Finding(
             code="D042",
             severity="warn",
-            says=f"without the {each.rows:,} rows of {each.kind} {each.name} ({each.rows / len(table):.1%}) a model"
+            message=f"without the {each.rows:,} rows of {each.kind} {each.name} ({each.rows / len(table):.1%}) a model"
             f" says {each.moved:.2%} else of every row: {each.score:.1f} deviations beyond its like, where clean labels"
             f" have one so far in {each.chance:.1%} of tables at most",
             where=f"{each.kind} = {each.name}",
             measured=each.score,
             limit=LIMIT,
-            mend="look who labelled these rows, and judge a model without them: headway optimize",
+            hint="look who labelled these rows, and judge a model without them: headway optimize",
         )
         for each in found
     ]

@@ -16,9 +16,9 @@ def plugin(survey: Survey) -> list[Finding]:
         Finding(
             code="D001",
             severity="note",
-            says=f"'{column}' is declared to be known only after the outcome: no model here may read it",
+            message=f"'{column}' is declared to be known only after the outcome: no model here may read it",
             where=f"column {column}",
-            mend=f"{known.line(column, 'request')}, if that is wrong",
+            hint=f"{known.line(column, 'request')}, if that is wrong",
         )
         for column in after
     ]

@@ -27,9 +27,9 @@ def plugin(survey: Survey) -> list[Finding]:
     timed = {name: when for name, when in dataset.roles.known.items() if when not in (REQUEST, OUTCOME)}
     timed = {name: when for name, when in timed.items() if name in dataset.features}
     if not timed:
-        raise NotApplicable("no feature has a time at which it was known", mend='[data.known] COLUMN = "TIME"')
+        raise NotApplicable("no feature has a time at which it was known", hint='[data.known] COLUMN = "TIME"')
     if not dataset.roles.time:
-        raise NotApplicable("no column says when the decision is", mend='[data] time = "COLUMN"')
+        raise NotApplicable("no column says when the decision is", hint='[data] time = "COLUMN"')
     decision = _decision(dataset)
     found = [_finding(name, _read(dataset.table[when]), decision) for name, when in timed.items()]
     return [finding for finding in found if finding.measured or finding.severity == "undecided"]
@@ -52,16 +52,18 @@ def _finding(name: str, known: pl.Series, decision: pl.Series) -> Finding:
     comparable = known.dtype == pl.Datetime and _zoned(known) == _zoned(decision)
     late = int((known > decision).sum()) if comparable else 0
     share = late / max(1, len(known) - known.null_count())
-    says = f"'{name}' came later than the decision in {late:,} of {len(known):,} rows ({share:.1%}), by '{known.name}'"
+    message = (
+        f"'{name}' came later than the decision in {late:,} of {len(known):,} rows ({share:.1%}), by '{known.name}'"
+    )
     unlike = f"'{known.name}' is {known.dtype}, and the decision {decision.dtype}: nobody can say which is later"
     return Finding(
         code="D025",
         severity="undecided" if not comparable else "stop" if share > LIMIT else "warn",
-        says=says if comparable else f"'{name}': {unlike}",
+        message=message if comparable else f"'{name}': {unlike}",
         where=f"column {name}",
         measured=share if comparable else None,
         limit=LIMIT,
-        mend=f"take its value as of the decision, or {line(name, 'outcome')}",
+        hint=f"take its value as of the decision, or {line(name, 'outcome')}",
     )
 
 

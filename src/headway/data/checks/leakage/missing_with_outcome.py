@@ -46,9 +46,9 @@ def _finding(column: str, share: float, rows: int, *, declared: bool) -> Finding
     return Finding(
         code="D002",
         severity="warn" if declared else "stop",
-        says=f"'{column}' is missing in {share:.0%} of the {rows:,} rows without an outcome: it is written afterwards",
+        message=f"'{column}' is missing in {share:.0%} of the {rows:,} rows without an outcome: it is written afterwards",
         where=f"column {column}",
         measured=share,
         limit=LIMIT,
-        mend=f'{known.line(column, "outcome")} (or "request" if you are sure)',
+        hint=f'{known.line(column, "outcome")} (or "request" if you are sure)',
     )

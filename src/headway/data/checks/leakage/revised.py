@@ -25,8 +25,8 @@ def plugin(survey: Survey) -> list[Finding]:
     """
     snapshot = open_snapshot(survey.config)
     if snapshot is None:
-        mend = '[data] snapshot = "FILE" and key = "COLUMN": the table as it was when decisions were due'
-        raise NotApplicable("no earlier version of the rows is declared", mend=mend)
+        hint = '[data] snapshot = "FILE" and key = "COLUMN": the table as it was when decisions were due'
+        raise NotApplicable("no earlier version of the rows is declared", hint=hint)
     dataset, key = survey.dataset, survey.config.data.key
     for table in (dataset.table, snapshot):
         _expect_key(table, key)
@@ -46,12 +46,12 @@ def _expect_key(table: pl.DataFrame, key: str) -> None:
         raise DataError(
             f"no column '{key}' names the rows of the table and of its snapshot",
             where="[data] key",
-            mend=f"one of: {', '.join(table.columns)}",
+            hint=f"one of: {', '.join(table.columns)}",
         )
     twice = len(table) - table[key].n_unique()
     if twice:
         raise DataError(
-            f"{twice:,} rows have a '{key}' that another row has", where="[data] key", mend="a column that names a row"
+            f"{twice:,} rows have a '{key}' that another row has", where="[data] key", hint="a column that names a row"
         )
 
 
@@ -75,10 +75,10 @@ def _finding(rows: pl.DataFrame, name: str, *, declared: bool) -> Finding | None
     return Finding(
         code="D033",
         severity="note" if share <= LIMIT else "warn" if declared else "stop",
-        says=f"'{name}' changed in {count:,} of {len(rows):,} rows ({share:.1%}) since the snapshot: "
+        message=f"'{name}' changed in {count:,} of {len(rows):,} rows ({share:.1%}) since the snapshot: "
         f"{late:,} were filled, {count - late:,} set anew",
         where=f"column {name}",
         measured=share,
         limit=LIMIT,
-        mend=f"take its value from the snapshot, or {known.line(name, 'outcome')}",
+        hint=f"take its value from the snapshot, or {known.line(name, 'outcome')}",
     )

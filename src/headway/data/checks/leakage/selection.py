@@ -18,16 +18,16 @@ def plugin(survey: Survey) -> list[Finding]:
     if not absent.any():
         return []
     share = int(absent.sum()) / len(absent)
-    says = f"{absent.sum():,} of {len(absent):,} rows ({share:.1%}) have no outcome; quality says nothing about them"
+    message = f"{absent.sum():,} of {len(absent):,} rows ({share:.1%}) have no outcome; quality says nothing about them"
     return [
         Finding(
             code="D004",
             severity="warn" if share > LIMIT else "note",
-            says=says + _never_happened(dataset, absent) + _unevenness(dataset, absent),
+            message=message + _never_happened(dataset, absent) + _unevenness(dataset, absent),
             where=f"column {dataset.roles.target}",
             measured=share,
             limit=LIMIT,
-            mend="decide what the model should say of such rows, and tell its users",
+            hint="decide what the model should say of such rows, and tell its users",
         )
     ]
 

@@ -37,9 +37,9 @@ def _finding(dataset: Dataset, column: str, does: str, measured: tuple[float, fl
     return Finding(
         code="D003",
         severity="warn" if column in dataset.roles.known else "stop",
-        says=f"'{column}' alone {does} on {rows:,} rows: it may be the outcome in disguise",
+        message=f"'{column}' alone {does} on {rows:,} rows: it may be the outcome in disguise",
         where=f"column {column}",
         measured=measured[0],
         limit=measured[1],
-        mend=f'{known.line(column, "outcome")}, or "request" if it is honest (then this is a warning)',
+        hint=f'{known.line(column, "outcome")}, or "request" if it is honest (then this is a warning)',
     )

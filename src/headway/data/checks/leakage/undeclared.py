@@ -30,12 +30,12 @@ def plugin(survey: Survey) -> list[Finding]:
         Finding(
             code="D005",
             severity="undecided",
-            says=f"nobody says when {len(unknown)} of {len(dataset.features)} features are known{proven}: "
+            message=f"nobody says when {len(unknown)} of {len(dataset.features)} features are known{proven}: "
             + _named(unknown),
             where="[data.known]",
             measured=float(len(unknown)),
             limit=0.0,
-            mend=f'{known.line(unknown[0], "request")} (or "outcome", or the name of a time column), a line each,'
+            hint=f'{known.line(unknown[0], "request")} (or "outcome", or the name of a time column), a line each,'
             " in headway.toml",
         )
     ]

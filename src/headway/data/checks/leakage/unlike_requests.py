@@ -29,8 +29,8 @@ def plugin(survey: Survey) -> list[Finding]:
     try:
         return hard + [each for each in _unlike(survey, asked) if each.where not in told]
     except NotApplicable as reason:
-        says = f"whether {len(asked):,} requests have the values of the table cannot be told: {reason.what}"
-        return [*hard, Finding(code="D026", severity="note", says=says, where="requests", mend=reason.mend)]
+        message = f"whether {len(asked):,} requests have the values of the table cannot be told: {reason.what}"
+        return [*hard, Finding(code="D026", severity="note", message=message, where="requests", hint=reason.hint)]
 
 
 def _hard(survey: Survey, name: str, asked: pl.DataFrame) -> Finding | None:
@@ -38,15 +38,17 @@ def _hard(survey: Survey, name: str, asked: pl.DataFrame) -> Finding | None:
     dataset, count = survey.dataset, len(asked)
     declared = name in dataset.roles.known
     if name not in asked.columns:
-        says = f"'{name}' is in none of {count:,} requests: no live model reads it, so nobody showed that it can be had"
+        message = (
+            f"'{name}' is in none of {count:,} requests: no live model reads it, so nobody showed that it can be had"
+        )
         return Finding(
             code="D026",
             severity="note" if declared else "warn",
-            says=says,
+            message=message,
             where=f"column {name}",
             measured=0.0,
             limit=FILLED,
-            mend=f'{known.line(name, "outcome")} (or "request" if callers can send it)',
+            hint=f'{known.line(name, "outcome")} (or "request" if callers can send it)',
         )
     in_table = filled(dataset.table[name])
     if in_table <= FILLED or filled(asked[name]):
@@ -54,11 +56,11 @@ def _hard(survey: Survey, name: str, asked: pl.DataFrame) -> Finding | None:
     return Finding(
         code="D026",
         severity="warn" if declared else "stop",
-        says=f"'{name}' is filled in {in_table:.1%} of {len(dataset.table):,} rows, and in none of {count:,} requests",
+        message=f"'{name}' is filled in {in_table:.1%} of {len(dataset.table):,} rows, and in none of {count:,} requests",
         where=f"column {name}",
         measured=0.0,
         limit=FILLED,
-        mend=f"{known.line(name, 'outcome')}, or let callers send it",
+        hint=f"{known.line(name, 'outcome')}, or let callers send it",
     )
 
 
@@ -71,12 +73,12 @@ def _unlike(survey: Survey, asked: pl.DataFrame) -> list[Finding]:
         Finding(
             code="D026",
             severity="warn",
-            says=f"'{name}' has other values in {len(asked):,} requests than in {len(learned.table):,} rows learned "
+            message=f"'{name}' has other values in {len(asked):,} requests than in {len(learned.table):,} rows learned "
             f"from: shares are {far[name]:.2f} apart, at a chance of {ALPHA:.0%} over all features",
             where=f"column {name}",
             measured=far[name],
             limit=FAR,
-            mend="repair the source that changed, or train anew where the world did: headway watch tells since when",
+            hint="repair the source that changed, or train anew where the world did: headway watch tells since when",
         )
         for name in moved(drift)
         if far[name] > FAR

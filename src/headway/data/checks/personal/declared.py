@@ -16,15 +16,17 @@ def plugin(survey: Survey) -> list[Finding]:
 
 
 def _finding(survey: Survey, column: str, way: str) -> Finding:
-    says = {"drop": "was dropped when it was opened", "hash": "is a keyed hash: it groups, and is no feature"}.get(way)
+    message = {"drop": "was dropped when it was opened", "hash": "is a keyed hash: it groups, and is no feature"}.get(
+        way
+    )
     if way == "keep":
         found = personal(survey.dataset.table.select(column))
         kinds = ", ".join(f"{each.kind} in {each.values:,} of {each.looked_at:,} values" for each in found)
-        says = f"is kept ({kinds or 'nothing is found in it by pattern'}): {survey.config.personal.keep[column]}"
+        message = f"is kept ({kinds or 'nothing is found in it by pattern'}): {survey.config.personal.keep[column]}"
     return Finding(
         code="D052",
         severity="note",
-        says=f"'{column}' {says or f'was changed: {way}'}",
+        message=f"'{column}' {message or f'was changed: {way}'}",
         where=f"column {column}",
-        mend="nothing, if that is what [personal] in headway.toml shall say",
+        hint="nothing, if that is what [personal] in headway.toml shall say",
     )

@@ -24,9 +24,9 @@ def _finding(column: str, found: Iterable[Found]) -> Finding:
     return Finding(
         code="D051",
         severity="undecided",
-        says=f"'{column}' holds personal data in some of its {kinds[0].looked_at:,} values: {told}",
+        message=f"'{column}' holds personal data in some of its {kinds[0].looked_at:,} values: {told}",
         where=f"column {column}",
         measured=kinds[0].values / kinds[0].looked_at,
         limit=0.0,
-        mend=f'[personal] drop = ["{kinds[0].kind}"] takes it out of texts; or [personal.keep] {column} = "WHY"',
+        hint=f'[personal] drop = ["{kinds[0].kind}"] takes it out of texts; or [personal.keep] {column} = "WHY"',
     )

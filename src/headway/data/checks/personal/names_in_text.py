@@ -26,7 +26,7 @@ def plugin(survey: Survey) -> list[Finding]:
     try:
         find = finder()
     except PluginError as error:
-        raise NotApplicable(error.what, mend=error.mend) from error
+        raise NotApplicable(error.what, hint=error.hint) from error
     found = (_finding(name, some, find, looked_at=len(asked[name])) for name, some in may.items())
     return [each for each in found if each is not None]
 
@@ -39,10 +39,10 @@ def _finding(name: str, some: pl.Series, find: Finder, *, looked_at: int) -> Fin
     return Finding(
         code="D054",
         severity="undecided",
-        says=f"'{name}' holds names of people in {len(hits):,} of {looked_at:,} values, such as "
+        message=f"'{name}' holds names of people in {len(hits):,} of {looked_at:,} values, such as "
         f"{shape(text[span.start : span.end])}",
         where=f"column {name}",
         measured=len(hits) / looked_at,
         limit=0.0,
-        mend=f'[personal] drop = ["{name}"], or hash, or [personal.keep] {name} = "WHY"',
+        hint=f'[personal] drop = ["{name}"], or hash, or [personal.keep] {name} = "WHY"',
     )

@@ -24,9 +24,9 @@ def _finding(found: Found) -> Finding:
     return Finding(
         code="D050",
         severity="stop" if found.kind in SURE else "undecided",
-        says=f"'{found.column}' is {found.kind}: {found.wholes:,} of {found.looked_at:,} values, such as {found.like}",
+        message=f"'{found.column}' is {found.kind}: {found.wholes:,} of {found.looked_at:,} values, such as {found.like}",
         where=f"column {found.column}",
         measured=found.wholes / found.looked_at,
         limit=HALF,
-        mend=f'[personal] drop = ["{found.column}"], or hash, or [personal.keep] {found.column} = "WHY"',
+        hint=f'[personal] drop = ["{found.column}"], or hash, or [personal.keep] {found.column} = "WHY"',
     )

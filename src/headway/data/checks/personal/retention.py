@@ -27,7 +27,7 @@ def plugin(survey: Survey) -> list[Finding]:
         return []
     if not said:
         raise NotApplicable(
-            "nobody said how long log, labels and rows in quarantine are kept", mend='[personal] retention = "90d"'
+            "nobody said how long log, labels and rows in quarantine are kept", hint='[personal] retention = "90d"'
         )
     limit, now = length_of(said).total_seconds(), time.time()
     old = [path for path, written in kept.items() if now - written / 1e9 > limit]
@@ -41,9 +41,9 @@ def _finding(place: str, old: list[int], said: str, *, now: float, limit_s: floa
     return Finding(
         code="D053",
         severity="warn",
-        says=f"{place} has {len(old):,} files older than {said}, the oldest of {since}",
+        message=f"{place} has {len(old):,} files older than {said}, the oldest of {since}",
         where=place,
         measured=(now - oldest) / DAY_S,
         limit=limit_s / DAY_S,
-        mend="headway forget",
+        hint="headway forget",
     )

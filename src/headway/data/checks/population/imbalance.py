@@ -45,13 +45,13 @@ def plugin(survey: Survey) -> list[Finding]:
         Finding(
             code="D030",
             severity="warn" if few else "note",
-            says=f"class {named} is rare: {share:.1%} of {known:,} rows with an outcome ({rows:,})"
+            message=f"class {named} is rare: {share:.1%} of {known:,} rows with an outcome ({rows:,})"
             + (f"; {shares}" if shares else "")
             + half,
             where=f"[split] {', '.join(few)}" if few else f"column {target}",
             measured=share,
             limit=RARE / len(counts),
-            mend="longer periods, so that each holds 50 of its rows" if few else "headway evaluate --audit imbalance",
+            hint="longer periods, so that each holds 50 of its rows" if few else "headway evaluate --audit imbalance",
         )
     ]
 

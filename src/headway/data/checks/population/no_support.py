@@ -39,7 +39,7 @@ class _Column:
 class _Region:
     """Where rows are served: in words, which of them, and how many were learned from."""
 
-    says: str
+    message: str
     rows: NDArray[np.bool_]
     learned: int
 
@@ -68,18 +68,18 @@ def plugin(survey: Survey) -> list[Finding]:
     found.sort(key=lambda each: -int(each.rows.sum()))
     within = np.any([each.rows for each in found], axis=0)
     share = float(within.mean())
-    named = [f"{each.says} ({int(each.rows.sum()):,} served, {each.learned:,} learned)" for each in found[:NAMED]]
+    named = [f"{each.message} ({int(each.rows.sum()):,} served, {each.learned:,} learned)" for each in found[:NAMED]]
     more = [f"{len(found) - NAMED} more"] if len(found) > NAMED else []
     return [
         Finding(
             code="D032",
             severity="warn" if share > LIMIT else "note",
-            says=f"{int(within.sum()):,} of {len(rows):,} rows of {where} ({share:.1%}) are where hardly any row was "
+            message=f"{int(within.sum()):,} of {len(rows):,} rows of {where} ({share:.1%}) are where hardly any row was "
             f"learned from: {'; '.join([*named, *more])}",
             where=where,
             measured=share,
             limit=LIMIT,
-            mend="learn from rows of there, or refuse them at the request",
+            hint="learn from rows of there, or refuse them at the request",
         )
     ]
 
@@ -138,12 +138,12 @@ def _regions(columns: list[_Column], n_learned: int, n_served: int) -> Iterator[
         learned, served = np.bincount(each.learned, minlength=size), np.bincount(each.served, minlength=size)
         supported[each.name] = learned >= HARDLY
         for bin in np.flatnonzero((learned < HARDLY) & (served >= fewest)):
-            yield _Region(says=each.labels[bin], rows=each.served == bin, learned=int(learned[bin]))
+            yield _Region(message=each.labels[bin], rows=each.served == bin, learned=int(learned[bin]))
     for one, two in combinations(columns, 2):
         size = len(two.labels)
         cells = [a * size + b for a, b in ((one.learned, two.learned), (one.served, two.served))]
         learned, served = (np.bincount(each, minlength=len(one.labels) * size) for each in cells)
         alone = np.outer(supported[one.name], supported[two.name]).ravel()
         for cell in np.flatnonzero((learned < HARDLY) & (served >= fewest) & alone):
-            says = f"{one.labels[cell // size]} and {two.labels[cell % size]}"
-            yield _Region(says=says, rows=cells[1] == cell, learned=int(learned[cell]))
+            message = f"{one.labels[cell // size]} and {two.labels[cell % size]}"
+            yield _Region(message=message, rows=cells[1] == cell, learned=int(learned[cell]))

@@ -32,7 +32,7 @@ def plugin(survey: Survey) -> list[Finding]:
     names = list(dict.fromkeys((*roles.slices, *roles.people)))
     names = [name for name in names if name in rows.columns]
     if not names:
-        raise NotApplicable("no slice is declared that served rows have", mend='[data] slices = ["COLUMN"]')
+        raise NotApplicable("no slice is declared that served rows have", hint='[data] slices = ["COLUMN"]')
     needed = survey.config.policy.slice_rows
     found = _short(len(test.table), needed)
     for name in names:
@@ -54,11 +54,11 @@ def _short(tested: int, needed: int) -> list[Finding]:
         Finding(
             code="D031",
             severity="warn",
-            says=f"the test has {tested:,} rows and a slice is judged from {needed:,} on: no slice will be judged",
+            message=f"the test has {tested:,} rows and a slice is judged from {needed:,} on: no slice will be judged",
             where="[split] test",
             measured=float(tested),
             limit=float(needed),
-            mend=_LONGER,
+            hint=_LONGER,
         )
     ]
 
@@ -89,11 +89,11 @@ def _finding(
         Finding(
             code="D031",
             severity="warn" if share > LIMIT else "note",
-            says=f"{rows:,} of {total:,} rows of {where} ({share:.1%}) have a '{name}' whose rows {words[0]}: "
+            message=f"{rows:,} of {total:,} rows of {where} ({share:.1%}) have a '{name}' whose rows {words[0]}: "
             + ", ".join([*named, *more]),
             where=f"column {name}",
             measured=share,
             limit=LIMIT,
-            mend=words[1],
+            hint=words[1],
         )
     ]

@@ -14,15 +14,15 @@ def plugin(survey: Survey) -> list[Finding]:
     dataset = survey.dataset
     column = dataset.roles.groups
     if not column:
-        raise NotApplicable("no groups are declared: every row counts as independent", mend='[data] groups = "COLUMN"')
+        raise NotApplicable("no groups are declared: every row counts as independent", hint='[data] groups = "COLUMN"')
     count, rows = dataset.table[column].n_unique(), len(dataset.table)
     if count < LIMIT:
-        says = f"{_groups(count)} in '{column}': no method gives an honest interval below {LIMIT}"
-        return [_finding(column, count, says, "collect more groups, or choose a finer column under [data] groups")]
+        message = f"{_groups(count)} in '{column}': no method gives an honest interval below {LIMIT}"
+        return [_finding(column, count, message, "collect more groups, or choose a finer column under [data] groups")]
     if count == rows:
-        says = f"every one of {rows:,} rows is a group of its own in '{column}': groups make no difference"
-        mend = "[data] groups: a column that rows which share fate have in common, such as the day; or leave it out"
-        return [_finding(column, count, says, mend)]
+        message = f"every one of {rows:,} rows is a group of its own in '{column}': groups make no difference"
+        hint = "[data] groups: a column that rows which share fate have in common, such as the day; or leave it out"
+        return [_finding(column, count, message, hint)]
     return []
 
 
@@ -30,13 +30,13 @@ def _groups(count: int) -> str:
     return "all rows are one group" if count == 1 else f"{count} groups"
 
 
-def _finding(column: str, count: int, says: str, mend: str) -> Finding:
+def _finding(column: str, count: int, message: str, hint: str) -> Finding:
     return Finding(
         code="D006",
         severity="undecided",
-        says=says,
+        message=message,
         where=f"column {column}",
         measured=float(count),
         limit=float(LIMIT),
-        mend=mend,
+        hint=hint,
     )

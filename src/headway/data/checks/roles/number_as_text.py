@@ -32,10 +32,10 @@ def _mixed(column: pl.Series) -> list[Finding]:
         Finding(
             code="D008",
             severity="warn",
-            says=f"'{column.name}' is read as text: {others:,} of its values are no numbers, {share:.1%} are",
+            message=f"'{column.name}' is read as text: {others:,} of its values are no numbers, {share:.1%} are",
             where=f"{column[row]!r} in row {row + 1} of column {column.name}",
             measured=share,
             limit=LIMIT,
-            mend=f'[data] missing = ["{column[row]}"], or correct those values in the source',
+            hint=f'[data] missing = ["{column[row]}"], or correct those values in the source',
         )
     ]

@@ -23,23 +23,29 @@ def plugin(survey: Survey) -> list[Finding]:
         ]
     shown = ", ".join(f"{value} ({count:,} rows)" for value, count in counts.head(SHOWN).iter_rows())
     if len(values) == 1:
-        says = f"'{name}' has one {'value' if task == 'regression' else 'class'} only: {shown}"
-        return [_finding(name, 1, says, "take a longer period, or rows of the other outcome too")]
+        message = f"'{name}' has one {'value' if task == 'regression' else 'class'} only: {shown}"
+        return [_finding(name, 1, message, "take a longer period, or rows of the other outcome too")]
     if task == "binary" and not known.cast(pl.Float64, strict=False).is_in([0.0, 1.0]).all():
-        says = f"'{name}' has {len(values):,} values where a binary target has 0 and 1: {shown}"
-        mend = f'[data] positive = "{values[1]}"' if len(values) == 2 else '[data] task = "multiclass" or "regression"'
-        return [_finding(name, len(values), says, mend)]
+        message = f"'{name}' has {len(values):,} values where a binary target has 0 and 1: {shown}"
+        hint = f'[data] positive = "{values[1]}"' if len(values) == 2 else '[data] task = "multiclass" or "regression"'
+        return [_finding(name, len(values), message, hint)]
     classes = known.cast(pl.Float64, strict=False).unique().sort().to_list()
     if task == "multiclass" and classes != [float(place) for place in range(len(classes))]:
-        says = f"'{name}' has {len(values):,} classes that are not numbered 0 to {len(values) - 1}: {shown}"
+        message = f"'{name}' has {len(values):,} classes that are not numbered 0 to {len(values) - 1}: {shown}"
         listed = ", ".join(f'"{value}"' for value in sorted(values)[:SHOWN])
         return [
-            _finding(name, len(values), says, f"[data] classes = [{listed}{', ...' if len(values) > SHOWN else ''}]")
+            _finding(name, len(values), message, f"[data] classes = [{listed}{', ...' if len(values) > SHOWN else ''}]")
         ]
     return []
 
 
-def _finding(column: str, count: int, says: str, mend: str) -> Finding:
+def _finding(column: str, count: int, message: str, hint: str) -> Finding:
     return Finding(
-        code="D007", severity="stop", says=says, where=f"column {column}", measured=float(count), limit=2.0, mend=mend
+        code="D007",
+        severity="stop",
+        message=message,
+        where=f"column {column}",
+        measured=float(count),
+        limit=2.0,
+        hint=hint,
     )

@@ -29,11 +29,11 @@ def plugin(survey: Survey) -> list[Finding]:
         Finding(
             code="D022",
             severity="note",
-            says=f"if anybody chose among the {columns} columns by looking at the test, its figures flatter: "
+            message=f"if anybody chose among the {columns} columns by looking at the test, its figures flatter: "
             f"over {count:,} {what} the best of so many of noise correlates with the target by up to {best:.2f}",
             where="[split] test",
             measured=best,
             limit=LIMIT,
-            mend="nothing, if nobody did; else choose on train and choose, and wait for a test that nobody looked at",
+            hint="nothing, if nobody did; else choose on train and choose, and wait for a test that nobody looked at",
         )
     ]

@@ -48,7 +48,7 @@ def _finding(name: str, how: str) -> Finding:
     return Finding(
         code="D021",
         severity="warn",
-        says=f"'{name}' was {how} over all rows, those of the test among them",
+        message=f"'{name}' was {how} over all rows, those of the test among them",
         where=f"column {name}",
-        mend="fit that step on the rows learned from, in the training function",
+        hint="fit that step on the rows learned from, in the training function",
     )

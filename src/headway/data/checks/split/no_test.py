@@ -16,7 +16,7 @@ def plugin(survey: Survey) -> list[Finding]:
     Without `choose` a search would look at the test as often as it likes, and the test would be none.
     """
     if not survey.periods:
-        raise NotApplicable("the rows are not cut: nothing is held out", mend="[split] train, choose and test")
+        raise NotApplicable("the rows are not cut: nothing is held out", hint="[split] train, choose and test")
     target = survey.dataset.roles.target
     tables = {name: survey.periods[name].table if name in survey.periods else None for name in SEARCHED}
     counts = {name: 0 if table is None else len(table) - table[target].null_count() for name, table in tables.items()}
@@ -24,11 +24,11 @@ def plugin(survey: Survey) -> list[Finding]:
         Finding(
             code="D020",
             severity="warn",
-            says=f"period '{name}' has {count} rows with an outcome: no model can be judged on it",
+            message=f"period '{name}' has {count} rows with an outcome: no model can be judged on it",
             where=f"[split] {name}",
             measured=float(count),
             limit=float(FEWEST),
-            mend="a longer period, or [split] shares with more of the rows",
+            hint="a longer period, or [split] shares with more of the rows",
         )
         for name, count in counts.items()
         if count < FEWEST

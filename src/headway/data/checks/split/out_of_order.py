@@ -29,11 +29,11 @@ def plugin(survey: Survey) -> list[Finding]:
         Finding(
             code="D028",
             severity="warn",
-            says=f"{later:,} rows learned from ({share:.1%}) are later than the first of the test, by '{time}'{drawn}",
+            message=f"{later:,} rows learned from ({share:.1%}) are later than the first of the test, by '{time}'{drawn}",
             where="[split]",
             measured=share,
             limit=0.0,
-            mend=f'[data] time = "{time}", or periods that follow each other: a model is asked about its future',
+            hint=f'[data] time = "{time}", or periods that follow each other: a model is asked about its future',
         )
     ]
 
@@ -42,7 +42,7 @@ def _dates(dataset: Dataset) -> str:
     columns = (each for each in dataset.table.iter_columns() if each.name != dataset.roles.target)
     found = next((each.name for each in columns if _read(each).dtype in (pl.Date, pl.Datetime)), "")
     if not found:
-        raise NotApplicable("no column says when a row was", mend='[data] time = "COLUMN"')
+        raise NotApplicable("no column says when a row was", hint='[data] time = "COLUMN"')
     return found
 
 

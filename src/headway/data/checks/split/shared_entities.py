@@ -25,7 +25,7 @@ def plugin(survey: Survey) -> list[Finding]:
     declared = [learned.roles.groups] if learned.roles.groups else []
     named = [name for name in learned.table.columns if name not in declared and _names_things(learned, name)]
     if not declared and not named:
-        raise NotApplicable("no groups are declared, and no column names things", mend='[data] groups = "COLUMN"')
+        raise NotApplicable("no groups are declared, and no column names things", hint='[data] groups = "COLUMN"')
     found = [_finding(learned, test, name, declared=name in declared) for name in (*declared, *named)]
     return [finding for finding in found if finding.measured]
 
@@ -45,14 +45,14 @@ def _finding(learned: Dataset, test: Dataset, name: str, *, declared: bool) -> F
     shared = int(values.is_in(learned.table[name].drop_nulls().unique().implode()).sum())
     share = shared / len(test.table)
     things = "groups" if declared else "things"
-    says = f"{shared:,} of {len(test.table):,} test rows ({share:.1%}) are of {things} in '{name}' learned from"
+    message = f"{shared:,} of {len(test.table):,} test rows ({share:.1%}) are of {things} in '{name}' learned from"
     apart = "[split] shares, which keep groups whole" if declared else f'[data] groups = "{name}"'
     return Finding(
         code="D029",
         severity="warn" if declared else "note",
-        says=says,
+        message=message,
         where=f"column {name}",
         measured=share,
         limit=0.0,
-        mend=f"if it is to serve new ones: {apart}",
+        hint=f"if it is to serve new ones: {apart}",
     )

@@ -18,7 +18,7 @@ def plugin(survey: Survey) -> list[Finding]:
     """
     test = survey.periods.get("test")
     if test is None:
-        raise NotApplicable("no rows are held out to compare with", mend="[split] train, choose and test")
+        raise NotApplicable("no rows are held out to compare with", hint="[split] train, choose and test")
     asked = asked_rows(survey)
     drift = apart(survey, test, asked)
     if not drift.alarm:
@@ -30,10 +30,10 @@ def plugin(survey: Survey) -> list[Finding]:
         Finding(
             code="D027",
             severity="warn",
-            says=f"{len(test.table):,} rows of the test are not of the world of {len(asked):,} requests{most}",
+            message=f"{len(test.table):,} rows of the test are not of the world of {len(asked):,} requests{most}",
             where="[split] test",
             measured=whole.value,
             limit=ALPHA,
-            mend="a test of the days before the requests; headway watch tells what changed, and what it costs",
+            hint="a test of the days before the requests; headway watch tells what changed, and what it costs",
         )
     ]
