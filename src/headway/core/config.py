@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from headway.core.errors import ConfigError
 from headway.core.record import Record, about
+from headway.core.renamed import current_form, warn_renamed
 from headway.core.sections.attack import AttackSection
 from headway.core.sections.personal import PersonalSection
 from headway.core.sections.provenance import ProvenanceSection
@@ -245,10 +246,10 @@ def resolve(
     file = folder / FILE
     values, origin = _read(file)
     for source, texts in (("environment", _from_environment(environment)), ("flag", _split(flags or {}))):
-        for (section, name), text in texts.items():
-            expect(section, name, where=f"{source} {section}.{name}")
-            values.setdefault(section, {})[name] = _parse(section, name, text)
-            origin[f"{section}.{name}"] = source
+        for section, fields in _parsed(source, texts).items():
+            for name, value in fields.items():
+                values.setdefault(section, {})[name] = value
+                origin[f"{section}.{name}"] = source
     try:
         return msgspec.convert({**values, "folder": str(folder)}, Config, strict=False), origin
     except msgspec.ValidationError as error:
@@ -266,12 +267,13 @@ def sources(
 
     Sources are `flag`, `environment`, `file` and `default`. Raises ConfigError for a setting that there is not.
     """
-    section, _, name = setting.partition(".")
+    section, name = _current_setting(*setting.partition(".")[::2], where="setting")
     expect(section, name, where=setting)
     said: dict[str, object] = {}
     for source, texts in (("flag", _split(flags or {})), ("environment", _from_environment(environment))):
-        if (section, name) in texts:
-            said[source] = _parse(section, name, texts[section, name])
+        values = _parsed(source, texts)
+        if name in values.get(section, {}):
+            said[source] = values[section][name]
     values, _ = _read(folder / FILE)
     if name in values.get(section, {}):
         said["file"] = values[section][name]
@@ -311,6 +313,8 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
     for section, fields in values.items():
         if not isinstance(fields, dict):
             raise ConfigError(f"key '{section}' stands outside a section", where=str(file))
+    values = _current(values, str(file))
+    for section, fields in values.items():
         for name in fields:
             expect(section, name, where=str(file))
     return values, {f"{section}.{name}": "file" for section, fields in values.items() for name in fields}
@@ -344,6 +348,36 @@ def _from_environment(environment: Mapping[str, str]) -> dict[tuple[str, str], s
         if len(parts) == 3 and parts[0] == "headway" and parts[1] in SECTIONS:
             found[parts[1], parts[2]] = text
     return found
+
+
+def _current(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """Bring settings to today's names and values, with a warning for each old one; `source` is who set them."""
+
+    def notice(where: str, old: str, new: str) -> None:
+        warn_renamed(f"{source}, {where}" if where else source, old, new)
+
+    current: dict[str, Any] = current_form(values, Config, notice)
+    return current
+
+
+def _current_setting(section: str, name: str, *, where: str) -> tuple[str, str]:
+    """Return today's section and name of a setting."""
+    fields = _current({section: {name: None}}, where)
+    section = next(iter(fields))
+    return section, next(iter(fields[section]))
+
+
+def _parsed(source: str, texts: Mapping[tuple[str, str], str]) -> dict[str, dict[str, Any]]:
+    """Parse what flags or variables set, under today's names."""
+    given: dict[str, dict[str, Any]] = {}
+    for (section, name), text in texts.items():
+        given.setdefault(section, {})[name] = text
+    given = _current(given, source)
+    for section, fields in given.items():
+        for name, text in fields.items():
+            expect(section, name, where=f"{source} {section}.{name}")
+            fields[name] = _parse(section, name, text)
+    return _current(given, source)
 
 
 def _split(flags: Mapping[str, str]) -> dict[tuple[str, str], str]:

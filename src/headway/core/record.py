@@ -9,19 +9,43 @@ from typing import Annotated, Any, ClassVar, TypeVar
 import msgspec
 
 from headway.core.errors import StoreError
+from headway.core.renamed import current_form
 
 Scalar = bool | int | float | str
 Settings = Mapping[str, Scalar]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A noun that travels; a step returns a new one (`replace`), it never edits the one it was given."""
+    """Immutable data that is stored, sent or passed through several layers; a step returns a new one (`replace`).
+
+    Attributes
+    ----------
+    former_names : mapping of str to str
+        Old name of a field -> its name today.
+    former_values : mapping of str to (mapping of str to str, or callable)
+        Name of a field -> what its old values are called today: for a string, each string of a list, or each key of a
+        dictionary.
+    """
+
+    former_names: ClassVar[Mapping[str, str]] = {}
+    former_values: ClassVar[Mapping[str, Mapping[str, str] | Callable[[str], str]]] = {}
 
 
 class Kept(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A record that is written to disk on its own; `version` counts the changes of its form."""
+    """A record that is written to disk on its own.
 
-    version: ClassVar[int] = 1
+    Attributes
+    ----------
+    version : int
+        Counts the changes of its form. Version 2 renamed fields and kinds after the field's usual terms.
+    migrations : mapping of int to callable
+        Version -> a function that brings the fields of that version, under today's names, to the next one.
+    former_kinds : tuple of str
+        Kinds under which an older headway wrote it.
+    """
+
+    version: ClassVar[int] = 2
+    former_kinds: ClassVar[tuple[str, ...]] = ()
     migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 
 
@@ -47,8 +71,13 @@ def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
+def kind_of(kind: type[Kept]) -> str:
+    """Return the name under which records of a class are written and found."""
+    return kind.__name__.lower()
+
+
 def write(record: Kept) -> bytes:
-    """The bytes of a record for disk: canonical JSON with its kind and version beside it.
+    """Return the bytes of a record for disk: canonical JSON with its kind and version.
 
     They are those of the record as it will be read, so that its digest stays: 61 in a field of floats is 61.0. Raises
     StoreError for a number that JSON cannot hold, which would be read as none.
@@ -57,8 +86,8 @@ def write(record: Kept) -> bytes:
     try:
         as_read = msgspec.json.decode(canonical(record), type=kind)
     except msgspec.ValidationError as error:
-        raise StoreError(f"a record '{kind.__name__.lower()}' holds what cannot be kept", where=str(error)) from error
-    return canonical({"kind": kind.__name__.lower(), "version": kind.version, "record": as_read})
+        raise StoreError(f"a record '{kind_of(kind)}' holds what cannot be kept", where=str(error)) from error
+    return canonical({"kind": kind_of(kind), "version": kind.version, "record": as_read})
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
@@ -68,29 +97,30 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read(kind: type[KeptType], content: bytes) -> KeptType:
-    """The record of that kind in bytes made by `write`, brought to today's form by its migrations.
+    """Return the record in bytes made by `write`, brought to today's names and form.
 
     Raises StoreError where the bytes are not such a record, or come from a newer headway.
     """
-    name = kind.__name__.lower()
     try:
         envelope = msgspec.json.decode(content, type=_Envelope)
         body = _migrated(kind, envelope)
         return msgspec.convert(body, kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise StoreError(f"these bytes are not a record '{name}'", where=str(error)) from error
+        raise StoreError(f"these bytes are not a record '{kind_of(kind)}'", where=str(error)) from error
 
 
 def _migrated(kind: type[Kept], envelope: _Envelope) -> dict[str, Any]:
-    name = kind.__name__.lower()
-    if envelope.kind != name:
+    name = kind_of(kind)
+    if envelope.kind not in (name, *kind.former_kinds):
         raise StoreError(f"expected a record '{name}', met a record '{envelope.kind}'")
     if envelope.version > kind.version:
         raise StoreError(
             f"record '{name}' has version {envelope.version}, this headway reads up to {kind.version}",
             hint="pip install --upgrade headway",
         )
-    body = envelope.record
+    if envelope.version == kind.version:
+        return envelope.record
+    body: dict[str, Any] = current_form(envelope.record, kind)
     for version in range(envelope.version, kind.version):
-        body = kind.migrations[version](body)
+        body = kind.migrations[version](body) if version in kind.migrations else body
     return body

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
@@ -55,19 +54,13 @@ class Contract(Kept, frozen=True, kw_only=True):
     n_rows: int = 0
 
 
-def _with_shift(body: dict[str, Any]) -> dict[str, Any]:
-    """A calibrator of version 1 is a shift, as it is without the fields that came with version 2."""
-    return body
-
-
 class Release(Kept, frozen=True, kw_only=True):
     """A variant with its evidence, verdict, feature views, calibrator and threshold: immutable, and signed as one.
 
     `files` maps each file of the release folder to its digest; `data` names the digests it was trained and judged on.
     """
 
-    version: ClassVar[int] = 2
-    migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _with_shift}
+    version: ClassVar[int] = 3
 
     name: str
     variant: Variant

@@ -1,0 +1,151 @@
+"""Old names of fields, kinds, values, settings and arguments are read as today's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+import pytest
+
+from headway.core import config
+from headway.core.errors import ConfigError, StoreError
+from headway.core.record import Kept, Record, about, read, write
+from headway.core.renamed import RenamedWarning, current_form, renamed_arguments
+
+
+class Part(Record, frozen=True, kw_only=True):
+    former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
+    former_values: ClassVar[Mapping[str, Mapping[str, str] | Callable[[str], str]]] = {
+        "status": {"well": "ok"},
+        "measures": lambda name: name.replace(".loss", ".drop"),
+        "periods": {"choose": "validation"},
+    }
+    message: str
+    status: str = "ok"
+    measures: tuple[str, ...] = ()
+    periods: dict[str, int] = {}
+
+
+class Whole(Kept, frozen=True, kw_only=True):
+    former_kinds: ClassVar[tuple[str, ...]] = ("oldwhole",)
+    one: Part | None = None
+    many: tuple[Part, ...] = ()
+    by_name: dict[str, Part] = {}
+    pair: tuple[str, Part] | None = None
+
+
+OLD = {"says": "a", "status": "well", "measures": ["auc.loss"], "periods": {"choose": 1}}
+NEW = Part(message="a", status="ok", measures=("auc.drop",), periods={"validation": 1})
+
+
+def stored(version: int, **body: object) -> bytes:
+    return json.dumps({"kind": "oldwhole", "version": version, "record": body}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"one": OLD}, Whole(one=NEW)),
+        ({"many": [OLD, {"says": "b"}]}, Whole(many=(NEW, Part(message="b")))),
+        ({"by_name": {"x": OLD}}, Whole(by_name={"x": NEW})),
+        ({"pair": ["x", OLD]}, Whole(pair=("x", NEW))),
+        ({"one": None}, Whole()),
+    ],
+    ids=["a field", "a tuple", "a dictionary", "a pair", "none"],
+)
+def test_old_names_are_read_wherever_the_record_is_nested(body: dict[str, Any], expected: Whole) -> None:
+    assert read(Whole, stored(1, **body)) == expected
+    assert read(Whole, write(expected)) == expected
+
+
+def test_old_names_are_read_without_a_warning_from_a_store() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read(Whole, stored(1, one=OLD))
+
+
+def test_an_old_name_in_a_record_of_todays_version_is_refused() -> None:
+    with pytest.raises(StoreError, match="unknown field `says`"):
+        read(Whole, stored(Whole.version, one=OLD))
+
+
+def test_a_field_under_both_names_is_refused() -> None:
+    with pytest.raises(StoreError, match="unknown field `says`"):
+        read(Whole, stored(1, one={"says": "a", "message": "b"}))
+
+
+def test_the_value_that_was_given_is_not_changed() -> None:
+    given = {"many": [dict(OLD)]}
+    current_form(given, Whole)
+    assert given == {"many": [OLD]}
+
+
+def test_what_is_no_such_record_is_left_to_the_decoder() -> None:
+    for body in ({"one": [1]}, {"many": "x"}, {"pair": [1]}, {"by_name": [OLD]}):
+        with pytest.raises(StoreError):
+            read(Whole, stored(1, **body))
+
+
+def test_an_old_keyword_argument_is_accepted_with_a_warning_that_names_the_new_one() -> None:
+    @renamed_arguments(tell="callback")
+    def search(*, callback: str = "") -> str:
+        return callback
+
+    @renamed_arguments(tell="callback")
+    async def search_later(*, callback: str = "") -> str:
+        return callback
+
+    with pytest.warns(RenamedWarning, match=r"search\(\): 'tell' was renamed to 'callback'"):
+        assert search(tell="x") == "x"  # type: ignore[call-arg]
+    with pytest.warns(RenamedWarning, match="'tell' was renamed to 'callback'"):
+        assert asyncio.run(search_later(tell="x")) == "x"  # type: ignore[call-arg]
+    assert search(callback="y") == "y"
+    with pytest.raises(TypeError, match="the same"):
+        search(tell="x", callback="y")  # type: ignore[call-arg]
+
+
+class Section(Record, frozen=True, kw_only=True):
+    former_names: ClassVar[Mapping[str, str]] = {"choose": "validation"}
+    former_values: ClassVar[Mapping[str, Mapping[str, str] | Callable[[str], str]]] = {"balance": {"alike": "balanced"}}
+    validation: Annotated[str, about("A period.")] = ""
+    balance: Annotated[str, about("How classes count.")] = "none"
+
+
+@pytest.fixture
+def with_section(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A configuration with one section more, some settings of which were renamed."""
+    kind = msgspec.defstruct(
+        "Config", [("section", Section, Section()), ("folder", str, ".")], bases=(Record,), frozen=True, kw_only=True
+    )
+    monkeypatch.setattr(config, "Config", kind)
+    monkeypatch.setattr(config, "SECTIONS", {"section": Section})
+    (tmp_path / "headway.toml").write_text("")
+    return tmp_path
+
+
+def test_an_old_setting_is_accepted_from_every_source_with_a_warning(with_section: Path) -> None:
+    load = config.load
+    with pytest.warns(RenamedWarning, match="'choose' was renamed to 'validation'"):
+        found: Any = load(with_section, environment={"HEADWAY_SECTION_CHOOSE": "a"})
+    assert found.section.validation == "a"
+    with pytest.warns(RenamedWarning, match="'alike' was renamed to 'balanced'"):
+        found = load(with_section, environment={}, flags={"section.balance": "alike"})
+    assert found.section.balance == "balanced"
+    (with_section / "headway.toml").write_text('[section]\nchoose = "b"\nbalance = "alike"\n')
+    with pytest.warns(RenamedWarning) as caught:
+        found = load(with_section, environment={})
+    assert (found.section.validation, found.section.balance) == ("b", "balanced")
+    assert {str(warning.message).split("'")[3] for warning in caught} == {"validation", "balanced"}
+    with pytest.warns(RenamedWarning):
+        assert config.sources("section.choose", with_section, environment={})["file"] == "b"
+
+
+def test_a_setting_under_both_names_is_refused(with_section: Path) -> None:
+    (with_section / "headway.toml").write_text('[section]\nchoose = "b"\nvalidation = "c"\n')
+    with pytest.raises(ConfigError, match=r"unknown setting 'section\.choose'"):
+        config.load(with_section, environment={})
