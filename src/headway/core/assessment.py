@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Kept, Record
 
@@ -47,6 +50,8 @@ class Tested(Record, frozen=True, kw_only=True):
 
     `says` is the last answer, or why there was none; `p` is that of all columns together and `level` its limit.
     """
+
+    former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
 
     count: int = 0
     n_groups: int = 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from headway.core.record import Record
 from headway.core.verdict import Ruling, Verdict
 
@@ -13,6 +16,8 @@ class Drill(Record, frozen=True, kw_only=True):
     whether the policy answered as it should, for that reason. Where nothing could be done there is no verdict, and
     `says` why. `mend` is a rule that would see it.
     """
+
+    former_names: ClassVar[Mapping[str, str]] = {"says": "message", "mend": "hint"}
 
     what: str
     expects: str

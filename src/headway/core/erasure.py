@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from headway.core.record import Kept, Record
 
 
@@ -35,6 +38,8 @@ class Erasure(Record, frozen=True, kw_only=True):
     digest of the erasure before it, so that none can be taken out of their row unseen. `says` is what no program can
     take back: what models learned, signed releases, the source, copies.
     """
+
+    former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
 
     name: str
     number: int

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from headway.core.record import Kept, Record
 
@@ -39,6 +40,8 @@ class Finding(Record, frozen=True, kw_only=True):
     Severity: `stop` forbids to go on, `warn` asks for a person, `note` tells, `undecided` says that the check could
     not judge.
     """
+
+    former_names: ClassVar[Mapping[str, str]] = {"says": "message", "mend": "hint"}
 
     code: str
     severity: Literal["stop", "warn", "note", "undecided"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -88,6 +89,8 @@ class Decision(Record, frozen=True, kw_only=True):
 
     `stay` waits for more requests; `stop` ends the rollout inconclusive: nothing was shown in time, so live stays live.
     """
+
+    former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
 
     action: Action
     verdict: Verdict

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from headway.core.evidence import Finding
 from headway.core.frontier import Frontier
@@ -41,6 +42,8 @@ class Retraining(Kept, frozen=True, kw_only=True):
     `release` is its digest once it is published. `findings` tell what changed of the data that live had learned from.
     """
 
+    former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
+
     name: str
     key: str
     live: str
@@ -59,6 +62,8 @@ class Renewal(Record, frozen=True, kw_only=True):
     `todo` is the command that goes on from here. `ticket` only asks for it yet; `retraining` is what was trained,
     `rollout` is on its way or ended, and `move` made it live where it was to be so at once.
     """
+
+    former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
 
     stands: Stands
     message: str

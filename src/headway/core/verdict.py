@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from headway.core.evidence import Evidence, Measurement
 from headway.core.record import Kept, Record
@@ -36,6 +37,8 @@ class Rule(Record, frozen=True, kw_only=True):
 
 class Ruling(Record, frozen=True, kw_only=True):
     """The answer of one rule, with the measurement it was read from and, if undecided, what would decide it."""
+
+    former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
 
     rule: Rule
     answer: Answer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
@@ -34,6 +35,8 @@ class Watch(Kept, frozen=True, kw_only=True):
     `unknown`, it is not over, or no label has come and no estimate can be given.
     `rulings` are the judge's on `[[policy.watch]]`.
     """
+
+    former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
 
     name: str
     release: str
