@@ -1,4 +1,4 @@
-# The words of this repository; CI says the same ones. `make` alone lists them.
+# The commands of this repository; CI runs the same ones. `make` alone lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 bin := .venv/bin
@@ -6,23 +6,30 @@ axe := .venv/axe/node_modules/axe-core/axe.min.js
 covered := core registry serving
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.installed-demo  ## install, then run the main job on real flights (2 to 3 minutes), ending with a report
 	$(bin)/headway demo
 
-test: .venv/.installed-dev $(axe)  ## all tests but the long ones; of core, registry and serving they reach every branch (10 to 20 minutes)
-	$(bin)/pytest -n 2 -m "not long" $(covered:%=--cov=src/headway/%) --cov-report=
+test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (15 minutes)
+	$(bin)/pytest -n 2 -m "not long and not services" $(covered:%=--cov=src/headway/%) --cov-report=
 	$(bin)/coverage report --skip-covered --show-missing --fail-under=100
 
-test-fast: .venv/.installed-dev  ## the tests that take no time (30 seconds)
-	$(bin)/pytest -n 2 -m "not slow and not long"
+test-fast: .venv/.installed-dev  ## the fast tests (30 seconds)
+	$(bin)/pytest -n 2 -m "not slow and not long and not services"
 
-test-all: .venv/.installed-dev $(axe)  ## every test, the long ones too, and how much of the code they reach
+test-services: .venv/.installed-dev  ## the tests that need a browser, npm or a database; install them first (5 minutes)
+	tools/system services
+	$(MAKE) $(axe)
+	$(bin)/pytest -n 2 -m "services and not long"
+
+test-all: .venv/.installed-dev  ## every test, the long ones too, with the coverage of the whole package
+	tools/system services
+	$(MAKE) $(axe)
 	$(bin)/pytest -n 2 --cov --cov-report=
 	$(bin)/coverage report --skip-covered --fail-under=95
 
-check: .venv/.installed-dev  ## format, lint, types, import rules, generated docs (10 seconds)
+check: .venv/.installed-dev  ## format, lint, types, import rules, generated docs (30 seconds)
 	$(bin)/ruff format --check .
 	$(bin)/ruff check .
 	$(bin)/mypy
@@ -32,20 +39,20 @@ check: .venv/.installed-dev  ## format, lint, types, import rules, generated doc
 bench: .venv/.installed-dev  ## run every benchmark of bench/, write docs/benchmarks.md
 	$(bin)/python tools/benchmarks.py
 
-bench-peers: .venv/.installed-dev  ## make the environments of other servers, for bench/serve.py; it makes what is missing itself
+bench-peers: .venv/.installed-dev  ## make the environments of peer servers; bench/serve.py makes missing ones itself
 	PYTHONPATH=bench $(bin)/python -c 'import serve_peers; serve_peers.make_all()'
 
 docs: .venv/.installed-dev  ## write docs/reference/ from the code
 	$(bin)/python tools/reference.py
 
-format: .venv/.installed-dev  ## put the code into its form
+format: .venv/.installed-dev  ## format the code and apply safe fixes
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
 
-constraints: .venv/.installed-dev  ## write constraints.txt anew; PYTHONS="python3.11 python3.12 ..." chooses for which
-	$(bin)/python tools/constraints.py $(or $(PYTHONS),python3.11 python3.12 python3.13)
+constraints: .venv/.installed-dev  ## resolve constraints.txt again; PYTHONS="python3.11 python3.12 ..." chooses the versions
+	$(bin)/python tools/constraints.py $(or $(PYTHONS),python3.11 python3.12 python3.13 python3.14)
 
-clean:  ## remove all that make made: the environment, caches, the demo's folder
+clean:  ## remove everything that make created: the environment, caches, the demo's folder
 	rm -rf .venv headway-demo build dist src/*.egg-info .coverage* .*_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -56,4 +63,4 @@ $(axe): tools/axe
 	@tools/axe
 	@touch $@
 
-.PHONY: help demo test test-fast test-all check bench bench-peers docs format constraints clean
+.PHONY: help demo test test-fast test-services test-all check bench bench-peers docs format constraints clean

@@ -16,7 +16,7 @@ from years import lived, renewed
 from headway.reporting.check.page import write as write_check
 from headway.reporting.page import write
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.services]
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-dev-shm-usage",

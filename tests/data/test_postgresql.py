@@ -16,7 +16,7 @@ from headway.core.errors import DataError
 from headway.data.open import open_dataset
 from headway.data.read import read_table
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.services]
 
 TABLE = """
 CREATE TABLE flights AS SELECT

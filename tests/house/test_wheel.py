@@ -35,7 +35,7 @@ DATA = SETTINGS["tool"]["setuptools"]["package-data"]["headway"]
 COMPILED = [each["name"].replace(".", "/") for each in SETTINGS["tool"]["setuptools"].get("ext-modules", [])]
 BASE_MB = 250
 DOUBLE = 11  # of ONNX
-PYTHONS = ("python3.11", "python3.12", "python3.13")
+PYTHONS = ("python3.11", "python3.12", "python3.13", "python3.14")
 
 
 @dataclass(frozen=True)
