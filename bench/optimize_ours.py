@@ -16,7 +16,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import HeadwayError
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
-from headway.optimization.importers.adopt import adopt
+from headway.optimization.importers.adopt import import_baseline
 from optimize_families import FAMILIES, Family
 from optimize_keep import keep
 from optimize_models import opened
@@ -45,6 +45,6 @@ def _laid_out(family: Family, kept: str) -> Adhoc:
 
 
 def _made(name: str, laid: Adhoc) -> Variant:
-    variant = adopt(laid.taken, laid.rows, laid.project.blobs)
+    variant = import_baseline(laid.taken, laid.rows, laid.project.blobs)
     bench = Workbench(blobs=laid.project.blobs, sample=matrix(laid.rows.table, variant.signature))
     return plugins.load_transform(name)(variant, bench)[0]

@@ -25,7 +25,7 @@ from headway.core.verdict import Verdict
 from headway.data.contract.served import contract_of
 from headway.engines.compiled.forest import compiled
 from headway.engines.lightgbm import Lightgbm
-from headway.optimization.trees.forest_graph import write_graph
+from headway.optimization.trees.forest_graph import forest_to_onnx
 from headway.registry.enrol import enrol
 from headway.registry.register import Reason, Register
 from headway.serving.auth.keys import new_key
@@ -98,7 +98,7 @@ def by_trees(trees: int = TREES) -> Model:
 
 def by_graph() -> Model:
     """The trees as headway compiles them for ONNX Runtime: in float64, exact."""
-    return Model(engine="onnxruntime", format="onnx", content=write_graph(Lightgbm.forest(trained())))
+    return Model(engine="onnxruntime", format="onnx", content=forest_to_onnx(Lightgbm.forest(trained())))
 
 
 def by_converter() -> Model:

@@ -57,8 +57,8 @@ from headway.monitoring.retraining import retrain as retraining
 from headway.monitoring.scenes import Look, scenes
 from headway.optimization import search
 from headway.optimization import train as training
-from headway.optimization.clock import Clock
-from headway.optimization.contest import Looks, contest, was_left
+from headway.optimization.clock import TimeBudget
+from headway.optimization.contest import Looks, screen_candidates, screened_out
 from headway.optimization.importers import adopt as adopting
 from headway.registry import judge as judging
 from headway.registry.policy_tests import drill as drilling
@@ -102,7 +102,7 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
     """
     config = project.config
     if config.model.file:
-        return adopt(project, adopting.open_file(config.path(config.model.file), trust=trust), data)
+        return adopt(project, adopting.open_model_file(config.path(config.model.file), trust=trust), data)
     began = time.perf_counter()
     curve = ProjectCurve(data["train"], data["choose"])
     asked = training.Asked(curve=curve.begin)
@@ -110,16 +110,16 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
     seconds = time.perf_counter() - began - curve.spent
     baseline = _baseline(project, model, data)
     if (seen := curve.record()) is not None:
-        project.keep(replaced(seen, recipe=training.recipe(config)))
+        project.keep(replaced(seen, recipe=training.recipe_digest(config)))
     if config.data.time:
-        project.keep(training.trained(project.config, baseline, data, seconds))
+        project.keep(training.training_record(project.config, baseline, data, seconds))
     return baseline
 
 
 def adopt(project: Project, model: object, data: Data) -> Baseline:
     """A model that was fitted elsewhere (an estimator, or a ModelFile) as the model as it came, with its threshold."""
     whole = replace(data["choose"], table=pl.concat([period.table for period in data.values()]))
-    return _baseline(project, adopting.adopt(model, whole, project.blobs), data)
+    return _baseline(project, adopting.import_baseline(model, whole, project.blobs), data)
 
 
 def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Callback = lambda _: None) -> Frontier:
@@ -128,10 +128,14 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
     `[optimize] budget_s` bounds the time on `choose`; what could not win any more has its first look alone.
     """
     config = project.config.optimize
-    clock, exam = Clock(config.budget_s), _exam(project, baseline, data["choose"])
-    expansion = search.expand(baseline.model, _bench(project, baseline, exam, data), config.transforms, clock=clock)
-    seen = contest(expansion.variants, _looks(project, exam), config.objective, clock=clock, callback=callback)
-    judged = [row for row in seen if not was_left(row)]
+    clock, exam = TimeBudget(config.budget_s), _exam(project, baseline, data["choose"])
+    expansion = search.generate_candidates(
+        baseline.model, _bench(project, baseline, exam, data), config.transforms, clock=clock
+    )
+    seen = screen_candidates(
+        expansion.variants, _looks(project, exam), config.objective, clock=clock, callback=callback
+    )
+    judged = [row for row in seen if not screened_out(row)]
     looked_at = {row.variant.digest for row in seen}
     late = (each for each in expansion.variants if each.digest not in looked_at)
     unseen = {each.name: f"{clock} was used up before it was looked at" for each in late}
@@ -140,9 +144,9 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
         name=project.name,
         baseline=baseline,
         judged=tuple(judged),
-        left=tuple(row for row in seen if was_left(row)),
+        left=tuple(row for row in seen if screened_out(row)),
         winner=winner,
-        reasons=search.reasons(seen, winner.variant, config.objective) | unseen,
+        reasons=search.explain_losses(seen, winner.variant, config.objective) | unseen,
         refusals=expansion.refusals,
         self_test=self_test(winner.variant, exam.rows, project.blobs),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -323,7 +327,9 @@ def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
     if model.task == "binary":
         scores = open_variant(model, project.blobs).predict(matrix(known.table, model.signature))
         threshold = choose_threshold(labels(known), scores[:, 0], costs=costs, weights=weights(known))
-    digests = origins.keep(project, data, code=training.recipe(project.config) if project.config.model.train else "")
+    digests = origins.keep(
+        project, data, code=training.recipe_digest(project.config) if project.config.model.train else ""
+    )
     rows = matrix(
         pl.concat(labelled(data[name]).table for name in ("train", "choose") if name in data), model.signature
     )
@@ -380,7 +386,7 @@ def _probes(project: Project) -> list[str]:
 
 def _winner(project: Project, judged: Sequence[Judged], test: Exam) -> Judged:
     """The fastest variant that is feasible on `choose` and then on `test`; at the end stands the model as it came."""
-    rows = search.by_speed(judged, project.config.optimize.objective, judging.feasible)
+    rows = search.rank_by_objective(judged, project.config.optimize.objective, judging.feasible)
     for row in rows:
         project.state.count_look(project.name, test.dataset)
         found = evaluate(project, row.variant, test)

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from tests.house.pages import shown
 from xgboost import XGBClassifier
 
-from headway.optimization.contest import changes
+from headway.optimization.contest import answer_changing_steps
 
 TABLE = load_breast_cancer(return_X_y=True, as_frame=True)
 X, X_NEW, Y, Y_NEW = train_test_split(*TABLE, test_size=0.5, random_state=0)
@@ -43,6 +43,6 @@ def test_the_lines_of_the_readme_print_a_speedup_with_its_verdict(family, tmp_pa
     first = capsys.readouterr().out.splitlines()[0]
     assert re.search(r": x [\d.,]+ .*for one row, verdict (pass|undecided)$", first)
     moved = np.abs(names["best"].predict_proba(X_NEW) - model.predict_proba(X_NEW)).max()
-    assert moved <= 1e-6 or changes(names["best"].variant)
+    assert moved <= 1e-6 or answer_changing_steps(names["best"].variant)
     assert (names["best"].predict(X_NEW) != model.predict(X_NEW)).mean() <= 0.01
     assert (tmp_path / "report.html").exists()

@@ -27,7 +27,7 @@ from headway.core.config import Config
 from headway.core.errors import DataError, StoreError
 from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature
-from headway.optimization.trees.forest_graph import write_graph
+from headway.optimization.trees.forest_graph import forest_to_onnx
 
 pytestmark = pytest.mark.slow
 
@@ -112,7 +112,7 @@ def test_killed_again_and_again_it_ends_as_a_run_that_nobody_disturbed(suffix, t
 @pytest.mark.long
 def test_ten_million_rows_killed_twice_end_as_one_clean_run(tmp_path):
     rows, draw = 10_000_000, Random()
-    graph = write_graph(load_engine("lightgbm").forest(text("binary").encode()))
+    graph = forest_to_onnx(load_engine("lightgbm").forest(text("binary").encode()))
     names = [f"x{place}" for place in range(4)]
     project(tmp_path, content=graph, signature=Signature(inputs=tuple(Field(name=name) for name in names)))
     table = numbers(rows).rename(dict(zip("abc", names, strict=False))).with_columns(x3=pl.col("x0") * 7 % 1)

@@ -23,7 +23,7 @@ from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.compiled.forest import compiled
 from headway.engines.formats.nested import Header, Inner, packed
-from headway.optimization.lowering.graphs import taped
+from headway.optimization.lowering.graphs import lower_graph
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
     "cache": (lambda: inside({"rows": 20.0}, 1), 3),
     "cascade": (lambda: inside({"low": 0.4, "high": 0.6}, 2), 3),
     "catboost": (lambda: cbm("MultiClass"), 4),
-    "dense": (lambda: taped(networks.network(networks.Shape(looked=0, numbers=4, outputs=3))), 4),
+    "dense": (lambda: lower_graph(networks.network(networks.Shape(looked=0, numbers=4, outputs=3))), 4),
     "echo": (lambda: b"echo", 4),
     "lightgbm": (lambda: text("multiclass").encode(), 4),
     "onnxruntime": (lambda: softmax(3, DOUBLE), 3),

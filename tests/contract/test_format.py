@@ -27,7 +27,7 @@ def table(start: int, rows: int) -> dict[str, Column]:
     return {
         "x": Column(type=nanoarrow.float64(), values=numbers / 3),
         "n": Column(type=nanoarrow.int64(), values=numbers, missing=numbers % 5 == 0),
-        "text": columns.texts([f'{n}, "a"\n' if n % 3 else None for n in numbers.tolist()]),
+        "text": columns.string_column([f'{n}, "a"\n' if n % 3 else None for n in numbers.tolist()]),
     }
 
 
@@ -53,8 +53,8 @@ def test_what_is_written_in_parts_is_read_in_their_order(name, sizes, tmp_path):
     assert np.array_equal(rows[:, 0], numbers / 3)
     assert np.array_equal(rows[:, 1], np.where(numbers % 5 == 0, np.nan, numbers), equal_nan=True)
     for name in WANTED.keep:
-        kept = [text for each in chunks for text in columns.shown(each.kept[name])]
-        assert kept == columns.shown(table(0, sum(sizes))[name])
+        kept = [text for each in chunks for text in columns.format_values(each.kept[name])]
+        assert kept == columns.format_values(table(0, sum(sizes))[name])
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -43,8 +43,8 @@ CHOOSE = {
 @pytest.fixture
 def bench(tmp_path, monkeypatch, request):
     name = request.node.callspec.params.get("name")
-    monkeypatch.setattr(cascade, "LEAST_RATIO", 0.0)  # a booster of a test is too quick for it
-    monkeypatch.setattr(cascade, "MOST_ASKED", 1.0)
+    monkeypatch.setattr(cascade, "MIN_COST_RATIO", 0.0)  # a booster of a test is too quick for it
+    monkeypatch.setattr(cascade, "MAX_DEFERRED", 1.0)
     bench = bench_of(tmp_path, CHOOSE[name](), LEARNED) if name in CHOOSE else bench_in(tmp_path)
     return dataclasses.replace(bench, families=("forest", "logistic") if name == "family" else ())
 

@@ -60,7 +60,7 @@ from headway.core.contracts import Workbench
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
 from headway.engines.sklearn import Sklearn
-from headway.optimization.importers.adopt import adopt
+from headway.optimization.importers.adopt import import_baseline
 
 
 def filled(*steps: Any) -> Any:
@@ -199,7 +199,7 @@ def logistic_of_numbers() -> bytes:
 
 def variant_of(model: Any, bench: Workbench, task: str = "binary", classes: int = 2) -> Variant:
     """The variant with no steps of a model that was fitted on the table."""
-    return adopt(model, dataset(frame(), task=task, classes=classes), bench.blobs)
+    return import_baseline(model, dataset(frame(), task=task, classes=classes), bench.blobs)
 
 
 def bench_on(bench: Workbench, variant: Variant, rows: int = 300) -> Workbench:

@@ -13,13 +13,13 @@ from headway.engines import _dense
 from headway.engines.compiled.levels import LEVELS
 from headway.engines.compiled.tape import OPERATIONS, Tape, opened, written
 from headway.engines.dense import Dense
-from headway.optimization.lowering.graphs import taped
+from headway.optimization.lowering.graphs import lower_graph
 
 pytestmark = pytest.mark.slow
 
 HERE = LEVELS[: _dense.level() + 1]
 SHAPE = Shape(looked=2, numbers=3, layers=(40, 9), between="Elu", outputs=5, norm=True)
-CONTENT = taped(network(SHAPE))
+CONTENT = lower_graph(network(SHAPE))
 
 
 def tape(*steps: tuple[int, ...], pool=(1.0,) * 64, size: int = 64, answer: int = 16, **given) -> bytes:
@@ -111,7 +111,7 @@ def test_rows_that_lie_crosswise_in_memory_are_read_as_what_they_are():
 
 def test_a_file_that_does_not_fit_on_the_stack_is_answered_all_the_same():
     shape = Shape(numbers=50, layers=(3000, 20))
-    engine, rows = Dense(taped(network(shape)), {}), rows_for(shape, 9)
+    engine, rows = Dense(lower_graph(network(shape)), {}), rows_for(shape, 9)
     assert np.array_equal(np.concatenate([engine.predict(row[None]) for row in rows]), engine.predict(rows))
 
 

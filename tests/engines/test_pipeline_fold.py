@@ -31,7 +31,7 @@ from headway.core.contracts import Engine, Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.formats.trees import Forest, taken
 from headway.engines.sklearn import Sklearn
-from headway.optimization.ranks import possible
+from headway.optimization.ranks import clip_to_known_ranks
 from headway.optimization.transforms import trees
 from headway.optimization.transforms.onnx import plugin
 from headway.optimization.trees.edges import edge_rows
@@ -100,7 +100,7 @@ def test_a_regressor_over_whole_numbers_one_hot_is_sets_of_them(bench: Workbench
     model = variant_of(estimator, bench, "regression")
     forest = Sklearn.forest(bench.read(model))
     assert (forest.whole, forest.categorical) == ("exact", [0, 1, 2])
-    rows = possible(edge_rows(forest, np.zeros((0, 4))), model.signature)
+    rows = clip_to_known_ranks(edge_rows(forest, np.zeros((0, 4))), model.signature)
     assert np.array_equal(walked(forest, rows), opened(model, bench).predict(rows)[:, 0].round(12))
 
 

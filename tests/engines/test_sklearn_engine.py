@@ -51,7 +51,7 @@ from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, EngineError, NotApplicable
 from headway.data.matrix import matrix, signature_of
 from headway.engines.sklearn import Sklearn
-from headway.optimization.importers.adopt import adopt
+from headway.optimization.importers.adopt import import_baseline
 from headway.storage.blobs.files import Files
 
 pytestmark = pytest.mark.slow
@@ -62,7 +62,7 @@ Float = np.ndarray
 def answers(model: Any, rows: pd.DataFrame, folder: Any, classes: int = 2, task: str = "binary") -> Float:
     """What headway answers for a model and a table: adopted, kept as bytes, opened, and asked through the signature."""
     blobs = Files(folder)
-    variant = adopt(model, dataset(learned_on(rows), task=task, classes=classes), blobs)
+    variant = import_baseline(model, dataset(learned_on(rows), task=task, classes=classes), blobs)
     engine = Sklearn(blobs.get(variant.artifact.digest), {})
     return engine.predict(matrix(dataset(rows, classes=classes).table, variant.signature))
 
@@ -243,7 +243,7 @@ def test_adopting_leaves_the_model_as_it_was() -> None:
 
 def test_the_categories_are_those_that_the_encoders_learned_and_a_text_beside_them_is_another(tmp_path: Any) -> None:
     few = frame().query("carrier != 'DL'")
-    variant = adopt(logistic(), dataset(few), Files(tmp_path))
+    variant = import_baseline(logistic(), dataset(few), Files(tmp_path))
     carrier = next(field for field in variant.signature.inputs if field.name == "carrier")
     assert carrier.categories == ("AA", "DL", "UA") and carrier.unseen == "other"
 
@@ -266,7 +266,7 @@ def test_words_of_a_text_that_is_one_of_few_are_read_and_any_other_text_is_refus
     model, rows = words(["New York", "York", "New Haven", "Oslo"] * 10)
     known = dataset_of(rows)
     blobs = Files(tmp_path)
-    variant = adopt(model, known, blobs)
+    variant = import_baseline(model, known, blobs)
     engine = Sklearn(blobs.get(variant.artifact.digest), {})
     np.testing.assert_allclose(engine.predict(matrix(known.table, variant.signature)), own(model, rows), atol=1e-12)
     with pytest.raises(DataError, match="column 'city' holds 'Haven'"):
@@ -281,14 +281,14 @@ def dataset_of(rows: pd.DataFrame) -> Dataset:
 def test_free_text_is_refused_by_name(tmp_path: Any) -> None:
     model, rows = words([f"city number {place}" for place in range(1_200)])
     with pytest.raises(EngineError, match=r"column 'city' is free text \(1,200 texts\)"):
-        adopt(model, dataset_of(rows), Files(tmp_path))
+        import_baseline(model, dataset_of(rows), Files(tmp_path))
 
 
 def test_a_table_of_numbers_where_the_model_reads_texts_is_refused_by_name(tmp_path: Any) -> None:
     numbers = frame()
     numbers["carrier"] = 1.0
     with pytest.raises(DataError, match="the model reads texts in column 'carrier', 'AA' and others"):
-        adopt(logistic(), dataset(numbers), Files(tmp_path))
+        import_baseline(logistic(), dataset(numbers), Files(tmp_path))
 
 
 def test_python_of_its_own_is_named_with_its_place() -> None:

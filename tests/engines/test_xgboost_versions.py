@@ -15,7 +15,7 @@ from headway.core.errors import EngineError
 from headway.core.plugins import load_engine
 from headway.engines.xgboost import Xgboost
 from headway.optimization.trees.edges import edge_rows
-from headway.optimization.trees.forest_graph import write_graph
+from headway.optimization.trees.forest_graph import forest_to_onnx
 
 RELEASES = (
     "xgboost==1.7.6",
@@ -69,7 +69,7 @@ def test_every_forest_of_a_release_is_a_graph_that_answers_alike(written: Path) 
         forest = Xgboost.forest(content)
         every = np.concatenate([rows, edge_rows(forest, rows)])
         expected = Xgboost(content, {"threads": 1}).predict(every)
-        found = load_engine("onnxruntime")(write_graph(forest, cut=forest.categorical), {}).predict(every)
+        found = load_engine("onnxruntime")(forest_to_onnx(forest, cut=forest.categorical), {}).predict(every)
         assert furthest(found, expected) < 1e-6, path.stem
 
 

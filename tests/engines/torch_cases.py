@@ -12,7 +12,7 @@ import torch
 from headway.core import plugins
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.torch import Torch
-from headway.optimization.importers.adopt import open_file, take
+from headway.optimization.importers.adopt import import_model, open_model_file
 
 ROWS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32).astype(np.float64)
 
@@ -47,7 +47,7 @@ def own(net: torch.nn.Module) -> np.ndarray:
 @pytest.mark.parametrize(("answers", "end"), [(1, None), (3, torch.nn.Softmax(1)), (1, torch.nn.Identity())])
 def test_the_graph_answers_as_the_module_does_and_the_module_is_left_alone(answers, end):
     net = Net(answers, end)
-    taken = take(net)
+    taken = import_model(net)
     found = plugins.load_engine(taken.engine)(taken.adopted.content, {}).predict(ROWS)
     assert net.training and taken.engine == "onnxruntime" and taken.adopted.width == 6
     np.testing.assert_allclose(found, own(net), rtol=0, atol=1e-5)
@@ -55,7 +55,7 @@ def test_the_graph_answers_as_the_module_does_and_the_module_is_left_alone(answe
 
 def test_of_two_classes_the_second_is_answered():
     net = Net(2, torch.nn.Softmax(1))
-    np.testing.assert_allclose(Torch(take(net).adopted.content, {}).predict(ROWS), own(net)[:, 1:], atol=1e-5)
+    np.testing.assert_allclose(Torch(import_model(net).adopted.content, {}).predict(ROWS), own(net)[:, 1:], atol=1e-5)
 
 
 def test_a_module_of_float64_stays_one():
@@ -63,7 +63,7 @@ def test_a_module_of_float64_stays_one():
     net.example_input_array = torch.zeros(1, 6, dtype=torch.float64)
     with torch.no_grad():
         expected = net.eval()(torch.from_numpy(ROWS)).numpy()
-    np.testing.assert_allclose(Torch(take(net).adopted.content, {}).predict(ROWS), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(Torch(import_model(net).adopted.content, {}).predict(ROWS), expected, rtol=0, atol=1e-12)
 
 
 def test_an_exported_program_is_taken():
@@ -121,14 +121,14 @@ def test_a_script_module_is_refused_with_the_way():
 def test_a_trusted_program_file_is_taken(tmp_path: Path):
     net, path = Net(), tmp_path / "net.pt2"
     torch.export.save(program(net, **any_rows()), path)
-    taken = open_file(path, trust=True)
+    taken = open_model_file(path, trust=True)
     np.testing.assert_allclose(Torch(taken.adopted.content, {}).predict(ROWS), own(net), rtol=0, atol=1e-5)
 
 
 def test_a_file_of_weights_alone_is_refused_with_the_way(tmp_path: Path):
     torch.save(Net().state_dict(), tmp_path / "net.pt")
     with pytest.raises(EngineError, match="holds weights and no model") as refusal:
-        open_file(tmp_path / "net.pt", trust=True)
+        open_model_file(tmp_path / "net.pt", trust=True)
     assert "load_state_dict" in refusal.value.hint
 
 

@@ -68,7 +68,7 @@ def test_one_that_remembers_nothing_or_is_cut_short_is_refused():
 
 @pytest.mark.parametrize(("size", "share"), [(1, 0.0), (2, 0.5), (10, 0.5)])
 def test_the_share_that_is_found_is_counted_in_the_order_of_the_rows(size, share):
-    assert cache.share_found(np.array([[1.0], [2.0], [1.0], [2.0]]), size) == share
+    assert cache.hit_rate(np.array([[1.0], [2.0], [1.0], [2.0]]), size) == share
 
 
 def test_rows_that_are_all_different_have_no_use_for_it(tmp_path):

@@ -47,11 +47,11 @@ def test_the_band_keeps_the_bound_on_rows_that_it_did_not_see():
     truth = draw.random(40_000)
     rough = np.clip(truth + draw.normal(0, 0.05, 40_000), 0, 1)
     seen = Lesson(rows=truth[:, None], labels=truth, groups=np.arange(40_000) // 200)
-    band = cascade.narrowest(rough[:20_000, None], truth[:20_000, None], _half(seen), 0.5)
+    band = cascade.narrowest_band(rough[:20_000, None], truth[:20_000, None], _half(seen), 0.5)
     later = slice(20_000, None)
     outside = (rough[later] < band.low) | (rough[later] > band.high)
     changed = ((rough[later] >= 0.5) != (truth[later] >= 0.5)) & outside
-    assert changed.mean() <= cascade.DISAGREE and 0.01 < band.asked < 0.5
+    assert changed.mean() <= cascade.MAX_DISAGREEMENT and 0.01 < band.asked < 0.5
 
 
 def _half(lesson: Lesson) -> Lesson:
@@ -65,10 +65,10 @@ def test_one_that_would_not_pay_is_not_offered_and_says_what_was_measured(tmp_pa
 
 
 def test_one_that_pays_decides_as_the_model_does(tmp_path, monkeypatch):
-    monkeypatch.setattr(cascade, "LEAST_RATIO", 0.0)
-    monkeypatch.setattr(cascade, "MOST_ASKED", 1.0)
+    monkeypatch.setattr(cascade, "MIN_COST_RATIO", 0.0)
+    monkeypatch.setattr(cascade, "MAX_DEFERRED", 1.0)
     bench = bench_of(tmp_path, lesson(20_000, seed=2))
     model = taught(bench, LEARNED)
     [found] = cascade.plugin(model, bench)
     decisions = [opened(each, bench).predict(bench.sample)[:, 0] >= 0.5 for each in (model, found)]
-    assert 0 < np.mean(decisions[0] != decisions[1]) <= cascade.DISAGREE
+    assert 0 < np.mean(decisions[0] != decisions[1]) <= cascade.MAX_DISAGREEMENT

@@ -11,8 +11,8 @@ from tests.optimization.judged import row
 from headway.core.evidence import Measurement
 from headway.core.variant import Step
 from headway.optimization import search
-from headway.optimization.clock import UNLIMITED, Clock
-from headway.optimization.contest import Looks, contest, was_left
+from headway.optimization.clock import UNLIMITED, TimeBudget
+from headway.optimization.contest import Looks, screen_candidates, screened_out
 
 
 def compiled(judged, name="trees"):
@@ -43,31 +43,31 @@ class Told:
 
     def hold(self, clock=UNLIMITED):
         variants = [each.variant for each in self.rows.values()]
-        return contest(variants, self.looks(), "speed", clock=clock, callback=lambda _: None)
+        return screen_candidates(variants, self.looks(), "speed", clock=clock, callback=lambda _: None)
 
 
 def test_variants_are_measured_wholly_in_the_order_of_their_first_look():
     told = Told(row(0, 40), row(1, 30), row(2, 10), row(3, 20))
     found = told.hold()
     assert [each.steps for each in told.wholly] == [found[place].variant.steps for place in (0, 2, 3, 1)]
-    assert not any(map(was_left, found))
+    assert not any(map(screened_out, found))
 
 
 def test_one_that_is_slower_than_the_model_as_it_came_is_left_after_its_first_look():
     told = Told(row(0, 40), row(1, 50))
     found = told.hold()
-    assert len(told.wholly) == 1 and "slower" in was_left(found[1])
+    assert len(told.wholly) == 1 and "slower" in screened_out(found[1])
 
 
 def test_of_forms_that_answer_alike_the_slower_is_left_and_a_model_that_was_changed_is_not():
     told = Told(row(0, 40), compiled(row(0, 5)), compiled(row(0, 9), "onnx"), row(1, 20))
     found = told.hold()
-    assert [bool(was_left(each)) for each in found] == [False, False, True, False]
+    assert [bool(screened_out(each)) for each in found] == [False, False, True, False]
 
 
 def test_one_that_may_be_as_fast_is_measured_wholly():
     told = Told(row(0, 40), compiled(spread(row(0, 5), 4, 7)), compiled(spread(row(0, 8), 6, 10), "onnx"))
-    assert not any(map(was_left, told.hold()))
+    assert not any(map(screened_out, told.hold()))
 
 
 def test_one_that_is_faster_in_batches_alone_is_measured_wholly_too():
@@ -78,15 +78,15 @@ def test_one_that_is_faster_in_batches_alone_is_measured_wholly_too():
         return replace(judged, evidence=replace(judged.evidence, measurements=(*judged.evidence.measurements, found)))
 
     told = Told(batches(row(0, 40), 10), batches(compiled(row(0, 5)), 90), batches(compiled(row(0, 9), "onnx"), 200))
-    assert not any(map(was_left, told.hold()))
+    assert not any(map(screened_out, told.hold()))
 
 
 def test_what_was_left_cannot_win_and_says_why_it_lost():
     told = Told(row(0, 40), compiled(row(0, 5)), compiled(row(0, 9), "onnx"))
     found = told.hold()
-    ordered = search.by_speed(found, "speed", lambda _: True)
+    ordered = search.rank_by_objective(found, "speed", lambda _: True)
     assert ordered == [found[1], found[0]]
-    assert search.reasons(found, found[1].variant, "speed")["echo · onnx"] == (
+    assert search.explain_losses(found, found[1].variant, "speed")["echo · onnx"] == (
         "slower in a first look: 9 us against 5 us"
     )
 
@@ -95,11 +95,11 @@ def test_what_was_left_cannot_win_and_says_why_it_lost():
 def test_when_the_time_is_used_up_the_fastest_have_been_measured_and_the_others_say_so(budget, wholly, looked):
     seconds = itertools.count(0, 10)  # ten seconds a question
     told = Told(row(0, 40), row(1, 30), row(2, 10), row(3, 20))
-    found = told.hold(Clock(budget, now=lambda: next(seconds)))
+    found = told.hold(TimeBudget(budget, now=lambda: next(seconds)))
     assert (len(told.wholly), len(found)) == (wholly, looked + 1)
-    late = [was_left(each) for each in found if was_left(each)]
+    late = [screened_out(each) for each in found if screened_out(each)]
     assert all(f"the budget of {budget} s was used up" in why for why in late) and len(late) == looked + 1 - wholly
 
 
 def test_a_clock_without_a_budget_never_ends():
-    assert not Clock(0, now=lambda: 1e9).is_over()
+    assert not TimeBudget(0, now=lambda: 1e9).is_over()

@@ -31,7 +31,7 @@ def test_the_variant_has_one_step_and_answers_as_the_model_as_it_came(tmp_path: 
 
 def test_the_search_tries_it_on_the_model_as_it_came_and_on_the_folded_one(tmp_path: Path):
     bench = bench_of(tmp_path, np.random.default_rng(0).normal(size=(300, COLUMNS)))
-    found = search.expand(net(exported(), bench, task="multiclass"), bench, ["fold", "dense"])
+    found = search.generate_candidates(net(exported(), bench, task="multiclass"), bench, ["fold", "dense"])
     steps = [[step.transform for step in each.steps] for each in found.variants]
     assert steps == [[], ["fold"], ["dense"], ["fold", "dense"]]
     assert not found.refusals
@@ -48,7 +48,7 @@ def test_rows_that_the_library_refuses_are_refused_and_do_not_count_as_moved(tmp
 def test_an_answer_that_moves_is_refused_with_its_row(tmp_path: Path, monkeypatch):
     bench = bench_of(tmp_path, rows())
     other = dense.taped(tabular(seed=1))
-    monkeypatch.setattr(dense, "taped", lambda content: other)
+    monkeypatch.setattr(dense, "lower_graph", lambda content: other)
     with pytest.raises(EngineError, match="as a tape of steps the model answers otherwise"):
         dense.plugin(net(tabular(), bench), bench)
 

@@ -3,19 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headway.optimization.even import places_of, weights_of
+from headway.optimization.even import balanced_indices, balanced_weights
 
 LABELS = np.array([0.0] * 90 + [1.0] * 7 + [2.0] * 3)
 
 
 def test_weights_give_all_classes_one_sum_and_have_the_mean_of_one():
-    weights = weights_of(LABELS)
+    weights = balanced_weights(LABELS)
     assert [weights[each == LABELS].sum() for each in range(3)] == pytest.approx([100 / 3] * 3)
     assert weights.mean() == pytest.approx(1.0)
 
 
 def test_rows_recur_until_each_class_has_as_many_and_none_is_left_out():
-    places = places_of(LABELS, seed=1)
+    places = balanced_indices(LABELS, seed=1)
     assert np.bincount(LABELS[places].astype(int)).tolist() == [90, 90, 90]
     assert set(places.tolist()) == set(range(100))
     counts = np.bincount(places)[LABELS == 1]

@@ -14,7 +14,7 @@ from tests.optimization.lessons import bench_of, lesson, taught
 from headway.core import plugins
 from headway.core.errors import ConfigError, NotApplicable
 from headway.optimization import search
-from headway.optimization.transforms.family import FAMILIES, plugin
+from headway.optimization.transforms.family import MODEL_FAMILIES, plugin
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ LEARNED = lesson(seed=1)
 
 @pytest.fixture
 def bench(tmp_path):
-    return dataclasses.replace(bench_of(tmp_path, lesson(seed=2), LEARNED), families=tuple(FAMILIES))
+    return dataclasses.replace(bench_of(tmp_path, lesson(seed=2), LEARNED), families=tuple(MODEL_FAMILIES))
 
 
 def test_each_family_learned_the_task_and_says_its_name(bench):
@@ -42,7 +42,7 @@ def test_other_tasks_have_their_families_too(bench, task):
 
 
 def test_a_family_is_compiled_as_the_model_is(bench):
-    found = search.expand(taught(bench, LEARNED, trees=2), bench, ["family", "trees", "pipeline"])
+    found = search.generate_candidates(taught(bench, LEARNED, trees=2), bench, ["family", "trees", "pipeline"])
     names = {each.name for each in found.variants if "family" in each.name}
     assert {"trees · family(name=forest)", "onnxruntime · family(name=logistic) · pipeline"} <= names
 
@@ -50,7 +50,7 @@ def test_a_family_is_compiled_as_the_model_is(bench):
 def test_a_search_that_was_asked_for_none_does_not_load_it(tmp_path, monkeypatch):
     bench = bench_of(tmp_path, lesson(seed=2), LEARNED)
     monkeypatch.setattr(plugins, "load_transform", lambda name: pytest.fail(name) if name == "family" else _nothing)
-    assert len(search.expand(taught(bench, LEARNED, trees=2), bench).variants) == 1
+    assert len(search.generate_candidates(taught(bench, LEARNED, trees=2), bench).variants) == 1
 
 
 def _nothing(variant, bench):

@@ -15,7 +15,7 @@ from tests.optimization.nets import bench_of, net, pictures, pixels
 from headway.core.contracts import Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.onnxruntime import OnnxRuntime
-from headway.optimization.graph_rewriting.rules import folded
+from headway.optimization.graph_rewriting.rules import fold_graph
 from headway.optimization.transforms import fold
 
 STRANGE = np.array([np.nan, np.inf, -np.inf, 0.0, 2.0, -7.0, 3e38, -3e38, 1e300])
@@ -44,7 +44,7 @@ def bench(tmp_path: Path) -> Workbench:
 
 
 def test_what_an_exporter_writes_in_28_nodes_is_folded_into_19_that_answer_the_same_to_the_bit():
-    found, rules = folded(exported())
+    found, rules = fold_graph(exported())
     assert rules == ("unexpanded", "unbounded", "one_table")
     assert (len(kinds(exported())), len(kinds(found))) == (28, 19)
     assert not {"Shape", "Expand", "IsInf", "And", "Less", "Greater"} & set(kinds(found))
@@ -68,14 +68,14 @@ def test_the_variant_has_one_step_and_answers_as_the_model_as_it_came(bench):
     ],
 )
 def test_what_would_answer_otherwise_is_left_as_it_was(content, left):
-    found, rules = folded(content)
+    found, rules = fold_graph(content)
     gone = {"one_table": "Reshape", "unbounded": "IsInf", "unexpanded": "Expand"}[left]
     assert (gone in kinds(found)) == (left != "one_table")
     assert left == "unbounded" or left not in rules
 
 
 def test_an_answer_that_moves_is_refused_with_its_row(bench, monkeypatch):
-    monkeypatch.setattr(fold, "folded", lambda content: (exported(most=2), ("unbounded",)))
+    monkeypatch.setattr(fold, "fold_graph", lambda content: (exported(most=2), ("unbounded",)))
     with pytest.raises(EngineError, match="as a folded graph the model answers otherwise"):
         fold.plugin(net(exported(), bench, task="multiclass"), bench)
 

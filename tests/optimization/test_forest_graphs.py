@@ -40,7 +40,7 @@ from headway.engines.sklearn import Sklearn
 from headway.engines.xgboost import Xgboost
 from headway.optimization.transforms.onnx import plugin
 from headway.optimization.trees.edges import edge_rows
-from headway.optimization.trees.forest_graph import write_graph
+from headway.optimization.trees.forest_graph import forest_to_onnx
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def moved(name: str, content: bytes, rows: np.ndarray) -> float:
     every = every[taken(forest, every)]
     with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 are among the edges
         expected = engine(content, {"threads": 1}).predict(every)
-        found = load_engine("onnxruntime")(write_graph(forest, cut=forest.categorical), {}).predict(every)
+        found = load_engine("onnxruntime")(forest_to_onnx(forest, cut=forest.categorical), {}).predict(every)
     assert np.isfinite(expected).all()
     return float(np.max(np.abs(expected - found) / np.maximum(1, np.abs(expected))))
 
@@ -142,7 +142,7 @@ def test_a_split_between_a_missing_text_and_the_others_has_a_set_of_nobody() -> 
     content, _ = Sklearn.bind(Sklearn.adopt(model).content, Signature(inputs=inputs))
     ranks = np.array([[0, 2], [1, 2], [2, 2], [3, 2], [np.nan, 2]])
     assert any(not len(each) for tree in Sklearn.forest(content).trees for each in tree.sets)
-    found = load_engine("onnxruntime")(write_graph(Sklearn.forest(content)), {}).predict(ranks)
+    found = load_engine("onnxruntime")(forest_to_onnx(Sklearn.forest(content)), {}).predict(ranks)
     np.testing.assert_allclose(found, Sklearn(content, {}).predict(ranks), rtol=0, atol=1e-14)
     assert found[4] > found[3]
 
@@ -153,14 +153,14 @@ def test_a_category_beyond_32_bits_does_not_apply() -> None:
     with threadpool_limits(1, "openmp"):
         model = HistGradientBoostingClassifier(max_iter=3, categorical_features=[2]).fit(rows, rows[:, 0] % 2)
     with pytest.raises(NotApplicable, match="32 bits"):
-        write_graph(Sklearn.forest(Sklearn.adopt(model).content))
+        forest_to_onnx(Sklearn.forest(Sklearn.adopt(model).content))
 
 
 def test_a_row_that_the_library_refuses_is_answered_with_no_number() -> None:
     rows = whole(4)
     rows[1, 0], rows[2, 3] = np.nan, np.inf
     kinds = GradientBoostingClassifier(n_estimators=2), RandomForestClassifier(2)
-    graphs = [write_graph(Sklearn.forest(fitted(kind, whole(), "binary"))) for kind in kinds]
+    graphs = [forest_to_onnx(Sklearn.forest(fitted(kind, whole(), "binary"))) for kind in kinds]
     found = [np.isnan(load_engine("onnxruntime")(graph, {}).predict(rows))[:, 0].tolist() for graph in graphs]
     assert found == [[False, True, True, False], [False, False, True, False]]
 
@@ -184,7 +184,7 @@ def test_a_value_that_counts_as_missing_is_missing_in_the_graph() -> None:
     model = xgboost.XGBClassifier(n_estimators=5, missing=-999.0, n_jobs=1).fit(rows, (rows[:, 3] > 2**32).astype(int))
     content = Xgboost.adopt(model).content
     assert moved("xgboost", content, rows) < 4e-7
-    kinds = [node.op_type for node in onnx.load_from_string(write_graph(Xgboost.forest(content))).graph.node]
+    kinds = [node.op_type for node in onnx.load_from_string(forest_to_onnx(Xgboost.forest(content))).graph.node]
     assert kinds == ["Equal", "Where", "TreeEnsemble", "Sigmoid"]
 
 
@@ -221,7 +221,7 @@ def test_a_forest_made_by_hand_is_added_in_order_from_its_base() -> None:
         outputs=(0, 2),
     )
     forest = Forest(width=2, trees=(split, one_leaf([100.0], (1,))), base=np.array([0.25, 0.0, 0.0]))
-    found = load_engine("onnxruntime")(write_graph(forest), {}).predict(np.array([[0, 0.5], [0, 0.6], [0, np.nan]]))
+    found = load_engine("onnxruntime")(forest_to_onnx(forest), {}).predict(np.array([[0, 0.5], [0, 0.6], [0, np.nan]]))
     assert found.tolist() == [[1.25, 100.0, 10.0], [2.25, 100.0, 20.0], [2.25, 100.0, 20.0]]
 
 

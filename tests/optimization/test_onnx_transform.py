@@ -20,7 +20,7 @@ from headway.core.errors import EngineError, NotApplicable
 from headway.core.plugins import load_engine
 from headway.engines.lightgbm import Lightgbm
 from headway.optimization.transforms.onnx import plugin
-from headway.optimization.trees.forest_graph import write_graph
+from headway.optimization.trees.forest_graph import forest_to_onnx
 
 pytestmark = pytest.mark.slow
 
@@ -136,8 +136,8 @@ def test_parts_of_categories_are_cut_where_a_request_can_hold_them_and_cost_noth
 
 def test_the_graph_is_valid_and_the_same_bytes_each_time() -> None:
     model = Lightgbm.forest(text("multiclass").encode())
-    onnx.checker.check_model(onnx.load_from_string(write_graph(model, cut=[0])), full_check=True)
-    assert write_graph(model) == write_graph(model)
+    onnx.checker.check_model(onnx.load_from_string(forest_to_onnx(model, cut=[0])), full_check=True)
+    assert forest_to_onnx(model) == forest_to_onnx(model)
 
 
 def test_settings_of_the_old_engine_are_left_behind(bench: Workbench) -> None:
@@ -216,5 +216,5 @@ def test_models_of_any_shape_are_exact_at_the_edges(
     data = lightgbm.Dataset(rows, in_range(score, objective), categorical_feature=categorical, params=asked)
     model = lightgbm.train(asked, data, trees)
     content, hard = model.model_to_string().encode(), hard_rows(model, rows, seed)
-    found = load_engine("onnxruntime")(write_graph(Lightgbm.forest(content), cut=categorical), {}).predict(hard)
+    found = load_engine("onnxruntime")(forest_to_onnx(Lightgbm.forest(content), cut=categorical), {}).predict(hard)
     assert furthest(load_engine("lightgbm")(content, {"threads": 1}).predict(hard), found) < 1e-12

@@ -54,8 +54,8 @@ from headway.core.variant import Field, Variant
 from headway.data.matrix import matrix
 from headway.engines.formats.graph import Graph
 from headway.engines.sklearn import Sklearn
-from headway.optimization.importers.adopt import adopt
-from headway.optimization.transforms.pipeline import plugin, write_graph
+from headway.optimization.importers.adopt import import_baseline
+from headway.optimization.transforms.pipeline import pipeline_to_onnx, plugin
 
 # What a fit complains of, on this small table, is a model like any other.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::sklearn")]
@@ -167,9 +167,9 @@ def test_parts_of_an_ensemble_read_the_row_once(bench: Workbench) -> None:
 def test_the_graph_is_valid_and_the_same_bytes_each_time(bench: Workbench) -> None:
     model = variant_of(fitted(ends(encoded())), bench)
     content = bench.read(model)
-    graph = write_graph(Sklearn.graph(content), model.signature)
+    graph = pipeline_to_onnx(Sklearn.graph(content), model.signature)
     onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
-    assert graph == write_graph(Sklearn.graph(content), model.signature)
+    assert graph == pipeline_to_onnx(Sklearn.graph(content), model.signature)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_a_real_table_of_texts_and_numbers_is_within_rounding(target: str, bench
     people = pd.DataFrame(rows.to_dict(as_series=False)).drop(columns="y")
     model = make_pipeline(steps, Ridge()).fit(people, rows["y"].to_numpy())
     data = Dataset(name="wages", table=rows, roles=Roles(target="y", task="regression"))
-    variant = adopt(model, data, bench.blobs)
+    variant = import_baseline(model, data, bench.blobs)
     sample = matrix(rows, variant.signature)
     [graph] = plugin(variant, replace(bench, sample=sample))
     expected = model.predict(people)

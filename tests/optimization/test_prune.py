@@ -19,7 +19,7 @@ from headway.core.variant import Step
 from headway.engines.compiled.forest import compiled
 from headway.engines.trees import Trees
 from headway.optimization.transforms.prune import plugin
-from headway.optimization.trees.pruning import pruned
+from headway.optimization.trees.pruning import prune_forest
 
 
 def nodes(forest):
@@ -33,7 +33,7 @@ def distance(forest, other, rows):
 @pytest.mark.parametrize("shape", [Shape(leaves=60), Shape(leaves=60, categories=9), Shape(leaves=60, zeros=True)])
 def test_fewer_nodes_are_further_from_the_forest(shape):
     forest, rows = made(shape, seed=2), rows_for(made(shape, seed=2), 500)
-    found = pruned(forest, rows, (0.8, 0.5, 0.2))
+    found = prune_forest(forest, rows, (0.8, 0.5, 0.2))
     assert [nodes(each) / nodes(forest) for each in found] == pytest.approx([0.8, 0.5, 0.2], abs=0.05)
     moved = [distance(each, forest, rows) for each in found]
     assert moved == sorted(moved)
@@ -44,7 +44,7 @@ def test_fewer_nodes_are_further_from_the_forest(shape):
 def test_what_is_left_is_a_whole_forest_that_the_kernels_answer_as_it_means(seed, share, outputs, together):
     forest = made(Shape(trees=6, leaves=30, categories=5, outputs=outputs, together=together), seed)
     rows = rows_for(forest, 100, seed)
-    [found] = pruned(forest, rows, (share,))
+    [found] = prune_forest(forest, rows, (share,))
     assert np.allclose(Trees(compiled(found), {}).predict(rows), answers(found, rows), rtol=0, atol=1e-9)
     assert nodes(found) <= nodes(forest)
 
@@ -53,7 +53,7 @@ def test_a_subtree_that_no_leaf_of_it_differs_in_goes_first_and_for_nothing():
     forest = made(Shape(trees=1, leaves=40), seed=3)
     alike = forest.trees[0].leaf * 0 + 1.5
     flat = dataclasses.replace(forest, trees=(dataclasses.replace(forest.trees[0], leaf=alike),))
-    [found] = pruned(flat, np.zeros((9, 5)), (0.5,))
+    [found] = prune_forest(flat, np.zeros((9, 5)), (0.5,))
     assert nodes(found) == 0 and found.trees[0].leaf == pytest.approx(1.5)
 
 

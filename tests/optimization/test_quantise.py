@@ -23,9 +23,9 @@ from tests.optimization.nets import bench_of, net, pictures, pixels, rows, tabul
 from headway.core.contracts import Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Variant
-from headway.optimization.quantization.by_row import in_int8_by_row
-from headway.optimization.quantization.int8 import calibrated, in_int8
-from headway.optimization.quantization.layers import net_of
+from headway.optimization.quantization.by_row import quantize_by_row
+from headway.optimization.quantization.int8 import calibrate_network, quantize_layers
+from headway.optimization.quantization.layers import load_network
 from headway.optimization.transforms import onnx as trees_as_onnx
 from headway.optimization.transforms import quantise
 
@@ -113,16 +113,16 @@ def test_convolutions_are_int8_by_the_sample_alone_and_never_dynamic(tmp_path):
 
 
 def test_dynamic_int8_of_a_convolution_is_refused_by_its_name():
-    found = calibrated(net_of(pictures()), pixels(50))
+    found = calibrate_network(load_network(pictures()), pixels(50))
     folded = next(name for name, kind in found.net.layers.items() if kind == "Conv")
     with pytest.raises(NotApplicable, match=f"makes a convolution slower, and '{folded}' is one"):
-        in_int8_by_row(found, list(found.net.layers))
+        quantize_by_row(found, list(found.net.layers))
 
 
 def test_what_the_library_cannot_do_is_an_error_with_the_mend():
-    found = replace(calibrated(net_of(tabular()), rows(50)), ranges=b"{}")
+    found = replace(calibrate_network(load_network(tabular()), rows(50)), ranges=b"{}")
     with pytest.raises(EngineError, match="cannot quantise the graph") as refusal:
-        in_int8(found, list(found.net.layers))
+        quantize_layers(found, list(found.net.layers))
     assert "quantise" in refusal.value.hint
 
 
@@ -147,7 +147,7 @@ def test_an_old_graph_that_cannot_be_raised_is_refused_by_its_opset(kind):
     found = onnx.load_from_string(pictures(opset=9))
     found.graph.node.append(helper.make_node(kind, ["scores"], ["more"]))
     with pytest.raises(EngineError, match="of opset 9, int8 by channel needs 13, and it cannot be raised") as refusal:
-        net_of(found.SerializeToString())
+        load_network(found.SerializeToString())
     assert "opset 17" in refusal.value.hint
 
 

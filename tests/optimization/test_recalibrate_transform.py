@@ -11,7 +11,7 @@ from tests.optimization.benches import as_it_came, opened
 from tests.optimization.lessons import bench_of, lesson, taught
 
 from headway.core.errors import NotApplicable
-from headway.optimization.transforms.recalibrate import fitted, plugin
+from headway.optimization.transforms.recalibrate import fit_platt, plugin
 
 LEARNED = lesson(seed=1)
 
@@ -50,7 +50,7 @@ def test_two_numbers_are_those_of_a_logistic_regression():
     draw = np.random.default_rng(0)
     margin = draw.normal(size=50_000)
     labels = (draw.random(50_000) < 1 / (1 + np.exp(-(0.5 * margin - 1)))).astype(float)
-    assert fitted(margin, labels, np.ones(50_000)) == pytest.approx((0.5, -1.0), abs=0.05)
+    assert fit_platt(margin, labels, np.ones(50_000)) == pytest.approx((0.5, -1.0), abs=0.05)
 
 
 def test_what_is_no_binary_model_of_trees_or_has_few_rows_is_left(tmp_path):

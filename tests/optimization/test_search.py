@@ -17,7 +17,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import EngineError, PluginError
 from headway.core.verdict import Judged, Verdict
 from headway.optimization import search
-from headway.optimization.clock import Clock
+from headway.optimization.clock import TimeBudget
 from headway.optimization.transforms import threads
 
 
@@ -26,13 +26,15 @@ def bench(tmp_path: Path) -> Workbench:
     return bench_in(tmp_path)
 
 
-def names(expansion: search.Expansion) -> list[str]:
+def names(expansion: search.Candidates) -> list[str]:
     return [variant.name for variant in expansion.variants]
 
 
 def test_every_combination_comes_once_and_the_model_as_it_came_first(bench, monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: 2)
-    found = search.expand(as_it_came(text(trees=2), bench), bench, ["truncate", "trees", "onnx", "threads"])
+    found = search.generate_candidates(
+        as_it_came(text(trees=2), bench), bench, ["truncate", "trees", "onnx", "threads"]
+    )
     assert names(found)[0] == "lightgbm (as it came)"
     assert set(names(found)[1:]) == {
         "lightgbm · threads=1",
@@ -53,21 +55,23 @@ def test_every_combination_comes_once_and_the_model_as_it_came_first(bench, monk
 
 def test_a_transform_that_half_of_the_time_leaves_no_time_for_is_a_note(bench):
     seconds = itertools.count(0, 10)
-    clock = Clock(50, now=lambda: next(seconds))  # 10 s for each look at it; the third is past the half
-    found = search.expand(as_it_came(text(trees=2), bench), bench, ["truncate", "trees"], clock=clock)
+    clock = TimeBudget(50, now=lambda: next(seconds))  # 10 s for each look at it; the third is past the half
+    found = search.generate_candidates(as_it_came(text(trees=2), bench), bench, ["truncate", "trees"], clock=clock)
     assert names(found) == ["lightgbm (as it came)", "lightgbm · truncate(trees=1)", "trees"]
     [note] = found.refusals
     assert note.message == "trees: not tried, as half of the budget of 50 s was used up" and "--budget" in note.hint
 
 
 def test_named_transforms_are_applied_in_the_order_given(bench):
-    found = search.expand(as_it_came(text(trees=2), bench), bench, ["onnx", "truncate"])
+    found = search.generate_candidates(as_it_came(text(trees=2), bench), bench, ["onnx", "truncate"])
     assert names(found) == ["lightgbm (as it came)", "onnxruntime", "lightgbm · truncate(trees=1)"]
     assert found.refusals == (), "truncate cuts no graph, and that it does not is no news where it cut the model"
 
 
 def test_a_transform_that_does_not_apply_is_a_note_said_once(bench):
-    found = search.expand(as_it_came(text("regression", trees=4, linear_tree=True), bench), bench, ["truncate", "onnx"])
+    found = search.generate_candidates(
+        as_it_came(text("regression", trees=4, linear_tree=True), bench), bench, ["truncate", "onnx"]
+    )
     [note] = found.refusals
     assert (note.code, note.severity, note.where) == ("V001", "note", "lightgbm (as it came)")
     assert note.message == "onnx: its leaves are linear models, and a leaf of a tree is a number"
@@ -76,7 +80,7 @@ def test_a_transform_that_does_not_apply_is_a_note_said_once(bench):
 def test_a_transform_that_fails_is_a_warning_and_the_others_go_on(bench):
     broken = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
     model = as_it_came(broken, bench, task="regression")
-    found = search.expand(model, bench, ["truncate", "trees", "onnx", "threads"])
+    found = search.generate_candidates(model, bench, ["truncate", "trees", "onnx", "threads"])
     warnings = [finding for finding in found.refusals if finding.severity == "warn"]
     assert {finding.message.partition(":")[0] for finding in warnings} == {"onnx", "trees"}
     assert all("the model answers otherwise" in finding.message and finding.hint for finding in warnings)
@@ -88,7 +92,7 @@ def test_a_transform_that_breaks_is_a_warning_with_the_place_and_ends_no_search(
         raise KeyError("no such thing")
 
     monkeypatch.setattr(plugins, "load_transform", lambda name: broken)
-    [warning] = search.expand(as_it_came(text(trees=2), bench), bench, ["trees"]).refusals
+    [warning] = search.generate_candidates(as_it_came(text(trees=2), bench), bench, ["trees"]).refusals
     assert warning.severity == "warn" and warning.message == "trees broke: KeyError: 'no such thing'"
     assert "test_search.py:" in warning.where and "[optimize] transforms" in warning.hint
 
@@ -97,19 +101,19 @@ def test_a_transform_whose_library_is_absent_is_a_warning_with_the_mend(bench, m
     monkeypatch.setitem(sys.modules, "onnx", None)
     for module in ("transforms.onnx", "trees.forest_graph"):
         monkeypatch.delitem(sys.modules, f"headway.optimization.{module}", raising=False)
-    found = search.expand(as_it_came(text(trees=1), bench), bench, ["onnx"])
+    found = search.generate_candidates(as_it_came(text(trees=1), bench), bench, ["onnx"])
     [warning] = found.refusals
     assert warning.severity == "warn" and "needs 'onnx'" in warning.message and "headway[lab]" in warning.hint
 
 
 def test_an_unknown_transform_is_refused_with_the_nearest(bench):
     with pytest.raises(PluginError, match="no transform named 'trunkate'") as refusal:
-        search.expand(as_it_came(text(), bench), bench, ["trunkate"])
+        search.generate_candidates(as_it_came(text(), bench), bench, ["trunkate"])
     assert refusal.value.hint == "truncate"
 
 
 def test_a_transform_from_outside_comes_before_the_threads():
-    assert search.in_order(["zip", "threads", "onnx", "truncate"]) == ["truncate", "onnx", "zip", "threads"]
+    assert search.sort_transforms(["zip", "threads", "onnx", "truncate"]) == ["truncate", "onnx", "zip", "threads"]
 
 
 def feasible(verdict: Verdict) -> bool:
@@ -118,34 +122,34 @@ def feasible(verdict: Verdict) -> bool:
 
 def test_the_fastest_feasible_variant_wins():
     rows = [row(0, 40), row(1, 10, answer="fail"), row(2, 12, answer="undecided"), row(3, 30), row(4, 20)]
-    assert search.by_speed(rows, "speed", feasible) == [rows[4], rows[3], rows[0]]
+    assert search.rank_by_objective(rows, "speed", feasible) == [rows[4], rows[3], rows[0]]
 
 
 def test_where_none_is_feasible_or_faster_the_model_as_it_came_wins():
     for others in ([row(1, 10, answer="fail")], [row(1, 40)], [row(1, 50)], [row(1, None)], []):
         rows = [row(0, 40), *others]
-        assert search.by_speed(rows, "speed", feasible) == [rows[0]]
+        assert search.rank_by_objective(rows, "speed", feasible) == [rows[0]]
 
 
 def test_an_absolute_rule_makes_no_variant_infeasible():
     rows = [row(0, 40, rule=ABSOLUTE), row(1, 10, answer="fail", rule=ABSOLUTE)]
-    assert search.by_speed(rows, "speed", feasible)[0] is rows[1]
+    assert search.rank_by_objective(rows, "speed", feasible)[0] is rows[1]
 
 
 def test_of_rows_a_second_the_most_win():
     rows = [row(0, 40, unit="rows/s"), row(1, 90, unit="rows/s"), row(2, 10, unit="rows/s")]
-    assert search.by_speed(rows, "speed", feasible) == [rows[1], rows[0]]
+    assert search.rank_by_objective(rows, "speed", feasible) == [rows[1], rows[0]]
 
 
 def test_without_the_model_as_it_came_there_is_nothing_to_fall_back_on():
     with pytest.raises(EngineError, match="as it came is not among"):
-        search.by_speed([row(1, 10)], "speed", feasible)
+        search.rank_by_objective([row(1, 10)], "speed", feasible)
 
 
 def test_every_variant_but_the_winner_has_its_reason():
     winner = row(1, 20)
     rows = [row(0, 40), winner, row(2, 10, answer="fail"), row(3, 10, answer="undecided"), row(4, 10), row(5, None)]
-    assert search.reasons(rows, winner.variant, "speed") == {
+    assert search.explain_losses(rows, winner.variant, "speed") == {
         "echo (as it came)": "2.00 times the winner's speed: 40 us against 20 us",
         "echo · truncate(trees=2)": "does harm: brier.loss is what it is",
         "echo · truncate(trees=3)": "not shown to be harmless: brier.loss is what it is",
@@ -155,7 +159,7 @@ def test_every_variant_but_the_winner_has_its_reason():
 
 
 def test_the_transforms_that_come_with_headway_have_their_places():
-    assert search.in_order(plugins.names("transform")) == [
+    assert search.sort_transforms(plugins.names("transform")) == [
         *("distil", "family", "truncate"),
         *("cascade", "prune", "recalibrate", "trees"),
         *("fold", "onnx", "pipeline"),
@@ -174,5 +178,5 @@ def noisy(number: int, us: float, spread: float, *, steps: int) -> Judged:
 def test_of_variants_that_are_as_fast_as_can_be_told_the_one_of_fewest_steps_wins():
     simple, further = noisy(1, 21, 2, steps=1), noisy(2, 20, 2, steps=2)
     rows = [row(0, 40), simple, further]
-    assert search.by_speed(rows, "speed", feasible) == [simple, further, rows[0]]
-    assert "as fast as the winner, as far as can be told" in search.why_not(further, simple, "speed")
+    assert search.rank_by_objective(rows, "speed", feasible) == [simple, further, rows[0]]
+    assert "as fast as the winner, as far as can be told" in search.explain_loss(further, simple, "speed")

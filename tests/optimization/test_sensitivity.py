@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headway.optimization.quantization.sample import rows_for
-from headway.optimization.quantization.sensitivity import Layers, Move, kept, move
+from headway.optimization.quantization.sample import calibration_rows
+from headway.optimization.quantization.sensitivity import AnswerShift, Layers, answer_shift, select_layers
 
 COST = {"a": 0.002, "b": 0.3, "c": 0.001, "d": 0.02}
 
@@ -17,61 +17,63 @@ class Adds:
     def __init__(self, cost: dict[str, float]) -> None:
         self.cost, self.seen = cost, list[Layers]()
 
-    def __call__(self, layers: Layers) -> Move:
+    def __call__(self, layers: Layers) -> AnswerShift:
         self.seen.append(layers)
         total = sum(self.cost[name] for name in layers)
-        return Move(most=total, tail=total)
+        return AnswerShift(most=total, tail=total)
 
 
 def test_all_layers_come_first_then_as_many_as_each_limit_bears_in_the_order_of_the_graph():
-    assert kept(tuple(COST), Adds(COST), (0.05, 0.01)) == [("a", "b", "c", "d"), ("a", "c", "d"), ("a", "c")]
+    assert select_layers(tuple(COST), Adds(COST), (0.05, 0.01)) == [("a", "b", "c", "d"), ("a", "c", "d"), ("a", "c")]
 
 
 def test_sets_that_are_alike_come_once_and_none_is_empty():
-    assert kept(("a", "c"), Adds(COST), (0.05, 0.01)) == [("a", "c")]
-    assert kept(("b",), Adds(COST), (0.05,)) == [("b",)]
+    assert select_layers(("a", "c"), Adds(COST), (0.05, 0.01)) == [("a", "c")]
+    assert select_layers(("b",), Adds(COST), (0.05,)) == [("b",)]
 
 
 def test_no_set_is_looked_at_twice():
     moved = Adds(COST)
-    kept(tuple(COST), moved, (0.05, 0.01, 0.0015))
+    select_layers(tuple(COST), moved, (0.05, 0.01, 0.0015))
     assert len(moved.seen) == len(set(moved.seen))
 
 
 def test_of_two_layers_that_move_as_far_the_one_with_the_shorter_tail_goes_first():
     tails = {("a",): 0.04, ("b",): 0.001}
-    found = kept(("a", "b"), lambda some: Move(most=0.045 * len(some), tail=tails.get(some, 0.05)), (0.05,))
+    found = select_layers(
+        ("a", "b"), lambda some: AnswerShift(most=0.045 * len(some), tail=tails.get(some, 0.05)), (0.05,)
+    )
     assert found == [("a", "b"), ("b",)]
 
 
 def test_of_many_layers_neighbours_go_together_so_that_looks_are_bounded():
     cost = {f"layer {number}": 0.001 if number < 50 else 1.0 for number in range(100)}
     moved = Adds(cost)
-    sets = kept(tuple(cost), moved, (0.05,))
+    sets = select_layers(tuple(cost), moved, (0.05,))
     assert len(moved.seen) <= 30
     assert sets[0] == tuple(cost) and 40 <= len(sets[1]) < 50 and set(sets[1]) <= set(list(cost)[:50])
 
 
 def test_an_answer_that_is_no_number_any_more_moved_without_limit():
     expected = np.array([[0.5], [np.nan], [np.inf], [0.25]])
-    assert move(expected, expected).most == 0
-    assert move(expected, np.where(np.isnan(expected), 0.0, expected)).most > 1e300
-    assert move(expected[:1], np.array([[np.nan]])).most > 1e300
+    assert answer_shift(expected, expected).most == 0
+    assert answer_shift(expected, np.where(np.isnan(expected), 0.0, expected)).most > 1e300
+    assert answer_shift(expected[:1], np.array([[np.nan]])).most > 1e300
 
 
 def test_moves_are_shares_of_the_scale():
-    assert move(np.array([[1.0], [2.0]]), np.array([[1.0], [2.5]]), scale=10).most == pytest.approx(0.05)
+    assert answer_shift(np.array([[1.0], [2.0]]), np.array([[1.0], [2.5]]), scale=10).most == pytest.approx(0.05)
 
 
 def test_the_rows_to_calibrate_on_hold_the_extremes_of_every_column():
     sample = np.random.default_rng(0).normal(size=(20_000, 3))
     sample[7777, 1], sample[8888, 2], sample[9999, 0] = 99, -99, np.nan
-    found = rows_for(sample, work=1)
+    found = calibration_rows(sample, work=1)
     assert 5_000 <= len(found) <= 5_006
     assert found[:, 1].max() == 99 and found[:, 2].min() == -99
 
 
 def test_a_costly_network_is_tried_on_fewer_rows_and_a_short_sample_is_taken_whole():
     sample = np.random.default_rng(0).normal(size=(20_000, 3))
-    assert 32 <= len(rows_for(sample, work=10**9)) <= 38
-    assert len(rows_for(sample[:20], work=10**9)) == 20
+    assert 32 <= len(calibration_rows(sample, work=10**9)) <= 38
+    assert len(calibration_rows(sample[:20], work=10**9)) == 20

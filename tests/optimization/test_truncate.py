@@ -19,7 +19,7 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step
 from headway.engines.sklearn import Sklearn
-from headway.optimization.transforms.truncate import plugin, sizes
+from headway.optimization.transforms.truncate import cut_sizes, plugin
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def test_a_cut_model_keeps_engine_settings_and_parameters(bench: Workbench) -> N
     ],
 )
 def test_sizes_are_round_and_smaller_than_the_model(iterations: int, expected: list[int]) -> None:
-    assert sizes(iterations) == expected
+    assert cut_sizes(iterations) == expected
 
 
 @pytest.mark.parametrize("engine", ["xgboost", "catboost"])

@@ -14,7 +14,7 @@ from headway.core.errors import NotApplicable
 from headway.core.variant import Step
 from headway.engines.lightgbm import Lightgbm
 from headway.optimization.transforms import cascade, quantise, trees, truncate
-from headway.optimization.without import Part, parts_of, rebuilt
+from headway.optimization.without import Component, iter_components, rebuild_without
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ def model(bench):
 
 
 def without_each(variant, origin, bench):
-    return dict(rebuilt(part, bench) for part in parts_of(variant, origin, bench))
+    return dict(rebuild_without(part, bench) for part in iter_components(variant, origin, bench))
 
 
 def test_each_step_is_left_out_and_the_others_are_taken_again(bench, model):
@@ -43,8 +43,8 @@ def test_each_step_is_left_out_and_the_others_are_taken_again(bench, model):
 
 
 def test_a_cascade_is_taken_apart_into_the_whole_model_and_its_first_stage(bench, model, monkeypatch):
-    monkeypatch.setattr(cascade, "LEAST_RATIO", 0.0)
-    monkeypatch.setattr(cascade, "MOST_ASKED", 1.0)
+    monkeypatch.setattr(cascade, "MIN_COST_RATIO", 0.0)
+    monkeypatch.setattr(cascade, "MAX_DEFERRED", 1.0)
     [variant] = cascade.plugin(model, bench)
     step, stage = without_each(variant, model, bench).items()
     assert step == (str(variant.steps[0]), model)
@@ -77,8 +77,8 @@ def test_each_layer_of_a_network_is_put_back_to_float32_alone(tmp_path, scales):
 
 def test_a_step_that_no_longer_applies_goes_with_the_part(bench, model):
     cut = truncate.plugin(model, bench)[0]
-    name, variant = rebuilt(
-        Part(name="some", instead=cut, rest=[Step(transform="recalibrate"), Step(transform="trees")]), bench
+    name, variant = rebuild_without(
+        Component(name="some", instead=cut, rest=[Step(transform="recalibrate"), Step(transform="trees")]), bench
     )
     assert name == "some + recalibrate"
     assert variant == trees.plugin(cut, bench)[0]
@@ -87,8 +87,8 @@ def test_a_step_that_no_longer_applies_goes_with_the_part(bench, model):
 def test_a_variant_that_its_steps_do_not_give_again_is_refused_by_the_step(bench, model):
     strange = replace(model, steps=(Step(transform="truncate", settings={"trees": 13}),))
     with pytest.raises(NotApplicable, match=r"truncate\(trees=13\)"):
-        list(parts_of(strange, model, bench))
+        list(iter_components(strange, model, bench))
 
 
 def test_the_model_as_it_came_has_no_part(bench, model):
-    assert list(parts_of(model, model, bench)) == []
+    assert list(iter_components(model, model, bench)) == []

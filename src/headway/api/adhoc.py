@@ -23,8 +23,8 @@ from headway.core.verdict import Rule
 from headway.data.open import dataset_of
 from headway.data.roles import roles_of
 from headway.data.split import by_shares
-from headway.optimization.importers.adopt import Taken, open_file, take
-from headway.optimization.importers.native import Native, part
+from headway.optimization.importers.adopt import Taken, import_model, open_model_file
+from headway.optimization.importers.native import CustomModel, split_custom_code
 from headway.registry.project import Project, project_of
 from headway.reporting.text.durations import seconds
 
@@ -82,7 +82,7 @@ class Adhoc:
     taken: Taken
     rows: Dataset
     kept: Passing | None
-    native: Native | None = None
+    native: CustomModel | None = None
 
     def halves(self) -> pipeline.Data:
         """The rows in two halves, groups whole: `choose` for the search, `test` for the winner."""
@@ -100,7 +100,7 @@ def lay_out(model: Any, rows: Any, labels: Any, options: Options, *, losses_only
     unknown = sorted(set(options) - set(Options.__annotations__))
     if unknown:
         raise ConfigError(f"no option {unknown[0]!r}", where=f"options: {', '.join(Options.__annotations__)}")
-    native = None if isinstance(model, str | Path) else part(model)
+    native = None if isinstance(model, str | Path) else split_custom_code(model)
     if native:
         model, rows = native.model, native.rows(rows)
     taken = taken_of(model, trust=options.get("trust", False))
@@ -125,9 +125,9 @@ def lay_out(model: Any, rows: Any, labels: Any, options: Options, *, losses_only
 def taken_of(model: Any, *, trust: bool) -> Taken:
     """A fitted model, or the path of a model file, as an engine takes it."""
     if not isinstance(model, str | Path):
-        return take(model)
-    opened = open_file(Path(model), trust=trust)
-    return opened if isinstance(opened, Taken) else take(opened)
+        return import_model(model)
+    opened = open_model_file(Path(model), trust=trust)
+    return opened if isinstance(opened, Taken) else import_model(opened)
 
 
 def encoded(labels: pl.Series, classes: Sequence[str]) -> pl.Series:

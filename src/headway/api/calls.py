@@ -13,7 +13,7 @@ from headway.api.shown import Compared, Evaluated, Optimized
 from headway.cli.output import progress
 from headway.core import plugins
 from headway.evaluation.subject import exam_of, open_variant
-from headway.optimization.importers.adopt import adopt
+from headway.optimization.importers.adopt import import_baseline
 from headway.registry.open import open_release
 from headway.registry.project import open_project
 
@@ -58,7 +58,7 @@ def compare(model: Any, other: Any, X: Any, y: Any, **options: Unpack[Options]) 
     baseline = pipeline.adopt(laid.project, laid.taken, {"choose": laid.rows})
     exam = exam_of(baseline, laid.rows, laid.project.blobs)
     taken = taken_of(other, trust=options.get("trust", False))
-    variant = adopt(taken, laid.rows, laid.project.blobs)
+    variant = import_baseline(taken, laid.rows, laid.project.blobs)
     return Compared(pipeline.evaluate(laid.project, variant, exam, view=laid.rows, probes=plugins.names("probe")))
 
 

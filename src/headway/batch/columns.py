@@ -21,27 +21,27 @@ _OF_SECOND = {TimeUnit.SECOND: "s", TimeUnit.MILLI: "ms", TimeUnit.MICRO: "us", 
 _OF_DAY = (Type.TIME32, Type.TIME64)
 TEXT = nanoarrow.large_string()
 _CHUNK_BYTES = 1 << 24
-_MOST_ROWS = 1 << 16
-_LEAST_ROWS = 1 << 10
+_MAX_ROWS = 1 << 16
+_MIN_ROWS = 1 << 10
 
 
 def chunk_rows(width: int) -> int:
     """How many rows of `width` numbers are read at a time: at most 65,536, and 16 MiB where they are wide."""
-    return min(max(_CHUNK_BYTES // (8 * max(width, 1)), _LEAST_ROWS), _MOST_ROWS)
+    return min(max(_CHUNK_BYTES // (8 * max(width, 1)), _MIN_ROWS), _MAX_ROWS)
 
 
-def texts(values: Sequence[str | None]) -> Column:
+def string_column(values: Sequence[str | None]) -> Column:
     """A column of texts."""
     return Column(type=TEXT, values=list(values))
 
 
-def cut(column: Column, start: int, end: int) -> Column:
+def slice_column(column: Column, start: int, end: int) -> Column:
     """The rows [start, end) of a column."""
     missing = None if column.missing is None else column.missing[start:end]
     return Column(type=column.type, values=column.values[start:end], missing=missing)
 
 
-def join(columns: Sequence[Column]) -> Column:
+def concat_columns(columns: Sequence[Column]) -> Column:
     """Columns of one type, one after the other; at least one."""
     first = columns[0]
     if len(columns) == 1:
@@ -56,19 +56,19 @@ def join(columns: Sequence[Column]) -> Column:
     return Column(type=first.type, values=values, missing=missing)
 
 
-def table(columns: Mapping[str, Column], metadata: Mapping[str, str] | None = None) -> Any:
+def to_arrow_table(columns: Mapping[str, Column], metadata: Mapping[str, str] | None = None) -> Any:
     """Columns of equal length as one Arrow struct array, which any library that speaks Arrow takes."""
-    arrays = {name: array(column) for name, column in columns.items()}
+    arrays = {name: to_arrow_array(column) for name, column in columns.items()}
     kinds = {name: nanoarrow.Schema(column.type, nullable=True) for name, column in columns.items()}
     schema = nanoarrow.Schema(nanoarrow.struct(kinds), metadata=dict(metadata or {}), nullable=False)
     length = len(next(iter(columns.values())))
     return nanoarrow.c_array_from_buffers(schema, length, [None], children=list(arrays.values()))
 
 
-def array(column: Column) -> Any:
+def to_arrow_array(column: Column) -> Any:
     """A column as one Arrow array."""
     if isinstance(column.values, list):
-        return _texts(column.values)
+        return _string_array(column.values)
     values, validity, nulls = np.ascontiguousarray(column.values), None, 0
     if column.missing is not None:
         validity, nulls = np.packbits(~column.missing, bitorder="little"), int(column.missing.sum())
@@ -77,7 +77,7 @@ def array(column: Column) -> Any:
     return nanoarrow.c_array_from_buffers(column.type, len(column), [validity, values], null_count=nulls)
 
 
-def shown(column: Column) -> list[str]:
+def format_values(column: Column) -> list[str]:
     """The values as texts that read back the same; a null is the empty text, times are in ISO 8601.
 
     What has a zone is shown in UTC, a duration in seconds (`PT0.5S`).
@@ -85,13 +85,13 @@ def shown(column: Column) -> list[str]:
     if isinstance(column.values, list):
         return ["" if value is None else value for value in column.values]
     plain = nanoarrow.Schema(column.type).type not in _UNITS
-    found = [str(value) for value in column.values.tolist()] if plain else _clocked(column)
+    found = [str(value) for value in column.values.tolist()] if plain else _format_times(column)
     if column.missing is not None:
         found = ["" if none else text for text, none in zip(found, column.missing.tolist(), strict=True)]
     return found
 
 
-def _clocked(column: Column) -> list[str]:
+def _format_times(column: Column) -> list[str]:
     schema, counts = nanoarrow.Schema(column.type), np.asarray(column.values, dtype=np.int64)
     unit = _UNITS[schema.type] or _OF_SECOND[schema.unit]
     if schema.type == Type.DURATION:
@@ -104,7 +104,7 @@ def _clocked(column: Column) -> list[str]:
     return [f"{text}Z" for text in moments] if schema.type == Type.TIMESTAMP and schema.timezone else moments
 
 
-def _texts(values: Sequence[str | None]) -> Any:
+def _string_array(values: Sequence[str | None]) -> Any:
     encoded = ["" if value is None else value for value in values]
     content = [value.encode("utf-8", "replace") for value in encoded]
     offsets = np.zeros(len(values) + 1, dtype=np.int64)

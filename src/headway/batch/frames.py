@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from headway.batch import columns
-from headway.batch.cells import UNKNOWN, expect_columns, number, refusal
+from headway.batch.cells import UNKNOWN, check_columns, new_refusal, parse_number
 from headway.core.batch import Chunk, Column, Refusal, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field
@@ -23,18 +23,18 @@ _AT_ONCE = 8  # chunks that are decoded together: a slice decodes the pages at i
 _COUNTED = (pl.Date, pl.Datetime, pl.Duration, pl.Time)
 
 
-class FrameScan:
+class PolarsScan:
     """A file that polars reads lazily: a slice decodes what it holds, and no more."""
 
     def __init__(self, frame: pl.LazyFrame, wanted: Wanted, path: Path) -> None:
         self._where = str(path)
         try:
             schema = frame.collect_schema()
-            expect_columns(schema.names(), wanted, self._where)
+            check_columns(schema.names(), wanted, self._where)
             for field in wanted.signature.inputs:
                 _expect_type(field, schema[field.name], self._where)
             self._frame, self._wanted = frame.select(wanted.names), wanted
-            self.kept = kept(self._frame.slice(0, 0).collect(), wanted, self._where)
+            self.kept = passthrough_columns(self._frame.slice(0, 0).collect(), wanted, self._where)
             self._length = int(frame.select(pl.len()).collect().item())
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(error, self._where) from error
@@ -57,9 +57,9 @@ class FrameScan:
             yield self._chunk(frame.slice(place, rows), start + place)
 
     def _chunk(self, frame: pl.DataFrame, start: int) -> Chunk:
-        held = kept(frame, self._wanted, self._where)
+        held = passthrough_columns(frame, self._wanted, self._where)
         refusals: list[Refusal] = []
-        frame = known_texts(frame, self._wanted, start, refusals)
+        frame = null_unknown_categories(frame, self._wanted, start, refusals)
         end = start + len(frame)
         return Chunk(
             start=start,
@@ -76,7 +76,7 @@ def scan_arrow(path: Path) -> pl.LazyFrame:
     return pl.scan_ipc(path, glob=False)
 
 
-def plain_csv(content: bytes, names: Sequence[str], wanted: Wanted, start: int) -> Chunk | None:
+def read_plain_csv(content: bytes, names: Sequence[str], wanted: Wanted, start: int) -> Chunk | None:
     """The lines of a csv file without quotes, of which each has a cell for every name; None where they are not so."""
     lines = content.count(b"\n")
     one_each = content.count(b",") == lines * (len(names) - 1) and content.count(b"\r") in (0, content.count(b"\r\n"))
@@ -92,32 +92,32 @@ def plain_csv(content: bytes, names: Sequence[str], wanted: Wanted, start: int) 
         )
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
-    return _of_texts(frame.select(wanted.names), wanted, start) if len(frame) == lines else None
+    return _chunk_of_strings(frame.select(wanted.names), wanted, start) if len(frame) == lines else None
 
 
-def _of_texts(frame: pl.DataFrame, wanted: Wanted, start: int) -> Chunk:
-    held = {name: columns.texts(frame[name].to_list()) for name in wanted.keep}
+def _chunk_of_strings(frame: pl.DataFrame, wanted: Wanted, start: int) -> Chunk:
+    held = {name: columns.string_column(frame[name].to_list()) for name in wanted.keep}
     refusals: list[Refusal] = []
     texts = (frame[field.name] for field in wanted.signature.inputs if field.datatype != TEXT)
-    numbers = [_parsed(each.set(_in(each, wanted.missing), None), start, refusals) for each in texts]
-    frame = known_texts(frame.with_columns(numbers), wanted, start, refusals)
+    numbers = [_parse_numbers(each.set(_in(each, wanted.missing), None), start, refusals) for each in texts]
+    frame = null_unknown_categories(frame.with_columns(numbers), wanted, start, refusals)
     return Chunk(start=start, rows=matrix(frame, wanted.signature), kept=held, position=0, share=0.0, refusals=refusals)
 
 
-def _parsed(texts: pl.Series, start: int, refusals: list[Refusal]) -> pl.Series:
+def _parse_numbers(texts: pl.Series, start: int, refusals: list[Refusal]) -> pl.Series:
     """Texts as numbers; those that polars does not take are read one by one, and refused where they are none."""
     numbers = texts.cast(pl.Float64, strict=False)
     strange = (numbers.is_null() & texts.is_not_null()).arg_true()
     if not len(strange):
         return numbers
-    found = [number(text) for text in texts.gather(strange)]
+    found = [parse_number(text) for text in texts.gather(strange)]
     for place, text, value in zip(strange, texts.gather(strange), found, strict=True):
         if value is None:
-            refusals.append(refusal(start + place, texts.name, text, "not a number"))
+            refusals.append(new_refusal(start + place, texts.name, text, "not a number"))
     return numbers.scatter(strange, found)
 
 
-def known_texts(frame: pl.DataFrame, wanted: Wanted, start: int, refusals: list[Refusal]) -> pl.DataFrame:
+def null_unknown_categories(frame: pl.DataFrame, wanted: Wanted, start: int, refusals: list[Refusal]) -> pl.DataFrame:
     """The frame without texts that mean a missing value, and without those that its row is refused for."""
     for field in wanted.signature.inputs:
         if field.datatype != TEXT:
@@ -127,20 +127,20 @@ def known_texts(frame: pl.DataFrame, wanted: Wanted, start: int, refusals: list[
         if field.unseen == "refused":
             strange = texts.is_not_null() & ~unknown & ~_in(texts, field.categories)
             for place in strange.arg_true():
-                refusals.append(refusal(start + place, field.name, texts[place], UNKNOWN))
+                refusals.append(new_refusal(start + place, field.name, texts[place], UNKNOWN))
             unknown |= strange
         frame = frame.with_columns(texts.set(unknown, None))
     return frame
 
 
-def kept(frame: pl.DataFrame, wanted: Wanted, where: str) -> Mapping[str, Column]:
+def passthrough_columns(frame: pl.DataFrame, wanted: Wanted, where: str) -> Mapping[str, Column]:
     """The columns to keep; raises DataError for a type that is no number, text, truth value, date or time."""
     return {name: _column(frame[name], where) for name in wanted.keep}
 
 
 def _column(series: pl.Series, where: str) -> Column:
     if series.dtype in _TEXTS:
-        return columns.texts(series.cast(pl.String).to_list())
+        return columns.string_column(series.cast(pl.String).to_list())
     if not (
         series.dtype in _COUNTED or series.dtype.is_integer() or series.dtype.is_float() or series.dtype == pl.Boolean
     ):

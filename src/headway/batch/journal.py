@@ -57,31 +57,31 @@ class Receipt(Kept, frozen=True, kw_only=True):
     digest: str
 
 
-def receipt_of(out: Path, terms: Terms) -> Receipt | None:
+def load_receipt(out: Path, terms: Terms) -> Receipt | None:
     """The receipt of an answer that is there, whole; None where there is none yet.
 
     Raises StoreError where it is the answer to something else, or is no longer what was written.
     """
-    file = _beside(out, ".receipt.json")
+    file = _sibling(out, ".receipt.json")
     if not (file.is_file() and out.is_file()):
         return None
     receipt = record.read(Receipt, file.read_bytes())
     hint = f"rm {quote(str(out))} {quote(str(file))}, or another name for the answer"
     if receipt.terms != terms:
-        raise StoreError(f"'{out.name}' answers something else: {_told(terms, receipt.terms)}", hint=hint)
+        raise StoreError(f"'{out.name}' answers something else: {_format_differences(terms, receipt.terms)}", hint=hint)
     if receipt.digest != _digest(out):
         raise StoreError(f"'{out.name}' was changed after it was written", where=str(out), hint=hint)
-    shutil.rmtree(_beside(out, ".parts"), ignore_errors=True)
+    shutil.rmtree(_sibling(out, ".parts"), ignore_errors=True)
     return receipt
 
 
 @contextmanager
-def opened(out: Path, terms: Terms) -> Iterator[Journal]:
+def open_journal(out: Path, terms: Terms) -> Iterator[Journal]:
     """The journal of an answer, begun or taken up; no other process has it meanwhile.
 
     Raises StoreError where it was begun on other terms, where another process is at it, or where `out` is there.
     """
-    folder = _beside(out, ".parts")
+    folder = _sibling(out, ".parts")
     try:
         atomic.make_folder(folder)
         lock = os.open(folder, os.O_RDONLY)
@@ -89,7 +89,7 @@ def opened(out: Path, terms: Terms) -> Iterator[Journal]:
         raise StoreError(f"cannot write beside '{out.name}': {error.strerror}", where=str(folder)) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _expect_terms(folder, out, terms)
+        _check_terms(folder, out, terms)
         yield Journal(out, folder, terms)
     except BlockingIOError as error:
         raise StoreError(f"another process is writing '{out.name}'", where=str(folder)) from error
@@ -154,11 +154,11 @@ class Journal:
             if self._out.exists() and _digest(self._out) != receipt.digest:
                 raise StoreError(f"'{self._out.name}' came there meanwhile", where=str(self._out), hint="move it away")
             if receipt.refused:
-                _move(self._refusals(), _beside(self._out, ".refused.csv"))
+                _move(self._refusals(), _sibling(self._out, ".refused.csv"))
             _move(whole, self._out)
         except OSError as error:
             raise StoreError(f"cannot write '{self._out.name}': {error.strerror}", where=str(self._out)) from error
-        atomic.write(_beside(self._out, ".receipt.json"), record.write(receipt))
+        atomic.write(_sibling(self._out, ".receipt.json"), record.write(receipt))
         shutil.rmtree(self._folder, ignore_errors=True)
         return receipt
 
@@ -190,20 +190,20 @@ class Journal:
         return False
 
 
-def _expect_terms(folder: Path, out: Path, terms: Terms) -> None:
+def _check_terms(folder: Path, out: Path, terms: Terms) -> None:
     """Write the terms of an answer that begins; raise StoreError where it was begun on others, or cannot begin here."""
     file = folder / _TERMS
     if file.is_file():
         before = record.read(Terms, file.read_bytes())
         if before != terms:
             raise StoreError(
-                f"'{out.name}' was begun on other terms: {_told(terms, before)}",
+                f"'{out.name}' was begun on other terms: {_format_differences(terms, before)}",
                 where=str(folder),
                 hint=f"the command it was begun with, as {before.name}@{before.release.removeprefix('sha256:')[:12]},"
                 f" or rm -r {quote(str(folder))} to begin anew",
             )
         return
-    for path in (out, _beside(out, ".refused.csv")):
+    for path in (out, _sibling(out, ".refused.csv")):
         if path.exists():
             raise StoreError(f"there is a file '{path.name}' already", where=str(path), hint="give another name")
     if any(not each.name.startswith(".") for each in folder.iterdir()):
@@ -245,9 +245,9 @@ def _digest(file: Path) -> str:
         return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
 
 
-def _beside(out: Path, suffix: str) -> Path:
+def _sibling(out: Path, suffix: str) -> Path:
     return out.with_name(out.name + suffix)
 
 
-def _told(terms: Terms, before: Terms) -> str:
+def _format_differences(terms: Terms, before: Terms) -> str:
     return "; ".join(terms.differences(before))

@@ -15,10 +15,10 @@ import numpy as np
 
 import headway
 from headway.batch import journal
-from headway.batch.cells import refusal
+from headway.batch.cells import new_refusal
 from headway.batch.journal import Journal, Receipt
-from headway.batch.score import Faults, Scorer
-from headway.batch.terms import Terms, terms_of
+from headway.batch.score import RowErrors, Scorer
+from headway.batch.terms import Terms, describe_terms
 from headway.core.batch import Chunk, Format, Scan, Wanted
 from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError
@@ -73,18 +73,18 @@ def predict(config: Config, order: Order, *, callback: Callback = lambda _: None
     """
     bundle = _bundle(config, order.reference)
     reader, writer = _format(order.source, _ALSO_READ), _format(order.out, {})
-    wanted = _wanted(bundle.release, config, order)
-    terms = terms_of(bundle, order.source, wanted)
-    done = journal.receipt_of(order.out, terms)
+    wanted = _scoring_options(bundle.release, config, order)
+    terms = describe_terms(bundle, order.source, wanted)
+    done = journal.load_receipt(order.out, terms)
     if done is not None:
         return done
     scorer = Scorer(release=bundle.release, engine=open_release(bundle))
     scan = reader.scan(order.source, wanted)
     empty = scorer.empty(scan.kept)
-    with journal.opened(order.out, terms) as kept:
+    with journal.open_journal(order.out, terms) as kept:
         _Run(scorer, writer, kept, callback).go(scan, _workers(bundle.release, order.threads))
-        _expect_unchanged(terms, terms_of(bundle, order.source, wanted))
-        return kept.finish(lambda parts, whole: writer.join(parts, whole, empty, _about(bundle)))
+        _expect_unchanged(terms, describe_terms(bundle, order.source, wanted))
+        return kept.finish(lambda parts, whole: writer.join(parts, whole, empty, _output_metadata(bundle)))
 
 
 class _Run:
@@ -106,7 +106,7 @@ class _Run:
             for _, kept in waiting:
                 kept.result()
 
-    def _keep(self, chunk: Chunk, asked: Sequence[Future[tuple[Floats, Faults]]]) -> None:
+    def _keep(self, chunk: Chunk, asked: Sequence[Future[tuple[Floats, RowErrors]]]) -> None:
         """Keep the answer to a chunk as a part, once the engine has given it."""
         if not asked:
             return
@@ -114,7 +114,9 @@ class _Run:
         refused, start = {each.row for each in refusals}, chunk.start
         for future in asked:
             scores, faults = future.result()
-            new = [refusal(start + place, "", "", why) for place, why in faults.items() if start + place not in refused]
+            new = [
+                new_refusal(start + place, "", "", why) for place, why in faults.items() if start + place not in refused
+            ]
             refusals += new
             refused |= {each.row for each in new}
             answers.append(scores)
@@ -156,7 +158,7 @@ def _bundle(config: Config, reference: str) -> Bundle:
         register.state.close()
 
 
-def _wanted(release: Release, config: Config, order: Order) -> Wanted:
+def _scoring_options(release: Release, config: Config, order: Order) -> Wanted:
     views = {column: view.name for view in release.views for column in view.columns}
     signature, missing = release.variant.signature, tuple(config.data.missing)
     return Wanted(signature=signature, keep=tuple(dict.fromkeys(order.keep)), missing=missing, views=views)
@@ -190,7 +192,7 @@ def _expect_unchanged(before: Terms, now: Terms) -> None:
         )
 
 
-def _about(bundle: Bundle) -> dict[str, str]:
+def _output_metadata(bundle: Bundle) -> dict[str, str]:
     release = bundle.release
     return {
         "headway.name": release.name,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROW = "row"
 _DECISION, _PREDICTION = "decision", "prediction"
 
-Faults = Mapping[int, str]
+RowErrors = Mapping[int, str]
 """Why a row has no answer, by its place among the rows that were asked."""
 
 
@@ -37,7 +37,7 @@ class Scorer:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_calibrated", ready(self.release.calibrator))
 
-    def scores(self, rows: Floats) -> tuple[Floats, Faults]:
+    def scores(self, rows: Floats) -> tuple[Floats, RowErrors]:
         """What the release answers to rows float64 [n, d]: float64 [n, k] after the calibrator, and its faults.
 
         A row without an answer is NaN: the engine fails on it alone, or gives what is no finite number.
@@ -100,7 +100,7 @@ def _answers(release: Release, scores: Floats, missing: Flags | None) -> dict[st
     found = {
         f"{variant.signature.output}.{name}": _floats(scores[:, place], missing) for place, name in enumerate(classes)
     }
-    return {**found, _DECISION: columns.texts(chosen)}
+    return {**found, _DECISION: columns.string_column(chosen)}
 
 
 def _floats(values: Floats, missing: Flags | None) -> Column:

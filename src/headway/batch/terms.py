@@ -37,7 +37,7 @@ class Terms(Kept, frozen=True, kw_only=True):
         return [f"{field} is {getattr(self, field)!r}, was {getattr(other, field)!r}" for field in fields]
 
 
-def terms_of(bundle: Bundle, path: Path, wanted: Wanted) -> Terms:
+def describe_terms(bundle: Bundle, path: Path, wanted: Wanted) -> Terms:
     """The terms on which a release answers a file as it is now; raises DataError where there is no such file."""
     try:
         if not path.is_file():

@@ -13,7 +13,7 @@ from headway.core.variant import Signature
 from headway.data.matrix import groups, labels, matrix, months, weights
 from headway.data.split import labelled
 from headway.evaluation.subject import open_variant
-from headway.optimization.train import Asked, takes_seed, train
+from headway.optimization.train import Asked, accepts_seed, train
 
 Data = Mapping[str, Dataset]
 
@@ -32,8 +32,8 @@ def ground_of(config: Config, data: Data, blobs: Blobs, *, signature: Signature,
         blobs=blobs,
         budget_s=config.evaluate.budget_s,
         train=lambda: lesson_of(data, signature),
-        learn=learn if "train" in data and takes_seed(config) else None,
-        weigh=weigh if "train" in data and takes_seed(config) else None,
+        learn=learn if "train" in data and accepts_seed(config) else None,
+        weigh=weigh if "train" in data and accepts_seed(config) else None,
         months=months(labelled(judged)),
         together=_known(config.evaluate.together, signature),
         rate_per_s=config.evaluate.rate_per_s,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-class Clock:
+class TimeBudget:
     """A time that began when this was made; 0 seconds set no end."""
 
     def __init__(self, budget_s: float, now: Callable[[], float] = time.monotonic) -> None:
@@ -20,4 +20,4 @@ class Clock:
         return f"the budget of {self._budget_s:g} s"
 
 
-UNLIMITED = Clock(0)
+UNLIMITED = TimeBudget(0)

@@ -13,13 +13,13 @@ from msgspec.structs import replace
 from headway.core.evidence import Finding
 from headway.core.variant import Step, Variant
 from headway.core.verdict import Judged
-from headway.optimization.clock import Clock
-from headway.optimization.speeds import cost, least, most
+from headway.optimization.clock import TimeBudget
+from headway.optimization.speeds import cost_lower_bound, cost_upper_bound, objective_cost
 
-LEFT = "V002"
-_TOLD = 10  # of so many first looks one is told
-_FOR_LOOKS = 0.75  # share of a search's time in which first looks are begun
-SPEEDS = ("latency.one_row", "throughput.batch")
+SCREENED_OUT = "V002"
+_REPORT_EVERY = 10  # of so many first looks one is told
+_SCREENING_SHARE = 0.75  # share of a search's time in which first looks are begun
+SPEED_METRICS = ("latency.one_row", "throughput.batch")
 """What may be the fastest by one of these is measured wholly: one form may be for rows, another for batches."""
 SAME_ANSWERS = ("cache", "dense", "fold", "onnx", "pipeline", "threads", "trees")
 """Transforms after which a model answers as before: of such forms of one model only the fastest can win."""
@@ -33,8 +33,8 @@ class Looks:
     whole: Callable[[Variant], Judged]
 
 
-def contest(
-    variants: Sequence[Variant], looks: Looks, objective: str, *, clock: Clock, callback: Callable[[str], object]
+def screen_candidates(
+    variants: Sequence[Variant], looks: Looks, objective: str, *, clock: TimeBudget, callback: Callable[[str], object]
 ) -> list[Judged]:
     """Each variant as far as it was measured, in the order given; the model as it came, the first one, is so wholly.
 
@@ -43,49 +43,54 @@ def contest(
     """
     origin = looks.whole(variants[0])
     seen: dict[str, Judged] = {}
-    for number, variant in enumerate(sorted(variants[1:], key=lambda each: _promise(each, variants[0])), 1):
-        if clock.is_over(_FOR_LOOKS):
+    for number, variant in enumerate(sorted(variants[1:], key=lambda each: _screening_order(each, variants[0])), 1):
+        if clock.is_over(_SCREENING_SHARE):
             break
-        if number % _TOLD == 1:
+        if number % _REPORT_EVERY == 1:
             callback(f"first look {number}/{len(variants) - 1} {variant.name}")
         seen[variant.digest] = looks.first(variant)
-    measures = dict.fromkeys((objective, *SPEEDS))
-    able = [row for row in seen.values() if any(_stands(row, origin, seen.values(), name) for name in measures)]
-    for number, row in enumerate(sorted(able, key=lambda row: cost(row, objective)), 1):
+    measures = dict.fromkeys((objective, *SPEED_METRICS))
+    able = [row for row in seen.values() if any(_can_win(row, origin, seen.values(), name) for name in measures)]
+    for number, row in enumerate(sorted(able, key=lambda row: objective_cost(row, objective)), 1):
         if clock.is_over():
-            seen[row.variant.digest] = _left(row, f"{clock} was used up before more than its speed was measured")
+            seen[row.variant.digest] = _mark_screened_out(
+                row, f"{clock} was used up before more than its speed was measured"
+            )
         else:
             callback(f"measured {number}/{len(able)} {row.variant.name}")
             seen[row.variant.digest] = looks.whole(row.variant)
     slow = "slower in a first look"
     done = {row.variant.digest for row in able}
-    found = {digest: row if digest in done else _left(row, slow) for digest, row in seen.items()}
+    found = {digest: row if digest in done else _mark_screened_out(row, slow) for digest, row in seen.items()}
     return [origin, *(found[each.digest] for each in variants[1:] if each.digest in found)]
 
 
-def _promise(variant: Variant, origin: Variant) -> tuple[bool, int]:
+def _screening_order(variant: Variant, origin: Variant) -> tuple[bool, int]:
     """Other engines than that of the model as it came are looked at first, then forms of fewer steps."""
     return variant.engine == origin.engine, len(variant.steps)
 
 
-def was_left(row: Judged) -> str:
+def screened_out(row: Judged) -> str:
     """Why a variant was left after a first look; empty for one that was measured wholly."""
-    return next((finding.message for finding in row.evidence.findings if finding.code == LEFT), "")
+    return next((finding.message for finding in row.evidence.findings if finding.code == SCREENED_OUT), "")
 
 
-def _stands(row: Judged, origin: Judged, rows: Iterable[Judged], measure: str) -> bool:
+def _can_win(row: Judged, origin: Judged, rows: Iterable[Judged], measure: str) -> bool:
     """Whether a variant may be faster than the model as it came, and than every other form of the same answers."""
     if row.evidence.find(measure) is None:
         return False
-    rivals = [origin, *(other for other in rows if changes(other.variant) == changes(row.variant))]
-    return all(least(row, measure) <= most(rival, measure) for rival in rivals)
+    rivals = [
+        origin,
+        *(other for other in rows if answer_changing_steps(other.variant) == answer_changing_steps(row.variant)),
+    ]
+    return all(cost_lower_bound(row, measure) <= cost_upper_bound(rival, measure) for rival in rivals)
 
 
-def changes(variant: Variant) -> tuple[Step, ...]:
+def answer_changing_steps(variant: Variant) -> tuple[Step, ...]:
     """The steps that change what a model answers."""
     return tuple(step for step in variant.steps if step.transform not in SAME_ANSWERS)
 
 
-def _left(row: Judged, why: str) -> Judged:
-    finding = Finding(code=LEFT, severity="note", message=why, where=row.variant.name)
+def _mark_screened_out(row: Judged, why: str) -> Judged:
+    finding = Finding(code=SCREENED_OUT, severity="note", message=why, where=row.variant.name)
     return replace(row, evidence=replace(row.evidence, findings=(*row.evidence.findings, finding)))

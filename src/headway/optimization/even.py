@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def weights_of(labels: Floats) -> Floats:
+def balanced_weights(labels: Floats) -> Floats:
     """The weight of each row, with which all classes have one sum; labels and weights [n], the weights' mean is 1.
 
     >>> weights_of(np.array([0.0, 0.0, 0.0, 1.0])).round(3).tolist()
@@ -20,7 +20,7 @@ def weights_of(labels: Floats) -> Floats:
     return weights
 
 
-def places_of(labels: Floats, *, seed: int = 0) -> Ints:
+def balanced_indices(labels: Floats, *, seed: int = 0) -> Ints:
     """Rows [m] that give each class as many as the largest has: each of a class as often as another, the rest drawn.
 
     >>> places_of(np.array([0.0, 0.0, 0.0, 1.0])).tolist()

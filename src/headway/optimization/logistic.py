@@ -10,7 +10,7 @@ Floats = NDArray[np.float64]
 _STEPS = 50
 
 
-def coefficients(design: Floats, labels: Floats, *, start: Floats, weights: Floats | None = None) -> Floats:
+def fit_logistic(design: Floats, labels: Floats, *, start: Floats, weights: Floats | None = None) -> Floats:
     """The likeliest coefficients [k] of design [n, k] for labels [n] in [0, 1], sought from `start` [k]."""
     found, weights = start, np.ones(len(labels)) if weights is None else weights
     for _ in range(_STEPS):
@@ -24,7 +24,7 @@ def coefficients(design: Floats, labels: Floats, *, start: Floats, weights: Floa
     return found
 
 
-def drawn_in(labels: Floats) -> Floats:
+def platt_targets(labels: Floats) -> Floats:
     """Labels {0, 1} a little less sure (Platt 1999): classes that are wholly apart then ask for no endless slope.
 
     >>> drawn_in(np.array([0., 1., 1.])).tolist()

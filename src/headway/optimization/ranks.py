@@ -10,17 +10,17 @@ from headway.core.variant import Signature
 Floats = NDArray[np.float64]
 
 
-def possible(rows: Floats, signature: Signature) -> Floats:
+def clip_to_known_ranks(rows: Floats, signature: Signature) -> Floats:
     """The rows [n, d] with each number in a column of texts that is no rank of it made one; gaps stay."""
     found = rows.copy()
     for place, field in enumerate(signature.inputs):
         if field.datatype == "BYTES":
             ranks = len(field.categories) + (field.unseen == "other")
-            found[:, place] = _ranks(rows[:, place], ranks)
+            found[:, place] = _wrap_ranks(rows[:, place], ranks)
     return found
 
 
-def _ranks(values: Floats, count: int) -> Floats:
+def _wrap_ranks(values: Floats, count: int) -> Floats:
     if not count:
         return np.full(len(values), np.nan)
     with np.errstate(invalid="ignore"):

@@ -17,10 +17,10 @@ Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-6
 _SAMPLE_ROWS = 5_000
-_SHOWN = 8
+_MAX_CELLS_SHOWN = 8
 
 
-def rows_to_compare(forest: Forest, sample: Floats, *, whole: Sequence[int] = ()) -> Floats:
+def parity_rows(forest: Forest, sample: Floats, *, whole: Sequence[int] = ()) -> Floats:
     """Rows of the sample, and rows at the edges of the forest; columns of `whole` hold no parts of categories."""
     some = sample[:: len(sample) // _SAMPLE_ROWS + 1]
     some = some[taken(forest, some)]
@@ -29,13 +29,13 @@ def rows_to_compare(forest: Forest, sample: Floats, *, whole: Sequence[int] = ()
     return rows
 
 
-def answers_of(native: Engine, compiled: Engine, rows: Floats) -> tuple[Floats, Floats]:
+def predict_both(native: Engine, compiled: Engine, rows: Floats) -> tuple[Floats, Floats]:
     """What both say of the same rows; numbers beyond float32 are among the edges, and no reason to warn."""
     with np.errstate(over="ignore", invalid="ignore"):
         return native.predict(rows), compiled.predict(rows)
 
 
-def answers_or_nan(engine: Engine, rows: Floats, outputs: int) -> Floats:
+def predict_or_nan(engine: Engine, rows: Floats, outputs: int) -> Floats:
     """What a model says, NaN for each row that it refuses: halves, until such a row stands alone."""
     try:
         with np.errstate(all="ignore"):  # numbers that a step can make nothing of are among the edges
@@ -44,10 +44,10 @@ def answers_or_nan(engine: Engine, rows: Floats, outputs: int) -> Floats:
         if len(rows) == 1:
             return np.full((1, outputs), np.nan)
     half = len(rows) // 2
-    return np.concatenate([answers_or_nan(engine, some, outputs) for some in (rows[:half], rows[half:])])
+    return np.concatenate([predict_or_nan(engine, some, outputs) for some in (rows[:half], rows[half:])])
 
 
-def expect_same(rows: Floats, expected: Floats, found: Floats, variant: Variant, *, form: str) -> None:
+def check_parity(rows: Floats, expected: Floats, found: Floats, variant: Variant, *, form: str) -> None:
     """Raise EngineError, with the row that moved most, where an answer moved by more than 1e-6.
 
     Of a regression 1e-6 of the largest answer is meant. NaN, for a row that is refused, must be NaN in both. `form`
@@ -62,19 +62,19 @@ def expect_same(rows: Floats, expected: Floats, found: Floats, variant: Variant,
         return
     worst = int(np.argmax(change))
     raise EngineError(
-        f"as {form} the model answers otherwise: {_told(found[worst])} for {_told(expected[worst])}",
+        f"as {form} the model answers otherwise: {_format_answer(found[worst])} for {_format_answer(expected[worst])}",
         where=f"{int((change > allowed).sum()):,} of {len(rows):,} rows, some of them at edges of the model, moved by "
-        f"more than {allowed:.2g}, and most of all {_shown(rows[worst], variant)}",
+        f"more than {allowed:.2g}, and most of all {_format_row(rows[worst], variant)}",
         hint="[optimize] transforms, without this one",
     )
 
 
-def _told(answer: Floats) -> str:
+def _format_answer(answer: Floats) -> str:
     return "a refusal" if np.isnan(answer).any() else " ".join(f"{value:.9g}" for value in answer)
 
 
-def _shown(row: Floats, variant: Variant) -> str:
+def _format_row(row: Floats, variant: Variant) -> str:
     """The first cells of a row, so that it can be asked again."""
     cells = [f"{name}={value!r}" for name, value in zip(variant.signature.names, row.tolist(), strict=True)]
-    more = f", and {len(cells) - _SHOWN} more" if len(cells) > _SHOWN else ""
-    return f"{', '.join(cells[:_SHOWN])}{more}"
+    more = f", and {len(cells) - _MAX_CELLS_SHOWN} more" if len(cells) > _MAX_CELLS_SHOWN else ""
+    return f"{', '.join(cells[:_MAX_CELLS_SHOWN])}{more}"

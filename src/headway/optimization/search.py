@@ -15,9 +15,9 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.core.variant import Variant
 from headway.core.verdict import Judged, Ruling, Verdict
-from headway.optimization.clock import UNLIMITED, Clock
-from headway.optimization.contest import changes, was_left
-from headway.optimization.speeds import cost, least
+from headway.optimization.clock import UNLIMITED, TimeBudget
+from headway.optimization.contest import answer_changing_steps, screened_out
+from headway.optimization.speeds import cost_lower_bound, objective_cost
 
 Feasible = Callable[[Verdict], bool]
 
@@ -33,23 +33,25 @@ _PLACES = {
     **dict.fromkeys(("cache", "threads"), 7),
 }
 _UNKNOWN = 5
-_FOR_TRANSFORMS = 0.5  # share of a search's time in which variants are made
+_TRANSFORM_SHARE = 0.5  # share of a search's time in which variants are made
 # What a plug-in that breaks may raise: it must not end the search.
-_BREAKS = (
+_PLUGIN_FAILURES = (
     *(ArithmeticError, AttributeError, ImportError, LookupError, MemoryError),
     *(OSError, RuntimeError, TypeError, ValueError),
 )
-_WORDS = {"fail": "does harm", "undecided": "not shown to be harmless"}
+_ANSWER_PHRASES = {"fail": "does harm", "undecided": "not shown to be harmless"}
 
 
-class Expansion(Record, frozen=True, kw_only=True):
+class Candidates(Record, frozen=True, kw_only=True):
     """Variants, the model as it came first, and of each transform that gave none, or failed, why (V001)."""
 
     variants: tuple[Variant, ...]
     refusals: tuple[Finding, ...] = ()
 
 
-def expand(model: Variant, bench: Workbench, transforms: Sequence[str] = (), *, clock: Clock = UNLIMITED) -> Expansion:
+def generate_candidates(
+    model: Variant, bench: Workbench, transforms: Sequence[str] = (), *, clock: TimeBudget = UNLIMITED
+) -> Candidates:
     """Every combination of the transforms, applied in this order; without names, all that are installed.
 
     A transform that failed is a finding of severity `warn`, one that applies to no variant a `note`, with the reason
@@ -59,14 +61,17 @@ def expand(model: Variant, bench: Workbench, transforms: Sequence[str] = (), *, 
     variants = {model.digest: model}
     refusals: list[Finding] = []
     installed = [name for name in plugins.names("transform") if name != "family" or bench.families]
-    for name in transforms or in_order(installed):
-        tried = [_untried(name, variant, clock) or made(name, variant, bench) for variant in list(variants.values())]
+    for name in transforms or sort_transforms(installed):
+        tried = [
+            _skip_if_out_of_time(name, variant, clock) or apply_transform(name, variant, bench)
+            for variant in list(variants.values())
+        ]
         variants |= {each.digest: each for found in tried if not isinstance(found, Finding) for each in found}
-        refusals += _worth_telling([found for found in tried if isinstance(found, Finding)], tried=len(tried))
-    return Expansion(variants=tuple(variants.values()), refusals=tuple(refusals))
+        refusals += _select_findings([found for found in tried if isinstance(found, Finding)], tried=len(tried))
+    return Candidates(variants=tuple(variants.values()), refusals=tuple(refusals))
 
 
-def _worth_telling(found: Sequence[Finding], *, tried: int) -> list[Finding]:
+def _select_findings(found: Sequence[Finding], *, tried: int) -> list[Finding]:
     """Failures, each reason once; notes only where a transform gave nothing at all, and then the first."""
     failures = {finding.message: finding for finding in reversed(found) if finding.severity != "note"}
     notes = [finding for finding in found if finding.severity == "note"]
@@ -75,7 +80,7 @@ def _worth_telling(found: Sequence[Finding], *, tried: int) -> list[Finding]:
     return [*reversed(failures.values()), *([late] if late and late not in first else first)]
 
 
-def in_order(transforms: Sequence[str]) -> list[str]:
+def sort_transforms(transforms: Sequence[str]) -> list[str]:
     """Fewer trees before a compiler, that before threads; what is not known here comes before the threads, by name.
 
     >>> in_order(["threads", "onnx", "prune", "truncate"])
@@ -84,7 +89,7 @@ def in_order(transforms: Sequence[str]) -> list[str]:
     return sorted(transforms, key=lambda name: (_PLACES.get(name, _UNKNOWN), name))
 
 
-def by_speed(judged: Sequence[Judged], objective: str, feasible: Feasible) -> list[Judged]:
+def rank_by_objective(judged: Sequence[Judged], objective: str, feasible: Feasible) -> list[Judged]:
     """The feasible variants that beat the model as it came, best objective first; at the end the model as it came.
 
     Among those that the interval of the best cannot tell from it, one that answers as the model did comes first, then
@@ -94,52 +99,54 @@ def by_speed(judged: Sequence[Judged], objective: str, feasible: Feasible) -> li
     origin = next((row for row in judged if not row.variant.steps), None)
     if origin is None:
         raise EngineError("the model as it came is not among the judged variants", hint="judge it as well")
-    limit = cost(origin, objective)
-    others = [row for row in judged if row is not origin and not was_left(row)]
-    left = [row for row in others if feasible(row.verdict) and cost(row, objective) < limit]
+    limit = objective_cost(origin, objective)
+    others = [row for row in judged if row is not origin and not screened_out(row)]
+    left = [row for row in others if feasible(row.verdict) and objective_cost(row, objective) < limit]
     ordered: list[Judged] = []
     while left:
-        best = min(left, key=lambda row: cost(row, objective))
-        alike = [row for row in left if least(row, objective) <= cost(best, objective)]
-        ordered.append(min(alike, key=lambda row: (*_distance(row.variant), cost(row, objective))))
+        best = min(left, key=lambda row: objective_cost(row, objective))
+        alike = [row for row in left if cost_lower_bound(row, objective) <= objective_cost(best, objective)]
+        ordered.append(min(alike, key=lambda row: (*_distance(row.variant), objective_cost(row, objective))))
         left.remove(ordered[-1])
     return [*ordered, origin]
 
 
-def reasons(judged: Sequence[Judged], winner: Variant, objective: str) -> dict[str, str]:
+def explain_losses(judged: Sequence[Judged], winner: Variant, objective: str) -> dict[str, str]:
     """Of every variant but the winner, by its name, one sentence on why it lost."""
     won = next(row for row in judged if row.variant.digest == winner.digest)
-    return {row.variant.name: why_not(row, won, objective) for row in judged if row is not won}
+    return {row.variant.name: explain_loss(row, won, objective) for row in judged if row is not won}
 
 
-def why_not(row: Judged, winner: Judged, objective: str) -> str:
+def explain_loss(row: Judged, winner: Judged, objective: str) -> str:
     """One sentence on why a variant lost: the relative rules it did not pass, or how it compares with the winner."""
     mine, best = row.evidence.find(objective), winner.evidence.find(objective)
-    left = was_left(row)
+    left = screened_out(row)
     if left and mine and best:
-        return f"{left}: {_said(mine)} against {_said(best)}"
+        return f"{left}: {_format_measurement(mine)} against {_format_measurement(best)}"
     unmet = [ruling for ruling in row.verdict.rulings if ruling.rule.relative and ruling.answer != "pass"]
     if unmet:
-        return "; ".join(f"{_WORDS[ruling.answer]}: {_ruled(ruling)}" for ruling in unmet)
+        return "; ".join(f"{_ANSWER_PHRASES[ruling.answer]}: {_format_rule_result(ruling)}" for ruling in unmet)
     if mine is None or best is None:
         return f"{objective} was not measured, so nothing says that it is better"
-    near = min(row, winner, key=lambda each: cost(each, objective))
+    near = min(row, winner, key=lambda each: objective_cost(each, objective))
     far = winner if near is row else row
-    if least(far, objective) <= cost(near, objective) and len(row.variant.steps) > len(winner.variant.steps):
-        said = f"{_said(mine)} against {_said(best)}"
+    if cost_lower_bound(far, objective) <= objective_cost(near, objective) and len(row.variant.steps) > len(
+        winner.variant.steps
+    ):
+        said = f"{_format_measurement(mine)} against {_format_measurement(best)}"
         return f"as fast as the winner, as far as can be told, and further from the model as it came: {said}"
     if near is row:
         return "better on choose, but not feasible on test"
-    return f"{mine.value / best.value:.2f} times the winner's {objective}: {_said(mine)} against {_said(best)}"
+    return f"{mine.value / best.value:.2f} times the winner's {objective}: {_format_measurement(mine)} against {_format_measurement(best)}"
 
 
 def _distance(variant: Variant) -> tuple[int, int]:
     """How far a variant is from the model as it came: steps that change answers, and steps."""
-    return len(changes(variant)), len(variant.steps)
+    return len(answer_changing_steps(variant)), len(variant.steps)
 
 
-def _untried(name: str, variant: Variant, clock: Clock) -> Finding | None:
-    if not clock.is_over(_FOR_TRANSFORMS):
+def _skip_if_out_of_time(name: str, variant: Variant, clock: TimeBudget) -> Finding | None:
+    if not clock.is_over(_TRANSFORM_SHARE):
         return None
     message = f"{name}: not tried, as half of {clock} was used up"
     return Finding(
@@ -147,7 +154,7 @@ def _untried(name: str, variant: Variant, clock: Clock) -> Finding | None:
     )
 
 
-def made(name: str, variant: Variant, bench: Workbench) -> Sequence[Variant] | Finding:
+def apply_transform(name: str, variant: Variant, bench: Workbench) -> Sequence[Variant] | Finding:
     """What a transform makes of a variant, or the finding that says why it makes nothing."""
     try:
         return plugins.load_transform(name)(variant, bench)
@@ -160,7 +167,7 @@ def made(name: str, variant: Variant, bench: Workbench) -> Sequence[Variant] | F
             raise
         where = ", ".join(filter(None, (variant.name, error.where)))
         return Finding(code=CODE, severity="warn", message=f"{name}: {error.what}", where=where, hint=error.hint)
-    except _BREAKS as error:
+    except _PLUGIN_FAILURES as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         message = f"{name} broke: {type(error).__name__}: {error}"
         where = f"{variant.name}, {place.filename}:{place.lineno}"
@@ -168,7 +175,7 @@ def made(name: str, variant: Variant, bench: Workbench) -> Sequence[Variant] | F
         return Finding(code=CODE, severity="warn", message=message, where=where, hint=hint)
 
 
-def _ruled(ruling: Ruling) -> str:
+def _format_rule_result(ruling: Ruling) -> str:
     """A ruling in few words: `flipped_decisions 0.068 [0.058, 0.078], at most 0.05 is allowed`."""
     seen = ruling.measurement
     if seen is None:
@@ -178,5 +185,5 @@ def _ruled(ruling: Ruling) -> str:
     return f"{name} {seen.value:.2g} [{seen.low:.2g}, {seen.high:.2g}], {limit} is allowed"
 
 
-def _said(measurement: Measurement) -> str:
+def _format_measurement(measurement: Measurement) -> str:
     return f"{measurement.value:.4g} {measurement.unit}".rstrip()

@@ -9,7 +9,7 @@ from headway.core.verdict import Judged
 _MORE_IS_BETTER = ("rows/s", "x")
 
 
-def cost(row: Judged, objective: str) -> float:
+def objective_cost(row: Judged, objective: str) -> float:
     """What the search makes small; infinite where it was not measured."""
     found = row.evidence.find(objective)
     if found is None:
@@ -17,7 +17,7 @@ def cost(row: Judged, objective: str) -> float:
     return -found.value if found.unit in _MORE_IS_BETTER else found.value
 
 
-def least(row: Judged, objective: str) -> float:
+def cost_lower_bound(row: Judged, objective: str) -> float:
     """The good end of the interval of what the search makes small."""
     found = row.evidence.find(objective)
     if found is None:
@@ -25,7 +25,7 @@ def least(row: Judged, objective: str) -> float:
     return -found.high if found.unit in _MORE_IS_BETTER else found.low
 
 
-def most(row: Judged, objective: str) -> float:
+def cost_upper_bound(row: Judged, objective: str) -> float:
     """The bad end of the interval of what the search makes small."""
     found = row.evidence.find(objective)
     if found is None:

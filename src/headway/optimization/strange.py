@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_STRANGE = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e9, -1e9)
+_EDGE_VALUES = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e9, -1e9)
 
 
-def with_strange(rows: Floats) -> Floats:
+def add_edge_cases(rows: Floats) -> Floats:
     """The rows, and one more for each column and each strange value: none, endless, far off."""
     base = np.nan_to_num(rows[:1]) if len(rows) else np.zeros((1, rows.shape[1]))
-    made = np.repeat(base, rows.shape[1] * len(_STRANGE), axis=0)
+    made = np.repeat(base, rows.shape[1] * len(_EDGE_VALUES), axis=0)
     for number, row in enumerate(made):
-        row[number % rows.shape[1]] = _STRANGE[number // rows.shape[1]]
+        row[number % rows.shape[1]] = _EDGE_VALUES[number // rows.shape[1]]
     return np.concatenate([rows, made])

@@ -25,8 +25,8 @@ from headway.core.variant import Signature, Variant
 from headway.data.check import BEFORE_TRAINING, check
 from headway.data.matrix import labels, matrix, signature_of
 from headway.data.split import labelled, span
-from headway.optimization.even import places_of, weights_of
-from headway.optimization.importers.adopt import adopt
+from headway.optimization.even import balanced_indices, balanced_weights
+from headway.optimization.importers.adopt import import_baseline
 
 Floats = NDArray[np.float64]
 
@@ -57,18 +57,18 @@ def train(
     where a check says stop; ConfigError where no seed is taken.
     """
     rows = labelled(dataset)
-    _refuse(config, rows, features)
-    signature = _narrowed(signature_of(rows), features)
-    fit = _fit(config, asked.seed)
-    if asked.curve and _takes(config, "curve"):
+    _check_before_training(config, rows, features)
+    signature = _select_inputs(signature_of(rows), features)
+    fit = _training_function(config, asked.seed)
+    if asked.curve and _accepts(config, "curve"):
         fit = partial(fit, curve=asked.curve(signature))
     frame, outcomes = pl.DataFrame(matrix(rows.table, signature), schema=list(signature.names)), labels(rows)
-    if _alike(config, asked):
-        fit, frame, outcomes = _weighed(config, fit, frame, outcomes)
-    return adopt(fit(frame, outcomes), rows, blobs, signature=signature)
+    if _is_balanced(config, asked):
+        fit, frame, outcomes = _balance(config, fit, frame, outcomes)
+    return import_baseline(fit(frame, outcomes), rows, blobs, signature=signature)
 
 
-def recipe(config: Config) -> str:
+def recipe_digest(config: Config) -> str:
     """The digest of the code, or of the file, that the model comes from: another one may give another model."""
     if config.model.file:
         return digest_of(config.path(config.model.file).read_bytes())
@@ -76,14 +76,14 @@ def recipe(config: Config) -> str:
     return digest_of(Path(file).read_bytes() if file else config.model.train.encode())
 
 
-def trained(config: Config, baseline: Baseline, data: Mapping[str, Dataset], seconds: float) -> Training:
+def training_record(config: Config, baseline: Baseline, data: Mapping[str, Dataset], seconds: float) -> Training:
     """The record of a model fitted once: by which code, on which rows, and when those that judge it lie."""
     split = config.split
     since, until = split.train or span(data["train"])
     judged = split.test or split.choose or span(data["test"])
     return Training(
         dataset=baseline.data["train"],
-        recipe=recipe(config),
+        recipe=recipe_digest(config),
         model=baseline.model,
         since=since,
         until=until,
@@ -94,12 +94,12 @@ def trained(config: Config, baseline: Baseline, data: Mapping[str, Dataset], sec
     )
 
 
-def takes_seed(config: Config) -> bool:
+def accepts_seed(config: Config) -> bool:
     """Whether `[model] train` names a function that can be asked for another draw of the same model."""
-    return bool(config.model.train) and _takes(config, "seed")
+    return bool(config.model.train) and _accepts(config, "seed")
 
 
-def _alike(config: Config, asked: Asked) -> bool:
+def _is_balanced(config: Config, asked: Asked) -> bool:
     """Whether classes are to count alike; raises ConfigError where a target that has none is declared so."""
     wanted = config.model.class_weights == "alike" if asked.alike is None else asked.alike
     if wanted and config.data.task not in ("binary", "multiclass"):
@@ -111,29 +111,29 @@ def _alike(config: Config, asked: Asked) -> bool:
     return wanted
 
 
-def _weighed(
+def _balance(
     config: Config, fit: Callable[..., object], frame: pl.DataFrame, outcomes: Floats
 ) -> tuple[Callable[..., object], pl.DataFrame, Floats]:
     """The same, with weights for a function that takes them, else with rows that recur."""
-    if _takes(config, "weights"):
-        return partial(fit, weights=weights_of(outcomes)), frame, outcomes
-    places = places_of(outcomes)
+    if _accepts(config, "weights"):
+        return partial(fit, weights=balanced_weights(outcomes)), frame, outcomes
+    places = balanced_indices(outcomes)
     return fit, frame[places], outcomes[places]
 
 
-def _takes(config: Config, name: str) -> bool:
+def _accepts(config: Config, name: str) -> bool:
     fit: Callable[..., object] = plugins.load_object(config.model.train, Path(config.folder))
     return name in inspect.signature(fit).parameters
 
 
-def _fit(config: Config, seed: int | None) -> Callable[..., object]:
+def _training_function(config: Config, seed: int | None) -> Callable[..., object]:
     """The project's own function; with a seed, it must take one by that name."""
     if not config.model.train:
         raise ConfigError("no model is declared", where="[model]", hint='train = "train:train" or file = "model.txt"')
     fit: Callable[..., object] = plugins.load_object(config.model.train, Path(config.folder))
     if seed is None:
         return fit
-    if not takes_seed(config):
+    if not accepts_seed(config):
         raise ConfigError(
             "the training function takes no seed, so that the variance between trainings cannot be measured",
             where=f"[model] train = {config.model.train!r}",
@@ -142,7 +142,7 @@ def _fit(config: Config, seed: int | None) -> Callable[..., object]:
     return partial(fit, seed=seed)
 
 
-def _refuse(config: Config, dataset: Dataset, features: Sequence[str]) -> None:
+def _check_before_training(config: Config, dataset: Dataset, features: Sequence[str]) -> None:
     """Raise DataError where training would read what only the outcome tells."""
     late = [name for name in features if name in dataset.roles.not_features]
     if late:
@@ -162,6 +162,6 @@ def _refuse(config: Config, dataset: Dataset, features: Sequence[str]) -> None:
         )
 
 
-def _narrowed(signature: Signature, features: Sequence[str]) -> Signature:
+def _select_inputs(signature: Signature, features: Sequence[str]) -> Signature:
     inputs = tuple(field for field in signature.inputs if not features or field.name in features)
     return replace(signature, inputs=inputs)

@@ -14,18 +14,21 @@ from headway.core.evidence import Finding
 from headway.core.record import Settings
 from headway.core.variant import Step, Variant
 from headway.engines.formats.nested import apart
-from headway.optimization.quantization.by_row import in_int8_by_row
-from headway.optimization.quantization.int8 import Calibrated, calibrated, in_int8
-from headway.optimization.quantization.layers import in_float, net_of
-from headway.optimization.quantization.sample import answered, rows_for
-from headway.optimization.quantization.sensitivity import neighbours
-from headway.optimization.search import made
+from headway.optimization.quantization.by_row import quantize_by_row
+from headway.optimization.quantization.int8 import CalibratedNetwork, calibrate_network, quantize_layers
+from headway.optimization.quantization.layers import float_layers, load_network
+from headway.optimization.quantization.sample import calibration_rows, rows_with_answers
+from headway.optimization.quantization.sensitivity import group_neighbors
+from headway.optimization.search import apply_transform
 
-_INT8: Mapping[object, Callable[[Calibrated, Sequence[str]], bytes]] = {"static": in_int8, "by row": in_int8_by_row}
+_INT8: Mapping[object, Callable[[CalibratedNetwork, Sequence[str]], bytes]] = {
+    "static": quantize_layers,
+    "by row": quantize_by_row,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Component:
     """A part of a variant: without it the chain goes on from `instead` by the steps `rest`."""
 
     name: str
@@ -33,7 +36,7 @@ class Part:
     rest: Sequence[Step]
 
 
-def parts_of(variant: Variant, origin: Variant, bench: Workbench) -> Iterator[Part]:
+def iter_components(variant: Variant, origin: Variant, bench: Workbench) -> Iterator[Component]:
     """The parts of a variant that was made of the model as it came, `origin`, by its steps.
 
     Without a cascade's step the whole model answers every row. Raises NotApplicable where the chain, taken again, does
@@ -41,25 +44,25 @@ def parts_of(variant: Variant, origin: Variant, bench: Workbench) -> Iterator[Pa
     """
     before = [origin]
     for step in variant.steps:
-        taken = _taken(before[-1], step, bench)
+        taken = _repeat_step(before[-1], step, bench)
         if taken is None or taken.steps[-1] != step:
             raise NotApplicable(f"'{step}' cannot be taken again, so nothing can be left out", where=variant.name)
         before.append(taken)
     for at, step in enumerate(variant.steps):
         rest = variant.steps[at + 1 :]
-        yield Part(name=str(step), instead=before[at], rest=rest)
-        for name, instead in _INSIDE.get(step.transform, _nothing)(before[at], before[at + 1], bench):
-            yield Part(name=f"{step.transform}: {name}", instead=instead, rest=rest)
+        yield Component(name=str(step), instead=before[at], rest=rest)
+        for name, instead in _INNER_COMPONENTS.get(step.transform, _no_components)(before[at], before[at + 1], bench):
+            yield Component(name=f"{step.transform}: {name}", instead=instead, rest=rest)
 
 
-def rebuilt(part: Part, bench: Workbench) -> tuple[str, Variant]:
+def rebuild_without(part: Component, bench: Workbench) -> tuple[str, Variant]:
     """The variant without the part, later steps taken again with the nearest settings that there are.
 
     One that no longer applies goes with the part, which is then named by both.
     """
     gone, variant = [part.name], part.instead
     for step in part.rest:
-        taken = _taken(variant, step, bench)
+        taken = _repeat_step(variant, step, bench)
         if taken is None:
             gone.append(str(step))
         else:
@@ -67,19 +70,19 @@ def rebuilt(part: Part, bench: Workbench) -> tuple[str, Variant]:
     return " + ".join(gone), variant
 
 
-def _taken(variant: Variant, step: Step, bench: Workbench) -> Variant | None:
+def _repeat_step(variant: Variant, step: Step, bench: Workbench) -> Variant | None:
     """The variant after this step, or the one most like it; None where the transform makes nothing of it."""
-    found = made(step.transform, variant, bench) if step.transform in plugins.names("transform") else []
+    found = apply_transform(step.transform, variant, bench) if step.transform in plugins.names("transform") else []
     if isinstance(found, Finding) or not found:
         return None
-    return max(found, key=lambda each: _shared(each.steps[-1].settings, step.settings))
+    return max(found, key=lambda each: _count_shared(each.steps[-1].settings, step.settings))
 
 
-def _shared(some: Settings, others: Settings) -> int:
+def _count_shared(some: Settings, others: Settings) -> int:
     return len(some.items() & others.items())
 
 
-def _stages(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
+def _cascade_components(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
     """A cascade whose first stage answers every row."""
     header, contents = apart(bench.read(after), models=2)
     quick = header.models[0]
@@ -87,14 +90,16 @@ def _stages(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple
     yield "second stage", replace(after, artifact=artifact, engine=quick.engine, settings=quick.settings)
 
 
-def _layers(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple[str, Variant]]:
+def _int8_components(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple[str, Variant]]:
     """A network with one of its int8 layers in float32; neighbours go together where there are many."""
-    net = net_of(bench.read(before))
-    rows, _ = answered(plugins.load_engine("onnxruntime")(bench.read(before), {}), rows_for(bench.sample, net.work))
-    ready = calibrated(net, rows)
-    floats = in_float(bench.read(after), ready.net.layers)
+    net = load_network(bench.read(before))
+    rows, _ = rows_with_answers(
+        plugins.load_engine("onnxruntime")(bench.read(before), {}), calibration_rows(bench.sample, net.work)
+    )
+    ready = calibrate_network(net, rows)
+    floats = float_layers(bench.read(after), ready.net.layers)
     quantised = tuple(name for name in ready.net.layers if name not in floats)
-    groups = neighbours(quantised) if len(quantised) > 1 else []
+    groups = group_neighbors(quantised) if len(quantised) > 1 else []
     for some in groups:
         left = [name for name in quantised if name not in some]
         content = _INT8[after.steps[-1].settings["scales"]](ready, left)
@@ -102,8 +107,8 @@ def _layers(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple
         yield f"int8 of {said}", replace(after, artifact=bench.keep(content, "onnx"))
 
 
-def _nothing(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
+def _no_components(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
     yield from ()
 
 
-_INSIDE = {"cascade": _stages, "quantise": _layers}
+_INNER_COMPONENTS = {"cascade": _cascade_components, "quantise": _int8_components}

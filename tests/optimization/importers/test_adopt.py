@@ -26,7 +26,7 @@ from headway.core.errors import DataError, EngineError, Refused
 from headway.engines.lightgbm import Lightgbm
 from headway.engines.sklearn import Sklearn
 from headway.optimization.importers import unpickle
-from headway.optimization.importers.adopt import Outcome, Taken, open_file, signature_for, take
+from headway.optimization.importers.adopt import Taken, UnpickleResult, import_model, infer_signature, open_model_file
 
 ROWS = np.nan_to_num(table()[:, :3])
 LABELS = targets(table(), "binary").astype(int)
@@ -63,33 +63,33 @@ class Leaves:
 def test_a_file_that_can_run_code_is_refused_with_the_way_and_does_not_run(name: str, tmp_path: Path) -> None:
     path = pickled(Leaves(str(tmp_path / "mark")), tmp_path, name)
     with pytest.raises(Refused, match="can run code of whoever made it") as refusal:
-        open_file(path)
+        open_model_file(path)
     assert "--trust" in refusal.value.hint and not (tmp_path / "mark").exists()
 
 
 def test_a_file_that_is_data_needs_no_trust(tmp_path: Path) -> None:
     path = tmp_path / "model.TXT"
     path.write_bytes(b"tree\n")
-    assert open_file(path) == ModelFile(content=b"tree\n", suffix=".txt")
+    assert open_model_file(path) == ModelFile(content=b"tree\n", suffix=".txt")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="cannot read the model file: No such file"):
-        open_file(tmp_path / "model.pkl", trust=True)
+        open_model_file(tmp_path / "model.pkl", trust=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("save", [joblib.dump, lambda value, path: joblib.dump(value, path, compress=3)])
 def test_a_trusted_file_of_joblib_is_taken_as_the_estimator_in_it(save: object, tmp_path: Path) -> None:
     save(model(), tmp_path / "model.joblib")
-    taken = open_file(tmp_path / "model.joblib", trust=True)
-    assert isinstance(taken, Taken) and taken.engine == "sklearn" and take(taken) is taken
+    taken = open_model_file(tmp_path / "model.joblib", trust=True)
+    assert isinstance(taken, Taken) and taken.engine == "sklearn" and import_model(taken) is taken
     assert np.array_equal(Sklearn(taken.adopted.content, {}).predict(ROWS)[:, 0], model().predict_proba(ROWS)[:, 1])
 
 
 @pytest.mark.slow
 def test_a_trusted_pickle_of_another_library_goes_to_its_engine(tmp_path: Path) -> None:
-    taken = open_file(pickled(booster(), tmp_path), trust=True)
+    taken = open_model_file(pickled(booster(), tmp_path), trust=True)
     assert isinstance(taken, Taken) and taken.engine == "lightgbm"
     assert np.array_equal(Lightgbm(taken.adopted.content, {}).predict(table())[:, 0], booster().predict(table()))
 
@@ -97,14 +97,14 @@ def test_a_trusted_pickle_of_another_library_goes_to_its_engine(tmp_path: Path) 
 @pytest.mark.slow
 def test_a_file_that_ends_the_process_ends_only_its_own(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="opening it ended Python with SIGABRT"):
-        open_file(pickled(Ends(), tmp_path), trust=True)
+        open_model_file(pickled(Ends(), tmp_path), trust=True)
 
 
-def outcome(path: Path) -> Outcome:
+def outcome(path: Path) -> UnpickleResult:
     """What a trusted file comes back with: here by the same words as in a process of its own."""
     answer = path.with_suffix(".answer")
     unpickle.main(str(path), str(answer))
-    return msgspec.msgpack.decode(answer.read_bytes(), type=Outcome)
+    return msgspec.msgpack.decode(answer.read_bytes(), type=UnpickleResult)
 
 
 @pytest.fixture
@@ -177,44 +177,44 @@ def test_what_is_no_model_is_told_with_the_engines_there_are(tmp_path: Path) -> 
 
 
 def test_the_engine_of_its_own_library_is_asked_first() -> None:
-    asked = take(lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(ROWS, LABELS))
-    assert asked.engine == "lightgbm" and take(model()).engine == "sklearn"
+    asked = import_model(lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(ROWS, LABELS))
+    assert asked.engine == "lightgbm" and import_model(model()).engine == "sklearn"
 
 
 def learned(names: list[str], **roles: object) -> tuple[Taken, Dataset]:
     """A model of columns with these names, and a table of a, b and c."""
     fitted = LogisticRegression().fit(pd.DataFrame(ROWS[:, : len(names)], columns=names), LABELS)
     rows = pl.DataFrame(ROWS, schema=["a", "b", "c"]).with_columns(y=pl.Series(LABELS))
-    return take(fitted), Dataset(name="rows", table=rows, roles=Roles(target="y", **roles))
+    return import_model(fitted), Dataset(name="rows", table=rows, roles=Roles(target="y", **roles))
 
 
 def test_the_model_reads_the_columns_that_it_names_in_its_order() -> None:
     taken, rows = learned(["c", "a"])
-    assert signature_for(taken.adopted, rows).names == ("c", "a")
+    assert infer_signature(taken.adopted, rows).names == ("c", "a")
 
 
 def test_a_column_that_the_table_lacks_is_named_with_the_nearest() -> None:
     taken, rows = learned(["a", "bb"])
     with pytest.raises(DataError, match="the model reads columns that the table lacks: bb") as refusal:
-        signature_for(taken.adopted, rows)
+        infer_signature(taken.adopted, rows)
     assert refusal.value.hint == "rename b to bb"
 
 
 def test_a_column_that_only_the_outcome_tells_is_refused() -> None:
     taken, rows = learned(["a", "b"], known={"b": "outcome"})
     with pytest.raises(DataError, match="the model reads b: known only after the outcome"):
-        signature_for(taken.adopted, rows)
+        infer_signature(taken.adopted, rows)
 
 
 def test_a_table_of_another_width_is_refused() -> None:
     _, rows = learned(["a"])
-    taken = take(LogisticRegression().fit(ROWS[:, :2], LABELS))
+    taken = import_model(LogisticRegression().fit(ROWS[:, :2], LABELS))
     with pytest.raises(DataError, match="the model reads 2 columns, and the table has 3 that are features"):
-        signature_for(taken.adopted, rows)
+        infer_signature(taken.adopted, rows)
 
 
 def test_categories_that_the_table_has_no_text_column_for_are_refused() -> None:
     _, rows = learned(["a"])
-    adopted = replace(take(model()).adopted, categories=(("x", "y"),))
+    adopted = replace(import_model(model()).adopted, categories=(("x", "y"),))
     with pytest.raises(DataError, match="the model reads 1 columns of categories, and the table has 0 of text"):
-        signature_for(adopted, rows)
+        infer_signature(adopted, rows)

@@ -16,8 +16,8 @@ from sklearn.preprocessing import FunctionTransformer
 from tests.engines.estimators import encoded, fitted, frame, logistic, target
 
 from headway.core.errors import EngineError
-from headway.optimization.importers.adopt import take
-from headway.optimization.importers.native import Native, part
+from headway.optimization.importers.adopt import import_model
+from headway.optimization.importers.native import CustomModel, split_custom_code
 
 pytestmark = pytest.mark.slow
 
@@ -60,8 +60,8 @@ def booster() -> lightgbm.LGBMClassifier:
     return lightgbm.LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1)
 
 
-def parted(model: Any) -> Native:
-    found = part(model)
+def parted(model: Any) -> CustomModel:
+    found = split_custom_code(model)
     assert found is not None
     return found
 
@@ -71,7 +71,7 @@ def test_the_steps_before_are_kept_and_the_rest_of_the_pipeline_is_taken(step: A
     model = fitted(Pipeline([("own", step), ("encode", encoded()), ("model", LogisticRegression())]))
     native = parted(model)
     assert native.parts[0].startswith("steps['own']") and HERE in native.parts[0]
-    assert take(native.model).engine == "sklearn" and len(native.model.steps) == 2
+    assert import_model(native.model).engine == "sklearn" and len(native.model.steps) == 2
     whole = native.around(native.model)
     assert np.array_equal(whole.predict_proba(frame()), model.predict_proba(frame()))
     assert np.array_equal(whole.predict(frame()), model.predict(frame())) and list(whole.classes_) == [0, 1]
@@ -79,7 +79,7 @@ def test_the_steps_before_are_kept_and_the_rest_of_the_pipeline_is_taken(step: A
 
 def test_a_model_straight_behind_the_python_is_taken_by_its_own_engine() -> None:
     native = parted(fitted(make_pipeline(encoded(), FunctionTransformer(lambda rows: rows), booster())))
-    assert take(native.model).engine == "lightgbm"
+    assert import_model(native.model).engine == "lightgbm"
 
 
 def test_the_rows_that_the_model_is_given_are_those_that_the_python_makes() -> None:
@@ -111,7 +111,7 @@ def test_an_object_at_the_end_of_a_pipeline_is_parted_as_well() -> None:
 
 
 def test_a_model_without_python_of_its_own_is_not_parted() -> None:
-    assert part(logistic()) is None and part(booster()) is None
+    assert split_custom_code(logistic()) is None and split_custom_code(booster()) is None
 
 
 def test_a_search_is_parted_at_the_best_that_it_found() -> None:
@@ -121,22 +121,22 @@ def test_a_search_is_parted_at_the_best_that_it_found() -> None:
 
 
 def test_an_object_with_no_known_model_inside_is_left_to_the_engines() -> None:
-    assert part(Constant()) is None
+    assert split_custom_code(Constant()) is None
     with pytest.raises(EngineError, match=f"no engine takes a {HERE}.Constant"):
-        take(Constant())
+        import_model(Constant())
 
 
 def test_a_model_of_an_engine_is_not_parted_though_its_class_is_of_a_project() -> None:
     class Mine(lightgbm.LGBMClassifier):
         pass
 
-    assert part(Mine()) is None
+    assert split_custom_code(Mine()) is None
 
 
 def test_python_around_two_models_is_named_with_their_places() -> None:
     both = Careful([logistic(), logistic().steps[-1][1], booster()])
     with pytest.raises(EngineError, match="around 2 models") as refusal:
-        part(both)
+        split_custom_code(both)
     assert "model[0] (sklearn.pipeline.Pipeline), model[2] (lightgbm.sklearn.LGBMClassifier)" in refusal.value.where
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from headway.core.contracts import ModelFile
 from headway.core.errors import EngineError
-from headway.optimization.importers.adopt import take
-from headway.optimization.importers.ways import way_of
+from headway.optimization.importers.adopt import import_model
+from headway.optimization.importers.ways import conversion_hint
 
 
 def model_of(module: str) -> object:
@@ -34,7 +34,7 @@ def model_of(module: str) -> object:
 )
 def test_an_object_is_refused_with_the_way_of_its_library(module: str, way: str) -> None:
     with pytest.raises(EngineError, match=r"no engine takes a __main__\.Own") as refusal:
-        take(model_of(module))
+        import_model(model_of(module))
     assert way in refusal.value.hint
     assert "xgboost: " in refusal.value.where and "catboost: " in refusal.value.where
 
@@ -52,10 +52,10 @@ def test_an_object_is_refused_with_the_way_of_its_library(module: str, way: str)
 )
 def test_a_file_is_refused_with_the_way_of_its_kind(suffix: str, way: str) -> None:
     with pytest.raises(EngineError, match=f"no engine takes this {suffix or 'nameless'} file") as refusal:
-        take(ModelFile(content=b"\x89HDF", suffix=suffix))
+        import_model(ModelFile(content=b"\x89HDF", suffix=suffix))
     assert way in refusal.value.hint
 
 
 @pytest.mark.parametrize("value", [None, 1.5, "a model", [1, 2], len])
 def test_what_is_no_model_has_the_way_of_any(value: object) -> None:
-    assert way_of(value) == "save it as ONNX, and give that file"
+    assert conversion_hint(value) == "save it as ONNX, and give that file"

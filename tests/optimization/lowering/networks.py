@@ -12,8 +12,8 @@ from tests.engines.graphs import FLOAT, INT64, graph
 
 from headway.engines.dense import Dense
 from headway.engines.onnxruntime import OnnxRuntime
-from headway.optimization.lowering.graphs import taped
-from headway.optimization.same import answers_or_nan
+from headway.optimization.lowering.graphs import lower_graph
+from headway.optimization.same import predict_or_nan
 
 Floats = NDArray[np.float64]
 
@@ -113,9 +113,9 @@ def rows_for(shape: Shape, count: int, seed: int = 0) -> Floats:
 
 def furthest(content: bytes, rows: Floats, level: str = "") -> float:
     """How far a tape is from ONNX Runtime, relative where answers exceed 1; endless where only one of them refuses."""
-    engine = Dense(taped(content), {"level": level})
+    engine = Dense(lower_graph(content), {"level": level})
     outputs = engine.predict(rows[:0]).shape[1]
-    expected, found = (answers_or_nan(each, rows, outputs) for each in (OnnxRuntime(content, {}), engine))
+    expected, found = (predict_or_nan(each, rows, outputs) for each in (OnnxRuntime(content, {}), engine))
     alike = (expected == found) | (np.isnan(expected) & np.isnan(found))
     with np.errstate(invalid="ignore", over="ignore"):
         moved = np.abs(found - expected) / np.maximum(1, np.abs(expected))

@@ -17,8 +17,8 @@ from headway.core.errors import EngineError, NotApplicable
 from headway.engines import _dense
 from headway.engines.compiled.levels import LEVELS
 from headway.engines.dense import Dense
-from headway.optimization.graph_rewriting.rules import folded
-from headway.optimization.lowering.graphs import taped
+from headway.optimization.graph_rewriting.rules import fold_graph
+from headway.optimization.lowering.graphs import lower_graph
 
 pytestmark = pytest.mark.slow
 
@@ -49,14 +49,14 @@ def test_networks_of_any_shape_answer_as_in_the_library_at_every_level(seed, cou
 @pytest.mark.parametrize("layers", [(256, 256, 128), (5, 16, 17), (64, 65, 200), (1, 1)])
 def test_a_row_alone_answers_to_the_bit_as_in_a_batch_of_any_size(level, layers):
     shape = Shape(layers=layers, numbers=19, outputs=3)
-    engine, rows = Dense(taped(network(shape)), {"level": level}), rows_for(shape, 100)
+    engine, rows = Dense(lower_graph(network(shape)), {"level": level}), rows_for(shape, 100)
     whole = engine.predict(rows)
     for size in (1, 5, 6, 7, 50):
         parts = [engine.predict(rows[start : start + size]) for start in range(0, len(rows), size)]
         assert np.array_equal(np.concatenate(parts), whole)
 
 
-@pytest.mark.parametrize("content", [exported(), folded(exported())[0], tabular()])
+@pytest.mark.parametrize("content", [exported(), fold_graph(exported())[0], tabular()])
 def test_graphs_as_exporters_write_them_answer_as_in_the_library_on_strange_rows_too(content):
     rows = np.random.default_rng(1).integers(-3, 9, size=(200, WIDE)).astype(np.float64)
     rows[np.arange(WIDE * len(STRANGE)), np.arange(WIDE * len(STRANGE)) % WIDE] = np.repeat(STRANGE, WIDE)
@@ -184,7 +184,7 @@ def test_curves_are_right_to_the_last_bits_over_all_their_range(name):
 
 def test_a_rank_beyond_its_table_is_refused_as_the_library_refuses_it():
     shape = Shape(looked=1)
-    engine, rows = Dense(taped(network(shape)), {}), rows_for(shape, 20)
+    engine, rows = Dense(lower_graph(network(shape)), {}), rows_for(shape, 20)
     for value in (9.0, -10.0, np.nan, np.inf, 1e300):
         rows[7, 0] = value
         with pytest.raises(EngineError, match="a place that is not there"):
@@ -234,4 +234,4 @@ REFUSED = {
 @pytest.mark.parametrize(("content", "why"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_no_tape_says_does_not_apply_and_the_node_is_named(content, why):
     with pytest.raises(NotApplicable, match=why):
-        taped(content)
+        lower_graph(content)

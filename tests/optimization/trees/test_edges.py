@@ -46,7 +46,7 @@ def test_without_a_sample_the_rows_are_edges_and_zeros() -> None:
 
 
 def test_of_too_many_edges_some_are_drawn(monkeypatch) -> None:
-    monkeypatch.setattr(edges, "MOST_EDGES", 16)
+    monkeypatch.setattr(edges, "MAX_EDGES", 16)
     assert edge_rows(Lightgbm.forest(text().encode()), table()).shape == (16 * 2 * edges.ROUNDS, 4)
 
 

@@ -15,7 +15,7 @@ from nanoarrow import Type
 from nanoarrow.ipc import InputStream, StreamWriter
 
 from headway.batch import columns
-from headway.batch.cells import expect_columns, ranked
+from headway.batch.cells import check_columns, rank_categories
 from headway.core.batch import Chunk, Column, Refusal, Scan, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field
@@ -54,7 +54,7 @@ class ArrowScan:
         with path.open("rb") as file:
             schema = nanoarrow.Schema(_stream(file, path).get_schema())
         types = {field.name: field for field in schema.fields}
-        expect_columns([field.name for field in schema.fields], wanted, where)
+        check_columns([field.name for field in schema.fields], wanted, where)
         for field in wanted.signature.inputs:
             _expect_type(field, types[field.name], where)
         self._ranks = [(field, ranks_of(field)) for field in wanted.signature.inputs]
@@ -88,7 +88,7 @@ class ArrowScan:
             else:
                 words = self._wanted.missing
                 texts = [None if text in words else text for text in _texts(arrays[field.name])]
-                rows[:, place] = ranked(field, ranks, texts, start, refusals)
+                rows[:, place] = rank_categories(field, ranks, texts, start, refusals)
         held = {name: _column(arrays[name]) for name in self._wanted.keep}
         end = start + len(batch)
         return Chunk(start=start, rows=rows, kept=held, position=end, share=share, refusals=refusals)
@@ -105,15 +105,15 @@ class Arrow:
             return ArrowScan(path, wanted)
         if frames is None:
             raise DataError("an Arrow file needs polars, an Arrow stream does not", where=str(path), hint=_AS_A_STREAM)
-        return frames.FrameScan(frames.scan_arrow(path), wanted, path)
+        return frames.PolarsScan(frames.scan_arrow(path), wanted, path)
 
     def encode(self, columns_: Mapping[str, Column]) -> bytes:
         """One batch of a stream, without what a stream begins and ends with."""
-        return _encoded(columns.table(columns_), schema=False, end=False)
+        return _encoded(columns.to_arrow_table(columns_), schema=False, end=False)
 
     def join(self, parts: Sequence[Path], out: Path, empty: Mapping[str, Column], about: Mapping[str, str]) -> None:
         """The schema, the batches, and the end of the stream."""
-        table = columns.table(empty, about)
+        table = columns.to_arrow_table(empty, about)
         with out.open("wb") as file:
             file.write(_encoded(table, schema=True, end=False))
             for part in parts:
@@ -138,8 +138,11 @@ def _first(pieces: Sequence[Chunk], start: int, most: int) -> tuple[Chunk, list[
     end = min(start + most, pieces[-1].end)
     cuts = [slice(max(start - each.start, 0), min(end, each.end) - each.start) for each in pieces]
     kept = {
-        name: columns.join(
-            [columns.cut(each.kept[name], part.start, part.stop) for each, part in zip(pieces, cuts, strict=True)]
+        name: columns.concat_columns(
+            [
+                columns.slice_column(each.kept[name], part.start, part.stop)
+                for each, part in zip(pieces, cuts, strict=True)
+            ]
         )
         for name in pieces[0].kept
     }
@@ -200,7 +203,7 @@ def _none_of(schema: Any, where: str) -> Column:
     """A column of that type without rows; raises DataError for a type that is not copied through."""
     met = _value_type(schema).type
     if met in _TEXTS:
-        return columns.texts([])
+        return columns.string_column([])
     if met not in _STORED or schema.type == Type.DICTIONARY:
         raise DataError(
             f"column '{schema.name}' is {met.name.lower()}, which is not copied through",
@@ -213,7 +216,7 @@ def _none_of(schema: Any, where: str) -> Column:
 def _column(array: Any) -> Column:
     schema = nanoarrow.Schema(array.schema)
     if _value_type(schema).type in _TEXTS:
-        return columns.texts(_texts(array))
+        return columns.string_column(_texts(array))
     if schema.type == Type.NULL:
         return Column(type=nanoarrow.float64(), values=np.full(len(array), np.nan))
     validity, stored = nanoarrow.Array(array).buffers

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from headway.batch import columns
-from headway.batch.cells import MISSING, expect_columns, number, ranked, refusal
+from headway.batch.cells import MISSING, check_columns, new_refusal, parse_number, rank_categories
 from headway.core.batch import Chunk, Column, Refusal, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field
@@ -38,9 +38,9 @@ class CsvScan:
         self._size = path.stat().st_size
         with path.open("rb") as file:
             self._names, self._begin = _header(file, str(path))
-        expect_columns(self._names, wanted, str(path))
+        check_columns(self._names, wanted, str(path))
         self._ranks = [(field, ranks_of(field)) for field in wanted.signature.inputs]
-        self.kept: Mapping[str, Column] = {name: columns.texts([]) for name in wanted.keep}
+        self.kept: Mapping[str, Column] = {name: columns.string_column([]) for name in wanted.keep}
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """About 8 MiB of lines at a time, cut where a row ends."""
@@ -61,7 +61,7 @@ class CsvScan:
             block += file.readline(_MOST_LINE_BYTES)
         position += len(block)
         ended = block if block.endswith(b"\n") else block + b"\n"
-        chunk = frames.plain_csv(ended, self._names, self._wanted, start)
+        chunk = frames.read_plain_csv(ended, self._names, self._wanted, start)
         return chunk and replace(chunk, position=position)
 
     def _read(self, file: BinaryIO, start: int, position: int) -> Chunk:
@@ -80,8 +80,10 @@ class CsvScan:
             if ranks is None:
                 rows[:, place] = _numbers(field, texts, start, refusals, plain=not lines.underscored)
             else:
-                rows[:, place] = ranked(field, ranks, [text or None for text in texts], start, refusals)
-        held = {name: columns.texts([text or None for text in cells.get(name, ())]) for name in self._wanted.keep}
+                rows[:, place] = rank_categories(field, ranks, [text or None for text in texts], start, refusals)
+        held = {
+            name: columns.string_column([text or None for text in cells.get(name, ())]) for name in self._wanted.keep
+        }
         return Chunk(start=start, rows=rows, kept=held, position=position + lines.taken, share=0.0, refusals=refusals)
 
     def _records(self, lines: _Lines, row: int, refusals: list[Refusal]) -> Iterator[list[str]]:
@@ -91,7 +93,7 @@ class CsvScan:
             try:
                 record = next(reader, None)
             except csv.Error as error:
-                refusals.append(refusal(row, "", lines.last.rstrip("\r\n"), f"no row of csv: {error}"))
+                refusals.append(new_refusal(row, "", lines.last.rstrip("\r\n"), f"no row of csv: {error}"))
                 record = [""] * width
             if record is None:
                 return
@@ -106,7 +108,7 @@ class CsvScan:
         """A row of too many or too few cells as an empty one; of a single column an empty line is an empty cell."""
         if record:
             reason = f"{len(record)} cells, where {len(self._names)} columns are named"
-            refusals.append(refusal(row, "", ",".join(record).rstrip("\r\n"), reason))
+            refusals.append(new_refusal(row, "", ",".join(record).rstrip("\r\n"), reason))
         return [""] * len(self._names)
 
 
@@ -148,7 +150,7 @@ class Csv:
     def encode(self, columns_: Mapping[str, Column]) -> bytes:
         """The lines of a part, without the line of names."""
         text = io.StringIO(newline="")
-        cells = [columns.shown(column) for column in columns_.values()]
+        cells = [columns.format_values(column) for column in columns_.values()]
         csv.writer(text, lineterminator="\n").writerows(zip(*cells, strict=True))
         return text.getvalue().encode("utf-8", "replace")
 
@@ -179,17 +181,17 @@ def _numbers(field: Field, texts: Sequence[str], start: int, refusals: list[Refu
     with suppress(ValueError):
         if plain or not any("_" in text for text in texts):
             return [float(text) if text else MISSING for text in texts]
-    found = [number(text) if text else MISSING for text in texts]
+    found = [parse_number(text) if text else MISSING for text in texts]
     for place, (text, value) in enumerate(zip(texts, found, strict=True)):
         if value is None:
-            refusals.append(refusal(start + place, field.name, text, "not a number"))
+            refusals.append(new_refusal(start + place, field.name, text, "not a number"))
     return [MISSING if value is None else value for value in found]
 
 
 def _not_utf8(name: str, texts: Sequence[str], start: int) -> Iterator[Refusal]:
     for place, text in enumerate(texts):
         if any("\udc80" <= letter <= "\udcff" for letter in text):
-            yield refusal(start + place, name, text, "not UTF-8")
+            yield new_refusal(start + place, name, text, "not UTF-8")
 
 
 plugin = Csv()

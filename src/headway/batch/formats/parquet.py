@@ -10,16 +10,16 @@ import nanoarrow
 import polars as pl
 
 from headway.batch import columns
-from headway.batch.frames import FrameScan
+from headway.batch.frames import PolarsScan
 from headway.core.batch import Column, Wanted
 
 
 class Parquet:
     """Reads and writes parquet."""
 
-    def scan(self, path: Path, wanted: Wanted) -> FrameScan:
+    def scan(self, path: Path, wanted: Wanted) -> PolarsScan:
         """Open a parquet file."""
-        return FrameScan(pl.scan_parquet(path, glob=False), wanted, path)
+        return PolarsScan(pl.scan_parquet(path, glob=False), wanted, path)
 
     def encode(self, columns_: Mapping[str, Column]) -> bytes:
         """A parquet file of one part, not compressed: the whole file is, when the parts are joined."""
@@ -35,7 +35,7 @@ class Parquet:
 
 
 def _frame(columns_: Mapping[str, Column]) -> pl.DataFrame:
-    return pl.DataFrame(nanoarrow.c_array_stream(columns.table(columns_)))
+    return pl.DataFrame(nanoarrow.c_array_stream(columns.to_arrow_table(columns_)))
 
 
 plugin = Parquet()

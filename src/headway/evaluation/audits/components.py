@@ -22,7 +22,7 @@ from headway.evaluation.race import Answering, savings
 from headway.evaluation.statistics.claims import ALPHA, in_logs, more_to_tell, named, side
 from headway.evaluation.statistics.intervals import Floats
 from headway.evaluation.subject import open_variant
-from headway.optimization.without import Part, parts_of, rebuilt
+from headway.optimization.without import Component, iter_components, rebuild_without
 
 ROUNDS, MOST_ROWS = 40, 50_000
 QUALITY, TIME = 0.01, 0.05
@@ -118,15 +118,15 @@ def _parts(whole: _Whole, ground: Ground) -> Iterator[_Part]:
         yield _Part("calibrator", lambda: _Less("calibrator", whole.subject.scores, whole.subject.model))
     if ground.origin and ground.bench and variant.steps:
         bench = ground.bench()
-        for part in parts_of(variant, ground.origin, bench):
+        for part in iter_components(variant, ground.origin, bench):
             yield _Part(part.name, partial(_rebuilt, part, bench, whole))
     groups = [(f"view {view.name}", view.columns) for view in ground.views]
     for name, columns in [*groups, *((" + ".join(names), tuple(names)) for names in ground.together)]:
         yield _Part(name, partial(_missing, name, columns, whole))
 
 
-def _rebuilt(part: Part, bench: Workbench, whole: _Whole) -> _Less:
-    name, variant = rebuilt(part, bench)
+def _rebuilt(part: Component, bench: Workbench, whole: _Whole) -> _Less:
+    name, variant = rebuild_without(part, bench)
     model = whole.calibrated(open_variant(variant, bench.blobs))
     return _Less(name, model.predict(whole.subject.rows), model)
 

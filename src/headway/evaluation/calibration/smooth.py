@@ -6,7 +6,7 @@ import numpy as np
 
 from headway.core.calibrator import Calibrator
 from headway.evaluation.calibration.apply import TINY, Floats
-from headway.optimization.logistic import coefficients, drawn_in
+from headway.optimization.logistic import fit_logistic, platt_targets
 
 
 def platt(scores: Floats, labels: Floats) -> Calibrator:
@@ -43,7 +43,7 @@ def _rising(design: Floats, labels: Floats, *, n_slopes: int) -> list[float]:
     while kept.any():
         start = np.where(np.arange(len(kept)) < n_slopes, 1.0, 0.0)[kept]
         found[:] = 0.0
-        found[kept] = coefficients(design[:, kept], drawn_in(labels), start=start)
+        found[kept] = fit_logistic(design[:, kept], platt_targets(labels), start=start)
         below = found[:n_slopes] < 0
         if not below.any():
             break

@@ -31,7 +31,7 @@ from headway.evaluation.subject import open_variant, self_test
 from headway.monitoring.post import Post
 from headway.monitoring.retraining.against_live import Held, held_out, judged, key_of, known, rules_of
 from headway.optimization import search
-from headway.optimization.train import Asked, recipe, train
+from headway.optimization.train import Asked, recipe_digest, train
 from headway.registry.project import Project
 from headway.registry.provenance import origins
 
@@ -71,7 +71,7 @@ def lesson_of(project: Project, post: Post, dataset: Dataset, until: datetime | 
     begin = datetime.fromisoformat(post.training.since)
     learned = between(rows, begin, since, name="train")
     held = between(rows, since, end, name=f"{since:%Y-%m-%d} to {end:%Y-%m-%d}")
-    code = recipe(project.config)
+    code = recipe_digest(project.config)
     rules = [str(rule) for rule in rules_of(project.config.policy).release]
     digests = (post.digest, digest(learned.table), digest(held.table))
     key = key_of("retrain", *digests, code, project.config.retrain.seeds, rules)
@@ -205,7 +205,7 @@ def _in_form_of(project: Project, live: Variant, model: Variant, held: Held) -> 
     """The model in the form that live has: the same steps and settings; as it came where they no longer apply."""
     rows = held.subject(model, open_variant(model, project.blobs)).rows
     steps = [step.transform for step in live.steps if step.transform in plugins.names("transform")]
-    made = search.expand(model, Workbench(blobs=project.blobs, sample=rows), steps) if steps else None
+    made = search.generate_candidates(model, Workbench(blobs=project.blobs, sample=rows), steps) if steps else None
     alike = (each for each in (made.variants if made else ()) if _form(each) == _form(live))
     return next(alike, model)
 

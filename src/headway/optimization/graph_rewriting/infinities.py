@@ -11,7 +11,7 @@ from headway.optimization.graph_rewriting.graph import Graph, bounds_of
 _INFINITE = 1e30  # what stands for an infinity in float32 is at least this
 
 
-def unexpanded(graph: Graph, node: Any) -> bool:
+def remove_expand(graph: Graph, node: Any) -> bool:
     """Where reads a constant itself, in place of it made as large as the other side is."""
     if node.op_type != "Where":
         return False
@@ -25,7 +25,7 @@ def unexpanded(graph: Graph, node: Any) -> bool:
     return False
 
 
-def unbounded(graph: Graph, node: Any) -> bool:
+def remove_infinity_guard(graph: Graph, node: Any) -> bool:
     """No great number in place of an infinity that is clipped afterwards anyhow."""
     if node.op_type != "Where" or not _replaces_infinity(graph, node):
         return False

@@ -9,18 +9,18 @@ from collections.abc import Callable
 from typing import Any
 
 from headway.optimization.graph_rewriting.graph import Graph
-from headway.optimization.graph_rewriting.infinities import unbounded, unexpanded
-from headway.optimization.graph_rewriting.tables import one_table
+from headway.optimization.graph_rewriting.infinities import remove_expand, remove_infinity_guard
+from headway.optimization.graph_rewriting.tables import merge_tables
 
 RULES: dict[str, Callable[[Graph, Any], bool]] = {
-    "unexpanded": unexpanded,
-    "unbounded": unbounded,
-    "one_table": one_table,
+    "unexpanded": remove_expand,
+    "unbounded": remove_infinity_guard,
+    "one_table": merge_tables,
 }
 """By name: what rewrites a graph at a node, and says whether it did."""
 
 
-def folded(content: bytes) -> tuple[bytes, tuple[str, ...]]:
+def fold_graph(content: bytes) -> tuple[bytes, tuple[str, ...]]:
     """The graph with every rewrite that fits it, and the names of those that did."""
     graph = Graph(content)
     done = tuple(name for name, rule in RULES.items() if _everywhere(graph, rule))

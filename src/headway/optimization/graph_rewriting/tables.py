@@ -11,17 +11,17 @@ from onnx import helper
 
 from headway.optimization.graph_rewriting.graph import Graph, bounds_of
 
-_FEWEST_TABLES = 2
+_MIN_TABLES = 2
 
 
-def one_table(graph: Graph, node: Any) -> bool:
+def merge_tables(graph: Graph, node: Any) -> bool:
     """One look-up in the tables of several columns put one under the other, in place of one for each column."""
     if node.op_type != "Concat" or node.attribute[0].i not in (1, -1):
         return False
     looked = [_look_up(graph, name) for name in node.input]
     first = next((place for place, found in enumerate(looked) if found), 0)
-    run = _alike(looked[first:])
-    if len(run) < _FEWEST_TABLES or not _are_places(graph, run):
+    run = _lookups_of_same_ranks(looked[first:])
+    if len(run) < _MIN_TABLES or not _are_valid_indices(graph, run):
         return False
     tables, columns = [graph.constants[table] for table, _, _ in run], [column for _, _, column in run]
     at, offsets = f"{node.output[0]}_headway", np.cumsum([0, *(len(each) for each in tables[:-1])])
@@ -47,15 +47,15 @@ def one_table(graph: Graph, node: Any) -> bool:
     return True
 
 
-Look = tuple[str, str, int]
+TableLookup = tuple[str, str, int]
 """A table, the ranks that are looked up in tables, and the column of them."""
 
 
-def _look_up(graph: Graph, name: str) -> Look | None:
+def _look_up(graph: Graph, name: str) -> TableLookup | None:
     """Gather of a constant table [rows, width] at one column of ranks [n, columns]."""
     outer = graph.maker(name, "Gather")
     inner = outer and graph.maker(outer.input[1], "Gather")
-    if not inner or _axis(outer) != 0 or _axis(inner) != 1 or graph.only_reader(name) is None:
+    if not inner or _gather_axis(outer) != 0 or _gather_axis(inner) != 1 or graph.only_reader(name) is None:
         return None
     table, column = graph.constants.get(outer.input[0]), graph.constants.get(inner.input[1])
     if table is None or table.ndim != 2 or column is None or column.ndim or column < 0:
@@ -63,9 +63,9 @@ def _look_up(graph: Graph, name: str) -> Look | None:
     return outer.input[0], inner.input[0], int(column)
 
 
-def _alike(looked: Sequence[Look | None]) -> list[Look]:
+def _lookups_of_same_ranks(looked: Sequence[TableLookup | None]) -> list[TableLookup]:
     """The looks from the first on that read the same ranks."""
-    run: list[Look] = []
+    run: list[TableLookup] = []
     for found in looked:
         if found is None or (run and found[1] != run[0][1]):
             break
@@ -73,7 +73,7 @@ def _alike(looked: Sequence[Look | None]) -> list[Look]:
     return run
 
 
-def _are_places(graph: Graph, run: Sequence[Look]) -> bool:
+def _are_valid_indices(graph: Graph, run: Sequence[TableLookup]) -> bool:
     """Whether the tables are alike, and no rank is below 0 or beyond one of them: they are clipped, then made whole."""
     tables = [graph.constants[table] for table, _, _ in run]
     if len({(each.dtype, each.shape[1]) for each in tables}) > 1:
@@ -84,5 +84,5 @@ def _are_places(graph: Graph, run: Sequence[Look]) -> bool:
     return low >= 0 and high <= min(len(each) for each in tables) - 1
 
 
-def _axis(node: Any) -> int:
+def _gather_axis(node: Any) -> int:
     return next((int(each.i) for each in node.attribute if each.name == "axis"), 0)

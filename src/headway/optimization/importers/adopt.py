@@ -25,9 +25,9 @@ from headway.core.dataset import Dataset
 from headway.core.errors import DataError, EngineError, NotApplicable, PluginError, Refused
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.data.matrix import signature_of
-from headway.optimization.importers.ways import way_of
+from headway.optimization.importers.ways import conversion_hint
 
-RUNS_CODE = {
+UNSAFE_SUFFIXES = {
     **dict.fromkeys((".pkl", ".pickle", ".joblib", ".sav"), "sklearn"),
     **dict.fromkeys((".pt", ".pth", ".ckpt", ".pt2"), "torch"),
 }
@@ -45,7 +45,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class UnpickleResult:
     """What became of a trusted file: its model as it was taken, or why it was not, in the three parts of an error."""
 
     taken: Taken | None = None
@@ -54,8 +54,8 @@ class Outcome:
     hint: str = ""
 
 
-def open_file(path: Path, *, trust: bool = False) -> ModelFile | Taken:
-    """What `adopt` takes of a model file; one that can run code is taken at once, in a process of its own.
+def open_model_file(path: Path, *, trust: bool = False) -> ModelFile | Taken:
+    """What `import_baseline` takes of a model file; one that can run code is taken at once, in a process of its own.
 
     Raises EngineError where there is none or it cannot be opened, Refused for one that can run code and has no `trust`.
     """
@@ -63,7 +63,7 @@ def open_file(path: Path, *, trust: bool = False) -> ModelFile | Taken:
         file = ModelFile(content=path.read_bytes(), suffix=path.suffix.lower())
     except OSError as error:
         raise EngineError(f"cannot read the model file: {error.strerror}", where=str(path)) from error
-    opener = opener_of(file)
+    opener = unsafe_opener(file)
     if not opener:
         return file
     if not trust:
@@ -72,16 +72,16 @@ def open_file(path: Path, *, trust: bool = False) -> ModelFile | Taken:
             where=str(path),
             hint=f"headway optimize {path} --trust, if you know who made it; in Python: trust=True",
         )
-    return _taken_apart(path)
+    return _import_in_subprocess(path)
 
 
-def opener_of(file: ModelFile) -> str:
+def unsafe_opener(file: ModelFile) -> str:
     """The engine that opens a file which can run code; empty for a file that is data."""
     is_pickle = file.content[:1] == b"\x80" and file.content[1:2] in (b"\2", b"\3", b"\4", b"\5")
-    return RUNS_CODE.get(file.suffix, "sklearn" if is_pickle else "")
+    return UNSAFE_SUFFIXES.get(file.suffix, "sklearn" if is_pickle else "")
 
 
-def _taken_apart(path: Path) -> Taken:
+def _import_in_subprocess(path: Path) -> Taken:
     """The model of a trusted file, opened and taken by `adoption.unpickle` in a process of its own that ends after."""
     paths = os.pathsep.join(os.path.abspath(each) for each in sys.path)  # it finds the classes that this process finds
     with tempfile.TemporaryDirectory(prefix="headway-") as folder:
@@ -92,30 +92,32 @@ def _taken_apart(path: Path) -> Taken:
         )
         if run.returncode:
             raise EngineError(
-                f"opening it ended Python with {_ending(run.returncode)}",
+                f"opening it ended Python with {_describe_exit(run.returncode)}",
                 where=str(path),
                 hint="open it where it was made, and save it in a form that is data: skops, ONNX, or its library's own",
             )
-        outcome = msgspec.msgpack.decode(answer.read_bytes(), type=Outcome)
+        outcome = msgspec.msgpack.decode(answer.read_bytes(), type=UnpickleResult)
     if outcome.taken is None:
         raise EngineError(outcome.what, where="; ".join(filter(None, [str(path), outcome.where])), hint=outcome.hint)
     return outcome.taken
 
 
-def _ending(code: int) -> str:
+def _describe_exit(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-def adopt(model: object | Taken, dataset: Dataset, blobs: Blobs, *, signature: Signature | None = None) -> Variant:
+def import_baseline(
+    model: object | Taken, dataset: Dataset, blobs: Blobs, *, signature: Signature | None = None
+) -> Variant:
     """A fitted model, a ModelFile, or one that was taken, as the Variant with no steps.
 
     Without a `signature`, the model reads the columns that it names, else those of the dataset in their order. Raises
     EngineError, with the engines there are, where none takes it, and DataError where the dataset lacks its columns.
     """
-    taken = take(model)
+    taken = import_model(model)
     engine, content = plugins.load_engine(taken.engine), taken.adopted.content
     if signature is None:
-        signature = signature_for(taken.adopted, dataset)
+        signature = infer_signature(taken.adopted, dataset)
         content, signature = engine.bind(content, signature) if hasattr(engine, "bind") else (content, signature)
     return Variant(
         artifact=Artifact(format=engine.formats[0], digest=blobs.put(content), size_bytes=len(content)),
@@ -125,7 +127,7 @@ def adopt(model: object | Taken, dataset: Dataset, blobs: Blobs, *, signature: S
     )
 
 
-def take(model: object | Taken) -> Taken:
+def import_model(model: object | Taken) -> Taken:
     """A fitted model, or a ModelFile, by the first engine that knows its library; its own library's is asked first.
 
     Raises EngineError, with the engines there are, where none takes it.
@@ -134,7 +136,7 @@ def take(model: object | Taken) -> Taken:
         return model
     refusals: list[str] = []
     hints: list[str] = []
-    for name in _in_order(model):
+    for name in _sort_engines(model):
         try:
             adopted = plugins.load_engine(name).adopt(model)
             return Taken(engine=adopted.engine or name, adopted=adopted)
@@ -142,23 +144,23 @@ def take(model: object | Taken) -> Taken:
             refusals.append(f"{name}: {reason.what}")
             hints += [reason.hint] if isinstance(reason, PluginError) and isinstance(model, ModelFile) else []
     raise EngineError(
-        f"no engine takes {_named(model)}",
+        f"no engine takes {_describe_model(model)}",
         where="; ".join(refusals),
-        hint=" or ".join([*hints, way_of(model)]),
+        hint=" or ".join([*hints, conversion_hint(model)]),
     )
 
 
-def _in_order(model: object) -> list[str]:
+def _sort_engines(model: object) -> list[str]:
     """Engines named as a package that the model's classes come from, then the others: asking imports their library."""
     roots = [kind.__module__.partition(".")[0] for kind in type(model).__mro__]
     names = [name for name in plugins.names("engine") if name not in _TAKE_NONE]
     return sorted(names, key=lambda name: (roots.index(name) if name in roots else len(roots), names.index(name)))
 
 
-def signature_for(adopted: Adopted, dataset: Dataset) -> Signature:
+def infer_signature(adopted: Adopted, dataset: Dataset) -> Signature:
     """The columns of the dataset that an adopted model reads, with the categories that it knows."""
-    names = _spelled(adopted.names, dataset.table.columns)
-    _expect_columns(names, dataset)
+    names = _match_spelling(adopted.names, dataset.table.columns)
+    _check_columns(names, dataset)
     read = replace(dataset, table=dataset.table.select(names)) if names else dataset
     there = signature_of(read)
     if adopted.width and len(there.names) != adopted.width:
@@ -174,7 +176,7 @@ def signature_for(adopted: Adopted, dataset: Dataset) -> Signature:
     )
 
 
-def _spelled(names: tuple[str, ...], columns: list[str]) -> tuple[str, ...]:
+def _match_spelling(names: tuple[str, ...], columns: list[str]) -> tuple[str, ...]:
     """The model's names as the table spells them: LightGBM writes `_` for each space in a name."""
     written = {re.sub(r"\s", "_", column): column for column in columns}
     return tuple(name if name in columns else written.get(name, name) for name in names)
@@ -196,7 +198,7 @@ def _with_categories(fields: list[Field], categories: tuple[tuple[str, ...], ...
     return tuple(fields)
 
 
-def _expect_columns(names: tuple[str, ...], dataset: Dataset) -> None:
+def _check_columns(names: tuple[str, ...], dataset: Dataset) -> None:
     missing = [name for name in names if name not in dataset.table.columns]
     if missing:
         near = difflib.get_close_matches(missing[0], dataset.table.columns, 1)
@@ -214,7 +216,7 @@ def _expect_columns(names: tuple[str, ...], dataset: Dataset) -> None:
         )
 
 
-def _named(model: object) -> str:
+def _describe_model(model: object) -> str:
     if isinstance(model, ModelFile):
         return f"this {model.suffix or 'nameless'} file"
     return f"a {type(model).__module__}.{type(model).__name__}"

@@ -14,11 +14,11 @@ from headway.core import plugins
 from headway.core.errors import EngineError, Refused
 from headway.engines.estimators.objects import LIBRARIES, Placed, named, objects, own_code, root_of
 
-_ASKS = ("predict_proba", "predict", "decision_function")
+_PREDICT_METHODS = ("predict_proba", "predict", "decision_function")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Native:
+class CustomModel:
     """A model, parted: `parts` names the Python that stays as it is, `model` is the known model that can be optimized.
 
     `rows` gives, for rows of the whole, those that the known model is given. `around` gives the whole with another
@@ -39,7 +39,7 @@ class Native:
         )
 
 
-def part(model: Any) -> Native | None:
+def split_custom_code(model: Any) -> CustomModel | None:
     """The known model in a model that has Python of its own; None where there is no such Python, or no such model.
 
     Raises EngineError, which names that Python, where it stands around more than one.
@@ -49,21 +49,21 @@ def part(model: Any) -> Native | None:
     parts = () if kinds & set(plugins.names("engine")) - {"sklearn"} else tuple(own_code(model))
     if not parts:
         return None
-    head = _head(model)
+    head = _count_custom_steps(model)
     if head:
-        return _behind(model, head, parts)
-    inner = _inner(model, parts)
+        return _split_pipeline(model, head, parts)
+    inner = _find_inner_model(model, parts)
     if inner is None:
         return None
-    return Native(
+    return CustomModel(
         parts=parts,
         model=inner.value,
-        rows=lambda rows: _given(model, inner, rows),
-        around=lambda other: _with(model, inner, other),
+        rows=lambda rows: _rows_seen_by_inner(model, inner, rows),
+        around=lambda other: _replace_inner(model, inner, other),
     )
 
 
-def _head(model: Any) -> int:
+def _count_custom_steps(model: Any) -> int:
     """How many steps of a pipeline stand before the rest that is known; 0 where its last is not, or it is none."""
     if root_of(model) != "sklearn" or not isinstance(getattr(model, "steps", None), list):
         return 0
@@ -71,19 +71,19 @@ def _head(model: Any) -> int:
     return own[-1] if own[-1] < len(model.steps) else 0
 
 
-def _behind(pipeline: Any, head: int, parts: tuple[str, ...]) -> Native:
+def _split_pipeline(pipeline: Any, head: int, parts: tuple[str, ...]) -> CustomModel:
     first = [step for _, step in pipeline.steps[:head] if step is not None and step != "passthrough"]
     rest = copy.copy(pipeline)
     rest.steps = pipeline.steps[head:]
-    return Native(
+    return CustomModel(
         parts=parts,
         model=rest.steps[0][1] if len(rest.steps) == 1 else rest,
-        rows=lambda rows: _through(first, rows),
-        around=lambda other: Behind(first, other),
+        rows=lambda rows: _apply_steps(first, rows),
+        around=lambda other: PrefixedModel(first, other),
     )
 
 
-class Behind:
+class PrefixedModel:
     """A model that is asked with rows as the steps before it make them; all else of it is the model's."""
 
     def __init__(self, steps: Sequence[Any], model: Any) -> None:
@@ -92,11 +92,11 @@ class Behind:
 
     def predict(self, rows: Any) -> Any:
         """The model's answers to rows of the whole."""
-        return self._model.predict(_through(self._steps, rows))
+        return self._model.predict(_apply_steps(self._steps, rows))
 
     def predict_proba(self, rows: Any) -> Any:
         """The model's probabilities for rows of the whole."""
-        return self._model.predict_proba(_through(self._steps, rows))
+        return self._model.predict_proba(_apply_steps(self._steps, rows))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -104,13 +104,13 @@ class Behind:
         return getattr(self._model, name)
 
 
-def _through(steps: Sequence[Any], rows: Any) -> Any:
+def _apply_steps(steps: Sequence[Any], rows: Any) -> Any:
     for step in steps:
         rows = step.transform(rows)
     return rows
 
 
-def _inner(model: Any, parts: tuple[str, ...]) -> Placed | None:
+def _find_inner_model(model: Any, parts: tuple[str, ...]) -> Placed | None:
     """The one known model inside another, if there is one; what is inside that is its own."""
     found: list[Placed] = []
     for here in objects(model):
@@ -133,7 +133,7 @@ def _is_known(value: Any) -> bool:
     return asked and root_of(value) in LIBRARIES and not isinstance(value, type) and not own_code(value)
 
 
-def _with(model: Any, inner: Placed, other: Any) -> Any:
+def _replace_inner(model: Any, inner: Placed, other: Any) -> Any:
     """A copy of a model with another in the place of the one inside it."""
     try:
         return copy.deepcopy(model, {id(inner.value): other})
@@ -144,25 +144,25 @@ def _with(model: Any, inner: Placed, other: Any) -> Any:
         ) from error
 
 
-def _given(model: Any, inner: Placed, rows: Any) -> Any:
+def _rows_seen_by_inner(model: Any, inner: Placed, rows: Any) -> Any:
     """The rows that the inner model is given when the whole is asked; it has to be asked once, for as many rows."""
-    listener = _Listener(inner.value)
-    whole = _with(model, inner, listener)
-    ask = next((name for name in _ASKS if hasattr(whole, name)), None)
+    listener = _RowRecorder(inner.value)
+    whole = _replace_inner(model, inner, listener)
+    ask = next((name for name in _PREDICT_METHODS if hasattr(whole, name)), None)
     if ask is None:
         raise EngineError(f"a {named(model)} has neither predict nor predict_proba")
     getattr(whole, ask)(rows)
-    counts = [_count(each) for each in listener.given]
-    if counts != [_count(rows)]:
+    counts = [_count_rows(each) for each in listener.given]
+    if counts != [_count_rows(rows)]:
         raise EngineError(
-            f"for {_count(rows):,} rows, {named(model)} asks the model inside it for {counts} rows",
+            f"for {_count_rows(rows):,} rows, {named(model)} asks the model inside it for {counts} rows",
             where=inner.path,
             hint="ask it once, for all rows, in the same order",
         )
     return listener.given[0]
 
 
-class _Listener:
+class _RowRecorder:
     """Answers as a model does, and keeps what it was given."""
 
     def __init__(self, model: Any) -> None:
@@ -171,7 +171,7 @@ class _Listener:
 
     def __getattr__(self, name: str) -> Any:
         answer = getattr(self.model, name)
-        if name not in _ASKS:
+        if name not in _PREDICT_METHODS:
             return answer
 
         def heard(rows: Any, *rest: Any, **named: Any) -> Any:
@@ -181,5 +181,5 @@ class _Listener:
         return heard
 
 
-def _count(rows: Any) -> int:
+def _count_rows(rows: Any) -> int:
     return int(rows.shape[0]) if hasattr(rows, "shape") else len(rows)

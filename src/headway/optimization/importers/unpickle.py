@@ -18,7 +18,7 @@ import msgspec
 from headway.core import plugins
 from headway.core.contracts import ModelFile
 from headway.core.errors import EngineError, HeadwayError
-from headway.optimization.importers.adopt import Outcome, Taken, opener_of, take
+from headway.optimization.importers.adopt import Taken, UnpickleResult, import_model, unsafe_opener
 
 _LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "joblib", "lightgbm", "xgboost", "catboost", "torch")
 _MODULES = {"scikit-learn": "sklearn"}
@@ -29,53 +29,53 @@ def main(path: str, answer: str) -> None:
     file = ModelFile(content=Path(path).read_bytes(), suffix=Path(path).suffix.lower())
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        outcome = _outcome(file)
+        outcome = _unpickle(file)
     said = [str(each.message).partition("\n")[0] for each in told]
     outcome = replace(outcome, where="; ".join(filter(None, [outcome.where, *said[:1]])))
     Path(answer).write_bytes(msgspec.msgpack.encode(outcome))
 
 
-def _outcome(file: ModelFile) -> Outcome:
+def _unpickle(file: ModelFile) -> UnpickleResult:
     try:
-        return Outcome(taken=_taken(file))
+        return UnpickleResult(taken=_import_file(file))
     except HeadwayError as error:
-        return Outcome(what=error.what, where=error.where, hint=error.hint)
+        return UnpickleResult(what=error.what, where=error.where, hint=error.hint)
     except Exception as error:  # noqa: BLE001 - code of a stranger may raise anything; its caller is told what
         traceback.print_exc()
-        return _why(error)
+        return _describe_error(error)
 
 
-def _taken(file: ModelFile) -> Taken:
-    engine = plugins.load_engine(opener_of(file))
+def _import_file(file: ModelFile) -> Taken:
+    engine = plugins.load_engine(unsafe_opener(file))
     if not hasattr(engine, "opened"):
         raise EngineError(f"no engine opens a {file.suffix} file")
-    return take(engine.opened(file))
+    return import_model(engine.opened(file))
 
 
-def _why(error: Exception) -> Outcome:
+def _describe_error(error: Exception) -> UnpickleResult:
     """Why a file could not be opened: a package or a class that is not there, or another release of a library."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
-        return Outcome(
+        return UnpickleResult(
             what=f"its model needs the module {error.name!r}, which is not here",
             hint=f"pip install {package}, or run it where that module lies",
         )
     lost = re.match(r"Can't get attribute '([\w.]+)' on <module '([\w.]+)'", str(error))
     if lost:
         own = "define it in a module of its own, not in a script or notebook, and save the model again"
-        return Outcome(
+        return UnpickleResult(
             what=f"its model needs {lost[1]!r} of the module {lost[2]!r}, which does not have it here",
-            where=f"installed here: {', '.join(_installed())}",
+            where=f"installed here: {', '.join(_installed_modules())}",
             hint=own if lost[2] == "__main__" else "install the releases that made the file",
         )
-    return Outcome(
+    return UnpickleResult(
         what=f"it cannot be opened: {type(error).__name__}: {error}",
-        where=f"installed here: {', '.join(_installed())}",
+        where=f"installed here: {', '.join(_installed_modules())}",
         hint="install the releases that made it, or save it there in a form that is data: skops, ONNX",
     )
 
 
-def _installed() -> list[str]:
+def _installed_modules() -> list[str]:
     """The releases of the libraries that were imported to open the file."""
     return [
         f"{name} {importlib.metadata.version(name)}"

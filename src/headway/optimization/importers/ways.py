@@ -28,7 +28,7 @@ _BY_SUFFIX = {
 }
 
 
-def way_of(model: object) -> str:
+def conversion_hint(model: object) -> str:
     """What makes of this model, or model file, one that an engine takes; ONNX where nothing better is known."""
     if isinstance(model, ModelFile):
         way = _BY_SUFFIX.get(model.suffix, "")

@@ -15,8 +15,8 @@ from headway.core.errors import NotApplicable
 from headway.engines.compiled.tape import written
 from headway.engines.formats.onnx_ports import feeds, scores_of
 from headway.optimization.lowering import layers, moves, numbers
-from headway.optimization.lowering.values import Constant, Kind, Node, Pen, Rows, Value
-from headway.optimization.lowering.writer import Span, Writer
+from headway.optimization.lowering.values import Constant, Emitter, Kind, Node, Rows, Value
+from headway.optimization.lowering.writer import ProgramWriter, Span
 
 RULES = {**numbers.RULES, **moves.RULES, **layers.RULES}
 
@@ -24,7 +24,15 @@ _OWN = ("", "ai.onnx", "ai.onnx.ml")
 _TYPES = {1: "tensor(float)", 6: "tensor(int32)", 7: "tensor(int64)", 8: "tensor(string)", 11: "tensor(double)"}
 _PAIRS = "seq(map(int64,tensor(float)))"
 # What the library's own evaluator of a node raises that it cannot run.
-_UNFOLDED = (ArithmeticError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
+_EVALUATOR_FAILURES = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,7 +44,7 @@ class _Port:
     shape: Sequence[int | str | None]
 
 
-def taped(content: bytes) -> bytes:
+def lower_graph(content: bytes) -> bytes:
     """The bytes of a tape that answers as a graph does; raises NotApplicable that names the node it cannot say."""
     model = onnx.load_from_string(content)
     graph = model.graph
@@ -45,13 +53,13 @@ def taped(content: bytes) -> bytes:
     output = scores_of([_port(each) for each in graph.output])
     if inputs.fixed or any(each.most for each in inputs.inputs):
         raise NotApplicable("engine 'dense' reads any number of rows, and no whole numbers")
-    tape = Writer(width=inputs.width)
+    tape = ProgramWriter(width=inputs.width)
     for each in inputs.inputs:
         shape = () if each.flat else (each.last - each.first,)
         kind: Kind = "double" if each.dtype is np.float64 else "float"
         values[each.name] = Rows(span=Span(0, each.first), shape=shape, kind=kind)
-    for node in _needed(graph.node, output):
-        made = _made(node, values, tape, model.opset_import)
+    for node in _needed_nodes(graph.node, output):
+        made = _lower_node(node, values, tape, model.opset_import)
         values |= {name: value for name, value in zip(node.output, made, strict=False) if name}
     answer = values.get(output)
     if not isinstance(answer, Rows) or answer.kind not in ("float", "wide"):
@@ -69,7 +77,7 @@ def _port(value: Any) -> _Port:
     return _Port(name=value.name, type=_TYPES.get(kind.elem_type, ""), shape=shape)
 
 
-def _needed(nodes: Any, output: str) -> list[Any]:
+def _needed_nodes(nodes: Any, output: str) -> list[Any]:
     """The nodes that an output is made by, in order."""
     wanted, kept = {output}, []
     for node in reversed(nodes):
@@ -79,7 +87,7 @@ def _needed(nodes: Any, output: str) -> list[Any]:
     return kept[::-1]
 
 
-def _made(node: Any, values: Mapping[str, Value], tape: Writer, opsets: Any) -> tuple[Value, ...]:
+def _lower_node(node: Any, values: Mapping[str, Value], tape: ProgramWriter, opsets: Any) -> tuple[Value, ...]:
     """What a node makes of values."""
     given = [values.get(name) if name else None for name in node.input]
     attributes = {each.name: _plain(each) for each in node.attribute}
@@ -88,17 +96,17 @@ def _made(node: Any, values: Mapping[str, Value], tape: Writer, opsets: Any) -> 
         asked.refuse("what it reads is made nowhere")
     constant = all(each is None or (isinstance(each, Constant) and not each.each_row) for each in given)
     if constant and (given or node.op_type == "Constant"):
-        return _folded(asked, node, given, opsets)
+        return _fold_constants(asked, node, given, opsets)
     if node.op_type not in RULES or node.domain not in _OWN:
         asked.refuse("no step of a tape is that")
     try:
-        made = RULES[node.op_type](Pen(tape=tape, node=asked), *given)
+        made = RULES[node.op_type](Emitter(tape=tape, node=asked), *given)
     except (TypeError, KeyError) as error:
         raise NotApplicable(f"engine 'dense' cannot say {node.op_type} ({node.name!r}): {error}") from error
     return made if isinstance(made, tuple) else (made,)
 
 
-def _folded(asked: Node, node: Any, given: list[Value | None], opsets: Any) -> tuple[Value, ...]:
+def _fold_constants(asked: Node, node: Any, given: list[Value | None], opsets: Any) -> tuple[Value, ...]:
     """What a node makes of constants alone, which it then makes once."""
     names = {name: each.array for name, each in zip(node.input, given, strict=True) if isinstance(each, Constant)}
     inputs = [
@@ -109,7 +117,7 @@ def _folded(asked: Node, node: Any, given: list[Value | None], opsets: Any) -> t
     graph = helper.make_graph([node], "constants", inputs, outputs)
     try:
         found = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets)).run(None, names)
-    except _UNFOLDED as error:
+    except _EVALUATOR_FAILURES as error:
         asked.refuse(f"what it makes of constants is not known ({error})")
     return tuple(Constant(array=np.asarray(each)) for each in found)
 

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.optimization.lowering.numbers import Rule
-from headway.optimization.lowering.values import Constant, Pen, Rows, Value
+from headway.optimization.lowering.values import Constant, Emitter, Rows, Value
 
 Array = NDArray[Any]
 
 
-def _dense(pen: Pen, value: Value, weights: Array, bias: Array) -> Rows:
+def _dense(pen: Emitter, value: Value, weights: Array, bias: Array) -> Rows:
     """A row times weights [inputs, outputs], and a bias for each output."""
     rows = pen.in_rows(value)
     if rows.kind != "float" or weights.dtype != np.float32:
@@ -29,7 +29,7 @@ def _dense(pen: Pen, value: Value, weights: Array, bias: Array) -> Rows:
     return Rows(span=out, shape=(*rows.shape[:-1], outputs))
 
 
-def _gemm(pen: Pen, value: Value, weights: Value, bias: Value | None = None) -> Value:
+def _gemm(pen: Emitter, value: Value, weights: Value, bias: Value | None = None) -> Value:
     of = pen.node.attributes
     if of.get("transA", 0):
         pen.node.refuse("it turns rows into columns")
@@ -42,11 +42,11 @@ def _gemm(pen: Pen, value: Value, weights: Value, bias: Value | None = None) -> 
     return _dense(pen, value, factor.T if of.get("transB", 0) else factor, added)
 
 
-def _matmul(pen: Pen, value: Value, weights: Value) -> Value:
+def _matmul(pen: Emitter, value: Value, weights: Value) -> Value:
     return _dense(pen, value, pen.node.fixed(weights), np.zeros(1, np.float32))
 
 
-def _batch_norm(pen: Pen, value: Value, *given: Value) -> Value:
+def _batch_norm(pen: Emitter, value: Value, *given: Value) -> Value:
     rows = pen.node.rows(value)
     if pen.node.attributes.get("training_mode", 0) or not rows.shape:
         pen.node.refuse("it learns while it answers")
@@ -57,25 +57,25 @@ def _batch_norm(pen: Pen, value: Value, *given: Value) -> Value:
     return pen.do("add", pen.do("mul", rows, sides[0]), sides[1])
 
 
-def _sum(pen: Pen, rows: Rows, *, by: int = 1) -> Rows:
+def _sum(pen: Emitter, rows: Rows, *, by: int = 1) -> Rows:
     """The sum over the last axis, which is left as one of length 1, divided by a number."""
     count = rows.shape[-1]
     out = pen.tape.do("sum", pen.tape.register(rows.size // count), rows.size // count, rows.span, sizes=(count, by))
     return Rows(span=out, shape=(*rows.shape[:-1], 1))
 
 
-def _mean(pen: Pen, rows: Rows) -> Rows:
+def _mean(pen: Emitter, rows: Rows) -> Rows:
     return _sum(pen, rows, by=rows.shape[-1])
 
 
-def _of_last_axis(pen: Pen, value: Value, axes: list[int] | None) -> Rows:
+def _of_last_axis(pen: Emitter, value: Value, axes: list[int] | None) -> Rows:
     rows = pen.in_rows(value)
     if rows.kind != "float" or not rows.shape or axes not in ([-1], [len(rows.shape)]):
         pen.node.refuse("it does not go over the last axis of float32 numbers")
     return rows
 
 
-def _layer_norm(pen: Pen, value: Value, scale: Value, shift: Value | None = None) -> Value:
+def _layer_norm(pen: Emitter, value: Value, scale: Value, shift: Value | None = None) -> Value:
     rows = _of_last_axis(pen, value, [int(pen.node.attributes.get("axis", -1))])
     centred = pen.do("sub", rows, _mean(pen, rows))
     variance = _mean(pen, pen.do("mul", centred, centred))
@@ -84,7 +84,7 @@ def _layer_norm(pen: Pen, value: Value, scale: Value, shift: Value | None = None
     return pen.do("add", scaled, Constant(array=pen.node.fixed(shift))) if shift is not None else scaled
 
 
-def _softmax(pen: Pen, value: Value) -> Value:
+def _softmax(pen: Emitter, value: Value) -> Value:
     rows = _of_last_axis(pen, value, [int(pen.node.attributes.get("axis", -1))])
     out = pen.tape.register(rows.size)
     pen.tape.do("softmax", out, rows.size, rows.span, sizes=(rows.shape[-1], 0))
@@ -92,7 +92,7 @@ def _softmax(pen: Pen, value: Value) -> Value:
 
 
 def _reduced(mean: bool) -> Rule:
-    def rule(pen: Pen, value: Value, axes: Value | None = None) -> Value:
+    def rule(pen: Emitter, value: Value, axes: Value | None = None) -> Value:
         rows = _of_last_axis(pen, value, pen.node.numbers("axes", axes))
         found = _mean(pen, rows) if mean else _sum(pen, rows)
         keeps = pen.node.attributes.get("keepdims", 1)
@@ -101,7 +101,7 @@ def _reduced(mean: bool) -> Rule:
     return rule
 
 
-def _scaler(pen: Pen, value: Value) -> Value:
+def _scaler(pen: Emitter, value: Value) -> Value:
     offset, scale = (np.array(pen.node.attributes[name], np.float32) for name in ("offset", "scale"))
     return pen.do("mul", pen.do("sub", pen.node.rows(value), Constant(array=offset)), Constant(array=scale))
 

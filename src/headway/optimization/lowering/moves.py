@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from headway.optimization.lowering.numbers import Rule
-from headway.optimization.lowering.values import Constant, Lengths, Pen, Rows, Value
+from headway.optimization.lowering.values import Constant, Emitter, Lengths, Rows, Value
 
 Array = NDArray[Any]
 
@@ -19,12 +19,12 @@ _WHOLE = {TensorProto.INT64: 2.0**63, TensorProto.INT32: 2.0**31}
 _ROWS = "it moves numbers from row to row"
 
 
-def _places(rows: Rows) -> Array:
+def _positions(rows: Rows) -> Array:
     """Of each number of a row its own place."""
     return np.arange(rows.size).reshape(rows.shape)
 
 
-def _axis(pen: Pen, axis: int, rank: int) -> int:
+def _axis(pen: Emitter, axis: int, rank: int) -> int:
     """An axis of a row's numbers; `rank` counts the axis of rows."""
     axis += rank if axis < 0 else 0
     if not 0 < axis < rank:
@@ -32,9 +32,9 @@ def _axis(pen: Pen, axis: int, rank: int) -> int:
     return axis - 1
 
 
-def _concat(pen: Pen, *values: Value) -> Value:
+def _concat(pen: Emitter, *values: Value) -> Value:
     if not any(isinstance(each, Rows) for each in values):
-        return _joined(pen, values)
+        return _concat_lengths(pen, values)
     parts = [pen.in_rows(each) for each in values]
     axis = _axis(pen, pen.node.attributes["axis"], len(parts[0].shape) + 1)
     if len({(len(part.shape), part.kind) for part in parts}) > 1:
@@ -43,13 +43,13 @@ def _concat(pen: Pen, *values: Value) -> Value:
     whole, places = pen.tape.register(size), []
     for part in parts:
         pen.tape.do("copy", whole._replace(offset=at), part.size, part.span)
-        places.append(_places(part) + at)
+        places.append(_positions(part) + at)
         at += part.size
     together = Rows(span=whole, shape=(size,), kind=parts[0].kind)
     return pen.moved(together, np.concatenate(places, axis=axis))
 
 
-def _told(lengths: Sequence[int | None], *, alone: bool = False) -> Value:
+def _lengths_value(lengths: Sequence[int | None], *, alone: bool = False) -> Value:
     """Lengths of axes; constants where that of rows is not among them."""
     if None in lengths:
         return Lengths(lengths=tuple(lengths), alone=alone)
@@ -57,7 +57,7 @@ def _told(lengths: Sequence[int | None], *, alone: bool = False) -> Value:
     return Constant(array=known[0] if alone else known)
 
 
-def _joined(pen: Pen, values: Sequence[Value]) -> Lengths:
+def _concat_lengths(pen: Emitter, values: Sequence[Value]) -> Lengths:
     """Lengths one after the other, some of them constants."""
     parts: list[int | None] = []
     for each in values:
@@ -65,7 +65,7 @@ def _joined(pen: Pen, values: Sequence[Value]) -> Lengths:
     return Lengths(lengths=tuple(parts))
 
 
-def _slice(pen: Pen, value: Value, *given: Value | None) -> Value:
+def _slice(pen: Emitter, value: Value, *given: Value | None) -> Value:
     starts, ends, axes, steps = (
         pen.node.numbers(name, each)
         for name, each in zip(("starts", "ends", "axes", "steps"), (*given, *[None] * 4), strict=False)
@@ -77,41 +77,41 @@ def _slice(pen: Pen, value: Value, *given: Value | None) -> Value:
         )
     }
     if isinstance(value, Lengths):
-        return _told(value.lengths[cuts.get(0, slice(None))])
+        return _lengths_value(value.lengths[cuts.get(0, slice(None))])
     rows = pen.in_rows(value)
     whole = [slice(None)] * len(rows.shape)
     for axis, cut in cuts.items():
         if axis != 0 or (cut.start, cut.step) != (0, 1) or cut.stop < np.iinfo(np.int32).max:
             whole[_axis(pen, axis, len(rows.shape) + 1)] = cut
-    return pen.moved(rows, _places(rows)[tuple(whole)])
+    return pen.moved(rows, _positions(rows)[tuple(whole)])
 
 
-def _split(pen: Pen, value: Value, sizes: Value | None = None) -> tuple[Value, ...]:
+def _split(pen: Emitter, value: Value, sizes: Value | None = None) -> tuple[Value, ...]:
     rows = pen.node.rows(value)
     axis = _axis(pen, pen.node.attributes.get("axis", 0), len(rows.shape) + 1)
     length, parts = rows.shape[axis], pen.node.outputs
     even = -(-length // parts)
     split = pen.node.numbers("split", sizes) or [even] * (parts - 1) + [length - even * (parts - 1)]
-    places = np.split(_places(rows), np.cumsum(split)[:-1], axis=axis)
+    places = np.split(_positions(rows), np.cumsum(split)[:-1], axis=axis)
     return tuple(pen.moved(rows, each) for each in places)
 
 
-def _gather(pen: Pen, value: Value, at: Value) -> Value:
+def _gather(pen: Emitter, value: Value, at: Value) -> Value:
     axis = int(pen.node.attributes.get("axis", 0))
     if isinstance(at, Rows):
-        return _looked_up(pen, pen.node.fixed(value), at, axis)
+        return _look_up(pen, pen.node.fixed(value), at, axis)
     places = pen.node.fixed(at)
     if isinstance(value, Lengths):
-        return _told([value.lengths[int(each)] for each in places.ravel()], alone=places.ndim == 0)
+        return _lengths_value([value.lengths[int(each)] for each in places.ravel()], alone=places.ndim == 0)
     rows = pen.in_rows(value)
     axis = _axis(pen, axis, len(rows.shape) + 1)
     length = rows.shape[axis]
     if not np.all((places >= -length) & (places < length)):
         pen.node.refuse("it asks for a place that is not there")
-    return pen.moved(rows, np.take(_places(rows), places, axis=axis))
+    return pen.moved(rows, np.take(_positions(rows), places, axis=axis))
 
 
-def _looked_up(pen: Pen, table: Array, ranks: Rows, axis: int) -> Rows:
+def _look_up(pen: Emitter, table: Array, ranks: Rows, axis: int) -> Rows:
     """Rows of a table, one for each rank of a row."""
     if axis not in (0, -table.ndim) or ranks.kind != "whole" or table.dtype != np.float32 or not table.size:
         pen.node.refuse("it is no look-up of whole numbers in a table of float32")
@@ -121,7 +121,7 @@ def _looked_up(pen: Pen, table: Array, ranks: Rows, axis: int) -> Rows:
     return Rows(span=out, shape=ranks.shape + table.shape[1:])
 
 
-def _reshape(pen: Pen, value: Value, shape: Value | None = None) -> Value:
+def _reshape(pen: Emitter, value: Value, shape: Value | None = None) -> Value:
     if isinstance(value, Lengths):
         return Lengths(lengths=value.lengths)
     rows = pen.in_rows(value)
@@ -137,14 +137,14 @@ def _reshape(pen: Pen, value: Value, shape: Value | None = None) -> Value:
     return Rows(span=rows.span, shape=tuple(rest), kind=rows.kind)
 
 
-def _flatten(pen: Pen, value: Value) -> Value:
+def _flatten(pen: Emitter, value: Value) -> Value:
     rows = pen.in_rows(value)
     if pen.node.attributes.get("axis", 1) not in (1, -len(rows.shape)):
         pen.node.refuse(_ROWS)
     return Rows(span=rows.span, shape=(rows.size,), kind=rows.kind)
 
 
-def _squeeze(pen: Pen, value: Value, axes: Value | None = None) -> Value:
+def _squeeze(pen: Emitter, value: Value, axes: Value | None = None) -> Value:
     if isinstance(value, Lengths):
         return Lengths(lengths=value.lengths, alone=True)
     rows, given = pen.in_rows(value), pen.node.numbers("axes", axes)
@@ -157,7 +157,7 @@ def _squeeze(pen: Pen, value: Value, axes: Value | None = None) -> Value:
     return Rows(span=rows.span, shape=left, kind=rows.kind)
 
 
-def _unsqueeze(pen: Pen, value: Value, axes: Value | None = None) -> Value:
+def _unsqueeze(pen: Emitter, value: Value, axes: Value | None = None) -> Value:
     if isinstance(value, Lengths):
         return Lengths(lengths=value.lengths)
     rows, given = pen.in_rows(value), pen.node.numbers("axes", axes) or []
@@ -166,15 +166,15 @@ def _unsqueeze(pen: Pen, value: Value, axes: Value | None = None) -> Value:
     return Rows(span=rows.span, shape=np.expand_dims(np.empty(rows.shape), new).shape, kind=rows.kind)
 
 
-def _transpose(pen: Pen, value: Value) -> Value:
+def _transpose(pen: Emitter, value: Value) -> Value:
     rows = pen.in_rows(value)
     order = list(pen.node.attributes.get("perm", range(len(rows.shape), -1, -1)))
     if order[0] != 0:
         pen.node.refuse(_ROWS)
-    return pen.moved(rows, _places(rows).transpose([axis - 1 for axis in order[1:]]))
+    return pen.moved(rows, _positions(rows).transpose([axis - 1 for axis in order[1:]]))
 
 
-def _expand(pen: Pen, value: Value, shape: Value) -> Value:
+def _expand(pen: Emitter, value: Value, shape: Value) -> Value:
     first, *rest = shape.lengths if isinstance(shape, Lengths) else pen.node.fixed(shape).ravel().tolist() or [0]
     lengths = tuple(int(each) for each in rest if each is not None)
     if len(lengths) != len(rest) or first not in (None, 1):
@@ -187,10 +187,10 @@ def _expand(pen: Pen, value: Value, shape: Value) -> Value:
     rows = pen.node.rows(value)
     if len(rest) != len(rows.shape):
         pen.node.refuse(_ROWS)
-    return pen.moved(rows, np.broadcast_to(_places(rows), np.broadcast_shapes(rows.shape, lengths)))
+    return pen.moved(rows, np.broadcast_to(_positions(rows), np.broadcast_shapes(rows.shape, lengths)))
 
 
-def _cast(pen: Pen, value: Value) -> Value:
+def _cast(pen: Emitter, value: Value) -> Value:
     if isinstance(value, Lengths):
         return value
     rows, kind = pen.in_rows(value), pen.node.attributes["to"]
@@ -209,13 +209,13 @@ def _cast(pen: Pen, value: Value) -> Value:
     return pen.do("to_whole", rows, _WHOLE[kind], kind="whole")
 
 
-def _shape(pen: Pen, value: Value) -> Value:
+def _shape(pen: Emitter, value: Value) -> Value:
     rows = pen.in_rows(value)
     found = (None, *rows.shape)
-    return _told(found[pen.node.attributes.get("start", 0) : pen.node.attributes.get("end", len(found))])
+    return _lengths_value(found[pen.node.attributes.get("start", 0) : pen.node.attributes.get("end", len(found))])
 
 
-def _filled(pen: Pen, lengths: Value) -> Value:
+def _filled(pen: Emitter, lengths: Value) -> Value:
     if not isinstance(lengths, Lengths) or lengths.lengths[0] is not None or None in lengths.lengths[1:]:
         pen.node.refuse("its shape is not known")
     number = pen.node.attributes.get("value", np.zeros(1, np.float32))
@@ -223,7 +223,7 @@ def _filled(pen: Pen, lengths: Value) -> Value:
     return Constant(array=np.full(rest, number[0]), each_row=True)
 
 
-def _as_it_is(_: Pen, value: Value, *__: Value | None) -> Value:
+def _identity(_: Emitter, value: Value, *__: Value | None) -> Value:
     return value
 
 
@@ -241,8 +241,8 @@ RULES: dict[str, Rule] = {
     "Cast": _cast,
     "Shape": _shape,
     "ConstantOfShape": _filled,
-    "Identity": _as_it_is,
-    "Dropout": _as_it_is,
-    "ZipMap": _as_it_is,
+    "Identity": _identity,
+    "Dropout": _identity,
+    "ZipMap": _identity,
 }
 """By the kind of a node, what writes it."""

@@ -7,7 +7,7 @@ from functools import reduce
 
 import numpy as np
 
-from headway.optimization.lowering.values import Constant, Kind, Pen, Rows, Value
+from headway.optimization.lowering.values import Constant, Emitter, Kind, Rows, Value
 
 Rule = Callable[..., Value | tuple[Value, ...]]
 
@@ -15,7 +15,7 @@ _EXACT = ("add", "sub", "least", "greatest", "where")  # what whole numbers may 
 _SELU = (1.67326319217681884765625, 1.05070102214813232421875)
 
 
-def _kind(pen: Pen, operation: str, values: tuple[Value | float, ...]) -> Kind:
+def _kind(pen: Emitter, operation: str, values: tuple[Value | float, ...]) -> Kind:
     """The kind of what comes out of an operation of these values."""
     kinds = {each.kind for each in values if isinstance(each, Rows)}
     if kinds & {"double", "wide"}:
@@ -25,22 +25,22 @@ def _kind(pen: Pen, operation: str, values: tuple[Value | float, ...]) -> Kind:
     return "whole" if "whole" in kinds else "truth" if kinds == {"truth"} else "float"
 
 
-def plain(operation: str) -> Rule:
+def elementwise(operation: str) -> Rule:
     """A node that is one operation of all that it reads, from the left."""
 
-    def rule(pen: Pen, *values: Value) -> Value:
+    def rule(pen: Emitter, *values: Value) -> Value:
         kind = _kind(pen, operation, values)
         if len(values) == 1:
-            return pen.do(operation, values[0], kind=kind) if operation in _CURVES else values[0]
+            return pen.do(operation, values[0], kind=kind) if operation in _UNARY else values[0]
         return reduce(lambda a, b: pen.do(operation, a, b, kind=kind), values)
 
     return rule
 
 
-def compared(operation: str, *, turned: bool = False) -> Rule:
+def comparison(operation: str, *, turned: bool = False) -> Rule:
     """A node that compares two sides."""
 
-    def rule(pen: Pen, a: Value, b: Value) -> Value:
+    def rule(pen: Emitter, a: Value, b: Value) -> Value:
         if any(isinstance(each, Rows) and each.kind == "double" for each in (a, b)):
             pen.node.refuse("it reckons in float64")
         return pen.do(operation, *((b, a) if turned else (a, b)), kind="truth")
@@ -48,10 +48,10 @@ def compared(operation: str, *, turned: bool = False) -> Rule:
     return rule
 
 
-def curve(of: Callable[[Pen, Rows], Rows], *kinds: Kind) -> Rule:
+def unary(of: Callable[[Emitter, Rows], Rows], *kinds: Kind) -> Rule:
     """A node that is a function of one number, of float32 or of these kinds as well."""
 
-    def rule(pen: Pen, value: Value) -> Value:
+    def rule(pen: Emitter, value: Value) -> Value:
         rows = pen.in_rows(value)
         if rows.kind not in ("float", *kinds):
             pen.node.refuse("it reckons in other numbers than float32")
@@ -60,60 +60,60 @@ def curve(of: Callable[[Pen, Rows], Rows], *kinds: Kind) -> Rule:
     return rule
 
 
-def _number(pen: Pen, name: str, default: float) -> float:
+def _number(pen: Emitter, name: str, default: float) -> float:
     return float(pen.node.attributes.get(name, default))
 
 
-def _below_zero(pen: Pen, x: Rows, below: Rows) -> Rows:
+def _below_zero(pen: Emitter, x: Rows, below: Rows) -> Rows:
     """`below` where x is less than 0, x where it is not."""
     return pen.do("where", pen.do("less", x, 0.0, kind="truth"), below, x)
 
 
-def _grown(pen: Pen, x: Rows) -> Rows:
+def _grown(pen: Emitter, x: Rows) -> Rows:
     return pen.do("sub", pen.do("exp", x), 1.0)
 
 
-def _elu(pen: Pen, x: Rows) -> Rows:
+def _elu(pen: Emitter, x: Rows) -> Rows:
     return _below_zero(pen, x, pen.do("mul", _grown(pen, x), _number(pen, "alpha", 1.0)))
 
 
-def _celu(pen: Pen, x: Rows) -> Rows:
+def _celu(pen: Emitter, x: Rows) -> Rows:
     alpha = _number(pen, "alpha", 1.0)
     return _below_zero(pen, x, pen.do("mul", _grown(pen, pen.do("div", x, alpha)), alpha))
 
 
-def _selu(pen: Pen, x: Rows) -> Rows:
+def _selu(pen: Emitter, x: Rows) -> Rows:
     alpha, gamma = _number(pen, "alpha", _SELU[0]), _number(pen, "gamma", _SELU[1])
     return pen.do("mul", _below_zero(pen, x, pen.do("mul", _grown(pen, x), alpha)), gamma)
 
 
-def _leaky(pen: Pen, x: Rows) -> Rows:
+def _leaky(pen: Emitter, x: Rows) -> Rows:
     return _below_zero(pen, x, pen.do("mul", x, _number(pen, "alpha", 0.01)))
 
 
-def _hard_sigmoid(pen: Pen, x: Rows) -> Rows:
+def _hard_sigmoid(pen: Emitter, x: Rows) -> Rows:
     return _ramp(pen, x, _number(pen, "alpha", 0.2), _number(pen, "beta", 0.5))
 
 
-def _ramp(pen: Pen, x: Rows, slope: float, start: float) -> Rows:
+def _ramp(pen: Emitter, x: Rows, slope: float, start: float) -> Rows:
     line = pen.do("add", pen.do("mul", x, slope), start)
     return pen.do("least", pen.do("greatest", line, 0.0), 1.0)
 
 
-def _softplus(pen: Pen, x: Rows) -> Rows:
+def _softplus(pen: Emitter, x: Rows) -> Rows:
     small = pen.do("exp", pen.do("mul", pen.do("abs", x), -1.0))
     return pen.do("add", pen.do("greatest", x, 0.0), pen.do("log", pen.do("add", small, 1.0)))
 
 
-def _mish(pen: Pen, x: Rows) -> Rows:
+def _mish(pen: Emitter, x: Rows) -> Rows:
     return pen.do("mul", x, pen.do("tanh", _softplus(pen, x)))
 
 
-def _swish(pen: Pen, x: Rows) -> Rows:
+def _swish(pen: Emitter, x: Rows) -> Rows:
     return pen.do("mul", x, pen.do("sigmoid", pen.do("mul", x, _number(pen, "alpha", 1.0))))
 
 
-def _gelu(pen: Pen, x: Rows) -> Rows:
+def _gelu(pen: Emitter, x: Rows) -> Rows:
     if pen.node.attributes.get("approximate", b"none") in (b"tanh", "tanh"):
         cube = pen.do("mul", pen.do("mul", pen.do("mul", x, x), x), 0.044715)
         part = pen.do("tanh", pen.do("mul", pen.do("add", x, cube), np.sqrt(2 / np.pi)))
@@ -122,26 +122,26 @@ def _gelu(pen: Pen, x: Rows) -> Rows:
     return pen.do("mul", pen.do("mul", x, 0.5), pen.do("add", part, 1.0))
 
 
-def _ceiling(pen: Pen, x: Rows) -> Rows:
+def _ceiling(pen: Emitter, x: Rows) -> Rows:
     return pen.do("mul", pen.do("floor", pen.do("mul", x, -1.0)), -1.0)
 
 
-def _is_infinite(pen: Pen, x: Rows) -> Rows:
+def _is_infinite(pen: Emitter, x: Rows) -> Rows:
     down = -np.inf if pen.node.attributes.get("detect_negative", 1) else np.inf
     up = np.inf if pen.node.attributes.get("detect_positive", 1) else -np.inf
     sides = [pen.do("equal", x, side, kind="truth") for side in (down, up)]
     return pen.do("greatest", *sides, kind="truth")
 
 
-def _not(pen: Pen, value: Value) -> Value:
+def _not(pen: Emitter, value: Value) -> Value:
     return pen.do("equal", pen.node.rows(value), 0.0, kind="truth")
 
 
-def _where(pen: Pen, mask: Value, yes: Value, no: Value) -> Value:
+def _where(pen: Emitter, mask: Value, yes: Value, no: Value) -> Value:
     return pen.do("where", pen.node.rows(mask), yes, no, kind=_kind(pen, "where", (yes, no)))
 
 
-def _clip(pen: Pen, value: Value, low: Value | None = None, high: Value | None = None) -> Value:
+def _clip(pen: Emitter, value: Value, low: Value | None = None, high: Value | None = None) -> Value:
     rows = pen.node.rows(value)
     largest = float(np.finfo(np.float32).max) if rows.kind == "float" else None  # nothing is endless without a bound
     for name, bound, operation in (("min", low, "greatest"), ("max", high, "least")):
@@ -152,54 +152,54 @@ def _clip(pen: Pen, value: Value, low: Value | None = None, high: Value | None =
     return rows
 
 
-def _power(pen: Pen, value: Value, exponent: Value) -> Value:
+def _power(pen: Emitter, value: Value, exponent: Value) -> Value:
     rows, power = pen.node.rows(value), pen.node.fixed(exponent)
     if rows.kind != "float" or power.size != 1 or float(power.ravel()[0]) not in (1, 2, 3):
         pen.node.refuse("of powers, those of 1, 2 and 3 are known")
     return reduce(lambda a, b: pen.do("mul", a, b), [rows] * int(power.ravel()[0]))
 
 
-def _sloped(pen: Pen, value: Value, slope: Value) -> Value:
+def _sloped(pen: Emitter, value: Value, slope: Value) -> Value:
     rows = pen.node.rows(value)
     return _below_zero(pen, rows, pen.do("mul", rows, Constant(array=pen.node.fixed(slope))))
 
 
-_CURVES = ("abs", "exp", "log", "sqrt", "floor", "round", "sigmoid", "tanh", "erf")
+_UNARY = ("abs", "exp", "log", "sqrt", "floor", "round", "sigmoid", "tanh", "erf")
 
 RULES: dict[str, Rule] = {
-    "Add": plain("add"),
-    "Sub": plain("sub"),
-    "Mul": plain("mul"),
-    "Div": plain("div"),
-    "Sum": plain("add"),
-    "Max": plain("greatest"),
-    "Min": plain("least"),
-    "And": plain("least"),
-    "Or": plain("greatest"),
+    "Add": elementwise("add"),
+    "Sub": elementwise("sub"),
+    "Mul": elementwise("mul"),
+    "Div": elementwise("div"),
+    "Sum": elementwise("add"),
+    "Max": elementwise("greatest"),
+    "Min": elementwise("least"),
+    "And": elementwise("least"),
+    "Or": elementwise("greatest"),
     "Not": _not,
-    "Less": compared("less"),
-    "LessOrEqual": compared("less_equal"),
-    "Equal": compared("equal"),
-    "Greater": compared("less", turned=True),
-    "GreaterOrEqual": compared("less_equal", turned=True),
-    **{name.capitalize(): plain(name) for name in _CURVES},
-    "IsNaN": curve(lambda pen, x: pen.do("is_nan", x, kind="truth"), "wide"),
-    "IsInf": curve(_is_infinite, "wide"),
-    "Relu": curve(lambda pen, x: pen.do("greatest", x, 0.0)),
-    "Neg": curve(lambda pen, x: pen.do("mul", x, -1.0)),
-    "Reciprocal": curve(lambda pen, x: pen.do("div", 1.0, x)),
-    "Softsign": curve(lambda pen, x: pen.do("div", x, pen.do("add", pen.do("abs", x), 1.0))),
-    "HardSwish": curve(lambda pen, x: pen.do("mul", x, _ramp(pen, x, 1 / 6, 0.5))),
-    "LeakyRelu": curve(_leaky),
-    "Elu": curve(_elu),
-    "Celu": curve(_celu),
-    "Selu": curve(_selu),
-    "Gelu": curve(_gelu),
-    "HardSigmoid": curve(_hard_sigmoid),
-    "Softplus": curve(_softplus),
-    "Mish": curve(_mish),
-    "Swish": curve(_swish),
-    "Ceil": curve(_ceiling),
+    "Less": comparison("less"),
+    "LessOrEqual": comparison("less_equal"),
+    "Equal": comparison("equal"),
+    "Greater": comparison("less", turned=True),
+    "GreaterOrEqual": comparison("less_equal", turned=True),
+    **{name.capitalize(): elementwise(name) for name in _UNARY},
+    "IsNaN": unary(lambda pen, x: pen.do("is_nan", x, kind="truth"), "wide"),
+    "IsInf": unary(_is_infinite, "wide"),
+    "Relu": unary(lambda pen, x: pen.do("greatest", x, 0.0)),
+    "Neg": unary(lambda pen, x: pen.do("mul", x, -1.0)),
+    "Reciprocal": unary(lambda pen, x: pen.do("div", 1.0, x)),
+    "Softsign": unary(lambda pen, x: pen.do("div", x, pen.do("add", pen.do("abs", x), 1.0))),
+    "HardSwish": unary(lambda pen, x: pen.do("mul", x, _ramp(pen, x, 1 / 6, 0.5))),
+    "LeakyRelu": unary(_leaky),
+    "Elu": unary(_elu),
+    "Celu": unary(_celu),
+    "Selu": unary(_selu),
+    "Gelu": unary(_gelu),
+    "HardSigmoid": unary(_hard_sigmoid),
+    "Softplus": unary(_softplus),
+    "Mish": unary(_mish),
+    "Swish": unary(_swish),
+    "Ceil": unary(_ceiling),
     "Where": _where,
     "Clip": _clip,
     "Pow": _power,

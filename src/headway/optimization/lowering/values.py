@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import NotApplicable
-from headway.optimization.lowering.writer import Operand, Pooled, Span, Writer
+from headway.optimization.lowering.writer import Operand, Pooled, ProgramWriter, Span
 
 Array = NDArray[Any]
 Kind = Literal["float", "wide", "double", "whole", "truth"]
 
-_MOST_EXACT = 1 << 24  # whole numbers up to here are what they are in float32
+_MAX_EXACT = 1 << 24  # whole numbers up to here are what they are in float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +89,10 @@ class Node:
 
 
 @dataclass(slots=True)
-class Pen:
+class Emitter:
     """Writes steps over values: shapes are spread over each other as ONNX says, plain numbers stand for constants."""
 
-    tape: Writer
+    tape: ProgramWriter
     node: Node
 
     def do(self, operation: str, *operands: Value | float, kind: Kind = "float") -> Rows:
@@ -166,7 +166,7 @@ class Pen:
 
     def _float32(self, array: Array) -> Array:
         """A constant in float32, if no number of it is another there."""
-        if array.dtype.kind in "iu" and np.all(np.abs(array.astype(np.float64)) <= _MOST_EXACT):
+        if array.dtype.kind in "iu" and np.all(np.abs(array.astype(np.float64)) <= _MAX_EXACT):
             return array.astype(np.float32)
         if array.dtype not in (np.float32, np.bool_):
             self.node.refuse(f"a constant of {array.dtype} is not what it is in float32")

@@ -17,7 +17,7 @@ from headway.engines.compiled.tape import GRAIN, IN_FILE, IN_POOL, MOST_FLOATS, 
 
 Array = NDArray[Any]
 
-MOST_NUMBERS = 4 << 20  # of the pool: 16 MB, which no cache near a core holds
+MAX_NUMBERS = 4 << 20  # of the pool: 16 MB, which no cache near a core holds
 _BY_NUMBER = OPERATIONS.index("copy")  # operations before it go number by number, and may write where they read
 
 
@@ -52,7 +52,7 @@ class _Step:
 
 
 @dataclass(slots=True)
-class Writer:
+class ProgramWriter:
     """Register 0 is the row itself."""
 
     width: int
@@ -78,7 +78,7 @@ class Writer:
     def pool(self, numbers: Array) -> Pooled:
         """Constants float32, kept once, in whole vectors."""
         flat = np.ascontiguousarray(numbers, np.float32).ravel()
-        whole = np.zeros(_whole(len(flat)), np.float32)
+        whole = np.zeros(_round_up(len(flat)), np.float32)
         whole[: len(flat)] = flat
         return Pooled(self._keep(whole))
 
@@ -112,9 +112,9 @@ class Writer:
         content = numbers.tobytes()
         if content not in self._pooled:
             at = sum(map(len, self._pool))
-            if at + len(numbers) > MOST_NUMBERS:
+            if at + len(numbers) > MAX_NUMBERS:
                 raise NotApplicable(
-                    f"it has more than {MOST_NUMBERS:,} weights, and libraries are faster from there on",
+                    f"it has more than {MAX_NUMBERS:,} weights, and libraries are faster from there on",
                     hint="openvino",
                 )
             self._pooled[content] = at
@@ -125,15 +125,15 @@ class Writer:
         """Where each register that is used begins in the file, and the size of that."""
         last = self._last_uses(answer)
         starts = {0: 0}
-        taken = {0: (0, _whole(self.width))}
-        end = _whole(self.width)
+        taken = {0: (0, _round_up(self.width))}
+        end = _round_up(self.width)
         for number, step in enumerate(self._steps):
             out = step.out.register
             if out not in last:
                 continue
             if out not in starts:
-                size = _whole(self._registers[out])
-                starts[out] = self._same_place(step, number, last, starts) or _gap(taken.values(), size)
+                size = _round_up(self._registers[out])
+                starts[out] = self._same_place(step, number, last, starts) or _first_gap(taken.values(), size)
                 taken[out] = (starts[out], starts[out] + size)
                 end = max(end, taken[out][1])
             taken = {each: place for each, place in taken.items() if last.get(each, -1) > number}
@@ -152,21 +152,21 @@ class Writer:
     def _same_place(self, step: _Step, number: int, last: Mapping[int, int], starts: Mapping[int, int]) -> int:
         """Where a number may be written over one that is read for the last time, or 0: the row is not written over."""
         spans = step.spans
-        size = _whole(self._registers[step.out.register])
+        size = _round_up(self._registers[step.out.register])
         for span in spans:
             alone = all(other == span or other.register != span.register for other in spans)
             dies = last[span.register] == number and span.register != 0 and alone
-            same = span.offset == step.out.offset == 0 and _whole(self._registers[span.register]) == size
+            same = span.offset == step.out.offset == 0 and _round_up(self._registers[span.register]) == size
             if dies and same and OPERATIONS.index(step.operation) < _BY_NUMBER:
                 return starts[span.register]
         return 0
 
 
-def _whole(size: int) -> int:
+def _round_up(size: int) -> int:
     return -(-max(size, 1) // GRAIN) * GRAIN
 
 
-def _gap(taken: Any, size: int) -> int:
+def _first_gap(taken: Any, size: int) -> int:
     """The first place where so many numbers are free."""
     at = 0
     for start, end in sorted(taken):

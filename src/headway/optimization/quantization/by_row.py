@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from headway.core.errors import NotApplicable
-from headway.optimization.quantization.int8 import Calibrated, workplace
+from headway.optimization.quantization.int8 import CalibratedNetwork, quiet_workspace
 
 _DYNAMIC = "DynamicQuantizeLinear"
 _CONSTANTS = {
@@ -30,46 +30,46 @@ _CONSTANTS = {
 }
 
 
-def in_int8_by_row(found: Calibrated, layers: Sequence[str]) -> bytes:
+def quantize_by_row(found: CalibratedNetwork, layers: Sequence[str]) -> bytes:
     """The ONNX graph with these products, by name, in int8; raises NotApplicable if a convolution is among them."""
     folded = [name for name in layers if found.net.layers[name] == "Conv"]
     if folded:
         raise NotApplicable(f"dynamic int8 makes a convolution slower, and {folded[0]!r} is one")
-    with workplace() as place:
+    with quiet_workspace() as place:
         source, made = place / "source.onnx", place / "made.onnx"
         onnx.save(found.net.graph, source)
         quantize_dynamic(
             source,
             made,
             op_types_to_quantize=["MatMul", "Gemm"],
-            nodes_to_quantize=_as_products(found, layers),
+            nodes_to_quantize=_split_gemms(found, layers),
             per_channel=True,
             weight_type=QuantType.QInt8,
         )
-        graph = _scaled_by_row(onnx.load(made))
+        graph = _scale_by_row(onnx.load(made))
     content: bytes = graph.SerializeToString(deterministic=True)
     return content
 
 
-def _as_products(found: Calibrated, layers: Sequence[str]) -> list[str]:
+def _split_gemms(found: CalibratedNetwork, layers: Sequence[str]) -> list[str]:
     """The names that the library gives these layers once it made products and sums of Gemm."""
     return [f"{name}_MatMul" if found.net.layers[name] == "Gemm" else name for name in layers]
 
 
-def _scaled_by_row(graph: Any) -> Any:
+def _scale_by_row(graph: Any) -> Any:
     """The graph with a scale for each row where there was one for all; of what is never negative with no sign."""
     made_by = {name: node.op_type for node in graph.graph.node for name in node.output}
     nodes = []
     for node in graph.graph.node:
         positive = made_by.get(node.input[0] if node.input else "") == "Relu"
-        nodes += _steps(node, "positive" if positive else "signed") if node.op_type == _DYNAMIC else [node]
+        nodes += _dynamic_nodes(node, "positive" if positive else "signed") if node.op_type == _DYNAMIC else [node]
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
     graph.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in _CONSTANTS.items())
     return graph
 
 
-def _steps(node: Any, kind: str) -> list[Any]:
+def _dynamic_nodes(node: Any, kind: str) -> list[Any]:
     """What one node of the library becomes: the largest value of a row, its share as the scale, the rounded row."""
     read, (rounded, scale, zero) = node.input[0], node.output
     make, at = helper.make_node, f"{rounded}_by_row"

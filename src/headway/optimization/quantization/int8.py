@@ -24,7 +24,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from headway.core.errors import EngineError
 from headway.engines.formats.onnx_ports import Array, feeds
-from headway.optimization.quantization.layers import LAYERS, Net, named
+from headway.optimization.quantization.layers import LAYERS, Network, name_nodes
 
 Floats = NDArray[np.float64]
 
@@ -46,33 +46,33 @@ _OPTIONS = {"OpTypesToExcludeOutputQuantization": list(LAYERS)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calibrated:
+class CalibratedNetwork:
     """A network made ready for int8, with the ranges of what its layers read, as the library keeps them."""
 
-    net: Net
+    net: Network
     ranges: bytes
 
 
-def calibrated(net: Net, rows: Floats) -> Calibrated:
+def calibrate_network(net: Network, rows: Floats) -> CalibratedNetwork:
     """The network with normalisations folded in, and its ranges on these rows (float64 [n, d]); raises EngineError."""
-    with workplace() as place:
+    with quiet_workspace() as place:
         came, ready, ranges = place / "came.onnx", place / "ready.onnx", place / "ranges.json"
         onnx.save(net.graph, came)
         quant_pre_process(came, ready, skip_symbolic_shape=True)
-        found = named(onnx.load(ready))
+        found = name_nodes(onnx.load(ready))
         reader = _Rows(found.graph.SerializeToString(), rows)
-        _quantise(found, list(found.layers), place, reader)
-        return Calibrated(net=found, ranges=ranges.read_bytes())
+        _run_quantizer(found, list(found.layers), place, reader)
+        return CalibratedNetwork(net=found, ranges=ranges.read_bytes())
 
 
-def in_int8(found: Calibrated, layers: Sequence[str]) -> bytes:
+def quantize_layers(found: CalibratedNetwork, layers: Sequence[str]) -> bytes:
     """The ONNX graph with these layers, by name, in int8, and the rest of it as it was; raises EngineError."""
-    with workplace() as place:
+    with quiet_workspace() as place:
         (place / "ranges.json").write_bytes(found.ranges)
-        return _quantise(found.net, layers, place, None)
+        return _run_quantizer(found.net, layers, place, None)
 
 
-def _quantise(net: Net, layers: Sequence[str], place: Path, reader: CalibrationDataReader | None) -> bytes:
+def _run_quantizer(net: Network, layers: Sequence[str], place: Path, reader: CalibrationDataReader | None) -> bytes:
     source, made = place / "source.onnx", place / "made.onnx"
     onnx.save(net.graph, source)
     quantize_static(
@@ -104,7 +104,7 @@ class _Rows(CalibrationDataReader):  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def workplace() -> Iterator[Path]:
+def quiet_workspace() -> Iterator[Path]:
     """A folder that is gone afterwards, and no word from the library; what fails there is an EngineError."""
     before = logging.root.manager.disable
     with tempfile.TemporaryDirectory(prefix="headway-int8-") as folder, warnings.catch_warnings():
@@ -114,13 +114,13 @@ def workplace() -> Iterator[Path]:
         try:
             yield Path(folder)
         except _FAILURES as error:
-            raise _failed(error) from error
+            raise _quantization_error(error) from error
         finally:
             onnxruntime.set_default_logger_severity(_WARNINGS)
             logging.disable(before)
 
 
-def _failed(error: Exception) -> EngineError:
+def _quantization_error(error: Exception) -> EngineError:
     message = str(error).strip().partition("\n")[0]
     return EngineError(
         f"ONNX Runtime {onnxruntime.__version__} cannot quantise the graph: {message or type(error).__name__}",

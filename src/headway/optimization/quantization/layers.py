@@ -17,7 +17,7 @@ from headway.core.errors import EngineError, NotApplicable
 LAYERS = {"Conv": 1, "Gemm": 1, "MatMul": 1}
 """Operators with weights, and which of their inputs these are."""
 _TREES = "TreeEnsemble"
-_IN_INT8 = {
+_INT8_OPERATORS = {
     "QuantizeLinear",
     "DynamicQuantizeLinear",
     "QLinearConv",
@@ -27,11 +27,11 @@ _IN_INT8 = {
     "MatMulInteger",
 }
 _PER_CHANNEL, _RAISED = 13, 17
-_UNRAISED = (RuntimeError, onnx.shape_inference.InferenceError, version_converter.ConvertError)
+_CONVERSION_FAILURES = (RuntimeError, onnx.shape_inference.InferenceError, version_converter.ConvertError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Net:
+class Network:
     """A graph (`onnx.ModelProto`) whose nodes all have a name, and its layers in order: name and operator."""
 
     graph: Any
@@ -46,29 +46,29 @@ class Net:
         return sum(sizes.get(node.input[1], 1) * _uses(node, shapes.get(node.output[0], ())) for node in layers)
 
 
-def is_quantised(content: bytes) -> bool:
+def is_quantized(content: bytes) -> bool:
     """Whether layers of an ONNX graph are in int8 already; raises NotApplicable for a graph that is of no network.
 
     Scales that are made from each row (`by row`) are refused too: what they need, only ONNX Runtime does fast.
     """
-    kinds = _kinds(onnx.load_from_string(content))
+    kinds = _operators(onnx.load_from_string(content))
     if "MatMulInteger" in kinds:
         raise NotApplicable("scales that are made from each row are fast in ONNX Runtime alone")
-    return bool(kinds & _IN_INT8)
+    return bool(kinds & _INT8_OPERATORS)
 
 
-def net_of(content: bytes) -> Net:
+def load_network(content: bytes) -> Network:
     """The network of an ONNX file; raises NotApplicable, with the word for it, for a graph without such layers.
 
     Raises EngineError for an old graph that no converter raises to opset 17.
     """
     graph = onnx.load_from_string(content)
-    if _kinds(graph) & _IN_INT8:
+    if _operators(graph) & _INT8_OPERATORS:
         raise NotApplicable("the graph is in int8 already")
-    return named(_raised(graph))
+    return name_nodes(_raise_opset(graph))
 
 
-def in_float(content: bytes, layers: Collection[str]) -> set[str]:
+def float_layers(content: bytes, layers: Collection[str]) -> set[str]:
     """Which layers, by their names before, are still float32 in a graph some of whose layers are int8.
 
     The library may have made a product and a sum of a Gemm, and named the product after it.
@@ -79,7 +79,7 @@ def in_float(content: bytes, layers: Collection[str]) -> set[str]:
     return {name for name in layers if {name, f"{name}_MatMul"} & whole}
 
 
-def named(graph: Any) -> Net:
+def name_nodes(graph: Any) -> Network:
     """The network of a graph, its nodes named where they had no name, or one that another has too."""
     seen: set[str] = set()
     for number, node in enumerate(graph.graph.node):
@@ -94,26 +94,26 @@ def named(graph: Any) -> Net:
         raise NotApplicable("no product in the graph is one with weights: both sides are made from the row")
     if not floats:
         raise NotApplicable("its weights are not float32, as those of networks are")
-    return Net(graph=graph, layers={node.name: node.op_type for node in floats})
+    return Network(graph=graph, layers={node.name: node.op_type for node in floats})
 
 
-def _kinds(graph: Any) -> set[str]:
+def _operators(graph: Any) -> set[str]:
     """The operators of a graph that has layers."""
     kinds = {node.op_type for node in graph.graph.node}
     if any(kind.startswith(_TREES) for kind in kinds):
         raise NotApplicable("the graph is one of trees, and those have no layers")
-    if not kinds & (LAYERS.keys() | _IN_INT8):
+    if not kinds & (LAYERS.keys() | _INT8_OPERATORS):
         raise NotApplicable("the graph has no layer that int8 speeds up (Conv, Gemm, MatMul)")
     return kinds
 
 
-def _raised(graph: Any) -> Any:
+def _raise_opset(graph: Any) -> Any:
     opset = next((each.version for each in graph.opset_import if each.domain in ("", "ai.onnx")), 1)
     if opset >= _PER_CHANNEL:
         return graph
     try:
         return version_converter.convert_version(graph, _RAISED)
-    except _UNRAISED as error:
+    except _CONVERSION_FAILURES as error:
         message = str(error).strip().partition("\n")[0]
         raise EngineError(
             f"the graph is of opset {opset}, int8 by channel needs {_PER_CHANNEL}, and it cannot be raised: {message}",

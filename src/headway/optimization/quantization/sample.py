@@ -10,26 +10,26 @@ from headway.core.errors import NotApplicable
 
 Floats = NDArray[np.float64]
 
-_MOST_ROWS, _FEWEST_ROWS = 5_000, 32
+_MAX_ROWS, _MIN_ROWS = 5_000, 32
 _WORK = 5_000_000_000  # multiplications: half a second of one core
-_MOST_COLUMNS = 256
+_MAX_COLUMNS = 256
 
 
-def rows_for(sample: Floats, work: int) -> Floats:
+def calibration_rows(sample: Floats, work: int) -> Floats:
     """At most 5,000 rows, in order, and fewer the more multiplications a row costs (`work`).
 
     Of a table of up to 256 columns the rows with the least and the greatest value of each are among them.
     """
-    most = min(max(_WORK // max(work, 1), _FEWEST_ROWS), _MOST_ROWS)
+    most = min(max(_WORK // max(work, 1), _MIN_ROWS), _MAX_ROWS)
     if len(sample) <= most:
         return sample
     places = np.linspace(0, len(sample) - 1, most).astype(np.int64)
-    if sample.shape[1] <= min(_MOST_COLUMNS, most // 4):
+    if sample.shape[1] <= min(_MAX_COLUMNS, most // 4):
         places = np.union1d(places, _extremes(sample))
     return sample[places]
 
 
-def answered(engine: Engine, rows: Floats) -> tuple[Floats, Floats]:
+def rows_with_answers(engine: Engine, rows: Floats) -> tuple[Floats, Floats]:
     """The rows that a model answers with numbers, and these answers: float64 [m, d] and [m, k].
 
     Others would make a range of no numbers. Raises NotApplicable where there is no such row.

@@ -20,8 +20,8 @@ from headway.core.contracts import Workbench
 from headway.core.errors import EngineError
 from headway.core.plugins import load_engine
 from headway.core.variant import Variant
-from headway.optimization.quantization.layers import net_of
-from headway.optimization.quantization.sample import answered, rows_for
+from headway.optimization.quantization.layers import load_network
+from headway.optimization.quantization.sample import calibration_rows, rows_with_answers
 
 ENGINE: Any = load_engine("openvino")
 
@@ -50,7 +50,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     """
     content = bench.read(variant)
     asked = load_engine("onnxruntime")(content, {})
-    rows, _ = answered(asked, rows_for(bench.sample, net_of(content).work))
+    rows, _ = rows_with_answers(asked, calibration_rows(bench.sample, load_network(content).work))
     try:
         with _silence():
             model = openvino.Core().read_model(content)

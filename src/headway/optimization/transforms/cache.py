@@ -19,7 +19,7 @@ from headway.engines.formats.nested import Header, Inner, packed
 Floats = NDArray[np.float64]
 
 SIZES = (1_000, 10_000, 100_000)
-LEAST_HITS = 0.2
+MIN_HIT_RATE = 0.2
 _TIMED = 200
 
 
@@ -31,10 +31,10 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     """
     if variant.engine == "cache":
         raise NotApplicable("it remembers already")
-    hits = [share_found(bench.sample, size) for size in SIZES]
-    if hits[-1] < LEAST_HITS:
+    hits = [hit_rate(bench.sample, size) for size in SIZES]
+    if hits[-1] < MIN_HIT_RATE:
         raise NotApplicable(
-            f"{hits[-1]:.1%} of {len(bench.sample):,} rows come again; it pays from {LEAST_HITS:.0%} on"
+            f"{hits[-1]:.1%} of {len(bench.sample):,} rows come again; it pays from {MIN_HIT_RATE:.0%} on"
         )
     size, share = next((size, share) for size, share in zip(SIZES, hits, strict=True) if share >= 0.9 * hits[-1])
     content = bench.read(variant)
@@ -46,7 +46,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     return [variant.remade(step, bench.keep(artifact, "cache"), engine="cache")]
 
 
-def share_found(rows: Floats, size: int) -> float:
+def hit_rate(rows: Floats, size: int) -> float:
     """The share of rows [n, d] that a memory of so many would find, asked in their order, in [0, 1]."""
     kept: OrderedDict[bytes, None] = OrderedDict()
     found = 0
@@ -62,8 +62,8 @@ def share_found(rows: Floats, size: int) -> float:
 def _expect_gain(model: Engine, rows: Floats, share: float) -> None:
     """Raise NotApplicable where remembering the rows that are found saves less than looking all of them up costs."""
     some = [np.ascontiguousarray(row[None, :]) for row in rows[:_TIMED]]
-    asked = _seconds(lambda row: model.predict(row), some)
-    looked_up = _seconds(lambda row: row.tobytes(), some) + _seconds(lambda row: row.copy(), some)
+    asked = _median_seconds(lambda row: model.predict(row), some)
+    looked_up = _median_seconds(lambda row: row.tobytes(), some) + _median_seconds(lambda row: row.copy(), some)
     if share * asked <= looked_up:
         raise NotApplicable(
             f"{share:.0%} of the rows come again, and to answer one takes {asked * 1e6:.2g} us against "
@@ -71,7 +71,7 @@ def _expect_gain(model: Engine, rows: Floats, share: float) -> None:
         )
 
 
-def _seconds(call: Callable[[Floats], object], rows: Sequence[Floats]) -> float:
+def _median_seconds(call: Callable[[Floats], object], rows: Sequence[Floats]) -> float:
     times = []
     for row in rows:
         began = time.perf_counter()

@@ -20,9 +20,9 @@ from headway.engines.formats.trees import OfTrees
 
 Floats = NDArray[np.float64]
 
-DISAGREE = 0.005
+MAX_DISAGREEMENT = 0.005
 """The most decisions that may change, as a share of the rows."""
-LEAST_RATIO, MOST_ASKED = 10.0, 0.3
+MIN_COST_RATIO, MAX_DEFERRED = 10.0, 0.3
 _ALPHA = 0.05
 _SLICE_ROWS, _SLICE_GROUPS = 1_000, 20
 _SHARE = 20
@@ -55,13 +55,15 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     content = bench.read(variant)
     first = engine.first(content, max(1, engine.rounds(content) // _SHARE))
     quick, whole = engine(first, variant.settings), engine(content, variant.settings)
-    ratio = _seconds(whole, bench.choose.rows) / _seconds(quick, bench.choose.rows)
-    if ratio < LEAST_RATIO:
-        raise NotApplicable(f"the model costs {ratio:.1f} times its first trees; it pays from {LEAST_RATIO:g} on")
-    band = narrowest(quick.predict(bench.choose.rows), whole.predict(bench.choose.rows), bench.choose, bench.threshold)
-    if band is None or band.asked > MOST_ASKED:
+    ratio = _median_seconds(whole, bench.choose.rows) / _median_seconds(quick, bench.choose.rows)
+    if ratio < MIN_COST_RATIO:
+        raise NotApplicable(f"the model costs {ratio:.1f} times its first trees; it pays from {MIN_COST_RATIO:g} on")
+    band = narrowest_band(
+        quick.predict(bench.choose.rows), whole.predict(bench.choose.rows), bench.choose, bench.threshold
+    )
+    if band is None or band.asked > MAX_DEFERRED:
         asked = "every row" if band is None else f"{band.asked:.0%} of the rows"
-        raise NotApplicable(f"{asked} would have to ask the whole model; it pays below {MOST_ASKED:.0%}")
+        raise NotApplicable(f"{asked} would have to ask the whole model; it pays below {MAX_DEFERRED:.0%}")
     models = tuple(
         Inner(engine=variant.engine, settings=variant.settings, size_bytes=len(each)) for each in (first, content)
     )
@@ -71,14 +73,14 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     return [variant.remade(step, bench.keep(artifact, "cascade"), engine="cascade")]
 
 
-def narrowest(quick: Floats, whole: Floats, lesson: Lesson, threshold: float) -> Band | None:
+def narrowest_band(quick: Floats, whole: Floats, lesson: Lesson, threshold: float) -> Band | None:
     """The narrowest band around the threshold that keeps the bound; None where none does.
 
     quick, whole: scores float64 [n, 1] of the same rows.
     """
     fast = quick[:, 0]
     differs = (fast >= threshold) != (whole[:, 0] >= threshold)
-    parts = _parts(lesson)
+    parts = _row_masks(lesson)
     level = NormalDist().inv_cdf(1 - _ALPHA / len(parts))
     for share in np.linspace(0, 1, _BANDS)[:-1]:
         below, above = fast[fast < threshold], fast[fast >= threshold]
@@ -86,12 +88,12 @@ def narrowest(quick: Floats, whole: Floats, lesson: Lesson, threshold: float) ->
         high = float(np.quantile(above, share)) if len(above) else threshold
         inside = (fast >= low) & (fast <= high)
         wrong = differs & ~inside
-        if all(_bound(wrong[part], lesson.groups[part], level) <= DISAGREE for part in parts):
+        if all(_error_upper_bound(wrong[part], lesson.groups[part], level) <= MAX_DISAGREEMENT for part in parts):
             return Band(low=low, high=high, asked=float(inside.mean()))
     return None
 
 
-def _parts(lesson: Lesson) -> list[NDArray[np.bool_]]:
+def _row_masks(lesson: Lesson) -> list[NDArray[np.bool_]]:
     """All rows, and those of each slice that has rows and groups enough."""
     parts = [np.ones(len(lesson.rows), bool)]
     for column in lesson.slices.values():
@@ -103,7 +105,7 @@ def _parts(lesson: Lesson) -> list[NDArray[np.bool_]]:
     ]
 
 
-def _bound(wrong: NDArray[np.bool_], groups: NDArray[np.int64], level: float) -> float:
+def _error_upper_bound(wrong: NDArray[np.bool_], groups: NDArray[np.int64], level: float) -> float:
     """The upper bound of the share of wrong rows [n], groups whole: a ratio, linearised, at so many errors of it."""
     _, place, rows = np.unique(groups, return_inverse=True, return_counts=True)
     if len(rows) < 2:
@@ -115,7 +117,7 @@ def _bound(wrong: NDArray[np.bool_], groups: NDArray[np.int64], level: float) ->
     return float(share + level * se + 3.0 / rows.sum())  # none seen among n leaves 3 / n possible
 
 
-def _seconds(model: Engine, rows: Floats) -> float:
+def _median_seconds(model: Engine, rows: Floats) -> float:
     """The median time of a row alone."""
     times = []
     for row in rows[:_TIMED]:

@@ -8,11 +8,11 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
-from headway.optimization.lowering.graphs import taped
-from headway.optimization.quantization.layers import net_of
-from headway.optimization.quantization.sample import rows_for
-from headway.optimization.same import answers_or_nan, expect_same
-from headway.optimization.strange import with_strange
+from headway.optimization.lowering.graphs import lower_graph
+from headway.optimization.quantization.layers import load_network
+from headway.optimization.quantization.sample import calibration_rows
+from headway.optimization.same import check_parity, predict_or_nan
+from headway.optimization.strange import add_edge_cases
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
@@ -25,12 +25,12 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"compiles ONNX graphs, and this is of format {variant.artifact.format!r}")
     content = bench.read(variant)
-    net = net_of(content)
-    tape = taped(net.graph.SerializeToString())
-    rows = with_strange(rows_for(bench.sample, net.work))
+    net = load_network(content)
+    tape = lower_graph(net.graph.SerializeToString())
+    rows = add_edge_cases(calibration_rows(bench.sample, net.work))
     found = load_engine("dense")(tape, {})
     outputs = found.predict(rows[:0]).shape[1]
     expected = load_engine("onnxruntime")(content, {})
-    answers = answers_or_nan(expected, rows, outputs), answers_or_nan(found, rows, outputs)
-    expect_same(rows, *answers, variant, form="a tape of steps")
+    answers = predict_or_nan(expected, rows, outputs), predict_or_nan(found, rows, outputs)
+    check_parity(rows, *answers, variant, form="a tape of steps")
     return [variant.remade(Step(transform="dense"), bench.keep(tape, "dense"), engine="dense")]

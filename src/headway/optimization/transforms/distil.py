@@ -47,7 +47,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     for trees, leaves in STUDENTS:
         for teacher, target in (("model", answers), ("labels", lesson.labels)):
             objective = _OBJECTIVES.get((variant.task, teacher), "regression")
-            text = _taught(lesson, target, {"objective": objective, "num_leaves": leaves}, (trees, places))
+            text = _train_student(lesson, target, {"objective": objective, "num_leaves": leaves}, (trees, places))
             if len(text) < len(content):
                 settings: dict[str, Any] = {"trees": trees, "leaves": leaves, "taught_by": teacher}
                 students.append((Step(transform="distil", settings=settings), text))
@@ -56,7 +56,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     return [variant.remade(step, bench.keep(text, "lightgbm"), engine="lightgbm") for step, text in students]
 
 
-def _taught(lesson: Lesson, target: Floats, recipe: dict[str, Any], shape: tuple[int, list[int]]) -> bytes:
+def _train_student(lesson: Lesson, target: Floats, recipe: dict[str, Any], shape: tuple[int, list[int]]) -> bytes:
     """The text of a booster of so many trees, with these columns as categories; the same lesson gives the same."""
     trees, places = shape
     data = lightgbm.Dataset(lesson.rows, target, weight=lesson.weights, categorical_feature=places)

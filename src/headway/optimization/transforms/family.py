@@ -41,16 +41,18 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
         raise NotApplicable("no other family was asked for: headway optimize --families lightgbm,logistic")
     if variant.steps:
         raise NotApplicable("stands beside the model as it came alone")
-    unknown = sorted(set(bench.families) - set(FAMILIES))
+    unknown = sorted(set(bench.families) - set(MODEL_FAMILIES))
     if unknown:
-        raise ConfigError(f"no family '{unknown[0]}'", where="[optimize] families", hint=", ".join(FAMILIES))
+        raise ConfigError(f"no family '{unknown[0]}'", where="[optimize] families", hint=", ".join(MODEL_FAMILIES))
     if variant.task == "embedding":
         raise NotApplicable("these families answer no vectors")
     lesson = bench.train()
     if lesson is None:
         raise NotApplicable("a family is trained on the rows that the model learned from, and none are at hand")
     texts = [place for place, field in enumerate(variant.signature.inputs) if field.datatype == "BYTES"]
-    return [_as_variant(variant, bench, name, FAMILIES[name](lesson, variant.task, texts)) for name in bench.families]
+    return [
+        _as_variant(variant, bench, name, MODEL_FAMILIES[name](lesson, variant.task, texts)) for name in bench.families
+    ]
 
 
 def _as_variant(variant: Variant, bench: Workbench, name: str, model: Any) -> Variant:
@@ -61,24 +63,24 @@ def _as_variant(variant: Variant, bench: Workbench, name: str, model: Any) -> Va
     return variant.remade(step, artifact, engine=engine)
 
 
-def _boosted(lesson: Lesson, task: str, texts: list[int]) -> Any:
+def _fit_boosting(lesson: Lesson, task: str, texts: list[int]) -> Any:
     kind = lightgbm.LGBMRegressor if task in NUMBERS else lightgbm.LGBMClassifier
     model = kind(n_estimators=_TREES, num_leaves=_LEAVES, learning_rate=0.05, random_state=0, verbose=-1)
     return model.fit(lesson.rows, lesson.labels, sample_weight=lesson.weights, categorical_feature=texts)
 
 
-def _histogram(lesson: Lesson, task: str, _texts: list[int]) -> Any:
+def _fit_histogram(lesson: Lesson, task: str, _texts: list[int]) -> Any:
     kind = HistGradientBoostingRegressor if task in NUMBERS else HistGradientBoostingClassifier
     model = kind(max_iter=_TREES, max_leaf_nodes=_LEAVES, learning_rate=0.05, random_state=0)
     return model.fit(lesson.rows, lesson.labels, sample_weight=lesson.weights)
 
 
-def _forest(lesson: Lesson, task: str, _texts: list[int]) -> Any:
+def _fit_forest(lesson: Lesson, task: str, _texts: list[int]) -> Any:
     kind = RandomForestRegressor if task in NUMBERS else RandomForestClassifier
     return kind(**_FOREST).fit(lesson.rows, lesson.labels, sample_weight=lesson.weights)
 
 
-def _linear(lesson: Lesson, task: str, texts: list[int]) -> Any:
+def _fit_linear(lesson: Lesson, task: str, texts: list[int]) -> Any:
     """Gaps filled with the median and numbers scaled; the rank of a text becomes a column for each text."""
     numbers = [place for place in range(lesson.rows.shape[1]) if place not in texts]
     columns = ColumnTransformer(
@@ -96,9 +98,9 @@ def _one_hot() -> OneHotEncoder:
     return OneHotEncoder(handle_unknown="ignore", sparse_output=False)
 
 
-FAMILIES: dict[str, Callable[[Lesson, str, list[int]], Any]] = {
-    "forest": _forest,
-    "histgb": _histogram,
-    "lightgbm": _boosted,
-    "logistic": _linear,
+MODEL_FAMILIES: dict[str, Callable[[Lesson, str, list[int]], Any]] = {
+    "forest": _fit_forest,
+    "histgb": _fit_histogram,
+    "lightgbm": _fit_boosting,
+    "logistic": _fit_linear,
 }

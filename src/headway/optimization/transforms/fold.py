@@ -8,11 +8,11 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
-from headway.optimization.graph_rewriting.rules import folded
-from headway.optimization.quantization.layers import net_of
-from headway.optimization.quantization.sample import rows_for
-from headway.optimization.same import answers_of, expect_same
-from headway.optimization.strange import with_strange
+from headway.optimization.graph_rewriting.rules import fold_graph
+from headway.optimization.quantization.layers import load_network
+from headway.optimization.quantization.sample import calibration_rows
+from headway.optimization.same import check_parity, predict_both
+from headway.optimization.strange import add_edge_cases
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
@@ -24,11 +24,11 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"folds ONNX graphs, and this is of format {variant.artifact.format!r}")
     content = bench.read(variant)
-    net = net_of(content)
-    graph, rules = folded(content)
+    net = load_network(content)
+    graph, rules = fold_graph(content)
     if not rules:
         raise NotApplicable("nothing in the graph can be folded")
     engine = load_engine("onnxruntime")
-    rows = with_strange(rows_for(bench.sample, net.work))
-    expect_same(rows, *answers_of(engine(content, {}), engine(graph, {}), rows), variant, form="a folded graph")
+    rows = add_edge_cases(calibration_rows(bench.sample, net.work))
+    check_parity(rows, *predict_both(engine(content, {}), engine(graph, {}), rows), variant, form="a folded graph")
     return [variant.remade(Step(transform="fold"), bench.keep(graph, "onnx"), engine="onnxruntime")]

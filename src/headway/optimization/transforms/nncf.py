@@ -11,7 +11,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine, load_transform
 from headway.core.variant import Step, Variant
-from headway.optimization.quantization.layers import is_quantised, net_of
+from headway.optimization.quantization.layers import is_quantized, load_network
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
@@ -23,9 +23,9 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"quantises ONNX graphs, and this is of format {variant.artifact.format!r}")
     content = bench.read(variant)
-    if is_quantised(content):
+    if is_quantized(content):
         raise NotApplicable("its layers are in int8 already")
-    net_of(content)  # refuses what has no layer of float32
+    load_network(content)  # refuses what has no layer of float32
     if not len(bench.sample):
         raise NotApplicable("there are no rows to calibrate on")
     engine: Any = load_engine("openvino")

@@ -13,9 +13,9 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.formats.trees import OfTrees
-from headway.optimization.ranks import possible
-from headway.optimization.same import answers_of, expect_same, rows_to_compare
-from headway.optimization.trees.forest_graph import columns_to_cut, write_graph
+from headway.optimization.ranks import clip_to_known_ranks
+from headway.optimization.same import check_parity, parity_rows, predict_both
+from headway.optimization.trees.forest_graph import columns_to_cut, forest_to_onnx
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
@@ -29,9 +29,9 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     content = bench.read(variant)
     forest = engine.forest(content)
     whole = columns_to_cut(forest, variant.signature)
-    graph = write_graph(forest, cut=whole)
+    graph = forest_to_onnx(forest, cut=whole)
     uncut = [column for column in forest.categorical if column not in whole]
-    rows = possible(rows_to_compare(forest, bench.sample, whole=uncut), variant.signature)
-    answers = answers_of(engine(content, {}), load_engine("onnxruntime")(graph, {}), rows)
-    expect_same(rows, *answers, variant, form="an ONNX graph")
+    rows = clip_to_known_ranks(parity_rows(forest, bench.sample, whole=uncut), variant.signature)
+    answers = predict_both(engine(content, {}), load_engine("onnxruntime")(graph, {}), rows)
+    check_parity(rows, *answers, variant, form="an ONNX graph")
     return [variant.remade(Step(transform="onnx"), bench.keep(graph, "onnx"), engine="onnxruntime")]

@@ -11,7 +11,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
-from headway.optimization.quantization.layers import is_quantised, net_of
+from headway.optimization.quantization.layers import is_quantized, load_network
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
@@ -24,9 +24,9 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"converts ONNX graphs, and this is of format {variant.artifact.format!r}")
     content = bench.read(variant)
-    quantised = is_quantised(content)
+    quantised = is_quantized(content)
     if not quantised:
-        net_of(content)  # refuses what has no layer of float32
+        load_network(content)  # refuses what has no layer of float32
     engine: Any = load_engine("openvino")
     whole = replace(variant, artifact=bench.keep(engine.converted(content), "openvino"))
     names = engine.INT8 if quantised else {name: name for name in engine.precisions()}

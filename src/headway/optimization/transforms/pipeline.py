@@ -18,18 +18,18 @@ from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature, Step, Variant
 from headway.engines.formats.graph import FOREST, ROWS, SCORES, Graph, OfGraphs
 from headway.engines.formats.trees import Forest
-from headway.optimization.ranks import possible
-from headway.optimization.same import answers_or_nan, expect_same
+from headway.optimization.ranks import clip_to_known_ranks
+from headway.optimization.same import check_parity, predict_or_nan
 from headway.optimization.trees.edges import edge_rows
 from headway.optimization.trees.forest_graph import columns_to_cut
-from headway.optimization.trees.forest_graph import write_graph as write_forest
+from headway.optimization.trees.forest_graph import forest_to_onnx as write_forest
 
 Floats = NDArray[np.float64]
 
 _SAMPLE_ROWS = 5_000
 _MIXED_ROWS = 400
-_MOST_EDGES = 60
-_MOST_AT_SPLITS, _LARGE = 4_000, 1e15
+_MAX_EDGES = 60
+_MAX_AT_SPLITS, _LARGE = 4_000, 1e15
 _OPSET, _ML_OPSET, _IR = 18, 5, 10
 
 
@@ -43,16 +43,16 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
         raise NotApplicable(f"writes pipelines of scikit-learn, and engine {variant.engine!r} has none")
     content = bench.read(variant)
     graph = engine.graph(content)
-    written = write_graph(graph, variant.signature)
+    written = pipeline_to_onnx(graph, variant.signature)
     native, compiled = engine(content, {}), load_engine("onnxruntime")(written, {})
     sample = bench.sample[:: len(bench.sample) // _SAMPLE_ROWS + 1]
-    for rows, answer in _asked(native, sample, graph, variant.signature):
-        expect_same(rows, answer, compiled.predict(rows), variant, form="one graph")
+    for rows, answer in _rows_to_compare(native, sample, graph, variant.signature):
+        check_parity(rows, answer, compiled.predict(rows), variant, form="one graph")
     step = Step(transform="pipeline")
     return [variant.remade(step, bench.keep(written, "onnx"), engine="onnxruntime")]
 
 
-def write_graph(graph: Graph, signature: Signature) -> bytes:
+def pipeline_to_onnx(graph: Graph, signature: Signature) -> bytes:
     """The bytes of an ONNX graph from `rows` (float64 [n, d]) to `scores` (float64 [n, k])."""
     nodes: list[NodeProto] = []
     used = {name for each in graph.operations for name in each.inputs}
@@ -91,27 +91,29 @@ def _forest(forest: Forest, name: str, signature: Signature) -> tuple[list[NodeP
     return [first, *inner.node, last], list(inner.initializer)
 
 
-def _asked(native: Engine, sample: Floats, graph: Graph, signature: Signature) -> Iterator[tuple[Floats, Floats]]:
+def _rows_to_compare(
+    native: Engine, sample: Floats, graph: Graph, signature: Signature
+) -> Iterator[tuple[Floats, Floats]]:
     """Rows with what the library says of them: NaN of one that it refuses."""
     random = np.random.default_rng(0)
     base = sample if len(sample) else np.zeros((1, graph.width))
     columns = [_edges(field, graph.edges[place], base[:, place]) for place, field in enumerate(signature.inputs)]
-    single = [_with(base, place, value, random) for place, values in enumerate(columns) for value in values]
+    single = [_row_with(base, place, value, random) for place, values in enumerate(columns) for value in values]
     mixed = base[random.integers(len(base), size=_MIXED_ROWS)]
     drawn = np.column_stack([random.choice(values, _MIXED_ROWS) for values in columns])
     mixed = np.where(random.random(mixed.shape) < 0.5, drawn, mixed)
     rows = np.concatenate([base, np.array(single), mixed, *_at_splits(graph, base, signature)])
-    yield rows, answers_or_nan(native, rows, graph.outputs)
-    for place, field in enumerate(signature.inputs[:_MOST_EDGES]):
+    yield rows, predict_or_nan(native, rows, graph.outputs)
+    for place, field in enumerate(signature.inputs[:_MAX_EDGES]):
         odd = [np.nan] if field.datatype == "BYTES" else [np.nan, np.inf, -np.inf]
-        for row in (_with(base, place, value, random)[None, :] for value in odd):
-            yield row, answers_or_nan(native, row, graph.outputs)
+        for row in (_row_with(base, place, value, random)[None, :] for value in odd):
+            yield row, predict_or_nan(native, row, graph.outputs)
 
 
 def _at_splits(graph: Graph, base: Floats, signature: Signature) -> Iterator[Floats]:
     """Rows at the edges of each forest, without numbers so large that another part would refuse them."""
     for forest in graph.forests.values():
-        rows = possible(edge_rows(forest, base), signature)[:_MOST_AT_SPLITS]
+        rows = clip_to_known_ranks(edge_rows(forest, base), signature)[:_MAX_AT_SPLITS]
         yield np.where(np.abs(rows) < _LARGE, rows, np.resize(base, rows.shape))
 
 
@@ -119,15 +121,15 @@ def _edges(field: Field, jumps: Floats, seen: Floats) -> Floats:
     """Values of a column that a model may take in its own way: each text, and numbers at and beside each jump."""
     if field.datatype == "BYTES":
         ranks = np.arange(len(field.categories) + (field.unseen == "other"), dtype=np.float64)
-        return ranks[:: len(ranks) // _MOST_EDGES + 1] if len(ranks) else np.array([np.nan])
-    some = jumps[:: len(jumps) // _MOST_EDGES + 1]
+        return ranks[:: len(ranks) // _MAX_EDGES + 1] if len(ranks) else np.array([np.nan])
+    some = jumps[:: len(jumps) // _MAX_EDGES + 1]
     known = seen[np.isfinite(seen)]
     ends = [known.min(), known.max(), np.median(known)] if len(known) else [0.0]
     at = np.concatenate([some, ends])
     return np.concatenate([at, np.nextafter(at, -np.inf), np.nextafter(at, np.inf), [0.0, -0.0]])
 
 
-def _with(base: Floats, place: int, value: float, random: np.random.Generator) -> Floats:
+def _row_with(base: Floats, place: int, value: float, random: np.random.Generator) -> Floats:
     """One of the rows with another value in one place."""
     row: Floats = base[random.integers(len(base))].copy()
     row[place] = value

@@ -10,7 +10,7 @@ from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compiled
 from headway.engines.formats.trees import Forest, OfTrees, taken
-from headway.optimization.trees.pruning import pruned
+from headway.optimization.trees.pruning import prune_forest
 
 SHARES = (0.5, 0.25)
 _ROWS = 5_000
@@ -34,7 +34,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
         raise NotApplicable(f"{len(rows)} rows and {_nodes(forest)} nodes: nothing to prune by, or to prune")
     return [
         _as_variant(variant, share, smaller, bench)
-        for share, smaller in zip(SHARES, pruned(forest, rows, SHARES), strict=True)
+        for share, smaller in zip(SHARES, prune_forest(forest, rows, SHARES), strict=True)
     ]
 
 

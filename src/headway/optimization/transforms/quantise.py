@@ -14,18 +14,18 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Scalar
 from headway.core.variant import NUMBERS, Artifact, Step, Variant
-from headway.optimization.quantization.by_row import in_int8_by_row
-from headway.optimization.quantization.int8 import calibrated, in_int8
-from headway.optimization.quantization.layers import net_of
-from headway.optimization.quantization.sample import answered, rows_for
-from headway.optimization.quantization.sensitivity import Layers, Move, kept, move
+from headway.optimization.quantization.by_row import quantize_by_row
+from headway.optimization.quantization.int8 import calibrate_network, quantize_layers
+from headway.optimization.quantization.layers import load_network
+from headway.optimization.quantization.sample import calibration_rows, rows_with_answers
+from headway.optimization.quantization.sensitivity import AnswerShift, Layers, answer_shift, select_layers
 
 Floats = NDArray[np.float64]
 
 Make = Callable[[Layers], bytes]
 
 LIMITS = (0.05, 0.01)
-_OPENER = "onnxruntime"
+_ENGINE = "onnxruntime"
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
@@ -38,17 +38,17 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"quantises ONNX graphs, and this is of format {variant.artifact.format!r}")
     content = bench.read(variant)
-    engine, net = load_engine(_OPENER)(content, {}), net_of(content)
-    rows, expected = answered(engine, rows_for(bench.sample, net.work))
+    engine, net = load_engine(_ENGINE)(content, {}), load_network(content)
+    rows, expected = rows_with_answers(engine, calibration_rows(bench.sample, net.work))
     judge = _Judge(rows, expected, relative=variant.task in NUMBERS)
-    ready = calibrated(net, rows)
-    forms: dict[str, Make] = {"static": partial(in_int8, ready)}
+    ready = calibrate_network(net, rows)
+    forms: dict[str, Make] = {"static": partial(quantize_layers, ready)}
     if "Conv" not in ready.net.layers.values():
-        forms["by row"] = partial(in_int8_by_row, ready)
+        forms["by row"] = partial(quantize_by_row, ready)
     return [
         _variant(variant, bench.keep(made, "onnx"), int8=f"{len(layers)} of {len(ready.net.layers)}", scales=form)
         for form, make in forms.items()
-        for layers, made in _tried(tuple(ready.net.layers), make, judge).items()
+        for layers, made in _quantized_graphs(tuple(ready.net.layers), make, judge).items()
     ]
 
 
@@ -59,23 +59,23 @@ class _Judge:
         self._rows, self._expected = rows, expected
         self._scale = (float(np.ptp(expected)) if relative else 1.0) or 1.0
 
-    def moved(self, content: bytes) -> Move:
+    def moved(self, content: bytes) -> AnswerShift:
         """The largest changes, as shares of 1 or of the span of the answers."""
-        found = load_engine(_OPENER)(content, {}).predict(self._rows)
-        return move(self._expected, found, scale=self._scale)
+        found = load_engine(_ENGINE)(content, {}).predict(self._rows)
+        return answer_shift(self._expected, found, scale=self._scale)
 
 
-def _tried(layers: Layers, make: Make, judge: _Judge) -> dict[Layers, bytes]:
+def _quantized_graphs(layers: Layers, make: Make, judge: _Judge) -> dict[Layers, bytes]:
     """The graphs that are worth a look, by their layers in int8."""
     made: dict[Layers, bytes] = {}
 
-    def moved(some: Layers) -> Move:
+    def moved(some: Layers) -> AnswerShift:
         made[some] = make(some)
         return judge.moved(made[some])
 
-    return {some: made.get(some) or make(some) for some in kept(layers, moved, LIMITS)}
+    return {some: made.get(some) or make(some) for some in select_layers(layers, moved, LIMITS)}
 
 
 def _variant(variant: Variant, artifact: Artifact, **settings: Scalar) -> Variant:
     step = Step(transform="quantise", settings=settings)
-    return replace(variant, artifact=artifact, engine=_OPENER, steps=(*variant.steps, step))
+    return replace(variant, artifact=artifact, engine=_ENGINE, steps=(*variant.steps, step))

@@ -14,12 +14,12 @@ from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compiled
 from headway.engines.formats.trees import Forest, OfTrees
-from headway.optimization.logistic import coefficients, drawn_in, sigmoid
+from headway.optimization.logistic import fit_logistic, platt_targets, sigmoid
 
 Floats = NDArray[np.float64]
 
 _TINY = 1e-12
-_FEWEST = 1_000
+_MIN_ROWS = 1_000
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
@@ -33,26 +33,26 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
         raise NotApplicable("shifts the margin of a binary model of trees")
     if variant.steps:
         raise NotApplicable("sets the model as it came right, and no other")
-    if bench.choose is None or len(bench.choose.rows) < _FEWEST:
-        raise NotApplicable(f"fewer than {_FEWEST:,} labelled rows to set probabilities by")
+    if bench.choose is None or len(bench.choose.rows) < _MIN_ROWS:
+        raise NotApplicable(f"fewer than {_MIN_ROWS:,} labelled rows to set probabilities by")
     load_engine("trees")
     forest = engine.forest(bench.read(variant))
     if forest.link != "sigmoid":
         raise NotApplicable(f"its scores are no sigmoid of a margin, but {forest.link}")
-    slope, shift = _helpful(engine(bench.read(variant), {}).predict(bench.choose.rows)[:, 0], bench.choose)
+    slope, shift = _fit_if_helpful(engine(bench.read(variant), {}).predict(bench.choose.rows)[:, 0], bench.choose)
     step = Step(transform="recalibrate", settings={"slope": round(slope, 4), "shift": round(shift, 4)})
     artifact = bench.keep(compiled(_shifted(forest, slope, shift)), "forest")
     return [variant.remade(step, artifact, engine="trees")]
 
 
-def _helpful(scores: Floats, lesson: Lesson) -> tuple[float, float]:
+def _fit_if_helpful(scores: Floats, lesson: Lesson) -> tuple[float, float]:
     """Slope and shift by the earlier groups; raises NotApplicable where they do not help on the later ones."""
     early = lesson.groups < (lesson.groups.max() + 1) // 2
     weights = np.ones(len(scores)) if lesson.weights is None else lesson.weights
     if len(np.unique(lesson.labels[early])) < 2 or early.all():
         raise NotApplicable("the earlier half of the rows has one class alone")
     margin = np.log(np.clip(scores, _TINY, 1 - _TINY)) - np.log1p(-np.clip(scores, _TINY, 1 - _TINY))
-    slope, shift = fitted(margin[early], lesson.labels[early], weights[early])
+    slope, shift = fit_platt(margin[early], lesson.labels[early], weights[early])
     later = ~early
     before = np.average((scores[later] - lesson.labels[later]) ** 2, weights=weights[later])
     after = np.average((sigmoid(slope * margin[later] + shift) - lesson.labels[later]) ** 2, weights=weights[later])
@@ -63,10 +63,10 @@ def _helpful(scores: Floats, lesson: Lesson) -> tuple[float, float]:
     return slope, shift
 
 
-def fitted(margin: Floats, labels: Floats, weights: Floats) -> tuple[float, float]:
+def fit_platt(margin: Floats, labels: Floats, weights: Floats) -> tuple[float, float]:
     """Slope and shift of the logistic regression of labels, drawn in as Platt does, on a margin [n]."""
     design = np.column_stack([margin, np.ones(len(margin))])
-    slope, shift = coefficients(design, drawn_in(labels), start=np.array([1.0, 0.0]), weights=weights)
+    slope, shift = fit_logistic(design, platt_targets(labels), start=np.array([1.0, 0.0]), weights=weights)
     return float(slope), float(shift)
 
 

@@ -10,8 +10,8 @@ from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compiled
 from headway.engines.formats.trees import OfTrees
-from headway.optimization.ranks import possible
-from headway.optimization.same import answers_of, expect_same, rows_to_compare
+from headway.optimization.ranks import clip_to_known_ranks
+from headway.optimization.same import check_parity, parity_rows, predict_both
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
@@ -27,6 +27,6 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     content = bench.read(variant)
     forest = engine.forest(content)
     form = compiled(forest)
-    rows = possible(rows_to_compare(forest, bench.sample), variant.signature)
-    expect_same(rows, *answers_of(engine(content, {}), kernels(form, {}), rows), variant, form="a compiled forest")
+    rows = clip_to_known_ranks(parity_rows(forest, bench.sample), variant.signature)
+    check_parity(rows, *predict_both(engine(content, {}), kernels(form, {}), rows), variant, form="a compiled forest")
     return [variant.remade(Step(transform="trees"), bench.keep(form, "forest"), engine="trees")]

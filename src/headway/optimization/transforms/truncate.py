@@ -27,13 +27,13 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
         raise NotApplicable("it was cut before, or is a student of the size that it was taught for")
     content = bench.read(variant)
     rounds = engine.rounds(content)
-    if not sizes(rounds):
+    if not cut_sizes(rounds):
         raise NotApplicable(f"it has {rounds} trees, too few to cut")
-    cuts = {trees: engine.first(content, trees) for trees in sizes(rounds)}
+    cuts = {trees: engine.first(content, trees) for trees in cut_sizes(rounds)}
     return [_cut(variant, trees, cut, bench) for trees, cut in cuts.items()]
 
 
-def sizes(iterations: int) -> list[int]:
+def cut_sizes(iterations: int) -> list[int]:
     """About 5/6, 2/3, 1/2 and 1/3 of the iterations, in numbers a person would choose.
 
     >>> sizes(300), sizes(500), sizes(7), sizes(1)

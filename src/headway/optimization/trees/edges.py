@@ -10,7 +10,7 @@ from headway.engines.formats.trees import ZERO, Forest, Tree, taken
 Floats = NDArray[np.float64]
 
 ROUNDS = 4
-MOST_EDGES = 4096
+MAX_EDGES = 4096
 _ANYWHERE = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-35, -1e-35, 2.0**24 + 1, -(2.0**24) - 1, 1e300, -1e300])
 _AROUND_A_CATEGORY = np.array([-0.5, 0.0, 0.5, 1.0])
 
@@ -26,10 +26,10 @@ def edge_rows(forest: Forest, sample: Floats) -> Floats:
     height = max(len(edges) for edges in columns)
     sample = sample[taken(forest, sample)]
     base = sample if len(sample) else np.zeros((1, forest.width))
-    return np.concatenate([_round(columns, base, height, random) for _ in range(ROUNDS)])
+    return np.concatenate([_edge_batch(columns, base, height, random) for _ in range(ROUNDS)])
 
 
-def _round(columns: list[Floats], base: Floats, height: int, random: np.random.Generator) -> Floats:
+def _edge_batch(columns: list[Floats], base: Floats, height: int, random: np.random.Generator) -> Floats:
     """Rows [2 * height, d] with each edge once, in one of two rows that share what they do not take from the edges."""
     edges = np.column_stack([random.permutation(np.resize(column, height)) for column in columns])
     kept = base[random.integers(len(base), size=height)]
@@ -40,15 +40,15 @@ def _round(columns: list[Floats], base: Floats, height: int, random: np.random.G
 def _edges(forest: Forest, column: int, random: np.random.Generator) -> Floats:
     at = np.unique(np.concatenate([_ANYWHERE[:0], *(_thresholds(tree, column) for tree in forest.trees)]))
     members = np.unique(np.concatenate([_ANYWHERE[:0], *(_members(tree, column) for tree in forest.trees)]))
-    steps = [_beside(at), _beside_in_float32(at)] if forest.rows == "float32" else [_beside(at)]
+    steps = [_neighbors(at), _float32_neighbors(at)] if forest.rows == "float32" else [_neighbors(at)]
     missing = [] if np.isnan(forest.missing) else [forest.missing]
     around = np.add.outer(members, _AROUND_A_CATEGORY).ravel()
-    small = [_beside(np.array([-ZERO, ZERO])), [-ZERO, ZERO]] if column in forest.zeros else []
-    found = _taken(forest, column, np.concatenate([at, *steps, around, missing, *small, _ANYWHERE]))
-    return found if len(found) <= MOST_EDGES else random.choice(found, MOST_EDGES, replace=False)
+    small = [_neighbors(np.array([-ZERO, ZERO])), [-ZERO, ZERO]] if column in forest.zeros else []
+    found = _routable(forest, column, np.concatenate([at, *steps, around, missing, *small, _ANYWHERE]))
+    return found if len(found) <= MAX_EDGES else random.choice(found, MAX_EDGES, replace=False)
 
 
-def _taken(forest: Forest, column: int, edges: Floats) -> Floats:
+def _routable(forest: Forest, column: int, edges: Floats) -> Floats:
     """The edges of a column that its library does not refuse, and the largest numbers that it takes."""
     if column in forest.finite:
         largest = np.nextafter(forest.beyond, 0)
@@ -56,17 +56,17 @@ def _taken(forest: Forest, column: int, edges: Floats) -> Floats:
     return edges[~np.isnan(edges)] if column in forest.present else edges
 
 
-def _beside(at: Floats) -> Floats:
+def _neighbors(at: Floats) -> Floats:
     with np.errstate(over="ignore"):  # the next number above the largest is infinity
         return np.nextafter(at[:, None], [-np.inf, np.inf]).ravel()
 
 
-def _beside_in_float32(at: Floats) -> Floats:
+def _float32_neighbors(at: Floats) -> Floats:
     """The next numbers of float32, and what lies half way to them, which is rounded to either."""
     with np.errstate(over="ignore"):
         steps = np.nextafter(at.astype(np.float32)[:, None], np.array([-np.inf, np.inf], np.float32)).astype(np.float64)
         half = (at[:, None] + steps) / 2
-    return np.concatenate([steps.ravel(), half.ravel(), _beside(half.ravel())])
+    return np.concatenate([steps.ravel(), half.ravel(), _neighbors(half.ravel())])
 
 
 def _thresholds(tree: Tree, column: int) -> Floats:

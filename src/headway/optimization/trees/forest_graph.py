@@ -21,12 +21,12 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _AT_MOST, _MEMBER, _SUM = 0, 6, 1  # codes of the operator: x <= split, x in set, trees are added
-_NOBODY = -(2**31 - 1)  # a set must have a member; only texts, whose ranks count from 0, have sets without one
+_NEVER_TRUE = -(2**31 - 1)  # a set must have a member; only texts, whose ranks count from 0, have sets without one
 _OPERATORS = {"sigmoid": "Sigmoid", "softmax": "Softmax", "exp": "Exp", "softplus": "Softplus", "identity": "Identity"}
 _KINDS = {"float32": (TensorProto.FLOAT, np.float32), "float64": (TensorProto.DOUBLE, np.float64)}
 
 
-def write_graph(forest: Forest, *, cut: Sequence[int] = ()) -> bytes:
+def forest_to_onnx(forest: Forest, *, cut: Sequence[int] = ()) -> bytes:
     """The bytes of an ONNX graph from `rows` ([n, d], of the forest's precision) to `scores` [n, k].
 
     Columns of `cut` are made whole numbers first, as the library does with the categories of a row.
@@ -34,7 +34,7 @@ def write_graph(forest: Forest, *, cut: Sequence[int] = ()) -> bytes:
     if forest.rows == "float64":  # the operator has one precision for what it compares and what it adds
         forest = dataclasses.replace(forest, sums="float64")
     kind = _KINDS[forest.rows][0]
-    nodes, constants, ready = _made_ready(forest, cut)
+    nodes, constants, ready = _prepare_inputs(forest, cut)
     trees = helper.make_node("TreeEnsemble", [ready], ["raw"], domain="ai.onnx.ml", **_ensemble(forest))
     ends, needed = _ends(forest)
     constants += needed
@@ -59,7 +59,7 @@ def columns_to_cut(forest: Forest, signature: Signature) -> list[int]:
     return [column for column in forest.categorical if inputs[column].datatype != "BYTES"]
 
 
-def _made_ready(forest: Forest, cut: Sequence[int]) -> tuple[list[NodeProto], list[TensorProto], str]:
+def _prepare_inputs(forest: Forest, cut: Sequence[int]) -> tuple[list[NodeProto], list[TensorProto], str]:
     """Nodes from `rows` to what the trees compare, with their constants, and the name of that."""
     dtype = _KINDS[forest.rows][1]
     nodes: list[NodeProto] = []
@@ -74,7 +74,7 @@ def _made_ready(forest: Forest, cut: Sequence[int]) -> tuple[list[NodeProto], li
         made, needed = _without_zeros(forest, ready)
         nodes, constants, ready = [*nodes, *made], [*constants, *needed], "nonzero"
     if cut:
-        made, needed = _whole(forest, cut, ready)
+        made, needed = _truncate_columns(forest, cut, ready)
         nodes, constants, ready = [*nodes, *made], [*constants, *needed], "whole"
     if forest.rows != forest.sums:
         nodes.append(helper.make_node("Cast", [ready], ["exact"], to=_KINDS[forest.sums][0]))
@@ -82,7 +82,7 @@ def _made_ready(forest: Forest, cut: Sequence[int]) -> tuple[list[NodeProto], li
     return nodes, constants, ready
 
 
-def _whole(forest: Forest, columns: Sequence[int], ready: str) -> tuple[list[NodeProto], list[TensorProto]]:
+def _truncate_columns(forest: Forest, columns: Sequence[int], ready: str) -> tuple[list[NodeProto], list[TensorProto]]:
     """Nodes from `ready` to `whole`, with their constants: a whole number in these columns, x in the others.
 
     Where categories are exact, a number with a fraction becomes one that is in no set: the operator would cut it.
@@ -232,7 +232,7 @@ def _members(tree: Tree) -> list[Floats]:
     numbers = tree.threshold[tree.categorical].astype(np.int64)
     if any(np.any(np.abs(tree.sets[number]) >= 2**31) for number in numbers):
         raise NotApplicable("one of its categories is beyond what ONNX Runtime keeps in a set (32 bits)")
-    return [np.append(tree.sets[number] if len(tree.sets[number]) else _NOBODY, np.nan) for number in numbers]
+    return [np.append(tree.sets[number] if len(tree.sets[number]) else _NEVER_TRUE, np.nan) for number in numbers]
 
 
 def _tensor(values: NDArray[np.generic]) -> TensorProto:

@@ -16,7 +16,7 @@ _ROUNDING = 1e-12
 _UNSEEN = 1e-3  # rows that a leaf counts for which none of the sample reaches
 
 
-def pruned(forest: Forest, rows: Floats, shares: tuple[float, ...]) -> list[Forest]:
+def prune_forest(forest: Forest, rows: Floats, shares: tuple[float, ...]) -> list[Forest]:
     """The forest with about these shares of its nodes, on rows float64 [n, d] that stand for those to come.
 
     A subtree becomes one leaf, the mean of its leaves by the rows in them, where that changes the squared answers of
@@ -30,7 +30,7 @@ def pruned(forest: Forest, rows: Floats, shares: tuple[float, ...]) -> list[Fore
 
 def _cut(forest: Forest, cells: Floats, costs: list[Floats], limit: float) -> Forest:
     trees = (
-        _without(tree, _reached(tree, cells, forest.whole), cost <= limit)
+        _replace_subtrees(tree, _reached(tree, cells, forest.whole), cost <= limit)
         for tree, cost in zip(forest.trees, costs, strict=True)
     )
     return dataclasses.replace(forest, trees=tuple(trees))
@@ -101,7 +101,7 @@ def _costs(tree: Tree, counts: Floats) -> Floats:
     return cost
 
 
-def _without(tree: Tree, counts: Floats, leaf_now: NDArray[np.bool_]) -> Tree:
+def _replace_subtrees(tree: Tree, counts: Floats, leaf_now: NDArray[np.bool_]) -> Tree:
     """The tree in which these nodes are leaves; below such a node, and that is all of it, nothing is left."""
     if not len(tree.feature):
         return tree
