@@ -20,7 +20,7 @@ import msgspec
 from rich.console import Console
 
 import headway
-from headway.cli.main import app
+from headway.cli.main import app, command_name
 from headway.core import config, plugins
 from headway.core.record import Record
 
@@ -84,7 +84,7 @@ def plug_ins() -> str:
 def commands() -> str:
     """What `--help` says, of headway and of each command."""
     parts = ["What `headway --help` and `headway COMMAND --help` print."]
-    for name in ("", *plugins.names("command")):
+    for name in ("", *map(command_name, plugins.names("command"))):
         parts += ["", f"## {f'headway {name}'.strip()}", "", "```text", _help([name] if name else []), "```"]
     return _page("Commands", parts)
 

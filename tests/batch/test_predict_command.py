@@ -40,7 +40,7 @@ def test_json_is_the_receipt_that_is_kept(rows, capsys):
 def test_refused_rows_end_it_with_1(rows, capsys):
     rows.write_text("a,b,c\n1,2,3\n1,2,x\n")
     assert ended(LIVE, rows, rows.with_name("scores.csv"), "--project", rows.parent) == cli.FAIL
-    assert "1 rows refused, answered by null (c 1)" in capsys.readouterr().out
+    assert "1 rows rejected, scored as null (c 1)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("words", "message"), [(["--threads", "-1"], "-1 threads"), (["--keep", "no"], "column 'no'")])

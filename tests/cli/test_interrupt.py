@@ -10,7 +10,7 @@ import time
 import pytest
 
 from headway.cli import main as cli
-from headway.cli.interrupt import Heard
+from headway.cli.main import InterruptGuard
 from headway.core.errors import DataError
 
 LONGEST_S = 10.0
@@ -38,14 +38,14 @@ def wait() -> None:
 
 
 def test_one_that_a_finalizer_drops_comes_again(capsys):
-    with pytest.raises(KeyboardInterrupt), Heard():
+    with pytest.raises(KeyboardInterrupt), InterruptGuard():
         Finalized()
         wait()
     assert capsys.readouterr().err == ""
 
 
 def test_one_that_was_dropped_at_the_end_does_not_come_later():
-    with Heard():
+    with InterruptGuard():
         Finalized()
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
@@ -54,7 +54,7 @@ def test_one_that_was_dropped_at_the_end_does_not_come_later():
 
 
 def test_an_error_that_a_library_makes_of_it_is_the_interrupt():
-    with pytest.raises(KeyboardInterrupt) as raised, Heard():
+    with pytest.raises(KeyboardInterrupt) as raised, InterruptGuard():
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
@@ -63,28 +63,28 @@ def test_an_error_that_a_library_makes_of_it_is_the_interrupt():
 
 
 def test_an_error_without_an_interrupt_is_itself():
-    with pytest.raises(DataError), Heard():
+    with pytest.raises(DataError), InterruptGuard():
         raise DataError("cannot be read")
 
 
 def test_what_else_a_finalizer_drops_is_told_as_ever(monkeypatch):
     told = []
     monkeypatch.setattr(sys, "unraisablehook", told.append)
-    with Heard():
+    with InterruptGuard():
         Broken()
     assert [each.exc_type for each in told] == [ZeroDivisionError]
 
 
 def test_afterwards_all_is_as_it_was():
     before = sys.unraisablehook, signal.getsignal(signal.SIGINT)
-    with Heard():
+    with InterruptGuard():
         assert signal.getsignal(signal.SIGINT) != before[1]
     assert (sys.unraisablehook, signal.getsignal(signal.SIGINT)) == before
 
 
 def test_in_another_thread_it_listens_to_no_signal():
     def within() -> None:
-        with Heard():
+        with InterruptGuard():
             found.append(signal.getsignal(signal.SIGINT))
 
     found: list[object] = []
@@ -99,4 +99,6 @@ def test_a_command_that_is_interrupted_says_what_to_paste(capsys, monkeypatch):
     with pytest.raises(SystemExit) as ended:
         cli.main(["optimize", "--project", "my flights"])
     assert ended.value.code == cli.INTERRUPTED
-    assert capsys.readouterr().err == f"stopped: {cli.KEPT}\n  to go on: headway optimize --project 'my flights'\n"
+    assert (
+        capsys.readouterr().err == f"interrupted: {cli.SAVED}\n  to continue: headway optimize --project 'my flights'\n"
+    )

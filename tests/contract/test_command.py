@@ -19,24 +19,24 @@ ASKED = {"verify": ("m@live",), "predict": ("m@live", "rows.csv", "scores.csv")}
 
 
 def parameters(name: str) -> dict[str, inspect.Parameter]:
-    command, _, _ = cli.app().parse_args([name, *ASKED.get(name, ())], exit_on_error=False)
+    command, _, _ = cli.app().parse_args([cli.command_name(name), *ASKED.get(name, ())], exit_on_error=False)
     return dict(inspect.signature(command).parameters)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_its_help_describes_it_and_each_of_its_parameters(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main([name, "--help"])
+        cli.main([cli.command_name(name), "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert ended.value.code == cli.PASS
     assert len(plugins.describe("command", name)) > 20
-    assert f"Usage: headway {name}" in shown
+    assert f"Usage: headway {cli.command_name(name)}" in shown
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_flag_that_it_does_not_know_is_an_error_of_usage(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main([name, "--no-such-flag"])
+        cli.main([cli.command_name(name), "--no-such-flag"])
     assert ended.value.code == cli.USAGE
     assert "--no-such-flag" in "".join(capsys.readouterr())
 
@@ -52,7 +52,7 @@ def test_it_tells_one_who_stands_outside_a_project_where_it_looked(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        cli.main([name, *ASKED.get(name, ())])
+        cli.main([cli.command_name(name), *ASKED.get(name, ())])
     assert ended.value.code == cli.USAGE
     assert f"no headway.toml here\n  at: {tmp_path}\n" in capsys.readouterr().err
 

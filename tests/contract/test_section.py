@@ -6,8 +6,8 @@ import re
 
 import pytest
 from msgspec.structs import replace
-from tests.cli.examined import examined
-from tests.cli.test_data_use import USE
+from tests.reporting.examined import examined
+from tests.reporting.test_data_use import USE
 
 from headway.core import plugins
 from headway.reporting.section import Section, sections

@@ -16,6 +16,7 @@ import pytest
 from tests.house.source_tree import ROOT, Source, none_of, sources, tracked
 
 import headway
+from headway.cli.main import command_name
 from headway.core import config, plugins
 
 HEADWAY = str(Path(sys.executable).with_name("headway"))
@@ -104,13 +105,17 @@ def test_every_plugin_kind_has_its_contract_test() -> None:
 
 
 def test_every_command_is_documented() -> None:
-    none_of(name for name in plugins.names("command") if f"\n## headway {name}\n" not in page("commands"))
+    none_of(name for name in plugins.names("command") if f"\n## headway {command_name(name)}\n" not in page("commands"))
 
 
 def test_every_mend_that_is_a_command_can_be_given() -> None:
     hints = ((source, node.value) for source in sources("src") for node in ast.walk(source.tree) if is_mend(node))
-    told = [(source.at(text), re.match(r"headway (\w+)", text.value)) for source, text in hints]
-    none_of(f"{at}: no command {word[1]}" for at, word in told if word and word[1] not in plugins.names("command"))
+    told = [(source.at(text), re.match(r"headway ([\w-]+)", text.value)) for source, text in hints]
+    none_of(
+        f"{at}: no command {word[1]}"
+        for at, word in told
+        if word and word[1] not in map(command_name, plugins.names("command"))
+    )
 
 
 def test_every_code_of_a_finding_is_documented() -> None:

@@ -38,7 +38,7 @@ from headway.cli import main as cli
 cli.main(sys.argv[1:])
 """
 # Exit codes that say that the command did its work; 0 where none is given.
-DONE = {"contract": {cli.PASS, cli.FAIL}, "drill": {cli.PASS, cli.FAIL}, "watch": {cli.PASS, cli.FAIL, cli.UNDECIDED}}
+DONE = {"contract": {cli.PASS, cli.FAIL}, "policy": {cli.PASS, cli.FAIL}, "watch": {cli.PASS, cli.FAIL, cli.UNDECIDED}}
 
 
 def examples() -> list[str]:
@@ -123,6 +123,7 @@ def released(done: dict[str, Shown], run) -> dict[str, Shown]:
 
 @pytest.mark.parametrize("name", plugins.names("command"))
 def test_the_help_of_a_command_shows_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name = cli.command_name(name)
     with pytest.raises(SystemExit):
         cli.main([name, "--help"])
     shown = " ".join(capsys.readouterr().out.split())
@@ -141,7 +142,7 @@ def test_an_example_does_what_it_says(released, run, line: str) -> None:
     assert out
 
 
-ONCE = ("init", "key", "optimize", "rollout")
+ONCE = ("api-keys", "init", "optimize", "rollout")
 """Commands that are not done twice, or not as soon."""
 
 

@@ -14,8 +14,9 @@ from tests.pipeline.projects import TOML, table, write
 from tests.pipeline.test_dvc_project import lock_of
 
 from headway import pipeline
-from headway.cli.actions.origins import Asked, carry_out
+from headway.cli.commands import data as data_command
 from headway.registry.project import open_project
+from headway.registry.provenance.lineage import events
 
 pytestmark = pytest.mark.long
 
@@ -87,7 +88,7 @@ def test_mlcroissant_finds_no_fault_in_the_card_and_reads_the_rows_by_it(place: 
     write(folder, TOML.replace("table.parquet", f"table.{suffix}") + about)
     table().write_csv(folder / "table.csv")
     put(folder / "dvc.lock", lock_of(folder / f"table.{suffix}"))
-    carry_out(folder, "card", Asked(out=folder / "card.json"))
+    data_command.plugin("card", out=folder / "card.json", project=folder)
 
     told = json.loads(_asked(place, OF_CROISSANT, folder / "card.json"))
 
@@ -102,7 +103,7 @@ def test_openlineage_makes_the_same_events_of_the_same_facts(place: Environment,
     project = open_project(folder)
     data = pipeline.periods(project)
     pipeline.release(project, pipeline.optimize(project, pipeline.train(project, data), data), who="ada")
-    (place.folder / "events.jsonl").write_text(str(carry_out(folder, "lineage", Asked()).text))
+    (place.folder / "events.jsonl").write_text("\n".join(map(json.dumps, events(project))))
 
     assert _asked(place, OF_OPENLINEAGE, place.folder / "events.jsonl").strip() == "as it is"
 

@@ -76,7 +76,7 @@ def test_a_target_of_three_texts_is_numbered_searched_released_and_answered_by_i
     assert set(model.predict(table().head(500))) == {"delayed", "evening", "punctual"}
 
     pl.DataFrame({"key": ["a"], "label": ["evening"]}).write_csv(tmp_path / "labels.csv")
-    assert run("label", tmp_path / "labels.csv", "--project", folder)[0] == cli.PASS
+    assert run("labels", "add", tmp_path / "labels.csv", "--project", folder)[0] == cli.PASS
 
 
 def test_nothing_is_written_over(run, tmp_path):

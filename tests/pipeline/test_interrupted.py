@@ -33,7 +33,7 @@ SOON_S = 10.0
 LABELS = 100_000
 HEADWAY = str(Path(sys.executable).with_name("headway"))
 WORDS = {
-    "label": ("label", "labels.csv"),
+    "labels": ("labels", "add", "labels.csv"),
     "retrain": ("retrain", "--mode", "auto", "--through", "live", "--why", "a test"),
     "optimize": ("optimize",),
 }
@@ -55,7 +55,7 @@ def ready(request: pytest.FixtureRequest, tmp_path: Path) -> Ready:
         shutil.copytree(request.getfixturevalue("asked"), folder)
     else:
         folder.mkdir()
-        {"label": with_labels, "optimize": projects.write}[request.param](folder)
+        {"labels": with_labels, "optimize": projects.write}[request.param](folder)
     words = (str(place / word) if (folder / word).is_file() else word for word in WORDS[request.param])
     return Ready((*words, "--project", str(place)), folder, place)
 

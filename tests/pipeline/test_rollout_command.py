@@ -1,4 +1,4 @@
-"""`headway rollout` and `headway label`, as a person at the terminal and as a script see them."""
+"""`headway rollout` and `headway labels add`, as a person at the terminal and as a script see them."""
 
 from __future__ import annotations
 
@@ -118,9 +118,9 @@ def test_where_nothing_runs_it_is_refused(run, project, action):
 def test_labels_of_a_csv_and_of_a_parquet_file_are_kept(run, project, tmp_path):
     (tmp_path / "l.csv").write_text("key,label\n007,1\nb,0\n")
     pl.DataFrame({"key": ["b"], "label": [1]}).write_parquet(tmp_path / "l.parquet")
-    code, out, _ = run("label", tmp_path / "l.csv", "--project", tmp_path, "--json")
+    code, out, _ = run("labels", "add", tmp_path / "l.csv", "--project", tmp_path, "--json")
     assert (code, json.loads(out)) == (cli.PASS, {"kept": 2})
-    assert run("label", tmp_path / "l.parquet", "--project", tmp_path)[0] == cli.PASS
+    assert run("labels", "add", tmp_path / "l.parquet", "--project", tmp_path)[0] == cli.PASS
     kept = Labels(project[0].config.state, "flights").read()
     assert sorted(kept.select("key", "label").rows()) == [("007", 1.0), ("b", 1.0)]
 
@@ -131,5 +131,5 @@ def test_labels_of_a_csv_and_of_a_parquet_file_are_kept(run, project, tmp_path):
 )
 def test_a_file_without_labels_is_told(run, project, tmp_path, text, message):
     (tmp_path / "l.csv").write_text(text)
-    code, _, err = run("label", tmp_path / "l.csv", "--project", tmp_path)
+    code, _, err = run("labels", "add", tmp_path / "l.csv", "--project", tmp_path)
     assert code == cli.USAGE and message in err

@@ -10,12 +10,12 @@ from headway.api.adhoc import Options, lay_out, taken_of
 from headway.api.learning import CurveOptions, Learning, begun
 from headway.api.model import Model
 from headway.api.shown import Compared, Evaluated, Optimized
-from headway.cli.output import progress
 from headway.core import plugins
 from headway.evaluation.subject import exam_of, open_variant
 from headway.optimization.importers.adopt import import_baseline
 from headway.registry.open import open_release
 from headway.registry.project import open_project
+from headway.reporting.console import progress
 
 
 def optimize(model: Any, X: Any, y: Any, **options: Unpack[Options]) -> Optimized:

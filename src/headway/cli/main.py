@@ -1,31 +1,43 @@
-"""The command line: one file a command under `commands/`, loaded only when it is called."""
+"""The command line: one file per command under `commands/`, imported only when it is called."""
 
 from __future__ import annotations
 
+import _thread
 import shlex
+import signal
 import sys
 import sysconfig
+import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType, TracebackType
 
 from cyclopts import App
 from rich.console import Console
 
 import headway
-from headway.cli.interrupt import Heard
 from headway.core import plugins
 from headway.core.errors import HeadwayError, PluginError, Refused
 
 PASS, FAIL, USAGE, UNDECIDED, INTERRUPTED = 0, 1, 2, 3, 130
-KEPT = "what was done is kept, nothing is left half-written"
-HELP = """headway makes a trained model fast, proves that it is still right, ships it, and keeps it right.
+SAVED = "finished work is saved, no file is half-written"
+HELP = """Make a trained model fast, prove that it is still right, release it, and keep it right.
 
-Exit codes: 0 pass, 1 fail or refused, 2 usage or error, 3 undecided, 130 stopped by Ctrl-C."""
+Exit codes: 0 pass, 1 fail or refused, 2 usage or error, 3 undecided, 130 interrupted by Ctrl-C."""
+FORMER_COMMANDS: dict[str, tuple[str, ...]] = {
+    "label": ("labels", "add"),
+    "drill": ("policy", "test"),
+    "forget": ("erase",),
+    "key": ("api-keys",),
+}
+"""Commands of the version before, which work for one more version, and what they are called now."""
+FORMER_FLAGS: dict[str, dict[str, str]] = {"watch": {"--period": "--interval"}}
+RAISE_AGAIN_S = 0.05
 
 
 def app() -> App:
-    """All commands, by name and what their file says of them; none of them is imported yet."""
+    """Return the application with every command, by name and help text; no command is imported yet."""
     application = App(
         name="headway",
         help=HELP,
@@ -36,36 +48,60 @@ def app() -> App:
     for name in plugins.names("command"):
         examples = plugins.manual("command", name).replace("\nExample:", "\n\nExample:")
         help = f"{plugins.describe('command', name)}\n\n{examples}"
-        application.command(f"headway.cli.commands.{name}:plugin", name=name, help=help)
+        application.command(f"headway.cli.commands.{name}:plugin", name=command_name(name), help=help)
     return application
 
 
+def command_name(plugin: str) -> str:
+    """Return what a user types for the command in a file: `api-keys` for `api_keys`."""
+    return plugin.replace("_", "-")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit with its code; an error is told in three parts, never as a bare traceback."""
+    """Run one command and exit with its code; an error is printed in three parts, never as a bare traceback."""
     sys.exit(_run(sys.argv[1:] if arguments is None else list(arguments)))
 
 
 def _run(arguments: list[str]) -> int:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    arguments = _with_current_names(arguments, console)
     try:
-        with Heard():
+        with InterruptGuard():
             code = app()(arguments)
     except HeadwayError as error:
         console.print(str(error), style="red" if isinstance(error, Refused) else "", markup=False)
         return FAIL if isinstance(error, Refused) else USAGE
     except KeyboardInterrupt as interrupt:
         again = shlex.join(["headway", *arguments])
-        console.print(f"stopped: {str(interrupt) or KEPT}\n  to go on: {again}", markup=False)
+        console.print(f"interrupted: {str(interrupt) or SAVED}\n  to continue: {again}", markup=False)
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the outermost frame: whatever it is, the person gets the whole of it
-        console.print(_unforeseen(error), markup=False)
+    except Exception as error:  # noqa: BLE001 - the outermost frame: the user gets the full error
+        console.print(_unexpected(error), markup=False)
         return USAGE
     return code if isinstance(code, int) else PASS
 
 
-def _unforeseen(error: Exception) -> str:
-    """What a person is told of an error that is none of ours: an absent library, the project's code, a defect."""
-    absent = error.__cause__ or error  # a command that cannot be imported is told by cyclopts, with the cause
+def _with_current_names(arguments: list[str], console: Console) -> list[str]:
+    """Replace a former command or flag by its current name, with a warning on stderr that names it."""
+    if not arguments:
+        return arguments
+    command, *rest = arguments
+    renamed = FORMER_COMMANDS.get(command, (command,))
+    flags = FORMER_FLAGS.get(renamed[0], {})
+    current = [*renamed]
+    for argument in rest:
+        name, equals, value = argument.partition("=")
+        current.append(f"{flags.get(name, name)}{equals}{value}")
+    pairs = [(f"headway {command}", f"headway {' '.join(renamed)}")] if renamed != (command,) else []
+    pairs += [(old, new) for old, new in flags.items() if any(each.partition("=")[0] == old for each in rest)]
+    for old, new in pairs:
+        console.print(f"warning: {old!r} is now {new!r}; the old spelling ends with the next version", markup=False)
+    return current
+
+
+def _unexpected(error: Exception) -> str:
+    """Return the text for an error that headway did not raise: an absent library, the project's code, a defect."""
+    absent = error.__cause__ or error  # cyclopts wraps the error of a command that cannot be imported
     library = (absent.name or "headway").partition(".")[0] if isinstance(absent, ModuleNotFoundError) else "headway"
     if library != "headway":
         return str(PluginError(f"this command needs '{library}'", hint=plugins.install(library)))
@@ -75,5 +111,44 @@ def _unforeseen(error: Exception) -> str:
         call for call in traceback.extract_tb(error.__traceback__) if not call.filename.startswith(("<", *libraries))
     ]
     if calls:
-        return f"{trace}\nthe project's own code raised this\n  at: {calls[-1].filename}:{calls[-1].lineno}"
+        return f"{trace}\nthe project's own code raised this error\n  at: {calls[-1].filename}:{calls[-1].lineno}"
     return f"{trace}\nthis is a defect of headway: please report the lines above"
+
+
+class InterruptGuard:
+    """Make Ctrl-C end a command even where a library swallows the interrupt.
+
+    An interrupt that was dropped in a finalizer is raised again a moment later, and any error that follows an
+    interrupt is raised as that interrupt.
+    """
+
+    def __init__(self) -> None:
+        self._interrupted = False
+        self._timers: list[threading.Timer] = []
+        self._hook, self._handler = sys.unraisablehook, signal.getsignal(signal.SIGINT)
+
+    def __enter__(self) -> None:
+        sys.unraisablehook = self._on_unraisable
+        if self._handler is signal.default_int_handler and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._on_interrupt)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        sys.unraisablehook = self._hook
+        for timer in self._timers:
+            timer.cancel()
+        if signal.getsignal(signal.SIGINT) == self._on_interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._interrupted and kind and not issubclass(kind, KeyboardInterrupt | SystemExit):
+            raise KeyboardInterrupt from error
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupted = True
+        signal.default_int_handler(number, frame)
+
+    def _on_unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Handle what Python cannot raise: an error in a finalizer, or in a callback of a library."""
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            self._hook(unraisable)
+            return
+        self._timers.append(threading.Timer(RAISE_AGAIN_S, _thread.interrupt_main))
+        self._timers[-1].start()

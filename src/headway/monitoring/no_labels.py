@@ -84,7 +84,7 @@ def estimate(labelled: Sequence[Scored], scores: Floats, groups: Ints) -> list[M
     what the labels will say once they come. Raises NotApplicable, with the reason, where no honest number can be given.
     """
     if not labelled:
-        raise NotApplicable("no labelled period is known from which to read scores", hint="headway label")
+        raise NotApplicable("no labelled period is known from which to read scores", hint="headway labels add")
     roll = _roll(labelled[-1], scores, len(np.unique(groups)))
     variance = roll.variance + _worlds(labelled)
     n_groups = len(np.unique(labelled[-1].groups))

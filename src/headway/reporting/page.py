@@ -9,11 +9,11 @@ from pathlib import Path
 import jinja2
 
 import headway
-from headway.cli.output import write_whole
 from headway.reporting import details, palette, periods
 from headway.reporting.answers import replayed, replies
 from headway.reporting.charts import frontier, marks, year
 from headway.reporting.charts.drawing import Picture
+from headway.reporting.console import write_atomically
 from headway.reporting.moments import moments
 from headway.reporting.section import Section, sections, unmeasured, untold, warned
 from headway.reporting.story import Story
@@ -24,7 +24,7 @@ _HERE = Path(__file__).parent
 
 def write(story: Story, path: Path) -> Path:
     """Write the report of a story to `path`, whole or not at all, and return the path; its folder is made if absent."""
-    return write_whole(render(story), path)
+    return write_atomically(render(story), path)
 
 
 def render(story: Story) -> str:

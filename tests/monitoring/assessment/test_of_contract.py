@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 from tests.pipeline.projects import write
 
-from headway.cli.actions.contracts import Given, carry_out
+from headway.cli.commands import contract
 from headway.core.evidence import Evidence
 from headway.core.record import digest_of, read
 from headway.data.contract.checked import agree
@@ -26,7 +28,7 @@ def kept(project: Project) -> list[Evidence]:
 
 
 def check(project: Project, file: str = "") -> None:
-    carry_out(project.config, "check", file, given=Given())
+    contract.plugin("check", file, project=Path(project.config.folder))
 
 
 def test_what_was_found_is_kept_with_the_contract_and_the_rows_it_is_of(project):

@@ -8,7 +8,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cli.stories import estimate, fact
+from tests.reporting.stories import estimate, fact
 
 from headway.core.evidence import Measurement
 from headway.reporting.text import numbers, words

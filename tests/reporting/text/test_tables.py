@@ -8,7 +8,7 @@ import re
 import pytest
 from msgspec.structs import replace
 from rich.console import Console, RenderableType
-from tests.cli.stories import RULES, estimate, fact, findings, flights, own_project, reasons, refused, replay
+from tests.reporting.stories import RULES, estimate, fact, findings, flights, own_project, reasons, refused, replay
 
 from headway.core.frontier import Baseline, Frontier
 from headway.core.release import Move

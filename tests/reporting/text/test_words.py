@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.cli.stories import RULES, estimate
+from tests.reporting.stories import RULES, estimate
 
 from headway.core.verdict import Rule, Ruling
 from headway.reporting.text import words

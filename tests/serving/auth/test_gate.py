@@ -42,7 +42,7 @@ def test_on_loopback_without_keys_anybody_may_ask_but_not_operate(file):
         assert bring(server, "").status == bring(server, "", LABELS, LABEL).status == 200
         answer = bring(server, "", LOAD, b"{}")
         assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
-        assert "headway key new" in answer.json["error"]
+        assert "headway api-keys new" in answer.json["error"]
         assert bring(server, "any").status == 200 and bring(server, "any", LOAD, b"{}").status == 401
 
 
@@ -153,7 +153,7 @@ def test_beyond_loopback_without_keys_no_server_starts_and_the_mend_is_said(file
     new_key(file, "ann", ["operate"])
     with pytest.raises(ConfigError, match="beyond this machine, and there is no key to ask with") as error:
         gate_of(file, replace(OPEN, host="0.0.0.0"), loopback=False)
-    assert "headway key new NAME" in error.value.hint
+    assert "headway api-keys new NAME" in error.value.hint
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from headway import pipeline
-from headway.cli.output import show, write_whole
 from headway.core.training import Training
 from headway.registry.project import open_project
 from headway.reporting.card import card
+from headway.reporting.console import print_result, write_atomically
 from headway.reporting.read_story import story_of
 from headway.reporting.read_year import kept
 
@@ -30,5 +30,5 @@ def plugin(*, project: Path = Path("."), out: Path = Path("MODEL_CARD.md"), json
     opened = open_project(project)
     frontier = pipeline.last_frontier(opened)
     learned = [each for each in kept(opened, Training) if each.dataset == frontier.baseline.data.get("train")]
-    path = str(write_whole(card(story_of(opened), frontier, learned[-1] if learned else None), out).resolve())
-    show({"card": path}, path, json=json)
+    path = str(write_atomically(card(story_of(opened), frontier, learned[-1] if learned else None), out).resolve())
+    print_result({"card": path}, path, json=json)

@@ -1,9 +1,8 @@
-"""Check the data of a project: what must not be learned from, the eight kinds of leakage, and what changed since."""
+"""Check the data of a project: leakage of eight kinds, label and drift problems, and what changed since the last check."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from getpass import getuser
 from pathlib import Path
 from typing import Annotated
@@ -11,61 +10,59 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from headway import pipeline
-from headway.cli.actions.assessments import history_table, sentences
-from headway.cli.exit_codes import of_findings
-from headway.cli.output import callback, show
+from headway.cli.exit_codes import PASS, of_findings
 from headway.data.open import open_dataset
 from headway.monitoring.assessment import kept
 from headway.registry.project import open_project
 from headway.reporting.check.page import write
+from headway.reporting.console import print_result, print_status
+from headway.reporting.gates.assessments import history_table, sentences
 from headway.reporting.gates.reports import CHECK, deliver
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What is shown of a check, and how."""
-
-    history: bool = False
-    "Check nothing: show the assessments that were kept, and which findings came and went."
-    report: Path | None = None
-    "A file for the report with pictures: one HTML file that needs no other."
-    format: Annotated[tuple[str, ...], Parameter(negative=())] = ("text",)
-    """`text`, `json`, `junit`, `sarif`, `markdown` or `github` (summary and outputs of the step): printed, or written
-    with `=FILE`. May be given many times."""
-    who: str = ""
-    "Who checks; the name of the user where it is not given."
-
-
-NOTHING = Asked()
-
-
 def plugin(
-    *, project: Path = Path("."), json: bool = False, asked: Annotated[Asked, Parameter(name="*")] = NOTHING
+    *,
+    history: bool = False,
+    report: Path | None = None,
+    format: Annotated[tuple[str, ...], Parameter(negative=())] = ("text",),
+    who: str = "",
+    project: Path = Path("."),
+    json: bool = False,
 ) -> int:
-    """Check the data of a project and keep what was found. Exit 1 where a finding says stop, 3 undecided, else 0.
+    """Check the data of a project and store the result. Exit 1 if a finding says stop, 3 undecided, else 0.
 
-    Below the findings stands what they come to for each of the eight kinds of leakage: found, undecided, clear, or not
-    applicable, and why. What was found is kept as an assessment; data that did not change are told as the same. A
-    source, columns, distributions or settings that changed open a new assessment.
+    Below the findings, each of the eight kinds of leakage is reported as found, undecided, clear or not applicable,
+    with the reason. The result is stored as an assessment. Unchanged data belong to the last assessment; another
+    source, columns, distributions or settings start a new one.
 
     Example: headway check --project headway-demo --report check.html
     Example: headway check --project headway-demo --history
 
     Parameters
     ----------
+    history
+        Run no check: list the stored assessments, with the findings that appeared and disappeared.
+    report
+        Write a report with charts to this file: one HTML file without dependencies.
+    format
+        `text`, `json`, `junit`, `sarif`, `markdown` or `github` (step summary and outputs): printed, or written to a
+        file with `=FILE`. May be repeated.
+    who
+        Who checks; default: the name of the user.
     project
         Folder with headway.toml.
     json
         Print one JSON object: `findings`, `leakage` by kind, and the number of the `assessment`.
     """
     opened = open_project(project)
-    if asked.history:
-        show(kept.history(opened), history_table(kept.history(opened)), json=json)
-        return 0
-    found = pipeline.assess(opened, open_dataset(opened.config), who=asked.who or getuser())
-    deliver(found, ["json"] if json else asked.format, os.environ, CHECK)
+    if history:
+        stored = kept.history(opened)
+        print_result(stored, history_table(stored), json=json)
+        return PASS
+    found = pipeline.assess(opened, open_dataset(opened.config), who=who or getuser())
+    deliver(found, ["json"] if json else format, os.environ, CHECK)
     if found.same:
-        callback(sentences(found)[0])
-    if asked.report:
-        callback(str(write(found, kept.history(opened), asked.report).resolve()))
+        print_status(sentences(found)[0])
+    if report:
+        print_status(str(write(found, kept.history(opened), report).resolve()))
     return of_findings(found.now.findings)

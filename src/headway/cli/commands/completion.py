@@ -6,7 +6,7 @@ import sys
 from typing import Literal
 
 from headway.cli.main import app
-from headway.cli.output import show
+from headway.reporting.console import print_result
 
 
 def plugin(
@@ -29,6 +29,6 @@ def plugin(
     script = app().generate_completion(shell=shell)
     path = str(app().install_completion(shell=shell)) if install else ""
     if json:
-        show({"shell": shell, "path": path, "script": script}, "", json=True)
+        print_result({"shell": shell, "path": path, "script": script}, "", json=True)
     else:
         sys.stdout.write(f"{path}\n" if install else script)  # as it is: a console would fold its lines

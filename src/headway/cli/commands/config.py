@@ -1,15 +1,21 @@
-"""Show every setting with its value and who set it; of one, what every source says."""
+"""Show the settings of a project: each value, who set it, and for one setting what each source says."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from headway.cli.actions import settings
-from headway.cli.output import show
+import msgspec
+
+from headway.core import config
+from headway.reporting.console import print_result
+
+SOURCES = ("flag", "environment", "file", "default")
 
 
 def plugin(*, project: Path = Path("."), why: str = "", json: bool = False) -> None:
-    """Show every setting of the project with its value, and whether a flag, the environment, the file or no one set it.
+    """Show every setting of the project with its value and its source: flag, environment, file or default.
 
     Example: headway config --project headway-demo --why serve.port
 
@@ -18,9 +24,46 @@ def plugin(*, project: Path = Path("."), why: str = "", json: bool = False) -> N
     project
         Folder with headway.toml.
     why
-        Show only this setting (section.field): what each source says of it, which one wins, and its help.
+        Show only this setting (section.field): the value of each source, the one that applies, and its help.
     json
         Print one JSON object.
     """
-    found = settings.one(project, why) if why else settings.every(project)
-    show(found, settings.lines(found), json=json)
+    settings = _all_settings(project)
+    if why:
+        values = {
+            source: _without_password(msgspec.to_builtins(value))
+            for source, value in config.sources(why, project).items()
+        }
+        settings = {why: {**settings[why], "help": config.described(why), "sources": values}}
+    lines = [line for setting, shown in settings.items() for line in _lines(setting, shown)]
+    print_result(settings, "\n".join(lines), json=json)
+
+
+def _all_settings(folder: Path) -> dict[str, dict[str, object]]:
+    found, origin = config.resolve(folder)
+    return {
+        f"{section}.{name}": {
+            "value": _without_password(value),
+            "from": origin.get(f"{section}.{name}", "default"),
+        }
+        for section in config.SECTIONS
+        for name, value in msgspec.to_builtins(getattr(found, section)).items()
+    }
+
+
+def _lines(setting: str, shown: Mapping[str, Any]) -> list[str]:
+    """Return the line of a setting; where its sources are known, also a line for each source and the help."""
+    first = f"{setting} = {shown['value']!r}  ({shown['from']})"
+    if "sources" not in shown:
+        return [first]
+    names = {"environment": config.variable(setting), "file": config.FILE}
+    values = {source: repr(shown["sources"][source]) if source in shown["sources"] else "-" for source in SOURCES}
+    rows = [
+        f"  {'>' if source == shown['from'] else ' '} {source:11}  {names.get(source, ''):32} {value}"
+        for source, value in values.items()
+    ]
+    return [first, *rows, f"  {shown['help']}"]
+
+
+def _without_password(value: object) -> object:
+    return config.without_password(value) if isinstance(value, str) else value

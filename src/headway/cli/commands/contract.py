@@ -1,44 +1,82 @@
-"""The contract of a project's data: discover or import it, and hold a table or a file of any size to it."""
+"""Discover or import the contract of a project's data, and check a table or a file of any size against it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Any, Literal
 
-from cyclopts import Parameter
+from rich.console import Group
+from rich.text import Text
 
-from headway.cli.actions.contracts import Given, Word, carry_out
-from headway.cli.output import show
+from headway.cli.exit_codes import PASS, of_findings
 from headway.core import config
-
-NOTHING = Given()
+from headway.data.contract.checked import Checked, agree, checked, keep
+from headway.data.contract.terms import TableContract
+from headway.data.schemas.read import said_by
+from headway.monitoring.assessment import of_contract
+from headway.registry.project import project_of
+from headway.reporting.console import print_result
+from headway.reporting.text.tables import findings_table
 
 
 def plugin(
-    action: Word = "check",
+    action: Literal["discover", "check", "import"] = "check",
     file: str = "",
     *,
+    replace: bool = False,
+    passed: Path | None = None,
     project: Path = Path("."),
     json: bool = False,
-    given: Annotated[Given, Parameter(name="*")] = NOTHING,
 ) -> int:
-    """Discover or import what each column may be, or hold data to it. Exit 1 where a row fails, else 0.
+    """Discover or import the allowed values of each column, or check data against them. Exit 1 if a row fails, else 0.
 
     Example: headway contract discover --replace --project headway-demo
-    Example: headway contract check flights.parquet --passed whole.parquet --project headway-demo
+    Example: headway contract check flights.parquet --passed valid.parquet --project headway-demo
 
     Parameters
     ----------
     action
-        discover (writes contract.toml, to be read and edited), import (writes what a schema says) or check.
+        discover (writes contract.toml, to be read and edited), import (writes what a schema declares) or check.
     file
-        For check: a parquet, csv or arrow file, which may be larger than memory; else the project's table. For
-        import: a table schema (JSON), a schema of pandera (JSON, YAML or module:name) or of dataframely (module:name).
+        For check: a parquet, csv or arrow file, which may be larger than memory; default: the project's table. For
+        import: a table schema (JSON), a pandera schema (JSON, YAML or module:name) or a dataframely schema
+        (module:name).
+    replace
+        For discover and import: overwrite an existing contract.
+    passed
+        For check: write the rows that pass to this parquet file.
     project
         Folder with headway.toml.
     json
         Print one JSON object.
     """
-    done = carry_out(config.load(project), action, file, given=given)
-    show(done.value, done.message, json=json)
-    return done.code
+    settings = config.load(project)
+    if action == "check":
+        result = checked(settings, Path(file) if file else None, passed=passed)
+        of_contract.keep(project_of(settings), result)
+        print_result(result, Group(findings_table(result.findings), Text(_summary(result))), json=json)
+        return of_findings(result.findings)
+    value: dict[str, Any]
+    if action == "discover":
+        path, contract = agree(settings, replace=replace)
+        value, lines = {"path": str(path), "contract": contract}, [_counts(path, contract)]
+    else:
+        schema = said_by(file, Path(settings.folder))
+        dropped = [f"not imported, a contract cannot express it: {constraint}" for constraint in schema.left]
+        path = keep(schema.contract, settings, about=(f"Imported from {file}.", *dropped), replace=replace)
+        value = {"path": str(path), "contract": schema.contract, "left": schema.left}
+        lines = [_counts(path, schema.contract), *dropped]
+    print_result(value, "\n".join(lines), json=json)
+    return PASS
+
+
+def _counts(path: Path, contract: TableContract) -> str:
+    counts = f"{len(contract.columns)} columns, {len(contract.unique)} keys, {len(contract.relations)} relations"
+    return f"{path}: {counts}"
+
+
+def _summary(result: Checked) -> str:
+    counts = f"{result.n_failing:,} of {result.n_rows:,} rows of {result.source} fail ({result.n_rules:,} rules)"
+    failing = f"; failing rows and reasons: {result.quarantine}" if result.quarantine else ""
+    passing = f"; passing rows: {result.passed}" if result.passed else ""
+    return f"{counts}{failing}{passing}"

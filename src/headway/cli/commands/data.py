@@ -1,24 +1,47 @@
-"""Versions of the data: what was kept, how two differ, the Croissant card, and lineage as OpenLineage events."""
+"""Versions of the data: list them, compare two, write a Croissant card, or export lineage as OpenLineage events."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from json import dumps
 from pathlib import Path
+from typing import Literal
 
-from headway.cli.actions.origins import Asked, Word, carry_out
-from headway.cli.output import put, show
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from headway.cli.exit_codes import FAIL, PASS
+from headway.core.errors import ConfigError
+from headway.core.provenance import ColumnChange, Difference, Provenance
+from headway.data.open import open_dataset
+from headway.data.provenance.croissant import croissant
+from headway.data.provenance.diff import difference
+from headway.data.provenance.version import Version, version_of
+from headway.data.read import read_file, source_files
+from headway.data.split import cut
+from headway.registry.project import open_project
+from headway.registry.provenance import origins
+from headway.registry.provenance.lineage import events
+from headway.registry.provenance.sending import message, send
+from headway.reporting.console import print_result, print_text, write_atomically
+from headway.reporting.text import numbers
+from headway.reporting.text.one_line import one_line
+from headway.reporting.text.sheets import Cell, Column, Line, Mood, Sheet
+from headway.reporting.text.tables import Laid
+
+DVC_FILES_SHOWN = 3
+PERIODS = ("train", "choose", "test", "live", "all")
 
 
 def plugin(
-    action: Word = "list",
+    action: Literal["list", "diff", "card", "lineage", "send"] = "list",
     versions: tuple[str, ...] = (),
     *,
-    project: Path = Path("."),
     out: Path = Path("croissant.json"),
+    project: Path = Path("."),
     json: bool = False,
 ) -> int:
-    """List what was kept of the data, tell how two versions differ, write a data card, or print or send its lineage.
-
-    Exit 1 where lineage was not taken, else 0.
+    """List stored data versions, compare two, write a data card, or print or send lineage. Exit 1 if sending fails.
 
     Example: headway data diff old.parquet new.csv
     Example: headway data diff choose test --project headway-demo
@@ -28,20 +51,108 @@ def plugin(
     Parameters
     ----------
     action
-        list, diff (two versions), card (Croissant metadata, a file), or lineage (OpenLineage events, a line each); send
-        gives the receiver of [provenance] lineage_to, or of OPENLINEAGE_URL, the events that it does not have.
+        list, diff (two versions), card (Croissant metadata, a file), lineage (OpenLineage events, one per line) or
+        send (events that the receiver of [provenance] lineage_to, or of OPENLINEAGE_URL, does not have yet).
     versions
-        For diff, two: a file, the first digits of a digest that was kept, or train, choose, test, live or all of today.
+        For diff, two of: a file, the first digits of a stored digest, or train, choose, test, live or all for the data
+        as it is now.
+    out
+        For card: the file to write; an existing file is replaced.
     project
         Folder with headway.toml; two files are compared without one.
-    out
-        For card: the file to write; one that is there is replaced.
     json
         Print one JSON object.
     """
-    done = carry_out(project, action, Asked(versions=versions, out=out))
-    if isinstance(done.text, str) and not json:
-        put(f"{done.text}\n")
+    if action == "diff":
+        if len(versions) != 2:
+            raise ConfigError(
+                f"diff compares two versions of the data, {len(versions)} given",
+                where="headway data diff",
+                hint="headway data diff old.parquet new.parquet",
+            )
+        before, after = (_version(project, word) for word in versions)
+        found = difference(before, after)
+        print_result(found, difference_table(found), json=json)
+        return PASS
+    opened = open_project(project)
+    if action == "card":
+        metadata = croissant(open_dataset(opened.config), opened.config, source_files(opened.config))
+        path = str(write_atomically(dumps(metadata, indent=2) + "\n", out).resolve())
+        print_result({"card": path}, path, json=json)
+    elif action == "lineage":
+        found_events = events(opened)
+        if json:
+            print_result({"events": found_events}, "", json=True)
+        else:
+            print_text("\n".join(dumps(event) for event in found_events) + "\n")
+    elif action == "send":
+        sent = send(opened)
+        print_result(sent, message(sent), json=json)
+        return FAIL if sent.failed else PASS
     else:
-        show(done.value, done.text, json=json)
-    return done.code
+        kept = origins.kept(opened)
+        print_result({"kept": kept}, _versions_table(kept) if kept else "no version is stored yet", json=json)
+    return PASS
+
+
+def _versions_table(kept: Sequence[Provenance]) -> Laid:
+    titles = ("Digest", "Period", "Rows", "Stored (UTC)", "Source")
+    columns = tuple(Column(title=title, folds=title == "Source") for title in titles)
+    return Laid(Sheet(columns=columns, rows=tuple(map(_version_row, kept))))
+
+
+def _version_row(version: Provenance) -> tuple[Cell, ...]:
+    facts = (
+        f"{name} {numbers.short(text) if text.startswith('sha256:') else text}" for name, text in version.facts.items()
+    )
+    tracked = [Line(text=one_line(f"DVC: {file}")) for file in version.tracked[:DVC_FILES_SHOWN]]
+    more = len(version.tracked) - DVC_FILES_SHOWN
+    if more > 0:
+        tracked.append(Line(text=f"DVC: {more:,} more files"))
+    return (
+        (Line(text=numbers.short(version.digest)),),
+        (Line(text=version.period),),
+        (Line(text=f"{version.n_rows:,} x {len(version.columns)}"),),
+        (Line(text=version.at),),
+        (Line(text="; ".join(facts)), *tracked),
+    )
+
+
+def difference_table(found: Difference) -> RenderableType:
+    """Return what changed between two versions: a line on the rows and a table of the columns."""
+    if found.same:
+        return Text(f"{found.before} and {found.after} hold the same {found.rows[0]:,} rows")
+    if found.rows_added is None or found.rows_removed is None:
+        changed = "rows cannot be matched, because the stored fingerprints cover other columns"
+    else:
+        changed = f"{found.rows_removed:,} removed, {found.rows_added:,} added (a changed row counts in both)"
+    lead = f"{found.before}: {found.rows[0]:,} rows; {found.after}: {found.rows[1]:,} rows; {changed}"
+    titles = ("Column", "Change", "Missing", "Values moved by")
+    columns = tuple(Column(title=title, folds=title == "Values moved by") for title in titles)
+    sheet = Sheet(columns=columns, rows=tuple(map(_column_row, found.columns)))
+    return Group(Text(lead), Laid(sheet)) if found.columns else Text(lead)
+
+
+def _column_row(column: ColumnChange) -> tuple[Cell, ...]:
+    mood: Mood = "plain"
+    moved = "other type" if column.change == "changed" else ""
+    if column.moved is not None and column.chance is not None:
+        mood = "strong" if column.moved > column.chance else "plain"
+        moved = f"{column.moved:.3f} of the rows; by chance up to {column.chance:.3f}"
+    missing = f"{column.missing[0]:,} -> {column.missing[1]:,}"
+    return (Line(text=column.name),), (Line(text=column.change),), (Line(text=missing),), (Line(text=moved, mood=mood),)
+
+
+def _version(folder: Path, word: str) -> Version:
+    """Return the version that a word names: a file, a period of the data as it is now, or a stored digest."""
+    if Path(word).suffix or Path(word).is_file():
+        return version_of(read_file(Path(word)), name=Path(word).name)
+    project = open_project(folder)
+    if word not in PERIODS:
+        return origins.find(project, word)
+    dataset = open_dataset(project.config)
+    fitted = bool(project.config.model.file)
+    parts = {"all": dataset} if word == "all" else cut(dataset, project.config.split, fitted=fitted)
+    if word not in parts:
+        raise ConfigError(f"the data has no period '{word}'", where=f"[split] has {', '.join(parts)}")
+    return version_of(parts[word].table, name=f"{word} now")

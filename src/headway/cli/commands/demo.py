@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from headway.cli.demo.run import run
-from headway.cli.output import show
+from headway.reporting.console import print_result
 
 
 def plugin(*, folder: Path = Path("headway-demo"), json: bool = False) -> None:
@@ -23,6 +23,6 @@ def plugin(*, folder: Path = Path("headway-demo"), json: bool = False) -> None:
         Print one JSON object, the path of the report; the rest is told on stderr.
     """
     if json:
-        show({"report": str(run(folder, screen=Console(stderr=True)).resolve())}, "", json=True)
+        print_result({"report": str(run(folder, screen=Console(stderr=True)).resolve())}, "", json=True)
     else:
         run(folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from headway.cli.doctor.examine import examine, is_well, table
 from headway.cli.exit_codes import FAIL, PASS
-from headway.cli.output import show
+from headway.reporting.console import print_result
 
 
 def plugin(*, project: Path = Path("."), json: bool = False) -> int:
@@ -22,5 +22,5 @@ def plugin(*, project: Path = Path("."), json: bool = False) -> int:
         Print one JSON object.
     """
     signs = examine(project)
-    show(signs, table(signs), json=json)
+    print_result(signs, table(signs), json=json)
     return PASS if is_well(signs) else FAIL

@@ -9,8 +9,8 @@ from cyclopts import Parameter
 
 from headway import pipeline
 from headway.cli.exit_codes import OF_ANSWER
-from headway.cli.output import console, show
 from headway.registry.project import open_project
+from headway.reporting.console import make_console, print_result
 from headway.reporting.text.durations import seconds
 from headway.reporting.text.tables import examined_tables
 
@@ -39,9 +39,9 @@ def plugin(
         Print one JSON object.
     """
     opened = open_project(project, flags={"evaluate.budget_s": str(seconds(budget))} if budget else {})
-    callback = (lambda _: None) if json else console().print
+    callback = (lambda _: None) if json else make_console().print
     found = pipeline.examine(
         opened, pipeline.last_frontier(opened), pipeline.periods(opened), audits=audit, callback=callback
     )
-    show(found.winner, examined_tables(found.winner), json=json)
+    print_result(found.winner, examined_tables(found.winner), json=json)
     return OF_ANSWER[found.winner.verdict.answer]

@@ -1,24 +1,26 @@
-"""What was live when: every move of the pointers with who, when, why and the verdict."""
+"""Show which release was live when: every pointer update with who, when, why and the verdict."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from rich.console import Group
 
-from headway.cli.actions.origins import data_lines
-from headway.cli.output import show
+from headway.core.release import Move
 from headway.registry.project import open_project
-from headway.reporting.text import curves
+from headway.registry.register import Register
+from headway.reporting.console import print_result
+from headway.reporting.text import curves, numbers
 from headway.reporting.text.tables import history_table
 
 
 def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool = False) -> None:
-    """Show every move of the project's pointers, or what was live at a time; the chain is verified first.
+    """Show every update of the project's pointers, or the one that was live at a time; the hash chain is verified first.
 
-    Under the moves stands which data each release was trained and judged on, by digest, and what the last training
-    showed as it went on, if it drew a learning curve.
+    Below the table: the data digests that each release was trained and judged on, and what the learning curve of the
+    last training showed.
 
     Example: headway history --project headway-demo
 
@@ -35,5 +37,16 @@ def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool 
     register = opened.register
     found = (register.live_at(f"{opened.name}@live", at),) if at else register.history(opened.name)
     moves, curve = [move for move in found if move], None if at else curves.last(opened)
-    learned = [f"The last training: {curves.message(curve)}"] if curve else []
-    show(moves, Group(history_table(moves), *data_lines(register, moves), *learned), json=json)
+    learned = [f"Last training: {curves.message(curve)}"] if curve else []
+    print_result(moves, Group(history_table(moves), *_data_lines(register, moves), *learned), json=json)
+
+
+def _data_lines(register: Register, moves: Sequence[Move]) -> list[str]:
+    """Return a line per release with the digests of the data that it was trained and judged on."""
+    lines = []
+    for name, digest in dict.fromkeys((move.name, move.release) for move in moves if move.release):
+        data = register.resolve(f"{name}@{digest}").release.data
+        if data:
+            digests = ", ".join(f"{period} {numbers.short(of)}" for period, of in data.items())
+            lines.append(f"{numbers.short(digest)} was trained and judged on {digests}")
+    return lines

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from headway.cli.init.write import begin
-from headway.cli.output import show
+from headway.reporting.console import print_result
 
 
 def plugin(
@@ -36,7 +36,9 @@ def plugin(
     """
     written = begin(folder, table, target)
     lines = [f"{folder / name}: {what}" for name, what in written.items()]
-    show({str(folder / name): what for name, what in written.items()}, "\n".join([*lines, _next(folder)]), json=json)
+    print_result(
+        {str(folder / name): what for name, what in written.items()}, "\n".join([*lines, _next(folder)]), json=json
+    )
 
 
 def _next(folder: Path) -> str:

@@ -1,44 +1,175 @@
-"""Look after labels: which may be wrong, who agrees, how late they come; and set them right."""
+"""Manage labels: add them, rank suspects, correct one, measure agreement or delay, choose what to label next."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+from getpass import getuser
 from pathlib import Path
-from typing import Annotated
+from typing import Any, Literal
 
-from cyclopts import Parameter
+from headway.core import config
+from headway.core.errors import ConfigError, DataError
+from headway.core.evidence import Measurement
+from headway.core.labelling import Suspects
+from headway.data.labels.agreement import Level
+from headway.data.labels.corrections import Claim, correct
+from headway.data.open import open_dataset
+from headway.monitoring.labeling.agree import agree, of_file, of_store
+from headway.monitoring.labeling.ask import wanted
+from headway.monitoring.labeling.delay import delays
+from headway.monitoring.labeling.suspects import suspects
+from headway.monitoring.labels import read_labels
+from headway.registry.project import Project, open_project
+from headway.reporting.console import print_result
+from headway.reporting.text import numbers
+from headway.storage.traffic import keep_labels
 
-from headway.cli.actions.labelling import Given, Word, carry_out
-from headway.cli.output import show
-from headway.registry.project import open_project
-
-NOTHING = Given()
+Action = Literal["add", "suspects", "correct", "agree", "delay", "next"]
+NEVER_S = 1e12
+"""A delay above this stands for a share of labels that has not arrived yet."""
 
 
 def plugin(
-    action: Word = "suspects",
+    action: Action = "suspects",
     file: Path | None = None,
     *,
+    row: int = 0,
+    to: str = "",
+    why: str = "",
+    who: str = "",
+    level: Level = "nominal",
+    top: int = 20,
     project: Path = Path("."),
     json: bool = False,
-    given: Annotated[Given, Parameter(name="*")] = NOTHING,
 ) -> None:
-    """Rank labels that may be wrong, set one right (the source is never edited), or measure agreement or delay, or ask.
+    """Add labels, rank suspects, correct one (the source is never edited), measure agreement or delay, or pick the next.
 
+    Example: headway labels add labels.csv --project headway-demo
     Example: headway labels suspects --top 50 --project headway-demo
-    Example: headway labels correct --row 17 --to 0 --why "the log of the tower says so" --project headway-demo
+    Example: headway labels correct --row 17 --to 0 --why "the tower log shows it" --project headway-demo
     Example: headway labels agree annotations.csv --level ordinal --project headway-demo
 
     Parameters
     ----------
     action
-        suspects (a model that never saw a row tells its label), correct (kept, and applied when data is opened),
-        agree (annotators, beyond chance), delay (from a request to its label), or next (requests to label)
+        add (store the labels of a file; a later label of a key replaces an earlier one), suspects (rank labels by how
+        unlikely a model that never saw the row finds them), correct (stored, and applied when the data is opened),
+        agree (agreement of annotators beyond chance), delay (time from a request to its label), or next (requests
+        whose labels would teach most).
     file
-        For agree: a csv or parquet file with columns key, who and label; else the labels that were kept.
+        For add: a csv or parquet file with columns key and label. For agree: one with columns key, who and label;
+        default: the stored labels.
+    row
+        For correct: the row number that suspects shows.
+    to
+        For correct: the right label, written as the target is.
+    why
+        For correct: the reason, for later readers.
+    who
+        For add and correct: who gives the label; default: the name of the user.
+    level
+        For agree: the scale of the labels: nominal (names), ordinal (ordered) or interval (numbers).
+    top
+        For suspects and next: how many rows to show; suspects --json lists up to 1,000.
     project
         Folder with headway.toml.
     json
         Print one JSON object.
     """
-    done = carry_out(open_project(project), action, file, given)
-    show(done.value, done.message, json=json)
+    if action == "add":
+        settings = config.load(project)
+        table = read_labels(file or Path("labels.csv"), settings.data)
+        count = keep_labels(settings.state, settings.project.name, table, who=who or getuser())
+        print_result({"kept": count}, f"{settings.project.name}: stored {count:,} labels", json=json)
+        return
+    opened = open_project(project)
+    run: dict[Action, Callable[[], tuple[Any, list[str]]]] = {
+        "suspects": lambda: _suspects(opened, top),
+        "correct": lambda: _correct(opened, Claim(row=row, to=to, who=who or getuser(), why=why)),
+        "agree": lambda: _agree(opened, file, level),
+        "delay": lambda: _delay(opened),
+        "next": lambda: _next(opened, top),
+    }
+    value, lines = run[action]()
+    print_result(value, "\n".join(lines), json=json)
+
+
+def _suspects(project: Project, top: int) -> tuple[Suspects, list[str]]:
+    result = suspects(open_dataset(project.config), name=project.name)
+    project.keep(result)
+    lines = [f"about {_count(result.count)} of {result.count.n_rows:,} labels look wrong"]
+    for measurement in result.by_class:
+        share = measurement.value / max(1, measurement.n_rows)
+        label = measurement.slice.partition("=")[2]
+        lines.append(f"  labelled {label}: {_count(measurement)} of {measurement.n_rows:,} ({share:.1%})")
+    shown = result.rows[:top]
+    lines += [
+        f"  row {suspect.row:>9,}  labelled {suspect.given}, more likely {suspect.likely}"
+        f"  {suspect.chance:.0%}  {suspect.group}"
+        for suspect in shown
+    ]
+    if shown:
+        lines.append(f"correct one: headway labels correct --row {shown[0].row} --to {shown[0].likely} --why ...")
+    return result, lines
+
+
+def _count(count: Measurement) -> str:
+    interval = f" [{count.low:,.0f}, {count.high:,.0f}]" if numbers.has_interval(count) else " (no interval)"
+    return f"{count.value:,.0f}{interval}"
+
+
+def _correct(project: Project, claim: Claim) -> tuple[Any, list[str]]:
+    if not claim.row or not claim.to:
+        raise ConfigError(
+            "a correction needs a row number and a label", hint='headway labels correct --row 17 --to 1 --why "..."'
+        )
+    stored = correct(project.config, project.state, claim)
+    old, new = ("no label" if label is None else f"{label:g}" for label in (stored.old, stored.new))
+    return stored, [f"row {stored.place:,}: label {old} corrected to {new} by {stored.who}"]
+
+
+def _agree(project: Project, file: Path | None, level: Level) -> tuple[Any, list[str]]:
+    table = of_file(file) if file else of_store(project.config.state, project.name)
+    result = agree(table, name=project.name, source=str(file or "labels that were kept"), level=level)
+    project.keep(result)
+    first = result.measurements[0]
+    head = (
+        f"agreement beyond chance: {len(result.annotators)} annotators, "
+        f"{first.n_rows:,} items, {first.n_groups:,} groups"
+    )
+    lines = [
+        f"  {measurement.slice or measurement.name.partition('.')[2]:24} {numbers.measured(measurement)}"
+        for measurement in result.measurements
+    ]
+    return result, [head, *lines]
+
+
+def _delay(project: Project) -> tuple[Any, list[str]]:
+    result = delays(project)
+    if result is None:
+        raise DataError(
+            "the live release has answered no request that can get a label",
+            where=str(project.config.state),
+            hint=f"headway serve {project.name}@live, and requests with a key",
+        )
+    lines = [f"{result.n_labelled:,} of {result.n_requests:,} requests have a label"]
+    for quantile in result.quantiles:
+        share = quantile.name.rpartition(".p")[2]
+        within = "a time not reached yet" if quantile.value > NEVER_S else numbers.seconds(quantile.value)
+        lines.append(f"  {share} % of labels arrive within {within}")
+    if result.late is not None:
+        declared = numbers.seconds(result.declared_s)
+        late = f"{numbers.measured(result.late)} of {result.late.n_rows:,}"
+        lines.append(f"  missing after {declared}, the declared delay: {late}")
+    return result, lines
+
+
+def _next(project: Project, top: int) -> tuple[Any, list[str]]:
+    requests = wanted(project, top)
+    head = f"{len(requests)} requests whose labels would teach most: key, time (UTC), uncertainty of the model"
+    lines = [
+        f"  {request.key:24} {datetime.fromtimestamp(request.at_us / 1e6, UTC):%F %T}  {request.doubt:.0%}"
+        for request in requests
+    ]
+    return requests, [head, *lines, "next: headway labels add labels.csv"]

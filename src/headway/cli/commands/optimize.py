@@ -1,26 +1,44 @@
-"""Search the variants of a project's model, or of a model file, and judge the fastest that is still right."""
+"""Search variants of a project's model, or of a model file, and judge the fastest that is still right."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from json import dumps
 from pathlib import Path
 
-from headway.cli.actions.searches import Rows, Ways, of_file, of_project
-from headway.cli.exit_codes import OF_ANSWER
-from headway.cli.output import console, show
-from headway.registry.project import open_project
+from rich.console import RenderableType
 
-NO_ROWS, AS_SET = Rows(), Ways()
+from headway import pipeline
+from headway.api.adhoc import Options
+from headway.api.calls import optimize
+from headway.cli.exit_codes import OF_ANSWER
+from headway.cli.lineage import send_lineage
+from headway.core.config import Config, DataSection, without_password
+from headway.core.errors import ConfigError
+from headway.core.frontier import Frontier
+from headway.data.read import read_table
+from headway.registry.project import open_project
+from headway.reporting.console import make_console, print_result
+from headway.reporting.text.durations import seconds
+from headway.reporting.text.tables import search_tables
 
 
 def plugin(
     model: Path | None = None,
     *,
-    rows: Rows = NO_ROWS,
-    ways: Ways = AS_SET,
+    data: str = "",
+    query: str = "",
+    target: str = "",
+    groups: str = "",
+    time: str = "",
+    trust: bool = False,
+    report: Path | None = None,
+    budget: str = "",
+    families: str = "",
     project: Path = Path("."),
     json: bool = False,
 ) -> int:
-    """Search variants and judge the winner. Exit 0 pass, 1 fail, 3 undecided.
+    """Search variants and judge the fastest feasible one. Exit 0 pass, 1 fail, 3 undecided.
 
     Example: headway optimize --project headway-demo --budget 60s
     Example: headway optimize model.txt --data rows.parquet --target late --groups date
@@ -28,16 +46,66 @@ def plugin(
     Parameters
     ----------
     model
-        A file with a fitted model, judged on --data; without it, the project's own.
+        A file with a fitted model, judged on --data; default: the project's own model.
+    data
+        Labelled rows for a model file: a file, or a database URL together with --query.
+    query
+        Query to run on the database.
+    target
+        Column of the labels.
+    groups
+        Column of dependent rows: rows with the same value form one group (a day, a customer).
+    time
+        Column that orders the rows: the earlier half is for validation, the later half is the test set.
+    trust
+        Open a model file that can run code (pickle, joblib).
+    report
+        For a model file: write an HTML report here.
+    budget
+        Longest time for evaluations on the validation period (60s, 5m), in place of [optimize] budget_s.
+    families
+        Model families to train in addition to the project's model: forest,histgb,lightgbm,logistic.
     project
         Folder with headway.toml.
     json
         Print one JSON object.
     """
-    callback = (lambda _: None) if json else console().print
+    on_progress: Callable[[str], object] = (lambda _: None) if json else make_console().print
+    flags = {"optimize.budget_s": str(seconds(budget))} if budget else {}
+    if families:
+        flags["optimize.families"] = dumps([name.strip() for name in families.split(",")])
     if model is None:
-        found = of_project(open_project(project, flags=ways.flags), trust=rows.trust, callback=callback)
+        opened = open_project(project, flags=flags)
+        periods = pipeline.periods(opened)
+        frontier = pipeline.optimize(
+            opened, pipeline.train(opened, periods, trust=trust), periods, callback=on_progress
+        )
+        send_lineage(opened)
+        text: RenderableType = search_tables(frontier)
     else:
-        found = of_file(model, rows, ways, callback=callback)
-    show(found.frontier, found.text, json=json)
-    return OF_ANSWER[found.frontier.winner.verdict.answer]
+        roles = {role: column for role, column in (("groups", groups), ("time", time)) if column}
+        options: Options = {"tell": on_progress, "trust": trust, "name": model.stem, **roles}  # type: ignore[typeddict-item]
+        if budget:
+            options["budget"] = budget
+        frontier, text = _of_file(model, options, source=data, query=query, target=target, report=report)
+    print_result(frontier, text, json=json)
+    return OF_ANSWER[frontier.winner.verdict.answer]
+
+
+def _of_file(
+    model: Path, options: Options, *, source: str, query: str, target: str, report: Path | None
+) -> tuple[Frontier, str]:
+    """Search variants of the model in a file, judged on a table; raise ConfigError if table or target is missing."""
+    if not (source and target):
+        raise ConfigError(
+            f"a model file needs labelled rows, and {'--target' if source else '--data'} is missing",
+            where=str(model),
+            hint=f"headway optimize {model} --data rows.parquet --target COLUMN",
+        )
+    table = read_table(Config(data=DataSection(source=source, query=query)))
+    if target not in table.columns:
+        columns = f"{without_password(source)} has: {', '.join(table.columns)}"
+        raise ConfigError(f"no column '{target}'", where=columns)
+    best = optimize(model, table.drop(target), table[target], **options)
+    written = [f"report: {best.report(report)}"] if report else []
+    return best.frontier, "\n".join([str(best), *written])

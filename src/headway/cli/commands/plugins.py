@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headway.cli.output import show
 from headway.core import plugins
+from headway.reporting.console import print_result
 
 
 def plugin(*, json: bool = False) -> None:
@@ -18,4 +18,4 @@ def plugin(*, json: bool = False) -> None:
     """
     found = {kind: {name: plugins.describe(kind, name) for name in plugins.names(kind)} for kind in plugins.FOLDERS}
     lines = [f"{kind:10} {name:22} {line}" for kind, names in found.items() for name, line in names.items()]
-    show(found, "\n".join(lines), json=json)
+    print_result(found, "\n".join(lines), json=json)

@@ -1,17 +1,33 @@
-"""Score a file of any size with a release: parquet, csv or Arrow, on all cores, taken up again after a kill."""
+"""Score a file of any size with a release: parquet, csv or Arrow, on all cores, resumable after a kill."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as ProgressBar
 
-from headway.cli.actions.scoring import Given, carry_out, summary
+from headway.batch.journal import Receipt
+from headway.batch.predict import Order, Progress, predict
 from headway.cli.exit_codes import FAIL, PASS
-from headway.cli.output import show
+from headway.core import config
+from headway.reporting.console import print_result, print_status
 
-NOTHING = Given()
+_LINE_EVERY_S = 10.0
+# Set before polars is loaded, because this process only scores: memory that is reused is not returned in between
+# (saves 0.3 us of 5.5 us per row), and decoding threads do not compete with those that run the engine.
+_POLARS = {
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1",
+    "POLARS_MAX_THREADS": str(max(1, (os.cpu_count() or 1) // 8)),
+}
+
+Report = Callable[[Progress], object]
 
 
 def plugin(
@@ -19,13 +35,15 @@ def plugin(
     source: Path,
     out: Path,
     *,
+    keep: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    threads: int = 0,
+    project: Path = Path("."),
     json: bool = False,
-    given: Annotated[Given, Parameter(name="*")] = NOTHING,
 ) -> int:
-    """Score a file. Exit 0 every row answered, 1 rows refused (answered by null, told in OUT.refused.csv).
+    """Score a file. Exit 0 every row was scored, 1 rows were rejected (null in OUT, reasons in OUT.refused.csv).
 
-    Killed at any moment, the same command goes on from where it was; what has another release, file or option than it
-    was begun with is never mixed in.
+    After a kill, the same command resumes where it stopped. A run with another release, file or option never mixes with
+    an unfinished one.
 
     Example: headway predict flight-delays@live flights.parquet scores.parquet --project headway-demo --keep key
 
@@ -34,12 +52,69 @@ def plugin(
     reference
         NAME@POINTER or NAME@DIGEST.
     source
-        A .parquet, .csv or .arrow file that holds every column which the model reads.
+        A .parquet, .csv or .arrow file with every column that the model reads.
     out
-        The answer, in row order: .parquet, .csv or .arrow.
+        Output in row order: .parquet, .csv or .arrow.
+    keep
+        Columns of the file to copy into the output, such as a key.
+    threads
+        Threads that run the engine; 0 uses every core.
+    project
+        Folder with headway.toml.
     json
         Print one JSON object.
     """
-    receipt = carry_out(reference, source, out, given)
-    show(receipt, summary(receipt, out), json=json)
+    for name, value in _POLARS.items():
+        os.environ.setdefault(name, value)
+    order = Order(reference=reference, source=source, out=out, keep=keep, threads=threads)
+    with show_progress() as report:
+        receipt = predict(config.load(project), order, callback=report)
+    print_result(receipt, summarize(receipt, out), json=json)
     return FAIL if receipt.refused else PASS
+
+
+@contextmanager
+def show_progress() -> Iterator[Report]:
+    """Report progress on stderr: a bar on a terminal, a line every ten seconds elsewhere."""
+    terminal = Console(stderr=True, highlight=False, markup=False)
+    if not terminal.is_terminal:
+        yield in_lines(print_status)
+        return
+    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}"))
+    with ProgressBar(*columns, console=terminal, transient=True) as bar:
+        task = bar.add_task("verifying the release", total=1.0)
+        yield lambda done: bar.update(task, completed=done.share, description=progress_line(done))
+
+
+def progress_line(done: Progress) -> str:
+    """Return the progress of a run in words: rows, rows per second, time left."""
+    rate = done.run_rows / max(done.seconds, 1e-9)
+    left_s = (done.rows / max(done.share, 1e-9) - done.rows) / max(rate, 1e-9)
+    refused = f", {done.refused:,} rejected" if done.refused else ""
+    minutes, seconds = divmod(round(left_s), 60)
+    return f"{done.rows:,} rows, {rate:,.0f} rows/s, {f'{minutes} min ' if minutes else ''}{seconds} s left{refused}"
+
+
+def in_lines(print_line: Callable[[str], object]) -> Report:
+    """Return a callback that prints a progress line at most every ten seconds."""
+    printed_s = 0.0
+
+    def report(done: Progress) -> None:
+        nonlocal printed_s
+        if done.seconds >= printed_s + _LINE_EVERY_S:
+            printed_s = done.seconds
+            print_line(progress_line(done))
+
+    return report
+
+
+def summarize(receipt: Receipt, out: Path) -> str:
+    """Return the result of a run: rows scored and rejected, and the release that scored them."""
+    lines = [
+        f"{receipt.rows:,} rows of {receipt.terms.file} scored by {receipt.terms.name} {receipt.terms.release}",
+        f"{out} has digest {receipt.digest}",
+    ]
+    if receipt.refused:
+        by_column = ", ".join(f"{column} {count:,}" for column, count in sorted(receipt.columns.items()))
+        lines.append(f"{receipt.refused:,} rows rejected, scored as null ({by_column}): {out}.refused.csv")
+    return "\n".join(lines)

@@ -6,9 +6,9 @@ from getpass import getuser
 from pathlib import Path
 
 from headway import pipeline
-from headway.cli.actions.lineage import pass_on
-from headway.cli.output import show
+from headway.cli.lineage import send_lineage
 from headway.registry.project import open_project
+from headway.reporting.console import print_result
 from headway.reporting.text.tables import shipped_lines
 
 
@@ -36,5 +36,5 @@ def plugin(*, project: Path = Path("."), who: str = "", why: str = "", override:
     if not override:
         pipeline.expect_unchanged(opened, frontier)
     shipped = pipeline.release(opened, frontier, who=who or getuser(), why=why, override=override)
-    pass_on(opened)
-    show(shipped, shipped_lines(shipped.move, shipped.enrolment.created), json=json)
+    send_lineage(opened)
+    print_result(shipped, shipped_lines(shipped.move, shipped.enrolment.created), json=json)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headway.cli.output import show
 from headway.registry.project import open_project
+from headway.reporting.console import print_result
 from headway.reporting.page import write
 from headway.reporting.read_story import story_of
 
@@ -25,4 +25,4 @@ def plugin(*, project: Path = Path("."), out: Path = Path("report.html"), json: 
         Print one JSON object.
     """
     path = str(write(story_of(open_project(project)), out).resolve())
-    show({"report": path}, path, json=json)
+    print_result({"report": path}, path, json=json)

@@ -1,38 +1,155 @@
-"""Train the live release anew where a ticket asks for it, and let it earn the place of live."""
+"""Retrain the live release when a ticket asks for it, and promote the result if it is shown to be better."""
 
 from __future__ import annotations
 
+from datetime import datetime
+from getpass import getuser
 from pathlib import Path
-from typing import Annotated
+from typing import Literal
 
-from cyclopts import Parameter
+from rich.console import Group, RenderableType
+from rich.text import Text
 
-from headway.cli.actions.lineage import pass_on
-from headway.cli.actions.retrainings import Asked, carry_out
-from headway.cli.output import callback, show
-from headway.registry.project import open_project
+from headway import pipeline
+from headway.cli.exit_codes import FAIL, OF_ANSWER, PASS, UNDECIDED
+from headway.cli.lineage import send_lineage
+from headway.core.errors import ConfigError
+from headway.core.ticket import Ticket
+from headway.core.training import Renewal, Stands
+from headway.monitoring.retraining import succession
+from headway.registry.project import Project, open_project
+from headway.reporting.console import print_result, print_status
+from headway.reporting.text.tables import rulings_table, shipped_lines
 
-NOTHING = Asked()
+OF_STANDS: dict[Stands, int] = {
+    "nothing asked": PASS,
+    "suggested": UNDECIDED,
+    "not better": FAIL,
+    "rolling out": UNDECIDED,
+    "live": PASS,
+    "taken back": FAIL,
+    "inconclusive": UNDECIDED,
+}
+THROUGH = {
+    "canary": "if it passes, a canary rollout starts, and only its end makes the release live",
+    "live": "if it passes, it goes live at once",
+}
 
 
 def plugin(
-    *, project: Path = Path("."), json: bool = False, asked: Annotated[Asked, Parameter(name="*")] = NOTHING
+    *,
+    mode: Literal["suggest", "auto"] | None = None,
+    until: datetime | None = None,
+    recalibrate: bool = False,
+    through: Literal["canary", "live"] | None = None,
+    follow: bool = False,
+    who: str = "",
+    why: str = "",
+    project: Path = Path("."),
+    json: bool = False,
 ) -> int:
-    """Act on the open ticket, or go on with the rollout of the last retraining: run it nightly.
+    """Act on the open ticket, or continue the rollout of the last retraining; run it nightly.
 
-    Exit 0 nothing to do or live now, 1 no better than live or taken back, 3 undecided, rolling out or only suggested.
+    Exit 0 nothing to do or live now, 1 not better than live or rolled back, 3 undecided, rolling out or only suggested.
 
     Example: headway retrain --project headway-demo --mode auto --follow
 
     Parameters
     ----------
+    mode
+        suggest shows what would be done and trains nothing; auto does it; default: [retrain] mode.
+    until
+        Use only labels that had arrived by this time; default: all labels.
+    recalibrate
+        Shift the probabilities by the last labelled days instead of retraining; needs no ticket.
+    through
+        canary: promote by a canary rollout; live: promote at once, which requires --why; default: [retrain] through.
+    follow
+        Check the rollout every second until it ends or requests stop.
+    who
+        Who retrains; default: the name of the user.
+    why
+        Reason, for the history; with a reason, a retraining that was rolled back before is tried again.
     project
         Folder with headway.toml.
     json
         Print one JSON object.
     """
-    opened = open_project(project, flags=asked.flags)
-    done = carry_out(opened, asked, callback=callback)
-    pass_on(opened)
-    show(done.record, done.text, json=json)
-    return done.code
+    flags: dict[str, str] = {
+        name: value for name, value in (("retrain.mode", mode), ("retrain.through", through)) if value
+    }
+    opened = open_project(project, flags=flags)
+    if through == "live" and not why:
+        raise ConfigError("to skip the canary rollout, give a reason for the history", hint='--why "..."')
+    who = who or getuser()
+    judged: list[RenderableType] = []
+    code = None
+    if succession.under_way(opened):
+        renewal = _continue(opened, at_once=through == "live", follow=follow, who=who, why=why)
+    else:
+        renewal = _start(opened, recalibrate=recalibrate, until=until, who=who, why=why)
+        verdict = renewal.retraining.frontier.winner.verdict if renewal.retraining else None
+        if renewal.retraining and verdict:
+            judged = [Text(renewal.retraining.message), rulings_table(verdict)]
+        if renewal.stands == "rolling out" and follow:
+            renewal = pipeline.follow(opened, callback=print_status)
+        if verdict and renewal.stands == "not better":
+            code = OF_ANSWER[verdict.answer]
+    send_lineage(opened)
+    print_result(renewal, Group(*judged, *_status_lines(renewal)), json=json)
+    return OF_STANDS[renewal.stands] if code is None else code
+
+
+def _continue(project: Project, *, at_once: bool, follow: bool, who: str, why: str) -> Renewal:
+    """Advance the running rollout by one decision; in mode `suggest` change nothing."""
+    if project.config.retrain.mode == "suggest":
+        return succession.seen(project)
+    if at_once:
+        return succession.promote(project, who=who, why=why)
+    return pipeline.follow(project, callback=print_status) if follow else succession.look(project)
+
+
+def _start(project: Project, *, recalibrate: bool, until: datetime | None, who: str, why: str) -> Renewal:
+    """Retrain as the ticket asks, or recalibrate; in mode `auto` also start the promotion."""
+    auto = project.config.retrain.mode == "auto"
+    if recalibrate:
+        result = pipeline.recalibrate(project, until=until, callback=print_status)
+        if not auto:
+            todo = "headway retrain --recalibrate --mode auto"
+            return Renewal(stands="suggested", message="", todo=todo, retraining=result)
+        return pipeline.renew(project, result, who=who, why=why)
+    ticket = pipeline.ticket_of(project)
+    if ticket is None:
+        message = "no open ticket asks for a retraining; headway watch opens tickets"
+        return Renewal(stands="nothing asked", message=message)
+    if not auto:
+        message = _suggestion(project, ticket)
+        return Renewal(stands="suggested", message=message, todo="headway retrain --mode auto", ticket=ticket)
+    print_status(ticket.why)
+    result = pipeline.retrain(project, until=until, callback=print_status)
+    return pipeline.renew(project, result, who=who, why=why)
+
+
+def _suggestion(project: Project, ticket: Ticket) -> str:
+    """Return what the ticket asks for, what a retraining costs, and what would be done."""
+    retrain = project.config.retrain
+    price = "training time unknown" if ticket.price_s is None else f"about {ticket.price_s:,.1f} s of training"
+    pays = {True: "; expected to pay off", False: "; not expected to pay off by itself", None: ""}[ticket.pays]
+    return "\n".join(
+        (
+            f"ticket of {ticket.at[:10]}: {ticket.why}",
+            f"retraining: {retrain.seeds} seeds, {price}{pays}",
+            f"the last {retrain.judged_days} labelled days are held out to judge it against live; "
+            f"{THROUGH[retrain.through]}",
+        )
+    )
+
+
+def _status_lines(renewal: Renewal) -> list[Text]:
+    """Return where the promotion stands, unless the retraining's own message said it, and the next command."""
+    if renewal.move:
+        return [shipped_lines(renewal.move, key_created=False)]
+    shown = renewal.retraining is not None and renewal.message == renewal.retraining.message
+    bare = renewal.stands in ("suggested", "nothing asked")
+    status = "" if shown else renewal.message if bare else f"{renewal.stands}: {renewal.message}"
+    return [Text(line) for line in (status, f"next: {renewal.todo}" if renewal.todo else "") if line]

@@ -1,45 +1,155 @@
-"""Roll a release out beside the live one: start, status, watch, advance, rollback."""
+"""Roll a release out next to the live one: start, status, watch, advance, rollback."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from getpass import getuser
 from pathlib import Path
-from typing import Annotated
+from typing import Literal, NamedTuple
 
-from cyclopts import Parameter
+from headway import pipeline
+from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
+from headway.cli.lineage import send_lineage
+from headway.core.errors import ConfigError
+from headway.core.release import Move
+from headway.core.rollout import Action, Decision, Rollout, Standing
+from headway.monitoring.rollout import rolling
+from headway.monitoring.rollout.follow import follow, unasked
+from headway.registry.project import Project, open_project
+from headway.registry.ship import publish
+from headway.reporting.console import print_result, print_status
+from headway.reporting.text import numbers
 
-from headway.cli.actions.lineage import pass_on
-from headway.cli.actions.rollouts import Given, Word, carry_out
-from headway.cli.output import callback, show
-from headway.registry.project import open_project
+Word = Literal["start", "status", "watch", "advance", "rollback"]
+OF_STANDING: dict[Standing, int] = {
+    "running": UNDECIDED,
+    "promoted": PASS,
+    "rolled back": FAIL,
+    "inconclusive": UNDECIDED,
+}
+OF_ACTION: dict[Action, int] = {
+    "stay": UNDECIDED,
+    "advance": PASS,
+    "promote": PASS,
+    "roll back": FAIL,
+    "stop": UNDECIDED,
+}
 
-NOTHING = Given()
+
+class RolloutResult(NamedTuple):
+    """The record that an action returned, the same in words, and the exit code."""
+
+    record: Rollout | Decision | Move
+    text: str
+    code: int
 
 
 def plugin(
     action: Word = "status",
     reference: str = "",
     *,
+    who: str = "",
+    why: str = "",
+    shares: str = "",
+    min_requests: int | None = None,
+    at_most_hours: float | None = None,
     project: Path = Path("."),
     json: bool = False,
-    given: Annotated[Given, Parameter(name="*")] = NOTHING,
 ) -> int:
-    """Move a rollout on or back. Exit 0 forward or done, 1 taken back by the judge, 3 undecided.
+    """Start, inspect, advance or roll back a rollout. Exit 0 advanced or done, 1 rolled back by the judge, 3 undecided.
 
     Example: headway rollout rollback flight-delays --project headway-demo --why "callers complain"
 
     Parameters
     ----------
     action
-        start, status, watch (look each second until it ends, a line a change), advance (over the judge), or rollback.
+        start, status, watch (check every second until it ends, one line per change), advance (overrides the judge), or
+        rollback.
     reference
         The project's name; to start, NAME@DIGEST, or the name alone for the winner of the last search.
+    who
+        Who acts; default: the name of the user.
+    why
+        Reason, for the history; required to advance or roll back.
+    shares
+        To start: share of keys at each stage, such as 0,0.1,0.5; default: [rollout] shares.
+    min_requests
+        To start: minimum requests that the release answers at a stage; default: [rollout] min_requests.
+    at_most_hours
+        To start: hours after which a stage ends inconclusive; default: [rollout] at_most_hours.
     project
         Folder with headway.toml.
     json
         Print one JSON object.
     """
-    opened = open_project(project, flags=given.flags)
-    done = carry_out(opened, action, reference=reference, given=given, callback=callback)
-    pass_on(opened)
-    show(done.record, done.message, json=json)
-    return done.code
+    stages = {
+        "rollout.shares": f"[{shares}]" if shares else None,
+        "rollout.min_requests": min_requests,
+        "rollout.at_most_hours": at_most_hours,
+    }
+    flags = {name: str(value) for name, value in stages.items() if value is not None}
+    opened = open_project(project, flags=flags)
+    name, _, digest = reference.partition("@")
+    if name not in ("", opened.name):
+        raise ConfigError(f"the project here is {opened.name!r}, not {name!r}", hint="--project FOLDER")
+    if action in ("advance", "rollback") and not why:
+        raise ConfigError(f"{action} needs a reason for the history", hint='--why "..."')
+    if flags and action != "start":
+        raise ConfigError("the stages of a rollout are fixed when it starts", where=", ".join(flags))
+    who = who or getuser()
+    run: dict[Word, Callable[[], RolloutResult]] = {
+        "start": lambda: _start(opened, digest, who=who, why=why),
+        "status": lambda: _status(opened),
+        "watch": lambda: _of_rollout(follow(opened, callback=print_status)),
+        "advance": lambda: _of_decision(rolling.advance(opened, who=who, why=why)),
+        "rollback": lambda: _of_move(rolling.rollback(opened, who=who, why=why)),
+    }
+    result = run[action]()
+    send_lineage(opened)
+    print_result(result.record, result.text, json=json)
+    return result.code
+
+
+def _start(project: Project, digest: str, *, who: str, why: str) -> RolloutResult:
+    """Start with a digest or its first digits; without one, publish the winner of the last search first."""
+    if digest:
+        digest = project.register.resolve(f"{project.name}@{digest}").digest
+    else:
+        digest, _ = publish(project, pipeline.last_frontier(project), who=who)
+    rollout = rolling.start(project, digest, who=who, why=why)
+    first, *others = [stage.name for stage in rollout.plan.stages]
+    lines = [
+        f"{_title(rollout)} starts with {first}, then {', '.join([*others, 'live'])}",
+        unasked(project, rollout, rolling.now()),
+        "next: headway rollout watch",
+    ]
+    return RolloutResult(rollout, "\n".join(line for line in lines if line), PASS)
+
+
+def _status(project: Project) -> RolloutResult:
+    """Return the decision that would be taken now; without a running rollout, how the last one ended."""
+    last = rolling.latest(project)
+    if last is not None and last.standing != "running":
+        return _of_rollout(last)
+    result = _of_decision(rolling.status(project))
+    quiet = unasked(project, rolling.expect_running(project), rolling.now())
+    return result._replace(text=f"{result.text}\n{quiet}" if quiet else result.text)
+
+
+def _of_rollout(rollout: Rollout) -> RolloutResult:
+    text = f"{_title(rollout)}: {rollout.standing}. {rollout.why}"
+    return RolloutResult(rollout, text, OF_STANDING[rollout.standing])
+
+
+def _of_decision(decision: Decision) -> RolloutResult:
+    rules = "".join(f"\n  {ruling.answer}: {ruling.message}" for ruling in decision.verdict.rulings)
+    return RolloutResult(decision, decision.message + rules, OF_ACTION[decision.action])
+
+
+def _of_move(move: Move) -> RolloutResult:
+    target = f"release {numbers.short(move.release)}" if move.release else "no release"
+    return RolloutResult(move, f"{move.name}@{move.pointer} is now {target}: {move.why}", PASS)
+
+
+def _title(rollout: Rollout) -> str:
+    return f"rollout of {rollout.name} {numbers.short(rollout.release)}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from headway.cli.output import show
 from headway.core import config
+from headway.reporting.console import print_result
 from headway.serving import process
 
 
@@ -28,7 +28,7 @@ def plugin(*references: str, project: Path = Path("."), port: int | None = None,
     """
 
     def announce(line: str) -> None:
-        show({"message": line}, line, json=json)
+        print_result({"message": line}, line, json=json)
 
     flags = {} if port is None else {"serve.port": str(port)}
     settings = config.load(project, flags=flags)

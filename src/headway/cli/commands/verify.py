@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headway.cli.output import show
 from headway.core import config
 from headway.registry.register import Register
+from headway.reporting.console import print_result
 
 
 def plugin(reference: str, *, project: Path = Path("."), json: bool = False) -> None:
@@ -29,4 +29,4 @@ def plugin(reference: str, *, project: Path = Path("."), json: bool = False) -> 
     told = {"release": bundle.digest, "key": bundle.key, "files": sorted(bundle.files), "moves": len(moves)}
     counted = f"{len(bundle.files)} files and {len(moves)} moves verified"
     lines = f"{reference} is {bundle.digest}\nsigned by {bundle.key}\n{counted}"
-    show(told, lines, json=json)
+    print_result(told, lines, json=json)

@@ -1,31 +1,142 @@
-"""Watch the live release: drift, quality with and without labels, what it costs, and whether to train anew."""
+"""Monitor the live release: drift, quality with and without labels, cost, and whether to retrain."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
+from rich.console import Group, RenderableType
+from rich.text import Text
 
-from headway.cli.actions.watches import Asked, looked
+from headway import pipeline
 from headway.cli.exit_codes import of_watches
+from headway.core.watch import Outlook, RowSource, Watch
 from headway.registry.project import open_project
+from headway.reporting.console import print_result, print_status
+from headway.reporting.text import numbers
+from headway.reporting.text.sheets import Cell, Column, Line, Mood, Sheet, number_cell
+from headway.reporting.text.tables import Laid
 
-NOTHING = Asked()
+MOODS: dict[Outlook, Mood] = {"well": "pass", "moved": "plain", "worse": "fail", "unknown": "undecided"}
+MEASURES = {"roc_auc": "AUC", "brier": "Brier", "ece": "ECE", "roc_auc.estimated": "AUC, estimated before labels"}
+NOTHING = "no window with at least 20 groups (such as days) has begun since the live release was judged"
 
 
 def plugin(
-    *, project: Path = Path("."), json: bool = False, asked: Annotated[Asked, Parameter(name="*")] = NOTHING
+    *,
+    until: datetime | None = None,
+    every: str = "1mo",
+    source: RowSource = "table",
+    follow: bool = False,
+    interval: float = 60.0,
+    project: Path = Path("."),
+    json: bool = False,
 ) -> int:
-    """Look at each period since the live release was judged. Exit 0 well, 1 the last one is worse, 3 cannot say.
+    """Report on each window since the live release was judged. Exit 0 fine, 1 the last one is worse, 3 unknown.
 
     Example: headway watch --project headway-demo --until 2013-10-02
 
     Parameters
     ----------
+    until
+        Report as of this time, with the labels that had arrived; default: now.
+    every
+        Length of a window: 1mo, 1q, 28d.
+    source
+        Rows to read: the project's table, or the log of served answers, joined with labels by key.
+    follow
+        Repeat and print only what is new, until Ctrl-C.
+    interval
+        Seconds between two reports with --follow.
     project
         Folder with headway.toml.
     json
-        Print one JSON object; with --follow, one for each look that has news.
+        Print one JSON object; with --follow, one for each report that has news.
     """
-    return of_watches(looked(open_project(project), asked, json=json))
+    opened = open_project(project)
+
+    def report() -> list[Watch]:
+        return pipeline.watch(opened, until=until, every=every, source=source, callback=print_status)
+
+    def show(found: Sequence[Watch]) -> None:
+        print_result(found, watches_table(found), json=json)
+
+    if follow:
+        return of_watches(follow_reports(report, show, interval_s=interval, wait=time.sleep))
+    found = report()
+    show(found)
+    return of_watches(found)
+
+
+def follow_reports(
+    report: Callable[[], list[Watch]],
+    show: Callable[[Sequence[Watch]], None],
+    *,
+    interval_s: float,
+    wait: Callable[[float], object],
+) -> list[Watch]:
+    """Report repeatedly with a wait in between, show what is new, and return the last reports upon Ctrl-C.
+
+    A report is new if its window is new, has ended, was judged or got a ticket; growing counts of an open window are
+    not news.
+    """
+    known: dict[tuple[str, str], object] = {}
+    found: list[Watch] = []
+    try:
+        while True:
+            found = report()
+            news = [watch for watch in found if known.get((watch.release, watch.since)) != _state(watch)]
+            known |= {(watch.release, watch.since): _state(watch) for watch in news}
+            if news:
+                show(news)
+            wait(interval_s)
+    except KeyboardInterrupt:
+        return found
+
+
+def _state(watch: Watch) -> object:
+    return watch.over, watch.outlook, watch.replies, bool(watch.ticket)
+
+
+def watches_table(found: Sequence[Watch]) -> RenderableType:
+    """Return a table of the windows with their measures, a sentence on each, and what could not be answered."""
+    if not found:
+        return Text(NOTHING)
+    titles = ("Window", "Status", "Rows", "Inputs", *MEASURES.values(), "Cost against when judged")
+    sheet = Sheet(columns=tuple(Column(title=title) for title in titles), rows=tuple(map(_row, found)))
+    sentences = [Text(watch.message) for watch in found]
+    unknown = [Text(f"{watch.period}: {reason}", style="dim") for watch in found for reason in _unknown(watch)]
+    tickets = [Text(f"ticket: {watch.ticket.why}") for watch in found if watch.ticket]
+    return Group(Laid(sheet), *sentences, *unknown, *tickets)
+
+
+def _unknown(watch: Watch) -> list[str]:
+    """Return the unanswered questions; once labels answer, the missing estimate without labels is left out."""
+    answered = watch.reply("harm") is not None
+    return [
+        part.message for part in watch.unknown if not (answered and part.message.startswith("estimate without labels"))
+    ]
+
+
+def _row(watch: Watch) -> tuple[Cell, ...]:
+    return (
+        (Line(text=watch.period),),
+        (Line(text=watch.outlook, mood=MOODS[watch.outlook]),),
+        (Line(text=f"{watch.n_rows:,}"), Line(text=f"{watch.n_labelled:,} labelled", mood="quiet")),
+        _drift(watch),
+        *(number_cell(watch.find(name)) for name in MEASURES),
+        number_cell(watch.cost),
+    )
+
+
+def _drift(watch: Watch) -> Cell:
+    """Return whether drift is shown, with the p-value and the significance level it was compared with."""
+    if watch.drift is None:
+        return (Line(text="cannot say" if watch.over else "not yet judged"),)
+    reply = watch.reply("drift")
+    p = next(found.value for found in watch.drift.measurements if found.name == "drift.p" and not found.slice)
+    level = f", limit {numbers.number(reply.level)}" if reply else ""
+    answer = "moved" if watch.drift.alarm else "no change shown"
+    return Line(text=answer), Line(text=f"p {numbers.number(p)}{level}", mood="quiet")

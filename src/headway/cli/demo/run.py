@@ -12,9 +12,9 @@ from rich.console import Console
 from headway import pipeline
 from headway.cli.demo import loop, road
 from headway.cli.demo.told import Told
-from headway.cli.output import console
 from headway.evaluation.measure import this_machine
 from headway.registry.project import Project, open_project
+from headway.reporting.console import make_console
 from headway.reporting.page import write
 from headway.reporting.read_year import year_of
 from headway.reporting.text import tables
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 
 def run(folder: Path, *, screen: Console | None = None) -> Path:
     """Run the demo in a folder; returns the path of the report, which is also the last line told on the screen."""
-    told, began = Told(screen or console()), datetime.now(UTC)
+    told, began = Told(screen or make_console()), datetime.now(UTC)
     project = _project(folder)
     with told.stage("Load 336,776 flights, their planes, and the weather known two hours before"):
         data = pipeline.periods(project)

@@ -37,7 +37,9 @@ class ServeSection(Record, frozen=True, kw_only=True):
     round_digits: Annotated[
         int, Meta(description="Digits behind the point to which answers are rounded; -1: as they are.", ge=-1)
     ] = -1
-    keys: Annotated[str, about("File of the API keys that callers bring, as `headway key` writes it.")] = "keys.toml"
+    keys: Annotated[str, about("File of the API keys that callers bring, as `headway api-keys` writes it.")] = (
+        "keys.toml"
+    )
     key_per_s: Annotated[
         float, Meta(description="Requests a second of a key that has no limit of its own; 0 sets none.", ge=0)
     ] = 0.0

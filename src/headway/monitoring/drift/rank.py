@@ -35,7 +35,7 @@ def rank(windows: Windows, losses: Floats) -> list[Measurement]:
         raise DataError(f"{len(losses)} losses for {len(windows.before.rows)} rows of the window before")
     known = ~np.isnan(losses)
     if not known.any():
-        raise NotApplicable("no row of the window before has a known loss", hint="headway label")
+        raise NotApplicable("no row of the window before has a known loss", hint="headway labels add")
     found = list(_losses(windows, losses, known))
     return sorted(found, key=lambda each: -each.value)
 

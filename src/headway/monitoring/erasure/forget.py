@@ -75,9 +75,9 @@ def subject_of(key: str, secret: HashKey) -> str:
 
 def _expect_one(order: Order) -> None:
     if bool(order.key) == bool(order.older):
-        raise ConfigError("one of a key and an age says what is forgotten", hint="headway forget KEY, or --older 90d")
+        raise ConfigError("one of a key and an age says what is forgotten", hint="headway erase KEY, or --older 90d")
     if order.key and not order.key.strip():
-        raise DataError("a key of spaces belongs to nobody", hint="headway forget KEY")
+        raise DataError("a key of spaces belongs to nobody", hint="headway erase KEY")
 
 
 def _wish(order: Order, secret: HashKey) -> tuple[Wish, Head]:

@@ -52,7 +52,7 @@ def of_store(state: Path, name: str) -> pl.DataFrame:
     tables = Tail(traffic.labels_folder(state, name), [*LABELS]).read()
     if not tables:
         raise DataError(
-            "no label was kept yet", where=str(state), hint="headway label FILE, or headway labels agree FILE"
+            "no label was kept yet", where=str(state), hint="headway labels add FILE, or headway labels agree FILE"
         )
     return pl.concat(tables).sort("at_us", maintain_order=True)
 

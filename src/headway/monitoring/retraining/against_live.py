@@ -105,7 +105,7 @@ def known(project: Project, dataset: Dataset, until: datetime | None) -> tuple[D
     labelled = dataset.table.filter(pl.col(dataset.roles.target).is_not_null())
     last = labelled.select(moments.max()).item()
     if last is None:
-        raise DataError("no row has a label", where=dataset.name, hint="headway label")
+        raise DataError("no row has a label", where=dataset.name, hint="headway labels add")
     end = min(until - delay, last) if until else last
     whole = Dataset(name=dataset.name, table=labelled, roles=dataset.roles)
     end += timedelta(microseconds=1)

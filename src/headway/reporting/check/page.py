@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from headway.cli.actions import assessments
-from headway.cli.output import write_whole
 from headway.core.assessment import Assessment
 from headway.core.evidence import Finding
 from headway.data.leakage.eight_kinds import kinds_of
@@ -15,6 +13,8 @@ from headway.reporting import page
 from headway.reporting.answers import Mood, Reply
 from headway.reporting.charts.drawing import Picture
 from headway.reporting.check import missing, numbers, shifts, target, timeline, trend
+from headway.reporting.console import write_atomically
+from headway.reporting.gates import assessments
 from headway.reporting.text import sheets
 
 HEADS = {
@@ -27,7 +27,7 @@ HEADS = {
 
 def write(found: Assessed, kept: Sequence[Assessment], path: Path) -> Path:
     """Write the report to `path`, whole or not at all, and return the path; its folder is made if absent."""
-    return write_whole(render(found, kept), path)
+    return write_atomically(render(found, kept), path)
 
 
 def render(found: Assessed, kept: Sequence[Assessment]) -> str:

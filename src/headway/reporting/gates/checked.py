@@ -8,13 +8,13 @@ from pathlib import PurePosixPath
 import msgspec
 from rich.console import Console
 
-from headway.cli.actions import assessments
 from headway.core import plugins
 from headway.core.assessment import Looked
 from headway.core.config import FILE
 from headway.core.evidence import Finding
 from headway.data.leakage.eight_kinds import kinds_of
 from headway.monitoring.assessment.assess import Assessed
+from headway.reporting.gates import assessments
 from headway.reporting.gates.bulletin import Answer, Bulletin, Entry
 from headway.reporting.gates.text import WIDTH
 from headway.reporting.text import numbers, sheets

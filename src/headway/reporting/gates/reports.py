@@ -11,11 +11,10 @@ from typing import Generic, TypeVar
 import msgspec
 from rich.console import RenderableType
 
-from headway.cli.actions import assessments
-from headway.cli.output import console, put, write_whole
 from headway.core.errors import ConfigError
 from headway.monitoring.assessment.assess import Assessed
-from headway.reporting.gates import checked, github, junit, markdown, sarif, text
+from headway.reporting.console import make_console, print_text, write_atomically
+from headway.reporting.gates import assessments, checked, github, junit, markdown, sarif, text
 from headway.reporting.gates.case import Case
 
 Told = TypeVar("Told")
@@ -65,11 +64,11 @@ def deliver(case: Told, asked: Sequence[str], environment: Mapping[str, str], de
     wanted = [(_known(name, formats), file) for name, _, file in (each.partition("=") for each in asked)]
     for name, file in wanted:
         if file:
-            write_whole(formats[name](case), Path(file))
+            write_atomically(formats[name](case), Path(file))
         elif name == "text" and sys.stdout.isatty():
-            console().print(desk.terminal(case))
+            make_console().print(desk.terminal(case))
         elif not (name == "github" and github.publish(formats[name](case), desk.outputs(case), environment)):
-            put(formats[name](case))
+            print_text(formats[name](case))
 
 
 def _known(name: str, formats: Mapping[str, object]) -> str:

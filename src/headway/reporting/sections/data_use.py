@@ -49,7 +49,7 @@ def _personal(use: DataUse) -> tuple[str, ...]:
 
 def _kept(use: DataUse) -> str:
     if use.retention:
-        return f"What is served, and its labels, are kept for {use.retention}; headway forget ends it."
+        return f"What is served, and its labels, are kept for {use.retention}; headway erase ends it."
     return "Nobody has set an end to how long what is served, and its labels, are kept."
 
 

@@ -65,7 +65,7 @@ class Gate:
             raise ConfigError(
                 f"the server would listen on {settings.host}, beyond this machine, and there is no key to ask with",
                 where=str(file),
-                hint="headway key new NAME; or HEADWAY_SERVE_WITHOUT_KEYS=true behind what keeps strangers out",
+                hint="headway api-keys new NAME; or HEADWAY_SERVE_WITHOUT_KEYS=true behind what keeps strangers out",
             )
 
     def admit(self, authorization: bytes, scope: str) -> str:
@@ -162,8 +162,8 @@ def _refusal(caller: Caller, scope: str, *, brings: bool) -> NotAdmitted:
     if caller.name:
         message = f"the key '{caller.name}' has no scope '{scope}'"
         more = b' error="insufficient_scope", scope="%b"' % scope.encode()
-        return NotAdmitted(403, message, hint=f"headway key new NAME --scope {scope}", headers=header + more)
-    hint = "send 'Authorization: Bearer KEY'; `headway key new` makes one"
+        return NotAdmitted(403, message, hint=f"headway api-keys new NAME --scope {scope}", headers=header + more)
+    hint = "send 'Authorization: Bearer KEY'; `headway api-keys new` makes one"
     if brings:
         more = b' error="invalid_token"'
         return NotAdmitted(401, "this key is not known here, or was revoked", hint=hint, headers=header + more)

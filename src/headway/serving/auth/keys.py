@@ -31,7 +31,9 @@ Scope = Literal["predict", "label", "metrics", "operate"]
 MOST = 1023
 _PREFIX = "hw_"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_HEAD = "# API keys of the server, written by `headway key`. Only digests stand here; a key itself is kept nowhere.\n"
+_HEAD = (
+    "# API keys of the server, written by `headway api-keys`. Only digests stand here; a key itself is kept nowhere.\n"
+)
 
 
 class Key(Record, frozen=True, kw_only=True):
@@ -68,7 +70,7 @@ def read_keys(file: Path) -> dict[str, Key]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ConfigError(f"the keys cannot be read: {error}", where=str(file), hint="headway key list") from error
+        raise ConfigError(f"the keys cannot be read: {error}", where=str(file), hint="headway api-keys list") from error
     if len(keys) > MOST:
         raise ConfigError(f"{len(keys)} keys, at most {MOST}", where=str(file), hint="delete some that were revoked")
     if wrong := [name for name in keys if not _NAME.fullmatch(name)]:
@@ -92,7 +94,7 @@ def new_key(file: Path, name: str, scopes: Sequence[Scope], *, per_s: float = 0.
         try:
             known = msgspec.convert(given, Key)
         except msgspec.ValidationError as error:
-            raise ConfigError(f"no such key can be made: {error}", hint="headway key --help") from error
+            raise ConfigError(f"no such key can be made: {error}", hint="headway api-keys --help") from error
         _write(file, {**keys, name: known})
     return key
 

@@ -29,7 +29,7 @@ def surveyed(folder: Path, *ages_days: float, retention: str = "90d") -> Survey:
 
 def test_what_is_kept_too_long_is_told_with_the_command_that_ends_it(tmp_path):
     (found,) = plugin(surveyed(tmp_path, 1, 89, 91, 200))
-    assert (found.code, found.severity, found.where, found.hint) == ("D053", "warn", "log/flights", "headway forget")
+    assert (found.code, found.severity, found.where, found.hint) == ("D053", "warn", "log/flights", "headway erase")
     assert found.message.startswith("log/flights has 2 files older than 90d, the oldest of ")
     assert (round(found.measured), found.limit) == (200, 90)
 

@@ -45,5 +45,5 @@ def _finding(place: str, old: list[int], said: str, *, now: float, limit_s: floa
         where=place,
         measured=(now - oldest) / DAY_S,
         limit=limit_s / DAY_S,
-        hint="headway forget",
+        hint="headway erase",
     )

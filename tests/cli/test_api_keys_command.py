@@ -12,20 +12,22 @@ from headway.cli import main as cli
 
 def run(capsys: pytest.CaptureFixture[str], folder: Path, *words: str) -> str:
     with pytest.raises(SystemExit) as ended:
-        cli.main(["key", *words, "--project", str(folder)])
+        cli.main(["api-keys", *words, "--project", str(folder)])
     assert ended.value.code == cli.PASS
     return capsys.readouterr().out
 
 
 def test_a_key_is_printed_once_and_listed_by_its_name_until_it_is_revoked(tmp_path, capsys):
     (tmp_path / "headway.toml").touch()
-    assert run(capsys, tmp_path) == "no key was made; headway key new NAME\n"
+    assert run(capsys, tmp_path) == "no API key exists\n  try: headway api-keys new NAME\n"
     key = run(capsys, tmp_path, "new", "billing", "--scope", "predict", "--scope", "label", "--per-s", "9").strip()
     run(capsys, tmp_path, "new", "ann", "--scope", "operate", "--burst", "3")
     listed = run(capsys, tmp_path)
     assert key.startswith("hw_") and key not in listed
-    assert "billing  predict, label, 9 a second, made 20" in listed and "ann      operate, 3 at once, made" in listed
-    assert "billing opens nothing from now on" in run(capsys, tmp_path, "revoke", "billing")
+    assert (
+        "billing  predict, label, 9 requests/s, created 20" in listed and "ann      operate, burst 3, created" in listed
+    )
+    assert "API key billing is revoked" in run(capsys, tmp_path, "revoke", "billing")
     assert ", revoked 20" in run(capsys, tmp_path)
 
 

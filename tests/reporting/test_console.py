@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import json
 
-from headway.cli.output import show
+from headway.reporting.console import print_result
 
 
 def test_json_comes_out_as_it_went_in(capsys):
     told = {"text": "a :x: [red]é[/red] " + "long " * 100}
-    show(told, "", json=True)
+    print_result(told, "", json=True)
     assert json.loads(capsys.readouterr().out) == told
 
 
 def test_a_text_is_not_taken_for_markup_or_for_a_picture(capsys):
-    show({}, "column ':x:' [red]", json=False)
+    print_result({}, "column ':x:' [red]", json=False)
     assert capsys.readouterr().out == "column ':x:' [red]\n"

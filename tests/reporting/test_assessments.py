@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.cli.assessed import FIRST, KEPT, SECOND, assessed, first
+from tests.reporting.assessed import FIRST, KEPT, SECOND, assessed, first
 
-from headway.cli.actions.assessments import history, sentences
 from headway.monitoring.assessment.assess import Assessed
+from headway.reporting.gates.assessments import history, sentences
 
 
 def cells(row: int) -> list[str]:

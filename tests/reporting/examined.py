@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from msgspec.structs import replace
-from tests.cli.stories import estimate, fact, flights
+from tests.reporting.stories import estimate, fact, flights
 
 from headway.core.evidence import Finding, Measurement
 from headway.core.learning import LearningCurve, Reading, Round

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.cli.assessed import KEPT, LEAK, assessed, assessment, first
+from tests.reporting.assessed import KEPT, LEAK, assessed, assessment, first
 
 from headway.monitoring.assessment.assess import Assessed
 from headway.reporting.check import missing, shifts, target, timeline, trend

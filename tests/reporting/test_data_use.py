@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from tests.cli.stories import flights
 from tests.monitoring.rollouts import project
+from tests.reporting.stories import flights
 
 from headway.core.assessment import Assessment
 from headway.core.erasure import Erased, Erasure, Stays

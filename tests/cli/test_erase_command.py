@@ -26,7 +26,7 @@ ROW = {name: [3.0] for name in "abc"}
 
 def run(capsys: pytest.CaptureFixture[str], folder: Path, *words: str, code: int = cli.PASS) -> str:
     with pytest.raises(SystemExit) as ended:
-        cli.main(["forget", *words, "--project", str(folder)])
+        cli.main(["erase", *words, "--project", str(folder)])
     said = capsys.readouterr()
     assert ended.value.code == code, said
     return said.out + said.err
@@ -85,18 +85,18 @@ def test_a_key_may_come_by_stdin_and_what_stays_is_said(tmp_path, capsys, monkey
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{SECRET}\n"))
     said = run(capsys, folder, "--stdin", "--who", "ann")
     assert "0 rows of the key with hash" in said and "by ann" in said and SECRET not in said
-    assert "  there was none\n  every file of the store was read after it: the key is in none\n" in said
+    assert "  no row matched\n  every file of the store was read afterwards: none contains the key\n" in said
     assert "1 signed releases were made before: what a model learned of somebody stays in it" in said
 
 
 def test_what_a_release_names_is_left_and_the_code_says_so(tmp_path, capsys):
     said = run(capsys, made(tmp_path), "echo", code=cli.UNDECIDED)
-    assert "STAYS" in said and "in releases: a signed release that traffic can be rolled back to names it" in said
+    assert "REMAINS" in said and "in releases: a signed release that traffic can be rolled back to names it" in said
 
 
 def test_without_a_key_the_retention_of_the_project_says_how_old(tmp_path, capsys):
     folder = made(tmp_path)
-    assert "nothing says what is forgotten" in run(capsys, folder, code=cli.USAGE)
+    assert "no key and no age is given, so nothing is erased" in run(capsys, folder, code=cli.USAGE)
     file = folder / "headway.toml"
     file.write_text(file.read_text().replace("[personal]", '[personal]\nretention = "90d"'))
     assert "0 rows older than 20" in run(capsys, folder)
@@ -104,4 +104,4 @@ def test_without_a_key_the_retention_of_the_project_says_how_old(tmp_path, capsy
 
 
 def test_without_erasures_there_is_no_proof(tmp_path, capsys):
-    assert run(capsys, made(tmp_path), "--proofs") == "nothing was forgotten\n"
+    assert run(capsys, made(tmp_path), "--proofs") == "nothing has been erased\n"

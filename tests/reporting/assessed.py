@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from msgspec.structs import replace
-from tests.cli.stories import estimate
+from tests.reporting.stories import estimate
 
 from headway.core.assessment import Assessment, Looked, Shift, Stretch, Tested
 from headway.core.evidence import Finding

@@ -7,7 +7,7 @@ import math
 import pytest
 from msgspec.structs import replace
 from stories import estimate, fact, flights
-from tests.cli.examined import BUSY, SILENT, examined, features, only, people, sets
+from tests.reporting.examined import BUSY, SILENT, examined, features, only, people, sets
 
 from headway.core.evidence import Measurement
 from headway.reporting import meaning

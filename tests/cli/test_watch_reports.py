@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from headway.cli.actions.watches import follow, watches_table
+from headway.cli.commands.watch import follow_reports, watches_table
 from headway.cli.exit_codes import FAIL, PASS, UNDECIDED, of_watches
 from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
@@ -56,7 +56,9 @@ def followed(*looks: list[Watch]) -> tuple[list[list[str]], list[Watch]]:
         if len(waited) == len(looks):
             raise KeyboardInterrupt
 
-    last = follow(lambda: next(left), lambda news: shown.append([each.message for each in news]), period_s=5, wait=wait)
+    last = follow_reports(
+        lambda: next(left), lambda news: shown.append([each.message for each in news]), interval_s=5, wait=wait
+    )
     assert waited == [5] * len(looks)
     return shown, last
 
@@ -87,7 +89,7 @@ def test_an_estimate_that_could_not_be_made_is_missed_only_where_no_label_told()
 
 
 def test_without_a_period_it_says_what_it_waits_for():
-    assert "no period has begun that has 20 groups" in printed([])
+    assert "no window with at least 20 groups (such as days) has begun" in printed([])
 
 
 @pytest.mark.parametrize(

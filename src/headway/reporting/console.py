@@ -13,22 +13,22 @@ import msgspec
 from rich.console import Console, RenderableType
 
 
-def show(value: object, text: RenderableType, *, json: bool) -> None:
+def print_result(value: object, text: RenderableType, *, json: bool) -> None:
     """Print `value` as one JSON object, or `text` for a person; tables are never cut at the width of a pipe."""
     if json:
         Console(soft_wrap=True, highlight=False, emoji=False).print(msgspec.json.encode(value).decode(), markup=False)
     else:
-        console().print(text)
+        make_console().print(text)
 
 
-def put(text: str) -> None:
+def print_text(text: str) -> None:
     """Print a text byte by byte as it is, in UTF-8 and with its own ends of lines, whatever the machine prefers."""
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()
 
 
-def write_whole(text: str, path: Path) -> Path:
+def write_atomically(text: str, path: Path) -> Path:
     """Write a text to `path` as UTF-8, whole or not at all, and return the path; its folder is made if absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -37,23 +37,23 @@ def write_whole(text: str, path: Path) -> Path:
     return path
 
 
-def console() -> Console:
+def make_console() -> Console:
     """The console for people: as wide as the terminal, or wide enough for whole lines in a pipe."""
     plain = Console(highlight=False, markup=False, emoji=False)
     wide = Console(highlight=False, markup=False, emoji=False, width=max(plain.width, 200))
     return plain if plain.is_terminal else wide
 
 
-def callback(line: str) -> None:
+def print_status(line: str) -> None:
     """Say on stderr, with the time, what has changed: stdout carries the result alone."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"{datetime.now():%H:%M:%S} {line}", markup=False)
 
 
 @contextmanager
-def progress(callback: Callable[[str], object] | None = None) -> Iterator[Callable[[str], object]]:
-    """Where a program's long work tells its steps: to `tell`, else on one line of a terminal, which it clears."""
-    if callback is not None:
-        yield callback
+def progress(tell: Callable[[str], object] | None = None) -> Iterator[Callable[[str], object]]:
+    """Where a program's long work tells its steps: to `print_status`, else on one line of a terminal, which it clears."""
+    if tell is not None:
+        yield tell
         return
     terminal = Console(stderr=True, highlight=False, markup=False)
     with terminal.status("headway", spinner="line") as status:

@@ -10,7 +10,7 @@ import pytest
 from examined import examined
 from playwright.sync_api import Browser, Page, sync_playwright
 from stories import flights, own_project
-from tests.cli.assessed import KEPT, assessed
+from tests.reporting.assessed import KEPT, assessed
 from years import lived, renewed
 
 from headway.reporting.check.page import write as write_check

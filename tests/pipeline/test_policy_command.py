@@ -1,4 +1,4 @@
-"""`headway drill`: a gate that holds refuses what is broken by name, and one with a gap is told the rule it lacks."""
+"""`headway policy test`: a gate that holds refuses what is broken by name, and one with a gap is told the rule it lacks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = "\n[policy]\nslice_rows = 50\n"
 
 def drilled(run, folder, toml):
     (folder / "headway.toml").write_text(toml)
-    code, out, err = run("drill", "--project", folder, "--json")
+    code, out, err = run("policy", "test", "--project", folder, "--json")
     return code, json.loads(out), err
 
 
@@ -45,7 +45,7 @@ def test_a_policy_with_a_gap_does_not_hold_and_is_given_the_rule_that_would(run,
     code, found, _ = drilled(run, folder, TOML + SMALL)
     assert code == cli.FAIL
     assert 'measure = "missing.flipped_decisions"' in found[2]["hint"] and not found[2]["held"]
-    out = run("drill", "--project", folder)[1]
+    out = run("policy", "test", "--project", folder)[1]
     assert "did not hold" in out and "no rule of the policy asks for this" in out
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from headway.batch.journal import Receipt
 from headway.batch.predict import Progress
 from headway.batch.terms import Terms
-from headway.cli.actions import scoring
+from headway.cli.commands import predict as command
 
 HALF = Progress(rows=600_000, refused=0, share=0.5, run_rows=400_000, seconds=4.0)
 TERMS = Terms(
@@ -20,26 +20,26 @@ TERMS = Terms(
 
 
 def test_progress_is_told_by_what_this_run_did_and_what_is_left_of_the_file():
-    assert scoring.far(HALF) == "600,000 rows, 100,000 rows/s, 6 s left"
+    assert command.progress_line(HALF) == "600,000 rows, 100,000 rows/s, 6 s left"
 
 
 def test_minutes_and_refused_rows_are_told():
     late = Progress(rows=1000, refused=3, share=0.01, run_rows=1000, seconds=1.0)
-    assert scoring.far(late) == "1,000 rows, 1,000 rows/s, 1 min 39 s left, 3 refused"
+    assert command.progress_line(late) == "1,000 rows, 1,000 rows/s, 1 min 39 s left, 3 rejected"
 
 
 @pytest.mark.parametrize("columns", [{}, {"(row)": 2, "size": 1}])
 def test_the_summary_tells_what_answered_and_what_was_refused(columns):
     receipt = Receipt(terms=TERMS, rows=1234, refused=len(columns), columns=columns, digest="sha256:2")
-    told = scoring.summary(receipt, Path("scores.csv"))
-    assert told.startswith("1,234 rows of rows.csv scored by flights sha256:0a\nscores.csv is sha256:2")
-    wanted = "\n2 rows refused, answered by null ((row) 2, size 1): scores.csv.refused.csv" if columns else ""
+    told = command.summarize(receipt, Path("scores.csv"))
+    assert told.startswith("1,234 rows of rows.csv scored by flights sha256:0a\nscores.csv has digest sha256:2")
+    wanted = "\n2 rows rejected, scored as null ((row) 2, size 1): scores.csv.refused.csv" if columns else ""
     assert told.partition("sha256:2")[2] == wanted
 
 
 def test_a_pipe_gets_a_line_every_ten_seconds():
     said: list[str] = []
-    hear = scoring.in_lines(said.append)
+    hear = command.in_lines(said.append)
     for second in range(35):
         hear(Progress(rows=1, refused=0, share=0.5, run_rows=1, seconds=second))
     assert len(said) == 3
@@ -47,7 +47,7 @@ def test_a_pipe_gets_a_line_every_ten_seconds():
 
 def test_a_terminal_gets_a_bar(monkeypatch):
     terminal = Console(file=io.StringIO(), force_terminal=True, width=120)
-    monkeypatch.setattr(scoring, "Console", lambda **_: terminal)
-    with scoring.progress() as callback:
+    monkeypatch.setattr(command, "Console", lambda **_: terminal)
+    with command.show_progress() as callback:
         callback(HALF)
     assert "50 % 600,000 rows, 100,000 rows/s" in terminal.file.getvalue()

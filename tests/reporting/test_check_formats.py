@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 from msgspec.structs import replace
 from test_gate_reports import SARIF
-from tests.cli.assessed import LEAK, THIRD, assessed, assessment, first
 from tests.monitoring.assessment.assessments import months_of, project_of
+from tests.reporting.assessed import LEAK, THIRD, assessed, assessment, first
 
 from headway.monitoring.assessment.assess import Assessed, assess
 from headway.reporting.gates.checked import answer_of, outputs

@@ -1,0 +1,64 @@
+"""Manage the server's API keys: list, create or revoke."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from headway.core import config
+from headway.reporting.console import print_result
+from headway.serving.auth.keys import Key, Scope, keys_file, new_key, read_keys, revoke
+
+
+def plugin(
+    action: Literal["list", "new", "revoke"] = "list",
+    name: str = "",
+    *,
+    scope: tuple[Scope, ...] = ("predict",),
+    per_s: float = 0.0,
+    burst: int = 0,
+    project: Path = Path("."),
+    json: bool = False,
+) -> None:
+    """List, create or revoke API keys of a project's server; running servers pick a change up within a second.
+
+    Example: headway api-keys new billing --scope predict --per-s 100 --project headway-demo
+    Example: headway api-keys list --project headway-demo
+
+    Parameters
+    ----------
+    action
+        list, new (prints the key once; only its digest is stored), or revoke.
+    name
+        Name of the key to create or revoke. Logs show the name, never the key.
+    scope
+        For new, repeat for several: predict, label (send labels), metrics (read /metrics), operate (load and unload).
+    per_s
+        For new: requests per second over all workers; 0 uses [serve] key_per_s, inf sets no limit.
+    burst
+        For new: requests accepted at once after a pause; 0 uses the rate of one second.
+    project
+        Folder with headway.toml.
+    json
+        Print one JSON object.
+    """
+    file = keys_file(config.load(project))
+    value: dict[str, Any]
+    if action == "new":
+        key = new_key(file, name, scope, per_s=per_s, burst=burst)
+        value, text = {"name": name, "key": key}, key
+    elif action == "revoke":
+        value, text = {"name": name, "revoked": revoke(file, name).revoked}, f"API key {name} is revoked"
+    else:
+        keys = read_keys(file)
+        width = max(map(len, keys), default=0)
+        lines = [f"{key_name:{width}}  {_describe(key)}" for key_name, key in keys.items()]
+        value, text = {"keys": keys}, "\n".join(lines) or "no API key exists\n  try: headway api-keys new NAME"
+    print_result(value, text, json=json)
+
+
+def _describe(key: Key) -> str:
+    limit = f", {key.per_s:g} requests/s" if key.per_s else ""
+    burst = f", burst {key.burst}" if key.burst else ""
+    revoked = f", revoked {key.revoked}" if key.revoked else ""
+    return f"{', '.join(key.scopes)}{limit}{burst}, created {key.made}{revoked}"

@@ -1,0 +1,93 @@
+"""Erase the rows of one key, or rows older than a given age, from log, labels and features, with a signed proof."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from getpass import getuser
+from pathlib import Path
+
+from headway import pipeline
+from headway.cli.exit_codes import PASS, UNDECIDED
+from headway.core.erasure import Erasure
+from headway.core.errors import ConfigError
+from headway.monitoring.erasure.forget import Order
+from headway.monitoring.erasure.proof import proofs as read_proofs
+from headway.registry.project import open_project
+from headway.reporting.console import print_result
+
+
+def plugin(
+    key: str = "",
+    *,
+    older: str = "",
+    who: str = "",
+    why: str = "",
+    stdin: bool = False,
+    proofs: bool = False,
+    project: Path = Path("."),
+    json: bool = False,
+) -> int:
+    """Erase rows and list what remains; servers may keep running. Exit 0 nothing remains, 3 something is out of reach.
+
+    Example: headway erase customer-17 --why "requested on 3 May" --project headway-demo
+    Example: headway erase --older 90d --project headway-demo
+    Example: headway erase --proofs --project headway-demo
+
+    Parameters
+    ----------
+    key
+        Key that callers sent with requests and labels. Without a key and without --older, rows older than
+        [personal] retention are erased.
+    older
+        Erase log and label rows older than this: 90d, 12h, 30m.
+    who
+        Who erases; default: the name of the user.
+    why
+        Reason, written into the proof; do not name the person.
+    stdin
+        Read the key from one line of stdin, so that it appears neither in the shell history nor in a process list.
+    proofs
+        Erase nothing: verify and list the proofs of earlier erasures.
+    project
+        Folder with headway.toml.
+    json
+        Print one JSON object.
+    """
+    opened = open_project(project)
+    if proofs:
+        known: Sequence[Erasure] = read_proofs(opened)
+        print_result(known, "\n".join(map(_in_one_line, known)) or "nothing has been erased", json=json)
+        return PASS
+    key = sys.stdin.readline().rstrip("\n") if stdin else key
+    older = older or ("" if key else opened.config.personal.retention)
+    if not key and not older:
+        raise ConfigError(
+            "no key and no age is given, so nothing is erased",
+            where="[personal] retention is empty",
+            hint="headway erase KEY",
+        )
+    erasure = pipeline.forget(opened, Order(key=key, older=older, who=who or getuser(), why=why))
+    print_result(erasure, _describe(erasure), json=json)
+    return PASS if erasure.is_whole else UNDECIDED
+
+
+def _in_one_line(erasure: Erasure) -> str:
+    rows = f"older than {erasure.older_than}" if erasure.older_than else f"of the key with hash {erasure.subject}"
+    why = f": {erasure.why}" if erasure.why else ""
+    return f"{erasure.number}  {erasure.done_at[:19]}Z  {erasure.rows:,} rows {rows}, by {erasure.who}{why}"
+
+
+def _describe(erasure: Erasure) -> str:
+    """Return what was erased and what remains, one line per location."""
+    lines = [_in_one_line(erasure)]
+    lines += [f"  {part.place}: erased {part.rows:,} rows from {part.files:,} files" for part in erasure.erased]
+    if not erasure.erased:
+        lines.append("  no row matched")
+    if erasure.subject:
+        own = [rest for rest in erasure.stays if not rest.is_other]
+        lines += [f"  REMAINS {rest.times:,} times in {rest.place}: {rest.why}" for rest in own]
+        if not own:
+            lines.append("  every file of the store was read afterwards: none contains the key")
+        lines += [f"  {rest.times:,} times in {rest.place}: {rest.why}" for rest in erasure.stays if rest.is_other]
+    return "\n".join([*lines, *(f"  {line}" for line in erasure.message)])

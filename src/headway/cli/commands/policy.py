@@ -1,0 +1,71 @@
+"""Test the release policy: break the winner of the last search on purpose and see which rule refuses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from headway import pipeline
+from headway.cli.exit_codes import FAIL, PASS
+from headway.core.drill import Drill
+from headway.registry.project import open_project
+from headway.reporting.console import print_result
+from headway.reporting.text.sheets import MARKS, Cell, Column, Line, Sheet, number_cell
+from headway.reporting.text.tables import Laid
+from headway.reporting.text.words import limit
+
+
+def plugin(
+    action: Literal["test"] = "test",  # noqa: ARG001 - the only action so far
+    *,
+    project: Path = Path("."),
+    json: bool = False,
+) -> int:
+    """Judge three broken copies of the winner and one exact copy. Exit 0 each is judged as expected, 1 not.
+
+    The broken copies have overconfident probabilities, inverted decisions on one slice, and missing values read as
+    numbers; a rule on exactly that must fail each of them. The exact copy in single precision must be answered as the
+    winner is. The test runs on the validation period, where evaluations are not counted, and stores nothing. A copy
+    that cannot be made is reported as not tested and does not count against the policy.
+
+    Example: headway policy test --project headway-demo
+
+    Parameters
+    ----------
+    action
+        test
+    project
+        Folder with headway.toml.
+    json
+        Print one JSON object.
+    """
+    opened = open_project(project)
+    results = pipeline.drill(opened, pipeline.last_frontier(opened), pipeline.periods(opened))
+    print_result(results, _table(results), json=json)
+    return PASS if all(result.held for result in results) else FAIL
+
+
+def _table(results: Sequence[Drill]) -> Laid:
+    columns = (
+        Column(title="Change", folds=True),
+        Column(title="Verdict"),
+        Column(title="Deciding rule"),
+        Column(title="Measured"),
+        Column(title="Policy"),
+        Column(title="Explanation", folds=True),
+    )
+    return Laid(Sheet(columns=columns, rows=tuple(map(_row, results))))
+
+
+def _row(result: Drill) -> tuple[Cell, ...]:
+    change = (Line(text=result.what),)
+    why = (Line(text=result.message, mood="quiet"), *((Line(text=result.hint),) if result.hint else ()))
+    if result.verdict is None:
+        return (change, (Line(text="not tested", mood="quiet"),), (), (), (), why)
+    answer = result.verdict.answer
+    rule = result.ruling.rule if result.ruling else None
+    deciding = (Line(text=rule.measure), Line(text=limit(rule), mood="quiet")) if rule else ()
+    measured = number_cell(result.ruling.measurement) if result.ruling and result.ruling.measurement else ()
+    held = Line(text="held" if result.held else "did not hold", mood="pass" if result.held else "fail")
+    return (change, (Line(text=MARKS[answer], mood=answer),), deciding, measured, (held,), why)
