@@ -23,7 +23,7 @@ from headway.core.release import Release, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.data.contract.served import contract_of
-from headway.engines.compiled.forest import compiled
+from headway.engines.compiled.forest import compile_forest
 from headway.engines.lightgbm import Lightgbm
 from headway.optimization.trees.forest_graph import forest_to_onnx
 from headway.registry.enrol import enrol
@@ -93,7 +93,7 @@ def trained(trees: int = TREES) -> bytes:
 
 def by_trees(trees: int = TREES) -> Model:
     """The trees as headway releases them: for kernels of its own."""
-    return Model(engine="trees", format="forest", content=compiled(Lightgbm.forest(trained(trees))))
+    return Model(engine="trees", format="forest", content=compile_forest(Lightgbm.forest(trained(trees))))
 
 
 def by_graph() -> Model:

@@ -21,8 +21,8 @@ from tests.optimization.lowering import networks
 from headway.core import plugins
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
-from headway.engines.compiled.forest import compiled
-from headway.engines.formats.nested import Header, Inner, packed
+from headway.engines.compiled.forest import compile_forest
+from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
 from headway.optimization.lowering.graphs import lower_graph
 
 pytestmark = pytest.mark.slow
@@ -41,7 +41,7 @@ MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
     "onnxruntime": (lambda: softmax(3, DOUBLE), 3),
     "openvino": (lambda: plugins.load_engine("openvino").converted(softmax(3, DOUBLE)), 3),
     "sklearn": (numbers, 4),
-    "trees": (lambda: compiled(made(Shape(width=4, outputs=3), seed=0)), 4),
+    "trees": (lambda: compile_forest(made(Shape(width=4, outputs=3), seed=0)), 4),
     "torch": (lambda: softmax(3, DOUBLE), 3),
     "xgboost": (lambda: ubj("multi:softprob"), 4),
 }
@@ -49,9 +49,9 @@ MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
 
 def inside(numbers: dict[str, float], models: int) -> bytes:
     """An artifact of so many models, each a compiled forest."""
-    contents = [compiled(made(Shape(width=3, link="sigmoid"), seed=seed)) for seed in range(models)]
-    inner = tuple(Inner(engine="trees", size_bytes=len(each)) for each in contents)
-    return packed(Header(models=inner, numbers=numbers), *contents)
+    contents = [compile_forest(made(Shape(width=3, link="sigmoid"), seed=seed)) for seed in range(models)]
+    inner = tuple(NestedModel(engine="trees", size_bytes=len(each)) for each in contents)
+    return pack_models(NestedHeader(models=inner, numbers=numbers), *contents)
 
 
 def opened(name: str) -> Engine:

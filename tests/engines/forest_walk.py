@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.engines.formats.trees import ZERO, Forest, Tree
+from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree
 
 Floats = NDArray[np.float64]
 
@@ -26,15 +26,15 @@ LINKS = {
 def answers(forest: Forest, rows: Floats) -> Floats:
     """What the forest answers to rows float64 [n, d]: float64 [n, k]."""
     with np.errstate(over="ignore", invalid="ignore"):
-        cells = rows.astype(forest.rows)
-        cells[cells == np.asarray(forest.missing, forest.rows)] = np.nan
-        small = np.abs(cells) <= ZERO
-        small[:, [column for column in range(forest.width) if column not in forest.zeros]] = False
+        cells = rows.astype(forest.input_dtype)
+        cells[cells == np.asarray(forest.missing, forest.input_dtype)] = np.nan
+        small = np.abs(cells) <= ZERO_THRESHOLD
+        small[:, [column for column in range(forest.width) if column not in forest.zero_as_missing]] = False
         cells[small] = np.nan
-        sums = np.tile(forest.base.astype(forest.sums), (len(rows), 1))
+        sums = np.tile(forest.base.astype(forest.sum_dtype), (len(rows), 1))
         for tree in forest.trees:
-            sums[:, tree.outputs] += tree.leaf.astype(forest.sums)[
-                _leaves(tree, cells.astype(np.float64), forest.whole)
+            sums[:, tree.outputs] += tree.leaf.astype(forest.sum_dtype)[
+                _leaves(tree, cells.astype(np.float64), forest.category_cast)
             ]
         return np.asarray(LINKS[forest.link](sums), np.float64)
 

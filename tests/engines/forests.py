@@ -10,7 +10,7 @@ from tests.engines.boosters import table, targets
 from tests.engines.forest_walk import answers
 
 from headway.core.plugins import load_engine
-from headway.engines.formats.trees import taken
+from headway.engines.formats.trees import accepted_rows
 from headway.engines.sklearn import Sklearn
 from headway.optimization.trees.edges import edge_rows
 
@@ -30,7 +30,7 @@ def fitted(model: Any, rows: Floats, kind: str) -> bytes:
 def hard(name: str, content: bytes, rows: Floats) -> Floats:
     """Rows, and rows at the edges of the trees; none that the library refuses."""
     forest = load_engine(name).forest(content)
-    return np.concatenate([rows[taken(forest, rows)], edge_rows(forest, rows)])
+    return np.concatenate([rows[accepted_rows(forest, rows)], edge_rows(forest, rows)])
 
 
 def moved(name: str, content: bytes, rows: Floats) -> float:

@@ -44,11 +44,11 @@ def made(shape: Shape, seed: int) -> Forest:
         trees=trees,
         base=random.normal(size=shape.outputs).astype(np.float32).astype(np.float64),
         link=shape.link,
-        rows=shape.rows,
-        sums=shape.sums,
+        input_dtype=shape.rows,
+        sum_dtype=shape.sums,
         missing=shape.missing,
-        whole=("truncated", "floored", "exact")[seed % 3],
-        zeros=numeric if shape.zeros else (),
+        category_cast=("truncated", "floored", "exact")[seed % 3],
+        zero_as_missing=numeric if shape.zeros else (),
     )
 
 

@@ -73,10 +73,10 @@ def test_every_kind_of_tree_of_lightgbm_is_exact(objective: str, parameters: Par
 def test_zero_is_missing_where_lightgbm_was_told_so(objective: str) -> None:
     content = zero_is_missing(objective)
     forest = Lightgbm.forest(content)
-    assert forest.zeros and 0 not in forest.zeros
+    assert forest.zero_as_missing and 0 not in forest.zero_as_missing
     assert moved("lightgbm", content, tiny()) < 1e-14
     every = hard("lightgbm", content, tiny())
-    assert not np.allclose(answers(dataclasses.replace(forest, zeros=()), every), answers(forest, every))
+    assert not np.allclose(answers(dataclasses.replace(forest, zero_as_missing=()), every), answers(forest, every))
 
 
 def test_zero_that_is_missing_in_some_splits_of_a_column_does_not_apply() -> None:

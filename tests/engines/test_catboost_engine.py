@@ -151,7 +151,7 @@ def test_a_file_of_another_library_does_not_apply(suffix: str) -> None:
 
 @pytest.mark.parametrize("loss", ["Logloss", "MultiClass"])
 def test_the_first_trees_answer_as_the_library_does_with_so_many(loss: str) -> None:
-    content = Catboost.first(cbm(loss), 3)
+    content = Catboost.truncate(cbm(loss), 3)
     wanted = model(loss).predict(table(), prediction_type="Probability", ntree_end=3)
     found = Catboost(content, {}).predict(table())
     assert Catboost.rounds(cbm(loss)) == 7 and Catboost.rounds(content) == 3

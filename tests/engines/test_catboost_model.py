@@ -14,12 +14,11 @@ from tests.engines.catboosters import cbm
 
 from headway.core.errors import EngineError
 from headway.engines.catboost import Catboost
-from headway.engines.formats.catboost_model import looks_like, read
-from headway.engines.formats.flatbuffer import Table, root
+from headway.engines.formats.catboost import Table, is_catboost, read_catboost, root_table
 
 
 def core(content: bytes) -> Table:
-    return root(content[8 : 8 + int.from_bytes(content[4:8], "little")])
+    return root_table(content[8 : 8 + int.from_bytes(content[4:8], "little")])
 
 
 def spoiled(field: int, place: int, value: int | float, content: bytes) -> bytes:
@@ -48,7 +47,7 @@ SPLITS, SIZES, STARTS, LEAVES, STEPS, ENDS, BIAS = 1, 2, 3, 8, 10, 11, 16
 )
 def test_what_is_not_whole_is_refused_with_the_reason(field: int, place: int, value: float, message: str) -> None:
     with pytest.raises(EngineError, match="not a CatBoost model") as refusal:
-        read(spoiled(field, place, value, cbm()))
+        read_catboost(spoiled(field, place, value, cbm()))
     assert message in refusal.value.what and refusal.value.hint == "model.save_model('model.cbm')"
 
 
@@ -66,7 +65,7 @@ def test_what_is_not_whole_is_refused_with_the_reason(field: int, place: int, va
 def test_steps_that_make_no_trees_are_refused(field: int, place: int, value: int, message: str) -> None:
     content = cbm("MultiClass", grow_policy="Lossguide")
     with pytest.raises(EngineError, match="not a CatBoost model") as refusal:
-        read(spoiled(field, place % len(read(content).end) if place < 0 else place, value, content))
+        read_catboost(spoiled(field, place % len(read_catboost(content).end) if place < 0 else place, value, content))
     assert message in refusal.value.what
 
 
@@ -81,7 +80,7 @@ def test_steps_that_make_no_trees_are_refused(field: int, place: int, value: int
 )
 def test_bytes_that_are_no_model_are_refused(content: bytes, message: str) -> None:
     with pytest.raises(EngineError, match="not a CatBoost model") as refusal:
-        read(content)
+        read_catboost(content)
     assert message in refusal.value.what
 
 
@@ -95,7 +94,7 @@ def test_bytes_that_are_no_model_are_refused(content: bytes, message: str) -> No
 )
 def test_texts_that_are_not_what_the_library_reads_are_refused(old: bytes, new: bytes, message: str) -> None:
     with pytest.raises(EngineError, match="not a CatBoost model") as refusal:
-        read(cbm().replace(old, new))
+        read_catboost(cbm().replace(old, new))
     assert message in refusal.value.what
 
 
@@ -106,14 +105,14 @@ def test_a_loss_that_the_library_does_not_know_is_refused_when_it_is_opened() ->
 
 
 def test_only_what_begins_like_a_model_looks_like_one() -> None:
-    assert looks_like(cbm()) and not looks_like(b"CBM") and not looks_like(b"tree\n")
+    assert is_catboost(cbm()) and not is_catboost(b"CBM") and not is_catboost(b"tree\n")
 
 
 def test_the_borders_and_leaves_are_those_that_the_library_tells(tmp_path) -> None:
     from_json = tmp_path / "model.json"
     Catboost(cbm("RMSE"), {})._model.save_model(str(from_json), format="json")
     told = json.loads(from_json.read_text())
-    model = read(cbm("RMSE"))
+    model = read_catboost(cbm("RMSE"))
     borders = [split["border"] for tree in told["oblivious_trees"] for split in tree["splits"]]
     assert np.array_equal(model.border, np.array(borders, np.float32).astype(np.float64))
     assert np.allclose(model.leaf[:, 0], [leaf for tree in told["oblivious_trees"] for leaf in tree["leaf_values"]])
@@ -136,7 +135,7 @@ def test_any_number_that_was_altered_is_refused_or_harmless_and_silent(
         content = content[:at] + struct.pack("<i", value) + content[at + 4 :]
     try:
         engine = Catboost(content, {"threads": 1})
-        assert len(engine.predict(np.zeros((3, read(content).width)))) == 3
+        assert len(engine.predict(np.zeros((3, read_catboost(content).width)))) == 3
         Catboost.forest(content)
     except EngineError as refusal:
         assert refusal.what and refusal.hint

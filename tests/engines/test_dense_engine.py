@@ -10,8 +10,8 @@ from tests.optimization.lowering.networks import Shape, network, rows_for
 
 from headway.core.errors import EngineError
 from headway.engines import _dense
-from headway.engines.compiled.levels import LEVELS
-from headway.engines.compiled.tape import OPERATIONS, Tape, opened, written
+from headway.engines.compiled.artifact import LEVELS
+from headway.engines.compiled.program import OPERATIONS, Program, read_program, write_program
 from headway.engines.dense import Dense
 from headway.optimization.lowering.graphs import lower_graph
 
@@ -25,7 +25,7 @@ CONTENT = lower_graph(network(SHAPE))
 def tape(*steps: tuple[int, ...], pool=(1.0,) * 64, size: int = 64, answer: int = 16, **given) -> bytes:
     """A tape of these steps over a row of three numbers."""
     made = {"width": 3, "outputs": 3, "places": np.arange(3), "pool": np.array(pool), **given}
-    return written(Tape(size=size, answer=answer, steps=np.array(steps).reshape(-1, 8), **made))
+    return write_program(Program(size=size, answer=answer, steps=np.array(steps).reshape(-1, 8), **made))
 
 
 def step(operation: str, out: int = 16, n: int = 3, a: int = 0, b: int = 0, c: int = 0, m: int = 0, k: int = 0):
@@ -116,4 +116,6 @@ def test_a_file_that_does_not_fit_on_the_stack_is_answered_all_the_same():
 
 
 def test_an_artifact_keeps_its_arrays_without_a_copy():
-    assert all(np.shares_memory(array, np.frombuffer(CONTENT, np.uint8)) for array in opened(CONTENT) if array.size)
+    assert all(
+        np.shares_memory(array, np.frombuffer(CONTENT, np.uint8)) for array in read_program(CONTENT) if array.size
+    )

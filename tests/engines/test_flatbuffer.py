@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.engines.formats.flatbuffer import root
+from headway.engines.formats.catboost import root_table
 
 
 def buffer() -> bytes:
@@ -22,12 +22,12 @@ def buffer() -> bytes:
 
 
 def test_each_field_is_found_at_its_place() -> None:
-    table = root(buffer())
+    table = root_table(buffer())
     assert (table.whole(0, "<i", 0), table.text(2), table.array(3, np.int32).tolist()) == (7, "hi", [1, 2, 3])
 
 
 def test_a_field_that_is_left_out_answers_what_the_schema_says() -> None:
-    table = root(buffer())
+    table = root_table(buffer())
     for field in (1, 9):
         assert (table.whole(field, "<i", 5), table.number(field, "<d", 0.5), table.text(field)) == (5, 0.5, "")
         assert table.table(field) is None and table.tables(field) == [] and len(table.array(field, np.int32)) == 0
@@ -44,7 +44,7 @@ def test_a_field_that_is_left_out_answers_what_the_schema_says() -> None:
 )
 def test_what_lies_beyond_the_bytes_is_refused_with_the_place(ask) -> None:
     with pytest.raises(ValueError, match="byte "):
-        ask(root(buffer()))
+        ask(root_table(buffer()))
 
 
 @given(st.binary(max_size=80))
@@ -57,6 +57,6 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     )
     for ask in asked:
         try:
-            ask(root(content))
+            ask(root_table(content))
         except ValueError as refusal:
             assert str(refusal)

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Field, Signature
 from headway.data.matrix import matrix, signature_of
-from headway.engines.formats.trees import taken
+from headway.engines.formats.trees import accepted_rows
 from headway.engines.sklearn import Sklearn
 from headway.optimization.trees.edges import edge_rows
 
@@ -79,7 +79,7 @@ def test_texts_are_read_by_their_ranks(classes: int, dtypes: bool) -> None:
     )
     sample = np.concatenate([matrix(dataset(each, classes=classes).table, signature) for each in (frame(), strange())])
     forest = Sklearn.forest(content)
-    assert forest.categorical == [0, 2] and forest.finite == ()
+    assert forest.categorical == [0, 2] and forest.finite_columns == ()
     assert moved("sklearn", content, sample) < 1e-14
 
 
@@ -129,8 +129,8 @@ def test_an_infinite_category_is_refused_as_the_library_refuses_it_and_another_i
     content = Sklearn.adopt(model.fit(given, targets(table(), "binary"))).content
     rows = table(4)
     rows[1, 0], rows[2, 1] = np.inf, np.inf
-    assert Sklearn.forest(content).finite == (0,)
-    assert taken(Sklearn.forest(content), rows).tolist() == [True, False, True, True]
+    assert Sklearn.forest(content).finite_columns == (0,)
+    assert accepted_rows(Sklearn.forest(content), rows).tolist() == [True, False, True, True]
     assert len(Sklearn(content, {}).predict(rows[2:])) == 2
     with pytest.raises(EngineError, match="infinity"):
         Sklearn(content, {}).predict(rows[:2])
@@ -176,7 +176,7 @@ def test_a_text_in_a_column_of_numbers_that_are_categories_does_not_apply() -> N
 def test_the_first_rounds_are_its_stage_and_keep_the_texts() -> None:
     model = fitted_on(frame(), categorical_features=TEXTS)
     content, signature = bound(model, frame())
-    shorter = Sklearn.first(content, 3)
+    shorter = Sklearn.truncate(content, 3)
     stage = list(model.staged_predict_proba(strange()))[2][:, 1:]
     assert (Sklearn.rounds(content), Sklearn.rounds(shorter)) == (8, 3)
     np.testing.assert_allclose(

@@ -18,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from tests.engines.boosters import table, targets
 
 from headway.core.errors import EngineError
-from headway.engines.estimators.inner import InnerClassifier, with_inner_models
+from headway.engines.estimators.inner import InnerClassifier, wrap_inner_models
 from headway.engines.sklearn import Sklearn
 
 pytestmark = pytest.mark.slow
@@ -63,7 +63,7 @@ def test_a_calibrated_classifier_is_given_what_it_was_calibrated_on(model: Any, 
 def test_the_most_probable_class_is_what_the_model_itself_says() -> None:
     labels = np.array(["no", "so", "yes"])[targets(table(), "multiclass").astype(int)]
     model = make_pipeline(StandardScaler(), lightgbm.LGBMClassifier(verbose=-1, **QUIET)).fit(ROWS, labels)
-    assert np.array_equal(with_inner_models(model).predict(ROWS), model.predict(ROWS))
+    assert np.array_equal(wrap_inner_models(model).predict(ROWS), model.predict(ROWS))
 
 
 def test_one_against_the_rest_holds_a_model_for_each_class() -> None:

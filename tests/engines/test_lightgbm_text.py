@@ -8,37 +8,37 @@ import pytest
 from tests.engines.boosters import OBJECTIVES, booster, table, text
 
 from headway.core.errors import EngineError
-from headway.engines.formats.lightgbm_text import read
+from headway.engines.formats.lightgbm import read_lightgbm
 
 FOREST = {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_what_is_read_and_written_again_predicts_the_same(objective: str) -> None:
-    model = read(text(objective).encode())
+    model = read_lightgbm(text(objective).encode())
     expected = booster(objective).predict(table())
     for written in (model.text(), model.essence()):
         assert np.array_equal(lightgbm.Booster(model_str=written).predict(table()), expected)
 
 
 def test_a_model_says_what_it_is() -> None:
-    model = read(text("multiclassova", sigmoid=0.7).encode())
+    model = read_lightgbm(text("multiclassova", sigmoid=0.7).encode())
     assert (model.width, model.outputs, model.iterations, model.averages) == (4, 3, 7, False)
     assert model.objective == ("multiclassova", {"num_class": "3", "sigmoid": "0.7"})
-    assert read(text("regression", **FOREST).encode()).averages
+    assert read_lightgbm(text("regression", **FOREST).encode()).averages
 
 
 def test_a_model_without_an_objective_is_read() -> None:
-    assert read(text().replace("objective=binary sigmoid:1\n", "").encode()).objective == ("", {})
+    assert read_lightgbm(text().replace("objective=binary sigmoid:1\n", "").encode()).objective == ("", {})
 
 
 def test_linear_leaves_and_single_leaves_are_read() -> None:
-    assert any(tree.linear for tree in read(text("regression", linear_tree=True).encode()).trees)
-    assert [len(tree.leaf) for tree in read(text(trees=1, min_data_in_leaf=300).encode()).trees] == [1]
+    assert any(tree.linear for tree in read_lightgbm(text("regression", linear_tree=True).encode()).trees)
+    assert [len(tree.leaf) for tree in read_lightgbm(text(trees=1, min_data_in_leaf=300).encode()).trees] == [1]
 
 
 def test_the_first_iterations_are_the_library_s_own() -> None:
-    model = read(text("multiclass").encode()).first(3)
+    model = read_lightgbm(text("multiclass").encode()).truncate(3)
     assert model.iterations == 3 and "feature_importances" not in model.tail and "[num_class: 3]" in model.tail
     assert np.array_equal(
         lightgbm.Booster(model_str=model.text()).predict(table()),
@@ -48,9 +48,9 @@ def test_the_first_iterations_are_the_library_s_own() -> None:
 
 def test_monotone_constraints_are_one_a_column() -> None:
     given = text(monotone_constraints=(0, 0, 1, 0))
-    assert read(given.encode()).width == 4
+    assert read_lightgbm(given.encode()).width == 4
     with pytest.raises(EngineError, match="constraints"):
-        read(given.replace("monotone_constraints=0 0 1 0", "monotone_constraints=0 0 1").encode())
+        read_lightgbm(given.replace("monotone_constraints=0 0 1 0", "monotone_constraints=0 0 1").encode())
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_is_not_whole_is_refused_with_the_reason(old: str, new: str, messag
     whole = text()
     assert old in whole
     with pytest.raises(EngineError, match=message) as refusal:
-        read(whole.replace(old, new, 1).encode())
+        read_lightgbm(whole.replace(old, new, 1).encode())
     assert refusal.value.hint
 
 
@@ -114,20 +114,20 @@ def with_line(name: str, change: str, whole: str = "") -> bytes:
 def test_children_that_make_no_tree_are_refused(left: str, right: str, message: str) -> None:
     half = with_line("left_child", left).decode()
     with pytest.raises(EngineError, match=message) as refusal:
-        read(with_line("right_child", right, half))
+        read_lightgbm(with_line("right_child", right, half))
     assert refusal.value.where == "tree 0"
 
 
 def test_an_unknown_kind_of_split_is_refused() -> None:
     with pytest.raises(EngineError, match="unknown kind"):
-        read(with_line("decision_type", "2 2 2 2 12"))
+        read_lightgbm(with_line("decision_type", "2 2 2 2 12"))
 
 
 @pytest.mark.parametrize("number", ["1.5", "7", "-1"])
 def test_a_split_by_a_set_that_is_not_there_is_refused(number: str) -> None:
     broken = with_line("decision_type", "1 2 2 2 2").decode()
     with pytest.raises(EngineError, match="set that is not there"):
-        read(with_line("threshold", f"{number} 0 0 0 0", broken))
+        read_lightgbm(with_line("threshold", f"{number} 0 0 0 0", broken))
 
 
 def test_linear_leaves_that_read_other_columns_are_refused() -> None:
@@ -136,18 +136,18 @@ def test_linear_leaves_that_read_other_columns_are_refused() -> None:
     columns = tree[tree.index("leaf_features=") :].split("\n")[0]
     assert any(character.isdigit() for character in columns)
     with pytest.raises(EngineError, match="a leaf reads outside"):
-        read(whole.replace(columns, columns.translate(str.maketrans("0123", "9999"))).encode())
+        read_lightgbm(whole.replace(columns, columns.translate(str.maketrans("0123", "9999"))).encode())
     with pytest.raises(EngineError, match="fewer than no columns"):
-        read(with_line("num_features", "-1 0 0 0 0 1", whole))
+        read_lightgbm(with_line("num_features", "-1 0 0 0 0 1", whole))
 
 
 def test_trees_that_do_not_share_out_among_the_classes_are_refused() -> None:
     whole = text("multiclass", trees=1)
     with pytest.raises(EngineError, match="2 trees do not share out among 3"):
-        read((whole[: whole.index("Tree=2")] + whole[whole.index("end of trees") :]).encode())
+        read_lightgbm((whole[: whole.index("Tree=2")] + whole[whole.index("end of trees") :]).encode())
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"\x89PNG", b"tree\nend of trees\n"])
 def test_other_bytes_are_refused(content: bytes) -> None:
     with pytest.raises(EngineError, match="not a LightGBM model"):
-        read(content)
+        read_lightgbm(content)

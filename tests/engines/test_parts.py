@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from headway.engines.formats.parts import Part
+from headway.engines.formats.ubjson import Section
 
-PART = Part(
+PART = Section(
     {
         "text": "a",
         "count": "12",
@@ -51,7 +51,7 @@ def test_each_kind_is_given_as_it_was_asked_for() -> None:
         (lambda: PART.floats("text"), r"file\.text: no list of numbers"),
         (lambda: PART.ints("array", 3), r"file\.array: 2 numbers in place of 3"),
         (lambda: PART.part("inner").texts(), r"file\.inner\.deep: no text"),
-        (lambda: Part([]), "the whole: no mapping"),
+        (lambda: Section([]), "the whole: no mapping"),
     ],
 )
 def test_another_kind_is_refused_with_the_place(ask: Callable[[], object], message: str) -> None:

@@ -29,7 +29,7 @@ from tests.optimization.benches import bench_in, opened
 
 from headway.core.contracts import Engine, Workbench
 from headway.core.errors import EngineError, NotApplicable
-from headway.engines.formats.trees import Forest, taken
+from headway.engines.formats.trees import Forest, accepted_rows
 from headway.engines.sklearn import Sklearn
 from headway.optimization.ranks import clip_to_known_ranks
 from headway.optimization.transforms import trees
@@ -99,7 +99,7 @@ def test_a_regressor_over_whole_numbers_one_hot_is_sets_of_them(bench: Workbench
     estimator = make_pipeline(steps, ExtraTreesRegressor(6, random_state=0)).fit(people, target(people, 9))
     model = variant_of(estimator, bench, "regression")
     forest = Sklearn.forest(bench.read(model))
-    assert (forest.whole, forest.categorical) == ("exact", [0, 1, 2])
+    assert (forest.category_cast, forest.categorical) == ("exact", [0, 1, 2])
     rows = clip_to_known_ranks(edge_rows(forest, np.zeros((0, 4))), model.signature)
     assert np.array_equal(walked(forest, rows), opened(model, bench).predict(rows)[:, 0].round(12))
 
@@ -146,7 +146,7 @@ def test_ranks_that_the_trees_read_as_categories_are_sets_of_texts(name: str, be
 def test_a_number_that_a_step_or_the_trees_refuse_is_not_taken(value: float, bench: Workbench) -> None:
     model = variant_of(fitted(make_pipeline(STEPS["the usual ones"](), MODELS["forest"]())), bench)
     row = np.array([[0.0, 30.0, 0.0, value]])
-    assert not taken(Sklearn.forest(bench.read(model)), row).any()
+    assert not accepted_rows(Sklearn.forest(bench.read(model)), row).any()
     assert refuses(opened(model, bench), row)
     [graph] = plugin(model, bench_on(bench, model))
     assert np.isnan(opened(graph, bench).predict(row)).all()
@@ -189,7 +189,7 @@ def test_a_pipeline_that_ends_in_no_trees_is_named(bench: Workbench) -> None:
 def test_the_trees_at_the_end_can_be_cut(name: str, bench: Workbench) -> None:
     model = variant_of(fitted(make_pipeline(STEPS["ordinal"](), MODELS[name]())), bench)
     whole = bench.read(model)
-    shorter = Sklearn.first(whole, 3)
+    shorter = Sklearn.truncate(whole, 3)
     rows = bench_on(bench, model).sample
     assert (Sklearn.rounds(whole), Sklearn.rounds(shorter)) == (8 if name == "forest" else 12, 3)
     found, less = walked(Sklearn.forest(whole), rows[:40]), walked(Sklearn.forest(shorter), rows[:40])

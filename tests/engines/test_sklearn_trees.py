@@ -30,7 +30,7 @@ from tests.engines.forests import fitted, hard, moved, whole
 
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Field, Signature
-from headway.engines.formats.trees import expect_taken, taken
+from headway.engines.formats.trees import accepted_rows, check_rows
 from headway.engines.sklearn import Sklearn
 
 pytestmark = pytest.mark.slow
@@ -123,20 +123,20 @@ def test_what_the_library_refuses_the_forest_refuses(kind: type, given: Paramete
         refused = False
     except EngineError:
         refused = True
-    assert taken(Sklearn.forest(content), rows).tolist() == [True, not refused, True]
+    assert accepted_rows(Sklearn.forest(content), rows).tolist() == [True, not refused, True]
     assert refused == (gaps if np.isnan(value) else abs(value) >= 2.0**128 - 2.0**103)
 
 
 def test_a_refusal_names_the_cell_and_the_mend() -> None:
     forest = Sklearn.forest(fitted(GradientBoostingClassifier(n_estimators=2), whole(), "binary"))
     rows = whole(3)
-    expect_taken(forest, rows)
+    check_rows(forest, rows)
     rows[2, 1] = np.nan
-    with pytest.raises(EngineError, match="refuses a missing value in column 1") as missing:
-        expect_taken(forest, rows)
+    with pytest.raises(EngineError, match="rejects a missing value in column 1") as missing:
+        check_rows(forest, rows)
     rows[0, 3] = np.inf
-    with pytest.raises(EngineError, match="refuses inf in column 3") as infinite:
-        expect_taken(forest, rows)
+    with pytest.raises(EngineError, match="rejects inf in column 3") as infinite:
+        check_rows(forest, rows)
     assert (missing.value.where, infinite.value.where) == ("row 2 of 3", "row 0 of 3")
     assert "fill it" in missing.value.hint and "leave out" in infinite.value.hint
 
@@ -184,7 +184,7 @@ CUT: list[tuple[type, Parameters]] = [
 @pytest.mark.parametrize(("kind", "given"), CUT)
 def test_the_first_trees_are_a_model_of_their_own(kind: type, given: Parameters) -> None:
     content = fitted(kind(n_estimators=9, random_state=0, **given), whole(), "binary")
-    shorter = Sklearn.first(content, 4)
+    shorter = Sklearn.truncate(content, 4)
     assert (Sklearn.rounds(content), Sklearn.rounds(shorter)) == (9, 4)
     assert len(shorter) < len(content) and moved("sklearn", shorter, whole()) < 1e-14
     assert not np.array_equal(Sklearn(shorter, {}).predict(whole()), Sklearn(content, {}).predict(whole()))
@@ -193,21 +193,21 @@ def test_the_first_trees_are_a_model_of_their_own(kind: type, given: Parameters)
 def test_the_first_trees_of_a_forest_answer_their_mean() -> None:
     model = RandomForestClassifier(9, random_state=0).fit(whole(), targets(whole(), "multiclass"))
     mean = np.mean([tree.predict_proba(whole()) for tree in model.estimators_[:4]], axis=0)
-    found = Sklearn(Sklearn.first(Sklearn.adopt(model).content, 4), {}).predict(whole())
+    found = Sklearn(Sklearn.truncate(Sklearn.adopt(model).content, 4), {}).predict(whole())
     np.testing.assert_allclose(found, mean, rtol=0, atol=1e-15)
 
 
 def test_the_first_rounds_of_boosting_are_its_stage() -> None:
     model = GradientBoostingRegressor(n_estimators=9, random_state=0).fit(whole(), targets(whole(), "regression"))
     stage = list(model.staged_predict(whole()))[3]
-    assert np.array_equal(Sklearn(Sklearn.first(Sklearn.adopt(model).content, 4), {}).predict(whole())[:, 0], stage)
+    assert np.array_equal(Sklearn(Sklearn.truncate(Sklearn.adopt(model).content, 4), {}).predict(whole())[:, 0], stage)
 
 
 def test_one_tree_is_one_round() -> None:
     content = fitted(DecisionTreeClassifier(), whole(), "binary")
     assert Sklearn.rounds(content) == 1
     assert np.array_equal(
-        Sklearn(Sklearn.first(content, 1), {}).predict(whole()), Sklearn(content, {}).predict(whole())
+        Sklearn(Sklearn.truncate(content, 1), {}).predict(whole()), Sklearn(content, {}).predict(whole())
     )
 
 

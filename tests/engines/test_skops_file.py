@@ -69,7 +69,7 @@ TREES = [
     ("field", "value"), [("left_child", 10**6), ("right_child", 0), ("left_child", -7), ("feature", 3), ("feature", -9)]
 )
 def test_a_tree_that_points_at_no_node_or_column_is_refused(model: object, field: str, value: int) -> None:
-    content = skops_file.write(model.fit(ROWS, LABELS))
+    content = skops_file.write_skops(model.fit(ROWS, LABELS))
     with pytest.raises(EngineError, match="a tree"):
         Sklearn(changed(content, with_nodes(field, value)), {})
 
@@ -86,19 +86,19 @@ def test_a_tree_of_histogram_boosting_that_points_at_none_is_refused(field: str,
             each(entries)
 
     with pytest.raises(EngineError, match="a tree"):
-        Sklearn(changed(skops_file.write(model), change), {})
+        Sklearn(changed(skops_file.write_skops(model), change), {})
 
 
 def test_a_tree_of_another_width_than_its_forest_is_refused() -> None:
     forest = RandomForestClassifier(2, max_depth=3).fit(ROWS, LABELS)
     forest.estimators_[0] = DecisionTreeClassifier(max_depth=3).fit(table()[:, [0, 2, 3, 3]], LABELS)
     with pytest.raises(EngineError, match=r"a tree of \d+ nodes and 4 columns does not fit its model"):
-        Sklearn(skops_file.write(forest), {})
+        Sklearn(skops_file.write_skops(forest), {})
 
 
 @pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree"])
 def test_a_tree_of_neighbours_that_points_at_none_is_refused(algorithm: str) -> None:
-    content = skops_file.write(KNeighborsClassifier(algorithm=algorithm).fit(ROWS, LABELS))
+    content = skops_file.write_skops(KNeighborsClassifier(algorithm=algorithm).fit(ROWS, LABELS))
     assert len(Sklearn(content, {}).predict(ROWS)) == len(ROWS)
     with pytest.raises(EngineError, match="a tree of neighbours"):
         Sklearn(changed(content, with_nodes("idx_end", 10**6)), {})
@@ -118,7 +118,7 @@ def asking_for(module: str, name: str) -> Callable[[dict[str, bytes]], None]:
     ("module", "name"), [("os", "system"), ("subprocess", "Popen"), ("sklearn.utils._testing", "os"), ("a.b", "C")]
 )
 def test_a_file_that_asks_for_what_is_not_listed_is_refused_by_name(module: str, name: str) -> None:
-    content = changed(skops_file.write(logistic()), asking_for(module, name))
+    content = changed(skops_file.write_skops(logistic()), asking_for(module, name))
     with pytest.raises(EngineError, match=f"the model holds {module}.{name}, which no file that is data can hold"):
         Sklearn(content, {})
 
@@ -145,7 +145,7 @@ def of_release(release: str) -> bytes:
         assert text != entries["schema.json"]
         entries["schema.json"] = text
 
-    return changed(skops_file.write(LogisticRegression().fit(ROWS, LABELS)), change)
+    return changed(skops_file.write_skops(LogisticRegression().fit(ROWS, LABELS)), change)
 
 
 def test_a_model_of_another_release_is_refused_with_both_and_the_mend() -> None:
@@ -189,8 +189,8 @@ def test_altered_entries_are_refused_or_answer(
 
 
 CONTENTS = [
-    skops_file.write(LogisticRegression().fit(ROWS, LABELS)),
-    skops_file.write(RandomForestClassifier(2, max_depth=2).fit(ROWS, LABELS)),
-    skops_file.write(HistGradientBoostingClassifier(max_iter=2, categorical_features=[0]).fit(ROWS, LABELS)),
-    Sklearn.bind(skops_file.write(logistic()), signature_of(dataset(frame())))[0],
+    skops_file.write_skops(LogisticRegression().fit(ROWS, LABELS)),
+    skops_file.write_skops(RandomForestClassifier(2, max_depth=2).fit(ROWS, LABELS)),
+    skops_file.write_skops(HistGradientBoostingClassifier(max_iter=2, categorical_features=[0]).fit(ROWS, LABELS)),
+    Sklearn.bind(skops_file.write_skops(logistic()), signature_of(dataset(frame())))[0],
 ]

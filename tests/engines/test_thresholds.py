@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.engines.estimators.pipelines.thresholds import first_above, first_at_least
+from headway.engines.estimators.pipelines.features import first_above, first_at_least
 
 NUMBERS = st.floats(-1e12, 1e12)
 SCALES = st.floats(1e-9, 1e9)

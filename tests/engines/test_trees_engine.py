@@ -13,9 +13,9 @@ from tests.engines.made_forests import Shape, made, rows_for
 
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines import _trees
-from headway.engines.compiled.forest import compiled, opened
-from headway.engines.compiled.levels import LEVELS
-from headway.engines.formats.trees import Forest, one_leaf
+from headway.engines.compiled.artifact import LEVELS
+from headway.engines.compiled.forest import compile_forest, read_forest
+from headway.engines.formats.trees import Forest, constant_tree
 from headway.engines.trees import Trees
 
 pytestmark = pytest.mark.slow
@@ -58,7 +58,7 @@ SHAPES = {
 
 def furthest(forest: Forest, rows: np.ndarray, level: str) -> float:
     """How far the engine's answers are from what the forest means, relative where those exceed 1."""
-    expected, found = answers(forest, rows), Trees(compiled(forest), {"level": level}).predict(rows)
+    expected, found = answers(forest, rows), Trees(compile_forest(forest), {"level": level}).predict(rows)
     return float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected)), initial=0))
 
 
@@ -91,7 +91,7 @@ def test_forests_of_any_shape_are_answered_as_they_mean_at_every_level(seed, cou
 def test_levels_give_the_same_numbers_to_the_bit_where_the_library_adds_in_order(sums):
     forest = made(Shape(trees=300, leaves=64, sums=sums), seed=2)
     rows = rows_for(forest, 500)
-    found = [Trees(compiled(forest), {"level": level}).predict(rows) for level in HERE]
+    found = [Trees(compile_forest(forest), {"level": level}).predict(rows) for level in HERE]
     assert all(np.array_equal(found[0], other) for other in found[1:])
 
 
@@ -103,14 +103,14 @@ def test_every_link_is_that_of_the_forest(link):
 
 def test_a_forest_without_trees_answers_its_base_and_one_of_single_leaves_their_sum():
     empty = made(Shape(trees=0), seed=1)
-    leaves = dataclasses.replace(empty, trees=(one_leaf([1.5], (0,)), one_leaf([2.0], (0,))))
+    leaves = dataclasses.replace(empty, trees=(constant_tree([1.5], (0,)), constant_tree([2.0], (0,))))
     assert furthest(empty, np.zeros((300, 5)), "") == 0 and furthest(leaves, np.zeros((3, 5)), "") == 0
 
 
 @pytest.mark.parametrize("count", [1, 100])
 def test_what_the_library_refuses_is_refused_with_the_mend(count):
-    forest = dataclasses.replace(made(Shape(rows="float32"), seed=1), finite=(0, 4), present=(2,))
-    engine, rows = Trees(compiled(forest), {}), np.zeros((count, 5))
+    forest = dataclasses.replace(made(Shape(rows="float32"), seed=1), finite_columns=(0, 4), required_columns=(2,))
+    engine, rows = Trees(compile_forest(forest), {}), np.zeros((count, 5))
     for column, value in ((0, np.inf), (4, -1e300), (2, np.nan)):
         hostile = rows.copy()
         hostile[-1, column] = value
@@ -123,23 +123,23 @@ def test_a_threshold_that_is_no_number_is_not_applicable():
     forest = made(Shape(trees=1), seed=5)
     tree = dataclasses.replace(forest.trees[0], threshold=np.full_like(forest.trees[0].threshold, np.nan))
     with pytest.raises(NotApplicable, match="NaN"):
-        compiled(dataclasses.replace(forest, trees=(tree,)))
+        compile_forest(dataclasses.replace(forest, trees=(tree,)))
 
 
 @pytest.mark.parametrize("settings", [{"level": "avx9"}, {"level": 3}, {"threads": 2}])
 def test_a_setting_that_it_does_not_have_is_refused(settings):
     with pytest.raises(EngineError):
-        Trees(compiled(made(Shape(), 1)), settings)
+        Trees(compile_forest(made(Shape(), 1)), settings)
 
 
 def test_rows_of_another_width_are_refused():
     with pytest.raises(EngineError, match=r"\(2, 4\)"):
-        Trees(compiled(made(Shape(), 1)), {}).predict(np.zeros((2, 4)))
+        Trees(compile_forest(made(Shape(), 1)), {}).predict(np.zeros((2, 4)))
 
 
 def test_rows_that_lie_crosswise_in_memory_are_read_as_what_they_are():
     forest = made(Shape(), 1)
-    rows, engine = rows_for(forest, 50), Trees(compiled(forest), {})
+    rows, engine = rows_for(forest, 50), Trees(compile_forest(forest), {})
     assert np.array_equal(engine.predict(np.asfortranarray(rows)), engine.predict(rows))
 
 
@@ -147,7 +147,7 @@ def test_rows_that_lie_crosswise_in_memory_are_read_as_what_they_are():
 @given(data=st.data())
 def test_a_forest_that_was_tampered_with_is_refused_or_answers_and_never_ends_the_process(data):
     shape = data.draw(st.sampled_from([Shape(categories=9), Shape(leaves=400), Shape(outputs=2, together=True)]))
-    content = bytearray(compiled(made(shape, seed=4)))
+    content = bytearray(compile_forest(made(shape, seed=4)))
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(content) - 1))
         content[at] = data.draw(st.integers(0, 255))
@@ -159,12 +159,16 @@ def test_a_forest_that_was_tampered_with_is_refused_or_answers_and_never_ends_th
 
 
 def test_the_shapes_reach_the_forms_that_they_are_named_for():
-    longest = {name: max(np.diff(opened(compiled(made(shape, seed=1)))[5])) for name, shape in SHAPES.items()}
+    longest = {
+        name: max(np.diff(read_forest(compile_forest(made(shape, seed=1)))[5])) for name, shape in SHAPES.items()
+    }
     assert longest["more thresholds than the slim form numbers"] > 65_535
     assert longest["more than 254 thresholds"] > 254 >= longest["256 leaves"]
-    assert len(opened(compiled(made(SHAPES["as many, with categories"], seed=1)))[11]) > 2**17
+    assert len(read_forest(compile_forest(made(SHAPES["as many, with categories"], seed=1)))[11]) > 2**17
 
 
 def test_an_artifact_keeps_its_arrays_without_a_copy():
-    content = compiled(made(Shape(), 1))
-    assert all(np.shares_memory(array, np.frombuffer(content, np.uint8)) for array in opened(content) if array.size)
+    content = compile_forest(made(Shape(), 1))
+    assert all(
+        np.shares_memory(array, np.frombuffer(content, np.uint8)) for array in read_forest(content) if array.size
+    )

@@ -208,10 +208,10 @@ def test_an_infinite_number_is_read_by_trees_and_refused_by_a_linear_model() -> 
 def test_what_the_library_refuses_is_refused_when_it_is_opened(
     field: str, value: dict[str, object], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    model: Any = ubjson.decode(ubj())
+    model: Any = ubjson.decode_ubjson(ubj())
     model["learner"][field] |= value
     with pytest.raises(EngineError, match=r"XGBoost [\d.]+ cannot open the model: \w") as refusal:
-        Xgboost(ubjson.encode(model), {})
+        Xgboost(ubjson.encode_ubjson(model), {})
     assert refusal.value.hint and "workspace" not in refusal.value.what
     assert capfd.readouterr() == ("", "")
 
@@ -238,5 +238,5 @@ def test_a_linear_model_has_no_trees_and_no_rounds() -> None:
 @pytest.mark.parametrize("objective", ["binary:logistic", "multi:softprob"])
 def test_the_first_rounds_answer_as_the_library_does_with_so_many(objective: str) -> None:
     expected = booster(objective).predict(data(objective), iteration_range=(0, 3))
-    found = Xgboost(Xgboost.first(Xgboost.adopt(booster(objective)).content, 3), {}).predict(table())
+    found = Xgboost(Xgboost.truncate(Xgboost.adopt(booster(objective)).content, 3), {}).predict(table())
     assert furthest(found, expected) == 0

@@ -16,13 +16,13 @@ from tests.engines.xgboosters import booster, ubj
 from headway.core.contracts import ModelFile
 from headway.core.errors import EngineError
 from headway.engines.formats import ubjson
-from headway.engines.formats.xgboost_reader import looks_like, read
+from headway.engines.formats.xgboost import is_xgboost, read_xgboost
 from headway.engines.xgboost import Xgboost
 
 
 def decoded() -> Any:
     """A model of three classes, with splits by number and by category, as values that a test may change."""
-    return ubjson.decode(ubj("multi:softprob", 3))
+    return ubjson.decode_ubjson(ubj("multi:softprob", 3))
 
 
 def changed(path: str, value: object) -> bytes:
@@ -32,7 +32,7 @@ def changed(path: str, value: object) -> bytes:
     for step in way:
         holder = holder[step]
     holder[last] = value
-    return ubjson.encode(whole)
+    return ubjson.encode_ubjson(whole)
 
 
 MODEL, TREE = "learner/gradient_booster/model", "learner/gradient_booster/model/trees/0"
@@ -84,13 +84,13 @@ MODEL, TREE = "learner/gradient_booster/model", "learner/gradient_booster/model/
 )
 def test_what_is_not_whole_is_refused_with_the_field(path: str, value: object, message: str) -> None:
     with pytest.raises(EngineError, match="not an XGBoost model") as refusal:
-        read(changed(path, value))
+        read_xgboost(changed(path, value))
     assert message in refusal.value.what and refusal.value.hint == "booster.save_model('model.ubj')"
 
 
 def test_several_targets_are_refused_by_name() -> None:
     with pytest.raises(EngineError, match="2 targets at once") as refusal:
-        read(changed("learner/learner_model_param/num_target", "2"))
+        read_xgboost(changed("learner/learner_model_param/num_target", "2"))
     assert "each target" in refusal.value.hint
 
 
@@ -111,34 +111,34 @@ def test_the_binary_form_of_old_is_refused_with_the_way_out(start: bytes) -> Non
 )
 def test_json_without_end_is_refused(content: bytes) -> None:
     with pytest.raises(EngineError, match="not an XGBoost model"):
-        read(content)
+        read_xgboost(content)
 
 
 def test_only_what_begins_like_a_model_looks_like_one() -> None:
-    assert looks_like(ubj()) and looks_like(bytes(booster().save_raw("json"))) and looks_like(b"binf")
-    assert not looks_like(b'{"features_info": {}}') and not looks_like(b"") and not looks_like(b"tree\n")
+    assert is_xgboost(ubj()) and is_xgboost(bytes(booster().save_raw("json"))) and is_xgboost(b"binf")
+    assert not is_xgboost(b'{"features_info": {}}') and not is_xgboost(b"") and not is_xgboost(b"tree\n")
 
 
 def test_what_is_written_is_read_as_it_was() -> None:
-    model = read(ubj("multi:softprob", 3))
-    assert read(model.content()).content() == model.content()
+    model = read_xgboost(ubj("multi:softprob", 3))
+    assert read_xgboost(model.content()).content() == model.content()
 
 
 def test_nodes_that_pruning_left_behind_are_left_out() -> None:
     content = ubj("reg:squarederror", tree_method="exact", gamma=5.0, categorical=False)
     before = [tree["tree_param"]["num_deleted"] for tree in trees_of(content)]
     assert any(int(each) for each in before)
-    assert {tree["tree_param"]["num_deleted"] for tree in trees_of(read(content).content())} == {"0"}
+    assert {tree["tree_param"]["num_deleted"] for tree in trees_of(read_xgboost(content).content())} == {"0"}
 
 
 def trees_of(content: bytes) -> list[dict[str, Any]]:
-    model: Any = ubjson.decode(content)
+    model: Any = ubjson.decode_ubjson(content)
     return list(model["learner"]["gradient_booster"]["model"]["trees"])
 
 
 def test_weights_of_dart_stand_in_the_leaves_wherever_they_were_written() -> None:
     """XGBoost 3.4 writes them among the trees, those before it beside them."""
-    model: Any = ubjson.decode(ubj("reg:squarederror", booster="dart", rate_drop=0.9))
+    model: Any = ubjson.decode_ubjson(ubj("reg:squarederror", booster="dart", rate_drop=0.9))
     written = model["learner"]["gradient_booster"]
     inner = written.get("gbtree", written)
     weights = {**written, **inner["model"]}["weight_drop"]
@@ -148,14 +148,14 @@ def test_weights_of_dart_stand_in_the_leaves_wherever_they_were_written() -> Non
     contents = []
     for form in (among, beside, {"name": "gbtree", "model": bare}):
         model["learner"]["gradient_booster"] = form
-        contents.append(read(ubjson.encode(model)).content())
+        contents.append(read_xgboost(ubjson.encode_ubjson(model)).content())
     assert min(weights) < 1 and contents[0] == contents[1] != contents[2]
 
 
 def test_rounds_of_before_2_0_are_counted_by_the_trees_of_each() -> None:
     model = decoded()
     del model["learner"]["gradient_booster"]["model"]["iteration_indptr"]
-    assert read(ubjson.encode(model)).bounds == (0, 3, 6, 9)
+    assert read_xgboost(ubjson.encode_ubjson(model)).bounds == (0, 3, 6, 9)
 
 
 @pytest.mark.parametrize(("version", "names"), [([3, 4, 0], {0: ("ä", "b")}), ([3, 2, 0], {})])
@@ -165,14 +165,14 @@ def test_names_of_categories_that_older_releases_cut_are_not_believed(version: l
     none: dict[str, object] = {"offsets": np.zeros(0, np.int32), "values": np.zeros(0, np.int8)}
     columns = [{"offsets": np.array([0, 2, 3], np.int32), "values": texts}, none, none, none]
     model["learner"]["gradient_booster"]["model"]["cats"] = {"enc": columns}
-    assert read(ubjson.encode({**model, "version": version})).categories == names
+    assert read_xgboost(ubjson.encode_ubjson({**model, "version": version})).categories == names
 
 
 def test_categories_that_are_numbers_are_named_by_them() -> None:
     model = decoded()
     columns = [{"type": 4, "values": np.array([10, 30], np.int64)}] + [{"type": 4, "values": []}] * 3
     model["learner"]["gradient_booster"]["model"]["cats"] = {"enc": columns}
-    assert read(ubjson.encode(model)).categories == {0: ("10", "30")}
+    assert read_xgboost(ubjson.encode_ubjson(model)).categories == {0: ("10", "30")}
 
 
 def numbers(value: object, way: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -214,10 +214,10 @@ def test_any_number_that_was_altered_is_refused_or_harmless_and_silent(
     ways = list(numbers(model))
     for place, value in changes:
         spoil(model, ways[int(place * len(ways))], value)
-    content = ubjson.encode(model)
+    content = ubjson.encode_ubjson(model)
     try:
         engine = Xgboost(content, {"threads": 1})
-        assert len(engine.predict(table(20)[:, : read(content).width])) == 20
+        assert len(engine.predict(table(20)[:, : read_xgboost(content).width])) == 20
         Xgboost.forest(content)
     except EngineError as refusal:
         assert refusal.what
@@ -229,4 +229,4 @@ def test_any_number_that_was_altered_is_refused_or_harmless_and_silent(
 def test_json_reads_as_ubjson_does() -> None:
     for objective in ("multi:softprob", "reg:gamma"):
         text = bytes(booster(objective).save_raw("json"))
-        assert json.loads(text) and read(text).content() == read(ubj(objective)).content()
+        assert json.loads(text) and read_xgboost(text).content() == read_xgboost(ubj(objective)).content()

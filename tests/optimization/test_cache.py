@@ -13,18 +13,18 @@ from tests.optimization.lessons import bench_of, lesson, taught
 from headway.core.contracts import Lesson
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.cache import Cache
-from headway.engines.compiled.forest import compiled
-from headway.engines.formats.nested import Header, Inner, packed
+from headway.engines.compiled.forest import compile_forest
+from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
 from headway.engines.trees import Trees
 from headway.optimization.transforms import cache
 
 FOREST = made(Shape(), seed=1)
-INNER = compiled(FOREST)
+INNER = compile_forest(FOREST)
 
 
 def remembering(rows: float) -> bytes:
-    models = (Inner(engine="trees", size_bytes=len(INNER)),)
-    return packed(Header(models=models, numbers={"rows": rows}), INNER)
+    models = (NestedModel(engine="trees", size_bytes=len(INNER)),)
+    return pack_models(NestedHeader(models=models, numbers={"rows": rows}), INNER)
 
 
 def test_a_row_that_comes_again_is_answered_as_before_without_the_model():

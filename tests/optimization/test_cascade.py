@@ -11,8 +11,8 @@ from tests.optimization.lessons import bench_of, lesson, taught
 from headway.core.contracts import Lesson
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.cascade import Cascade
-from headway.engines.compiled.forest import compiled
-from headway.engines.formats.nested import Header, Inner, packed
+from headway.engines.compiled.forest import compile_forest
+from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
 from headway.engines.trees import Trees
 from headway.optimization.transforms import cascade
 
@@ -20,9 +20,9 @@ LEARNED = lesson(seed=1)
 
 
 def two(low: float, high: float) -> tuple[bytes, Trees, Trees]:
-    quick, whole = (compiled(made(Shape(width=3, trees=trees, link="sigmoid"), seed=trees)) for trees in (2, 40))
-    models = tuple(Inner(engine="trees", size_bytes=len(each)) for each in (quick, whole))
-    content = packed(Header(models=models, numbers={"low": low, "high": high}), quick, whole)
+    quick, whole = (compile_forest(made(Shape(width=3, trees=trees, link="sigmoid"), seed=trees)) for trees in (2, 40))
+    models = tuple(NestedModel(engine="trees", size_bytes=len(each)) for each in (quick, whole))
+    content = pack_models(NestedHeader(models=models, numbers={"low": low, "high": high}), quick, whole)
     return content, Trees(quick, {}), Trees(whole, {})
 
 

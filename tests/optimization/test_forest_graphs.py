@@ -35,7 +35,7 @@ from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature
 from headway.data.matrix import matrix, signature_of
 from headway.engines.catboost import Catboost
-from headway.engines.formats.trees import Forest, Tree, one_leaf, taken
+from headway.engines.formats.trees import Forest, Tree, accepted_rows, constant_tree
 from headway.engines.sklearn import Sklearn
 from headway.engines.xgboost import Xgboost
 from headway.optimization.transforms.onnx import plugin
@@ -55,7 +55,7 @@ def moved(name: str, content: bytes, rows: np.ndarray) -> float:
     engine = load_engine(name)
     forest = engine.forest(content)
     every = np.concatenate([rows, edge_rows(forest, rows)])
-    every = every[taken(forest, every)]
+    every = every[accepted_rows(forest, every)]
     with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 are among the edges
         expected = engine(content, {"threads": 1}).predict(every)
         found = load_engine("onnxruntime")(forest_to_onnx(forest, cut=forest.categorical), {}).predict(every)
@@ -220,7 +220,7 @@ def test_a_forest_made_by_hand_is_added_in_order_from_its_base() -> None:
         leaf=np.array([[1.0, 10.0], [2.0, 20.0]]),
         outputs=(0, 2),
     )
-    forest = Forest(width=2, trees=(split, one_leaf([100.0], (1,))), base=np.array([0.25, 0.0, 0.0]))
+    forest = Forest(width=2, trees=(split, constant_tree([100.0], (1,))), base=np.array([0.25, 0.0, 0.0]))
     found = load_engine("onnxruntime")(forest_to_onnx(forest), {}).predict(np.array([[0, 0.5], [0, 0.6], [0, np.nan]]))
     assert found.tolist() == [[1.25, 100.0, 10.0], [2.25, 100.0, 20.0], [2.25, 100.0, 20.0]]
 
@@ -245,6 +245,6 @@ def test_models_of_xgboost_of_any_shape_stay_within_float32(
 
 
 def test_the_trees_of_a_model_do_not_change_when_it_is_saved_by_its_library() -> None:
-    before, after = (Catboost.forest(content) for content in (cbm("RMSE"), Catboost.first(cbm("RMSE"), 7)))
+    before, after = (Catboost.forest(content) for content in (cbm("RMSE"), Catboost.truncate(cbm("RMSE"), 7)))
     for one, other in zip(before.trees, after.trees, strict=True):
         assert np.array_equal(one.threshold, other.threshold) and np.array_equal(one.leaf, other.leaf)

@@ -16,7 +16,7 @@ from tests.optimization.benches import as_it_came, bench_in, opened
 from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.variant import Step
-from headway.engines.compiled.forest import compiled
+from headway.engines.compiled.forest import compile_forest
 from headway.engines.trees import Trees
 from headway.optimization.transforms.prune import plugin
 from headway.optimization.trees.pruning import prune_forest
@@ -45,7 +45,7 @@ def test_what_is_left_is_a_whole_forest_that_the_kernels_answer_as_it_means(seed
     forest = made(Shape(trees=6, leaves=30, categories=5, outputs=outputs, together=together), seed)
     rows = rows_for(forest, 100, seed)
     [found] = prune_forest(forest, rows, (share,))
-    assert np.allclose(Trees(compiled(found), {}).predict(rows), answers(found, rows), rtol=0, atol=1e-9)
+    assert np.allclose(Trees(compile_forest(found), {}).predict(rows), answers(found, rows), rtol=0, atol=1e-9)
     assert nodes(found) <= nodes(forest)
 
 

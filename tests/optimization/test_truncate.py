@@ -73,7 +73,7 @@ def test_models_of_other_libraries_are_cut_to_their_first_trees(engine: str, ben
     variants = plugin(came(engine, content, bench), bench)
     assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
     for variant in variants:
-        expected = kind(kind.first(content, variant.steps[-1].settings["trees"]), {}).predict(table())
+        expected = kind(kind.truncate(content, variant.steps[-1].settings["trees"]), {}).predict(table())
         assert np.array_equal(opened(variant, bench).predict(table()), expected)
     assert variants == plugin(came(engine, content, bench), bench)
 
@@ -82,7 +82,7 @@ def test_a_forest_of_scikit_learn_is_cut_to_its_first_trees(bench: Workbench) ->
     content = fitted(RandomForestClassifier(30, random_state=0), whole(), "binary")
     variants = plugin(came("sklearn", content, bench), bench)
     assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
-    first = Sklearn(Sklearn.first(content, 10), {}).predict(whole())
+    first = Sklearn(Sklearn.truncate(content, 10), {}).predict(whole())
     assert np.array_equal(opened(variants[-1], bench).predict(whole()), first)
 
 

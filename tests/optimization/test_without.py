@@ -48,7 +48,7 @@ def test_a_cascade_is_taken_apart_into_the_whole_model_and_its_first_stage(bench
     [variant] = cascade.plugin(model, bench)
     step, stage = without_each(variant, model, bench).items()
     assert step == (str(variant.steps[0]), model)
-    first = Lightgbm(Lightgbm.first(bench.read(model), 10), {}).predict(LEARNED.rows)
+    first = Lightgbm(Lightgbm.truncate(bench.read(model), 10), {}).predict(LEARNED.rows)
     assert stage[0] == "cascade: second stage"
     assert np.array_equal(opened(stage[1], bench).predict(LEARNED.rows), first)
 

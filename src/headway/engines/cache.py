@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from headway.core.contracts import Adopted
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
-from headway.engines.formats.nested import MEND, unpacked
+from headway.engines.formats.nested import REBUILD_HINT, open_models
 
 Floats = NDArray[np.float64]
 
@@ -28,10 +28,10 @@ class Cache:
     def __init__(self, content: bytes, settings: Settings) -> None:
         if settings:
             raise EngineError(f"engine 'cache' has no setting {min(settings)!r}", hint="leave it out")
-        header, (self._model,) = unpacked(content, models=1)
+        header, (self._model,) = open_models(content, models=1)
         self._most = int(header.numbers.get("rows", 0))
         if self._most < 1:
-            raise EngineError("the cache does not say how many rows it keeps", hint=MEND)
+            raise EngineError("the cache does not say how many rows it keeps", hint=REBUILD_HINT)
         self._kept: dict[bytes, Floats] = {}
         self._lock = Lock()
 

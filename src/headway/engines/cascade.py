@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from headway.core.contracts import Adopted
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
-from headway.engines.formats.nested import MEND, unpacked
+from headway.engines.formats.nested import REBUILD_HINT, open_models
 
 Floats = NDArray[np.float64]
 
@@ -24,9 +24,9 @@ class Cascade:
     def __init__(self, content: bytes, settings: Settings) -> None:
         if settings:
             raise EngineError(f"engine 'cascade' has no setting {min(settings)!r}", hint="leave it out")
-        header, (self._quick, self._whole) = unpacked(content, models=2)
+        header, (self._quick, self._whole) = open_models(content, models=2)
         if not {"low", "high"} <= set(header.numbers):
-            raise EngineError("the cascade does not say from when it asks its second model", hint=MEND)
+            raise EngineError("the cascade does not say from when it asks its second model", hint=REBUILD_HINT)
         self._low, self._high = header.numbers["low"], header.numbers["high"]
 
     @classmethod

@@ -18,13 +18,21 @@ from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import threads_of
 from headway.core.variant import Signature
-from headway.engines.formats import catboost_trees
-from headway.engines.formats.catboost_model import CatboostModel, looks_like, read
+from headway.engines.formats.catboost import (
+    BINARY_LOSSES,
+    EXPONENT_LOSSES,
+    LOSS_TASKS,
+    MULTICLASS_LOSSES,
+    CatboostModel,
+    catboost_forest,
+    is_catboost,
+    read_catboost,
+)
 from headway.engines.formats.trees import Forest
 
 Floats = NDArray[np.float64]
 
-_NO_TREE_COMES_FIRST = "its trees are not symmetric, and CatBoost cuts none but those"
+_NOT_SYMMETRIC = "its trees are not symmetric, and CatBoost cuts none but those"
 
 
 class Catboost:
@@ -37,13 +45,13 @@ class Catboost:
     def __init__(self, content: bytes, settings: Settings) -> None:
         threads = threads_of(settings, engine="catboost", default=0)
         self._threads = {"thread_count": threads} if threads else {}  # nothing where the library chooses
-        model = read(content)
-        self._width, self._kind, self._outputs = model.width, *_answer(model)
-        self._model = _opened(content)
+        model = read_catboost(content)
+        self._width, self._kind, self._outputs = model.width, *_prediction_type(model)
+        self._model = _load_model(content)
         try:
             self._answers(np.zeros((1, self._width)))  # it looks at the loss when it is first asked
         except catboost.CatBoostError as error:
-            raise _unopened(error) from error
+            raise _load_error(error) from error
 
     @classmethod
     def adopt(cls, model: object) -> Adopted:
@@ -53,12 +61,12 @@ class Catboost:
         and for a file that begins as one of CatBoost and is not whole, or is its JSON.
         """
         if isinstance(model, ModelFile):
-            return _of_file(model)
+            return _import_file(model)
         if not isinstance(model, catboost.CatBoost):
             raise NotApplicable(f"a {type(model).__name__} is not a model of CatBoost")
         if not model.is_fitted():
             raise EngineError(f"this {type(model).__name__} is not fitted", hint="model.fit(X, y)")
-        return _adopted(_saved(model), model)
+        return _describe_model(_model_bytes(model), model)
 
     @classmethod
     def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
@@ -75,22 +83,22 @@ class Catboost:
     @classmethod
     def forest(cls, content: bytes) -> Forest:
         """The trees."""
-        return catboost_trees.forest(read(content))
+        return catboost_forest(read_catboost(content))
 
     @classmethod
     def rounds(cls, content: bytes) -> int:
         """Trees; raises NotApplicable where they are not symmetric, as CatBoost can cut none else."""
-        model = read(content)
+        model = read_catboost(content)
         if not model.symmetric:
-            raise NotApplicable(_NO_TREE_COMES_FIRST)
+            raise NotApplicable(_NOT_SYMMETRIC)
         return len(model.sizes)
 
     @classmethod
-    def first(cls, content: bytes, rounds: int) -> bytes:
+    def truncate(cls, content: bytes, rounds: int) -> bytes:
         """The model of its first trees."""
-        model = _opened(content)
+        model = _load_model(content)
         model.shrink(ntree_end=rounds)
-        return _saved(model)
+        return _model_bytes(model)
 
     def predict(self, rows: Floats) -> Floats:
         """rows: float64 [n, d], cast to float32 by the library -> float64 [n, k]; binary: k = 1.
@@ -111,22 +119,22 @@ class Catboost:
         return np.asarray(self._model.predict(rows, prediction_type=self._kind, **self._threads), np.float64)
 
 
-def _of_file(file: ModelFile) -> Adopted:
+def _import_file(file: ModelFile) -> Adopted:
     if file.suffix == ".json" and b'"oblivious_trees"' in file.content:
         raise EngineError("CatBoost's JSON is not taken", hint="model.save_model('model.cbm')")
-    if file.suffix != ".cbm" and not looks_like(file.content):
+    if file.suffix != ".cbm" and not is_catboost(file.content):
         raise NotApplicable(f"a {file.suffix} file that does not begin with 'CBM1' is no model of CatBoost")
-    read(file.content)
-    return _adopted(file.content, _opened(file.content))
+    read_catboost(file.content)
+    return _describe_model(file.content, _load_model(file.content))
 
 
-def _adopted(content: bytes, model: catboost.CatBoost) -> Adopted:
+def _describe_model(content: bytes, model: catboost.CatBoost) -> Adopted:
     """What the model says of its columns and answers; names that only count the columns say nothing."""
-    found = read(content)
-    _answer(found)
+    found = read_catboost(content)
+    _prediction_type(found)
     counted = [str(place) for place in range(found.width)]
     named = all(found.names) and list(found.names) != counted
-    task = next((name for name, losses in catboost_trees.TASKS.items() if found.loss in losses), "regression")
+    task = next((name for name, losses in LOSS_TASKS.items() if found.loss in losses), "regression")
     return Adopted(
         content=content,
         width=found.width,
@@ -136,33 +144,33 @@ def _adopted(content: bytes, model: catboost.CatBoost) -> Adopted:
     )
 
 
-def _answer(model: CatboostModel) -> tuple[str, int]:
+def _prediction_type(model: CatboostModel) -> tuple[str, int]:
     """The kind of prediction that the library is asked for, and its columns."""
-    if model.loss in catboost_trees.MULTICLASS:
+    if model.loss in MULTICLASS_LOSSES:
         return "Probability", model.outputs
     if model.outputs > 1:
         raise EngineError(
             f"the CatBoost model answers {model.outputs} numbers at once ({model.loss}), and headway judges one",
             hint="train a model for each target",
         )
-    if model.loss in catboost_trees.BINARY:
+    if model.loss in BINARY_LOSSES:
         return "Probability", 1
-    return "Exponent" if model.loss in catboost_trees.EXPONENT else "RawFormulaVal", 1
+    return "Exponent" if model.loss in EXPONENT_LOSSES else "RawFormulaVal", 1
 
 
-def _opened(content: bytes) -> catboost.CatBoost:
+def _load_model(content: bytes) -> catboost.CatBoost:
     try:
         return catboost.CatBoost().load_model(blob=content)
     except (catboost.CatBoostError, ValueError, TypeError) as error:
-        raise _unopened(error) from error
+        raise _load_error(error) from error
 
 
-def _unopened(error: Exception) -> EngineError:
+def _load_error(error: Exception) -> EngineError:
     said = f"CatBoost {catboost.__version__} cannot open the model: {str(error)[:200]}"
     return EngineError(said, hint="pip install --upgrade catboost")
 
 
-def _saved(model: catboost.CatBoost) -> bytes:
+def _model_bytes(model: catboost.CatBoost) -> bytes:
     with tempfile.TemporaryDirectory(prefix="headway-") as folder:
         path = Path(folder) / "model.cbm"
         model.save_model(str(path))

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from headway.core.contracts import Adopted
 from headway.core.errors import EngineError, NotApplicable, PluginError
 from headway.core.record import Settings
-from headway.engines.compiled.levels import level_of
-from headway.engines.compiled.tape import opened
+from headway.engines.compiled.artifact import instruction_level
+from headway.engines.compiled.program import read_program
 
 try:
     from headway.engines import _dense  # type: ignore[attr-defined, unused-ignore]
@@ -36,8 +36,8 @@ class Dense:
     defaults: ClassVar[Settings] = {"level": ""}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
-        numbers, *arrays = opened(content)
-        level = level_of(settings, engine="dense", best=int(_dense.level()))
+        numbers, *arrays = read_program(content)
+        level = instruction_level(settings, engine="dense", best=int(_dense.level()))
         try:
             self._tape = _dense.open((np.append(numbers, level), *arrays))
         except ValueError as error:

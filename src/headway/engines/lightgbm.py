@@ -15,8 +15,7 @@ from headway.core.contracts import Adopted, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import threads_of
-from headway.engines.formats import lightgbm_trees
-from headway.engines.formats.lightgbm_text import TextModel, read
+from headway.engines.formats.lightgbm import LightgbmModel, lightgbm_forest, read_lightgbm
 from headway.engines.formats.trees import Forest
 
 Floats = NDArray[np.float64]
@@ -42,9 +41,9 @@ class Lightgbm:
     def __init__(self, content: bytes, settings: Settings) -> None:
         threads = threads_of(settings, engine="lightgbm", default=0)
         self._threads = {"num_threads": threads} if threads else {}  # nothing where the library chooses
-        model = read(content)
+        model = read_lightgbm(content)
         self._width, self._outputs = model.width, model.outputs
-        self._booster = _opened(model)
+        self._booster = _load_booster(model)
 
     @classmethod
     def adopt(cls, model: object) -> Adopted:
@@ -54,7 +53,7 @@ class Lightgbm:
         a file that begins as one of LightGBM and is not whole.
         """
         if isinstance(model, ModelFile):
-            return _of_file(model)
+            return _import_file(model)
         classes: tuple[str, ...] = ()
         if isinstance(model, lightgbm.LGBMModel):
             if not model.__sklearn_is_fitted__():
@@ -64,25 +63,25 @@ class Lightgbm:
         if not isinstance(model, lightgbm.Booster):
             raise NotApplicable(f"a {type(model).__name__} is not a model of LightGBM")
         text: str = model.model_to_string(num_iteration=model.best_iteration)
-        return _adopted(read(text.encode("utf-8")), text.encode("utf-8"), classes)
+        return _describe_model(read_lightgbm(text.encode("utf-8")), text.encode("utf-8"), classes)
 
     @classmethod
     def forest(cls, content: bytes) -> Forest:
         """The trees; raises NotApplicable for linear leaves, and where zero is missing in some splits of a column."""
-        return lightgbm_trees.forest(read(content))
+        return lightgbm_forest(read_lightgbm(content))
 
     @classmethod
     def rounds(cls, content: bytes) -> int:
         """Iterations; raises NotApplicable for a forest."""
-        model = read(content)
+        model = read_lightgbm(content)
         if model.averages:
             raise NotApplicable("its answer is the mean of its trees, of which none comes first")
         return model.iterations
 
     @classmethod
-    def first(cls, content: bytes, rounds: int) -> bytes:
+    def truncate(cls, content: bytes, rounds: int) -> bytes:
         """The text of the first iterations."""
-        return read(content).first(rounds).text().encode("utf-8")
+        return read_lightgbm(content).truncate(rounds).text().encode("utf-8")
 
     def predict(self, rows: Floats) -> Floats:
         """rows: float64 [n, d] -> float64 [n, k]; binary: the probability of the positive class, k = 1.
@@ -97,13 +96,13 @@ class Lightgbm:
         return scores.reshape(len(rows), self._outputs)
 
 
-def _of_file(file: ModelFile) -> Adopted:
+def _import_file(file: ModelFile) -> Adopted:
     if file.suffix not in Lightgbm.files or not file.content.startswith(b"tree"):
         raise NotApplicable(f"a {file.suffix} file that does not begin with 'tree' is no model of LightGBM")
-    return _adopted(read(file.content), file.content, ())
+    return _describe_model(read_lightgbm(file.content), file.content, ())
 
 
-def _adopted(model: TextModel, content: bytes, classes: tuple[str, ...]) -> Adopted:
+def _describe_model(model: LightgbmModel, content: bytes, classes: tuple[str, ...]) -> Adopted:
     """What the text says of its columns and answers; names that the library made up say nothing."""
     made_up = [f"Column_{place}" for place in range(model.width)]
     names = model.names if list(model.names) != made_up else ()
@@ -113,7 +112,7 @@ def _adopted(model: TextModel, content: bytes, classes: tuple[str, ...]) -> Adop
     )
 
 
-def _opened(model: TextModel) -> lightgbm.Booster:
+def _load_booster(model: LightgbmModel) -> lightgbm.Booster:
     try:
         return lightgbm.Booster(model_str=model.essence())
     except lightgbm.basic.LightGBMError as error:

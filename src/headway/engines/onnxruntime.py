@@ -17,7 +17,15 @@ from headway.core.contracts import Adopted, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import threads_of
-from headway.engines.formats.onnx_ports import MEND, Answer, Array, classes_of, feeds, scores_of, table_of
+from headway.engines.formats.onnx_ports import (
+    CONVERT_HINT,
+    Answer,
+    Array,
+    graph_inputs,
+    output_classes,
+    score_array,
+    score_output,
+)
 
 Floats = NDArray[np.float64]
 _FATAL_ONLY = 4
@@ -41,8 +49,8 @@ class OnnxRuntime:
     defaults: ClassVar[Settings] = {"threads": 1}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
-        session = _opened(content, threads_of(settings, engine="onnxruntime", default=1))
-        self._feeds, self._output = feeds(session.get_inputs()), scores_of(session.get_outputs())
+        session = _create_session(content, threads_of(settings, engine="onnxruntime", default=1))
+        self._feeds, self._output = graph_inputs(session.get_inputs()), score_output(session.get_outputs())
         self.width, self.names = self._feeds.width, self._feeds.names
         # The session under the session: `InferenceSession.run` checks its arguments in Python first, which costs 1.5 to
         # 2 of the 24 us of one row (300 trees, order of turns drawn); here they were checked when the graph was opened.
@@ -55,12 +63,12 @@ class OnnxRuntime:
     def adopt(cls, model: object) -> Adopted:
         """An `onnx.ModelProto`, which is known by its name, as its library need not be installed; or a file of one."""
         if isinstance(model, ModelFile):
-            return _of_file(model)
+            return _import_file(model)
         kind = type(model)
         if kind.__name__ != "ModelProto" or not kind.__module__.startswith("onnx"):
             raise NotApplicable(f"a {kind.__name__} is not an ONNX model")
         content: bytes = model.SerializeToString()  # type: ignore[attr-defined]
-        return _adopted(content)
+        return _describe_model(content)
 
     def predict(self, rows: Floats) -> Floats:
         """rows: float64 [n, d], cast to what the graph reads -> float64 [n, k].
@@ -72,9 +80,9 @@ class OnnxRuntime:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self.width}]")
         if self._table:  # the short way: what the long one adds is a tenth of the time of a row through a small net
             with np.errstate(over="ignore"):
-                answer = table_of(self._run({self._table[0]: rows.astype(self._table[1], copy=False)}))
+                answer = score_array(self._run({self._table[0]: rows.astype(self._table[1], copy=False)}))
         else:
-            answers = [table_of(self._run(feed))[:count] for feed, count in self._feeds.batches(rows)]
+            answers = [score_array(self._run(feed))[:count] for feed, count in self._feeds.batches(rows)]
             answer = answers[0] if len(answers) == 1 else np.concatenate(answers)
         return answer.reshape(len(rows), self._columns)[:, self._first :].astype(np.float64, copy=False)
 
@@ -82,33 +90,33 @@ class OnnxRuntime:
         """Classes that the graph names, and columns of an answer."""
         [(feed, _)] = self._feeds.batches(np.zeros((1, self.width)))
         answer, rows = self._run(feed), self._feeds.fixed or 1
-        size = table_of(answer).size
+        size = score_array(answer).size
         if not size or size % rows:
             raise EngineError(
-                f"the graph answers {size} numbers for {rows} rows", where=f"output {self._output!r}", hint=MEND
+                f"the graph answers {size} numbers for {rows} rows", where=f"output {self._output!r}", hint=CONVERT_HINT
             )
-        return classes_of(answer), size // rows
+        return output_classes(answer), size // rows
 
     def _run(self, feed: Mapping[str, Array]) -> Answer:
         try:
             answer: Answer = self._session.run([self._output], feed, None)[0]
         except _FAILURES as error:
-            raise EngineError(f"ONNX Runtime cannot run the graph: {error}", hint=MEND) from error
+            raise EngineError(f"ONNX Runtime cannot run the graph: {error}", hint=CONVERT_HINT) from error
         return answer
 
 
-def _of_file(file: ModelFile) -> Adopted:
+def _import_file(file: ModelFile) -> Adopted:
     if file.suffix not in OnnxRuntime.files:
         raise NotApplicable(f"a {file.suffix} file is not an ONNX model")
-    return _adopted(file.content)
+    return _describe_model(file.content)
 
 
-def _adopted(content: bytes) -> Adopted:
+def _describe_model(content: bytes) -> Adopted:
     engine = OnnxRuntime(content, {})
     return Adopted(content=content, width=engine.width, names=engine.names, classes=engine.classes)
 
 
-def _opened(content: bytes, threads: int) -> onnxruntime.InferenceSession:
+def _create_session(content: bytes, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = _FATAL_ONLY
@@ -117,10 +125,10 @@ def _opened(content: bytes, threads: int) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
     except _FAILURES as error:
-        raise _unopened(error) from error
+        raise _load_error(error) from error
 
 
-def _unopened(error: Exception) -> EngineError:
+def _load_error(error: Exception) -> EngineError:
     """What went wrong, with the mend for graphs that are older, or newer, than the library runs."""
     version = f"ONNX Runtime {onnxruntime.__version__}"
     if "Could not find an implementation" in str(error):

@@ -27,7 +27,7 @@ from headway.core.contracts import Adopted  # noqa: E402
 from headway.core.errors import EngineError, NotApplicable  # noqa: E402
 from headway.core.record import Settings  # noqa: E402
 from headway.core.threads import threads_of  # noqa: E402
-from headway.engines.formats.onnx_ports import Feeds, feeds, scores_of  # noqa: E402
+from headway.engines.formats.onnx_ports import GraphInputs, graph_inputs, score_output  # noqa: E402
 
 Floats = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ HINTS = {"f32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
 """What OpenVINO is told to compute in, by the setting `precision`."""
 _FILES = ("model.xml", "model.bin")
 _TYPES = {"f32": "tensor(float)", "f64": "tensor(double)", "i64": "tensor(int64)", "i32": "tensor(int32)"}
-_MEND = "headway optimize"
+_REBUILD_HINT = "headway optimize"
 _CORE = openvino.Core()
 
 
@@ -48,18 +48,18 @@ class OpenVino:
     INT8: ClassVar[dict[str, str]] = {"f32": "int8", "bf16": "int8-bf16"}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
-        hint = _hint(settings)
+        hint = _precision_hint(settings)
         threads = threads_of(
             {key: value for key, value in settings.items() if key != "precision"}, engine="openvino", default=1
         )
         wanted = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         try:
-            self._compiled = _CORE.compile_model(_unpacked(content), "CPU", wanted)
+            self._compiled = _CORE.compile_model(_read_archive(content), "CPU", wanted)
             self._feeds = self.feeds(self._compiled)
             outputs = [_port(each) for each in self._compiled.outputs]
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot open the graph: {_first_line(error)}", hint=_MEND) from error
-        self._output = [each.name for each in outputs].index(scores_of(outputs))
+            raise EngineError(f"OpenVINO cannot open the graph: {_first_line(error)}", hint=_REBUILD_HINT) from error
+        self._output = [each.name for each in outputs].index(score_output(outputs))
         self._idle: list[Any] = []  # a request answers one thread at a time; list.pop and append are atomic
         answer = self._asked(np.zeros((self._feeds.fixed or 1, self._feeds.width)))
         self._columns = answer.size // len(answer)
@@ -96,9 +96,9 @@ class OpenVino:
         return content.getvalue()
 
     @classmethod
-    def feeds(cls, model: Any) -> Feeds:
+    def feeds(cls, model: Any) -> GraphInputs:
         """The inputs of a model of the library, compiled or not."""
-        return feeds([_port(each) for each in model.inputs])
+        return graph_inputs([_port(each) for each in model.inputs])
 
     @classmethod
     def precisions(cls) -> tuple[str, ...]:
@@ -124,7 +124,7 @@ class OpenVino:
                 found = request.infer([*feed.values()], share_inputs=True, share_outputs=True)
                 answers.append(found[self._output][:count].astype(np.float64))  # a copy: the request keeps its own
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot run the graph: {_first_line(error)}", hint=_MEND) from error
+            raise EngineError(f"OpenVINO cannot run the graph: {_first_line(error)}", hint=_REBUILD_HINT) from error
         self._idle.append(request)
         return answers[0] if len(answers) == 1 else np.concatenate(answers)
 
@@ -144,7 +144,7 @@ def _port(port: Any) -> _Port:
     return _Port(name=port.get_any_name(), type=_TYPES.get(kind, kind), shape=shape)
 
 
-def _hint(settings: Settings) -> str:
+def _precision_hint(settings: Settings) -> str:
     precision = settings.get("precision", "f32")
     if precision not in HINTS:
         raise EngineError(
@@ -153,17 +153,19 @@ def _hint(settings: Settings) -> str:
     return HINTS[str(precision)]
 
 
-def _unpacked(content: bytes) -> Any:
+def _read_archive(content: bytes) -> Any:
     """The model in a pack; files that are packed small are refused, as what they unpack to has no bound."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as pack:
             if any(pack.getinfo(name).compress_type != zipfile.ZIP_STORED for name in _FILES):
-                raise EngineError("the files of this pack are compressed, and headway writes none that are", hint=_MEND)
+                raise EngineError(
+                    "the files of this pack are compressed, and headway writes none that are", hint=_REBUILD_HINT
+                )
             graph, weights = (pack.read(name) for name in _FILES)
         return _CORE.read_model(graph, weights)
     except (zipfile.BadZipFile, KeyError, RuntimeError, ValueError, NotImplementedError, OSError) as error:
         raise EngineError(
-            f"these bytes are not a graph that OpenVINO can open: {_first_line(error)}", hint=_MEND
+            f"these bytes are not a graph that OpenVINO can open: {_first_line(error)}", hint=_REBUILD_HINT
         ) from error
 
 

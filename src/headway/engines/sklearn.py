@@ -38,19 +38,19 @@ from headway.core.record import Settings
 from headway.core.threads import threads_of
 from headway.core.variant import Field, Signature
 from headway.engines.estimators import skops_file, trees
-from headway.engines.estimators.inner import with_inner_models
-from headway.engines.estimators.objects import OUTSIDE, objects, own_code, root_of
-from headway.engines.estimators.pipelines import ending, fold
+from headway.engines.estimators.inner import wrap_inner_models
+from headway.engines.estimators.objects import EXTERNAL_LIBRARIES, custom_code, root_package, walk_objects
+from headway.engines.estimators.pipelines import fold
 from headway.engines.estimators.pipelines import graph as graphs
-from headway.engines.estimators.pipelines.features import texts_of
-from headway.engines.estimators.skops_file import Columns
-from headway.engines.estimators.texts import Reading, readings
+from headway.engines.estimators.pipelines.features import category_values
+from headway.engines.estimators.skops_file import ModelColumns
+from headway.engines.estimators.text_columns import TextColumn, read_text_columns
 from headway.engines.formats.graph import Graph
 from headway.engines.formats.trees import Forest
 
 Floats = NDArray[np.float64]
 
-MOST_TEXTS = 1_000
+MAX_CATEGORIES = 1_000
 _FAILURES = (ArithmeticError, AttributeError, LookupError, NotFittedError, RuntimeError, TypeError, ValueError)
 
 
@@ -62,15 +62,15 @@ class Sklearn:
     defaults: ClassVar[Settings] = {"threads": 0}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
-        opened, threads = skops_file.read(content), threads_of(settings, engine="sklearn", default=0)
+        opened, threads = skops_file.read_skops(content), threads_of(settings, engine="sklearn", default=0)
         self._model = opened.model
         try:
             self._width = _width(self._model)
-            self._score, self._outputs = _score_of(self._model)
-            self._table = _table_of(self._model, opened.columns)
-            _run_on(self._model, threads)
+            self._score, self._outputs = _score_function(self._model)
+            self._table = _row_converter(self._model, opened.columns)
+            _set_threads(self._model, threads)
         except _FAILURES as error:
-            raise _no_whole_model(error) from error
+            raise _damaged_model(error) from error
 
     @classmethod
     def adopt(cls, model: object) -> Adopted:
@@ -80,20 +80,20 @@ class Sklearn:
         own, which is named. A model of another library inside it is opened by that library's engine.
         """
         if isinstance(model, ModelFile):
-            return _of_file(model)
-        if not isinstance(model, BaseEstimator) or root_of(model) in OUTSIDE:
+            return _import_file(model)
+        if not isinstance(model, BaseEstimator) or root_package(model) in EXTERNAL_LIBRARIES:
             raise NotApplicable(f"a {type(model).__name__} is not a model of scikit-learn")
-        _expect_fitted(model)
+        _check_fitted(model)
         if isinstance(model, BaseSearchCV):
             return cls.adopt(model.best_estimator_)
-        own = own_code(model)
+        own = custom_code(model)
         if own:
             raise EngineError(
                 f"a {type(model).__name__} with Python of its own, which cannot be kept as data",
                 where="; ".join(own[:5]),
                 hint="headway.optimize(model, X, y) keeps that part as it is, and optimizes the model behind it",
             )
-        return _adopted(model, skops_file.write(with_inner_models(model)))
+        return _describe_model(model, skops_file.write_skops(wrap_inner_models(model)))
 
     @classmethod
     def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
@@ -101,10 +101,10 @@ class Sklearn:
 
         Raises DataError where the model reads texts and the table has numbers, EngineError for free text.
         """
-        opened = skops_file.read(content)
-        found = readings(opened.model, len(signature.inputs))
-        inputs = tuple(_bound(field, found.get(place)) for place, field in enumerate(signature.inputs))
-        columns = Columns(inputs=inputs, none=frozenset(place for place, reading in found.items() if reading.none))
+        opened = skops_file.read_skops(content)
+        found = read_text_columns(opened.model, len(signature.inputs))
+        inputs = tuple(_bind_field(field, found.get(place)) for place, field in enumerate(signature.inputs))
+        columns = ModelColumns(inputs=inputs, none=frozenset(place for place, reading in found.items() if reading.none))
         return skops_file.with_columns(content, columns), replace(signature, inputs=inputs)
 
     @classmethod
@@ -113,47 +113,49 @@ class Sklearn:
 
         Raises EngineError, with both releases, for one that another release of scikit-learn made.
         """
-        made_by, model = _release_in(file.content), None
+        made_by, model = _pickled_version(file.content), None
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             try:
                 model = joblib.load(io.BytesIO(file.content))
             finally:
-                if model is None or root_of(model) not in OUTSIDE:  # a booster keeps no more of it than its classes
-                    expect_same_release(skops_file.maker(told) or made_by)
+                if (
+                    model is None or root_package(model) not in EXTERNAL_LIBRARIES
+                ):  # a booster keeps no more of it than its classes
+                    check_sklearn_version(skops_file.sklearn_version(told) or made_by)
         return model
 
     @classmethod
     def forest(cls, content: bytes) -> Forest:
         """The trees; raises NotApplicable for an estimator that is none of trees whose leaves are added up."""
-        opened = skops_file.read(content)
+        opened = skops_file.read_skops(content)
         try:
             if isinstance(opened.model, Pipeline):
-                return fold.forest(opened.model, _width(opened.model), opened.columns)
-            return trees.forest(opened.model, opened.columns)
+                return fold.fold_pipeline(opened.model, _width(opened.model), opened.columns)
+            return trees.estimator_forest(opened.model, opened.columns)
         except _FAILURES as error:
-            raise _no_whole_model(error) from error
+            raise _damaged_model(error) from error
 
     @classmethod
     def graph(cls, content: bytes) -> Graph:
         """The whole pipeline as operations; raises NotApplicable that names the part which no graph says."""
-        opened = skops_file.read(content)
+        opened = skops_file.read_skops(content)
         try:
-            return graphs.graph(opened.model, _width(opened.model), opened.columns)
+            return graphs.pipeline_graph(opened.model, _width(opened.model), opened.columns)
         except _FAILURES as error:
-            raise _no_whole_model(error) from error
+            raise _damaged_model(error) from error
 
     @classmethod
     def rounds(cls, content: bytes) -> int:
         """Boosting rounds, or trees of a forest; raises NotApplicable for an estimator that has none."""
-        return ending.rounds(skops_file.read(content).model)
+        return trees.count_rounds(skops_file.read_skops(content).model)
 
     @classmethod
-    def first(cls, content: bytes, rounds: int) -> bytes:
+    def truncate(cls, content: bytes, rounds: int) -> bytes:
         """The artifact with its first rounds alone; of a forest with its first trees, whose mean it then answers."""
-        opened = skops_file.read(content)
-        ending.cut(opened.model, rounds)
-        shorter = skops_file.write(opened.model)
+        opened = skops_file.read_skops(content)
+        trees.truncate_rounds(opened.model, rounds)
+        shorter = skops_file.write_skops(opened.model)
         return shorter if opened.columns is None else skops_file.with_columns(shorter, opened.columns)
 
     def predict(self, rows: Floats) -> Floats:
@@ -174,26 +176,26 @@ class Sklearn:
         return scores.reshape(len(rows), self._outputs)
 
 
-def _no_whole_model(error: Exception) -> EngineError:
+def _damaged_model(error: Exception) -> EngineError:
     return EngineError(f"the skops file holds no whole model: {error}", hint="skops.io.dump(model, 'model.skops')")
 
 
-def _of_file(file: ModelFile) -> Adopted:
+def _import_file(file: ModelFile) -> Adopted:
     """What a skops file holds; made by another release of scikit-learn it may answer otherwise, and is refused."""
     if file.suffix not in Sklearn.files or not file.content.startswith(b"PK"):
         raise NotApplicable(f"a {file.suffix} file is not a model of scikit-learn in the form of skops")
-    opened = skops_file.read(file.content)
-    expect_same_release(opened.made_by)
+    opened = skops_file.read_skops(file.content)
+    check_sklearn_version(opened.made_by)
     return Sklearn.adopt(opened.model)
 
 
-def _release_in(pickled: bytes) -> str:
+def _pickled_version(pickled: bytes) -> str:
     """The release of scikit-learn that a pickle says made it; empty where it says none, or is compressed."""
     found = re.search(rb"_sklearn_version.{1,8}?(\d+(?:\.\d+)+)", pickled, re.DOTALL)
     return found[1].decode() if found else ""
 
 
-def expect_same_release(made_by: str) -> None:
+def check_sklearn_version(made_by: str) -> None:
     """Raise EngineError where a model was made by another release of scikit-learn; its last number may differ."""
     if made_by and made_by.split(".")[:2] != sklearn.__version__.split(".")[:2]:
         raise EngineError(
@@ -203,16 +205,16 @@ def expect_same_release(made_by: str) -> None:
         )
 
 
-def _expect_fitted(model: Any) -> None:
+def _check_fitted(model: Any) -> None:
     try:
         check_is_fitted(model)
     except (NotFittedError, TypeError) as error:
         raise EngineError(f"this {type(model).__name__} is not fitted", hint="model.fit(X, y)") from error
 
 
-def _adopted(model: Any, content: bytes) -> Adopted:
+def _describe_model(model: Any, content: bytes) -> Adopted:
     """What the estimator says of its columns and answers."""
-    _, outputs = _score_of(model)
+    _, outputs = _score_function(model)
     classes = tuple(str(each) for each in model.classes_) if is_classifier(model) else ()
     task = "regression" if not classes else "binary" if outputs == 1 else "multiclass"
     names = tuple(str(name) for name in getattr(model, "feature_names_in_", ()))
@@ -228,7 +230,7 @@ def _width(model: Any) -> int:
     return int(width)
 
 
-def _score_of(model: Any) -> tuple[Callable[[Any], Any], int]:
+def _score_function(model: Any) -> tuple[Callable[[Any], Any], int]:
     """What answers rows, and how many numbers it gives for each."""
     if is_regressor(model):
         return model.predict, 1
@@ -259,7 +261,7 @@ def _logistic(decision: Floats) -> Floats:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def _bound(field: Field, reading: Reading | None) -> Field:
+def _bind_field(field: Field, reading: TextColumn | None) -> Field:
     """A column as the model has it: the texts that it learned, and what a text is that it did not learn."""
     if reading is not None and reading.texts and not _is_text(field):
         raise DataError(
@@ -271,7 +273,7 @@ def _bound(field: Field, reading: Reading | None) -> Field:
     if reading is None:
         return replace(field, unseen="other")
     texts = reading.texts | set(field.categories) if reading.whole or not reading.texts else reading.texts
-    if len(texts) > MOST_TEXTS and reading.whole:
+    if len(texts) > MAX_CATEGORIES and reading.whole:
         raise EngineError(
             f"column '{field.name}' is free text ({len(texts):,} texts), and the model reads what each text says",
             hint="make numbers of it before the model: a text is known here by its place among those that were seen",
@@ -280,19 +282,19 @@ def _bound(field: Field, reading: Reading | None) -> Field:
     return replace(field, categories=tuple(sorted(texts)), unseen="refused" if refused else "other")
 
 
-def _table_of(model: Any, columns: Columns | None) -> Callable[[Floats], Any]:
+def _row_converter(model: Any, columns: ModelColumns | None) -> Callable[[Floats], Any]:
     """How rows become what the model was fitted on: a table where it picks columns by name, else the array."""
     texts = columns is not None and any(map(_is_text, columns.inputs))
     names = getattr(model, "feature_names_in_", None)
     if not texts and (names is None or not _picks_by_name(model)):
-        for _, each in objects(model):
+        for _, each in walk_objects(model):
             getattr(each, "__dict__", {}).pop("feature_names_in_", None)  # else every call warns that it got no names
         return lambda rows: rows
     header = pd.Index(range(_width(model)) if names is None else names)
     if columns is None:
         return lambda rows: pd.DataFrame(rows, columns=header)
     lookups = [
-        (place, texts_of(field, None if place in columns.none else math.nan))
+        (place, category_values(field, None if place in columns.none else math.nan))
         for place, field in enumerate(columns.inputs)
         if _is_text(field)
     ]
@@ -300,7 +302,7 @@ def _table_of(model: Any, columns: Columns | None) -> Callable[[Floats], Any]:
     def table(rows: Floats) -> pd.DataFrame:
         found = pd.DataFrame(rows, columns=header)
         for place, lookup in lookups:
-            found.isetitem(place, pd.Series(_texts(rows[:, place], lookup), dtype=object))
+            found.isetitem(place, pd.Series(_decode_ranks(rows[:, place], lookup), dtype=object))
         return found
 
     return table
@@ -310,7 +312,7 @@ def _picks_by_name(model: Any) -> bool:
     """Whether something in a model may ask a table for its columns."""
     return any(
         isinstance(each, ColumnTransformer | FunctionTransformer) or "_sklearn_output_config" in vars(each)
-        for _, each in objects(model)
+        for _, each in walk_objects(model)
         if isinstance(each, BaseEstimator)
     )
 
@@ -319,7 +321,7 @@ def _is_text(field: Field) -> bool:
     return field.datatype == "BYTES"
 
 
-def _texts(ranks: Floats, lookup: NDArray[Any]) -> NDArray[Any]:
+def _decode_ranks(ranks: Floats, lookup: NDArray[Any]) -> NDArray[Any]:
     """The text of each rank; what is no rank of a known text is another."""
     missing, other = len(lookup) - 1, len(lookup) - 2
     known = (ranks >= 0) & (ranks < other) & (ranks == np.trunc(ranks))
@@ -328,8 +330,8 @@ def _texts(ranks: Floats, lookup: NDArray[Any]) -> NDArray[Any]:
     return texts
 
 
-def _run_on(model: Any, threads: int) -> None:
-    for _, each in objects(model) if threads else ():
+def _set_threads(model: Any, threads: int) -> None:
+    for _, each in walk_objects(model) if threads else ():
         if isinstance(each, BaseEstimator) and "n_jobs" in vars(each):
             each.n_jobs = threads
 

@@ -52,10 +52,10 @@ class Torch:
             raise EngineError("a TorchScript module is compiled already, and torch exports it no more", hint=_EXPORT)
         if not isinstance(model, torch.nn.Module | torch.export.ExportedProgram):
             raise NotApplicable(f"a {type(model).__name__} is not a model of torch")
-        program = model if isinstance(model, torch.export.ExportedProgram) else _exported(model)
-        _expect_rows(program)
-        content = _graph(program)
-        width = _expect_equal(program, content)
+        program = model if isinstance(model, torch.export.ExportedProgram) else _export_module(model)
+        _check_inputs(program)
+        content = _onnx_graph(program)
+        width = _compare_with_module(program, content)
         return Adopted(content=content, width=width, engine=_OPENER)
 
     @classmethod
@@ -76,7 +76,7 @@ class Torch:
         return self._engine.predict(rows)
 
 
-def _exported(module: torch.nn.Module) -> torch.export.ExportedProgram:
+def _export_module(module: torch.nn.Module) -> torch.export.ExportedProgram:
     """A copy of the module as it answers when it is not trained, for any number of rows."""
     example = getattr(module, "example_input_array", None)
     if not isinstance(example, torch.Tensor) or example.dim() != 2 or not example.is_floating_point():
@@ -87,7 +87,7 @@ def _exported(module: torch.nn.Module) -> torch.export.ExportedProgram:
     rows = torch.zeros(2, example.shape[1], dtype=example.dtype)  # one row would be taken for the only number there is
     try:
         still = copy.deepcopy(module).cpu().eval()
-        with _silence():
+        with _quiet():
             return torch.export.export(still, (rows,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
     except _FAILURES as error:
         raise EngineError(
@@ -96,7 +96,7 @@ def _exported(module: torch.nn.Module) -> torch.export.ExportedProgram:
         ) from error
 
 
-def _expect_rows(program: torch.export.ExportedProgram) -> None:
+def _check_inputs(program: torch.export.ExportedProgram) -> None:
     """Raise EngineError unless the program reads one table of any number of rows."""
     names = program.graph_signature.user_inputs
     inputs = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
@@ -109,9 +109,9 @@ def _expect_rows(program: torch.export.ExportedProgram) -> None:
         )
 
 
-def _graph(program: torch.export.ExportedProgram) -> bytes:
+def _onnx_graph(program: torch.export.ExportedProgram) -> bytes:
     try:
-        with _silence():
+        with _quiet():
             found = torch.onnx.export(program, dynamo=True, verbose=False)
         content: bytes = found.model_proto.SerializeToString(deterministic=True)
     except _FAILURES as error:
@@ -119,7 +119,7 @@ def _graph(program: torch.export.ExportedProgram) -> bytes:
     return content
 
 
-def _expect_equal(program: torch.export.ExportedProgram, content: bytes) -> int:
+def _compare_with_module(program: torch.export.ExportedProgram, content: bytes) -> int:
     """The width of a row; raises EngineError where the graph answers otherwise than the module."""
     engine: Any = plugins.load_engine(_OPENER)(content, {})
     kind = program.example_inputs[0][0].dtype if program.example_inputs else torch.float32
@@ -141,7 +141,7 @@ def _expect_equal(program: torch.export.ExportedProgram, content: bytes) -> int:
     return int(engine.width)
 
 
-def _silence() -> contextlib.ExitStack:
+def _quiet() -> contextlib.ExitStack:
     """torch's exporter writes warnings and log lines of its own work."""
     stack = contextlib.ExitStack()
     stack.enter_context(warnings.catch_warnings())

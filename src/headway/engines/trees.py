@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from headway.core.contracts import Adopted
 from headway.core.errors import EngineError, NotApplicable, PluginError
 from headway.core.record import Settings
-from headway.engines.compiled.forest import opened
-from headway.engines.compiled.levels import level_of
+from headway.engines.compiled.artifact import instruction_level
+from headway.engines.compiled.forest import read_forest
 
 try:
     from headway.engines import _trees  # type: ignore[attr-defined, unused-ignore]
@@ -36,8 +36,8 @@ class Trees:
     defaults: ClassVar[Settings] = {"level": ""}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
-        numbers, *arrays = opened(content)
-        level = level_of(settings, engine="trees", best=int(_trees.level()))
+        numbers, *arrays = read_forest(content)
+        level = instruction_level(settings, engine="trees", best=int(_trees.level()))
         try:
             self._forest = _trees.open((np.append(numbers, level), *arrays))
         except ValueError as error:

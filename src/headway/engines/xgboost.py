@@ -19,10 +19,8 @@ from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import threads_of
 from headway.core.variant import Signature
-from headway.engines.formats import xgboost_trees
 from headway.engines.formats.trees import Forest
-from headway.engines.formats.xgboost_model import OBJECTIVES, XgboostModel
-from headway.engines.formats.xgboost_reader import looks_like, read
+from headway.engines.formats.xgboost import OBJECTIVES, XgboostModel, is_xgboost, read_xgboost, xgboost_forest
 
 Floats = NDArray[np.float64]
 
@@ -35,15 +33,15 @@ class Xgboost:
     defaults: ClassVar[Settings] = {"threads": 0}
 
     def __init__(self, content: bytes, settings: Settings) -> None:
-        model = read(content)
+        model = read_xgboost(content)
         self._width, self._outputs, self._missing = model.width, model.outputs, model.missing
         self._linear = model.weights is not None
-        self._booster = _opened(model, threads_of(settings, engine="xgboost", default=0))
+        self._booster = _load_booster(model, threads_of(settings, engine="xgboost", default=0))
         try:
             with xgboost.config_context(verbosity=0):  # it looks at the base score, and warns, when it is first asked
                 self._scores(np.zeros((1, self._width)))
         except xgboost.core.XGBoostError as error:
-            raise _unopened(error) from error
+            raise _load_error(error) from error
 
     @classmethod
     def adopt(cls, model: object) -> Adopted:
@@ -53,14 +51,14 @@ class Xgboost:
         XGBoost and is not whole, and for the binary form of old.
         """
         if isinstance(model, ModelFile):
-            if model.suffix not in cls.files or not looks_like(model.content):
+            if model.suffix not in cls.files or not is_xgboost(model.content):
                 raise NotApplicable(f"a {model.suffix} file without a 'learner' is no model of XGBoost")
-            return _adopted(read(model.content))
+            return _describe_model(read_xgboost(model.content))
         if isinstance(model, xgboost.XGBModel):
-            return _of_estimator(model)
+            return _import_estimator(model)
         if not isinstance(model, xgboost.Booster):
             raise NotApplicable(f"a {type(model).__name__} is not a model of XGBoost")
-        return _adopted(read(bytes(model.save_raw("ubj"))))
+        return _describe_model(read_xgboost(bytes(model.save_raw("ubj"))))
 
     @classmethod
     def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
@@ -68,7 +66,7 @@ class Xgboost:
 
         XGBoost stores the names of categories since 3.1, where it learned them from a dataframe.
         """
-        known = read(content).categories
+        known = read_xgboost(content).categories
         texts = [field.name for place, field in enumerate(signature.inputs) if field.datatype == "BYTES"]
         named = {signature.inputs[place].name for place in known if place < len(signature.inputs)}
         strange = [name for name in texts if name not in named]
@@ -84,20 +82,20 @@ class Xgboost:
     @classmethod
     def forest(cls, content: bytes) -> Forest:
         """The trees; raises NotApplicable for a linear model."""
-        return xgboost_trees.forest(read(content))
+        return xgboost_forest(read_xgboost(content))
 
     @classmethod
     def rounds(cls, content: bytes) -> int:
         """Boosting rounds; raises NotApplicable for a linear model."""
-        model = read(content)
+        model = read_xgboost(content)
         if model.weights is not None:
             raise NotApplicable("it is a linear model, which has no trees")
         return model.rounds
 
     @classmethod
-    def first(cls, content: bytes, rounds: int) -> bytes:
+    def truncate(cls, content: bytes, rounds: int) -> bytes:
         """The model of its first rounds."""
-        return read(content).first(rounds).content()
+        return read_xgboost(content).truncate(rounds).content()
 
     def predict(self, rows: Floats) -> Floats:
         """rows: float64 [n, d], cast to float32 by the library -> float64 [n, k]; binary: k = 1.
@@ -112,7 +110,7 @@ class Xgboost:
         try:
             scores = self._scores(rows)
         except xgboost.core.XGBoostError as error:
-            raise EngineError(f"XGBoost refuses the rows: {_said(error)}") from error
+            raise EngineError(f"XGBoost refuses the rows: {_error_message(error)}") from error
         return scores.reshape(len(rows), self._outputs).astype(np.float64)
 
     def _scores(self, rows: Floats) -> NDArray[np.float32]:
@@ -124,22 +122,22 @@ class Xgboost:
         return answers
 
 
-def _of_estimator(model: xgboost.XGBModel) -> Adopted:
+def _import_estimator(model: xgboost.XGBModel) -> Adopted:
     if not model.__sklearn_is_fitted__():
         raise EngineError(f"this {type(model).__name__} is not fitted", hint="model.fit(X, y)")
-    found = read(bytes(model.get_booster().save_raw("ubj")))
+    found = read_xgboost(bytes(model.get_booster().save_raw("ubj")))
     best = getattr(model, "best_iteration", None)  # absent where nothing stopped early
     missing = math.nan if model.missing is None else float(model.missing)
     classes = tuple(str(each) for each in getattr(model, "classes_", ()))
     kept = 0 if best is None or found.weights is not None else best + 1
-    return _adopted(replace(found, missing=missing, kept=kept), classes)
+    return _describe_model(replace(found, missing=missing, kept=kept), classes)
 
 
-def _adopted(model: XgboostModel, classes: tuple[str, ...] = ()) -> Adopted:
+def _describe_model(model: XgboostModel, classes: tuple[str, ...] = ()) -> Adopted:
     """What the model says of its columns and answers; names that only count the columns say nothing."""
     counted = [str(place) for place in range(model.width)]
     return Adopted(
-        content=(model.first(model.kept) if model.kept else model).content(),
+        content=(model.truncate(model.kept) if model.kept else model).content(),
         width=model.width,
         names=model.names if list(model.names) != counted else (),
         task=OBJECTIVES[model.objective].task,
@@ -149,21 +147,21 @@ def _adopted(model: XgboostModel, classes: tuple[str, ...] = ()) -> Adopted:
     )
 
 
-def _opened(model: XgboostModel, threads: int) -> xgboost.Booster:
+def _load_booster(model: XgboostModel, threads: int) -> xgboost.Booster:
     parameters = {"nthread": threads} if threads else {}
     try:
         with xgboost.config_context(verbosity=0):
             return xgboost.Booster(parameters, model_file=bytearray(model.content()))
     except xgboost.core.XGBoostError as error:
-        raise _unopened(error) from error
+        raise _load_error(error) from error
 
 
-def _unopened(error: Exception) -> EngineError:
-    said = f"XGBoost {xgboost.__version__} cannot open the model: {_said(error)}"
+def _load_error(error: Exception) -> EngineError:
+    said = f"XGBoost {xgboost.__version__} cannot open the model: {_error_message(error)}"
     return EngineError(said, hint="pip install --upgrade xgboost")
 
 
-def _said(error: Exception) -> str:
+def _error_message(error: Exception) -> str:
     """The first line of what the library said, without the time and the place in its source."""
     return re.sub(r"^(\[[\d:]+\] \S+: )?(Check failed: )?", "", str(error)).partition("\n")[0]
 

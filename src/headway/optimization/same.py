@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError
 from headway.core.variant import NUMBERS, Variant
-from headway.engines.formats.trees import Forest, taken
+from headway.engines.formats.trees import Forest, accepted_rows
 from headway.optimization.trees.edges import edge_rows
 
 Floats = NDArray[np.float64]
@@ -23,7 +23,7 @@ _MAX_CELLS_SHOWN = 8
 def parity_rows(forest: Forest, sample: Floats, *, whole: Sequence[int] = ()) -> Floats:
     """Rows of the sample, and rows at the edges of the forest; columns of `whole` hold no parts of categories."""
     some = sample[:: len(sample) // _SAMPLE_ROWS + 1]
-    some = some[taken(forest, some)]
+    some = some[accepted_rows(forest, some)]
     rows = np.concatenate([some, edge_rows(forest, some)])
     rows[:, whole] = np.trunc(rows[:, whole])
     return rows

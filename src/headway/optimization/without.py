@@ -13,7 +13,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.core.record import Settings
 from headway.core.variant import Step, Variant
-from headway.engines.formats.nested import apart
+from headway.engines.formats.nested import split_models
 from headway.optimization.quantization.by_row import quantize_by_row
 from headway.optimization.quantization.int8 import CalibratedNetwork, calibrate_network, quantize_layers
 from headway.optimization.quantization.layers import float_layers, load_network
@@ -84,7 +84,7 @@ def _count_shared(some: Settings, others: Settings) -> int:
 
 def _cascade_components(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
     """A cascade whose first stage answers every row."""
-    header, contents = apart(bench.read(after), models=2)
+    header, contents = split_models(bench.read(after), models=2)
     quick = header.models[0]
     artifact = bench.keep(contents[0], plugins.load_engine(quick.engine).formats[0])
     yield "second stage", replace(after, artifact=artifact, engine=quick.engine, settings=quick.settings)

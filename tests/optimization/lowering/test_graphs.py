@@ -15,7 +15,7 @@ from tests.optimization.nets import pictures, tabular
 
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines import _dense
-from headway.engines.compiled.levels import LEVELS
+from headway.engines.compiled.artifact import LEVELS
 from headway.engines.dense import Dense
 from headway.optimization.graph_rewriting.rules import fold_graph
 from headway.optimization.lowering.graphs import lower_graph

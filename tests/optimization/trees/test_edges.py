@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tests.engines.boosters import table, text
 
-from headway.engines.formats.trees import BEYOND, ZERO, Forest, one_leaf, taken
+from headway.engines.formats.trees import OVERFLOW, ZERO_THRESHOLD, Forest, accepted_rows, constant_tree
 from headway.engines.lightgbm import Lightgbm
 from headway.optimization.trees import edges
 from headway.optimization.trees.edges import edge_rows
@@ -52,20 +52,25 @@ def test_of_too_many_edges_some_are_drawn(monkeypatch) -> None:
 
 def test_categorical_columns_are_those_that_a_tree_reads_so() -> None:
     assert Lightgbm.forest(text().encode()).categorical == [0]
-    assert Forest(width=2, trees=(one_leaf([1.0], (0,)),), base=np.zeros(1)).categorical == []
+    assert Forest(width=2, trees=(constant_tree([1.0], (0,)),), base=np.zeros(1)).categorical == []
 
 
 def test_what_the_library_refuses_is_no_edge() -> None:
     forest = Forest(
-        width=2, trees=(one_leaf([1.0], (0,)),), base=np.zeros(1), rows="float32", finite=(0,), present=(1,)
+        width=2,
+        trees=(constant_tree([1.0], (0,)),),
+        base=np.zeros(1),
+        input_dtype="float32",
+        finite_columns=(0,),
+        required_columns=(1,),
     )
     rows = edge_rows(forest, np.array([[np.inf, 0.0], [7.0, np.nan], [7.0, 7.0]]))
-    assert taken(forest, rows).all() and np.isnan(rows[:, 0]).any() and np.isinf(rows[:, 1]).any()
-    assert np.nanmax(rows[:, 0]) == np.nextafter(BEYOND["float32"], 0) and 7.0 in rows[:, 0]
+    assert accepted_rows(forest, rows).all() and np.isnan(rows[:, 0]).any() and np.isinf(rows[:, 1]).any()
+    assert np.nanmax(rows[:, 0]) == np.nextafter(OVERFLOW["float32"], 0) and 7.0 in rows[:, 0]
 
 
 def test_the_ends_of_zero_are_edges_where_zero_is_missing() -> None:
-    forest = Forest(width=2, trees=(one_leaf([1.0], (0,)),), base=np.zeros(1), zeros=(1,))
+    forest = Forest(width=2, trees=(constant_tree([1.0], (0,)),), base=np.zeros(1), zero_as_missing=(1,))
     rows = edge_rows(forest, np.zeros((0, 2)))
-    beyond = np.nextafter(ZERO, np.inf)
-    assert np.isin([ZERO, -ZERO, beyond, -beyond], rows[:, 1]).all() and beyond not in rows[:, 0]
+    beyond = np.nextafter(ZERO_THRESHOLD, np.inf)
+    assert np.isin([ZERO_THRESHOLD, -ZERO_THRESHOLD, beyond, -beyond], rows[:, 1]).all() and beyond not in rows[:, 0]

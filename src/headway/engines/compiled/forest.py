@@ -15,19 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import NotApplicable
-from headway.engines.compiled.arrays import packed, unpacked
+from headway.engines.compiled.artifact import pack_arrays, unpack_arrays
 from headway.engines.formats.trees import Forest, Link, Tree
 
 Array = NDArray[Any]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-PLANE_THRESHOLDS, MOST_PLANES, MOST_LEAVES = 254, 256, 256
-MOST_RANKS = 65_535
+PLANE_THRESHOLDS, MAX_PLANES, MAX_LEAVES = 254, 256, 256
+MAX_RANKS = 65_535
 CATEGORICAL, ZERO_IS_MISSING, IS_FINITE, IS_PRESENT = 1, 2, 4, 8
 MISSING_LEFT = 2
 _MAGIC = b"headway forest 1\n"
-_WHOLES = ("truncated", "floored", "exact")
+_CATEGORY_CASTS = ("truncated", "floored", "exact")
 _KINDS = (
     *("int64", "float64", "float64", "int32", "uint8", "int64", "float64", "int64", "int64", "int64"),
     *("int32", "int32", "int32", "int32", "int32", "uint8", "float64", "int64", "int32"),
@@ -35,7 +35,7 @@ _KINDS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
+class KernelColumns:
     """What the nodes ask of: places in a row, kinds, and the table of thresholds or categories of each, ascending."""
 
     place: Ints
@@ -43,13 +43,13 @@ class Columns:
     tables: Sequence[Floats]
 
 
-def compiled(forest: Forest) -> bytes:
+def compile_forest(forest: Forest) -> bytes:
     """The bytes of a forest for the kernels; raises NotApplicable for a threshold that is no number."""
     trees = forest.trees
-    feature = _joined([tree.feature for tree in trees], np.int64)
-    categorical = _joined([tree.categorical for tree in trees], bool)
-    threshold = _joined([tree.threshold for tree in trees], np.float64)
-    missing_left = _joined([tree.missing_left for tree in trees], bool)
+    feature = _concatenate([tree.feature for tree in trees], np.int64)
+    categorical = _concatenate([tree.categorical for tree in trees], bool)
+    threshold = _concatenate([tree.threshold for tree in trees], np.float64)
+    missing_left = _concatenate([tree.missing_left for tree in trees], bool)
     if np.any(np.isnan(threshold)):
         raise NotApplicable("a threshold of its trees is NaN, and no value is above or below that")
     sets = [tree.sets[int(number)] for tree in trees for number in tree.threshold[tree.categorical]]
@@ -58,80 +58,89 @@ def compiled(forest: Forest) -> bytes:
     rank = _ranks(columns, asked, threshold, categorical)
     interval = _fits_in_bytes(columns, asked, rank, missing_left, trees)
     longest = max((len(table) for table in columns.tables), default=0)
-    ordered = forest.rows == "float32" and not interval and longest > MOST_RANKS
-    key = np.where(categorical, np.cumsum(categorical) - 1, _in_order(threshold) if ordered else rank)
-    members = _places(columns, asked[categorical], sets)
+    ordered = forest.input_dtype == "float32" and not interval and longest > MAX_RANKS
+    key = np.where(categorical, np.cumsum(categorical) - 1, _float32_order(threshold) if ordered else rank)
+    members = _member_ranks(columns, asked[categorical], sets)
     numbers = [
-        *(forest.width, forest.rows == "float32", forest.sums == "float32", _WHOLES.index(forest.whole)),
+        *(
+            forest.width,
+            forest.input_dtype == "float32",
+            forest.sum_dtype == "float32",
+            _CATEGORY_CASTS.index(forest.category_cast),
+        ),
         *(ordered, get_args(Link).index(forest.link), interval),
     ]
-    return packed(
+    return pack_arrays(
         _MAGIC,
         _KINDS,
         np.array(numbers),
-        np.array([forest.missing, forest.reach]),
+        np.array([forest.missing, forest.max_magnitude]),
         forest.base,
         columns.place,
         columns.kind,
-        _starts([len(table) for table in columns.tables]),
-        _joined(columns.tables, np.float64),
-        _starts([len(tree.feature) for tree in trees]),
-        _starts([tree.leaf.size for tree in trees]),
-        _starts([len(tree.outputs) for tree in trees]),
+        _offsets([len(table) for table in columns.tables]),
+        _concatenate(columns.tables, np.float64),
+        _offsets([len(tree.feature) for tree in trees]),
+        _offsets([tree.leaf.size for tree in trees]),
+        _offsets([len(tree.outputs) for tree in trees]),
         np.array([output for tree in trees for output in tree.outputs]),
         asked,
         key,
-        _joined([tree.left for tree in trees], np.int64),
-        _joined([tree.right for tree in trees], np.int64),
+        _concatenate([tree.left for tree in trees], np.int64),
+        _concatenate([tree.right for tree in trees], np.int64),
         CATEGORICAL * categorical + MISSING_LEFT * missing_left,
-        _joined([tree.leaf.ravel() for tree in trees], np.float64),
-        _starts([len(places) for places in members]),
-        _joined(members, np.int64),
+        _concatenate([tree.leaf.ravel() for tree in trees], np.float64),
+        _offsets([len(places) for places in members]),
+        _concatenate(members, np.int64),
     )
 
 
-def opened(content: bytes) -> list[Array]:
+def read_forest(content: bytes) -> list[Array]:
     """The arrays of an artifact, without copying them; raises EngineError for anything that is not one."""
-    return unpacked(content, _MAGIC, _KINDS, "compiled forest")
+    return unpack_arrays(content, _MAGIC, _KINDS, "compiled forest")
 
 
-def _joined(parts: Sequence[Array], kind: Any) -> Array:
+def _concatenate(parts: Sequence[Array], kind: Any) -> Array:
     return np.concatenate([np.zeros(0, kind), *parts]).astype(kind, copy=False)
 
 
-def _starts(lengths: Sequence[int]) -> Ints:
+def _offsets(lengths: Sequence[int]) -> Ints:
     return np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))]).astype(np.int64)
 
 
-def _columns(forest: Forest, feature: Ints, categorical: NDArray[np.bool_]) -> tuple[Columns, Ints]:
+def _columns(forest: Forest, feature: Ints, categorical: NDArray[np.bool_]) -> tuple[KernelColumns, Ints]:
     """The columns that nodes ask of, or that are refused for what they hold, and of each node the number of its own.
 
     A column that is a number to some nodes and a category to others counts as two.
     """
-    watched = np.array([*forest.finite, *forest.present], np.int64)
+    watched = np.array([*forest.finite_columns, *forest.required_columns], np.int64)
     names, asked = np.unique(np.concatenate([2 * feature + categorical, 2 * watched]), return_inverse=True)
     place = names // 2
     kind = CATEGORICAL * (names % 2)
-    for columns, flag in ((forest.zeros, ZERO_IS_MISSING), (forest.finite, IS_FINITE), (forest.present, IS_PRESENT)):
+    for columns, flag in (
+        (forest.zero_as_missing, ZERO_IS_MISSING),
+        (forest.finite_columns, IS_FINITE),
+        (forest.required_columns, IS_PRESENT),
+    ):
         kind = kind + flag * np.isin(place, np.array(columns, np.int64))
-    return Columns(place=place, kind=kind, tables=()), asked[: len(feature)].astype(np.int64)
+    return KernelColumns(place=place, kind=kind, tables=()), asked[: len(feature)].astype(np.int64)
 
 
 def _with_tables(
-    columns: Columns, asked: Ints, threshold: Floats, sets: Sequence[Ints], categorical: NDArray[np.bool_]
-) -> Columns:
+    columns: KernelColumns, asked: Ints, threshold: Floats, sets: Sequence[Ints], categorical: NDArray[np.bool_]
+) -> KernelColumns:
     order = np.argsort(asked, kind="stable")
     ends = np.searchsorted(asked[order], np.arange(len(columns.place) + 1))
     number = np.cumsum(categorical) - 1
     tables: list[Floats] = []
     for column, kind in enumerate(columns.kind.tolist()):
         nodes = order[ends[column] : ends[column + 1]]
-        members = _joined([sets[place] for place in number[nodes]], np.float64) if kind & CATEGORICAL else None
+        members = _concatenate([sets[place] for place in number[nodes]], np.float64) if kind & CATEGORICAL else None
         tables.append(np.unique(threshold[nodes] if members is None else members))
-    return Columns(place=columns.place, kind=columns.kind, tables=tables)
+    return KernelColumns(place=columns.place, kind=columns.kind, tables=tables)
 
 
-def _ranks(columns: Columns, asked: Ints, threshold: Floats, categorical: NDArray[np.bool_]) -> Ints:
+def _ranks(columns: KernelColumns, asked: Ints, threshold: Floats, categorical: NDArray[np.bool_]) -> Ints:
     """Of each node that compares, the place of its threshold in the table of its column."""
     rank = np.zeros(len(asked), np.int64)
     order = np.argsort(asked, kind="stable")
@@ -142,26 +151,26 @@ def _ranks(columns: Columns, asked: Ints, threshold: Floats, categorical: NDArra
     return rank
 
 
-def _places(columns: Columns, asked: Ints, sets: Sequence[Ints]) -> list[Ints]:
+def _member_ranks(columns: KernelColumns, asked: Ints, sets: Sequence[Ints]) -> list[Ints]:
     """The members of each set as places in the table of its column."""
     tables = (columns.tables[place] for place in asked.tolist())
     return [np.searchsorted(table, members) for table, members in zip(tables, sets, strict=True)]
 
 
 def _fits_in_bytes(
-    columns: Columns, asked: Ints, rank: Ints, missing_left: NDArray[np.bool_], trees: Sequence[Tree]
+    columns: KernelColumns, asked: Ints, rank: Ints, missing_left: NDArray[np.bool_], trees: Sequence[Tree]
 ) -> bool:
     """Whether a byte can number the leaves of every tree, the categories of a column, and the planes of codes."""
-    if max((len(tree.leaf) for tree in trees), default=0) > MOST_LEAVES:
+    if max((len(tree.leaf) for tree in trees), default=0) > MAX_LEAVES:
         return False
     categorical = (columns.kind & CATEGORICAL).astype(bool)
     most = max((len(columns.tables[column]) for column in np.flatnonzero(categorical).tolist()), default=0)
     side = np.where(categorical[asked], 0, missing_left)
     planes = np.unique(np.column_stack([asked, rank // PLANE_THRESHOLDS, side]), axis=0)
-    return most <= PLANE_THRESHOLDS and len(planes) <= MOST_PLANES and len(columns.place) <= MOST_PLANES
+    return most <= PLANE_THRESHOLDS and len(planes) <= MAX_PLANES and len(columns.place) <= MAX_PLANES
 
 
-def _in_order(threshold: Floats) -> Ints:
+def _float32_order(threshold: Floats) -> Ints:
     """Thresholds as places among the numbers of float32: the largest of these that is not above each."""
     with np.errstate(over="ignore"):
         near = threshold.astype(np.float32)

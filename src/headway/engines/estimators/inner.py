@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from headway.core import plugins
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError
-from headway.engines.estimators.objects import OUTSIDE, objects, root_of
+from headway.engines.estimators.objects import EXTERNAL_LIBRARIES, root_package, walk_objects
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ class InnerModel(BaseEstimator):  # type: ignore[misc]
     def _scores(self, rows: Any, *, margins: bool = False) -> Floats:
         """What the model answers, float64 [n, k], or what LightGBM sums before its link."""
         if hasattr(rows, "tocoo"):
-            rows = _dense(rows, self.absent)
+            rows = _to_dense(rows, self.absent)
         return self._engine(margins).predict(np.ascontiguousarray(rows, dtype=np.float64))
 
     def _engine(self, margins: bool = False) -> Engine:
@@ -96,48 +96,48 @@ class InnerRegressor(RegressorMixin, InnerModel):  # type: ignore[misc]
         return self._scores(rows)[:, 0]
 
 
-def with_inner_models(model: object) -> object:
+def wrap_inner_models(model: object) -> object:
     """The model, or a copy in which each model of another library is taken by that library's engine.
 
     Raises EngineError, with its place, for one that reads categories of its own: it wants texts, not numbers.
     """
-    found = {id(value): _inner(path, value) for path, value in objects(model) if _is_outside(value)}
+    found = {id(value): _wrap(path, value) for path, value in walk_objects(model) if _is_external(value)}
     return copy.deepcopy(model, dict(found)) if found else model
 
 
-def _is_outside(value: object) -> bool:
+def _is_external(value: object) -> bool:
     """Whether it is an estimator of a library that has an engine of its own."""
-    return root_of(value) in OUTSIDE and hasattr(value, "predict") and hasattr(value, "get_params")
+    return root_package(value) in EXTERNAL_LIBRARIES and hasattr(value, "predict") and hasattr(value, "get_params")
 
 
-def _inner(path: str, value: Any) -> InnerModel:
-    kind = _kind(value)
+def _wrap(path: str, value: Any) -> InnerModel:
+    kind = _wrapper_class(value)
     if not (value.__sklearn_is_fitted__() if hasattr(value, "__sklearn_is_fitted__") else value.is_fitted()):
-        return kind(engine=root_of(value))
-    adopted = plugins.load_engine(root_of(value)).adopt(value)
+        return kind(engine=root_package(value))
+    adopted = plugins.load_engine(root_package(value)).adopt(value)
     if adopted.categories:
         raise EngineError(
             f"the {type(value).__name__} reads columns of categories as they are, which only pandas gives it",
             where=path,
             hint="give it numbers: put an OrdinalEncoder before it, or optimize that model alone",
         )
-    inner = kind(engine=root_of(value), content=adopted.content, width=adopted.width, absent=adopted.absent)
+    inner = kind(engine=root_package(value), content=adopted.content, width=adopted.width, absent=adopted.absent)
     if isinstance(inner, InnerClassifier):
         inner.classes_ = np.asarray(value.classes_)
     return inner
 
 
-def _kind(value: Any) -> type[InnerModel]:
+def _wrapper_class(value: Any) -> type[InnerModel]:
     if not hasattr(value, "predict_proba"):
         return InnerRegressor
     if not hasattr(value, "decision_function"):
         return InnerClassifier
-    if root_of(value) != "lightgbm":
+    if root_package(value) != "lightgbm":
         raise EngineError(f"the margins of a {type(value).__name__} inside another model cannot be told")
     return InnerMargins
 
 
-def _dense(rows: Any, absent: float) -> Floats:
+def _to_dense(rows: Any, absent: float) -> Floats:
     """A sparse matrix as float64 [n, d] with `absent` where it holds nothing."""
     entries = rows.tocoo()
     found = np.full(rows.shape, absent, dtype=np.float64)

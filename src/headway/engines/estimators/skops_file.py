@@ -27,7 +27,7 @@ from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundExc
 from headway.core.errors import EngineError
 from headway.core.record import Record
 from headway.core.variant import Field
-from headway.engines.estimators.objects import FUNCTIONS, objects
+from headway.engines.estimators.objects import SAFE_FUNCTIONS, walk_objects
 
 _COLUMNS = "columns.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -49,7 +49,7 @@ _FAILURES = (
     zlib.error,
 )
 # Classes that fitted estimators hold and skops does not list: what it calls unsafe of them, `_expect_sound` looks at.
-CLASSES = frozenset(
+SAFE_CLASSES = frozenset(
     {
         "functools.partial",
         "headway.engines.estimators.inner.InnerClassifier",
@@ -83,78 +83,78 @@ CLASSES = frozenset(
 )
 
 
-class Columns(Record, frozen=True, kw_only=True):
+class ModelColumns(Record, frozen=True, kw_only=True):
     """The columns of a row as the model is to be given them; a missing text is NaN, in those of `none` it is None."""
 
     inputs: tuple[Field, ...]
     none: frozenset[int] = frozenset()
 
 
-class Opened(msgspec.Struct, frozen=True, kw_only=True):
+class SkopsModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model that was read, its columns if they were kept with it, and the release of scikit-learn that made it."""
 
     model: Any
-    columns: Columns | None
+    columns: ModelColumns | None
     made_by: str
 
 
-def write(model: object) -> bytes:
+def write_skops(model: object) -> bytes:
     """The bytes of a fitted estimator; the same object gives the same bytes.
 
     Raises EngineError that names what of it cannot be kept as data.
     """
     try:
         content = skops.dumps(model)
-        strange = sorted(set(skops.get_untrusted_types(data=content)) - CLASSES - FUNCTIONS)
+        strange = sorted(set(skops.get_untrusted_types(data=content)) - SAFE_CLASSES - SAFE_FUNCTIONS)
     except (UnsupportedTypeException, *_FAILURES) as error:
         raise EngineError(f"a {type(model).__name__} cannot be kept as data: {error}") from error
     if strange:
-        raise _strange(strange)
+        raise _untrusted(strange)
     with zipfile.ZipFile(io.BytesIO(content)) as file:
-        return _packed({name: file.read(name) for name in file.namelist()})
+        return _canonical({name: file.read(name) for name in file.namelist()})
 
 
-def with_columns(content: bytes, columns: Columns) -> bytes:
+def with_columns(content: bytes, columns: ModelColumns) -> bytes:
     """The bytes of a model with the columns of a row beside it."""
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         entries = {name: file.read(name) for name in file.namelist() if name != _COLUMNS}
     return _zipped({**entries, _COLUMNS: msgspec.json.encode(columns)})
 
 
-def read(content: bytes) -> Opened:
+def read_skops(content: bytes) -> SkopsModel:
     """The model of a skops file, in silence; raises EngineError, with the mend, for anything that is not sound."""
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            model = skops.loads(content, trusted=sorted(CLASSES | FUNCTIONS))
+            model = skops.loads(content, trusted=sorted(SAFE_CLASSES | SAFE_FUNCTIONS))
         with zipfile.ZipFile(io.BytesIO(content)) as file:
             kept = file.read(_COLUMNS) if _COLUMNS in file.namelist() else None
-        columns = msgspec.json.decode(kept, type=Columns) if kept else None
+        columns = msgspec.json.decode(kept, type=ModelColumns) if kept else None
         for fault in _faults(model):
             raise ValueError(fault)
     except UntrustedTypesFoundException as error:
-        raise _strange(str(error).partition("[")[2].partition("]")[0].replace("'", "").split(", ")) from error
+        raise _untrusted(str(error).partition("[")[2].partition("]")[0].replace("'", "").split(", ")) from error
     except (msgspec.MsgspecError, *_FAILURES) as error:
         raise EngineError(
             f"these bytes are no skops file that can be opened: {error}", hint="skops.io.dump(model, 'model.skops')"
         ) from error
-    return Opened(model=model, columns=columns, made_by=maker(told))
+    return SkopsModel(model=model, columns=columns, made_by=sklearn_version(told))
 
 
-def maker(told: Iterable[warnings.WarningMessage]) -> str:
+def sklearn_version(told: Iterable[warnings.WarningMessage]) -> str:
     """The release of scikit-learn that made what was opened, if it is another than this; else an empty text."""
     versions = (each.message for each in told if isinstance(each.message, InconsistentVersionWarning))
     return next((str(each.original_sklearn_version) for each in versions), "")
 
 
-def _strange(types: list[str]) -> EngineError:
+def _untrusted(types: list[str]) -> EngineError:
     return EngineError(
         f"the model holds {', '.join(types)}, which no file that is data can hold",
         hint="keep that part outside: give the estimator behind it, with the rows as that part makes them",
     )
 
 
-def _packed(entries: dict[str, bytes]) -> bytes:
+def _canonical(entries: dict[str, bytes]) -> bytes:
     """A skops file whose ids and names of arrays count up: they were addresses in memory, another at every run."""
     schema = json.loads(entries["schema.json"])
     numbers: dict[int, int] = {}
@@ -187,7 +187,7 @@ def _faults(model: object) -> Iterator[str]:
 
     scikit-learn follows such numbers without a look, which ends the process.
     """
-    for path, value in objects(model):
+    for path, value in walk_objects(model):
         inner = vars(value) if hasattr(value, "__dict__") else {}
         if type(inner.get("tree_")).__name__ == "Tree":
             yield from _tree_faults(inner["tree_"], inner.get("n_features_in_"), path)

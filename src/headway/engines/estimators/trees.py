@@ -1,13 +1,9 @@
-"""What the trees of a fitted estimator say, in the words of `formats.trees`: float32(x) <= t in float64, no infinities.
-
-The answer of a forest is the mean of its trees: each leaf is divided by their number. HistGradientBoosting has a form
-of its own (`hist_trees`).
-"""
+"""X"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +14,15 @@ from sklearn.ensemble._forest import ForestClassifier, ForestRegressor
 from sklearn.ensemble._gb import BaseGradientBoosting
 from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
 from sklearn.ensemble._iforest import _average_path_length
+from sklearn.pipeline import Pipeline
 from sklearn.tree import BaseDecisionTree
 
 from headway.core.errors import NotApplicable
-from headway.engines.estimators import hist_trees
-from headway.engines.estimators.skops_file import Columns
-from headway.engines.formats.trees import Forest, Link, Tree
+from headway.core.plugins import load_engine
+from headway.core.variant import Field
+from headway.engines.estimators.inner import InnerModel
+from headway.engines.estimators.skops_file import ModelColumns
+from headway.engines.formats.trees import Forest, Link, Tree, TreeEngine
 
 Floats = NDArray[np.float64]
 
@@ -31,37 +30,37 @@ _FORESTS = (ForestClassifier, ForestRegressor, IsolationForest)
 _CONSTANT = ("prior", "constant", "mean", "median", "quantile", "most_frequent")
 
 
-def forest(model: Any, columns: Columns | None) -> Forest:
+def estimator_forest(model: Any, columns: ModelColumns | None) -> Forest:
     """The trees of a fitted estimator, for rows as headway gives them; raises NotApplicable, with why, for any other.
 
     Rows that the library would refuse are in the fields `finite` and `present`.
     """
     if isinstance(model, BaseHistGradientBoosting):
-        return hist_trees.forest(model, columns)
-    _expect_trees(model)
+        return hist_forest(model, columns)
+    _check_tree_model(model)
     if columns is not None and any(field.datatype == "BYTES" for field in columns.inputs):
         raise NotApplicable("it is given texts, and its trees compare numbers")
     if isinstance(model, BaseGradientBoosting):
-        return _boosted(model)
+        return _boosted_forest(model)
     if isinstance(model, IsolationForest):
-        return _isolating(model)
-    return _averaged(model, [model] if isinstance(model, BaseDecisionTree) else model.estimators_)
+        return _isolation_forest(model)
+    return _averaged_forest(model, [model] if isinstance(model, BaseDecisionTree) else model.estimators_)
 
 
-def rounds(model: Any) -> int:
+def estimator_rounds(model: Any) -> int:
     """Boosting rounds, or trees of a forest; raises NotApplicable for an estimator without trees."""
     if isinstance(model, BaseHistGradientBoosting):
         return len(model._predictors)
-    _expect_trees(model)
+    _check_tree_model(model)
     return 1 if isinstance(model, BaseDecisionTree) else len(model.estimators_)
 
 
-def cut(model: Any, count: int) -> None:
+def truncate_estimator(model: Any, count: int) -> None:
     """Leave an estimator no more than its first rounds, or trees."""
     if isinstance(model, BaseHistGradientBoosting):
         model._predictors = model._predictors[:count]
         return
-    _expect_trees(model)
+    _check_tree_model(model)
     lists = ("estimators_", "estimators_features_", "_decision_path_lengths", "_average_path_length_per_tree")
     for name in lists:
         if name in vars(model):
@@ -71,7 +70,7 @@ def cut(model: Any, count: int) -> None:
             setattr(model, name, count)
 
 
-def _expect_trees(model: Any) -> None:
+def _check_tree_model(model: Any) -> None:
     name = type(model).__name__
     if isinstance(model, AdaBoostClassifier | AdaBoostRegressor):
         raise NotApplicable(f"a {name} lets its trees vote, and adds no leaves up")
@@ -81,7 +80,7 @@ def _expect_trees(model: Any) -> None:
         raise NotApplicable(f"it answers {model.n_outputs_} targets at once")
 
 
-def _averaged(model: Any, estimators: Sequence[Any]) -> Forest:
+def _averaged_forest(model: Any, estimators: Sequence[Any]) -> Forest:
     """Trees whose mean is the answer: of classes their shares in a leaf, of two the second's alone."""
     width = int(model.n_features_in_)
     classes = len(model.classes_) if is_classifier(model) else 0
@@ -92,13 +91,13 @@ def _averaged(model: Any, estimators: Sequence[Any]) -> Forest:
         width=width,
         trees=tuple(_tree(each, each.tree_.value[:, 0, wanted] / len(estimators), outputs) for each in estimators),
         base=np.zeros(len(outputs)),
-        rows="float32",
-        finite=tuple(range(width)),
-        present=() if takes_missing else tuple(range(width)),
+        input_dtype="float32",
+        finite_columns=tuple(range(width)),
+        required_columns=() if takes_missing else tuple(range(width)),
     )
 
 
-def _boosted(model: Any) -> Forest:
+def _boosted_forest(model: Any) -> Forest:
     """Trees on a constant; raises NotApplicable where they start from the answers of another model."""
     start, width, outputs = model.init_, int(model.n_features_in_), model.estimators_.shape[1]
     constant = isinstance(start, DummyClassifier | DummyRegressor) and start.strategy in _CONSTANT
@@ -116,13 +115,13 @@ def _boosted(model: Any) -> Forest:
         ),
         base=np.ravel(model._raw_predict_init(np.zeros((1, width)))) * slope,
         link=link,
-        rows="float32",
-        finite=tuple(range(width)),
-        present=tuple(range(width)),
+        input_dtype="float32",
+        finite_columns=tuple(range(width)),
+        required_columns=tuple(range(width)),
     )
 
 
-def _isolating(model: Any) -> Forest:
+def _isolation_forest(model: Any) -> Forest:
     """Trees whose leaves are depths, in parts of the depth that is expected.
 
     Newer releases of the library take what is infinite or missing; whether this one does, it is asked.
@@ -144,13 +143,13 @@ def _isolating(model: Any) -> Forest:
         trees=tuple(trees),
         base=np.array([0.0 if expected else 1.0]),  # of one row there is no depth to expect
         link="isolation",
-        rows="float32",
-        finite=() if _takes(model, np.inf) else every,
-        present=() if _takes(model, np.nan) else every,
+        input_dtype="float32",
+        finite_columns=() if _accepts(model, np.inf) else every,
+        required_columns=() if _accepts(model, np.nan) else every,
     )
 
 
-def _takes(model: Any, value: float) -> bool:
+def _accepts(model: Any, value: float) -> bool:
     try:
         model.score_samples(np.full((1, model.n_features_in_), value))
     except ValueError:
@@ -177,3 +176,174 @@ def _tree(
         leaf=leaf[~inner],
         outputs=outputs,
     )
+
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+_MAX_CODES = 256
+_HIST_LINKS: dict[str, Link] = {"IdentityLink": "identity", "LogLink": "exp"}
+
+
+class CategoryCodes(NamedTuple):
+    """Of each code of a column the value in a row, int64 [c], and where no row can hold it; the code of None, or -1."""
+
+    value: Ints
+    absent: Bools
+    none: int
+
+
+class HistColumns(NamedTuple):
+    """Of each column as the trees number them: its place in a row, and the codes of those that are categories."""
+
+    place: Ints
+    codes: dict[int, CategoryCodes]
+
+
+def hist_forest(model: Any, columns: ModelColumns | None) -> Forest:
+    """The trees of a fitted model, for rows as headway gives them: texts by their ranks among those of `columns`.
+
+    Raises NotApplicable where a category is no whole number, or a text is read as a number.
+    """
+    inputs = () if columns is None else columns.inputs
+    reading = _hist_columns(model, inputs)
+    texts = {place for place, field in enumerate(inputs) if field.datatype == "BYTES"}
+    categorical = {int(reading.place[column]) for column in reading.codes}
+    if texts - categorical:
+        raise NotApplicable(f"it reads the texts of column '{inputs[min(texts - categorical)].name}' as numbers")
+    return Forest(
+        width=int(model.n_features_in_),
+        trees=tuple(
+            _hist_tree(predictor, reading, output=output)
+            for stage in model._predictors
+            for output, predictor in enumerate(stage)
+        ),
+        base=np.ravel(model._baseline_prediction).astype(np.float64),
+        link=_hist_link(model),
+        category_cast="exact",
+        finite_columns=tuple(sorted(categorical - texts)),
+    )
+
+
+def _hist_link(model: Any) -> Link:
+    if is_classifier(model):
+        return "sigmoid" if model.n_trees_per_iteration_ == 1 else "softmax"
+    name = type(model._loss.link).__name__
+    if name not in _HIST_LINKS:
+        raise NotApplicable(f"what it makes of its sums is not known ({name})")
+    return _HIST_LINKS[name]
+
+
+def _hist_columns(model: Any, inputs: tuple[Field, ...]) -> HistColumns:
+    """The trees number the columns of categories first, then the others."""
+    if model._preprocessor is None:
+        return HistColumns(np.arange(model.n_features_in_), {})
+    categorical = np.asarray(model.is_categorical_, bool)
+    places = np.concatenate([np.flatnonzero(categorical), np.flatnonzero(~categorical)])
+    learned = model._preprocessor.named_transformers_["encoder"].categories_
+    codes = {
+        column: _category_codes(values.tolist(), inputs[places[column]] if inputs else None)
+        for column, values in enumerate(learned)
+    }
+    return HistColumns(places, codes)
+
+
+def _category_codes(learned: list[Any], field: Field | None) -> CategoryCodes:
+    """The codes of what an encoder learned; NaN, which stands last, has none."""
+    known = [each for each in learned if each is None or each == each]
+    if field is not None and field.datatype == "BYTES":
+        rank = {text: number for number, text in enumerate(field.categories)}
+        if any(not isinstance(each, str) for each in known if each is not None):
+            raise NotApplicable(f"it learned numbers in column '{field.name}', which is text")
+        value = np.array([rank.get(each, -1) for each in known], np.int64)
+        return CategoryCodes(value, value < 0, known.index(None) if None in known else -1)
+    if any(isinstance(each, str | None) or each != int(each) for each in known):
+        strange = next(each for each in known if isinstance(each, str | None) or each != int(each))
+        raise NotApplicable(f"one of its categories is {strange!r}, which is no whole number")
+    return CategoryCodes(np.array([int(each) for each in known], np.int64), np.zeros(len(known), bool), -1)
+
+
+def _hist_tree(predictor: Any, reading: HistColumns, *, output: int) -> Tree:
+    nodes = predictor.nodes
+    inner = ~nodes["is_leaf"].astype(bool)
+    number = np.where(inner, np.cumsum(inner) - 1, ~(np.cumsum(~inner) - 1))
+    split = nodes[inner]
+    feature = split["feature_idx"].astype(np.int64)
+    categorical = split["is_categorical"].astype(bool)
+    missing_left = split["missing_go_to_left"].astype(bool)
+    left, right = number[split["left"]], number[split["right"]]
+    sets, none_left = _hist_sets(predictor, split[categorical], reading)
+    swapped = categorical & missing_left
+    goes_left = missing_left & ~swapped
+    goes_left[categorical] = none_left
+    return Tree(
+        feature=reading.place[feature],
+        threshold=np.where(categorical, np.cumsum(categorical) - 1, split["num_threshold"]),
+        categorical=categorical,
+        missing_left=goes_left,
+        left=np.where(swapped, right, left),
+        right=np.where(swapped, left, right),
+        leaf=nodes["value"][~inner][:, None].astype(np.float64),
+        outputs=(output,),
+        sets=sets,
+    )
+
+
+def _hist_sets(predictor: Any, split: Any, reading: HistColumns) -> tuple[tuple[Ints, ...], Bools]:
+    """Of each split by categories the values that do not go where missing does, and whether None is one of them."""
+    words = np.asarray(predictor.raw_left_cat_bitsets, np.uint32).reshape(-1, _MAX_CODES // 32)
+    lefts = np.unpackbits(words.astype("<u4").view(np.uint8), axis=1, bitorder="little").astype(bool)
+    sets, none = [], np.zeros(len(split), bool)
+    for place, node in enumerate(split):
+        codes = reading.codes[int(node["feature_idx"])]
+        apart = lefts[node["bitset_idx"], : len(codes.value)] ^ bool(node["missing_go_to_left"])
+        none[place] = codes.none >= 0 and apart[codes.none]
+        sets.append(np.sort(codes.value[apart & ~codes.absent]))
+    return tuple(sets), none
+
+
+_TREES = (BaseDecisionTree, BaseGradientBoosting, BaseHistGradientBoosting, ForestClassifier, ForestRegressor)
+
+
+def flat_steps(model: Pipeline) -> list[Any]:
+    """The steps of a pipeline, those of pipelines in it one by one."""
+    return [each for _, step in model.steps for each in (flat_steps(step) if isinstance(step, Pipeline) else [step])]
+
+
+def final_step(model: Any) -> Any:
+    """The last step of a pipeline, or the model itself."""
+    return flat_steps(model)[-1] if isinstance(model, Pipeline) else model
+
+
+def is_tree_model(model: Any) -> bool:
+    """Whether a model is trees whose leaves are added up, of this library or another."""
+    return isinstance(model, (InnerModel, *_TREES))
+
+
+def model_forest(model: Any) -> Forest:
+    """The trees of a model over what it is given; raises NotApplicable, with why, where it has none."""
+    return _engine_of(model).forest(model.content) if isinstance(model, InnerModel) else estimator_forest(model, None)
+
+
+def count_rounds(model: Any) -> int:
+    """Boosting rounds of the model at the end, or trees of a forest; raises NotApplicable where it has none."""
+    last = final_step(model)
+    return _engine_of(last).rounds(last.content) if isinstance(last, InnerModel) else estimator_rounds(last)
+
+
+def truncate_rounds(model: Any, count: int) -> None:
+    """Leave the model at the end no more than its first rounds, or trees."""
+    last = final_step(model)
+    if isinstance(last, InnerModel):
+        last.__setstate__(
+            {**last.__getstate__(), "content": _engine_of(last).truncate(last.content, count), "_opened": {}}
+        )
+    else:
+        truncate_estimator(last, count)
+
+
+def _engine_of(model: InnerModel) -> type[TreeEngine]:
+    engine = load_engine(model.engine)
+    if not isinstance(engine, TreeEngine):
+        raise NotApplicable(f"a model of {model.engine} does not say what its trees are")
+    return engine

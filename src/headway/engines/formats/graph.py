@@ -1,6 +1,6 @@
-"""A model as a few operations on arrays: the form in which a reader gives a pipeline to whoever compiles it.
+"""A model as a short list of array operations: what the reader of a pipeline gives to the compilers.
 
-Operations are those of ONNX by name and meaning (opset 18), on float64, so that a writer only has to write them down.
+Operations have the names and the meaning of ONNX (opset 18) on float64, so a writer only copies them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FOREST = "Forest"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One operation: what it reads and makes, by name, and its attributes."""
+    """One operation: the names of the arrays that it reads and makes, and its attributes."""
 
     kind: str
     inputs: tuple[str, ...]
@@ -35,9 +35,9 @@ class Operation:
 class Graph:
     """Operations in order, from `rows` (float64 [n, width]) to `scores` (float64 [n, outputs]), and their constants.
 
-    A row that the library refuses (a missing or infinite value, a text that it did not learn) gets NaN. `edges` holds,
-    for each column, the numbers at which an answer may jump. An operation `FOREST` reads the row, and makes what the
-    forest of that name says.
+    A row that the library rejects (a missing or infinite value, an unseen category) gets NaN. `edges` lists, for each
+    column, the numbers at which an answer may jump. An operation of kind `FOREST` reads the row and makes the answer of
+    the forest in `forests` that has the name of its output.
     """
 
     width: int
@@ -49,10 +49,10 @@ class Graph:
 
 
 @runtime_checkable
-class OfGraphs(Protocol):
-    """What an engine of pipelines offers beside its contract, so that a transform can write them as one graph."""
+class GraphEngine(Protocol):
+    """Optional method of an engine of pipelines, which lets a transform compile them to one graph."""
 
     @classmethod
     def graph(cls, content: bytes) -> Graph:
-        """The operations of an artifact; raises NotApplicable that names the part which this form cannot say."""
+        """Return the operations of an artifact; raise NotApplicable, which names the part that `Graph` cannot express."""
         ...

@@ -12,10 +12,10 @@ from headway.core.plugins import load_engine
 from headway.core.record import Record, Scalar
 
 _MAGIC = b"headway models 1\n"
-MEND = "headway optimize"
+REBUILD_HINT = "headway optimize"
 
 
-class Inner(Record, frozen=True, kw_only=True):
+class NestedModel(Record, frozen=True, kw_only=True):
     """A model inside: the engine that opens it, with its settings, and how many bytes it has."""
 
     engine: str
@@ -23,35 +23,35 @@ class Inner(Record, frozen=True, kw_only=True):
     settings: dict[str, Scalar] = {}
 
 
-class Header(Record, frozen=True, kw_only=True):
+class NestedHeader(Record, frozen=True, kw_only=True):
     """The models, and the numbers of the engine that asks them."""
 
-    models: tuple[Inner, ...]
+    models: tuple[NestedModel, ...]
     numbers: dict[str, float] = {}
 
 
-def packed(header: Header, *contents: bytes) -> bytes:
+def pack_models(header: NestedHeader, *contents: bytes) -> bytes:
     """The bytes of an artifact of these models, in the order of the header."""
     return _MAGIC + msgspec.json.encode(header) + b"\n" + b"".join(contents)
 
 
-def unpacked(content: bytes, *, models: int) -> tuple[Header, list[Engine]]:
+def open_models(content: bytes, *, models: int) -> tuple[NestedHeader, list[Engine]]:
     """The header and its models, opened; raises EngineError where it does not hold so many, or one cannot be opened."""
-    header, contents = apart(content, models=models)
+    header, contents = split_models(content, models=models)
     opened = zip(header.models, contents, strict=True)
     return header, [load_engine(each.engine)(inside, each.settings) for each, inside in opened]
 
 
-def apart(content: bytes, *, models: int) -> tuple[Header, list[bytes]]:
+def split_models(content: bytes, *, models: int) -> tuple[NestedHeader, list[bytes]]:
     """The header and the bytes of its models; raises EngineError where it does not hold so many."""
     head, newline, rest = content.removeprefix(_MAGIC).partition(b"\n")
     try:
         if not content.startswith(_MAGIC) or not newline:
             raise ValueError("they do not begin as one")
-        header = msgspec.json.decode(head, type=Header)
+        header = msgspec.json.decode(head, type=NestedHeader)
         if len(header.models) != models or sum(each.size_bytes for each in header.models) != len(rest):
             raise ValueError(f"{len(rest):,} bytes follow its header, and {len(header.models)} models")
     except (ValueError, msgspec.MsgspecError) as error:
-        raise EngineError(f"these bytes are no whole artifact of models: {error}", hint=MEND) from error
+        raise EngineError(f"these bytes are no whole artifact of models: {error}", hint=REBUILD_HINT) from error
     ends = accumulate(each.size_bytes for each in header.models)
     return header, [rest[end - each.size_bytes : end] for each, end in zip(header.models, ends, strict=True)]

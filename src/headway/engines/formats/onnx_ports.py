@@ -25,10 +25,10 @@ _DTYPES: dict[str, type[np.generic]] = {
     "tensor(int64)": np.int64,
     "tensor(int32)": np.int32,
 }
-_MOST = {"tensor(int64)": 2.0**53, "tensor(int32)": 2.0**31 - 1}
+_MAX_INTEGER = {"tensor(int64)": 2.0**53, "tensor(int32)": 2.0**31 - 1}
 _FLOATS = ("tensor(float)", "tensor(double)")
 _DICTIONARIES = ("seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))")
-MEND = "initial_types=[('rows', FloatTensorType([None, d]))]"
+CONVERT_HINT = "initial_types=[('rows', FloatTensorType([None, d]))]"
 
 
 class Port(Protocol):
@@ -40,7 +40,7 @@ class Port(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Feed:
+class GraphInput:
     """An input that reads the columns from `first` to `last` of a row; `flat` where it wants them without an axis.
 
     `most` is the largest whole number that it reads, or 0 where it reads numbers of any kind.
@@ -66,10 +66,10 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Feeds:
+class GraphInputs:
     """The inputs of a graph; `fixed` is the only number of rows that it takes, or 0 where it takes any."""
 
-    inputs: tuple[Feed, ...]
+    inputs: tuple[GraphInput, ...]
     fixed: int
 
     @property
@@ -103,28 +103,28 @@ class Feeds:
         ]
 
 
-def feeds(inputs: Sequence[Port]) -> Feeds:
+def graph_inputs(inputs: Sequence[Port]) -> GraphInputs:
     """The inputs, columns dealt to them in their order; raises EngineError for what is no table of numbers."""
     texts = [each.name for each in inputs if each.type == "tensor(string)"]
     if texts:
         raise EngineError(
             f"the graph reads texts ({', '.join(texts)}), and does not say which",
-            where=_told("inputs", inputs),
+            where=_describe_ports("inputs", inputs),
             hint="give headway the fitted scikit-learn pipeline in place of its graph, or encode the texts before it",
         )
-    found: list[Feed] = []
+    found: list[GraphInput] = []
     for port in inputs:
         if port.type not in _DTYPES or len(port.shape) not in (1, 2) or not _width(port):
-            raise _no_table(inputs)
+            raise _not_a_table(inputs)
         first = found[-1].last if found else 0
         flat = len(port.shape) == 1
         dtype, last = _DTYPES[port.type], first + _width(port)
-        most = _MOST.get(port.type, 0.0)
-        found.append(Feed(name=port.name, dtype=dtype, first=first, last=last, flat=flat, most=most))
+        most = _MAX_INTEGER.get(port.type, 0.0)
+        found.append(GraphInput(name=port.name, dtype=dtype, first=first, last=last, flat=flat, most=most))
     counts = {port.shape[0] if isinstance(port.shape[0], int) else 0 for port in inputs}
     if len(counts) != 1:
-        raise _no_table(inputs)
-    return Feeds(inputs=tuple(found), fixed=counts.pop())
+        raise _not_a_table(inputs)
+    return GraphInputs(inputs=tuple(found), fixed=counts.pop())
 
 
 def _width(port: Port) -> int:
@@ -133,15 +133,15 @@ def _width(port: Port) -> int:
     return width if isinstance(width, int) else 0
 
 
-def _no_table(inputs: Sequence[Port]) -> EngineError:
+def _not_a_table(inputs: Sequence[Port]) -> EngineError:
     return EngineError(
         "the graph does not read a table of numbers: [any, d], or an input [any, 1] for each column",
-        where=_told("inputs", inputs),
-        hint=MEND,
+        where=_describe_ports("inputs", inputs),
+        hint=CONVERT_HINT,
     )
 
 
-def scores_of(outputs: Sequence[Port]) -> str:
+def score_output(outputs: Sequence[Port]) -> str:
     """The output that holds scores: the only one of floats, else of dictionaries, or that is called probabilities."""
     for kinds in (_FLOATS, _DICTIONARIES):
         names = [each.name for each in outputs if each.type in kinds]
@@ -150,22 +150,22 @@ def scores_of(outputs: Sequence[Port]) -> str:
             return (named if len(named) == 1 else names)[0]
     raise EngineError(
         "the graph has no one output of scores",
-        where=_told("outputs", outputs),
+        where=_describe_ports("outputs", outputs),
         hint="convert with zipmap=False, and call the output 'probabilities'",
     )
 
 
-def table_of(answer: Answer) -> Array:
+def score_array(answer: Answer) -> Array:
     """Scores [n, k] of an answer; dictionaries are read in the order of their classes."""
     if isinstance(answer, np.ndarray):
         return answer
     return np.array([list(row.values()) for row in answer])
 
 
-def classes_of(answer: Answer) -> tuple[str, ...]:
+def output_classes(answer: Answer) -> tuple[str, ...]:
     """The classes that dictionaries name, in order; none of an array."""
     return () if isinstance(answer, np.ndarray) else tuple(str(each) for each in answer[0])
 
 
-def _told(what: str, ports: Sequence[Port]) -> str:
+def _describe_ports(what: str, ports: Sequence[Port]) -> str:
     return f"its {what}: " + (", ".join(f"{each.name} {each.type} {each.shape}" for each in ports) or "none")

@@ -1,6 +1,7 @@
-"""Trees whose leaves are added up: the form in which a reader of any library gives them to whoever compiles them.
+"""Ensembles of trees in one neutral form: what the reader of a library gives to the compilers.
 
-What a library does its own way (strict or not, where missing goes, what is zero), its reader says in these words.
+Each reader translates what its library does differently (strict comparison, the side of missing values, what counts as
+zero) into these records.
 """
 
 from __future__ import annotations
@@ -18,22 +19,23 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Precision = Literal["float32", "float64"]
-# `isolation` of a sum x is -2 ** -x, the score of an isolation forest.
+# `isolation` maps a sum x to -2 ** -x, the score of an isolation forest.
 Link = Literal["identity", "sigmoid", "softmax", "exp", "softplus", "signed square", "positive", "isolation"]
 
-ZERO = float(np.float32(1e-35))
-"""Up to this size a number is zero in a column of `Forest.zeros`."""
-BEYOND: dict[Precision, float] = {"float32": 2.0**128 - 2.0**103, "float64": float("inf")}
-"""From this size on a number is rounded to an infinite one."""
+ZERO_THRESHOLD = float(np.float32(1e-35))
+"""Largest magnitude that counts as zero in a column of `Forest.zero_as_missing`."""
+OVERFLOW: dict[Precision, float] = {"float32": 2.0**128 - 2.0**103, "float64": float("inf")}
+"""Smallest magnitude that a cast to each precision rounds to infinity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """One tree: m inner nodes and m + 1 leaves; a child >= 0 is an inner node, a child < 0 is the leaf ~child.
+    """One tree with m inner nodes and m + 1 leaves.
 
-    A value goes left where it is at most `threshold`, or in the set `sets[threshold]` where `categorical`; a missing
-    one (NaN) where `missing_left`. A node comes after its parent. `leaf` is [m + 1, c]: what the c `outputs` get.
-    A set may be empty, or hold negative numbers where `Forest.whole` is `exact`.
+    A child >= 0 is an inner node, a child < 0 is the leaf ~child; a node comes after its parent. A value goes left if
+    it is at most `threshold`, or, where `categorical`, if it is in the set `sets[threshold]`. A missing value (NaN) goes
+    left where `missing_left`. `leaf` is [m + 1, c], the values added to the c columns of `outputs`. A set may be empty,
+    and may hold negative numbers if `Forest.category_cast` is `exact`.
     """
 
     feature: Ints
@@ -49,36 +51,49 @@ class Tree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forest:
-    """Trees over rows of `width` columns: link(base + sum of the leaves), `base` [k], summed in the order of the trees.
+    """Trees over rows of `width` columns; the answer is link(base + sum of the leaves), added in the order of the trees.
 
-    `rows` is the precision to which a value is rounded before it is compared, `sums` the one in which leaves are added.
-    A value that, once it is rounded, equals `missing` is missing, as NaN always is; in the columns of `zeros` one of at
-    most 1e-35 (`ZERO`) is too. `whole` says how a number becomes a category: `exact` that one with a fraction is in no
-    set. The library refuses rows with an infinite value in a column of `finite`, once it is rounded, or a missing one
-    in a column of `present` (`expect_taken`).
+    Attributes
+    ----------
+    base : ndarray of shape (k,)
+        Start of the sum of each output.
+    input_dtype, sum_dtype : {"float32", "float64"}
+        Precision to which a value is rounded before it is compared, and in which leaves are added.
+    missing : float
+        A value that equals this after rounding is missing; NaN always is.
+    category_cast : {"truncated", "floored", "exact"}
+        How a number becomes a category; with `exact` a number with a fraction is in no set.
+    zero_as_missing : tuple of int
+        Columns in which a value of magnitude <= `ZERO_THRESHOLD` is missing.
+    finite_columns : tuple of int
+        Columns in which the library rejects values of magnitude >= `magnitude_limit` after rounding.
+    required_columns : tuple of int
+        Columns in which the library rejects missing values.
+    max_magnitude : float
+        Magnitude from which a preprocessing step in front of the trees overflows.
     """
 
     width: int
     trees: tuple[Tree, ...]
     base: Floats
     link: Link = "identity"
-    rows: Precision = "float64"
-    sums: Precision = "float64"
+    input_dtype: Precision = "float64"
+    sum_dtype: Precision = "float64"
     missing: float = float("nan")
-    whole: Literal["truncated", "floored", "exact"] = "truncated"
-    zeros: tuple[int, ...] = ()
-    finite: tuple[int, ...] = ()
-    present: tuple[int, ...] = ()
-    reach: float = float("inf")
+    category_cast: Literal["truncated", "floored", "exact"] = "truncated"
+    zero_as_missing: tuple[int, ...] = ()
+    finite_columns: tuple[int, ...] = ()
+    required_columns: tuple[int, ...] = ()
+    max_magnitude: float = float("inf")
 
     @property
-    def beyond(self) -> float:
-        """From this size on the library refuses a number in a column of `finite`."""
-        return min(BEYOND[self.rows], self.reach)
+    def magnitude_limit(self) -> float:
+        """Smallest magnitude that the library rejects in a column of `finite_columns`."""
+        return min(OVERFLOW[self.input_dtype], self.max_magnitude)
 
     @property
     def outputs(self) -> int:
-        """Columns of an answer."""
+        """Number of columns of an answer."""
         return len(self.base)
 
     @property
@@ -88,27 +103,27 @@ class Forest:
 
 
 @runtime_checkable
-class OfTrees(Protocol):
-    """What an engine of tree models offers beside its contract, so that transforms can work on its artifacts."""
+class TreeEngine(Protocol):
+    """Optional methods of an engine of tree models, which let transforms work on its artifacts."""
 
     @classmethod
     def forest(cls, content: bytes) -> Forest:
-        """The trees of an artifact; raises NotApplicable, with the reason, where this form cannot say them."""
+        """Return the trees of an artifact; raise NotApplicable, with the reason, if `Forest` cannot express them."""
         ...
 
     @classmethod
     def rounds(cls, content: bytes) -> int:
-        """Boosting rounds of an artifact, or trees of a forest; raises NotApplicable where none of them comes first."""
+        """Return the number of boosting rounds, or trees of a forest; raise NotApplicable if they have no order."""
         ...
 
     @classmethod
-    def first(cls, content: bytes, rounds: int) -> bytes:
-        """The artifact with its first rounds alone."""
+    def truncate(cls, content: bytes, rounds: int) -> bytes:
+        """Return the artifact with only its first rounds."""
         ...
 
 
-def one_leaf(values: Sequence[float], outputs: tuple[int, ...]) -> Tree:
-    """A tree without a split: the same for every row."""
+def constant_tree(values: Sequence[float], outputs: tuple[int, ...]) -> Tree:
+    """Build a tree without splits, which adds the same values for every row."""
     ints, floats, bools = np.zeros(0, np.int64), np.zeros(0), np.zeros(0, bool)
     return Tree(
         feature=ints,
@@ -122,29 +137,28 @@ def one_leaf(values: Sequence[float], outputs: tuple[int, ...]) -> Tree:
     )
 
 
-def taken(forest: Forest, rows: Floats) -> Bools:
-    """Which rows [n, d] the library of the forest answers, bool [n]; it raises for a table that holds one of others."""
-    if not (forest.finite or forest.present):
+def accepted_rows(forest: Forest, rows: Floats) -> Bools:
+    """Return a mask [n] of the rows [n, d] that the library of the forest accepts."""
+    if not (forest.finite_columns or forest.required_columns):
         return np.ones(len(rows), bool)
-    return np.asarray(~_refused(forest, rows).any(axis=1))
+    return np.asarray(~_rejected_cells(forest, rows).any(axis=1))
 
 
-def expect_taken(forest: Forest, rows: Floats) -> None:
-    """Raise EngineError, with the first cell, for rows [n, d] that the library of the forest refuses."""
-    if taken(forest, rows).all():
+def check_rows(forest: Forest, rows: Floats) -> None:
+    """Raise EngineError, which names the first cell, for rows [n, d] that the library of the forest rejects."""
+    if accepted_rows(forest, rows).all():
         return
-    row, column = (int(place) for place in np.argwhere(_refused(forest, rows))[0])
+    row, column = (int(index) for index in np.argwhere(_rejected_cells(forest, rows))[0])
     value = rows[row, column]
     raise EngineError(
-        f"the model's library refuses {'a missing value' if np.isnan(value) else f'{value:g}'} in column {column}",
+        f"the model's library rejects {'a missing value' if np.isnan(value) else f'{value:g}'} in column {column}",
         where=f"row {row} of {len(rows):,}",
-        hint="fill it, as the model was fitted without such a value" if np.isnan(value) else "leave out such rows",
+        hint="impute it: the model was fitted without missing values there" if np.isnan(value) else "drop such rows",
     )
 
 
-def _refused(forest: Forest, rows: Floats) -> Bools:
-    """The cells [n, d] that the library refuses."""
+def _rejected_cells(forest: Forest, rows: Floats) -> Bools:
     found = np.zeros(rows.shape, bool)
-    found[:, forest.finite] = np.abs(rows[:, forest.finite]) >= forest.beyond
-    found[:, forest.present] |= np.isnan(rows[:, forest.present])
+    found[:, forest.finite_columns] = np.abs(rows[:, forest.finite_columns]) >= forest.magnitude_limit
+    found[:, forest.required_columns] |= np.isnan(rows[:, forest.required_columns])
     return found

@@ -12,7 +12,14 @@ from typing import Any
 
 from headway.core import plugins
 from headway.core.errors import EngineError, Refused
-from headway.engines.estimators.objects import LIBRARIES, Placed, named, objects, own_code, root_of
+from headway.engines.estimators.objects import (
+    KNOWN_LIBRARIES,
+    NestedObject,
+    custom_code,
+    qualified_name,
+    root_package,
+    walk_objects,
+)
 
 _PREDICT_METHODS = ("predict_proba", "predict", "decision_function")
 
@@ -46,7 +53,7 @@ def split_custom_code(model: Any) -> CustomModel | None:
     """
     model = getattr(model, "best_estimator_", model)  # a search answers by the best that it found
     kinds = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
-    parts = () if kinds & set(plugins.names("engine")) - {"sklearn"} else tuple(own_code(model))
+    parts = () if kinds & set(plugins.names("engine")) - {"sklearn"} else tuple(custom_code(model))
     if not parts:
         return None
     head = _count_custom_steps(model)
@@ -65,9 +72,9 @@ def split_custom_code(model: Any) -> CustomModel | None:
 
 def _count_custom_steps(model: Any) -> int:
     """How many steps of a pipeline stand before the rest that is known; 0 where its last is not, or it is none."""
-    if root_of(model) != "sklearn" or not isinstance(getattr(model, "steps", None), list):
+    if root_package(model) != "sklearn" or not isinstance(getattr(model, "steps", None), list):
         return 0
-    own = [number for number, (_, step) in enumerate(model.steps, 1) if own_code(step)]
+    own = [number for number, (_, step) in enumerate(model.steps, 1) if custom_code(step)]
     return own[-1] if own[-1] < len(model.steps) else 0
 
 
@@ -110,18 +117,18 @@ def _apply_steps(steps: Sequence[Any], rows: Any) -> Any:
     return rows
 
 
-def _find_inner_model(model: Any, parts: tuple[str, ...]) -> Placed | None:
+def _find_inner_model(model: Any, parts: tuple[str, ...]) -> NestedObject | None:
     """The one known model inside another, if there is one; what is inside that is its own."""
-    found: list[Placed] = []
-    for here in objects(model):
+    found: list[NestedObject] = []
+    for here in walk_objects(model):
         around = tuple(f"{each.path}{mark}" for each in found for mark in ".[")
         if _is_known(here.value) and not here.path.startswith(around):
             found.append(here)
     if len(found) < 2:
         return found[0] if found else None
-    places = ", ".join(f"{path} ({named(value)})" for path, value in found)
+    places = ", ".join(f"{path} ({qualified_name(value)})" for path, value in found)
     raise EngineError(
-        f"a {named(model)} is Python of its own around {len(found)} models",
+        f"a {qualified_name(model)} is Python of its own around {len(found)} models",
         where="; ".join([*parts[:5], f"models: {places}"]),
         hint="give the one that matters, with the rows that it is given there",
     )
@@ -130,32 +137,32 @@ def _find_inner_model(model: Any, parts: tuple[str, ...]) -> Placed | None:
 def _is_known(value: Any) -> bool:
     """Whether it is a fitted model of a known library, with nothing of its own inside, and no clustering."""
     asked = hasattr(value, "predict") and not hasattr(value, "fit_predict")
-    return asked and root_of(value) in LIBRARIES and not isinstance(value, type) and not own_code(value)
+    return asked and root_package(value) in KNOWN_LIBRARIES and not isinstance(value, type) and not custom_code(value)
 
 
-def _replace_inner(model: Any, inner: Placed, other: Any) -> Any:
+def _replace_inner(model: Any, inner: NestedObject, other: Any) -> Any:
     """A copy of a model with another in the place of the one inside it."""
     try:
         return copy.deepcopy(model, {id(inner.value): other})
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise EngineError(
-            f"a {named(model)} cannot be copied, so that no other model can take the place of {inner.path}: {error}",
+            f"a {qualified_name(model)} cannot be copied, so that no other model can take the place of {inner.path}: {error}",
             hint="give the model inside it, with the rows that it is given there",
         ) from error
 
 
-def _rows_seen_by_inner(model: Any, inner: Placed, rows: Any) -> Any:
+def _rows_seen_by_inner(model: Any, inner: NestedObject, rows: Any) -> Any:
     """The rows that the inner model is given when the whole is asked; it has to be asked once, for as many rows."""
     listener = _RowRecorder(inner.value)
     whole = _replace_inner(model, inner, listener)
     ask = next((name for name in _PREDICT_METHODS if hasattr(whole, name)), None)
     if ask is None:
-        raise EngineError(f"a {named(model)} has neither predict nor predict_proba")
+        raise EngineError(f"a {qualified_name(model)} has neither predict nor predict_proba")
     getattr(whole, ask)(rows)
     counts = [_count_rows(each) for each in listener.given]
     if counts != [_count_rows(rows)]:
         raise EngineError(
-            f"for {_count_rows(rows):,} rows, {named(model)} asks the model inside it for {counts} rows",
+            f"for {_count_rows(rows):,} rows, {qualified_name(model)} asks the model inside it for {counts} rows",
             where=inner.path,
             hint="ask it once, for all rows, in the same order",
         )

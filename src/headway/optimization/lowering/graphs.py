@@ -12,8 +12,8 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from headway.core.errors import NotApplicable
-from headway.engines.compiled.tape import written
-from headway.engines.formats.onnx_ports import feeds, scores_of
+from headway.engines.compiled.program import write_program
+from headway.engines.formats.onnx_ports import graph_inputs, score_output
 from headway.optimization.lowering import layers, moves, numbers
 from headway.optimization.lowering.values import Constant, Emitter, Kind, Node, Rows, Value
 from headway.optimization.lowering.writer import ProgramWriter, Span
@@ -49,8 +49,8 @@ def lower_graph(content: bytes) -> bytes:
     model = onnx.load_from_string(content)
     graph = model.graph
     values: dict[str, Value] = {each.name: Constant(array=numpy_helper.to_array(each)) for each in graph.initializer}
-    inputs = feeds([_port(each) for each in graph.input if each.name not in values])
-    output = scores_of([_port(each) for each in graph.output])
+    inputs = graph_inputs([_port(each) for each in graph.input if each.name not in values])
+    output = score_output([_port(each) for each in graph.output])
     if inputs.fixed or any(each.most for each in inputs.inputs):
         raise NotApplicable("engine 'dense' reads any number of rows, and no whole numbers")
     tape = ProgramWriter(width=inputs.width)
@@ -66,7 +66,7 @@ def lower_graph(content: bytes) -> bytes:
         raise NotApplicable(f"engine 'dense' cannot say output {output!r}: it is not made of a row")
     first = 1 if answer.size == 2 else 0  # of two classes that of the second, as `onnxruntime` answers
     span = Span(answer.span.register, answer.span.offset + first)
-    return written(tape.written(span, answer.size - first))
+    return write_program(tape.written(span, answer.size - first))
 
 
 def _port(value: Any) -> _Port:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import NotApplicable
-from headway.engines.compiled.tape import GRAIN, IN_FILE, IN_POOL, MOST_FLOATS, ONE_NUMBER, OPERATIONS, Tape
+from headway.engines.compiled.program import IN_FILE, IN_POOL, MAX_FLOATS, ONE_NUMBER, OPERATIONS, VECTOR_SIZE, Program
 
 Array = NDArray[Any]
 
@@ -84,7 +84,7 @@ class ProgramWriter:
 
     def one(self, number: float) -> Pooled:
         """One number as a constant."""
-        return Pooled(self._keep(np.full(GRAIN, number, np.float32)), one=True)
+        return Pooled(self._keep(np.full(VECTOR_SIZE, number, np.float32)), one=True)
 
     def take(self, count: int, out: Span, source: Span, places: Array) -> Span:
         """Note a step that writes the numbers at these places after the start of a span."""
@@ -92,13 +92,13 @@ class ProgramWriter:
         self._places.append(places.astype(np.int32))
         return self.do("take", out, count, source, Pooled(at), sizes=(0, int(places.max()) + 1))
 
-    def written(self, answer: Span, outputs: int) -> Tape:
+    def written(self, answer: Span, outputs: int) -> Program:
         """The tape, its spans laid into one file; raises NotApplicable where that is too large."""
         starts, size = self._laid_out(answer)
-        if size > MOST_FLOATS:
-            raise NotApplicable(f"a row would need {size:,} numbers on its way, at most {MOST_FLOATS:,} are kept near")
+        if size > MAX_FLOATS:
+            raise NotApplicable(f"a row would need {size:,} numbers on its way, at most {MAX_FLOATS:,} are kept near")
         used = [step for step in self._steps if step.out.register in starts]
-        return Tape(
+        return Program(
             width=self.width,
             outputs=outputs,
             answer=starts[answer.register] + answer.offset,
@@ -137,7 +137,7 @@ class ProgramWriter:
                 taken[out] = (starts[out], starts[out] + size)
                 end = max(end, taken[out][1])
             taken = {each: place for each, place in taken.items() if last.get(each, -1) > number}
-        return starts, end + GRAIN  # a span within a register is read to its next whole vector
+        return starts, end + VECTOR_SIZE  # a span within a register is read to its next whole vector
 
     def _last_uses(self, answer: Span) -> dict[int, int]:
         """Of each register that the answer needs, the last step that reads it."""
@@ -163,7 +163,7 @@ class ProgramWriter:
 
 
 def _round_up(size: int) -> int:
-    return -(-max(size, 1) // GRAIN) * GRAIN
+    return -(-max(size, 1) // VECTOR_SIZE) * VECTOR_SIZE
 
 
 def _first_gap(taken: Any, size: int) -> int:

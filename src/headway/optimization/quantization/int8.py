@@ -23,7 +23,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from headway.core.errors import EngineError
-from headway.engines.formats.onnx_ports import Array, feeds
+from headway.engines.formats.onnx_ports import Array, graph_inputs
 from headway.optimization.quantization.layers import LAYERS, Network, name_nodes
 
 Floats = NDArray[np.float64]
@@ -95,7 +95,7 @@ class _Rows(CalibrationDataReader):  # type: ignore[misc]
     """Hands rows to the library, as the inputs of the graph read them."""
 
     def __init__(self, content: bytes, rows: Floats) -> None:
-        inputs = feeds(onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).get_inputs())
+        inputs = graph_inputs(onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).get_inputs())
         parts = np.array_split(rows, -(-len(rows) // _BATCH))
         self._fed: Iterator[Mapping[str, Array]] = iter([feed for some in parts for feed, _ in inputs.batches(some)])
 

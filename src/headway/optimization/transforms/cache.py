@@ -14,7 +14,7 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Settings
 from headway.core.variant import Step, Variant
-from headway.engines.formats.nested import Header, Inner, packed
+from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
 
 Floats = NDArray[np.float64]
 
@@ -38,8 +38,8 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
         )
     size, share = next((size, share) for size, share in zip(SIZES, hits, strict=True) if share >= 0.9 * hits[-1])
     content = bench.read(variant)
-    inner = Inner(engine=variant.engine, settings=variant.settings, size_bytes=len(content))
-    artifact = packed(Header(models=(inner,), numbers={"rows": float(size)}), content)
+    inner = NestedModel(engine=variant.engine, settings=variant.settings, size_bytes=len(content))
+    artifact = pack_models(NestedHeader(models=(inner,), numbers={"rows": float(size)}), content)
     _expect_gain(load_engine(variant.engine)(content, variant.settings), bench.sample, share)
     settings: Settings = {"rows": size, "found": round(share, 3)}
     step = Step(transform="cache", settings=dict(settings))

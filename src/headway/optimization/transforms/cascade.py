@@ -15,8 +15,8 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Scalar
 from headway.core.variant import Step, Variant
-from headway.engines.formats.nested import Header, Inner, packed
-from headway.engines.formats.trees import OfTrees
+from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
+from headway.engines.formats.trees import TreeEngine
 
 Floats = NDArray[np.float64]
 
@@ -48,12 +48,12 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     rows lie in the band; for models of another form too.
     """
     engine = load_engine(variant.engine)
-    if not isinstance(engine, OfTrees) or variant.task != "binary" or variant.steps:
+    if not isinstance(engine, TreeEngine) or variant.task != "binary" or variant.steps:
         raise NotApplicable("takes a binary model of trees, as it came")
     if bench.choose is None or not len(bench.choose.rows):
         raise NotApplicable("there are no rows to bound its disagreement by")
     content = bench.read(variant)
-    first = engine.first(content, max(1, engine.rounds(content) // _SHARE))
+    first = engine.truncate(content, max(1, engine.rounds(content) // _SHARE))
     quick, whole = engine(first, variant.settings), engine(content, variant.settings)
     ratio = _median_seconds(whole, bench.choose.rows) / _median_seconds(quick, bench.choose.rows)
     if ratio < MIN_COST_RATIO:
@@ -65,9 +65,9 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
         asked = "every row" if band is None else f"{band.asked:.0%} of the rows"
         raise NotApplicable(f"{asked} would have to ask the whole model; it pays below {MAX_DEFERRED:.0%}")
     models = tuple(
-        Inner(engine=variant.engine, settings=variant.settings, size_bytes=len(each)) for each in (first, content)
+        NestedModel(engine=variant.engine, settings=variant.settings, size_bytes=len(each)) for each in (first, content)
     )
-    artifact = packed(Header(models=models, numbers={"low": band.low, "high": band.high}), first, content)
+    artifact = pack_models(NestedHeader(models=models, numbers={"low": band.low, "high": band.high}), first, content)
     settings: dict[str, Scalar] = {"asks": round(band.asked, 3)}
     step = Step(transform="cascade", settings=settings)
     return [variant.remade(step, bench.keep(artifact, "cascade"), engine="cascade")]

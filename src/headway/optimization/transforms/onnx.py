@@ -12,7 +12,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
-from headway.engines.formats.trees import OfTrees
+from headway.engines.formats.trees import TreeEngine
 from headway.optimization.ranks import clip_to_known_ranks
 from headway.optimization.same import check_parity, parity_rows, predict_both
 from headway.optimization.trees.forest_graph import columns_to_cut, forest_to_onnx
@@ -24,7 +24,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     Raises NotApplicable for what the operator cannot say, EngineError where the graph does not open or an answer moves.
     """
     engine = load_engine(variant.engine)
-    if not isinstance(engine, OfTrees):
+    if not isinstance(engine, TreeEngine):
         raise NotApplicable(f"writes trees as ONNX, and engine {variant.engine!r} does not say what its trees are")
     content = bench.read(variant)
     forest = engine.forest(content)

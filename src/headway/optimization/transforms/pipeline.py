@@ -16,7 +16,7 @@ from headway.core.contracts import Engine, Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature, Step, Variant
-from headway.engines.formats.graph import FOREST, ROWS, SCORES, Graph, OfGraphs
+from headway.engines.formats.graph import FOREST, ROWS, SCORES, Graph, GraphEngine
 from headway.engines.formats.trees import Forest
 from headway.optimization.ranks import clip_to_known_ranks
 from headway.optimization.same import check_parity, predict_or_nan
@@ -39,7 +39,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     Raises NotApplicable that names the part which no graph says, EngineError with the row whose answer moved.
     """
     engine = load_engine(variant.engine)
-    if not isinstance(engine, OfGraphs):
+    if not isinstance(engine, GraphEngine):
         raise NotApplicable(f"writes pipelines of scikit-learn, and engine {variant.engine!r} has none")
     content = bench.read(variant)
     graph = engine.graph(content)

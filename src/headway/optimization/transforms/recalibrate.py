@@ -12,8 +12,8 @@ from headway.core.contracts import Lesson, Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
-from headway.engines.compiled.forest import compiled
-from headway.engines.formats.trees import Forest, OfTrees
+from headway.engines.compiled.forest import compile_forest
+from headway.engines.formats.trees import Forest, TreeEngine
 from headway.optimization.logistic import fit_logistic, platt_targets, sigmoid
 
 Floats = NDArray[np.float64]
@@ -29,7 +29,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     score of the later half. Raises NotApplicable where they do not, and for what is no binary model of trees.
     """
     engine = load_engine(variant.engine)
-    if not isinstance(engine, OfTrees) or variant.task != "binary":
+    if not isinstance(engine, TreeEngine) or variant.task != "binary":
         raise NotApplicable("shifts the margin of a binary model of trees")
     if variant.steps:
         raise NotApplicable("sets the model as it came right, and no other")
@@ -41,7 +41,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
         raise NotApplicable(f"its scores are no sigmoid of a margin, but {forest.link}")
     slope, shift = _fit_if_helpful(engine(bench.read(variant), {}).predict(bench.choose.rows)[:, 0], bench.choose)
     step = Step(transform="recalibrate", settings={"slope": round(slope, 4), "shift": round(shift, 4)})
-    artifact = bench.keep(compiled(_shifted(forest, slope, shift)), "forest")
+    artifact = bench.keep(compile_forest(_shifted(forest, slope, shift)), "forest")
     return [variant.remade(step, artifact, engine="trees")]
 
 
@@ -72,4 +72,4 @@ def fit_platt(margin: Floats, labels: Floats, weights: Floats) -> tuple[float, f
 
 def _shifted(forest: Forest, slope: float, shift: float) -> Forest:
     trees = tuple(dataclasses.replace(tree, leaf=tree.leaf * slope) for tree in forest.trees)
-    return dataclasses.replace(forest, trees=trees, base=forest.base * slope + shift, sums="float64")
+    return dataclasses.replace(forest, trees=trees, base=forest.base * slope + shift, sum_dtype="float64")

@@ -8,8 +8,8 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
-from headway.engines.compiled.forest import compiled
-from headway.engines.formats.trees import OfTrees
+from headway.engines.compiled.forest import compile_forest
+from headway.engines.formats.trees import TreeEngine
 from headway.optimization.ranks import clip_to_known_ranks
 from headway.optimization.same import check_parity, parity_rows, predict_both
 
@@ -21,12 +21,12 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     kernels were not built.
     """
     engine = load_engine(variant.engine)
-    if not isinstance(engine, OfTrees):
+    if not isinstance(engine, TreeEngine):
         raise NotApplicable(f"compiles trees, and engine {variant.engine!r} does not say what its trees are")
     kernels = load_engine("trees")
     content = bench.read(variant)
     forest = engine.forest(content)
-    form = compiled(forest)
+    form = compile_forest(forest)
     rows = clip_to_known_ranks(parity_rows(forest, bench.sample), variant.signature)
     check_parity(rows, *predict_both(engine(content, {}), kernels(form, {}), rows), variant, form="a compiled forest")
     return [variant.remade(Step(transform="trees"), bench.keep(form, "forest"), engine="trees")]

@@ -10,7 +10,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
-from headway.engines.formats.trees import OfTrees
+from headway.engines.formats.trees import TreeEngine
 
 SHARES = (5 / 6, 2 / 3, 1 / 2, 1 / 3)
 
@@ -21,7 +21,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     Raises NotApplicable where it is no model of several trees, was cut before, or is too small to be cut.
     """
     engine = load_engine(variant.engine)
-    if not isinstance(engine, OfTrees):
+    if not isinstance(engine, TreeEngine):
         raise NotApplicable(f"cuts models of trees, and engine {variant.engine!r} has none that it can cut")
     if any(step.transform in ("distil", "truncate") for step in variant.steps):
         raise NotApplicable("it was cut before, or is a student of the size that it was taught for")
@@ -29,7 +29,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     rounds = engine.rounds(content)
     if not cut_sizes(rounds):
         raise NotApplicable(f"it has {rounds} trees, too few to cut")
-    cuts = {trees: engine.first(content, trees) for trees in cut_sizes(rounds)}
+    cuts = {trees: engine.truncate(content, trees) for trees in cut_sizes(rounds)}
     return [_cut(variant, trees, cut, bench) for trees, cut in cuts.items()]
 
 

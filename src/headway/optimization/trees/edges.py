@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.engines.formats.trees import ZERO, Forest, Tree, taken
+from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree, accepted_rows
 
 Floats = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ def edge_rows(forest: Forest, sample: Floats) -> Floats:
     random = np.random.default_rng(0)
     columns = [_edges(forest, column, random) for column in range(forest.width)]
     height = max(len(edges) for edges in columns)
-    sample = sample[taken(forest, sample)]
+    sample = sample[accepted_rows(forest, sample)]
     base = sample if len(sample) else np.zeros((1, forest.width))
     return np.concatenate([_edge_batch(columns, base, height, random) for _ in range(ROUNDS)])
 
@@ -40,20 +40,24 @@ def _edge_batch(columns: list[Floats], base: Floats, height: int, random: np.ran
 def _edges(forest: Forest, column: int, random: np.random.Generator) -> Floats:
     at = np.unique(np.concatenate([_ANYWHERE[:0], *(_thresholds(tree, column) for tree in forest.trees)]))
     members = np.unique(np.concatenate([_ANYWHERE[:0], *(_members(tree, column) for tree in forest.trees)]))
-    steps = [_neighbors(at), _float32_neighbors(at)] if forest.rows == "float32" else [_neighbors(at)]
+    steps = [_neighbors(at), _float32_neighbors(at)] if forest.input_dtype == "float32" else [_neighbors(at)]
     missing = [] if np.isnan(forest.missing) else [forest.missing]
     around = np.add.outer(members, _AROUND_A_CATEGORY).ravel()
-    small = [_neighbors(np.array([-ZERO, ZERO])), [-ZERO, ZERO]] if column in forest.zeros else []
+    small = (
+        [_neighbors(np.array([-ZERO_THRESHOLD, ZERO_THRESHOLD])), [-ZERO_THRESHOLD, ZERO_THRESHOLD]]
+        if column in forest.zero_as_missing
+        else []
+    )
     found = _routable(forest, column, np.concatenate([at, *steps, around, missing, *small, _ANYWHERE]))
     return found if len(found) <= MAX_EDGES else random.choice(found, MAX_EDGES, replace=False)
 
 
 def _routable(forest: Forest, column: int, edges: Floats) -> Floats:
     """The edges of a column that its library does not refuse, and the largest numbers that it takes."""
-    if column in forest.finite:
-        largest = np.nextafter(forest.beyond, 0)
+    if column in forest.finite_columns:
+        largest = np.nextafter(forest.magnitude_limit, 0)
         edges = np.append(edges[~(np.abs(edges) > largest)], [-largest, largest])
-    return edges[~np.isnan(edges)] if column in forest.present else edges
+    return edges[~np.isnan(edges)] if column in forest.required_columns else edges
 
 
 def _neighbors(at: Floats) -> Floats:

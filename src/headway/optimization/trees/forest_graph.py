@@ -15,7 +15,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Signature
-from headway.engines.formats.trees import ZERO, Forest, Tree, one_leaf
+from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree, constant_tree
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -31,9 +31,9 @@ def forest_to_onnx(forest: Forest, *, cut: Sequence[int] = ()) -> bytes:
 
     Columns of `cut` are made whole numbers first, as the library does with the categories of a row.
     """
-    if forest.rows == "float64":  # the operator has one precision for what it compares and what it adds
-        forest = dataclasses.replace(forest, sums="float64")
-    kind = _KINDS[forest.rows][0]
+    if forest.input_dtype == "float64":  # the operator has one precision for what it compares and what it adds
+        forest = dataclasses.replace(forest, sum_dtype="float64")
+    kind = _KINDS[forest.input_dtype][0]
     nodes, constants, ready = _prepare_inputs(forest, cut)
     trees = helper.make_node("TreeEnsemble", [ready], ["raw"], domain="ai.onnx.ml", **_ensemble(forest))
     ends, needed = _ends(forest)
@@ -42,7 +42,7 @@ def forest_to_onnx(forest: Forest, *, cut: Sequence[int] = ()) -> bytes:
         [*nodes, trees, *ends],
         "trees",
         [helper.make_tensor_value_info("rows", kind, [None, forest.width])],
-        [helper.make_tensor_value_info("scores", _KINDS[forest.sums][0], [None, forest.outputs])],
+        [helper.make_tensor_value_info("scores", _KINDS[forest.sum_dtype][0], [None, forest.outputs])],
         constants,
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 5)]
@@ -61,7 +61,7 @@ def columns_to_cut(forest: Forest, signature: Signature) -> list[int]:
 
 def _prepare_inputs(forest: Forest, cut: Sequence[int]) -> tuple[list[NodeProto], list[TensorProto], str]:
     """Nodes from `rows` to what the trees compare, with their constants, and the name of that."""
-    dtype = _KINDS[forest.rows][1]
+    dtype = _KINDS[forest.input_dtype][1]
     nodes: list[NodeProto] = []
     constants: list[TensorProto] = []
     ready = "rows"
@@ -70,14 +70,14 @@ def _prepare_inputs(forest: Forest, cut: Sequence[int]) -> tuple[list[NodeProto]
         nodes.append(helper.make_node("Equal", [ready, "missing"], ["is_missing"]))
         nodes.append(helper.make_node("Where", ["is_missing", "nan", ready], ["known"]))
         ready = "known"
-    if forest.zeros:
+    if forest.zero_as_missing:
         made, needed = _without_zeros(forest, ready)
         nodes, constants, ready = [*nodes, *made], [*constants, *needed], "nonzero"
     if cut:
         made, needed = _truncate_columns(forest, cut, ready)
         nodes, constants, ready = [*nodes, *made], [*constants, *needed], "whole"
-    if forest.rows != forest.sums:
-        nodes.append(helper.make_node("Cast", [ready], ["exact"], to=_KINDS[forest.sums][0]))
+    if forest.input_dtype != forest.sum_dtype:
+        nodes.append(helper.make_node("Cast", [ready], ["exact"], to=_KINDS[forest.sum_dtype][0]))
         ready = "exact"
     return nodes, constants, ready
 
@@ -89,35 +89,35 @@ def _truncate_columns(forest: Forest, columns: Sequence[int], ready: str) -> tup
     """
     chosen = _mask(forest, columns)
     choose = helper.make_node("Where", ["categorical", "cut", ready], ["whole"])
-    if forest.whole == "floored":
+    if forest.category_cast == "floored":
         return [helper.make_node("Floor", [ready], ["cut"]), choose], [_named("categorical", chosen)]
-    if forest.whole == "exact":
+    if forest.category_cast == "exact":
         nodes = [
             helper.make_node("Floor", [ready], ["floor"]),
             helper.make_node("Less", ["floor", ready], ["is_part"]),
             helper.make_node("Where", ["is_part", "outside", ready], ["cut"]),
             choose,
         ]
-        return nodes, [_named("outside", _KINDS[forest.rows][1](-(2.0**60))), _named("categorical", chosen)]
+        return nodes, [_named("outside", _KINDS[forest.input_dtype][1](-(2.0**60))), _named("categorical", chosen)]
     nodes = [
         helper.make_node("Mod", [ready, "one"], ["fraction"], fmod=1),
         helper.make_node("Sub", [ready, "fraction"], ["cut"]),
         choose,
     ]
-    return nodes, [_named("one", _KINDS[forest.rows][1](1.0)), _named("categorical", chosen)]
+    return nodes, [_named("one", _KINDS[forest.input_dtype][1](1.0)), _named("categorical", chosen)]
 
 
 def _without_zeros(forest: Forest, ready: str) -> tuple[list[NodeProto], list[TensorProto]]:
     """Nodes from `ready` to `nonzero`, with their constants: what is zero in the columns of `zeros` is missing."""
-    dtype = _KINDS[forest.rows][1]
+    dtype = _KINDS[forest.input_dtype][1]
     nodes = [
         helper.make_node("Abs", [ready], ["distance"]),
         helper.make_node("LessOrEqual", ["distance", "zero"], ["is_zero"]),
         helper.make_node("And", ["is_zero", "zero_is_missing"], ["is_gap"]),
         helper.make_node("Where", ["is_gap", "gap", ready], ["nonzero"]),
     ]
-    zeros = _named("zero_is_missing", _mask(forest, forest.zeros))
-    return nodes, [_named("zero", dtype(ZERO)), _named("gap", dtype(np.nan)), zeros]
+    zeros = _named("zero_is_missing", _mask(forest, forest.zero_as_missing))
+    return nodes, [_named("zero", dtype(ZERO_THRESHOLD)), _named("gap", dtype(np.nan)), zeros]
 
 
 def _mask(forest: Forest, columns: Sequence[int]) -> NDArray[np.bool_]:
@@ -127,10 +127,10 @@ def _mask(forest: Forest, columns: Sequence[int]) -> NDArray[np.bool_]:
 def _ends(forest: Forest) -> tuple[list[NodeProto], list[TensorProto]]:
     """Nodes from `raw`, the sums of the trees, to `scores`, with their constants; NaN in rows that are refused."""
     nodes = _link(forest)
-    if not (forest.finite or forest.present):
+    if not (forest.finite_columns or forest.required_columns):
         return nodes, []
     nodes[-1].output[0] = "answers"
-    masks = {"finite": forest.finite, "present": forest.present}
+    masks = {"finite": forest.finite_columns, "present": forest.required_columns}
     nodes += [
         *_beyond(forest),
         helper.make_node("IsNaN", ["rows"], ["absent"]),
@@ -143,15 +143,15 @@ def _ends(forest: Forest) -> tuple[list[NodeProto], list[TensorProto]]:
         helper.make_node("Where", ["is_refused", "no_answer", "answers"], ["scores"]),
     ]
     constants = [_named(name, _mask(forest, columns)) for name, columns in masks.items()]
-    if np.isfinite(forest.reach):
-        constants.append(_named("reach", _KINDS[forest.rows][1](forest.reach)))
-    nothing = _named("no_answer", _KINDS[forest.sums][1](np.nan))
+    if np.isfinite(forest.max_magnitude):
+        constants.append(_named("reach", _KINDS[forest.input_dtype][1](forest.max_magnitude)))
+    nothing = _named("no_answer", _KINDS[forest.sum_dtype][1](np.nan))
     return nodes, [*constants, _named("columns", np.array([1])), nothing]
 
 
 def _beyond(forest: Forest) -> list[NodeProto]:
     """Nodes from `rows` to `infinite`: what is, or becomes so in steps before the trees."""
-    if np.isinf(forest.reach):
+    if np.isinf(forest.max_magnitude):
         return [helper.make_node("IsInf", ["rows"], ["infinite"])]
     size = helper.make_node("Abs", ["rows"], ["size"])
     return [size, helper.make_node("GreaterOrEqual", ["size", "reach"], ["infinite"])]
@@ -160,7 +160,7 @@ def _beyond(forest: Forest) -> list[NodeProto]:
 def _link(forest: Forest) -> list[NodeProto]:
     """Nodes from `raw` to `scores`."""
     if forest.link == "isolation":
-        half = helper.make_node("Constant", [], ["half"], value=_tensor(np.array(0.5, _KINDS[forest.sums][1])))
+        half = helper.make_node("Constant", [], ["half"], value=_tensor(np.array(0.5, _KINDS[forest.sum_dtype][1])))
         return [
             half,
             helper.make_node("Pow", ["half", "raw"], ["share"]),
@@ -175,7 +175,7 @@ def _link(forest: Forest) -> list[NodeProto]:
 
 def _ensemble(forest: Forest) -> dict[str, object]:
     """Attributes of TreeEnsemble: the nodes of all trees in one list, the leaves in another, sets divided by NaN."""
-    dtype = _KINDS[forest.sums][1]
+    dtype = _KINDS[forest.sum_dtype][1]
     trees = [_with_a_root(tree) for tree in _one_output_each(forest)]
     inner, leaves = [len(tree.feature) for tree in trees], [len(tree.leaf) for tree in trees]
     roots, first_leaves = np.cumsum([0, *inner[:-1]]), np.cumsum([0, *leaves[:-1]])
@@ -205,7 +205,7 @@ def _ensemble(forest: Forest) -> dict[str, object]:
 
 def _one_output_each(forest: Forest) -> list[Tree]:
     """Trees that add to one output each, in order, the base before them: a leaf of TreeEnsemble is one number."""
-    base = [one_leaf([value], (output,)) for output, value in enumerate(forest.base) if value]
+    base = [constant_tree([value], (output,)) for output, value in enumerate(forest.base) if value]
     return base + [
         dataclasses.replace(tree, leaf=tree.leaf[:, [place]], outputs=(output,))
         for tree in forest.trees

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.engines.formats.trees import ZERO, Forest, Tree
+from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,14 +23,14 @@ def prune_forest(forest: Forest, rows: Floats, shares: tuple[float, ...]) -> lis
     these rows least: one limit for all trees, as in cost-complexity pruning (Breiman et al. 1984).
     """
     cells = _cells(forest, rows)
-    costs = [_costs(tree, _reached(tree, cells, forest.whole)) for tree in forest.trees]
+    costs = [_costs(tree, _reached(tree, cells, forest.category_cast)) for tree in forest.trees]
     every = np.concatenate([np.zeros(0), *costs])
     return [_cut(forest, cells, costs, float(np.quantile(every, 1 - share))) for share in shares]
 
 
 def _cut(forest: Forest, cells: Floats, costs: list[Floats], limit: float) -> Forest:
     trees = (
-        _replace_subtrees(tree, _reached(tree, cells, forest.whole), cost <= limit)
+        _replace_subtrees(tree, _reached(tree, cells, forest.category_cast), cost <= limit)
         for tree, cost in zip(forest.trees, costs, strict=True)
     )
     return dataclasses.replace(forest, trees=tuple(trees))
@@ -39,10 +39,10 @@ def _cut(forest: Forest, cells: Floats, costs: list[Floats], limit: float) -> Fo
 def _cells(forest: Forest, rows: Floats) -> Floats:
     """Rows as the forest compares them, what is missing as NaN."""
     with np.errstate(over="ignore"):
-        cells = rows.astype(forest.rows).astype(np.float64)
+        cells = rows.astype(forest.input_dtype).astype(np.float64)
     cells[cells == forest.missing] = np.nan
-    zeros = list(forest.zeros)
-    cells[:, zeros] = np.where(np.abs(cells[:, zeros]) <= ZERO, np.nan, cells[:, zeros])
+    zeros = list(forest.zero_as_missing)
+    cells[:, zeros] = np.where(np.abs(cells[:, zeros]) <= ZERO_THRESHOLD, np.nan, cells[:, zeros])
     return cells
 
 

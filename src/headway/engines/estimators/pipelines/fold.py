@@ -22,32 +22,33 @@ from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, PolynomialFea
 from headway.core.errors import NotApplicable
 from headway.engines.estimators import trees
 from headway.engines.estimators.inner import InnerModel
-from headway.engines.estimators.objects import objects
-from headway.engines.estimators.pipelines.ending import inner_forest, steps_of
+from headway.engines.estimators.objects import walk_objects
 from headway.engines.estimators.pipelines.features import (
-    NOWHERE,
-    Computed,
+    NO_COLUMN,
+    ArrayFeature,
     Feature,
-    Image,
-    Lookup,
-    Number,
-    numbers_of,
-    raw_features,
+    Function,
+    NumericFeature,
+    TableFeature,
+    first_above,
+    first_at_least,
+    input_features,
+    numeric_values,
 )
-from headway.engines.estimators.pipelines.steps import transformed
-from headway.engines.estimators.pipelines.sums import Sums
-from headway.engines.estimators.pipelines.thresholds import first_above, first_at_least
-from headway.engines.estimators.skops_file import Columns
-from headway.engines.formats.trees import BEYOND, Forest, Precision, Tree
+from headway.engines.estimators.pipelines.graph_builder import GraphBuilder
+from headway.engines.estimators.pipelines.steps import transform_features
+from headway.engines.estimators.skops_file import ModelColumns
+from headway.engines.estimators.trees import flat_steps, model_forest
+from headway.engines.formats.trees import OVERFLOW, Forest, Precision, Tree
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_MIX = (PCA, PolynomialFeatures, TruncatedSVD)
+_MIXING = (PCA, PolynomialFeatures, TruncatedSVD)
 _FLOATS = {"float32": np.float32, "float64": np.float64}
-_RISING = ("x", ">=", "clip")
-_BENDS = {
+_MONOTONE = ("x", ">=", "clip")
+_NONMONOTONE = {
     **dict.fromkeys(("pow", "pow up", "pow down", "log up", "log down"), "PowerTransformer"),
     **dict.fromkeys(("log", "log1p", "exp", "expm1", "sqrt", "abs", "square"), "FunctionTransformer"),
     ">=": "the one-hot form of KBinsDiscretizer",
@@ -65,7 +66,7 @@ class Splits(NamedTuple):
     sets: list[Ints]
 
 
-class Said(NamedTuple):
+class MemberValues(NamedTuple):
     """What steps make of the members of a column: its ranks, or the numbers that an encoder knows, float64 [m].
 
     `default` [1] is what they make of any value that is no member, and `missing` [1] of a missing one.
@@ -77,49 +78,49 @@ class Said(NamedTuple):
     missing: Floats
 
 
-def forest(model: Pipeline, width: int, columns: Columns | None) -> Forest:
+def fold_pipeline(model: Pipeline, width: int, columns: ModelColumns | None) -> Forest:
     """Trees over rows of `width` columns as headway gives them, for a fitted pipeline that ends in trees.
 
     Raises NotApplicable, with the part, where it does not, or where a split is no split of one column.
     """
-    steps = steps_of(model)
+    steps = flat_steps(model)
     if len(steps) == 1 and not isinstance(steps[0], InnerModel):
-        return trees.forest(steps[0], columns)
-    inner = inner_forest(steps[-1])
-    features: list[Feature] = raw_features(width, columns)
+        return trees.estimator_forest(steps[0], columns)
+    inner = model_forest(steps[-1])
+    features: list[Feature] = input_features(width, columns)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a step that is asked for single values is given them without names
         seen = list(features)
         for step in steps[:-1]:
-            features = transformed(step, features, Sums(width))
+            features = transform_features(step, features, GraphBuilder(width))
             seen += features
         if isinstance(steps[-1], InnerModel) and np.isnan(steps[-1].absent) and _is_sparse(steps[:-1]):
             features = [_without_zeros(feature) for feature in features]
-        mixed = [type(each).__name__ for _, each in objects(steps[:-1]) if isinstance(each, _MIX)]
-        if any(isinstance(each, Computed) for each in features):
+        mixed = [type(each).__name__ for _, each in walk_objects(steps[:-1]) if isinstance(each, _MIXING)]
+        if any(isinstance(each, ArrayFeature) for each in features):
             raise NotApplicable(f"{mixed[0] if mixed else 'a step'} before its trees mixes columns")
-        return _over(inner, features, seen, width)
+        return _fold_checked(inner, features, seen, width)
 
 
-def over_features(model: Any, features: Sequence[Feature], width: int) -> Forest:
+def fold_features(model: Any, features: Sequence[Feature], width: int) -> Forest:
     """Trees over rows of `width` columns, for a fitted model of trees that reads these features.
 
     Raises NotApplicable where they are no features of one column each, or where it is no model of trees.
     """
     if isinstance(model, InnerModel) and np.isnan(model.absent):
         raise NotApplicable(f"a model of {model.engine} inside an ensemble may be given sparse rows")
-    if any(isinstance(each, Computed) for each in features):
+    if any(isinstance(each, ArrayFeature) for each in features):
         raise NotApplicable(f"{type(model).__name__} behind a step or model that mixes columns")
-    return _over(inner_forest(model), features, features, width)
+    return _fold_checked(model_forest(model), features, features, width)
 
 
-def _over(inner: Forest, features: Sequence[Feature], seen: Sequence[Feature], width: int) -> Forest:
-    if len(features) != inner.width or not np.isnan(inner.missing) or inner.zeros:
+def _fold_checked(inner: Forest, features: Sequence[Feature], seen: Sequence[Feature], width: int) -> Forest:
+    if len(features) != inner.width or not np.isnan(inner.missing) or inner.zero_as_missing:
         raise NotApplicable("its trees take other numbers than NaN for missing, and steps stand before them")
-    folded = _folded(inner, features, width)
-    finite, present = _refused(inner, features, seen)
-    reach = _reach(inner, features, seen) if folded.rows == "float64" else np.inf
-    return replace(folded, finite=finite, present=present, reach=reach)
+    folded = _fold_splits(inner, features, width)
+    finite, present = _refused_columns(inner, features, seen)
+    reach = _max_magnitude(inner, features, seen) if folded.input_dtype == "float64" else np.inf
+    return replace(folded, finite_columns=finite, required_columns=present, max_magnitude=reach)
 
 
 def _is_sparse(steps: Sequence[Any]) -> bool:
@@ -142,10 +143,10 @@ def _is_sparse(steps: Sequence[Any]) -> bool:
 
 def _without_zeros(feature: Feature) -> Feature:
     """A feature of a sparse row, in which 0 is as missing."""
-    if isinstance(feature, Lookup):
-        values = numbers_of(feature)
+    if isinstance(feature, TableFeature):
+        values = numeric_values(feature)
         return replace(feature, values=np.where(values == 0, np.nan, values))
-    if not isinstance(feature, Number) or any(term.kind == "x" for term in feature.terms):
+    if not isinstance(feature, NumericFeature) or any(term.kind == "x" for term in feature.terms):
         raise NotApplicable("a number that is 0 is missing in the sparse rows that its trees are given")
     first, missing = feature.image, np.nan if feature.missing == 0 else feature.missing
 
@@ -156,35 +157,35 @@ def _without_zeros(feature: Feature) -> Feature:
     return replace(feature, image=image, missing=missing)
 
 
-def _folded(inner: Forest, features: Sequence[Feature], width: int) -> Forest:
+def _fold_splits(inner: Forest, features: Sequence[Feature], width: int) -> Forest:
     splits, starts = _all_splits(inner)
-    plain = [each for each in features if isinstance(each, Number) and not _is_known(each)]
-    precision: Precision = inner.rows if all(map(_is_plain, features)) else "float64"
+    plain = [each for each in features if isinstance(each, NumericFeature) and not _is_encoded(each)]
+    precision: Precision = inner.input_dtype if all(map(_is_identity, features)) else "float64"
     exact, asked = False, splits.feature.copy()
     for place, feature in enumerate(features):
         at = np.flatnonzero(asked == place)
         splits.feature[at] = _column(feature)
-        if isinstance(feature, Lookup):
+        if isinstance(feature, TableFeature):
             exact = True
-            _fold_texts(splits, at, inner, numbers_of(feature))
-        elif isinstance(feature, Number) and _is_known(feature):
+            _fold_texts(splits, at, inner, numeric_values(feature))
+        elif isinstance(feature, NumericFeature) and _is_encoded(feature):
             exact = True
-            _fold_known(splits, at, inner, feature)
-        elif isinstance(feature, Number):
+            _fold_encoded(splits, at, inner, feature)
+        elif isinstance(feature, NumericFeature):
             _fold_number(splits, at, inner, feature)
-    _expect_one_way(splits, {each.column for each in features if isinstance(each, Number)})
+    _check_column_kinds(splits, {each.column for each in features if isinstance(each, NumericFeature)})
     left = {_column(features[place]) for place in inner.categorical} & {each.column for each in plain}
-    if exact and left and inner.whole != "exact":
+    if exact and left and inner.category_cast != "exact":
         raise NotApplicable("its trees read categories of their own beside those of an encoder")
     return replace(
         inner,
         width=width,
         trees=tuple(
-            _tree(tree, splits, slice(start, end))
+            _folded_tree(tree, splits, slice(start, end))
             for tree, start, end in zip(inner.trees, starts[:-1], starts[1:], strict=True)
         ),
-        rows=precision,
-        whole="exact" if exact else inner.whole,
+        input_dtype=precision,
+        category_cast="exact" if exact else inner.category_cast,
     )
 
 
@@ -208,34 +209,34 @@ def _all_splits(inner: Forest) -> tuple[Splits, list[int]]:
 
 
 def _column(feature: Feature) -> int:
-    if not isinstance(feature, Number | Lookup):
+    if not isinstance(feature, NumericFeature | TableFeature):
         raise NotApplicable("a step before its trees mixes columns")
     return max(feature.column, 0)  # a constant goes the same way whatever is in the column
 
 
-def _is_plain(feature: Feature) -> bool:
+def _is_identity(feature: Feature) -> bool:
     """Whether the number of a column comes to the trees as it is, but for what is missing."""
-    return isinstance(feature, Lookup) or (isinstance(feature, Number) and feature.line == (1.0, 0.0))
+    return isinstance(feature, TableFeature) or (isinstance(feature, NumericFeature) and feature.line == (1.0, 0.0))
 
 
-def _is_known(feature: Number) -> bool:
+def _is_encoded(feature: NumericFeature) -> bool:
     """Whether a number counts only if it is one of those that an encoder knows."""
     return any(term.kind in ("=", "in") for term in feature.terms)
 
 
-def _fold_number(splits: Splits, at: Ints, inner: Forest, feature: Number) -> None:
+def _fold_number(splits: Splits, at: Ints, inner: Forest, feature: NumericFeature) -> None:
     """Splits of a number at the numbers of the column from which on it passes their thresholds."""
     plain = feature.line == (1.0, 0.0)
     if splits.categorical[at].any() and (not plain or np.isfinite(feature.missing)):
         raise NotApplicable("a step changes what its trees read as a category")
-    cast, nodes = _FLOATS[inner.rows], at[~splits.categorical[at]]
+    cast, nodes = _FLOATS[inner.input_dtype], at[~splits.categorical[at]]
     if np.isfinite(feature.missing):
         splits.missing_left[nodes] = np.array(feature.missing).astype(cast) <= splits.threshold[nodes]
-    if plain and inner.rows == "float64":
+    if plain and inner.input_dtype == "float64":
         return
     for term in feature.terms:
-        if term.weight < 0 or term.kind not in _RISING:
-            name = _BENDS.get(term.kind, "a step")
+        if term.weight < 0 or term.kind not in _MONOTONE:
+            name = _NONMONOTONE.get(term.kind, "a step")
             raise NotApplicable(f"{name} before its trees bends a number, so that a split of it is none of the column")
 
     def image(x: Floats) -> Floats:
@@ -247,7 +248,7 @@ def _fold_number(splits: Splits, at: Ints, inner: Forest, feature: Number) -> No
     splits.threshold[nodes] = np.where(image(np.array([np.inf])) <= values, np.inf, last)[back]
 
 
-def _fold_known(splits: Splits, at: Ints, inner: Forest, feature: Number) -> None:
+def _fold_encoded(splits: Splits, at: Ints, inner: Forest, feature: NumericFeature) -> None:
     """Splits of what an encoder makes of a number: sets of those that go another way than one it does not know."""
     known = np.unique([at for term in feature.terms for at in term.constants[2:]])
     if any(term.kind not in ("=", "in") for term in feature.terms) or (known != np.trunc(known)).any():
@@ -255,7 +256,9 @@ def _fold_known(splits: Splits, at: Ints, inner: Forest, feature: Number) -> Non
     said = feature.image(np.append(known, np.abs(known).max() + 1.5))
     if np.isinf(said[-1]):
         raise NotApplicable("an encoder before its trees refuses a number that it does not know")
-    _fold_sets(splits, at, inner, Said(known.astype(np.int64), said[:-1], said[-1:], np.array([feature.missing])))
+    _fold_sets(
+        splits, at, inner, MemberValues(known.astype(np.int64), said[:-1], said[-1:], np.array([feature.missing]))
+    )
 
 
 def _fold_texts(splits: Splits, at: Ints, inner: Forest, values: Floats) -> None:
@@ -265,13 +268,13 @@ def _fold_texts(splits: Splits, at: Ints, inner: Forest, values: Floats) -> None
     """
     missing = values[-1:]
     known = np.where(np.isinf(values[:-1]), missing, values[:-1])  # what is refused goes where it costs no place
-    _fold_sets(splits, at, inner, Said(np.arange(len(known)), known, missing, missing))
+    _fold_sets(splits, at, inner, MemberValues(np.arange(len(known)), known, missing, missing))
 
 
-def _fold_sets(splits: Splits, at: Ints, inner: Forest, said: Said) -> None:
-    if inner.present and np.isnan(said.values).any():
+def _fold_sets(splits: Splits, at: Ints, inner: Forest, said: MemberValues) -> None:
+    if inner.required_columns and np.isnan(said.values).any():
         raise NotApplicable("its trees refuse what an encoder makes of a text or number that it did not learn")
-    for nodes in _alike(splits, at):
+    for nodes in _equal_nodes(splits, at):
         values, default, missing = (_goes_left(values, splits, nodes[0], inner) for values in said[1:])
         splits.categorical[nodes] = True
         splits.threshold[nodes] = len(splits.sets)
@@ -280,7 +283,7 @@ def _fold_sets(splits: Splits, at: Ints, inner: Forest, said: Said) -> None:
         splits.missing_left[nodes] = missing[0] != default[0]
 
 
-def _alike(splits: Splits, at: Ints) -> list[Ints]:
+def _equal_nodes(splits: Splits, at: Ints) -> list[Ints]:
     """Nodes of the same threshold and the same way for what is missing, together."""
     found = [np.array([node]) for node in at[splits.categorical[at]]]
     for missing_left in (False, True):
@@ -294,57 +297,61 @@ def _alike(splits: Splits, at: Ints) -> list[Ints]:
 def _goes_left(values: Floats, splits: Splits, node: int, inner: Forest) -> Bools:
     """Where the trees send values that steps made, at one of their nodes."""
     if splits.categorical[node]:
-        whole = np.floor(values) if inner.whole == "floored" else np.trunc(values)
-        left = np.isin(values if inner.whole == "exact" else whole, splits.sets[int(splits.threshold[node])])
+        whole = np.floor(values) if inner.category_cast == "floored" else np.trunc(values)
+        left = np.isin(values if inner.category_cast == "exact" else whole, splits.sets[int(splits.threshold[node])])
     else:
-        left = values.astype(_FLOATS[inner.rows]) <= splits.threshold[node]
+        left = values.astype(_FLOATS[inner.input_dtype]) <= splits.threshold[node]
     return np.where(np.isnan(values), splits.missing_left[node], left)
 
 
-def _expect_one_way(splits: Splits, numbers: set[int]) -> None:
+def _check_column_kinds(splits: Splits, numbers: set[int]) -> None:
     """A column of numbers is split at thresholds, or by sets: a column that is both has no form."""
     both = set(splits.feature[splits.categorical].tolist()) & set(splits.feature[~splits.categorical].tolist())
     if both & numbers:
         raise NotApplicable(f"column {min(both & numbers)} is read as a number and, by an encoder, as a category")
 
 
-def _refused(
+def _refused_columns(
     inner: Forest, features: Sequence[Feature], seen: Sequence[Feature]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The columns in which the trees, or a step that saw them, refuse an infinite value, and those a missing one."""
-    finite = {each.column for each in seen if isinstance(each, Number) and each.checked}
-    finite |= {_column(features[place]) for place in inner.finite if isinstance(features[place], Number)}
-    present = {_column(each) for each in seen if not isinstance(each, Computed) and np.isinf(_missing(each))}
-    present |= {_column(features[place]) for place in inner.present if np.isnan(_missing(features[place]))}
-    return tuple(sorted(finite - {NOWHERE})), tuple(sorted(present))
+    finite = {each.column for each in seen if isinstance(each, NumericFeature) and each.checked}
+    finite |= {
+        _column(features[place]) for place in inner.finite_columns if isinstance(features[place], NumericFeature)
+    }
+    present = {_column(each) for each in seen if not isinstance(each, ArrayFeature) and np.isinf(_missing_value(each))}
+    present |= {
+        _column(features[place]) for place in inner.required_columns if np.isnan(_missing_value(features[place]))
+    }
+    return tuple(sorted(finite - {NO_COLUMN})), tuple(sorted(present))
 
 
-def _missing(feature: Feature) -> float:
+def _missing_value(feature: Feature) -> float:
     """What steps make of a missing value; infinite where one refuses it."""
-    if isinstance(feature, Lookup):
-        return float(numbers_of(feature)[-1])
-    return feature.missing if isinstance(feature, Number) else 0.0
+    if isinstance(feature, TableFeature):
+        return float(numeric_values(feature)[-1])
+    return feature.missing if isinstance(feature, NumericFeature) else 0.0
 
 
-def _reach(inner: Forest, features: Sequence[Feature], seen: Sequence[Feature]) -> float:
+def _max_magnitude(inner: Forest, features: Sequence[Feature], seen: Sequence[Feature]) -> float:
     """The size of number from which on some step makes one that is infinite to the next, or to the trees."""
     found = [np.inf]
     for feature in seen:
-        for image in feature.stages if isinstance(feature, Number) else ():
-            found.append(_limit_of(image, np.inf))
+        for image in feature.stages if isinstance(feature, NumericFeature) else ():
+            found.append(_magnitude_limit(image, np.inf))
     for feature in features:
-        if isinstance(feature, Number) and feature.stages and feature.line:
-            found.append(_limit_of(feature.image, BEYOND[inner.rows]))
+        if isinstance(feature, NumericFeature) and feature.stages and feature.line:
+            found.append(_magnitude_limit(feature.image, OVERFLOW[inner.input_dtype]))
     return min(found)
 
 
-def _limit_of(image: Image, limit: float) -> float:
+def _magnitude_limit(image: Function, limit: float) -> float:
     """The smaller of the sizes, above and below 0, from which on an image is not within a limit."""
     above, below = first_at_least(image, np.array([limit])), first_above(image, np.array([-limit]))
     return float(min(above[0], -below[0]))
 
 
-def _tree(tree: Tree, splits: Splits, own: slice) -> Tree:
+def _folded_tree(tree: Tree, splits: Splits, own: slice) -> Tree:
     """A tree with its nodes as they were folded."""
     categorical, threshold, swapped = splits.categorical[own], splits.threshold[own].copy(), splits.swapped[own]
     numbers, back = np.unique(threshold[categorical].astype(np.int64), return_inverse=True)

@@ -1,14 +1,16 @@
-"""The steps before a model: from the features that a fitted transformer reads, those that it makes."""
+"""X"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.feature_selection import SelectorMixin
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
@@ -28,73 +30,246 @@ from sklearn.preprocessing import (
 )
 
 from headway.core.errors import NotApplicable
-from headway.engines.estimators.pipelines import curves, encoders
 from headway.engines.estimators.pipelines.features import (
-    Computed,
+    UFUNC_TERMS,
+    ArrayFeature,
     Feature,
-    Lookup,
-    Number,
-    constant,
-    moved,
-    moved_number,
+    NumericFeature,
+    TableFeature,
+    Term,
+    affine_feature,
+    affine_number,
+    apply_function,
+    apply_to_table,
+    compare_feature,
+    compose,
+    constant_feature,
+    first_at_least,
+    is_table,
+    numeric_values,
+    power_transform,
+    replace_value,
     same_column,
 )
-from headway.engines.estimators.pipelines.sums import Sums
-from headway.engines.estimators.texts import kept
+from headway.engines.estimators.pipelines.graph_builder import GraphBuilder
+from headway.engines.estimators.text_columns import imputed_columns
+
+Floats = NDArray[np.float64]
+Values = NDArray[Any]
+_MAX_VALUES = 20_000_000
+_VALUE_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def encode_features(step: Any, features: Sequence[Feature]) -> list[Feature]:
+    """The outputs of an encoder that takes its columns one by one."""
+    counts = _output_counts(step, len(features))
+    found: list[Feature] = []
+    for place, feature in enumerate(features):
+        span = slice(sum(counts[:place]), sum(counts[: place + 1]))
+
+        def answer(values: Values, place: int = place, span: slice = span) -> Floats:
+            return evaluate_values(
+                lambda some: _dense(step.transform(_probe_table(step, place, some)))[:, span], values
+            )
+
+        found += _encode_feature(answer, step.categories_[place], feature, span.stop - span.start)
+    return found
+
+
+def tabulate_step(step: Any, features: Sequence[Feature]) -> list[Feature]:
+    """The outputs of any transformer of which all inputs are tables of one column: tables again."""
+    texts = isinstance(step, CountVectorizer | HashingVectorizer)
+    first = features[0]
+    assert isinstance(first, TableFeature)
+    table = first.values if texts else np.column_stack([numeric_values(each) for each in features])  # type: ignore[arg-type]
+    made = evaluate_values(lambda some: _dense(step.transform(some)), table)
+    if texts:
+        made[~np.array([isinstance(each, str) for each in first.values])] = np.inf
+        made[-2] = np.inf  # what another text says is in no table, and such a row is refused before it comes here
+    return [TableFeature(column=first.column, values=column) for column in made.T]
+
+
+def discretize_features(step: Any, features: Sequence[Feature]) -> list[Feature]:
+    """The bins of numbers: how many edges are at most the number, or a one-hot of that."""
+    found: list[Feature] = []
+    for feature, edges in zip(features, step.bin_edges_, strict=True):
+        inner = np.asarray(edges[1:-1], np.float64)
+        if step.encode == "ordinal":
+            found.append(_step_feature(feature, inner, np.arange(len(inner) + 1.0)))
+        else:
+            found += [_step_feature(feature, inner, row) for row in np.eye(len(inner) + 1)]
+    return found
+
+
+def evaluate_values(function: Callable[[Values], Floats], values: Values) -> Floats:
+    """What a function says of values [m, ...]: float64 [m, k], infinite for each value that it refuses."""
+    parts = _evaluate_halves(function, values)
+    width = next((part.shape[1] for part in parts if part is not None), 1)
+    return np.concatenate([np.full((1, width), np.inf) if part is None else part for part in parts])
+
+
+def _evaluate_halves(function: Callable[[Values], Floats], values: Values) -> list[Floats | None]:
+    """Halves, until what is refused stands alone."""
+    try:
+        return [np.asarray(function(values), np.float64)]
+    except _VALUE_ERRORS:
+        if len(values) == 1:
+            return [None]
+    half = len(values) // 2
+    return [*_evaluate_halves(function, values[:half]), *_evaluate_halves(function, values[half:])]
+
+
+def _output_counts(step: Any, inputs: int) -> list[int]:
+    """How many outputs each column has."""
+    if isinstance(step, OneHotEncoder):
+        return [int(count) for count in step._n_features_outs]
+    many = isinstance(step, TargetEncoder) and step.target_type_ == "multiclass"
+    return [len(step.classes_) if many else 1] * inputs
+
+
+def _probe_table(step: Any, place: int, values: Values) -> Values:
+    """Rows [m, inputs] in which one column takes values, the others one that the encoder knows."""
+    kind = object if any(each.dtype.kind not in "biuf" for each in step.categories_) else np.float64
+    table = np.empty((len(values), len(step.categories_)), kind)
+    for column, categories in enumerate(step.categories_):
+        table[:, column] = categories[0]
+    table[:, place] = values
+    return table
+
+
+def _broadcast(found: Floats, outputs: int) -> Floats:
+    """The same for every output, where each value was refused."""
+    return np.broadcast_to(found, (len(found), outputs))
+
+
+def _dense(found: Any) -> Floats:
+    if np.prod(found.shape) > _MAX_VALUES:
+        raise NotApplicable(f"the texts of a column become {found.shape[1]:,} numbers each, which is no small table")
+    return np.asarray(found.toarray() if hasattr(found, "toarray") else found, np.float64)
+
+
+def _encode_feature(
+    answer: Callable[[Values], Floats], categories: Values, feature: Feature, outputs: int
+) -> list[Feature]:
+    if isinstance(feature, TableFeature):
+        made = answer(feature.values)
+        return [TableFeature(column=feature.column, values=column) for column in _broadcast(made, outputs).T]
+    if is_table(feature):
+        return [apply_to_table(feature, lambda x, place=place: answer(x)[:, place]) for place in range(outputs)]  # type: ignore[misc]
+    if not isinstance(feature, NumericFeature) or feature.line != (1.0, 0.0):
+        raise NotApplicable("an encoder of numbers behind a step that changes them is not written as a graph")
+    return _encode_number(answer, categories, feature, outputs)
+
+
+def _encode_number(
+    answer: Callable[[Values], Floats], categories: Values, feature: NumericFeature, outputs: int
+) -> list[Feature]:
+    """Jumps at the numbers that an encoder knows, from what it says of any other number."""
+    known = np.array([each for each in categories.tolist() if each is not None and each == each], np.float64)
+    unseen = float(np.max(known, initial=0.0)) + 1.5
+    said = _broadcast(answer(np.array([*known, unseen, feature.missing])), outputs)
+    refuses = not np.isfinite(said[-2]).all()
+    base = np.zeros(outputs) if refuses else said[-2]
+    guard = (Term(kind="in", constants=(1.0, 0.0, *known)),) if refuses else ()
+
+    def one(place: int) -> NumericFeature:
+        jumps = [
+            Term(kind="=", weight=float(height), constants=(1.0, 0.0, float(at)))
+            for at, height in zip(known, said[:-2, place] - base[place], strict=True)
+            if height
+        ]
+        return replace(
+            feature,
+            terms=(*jumps, *guard),
+            offset=float(base[place]),
+            missing=float(said[-1, place]),
+            image=lambda x: answer(feature.image(x))[:, place],
+            checked=True,
+        )
+
+    return [one(place) for place in range(outputs)]
+
+
+def _step_feature(feature: Feature, edges: Floats, heights: Floats) -> Feature:
+    """A feature that takes `heights` one after the other, the next from each edge on."""
+
+    def exact(x: Floats) -> Floats:
+        return np.where(np.isnan(x), np.nan, heights[np.searchsorted(edges, x, side="right")])
+
+    if is_table(feature):
+        return apply_to_table(feature, exact)
+    if not isinstance(feature, NumericFeature) or not feature.line or feature.line[0] <= 0:
+        raise NotApplicable("KBinsDiscretizer behind a step that is no rising straight line is not written as a graph")
+    raw = first_at_least(feature.image, edges)
+    terms = tuple(
+        Term(kind=">=", weight=float(jump), constants=(1.0, 0.0, float(at)))
+        for at, jump in zip(raw, np.diff(heights), strict=True)
+        if jump
+    )
+    missing = float(exact(np.array([feature.missing]))[0])
+    return replace(
+        feature,
+        terms=terms,
+        offset=float(heights[0]),
+        missing=missing,
+        image=compose(feature.image, exact),
+        checked=True,
+    )
+
 
 Features = list[Feature]
-Read = Callable[[Any, Features, Sums], Features]
+TransformReader = Callable[[Any, Features, GraphBuilder], Features]
 
 
-def transformed(step: Any, features: Features, sums: Sums) -> Features:
+def transform_features(step: Any, features: Features, sums: GraphBuilder) -> Features:
     """The features that a step makes; raises NotApplicable, with its name, for a step that is not known here."""
     if step is None or (isinstance(step, str) and step == "passthrough"):
         return features
     if type(step).__name__ == "FrozenEstimator":
-        return transformed(step.estimator, features, sums)
+        return transform_features(step.estimator, features, sums)
     read = _READERS.get(type(step))
     if read is not None and not (same_column(features) and type(step) in _BY_FEATURE):
         return read(step, features, sums)
     if isinstance(step, SelectorMixin):
         return [features[place] for place in step.get_support(indices=True)]
     if features and same_column(features):
-        return encoders.table_of(step, features)
-    raise NotApplicable(f"{_named(step)} is not written as a graph")
+        return tabulate_step(step, features)
+    raise NotApplicable(f"{_step_name(step)} is not written as a graph")
 
 
-def _named(step: Any) -> str:
+def _step_name(step: Any) -> str:
     """A step in a refusal."""
     if isinstance(step, FunctionTransformer):
         return f"FunctionTransformer with {getattr(step.func, '__name__', step.func)!r}"
     return type(step).__name__
 
 
-def _pipeline(step: Any, features: Features, sums: Sums) -> Features:
+def _pipeline(step: Any, features: Features, sums: GraphBuilder) -> Features:
     for _, each in step.steps:
-        features = transformed(each, features, sums)
+        features = transform_features(each, features, sums)
     return features
 
 
-def _union(step: Any, features: Features, sums: Sums) -> Features:
+def _union(step: Any, features: Features, sums: GraphBuilder) -> Features:
     weights, found = step.transformer_weights or {}, []
     for name, each in step.transformer_list:
         if isinstance(each, str) and each == "drop":
             continue
         weight = float(weights.get(name, 1.0))
-        made = transformed(each, features, sums)
-        found += made if weight == 1 else [moved(one, weight, 0.0, _times(weight)) for one in made]
+        made = transform_features(each, features, sums)
+        found += made if weight == 1 else [affine_feature(one, weight, 0.0, _times(weight)) for one in made]
     return found
 
 
-def _columns(step: Any, features: Features, sums: Sums) -> Features:
+def _columns(step: Any, features: Features, sums: GraphBuilder) -> Features:
     inputs, weights, found = step._transformer_to_input_indices, step.transformer_weights or {}, []
     for name, each, _ in step.transformers_:
         places = inputs.get(name, ())
         if len(places) == 0 or (isinstance(each, str) and each == "drop"):
             continue
         weight = float(weights.get(name, 1.0))
-        made = transformed(each, [features[int(place)] for place in places], sums)
-        found += made if weight == 1 else [moved(one, weight, 0.0, _times(weight)) for one in made]
+        made = transform_features(each, [features[int(place)] for place in places], sums)
+        found += made if weight == 1 else [affine_feature(one, weight, 0.0, _times(weight)) for one in made]
     return found
 
 
@@ -102,13 +277,13 @@ def _times(weight: float) -> Callable[[Any], Any]:
     return lambda x: x * weight
 
 
-def _scaled(step: Any, features: Features, _: Sums) -> Features:
+def _scale_features(step: Any, features: Features, _: GraphBuilder) -> Features:
     """StandardScaler and its like: (x - centre) / scale, as each library computes it."""
     centre, scale = _centre_and_scale(step)
     many = len(features)
     centres, scales = (np.zeros(many) if centre is None else centre), (np.ones(many) if scale is None else scale)
     return [
-        moved(each, 1 / float(size), -float(middle) / float(size), _scaling(middle, size))
+        affine_feature(each, 1 / float(size), -float(middle) / float(size), _scaling(middle, size))
         for each, middle, size in zip(features, centres, scales, strict=True)
     ]
 
@@ -125,76 +300,76 @@ def _scaling(middle: float, size: float) -> Callable[[Any], Any]:
     return lambda x: (x - middle) / size
 
 
-def _min_max(step: Any, features: Features, _: Sums) -> Features:
+def _min_max(step: Any, features: Features, _: GraphBuilder) -> Features:
     found = [
-        moved(each, float(slope), float(shift), _line(slope, shift))
+        affine_feature(each, float(slope), float(shift), _line(slope, shift))
         for each, slope, shift in zip(features, step.scale_, step.min_, strict=True)
     ]
     if not step.clip:
         return found
     low, high = map(float, step.feature_range)
-    return [curves.curved(each, "clip", (low, high), lambda x: np.clip(x, low, high), step) for each in found]
+    return [apply_function(each, "clip", (low, high), lambda x: np.clip(x, low, high), step) for each in found]
 
 
 def _line(slope: float, shift: float) -> Callable[[Any], Any]:
     return lambda x: x * slope + shift
 
 
-def _imputed(step: Any, features: Features, sums: Sums) -> Features:
-    found = [_filled(step, features[place], step.statistics_[place]) for place in kept(step)]
-    return found + (_indicated(step.indicator_, features, sums) if step.add_indicator else [])
+def _impute(step: Any, features: Features, sums: GraphBuilder) -> Features:
+    found = [_impute_feature(step, features[place], step.statistics_[place]) for place in imputed_columns(step)]
+    return found + (_indicate_missing(step.indicator_, features, sums) if step.add_indicator else [])
 
 
-def _filled(step: Any, feature: Feature, value: Any) -> Feature:
+def _impute_feature(step: Any, feature: Feature, value: Any) -> Feature:
     """A feature whose missing values are another; a column that held none is 0 throughout."""
     gap = step.missing_values
-    if isinstance(feature, Lookup):
+    if isinstance(feature, TableFeature):
         values = feature.values.copy()
         values[[_is_gap(each, gap) for each in feature.values.tolist()]] = value
         return replace(feature, values=values)
     if isinstance(value, float) and np.isnan(value):
-        return constant(0.0)
+        return constant_feature(0.0)
     if _is_gap(np.nan, gap):
-        return _with_stand_in(feature, float(value))
-    return curves.exchanged(feature, float(gap), float(value), step)
+        return _fill_missing(feature, float(value))
+    return replace_value(feature, float(gap), float(value), step)
 
 
 def _is_gap(value: Any, gap: Any) -> bool:
     return bool(value != value) if isinstance(gap, float) and np.isnan(gap) else bool(value == gap)
 
 
-def _with_stand_in(feature: Feature, value: float) -> Feature:
-    if not isinstance(feature, Number):
+def _fill_missing(feature: Feature, value: float) -> Feature:
+    if not isinstance(feature, NumericFeature):
         return feature  # no array that operations make has gaps
     if not np.isnan(feature.missing):
-        return moved_number(feature, 1.0, 0.0, _same)
+        return affine_number(feature, 1.0, 0.0, _unchanged)
     line = feature.line
     stand_in = (value - line[1]) / line[0] if line and line[0] else np.nan
-    return replace(moved_number(feature, 1.0, 0.0, lambda x: np.where(np.isnan(x), value, x)), stand_in=stand_in)
+    return replace(affine_number(feature, 1.0, 0.0, lambda x: np.where(np.isnan(x), value, x)), stand_in=stand_in)
 
 
-def _same(x: Any) -> Any:
+def _unchanged(x: Any) -> Any:
     return x
 
 
-def _indicated(step: Any, features: Features, _: Sums) -> Features:
-    return [_indicator(features[int(place)], step.missing_values) for place in step.features_]
+def _indicate_missing(step: Any, features: Features, _: GraphBuilder) -> Features:
+    return [_missing_indicator(features[int(place)], step.missing_values) for place in step.features_]
 
 
-def _indicator(feature: Feature, gap: Any) -> Feature:
-    if isinstance(feature, Lookup):
+def _missing_indicator(feature: Feature, gap: Any) -> Feature:
+    if isinstance(feature, TableFeature):
         return replace(feature, values=np.array([float(_is_gap(each, gap)) for each in feature.values.tolist()]))
-    if not isinstance(feature, Number):
-        return constant(0.0)
+    if not isinstance(feature, NumericFeature):
+        return constant_feature(0.0)
     if not _is_gap(np.nan, gap):
-        return curves.jumped(feature, float(gap))
+        return compare_feature(feature, float(gap))
     if not np.isnan(feature.missing):
-        return constant(0.0)
+        return constant_feature(0.0)
     image = lambda x: np.isnan(feature.image(x)).astype(np.float64)  # noqa: E731
     return replace(feature, terms=(), offset=0.0, missing=1.0, image=image, checked=True)
 
 
-def _projected(step: Any, features: Features, sums: Sums) -> Features:
+def _project(step: Any, features: Features, sums: GraphBuilder) -> Features:
     """Principal components, and their like: products with the rows of a matrix."""
     mean = getattr(step, "mean_", None)
     weights = step.components_.T
@@ -202,10 +377,10 @@ def _projected(step: Any, features: Features, sums: Sums) -> Features:
         weights = weights / np.sqrt(step.explained_variance_)
     bias = np.zeros(weights.shape[1]) if mean is None else -mean @ weights
     made = sums.linear(features, weights, bias)
-    return [Computed(array=made.name, place=place, width=made.width) for place in range(made.width)]
+    return [ArrayFeature(array=made.name, place=place, width=made.width) for place in range(made.width)]
 
 
-def _multiplied(step: Any, features: Features, sums: Sums) -> Features:
+def _multiply(step: Any, features: Features, sums: GraphBuilder) -> Features:
     """Products of powers of features, as factors that are picked side by side."""
     tape, powers = sums.tape, step.powers_
     dense = sums.linear(features, np.eye(len(features), len(features) + 1), np.eye(len(features) + 1)[-1])
@@ -215,40 +390,40 @@ def _multiplied(step: Any, features: Features, sums: Sums) -> Features:
     product = tape.pick(dense.name, picked[0])
     for places in picked[1:]:
         product = tape.do("Mul", product, tape.pick(dense.name, places))
-    return [Computed(array=product, place=place, width=len(powers)) for place in range(len(powers))]
+    return [ArrayFeature(array=product, place=place, width=len(powers)) for place in range(len(powers))]
 
 
-def _function(step: Any, features: Features, _: Sums) -> Features:
+def _function(step: Any, features: Features, _: GraphBuilder) -> Features:
     if step.func is None:
         return features
-    kind = curves.FUNCTIONS.get(getattr(step.func, "__name__", ""))
+    kind = UFUNC_TERMS.get(getattr(step.func, "__name__", ""))
     if kind is None or not isinstance(step.func, np.ufunc) or step.kw_args:
         if features and same_column(features):
-            return encoders.table_of(step, features)
-        raise NotApplicable(f"{_named(step)} is not written as a graph")
-    return [curves.curved(each, kind, (), step.func, step) for each in features]
+            return tabulate_step(step, features)
+        raise NotApplicable(f"{_step_name(step)} is not written as a graph")
+    return [apply_function(each, kind, (), step.func, step) for each in features]
 
 
-_READERS: dict[type, Read] = {
-    Binarizer: lambda step, features, _: [curves.jumped(each, step.threshold, ">") for each in features],
+_READERS: dict[type, TransformReader] = {
+    Binarizer: lambda step, features, _: [compare_feature(each, step.threshold, ">") for each in features],
     ColumnTransformer: _columns,
     FeatureUnion: _union,
     FunctionTransformer: _function,
-    KBinsDiscretizer: lambda step, features, _: encoders.binned(step, features),
-    MaxAbsScaler: _scaled,
+    KBinsDiscretizer: lambda step, features, _: discretize_features(step, features),
+    MaxAbsScaler: _scale_features,
     MinMaxScaler: _min_max,
-    MissingIndicator: _indicated,
-    OneHotEncoder: lambda step, features, _: encoders.encoded(step, features),
-    OrdinalEncoder: lambda step, features, _: encoders.encoded(step, features),
-    PCA: _projected,
+    MissingIndicator: _indicate_missing,
+    OneHotEncoder: lambda step, features, _: encode_features(step, features),
+    OrdinalEncoder: lambda step, features, _: encode_features(step, features),
+    PCA: _project,
     Pipeline: _pipeline,
-    PolynomialFeatures: _multiplied,
-    PowerTransformer: lambda step, features, _: curves.powered(step, features),
-    RobustScaler: _scaled,
-    SimpleImputer: _imputed,
-    StandardScaler: _scaled,
-    TargetEncoder: lambda step, features, _: encoders.encoded(step, features),
-    TruncatedSVD: _projected,
+    PolynomialFeatures: _multiply,
+    PowerTransformer: lambda step, features, _: power_transform(step, features),
+    RobustScaler: _scale_features,
+    SimpleImputer: _impute,
+    StandardScaler: _scale_features,
+    TargetEncoder: lambda step, features, _: encode_features(step, features),
+    TruncatedSVD: _project,
 }
 # Of the tables of one column, these make one array that all outputs need: a table made by the library itself is better.
 _BY_FEATURE = (PCA, PolynomialFeatures, TruncatedSVD)

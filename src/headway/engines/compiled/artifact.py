@@ -1,4 +1,4 @@
-"""Arrays one after the other as the bytes of an artifact: a word for what they are, lengths, then each aligned."""
+"""Artifacts of headway's own kernels: pack arrays into bytes, and choose the processor's instructions."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import EngineError
+from headway.core.record import Settings
 
 Array = NDArray[Any]
 
 _ALIGNED = 64
 
 
-def packed(magic: bytes, kinds: Sequence[str], *arrays: Array) -> bytes:
+def pack_arrays(magic: bytes, kinds: Sequence[str], *arrays: Array) -> bytes:
     """The bytes of arrays, each as its kind; `magic` ends in a new line."""
     found = [np.ascontiguousarray(array, kind) for array, kind in zip(arrays, kinds, strict=True)]
     head = magic + msgspec.json.encode([len(array) for array in found]) + b"\n"
-    return b"".join(part + bytes(_aligned(len(part)) - len(part)) for part in [head, *(a.tobytes() for a in found)])
+    return b"".join(part + bytes(_align(len(part)) - len(part)) for part in [head, *(a.tobytes() for a in found)])
 
 
-def unpacked(content: bytes, magic: bytes, kinds: Sequence[str], what: str) -> list[Array]:
+def unpack_arrays(content: bytes, magic: bytes, kinds: Sequence[str], what: str) -> list[Array]:
     """The arrays of an artifact, without copying them; raises EngineError for anything that is no such `what`."""
     if not content.startswith(magic):
         raise EngineError(f"these bytes are no {what}", hint="headway optimize")
@@ -32,15 +33,33 @@ def unpacked(content: bytes, magic: bytes, kinds: Sequence[str], what: str) -> l
         lengths = msgspec.json.decode(line, type=list[int])
         if len(lengths) != len(kinds) or min(lengths) < 0:
             raise ValueError(f"{len(lengths)} arrays, expected {len(kinds)}")
-        at = _aligned(len(magic) + len(line) + 1)
+        at = _align(len(magic) + len(line) + 1)
         arrays: list[Array] = []
         for kind, length in zip(kinds, lengths, strict=True):
             arrays.append(np.frombuffer(content, kind, length, at))
-            at = _aligned(at + arrays[-1].nbytes)
+            at = _align(at + arrays[-1].nbytes)
     except (ValueError, OverflowError, msgspec.MsgspecError) as error:
         raise EngineError(f"the {what} is not whole: {error}", hint="headway optimize") from error
     return arrays
 
 
-def _aligned(at: int) -> int:
+def _align(at: int) -> int:
     return -(-at // _ALIGNED) * _ALIGNED
+
+
+LEVELS = ("portable", "avx2", "avx512")
+
+
+def instruction_level(settings: Settings, *, engine: str, best: int) -> int:
+    """The place in LEVELS that settings ask for; absent is the best of this machine. Raises EngineError for others."""
+    unknown = sorted(set(settings) - {"level"})
+    if unknown:
+        raise EngineError(f"engine {engine!r} has no setting {unknown[0]!r}", hint="level")
+    wanted = settings.get("level", "")
+    if not wanted:
+        return best
+    if wanted not in LEVELS[: best + 1]:
+        raise EngineError(
+            f"setting 'level' is {wanted!r}, this machine can {', '.join(LEVELS[: best + 1])}", hint=LEVELS[best]
+        )
+    return LEVELS.index(str(wanted))

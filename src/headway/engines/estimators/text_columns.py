@@ -19,14 +19,14 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 
 from headway.core.errors import EngineError
 
-Places = Sequence[int | None]
+ColumnIndices = Sequence[int | None]
 _ENCODERS = (OneHotEncoder, OrdinalEncoder, TargetEncoder)
 _PARTS = ("_preprocessor", "estimators_", "calibrated_classifiers_", "estimator_", "regressor_")
 _HOLDERS = ("_CalibratedClassifier", "FrozenEstimator")  # these hold a fitted estimator by the name of a plain setting
 
 
 @dataclass(slots=True)
-class Reading:
+class TextColumn:
     """What is known of one column: the texts that encoders learned, and what an unseen one does.
 
     `whole` says that something reads the text itself, so that one which is not listed cannot be stood for. `none` says
@@ -39,22 +39,22 @@ class Reading:
     none: bool = False
 
 
-Readings = dict[int, Reading]
+TextColumns = dict[int, TextColumn]
 
 
-def readings(model: object, width: int) -> Readings:
+def read_text_columns(model: object, width: int) -> TextColumns:
     """Of every column that something reads, by its place in the row, what it is read as."""
-    found: Readings = {}
+    found: TextColumns = {}
     _visit(model, range(width), found)
     return found
 
 
-def _visit(step: Any, places: Places, found: Readings) -> None:
+def _visit(step: Any, places: ColumnIndices, found: TextColumns) -> None:
     """Note what an estimator, and all inside it, reads; `places` says which column of the row each of its inputs is."""
     if isinstance(step, Pipeline):
         for _, each in step.steps:
             _visit(each, places, found)
-            places = _carried(each, places)
+            places = _passed_through(each, places)
     elif isinstance(step, FeatureUnion):
         for _, each in step.transformer_list:
             _visit(each, places, found)
@@ -62,15 +62,15 @@ def _visit(step: Any, places: Places, found: Readings) -> None:
         for _, each, inputs in _blocks(step, places):
             _visit(each, inputs, found)
     elif isinstance(step, _ENCODERS):
-        _note(step, places, found)
+        _note_encoder(step, places, found)
     elif isinstance(step, CountVectorizer | HashingVectorizer):
         for place in places:
-            _reading(place, found).whole = True
+            _column_at(place, found).whole = True
     else:
         _visit_parts(step, places, found)
 
 
-def _visit_parts(step: Any, places: Places, found: Readings) -> None:
+def _visit_parts(step: Any, places: ColumnIndices, found: TextColumns) -> None:
     """An estimator around others hands them the rows as they are; any other may read its columns in its own way."""
     names = (*_PARTS, "estimator") if type(step).__name__ in _HOLDERS else _PARTS
     parts = [getattr(step, name) for name in names if name in getattr(step, "__dict__", {})]
@@ -79,13 +79,13 @@ def _visit_parts(step: Any, places: Places, found: Readings) -> None:
         _visit(each, places, found)
     if not inner and not isinstance(step, SimpleImputer) and not _is_identity(step):
         for place in places:
-            _reading(place, found).whole = True
+            _column_at(place, found).whole = True
 
 
-def _note(encoder: Any, places: Places, found: Readings) -> None:
+def _note_encoder(encoder: Any, places: ColumnIndices, found: TextColumns) -> None:
     refuses = getattr(encoder, "handle_unknown", "ignore") == "error"
     for place, categories in zip(places, getattr(encoder, "categories_", ()), strict=False):
-        reading = _reading(place, found)
+        reading = _column_at(place, found)
         known = [each for each in categories.tolist() if each is not None and each == each]
         texts = {str(each) for each in known if isinstance(each, str)}
         if categories.dtype == object and len(texts) < len(known):
@@ -99,11 +99,11 @@ def _note(encoder: Any, places: Places, found: Readings) -> None:
         reading.none |= any(each is None for each in categories.tolist())
 
 
-def _reading(place: int | None, found: Readings) -> Reading:
-    return Reading() if place is None else found.setdefault(place, Reading())
+def _column_at(place: int | None, found: TextColumns) -> TextColumn:
+    return TextColumn() if place is None else found.setdefault(place, TextColumn())
 
 
-def _blocks(transformer: Any, places: Places) -> list[tuple[str, Any, list[int | None]]]:
+def _blocks(transformer: Any, places: ColumnIndices) -> list[tuple[str, Any, list[int | None]]]:
     """Name, transformer and inputs of each block that is not dropped."""
     inputs = transformer._transformer_to_input_indices
     return [
@@ -113,32 +113,32 @@ def _blocks(transformer: Any, places: Places) -> list[tuple[str, Any, list[int |
     ]
 
 
-def _carried(step: Any, places: Places) -> Places:
+def _passed_through(step: Any, places: ColumnIndices) -> ColumnIndices:
     """Which column of the row each output of a step is, where it passes texts on; nothing where it makes new values."""
     if isinstance(step, SimpleImputer):
-        return [places[number] for number in kept(step) if number < len(places)]
+        return [places[number] for number in imputed_columns(step) if number < len(places)]
     if isinstance(step, SelectorMixin):
         return [places[int(number)] for number in step.get_support(indices=True) if number < len(places)]
     if isinstance(step, Pipeline):
         for _, each in step.steps:
-            places = _carried(each, places)
+            places = _passed_through(each, places)
         return places
     if isinstance(step, ColumnTransformer):
-        return _carried_by_blocks(step, places)
+        return _passed_through_blocks(step, places)
     return places if _is_identity(step) else []
 
 
-def _carried_by_blocks(transformer: Any, places: Places) -> Places:
+def _passed_through_blocks(transformer: Any, places: ColumnIndices) -> ColumnIndices:
     """Outputs stand in the order of the blocks; one whose outputs are new values leaves its places empty."""
     found: list[int | None] = []
     for name, each, inputs in _blocks(transformer, places):
         span = transformer.output_indices_[name]
-        outputs = list(_carried(each, inputs))[: span.stop - span.start]
+        outputs = list(_passed_through(each, inputs))[: span.stop - span.start]
         found += [*outputs, *[None] * (span.stop - span.start - len(outputs))]
     return found
 
 
-def kept(imputer: Any) -> list[int]:
+def imputed_columns(imputer: Any) -> list[int]:
     """The columns that an imputer hands on: without keep_empty_features, those in which it saw a value."""
     if imputer.keep_empty_features or imputer.strategy == "constant":
         return list(range(imputer.n_features_in_))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.engines.compiled.arrays import packed, unpacked
+from headway.engines.compiled.artifact import pack_arrays, unpack_arrays
 
 Array = NDArray[Any]
 
@@ -24,15 +24,15 @@ OPERATIONS = (
 """What a step may do, in the order of their numbers."""
 IN_FILE, IN_POOL, ONE_NUMBER = 0, 1, 2
 """Where an operand lies: two bits for each of them; one number stands GRAIN times in the pool."""
-GRAIN = 16
+VECTOR_SIZE = 16
 """Kernels go by whole vectors: what is after a span is read and written up to the next of so many numbers."""
-MOST_FLOATS = 1 << 20
+MAX_FLOATS = 1 << 20
 _MAGIC = b"headway tape 1\n"
 _KINDS = ("int64", "int32", "float32", "int32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tape:
+class Program:
     """Steps int32 [s, 8] from a row of `width` numbers, at the start of its file, to `outputs` at `answer` in it.
 
     `size` is that of the file. `pool` float32 holds weights, tables and constants; `places` int32 what is taken where.
@@ -47,12 +47,12 @@ class Tape:
     places: Array
 
 
-def written(tape: Tape) -> bytes:
+def write_program(tape: Program) -> bytes:
     """The bytes of a tape."""
     numbers = np.array([tape.width, tape.outputs, tape.answer, tape.size])
-    return packed(_MAGIC, _KINDS, numbers, np.ravel(tape.steps), tape.pool, tape.places)
+    return pack_arrays(_MAGIC, _KINDS, numbers, np.ravel(tape.steps), tape.pool, tape.places)
 
 
-def opened(content: bytes) -> list[Array]:
+def read_program(content: bytes) -> list[Array]:
     """The arrays of an artifact, without copying them; raises EngineError for anything that is not one."""
-    return unpacked(content, _MAGIC, _KINDS, "tape of a network")
+    return unpack_arrays(content, _MAGIC, _KINDS, "tape of a network")

@@ -1,8 +1,4 @@
-"""LightGBM's text format, read strictly: its own loader trusts counts and indices, and a wrong one ends the process.
-
-What is read here has every index in range and every tree whole, so that it can be handed to the library, cut to fewer
-trees, or written as a graph. The rules are those of LightGBM's tree.h and tree.cpp, versions 4.5 to 4.7.
-"""
+"""X"""
 
 from __future__ import annotations
 
@@ -15,7 +11,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.errors import EngineError
+from headway.core.errors import EngineError, NotApplicable
+from headway.engines.formats import trees
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -59,7 +56,7 @@ class Tree:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextModel:
+class LightgbmModel:
     """A LightGBM model in text form; `tail` is what follows the trees and does not change a prediction."""
 
     header: Mapping[str, str]
@@ -111,21 +108,21 @@ class TextModel:
         name, *rest = self.header.get("objective", "").split(" ")
         return name, {key: value for key, _, value in (each.partition(":") for each in rest)}
 
-    def first(self, iterations: int) -> TextModel:
+    def truncate(self, iterations: int) -> LightgbmModel:
         """The model of the first iterations; feature importances are left out, as they were of all the trees."""
         _, parameters, rest = self.tail.partition("\nparameters:\n")
         return replace(self, trees=self.trees[: iterations * self.outputs], tail=parameters + rest)
 
     def text(self) -> str:
         """The text of the model, with the sizes of its trees as they are."""
-        return _written(self.header, [tree.text for tree in self.trees], self.tail)
+        return _model_text(self.header, [tree.text for tree in self.trees], self.tail)
 
     def essence(self) -> str:
         """Only what predictions need, all of it checked: what is safe to hand to the library."""
-        return _written(self.header, ["\n".join(_essential(tree.text)) for tree in self.trees], "")
+        return _model_text(self.header, ["\n".join(_prediction_lines(tree.text)) for tree in self.trees], "")
 
 
-def read(content: bytes) -> TextModel:
+def read_lightgbm(content: bytes) -> LightgbmModel:
     """The model in these bytes.
 
     Raises EngineError that names the line or the tree where the bytes are not a whole LightGBM model in text form.
@@ -141,12 +138,12 @@ def read(content: bytes) -> TextModel:
     if not end:
         raise _not_a_model("cut short: no line 'end of trees'")
     head, *blocks = re.split(r"^Tree=[0-9]+\n", body + "\n", flags=re.MULTILINE)
-    header = _header(head)
+    header = _read_header(head)
     width = int(header["max_feature_idx"]) + 1
-    trees = tuple(_tree(block, width, where=f"tree {number}") for number, block in enumerate(blocks))
+    trees = tuple(_read_tree(block, width, where=f"tree {number}") for number, block in enumerate(blocks))
     if not trees or len(trees) % int(header["num_class"]):
         raise _not_a_model(f"{len(trees)} trees do not share out among {header['num_class']} outputs")
-    return TextModel(header=header, trees=trees, tail=tail)
+    return LightgbmModel(header=header, trees=trees, tail=tail)
 
 
 def _not_a_model(why: str, where: str = "") -> EngineError:
@@ -157,23 +154,25 @@ def _not_a_model(why: str, where: str = "") -> EngineError:
     )
 
 
-def _need(holds: bool | np.bool_, why: str, where: str) -> None:
+def _require(holds: bool | np.bool_, why: str, where: str) -> None:
     if not holds:
         raise _not_a_model(why, where)
 
 
-def _header(text: str) -> Mapping[str, str]:
-    header = _fields(text.strip("\n"), "header")
+def _read_header(text: str) -> Mapping[str, str]:
+    header = _read_fields(text.strip("\n"), "header")
     for name in ("num_class", "num_tree_per_iteration", "label_index", "max_feature_idx"):
-        _need(re.fullmatch(r"[0-9]{1,7}|-1", header.get(name, "")) is not None, f"no number {name!r}", "header")
+        _require(re.fullmatch(r"[0-9]{1,7}|-1", header.get(name, "")) is not None, f"no number {name!r}", "header")
     width, outputs = int(header["max_feature_idx"]) + 1, int(header["num_class"])
-    _need(width >= 1 and outputs >= 1, "no columns, or no outputs", "header")
-    _need(header["num_tree_per_iteration"] == header["num_class"], "an iteration is not one tree a class", "header")
+    _require(width >= 1 and outputs >= 1, "no columns, or no outputs", "header")
+    _require(header["num_tree_per_iteration"] == header["num_class"], "an iteration is not one tree a class", "header")
     for name in ("feature_names", "feature_infos"):
         listed = header.get(name, "").split(" ")
-        _need("" not in listed and len(listed) == width, f"{name!r} does not name {width} columns", "header")
+        _require("" not in listed and len(listed) == width, f"{name!r} does not name {width} columns", "header")
     if "monotone_constraints" in header:
-        _need(len(_ints(header, "monotone_constraints", "header")) == width, "constraints of other columns", "header")
+        _require(
+            len(_read_ints(header, "monotone_constraints", "header")) == width, "constraints of other columns", "header"
+        )
     if "objective" in header:
         _check_objective(header["objective"], outputs)
     return {name: value for name, value in header.items() if name != "tree_sizes"}
@@ -181,32 +180,34 @@ def _header(text: str) -> Mapping[str, str]:
 
 def _check_objective(text: str, outputs: int) -> None:
     name, *rest = text.split(" ")
-    _need(_OBJECTIVE.fullmatch(text) is not None, f"unknown objective {text!r}", "header")
+    _require(_OBJECTIVE.fullmatch(text) is not None, f"unknown objective {text!r}", "header")
     given = dict(each.partition(":")[::2] for each in rest)
     classes = given.get("num_class", "0") if name.startswith("multiclass") else "1"
-    _need(classes == str(outputs), f"objective {text!r} with {outputs} outputs", "header")
+    _require(classes == str(outputs), f"objective {text!r} with {outputs} outputs", "header")
     slope = given.get("sigmoid", "0" if name in ("binary", "multiclassova") else "1")
-    _need(0 < float(slope or 0) < np.inf, f"objective {text!r} has no slope", "header")
+    _require(0 < float(slope or 0) < np.inf, f"objective {text!r} has no slope", "header")
 
 
-def _tree(block: str, width: int, where: str) -> Tree:
+def _read_tree(block: str, width: int, where: str) -> Tree:
     text = block.strip("\n")
-    fields = _fields(text, where)
-    _need(len(fields) <= 22, "more lines than a tree has", where)
-    _need(len(_floats(fields, "shrinkage", where)) <= 1, "'shrinkage' is not one number", where)
-    leaf = _floats(fields, "leaf_value", where)
+    fields = _read_fields(text, where)
+    _require(len(fields) <= 22, "more lines than a tree has", where)
+    _require(len(_read_floats(fields, "shrinkage", where)) <= 1, "'shrinkage' is not one number", where)
+    leaf = _read_floats(fields, "leaf_value", where)
     inner = len(leaf) - 1
-    _need(inner >= 0 and fields.get("num_leaves") == str(inner + 1), "'num_leaves' is not the number of leaves", where)
-    feature, left, right = (_ints(fields, name, where) for name in ("split_feature", "left_child", "right_child"))
-    kind, threshold = _ints(fields, "decision_type", where), _floats(fields, "threshold", where)
-    _need({len(a) for a in (feature, left, right, kind, threshold)} == {inner}, "lines of unequal length", where)
-    _need(bool(np.all((feature >= 0) & (feature < width))), f"a split outside the {width} columns", where)
-    _need(bool(np.all((kind >= 0) & (kind < 12))), "an unknown kind of split", where)
+    _require(
+        inner >= 0 and fields.get("num_leaves") == str(inner + 1), "'num_leaves' is not the number of leaves", where
+    )
+    feature, left, right = (_read_ints(fields, name, where) for name in ("split_feature", "left_child", "right_child"))
+    kind, threshold = _read_ints(fields, "decision_type", where), _read_floats(fields, "threshold", where)
+    _require({len(a) for a in (feature, left, right, kind, threshold)} == {inner}, "lines of unequal length", where)
+    _require(bool(np.all((feature >= 0) & (feature < width))), f"a split outside the {width} columns", where)
+    _require(bool(np.all((kind >= 0) & (kind < 12))), "an unknown kind of split", where)
     _check_children(left, right, where)
-    categorical, sets = (kind & 1).astype(bool), _sets(fields, where)
+    categorical, sets = (kind & 1).astype(bool), _read_sets(fields, where)
     number = threshold[categorical]
     whole = (number >= 0) & (number < len(sets)) & (number == np.floor(number))
-    _need(bool(np.all(whole)), "a split by a set that is not there", where)
+    _require(bool(np.all(whole)), "a split by a set that is not there", where)
     return Tree(
         feature=feature,
         threshold=threshold,
@@ -217,7 +218,7 @@ def _tree(block: str, width: int, where: str) -> Tree:
         right=right,
         leaf=leaf,
         sets=sets,
-        linear=_linear(fields, len(leaf), width, where=where),
+        linear=_read_linear(fields, len(leaf), width, where=where),
         text=text,
     )
 
@@ -226,68 +227,156 @@ def _check_children(left: Ints, right: Ints, where: str) -> None:
     """Every inner node but the root and every leaf is somebody's child once, and a node comes after its parent."""
     parents, children = np.arange(len(left)), np.concatenate([left, right])
     wanted = np.concatenate([np.arange(-len(left) - 1, 0), parents[1:]]) if len(left) else parents
-    _need(np.array_equal(np.sort(children), wanted), "nodes and leaves do not make one tree", where)
+    _require(np.array_equal(np.sort(children), wanted), "nodes and leaves do not make one tree", where)
     for side in (left, right):
-        _need(bool(np.all((side < 0) | (side > parents))), "a node comes before its parent", where)
+        _require(bool(np.all((side < 0) | (side > parents))), "a node comes before its parent", where)
 
 
-def _sets(fields: Mapping[str, str], where: str) -> tuple[Ints, ...]:
+def _read_sets(fields: Mapping[str, str], where: str) -> tuple[Ints, ...]:
     """The categories of each set; a set is a range of 32-bit words, category c is bit c % 32 of word c // 32."""
-    count = _ints(fields, "num_cat", where)
-    _need(len(count) == 1 and count[0] >= 0, "'num_cat' is not one number", where)
+    count = _read_ints(fields, "num_cat", where)
+    _require(len(count) == 1 and count[0] >= 0, "'num_cat' is not one number", where)
     if not count[0]:
         return ()
-    bounds, words = _ints(fields, "cat_boundaries", where), _ints(fields, "cat_threshold", where)
-    _need(len(bounds) == count[0] + 1, "'cat_boundaries' does not bound each set", where)
-    _need(bounds[0] == 0 and bounds[-1] == len(words) and bool(np.all(np.diff(bounds) > 0)), "sets overlap", where)
-    _need(bool(np.all((words >= 0) & (words < 2**32))), "a set is not made of 32-bit words", where)
+    bounds, words = _read_ints(fields, "cat_boundaries", where), _read_ints(fields, "cat_threshold", where)
+    _require(len(bounds) == count[0] + 1, "'cat_boundaries' does not bound each set", where)
+    _require(bounds[0] == 0 and bounds[-1] == len(words) and bool(np.all(np.diff(bounds) > 0)), "sets overlap", where)
+    _require(bool(np.all((words >= 0) & (words < 2**32))), "a set is not made of 32-bit words", where)
     bits = np.unpackbits(words.astype("<u4").view(np.uint8), bitorder="little").reshape(-1, 32)
     return tuple(np.flatnonzero(bits[start:stop]) for start, stop in pairwise(bounds))
 
 
-def _linear(fields: Mapping[str, str], leaves: int, width: int, *, where: str) -> bool:
+def _read_linear(fields: Mapping[str, str], leaves: int, width: int, *, where: str) -> bool:
     """True where leaves are linear models; their columns and coefficients are then checked to be as many as said."""
     flag = fields.get("is_linear", "0")
-    _need(flag in ("0", "1"), "'is_linear' is neither 0 nor 1", where)
+    _require(flag in ("0", "1"), "'is_linear' is neither 0 nor 1", where)
     if flag == "0":
         return False
-    counts, columns = _ints(fields, "num_features", where), _ints(fields, "leaf_features", where)
-    sizes = (len(_floats(fields, "leaf_const", where)), len(counts), len(_floats(fields, "leaf_coeff", where)))
-    _need(bool(np.all(counts >= 0)), "a leaf reads fewer than no columns", where)
-    _need(sizes == (leaves, leaves, counts.sum()) and len(columns) == counts.sum(), "leaves of unequal length", where)
-    _need(bool(np.all((columns >= 0) & (columns < width))), f"a leaf reads outside the {width} columns", where)
+    counts, columns = _read_ints(fields, "num_features", where), _read_ints(fields, "leaf_features", where)
+    sizes = (
+        len(_read_floats(fields, "leaf_const", where)),
+        len(counts),
+        len(_read_floats(fields, "leaf_coeff", where)),
+    )
+    _require(bool(np.all(counts >= 0)), "a leaf reads fewer than no columns", where)
+    _require(
+        sizes == (leaves, leaves, counts.sum()) and len(columns) == counts.sum(), "leaves of unequal length", where
+    )
+    _require(bool(np.all((columns >= 0) & (columns < width))), f"a leaf reads outside the {width} columns", where)
     return True
 
 
-def _fields(text: str, where: str) -> dict[str, str]:
+def _read_fields(text: str, where: str) -> dict[str, str]:
     """`key=value` lines; a key that stands alone (`tree`, `average_output`) has an empty value."""
     fields: dict[str, str] = {}
     for line in text.split("\n"):
         key, _, value = line.partition("=")
-        _need(re.fullmatch(r"[a-z_]+", key) is not None and key not in fields, f"line {line[:60]!r}", where)
-        _need("=" not in value or (key == "feature_names" and value[0] != "="), f"line {line[:60]!r}", where)
+        _require(re.fullmatch(r"[a-z_]+", key) is not None and key not in fields, f"line {line[:60]!r}", where)
+        _require("=" not in value or (key == "feature_names" and value[0] != "="), f"line {line[:60]!r}", where)
         fields[key] = value
     return fields
 
 
-def _ints(fields: Mapping[str, str], name: str, where: str) -> Ints:
+def _read_ints(fields: Mapping[str, str], name: str, where: str) -> Ints:
     numbers = [each for each in fields.get(name, "").split(" ") if each]
-    _need(_INTS.fullmatch(" ".join(numbers)) is not None, f"{name!r} is not whole numbers", where)
+    _require(_INTS.fullmatch(" ".join(numbers)) is not None, f"{name!r} is not whole numbers", where)
     return np.array(numbers, dtype=np.int64)
 
 
-def _floats(fields: Mapping[str, str], name: str, where: str) -> Floats:
+def _read_floats(fields: Mapping[str, str], name: str, where: str) -> Floats:
     numbers = [each for each in fields.get(name, "").split(" ") if each]
-    _need(_FLOATS.fullmatch(" ".join(numbers)) is not None, f"{name!r} is not numbers", where)
+    _require(_FLOATS.fullmatch(" ".join(numbers)) is not None, f"{name!r} is not numbers", where)
     return np.array(numbers, dtype=np.float64)
 
 
-def _essential(text: str) -> list[str]:
+def _prediction_lines(text: str) -> list[str]:
     return [line for line in text.split("\n") if _PREDICTS.fullmatch(line.partition("=")[0])]
 
 
-def _written(header: Mapping[str, str], trees: list[str], tail: str) -> str:
+def _model_text(header: Mapping[str, str], trees: list[str], tail: str) -> str:
     blocks = [f"Tree={number}\n{text}\n\n\n" for number, text in enumerate(trees)]
     lines = [f"{key}={value}" if value else key for key, value in header.items()]
     sizes = " ".join(str(len(block)) for block in blocks)
     return "\n".join([*lines, f"tree_sizes={sizes}", "", "".join(blocks)]).rstrip("\n") + "\n\n" + _END[1:] + tail
+
+
+_MISSING_IS_ZERO, _ZERO_IS_MISSING = 0, 1  # codes of the text format
+_HAVE_A_SLOPE = ("binary", "multiclassova")
+_LINKS: dict[str, trees.Link] = {
+    "binary": "sigmoid",
+    "cross_entropy": "sigmoid",
+    "multiclassova": "sigmoid",
+    "multiclass": "softmax",
+    "cross_entropy_lambda": "softplus",
+    "poisson": "exp",
+    "gamma": "exp",
+    "tweedie": "exp",
+}
+
+
+def lightgbm_forest(model: LightgbmModel) -> trees.Forest:
+    """The trees of a text; raises NotApplicable where leaves are linear models, or zero is missing now and then."""
+    if any(tree.linear for tree in model.trees):
+        raise NotApplicable("its leaves are linear models, and a leaf of a tree is a number")
+    scale = _scale(model)
+    return trees.Forest(
+        width=model.width,
+        trees=tuple(_convert_tree(tree, scale, number % model.outputs) for number, tree in enumerate(model.trees)),
+        base=np.zeros(model.outputs),
+        link=_link_of(model),
+        zero_as_missing=_zeros(model),
+    )
+
+
+def _zeros(model: LightgbmModel) -> tuple[int, ...]:
+    """Columns in which zero counts as missing, in every split that compares them."""
+    numeric = [(tree, ~tree.categorical) for tree in model.trees]
+    sides = [(tree.feature[at], tree.missing[at] == _ZERO_IS_MISSING) for tree, at in numeric]
+    zero, other = (
+        {int(column) for feature, is_zero in sides for column in feature[is_zero == wanted]} for wanted in (True, False)
+    )
+    if zero & other:
+        raise NotApplicable(f"it reads zero in column {min(zero & other)} as missing in some splits, and not in others")
+    return tuple(sorted(zero))
+
+
+def _convert_tree(tree: Tree, scale: float, output: int) -> trees.Tree:
+    return trees.Tree(
+        feature=tree.feature,
+        threshold=np.where(tree.categorical, tree.threshold, _past_zero(tree.threshold)),
+        categorical=tree.categorical,
+        missing_left=_missing_goes_left(tree),
+        left=tree.left,
+        right=tree.right,
+        leaf=tree.leaf[:, None] * scale,
+        outputs=(output,),
+        sets=tree.sets,
+    )
+
+
+def _past_zero(threshold: Floats) -> Floats:
+    """Thresholds that lie within what LightGBM takes for zero (|x| <= 1e-35 of float32), moved to that side's end."""
+    inside = np.abs(threshold) <= trees.ZERO_THRESHOLD
+    return np.where(
+        inside, np.where(threshold < 0, np.nextafter(-trees.ZERO_THRESHOLD, -np.inf), trees.ZERO_THRESHOLD), threshold
+    )
+
+
+def _missing_goes_left(tree: Tree) -> NDArray[np.bool_]:
+    """Never left by a set; by a threshold to the default side, or where zero goes if the column never missed one."""
+    numeric = np.where(tree.missing == _MISSING_IS_ZERO, tree.threshold >= 0, tree.default_left)
+    return ~tree.categorical & numeric
+
+
+def _link_of(model: LightgbmModel) -> trees.Link:
+    name, given = model.objective
+    if "sqrt" in given:  # the model learned the signed root of the target
+        return "signed square"
+    return _LINKS.get(name, "identity")
+
+
+def _scale(model: LightgbmModel) -> float:
+    """What a leaf is multiplied by: the slope of the sigmoid, and one part of the mean where trees are averaged."""
+    name, given = model.objective
+    slope = float(given.get("sigmoid", 1.0)) if name in _HAVE_A_SLOPE else 1.0
+    return slope / model.iterations if model.averages else slope
