@@ -65,16 +65,16 @@ def _rows(name: str, project: Project) -> list[Row]:
     rate = measured["imbalance.base_rate", ""]
     [told] = [each.message for each in _checked(project) if each.code == "D030"]
     found = [shown(f"imbalance.{name}.base_rate", rate.value, "share", f"{_interval(rate)}; D030: {told}")]
-    for treatment in dict.fromkeys(slice for measure, slice in measured if measure == "imbalance.cost.loss"):
-        lost = measured["imbalance.cost.loss", treatment]
+    for treatment in dict.fromkeys(slice for measure, slice in measured if measure == "imbalance.cost.drop"):
+        lost = measured["imbalance.cost.drop", treatment]
         before_after = (
-            f"{each} {measured[f'imbalance.{each}', 'as it came'].value:.4f} to "
+            f"{each} {measured[f'imbalance.{each}', 'baseline'].value:.4f} to "
             f"{measured[f'imbalance.{each}', treatment].value:.4f}"
-            f" (lost {_interval(measured[f'imbalance.{each}.loss', treatment])})"
+            f" (lost {_interval(measured[f'imbalance.{each}.drop', treatment])})"
             for each in MEASURES
         )
         label = treatment.replace(", ", "_").replace(" ", "_")
-        found.append(shown(f"imbalance.{name}.{label}.cost.loss", lost.value, "a row", "; ".join(before_after)))
+        found.append(shown(f"imbalance.{name}.{label}.cost.drop", lost.value, "a row", "; ".join(before_after)))
     return found
 
 

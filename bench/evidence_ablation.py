@@ -99,7 +99,7 @@ def _equal_worlds() -> list[Row]:
 
         found = _audited(learn(NAMES, 0), judged, learn)
         wrong += bool(_named(found, "harmful"))
-        lost = [each for each in found if each.name == "ablation.retrained.brier.loss" and each.se is not None]
+        lost = [each for each in found if each.name == "ablation.retrained.brier.drop" and each.se is not None]
         alone += any(each.high < 0 for each in lost)
     said = f"{EQUAL_WORLDS} worlds in which all {FEATURES} features help a little"
     return [

@@ -18,7 +18,7 @@ DRAWS, SPLITS, OF_A_MONTH = 2000, 2000, 500
 DAYS, LEANING_DAYS, FEW_DAYS = (30, 120), (62, 120), 30
 LEAN, TRUTH_DAYS, TRUTHS = 0.3, 20_000, 10
 PROMISED = (0.93, 0.97)
-SINGLE, PAIRED = ("roc_auc", "brier"), ("roc_auc.loss", "brier.loss")
+SINGLE, PAIRED = ("roc_auc", "brier"), ("roc_auc.drop", "brier.drop")
 Z = 1.959964
 
 

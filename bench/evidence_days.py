@@ -52,15 +52,15 @@ class Days:
         """Each measure over all of the days."""
         areas = [float(auc(each.positives.sum(0), each.negatives.sum(0))) for each in self.tables]
         briers = [float(each.sum() / self.rows.sum()) for each in self.squares]
-        found = {"roc_auc": areas[0], "roc_auc.loss": areas[1] - areas[0]}
-        return found | {"brier": briers[0], "brier.loss": briers[0] - briers[1]}
+        found = {"roc_auc": areas[0], "roc_auc.drop": areas[1] - areas[0]}
+        return found | {"brier": briers[0], "brier.drop": briers[0] - briers[1]}
 
     def measured(self) -> dict[str, Measurement]:
         """Each measure with its interval."""
         areas = [auc_without_each(each) for each in self.tables]
         briers = [mean_without_each(each, self.rows) for each in self.squares]
-        without = {"roc_auc": areas[0], "roc_auc.loss": areas[1] - areas[0]}
-        without |= {"brier": briers[0], "brier.loss": briers[0] - briers[1]}
+        without = {"roc_auc": areas[0], "roc_auc.drop": areas[1] - areas[0]}
+        without |= {"brier": briers[0], "brier.drop": briers[0] - briers[1]}
         sample = Sample(n_rows=int(self.rows.sum()), n_groups=len(self.rows), bounds=CHANGE)
         return {name: jackknife(name, value, without[name], sample) for name, value in self.values().items()}
 

@@ -25,7 +25,7 @@ from headway.registry.judge import judge
 
 WORLDS, DRAWN_DAYS, LIMIT = 2000, 62, 0.005
 POWER_DAYS, POWER_WORLDS, POWER = (30, 62, 120, 245, 365, 500), 400, 0.9
-AUC, BRIER, SLICE, FLIPS = "roc_auc.loss", "brier.loss", "worst_slice.brier.loss", "flipped_decisions"
+AUC, BRIER, SLICE, FLIPS = "roc_auc.drop", "brier.drop", "worst_slice.brier.drop", "decision_churn"
 SLICED = (0, 1)  # carrier and origin, the slices of the demo
 THRESHOLD = 0.25
 MACHINE = this_machine()

@@ -30,8 +30,8 @@ CONFIRMED = 20
 PEEK = 200
 STARTS, FLIGHTS = 1000, 30_000
 SHARE = 0.1
-FLIPS = Rule(measure="flipped_decisions", at_most=0.05)
-BRIER = Rule(measure="brier.loss", at_most=0.005)
+FLIPS = Rule(measure="decision_churn", at_most=0.05)
+BRIER = Rule(measure="brier.drop", at_most=0.005)
 ONE = Plan(stages=(Stage(share=SHARE),))
 WHOLE = Plan()
 FIRST_CANARY = 1

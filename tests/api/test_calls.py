@@ -80,7 +80,7 @@ def test_the_judge_passed_it_on_days_that_the_search_did_not_see(best):
 def test_it_says_what_it_is_how_much_faster_and_by_which_rules(best):
     first, *rest = str(best).splitlines()
     assert first == f"onnxruntime: {first.split(': ')[1]}" and "for one row, verdict pass" in first
-    assert any(line.startswith("pass: flipped_decisions is 0") for line in rest)
+    assert any(line.startswith("pass: decision_churn is 0") for line in rest)
 
 
 def test_it_says_of_every_other_variant_why_it_lost(best):
@@ -151,7 +151,7 @@ def test_a_figure_that_was_not_measured_names_those_that_were(model):
 def test_compare_tells_a_model_that_is_worse(model):
     worse = lightgbm.LGBMClassifier(**QUIET | {"n_estimators": 1}).fit(SEEN.rows, SEEN.late)
     found = hw.compare(model, worse, NEW.rows, NEW.late, groups=NEW.days)
-    assert found.answer == "fail" and found["brier.loss"].low > 0.005
+    assert found.answer == "fail" and found["brier.drop"].low > 0.005
     assert "fails" in str(found)
 
 

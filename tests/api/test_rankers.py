@@ -52,7 +52,7 @@ def test_a_ranker_is_made_faster_and_orders_as_before():
     best = hw.optimize(of_lightgbm(*lists(0)), rows, relevance, lists=query, transforms=["trees"])
     evidence = best.frontier.winner.evidence
     assert best.variant.task == "ranking" and best.verdict.answer == "pass"
-    assert evidence.find("ndcg10.loss").high == evidence.find("flipped_decisions").value == 0
+    assert evidence.find("ndcg10.drop").high == evidence.find("decision_churn").value == 0
 
 
 def test_a_ranker_that_is_cut_short_loses_order():
@@ -60,7 +60,7 @@ def test_a_ranker_that_is_cut_short_loses_order():
     whole = of_lightgbm(*lists(0))
     short = lightgbm.LGBMRanker(n_estimators=1, num_leaves=3, n_jobs=1, verbose=-1)
     found = hw.compare(whole, short.fit(*lists(0)[:2], group=[ROWS] * LISTS), rows, relevance, lists=query)
-    assert found.verdict.answer == "fail" and found.evidence.find("ndcg10.loss").low > 0
+    assert found.verdict.answer == "fail" and found.evidence.find("ndcg10.drop").low > 0
 
 
 def test_nobody_who_says_which_rows_are_a_list_is_told_so():

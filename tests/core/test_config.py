@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from headway.core.config import Config, Costs, DataSection, load, resolve, sources
 from headway.core.errors import ConfigError
+from headway.core.renamed import RenamedWarning
 from headway.core.verdict import Rule
 
 EMPTY: Mapping[str, str] = {}
@@ -195,3 +196,10 @@ def test_paths_start_where_the_file_lies_unless_they_are_absolute(project: Path)
     assert config.state == project / ".headway"
     assert config.path("/elsewhere/x") == Path("/elsewhere/x")
     assert config.path("~/x") == Path.home() / "x"
+
+
+def test_a_former_name_of_a_measure_is_accepted_with_a_warning_that_names_the_new_one(tmp_path: Path) -> None:
+    folder = write(tmp_path, '[[policy.release]]\nmeasure = "roc_auc.loss"\nat_most = 0.01')
+    with pytest.warns(RenamedWarning, match=r"'roc_auc\.loss' was renamed to 'roc_auc\.drop'"):
+        config = load(folder, environment=EMPTY)
+    assert config.policy.release == (Rule(measure="roc_auc.drop", at_most=0.01),)

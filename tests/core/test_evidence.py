@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from headway.core.evidence import Evidence, Machine, Measurement
+from headway.core.evidence import Evidence, Machine, Measurement, current_measure, former_measure
+from headway.core.record import read, write
 
 MACHINE = Machine(cpu="none", cores=2, system="Linux", python="3.11")
 
@@ -31,3 +33,27 @@ def test_the_measurement_of_all_rows_is_the_one_with_no_slice() -> None:
 @pytest.mark.parametrize(("name", "slice"), [("brier", ""), ("ece", "carrier=UA")])
 def test_what_was_not_measured_is_none(name: str, slice: str) -> None:
     assert EVIDENCE.find(name, slice) is None
+
+
+@pytest.mark.parametrize(
+    ("former", "current"),
+    [
+        ("roc_auc.loss", "roc_auc.drop"),
+        ("worst_slice.brier.loss", "worst_slice.brier.drop"),
+        ("flipped_decisions.near", "decision_churn.near"),
+        ("missing.flipped_decisions", "missing.decision_churn"),
+        ("calibration.moved", "probability_shift"),
+        ("robustness.missing.loss", "robustness.missing.drop"),
+        ("robustness.missing.roc_auc.drop", "robustness.missing.roc_auc.decrease"),
+    ],
+)
+def test_former_names_of_measures_are_read_as_those_of_today(former: str, current: str) -> None:
+    stored = write(replace(EVIDENCE, measurements=(measured(former),))).replace(b'"version":2', b'"version":1')
+    evidence = read(Evidence, stored)
+    assert evidence.find(current) == evidence.find(former) == measured(current)
+    assert former_measure(current) == former
+
+
+@pytest.mark.parametrize("name", ["log_loss", "drift.loss", "calibration.bias", "roc_auc"])
+def test_other_names_of_measures_stay(name: str) -> None:
+    assert current_measure(name) == name

@@ -5,7 +5,7 @@ import pytest
 from headway.core.verdict import Rule
 
 
-@pytest.mark.parametrize("measure", ["roc_auc.loss", "worst_slice.brier.loss", "flipped_decisions", "max_change"])
+@pytest.mark.parametrize("measure", ["roc_auc.drop", "worst_slice.brier.drop", "decision_churn", "max_change"])
 def test_a_rule_on_a_comparison_is_relative(measure: str) -> None:
     assert Rule(measure=measure, at_most=0.005).relative
 

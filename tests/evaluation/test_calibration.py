@@ -113,7 +113,7 @@ def test_the_loss_is_the_error_of_the_variant_less_that_of_the_model_as_it_came(
     subject = make_subject(count=40)
     itself = replace(subject, scores=subject.reference_scores)
     found = {each.name: each for each in plugin(subject)}
-    assert found["ece.loss"].value == pytest.approx(found["ece"].value - plugin(itself)[0].value)
+    assert found["ece.drop"].value == pytest.approx(found["ece"].value - plugin(itself)[0].value)
     assert [each.value for each in plugin(itself)[1:3]] == [0.0, 0.0]
 
 
@@ -122,7 +122,7 @@ def test_how_far_probabilities_moved_needs_no_label_and_so_few_groups(make_subje
     subject = make_subject(count=30, harm=0.0)
     shifted = replace(subject, scores=np.clip(subject.reference_scores + 0.05, 0, 1))
     found = {each.name: each for each in plugin(shifted)}
-    moved, lost = found["calibration.moved"], found["ece.loss"]
+    moved, lost = found["probability_shift"], found["ece.drop"]
     assert moved.value == pytest.approx(0.05, abs=0.005)
     assert moved.high - moved.low < (lost.high - lost.low) / 3
     assert moved == {each.name: each for each in plugin(replace(shifted, labels=1 - shifted.labels))}[moved.name]

@@ -23,26 +23,26 @@ def value(name, known, *, share):
 
 def test_decisions_are_compared_where_both_sides_answered():
     pairs = [(0, 1), (1, 1), (UNKNOWN, 1), (0, 0)]
-    assert value("flipped_decisions", {"decision": pairs}, share=0.25) == (pytest.approx(1 / 3), 3)
+    assert value("decision_churn", {"decision": pairs}, share=0.25) == (pytest.approx(1 / 3), 3)
 
 
 def test_at_a_canary_errors_of_callers_are_compared():
     pairs = [(0, 1), (1, 0), (0, UNKNOWN), (0, UNKNOWN)]
-    assert value("error_rate.loss", {"error_rate": pairs}, share=0.5) == (pytest.approx((1 / 0.5 - 1 / 0.5) / 4), 4)
+    assert value("error_rate.drop", {"error_rate": pairs}, share=0.5) == (pytest.approx((1 / 0.5 - 1 / 0.5) / 4), 4)
 
 
 def test_beside_live_errors_on_the_same_rows_are_compared():
     pairs = [(0, 1), (0, 1), (0, 0), (1, 0)]
-    assert value("slow_requests.loss", {"slow_requests": pairs}, share=0) == (pytest.approx(1 / 4), 4)
+    assert value("slow_requests.drop", {"slow_requests": pairs}, share=0) == (pytest.approx(1 / 4), 4)
 
 
 def test_losses_are_compared_on_the_same_rows_as_labels_come():
-    watched = begin(["brier.loss", "error_rate"], share=0.25, alpha=0.05)
+    watched = begin(["brier.drop", "error_rate"], share=0.25, alpha=0.05)
     watched = update(watched, traffic({"error_rate": [(0, 1), (0, UNKNOWN), (0, UNKNOWN), (0, UNKNOWN)]}))
     assert [each.name for each in measure(watched)] == ["error_rate"]
     watched = update(watched, traffic({"brier": [(0.1, 0.3), (0.2, 0.2), (0.1, UNKNOWN), (UNKNOWN, 0.1)]}))
     loss, errors = measure(watched)
-    assert (loss.name, loss.n_groups, errors.n_groups) == ("brier.loss", 2, 1)
+    assert (loss.name, loss.n_groups, errors.n_groups) == ("brier.drop", 2, 1)
     assert loss.value == pytest.approx(0.1, abs=1e-3) and errors.value == 1
 
 

@@ -39,7 +39,7 @@ def test_one_number_and_a_paired_loss_cover_their_truth(make_subject, count, lea
     ]
     lags = np.mean([run["brier.lag1"].value for run in runs])
     assert lags == pytest.approx(0.15 if lean else -1 / count, abs=0.02)
-    for name in ("roc_auc", "brier", "log_loss", "roc_auc.loss", "brier.loss"):
+    for name in ("roc_auc", "brier", "log_loss", "roc_auc.drop", "brier.drop"):
         covered = share_covered([run[name] for run in runs], truth[name])
         assert PROMISED[0] <= covered <= PROMISED[1], f"{name} covers {covered:.3f}"
 

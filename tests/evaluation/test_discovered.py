@@ -115,14 +115,14 @@ def named(found, name):
 
 def test_a_part_that_a_variant_harms_is_found_and_named_in_words():
     subject, _ = flights(harm=0.3)
-    worst_part = named(plugin(subject), "discovered.brier.loss")[0]
+    worst_part = named(plugin(subject), "discovered.brier.drop")[0]
     assert worst_part.slice == "carrier=EV & hour 20-23" and worst_part.low > 0.05
 
 
 def test_what_is_found_is_measured_on_the_rows_where_it_was_not_searched():
     subject, evening = flights(harm=0.3)
     there = evening & ~halves(blocks_of(subject))
-    found = named(plugin(subject), "discovered.brier.loss")[0]
+    found = named(plugin(subject), "discovered.brier.drop")[0]
     assert found.value == pytest.approx(lost(subject)[there].mean())
     assert (found.n_rows, found.n_groups) == (there.sum(), len(np.unique(subject.groups[there])))
 
@@ -134,7 +134,7 @@ def test_where_the_model_itself_errs_more_is_confirmed():
 
 
 def test_a_variant_that_loses_nothing_is_measured_all_the_same():
-    found = named(plugin(flights()[0]), "discovered.brier.loss")
+    found = named(plugin(flights()[0]), "discovered.brier.drop")
     assert [(each.value, each.low, each.high) for each in found] == [(0.0, 0.0, 0.0)]
 
 
@@ -142,7 +142,7 @@ def test_weights_count_in_the_search_and_in_what_is_measured():
     subject, evening = flights(harm=0.3)
     weights = np.random.default_rng(1).uniform(0.5, 2, len(subject.labels))
     there = evening & ~halves(blocks_of(subject))
-    found = named(plugin(replace(subject, weights=weights)), "discovered.brier.loss")[0]
+    found = named(plugin(replace(subject, weights=weights)), "discovered.brier.drop")[0]
     assert found.slice == "carrier=EV & hour 20-23"
     assert found.value == pytest.approx(np.average(lost(subject)[there], weights=weights[there]))
     assert plugin(replace(subject, weights=np.full(len(weights), 2.0))) == plugin(subject)

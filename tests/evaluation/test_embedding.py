@@ -47,29 +47,29 @@ def test_recall_and_neighbours_are_those_of_a_search_by_scikit_learn():
             for each in (own, before)
         )
         assert found[f"recall{depth}"].value == pytest.approx(now)
-        assert found[f"recall{depth}.loss"].value == pytest.approx(then - now)
+        assert found[f"recall{depth}.drop"].value == pytest.approx(then - now)
     others = np.mean([len(set(a) - set(b)) / 10 for a, b in zip(own, before, strict=True)])
-    assert found["neighbours.loss"].value == pytest.approx(others)
+    assert found["neighbours.drop"].value == pytest.approx(others)
 
 
 def test_answers_that_only_grow_lose_nothing_and_those_that_turn_do():
     subject = vectors(harm=0.0)
     grown = measured(replace(subject, scores=3 * subject.reference_scores))
-    assert all(grown[f"{name}.loss"].high < 1e-6 for name in ("recall1", "recall10", "neighbours", "mean_cosine"))
+    assert all(grown[f"{name}.drop"].high < 1e-6 for name in ("recall1", "recall10", "neighbours", "mean_cosine"))
     turned = measured(vectors(harm=2.0))
-    assert all(turned[f"{name}.loss"].low > 0 for name in ("recall1", "recall10", "neighbours", "mean_cosine"))
-    assert turned["recall1.loss"].n_groups == GROUPS
+    assert all(turned[f"{name}.drop"].low > 0 for name in ("recall1", "recall10", "neighbours", "mean_cosine"))
+    assert turned["recall1.drop"].n_groups == GROUPS
 
 
 def test_parity_tells_of_no_decisions():
-    assert "flipped_decisions" not in {each.name for each in parity.plugin(vectors(harm=1.0))}
+    assert "decision_churn" not in {each.name for each in parity.plugin(vectors(harm=1.0))}
 
 
 def test_of_many_rows_some_ask_among_some():
     subject = vectors(harm=1.0)
     many = {name: np.tile(getattr(subject, name), (40, 1)) for name in ("scores", "reference_scores")}
     found = measured(replace(subject, labels=np.arange(24_000) % 7.0, groups=np.arange(24_000) // 800, **many))
-    assert found["neighbours.loss"].n_rows == 1_000 and found["mean_cosine.loss"].n_rows == 24_000
+    assert found["neighbours.drop"].n_rows == 1_000 and found["mean_cosine.drop"].n_rows == 24_000
 
 
 def test_rows_of_which_no_two_belong_together_have_no_recall():

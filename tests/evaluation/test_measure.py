@@ -18,7 +18,7 @@ def test_evidence_holds_what_the_probes_measured_and_comes_back_from_disk(make_s
     subject = make_subject(count=25, slices=2)
     evidence = measure(subject, ["parity", "slices"], dataset_digest="sha256:1", period="choose")
     names = [each.name for each in evidence.measurements]
-    assert (names[0], names[-2:]) == ("max_change", ["brier.loss"] * 2)
+    assert (names[0], names[-2:]) == ("max_change", ["brier.drop"] * 2)
     assert (evidence.subject, evidence.dataset, evidence.period) == (subject.variant.digest, "sha256:1", "choose")
     assert evidence.findings == () and evidence.at
     assert read(Evidence, write(evidence)) == evidence

@@ -65,7 +65,7 @@ def test_what_is_said_of_two_classes_is_what_scikit_learn_says(seed, ties, share
     subject = of_two(seed, ties=ties, share=share)
     found = measured(quality, subject) | measured(decisions, subject)
     own, before = known(subject, subject.scores[:, 0]), known(subject, subject.reference_scores[:, 0])
-    expected = own | {f"{name}.loss": (before[name] - own[name]) * (-1 if name in LESS else 1) for name in own}
+    expected = own | {f"{name}.drop": (before[name] - own[name]) * (-1 if name in LESS else 1) for name in own}
     there = {name: pytest.approx(value, abs=1e-9) for name, value in expected.items() if np.isfinite(value)}
     assert {name: each.value for name, each in found.items() if name in expected} == there
 
@@ -123,7 +123,7 @@ def test_what_is_said_of_several_classes_is_what_scikit_learn_says(seed, ties, t
     )
     for name, value in own.items():
         assert found[name].value == pytest.approx(value, abs=1e-9)
-        assert found[f"{name}.loss"].value == pytest.approx(before[name] - value, abs=1e-9)
+        assert found[f"{name}.drop"].value == pytest.approx(before[name] - value, abs=1e-9)
 
 
 def test_the_interval_of_macro_f1_is_that_of_leaving_groups_out():

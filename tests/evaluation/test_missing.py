@@ -31,7 +31,7 @@ def test_rows_that_lack_a_value_are_measured_as_they_alone_would_be(make_subject
     assert loss.value == pytest.approx(np.mean((variant - labels) ** 2 - (reference - labels) ** 2))
     assert turned.value == pytest.approx(np.mean((variant >= 0.3) != (reference >= 0.3)))
     assert all((each.slice, each.n_rows) == ("rows without wind", lacks.sum()) for each in (loss, turned))
-    assert [each.name for each in (loss, turned)] == ["missing.brier.loss", "missing.flipped_decisions"]
+    assert [each.name for each in (loss, turned)] == ["missing.brier.drop", "missing.decision_churn"]
 
 
 def test_columns_that_the_same_rows_lack_are_one_part(make_subject):

@@ -9,14 +9,14 @@ from headway.evaluation.naming import findings_of
 from headway.evaluation.statistics.claims import named
 from headway.evaluation.statistics.intervals import Sample, jackknife
 
-LOST = jackknife("ablation.retrained.brier.loss", -0.02, np.linspace(-0.03, -0.01, 40), Sample(n_rows=9, n_groups=40))
+LOST = jackknife("ablation.retrained.brier.drop", -0.02, np.linspace(-0.03, -0.01, 40), Sample(n_rows=9, n_groups=40))
 
 
 def test_a_feature_that_does_harm_is_told_alone_with_what_is_lost_without_it():
     words = named("ablation.harmful", {"temp": "shown, at 5 % over all parts"}, n_rows=9)
     [found] = findings_of([replace(LOST, slice="other"), replace(LOST, slice="temp"), *words])
     assert (found.code, found.severity, found.measured, found.limit) == ("E003", "warn", -0.02, 0.0)
-    assert "'temp' does harm" in found.message and "brier.loss without it is -0.02 [" in found.message
+    assert "'temp' does harm" in found.message and "brier.drop without it is -0.02 [" in found.message
     assert "train anew" in found.hint
 
 

@@ -77,7 +77,7 @@ def test_weights_are_honoured_as_scikit_learn_does():
 
 @pytest.mark.parametrize(
     ("make", "name"),
-    [(classes, "log_loss.loss"), (classes, "brier.loss"), (numbers, "rmse.loss"), (numbers, "r2.loss")],
+    [(classes, "log_loss.drop"), (classes, "brier.drop"), (numbers, "rmse.drop"), (numbers, "r2.drop")],
 )
 def test_a_variant_that_is_worse_shows_a_loss_above_nothing(make, name):
     assert measured(quality, make(harm=1.5))[name].low > 0
@@ -86,7 +86,7 @@ def test_a_variant_that_is_worse_shows_a_loss_above_nothing(make, name):
 @pytest.mark.parametrize("make", [classes, numbers])
 def test_equal_answers_lose_exactly_nothing(make):
     found = measured(quality, make(harm=0.0))
-    losses = [each for name, each in found.items() if name.endswith(".loss")]
+    losses = [each for name, each in found.items() if name.endswith(".drop")]
     assert len(losses) >= 3 and {(each.low, each.value, each.high) for each in losses} == {(0, 0, 0)}
 
 
@@ -101,18 +101,18 @@ def test_a_class_that_became_another_is_a_flipped_decision():
     scores = subject.scores.copy()
     scores[5] = np.roll(scores[5], 1)
     found = measured(parity, replace(subject, scores=scores))
-    assert found["flipped_decisions"].value == pytest.approx(1 / len(scores))
+    assert found["decision_churn"].value == pytest.approx(1 / len(scores))
     assert found["max_change"].value == pytest.approx(np.abs(scores[5] - subject.scores[5]).max())
 
 
 def test_answers_of_several_numbers_that_turn_lose_cosine_and_those_that_grow_do_not():
     subject = classes(harm=0.0)
     scores = 3 * subject.reference_scores
-    assert measured(parity, replace(subject, scores=scores))["cosine.loss"].value == pytest.approx(0, abs=1e-12)
+    assert measured(parity, replace(subject, scores=scores))["cosine.drop"].value == pytest.approx(0, abs=1e-12)
     scores[4] = scores[4, ::-1]
     known = subject.reference_scores[4]
     expected = 1 - known @ known[::-1] / (known @ known)
-    assert measured(parity, replace(subject, scores=scores))["cosine.loss"].value == pytest.approx(expected)
+    assert measured(parity, replace(subject, scores=scores))["cosine.drop"].value == pytest.approx(expected)
 
 
 def test_the_change_of_a_regression_is_also_told_as_a_part_of_its_largest_answer():
@@ -124,7 +124,7 @@ def test_the_change_of_a_regression_is_also_told_as_a_part_of_its_largest_answer
     assert found["max_change.relative"].value == pytest.approx(0.5 / np.abs(subject.reference_scores).max())
 
 
-@pytest.mark.parametrize(("make", "name"), [(classes, "brier.loss"), (numbers, "mse.loss")])
+@pytest.mark.parametrize(("make", "name"), [(classes, "brier.drop"), (numbers, "mse.drop")])
 def test_a_slice_in_which_alone_the_variant_errs_is_the_one_that_shows_a_loss(make, name):
     clean, subject = make(harm=0.0), make(harm=1.5)
     inside = np.arange(len(subject.labels)) % 2 == 0

@@ -40,7 +40,7 @@ def test_quantiles_say_how_many_answers_moved_how_far(make_subject):
 
 def test_flips_are_decisions_that_differ_at_the_threshold(make_subject):
     subject = make_subject(count=30)
-    flips = measured(subject)["flipped_decisions", ""]
+    flips = measured(subject)["decision_churn", ""]
     expected = np.mean((subject.scores >= 0.3) != (subject.reference_scores >= 0.3))
     assert (flips.value, flips.n_groups) == (pytest.approx(expected), 30)
     assert 0 < flips.low < flips.value < flips.high
@@ -48,7 +48,7 @@ def test_flips_are_decisions_that_differ_at_the_threshold(make_subject):
 
 def test_flips_near_the_threshold_are_those_of_the_tenth_of_the_rows_nearest_to_it(make_subject):
     subject = make_subject(count=30)
-    near = measured(subject)["flipped_decisions.near", ""]
+    near = measured(subject)["decision_churn.near", ""]
     order = np.argsort(np.abs(subject.reference_scores[:, 0] - 0.3))[: near.n_rows]
     flipped = (subject.scores >= 0.3) != (subject.reference_scores >= 0.3)
     assert near.n_rows == np.ceil(len(subject.labels) / 10)
@@ -57,7 +57,7 @@ def test_flips_near_the_threshold_are_those_of_the_tenth_of_the_rows_nearest_to_
 
 def test_of_several_classes_those_rows_are_near_whose_first_two_are_close():
     subject = classes()
-    near = measured(subject)["flipped_decisions.near", ""]
+    near = measured(subject)["decision_churn.near", ""]
     ordered = np.sort(subject.reference_scores, axis=1)
     order = np.argsort(ordered[:, 2] - ordered[:, 1])[: near.n_rows]
     flipped = subject.scores.argmax(1) != subject.reference_scores.argmax(1)
@@ -68,7 +68,7 @@ def test_a_score_at_the_threshold_decides_for_the_positive_class(make_subject):
     subject = make_subject(count=20)
     at, below = np.full_like(subject.scores, 0.3), np.full_like(subject.scores, 0.3 - 1e-9)
     found = measured(replace(subject, scores=at, reference_scores=below))
-    assert found["flipped_decisions", ""].value == found["flipped_decisions.near", ""].value == 1
+    assert found["decision_churn", ""].value == found["decision_churn.near", ""].value == 1
 
 
 def test_a_slice_in_which_alone_answers_moved_shows_its_change_and_its_flips(make_subject):
@@ -76,9 +76,9 @@ def test_a_slice_in_which_alone_answers_moved_shows_its_change_and_its_flips(mak
     inside = subject.slices["part"].codes == 1
     scores = np.where(inside[:, None], 1 - subject.reference_scores, subject.reference_scores)
     found = measured(replace(subject, scores=scores))
-    assert found["max_change", "part=v0"].value == found["flipped_decisions", "part=v0"].value == 0
+    assert found["max_change", "part=v0"].value == found["decision_churn", "part=v0"].value == 0
     assert found["max_change", "part=v1"].n_rows == inside.sum()
-    assert found["flipped_decisions", "part=v1"].low > 0.5
+    assert found["decision_churn", "part=v1"].low > 0.5
 
 
 def test_rows_with_a_missing_value_are_told_apart(make_subject):
@@ -102,7 +102,7 @@ def test_rows_with_a_category_that_was_never_seen_are_told_apart(make_subject):
     scores = subject.reference_scores.copy()
     scores[7] = 1 - scores[7]
     found = measured(replace(subject, scores=scores, unseen=strange))
-    flips = found["flipped_decisions", "rows with an unseen category"]
+    flips = found["decision_churn", "rows with an unseen category"]
     assert np.flatnonzero(strange).tolist() == [4, 7] and (flips.n_rows, flips.se) == (2, None)
 
 

@@ -25,25 +25,25 @@ def test_values_are_those_of_scikit_learn(make_subject):
     assert found["log_loss"].value == pytest.approx(metrics.log_loss(labels, scores), abs=1e-12)
     assert found["base_rate"].value == pytest.approx(labels.mean())
     auc, brier = metrics.roc_auc_score(labels, reference), metrics.brier_score_loss(labels, reference)
-    assert found["roc_auc.loss"].value == pytest.approx(auc - found["roc_auc"].value, abs=1e-12)
-    assert found["brier.loss"].value == pytest.approx(found["brier"].value - brier, abs=1e-12)
+    assert found["roc_auc.drop"].value == pytest.approx(auc - found["roc_auc"].value, abs=1e-12)
+    assert found["brier.drop"].value == pytest.approx(found["brier"].value - brier, abs=1e-12)
 
 
 def test_a_variant_that_is_worse_shows_a_loss_above_nothing(make_subject):
     found = measured(make_subject(count=60, harm=3.0))
-    assert found["roc_auc.loss"].low > 0 and found["brier.loss"].low > 0
+    assert found["roc_auc.drop"].low > 0 and found["brier.drop"].low > 0
 
 
 def test_equal_answers_lose_exactly_nothing(make_subject):
     subject = make_subject(count=25)
     found = measured(replace(subject, scores=subject.reference_scores))
-    for name in ("roc_auc.loss", "brier.loss"):
+    for name in ("roc_auc.drop", "brier.drop"):
         assert (found[name].low, found[name].value, found[name].high, found[name].se) == (0, 0, 0, 0)
 
 
 def test_a_paired_loss_is_far_surer_than_the_two_numbers(make_subject):
     found = measured(make_subject(count=40, harm=0.2))
-    assert found["brier.loss"].se < found["brier"].se / 3
+    assert found["brier.drop"].se < found["brier"].se / 3
 
 
 def test_certainty_that_was_wrong_costs_a_finite_log_loss(make_subject):

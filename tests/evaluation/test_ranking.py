@@ -59,7 +59,7 @@ def test_lists_are_measured_as_scikit_learn_does(seed, ties):
     for place, name in enumerate(("ndcg10", "mrr", "map")):
         values = [np.average(each[:, place], weights=each[:, 3]) for each in (own, before)]
         assert found[name, ""].value == pytest.approx(values[0])
-        assert found[f"{name}.loss", ""].value == pytest.approx(values[1] - values[0])
+        assert found[f"{name}.drop", ""].value == pytest.approx(values[1] - values[0])
 
 
 def test_a_list_by_hand():
@@ -100,14 +100,14 @@ def test_without_lists_the_groups_are_the_lists():
 def test_a_variant_that_orders_worse_shows_a_loss_and_lists_with_another_first():
     subject = replace(ranking(5, harm=4.0), weights=None)
     subject = replace(subject, groups=subject.lists)
-    assert measured(quality, subject)["ndcg10.loss", ""].low > 0
+    assert measured(quality, subject)["ndcg10.drop", ""].low > 0
     found = measured(parity, subject)
     changed = [
         np.argmax(subject.scores[inside]) != np.argmax(subject.reference_scores[inside])
         for inside in (subject.lists == number for number in range(LISTS))
     ]
-    assert found["flipped_decisions", ""].value == pytest.approx(np.mean(changed))
-    assert ("flipped_decisions.near", "") not in found and found["max_change.relative", ""].value > 0
+    assert found["decision_churn", ""].value == pytest.approx(np.mean(changed))
+    assert ("decision_churn.near", "") not in found and found["max_change.relative", ""].value > 0
 
 
 @pytest.mark.parametrize(

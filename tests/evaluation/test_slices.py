@@ -21,12 +21,12 @@ def test_a_slice_is_measured_as_its_rows_alone_would_be(make_subject):
         values[inside] for values in (subject.scores[:, 0], subject.reference_scores[:, 0], subject.labels)
     )
     assert found.value == pytest.approx(np.mean((scores - labels) ** 2 - (reference - labels) ** 2))
-    assert (found.name, found.n_rows, found.n_groups, found.dof) == ("brier.loss", inside.sum(), 30, 29)
+    assert (found.name, found.n_rows, found.n_groups, found.dof) == ("brier.drop", inside.sum(), 30, 29)
 
 
 def test_one_slice_of_all_rows_has_nearly_the_interval_of_the_whole(make_subject):
     subject = make_subject(count=40, slices=1)
-    whole = next(each for each in quality(subject) if each.name == "brier.loss")
+    whole = next(each for each in quality(subject) if each.name == "brier.drop")
     only = plugin(subject)[0]
     assert (only.value, only.se) == (pytest.approx(whole.value), pytest.approx(whole.se, rel=0.05))
 

@@ -38,7 +38,7 @@ trusted_keys = "keys/trusted_keys.txt"
 rows_grown = 100.0
 ece_at_most = 0.1
 [[policy.release]]
-measure = "roc_auc.loss"
+measure = "roc_auc.drop"
 at_most = 0.05
 """
 TRAIN = """

@@ -25,8 +25,8 @@ publisher_key = "keys/publisher.pem"
 port = 0
 log_flush_s = 0.05
 """
-FLIPS = Rule(measure="flipped_decisions", at_most=0.05)
-BRIER = Rule(measure="brier.loss", at_most=0.005)
+FLIPS = Rule(measure="decision_churn", at_most=0.05)
+BRIER = Rule(measure="brier.drop", at_most=0.005)
 SHORT = Plan(stages=(Stage(share=0.0), Stage(share=0.5)))
 
 

@@ -6,7 +6,7 @@ from headway.core.evidence import Evidence, Machine, Measurement
 from headway.core.variant import Artifact, Field, Signature, Step, Variant
 from headway.core.verdict import Answer, Judged, Rule, Ruling, Verdict
 
-RULE = Rule(measure="brier.loss", at_most=0.005)
+RULE = Rule(measure="brier.drop", at_most=0.005)
 ABSOLUTE = Rule(measure="ece", at_most=0.05)
 
 

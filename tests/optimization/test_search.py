@@ -151,8 +151,8 @@ def test_every_variant_but_the_winner_has_its_reason():
     rows = [row(0, 40), winner, row(2, 10, answer="fail"), row(3, 10, answer="undecided"), row(4, 10), row(5, None)]
     assert search.explain_losses(rows, winner.variant, "speed") == {
         "echo (as it came)": "2.00 times the winner's speed: 40 us against 20 us",
-        "echo · truncate(trees=2)": "does harm: brier.loss is what it is",
-        "echo · truncate(trees=3)": "not shown to be harmless: brier.loss is what it is",
+        "echo · truncate(trees=2)": "does harm: brier.drop is what it is",
+        "echo · truncate(trees=3)": "not shown to be harmless: brier.drop is what it is",
         "echo · truncate(trees=4)": "better on choose, but not feasible on test",
         "echo · truncate(trees=5)": "speed was not measured, so nothing says that it is better",
     }

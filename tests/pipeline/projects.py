@@ -36,7 +36,7 @@ trusted_keys = "keys/trusted_keys.txt"
 [serve]
 port = 0
 [[policy.release]]
-measure = "roc_auc.loss"
+measure = "roc_auc.drop"
 at_most = 0.01
 [[policy.release]]
 measure = "ece"

@@ -46,26 +46,26 @@ def test_rows_that_are_not_those_of_the_search_are_refused(run, searched):
 
 def test_a_rule_on_missing_values_holds_for_every_feature_beside_the_model_as_it_came(run, searched):
     project, _, folder = searched
-    (folder / "headway.toml").write_text(TOML + BESIDE.format("robustness.missing.loss"))
+    (folder / "headway.toml").write_text(TOML + BESIDE.format("robustness.missing.drop"))
     code, out, err = run("evaluate", "--project", folder, "--audit", "robustness")
     assert code == cli.PASS, err
-    assert "robustness.missing.loss" in out and "A value is missing" in out and "worst of 4" in out
+    assert "robustness.missing.drop" in out and "A value is missing" in out and "worst of 4" in out
     evidence = pipeline.last_frontier(project).winner.evidence
     assert evidence.find("robustness.missing.excess", "hour").low > 0
-    assert evidence.find("robustness.missing.loss", "wind").high < 1e-12
+    assert evidence.find("robustness.missing.drop", "wind").high < 1e-12
 
 
 def test_an_exact_form_is_turned_as_often_as_the_model_as_it_came_and_what_is_fixed_turns_nothing(run, searched):
     project, _, folder = searched
     asked = '[attack]\nfixed = ["hour"]\nrows = 300\nqueries = 100\n[attack.bounds]\nwind = [0, 40]\n'
-    (folder / "headway.toml").write_text(TOML + asked + BESIDE.format("attack.success.loss"))
+    (folder / "headway.toml").write_text(TOML + asked + BESIDE.format("attack.success.drop"))
     code, out, err = run("evaluate", "--project", folder, "--audit", "attack", "--budget", "10m")
     assert code == cli.PASS, err
     assert "Who changes" in out and "changed alone" in out
     evidence = pipeline.last_frontier(project).winner.evidence
     assert evidence.find("attack.column.success", "wind").low > 0
     assert evidence.find("attack.column.success", "hour") is None
-    assert evidence.find("attack.success.loss").high == 0
+    assert evidence.find("attack.success.drop").high == 0
 
 
 def test_attack_settings_that_cannot_be_are_named_with_the_mend(run, searched):

@@ -35,8 +35,8 @@ def test_the_winner_is_an_exact_variant_that_passes_every_rule(searched):
 def test_choose_is_asked_the_relative_rules_only_and_test_all(searched):
     _, frontier, _ = searched
 
-    assert {str(r.rule.measure) for row in frontier.judged for r in row.verdict.rulings} == {"roc_auc.loss"}
-    assert [ruling.rule.measure for ruling in frontier.winner.verdict.rulings] == ["roc_auc.loss", "ece"]
+    assert {str(r.rule.measure) for row in frontier.judged for r in row.verdict.rulings} == {"roc_auc.drop"}
+    assert [ruling.rule.measure for ruling in frontier.winner.verdict.rulings] == ["roc_auc.drop", "ece"]
 
 
 def test_every_look_at_test_is_counted_and_said_in_the_verdict(searched):
@@ -95,7 +95,7 @@ def test_a_search_leaves_found_parts_to_its_winner_unless_a_rule_asks_for_them(s
 
     frontier = searched[1]
     assert found(frontier.winner) and not any(found(row) for row in frontier.judged)
-    rule = '[[policy.release]]\nmeasure = "worst_slice.discovered.brier.loss"\nat_most = 1.0\n'
+    rule = '[[policy.release]]\nmeasure = "worst_slice.discovered.brier.drop"\nat_most = 1.0\n'
     project = open_project(write(tmp_path, TOML + rule))
     data = pipeline.periods(project)
     assert all(found(row) for row in pipeline.optimize(project, pipeline.train(project, data), data).judged)

@@ -82,7 +82,7 @@ def test_a_model_file_is_searched_and_its_winner_is_faster_and_answers_alike(nam
     winner = json.loads(out)["winner"]
     found = {each["name"]: each for each in winner["evidence"]["measurements"]}
     assert winner["variant"]["engine"] == engine
-    assert found["flipped_decisions"]["value"] <= 0.01
+    assert found["decision_churn"]["value"] <= 0.01
 
 
 def test_a_graph_is_searched_too(tmp_path, run):

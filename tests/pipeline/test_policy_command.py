@@ -13,9 +13,9 @@ pytestmark = pytest.mark.slow
 RULES = "".join(
     f'\n[[policy.release]]\nmeasure = "{measure}"\nat_most = {most}'
     for measure, most in (
-        ("calibration.moved", 0.02),
-        ("worst_slice.flipped_decisions", 0.1),
-        ("missing.flipped_decisions", 0.05),
+        ("probability_shift", 0.02),
+        ("worst_slice.decision_churn", 0.1),
+        ("missing.decision_churn", 0.05),
     )
 )
 SMALL = "\n[policy]\nslice_rows = 50\n"
@@ -32,9 +32,9 @@ def test_a_policy_that_asks_for_all_three_holds_and_says_by_which_rule(run, sear
     code, found, err = drilled(run, folder, TOML + SMALL + RULES)
     assert code == cli.PASS, (err, found)
     assert [each["ruling"]["rule"]["measure"] for each in found[:3]] == [
-        "calibration.moved",
-        "worst_slice.flipped_decisions",
-        "missing.flipped_decisions",
+        "probability_shift",
+        "worst_slice.decision_churn",
+        "missing.decision_churn",
     ]
     assert [each["verdict"]["answer"] for each in found] == ["fail", "fail", "fail", "pass"]
     assert found[1]["what"].startswith("every decision turned in one slice, carrier=")
@@ -44,7 +44,7 @@ def test_a_policy_with_a_gap_does_not_hold_and_is_given_the_rule_that_would(run,
     _, _, folder = searched
     code, found, _ = drilled(run, folder, TOML + SMALL)
     assert code == cli.FAIL
-    assert 'measure = "missing.flipped_decisions"' in found[2]["hint"] and not found[2]["held"]
+    assert 'measure = "missing.decision_churn"' in found[2]["hint"] and not found[2]["held"]
     out = run("policy", "test", "--project", folder)[1]
     assert "did not hold" in out and "no rule of the policy asks for this" in out
 

@@ -29,7 +29,7 @@ mode = "auto"
 [rollout]
 shares = [0, 0.5]
 [[policy.canary]]
-measure = "error_rate.loss"
+measure = "error_rate.drop"
 at_most = 0.2
 """
 LONGEST_S = 90.0

@@ -42,17 +42,20 @@ def test_it_learns_from_all_that_is_labelled_but_the_days_that_it_is_judged_on(f
     assert found.trainings == 3 and [each.seed for each in anew] == [0, 1, 2]
     assert {each.since for each in anew} == {"2013-01-01"}
     assert {each.until for each in anew} == {each.judged_since for each in anew}
-    assert anew[0].n_rows + found.frontier.winner.evidence.find("brier.loss").n_rows == 7200
+    assert anew[0].n_rows + found.frontier.winner.evidence.find("brier.drop").n_rows == 7200
 
 
 def test_it_is_judged_against_live_with_the_variance_of_seeds_in_the_interval(folder):
     project = open_project(folder)
     found = pipeline.retrain(project)
-    loss = found.frontier.winner.evidence.find("brier.loss")
+    loss = found.frontier.winner.evidence.find("brier.drop")
 
     assert found.frontier.winner.evidence.reference == found.live == post_of(project).digest
     assert "mean of 3 seeds" in loss.method
-    assert [ruling.rule.measure for ruling in found.frontier.winner.verdict.rulings] == ["brier.loss", "roc_auc.loss"]
+    assert [ruling.rule.measure for ruling in found.frontier.winner.verdict.rulings] == [
+        "brier.drop",
+        "roc_auc.drop",
+    ]
 
 
 def test_it_has_the_form_that_live_has(folder):
@@ -112,9 +115,9 @@ def test_the_rules_are_the_owners_or_the_relative_ones_and_a_brier_score_no_wors
     policy = open_project(folder).config.policy
     own = (Rule(measure="ece", at_most=0.2),)
 
-    assert [str(rule) for rule in rules_of(policy).release] == ["brier.loss at most 0", "roc_auc.loss at most 0.01"]
+    assert [str(rule) for rule in rules_of(policy).release] == ["brier.drop at most 0", "roc_auc.drop at most 0.01"]
     assert rules_of(replace(policy, retrain=own)).release == own
-    assert [str(rule) for rule in of_probabilities(policy).release] == ["brier.loss at most 0"]
+    assert [str(rule) for rule in of_probabilities(policy).release] == ["brier.drop at most 0"]
 
 
 def test_recalibration_shifts_the_live_model_and_is_judged_day_by_day(folder):
@@ -125,7 +128,7 @@ def test_recalibration_shifts_the_live_model_and_is_judged_day_by_day(folder):
 
     assert found.frontier.winner.variant == live.release.variant
     assert found.frontier.baseline.calibrator.n_groups == 20
-    assert found.frontier.winner.evidence.find("brier.loss").n_groups == 20
+    assert found.frontier.winner.evidence.find("brier.drop").n_groups == 20
     told: list[str] = []
     assert pipeline.recalibrate(project, callback=told.append) == found
     assert [line[:4] for line in told] == ["D057"], "nobody checked these data"

@@ -75,7 +75,7 @@ def test_a_rule_of_its_own_is_judged_once_a_period_with_its_three_answers(tmp_pa
 
 def test_a_rule_that_compares_with_another_model_is_no_rule_of_a_watch(stays, tmp_path):
     config = stays.config.policy
-    rule = Rule(measure="calibration.moved", at_most=0.1)
+    rule = Rule(measure="probability_shift", at_most=0.1)
     settings = replace(stays.config, policy=replace(config, watch=(rule,)))
     with pytest.raises(ConfigError, match="compares with another model, and a watch sees live alone"):
         pipeline.watch(changed(stays, config=settings), every="7d")

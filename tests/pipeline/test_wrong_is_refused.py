@@ -80,9 +80,9 @@ def with_missing_values_misrouted(flights: Flights) -> str:
 @pytest.mark.parametrize(
     ("wrong", "measure", "part"),
     [
-        (miscalibrated, "calibration.moved", ""),
-        (with_a_broken_slice, "worst_slice.flipped_decisions", f"carrier={CARRIER}"),
-        (with_missing_values_misrouted, "missing.flipped_decisions", "rows without "),
+        (miscalibrated, "probability_shift", ""),
+        (with_a_broken_slice, "worst_slice.decision_churn", f"carrier={CARRIER}"),
+        (with_missing_values_misrouted, "missing.decision_churn", "rows without "),
     ],
 )
 def test_a_wrong_variant_is_refused_for_what_is_wrong_with_it(
@@ -97,7 +97,7 @@ def test_a_wrong_variant_is_refused_for_what_is_wrong_with_it(
 
 def test_calibration_alone_refuses_what_moves_no_rank_and_no_decision(flights: Flights) -> None:
     rulings = flights.judged(miscalibrated(flights)).verdict.rulings
-    assert [each.rule.measure for each in rulings if each.answer == "fail"] == ["calibration.moved"]
+    assert [each.rule.measure for each in rulings if each.answer == "fail"] == ["probability_shift"]
 
 
 def test_a_conversion_that_is_right_to_the_last_bits_is_not_refused(run, flights: Flights) -> None:

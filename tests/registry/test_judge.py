@@ -17,7 +17,7 @@ from headway.registry.judge import feasible, judge, override, releasable
 RANK = {"pass": 0, "undecided": 1, "fail": 2}
 
 
-def seen(name="brier.loss", value=0.001, se=0.001, *, groups=60, rows=9000, slice=""):
+def seen(name="brier.drop", value=0.001, se=0.001, *, groups=60, rows=9000, slice=""):
     """A measurement with an interval by group."""
     return Measurement(
         name=name,
@@ -55,7 +55,7 @@ def policy(*rules, **support):
     return PolicySection(release=rules, **support)
 
 
-def at_most(measure="brier.loss", limit=0.005):
+def at_most(measure="brier.drop", limit=0.005):
     return Rule(measure=measure, at_most=limit)
 
 
@@ -70,7 +70,7 @@ def test_a_loss_whose_upper_bound_is_inside_passes():
     found = ruling(seen(value=0.001, se=0.001), at_most())
     assert found.answer == "pass"
     assert found.message == (
-        "brier.loss is 0.001 (95 % interval -0.001 to 0.003; 9,000 rows, 60 groups): "
+        "brier.drop is 0.001 (95 % interval -0.001 to 0.003; 9,000 rows, 60 groups): "
         "at most 0.002671, within the limit of 0.005"
     )
 
@@ -223,7 +223,7 @@ def test_an_override_without_a_reason_is_refused():
 
 # --- slices --------------------------------------------------------------------------------------------------------
 
-WORST = at_most("worst_slice.brier.loss", 0.005)
+WORST = at_most("worst_slice.brier.drop", 0.005)
 
 
 def slices(*measurements):
@@ -235,7 +235,7 @@ def test_every_supported_slice_must_be_shown_within_the_limit():
     assert slices(*good).answer == "pass"
     doubtful = slices(*good, seen(value=0.004, slice="carrier=WN"))
     assert doubtful.answer == "undecided" and doubtful.measurement.slice == "carrier=WN"
-    assert "the worst of 3 slices: brier.loss of carrier=WN is 0.004" in doubtful.message
+    assert "the worst of 3 slices: brier.drop of carrier=WN is 0.004" in doubtful.message
 
 
 def test_a_pass_needs_no_correction_for_the_number_of_slices():
@@ -270,7 +270,7 @@ def test_no_supported_slice_or_none_at_all_is_undecided():
     none_big = slices(seen(rows=10, slice="a"))
     assert (none_big.answer, none_big.measurement) == ("undecided", None)
     assert none_big.message == "none of 1 slices can be judged: 1 have less than 1,000 rows or 20 groups"
-    assert slices(seen()).message == "brier.loss by slice was not measured, so nothing is known of it"
+    assert slices(seen()).message == "brier.drop by slice was not measured, so nothing is known of it"
 
 
 def test_the_undecided_slice_that_needs_most_is_named():
@@ -312,7 +312,7 @@ def test_more_harm_is_never_judged_better(value, other, se, limit):
 
 @given(values, errors, values)
 def test_a_mirrored_measure_gives_the_same_answer(value, se, limit):
-    mirrored = ruling(seen(value=-value, se=se), Rule(measure="brier.loss", at_least=-limit))
+    mirrored = ruling(seen(value=-value, se=se), Rule(measure="brier.drop", at_least=-limit))
     straight = ruling(seen(value=value, se=se), at_most(limit=limit))
     assert (mirrored.answer, mirrored.groups_needed) == (straight.answer, straight.groups_needed)
 
@@ -327,6 +327,6 @@ def test_groups_needed_are_more_than_those_at_hand_and_at_most_ten_times(groups,
 @given(st.lists(st.tuples(values, errors), min_size=1, max_size=8), values)
 def test_a_slice_more_never_turns_a_refusal_into_a_pass(found, limit):
     measured = [seen(value=value, se=se, slice=str(number)) for number, (value, se) in enumerate(found)]
-    rule = policy(at_most("worst_slice.brier.loss", limit))
+    rule = policy(at_most("worst_slice.brier.drop", limit))
     if judge(evidence(*measured), rule).answer == "pass":
         assert judge(evidence(*measured[:-1] or measured), rule).answer == "pass"

@@ -33,8 +33,8 @@ from headway.registry.rollout import (
 
 NOON = datetime(2013, 9, 1, 12, tzinfo=UTC)
 MACHINE = Machine(cpu="", cores=2, system="", python="")
-FLIPS = Rule(measure="flipped_decisions", at_most=0.05)
-BRIER = Rule(measure="brier.loss", at_most=0.005)
+FLIPS = Rule(measure="decision_churn", at_most=0.05)
+BRIER = Rule(measure="brier.drop", at_most=0.005)
 
 
 def rollout(*rules, stage=1, later=(), **fields):
@@ -43,7 +43,7 @@ def rollout(*rules, stage=1, later=(), **fields):
     return Rollout(name="flights", release="sha256:new", live="sha256:old", salt="s", **fields)
 
 
-def seen(low, high, *, name="flipped_decisions", level=0.95, looks="anytime", rows=412, keys=96):
+def seen(low, high, *, name="decision_churn", level=0.95, looks="anytime", rows=412, keys=96):
     """A measurement whose value is in the middle of its bounds."""
     value = (low + high) / 2
     return Measurement(
@@ -104,7 +104,7 @@ def test_after_the_last_stage_only_a_pass_promotes(high, action):
 )
 def test_forward_needs_every_high_bound_within_its_limit(ends, stage, after_s):
     bounds = [sorted(each) for each in ends]
-    found = [seen(*each, name=name) for each, name in zip(bounds, ("flipped_decisions", "error_rate"), strict=True)]
+    found = [seen(*each, name=name) for each, name in zip(bounds, ("decision_churn", "error_rate"), strict=True)]
     decision = decided(rollout(FLIPS, Rule(measure="error_rate", at_most=0.1), stage=stage), *found, after_s=after_s)
     goes = bounds[0][1] <= 0.05 and bounds[1][1] <= 0.1
     assert (decision.action in ("advance", "promote")) == goes
@@ -122,9 +122,9 @@ def test_a_later_rule_counts_once_it_is_measured():
     flips, level = seen(0.01, 0.04), 0.95
     without = decided(of, flips)
     assert (without.action, len(without.verdict.rulings)) == ("advance", 1)
-    assert without.message == "canary 5 % goes on to canary 25 %: its one rule is met, brier.loss not known yet"
-    assert decided(of, flips, seen(0.001, 0.01, name="brier.loss", level=level)).action == "stay"
-    assert decided(of, flips, seen(0.006, 0.01, name="brier.loss", level=level)).action == "roll back"
+    assert without.message == "canary 5 % goes on to canary 25 %: its one rule is met, brier.drop not known yet"
+    assert decided(of, flips, seen(0.001, 0.01, name="brier.drop", level=level)).action == "stay"
+    assert decided(of, flips, seen(0.006, 0.01, name="brier.drop", level=level)).action == "roll back"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_decision_says_where_it_leads(stage, high, begins):
 def test_without_rules_of_its_own_a_rollout_takes_those_of_the_release():
     rulings = [
         Ruling(rule=rule, answer="pass", message="")
-        for rule in (FLIPS, Rule(measure="worst_slice.brier.loss", at_most=0.01), Rule(measure="ece", at_most=0.05))
+        for rule in (FLIPS, Rule(measure="worst_slice.brier.drop", at_most=0.01), Rule(measure="ece", at_most=0.05))
     ]
     released = Verdict(answer="pass", subject="", rulings=tuple(rulings))
     assert rules_of(PolicySection(), released) == ((ERRORS, SLOW, FLIPS), (replace(BRIER, at_most=0.01),))
@@ -213,7 +213,7 @@ def test_without_rules_of_its_own_a_rollout_takes_those_of_the_release():
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_rule_on_all_rows_comes_before_one_on_slices(turned):
-    rules = [BRIER, Rule(measure="worst_slice.brier.loss", at_most=0.01)]
+    rules = [BRIER, Rule(measure="worst_slice.brier.drop", at_most=0.01)]
     rulings = [Ruling(rule=rule, answer="pass", message="") for rule in (reversed(rules) if turned else rules)]
     assert rules_of(PolicySection(), Verdict(answer="pass", subject="", rulings=tuple(rulings)))[1] == (BRIER,)
 
@@ -228,7 +228,7 @@ def test_rules_of_its_own_must_all_be_met():
     [
         (Rule(measure="error_rate"), "a rule has one limit, 'error_rate' has none or two"),
         (Rule(measure="brier", at_most=1, at_least=0), "a rule has one limit"),
-        (Rule(measure="roc_auc.loss", at_most=0.1), "'roc_auc.loss' cannot be followed request by request"),
+        (Rule(measure="roc_auc.drop", at_most=0.1), "'roc_auc.drop' cannot be followed request by request"),
     ],
 )
 def test_a_rule_that_can_never_be_decided_is_an_error(rule, message):

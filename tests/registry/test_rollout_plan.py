@@ -6,8 +6,10 @@ import pytest
 
 from headway.core.config import load
 from headway.core.errors import ConfigError
+from headway.core.record import read, write
 from headway.core.rollout import Plan, Rollout, Stage
 from headway.core.sections.rollout import RolloutSection
+from headway.core.verdict import Rule
 from headway.registry.rollout import deal_of, plan_of
 
 
@@ -40,3 +42,12 @@ def test_a_move_is_signed_with_the_share_the_salt_the_stage_and_the_terms():
     rollout = Rollout(name="flights", release="sha256:new", live="sha256:old", salt="s", rules=(), plan=plan)
     deal = deal_of(rollout, 1)
     assert (deal.share, deal.salt, deal.stage, deal.terms) == (0.5, "s", 1, rollout.terms)
+
+
+def test_a_rollout_begun_by_headway_0_1_keeps_its_signed_terms() -> None:
+    rules = (Rule(measure="flipped_decisions", at_most=0.05), Rule(measure="error_rate.loss", at_most=0.005))
+    later = (Rule(measure="brier.loss", at_most=0.005),)
+    begun = Rollout(name="m", release="sha256:a", live="sha256:b", salt="s", rules=rules, later=later)
+    rollout = read(Rollout, write(begun).replace(b'"version":2', b'"version":1'))
+    assert [rule.measure for rule in rollout.rules] == ["decision_churn", "error_rate.drop"]
+    assert rollout.terms == "sha256:f8626d7a07991614c9b20a0bf4b3bed34e14e0d920673431816bac314327e4b3"

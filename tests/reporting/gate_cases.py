@@ -18,7 +18,7 @@ SPEED = (estimate("latency.speedup", 8.4, 0.2, unit="x", rows=2000),)
 
 def seen(*, loss: float = 0.0, half: float = 0.001, ece: float = 0.02) -> Evidence:
     """Evidence on `test` of a loss in AUC with that half width of its interval, and of a calibration error."""
-    return evidence(RELEASED, estimate("roc_auc.loss", loss, half), estimate("ece", ece, 0.01), period="test")
+    return evidence(RELEASED, estimate("roc_auc.drop", loss, half), estimate("ece", ece, 0.01), period="test")
 
 
 def case(of: Evidence, policy: PolicySection = POLICY, *, looks: int = 1) -> Case:

@@ -9,9 +9,9 @@ from headway.reporting.story import Replay, Span, Stage, Story, Wrong
 
 MACHINE = Machine(cpu="Intel Xeon Platinum 8481C", cores=2, system="Linux 6.1", python="3.11.7")
 RULES = (
-    Rule(measure="roc_auc.loss", at_most=0.005),
-    Rule(measure="worst_slice.brier.loss", at_most=0.005),
-    Rule(measure="flipped_decisions", at_most=0.05),
+    Rule(measure="roc_auc.drop", at_most=0.005),
+    Rule(measure="worst_slice.brier.drop", at_most=0.005),
+    Rule(measure="decision_churn", at_most=0.05),
     Rule(measure="ece", at_most=0.05),
 )
 CARRIERS = ("9E", "AA", "B6", "DL", "EV", "F9", "FL", "MQ", "UA", "US", "VX", "WN")
@@ -66,9 +66,9 @@ def evidence(of: Variant, *measurements: Measurement, period: str = "choose") ->
 def verdict(of: Variant, measurements: tuple[Measurement, ...], *, looks: int = 0) -> Verdict:
     """A verdict by RULES over measurements; a rule whose interval straddles its limit is undecided."""
     by_name = {each.name: each for each in measurements if not each.slice}
-    sliced = [each for each in measurements if each.name == "brier.loss" and each.slice]
+    sliced = [each for each in measurements if each.name == "brier.drop" and each.slice]
     if sliced:
-        by_name["worst_slice.brier.loss"] = max(sliced, key=lambda each: each.value)
+        by_name["worst_slice.brier.drop"] = max(sliced, key=lambda each: each.value)
     rulings = tuple(_ruling(rule, by_name.get(rule.measure)) for rule in RULES)
     answers = {ruling.answer for ruling in rulings}
     answer: Answer = "fail" if "fail" in answers else "undecided" if "undecided" in answers else "pass"
@@ -101,9 +101,9 @@ def judged(of: Variant, *, us: float, loss: float, flips: float, change: float, 
         estimate("roc_auc", 0.696 - loss, 0.031),
         estimate("brier", 0.1805 + loss / 4, 0.0135),
         estimate("ece", 0.025, 0.02),
-        estimate("roc_auc.loss", loss, half) if half else fact("roc_auc.loss", 0.0),
-        estimate("brier.loss", loss / 3, half / 3) if half else fact("brier.loss", 0.0),
-        estimate("flipped_decisions", flips, flips / 9) if flips else fact("flipped_decisions", 0.0),
+        estimate("roc_auc.drop", loss, half) if half else fact("roc_auc.drop", 0.0),
+        estimate("brier.drop", loss / 3, half / 3) if half else fact("brier.drop", 0.0),
+        estimate("decision_churn", flips, flips / 9) if flips else fact("decision_churn", 0.0),
         fact("max_change", change),
     )
     measurements = (*speed, *quality, *reliability(0.0), *slices(change / 60))
@@ -129,7 +129,7 @@ def slices(worst: float) -> tuple[Measurement, ...]:
     """Loss in Brier by carrier and origin, none far beyond `worst`."""
     names = [f"carrier={code}" for code in CARRIERS] + [f"origin={code}" for code in ("EWR", "JFK", "LGA")]
     return tuple(
-        estimate("brier.loss", worst * (1 - 0.11 * rank), worst * 0.4 + 0.0001, slice=name, rows=1130 + 700 * rank)
+        estimate("brier.drop", worst * (1 - 0.11 * rank), worst * 0.4 + 0.0001, slice=name, rows=1130 + 700 * rank)
         for rank, name in enumerate(names)
     )
 

@@ -101,7 +101,7 @@ def test_a_card_without_release_training_or_slices_says_what_is_not_known() -> N
 
 
 def test_slices_too_small_to_be_judged_are_counted() -> None:
-    small = fact("brier.loss", 0.1, slice="carrier=HA", rows=40)
+    small = fact("brier.drop", 0.1, slice="carrier=HA", rows=40)
     winner = replace(FRONTIER.winner, evidence=evidence(RELEASED, small, period="test"))
     told = section(card(STORY, replace(FRONTIER, winner=winner)), "Part by part")
     assert "- One more rests on fewer than 1,000 rows or 20 days, and cannot be judged." in told and "HA" not in told

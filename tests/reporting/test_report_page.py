@@ -180,7 +180,7 @@ def test_what_was_left_after_a_first_look_is_counted_and_named_with_its_reason()
 def test_parts_that_were_found_and_gaps_between_people_have_tables() -> None:
     found = (
         estimate("discovered.brier.excess", 0.05, 0.01, slice="carrier=EV & hour 18-20", rows=2000),
-        estimate("discovered.brier.loss", 0.002, 0.001, slice="seats missing", rows=20),
+        estimate("discovered.brier.drop", 0.002, 0.001, slice="seats missing", rows=20),
         estimate("bias.tpr", 0.7, 0.01, slice="gender=F", rows=2000),
         estimate("bias.tpr_gap", 0.03, 0.01, slice="gender=F", rows=2000),
     )

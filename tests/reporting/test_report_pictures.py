@@ -89,7 +89,7 @@ def test_every_variant_is_numbered_and_two_are_named(drawn: dict[str, Picture], 
 
 def test_a_frontier_shows_losses_without_limit_and_without_interval() -> None:
     rows = [replace(row, verdict=replace(row.verdict, rulings=())) for row in frontier()[:2]]
-    loss = [unknown(each) for each in rows[1].evidence.measurements if each.name == "brier.loss"]
+    loss = [unknown(each) for each in rows[1].evidence.measurements if each.name == "brier.drop"]
     speed = [each for each in rows[1].evidence.measurements if each.name.startswith("latency.")]
     bare = [replace(row, evidence=replace(row.evidence, measurements=(*speed, *loss))) for row in rows]
     picture = frontiers.draw(Story(title="", frontier=tuple(bare)))
@@ -189,8 +189,8 @@ def test_slices_show_the_worst_with_the_limit_rows_and_days(drawn: dict[str, Pic
 
 
 def test_slices_too_small_to_be_judged_are_counted_and_not_shown() -> None:
-    named = [estimate("brier.loss", 0.001 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(3)]
-    small = estimate("brier.loss", 0.2, 0.1, slice="origin=LGA", rows=900)
+    named = [estimate("brier.drop", 0.001 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(3)]
+    small = estimate("brier.drop", 0.2, 0.1, slice="origin=LGA", rows=900)
     story = winner(*named, small, unknown(replace(named[0], slice="origin=JFK")))
     picture = sliced(story)
     assert picture is not None
@@ -205,8 +205,8 @@ def test_slices_too_small_to_be_judged_are_counted_and_not_shown() -> None:
     [("fail", "Of 2 slices at least one is harmed"), ("undecided", "For some of 2 slices the data cannot tell")],
 )
 def test_slices_are_told_as_they_were_judged(answer: str, title: str) -> None:
-    named = [estimate("brier.loss", 0.01 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(2)]
-    ruling = Ruling(rule=Rule(measure="worst_slice.brier.loss", at_most=0.005), answer=answer, message="")  # type: ignore[arg-type]
+    named = [estimate("brier.drop", 0.01 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(2)]
+    ruling = Ruling(rule=Rule(measure="worst_slice.brier.drop", at_most=0.005), answer=answer, message="")  # type: ignore[arg-type]
     story = winner(*named)
     assert story.winner is not None
     told = replace(story.winner, verdict=replace(story.winner.verdict, rulings=(ruling,)))
@@ -216,7 +216,7 @@ def test_slices_are_told_as_they_were_judged(answer: str, title: str) -> None:
 
 
 def test_slices_without_a_rule_are_told_without_a_limit() -> None:
-    named = [estimate("brier.loss", 0.01 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(2)]
+    named = [estimate("brier.drop", 0.01 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(2)]
     story = winner(*named)
     assert story.winner is not None
     plain = replace(story, winner=replace(story.winner, verdict=replace(story.winner.verdict, rulings=())))
@@ -235,7 +235,7 @@ def test_the_model_as_it_came_has_no_slices_to_lose() -> None:
 
 def test_a_hostile_name_stays_a_text() -> None:
     bad = '"><script>alert(1)</script>'
-    named = [estimate("brier.loss", 0.01 * n, 0.0005, slice=f"{bad}={n}", rows=2000) for n in range(2)]
+    named = [estimate("brier.drop", 0.01 * n, 0.0005, slice=f"{bad}={n}", rows=2000) for n in range(2)]
     picture = sliced(winner(*named))
     assert picture is not None
     assert not [node for node in Xml.fromstring(picture.wide).iter() if node.tag.endswith("script")]

@@ -116,9 +116,9 @@ def test_where_no_feature_does_harm_that_is_said() -> None:
 def test_where_no_treatment_of_a_rare_class_matters_it_says_to_leave_it() -> None:
     found = [
         estimate("imbalance.base_rate", 0.95, 0.01),
-        *(estimate("imbalance.cost.loss", 0.01, 0.05, slice=name) for name in ("weights", "threshold 0.5")),
-        estimate("imbalance.recall.loss", 0.0, 0.1, slice="weights"),
-        estimate("imbalance.roc_auc.loss", 0.1, 0.01, slice="weights"),
+        *(estimate("imbalance.cost.drop", 0.01, 0.05, slice=name) for name in ("weights", "threshold 0.5")),
+        estimate("imbalance.recall.drop", 0.0, 0.1, slice="weights"),
+        estimate("imbalance.roc_auc.drop", 0.1, 0.01, slice="weights"),
     ]
     assert told(only(*found), "imbalance") == (
         "The right answer is no in 4.0 to 6.0 of 100 cases. "
@@ -174,9 +174,9 @@ def test_reliability_without_a_sure_error_says_so() -> None:
 @pytest.mark.parametrize(
     ("lost", "message"),
     [
-        (fact("roc_auc.loss", 0.0), "It ranks as the model as it came does."),
-        (estimate("roc_auc.loss", 0.02, 0.01), "shown to rank worse"),
-        (estimate("roc_auc.loss", 0.001, 0.003), "is not shown; if it does, then by 0.00400 at most."),
+        (fact("roc_auc.drop", 0.0), "It ranks as the model as it came does."),
+        (estimate("roc_auc.drop", 0.02, 0.01), "shown to rank worse"),
+        (estimate("roc_auc.drop", 0.001, 0.003), "is not shown; if it does, then by 0.00400 at most."),
     ],
 )
 def test_ranking_is_told_beside_the_model_as_it_came(lost: Measurement, message: str) -> None:
@@ -211,14 +211,14 @@ def test_a_machine_that_was_busy_is_told_beside_its_times() -> None:
 
 
 def test_parity_to_the_bit_is_told_as_a_count_of_rows() -> None:
-    said = told(only(fact("max_change", 0.0), fact("flipped_decisions", 0.0)), "parity")
+    said = told(only(fact("max_change", 0.0), fact("decision_churn", 0.0)), "parity")
     assert "but for the rounding of a computer" in said and "Not one of 58,665 decisions became another." in said
 
 
 def test_flips_near_the_threshold_and_losses_where_a_value_is_missing_are_told() -> None:
-    near = estimate("flipped_decisions.near", 0.2, 0.05)
-    lost = estimate("missing.brier.loss", 0.02, 0.005, slice="rows without seats", rows=9_000)
-    small = estimate("missing.brier.loss", 0.2, 0.005, slice="rows without engines", rows=9)
+    near = estimate("decision_churn.near", 0.2, 0.05)
+    lost = estimate("missing.brier.drop", 0.02, 0.005, slice="rows without seats", rows=9_000)
+    small = estimate("missing.brier.drop", 0.2, 0.005, slice="rows without engines", rows=9)
     said = told(only(fact("max_change", 0.1), near, lost, small), "parity")
     assert "Of those nearest to the threshold, 15.0 to 25.0 of 100 do." in said
     assert "It is shown to lose on rows without seats." in said
@@ -245,21 +245,21 @@ def test_parts_that_are_all_too_small_are_counted_and_nothing_is_drawn() -> None
 
 
 def test_found_parts_that_are_not_worse_are_told_so() -> None:
-    same = fact("discovered.brier.loss", 0.0, slice="a=1"), estimate("discovered.brier.excess", 0.0, 0.1, slice="a=1")
+    same = fact("discovered.brier.drop", 0.0, slice="a=1"), estimate("discovered.brier.excess", 0.0, 0.1, slice="a=1")
     said = told(only(*same), "discovered")
     assert "No combination is shown to be one on which the model errs more" in said and "is anything lost" in said
-    harmed = told(only(estimate("discovered.mse.loss", 0.1, 0.02, slice="a=1")), "discovered")
+    harmed = told(only(estimate("discovered.mse.drop", 0.1, 0.02, slice="a=1")), "discovered")
     assert "It is shown to be worse than the model as it came where a=1" in harmed
 
 
 def test_faults_that_cost_nothing_or_that_the_model_as_it_came_stands_better_are_told_so() -> None:
     mild = (
         estimate("robustness.noise.excess", 0.0, 0.01, slice="temp"),
-        fact("robustness.noise.loss", 0.0, slice="temp"),
+        fact("robustness.noise.drop", 0.0, slice="temp"),
     )
     said = told(only(*mild), "robustness")
     assert "No fault that was tried is shown" in said and "exactly as the model as it came does" in said
-    worse = estimate("robustness.noise.loss", 0.1, 0.01, slice="temp")
+    worse = estimate("robustness.noise.drop", 0.1, 0.01, slice="temp")
     assert "stand it worse than the model as it came: temp, a value is noisy." in told(only(worse), "robustness")
     assert sections(only(unknown(worse)))["robustness"].means == ()
 
@@ -267,12 +267,12 @@ def test_faults_that_cost_nothing_or_that_the_model_as_it_came_stands_better_are
 @pytest.mark.parametrize(
     ("lost", "message"),
     [
-        (fact("attack.success.loss", 0.0), "It holds exactly as the model as it came does."),
+        (fact("attack.success.drop", 0.0), "It holds exactly as the model as it came does."),
         (
-            estimate("attack.success.loss", 0.04, 0.01),
+            estimate("attack.success.drop", 0.04, 0.01),
             "shown to be easier to turn than the model as it came, by 3.0 to",
         ),
-        (estimate("attack.success.loss", -0.04, 0.01), "It is shown to be harder to turn than the model as it came."),
+        (estimate("attack.success.drop", -0.04, 0.01), "It is shown to be harder to turn than the model as it came."),
     ],
 )
 def test_an_attack_is_told_beside_the_same_on_the_model_as_it_came(lost: Measurement, message: str) -> None:

@@ -60,7 +60,7 @@ def rollout(release: str, standing: str, *, share: float = 0.2) -> Rollout:
         release=release,
         live=FIRST,
         salt=release[-8:],
-        rules=(Rule(measure="flipped_decisions", at_most=0.05),),
+        rules=(Rule(measure="decision_churn", at_most=0.05),),
         plan=Plan(stages=(Stage(share=share),)),
         standing=standing,  # type: ignore[arg-type]
         requests=3_030,
@@ -73,8 +73,8 @@ def rollout(release: str, standing: str, *, share: float = 0.2) -> Rollout:
 
 def flips(answer: str = "fail") -> Verdict:
     """What the judge said of the traffic of a release."""
-    seen = estimate("flipped_decisions", 0.34, 0.17, rows=97)
-    ruling = Ruling(rule=Rule(measure="flipped_decisions", at_most=0.05), answer=answer, message="", measurement=seen)  # type: ignore[arg-type]
+    seen = estimate("decision_churn", 0.34, 0.17, rows=97)
+    ruling = Ruling(rule=Rule(measure="decision_churn", at_most=0.05), answer=answer, message="", measurement=seen)  # type: ignore[arg-type]
     return Verdict(answer=answer, subject=FEED, rulings=(ruling,), at="2026-11-24T18:38:43+00:00")  # type: ignore[arg-type]
 
 
@@ -92,7 +92,7 @@ def taken_back() -> Trial:
 def retraining(*, trainings: int = 3, loss: float = -0.02) -> Retraining:
     """A model trained anew, judged by Brier score against the live one on 28 days."""
     of = cut(150)
-    found = (estimate("brier.loss", loss, 0.005, rows=25_312),)
+    found = (estimate("brier.drop", loss, 0.005, rows=25_312),)
     row = Judged(variant=of, evidence=evidence(of, *found, period="test"), verdict=_better(loss, found[0]))
     return Retraining(
         name="flights",
@@ -109,7 +109,7 @@ def retraining(*, trainings: int = 3, loss: float = -0.02) -> Retraining:
 
 def _better(loss: float, found: Measurement) -> Verdict:
     of = verdict(cut(150), ())
-    rule = Rule(measure="brier.loss", at_most=0.0)
+    rule = Rule(measure="brier.drop", at_most=0.0)
     answer = "pass" if loss < 0 else "fail"
     ruling = Ruling(rule=rule, answer=answer, message="", measurement=found)  # type: ignore[arg-type]
     return replace(of, answer=answer, rulings=(ruling,))

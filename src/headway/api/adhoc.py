@@ -19,6 +19,8 @@ from headway.api.frames import column_of, table_of
 from headway.core import config as settings
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError
+from headway.core.evidence import current_measure
+from headway.core.renamed import warn_renamed
 from headway.core.verdict import Rule
 from headway.data.open import dataset_of
 from headway.data.roles import roles_of
@@ -206,9 +208,19 @@ def _free(name: str, taken: Sequence[str]) -> str:
 
 
 def _rules(roles: Roles, table: pl.DataFrame, options: Options, *, losses_only: bool) -> tuple[Rule, ...]:
-    limits = options["policy"] if "policy" in options else careful(roles, table, judged=HALF)
-    kept = (name for name in limits if "policy" in options or not losses_only or name.endswith(".loss"))
-    return tuple(Rule(measure=name, at_most=limits[name]) for name in kept)
+    if "policy" not in options:
+        limits = careful(roles, table, judged=HALF)
+        return tuple(
+            Rule(measure=name, at_most=limit)
+            for name, limit in limits.items()
+            if not losses_only or name.endswith(".drop")
+        )
+    rules = []
+    for name, limit in options["policy"].items():
+        if (current := current_measure(name)) != name:
+            warn_renamed("policy", name, current)
+        rules.append(Rule(measure=current, at_most=limit))
+    return tuple(rules)
 
 
 def _config(folder: Path, data: dict[str, Any], options: Options, rules: tuple[Rule, ...]) -> settings.Config:

@@ -10,11 +10,11 @@ from headway.core.config import PolicySection
 from headway.core.dataset import Roles
 
 CAREFUL: dict[str, dict[str, float]] = {
-    "binary": {"roc_auc.loss": 0.005, "brier.loss": 0.005, "calibration.moved": 0.02, "flipped_decisions": 0.01},
-    "multiclass": {"accuracy.loss": 0.005, "log_loss.loss": 0.01, "flipped_decisions": 0.01},
-    "regression": {"r2.loss": 0.005},
-    "ranking": {"ndcg10.loss": 0.005, "flipped_decisions": 0.05},
-    "embedding": {"recall1.loss": 0.01, "mean_cosine.loss": 0.01},
+    "binary": {"roc_auc.drop": 0.005, "brier.drop": 0.005, "probability_shift": 0.02, "decision_churn": 0.01},
+    "multiclass": {"accuracy.drop": 0.005, "log_loss.drop": 0.01, "decision_churn": 0.01},
+    "regression": {"r2.drop": 0.005},
+    "ranking": {"ndcg10.drop": 0.005, "decision_churn": 0.05},
+    "embedding": {"recall1.drop": 0.01, "mean_cosine.drop": 0.01},
 }
 """By task, of all rows."""
 OF_PARTS = 0.05
@@ -31,8 +31,8 @@ def careful(roles: Roles, table: pl.DataFrame, *, judged: float) -> dict[str, fl
         return asked
     known = table.filter(pl.col(roles.target).is_not_null())
     parts = {
-        "worst_slice.flipped_decisions": _slices(roles, known),
-        "missing.flipped_decisions": _lacking(roles, known),
+        "worst_slice.decision_churn": _slices(roles, known),
+        "missing.decision_churn": _lacking(roles, known),
     }
     return asked | {name: OF_PARTS for name, sizes in parts.items() if any(_large(each, judged) for each in sizes)}
 

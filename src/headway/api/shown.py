@@ -29,7 +29,7 @@ from headway.reporting.text.sheets import Sheet
 from headway.reporting.text.tables import Laid
 
 _TEXT_WIDTH = 160
-_BESIDE = (".lag1", ".loss", "speedup", *RELATIVE)
+_BESIDE = (".lag1", ".drop", "speedup", *RELATIVE)
 """Figures that compare with another model, or say how an interval was made: no news of one model alone."""
 
 

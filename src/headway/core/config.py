@@ -172,7 +172,7 @@ class PolicySection(Record, frozen=True, kw_only=True):
     ] = ()
     retrain: Annotated[
         tuple[Rule, ...],
-        about("Rules that a retrained release must meet against live; empty: relative ones of release, brier.loss 0."),
+        about("Rules that a retrained release must meet against live; empty: relative ones of release, brier.drop 0."),
     ] = ()
     contract_margin: Annotated[
         float, Meta(description="Share of a column's range by which a value may be beyond what was seen.", ge=0)

@@ -2,10 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 from headway.core.record import Kept, Record
+
+# Names of measures that changed after 0.1, and what they are called now: patterns of which the first that matches counts.
+_RENAMED_MEASURES = (
+    (re.compile(r"^drift\.loss$"), "drift.loss"),
+    (re.compile(r"^(robustness\..*\.roc_auc)\.drop$"), r"\1.decrease"),
+    (re.compile(r"^(.*)\.loss$"), r"\1.drop"),
+    (re.compile(r"^(.*\.)?flipped_decisions(\..*)?$"), r"\1decision_churn\2"),
+    (re.compile(r"^(.*\.)?calibration\.moved$"), r"\1probability_shift"),
+)
+_FORMER_MEASURES = (
+    (re.compile(r"^(.*)\.roc_auc\.decrease$"), r"\1.roc_auc.drop"),
+    (re.compile(r"^(.*)\.drop$"), r"\1.loss"),
+    (re.compile(r"^(.*\.)?decision_churn(\..*)?$"), r"\1flipped_decisions\2"),
+    (re.compile(r"^(.*\.)?probability_shift$"), r"\1calibration.moved"),
+)
+
+
+@lru_cache(maxsize=4096)
+def current_measure(name: str) -> str:
+    """Return what a measure is called today; a name that never changed is returned as it is.
+
+    >>> current_measure("worst_slice.brier.loss"), current_measure("missing.flipped_decisions")
+    ('worst_slice.brier.drop', 'missing.decision_churn')
+    """
+    return _first_match(name, _RENAMED_MEASURES)
+
+
+@lru_cache(maxsize=4096)
+def former_measure(name: str) -> str:
+    """Return what headway 0.1 called a measure, for digests that were taken over its name.
+
+    >>> former_measure("brier.drop"), former_measure("probability_shift"), former_measure("ece")
+    ('brier.loss', 'calibration.moved', 'ece')
+    """
+    return _first_match(name, _FORMER_MEASURES)
+
+
+def _first_match(name: str, renamed: tuple[tuple[re.Pattern[str], str], ...]) -> str:
+    return next((pattern.sub(new, name) for pattern, new in renamed if pattern.match(name)), name)
 
 
 class Measurement(Record, frozen=True, kw_only=True):
@@ -17,6 +58,11 @@ class Measurement(Record, frozen=True, kw_only=True):
     rows at hand has no `se`: it is a fact about `n_rows` rows, and low = value = high.
     `looks` is `fixed` (good for one planned look) or `anytime` (good for any number of looks).
     """
+
+    former_values: ClassVar[Mapping[str, Mapping[str, str] | Callable[[str], str]]] = {
+        "name": current_measure,
+        "slice": {"as it came": "baseline"},
+    }
 
     name: str
     value: float
@@ -75,5 +121,6 @@ class Evidence(Kept, frozen=True, kw_only=True):
 
     def find(self, name: str, slice: str = "") -> Measurement | None:
         """The measurement of that name and slice, or None where there is none."""
+        name = current_measure(name)
         same = (each for each in self.measurements if each.name == name and each.slice == slice)
         return next(same, None)

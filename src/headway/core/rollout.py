@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from msgspec import Meta
+from msgspec import Meta, to_builtins
 
+from headway.core.evidence import former_measure
 from headway.core.record import Kept, Record, canonical, digest_of, read, write
 from headway.core.verdict import Rule, Verdict
 
@@ -81,7 +82,13 @@ class Rollout(Kept, frozen=True, kw_only=True):
     def terms(self) -> str:
         """The digest of all that is fixed at the start; each move of its canary is signed with it."""
         kept = read(Rollout, write(self))  # a whole number given for a float has another form once it was kept
-        return digest_of(canonical([kept.name, kept.release, kept.live, kept.salt, kept.rules, kept.later, kept.plan]))
+        # Rules enter by the names that measures had first: a rollout begun by an earlier version keeps its terms.
+        rules, later = ([_as_first_named(rule) for rule in some] for some in (kept.rules, kept.later))
+        return digest_of(canonical([kept.name, kept.release, kept.live, kept.salt, rules, later, kept.plan]))
+
+
+def _as_first_named(rule: Rule) -> dict[str, object]:
+    return {**to_builtins(rule), "measure": former_measure(rule.measure)}
 
 
 class Decision(Record, frozen=True, kw_only=True):

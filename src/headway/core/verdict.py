@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
 
-from headway.core.evidence import Evidence, Measurement
+from headway.core.evidence import Evidence, Measurement, current_measure
 from headway.core.record import Kept, Record
 from headway.core.variant import Variant
 
 Answer = Literal["pass", "fail", "undecided"]
 QUANTILES = {"change.p50": 0.5, "change.p90": 0.9, "change.p99": 0.99, "change.p999": 0.999}
 RELATIVE = (
-    *("flipped_decisions", "flipped_decisions.near", "max_change", "max_change.relative"),
-    *("calibration.moved", *QUANTILES),
+    *("decision_churn", "decision_churn.near", "max_change", "max_change.relative"),
+    *("probability_shift", *QUANTILES),
 )
 """Measures of how far answers moved from another model's, `QUANTILES` of them those of the change over rows."""
 
 
 class Rule(Record, frozen=True, kw_only=True):
     """One line of a policy: a measure and its limit, `at_most` or `at_least`."""
+
+    former_values: ClassVar[Mapping[str, Mapping[str, str] | Callable[[str], str]]] = {"measure": current_measure}
 
     measure: str
     at_most: float | None = None
@@ -28,7 +30,7 @@ class Rule(Record, frozen=True, kw_only=True):
     @property
     def relative(self) -> bool:
         """True where the measure compares with another model: such rules say which variants are feasible."""
-        return self.measure.endswith((".loss", *RELATIVE))
+        return self.measure.endswith((".drop", *RELATIVE))
 
     def __str__(self) -> str:
         word, limit = ("at most", self.at_most) if self.at_most is not None else ("at least", self.at_least)

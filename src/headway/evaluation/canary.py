@@ -23,9 +23,9 @@ from headway.evaluation.statistics import sequential
 from headway.evaluation.statistics.betting import Floats
 from headway.evaluation.statistics.sequential import Track
 
-FLIPS = "flipped_decisions"
+FLIPS = "decision_churn"
 DECISION = "decision"
-LOSS = ".loss"
+LOSS = ".drop"
 # Yes or no of the answer that a caller got; at a canary these compare callers, since nobody waits for a paired answer.
 OF_CALLERS = ("error_rate", "slow_requests")
 MEASURES = (FLIPS, *(name + end for name in (*OF_CALLERS, "brier") for end in ("", LOSS)))
@@ -57,7 +57,7 @@ class Watch:
 def begin(measures: Sequence[str], *, share: float, alpha: float) -> Watch:
     """The watch over a stage before its first request; `alpha` is the chance of false harm that each measure has.
 
-    `NAME` is the release's mean, `NAME.loss` that less live's, `flipped_decisions` the share on which both differ.
+    `NAME` is the release's mean, `NAME.drop` that less live's, `decision_churn` the share on which both differ.
     """
     return Watch(share=share, tracks={name: sequential.begin(_form(name, share), alpha=alpha) for name in measures})
 

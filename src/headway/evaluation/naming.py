@@ -44,7 +44,7 @@ def _harm(audit: str, named: Measurement, found: Sequence[Measurement]) -> Findi
         each
         for name in names
         for each in found
-        if each.slice == named.slice and each.name.startswith(name) and each.name.endswith(".loss")
+        if each.slice == named.slice and each.name.startswith(name) and each.name.endswith(".drop")
     )
     lost = next(losses, None)
     said = "" if lost is None else f"; {lost.name} without it is {lost.value:.2g} [{lost.low:.2g}, {lost.high:.2g}]"

@@ -91,7 +91,7 @@ class Trainer:
         if seed not in self._whole:
             self._whole[seed] = self._answers(every, seed)
         errors = beside_itself(self.subject, self._answers(np.setdiff1d(every, columns), seed), self._whole[seed])
-        name = f"ablation.retrained.{errors.name}.loss"
+        name = f"ablation.retrained.{errors.name}.drop"
         return replace(mean(name, errors.lost, errors.blocks, errors.bounds), slice=part)
 
     def _answers(self, columns: Columns, seed: int) -> Floats:

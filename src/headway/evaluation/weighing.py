@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from headway.core.evidence import Finding, Measurement
 
 CODE = "E004"
-_AS_IT_CAME = "as it came"
+_BASELINE = "baseline"
 _WORDS = {"roc_auc": "ROC AUC", "brier": "Brier", "recall": "recall", "cost": "cost a row"}
 _MENDS = {
     True: "train so: weights in the training function, and headway optimize sets probabilities right (recalibrate)",
@@ -20,16 +20,16 @@ _MENDS = {
 
 def findings_of_weights(found: Sequence[Measurement]) -> list[Finding]:
     """A note for each treatment: whether decisions cost less, more, or neither is shown, and what moves from and to."""
-    treatments = dict.fromkeys(each.slice for each in found if each.name == "imbalance.cost.loss")
+    treatments = dict.fromkeys(each.slice for each in found if each.name == "imbalance.cost.drop")
     return [_note(name, {(each.name, each.slice): each for each in found}) for name in treatments]
 
 
 def _note(treatment: str, found: dict[tuple[str, str], Measurement]) -> Finding:
-    lost = found["imbalance.cost.loss", treatment]
+    lost = found["imbalance.cost.drop", treatment]
     known = lost.se is not None
     helps, harms = known and lost.high < 0, known and lost.low > 0
     message = "decisions cost less" if helps else "decisions cost more" if harms else "no change of cost is shown"
-    ends = {name: [found[f"imbalance.{name}", each].value for each in (_AS_IT_CAME, treatment)] for name in _WORDS}
+    ends = {name: [found[f"imbalance.{name}", each].value for each in (_BASELINE, treatment)] for name in _WORDS}
     moved = [f"{_WORDS[name]} {before:.3g} to {after:.3g}" for name, (before, after) in ends.items()]
     return Finding(
         code=CODE,

@@ -176,7 +176,7 @@ def apply_transform(name: str, variant: Variant, bench: Workbench) -> Sequence[V
 
 
 def _format_rule_result(ruling: Ruling) -> str:
-    """A ruling in few words: `flipped_decisions 0.068 [0.058, 0.078], at most 0.05 is allowed`."""
+    """A ruling in few words: `decision_churn 0.068 [0.058, 0.078], at most 0.05 is allowed`."""
     seen = ruling.measurement
     if seen is None:
         return ruling.message

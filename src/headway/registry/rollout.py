@@ -19,11 +19,11 @@ from headway.evaluation import canary
 from headway.registry.judge import ALPHA, judge, override
 from headway.registry.rollout_words import sentence, summary
 
-ERRORS = Rule(measure="error_rate.loss", at_most=0.005)
-SLOW = Rule(measure="slow_requests.loss", at_most=0.01)
+ERRORS = Rule(measure="error_rate.drop", at_most=0.005)
+SLOW = Rule(measure="slow_requests.drop", at_most=0.01)
 # Rules of a release that can be followed online, and the measure that follows each: a limit is the release's own.
-OWN = {"flipped_decisions": "flipped_decisions", "brier.loss": "brier.loss", "worst_slice.brier.loss": "brier.loss"}
-LABELLED = ("brier.loss",)
+OWN = {"decision_churn": "decision_churn", "brier.drop": "brier.drop", "worst_slice.brier.drop": "brier.drop"}
+LABELLED = ("brier.drop",)
 _ENDS: dict[Action, Standing] = {"promote": "promoted", "roll back": "rolled back", "stop": "inconclusive"}
 _WHERE = f"{FILE} [[policy.canary]]"
 _NEAR = 1e-9

@@ -10,13 +10,13 @@ from headway.core.verdict import Ruling, Verdict
 
 # What is counted, out of what, and what a share of it is called.
 SHARES = {
-    "flipped_decisions": ("paired answers", "decisions flipped"),
+    "decision_churn": ("paired answers", "decisions flipped"),
     "error_rate": ("requests", "failed"),
     "slow_requests": ("requests", "were slower than the objective"),
 }
 LOSSES = {
-    "error_rate.loss": "the share of failed requests",
-    "slow_requests.loss": "the share of requests slower than the objective",
+    "error_rate.drop": "the share of failed requests",
+    "slow_requests.drop": "the share of requests slower than the objective",
 }
 
 
@@ -67,8 +67,8 @@ def _seen(measurement: Measurement, bound: str) -> str:
         count = round(measurement.value * measurement.n_groups)
         return f"of {measurement.n_rows:,} {what} {keys}, counted once a key, {count:,} {happened} ({value}, {bound})"
     requests = f"over {measurement.n_rows:,} requests {keys}"
-    if name.endswith(".loss"):
-        subject = LOSSES.get(name, name.removesuffix(".loss"))
+    if name.endswith(".drop"):
+        subject = LOSSES.get(name, name.removesuffix(".drop"))
         return f"{requests}, {subject} differs from live's by {value} ({bound})"
     return f"{requests}, {name} is {value} ({bound})"
 
@@ -87,4 +87,4 @@ def _number(name: str, value: float) -> str:
         return f"{value * 100:.3g} %"
     if name in LOSSES:
         return f"{value * 100:+.3g} points"
-    return f"{value:+.3g}" if name.endswith(".loss") else f"{value:.3g}"
+    return f"{value:+.3g}" if name.endswith(".drop") else f"{value:.3g}"

@@ -67,8 +67,8 @@ def test_the_harmful_and_the_useless_are_named_and_what_is_needed_is_not_trained
 
     assert set(of(found, "ablation.harmful")) == {"", "flipped"}
     assert set(of(found, "ablation.useless")) == {"", "idle"}
-    assert of(found, "ablation.masked.brier.loss")["good"].low > 0
-    retrained = of(found, "ablation.retrained.brier.loss")
+    assert of(found, "ablation.masked.brier.drop")["good"].low > 0
+    retrained = of(found, "ablation.retrained.brier.drop")
     assert set(retrained) == {"flipped", "idle"} and retrained["flipped"].high < 0
     assert "one seed" in retrained["idle"].method and retrained["idle"].se is None
 
@@ -93,7 +93,7 @@ def test_harm_that_masking_cannot_see_is_found_by_training_without(subject, grou
         replace(subject, model=model, scores=scores, reference_scores=scores),
         replace(ground, learn=lambda names, seed: model),
     )
-    assert of(found, "ablation.masked.brier.loss")["idle"].value == 0
+    assert of(found, "ablation.masked.brier.drop")["idle"].value == 0
     assert set(of(found, "ablation.harmful")) == {"", "idle"}
 
 
@@ -110,13 +110,13 @@ def test_what_differs_by_seed_more_than_by_the_part_is_not_decided(subject, grou
 
 
 def test_a_feature_that_the_model_does_not_read_changes_nothing(subject, ground):
-    idle = of(ablation.plugin(subject, ground), "ablation.masked.brier.loss")["idle"]
+    idle = of(ablation.plugin(subject, ground), "ablation.masked.brier.drop")["idle"]
     assert (idle.low, idle.value, idle.high) == (0.0, 0.0, 0.0)
 
 
 def test_features_that_belong_together_are_left_out_together(subject, ground):
     found = ablation.plugin(subject, replace(ground, together=(("flipped", "idle"),)))
-    assert set(of(found, "ablation.masked.brier.loss")) == {"good", "flipped + idle"}
+    assert set(of(found, "ablation.masked.brier.drop")) == {"good", "flipped + idle"}
     assert set(of(found, "ablation.harmful")) == {"", "flipped + idle"}
 
 
@@ -130,7 +130,7 @@ def test_where_the_time_is_used_up_those_left_are_told(subject, ground):
     found = ablation.plugin(subject, replace(ground, budget_s=1e-9))
     unsettled = of(found, "ablation.unsettled")
     assert set(unsettled) == {"", "flipped", "idle"} and "no time" in unsettled["idle"].method
-    assert set(of(found, "ablation.masked.brier.loss")) == set(WEIGHTS)
+    assert set(of(found, "ablation.masked.brier.drop")) == set(WEIGHTS)
 
 
 def test_the_more_features_are_asked_the_more_it_takes_to_name_one(subject, ground):

@@ -50,9 +50,9 @@ def test_a_constant_model_reads_0_and_that_there_is_no_median_is_said(ground):
 def test_a_form_that_decides_alike_loses_nothing_and_one_that_is_easier_to_turn_is_seen(ground):
     same = attack.plugin(attacked_by(Stump(), Stump()), ground)
     weaker = attack.plugin(attacked_by(Stump(at=0), Stump(at=0, above=0.95)), ground)
-    assert all(each.low == each.value == each.high == 0 for each in of(same, "attack.success.loss").values())
-    assert of(weaker, "attack.success.loss")[""].low > 0
-    assert of(weaker, "attack.column.success.loss")["wind"].low > 0
+    assert all(each.low == each.value == each.high == 0 for each in of(same, "attack.success.drop").values())
+    assert of(weaker, "attack.success.drop")[""].low > 0
+    assert of(weaker, "attack.column.success.drop")["wind"].low > 0
 
 
 def test_what_is_declared_fixed_turns_nothing(ground):

@@ -55,9 +55,9 @@ def test_a_part_that_truly_hurts_is_named_harmful(subject, ground):
     without = np.nan_to_num(subject.rows * [1, 1, 0]).mean(1)
     labels = (np.random.default_rng(3).random(len(without)) < without).astype(np.float64)
     found = components.plugin(replace(subject, labels=labels), replace(ground, together=(("c",),)))
-    assert of(found, "brier.loss")["c"].high < 0
+    assert of(found, "brier.drop")["c"].high < 0
     assert set(of(found, "harmful")) == {"", "c"}
-    assert "components.brier.loss -0.0" in of(found, "harmful")["c"].method
+    assert "components.brier.drop -0.0" in of(found, "harmful")["c"].method
 
 
 def test_a_part_that_changes_nothing_buys_nothing(subject, ground):
@@ -70,7 +70,7 @@ def test_a_part_that_changes_nothing_buys_nothing(subject, ground):
 
 def test_a_calibrator_that_turns_right_probabilities_wrong_costs_time_and_quality(subject, ground):
     found = components.plugin(subject, replace(ground, calibrator=Calibrator(shift=1.5)))
-    assert of(found, "brier.loss")["calibrator"].high < 0
+    assert of(found, "brier.drop")["calibrator"].high < 0
     assert of(found, "cost.one_row.ratio")["calibrator"].value < 1
     assert "calibrator" not in of(found, "nothing")
 
@@ -98,15 +98,15 @@ def test_a_step_that_saves_time_is_not_named_and_what_it_saves_is_told(ground, t
     for name in ("latency.speedup", "throughput.speedup", "cost.one_row.ratio", "cost.batch.ratio"):
         assert of(found, name)["trees"].low > 1 and of(found, name)["trees"].unit == "x"
     assert of(found, "latency.p99.speedup")["trees"].value > 1
-    assert of(found, "brier.loss")["trees"].value == pytest.approx(0, abs=1e-12)
+    assert of(found, "brier.drop")["trees"].value == pytest.approx(0, abs=1e-12)
     assert [len(of(found, word)) for word in ("harmful", "nothing", "unsettled")] == [1, 1, 1]
 
 
 def test_a_view_and_features_that_belong_together_are_missing_in_every_row_and_change_no_time(subject, ground):
     weather = View(name="weather", table="t", columns=("b", "c"))
     found = components.plugin(subject, replace(ground, views=(weather,), together=(("c",),)))
-    assert set(of(found, "brier.loss")) == {"view weather", "c"}
-    assert of(found, "brier.loss")["view weather"].low > 0
+    assert set(of(found, "brier.drop")) == {"view weather", "c"}
+    assert of(found, "brier.drop")["view weather"].low > 0
     assert of(found, "latency.speedup") == {}
 
 

@@ -63,21 +63,21 @@ def of(found, name):
 def test_weights_alone_find_more_at_the_threshold_and_cost_more_since_their_probabilities_are_wrong(subject, ground):
     found = imbalance.plugin(subject, ground)
 
-    assert of(found, "recall.loss")["weights"].high < 0 < of(found, "false_positive_rate.loss")["weights"].low
-    assert of(found, "cost.loss")["weights"].low > 0 and of(found, "brier.loss")["weights"].low > 0
-    assert of(found, "roc_auc.loss")["weights"].value == pytest.approx(0, abs=1e-12)
+    assert of(found, "recall.drop")["weights"].high < 0 < of(found, "false_positive_rate.drop")["weights"].low
+    assert of(found, "cost.drop")["weights"].low > 0 and of(found, "brier.drop")["weights"].low > 0
+    assert of(found, "roc_auc.drop")["weights"].value == pytest.approx(0, abs=1e-12)
 
 
 def test_set_back_to_the_share_that_was_learned_from_they_are_as_good_as_none(subject, ground):
     found = imbalance.plugin(subject, ground)
-    assert of(found, "brier.loss")["weights, corrected"].value == pytest.approx(0, abs=1e-12)
-    assert of(found, "cost.loss")["weights, corrected"].value == pytest.approx(0, abs=1e-12)
+    assert of(found, "brier.drop")["weights, corrected"].value == pytest.approx(0, abs=1e-12)
+    assert of(found, "cost.drop")["weights, corrected"].value == pytest.approx(0, abs=1e-12)
 
 
 def test_the_threshold_of_one_half_finds_less_and_costs_more(subject, ground):
     found = imbalance.plugin(subject, ground)
-    assert of(found, "recall.loss")["threshold 0.5"].low > 0
-    assert of(found, "cost.loss")["threshold 0.5"].low > 0
+    assert of(found, "recall.drop")["threshold 0.5"].low > 0
+    assert of(found, "cost.drop")["threshold 0.5"].low > 0
 
 
 def test_the_share_of_the_rows_is_told_with_its_interval_and_each_measure_before_and_after(subject, ground):
@@ -85,9 +85,9 @@ def test_the_share_of_the_rows_is_told_with_its_interval_and_each_measure_before
     [rate] = of(found, "base_rate").values()
 
     assert rate.low < SHARE < rate.high and rate.n_groups == 60
-    slices = {"as it came", "weights", "weights, corrected", "prior of the rows", "threshold 0.5"}
+    slices = {"baseline", "weights", "weights, corrected", "prior of the rows", "threshold 0.5"}
     assert set(of(found, "recall")) == set(of(found, "cost")) == slices
-    assert "3 seeds" in of(found, "brier.loss")["weights"].method
+    assert "3 seeds" in of(found, "brier.drop")["weights"].method
 
 
 def test_each_treatment_is_a_sentence(subject, ground):
@@ -101,7 +101,7 @@ def test_each_treatment_is_a_sentence(subject, ground):
 
 def test_one_seed_claims_no_interval(subject, ground):
     found = imbalance.plugin(subject, replace(ground, budget_s=0.0))
-    assert {each.method for each in of(found, "cost.loss").values()} == {"one seed, no interval"}
+    assert {each.method for each in of(found, "cost.drop").values()} == {"one seed, no interval"}
     assert "no change of cost is shown" in findings_of_weights(found)[0].message
 
 

@@ -81,7 +81,7 @@ def left(found):
 
 def test_what_is_lost_is_told_of_each_feature_and_nothing_of_one_that_is_not_read(subject, ground):
     found = robustness.plugin(subject, ground)
-    for name in ("missing.excess", "missing.roc_auc.drop", "missing.changed_decisions", "stale.excess"):
+    for name in ("missing.excess", "missing.roc_auc.decrease", "missing.changed_decisions", "stale.excess"):
         assert of(found, name)["wind"].low > 0
         assert (of(found, name)["idle"].value, of(found, name)["idle"].high) == (0.0, 0.0)
     assert of(found, "noise.excess")["wind +- 0.1 sd"].value < of(found, "noise.excess")["wind +- 0.5 sd"].value
@@ -100,7 +100,7 @@ def test_the_error_without_a_value_is_the_one_that_is_worked_by_hand(subject, gr
 
 def test_the_same_model_in_another_form_stands_all_of_it_as_well(subject, ground):
     found = robustness.plugin(subject, ground)
-    beside = [each for each in found if each.name.endswith((".loss", ".flipped_decisions"))]
+    beside = [each for each in found if each.name.endswith((".drop", ".decision_churn"))]
     assert beside and all(each.value == 0 == each.high for each in beside)
 
 
@@ -108,22 +108,22 @@ def test_a_variant_that_reads_missing_values_otherwise_is_seen_where_values_are_
     subject, ground
 ):
     found = robustness.plugin(answering(subject, Sum(missing=0.0), Sum()), ground)
-    for name in ("missing.loss", "missing.flipped_decisions"):
+    for name in ("missing.drop", "missing.decision_churn"):
         assert of(found, name)["wind"].low > 0 and of(found, name)["idle"].value == 0
     for kind in ("noise", "unit", "stale", "swapped"):
-        assert {each.value for each in of(found, f"{kind}.loss").values()} == {0.0}
+        assert {each.value for each in of(found, f"{kind}.drop").values()} == {0.0}
 
 
 def test_what_an_engine_refuses_to_answer_is_wholly_wrong(subject, ground):
     found = robustness.plugin(answering(subject, Refuses(), Sum()), ground)
     error = np.square(subject.scores[:, 0] - subject.labels).mean()
     assert of(found, "missing.excess")["idle"].value == pytest.approx(1 - error)
-    assert of(found, "missing.loss")["idle"].low > 0
+    assert of(found, "missing.drop")["idle"].low > 0
 
 
 def test_features_that_belong_together_go_missing_together(subject, ground):
     found = robustness.plugin(subject, replace(ground, together=(("wind", "hour"),)))
-    assert set(of(found, "missing.loss")) == {"wind + hour", "idle", "10% of all"}
+    assert set(of(found, "missing.drop")) == {"wind + hour", "idle", "10% of all"}
 
 
 def test_a_month_is_held_against_the_others_and_against_the_model_as_it_came(subject, ground):
@@ -131,7 +131,7 @@ def test_a_month_is_held_against_the_others_and_against_the_model_as_it_came(sub
     found = robustness.plugin(replace(subject, labels=worse), ground)
     months = of(found, "months.excess")
     assert months["month=2013-02"].value == pytest.approx(-months["month=2013-01"].value)
-    assert months["month=2013-02"].low > 0 and of(found, "months.loss")["month=2013-01"].value == 0
+    assert months["month=2013-02"].low > 0 and of(found, "months.drop")["month=2013-01"].value == 0
 
 
 def test_a_kind_that_there_was_no_time_for_is_not_told_in_part_and_that_is_said(subject, ground):
@@ -145,7 +145,7 @@ def test_a_regression_that_refuses_rows_is_not_told_for_that_kind(subject, groun
     found = robustness.plugin(replace(answering(subject, Refuses(), Sum()), variant=variant), ground)
     (untold,) = left(found)
     assert "robustness.missing" in untold and "are no numbers" in untold
-    assert not of(found, "missing.loss") and of(found, "noise.loss") and not of(found, "noise.flipped_decisions")
+    assert not of(found, "missing.drop") and of(found, "noise.drop") and not of(found, "noise.decision_churn")
 
 
 def test_a_slow_model_is_asked_fewer_rows(subject, ground):

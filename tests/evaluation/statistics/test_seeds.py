@@ -18,7 +18,7 @@ def of(*measurements: Measurement) -> Evidence:
 
 
 def loss(value: float, se: float = 0.01) -> Measurement:
-    return interval("brier.loss", Estimate(value=value, se=se, dof=29, method="m"), SAMPLE)
+    return interval("brier.drop", Estimate(value=value, se=se, dof=29, method="m"), SAMPLE)
 
 
 def test_one_training_alone_keeps_its_evidence():
@@ -49,7 +49,7 @@ def test_seeds_that_differ_by_far_more_than_groups_leave_no_interval():
 def test_a_loss_that_has_no_end_is_cut_off_at_none():
     of_squares = Sample(n_rows=900, n_groups=30, bounds=ANY)
     trained = [
-        of(interval("mse.loss", Estimate(value=value, se=2.0, dof=29, method="m"), of_squares))
+        of(interval("mse.drop", Estimate(value=value, se=2.0, dof=29, method="m"), of_squares))
         for value in (40.0, 42.0)
     ]
     (found,) = over_seeds(trained).measurements

@@ -47,7 +47,7 @@ def test_each_change_is_told_once_until_the_end(served):
 
     assert (ended.standing, time.waits, len(said)) == ("rolled back", 4, 3)
     assert said[0] == "shadow stays: no request has come to it yet"
-    assert said[1].startswith("shadow stays after 10 requests: error_rate.loss undecided")
+    assert said[1].startswith("shadow stays after 10 requests: error_rate.drop undecided")
     assert said[2].startswith("shadow is taken back: of 110 paired answers")
 
 

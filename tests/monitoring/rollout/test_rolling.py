@@ -56,10 +56,10 @@ def test_a_loss_that_only_labels_show_takes_it_back_once_they_come(served):
     served.start(Plan(stages=(Stage(share=0.0), Stage(share=0.5))))
     keys = served.serve(400, live=0.95, release=0.55)
     rollout = Rolling(served.project, rolling.latest(served.project))
-    assert not [each for each in rollout.evidence().measurements if each.name == "brier.loss"]
+    assert not [each for each in rollout.evidence().measurements if each.name == "brier.drop"]
     keep_labels(served.state, "flights", [Label(key, 0.0) for key in keys[:10]], who="ann")
     keep_labels(served.state, "flights", [Label(key, 1.0) for key in keys], who="ann")
-    (loss,) = [each for each in rollout.evidence().measurements if each.name == "brier.loss"]
+    (loss,) = [each for each in rollout.evidence().measurements if each.name == "brier.drop"]
     assert loss.value == pytest.approx(0.45**2 - 0.05**2, abs=1e-3) and loss.n_rows == 400
     assert rollout.look().action == "roll back"
 
@@ -82,7 +82,7 @@ def test_requests_without_a_key_are_compared_in_shadow_and_left_out_at_a_canary(
         for side in (0, 1):
             log.add(served.entry(side, number, "", 0.7, stage=0, paired=1, answered=1 - side))
     log.close()
-    (flips,) = [each for each in _evidence(served).measurements if each.name == "flipped_decisions"]
+    (flips,) = [each for each in _evidence(served).measurements if each.name == "decision_churn"]
     assert (flips.n_rows, flips.n_groups) == (50, 50)
     rolling.advance(served.project, who="ann", why="to see")
     log = KeptLog(served.state)

@@ -38,7 +38,7 @@ def drilled(subject: Subject, **limits: float):
 
 
 def test_each_is_refused_by_the_rule_on_it_and_the_copy_by_none(subject: Subject) -> None:
-    limits = {"calibration__moved": 0.02, "worst_slice__brier__loss": 0.01, "missing__flipped_decisions": 0.05}
+    limits = {"probability_shift": 0.02, "worst_slice__brier__drop": 0.01, "missing__decision_churn": 0.05}
     sure, slice, missing, copy = drilled(without_values(subject), **limits)
     assert [each.ruling.rule.measure for each in (sure, slice, missing)] == [each.replace("__", ".") for each in limits]
     assert slice.what.endswith("carrier=UA") and slice.ruling.measurement.slice == "carrier=UA"
@@ -47,22 +47,22 @@ def test_each_is_refused_by_the_rule_on_it_and_the_copy_by_none(subject: Subject
 
 
 def test_what_cannot_be_tried_is_told_and_is_no_fault_of_the_policy(subject: Subject) -> None:
-    missing = drilled(subject, calibration__moved=0.02)[2]
+    missing = drilled(subject, probability_shift=0.02)[2]
     assert (missing.verdict, missing.held, missing.message) == (None, True, "no row lacks a value")
 
 
 def test_a_policy_that_asks_for_nothing_of_the_kind_is_given_a_rule(subject: Subject) -> None:
-    _, slice, _, _ = drilled(subject, calibration__moved=0.02)
+    _, slice, _, _ = drilled(subject, probability_shift=0.02)
     assert not slice.held and slice.ruling is None and slice.message == "no rule of the policy asks for this"
-    assert slice.hint == '[[policy.release]]\nmeasure = "worst_slice.flipped_decisions"\nat_most = 0.1'
+    assert slice.hint == '[[policy.release]]\nmeasure = "worst_slice.decision_churn"\nat_most = 0.1'
 
 
 def test_a_limit_that_is_too_wide_is_named_as_what_let_it_through(subject: Subject) -> None:
-    sure = drilled(subject, calibration__moved=0.9)[0]
-    assert not sure.held and sure.ruling.rule.measure == "calibration.moved" and not sure.hint
+    sure = drilled(subject, probability_shift=0.9)[0]
+    assert not sure.held and sure.ruling.rule.measure == "probability_shift" and not sure.hint
 
 
 def test_a_winner_that_is_undecided_leaves_its_copy_undecided_and_that_holds(subject: Subject) -> None:
-    copy = drilled(subject, no__such__loss=0.1)[3]
+    copy = drilled(subject, no__such__drop=0.1)[3]
     assert (copy.expects, copy.verdict.answer, copy.held) == ("undecided", "undecided", True)
-    assert copy.ruling.rule.measure == "no.such.loss"
+    assert copy.ruling.rule.measure == "no.such.drop"

@@ -39,10 +39,10 @@ def test_a_table_has_a_cell_a_text(rows: list[tuple[str, str]]) -> None:
 
 
 def test_the_lines_of_a_cell_and_the_notes_of_a_sheet_are_in_its_row() -> None:
-    cell = (Line(text="Loss in AUC", mood="strong"), Line(text=""), Line(text="roc_auc.loss", mood="quiet"))
+    cell = (Line(text="Loss in AUC", mood="strong"), Line(text=""), Line(text="roc_auc.drop", mood="quiet"))
     sheet = Sheet(columns=(Column(title="Rule"),), rows=((cell,), ((Line(text="ece"),),)), notes=("", "too slow"))
     assert table(sheet) == (
-        "| Rule | Why it lost |\n| --- | --- |\n| **Loss in AUC**<br>roc_auc.loss |  |\n| ece | too slow |\n"
+        "| Rule | Why it lost |\n| --- | --- |\n| **Loss in AUC**<br>roc_auc.drop |  |\n| ece | too slow |\n"
     )
 
 

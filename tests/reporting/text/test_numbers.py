@@ -30,24 +30,24 @@ def test_the_examples_in_docstrings_hold(module: object) -> None:
     ("measurement", "text"),
     [
         (estimate("roc_auc", 0.7412, 0.026), "0.741 [0.715, 0.767]"),
-        (estimate("roc_auc.loss", -0.00113, 0.002), "-0.0011 [-0.0031, 0.0009]"),
+        (estimate("roc_auc.drop", -0.00113, 0.002), "-0.0011 [-0.0031, 0.0009]"),
         (estimate("latency.one_row", 31.234, 0.35, unit="us"), "31.2 us [30.9, 31.6]"),
         (estimate("latency.one_row", 1240.4, 30, unit="us"), "1,240 us [1,210, 1,270]"),
         (estimate("latency.speedup", 8.4, 0.2), "x 8.40 [8.20, 8.60]"),
         (estimate("throughput.batch", 1_234_000, 40_000, unit="rows/s"), "1.23 M rows/s [1.19, 1.27]"),
         (estimate("throughput.batch", 81_200, 900, unit="rows/s"), "81.2 k rows/s [80.3, 82.1]"),
         (estimate("throughput.batch", 812, 9, unit="rows/s"), "812 rows/s [803, 821]"),
-        (estimate("flipped_decisions", 0.0317, 0.004), "3.17 % [2.77, 3.57]"),
-        (estimate("brier.loss", 1e-6, 3e-6), "1.0e-6 [-2.0e-6, 4.0e-6]"),
+        (estimate("decision_churn", 0.0317, 0.004), "3.17 % [2.77, 3.57]"),
+        (estimate("brier.drop", 1e-6, 3e-6), "1.0e-6 [-2.0e-6, 4.0e-6]"),
         (fact("max_change", 4.8e-6), "4.8e-6"),
-        (fact("flipped_decisions", 0.0), "0 %"),
+        (fact("decision_churn", 0.0), "0 %"),
         (fact("max_change", 2.2e-16), "< 1e-12"),
-        (estimate("brier.loss", 3.8e-19, 2e-18), "< 1e-12"),
+        (estimate("brier.drop", 3.8e-19, 2e-18), "< 1e-12"),
         (estimate("latency.one_row", 7098, 3086, unit="us"), "7,100 us [4,000, 10,200]"),
         (estimate("latency.speedup", 0.9985, 0.0033, unit="x"), "x 0.999 [0.995, 1.002]"),
         (estimate("request.p50", 0.32947, 0.0002, unit="ms"), "0.329 ms [0.329, 0.330]"),
         (whole_range("roc_auc", 0.71, 0.0, 1.0), "0.710 (no interval)"),
-        (whole_range("brier.loss", 0.01, -1.0, 1.0), "0.0100 (no interval)"),
+        (whole_range("brier.drop", 0.01, -1.0, 1.0), "0.0100 (no interval)"),
         (whole_range("latency.one_row", 30.0, 0.0, math.inf), "30.0 (no interval)"),
         (whole_range("roc_auc", math.nan, 0.0, 1.0), "not known"),
     ],
@@ -106,7 +106,7 @@ def test_a_duration_is_written_in_seconds_until_it_is_long(value: float, text: s
 
 
 def test_limits_and_digests_are_short() -> None:
-    assert numbers.limit_of(0.05, "flipped_decisions") == "5 %"
+    assert numbers.limit_of(0.05, "decision_churn") == "5 %"
     assert numbers.limit_of(0.005, "ece") == "0.005"
     assert numbers.short("sha256:9f86d081884c7d65") == "9f86d081884c"
     assert numbers.times(estimate("latency.speedup", 8.4, 0.2)) == "8.40 [8.20, 8.60] times"

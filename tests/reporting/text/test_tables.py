@@ -19,12 +19,12 @@ from headway.reporting.text.sheets import Sheet
 WIDTHS = (80, 100, 120, 160)
 STORY = flights()
 TAKEN_APART = [
-    estimate("components.brier.loss", 0.012, 0.004, slice="fold"),
+    estimate("components.brier.drop", 0.012, 0.004, slice="fold"),
     estimate("components.latency.speedup", 1.31, 0.02, slice="fold", unit="x"),
-    estimate("components.brier.loss", -0.02, 0.004, slice="calibrator"),
+    estimate("components.brier.drop", -0.02, 0.004, slice="calibrator"),
     fact("components.harmful", 1),
     fact("components.harmful", 1, slice="calibrator"),
-    estimate("ablation.masked.brier.loss", 0.001, 0.0004, slice="wind_speed"),
+    estimate("ablation.masked.brier.drop", 0.001, 0.0004, slice="wind_speed"),
 ]
 SHEETS = {
     "parts": sheets.parts(TAKEN_APART, "components"),

@@ -13,8 +13,8 @@ from headway.reporting.text import words
     ("measure", "title", "symbol"),
     [
         ("roc_auc", "Ranking (AUC)", "AUC"),
-        ("brier.loss", "Loss in Brier", "Brier"),
-        ("worst_slice.brier.loss", "Worst slice: loss in Brier", "Brier"),
+        ("brier.drop", "Loss in Brier", "Brier"),
+        ("worst_slice.brier.drop", "Worst slice: loss in Brier", "Brier"),
         ("latency.one_row", "Time for one row", "Time for one row"),
         ("pinball", "pinball", "pinball"),
     ],
@@ -39,7 +39,7 @@ def test_a_measure_not_known_has_no_meaning_and_a_plain_harm() -> None:
     ("rule", "text"),
     [
         (Rule(measure="ece", at_most=0.05), "at most 0.05"),
-        (Rule(measure="flipped_decisions", at_most=0.05), "at most 5 %"),
+        (Rule(measure="decision_churn", at_most=0.05), "at most 5 %"),
         (Rule(measure="roc_auc", at_least=0.7), "at least 0.7"),
     ],
 )
@@ -48,9 +48,9 @@ def test_a_limit_is_written_in_the_unit_of_its_measure(rule: Rule, text: str) ->
 
 
 def test_a_ruling_is_told_with_slice_number_and_limit() -> None:
-    rule = Rule(measure="worst_slice.brier.loss", at_most=0.005)
+    rule = Rule(measure="worst_slice.brier.drop", at_most=0.005)
     ruling = Ruling(
-        rule=rule, answer="fail", message="", measurement=estimate("brier.loss", 0.02, 0.004, slice="carrier=F9")
+        rule=rule, answer="fail", message="", measurement=estimate("brier.drop", 0.02, 0.004, slice="carrier=F9")
     )
     assert words.ruled(ruling) == "loss in Brier in carrier=F9 0.0200 [0.0160, 0.0240], limit: at most 0.005"
 

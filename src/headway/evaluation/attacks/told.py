@@ -20,7 +20,7 @@ from headway.evaluation.statistics.tables import Blocks, blocks_of
 
 
 def told(subject: Subject, own: Attacked, before: Attacked, columns: Sequence[Column]) -> Found:
-    """`attack.success` and `.loss`, by decision too, `attack.column.success` and `.loss`, and what a turn takes.
+    """`attack.success` and `.drop`, by decision too, `attack.column.success` and `.drop`, and what a turn takes.
 
     Rows of the subject are those that were attacked; `before` is the attack on the model as it came.
     """
@@ -44,7 +44,7 @@ def _beside(name: str, turned: Floats, blocks: Blocks) -> Iterator[Asked]:
     every = np.ones(blocks.n_rows, dtype=np.bool_)
     share = Asked(name=name, values=turned[0], among=every, bounds=SHARE, blocks=blocks)
     yield share
-    yield replace(share, name=f"{name}.loss", values=turned[0] - turned[1], bounds=CHANGE)
+    yield replace(share, name=f"{name}.drop", values=turned[0] - turned[1], bounds=CHANGE)
 
 
 def _by_decision(subject: Subject, own: Attacked) -> Iterator[tuple[str, Bools]]:

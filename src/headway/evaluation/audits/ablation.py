@@ -27,7 +27,7 @@ Parts = Mapping[str, NDArray[np.int64]]
 
 
 def plugin(subject: Subject, ground: Ground) -> list[Measurement]:
-    """`ablation.masked.brier.loss` (`mse` of a regression) and `ablation.retrained.brier.loss`, a slice for each part.
+    """`ablation.masked.brier.drop` (`mse` of a regression) and `ablation.retrained.brier.drop`, a slice for each part.
 
     A part is a feature, or those of one list of `[evaluate] together`. Masked, it has the values of other rows, drawn
     again (up to thrice) while it is open. Without each part that masking does not show to be needed the model is
@@ -84,7 +84,7 @@ def _masked(subject: Subject, parts: Parts, until: float) -> tuple[dict[str, Mea
     found: dict[str, Measurement] = {}
     errors = beside_itself(subject, subject.scores)
     margin = USELESS * errors.blocks.mean(errors.reference)
-    name = f"ablation.masked.{errors.name}.loss"
+    name = f"ablation.masked.{errors.name}.drop"
     for draw in range(DRAWS):
         others = rng.permutation(len(subject.rows))
         for part, columns in parts.items():

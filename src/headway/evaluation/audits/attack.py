@@ -17,8 +17,8 @@ FEWEST_ROWS = 125
 def plugin(subject: Subject, ground: Ground) -> Found:
     """`attack.success`: the share of rows whose decision another can turn within `[attack] columns` and `reach`.
 
-    `attack.success.loss` is how much more often than of the model as it came, by the same attack on the same rows: 0
-    where the two decide alike. A slice is the decision, `decided yes`. `attack.column.success` and `.loss` are of one
+    `attack.success.drop` is how much more often than of the model as it came, by the same attack on the same rows: 0
+    where the two decide alike. A slice is the decision, `decided yes`. `attack.column.success` and `.drop` are of one
     column alone, a slice each; `attack.columns` and `attack.reach` the columns that a turn takes and how far the
     furthest moves, in interquartile ranges, both medians over the rows turned. Another attacker may find more, never
     less. Columns that are `fixed` stay, others keep within `bounds`. A slow model is asked fewer rows; without time for

@@ -31,7 +31,7 @@ _SHOWN_ALONE = "p99"
 
 
 def plugin(subject: Subject, ground: Ground) -> list[Measurement]:
-    """`components.brier.loss` (`mse` of a regression): how much more the variant errs without the part, a slice.
+    """`components.brier.drop` (`mse` of a regression): how much more the variant errs without the part, a slice.
 
     Beside it, times and cost without the part over those with it: `components.latency.speedup` and `.p99.speedup` of
     one row, `components.throughput.speedup` of batches, `components.cost.one_row.ratio` and `.cost.batch.ratio` of CPU
@@ -93,7 +93,7 @@ class _Whole:
     def beside(self, less: _Less) -> list[Measurement]:
         """What is lost without the part, in quality and, where another model answers, in time and CPU time."""
         errors = self.errors(less.answers)
-        found = [mean(f"{errors.name}.loss", errors.lost, errors.blocks, errors.bounds)]
+        found = [mean(f"{errors.name}.drop", errors.lost, errors.blocks, errors.bounds)]
         if less.model is not None:
             found += savings(self.model, less.model, self.subject.rows, rounds=ROUNDS)
         return [replace(each, name=f"components.{each.name}", slice=less.name) for each in found]

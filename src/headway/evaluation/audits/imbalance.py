@@ -20,7 +20,7 @@ from headway.evaluation.statistics.tables import Answers, auc_without_each, bina
 from headway.evaluation.threshold import cost_of
 
 RARE, SEEDS, HALF = 0.1, 3, 0.5
-AS_IT_CAME = "as it came"
+BASELINE = "baseline"
 WEIGHTS, CORRECTED, MOVED, PLAIN = "weights", "weights, corrected", "prior of the rows", "threshold 0.5"
 
 
@@ -39,8 +39,8 @@ def plugin(subject: Subject, ground: Ground) -> Found:
     The recipe is trained anew, as it came and on classes that count alike, with three seeds if there is time. A slice
     is a treatment: `weights`, `weights, corrected` (the probabilities set back to the share that was learned from,
     Elkan 2001), `prior of the rows` (as it came, set to the share that its scores on these rows tell, Saerens 2002) and
-    `threshold 0.5`; `as it came` decides by the threshold of the release, as the first three do. For each
-    `imbalance.roc_auc`, `.brier`, `.recall`, `.false_positive_rate` and `.cost`, and the paired `.loss` of each
+    `threshold 0.5`; `baseline` decides by the threshold of the release, as the first three do. For each
+    `imbalance.roc_auc`, `.brier`, `.recall`, `.false_positive_rate` and `.cost`, and the paired `.drop` of each
     (positive = the treatment is worse). Raises NotApplicable where the task is not binary.
     """
     until = monotonic() + ground.budget_s
@@ -58,7 +58,7 @@ def plugin(subject: Subject, ground: Ground) -> Found:
         if seed and monotonic() >= until:
             break
         plain, even = (ground.weigh(alike, seed).predict(subject.rows)[:, 0] for alike in (False, True))
-        before = _Treated(name=AS_IT_CAME, scores=plain, threshold=subject.threshold)
+        before = _Treated(name=BASELINE, scores=plain, threshold=subject.threshold)
         for each in (before, *_treatments(before, even, learned)):
             for measured in _measured(answers, before, each, subject.costs):
                 found.setdefault((measured.name, measured.slice), []).append(measured)
@@ -86,14 +86,14 @@ def _measured(answers: Answers, before: _Treated, after: _Treated, costs: tuple[
         for each in (before, after)
     ]
     found = [mean(f"imbalance.{name}", rows[1][name], answers, spans[name][0]) for name in spans]
-    lost = [mean(f"imbalance.{name}.loss", rows[1][name] - rows[0][name], answers, spans[name][1]) for name in spans]
+    lost = [mean(f"imbalance.{name}.drop", rows[1][name] - rows[0][name], answers, spans[name][1]) for name in spans]
     score, change = (Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=each) for each in (SHARE, CHANGE))
     shares = [_shares(answers, each) for each in (before, after)]
     for name, (value, without) in shares[1].items():
         was, was_without = shares[0][name]
         sign = 1 if name == "false_positive_rate" else -1
         found.append(jackknife(f"imbalance.{name}", value, without, score))
-        lost.append(jackknife(f"imbalance.{name}.loss", sign * (value - was), sign * (without - was_without), change))
+        lost.append(jackknife(f"imbalance.{name}.drop", sign * (value - was), sign * (without - was_without), change))
     told = found if after is before else [*found, *lost]
     yield from (changed(each, slice=after.name) for each in told)
 

@@ -31,11 +31,11 @@ KINDS: dict[str, Faults] = {
 
 
 def plugin(subject: Subject, ground: Ground) -> Found:
-    """`robustness.KIND.loss`: how much more than the model as it came the variant errs on the same altered rows.
+    """`robustness.KIND.drop`: how much more than the model as it came the variant errs on the same altered rows.
 
     KIND is missing, unseen, stale, swapped, noise, unit or months; a slice is the feature, with what befell it. Beside
-    it `.excess` and `.roc_auc.drop`, what the alteration costs the variant, `.changed_decisions`, and
-    `.flipped_decisions`, those that are not the model's. A slow model is asked fewer rows. A kind is told whole or not
+    it `.excess` and `.roc_auc.decrease`, what the alteration costs the variant, `.changed_decisions`, and
+    `.decision_churn`, those that are not the model's. A slow model is asked fewer rows. A kind is told whole or not
     at all, so that no rule passes on a part of it.
     """
     until = monotonic() + ground.budget_s
@@ -76,14 +76,14 @@ def _asked(subject: Subject, ground: Ground) -> Subject:
 
 
 def _months(subject: Subject, months: SliceColumn | None) -> list[Measurement]:
-    """`robustness.months.excess`, a month against all others, and `robustness.months.loss` in it, as it came."""
+    """`robustness.months.excess`, a month against all others, and `robustness.months.drop` in it, as it came."""
     errors = errors_of(subject)
     codes = [] if months is None else np.unique(months.codes).tolist()
     if months is None or len(codes) < 2:
         return []
     every = np.ones(len(subject.rows), dtype=np.bool_)
     lost = Asked(
-        name="robustness.months.loss", values=errors.lost, among=every, bounds=errors.bounds, blocks=errors.blocks
+        name="robustness.months.drop", values=errors.lost, among=every, bounds=errors.bounds, blocks=errors.blocks
     )
     erred = replace(lost, name="robustness.months.excess", values=errors.variant, bounds=(0.0, errors.bounds[1]))
     found = []

@@ -19,18 +19,18 @@ from headway.evaluation.statistics.tables import auc_without_each, binary_answer
 
 
 def standing(subject: Subject, fault: Fault) -> list[Measurement]:
-    """`robustness.KIND` with `.excess` and `.loss` of the error; of a classifier also `.changed_decisions` and
-    `.flipped_decisions`; of a binary one `.roc_auc.drop`.
+    """`robustness.KIND` with `.excess` and `.drop` of the error; of a classifier also `.changed_decisions` and
+    `.decision_churn`; of a binary one `.roc_auc.decrease`.
 
-    `.loss` and `.flipped_decisions` are beside the model as it came on the same altered rows, the others beside the
+    `.drop` and `.decision_churn` are beside the model as it came on the same altered rows, the others beside the
     variant itself on the rows as they are.
     """
     rows = fault.rows()
     variant, reference = (_answers(engine, rows, subject) for engine in (subject.model, subject.reference))
     alone, beside = answered(subject, variant), answered(subject, variant, reference)
-    found = [_error("excess", alone), _error("loss", beside)]
+    found = [_error("excess", alone), _error("drop", beside)]
     if subject.variant.task != "regression":
-        found += [_turned("changed_decisions", alone), _turned("flipped_decisions", beside)]
+        found += [_turned("changed_decisions", alone), _turned("decision_churn", beside)]
     if subject.variant.task == "binary" and subject.labels.min() < subject.labels.max():
         found.append(_ranking(alone))
     return [named(each, name=f"robustness.{fault.kind}.{each.name}", slice=fault.what) for each in found]
@@ -59,4 +59,4 @@ def _ranking(subject: Subject) -> Measurement:
     now, was = (exact_auc(scores, answers.labels, answers.weights) for scores in (answers.scores, answers.reference))
     without, before = (auc_without_each(score_table(scores, answers)) for scores in (answers.scores, answers.reference))
     sample = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=CHANGE)
-    return jackknife("roc_auc.drop", was - now, before - without, sample)
+    return jackknife("roc_auc.decrease", was - now, before - without, sample)

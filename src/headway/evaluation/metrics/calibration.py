@@ -38,9 +38,9 @@ _QUARTER = (0.0, 0.25)
 
 
 def plugin(subject: Subject) -> list[Measurement]:
-    """`ece`, paired `ece.loss` (positive = the variant is worse), `calibration.moved`, and the curve of 15 equal bins.
+    """`ece`, paired `ece.drop` (positive = the variant is worse), `probability_shift`, and the curve of 15 equal bins.
 
-    `calibration.moved` is the error that its probabilities would have if those of the model as it came were the truth:
+    `probability_shift` is the error that its probabilities would have if those of the model as it came were the truth:
     no label speaks in it, so that few groups tell it.
     `brier.miscalibration`, less `brier.discrimination`, plus `brier.uncertainty` is the Brier score.
     `calibration.bias` (observed less said) is of all rows and of each slice, `calibration.ece` (5 bins) of each slice.
@@ -60,8 +60,8 @@ def _errors(table: BinTable, answers: Answers) -> list[Measurement]:
     share = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=SHARE)
     return [
         jackknife("ece", value, without, share),
-        jackknife("ece.loss", value - reference, without - reference_without, other(share, bounds=CHANGE)),
-        jackknife("calibration.moved", moved, moved_without, share),
+        jackknife("ece.drop", value - reference, without - reference_without, other(share, bounds=CHANGE)),
+        jackknife("probability_shift", moved, moved_without, share),
     ]
 
 

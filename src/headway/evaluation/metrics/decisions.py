@@ -21,7 +21,7 @@ Bools = NDArray[np.bool_]
 def plugin(subject: Subject) -> list[Measurement]:
     """`cost` of a row, `accuracy`, `f1`, `recall`, `precision`, `false_positive_rate`; `threshold` and its range.
 
-    Each but the last with a paired `.loss` (positive = the variant is worse), where both models make such decisions.
+    Each but the last with a paired `.drop` (positive = the variant is worse), where both models make such decisions.
     The range are the thresholds whose cost on these rows cannot be told from that of this one. Raises NotApplicable
     where the task is not binary, or all labels are equal.
     """
@@ -37,7 +37,7 @@ def plugin(subject: Subject) -> list[Measurement]:
     most = max(subject.costs)
     return [
         mean("cost", costs, answers, (0.0, most)),
-        mean("cost.loss", costs - before, answers, (-most, most)),
+        mean("cost.drop", costs - before, answers, (-most, most)),
         *_rates(answers, answers.scores >= subject.threshold),
         *_of_counts(answers, subject.threshold),
         _threshold(answers, subject),
@@ -73,7 +73,7 @@ def _of_counts(answers: Answers, threshold: float) -> list[Measurement]:
             found.append(jackknife(name, value, without, score))
         if np.isfinite(value) and np.isfinite(was):
             sign = -1 if name == "false_positive_rate" else 1
-            found.append(jackknife(f"{name}.loss", sign * (was - value), sign * (was_without - without), change))
+            found.append(jackknife(f"{name}.drop", sign * (was - value), sign * (was_without - without), change))
     return found
 
 

@@ -27,7 +27,7 @@ def plugin(subject: Subject) -> list[Measurement]:
     """What was found on one half of the groups, measured on the other half, so that each interval is honest.
 
     `discovered.brier.excess` of up to five parts: how much more the variant errs there than elsewhere;
-    `discovered.brier.loss` of up to five: how much more than the model as it came (`mse` of a regression).
+    `discovered.brier.drop` of up to five: how much more than the model as it came (`mse` of a regression).
     `discovered.compared` counts the parts that were large enough, `discovered.confirmed` those of the first kind whose
     excess is above 0 beyond doubt. Raises NotApplicable where there are no two halves, or no part is large enough.
     """
@@ -44,7 +44,7 @@ def plugin(subject: Subject) -> list[Measurement]:
     by_name = {each.name: each for each in columns}
     by_error, by_loss = ([(part.said(by_name), part.rows(by_name)) for part in parts] for parts in found.parts)
     lost = Asked(
-        name=f"discovered.{errors.name}.loss",
+        name=f"discovered.{errors.name}.drop",
         values=errors.lost,
         among=~finding,
         bounds=errors.bounds,

@@ -17,7 +17,7 @@ from headway.evaluation.statistics.parts import Asked, Bools, of_part
 
 
 def plugin(subject: Subject) -> list[Measurement]:
-    """`missing.brier.loss` and `missing.flipped_decisions` of a classifier, `missing.mse.loss` of a regression; paired.
+    """`missing.brier.drop` and `missing.decision_churn` of a classifier, `missing.mse.drop` of a regression; paired.
 
     A slice is `rows without COLUMN`; columns that the same rows lack are one, `rows without seats, engines`. Each comes
     with its rows and groups, small or not. Raises NotApplicable where no row lacks a value.
@@ -27,7 +27,7 @@ def plugin(subject: Subject) -> list[Measurement]:
         raise NotApplicable("no row lacks a value")
     errors = errors_of(subject)
     every = np.ones(errors.blocks.n_rows, dtype=np.bool_)
-    name = f"{errors.name}.loss"
+    name = f"{errors.name}.drop"
     asked = [Asked(name=name, values=errors.lost, among=every, bounds=errors.bounds, blocks=errors.blocks)]
     asked += [] if subject.variant.task == "regression" else [flips(subject, errors.blocks)]
     lacking = [replace(each, name=f"missing.{each.name}") for each in asked]

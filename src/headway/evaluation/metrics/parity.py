@@ -21,13 +21,13 @@ NEAREST = 0.1
 
 
 def plugin(subject: Subject) -> list[Measurement]:
-    """`max_change`, the quantiles `change.p50` to `change.p999`; `flipped_decisions` of a classifier, and `.near`.
+    """`max_change`, the quantiles `change.p50` to `change.p999`; `decision_churn` of a classifier, and `.near`.
 
     A change is that of a probability, or of the number that a regression answers; `max_change.relative` is it as a part
     of the largest answer. A decision is the one at the threshold, or the most probable of several classes; near are the
     tenth of the rows that the model as it came put nearest to deciding otherwise. The largest change and the flips come
     by slice too, and for rows with a missing value or an unseen category. Of a ranking, a decision is which row of a
-    list comes first. Of several numbers `cosine.loss` is what the least cosine of a row's answer and that of the model
+    list comes first. Of several numbers `cosine.drop` is what the least cosine of a row's answer and that of the model
     as it came lacks of 1.
     """
     blocks = blocks_of(subject)
@@ -90,7 +90,7 @@ def _turned(scores: Floats, reference: Floats) -> Measurement:
     lengths = np.linalg.norm(scores, axis=1) * np.linalg.norm(reference, axis=1)
     cosines = np.where(lengths > 0, (scores * reference).sum(axis=1) / np.where(lengths > 0, lengths, 1.0), 1.0)
     value = max(0.0, 1.0 - float(cosines.min()))
-    return fact("cosine.loss", value, n_rows=len(cosines), method="1 less the least cosine of two answers")
+    return fact("cosine.drop", value, n_rows=len(cosines), method="1 less the least cosine of two answers")
 
 
 def _relative(changes: Floats, reference: Floats) -> Measurement:

@@ -17,7 +17,7 @@ _OF_TASK = {
 
 
 def plugin(subject: Subject) -> list[Measurement]:
-    """The measures of a task, each with a paired `.loss` (positive = the variant is worse): see `evaluation/quality/`.
+    """The measures of a task, each with a paired `.drop` (positive = the variant is worse): see `evaluation/quality/`.
 
     Raises NotApplicable for a task that has none here, and for rows that cannot tell.
     """

@@ -14,7 +14,7 @@ from headway.evaluation.statistics.tables import Blocks, tally, weighted
 
 
 def plugin(subject: Subject) -> list[Measurement]:
-    """Paired `brier.loss` of a classifier, `mse.loss` of a regression (positive = worse) of slice `column=value`.
+    """Paired `brier.drop` of a classifier, `mse.drop` of a regression (positive = worse) of slice `column=value`.
 
     Each comes with its rows and groups, small or not. Raises NotApplicable where no slice column is declared.
     """
@@ -36,7 +36,7 @@ def _column(name: str, column: SliceColumn, errors: Errors) -> list[Measurement]
     found = []
     for index, estimate in zip(present, ratio_of_sums(sums[present], rows[present]), strict=True):
         sample = Sample(n_rows=int(counts[index]), n_groups=int(groups[index]), bounds=errors.bounds)
-        measured = interval(f"{errors.name}.loss", estimate, sample)
+        measured = interval(f"{errors.name}.drop", estimate, sample)
         found.append(replace(measured, slice=f"{name}={column.values[index]}"))
     return found
 

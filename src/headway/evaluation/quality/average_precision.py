@@ -12,7 +12,7 @@ _BINS = 512
 
 
 def measure(answers: Answers) -> list[Measurement]:
-    """`average_precision` and its paired `.loss` (positive = the variant is worse); both labels must be there."""
+    """`average_precision` and its paired `.drop` (positive = the variant is worse); both labels must be there."""
     score, change = (
         Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=bounds) for bounds in (SHARE, CHANGE)
     )
@@ -21,7 +21,7 @@ def measure(answers: Answers) -> list[Measurement]:
     without, reference_without = (_without_each(_table(scores, answers)) for scores in both)
     return [
         jackknife("average_precision", value, without, score),
-        jackknife("average_precision.loss", reference - value, reference_without - without, change),
+        jackknife("average_precision.drop", reference - value, reference_without - without, change),
     ]
 
 

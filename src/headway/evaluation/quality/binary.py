@@ -21,7 +21,7 @@ from headway.evaluation.statistics.tables import (
 
 
 def measure(subject: Subject) -> list[Measurement]:
-    """`roc_auc`, `average_precision`, `brier`, `log_loss`, each with a paired `.loss` (positive = worse).
+    """`roc_auc`, `average_precision`, `brier`, `log_loss`, each with a paired `.drop` (positive = worse).
 
     Beside them `base_rate`, and `.lag1` of AUC and Brier: how far groups lean on the group before.
 
@@ -52,7 +52,7 @@ def _ranking(answers: Answers) -> list[Measurement]:
     without, reference_without = (auc_without_each(score_table(scores, answers)) for scores in both)
     return [
         jackknife("roc_auc", value, without, score),
-        jackknife("roc_auc.loss", reference - value, reference_without - without, change),
+        jackknife("roc_auc.drop", reference - value, reference_without - without, change),
         lag1("roc_auc.lag1", without, change),
     ]
 
@@ -65,9 +65,9 @@ def _nearness(answers: Answers) -> list[Measurement]:
     logs, were_logs = (log_loss(scores, answers.labels) for scores in (answers.scores, answers.reference))
     return [
         mean("brier", squares, answers, SHARE),
-        mean("brier.loss", squares - reference, answers, CHANGE),
+        mean("brier.drop", squares - reference, answers, CHANGE),
         lag1("brier.lag1", without, change),
         mean("log_loss", logs, answers, (0.0, MOST)),
-        mean("log_loss.loss", logs - were_logs, answers, (-MOST, MOST)),
+        mean("log_loss.drop", logs - were_logs, answers, (-MOST, MOST)),
         mean("base_rate", answers.labels, answers, SHARE),
     ]

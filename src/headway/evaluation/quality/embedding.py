@@ -20,9 +20,9 @@ _AT_ONCE = 250
 def measure(subject: Subject) -> list[Measurement]:
     """`recall1` and `recall10`: how often a row of the same label is the nearest, or among the ten nearest, by cosine.
 
-    Each with a paired `.loss` (positive = the variant is worse), over rows that have another of their label. Of all,
-    `neighbours.loss` is the share of the ten nearest that are others than for the model as it came, and
-    `mean_cosine.loss` what the cosine of both answers lacks of 1. At most 1,000 rows ask, among at most 20,000, both
+    Each with a paired `.drop` (positive = the variant is worse), over rows that have another of their label. Of all,
+    `neighbours.drop` is the share of the ten nearest that are others than for the model as it came, and
+    `mean_cosine.drop` what the cosine of both answers lacks of 1. At most 1,000 rows ask, among at most 20,000, both
     evenly from all over; intervals are by group of the rows that ask, with the others as they are. Raises NotApplicable
     where the answer is one number, or there are no more rows than ten.
     """
@@ -38,10 +38,10 @@ def measure(subject: Subject) -> list[Measurement]:
     moved = [len(np.setdiff1d(*pair)) / NEAR for pair in zip(near, was_near, strict=True)]
     every = np.ones(count, dtype=np.bool_)
     lacking = 1 - np.einsum("nk,nk->n", own, before)
-    cosine = Asked(name="mean_cosine.loss", values=lacking, among=every, bounds=(0.0, 2.0), blocks=blocks)
+    cosine = Asked(name="mean_cosine.drop", values=lacking, among=every, bounds=(0.0, 2.0), blocks=blocks)
     return [
         *_recalls(subject.labels, asking, (near, was_near), among, blocks),
-        of_part(_asked("neighbours.loss", np.array(moved), asking, blocks), every),
+        of_part(_asked("neighbours.drop", np.array(moved), asking, blocks), every),
         of_part(cosine, every),
     ]
 
@@ -82,7 +82,7 @@ def _recalls(labels: Floats, asking: Ints, near: tuple[Ints, Ints], among: Ints,
             for rows in near
         )
         recall = _asked(f"recall{depth}", own, asking[paired], blocks)
-        lost = replace(_asked(f"recall{depth}.loss", before - own, asking[paired], blocks), bounds=CHANGE)
+        lost = replace(_asked(f"recall{depth}.drop", before - own, asking[paired], blocks), bounds=CHANGE)
         found += [of_part(each, each.among) for each in (recall, lost)]
     return found
 

@@ -13,7 +13,7 @@ from headway.evaluation.statistics.tables import Blocks
 
 
 def flips(subject: Subject, blocks: Blocks) -> Asked:
-    """`flipped_decisions` as it is asked of any part: 1 where the decision is another, else 0.
+    """`decision_churn` as it is asked of any part: 1 where the decision is another, else 0.
 
     A decision is the one at the threshold, or the most probable of several classes. Of a ranking it is which row of a
     list comes first, asked of the rows that did.
@@ -21,7 +21,7 @@ def flips(subject: Subject, blocks: Blocks) -> Asked:
     own, before = (_decisions(subject, scores) for scores in (subject.scores, subject.reference_scores))
     among = before == 1 if subject.variant.task == "ranking" else np.ones(blocks.n_rows, dtype=np.bool_)
     turned = (own != before).astype(np.float64)
-    return Asked(name="flipped_decisions", values=turned, among=among, bounds=SHARE, blocks=blocks)
+    return Asked(name="decision_churn", values=turned, among=among, bounds=SHARE, blocks=blocks)
 
 
 def _decisions(subject: Subject, scores: Floats) -> NDArray[np.int64]:

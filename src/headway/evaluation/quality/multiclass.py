@@ -31,7 +31,7 @@ class ClassAnswers:
 def measure(subject: Subject) -> list[Measurement]:
     """`accuracy`, `macro_f1`, `log_loss`, `brier` (a sum over classes, to 2), `top3_accuracy` of more than 3 classes.
 
-    Each comes with a paired `.loss` (positive = the variant is worse).
+    Each comes with a paired `.drop` (positive = the variant is worse).
     """
     answers = class_answers(subject)
     right, was_right = (_right(scores, answers.labels) for scores in (answers.scores, answers.reference))
@@ -39,11 +39,11 @@ def measure(subject: Subject) -> list[Measurement]:
     brier, was_brier = (squares(scores, answers.labels) for scores in (answers.scores, answers.reference))
     return [
         mean("accuracy", right, answers.blocks, SHARE),
-        mean("accuracy.loss", was_right - right, answers.blocks, CHANGE),
+        mean("accuracy.drop", was_right - right, answers.blocks, CHANGE),
         mean("log_loss", logs, answers.blocks, (0.0, MOST)),
-        mean("log_loss.loss", logs - were_logs, answers.blocks, (-MOST, MOST)),
+        mean("log_loss.drop", logs - were_logs, answers.blocks, (-MOST, MOST)),
         mean("brier", brier, answers.blocks, (0.0, 2.0)),
-        mean("brier.loss", brier - was_brier, answers.blocks, (-2.0, 2.0)),
+        mean("brier.drop", brier - was_brier, answers.blocks, (-2.0, 2.0)),
         *_macro_f1(answers),
         *(_top(answers) if answers.scores.shape[1] > TOP else []),
     ]
@@ -78,7 +78,7 @@ def _top(answers: ClassAnswers) -> list[Measurement]:
     )
     return [
         mean("top3_accuracy", right, answers.blocks, SHARE),
-        mean("top3_accuracy.loss", was_right - right, answers.blocks, CHANGE),
+        mean("top3_accuracy.drop", was_right - right, answers.blocks, CHANGE),
     ]
 
 
@@ -95,7 +95,7 @@ def _macro_f1(answers: ClassAnswers) -> list[Measurement]:
     (value, without), (was, was_without) = (_f1(answers, each) for each in (answers.scores, answers.reference))
     return [
         jackknife("macro_f1", value, without, sample),
-        jackknife("macro_f1.loss", was - value, was_without - without, replace(sample, bounds=CHANGE)),
+        jackknife("macro_f1.drop", was - value, was_without - without, replace(sample, bounds=CHANGE)),
     ]
 
 

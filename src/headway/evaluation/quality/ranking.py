@@ -46,7 +46,7 @@ class _Ordered:
 
 
 def measure(subject: Subject) -> list[Measurement]:
-    """`ndcg10`, `mrr`, `map` over lists, and paired `.loss` of each (positive = the variant is worse).
+    """`ndcg10`, `mrr`, `map` over lists, and paired `.drop` of each (positive = the variant is worse).
 
     A row is relevant where its label is above 0. Of equal scores, NDCG takes the mean over all orders, the others the
     worst. Lists whose rows are all alike are left out, and a list weighs what its rows weigh on average. Raises
@@ -59,7 +59,7 @@ def measure(subject: Subject) -> list[Measurement]:
     for name, values in own.items():
         found += [
             mean(name, values, lists.blocks, SHARE),
-            mean(f"{name}.loss", before[name] - values, lists.blocks, CHANGE),
+            mean(f"{name}.drop", before[name] - values, lists.blocks, CHANGE),
         ]
     return [replace(each, n_rows=rows) for each in found]
 

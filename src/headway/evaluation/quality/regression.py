@@ -15,7 +15,7 @@ _SIZE = (0.0, ANY[1])
 
 
 def measure(subject: Subject) -> list[Measurement]:
-    """`rmse`, `mae` in units of the target, `r2`, and paired `.loss` of each (positive = the variant is worse).
+    """`rmse`, `mae` in units of the target, `r2`, and paired `.drop` of each (positive = the variant is worse).
 
     Beside them `mean_error`: how much more is said than comes true.
 
@@ -31,7 +31,7 @@ def measure(subject: Subject) -> list[Measurement]:
     return [
         *_roots(errors, were, blocks),
         mean("mae", np.abs(errors), blocks, _SIZE),
-        mean("mae.loss", np.abs(errors) - np.abs(were), blocks, ANY),
+        mean("mae.drop", np.abs(errors) - np.abs(were), blocks, ANY),
         mean("mean_error", errors, blocks, ANY),
         *_explained(errors, were, subject.labels, blocks),
     ]
@@ -45,7 +45,7 @@ def _roots(errors: Floats, were: Floats, blocks: Blocks) -> list[Measurement]:
     )
     return [
         jackknife("rmse", float(value), without, _sample(blocks, _SIZE)),
-        jackknife("rmse.loss", float(value - reference), without - reference_without, _sample(blocks, ANY)),
+        jackknife("rmse.drop", float(value - reference), without - reference_without, _sample(blocks, ANY)),
     ]
 
 
@@ -58,7 +58,7 @@ def _explained(errors: Floats, were: Floats, labels: Floats, blocks: Blocks) -> 
         found.append(1 - mean_without_each(blocks.per_block(each), blocks.rows) / left)
     return [
         jackknife("r2", lost[0], found[0], _sample(blocks, (ANY[0], 1.0))),
-        jackknife("r2.loss", lost[1] - lost[0], found[1] - found[0], _sample(blocks, ANY)),
+        jackknife("r2.drop", lost[1] - lost[0], found[1] - found[0], _sample(blocks, ANY)),
     ]
 
 

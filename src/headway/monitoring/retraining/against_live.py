@@ -29,7 +29,7 @@ from headway.registry.judge import judge
 from headway.registry.project import Project
 
 NOT_HERE = ("latency",)
-BETTER = Rule(measure="brier.loss", at_most=0.0)
+BETTER = Rule(measure="brier.drop", at_most=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

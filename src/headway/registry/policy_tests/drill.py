@@ -48,20 +48,20 @@ def _faults(policy: PolicySection) -> tuple[_Fault, ...]:
         _Fault(
             "probabilities twice as sure, no decision moved",
             lambda subject: (broken.sharpened(subject), ""),
-            ("calibration.", "ece", "brier", "log_loss", "max_change", "change."),
-            _MEND.format("calibration.moved", 0.01),
+            ("calibration.", "probability_shift", "ece", "brier", "log_loss", "max_change", "change."),
+            _MEND.format("probability_shift", 0.01),
         ),
         _Fault(
             "every decision turned in one slice",
             harmed,
             ("worst_slice.",),
-            _MEND.format("worst_slice.flipped_decisions", 0.1),
+            _MEND.format("worst_slice.decision_churn", 0.1),
         ),
         _Fault(
             "missing values read as numbers",
             lambda subject: (broken.misread(subject), ""),
             ("missing.",),
-            _MEND.format("missing.flipped_decisions", 0.05),
+            _MEND.format("missing.decision_churn", 0.05),
         ),
     )
 

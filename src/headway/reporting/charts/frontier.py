@@ -61,7 +61,7 @@ def loss_shown(story: Story) -> str:
         return ""
     ruled = [ruling.rule.measure for ruling in story.frontier[0].verdict.rulings]
     held = [each.name for each in story.frontier[0].evidence.measurements if not each.slice]
-    losses = [name for name in (*ruled, *held) if name.endswith(".loss") and name in held]
+    losses = [name for name in (*ruled, *held) if name.endswith(".drop") and name in held]
     return losses[0] if losses else ""
 
 

@@ -10,8 +10,8 @@ from headway.reporting.section import Section, measured
 from headway.reporting.story import Story
 from headway.reporting.text import numbers, sheets
 
-_MASKED = ("ablation.masked.brier.loss", "ablation.masked.mse.loss", "ablation.masked.log_loss.loss")
-_RETRAINED = ("ablation.retrained.brier.loss", "ablation.retrained.mse.loss", "ablation.retrained.log_loss.loss")
+_MASKED = ("ablation.masked.brier.drop", "ablation.masked.mse.drop", "ablation.masked.log_loss.drop")
+_RETRAINED = ("ablation.retrained.brier.drop", "ablation.retrained.mse.drop", "ablation.retrained.log_loss.drop")
 MOST = 20
 """Features that are drawn: the most needed ones, and all that are harmful."""
 

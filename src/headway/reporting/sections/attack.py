@@ -10,7 +10,7 @@ from headway.reporting.section import Section, measured
 from headway.reporting.story import Story
 from headway.reporting.text import numbers
 
-_BEGINS, _SUCCESS, _LOSS = "attack.", "attack.success", "attack.success.loss"
+_BEGINS, _SUCCESS, _LOSS = "attack.", "attack.success", "attack.success.drop"
 _COLUMN, _TAKES, _REACH = "attack.column.success", "attack.columns", "attack.reach"
 MOST = 8
 """Columns that are drawn: those that turn most decisions by themselves."""

@@ -10,7 +10,7 @@ from headway.reporting.section import Section, measured
 from headway.reporting.story import Story
 from headway.reporting.text import numbers, sheets
 
-_ERRORS = ("components.brier.loss", "components.mse.loss")
+_ERRORS = ("components.brier.drop", "components.mse.drop")
 _RATIOS = {
     "components.latency.speedup": "Time of one row without it, over that with it",
     "components.throughput.speedup": "Time of batches without it, over that with it",

@@ -11,10 +11,10 @@ from headway.reporting.story import Story
 from headway.reporting.text import numbers, words
 
 _EXCESS = ("discovered.brier.excess", "discovered.mse.excess")
-_LOSS = ("discovered.brier.loss", "discovered.mse.loss")
+_LOSS = ("discovered.brier.drop", "discovered.mse.drop")
 _HEADS = {
     "excess": "How much more it errs there than on all other rows",
-    "loss": "How much more it errs there than the model as it came",
+    "drop": "How much more it errs there than the model as it came",
 }
 
 

@@ -13,7 +13,12 @@ from headway.reporting.story import Story
 from headway.reporting.text import numbers, words
 from headway.reporting.text.sheets import Column, Line, Sheet, number_cell
 
-_BEGINS, _COST, _RECALL, _AUC = "imbalance.", "imbalance.cost.loss", "imbalance.recall.loss", "imbalance.roc_auc.loss"
+_BEGINS, _COST, _RECALL, _AUC = (
+    "imbalance.",
+    "imbalance.cost.drop",
+    "imbalance.recall.drop",
+    "imbalance.roc_auc.drop",
+)
 _SHOWN = (
     "imbalance.cost",
     _COST,
@@ -22,9 +27,9 @@ _SHOWN = (
     "imbalance.brier",
     "imbalance.roc_auc",
 )
-_AS_IT_CAME = "as it came"
+_BASELINE = "baseline"
 _SAID = {
-    _AS_IT_CAME: "nothing done",
+    _BASELINE: "nothing done",
     "weights": "the rare class counts as much as the other",
     "weights, corrected": "the same, with its probabilities set back",
     "prior of the rows": "probabilities set to how often these rows are of it",
@@ -106,7 +111,7 @@ def _moves(story: Story) -> list[str]:
     if lost is None or lost not in meaning.below([lost]):
         return []
     ends = {each.slice: each for each in measured(story, "imbalance.recall")}
-    before, after = (f"{ends[name].value * 100:.0f}" for name in (_AS_IT_CAME, "weights"))
+    before, after = (f"{ends[name].value * 100:.0f}" for name in (_BASELINE, "weights"))
     return [
         f"Weights find more of what is rare ({after} instead of {before} of 100 cases); a lower threshold does so too."
     ]

@@ -13,8 +13,8 @@ from headway.reporting.section import Section, supported
 from headway.reporting.story import Story
 from headway.reporting.text import numbers, words
 
-_READS = ("max_change", "flipped_decisions", "change.", "cosine.loss", "calibration.moved", "missing.")
-_LACKING = ("missing.brier.loss", "missing.mse.loss")
+_READS = ("max_change", "decision_churn", "change.", "cosine.drop", "probability_shift", "missing.")
+_LACKING = ("missing.brier.drop", "missing.mse.drop")
 
 
 def plugin(story: Story) -> Section | None:
@@ -56,10 +56,10 @@ def _means(story: Story, found: tuple[Measurement, ...]) -> list[str]:
             if same
             else f"{rows} moved by more than {numbers.number(largest.value)}."
         )
-    flipped = next((each for each in found if each.name == "flipped_decisions" and not each.slice), None)
+    flipped = next((each for each in found if each.name == "decision_churn" and not each.slice), None)
     if flipped is not None and numbers.has_interval(flipped):
         lines.append(_flipped(flipped))
-    near = [each for each in found if each.name == "flipped_decisions.near" and numbers.has_interval(each)]
+    near = [each for each in found if each.name == "decision_churn.near" and numbers.has_interval(each)]
     lines += [f"Of those nearest to the threshold, {meaning.of_hundred(each)} do." for each in near if each.high > 0]
     lost = supported(story, tuple(each for each in found if each.name in _LACKING))
     if harmed := meaning.above(lost):

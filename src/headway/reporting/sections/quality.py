@@ -34,7 +34,7 @@ def plugin(story: Story) -> Section | None:
 
 def _means(story: Story, found: tuple[Measurement, ...]) -> list[str]:
     lines = [text for each in found if numbers.has_interval(each) and (text := _said(each))]
-    lost = measured(story, "roc_auc.loss")
+    lost = measured(story, "roc_auc.drop")
     if lost and numbers.has_interval(lost[0]) and story.winner and story.winner.variant.steps:
         lines.append(_against(lost[0]))
     return lines or ["On so few rows that share fate nothing can be said for sure."]

@@ -10,7 +10,7 @@ from headway.reporting.section import Section
 from headway.reporting.story import Story
 from headway.reporting.text import numbers, words
 
-_BEGINS, _EXCESS, _LOSS = "robustness.", ".excess", ".loss"
+_BEGINS, _EXCESS, _LOSS = "robustness.", ".excess", ".drop"
 MOST = 5
 """Alterations of a kind that are drawn: those that cost most."""
 

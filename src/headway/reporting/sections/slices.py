@@ -15,7 +15,7 @@ from headway.reporting.section import Section, measured, supported
 from headway.reporting.story import Story
 from headway.reporting.text import numbers, words
 
-LOSS, BIAS = "brier.loss", "calibration.bias"
+LOSS, BIAS = "brier.drop", "calibration.bias"
 MOST = 14
 """Slices that are drawn: the worst ones; the rest are counted."""
 

@@ -9,9 +9,9 @@ from headway.core.evidence import Measurement
 
 SHARES = frozenset(
     {
-        "flipped_decisions",
-        "flipped_decisions.near",
-        "missing.flipped_decisions",
+        "decision_churn",
+        "decision_churn.near",
+        "missing.decision_churn",
         "changed_decisions",
         "base_rate",
         "success",
@@ -172,5 +172,5 @@ def _exponent(value: float) -> str:
 
 
 def _is_share(measure: str) -> bool:
-    """Whether a measure is a share of rows, of all of them or of a part: `missing.flipped_decisions`."""
+    """Whether a measure is a share of rows, of all of them or of a part: `missing.decision_churn`."""
     return measure.rpartition(".")[2] in SHARES

@@ -251,10 +251,10 @@ _MEASURES = {
     "cost.per_million.one_row": "Cost a million",
     "cost.cpu_s.one_row": "CPU s a million",
     **{name: words.symbol(name) for name in ("roc_auc", "brier", "ece", "rmse")},
-    "roc_auc.loss": "AUC lost",
-    "rmse.loss": "RMSE lost",
-    f"{_WORST}brier.loss": "Brier lost, worst slice",
-    "flipped_decisions": "Decisions changed",
+    "roc_auc.drop": "AUC lost",
+    "rmse.drop": "RMSE lost",
+    f"{_WORST}brier.drop": "Brier lost, worst slice",
+    "decision_churn": "Decisions changed",
     "max_change": "Largest change",
 }
 _BRIEF = {
@@ -262,7 +262,7 @@ _BRIEF = {
     "throughput.batch": "Batch",
     "roc_auc": "AUC",
     "ece": "ECE",
-    "flipped_decisions": "Decisions changed",
+    "decision_churn": "Decisions changed",
     "max_change": "Largest change",
 }
 

@@ -32,7 +32,7 @@ def attacked(found: Sequence[Measurement]) -> Sheet:
     """The columns through which decisions are turned most easily, a line each, the easiest first."""
     alone = [each for each in found if each.name == "attack.column.success"]
     easiest = sorted(alone, key=lambda each: -each.value)[:MOST]
-    beside = {each.slice: each for each in found if each.name == "attack.column.success.loss"}
+    beside = {each.slice: each for each in found if each.name == "attack.column.success.drop"}
     rows = tuple(
         (
             (Line(text=each.slice), Line(text="changed alone", mood="quiet")),
@@ -48,5 +48,5 @@ def attacked(found: Sequence[Measurement]) -> Sheet:
 def _line(found: Sequence[Measurement], kind: str) -> tuple[Cell, ...]:
     added = of_kind(found, kind, "excess")
     kinds = (Line(text=words.FAULTS[kind]), Line(text=f"worst of {len(added)}", mood="quiet"))
-    others = (of_kind(found, kind, name) for name in ("changed_decisions", "loss"))
+    others = (of_kind(found, kind, name) for name in ("changed_decisions", "drop"))
     return (kinds, number_cell(added[0]), *(number_cell(each[0]) if each else () for each in others))

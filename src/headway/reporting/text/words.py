@@ -62,14 +62,14 @@ _NAMES: dict[str, tuple[str, str]] = {
         "Calibration error (ECE)",
         "How far, on average, the probability that is said lies from the share that is observed; lower is better.",
     ),
-    "calibration.moved": (
+    "probability_shift": (
         "Probabilities moved",
         "How far, on average, what is said lies from what the model as it came says; lower is better.",
     ),
     "base_rate": ("Share of positives", "How often the predicted event happens at all."),
     "max_change": ("Largest change of a probability", "The one row on which the answer moved most."),
-    "flipped_decisions": ("Decisions changed", "Share of rows on which yes became no, or no became yes."),
-    "flipped_decisions.near": (
+    "decision_churn": ("Decisions changed", "Share of rows on which yes became no, or no became yes."),
+    "decision_churn.near": (
         "Decisions changed near the threshold",
         "The same, of the tenth of the rows whose score the model as it came put nearest to the threshold.",
     ),
@@ -139,10 +139,10 @@ _NAMES |= {
     "change.p90": ("Change of 90 of 100 answers, at most", ""),
     "change.p99": ("Change of 99 of 100 answers, at most", ""),
     "change.p999": ("Change of 999 of 1,000 answers, at most", ""),
-    "flipped_decisions.near": ("Decisions changed near the threshold", "Of the tenth nearest to deciding otherwise."),
-    "missing.flipped_decisions": ("Decisions changed where a value is missing", ""),
-    "missing.brier.loss": ("Loss in Brier where a value is missing", ""),
-    "missing.mse.loss": ("Loss in squared error where a value is missing", ""),
+    "decision_churn.near": ("Decisions changed near the threshold", "Of the tenth nearest to deciding otherwise."),
+    "missing.decision_churn": ("Decisions changed where a value is missing", ""),
+    "missing.brier.drop": ("Loss in Brier where a value is missing", ""),
+    "missing.mse.drop": ("Loss in squared error where a value is missing", ""),
     "calibration.bias": ("Observed less said", "Above 0 it happens more often than is said."),
     "calibration.ece": ("Calibration error (ECE)", "By 5 bins, for a part has fewer rows."),
     "conformal.width": ("Width of an interval", "From the least to the most that is held possible."),
@@ -158,8 +158,8 @@ _NAMES |= {
 }
 _NAMES |= {
     "excess": ("Error added", "How much more the model errs then than on the rows as they are, or in other months."),
-    "loss": ("Error beside the model as it came", "How much more it errs than the model as it came, on the same rows."),
-    "roc_auc.drop": ("AUC lost to it", "How much worse the model ranks then than on the rows as they are."),
+    "drop": ("Error beside the model as it came", "How much more it errs than the model as it came, on the same rows."),
+    "roc_auc.decrease": ("AUC lost to it", "How much worse the model ranks then than on the rows as they are."),
     "changed_decisions": ("Decisions that it changes", "Share of rows on which the model decides otherwise then."),
 }
 _NAMES |= {
@@ -185,12 +185,12 @@ _NAMES |= {
         "This one among them; from the second on its rows were used to choose, and flatter what was chosen.",
     ),
     "attack.success": ("Decisions that can be turned", "By a small change of a row, by who sees decisions alone."),
-    "attack.success.loss": (
+    "attack.success.drop": (
         "More easily turned than the model as it came",
         "How many more decisions of 1 are turned, by the same attack on the same rows; below 0 it holds better.",
     ),
     "attack.column.success": ("Decisions that a column turns alone", "The easiest way in is the largest of these."),
-    "attack.column.success.loss": ("More easily turned by a column alone", "Beside the model as it came."),
+    "attack.column.success.drop": ("More easily turned by a column alone", "Beside the model as it came."),
     "attack.columns": ("Columns that a turn takes", "Half of the decisions that are turned take so many at most."),
     "attack.reach": ("How far a turn moves a number", "In interquartile ranges of its column, in half of the turns."),
     "attack.queries": ("Decisions asked for, of a row", "How long was looked for a way to turn it."),
@@ -211,7 +211,7 @@ _TREATED = {
     "false_positive_rate": "Share said yes to of the others",
 }
 _NAMES |= {
-    **{f"components.{error}.loss": ("Error more without it", _MORE) for error in ("brier", "mse")},
+    **{f"components.{error}.drop": ("Error more without it", _MORE) for error in ("brier", "mse")},
     "components.latency.speedup": ("Time for one row without it", _WITHOUT),
     "components.latency.p99.speedup": ("Slowest of 100 without it", _WITHOUT),
     "components.throughput.speedup": ("Time for a batch without it", _WITHOUT),
@@ -220,8 +220,8 @@ _NAMES |= {
     "components.harmful": ("Parts that do harm", "They make something worse, and nothing better."),
     "components.nothing": ("Parts that buy nothing", "Without them no error, time or cost changes that counts."),
     "components.unsettled": ("Parts not decided", "More groups, rounds or time would tell."),
-    **{f"ablation.masked.{error}.loss": ("Error more when masked", _MORE) for error in ("brier", "mse")},
-    **{f"ablation.retrained.{error}.loss": ("Error more, trained without", _MORE) for error in ("brier", "mse")},
+    **{f"ablation.masked.{error}.drop": ("Error more when masked", _MORE) for error in ("brier", "mse")},
+    **{f"ablation.retrained.{error}.drop": ("Error more, trained without", _MORE) for error in ("brier", "mse")},
     "ablation.harmful": ("Features that do harm", "A model that is trained without them errs less."),
     "ablation.useless": ("Features that do nothing", "This model answers as well when they are masked."),
     "ablation.unsettled": ("Features not decided", "They may do harm; more groups, seeds or time would tell."),
@@ -230,23 +230,23 @@ _NAMES |= {
     **{
         f"imbalance.{name}{end}": (f"{title}{more}", "")
         for name, title in _TREATED.items()
-        for end, more in (("", ""), (".loss", ", lost by the treatment"))
+        for end, more in (("", ""), (".drop", ", lost by the treatment"))
     },
 }
 _HARMS = {
-    "roc_auc.loss": "It ranks worse than the model as it came",
-    "brier.loss": "Its probabilities are further from the truth than those of the model as it came",
-    "flipped_decisions": "It changes more decisions than is allowed",
+    "roc_auc.drop": "It ranks worse than the model as it came",
+    "brier.drop": "Its probabilities are further from the truth than those of the model as it came",
+    "decision_churn": "It changes more decisions than is allowed",
     "max_change": "It moves a single probability further than is allowed",
     "ece": "Its probabilities cannot be taken at their word",
-    "ece.loss": "Its probabilities can be taken at their word less than those of the model as it came",
-    "calibration.moved": "What it says is not what the model as it came says",
+    "ece.drop": "Its probabilities can be taken at their word less than those of the model as it came",
+    "probability_shift": "What it says is not what the model as it came says",
     "attack.success": "Its decisions can be turned more often than is allowed",
-    "attack.success.loss": "Its decisions are turned more easily than those of the model as it came",
+    "attack.success.drop": "Its decisions are turned more easily than those of the model as it came",
     **{
         f"robustness.{kind}.{name}": f"It stands wrong inputs worse than the model as it came ({message.lower()})"
         for kind, message in FAULTS.items()
-        for name in ("loss", "flipped_decisions")
+        for name in ("drop", "decision_churn")
     },
 }
 
@@ -254,7 +254,7 @@ _HARMS = {
 def title(measure: str) -> str:
     """A measure's name for a heading: `Ranking (AUC)`; a measure not known here keeps its own name.
 
-    >>> title("roc_auc.loss"), title("worst_slice.brier.loss"), title("pinball"), title("discovered.brier.excess")
+    >>> title("roc_auc.drop"), title("worst_slice.brier.drop"), title("pinball"), title("discovered.brier.excess")
     ('Loss in AUC', 'Worst slice: loss in Brier', 'pinball', 'Found part: excess in Brier')
     """
     if measure in _NAMES:
@@ -262,7 +262,7 @@ def title(measure: str) -> str:
     for beginning, message in _BEGINNINGS.items():
         if measure.startswith(beginning):
             return message + in_sentence(measure.removeprefix(beginning))
-    if measure.endswith(".loss"):
+    if measure.endswith(".drop"):
         return f"Loss in {symbol(measure)}"
     if measure.endswith(".lag1"):
         return f"Likeness of neighbours in {symbol(measure.removesuffix('.lag1'))}"
@@ -279,7 +279,7 @@ def in_sentence(measure: str) -> str:
 
 def symbol(measure: str) -> str:
     """The short name in brackets of a title, for a narrow place: `AUC`, `Brier`, `ECE`; else the measure's own name."""
-    name = title(measure.removesuffix(".loss"))
+    name = title(measure.removesuffix(".drop"))
     return name.partition("(")[2].partition(")")[0] or name
 
 
@@ -296,14 +296,14 @@ def meaning(measure: str) -> str:
         return "How much a group of rows is like the one before it; intervals are wider where it is."
     if measure.endswith(".excess"):
         return "How much more the model errs there than on all other rows."
-    if measure.endswith(".loss"):
+    if measure.endswith(".drop"):
         return "How much worse than the model as it came, on the same rows; below 0 is better."
     return ""
 
 
 def harm(measure: str) -> str:
     """What is wrong with a variant that breaks a rule on this measure, as a sentence without its stop."""
-    if measure == "worst_slice.flipped_decisions":
+    if measure == "worst_slice.decision_churn":
         return "On a part of the rows it changes more decisions than is allowed"
     if measure.startswith("worst_slice."):
         return "On a part of the rows it is worse than the model as it came"
