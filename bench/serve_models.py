@@ -28,7 +28,7 @@ from headway.engines.lightgbm import Lightgbm
 from headway.optimization.trees.forest_graph import forest_to_onnx
 from headway.registry.enrol import enrol
 from headway.registry.register import Reason, Register
-from headway.serving.auth.keys import new_key
+from headway.serving.auth.keys import create_key
 from load import Case
 from optimize_cache import HERE, folder, home, made
 
@@ -176,7 +176,7 @@ def project(place: Path, models: Mapping[str, Model]) -> Register:
 
 def new_caller(place: Path) -> str:
     """A new key of a project's server, with a limit that no load reaches."""
-    return new_key(place / "keys.toml", "bench", ["predict"], per_s=MOST_PER_S)
+    return create_key(place / "keys.toml", "bench", ["predict"], per_s=MOST_PER_S)
 
 
 def publish(register: Register, name: str, model: Model) -> str:

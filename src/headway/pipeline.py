@@ -66,7 +66,7 @@ from headway.registry.project import Project
 from headway.registry.provenance import origins
 from headway.registry.ship import Shipped, ship
 from headway.serving import process
-from headway.serving.trial import on_trial
+from headway.serving.temporary_server import temporary_server
 
 Data = Mapping[str, Dataset]
 Callback = Callable[[str], object]
@@ -183,7 +183,7 @@ def examine(
             hint="headway optimize",
         )
     project.state.count_look(project.name, exam.dataset)
-    served = partial(on_trial, project.config, project.blobs, frontier.baseline.contract, frontier.self_test)
+    served = partial(temporary_server, project.config, project.blobs, frontier.baseline.contract, frontier.self_test)
     ground = replace(_ground(project, frontier, data), serve=served)
     asked = Audits(names=audits or plugins.names("audit"), ground=ground, callback=callback)
     subject, probes = subject_of(frontier.winner.variant, exam, project.blobs), plugins.names("probe")

@@ -17,7 +17,7 @@ from headway.core.contracts import Ground, Lesson
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.release import Contract, SelfTest
-from headway.serving.trial import on_trial
+from headway.serving.temporary_server import temporary_server
 from headway.storage.blobs.files import Files
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ def ground(tmp_path, request) -> Ground:
     known = subject_of(groups=25)
     lesson = Lesson(rows=known.rows, labels=known.labels, groups=known.groups)
     echo = plugins.load_engine("echo")
-    served = partial(on_trial, Config(), blobs, Contract(), SelfTest(rows=((1.0,) * 3,), answers=((1.0,),)))
+    served = partial(temporary_server, Config(), blobs, Contract(), SelfTest(rows=((1.0,) * 3,), answers=((1.0,),)))
     return Ground(
         blobs=blobs,
         budget_s=60.0 if request.node.callspec.params.get("name") == "start" else 1.0,  # it needs 11 processes

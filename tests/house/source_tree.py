@@ -26,7 +26,7 @@ class Source:
 
     @property
     def inner(self) -> str:
-        """The path inside the package, or nothing: `serving/protocol/wire.py`."""
+        """The path inside the package, or nothing: `serving/protocol/open_inference.py`."""
         return self.path.removeprefix("src/headway/") if self.path.startswith("src/headway/") else ""
 
     @property

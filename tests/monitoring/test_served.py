@@ -14,8 +14,8 @@ from tests.serving.kept_log import KeptLog
 from headway.core.dataset import ASKED_AT
 from headway.core.errors import DataError
 from headway.monitoring.served import keyless, requests, served
-from headway.serving.load import load
-from headway.serving.telemetry.log import Entry
+from headway.serving.loading import load_model
+from headway.serving.telemetry.prediction_log import LogEntry
 from headway.storage import traffic
 from headway.storage.traffic import Label
 
@@ -34,11 +34,11 @@ def project(tmp_path):
 
 def log(project, *said: tuple[str, int, float | None]) -> None:
     """Log, as servers do, calls of a key: whether the caller was answered, and with what; None is an error."""
-    release = load(project.register.resolve("flights@live"))
+    release = load_model(project.register.resolve("flights@live"))
     kept = KeptLog(project.config.state)
     for number, (key, answered, value) in enumerate(said):
         rows = None if value is None else np.array([[value, value]])
-        entry = Entry(
+        entry = LogEntry(
             release=release,
             at_us=NOON_US + number,
             requests=np.array([number]),

@@ -19,7 +19,7 @@ import pytest
 from tests.house.pages import shown
 from tests.serving.running import TESTS, project, release
 
-from headway.serving.auth.keys import new_key
+from headway.serving.auth.keys import create_key
 
 pytestmark = pytest.mark.slow
 (DOCKERFILE,) = shown("docs/serving.md", "dockerfile")
@@ -47,7 +47,7 @@ def port() -> int:
 def context(tmp_path: Path) -> Path:
     """A project with a live release and a key, as the page has it."""
     project(tmp_path, release(name="deliveries"))
-    new_key(tmp_path / "keys.toml", "billing", ["predict"])
+    create_key(tmp_path / "keys.toml", "billing", ["predict"])
     return tmp_path
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from headway.serving.telemetry.log import PredictionLog
-from headway.serving.workers.keeper import Buffers, Keeper
+from headway.serving.telemetry.prediction_log import PredictionLog
+from headway.serving.workers.log_writer import LogBuffers, LogWriter
 
 
 class KeptLog(PredictionLog):
     """The log of a server of one worker over a folder of state."""
 
     def __init__(self, state: Path) -> None:
-        self._buffers, self._state = Buffers(1, 1 << 22), state
-        super().__init__(self._buffers.rings[0], self._buffers.bell, dropped=Counter())
+        self._buffers, self._state = LogBuffers(1, 1 << 22), state
+        super().__init__(self._buffers.rings[0], self._buffers.wakeup, dropped=Counter())
 
     def close(self) -> None:
         """Bring all of it to disk."""
-        Keeper(self._state, self._buffers, dropped=Counter()).keep()
-        self._buffers.bell.listen_only()
-        self._buffers.bell.ring_only()
+        LogWriter(self._state, self._buffers, dropped=Counter()).keep()
+        self._buffers.wakeup.keep_reader()
+        self._buffers.wakeup.keep_writer()

@@ -28,22 +28,22 @@ from headway.core.verdict import Verdict
 from headway.registry.bundle import Bundle
 from headway.registry.enrol import enrol
 from headway.registry.register import Reason, Register
-from headway.serving.auth.gate import Gate, paces
+from headway.serving.auth.authenticator import Authenticator, shared_rate_limits
 from headway.serving.auth.keys import digest
-from headway.serving.auth.pace import Pace
-from headway.serving.batching.plane import Plane, Rules
-from headway.serving.door import Inside
+from headway.serving.auth.rate_limiter import RateLimiter
+from headway.serving.batching.data_plane import DataPlane, InferenceSettings
+from headway.serving.door import ServerContext
 from headway.serving.http.listener import Listener
 from headway.serving.http.routes import Routes
-from headway.serving.http.site import Limits
-from headway.serving.http.tls import Tls
-from headway.serving.labels import Labels
-from headway.serving.load import Loaded, load
-from headway.serving.repository import Repository
+from headway.serving.http.server_state import ConnectionLimits
+from headway.serving.http.tls import TlsContext
+from headway.serving.labels import LabelCollector
+from headway.serving.loading import LoadedModel, load_model
+from headway.serving.repository import ModelRepository
 from headway.serving.workers import sockets
 
 TESTS = Path(__file__).parent.parent
-LIMITS = Limits()
+LIMITS = ConnectionLimits()
 OPEN = ServeSection()
 NUMBERS = Signature(inputs=tuple(Field(name=name) for name in ("a", "b", "c")))
 MIXED = Signature(
@@ -72,9 +72,9 @@ def bundle(record: Release, content: bytes = b"echo") -> Bundle:
     return Bundle(record, {"model.echo": content}, digest_of(write(record)), "ed25519:a-test")
 
 
-def loaded(**given: object) -> Loaded:
+def loaded(**given: object) -> LoadedModel:
     """A release of the echo model, opened."""
-    return load(bundle(release(**given)))
+    return load_model(bundle(release(**given)))
 
 
 def project(folder: Path, *releases: Release) -> Config:
@@ -113,7 +113,7 @@ class Running:
 
     address: str
     loop: asyncio.AbstractEventLoop
-    plane: Plane
+    plane: DataPlane
     listener: Listener
 
     @property
@@ -130,12 +130,12 @@ class Running:
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
 
     @property
-    def inside(self) -> Inside:
+    def inside(self) -> ServerContext:
         """What a door is given."""
-        routes = self.listener._site.application
-        return Inside(
+        routes = self.listener._state.application
+        return ServerContext(
             plane=self.plane,
-            gate=routes._gate,
+            authenticator=routes._authenticator,
             repository=routes._repository,
             soon=self.loop.call_soon_threadsafe,
             draining=lambda: self.listener.draining,
@@ -155,11 +155,11 @@ class Running:
 class Shelf:
     """Releases by name, for a repository to load from."""
 
-    def __init__(self, releases: Sequence[Loaded], take: Callable[[Loaded], object]) -> None:
+    def __init__(self, releases: Sequence[LoadedModel], take: Callable[[LoadedModel], object]) -> None:
         self.releases = {release.name: release for release in releases}
         self._take = take
 
-    def load(self, address: str) -> Loaded:
+    def load(self, address: str) -> LoadedModel:
         """Take a release to the plane."""
         self._take(self.releases[address])
         return self.releases[address]
@@ -168,9 +168,11 @@ class Shelf:
         """Nothing here follows a pointer."""
 
 
-def gate_of(file: Path, settings: ServeSection = OPEN, *, loopback: bool = True, workers: int = 1) -> Gate:
+def open_authenticator(
+    file: Path, settings: ServeSection = OPEN, *, loopback: bool = True, workers: int = 1
+) -> Authenticator:
     """A gate of the first of some workers, by the keys in a file."""
-    return Gate(file, settings, loopback=loopback, pace=Pace(paces(workers)))
+    return Authenticator(file, settings, loopback=loopback, limiter=RateLimiter(shared_rate_limits(workers)))
 
 
 def with_operator(folder: Path, key: str) -> Path:
@@ -182,33 +184,37 @@ def with_operator(folder: Path, key: str) -> Path:
 
 @contextmanager
 def routes_of(
-    plane: Plane, releases: Sequence[Loaded], soon: Callable[..., object], gate: Gate | None, key: str
+    plane: DataPlane,
+    releases: Sequence[LoadedModel],
+    soon: Callable[..., object],
+    authenticator: Authenticator | None,
+    key: str,
 ) -> Iterator[Routes]:
     """The addresses of a server, whose labels are kept in a folder of their own; `key` is the operator's."""
-    shelf = Shelf(releases, lambda release: soon(plane.swap, release))
+    shelf = Shelf(releases, lambda release: soon(plane.set_model, release))
     names = {name: name for name in shelf.releases}
     with (
         tempfile.TemporaryDirectory() as folder,
-        closing(Labels(Path(folder), soon=soon)) as labels,
-        closing(Repository(plane, shelf, addresses=names, soon=soon)) as repository,
+        closing(LabelCollector(Path(folder), soon=soon)) as labels,
+        closing(ModelRepository(plane, shelf, addresses=names, soon=soon)) as repository,
     ):
-        gate = gate or gate_of(with_operator(Path(folder), key))
-        yield Routes(plane, gate=gate, draining=lambda: False, labels=labels, repository=repository)
+        authenticator = authenticator or open_authenticator(with_operator(Path(folder), key))
+        yield Routes(plane, authenticator=authenticator, draining=lambda: False, labels=labels, repository=repository)
 
 
 @contextmanager
 def serving(
-    *releases: Loaded,
-    limits: Limits = LIMITS,
+    *releases: LoadedModel,
+    limits: ConnectionLimits = LIMITS,
     host: str = "127.0.0.1",
     key: str = "",
-    gate: Gate | None = None,
-    tls: Tls | None = None,
-    **rules: Any,
+    authenticator: Authenticator | None = None,
+    tls: TlsContext | None = None,
+    **settings: Any,
 ) -> Iterator[Running]:
     """A server of these releases, drained at the end."""
     loop = uvloop.new_event_loop()
-    plane = Plane(releases, loop=loop, rules=Rules(**{"max_batch_rows": 1024, **rules}))
+    plane = DataPlane(releases, loop=loop, settings=InferenceSettings(**{"max_batch_rows": 1024, **settings}))
 
     async def start(routes: Routes) -> Running:
         listener = Listener(routes, limits=limits, errors=plane.metrics.errors, tls=tls)
@@ -219,7 +225,7 @@ def serving(
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        with routes_of(plane, releases, loop.call_soon_threadsafe, gate, key) as routes:
+        with routes_of(plane, releases, loop.call_soon_threadsafe, authenticator, key) as routes:
             running = asyncio.run_coroutine_threadsafe(start(routes), loop).result(10)
             routes._draining = lambda: running.listener.draining
             try:

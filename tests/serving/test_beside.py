@@ -19,11 +19,11 @@ from headway.core.errors import DataError, Refused, StoreError
 from headway.core.release import View
 from headway.features.online import OnlineTable
 from headway.registry.assign import assign
-from headway.serving.batching.plane import Plane, Rules
-from headway.serving.batching.seat import Seat
-from headway.serving.load import load
-from headway.serving.telemetry.log import PredictionLog
-from headway.serving.workers.keeper import Buffers, Keeper
+from headway.serving.batching.data_plane import DataPlane, InferenceSettings
+from headway.serving.loading import load_model
+from headway.serving.routing.traffic_split import TrafficSplit
+from headway.serving.telemetry.prediction_log import PredictionLog
+from headway.serving.workers.log_writer import LogBuffers, LogWriter
 from headway.storage import segments, traffic
 
 LIVE = loaded()
@@ -45,18 +45,18 @@ def keyed(row, key):
     return Waits(list(row), key=key)
 
 
-def turned(tmp_path, seat, *calls):
+def turned(tmp_path, split, *calls):
     """What the log holds of live and of the canary after one turn of the loop at a seat, and the plane."""
-    buffers = Buffers(1, 1 << 20)
-    log = PredictionLog(buffers.rings[0], buffers.bell, dropped=Counter())
+    buffers = LogBuffers(1, 1 << 20)
+    log = PredictionLog(buffers.rings[0], buffers.wakeup, dropped=Counter())
     loop = Turns()
-    plane = Plane([seat.live], loop=loop, rules=Rules(max_batch_rows=64, long_ms=1e9), log=log)
-    plane.take(seat)
+    plane = DataPlane([split.live], loop=loop, settings=InferenceSettings(max_batch_rows=64, long_ms=1e9), log=log)
+    plane.take(split)
     for call in calls:
-        plane.submit(seat.live, call)
+        plane.submit(split.live, call)
     loop.turn()
-    Keeper(tmp_path, buffers, dropped=Counter()).keep()
-    return [rows_of(tmp_path, each) for each in (seat.live, seat.canary or CANARY)], plane
+    LogWriter(tmp_path, buffers, dropped=Counter()).keep()
+    return [rows_of(tmp_path, each) for each in (split.live, split.canary or CANARY)], plane
 
 
 def rows_of(folder, which):
@@ -66,13 +66,13 @@ def rows_of(folder, which):
     return pl.concat(found).sort("request") if found else pl.DataFrame()
 
 
-def seat(share, *, live=LIVE, canary=CANARY):
-    return Seat(live=live, canary=canary, share=share, salt=SALT, stage=int(share > 0))
+def split(share, *, live=LIVE, canary=CANARY):
+    return TrafficSplit(live=live, canary=canary, share=share, salt=SALT, stage=int(share > 0))
 
 
 def test_in_shadow_live_answers_all_and_the_canary_is_logged_beside_it(tmp_path):
     calls = [keyed([float(number)] * 3, f"k{number}") for number in range(20)]
-    (live, canary), plane = turned(tmp_path, seat(0.0), *calls)
+    (live, canary), plane = turned(tmp_path, split(0.0), *calls)
     assert [call.values for call in calls] == [[float(number)] for number in range(20)]
     assert live["request"].to_list() == canary["request"].to_list()
     assert live.select("answered", "paired", "role", "stage").unique().rows() == [(1, 1, traffic.LIVE, 0)]
@@ -83,7 +83,7 @@ def test_in_shadow_live_answers_all_and_the_canary_is_logged_beside_it(tmp_path)
 
 def test_the_canarys_keys_get_its_answer_and_the_others_lives(tmp_path):
     calls = [keyed([1.0] * 3, f"k{number}") for number in range(200)] + [keyed([1.0] * 3, "")]
-    (live, canary), _ = turned(tmp_path, seat(0.3), *calls)
+    (live, canary), _ = turned(tmp_path, split(0.3), *calls)
     its = {call.key for call in calls if call.key and assign(call.key, SALT, 0.3)}
     assert [call.values for call in calls] == [[10.0] if call.key in its else [1.0] for call in calls]
     assert set(canary["key"]) == its and (canary["answered"] == 1).all()
@@ -95,7 +95,7 @@ def test_the_canarys_keys_get_its_answer_and_the_others_lives(tmp_path):
 
 def test_where_no_key_is_the_canarys_it_is_not_asked(tmp_path):
     call = keyed([1.0] * 3, "")
-    (live, canary), _ = turned(tmp_path, seat(0.5), call)
+    (live, canary), _ = turned(tmp_path, split(0.5), call)
     assert call.values == [1.0] and canary.is_empty() and live["paired"].to_list() == [0]
 
 
@@ -103,7 +103,7 @@ def test_where_the_canary_fails_live_answers_and_the_failure_is_the_canarys(tmp_
     broken = dataclasses.replace(CANARY, engine=Picky())
     rows = [[1.0] * 3, [POISON] * 3, [POISON + 1] * 3, [2.0] * 3]
     calls = [keyed(row, f"k{number}") for number, row in enumerate(rows)]
-    (live, canary), plane = turned(tmp_path, seat(0.999_999, canary=broken), *calls)
+    (live, canary), plane = turned(tmp_path, split(0.999_999, canary=broken), *calls)
     assert [call.values for call in calls] == [[1.0, 2.0], [POISON], [POISON + 1], [2.0, 4.0]]
     assert canary["status"].to_list() == [0, 1, 1, 0] and canary["answered"].to_list() == [1, 0, 0, 1]
     assert live["answered"].to_list() == [0, 1, 1, 0] and (live["paired"] == 1).all()
@@ -113,7 +113,7 @@ def test_where_the_canary_fails_live_answers_and_the_failure_is_the_canarys(tmp_
 def test_in_shadow_no_error_of_the_canary_is_met(tmp_path):
     broken = dataclasses.replace(CANARY, engine=Picky())
     call = keyed([POISON + 1] * 3, "k")
-    (live, canary), _ = turned(tmp_path, seat(0.0, canary=broken), call)
+    (live, canary), _ = turned(tmp_path, split(0.0, canary=broken), call)
     assert call.values == [POISON + 1] and call.error is None
     assert canary["status"].to_list() == [1] and live["status"].to_list() == [0]
 
@@ -121,7 +121,7 @@ def test_in_shadow_no_error_of_the_canary_is_met(tmp_path):
 def test_where_live_fails_too_the_caller_gets_lives_error(tmp_path):
     both = [dataclasses.replace(each, engine=Picky()) for each in (LIVE, CANARY)]
     call = keyed([POISON] * 3, "k")
-    (live, canary), _ = turned(tmp_path, seat(0.999_999, live=both[0], canary=both[1]), call)
+    (live, canary), _ = turned(tmp_path, split(0.999_999, live=both[0], canary=both[1]), call)
     assert str(call.error).startswith("a row holds 666")
     assert live["status"].to_list() == canary["status"].to_list() == [1]
 
@@ -133,17 +133,17 @@ def test_a_call_that_does_not_bring_what_the_canary_asks_for_falls_back_on_live_
 
     live, calls = viewed("right"), [keyed([1.0, 2.0], "anna"), Lacks([1.0, 2.0], key="anna")]
     calls[0].read_for = lambda release: np.array([[1.0, 2.0, 9.0]])
-    (_, canary), _ = turned(tmp_path, seat(0.999_999, live=live), *calls)
+    (_, canary), _ = turned(tmp_path, split(0.999_999, live=live), *calls)
     assert [call.values for call in calls] == [[10.0], [2.0]]
     assert sorted(canary["status"].to_list()) == [0, 1]
 
 
 def test_what_was_decoded_for_a_release_that_left_is_answered_by_it_alone(tmp_path):
     loop = Turns()
-    plane = Plane([LIVE], loop=loop, rules=Rules(max_batch_rows=64, long_ms=1e9))
+    plane = DataPlane([LIVE], loop=loop, settings=InferenceSettings(max_batch_rows=64, long_ms=1e9))
     call = keyed([1.0] * 3, "k")
     plane.submit(LIVE, call)
-    plane.take(Seat(live=CANARY, canary=LIVE))
+    plane.take(TrafficSplit(live=CANARY, canary=LIVE))
     loop.turn()
     assert call.values == [1.0]
 
@@ -158,7 +158,7 @@ def viewed(tmp_path):
 
     def opened(table: str, columns=("c",), **given):
         made = release(**given)
-        return load(bundle(replace(made, views=(View(name="v", table=table, columns=columns),))), tmp_path)
+        return load_model(bundle(replace(made, views=(View(name="v", table=table, columns=columns),))), tmp_path)
 
     return opened
 
@@ -166,7 +166,7 @@ def viewed(tmp_path):
 def test_each_release_reads_the_same_request_with_its_own_view(tmp_path, viewed):
     live, other = viewed("right"), dataclasses.replace(viewed("wrong"), digest=CANARY.digest)
     call = keyed([1.0, 2.0], "anna")
-    (rows, beside), _ = turned(tmp_path, seat(0.0, live=live, canary=other), call)
+    (rows, beside), _ = turned(tmp_path, split(0.0, live=live, canary=other), call)
     assert call.values == [2.0]
     assert (rows["in.c"][0], beside["in.c"][0]) == (3.0, 30.0)
     assert (rows["seen_us.v"][0], rows["in.a"][0], beside["out.0"][0]) == (5, 1.0, 11.0)
@@ -182,14 +182,14 @@ def test_over_http_a_column_that_is_looked_up_need_not_be_sent_and_is_passed_ove
 def test_a_canary_that_asks_for_other_columns_reads_the_request_itself(tmp_path, viewed):
     with serving(LIVE) as server:
         canary = dataclasses.replace(viewed("wrong"), digest=CANARY.digest)
-        place = Seat(live=LIVE, canary=canary, share=0.999_999, salt=SALT, stage=1)
+        place = TrafficSplit(live=LIVE, canary=canary, share=0.999_999, salt=SALT, stage=1)
         server.within(lambda: server.plane.take(place))
         assert ask(server.port, [1, 2, 3], key="anna").value == 11.0
 
 
 def test_a_canary_that_is_not_brought_what_it_asks_for_falls_back_on_live(viewed):
     with serving(viewed("right")) as server:
-        place = Seat(live=server.plane.find("flights"), canary=CANARY, share=0.999_999, salt=SALT, stage=1)
+        place = TrafficSplit(live=server.plane.find("flights"), canary=CANARY, share=0.999_999, salt=SALT, stage=1)
         server.within(lambda: server.plane.take(place))
         assert ask(server.port, [1, 2], columns="ab", key="anna").value == 2.0
 
@@ -221,14 +221,14 @@ def test_a_view_whose_table_is_not_there_is_refused_at_load(viewed):
 
 
 def test_the_calibrator_shifts_what_is_answered_and_not_the_self_test():
-    shifted = load(bundle(replace(release(), calibrator=Calibrator(shift=float(np.log(2))))))
+    shifted = load_model(bundle(replace(release(), calibrator=Calibrator(shift=float(np.log(2))))))
     with serving(shifted) as server:
         assert ask(server.port, [0.5, 0.5, 0.5]).value == pytest.approx(2 / 3)
 
 
 def test_a_table_of_a_calibrator_is_looked_up_by_the_server():
     table = Calibrator(kind="venn_abers", knots=(0.5,), values=(0.1, 0.2, 0.3))
-    with serving(load(bundle(replace(release(), calibrator=table)))) as server:
+    with serving(load_model(bundle(replace(release(), calibrator=table)))) as server:
         assert [ask(server.port, [each] * 3).value for each in (0.4, 0.5, 0.6)] == [0.1, 0.2, 0.3]
 
 
@@ -236,4 +236,4 @@ def test_a_calibrator_of_what_is_no_probability_is_refused():
     made = release()
     made = replace(made, variant=replace(made.variant, task="regression"), calibrator=Calibrator(shift=1.0))
     with pytest.raises(Refused, match="regression model has a calibrator"):
-        load(bundle(made))
+        load_model(bundle(made))

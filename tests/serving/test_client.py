@@ -13,7 +13,7 @@ from running import MIXED, loaded, serving
 
 from headway.core.errors import ConfigError, DataError, StoreError
 from headway.serving.client import Client
-from headway.serving.http.site import Limits
+from headway.serving.http.server_state import ConnectionLimits
 
 
 @contextmanager
@@ -62,7 +62,10 @@ def test_the_words_of_the_server_are_in_the_error(server):
 
 
 def test_a_connection_that_was_closed_meanwhile_is_opened_again():
-    with serving(loaded(), limits=Limits(request_s=0.1, idle_s=0.1)) as server, Client(server.address) as client:
+    with (
+        serving(loaded(), limits=ConnectionLimits(request_s=0.1, idle_s=0.1)) as server,
+        Client(server.address) as client,
+    ):
         columns = {name: [1] for name in "abc"}
         assert client.infer("flights", columns)[0, 0] == 1
         kept = client._connection.sock

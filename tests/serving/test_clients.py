@@ -57,9 +57,9 @@ def environment(*packages: str) -> Iterator[Environment]:
 def models() -> Iterator[dict[str, str]]:
     """A server of two models over HTTP and gRPC, whose operator has a key: what its callers are told."""
     with serving(loaded(), loaded(name="mixed", signature=MIXED), key=KEY) as server:
-        door = load_door("grpc")(server.inside, "127.0.0.1", 0)
-        yield {"HEADWAY_ADDRESS": server.address, "HEADWAY_GRPC": door.address, "HEADWAY_KEY": KEY}
-        door.close(5)
+        grpc_server = load_door("grpc")(server.inside, "127.0.0.1", 0)
+        yield {"HEADWAY_ADDRESS": server.address, "HEADWAY_GRPC": grpc_server.address, "HEADWAY_KEY": KEY}
+        grpc_server.close(5)
 
 
 def run_cases(made: Environment, told: Mapping[str, str], *names: str) -> None:
@@ -83,9 +83,9 @@ def deliveries() -> Iterator[dict[str, str]]:
     others = (Field(name=name) for name in ("distance_km", "parcels", "rain_mm"))
     release = loaded(name="deliveries", signature=Signature(inputs=(Field(name="minute"), depot, *others)))
     with serving(release) as server:
-        door = load_door("grpc")(server.inside, "127.0.0.1", 0)
-        yield {"8080": str(server.port), "8001": door.address.rpartition(":")[2]}
-        door.close(5)
+        grpc_server = load_door("grpc")(server.inside, "127.0.0.1", 0)
+        yield {"8080": str(server.port), "8001": grpc_server.address.rpartition(":")[2]}
+        grpc_server.close(5)
 
 
 def run_the_page(made: Environment) -> None:

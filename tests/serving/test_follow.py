@@ -22,9 +22,9 @@ from headway.core.release import View
 from headway.core.rollout import Plan, Stage
 from headway.features.online import OnlineTable
 from headway.monitoring.rollout import rolling
-from headway.serving.batching.seat import Seat
-from headway.serving.follow import Follower
-from headway.serving.load import load
+from headway.serving.loading import load_model
+from headway.serving.registry_watcher import RegistryWatcher
+from headway.serving.routing.traffic_split import TrafficSplit
 from headway.storage import traffic
 
 
@@ -34,19 +34,21 @@ class Followed:
     def __init__(self, folder: Path) -> None:
         self.project = rollouts.project(folder)
         self.first = rollouts.live(self.project, rollouts.release(made_at="1"))
-        self.seats: list[Seat] = []
+        self.splits: list[TrafficSplit] = []
         self.refused: dict[str, bool] = {}
         online = traffic.online_folder(self.project.config.state)
-        self.follower = Follower(self.project.register, online=online, take=self.seats.append, refused=self.refused)
-        release = load(self.project.register.resolve("flights@live"), online)
-        self.follower._seats = {"flights@live": Seat(live=release)}
-        self.follower._known = {release.digest: release}
+        self.watcher = RegistryWatcher(
+            self.project.register, online=online, take=self.splits.append, refused=self.refused
+        )
+        release = load_model(self.project.register.resolve("flights@live"), online)
+        self.watcher._splits = {"flights@live": TrafficSplit(live=release)}
+        self.watcher._known = {release.digest: release}
 
-    def look(self) -> Seat | None:
+    def look(self) -> TrafficSplit | None:
         """The seat that one look took, if it took one."""
-        before = len(self.seats)
-        self.follower.look()
-        return self.seats[-1] if len(self.seats) > before else None
+        before = len(self.splits)
+        self.watcher.look()
+        return self.splits[-1] if len(self.splits) > before else None
 
 
 @pytest.fixture
@@ -63,9 +65,9 @@ def test_a_look_at_what_has_not_moved_takes_no_seat(followed):
 
 def test_a_move_of_live_is_taken_with_its_threshold_and_what_was_live_is_not_loaded_again(followed):
     second = rollouts.live(followed.project, rollouts.release(made_at="2", threshold=0.9))
-    seat = followed.look()
-    assert (seat.live.digest, seat.live.threshold) == (second, 0.9)
-    old = followed.follower._known[followed.first]
+    split = followed.look()
+    assert (split.live.digest, split.live.threshold) == (second, 0.9)
+    old = followed.watcher._known[followed.first]
     followed.project.register.back("flights@live", who="ann", why="back")
     assert followed.look().live is old
 
@@ -73,13 +75,13 @@ def test_a_move_of_live_is_taken_with_its_threshold_and_what_was_live_is_not_loa
 def test_a_rollout_seats_the_canary_and_its_end_takes_it_away(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     rollout = rolling.start(followed.project, second, plan=rollouts.SHORT, who="ann")
-    seat = followed.look()
-    assert (seat.live.digest, seat.canary.digest) == (followed.first, second)
-    assert (seat.share, seat.salt, seat.stage) == (0.0, rollout.salt, 0)
+    split = followed.look()
+    assert (split.live.digest, split.canary.digest) == (followed.first, second)
+    assert (split.share, split.salt, split.stage) == (0.0, rollout.salt, 0)
     rolling.advance(followed.project, who="ann", why="go")
-    assert (followed.look().share, followed.seats[-1].stage) == (0.5, 1)
+    assert (followed.look().share, followed.splits[-1].stage) == (0.5, 1)
     rolling.rollback(followed.project, who="ann", why="no")
-    assert followed.look() == Seat(live=seat.live)
+    assert followed.look() == TrafficSplit(live=split.live)
 
 
 def test_a_share_that_is_not_signed_deals_the_canary_no_key(followed):
@@ -116,8 +118,8 @@ def test_a_release_that_was_tampered_with_is_told_once_and_what_was_live_stays(f
     assert followed.refused == {"flights@live": True}
     assert caplog.text.count("what was live stays") == 1
     model.write_bytes(b"echo")
-    seats = [followed.look() for _ in range(60)]
-    assert [seat.live.digest for seat in seats if seat] == [second]
+    splits = [followed.look() for _ in range(60)]
+    assert [split.live.digest for split in splits if split] == [second]
     assert followed.refused == {"flights@live": False}
 
 
@@ -135,7 +137,7 @@ def test_a_canary_that_was_tampered_with_seats_nobody_and_does_not_hold_live_bac
     assert followed.look() is None
     assert followed.refused == {"flights@live": False, "flights@canary": True}
     followed.project.register.back("flights@live", who="ann", why="slow")
-    assert followed.look() == Seat(live=followed.follower._known[followed.first]) and second != followed.first
+    assert followed.look() == TrafficSplit(live=followed.watcher._known[followed.first]) and second != followed.first
     rolling.rollback(followed.project, who="ann", why="it does not verify")
     followed.look()
     assert followed.refused == {"flights@live": False}
@@ -147,7 +149,7 @@ def test_a_canary_leaves_though_what_is_live_was_tampered_with(followed):
     live = followed.look().live
     model_of(followed, followed.first).write_bytes(b"evil")
     followed.project.register.withdraw("flights@canary", who="ann", why="harm")
-    assert followed.look() == Seat(live=live)
+    assert followed.look() == TrafficSplit(live=live)
     assert followed.refused == {"flights@live": True, "flights@canary": False}
 
 
@@ -164,17 +166,17 @@ def test_a_look_that_fails_is_logged_and_the_next_is_made(followed, caplog):
         looks.append(len(looks))
         if len(looks) == 1:
             raise ZeroDivisionError("a defect")
-        followed.follower._leaving.set()
+        followed.watcher._leaving.set()
 
-    followed.follower.look = look
-    followed.follower.begin({})
-    followed.follower._thread.join(10)
+    followed.watcher.look = look
+    followed.watcher.begin({})
+    followed.watcher._thread.join(10)
     assert looks == [0, 1] and "a defect" in caplog.text
 
 
 def test_another_pointer_than_live_is_followed_and_has_no_canary(followed):
-    release = followed.follower._known[followed.first]
-    followed.follower._seats = {"flights@staging": Seat(live=release)}
+    release = followed.watcher._known[followed.first]
+    followed.watcher._splits = {"flights@staging": TrafficSplit(live=release)}
     made = rollouts.release(made_at="2")
     second = rollouts.publish(followed.project, made)
     reason = rollouts.Reason(who="ann", why="try", verdict=made.verdict)
@@ -272,18 +274,18 @@ def test_a_server_that_is_alone_keeps_what_is_live_where_the_store_was_tampered_
 
 
 def test_what_was_unloaded_is_followed_no_more_until_it_is_loaded_as_its_pointer_says(followed):
-    followed.follower.unload("flights@live")
+    followed.watcher.unload("flights@live")
     second = rollouts.live(followed.project, rollouts.release(made_at="2"))
-    assert followed.look() is None and followed.follower._known == {}
-    assert followed.follower.load("flights@live").digest == second
-    assert (followed.seats[-1].live.digest, followed.look()) == (second, None)
+    assert followed.look() is None and followed.watcher._known == {}
+    assert followed.watcher.load("flights@live").digest == second
+    assert (followed.splits[-1].live.digest, followed.look()) == (second, None)
     third = rollouts.live(followed.project, rollouts.release(made_at="3"))
     assert followed.look().live.digest == third
 
 
 def test_a_load_of_what_does_not_verify_is_refused_and_seats_nobody(followed):
-    followed.follower.unload("flights@live")
+    followed.watcher.unload("flights@live")
     model_of(followed, followed.first).write_bytes(b"evil")
     with pytest.raises(Refused, match=r"model\.echo"):
-        followed.follower.load("flights@live")
-    assert followed.seats == [] and followed.look() is None
+        followed.watcher.load("flights@live")
+    assert followed.splits == [] and followed.look() is None

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import grpc
 import numpy as np
 import pytest
-from running import MIXED, Running, gate_of, loaded, project, serving, started
+from running import MIXED, Running, loaded, open_authenticator, project, serving, started
 
 from headway.core.errors import DataError, StoreError
 from headway.core.plugins import load_door
 from headway.serving.auth.keys import digest
-from headway.serving.grpc._inference import Inference, read
+from headway.serving.grpc._inference import GrpcInference, decode_request
 from headway.serving.grpc._messages import HEALTH, INFERENCE
 
 SERVICE, CHECK = "inference.GRPCInferenceService", "grpc.health.v1.Health/Check"
@@ -71,10 +71,10 @@ def given(name: str, shape: list[int], datatype: str, **contents: object) -> dic
 def opened():
     """A server of two models and its door, whose operator has a key."""
     with serving(loaded(), loaded(name="mixed", signature=MIXED), key="a-key") as server:
-        door = load_door("grpc")(server.inside, "127.0.0.1", 0)
-        with grpc.insecure_channel(door.address.removeprefix("grpc://")) as channel:
-            yield server, door, Caller(channel)
-        door.close(2)
+        grpc_server = load_door("grpc")(server.inside, "127.0.0.1", 0)
+        with grpc.insecure_channel(grpc_server.address.removeprefix("grpc://")) as channel:
+            yield server, grpc_server, Caller(channel)
+        grpc_server.close(2)
 
 
 @pytest.fixture
@@ -107,11 +107,11 @@ def test_health_is_told_of_the_whole_and_of_the_service_and_of_no_other(caller):
 
 def test_a_server_that_leaves_is_not_ready():
     with serving(loaded()) as server:
-        door = load_door("grpc")(replace(server.inside, draining=lambda: True), "localhost", 0)
-        with grpc.insecure_channel(door.address.removeprefix("grpc://")) as channel:
+        grpc_server = load_door("grpc")(replace(server.inside, draining=lambda: True), "localhost", 0)
+        with grpc.insecure_channel(grpc_server.address.removeprefix("grpc://")) as channel:
             assert not Caller(channel).ask("ServerReady").ready
             assert HEALTH["HealthCheckResponse"].FromString(Caller(channel).raw(CHECK, b"")).status == 2
-        door.close(1)
+        grpc_server.close(1)
 
 
 @pytest.mark.parametrize("raw", [False, True])
@@ -161,10 +161,10 @@ PARAMETERS = {"key": {"string_param": "a-1"}, "timeout": {"int64_param": 70}}
 
 
 def test_the_key_of_the_rows_stands_in_the_parameters_and_another_release_reads_the_same_rows(opened):
-    request = read(INFERENCE["ModelInferRequest"](**message(raw=True, parameters=PARAMETERS)))
+    request = decode_request(INFERENCE["ModelInferRequest"](**message(raw=True, parameters=PARAMETERS)))
     release = opened[0].plane.find("flights")
     assert (request.parameters.key, request.parameters.timeout) == ("a-1", 70)
-    assert Inference(request, None, "", 0, 0, None).read_for(release).tolist() == [list(ROW)]
+    assert GrpcInference(request, None, "", 0, 0, None).read_for(release).tolist() == [list(ROW)]
 
 
 ROWS = given("rows", [1, 3], "FP64", fp64_contents=ROW)
@@ -226,7 +226,7 @@ def test_what_an_engine_fails_with_decides_the_code(opened, error, code):
             raise error
 
     server, _, caller = opened
-    server.within(lambda: server.plane.swap(replace(server.plane.find("flights"), engine=Broken())))
+    server.within(lambda: server.plane.set_model(replace(server.plane.find("flights"), engine=Broken())))
     assert caller.refused("ModelInfer", **message(raw=True))[0] == code
 
 
@@ -259,16 +259,16 @@ def test_a_key_opens_over_grpc_what_it_opens_over_http(tmp_path):
         digest(b"asks").hex(),
     )
     (tmp_path / "keys.toml").write_text(known[0].format(known[1]))
-    with serving(loaded(), gate=gate_of(tmp_path / "keys.toml")) as server:
-        door = load_door("grpc")(server.inside, "127.0.0.1", 0)
-        with grpc.insecure_channel(door.address.removeprefix("grpc://")) as channel:
+    with serving(loaded(), authenticator=open_authenticator(tmp_path / "keys.toml")) as server:
+        grpc_server = load_door("grpc")(server.inside, "127.0.0.1", 0)
+        with grpc.insecure_channel(grpc_server.address.removeprefix("grpc://")) as channel:
             caller, mine = Caller(channel), (("authorization", "Bearer asks"),)
             assert caller.ask("ModelReady", name="flights").ready
             assert caller.refused("ModelInfer", **message(raw=True))[0] == "UNAUTHENTICATED"
             assert caller.refused("RepositoryModelLoad", metadata=mine)[0] == "PERMISSION_DENIED"
             assert caller.infer(raw=True, metadata=mine).outputs
             assert caller.refused("ModelInfer", metadata=mine, **message(raw=True))[0] == "RESOURCE_EXHAUSTED"
-        door.close(2)
+        grpc_server.close(2)
 
 
 def test_a_load_that_fails_says_why(opened):
@@ -291,10 +291,10 @@ def hold(server: Running) -> threading.Event:
 
 
 def test_a_call_whose_deadline_has_passed_is_answered_so_and_never_asked(opened):
-    server, door, caller = opened
+    server, grpc_server, caller = opened
     until = hold(server)
     assert caller.refused("ModelInfer", timeout=0.2, **message(raw=True))[0] == "DEADLINE_EXCEEDED"
-    door.close(5)
+    grpc_server.close(5)
     until.set()
     server.turn()
     counts = server.plane.metrics.of("flights")
@@ -309,12 +309,12 @@ def test_what_is_in_flight_is_answered_before_the_door_is_closed(opened):
         server.loop.call_soon_threadsafe(*what)
         handed.set()
 
-    door = load_door("grpc")(replace(server.inside, soon=soon), "127.0.0.1", 0)
+    grpc_server = load_door("grpc")(replace(server.inside, soon=soon), "127.0.0.1", 0)
     until = hold(server)
-    with grpc.insecure_channel(door.address.removeprefix("grpc://")) as channel, ThreadPoolExecutor(2) as pool:
+    with grpc.insecure_channel(grpc_server.address.removeprefix("grpc://")) as channel, ThreadPoolExecutor(2) as pool:
         answer = pool.submit(Caller(channel).infer, raw=True)
         assert handed.wait(10)
-        closing = pool.submit(door.close, 5)
+        closing = pool.submit(grpc_server.close, 5)
         until.set()
         closing.result(10)
         assert answer.result(10).raw_output_contents[0] == struct.pack("<d", 3.0)

@@ -24,7 +24,7 @@ def fresh() -> Iterator[Running]:
 
 def known(server: Running) -> dict[bytes, object]:
     """The heads that a server knows by heart."""
-    return server.listener._site.known
+    return server.listener._state.known
 
 
 def test_a_head_is_learnt_once_and_each_body_behind_it_is_its_own(fresh):

@@ -12,7 +12,7 @@ import pytest
 from running import Running, loaded, serving
 from tests.serving.plain import post
 
-from headway.serving.labels import Labels
+from headway.serving.labels import LabelCollector
 from headway.storage import segments, traffic
 
 PATH = "/v2/models/flights/labels"
@@ -21,8 +21,8 @@ PATH = "/v2/models/flights/labels"
 @contextmanager
 def labelling(folder: Path) -> Iterator[Running]:
     """A server that takes labels."""
-    with serving(loaded()) as server, closing(Labels(folder, soon=server.loop.call_soon_threadsafe)) as labels:
-        server.listener._site.application._labels = labels
+    with serving(loaded()) as server, closing(LabelCollector(folder, soon=server.loop.call_soon_threadsafe)) as labels:
+        server.listener._state.application._labels = labels
         yield server
 
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from running import MIXED, NUMBERS
 
 from headway.core.errors import DataError
-from headway.serving.protocol.wire import Reader, lift
+from headway.serving.protocol.open_inference import RequestReader, lift
 
-LIFTING, PLAIN = Reader(NUMBERS), Reader(NUMBERS, lift=None)
-LIFTING_MIXED, PLAIN_MIXED = Reader(MIXED), Reader(MIXED, lift=None)
+LIFTING, PLAIN = RequestReader(NUMBERS), RequestReader(NUMBERS, lift=None)
+LIFTING_MIXED, PLAIN_MIXED = RequestReader(MIXED), RequestReader(MIXED, lift=None)
 
 whole = st.integers(-(10**25), 10**25).map(str)
 decimals = st.decimals(allow_nan=False, allow_infinity=False).map(str)
@@ -43,7 +43,7 @@ def test_numbers_are_read_as_python_reads_them_to_the_last_bit(texts: Sequence[s
     assert values == expected.tobytes()
 
 
-def outcome(reader: Reader, body: bytes) -> tuple[object, ...]:
+def outcome(reader: RequestReader, body: bytes) -> tuple[object, ...]:
     """What is read out of a body, or how it is refused."""
     try:
         asked = reader.read(body)

@@ -7,7 +7,7 @@ from running import bundle, loaded, release
 
 from headway.core.errors import EngineError, Refused
 from headway.core.release import SelfTest
-from headway.serving.load import load
+from headway.serving.loading import load_model
 
 
 def test_a_release_that_answers_its_self_test_is_loaded():
@@ -42,4 +42,4 @@ def test_a_release_without_a_self_test_is_refused():
 
 def test_bytes_that_the_engine_cannot_open_are_not_loaded():
     with pytest.raises(EngineError, match="not an echo model"):
-        load(bundle(release(), b"other"))
+        load_model(bundle(release(), b"other"))

@@ -52,7 +52,7 @@ def test_a_body_that_is_not_of_the_protocol_is_400():
 def test_a_load_that_fails_says_why_and_what_was_live_stays(error, status, caplog):
     caplog.set_level(logging.CRITICAL)
     with serving(loaded(), key=KEY) as server:
-        repository = server.listener._site.application._repository
+        repository = server.listener._state.application._repository
 
         def fail(address: str) -> None:
             raise error

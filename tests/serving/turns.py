@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.serving.batching.contract import Breach
-from headway.serving.batching.plane import Plane, Rules
-from headway.serving.load import Loaded
+from headway.serving.batching.data_plane import DataPlane, InferenceSettings
+from headway.serving.batching.validation import Violation
+from headway.serving.loading import LoadedModel
 
 
 @dataclass(eq=False)
@@ -80,14 +80,14 @@ class Waits:
         self.started_ns = 0
         self.deadline_ns = deadline_ns
         self.values: list[float] | None = None
-        self.outside: tuple[Breach, ...] = ()
+        self.outside: tuple[Violation, ...] = ()
         self.error: Exception | None = None
         self.told = 0
 
-    def read_for(self, release: Loaded) -> NDArray[np.float64]:
+    def read_for(self, release: LoadedModel) -> NDArray[np.float64]:
         return self.rows
 
-    def answer(self, release: Loaded, values: list[float], outside: tuple[Breach, ...] = ()) -> None:
+    def answer(self, release: LoadedModel, values: list[float], outside: tuple[Violation, ...] = ()) -> None:
         self.values, self.outside = values, tuple(outside)
         self.told += 1
 
@@ -96,10 +96,12 @@ class Waits:
         self.told += 1
 
 
-def turned(release: Loaded, *calls: Waits, **rules: Any) -> Plane:
+def turned(release: LoadedModel, *calls: Waits, **settings: Any) -> DataPlane:
     """A plane after the turns of the loop in which these calls came and were worked at."""
     loop = Turns()
-    plane = Plane([release], loop=loop, rules=Rules(**{"max_batch_rows": 1024, "long_ms": 1e9, **rules}))
+    plane = DataPlane(
+        [release], loop=loop, settings=InferenceSettings(**{"max_batch_rows": 1024, "long_ms": 1e9, **settings})
+    )
     for call in calls:
         plane.submit(release, call)
     loop.turn()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from headway.core.batch import Refusal, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field
-from headway.serving.protocol.tensors import Ranks
+from headway.serving.protocol.tensors import CategoryCodes
 
 MISSING = float("nan")
 UNKNOWN = "a text that the model does not know"
@@ -29,7 +29,7 @@ def parse_number(text: str) -> float | None:
 
 
 def rank_categories(
-    field: Field, ranks: Ranks, texts: Sequence[str | None], start: int, refusals: list[Refusal]
+    field: Field, ranks: CategoryCodes, texts: Sequence[str | None], start: int, refusals: list[Refusal]
 ) -> list[float]:
     """The ranks of a column's texts, of which the first is of row `start`; what its field refuses is added to them."""
     if field.unseen != "refused":

@@ -16,7 +16,7 @@ from headway.core.batch import Chunk, Column, Refusal, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.data.matrix import matrix
-from headway.serving.protocol.tensors import TEXT
+from headway.serving.protocol.tensors import BYTES
 
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
 _AT_ONCE = 8  # chunks that are decoded together: a slice decodes the pages at its two ends once more
@@ -98,7 +98,7 @@ def read_plain_csv(content: bytes, names: Sequence[str], wanted: Wanted, start: 
 def _chunk_of_strings(frame: pl.DataFrame, wanted: Wanted, start: int) -> Chunk:
     held = {name: columns.string_column(frame[name].to_list()) for name in wanted.keep}
     refusals: list[Refusal] = []
-    texts = (frame[field.name] for field in wanted.signature.inputs if field.datatype != TEXT)
+    texts = (frame[field.name] for field in wanted.signature.inputs if field.datatype != BYTES)
     numbers = [_parse_numbers(each.set(_in(each, wanted.missing), None), start, refusals) for each in texts]
     frame = null_unknown_categories(frame.with_columns(numbers), wanted, start, refusals)
     return Chunk(start=start, rows=matrix(frame, wanted.signature), kept=held, position=0, share=0.0, refusals=refusals)
@@ -120,7 +120,7 @@ def _parse_numbers(texts: pl.Series, start: int, refusals: list[Refusal]) -> pl.
 def null_unknown_categories(frame: pl.DataFrame, wanted: Wanted, start: int, refusals: list[Refusal]) -> pl.DataFrame:
     """The frame without texts that mean a missing value, and without those that its row is refused for."""
     for field in wanted.signature.inputs:
-        if field.datatype != TEXT:
+        if field.datatype != BYTES:
             continue
         texts = frame[field.name].cast(pl.String)
         unknown = _in(texts, wanted.missing)
@@ -166,8 +166,8 @@ def _in(texts: pl.Series, words: Sequence[str]) -> pl.Series:
 def _expect_type(field: Field, dtype: pl.DataType, where: str) -> None:
     is_number = dtype.is_numeric() or dtype == pl.Boolean
     is_text = dtype in _TEXTS
-    if dtype != pl.Null and not (is_number if field.datatype != TEXT else is_text):
-        expected = "numbers" if field.datatype != TEXT else "texts"
+    if dtype != pl.Null and not (is_number if field.datatype != BYTES else is_text):
+        expected = "numbers" if field.datatype != BYTES else "texts"
         raise DataError(
             f"column '{field.name}' is {dtype}, the model reads {expected}", where=where, hint=f"write it as {expected}"
         )

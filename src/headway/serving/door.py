@@ -9,29 +9,29 @@ from dataclasses import dataclass
 from headway.core.doors import Door
 from headway.core.plugins import load_door
 from headway.core.sections.serve import ServeSection
-from headway.serving.auth.gate import Gate
-from headway.serving.batching.plane import Plane
-from headway.serving.http.tls import Tls
-from headway.serving.repository import Repository
+from headway.serving.auth.authenticator import Authenticator
+from headway.serving.batching.data_plane import DataPlane
+from headway.serving.http.tls import TlsContext
+from headway.serving.repository import ModelRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inside:
+class ServerContext:
     """A server, as a door sees it. `soon` runs a function on its loop, from any thread (`loop.call_soon_threadsafe`).
 
     A request has at most `body_bytes`; `draining` says that the server is leaving.
     """
 
-    plane: Plane
-    gate: Gate
-    repository: Repository
+    plane: DataPlane
+    authenticator: Authenticator
+    repository: ModelRepository
     soon: Callable[..., object]
     draining: Callable[[], bool]
     body_bytes: int
-    tls: Tls | None
+    tls: TlsContext | None
 
 
-def open_doors(settings: ServeSection, inside: Inside) -> list[Door]:
+def open_doors(settings: ServeSection, inside: ServerContext) -> list[Door]:
     """The doors that are configured, open; a process forks no more from here on.
 
     Raises PluginError where a library is absent, ConfigError where an address cannot be had.

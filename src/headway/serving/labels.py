@@ -9,24 +9,24 @@ from pathlib import Path
 import msgspec
 
 from headway.core.errors import DataError, HeadwayError
-from headway.serving.http.connection import Exchange
-from headway.serving.protocol.answers import encode, error_body
+from headway.serving.http.connection import Request
+from headway.serving.protocol.errors import encode, error_body
 from headway.storage import traffic
 from headway.storage.traffic import Label
 
 BY = "endpoint"
 
 
-class Labelling(msgspec.Struct):
+class LabelsRequest(msgspec.Struct):
     """The body of a request with labels."""
 
     labels: list[Label]
 
 
-_decode = msgspec.json.Decoder(Labelling).decode
+_decode = msgspec.json.Decoder(LabelsRequest).decode
 
 
-class Labels:
+class LabelCollector:
     """Keeps labels in a thread of its own; `soon` runs a function on the loop (`loop.call_soon_threadsafe`)."""
 
     def __init__(self, state: Path, *, soon: Callable[[Callable[[], None]], object]) -> None:
@@ -34,27 +34,27 @@ class Labels:
         self._soon = soon
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="labels")
 
-    def take(self, exchange: Exchange, name: str) -> None:
+    def take(self, request: Request, name: str) -> None:
         """Keep the labels of a request for a model, then answer how many they were."""
         try:
-            labels = _decode(exchange.body).labels
+            labels = _decode(request.body).labels
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             hint = '{"labels": [{"key": "a-1", "label": 1}]}'
-            exchange.reply(400, error_body(DataError(f"the body holds no labels: {error}", hint=hint)))
+            request.reply(400, error_body(DataError(f"the body holds no labels: {error}", hint=hint)))
             return
         kept = self._pool.submit(traffic.keep_labels, self._state, name, labels, who=BY)
-        kept.add_done_callback(lambda done: self._soon(lambda: _reply(exchange, done)))
+        kept.add_done_callback(lambda done: self._soon(lambda: _reply(request, done)))
 
     def close(self) -> None:
         """Keep what was taken, and end the thread."""
         self._pool.shutdown()
 
 
-def _reply(exchange: Exchange, kept: Future[int]) -> None:
+def _reply(request: Request, kept: Future[int]) -> None:
     error = kept.exception()
     if error is None:
-        exchange.reply(200, encode({"kept": kept.result()}))
+        request.reply(200, encode({"kept": kept.result()}))
     elif isinstance(error, HeadwayError):
-        exchange.reply(400 if isinstance(error, DataError) else 503, error_body(error))
+        request.reply(400 if isinstance(error, DataError) else 503, error_body(error))
     else:
-        exchange.reply(500, error_body("the labels were not kept"))
+        request.reply(500, error_body("the labels were not kept"))

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.threads import cores
-from headway.serving.telemetry.logs import on_stderr
+from headway.serving.telemetry.logs import log_to_stderr
 from headway.serving.workers import sockets
 from headway.serving.workers.supervisor import Supervisor
 
@@ -38,7 +38,7 @@ def serve(config: Config, references: Sequence[str], *, announce: Callable[[str]
     gc.collect()
     gc.freeze()  # what is here now is shared by all processes, as long as none of them touches it
     try:
-        with on_stderr(settings.log_format):
+        with log_to_stderr(settings.log_format):
             return Supervisor(config, references, bound).run(
                 lambda what: announce(f"listening on {where} serving {what}")
             )

@@ -13,22 +13,22 @@ from typing import Any, Protocol
 import msgspec
 
 from headway.core.errors import HeadwayError
-from headway.serving.batching.plane import Plane
-from headway.serving.http.connection import Exchange
-from headway.serving.load import Loaded
-from headway.serving.protocol.answers import Unanswered, encode, error_body, unanswered
-from headway.serving.protocol.replies import Indexed
+from headway.serving.batching.data_plane import DataPlane
+from headway.serving.http.connection import Request
+from headway.serving.loading import LoadedModel
+from headway.serving.protocol.errors import RequestError, encode, error_body, request_error
+from headway.serving.protocol.schemas import ModelIndexEntry
 
 _log = logging.getLogger(__name__)
 
 
-class Asking(msgspec.Struct):
+class IndexRequest(msgspec.Struct):
     """The body of a request for the index: whether only models that take requests are asked for."""
 
     ready: bool = False
 
 
-class Telling(msgspec.Struct):
+class LoadRequest(msgspec.Struct):
     """The body of a load or unload; a release is taken as it was signed, whatever the parameters."""
 
     parameters: dict[str, Any] = {}
@@ -37,7 +37,7 @@ class Telling(msgspec.Struct):
 class Pointers(Protocol):
     """Who keeps the releases at their pointers (`serve.follow.Follower`)."""
 
-    def load(self, address: str) -> Loaded:
+    def load(self, address: str) -> LoadedModel:
         """Take what a pointer is at; raises HeadwayError where it does not verify."""
         ...
 
@@ -46,7 +46,7 @@ class Pointers(Protocol):
         ...
 
 
-class Repository:
+class ModelRepository:
     """The models that a server was started with, by name; `addresses` says at which pointer each is.
 
     Loading takes a thread; `soon` runs a function on the loop (`loop.call_soon_threadsafe`).
@@ -54,7 +54,7 @@ class Repository:
 
     def __init__(
         self,
-        plane: Plane,
+        plane: DataPlane,
         pointers: Pointers,
         *,
         addresses: Mapping[str, str],
@@ -67,27 +67,27 @@ class Repository:
         self.everywhere = self.act  # in a fleet: what has each process act
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="repository")
 
-    def index(self, *, ready: bool) -> list[Indexed]:
+    def index(self, *, ready: bool) -> list[ModelIndexEntry]:
         """Each model with its state; `ready` leaves out those that were unloaded."""
         here = self._plane.releases
-        listed = [Indexed(name, release.version, "READY") for name, release in here.items()]
-        gone = [Indexed(name, "", "UNAVAILABLE", "unloaded") for name in self._addresses if name not in here]
+        listed = [ModelIndexEntry(name, release.version, "READY") for name, release in here.items()]
+        gone = [ModelIndexEntry(name, "", "UNAVAILABLE", "unloaded") for name in self._addresses if name not in here]
         return listed if ready else listed + gone
 
-    def callback(self, exchange: Exchange, name: str, *, load: bool) -> None:
+    def callback(self, request: Request, name: str, *, load: bool) -> None:
         """Load or unload a model at an operator's word, and answer when it is done."""
         try:
             work = self.order(name, load=load)
-        except Unanswered as error:
-            exchange.reply(error.status, error_body(error))
+        except RequestError as error:
+            request.reply(error.status, error_body(error))
             return
-        work.add_done_callback(lambda done: self._soon(lambda: _reply(exchange, done)))
+        work.add_done_callback(lambda done: self._soon(lambda: _reply(request, done)))
 
     def order(self, name: str, *, load: bool) -> Future[None]:
         """Begin to load or unload a model at an operator's word; raises Unanswered where none such was there."""
         address = self._addresses.get(name)
         if address is None:
-            raise Unanswered(404, f"no model '{name}'", hint=f"there are: {', '.join(self._addresses)}")
+            raise RequestError(404, f"no model '{name}'", hint=f"there are: {', '.join(self._addresses)}")
         return self.everywhere(address, load)
 
     def act(self, address: str, load: bool) -> Future[None]:
@@ -109,18 +109,18 @@ class Repository:
         _log.warning("%s was unloaded at an operator's word", address)
 
 
-def not_told(error: BaseException) -> Unanswered:
+def load_error(error: BaseException) -> RequestError:
     """What an operator is told whose word was not done: 503 or 422 with the reason, or that it is a defect of ours."""
     if isinstance(error, HeadwayError):
-        return unanswered(error)
+        return request_error(error)
     _log.error("a model was not loaded", exc_info=error)
-    return Unanswered(500, "the model was not loaded; the server's log says more")
+    return RequestError(500, "the model was not loaded; the server's log says more")
 
 
-def _reply(exchange: Exchange, done: Future[None]) -> None:
+def _reply(request: Request, done: Future[None]) -> None:
     error = done.exception()
     if error is None:
-        exchange.reply(200, encode({}))
+        request.reply(200, encode({}))
         return
-    why = not_told(error)
-    exchange.reply(why.status, error_body(why))
+    why = load_error(error)
+    request.reply(why.status, error_body(why))

@@ -9,7 +9,7 @@ from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
 from headway.data.contract.served import as_agreed, contract_of
 from headway.data.contract.terms import TableContract, Terms
-from headway.serving.batching.contract import Checker
+from headway.serving.batching.validation import InputValidator
 
 SIGNATURE = Signature(
     inputs=(Field(name="size"), Field(name="kind", datatype="BYTES", categories=("a", "b", "long")), Field(name="free"))
@@ -54,7 +54,7 @@ def test_a_text_of_which_nothing_was_agreed_is_any_that_the_model_knows():
 
 
 def test_a_range_that_is_open_at_one_end_is_held_at_the_other():
-    checker = Checker(agreed(size=Terms(type="number", highest=4)), SIGNATURE)
+    checker = InputValidator(agreed(size=Terms(type="number", highest=4)), SIGNATURE)
     found = checker(np.array([[-1e9, 0.0, 2.0], [5.0, 0.0, 2.0]]))
     assert [(each.row, each.kind) for each in found] == [(1, "high")]
     assert str(found[0]) == "row 1: column 'size' is 5, outside -inf to 4"

@@ -15,7 +15,7 @@ from headway.core.contracts import Ground
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.release import Contract, SelfTest
 from headway.evaluation.audits import load
-from headway.serving.trial import on_trial
+from headway.serving.temporary_server import temporary_server
 from headway.storage.blobs.files import Files
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ ONE = SelfTest(rows=((1.0,) * 3,), answers=((1.0,),))
 def ground_in(folder, *, self_test: SelfTest = ONE, **given) -> Ground:
     blobs = Files(folder)
     config = Config(serve=ServeSection(workers=1))
-    return Ground(blobs=blobs, serve=partial(on_trial, config, blobs, Contract(), self_test), **given)
+    return Ground(blobs=blobs, serve=partial(temporary_server, config, blobs, Contract(), self_test), **given)
 
 
 @pytest.fixture(scope="module")

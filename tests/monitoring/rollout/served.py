@@ -12,8 +12,8 @@ from tests.serving.kept_log import KeptLog
 from headway.core.rollout import Plan
 from headway.monitoring.rollout import rolling
 from headway.registry.assign import assign
-from headway.serving.load import load
-from headway.serving.telemetry.log import Entry
+from headway.serving.loading import load_model
+from headway.serving.telemetry.prediction_log import LogEntry
 
 
 class Served:
@@ -25,7 +25,9 @@ class Served:
         rules = (rollouts.FLIPS, rollouts.BRIER)
         self.first = rollouts.live(self.project, rollouts.release(made_at="1", rules=rules))
         self.second = rollouts.publish(self.project, rollouts.release(made_at="2", rules=rules, **fields))
-        self.opened = [load(self.project.register.resolve(f"flights@{each[7:]}")) for each in (self.first, self.second)]
+        self.opened = [
+            load_model(self.project.register.resolve(f"flights@{each[7:]}")) for each in (self.first, self.second)
+        ]
         self.keys = 0
 
     def start(self, plan: Plan = rollouts.SHORT) -> None:
@@ -48,10 +50,10 @@ class Served:
         log.close()
         return keys
 
-    def entry(self, side: int, number: int, key: str, value: float | None, **how: int) -> Entry:
+    def entry(self, side: int, number: int, key: str, value: float | None, **how: int) -> LogEntry:
         """What a release (0 is live) said to a request, as servers log it."""
         rows = None if value is None else np.array([[value, value]])
-        return Entry(
+        return LogEntry(
             release=self.opened[side],
             at_us=time.time_ns() // 1000,
             requests=np.array([number]),

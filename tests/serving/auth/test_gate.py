@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from running import OPEN, Answer, Running, ask, body_of, gate_of, loaded, serving
+from running import OPEN, Answer, Running, ask, body_of, loaded, open_authenticator, serving
 
 from headway.core.errors import ConfigError
-from headway.serving.auth import gate
-from headway.serving.auth.gate import NotAdmitted, is_loopback
-from headway.serving.auth.keys import new_key, revoke
+from headway.serving.auth import authenticator as authentication
+from headway.serving.auth.authenticator import NotAuthorized, is_loopback
+from headway.serving.auth.keys import create_key, revoke_key
 from headway.serving.client import Client
 
 INFER, LABELS, LOAD = "/v2/models/flights/infer", "/v2/models/flights/labels", "/v2/repository/models/flights/load"
@@ -30,7 +30,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def looks_always(monkeypatch) -> None:
     """The file is looked at with each request, so that no test has to wait."""
-    monkeypatch.setattr(gate, "LOOK_NS", -1)
+    monkeypatch.setattr(authentication, "RELOAD_NS", -1)
 
 
 def bring(server: Running, key: str, path: str = INFER, body: bytes = ROWS) -> Answer:
@@ -38,7 +38,7 @@ def bring(server: Running, key: str, path: str = INFER, body: bytes = ROWS) -> A
 
 
 def test_on_loopback_without_keys_anybody_may_ask_but_not_operate(file):
-    with serving(loaded(), gate=gate_of(file)) as server:
+    with serving(loaded(), authenticator=open_authenticator(file)) as server:
         assert bring(server, "").status == bring(server, "", LABELS, LABEL).status == 200
         answer = bring(server, "", LOAD, b"{}")
         assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
@@ -47,25 +47,28 @@ def test_on_loopback_without_keys_anybody_may_ask_but_not_operate(file):
 
 
 def test_once_a_key_is_made_a_key_is_needed_and_still_when_it_is_revoked(file):
-    with serving(loaded(), gate=gate_of(file)) as server:
+    with serving(loaded(), authenticator=open_authenticator(file)) as server:
         assert bring(server, "").status == 200
-        key = new_key(file, "billing", ["predict"])
+        key = create_key(file, "billing", ["predict"])
         assert (bring(server, "").status, bring(server, key).status) == (401, 200)
-        revoke(file, "billing")
+        revoke_key(file, "billing")
         answer = bring(server, key)
         assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer error="invalid_token"')
         assert bring(server, "").status == 401
 
 
 def test_the_client_of_headway_brings_its_key(file):
-    key = new_key(file, "billing", ["predict"])
-    with serving(loaded(), gate=gate_of(file)) as server, Client(server.address, api_key=key) as client:
+    key = create_key(file, "billing", ["predict"])
+    with (
+        serving(loaded(), authenticator=open_authenticator(file)) as server,
+        Client(server.address, api_key=key) as client,
+    ):
         assert client.infer("flights", {"a": [1], "b": [2], "c": [6]}).tolist() == [[3.0]]
 
 
 def test_an_operators_key_leaves_predictions_as_they_were(file):
-    key = new_key(file, "ann", ["operate"])
-    with serving(loaded(), gate=gate_of(file)) as server:
+    key = create_key(file, "ann", ["operate"])
+    with serving(loaded(), authenticator=open_authenticator(file)) as server:
         assert [bring(server, who).status for who in ("", key)] == [200, 200]
         assert bring(server, key, LOAD, b"{}").status == 200
 
@@ -75,9 +78,9 @@ def test_an_operators_key_leaves_predictions_as_they_were(file):
     [("predict", INFER, ROWS), ("label", LABELS, LABEL), ("operate", LOAD, b"{}"), ("metrics", "/metrics", b"")],
 )
 def test_a_key_opens_what_it_was_made_for_and_nothing_else(file, scope, path, body):
-    right = new_key(file, "right", [scope])
-    wrong = new_key(file, "wrong", [other for other in ("predict", "label", "operate") if other != scope])
-    with serving(loaded(), gate=gate_of(file, replace(OPEN, metrics_need_key=True))) as server:
+    right = create_key(file, "right", [scope])
+    wrong = create_key(file, "wrong", [other for other in ("predict", "label", "operate") if other != scope])
+    with serving(loaded(), authenticator=open_authenticator(file, replace(OPEN, metrics_need_key=True))) as server:
         assert (bring(server, right, path, body).status, bring(server, "", path, body).status) == (200, 401)
         answer = bring(server, wrong, path, body)
         assert answer.status == 403 and f"the key 'wrong' has no scope '{scope}'" in answer.json["error"]
@@ -85,74 +88,74 @@ def test_a_key_opens_what_it_was_made_for_and_nothing_else(file, scope, path, bo
 
 
 def test_health_needs_no_key_and_metrics_by_the_setting_alone(file):
-    new_key(file, "billing", ["predict"])
-    with serving(loaded(), gate=gate_of(file)) as server:
+    create_key(file, "billing", ["predict"])
+    with serving(loaded(), authenticator=open_authenticator(file)) as server:
         assert {ask(server, path).status for path in (*FOR_ALL, "/metrics")} == {200}
         assert {ask(server, path).status for path in KEPT} == {401}
 
 
 @pytest.mark.parametrize("header", ["Bearer wrong", "Bearer ", "Bearer", "Basic {key}", "{key}", ""])
 def test_what_is_no_key_opens_nothing(file, header):
-    key = new_key(file, "billing", ["predict"])
-    with serving(loaded(), gate=gate_of(file)) as server:
+    key = create_key(file, "billing", ["predict"])
+    with serving(loaded(), authenticator=open_authenticator(file)) as server:
         headers = [f"Authorization: {header.format(key=key)}"] if header else []
         assert ask(server, INFER, ROWS, headers=headers).status == 401
 
 
 @pytest.mark.parametrize("header", ["Bearer {key}", "bearer {key}", "BEARER   {key}"])
 def test_the_scheme_may_be_written_in_any_way(file, header):
-    key = new_key(file, "billing", ["predict"])
-    with serving(loaded(), gate=gate_of(file)) as server:
+    key = create_key(file, "billing", ["predict"])
+    with serving(loaded(), authenticator=open_authenticator(file)) as server:
         asked = [ask(server, INFER, ROWS, headers=[f"Authorization: {header.format(key=key)}"]) for _ in range(2)]
         assert [answer.status for answer in asked] == [200, 200]
 
 
 def test_a_key_that_is_there_twice_is_none(file):
-    key = new_key(file, "billing", ["predict"])
-    with serving(loaded(), gate=gate_of(file)) as server:
+    key = create_key(file, "billing", ["predict"])
+    with serving(loaded(), authenticator=open_authenticator(file)) as server:
         assert ask(server, INFER, ROWS, headers=[f"Authorization: Bearer {key}"] * 2).status == 401
 
 
 def test_what_is_remembered_of_headers_is_bounded(file, monkeypatch):
-    monkeypatch.setattr(gate, "LOOK_NS", 10**15)
-    monkeypatch.setattr(gate, "_MOST_MET", 3)
-    key, doors = new_key(file, "billing", ["predict"]), gate_of(file)
+    monkeypatch.setattr(authentication, "RELOAD_NS", 10**15)
+    monkeypatch.setattr(authentication, "_MOST_MET", 3)
+    key, doors = create_key(file, "billing", ["predict"]), open_authenticator(file)
     for spaces in range(1, 10):
-        assert doors.admit(b"Bearer" + b" " * spaces + key.encode(), "predict") == "billing"
-        with pytest.raises(NotAdmitted):
-            doors.admit(b"Bearer wrong%d" % spaces, "predict")
+        assert doors.authorize(b"Bearer" + b" " * spaces + key.encode(), "predict") == "billing"
+        with pytest.raises(NotAuthorized):
+            doors.authorize(b"Bearer wrong%d" % spaces, "predict")
     assert len(doors._met) == 3
 
 
 @pytest.mark.parametrize("harm", [lambda file: file.write_text("not toml"), os.remove], ids=["no toml", "gone"])
 def test_a_file_that_cannot_be_read_lets_nobody_in_and_nobody_out(file, harm, caplog):
-    key, doors = new_key(file, "billing", ["predict"]), gate_of(file)
+    key, doors = create_key(file, "billing", ["predict"]), open_authenticator(file)
     harm(file)
     for _ in range(3):
-        assert doors.admit(b"Bearer " + key.encode(), "predict") == "billing"
-    with pytest.raises(NotAdmitted):
-        doors.admit(b"", "predict")
+        assert doors.authorize(b"Bearer " + key.encode(), "predict") == "billing"
+    with pytest.raises(NotAuthorized):
+        doors.authorize(b"", "predict")
     assert caplog.text.count("the keys stay as they were") == 1
 
 
 def test_the_file_is_looked_at_again_after_a_while_only(file, monkeypatch):
-    monkeypatch.setattr(gate, "LOOK_NS", 10**15)
-    doors = gate_of(file)
-    new_key(file, "billing", ["predict"])
-    assert doors.admit(b"", "predict") == ""
+    monkeypatch.setattr(authentication, "RELOAD_NS", 10**15)
+    doors = open_authenticator(file)
+    create_key(file, "billing", ["predict"])
+    assert doors.authorize(b"", "predict") == ""
 
 
 @pytest.mark.parametrize(("status", "settings"), [(401, OPEN), (200, replace(OPEN, without_keys=True))])
 def test_beyond_loopback_a_key_is_needed_unless_it_is_said_otherwise(file, status, settings):
-    key = new_key(file, "billing", ["predict"]) if status == 401 else ""
-    with serving(loaded(), host="0.0.0.0", gate=gate_of(file, settings, loopback=False)) as server:
+    key = create_key(file, "billing", ["predict"]) if status == 401 else ""
+    with serving(loaded(), host="0.0.0.0", authenticator=open_authenticator(file, settings, loopback=False)) as server:
         assert (bring(server, "").status, bring(server, key).status) == (status, 200)
 
 
 def test_beyond_loopback_without_keys_no_server_starts_and_the_mend_is_said(file):
-    new_key(file, "ann", ["operate"])
+    create_key(file, "ann", ["operate"])
     with pytest.raises(ConfigError, match="beyond this machine, and there is no key to ask with") as error:
-        gate_of(file, replace(OPEN, host="0.0.0.0"), loopback=False)
+        open_authenticator(file, replace(OPEN, host="0.0.0.0"), loopback=False)
     assert "headway api-keys new NAME" in error.value.hint
 
 
@@ -167,8 +170,8 @@ def test_any_other_address_is_not(host):
 
 
 def test_who_asks_too_fast_is_told_when_to_come_again(file):
-    slow, quick = new_key(file, "slow", ["predict"], per_s=0.01, burst=2), new_key(file, "quick", ["predict"])
-    with serving(loaded(), gate=gate_of(file)) as server:
+    slow, quick = create_key(file, "slow", ["predict"], per_s=0.01, burst=2), create_key(file, "quick", ["predict"])
+    with serving(loaded(), authenticator=open_authenticator(file)) as server:
         assert [bring(server, slow).status for _ in range(2)] == [200, 200]
         answer = bring(server, slow)
         assert (answer.status, answer.headers["Retry-After"]) == (429, "100")
@@ -178,9 +181,9 @@ def test_who_asks_too_fast_is_told_when_to_come_again(file):
 
 def test_the_limit_of_the_settings_holds_for_keys_without_one_and_for_who_brings_none(file):
     settings = replace(OPEN, key_per_s=0.01, key_burst=1)
-    ann = new_key(file, "ann", ["operate"])
-    bob = new_key(file, "bob", ["operate"], per_s=float("inf"))
-    with serving(loaded(), gate=gate_of(file, settings)) as server:
+    ann = create_key(file, "ann", ["operate"])
+    bob = create_key(file, "bob", ["operate"], per_s=float("inf"))
+    with serving(loaded(), authenticator=open_authenticator(file, settings)) as server:
         assert bring(server, "").status == 200
         answer = bring(server, "")
         assert answer.status == 429 and "callers without a key may ask 0.01 times" in answer.json["error"]

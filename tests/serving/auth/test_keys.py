@@ -13,7 +13,7 @@ import pytest
 from headway.core import config
 from headway.core.errors import ConfigError
 from headway.serving.auth import keys
-from headway.serving.auth.keys import keys_file, new_key, read_keys, revoke
+from headway.serving.auth.keys import create_key, keys_file, read_keys, revoke_key
 
 
 @pytest.fixture
@@ -22,22 +22,22 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_of_a_key_only_its_digest_is_kept(file):
-    key = new_key(file, "billing", ("predict", "label"), per_s=2.5, burst=7)
+    key = create_key(file, "billing", ("predict", "label"), per_s=2.5, burst=7)
     kept = read_keys(file)["billing"]
     assert kept.sha256 == hashlib.sha256(key.encode()).hexdigest() and key not in file.read_text()
     assert (kept.scopes, kept.per_s, kept.burst, kept.revoked) == (("predict", "label"), 2.5, 7, "")
 
 
 def test_a_key_holds_256_bits_and_can_be_found_by_its_prefix(file):
-    made = {new_key(file, f"k{number}", ["predict"]) for number in range(5)}
+    made = {create_key(file, f"k{number}", ["predict"]) for number in range(5)}
     assert len(made) == 5 and all(key.startswith("hw_") and len(key) == 46 for key in made)
 
 
 def test_a_key_that_was_revoked_stays_with_the_time(file):
     for name in ("first", "second"):
-        new_key(file, name, ["predict"], per_s=math.inf)
-    at = revoke(file, "first").revoked
-    assert at and revoke(file, "first").revoked == at
+        create_key(file, name, ["predict"], per_s=math.inf)
+    at = revoke_key(file, "first").revoked
+    assert at and revoke_key(file, "first").revoked == at
     assert [(name, key.revoked, key.per_s) for name, key in read_keys(file).items()] == [
         ("first", at, math.inf),
         ("second", "", math.inf),
@@ -45,29 +45,29 @@ def test_a_key_that_was_revoked_stays_with_the_time(file):
 
 
 def test_a_name_is_given_once_though_its_key_was_revoked(file):
-    new_key(file, "billing", ["predict"])
-    revoke(file, "billing")
+    create_key(file, "billing", ["predict"])
+    revoke_key(file, "billing")
     with pytest.raises(ConfigError, match="there is a key 'billing'"):
-        new_key(file, "billing", ["predict"])
+        create_key(file, "billing", ["predict"])
 
 
 def test_who_revokes_a_key_that_is_not_there_is_told_those_that_are(file):
     with pytest.raises(ConfigError, match="there is no key 'other'") as error:
-        revoke(file, "other")
+        revoke_key(file, "other")
     assert error.value.where == "known: none"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a.b", "x" * 65, 'a"'])
 def test_a_name_that_no_table_can_have_is_refused(file, name):
     with pytest.raises(ConfigError, match="is no name of a key"):
-        new_key(file, name, ["predict"])
+        create_key(file, name, ["predict"])
     assert not file.exists()
 
 
 @pytest.mark.parametrize("given", [{"per_s": -1.0}, {"burst": -1}])
 def test_a_limit_that_is_none_is_refused(file, given):
     with pytest.raises(ConfigError, match="no such key can be made"):
-        new_key(file, "billing", ["predict"], **given)
+        create_key(file, "billing", ["predict"], **given)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_limit_that_is_none_is_refused(file, given):
         f"[a]\nsha256 = '{'0' * 64}'\nscopes = ['everything']\nmade = ''",
         f"[a]\nsha256 = '{'0' * 64}'\nscopes = []\nmade = ''",
         f"['a b']\nsha256 = '{'0' * 64}'\nscopes = ['predict']\nmade = ''",
-        "\n".join(f"[k{n}]\nsha256 = '{n:064x}'\nscopes = ['predict']\nmade = ''" for n in range(keys.MOST + 1)),
+        "\n".join(f"[k{n}]\nsha256 = '{n:064x}'\nscopes = ['predict']\nmade = ''" for n in range(keys.MAX_KEYS + 1)),
     ],
     ids=["no toml", "no digest", "a digest that is none", "a scope that is none", "no scope", "a name", "too many"],
 )
@@ -91,14 +91,14 @@ def test_a_file_that_holds_no_keys_is_an_error_that_names_it(file, text):
 
 
 def test_no_more_keys_are_made_than_there_are_places(file, monkeypatch):
-    monkeypatch.setattr(keys, "MOST", 1)
-    new_key(file, "one", ["predict"])
+    monkeypatch.setattr(keys, "MAX_KEYS", 1)
+    create_key(file, "one", ["predict"])
     with pytest.raises(ConfigError, match="there are 1 keys"):
-        new_key(file, "two", ["predict"])
+        create_key(file, "two", ["predict"])
 
 
 def test_keys_that_are_made_at_once_are_all_kept(file):
-    threads = [threading.Thread(target=new_key, args=(file, f"k{n}", ["predict"])) for n in range(8)]
+    threads = [threading.Thread(target=create_key, args=(file, f"k{n}", ["predict"])) for n in range(8)]
     [thread.start() for thread in threads]
     [thread.join(10) for thread in threads]
     assert len(tomllib.loads(file.read_text())) == 8

@@ -6,48 +6,48 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.serving.auth.pace import Pace, limit_of
+from headway.serving.auth.rate_limiter import RateLimiter, rate_limit
 
 S = 1_000_000_000
 
 
-def workers(n: int) -> list[Pace]:
+def workers(n: int) -> list[RateLimiter]:
     """The paces of so many workers, which share an array."""
     shared = np.zeros((n, 4), dtype=np.int64)
-    return [Pace(shared, worker=number) for number in range(n)]
+    return [RateLimiter(shared, worker=number) for number in range(n)]
 
 
 def test_the_burst_passes_at_once_and_then_one_at_a_time():
-    (pace,) = workers(1)
-    limit = limit_of(10, 3)
-    assert [pace.wait_ns(1, limit, now_ns=S) for _ in range(4)] == [0, 0, 0, S // 10]
-    assert pace.wait_ns(1, limit, now_ns=S + S // 10) == 0
-    assert pace.wait_ns(1, limit, now_ns=S + S // 10) == S // 10
+    (limiter,) = workers(1)
+    limit = rate_limit(10, 3)
+    assert [limiter.wait_ns(1, limit, now_ns=S) for _ in range(4)] == [0, 0, 0, S // 10]
+    assert limiter.wait_ns(1, limit, now_ns=S + S // 10) == 0
+    assert limiter.wait_ns(1, limit, now_ns=S + S // 10) == S // 10
 
 
 def test_without_a_burst_those_of_a_second_pass_at_once_and_one_at_the_least():
     for per_s, burst in ((5.0, 5), (0.1, 1)):
-        (pace,) = workers(1)
-        passed = [pace.wait_ns(0, limit_of(per_s, 0), now_ns=S) for _ in range(10)]
+        (limiter,) = workers(1)
+        passed = [limiter.wait_ns(0, rate_limit(per_s, 0), now_ns=S) for _ in range(10)]
         assert passed.count(0) == burst
 
 
 def test_one_key_does_not_wait_for_another():
-    (pace,) = workers(1)
-    limit = limit_of(1, 1)
-    assert [pace.wait_ns(place, limit, now_ns=S) for place in (1, 1, 2)] == [0, S, 0]
+    (limiter,) = workers(1)
+    limit = rate_limit(1, 1)
+    assert [limiter.wait_ns(place, limit, now_ns=S) for place in (1, 1, 2)] == [0, S, 0]
 
 
 def test_what_one_worker_let_pass_counts_at_all():
     for n in (2, 3, 16):
-        paces, limit = workers(n), limit_of(10, 8)
+        paces, limit = workers(n), rate_limit(10, 8)
         assert sum(paces[turn % n].wait_ns(1, limit, now_ns=S) == 0 for turn in range(100)) == 8
 
 
 def test_the_word_of_a_worker_that_was_replaced_still_counts():
-    shared, limit = np.zeros((2, 2), dtype=np.int64), limit_of(1, 1)
-    assert Pace(shared, worker=0).wait_ns(1, limit, now_ns=S) == 0
-    assert Pace(shared, worker=0).wait_ns(1, limit, now_ns=S) == S
+    shared, limit = np.zeros((2, 2), dtype=np.int64), rate_limit(1, 1)
+    assert RateLimiter(shared, worker=0).wait_ns(1, limit, now_ns=S) == 0
+    assert RateLimiter(shared, worker=0).wait_ns(1, limit, now_ns=S) == S
 
 
 @given(
@@ -57,7 +57,7 @@ def test_the_word_of_a_worker_that_was_replaced_still_counts():
 )
 @settings(max_examples=100, deadline=None)
 def test_three_workers_together_are_one_bucket_of_tokens(asked, per_s, burst):
-    paces, limit = workers(3), limit_of(per_s, burst)
+    paces, limit = workers(3), rate_limit(per_s, burst)
     now, tokens, last = S, burst * limit.gap_ns, S
     for worker, later in asked:
         now += later

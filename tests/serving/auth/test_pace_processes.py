@@ -13,7 +13,7 @@ PER_S, BURST, SECONDS = 500, 40, 1.0
 WORKER = f"""
 import sys, time
 import numpy as np
-from headway.serving.auth.pace import Pace, limit_of
+from headway.serving.auth.rate_limiter import Pace, limit_of
 file, worker, workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 pace = Pace(np.memmap(file, dtype=np.int64, mode="r+", shape=(workers, 2)), worker=worker)
 limit = limit_of({PER_S}, {BURST})

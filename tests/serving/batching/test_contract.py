@@ -14,15 +14,15 @@ from tests.serving.turns import Waits, turned
 from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
 from headway.data.contract.served import contract_of
-from headway.serving.batching.contract import Breach, Checker
-from headway.serving.batching.refusals import Outside
-from headway.serving.load import load
-from headway.serving.protocol.tensors import UNSEEN
+from headway.serving.batching.refusals import ContractViolation
+from headway.serving.batching.validation import InputValidator, Violation
+from headway.serving.loading import load_model
+from headway.serving.protocol.tensors import UNSEEN_CATEGORY
 from headway.serving.telemetry.metrics import Metrics
 
 SEEN = np.array([[0.0, 5.0, np.nan], [10.0, 5.0, 2.0]])
 CONTRACT = contract_of(SEEN, NUMBERS, margin=0.1)
-HELD = load(bundle(replace(release(), contract=CONTRACT)))
+HELD = load_model(bundle(replace(release(), contract=CONTRACT)))
 NAN = float("nan")
 
 
@@ -47,8 +47,8 @@ def test_a_column_that_was_never_there_has_no_range():
     (column,) = contract_of(rows, Signature(inputs=(Field(name="a"),)), margin=0.1).columns
     assert column == Bounds(name="a", missing=1.0)
     assert contract_of(rows[:0], Signature(inputs=(Field(name="a"),)), margin=0.1).columns == (column,)
-    checker = Checker(Contract(columns=(column,)), Signature(inputs=(Field(name="a"),)))
-    assert checker(np.array([[1e300], [np.nan]])) == ()
+    validator = InputValidator(Contract(columns=(column,)), Signature(inputs=(Field(name="a"),)))
+    assert validator(np.array([[1e300], [np.nan]])) == ()
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_a_column_that_was_never_there_has_no_range():
     ],
 )
 def test_a_value_is_outside_beyond_its_range_and_margin_or_where_it_may_not_miss(row, message):
-    checker = Checker(CONTRACT, NUMBERS)
-    found = checker(np.array([[5.0, 5.0, 2.0], row]))
+    validator = InputValidator(CONTRACT, NUMBERS)
+    found = validator(np.array([[5.0, 5.0, 2.0], row]))
     assert [tuple(each) for each in found] == ([(1, *message)] if message else [])
 
 
@@ -71,16 +71,16 @@ def test_texts_are_unseen_where_the_model_or_the_contract_does_not_know_them():
     other = Field(name="other", datatype="BYTES", categories=("x", "y"), unseen="other")
     signature = Signature(inputs=(*MIXED.inputs, other))
     columns = (Bounds(name="carrier", categories=("AA", "WN")), Bounds(name="other", categories=("x", "y")))
-    checker = Checker(Contract(columns=columns), signature)
-    rows = np.array([[1e9, 0, 0], [NAN, UNSEEN, 1], [0, NAN, 2], [0, 1, 0]])
-    kinds = [(each.row, each.column, each.kind) for each in checker(rows)]
+    validator = InputValidator(Contract(columns=columns), signature)
+    rows = np.array([[1e9, 0, 0], [NAN, UNSEEN_CATEGORY, 1], [0, NAN, 2], [0, 1, 0]])
+    kinds = [(each.row, each.column, each.kind) for each in validator(rows)]
     assert kinds == [(1, "carrier", "unseen"), (2, "other", "unseen"), (3, "carrier", "unseen")]
 
 
 def test_a_breach_is_told_in_words():
-    assert str(Breach(2, "a", "low", -2.0, -1.0, 11.0)) == "row 2: column 'a' is -2, outside -1 to 11"
-    assert str(Breach(0, "b", "missing", None, None, None)) == "row 0: column 'b' is missing, which it never was"
-    assert str(Breach(0, "b", "unseen", None, None, None)) == "row 0: column 'b' holds a text that was never seen"
+    assert str(Violation(2, "a", "low", -2.0, -1.0, 11.0)) == "row 2: column 'a' is -2, outside -1 to 11"
+    assert str(Violation(0, "b", "missing", None, None, None)) == "row 0: column 'b' is missing, which it never was"
+    assert str(Violation(0, "b", "unseen", None, None, None)) == "row 0: column 'b' holds a text that was never seen"
 
 
 def outside_of(plane):
@@ -104,7 +104,7 @@ def test_a_refused_call_is_told_place_value_and_range_and_the_others_are_answere
     ]
     plane = turned(HELD, *calls, contract="reject")
     assert [call.values for call in calls] == [[4.0], None, [3.0, 5.0]]
-    assert type(calls[1].error) is Outside
+    assert type(calls[1].error) is ContractViolation
     said = str(calls[1].error)
     assert said.startswith("outside the contract: row 1: column 'a' is 99, outside -1 to 11; row 1: column 'b' is mis")
     assert said.endswith("; and 1 more")
@@ -147,7 +147,7 @@ def test_over_http_what_is_outside_is_in_the_answer_and_in_the_metrics():
 
 def test_over_http_a_refused_request_is_422_and_a_text_that_is_unseen_is_named():
     contract = Contract(columns=(Bounds(name="carrier", categories=("AA", "UA", "WN")),), n_rows=9)
-    held = load(bundle(replace(release(name="mixed", signature=MIXED), contract=contract)))
+    held = load_model(bundle(replace(release(name="mixed", signature=MIXED), contract=contract)))
     inputs = [
         {"name": "size", "shape": [2], "datatype": "FP64", "data": [1, 2]},
         {"name": "carrier", "shape": [2], "datatype": "BYTES", "data": ["UA", "never seen"]},

@@ -17,47 +17,47 @@ from tests.serving.turns import Gate, Turns, Waits, turned
 
 from headway.core.errors import EngineError
 from headway.core.sections.serve import ServeSection
-from headway.serving.batching.plane import Plane, Rules
-from headway.serving.batching.refusals import Busy, Expired
-from headway.serving.batching.seat import Seat
-from headway.serving.batching.speed import Speed
-from headway.serving.load import Loaded
-from headway.serving.telemetry.log import PredictionLog
-from headway.serving.workers.keeper import Buffers, Keeper
+from headway.serving.batching.data_plane import DataPlane, InferenceSettings
+from headway.serving.batching.latency import LatencyEstimator
+from headway.serving.batching.refusals import DeadlineExceeded, QueueFull
+from headway.serving.loading import LoadedModel
+from headway.serving.routing.traffic_split import TrafficSplit
+from headway.serving.telemetry.prediction_log import PredictionLog
+from headway.serving.workers.log_writer import LogBuffers, LogWriter
 from headway.storage import segments, traffic
 
 ECHO = loaded()
-LONG = Speed(1e9, 1e9)
-SHORT = Speed(0.0, 0.0)
+LONG = LatencyEstimator(1e9, 1e9)
+SHORT = LatencyEstimator(0.0, 0.0)
 
 
-def gated(**given: object) -> tuple[Gate, Loaded]:
+def gated(**given: object) -> tuple[Gate, LoadedModel]:
     """A release whose engine answers when it is let, and that is known to take long."""
     gate = Gate()
-    return gate, dataclasses.replace(ECHO, **{"engine": gate, "speed": LONG, **given})
+    return gate, dataclasses.replace(ECHO, **{"engine": gate, "latency": LONG, **given})
 
 
-def plane_of(release: Loaded, **given: object) -> tuple[Turns, Plane]:
+def plane_of(release: LoadedModel, **given: object) -> tuple[Turns, DataPlane]:
     """A plane with this release, whose loop turns when it is told to."""
     loop = Turns()
     log = given.pop("log", None)
-    return loop, Plane([release], loop=loop, rules=Rules(**{"max_batch_rows": 8, **given}), log=log)
+    return loop, DataPlane([release], loop=loop, settings=InferenceSettings(**{"max_batch_rows": 8, **given}), log=log)
 
 
 def test_a_pace_follows_the_median_of_what_is_met():
-    pace = Speed(100.0, 10.0)
-    assert (pace.expects_ns(1), pace.expects_ns(100)) == (100.0, 1000.0)
+    limiter = LatencyEstimator(100.0, 10.0)
+    assert (limiter.expected_ns(1), limiter.expected_ns(100)) == (100.0, 1000.0)
     for _ in range(100):
-        pace.add(1, 10_000)
-        pace.add(8, 8 * 1_000)
-    assert 9_500 < pace.expects_ns(1) < 10_500
-    assert 95_000 < pace.expects_ns(100) < 105_000
-    pace.add(1, 10**12)
-    assert pace.expects_ns(1) < 11_500
+        limiter.add(1, 10_000)
+        limiter.add(8, 8 * 1_000)
+    assert 9_500 < limiter.expected_ns(1) < 10_500
+    assert 95_000 < limiter.expected_ns(100) < 105_000
+    limiter.add(1, 10**12)
+    assert limiter.expected_ns(1) < 11_500
 
 
 def test_a_pace_is_measured_where_a_release_is_opened():
-    assert 0 < ECHO.speed.expects_ns(1) < 1e8
+    assert 0 < ECHO.latency.expected_ns(1) < 1e8
 
 
 def test_what_comes_while_a_long_batch_runs_is_the_next_batch():
@@ -159,7 +159,7 @@ def test_a_release_that_leaves_answers_what_it_was_asked():
     loop.turn()
     gate.began.get(timeout=10)
     plane.submit(release, second)
-    plane.swap(dataclasses.replace(ECHO, version="new", speed=SHORT))
+    plane.set_model(dataclasses.replace(ECHO, version="new", latency=SHORT))
     gate.let.release(3)
     loop.until(lambda: second.told == 1)
     assert (first.values, second.values) == ([0.0], [1.0])
@@ -173,12 +173,12 @@ def test_a_release_that_leaves_answers_what_it_was_asked():
 
 def test_the_log_and_a_canary_beside_live_work_on_a_thread_as_well(tmp_path):
     gate, live = gated()
-    canary = dataclasses.replace(ECHO, digest="sha256:" + "c" * 64, speed=SHORT)
-    buffers = Buffers(1, 1 << 20)
-    log = PredictionLog(buffers.rings[0], buffers.bell, dropped=Counter())
+    canary = dataclasses.replace(ECHO, digest="sha256:" + "c" * 64, latency=SHORT)
+    buffers = LogBuffers(1, 1 << 20)
+    log = PredictionLog(buffers.rings[0], buffers.wakeup, dropped=Counter())
     loop, plane = plane_of(live, log=log)
     for share, answered in ((0.0, (1, 0)), (0.999_999, (0, 1))):
-        plane.take(Seat(live=live, canary=canary, share=share, salt="salt", stage=int(share > 0)))
+        plane.take(TrafficSplit(live=live, canary=canary, share=share, salt="salt", stage=int(share > 0)))
         calls = [Waits([1.0, 2.0, 6.0], key=f"k{number}") for number in range(3)]
         for call in calls:
             plane.submit(live, call)
@@ -188,7 +188,7 @@ def test_the_log_and_a_canary_beside_live_work_on_a_thread_as_well(tmp_path):
         loop.turn()
         assert [call.values for call in calls] == [[1.0 if answered[0] else 3.0]] * 3
     plane.close()
-    Keeper(tmp_path, buffers, dropped=Counter()).keep()
+    LogWriter(tmp_path, buffers, dropped=Counter()).keep()
     found = [rows_of(tmp_path, each) for each in (live, canary)]
     assert [each["answered"].to_list() for each in found] == [[1] * 3 + [0] * 3, [0] * 3 + [1] * 3]
     assert found[0]["request"].to_list() == found[1]["request"].to_list()
@@ -200,18 +200,18 @@ def rows_of(folder, release):
 
 
 def test_a_canary_that_takes_long_takes_the_batch_to_a_thread():
-    _, plane = plane_of(dataclasses.replace(ECHO, speed=SHORT))
+    _, plane = plane_of(dataclasses.replace(ECHO, latency=SHORT))
     live = plane.find("flights")
-    assert plane.expects_ns(live, 5) == 0
-    plane.take(Seat(live=live, canary=dataclasses.replace(ECHO, digest="c", speed=LONG)))
-    assert plane.expects_ns(live, 5) == 5e9
+    assert plane.expected_ns(live, 5) == 0
+    plane.take(TrafficSplit(live=live, canary=dataclasses.replace(ECHO, digest="c", latency=LONG)))
+    assert plane.expected_ns(live, 5) == 5e9
     plane.leave("flights")
-    assert plane.expects_ns(live, 5) == 0
+    assert plane.expected_ns(live, 5) == 0
 
 
 def test_a_defect_of_ours_leaves_no_caller_without_an_answer(caplog):
     calls = [Waits([1.0] * 3), Waits([2.0] * 3)]
-    plane = turned(dataclasses.replace(ECHO, checker=lambda rows: 1 / 0), *calls, contract="mark")
+    plane = turned(dataclasses.replace(ECHO, validator=lambda rows: 1 / 0), *calls, contract="mark")
     assert [type(call.error) for call in calls] == [ZeroDivisionError] * 2
     assert "a batch of 2 calls failed" in caplog.text
     again = Waits([3.0] * 3)
@@ -221,12 +221,12 @@ def test_a_defect_of_ours_leaves_no_caller_without_an_answer(caplog):
 
 
 def test_what_is_beyond_the_queue_is_refused_at_once_and_counted():
-    loop, plane = plane_of(dataclasses.replace(ECHO, speed=Speed(0, 1e9)), max_queue_rows=4, long_ms=1e9)
+    loop, plane = plane_of(dataclasses.replace(ECHO, latency=LatencyEstimator(0, 1e9)), max_queue_rows=4, long_ms=1e9)
     release = plane.find("flights")
     calls = [Waits(*[[float(number)] * 3] * 2) for number in range(4)]
     for call in calls:
         plane.submit(release, call)
-    assert [type(call.error) for call in calls] == [type(None)] * 2 + [Busy] * 2
+    assert [type(call.error) for call in calls] == [type(None)] * 2 + [QueueFull] * 2
     assert calls[2].error.retry_s == 4
     assert str(calls[2].error).startswith("4 rows wait already, and at most 4 may")
     loop.turn()
@@ -241,7 +241,7 @@ def test_a_request_that_is_larger_than_the_queue_is_taken_where_nothing_waits():
 
 
 def test_what_has_waited_too_long_is_not_run_and_is_counted():
-    gate, release = gated(speed=SHORT)
+    gate, release = gated(latency=SHORT)
     loop, plane = plane_of(release)
     now = time.perf_counter_ns()
     late = [Waits([1.0] * 3, deadline_ns=now - 1) for _ in range(2)]
@@ -251,30 +251,30 @@ def test_what_has_waited_too_long_is_not_run_and_is_counted():
     gate.let.release()
     loop.turn()
     assert gate.sizes == [2]
-    assert [type(call.error) for call in late] == [Expired] * 2
+    assert [type(call.error) for call in late] == [DeadlineExceeded] * 2
     assert [call.values for call in timely] == [[2.0], [3.0]]
     assert plane.metrics.of("flights").expired == 2
 
 
 def test_where_all_have_waited_too_long_nothing_is_run():
-    gate, release = gated(speed=SHORT)
+    gate, release = gated(latency=SHORT)
     loop, plane = plane_of(release)
     call = Waits([1.0] * 3, deadline_ns=1)
     plane.submit(release, call)
     loop.turn()
-    assert type(call.error) is Expired and gate.sizes == []
+    assert type(call.error) is DeadlineExceeded and gate.sizes == []
 
 
 def test_a_deadline_is_the_callers_or_else_the_servers():
-    plane = Plane([], loop=Turns(), rules=Rules(max_batch_rows=1, timeout_s=2.0))
+    plane = DataPlane([], loop=Turns(), settings=InferenceSettings(max_batch_rows=1, timeout_s=2.0))
     assert plane.deadline_ns(5, 0) == 2_000_000_005
     assert plane.deadline_ns(5, 7) == 7_005
-    assert Plane([], loop=Turns(), rules=Rules(max_batch_rows=1)).deadline_ns(5, 0) == 0
+    assert DataPlane([], loop=Turns(), settings=InferenceSettings(max_batch_rows=1)).deadline_ns(5, 0) == 0
 
 
 def test_the_rules_of_a_plane_are_the_settings_of_the_server():
     settings = ServeSection(max_batch_rows=7, max_queue_rows=9, timeout_s=2.5, contract="reject", round_digits=3)
-    rules = Rules.of(settings)
+    rules = InferenceSettings.of(settings)
     assert (rules.max_batch_rows, rules.max_queue_rows, rules.timeout_s) == (7, 9, 2.5)
     assert (rules.contract, rules.round_digits, rules.long_ms) == ("reject", 3, 0.5)
 
@@ -314,8 +314,8 @@ class Numbered:
     st.sampled_from([SHORT, LONG]),
     st.integers(1, 16),
 )
-def test_every_call_is_told_once_and_its_own_answer_on_either_lane(sent, pace, most):
-    release = dataclasses.replace(ECHO, engine=Numbered(), speed=pace)
+def test_every_call_is_told_once_and_its_own_answer_on_either_lane(sent, limiter, most):
+    release = dataclasses.replace(ECHO, engine=Numbered(), latency=limiter)
     loop, plane = plane_of(release, max_batch_rows=most)
     calls = [Waits(*[[float(number), harm, float(row)] for row in range(n)]) for number, (n, harm) in enumerate(sent)]
     for call in calls:
@@ -331,7 +331,7 @@ def test_every_call_is_told_once_and_its_own_answer_on_either_lane(sent, pace, m
 @pytest.mark.slow
 @pytest.mark.parametrize("long_ms", [1e9, 0.0])
 def test_thousands_of_requests_of_which_some_fail_and_some_callers_hang_up_are_never_crossed(long_ms):
-    release = dataclasses.replace(ECHO, engine=Numbered(), speed=Speed(1e4, 1e3))
+    release = dataclasses.replace(ECHO, engine=Numbered(), latency=LatencyEstimator(1e4, 1e3))
     rng = np.random.default_rng(6)
     heard = 0
     with serving(release, max_batch_rows=16, long_ms=long_ms) as server:

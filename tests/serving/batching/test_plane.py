@@ -13,9 +13,9 @@ from running import Peer, body_of, loaded, request, serving
 from tests.serving.turns import Turns, Waits, turned
 
 from headway.core.errors import EngineError
-from headway.serving.batching.plane import Plane, Rules
-from headway.serving.load import Loaded
-from headway.serving.protocol.wire import Writer
+from headway.serving.batching.data_plane import DataPlane, InferenceSettings
+from headway.serving.loading import LoadedModel
+from headway.serving.protocol.open_inference import ResponseWriter
 
 POISON = 666.0
 LOADED = loaded()
@@ -37,7 +37,7 @@ class Picky:
         return np.column_stack([mean, 2 * mean])
 
 
-def picky() -> Loaded:
+def picky() -> LoadedModel:
     return dataclasses.replace(LOADED, engine=Picky())
 
 
@@ -125,10 +125,10 @@ def test_a_swap_takes_effect_with_the_next_request_and_not_before():
     old = LOADED
     new = dataclasses.replace(old, engine=Tens(), version="new")
     loop = Turns()
-    plane = Plane([old], loop=loop, rules=Rules(max_batch_rows=8, long_ms=1e9))
+    plane = DataPlane([old], loop=loop, settings=InferenceSettings(max_batch_rows=8, long_ms=1e9))
     before, after = Waits([1.0]), Waits([1.0])
     plane.submit(plane.releases["flights"], before)
-    plane.swap(new)
+    plane.set_model(new)
     plane.submit(plane.releases["flights"], after)
     loop.turn()
     assert (before.values, after.values) == ([1.0], [10.0])
@@ -155,8 +155,8 @@ def test_swaps_under_load_lose_and_cross_nothing():
         def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
             return np.column_stack([rows.mean(axis=1), np.full(len(rows), self.tag)])
 
-    def tagged(tag: int) -> Loaded:
-        writer = Writer(name="flights", version=str(tag), output="probability")
+    def tagged(tag: int) -> LoadedModel:
+        writer = ResponseWriter(name="flights", version=str(tag), output="probability")
         return dataclasses.replace(LOADED, engine=Tagged(float(tag)), version=str(tag), writer=writer)
 
     releases = [tagged(tag) for tag in range(50)]
@@ -165,7 +165,7 @@ def test_swaps_under_load_lose_and_cross_nothing():
         for turn, release in enumerate(releases):
             for number, peer in enumerate(peers):
                 peer.say(request(body=body_of([number + turn] * 3)) * 20)
-            server.within(lambda release=release: server.plane.swap(release))
+            server.within(lambda release=release: server.plane.set_model(release))
             for number, answer in [(number, peer.hear()) for number, peer in enumerate(peers) for _ in range(20)]:
                 assert answer.values[0] == number + turn
                 assert answer.json["model_version"] == str(int(answer.values[1]))

@@ -12,12 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from running import OPEN, Peer, Running, body_of, gate_of, loaded, request, serving
+from running import OPEN, Peer, Running, body_of, loaded, open_authenticator, request, serving
 
 from headway.core.sections.serve import ServeSection
-from headway.serving.auth.keys import new_key
-from headway.serving.batching.sampled import sampled
-from headway.serving.telemetry.logs import on_stderr
+from headway.serving.auth.keys import create_key
+from headway.serving.telemetry.logs import log_to_stderr
+from headway.serving.telemetry.tracing import trace_requests
 
 ROWS = body_of([1, 2, 6], id="r-7")
 INFER = request(body=ROWS)
@@ -28,14 +28,14 @@ PARENT = "00f067aa0ba902b7"
 @contextmanager
 def drawing(server: Running, **settings: object) -> Iterator[None]:
     """Let a server draw requests as the settings say."""
-    site = server.listener._site
-    routes = site.application
-    with sampled(routes, server.plane, ServeSection(**settings)) as application:
-        site.application = application
+    state = server.listener._state
+    routes = state.application
+    with trace_requests(routes, server.plane, ServeSection(**settings)) as application:
+        state.application = application
         try:
             yield
         finally:
-            site.application = routes
+            state.application = routes
 
 
 @contextmanager
@@ -75,9 +75,13 @@ def attributes(span: Span | Resource) -> dict[str, object]:
 
 def test_a_request_is_told_with_its_id_the_name_of_its_key_its_status_and_its_time(tmp_path, capsys):
     file = tmp_path / "keys.toml"
-    key = new_key(file, "billing", ["predict"])
+    key = create_key(file, "billing", ["predict"])
     asked = (request(body=ROWS, headers=[f"Authorization: Bearer {key}"]), INFER, request("/nowhere"))
-    with on_stderr("json"), serving(loaded(), gate=gate_of(file)) as server, drawing(server, access_log=1.0):
+    with (
+        log_to_stderr("json"),
+        serving(loaded(), authenticator=open_authenticator(file)) as server,
+        drawing(server, access_log=1.0),
+    ):
         with Peer(server) as peer:
             assert [peer.say(each).hear().status for each in asked] == [200, 401, 404]
         server.turn()
@@ -91,13 +95,13 @@ def test_a_request_is_told_with_its_id_the_name_of_its_key_its_status_and_its_ti
 
 
 def test_off_by_default_nothing_is_drawn_and_nothing_stands_between(server):
-    routes = server.listener._site.application
-    with sampled(routes, server.plane, OPEN) as application:
+    routes = server.listener._state.application
+    with trace_requests(routes, server.plane, OPEN) as application:
         assert application is routes
 
 
 def test_a_share_is_drawn(server, capsys):
-    with on_stderr("json"), drawing(server, access_log=0.5), Peer(server) as peer:
+    with log_to_stderr("json"), drawing(server, access_log=0.5), Peer(server) as peer:
         peer.say(INFER * 400)
         assert {peer.hear().status for _ in range(400)} == {200}
         server.turn()
@@ -134,7 +138,7 @@ def test_requests_without_a_parent_are_traced_by_chance_and_a_failure_is_marked(
 
 
 def test_requests_in_mlflows_form_are_told_too(capsys):
-    with on_stderr("json"), serving(loaded()) as server, drawing(server, access_log=1.0), Peer(server) as peer:
+    with log_to_stderr("json"), serving(loaded()) as server, drawing(server, access_log=1.0), Peer(server) as peer:
         assert peer.say(request("/invocations", b'{"inputs": [[1, 2, 6]]}')).hear().status == 200
         server.turn()
     told = json.loads(capsys.readouterr().err)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import Peer, Running, ask, body_of, loaded, request, serving
 
-from headway.serving.http.site import Limits
+from headway.serving.http.server_state import ConnectionLimits
 
 INFER = request(body=body_of([1, 2, 6]))
 READY = request("/v2/health/ready")
@@ -124,7 +124,7 @@ def test_an_expectation_that_cannot_be_met_is_refused(server):
 
 
 def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes():
-    with serving(loaded(), limits=Limits(body_bytes=100)) as server:
+    with serving(loaded(), limits=ConnectionLimits(body_bytes=100)) as server:
         head = request(method="POST", headers=["Content-Length: 101"])
         with Peer(server) as peer:
             answer = peer.say(head).hear()
@@ -135,14 +135,14 @@ def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes():
 
 
 def test_a_body_that_grows_too_large_is_refused():
-    with serving(loaded(), limits=Limits(body_bytes=100)) as server, Peer(server) as peer:
+    with serving(loaded(), limits=ConnectionLimits(body_bytes=100)) as server, Peer(server) as peer:
         assert peer.say(chunked(b"x" * 101, 60)).hear().status == 413
-    with serving(loaded(), limits=Limits(body_bytes=100)) as server, Peer(server) as peer:
+    with serving(loaded(), limits=ConnectionLimits(body_bytes=100)) as server, Peer(server) as peer:
         assert peer.say(request(body=b"x" * 101)).hear().status == 413
 
 
 def test_a_client_that_still_sends_reads_why_it_was_refused():
-    with serving(loaded(), limits=Limits(body_bytes=100)) as server, Peer(server) as peer:
+    with serving(loaded(), limits=ConnectionLimits(body_bytes=100)) as server, Peer(server) as peer:
         peer.say(request(method="POST", headers=[f"Content-Length: {1 << 22}"]))
         peer.say(b"x" * (1 << 22))
         assert peer.hear().status == 413
@@ -167,7 +167,7 @@ def test_headers_past_the_limit_are_refused(server, data):
 
 
 def test_a_head_past_the_limit_in_one_packet_is_refused():
-    with serving(loaded(), limits=Limits(head_bytes=64)) as server:
+    with serving(loaded(), limits=ConnectionLimits(head_bytes=64)) as server:
         assert ask(server, "/v2", headers=["A: " + "x" * 100]).status == 431
 
 
@@ -265,7 +265,7 @@ def test_answers_carry_the_date(server):
 
 
 def test_a_request_that_does_not_come_ends_with_408():
-    with serving(loaded(), limits=Limits(request_s=0.1)) as server:
+    with serving(loaded(), limits=ConnectionLimits(request_s=0.1)) as server:
         for part in (INFER[:20], INFER[:-5]):
             with Peer(server) as peer:
                 assert peer.say(part).hear().status == 408
@@ -273,13 +273,13 @@ def test_a_request_that_does_not_come_ends_with_408():
 
 
 def test_an_idle_connection_is_closed():
-    with serving(loaded(), limits=Limits(request_s=0.1, idle_s=0.1)) as server, Peer(server) as peer:
+    with serving(loaded(), limits=ConnectionLimits(request_s=0.1, idle_s=0.1)) as server, Peer(server) as peer:
         assert peer.say(INFER).hear().status == 200
         assert peer.closed()
 
 
 def test_a_client_that_keeps_sending_after_a_refusal_is_cut_off():
-    with serving(loaded(), limits=Limits(request_s=0.1)) as server, Peer(server) as peer:
+    with serving(loaded(), limits=ConnectionLimits(request_s=0.1)) as server, Peer(server) as peer:
         assert peer.say(b"nonsense\r\n\r\n").hear().status == 400
         with pytest.raises(OSError):
             for _ in range(1_000_000):

@@ -32,8 +32,8 @@ from headway.core.errors import ConfigError, StoreError
 from headway.core.plugins import load_door
 from headway.core.sections.serve import ServeSection
 from headway.serving.client import Client
-from headway.serving.http.site import Limits
-from headway.serving.http.tls import Tls, tls_of
+from headway.serving.http.server_state import ConnectionLimits
+from headway.serving.http.tls import TlsContext, tls_from_config
 
 SIGNS = x509.KeyUsage(
     key_cert_sign=True,
@@ -114,7 +114,7 @@ def issuer(tmp_path: Path) -> Issuer:
 
 
 def test_requests_are_answered_over_tls_as_they_are_without(issuer):
-    with serving(loaded(), tls=Tls(*issuer.issue("server"))) as server:
+    with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server:
         assert server.address.startswith("https://127.0.0.1:")
         with Secured(server, issuer) as peer:
             peer.say(INFER * 3)
@@ -124,7 +124,7 @@ def test_requests_are_answered_over_tls_as_they_are_without(issuer):
 
 
 def test_the_client_of_headway_asks_over_tls(issuer):
-    with serving(loaded(), tls=Tls(*issuer.issue("server"))) as server:
+    with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server:
         with Client(f"https://localhost:{server.port}", ca=str(issuer.file)) as client:
             assert client.infer("flights", {"a": [1], "b": [2], "c": [6]}).tolist() == [[3.0]]
         with Client(f"https://localhost:{server.port}") as stranger, pytest.raises(StoreError, match="certificate"):
@@ -135,7 +135,7 @@ def test_curl_asks_over_tls(issuer, tmp_path):
     curl = shutil.which("curl")
     assert curl, "curl is needed for this test"
     (tmp_path / "body").write_bytes(body_of([1, 2, 6]))
-    with serving(loaded(), tls=Tls(*issuer.issue("server"))) as server:
+    with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server:
         url = f"https://localhost:{server.port}/v2/models/flights/infer"
         asked = [curl, "-sS", "--cacert", issuer.file, "-d", f"@{tmp_path / 'body'}", url]
         answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
@@ -143,8 +143,8 @@ def test_curl_asks_over_tls(issuer, tmp_path):
 
 
 def test_a_client_that_is_refused_over_tls_reads_why_and_is_cut_off_if_it_stays(issuer):
-    limits = Limits(body_bytes=100, request_s=0.2)
-    tls = Tls(*issuer.issue("server"))
+    limits = ConnectionLimits(body_bytes=100, request_s=0.2)
+    tls = TlsContext(*issuer.issue("server"))
     with serving(loaded(), limits=limits, tls=tls) as server, Secured(server, issuer) as peer:
         assert peer.say(request(body=b"x" * 101)).hear().status == 413
         with pytest.raises(OSError):
@@ -153,35 +153,35 @@ def test_a_client_that_is_refused_over_tls_reads_why_and_is_cut_off_if_it_stays(
 
 
 def test_what_is_no_tls_gets_no_answer(issuer):
-    with serving(loaded(), tls=Tls(*issuer.issue("server"))) as server, Peer(server) as peer:
+    with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server, Peer(server) as peer:
         assert b"HTTP/" not in peer.say(INFER).socket.recv(1000)
 
 
 def test_a_greeting_that_does_not_come_is_not_waited_for(issuer):
-    tls = Tls(*issuer.issue("server"))
-    with serving(loaded(), limits=Limits(request_s=0.1), tls=tls) as server, Peer(server) as peer:
+    tls = TlsContext(*issuer.issue("server"))
+    with serving(loaded(), limits=ConnectionLimits(request_s=0.1), tls=tls) as server, Peer(server) as peer:
         assert peer.closed()
 
 
 @contextmanager
 def over_grpc(server: Running, issuer: Issuer, own: tuple[Path, Path] | None = None) -> Iterator[Callable[[], bytes]]:
     """Asks over gRPC whether the server is live, as a client that trusts the issuer and may show a certificate."""
-    door = load_door("grpc")(server.inside, "127.0.0.1", 0)
+    grpc_server = load_door("grpc")(server.inside, "127.0.0.1", 0)
     shown = {"private_key": own[1].read_bytes(), "certificate_chain": own[0].read_bytes()} if own else {}
     trusts = grpc.ssl_channel_credentials(issuer.file.read_bytes(), **shown)
-    with grpc.secure_channel(f"localhost:{door.address.rpartition(':')[2]}", trusts) as channel:
+    with grpc.secure_channel(f"localhost:{grpc_server.address.rpartition(':')[2]}", trusts) as channel:
         ask = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
         yield lambda: ask(b"", timeout=5)
-    door.close(1)
+    grpc_server.close(1)
 
 
 def test_grpc_is_over_tls_too_with_the_certificate_that_is_there(issuer):
-    with serving(loaded(), tls=Tls(*issuer.issue("server"))) as server, over_grpc(server, issuer) as ask:
+    with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server, over_grpc(server, issuer) as ask:
         assert ask() == b"\x08\x01"
 
 
 def test_grpc_lets_in_no_caller_without_the_certificate_that_is_asked_for(issuer):
-    with serving(loaded(), tls=Tls(*issuer.issue("server"), issuer.file)) as server:
+    with serving(loaded(), tls=TlsContext(*issuer.issue("server"), issuer.file)) as server:
         with over_grpc(server, issuer, issuer.issue("caller")) as ask:
             assert ask() == b"\x08\x01"
         with over_grpc(server, issuer) as ask, pytest.raises(grpc.RpcError) as error:
@@ -190,11 +190,11 @@ def test_grpc_lets_in_no_caller_without_the_certificate_that_is_asked_for(issuer
 
 
 def test_tls_before_1_2_is_not_spoken(issuer):
-    assert Tls(*issuer.issue("server")).context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert TlsContext(*issuer.issue("server")).context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
 def test_a_client_without_a_certificate_is_let_in_only_where_none_is_asked_for(issuer):
-    with serving(loaded(), tls=Tls(*issuer.issue("server"), issuer.file)) as server:
+    with serving(loaded(), tls=TlsContext(*issuer.issue("server"), issuer.file)) as server:
         with Secured(server, issuer, issuer.issue("caller")) as peer:
             assert peer.say(INFER).hear().values == [3.0]
         with pytest.raises((ssl.SSLError, OSError)), Secured(server, issuer) as peer:
@@ -207,7 +207,7 @@ def test_a_new_certificate_is_taken_for_new_connections_and_an_unfit_one_is_not(
     put = {certificate: first[0], key: first[1]}
     for file, content in put.items():
         shutil.copy(content, file)
-    with serving(loaded(), tls=Tls(certificate, key)) as server, Secured(server, issuer) as before:
+    with serving(loaded(), tls=TlsContext(certificate, key)) as server, Secured(server, issuer) as before:
         assert before.met == "first"
         for file, content, met in ((certificate, second[0], "first"), (key, second[1], "second")):
             shutil.copy(content, tmp_path / "new")
@@ -241,7 +241,7 @@ def with_a_ca_that_is_none(issuer: Issuer) -> tuple[Path, ...]:
 @pytest.mark.parametrize("files", [no_files, of_another, with_password, with_a_ca_that_is_none])
 def test_files_that_are_no_certificate_with_its_key_are_an_error_at_start(issuer, files: Callable[..., tuple]):
     with pytest.raises(ConfigError, match="no TLS with these files") as error:
-        Tls(*files(issuer))
+        TlsContext(*files(issuer))
     assert "[serve] tls_" in error.value.where
 
 
@@ -250,14 +250,14 @@ def test_the_files_are_those_of_the_settings(issuer, tmp_path):
     both = tmp_path / "both.pem"
     both.write_bytes(certificate.read_bytes() + key.read_bytes())
     config = Config(folder=str(tmp_path))
-    assert tls_of(config) is None
+    assert tls_from_config(config) is None
     for given in ({"tls_certificate": "server.crt", "tls_key": "server.key"}, {"tls_certificate": "both.pem"}):
         for ca in ("", "ca.pem"):
-            tls = tls_of(replace(config, serve=ServeSection(**given, tls_client_ca=ca)))
+            tls = tls_from_config(replace(config, serve=ServeSection(**given, tls_client_ca=ca)))
             assert (tls.context.verify_mode == ssl.CERT_REQUIRED) is bool(ca)
 
 
 @pytest.mark.parametrize("given", [{"tls_key": "a"}, {"tls_client_ca": "a"}])
 def test_a_key_without_a_certificate_is_an_error(given):
     with pytest.raises(ConfigError, match="no certificate"):
-        tls_of(Config(serve=ServeSection(**given)))
+        tls_from_config(Config(serve=ServeSection(**given)))

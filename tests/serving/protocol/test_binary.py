@@ -13,16 +13,16 @@ from hypothesis.extra import numpy as arrays
 from running import MIXED, NUMBERS, Peer, ask, loaded, request, serving
 
 from headway.core.errors import DataError
-from headway.serving.http.connection import Exchange
-from headway.serving.http.routes import Inference
-from headway.serving.protocol.wire import Reader
+from headway.serving.http.connection import Request
+from headway.serving.http.routes import HttpInference
+from headway.serving.protocol.open_inference import RequestReader
 
 INFER = "/v2/models/flights/infer"
 DTYPES = {
     "FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "INT8": "<i1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8",
     "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "BOOL": "?",
 }  # fmt: skip
-numbers, mixed = Reader(NUMBERS), Reader(MIXED)
+numbers, mixed = RequestReader(NUMBERS), RequestReader(MIXED)
 
 
 def packed(*inputs: tuple[dict[str, object], bytes], **more: object) -> tuple[bytes, int]:
@@ -190,5 +190,5 @@ def test_raw_values_may_come_in_chunks():
 
 def test_another_release_reads_the_same_bytes_by_columns_of_its_own():
     body, size = packed(column("carrier", texts("WN"), "BYTES"), column("size", eight(4)))
-    call = Inference(Exchange(None, b"POST", b"", body, size), rows=np.empty((1, 0)), id="", key="", started_ns=0)
+    call = HttpInference(Request(None, b"POST", b"", body, size), rows=np.empty((1, 0)), id="", key="", started_ns=0)
     assert call.read_for(loaded(name="mixed", signature=MIXED)).tolist() == [[4.0, 2.0]]

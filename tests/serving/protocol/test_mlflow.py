@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from running import MIXED, ask, loaded, serving
 
-from headway.serving.http.connection import Exchange
-from headway.serving.http.routes import Invocation
-from headway.serving.protocol.mlflow import write_frame
+from headway.serving.http.connection import Request
+from headway.serving.http.routes import MlflowInference
+from headway.serving.protocol.mlflow import write_mlflow
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_texts_are_read_as_those_of_an_infer_request():
 
 
 def test_a_model_of_several_answers_gives_a_list_a_row():
-    assert json.loads(write_frame([1.0, 2.0, 3.0, float("nan")], 2)) == {"predictions": [[1.0, 2.0], [3.0, None]]}
+    assert json.loads(write_mlflow([1.0, 2.0, 3.0, float("nan")], 2)) == {"predictions": [[1.0, 2.0], [3.0, None]]}
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,6 @@ def test_a_server_of_several_models_says_that_it_cannot_tell_which(server):
 
 
 def test_another_release_reads_the_same_request_by_columns_of_its_own():
-    exchange = Exchange(None, b"POST", b"/invocations", b'{"inputs": {"size": [4], "carrier": ["WN"]}}')
-    call = Invocation(exchange, rows=np.empty((1, 0)), id="", key="", started_ns=0)
+    request = Request(None, b"POST", b"/invocations", b'{"inputs": {"size": [4], "carrier": ["WN"]}}')
+    call = MlflowInference(request, rows=np.empty((1, 0)), id="", key="", started_ns=0)
     assert call.read_for(loaded(name="mixed", signature=MIXED)).tolist() == [[4.0, 2.0]]

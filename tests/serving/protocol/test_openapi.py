@@ -9,7 +9,7 @@ import pytest
 from running import Answer, Running, ask, body_of, loaded, serving
 
 from headway.serving.http.routes import Routes
-from headway.serving.protocol.addresses import ADDRESSES
+from headway.serving.protocol.endpoints import ROUTES
 
 ROWS = body_of([1, 2, 6], [None, 1, 1], id="7")
 BODIES = {"infer": ROWS, "labels": b'{"labels": [{"key": "a", "label": 1}]}', "invocations": b'{"inputs": [[1, 2, 6]]}'}
@@ -40,7 +40,7 @@ def expect(document: dict[str, object], path: str, method: str, answer: Answer) 
         jsonschema.Draft202012Validator(schema).validate(answer.json)
 
 
-@pytest.mark.parametrize("address", ADDRESSES, ids=lambda address: f"{address.method} {address.path}")
+@pytest.mark.parametrize("address", ROUTES, ids=lambda address: f"{address.method} {address.path}")
 def test_each_address_answers_its_method_alone_and_as_the_document_says(alone, document, address):
     method = address.method.lower()
     assert set(document["paths"][address.path]) == {method}
@@ -80,6 +80,6 @@ def test_an_error_is_as_the_document_says(alone, document, path, method):
 
 
 def test_there_is_an_answer_to_each_address_and_no_other(alone):
-    routes = alone.listener._site.application
+    routes = alone.listener._state.application
     assert isinstance(routes, Routes)
-    assert set(routes._answers) == {address.what for address in ADDRESSES}
+    assert set(routes._answers) == {address.what for address in ROUTES}

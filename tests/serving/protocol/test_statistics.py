@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from running import MIXED, ask, body_of, loaded, serving
 
-from headway.serving.protocol.statistics import stats_of
-from headway.serving.telemetry.metrics import Counts
+from headway.serving.protocol.statistics import model_statistics
+from headway.serving.telemetry.metrics import ModelCounters
 
 INFER = "/v2/models/flights/infer"
 
@@ -60,8 +60,8 @@ def test_statistics_count_what_failed(caplog):
 
 
 def test_the_time_of_requests_is_split_where_the_engine_begins_and_ends():
-    counts = Counts()
+    counts = ModelCounters()
     counts.add([100, 300], engine_ns=(1_000, 1_500), ended_ns=1_700, rows=2)
-    parts = stats_of(loaded(), counts).inference_stats
+    parts = model_statistics(loaded(), counts).inference_stats
     assert (parts.queue.ns, parts.compute_infer.ns, parts.compute_output.ns) == (900 + 700, 2 * 500, 2 * 200)
     assert parts.success.ns == 1_600 + 1_400

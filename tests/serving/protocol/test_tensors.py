@@ -11,7 +11,7 @@ import pytest
 from headway.core.errors import DataError
 from headway.core.variant import Field, Signature
 from headway.data.matrix import matrix
-from headway.serving.protocol.wire import Reader
+from headway.serving.protocol.open_inference import RequestReader
 
 TEXTS = ["UA", None, "ZZ", "AA"]
 
@@ -31,7 +31,7 @@ def asked(texts: list[str | None]) -> bytes:
 def test_an_unseen_text_has_the_same_rank_in_a_table_and_in_a_request(unseen: str, ranks: list[float]) -> None:
     known = signature(unseen, "AA", "UA")
     np.testing.assert_array_equal(matrix(pl.DataFrame({"carrier": TEXTS}), known)[:, 0], ranks)
-    np.testing.assert_array_equal(Reader(known).read(asked(TEXTS)).rows[:, 0], ranks)
+    np.testing.assert_array_equal(RequestReader(known).read(asked(TEXTS)).rows[:, 0], ranks)
 
 
 def test_a_text_that_may_not_be_unseen_is_refused_by_name_in_a_table_and_in_a_request() -> None:
@@ -40,17 +40,17 @@ def test_a_text_that_may_not_be_unseen_is_refused_by_name_in_a_table_and_in_a_re
     with pytest.raises(DataError, match=message):
         matrix(pl.DataFrame({"carrier": TEXTS}), known)
     with pytest.raises(DataError, match=message):
-        Reader(known).read(asked(TEXTS))
+        RequestReader(known).read(asked(TEXTS))
 
 
 def test_a_null_is_missing_and_never_refused() -> None:
     known = signature("refused", "AA", "UA")
     table = matrix(pl.DataFrame({"carrier": [None, "AA"]}, schema={"carrier": pl.String}), known)
-    np.testing.assert_array_equal(table, Reader(known).read(asked([None, "AA"])).rows)
+    np.testing.assert_array_equal(table, RequestReader(known).read(asked([None, "AA"])).rows)
 
 
 @pytest.mark.parametrize(("unseen", "rank"), [("missing", np.nan), ("other", 0.0)])
 def test_a_column_with_no_category_at_all_takes_every_text_as_unseen(unseen: str, rank: float) -> None:
     table = matrix(pl.DataFrame({"carrier": ["AA"]}), signature(unseen))
     np.testing.assert_array_equal(table, [[rank]])
-    np.testing.assert_array_equal(table, Reader(signature(unseen)).read(asked(["AA"])).rows)
+    np.testing.assert_array_equal(table, RequestReader(signature(unseen)).read(asked(["AA"])).rows)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from running import MIXED, NUMBERS, body_of
 
 from headway.core.errors import DataError
-from headway.serving.protocol.wire import Reader, Writer, describe
+from headway.serving.protocol.open_inference import RequestReader, ResponseWriter, describe_model
 
 NAN = float("nan")
-numbers, mixed = Reader(NUMBERS), Reader(MIXED)
+numbers, mixed = RequestReader(NUMBERS), RequestReader(MIXED)
 
 
 def column(name: str, data: list[object], **given: object) -> dict[str, object]:
@@ -34,7 +34,7 @@ def asked(*inputs: dict[str, object], **more: object) -> bytes:
     return json.dumps({"inputs": inputs, **more}).encode()
 
 
-def rows_of(reader: Reader, body: bytes) -> list[list[float]]:
+def rows_of(reader: RequestReader, body: bytes) -> list[list[float]]:
     rows = reader.read(body).rows
     assert rows.dtype == np.float64 and rows.flags.c_contiguous
     return rows.tolist()
@@ -180,7 +180,7 @@ def test_the_name_that_was_meant_is_offered():
 
 @given(st.lists(finite, min_size=1, max_size=20), st.text())
 def test_answers_read_back_as_the_same_floats_and_id(values, id):
-    body = Writer(name="flights", version="abc", output="p").write(id, values, len(values))
+    body = ResponseWriter(name="flights", version="abc", output="p").write(id, values, len(values))
     answer = json.loads(body)
     assert [value.hex() for value in map(float, answer["outputs"][0]["data"])] == [value.hex() for value in values]
     assert answer.get("id", "") == id
@@ -188,7 +188,7 @@ def test_answers_read_back_as_the_same_floats_and_id(values, id):
 
 
 def test_an_answer_has_the_form_of_the_protocol():
-    assert json.loads(Writer(name="f", version="v", output="p").write("7", [0.1, 0.9, NAN, 1.0], 2)) == {
+    assert json.loads(ResponseWriter(name="f", version="v", output="p").write("7", [0.1, 0.9, NAN, 1.0], 2)) == {
         "model_name": "f",
         "model_version": "v",
         "id": "7",
@@ -197,7 +197,7 @@ def test_an_answer_has_the_form_of_the_protocol():
 
 
 def test_metadata_lists_the_columns_in_order():
-    said = msgspec.json.decode(describe(MIXED, name="m", version="v", parameters={"threshold": 0.5}))
+    said = msgspec.json.decode(describe_model(MIXED, name="m", version="v", parameters={"threshold": 0.5}))
     assert [(each["name"], each["datatype"]) for each in said["inputs"]] == [("size", "FP64"), ("carrier", "BYTES")]
     assert said["outputs"][0]["name"] == "score" and said["parameters"] == {"threshold": 0.5}
 

@@ -7,20 +7,20 @@ import logging
 
 import pytest
 
-from headway.serving.telemetry.logs import on_stderr
+from headway.serving.telemetry.logs import log_to_stderr
 
 LOG = logging.getLogger("headway.serving.test")
 
 
 def test_a_line_of_text_has_time_level_words_and_fields(capsys):
-    with on_stderr("text"):
+    with log_to_stderr("text"):
         LOG.warning("%s was loaded", "flights@live", extra={"fields": {"us": 12, "key": ""}})
     (line,) = capsys.readouterr().err.splitlines()
     assert line[:2] == "20" and line[23:] == "Z WARNING headway.serving.test: flights@live was loaded us=12"
 
 
 def test_a_line_of_json_can_be_read_back(capsys):
-    with on_stderr("json"):
+    with log_to_stderr("json"):
         LOG.info('said "so"', extra={"fields": {"us": 12, "key": "billing"}})
     told = json.loads(capsys.readouterr().err)
     at = told.pop("at")
@@ -30,7 +30,7 @@ def test_a_line_of_json_can_be_read_back(capsys):
 
 @pytest.mark.parametrize(("form", "lines"), [("json", 1), ("text", 5)])
 def test_a_traceback_is_told(form, lines, capsys):
-    with on_stderr(form):
+    with log_to_stderr(form):
         try:
             1 / 0  # noqa: B018 - it is to fail
         except ZeroDivisionError:
@@ -41,7 +41,7 @@ def test_a_traceback_is_told(form, lines, capsys):
 
 def test_nothing_is_written_once_the_server_has_ended(capsys):
     before = list(logging.getLogger().handlers)
-    with on_stderr("text"):
+    with log_to_stderr("text"):
         pass
     LOG.info("afterwards")
     assert capsys.readouterr().err == "" and logging.getLogger().handlers == before

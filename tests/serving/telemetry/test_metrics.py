@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headway.serving.telemetry.metrics import ALIVE, LOGS, WORKERS, Memory, Metrics
+from headway.serving.telemetry.metrics import ALIVE, LOGS, WORKERS, Metrics, SharedMetrics
 
 
 def lines_of(metrics: Metrics, **versions: str) -> list[str]:
@@ -49,7 +49,7 @@ def test_a_name_cannot_break_out_of_its_label(name, text):
 
 
 def test_a_scrape_of_one_worker_speaks_for_all_and_for_those_that_died():
-    memory = Memory(2)
+    memory = SharedMetrics(2)
     first, second, log = (Metrics(memory, row) for row in range(3))
     for metrics, ended in ((first, 5), (second, 9), (Metrics(memory, 0), 7)):  # the last took the first one's place
         metrics.of("m").add([0], engine_ns=(1, 2), ended_ns=ended, rows=2)

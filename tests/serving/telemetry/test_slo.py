@@ -8,8 +8,8 @@ import re
 import pytest
 
 from headway.core.config import SloSection
-from headway.serving.telemetry.metrics import Metrics, Served
-from headway.serving.telemetry.slo import SAMPLE_S, Budget, hold_to
+from headway.serving.telemetry.metrics import Metrics, RequestCounts
+from headway.serving.telemetry.slo import SAMPLE_S, ErrorBudget, track_objectives
 
 SLO = SloSection(p99_ms=5, availability=0.999)
 
@@ -19,15 +19,15 @@ class World:
 
     def __init__(self, slo: SloSection = SLO) -> None:
         self.now_s = 0.0
-        self.served = Served()
-        self.budget = Budget(slo, lambda: self.served, now_s=0.0)
+        self.served = RequestCounts()
+        self.budget = ErrorBudget(slo, lambda: self.served, now_s=0.0)
 
     def passes(self, seconds: float, *, answered: float = 0, slow: float = 0, failed: float = 0) -> None:
         """Let time pass with so many requests a second, a look every quarter of a minute."""
         for _ in range(int(seconds / SAMPLE_S)):
             self.now_s += SAMPLE_S
             more = (int(rate * SAMPLE_S) for rate in (answered, slow, failed))
-            self.served = Served(*(before + new for before, new in zip(self.served, more, strict=True)))
+            self.served = RequestCounts(*(before + new for before, new in zip(self.served, more, strict=True)))
             self.budget.look(self.now_s)
 
     def burns(self, objective: str) -> dict[str, float]:
@@ -101,20 +101,20 @@ def test_what_is_slow_is_counted_at_the_edge_of_the_histogram_at_the_limit_or_be
         ended = int(latency_ms * 1e6)
         metrics.of("m").add([0], engine_ns=(0, ended), ended_ns=ended, rows=1)
     metrics.errors[[400, 500, 503]] = 7, 2, 1
-    assert metrics.served(within_ms) == Served(3, slow, 3)
+    assert metrics.served(within_ms) == RequestCounts(3, slow, 3)
 
 
 def test_a_request_that_is_refused_as_too_many_wait_is_one_that_failed():
     metrics = Metrics()
     metrics.of("m").refuse(expired=False)
     metrics.errors[429] = 5  # of these, four are over the limit of their key: that is the caller's doing
-    assert metrics.served(50) == Served(0, 0, 1)
+    assert metrics.served(50) == RequestCounts(0, 0, 1)
 
 
 def test_the_metrics_of_a_server_tell_its_budgets():
     async def told() -> str:
         metrics = Metrics()
-        hold_to(SLO, metrics, asyncio.get_running_loop())
+        track_objectives(SLO, metrics, asyncio.get_running_loop())
         return metrics.text({}).decode()
 
     assert 'headway_slo_burn{objective="latency",window="5m"} 0' in asyncio.run(told())

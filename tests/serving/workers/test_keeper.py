@@ -13,9 +13,9 @@ from running import loaded
 
 from headway.features.online import NEVER_US
 from headway.monitoring.rollout.log import predictions
-from headway.serving.load import Loaded
-from headway.serving.telemetry.log import Entry, PredictionLog, decode
-from headway.serving.workers.keeper import Buffers, Keeper, columns
+from headway.serving.loading import LoadedModel
+from headway.serving.telemetry.prediction_log import LogEntry, PredictionLog, decode_entry
+from headway.serving.workers.log_writer import LogBuffers, LogWriter, segment_columns
 from headway.storage import segments, traffic
 
 LOADED = loaded()
@@ -27,9 +27,9 @@ class Logging:
     def __init__(self, folder: Path, *, workers: int = 1, size_bytes: int = 1 << 20) -> None:
         self.folder = folder
         self.dropped: Counter[str] = Counter()
-        self.buffers = Buffers(workers, size_bytes)
-        self.logs = [PredictionLog(ring, self.buffers.bell, dropped=self.dropped) for ring in self.buffers.rings]
-        self.keeper = Keeper(folder, self.buffers, dropped=self.dropped)
+        self.buffers = LogBuffers(workers, size_bytes)
+        self.logs = [PredictionLog(ring, self.buffers.wakeup, dropped=self.dropped) for ring in self.buffers.rings]
+        self.log_writer = LogWriter(folder, self.buffers, dropped=self.dropped)
 
     def kept(self, digest: str = LOADED.digest) -> pl.DataFrame:
         """All rows on disk, in the order of their segments."""
@@ -38,11 +38,11 @@ class Logging:
         return pl.concat(tables) if tables else pl.DataFrame({"key": []})
 
 
-def entry(*sizes: int, first: int = 0, failed: bool = False, **given: object) -> Entry[Loaded]:
+def entry(*sizes: int, first: int = 0, failed: bool = False, **given: object) -> LogEntry[LoadedModel]:
     """An entry of calls with so many rows each; the value of a row is its place."""
     n = sum(sizes)
     rows = np.arange(3.0 * n).reshape(n, 3)
-    made = Entry(
+    made = LogEntry(
         release=LOADED,
         at_us=7,
         requests=np.arange(first, first + len(sizes)),
@@ -60,14 +60,14 @@ def entry(*sizes: int, first: int = 0, failed: bool = False, **given: object) ->
     return made._replace(**given)
 
 
-def table_of(*entries: Entry[Loaded]) -> dict[str, object]:
+def table_of(*entries: LogEntry[LoadedModel]) -> dict[str, object]:
     """The columns of entries that went through a ring."""
     found = []
     for each in entries:
         log = Logging(Path())
         log.logs[0].add(each)
-        found += map(decode, log.buffers.rings[0].records(log.buffers.rings[0].head))
-    return columns(found)
+        found += map(decode_entry, log.buffers.rings[0].records(log.buffers.rings[0].head))
+    return segment_columns(found)
 
 
 def test_an_entry_comes_out_of_a_ring_as_it_was_put():
@@ -75,7 +75,7 @@ def test_an_entry_comes_out_of_a_ring_as_it_was_put():
     log = Logging(Path())
     log.logs[0].add(put)
     (record,) = log.buffers.rings[0].records(log.buffers.rings[0].head)
-    taken = decode(record)
+    taken = decode_entry(record)
     assert (taken.keys, taken.sizes, taken.at_us, taken.stage) == (["fl\u00fcge", "?"], [1, 2], 7, traffic.ALONE)
     for name in ("rows", "answers", "requests", "latency_ns"):
         np.testing.assert_array_equal(getattr(taken, name), getattr(put, name))
@@ -114,7 +114,7 @@ def test_since_when_looked_up_values_were_known_is_kept_and_never_where_the_look
 def test_a_log_of_before_whose_flags_were_wide_is_read_with_that_of_now(tmp_path):
     log = Logging(tmp_path)
     log.logs[0].add(entry(1, 2))
-    log.keeper.keep()
+    log.log_writer.keep()
     new, folder = log.kept(), traffic.log_folder(tmp_path, "flights", LOADED.digest)
     wide = new.with_columns(pl.col(pl.Int8).cast(pl.Int64))
     assert [name for name in new.columns if new[name].dtype == pl.Int8] == [
@@ -134,8 +134,8 @@ def test_what_was_added_is_on_disk_once_it_is_kept(tmp_path):
     log = Logging(tmp_path)
     for number in range(100):
         log.logs[0].add(entry(2, first=int(log.logs[0].number(1)[0]), keys=[f"k{number}"]))
-    log.keeper.keep()
-    log.keeper.keep()
+    log.log_writer.keep()
+    log.log_writer.keep()
     table = log.kept()
     assert len(table) == 200 and table["request"].n_unique() == 100 and not log.dropped
     assert table["request"].is_sorted()
@@ -145,7 +145,7 @@ def test_what_workers_answered_is_kept_in_the_order_of_time(tmp_path):
     log = Logging(tmp_path, workers=3)
     for number in range(9):
         log.logs[number % 3].add(entry(1, at_us=number, first=number))
-    log.keeper.keep()
+    log.log_writer.keep()
     assert log.kept()["at_us"].to_list() == list(range(9))
 
 
@@ -155,7 +155,7 @@ def test_each_release_has_segments_of_its_own_and_is_told_apart_however_many_com
     others = [dataclasses.replace(LOADED, digest=f"sha256:{number:012}") for number in range(100)]
     for other in others:
         log.logs[0].add(entry(1, release=other))
-    log.keeper.keep()
+    log.log_writer.keep()
     assert all(len(log.kept(other.digest)) == 1 for other in others)
 
 
@@ -163,7 +163,7 @@ def test_what_is_much_is_kept_in_several_segments_and_nothing_of_it_twice(tmp_pa
     log = Logging(tmp_path, size_bytes=8 << 20)
     for number in range(50):
         log.logs[0].add(entry(2000, first=number, at_us=number))
-    log.keeper.keep()
+    log.log_writer.keep()
     assert len(list(segments.segments(traffic.log_folder(tmp_path, "flights", LOADED.digest)))) > 1
     table = log.kept()
     assert len(table) == 100_000 and table["request"].is_sorted() and table["request"].n_unique() == 50
@@ -173,28 +173,28 @@ def test_what_does_not_fit_is_dropped_and_counted_and_the_rest_is_kept(tmp_path)
     log = Logging(tmp_path, size_bytes=8192)
     log.logs[0].add(entry(11))
     log.logs[0].add(entry(300))
-    log.keeper.keep()
+    log.log_writer.keep()
     log.logs[0].add(entry(3))
-    log.keeper.keep()
+    log.log_writer.keep()
     assert log.dropped == {"flights": 300} and len(log.kept()) == 14
 
 
 def test_a_ring_that_is_half_full_rings_the_bell(tmp_path):
     log = Logging(tmp_path, size_bytes=32768)
     log.logs[0].add(entry(10))
-    log.buffers.bell.listen_only()
-    assert not log.buffers.bell.heard()
+    log.buffers.wakeup.keep_reader()
+    assert not log.buffers.wakeup.heard()
     log = Logging(tmp_path, size_bytes=32768)
     log.logs[0].add(entry(600))
-    log.buffers.bell.listen_only()
-    assert log.buffers.bell.heard()
+    log.buffers.wakeup.keep_reader()
+    assert log.buffers.wakeup.heard()
 
 
 def test_a_segment_that_cannot_be_written_is_counted_and_does_not_end_the_log(tmp_path, caplog):
     (tmp_path / "log").write_text("no folder")
     log = Logging(tmp_path)
     log.logs[0].add(entry(3))
-    log.keeper.keep()
+    log.log_writer.keep()
     assert log.dropped == {"flights": 3} and "could not be written" in caplog.text
     assert log.buffers.rings[0].tail == log.buffers.rings[0].head
 
@@ -202,9 +202,9 @@ def test_a_segment_that_cannot_be_written_is_counted_and_does_not_end_the_log(tm
 def test_an_entry_that_nobody_foresaw_is_counted_and_what_comes_after_is_kept(tmp_path, caplog):
     log = Logging(tmp_path)
     log.logs[0].add(entry(6, latency_ns=np.array([])))
-    log.keeper.keep()
+    log.log_writer.keep()
     log.logs[0].add(entry(3))
-    log.keeper.keep()
+    log.log_writer.keep()
     assert log.dropped == {"flights": 6} and len(log.kept()) == 3
     assert "could not be written" in caplog.text
 
@@ -241,10 +241,10 @@ def test_killed_anywhere_in_a_pass_each_row_is_on_disk_once_after_the_next(tmp_p
         else:
             before(type(log.buffers.rings[0]), "advance", nth=nth, monkeypatch=patch)
         with pytest.raises(Killed):
-            log.keeper.keep()
+            log.log_writer.keep()
     log.logs[0].add(entry(1, first=10, at_us=10))
     for _ in range(2):
-        Keeper(tmp_path, log.buffers, dropped=log.dropped).keep()
+        LogWriter(tmp_path, log.buffers, dropped=log.dropped).keep()
     assert log.kept()["key"].to_list() == [f"k{number}" for number in range(11)]
     assert log.kept(other.digest)["key"].to_list() == [f"k{number}" for number in range(10)]
     assert not log.dropped

@@ -8,7 +8,7 @@ import pytest
 from fleets import fleet
 from running import project
 
-from headway.serving.auth.keys import new_key
+from headway.serving.auth.keys import create_key
 
 pytestmark = pytest.mark.slow
 ROW = {"inputs": [{"name": name, "shape": [1], "datatype": "FP64", "data": [1.0]} for name in "abc"]}
@@ -17,7 +17,7 @@ ROW = {"inputs": [{"name": name, "shape": [1], "datatype": "FP64", "data": [1.0]
 @pytest.mark.parametrize("workers", [2, 3])
 def test_a_key_has_its_burst_once_over_all_workers_and_is_told_when_to_come_again(tmp_path, workers):
     settings = project(tmp_path)
-    key = new_key(settings.path(settings.serve.keys), "shop", ["predict"], per_s=0.001, burst=5)
+    key = create_key(settings.path(settings.serve.keys), "shop", ["predict"], per_s=0.001, burst=5)
     with fleet(tmp_path, workers=workers) as served:
         answers = [served.ask("/v2/models/flights/infer", ROW, key=key) for _ in range(60)]
     assert Counter(answer.status for answer in answers) == {200: 5, 429: 55}

@@ -8,7 +8,7 @@ import platform
 import struct
 import threading
 
-from headway.serving.workers.patience import be_patient
+from headway.serving.workers.scheduling import request_long_time_slices
 
 SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
 
@@ -18,7 +18,7 @@ def of_a_thread() -> tuple[int, int]:
     found: list[tuple[int, int]] = []
 
     def ask() -> None:
-        be_patient()
+        request_long_time_slices()
         told = ctypes.create_string_buffer(48)
         ctypes.CDLL(None).syscall(SCHED_GETATTR[os.uname().machine], 0, told, 48, 0)
         _, _, _, nice, _, turn_ns, *_ = struct.unpack("=IIQiIQQQ", told.raw)

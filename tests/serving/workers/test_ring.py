@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.serving.workers.ring import Bell, Ring
+from headway.serving.workers.ring_buffer import RingBuffer, WakeupPipe
 
 PAGE = mmap.PAGESIZE
 
 
-def taken(ring: Ring) -> list[bytes]:
+def taken(ring: RingBuffer) -> list[bytes]:
     """All that lies in a ring, which is empty then."""
     upto = ring.head
     found = [bytes(record) for record in ring.records(upto)]
@@ -26,7 +26,7 @@ def taken(ring: Ring) -> list[bytes]:
 
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=PAGE // 2)), max_size=60))
 def test_what_is_put_is_taken_in_order_wherever_the_ring_ends(steps):
-    ring, waiting = Ring(3 * PAGE), deque[bytes]()
+    ring, waiting = RingBuffer(3 * PAGE), deque[bytes]()
     for step in steps:
         if step is None:
             assert taken(ring) == list(waiting)
@@ -37,20 +37,20 @@ def test_what_is_put_is_taken_in_order_wherever_the_ring_ends(steps):
 
 
 def test_what_has_no_room_is_refused_and_what_was_put_stays():
-    ring = Ring(2 * PAGE)
+    ring = RingBuffer(2 * PAGE)
     assert ring.put(b"a" * (PAGE - 16)) and not ring.put(b"b" * 8)
     assert taken(ring) == [b"a" * (PAGE - 16)] and ring.put(b"b" * 8)
 
 
 def test_what_was_not_advanced_over_is_taken_again():
-    ring = Ring(PAGE)
+    ring = RingBuffer(PAGE)
     ring.put(b"once")
     assert list(ring.records(ring.head)) == list(ring.records(ring.head)) == [b"once"]
     assert ring.tail == 0 and not ring.due
 
 
 def test_what_is_taken_at_once_ends_with_a_record_and_is_one_at_least():
-    ring = Ring(4 * PAGE)
+    ring = RingBuffer(4 * PAGE)
     for size in (8, 80, 8):
         ring.put(b"x" * size)
     assert [len(list(ring.records(ring.reach(most)))) for most in (0, 16, 103, 104, 10_000)] == [1, 1, 1, 2, 3]
@@ -59,7 +59,7 @@ def test_what_is_taken_at_once_ends_with_a_record_and_is_one_at_least():
 
 
 def test_a_ring_that_is_half_full_says_so_and_a_large_one_at_a_megabyte():
-    small, large = Ring(4 * PAGE), Ring(8 << 20)
+    small, large = RingBuffer(4 * PAGE), RingBuffer(8 << 20)
     small.put(b"x" * 2 * PAGE)
     large.put(b"x" * ((1 << 20) - 16))
     assert small.due and taken(small) and not small.due
@@ -67,14 +67,14 @@ def test_a_ring_that_is_half_full_says_so_and_a_large_one_at_a_megabyte():
 
 
 def test_records_longer_than_a_piece_are_whole_and_the_first_free_piece_is_used_again():
-    ring, record = Ring(16 * PAGE, kept_bytes=0), bytes(range(256)) * (3 * PAGE // 256)
+    ring, record = RingBuffer(16 * PAGE, kept_bytes=0), bytes(range(256)) * (3 * PAGE // 256)
     for _ in range(40):
         assert ring.put(record) and ring.put(b"short")
         assert taken(ring) == [record, b"short"]
     assert resident_kb(ring) <= 8 * PAGE // 1024
 
 
-def resident_kb(ring: Ring) -> int:
+def resident_kb(ring: RingBuffer) -> int:
     """Memory that the ring of just this size takes in this process."""
     maps = Path("/proc/self/smaps").read_text().split("VmFlags")
     size = re.compile(rf"rw-s.*\nSize: +{(ring.size + PAGE) // 1024} kB")
@@ -84,7 +84,7 @@ def resident_kb(ring: Ring) -> int:
 
 @pytest.mark.slow
 def test_what_was_taken_costs_no_memory_and_what_comes_after_is_whole():
-    ring = Ring(123 * PAGE, kept_bytes=4 * PAGE)
+    ring = RingBuffer(123 * PAGE, kept_bytes=4 * PAGE)
     records = [bytes([number]) * PAGE for number in range(100)]
     for round_ in range(5):
         for record in records:
@@ -95,10 +95,10 @@ def test_what_was_taken_costs_no_memory_and_what_comes_after_is_whole():
 
 
 def test_a_bell_never_holds_up_who_rings_and_is_heard_until_nobody_is_left_who_could():
-    bell = Bell()
+    wakeup = WakeupPipe()
     for _ in range(100_000):
-        bell.ring()
-    assert bell.heard() and bell.heard() and bell.heard()
-    bell.listen_only()
-    assert not bell.heard()
-    bell.ring_only()
+        wakeup.ring()
+    assert wakeup.heard() and wakeup.heard() and wakeup.heard()
+    wakeup.keep_reader()
+    assert not wakeup.heard()
+    wakeup.keep_writer()

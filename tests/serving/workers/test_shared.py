@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from headway.serving.workers.shared import Board, Flags, Shared, Tally
+from headway.serving.workers.shared_memory import CounterMap, FlagMap, NamedCounters, SharedTable
 
 
 def test_rows_are_summed_and_none_is_written_by_another():
-    shared = Shared(3, 2)
+    shared = SharedTable(3, 2)
     shared.row(0)[1] = 4
     shared.row(2)[:] += [1, 2]
     assert shared.total().tolist() == [1, 6] and shared.row(1).tolist() == [0, 0]
 
 
 def test_a_name_has_its_counts_in_each_row_that_met_it():
-    board = Board(2, 2)
+    board = NamedCounters(2, 2)
     board.of(0, "a")[:] = [1, 2]
     board.of(1, "b")[:] = [5, 6]
     board.of(1, "a")[:] = [3, 4]
@@ -23,7 +23,7 @@ def test_a_name_has_its_counts_in_each_row_that_met_it():
 
 
 def test_who_takes_the_place_of_another_goes_on_with_its_counts():
-    board = Board(1, 1)
+    board = NamedCounters(1, 1)
     board.of(0, "flights")[0] = 7
     board._known.clear()  # a new process knows none
     board.of(0, "flights")[0] += 1
@@ -32,13 +32,13 @@ def test_who_takes_the_place_of_another_goes_on_with_its_counts():
 
 @pytest.mark.parametrize("name", ["12345678", "fl\u00fcge", f"{'n' * 64}@sha256:{'0' * 64}"])
 def test_a_name_comes_back_as_it_was_placed(name):
-    board = Board(1, 1)
+    board = NamedCounters(1, 1)
     board.of(0, name)
     assert list(board.found()) == [name]
 
 
 def test_a_board_without_room_says_so():
-    board = Board(1, 1, most=2)
+    board = NamedCounters(1, 1, most=2)
     for name in "ab":
         board.of(0, name)
     with pytest.raises(IndexError, match="no room for 'c' among 2 names"):
@@ -46,8 +46,8 @@ def test_a_board_without_room_says_so():
 
 
 def test_a_tally_counts_as_a_counter_does():
-    board = Board(2, 1)
-    own, other = Tally(board, 0), Tally(board, 1)
+    board = NamedCounters(2, 1)
+    own, other = CounterMap(board, 0), CounterMap(board, 1)
     own["a"] += 2
     other["a"] += 3
     other["b"] += 1
@@ -58,8 +58,8 @@ def test_a_tally_counts_as_a_counter_does():
 
 
 def test_flags_are_no_yes_or_not_there_and_anywhere_is_yes_where_one_says_so():
-    board = Board(2, 1)
-    own, other = Flags(board, 0), Flags(board, 1)
+    board = NamedCounters(2, 1)
+    own, other = FlagMap(board, 0), FlagMap(board, 1)
     own["a"], own["b"], other["a"] = False, False, True
     assert own == {"a": False, "b": False} and len(own) == 2 and other.get("b") is None
     assert own.anywhere() == {"a": True, "b": False}

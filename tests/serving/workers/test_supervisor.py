@@ -178,7 +178,9 @@ def test_who_takes_a_place_has_what_the_fleet_has_though_the_pointer_moved_to_wh
 
 def test_a_worker_that_falls_over_before_it_answers_ends_the_start_with_its_own_words(tmp_path):
     project(tmp_path)
-    process = started(tmp_path, "flights@live", first="import headway.serving.workers.worker as w; w.gate_of = 1; ")
+    process = started(
+        tmp_path, "flights@live", first="import headway.serving.workers.worker as w; w.create_authenticator = 1; "
+    )
     out, error = process.communicate(timeout=20)
     assert process.returncode != 0 and out == ""
     assert "TypeError: 'int' object is not callable" in error

@@ -19,7 +19,7 @@ from headway.batch.cells import check_columns, rank_categories
 from headway.core.batch import Chunk, Column, Refusal, Scan, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field
-from headway.serving.protocol.tensors import TEXT, ranks_of
+from headway.serving.protocol.tensors import BYTES, category_codes
 
 if TYPE_CHECKING:
     from headway.core.batch import Floats
@@ -57,7 +57,7 @@ class ArrowScan:
         check_columns([field.name for field in schema.fields], wanted, where)
         for field in wanted.signature.inputs:
             _expect_type(field, types[field.name], where)
-        self._ranks = [(field, ranks_of(field)) for field in wanted.signature.inputs]
+        self._ranks = [(field, category_codes(field)) for field in wanted.signature.inputs]
         self.kept: Mapping[str, Column] = {name: _none_of(types[name], where) for name in wanted.keep}
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
@@ -190,8 +190,8 @@ def _value_type(schema: Any) -> Any:
 
 def _expect_type(field: Field, schema: Any, where: str) -> None:
     met = _value_type(schema).type
-    expected = "texts" if field.datatype == TEXT else "numbers"
-    if met != Type.NULL and met not in (_TEXTS if field.datatype == TEXT else _NUMBERS):
+    expected = "texts" if field.datatype == BYTES else "numbers"
+    if met != Type.NULL and met not in (_TEXTS if field.datatype == BYTES else _NUMBERS):
         raise DataError(
             f"column '{field.name}' is {met.name.lower()}, the model reads {expected}",
             where=where,

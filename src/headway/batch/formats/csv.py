@@ -18,7 +18,7 @@ from headway.batch.cells import MISSING, check_columns, new_refusal, parse_numbe
 from headway.core.batch import Chunk, Column, Refusal, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field
-from headway.serving.protocol.tensors import ranks_of
+from headway.serving.protocol.tensors import category_codes
 
 try:
     from headway.batch import frames
@@ -39,7 +39,7 @@ class CsvScan:
         with path.open("rb") as file:
             self._names, self._begin = _header(file, str(path))
         check_columns(self._names, wanted, str(path))
-        self._ranks = [(field, ranks_of(field)) for field in wanted.signature.inputs]
+        self._ranks = [(field, category_codes(field)) for field in wanted.signature.inputs]
         self.kept: Mapping[str, Column] = {name: columns.string_column([]) for name in wanted.keep}
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:

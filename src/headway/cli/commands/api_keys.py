@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from headway.core import config
 from headway.reporting.console import print_result
-from headway.serving.auth.keys import Key, Scope, keys_file, new_key, read_keys, revoke
+from headway.serving.auth.keys import ApiKey, Scope, create_key, keys_file, read_keys, revoke_key
 
 
 def plugin(
@@ -45,10 +45,10 @@ def plugin(
     file = keys_file(config.load(project))
     value: dict[str, Any]
     if action == "new":
-        key = new_key(file, name, scope, per_s=per_s, burst=burst)
+        key = create_key(file, name, scope, per_s=per_s, burst=burst)
         value, text = {"name": name, "key": key}, key
     elif action == "revoke":
-        value, text = {"name": name, "revoked": revoke(file, name).revoked}, f"API key {name} is revoked"
+        value, text = {"name": name, "revoked": revoke_key(file, name).revoked}, f"API key {name} is revoked"
     else:
         keys = read_keys(file)
         width = max(map(len, keys), default=0)
@@ -57,7 +57,7 @@ def plugin(
     print_result(value, text, json=json)
 
 
-def _describe(key: Key) -> str:
+def _describe(key: ApiKey) -> str:
     limit = f", {key.per_s:g} requests/s" if key.per_s else ""
     burst = f", burst {key.burst}" if key.burst else ""
     revoked = f", revoked {key.revoked}" if key.revoked else ""

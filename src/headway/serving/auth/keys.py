@@ -28,7 +28,7 @@ from headway.core.record import Record
 from headway.storage import atomic
 
 Scope = Literal["predict", "label", "metrics", "operate"]
-MOST = 1023
+MAX_KEYS = 1023
 _PREFIX = "hw_"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HEAD = (
@@ -36,7 +36,7 @@ _HEAD = (
 )
 
 
-class Key(Record, frozen=True, kw_only=True):
+class ApiKey(Record, frozen=True, kw_only=True):
     """What is known of a key. `per_s` and `burst` limit its requests; 0 takes what `[serve]` says, inf sets no limit.
 
     One that was revoked stays, so that its name is not taken by another and the places of the others stay.
@@ -62,23 +62,25 @@ def keys_file(config: Config) -> Path:
     return file
 
 
-def read_keys(file: Path) -> dict[str, Key]:
+def read_keys(file: Path) -> dict[str, ApiKey]:
     """The keys by name, in the order of the file, none where there is no file; raises ConfigError."""
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
-        keys = msgspec.convert(tables, dict[str, Key], strict=False)
+        keys = msgspec.convert(tables, dict[str, ApiKey], strict=False)
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigError(f"the keys cannot be read: {error}", where=str(file), hint="headway api-keys list") from error
-    if len(keys) > MOST:
-        raise ConfigError(f"{len(keys)} keys, at most {MOST}", where=str(file), hint="delete some that were revoked")
+    if len(keys) > MAX_KEYS:
+        raise ConfigError(
+            f"{len(keys)} keys, at most {MAX_KEYS}", where=str(file), hint="delete some that were revoked"
+        )
     if wrong := [name for name in keys if not _NAME.fullmatch(name)]:
         raise ConfigError(f"{wrong[0]!r} is no name of a key", where=str(file), hint="letters, digits, _ and -")
     return keys
 
 
-def new_key(file: Path, name: str, scopes: Sequence[Scope], *, per_s: float = 0.0, burst: int = 0) -> str:
+def create_key(file: Path, name: str, scopes: Sequence[Scope], *, per_s: float = 0.0, burst: int = 0) -> str:
     """Make a key, keep what is known of it, and give the key: it is never to be seen again.
 
     Raises ConfigError where the name is none or is taken, also by a key that was revoked.
@@ -87,19 +89,21 @@ def new_key(file: Path, name: str, scopes: Sequence[Scope], *, per_s: float = 0.
         raise ConfigError(f"{name!r} is no name of a key", hint="up to 64 letters, digits, _ and -")
     with _held(file):
         keys = read_keys(file)
-        if name in keys or len(keys) == MOST:
-            raise ConfigError(f"there is a key '{name}'" if name in keys else f"there are {MOST} keys", where=str(file))
+        if name in keys or len(keys) == MAX_KEYS:
+            raise ConfigError(
+                f"there is a key '{name}'" if name in keys else f"there are {MAX_KEYS} keys", where=str(file)
+            )
         key = _PREFIX + secrets.token_urlsafe(32)
         given = {"sha256": digest(key.encode()).hex(), "scopes": scopes, "made": _now(), "per_s": per_s, "burst": burst}
         try:
-            known = msgspec.convert(given, Key)
+            known = msgspec.convert(given, ApiKey)
         except msgspec.ValidationError as error:
             raise ConfigError(f"no such key can be made: {error}", hint="headway api-keys --help") from error
         _write(file, {**keys, name: known})
     return key
 
 
-def revoke(file: Path, name: str) -> Key:
+def revoke_key(file: Path, name: str) -> ApiKey:
     """Let a key do nothing from now on; raises ConfigError, which lists the names, where there is none such."""
     with _held(file):
         keys = read_keys(file)
@@ -126,11 +130,11 @@ def _held(file: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _write(file: Path, keys: dict[str, Key]) -> None:
+def _write(file: Path, keys: dict[str, ApiKey]) -> None:
     atomic.write(file, (_HEAD + "".join(map(_table, keys, keys.values()))).encode())
 
 
-def _table(name: str, key: Key) -> str:
+def _table(name: str, key: ApiKey) -> str:
     scopes = ", ".join(f'"{scope}"' for scope in key.scopes)
     lines = [f"\n[{name}]", f'sha256 = "{key.sha256}"', f"scopes = [{scopes}]", f'made = "{key.made}"']
     lines += [f'revoked = "{key.revoked}"'] if key.revoked else []

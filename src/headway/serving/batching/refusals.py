@@ -5,7 +5,7 @@ from __future__ import annotations
 from headway.core.errors import HeadwayError
 
 
-class Busy(HeadwayError):
+class QueueFull(HeadwayError):
     """More rows wait for a release than may; `retry_s` is when, at the rate that is measured, they will be done."""
 
     def __init__(self, what: str, *, retry_s: int) -> None:
@@ -13,9 +13,9 @@ class Busy(HeadwayError):
         self.retry_s = retry_s
 
 
-class Expired(HeadwayError):
+class DeadlineExceeded(HeadwayError):
     """The time that the caller gave had passed before the rows could be asked; the model was not."""
 
 
-class Outside(HeadwayError):
+class ContractViolation(HeadwayError):
     """A value is outside the contract of the release, whose policy is to refuse it."""

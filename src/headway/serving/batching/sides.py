@@ -6,61 +6,73 @@ import time
 from collections.abc import Iterator
 
 from headway.registry.assign import assign
-from headway.serving.batching.answering import Answerer, Batch, Said
-from headway.serving.batching.seat import ALONE, AT_LIVE, BESIDE, BESIDE_LIVE, OF_CANARY, Seat, Side
-from headway.serving.load import Loaded
+from headway.serving.batching.executor import Batch, BatchExecutor, BatchResult
+from headway.serving.loading import LoadedModel
+from headway.serving.routing.traffic_split import (
+    CANARY,
+    CANARY_SHADOW,
+    LIVE,
+    LIVE_PAIRED,
+    LIVE_SHADOW,
+    Arm,
+    TrafficSplit,
+)
 
 
-def said_at(answerer: Answerer, release: Loaded, seat: Seat | None, batch: Batch) -> Iterator[Said]:
+def route_batch(
+    executor: BatchExecutor, release: LoadedModel, split: TrafficSplit | None, batch: Batch
+) -> Iterator[BatchResult]:
     """What is said to a batch that was decoded for a release, which may have lost its seat meanwhile."""
-    if seat is None or seat.canary is None or seat.live is not release:
-        return _heard(answerer, release, batch, ALONE)
-    if seat.share:
-        return _dealt(answerer, seat, seat.canary, batch)
-    return _shadowed(answerer, seat, seat.canary, batch)
+    if split is None or split.canary is None or split.live is not release:
+        return _heard(executor, release, batch, LIVE)
+    if split.share:
+        return _dealt(executor, split, split.canary, batch)
+    return _shadowed(executor, split, split.canary, batch)
 
 
-def _heard(answerer: Answerer, release: Loaded, batch: Batch, side: Side) -> Iterator[Said]:
-    for outcome in answerer.outcomes(release, batch):
-        yield Said(release=release, outcome=outcome, side=side, heard=True)
+def _heard(executor: BatchExecutor, release: LoadedModel, batch: Batch, side: Arm) -> Iterator[BatchResult]:
+    for outcome in executor.outcomes(release, batch):
+        yield BatchResult(release=release, outcome=outcome, side=side, heard=True)
 
 
-def _shadowed(answerer: Answerer, seat: Seat, canary: Loaded, batch: Batch) -> Iterator[Said]:
+def _shadowed(executor: BatchExecutor, split: TrafficSplit, canary: LoadedModel, batch: Batch) -> Iterator[BatchResult]:
     """Live answers, and then the canary reads and answers the same for the log alone."""
     began = time.perf_counter_ns()
-    yield from _heard(answerer, seat.live, batch, seat.side(AT_LIVE))
-    side = seat.side(BESIDE, took_ns=time.perf_counter_ns() - began)
-    for outcome in answerer.outcomes(canary, batch, anew=seat.reads_anew):
-        yield Said(release=canary, outcome=outcome, side=side, heard=False)
+    yield from _heard(executor, split.live, batch, split.side(LIVE_PAIRED))
+    side = split.side(CANARY_SHADOW, took_ns=time.perf_counter_ns() - began)
+    for outcome in executor.outcomes(canary, batch, anew=split.reads_anew):
+        yield BatchResult(release=canary, outcome=outcome, side=side, heard=False)
 
 
-def _dealt(answerer: Answerer, seat: Seat, canary: Loaded, batch: Batch) -> Iterator[Said]:
+def _dealt(executor: BatchExecutor, split: TrafficSplit, canary: LoadedModel, batch: Batch) -> Iterator[BatchResult]:
     """Each caller gets the answer of the side that its key is of; calls of the canary's keys go to both."""
-    its_own = [bool(call.key) and assign(call.key, seat.salt, seat.share) for call in batch.calls]
+    its_own = [bool(call.key) and assign(call.key, split.salt, split.share) for call in batch.calls]
     others = [place for place, its in enumerate(its_own) if not its]
     mine = [place for place, its in enumerate(its_own) if its]
     began = time.perf_counter_ns()
     if others:
-        yield from _heard(answerer, seat.live, batch.part(others), seat.side(ALONE))
+        yield from _heard(executor, split.live, batch.part(others), split.side(LIVE))
     if mine:
-        yield from _both(answerer, seat, canary, batch.part(mine), began)
+        yield from _both(executor, split, canary, batch.part(mine), began)
 
 
-def _both(answerer: Answerer, seat: Seat, canary: Loaded, batch: Batch, began: int) -> Iterator[Said]:
+def _both(
+    executor: BatchExecutor, split: TrafficSplit, canary: LoadedModel, batch: Batch, began: int
+) -> Iterator[BatchResult]:
     """The canary answers; where it fails live does, which answers the same calls for the log as well."""
     places = {call: place for place, call in enumerate(batch.calls)}
     held = []
     before = time.perf_counter_ns() - began
-    for outcome in answerer.outcomes(canary, batch, anew=seat.reads_anew):
+    for outcome in executor.outcomes(canary, batch, anew=split.reads_anew):
         failed = outcome.error is not None
-        side = seat.side(BESIDE if failed else OF_CANARY, took_ns=before)
-        yield Said(release=canary, outcome=outcome, side=side, heard=not failed, canary_failed=failed)
+        side = split.side(CANARY_SHADOW if failed else CANARY, took_ns=before)
+        yield BatchResult(release=canary, outcome=outcome, side=side, heard=not failed, canary_failed=failed)
         held += [places[call] for call in outcome.batch.calls if failed]
     took = time.perf_counter_ns() - began
     if held:
-        yield from _heard(answerer, seat.live, batch.part(held), seat.side(AT_LIVE, took_ns=took))
+        yield from _heard(executor, split.live, batch.part(held), split.side(LIVE_PAIRED, took_ns=took))
     rest = sorted(set(places.values()) - set(held))
     if rest:
-        for outcome in answerer.outcomes(seat.live, batch.part(rest)):
-            side = seat.side(BESIDE_LIVE, took_ns=took)
-            yield Said(release=seat.live, outcome=outcome, side=side, heard=False)
+        for outcome in executor.outcomes(split.live, batch.part(rest)):
+            side = split.side(LIVE_SHADOW, took_ns=took)
+            yield BatchResult(release=split.live, outcome=outcome, side=side, heard=False)

@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 
 from headway.core.errors import DataError
-from headway.serving.batching.contract import Breach
+from headway.serving.batching.validation import Violation
 from headway.serving.grpc._messages import INFERENCE
-from headway.serving.load import Loaded
-from headway.serving.protocol.binary import Packed, finite, tensor_of
-from headway.serving.protocol.tensors import TEXT, Tensor, Values
-from headway.serving.protocol.wire import Form, InferRequest, Parameters, Wanted
+from headway.serving.loading import LoadedModel
+from headway.serving.protocol.binary import BinaryTensor, require_finite, unpack_tensor
+from headway.serving.protocol.open_inference import InferRequest, OutputParameters, RequestedOutput, RequestParameters
+from headway.serving.protocol.tensors import BYTES, Tensor, Values
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
@@ -29,11 +29,11 @@ _MEMBERS = {
     "UINT64": "uint64_contents",
     "FP32": "fp32_contents",
     "FP64": "fp64_contents",
-    TEXT: "bytes_contents",
+    BYTES: "bytes_contents",
 }
 
 
-class Inference(msgspec.Struct, eq=False):
+class GrpcInference(msgspec.Struct, eq=False):
     """An infer request on its way through the plane; `done` takes the release and its answers, or the error."""
 
     request: InferRequest
@@ -41,13 +41,13 @@ class Inference(msgspec.Struct, eq=False):
     key: str
     started_ns: int
     deadline_ns: int
-    done: SimpleQueue[tuple[Loaded, list[float]] | Exception]
+    done: SimpleQueue[tuple[LoadedModel, list[float]] | Exception]
 
-    def read_for(self, release: Loaded) -> Floats:
+    def read_for(self, release: LoadedModel) -> Floats:
         """The rows as another release asks for them; raises DataError where the request does not bring them."""
         return release.reader.take(self.request).rows
 
-    def answer(self, release: Loaded, values: list[float], outside: Sequence[Breach] = ()) -> None:
+    def answer(self, release: LoadedModel, values: list[float], outside: Sequence[Violation] = ()) -> None:
         """Hand the answers of a release to the thread that waits for them; what was outside has no place there."""
         self.done.put((release, values))
 
@@ -56,19 +56,19 @@ class Inference(msgspec.Struct, eq=False):
         self.done.put(error)
 
 
-def read(message: Any) -> InferRequest:
+def decode_request(message: Any) -> InferRequest:
     """A ModelInferRequest as a request of any way in; raises DataError that names the input at fault."""
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise DataError(f"raw_input_contents holds {len(raw)} inputs, and inputs {len(message.inputs)}")
     tensors = [_tensor(each, raw[at] if raw else None) for at, each in enumerate(message.inputs)]
-    outputs = [Wanted(each.name, _form(each.parameters)) for each in message.outputs]
+    outputs = [RequestedOutput(each.name, _form(each.parameters)) for each in message.outputs]
     key = _parameter(message.parameters, "key", "string_param", "")
     timeout = max(_parameter(message.parameters, "timeout", "int64_param", 0), 0)
-    return InferRequest(tensors, message.id, outputs, Parameters(key=key, timeout=timeout))
+    return InferRequest(tensors, message.id, outputs, RequestParameters(key=key, timeout=timeout))
 
 
-def written(message: Any, release: Loaded, values: list[float], n: int) -> Any:
+def encode_response(message: Any, release: LoadedModel, values: list[float], n: int) -> Any:
     """The ModelInferResponse to n rows: `values` in row-major order, as raw bytes where the request had those."""
     output: dict[str, Any] = {"name": release.views.asked.output, "datatype": "FP64", "shape": (n, len(values) // n)}
     answer = {"model_name": release.name, "model_version": release.version, "id": message.id, "outputs": [output]}
@@ -87,7 +87,7 @@ def _tensor(each: Any, raw: bytes | None) -> Tensor:
         return _typed(each, shape)
     if each.HasField("contents"):
         raise DataError(f"input '{each.name}' has contents and raw_input_contents", hint="send one of them")
-    return tensor_of(Packed(each.name, shape, each.datatype), memoryview(raw))
+    return unpack_tensor(BinaryTensor(each.name, shape, each.datatype), memoryview(raw))
 
 
 def _typed(each: Any, shape: list[int]) -> Tensor:
@@ -96,11 +96,11 @@ def _typed(each: Any, shape: list[int]) -> Tensor:
         hint = f"one of {', '.join(_MEMBERS)}; FP16 in raw_input_contents"
         raise DataError(f"input '{each.name}' is {each.datatype}, which has no contents", hint=hint)
     values = list(getattr(each.contents, member))
-    if each.datatype == TEXT:
-        return Tensor(each.name, shape, TEXT, _texts(each.name, values))
+    if each.datatype == BYTES:
+        return Tensor(each.name, shape, BYTES, _texts(each.name, values))
     if each.datatype == "BOOL":
         return Tensor(each.name, shape, "FP64", [float(value) for value in values])
-    finite(each.name, np.array(values, dtype=np.float64))
+    require_finite(each.name, np.array(values, dtype=np.float64))
     return Tensor(each.name, shape, each.datatype, values)
 
 
@@ -111,8 +111,8 @@ def _texts(name: str, values: list[bytes]) -> Values:
         raise DataError(f"input '{name}' holds a text that is not UTF-8: {error.reason}") from error
 
 
-def _form(parameters: Any) -> Form:
-    return Form(
+def _form(parameters: Any) -> OutputParameters:
+    return OutputParameters(
         classification=_parameter(parameters, "classification", "int64_param", 0),
         shared_memory_region=_parameter(parameters, "shared_memory_region", "string_param", ""),
     )

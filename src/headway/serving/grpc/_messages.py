@@ -78,7 +78,7 @@ HealthCheckResponse: 1 status int32
 """
 
 
-def parsed(kind: type[Any], content: bytes) -> Any:
+def parse_message(kind: type[Any], content: bytes) -> Any:
     """A message of this class from its bytes; raises DataError where they are none."""
     try:
         return kind.FromString(content)
@@ -86,7 +86,7 @@ def parsed(kind: type[Any], content: bytes) -> Any:
         raise DataError(f"the message is no {kind.__name__}") from error
 
 
-def messages(package: str, table: str) -> dict[str, type[Any]]:
+def message_classes(package: str, table: str) -> dict[str, type[Any]]:
     """The classes of a table's messages, by name."""
     file = descriptor_pb2.FileDescriptorProto(name=f"headway/{package}.proto", package=package, syntax="proto3")
     for name, fields in _lines(table):
@@ -135,5 +135,5 @@ def _entry(message: descriptor_pb2.DescriptorProto, package: str, name: str, kin
     return f"{message.name}.{entry.name}"
 
 
-INFERENCE = messages("inference", _INFERENCE)
-HEALTH = messages("grpc.health.v1", _HEALTH)
+INFERENCE = message_classes("inference", _INFERENCE)
+HEALTH = message_classes("grpc.health.v1", _HEALTH)

@@ -14,16 +14,16 @@ import msgspec
 
 import headway
 from headway.core.errors import ConfigError, DataError
-from headway.serving.auth.gate import Gate
-from headway.serving.door import Inside
-from headway.serving.grpc._inference import Inference, read, written
-from headway.serving.grpc._messages import HEALTH, INFERENCE, parsed
-from headway.serving.http.routes import EXTENSIONS, find
-from headway.serving.http.tls import Tls
-from headway.serving.protocol.addresses import BY_WHAT
-from headway.serving.protocol.answers import Unanswered, in_words, unanswered
-from headway.serving.protocol.statistics import config_of, stats_of
-from headway.serving.repository import not_told
+from headway.serving.auth.authenticator import Authenticator
+from headway.serving.door import ServerContext
+from headway.serving.grpc._inference import GrpcInference, decode_request, encode_response
+from headway.serving.grpc._messages import HEALTH, INFERENCE, parse_message
+from headway.serving.http.routes import EXTENSIONS, find_model
+from headway.serving.http.tls import TlsContext
+from headway.serving.protocol.endpoints import ROUTES_BY_ENDPOINT
+from headway.serving.protocol.errors import RequestError, error_message, request_error
+from headway.serving.protocol.statistics import model_config, model_statistics
+from headway.serving.repository import load_error
 
 _SERVICE = "inference.GRPCInferenceService"
 _THREADS = 64  # as many requests are in flight; a thread waits while the plane answers
@@ -47,13 +47,13 @@ Method = Callable[[Any, Any], Any]
 T = TypeVar("T")
 
 
-class Door:
+class GrpcServer:
     """A gRPC server on threads of its own, which hand infer requests to the plane's loop and wait.
 
     It must be opened after the last fork of its process: gRPC does not live through one.
     """
 
-    def __init__(self, inside: Inside, host: str, port: int) -> None:
+    def __init__(self, inside: ServerContext, host: str, port: int) -> None:
         """Raises ConfigError where the address cannot be had; port 0 takes a free one."""
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc")
         options = [("grpc.max_receive_message_length", inside.body_bytes), ("grpc.so_reuseport", 1)]
@@ -72,7 +72,7 @@ class Door:
         self.address = f"grpc://{place}:{bound}"
         self._server.start()
 
-    def _listen(self, address: str, tls: Tls | None) -> int:
+    def _listen(self, address: str, tls: TlsContext | None) -> int:
         if tls is None:
             return int(self._server.add_insecure_port(address))
         return int(self._server.add_secure_port(address, _credentials(tls)))
@@ -83,13 +83,13 @@ class Door:
         self._pool.shutdown()
 
 
-plugin = Door
+plugin = GrpcServer
 
 
 class _Said:
     """What each method of the services answers to its message; raises Unanswered, or DataError for a wrong message."""
 
-    def __init__(self, inside: Inside) -> None:
+    def __init__(self, inside: ServerContext) -> None:
         self._inside = inside
         self._plane = inside.plane
         # Each under the name of its messages, with what is asked there as in the table of addresses.
@@ -110,17 +110,17 @@ class _Said:
 
     def _infer(self, message: Any, context: Any) -> Any:
         started_ns = time.perf_counter_ns()
-        release = find(self._plane, message.model_name, message.model_version)
-        request = read(message)
+        release = find_model(self._plane, message.model_name, message.model_version)
+        request = decode_request(message)
         asked = release.reader.take(request)
         left_s = min(context.time_remaining(), TIMEOUT_MAX)
         deadline_ns = self._deadline_ns(started_ns, asked.timeout_us, left_s)
-        call = Inference(request, asked.rows, asked.key, started_ns, deadline_ns, SimpleQueue())
+        call = GrpcInference(request, asked.rows, asked.key, started_ns, deadline_ns, SimpleQueue())
         self._inside.soon(self._plane.submit, release, call)
         done = _within(call.done, left_s)
         if isinstance(done, Exception):
-            raise unanswered(done)
-        return written(message, *done, len(asked.rows))
+            raise request_error(done)
+        return encode_response(message, *done, len(asked.rows))
 
     def _deadline_ns(self, started_ns: int, timeout_us: int, left_s: float) -> int:
         """From when on nobody waits for a call: by its request, or by its caller's deadline; 0 for never."""
@@ -129,34 +129,38 @@ class _Said:
 
     def _check(self, message: Any, context: Any) -> Any:
         if message.service not in ("", _SERVICE):
-            raise Unanswered(404, f"no service '{message.service}'", hint=_SERVICE)
+            raise RequestError(404, f"no service '{message.service}'", hint=_SERVICE)
         return {"status": _NOT_SERVING if self._inside.draining() else _SERVING}
 
     def _server(self, message: Any, context: Any) -> Any:
         return {"name": "headway", "version": headway.__version__, "extensions": EXTENSIONS}
 
     def _model_ready(self, message: Any, context: Any) -> Any:
-        find(self._plane, message.name, message.version)
+        find_model(self._plane, message.name, message.version)
         return {"ready": True}
 
     def _model(self, message: Any, context: Any) -> Any:
-        said = msgspec.json.decode(find(self._plane, message.name, message.version).metadata)
+        said = msgspec.json.decode(find_model(self._plane, message.name, message.version).metadata)
         return {name: value for name, value in said.items() if name != "parameters"}
 
     def _config(self, message: Any, context: Any) -> Any:
-        release = find(self._plane, message.name, message.version)
-        said = msgspec.to_builtins(config_of(release, max_batch_rows=self._plane.max_batch_rows))
+        release = find_model(self._plane, message.name, message.version)
+        said = msgspec.to_builtins(model_config(release, max_batch_rows=self._plane.max_batch_rows))
         for tensor in (*said["input"], *said["output"]):
             tensor["data_type"] = _TYPES[tensor["data_type"]]
         return {"config": said}
 
     def _stats(self, message: Any, context: Any) -> Any:
         plane = self._plane
-        asked = [find(plane, message.name, message.version)] if message.name else list(plane.releases.values())
+        asked = [find_model(plane, message.name, message.version)] if message.name else list(plane.releases.values())
         counted = SimpleQueue[None]()
         self._inside.soon(counted.put, None)  # the loop counts a call right behind its answer
         _within(counted, min(context.time_remaining(), TIMEOUT_MAX))
-        return {"model_stats": [msgspec.to_builtins(stats_of(each, plane.metrics.total(each.name))) for each in asked]}
+        return {
+            "model_stats": [
+                msgspec.to_builtins(model_statistics(each, plane.metrics.total(each.name))) for each in asked
+            ]
+        }
 
     def _index(self, message: Any, context: Any) -> Any:
         return {"models": msgspec.to_builtins(self._inside.repository.index(ready=message.ready))}
@@ -170,7 +174,7 @@ class _Said:
     def _tell(self, name: str, *, load: bool) -> Any:
         error = self._inside.repository.order(name, load=load).exception()
         if error is not None:
-            raise not_told(error)
+            raise load_error(error)
         return {}
 
 
@@ -179,10 +183,10 @@ def _within(queue: SimpleQueue[T], left_s: float) -> T:
     try:
         return queue.get(timeout=left_s)
     except Empty:
-        raise Unanswered(504, "there was no answer by the caller's deadline") from None
+        raise RequestError(504, "there was no answer by the caller's deadline") from None
 
 
-def _credentials(tls: Tls) -> Any:
+def _credentials(tls: TlsContext) -> Any:
     """The certificate as it is when a connection comes, and whether callers must show one of their own."""
 
     def now() -> Any:
@@ -192,42 +196,44 @@ def _credentials(tls: Tls) -> Any:
     return grpc.dynamic_ssl_server_credentials(now(), now, require_client_authentication=tls.pem[2] is not None)
 
 
-def _service(name: str, said: dict[str, tuple[str, Method]], messages: dict[str, type[Any]], inside: Inside) -> Any:
+def _service(
+    name: str, said: dict[str, tuple[str, Method]], messages: dict[str, type[Any]], inside: ServerContext
+) -> Any:
     """A service of these methods, each let in as the address of what it asks."""
     handlers = {}
     for method, (what, answer) in said.items():
         asked, given = messages[f"{method}Request"], messages[f"{method}Response"]
-        call = _answering(_let_in(answer, asked, BY_WHAT[what].scope, inside.gate), given, inside)
+        call = _answering(_let_in(answer, asked, ROUTES_BY_ENDPOINT[what].scope, inside.authenticator), given, inside)
         handlers[method.removeprefix("Health")] = grpc.unary_unary_rpc_method_handler(call)
     return grpc.method_handlers_generic_handler(name, handlers)
 
 
-def _let_in(answer: Method, asked: type[Any], scope: str, gate: Gate) -> Method:
+def _let_in(answer: Method, asked: type[Any], scope: str, authenticator: Authenticator) -> Method:
     """The answer to bytes of a caller whose key, in the metadata `authorization`, is good for the scope."""
 
     def call(content: bytes, context: Any) -> Any:
         if scope:
             said = dict(context.invocation_metadata()).get("authorization", "")
-            gate.admit(said.encode(), scope)
-        return answer(parsed(asked, content), context)
+            authenticator.authorize(said.encode(), scope)
+        return answer(parse_message(asked, content), context)
 
     return call
 
 
-def _answering(answer: Method, given: type[Any], inside: Inside) -> Callable[[bytes, Any], bytes]:
+def _answering(answer: Method, given: type[Any], inside: ServerContext) -> Callable[[bytes, Any], bytes]:
     """From bytes to bytes; an error ends the call with its code and words."""
 
     def call(content: bytes, context: Any) -> bytes:
         try:
             said = answer(content, context)
         except DataError as error:
-            why = Unanswered(400, in_words(error))
-        except Unanswered as error:
+            why = RequestError(400, error_message(error))
+        except RequestError as error:
             why = error
         else:
             message: bytes = (given(**said) if isinstance(said, dict) else said).SerializeToString()
             return message
         inside.soon(inside.plane.metrics.fail, why.status)
-        return bytes(context.abort(_CODES[why.status], in_words(why)[:_MOST_WORDS]))  # raises
+        return bytes(context.abort(_CODES[why.status], error_message(why)[:_MOST_WORDS]))  # raises
 
     return call

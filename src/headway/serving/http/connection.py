@@ -16,8 +16,8 @@ from typing import NamedTuple, cast
 import httptools
 import msgspec
 
-from headway.serving.http.site import Note, Site
-from headway.serving.protocol.answers import CONTINUE, JSON, error_body
+from headway.serving.http.server_state import Note, ServerState
+from headway.serving.protocol.errors import CONTINUE, JSON, error_body
 
 _TRACE = b"traceparent"
 _JSON_BYTES = b"inference-header-content-length"
@@ -35,7 +35,7 @@ _LEARNT_BYTES = 2_048
 _log = logging.getLogger(__name__)
 
 
-class Exchange(msgspec.Struct, eq=False, gc=False):
+class Request(msgspec.Struct, eq=False, gc=False):
     """One request that was read whole, and the place of its answer (a Struct: made in a third of a class's time).
 
     `json_bytes` of the body are JSON and the rest raw values; None where all of it is JSON.
@@ -65,12 +65,12 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
 
         `extra`: more headers, each with a line end before it.
         """
-        connection, site = self.connection, self.connection.site
+        connection, state = self.connection, self.connection.state
         if status >= 400:
-            site.errors[status] += 1
-        if site.draining and connection.ends_with(self):
+            state.errors[status] += 1
+        if state.draining and connection.ends_with(self):
             self.keep = False
-        head = site.head(status, kind)
+        head = state.head(status, kind)
         self.answer = b"%b%d%b%b%b" % (
             head,
             len(body),
@@ -83,7 +83,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             self.note.end(status)
 
 
-class Head(NamedTuple):
+class ParsedHead(NamedTuple):
     """What the parser made of the bytes of a head, and how long the body behind it is."""
 
     method: bytes
@@ -96,12 +96,12 @@ class Head(NamedTuple):
 class Connection(asyncio.Protocol):
     """Bytes of one client in, answers in order out."""
 
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        self._limits = site.limits
+    def __init__(self, state: ServerState) -> None:
+        self.state = state
+        self._limits = state.limits
         self._parser = httptools.HttpRequestParser(self)
-        self._waiting: deque[Exchange] = deque()
-        self._since = site.now
+        self._waiting: deque[Request] = deque()
+        self._since = state.now
         self._deaf = False  # no further request is read
         self._lingers = False  # the last answer will be out while the client may still be sending
         self._choked = False  # the client does not read its answers
@@ -124,13 +124,13 @@ class Connection(asyncio.Protocol):
         """A client has connected."""
         self._transport = cast(asyncio.Transport, transport)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.site.guests.add(self)
+        self.state.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone; answers that it still waits for are dropped when they come."""
         self._deaf = True
         self._waiting.clear()
-        self.site.guests.discard(self)
+        self.state.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come: any number of requests, or a part of one.
@@ -151,24 +151,24 @@ class Connection(asyncio.Protocol):
 
         A client says the same head again and again: parsing it costs more than looking it up.
         """
-        known, start, size = self.site.known, 0, len(data)
+        known, start, size = self.state.known, 0, len(data)
         while start < size and not self._deaf:
             body = data.find(_END, start) + len(_END)
             head = known.get(data[start:body])
             if head is None or body + head.length > size:
                 break
             start = body + head.length
-            self._since = self.site.now
+            self._since = self.state.now
             self.headers = head.headers
-            self._hand_on(Exchange(self, head.method, head.url, data[body:start], head.json_bytes))
+            self._hand_on(Request(self, head.method, head.url, data[body:start], head.json_bytes))
         return start
 
     def _learn(self, data: bytes) -> None:
         """Remember the head of a request that came whole and alone: then what follows the head is its very body."""
         body = data.find(_END) + len(_END)
         if body <= _LEARNT_BYTES and data[body:] == self._body and self.headers.keys().isdisjoint(_STATEFUL):
-            head = Head(self._parser.get_method(), self._url, self.headers, self._json_bytes, len(self._body))
-            self.site.learn(data[:body], head)
+            head = ParsedHead(self._parser.get_method(), self._url, self.headers, self._json_bytes, len(self._body))
+            self.state.learn(data[:body], head)
 
     def _feed(self, data: bytes) -> None:
         if self._deaf:
@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads slower than it asks: read no more of it until it has caught up."""
         self._choked = True
-        self._since = self.site.now
+        self._since = self.state.now
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """The first byte of a request (called by the parser, as are all `on_`)."""
         self._reading = self._in_head = self._went_on = True
-        self._since = self.site.now
+        self._since = self.state.now
         self._begin()
 
     def on_url(self, url: bytes) -> None:
@@ -224,7 +224,7 @@ class Connection(asyncio.Protocol):
             self.refuse(400, "the request is not HTTP/1.1")
         elif self._head_bytes > self._limits.head_bytes:
             self.refuse(431, f"more than {self._limits.head_bytes} bytes of headers")
-        elif headers.get(b"host") not in self.site.hosts:
+        elif headers.get(b"host") not in self.state.hosts:
             self._expect_host(headers.get(b"host"))
         if len(headers) > 2 or b"content-length" not in headers:
             self._expect_usual(headers)
@@ -246,23 +246,23 @@ class Connection(asyncio.Protocol):
         self._reading = self._continue_due = False
         if self._deaf:
             return
-        exchange = Exchange(self, self._parser.get_method(), self._url, self._body, self._json_bytes)
+        request = Request(self, self._parser.get_method(), self._url, self._body, self._json_bytes)
         if not self._parser.should_keep_alive():
-            exchange.keep = False
+            request.keep = False
             self._deaf = True
-        self._hand_on(exchange)
+        self._hand_on(request)
 
-    def _hand_on(self, exchange: Exchange) -> None:
-        self._waiting.append(exchange)
+    def _hand_on(self, request: Request) -> None:
+        self._waiting.append(request)
         try:
-            self.site.application(exchange)
+            self.state.application(request)
         except Exception:  # noqa: BLE001 - the worker loop: a defect of ours must not take other callers down
-            _log.exception("no answer to %r", exchange.url)
-            exchange.reply(500, error_body("a defect of the server; its log says more"))
+            _log.exception("no answer to %r", request.url)
+            request.reply(500, error_body("a defect of the server; its log says more"))
 
-    def ends_with(self, exchange: Exchange) -> bool:
+    def ends_with(self, request: Request) -> bool:
         """True where nothing more is in flight after this request."""
-        return not self._reading and bool(self._waiting) and self._waiting[-1] is exchange
+        return not self._reading and bool(self._waiting) and self._waiting[-1] is request
 
     def settle(self) -> None:
         """Send the answers that are ready, up to the first that is not."""
@@ -273,7 +273,7 @@ class Connection(asyncio.Protocol):
             if not first.keep:
                 self._finish()
                 return
-        self._since = self.site.now
+        self._since = self.state.now
         if self._continue_due and not waiting:
             self._continue()
 
@@ -283,9 +283,9 @@ class Connection(asyncio.Protocol):
             return
         self._deaf = self._lingers = True
         self._reading = self._continue_due = False
-        exchange = Exchange(connection=self, method=b"", url=self._url, body=b"", keep=False)
-        self._waiting.append(exchange)
-        exchange.reply(status, error_body(error))
+        request = Request(connection=self, method=b"", url=self._url, body=b"", keep=False)
+        self._waiting.append(request)
+        request.reply(status, error_body(error))
 
     def check(self, now: float) -> None:
         """End what has taken too long: a request that does not come, an answer that is not read, idleness."""
@@ -326,7 +326,7 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         self._waiting.clear()
-        self._since = self.site.now
+        self._since = self.state.now
         if self._transport.can_write_eof():  # not over TLS: there the client closes, or it is cut off
             self._transport.write_eof()
 
@@ -351,7 +351,7 @@ class Connection(asyncio.Protocol):
             self.refuse(413, f"the body has more than {self._limits.body_bytes} bytes")
 
     def _expect_host(self, host: bytes | None) -> None:
-        refusal = self.site.refuses(host, version=self._parser.get_http_version())
+        refusal = self.state.refuses(host, version=self._parser.get_http_version())
         if refusal is not None:
             self.refuse(*refusal)
 

@@ -7,9 +7,9 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headway.serving.http.connection import Connection, Exchange
-from headway.serving.http.site import Limits, Site
-from headway.serving.http.tls import Tls
+from headway.serving.http.connection import Connection, Request
+from headway.serving.http.server_state import ConnectionLimits, ServerState
+from headway.serving.http.tls import TlsContext
 from headway.serving.workers.sockets import on_loopback
 
 if TYPE_CHECKING:
@@ -27,25 +27,30 @@ class Listener:
     """
 
     def __init__(
-        self, application: Callable[[Exchange], None], *, limits: Limits, errors: Ints, tls: Tls | None = None
+        self,
+        application: Callable[[Request], None],
+        *,
+        limits: ConnectionLimits,
+        errors: Ints,
+        tls: TlsContext | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._tls = tls
-        self._site = Site(application, limits=limits, errors=errors, now=self._loop.time())
+        self._state = ServerState(application, limits=limits, errors=errors, now=self._loop.time())
         self._period_s = min(_SWEEP_S, limits.request_s / 4)
         self._timer = self._loop.call_later(self._period_s, self._sweep_again)
 
     @property
     def draining(self) -> bool:
         """True once no more connections are accepted."""
-        return self._site.draining
+        return self._state.draining
 
     async def open(self, sockets: Sequence[socket.socket]) -> None:
         """Listen at sockets that are bound (`serve.fleet.sockets`)."""
-        self._site.answer_to([each.getsockname()[1] for each in sockets], loopback=on_loopback(sockets))
+        self._state.answer_to([each.getsockname()[1] for each in sockets], loopback=on_loopback(sockets))
         self._servers = [
             await self._loop.create_server(
-                lambda: Connection(self._site), sock=each, backlog=_BACKLOG, **self._secured()
+                lambda: Connection(self._state), sock=each, backlog=_BACKLOG, **self._secured()
             )
             for each in sockets
         ]
@@ -54,30 +59,30 @@ class Listener:
         """Accept no more, answer what is in flight, and close; what takes longer than `within_s` is cut off."""
         for server in self._servers:
             server.close()
-        self._site.draining = True
+        self._state.draining = True
         await asyncio.sleep(0)  # a turn of the loop: what had arrived is read first
-        for guest in tuple(self._site.guests):
-            guest.drain()
+        for connection in tuple(self._state.connections):
+            connection.drain()
         deadline = self._loop.time() + within_s
-        while self._site.guests and self._loop.time() < deadline:
+        while self._state.connections and self._loop.time() < deadline:
             await asyncio.sleep(_POLL_S)
-        for guest in tuple(self._site.guests):
-            guest.abort()
+        for connection in tuple(self._state.connections):
+            connection.abort()
         self._timer.cancel()
 
     def sweep(self, now: float) -> None:
         """End what has taken too long by `now`, a time of the loop's clock."""
-        self._site.tick(now)
+        self._state.tick(now)
         if self._tls:
             self._tls.look()
-        for guest in tuple(self._site.guests):
-            guest.check(now)
+        for connection in tuple(self._state.connections):
+            connection.check(now)
 
     def _secured(self) -> dict[str, Any]:
         """How connections are secured; a greeting that does not come is waited for as long as a request."""
         if self._tls is None:
             return {}
-        return {"ssl": self._tls.context, "ssl_handshake_timeout": self._site.limits.request_s}
+        return {"ssl": self._tls.context, "ssl_handshake_timeout": self._state.limits.request_s}
 
     def _sweep_again(self) -> None:
         self.sweep(self._loop.time())

@@ -13,7 +13,7 @@ from headway.core.errors import ConfigError
 _log = logging.getLogger(__name__)
 
 
-class Tls:
+class TlsContext:
     """The context of new connections: TLS 1.2 at the least; with `client_ca`, a certificate that these signed.
 
     `pem` is the key, the certificate and the client CA, or None, for whom makes connections of its own.
@@ -62,7 +62,7 @@ class Tls:
         return [_stat(file) for file in self._files]
 
 
-def tls_of(config: Config) -> Tls | None:
+def tls_from_config(config: Config) -> TlsContext | None:
     """The TLS of a project's server, or None where it has no certificate; raises ConfigError."""
     settings = config.serve
     if not settings.tls_certificate:
@@ -73,7 +73,7 @@ def tls_of(config: Config) -> Tls | None:
         return None
     certificate = config.path(settings.tls_certificate)
     key = config.path(settings.tls_key) if settings.tls_key else certificate
-    return Tls(certificate, key, config.path(settings.tls_client_ca) if settings.tls_client_ca else None)
+    return TlsContext(certificate, key, config.path(settings.tls_client_ca) if settings.tls_client_ca else None)
 
 
 def _no_password() -> str:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from headway.core.errors import DataError
-from headway.serving.protocol.tensors import TEXT, Tensor, Values
+from headway.serving.protocol.tensors import BYTES, Tensor, Values
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
@@ -27,23 +27,23 @@ _NUMBERS = {
 _LENGTH = struct.Struct("<I")
 
 
-class Size(msgspec.Struct, gc=False):
+class BinarySize(msgspec.Struct, gc=False):
     """How many bytes of an input stand behind the JSON."""
 
     binary_data_size: int | None = None
 
 
-class Packed(msgspec.Struct, gc=False):
+class BinaryTensor(msgspec.Struct, gc=False):
     """One input: its values behind the JSON where `parameters` says how many bytes they are, else in `data`."""
 
     name: str
     shape: list[int]
     datatype: str
     data: Values | None = None
-    parameters: Size | None = None
+    parameters: BinarySize | None = None
 
 
-def unpacked(inputs: list[Packed], raw: memoryview) -> list[Tensor]:
+def unpack_tensors(inputs: list[BinaryTensor], raw: memoryview) -> list[Tensor]:
     """The inputs with their values, which stand one after the other in `raw`; numbers as FP64, of the same value.
 
     Raises DataError that names the input whose bytes are not what its shape and datatype ask for.
@@ -57,52 +57,52 @@ def unpacked(inputs: list[Packed], raw: memoryview) -> list[Tensor]:
         if size < 0 or start + size > len(raw):
             left = len(raw) - start
             raise DataError(f"input '{each.name}' has a binary_data_size of {size}, and {left} bytes are left")
-        tensors.append(tensor_of(each, raw[start : start + size]))
+        tensors.append(unpack_tensor(each, raw[start : start + size]))
         start += size
     if start != len(raw):
         raise DataError(f"{len(raw) - start} bytes are left behind the last input", hint="say each binary_data_size")
     return tensors
 
 
-def packed(head: bytes, values: list[float]) -> tuple[bytes, bytes]:
+def pack_output(head: bytes, values: list[float]) -> tuple[bytes, bytes]:
     """An answer's JSON up to the parameters of its output, closed, and the values behind it."""
     raw = np.array(values, dtype="<f8").tobytes()
     return b'%b"parameters":{"binary_data_size":%d}}]}' % (head, len(raw)), raw
 
 
-def _in_json(each: Packed) -> Tensor:
+def _in_json(each: BinaryTensor) -> Tensor:
     if each.data is None:
         raise DataError(f"input '{each.name}' has no data", hint='"data", or "parameters": {"binary_data_size": ...}')
     return Tensor(each.name, each.shape, each.datatype, each.data)
 
 
-def tensor_of(each: Packed, raw: memoryview) -> Tensor:
-    """One input with its values, which are all of `raw`; raises DataError as `unpacked` does."""
+def unpack_tensor(each: BinaryTensor, raw: memoryview) -> Tensor:
+    """One input with its values, which are all of `raw`; raises DataError as `unpack_tensors` does."""
     if any(size < 0 for size in each.shape):
         raise DataError(f"input '{each.name}' has shape {each.shape}: no row", hint="shape [n], n >= 1")
     count = math.prod(each.shape)
-    if each.datatype == TEXT:
-        return Tensor(each.name, each.shape, TEXT, _texts(each, raw, count))
+    if each.datatype == BYTES:
+        return Tensor(each.name, each.shape, BYTES, _texts(each, raw, count))
     code = _NUMBERS.get(each.datatype)
     if code is None:
-        raise DataError(f"input '{each.name}' is {each.datatype}, expected one of {', '.join([*_NUMBERS, TEXT])}")
+        raise DataError(f"input '{each.name}' is {each.datatype}, expected one of {', '.join([*_NUMBERS, BYTES])}")
     dtype = np.dtype(code)
     if len(raw) != count * dtype.itemsize:
         raise _wrong_size(each, len(raw), f"{count * dtype.itemsize}")
     values = np.frombuffer(raw, dtype)
     if each.datatype == "BF16":  # the upper half of an FP32
         values = (values.astype(np.uint32) << 16).view(np.float32)
-    return Tensor(each.name, each.shape, "FP64", finite(each.name, values.astype(np.float64)))
+    return Tensor(each.name, each.shape, "FP64", require_finite(each.name, values.astype(np.float64)))
 
 
-def finite(name: str, values: Floats) -> Values:
+def require_finite(name: str, values: Floats) -> Values:
     """Numbers of a request: NaN is missing, as null is in JSON, which has no infinity either."""
     if np.isinf(values).any():
         raise DataError(f"input '{name}' holds an infinity", hint="send NaN where a value is missing")
     return values  # type: ignore[return-value] # an array is read as the list of its values
 
 
-def _texts(each: Packed, raw: memoryview, count: int) -> Values:
+def _texts(each: BinaryTensor, raw: memoryview, count: int) -> Values:
     """Texts, each behind its length of four bytes."""
     texts: Values = []
     at = 0
@@ -118,7 +118,7 @@ def _texts(each: Packed, raw: memoryview, count: int) -> Values:
     return texts
 
 
-def _wrong_size(each: Packed, met: int, expected: str) -> DataError:
+def _wrong_size(each: BinaryTensor, met: int, expected: str) -> DataError:
     return DataError(
         f"input '{each.name}' has {met} bytes, its shape {each.shape} of {each.datatype} asks for {expected}"
     )

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from headway.core.errors import DataError
-from headway.serving.protocol.answers import encode
-from headway.serving.protocol.replies import Predictions
+from headway.serving.protocol.errors import encode
+from headway.serving.protocol.open_inference import RequestParameters, RequestReader
+from headway.serving.protocol.schemas import Predictions
 from headway.serving.protocol.tensors import Value
-from headway.serving.protocol.wire import Parameters, Reader
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
@@ -21,28 +21,28 @@ Row = list[Value]
 _Record = dict[str, Value]
 
 
-class Split(msgspec.Struct):
+class DataframeSplit(msgspec.Struct):
     """Rows beside the names of their columns."""
 
     columns: list[str]
     data: list[Row]
 
 
-class Frame(msgspec.Struct):
+class MlflowRequest(msgspec.Struct):
     """The body of `/invocations`: rows in one of four forms; the key of their caller may stand in `params`."""
 
-    dataframe_split: Split | None = None
+    dataframe_split: DataframeSplit | None = None
     dataframe_records: list[_Record] | None = None
     instances: list[_Record | Row] | None = None
     inputs: dict[str, list[Value]] | list[Row] | None = None
-    params: Parameters | None = None
+    params: RequestParameters | None = None
 
 
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-_decode = msgspec.json.Decoder(Frame).decode
+_decode = msgspec.json.Decoder(MlflowRequest).decode
 
 
-def read_frame(reader: Reader, body: bytes | bytearray) -> tuple[Floats, Parameters]:
+def read_mlflow(reader: RequestReader, body: bytes | bytearray) -> tuple[Floats, RequestParameters]:
     """The rows of a request, float64 [n, d] in the order of the model's columns, and what is said beside them.
 
     Raises DataError that says what is wrong with them.
@@ -54,10 +54,10 @@ def read_frame(reader: Reader, body: bytes | bytearray) -> tuple[Floats, Paramet
     given = [form for form in _FORMS if getattr(frame, form) is not None]
     if len(given) != 1:
         raise DataError(f"the body has {' and '.join(given) or 'no rows'}", hint=f"one of: {', '.join(_FORMS)}")
-    return _rows(reader, getattr(frame, given[0]), given[0]), frame.params or Parameters()
+    return _rows(reader, getattr(frame, given[0]), given[0]), frame.params or RequestParameters()
 
 
-def write_frame(values: list[float], n: int) -> bytes:
+def write_mlflow(values: list[float], n: int) -> bytes:
     """The body of an answer to n rows: `values` in row-major order, one a row or a list a row."""
     width = len(values) // n
     # What is not finite is null in JSON.
@@ -65,8 +65,8 @@ def write_frame(values: list[float], n: int) -> bytes:
     return encode(Predictions(rows))  # type: ignore[arg-type] # floats among `float | None`
 
 
-def _rows(reader: Reader, given: Split | Sequence[_Record | Row] | dict[str, Row], form: str) -> Floats:
-    if isinstance(given, Split):
+def _rows(reader: RequestReader, given: DataframeSplit | Sequence[_Record | Row] | dict[str, Row], form: str) -> Floats:
+    if isinstance(given, DataframeSplit):
         return reader.table(*_columns(given.columns, given.data, form))
     if isinstance(given, dict):
         lengths = {len(values) for values in given.values()}

@@ -15,8 +15,8 @@ from headway.core.variant import Field
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
 
-TEXT = "BYTES"
-UNSEEN: float = struct.unpack("<d", struct.pack("<Q", 0x7FF8_0000_0000_5EED))[0]
+BYTES = "BYTES"
+UNSEEN_CATEGORY: float = struct.unpack("<d", struct.pack("<Q", 0x7FF8_0000_0000_5EED))[0]
 """A text that training never saw: missing to a model, as any NaN is, and another one to who looks at its bits."""
 _INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 _FLOATS = ("FP16", "BF16", "FP32", "FP64")
@@ -35,13 +35,13 @@ class Tensor(msgspec.Struct, gc=False):
     data: Values
 
 
-class Ranks(dict[object, float]):
+class CategoryCodes(dict[object, float]):
     """Text to its rank among the categories of a field: null is missing, an unseen text is what the field says."""
 
     def __init__(self, field: Field) -> None:
         super().__init__({text: float(rank) for rank, text in enumerate(field.categories)})
         self._field = field
-        self._unseen = float(len(field.categories)) if field.unseen == "other" else UNSEEN
+        self._unseen = float(len(field.categories)) if field.unseen == "other" else UNSEEN_CATEGORY
 
     def __missing__(self, text: object) -> float:
         if text is None:
@@ -53,12 +53,12 @@ class Ranks(dict[object, float]):
         return self._unseen
 
 
-def ranks_of(field: Field) -> Ranks | None:
+def category_codes(field: Field) -> CategoryCodes | None:
     """The ranks of a text column's categories; None for a column of numbers."""
-    return Ranks(field) if field.datatype == TEXT else None
+    return CategoryCodes(field) if field.datatype == BYTES else None
 
 
-def length_of(tensor: Tensor) -> int:
+def row_count(tensor: Tensor) -> int:
     """How many rows the shape of a column speaks of; at least one."""
     n = tensor.shape[0] if tensor.shape else 0
     if n < 1:
@@ -66,19 +66,19 @@ def length_of(tensor: Tensor) -> int:
     return n
 
 
-def column_of(tensor: Tensor, ranks: Ranks | None, shapes: Sequence[list[int]]) -> Values:
+def column_values(tensor: Tensor, ranks: CategoryCodes | None, shapes: Sequence[list[int]]) -> Values:
     """The values of a named column of one of these shapes ([n] or [n, 1]), texts as ranks.
 
     Raises DataError where shape, count or datatype is another.
     """
     if tensor.shape not in shapes:
         raise DataError(f"input '{tensor.name}' has shape {tensor.shape}, expected {shapes[0]} as the first input has")
-    values = flat(tensor, shapes[0][0])
+    values = flatten(tensor, shapes[0][0])
     if ranks is None:
         if tensor.datatype not in _NUMBERS:
             raise _wrong_type(tensor, f"a number: {', '.join(sorted(_NUMBERS))}")
         return values
-    if tensor.datatype != TEXT:
+    if tensor.datatype != BYTES:
         raise _wrong_type(tensor, "a text: BYTES")
     try:
         return [ranks[value] for value in values]
@@ -93,7 +93,7 @@ def column_of(tensor: Tensor, ranks: Ranks | None, shapes: Sequence[list[int]]) 
         raise DataError(f"input '{tensor.name}' holds a number or a list, expected texts or null") from error
 
 
-def flat(tensor: Tensor, size: int) -> Values:
+def flatten(tensor: Tensor, size: int) -> Values:
     """The `size` values of an input in one list; nested data is one list a row."""
     data = tensor.data
     if len(data) == size and not isinstance(data[0], list):
@@ -105,7 +105,7 @@ def flat(tensor: Tensor, size: int) -> Values:
     return data
 
 
-def numbers(values: Values, name: str, *, columns: Sequence[str] = ()) -> Floats:
+def to_float64(values: Values, name: str, *, columns: Sequence[str] = ()) -> Floats:
     """Numbers and nulls as float64 [n]; raises DataError where a text or a list is among them.
 
     The values are of one column, or of these `columns`, row by row.
@@ -124,7 +124,7 @@ def numbers(values: Values, name: str, *, columns: Sequence[str] = ()) -> Floats
     return np.array(values, dtype=np.float64)
 
 
-def narrowed(values: Floats, tensor: Tensor, *, columns: Sequence[str] = ()) -> Floats:
+def cast_datatype(values: Floats, tensor: Tensor, *, columns: Sequence[str] = ()) -> Floats:
     """What a datatype other than FP64 makes of the values: FP32 rounds to it, integers must be whole and fit.
 
     The values are of one column, or of these `columns`, row by row.
@@ -134,7 +134,7 @@ def narrowed(values: Floats, tensor: Tensor, *, columns: Sequence[str] = ()) -> 
         raise _wrong_type(tensor, f"numbers: {', '.join(sorted(_NUMBERS))}")
     exact = values
     if datatype in _FLOATS:
-        exact = rounded(values, datatype)
+        exact = round_to_datatype(values, datatype)
         wrong = np.isinf(exact)
     elif datatype == "BOOL":
         wrong = (values != 0) & (values != 1) & ~np.isnan(values)
@@ -148,7 +148,7 @@ def narrowed(values: Floats, tensor: Tensor, *, columns: Sequence[str] = ()) -> 
     return exact
 
 
-def rounded(values: Floats, datatype: str) -> Floats:
+def round_to_datatype(values: Floats, datatype: str) -> Floats:
     """The nearest numbers that FP32, FP16 or BF16 can hold; infinite where they are beyond what it can."""
     with np.errstate(over="ignore"):
         single = values.astype(np.float16 if datatype == "FP16" else np.float32)

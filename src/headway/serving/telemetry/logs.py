@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from headway.serving.protocol.answers import encode
+from headway.serving.protocol.errors import encode
 
 
-class Text(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """Time, level and words, then what is known by name; a traceback follows on lines of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -22,7 +22,7 @@ class Text(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-class Json(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One JSON object a line, a traceback in it."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -33,10 +33,10 @@ class Json(logging.Formatter):
 
 
 @contextmanager
-def on_stderr(form: str) -> Iterator[None]:
+def log_to_stderr(form: str) -> Iterator[None]:
     """Let all that is logged be written to stderr, as `text` or `json`, until the end; of libraries, warnings alone."""
     log, root, handler = logging.getLogger("headway"), logging.getLogger(), logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Json() if form == "json" else Text())
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     level = log.level
     root.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from headway.serving.workers.shared import Board, Flags, Shared, Tally
+from headway.serving.workers.shared_memory import CounterMap, FlagMap, NamedCounters, SharedTable
 
 if TYPE_CHECKING:
     from headway.core.contracts import Ints
@@ -23,7 +23,7 @@ _STATUSES = 600
 ALIVE, WORKERS, LOGS = 0, 1, 2  # workers that answer; workers and processes of the log that were replaced
 
 
-class Served(NamedTuple):
+class RequestCounts(NamedTuple):
     """Requests that were answered, those of them that took too long, and requests that failed."""
 
     answered: int = 0
@@ -37,11 +37,11 @@ class _Cell:
     def __init__(self, place: int) -> None:
         self._place = place
 
-    def __get__(self, counts: Counts, kind: type) -> int:
+    def __get__(self, counts: ModelCounters, kind: type) -> int:
         return counts.cells[self._place]
 
 
-class Counts:
+class ModelCounters:
     """What one model answered: requests, rows, engine calls, and latencies from request read to answer written.
 
     Of the latencies, `queue_ns` passed before the engine was called and `engine_ns` in it. `last_ns` is when it
@@ -95,40 +95,40 @@ class Counts:
         self.cells[10 if expired else 9] += 1
 
 
-class Memory:
+class SharedMetrics:
     """Where a fleet counts: a row for each worker, and one more for the process of the log; made before the fork."""
 
     def __init__(self, workers: int = 1, *, models: int = 32) -> None:
         rows = workers + 1
-        self.models = Board(rows, _FIELDS + _BUCKETS, most=models)
-        self.errors = Shared(rows, _STATUSES)
-        self.dropped, self.canary_errors = Board(rows, 1, most=models), Board(rows, 1, most=models)
-        self.refused = Board(rows, 1, most=2 * models)
-        self.outside = Board(rows, 1, most=_MOST_OUTSIDE)
-        self.fleet = Shared(1, 3)  # ALIVE, WORKERS and LOGS, by the supervisor alone
+        self.models = NamedCounters(rows, _FIELDS + _BUCKETS, most=models)
+        self.errors = SharedTable(rows, _STATUSES)
+        self.dropped, self.canary_errors = NamedCounters(rows, 1, most=models), NamedCounters(rows, 1, most=models)
+        self.refused = NamedCounters(rows, 1, most=2 * models)
+        self.outside = NamedCounters(rows, 1, most=_MOST_OUTSIDE)
+        self.fleet = SharedTable(1, 3)  # ALIVE, WORKERS and LOGS, by the supervisor alone
 
 
 class Metrics:
     """Counts by model, and errors by HTTP status: a process writes those of its row, a scrape is told those of all."""
 
-    def __init__(self, memory: Memory | None = None, row: int = 0) -> None:
-        self._memory = memory = memory or Memory()
+    def __init__(self, memory: SharedMetrics | None = None, row: int = 0) -> None:
+        self._memory = memory = memory or SharedMetrics()
         self._row = row
-        self._own: dict[str, Counts] = {}
+        self._own: dict[str, ModelCounters] = {}
         self.errors = memory.errors.row(row)
-        self.dropped, self.canary_errors = Tally(memory.dropped, row), Tally(memory.canary_errors, row)
-        self.refused = Flags(memory.refused, row)
-        self._outside = Tally(memory.outside, row)
+        self.dropped, self.canary_errors = CounterMap(memory.dropped, row), CounterMap(memory.canary_errors, row)
+        self.refused = FlagMap(memory.refused, row)
+        self._outside = CounterMap(memory.outside, row)
         self.more: Callable[[], Iterable[str]] = tuple  # lines that others add to the text
 
-    def of(self, model: str) -> Counts:
+    def of(self, model: str) -> ModelCounters:
         """The counts of a model in this process; they live on when another release takes its name."""
         counts = self._own.get(model)
         if counts is None:
-            counts = self._own[model] = Counts(self._memory.models.of(self._row, model))
+            counts = self._own[model] = ModelCounters(self._memory.models.of(self._row, model))
         return counts
 
-    def total(self, model: str) -> Counts:
+    def total(self, model: str) -> ModelCounters:
         """The counts of a model in the whole fleet, as they are now."""
         self.of(model)
         return _sum(self._memory.models.found()[model])
@@ -143,16 +143,16 @@ class Metrics:
         with suppress(IndexError):
             self._outside[name] += 1
 
-    def served(self, within_ms: float) -> Served:
+    def served(self, within_ms: float) -> RequestCounts:
         """What became of requests; slow by the edge of the histogram that is at `within_ms`, or next below it.
 
         What failed is 5xx, and what was refused as too many rows waited: a server that is too small is not available.
         """
         fast = int(np.searchsorted(_EDGES_S, within_ms / 1000 * (1 + 1e-9), side="right"))
         models = [_sum(found) for found in self._memory.models.found().values()]
-        buckets = sum((each.buckets for each in models), start=Counts().buckets)
+        buckets = sum((each.buckets for each in models), start=ModelCounters().buckets)
         failed = int(self._memory.errors.total()[500:].sum()) + sum(each.refused for each in models)
-        return Served(int(buckets.sum()), int(buckets[fast:].sum()), failed)
+        return RequestCounts(int(buckets.sum()), int(buckets[fast:].sum()), failed)
 
     def text(self, versions: Mapping[str, str]) -> bytes:
         """The Prometheus text format; `versions` says which release each model's name points to."""
@@ -238,9 +238,9 @@ _OF_MODELS = (
 )
 
 
-def _sum(found: Ints) -> Counts:
+def _sum(found: Ints) -> ModelCounters:
     """The counts of all rows, int64 [n, width], together."""
-    total = Counts(found.sum(axis=0))
+    total = ModelCounters(found.sum(axis=0))
     total.cells[6] = int(found[:, 6].max())
     return total
 
@@ -264,7 +264,7 @@ def _labels(name: str, model: str, versions: Mapping[str, str]) -> str:
     return f'{_label(model)},version="{versions.get(model, "")}"'
 
 
-def _histogram(label: str, counts: Counts) -> list[str]:
+def _histogram(label: str, counts: ModelCounters) -> list[str]:
     edges = [*(f"{edge:g}" for edge in _EDGES_S), "+Inf"]
     upto = np.cumsum(counts.buckets).tolist()
     lines = [f'{_LATENCY}_bucket{{{label},le="{edge}"}} {n}' for edge, n in zip(edges, upto, strict=True)]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from headway.core.config import SloSection
-from headway.serving.telemetry.metrics import Metrics, Served
+from headway.serving.telemetry.metrics import Metrics, RequestCounts
 
 WINDOWS_S = {"5m": 300, "30m": 1800, "1h": 3600, "6h": 21_600}
 SAMPLE_S = 15.0
@@ -23,13 +23,13 @@ class Sample(NamedTuple):
     """What had been served at a time of the loop's clock."""
 
     at_s: float
-    served: Served
+    served: RequestCounts
 
 
-class Budget:
+class ErrorBudget:
     """Looks at what was served every quarter of a minute, for as long as the longest window."""
 
-    def __init__(self, slo: SloSection, served: Callable[[], Served], *, now_s: float) -> None:
+    def __init__(self, slo: SloSection, served: Callable[[], RequestCounts], *, now_s: float) -> None:
         self._allowed = {"latency": _SLOW_SHARE, "availability": 1 - slo.availability}
         self._served = served
         self._samples = [Sample(now_s, served())]
@@ -71,25 +71,25 @@ class Budget:
         """The place of the last sample that a window holds wholly, or of the first since the start."""
         return max(0, bisect_right(self._samples, now_s - seconds, key=lambda sample: sample.at_s) - 1)
 
-    def _burns(self, now: Served, then: Served) -> Iterator[tuple[str, float]]:
+    def _burns(self, now: RequestCounts, then: RequestCounts) -> Iterator[tuple[str, float]]:
         """A burn rate an objective, 0 where nothing was asked or nothing is allowed and nothing was bad."""
-        since = Served(*(after - before for after, before in zip(now, then, strict=True)))
+        since = RequestCounts(*(after - before for after, before in zip(now, then, strict=True)))
         judged, bad = _judged(since), _bad(since)
         for objective, allowed in self._allowed.items():
             share = bad[objective] / judged[objective] if judged[objective] else 0.0
             yield objective, share / allowed if share and allowed else (float("inf") if share else 0.0)
 
 
-def hold_to(slo: SloSection, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
+def track_objectives(slo: SloSection, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
     """Let the metrics tell what becomes of the objectives, for as long as the loop runs."""
-    budget = Budget(slo, lambda: metrics.served(slo.p99_ms), now_s=loop.time())
+    budget = ErrorBudget(slo, lambda: metrics.served(slo.p99_ms), now_s=loop.time())
     budget.follow(loop)
     metrics.more = lambda: budget.lines(loop.time())
 
 
-def _judged(served: Served) -> dict[str, int]:
+def _judged(served: RequestCounts) -> dict[str, int]:
     return {"latency": served.answered, "availability": served.answered + served.failed}
 
 
-def _bad(served: Served) -> dict[str, int]:
+def _bad(served: RequestCounts) -> dict[str, int]:
     return {"latency": served.slow, "availability": served.failed}

@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import NoReturn
 
-from headway.serving.workers.line import Line
+from headway.serving.workers.channel import Channel
 
 _DEAF_TO = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Child:
+class ChildProcess:
     """A process of the fleet; its line ends when it does. `number` is that of the worker, None for the log."""
 
     number: int | None
     pid: int
-    line: Line
+    line: Channel
     born: float = field(default_factory=monotonic)
 
     @property
@@ -42,21 +42,23 @@ class Child:
         return f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
-def fork(number: int | None, run: Callable[[Line], object], *, drop: Iterable[Line | socket.socket]) -> Child:
+def fork(
+    number: int | None, run: Callable[[Channel], object], *, drop: Iterable[Channel | socket.socket]
+) -> ChildProcess:
     """A child that runs a function, given its end of the line, and then ends; `drop` is what it has no use for."""
     sys.stdout.flush()
     sys.stderr.flush()
-    ours, theirs = (Line(end) for end in socket.socketpair())
+    ours, theirs = (Channel(end) for end in socket.socketpair())
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF_TO)  # no signal meets a child that still listens to it
     pid = os.fork()
     if not pid:
         _be(run, theirs, (ours, *drop))
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     theirs.close()
-    return Child(number, pid, ours)
+    return ChildProcess(number, pid, ours)
 
 
-def _be(run: Callable[[Line], object], line: Line, drop: Iterable[Line | socket.socket]) -> NoReturn:
+def _be(run: Callable[[Channel], object], line: Channel, drop: Iterable[Channel | socket.socket]) -> NoReturn:
     """Be the child until its end, which is here: what is on the stack above is the supervisor's.
 
     It is deaf to the signals that end a fleet: a terminal, and systemd, send them to every process, and the supervisor

@@ -16,14 +16,24 @@ from time import monotonic
 
 from headway.core.config import Config
 from headway.core.errors import EngineError
-from headway.serving.auth.gate import paces
-from headway.serving.telemetry.metrics import ALIVE, LOGS, WORKERS, Memory, Metrics
-from headway.serving.workers import keeper, sockets, worker
-from headway.serving.workers.child import Child, fork
-from headway.serving.workers.keeper import Buffers, Keeper
-from headway.serving.workers.line import Done, Failed, Leave, Line, Message, Order, Ready, Seated
-from headway.serving.workers.orders import Rounds
-from headway.serving.workers.worker import Post
+from headway.serving.auth.authenticator import shared_rate_limits
+from headway.serving.telemetry.metrics import ALIVE, LOGS, WORKERS, Metrics, SharedMetrics
+from headway.serving.workers import log_writer as log_writer
+from headway.serving.workers import sockets, worker
+from headway.serving.workers.channel import (
+    Channel,
+    CommandResult,
+    Message,
+    ModelCommand,
+    ModelLoaded,
+    Shutdown,
+    StartupFailed,
+    WorkerReady,
+)
+from headway.serving.workers.child import ChildProcess, fork
+from headway.serving.workers.dispatcher import Dispatcher
+from headway.serving.workers.log_writer import LogBuffers, LogWriter
+from headway.serving.workers.worker import WorkerConfig
 
 _ENDS = (signal.SIGTERM, signal.SIGINT)
 _EARLY_S = 10.0
@@ -37,12 +47,12 @@ class _Place:
     """A worker's number, None for the log; who holds it, and when its next holder is due."""
 
     number: int | None
-    child: Child | None = None
+    child: ChildProcess | None = None
     ready: bool = False
     early: int = 0
     due: float = 0.0
 
-    def lost(self, child: Child) -> float:
+    def lost(self, child: ChildProcess) -> float:
         """Be free again; gives the seconds until the next holder is due, more where they die one after the other."""
         self.child, self.ready = None, False
         self.early = self.early + 1 if monotonic() - child.born < _EARLY_S else 1
@@ -58,14 +68,14 @@ class Supervisor:
         workers = len(bound)
         self._config = config
         self._bound = bound
-        self._memory = Memory(workers, models=len(references))
-        self._paces = paces(workers)
+        self._memory = SharedMetrics(workers, models=len(references))
+        self._paces = shared_rate_limits(workers)
         self._counts = self._memory.fleet.row(0)
-        self._buffers = Buffers(workers, config.serve.log_buffer_mb << 20) if config.serve.log else None
+        self._buffers = LogBuffers(workers, config.serve.log_buffer_mb << 20) if config.serve.log else None
         self._present: dict[str, str | None] = dict.fromkeys(references)
         self._workers = [_Place(number) for number in range(workers)]
         self._places = [*self._workers, *([_Place(None)] if self._buffers else [])]
-        self._rounds = Rounds()
+        self._rounds = Dispatcher()
         self._told: list[signal.Signals] = []
         self._began = self._leaving = False
         self._why: Exception | None = None
@@ -103,9 +113,9 @@ class Supervisor:
         waits = [max(0.0, place.due - monotonic()) for place in due]
         if within_s is not None:
             waits.append(within_s)
-        ears: list[socket.socket | Line] = [self._ears, *held]
+        ears: list[socket.socket | Channel] = [self._ears, *held]
         for each in select.select(ears, [], [], min(waits, default=None))[0]:
-            if isinstance(each, Line):
+            if isinstance(each, Channel):
                 self._hear(held[each], each)
             else:
                 self._told += [signal.Signals(number) for number in self._ears.recv(64) if number in _ENDS]
@@ -113,7 +123,7 @@ class Supervisor:
             self._counts[LOGS if place.number is None else WORKERS] += 1
             self._fork(place)
 
-    def _hear(self, place: _Place, line: Line) -> None:
+    def _hear(self, place: _Place, line: Channel) -> None:
         child, said = place.child, line.hear()
         assert child
         if said is None:
@@ -121,24 +131,24 @@ class Supervisor:
         for message in said or ():
             self._take(place, child, message)
 
-    def _take(self, place: _Place, child: Child, message: Message) -> None:
+    def _take(self, place: _Place, child: ChildProcess, message: Message) -> None:
         match message:
-            case Ready():
+            case WorkerReady():
                 place.ready = True
                 self._count()
-            case Seated(address, digest):
+            case ModelLoaded(address, digest):
                 self._present[address] = digest
-            case Order():
+            case ModelCommand():
                 self._rounds.begin(message, child, [each.child for each in self._workers if each.child])
-            case Failed(failure):
+            case StartupFailed(failure):
                 self._why = failure.error
                 if self._began:
                     _log.error("%s cannot begin: %s", child.name, failure.error)
             case _:
-                assert isinstance(message, Done)
+                assert isinstance(message, CommandResult)
                 self._rounds.done(child, message)
 
-    def _lost(self, place: _Place, child: Child) -> None:
+    def _lost(self, place: _Place, child: ChildProcess) -> None:
         how, pause = child.wait(), place.lost(child)
         self._count()
         self._rounds.gone(child)
@@ -160,29 +170,29 @@ class Supervisor:
             place.number, lambda line: self._be(place.number, line), drop=[self._ears, self._mouth, *others, *theirs]
         )
 
-    def _be(self, number: int | None, line: Line) -> None:
+    def _be(self, number: int | None, line: Channel) -> None:
         """What a child does."""
         buffers, config = self._buffers, self._config
         if number is None:
             assert buffers
-            keeper.run(self._keeper(buffers), buffers.bell, flush_s=config.serve.log_flush_s)
+            log_writer.run_log_writer(self._keeper(buffers), buffers.wakeup, flush_s=config.serve.log_flush_s)
             return
         if buffers:
-            buffers.bell.ring_only()
-        post = Post(
+            buffers.wakeup.keep_writer()
+        post = WorkerConfig(
             config=config,
             number=number,
             sockets=self._bound[number],
             memory=self._memory,
-            paces=self._paces,
+            rate_limits=self._paces,
             buffers=buffers,
-            present=self._present,
+            deployed=self._present,
         )
-        worker.work(post, line)
+        worker.run_worker(post, line)
 
-    def _keeper(self, buffers: Buffers) -> Keeper:
+    def _keeper(self, buffers: LogBuffers) -> LogWriter:
         dropped = Metrics(self._memory, len(self._workers)).dropped
-        return Keeper(self._config.state, buffers, dropped=dropped)
+        return LogWriter(self._config.state, buffers, dropped=dropped)
 
     def _leave(self) -> None:
         """Take no more connections, let workers answer what is in flight, and see that the log is on disk."""
@@ -190,7 +200,7 @@ class Supervisor:
         sockets.close([each for bound in self._bound for each in bound])
         for place in self._workers:
             if place.child:
-                place.child.line.say(Leave())
+                place.child.line.say(Shutdown())
         ends = monotonic() + _LEAVE_S
         while there := [place.child for place in self._workers if place.child]:
             if self._failed or len(self._told) > 1 or monotonic() > ends:
@@ -200,13 +210,13 @@ class Supervisor:
         if self._buffers:
             self._end_log(self._buffers)
 
-    def _end_log(self, buffers: Buffers) -> None:
+    def _end_log(self, buffers: LogBuffers) -> None:
         """Wait for the process of the log; what it has left undone is done here."""
-        buffers.bell.listen_only()
+        buffers.wakeup.keep_reader()
         while any(place.child for place in self._places):
             self._turn()
         self._keeper(buffers).keep()
-        buffers.bell.ring_only()
+        buffers.wakeup.keep_writer()
 
     @contextmanager
     def _hearing_signals(self) -> Iterator[None]:

@@ -15,26 +15,26 @@ import uvloop
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
 from headway.registry.register import Register
-from headway.serving.auth.gate import gate_of
-from headway.serving.auth.pace import Pace
-from headway.serving.batching.plane import Plane, Rules
-from headway.serving.batching.sampled import sampled
-from headway.serving.batching.seat import Seat
-from headway.serving.door import Inside, close_doors, open_doors
-from headway.serving.follow import Follower
+from headway.serving.auth.authenticator import create_authenticator
+from headway.serving.auth.rate_limiter import RateLimiter
+from headway.serving.batching.data_plane import DataPlane, InferenceSettings
+from headway.serving.door import ServerContext, close_doors, open_doors
 from headway.serving.http.listener import Listener
 from headway.serving.http.routes import Routes
-from headway.serving.http.site import Limits
-from headway.serving.http.tls import tls_of
-from headway.serving.labels import Labels
-from headway.serving.load import Loaded, load
-from headway.serving.repository import Repository
-from headway.serving.telemetry.log import PredictionLog
-from headway.serving.telemetry.metrics import Memory, Metrics
-from headway.serving.telemetry.slo import hold_to
-from headway.serving.workers.keeper import Buffers
-from headway.serving.workers.line import UNLOADED, Failed, Failure, Line, Ready, Seated
-from headway.serving.workers.orders import Orders
+from headway.serving.http.server_state import ConnectionLimits
+from headway.serving.http.tls import tls_from_config
+from headway.serving.labels import LabelCollector
+from headway.serving.loading import LoadedModel, load_model
+from headway.serving.registry_watcher import RegistryWatcher
+from headway.serving.repository import ModelRepository
+from headway.serving.routing.traffic_split import TrafficSplit
+from headway.serving.telemetry.metrics import Metrics, SharedMetrics
+from headway.serving.telemetry.prediction_log import PredictionLog
+from headway.serving.telemetry.slo import track_objectives
+from headway.serving.telemetry.tracing import trace_requests
+from headway.serving.workers.channel import UNLOADED, Channel, ModelLoaded, RemoteError, StartupFailed, WorkerReady
+from headway.serving.workers.dispatcher import CommandClient
+from headway.serving.workers.log_writer import LogBuffers
 from headway.storage import traffic
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ DRAIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Post:
+class WorkerConfig:
     """What a worker is given: its number and sockets, the memory that it shares, and what it is to serve.
 
     `present` has each address (`name@pointer`) with the digest of what is served there now; None: as its pointer says.
@@ -53,13 +53,13 @@ class Post:
     config: Config
     number: int
     sockets: Sequence[socket.socket]
-    memory: Memory
-    paces: Ints
-    buffers: Buffers | None
-    present: Mapping[str, str | None]
+    memory: SharedMetrics
+    rate_limits: Ints
+    buffers: LogBuffers | None
+    deployed: Mapping[str, str | None]
 
 
-def work(post: Post, line: Line) -> None:
+def run_worker(post: WorkerConfig, line: Channel) -> None:
     """Serve until told to leave, or until nobody is left who could tell; says so where it cannot begin."""
     try:
         register = Register.from_config(post.config)
@@ -69,81 +69,86 @@ def work(post: Post, line: Line) -> None:
             gc.freeze()  # what was loaded stays; no later collection need look at it
             runner.run(_serve(post, line, register, releases))
     except HeadwayError as error:
-        line.say(Failed(Failure.of(error)))
+        line.say(StartupFailed(RemoteError.of(error)))
 
 
-def _opened(post: Post, register: Register) -> dict[str, Loaded]:
+def _opened(post: WorkerConfig, register: Register) -> dict[str, LoadedModel]:
     """What is present, verified and opened, by its address."""
     online = traffic.online_folder(post.config.state)
     at = {
         address: address if digest is None else f"{address.partition('@')[0]}@{digest}"
-        for address, digest in post.present.items()
+        for address, digest in post.deployed.items()
         if digest != UNLOADED
     }
-    return {address: load(register.resolve(where), online) for address, where in at.items()}
+    return {address: load_model(register.resolve(where), online) for address, where in at.items()}
 
 
-async def _serve(post: Post, line: Line, register: Register, releases: Mapping[str, Loaded]) -> None:
+async def _serve(post: WorkerConfig, line: Channel, register: Register, releases: Mapping[str, LoadedModel]) -> None:
     loop, leaving, config = asyncio.get_running_loop(), asyncio.Event(), post.config.serve
     soon, plane = loop.call_soon_threadsafe, _plane(post, releases)
-    orders, gate = Orders(line, leave=leaving.set), gate_of(post.config, Pace(post.paces, worker=post.number))
+    orders, authenticator = (
+        CommandClient(line, leave=leaving.set),
+        create_authenticator(post.config, RateLimiter(post.rate_limits, worker=post.number)),
+    )
     with ExitStack() as stack:
         stack.callback(plane.close)
-        labels = stack.enter_context(closing(Labels(post.config.state, soon=soon)))
-        follower = stack.enter_context(_following(post, line, register, plane))
-        follower.begin(releases)
+        labels = stack.enter_context(closing(LabelCollector(post.config.state, soon=soon)))
+        watcher = stack.enter_context(_following(post, line, register, plane))
+        watcher.begin(releases)
         for address, release in releases.items():
-            line.say(Seated(address, release.digest))
-        follower.look()  # a pointer may have moved since
-        addresses = {address.partition("@")[0]: address for address in post.present}
-        repository = Repository(plane, follower, addresses=addresses, soon=soon)
+            line.say(ModelLoaded(address, release.digest))
+        watcher.look()  # a pointer may have moved since
+        addresses = {address.partition("@")[0]: address for address in post.deployed}
+        repository = ModelRepository(plane, watcher, addresses=addresses, soon=soon)
         repository.everywhere = orders.give
-        routes = Routes(plane, gate=gate, draining=lambda: listener.draining, labels=labels, repository=repository)
-        tls = tls_of(post.config)
+        routes = Routes(
+            plane, authenticator=authenticator, draining=lambda: listener.draining, labels=labels, repository=repository
+        )
+        tls = tls_from_config(post.config)
         listener = Listener(
-            stack.enter_context(sampled(routes, plane, config)),
-            limits=Limits(body_bytes=config.max_body_bytes),
+            stack.enter_context(trace_requests(routes, plane, config)),
+            limits=ConnectionLimits(body_bytes=config.max_body_bytes),
             errors=plane.metrics.errors,
             tls=tls,
         )
-        inside = Inside(
+        inside = ServerContext(
             plane=plane,
-            gate=gate,
+            authenticator=authenticator,
             repository=repository,
             soon=soon,
             draining=lambda: listener.draining,
             body_bytes=config.max_body_bytes,
             tls=tls,
         )
-        hold_to(post.config.slo, plane.metrics, loop)
+        track_objectives(post.config.slo, plane.metrics, loop)
         await listener.open(post.sockets)
         doors = open_doors(config, inside)
         orders.begin(repository.act)
-        line.say(Ready())
+        line.say(WorkerReady())
         await leaving.wait()
         await asyncio.gather(listener.drain(DRAIN_S), close_doors(doors, DRAIN_S))
         repository.close()
 
 
-def _plane(post: Post, releases: Mapping[str, Loaded]) -> Plane:
+def _plane(post: WorkerConfig, releases: Mapping[str, LoadedModel]) -> DataPlane:
     metrics, buffers = Metrics(post.memory, post.number), post.buffers
-    log = PredictionLog(buffers.rings[post.number], buffers.bell, dropped=metrics.dropped) if buffers else None
-    loop, rules = asyncio.get_running_loop(), Rules.of(post.config.serve)
-    return Plane(releases.values(), loop=loop, rules=rules, metrics=metrics, log=log)
+    log = PredictionLog(buffers.rings[post.number], buffers.wakeup, dropped=metrics.dropped) if buffers else None
+    loop, settings = asyncio.get_running_loop(), InferenceSettings.of(post.config.serve)
+    return DataPlane(releases.values(), loop=loop, settings=settings, metrics=metrics, log=log)
 
 
 @contextmanager
-def _following(post: Post, line: Line, register: Register, plane: Plane) -> Iterator[Follower]:
+def _following(post: WorkerConfig, line: Channel, register: Register, plane: DataPlane) -> Iterator[RegistryWatcher]:
     """Each new seat is taken on the loop, between two turns: all of a release changes at once."""
-    loop, addresses = asyncio.get_running_loop(), {address.partition("@")[0]: address for address in post.present}
+    loop, addresses = asyncio.get_running_loop(), {address.partition("@")[0]: address for address in post.deployed}
 
-    def take(seat: Seat) -> None:
-        loop.call_soon_threadsafe(plane.take, seat)
-        line.say(Seated(addresses[seat.live.name], seat.live.digest))
+    def take(split: TrafficSplit) -> None:
+        loop.call_soon_threadsafe(plane.take, split)
+        line.say(ModelLoaded(addresses[split.live.name], split.live.digest))
 
     online = traffic.online_folder(post.config.state)
-    follower = Follower(register, online=online, take=take, refused=plane.metrics.refused)
+    watcher = RegistryWatcher(register, online=online, take=take, refused=plane.metrics.refused)
     try:
-        yield follower
+        yield watcher
     finally:
-        follower.close()
+        watcher.close()

@@ -20,20 +20,20 @@ import numpy as np
 from headway.core.errors import DataError
 from headway.core.record import Scalar
 from headway.core.variant import Signature
-from headway.serving.batching.contract import Breach
-from headway.serving.protocol.binary import Packed, packed, unpacked
-from headway.serving.protocol.replies import Mark, Marks, Model, TensorMetadata
+from headway.serving.batching.validation import Violation
+from headway.serving.protocol.binary import BinaryTensor, pack_output, unpack_tensors
+from headway.serving.protocol.schemas import ModelMetadata, OutsideValue, OutsideValues, TensorMetadata
 from headway.serving.protocol.tensors import (
-    TEXT,
+    BYTES,
     Tensor,
     Value,
     Values,
-    column_of,
-    flat,
-    length_of,
-    narrowed,
-    numbers,
-    ranks_of,
+    cast_datatype,
+    category_codes,
+    column_values,
+    flatten,
+    row_count,
+    to_float64,
 )
 
 lift: Lift | None = None
@@ -48,11 +48,11 @@ if TYPE_CHECKING:
 Together = Callable[[Sequence[Tensor], Sequence[Values], int], "Floats"]
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _LONGEST_US = 86_400_000_000
-_AS_THEY_ARE = ("FP64", TEXT)
+_AS_THEY_ARE = ("FP64", BYTES)
 _json = msgspec.json.Encoder().encode
 
 
-class Form(msgspec.Struct, gc=False):
+class OutputParameters(msgspec.Struct, gc=False):
     """In which form an output is asked for; two forms are not given."""
 
     binary_data: bool | None = None
@@ -60,14 +60,14 @@ class Form(msgspec.Struct, gc=False):
     shared_memory_region: str = ""
 
 
-class Wanted(msgspec.Struct, gc=False):
+class RequestedOutput(msgspec.Struct, gc=False):
     """An output that is asked for."""
 
     name: str
-    parameters: Form | None = None
+    parameters: OutputParameters | None = None
 
 
-class Parameters(msgspec.Struct, gc=False):
+class RequestParameters(msgspec.Struct, gc=False):
     """What a caller says beside the rows: the key that they belong to, and whether the answer is to be raw bytes.
 
     After `timeout` microseconds it no longer waits for its turn; 0 leaves that to the server.
@@ -83,17 +83,17 @@ class InferRequest(msgspec.Struct, gc=False):
 
     inputs: list[Tensor]
     id: str = ""
-    outputs: list[Wanted] = []
-    parameters: Parameters | None = None
+    outputs: list[RequestedOutput] = []
+    parameters: RequestParameters | None = None
 
 
-class PackedRequest(msgspec.Struct, gc=False):
+class BinaryInferRequest(msgspec.Struct, gc=False):
     """The JSON of an infer request that has values as raw bytes behind it."""
 
-    inputs: list[Packed]
+    inputs: list[BinaryTensor]
     id: str = ""
-    outputs: list[Wanted] = []
-    parameters: Parameters | None = None
+    outputs: list[RequestedOutput] = []
+    parameters: RequestParameters | None = None
 
 
 class _Truths(Tensor, gc=False):
@@ -116,7 +116,7 @@ class _LiftedRequest(InferRequest, gc=False):
     inputs: list[_Lifted]  # type: ignore[assignment] # as above
 
 
-class Asked(msgspec.Struct, gc=False):
+class DecodedRequest(msgspec.Struct, gc=False):
     """A request, read: rows float64 [n, d] in C order with missing as NaN, its id and its key, if it has them.
 
     `binary` where the answer is to be raw bytes; `timeout_us` is how long it waits, 0 where it does not say.
@@ -129,14 +129,14 @@ class Asked(msgspec.Struct, gc=False):
     timeout_us: int
 
 
-_NO_PARAMETERS = Parameters()
+_NO_PARAMETERS = RequestParameters()
 _decode = msgspec.json.Decoder(InferRequest).decode
 _decode_truths = msgspec.json.Decoder(_TruthsRequest).decode
 _decode_lifted = msgspec.json.Decoder(_LiftedRequest).decode
-_decode_packed = msgspec.json.Decoder(PackedRequest).decode
+_decode_packed = msgspec.json.Decoder(BinaryInferRequest).decode
 
 
-class Reader:
+class RequestReader:
     """Reads infer requests for one signature; a column of `passed_over` may be sent as well, and is not read."""
 
     def __init__(self, signature: Signature, *, passed_over: Collection[str] = (), lift: Lift | None = lift) -> None:
@@ -144,11 +144,11 @@ class Reader:
         self._passed_over = passed_over
         self._order = signature.names
         self._names = frozenset(self._order)
-        self._columns = tuple((field.name, ranks_of(field)) for field in signature.inputs)
+        self._columns = tuple((field.name, category_codes(field)) for field in signature.inputs)
         self._output = signature.output
         self._text = next((name for name, ranks in self._columns if ranks is not None), None)
 
-    def read(self, body: bytes | bytearray, json_bytes: int | None = None) -> Asked:
+    def read(self, body: bytes | bytearray, json_bytes: int | None = None) -> DecodedRequest:
         """The rows of a request, its id and its key; `json_bytes` of the body are JSON where not all are.
 
         Raises DataError that names the input at fault.
@@ -164,7 +164,7 @@ class Reader:
             request = _with_truths(body, error)
         return self.take(request, _together)
 
-    def take(self, request: InferRequest, together: Together | None = None) -> Asked:
+    def take(self, request: InferRequest, together: Together | None = None) -> DecodedRequest:
         """The rows of a decoded request, whose values may be arrays; raises DataError as `read` does."""
         parameters = request.parameters or _NO_PARAMETERS
         binary = parameters.binary_data_output
@@ -177,13 +177,13 @@ class Reader:
             rows = self._matrix(inputs[0])
         else:
             rows = self._table(inputs, together or _each)
-        return Asked(rows, request.id, parameters.key, binary, parameters.timeout)
+        return DecodedRequest(rows, request.id, parameters.key, binary, parameters.timeout)
 
     def table(self, columns: Mapping[str, Sequence[Value]], n: int) -> Floats:
         """The rows, float64 [n, d], of `n` values for each column, under its name and of the type that it has."""
         texts = {name for name, ranks in self._columns if ranks is not None}
         tensors = [
-            Tensor(name, [n], TEXT if name in texts else "FP64", list(values))
+            Tensor(name, [n], BYTES if name in texts else "FP64", list(values))
             for name, values in columns.items()
             if name not in self._passed_over
         ]
@@ -193,12 +193,12 @@ class Reader:
         """The rows, float64 [n, d], of values that come row by row."""
         return self._matrix(Tensor("rows", [n, len(self._columns)], "FP64", list(values)))
 
-    def _form(self, outputs: Iterable[Wanted], *, binary: bool) -> bool:
+    def _form(self, outputs: Iterable[RequestedOutput], *, binary: bool) -> bool:
         """Whether the output is asked for as raw bytes; `binary` where it does not say."""
         for output in outputs:
             if output.name != self._output:
                 raise DataError(f"no output '{output.name}'", where="outputs", hint=f"ask for '{self._output}'")
-            form = output.parameters or Form()
+            form = output.parameters or OutputParameters()
             if form.classification or form.shared_memory_region:
                 what = "in shared memory" if form.shared_memory_region else "as classes"
                 raise DataError(f"output '{output.name}' is not given {what}", where="outputs", hint="leave it out")
@@ -217,23 +217,23 @@ class Reader:
                 f"input '{tensor.name}' is a matrix, and column '{self._text}' is text",
                 hint="send one input per column",
             )
-        values = numbers(flat(tensor, n * d), tensor.name, columns=self._order)
+        values = to_float64(flatten(tensor, n * d), tensor.name, columns=self._order)
         if tensor.datatype != "FP64":
-            values = narrowed(values, tensor, columns=self._order)
+            values = cast_datatype(values, tensor, columns=self._order)
         return values.reshape(n, d)
 
     def _table(self, inputs: Sequence[Tensor], together: Together) -> Floats:
         by_name = {tensor.name: tensor for tensor in inputs}
         if by_name.keys() != self._names or len(by_name) != len(inputs):
             raise self._misnamed(inputs)
-        n = length_of(inputs[0]) if inputs else 1
+        n = row_count(inputs[0]) if inputs else 1
         shapes = ([n], [n, 1])
         tensors = [by_name[name] for name, _ in self._columns]
-        columns = [column_of(by_name[name], ranks, shapes) for name, ranks in self._columns]
+        columns = [column_values(by_name[name], ranks, shapes) for name, ranks in self._columns]
         table = together(tensors, columns, n)
         for position, tensor in enumerate(tensors):
             if tensor.datatype not in _AS_THEY_ARE:
-                table[position] = narrowed(table[position], tensor)
+                table[position] = cast_datatype(table[position], tensor)
         return np.ascontiguousarray(table.T)
 
     def _misnamed(self, inputs: Sequence[Tensor]) -> DataError:
@@ -248,14 +248,14 @@ class Reader:
         return DataError(f"column '{missing}' is not there", hint="send null where a value is missing")
 
 
-class Writer:
+class ResponseWriter:
     """Writes the answers of one release."""
 
     def __init__(self, *, name: str, version: str, output: str) -> None:
         self._head = b'{"model_name":%b,"model_version":%b' % (_json(name), _json(version))
         self._outputs = b',"outputs":[{"name":%b,"datatype":"FP64","shape":[' % _json(output)
 
-    def write(self, id: str, values: list[float], n: int, outside: Sequence[Breach] = ()) -> bytes:
+    def write(self, id: str, values: list[float], n: int, outside: Sequence[Violation] = ()) -> bytes:
         """The body of an answer to n rows: `values` in row-major order, as the shortest text that reads back the same.
 
         A value that is not finite has no form in JSON and is null. `outside` are values that the contract has not seen.
@@ -265,36 +265,36 @@ class Writer:
             named += _marked(outside)
         return b'%b%b%b%d,%d],"data":%b}]}' % (self._head, named, self._outputs, n, len(values) // n, _json(values))
 
-    def pack(self, id: str, values: list[float], n: int, outside: Sequence[Breach] = ()) -> tuple[bytes, bytes]:
+    def pack(self, id: str, values: list[float], n: int, outside: Sequence[Violation] = ()) -> tuple[bytes, bytes]:
         """The JSON of an answer to n rows and the raw bytes that stand behind it."""
         named = b',"id":%b' % _json(id) if id else b""
         if outside:
             named += _marked(outside)
-        return packed(b"%b%b%b%d,%d]," % (self._head, named, self._outputs, n, len(values) // n), values)
+        return pack_output(b"%b%b%b%d,%d]," % (self._head, named, self._outputs, n, len(values) // n), values)
 
 
-def _marked(outside: Sequence[Breach]) -> bytes:
-    return b',"parameters":%b' % _json(Marks(tuple(Mark(**breach._asdict()) for breach in outside)))
+def _marked(outside: Sequence[Violation]) -> bytes:
+    return b',"parameters":%b' % _json(OutsideValues(tuple(OutsideValue(**breach._asdict()) for breach in outside)))
 
 
-def describe(signature: Signature, *, name: str, version: str, parameters: Mapping[str, Scalar]) -> bytes:
+def describe_model(signature: Signature, *, name: str, version: str, parameters: Mapping[str, Scalar]) -> bytes:
     """The metadata of a model: its inputs in order, its output, and what else a caller may want to know."""
     inputs = tuple(TensorMetadata(field.name, field.datatype, (-1, 1)) for field in signature.inputs)
     output = TensorMetadata(signature.output, "FP64", (-1, -1))
-    return _json(Model(name, (version,), "headway", inputs, (output,), dict(parameters)))
+    return _json(ModelMetadata(name, (version,), "headway", inputs, (output,), dict(parameters)))
 
 
 def _together(tensors: Sequence[Tensor], columns: Sequence[Values], n: int) -> Floats:
     """The columns as numbers, float64 [d, n]; all at once, and one by one only to say which is at fault."""
     try:
-        return numbers(list(chain.from_iterable(columns)), "").reshape(len(columns), n)
+        return to_float64(list(chain.from_iterable(columns)), "").reshape(len(columns), n)
     except DataError:
         return _each(tensors, columns, n)
 
 
 def _each(tensors: Sequence[Tensor], columns: Sequence[Values], n: int) -> Floats:
     """The columns as numbers, float64 [d, n], one by one."""
-    each = [numbers(column, tensor.name) for tensor, column in zip(tensors, columns, strict=True)]
+    each = [to_float64(column, tensor.name) for tensor, column in zip(tensors, columns, strict=True)]
     return np.array(each).reshape(len(columns), n)
 
 
@@ -339,7 +339,7 @@ def _unpack(body: bytes | bytearray, json_bytes: int) -> InferRequest:
         head = _decode_packed(whole[:json_bytes])
     except _UNREADABLE as error:
         raise _malformed(bytes(whole[:json_bytes]), error) from error
-    return InferRequest(unpacked(head.inputs, whole[json_bytes:]), head.id, head.outputs, head.parameters)
+    return InferRequest(unpack_tensors(head.inputs, whole[json_bytes:]), head.id, head.outputs, head.parameters)
 
 
 def _malformed(body: bytes, error: Exception) -> DataError:

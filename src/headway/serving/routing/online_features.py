@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from headway.core.contracts import Floats, Ints
 
 
-class Views:
+class OnlineFeatures:
     """Fills the rows of requests up to what a model reads; without views they are whole as they come."""
 
     def __init__(self, signature: Signature, views: Sequence[View], folder: Path) -> None:
@@ -42,7 +42,7 @@ class Views:
         for (table, places), view in zip(self._tables, views, strict=True):
             _expect_width(view, table.get([])[0].shape[1], len(places))
 
-    def look_up(self, rows: Floats, keys: Sequence[str]) -> tuple[Floats, tuple[Ints, ...]]:
+    def get_online_features(self, rows: Floats, keys: Sequence[str]) -> tuple[Floats, tuple[Ints, ...]]:
         """Rows as the model reads them, float64 [n, d], and for each view since when its values are known, int64 [n].
 
         `rows` float64 [n, asked] are as the requests brought them, `keys` [n] theirs; what no table has is NaN.

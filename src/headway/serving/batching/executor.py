@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 
 from headway.core.errors import HeadwayError
-from headway.serving.batching.contract import Breach
-from headway.serving.batching.refusals import Outside
-from headway.serving.batching.seat import ALONE, Side
-from headway.serving.load import Loaded
+from headway.serving.batching.refusals import ContractViolation
+from headway.serving.batching.validation import Violation
+from headway.serving.loading import LoadedModel
+from headway.serving.routing.traffic_split import LIVE, Arm
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats, Ints
@@ -38,11 +38,11 @@ class Call(Protocol):
     started_ns: int
     deadline_ns: int
 
-    def read_for(self, release: Loaded) -> Floats:
+    def read_for(self, release: LoadedModel) -> Floats:
         """The rows as another release asks for them; raises DataError where the request does not bring them."""
         ...
 
-    def answer(self, release: Loaded, values: list[float], outside: Sequence[Breach] = ()) -> None:
+    def answer(self, release: LoadedModel, values: list[float], outside: Sequence[Violation] = ()) -> None:
         """Take the answers of a release to the rows, in row-major order, and which values were outside its contract."""
         ...
 
@@ -51,7 +51,7 @@ class Call(Protocol):
         ...
 
 
-Marks = Mapping[Call, Sequence[Breach]]
+Violations = Mapping[Call, Sequence[Violation]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,7 +75,7 @@ class Batch:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Outcome:
+class EngineResult:
     """What a release said to a batch: answers, or to a batch of one call its error. `marks` are breaches by call."""
 
     batch: Batch
@@ -85,11 +85,11 @@ class Outcome:
     answers: Floats | None = None
     seen: tuple[Ints, ...] = ()
     error: Exception | None = None
-    marks: Marks = field(default_factory=dict)
+    marks: Violations = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Habits:
+class ExecutorSettings:
     """How every release of a server answers: rows of one engine call, what a breach leads to, digits of an answer."""
 
     batch_rows: int
@@ -111,38 +111,38 @@ class _Gathered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class BatchResult:
     """An outcome of a release that has a side, and whether the callers are to hear it.
 
     `canary_failed` where it is the error of a canary, in whose place live answers.
     """
 
-    release: Loaded
-    outcome: Outcome
-    side: Side
+    release: LoadedModel
+    outcome: EngineResult
+    side: Arm
     heard: bool
     canary_failed: bool = False
 
     @classmethod
-    def of_defect(cls, release: Loaded, call: Call, error: Exception) -> Said:
+    def of_defect(cls, release: LoadedModel, call: Call, error: Exception) -> BatchResult:
         """What a caller is told where we failed ourselves."""
         batch = Batch(calls=[call], numbers=np.zeros(1, dtype=np.int64))
-        outcome = Outcome(batch=batch, ended_ns=time.perf_counter_ns(), error=error)
-        return cls(release=release, outcome=outcome, side=ALONE, heard=True)
+        outcome = EngineResult(batch=batch, ended_ns=time.perf_counter_ns(), error=error)
+        return cls(release=release, outcome=outcome, side=LIVE, heard=True)
 
 
-class Answerer:
+class BatchExecutor:
     """Lets releases answer, by the habits of a server."""
 
-    def __init__(self, habits: Habits) -> None:
+    def __init__(self, habits: ExecutorSettings) -> None:
         self._habits = habits
 
-    def outcomes(self, release: Loaded, batch: Batch, *, anew: bool = False) -> Iterator[Outcome]:
+    def outcomes(self, release: LoadedModel, batch: Batch, *, anew: bool = False) -> Iterator[EngineResult]:
         """What a release says to a batch, in as few engine calls as the limit allows.
 
         `anew` reads what the calls bring once more, for a release that asks for other columns.
         """
-        gathered = tried(lambda: _gathered(release, batch, anew=anew))
+        gathered = run_or_error(lambda: _gathered(release, batch, anew=anew))
         if isinstance(gathered, Exception):
             if len(batch.calls) == 1:
                 yield _failed(release, batch, gathered)
@@ -150,17 +150,17 @@ class Answerer:
             for half in batch.halves():
                 yield from self.outcomes(release, half, anew=anew)
             return
-        if release.checker is None or self._habits.contract == "off":
+        if release.validator is None or self._habits.contract == "off":
             yield from self._answers(release, gathered, {})
             return
-        breaches = release.checker(gathered.rows)
+        breaches = release.validator(gathered.rows)
         marks = _by_call(gathered, breaches) if breaches else {}
         if not marks or self._habits.contract != "reject":
             yield from self._answers(release, gathered, marks)
         else:
             yield from self._inside(release, gathered, marks)
 
-    def _inside(self, release: Loaded, gathered: _Gathered, marks: Marks) -> Iterator[Outcome]:
+    def _inside(self, release: LoadedModel, gathered: _Gathered, marks: Violations) -> Iterator[EngineResult]:
         """Refuse the calls that are outside of the contract, and answer the others."""
         batch, starts = gathered.batch, _starts(gathered)
         kept = [place for place, call in enumerate(batch.calls) if call not in marks]
@@ -172,10 +172,10 @@ class Answerer:
             whole = np.isin(np.repeat(np.arange(len(batch.calls)), np.diff(starts)), kept).nonzero()[0]
             yield from self._answers(release, gathered.part(batch.part(kept), whole), {})
 
-    def _answers(self, release: Loaded, gathered: _Gathered, marks: Marks) -> Iterator[Outcome]:
+    def _answers(self, release: LoadedModel, gathered: _Gathered, marks: Violations) -> Iterator[EngineResult]:
         """What the engine says to rows; halves a batch that fails, so that a call fails alone."""
         batch = gathered.batch
-        answers = tried(lambda: self._predict(release, gathered.rows))
+        answers = run_or_error(lambda: self._predict(release, gathered.rows))
         if isinstance(answers, Exception):
             if len(batch.calls) == 1:
                 yield _failed(release, batch, self._blamed(release, gathered.rows, answers))
@@ -184,7 +184,7 @@ class Answerer:
             for half, places in zip(batch.halves(), (slice(middle), slice(middle, None)), strict=True):
                 yield from self._answers(release, gathered.part(half, places), marks)
             return
-        yield Outcome(
+        yield EngineResult(
             batch=batch,
             began_ns=gathered.began_ns,
             ended_ns=time.perf_counter_ns(),
@@ -194,13 +194,13 @@ class Answerer:
             marks=marks,
         )
 
-    def _predict(self, release: Loaded, rows: Floats) -> Floats:
+    def _predict(self, release: LoadedModel, rows: Floats) -> Floats:
         answers = release.calibrated(self._engine(release, rows))
         if self._habits.round_digits >= 0:
             answers = answers.round(self._habits.round_digits)
         return answers
 
-    def _engine(self, release: Loaded, rows: Floats) -> Floats:
+    def _engine(self, release: LoadedModel, rows: Floats) -> Floats:
         most = self._habits.batch_rows
         if len(rows) <= most:
             answers = release.engine.predict(rows)
@@ -211,7 +211,7 @@ class Answerer:
             raise RuntimeError(f"{release.name}: {len(rows)} rows gave answers of shape {answers.shape}")
         return answers
 
-    def _blamed(self, release: Loaded, rows: Floats, error: Exception) -> Exception:
+    def _blamed(self, release: LoadedModel, rows: Floats, error: Exception) -> Exception:
         """The error of a request, with the first of its rows that fails by itself."""
         if len(rows) == 1:
             return error
@@ -229,12 +229,12 @@ class Answerer:
             error.add_note(f"on row {start} of {len(rows)}")
         return error
 
-    def _error(self, release: Loaded, rows: Floats) -> Exception | None:
-        said = tried(lambda: self._engine(release, rows))
+    def _error(self, release: LoadedModel, rows: Floats) -> Exception | None:
+        said = run_or_error(lambda: self._engine(release, rows))
         return said if isinstance(said, Exception) else None
 
 
-def tried(work: Callable[[], T]) -> T | Exception:
+def run_or_error(work: Callable[[], T]) -> T | Exception:
     """What a plug-in gives, or whatever it failed with: one request must not take others down."""
     try:
         return work()
@@ -242,7 +242,7 @@ def tried(work: Callable[[], T]) -> T | Exception:
         return error
 
 
-def _gathered(release: Loaded, batch: Batch, *, anew: bool) -> _Gathered:
+def _gathered(release: LoadedModel, batch: Batch, *, anew: bool) -> _Gathered:
     calls = batch.calls
     parts = [call.read_for(release) for call in calls] if anew else [call.rows for call in calls]
     rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -250,7 +250,7 @@ def _gathered(release: Loaded, batch: Batch, *, anew: bool) -> _Gathered:
     if not release.views.names:
         return _Gathered(batch, rows, (), began)
     keys = [call.key for call, part in zip(calls, parts, strict=True) for _ in range(len(part))]
-    return _Gathered(batch, *release.views.look_up(rows, keys), began)
+    return _Gathered(batch, *release.views.get_online_features(rows, keys), began)
 
 
 def _starts(gathered: _Gathered) -> Ints:
@@ -258,10 +258,10 @@ def _starts(gathered: _Gathered) -> Ints:
     return np.cumsum([0, *(len(call.rows) for call in gathered.batch.calls)])
 
 
-def _by_call(gathered: _Gathered, breaches: Sequence[Breach]) -> Marks:
+def _by_call(gathered: _Gathered, breaches: Sequence[Violation]) -> Violations:
     """The breaches of each call, their rows counted from its own first."""
     starts = _starts(gathered)
-    marks: dict[Call, list[Breach]] = {}
+    marks: dict[Call, list[Violation]] = {}
     for breach in breaches:
         place = int(np.searchsorted(starts, breach.row, side="right")) - 1
         own = breach._replace(row=breach.row - int(starts[place]))
@@ -269,11 +269,11 @@ def _by_call(gathered: _Gathered, breaches: Sequence[Breach]) -> Marks:
     return marks
 
 
-def _refused(gathered: _Gathered, breaches: Sequence[Breach]) -> Outcome:
+def _refused(gathered: _Gathered, breaches: Sequence[Violation]) -> EngineResult:
     said = "; ".join(map(str, breaches[:_TOLD]))
     more = f"; and {len(breaches) - _TOLD} more" if len(breaches) > _TOLD else ""
-    error = Outside(f"outside the contract: {said}{more}")
-    return Outcome(
+    error = ContractViolation(f"outside the contract: {said}{more}")
+    return EngineResult(
         batch=gathered.batch,
         ended_ns=time.perf_counter_ns(),
         rows=gathered.rows,
@@ -283,7 +283,7 @@ def _refused(gathered: _Gathered, breaches: Sequence[Breach]) -> Outcome:
     )
 
 
-def _failed(release: Loaded, batch: Batch, error: Exception) -> Outcome:
+def _failed(release: LoadedModel, batch: Batch, error: Exception) -> EngineResult:
     if not isinstance(error, HeadwayError):
         _log.error("the engine of %s failed on a request", release.name, exc_info=error)
-    return Outcome(batch=batch, ended_ns=time.perf_counter_ns(), error=error)
+    return EngineResult(batch=batch, ended_ns=time.perf_counter_ns(), error=error)

@@ -20,20 +20,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.sections.serve import ServeSection
-from headway.serving.auth.keys import MOST, Key, digest, keys_file, read_keys
-from headway.serving.auth.pace import FREE, Limit, Pace, limit_of
-from headway.serving.protocol.answers import Unanswered
-from headway.serving.workers.shared import Shared
+from headway.serving.auth.keys import MAX_KEYS, ApiKey, digest, keys_file, read_keys
+from headway.serving.auth.rate_limiter import UNLIMITED, RateLimit, RateLimiter, rate_limit
+from headway.serving.protocol.errors import RequestError
+from headway.serving.workers.shared_memory import SharedTable
 
 if TYPE_CHECKING:
     from headway.core.contracts import Ints
 
-LOOK_NS = 250_000_000
+RELOAD_NS = 250_000_000
 _MOST_MET = 4096
 _log = logging.getLogger(__name__)
 
 
-class NotAdmitted(Unanswered):
+class NotAuthorized(RequestError):
     """Why a request was not let in: its status, and more headers of the answer, each with a line end before it."""
 
     def __init__(self, status: int, what: str, *, hint: str, headers: bytes) -> None:
@@ -47,18 +47,18 @@ class Caller(NamedTuple):
     name: str
     scopes: frozenset[str]
     place: int = 0
-    limit: Limit = FREE
+    limit: RateLimit = UNLIMITED
 
 
-class Gate:
+class Authenticator:
     """Lets requests in, or says why not. `loopback`: whether the server can be reached from this machine alone."""
 
-    def __init__(self, file: Path, settings: ServeSection, *, loopback: bool, pace: Pace) -> None:
+    def __init__(self, file: Path, settings: ServeSection, *, loopback: bool, limiter: RateLimiter) -> None:
         """Raises ConfigError where the keys cannot be read, or nobody could ask."""
         self._file = file
         self._settings = settings
         self._open = loopback or settings.without_keys
-        self._pace = pace
+        self._limiter = limiter
         self._stat = _stat(file)
         self._take(read_keys(file))
         if not (self._open or any("predict" in caller.scopes for caller in self._callers.values())):
@@ -68,7 +68,7 @@ class Gate:
                 hint="headway api-keys new NAME; or HEADWAY_SERVE_WITHOUT_KEYS=true behind what keeps strangers out",
             )
 
-    def admit(self, authorization: bytes, scope: str) -> str:
+    def authorize(self, authorization: bytes, scope: str) -> str:
         """The name of the key in a header `Authorization`, empty where none is needed; raises NotAdmitted."""
         now_ns = time.monotonic_ns()
         if now_ns > self._look_ns:
@@ -77,7 +77,7 @@ class Gate:
         if scope not in caller.scopes:
             raise _refusal(caller, scope, brings=bool(authorization))
         if caller.limit.gap_ns:
-            wait_ns = self._pace.wait_ns(caller.place, caller.limit, now_ns=now_ns)
+            wait_ns = self._limiter.wait_ns(caller.place, caller.limit, now_ns=now_ns)
             if wait_ns:
                 raise _too_fast(caller, wait_ns)
         return caller.name
@@ -93,7 +93,7 @@ class Gate:
         return caller
 
     def _look(self, now_ns: int) -> None:
-        self._look_ns = now_ns + LOOK_NS
+        self._look_ns = now_ns + RELOAD_NS
         stat = _stat(self._file)
         if stat == self._stat:
             return
@@ -105,8 +105,8 @@ class Gate:
         except ConfigError as error:
             _log.error("the keys stay as they were: %s", error)
 
-    def _take(self, keys: Mapping[str, Key]) -> None:
-        self._look_ns = time.monotonic_ns() + LOOK_NS
+    def _take(self, keys: Mapping[str, ApiKey]) -> None:
+        self._look_ns = time.monotonic_ns() + RELOAD_NS
         limit, free, places = self._limit, self._free(keys), enumerate(keys.items(), 1)
         callers = {
             bytes.fromhex(key.sha256): Caller(name, free.union(key.scopes), place, limit(key.per_s, key.burst))
@@ -117,26 +117,26 @@ class Gate:
         self._callers = callers
         self._met = {b"": self._nobody}
 
-    def _limit(self, per_s: float, burst: int) -> Limit:
+    def _limit(self, per_s: float, burst: int) -> RateLimit:
         if not per_s:
-            return limit_of(self._settings.key_per_s, burst or self._settings.key_burst)
-        return FREE if math.isinf(per_s) else limit_of(per_s, burst)
+            return rate_limit(self._settings.key_per_s, burst or self._settings.key_burst)
+        return UNLIMITED if math.isinf(per_s) else rate_limit(per_s, burst)
 
-    def _free(self, keys: Mapping[str, Key]) -> frozenset[str]:
+    def _free(self, keys: Mapping[str, ApiKey]) -> frozenset[str]:
         """What may be asked without a key: nothing that any key was ever made for, and never an operator's call."""
         made = {scope for key in keys.values() for scope in key.scopes}
         free = {"predict", "label"} if self._open and not made & {"predict", "label"} else set()
         return frozenset(free if self._settings.metrics_need_key else free | {"metrics"})
 
 
-def paces(workers: int) -> Ints:
+def shared_rate_limits(workers: int) -> Ints:
     """What the workers of a server share, int64 [workers, keys]: a place for callers without a key, and one a key."""
-    return Shared(workers, MOST + 1).table
+    return SharedTable(workers, MAX_KEYS + 1).table
 
 
-def gate_of(config: Config, pace: Pace) -> Gate:
+def create_authenticator(config: Config, limiter: RateLimiter) -> Authenticator:
     """The gate of a project's server; raises ConfigError where the keys cannot be read, or nobody could ask."""
-    return Gate(keys_file(config), config.serve, loopback=is_loopback(config.serve.host), pace=pace)
+    return Authenticator(keys_file(config), config.serve, loopback=is_loopback(config.serve.host), limiter=limiter)
 
 
 def is_loopback(host: str) -> bool:
@@ -156,23 +156,23 @@ def _stat(file: Path) -> tuple[int, ...] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _refusal(caller: Caller, scope: str, *, brings: bool) -> NotAdmitted:
+def _refusal(caller: Caller, scope: str, *, brings: bool) -> NotAuthorized:
     """The answers of RFC 6750."""
     header = b"\r\nWWW-Authenticate: Bearer"
     if caller.name:
         message = f"the key '{caller.name}' has no scope '{scope}'"
         more = b' error="insufficient_scope", scope="%b"' % scope.encode()
-        return NotAdmitted(403, message, hint=f"headway api-keys new NAME --scope {scope}", headers=header + more)
+        return NotAuthorized(403, message, hint=f"headway api-keys new NAME --scope {scope}", headers=header + more)
     hint = "send 'Authorization: Bearer KEY'; `headway api-keys new` makes one"
     if brings:
         more = b' error="invalid_token"'
-        return NotAdmitted(401, "this key is not known here, or was revoked", hint=hint, headers=header + more)
-    return NotAdmitted(401, f"a key with scope '{scope}' is needed", hint=hint, headers=header)
+        return NotAuthorized(401, "this key is not known here, or was revoked", hint=hint, headers=header + more)
+    return NotAuthorized(401, f"a key with scope '{scope}' is needed", hint=hint, headers=header)
 
 
-def _too_fast(caller: Caller, wait_ns: int) -> NotAdmitted:
+def _too_fast(caller: Caller, wait_ns: int) -> NotAuthorized:
     wait_s = -(-wait_ns // 1_000_000_000)
     who = f"the key '{caller.name}'" if caller.name else "callers without a key"
     per_s = 1e9 / caller.limit.gap_ns
     headers = b"\r\nRetry-After: %d" % wait_s
-    return NotAdmitted(429, f"{who} may ask {per_s:g} times a second", hint=f"again in {wait_s} s", headers=headers)
+    return NotAuthorized(429, f"{who} may ask {per_s:g} times a second", hint=f"again in {wait_s} s", headers=headers)

@@ -16,7 +16,7 @@ _PIECES = 64
 _KEPT_BYTES, _DUE_BYTES = 4 << 20, 1 << 20
 
 
-class Ring:
+class RingBuffer:
     """Records of bytes between a process that puts and one that takes; make it before the fork.
 
     `head` and `tail` are the bytes put and taken since the beginning. What is put lies before the head only once it is
@@ -128,7 +128,7 @@ class Ring:
         return b"".join(self._bytes[self._at(a) : self._at(a) + b - a] for a, b in pairwise(ends))
 
 
-class Bell:
+class WakeupPipe:
     """A pipe that wakes who takes: he alone keeps the end that listens, and it ends once all who ring are gone."""
 
     def __init__(self) -> None:
@@ -147,11 +147,11 @@ class Bell:
             return bool(os.read(self.ears, 65_536))
         return True
 
-    def listen_only(self) -> None:
+    def keep_reader(self) -> None:
         """Be the one who takes."""
         os.close(self._mouth)
 
-    def ring_only(self) -> None:
+    def keep_writer(self) -> None:
         """Be one of those who put."""
         os.close(self.ears)
 

@@ -12,7 +12,7 @@ _ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 _TURN_NS = 100_000_000
 
 
-def be_patient() -> None:
+def request_long_time_slices() -> None:
     """Let whoever wakes on this processor go before the calling thread; where that cannot be asked for, do nothing.
 
     Linux (6.12 and later, `sched_setattr(2)`) lets a thread of shorter turns cut into a longer one at once, where it

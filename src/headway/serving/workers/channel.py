@@ -15,7 +15,7 @@ UNLOADED = ""
 _KINDS = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
 
 
-class Failure(msgspec.Struct, frozen=True):
+class RemoteError(msgspec.Struct, frozen=True):
     """An error on its way to another process; of one that is not ours, its words alone."""
 
     kind: str
@@ -24,7 +24,7 @@ class Failure(msgspec.Struct, frozen=True):
     hint: str = ""
 
     @classmethod
-    def of(cls, error: BaseException) -> Failure:
+    def of(cls, error: BaseException) -> RemoteError:
         """An error as it can be told."""
         if isinstance(error, HeadwayError):
             return cls(type(error).__name__, error.what, error.where, error.hint)
@@ -37,7 +37,7 @@ class Failure(msgspec.Struct, frozen=True):
         return kind(self.what, where=self.where, hint=self.hint) if kind else RuntimeError(self.what)
 
 
-class Order(msgspec.Struct, frozen=True, tag=True):
+class ModelCommand(msgspec.Struct, frozen=True, tag=True):
     """Load what a pointer is at, or unload it: asked by a worker that was told so, and then asked of every worker."""
 
     number: int
@@ -45,39 +45,39 @@ class Order(msgspec.Struct, frozen=True, tag=True):
     load: bool
 
 
-class Done(msgspec.Struct, frozen=True, tag=True):
+class CommandResult(msgspec.Struct, frozen=True, tag=True):
     """What came of an order."""
 
     number: int
-    failure: Failure | None = None
+    failure: RemoteError | None = None
 
 
-class Ready(msgspec.Struct, frozen=True, tag=True):
+class WorkerReady(msgspec.Struct, frozen=True, tag=True):
     """A worker answers requests."""
 
 
-class Seated(msgspec.Struct, frozen=True, tag=True):
+class ModelLoaded(msgspec.Struct, frozen=True, tag=True):
     """A worker has this release for an address now, by its digest, or `UNLOADED`."""
 
     address: str
     digest: str
 
 
-class Failed(msgspec.Struct, frozen=True, tag=True):
+class StartupFailed(msgspec.Struct, frozen=True, tag=True):
     """A worker could not begin."""
 
-    failure: Failure
+    failure: RemoteError
 
 
-class Leave(msgspec.Struct, frozen=True, tag=True):
+class Shutdown(msgspec.Struct, frozen=True, tag=True):
     """A worker is to answer what is in flight, and to end."""
 
 
-Message = Order | Done | Ready | Seated | Failed | Leave
+Message = ModelCommand | CommandResult | WorkerReady | ModelLoaded | StartupFailed | Shutdown
 _decode = msgspec.json.Decoder(Message).decode
 
 
-class Line:
+class Channel:
     """One end of a line; any thread may say, one thread hears."""
 
     def __init__(self, end: socket.socket) -> None:

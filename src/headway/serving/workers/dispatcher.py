@@ -9,58 +9,66 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from headway.core.errors import StoreError
-from headway.serving.workers.child import Child
-from headway.serving.workers.line import UNLOADED, Done, Failure, Leave, Line, Order, Seated
+from headway.serving.workers.channel import (
+    UNLOADED,
+    Channel,
+    CommandResult,
+    ModelCommand,
+    ModelLoaded,
+    RemoteError,
+    Shutdown,
+)
+from headway.serving.workers.child import ChildProcess
 
-_GONE = Failure.of(StoreError("a worker ended before it had done so", hint="ask once more"))
+_GONE = RemoteError.of(StoreError("a worker ended before it had done so", hint="ask once more"))
 
 
 @dataclass(slots=True)
 class _Round:
     """An order that workers are about: who gave it, under which number, who has still to do it, what went wrong."""
 
-    giver: Child
+    giver: ChildProcess
     number: int
-    doing: set[Child]
-    failure: Failure | None = None
+    doing: set[ChildProcess]
+    failure: RemoteError | None = None
 
 
-class Rounds:
+class Dispatcher:
     """The supervisor's part: asks all workers, and answers the one who gave the order once none is left to do it."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
         self._open: dict[int, _Round] = {}
 
-    def begin(self, order: Order, giver: Child, workers: Iterable[Child]) -> None:
+    def begin(self, order: ModelCommand, giver: ChildProcess, workers: Iterable[ChildProcess]) -> None:
         """Pass an order on to all workers."""
         number, doing = next(self._numbers), set(workers)
         self._open[number] = _Round(giver, order.number, doing)
         for child in doing:
-            child.line.say(Order(number, order.address, order.load))
+            child.line.say(ModelCommand(number, order.address, order.load))
 
-    def done(self, child: Child, done: Done) -> None:
+    def done(self, child: ChildProcess, done: CommandResult) -> None:
         """A worker has done its part."""
         self._take(done.number, child, done.failure)
 
-    def gone(self, child: Child) -> None:
+    def gone(self, child: ChildProcess) -> None:
         """A worker has ended: what it was about is not done."""
         for number in [number for number, each in self._open.items() if child in each.doing]:
             self._take(number, child, _GONE)
 
-    def _take(self, number: int, child: Child, failure: Failure | None) -> None:
+    def _take(self, number: int, child: ChildProcess, failure: RemoteError | None) -> None:
         each = self._open[number]
         each.doing.discard(child)
         each.failure = each.failure or failure
         if not each.doing:
             del self._open[number]
-            each.giver.line.say(Done(each.number, each.failure))
+            each.giver.line.say(CommandResult(each.number, each.failure))
 
 
-class Orders:
+class CommandClient:
     """The orders of a worker: it passes on what it was told to load or unload, and does what all are told to do."""
 
-    def __init__(self, line: Line, *, leave: Callable[[], object]) -> None:
+    def __init__(self, line: Channel, *, leave: Callable[[], object]) -> None:
         self._line = line
         self._leave = leave
         self._numbers = itertools.count()
@@ -75,31 +83,31 @@ class Orders:
         """Have all workers load or unload what is at a pointer."""
         number, future = next(self._numbers), Future[None]()
         self._given[number] = future
-        self._line.say(Order(number, address, load))
+        self._line.say(ModelCommand(number, address, load))
         return future
 
     def _hear(self) -> None:
         said = self._line.hear()
         if said is None:
             asyncio.get_running_loop().remove_reader(self._line)
-        for message in [Leave()] if said is None else said:
-            if isinstance(message, Order):
+        for message in [Shutdown()] if said is None else said:
+            if isinstance(message, ModelCommand):
                 self._do(message)
-            elif isinstance(message, Done):
+            elif isinstance(message, CommandResult):
                 self._done(message)
             else:
                 self._leave()
 
-    def _do(self, order: Order) -> None:
+    def _do(self, order: ModelCommand) -> None:
         def callback(done: Future[None]) -> None:
             error = done.exception()
             if error is None and not order.load:
-                self._line.say(Seated(order.address, UNLOADED))
-            self._line.say(Done(order.number, Failure.of(error) if error else None))
+                self._line.say(ModelLoaded(order.address, UNLOADED))
+            self._line.say(CommandResult(order.number, RemoteError.of(error) if error else None))
 
         self._act(order.address, order.load).add_done_callback(callback)
 
-    def _done(self, done: Done) -> None:
+    def _done(self, done: CommandResult) -> None:
         future = self._given.pop(done.number)
         if done.failure is None:
             future.set_result(None)

@@ -12,10 +12,10 @@ from headway.core.record import Scalar
 from headway.evaluation.calibration.apply import Apply, ready
 from headway.registry.bundle import Bundle
 from headway.registry.open import open_release
-from headway.serving.batching.contract import Checker
-from headway.serving.batching.speed import Speed
-from headway.serving.batching.views import Views
-from headway.serving.protocol.wire import Reader, Writer, describe
+from headway.serving.batching.latency import LatencyEstimator
+from headway.serving.batching.validation import InputValidator
+from headway.serving.protocol.open_inference import RequestReader, ResponseWriter, describe_model
+from headway.serving.routing.online_features import OnlineFeatures
 
 if TYPE_CHECKING:
     from headway.core.contracts import Engine
@@ -24,7 +24,7 @@ _VERSION_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Loaded:
+class LoadedModel:
     """A release that answers: all that a request needs of it, so that one assignment changes all of it.
 
     `version` is the first digits of its digest. `reader` and `writer` know what a request brings and is given;
@@ -37,24 +37,24 @@ class Loaded:
     digest: str
     threshold: float
     engine: Engine
-    reader: Reader
-    writer: Writer
+    reader: RequestReader
+    writer: ResponseWriter
     metadata: bytes
     columns: tuple[str, ...]
     calibrated: Apply
-    views: Views
-    checker: Checker | None
-    speed: Speed
+    views: OnlineFeatures
+    validator: InputValidator | None
+    latency: LatencyEstimator
 
 
-def load(bundle: Bundle, online: Path = Path()) -> Loaded:
+def load_model(bundle: Bundle, online: Path = Path()) -> LoadedModel:
     """Open a verified release and let it answer its self-test; `online` is the folder of its views' tables.
 
     Raises Refused as `release.open` does, and where a view does not fit; StoreError where a view's table is not there.
     """
     release, variant = bundle.release, bundle.release.variant
     engine = open_release(bundle)
-    views = Views(variant.signature, release.views, online)
+    views = OnlineFeatures(variant.signature, release.views, online)
     version = bundle.digest.removeprefix("sha256:")[:_VERSION_DIGITS]
     contract = release.contract
     parameters: dict[str, Scalar] = {
@@ -63,18 +63,18 @@ def load(bundle: Bundle, online: Path = Path()) -> Loaded:
         "threshold": release.threshold,
         "contract": f"{len(contract.columns)} columns, of {contract.n_rows} rows" if contract.columns else "none",
     }
-    return Loaded(
+    return LoadedModel(
         name=release.name,
         version=version,
         digest=bundle.digest,
         threshold=release.threshold,
         engine=engine,
-        reader=Reader(views.asked, passed_over=views.columns),
-        writer=Writer(name=release.name, version=version, output=variant.signature.output),
-        metadata=describe(views.asked, name=release.name, version=version, parameters=parameters),
+        reader=RequestReader(views.asked, passed_over=views.columns),
+        writer=ResponseWriter(name=release.name, version=version, output=variant.signature.output),
+        metadata=describe_model(views.asked, name=release.name, version=version, parameters=parameters),
         columns=variant.signature.names,
         calibrated=ready(release.calibrator),
         views=views,
-        checker=Checker(contract, variant.signature) if contract.columns else None,
-        speed=Speed.of(engine, np.array(release.self_test.rows, dtype=np.float64)),
+        validator=InputValidator(contract, variant.signature) if contract.columns else None,
+        latency=LatencyEstimator.of(engine, np.array(release.self_test.rows, dtype=np.float64)),
     )

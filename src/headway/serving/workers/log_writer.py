@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headway.features.online import NEVER_US
-from headway.serving.telemetry.log import Entry, Source, decode, read_source, source_of
-from headway.serving.workers.patience import be_patient
-from headway.serving.workers.ring import Bell, Ring
-from headway.serving.workers.shared import Shared
+from headway.serving.telemetry.prediction_log import LogEntry, LogSource, decode_entry, read_source, source_of
+from headway.serving.workers.ring_buffer import RingBuffer, WakeupPipe
+from headway.serving.workers.scheduling import request_long_time_slices
+from headway.serving.workers.shared_memory import SharedTable
 from headway.storage import atomic, segments, traffic
 
 if TYPE_CHECKING:
@@ -32,24 +32,24 @@ _PASS_BYTES = 2 << 20
 _log = logging.getLogger(__name__)
 
 
-class Buffers:
+class LogBuffers:
     """The rings of a fleet's log, the bell of whoever empties them, and what he is about; made before the fork."""
 
     def __init__(self, workers: int, size_bytes: int) -> None:
-        self.rings = [Ring(size_bytes) for _ in range(workers)]
-        self.bell = Bell()
-        self.passing = Shared(1, 1 + workers).row(0)
+        self.rings = [RingBuffer(size_bytes) for _ in range(workers)]
+        self.wakeup = WakeupPipe()
+        self.passing = SharedTable(1, 1 + workers).row(0)
         self.owner = os.getpid()
 
 
-class Keeper:
+class LogWriter:
     """Empties the rings; one process at a time does, and another may go on where it was killed.
 
     A pass is written down before it begins: up to where each ring is taken, and when, which names its segments. So a
     pass that was cut short is made again as it was, and what is on disk already is left as it is.
     """
 
-    def __init__(self, state: Path, buffers: Buffers, *, dropped: MutableMapping[str, int]) -> None:
+    def __init__(self, state: Path, buffers: LogBuffers, *, dropped: MutableMapping[str, int]) -> None:
         self._state = state
         self._rings = buffers.rings
         self._pass = buffers.passing
@@ -82,7 +82,7 @@ class Keeper:
             ring.advance(upto)
         self._pass[0] = 0
 
-    def _keep(self, source: Source, records: Sequence[bytes | memoryview]) -> None:
+    def _keep(self, source: LogSource, records: Sequence[bytes | memoryview]) -> None:
         """Keep the records of one release as a segment; whatever it fails with, the log goes on."""
         folder = traffic.log_folder(self._state, source.name, source.digest)
         name = f"{int(self._pass[0]):020}-{self._owner}-0{segments.SUFFIX}"
@@ -90,26 +90,26 @@ class Keeper:
             if (folder / name).exists():
                 atomic.sync(folder)
             else:
-                entries = sorted(map(decode, records), key=lambda entry: entry.at_us)
-                segments.keep(folder, columns(entries), name=name)
+                entries = sorted(map(decode_entry, records), key=lambda entry: entry.at_us)
+                segments.keep(folder, segment_columns(entries), name=name)
         except Exception as error:  # noqa: BLE001 - the worker loop: one release must not take the log of others down
             self._dropped[source.name] += sum(source_of(record)[1] for record in records)
             _log.error("a segment of the log of %s could not be written", source.name, exc_info=error)
 
 
-def run(keeper: Keeper, bell: Bell, *, flush_s: float) -> None:
+def run_log_writer(log_writer: LogWriter, wakeup: WakeupPipe, *, flush_s: float) -> None:
     """Keep what is put, every `flush_s` or when the bell is rung, until nobody is left who could put more."""
-    bell.listen_only()
-    be_patient()
+    wakeup.keep_reader()
+    request_long_time_slices()
     while True:
-        select.select([bell.ears], [], [], 0.0 if keeper.due else flush_s)
-        more = bell.heard()
-        keeper.keep()
+        select.select([wakeup.ears], [], [], 0.0 if log_writer.due else flush_s)
+        more = wakeup.heard()
+        log_writer.keep()
         if not more:
             return
 
 
-def columns(entries: Sequence[Entry[Source]]) -> dict[str, Column]:
+def segment_columns(entries: Sequence[LogEntry[LogSource]]) -> dict[str, Column]:
     """The columns of a segment, of entries of one release; what was not answered is NaN."""
     release = entries[0].release
     calls = [len(entry.keys) for entry in entries]
@@ -155,7 +155,7 @@ def _named(prefix: str, names: Sequence[str], columns: Floats) -> dict[str, Colu
     return {prefix + name: column for name, column in zip(names, columns, strict=True)}
 
 
-def _seen(release: Source, entries: Sequence[Entry[Source]]) -> dict[str, Column]:
+def _seen(release: LogSource, entries: Sequence[LogEntry[LogSource]]) -> dict[str, Column]:
     found: dict[str, Column] = {}
     for number, name in enumerate(release.views):
         parts = [entry.seen[number] if entry.seen else np.full(sum(entry.sizes), NEVER_US) for entry in entries]

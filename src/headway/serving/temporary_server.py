@@ -53,7 +53,7 @@ class _Answer(msgspec.Struct):
 
 
 @contextmanager
-def on_trial(
+def temporary_server(
     config: Config, blobs: Blobs, contract: Contract, self_test: SelfTest, variant: Variant
 ) -> Iterator[Trial]:
     """Serve a variant on loopback as a project's `[serve]` says, but without keys, TLS, gRPC, traces and access log.

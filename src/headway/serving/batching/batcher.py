@@ -16,15 +16,15 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
 from headway.core.record import Record
-from headway.serving.batching.answering import Call, Said, tried
-from headway.serving.batching.refusals import Busy, Expired
-from headway.serving.load import Loaded
+from headway.serving.batching.executor import BatchResult, Call, run_or_error
+from headway.serving.batching.refusals import DeadlineExceeded, QueueFull
+from headway.serving.loading import LoadedModel
 
 _LINGER = 1 / 16
 _log = logging.getLogger(__name__)
 
 
-class Room(Record, frozen=True, kw_only=True):
+class BatchLimits(Record, frozen=True, kw_only=True):
     """The most rows of a batch, the most that may wait, and from which time on a batch is long."""
 
     batch_rows: int
@@ -56,22 +56,22 @@ class Loop(Protocol):
         ...
 
 
-class Desk(Protocol):
+class BatchOwner(Protocol):
     """Who knows what to do with a batch (the plane)."""
 
-    def begin(self, release: Loaded, calls: Sequence[Call]) -> Iterator[Said]:
+    def begin(self, release: LoadedModel, calls: Sequence[Call]) -> Iterator[BatchResult]:
         """What is said to the calls of a release, worked out while it is iterated, on whichever thread that is."""
         ...
 
-    def expects_ns(self, release: Loaded, rows: int) -> float:
+    def expected_ns(self, release: LoadedModel, rows: int) -> float:
         """How long that will take for so many rows."""
         ...
 
-    def settle(self, said: Said) -> None:
+    def settle(self, said: BatchResult) -> None:
         """Answer the callers, count and log, on the loop's thread."""
         ...
 
-    def refuse(self, call: Call, error: Busy | Expired, *, name: str) -> None:
+    def refuse(self, call: Call, error: QueueFull | DeadlineExceeded, *, name: str) -> None:
         """Tell a caller that its rows will not be asked, and count it."""
         ...
 
@@ -80,17 +80,17 @@ class Work(NamedTuple):
     """A batch that is to be worked at: its calls, and what is said to them as it is worked out."""
 
     calls: Sequence[Call]
-    saids: Iterator[Said]
+    saids: Iterator[BatchResult]
 
 
-class Lane:
+class AdaptiveBatcher:
     """The queue of one release. All but the work of a long batch happens on the thread of the loop."""
 
-    def __init__(self, release: Loaded, desk: Desk, *, loop: Loop, room: Room) -> None:
+    def __init__(self, release: LoadedModel, desk: BatchOwner, *, loop: Loop, limits: BatchLimits) -> None:
         self._release = release
         self._desk = desk
         self._loop = loop
-        self._room = room
+        self._limits = limits
         self._waiting: list[Call] = []
         self._rows = 0
         self._timed = False  # a call that waits has a deadline
@@ -103,7 +103,7 @@ class Lane:
     def submit(self, call: Call) -> None:
         """Let a call wait for the next batch, or refuse it where too many rows wait already."""
         rows = self._rows + len(call.rows)
-        if rows > self._room.queue_rows and self._waiting:
+        if rows > self._limits.queue_rows and self._waiting:
             self._desk.refuse(call, self._busy(), name=self._release.name)
             return
         self._rows = rows
@@ -132,7 +132,7 @@ class Lane:
             self._rest()
             return
         work = Work(calls, self._desk.begin(self._release, calls))
-        if self._expects_ns(_rows_of(calls)) > self._room.long_ms * 1e6:
+        if self._expects_ns(_rows_of(calls)) > self._limits.long_ms * 1e6:
             self._thread().put(work)
         else:
             self._loop.call_soon(self._rest)
@@ -140,7 +140,7 @@ class Lane:
 
     def _take(self) -> list[Call]:
         """The calls of the next batch; those whose time is over are told so."""
-        most = self._room.batch_rows
+        most = self._limits.batch_rows
         if self._rows <= most and not self._timed:
             calls, self._waiting, self._rows = self._waiting, [], 0
             return calls
@@ -161,18 +161,18 @@ class Lane:
         self._timed = any(call.deadline_ns for call in self._waiting)
         return calls
 
-    def _do(self, work: Work, settle: Callable[[Said], object]) -> None:
+    def _do(self, work: Work, settle: Callable[[BatchResult], object]) -> None:
         """Work at a batch; a defect of ours must not leave a caller without an answer."""
 
         def settle_all() -> None:
             for said in work.saids:
                 settle(said)
 
-        error = tried(settle_all)
+        error = run_or_error(settle_all)
         if error is not None:
             _log.error("a batch of %d calls failed", len(work.calls), exc_info=error)
             for call in work.calls:
-                settle(Said.of_defect(self._release, call, error))
+                settle(BatchResult.of_defect(self._release, call, error))
 
     def _rest(self) -> None:
         """A batch is done: begin the next where calls wait."""
@@ -184,7 +184,7 @@ class Lane:
             self._end()
 
     def _gathered(self) -> bool:
-        return len(self._waiting) >= self._company or self._rows >= self._room.batch_rows
+        return len(self._waiting) >= self._company or self._rows >= self._limits.batch_rows
 
     def _linger(self, calls: Sequence[Call]) -> None:
         """A long batch is done: wait a little for those who were just answered, who are likely to ask again.
@@ -199,12 +199,12 @@ class Lane:
         self._timer = self._loop.call_later(_LINGER * self._expects_ns(rows) / 1e9, self._go)
 
     def _expects_ns(self, rows: int) -> float:
-        return self._desk.expects_ns(self._release, rows)
+        return self._desk.expected_ns(self._release, rows)
 
     def _thread(self) -> SimpleQueue[Work | None]:
         if self._queue is None:
             self._queue = SimpleQueue()
-            threading.Thread(target=self._run, args=(self._queue,), name="lane", daemon=True).start()
+            threading.Thread(target=self._run, args=(self._queue,), name="batcher", daemon=True).start()
         return self._queue
 
     def _run(self, queue: SimpleQueue[Work | None]) -> None:
@@ -222,19 +222,19 @@ class Lane:
             self._queue.put(None)
             self._queue = None
 
-    def _busy(self) -> Busy:
+    def _busy(self) -> QueueFull:
         retry_s = math.ceil(self._expects_ns(self._rows) / 1e9)
-        most = self._room.queue_rows
-        return Busy(f"{self._rows} rows wait already, and at most {most} may", retry_s=max(retry_s, 1))
+        most = self._limits.queue_rows
+        return QueueFull(f"{self._rows} rows wait already, and at most {most} may", retry_s=max(retry_s, 1))
 
 
 def _rows_of(calls: Sequence[Call]) -> int:
     return sum(len(call.rows) for call in calls)
 
 
-def _expired(call: Call, now: int) -> Expired:
+def _expired(call: Call, now: int) -> DeadlineExceeded:
     waited_ms = (now - call.started_ns) / 1e6
-    return Expired(
+    return DeadlineExceeded(
         f"the time given to this request passed while it waited, for {waited_ms:.1f} ms; the model was not asked",
         hint="give it more 'timeout', in microseconds",
     )

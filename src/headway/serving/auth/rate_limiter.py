@@ -14,30 +14,30 @@ if TYPE_CHECKING:
     from headway.core.contracts import Ints
 
 
-class Limit(NamedTuple):
+class RateLimit(NamedTuple):
     """So long between two requests on the average, and so much earlier than that they may come; 0 is no limit."""
 
     gap_ns: int = 0
     slack_ns: int = 0
 
 
-FREE = Limit()
+UNLIMITED = RateLimit()
 
 
-def limit_of(per_s: float, burst: int) -> Limit:
+def rate_limit(per_s: float, burst: int) -> RateLimit:
     """The limit of so many requests a second, after a burst at once; without a burst, one second's are taken."""
     gap_ns = int(1e9 / per_s) if per_s else 0
-    return Limit(gap_ns, gap_ns * ((burst or max(1, int(min(per_s, 1e9)))) - 1))
+    return RateLimit(gap_ns, gap_ns * ((burst or max(1, int(min(per_s, 1e9)))) - 1))
 
 
-class Pace:
+class RateLimiter:
     """Where each key stands: `full_ns` int64 [workers, keys] is shared, and only the row of `worker` is written."""
 
     def __init__(self, full_ns: Ints, *, worker: int = 0) -> None:
         self._full_ns = full_ns
         self._own = full_ns[worker]
 
-    def wait_ns(self, place: int, limit: Limit, *, now_ns: int) -> int:
+    def wait_ns(self, place: int, limit: RateLimit, *, now_ns: int) -> int:
         """0, and the request counts; or how long until one may pass. `now_ns` is of the monotonic clock of all."""
         begins: int = max(now_ns, *self._full_ns[:, place].tolist())
         early = begins - now_ns - limit.slack_ns

@@ -9,13 +9,13 @@ import msgspec
 from headway.core.record import Scalar
 
 
-class Failure(msgspec.Struct):
+class ErrorResponse(msgspec.Struct):
     """Why there is no answer: what happened, where, and the mend."""
 
     error: str
 
 
-class Server(msgspec.Struct):
+class ServerMetadata(msgspec.Struct):
     """The server and the extensions of the protocol that it speaks."""
 
     name: str
@@ -23,13 +23,13 @@ class Server(msgspec.Struct):
     extensions: tuple[str, ...]
 
 
-class Live(msgspec.Struct):
+class ServerLive(msgspec.Struct):
     """Whether the server runs."""
 
     live: bool
 
 
-class Ready(msgspec.Struct):
+class ServerReady(msgspec.Struct):
     """Whether the server takes requests."""
 
     ready: bool
@@ -50,7 +50,7 @@ class TensorMetadata(msgspec.Struct):
     shape: tuple[int, ...]
 
 
-class Model(msgspec.Struct):
+class ModelMetadata(msgspec.Struct):
     """A model: its inputs in order, its output, and which release it is."""
 
     name: str
@@ -70,7 +70,7 @@ class OutputTensor(msgspec.Struct):
     data: list[float | None]
 
 
-class Mark(msgspec.Struct):
+class OutsideValue(msgspec.Struct):
     """A value outside the release's contract: its place, `low`, `high`, `missing` or `unseen`, and the range."""
 
     row: int
@@ -81,10 +81,10 @@ class Mark(msgspec.Struct):
     highest: float | None
 
 
-class Marks(msgspec.Struct):
+class OutsideValues(msgspec.Struct):
     """What was outside the release's contract."""
 
-    outside: tuple[Mark, ...]
+    outside: tuple[OutsideValue, ...]
 
 
 class InferResponse(msgspec.Struct):
@@ -94,7 +94,7 @@ class InferResponse(msgspec.Struct):
     model_version: str
     outputs: tuple[OutputTensor, ...]
     id: str = ""
-    parameters: Marks | None = None
+    parameters: OutsideValues | None = None
 
 
 class ConfigTensor(msgspec.Struct):
@@ -116,27 +116,27 @@ class ModelConfig(msgspec.Struct):
     output: tuple[ConfigTensor, ...]
 
 
-class Duration(msgspec.Struct):
+class StatisticDuration(msgspec.Struct):
     """How many requests, and how long they took together."""
 
     count: int
     ns: int
 
 
-class InferenceStats(msgspec.Struct):
+class InferStatistics(msgspec.Struct):
     """Where the time of requests went; what is not measured apart is counted with the queue."""
 
-    success: Duration
-    fail: Duration
-    queue: Duration
-    compute_input: Duration
-    compute_infer: Duration
-    compute_output: Duration
-    cache_hit: Duration
-    cache_miss: Duration
+    success: StatisticDuration
+    fail: StatisticDuration
+    queue: StatisticDuration
+    compute_input: StatisticDuration
+    compute_infer: StatisticDuration
+    compute_output: StatisticDuration
+    cache_hit: StatisticDuration
+    cache_miss: StatisticDuration
 
 
-class ModelStats(msgspec.Struct):
+class ModelStatistics(msgspec.Struct):
     """What one model answered since the server started; `last_inference` in milliseconds since 1970, 0 for never."""
 
     name: str
@@ -144,17 +144,17 @@ class ModelStats(msgspec.Struct):
     last_inference: int
     inference_count: int
     execution_count: int
-    inference_stats: InferenceStats
-    batch_stats: tuple[Duration, ...] = ()
+    inference_stats: InferStatistics
+    batch_stats: tuple[StatisticDuration, ...] = ()
 
 
-class Statistics(msgspec.Struct):
+class ModelStatisticsResponse(msgspec.Struct):
     """The statistics of one model or of all."""
 
-    model_stats: tuple[ModelStats, ...]
+    model_stats: tuple[ModelStatistics, ...]
 
 
-class Indexed(msgspec.Struct):
+class ModelIndexEntry(msgspec.Struct):
     """A model of the repository: READY or UNAVAILABLE, and why."""
 
     name: str
@@ -169,11 +169,11 @@ class Predictions(msgspec.Struct):
     predictions: list[float | list[float | None] | None]
 
 
-class Kept(msgspec.Struct):
+class LabelsStored(msgspec.Struct):
     """How many labels are on disk now."""
 
     kept: int
 
 
-Index = list[Indexed]
-Document = dict[str, Any]
+ModelIndex = list[ModelIndexEntry]
+JsonObject = dict[str, Any]

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from headway.serving.load import Loaded
-from headway.serving.workers.ring import Bell, Ring
+from headway.serving.loading import LoadedModel
+from headway.serving.workers.ring_buffer import RingBuffer, WakeupPipe
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats, Ints
@@ -29,7 +29,7 @@ _MOST_SOURCES = 64
 R = TypeVar("R")
 
 
-class Source(msgspec.Struct, frozen=True, array_like=True):
+class LogSource(msgspec.Struct, frozen=True, array_like=True):
     """What the log has to know of a release: its name and digest, and the names of what it read and of its views."""
 
     name: str
@@ -38,7 +38,7 @@ class Source(msgspec.Struct, frozen=True, array_like=True):
     views: tuple[str, ...]
 
 
-class Entry(NamedTuple, Generic[R]):
+class LogEntry(NamedTuple, Generic[R]):
     """Calls that one release took in one batch; the fields are as `store.traffic` says, one for each call in a list.
 
     `sizes` are the rows of each call. `rows` float64 [n, d] and `seen` are as the model read them, `answers` as they
@@ -63,11 +63,11 @@ class Entry(NamedTuple, Generic[R]):
 class PredictionLog:
     """Takes entries from the loop's thread; the bell is rung when it is time to take what is in the ring."""
 
-    def __init__(self, ring: Ring, bell: Bell, *, dropped: MutableMapping[str, int]) -> None:
+    def __init__(self, ring: RingBuffer, wakeup: WakeupPipe, *, dropped: MutableMapping[str, int]) -> None:
         self._ring = ring
-        self._bell = bell
+        self._wakeup = wakeup
         self._dropped = dropped
-        self._sources: dict[Loaded, bytes] = {}
+        self._sources: dict[LoadedModel, bytes] = {}
         self._next = secrets.randbits(61)  # no other process is likely to count within reach of it
 
     def number(self, count: int) -> Ints:
@@ -75,25 +75,25 @@ class PredictionLog:
         first, self._next = self._next, self._next + count
         return np.arange(first, first + count, dtype=np.int64)
 
-    def add(self, entry: Entry[Loaded]) -> None:
+    def add(self, entry: LogEntry[LoadedModel]) -> None:
         """Take an entry, or drop it where the ring is full."""
         source = self._sources.get(entry.release)
         if source is None:
             source = self._source(entry.release)
         was_due = self._ring.due
-        if not self._ring.put(*encode(entry, source)):
+        if not self._ring.put(*encode_entry(entry, source)):
             self._dropped[entry.release.name] += sum(entry.sizes)
         if self._ring.due and not was_due:
-            self._bell.ring()
+            self._wakeup.ring()
 
-    def _source(self, release: Loaded) -> bytes:
+    def _source(self, release: LoadedModel) -> bytes:
         if len(self._sources) >= _MOST_SOURCES:  # releases come and go
             self._sources.clear()
-        source = msgspec.json.encode(Source(release.name, release.digest, release.columns, release.views.names))
+        source = msgspec.json.encode(LogSource(release.name, release.digest, release.columns, release.views.names))
         return self._sources.setdefault(release, source + b" " * (-len(source) % _CELL))
 
 
-def encode(entry: Entry[Loaded], source: bytes) -> tuple[bytes, bytes | memoryview, bytes]:
+def encode_entry(entry: LogEntry[LoadedModel], source: bytes) -> tuple[bytes, bytes | memoryview, bytes]:
     """The bytes of an entry, the rows as they lie; `source` says in JSON what its release is.
 
     So each record can be read alone. All numbers lie at multiples of their size where the source has such a length.
@@ -123,7 +123,7 @@ def source_of(record: bytes | memoryview) -> tuple[bytes, int]:
     return bytes(record[_FIXED.size : _FIXED.size + length]), rows
 
 
-def decode(record: bytes | memoryview) -> Entry[Source]:
+def decode_entry(record: bytes | memoryview) -> LogEntry[LogSource]:
     """The entry of a record, whose numbers stay where they are."""
     length, calls, n, width, outputs, views, keyed, *flags = _FIXED.unpack_from(record)
     parts = _Parts(record, _FIXED.size + length)
@@ -134,7 +134,7 @@ def decode(record: bytes | memoryview) -> Entry[Source]:
     seen = tuple(parts.ints(n) for _ in range(views))
     keys = parts.texts(lengths) if keyed else [""] * calls
     at_us, role, answered, stage, paired = flags
-    return Entry(
+    return LogEntry(
         release=read_source(source_of(record)[0]),
         at_us=at_us,
         requests=requests,
@@ -152,9 +152,9 @@ def decode(record: bytes | memoryview) -> Entry[Source]:
 
 
 @lru_cache(maxsize=_MOST_SOURCES)
-def read_source(content: bytes) -> Source:
+def read_source(content: bytes) -> LogSource:
     """What a release is, out of a record."""
-    return msgspec.json.decode(content, type=Source)
+    return msgspec.json.decode(content, type=LogSource)
 
 
 class _Parts:

@@ -15,25 +15,25 @@ from functools import partial
 from headway.core.doors import Asked
 from headway.core.plugins import load_tracer
 from headway.core.sections.serve import ServeSection
-from headway.serving.batching.plane import Plane
-from headway.serving.http.connection import Exchange
-from headway.serving.protocol.addresses import locate
+from headway.serving.batching.data_plane import DataPlane
+from headway.serving.http.connection import Request
+from headway.serving.protocol.endpoints import match_route
 
 _ROWS = frozenset({"infer", "invocations"})
 _SAMPLED = b"-01"
 _log = logging.getLogger("headway.serving.auth")
 
-Application = Callable[[Exchange], None]
+Application = Callable[[Request], None]
 Callback = Callable[[Asked], object]
 Draw = Callable[[bytes], bool]
 
 
-class Note:
+class RequestSpan:
     """What is known so far of a request that was drawn; the routes write down its key and its id."""
 
-    def __init__(self, url: bytes, traceparent: bytes, tells: Sequence[Callback], plane: Plane) -> None:
+    def __init__(self, url: bytes, traceparent: bytes, tells: Sequence[Callback], plane: DataPlane) -> None:
         self.key = self.id = ""
-        self._place = locate(url)
+        self._place = match_route(url)
         self._traceparent = traceparent
         self._tells = tells
         self._plane = plane
@@ -59,40 +59,40 @@ class Note:
             callback(asked)
 
 
-class Sampled:
+class TracingMiddleware:
     """Hands requests on, with a note at each that one of `drawn` draws, by its `traceparent`, for its own teller."""
 
-    def __init__(self, application: Application, plane: Plane, drawn: Sequence[tuple[Draw, Callback]]) -> None:
+    def __init__(self, application: Application, plane: DataPlane, drawn: Sequence[tuple[Draw, Callback]]) -> None:
         self._application = application
         self._plane = plane
         self._drawn = drawn
 
-    def __call__(self, exchange: Exchange) -> None:
+    def __call__(self, request: Request) -> None:
         """Take one request."""
-        traceparent = exchange.traceparent
+        traceparent = request.traceparent
         tells = [callback for draw, callback in self._drawn if draw(traceparent)]
         if tells:
-            exchange.note = Note(exchange.url, traceparent, tells, self._plane)
-        self._application(exchange)
+            request.note = RequestSpan(request.url, traceparent, tells, self._plane)
+        self._application(request)
 
 
 @contextmanager
-def sampled(application: Application, plane: Plane, settings: ServeSection) -> Iterator[Application]:
+def trace_requests(application: Application, plane: DataPlane, settings: ServeSection) -> Iterator[Application]:
     """The application with what the settings draw of its requests; all that was drawn is sent at the end."""
     drawn: list[tuple[Draw, Callback]] = []
     if settings.access_log:
-        drawn.append((partial(_by_chance, settings.access_log), to_log))
+        drawn.append((partial(_by_chance, settings.access_log), log_request))
     tracer = load_tracer(settings.tracer)(settings.trace_to) if settings.tracer else None
     if tracer:
         drawn.append((partial(_by_caller, settings.trace_share), tracer.keep))
     try:
-        yield Sampled(application, plane, drawn) if drawn else application
+        yield TracingMiddleware(application, plane, drawn) if drawn else application
     finally:
         if tracer:
             tracer.close()
 
 
-def to_log(asked: Asked) -> None:
+def log_request(asked: Asked) -> None:
     """Write a line of a request."""
     told = {"id": asked.id, "what": asked.what, "model": asked.model, "key": asked.key, "status": asked.status}
     parts = {"us": asked.took_ns // 1000, "queue_us": asked.queue_ns // 1000, "engine_us": asked.engine_ns // 1000}

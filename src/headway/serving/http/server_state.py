@@ -8,7 +8,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headway.core.record import Record
-from headway.serving.protocol.answers import head
+from headway.serving.protocol.errors import response_head
 
 if TYPE_CHECKING:
     from headway.core.contracts import Ints
@@ -18,7 +18,7 @@ _KNOWN_HEADS = 1_024
 _PORT = re.compile(rb":\d+$")
 
 
-class Limits(Record, frozen=True, kw_only=True):
+class ConnectionLimits(Record, frozen=True, kw_only=True):
     """What one connection may cost."""
 
     head_bytes: int = 16_384
@@ -54,17 +54,19 @@ class Note(Protocol):
         ...
 
 
-class Site:
+class ServerState:
     """State that every connection reads; `application` is given each whole request (an `Exchange`).
 
     `errors`, int64 [600], counts the answers with an error, each at its HTTP status.
     """
 
-    def __init__(self, application: Callable[[Any], None], *, limits: Limits, errors: Ints, now: float) -> None:
+    def __init__(
+        self, application: Callable[[Any], None], *, limits: ConnectionLimits, errors: Ints, now: float
+    ) -> None:
         self.application = application
         self.limits = limits
         self.errors = errors
-        self.guests: set[Guest] = set()
+        self.connections: set[Guest] = set()
         self.hosts: frozenset[bytes | None] = frozenset()
         self.loopback = True
         self.draining = False
@@ -93,7 +95,7 @@ class Site:
         """The head of an answer up to the value of Content-Length, made anew when the date changes."""
         known = self._heads.get((status, kind))
         if known is None:
-            known = self._heads[status, kind] = head(status, kind=kind, date=self._date)
+            known = self._heads[status, kind] = response_head(status, kind=kind, date=self._date)
         return known
 
     def refuses(self, host: bytes | None, *, version: str) -> tuple[int, str] | None:

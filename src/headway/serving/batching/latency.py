@@ -13,7 +13,7 @@ _FEW_ROWS = 8
 _STEP = 1.05
 
 
-class Speed:
+class LatencyEstimator:
     """The time of a small batch, and of a row of a large one, in nanoseconds; a batch takes the larger of both.
 
     Both follow the median of what is met, a step at a time: a batch that waited for its core moves them no further.
@@ -24,7 +24,7 @@ class Speed:
         self._row_ns = row_ns
 
     @classmethod
-    def of(cls, engine: Engine, rows: Floats) -> Speed:
+    def of(cls, engine: Engine, rows: Floats) -> LatencyEstimator:
         """As an engine answers these rows alone and together, each at the best of a few tries."""
         return cls(_best_ns(engine, rows[:1]), _best_ns(engine, rows) / len(rows))
 
@@ -35,7 +35,7 @@ class Speed:
         else:
             self._row_ns *= _STEP if took_ns > rows * self._row_ns else 1 / _STEP
 
-    def expects_ns(self, rows: int) -> float:
+    def expected_ns(self, rows: int) -> float:
         """What a batch of so many rows will take."""
         return max(self._few_ns, rows * self._row_ns)
 

@@ -19,7 +19,7 @@ _CELL_BYTES = 8
 _NAME_CELLS = 25  # 200 bytes: NAME@sha256:DIGEST is at most 136
 
 
-class Shared:
+class SharedTable:
     """A table int64 [rows, width] of zeros; make it before the fork.
 
     >>> shared = Shared(2, 3)
@@ -43,11 +43,11 @@ class Shared:
         return found
 
 
-class Board:
+class NamedCounters:
     """Counts int64 [width] under names, of which each process places those that it meets in a row of its own."""
 
     def __init__(self, rows: int, width: int, *, most: int = 64) -> None:
-        self._records = Shared(rows, most * (_NAME_CELLS + width)).table.reshape(rows, most, _NAME_CELLS + width)
+        self._records = SharedTable(rows, most * (_NAME_CELLS + width)).table.reshape(rows, most, _NAME_CELLS + width)
         self._known: dict[tuple[int, str], Ints] = {}
 
     def of(self, row: int, name: str) -> Ints:
@@ -81,10 +81,10 @@ class Board:
         raise IndexError(f"no room for '{name}' among {len(self._records[row])} names")
 
 
-class Tally(MutableMapping[str, int]):
+class CounterMap(MutableMapping[str, int]):
     """One number by name in a row; what is 0 is as if it were not there, and can be read."""
 
-    def __init__(self, board: Board, row: int) -> None:
+    def __init__(self, board: NamedCounters, row: int) -> None:
         self._board = board
         self._row = row
 
@@ -108,12 +108,12 @@ class Tally(MutableMapping[str, int]):
         return {name: int(counts.sum()) for name, counts in self._board.found().items() if counts.any()}
 
 
-class Flags(MutableMapping[str, bool]):
-    """One truth by name in a row, as `Tally` holds it: 1 for no and 2 for yes."""
+class FlagMap(MutableMapping[str, bool]):
+    """One truth by name in a row, as `CounterMap` holds it: 1 for no and 2 for yes."""
 
-    def __init__(self, board: Board, row: int) -> None:
+    def __init__(self, board: NamedCounters, row: int) -> None:
         self._board = board
-        self._own = Tally(board, row)
+        self._own = CounterMap(board, row)
 
     def __getitem__(self, name: str) -> bool:
         if not self._own[name]:
