@@ -17,9 +17,9 @@ from headway.cli.demo import flights
 from headway.cli.demo.run import FILES, HERE
 from headway.core.contracts import Engine, Workbench
 from headway.core.variant import Signature
-from headway.data.matrix import labels, matrix
-from headway.data.open import dataset_of
-from headway.data.split import cut, labelled
+from headway.data.matrix import matrix, target_values
+from headway.data.open import make_dataset
+from headway.data.split import labeled_rows, split_dataset
 from headway.evaluation.canary import Traffic
 from headway.evaluation.statistics.betting import Floats, Ints
 from headway.evaluation.subject import open_variant
@@ -62,7 +62,9 @@ def live() -> Live:
         project.state.close()
     signature = baseline.model.signature
     views = [
-        labelled(cut(dataset_of(table.with_columns(tail=_tails()), roles, name="flights"), split)["live"])
+        labeled_rows(
+            split_dataset(make_dataset(table.with_columns(tail=_tails()), roles, name="flights"), split)["live"]
+        )
         for table in (flights.load(), flights.load_utc())
     ]
     right, wrong = (view.table.sort("departs_at", maintain_order=True) for view in views)
@@ -71,7 +73,7 @@ def live() -> Live:
         live=_scores(engines[0], right, signature),
         sound=_scores(engines[1], right, signature),
         broken=_scores(engines[1], wrong, signature),
-        late=labels(views[0])[_order(views[0].table)],
+        late=target_values(views[0])[_order(views[0].table)],
         threshold=baseline.threshold,
         told_at=np.searchsorted(departs, departs + np.timedelta64(1, "D")).astype(np.int64),
         planes=right["tail"].fill_null("unknown").to_list(),

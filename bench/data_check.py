@@ -13,7 +13,7 @@ from headway.cli.demo.run import FILES, HERE
 from headway.core import plugins
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
-from headway.data.check import check
+from headway.data.check import run_checks
 from headway.data.open import open_dataset
 from headway.monitoring.assessment.assess import assess, survey_of
 from headway.registry.project import open_project
@@ -31,7 +31,7 @@ def rows() -> Found:
         survey = survey_of(project, open_dataset(project.config))
         opened = perf_counter()
         cpu = process_time()
-        found = check(survey)
+        found = run_checks(survey)
         cpu, seconds = process_time() - cpu, perf_counter() - opened
         slowest = sorted(((_seconds(name, survey), name) for name in plugins.names("check")), reverse=True)[:NAMED]
         kept = perf_counter()

@@ -17,9 +17,9 @@ import polars as pl
 
 from harness import Found, Row, shown
 from headway.cli.demo import flights
-from headway.data.contract.file import save
-from headway.data.contract.hold import hold
-from headway.data.contract.terms import TableContract, Terms
+from headway.data.contract.file import save_contract
+from headway.data.contract.hold import validate_table
+from headway.data.contract.terms import ColumnContract, TableContract
 from optimize_cache import HERE, Absent, home
 
 ROWS, TRIES, LARGE, FEW = 327_000, 9, 10_000_000, 1_000
@@ -44,9 +44,9 @@ def rows() -> Found:
     table = _table()
     contract = _contract(table)
     took = min(_timed(contract, table) for _ in range(TRIES))
-    held = hold(contract, table)
+    held = validate_table(contract, table)
     against = (
-        f"{held.n_rules} rules, {len(table):,} flights x {table.width}, best of {TRIES}; {len(held.broken)} broken"
+        f"{held.n_rules} rules, {len(table):,} flights x {table.width}, best of {TRIES}; {len(held.violations)} broken"
     )
     found = [
         Row(
@@ -60,7 +60,7 @@ def rows() -> Found:
         _streamed(),
     ]
     planted = list(_planted(contract, table.head(FEW)))
-    missed = sum(not hold(contract, each.lazy()).broken for _, each in planted)
+    missed = sum(not validate_table(contract, each.lazy()).violations for _, each in planted)
     said = f"{len(planted)} tables of {FEW:,} rows as lazy frames, one rule broken in each"
     found.append(
         Row(name="contract.lazy_skips", measured=missed, unit="rules", target="= 0", ok=missed == 0, against=said)
@@ -82,18 +82,20 @@ def _table() -> pl.DataFrame:
 def _contract(table: pl.DataFrame) -> TableContract:
     """20 ends of ranges, the values of three texts, and five columns that no row may lack."""
     types = {pl.Int64: "whole", pl.Float64: "number", pl.String: "text", pl.Date: "date"}
-    columns = {name: Terms(type=types.get(table.schema[name].base_type(), "time"), missing=0.0) for name in WHOLE}
+    columns = {
+        name: ColumnContract(type=types.get(table.schema[name].base_type(), "time"), missing=0.0) for name in WHOLE
+    }
     for name in TEXTS:
-        columns[name] = Terms(type="text", values=tuple(table[name].unique().sort()))
+        columns[name] = ColumnContract(type="text", values=tuple(table[name].unique().sort()))
     for name, (lowest, highest) in RANGES.items():
         kind = types.get(table.schema[name].base_type(), "whole")
-        columns[name] = Terms(type=kind, missing=1.0, lowest=lowest, highest=highest)
+        columns[name] = ColumnContract(type=kind, missing=1.0, lowest=lowest, highest=highest)
     return TableContract(columns=columns)
 
 
 def _timed(contract: TableContract, table: pl.DataFrame) -> float:
     began = process_time()
-    hold(contract, table)
+    validate_table(contract, table)
     return process_time() - began
 
 
@@ -119,11 +121,11 @@ def _streamed() -> Row:
         table = {"key": key, "size": draw.random(LARGE), "kind": pl.Series(["a", "b", "c", "d"] * (LARGE // 4))}
         pl.DataFrame(table).write_parquet(file)
         columns = {
-            "key": Terms(type="whole"),
-            "size": Terms(type="number", lowest=0, highest=1),
-            "kind": Terms(type="text", values=("a", "b", "c", "d")),
+            "key": ColumnContract(type="whole"),
+            "size": ColumnContract(type="number", lowest=0, highest=1),
+            "kind": ColumnContract(type="text", values=("a", "b", "c", "d")),
         }
-        save(TableContract(columns=columns, unique=(("key",),)), project / "contract.toml", about=())
+        save_contract(TableContract(columns=columns, unique=(("key",),)), project / "contract.toml", about=())
         (project / "headway.toml").write_text("")
         command = [sys.executable, str(HERE / "callers/of_contract.py"), str(project), str(file)]
         told = json.loads(
@@ -166,5 +168,5 @@ def _plain(contract: TableContract) -> dict[str, dict[str, object]]:
     return {name: _fields(terms) for name, terms in contract.columns.items()}
 
 
-def _fields(terms: Terms) -> dict[str, object]:
+def _fields(terms: ColumnContract) -> dict[str, object]:
     return {field: getattr(terms, field) for field in ("type", "missing", "lowest", "highest", "values")}

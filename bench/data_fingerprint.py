@@ -13,8 +13,8 @@ import polars as pl
 
 from harness import Found, Row, shown
 from headway.cli.demo import flights
-from headway.data.provenance.digest import digest
-from headway.data.provenance.fingerprint import fingerprint
+from headway.data.provenance.digest import table_digest
+from headway.data.provenance.fingerprint import fingerprint_table
 from headway.data.read import read_file
 
 ROWS, TRIES = 327_000, 7
@@ -23,7 +23,7 @@ ROWS, TRIES = 327_000, 7
 def rows() -> Found:
     """CPU time of the best of seven, and whether csv, parquet and another order say the same."""
     table = _table()
-    took, of_digest = (min(_timed(what, table) for _ in range(TRIES)) for what in (fingerprint, digest))
+    took, of_digest = (min(_timed(what, table) for _ in range(TRIES)) for what in (fingerprint_table, table_digest))
     size = f"{len(table):,} flights x {table.width} columns"
     return [
         Row(name="fingerprint.cpu_seconds", measured=took, unit="s", target="<= 0.1", ok=took <= 0.1, against=size),
@@ -60,5 +60,5 @@ def _equal(table: pl.DataFrame) -> Row:
 
 
 def _told(table: pl.DataFrame) -> tuple[dict[str, str], str, str]:
-    found = fingerprint(table)
-    return found.columns, found.whole, digest(table)
+    found = fingerprint_table(table)
+    return found.columns, found.whole, table_digest(table)

@@ -17,7 +17,7 @@ from headway import pipeline
 from headway.core.contracts import Survey
 from headway.core.evidence import Finding, Measurement
 from headway.core.plugins import load_audit
-from headway.data.check import check
+from headway.data.check import run_checks
 from headway.data.open import open_dataset
 from headway.evaluation.ground import ground_of
 from headway.evaluation.subject import exam_of, subject_of
@@ -95,7 +95,7 @@ def _project(folder: Path, file: str, target: str, known: str) -> Project:
 def _checked(project: Project) -> list[Finding]:
     data = pipeline.periods(project)
     whole = open_dataset(project.config)
-    return check(Survey(dataset=whole, periods=data, config=project.config), families=("population",))
+    return run_checks(Survey(dataset=whole, periods=data, config=project.config), families=("population",))
 
 
 def _measured(project: Project) -> list[Measurement]:

@@ -26,10 +26,10 @@ from harness import Found, Row, shown
 from headway.cli.demo import flights
 from headway.core.dataset import Dataset, Roles
 from headway.data.labels.crossfit import cross_fit
-from headway.data.labels.noise import Noise, noise_of
-from headway.data.labels.said import Floats, Ints, Said
-from headway.data.labels.worth import next_rows
-from headway.data.matrix import matrix, signature_of
+from headway.data.labels.noise import LabelNoise, estimate_noise
+from headway.data.labels.said import Floats, Ints, OutOfFold
+from headway.data.labels.worth import next_rows_to_label
+from headway.data.matrix import dataset_signature, matrix
 from headway.evaluation.statistics.intervals import over_repeats
 from optimize_cache import HERE, Absent, home
 
@@ -49,13 +49,13 @@ class Case:
 
     rows: Floats
     turned: Floats
-    said: Said
-    noise: Noise
+    said: OutOfFold
+    noise: LabelNoise
 
     @property
     def precision(self) -> float:
         """Average precision of the turned labels, ranked by the probability of the label."""
-        return float(average_precision_score(self.turned, -self.said.of_label))
+        return float(average_precision_score(self.turned, -self.said.label_probability))
 
 
 def rows() -> Found:
@@ -89,7 +89,7 @@ def _of_flights(table: pl.DataFrame, share: float) -> Case:
     noisy = table.with_columns(late=pl.Series(np.where(turned, 1 - late, late)))
     dataset = Dataset(name="flights", table=noisy, roles=ROLES)
     said = cross_fit(dataset)
-    return Case(rows=matrix(noisy, signature_of(dataset)), turned=turned, said=said, noise=noise_of(said))
+    return Case(rows=matrix(noisy, dataset_signature(dataset)), turned=turned, said=said, noise=estimate_noise(said))
 
 
 def _of_digits(seed: int = 0) -> Case:
@@ -101,8 +101,10 @@ def _of_digits(seed: int = 0) -> Case:
     drawn = StratifiedKFold(5, shuffle=True, random_state=0)
     told = cross_val_predict(model, pixels, labels, cv=drawn, method="predict_proba")
     places = np.arange(len(labels))
-    said = Said(rows=places, labels=labels, probabilities=told, groups=places, classes=tuple("0123456789"), sure=told)
-    return Case(rows=pixels, turned=turned, said=said, noise=noise_of(said))
+    said = OutOfFold(
+        rows=places, labels=labels, probabilities=told, groups=places, classes=tuple("0123456789"), confidence=told
+    )
+    return Case(rows=pixels, turned=turned, said=said, noise=estimate_noise(said))
 
 
 def _counted(air: Case, before: float, digits: Case) -> Row:
@@ -156,7 +158,7 @@ def _next_gain() -> Row:
         order = np.random.default_rng(seed).permutation(len(digit))
         test, known, rest = order[:700], order[700:750], order[750:]
         model = SVC(gamma=0.001, probability=True, random_state=0).fit(pixels[known], digit[known])
-        chosen = rest[next_rows(model.predict_proba(pixels[rest]), pixels[rest], np.arange(len(rest)), 100)]
+        chosen = rest[next_rows_to_label(model.predict_proba(pixels[rest]), pixels[rest], np.arange(len(rest)), 100)]
         right = [
             float((SVC(gamma=0.001).fit(pixels[each], digit[each]).predict(pixels[test]) == digit[test]).mean())
             for each in (np.r_[known, chosen], np.r_[known, rest[:100]])

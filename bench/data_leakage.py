@@ -22,8 +22,8 @@ from headway.core.contracts import Survey
 from headway.core.dataset import ASKED_AT, Dataset, Roles
 from headway.core.evidence import Finding
 from headway.core.plugins import load_detector
-from headway.data.check import check
-from headway.data.split import cut
+from headway.data.check import run_checks
+from headway.data.split import split_dataset
 
 CLEAN = (*TEXTS, *NUMBERS)
 FAMILIES = ("leakage", "split")
@@ -93,12 +93,12 @@ def rows() -> tuple[list[Row], list[str]]:
 
 def asked(survey: Survey) -> list[Finding]:
     """What the checks of leakage and of the split say that is grave."""
-    return [each for each in check(survey, families=FAMILIES) if each.severity in GRAVE]
+    return [each for each in run_checks(survey, families=FAMILIES) if each.severity in GRAVE]
 
 
 def surveyed(dataset: Dataset) -> Survey:
     """The dataset and its periods."""
-    return Survey(dataset=dataset, periods=cut(dataset, SPLIT))
+    return Survey(dataset=dataset, periods=split_dataset(dataset, SPLIT))
 
 
 def served(survey: Survey) -> Survey:
@@ -133,7 +133,7 @@ def _injections(clean: Dataset) -> Mapping[str, Injected]:
 
 def _copied(clean: Dataset, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Survey:
     """A twentieth of the test is flights of train, features and outcome, on days of the test."""
-    periods = cut(clean, SPLIT)
+    periods = split_dataset(clean, SPLIT)
     test, train = periods["test"].table, periods["train"].table
     count = int(SHARE * len(test))
     source = train.sample(count, seed=0).select(*CLEAN, "late")
@@ -193,6 +193,6 @@ def _seconds(survey: Survey) -> float:
     times = []
     for _ in range(TIMES):
         began = process_time()
-        check(survey, families=FAMILIES)
+        run_checks(survey, families=FAMILIES)
         times.append(process_time() - began)
     return min(times)

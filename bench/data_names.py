@@ -15,7 +15,7 @@ from email.message import Message
 from email.utils import getaddresses
 
 from harness import Row
-from headway.data.personal.names import Span, finder
+from headway.data.personal.names import NameSpan, name_finder
 
 WORD = r"[A-Z][a-zà-ÿ]+(?:['-][A-Z]?[a-z]+)*"
 PERSON = re.compile(rf"({WORD})(?: [A-Z]\.?)?(?: {WORD})? ({WORD}|Mc[A-Z][a-z]+|O'[A-Z][a-z]+)")
@@ -25,15 +25,15 @@ SHORTEST, LONGEST = 200, 8_000
 
 def rows(made: Sequence[dict], mails: Sequence[Message], by: str) -> list[Row]:
     """Precision and recall in made texts, recall and what nobody listed in bodies of mails, and the time."""
-    find, bodies = finder(), _bodies(mails)
-    truths = [[Span(*hit[1:]) for hit in each["truth"]] for each in made]
+    find, bodies = name_finder(), _bodies(mails)
+    truths = [[NameSpan(*hit[1:]) for hit in each["truth"]] for each in made]
     right, true, good, told = _counts([find(each["text"]) for each in made], truths)
     people = _people(mails)
     began = time.process_time()
     found = [find(body) for body in bodies]
     taken = time.process_time() - began
     met, known, listed, hits = _counts(
-        found, [[Span(*each.span()) for each in people.finditer(body)] for body in bodies]
+        found, [[NameSpan(*each.span()) for each in people.finditer(body)] for body in bodies]
     )
     shown = {
         "recall": (right / true, "share", f"{true:,} names of ten locales in made texts"),
@@ -74,7 +74,7 @@ def _people(mails: Sequence[Message]) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(names, key=len, reverse=True)))})(?!\w)")
 
 
-def _counts(found: Sequence[Sequence[Span]], truths: Sequence[Sequence[Span]]) -> tuple[int, int, int, int]:
+def _counts(found: Sequence[Sequence[NameSpan]], truths: Sequence[Sequence[NameSpan]]) -> tuple[int, int, int, int]:
     """How many truths were found, of how many, and how many hits lie over a truth, of how many."""
     pairs = list(zip(found, truths, strict=True))
     met = sum(any(_over(each, hit) for hit in hits) for hits, truth in pairs for each in truth)
@@ -82,5 +82,5 @@ def _counts(found: Sequence[Sequence[Span]], truths: Sequence[Sequence[Span]]) -
     return met, sum(map(len, truths)), good, sum(map(len, found))
 
 
-def _over(one: Span, other: Span) -> bool:
+def _over(one: NameSpan, other: NameSpan) -> bool:
     return one.start < other.end and other.start < one.end

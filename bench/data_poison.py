@@ -24,7 +24,7 @@ from headway.core import plugins
 from headway.core.contracts import Survey
 from headway.core.dataset import Dataset
 from headway.core.evidence import Finding
-from headway.data.poison.cells import Coded, coded
+from headway.data.poison.cells import CodedColumn, code_columns
 
 ROWS, SAMPLES, PLANTED, EACH = 60_000, 4, 8, 40
 SCREENS = ("flipped", "backdoor", "pull")
@@ -92,7 +92,7 @@ def _cell(table: pl.DataFrame, seed: int) -> Planted:
     """The labels of one cell turned, of those that could be told."""
     draw = np.random.default_rng(seed)
     features = Dataset(name="flights", table=table, roles=ROLES).features
-    columns = coded(table.drop("source"), [name for name in features if name != "source"])
+    columns = code_columns(table.drop("source"), [name for name in features if name != "source"])
     cells = list(_cells(table, columns, draw))
     inside, where = cells[0]
     late = table["late"].to_numpy()
@@ -100,7 +100,7 @@ def _cell(table: pl.DataFrame, seed: int) -> Planted:
 
 
 def _cells(
-    table: pl.DataFrame, columns: Sequence[Coded], draw: np.random.Generator
+    table: pl.DataFrame, columns: Sequence[CodedColumn], draw: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.bool_], str]]:
     """Cells that could be told, in an order by chance."""
     late, day = table["late"].to_numpy(), table["date"].to_physical().to_numpy()

@@ -15,10 +15,10 @@ from headway.cli.demo.train import train
 from headway.core.config import load
 from headway.core.contracts import Window
 from headway.core.variant import Signature
-from headway.data.matrix import labels, matrix, signature_of
-from headway.data.open import dataset_of
-from headway.data.roles import roles_of
-from headway.data.split import cut, labelled
+from headway.data.matrix import dataset_signature, matrix, target_values
+from headway.data.open import make_dataset
+from headway.data.roles import parse_roles
+from headway.data.split import labeled_rows, split_dataset
 from headway.evaluation.statistics.tables import Floats, Ints
 
 Bools = NDArray[np.bool_]
@@ -58,11 +58,11 @@ class Year:
 def year() -> Year:
     """Read and join the flights; categories are those that the demo's training period has."""
     config = load(DEMO)
-    dataset = dataset_of(flights.load(), roles_of(config.data), name="flights")
-    signature = signature_of(labelled(cut(dataset, config.split)["train"]))
+    dataset = make_dataset(flights.load(), parse_roles(config.data), name="flights")
+    signature = dataset_signature(labeled_rows(split_dataset(dataset, config.split)["train"]))
     table = dataset.table
     late = np.full(len(table), np.nan)
-    late[table["late"].is_not_null().to_numpy()] = labels(labelled(dataset))
+    late[table["late"].is_not_null().to_numpy()] = target_values(labeled_rows(dataset))
     return Year(
         rows=matrix(table, signature),
         late=late,

@@ -22,7 +22,7 @@ from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
-from headway.data.contract.served import contract_of
+from headway.data.contract.served import observed_contract
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.lightgbm import Lightgbm
 from headway.optimization.trees.forest_graph import forest_to_onnx
@@ -193,7 +193,7 @@ def publish(register: Register, name: str, model: Model) -> str:
         evidence=(),
         verdict=_passed(variant.digest),
         self_test=test,
-        contract=contract_of(rows_of(8_000, model.width), variant.signature, margin=0.1),
+        contract=observed_contract(rows_of(8_000, model.width), variant.signature, margin=0.1),
     )
     return register.publish(release, {f"model.{model.format}": model.content})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import process_time
 
 from headway.core.config import load
-from headway.data.contract.checked import checked
+from headway.data.contract.checked import check_contract
 
 
 def peak_mb() -> float:
@@ -19,6 +19,6 @@ def peak_mb() -> float:
 
 if __name__ == "__main__":
     before, began = peak_mb(), process_time()
-    found = checked(load(Path(sys.argv[1])), Path(sys.argv[2]))
+    found = check_contract(load(Path(sys.argv[1])), Path(sys.argv[2]))
     told = {"failing": found.n_failing, "cpu_s": process_time() - began, "peak_mb": peak_mb(), "before_mb": before}
     print(json.dumps(told))

@@ -33,10 +33,10 @@ from headway.core.variant import Variant
 from headway.core.verdict import Judged
 from headway.core.watch import RowSource, Watch
 from headway.data import check as checking
-from headway.data.contract.served import contract_of
-from headway.data.matrix import labels, matrix, weights
+from headway.data.contract.served import observed_contract
+from headway.data.matrix import matrix, sample_weights, target_values
 from headway.data.open import open_dataset
-from headway.data.split import cut, labelled
+from headway.data.split import labeled_rows, split_dataset
 from headway.evaluation.first_look import first_look
 from headway.evaluation.ground import ground_of, lesson_of
 from headway.evaluation.learning_curves.project import ProjectCurve
@@ -77,12 +77,12 @@ OF_WINNER = ("discovered",)
 
 def periods(project: Project) -> Data:
     """The project's data, cut into train, choose, test and live; a model from a file has no train."""
-    return cut(open_dataset(project.config), project.config.split, fitted=bool(project.config.model.file))
+    return split_dataset(open_dataset(project.config), project.config.split, fitted=bool(project.config.model.file))
 
 
 def check(project: Project, dataset: Dataset) -> list[Finding]:
     """What every data check found in the rows of a project; one that could not judge says so."""
-    return checking.check(survey_of(project, dataset))
+    return checking.run_checks(survey_of(project, dataset))
 
 
 def assess(project: Project, dataset: Dataset, *, who: str) -> Assessed:
@@ -322,18 +322,18 @@ def _judged(project: Project, subject: Subject, evidence: Evidence) -> Judged:
 
 def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
     """The model as it came, kept with the threshold that costs least on `choose`, and with what it is judged on."""
-    known = labelled(data["choose"])
+    known = labeled_rows(data["choose"])
     costs, threshold = (project.config.model.costs.false_alarm, project.config.model.costs.miss), 0.5
     if model.task == "binary":
         scores = open_variant(model, project.blobs).predict(matrix(known.table, model.signature))
-        threshold = choose_threshold(labels(known), scores[:, 0], costs=costs, weights=weights(known))
+        threshold = choose_threshold(target_values(known), scores[:, 0], costs=costs, weights=sample_weights(known))
     digests = origins.keep(
         project, data, code=training.recipe_digest(project.config) if project.config.model.train else ""
     )
     rows = matrix(
-        pl.concat(labelled(data[name]).table for name in ("train", "choose") if name in data), model.signature
+        pl.concat(labeled_rows(data[name]).table for name in ("train", "choose") if name in data), model.signature
     )
-    contract = contract_of(rows, model.signature, margin=project.config.policy.contract_margin)
+    contract = observed_contract(rows, model.signature, margin=project.config.policy.contract_margin)
     baseline = Baseline(model=model, threshold=threshold, costs=costs, data=digests, contract=contract)
     project.keep(baseline)
     return baseline

@@ -15,7 +15,7 @@ from headway.core.config import SplitSection
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.split import cut
+from headway.data.split import split_dataset
 
 CHECKS = plugins.names("check")
 
@@ -25,7 +25,7 @@ def survey() -> Survey:
     dataset = small()
     features = dataset.features
     asked = dataset.table.select(features).tail(100)
-    return Survey(dataset=dataset, periods=cut(dataset, SplitSection()), requests=lambda: asked)
+    return Survey(dataset=dataset, periods=split_dataset(dataset, SplitSection()), requests=lambda: asked)
 
 
 def test_no_two_have_one_name_whatever_their_family():

@@ -12,7 +12,7 @@ from headway.core.config import SplitSection
 from headway.core.contracts import Check, Survey
 from headway.core.dataset import ASKED_AT, Dataset, Roles
 from headway.core.plugins import load_detector
-from headway.data.split import cut
+from headway.data.split import split_dataset
 
 
 def small(**roles: object) -> Dataset:
@@ -61,7 +61,7 @@ def wide(rows: int = 2000, **roles: object) -> Dataset:
 
 def surveyed(dataset: Dataset, test: Dataset | None = None) -> Survey:
     """A survey of a dataset that is cut in order of time; the test may be another."""
-    periods = cut(dataset, SplitSection())
+    periods = split_dataset(dataset, SplitSection())
     return Survey(dataset=dataset, periods={**periods, "test": test} if test else periods)
 
 

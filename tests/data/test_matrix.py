@@ -9,12 +9,20 @@ from tests.data.tables import small, with_column
 
 from headway.core.errors import DataError
 from headway.core.variant import Field, Signature
-from headway.data.matrix import groups, labels, matrix, months, people, signature_of, slices
-from headway.data.split import labelled
+from headway.data.matrix import (
+    dataset_signature,
+    group_codes,
+    matrix,
+    month_column,
+    sensitive_columns,
+    slice_columns,
+    target_values,
+)
+from headway.data.split import labeled_rows
 
 
 def test_the_signature_holds_what_is_known_in_time_with_the_texts_seen():
-    signature = signature_of(small())
+    signature = dataset_signature(small())
 
     assert signature.inputs == (
         Field(name="hour"),
@@ -23,7 +31,7 @@ def test_the_signature_holds_what_is_known_in_time_with_the_texts_seen():
 
 
 def test_an_outcome_column_is_no_input():
-    assert "hour" not in signature_of(small(known={"hour": "outcome"})).names
+    assert "hour" not in dataset_signature(small(known={"hour": "outcome"})).names
 
 
 def test_a_text_becomes_its_rank_and_a_null_or_unseen_text_becomes_missing():
@@ -36,59 +44,59 @@ def test_a_text_becomes_its_rank_and_a_null_or_unseen_text_becomes_missing():
 
 def test_a_column_that_is_absent_is_named():
     with pytest.raises(DataError, match="the table lacks carrier"):
-        matrix(small().table.drop("carrier"), signature_of(small()))
+        matrix(small().table.drop("carrier"), dataset_signature(small()))
 
 
 def test_a_column_that_is_neither_number_nor_text_is_named():
     with pytest.raises(DataError, match="'when' is Date: neither number nor text"):
-        signature_of(with_column(small(), when=small().table["day"]))
+        dataset_signature(with_column(small(), when=small().table["day"]))
 
 
 def test_a_table_with_no_feature_left_is_refused():
     with pytest.raises(DataError, match="no column is left"):
-        signature_of(small(ignore=("hour", "carrier")))
+        dataset_signature(small(ignore=("hour", "carrier")))
 
 
 def test_labels_with_a_gap_are_refused():
     with pytest.raises(DataError, match="20 rows have no 'late'"):
-        labels(small())
+        target_values(small())
 
 
 def test_a_target_of_other_values_than_0_and_1_is_refused():
     with pytest.raises(DataError, match="expected 0 and 1"):
-        labels(with_column(small(), late=[2] * 400))
+        target_values(with_column(small(), late=[2] * 400))
 
 
 def test_a_target_of_one_class_is_refused():
     with pytest.raises(DataError, match="one class only"):
-        labels(with_column(small(), late=[1] * 400))
+        target_values(with_column(small(), late=[1] * 400))
 
 
 def test_groups_are_numbered_in_order_of_their_value():
-    np.testing.assert_array_equal(groups(small()), np.repeat(np.arange(40), 10))
+    np.testing.assert_array_equal(group_codes(small()), np.repeat(np.arange(40), 10))
 
 
 def test_without_groups_each_row_is_its_own():
-    assert len(np.unique(groups(small(groups="")))) == 400
+    assert len(np.unique(group_codes(small(groups="")))) == 400
 
 
 def test_a_slice_names_its_values_and_the_missing():
-    column = slices(small(slices=("carrier",)))["carrier"]
+    column = slice_columns(small(slices=("carrier",)))["carrier"]
 
     assert column.values == ("AA", "UA", "missing")
     assert np.bincount(column.codes).sum() == 400
 
 
 def test_groups_of_people_are_the_values_of_their_column():
-    assert people(small(people=("carrier",)))["carrier"].values == ("AA", "UA", "missing")
+    assert sensitive_columns(small(people=("carrier",)))["carrier"].values == ("AA", "UA", "missing")
 
 
 def test_months_are_those_of_the_time_in_their_order_and_none_without_a_time():
     dataset = with_column(small(time="at"), at=pl.Series([datetime(2013, 1 + row // 300, 5) for row in range(400)]))
-    assert months(dataset).values == ("2013-01", "2013-02")
-    assert np.bincount(months(dataset).codes).tolist() == [300, 100]
-    assert months(small(time="")) is None
+    assert month_column(dataset).values == ("2013-01", "2013-02")
+    assert np.bincount(month_column(dataset).codes).tolist() == [300, 100]
+    assert month_column(small(time="")) is None
 
 
 def test_labels_are_the_target_of_the_labelled_rows():
-    assert labels(labelled(small())).shape == (380,)
+    assert target_values(labeled_rows(small())).shape == (380,)

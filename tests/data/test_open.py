@@ -8,8 +8,8 @@ from tests.data.tables import small
 
 from headway.core.config import Config, DataSection
 from headway.core.errors import DataError
-from headway.data.open import dataset_of, open_dataset
-from headway.data.provenance.digest import digest
+from headway.data.open import make_dataset, open_dataset
+from headway.data.provenance.digest import table_digest
 
 
 def config_of(folder: Path, source: str, **data: object) -> Config:
@@ -32,22 +32,22 @@ def test_a_declared_column_that_is_absent_is_named_with_the_nearest_there_is():
     with pytest.raises(
         DataError, match=r"lacks: carier\n  at: small has: at, day.*\n  try: carrier in place of carier"
     ):
-        dataset_of(small().table, small(slices=("carier",)).roles, name="small")
+        make_dataset(small().table, small(slices=("carier",)).roles, name="small")
 
 
 def test_a_column_of_people_must_be_there():
     with pytest.raises(DataError, match="lacks: gender"):
-        dataset_of(small().table, small(people=("gender",)).roles, name="small")
+        make_dataset(small().table, small(people=("gender",)).roles, name="small")
 
 
 def test_an_empty_table_is_refused():
     with pytest.raises(DataError, match="has no rows"):
-        dataset_of(small().table.clear(), small().roles, name="small")
+        make_dataset(small().table.clear(), small().roles, name="small")
 
 
 def test_the_digest_changes_with_one_value():
     table = small().table
     changed = table.with_columns(hour=pl.when(pl.int_range(pl.len()) == 7).then(-1).otherwise("hour"))
 
-    assert digest(table) == digest(table.clone())
-    assert digest(table) != digest(changed)
+    assert table_digest(table) == table_digest(table.clone())
+    assert table_digest(table) != table_digest(changed)

@@ -6,11 +6,11 @@ from tests.data.tables import small, with_column
 
 from headway.core.config import DataSection
 from headway.core.errors import ConfigError, DataError
-from headway.data.roles import expect_columns, roles_of, with_roles
+from headway.data.roles import apply_roles, check_columns, parse_roles
 
 
 def prepared(table: pl.DataFrame, **data: object) -> pl.DataFrame:
-    return with_roles(table, DataSection(**{"target": "late", **data}))
+    return apply_roles(table, DataSection(**{"target": "late", **data}))
 
 
 def answers(*values: object) -> pl.DataFrame:
@@ -19,19 +19,19 @@ def answers(*values: object) -> pl.DataFrame:
 
 def test_a_project_without_a_target_is_told_so():
     with pytest.raises(ConfigError, match="no target"):
-        roles_of(DataSection())
+        parse_roles(DataSection())
 
 
 def test_a_time_of_knowing_that_means_nothing_is_not_taken_for_one_that_is_safe():
-    expect_columns(small().table, small(known={"hour": "at", "carrier": "outcome"}).roles, name="small")
+    check_columns(small().table, small(known={"hour": "at", "carrier": "outcome"}).roles, name="small")
     with pytest.raises(DataError, match="nobody can say when 'outcom' is") as caught:
-        expect_columns(small().table, small(known={"hour": "outcom"}).roles, name="small")
+        check_columns(small().table, small(known={"hour": "outcom"}).roles, name="small")
     assert caught.value.hint.startswith('hour = "outcome"')
 
 
 def test_a_task_that_there_is_not_is_told_with_the_nearest():
     with pytest.raises(ConfigError, match="no task 'binray'") as caught:
-        roles_of(DataSection(target="late", task="binray"))
+        parse_roles(DataSection(target="late", task="binray"))
     assert caught.value.hint == 'task = "binary"'
 
 
@@ -125,12 +125,12 @@ def test_rows_without_a_time_or_a_group_are_counted_and_the_first_is_named(role,
 
 def test_a_ranking_of_no_lists_is_told_so_and_rows_of_one_list_share_fate():
     with pytest.raises(ConfigError, match="which rows a ranking puts in order"):
-        roles_of(DataSection(target="clicks", task="ranking"))
-    roles = roles_of(DataSection(target="clicks", task="ranking", lists="query"))
+        parse_roles(DataSection(target="clicks", task="ranking"))
+    roles = parse_roles(DataSection(target="clicks", task="ranking", lists="query"))
     assert (roles.lists, roles.groups) == ("query", "query") and "query" in roles.not_features
 
 
 def test_kinds_of_an_embedding_may_be_texts():
     table = pl.DataFrame({"kind": ["b", "a", None, "b"]})
-    found = with_roles(table, DataSection(target="kind", task="embedding"))
+    found = apply_roles(table, DataSection(target="kind", task="embedding"))
     assert found["kind"].to_list() == [1.0, 0.0, None, 1.0]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from headway.core.config import SplitSection
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError
-from headway.data.split import by_shares, cut, span
+from headway.data.split import split_by_shares, split_dataset, time_span
 
 START = datetime(2013, 1, 1)
 
@@ -26,7 +26,7 @@ def dataset(groups: list[int], *, time: bool = False, grouped: bool = True) -> D
 
 @given(st.integers(10, 30).flatmap(lambda count: st.permutations([day for day in range(count) for _ in range(5)])))
 def test_every_row_is_in_one_period_and_no_group_in_two(groups):
-    parts = cut(dataset(groups), SplitSection())
+    parts = split_dataset(dataset(groups), SplitSection())
     rows = [row for part in parts.values() for row in part.table["row"]]
     days = [set(part.table["day"]) for part in parts.values()]
     assert sorted(rows) == list(range(len(groups)))
@@ -34,30 +34,30 @@ def test_every_row_is_in_one_period_and_no_group_in_two(groups):
 
 
 def test_periods_have_about_the_shares_that_were_asked():
-    parts = cut(dataset([row // 10 for row in range(1000)]), SplitSection(shares=(0.5, 0.3, 0.2)))
+    parts = split_dataset(dataset([row // 10 for row in range(1000)]), SplitSection(shares=(0.5, 0.3, 0.2)))
     assert {name: len(part.table) for name, part in parts.items()} == {"train": 500, "choose": 300, "test": 200}
 
 
 def test_a_model_that_was_fitted_elsewhere_has_no_use_for_train():
-    parts = cut(dataset([row // 10 for row in range(1000)]), SplitSection(), fitted=True)
+    parts = split_dataset(dataset([row // 10 for row in range(1000)]), SplitSection(), fitted=True)
     assert {name: len(part.table) for name, part in parts.items()} == {"choose": 500, "test": 500}
 
 
 def test_with_a_time_no_row_of_a_period_is_later_than_one_of_the_next():
-    parts = cut(dataset([day * 7 % 50 for day in range(200)], time=True), SplitSection())
+    parts = split_dataset(dataset([day * 7 % 50 for day in range(200)], time=True), SplitSection())
     ends = [(part.table["at"].min(), part.table["at"].max()) for part in parts.values()]
     assert ends[0][1] < ends[1][0] and ends[1][1] < ends[2][0]
 
 
 def test_without_a_time_groups_are_drawn_and_the_same_ones_each_time():
     table = dataset([row // 10 for row in range(1000)])
-    days = list(by_shares(table, {"choose": 1, "test": 1})["choose"].table["day"].unique().sort())
-    assert days == list(by_shares(table, {"choose": 1, "test": 1})["choose"].table["day"].unique().sort())
+    days = list(split_by_shares(table, {"choose": 1, "test": 1})["choose"].table["day"].unique().sort())
+    assert days == list(split_by_shares(table, {"choose": 1, "test": 1})["choose"].table["day"].unique().sort())
     assert days != list(range(50))
 
 
 def test_without_groups_each_row_is_its_own():
-    parts = by_shares(dataset([0] * 100, grouped=False), {"choose": 1, "test": 1})
+    parts = split_by_shares(dataset([0] * 100, grouped=False), {"choose": 1, "test": 1})
     assert [len(part.table) for part in parts.values()] == [50, 50]
 
 
@@ -66,8 +66,8 @@ def test_groups_too_few_or_too_large_to_fill_each_period_are_refused(groups):
     with pytest.raises(
         DataError, match=r"cut into train, choose, test: one of them would be empty\n  at: rows: 100 rows"
     ):
-        by_shares(dataset(groups, time=True), {"train": 1, "choose": 1, "test": 1})
+        split_by_shares(dataset(groups, time=True), {"train": 1, "choose": 1, "test": 1})
 
 
 def test_the_span_of_rows_ends_just_after_the_last():
-    assert span(dataset([0, 3], time=True)) == ("2013-01-01T00:00:00", "2013-01-04T00:00:00.000001")
+    assert time_span(dataset([0, 3], time=True)) == ("2013-01-01T00:00:00", "2013-01-04T00:00:00.000001")

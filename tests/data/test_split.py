@@ -7,14 +7,14 @@ from tests.data.tables import small, with_column
 
 from headway.core.config import SplitSection
 from headway.core.errors import ConfigError, DataError
-from headway.data.split import cut, labelled
+from headway.data.split import labeled_rows, split_dataset
 
 JANUARY = ("2013-01-01", "2013-01-11")
 LATER = ("2013-01-11", "2013-02-01")
 
 
 def test_a_period_holds_the_rows_from_its_start_to_just_before_its_end():
-    periods = cut(small(), SplitSection(train=JANUARY, choose=LATER))
+    periods = split_dataset(small(), SplitSection(train=JANUARY, choose=LATER))
 
     assert list(periods) == ["train", "choose"]
     assert len(periods["train"].table) == 100
@@ -22,31 +22,31 @@ def test_a_period_holds_the_rows_from_its_start_to_just_before_its_end():
 
 
 def test_labelled_leaves_out_the_rows_without_an_outcome():
-    assert labelled(small()).table["late"].null_count() == 0
+    assert labeled_rows(small()).table["late"].null_count() == 0
 
 
 def test_periods_that_overlap_are_refused_by_name():
     with pytest.raises(ConfigError, match="'choose' starts before 'train' ends"):
-        cut(small(), SplitSection(train=("2013-01-01", "2013-01-12"), choose=LATER))
+        split_dataset(small(), SplitSection(train=("2013-01-01", "2013-01-12"), choose=LATER))
 
 
 @pytest.mark.parametrize("texts", [("2013-01-01",), ("soon", "later")])
 def test_a_period_that_is_not_two_dates_is_refused(texts):
     with pytest.raises(ConfigError, match="period 'train' is"):
-        cut(small(), SplitSection(train=texts))
+        split_dataset(small(), SplitSection(train=texts))
 
 
 def test_a_period_that_ends_before_it_starts_is_refused():
     with pytest.raises(ConfigError, match="ends before it starts"):
-        cut(small(), SplitSection(train=("2013-02-01", "2013-01-01")))
+        split_dataset(small(), SplitSection(train=("2013-02-01", "2013-01-01")))
 
 
 def test_a_period_without_rows_is_refused():
     with pytest.raises(DataError, match="period 'test' has no rows"):
-        cut(small(), SplitSection(test=("2015-01-01", "2015-02-01")))
+        split_dataset(small(), SplitSection(test=("2015-01-01", "2015-02-01")))
 
 
 def test_a_time_column_that_is_no_time_is_refused():
     wrong = with_column(small(), at=["yesterday"] * 400)
     with pytest.raises(DataError, match="time column 'at' is no time"):
-        cut(wrong, SplitSection(train=JANUARY))
+        split_dataset(wrong, SplitSection(train=JANUARY))

@@ -5,7 +5,7 @@ from datetime import date, datetime
 import polars as pl
 import pytest
 
-from headway.data.texts import dated, undated, with_missing
+from headway.data.texts import parse_date_column, replace_missing, unparsed_dates
 
 
 def text(*values: str | None) -> pl.Series:
@@ -13,15 +13,15 @@ def text(*values: str | None) -> pl.Series:
 
 
 def test_texts_that_are_iso_8601_throughout_become_dates_or_times():
-    assert dated(text("2024-03-31", None)).to_list() == [date(2024, 3, 31), None]
-    assert dated(text("2024-03-31 17:05", "2024-03-31T17:05:00.5")).to_list() == [
+    assert parse_date_column(text("2024-03-31", None)).to_list() == [date(2024, 3, 31), None]
+    assert parse_date_column(text("2024-03-31 17:05", "2024-03-31T17:05:00.5")).to_list() == [
         datetime(2024, 3, 31, 17, 5),
         datetime(2024, 3, 31, 17, 5, 0, 500_000),
     ]
 
 
 def test_times_of_several_zones_become_times_of_one():
-    found = dated(text("2024-03-31T17:05Z", "2024-03-31T19:05:00+0200"))
+    found = parse_date_column(text("2024-03-31T17:05Z", "2024-03-31T19:05:00+0200"))
     assert found.n_unique() == 1
 
 
@@ -35,14 +35,14 @@ def test_times_of_several_zones_become_times_of_one():
     ],
 )
 def test_one_value_that_is_no_date_leaves_the_column_as_it_was_and_can_be_found(values, row):
-    assert dated(text(*values)).dtype == pl.String
-    assert undated(text(*values)).arg_max() == row
+    assert parse_date_column(text(*values)).dtype == pl.String
+    assert unparsed_dates(text(*values)).arg_max() == row
 
 
 def test_a_column_of_nothing_stays_as_it_was():
-    assert dated(text(None, None)).dtype == pl.String
+    assert parse_date_column(text(None, None)).dtype == pl.String
 
 
 def test_a_word_for_missing_leaves_a_text_a_text_and_an_empty_column_empty():
-    table = with_missing(pl.DataFrame({"a": ["NA", "x"], "b": ["NA", "NA"], "c": [1, 2]}), ["NA"])
+    table = replace_missing(pl.DataFrame({"a": ["NA", "x"], "b": ["NA", "NA"], "c": [1, 2]}), ["NA"])
     assert table.to_dict(as_series=False) == {"a": [None, "x"], "b": [None, None], "c": [1, 2]}

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Field, Signature
-from headway.data.matrix import matrix, signature_of
+from headway.data.matrix import dataset_signature, matrix
 from headway.engines.formats.trees import accepted_rows
 from headway.engines.sklearn import Sklearn
 from headway.optimization.trees.edges import edge_rows
@@ -49,7 +49,7 @@ NUMBERS: list[tuple[type, Parameters, str]] = [
 
 def bound(model: Any, rows: pd.DataFrame) -> tuple[bytes, Signature]:
     """The bytes of a model for the columns of a table."""
-    return Sklearn.bind(Sklearn.adopt(model).content, signature_of(dataset(rows)))
+    return Sklearn.bind(Sklearn.adopt(model).content, dataset_signature(dataset(rows)))
 
 
 def fitted_on(rows: pd.DataFrame, classes: int = 2, **given: Any) -> HistGradientBoostingClassifier:

@@ -49,7 +49,7 @@ from tests.engines.estimators import (
 
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, EngineError, NotApplicable
-from headway.data.matrix import matrix, signature_of
+from headway.data.matrix import dataset_signature, matrix
 from headway.engines.sklearn import Sklearn
 from headway.optimization.importers.adopt import import_baseline
 from headway.storage.blobs.files import Files
@@ -178,7 +178,7 @@ def test_numbers_that_were_learned_as_objects_are_refused_with_the_mend() -> Non
     rows = frame().assign(city=pd.Series([True, False] * 200, dtype=object))
     model = make_pipeline(make_column_transformer((OneHotEncoder(), ["city"])), LogisticRegression())
     with pytest.raises(EngineError, match="OneHotEncoder learned numbers in a column of objects: False, True"):
-        Sklearn.bind(Sklearn.adopt(model.fit(rows, target(frame()))).content, signature_of(dataset(frame())))
+        Sklearn.bind(Sklearn.adopt(model.fit(rows, target(frame()))).content, dataset_signature(dataset(frame())))
 
 
 NUMBER_MODELS: dict[str, Callable[[], Any]] = {

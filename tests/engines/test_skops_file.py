@@ -22,7 +22,7 @@ from tests.engines.estimators import dataset, frame, logistic
 
 from headway.core.contracts import ModelFile
 from headway.core.errors import EngineError, NotApplicable
-from headway.data.matrix import signature_of
+from headway.data.matrix import dataset_signature
 from headway.engines.estimators import skops_file
 from headway.engines.sklearn import Sklearn
 
@@ -192,5 +192,5 @@ CONTENTS = [
     skops_file.write_skops(LogisticRegression().fit(ROWS, LABELS)),
     skops_file.write_skops(RandomForestClassifier(2, max_depth=2).fit(ROWS, LABELS)),
     skops_file.write_skops(HistGradientBoostingClassifier(max_iter=2, categorical_features=[0]).fit(ROWS, LABELS)),
-    Sklearn.bind(skops_file.write_skops(logistic()), signature_of(dataset(frame())))[0],
+    Sklearn.bind(skops_file.write_skops(logistic()), dataset_signature(dataset(frame())))[0],
 ]

@@ -11,7 +11,7 @@ from headway import pipeline
 from headway.core.errors import ConfigError
 from headway.core.sections.attack import AttackSection
 from headway.core.variant import Field, Signature
-from headway.data.split import labelled
+from headway.data.split import labeled_rows
 from headway.evaluation.ground import ground_of
 from headway.registry.project import open_project
 
@@ -35,9 +35,9 @@ def test_a_model_is_trained_anew_on_the_columns_named(made):
 
 def test_it_has_the_labelled_rows_of_train_and_the_months_of_those_judged(made):
     ground, data = made
-    assert len(ground.train().rows) == len(labelled(data["train"]).table)
+    assert len(ground.train().rows) == len(labeled_rows(data["train"]).table)
     assert ground.months.values == ("2013-03", "2013-04")
-    assert len(ground.months.codes) == len(labelled(data["test"]).table)
+    assert len(ground.months.codes) == len(labeled_rows(data["test"]).table)
 
 
 def test_where_nobody_knows_how_the_model_is_made_nothing_is_trained(made, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from tests.evaluation.test_other_tasks import classes
 
 from headway.core.variant import Field, Signature
-from headway.data.matrix import unseen
+from headway.data.matrix import unseen_rows
 from headway.evaluation.metrics.parity import plugin
 
 
@@ -98,7 +98,7 @@ def test_rows_with_a_category_that_was_never_seen_are_told_apart(make_subject):
     texts = ["oak"] * len(subject.labels)
     texts[4:8] = ["yew", None, "ash", "yew"]
     signature = Signature(inputs=(Field(name="tree", datatype="BYTES", categories=("ash", "oak")),))
-    strange = unseen(pl.DataFrame({"tree": texts}), signature)
+    strange = unseen_rows(pl.DataFrame({"tree": texts}), signature)
     scores = subject.reference_scores.copy()
     scores[7] = 1 - scores[7]
     found = measured(replace(subject, scores=scores, unseen=strange))

@@ -84,7 +84,7 @@ def test_the_toml_of_a_page_is_read_by_what_reads_it(path: str, tmp_path: Path) 
         entry_points = said.get("project", {}).get("entry-points")
         if "columns" in said:
             (tmp_path / "contract.toml").write_text(block.text, encoding="utf-8")
-            assert contract.read(tmp_path / "contract.toml"), block.at
+            assert contract.load_contract(tmp_path / "contract.toml"), block.at
         elif entry_points:
             assert {group.removeprefix("headway.") for group in entry_points} <= set(plugins.FOLDERS), block.at
         else:

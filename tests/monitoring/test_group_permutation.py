@@ -15,8 +15,8 @@ from headway.core.contracts import Window, Windows
 from headway.core.dataset import Roles
 from headway.core.errors import DataError, NotApplicable
 from headway.core.variant import Field, Signature
-from headway.data.matrix import matrix, signature_of
-from headway.data.open import dataset_of
+from headway.data.matrix import dataset_signature, matrix
+from headway.data.open import make_dataset
 from headway.monitoring.detectors.group_permutation import plugin
 
 pytestmark = pytest.mark.slow
@@ -194,8 +194,8 @@ def months() -> tuple[Signature, list[Window]]:
     """The twelve months of the flights, all features of the demo's table that are known in time."""
     table = flights.load()
     ignored = ("date", "departs_at", *flights.OUTCOME)
-    dataset = dataset_of(table, Roles(target="late", ignore=ignored), name="flights")
-    signature = signature_of(dataset)
+    dataset = make_dataset(table, Roles(target="late", ignore=ignored), name="flights")
+    signature = dataset_signature(dataset)
     parts = table.with_columns(month=pl.col("departs_at").dt.month()).partition_by("month", as_dict=True)
     return signature, [
         Window(

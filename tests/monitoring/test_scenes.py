@@ -17,7 +17,7 @@ from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError
 from headway.core.sections.retrain import RetrainSection
 from headway.core.training import Training
-from headway.data.open import dataset_of
+from headway.data.open import make_dataset
 from headway.monitoring.answered import answered, delay_of
 from headway.monitoring.budget import WEALTH, Budget, level
 from headway.monitoring.post import Post
@@ -37,7 +37,7 @@ def dataset(*, days: int = 91, groups: str = "day", **columns: pl.Series) -> Dat
     table = pl.DataFrame({"at": at, "day": [each.date() for each in at], **values})
     table = table.with_columns(who=pl.format("caller {}", pl.col("a").round(0)), y=(pl.col("a") + pl.col("b")) / 2)
     roles = Roles(target="y", task="regression", time="at", groups=groups)
-    return dataset_of(table.with_columns(**columns), roles, name="a table")
+    return make_dataset(table.with_columns(**columns), roles, name="a table")
 
 
 def post(task: str = "regression") -> Post:

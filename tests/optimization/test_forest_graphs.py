@@ -33,7 +33,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature
-from headway.data.matrix import matrix, signature_of
+from headway.data.matrix import dataset_signature, matrix
 from headway.engines.catboost import Catboost
 from headway.engines.formats.trees import Forest, Tree, accepted_rows, constant_tree
 from headway.engines.sklearn import Sklearn
@@ -168,7 +168,7 @@ def test_a_row_that_the_library_refuses_is_answered_with_no_number() -> None:
 def test_texts_of_histogram_boosting_stay_ranks_in_the_graph(bench: Workbench) -> None:
     model = HistGradientBoostingClassifier(max_iter=5, categorical_features=["carrier", "city"])
     model.fit(frame(), target_of(frame()))
-    content, signature = Sklearn.bind(Sklearn.adopt(model).content, signature_of(dataset(frame())))
+    content, signature = Sklearn.bind(Sklearn.adopt(model).content, dataset_signature(dataset(frame())))
     sample = matrix(dataset(strange()).table, signature)
     [variant] = plugin(
         came("sklearn", content, bench, signature=signature), Workbench(blobs=bench.blobs, sample=sample)

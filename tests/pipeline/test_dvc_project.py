@@ -15,7 +15,7 @@ from tests.pipeline.projects import TOML, table, write
 
 from headway import pipeline
 from headway.core.dataset import Dataset
-from headway.data.dvc.content import md5
+from headway.data.dvc.content import file_md5
 from headway.data.open import open_dataset
 from headway.registry.project import open_project
 from headway.registry.provenance.lineage import events
@@ -41,7 +41,7 @@ stages:
 
 def lock_of(file: Path) -> str:
     """The `dvc.lock` that says how a table was made."""
-    return LOCK.format(file.name, md5(file), file.stat().st_size)
+    return LOCK.format(file.name, file_md5(file), file.stat().st_size)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from headway import pipeline
 from headway.core.config import PolicySection
 from headway.core.errors import DataError, EngineError, Refused, StoreError
 from headway.core.verdict import Rule
-from headway.data.split import labelled
+from headway.data.split import labeled_rows
 from headway.evaluation.subject import exam_of, subject_of
 from headway.registry.judge import judge
 from headway.registry.project import open_project
@@ -64,7 +64,7 @@ def test_what_was_found_is_kept_and_read_again(searched):
 def test_a_release_is_served_with_the_answers_that_it_has_in_process(searched):
     project, frontier, folder = searched
     shipped = pipeline.release(project, frontier, who="ada")
-    rows = labelled(pipeline.periods(project)["test"])
+    rows = labeled_rows(pipeline.periods(project)["test"])
     subject = subject_of(frontier.winner.variant, exam_of(frontier.baseline, rows, project.blobs), project.blobs)
 
     with served(folder) as address, Client(address) as client:

@@ -11,7 +11,7 @@ from headway import pipeline
 from headway.cli.commands import history
 from headway.core.learning import LearningCurve
 from headway.core.record import read
-from headway.data.provenance.digest import digest
+from headway.data.provenance.digest import table_digest
 from headway.registry.project import Project, open_project
 from headway.reporting.page import render
 from headway.reporting.read_story import story_of
@@ -38,14 +38,14 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, pipeline
 def test_the_curve_is_kept_with_the_digests_of_rows_and_recipe(watched):
     project, data = watched
     [curve] = [read(LearningCurve, each) for each in project.state.kept("learningcurve", name="small")]
-    assert (curve.held_out, curve.learned) == (digest(data["choose"].table), digest(data["train"].table))
+    assert (curve.held_out, curve.learned) == (table_digest(data["choose"].table), table_digest(data["train"].table))
     assert curve.recipe.startswith("sha256:") and curve.rounds[-1].number == 40
     assert curve.rounds[-1].held_out[0].n_groups == data["choose"].table["day"].n_unique()
 
 
 def test_no_look_at_test_is_spent(watched):
     project, data = watched
-    assert project.state.looks("small", digest(data["test"].table)) == 0
+    assert project.state.looks("small", table_digest(data["test"].table)) == 0
 
 
 def test_history_and_report_say_what_it_showed(watched, capsys):

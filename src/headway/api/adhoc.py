@@ -22,9 +22,9 @@ from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import current_measure
 from headway.core.renamed import warn_renamed
 from headway.core.verdict import Rule
-from headway.data.open import dataset_of
-from headway.data.roles import roles_of
-from headway.data.split import by_shares
+from headway.data.open import make_dataset
+from headway.data.roles import parse_roles
+from headway.data.split import split_by_shares
 from headway.optimization.importers.adopt import Taken, import_model, open_model_file
 from headway.optimization.importers.native import CustomModel, split_custom_code
 from headway.registry.project import Project, project_of
@@ -88,7 +88,7 @@ class Adhoc:
 
     def halves(self) -> pipeline.Data:
         """The rows in two halves, groups whole: `choose` for the search, `test` for the winner."""
-        return by_shares(self.rows, {"choose": HALF, "test": HALF})
+        return split_by_shares(self.rows, {"choose": HALF, "test": HALF})
 
 
 def lay_out(model: Any, rows: Any, labels: Any, options: Options, *, losses_only: bool = False) -> Adhoc:
@@ -113,12 +113,12 @@ def lay_out(model: Any, rows: Any, labels: Any, options: Options, *, losses_only
     folder = kept.path if kept else Path(options["folder"])
     task = options.get("task") or taken.adopted.task or guessed(target)
     data["task"] = task
-    roles = roles_of(settings.DataSection(**data))
+    roles = parse_roles(settings.DataSection(**data))
     rules = _rules(roles, table, options, losses_only=losses_only)
     return Adhoc(
         project=project_of(_config(folder, data, options, rules)),
         taken=taken,
-        rows=dataset_of(table, roles, name="rows"),
+        rows=make_dataset(table, roles, name="rows"),
         kept=kept,
         native=native,
     )

@@ -12,7 +12,7 @@ import polars as pl
 from headway.api.adhoc import guessed
 from headway.api.frames import column_of, table_of
 from headway.core.errors import ConfigError
-from headway.data.provenance.digest import digest
+from headway.data.provenance.digest import table_digest
 from headway.evaluation.learning_curves.curve import Curve
 from headway.evaluation.learning_curves.part import Part, part_of
 from headway.registry.project import open_project
@@ -100,4 +100,4 @@ def _target(y: Any, task: str) -> _Target:
 
 def _digest(rows: Any, y: Any) -> str:
     table = table_of(rows)
-    return digest(table.with_columns(column_of(y, "target").alias("target")))
+    return table_digest(table.with_columns(column_of(y, "target").alias("target")))

@@ -17,7 +17,7 @@ CHECK = "check "
 """What stands before its name in the place of a finding on a check itself."""
 
 
-def check(survey: Survey, *, families: Sequence[str] = ()) -> list[Finding]:
+def run_checks(survey: Survey, *, families: Sequence[str] = ()) -> list[Finding]:
     """What every check found, or those of these families and those from outside, which have none.
 
     One that could not judge is a finding of its own, so it never reads as passed.

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from headway.core.errors import DataError
-from headway.data.texts import with_dates
+from headway.data.texts import parse_dates
 
 
 def read_csv(path: Path) -> pl.DataFrame:
@@ -25,12 +25,12 @@ def read_csv(path: Path) -> pl.DataFrame:
             f"'{path.name}' is empty", where=str(path), hint="a line of names, then a line a row"
         ) from error
     except pl.exceptions.PolarsError as error:
-        raise _told(path, str(error).partition("\n")[0]) from error
-    _expect_names(table.columns, path)
-    return with_dates(table)
+        raise _csv_error(path, str(error).partition("\n")[0]) from error
+    _check_header(table.columns, path)
+    return parse_dates(table)
 
 
-def _expect_names(names: list[str], path: Path) -> None:
+def _check_header(names: list[str], path: Path) -> None:
     twice = [name for name in names if re.search(r"_duplicated_\d+$", name)]
     if twice:
         name = twice[0].rpartition("_duplicated_")[0]
@@ -42,7 +42,7 @@ def _expect_names(names: list[str], path: Path) -> None:
         )
 
 
-def _told(path: Path, message: str) -> DataError:
+def _csv_error(path: Path, message: str) -> DataError:
     """The first line that cannot be read, and why; what the fast reader said where this finds none."""
     content = path.read_bytes()
     try:

@@ -8,20 +8,20 @@ import re
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def line(column: str, when: str) -> str:
+def known_line(column: str, when: str) -> str:
     """The line under `[data.known]`; a name that TOML would not take as it is stands in quotes.
 
     >>> line("mean area", "request")
     '[data.known] "mean area" = "request"'
     """
-    return f"[data.known] {key(column)} = {text(when)}"
+    return f"[data.known] {toml_key(column)} = {toml_string(when)}"
 
 
-def key(name: str) -> str:
+def toml_key(name: str) -> str:
     """A name as a key of TOML, in quotes where it must be."""
-    return name if _BARE.fullmatch(name) else text(name)
+    return name if _BARE.fullmatch(name) else toml_string(name)
 
 
-def text(value: str) -> str:
+def toml_string(value: str) -> str:
     """A text of TOML, in quotes."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -12,7 +12,7 @@ from headway.core.errors import DataError
 from headway.core.variant import Field, Signature
 
 
-def signature_of(dataset: Dataset) -> Signature:
+def dataset_signature(dataset: Dataset) -> Signature:
     """The inputs of a model trained on this dataset: every column with no other role that was known in time.
 
     A text column's categories are its values here, sorted; a value unseen here is read as missing.
@@ -37,7 +37,7 @@ def matrix(table: pl.DataFrame, signature: Signature) -> NDArray[np.float64]:
     return np.ascontiguousarray(np.column_stack(columns), dtype=np.float64)
 
 
-def unseen(table: pl.DataFrame, signature: Signature) -> NDArray[np.bool_]:
+def unseen_rows(table: pl.DataFrame, signature: Signature) -> NDArray[np.bool_]:
     """Which rows hold a text that is none of the categories of its field, bool [n]."""
     found = np.zeros(len(table), dtype=np.bool_)
     for field in signature.inputs:
@@ -47,7 +47,7 @@ def unseen(table: pl.DataFrame, signature: Signature) -> NDArray[np.bool_]:
     return found
 
 
-def labels(dataset: Dataset) -> NDArray[np.float64]:
+def target_values(dataset: Dataset) -> NDArray[np.float64]:
     """The target, float64 [n]; raises DataError where a row has none, or a binary target is not 0 and 1."""
     target = dataset.table[dataset.roles.target]
     if target.null_count():
@@ -60,7 +60,7 @@ def labels(dataset: Dataset) -> NDArray[np.float64]:
     return values
 
 
-def weights(dataset: Dataset) -> NDArray[np.float64] | None:
+def sample_weights(dataset: Dataset) -> NDArray[np.float64] | None:
     """How much each row counts, float64 [n] > 0; None where no weight is declared.
 
     Raises DataError for a weight that is missing, endless or not above 0.
@@ -78,31 +78,31 @@ def weights(dataset: Dataset) -> NDArray[np.float64] | None:
     return values
 
 
-def groups(dataset: Dataset) -> NDArray[np.int64]:
-    """The number of each row's group, int64 [n] in 0..G-1 in order of value; without `groups` each row is its own."""
+def group_codes(dataset: Dataset) -> NDArray[np.int64]:
+    """The number of each row's group, int64 [n] in 0..G-1 in order of value; without `group_codes` each row is its own."""
     if not dataset.roles.groups:
         return np.arange(len(dataset.table), dtype=np.int64)
     return dataset.table[dataset.roles.groups].rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
-def lists(dataset: Dataset) -> NDArray[np.int64] | None:
+def query_codes(dataset: Dataset) -> NDArray[np.int64] | None:
     """The number of each row's list, int64 [n]; None where no lists are declared."""
     if not dataset.roles.lists:
         return None
     return dataset.table[dataset.roles.lists].rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
-def slices(dataset: Dataset) -> dict[str, SliceColumn]:
+def slice_columns(dataset: Dataset) -> dict[str, SliceColumn]:
     """Each declared slice column as codes into its values."""
     return {name: _slice(dataset.table[name]) for name in dataset.roles.slices}
 
 
-def people(dataset: Dataset) -> dict[str, SliceColumn]:
+def sensitive_columns(dataset: Dataset) -> dict[str, SliceColumn]:
     """Each declared column of people as codes into its values."""
     return {name: _slice(dataset.table[name]) for name in dataset.roles.people}
 
 
-def months(dataset: Dataset) -> SliceColumn | None:
+def month_column(dataset: Dataset) -> SliceColumn | None:
     """The calendar month of each row, as codes in order of time; None where rows have no time."""
     if not dataset.roles.time:
         return None

@@ -11,12 +11,12 @@ from msgspec.structs import replace as changed
 from headway.core.config import Config
 from headway.core.dataset import Dataset, Roles
 from headway.core.provenance import Tracked
-from headway.data.dvc.tracked import tracked
-from headway.data.labels.corrections import corrected, kept_corrections
-from headway.data.personal.policy import guarded
-from headway.data.provenance.digest import digest
-from headway.data.read import pointed, read_table, source_files, source_gaps
-from headway.data.roles import expect_columns, roles_of, with_roles
+from headway.data.dvc.tracked import tracked_files
+from headway.data.labels.corrections import apply_corrections, load_corrections
+from headway.data.personal.policy import apply_personal_policy
+from headway.data.provenance.digest import table_digest
+from headway.data.read import read_table, resolve_path, source_files, unfetched_source_files
+from headway.data.roles import apply_roles, check_columns, parse_roles
 
 
 def open_dataset(config: Config) -> Dataset:
@@ -25,13 +25,13 @@ def open_dataset(config: Config) -> Dataset:
     Raises DataError or ConfigError where the source is missing, is no table, lacks a declared column, or holds in it
     what the role cannot be.
     """
-    roles = roles_of(config.data)
+    roles = parse_roles(config.data)
     table = read_table(config)
-    expect_columns(table, roles, name=config.data.name)
+    check_columns(table, roles, name=config.data.name)
     raw = table
-    table, roles, done = guarded(raw, roles, config)
-    table, mended = corrected(with_roles(table, config.data), raw, config, kept_corrections(config))
-    opened = dataset_of(table, roles, name=config.data.name)
+    table, roles, done = apply_personal_policy(raw, roles, config)
+    table, mended = apply_corrections(apply_roles(table, config.data), raw, config, load_corrections(config))
+    opened = make_dataset(table, roles, name=config.data.name)
     asked = {"query": config.data.query} if config.data.query else {}
     personal = {f"personal.{name}": way for name, way in done.items()}
     return replace(
@@ -39,7 +39,7 @@ def open_dataset(config: Config) -> Dataset:
     )
 
 
-def open_snapshot(config: Config) -> pl.DataFrame | None:
+def load_snapshot(config: Config) -> pl.DataFrame | None:
     """The table as `[data] snapshot` has it, with `[personal]` done to it; None where none is declared.
 
     Raises DataError or ConfigError where it cannot be read.
@@ -48,13 +48,13 @@ def open_snapshot(config: Config) -> pl.DataFrame | None:
     if not section.snapshot:
         return None
     table = read_table(changed(config, data=changed(section, source=section.snapshot, query="")))
-    return guarded(table, roles_of(section), config)[0]
+    return apply_personal_policy(table, parse_roles(section), config)[0]
 
 
-def dataset_of(table: pl.DataFrame, roles: Roles, *, name: str) -> Dataset:
+def make_dataset(table: pl.DataFrame, roles: Roles, *, name: str) -> Dataset:
     """A dataset of a polars table; raises DataError where it has no rows, or lacks a column that a role names."""
-    expect_columns(table, roles, name=name)
-    return Dataset(name=name, table=table, roles=roles, digest=digest(table), provenance={"source": name})
+    check_columns(table, roles, name=name)
+    return Dataset(name=name, table=table, roles=roles, digest=table_digest(table), provenance={"source": name})
 
 
 def _tracked_by_dvc(config: Config) -> tuple[Tracked, ...]:
@@ -62,6 +62,6 @@ def _tracked_by_dvc(config: Config) -> tuple[Tracked, ...]:
     folder, files = Path(config.folder), source_files(config)
     if not files:
         return ()
-    path = pointed(config.path(config.data.source))
-    whole = tracked([path], folder) if path.is_dir() else ()
-    return whole or tracked([*files, *source_gaps(config)], folder)
+    path = resolve_path(config.path(config.data.source))
+    whole = tracked_files([path], folder) if path.is_dir() else ()
+    return whole or tracked_files([*files, *unfetched_source_files(config)], folder)

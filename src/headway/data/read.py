@@ -15,8 +15,8 @@ from headway.core.errors import ConfigError, DataError, HeadwayError
 from headway.core.plugins import load_object, load_source
 from headway.data.csv import read_csv
 from headway.data.dvc.stages import POINTER
-from headway.data.dvc.tracked import absent, not_fetched, target
-from headway.data.texts import with_missing
+from headway.data.dvc.tracked import not_fetched_error, resolve_pointer, unfetched_files
+from headway.data.texts import replace_missing
 
 _IPC_FILE = b"ARROW1"
 
@@ -30,7 +30,7 @@ def read_table(config: Config) -> pl.DataFrame:
     section = config.data
     if not section.source:
         raise ConfigError("no data source is declared", where="[data] source", hint='source = "table.parquet"')
-    return with_missing(_read(config, section), section.missing)
+    return replace_missing(_read_source(config, section), section.missing)
 
 
 def read_file(path: Path) -> pl.DataFrame:
@@ -38,16 +38,16 @@ def read_file(path: Path) -> pl.DataFrame:
 
     Raises DataError where it is absent or not what its suffix says.
     """
-    path = pointed(path)
+    path = resolve_path(path)
     if path.is_dir():
-        return _files(path)
+        return _read_files(path)
     reader = _READERS.get(path.suffix)
     if reader is None:
         raise ConfigError(f"cannot read '{path.name}'", where=str(path), hint=f"one of {', '.join(_READERS)}")
     if not path.exists():
         pointer = path.with_name(path.name + POINTER)
         if pointer.is_file():
-            raise absent(path, pointer)
+            raise not_fetched_error(path, pointer)
         raise DataError(f"no file '{path.name}'", where=str(path), hint="correct [data] source in headway.toml")
     try:
         return reader(path)
@@ -59,72 +59,72 @@ def read_file(path: Path) -> pl.DataFrame:
 
 def source_files(config: Config) -> list[Path]:
     """The files that `[data] source` names, in order of name; none where it is a database or a function."""
-    path = pointed(config.path(config.data.source))
+    path = resolve_path(config.path(config.data.source))
     if path.is_dir() or "*" in path.name:
-        return _listed(path)
+        return _list_files(path)
     return [path] if path.suffix in _READERS else []
 
 
-def source_gaps(config: Config) -> list[Path]:
+def unfetched_source_files(config: Config) -> list[Path]:
     """The files of the folder or pattern of `[data] source` that DVC tracks and nobody fetched."""
-    path = pointed(config.path(config.data.source))
+    path = resolve_path(config.path(config.data.source))
     folder, pattern = (path, "*") if path.is_dir() else (path.parent, path.name)
-    found = not_fetched(folder, pattern) if path.is_dir() or "*" in path.name else []
+    found = unfetched_files(folder, pattern) if path.is_dir() or "*" in path.name else []
     return [each for each in found if each.suffix in _READERS]
 
 
-def pointed(path: Path) -> Path:
+def resolve_path(path: Path) -> Path:
     """What a `.dvc` file points to; any other path as it is. Raises DataError where that is not here."""
-    return target(path) if path.suffix == POINTER and not path.is_dir() else path
+    return resolve_pointer(path) if path.suffix == POINTER and not path.is_dir() else path
 
 
-def _read(config: Config, section: DataSection) -> pl.DataFrame:
-    path = pointed(config.path(section.source))
+def _read_source(config: Config, section: DataSection) -> pl.DataFrame:
+    path = resolve_path(config.path(section.source))
     if "://" in section.source:
-        return _database(section, Path(config.folder))
+        return _read_database(section, Path(config.folder))
     if section.query:
         raise ConfigError(
             "a query is for a database", where=f"[data] source = '{section.name}'", hint='source = "sqlite:///FILE"'
         )
     if path.is_dir() or "*" in path.name:
-        return _files(path)
+        return _read_files(path)
     if path.suffix not in _READERS and ":" in section.source:
-        return _table(load_object(section.source, Path(config.folder))(), section.source)
+        return _to_table(load_object(section.source, Path(config.folder))(), section.source)
     if path.suffix not in _READERS:
         hint = f"one of {', '.join(_READERS)}, a folder of them, a database URL, or module:function"
         raise ConfigError(f"cannot read '{section.name}'", where="[data] source", hint=hint)
     return read_file(path)
 
 
-def _files(path: Path) -> pl.DataFrame:
+def _read_files(path: Path) -> pl.DataFrame:
     """The files of a folder, or of a pattern such as `parts/2024-*.parquet`, in order of name, one below the other."""
-    found = _listed(path)
+    found = _list_files(path)
     if not found:
         raise DataError(f"no file '{path.name}'", where=str(path), hint=f"files that end with {', '.join(_READERS)}")
     tables = [read_file(each) for each in found]
     for file, table in zip(found, tables, strict=True):
         if table.schema != tables[0].schema:
             raise DataError(
-                f"'{file.name}' has other columns than '{found[0].name}': {_difference(table, tables[0])}",
+                f"'{file.name}' has other columns than '{found[0].name}': {_schema_difference(table, tables[0])}",
                 where=str(found[0].parent),
                 hint="write both with the same columns and types",
             )
     return pl.concat(tables)
 
 
-def _listed(path: Path) -> list[Path]:
+def _list_files(path: Path) -> list[Path]:
     folder, pattern = (path, "*") if path.is_dir() else (path.parent, path.name)
     return sorted(each for each in folder.glob(pattern) if each.suffix in _READERS)
 
 
-def _difference(table: pl.DataFrame, first: pl.DataFrame) -> str:
+def _schema_difference(table: pl.DataFrame, first: pl.DataFrame) -> str:
     """The first column of a table that is not as in another."""
     names = list(dict.fromkeys([*table.columns, *first.columns]))
     name = next((each for each in names if table.schema.get(each) != first.schema.get(each)), "in another order")
     return f"{name} ({table.schema.get(name, 'absent')}, not {first.schema.get(name, 'absent')})"
 
 
-def _database(section: DataSection, folder: Path) -> pl.DataFrame:
+def _read_database(section: DataSection, folder: Path) -> pl.DataFrame:
     scheme = section.source.partition(":")[0]
     if not section.query:
         hint = 'query = "SELECT ... FROM ..."'
@@ -133,7 +133,7 @@ def _database(section: DataSection, folder: Path) -> pl.DataFrame:
     try:
         return load_source(scheme)(section.source, section.query, folder=folder)
     except HeadwayError as error:
-        hidden = (_without(text, secrets) for text in (error.what, error.where, error.hint))
+        hidden = (_redact(text, secrets) for text in (error.what, error.where, error.hint))
         what, where, hint = hidden
         raise type(error)(what, where=where, hint=hint) from None
 
@@ -155,20 +155,20 @@ def _secrets(url: str) -> list[str]:
     return [each for text in written for each in (text, unquote(text)) if each]
 
 
-def _without(text: str, secrets: Sequence[str]) -> str:
+def _redact(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
     return text
 
 
-def _arrow(path: Path) -> pl.DataFrame:
+def _read_arrow(path: Path) -> pl.DataFrame:
     """An Arrow IPC file, or the same as a stream; both go by the suffix .arrow."""
     with path.open("rb") as file:
         whole = file.read(len(_IPC_FILE)) == _IPC_FILE
     return pl.read_ipc(path) if whole else pl.read_ipc_stream(path)
 
 
-def _table(value: Any, source: str) -> pl.DataFrame:
+def _to_table(value: Any, source: str) -> pl.DataFrame:
     if isinstance(value, pl.DataFrame):
         return value
     if hasattr(value, "__arrow_c_stream__"):
@@ -179,8 +179,8 @@ def _table(value: Any, source: str) -> pl.DataFrame:
 _READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".parquet": pl.read_parquet,
     ".csv": read_csv,
-    ".arrow": _arrow,
-    ".arrows": _arrow,
-    ".ipc": _arrow,
-    ".feather": _arrow,
+    ".arrow": _read_arrow,
+    ".arrows": _read_arrow,
+    ".ipc": _read_arrow,
+    ".feather": _read_arrow,
 }

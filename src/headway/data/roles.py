@@ -12,18 +12,18 @@ import polars as pl
 from headway.core.config import DataSection
 from headway.core.dataset import OUTCOME, REQUEST, Roles
 from headway.core.errors import ConfigError, DataError
-from headway.data.texts import dated, undated
+from headway.data.texts import parse_date_column, unparsed_dates
 
 TASKS = ("binary", "multiclass", "regression", "ranking", "embedding")
-SHOWN = 5
-MOST_CLASSES = 20
-NAMES_ONE = re.compile(
+MAX_SHOWN = 5
+MAX_CLASSES = 20
+ENTITY_NAME = re.compile(
     r"(?i)(^|_)(id|customer|client|user|patient|account|session|household|store|shop|device|vin)(_|$)"
 )
 """What the name of a column says that names one of many things."""
 
 
-def roles_of(section: DataSection) -> Roles:
+def parse_roles(section: DataSection) -> Roles:
     """The roles that `[data]` declares; raises ConfigError where there is no target, or a task that there is not."""
     if not section.target:
         raise ConfigError("no target is declared", where="[data] target", hint='target = "COLUMN"')
@@ -53,7 +53,7 @@ def roles_of(section: DataSection) -> Roles:
     )
 
 
-def expect_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
+def check_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
     """Raise DataError where the table has no rows, or lacks a column that a role names."""
     if table.is_empty():
         raise DataError(f"the table of '{name}' has no rows", where=name, hint="[data] source, or its query")
@@ -77,31 +77,31 @@ def expect_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
             )
 
 
-def with_roles(table: pl.DataFrame, section: DataSection) -> pl.DataFrame:
+def apply_roles(table: pl.DataFrame, section: DataSection) -> pl.DataFrame:
     """The table with its time as times, and its target as numbers; other columns are left alone.
 
     A text in ISO 8601 is a time. A binary target becomes 1 where it is `positive`, and 0; a multiclass one the place
     among its `classes`; without these they hold such numbers already. Raises DataError for a time or a target that is
     none, and for rows that have no time or no group.
     """
-    table = table.with_columns(target_of(table[section.target], section))
+    table = table.with_columns(encode_target(table[section.target], section))
     if section.time:
-        table = table.with_columns(_time(table[section.time]))
+        table = table.with_columns(_parse_time(table[section.time]))
     for role, name in (("time", section.time), ("group", section.groups), ("list", section.lists)):
         if name and table[name].null_count():
             raise DataError(
                 f"{table[name].null_count():,} of {len(table):,} rows have no {role} '{name}'",
-                where=f"row {_first(table[name].is_null())}",
+                where=f"row {_first_row(table[name].is_null())}",
                 hint=f"give each row its {role}, or leave those rows out of the source",
             )
     return table
 
 
-def _time(column: pl.Series) -> pl.Series:
-    found = dated(column) if column.dtype == pl.String else column
+def _parse_time(column: pl.Series) -> pl.Series:
+    found = parse_date_column(column) if column.dtype == pl.String else column
     if found.dtype in (pl.Date, pl.Datetime):
         return found
-    row = _first(undated(column)) if column.dtype == pl.String and undated(column).any() else 1
+    row = _first_row(unparsed_dates(column)) if column.dtype == pl.String and unparsed_dates(column).any() else 1
     raise DataError(
         f"time column '{column.name}' is no time: {column[row - 1]!r} in row {row}",
         where=f"column {column.name}, {column.dtype}",
@@ -109,7 +109,7 @@ def _time(column: pl.Series) -> pl.Series:
     )
 
 
-def target_of(column: pl.Series, section: DataSection) -> pl.Series:
+def encode_target(column: pl.Series, section: DataSection) -> pl.Series:
     """A target, or labels of one, as the numbers that a model learns; raises DataError for a value that is none."""
     if column.dtype.is_float():
         column = column.fill_nan(None)
@@ -122,27 +122,27 @@ def target_of(column: pl.Series, section: DataSection) -> pl.Series:
             f"a {section.task} target has no list of classes", where="[data] classes", hint="leave it out"
         )
     if section.positive:
-        return _positive(column, section.positive)
+        return _encode_binary(column, section.positive)
     if section.classes:
-        return _numbered(column, section.classes)
+        return _encode_classes(column, section.classes)
     if section.task == "embedding" and not column.dtype.is_numeric():
         return column.rank("dense").cast(pl.Float64) - 1
     if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
         hint = {
-            "binary": f'[data] positive = "{(_values(column) or ["1"])[-1]}"',
-            "multiclass": f"[data] classes = {json.dumps(sorted(_values(column))[:MOST_CLASSES], ensure_ascii=False)}",
+            "binary": f'[data] positive = "{(_distinct_values(column) or ["1"])[-1]}"',
+            "multiclass": f"[data] classes = {json.dumps(sorted(_distinct_values(column))[:MAX_CLASSES], ensure_ascii=False)}",
             "regression": 'numbers, or task = "multiclass"',
             "ranking": "numbers that say how relevant a row is: 0 for not at all",
         }[section.task]
         raise DataError(
             f"target '{column.name}' is {column.dtype}, and task '{section.task}' needs a number",
-            where=f"values: {_listed(column)}",
+            where=f"values: {_list_values(column)}",
             hint=hint,
         )
     return column
 
 
-def _positive(column: pl.Series, positive: str) -> pl.Series:
+def _encode_binary(column: pl.Series, positive: str) -> pl.Series:
     """1 where a target is the positive class, 0 where it is another value, missing where it is missing."""
     if column.dtype.is_numeric():
         column = column.cast(pl.Float64)
@@ -150,16 +150,16 @@ def _positive(column: pl.Series, positive: str) -> pl.Series:
     else:
         found = column.cast(pl.String) == positive
     if not found.any():
-        near = difflib.get_close_matches(positive, _values(column), 1)
+        near = difflib.get_close_matches(positive, _distinct_values(column), 1)
         raise DataError(
             f"target '{column.name}' is never '{positive}'",
-            where=f"values: {_listed(column)}",
-            hint=f'[data] positive = "{(near or _values(column) or ["1"])[0]}"',
+            where=f"values: {_list_values(column)}",
+            hint=f'[data] positive = "{(near or _distinct_values(column) or ["1"])[0]}"',
         )
     return found.cast(pl.Int8).alias(column.name)
 
 
-def _numbered(column: pl.Series, classes: Sequence[str]) -> pl.Series:
+def _encode_classes(column: pl.Series, classes: Sequence[str]) -> pl.Series:
     """The place of each value among the classes; missing where it is missing."""
     texts = column.cast(pl.Int64) if _is_whole(column) else column
     texts = texts.cast(pl.String)
@@ -169,7 +169,7 @@ def _numbered(column: pl.Series, classes: Sequence[str]) -> pl.Series:
         near = difflib.get_close_matches(value, classes, 1)
         raise DataError(
             f"target '{column.name}' holds '{value}', which is none of its classes",
-            where=f"row {_first(strange)}; classes: {', '.join(classes)}",
+            where=f"row {_first_row(strange)}; classes: {', '.join(classes)}",
             hint=f"'{near[0]}' in place of it" if near else "add it to [data] classes, at the end",
         )
     places = {name: float(place) for place, name in enumerate(classes)}
@@ -180,17 +180,17 @@ def _is_whole(column: pl.Series) -> bool:
     return column.dtype.is_float() and bool((column.drop_nulls() == column.drop_nulls().floor()).all())
 
 
-def _values(column: pl.Series) -> list[str]:
+def _distinct_values(column: pl.Series) -> list[str]:
     """Its values as text, the most frequent first."""
     return column.drop_nulls().cast(pl.String).value_counts(sort=True)[column.name].to_list()
 
 
-def _listed(column: pl.Series) -> str:
-    values = _values(column)
-    return ", ".join(values[:SHOWN]) + (f" and {len(values) - SHOWN:,} more" if len(values) > SHOWN else "")
+def _list_values(column: pl.Series) -> str:
+    values = _distinct_values(column)
+    return ", ".join(values[:MAX_SHOWN]) + (f" and {len(values) - MAX_SHOWN:,} more" if len(values) > MAX_SHOWN else "")
 
 
-def _first(where: pl.Series) -> int:
+def _first_row(where: pl.Series) -> int:
     """The number of the first row, from 1, in which it is true."""
     return int(where.arg_true()[0]) + 1
 

@@ -12,7 +12,7 @@ from headway.core.errors import DataError
 Rows = Sequence[tuple[Any, ...]]
 
 
-def table_of_rows(names: Sequence[str], rows: Rows, *, where: str) -> pl.DataFrame:
+def table_from_rows(names: Sequence[str], rows: Rows, *, where: str) -> pl.DataFrame:
     """The table of rows as a driver gives them, each a value for every name.
 
     Raises DataError where two columns share a name, or the values of a column are of two types or of one that no table

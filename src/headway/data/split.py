@@ -14,10 +14,10 @@ from headway.core.config import SplitSection
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
 
-SHARED = ("train", "choose", "test")
+PERIODS_BY_SHARE = ("train", "choose", "test")
 
 
-def cut(dataset: Dataset, split: SplitSection, *, fitted: bool = False) -> dict[str, Dataset]:
+def split_dataset(dataset: Dataset, split: SplitSection, *, fitted: bool = False) -> dict[str, Dataset]:
     """Each declared period's rows, by name; periods are [from, to) and must not overlap.
 
     Where none is declared, rows are cut by `[split] shares`; a model that is `fitted` already has no use for train.
@@ -27,12 +27,12 @@ def cut(dataset: Dataset, split: SplitSection, *, fitted: bool = False) -> dict[
     periods = {name: _bounds(name, getattr(split, name)) for name in ("train", "choose", "test", "live")}
     declared = {name: bounds for name, bounds in periods.items() if bounds}
     if not declared:
-        return by_shares(dataset, dict(zip(SHARED[fitted:], split.shares[fitted:], strict=True)))
+        return split_by_shares(dataset, dict(zip(PERIODS_BY_SHARE[fitted:], split.shares[fitted:], strict=True)))
     _expect_order(declared)
-    return {name: between(dataset, *bounds, name=name) for name, bounds in declared.items()}
+    return {name: select_period(dataset, *bounds, name=name) for name, bounds in declared.items()}
 
 
-def by_shares(dataset: Dataset, shares: Mapping[str, float]) -> dict[str, Dataset]:
+def split_by_shares(dataset: Dataset, shares: Mapping[str, float]) -> dict[str, Dataset]:
     """Whole groups in order of their first time, or drawn where there is no time, cut by these shares of the rows.
 
     Shares are scaled to sum to 1. Raises DataError where a period would be empty.
@@ -67,7 +67,7 @@ def _keys(dataset: Dataset) -> pl.DataFrame:
     return pl.DataFrame({"key": key, "order": drawn[numbers]})
 
 
-def between(dataset: Dataset, start: datetime, end: datetime, *, name: str) -> Dataset:
+def select_period(dataset: Dataset, start: datetime, end: datetime, *, name: str) -> Dataset:
     """The rows of a dataset whose time is in [start, end), named after the period."""
     column = dataset.roles.time
     if not column or not dataset.table.schema[column].is_temporal():
@@ -79,7 +79,7 @@ def between(dataset: Dataset, start: datetime, end: datetime, *, name: str) -> D
     return replace(dataset, name=name, table=rows)
 
 
-def span(dataset: Dataset) -> tuple[str, str]:
+def time_span(dataset: Dataset) -> tuple[str, str]:
     """The times between which the rows of a dataset lie, [first, just after the last), ISO 8601."""
     moments = dataset.table[dataset.roles.time].cast(pl.Datetime("us")).dt.replace_time_zone(None)
     first, last = moments.min(), moments.max()
@@ -88,7 +88,7 @@ def span(dataset: Dataset) -> tuple[str, str]:
     return first.isoformat(), (last + timedelta(microseconds=1)).isoformat()
 
 
-def labelled(dataset: Dataset) -> Dataset:
+def labeled_rows(dataset: Dataset) -> Dataset:
     """The rows whose outcome is known."""
     return replace(dataset, table=dataset.table.filter(pl.col(dataset.roles.target).is_not_null()))
 

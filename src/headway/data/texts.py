@@ -9,32 +9,32 @@ import polars as pl
 _DAY = r"^\d{4}-\d{2}-\d{2}"
 _CLOCK = r"[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?"
 _ZONE = r"(?:Z|[+-]\d{2}:?\d{2})"
-_FORMS = (f"{_DAY}$", f"{_DAY}{_CLOCK}$", f"{_DAY}{_CLOCK}{_ZONE}$")
+_FORMATS = (f"{_DAY}$", f"{_DAY}{_CLOCK}$", f"{_DAY}{_CLOCK}{_ZONE}$")
 
 
-def with_dates(table: pl.DataFrame) -> pl.DataFrame:
+def parse_dates(table: pl.DataFrame) -> pl.DataFrame:
     """The table with each text column whose values are ISO 8601 throughout as dates or times.
 
     No other form is guessed: 01/02/2024 is one day in Europe and another in America.
     """
-    return table.with_columns(dated(column) for column in table.iter_columns() if column.dtype == pl.String)
+    return table.with_columns(parse_date_column(column) for column in table.iter_columns() if column.dtype == pl.String)
 
 
-def dated(column: pl.Series) -> pl.Series:
+def parse_date_column(column: pl.Series) -> pl.Series:
     """A text column as dates or times (those with a zone: in UTC) if every value is one, else as it was."""
-    if column.null_count() == len(column) or not _is(column.drop_nulls().head(1), "|".join(_FORMS)).all():
+    if column.null_count() == len(column) or not _matches(column.drop_nulls().head(1), "|".join(_FORMATS)).all():
         return column
-    return column if undated(column).any() else _read(column, _form(column))
+    return column if unparsed_dates(column).any() else _parse_format(column, _date_format(column))
 
 
-def undated(column: pl.Series) -> pl.Series:
+def unparsed_dates(column: pl.Series) -> pl.Series:
     """Where a text is no date or time in ISO 8601, or is written in another form than the first; boolean [n]."""
-    form = _form(column)
-    fits = _is(column, form).fill_null(True)
-    return ~fits | (_read(column, form).is_null() & column.is_not_null())
+    form = _date_format(column)
+    fits = _matches(column, form).fill_null(True)
+    return ~fits | (_parse_format(column, form).is_null() & column.is_not_null())
 
 
-def with_missing(table: pl.DataFrame, words: Sequence[str]) -> pl.DataFrame:
+def replace_missing(table: pl.DataFrame, words: Sequence[str]) -> pl.DataFrame:
     """The table without the words that mean a missing value; what holds only numbers then is a column of numbers."""
     if not words:
         return table
@@ -43,23 +43,23 @@ def with_missing(table: pl.DataFrame, words: Sequence[str]) -> pl.DataFrame:
     return table.with_columns(_numbers(column.set(column.is_in(list(words)), None)) for column in touched)
 
 
-def _form(column: pl.Series) -> str:
+def _date_format(column: pl.Series) -> str:
     """The pattern that the first value fits; that of a day where it fits none."""
     first = column.drop_nulls().head(1)
-    return next((form for form in _FORMS if _is(first, form).all()), _FORMS[0])
+    return next((form for form in _FORMATS if _matches(first, form).all()), _FORMATS[0])
 
 
-def _is(column: pl.Series, pattern: str) -> pl.Series:
+def _matches(column: pl.Series, pattern: str) -> pl.Series:
     return column.str.contains(pattern)
 
 
-def _read(column: pl.Series, form: str) -> pl.Series:
+def _parse_format(column: pl.Series, form: str) -> pl.Series:
     """The texts of a form as dates or times, null where they are none."""
-    fits = column.set(~_is(column, form), None)
-    if form == _FORMS[0]:
+    fits = column.set(~_matches(column, form), None)
+    if form == _FORMATS[0]:
         return fits.str.to_date("%Y-%m-%d", strict=False)
     texts = fits.str.replace(" ", "T", literal=True).str.replace(r"^(.{16})($|Z|[+-])", "${1}:00${2}")
-    if form == _FORMS[1]:
+    if form == _FORMATS[1]:
         return texts.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
     return texts.str.to_datetime("%+", time_unit="us", strict=False).dt.convert_time_zone("UTC")
 

@@ -10,8 +10,8 @@ from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError
 from headway.core.sections.attack import AttackSection
 from headway.core.variant import Signature
-from headway.data.matrix import groups, labels, matrix, months, weights
-from headway.data.split import labelled
+from headway.data.matrix import group_codes, matrix, month_column, sample_weights, target_values
+from headway.data.split import labeled_rows
 from headway.evaluation.subject import open_variant
 from headway.optimization.train import Asked, accepts_seed, train
 
@@ -34,7 +34,7 @@ def ground_of(config: Config, data: Data, blobs: Blobs, *, signature: Signature,
         train=lambda: lesson_of(data, signature),
         learn=learn if "train" in data and accepts_seed(config) else None,
         weigh=weigh if "train" in data and accepts_seed(config) else None,
-        months=months(labelled(judged)),
+        months=month_column(labeled_rows(judged)),
         together=_known(config.evaluate.together, signature),
         rate_per_s=config.evaluate.rate_per_s,
         attack=_attackable(config.attack, signature),
@@ -80,8 +80,8 @@ def _expect_features(names: Sequence[str], signature: Signature, *, where: str) 
 
 def lesson_of(data: Data, signature: Signature) -> Lesson | None:
     """The labelled rows of `train` as a model with this signature reads them; None where there are none."""
-    known = labelled(data["train"]) if "train" in data else None
+    known = labeled_rows(data["train"]) if "train" in data else None
     if known is None or known.table.is_empty():
         return None
     rows = matrix(known.table, signature)
-    return Lesson(rows=rows, labels=labels(known), groups=groups(known), weights=weights(known))
+    return Lesson(rows=rows, labels=target_values(known), groups=group_codes(known), weights=sample_weights(known))

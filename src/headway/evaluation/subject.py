@@ -15,8 +15,8 @@ from headway.core.plugins import load_engine
 from headway.core.release import SelfTest
 from headway.core.variant import Variant
 from headway.data import matrix
-from headway.data.provenance.digest import digest
-from headway.data.split import labelled
+from headway.data.provenance.digest import table_digest
+from headway.data.split import labeled_rows
 
 if TYPE_CHECKING:
     from headway.core.contracts import Bools, Floats, Ints
@@ -50,25 +50,25 @@ class Exam:
 
 def exam_of(baseline: Baseline, dataset: Dataset, blobs: Blobs, *, price: CostSection | None = None) -> Exam:
     """What every variant will be asked on this period; `price` is that of the machine that answers."""
-    known = labelled(dataset)
+    known = labeled_rows(dataset)
     rows = matrix.matrix(known.table, baseline.model.signature)
     reference = open_variant(baseline.model, blobs)
     return Exam(
         period=dataset.name,
-        dataset=digest(dataset.table),
+        dataset=table_digest(dataset.table),
         reference=reference,
         threshold=baseline.threshold,
         rows=rows,
-        labels=matrix.labels(known),
+        labels=matrix.target_values(known),
         reference_scores=reference.predict(rows),
-        groups=matrix.groups(known),
-        slices=matrix.slices(known),
+        groups=matrix.group_codes(known),
+        slices=matrix.slice_columns(known),
         costs=baseline.costs,
-        weights=matrix.weights(known),
-        people=matrix.people(known),
-        unseen=matrix.unseen(known.table, baseline.model.signature),
+        weights=matrix.sample_weights(known),
+        people=matrix.sensitive_columns(known),
+        unseen=matrix.unseen_rows(known.table, baseline.model.signature),
         price=price,
-        lists=matrix.lists(known),
+        lists=matrix.query_codes(known),
     )
 
 
@@ -78,7 +78,7 @@ def subject_of(variant: Variant, exam: Exam, blobs: Blobs, *, view: Dataset | No
     With a `view`, the same rows as another feature view gives them, the variant reads that while the model as it came
     keeps the exam's: so a view that is wrong at serving shows as the variant's fault.
     """
-    rows = matrix.matrix(labelled(view).table, variant.signature) if view else exam.rows
+    rows = matrix.matrix(labeled_rows(view).table, variant.signature) if view else exam.rows
     model = open_variant(variant, blobs)
     return Subject(
         variant=variant,

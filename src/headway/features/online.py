@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NEVER_US = -1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_AT_ONCE = 500
+_BATCH_KEYS = 500
 _BUSY_S = 5.0
 _PUT = (
     "INSERT INTO newest (key, at_us, content) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE"
@@ -71,8 +71,8 @@ class OnlineTable:
         with self._opened(make=False) as db:
             width = int(db.execute("SELECT width FROM form").fetchone()[0])
             found: dict[str, tuple[int, bytes]] = {}
-            for start in range(0, len(keys), _AT_ONCE):
-                part = list(keys[start : start + _AT_ONCE])
+            for start in range(0, len(keys), _BATCH_KEYS):
+                part = list(keys[start : start + _BATCH_KEYS])
                 query = f"SELECT key, at_us, content FROM newest WHERE key IN ({','.join('?' * len(part))})"
                 found.update((key, (at_us, content)) for key, at_us, content in db.execute(query, part))
         return _arrays(keys, found, width)
@@ -118,7 +118,7 @@ class OnlineTable:
             raise StoreError(f"the online table cannot be read or written: {error}", where=str(self._path)) from error
 
 
-def tables(folder: Path) -> list[str]:
+def online_tables(folder: Path) -> list[str]:
     """The names of the online tables in a folder."""
     return sorted(path.stem for path in folder.glob("*.sqlite"))
 

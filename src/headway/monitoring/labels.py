@@ -8,7 +8,7 @@ import polars as pl
 
 from headway.core.config import DataSection
 from headway.core.errors import DataError
-from headway.data.roles import target_of
+from headway.data.roles import encode_target
 from headway.storage.traffic import Label
 
 _MEND = "a csv or parquet file with columns key and label, such as: key,label"
@@ -32,7 +32,7 @@ def read_labels(file: Path, section: DataSection) -> list[Label]:
     if len(empty):
         raise DataError("a key or a label is missing", where=f"{file}, row {empty['index'][0]}", hint=_MEND)
     try:
-        labels = target_of(given["label"], section).cast(pl.Float64)
+        labels = encode_target(given["label"], section).cast(pl.Float64)
     except DataError as error:
         raise DataError(
             f"no labels can be read: {error.what}", where=f"{file}; {error.where}", hint=error.hint

@@ -24,7 +24,7 @@ from headway.core.plugins import load_detector
 from headway.core.record import digest_of, write
 from headway.core.ticket import Ticket
 from headway.core.watch import Reply, RowSource, Watch
-from headway.data.provenance.digest import digest
+from headway.data.provenance.digest import table_digest
 from headway.evaluation.measure import measure
 from headway.evaluation.statistics.intervals import CHANGE, Estimate, Sample, interval
 from headway.evaluation.statistics.tables import Floats
@@ -221,7 +221,7 @@ def _quality(post: Post, rows: Answered, period: str) -> Evidence:
     if len(np.unique(some.labels)) < 2:
         raise NotApplicable(f"{len(some):,} labels of {len(rows):,} have come, and both classes are needed")
     subject = subject_of(post, some)
-    found = measure(subject, PROBES, dataset_digest=digest(some.table), period=period)
+    found = measure(subject, PROBES, dataset_digest=table_digest(some.table), period=period)
     return replace(found, measurements=(*found.measurements, split_ece(subject, run=some.run)))
 
 

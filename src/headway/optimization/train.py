@@ -22,9 +22,9 @@ from headway.core.frontier import Baseline
 from headway.core.record import digest_of
 from headway.core.training import Training
 from headway.core.variant import Signature, Variant
-from headway.data.check import BEFORE_TRAINING, check
-from headway.data.matrix import labels, matrix, signature_of
-from headway.data.split import labelled, span
+from headway.data.check import BEFORE_TRAINING, run_checks
+from headway.data.matrix import dataset_signature, matrix, target_values
+from headway.data.split import labeled_rows, time_span
 from headway.optimization.even import balanced_indices, balanced_weights
 from headway.optimization.importers.adopt import import_baseline
 
@@ -56,13 +56,13 @@ def train(
     `features` narrows the columns it may read. Raises DataError where a feature is known only after the outcome, or
     where a check says stop; ConfigError where no seed is taken.
     """
-    rows = labelled(dataset)
+    rows = labeled_rows(dataset)
     _check_before_training(config, rows, features)
-    signature = _select_inputs(signature_of(rows), features)
+    signature = _select_inputs(dataset_signature(rows), features)
     fit = _training_function(config, asked.seed)
     if asked.curve and _accepts(config, "curve"):
         fit = partial(fit, curve=asked.curve(signature))
-    frame, outcomes = pl.DataFrame(matrix(rows.table, signature), schema=list(signature.names)), labels(rows)
+    frame, outcomes = pl.DataFrame(matrix(rows.table, signature), schema=list(signature.names)), target_values(rows)
     if _is_balanced(config, asked):
         fit, frame, outcomes = _balance(config, fit, frame, outcomes)
     return import_baseline(fit(frame, outcomes), rows, blobs, signature=signature)
@@ -79,8 +79,8 @@ def recipe_digest(config: Config) -> str:
 def training_record(config: Config, baseline: Baseline, data: Mapping[str, Dataset], seconds: float) -> Training:
     """The record of a model fitted once: by which code, on which rows, and when those that judge it lie."""
     split = config.split
-    since, until = split.train or span(data["train"])
-    judged = split.test or split.choose or span(data["test"])
+    since, until = split.train or time_span(data["train"])
+    judged = split.test or split.choose or time_span(data["test"])
     return Training(
         dataset=baseline.data["train"],
         recipe=recipe_digest(config),
@@ -89,7 +89,7 @@ def training_record(config: Config, baseline: Baseline, data: Mapping[str, Datas
         until=until,
         judged_since=judged[0],
         judged_until=judged[1],
-        n_rows=len(labelled(data["train"]).table),
+        n_rows=len(labeled_rows(data["train"]).table),
         seconds=seconds,
     )
 
@@ -152,7 +152,7 @@ def _check_before_training(config: Config, dataset: Dataset, features: Sequence[
             hint="leave them out; a model that reads them cannot be served",
         )
     survey = Survey(dataset=dataset, config=config)
-    stops = [finding for finding in check(survey, families=BEFORE_TRAINING) if finding.severity == "stop"]
+    stops = [finding for finding in run_checks(survey, families=BEFORE_TRAINING) if finding.severity == "stop"]
     if stops:
         raise DataError(
             f"refused to train: {stops[0].code} {stops[0].message}"

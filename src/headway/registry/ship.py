@@ -9,8 +9,8 @@ from headway.core.frontier import Frontier
 from headway.core.record import Record
 from headway.core.release import Contract, Move, Release
 from headway.core.verdict import Verdict
-from headway.data.contract.file import of_project
-from headway.data.contract.served import as_agreed
+from headway.data.contract.file import load_project_contract
+from headway.data.contract.served import agreed_contract
 from headway.registry.enrol import Enrolment, enrol
 from headway.registry.judge import override as overruled
 from headway.registry.project import Project
@@ -55,8 +55,8 @@ def publish(project: Project, frontier: Frontier, *, who: str) -> tuple[str, Enr
 
 def _contract(project: Project, frontier: Frontier) -> Contract:
     """What the project's contract says as it stands now; without one, what the model's columns were."""
-    agreed, contract = of_project(project.config), frontier.baseline.contract
-    return as_agreed(contract, frontier.winner.variant.signature, agreed) if agreed else contract
+    agreed, contract = load_project_contract(project.config), frontier.baseline.contract
+    return agreed_contract(contract, frontier.winner.variant.signature, agreed) if agreed else contract
 
 
 def _expect_pass(verdict: Verdict, name: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from headway.core.assessment import Assessment
 from headway.core.config import Config
 from headway.core.dataset import OUTCOME, Roles
-from headway.data.roles import roles_of
+from headway.data.roles import parse_roles
 from headway.monitoring.erasure.proof import proofs
 from headway.registry.project import Project
 from headway.reporting.read_year import kept
@@ -35,7 +35,7 @@ def data_use(project: Project, read: Collection[str]) -> DataUse | None:
     if not config.data.target:
         return None
     seen = [each for each in kept(project, Assessment) if each.name == project.name][-1:]
-    roles, told = roles_of(config.data), _told(seen[-1]) if seen else {}
+    roles, told = parse_roles(config.data), _told(seen[-1]) if seen else {}
     opened = list(seen[-1].columns) if seen else []
     names = dict.fromkeys([*opened, *read, *_named(roles), *config.personal.drop, *told])
     columns = (_used(name, roles, read, told) for name in names if name in opened or _is_column(name, config, told))

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from headway.core.config import Config, DataSection
 from headway.core.errors import ConfigError, DataError
 from headway.core.sections.personal import PersonalSection
-from headway.data.contract.checked import agree, checked
-from headway.data.contract.file import read
+from headway.data.contract.checked import check_contract, discover_project_contract
+from headway.data.contract.file import load_contract
 
 CONTRACT = """
 unique = [["id"]]
@@ -57,7 +57,7 @@ def written(folder: Path, suffix: str) -> Path:
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".arrow", ".arrows"])
 def test_rows_that_fail_are_kept_with_the_reasons_and_the_others_can_be_had(tmp_path, config, suffix):
-    found = checked(config, written(tmp_path, suffix), passed=tmp_path / "out/passed.parquet")
+    found = check_contract(config, written(tmp_path, suffix), passed=tmp_path / "out/passed.parquet")
     kept = pl.read_parquet(found.quarantine)
     assert (found.n_rows, found.n_failing) == (4, 3)
     assert dict(zip(kept["headway.row"], kept["headway.reason"], strict=True)) == REASONS
@@ -69,7 +69,7 @@ def test_rows_that_fail_are_kept_with_the_reasons_and_the_others_can_be_had(tmp_
 
 def test_where_every_row_passes_nothing_is_put_in_quarantine(tmp_path, config):
     ROWS.head(1).write_parquet(tmp_path / "one.parquet")
-    found = checked(config, tmp_path / "one.parquet")
+    found = check_contract(config, tmp_path / "one.parquet")
     assert (found.quarantine, found.passed, found.n_failing) == ("", "", 0)
     assert not (tmp_path / ".headway").exists()
 
@@ -78,7 +78,7 @@ def test_without_a_file_the_table_of_the_project_is_held_to_it(tmp_path, config)
     table = ROWS.with_columns(late=pl.Series(["no", "yes", "no", "no"]))
     table.write_parquet(tmp_path / "table.parquet")
     config = replace(config, data=replace(config.data, positive="yes"))
-    found = checked(config)
+    found = check_contract(config)
     assert (found.source, found.n_failing) == ("table.parquet", 3)
     assert pl.read_parquet(found.quarantine)["late"].to_list() == [1, 0, 0]
 
@@ -86,7 +86,7 @@ def test_without_a_file_the_table_of_the_project_is_held_to_it(tmp_path, config)
 def test_personal_data_that_is_dropped_does_not_come_into_quarantine(tmp_path, config):
     ROWS.with_columns(mail=pl.lit("ada@example.org")).write_parquet(tmp_path / "rows.parquet")
     config = replace(config, personal=PersonalSection(drop=("mail",)), data=DataSection(target="id"))
-    found = checked(config, tmp_path / "rows.parquet")
+    found = check_contract(config, tmp_path / "rows.parquet")
     assert (found.n_failing, pl.read_parquet(found.quarantine).columns[2:]) == (3, ["id", "size", "on"])
 
 
@@ -95,19 +95,19 @@ def test_what_cannot_be_read_is_told_with_the_mend(tmp_path, config):
     (tmp_path / "torn.parquet").write_bytes(b"PAR1")
     for name, message in (("absent.csv", "no file"), ("empty.csv", "is empty"), ("torn.parquet", "cannot be read")):
         with pytest.raises(DataError, match=message):
-            checked(config, tmp_path / name)
+            check_contract(config, tmp_path / name)
     (tmp_path / "contract.toml").unlink()
     with pytest.raises(ConfigError, match=r"no contract\.toml") as told:
-        checked(config)
+        check_contract(config)
     assert told.value.hint == "headway contract discover"
 
 
 def test_a_contract_is_discovered_once_and_never_written_over_unasked(tmp_path, config):
     (tmp_path / "contract.toml").unlink()
     ROWS.with_columns(late=pl.lit(1)).write_parquet(tmp_path / "table.parquet")
-    path, contract = agree(config)
-    assert read(path) == contract and contract.columns["size"].highest == 2.65
+    path, contract = discover_project_contract(config)
+    assert load_contract(path) == contract and contract.columns["size"].highest == 2.65
     with pytest.raises(ConfigError, match="people may have edited") as told:
-        agree(config)
+        discover_project_contract(config)
     assert told.value.hint == "headway contract discover --replace"
-    assert agree(config, replace=True) == (path, contract)
+    assert discover_project_contract(config, replace=True) == (path, contract)

@@ -6,19 +6,19 @@ from hypothesis import strategies as st
 
 from headway.core.config import Config, DataSection
 from headway.core.errors import ConfigError
-from headway.data.contract.file import of_project, read, save, text_of
-from headway.data.contract.terms import TableContract, Terms
+from headway.data.contract.file import contract_to_toml, load_contract, load_project_contract, save_contract
+from headway.data.contract.terms import ColumnContract, TableContract
 
 WHOLE = TableContract(
     columns={
-        "size of it": Terms(type="number", missing=0.25, lowest=-1.5, highest=1e-7),
-        "kind": Terms(
+        "size of it": ColumnContract(type="number", missing=0.25, lowest=-1.5, highest=1e-7),
+        "kind": ColumnContract(
             type="text", optional=True, values=("a", 'b"\\', "\x7fü\n"), pattern="[ab]+", shortest=1, longest=9
         ),
-        "on": Terms(type="date", highest="2013-12-31"),
-        "at": Terms(type="time", lowest="2013-01-01T00:00:00"),
-        "yes": Terms(type="boolean", values=(True,)),
-        "n": Terms(type="whole", values=(1, 2)),
+        "on": ColumnContract(type="date", highest="2013-12-31"),
+        "at": ColumnContract(type="time", lowest="2013-01-01T00:00:00"),
+        "yes": ColumnContract(type="boolean", values=(True,)),
+        "n": ColumnContract(type="whole", values=(1, 2)),
     },
     unique=(("kind", "on"),),
     relations=("n <= `size of it`",),
@@ -26,7 +26,7 @@ WHOLE = TableContract(
 
 
 def test_a_contract_is_read_as_it_was_written(tmp_path):
-    assert read(save(WHOLE, tmp_path / "contract.toml", about=["of a test"])) == WHOLE
+    assert load_contract(save_contract(WHOLE, tmp_path / "contract.toml", about=["of a test"])) == WHOLE
     assert (tmp_path / "contract.toml").read_text().startswith("# of a test\n")
 
 
@@ -36,22 +36,22 @@ def test_a_contract_is_read_as_it_was_written(tmp_path):
     st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.floats(allow_nan=False, allow_infinity=False))
 )
 def test_any_name_and_any_number_can_be_written(tmp_path_factory, columns):
-    contract = TableContract(columns={name: Terms(type="number", lowest=low) for name, low in columns.items()})
+    contract = TableContract(columns={name: ColumnContract(type="number", lowest=low) for name, low in columns.items()})
     path = tmp_path_factory.mktemp("contract") / "contract.toml"
-    assert read(save(contract, path, about=())) == contract
+    assert load_contract(save_contract(contract, path, about=())) == contract
 
 
 def test_dates_may_be_written_as_toml_has_them(tmp_path):
     path = tmp_path / "contract.toml"
     path.write_text('[columns.on]\ntype = "date"\nlowest = 2013-01-01\n')
-    assert read(path).columns["on"].lowest == "2013-01-01"
+    assert load_contract(path).columns["on"].lowest == "2013-01-01"
 
 
 def test_a_project_without_a_file_has_no_contract(tmp_path):
     config = Config(folder=str(tmp_path), data=DataSection(contract="mine.toml"))
-    assert of_project(config) is None
+    assert load_project_contract(config) is None
     (tmp_path / "mine.toml").write_text("")
-    assert of_project(config) == TableContract()
+    assert load_project_contract(config) == TableContract()
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_what_no_contract_can_say_is_told_with_its_place_and_the_mend(tmp_path, 
     path = tmp_path / "contract.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as told:
-        read(path)
+        load_contract(path)
     assert what in told.value.what and str(path) in told.value.where and hint in told.value.hint
 
 
 def test_what_is_as_by_default_is_left_out():
     assert (
-        text_of(TableContract(columns={"a b": Terms(type="whole")}))
+        contract_to_toml(TableContract(columns={"a b": ColumnContract(type="whole")}))
         == '\n[columns."a b"]\ntype = "whole"\nmissing = 0.0\n'
     )

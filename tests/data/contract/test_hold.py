@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.core.errors import DataError
-from headway.data.contract.hold import REASON, ROW, failing, hold, passing
-from headway.data.contract.terms import TableContract, Terms
+from headway.data.contract.hold import REASON, ROW, failing_rows, passing_rows, validate_table
+from headway.data.contract.terms import ColumnContract, TableContract
 
 CONTRACT = TableContract(
     columns={
-        "id": Terms(type="whole", missing=1),
-        "size": Terms(type="number", lowest=0, highest=10.5),
-        "kind": Terms(type="text", missing=1, values=("a", "b", "long"), longest=3, pattern="[a-z]*"),
-        "first": Terms(type="whole", missing=1),
-        "last": Terms(type="whole", missing=1),
-        "town": Terms(type="text", missing=0.5),
-        "code": Terms(type="text", missing=1),
+        "id": ColumnContract(type="whole", missing=1),
+        "size": ColumnContract(type="number", lowest=0, highest=10.5),
+        "kind": ColumnContract(type="text", missing=1, values=("a", "b", "long"), longest=3, pattern="[a-z]*"),
+        "first": ColumnContract(type="whole", missing=1),
+        "last": ColumnContract(type="whole", missing=1),
+        "town": ColumnContract(type="text", missing=0.5),
+        "code": ColumnContract(type="text", missing=1),
     },
     unique=(("id",), ("town", "code")),
     relations=("first <= last", "town -> code", "first + last == id"),
@@ -64,7 +64,7 @@ def wrong(row: dict[str, object], rows: list[dict[str, object]]) -> set[str]:
 
 
 def said(held) -> list[tuple[object, ...]]:
-    return [(each.rule.code, each.rule.reason, each.count, each.rows, str(each.values)) for each in held.broken]
+    return [(each.rule.code, each.rule.reason, each.count, each.rows, str(each.values)) for each in held.violations]
 
 
 @pytest.mark.slow
@@ -73,59 +73,61 @@ def said(held) -> list[tuple[object, ...]]:
 def test_the_plan_says_of_each_row_what_python_says_in_memory_lazily_and_as_a_stream(rows):
     table = pl.DataFrame(rows, schema=SCHEMA, orient="row")
     expected = [wrong(row, table.to_dicts()) for row in table.to_dicts()]
-    held = [hold(CONTRACT, table), hold(CONTRACT, table.lazy())]
+    held = [validate_table(CONTRACT, table), validate_table(CONTRACT, table.lazy())]
     for each in held:
-        failed = failing(each).collect(engine="streaming")
+        failed = failing_rows(each).collect(engine="streaming")
         reasons = dict(zip(failed[ROW].to_list(), failed[REASON].to_list(), strict=True))
         assert [
             set(reasons[row + 1].split("; ")) if row + 1 in reasons else set() for row in range(len(rows))
         ] == expected
         assert each.n_failing == len(failed) == sum(map(bool, expected))
-        assert len(passing(each).collect()) + len(failed) == each.n_rows == len(rows)
+        assert len(passing_rows(each).collect()) + len(failed) == each.n_rows == len(rows)
     assert said(held[0]) == said(held[1])
 
 
-def one(terms: Terms, values: list[object], dtype: pl.DataType | None = None) -> list[tuple[str, int, tuple[int, ...]]]:
+def one(
+    terms: ColumnContract, values: list[object], dtype: pl.DataType | None = None
+) -> list[tuple[str, int, tuple[int, ...]]]:
     """What a contract of one column says of values, in memory and as a stream."""
     table = pl.DataFrame({"x": pl.Series(values, dtype=dtype, strict=False)})
     contract = TableContract(columns={"x": terms})
-    held = hold(contract, table)
-    assert said(held) == said(hold(contract, table.lazy()))
-    return [(each.rule.reason, each.count, each.rows) for each in held.broken]
+    held = validate_table(contract, table)
+    assert said(held) == said(validate_table(contract, table.lazy()))
+    return [(each.rule.reason, each.count, each.rows) for each in held.violations]
 
 
 @pytest.mark.parametrize(
     ("terms", "values", "reason", "rows"),
     [
-        (Terms(type="whole"), [1.0, 2.5, -3.0, math.inf], "'x' is no whole number", (2, 4)),
-        (Terms(type="whole"), ["1", "2.5", "two", "3e2"], "'x' is no whole number", (2, 3)),
-        (Terms(type="number"), ["1", "x", "nan", "1e5"], "'x' is no number", (2, 3)),
-        (Terms(type="number", highest=3), ["1", "9"], "'x' is above 3", (2,)),
-        (Terms(type="number"), [date(2013, 1, 1)], "'x' is no number", (1,)),
-        (Terms(type="whole"), [date(2013, 1, 1)], "'x' is no whole number", (1,)),
-        (Terms(type="number", values=(1, 2.5)), [1.0, 2.5, 2.0], "'x' is none of 1, 2.5", (3,)),
-        (Terms(type="whole", values=(1, 2, 3, 4)), [1, 7], "'x' is none of 4 values", (2,)),
-        (Terms(type="whole", lowest=1_000), [1, 2_000], "'x' is below 1,000", (1,)),
-        (Terms(type="text"), [1, 2], "'x' is no text", (1, 2)),
-        (Terms(type="text", shortest=2), ["a", "ab", "äö"], "'x' is shorter than 2", (1,)),
-        (Terms(type="boolean"), ["True", "false", "yes"], "'x' is no boolean", (3,)),
-        (Terms(type="boolean"), [0, 1, 2], "'x' is no boolean", (3,)),
-        (Terms(type="boolean", values=(True,)), [True, False], "'x' is none of True", (2,)),
-        (Terms(type="date"), ["2013-02-28", "2013-02-30", "03/04/2013"], "'x' is no date", (2, 3)),
+        (ColumnContract(type="whole"), [1.0, 2.5, -3.0, math.inf], "'x' is no whole number", (2, 4)),
+        (ColumnContract(type="whole"), ["1", "2.5", "two", "3e2"], "'x' is no whole number", (2, 3)),
+        (ColumnContract(type="number"), ["1", "x", "nan", "1e5"], "'x' is no number", (2, 3)),
+        (ColumnContract(type="number", highest=3), ["1", "9"], "'x' is above 3", (2,)),
+        (ColumnContract(type="number"), [date(2013, 1, 1)], "'x' is no number", (1,)),
+        (ColumnContract(type="whole"), [date(2013, 1, 1)], "'x' is no whole number", (1,)),
+        (ColumnContract(type="number", values=(1, 2.5)), [1.0, 2.5, 2.0], "'x' is none of 1, 2.5", (3,)),
+        (ColumnContract(type="whole", values=(1, 2, 3, 4)), [1, 7], "'x' is none of 4 values", (2,)),
+        (ColumnContract(type="whole", lowest=1_000), [1, 2_000], "'x' is below 1,000", (1,)),
+        (ColumnContract(type="text"), [1, 2], "'x' is no text", (1, 2)),
+        (ColumnContract(type="text", shortest=2), ["a", "ab", "äö"], "'x' is shorter than 2", (1,)),
+        (ColumnContract(type="boolean"), ["True", "false", "yes"], "'x' is no boolean", (3,)),
+        (ColumnContract(type="boolean"), [0, 1, 2], "'x' is no boolean", (3,)),
+        (ColumnContract(type="boolean", values=(True,)), [True, False], "'x' is none of True", (2,)),
+        (ColumnContract(type="date"), ["2013-02-28", "2013-02-30", "03/04/2013"], "'x' is no date", (2, 3)),
         (
-            Terms(type="date", highest="2013-03-01"),
+            ColumnContract(type="date", highest="2013-03-01"),
             [date(2013, 3, 1), date(2013, 3, 2)],
             "'x' is above 2013-03-01",
             (2,),
         ),
         (
-            Terms(type="time"),
+            ColumnContract(type="time"),
             ["2013-02-28 17:05", "2013-02-28T17:05:01.5", "2013-02-28T17:05Z", "at 5"],
             "'x' is no time",
             (4,),
         ),
         (
-            Terms(type="time", lowest="2013-03-01T00:00:00"),
+            ColumnContract(type="time", lowest="2013-03-01T00:00:00"),
             [date(2013, 3, 1), date(2013, 2, 1)],
             "'x' is below 2013-03-01 00:00:00",
             (2,),
@@ -137,35 +139,36 @@ def test_values_are_read_as_the_type_that_was_agreed(terms, values, reason, rows
 
 
 def test_a_whole_number_may_be_held_as_a_truth_value_and_nothing_is_of_every_type():
-    assert one(Terms(type="whole", lowest=0, highest=1), [True, False]) == []
-    assert one(Terms(type="date", missing=1), [None, None], pl.Null()) == []
-    assert one(Terms(type="text", values=("a",)), ["a"], pl.Categorical()) == []
+    assert one(ColumnContract(type="whole", lowest=0, highest=1), [True, False]) == []
+    assert one(ColumnContract(type="date", missing=1), [None, None], pl.Null()) == []
+    assert one(ColumnContract(type="text", values=("a",)), ["a"], pl.Categorical()) == []
 
 
 def test_a_share_of_missing_values_fails_the_table_and_no_row():
-    contract = TableContract(columns={"x": Terms(type="whole", missing=0.5)})
-    held = hold(contract, pl.DataFrame({"x": [1, None, None]}))
-    assert (held.broken[0].count, held.n_failing, len(failing(held).collect())) == (2, 0, 0)
-    assert hold(contract, pl.DataFrame({"x": [1, None]})).broken == ()
+    contract = TableContract(columns={"x": ColumnContract(type="whole", missing=0.5)})
+    held = validate_table(contract, pl.DataFrame({"x": [1, None, None]}))
+    assert (held.violations[0].count, held.n_failing, len(failing_rows(held).collect())) == (2, 0, 0)
+    assert validate_table(contract, pl.DataFrame({"x": [1, None]})).violations == ()
 
 
 def test_an_absent_column_is_told_unless_it_is_optional_and_an_unnamed_one_too():
-    columns = {"gone": Terms(type="text"), "may": Terms(type="text", optional=True)}
-    held = hold(TableContract(columns=columns, unique=(("gone",),)), pl.DataFrame({"new": [1]}))
-    assert [(each.rule.code, each.rule.reason) for each in held.broken] == [("D010", "'gone' is absent")]
-    assert (held.unnamed, held.n_failing) == (("new",), 0)
+    columns = {"gone": ColumnContract(type="text"), "may": ColumnContract(type="text", optional=True)}
+    held = validate_table(TableContract(columns=columns, unique=(("gone",),)), pl.DataFrame({"new": [1]}))
+    assert [(each.rule.code, each.rule.reason) for each in held.violations] == [("D010", "'gone' is absent")]
+    assert (held.uncovered, held.n_failing) == (("new",), 0)
 
 
 def test_only_the_codes_that_are_asked_for_are_looked_at():
     table = pl.DataFrame({"first": [2, 2], "last": [1, 1]})
     contract = TableContract(
-        columns={"first": Terms(type="whole", highest=1), "last": Terms(type="whole")}, relations=("first <= last",)
+        columns={"first": ColumnContract(type="whole", highest=1), "last": ColumnContract(type="whole")},
+        relations=("first <= last",),
     )
-    assert [each.rule.code for each in hold(contract, table, codes=["D016"]).broken] == ["D016"]
+    assert [each.rule.code for each in validate_table(contract, table, codes=["D016"]).violations] == ["D016"]
 
 
 def test_what_cannot_be_read_is_told():
     with pytest.raises(DataError, match="cannot be read"):
-        hold(CONTRACT, pl.scan_parquet("absent.parquet"))
+        validate_table(CONTRACT, pl.scan_parquet("absent.parquet"))
     with pytest.raises(DataError, match=r"named 'headway\.row'"):
-        hold(CONTRACT, pl.DataFrame({ROW: [1]}))
+        validate_table(CONTRACT, pl.DataFrame({ROW: [1]}))

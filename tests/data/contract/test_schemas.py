@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 from headway.core.errors import ConfigError
-from headway.data.contract.hold import hold
-from headway.data.contract.terms import Terms
+from headway.data.contract.hold import validate_table
+from headway.data.contract.terms import ColumnContract
 from headway.data.schemas import dataframely, frictionless, pandera
-from headway.data.schemas.read import said_by
+from headway.data.schemas.read import import_schema
 
 FIELDS = {
     "fields": [
@@ -67,14 +67,14 @@ class Rows(dy.Schema):
 def test_a_table_schema_is_taken_with_its_keys_and_what_is_left_is_told():
     said = frictionless.contract_of(FIELDS)
     assert said.contract.columns == {
-        "id": Terms(type="whole", lowest=1, highest=9),
-        "size": Terms(type="number", highest=2.4999999999999996),
-        "kind": Terms(type="text", missing=1.0, values=("a", "b"), shortest=1, longest=2, pattern="[ab]+"),
-        "on": Terms(type="date", missing=1.0, lowest="2013-01-02"),
-        "mail": Terms(type="text", missing=1.0),
+        "id": ColumnContract(type="whole", lowest=1, highest=9),
+        "size": ColumnContract(type="number", highest=2.4999999999999996),
+        "kind": ColumnContract(type="text", missing=1.0, values=("a", "b"), shortest=1, longest=2, pattern="[ab]+"),
+        "on": ColumnContract(type="date", missing=1.0, lowest="2013-01-02"),
+        "mail": ColumnContract(type="text", missing=1.0),
     }
     assert said.contract.unique == (("id",), ("kind", "on"), ("on",))
-    assert said.left == (
+    assert said.unsupported == (
         "column 'mail': jsonSchema",
         "column 'mail': format email",
         "column 'where' is of type geopoint",
@@ -85,34 +85,34 @@ def test_a_table_schema_is_taken_with_its_keys_and_what_is_left_is_told():
 def test_a_schema_of_pandera_is_taken_as_an_object_and_as_json(tmp_path):
     said = pandera.contract_of(SCHEMA)
     assert said.contract.columns == {
-        "id": Terms(type="whole", lowest=1, highest=9),
-        "size": Terms(type="number", missing=1.0, optional=True, lowest=0, highest=2.4999999999999996),
-        "kind": Terms(type="text", values=("a", "b"), shortest=1, longest=2, pattern="(?:[ab])(?s:.*)"),
-        "on": Terms(type="date", lowest="2013-01-01"),
-        "odd": Terms(type="whole", lowest=1),
+        "id": ColumnContract(type="whole", lowest=1, highest=9),
+        "size": ColumnContract(type="number", missing=1.0, optional=True, lowest=0, highest=2.4999999999999996),
+        "kind": ColumnContract(type="text", values=("a", "b"), shortest=1, longest=2, pattern="(?:[ab])(?s:.*)"),
+        "on": ColumnContract(type="date", lowest="2013-01-01"),
+        "odd": ColumnContract(type="whole", lowest=1),
     }
     assert said.contract.unique == (("kind", "on"), ("id",))
-    assert said.left == (
+    assert said.unsupported == (
         "column 'odd': greater_than_or_equal_to",
         "column 'odd': not_equal_to",
         "column 'x_.*': names by pattern",
     )
     plain = pa.DataFrameSchema({name: SCHEMA.columns[name] for name in ("id", "size", "kind")})
     (tmp_path / "schema.json").write_text(plain.to_json())
-    assert said_by("schema.json", tmp_path).contract == pandera.contract_of(plain).contract
+    assert import_schema("schema.json", tmp_path).contract == pandera.contract_of(plain).contract
 
 
 def test_a_schema_of_dataframely_is_taken_with_its_key():
     said = dataframely.contract_of(Rows)
     assert said.contract.columns == {
-        "id": Terms(type="whole", lowest=1, highest=9),
-        "size": Terms(type="number", missing=1.0, highest=2.4999999999999996),
-        "kind": Terms(type="text", values=("a", "b")),
-        "code": Terms(type="text", shortest=1, longest=9, pattern="(?s:.*)(?:b$)(?s:.*)"),
-        "odd": Terms(type="whole"),
+        "id": ColumnContract(type="whole", lowest=1, highest=9),
+        "size": ColumnContract(type="number", missing=1.0, highest=2.4999999999999996),
+        "kind": ColumnContract(type="text", values=("a", "b")),
+        "code": ColumnContract(type="text", shortest=1, longest=9, pattern="(?s:.*)(?:b$)(?s:.*)"),
+        "odd": ColumnContract(type="whole"),
     }
     assert said.contract.unique == (("id",),)
-    assert said.left == ("the table: rule small", "column 'odd': check", "column 'parts' is of type List")
+    assert said.unsupported == ("the table: rule small", "column 'odd': check", "column 'parts' is of type List")
 
 
 def test_a_contract_says_of_rows_what_the_schema_says_that_it_came_from():
@@ -125,8 +125,8 @@ def test_a_contract_says_of_rows_what_the_schema_says_that_it_came_from():
         for each in told.value.failure_cases.iter_rows(named=True)
         if (row := each["index"]) is not None
     }
-    held = hold(pandera.contract_of(schema).contract, rows)
-    ours = {(each.rule.columns[0], row - 1) for each in held.broken for row in each.rows}
+    held = validate_table(pandera.contract_of(schema).contract, rows)
+    ours = {(each.rule.columns[0], row - 1) for each in held.violations for row in each.rows}
     assert ours == theirs
 
 
@@ -134,7 +134,7 @@ def test_a_contract_says_of_rows_what_the_schema_says_that_it_came_from():
 def test_a_schema_is_read_by_its_name_or_file(tmp_path, reference):
     (tmp_path / "mine.py").write_text(f"from {__name__} import Model, Rows, SCHEMA\ndef made():\n    return SCHEMA\n")
     (tmp_path / "package.json").write_text(json.dumps({"resources": [{"schema": FIELDS}]}))
-    assert said_by(reference, tmp_path).contract.columns["id"].lowest == 1
+    assert import_schema(reference, tmp_path).contract.columns["id"].lowest == 1
 
 
 @pytest.mark.parametrize(
@@ -153,4 +153,4 @@ def test_what_is_no_schema_is_told(tmp_path: Path, reference, content, message):
         (tmp_path / reference).write_text(content)
     (tmp_path / "odd.py").write_text("value = 1\n")
     with pytest.raises(ConfigError, match=message):
-        said_by(reference.replace(".py", ""), tmp_path)
+        import_schema(reference.replace(".py", ""), tmp_path)

@@ -7,23 +7,23 @@ import pytest
 
 from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
-from headway.data.contract.served import as_agreed, contract_of
-from headway.data.contract.terms import TableContract, Terms
+from headway.data.contract.served import agreed_contract, observed_contract
+from headway.data.contract.terms import ColumnContract, TableContract
 from headway.serving.batching.validation import InputValidator
 
 SIGNATURE = Signature(
     inputs=(Field(name="size"), Field(name="kind", datatype="BYTES", categories=("a", "b", "long")), Field(name="free"))
 )
-SEEN = contract_of(np.array([[1.0, 0.0, 2.0], [2.0, np.nan, 3.0]]), SIGNATURE, margin=0.1)
+SEEN = observed_contract(np.array([[1.0, 0.0, 2.0], [2.0, np.nan, 3.0]]), SIGNATURE, margin=0.1)
 
 
-def agreed(**columns: Terms) -> Contract:
-    return as_agreed(SEEN, SIGNATURE, TableContract(columns=columns))
+def agreed(**columns: ColumnContract) -> Contract:
+    return agreed_contract(SEEN, SIGNATURE, TableContract(columns=columns))
 
 
 def test_it_holds_the_columns_that_are_named_as_they_stand():
-    size = Terms(type="number", lowest=0, highest=9)
-    kind = Terms(type="text", missing=0.5, values=("a", "long", "new"), longest=2)
+    size = ColumnContract(type="number", lowest=0, highest=9)
+    kind = ColumnContract(type="text", missing=0.5, values=("a", "long", "new"), longest=2)
     assert agreed(size=size, kind=kind) == Contract(
         columns=(
             Bounds(name="size", lowest=0.0, highest=9.0, may_miss=False),
@@ -37,10 +37,10 @@ def test_it_holds_the_columns_that_are_named_as_they_stand():
 @pytest.mark.parametrize(
     ("terms", "ends"),
     [
-        (Terms(type="boolean"), (0.0, 1.0)),
-        (Terms(type="whole", values=(3, 1)), (1.0, 3.0)),
-        (Terms(type="number", highest=4), (None, 4.0)),
-        (Terms(type="date", lowest="2013-01-01"), (None, None)),
+        (ColumnContract(type="boolean"), (0.0, 1.0)),
+        (ColumnContract(type="whole", values=(3, 1)), (1.0, 3.0)),
+        (ColumnContract(type="number", highest=4), (None, 4.0)),
+        (ColumnContract(type="date", lowest="2013-01-01"), (None, None)),
     ],
 )
 def test_a_number_has_the_ends_that_were_agreed(terms, ends):
@@ -49,12 +49,12 @@ def test_a_number_has_the_ends_that_were_agreed(terms, ends):
 
 
 def test_a_text_of_which_nothing_was_agreed_is_any_that_the_model_knows():
-    for terms in (Terms(type="text"), Terms(type="whole")):
+    for terms in (ColumnContract(type="text"), ColumnContract(type="whole")):
         assert agreed(kind=terms).columns[0].categories == ("a", "b", "long")
 
 
 def test_a_range_that_is_open_at_one_end_is_held_at_the_other():
-    checker = InputValidator(agreed(size=Terms(type="number", highest=4)), SIGNATURE)
+    checker = InputValidator(agreed(size=ColumnContract(type="number", highest=4)), SIGNATURE)
     found = checker(np.array([[-1e9, 0.0, 2.0], [5.0, 0.0, 2.0]]))
     assert [(each.row, each.kind) for each in found] == [(1, "high")]
     assert str(found[0]) == "row 1: column 'size' is 5, outside -inf to 4"

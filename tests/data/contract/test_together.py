@@ -7,26 +7,27 @@ import polars as pl
 import pytest
 
 from headway.data.contract import together
-from headway.data.contract.together import Together, broken, broken_rows
+from headway.data.contract.rules import KeyConstraint
+from headway.data.contract.together import rows_violating_key, violates_key
 
 
 @pytest.mark.parametrize("rows_a_file", [1, 7, 1_000_000])
-@pytest.mark.parametrize("told", [None, "told"])
-def test_rows_that_break_it_together_are_those_that_memory_finds(rows_a_file, told, monkeypatch):
-    monkeypatch.setattr(together, "ROWS_A_FILE", rows_a_file)
+@pytest.mark.parametrize("determines", [None, "determines"])
+def test_rows_that_break_it_together_are_those_that_memory_finds(rows_a_file, determines, monkeypatch):
+    monkeypatch.setattr(together, "ROWS_PER_FILE", rows_a_file)
     draw = np.random.default_rng(rows_a_file)
     table = pl.DataFrame(
         {
             "a": draw.choice([1, 2, 3, 4, None], 60).tolist(),
             "b": draw.choice(["x", "y", "a longer text", None], 60).tolist(),
-            "told": draw.choice([1.5, 2.5, None], 60, p=[0.8, 0.1, 0.1]).tolist(),
+            "determines": draw.choice([1.5, 2.5, None], 60, p=[0.8, 0.1, 0.1]).tolist(),
         }
     )
-    rule = Together(key=(pl.col("a"), pl.col("b")), told=pl.col(told) if told else None)
-    expected = table.select(broken(rule)).to_series()
+    rule = KeyConstraint(key=(pl.col("a"), pl.col("b")), determines=pl.col(determines) if determines else None)
+    expected = table.select(violates_key(rule)).to_series()
     assert 0 < expected.sum() < 60
-    assert broken_rows(table.lazy(), rule, n_rows=60).tolist() == expected.to_list()
+    assert rows_violating_key(table.lazy(), rule, n_rows=60).tolist() == expected.to_list()
 
 
 def test_a_table_without_rows_breaks_nothing():
-    assert broken_rows(pl.LazyFrame({"a": []}), Together(key=(pl.col("a"),)), n_rows=0).tolist() == []
+    assert rows_violating_key(pl.LazyFrame({"a": []}), KeyConstraint(key=(pl.col("a"),)), n_rows=0).tolist() == []

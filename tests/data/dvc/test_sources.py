@@ -11,7 +11,7 @@ from tests.data.dvc.places import FLIGHTS, begun, folder_pointer, lock, made, po
 from headway.core.config import Config, DataSection
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, PluginError
-from headway.data.contract.frames import frame_of
+from headway.data.contract.frames import scan_file
 from headway.data.open import open_dataset
 
 
@@ -45,7 +45,7 @@ def test_a_pointer_reads_as_the_file_or_the_folder_that_it_points_to(tmp_path, s
 
     assert (len(one.table), len(many.table)) == (28, 56)
     assert [each.path for each in (*one.tracked, *many.tracked)] == ["flights.csv", "parts"]
-    assert len(frame_of(tmp_path / f"flights.csv{suffix}", config(tmp_path, "x")).collect()) == 28
+    assert len(scan_file(tmp_path / f"flights.csv{suffix}", config(tmp_path, "x")).collect()) == 28
 
 
 @pytest.mark.parametrize("source", ["flights.csv", "flights.csv.dvc"])

@@ -8,11 +8,11 @@ import pytest
 from tests.data.dvc.places import FLIGHTS, begun, folder_pointer, lock, made, md5, pointer, put
 
 from headway.core.provenance import Ingredient, Tracked
-from headway.data.dvc.tracked import tracked
+from headway.data.dvc.tracked import tracked_files
 
 
 def told(folder: Path, name: str = "flights.csv") -> Tracked:
-    (found,) = tracked([folder / name], folder)
+    (found,) = tracked_files([folder / name], folder)
     return found
 
 
@@ -171,10 +171,10 @@ def test_a_lock_whose_stages_are_none_is_told(tmp_path, stages):
 def test_files_that_dvc_does_not_track_are_no_matter(tmp_path):
     put(begun(tmp_path) / "mine/flights.csv", FLIGHTS)
     lock(tmp_path, made(FLIGHTS, path="other.csv"))
-    assert tracked([tmp_path / "mine/flights.csv"], tmp_path) == ()
+    assert tracked_files([tmp_path / "mine/flights.csv"], tmp_path) == ()
 
 
 def test_what_lies_above_the_folder_where_dvc_was_begun_is_not_asked(tmp_path):
     put(begun(tmp_path / "mine") / "flights.csv", FLIGHTS)
     lock(tmp_path, made(FLIGHTS, path="mine/flights.csv"))
-    assert tracked([tmp_path / "mine/flights.csv"], tmp_path / "mine") == ()
+    assert tracked_files([tmp_path / "mine/flights.csv"], tmp_path / "mine") == ()

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from headway.core.dataset import Dataset, Roles
-from headway.data.labels.said import Floats, Ints, Said
+from headway.data.labels.said import Floats, Ints, OutOfFold
 
 
 def turned(rows: int = 3000, share: float = 0.1, classes: int = 2, seed: int = 0) -> tuple[Dataset, Floats]:
@@ -32,11 +32,11 @@ def turned(rows: int = 3000, share: float = 0.1, classes: int = 2, seed: int = 0
     return Dataset(name="turned", table=table, roles=roles, digest="sha256:0"), wrong
 
 
-def told(labels: Ints, probabilities: Floats, groups: Ints | None = None) -> Said:
+def told(labels: Ints, probabilities: Floats, groups: Ints | None = None) -> OutOfFold:
     """Probabilities [n, k] as said of rows with these labels."""
     places = np.arange(len(labels))
     classes = tuple(map(str, range(probabilities.shape[1])))
     named = places if groups is None else groups
-    return Said(
-        rows=places, labels=labels, probabilities=probabilities, groups=named, classes=classes, sure=probabilities
+    return OutOfFold(
+        rows=places, labels=labels, probabilities=probabilities, groups=named, classes=classes, confidence=probabilities
     )

@@ -9,7 +9,7 @@ from tests.data.tables import small
 from headway.core.config import Config, DataSection
 from headway.core.errors import DataError
 from headway.core.plugins import load_state
-from headway.data.labels.corrections import Claim, correct, digests, kept_corrections
+from headway.data.labels.corrections import Claim, add_correction, load_corrections, row_digests
 from headway.data.open import open_dataset
 
 
@@ -22,7 +22,7 @@ def config_of(folder: Path, table: pl.DataFrame, **data: object) -> Config:
 def right(config: Config, row: int, to: str) -> object:
     state = load_state("sqlite")(config.state)
     try:
-        return correct(config, state, Claim(row=row, to=to, who="ada", why="the tower says so"))
+        return add_correction(config, state, Claim(row=row, to=to, who="ada", why="the tower says so"))
     finally:
         state.close()
 
@@ -46,7 +46,7 @@ def test_it_keeps_who_when_old_new_and_why(tmp_path):
     config = config_of(tmp_path, small().table)
     old = small().table["late"][6]
     right(config, 7, str(1 - old))
-    (kept,) = kept_corrections(config)
+    (kept,) = load_corrections(config)
     assert (kept.place, kept.old, kept.new, kept.who, kept.why) == (7, old, 1 - old, "ada", "the tower says so")
     assert kept.at > "2020"
 
@@ -91,14 +91,14 @@ def test_what_cannot_be_corrected_is_an_error(tmp_path, row, to, why):
     config = config_of(tmp_path, small().table)
     with pytest.raises(DataError, match=why):
         right(config, row, str(small().table["late"][1]) if to == "same" else to)
-    assert kept_corrections(config) == []
+    assert load_corrections(config) == []
 
 
 def test_a_correction_without_a_reason_is_refused(tmp_path):
     config = config_of(tmp_path, small().table)
     state = load_state("sqlite")(config.state)
     with pytest.raises(DataError, match="takes a reason"):
-        correct(config, state, Claim(row=2, to="1", who="ada", why=" "))
+        add_correction(config, state, Claim(row=2, to="1", who="ada", why=" "))
     state.close()
 
 
@@ -110,5 +110,5 @@ def test_a_project_without_a_store_has_no_corrections_and_gets_no_store(tmp_path
 
 def test_rows_that_differ_in_one_value_or_one_gap_have_digests_of_their_own():
     table = pl.DataFrame({"a": ["x", None, "", "x"], "b": ["y", "y", "y", "yx"]})
-    assert len(set(digests(table))) == 4
-    assert digests(table) == digests(table.select("b", "a"))
+    assert len(set(row_digests(table))) == 4
+    assert row_digests(table) == row_digests(table.select("b", "a"))

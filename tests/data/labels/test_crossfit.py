@@ -7,14 +7,14 @@ from tests.data.labels.noisy_tables import turned
 from tests.data.tables import small, with_column
 
 from headway.core.errors import NotApplicable
-from headway.data.labels.crossfit import cross_fit, labelled_rows, said_of
+from headway.data.labels.crossfit import cross_fit, labeled_indices, out_of_fold
 
 
 def test_turned_labels_are_told_far_less_likely_than_the_others():
     dataset, wrong = turned()
     said = cross_fit(dataset)
-    assert said.of_label[wrong].mean() < 0.35
-    assert said.of_label[~wrong].mean() > 0.7
+    assert said.label_probability[wrong].mean() < 0.35
+    assert said.label_probability[~wrong].mean() > 0.7
 
 
 def test_a_column_that_names_the_group_teaches_nothing_of_rows_of_that_group():
@@ -29,7 +29,7 @@ def test_a_column_that_names_the_group_teaches_nothing_of_rows_of_that_group():
 
 def test_rows_without_a_label_are_left_out_and_places_are_those_of_the_table():
     dataset = small()
-    rows, groups = labelled_rows(dataset)
+    rows, groups = labeled_indices(dataset)
     assert len(rows) == 380
     assert dataset.table["late"][rows.tolist()].null_count() == 0
     assert groups.max() == 39
@@ -37,15 +37,15 @@ def test_rows_without_a_label_are_left_out_and_places_are_those_of_the_table():
 
 def test_of_a_large_table_whole_groups_are_drawn():
     dataset, _ = turned()
-    rows, groups = labelled_rows(dataset, most=1000)
+    rows, groups = labeled_indices(dataset, most=1000)
     assert 500 < len(rows) <= 1000
     assert set(np.bincount(groups)) == {50}
 
 
 def test_the_last_answer_is_kept_for_the_same_table_alone():
     dataset, _ = turned(rows=600)
-    assert said_of(dataset) is said_of(dataset)
-    assert said_of(dataset) is not said_of(turned(rows=600)[0])
+    assert out_of_fold(dataset) is out_of_fold(dataset)
+    assert out_of_fold(dataset) is not out_of_fold(turned(rows=600)[0])
 
 
 def test_several_classes_have_a_probability_each():
@@ -53,7 +53,7 @@ def test_several_classes_have_a_probability_each():
     said = cross_fit(dataset)
     assert said.probabilities.shape == (3000, 3)
     assert np.allclose(said.probabilities.sum(axis=1), 1)
-    assert said.of_label[wrong].mean() < said.of_label[~wrong].mean() / 2
+    assert said.label_probability[wrong].mean() < said.label_probability[~wrong].mean() / 2
 
 
 @pytest.mark.parametrize(

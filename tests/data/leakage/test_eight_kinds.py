@@ -8,20 +8,20 @@ from tests.data.tables import served, small, surveyed, wide, with_column
 
 from headway.core import plugins
 from headway.core.contracts import Survey
-from headway.data.check import check
-from headway.data.leakage.eight_kinds import KINDS, kinds_of
+from headway.data.check import run_checks
+from headway.data.leakage.eight_kinds import LEAKAGE_CODES, summarize_leakage
 
 
 def answers(survey: Survey) -> dict[str, str]:
-    return {kind.name: kind.answer for kind in kinds_of(check(survey))}
+    return {kind.name: kind.answer for kind in summarize_leakage(run_checks(survey))}
 
 
 def test_every_check_of_leakage_belongs_to_a_kind_but_the_one_that_repeats_what_is_declared():
     families = {name: plugins.family("check", name) for name in plugins.names("check")}
     codes = {plugins.describe("check", name)[:4] for name, family in families.items() if family in ("leakage", "split")}
 
-    assert codes - {code for of in KINDS.values() for code in of} == {"D001"}
-    assert len(KINDS) == 8
+    assert codes - {code for of in LEAKAGE_CODES.values() for code in of} == {"D001"}
+    assert len(LEAKAGE_CODES) == 8
 
 
 def test_a_sound_table_that_is_served_is_clear_of_all_eight():
@@ -32,7 +32,7 @@ def test_a_sound_table_that_is_served_is_clear_of_all_eight():
 
 
 def test_a_table_that_is_not_cut_has_kinds_that_cannot_be_judged_with_the_reason():
-    found = {kind.name: kind for kind in kinds_of(check(Survey(dataset=small())))}
+    found = {kind.name: kind for kind in summarize_leakage(run_checks(Survey(dataset=small())))}
 
     assert found["no test set"].answer == found["temporal leakage"].answer == "not applicable"
     assert found["duplicates"].why == (
@@ -43,7 +43,9 @@ def test_a_table_that_is_not_cut_has_kinds_that_cannot_be_judged_with_the_reason
 
 def test_what_stops_or_warns_is_found_with_the_first_finding():
     dataset = with_column(wide(), leak=wide().table["late"] * 1.0)
-    told = {kind.name: kind for kind in kinds_of(check(surveyed(dataset)))}["features that are not legitimate"]
+    told = {kind.name: kind for kind in summarize_leakage(run_checks(surveyed(dataset)))}[
+        "features that are not legitimate"
+    ]
 
     assert told.answer == "found" and told.why.startswith("D003 'leak' alone reaches a ROC AUC of 1.000")
     assert "D026 did not run: servers were asked 0 rows" in told.why
@@ -51,5 +53,5 @@ def test_what_stops_or_warns_is_found_with_the_first_finding():
 
 def test_a_note_is_told_and_is_no_leak():
     few = replace(wide(300), roles=wide().roles)
-    [chosen] = [kind for kind in kinds_of(check(surveyed(few))) if kind.codes == ("D022",)]
+    [chosen] = [kind for kind in summarize_leakage(run_checks(surveyed(few))) if kind.codes == ("D022",)]
     assert chosen.answer == "clear" and chosen.why.startswith("D022 if anybody chose")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from headway.data.personal.kinds import BARE, IN_TEXT, find, shape, whole
+from headway.data.personal.kinds import BARE, IN_TEXT, find_in_text, kind_of_value, mask_value
 
 SOME = {
     "ada@example.org": "email",
@@ -44,28 +44,32 @@ NONE = (
 @pytest.mark.parametrize("text", SOME)
 def test_it_is_found_in_a_sentence_and_as_a_whole(text):
     sentence = f"please note {text}, and answer."
-    (hit,) = find(sentence, IN_TEXT)
+    (hit,) = find_in_text(sentence, IN_TEXT)
 
     assert (hit.kind, sentence[hit.start : hit.end]) == (SOME[text], text)
-    assert whole(text, IN_TEXT) == SOME[text]
+    assert kind_of_value(text, IN_TEXT) == SOME[text]
 
 
 @pytest.mark.parametrize("text", NONE)
 def test_what_only_looks_like_it_is_left(text):
-    assert find(f"please note {text}, and answer.", IN_TEXT) == []
+    assert find_in_text(f"please note {text}, and answer.", IN_TEXT) == []
 
 
 def test_no_digit_belongs_to_two():
     text = "card 4111-1111-1111-1111, iban DE89370400440532013000, mail +4930901820@example.org"
-    assert [hit.kind for hit in sorted(find(text, IN_TEXT), key=lambda hit: hit.start)] == ["card", "iban", "email"]
+    assert [hit.kind for hit in sorted(find_in_text(text, IN_TEXT), key=lambda hit: hit.start)] == [
+        "card",
+        "iban",
+        "email",
+    ]
 
 
 def test_digits_alone_are_asked_as_a_whole():
-    assert [whole(text, BARE) for text in ("9434765919", "111222333", "86095742719", "1234567890")] == [
+    assert [kind_of_value(text, BARE) for text in ("9434765919", "111222333", "86095742719", "1234567890")] == [
         *("national_id",) * 3,
         "",
     ]
 
 
 def test_a_shape_keeps_no_letter_and_no_digit():
-    assert shape("Zoë_7@example.org") == "xxx_9@xxxxxxx.xxx"
+    assert mask_value("Zoë_7@example.org") == "xxx_9@xxxxxxx.xxx"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from headway.data.personal.names import finder
+from headway.data.personal.names import name_finder
 
-FIND = finder()
+FIND = name_finder()
 
 
 def found(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from headway.core.config import Config, DataSection, ProjectSection
 from headway.core.errors import ConfigError
 from headway.core.sections.personal import PersonalSection
 from headway.data.open import open_dataset
-from headway.data.personal.key import open_key
+from headway.data.personal.key import load_hash_key
 
 ROWS = {
     "late": [0, 1, 0, 1],
@@ -94,7 +94,7 @@ def test_a_policy_that_cannot_be_done_is_refused(tmp_path, section, message):
 
 def test_a_key_in_the_store_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="would lie in the store"):
-        open_key(config_of(tmp_path, key="state/personal.key"))
+        load_hash_key(config_of(tmp_path, key="state/personal.key"))
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_a_key_that_is_none_is_refused(tmp_path, content, mode, message):
     file.write_bytes(content)
     file.chmod(mode)
     with pytest.raises(ConfigError, match=message):
-        open_key(config_of(tmp_path, key="a.key"))
+        load_hash_key(config_of(tmp_path, key="a.key"))
 
 
 def test_a_key_that_cannot_be_read_is_told(tmp_path):
     with pytest.raises(ConfigError, match="no key for hashes"):
-        open_key(config_of(tmp_path, key="t.parquet/a.key"))
+        load_hash_key(config_of(tmp_path, key="t.parquet/a.key"))

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from hypothesis import strategies as st
 
-from headway.data.texts import with_dates
+from headway.data.texts import parse_dates
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), min_size=1, max_size=20)
 CELLS: dict[str, tuple[st.SearchStrategy[Any], Any]] = {
@@ -52,4 +52,4 @@ def by_parquet(table: pl.DataFrame) -> pl.DataFrame:
 
 def by_csv(table: pl.DataFrame) -> pl.DataFrame:
     """The table as headway reads it from a csv file."""
-    return with_dates(pl.read_csv(table.write_csv().encode(), infer_schema_length=None))
+    return parse_dates(pl.read_csv(table.write_csv().encode(), infer_schema_length=None))

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from headway.core.provenance import ColumnChange
-from headway.data.provenance.diff import difference
-from headway.data.provenance.version import SAMPLE, Version, version_of
+from headway.data.provenance.diff import compare_versions
+from headway.data.provenance.version import SAMPLE, DataVersion, make_version
 
 DRAW = np.random.default_rng(0)
 TABLE = pl.DataFrame(
@@ -20,18 +20,18 @@ TABLE = pl.DataFrame(
 )
 
 
-def kept(table: pl.DataFrame) -> Version:
+def kept(table: pl.DataFrame) -> DataVersion:
     """A version of which the table is gone."""
-    found = version_of(table, name="kept")
-    return Version(name=found.name, digest=found.digest, columns=found.columns, rows=found.rows)
+    found = make_version(table, name="kept")
+    return DataVersion(name=found.name, digest=found.digest, columns=found.columns, rows=found.rows)
 
 
 def changes(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, ColumnChange]:
-    return {each.name: each for each in difference(version_of(before, name="a"), kept(after)).columns}
+    return {each.name: each for each in compare_versions(make_version(before, name="a"), kept(after)).columns}
 
 
 def test_the_same_rows_in_another_order_are_no_difference():
-    found = difference(kept(TABLE), version_of(TABLE.sample(fraction=1, shuffle=True, seed=1), name="b"))
+    found = compare_versions(kept(TABLE), make_version(TABLE.sample(fraction=1, shuffle=True, seed=1), name="b"))
     assert (found.same, found.columns, found.rows_added, found.rows_removed) == (True, (), 0, 0)
 
 
@@ -39,7 +39,7 @@ def test_a_cell_that_changed_is_one_row_gone_and_one_new_in_one_column_whose_val
     values = TABLE["n"].to_list()
     changed = TABLE.with_columns(n=pl.Series([values[0] + 1, *values[1:]]))
 
-    found = difference(version_of(TABLE, name="a"), version_of(changed, name="b"))
+    found = compare_versions(make_version(TABLE, name="a"), make_version(changed, name="b"))
 
     [column] = found.columns
     assert (found.same, found.rows_added, found.rows_removed) == (False, 1, 1)
@@ -47,7 +47,7 @@ def test_a_cell_that_changed_is_one_row_gone_and_one_new_in_one_column_whose_val
 
 
 def test_rows_that_came_and_went_are_counted_as_often_as_they_are_there():
-    found = difference(kept(TABLE), kept(pl.concat([TABLE.tail(-10), TABLE.tail(5)])))
+    found = compare_versions(kept(TABLE), kept(pl.concat([TABLE.tail(-10), TABLE.tail(5)])))
     assert (found.rows, found.rows_added, found.rows_removed) == ((3000, 2995), 5, 10)
 
 
@@ -77,14 +77,14 @@ def test_missing_cells_are_counted_before_and_after():
 
 def test_rows_are_matched_by_the_columns_that_both_files_have():
     less, more = TABLE.drop("gap"), TABLE.with_columns(new=pl.lit(1))
-    found = difference(version_of(less, name="a"), version_of(more, name="b"))
+    found = compare_versions(make_version(less, name="a"), make_version(more, name="b"))
 
     assert [(each.name, each.change) for each in found.columns] == [("gap", "added"), ("new", "added")]
     assert (found.rows_added, found.rows_removed) == (0, 0)
 
 
 def test_rows_that_were_kept_with_other_columns_cannot_be_matched():
-    found = difference(kept(TABLE), version_of(TABLE.drop("gap"), name="b"))
+    found = compare_versions(kept(TABLE), make_version(TABLE.drop("gap"), name="b"))
     assert (found.rows_added, found.rows_removed) == (None, None)
     assert [(each.name, each.change) for each in found.columns] == [("gap", "removed")]
 
@@ -96,12 +96,12 @@ def test_a_column_of_another_kind_has_no_distance():
 
 def test_values_of_long_tables_are_compared_by_a_sample_that_no_order_moves():
     table = pl.DataFrame({"n": np.random.default_rng(2).normal(size=3 * SAMPLE)})
-    found = version_of(table, name="a").columns["n"]
+    found = make_version(table, name="a").columns["n"]
 
-    assert found == version_of(table.reverse(), name="b").columns["n"]
+    assert found == make_version(table.reverse(), name="b").columns["n"]
     assert found.sampled == SAMPLE and abs(found.knots[50]) < 0.03
 
 
 def test_infinite_values_are_kept_as_the_largest_numbers():
-    knots = version_of(pl.DataFrame({"n": [1.0, float("inf")]}), name="a").columns["n"].knots
+    knots = make_version(pl.DataFrame({"n": [1.0, float("inf")]}), name="a").columns["n"].knots
     assert np.isfinite(knots).all()

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from tests.data.provenance.drawn import CELLS, by_csv, by_parquet, shuffled, tables
 
 from headway.core.errors import DataError
-from headway.data.provenance.canonical import canonical
-from headway.data.provenance.digest import arranged, digest
-from headway.data.provenance.fingerprint import fingerprint
+from headway.data.provenance.canonical import canonical_columns
+from headway.data.provenance.digest import canonical_order, table_digest
+from headway.data.provenance.fingerprint import fingerprint_table
 
 pytestmark = pytest.mark.slow
 
@@ -19,8 +19,8 @@ SEEDS = st.integers(0, 2**32)
 
 def told(table: pl.DataFrame) -> tuple[dict[str, str], str, str]:
     """All that is said of a table's content."""
-    found = fingerprint(table)
-    return found.columns, found.whole, digest(table)
+    found = fingerprint_table(table)
+    return found.columns, found.whole, table_digest(table)
 
 
 @settings(deadline=None)
@@ -61,20 +61,22 @@ def test_any_single_cell_that_changes_is_seen_in_its_column_and_in_the_whole(tab
 @given(tables())
 def test_a_row_more_is_seen_though_it_is_there_already(table: pl.DataFrame):
     twice = pl.concat([table, table.head(1)])
-    assert told(table)[1:] != told(twice)[1:] and digest(table) != digest(twice)
+    assert told(table)[1:] != told(twice)[1:] and table_digest(table) != table_digest(twice)
 
 
 def test_cells_that_change_places_within_their_column_are_seen_in_the_rows():
     table = pl.DataFrame({"a": [1, 2], "b": [1, 2]})
     crossed = table.with_columns(b=pl.col("b").reverse())
 
-    assert fingerprint(table).columns == fingerprint(crossed).columns
-    assert fingerprint(table).whole != fingerprint(crossed).whole and digest(table) != digest(crossed)
+    assert fingerprint_table(table).columns == fingerprint_table(crossed).columns
+    assert fingerprint_table(table).whole != fingerprint_table(crossed).whole and table_digest(table) != table_digest(
+        crossed
+    )
 
 
 def test_columns_that_change_names_are_seen():
     table = pl.DataFrame({"a": [1, 2], "b": [3, 4]})
-    assert digest(table) != digest(table.rename({"a": "b", "b": "a"}))
+    assert table_digest(table) != table_digest(table.rename({"a": "b", "b": "a"}))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ def test_values_that_are_nearly_alike_differ(one: pl.Series, other: pl.Series):
 @given(tables(), SEEDS)
 def test_rows_that_share_a_fingerprint_are_put_in_order_by_what_they_hold(table: pl.DataFrame, seed: int):
     def held(table: pl.DataFrame) -> pl.DataFrame:
-        order = arranged(canonical(table), np.zeros(len(table), np.uint64))
+        order = canonical_order(canonical_columns(table), np.zeros(len(table), np.uint64))
         return table[order]
 
     assert held(table).equals(held(table.sample(fraction=1, shuffle=True, seed=seed)))
@@ -130,12 +132,12 @@ def test_rows_that_share_a_fingerprint_are_put_in_order_by_what_they_hold(table:
 
 def test_a_fingerprint_is_what_it_was_in_earlier_releases():
     table = pl.DataFrame({"n": [1, None, 3], "t": ["a", "a longer text than a view", None]})
-    found = fingerprint(table)
+    found = fingerprint_table(table)
 
     assert (found.columns, found.whole) == ({"n": "90e3a6d28c969135", "t": "605bf6d96bb39e72"}, "3bade23530ae755c")
-    assert digest(table) == "sha256:00501efed355e9b2cdc18dd68cb9bb348569229a0ec405ba38b18ab03341cc44"
+    assert table_digest(table) == "sha256:00501efed355e9b2cdc18dd68cb9bb348569229a0ec405ba38b18ab03341cc44"
 
 
 def test_python_objects_have_no_fingerprint():
     with pytest.raises(DataError, match="column 'a' holds Python objects"):
-        fingerprint(pl.DataFrame({"a": [object()]}))
+        fingerprint_table(pl.DataFrame({"a": [object()]}))

@@ -11,7 +11,7 @@ from tests.pipeline.projects import write
 from headway.cli.commands import contract
 from headway.core.evidence import Evidence
 from headway.core.record import digest_of, read
-from headway.data.contract.checked import agree
+from headway.data.contract.checked import discover_project_contract
 from headway.registry.project import Project, open_project
 
 
@@ -19,7 +19,7 @@ from headway.registry.project import Project, open_project
 def project(tmp_path) -> Project:
     """A project with a contract that its table keeps."""
     opened = open_project(write(tmp_path))
-    agree(opened.config)
+    discover_project_contract(opened.config)
     return opened
 
 

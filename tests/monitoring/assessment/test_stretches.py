@@ -5,7 +5,7 @@ import pytest
 from tests.data.tables import small, with_column
 
 from headway.core.config import SplitSection
-from headway.data.split import cut
+from headway.data.split import split_dataset
 from headway.monitoring.assessment.stretches import by_part, by_time
 
 
@@ -42,4 +42,8 @@ def test_several_classes_have_a_share_each():
 def test_rows_without_a_time_have_no_stretches_but_parts():
     dataset = small(time="")
     assert by_time(dataset) == ()
-    assert [each.name for each in by_part(dataset, cut(dataset, SplitSection()))] == ["train", "choose", "test"]
+    assert [each.name for each in by_part(dataset, split_dataset(dataset, SplitSection()))] == [
+        "train",
+        "choose",
+        "test",
+    ]

@@ -13,7 +13,7 @@ from tests.serving.turns import Waits, turned
 
 from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
-from headway.data.contract.served import contract_of
+from headway.data.contract.served import observed_contract
 from headway.serving.batching.refusals import ContractViolation
 from headway.serving.batching.validation import InputValidator, Violation
 from headway.serving.loading import load_model
@@ -21,7 +21,7 @@ from headway.serving.protocol.tensors import UNSEEN_CATEGORY
 from headway.serving.telemetry.metrics import Metrics
 
 SEEN = np.array([[0.0, 5.0, np.nan], [10.0, 5.0, 2.0]])
-CONTRACT = contract_of(SEEN, NUMBERS, margin=0.1)
+CONTRACT = observed_contract(SEEN, NUMBERS, margin=0.1)
 HELD = load_model(bundle(replace(release(), contract=CONTRACT)))
 NAN = float("nan")
 
@@ -37,16 +37,16 @@ def test_a_contract_holds_what_the_columns_were():
 
 def test_a_contract_of_texts_holds_those_that_were_seen():
     rows = np.array([[1.0, 2.0], [np.nan, 2.0]])
-    size, carrier = contract_of(rows, MIXED, margin=0.0).columns
+    size, carrier = observed_contract(rows, MIXED, margin=0.0).columns
     assert (size.lowest, size.may_miss) == (1.0, True)
     assert (carrier.categories, carrier.lowest, carrier.may_miss) == (("WN",), None, False)
 
 
 def test_a_column_that_was_never_there_has_no_range():
     rows = np.full((2, 1), np.nan)
-    (column,) = contract_of(rows, Signature(inputs=(Field(name="a"),)), margin=0.1).columns
+    (column,) = observed_contract(rows, Signature(inputs=(Field(name="a"),)), margin=0.1).columns
     assert column == Bounds(name="a", missing=1.0)
-    assert contract_of(rows[:0], Signature(inputs=(Field(name="a"),)), margin=0.1).columns == (column,)
+    assert observed_contract(rows[:0], Signature(inputs=(Field(name="a"),)), margin=0.1).columns == (column,)
     validator = InputValidator(Contract(columns=(column,)), Signature(inputs=(Field(name="a"),)))
     assert validator(np.array([[1e300], [np.nan]])) == ()
 

@@ -10,9 +10,14 @@ from rich.text import Text
 
 from headway.cli.exit_codes import PASS, of_findings
 from headway.core import config
-from headway.data.contract.checked import Checked, agree, checked, keep
+from headway.data.contract.checked import (
+    ContractReport,
+    check_contract,
+    discover_project_contract,
+    save_project_contract,
+)
 from headway.data.contract.terms import TableContract
-from headway.data.schemas.read import said_by
+from headway.data.schemas.read import import_schema
 from headway.monitoring.assessment import of_contract
 from headway.registry.project import project_of
 from headway.reporting.console import print_result
@@ -52,19 +57,21 @@ def plugin(
     """
     settings = config.load(project)
     if action == "check":
-        result = checked(settings, Path(file) if file else None, passed=passed)
+        result = check_contract(settings, Path(file) if file else None, passed=passed)
         of_contract.keep(project_of(settings), result)
         print_result(result, Group(findings_table(result.findings), Text(_summary(result))), json=json)
         return of_findings(result.findings)
     value: dict[str, Any]
     if action == "discover":
-        path, contract = agree(settings, replace=replace)
+        path, contract = discover_project_contract(settings, replace=replace)
         value, lines = {"path": str(path), "contract": contract}, [_counts(path, contract)]
     else:
-        schema = said_by(file, Path(settings.folder))
-        dropped = [f"not imported, a contract cannot express it: {constraint}" for constraint in schema.left]
-        path = keep(schema.contract, settings, about=(f"Imported from {file}.", *dropped), replace=replace)
-        value = {"path": str(path), "contract": schema.contract, "left": schema.left}
+        schema = import_schema(file, Path(settings.folder))
+        dropped = [f"not imported, a contract cannot express it: {constraint}" for constraint in schema.unsupported]
+        path = save_project_contract(
+            schema.contract, settings, about=(f"Imported from {file}.", *dropped), replace=replace
+        )
+        value = {"path": str(path), "contract": schema.contract, "left": schema.unsupported}
         lines = [_counts(path, schema.contract), *dropped]
     print_result(value, "\n".join(lines), json=json)
     return PASS
@@ -75,7 +82,7 @@ def _counts(path: Path, contract: TableContract) -> str:
     return f"{path}: {counts}"
 
 
-def _summary(result: Checked) -> str:
+def _summary(result: ContractReport) -> str:
     counts = f"{result.n_failing:,} of {result.n_rows:,} rows of {result.source} fail ({result.n_rules:,} rules)"
     failing = f"; failing rows and reasons: {result.quarantine}" if result.quarantine else ""
     passing = f"; passing rows: {result.passed}" if result.passed else ""

@@ -14,11 +14,11 @@ from headway.cli.exit_codes import FAIL, PASS
 from headway.core.errors import ConfigError
 from headway.core.provenance import ColumnChange, Difference, Provenance
 from headway.data.open import open_dataset
-from headway.data.provenance.croissant import croissant
-from headway.data.provenance.diff import difference
-from headway.data.provenance.version import Version, version_of
+from headway.data.provenance.croissant import croissant_metadata
+from headway.data.provenance.diff import compare_versions
+from headway.data.provenance.version import DataVersion, make_version
 from headway.data.read import read_file, source_files
-from headway.data.split import cut
+from headway.data.split import split_dataset
 from headway.registry.project import open_project
 from headway.registry.provenance import origins
 from headway.registry.provenance.lineage import events
@@ -71,12 +71,12 @@ def plugin(
                 hint="headway data diff old.parquet new.parquet",
             )
         before, after = (_version(project, word) for word in versions)
-        found = difference(before, after)
+        found = compare_versions(before, after)
         print_result(found, difference_table(found), json=json)
         return PASS
     opened = open_project(project)
     if action == "card":
-        metadata = croissant(open_dataset(opened.config), opened.config, source_files(opened.config))
+        metadata = croissant_metadata(open_dataset(opened.config), opened.config, source_files(opened.config))
         path = str(write_atomically(dumps(metadata, indent=2) + "\n", out).resolve())
         print_result({"card": path}, path, json=json)
     elif action == "lineage":
@@ -143,16 +143,16 @@ def _column_row(column: ColumnChange) -> tuple[Cell, ...]:
     return (Line(text=column.name),), (Line(text=column.change),), (Line(text=missing),), (Line(text=moved, mood=mood),)
 
 
-def _version(folder: Path, word: str) -> Version:
+def _version(folder: Path, word: str) -> DataVersion:
     """Return the version that a word names: a file, a period of the data as it is now, or a stored digest."""
     if Path(word).suffix or Path(word).is_file():
-        return version_of(read_file(Path(word)), name=Path(word).name)
+        return make_version(read_file(Path(word)), name=Path(word).name)
     project = open_project(folder)
     if word not in PERIODS:
         return origins.find(project, word)
     dataset = open_dataset(project.config)
     fitted = bool(project.config.model.file)
-    parts = {"all": dataset} if word == "all" else cut(dataset, project.config.split, fitted=fitted)
+    parts = {"all": dataset} if word == "all" else split_dataset(dataset, project.config.split, fitted=fitted)
     if word not in parts:
         raise ConfigError(f"the data has no period '{word}'", where=f"[split] has {', '.join(parts)}")
-    return version_of(parts[word].table, name=f"{word} now")
+    return make_version(parts[word].table, name=f"{word} now")

@@ -13,7 +13,7 @@ from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Measurement
 from headway.core.labelling import Suspects
 from headway.data.labels.agreement import Level
-from headway.data.labels.corrections import Claim, correct
+from headway.data.labels.corrections import Claim, add_correction
 from headway.data.open import open_dataset
 from headway.monitoring.labeling.agree import agree, of_file, of_store
 from headway.monitoring.labeling.ask import wanted
@@ -124,7 +124,7 @@ def _correct(project: Project, claim: Claim) -> tuple[Any, list[str]]:
         raise ConfigError(
             "a correction needs a row number and a label", hint='headway labels correct --row 17 --to 1 --why "..."'
         )
-    stored = correct(project.config, project.state, claim)
+    stored = add_correction(project.config, project.state, claim)
     old, new = ("no label" if label is None else f"{label:g}" for label in (stored.old, stored.new))
     return stored, [f"row {stored.place:,}: label {old} corrected to {new} by {stored.who}"]
 

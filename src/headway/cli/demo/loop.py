@@ -12,7 +12,7 @@ from headway.cli.demo import canary, road
 from headway.cli.demo.told import Told
 from headway.core.dataset import Dataset
 from headway.core.rollout import Plan, Stage
-from headway.data.split import cut, labelled
+from headway.data.split import labeled_rows, split_dataset
 from headway.monitoring.rollout import rolling
 from headway.monitoring.rollout.follow import follow
 from headway.registry.project import Project
@@ -26,7 +26,7 @@ CHANGED = datetime(2013, 11, 1)
 def broken_feed(project: Project, live: Dataset, told: Told) -> None:
     """A sound release takes a share of October, its feed breaks, and the judge takes it back."""
     names = _inputs(project)
-    utc = cut(road.wrong(live), project.config.split)["live"]
+    utc = split_dataset(road.wrong(live), project.config.split)["live"]
     right, wrong = (_flights(period, 10).select(names) for period in (live, utc))
     canary.fill_feed(project, right, wrong)
     digest = canary.release_with_feed(project, who=getuser())
@@ -79,4 +79,4 @@ def _inputs(project: Project) -> list[str]:
 
 
 def _flights(period: Dataset, month: int) -> pl.DataFrame:
-    return labelled(road.month(period, month)).table.sort("departs_at", maintain_order=True)
+    return labeled_rows(road.month(period, month)).table.sort("departs_at", maintain_order=True)

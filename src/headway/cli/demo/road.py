@@ -16,8 +16,8 @@ from headway.core.errors import DataError
 from headway.core.evidence import Evidence, Finding
 from headway.core.frontier import Baseline, Frontier
 from headway.core.variant import Step
-from headway.data.open import dataset_of
-from headway.data.split import cut, labelled
+from headway.data.open import make_dataset
+from headway.data.split import labeled_rows, split_dataset
 from headway.evaluation.subject import exam_of, subject_of
 from headway.registry.project import Project
 from headway.reporting.read_data_use import data_use
@@ -67,7 +67,7 @@ def released(project: Project, data: pipeline.Data, told: Told) -> tuple[Frontie
 
 def refused(project: Project, baseline: Baseline, test: Dataset) -> Wrong:
     """The model as it came, reading a feature view whose scheduled times are in UTC, judged on the test period."""
-    view = cut(wrong(test), project.config.split)["test"]
+    view = split_dataset(wrong(test), project.config.split)["test"]
     variant = baseline.model.with_step(Step(transform="view", settings={"source": "flights:load_utc"}))
     judged = pipeline.evaluate(project, variant, exam_of(baseline, test, project.blobs), view=view)
     return Wrong(title="Scheduled times taken in UTC", judged=judged)
@@ -75,7 +75,7 @@ def refused(project: Project, baseline: Baseline, test: Dataset) -> Wrong:
 
 def replayed(project: Project, frontier: Frontier, live: Dataset) -> Replay:
     """September, flight by flight over HTTP, to a server in a process of its own."""
-    september = labelled(month(live, 9))
+    september = labeled_rows(month(live, 9))
     subject = subject_of(frontier.winner.variant, exam_of(frontier.baseline, september, project.blobs), project.blobs)
     with server(Path(project.config.folder), f"{project.name}@live") as address:
         return replay(address, project.name, september.table, subject)
@@ -94,7 +94,7 @@ def months(project: Project, frontier: Frontier, data: pipeline.Data) -> tuple[E
 
 def wrong(right: Dataset) -> Dataset:
     """The same flights with the scheduled times taken in UTC."""
-    return dataset_of(flights.load_utc(), right.roles, name="flights:load_utc")
+    return make_dataset(flights.load_utc(), right.roles, name="flights:load_utc")
 
 
 def month(dataset: Dataset, number: int) -> Dataset:
@@ -105,7 +105,7 @@ def month(dataset: Dataset, number: int) -> Dataset:
 
 def _check(project: Project, data: pipeline.Data, told: Told) -> list[Finding]:
     """Findings on the whole table, and the refusal of a training that would read all of its columns."""
-    whole = dataset_of(pl.concat([period.table for period in data.values()]), data["train"].roles, name="flights")
+    whole = make_dataset(pl.concat([period.table for period in data.values()]), data["train"].roles, name="flights")
     findings = pipeline.assess(project, whole, who=getuser()).now.findings
     told.callback(tables.findings_table(findings))
     try:

@@ -14,7 +14,7 @@ from headway.core.dataset import OUTCOME, Dataset, Roles
 from headway.core.errors import ConfigError, DataError, NotApplicable
 from headway.core.plugins import load_check
 from headway.core.record import Record
-from headway.data.roles import MOST_CLASSES, NAMES_ONE
+from headway.data.roles import ENTITY_NAME, MAX_CLASSES
 
 FEWEST_GROUPS = 20
 MOST_SLICES = 3
@@ -100,9 +100,9 @@ def _task(values: pl.Series) -> tuple[str, str, int]:
     if len(counts) == 2:
         return "binary", counts[1], 2
     whole = number and bool((values == values.floor()).all()) if values.dtype.is_float() else number
-    if number and not (whole and len(counts) <= MOST_CLASSES and values.min() == 0):
+    if number and not (whole and len(counts) <= MAX_CLASSES and values.min() == 0):
         return "regression", "", 0
-    if not number and len(counts) > MOST_CLASSES:
+    if not number and len(counts) > MAX_CLASSES:
         raise DataError(f"'{values.name}' has {len(counts):,} different texts", hint="another --target")
     return "multiclass", "", len(counts)
 
@@ -121,7 +121,7 @@ def _time(columns: Sequence[pl.Series]) -> str:
 def _groups(columns: Sequence[pl.Series]) -> str:
     """A column of days, else one that names who or what a row is about; rows of one value share fate."""
     days = [column for column in columns if column.dtype == pl.Date]
-    entities = [column for column in columns if NAMES_ONE.search(column.name) and not column.dtype.is_float()]
+    entities = [column for column in columns if ENTITY_NAME.search(column.name) and not column.dtype.is_float()]
     shared = (
         column.name
         for column in (*days, *entities)
@@ -138,11 +138,11 @@ def _is_feature(column: pl.Series) -> bool:
     names_each = count > len(column) / 2 and (
         column.dtype == pl.String or (column.dtype.is_integer() and count == len(column))
     )
-    return not (names_each or (NAMES_ONE.search(column.name) and column.dtype.is_integer()))
+    return not (names_each or (ENTITY_NAME.search(column.name) and column.dtype.is_integer()))
 
 
 def _is_slice(column: pl.Series) -> bool:
-    return column.dtype in (pl.String, pl.Boolean) and 2 <= column.n_unique() <= MOST_CLASSES
+    return column.dtype in (pl.String, pl.Boolean) and 2 <= column.n_unique() <= MAX_CLASSES
 
 
 def _suspects(table: pl.DataFrame, roles: Roles, positive: str) -> dict[str, str]:

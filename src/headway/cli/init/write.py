@@ -15,7 +15,7 @@ from headway.core.dataset import REQUEST
 from headway.core.errors import ConfigError, StoreError
 from headway.data import known
 from headway.data.read import read_file
-from headway.data.texts import with_dates
+from headway.data.texts import parse_dates
 
 MODEL = Path(__file__).with_name("train.py")
 SAMPLE = "deliveries.csv"
@@ -35,7 +35,7 @@ def begin(folder: Path, source: Path | None, target: str) -> dict[str, str]:
         table, name = deliveries(), SAMPLE
         proposal = propose(table, "late")
     else:
-        table, name = with_dates(read_file(source)), os.path.relpath(source, folder)
+        table, name = parse_dates(read_file(source)), os.path.relpath(source, folder)
         proposal = propose(table, target)
     files = {
         config.FILE: _toml(_name(folder, proposal), name, proposal, declared=source is None),
@@ -118,9 +118,9 @@ def _section(name: str, fields: Mapping[str, object]) -> str:
 
 
 def _known(proposal: Proposal, *, declared: bool) -> str:
-    after = [f'# {why}\n{known.key(name)} = "outcome"\n' for name, why in proposal.outcome.items()]
+    after = [f'# {why}\n{known.toml_key(name)} = "outcome"\n' for name, why in proposal.outcome.items()]
     mark = "" if declared else "# "
-    before = [f'{mark}{known.key(name)} = "{REQUEST}"\n' for name in proposal.features]
+    before = [f'{mark}{known.toml_key(name)} = "{REQUEST}"\n' for name in proposal.features]
     return f"[data.known]\n{KNOWN}{'' if declared else ASK}{''.join([*after, *before])}"
 
 

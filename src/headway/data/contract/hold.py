@@ -11,9 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headway.core.errors import DataError
-from headway.data.contract.rules import Rule, rules_of, unnamed
+from headway.data.contract.rules import Rule, compile_rules, uncovered
 from headway.data.contract.terms import TableContract
-from headway.data.contract.together import broken, broken_rows
+from headway.data.contract.together import rows_violating_key, violates_key
 
 ROW = "headway.row"
 REASON = "headway.reason"
@@ -23,7 +23,7 @@ Table = pl.DataFrame | pl.LazyFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
+class RuleViolation:
     """A rule that was broken: by how many rows, the numbers of the first of them, from 1, and what these hold."""
 
     rule: Rule
@@ -33,53 +33,53 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class ValidationResult:
     """What a contract found in a table of `n_rows`, of which `n_failing` break a rule that is one of rows.
 
-    `marks` say of each rule, by its reason, which rows break it, in the frame `marked`.
+    `masks` say of each rule, by its reason, which rows break it, in `frame`.
     """
 
     n_rows: int
     n_failing: int
     n_rules: int
-    broken: tuple[Broken, ...]
-    unnamed: tuple[str, ...]
-    marked: pl.LazyFrame = field(repr=False)
-    marks: Mapping[str, pl.Expr] = field(repr=False)
+    violations: tuple[RuleViolation, ...]
+    uncovered: tuple[str, ...]
+    frame: pl.LazyFrame = field(repr=False)
+    masks: Mapping[str, pl.Expr] = field(repr=False)
 
 
-def hold(contract: TableContract, table: Table, *, codes: Sequence[str] = ()) -> Held:
+def validate_table(contract: TableContract, table: Table, *, codes: Sequence[str] = ()) -> ValidationResult:
     """What breaks the rules of a contract, or those of these codes, in a table.
 
     A lazy frame is read as a stream, once more for each key. Raises DataError where it cannot be read.
     """
     try:
-        return _held(contract, table, codes)
+        return _validate(contract, table, codes)
     except (pl.exceptions.PolarsError, OSError) as error:
         message = str(error).partition("\n")[0]
         raise DataError(f"the table cannot be read: {message}", hint="is it what its name says, and whole?") from error
 
 
-def failing(held: Held) -> pl.LazyFrame:
+def failing_rows(held: ValidationResult) -> pl.LazyFrame:
     """The rows that fail, with their number from 1 and the reasons, in the order of the table."""
-    reasons = [pl.when(mark).then(pl.lit(reason)) for reason, mark in held.marks.items()]
+    reasons = [pl.when(mark).then(pl.lit(reason)) for reason, mark in held.masks.items()]
     told = pl.concat_str(reasons, separator="; ", ignore_nulls=True) if reasons else pl.lit("")
-    rows = held.marked.with_columns(told.alias(REASON)).filter(pl.col(REASON) != "")
+    rows = held.frame.with_columns(told.alias(REASON)).filter(pl.col(REASON) != "")
     return rows.select(pl.col(ROW).cast(pl.Int64) + 1, REASON, pl.exclude(ROW, REASON))
 
 
-def passing(held: Held) -> pl.LazyFrame:
+def passing_rows(held: ValidationResult) -> pl.LazyFrame:
     """The rows that do not fail, in the order of the table."""
-    return held.marked.filter(~_any(held.marks.values())).drop(ROW)
+    return held.frame.filter(~_any(held.masks.values())).drop(ROW)
 
 
-def _held(contract: TableContract, table: Table, codes: Sequence[str]) -> Held:
+def _validate(contract: TableContract, table: Table, codes: Sequence[str]) -> ValidationResult:
     schema = table.collect_schema()
     taken = {ROW, REASON} & set(schema)
     if taken:
         raise DataError(f"a column is named '{taken.pop()}', as headway names one of its own", hint="rename it")
-    rules = [rule for rule in rules_of(contract, schema) if not codes or rule.code in codes]
-    frame, marks = table.lazy().with_row_index(ROW), _marks(rules, table)
+    rules = [rule for rule in compile_rules(contract, schema) if not codes or rule.code in codes]
+    frame, marks = table.lazy().with_row_index(ROW), _violation_masks(rules, table)
     rows = {place: mark for place, mark in marks.items() if rules[place].fails_rows}
     named = {str(place): mark.fill_null(False) for place, mark in marks.items()}
     sums = (pl.col(name).sum() for name in named)
@@ -87,34 +87,36 @@ def _held(contract: TableContract, table: Table, codes: Sequence[str]) -> Held:
     plan = frame.select(ROW, **named).select(pl.len().alias(ROW), fails, *sums)
     counts = plan.collect(engine=_engine(table)).row(0, named=True)
     n_rows = counts[ROW]
-    wrong = [place for place, rule in enumerate(rules) if _is_broken(rule, counts.get(str(place)), n_rows)]
-    first = [_first(frame, rules[place], marks.get(place)) for place in wrong]
+    wrong = [place for place, rule in enumerate(rules) if _is_violated(rule, counts.get(str(place)), n_rows)]
+    first = [_first_violations(frame, rules[place], marks.get(place)) for place in wrong]
     found = pl.collect_all(first, engine=_engine(table))
-    return Held(
+    return ValidationResult(
         n_rows=n_rows,
         n_failing=counts[REASON],
         n_rules=len(rules),
-        broken=tuple(
-            _broken(rules[place], counts.get(str(place), n_rows), rows)
+        violations=tuple(
+            _violation(rules[place], counts.get(str(place), n_rows), rows)
             for place, rows in zip(wrong, found, strict=True)
         ),
-        unnamed=tuple(unnamed(contract, schema)),
-        marked=frame,
-        marks={rules[place].reason: mark for place, mark in rows.items()},
+        uncovered=tuple(uncovered(contract, schema)),
+        frame=frame,
+        masks={rules[place].reason: mark for place, mark in rows.items()},
     )
 
 
-def _marks(rules: Sequence[Rule], table: Table) -> dict[int, pl.Expr]:
+def _violation_masks(rules: Sequence[Rule], table: Table) -> dict[int, pl.Expr]:
     """Where rows break each rule, by its place; those that break it together are looked for first in a stream."""
-    marks = {place: rule.broken for place, rule in enumerate(rules) if rule.broken is not None}
-    together = {place: rule.together for place, rule in enumerate(rules) if rule.together is not None}
+    marks = {place: rule.violated for place, rule in enumerate(rules) if rule.violated is not None}
+    key_constraint = {place: rule.key_constraint for place, rule in enumerate(rules) if rule.key_constraint is not None}
     if isinstance(table, pl.DataFrame):
-        return marks | {place: broken(each) for place, each in together.items()}
-    length = int(table.select(pl.len()).collect(engine="streaming").item()) if together else 0
-    return marks | {place: _at(broken_rows(table, each, n_rows=length)) for place, each in together.items()}
+        return marks | {place: violates_key(each) for place, each in key_constraint.items()}
+    length = int(table.select(pl.len()).collect(engine="streaming").item()) if key_constraint else 0
+    return marks | {
+        place: _row_mask(rows_violating_key(table, each, n_rows=length)) for place, each in key_constraint.items()
+    }
 
 
-def _at(rows: NDArray[np.bool_]) -> pl.Expr:
+def _row_mask(rows: NDArray[np.bool_]) -> pl.Expr:
     """Which rows are among those, bool [n], by their number."""
 
     def among(numbers: pl.Series) -> pl.Series:
@@ -131,16 +133,18 @@ def _engine(table: Table) -> Literal["in-memory", "streaming"]:
     return "in-memory" if isinstance(table, pl.DataFrame) else "streaming"
 
 
-def _is_broken(rule: Rule, count: int | None, n_rows: int) -> bool:
+def _is_violated(rule: Rule, count: int | None, n_rows: int) -> bool:
     return count is None or count > rule.limit * n_rows
 
 
-def _first(frame: pl.LazyFrame, rule: Rule, mark: pl.Expr | None) -> pl.LazyFrame:
+def _first_violations(frame: pl.LazyFrame, rule: Rule, mark: pl.Expr | None) -> pl.LazyFrame:
     """The first rows that break a rule, with what they hold."""
     shown = (pl.lit(None) if rule.shown is None else rule.shown).alias(FAILS)
     return frame.filter(pl.lit(False) if mark is None else mark).select(ROW, shown).head(SHOWN)
 
 
-def _broken(rule: Rule, count: int, rows: pl.DataFrame) -> Broken:
+def _violation(rule: Rule, count: int, rows: pl.DataFrame) -> RuleViolation:
     numbers = tuple(number + 1 for number in rows[ROW])
-    return Broken(rule=rule, count=count, rows=numbers, values=tuple(rows[FAILS]) if rule.shown is not None else ())
+    return RuleViolation(
+        rule=rule, count=count, rows=numbers, values=tuple(rows[FAILS]) if rule.shown is not None else ()
+    )

@@ -11,8 +11,8 @@ from headway.core.errors import ConfigError
 _NAME = r"\s*(`[^`]+`|[^\W\d]\w*)\s*"
 _ORDER = re.compile(rf"{_NAME}(<=|<|==){_NAME}")
 _SUM = re.compile(rf"{_NAME}\+{_NAME}=={_NAME}")
-_TOLD = re.compile(rf"({_NAME}(?:,{_NAME})*)->{_NAME}")
-_PLAIN = re.compile(r"[^\W\d]\w*")
+_DEPENDENCY = re.compile(rf"({_NAME}(?:,{_NAME})*)->{_NAME}")
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Relation:
     right: str
 
     def __str__(self) -> str:
-        left, right = [quoted(name) for name in self.left], quoted(self.right)
+        left, right = [quote_column(name) for name in self.left], quote_column(self.right)
         if self.kind == "+":
             return f"{' + '.join(left)} == {right}"
         return f"{', '.join(left)} {self.kind} {right}"
@@ -35,20 +35,20 @@ class Relation:
         return (*self.left, self.right)
 
 
-def relation_of(text: str) -> Relation:
+def parse_relation(text: str) -> Relation:
     """The relation that a text says; raises ConfigError where it says none.
 
     >>> relation_of("start <= `end of stay`").columns
     ('start', 'end of stay')
     """
     if found := _SUM.fullmatch(text):
-        return Relation(kind="+", left=(_bare(found[1]), _bare(found[2])), right=_bare(found[3]))
+        return Relation(kind="+", left=(_unquote(found[1]), _unquote(found[2])), right=_unquote(found[3]))
     if found := _ORDER.fullmatch(text):
         kind: Literal["<=", "<", "=="] = "<=" if found[2] == "<=" else "<" if found[2] == "<" else "=="
-        return Relation(kind=kind, left=(_bare(found[1]),), right=_bare(found[3]))
-    if found := _TOLD.fullmatch(text):
-        left = tuple(_bare(name) for name in re.findall(_NAME, found[1]))
-        return Relation(kind="->", left=left, right=_bare(found[found.re.groups]))
+        return Relation(kind=kind, left=(_unquote(found[1]),), right=_unquote(found[3]))
+    if found := _DEPENDENCY.fullmatch(text):
+        left = tuple(_unquote(name) for name in re.findall(_NAME, found[1]))
+        return Relation(kind="->", left=left, right=_unquote(found[found.re.groups]))
     raise ConfigError(
         f"{text!r} is no relation between columns",
         where="relations",
@@ -56,10 +56,10 @@ def relation_of(text: str) -> Relation:
     )
 
 
-def quoted(name: str) -> str:
+def quote_column(name: str) -> str:
     """The name of a column as a relation writes it."""
-    return name if _PLAIN.fullmatch(name) else f"`{name}`"
+    return name if _IDENTIFIER.fullmatch(name) else f"`{name}`"
 
 
-def _bare(name: str) -> str:
+def _unquote(name: str) -> str:
     return name.strip("`")

@@ -8,21 +8,21 @@ from functools import partial
 
 import polars as pl
 
-from headway.data.contract.relations import Relation, relation_of
-from headway.data.contract.terms import TableContract, Terms
-from headway.data.contract.values import TEXTS, edge, is_float, present, typed
+from headway.data.contract.relations import Relation, parse_relation
+from headway.data.contract.terms import ColumnContract, TableContract
+from headway.data.contract.values import STRING_DTYPES, as_type, compares_as_float, has_value, parse_bound
 
-LISTED = 3
-CLOSE = 1e-9
+MAX_LISTED = 3
+SUM_TOLERANCE = 1e-9
 """By how much a sum of floats may be off, as a share of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Together:
+class KeyConstraint:
     """What only rows together break: those equal in `key` are one row, or equal in `told` where that is given."""
 
     key: tuple[pl.Expr, ...]
-    told: pl.Expr | None = None
+    determines: pl.Expr | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,37 +36,42 @@ class Rule:
     code: str
     columns: tuple[str, ...]
     reason: str
-    broken: pl.Expr | None = None
-    together: Together | None = None
+    violated: pl.Expr | None = None
+    key_constraint: KeyConstraint | None = None
     shown: pl.Expr | None = None
     limit: float = 0.0
 
     @property
     def fails_rows(self) -> bool:
         """Whether each row that breaks it fails, and not the table as a whole."""
-        return self.limit == 0 and (self.broken is not None or self.together is not None)
+        return self.limit == 0 and (self.violated is not None or self.key_constraint is not None)
 
 
-def rules_of(contract: TableContract, schema: pl.Schema) -> list[Rule]:
+def compile_rules(contract: TableContract, schema: pl.Schema) -> list[Rule]:
     """The rules that a contract sets a table of this schema, in the order of its columns."""
-    rules = [rule for name, terms in contract.columns.items() for rule in _of_column(name, terms, schema)]
-    found = {name: typed(name, schema[name], terms) for name, terms in contract.columns.items() if name in schema}
+    rules = [rule for name, terms in contract.columns.items() for rule in _column_rules(name, terms, schema)]
+    found = {name: as_type(name, schema[name], terms) for name, terms in contract.columns.items() if name in schema}
     values = {name: value for name, value in found.items() if value is not None}
-    keys = {name: _equal(value, schema[name], contract.columns[name]) for name, value in values.items()}
+    keys = {name: _comparable(value, schema[name], contract.columns[name]) for name, value in values.items()}
     for key in contract.unique:
         if keys.keys() >= set(key):
-            together = Together(key=tuple(keys[name] for name in key))
+            key_constraint = KeyConstraint(key=tuple(keys[name] for name in key))
             named = ", ".join(f"'{name}'" for name in key)
             rules.append(
-                Rule(code="D015", columns=key, reason=f"key {named} is there more than once", together=together)
+                Rule(
+                    code="D015",
+                    columns=key,
+                    reason=f"key {named} is there more than once",
+                    key_constraint=key_constraint,
+                )
             )
-    for relation in map(relation_of, contract.relations):
+    for relation in map(parse_relation, contract.relations):
         if keys.keys() >= set(relation.columns):
-            rules.append(_of_relation(relation, keys))
+            rules.append(_relation_rule(relation, keys))
     return rules
 
 
-def unnamed(contract: TableContract, schema: pl.Schema) -> list[str]:
+def uncovered(contract: TableContract, schema: pl.Schema) -> list[str]:
     """The columns of a table that its contract does not name."""
     return [name for name in schema if name not in contract.columns]
 
@@ -76,69 +81,71 @@ class _Column:
     """A column as rules see it: its values as the agreed type, and where there is one."""
 
     name: str
-    terms: Terms
+    terms: ColumnContract
     dtype: pl.DataType
     value: pl.Expr
     there: pl.Expr
 
-    def rule(self, code: str, message: str, broken: pl.Expr) -> Rule:
+    def rule(self, code: str, message: str, violated: pl.Expr) -> Rule:
         shown = pl.col(self.name)
-        return Rule(code=code, columns=(self.name,), reason=f"'{self.name}' {message}", broken=broken, shown=shown)
+        return Rule(code=code, columns=(self.name,), reason=f"'{self.name}' {message}", violated=violated, shown=shown)
 
 
-def _of_column(name: str, terms: Terms, schema: pl.Schema) -> Iterator[Rule]:
+def _column_rules(name: str, terms: ColumnContract, schema: pl.Schema) -> Iterator[Rule]:
     if name not in schema:
         if not terms.optional:
             yield Rule(code="D010", columns=(name,), reason=f"'{name}' is absent")
         return
-    there, value = present(name, schema[name]), typed(name, schema[name], terms)
+    there, value = has_value(name, schema[name]), as_type(name, schema[name], terms)
     if terms.missing < 1:
         reason = f"'{name}' is missing"
-        yield Rule(code="D011", columns=(name,), reason=reason, broken=~there, limit=terms.missing)
+        yield Rule(code="D011", columns=(name,), reason=reason, violated=~there, limit=terms.missing)
     whole = terms.type == "whole"
     if value is None:
         reason = f"'{name}' is no {'whole number' if whole else terms.type}"
-        yield Rule(code="D010", columns=(name,), reason=reason, broken=there, shown=pl.col(name))
+        yield Rule(code="D010", columns=(name,), reason=reason, violated=there, shown=pl.col(name))
         return
     column = _Column(name=name, terms=terms, dtype=schema[name], value=value, there=there)
-    for rules in (_of_type, _of_range, _of_values, _of_form):
+    for rules in (_type_rules, _range_rules, _value_rules, _format_rules):
         yield from rules(column)
 
 
-def _of_type(column: _Column) -> Iterator[Rule]:
+def _type_rules(column: _Column) -> Iterator[Rule]:
     """Where a value is none of its type, though others of the column are."""
     value, dtype, terms = column.value, column.dtype, column.terms
-    if terms.type == "whole" and (dtype.is_float() or dtype.is_decimal() or dtype in TEXTS):
+    if terms.type == "whole" and (dtype.is_float() or dtype.is_decimal() or dtype in STRING_DTYPES):
         wrong = value.is_null() | (value != value.floor())
         wrong = wrong if dtype.is_decimal() else wrong | value.is_infinite()
         yield column.rule("D010", "is no whole number", wrong & column.there)
-    elif (dtype in TEXTS and terms.type != "text") or (dtype.is_numeric() and terms.type == "boolean"):
+    elif (dtype in STRING_DTYPES and terms.type != "text") or (dtype.is_numeric() and terms.type == "boolean"):
         yield column.rule("D010", f"is no {terms.type}", value.is_null() & column.there)
 
 
-def _of_range(column: _Column) -> Iterator[Rule]:
+def _range_rules(column: _Column) -> Iterator[Rule]:
     value, terms = column.value, column.terms
     counts = column.there if column.dtype.is_float() else None  # NaN is above all, and outside of no range
     for given, message in ((terms.lowest, "below"), (terms.highest, "above")):
         if given is not None:
-            end = edge(terms, given, where=column.name)
-            broken = value < end if message == "below" else value > end
+            end = parse_bound(terms, given, where=column.name)
+            violated = value < end if message == "below" else value > end
             shown = f"{end:,}" if isinstance(end, int) else str(end)
-            yield column.rule("D012", f"is {message} {shown}", broken if counts is None else broken & counts)
+            yield column.rule("D012", f"is {message} {shown}", violated if counts is None else violated & counts)
 
 
-def _of_values(column: _Column) -> Iterator[Rule]:
+def _value_rules(column: _Column) -> Iterator[Rule]:
     if not column.terms.values:
         return
-    given = [edge(column.terms, each, where=column.name) for each in column.terms.values]
+    given = [parse_bound(column.terms, each, where=column.name) for each in column.terms.values]
     numbers = column.terms.type in ("number", "whole")
     known = pl.Series(given, dtype=pl.Float64) if numbers else pl.Series(given)
     value = column.value.cast(pl.Float64) if numbers else column.value
-    told = f"is none of {', '.join(map(str, given))}" if len(given) <= LISTED else f"is none of {len(given):,} values"
-    yield column.rule("D013", told, ~value.is_in(known.implode()) & column.there)
+    determines = (
+        f"is none of {', '.join(map(str, given))}" if len(given) <= MAX_LISTED else f"is none of {len(given):,} values"
+    )
+    yield column.rule("D013", determines, ~value.is_in(known.implode()) & column.there)
 
 
-def _of_form(column: _Column) -> Iterator[Rule]:
+def _format_rules(column: _Column) -> Iterator[Rule]:
     value, terms = column.value, column.terms
     if terms.pattern:
         fits = value.str.contains(f"^(?:{terms.pattern})$")
@@ -149,22 +156,22 @@ def _of_form(column: _Column) -> Iterator[Rule]:
         yield column.rule("D014", f"is longer than {terms.longest}", value.str.len_chars() > terms.longest)
 
 
-def _equal(value: pl.Expr, dtype: pl.DataType, terms: Terms) -> pl.Expr:
+def _comparable(value: pl.Expr, dtype: pl.DataType, terms: ColumnContract) -> pl.Expr:
     """A value of which equal ones are the same bits: NaN is missing, and minus zero is zero."""
-    return (value + 0.0).fill_nan(None) if is_float(dtype, terms) else value
+    return (value + 0.0).fill_nan(None) if compares_as_float(dtype, terms) else value
 
 
-def _of_relation(relation: Relation, values: Mapping[str, pl.Expr]) -> Rule:
+def _relation_rule(relation: Relation, values: Mapping[str, pl.Expr]) -> Rule:
     left, right = [values[name] for name in relation.left], values[relation.right]
     rule = partial(Rule, code="D016", columns=relation.columns, reason=f"not {relation}")
     if relation.kind == "->":
-        return rule(together=Together(key=tuple(left), told=right))
+        return rule(key_constraint=KeyConstraint(key=tuple(left), determines=right))
     if relation.kind == "+":
-        return rule(broken=~_close(left[0].cast(pl.Float64) + left[1].cast(pl.Float64), right.cast(pl.Float64)))
-    broken = {"<=": left[0] > right, "<": left[0] >= right, "==": left[0] != right}[relation.kind]
-    return rule(broken=broken)
+        return rule(violated=~_is_close(left[0].cast(pl.Float64) + left[1].cast(pl.Float64), right.cast(pl.Float64)))
+    violated = {"<=": left[0] > right, "<": left[0] >= right, "==": left[0] != right}[relation.kind]
+    return rule(violated=violated)
 
 
-def _close(total: pl.Expr, right: pl.Expr) -> pl.Expr:
+def _is_close(total: pl.Expr, right: pl.Expr) -> pl.Expr:
     """Whether two floats are the same but for rounding."""
-    return (total == right) | ((total - right).abs() <= CLOSE * pl.max_horizontal(right.abs(), 1.0))
+    return (total == right) | ((total - right).abs() <= SUM_TOLERANCE * pl.max_horizontal(right.abs(), 1.0))

@@ -8,12 +8,12 @@ from msgspec import Meta
 
 from headway.core.record import Record
 
-Type = Literal["number", "whole", "text", "boolean", "date", "time"]
-Edge = int | float | str
+ColumnType = Literal["number", "whole", "text", "boolean", "date", "time"]
+Bound = int | float | str
 """The end of a range; of dates and times as text in ISO 8601."""
 
 
-class Terms(Record, frozen=True, kw_only=True):
+class ColumnContract(Record, frozen=True, kw_only=True):
     """What one column may be.
 
     `missing` is the largest share of rows without a value: at 0 each row needs one, at 1 none does. A column that is
@@ -21,12 +21,12 @@ class Terms(Record, frozen=True, kw_only=True):
     regular expression that a whole text fits, lengths are those of texts, in characters.
     """
 
-    type: Type
+    type: ColumnType
     optional: bool = False
     missing: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    lowest: Edge | None = None
-    highest: Edge | None = None
-    values: tuple[bool | Edge, ...] = ()
+    lowest: Bound | None = None
+    highest: Bound | None = None
+    values: tuple[bool | Bound, ...] = ()
     pattern: str = ""
     shortest: Annotated[int, Meta(ge=0)] | None = None
     longest: Annotated[int, Meta(ge=0)] | None = None
@@ -39,6 +39,6 @@ class TableContract(Record, frozen=True, kw_only=True):
     that lack one of its values, or a part of a key, are not judged by it.
     """
 
-    columns: dict[str, Terms] = {}
+    columns: dict[str, ColumnContract] = {}
     unique: tuple[tuple[str, ...], ...] = ()
     relations: tuple[str, ...] = ()

@@ -15,51 +15,51 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.data.contract.rules import Together
+from headway.data.contract.rules import KeyConstraint
 
-ROWS_A_FILE = 1_000_000
-_AT_ONCE = 100_000
-_ROW = np.dtype([("key", "<u8"), ("key_too", "<u8"), ("told", "<u8"), ("row", "<u8")])
+ROWS_PER_FILE = 1_000_000
+_BATCH_ROWS = 100_000
+_ROW = np.dtype([("key", "<u8"), ("key_too", "<u8"), ("determines", "<u8"), ("row", "<u8")])
 
 
-def broken(together: Together) -> pl.Expr:
+def violates_key(constraint: KeyConstraint) -> pl.Expr:
     """Where rows in memory break the rule; those that lack a part of it do not."""
-    whole = _whole(together)
-    key = [part.alias(str(place)) for place, part in enumerate(together.key)]
-    if together.told is None:
+    whole = _is_complete(constraint)
+    key = [part.alias(str(place)) for place, part in enumerate(constraint.key)]
+    if constraint.determines is None:
         return whole & (pl.len().over(whole, *key) > 1)
-    return whole & (together.told.min() != together.told.max()).over(whole, *key)
+    return whole & (constraint.determines.min() != constraint.determines.max()).over(whole, *key)
 
 
-def broken_rows(frame: pl.LazyFrame, together: Together, *, n_rows: int) -> NDArray[np.bool_]:
+def rows_violating_key(frame: pl.LazyFrame, constraint: KeyConstraint, *, n_rows: int) -> NDArray[np.bool_]:
     """Which rows break the rule, bool [n], in a table of any size; temporary files hold 32 bytes a row."""
-    count = max(1, -(-n_rows // ROWS_A_FILE))
+    count = max(1, -(-n_rows // ROWS_PER_FILE))
     found = np.zeros(n_rows, dtype=np.bool_)
     with tempfile.TemporaryDirectory(prefix="headway-keys-") as place:
         files = [Path(place) / str(number) for number in range(count)]
-        _spill(_hashed(frame, together), files)
+        _spill(_hashed(frame, constraint), files)
         for file in files:
-            found[_of_file(file, told=together.told is not None)] = True
+            found[_violations_in_file(file, determines=constraint.determines is not None)] = True
     return found
 
 
-def _whole(together: Together) -> pl.Expr:
-    parts = together.key if together.told is None else (*together.key, together.told)
+def _is_complete(constraint: KeyConstraint) -> pl.Expr:
+    parts = constraint.key if constraint.determines is None else (*constraint.key, constraint.determines)
     return pl.all_horizontal(part.is_not_null() for part in parts)
 
 
-def _hashed(frame: pl.LazyFrame, together: Together) -> pl.LazyFrame:
-    key = pl.struct([part.alias(str(place)) for place, part in enumerate(together.key)])
-    told = pl.lit(0, dtype=pl.UInt64) if together.told is None else together.told.hash(seed=3)
-    names = {"key": key.hash(seed=1), "key_too": key.hash(seed=2), "told": told}
+def _hashed(frame: pl.LazyFrame, constraint: KeyConstraint) -> pl.LazyFrame:
+    key = pl.struct([part.alias(str(place)) for place, part in enumerate(constraint.key)])
+    determines = pl.lit(0, dtype=pl.UInt64) if constraint.determines is None else constraint.determines.hash(seed=3)
+    names = {"key": key.hash(seed=1), "key_too": key.hash(seed=2), "determines": determines}
     row = pl.int_range(pl.len(), dtype=pl.UInt64)
-    return frame.select(**names, row=row, whole=_whole(together))
+    return frame.select(**names, row=row, whole=_is_complete(constraint))
 
 
 def _spill(frame: pl.LazyFrame, files: list[Path]) -> None:
     with ExitStack() as stack:
         opened = [stack.enter_context(file.open("wb")) for file in files]
-        for batch in frame.collect_batches(chunk_size=_AT_ONCE, maintain_order=True, engine="streaming"):
+        for batch in frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True, engine="streaming"):
             rows = np.empty(len(batch), dtype=_ROW)
             for name in _ROW.names or ():
                 rows[name] = batch[name].to_numpy()
@@ -69,7 +69,7 @@ def _spill(frame: pl.LazyFrame, files: list[Path]) -> None:
                 rows[place == number].tofile(file)
 
 
-def _of_file(file: Path, *, told: bool) -> NDArray[np.uint64]:
+def _violations_in_file(file: Path, *, determines: bool) -> NDArray[np.uint64]:
     rows = np.fromfile(file, dtype=_ROW)
     rows = rows[np.lexsort((rows["key_too"], rows["key"]))]
     new = np.ones(len(rows), dtype=np.bool_)
@@ -77,8 +77,8 @@ def _of_file(file: Path, *, told: bool) -> NDArray[np.uint64]:
     starts = np.flatnonzero(new)
     if not len(starts):
         return np.empty(0, dtype=np.uint64)
-    if told:
-        lowest, highest = (each.reduceat(rows["told"], starts) for each in (np.minimum, np.maximum))
+    if determines:
+        lowest, highest = (each.reduceat(rows["determines"], starts) for each in (np.minimum, np.maximum))
         wrong = lowest != highest
     else:
         wrong = np.diff(starts, append=len(rows)) > 1

@@ -7,7 +7,7 @@ import yaml
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
-def parsed(text: str) -> object:
+def parse_yaml(text: str) -> object:
     """Mappings, lists and texts; raises ValueError where the text is no YAML."""
     try:
         return yaml.load(text, Loader=_LOADER)

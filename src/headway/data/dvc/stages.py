@@ -19,7 +19,7 @@ Fields = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Out:
+class Output:
     """What a stage made: the absolute `path`, `kind` and `digest` of its hash, and its size.
 
     `md5-dos2unix` is the kind of DVC before 3.0, which read the line ends of a text as those of Unix. `files` are the
@@ -41,28 +41,28 @@ class Stage:
     record: Path
     name: str
     command: str
-    outs: tuple[Out, ...]
+    outs: tuple[Output, ...]
     made_from: tuple[Ingredient, ...]
 
 
-def stages_of(record: Path) -> list[Stage]:
+def read_stages(record: Path) -> list[Stage]:
     """The stages in a `.dvc` file, or in `dvc.lock`.
 
     Raises DataError where it is neither, and PluginError where the library that reads it is absent.
     """
-    content = _mapping(record)
+    content = _load_yaml(record)
     if record.name != LOCK:
         return [_stage(record, "", content, record.parent / str(content.get("wdir", ".")))]
     # The older form of `dvc.lock` has the stages at its top.
     stages = content.get("stages", content)
-    places = _places(record.with_name(PIPELINE))
+    places = _working_folders(record.with_name(PIPELINE))
     try:
         return [
             _stage(record, name, stage, record.parent / places.get(name.partition("@")[0], "."))
             for name, stage in stages.items()
         ]
     except (AttributeError, TypeError) as error:
-        raise _strange(record, "its stages are none") from error
+        raise _invalid_record(record, "its stages are none") from error
 
 
 def _stage(record: Path, name: str, stage: Fields, place: Path) -> Stage:
@@ -72,17 +72,17 @@ def _stage(record: Path, name: str, stage: Fields, place: Path) -> Stage:
             record=record,
             name=name,
             command=without_password(command if isinstance(command, str) else " && ".join(command)),
-            outs=tuple(_out(out, place) for out in stage.get("outs", ())),
+            outs=tuple(_output(out, place) for out in stage.get("outs", ())),
             made_from=tuple(_ingredient(dep) for dep in stage.get("deps", ())),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _strange(record, f"what it says of outs and deps is not in the form of DVC ({error!r})") from error
+        raise _invalid_record(record, f"what it says of outs and deps is not in the form of DVC ({error!r})") from error
 
 
-def _out(out: Fields, place: Path) -> Out:
+def _output(out: Fields, place: Path) -> Output:
     kind, digest = _hash(out)
     files = {each["relpath"]: _hash(each)[1] for each in out.get("files", ())}
-    return Out(
+    return Output(
         path=Path(os.path.abspath(place / str(out["path"]))),
         kind=kind,
         digest=digest,
@@ -107,30 +107,30 @@ def _ingredient(dep: Fields) -> Ingredient:
     return Ingredient(name=f"{without_password(dep['path'])}{within}", digest=f"{kind}:{digest}" if digest else "")
 
 
-def _places(pipeline: Path) -> dict[str, str]:
+def _working_folders(pipeline: Path) -> dict[str, str]:
     """The folder in which each stage runs, where `dvc.yaml` says one: paths of `dvc.lock` begin there."""
     if not pipeline.is_file():
         return {}
-    stages = _mapping(pipeline).get("stages") or {}
+    stages = _load_yaml(pipeline).get("stages") or {}
     bodies = ((name, stage.get("do", stage)) for name, stage in stages.items() if isinstance(stage, dict))
     return {name: body["wdir"] for name, body in bodies if isinstance(body, dict) and "wdir" in body}
 
 
-def _mapping(record: Path) -> Fields:
+def _load_yaml(record: Path) -> Fields:
     reader = load_beside(__name__, "yaml", reads=f"'{record.name}', a file of DVC,")
     try:
-        content = reader.parsed(record.read_text(encoding="utf-8"))
+        content = reader.parse_yaml(record.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise _strange(record, str(error)) from error
+        raise _invalid_record(record, str(error)) from error
     if not isinstance(content, dict):
-        raise _strange(record, "it holds no mapping")
+        raise _invalid_record(record, "it holds no mapping")
     return content
 
 
-def _strange(record: Path, why: str) -> DataError:
+def _invalid_record(record: Path, why: str) -> DataError:
     return DataError(f"cannot read '{record.name}' of DVC: {why}", where=str(record), hint="dvc status")
 
 
-def all_outs(stages: Sequence[Stage]) -> Iterator[tuple[Stage, Out]]:
+def outputs_of(stages: Sequence[Stage]) -> Iterator[tuple[Stage, Output]]:
     """Each thing made, with the stage that made it."""
     return ((stage, out) for stage in stages for out in stage.outs)

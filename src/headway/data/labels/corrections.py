@@ -17,7 +17,7 @@ from headway.core.plugins import load_state
 from headway.core.record import read, write
 from headway.core.variant import NUMBERS
 from headway.data.read import read_table
-from headway.data.roles import with_roles
+from headway.data.roles import apply_roles
 
 KIND = "correction"
 _BETWEEN, _ABSENT = "\x1f", "\x00"
@@ -33,7 +33,7 @@ class Claim:
     why: str
 
 
-def correct(config: Config, state: State, claim: Claim) -> Correction:
+def add_correction(config: Config, state: State, claim: Claim) -> Correction:
     """Keep what somebody says of a label; gives what was kept.
 
     Raises DataError where there is no such row, the label is none, no reason is given, or nothing would change.
@@ -44,14 +44,14 @@ def correct(config: Config, state: State, claim: Claim) -> Correction:
     if not claim.why.strip():
         raise DataError("a correction takes a reason, for whoever reads it later", hint='--why "..."')
     name = config.data.target
-    table = with_roles(raw, config.data)
-    new = _label(claim.to, raw[name], table[name], config.data.task)
-    table, _ = corrected(table, raw, config, kept_corrections(config, state))
+    table = apply_roles(raw, config.data)
+    new = _parse_label(claim.to, raw[name], table[name], config.data.task)
+    table, _ = apply_corrections(table, raw, config, load_corrections(config, state))
     old = table[name].cast(pl.Float64)[claim.row - 1]
     if old == new:
         raise DataError(f"row {claim.row} has the label {claim.to} already", where=f"column {name}")
     one = Correction(
-        row=digests(raw[claim.row - 1 : claim.row])[0],
+        row=row_digests(raw[claim.row - 1 : claim.row])[0],
         place=claim.row,
         old=old,
         new=new,
@@ -63,7 +63,7 @@ def correct(config: Config, state: State, claim: Claim) -> Correction:
     return one
 
 
-def kept_corrections(config: Config, state: State | None = None) -> list[Correction]:
+def load_corrections(config: Config, state: State | None = None) -> list[Correction]:
     """All corrections of a project, oldest first; none where nothing was kept yet."""
     if state is not None:
         return [read(Correction, content) for content in state.kept(KIND, name=config.project.name)]
@@ -71,12 +71,12 @@ def kept_corrections(config: Config, state: State | None = None) -> list[Correct
         return []
     opened = load_state("sqlite")(config.state)
     try:
-        return kept_corrections(config, opened)
+        return load_corrections(config, opened)
     finally:
         opened.close()
 
 
-def corrected(
+def apply_corrections(
     table: pl.DataFrame, raw: pl.DataFrame, config: Config, kept: Sequence[Correction]
 ) -> tuple[pl.DataFrame, dict[str, str]]:
     """The opened table with its labels set right, and what was done; `raw` are the same rows as the source has them.
@@ -86,7 +86,7 @@ def corrected(
     if not kept:
         return table, {}
     last = {each.row: each.new for each in kept}
-    places = [(place, each) for place, each in enumerate(digests(raw)) if each in last]
+    places = [(place, each) for place, each in enumerate(row_digests(raw)) if each in last]
     target = table[config.data.target]
     kind = target.dtype if all(value.is_integer() for value in last.values()) else pl.Float64
     new = pl.Series([last[each] for _, each in places], dtype=pl.Float64).cast(kind)
@@ -96,7 +96,7 @@ def corrected(
     return table.with_columns(set_right), {**done, **({"labels.lost": f"{lost} corrections"} if lost else {})}
 
 
-def digests(raw: pl.DataFrame) -> list[str]:
+def row_digests(raw: pl.DataFrame) -> list[str]:
     """Of each row of a source the digest of its values with the names of their columns, whatever their order."""
     names = sorted(raw.columns)
     values = [pl.col(name).cast(pl.String).fill_null(_ABSENT) for name in names]
@@ -110,7 +110,7 @@ def digests(raw: pl.DataFrame) -> list[str]:
     return found
 
 
-def _label(text: str, written: pl.Series, opened: pl.Series, task: str) -> float:
+def _parse_label(text: str, written: pl.Series, opened: pl.Series, task: str) -> float:
     """A label as the source writes it or as the opened table has it, as a number."""
     same = (written.cast(pl.String) == text).arg_true()
     if len(same):

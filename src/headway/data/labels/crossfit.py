@@ -14,31 +14,39 @@ from numpy.typing import NDArray
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import NotApplicable
 from headway.core.variant import Signature
-from headway.data.labels.said import FOLDS, Floats, Ints, Said, by_halves, folds, with_parts
-from headway.data.matrix import matrix, signature_of
+from headway.data.labels.said import (
+    FOLDS,
+    Floats,
+    Ints,
+    OutOfFold,
+    adjust_by_half_subgroups,
+    adjust_by_subgroups,
+    group_folds,
+)
+from headway.data.matrix import dataset_signature, matrix
 
 BINS, QUARTERS = 63, 4
-SCREENED = 60_000
+SCREENING_ROWS = 60_000
 """About how many rows a check asks."""
-MANY_ROWS, FEWER_FOLDS = 50_000, 3
+LARGE_TABLE_ROWS, LARGE_TABLE_FOLDS = 50_000, 3
 """From so many rows on, fewer folds: two thirds of them teach as well, and cost half."""
-FEWEST_ROWS = 50
-MOST_CLASSES = 50
+MIN_ROWS = 50
+MAX_CLASSES = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class TreeShape:
     """How large a model is; `leaves` of 2 let no column depend on another."""
 
     trees: int
     leaves: int
 
 
-WHOLE, ADDITIVE = Shape(60, 31), Shape(150, 2)
-_last: dict[Shape, tuple[weakref.ref[pl.DataFrame], int, Said]] = {}
+FULL, ADDITIVE = TreeShape(60, 31), TreeShape(150, 2)
+_last: dict[TreeShape, tuple[weakref.ref[pl.DataFrame], int, OutOfFold]] = {}
 
 
-def said_of(dataset: Dataset, *, rows: int = 0, shape: Shape = WHOLE) -> Said:
+def out_of_fold(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> OutOfFold:
     """What models that learned from other groups say of the labelled rows, all or about so many in whole groups drawn.
 
     The last answer is kept for whoever asks again of the same table. Raises NotApplicable for a target that has no
@@ -52,38 +60,40 @@ def said_of(dataset: Dataset, *, rows: int = 0, shape: Shape = WHOLE) -> Said:
     return learned
 
 
-def cross_fit(dataset: Dataset, *, rows: int = 0, shape: Shape = WHOLE) -> Said:
-    """As `said_of`, learned anew; an additive model is told as it is, without what the rest of a group adds."""
-    told, learner = taught(dataset, rows=rows, shape=shape)
-    count = FEWER_FOLDS if len(told.rows) >= MANY_ROWS else FOLDS
-    place = folds(told.groups, count)
+def cross_fit(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> OutOfFold:
+    """As `out_of_fold`, learned anew; an additive model is told as it is, without what the rest of a group adds."""
+    oof, learner = prepare_learner(dataset, rows=rows, shape=shape)
+    count = LARGE_TABLE_FOLDS if len(oof.rows) >= LARGE_TABLE_ROWS else FOLDS
+    place = group_folds(oof.groups, count)
     for fold in range(count):
-        told.probabilities[place == fold] = learner.learn(place != fold).say(place == fold)
+        oof.probabilities[place == fold] = learner.fit(place != fold).predict_proba(place == fold)
     if shape == ADDITIVE:
-        return told
-    parts = parts_of(dataset.table[told.rows], dataset.roles, told.groups)
-    return replace(told, probabilities=with_parts(told, parts), sure=by_halves(told, parts[:2]))
+        return oof
+    parts = subgroups_of(dataset.table[oof.rows], dataset.roles, oof.groups)
+    return replace(
+        oof, probabilities=adjust_by_subgroups(oof, parts), confidence=adjust_by_half_subgroups(oof, parts[:2])
+    )
 
 
-def taught(dataset: Dataset, *, rows: int = 0, shape: Shape = WHOLE) -> tuple[Said, Learner]:
-    """The labelled rows, of which nothing is said yet, and who learns of them; raises as `said_of` does."""
+def prepare_learner(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> tuple[OutOfFold, Learner]:
+    """The labelled rows, of which nothing is said yet, and who learns of them; raises as `out_of_fold` does."""
     if dataset.roles.task not in ("binary", "multiclass"):
         raise NotApplicable(f"labels of task '{dataset.roles.task}' are no classes: none is right or wrong")
-    known, groups = labelled_rows(dataset, most=rows)
+    known, groups = labeled_indices(dataset, most=rows)
     table = dataset.table[known]
-    classes, labels = _classes(table[dataset.roles.target])
-    if len(known) < FEWEST_ROWS or groups.max() + 1 < FOLDS:
+    classes, labels = _encode_classes(table[dataset.roles.target])
+    if len(known) < MIN_ROWS or groups.max() + 1 < FOLDS:
         raise NotApplicable(
-            f"{len(known)} labelled rows in {groups.max() + 1 if len(known) else 0} groups: a model needs {FEWEST_ROWS}"
+            f"{len(known)} labelled rows in {groups.max() + 1 if len(known) else 0} groups: a model needs {MIN_ROWS}"
             f" rows and {FOLDS} groups"
         )
-    signature = signature_of(_readable(Dataset(name=dataset.name, table=table, roles=dataset.roles)))
+    signature = dataset_signature(_supported_features(Dataset(name=dataset.name, table=table, roles=dataset.roles)))
     silent = np.zeros((len(labels), len(classes)))
-    told = Said(rows=known, labels=labels, probabilities=silent, groups=groups, classes=classes, sure=silent)
-    return told, Learner(matrix(table, signature), told, signature, shape)
+    oof = OutOfFold(rows=known, labels=labels, probabilities=silent, groups=groups, classes=classes, confidence=silent)
+    return oof, Learner(matrix(table, signature), oof, signature, shape)
 
 
-def _readable(dataset: Dataset) -> Dataset:
+def _supported_features(dataset: Dataset) -> Dataset:
     """The dataset without the features that no model reads as they are, such as dates."""
     kinds = {name: dataset.table.schema[name] for name in dataset.features}
     texts = (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
@@ -96,11 +106,11 @@ def _readable(dataset: Dataset) -> Dataset:
 class Learner:
     """Rows float64 [n, d] binned once, of which many models learn the labels."""
 
-    def __init__(self, rows: Floats, told: Said, signature: Signature, shape: Shape) -> None:
+    def __init__(self, rows: Floats, oof: OutOfFold, signature: Signature, shape: TreeShape) -> None:
         texts = [place for place, field in enumerate(signature.inputs) if field.datatype == "BYTES"]
-        several = {"objective": "multiclass", "num_class": len(told.classes)}
+        several = {"objective": "multiclass", "num_class": len(oof.classes)}
         self._settings = {
-            **({"objective": "binary"} if len(told.classes) == 2 else several),
+            **({"objective": "binary"} if len(oof.classes) == 2 else several),
             "num_leaves": shape.leaves,
             "max_bin": BINS,
             "feature_fraction": 0.6 if shape.leaves > 2 else 1.0,
@@ -113,27 +123,27 @@ class Learner:
         }
         self._rows, self._trees = rows, shape.trees
         binned = lightgbm.Dataset(
-            rows, told.labels, categorical_feature=texts, params=self._settings, free_raw_data=False
+            rows, oof.labels, categorical_feature=texts, params=self._settings, free_raw_data=False
         )
         self._binned = binned.construct()
 
-    def learn(self, chosen: NDArray[np.bool_]) -> Learner:
+    def fit(self, chosen: NDArray[np.bool_]) -> Learner:
         """Itself, with a model of these rows."""
         rows = self._binned.subset(np.flatnonzero(chosen).tolist())
         self._model = lightgbm.train(self._settings, rows, num_boost_round=self._trees)
         return self
 
-    def say(self, chosen: NDArray[np.bool_]) -> Floats:
+    def predict_proba(self, chosen: NDArray[np.bool_]) -> Floats:
         """The probabilities of these rows by the last model, float64 [m, k]."""
         found = np.asarray(self._model.predict(self._rows[chosen], num_threads=1), dtype=np.float64)
         return np.column_stack([1 - found, found]) if found.ndim == 1 else found
 
 
-def labelled_rows(dataset: Dataset, *, most: int = 0) -> tuple[Ints, Ints]:
+def labeled_indices(dataset: Dataset, *, most: int = 0) -> tuple[Ints, Ints]:
     """The places of rows with a label, int64 [n], and their groups, int64 [n]; with `most`, of groups drawn."""
     known = np.flatnonzero(dataset.table[dataset.roles.target].is_not_null().to_numpy())
     if dataset.roles.groups:
-        groups = _numbered(dataset.table[dataset.roles.groups][known])
+        groups = _dense_codes(dataset.table[dataset.roles.groups][known])
     else:
         groups = np.arange(len(known), dtype=np.int64)
     if not most or len(known) <= most:
@@ -145,7 +155,7 @@ def labelled_rows(dataset: Dataset, *, most: int = 0) -> tuple[Ints, Ints]:
     return known[kept], np.unique(groups[kept], return_inverse=True)[1].astype(np.int64)
 
 
-def parts_of(table: pl.DataFrame, roles: Roles, groups: Ints) -> list[Ints]:
+def subgroups_of(table: pl.DataFrame, roles: Roles, groups: Ints) -> list[Ints]:
     """The groups of rows, those in QUARTERS by time, and those by each slice column: rows that share more and more."""
     found = [groups]
     if roles.time:
@@ -155,22 +165,22 @@ def parts_of(table: pl.DataFrame, roles: Roles, groups: Ints) -> list[Ints]:
         place[order] = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         found.append(groups * QUARTERS + place * QUARTERS // sizes[groups])
     for name in roles.slices:
-        codes = _numbered(table[name].cast(pl.String).fill_null(""))
+        codes = _dense_codes(table[name].cast(pl.String).fill_null(""))
         found.append(groups * (int(codes.max()) + 1) + codes)
     return found
 
 
-def _classes(target: pl.Series) -> tuple[tuple[str, ...], Ints]:
+def _encode_classes(target: pl.Series) -> tuple[tuple[str, ...], Ints]:
     values = target.unique().sort()
-    if not 2 <= len(values) <= MOST_CLASSES:
-        raise NotApplicable(f"'{target.name}' has {len(values)} classes; 2 to {MOST_CLASSES} can be told apart")
-    return tuple(_shown(value) for value in values), _numbered(target)
+    if not 2 <= len(values) <= MAX_CLASSES:
+        raise NotApplicable(f"'{target.name}' has {len(values)} classes; 2 to {MAX_CLASSES} can be told apart")
+    return tuple(_class_name(value) for value in values), _dense_codes(target)
 
 
-def _shown(value: object) -> str:
+def _class_name(value: object) -> str:
     return str(int(value)) if isinstance(value, float) else str(value)
 
 
-def _numbered(column: pl.Series) -> Ints:
+def _dense_codes(column: pl.Series) -> Ints:
     numbers: Ints = column.rank("dense").cast(pl.Int64).to_numpy() - 1
     return numbers

@@ -12,12 +12,12 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FOLDS = 5
-STRENGTHS = (20.0, 100.0, 500.0)
+PRIOR_STRENGTHS = (20.0, 100.0, 500.0)
 """How many rows of what is usual may stand against what was seen of a part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Said:
+class OutOfFold:
     """Probabilities float64 [n, k] of labelled rows, each by a model that learned from other groups alone.
 
     `rows` int64 [n] are their places in the table; `labels` int64 [n] point into `classes`, the values of the target;
@@ -30,7 +30,7 @@ class Said:
     probabilities: Floats
     groups: Ints
     classes: tuple[str, ...]
-    sure: Floats
+    confidence: Floats
 
     @property
     def n_groups(self) -> int:
@@ -38,13 +38,13 @@ class Said:
         return int(self.groups.max()) + 1
 
     @property
-    def of_label(self) -> Floats:
+    def label_probability(self) -> Floats:
         """The probability of the label that each row has, [n]."""
         of: Floats = self.probabilities[np.arange(len(self.labels)), self.labels]
         return of
 
 
-def folds(groups: Ints, count: int = FOLDS, *, seed: int = 0) -> Ints:
+def group_folds(groups: Ints, count: int = FOLDS, *, seed: int = 0) -> Ints:
     """The fold of each row, whole groups drawn into folds of about as many rows, int64 [n] in 0..count-1."""
     sizes = np.bincount(groups)
     order = np.random.default_rng(seed).permutation(len(sizes))
@@ -55,23 +55,23 @@ def folds(groups: Ints, count: int = FOLDS, *, seed: int = 0) -> Ints:
     return found
 
 
-def with_parts(said: Said, parts: Sequence[Ints]) -> Floats:
+def adjust_by_subgroups(oof: OutOfFold, parts: Sequence[Ints]) -> Floats:
     """Probabilities [n, k] with what the other rows of its part say of a row, for each division into parts, [n].
 
     The odds of each class move by how often the rest of the part had it over how often that was expected, both with as
     many rows of the usual shares as tell the labels best: flights of one stormy day are late together, which no other
     day can tell. A row's own label is left out.
     """
-    return _moved(said, parts, _of_others)
+    return _adjusted(oof, parts, _sum_of_others)
 
 
-def by_halves(said: Said, parts: Sequence[Ints]) -> Floats:
-    """As `with_parts`, but each half of a part is told by the other half.
+def adjust_by_half_subgroups(oof: OutOfFold, parts: Sequence[Ints]) -> Floats:
+    """As `adjust_by_subgroups`, but each half of a part is told by the other half.
 
     What a part has without a row is the less the more its own label was of a class, so that among rows that are sure
     of a class those stand first that are not of it. Halves have no such trace.
     """
-    half = np.random.default_rng(0).integers(0, 2, len(said.labels))
+    half = np.random.default_rng(0).integers(0, 2, len(oof.labels))
 
     def of_other_half(values: Floats, part: Ints) -> Floats:
         count = 2 * (int(part.max()) + 1)
@@ -79,30 +79,30 @@ def by_halves(said: Said, parts: Sequence[Ints]) -> Floats:
         found: Floats = sums[part * 2 + 1 - half]
         return found
 
-    return _moved(said, parts, of_other_half)
+    return _adjusted(oof, parts, of_other_half)
 
 
-def _moved(said: Said, parts: Sequence[Ints], rest: Callable[[Floats, Ints], Floats]) -> Floats:
+def _adjusted(oof: OutOfFold, parts: Sequence[Ints], rest: Callable[[Floats, Ints], Floats]) -> Floats:
     """Part by part, with the strength that tells the labels best; parts that tell nothing leave all as it was."""
-    held = np.eye(len(said.classes))[said.labels]
-    found = said.probabilities
+    held = np.eye(len(oof.classes))[oof.labels]
+    found = oof.probabilities
     for part in parts:
         seen, expected = (rest(each, part) for each in (held, found))
         ways = [found]
-        for strength in STRENGTHS:
+        for strength in PRIOR_STRENGTHS:
             usual = held.mean(axis=0) * strength
             moved = found * (seen + usual) / (expected + usual)
             ways.append(moved / moved.sum(axis=1, keepdims=True))
-        found = min(ways, key=lambda each: loss(each, said.labels))
+        found = min(ways, key=lambda each: log_loss(each, oof.labels))
     return found
 
 
-def loss(probabilities: Floats, labels: Ints) -> float:
+def log_loss(probabilities: Floats, labels: Ints) -> float:
     """The mean log loss of labels int64 [n] by probabilities [n, k]."""
     return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
 
 
-def _of_others(values: Floats, part: Ints) -> Floats:
+def _sum_of_others(values: Floats, part: Ints) -> Floats:
     """The sum over the other rows of a row's part, [n, k]."""
     sums = np.column_stack([np.bincount(part, column) for column in values.T])
     others: Floats = sums[part] - values

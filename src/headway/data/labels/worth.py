@@ -8,15 +8,15 @@ import numpy as np
 
 from headway.data.labels.said import Floats, Ints
 
-POOL = 5
+POOL_FACTOR = 5
 """How many times the rows asked for are looked at, the least certain first."""
-FROM_A_GROUP = 3
+GROUP_FACTOR = 3
 """How many times its even share a group may give at the most."""
-STRANGE = 0.05
+OUTLIER_SHARE = 0.05
 """The share of rows least like all others, which are left out: they would teach of themselves alone."""
 
 
-def next_rows(probabilities: Floats, rows: Floats, groups: Ints, count: int) -> Ints:
+def next_rows_to_label(probabilities: Floats, rows: Floats, groups: Ints, count: int) -> Ints:
     """The places of at most `count` rows worth a label, the first ones first, int64 [m].
 
     probabilities float64 [n, k]; rows float64 [n, d], missing as NaN; groups int64 [n] in 0..G-1. Least certain are
@@ -25,15 +25,15 @@ def next_rows(probabilities: Floats, rows: Floats, groups: Ints, count: int) -> 
     """
     ordered = np.sort(probabilities, axis=1)
     doubt = 1 - (ordered[:, -1] - ordered[:, -2])
-    places = _scaled(rows)
+    places = _standardized(rows)
     far = np.abs(places).mean(axis=1)
-    usual = np.flatnonzero(far <= np.quantile(far, 1 - STRANGE))
-    pool = usual[np.argsort(-doubt[usual], kind="stable")[: POOL * count]]
-    most = FROM_A_GROUP * math.ceil(count / max(1, len(np.unique(groups[pool]))))
-    return _apart(pool, places, doubt, (groups, most))[:count]
+    usual = np.flatnonzero(far <= np.quantile(far, 1 - OUTLIER_SHARE))
+    pool = usual[np.argsort(-doubt[usual], kind="stable")[: POOL_FACTOR * count]]
+    most = GROUP_FACTOR * math.ceil(count / max(1, len(np.unique(groups[pool]))))
+    return _farthest_first(pool, places, doubt, (groups, most))[:count]
 
 
-def _apart(pool: Ints, places: Floats, doubt: Floats, of_group: tuple[Ints, int]) -> Ints:
+def _farthest_first(pool: Ints, places: Floats, doubt: Floats, of_group: tuple[Ints, int]) -> Ints:
     """The pool in the order in which it is chosen, until each group gave its most."""
     groups, most = of_group
     given = np.zeros(int(groups.max()) + 1, dtype=np.int64)
@@ -51,7 +51,7 @@ def _apart(pool: Ints, places: Floats, doubt: Floats, of_group: tuple[Ints, int]
     return np.array(chosen, dtype=np.int64)
 
 
-def _scaled(rows: Floats) -> Floats:
+def _standardized(rows: Floats) -> Floats:
     """Columns about 0 with a spread of 1; what is missing lies in the middle."""
     known = ~np.isnan(rows)
     count = np.maximum(known.sum(axis=0), 1)

@@ -12,7 +12,7 @@ from headway.core.record import Record
 
 Answer = Literal["found", "undecided", "clear", "not applicable"]
 
-KINDS = {
+LEAKAGE_CODES = {
     "no test set": ("D020",),
     "preprocessing on training and test": ("D021",),
     "columns chosen on training and test": ("D022",),
@@ -28,7 +28,7 @@ _UNABLE = "D000"
 _DID_NOT_RUN = re.compile(r"check '([^']+)' did not run: (.*)")
 
 
-class Kind(Record, frozen=True, kw_only=True):
+class LeakageKind(Record, frozen=True, kw_only=True):
     """A kind of leakage: what its checks came to, and why.
 
     `found` is a finding that stops or warns; `clear` means that no check which ran has more than a note; `not
@@ -41,7 +41,7 @@ class Kind(Record, frozen=True, kw_only=True):
     codes: tuple[str, ...]
 
 
-def kinds_of(findings: Sequence[Finding]) -> list[Kind]:
+def summarize_leakage(findings: Sequence[Finding]) -> list[LeakageKind]:
     """The eight kinds, by what all checks of a survey found."""
     codes = {name: plugins.describe("check", name)[:4] for name in plugins.names("check")}
     unable: dict[str, str] = {}
@@ -49,10 +49,10 @@ def kinds_of(findings: Sequence[Finding]) -> list[Kind]:
         said = _DID_NOT_RUN.match(finding.message) if finding.code == _UNABLE else None
         if said:
             unable[codes[said[1]]] = said[2]
-    return [_kind(name, of, findings, unable) for name, of in KINDS.items()]
+    return [_kind(name, of, findings, unable) for name, of in LEAKAGE_CODES.items()]
 
 
-def _kind(name: str, codes: tuple[str, ...], findings: Sequence[Finding], unable: dict[str, str]) -> Kind:
+def _kind(name: str, codes: tuple[str, ...], findings: Sequence[Finding], unable: dict[str, str]) -> LeakageKind:
     own = [finding for finding in findings if finding.code in codes]
     grave = [finding for finding in own if finding.severity in ("stop", "warn")]
     silent = [finding for finding in own if finding.severity == "undecided"]
@@ -64,4 +64,4 @@ def _kind(name: str, codes: tuple[str, ...], findings: Sequence[Finding], unable
     told = [f"{finding.code} {finding.message}" for finding in (grave or silent or notes)[:1]]
     more = len(grave or silent or notes) - 1
     rest = [f"{more} more finding{'s' if more > 1 else ''}"] if more > 0 else []
-    return Kind(name=name, answer=answer, why="; ".join([*first, *told, *rest, *did_not_run]), codes=codes)
+    return LeakageKind(name=name, answer=answer, why="; ".join([*first, *told, *rest, *did_not_run]), codes=codes)

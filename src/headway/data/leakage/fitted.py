@@ -18,7 +18,7 @@ NEAR_MEAN = 0.2
 _MEAN, _ROWS = "__mean", "__rows"
 
 
-def standardised(table: pl.DataFrame, names: list[str]) -> set[str]:
+def standardized_columns(table: pl.DataFrame, names: list[str]) -> set[str]:
     """Columns whose mean over these rows is 0 and whose deviation is 1, to a hundredth of what chance would allow."""
     means, spreads = (_row(table, [call(pl.col(name)) for name in names]) for call in (pl.Expr.mean, pl.Expr.std))
     near = EXACT / np.sqrt(max(1, len(table)))
@@ -28,7 +28,7 @@ def standardised(table: pl.DataFrame, names: list[str]) -> set[str]:
     return {name for name, found in zip(names, exact, strict=True) if found}
 
 
-def filled(table: pl.DataFrame, names: list[str]) -> set[str]:
+def mean_filled_columns(table: pl.DataFrame, names: list[str]) -> set[str]:
     """Columns that hold their own mean over these rows, which is no whole number, in more than 0.1 % of them."""
     means = _row(table, [pl.col(name).mean() for name in names])
     near = [(pl.col(name) - mean).abs() <= SAME * abs(mean) for name, mean in zip(names, means, strict=True)]
@@ -38,7 +38,7 @@ def filled(table: pl.DataFrame, names: list[str]) -> set[str]:
     return {name for name, found in zip(names, often & broken, strict=True) if found}
 
 
-def encoded(dataset: Dataset, names: list[str]) -> set[str]:
+def target_encoded_columns(dataset: Dataset, names: list[str]) -> set[str]:
     """Columns that hold the mean of the target over these rows for each value of a column of texts."""
     target, table = pl.col(dataset.roles.target).cast(pl.Float64), dataset.table
     whole, *own = _row(table, [target.mean(), *(pl.col(name).mean() for name in names)])

@@ -13,15 +13,15 @@ from headway.core.errors import NotApplicable
 BEFORE_TEST = ("train", "choose")
 
 
-def held_out(survey: Survey) -> tuple[Dataset, Dataset]:
+def train_and_test(survey: Survey) -> tuple[Dataset, Dataset]:
     """What a model learned from and was chosen by, as one, and the rows held out; raises NotApplicable without both."""
     test = survey.periods.get("test")
     if test is None or not any(name in survey.periods for name in BEFORE_TEST):
         raise NotApplicable("no rows are held out to compare with", hint="[split] train, choose and test")
-    return learned_from(survey), test
+    return training_rows(survey), test
 
 
-def learned_from(survey: Survey) -> Dataset:
+def training_rows(survey: Survey) -> Dataset:
     """What a model learned from and was chosen by, as one; the whole dataset where it is not cut."""
     seen = [survey.periods[name] for name in BEFORE_TEST if name in survey.periods]
     if not seen:

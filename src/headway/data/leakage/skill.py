@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 
-MOST_CLASSES = 50
+MAX_CLASSES = 50
 BINS = 256
-ROWS_A_VALUE = 2
-NEAR, HUNDRED, FEW = 65_536, 100, 1_000
+ROWS_PER_VALUE = 2
+MAX_SPAN, HUNDREDTHS, PROBED_ROWS = 65_536, 100, 1_000
 _VALUE = "__value"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcomes:
+class TargetColumns:
     """The target as columns whose sums tell all: 0 and 1 for each class, ranks in [0, 1] of a number; no gaps."""
 
     columns: pl.DataFrame
@@ -34,7 +34,7 @@ class Outcomes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Skill:
+class ColumnSkill:
     """`auc` in [0.5, 1] of a number and two classes, else None; `explained` is the share of the target's variance.
 
     `explained` is corrected for the number of values (Ezekiel 1930); None where values hardly ever repeat.
@@ -44,46 +44,46 @@ class Skill:
     explained: float | None
 
 
-def outcomes_of(target: pl.Series, task: str) -> Outcomes:
+def target_columns(target: pl.Series, task: str) -> TargetColumns:
     """The outcomes of rows that have one; raises NotApplicable where no single column could tell them."""
     if task == "embedding":
         raise NotApplicable(f"what one column tells of the target has no meaning for task '{task}'")
     classes = target.unique().sort().to_list() if task in ("binary", "multiclass") else []
     if target.n_unique() < 2:
         raise NotApplicable(f"the target has one {'class' if classes else 'value'} only")
-    if len(classes) > MOST_CLASSES:
-        raise NotApplicable(f"the target has more than {MOST_CLASSES} classes")
+    if len(classes) > MAX_CLASSES:
+        raise NotApplicable(f"the target has more than {MAX_CLASSES} classes")
     if not classes:
-        return Outcomes(columns=pl.DataFrame({"y0": target.rank("average") / len(target)}), binary=False)
+        return TargetColumns(columns=pl.DataFrame({"y0": target.rank("average") / len(target)}), binary=False)
     shown = classes[1:] if len(classes) == 2 else classes
     one_hot = {f"y{place}": (target == each).cast(pl.Float64) for place, each in enumerate(shown)}
-    return Outcomes(columns=pl.DataFrame(one_hot), binary=task == "binary" and len(classes) == 2)
+    return TargetColumns(columns=pl.DataFrame(one_hot), binary=task == "binary" and len(classes) == 2)
 
 
-def skills(dataset: Dataset, names: Sequence[str]) -> dict[str, Skill]:
+def single_column_skills(dataset: Dataset, names: Sequence[str]) -> dict[str, ColumnSkill]:
     """The skill of each of these columns over the rows with an outcome; other types are left out.
 
     Missing is a value of its own, and ranks lowest. Raises NotApplicable where the target has one value only.
     """
     known = dataset.table.filter(pl.col(dataset.roles.target).is_not_null())
-    outcomes = outcomes_of(known[dataset.roles.target], dataset.roles.task)
-    read = [name for name in names if _is_read(known.schema[name])]
-    return {name: skill_of(known[name], outcomes) for name in read}
+    outcomes = target_columns(known[dataset.roles.target], dataset.roles.task)
+    read = [name for name in names if _is_supported(known.schema[name])]
+    return {name: column_skill(known[name], outcomes) for name in read}
 
 
-def skill_of(column: pl.Series, outcomes: Outcomes) -> Skill:
+def column_skill(column: pl.Series, outcomes: TargetColumns) -> ColumnSkill:
     """The skill of a column on outcomes of the same rows."""
     values = column.fill_nan(None) if column.dtype.is_float() else column
-    by_value = _by_value(values, outcomes)
+    by_value = _sum_by_value(values, outcomes)
     auc = _auc(by_value) if outcomes.binary and _is_ordered(column.dtype) else None
-    if len(by_value) * ROWS_A_VALUE > len(values) and _is_ordered(column.dtype):
-        by_value = _by_value((values.rank("ordinal") - 1) * BINS // len(values), outcomes)
-    if len(by_value) * ROWS_A_VALUE > len(values):
-        return Skill(auc=auc, explained=None)
-    return Skill(auc=auc, explained=_explained(by_value, outcomes, len(values)))
+    if len(by_value) * ROWS_PER_VALUE > len(values) and _is_ordered(column.dtype):
+        by_value = _sum_by_value((values.rank("ordinal") - 1) * BINS // len(values), outcomes)
+    if len(by_value) * ROWS_PER_VALUE > len(values):
+        return ColumnSkill(auc=auc, explained=None)
+    return ColumnSkill(auc=auc, explained=_explained(by_value, outcomes, len(values)))
 
 
-def _is_read(dtype: pl.DataType) -> bool:
+def _is_supported(dtype: pl.DataType) -> bool:
     return _is_ordered(dtype) or dtype in (pl.String, pl.Categorical, pl.Enum)
 
 
@@ -91,38 +91,38 @@ def _is_ordered(dtype: pl.DataType) -> bool:
     return dtype.is_numeric() or dtype == pl.Boolean
 
 
-def _by_value(column: pl.Series, outcomes: Outcomes) -> pl.DataFrame:
+def _sum_by_value(column: pl.Series, outcomes: TargetColumns) -> pl.DataFrame:
     """A row a value, missing first: `len` rows, and the sums of the outcomes."""
-    places = _places(column)
+    places = _integer_codes(column)
     if places is not None:
-        return _by_place(places, outcomes)
+        return _sum_by_code(places, outcomes)
     table = outcomes.columns.with_columns(column.alias(_VALUE))
     return table.group_by(_VALUE).agg(pl.len(), pl.col(outcomes.columns.columns).sum()).sort(_VALUE, nulls_last=False)
 
 
-def _places(column: pl.Series) -> NDArray[np.int64] | None:
+def _integer_codes(column: pl.Series) -> NDArray[np.int64] | None:
     """Its numbers, or their hundredths, as places from 1 on, 0 for missing; None where they are none, or far apart."""
     if not column.dtype.is_numeric() or not column.count():
         return None
-    unit = HUNDRED if column.dtype.is_float() else 1
+    unit = HUNDREDTHS if column.dtype.is_float() else 1
     least, most = column.min(), column.max()
-    if not (isinstance(least, int | float) and isinstance(most, int | float) and (most - least) * unit < NEAR):
+    if not (isinstance(least, int | float) and isinstance(most, int | float) and (most - least) * unit < MAX_SPAN):
         return None
     if unit == 1:
         places: NDArray[np.int64] = (column.cast(pl.Int64) - (int(least) - 1)).fill_null(0).to_numpy()
         return places
     values: NDArray[np.float64] = column.fill_null(float("nan")).to_numpy()
-    if not _are_hundredths(values[:FEW]) or not _are_hundredths(values):
+    if not _are_hundredths(values[:PROBED_ROWS]) or not _are_hundredths(values):
         return None
     found: NDArray[np.float64] = np.nan_to_num(np.rint(values * unit) - (round(least * unit) - 1))
     return found.astype(np.int64)
 
 
 def _are_hundredths(values: NDArray[np.float64]) -> bool:
-    return bool(((np.rint(values * HUNDRED) / HUNDRED == values) | np.isnan(values)).all())
+    return bool(((np.rint(values * HUNDREDTHS) / HUNDREDTHS == values) | np.isnan(values)).all())
 
 
-def _by_place(places: NDArray[np.int64], outcomes: Outcomes) -> pl.DataFrame:
+def _sum_by_code(places: NDArray[np.int64], outcomes: TargetColumns) -> pl.DataFrame:
     """The same, counted in their places, which takes a third of the time."""
     counts = np.bincount(places)
     columns = zip(outcomes.columns.columns, outcomes.columns, strict=True)
@@ -139,7 +139,7 @@ def _auc(by_value: pl.DataFrame) -> float:
     return max(auc, 1 - auc)
 
 
-def _explained(by_value: pl.DataFrame, outcomes: Outcomes, rows: int) -> float:
+def _explained(by_value: pl.DataFrame, outcomes: TargetColumns, rows: int) -> float:
     counts: NDArray[np.float64] = by_value["len"].to_numpy().astype(np.float64)
     sums = by_value.select(outcomes.columns.columns).to_numpy()
     whole = outcomes.squares

@@ -45,28 +45,28 @@ def verhoeff(digits: str) -> bool:
 
 def ean(digits: str) -> bool:
     """Whether the last digit weighs the others by 1 and 3 in turn: the Swiss AHV number."""
-    return _weighed(digits, [1, 3] * 6 + [1]) % 10 == 0
+    return _weighted_sum(digits, [1, 3] * 6 + [1]) % 10 == 0
 
 
 def nhs(digits: str) -> bool:
     """Whether ten digits are a British NHS number."""
-    return _weighed(digits[:9], range(10, 1, -1)) % 11 == (11 - int(digits[9])) % 11 and len(set(digits)) > 1
+    return _weighted_sum(digits[:9], range(10, 1, -1)) % 11 == (11 - int(digits[9])) % 11 and len(set(digits)) > 1
 
 
 def bsn(digits: str) -> bool:
     """Whether nine digits are a Dutch BSN."""
-    return _weighed(digits, [*range(9, 1, -1), -1]) % 11 == 0 and len(set(digits)) > 1
+    return _weighted_sum(digits, [*range(9, 1, -1), -1]) % 11 == 0 and len(set(digits)) > 1
 
 
 def pesel(digits: str) -> bool:
     """Whether eleven digits are a Polish PESEL, with its day of birth."""
     month = int(digits[2:4]) % 20
-    return _weighed(digits, (1, 3, 7, 9, 1, 3, 7, 9, 1, 3, 1)) % 10 == 0 and _day(digits[4:6], month)
+    return _weighted_sum(digits, (1, 3, 7, 9, 1, 3, 7, 9, 1, 3, 1)) % 10 == 0 and _is_day(digits[4:6], month)
 
 
 def cpf(digits: str) -> bool:
     """Whether eleven digits are a Brazilian CPF."""
-    firsts = (_weighed(digits[:length], range(length + 1, 1, -1)) * 10 % 11 % 10 for length in (9, 10))
+    firsts = (_weighted_sum(digits[:length], range(length + 1, 1, -1)) * 10 % 11 % 10 for length in (9, 10))
     return "".join(map(str, firsts)) == digits[9:] and len(set(digits)) > 1
 
 
@@ -93,30 +93,30 @@ def dni(text: str) -> bool:
 
 def codice_fiscale(text: str) -> bool:
     """Whether sixteen characters are an Italian codice fiscale."""
-    odd = sum(_ITALIAN[_place(each)] for each in text[0:15:2])
-    even = sum(map(_place, text[1:15:2]))
-    return (odd + even) % 26 == _place(text[15])
+    odd = sum(_ITALIAN[_letter_index(each)] for each in text[0:15:2])
+    even = sum(map(_letter_index, text[1:15:2]))
+    return (odd + even) % 26 == _letter_index(text[15])
 
 
 def hetu(text: str) -> bool:
     """Whether eleven characters are a Finnish personal code, with its day of birth."""
-    return _FINNISH[int(text[:6] + text[7:10]) % 31] == text[10] and _day(text[:2], int(text[2:4]))
+    return _FINNISH[int(text[:6] + text[7:10]) % 31] == text[10] and _is_day(text[:2], int(text[2:4]))
 
 
 def personnummer(digits: str) -> bool:
     """Whether ten digits are a Swedish personnummer, with its day of birth."""
-    return luhn(digits) and _day(digits[4:6], int(digits[2:4]))
+    return luhn(digits) and _is_day(digits[4:6], int(digits[2:4]))
 
 
-def _weighed(digits: str, weights: Sequence[int]) -> int:
+def _weighted_sum(digits: str, weights: Sequence[int]) -> int:
     return sum(int(digit) * weight for digit, weight in zip(digits, weights, strict=True))
 
 
-def _place(character: str) -> int:
+def _letter_index(character: str) -> int:
     return int(character) if character.isdigit() else ord(character) - ord("A")
 
 
-def _day(day: str, month: int) -> bool:
+def _is_day(day: str, month: int) -> bool:
     """Whether there is such a day in some year."""
     try:
         date(2000, month, int(day))

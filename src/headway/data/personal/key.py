@@ -28,7 +28,7 @@ class HashKey:
         return hmac.new(self.secret, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:_SHOWN]
 
 
-def open_key(config: Config) -> HashKey:
+def load_hash_key(config: Config) -> HashKey:
     """The key that `[personal] key` names, made where there is none yet.
 
     Raises ConfigError where it would lie in the store, is open to other users, or is no key.

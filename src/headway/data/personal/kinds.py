@@ -28,7 +28,7 @@ class Hit(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class PersonalPattern:
     """How one kind may be written. `needs` is a cheaper pattern (of Rust) that every text with it has.
 
     A `bare` one is digits and nothing else, of which one in ten fits by chance: it is believed only of a column, most
@@ -42,24 +42,24 @@ class Form:
     bare: bool = False
 
 
-def find(text: str, forms: Sequence[Form]) -> list[Hit]:
+def find_in_text(text: str, forms: Sequence[PersonalPattern]) -> list[Hit]:
     """All personal data in a text, of these forms, in their order, none over another."""
     hits: list[Hit] = []
     for form in forms:
         for match in form.pattern.finditer(text):
             hit = Hit(form.kind, match.start(), match.end())
-            if form.valid(match[0]) and not (hits and any(_over(hit, known) for known in hits)):
+            if form.valid(match[0]) and not (hits and any(_overlap(hit, known) for known in hits)):
                 hits.append(hit)
     return hits
 
 
-def whole(text: str, forms: Sequence[Form]) -> str:
+def kind_of_value(text: str, forms: Sequence[PersonalPattern]) -> str:
     """The kind that a text is as a whole; "" for none."""
     text = text.strip()
     return next((each.kind for each in forms if each.pattern.fullmatch(text) and each.valid(text)), "")
 
 
-def shape(text: str) -> str:
+def mask_value(text: str) -> str:
     """A value as it may be shown: every letter is an x and every digit a 9.
 
     >>> shape("ada@example.org, 0170 12")
@@ -68,26 +68,26 @@ def shape(text: str) -> str:
     return re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "9", text))
 
 
-def _over(one: Hit, other: Hit) -> bool:
+def _overlap(one: Hit, other: Hit) -> bool:
     return one.start < other.end and other.start < one.end
 
 
-def _plain(text: str) -> str:
+def _strip_punctuation(text: str) -> str:
     return re.sub(r"[^0-9A-Za-z]", "", text).upper()
 
 
-def _plainly(valid: Valid) -> Valid:
+def _ignoring_punctuation(valid: Valid) -> Valid:
     """A check of what is left without spaces and marks."""
-    return lambda text: valid(_plain(text))
+    return lambda text: valid(_strip_punctuation(text))
 
 
-def _any(_: str) -> bool:
+def _always_valid(_: str) -> bool:
     return True
 
 
 def _card(text: str) -> bool:
     """A number that a card network gives out, with the digit of Luhn."""
-    digits = _plain(text)
+    digits = _strip_punctuation(text)
     return bool(_NETWORK.match(digits)) and checksums.luhn(digits) and len(set(digits)) > 1
 
 
@@ -103,21 +103,21 @@ def _ip(text: str) -> bool:
 
 def _phone(text: str) -> bool:
     """As many digits as a phone number may have, and not a date, or the same digit all along."""
-    digits = _plain(re.split("[ex]", text.lower(), maxsplit=1)[0])
+    digits = _strip_punctuation(re.split("[ex]", text.lower(), maxsplit=1)[0])
     dated = re.fullmatch(r"(19|20)\d\d[-./ ](0?[1-9]|1[0-2])[-./ ]([0-2]?\d|3[01])\D*", text)
     return 7 <= len(digits) <= 15 and not dated and len(set(digits)) > 2
 
 
-def _form(kind: str, pattern: str, valid: Valid, needs: str, *, bare: bool = False) -> Form:
-    return Form(kind, re.compile(rf"(?<![\w@])(?:{pattern})(?!\w)"), valid, needs, bare)
+def _bounded_pattern(kind: str, pattern: str, valid: Valid, needs: str, *, bare: bool = False) -> PersonalPattern:
+    return PersonalPattern(kind, re.compile(rf"(?<![\w@])(?:{pattern})(?!\w)"), valid, needs, bare)
 
 
-def _led(kind: str, first: str, rest: str, valid: Valid, needs: str) -> Form:
+def _pattern_by_first(kind: str, first: str, rest: str, valid: Valid, needs: str) -> PersonalPattern:
     """A form whose first character is known: what may not stand before it is asked behind it, for `re` skips to it."""
-    return Form(kind, re.compile(rf"{first}(?<![\w@].){rest}(?!\w)"), valid, needs)
+    return PersonalPattern(kind, re.compile(rf"{first}(?<![\w@].){rest}(?!\w)"), valid, needs)
 
 
-def _of_ten_digits(form: Form) -> Form:
+def _ascii_digits(form: PersonalPattern) -> PersonalPattern:
     """The form with the digits 0 to 9 alone, not those of all scripts: ten are found several times as fast."""
     pattern, needs = (each.replace(r"\d", "[0-9]") for each in (form.pattern.pattern, form.needs))
     return replace(form, pattern=re.compile(pattern), needs=needs)
@@ -133,46 +133,62 @@ _EMAIL = re.compile(
     r"(?<![\w.!#$%&'*+/=?^`{|}~-])[\w!#$%&'*+/=?^`{|}~-]++(?:\.[\w!#$%&'*+/=?^`{|}~-]++)*+"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+(?:xn--[A-Za-z0-9-]{2,59}|[A-Za-z]{2,24})(?![\w-])"
 )
-_WRITTEN = (
-    Form("email", _EMAIL, _any, r"@[A-Za-z0-9][A-Za-z0-9-]*\.[A-Za-z0-9]"),
-    _led(
+_PATTERNS = (
+    PersonalPattern("email", _EMAIL, _always_valid, r"@[A-Za-z0-9][A-Za-z0-9-]*\.[A-Za-z0-9]"),
+    _pattern_by_first(
         "iban",
         "[A-Z]",
         r"[A-Z]\d{2}(?: ?[0-9A-Z]{4}){2,7}(?: ?[0-9A-Z]{1,3})?",
-        _plainly(checksums.mod97),
+        _ignoring_punctuation(checksums.mod97),
         BEFORE + r"[A-Z]{2}\d\d(?: ?[0-9A-Z]{4}){2}",
     ),
-    _led("card", "[1-69]", r"\d{3}(?:[ -]?\d){8,15}", _card, BEFORE + r"[1-69]\d{3}(?:[ -]?\d){8}"),
+    _pattern_by_first("card", "[1-69]", r"\d{3}(?:[ -]?\d){8,15}", _card, BEFORE + r"[1-69]\d{3}(?:[ -]?\d){8}"),
     # of the United States, where areas 000, 666 and 9xx were never given out
-    _form(
-        "national_id", r"(?!000|666|9)\d{3}([- ])(?!00)\d\d\1(?!0000)\d{4}", _any, BEFORE + r"\d{3}[- ]\d\d[- ]\d{4}"
+    _bounded_pattern(
+        "national_id",
+        r"(?!000|666|9)\d{3}([- ])(?!00)\d\d\1(?!0000)\d{4}",
+        _always_valid,
+        BEFORE + r"\d{3}[- ]\d\d[- ]\d{4}",
     ),
-    _form(
+    _bounded_pattern(
         "national_id",
         r"(?![DFIQUV])[A-Z](?![DFIQUVO])[A-Z] ?\d\d ?\d\d ?\d\d ?[A-D]",
-        _any,
+        _always_valid,
         BEFORE + r"[A-Z]{2} ?\d\d ?\d\d ?\d\d ?[A-D]",
     ),
-    _form("national_id", r"[XYZ]?\d{7,8}-?[A-Z]", _plainly(checksums.dni), BEFORE + r"[XYZ]?\d{7,8}-?[A-Z]"),
-    _form(
+    _bounded_pattern(
+        "national_id", r"[XYZ]?\d{7,8}-?[A-Z]", _ignoring_punctuation(checksums.dni), BEFORE + r"[XYZ]?\d{7,8}-?[A-Z]"
+    ),
+    _bounded_pattern(
         "national_id",
         r"[A-Z]{6}[0-9LMNP-V]{2}[A-EHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z]",
         checksums.codice_fiscale,
         BEFORE + r"[A-Z]{6}[0-9LMNP-V]{2}",
     ),
-    _form("national_id", r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]", checksums.hetu, BEFORE + r"\d{6}[-+A-FU-Y]\d{3}"),
-    _led(
+    _bounded_pattern("national_id", r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]", checksums.hetu, BEFORE + r"\d{6}[-+A-FU-Y]\d{3}"),
+    _pattern_by_first(
         "national_id",
         "[12]",
         r" ?\d\d ?\d\d ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d",
-        _plainly(checksums.nir),
+        _ignoring_punctuation(checksums.nir),
         BEFORE + r"[12] ?\d\d ?\d\d ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d",
     ),
-    _form("national_id", r"756\.?\d{4}\.?\d{4}\.?\d\d", _plainly(checksums.ean), BEFORE + r"756\.?\d{4}"),
-    _form("national_id", r"\d{3}\.\d{3}\.\d{3}-\d\d", _plainly(checksums.cpf), r"\d{3}\.\d{3}\.\d{3}-"),
-    _form("national_id", r"\d{6}[-+]\d{4}", _plainly(checksums.personnummer), BEFORE + r"\d{6}[-+]\d{4}"),
-    _form("national_id", r"[2-9]\d{3} \d{4} \d{4}", _plainly(checksums.verhoeff), BEFORE + r"[2-9]\d{3} \d{4} \d{4}"),
-    Form(
+    _bounded_pattern(
+        "national_id", r"756\.?\d{4}\.?\d{4}\.?\d\d", _ignoring_punctuation(checksums.ean), BEFORE + r"756\.?\d{4}"
+    ),
+    _bounded_pattern(
+        "national_id", r"\d{3}\.\d{3}\.\d{3}-\d\d", _ignoring_punctuation(checksums.cpf), r"\d{3}\.\d{3}\.\d{3}-"
+    ),
+    _bounded_pattern(
+        "national_id", r"\d{6}[-+]\d{4}", _ignoring_punctuation(checksums.personnummer), BEFORE + r"\d{6}[-+]\d{4}"
+    ),
+    _bounded_pattern(
+        "national_id",
+        r"[2-9]\d{3} \d{4} \d{4}",
+        _ignoring_punctuation(checksums.verhoeff),
+        BEFORE + r"[2-9]\d{3} \d{4} \d{4}",
+    ),
+    PersonalPattern(
         "ip",
         re.compile(
             r"[0-9A-Fa-f:](?<![\w:.].)(?:(?<=:)(?=\w*:)|(?<!:)(?=\w*:\w*:))[0-9A-Fa-f:]{1,38}(?:\.\d{1,3}){0,3}(?![\w:])"
@@ -180,14 +196,16 @@ _WRITTEN = (
         _ip,
         r"::|(?:[0-9A-Fa-f]{1,4}:){6}",
     ),
-    Form("ip", re.compile(r"\d(?<![\w.].)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?!\.?\w)"), _ip, r"(?:\d{1,3}\.){3}\d"),
-    _form(
+    PersonalPattern(
+        "ip", re.compile(r"\d(?<![\w.].)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?!\.?\w)"), _ip, r"(?:\d{1,3}\.){3}\d"
+    ),
+    _bounded_pattern(
         "phone",
         rf"\+\d{{1,3}}(?:[ .\-/]{{0,2}}\(?\d{{1,5}}\)?){{2,6}}{_EXTENSION}",
         _phone,
         _WITH_COUNTRY,
     ),
-    Form(
+    PersonalPattern(
         "phone",
         re.compile(
             rf"(?<![\w@])(?:\+?\d{{1,3}}[ .-]?)?\(\+?\d{{1,5}}\)(?:[ .\-/]{{0,2}}\d{{2,8}}){{1,4}}{_EXTENSION}(?!\w)"
@@ -195,16 +213,24 @@ _WRITTEN = (
         _phone,
         _WITH_AREA,
     ),
-    _form("phone", rf"(?:(?:1|001)[ .-])?\d{{3}}([ .-])\d{{3}}\1\d{{4}}{_EXTENSION}", _phone, _IN_THREE),
-    _form("phone", rf"0\d{{1,4}}(?:[ /-]{{1,3}}\d{{2,8}}){{1,4}}{_EXTENSION}", _phone, _WITH_ZERO),
-    _form("national_id", r"\d{3} ?\d{3} ?\d{4}", _plainly(checksums.nhs), _MANY_DIGITS, bare=True),
-    _form("national_id", r"\d{9}", checksums.bsn, _MANY_DIGITS, bare=True),
-    _form("national_id", r"\d{11}", checksums.pesel, _MANY_DIGITS, bare=True),
-    _form("national_id", r"\d{11}", checksums.cpf, _MANY_DIGITS, bare=True),
-    _form("national_id", r"\d{2} ?\d{3} ?\d{3} ?\d{3}", _plainly(checksums.steuer_id), _MANY_DIGITS, bare=True),
-    _form("national_id", r"[2-9]\d{11}", checksums.verhoeff, _MANY_DIGITS, bare=True),
-    _form("national_id", r"\d{10}", checksums.personnummer, _MANY_DIGITS, bare=True),
+    _bounded_pattern("phone", rf"(?:(?:1|001)[ .-])?\d{{3}}([ .-])\d{{3}}\1\d{{4}}{_EXTENSION}", _phone, _IN_THREE),
+    _bounded_pattern("phone", rf"0\d{{1,4}}(?:[ /-]{{1,3}}\d{{2,8}}){{1,4}}{_EXTENSION}", _phone, _WITH_ZERO),
+    _bounded_pattern(
+        "national_id", r"\d{3} ?\d{3} ?\d{4}", _ignoring_punctuation(checksums.nhs), _MANY_DIGITS, bare=True
+    ),
+    _bounded_pattern("national_id", r"\d{9}", checksums.bsn, _MANY_DIGITS, bare=True),
+    _bounded_pattern("national_id", r"\d{11}", checksums.pesel, _MANY_DIGITS, bare=True),
+    _bounded_pattern("national_id", r"\d{11}", checksums.cpf, _MANY_DIGITS, bare=True),
+    _bounded_pattern(
+        "national_id",
+        r"\d{2} ?\d{3} ?\d{3} ?\d{3}",
+        _ignoring_punctuation(checksums.steuer_id),
+        _MANY_DIGITS,
+        bare=True,
+    ),
+    _bounded_pattern("national_id", r"[2-9]\d{11}", checksums.verhoeff, _MANY_DIGITS, bare=True),
+    _bounded_pattern("national_id", r"\d{10}", checksums.personnummer, _MANY_DIGITS, bare=True),
 )
-_FORMS = tuple(map(_of_ten_digits, _WRITTEN))
-IN_TEXT = tuple(form for form in _FORMS if not form.bare)
-BARE = tuple(form for form in _FORMS if form.bare)
+_ASCII_PATTERNS = tuple(map(_ascii_digits, _PATTERNS))
+IN_TEXT = tuple(form for form in _ASCII_PATTERNS if not form.bare)
+BARE = tuple(form for form in _ASCII_PATTERNS if form.bare)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from headway.core.plugins import load_beside
 
-ANY = r"[A-Z][a-z]+-?[A-Za-z]*(?: [A-Z]\.?)? (?:Mc|Mac|O')?[A-Z][a-z]|(?:Mr|Mrs|Ms|Miss|Dr|Prof|Sir)\.? [A-Z]"
+MAY_BE_NAME = r"[A-Z][a-z]+-?[A-Za-z]*(?: [A-Z]\.?)? (?:Mc|Mac|O')?[A-Z][a-z]|(?:Mr|Mrs|Ms|Miss|Dr|Prof|Sir)\.? [A-Z]"
 """What every text with a name has, in the words of Rust."""
 _WORD = r"[A-Z][a-zà-öø-ÿ]+(?:-[A-Z][a-zà-öø-ÿ]+)?"
 _SURNAME = rf"(?:Mc|Mac|O')?{_WORD}"
@@ -20,7 +20,7 @@ _PAIR = re.compile(rf"(?<![\w'])({_WORD})(?: [A-Z]\.?)? (?:({_WORD}) )?({_SURNAM
 _TITLED = re.compile(rf"(?<!\w)(?:Mr|Mrs|Ms|Miss|Dr|Prof|Sir)\.? ((?:{_WORD} |[A-Z]\. )?{_SURNAME})(?![\w'])")
 _NOT_ALONE = re.compile(r"^(?:Mc|Mac|O')(?=[A-Z])")
 # Words that stand before or after names, and are in the lists of names.
-NO_NAMES = frozenset(
+NOT_NAMES = frozenset(
     re.findall(
         r"\w+",
         """
@@ -35,28 +35,28 @@ NO_NAMES = frozenset(
 )
 
 
-class Span(NamedTuple):
+class NameSpan(NamedTuple):
     """Where a name stands in a text: from `start` until before `end`."""
 
     start: int
     end: int
 
 
-Finder = Callable[[str], list[Span]]
+NameFinder = Callable[[str], list[NameSpan]]
 
 
-def finder() -> Finder:
+def name_finder() -> NameFinder:
     """What finds names in a text; raises PluginError where the lists are not installed."""
     lists = load_beside(__name__, "names", reads="finding names of people in texts")
-    given, surnames = lists.GIVEN - NO_NAMES, lists.SURNAMES - NO_NAMES
+    given, surnames = lists.GIVEN - NOT_NAMES, lists.SURNAMES - NOT_NAMES
 
     def _is_surname(word: str) -> bool:
         """By itself, without what is put before it (Mc), or by a part that a hyphen ties to another."""
         parts = (word.replace("'", "").capitalize(), _NOT_ALONE.sub("", word), *word.split("-"))
         return not surnames.isdisjoint(parts)
 
-    def _find(text: str) -> list[Span]:
-        found = [Span(*match.span(1)) for match in _TITLED.finditer(text)]
+    def _find(text: str) -> list[NameSpan]:
+        found = [NameSpan(*match.span(1)) for match in _TITLED.finditer(text)]
         at = 0
         while match := _PAIR.search(text, at):
             first, middle, last = match.groups()
@@ -65,16 +65,16 @@ def finder() -> Finder:
                 continue
             end = match.end() if _is_surname(last) else match.end(2) if middle and _is_surname(middle) else 0
             if end:
-                found.append(Span(match.start(), end))
+                found.append(NameSpan(match.start(), end))
                 at = end
-        return _apart(found)
+        return _without_overlap(found)
 
     return _find
 
 
-def _apart(found: list[Span]) -> list[Span]:
+def _without_overlap(found: list[NameSpan]) -> list[NameSpan]:
     """The spans in order, the longer of two that overlap."""
-    kept: list[Span] = []
+    kept: list[NameSpan] = []
     for each in sorted(found, key=lambda span: (span.start, -span.end)):
         if not kept or each.start >= kept[-1].end:
             kept.append(each)

@@ -11,44 +11,46 @@ from msgspec.structs import replace
 from headway.core.config import Config
 from headway.core.dataset import Roles
 from headway.core.errors import ConfigError
-from headway.data.personal.find import Found, of_column
-from headway.data.personal.key import open_key
-from headway.data.personal.kinds import IN_TEXT, KINDS, find
+from headway.data.personal.find import PersonalData, find_in_column
+from headway.data.personal.key import load_hash_key
+from headway.data.personal.kinds import IN_TEXT, KINDS, find_in_text
 
 DROP, HASH, KEEP = "drop", "hash", "keep"
-_ALONE = ("target", "time", "groups", "lists", "weight")
+_SINGLE_ROLES = ("target", "time", "groups", "lists", "weight")
 _GROUPING = ("groups", "lists")
 Hashing = Callable[[str], str]
 
 
-def guarded(table: pl.DataFrame, roles: Roles, config: Config) -> tuple[pl.DataFrame, Roles, dict[str, str]]:
+def apply_personal_policy(
+    table: pl.DataFrame, roles: Roles, config: Config
+) -> tuple[pl.DataFrame, Roles, dict[str, str]]:
     """The table with its personal data dropped or hashed, the roles of what is left, and what was done by column.
 
     A kind in a longer text is replaced in it: dropped by its name in brackets, hashed by its hash. A hashed column that
     has no role is no feature, for no server holds the key. Raises ConfigError for a name that is neither a column nor
     a kind, is named twice, or has a role that it cannot lose.
     """
-    by_name = policy(config, table.columns)
+    by_name = personal_policy(config, table.columns)
     if not by_name:
         return table, roles, {}
     in_text: dict[str, dict[str, str]] = {}
     ways = {name: way for name, way in by_name.items() if name in table.columns}
-    for found in _of_kinds(table, by_name):
+    for found in _find_kinds(table, by_name):
         way = by_name[found.kind]
         if found.is_the_column:
             ways.setdefault(found.column, way)
         elif found.column not in ways:
             in_text.setdefault(found.column, {})[found.kind] = way
-    _expect_losable(ways, roles)
-    hashed = open_key(config).hash if HASH in by_name.values() else str
+    _check_roles_survive(ways, roles)
+    hashed = load_hash_key(config).hash if HASH in by_name.values() else str
     dropped = [name for name, way in ways.items() if way == DROP]
-    columns = [_hashed(table[name], hashed) for name, way in ways.items() if way == HASH]
-    columns += [_replaced(table[name], kinds, hashed) for name, kinds in in_text.items() if name not in ways]
-    done = ways | {name: _told(kinds) for name, kinds in in_text.items() if name not in ways}
-    return table.with_columns(columns).drop(dropped), _roles_of(roles, ways), done
+    columns = [_hash_column(table[name], hashed) for name, way in ways.items() if way == HASH]
+    columns += [_replace_in_column(table[name], kinds, hashed) for name, kinds in in_text.items() if name not in ways]
+    done = ways | {name: _describe_replacements(kinds) for name, kinds in in_text.items() if name not in ways}
+    return table.with_columns(columns).drop(dropped), _remaining_roles(roles, ways), done
 
 
-def policy(config: Config, columns: Sequence[str]) -> dict[str, str]:
+def personal_policy(config: Config, columns: Sequence[str]) -> dict[str, str]:
     """What becomes of each name that `[personal]` says: `drop`, `hash` or `keep`."""
     section = config.personal
     said = [(name, way) for way in (DROP, HASH, KEEP) for name in getattr(section, way)]
@@ -68,17 +70,17 @@ def policy(config: Config, columns: Sequence[str]) -> dict[str, str]:
     return dict(said)
 
 
-def _of_kinds(table: pl.DataFrame, by_name: Mapping[str, str]) -> list[Found]:
+def _find_kinds(table: pl.DataFrame, by_name: Mapping[str, str]) -> list[PersonalData]:
     """What is found of the kinds that are dropped or hashed, in columns that are not named themselves."""
     kinds = {name for name, way in by_name.items() if name not in table.columns and way != KEEP}
     if not kinds:
         return []
     asked = [name for name in table.columns if name not in by_name]
-    return [found for name in asked for found in of_column(table[name]) if found.kind in kinds]
+    return [found for name in asked for found in find_in_column(table[name]) if found.kind in kinds]
 
 
-def _expect_losable(ways: Mapping[str, str], roles: Roles) -> None:
-    for role in _ALONE:
+def _check_roles_survive(ways: Mapping[str, str], roles: Roles) -> None:
+    for role in _SINGLE_ROLES:
         name = getattr(roles, role)
         way = ways.get(name, KEEP)
         if way == DROP or (way == HASH and role not in _GROUPING):
@@ -87,7 +89,7 @@ def _expect_losable(ways: Mapping[str, str], roles: Roles) -> None:
             raise ConfigError(what, where=f"[personal] {way}", hint=hint)
 
 
-def _roles_of(roles: Roles, ways: Mapping[str, str]) -> Roles:
+def _remaining_roles(roles: Roles, ways: Mapping[str, str]) -> Roles:
     dropped = {name for name, way in ways.items() if way == DROP}
     used = {roles.groups, roles.lists, *roles.slices, *roles.people}
     hashed = [name for name, way in ways.items() if way == HASH and name not in {*used, *roles.ignore}]
@@ -100,26 +102,26 @@ def _roles_of(roles: Roles, ways: Mapping[str, str]) -> Roles:
     )
 
 
-def _hashed(column: pl.Series, hashed: Hashing) -> pl.Series:
-    return _mapped(column.cast(pl.String), hashed)
+def _hash_column(column: pl.Series, hashed: Hashing) -> pl.Series:
+    return _map_values(column.cast(pl.String), hashed)
 
 
-def _replaced(column: pl.Series, kinds: Mapping[str, str], hashed: Hashing) -> pl.Series:
+def _replace_in_column(column: pl.Series, kinds: Mapping[str, str], hashed: Hashing) -> pl.Series:
     def put(text: str) -> str:
-        for hit in sorted(find(text, IN_TEXT), key=lambda each: -each.start):
+        for hit in sorted(find_in_text(text, IN_TEXT), key=lambda each: -each.start):
             if hit.kind in kinds:
                 new = hashed(text[hit.start : hit.end]) if kinds[hit.kind] == HASH else f"[{hit.kind}]"
                 text = text[: hit.start] + new + text[hit.end :]
         return text
 
-    return _mapped(column.cast(pl.String), put)
+    return _map_values(column.cast(pl.String), put)
 
 
-def _mapped(column: pl.Series, put: Hashing) -> pl.Series:
+def _map_values(column: pl.Series, put: Hashing) -> pl.Series:
     values = column.drop_nulls().unique()
     new = pl.Series([put(text) for text in values], dtype=pl.String)
     return column.replace_strict(values, new, default=None, return_dtype=pl.String)
 
 
-def _told(kinds: Mapping[str, str]) -> str:
+def _describe_replacements(kinds: Mapping[str, str]) -> str:
     return ", ".join(f"{kind} in its texts: {way}" for kind, way in sorted(kinds.items()))

@@ -11,7 +11,7 @@ _LENGTH = re.compile(r"([1-9]\d*)([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
-def length_of(text: str, *, where: str = "[personal] retention") -> timedelta:
+def parse_duration(text: str, *, where: str = "[personal] retention") -> timedelta:
     """The length of a time such as `90d`, `12h` or `30m`; raises ConfigError for what is none.
 
     >>> length_of("12h")

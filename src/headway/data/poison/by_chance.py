@@ -16,20 +16,20 @@ from headway.data.labels.said import Floats, Ints
 
 QUANTILE, OF_SQUARE = 0.8, 1.6424
 """Of the squares of standard normal numbers, so many lie below; few groups that were touched do not move it."""
-MOST_VARIANCE = 25.0
+MAX_VARIANCE = 25.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Side:
+class OneVsRest:
     """One class against the others: chances [n], labels {0, 1} [n], and rows [n, d], whitened by the curvature."""
 
-    said: Floats
+    predicted: Floats
     labels: Floats
     white: Floats
 
 
-def exceeds(
-    sides: Sequence[Side], codes: Ints, furthest: Callable[[Floats], float], *, than: float, level: float
+def exceedance_probability(
+    sides: Sequence[OneVsRest], codes: Ints, furthest: Callable[[Floats], float], *, than: float, level: float
 ) -> float:
     """The chance that `furthest` of the distances [groups] of a clean table is that far, or of at least `level`.
 
@@ -39,26 +39,28 @@ def exceeds(
     """
     order = np.argsort(codes, kind="stable")
     codes, starts = codes[order], np.searchsorted(codes[order], np.arange(int(codes.max()) + 1))
-    sides = [Side(said=each.said[order], labels=each.labels[order], white=each.white[order]) for each in sides]
-    spreads = [_spread(each, starts) for each in sides]
-    shares = [_shares(each, starts) for each in sides]
+    sides = [
+        OneVsRest(predicted=each.predicted[order], labels=each.labels[order], white=each.white[order]) for each in sides
+    ]
+    spreads = [_effect_deviation(each, starts) for each in sides]
+    shares = [_curvature_shares(each, starts) for each in sides]
     draw, most = np.random.default_rng(0), int(4 / level) - 1
     far = 0
     for done in range(most):
-        labels = _labels(sides, spreads, codes, draw)
+        labels = _draw_labels(sides, spreads, codes, draw)
         pairs = zip(sides, shares, labels.T, strict=True)
-        distances = np.sum([_distances(side, share, label, starts) for side, share, label in pairs], axis=0)
+        distances = np.sum([_cook_distances(side, share, label, starts) for side, share, label in pairs], axis=0)
         far += furthest(distances) >= than
         if (far + 1) / (most + 1) > level:
             return float((far + 1) / (done + 2))
     return (far + 1) / (most + 1)
 
 
-def _spread(side: Side, starts: Ints) -> float:
+def _effect_deviation(side: OneVsRest, starts: Ints) -> float:
     """The standard deviation of effects of groups on the log odds, by how far their labels lie from what is said."""
-    weights = np.add.reduceat(side.said * (1 - side.said), starts)
-    beyond = np.square(np.add.reduceat(side.labels - side.said, starts))
-    low, high = 0.0, MOST_VARIANCE
+    weights = np.add.reduceat(side.predicted * (1 - side.predicted), starts)
+    beyond = np.square(np.add.reduceat(side.labels - side.predicted, starts))
+    low, high = 0.0, MAX_VARIANCE
     for _ in range(40):
         middle = (low + high) / 2
         wide = np.quantile(beyond / (weights + middle * np.square(weights)), QUANTILE) > OF_SQUARE
@@ -66,21 +68,21 @@ def _spread(side: Side, starts: Ints) -> float:
     return float(np.sqrt(low))
 
 
-def _shares(side: Side, starts: Ints) -> Floats:
+def _curvature_shares(side: OneVsRest, starts: Ints) -> Floats:
     """What each group is of the whole curvature, [groups, d, d]; it pulls the model back to where it was."""
-    steep = side.white * (side.said * (1 - side.said))[:, None]
+    steep = side.white * (side.predicted * (1 - side.predicted))[:, None]
     ends = [*starts[1:].tolist(), len(steep)]
     return np.stack([steep[since:end].T @ side.white[since:end] for since, end in zip(starts, ends, strict=True)])
 
 
-def _labels(
-    sides: Sequence[Side], spreads: Sequence[float], codes: Ints, draw: np.random.Generator
+def _draw_labels(
+    sides: Sequence[OneVsRest], spreads: Sequence[float], codes: Ints, draw: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Drawn labels of each side, [n, sides]; of several classes each row has one."""
     groups = int(codes[-1]) + 1
     chances = []
     for side, spread in zip(sides, spreads, strict=True):
-        odds = side.said / (1 - side.said) * np.exp(spread * draw.normal(size=groups))[codes]
+        odds = side.predicted / (1 - side.predicted) * np.exp(spread * draw.normal(size=groups))[codes]
         chances.append(odds / (1 + odds))
     if len(sides) == 1:
         return np.asarray(draw.random(len(codes)) < chances[0])[:, None]
@@ -89,8 +91,8 @@ def _labels(
     return np.asarray(chosen[:, None] == np.arange(len(sides)))
 
 
-def _distances(side: Side, shares: Floats, labels: NDArray[np.bool_], starts: Ints) -> Floats:
-    slopes = np.add.reduceat(side.white * (side.said - labels)[:, None], starts)
+def _cook_distances(side: OneVsRest, shares: Floats, labels: NDArray[np.bool_], starts: Ints) -> Floats:
+    slopes = np.add.reduceat(side.white * (side.predicted - labels)[:, None], starts)
     slopes -= shares @ slopes.sum(axis=0)
     found: Floats = np.square(slopes).sum(axis=1)
     return found

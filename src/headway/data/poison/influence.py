@@ -8,24 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.data.labels.said import Floats, Ints, Said
-from headway.data.poison.by_chance import Side, exceeds
-from headway.data.poison.cells import Coded
+from headway.data.labels.said import Floats, Ints, OutOfFold
+from headway.data.poison.by_chance import OneVsRest, exceedance_probability
+from headway.data.poison.cells import CodedColumn
 
-MOST_SHARE = 0.02
-FEWEST_ROWS = 20
-FEWEST_GROUPS = 20
+MAX_GROUP_SHARE = 0.02
+MIN_ROWS = 20
+MIN_GROUPS = 20
 RIDGE = 1.0
-STEPS = 5
-LIMIT, APART, MOST = 5.0, 1.8, 5
+NEWTON_STEPS = 5
+MIN_SCORE, MIN_RATIO, MAX_GROUPS = 5.0, 1.8, 5
 """Deviations from the other groups at the least; how many times those of the next; and of how many at the most."""
 LEVEL = 0.02
 """The chance at most, over all kinds of groups together, that a clean table has a group that stands out so."""
-_SCALE = 1.4826
+_MAD_SCALE = 1.4826
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pull:
+class InfluentialGroup:
     """A group of rows (`kind` says of what), how far it stands out in robust deviations, and what it does to others.
 
     `moved` is by how much the probabilities that are said of all rows change on average when the group is left out, and
@@ -41,11 +41,11 @@ class Pull:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Fitted:
+class _LogisticFit:
     """A logistic regression: rows [n, d], what it says of labels [n], the slope of each row [n, d], hessian [d, d]."""
 
     rows: Floats
-    said: Floats
+    predicted: Floats
     labels: Floats
     slopes: Floats
     hessian: Floats
@@ -63,13 +63,15 @@ class _Fitted:
         found: Floats = ((moves @ self.hessian) * moves).sum(axis=1)
         return found
 
-    def side(self) -> Side:
+    def side(self) -> OneVsRest:
         """The same for drawing labels anew."""
         root = np.linalg.inv(np.linalg.cholesky(self.hessian)).T
-        return Side(said=self.said, labels=self.labels, white=self.rows @ root)
+        return OneVsRest(predicted=self.predicted, labels=self.labels, white=self.rows @ root)
 
 
-def pulls(said: Said, columns: Sequence[Coded], kinds: Mapping[str, tuple[Ints, Sequence[str]]]) -> list[Pull]:
+def influential_groups(
+    oof: OutOfFold, columns: Sequence[CodedColumn], kinds: Mapping[str, tuple[Ints, Sequence[str]]]
+) -> list[InfluentialGroup]:
     """The groups of each kind, codes int64 [n] with their names, that move a model far more than others of their size.
 
     The model is a logistic regression on the codes of the columns, one for each class against the others; a group is
@@ -77,56 +79,64 @@ def pulls(said: Said, columns: Sequence[Coded], kinds: Mapping[str, tuple[Ints, 
     further than the furthest of clean labels, drawn anew, would.
     """
     rows = _one_hot(columns)
-    shown = range(1, len(said.classes)) if len(said.classes) == 2 else range(len(said.classes))
-    fits = [_fit(rows, (said.labels == label).astype(np.float64)) for label in shown]
+    shown = range(1, len(oof.classes)) if len(oof.classes) == 2 else range(len(oof.classes))
+    fits = [_fit(rows, (oof.labels == label).astype(np.float64)) for label in shown]
     level = LEVEL / max(1, len(kinds))
-    found = [each for kind, (codes, names) in kinds.items() for each in _of_kind(kind, (codes, names), fits, level)]
+    found = [
+        each
+        for kind, (codes, names) in kinds.items()
+        for each in _influential_of_kind(kind, (codes, names), fits, level)
+    ]
     return sorted(found, key=lambda each: -each.score)
 
 
-def _fit(rows: Floats, target: Floats) -> _Fitted:
+def _fit(rows: Floats, target: Floats) -> _LogisticFit:
     """Newton steps for logistic regression with a ridge."""
     weights = np.zeros(rows.shape[1])
     ridge = RIDGE * np.eye(rows.shape[1])
-    for _ in range(STEPS):
+    for _ in range(NEWTON_STEPS):
         p = _sigmoid(rows @ weights)
         steepness = p * (1 - p)
         hessian = (rows * steepness[:, None]).T @ rows + ridge
         weights = weights - np.linalg.solve(hessian, rows.T @ (p - target) + RIDGE * weights)
-    said = _sigmoid(rows @ weights)
-    slopes = rows * (said - target)[:, None]
-    return _Fitted(rows=rows, said=said, labels=target, slopes=slopes, hessian=hessian, steepness=steepness)
+    predicted = _sigmoid(rows @ weights)
+    slopes = rows * (predicted - target)[:, None]
+    return _LogisticFit(
+        rows=rows, predicted=predicted, labels=target, slopes=slopes, hessian=hessian, steepness=steepness
+    )
 
 
-def _of_kind(kind: str, groups: tuple[Ints, Sequence[str]], fits: Sequence[_Fitted], level: float) -> list[Pull]:
+def _influential_of_kind(
+    kind: str, groups: tuple[Ints, Sequence[str]], fits: Sequence[_LogisticFit], level: float
+) -> list[InfluentialGroup]:
     """Small groups of one kind, scored against each other: by chance the distance grows as the number of rows."""
     codes, names = groups
     count = len(names)
     rows = np.bincount(codes, minlength=count)
-    small = (rows >= FEWEST_ROWS) & (rows <= MOST_SHARE * len(codes))
-    if small.sum() < FEWEST_GROUPS:
+    small = (rows >= MIN_ROWS) & (rows <= MAX_GROUP_SHARE * len(codes))
+    if small.sum() < MIN_GROUPS:
         return []
     scores = _scores(np.sum([each.distance(codes, count) for each in fits], axis=0), rows, small)
     order = np.flatnonzero(small)[np.argsort(-scores[small])]
-    standing = _standing_out(scores[order])
+    standing = _count_outliers(scores[order])
     if not standing:
         return []
 
     def furthest(distances: Floats) -> float:
         drawn = np.sort(_scores(distances, rows, small)[small])[::-1]
-        return float(drawn[_standing_out(drawn) - 1]) if _standing_out(drawn) else 0.0
+        return float(drawn[_count_outliers(drawn) - 1]) if _count_outliers(drawn) else 0.0
 
     least = float(scores[order[standing - 1]])
-    chance = exceeds([each.side() for each in fits], codes, furthest, than=least, level=level)
+    chance = exceedance_probability([each.side() for each in fits], codes, furthest, than=least, level=level)
     if chance > level:
         return []
     return [
-        Pull(
+        InfluentialGroup(
             name=names[place],
             kind=kind,
             rows=int(rows[place]),
             score=float(scores[place]),
-            moved=_moved(codes == place, fits),
+            moved=_mean_change(codes == place, fits),
             chance=chance,
         )
         for place in order[:standing].tolist()
@@ -137,12 +147,12 @@ def _scores(distances: Floats, rows: Ints, small: NDArray[np.bool_]) -> Floats:
     """Robust deviations of the small groups from each other, [groups]."""
     scaled = np.sqrt(distances / np.maximum(rows, 1))
     middle = np.median(scaled[small])
-    spread = _SCALE * np.median(np.abs(scaled[small] - middle))
+    spread = _MAD_SCALE * np.median(np.abs(scaled[small] - middle))
     found: Floats = (scaled - middle) / max(float(spread), 1e-300)
     return found
 
 
-def _moved(inside: NDArray[np.bool_], fits: Sequence[_Fitted]) -> float:
+def _mean_change(inside: NDArray[np.bool_], fits: Sequence[_LogisticFit]) -> float:
     """The mean change of the probabilities of all rows without these."""
     changes = []
     for each in fits:
@@ -151,13 +161,13 @@ def _moved(inside: NDArray[np.bool_], fits: Sequence[_Fitted]) -> float:
     return float(np.mean(changes))
 
 
-def _standing_out(scores: Floats) -> int:
+def _count_outliers(scores: Floats) -> int:
     """How many of the first, in falling order, are far from all others and from the one that follows them."""
-    firsts = [place + 1 for place in range(min(MOST, len(scores) - 1)) if scores[place] >= LIMIT]
-    return max((each for each in firsts if scores[each - 1] >= APART * scores[each]), default=0)
+    firsts = [place + 1 for place in range(min(MAX_GROUPS, len(scores) - 1)) if scores[place] >= MIN_SCORE]
+    return max((each for each in firsts if scores[each - 1] >= MIN_RATIO * scores[each]), default=0)
 
 
-def _one_hot(columns: Sequence[Coded]) -> Floats:
+def _one_hot(columns: Sequence[CodedColumn]) -> Floats:
     parts = [np.eye(len(each.names))[each.codes][:, 1:] for each in columns]
     found: Floats = np.column_stack([np.ones(len(columns[0].codes)), *parts])
     return found

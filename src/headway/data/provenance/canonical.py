@@ -21,8 +21,8 @@ from headway.core.errors import DataError
 
 Words = NDArray[np.uint64]
 Bools = NDArray[np.bool_]
-Kind = Literal["number", "time", "instant", "text", "missing"]
-Cells = tuple[list[Words], Bools | None]
+ColumnKind = Literal["number", "time", "instant", "text", "missing"]
+CellWords = tuple[list[Words], Bools | None]
 """Arrays of words of some cells, the later ones 0 where the first says all; and which cells are missing, if any is."""
 
 ALL = slice(None)
@@ -35,7 +35,7 @@ _SHORT_DECIMAL = 15  # digits that a float64 keeps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Column:
+class CanonicalColumn:
     """A column as Arrow holds it, [n], which `cells` brings to its one form a part at a time.
 
     `scale` counts microseconds in one of `values`, or is 0 for nanoseconds; `wide` is of whole numbers beyond 2^53.
@@ -43,19 +43,19 @@ class Column:
     """
 
     name: str
-    kind: Kind
+    kind: ColumnKind
     values: NDArray[Any]
     nulls: Bools | None
     texts: pl.Series | None = None
     scale: int = 1
     wide: bool = False
 
-    def cells(self, part: slice = ALL) -> Cells:
+    def cells(self, part: slice = ALL) -> CellWords:
         """The words of a part of the column."""
         nulls = None if self.nulls is None else self.nulls[part]
         if self.kind == "missing":
             return [np.full(len(self.values[part]), MISSING)], nulls
-        read: Callable[[Column, NDArray[Any], Bools | None], Cells] = _READERS.get(self.kind, _times)
+        read: Callable[[CanonicalColumn, NDArray[Any], Bools | None], CellWords] = _READERS.get(self.kind, _time_words)
         words, missing = read(self, self.values[part], nulls)
         if missing is not None:
             words[0][missing] = MISSING
@@ -64,16 +64,16 @@ class Column:
         return words, missing
 
 
-def canonical(table: pl.DataFrame) -> list[Column]:
+def canonical_columns(table: pl.DataFrame) -> list[CanonicalColumn]:
     """The columns of a table, in order of their names; raises DataError for one of Python objects."""
-    return [canonical_of(table[name]) for name in sorted(table.columns)]
+    return [canonical_column(table[name]) for name in sorted(table.columns)]
 
 
-def canonical_of(column: pl.Series) -> Column:
+def canonical_column(column: pl.Series) -> CanonicalColumn:
     """A column as what it means: a number, a time, an instant or a text; missing where each of its cells is."""
     name, kind = column.name, column.dtype
     if column.null_count() == len(column):
-        return Column(name, "missing", np.zeros(len(column)), np.ones(len(column), np.bool_))
+        return CanonicalColumn(name, "missing", np.zeros(len(column)), np.ones(len(column), np.bool_))
     if kind == pl.Object:
         hint = "columns of numbers, texts, dates or times"
         raise DataError(f"column '{name}' holds Python objects", where=name, hint=hint)
@@ -81,13 +81,13 @@ def canonical_of(column: pl.Series) -> Column:
         zoned = isinstance(kind, pl.Datetime) and kind.time_zone is not None
         unit = kind.time_unit if isinstance(kind, pl.Datetime) else ""
         scale = {"ns": 0, "us": 1, "ms": 1000, "": _DAY_US}[unit or ""]
-        values, nulls = _held(column.to_physical(), np.int32 if not unit else np.int64)
-        return Column(name, "instant" if zoned else "time", values, nulls, scale=scale)
+        values, nulls = _arrow_buffers(column.to_physical(), np.int32 if not unit else np.int64)
+        return CanonicalColumn(name, "instant" if zoned else "time", values, nulls, scale=scale)
     numbers = _as_numbers(column)
     if numbers is not None:
-        values, nulls = _held(numbers, numbers.to_physical().head(0).to_numpy().dtype)
-        return Column(name, "number", values, nulls, wide=_is_wide(values))
-    return _text(name, _as_texts(column))
+        values, nulls = _arrow_buffers(numbers, numbers.to_physical().head(0).to_numpy().dtype)
+        return CanonicalColumn(name, "number", values, nulls, wide=_is_wide(values))
+    return _text_column(name, _as_texts(column))
 
 
 def _as_numbers(column: pl.Series) -> pl.Series | None:
@@ -114,7 +114,7 @@ def _as_texts(column: pl.Series) -> pl.Series:
     return column.cast(pl.String)
 
 
-def _held(column: pl.Series, dtype: Any) -> tuple[NDArray[Any], Bools | None]:
+def _arrow_buffers(column: pl.Series, dtype: Any) -> tuple[NDArray[Any], Bools | None]:
     """The values of a column where they lie, and which are null; polars would copy them."""
     array = nanoarrow.c_array(next(iter(nanoarrow.c_array_stream(column.rechunk()))))
     begin, end, view = array.offset, array.offset + len(column), array.view()
@@ -131,7 +131,7 @@ def _is_wide(values: NDArray[Any]) -> bool:
     return wide and (int(values.max()) > _EXACT or int(values.min()) < -_EXACT)
 
 
-def _numbers(column: Column, values: NDArray[Any], nulls: Bools | None) -> Cells:
+def _number_words(column: CanonicalColumn, values: NDArray[Any], nulls: Bools | None) -> CellWords:
     """Numbers as floats; whole ones that are none have their bits in a second word."""
     floats = values.astype(np.float64)
     floats += 0.0  # no zero is -0.0
@@ -145,7 +145,7 @@ def _numbers(column: Column, values: NDArray[Any], nulls: Bools | None) -> Cells
     return [floats.view(np.uint64), np.where(same, 0, values).view(np.uint64)], missing
 
 
-def _times(column: Column, values: NDArray[Any], nulls: Bools | None) -> Cells:
+def _time_words(column: CanonicalColumn, values: NDArray[Any], nulls: Bools | None) -> CellWords:
     """Microseconds since 1970; nanoseconds beyond them are a second word."""
     if column.scale:
         return [(values.astype(np.int64) * column.scale).view(np.uint64)], nulls
@@ -153,20 +153,22 @@ def _times(column: Column, values: NDArray[Any], nulls: Bools | None) -> Cells:
     return [whole.view(np.uint64), rest.view(np.uint64)], nulls
 
 
-def _views(_: Column, values: Words, nulls: Bools | None) -> Cells:
+def _text_words(_: CanonicalColumn, values: Words, nulls: Bools | None) -> CellWords:
     return [values[:, 0].copy(), values[:, 1].copy()], nulls
 
 
-def _text(name: str, texts: pl.Series) -> Column:
-    values, nulls = _held(texts, np.uint64)
+def _text_column(name: str, texts: pl.Series) -> CanonicalColumn:
+    values, nulls = _arrow_buffers(texts, np.uint64)
     views = values.reshape(-1, 2)
     long = (views[:, 0] & np.uint64(0xFFFF_FFFF)) > _INLINE
     if nulls is not None:
         long &= ~nulls
-    return Column(name, "text", _hashed(texts, views, long) if long.any() else views, nulls, texts=texts)
+    return CanonicalColumn(
+        name, "text", _hash_long_texts(texts, views, long) if long.any() else views, nulls, texts=texts
+    )
 
 
-def _hashed(texts: pl.Series, views: Words, long: Bools) -> Words:
+def _hash_long_texts(texts: pl.Series, views: Words, long: Bools) -> Words:
     """The views with, in place of those that say where a long text lies, its length and 96 bits of its BLAKE2b."""
     those = texts.filter(pl.Series(long))
     unique = those.unique()
@@ -179,4 +181,4 @@ def _hashed(texts: pl.Series, views: Words, long: Bools) -> Words:
     return found
 
 
-_READERS = {"number": _numbers, "text": _views}
+_READERS = {"number": _number_words, "text": _text_words}

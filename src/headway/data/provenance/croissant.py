@@ -17,7 +17,7 @@ from headway.core.provenance import Tracked
 Json = dict[str, Any]
 STANDARD = "http://mlcommons.org/croissant/1.0"
 FORMATS = {".csv": "text/csv", ".parquet": "application/x-parquet"}
-_OF_CROISSANT = (
+_CROISSANT_TERMS = (
     *("citeAs", "column", "extract", "field", "fileObject", "fileProperty", "fileSet", "format", "includes", "key"),
     *("isLiveDataset", "jsonPath", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated"),
     *("replace", "separator", "source", "subField", "transform"),
@@ -34,11 +34,11 @@ _CONTEXT: Json = {
     "prov": "http://www.w3.org/ns/prov#",
     "rai": "http://mlcommons.org/croissant/RAI/",
     "sc": "https://schema.org/",
-    **{name: f"cr:{name}" for name in _OF_CROISSANT},
+    **{name: f"cr:{name}" for name in _CROISSANT_TERMS},
 }
 
 
-def croissant(dataset: Dataset, config: Config, files: Sequence[Path]) -> Json:
+def croissant_metadata(dataset: Dataset, config: Config, files: Sequence[Path]) -> Json:
     """The metadata of a dataset that lies in files, each with its SHA-256; `version` begins with the content's digest.
 
     Raises DataError for files that Croissant does not read.

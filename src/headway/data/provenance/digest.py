@@ -15,33 +15,33 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.data.provenance.canonical import Column, Words, canonical
-from headway.data.provenance.fingerprint import of_columns
+from headway.data.provenance.canonical import CanonicalColumn, Words, canonical_columns
+from headway.data.provenance.fingerprint import fingerprint_columns
 
 VERSION = 1
 Order = NDArray[np.intp]
 
 
-def digest(table: pl.DataFrame) -> str:
+def table_digest(table: pl.DataFrame) -> str:
     """`sha256:` and the digest of a table's content: names, cells and how often each row is there.
 
     >>> digest(pl.DataFrame({"a": [1, 2]})) == digest(pl.DataFrame({"a": [2.0, 1.0]}))
     True
     """
-    return digest_of_columns(canonical(table), len(table))
+    return columns_digest(canonical_columns(table), len(table))
 
 
-def digest_of_columns(columns: Sequence[Column], n_rows: int) -> str:
+def columns_digest(columns: Sequence[CanonicalColumn], n_rows: int) -> str:
     """The digest of columns in their one form."""
-    order = arranged(columns, of_columns(columns, n_rows).rows)
+    order = canonical_order(columns, fingerprint_columns(columns, n_rows).rows)
     content = hashlib.sha256(json.dumps(["headway digest", VERSION, n_rows, len(columns)]).encode())
     for column in columns:
-        for part in _parts(column, order):
+        for part in _column_bytes(column, order):
             content.update(part)
     return f"sha256:{content.hexdigest()}"
 
 
-def arranged(columns: Sequence[Column], rows: Words) -> Order:
+def canonical_order(columns: Sequence[CanonicalColumn], rows: Words) -> Order:
     """The rows in the order of their fingerprints; those that share one in the order of what they hold."""
     order = np.argsort(rows, kind="stable")
     same = rows[order][1:] == rows[order][:-1]
@@ -49,19 +49,19 @@ def arranged(columns: Sequence[Column], rows: Words) -> Order:
         return order
     tied = np.append(same, False) | np.append(False, same)
     among = order[tied]
-    held = [pl.Series(rows[among]), *(series for column in columns for series in _held(column, among))]
+    held = [pl.Series(rows[among]), *(series for column in columns for series in _sort_keys(column, among))]
     frame = pl.DataFrame([series.alias(str(place)) for place, series in enumerate(held)])
     order[tied] = among[frame.with_row_index("at").sort(frame.columns)["at"].to_numpy()]
     return order
 
 
-def _held(column: Column, among: Order) -> list[pl.Series]:
+def _sort_keys(column: CanonicalColumn, among: Order) -> list[pl.Series]:
     """What some rows hold in a column, so that it can be sorted by."""
     texts = [] if column.texts is None else [column.texts.gather(among)]
     return [*(pl.Series(words[among]) for words in column.cells()[0]), *texts]
 
 
-def _parts(column: Column, order: Order) -> Iterator[bytes | memoryview]:
+def _column_bytes(column: CanonicalColumn, order: Order) -> Iterator[bytes | memoryview]:
     """What a column is, then the bytes of its cells in an order: of texts their lengths, then all texts in a row."""
     words, missing = column.cells()
     kind = "missing" if missing is not None and missing.all() else column.kind

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from headway.data.provenance.canonical import Column, Words, canonical
+from headway.data.provenance.canonical import CanonicalColumn, Words, canonical_columns
 
 VERSION = 1
 """Counts the changes of the form: fingerprints of two versions are not compared."""
@@ -37,27 +37,27 @@ class Fingerprint:
         return _hex(self.rows.sum(dtype=np.uint64))
 
 
-def fingerprint(table: pl.DataFrame) -> Fingerprint:
+def fingerprint_table(table: pl.DataFrame) -> Fingerprint:
     """The fingerprint of a table; equal for equal content in any order, type and file format.
 
     >>> one, other = pl.DataFrame({"a": [1, 2], "b": ["x", None]}), pl.DataFrame({"b": [None, "x"], "a": [2.0, 1.0]})
     >>> fingerprint(one).columns == fingerprint(other).columns, fingerprint(one).whole == fingerprint(other).whole
     (True, True)
     """
-    return of_columns(canonical(table), len(table))
+    return fingerprint_columns(canonical_columns(table), len(table))
 
 
-def of_columns(columns: Sequence[Column], n_rows: int) -> Fingerprint:
+def fingerprint_columns(columns: Sequence[CanonicalColumn], n_rows: int) -> Fingerprint:
     """The fingerprint of columns in their one form."""
     rows = np.zeros(n_rows, np.uint64)
-    sums = {column.name: _add(column, rows) for column in columns}
+    sums = {column.name: _add_column(column, rows) for column in columns}
     for start in range(0, n_rows, _BLOCK):
         block = rows[start : start + _BLOCK]
         _mix(block, np.empty_like(block))
     return Fingerprint(columns=sums, rows=rows)
 
 
-def _add(column: Column, rows: Words) -> str:
+def _add_column(column: CanonicalColumn, rows: Words) -> str:
     """Add the hashes of a column's cells to their rows, and give their sum; a missing cell adds nothing."""
     total = np.uint64(0)
     if column.kind == "missing":

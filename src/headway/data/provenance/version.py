@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headway.core.provenance import ColumnPrint
-from headway.data.provenance.canonical import Column, Words, canonical
-from headway.data.provenance.digest import digest_of_columns
-from headway.data.provenance.fingerprint import fingerprint, of_columns
+from headway.data.provenance.canonical import CanonicalColumn, Words, canonical_columns
+from headway.data.provenance.digest import columns_digest
+from headway.data.provenance.fingerprint import fingerprint_columns, fingerprint_table
 
 SAMPLE = 20_000
 """Rows by which values are compared: those of the least fingerprints, so that equal rows are sampled alike."""
@@ -21,7 +21,7 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Version:
+class DataVersion:
     """A table by its content; `rows` uint64 [n] are the fingerprints of its rows. What was kept has no `table`."""
 
     name: str
@@ -31,24 +31,24 @@ class Version:
     table: pl.DataFrame | None = None
 
 
-def version_of(table: pl.DataFrame, *, name: str) -> Version:
+def make_version(table: pl.DataFrame, *, name: str) -> DataVersion:
     """The version that a table is."""
-    columns = canonical(table)
-    found = of_columns(columns, len(table))
+    columns = canonical_columns(table)
+    found = fingerprint_columns(columns, len(table))
     least = np.argpartition(found.rows, SAMPLE)[:SAMPLE] if len(table) > SAMPLE else np.arange(len(table))
-    prints = {column.name: _print(column, found.columns[column.name], least) for column in columns}
-    whole = digest_of_columns(columns, len(table))
-    return Version(name=name, digest=whole, columns=prints, rows=found.rows, table=table)
+    prints = {column.name: _column_print(column, found.columns[column.name], least) for column in columns}
+    whole = columns_digest(columns, len(table))
+    return DataVersion(name=name, digest=whole, columns=prints, rows=found.rows, table=table)
 
 
-def rows_of(version: Version, names: list[str]) -> Words | None:
+def row_fingerprints(version: DataVersion, names: list[str]) -> Words | None:
     """The fingerprints of rows over some columns; None where the table is gone and those are others than it had."""
     if set(names) == set(version.columns):
         return version.rows
-    return None if version.table is None else fingerprint(version.table.select(names)).rows
+    return None if version.table is None else fingerprint_table(version.table.select(names)).rows
 
 
-def _print(column: Column, cells: str, sample: NDArray[np.intp]) -> ColumnPrint:
+def _column_print(column: CanonicalColumn, cells: str, sample: NDArray[np.intp]) -> ColumnPrint:
     words, missing = column.cells()
     kind = "missing" if missing is not None and missing.all() else column.kind
     held = sample if missing is None else sample[~missing[sample]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from headway.data.contract.terms import TableContract, Terms, Type
-from headway.data.schemas.said import Said, beyond, terms
+from headway.data.contract.terms import ColumnContract, ColumnType, TableContract
+from headway.data.schemas.said import ImportedSchema, column_contract, next_value
 
-TYPES: dict[str, Type] = {
+TYPES: dict[str, ColumnType] = {
     "integer": "whole",
     "year": "whole",
     "number": "number",
@@ -27,34 +27,38 @@ SAID = {
 KNOWN = {*SAID, "required", "unique", "enum", "exclusiveMinimum", "exclusiveMaximum"}
 
 
-def contract_of(schema: Mapping[str, Any]) -> Said:
+def contract_of(schema: Mapping[str, Any]) -> ImportedSchema:
     """The contract that a table schema says."""
     primary = _names(schema.get("primaryKey", ()))
-    columns: dict[str, Terms] = {}
-    left: list[str] = []
+    columns: dict[str, ColumnContract] = {}
+    unsupported: list[str] = []
     unique = [primary, *(_names(key) for key in schema.get("uniqueKeys", ()))]
     for field in schema.get("fields", ()):
         name, constraints = field["name"], field.get("constraints", {})
         kind = TYPES.get(field.get("type", "string"))
         if kind is None:
-            left.append(f"column '{name}' is of type {field['type']}")
+            unsupported.append(f"column '{name}' is of type {field['type']}")
             continue
-        columns[name] = terms(name, _fields(kind, constraints, needed=name in primary))
+        columns[name] = column_contract(name, _fields(kind, constraints, needed=name in primary))
         unique += [(name,)] if constraints.get("unique") else []
-        left += [f"column '{name}': {each}" for each in sorted(set(constraints) - KNOWN)]
-        left += [f"column '{name}': format {field['format']}"] if field.get("format", "default") != "default" else []
-    left += [each for each in ("foreignKeys", "missingValues", "fieldsMatch") if schema.get(each) not in (None, [""])]
+        unsupported += [f"column '{name}': {each}" for each in sorted(set(constraints) - KNOWN)]
+        unsupported += (
+            [f"column '{name}': format {field['format']}"] if field.get("format", "default") != "default" else []
+        )
+    unsupported += [
+        each for each in ("foreignKeys", "missingValues", "fieldsMatch") if schema.get(each) not in (None, [""])
+    ]
     keys = tuple(dict.fromkeys(key for key in unique if key and columns.keys() >= set(key)))
-    return Said(contract=TableContract(columns=columns, unique=keys), left=tuple(left))
+    return ImportedSchema(contract=TableContract(columns=columns, unique=keys), unsupported=tuple(unsupported))
 
 
-def _fields(kind: Type, constraints: Mapping[str, Any], *, needed: bool) -> dict[str, object]:
+def _fields(kind: ColumnType, constraints: Mapping[str, Any], *, needed: bool) -> dict[str, object]:
     fields: dict[str, object] = {"type": kind, "missing": 0.0 if needed or constraints.get("required") else 1.0}
     fields |= {SAID[name]: value for name, value in constraints.items() if name in SAID}
     if "exclusiveMinimum" in constraints:
-        fields["lowest"] = beyond(constraints["exclusiveMinimum"], kind, up=True)
+        fields["lowest"] = next_value(constraints["exclusiveMinimum"], kind, up=True)
     if "exclusiveMaximum" in constraints:
-        fields["highest"] = beyond(constraints["exclusiveMaximum"], kind, up=False)
+        fields["highest"] = next_value(constraints["exclusiveMaximum"], kind, up=False)
     return fields | {"values": tuple(constraints.get("enum", ()))}
 
 

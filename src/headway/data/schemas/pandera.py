@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from headway.data.contract.terms import TableContract, Terms, Type
-from headway.data.schemas.said import Said, beyond, found_in, terms
+from headway.data.contract.terms import ColumnContract, ColumnType, TableContract
+from headway.data.schemas.said import ImportedSchema, column_contract, contains_pattern, next_value
 
-TYPES: tuple[tuple[str, Type], ...] = (
+TYPES: tuple[tuple[str, ColumnType], ...] = (
     (r"u?int\d*", "whole"),
     (r"float\d*|decimal.*", "number"),
     (r"str|string.*|categorical.*|category|enum.*|object", "text"),
@@ -19,16 +19,16 @@ TYPES: tuple[tuple[str, Type], ...] = (
 )
 OF_COLUMN = ("dtype", "nullable", "unique", "required", "regex", "checks", "title", "description", "coerce", "metadata")
 Fields = dict[str, object]
-TAKEN: dict[str, Callable[[Mapping[str, Any], Type], Fields]] = {
+TAKEN: dict[str, Callable[[Mapping[str, Any], ColumnType], Fields]] = {
     "greater_than_or_equal_to": lambda said, kind: {"lowest": said["min_value"]},
     "less_than_or_equal_to": lambda said, kind: {"highest": said["max_value"]},
-    "greater_than": lambda said, kind: {"lowest": beyond(said["min_value"], kind, up=True)},
-    "less_than": lambda said, kind: {"highest": beyond(said["max_value"], kind, up=False)},
+    "greater_than": lambda said, kind: {"lowest": next_value(said["min_value"], kind, up=True)},
+    "less_than": lambda said, kind: {"highest": next_value(said["max_value"], kind, up=False)},
     "in_range": lambda said, kind: _range(said, kind),
     "isin": lambda said, kind: {"values": tuple(said["allowed_values"])},
     "equal_to": lambda said, kind: {"values": (said["value"],)},
     "str_matches": lambda said, kind: {"pattern": f"(?:{_text(said['pattern'])})(?s:.*)"},
-    "str_contains": lambda said, kind: {"pattern": found_in(_text(said["pattern"]))},
+    "str_contains": lambda said, kind: {"pattern": contains_pattern(_text(said["pattern"]))},
     "str_length": lambda said, kind: _length(said),
 }
 ALONE = {
@@ -49,7 +49,7 @@ def is_schema(schema: object) -> bool:
     return hasattr(schema, "to_schema") or all(hasattr(schema, name) for name in ("columns", "checks", "strict"))
 
 
-def contract_of(schema: Any) -> Said:
+def contract_of(schema: Any) -> ImportedSchema:
     """The contract that a schema, or a model class, says."""
     schema = schema.to_schema() if hasattr(schema, "to_schema") else schema
     columns = {name: _plain(column) for name, column in schema.columns.items()}
@@ -57,21 +57,21 @@ def contract_of(schema: Any) -> Said:
     return _said(columns, schema.unique, checks)
 
 
-def contract_of_json(said: Mapping[str, Any]) -> Said:
+def contract_of_json(said: Mapping[str, Any]) -> ImportedSchema:
     """The contract that a schema as JSON says."""
     checks = [str(each) for each in said.get("checks") or ()]
     return _said({name: _unfolded(column) for name, column in said["columns"].items()}, said.get("unique"), checks)
 
 
-def _said(columns: Mapping[str, dict[str, Any]], unique: Any, checks: list[str]) -> Said:
-    found: dict[str, Terms] = {}
-    left = [f"the table: {each}" for each in checks]
+def _said(columns: Mapping[str, dict[str, Any]], unique: Any, checks: list[str]) -> ImportedSchema:
+    found: dict[str, ColumnContract] = {}
+    unsupported = [f"the table: {each}" for each in checks]
     names = (unique,) if isinstance(unique, str) else tuple(unique or ())
     keys = [names] if names else []
     for name, column in columns.items():
         kind = _kind(str(column["dtype"]))
         if kind is None or column["regex"]:
-            left.append(f"column '{name}': {'names by pattern' if column['regex'] else column['dtype']}")
+            unsupported.append(f"column '{name}': {'names by pattern' if column['regex'] else column['dtype']}")
             continue
         fields: Fields = {"type": kind, "missing": 1.0 if column["nullable"] else 0.0}
         fields["optional"] = not column["required"]
@@ -79,11 +79,11 @@ def _said(columns: Mapping[str, dict[str, Any]], unique: Any, checks: list[str])
             taken = TAKEN[check](statistics, kind) if check in TAKEN and statistics else {}
             taken = {} if fields.keys() & taken.keys() else taken
             fields |= taken
-            left += [] if taken else [f"column '{name}': {check}"]
-        found[name] = terms(name, fields)
+            unsupported += [] if taken else [f"column '{name}': {check}"]
+        found[name] = column_contract(name, fields)
         keys += [(name,)] if column["unique"] else []
     whole = tuple(key for key in keys if found.keys() >= set(key))
-    return Said(contract=TableContract(columns=found, unique=whole), left=tuple(left))
+    return ImportedSchema(contract=TableContract(columns=found, unique=whole), unsupported=tuple(unsupported))
 
 
 def _plain(column: Any) -> dict[str, Any]:
@@ -104,14 +104,14 @@ def _unfolded(column: Mapping[str, Any]) -> dict[str, Any]:
     return {**defaults, **{name: column[name] for name in OF_COLUMN if name in column}, "checks": [*named, *listed]}
 
 
-def _kind(dtype: str) -> Type | None:
+def _kind(dtype: str) -> ColumnType | None:
     return next((kind for form, kind in TYPES if re.fullmatch(form, dtype.lower())), None)
 
 
-def _range(said: Mapping[str, Any], kind: Type) -> Fields:
+def _range(said: Mapping[str, Any], kind: ColumnType) -> Fields:
     low, high = said["min_value"], said["max_value"]
-    lowest = low if said.get("include_min", True) else beyond(low, kind, up=True)
-    return {"lowest": lowest, "highest": high if said.get("include_max", True) else beyond(high, kind, up=False)}
+    lowest = low if said.get("include_min", True) else next_value(low, kind, up=True)
+    return {"lowest": lowest, "highest": high if said.get("include_max", True) else next_value(high, kind, up=False)}
 
 
 def _length(said: Mapping[str, Any]) -> Fields:

@@ -8,14 +8,14 @@ from typing import Any
 
 from headway.core.errors import ConfigError
 from headway.core.plugins import load_object
-from headway.data.contract.file import expect
+from headway.data.contract.file import validate_contract
 from headway.data.schemas import dataframely, frictionless, pandera
-from headway.data.schemas.said import Said
+from headway.data.schemas.said import ImportedSchema
 
 MEND = "a table schema (JSON), a schema of pandera (module:name, JSON or YAML), or one of dataframely (module:name)"
 
 
-def said_by(reference: str, folder: Path) -> Said:
+def import_schema(reference: str, folder: Path) -> ImportedSchema:
     """The contract that a schema says, with what of it a contract cannot say.
 
     `module:name` is a schema, a class, or a function that gives one: it runs the project's own code. Raises ConfigError
@@ -30,11 +30,11 @@ def said_by(reference: str, folder: Path) -> Said:
         said = _of_object(load_object(reference, folder), reference)
     else:
         raise ConfigError(f"'{reference}' is no schema that is known", where=reference, hint=MEND)
-    expect(said.contract)
+    validate_contract(said.contract)
     return said
 
 
-def _of_json(content: Any) -> Said:
+def _of_json(content: Any) -> ImportedSchema:
     if isinstance(content, dict) and content.get("resources"):
         content = content["resources"][0].get("schema")
     if isinstance(content, dict) and isinstance(content.get("fields"), list):
@@ -44,7 +44,7 @@ def _of_json(content: Any) -> Said:
     raise ConfigError("the JSON has neither fields nor columns", hint=MEND)
 
 
-def _of_object(schema: Any, reference: str) -> Said:
+def _of_object(schema: Any, reference: str) -> ImportedSchema:
     if dataframely.is_schema(schema):
         return dataframely.contract_of(schema)
     if pandera.is_schema(schema):

@@ -10,22 +10,22 @@ from datetime import date, datetime, timedelta
 import msgspec
 
 from headway.core.errors import ConfigError
-from headway.data.contract.terms import TableContract, Terms, Type
+from headway.data.contract.terms import ColumnContract, ColumnType, TableContract
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class ImportedSchema:
     """A contract, and in words what the schema says beside it: nothing of a schema is left out in silence."""
 
     contract: TableContract
-    left: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
 
 
-def terms(name: str, fields: Mapping[str, object]) -> Terms:
+def column_contract(name: str, fields: Mapping[str, object]) -> ColumnContract:
     """The terms of a column; raises ConfigError where a value is none that a contract can hold."""
     given = {field: value for field, value in fields.items() if value not in (None, ())}
     try:
-        return msgspec.convert({field: plain(value) for field, value in given.items()}, Terms)
+        return msgspec.convert({field: to_toml_value(value) for field, value in given.items()}, ColumnContract)
     except msgspec.ValidationError as error:
         raise ConfigError(
             f"column '{name}' of the schema says what no contract can: {error}",
@@ -34,14 +34,14 @@ def terms(name: str, fields: Mapping[str, object]) -> Terms:
         ) from error
 
 
-def plain(value: object) -> object:
+def to_toml_value(value: object) -> object:
     """A value as a contract writes it: dates and times as text."""
     if isinstance(value, list | tuple | set | frozenset):
-        return tuple(plain(each) for each in value)
+        return tuple(to_toml_value(each) for each in value)
     return value.isoformat() if isinstance(value, date | datetime) else value
 
 
-def beyond(end: object, kind: Type, *, up: bool) -> object:
+def next_value(end: object, kind: ColumnType, *, up: bool) -> object:
     """The next value after an end that is not inside itself.
 
     >>> beyond(3, "whole", up=True)
@@ -61,7 +61,7 @@ def beyond(end: object, kind: Type, *, up: bool) -> object:
     raise ConfigError(f"{end!r} is the end of no range of a {kind}", hint="a number, date or time")
 
 
-def found_in(pattern: str) -> str:
+def contains_pattern(pattern: str) -> str:
     """A pattern for whole texts of one that need only be found in them.
 
     >>> found_in("b+")

@@ -8,7 +8,7 @@ import polars as pl
 import psycopg
 
 from headway.core.errors import DataError
-from headway.data.rows import table_of_rows
+from headway.data.rows import table_from_rows
 
 CONNECT_S = 10
 
@@ -33,4 +33,4 @@ def _answer(connection: psycopg.Connection[tuple[object, ...]], query: str) -> p
         cursor.execute(query.encode())
         if cursor.description is None:
             raise DataError("the query gives no table", where=query, hint='query = "SELECT ... FROM ..."')
-        return table_of_rows([column.name for column in cursor.description], cursor.fetchall(), where=query)
+        return table_from_rows([column.name for column in cursor.description], cursor.fetchall(), where=query)

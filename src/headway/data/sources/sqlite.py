@@ -10,8 +10,8 @@ from urllib.parse import quote
 import polars as pl
 
 from headway.core.errors import DataError
-from headway.data.rows import table_of_rows
-from headway.data.texts import with_dates
+from headway.data.rows import table_from_rows
+from headway.data.texts import parse_dates
 
 SCHEME = "sqlite:///"
 
@@ -35,4 +35,4 @@ def _answer(database: sqlite3.Connection, query: str) -> pl.DataFrame:
     if cursor.description is None:
         raise DataError("the query gives no table", where=query, hint='query = "SELECT ... FROM ..."')
     names = [column[0] for column in cursor.description]
-    return with_dates(table_of_rows(names, cursor.fetchall(), where=query))
+    return parse_dates(table_from_rows(names, cursor.fetchall(), where=query))

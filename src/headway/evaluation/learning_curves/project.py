@@ -7,9 +7,9 @@ import polars as pl
 from headway.core.dataset import Dataset
 from headway.core.learning import LearningCurve
 from headway.core.variant import Signature
-from headway.data.matrix import groups, labels, matrix, weights
-from headway.data.provenance.digest import digest
-from headway.data.split import labelled
+from headway.data.matrix import group_codes, matrix, sample_weights, target_values
+from headway.data.provenance.digest import table_digest
+from headway.data.split import labeled_rows
 from headway.evaluation.learning_curves.curve import Curve
 from headway.evaluation.learning_curves.part import Part, part_of
 
@@ -25,7 +25,7 @@ class ProjectCurve:
         """The curve for a training that reads these columns."""
         self._curve = Curve(_part(self._held_out, signature), _part(self._learned, signature))
         datasets = {"held_out": self._held_out, "learned": self._learned}
-        self._curve.digests |= {name: digest(each.table) for name, each in datasets.items()}
+        self._curve.digests |= {name: table_digest(each.table) for name, each in datasets.items()}
         return self._curve
 
     @property
@@ -39,6 +39,6 @@ class ProjectCurve:
 
 
 def _part(dataset: Dataset, signature: Signature) -> Part:
-    known = labelled(dataset)
+    known = labeled_rows(dataset)
     rows = pl.DataFrame(matrix(known.table, signature), schema=list(signature.names))
-    return part_of(rows, labels(known), groups(known), task=known.roles.task, weights=weights(known))
+    return part_of(rows, target_values(known), group_codes(known), task=known.roles.task, weights=sample_weights(known))

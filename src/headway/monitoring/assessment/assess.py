@@ -17,7 +17,7 @@ from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Finding
 from headway.data import check as checking
-from headway.data.split import cut
+from headway.data.split import split_dataset
 from headway.monitoring.assessment import moved, other_source, schema, settings
 from headway.monitoring.assessment.kept import history
 from headway.monitoring.assessment.rows import last_time
@@ -40,7 +40,7 @@ class Assessed:
 def survey_of(project: Project, dataset: Dataset) -> Survey:
     """What checks look at: the rows, cut into periods where they can be, and what callers asked the live release."""
     try:
-        parts = cut(dataset, project.config.split, fitted=bool(project.config.model.file))
+        parts = split_dataset(dataset, project.config.split, fitted=bool(project.config.model.file))
     except DataError:
         parts = {}
     asked, told_apart = partial(requests, project), plugins.load_detector(moved.DETECTOR)
@@ -78,7 +78,7 @@ def assess(project: Project, dataset: Dataset, *, who: str) -> Assessed:
 def _found(project: Project, survey: Survey, who: str) -> Assessment:
     """What all checks say of a table, and what the table is like; its number is 0 until it is known what changed."""
     dataset, config = survey.dataset, project.config
-    findings = checking.check(survey)
+    findings = checking.run_checks(survey)
     roles = dataset.roles
     return Assessment(
         name=project.name,

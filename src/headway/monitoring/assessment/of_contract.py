@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from headway.core.evidence import Evidence
 from headway.core.record import digest_of, read
-from headway.data.contract.checked import Checked
+from headway.data.contract.checked import ContractReport
 from headway.evaluation.measure import this_machine
 from headway.evaluation.statistics.intervals import fact
 from headway.registry.project import Project
@@ -15,7 +15,7 @@ PERIOD = "contract"
 _HOW = "rows that break a rule of the contract"
 
 
-def keep(project: Project, found: Checked) -> Evidence:
+def keep(project: Project, found: ContractReport) -> Evidence:
     """Keep the evidence: the share of rows that fail, how many rules were asked, and what is told of each.
 
     Its subject is the digest of the contract file as it stood, its dataset that of the table, or of a file's bytes.

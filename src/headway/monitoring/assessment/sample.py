@@ -11,7 +11,7 @@ import io
 import polars as pl
 
 from headway.core.dataset import Dataset
-from headway.data.matrix import groups as group_numbers
+from headway.data.matrix import group_codes as group_numbers
 from headway.monitoring.answered import moments_of
 
 MOST_ROWS = 16_384

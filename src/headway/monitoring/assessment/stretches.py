@@ -13,7 +13,7 @@ from msgspec.structs import replace as changed
 from headway.core.assessment import Stretch
 from headway.core.dataset import Dataset
 from headway.core.evidence import Measurement
-from headway.data.matrix import groups as group_numbers
+from headway.data.matrix import group_codes as group_numbers
 from headway.evaluation.statistics.intervals import ANY, SHARE, Sample, interval, ratio_of_sums
 from headway.evaluation.statistics.tables import Floats, Ints, tally
 from headway.monitoring.answered import moments_of

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from headway.core.erasure import Erased, Erasure
 from headway.core.errors import ConfigError, DataError
-from headway.data.personal.key import HashKey, open_key
-from headway.data.personal.retention import length_of
+from headway.data.personal.key import HashKey, load_hash_key
+from headway.data.personal.retention import parse_duration
 from headway.monitoring.erasure import journal as journals
 from headway.monitoring.erasure import places, proof
 from headway.monitoring.erasure.journal import Head, Journal
@@ -51,7 +51,7 @@ def forget(project: Project, order: Order, *, wait: Callable[[float], object] = 
     in memory is on disk. Raises ConfigError without a publisher key, and StoreError while another erasure is not done.
     """
     _expect_one(order)
-    publisher, secret = load_publisher(project.register.publisher_key), open_key(project.config)
+    publisher, secret = load_publisher(project.register.publisher_key), load_hash_key(project.config)
     wish, head = _wish(order, secret)
     with journals.opened(project.config.state, head) as journal:
         if any((each.begun_at, each.subject) == _mark(journal.head) for each in proof.proofs(project)):
@@ -85,7 +85,7 @@ def _wish(order: Order, secret: HashKey) -> tuple[Wish, Head]:
     if order.key:
         head = Head(subject=subject_of(order.key, secret), older_than="", begun_at=now.isoformat())
         return Wish(keys=(order.key, secret.hash(order.key))), head
-    until = _before(now, length_of(order.older, where="--older"))
+    until = _before(now, parse_duration(order.older, where="--older"))
     head = Head(subject="", older_than=until.isoformat(timespec="seconds"), begun_at=now.isoformat())
     return Wish(before_ns=int(until.timestamp()) * 1_000_000_000), head
 

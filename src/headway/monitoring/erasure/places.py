@@ -15,7 +15,7 @@ import polars as pl
 
 from headway.core.errors import StoreError
 from headway.core.record import Record
-from headway.features.online import OnlineTable, tables
+from headway.features.online import OnlineTable, online_tables
 from headway.monitoring.erasure import quarantine
 from headway.storage import atomic, quarantined, segments, traffic
 
@@ -54,7 +54,7 @@ def touches(state: Path, wish: Wish) -> Iterator[Touch]:
         going = quarantine.rows_of(path, wish.keys) if wish.keys else quarantine.rows_if_old(path, wish.before_ns)
         if going or (going is not None and not wish.keys):
             yield _touch(state, path, "/".join(path.relative_to(state).parts[:2]), going)
-    for name in tables(traffic.online_folder(state)) if wish.keys else []:
+    for name in online_tables(traffic.online_folder(state)) if wish.keys else []:
         path = traffic.online_folder(state) / f"{name}.sqlite"
         journal = path.with_name(f"{path.name}-wal")
         if holds(path, wish.keys) or holds(journal, wish.keys):

@@ -16,7 +16,7 @@ from headway.core.errors import DataError
 from headway.core.evidence import Measurement
 from headway.core.labelling import Agreement
 from headway.data.labels import agreement
-from headway.data.labels.agreement import NONE, Level
+from headway.data.labels.agreement import MISSING_LABEL, Level
 from headway.data.labels.said import Floats, Ints
 from headway.data.read import read_file
 from headway.evaluation.statistics.intervals import CHANGE, Sample, jackknife
@@ -78,10 +78,10 @@ def given_of(table: pl.DataFrame) -> Given:
     last = table.drop_nulls([*COLUMNS]).unique(["key", "who"], keep="last", maintain_order=True)
     annotators, classes = last["who"].cast(pl.String).unique().sort(), last["label"].unique().sort()
     items = last.unique("key", maintain_order=True)
-    labels = np.full((len(items), len(annotators)), NONE, dtype=np.int64)
+    labels = np.full((len(items), len(annotators)), MISSING_LABEL, dtype=np.int64)
     places = (_places(last["key"], items["key"]), _places(last["who"].cast(pl.String), annotators))
     labels[places] = _places(last["label"], classes)
-    paired = (labels != NONE).sum(axis=1) >= 2
+    paired = (labels != MISSING_LABEL).sum(axis=1) >= 2
     if not paired.any():
         raise DataError(
             f"no item has labels of two annotators: {len(items):,} items, {len(annotators)} annotators", hint=_MEND
@@ -98,26 +98,26 @@ def given_of(table: pl.DataFrame) -> Given:
 
 def _measured(given: Given, level: Level) -> Iterator[Measurement]:
     count = len(given.classes)
-    seen = agreement.counts(given.labels, count)
+    seen = agreement.label_counts(given.labels, count)
     values = _values(given.classes)
 
     def alpha(tables: Floats) -> Floats:
-        return agreement.krippendorff(tables, level, values)
+        return agreement.krippendorff_alpha(tables, level, values)
 
     yield _one("agreement.krippendorff", alpha, agreement.coincidences(seen), given.groups)
-    yield _one("agreement.fleiss", agreement.fleiss, agreement.fleiss_tables(seen), given.groups)
+    yield _one("agreement.fleiss", agreement.fleiss_kappa, agreement.fleiss_tables(seen), given.groups)
     for one, other in combinations(range(min(len(given.annotators), MOST_PAIRED)), 2):
         pairs = agreement.pair_tables(given.labels[:, one], given.labels[:, other], count)
         both = pairs.any(axis=(1, 2))
         if both.sum() < 2:
             continue
         groups = np.unique(given.groups[both], return_inverse=True)[1]
-        found = _one("agreement.cohen", agreement.cohen, pairs[both], groups)
+        found = _one("agreement.cohen", agreement.cohen_kappa, pairs[both], groups)
         yield replace(found, slice=f"{given.annotators[one]} & {given.annotators[other]}")
 
 
 def _one(name: str, measure: Callable[[Floats], Floats], tables: Floats, groups: Ints) -> Measurement:
-    without = measure(agreement.without_each(tables, groups))
+    without = measure(agreement.leave_one_group_out(tables, groups))
     sample = Sample(n_rows=len(tables), n_groups=len(without), bounds=CHANGE)
     return jackknife(name, float(measure(tables.sum(axis=0))), without, sample)
 

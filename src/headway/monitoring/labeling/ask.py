@@ -8,7 +8,7 @@ import polars as pl
 from headway.core.errors import DataError
 from headway.core.labelling import Wanted
 from headway.data.labels.said import Floats
-from headway.data.labels.worth import next_rows
+from headway.data.labels.worth import next_rows_to_label
 from headway.monitoring.answered import days_of
 from headway.monitoring.rollout.log import Labels, predictions
 from headway.registry.project import Project
@@ -37,7 +37,7 @@ def wanted(project: Project, count: int) -> list[Wanted]:
     probabilities = _probabilities(waiting)
     rows = waiting.select(f"in.{each}" for each in variant.signature.names).cast(pl.Float64).to_numpy()
     days = days_of(waiting["at_us"].to_numpy().astype("datetime64[us]"))
-    places = next_rows(probabilities, rows, np.unique(days, return_inverse=True)[1], count)
+    places = next_rows_to_label(probabilities, rows, np.unique(days, return_inverse=True)[1], count)
     doubts = 1 - np.diff(np.sort(probabilities, axis=1)[:, -2:], axis=1)[:, 0]
     return [
         Wanted(key=waiting["key"][place], at_us=waiting["at_us"][place], doubt=float(doubts[place]))

@@ -19,8 +19,8 @@ from headway.core.record import canonical, digest_of
 from headway.core.variant import Variant
 from headway.core.verdict import RELATIVE, Judged, Rule
 from headway.data import matrix
-from headway.data.provenance.digest import digest
-from headway.data.split import between
+from headway.data.provenance.digest import table_digest
+from headway.data.split import select_period
 from headway.evaluation.measure import measure
 from headway.evaluation.statistics.tables import Floats
 from headway.monitoring.answered import delay_of, moments_of
@@ -49,15 +49,15 @@ class Held:
             model=model,
             reference=self.post.model,
             rows=rows,
-            labels=matrix.labels(self.dataset),
+            labels=matrix.target_values(self.dataset),
             scores=model.predict(rows) if scores is None else scores,
             reference_scores=self.scores,
-            groups=matrix.groups(self.dataset),
-            slices=matrix.slices(self.dataset),
+            groups=matrix.group_codes(self.dataset),
+            slices=matrix.slice_columns(self.dataset),
             threshold=self.post.release.threshold,
-            weights=matrix.weights(self.dataset),
-            lists=matrix.lists(self.dataset),
-            people=matrix.people(self.dataset),
+            weights=matrix.sample_weights(self.dataset),
+            lists=matrix.query_codes(self.dataset),
+            people=matrix.sensitive_columns(self.dataset),
         )
 
     def measure(self, subject: Subject) -> Evidence:
@@ -70,7 +70,7 @@ class Held:
 def held_out(post: Post, rows: Dataset) -> Held:
     """Labelled rows as what both releases are asked."""
     asked = matrix.matrix(rows.table, post.release.variant.signature)
-    return Held(dataset=rows, digest=digest(rows.table), post=post, scores=post.answer(asked))
+    return Held(dataset=rows, digest=table_digest(rows.table), post=post, scores=post.answer(asked))
 
 
 def rules_of(policy: PolicySection) -> PolicySection:
@@ -109,7 +109,7 @@ def known(project: Project, dataset: Dataset, until: datetime | None) -> tuple[D
     end = min(until - delay, last) if until else last
     whole = Dataset(name=dataset.name, table=labelled, roles=dataset.roles)
     end += timedelta(microseconds=1)
-    return between(whole, datetime.min, end, name=dataset.name), end
+    return select_period(whole, datetime.min, end, name=dataset.name), end
 
 
 def key_of(*parts: str | int | Sequence[str]) -> str:

@@ -22,10 +22,10 @@ from headway.core.ticket import Ticket
 from headway.core.training import Retraining, Training
 from headway.core.variant import Variant
 from headway.core.verdict import Verdict
-from headway.data.contract.served import contract_of
+from headway.data.contract.served import observed_contract
 from headway.data.matrix import matrix
-from headway.data.provenance.digest import digest
-from headway.data.split import between, labelled
+from headway.data.provenance.digest import table_digest
+from headway.data.split import labeled_rows, select_period
 from headway.evaluation.statistics.seeds import over_seeds
 from headway.evaluation.subject import open_variant, self_test
 from headway.monitoring.post import Post
@@ -69,11 +69,11 @@ def lesson_of(project: Project, post: Post, dataset: Dataset, until: datetime | 
             hint="wait for more labels",
         )
     begin = datetime.fromisoformat(post.training.since)
-    learned = between(rows, begin, since, name="train")
-    held = between(rows, since, end, name=f"{since:%Y-%m-%d} to {end:%Y-%m-%d}")
+    learned = select_period(rows, begin, since, name="train")
+    held = select_period(rows, since, end, name=f"{since:%Y-%m-%d} to {end:%Y-%m-%d}")
     code = recipe_digest(project.config)
     rules = [str(rule) for rule in rules_of(project.config.policy).release]
-    digests = (post.digest, digest(learned.table), digest(held.table))
+    digests = (post.digest, table_digest(learned.table), table_digest(held.table))
     key = key_of("retrain", *digests, code, project.config.retrain.seeds, rules)
     found = _changed(project, post, dataset)
     return Lesson(rows=learned, held=held, until=since, end=end, recipe=code, key=key, findings=found)
@@ -83,11 +83,11 @@ def _changed(project: Project, post: Post, dataset: Dataset) -> tuple[Finding, .
     """D065 where the rows that live had learned from are others now: all of its period, or those with an outcome."""
     since, until = (datetime.fromisoformat(text) for text in (post.training.since, post.training.until))
     try:
-        then = between(dataset, since, until, name="train")
+        then = select_period(dataset, since, until, name="train")
     except DataError as error:
         message = f"the rows that live learned from are gone: {error.what}"
         return (Finding(code="D065", severity="warn", message=message, where=error.where, hint="bring them back"),)
-    if digest(labelled(then).table) == post.training.dataset:
+    if table_digest(labeled_rows(then).table) == post.training.dataset:
         return ()
     found = origins.changed(project, then, post.training.dataset)
     return (found,) if found else ()
@@ -144,7 +144,7 @@ def _trainings(project: Project, post: Post, lesson: Lesson, callback: Callback)
 
 def _training(project: Project, post: Post, lesson: Lesson, seed: int | None) -> Training:
     """A training of a seed, the one that was kept if there is."""
-    dataset = digest(lesson.rows.table)
+    dataset = table_digest(lesson.rows.table)
     for content in project.state.kept("training", name=project.name):
         kept = read(Training, content)
         if (kept.dataset, kept.recipe, kept.seed) == (dataset, lesson.recipe, seed):
@@ -183,7 +183,7 @@ def _frontier(project: Project, post: Post, lesson: Lesson, trainings: list[Trai
         threshold=post.release.threshold,
         data={"train": trainings[0].dataset, "test": held.digest},
         views=post.release.views,
-        contract=contract_of(
+        contract=observed_contract(
             matrix(lesson.rows.table, first.signature), first.signature, margin=project.config.policy.contract_margin
         ),
     )

@@ -24,7 +24,7 @@ from headway.core.contracts import Adopted, Blobs, ModelFile
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, EngineError, NotApplicable, PluginError, Refused
 from headway.core.variant import Artifact, Field, Signature, Variant
-from headway.data.matrix import signature_of
+from headway.data.matrix import dataset_signature
 from headway.optimization.importers.ways import conversion_hint
 
 UNSAFE_SUFFIXES = {
@@ -162,7 +162,7 @@ def infer_signature(adopted: Adopted, dataset: Dataset) -> Signature:
     names = _match_spelling(adopted.names, dataset.table.columns)
     _check_columns(names, dataset)
     read = replace(dataset, table=dataset.table.select(names)) if names else dataset
-    there = signature_of(read)
+    there = dataset_signature(read)
     if adopted.width and len(there.names) != adopted.width:
         raise DataError(
             f"the model reads {adopted.width} columns, and the table has {len(there.names)} that are features",

@@ -17,8 +17,8 @@ from headway.core.evidence import Finding
 from headway.core.provenance import Difference, Provenance
 from headway.core.record import read
 from headway.data.provenance import fingerprint
-from headway.data.provenance.diff import difference
-from headway.data.provenance.version import Version, version_of
+from headway.data.provenance.diff import compare_versions
+from headway.data.provenance.version import DataVersion, make_version
 from headway.registry.project import Project
 
 JUDGED = ("train", "choose", "test")
@@ -27,7 +27,7 @@ JUDGED = ("train", "choose", "test")
 def keep(project: Project, data: Mapping[str, Dataset], *, code: str = "") -> dict[str, str]:
     """Keep what each period was, once for each content, and return their digests; `code` is that which learns."""
     there = {(each.digest, each.period) for each in kept(project)}
-    versions = {period: version_of(dataset.table, name=period) for period, dataset in data.items()}
+    versions = {period: make_version(dataset.table, name=period) for period, dataset in data.items()}
     for period, version in versions.items():
         if (version.digest, period) not in there:
             project.keep(_provenance(project, version, data[period], code))
@@ -39,7 +39,7 @@ def kept(project: Project) -> list[Provenance]:
     return [read(Provenance, content) for content in project.state.kept("provenance", name=project.name)]
 
 
-def find(project: Project, digest: str) -> Version:
+def find(project: Project, digest: str) -> DataVersion:
     """The version of data that was kept under a digest, or its first 8 digits or more; raises StoreError for none."""
     asked = digest.removeprefix("sha256:")
     all_kept = kept(project)
@@ -53,12 +53,12 @@ def find(project: Project, digest: str) -> Version:
 
 def changed(project: Project, dataset: Dataset, digest: str) -> Finding | None:
     """D065 where a dataset is not of that digest any more, with what is known of the change; None where it is."""
-    now = version_of(dataset.table, name=f"{dataset.name} now")
+    now = make_version(dataset.table, name=f"{dataset.name} now")
     if now.digest == digest:
         return None
     before = next((each for each in reversed(kept(project)) if each.digest == digest), None)
     same_form = before is not None and before.form == fingerprint.VERSION
-    seen = difference(_version(project, before), now) if before and same_form else None
+    seen = compare_versions(_version(project, before), now) if before and same_form else None
     gone = None if seen is None else seen.rows_removed
     return Finding(
         code="D065",
@@ -96,7 +96,7 @@ def _says(seen: Difference | None) -> str:
     return f"{rows}columns: {', '.join(names[:5])}{more}"
 
 
-def _provenance(project: Project, version: Version, dataset: Dataset, code: str) -> Provenance:
+def _provenance(project: Project, version: DataVersion, dataset: Dataset, code: str) -> Provenance:
     about = project.config.provenance
     made = {"code": code, "creator": about.creator, "made from": ", ".join(about.made_from)}
     facts = {**dataset.provenance, **made, "headway": importlib.metadata.version("headway")}
@@ -113,7 +113,7 @@ def _provenance(project: Project, version: Version, dataset: Dataset, code: str)
     )
 
 
-def _version(project: Project, found: Provenance) -> Version:
+def _version(project: Project, found: Provenance) -> DataVersion:
     rows = np.frombuffer(project.blobs.get(found.rows), dtype="<u8").astype(np.uint64)
     name = f"{found.period} {found.digest.removeprefix('sha256:')[:12]}"
-    return Version(name=name, digest=found.digest, columns=found.columns, rows=rows)
+    return DataVersion(name=name, digest=found.digest, columns=found.columns, rows=rows)

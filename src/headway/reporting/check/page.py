@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headway.core.assessment import Assessment
 from headway.core.evidence import Finding
-from headway.data.leakage.eight_kinds import kinds_of
+from headway.data.leakage.eight_kinds import summarize_leakage
 from headway.monitoring.assessment.assess import Assessed
 from headway.reporting import page
 from headway.reporting.answers import Mood, Reply
@@ -42,7 +42,7 @@ def render(found: Assessed, kept: Sequence[Assessment]) -> str:
         replies=replies(found),
         now=now,
         found={head: sheets.findings(each) for grave, head in HEADS.items() if (each := _of(now, grave))},
-        kinds=sheets.kinds(kinds_of(now.findings)),
+        kinds=sheets.kinds(summarize_leakage(now.findings)),
         unjudged=sheets.unjudged(now.findings),
         sentences=assessments.sentences(found),
         pictures=pictures(found, kept),

@@ -12,7 +12,7 @@ from headway.core import plugins
 from headway.core.assessment import Looked
 from headway.core.config import FILE
 from headway.core.evidence import Finding
-from headway.data.leakage.eight_kinds import kinds_of
+from headway.data.leakage.eight_kinds import summarize_leakage
 from headway.monitoring.assessment.assess import Assessed
 from headway.reporting.gates import assessments
 from headway.reporting.gates.bulletin import Answer, Bulletin, Entry
@@ -82,7 +82,12 @@ def text(found: Assessed) -> str:
 def as_json(found: Assessed) -> str:
     """Findings, what they come to for each kind of leakage, and which assessment this is, as `--json` prints them."""
     now = found.now
-    told = {"findings": now.findings, "leakage": kinds_of(now.findings), "assessment": now.number, "at": now.at}
+    told = {
+        "findings": now.findings,
+        "leakage": summarize_leakage(now.findings),
+        "assessment": now.number,
+        "at": now.at,
+    }
     return f"{msgspec.json.encode(told).decode()}\n"
 
 

@@ -13,7 +13,7 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.core.release import Move
 from headway.core.verdict import Answer, Judged, Verdict
-from headway.data.leakage.eight_kinds import Kind
+from headway.data.leakage.eight_kinds import LeakageKind
 from headway.reporting.text import numbers, words
 from headway.reporting.text.one_line import one_line
 
@@ -165,7 +165,7 @@ def _looks_for(check: str) -> Cell:
     return (name, Line(text=one_line(plugins.describe("check", check).rstrip(".")), mood="quiet"))
 
 
-def kinds(found: Sequence[Kind]) -> Sheet:
+def kinds(found: Sequence[LeakageKind]) -> Sheet:
     """The eight kinds of leakage, each with what its checks came to, and why."""
     rows = tuple(
         (

@@ -14,7 +14,7 @@ from headway.core.evidence import Finding
 from headway.core.frontier import Frontier
 from headway.core.release import Move
 from headway.core.verdict import Judged, Verdict
-from headway.data.leakage.eight_kinds import kinds_of
+from headway.data.leakage.eight_kinds import summarize_leakage
 from headway.reporting.answers import replayed, replies
 from headway.reporting.story import Replay, Story
 from headway.reporting.text import numbers, sheets, stress, words
@@ -100,7 +100,11 @@ def checked_tables(found: Sequence[Finding]) -> Group:
     """What the checks found, which could not judge, and what they came to for each of the eight kinds of leakage."""
     silent = sheets.unjudged(found)
     judged = [each for each in found if each.code != UNJUDGED]
-    parts = [findings_table(judged), *([Laid(silent)] if silent.rows else []), Laid(sheets.kinds(kinds_of(found)))]
+    parts = [
+        findings_table(judged),
+        *([Laid(silent)] if silent.rows else []),
+        Laid(sheets.kinds(summarize_leakage(found))),
+    ]
     return Group(*parts)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.contract.file import of_project
-from headway.data.contract.findings import breaks, left_out
+from headway.data.contract.file import load_project_contract
+from headway.data.contract.findings import contract_findings, uncovered_columns
 
 
 def plugin(survey: Survey) -> list[Finding]:
@@ -14,11 +14,11 @@ def plugin(survey: Survey) -> list[Finding]:
 
     Where there is no contract it says so for all checks of the family, which then find nothing.
     """
-    contract = of_project(survey.config)
+    contract = load_project_contract(survey.config)
     if contract is None:
         file = survey.config.data.contract
         raise NotApplicable(
             f"there is no {file}: types, ranges, values, keys and relations are held to nothing",
             hint="headway contract discover",
         )
-    return [*breaks(survey, "D010"), *left_out(contract, survey)]
+    return [*contract_findings(survey, "D010"), *uncovered_columns(contract, survey)]

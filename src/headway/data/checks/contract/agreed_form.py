@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from headway.core.contracts import Survey
 from headway.core.evidence import Finding
-from headway.data.contract.findings import breaks
+from headway.data.contract.findings import contract_findings
 
 
 def plugin(survey: Survey) -> list[Finding]:
     """A finding for each pattern and each end of a length; measured is the share of rows."""
-    return breaks(survey, "D014")
+    return contract_findings(survey, "D014")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from headway.core.contracts import Survey
 from headway.core.evidence import Finding
-from headway.data.contract.findings import breaks
+from headway.data.contract.findings import contract_findings
 
 
 def plugin(survey: Survey) -> list[Finding]:
     """A finding for each relation; of `a -> b`, all rows of a value that tells two others count."""
-    return breaks(survey, "D016")
+    return contract_findings(survey, "D016")

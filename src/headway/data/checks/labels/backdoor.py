@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from headway.core.contracts import Survey
 from headway.core.evidence import Finding
-from headway.data.labels.crossfit import SCREENED, taught
+from headway.data.labels.crossfit import SCREENING_ROWS, prepare_learner
 from headway.data.labels.said import Floats
-from headway.data.poison.triggers import MOVED, triggers
+from headway.data.poison.triggers import MIN_MOVED, find_triggers
 
 
 def plugin(survey: Survey) -> list[Finding]:
@@ -19,10 +19,10 @@ def plugin(survey: Survey) -> list[Finding]:
     group. About 60 rows are needed to be sure; of patterns in fewer than 10 groups nothing is said.
     """
     dataset = survey.dataset
-    said, learner = taught(dataset, rows=SCREENED)
+    oof, learner = prepare_learner(dataset, rows=SCREENING_ROWS)
 
-    def learn(out: NDArray[np.bool_]) -> Floats:
-        return learner.learn(~out).say(np.ones(len(out), dtype=np.bool_))
+    def fit(out: NDArray[np.bool_]) -> Floats:
+        return learner.fit(~out).predict_proba(np.ones(len(out), dtype=np.bool_))
 
     return [
         Finding(
@@ -32,8 +32,8 @@ def plugin(survey: Survey) -> list[Finding]:
             f" should have another label at least {each.low:.0%} were moved",
             where=each.name,
             measured=each.low,
-            limit=MOVED,
+            limit=MIN_MOVED,
             hint="look where these rows came from; if nobody knows, leave them out and release nothing that saw them",
         )
-        for each in triggers(said, dataset.table[said.rows].select(dataset.features), learn)
+        for each in find_triggers(oof, dataset.table[oof.rows].select(dataset.features), fit)
     ]

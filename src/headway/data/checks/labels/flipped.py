@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from headway.core.contracts import Survey
 from headway.core.evidence import Finding
-from headway.data.labels.crossfit import ADDITIVE, SCREENED, said_of
-from headway.data.poison.cells import coded
-from headway.data.poison.clusters import TURNED, clusters
+from headway.data.labels.crossfit import ADDITIVE, SCREENING_ROWS, out_of_fold
+from headway.data.poison.cells import code_columns
+from headway.data.poison.clusters import MIN_FLIPPED, flipped_cells
 
 
 def plugin(survey: Survey) -> list[Finding]:
@@ -16,8 +16,8 @@ def plugin(survey: Survey) -> list[Finding]:
     a whole column says (it may be true), and cells whose labels are near a toss-up or lie in fewer than 20 groups.
     """
     dataset = survey.dataset
-    said = said_of(dataset, rows=SCREENED, shape=ADDITIVE)
-    columns = coded(dataset.table[said.rows], dataset.features)
+    oof = out_of_fold(dataset, rows=SCREENING_ROWS, shape=ADDITIVE)
+    columns = code_columns(dataset.table[oof.rows], dataset.features)
     return [
         Finding(
             code="D040",
@@ -26,8 +26,8 @@ def plugin(survey: Survey) -> list[Finding]:
             f" {each.name} stand against what either says on its own",
             where=each.name,
             measured=each.low,
-            limit=TURNED,
+            limit=MIN_FLIPPED,
             hint="look where these rows came from, and leave them out until somebody vouches for their labels",
         )
-        for each in clusters(said, columns)
+        for each in flipped_cells(oof, columns)
     ]

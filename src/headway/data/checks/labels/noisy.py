@@ -7,9 +7,9 @@ import numpy as np
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.labels.crossfit import SCREENED, said_of
-from headway.data.labels.noise import T, noise_of
-from headway.data.labels.said import Said
+from headway.data.labels.crossfit import SCREENING_ROWS, out_of_fold
+from headway.data.labels.noise import T_QUANTILE, estimate_noise
+from headway.data.labels.said import OutOfFold
 
 LIMIT = 0.05
 TELLS = 0.2
@@ -22,19 +22,19 @@ def plugin(survey: Survey) -> list[Finding]:
     Asked of at most about 60,000 rows in whole groups. A label that nobody could have told looks wrong as well: raises
     NotApplicable where the model knows less than a fifth of what there is to know (McFadden's R squared).
     """
-    said = said_of(survey.dataset, rows=SCREENED)
-    if (told := _told(said)) < TELLS:
+    oof = out_of_fold(survey.dataset, rows=SCREENING_ROWS)
+    if (told := _told(oof)) < TELLS:
         raise NotApplicable(
             f"the features tell {max(0.0, told):.1%} of what there is to know of the target, and {TELLS:.0%} are needed"
             " to tell a wrong label from one that nobody could foresee",
             hint="features that tell more; headway labels suspects ranks labels all the same",
         )
-    noise, rows = noise_of(said), len(said.labels)
+    noise, rows = estimate_noise(oof), len(oof.labels)
     share = noise.count / rows
-    if noise.errors is None:
-        low, interval = share, f"no interval of {said.n_groups} groups"
+    if noise.standard_errors is None:
+        low, interval = share, f"no interval of {oof.n_groups} groups"
     else:
-        low, high = (share + sign * T * float(noise.errors[-1]) / rows for sign in (-1, 1))
+        low, high = (share + sign * T_QUANTILE * float(noise.standard_errors[-1]) / rows for sign in (-1, 1))
         interval = f"95 % [{max(0, low):.1%}, {min(1, high):.1%}]"
     if low <= 0.001:
         return []
@@ -43,8 +43,8 @@ def plugin(survey: Survey) -> list[Finding]:
         Finding(
             code="D035",
             severity="warn" if low > LIMIT else "note",
-            message=f"{share:.1%} of the labels look wrong ({interval}; {rows:,} rows, {said.n_groups:,} groups), most"
-            f" often those that say '{said.classes[worst]}'",
+            message=f"{share:.1%} of the labels look wrong ({interval}; {rows:,} rows, {oof.n_groups:,} groups), most"
+            f" often those that say '{oof.classes[worst]}'",
             where=f"column {survey.dataset.roles.target}",
             measured=share,
             limit=LIMIT,
@@ -53,9 +53,9 @@ def plugin(survey: Survey) -> list[Finding]:
     ]
 
 
-def _told(said: Said) -> float:
+def _told(oof: OutOfFold) -> float:
     """How much of the classes' uncertainty the model takes away, at most 1; below 0 it is worse than their shares."""
-    counts = np.bincount(said.labels, minlength=len(said.classes))
+    counts = np.bincount(oof.labels, minlength=len(oof.classes))
     shares = counts[counts > 0] / counts.sum()
-    right = np.clip(said.probabilities[np.arange(len(said.labels)), said.labels], 1e-6, 1)
+    right = np.clip(oof.probabilities[np.arange(len(oof.labels)), oof.labels], 1e-6, 1)
     return 1 - float(-np.log(right).mean() / -(shares * np.log(shares)).sum())

@@ -8,10 +8,10 @@ import polars as pl
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.labels.crossfit import SCREENED, taught
+from headway.data.labels.crossfit import SCREENING_ROWS, prepare_learner
 from headway.data.labels.said import Ints
-from headway.data.poison.cells import coded
-from headway.data.poison.influence import FEWEST_GROUPS, LIMIT, pulls
+from headway.data.poison.cells import code_columns
+from headway.data.poison.influence import MIN_GROUPS, MIN_SCORE, influential_groups
 
 
 def plugin(survey: Survey) -> list[Finding]:
@@ -23,16 +23,16 @@ def plugin(survey: Survey) -> list[Finding]:
     """
     dataset = survey.dataset
     roles = dataset.roles
-    said, _ = taught(dataset, rows=SCREENED)
-    table = dataset.table[said.rows]
+    oof, _ = prepare_learner(dataset, rows=SCREENING_ROWS)
+    table = dataset.table[oof.rows]
     kinds: dict[str, tuple[Ints, list[str]]] = {}
     for name in {roles.groups, *roles.slices, *roles.people} - {""}:
         values, codes = np.unique(table[name].cast(pl.String).fill_null("missing").to_numpy(), return_inverse=True)
-        if len(values) >= FEWEST_GROUPS:
+        if len(values) >= MIN_GROUPS:
             kinds[name] = (codes.astype(np.int64), values.tolist())
     if not kinds:
-        raise NotApplicable(f"no groups, slices or people of {FEWEST_GROUPS} values", hint='[data] slices = ["SOURCE"]')
-    found = pulls(said, coded(table, dataset.features), kinds)
+        raise NotApplicable(f"no groups, slices or people of {MIN_GROUPS} values", hint='[data] slices = ["SOURCE"]')
+    found = influential_groups(oof, code_columns(table, dataset.features), kinds)
     return [
         Finding(
             code="D042",
@@ -42,7 +42,7 @@ def plugin(survey: Survey) -> list[Finding]:
             f" have one so far in {each.chance:.1%} of tables at most",
             where=f"{each.kind} = {each.name}",
             measured=each.score,
-            limit=LIMIT,
+            limit=MIN_SCORE,
             hint="look who labelled these rows, and judge a model without them: headway optimize",
         )
         for each in found

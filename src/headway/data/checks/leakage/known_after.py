@@ -18,7 +18,7 @@ def plugin(survey: Survey) -> list[Finding]:
             severity="note",
             message=f"'{column}' is declared to be known only after the outcome: no model here may read it",
             where=f"column {column}",
-            hint=f"{known.line(column, 'request')}, if that is wrong",
+            hint=f"{known.known_line(column, 'request')}, if that is wrong",
         )
         for column in after
     ]

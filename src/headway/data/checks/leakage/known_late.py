@@ -10,8 +10,8 @@ from headway.core.contracts import Survey
 from headway.core.dataset import OUTCOME, REQUEST, Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.known import line
-from headway.data.texts import dated
+from headway.data.known import known_line
+from headway.data.texts import parse_date_column
 
 LIMIT = 0.01
 _BEFORE = re.compile(r"^(\d+) ?(m|h|d)\w* before (\w+)$")
@@ -44,7 +44,7 @@ def _decision(dataset: Dataset) -> pl.Series:
 
 def _read(column: pl.Series) -> pl.Series:
     """Its times; dates as the midnight that they begin with."""
-    found = dated(column) if column.dtype == pl.String else column
+    found = parse_date_column(column) if column.dtype == pl.String else column
     return found.cast(pl.Datetime("us")) if found.dtype == pl.Date else found
 
 
@@ -63,7 +63,7 @@ def _finding(name: str, known: pl.Series, decision: pl.Series) -> Finding:
         where=f"column {name}",
         measured=share if comparable else None,
         limit=LIMIT,
-        hint=f"take its value as of the decision, or {line(name, 'outcome')}",
+        hint=f"take its value as of the decision, or {known_line(name, 'outcome')}",
     )
 
 

@@ -50,5 +50,5 @@ def _finding(column: str, share: float, rows: int, *, declared: bool) -> Finding
         where=f"column {column}",
         measured=share,
         limit=LIMIT,
-        hint=f'{known.line(column, "outcome")} (or "request" if you are sure)',
+        hint=f'{known.known_line(column, "outcome")} (or "request" if you are sure)',
     )

@@ -8,7 +8,7 @@ from headway.core.contracts import Survey
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Finding
 from headway.data import known
-from headway.data.open import open_snapshot
+from headway.data.open import load_snapshot
 
 LIMIT = 0.01
 FEWEST = 100
@@ -23,7 +23,7 @@ def plugin(survey: Survey) -> list[Finding]:
     from what nobody knew when the decision was due. Raises NotApplicable without a snapshot, or with fewer than 100
     rows in both, and DataError where the key is absent or names several rows.
     """
-    snapshot = open_snapshot(survey.config)
+    snapshot = load_snapshot(survey.config)
     if snapshot is None:
         hint = '[data] snapshot = "FILE" and key = "COLUMN": the table as it was when decisions were due'
         raise NotApplicable("no earlier version of the rows is declared", hint=hint)
@@ -80,5 +80,5 @@ def _finding(rows: pl.DataFrame, name: str, *, declared: bool) -> Finding | None
         where=f"column {name}",
         measured=share,
         limit=LIMIT,
-        hint=f"take its value from the snapshot, or {known.line(name, 'outcome')}",
+        hint=f"take its value from the snapshot, or {known.known_line(name, 'outcome')}",
     )

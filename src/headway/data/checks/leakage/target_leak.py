@@ -6,7 +6,7 @@ from headway.core.contracts import Survey
 from headway.core.dataset import Dataset
 from headway.core.evidence import Finding
 from headway.data import known
-from headway.data.leakage.skill import skills
+from headway.data.leakage.skill import single_column_skills
 
 LIMIT = 0.85
 EXPLAINED = {"binary": 0.6, "multiclass": 0.97, "regression": 0.97, "ranking": 0.97}
@@ -23,7 +23,7 @@ def plugin(survey: Survey) -> list[Finding]:
     dataset = survey.dataset
     limit = EXPLAINED.get(dataset.roles.task, 1.0)
     found: list[Finding] = []
-    for name, skill in skills(dataset, dataset.features).items():
+    for name, skill in single_column_skills(dataset, dataset.features).items():
         if skill.auc is not None and skill.auc > LIMIT:
             found.append(_finding(dataset, name, f"reaches a ROC AUC of {skill.auc:.3f}", (skill.auc, LIMIT)))
         elif skill.explained is not None and skill.explained > limit:
@@ -41,5 +41,5 @@ def _finding(dataset: Dataset, column: str, does: str, measured: tuple[float, fl
         where=f"column {column}",
         measured=measured[0],
         limit=measured[1],
-        hint=f'{known.line(column, "outcome")}, or "request" if it is honest (then this is a warning)',
+        hint=f'{known.known_line(column, "outcome")}, or "request" if it is honest (then this is a warning)',
     )

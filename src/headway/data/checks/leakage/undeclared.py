@@ -6,7 +6,7 @@ from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data import known
-from headway.data.leakage.served import asked_rows, filled
+from headway.data.leakage.served import filled_share, request_rows
 
 LESS = 0.8
 
@@ -35,7 +35,7 @@ def plugin(survey: Survey) -> list[Finding]:
             where="[data.known]",
             measured=float(len(unknown)),
             limit=0.0,
-            hint=f'{known.line(unknown[0], "request")} (or "outcome", or the name of a time column), a line each,'
+            hint=f'{known.known_line(unknown[0], "request")} (or "outcome", or the name of a time column), a line each,'
             " in headway.toml",
         )
     ]
@@ -49,10 +49,12 @@ def _named(names: list[str]) -> str:
 def _shown(survey: Survey, names: list[str]) -> list[str]:
     """Those that callers send."""
     try:
-        asked = asked_rows(survey) if names else None
+        asked = request_rows(survey) if names else None
     except NotApplicable:
         return []
     if asked is None:
         return []
     table = survey.dataset.table
-    return [name for name in names if name in asked.columns and filled(asked[name]) > LESS * filled(table[name])]
+    return [
+        name for name in names if name in asked.columns and filled_share(asked[name]) > LESS * filled_share(table[name])
+    ]

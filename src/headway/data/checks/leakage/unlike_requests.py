@@ -8,8 +8,15 @@ from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data import known
-from headway.data.leakage.held_out import learned_from
-from headway.data.leakage.served import ALPHA, apart, asked_rows, distances, filled, moved
+from headway.data.leakage.held_out import training_rows
+from headway.data.leakage.served import (
+    ALPHA,
+    compare_with_requests,
+    drifted_features,
+    feature_distances,
+    filled_share,
+    request_rows,
+)
 
 FILLED = 0.05
 FAR = 0.1
@@ -23,7 +30,7 @@ def plugin(survey: Survey) -> list[Finding]:
     learned from: a warning, where the detector shows it at 5 % over all features and the shares are apart by more than
     0.1 (triangular discrimination). A note says so where nobody can tell that.
     """
-    asked = asked_rows(survey)
+    asked = request_rows(survey)
     hard = [each for name in survey.dataset.features if (each := _hard(survey, name, asked))]
     told = {finding.where for finding in hard}
     try:
@@ -48,10 +55,10 @@ def _hard(survey: Survey, name: str, asked: pl.DataFrame) -> Finding | None:
             where=f"column {name}",
             measured=0.0,
             limit=FILLED,
-            hint=f'{known.line(name, "outcome")} (or "request" if callers can send it)',
+            hint=f'{known.known_line(name, "outcome")} (or "request" if callers can send it)',
         )
-    in_table = filled(dataset.table[name])
-    if in_table <= FILLED or filled(asked[name]):
+    in_table = filled_share(dataset.table[name])
+    if in_table <= FILLED or filled_share(asked[name]):
         return None
     return Finding(
         code="D026",
@@ -60,15 +67,15 @@ def _hard(survey: Survey, name: str, asked: pl.DataFrame) -> Finding | None:
         where=f"column {name}",
         measured=0.0,
         limit=FILLED,
-        hint=f"{known.line(name, 'outcome')}, or let callers send it",
+        hint=f"{known.known_line(name, 'outcome')}, or let callers send it",
     )
 
 
 def _unlike(survey: Survey, asked: pl.DataFrame) -> list[Finding]:
     """Features whose values moved far between the rows learned from and the requests."""
-    learned = learned_from(survey)
-    drift = apart(survey, learned, asked)
-    far = distances(drift)
+    learned = training_rows(survey)
+    drift = compare_with_requests(survey, learned, asked)
+    far = feature_distances(drift)
     return [
         Finding(
             code="D026",
@@ -80,6 +87,6 @@ def _unlike(survey: Survey, asked: pl.DataFrame) -> list[Finding]:
             limit=FAR,
             hint="repair the source that changed, or train anew where the world did: headway watch tells since when",
         )
-        for name in moved(drift)
+        for name in drifted_features(drift)
         if far[name] > FAR
     ]

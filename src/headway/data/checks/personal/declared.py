@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headway.core.contracts import Survey
 from headway.core.evidence import Finding
-from headway.data.personal.find import personal
+from headway.data.personal.find import find_personal_data
 
 _DONE = "personal."
 
@@ -20,7 +20,7 @@ def _finding(survey: Survey, column: str, way: str) -> Finding:
         way
     )
     if way == "keep":
-        found = personal(survey.dataset.table.select(column))
+        found = find_personal_data(survey.dataset.table.select(column))
         kinds = ", ".join(f"{each.kind} in {each.values:,} of {each.looked_at:,} values" for each in found)
         message = f"is kept ({kinds or 'nothing is found in it by pattern'}): {survey.config.personal.keep[column]}"
     return Finding(

@@ -7,18 +7,18 @@ from itertools import groupby
 
 from headway.core.contracts import Survey
 from headway.core.evidence import Finding
-from headway.data.personal.find import Found, personal
+from headway.data.personal.find import PersonalData, find_personal_data
 
 
 def plugin(survey: Survey) -> list[Finding]:
     """One `undecided` finding for each column, with the counts by kind: whether it matters, only a reader can say."""
     section = survey.config.personal
-    found = personal(survey.dataset.table, but={*section.keep, *section.hash})
+    found = find_personal_data(survey.dataset.table, but={*section.keep, *section.hash})
     some = [each for each in found if not each.is_the_column and each.kind not in section.keep]
     return [_finding(column, list(each)) for column, each in groupby(some, key=lambda each: each.column)]
 
 
-def _finding(column: str, found: Iterable[Found]) -> Finding:
+def _finding(column: str, found: Iterable[PersonalData]) -> Finding:
     kinds = sorted(found, key=lambda each: -each.values)
     told = ", ".join(f"{each.kind} in {each.values:,} (such as {each.like})" for each in kinds)
     return Finding(

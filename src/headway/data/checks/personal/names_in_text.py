@@ -7,9 +7,9 @@ import polars as pl
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable, PluginError
 from headway.core.evidence import Finding
-from headway.data.personal.find import values_of
-from headway.data.personal.kinds import shape
-from headway.data.personal.names import ANY, Finder, finder
+from headway.data.personal.find import unique_values
+from headway.data.personal.kinds import mask_value
+from headway.data.personal.names import MAY_BE_NAME, NameFinder, name_finder
 
 
 def plugin(survey: Survey) -> list[Finding]:
@@ -19,19 +19,19 @@ def plugin(survey: Survey) -> list[Finding]:
     """
     section, table = survey.config.personal, survey.dataset.table
     texts = (column for column in table.iter_columns() if column.dtype in (pl.String, pl.Categorical, pl.Enum))
-    asked = {each.name: values_of(each) for each in texts if each.name not in {*section.keep, *section.hash}}
-    may = {name: values.filter(values.str.contains(ANY)) for name, values in asked.items()}
+    asked = {each.name: unique_values(each) for each in texts if each.name not in {*section.keep, *section.hash}}
+    may = {name: values.filter(values.str.contains(MAY_BE_NAME)) for name, values in asked.items()}
     if not any(map(len, may.values())):
         return []
     try:
-        find = finder()
+        find = name_finder()
     except PluginError as error:
         raise NotApplicable(error.what, hint=error.hint) from error
     found = (_finding(name, some, find, looked_at=len(asked[name])) for name, some in may.items())
     return [each for each in found if each is not None]
 
 
-def _finding(name: str, some: pl.Series, find: Finder, *, looked_at: int) -> Finding | None:
+def _finding(name: str, some: pl.Series, find: NameFinder, *, looked_at: int) -> Finding | None:
     hits = [(text, spans[0]) for text in some if (spans := find(text))]
     if not hits:
         return None
@@ -40,7 +40,7 @@ def _finding(name: str, some: pl.Series, find: Finder, *, looked_at: int) -> Fin
         code="D054",
         severity="undecided",
         message=f"'{name}' holds names of people in {len(hits):,} of {looked_at:,} values, such as "
-        f"{shape(text[span.start : span.end])}",
+        f"{mask_value(text[span.start : span.end])}",
         where=f"column {name}",
         measured=len(hits) / looked_at,
         limit=0.0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headway.core.contracts import Survey
 from headway.core.evidence import Finding
-from headway.data.personal.find import HALF, Found, personal
+from headway.data.personal.find import HALF, PersonalData, find_personal_data
 
 SURE = frozenset({"email", "card", "iban", "national_id"})
 
@@ -16,11 +16,11 @@ def plugin(survey: Survey) -> list[Finding]:
     for other numbers are written like them.
     """
     section = survey.config.personal
-    found = personal(survey.dataset.table, but={*section.keep, *section.hash})
+    found = find_personal_data(survey.dataset.table, but={*section.keep, *section.hash})
     return [_finding(each) for each in found if each.is_the_column and each.kind not in section.keep]
 
 
-def _finding(found: Found) -> Finding:
+def _finding(found: PersonalData) -> Finding:
     return Finding(
         code="D050",
         severity="stop" if found.kind in SURE else "undecided",

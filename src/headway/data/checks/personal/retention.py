@@ -9,7 +9,7 @@ from itertools import groupby
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.personal.retention import length_of
+from headway.data.personal.retention import parse_duration
 from headway.storage import quarantined, segments, traffic
 
 DAY_S = 86_400
@@ -29,7 +29,7 @@ def plugin(survey: Survey) -> list[Finding]:
         raise NotApplicable(
             "nobody said how long log, labels and rows in quarantine are kept", hint='[personal] retention = "90d"'
         )
-    limit, now = length_of(said).total_seconds(), time.time()
+    limit, now = parse_duration(said).total_seconds(), time.time()
     old = [path for path, written in kept.items() if now - written / 1e9 > limit]
     places = groupby(old, key=lambda path: "/".join(path.relative_to(state).parts[:2]))
     return [_finding(place, [kept[path] for path in paths], said, now=now, limit_s=limit) for place, paths in places]

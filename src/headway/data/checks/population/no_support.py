@@ -14,7 +14,7 @@ from headway.core.contracts import Survey
 from headway.core.dataset import ASKED_AT, Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.leakage.held_out import learned_from
+from headway.data.leakage.held_out import training_rows
 from headway.data.leakage.served import served_rows
 
 BINS, MOST_TEXTS = 8, 128
@@ -52,7 +52,7 @@ def plugin(survey: Survey) -> list[Finding]:
     by chance that happens in one region of ten million; and 20 rows served, on 5 days or groups. Served are the
     requests, else the period `live`, else the test.
     """
-    learned = learned_from(survey)
+    learned = training_rows(survey)
     where, rows = served_rows(survey)
     columns = [_column(name, learned.table[name], rows[name]) for name in _read(learned, rows)]
     if not columns:

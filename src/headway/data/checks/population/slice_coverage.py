@@ -9,7 +9,7 @@ import polars as pl
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.leakage.held_out import held_out
+from headway.data.leakage.held_out import train_and_test
 from headway.data.leakage.served import served_rows
 
 LEARNED = 20
@@ -26,7 +26,7 @@ def plugin(survey: Survey) -> list[Finding]:
     Served are the requests, else the period `live`, else the test. Above 1 % it is a warning, else a note. A test that
     is shorter than a slice must be is told once, and not of each column.
     """
-    learned, test = held_out(survey)
+    learned, test = train_and_test(survey)
     where, rows = served_rows(survey)
     roles = survey.dataset.roles
     names = list(dict.fromkeys((*roles.slices, *roles.people)))

@@ -6,7 +6,7 @@ import math
 
 from headway.core.contracts import Survey
 from headway.core.evidence import Finding
-from headway.data.leakage.copies import compared
+from headway.data.leakage.copies import train_and_test_features
 
 LIMIT = 0.1
 
@@ -17,7 +17,7 @@ def plugin(survey: Survey) -> list[Finding]:
     That is the root of 2 ln(columns) / n, n the groups of the test, or its rows where none are declared. No table tells
     how its columns were chosen; below 0.1 it makes no difference. What headway itself chooses, it chooses on `choose`.
     """
-    learned, test = compared(survey)
+    learned, test = train_and_test_features(survey)
     groups = test.roles.groups
     count = test.table[groups].n_unique() if groups else len(test.table)
     columns = max(2, len(learned.features) + len(learned.roles.ignore))

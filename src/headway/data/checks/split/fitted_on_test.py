@@ -10,8 +10,8 @@ from headway.core.contracts import Survey
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.leakage.fitted import encoded, filled, standardised
-from headway.data.leakage.held_out import held_out
+from headway.data.leakage.fitted import mean_filled_columns, standardized_columns, target_encoded_columns
+from headway.data.leakage.held_out import train_and_test
 
 
 def plugin(survey: Survey) -> list[Finding]:
@@ -21,7 +21,7 @@ def plugin(survey: Survey) -> list[Finding]:
     target. All rows are those of the table, those with an outcome, or those of the periods up to the test. Trees do not
     mind a shift of all rows, so that the harm of the first is small; that of the last is not.
     """
-    learned, test = held_out(survey)
+    learned, test = train_and_test(survey)
     names = [name for name in learned.features if learned.table.schema[name].is_float()]
     if not names:
         raise NotApplicable("no feature is a number with a fraction: nothing was standardised or filled")
@@ -38,9 +38,9 @@ def _traces(datasets: tuple[Dataset, Dataset], names: list[str]) -> set[tuple[st
     for dataset in datasets:
         table, target = dataset.table.select(names), dataset.table[dataset.roles.target]
         for rows in (table, table.filter(target.is_not_null())):
-            found |= {(name, "standardised") for name in standardised(rows, names)}
-            found |= {(name, "filled with its mean") for name in filled(rows, names)}
-        found |= {(name, f"encoded by the mean of '{target.name}'") for name in encoded(dataset, names)}
+            found |= {(name, "standardised") for name in standardized_columns(rows, names)}
+            found |= {(name, "filled with its mean") for name in mean_filled_columns(rows, names)}
+        found |= {(name, f"encoded by the mean of '{target.name}'") for name in target_encoded_columns(dataset, names)}
     return found
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.leakage.copies import compared, copies, exact_keys, sources, told
+from headway.data.leakage.copies import copy_findings, count_copies, match_rows, row_hashes, train_and_test_features
 
 BANDS = 5
 FEWEST_FEATURES = 5
@@ -34,7 +34,7 @@ def plugin(survey: Survey) -> list[Finding]:
     lie elsewhere for each, so that most pairs agree in one of them that differ by a jitter alone. The count is a lower
     bound. A warning as for D023: above 1 % of the test, and where the outcomes agree.
     """
-    learned, test = compared(survey)
+    learned, test = train_and_test_features(survey)
     names = learned.features
     if len(names) < FEWEST_FEATURES:
         raise NotApplicable(
@@ -44,9 +44,11 @@ def plugin(survey: Survey) -> list[Finding]:
     sample = tables[0].gather_every(max(1, len(tables[0]) // SAMPLE))
     steps, bands = _steps(sample), _bands(names)
     keys = [_keys(_coded(table, steps, _long_texts(sample)), bands) for table in tables]
-    near = sources(*keys)
+    near = match_rows(*keys)
     apart = pl.select(pl.when(~_equal(tables, (keys[0][0], keys[1][0]), near)).then(near)).to_series()
-    return told(copies(learned, test, apart), code="D024", how="equal in four fifths of the features, rounded,")
+    return copy_findings(
+        count_copies(learned, test, apart), code="D024", how="equal in four fifths of the features, rounded,"
+    )
 
 
 def _coded(table: pl.DataFrame, steps: Mapping[str, float], long: Collection[str]) -> dict[str, Codes | Floats]:
@@ -80,7 +82,7 @@ def _equal(tables: Sequence[pl.DataFrame], keys: Sequence[pl.Series], near: pl.S
     asked = near.is_not_null()
     rows = tables[1].filter(asked)
     possible = tables[0].filter(keys[0].is_in(keys[1].filter(asked).implode()))
-    found = sources([exact_keys(possible)], [exact_keys(rows)]).is_not_null()
+    found = match_rows([row_hashes(possible)], [row_hashes(rows)]).is_not_null()
     return pl.repeat(False, len(asked), eager=True).scatter(asked.arg_true(), found)
 
 

@@ -8,8 +8,8 @@ from headway.core.contracts import Survey
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.leakage.held_out import held_out
-from headway.data.texts import dated
+from headway.data.leakage.held_out import train_and_test
+from headway.data.texts import parse_date_column
 
 
 def plugin(survey: Survey) -> list[Finding]:
@@ -17,7 +17,7 @@ def plugin(survey: Survey) -> list[Finding]:
 
     Where none is declared, the first column of dates or times counts: rows that have a date and were drawn at random.
     """
-    learned, test = held_out(survey)
+    learned, test = train_and_test(survey)
     time = learned.roles.time or _dates(learned)
     first = _moments(test, time).min()
     later = int((_moments(learned, time) > first).sum())
@@ -52,4 +52,4 @@ def _moments(dataset: Dataset, time: str) -> pl.Series:
 
 
 def _read(column: pl.Series) -> pl.Series:
-    return dated(column) if column.dtype == pl.String else column
+    return parse_date_column(column) if column.dtype == pl.String else column

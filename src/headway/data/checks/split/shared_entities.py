@@ -8,8 +8,8 @@ from headway.core.contracts import Survey
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.leakage.held_out import held_out
-from headway.data.roles import NAMES_ONE
+from headway.data.leakage.held_out import train_and_test
+from headway.data.roles import ENTITY_NAME
 
 FEWEST = 100
 
@@ -21,7 +21,7 @@ def plugin(survey: Survey) -> list[Finding]:
     100 values, more than the root of the rows and fewer than half of them, and is of texts, or of whole numbers whose
     name says it (`customer_id`). Whether they should be apart depends on whom the model will serve; so this is a note.
     """
-    learned, test = held_out(survey)
+    learned, test = train_and_test(survey)
     declared = [learned.roles.groups] if learned.roles.groups else []
     named = [name for name in learned.table.columns if name not in declared and _names_things(learned, name)]
     if not declared and not named:
@@ -34,7 +34,7 @@ def _names_things(dataset: Dataset, name: str) -> bool:
     column = dataset.table[name]
     if name in (dataset.roles.target, dataset.roles.time):
         return False
-    if column.dtype != pl.String and not (column.dtype.is_integer() and NAMES_ONE.search(name)):
+    if column.dtype != pl.String and not (column.dtype.is_integer() and ENTITY_NAME.search(name)):
         return False
     count = column.n_unique()
     return bool(max(FEWEST, len(column) ** 0.5) <= count <= len(column) / 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.leakage.served import ALPHA, apart, asked_rows, moved
+from headway.data.leakage.served import ALPHA, compare_with_requests, drifted_features, request_rows
 
 NAMED = 3
 
@@ -19,12 +19,12 @@ def plugin(survey: Survey) -> list[Finding]:
     test = survey.periods.get("test")
     if test is None:
         raise NotApplicable("no rows are held out to compare with", hint="[split] train, choose and test")
-    asked = asked_rows(survey)
-    drift = apart(survey, test, asked)
+    asked = request_rows(survey)
+    drift = compare_with_requests(survey, test, asked)
     if not drift.alarm:
         return []
     whole = next(each for each in drift.measurements if each.name == "drift.p" and not each.slice)
-    names = moved(drift)
+    names = drifted_features(drift)
     most = f"; most of all {', '.join(names[:NAMED])}" if names else ""
     return [
         Finding(
