@@ -64,7 +64,7 @@ def band(found: Sequence[Run], count: int, size: Size) -> list[alt.LayerChart]:
     y = alt.Y("y:Q").scale(domain=(height, 0), nice=False).axis(None)
     boxes = base.mark_rect(stroke=LIGHT["muted"], strokeWidth=1).encode(x2="to:Q", fill=tone)
     names = alt.Chart(values(rows)).mark_text(lineBreak="\n", lineHeight=LINE, fontSize=11, baseline="middle")
-    told = names.encode(x="mid:Q", y=y, text="says:N")
+    told = names.encode(x="mid:Q", y=y, text="message:N")
     heading = [f"{letter}: {name}" for name, letter in letters.items()]
     title = headed(wrapped(["What was live", *heading], size.width))
     return [alt.layer(boxes, told).properties(width=size.plot, height=height, title=title)]

@@ -150,7 +150,7 @@ def _limits(plot: _Plot, limit: float | None) -> list[alt.Chart]:
         alt.Chart(line).mark_rule(color=LIGHT["fail"], strokeDash=[5, 4], strokeWidth=1.5).encode(y="y:Q"),
         alt.Chart(line)
         .mark_text(align="right", dx=-4, dy=-8, color=LIGHT["fail"])
-        .encode(y="y:Q", x="x:Q", text="says:N"),
+        .encode(y="y:Q", x="x:Q", text="message:N"),
     ]
 
 

@@ -209,7 +209,7 @@ def _silence(found: Sequence[Period], measure: str, height: int) -> list[alt.Cha
         if _silent(each, measure)
     ]
     text = alt.Chart(values(rows)).mark_text(color=LIGHT["muted"], angle=270, fontSize=11)
-    return [text.encode(x="at:Q", y=alt.YValue(height / 2), text="says:N")] if rows else []
+    return [text.encode(x="at:Q", y=alt.YValue(height / 2), text="message:N")] if rows else []
 
 
 def _changes(story: Story, found: Sequence[Period]) -> list[alt.Chart]:

@@ -67,7 +67,7 @@ def _band(found: Assessment, size: Size) -> list[alt.LayerChart]:
         x=alt.X("from:Q").scale(domain=(0, len(found.stretches)), nice=False).axis(None), x2="to:Q"
     )
     shown = base.mark_rect(fill=LIGHT["shade"], stroke=LIGHT["muted"], strokeWidth=1)
-    text = alt.Chart(values(boxes)).mark_text(fontSize=12).encode(x=alt.X("mid:Q"), text="says:N")
+    text = alt.Chart(values(boxes)).mark_text(fontSize=12).encode(x=alt.X("mid:Q"), text="message:N")
     return [alt.layer(shown, text).properties(width=size.plot, height=BAND, title=headed(["The split"]))]
 
 

@@ -54,7 +54,7 @@ def _chart(kept: Sequence[Assessment], size: Size) -> alt.LayerChart:
     base = alt.Chart(values(rows))
     some = alt.Chart(values([row for row in rows if row["count"]]))
     rings = some.mark_point(size=560, strokeWidth=2.5, fillOpacity=0).encode(x=x, y=y, stroke=tone)
-    text = base.mark_text(fontSize=12).encode(x=x, y=y, text="says:N")
+    text = base.mark_text(fontSize=12).encode(x=x, y=y, text="message:N")
     return alt.layer(rings, text).properties(width=size.plot - 24, height=STEP * len(shown))
 
 
