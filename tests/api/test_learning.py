@@ -71,4 +71,4 @@ def test_each_reading_has_its_sentence(reading, message):
     curve = LearningCurve(
         library="lightgbm", error="log_loss", rounds=(), reading=reading, held_out="sha256:0", seconds=1.0, spent=0.1
     )
-    assert message in curves.message(curve)
+    assert message in curves.describe_curve(curve)

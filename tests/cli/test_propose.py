@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headway.cli.init.propose import propose
+from headway.cli.init.propose import propose_settings
 from headway.core.errors import ConfigError, DataError
 
 ROWS = 4000
@@ -28,7 +28,7 @@ def table(**columns: object) -> pl.DataFrame:
 
 
 def test_time_groups_slices_and_periods_are_found():
-    found = propose(table(), "late")
+    found = propose_settings(table(), "late")
     assert (found.task, found.positive, found.time, found.groups, found.slices) == (
         "binary",
         "",
@@ -53,7 +53,7 @@ def test_what_follows_the_outcome_is_suspected_with_the_finding():
         delay=late * 20 + draw.normal(0, 5, ROWS),
         landed=[None if gap else float(row % 9) for row, gap in enumerate(gaps)],
     )
-    found = propose(leaks, "late")
+    found = propose_settings(leaks, "late")
     assert {name: why[:4] for name, why in found.outcome.items()} == {"delay": "D003", "landed": "D002"}
     assert found.features == ("hour", "carrier")
 
@@ -68,18 +68,26 @@ def test_what_names_each_row_never_differs_or_is_no_number_is_left_out():
         booked=[date(2024, 1, 1) + timedelta(days=row % 300) for row in range(ROWS)],
         legs=[[1, 2]] * ROWS,
     )
-    assert propose(odd, "late").ignore == ("ticket", "number", "plane_id", "country", "empty", "booked", "legs")
+    assert propose_settings(odd, "late").ignore == (
+        "ticket",
+        "number",
+        "plane_id",
+        "country",
+        "empty",
+        "booked",
+        "legs",
+    )
 
 
 def test_rows_of_one_customer_share_fate_where_there_are_no_days():
     by_customer = table(customer_id=[row % 200 for row in range(ROWS)]).drop("at", "day")
-    found = propose(by_customer, "late")
+    found = propose_settings(by_customer, "late")
     assert (found.time, found.groups, found.split) == ("", "customer_id", {})
 
 
 def test_a_time_that_some_rows_lack_orders_nothing():
     gaps = table(at=[None, *table()["at"].to_list()[1:]])
-    assert propose(gaps, "late").time == "day"
+    assert propose_settings(gaps, "late").time == "day"
 
 
 @pytest.mark.parametrize(
@@ -94,12 +102,12 @@ def test_a_time_that_some_rows_lack_orders_nothing():
     ],
 )
 def test_the_target_tells_the_task(values, task, positive, classes):
-    found = propose(table(late=values * (ROWS // 4)), "late")
+    found = propose_settings(table(late=values * (ROWS // 4)), "late")
     assert (found.task, found.positive, found.numbers) == (task, positive, classes)
 
 
 def test_a_target_of_three_texts_has_its_classes_in_order():
-    found = propose(table(late=["b", "c", "a", "a"] * (ROWS // 4)), "late")
+    found = propose_settings(table(late=["b", "c", "a", "a"] * (ROWS // 4)), "late")
     assert (found.task, found.classes, found.numbers) == ("multiclass", ("a", "b", "c"), 3)
 
 
@@ -112,7 +120,7 @@ def test_a_target_of_three_texts_has_its_classes_in_order():
 )
 def test_a_target_that_cannot_be_predicted_is_refused(values, message):
     with pytest.raises(DataError, match=message):
-        propose(table(late=values), "late")
+        propose_settings(table(late=values), "late")
 
 
 @pytest.mark.parametrize(("target", "message"), [("", "no target is given"), ("lat", "no column 'lat' to predict")])
@@ -120,4 +128,4 @@ def test_a_target_that_is_not_there_is_told_with_the_columns(target, message):
     with pytest.raises(
         ConfigError, match=f"{message}\n  at: columns: at, day, hour, carrier, late\n  try: --target COLUMN"
     ):
-        propose(table(), target)
+        propose_settings(table(), target)

@@ -10,16 +10,16 @@ from tests.reporting.examined import examined
 from tests.reporting.test_data_use import USE
 
 from headway.core import plugins
-from headway.reporting.section import Section, sections
-from headway.reporting.story import Story
+from headway.reporting.section import Section, build_sections
+from headway.reporting.story import ReportData
 
 SECTIONS = plugins.names("section")
-HELD = sections(replace(examined(), data_use=USE))
+HELD = build_sections(replace(examined(), data_use=USE))
 
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_it_is_silent_where_nothing_was_measured(name: str) -> None:
-    assert plugins.load_section(name)(Story(title="nothing")) is None
+    assert plugins.load_section(name)(ReportData(title="nothing")) is None
 
 
 @pytest.mark.parametrize("name", SECTIONS)

@@ -19,7 +19,7 @@ from headway.data.dvc.content import file_md5
 from headway.data.open import open_dataset
 from headway.registry.project import open_project
 from headway.registry.provenance.lineage import events
-from headway.reporting.read_story import story_of
+from headway.reporting.read_story import read_report_data
 from headway.reporting.sections.origin import plugin as section
 
 LOCK = """schema: '2.0'
@@ -65,7 +65,7 @@ def test_what_was_kept_says_what_dvc_said(run, folder):
 
 @pytest.mark.slow
 def test_the_report_says_by_what_the_table_was_made(folder):
-    means = section(story_of(open_project(folder))).means
+    means = section(read_report_data(open_project(folder))).means
     [told] = [line for line in means if line.startswith("DVC")]
     assert "by dvc.lock, made by its stage join. It was made by python join.py from raw.json." in told
 

@@ -13,8 +13,8 @@ from headway.core.learning import LearningCurve
 from headway.core.record import read
 from headway.data.provenance.digest import table_digest
 from headway.registry.project import Project, open_project
-from headway.reporting.page import render
-from headway.reporting.read_story import story_of
+from headway.reporting.page import render_report
+from headway.reporting.read_story import read_report_data
 from headway.reporting.text import curves
 
 pytestmark = pytest.mark.slow
@@ -51,13 +51,13 @@ def test_no_look_at_test_is_spent(watched):
 def test_history_and_report_say_what_it_showed(watched, capsys):
     project, _ = watched
     history.plugin(project=Path(project.config.folder))
-    message = curves.message(curves.last(project))
+    message = curves.describe_curve(curves.last_curve(project))
     assert message in " ".join(capsys.readouterr().out.split())
-    page = render(story_of(project))
+    page = render_report(read_report_data(project))
     assert "How it learned" in page and message.partition(" (")[0] in page and "Rounds of training" in page
 
 
 @pytest.mark.parametrize("train", [TRAIN, TRAIN.replace("labels):", "labels, *, curve=None):")])
 def test_a_training_that_ignores_the_curve_works_and_none_is_kept(tmp_path, train):
     project, _ = trained(tmp_path, train)
-    assert curves.last(project) is None
+    assert curves.last_curve(project) is None

@@ -7,7 +7,7 @@ from tests.reporting.stories import estimate, fact, flights
 
 from headway.core.evidence import Finding, Measurement
 from headway.core.learning import LearningCurve, Reading, Round
-from headway.reporting.story import Story
+from headway.reporting.story import ReportData
 
 SILENT = Finding(
     code="E001",
@@ -19,7 +19,7 @@ SILENT = Finding(
 BUSY = Finding(code="E002", severity="note", message="the machine was busy while it was timed", measured=4.8, limit=2.0)
 
 
-def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY)) -> Story:
+def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY)) -> ReportData:
     """The flights, whose winner was examined whole; `more` is measured beside."""
     story = flights()
     assert story.winner is not None
@@ -43,7 +43,7 @@ def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY))
     return replace(story, winner=winner, curve=curve(), data={"train": f"sha256:{1:064x}", "test": f"sha256:{2:064x}"})
 
 
-def only(*measurements: Measurement, **changes: object) -> Story:
+def only(*measurements: Measurement, **changes: object) -> ReportData:
     """The flights, of whose winner this alone was measured."""
     story = flights()
     assert story.winner is not None

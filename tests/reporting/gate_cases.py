@@ -10,7 +10,7 @@ from headway.core.config import PolicySection
 from headway.core.evidence import Evidence
 from headway.core.verdict import Rule, Ruling, Verdict
 from headway.registry.judge import judge, override
-from headway.reporting.gates.case import Case
+from headway.reporting.gates.case import GateResult
 
 POLICY = PolicySection(release=(RULES[0], RULES[3]))
 SPEED = (estimate("latency.speedup", 8.4, 0.2, unit="x", rows=2000),)
@@ -21,13 +21,13 @@ def seen(*, loss: float = 0.0, half: float = 0.001, ece: float = 0.02) -> Eviden
     return evidence(RELEASED, estimate("roc_auc.drop", loss, half), estimate("ece", ece, 0.01), period="test")
 
 
-def case(of: Evidence, policy: PolicySection = POLICY, *, looks: int = 1) -> Case:
+def case(of: Evidence, policy: PolicySection = POLICY, *, looks: int = 1) -> GateResult:
     """What the gate tells of this evidence."""
     verdict = judge(of, policy, looks_at_test=looks)
-    return Case(project="flights", variant=RELEASED.name, verdict=verdict, evidence=of, speed=SPEED)
+    return GateResult(project="flights", variant=RELEASED.name, verdict=verdict, evidence=of, speed=SPEED)
 
 
-def overruled(of: Case) -> Case:
+def overruled(of: GateResult) -> GateResult:
     """The same case, passed by a person."""
     return replace(of, verdict=override(of.verdict, who="ada", why="storm days", at="2026-11-24T15:00:00Z"))
 
@@ -63,7 +63,7 @@ HOSTILE = st.text(max_size=12) | st.sampled_from(
 
 
 @st.composite
-def hostile_cases(draw: st.DrawFn) -> Case:
+def hostile_cases(draw: st.DrawFn) -> GateResult:
     """A case of which every text is whatever somebody may have put into a table, a policy or a name."""
     answers = st.sampled_from(("pass", "fail", "undecided"))
     found = draw(st.lists(st.tuples(answers, HOSTILE, HOSTILE, HOSTILE), max_size=3))
@@ -86,4 +86,4 @@ def hostile_cases(draw: st.DrawFn) -> Case:
         at=draw(HOSTILE),
     )
     of = replace(seen(), period=draw(HOSTILE), dataset=draw(HOSTILE))
-    return Case(project=draw(HOSTILE), variant=draw(HOSTILE), verdict=verdict, evidence=of, speed=SPEED)
+    return GateResult(project=draw(HOSTILE), variant=draw(HOSTILE), verdict=verdict, evidence=of, speed=SPEED)

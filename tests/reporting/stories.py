@@ -5,7 +5,7 @@ from __future__ import annotations
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.variant import Artifact, Field, Signature, Step, Variant
 from headway.core.verdict import Answer, Judged, Rule, Ruling, Verdict
-from headway.reporting.story import Replay, Span, Stage, Story, Wrong
+from headway.reporting.story import RefusedVariant, Replay, ReportData, SplitPeriod, Stage
 
 MACHINE = Machine(cpu="Intel Xeon Platinum 8481C", cores=2, system="Linux 6.1", python="3.11.7")
 RULES = (
@@ -205,11 +205,11 @@ def findings() -> tuple[Finding, ...]:
     )
 
 
-def spans() -> tuple[Span, ...]:
+def spans() -> tuple[SplitPeriod, ...]:
     """The split of the demo."""
     ends = ("2013-01-01", "2013-05-01", "2013-07-01", "2013-09-01", "2014-01-01")
     names = ("train", "choose", "test", "live")
-    return tuple(Span(name=name, first=ends[i], until=ends[i + 1]) for i, name in enumerate(names))
+    return tuple(SplitPeriod(name=name, first=ends[i], until=ends[i + 1]) for i, name in enumerate(names))
 
 
 def replay(*, mismatches: int = 0, failures: int = 0) -> Replay:
@@ -227,10 +227,10 @@ def replay(*, mismatches: int = 0, failures: int = 0) -> Replay:
     )
 
 
-def refused() -> Wrong:
+def refused() -> RefusedVariant:
     """Scheduled times taken in UTC: every relative rule sees it."""
     of = variant("native", Step(transform="view", settings={"source": "flights:load_utc"}))
-    return Wrong(
+    return RefusedVariant(
         title="Scheduled times taken in UTC",
         judged=judged(of, us=262.0, loss=0.0764, flips=0.24, change=0.64, period="test"),
     )
@@ -243,11 +243,11 @@ def reasons(rows: tuple[Judged, ...]) -> dict[str, str]:
     return {row.variant.name: message.get(row.verdict.answer, "not decided on these days") for row in lost}
 
 
-def flights() -> Story:
+def flights() -> ReportData:
     """The demo's whole story."""
     year, came, live = months()
     stages = {"load and join": 1.52, "check": 0.61, "train": 1.8, "search": 41.3, "release": 0.09, "replay": 19.6}
-    return Story(
+    return ReportData(
         title="Will a flight from New York arrive late?",
         lead=("headway looked for a faster form of a model, proved that it is still right, and released it.",),
         groups="days",
@@ -268,6 +268,6 @@ def flights() -> Story:
     )
 
 
-def own_project() -> Story:
+def own_project() -> ReportData:
     """A project in which the model as it came was judged, and nothing else is known."""
-    return Story(title="churn", frontier=(judged(variant(), us=262.0, loss=0.0, flips=0.0, change=0.0),))
+    return ReportData(title="churn", frontier=(judged(variant(), us=262.0, loss=0.0, flips=0.0, change=0.0),))

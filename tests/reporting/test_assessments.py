@@ -7,30 +7,30 @@ from dataclasses import replace
 from tests.reporting.assessed import FIRST, KEPT, SECOND, assessed, first
 
 from headway.monitoring.assessment.assess import Assessed
-from headway.reporting.gates.assessments import history, sentences
+from headway.reporting.gates.assessments import describe_changes, tabulate_assessments
 
 
 def cells(row: int) -> list[str]:
-    return [" / ".join(line.text for line in cell) for cell in history(KEPT).rows[row]]
+    return [" / ".join(line.text for line in cell) for cell in tabulate_assessments(KEPT).rows[row]]
 
 
 def test_an_unchanged_table_is_told_as_the_same_in_one_sentence():
-    [line] = sentences(replace(assessed(), same=True))
+    [line] = describe_changes(replace(assessed(), same=True))
     assert line.startswith("the same as of 2026-11-02T10:00:00+00:00: the data, the settings and all findings")
 
 
 def test_the_first_is_told_as_the_first():
-    assert sentences(first())[0].endswith("by ada: the first")
+    assert describe_changes(first())[0].endswith("by ada: the first")
 
 
 def test_a_new_assessment_tells_why_it_was_opened_and_what_was_found_since():
-    lines = sentences(assessed())
+    lines = describe_changes(assessed())
     assert lines[0].endswith("opened because:") and lines[1].startswith("  D060 the data moved")
     assert lines[2] == "opened: D003 stop column air_time"
 
 
 def test_a_look_at_the_same_assessment_tells_what_was_opened():
-    lines = sentences(Assessed(now=SECOND, before=FIRST))
+    lines = describe_changes(Assessed(now=SECOND, before=FIRST))
     assert lines == [
         "assessment 1 of flight-delays, 336,776 rows, by ada: again, after 2026-09-01T10:00:00+00:00",
         "opened: D005 undecided [data.known]",

@@ -14,7 +14,7 @@ from headway.core.calibrator import Calibrator
 from headway.core.evidence import Finding
 from headway.core.frontier import Baseline, Frontier
 from headway.core.training import Training
-from headway.reporting.card import card
+from headway.reporting.card import model_card
 
 STORY = flights()
 DIGESTS = {name: f"sha256:{letter * 64}" for name, letter in zip(("train", "choose", "test"), "abc", strict=True)}
@@ -39,7 +39,7 @@ LEARNED = Training(
     n_rows=106_000,
     seconds=1.0,
 )
-CARD = card(STORY, FRONTIER, LEARNED)
+CARD = model_card(STORY, FRONTIER, LEARNED)
 
 
 def section(text: str, title: str) -> str:
@@ -92,7 +92,7 @@ def test_no_measured_figure_stands_without_its_interval_or_its_rows() -> None:
 
 def test_a_card_without_release_training_or_slices_says_what_is_not_known() -> None:
     winner = replace(FRONTIER.winner, evidence=evidence(RELEASED, estimate("ece", 0.02, 0.01), period="test"))
-    told = card(
+    told = model_card(
         replace(STORY, release="", as_it_came=None), replace(FRONTIER, winner=winner, judged=FRONTIER.judged[:1])
     )
     assert "- Release: none: it is not released" in told
@@ -103,7 +103,7 @@ def test_a_card_without_release_training_or_slices_says_what_is_not_known() -> N
 def test_slices_too_small_to_be_judged_are_counted() -> None:
     small = fact("brier.drop", 0.1, slice="carrier=HA", rows=40)
     winner = replace(FRONTIER.winner, evidence=evidence(RELEASED, small, period="test"))
-    told = section(card(STORY, replace(FRONTIER, winner=winner)), "Part by part")
+    told = section(model_card(STORY, replace(FRONTIER, winner=winner)), "Part by part")
     assert "- One more rests on fewer than 1,000 rows or 20 days, and cannot be judged." in told and "HA" not in told
 
 
@@ -114,13 +114,13 @@ def test_an_override_a_calibrator_and_looks_are_told() -> None:
         winner=replace(FRONTIER.winner, verdict=verdict),
         baseline=replace(FRONTIER.baseline, calibrator=Calibrator(shift=0.25, n_rows=9000)),
     )
-    told = card(STORY, changed)
+    told = model_card(STORY, changed)
     assert "passed by ada at" in told and "log-odds shifted by +0.25, from 9,000 rows" in told
     assert "**Warning:** the test set was judged on 3 times" in told
 
 
 def test_a_text_of_the_project_is_no_mark_in_the_card() -> None:
-    told = card(STORY, replace(FRONTIER, name="a|b [x](http://y.z) <img>"))
+    told = model_card(STORY, replace(FRONTIER, name="a|b [x](http://y.z) <img>"))
     found = [
         each.type for token in MarkdownIt("commonmark").parse(told.splitlines()[0]) for each in token.children or ()
     ]
@@ -129,4 +129,4 @@ def test_a_text_of_the_project_is_no_mark_in_the_card() -> None:
 
 def test_the_same_records_give_the_same_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
-    assert card(STORY, FRONTIER, LEARNED) == CARD and "\r" not in CARD
+    assert model_card(STORY, FRONTIER, LEARNED) == CARD and "\r" not in CARD

@@ -15,8 +15,8 @@ from tests.monitoring.assessment.assessments import months_of, project_of
 from tests.reporting.assessed import LEAK, THIRD, assessed, assessment, first
 
 from headway.monitoring.assessment.assess import Assessed, assess
-from headway.reporting.gates.checked import answer_of, outputs
-from headway.reporting.gates.reports import CHECK, OF_CHECK, deliver
+from headway.reporting.gates.checked import check_answer, check_outputs
+from headway.reporting.gates.reports import CHECK, OF_CHECK, write_reports
 
 HOSTILE = "]]> <b>|x| {0} [a](b) \x1b[2J\nverdict=pass"
 
@@ -66,7 +66,7 @@ def test_a_text_from_a_table_stays_a_text(name):
 
 
 def test_github_is_told_the_answer_and_the_counts():
-    assert outputs(assessed()) == {
+    assert check_outputs(assessed()) == {
         "answer": "fail",
         "assessment": "2",
         **dict.fromkeys(("stop", "undecided", "warn", "note", "unjudged"), "1"),
@@ -74,8 +74,8 @@ def test_github_is_told_the_answer_and_the_counts():
 
 
 def test_nothing_found_is_a_pass_in_every_format(tmp_path: Path):
-    assert answer_of(first()) == "pass"
-    deliver(first(), [f"{name}={tmp_path / name}" for name in OF_CHECK], {}, CHECK)
+    assert check_answer(first()) == "pass"
+    write_reports(first(), [f"{name}={tmp_path / name}" for name in OF_CHECK], {}, CHECK)
     assert {each.name for each in tmp_path.iterdir()} == set(OF_CHECK)
     assert all(kinds == ["system-out"] for kinds in listed(first()).values())
 

@@ -11,14 +11,14 @@ from tests.reporting.assessed import KEPT, LEAK, assessed, assessment, first
 
 from headway.monitoring.assessment.assess import Assessed
 from headway.reporting.check import missing, shifts, target, timeline, trend
-from headway.reporting.check.page import pictures, render, replies, write
+from headway.reporting.check.page import check_answers, check_charts, render_check_report, write_check_report
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return render(assessed(), KEPT)
+    return render_check_report(assessed(), KEPT)
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,14 @@ def test_the_page_says(page: str, text: str) -> None:
 
 
 def test_the_page_has_every_picture_and_asks_for_nothing(page: str) -> None:
-    assert set(pictures(assessed(), KEPT)) == {"timeline", "target", "missing", "shifts", "trend"}
+    assert set(check_charts(assessed(), KEPT)) == {"timeline", "target", "missing", "shifts", "trend"}
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert "<script" not in page and not re.search(r"(src|href)=\"https?:", page)
 
 
 def test_a_first_check_that_found_nothing_is_a_page_without_pictures() -> None:
-    bare = render(first(), [first().now])
+    bare = render_check_report(first(), [first().now])
     assert "Yes: nothing forbids it" in bare and "This is the first check" in bare
     assert "<figure" not in bare
 
@@ -61,35 +61,44 @@ def test_the_gravest_findings_stand_first(page: str) -> None:
 
 def test_what_comes_from_a_table_stays_text() -> None:
     bad = replace(LEAK, message="<script>x</script>", where="<script>", hint="<script>")
-    shown = render(Assessed(now=assessment(findings=(bad,), name="<script>")), KEPT)
+    shown = render_check_report(Assessed(now=assessment(findings=(bad,), name="<script>")), KEPT)
     assert "<script" not in shown.replace("&lt;script", "")
 
 
 def test_the_titles_of_pictures_are_their_findings() -> None:
     now = assessed().now
-    drawn = [each for each in (timeline.draw(now), target.draw(now), missing.draw(now), shifts.draw(now)) if each]
+    drawn = [
+        each
+        for each in (
+            timeline.draw_rows(now),
+            target.draw_target(now),
+            missing.draw_missing(now),
+            shifts.draw_shifts(now),
+        )
+        if each
+    ]
     assert [each.title.replace("\u00a0", " ") for each in drawn] == [
         "336,776 rows: from 27,100 in February 2013 to 28,000 in January 2013",
         "The target's mean lies between 0.200 [0.180, 0.220] in May 2013 and 0.280 [0.260, 0.300] in April 2013",
         "'wind_gust' lacks the most: 95.0 % of the rows in May 2013",
         "'carrier' moved most surely: UA was 48.0 % of the rows and is 69.0 %",
     ]
-    rising = trend.draw(KEPT)
+    rising = trend.draw_trend(KEPT)
     assert rising is not None and rising.title.endswith("09-01 0 stop became 1, 0 undecided became 1")
 
 
 def test_nothing_to_draw_is_no_picture() -> None:
     now = first().now
     assert [each.draw(now) for each in (timeline, target, missing, shifts)] == [None] * 4
-    assert trend.draw([now]) is None
+    assert trend.draw_trend([now]) is None
 
 
 def test_the_answers_tell_what_a_person_has_to_do() -> None:
-    moods = [each.mood for each in replies(assessed())]
+    moods = [each.mood for each in check_answers(assessed())]
     assert moods == ["fail", "undecided", "plain", "plain"]
-    assert [each.mood for each in replies(first())] == ["pass", "plain", "plain", "pass"]
+    assert [each.mood for each in check_answers(first())] == ["pass", "plain", "plain", "pass"]
 
 
 def test_writing_gives_the_file(tmp_path: Path) -> None:
-    path = write(first(), [first().now], tmp_path / "a" / "check.html")
+    path = write_check_report(first(), [first().now], tmp_path / "a" / "check.html")
     assert path.read_text(encoding="utf-8").endswith("</html>\n") or "</html>" in path.read_text(encoding="utf-8")

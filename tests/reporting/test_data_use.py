@@ -10,10 +10,10 @@ from tests.reporting.stories import flights
 from headway.core.assessment import Assessment
 from headway.core.erasure import Erased, Erasure, Stays
 from headway.core.evidence import Finding
-from headway.reporting.page import render
-from headway.reporting.read_data_use import NOT_READ, data_use
-from headway.reporting.section import sections
-from headway.reporting.story import DataUse, UsedColumn
+from headway.reporting.page import render_report
+from headway.reporting.read_data_use import NOT_READ, read_data_use
+from headway.reporting.section import build_sections
+from headway.reporting.story import ColumnUse, DataUse
 
 TOML = """
 [project]
@@ -70,8 +70,8 @@ def erasure(number: int, **fields: object) -> Erasure:
 USE = DataUse(
     source="t.parquet",
     columns=(
-        UsedColumn(name="hour", purpose="read by the model"),
-        UsedColumn(name="mail", purpose=NOT_READ, personal="was dropped"),
+        ColumnUse(name="hour", purpose="read by the model"),
+        ColumnUse(name="mail", purpose=NOT_READ, personal="was dropped"),
     ),
     n_read=1,
 )
@@ -79,13 +79,13 @@ USE = DataUse(
 
 def told(**fields: object) -> str:
     """What the section says, as one text."""
-    return " ".join(sections(replace(flights(), data_use=replace(USE, **fields)))["data_use"].means)
+    return " ".join(build_sections(replace(flights(), data_use=replace(USE, **fields)))["data_use"].means)
 
 
 def test_each_column_is_told_with_its_use_and_what_became_of_it(tmp_path):
     opened = project(tmp_path, toml=TOML)
     opened.keep(SEEN)
-    use = data_use(opened, ("hour", "carrier"))
+    use = read_data_use(opened, ("hour", "carrier"))
 
     assert {each.name: each.purpose for each in use.columns} == {
         "hour": "read by the model",
@@ -102,7 +102,7 @@ def test_each_column_is_told_with_its_use_and_what_became_of_it(tmp_path):
 
 
 def test_before_a_check_it_says_that_nobody_looked(tmp_path):
-    use = data_use(project(tmp_path, toml=TOML), ("hour",))
+    use = read_data_use(project(tmp_path, toml=TOML), ("hour",))
     assert use.looked_at == "" and "mail" not in {each.name for each in use.columns}
     assert "Nobody has looked for personal data in it yet: headway check." in told()
 
@@ -133,9 +133,9 @@ def test_sentences_say_what_is_known_and_what_is_not(fields, message):
 
 @pytest.mark.slow
 def test_the_report_shows_the_columns():
-    page = render(replace(flights(), data_use=USE))
+    page = render_report(replace(flights(), data_use=USE))
     assert "What data is used for" in page and "was dropped" in page
 
 
 def test_a_story_of_which_nobody_read_the_data_has_no_such_section():
-    assert "data_use" not in sections(flights())
+    assert "data_use" not in build_sections(flights())

@@ -15,8 +15,8 @@ from markdown_it import MarkdownIt
 
 from headway.core.errors import ConfigError
 from headway.reporting.gates import github, junit, markdown, sarif, text
-from headway.reporting.gates.case import Case, against, reason
-from headway.reporting.gates.reports import FORMATS, GATE, deliver
+from headway.reporting.gates.case import GateResult, failed_rules, verdict_reason
+from headway.reporting.gates.reports import FORMATS, GATE, write_reports
 from headway.reporting.text.one_line import UNPRINTABLE, one_line
 
 READER = MarkdownIt("commonmark").enable("table")
@@ -84,13 +84,13 @@ SARIF = {
 }
 
 
-def listed(case: Case) -> list[list[str]]:
+def listed(case: GateResult) -> list[list[str]]:
     """What stands in each test case of the JUnit file."""
-    return [[child.tag for child in test] for test in ElementTree.fromstring(junit.report(case)).iter("testcase")]
+    return [[child.tag for child in test] for test in ElementTree.fromstring(junit.gate_junit(case)).iter("testcase")]
 
 
-def results_of(case: Case) -> list[dict[str, object]]:
-    return json.loads(sarif.report(case))["runs"][0]["results"]
+def results_of(case: GateResult) -> list[dict[str, object]]:
+    return json.loads(sarif.gate_sarif(case))["runs"][0]["results"]
 
 
 def as_read(message: str) -> str:
@@ -110,9 +110,9 @@ def as_read(message: str) -> str:
     ],
     ids=["pass", "fail", "undecided", "without rules", "overruled"],
 )
-def test_junit_has_a_test_a_rule_and_undecided_is_an_error(case: Case, found: list[list[str]]) -> None:
+def test_junit_has_a_test_a_rule_and_undecided_is_an_error(case: GateResult, found: list[list[str]]) -> None:
     assert listed(case) == found
-    top = ElementTree.fromstring(junit.report(case))
+    top = ElementTree.fromstring(junit.gate_junit(case))
     counted = {tag: sum([tag] == each for each in found) for tag in ("failure", "error", "skipped")}
     assert [top.get(name) for name in ("tests", "failures", "errors", "skipped")] == [
         *map(str, (len(found), *counted.values()))
@@ -120,7 +120,7 @@ def test_junit_has_a_test_a_rule_and_undecided_is_an_error(case: Case, found: li
 
 
 def test_junit_tells_the_judges_sentence_and_the_limit() -> None:
-    [first, _] = ElementTree.fromstring(junit.report(FAIL)).iter("failure")
+    [first, _] = ElementTree.fromstring(junit.gate_junit(FAIL)).iter("failure")
     assert first.get("message") == FAIL.verdict.rulings[0].message
     assert "limit: at most 0.005" in str(first.text)
 
@@ -137,7 +137,7 @@ def test_junit_tells_the_judges_sentence_and_the_limit() -> None:
         (CASES["looked at thrice"], ["note"]),
     ],
 )
-def test_sarif_has_a_result_for_each_rule_that_did_not_pass(case: Case, levels: list[str]) -> None:
+def test_sarif_has_a_result_for_each_rule_that_did_not_pass(case: GateResult, levels: list[str]) -> None:
     assert [found["level"] for found in results_of(case)] == levels
 
 
@@ -155,8 +155,8 @@ def test_a_test_set_that_was_looked_at_more_than_once_is_warned_of(name: str) ->
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_markdown_has_a_row_a_rule_with_interval_limit_and_answer(case: Case) -> None:
-    report = markdown.report(case)
+def test_markdown_has_a_row_a_rule_with_interval_limit_and_answer(case: GateResult) -> None:
+    report = markdown.gate_markdown(case)
     rows = re.findall(r"^\| \*\*.*$", report, re.MULTILINE)
     assert len(rows) == len(case.verdict.rulings)
     for row, ruling in zip(rows, case.verdict.rulings, strict=True):
@@ -166,13 +166,13 @@ def test_markdown_has_a_row_a_rule_with_interval_limit_and_answer(case: Case) ->
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_sarif_has_the_parts_that_the_standard_asks_for(case: Case) -> None:
-    jsonschema.validate(json.loads(sarif.report(case)), SARIF)
+def test_sarif_has_the_parts_that_the_standard_asks_for(case: GateResult) -> None:
+    jsonschema.validate(json.loads(sarif.gate_sarif(case)), SARIF)
 
 
 @given(hostile_cases())
-def test_any_text_stays_a_text_in_xml(case: Case) -> None:
-    written = junit.report(case)
+def test_any_text_stays_a_text_in_xml(case: GateResult) -> None:
+    written = junit.gate_junit(case)
     top = ElementTree.fromstring(written)
     names = [test.get("name") for test in top.iter("testcase")]
     assert names == [one_line(str(each.rule)) for each in case.verdict.rulings] or not case.verdict.rulings
@@ -188,18 +188,18 @@ def test_any_text_stays_a_text_in_xml(case: Case) -> None:
 
 @pytest.mark.slow
 @given(hostile_cases())
-def test_any_text_stays_a_text_in_sarif(case: Case) -> None:
-    whole = json.loads(sarif.report(case))
+def test_any_text_stays_a_text_in_sarif(case: GateResult) -> None:
+    whole = json.loads(sarif.gate_sarif(case))
     jsonschema.validate(whole, SARIF)
     said = [str(found["message"]["text"]) for found in whole["runs"][0]["results"]]
-    for ruling, message in zip(against(case.verdict), said, strict=False):
+    for ruling, message in zip(failed_rules(case.verdict), said, strict=False):
         assert as_read(message) == one_line(f"{ruling.answer}: {ruling.message}")
         assert all(len(run) % 2 == 0 for run in re.findall(r"\{+|\}+", message))
 
 
 @given(hostile_cases())
-def test_any_text_stays_a_text_in_markdown(case: Case) -> None:
-    tokens = READER.parse(markdown.report(case))
+def test_any_text_stays_a_text_in_markdown(case: GateResult) -> None:
+    tokens = READER.parse(markdown.gate_markdown(case))
     inline = [child for token in tokens for child in token.children or ()]
     assert {each.type for each in inline} <= {"text", "strong_open", "strong_close", "html_inline", "softbreak"}
     assert {each.content for each in inline if each.type == "html_inline"} <= {"<!-- -->", "<br>"}
@@ -211,21 +211,21 @@ def test_any_text_stays_a_text_in_markdown(case: Case) -> None:
 
 
 @given(hostile_cases())
-def test_no_text_adds_an_output_to_github(case: Case) -> None:
-    names = [line.partition("=")[0] for line in github.outputs(github.named(case)).splitlines()]
+def test_no_text_adds_an_output_to_github(case: GateResult) -> None:
+    names = [line.partition("=")[0] for line in github.format_outputs(github.gate_outputs(case)).splitlines()]
     assert names == ["verdict", "reason", "variant", "looks_at_test"]
 
 
 @given(hostile_cases())
-def test_no_text_reaches_a_terminal_as_a_command_to_it(case: Case) -> None:
-    last = text.report(case).split("\n\n")[-1]
+def test_no_text_reaches_a_terminal_as_a_command_to_it(case: GateResult) -> None:
+    last = text.gate_text(case).split("\n\n")[-1]
     assert not UNPRINTABLE.search(last.replace("\n", ""))
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_case_gives_the_same_text_in_any_zone_and_width(
-    name: str, case: Case, monkeypatch: pytest.MonkeyPatch
+    name: str, case: GateResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = FORMATS[name](case)
     for key, value in {"TZ": "Asia/Tokyo", "COLUMNS": "40", "FORCE_COLOR": "1", "TERM": "dumb", "LC_ALL": "C"}.items():
@@ -237,9 +237,9 @@ def test_a_case_gives_the_same_text_in_any_zone_and_width(
 def test_reports_are_printed_or_written_in_the_formats_that_are_asked_for(
     tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    deliver(FAIL, ["markdown", f"junit={tmp_path / 'new/gate.xml'}"], {}, GATE)
-    assert capsysbinary.readouterr().out.decode() == markdown.report(FAIL)
-    assert (tmp_path / "new/gate.xml").read_bytes().decode() == junit.report(FAIL)
+    write_reports(FAIL, ["markdown", f"junit={tmp_path / 'new/gate.xml'}"], {}, GATE)
+    assert capsysbinary.readouterr().out.decode() == markdown.gate_markdown(FAIL)
+    assert (tmp_path / "new/gate.xml").read_bytes().decode() == junit.gate_junit(FAIL)
 
 
 def test_github_appends_to_the_files_it_names_and_is_printed_elsewhere(
@@ -247,17 +247,19 @@ def test_github_appends_to_the_files_it_names_and_is_printed_elsewhere(
 ) -> None:
     (tmp_path / "out").write_text("before=1\n")
     named = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary"), "GITHUB_OUTPUT": str(tmp_path / "out")}
-    deliver(UNDECIDED, ["github"], named, GATE)
-    assert (tmp_path / "summary").read_text() == markdown.report(UNDECIDED)
+    write_reports(UNDECIDED, ["github"], named, GATE)
+    assert (tmp_path / "summary").read_text() == markdown.gate_markdown(UNDECIDED)
     assert (
-        (tmp_path / "out").read_text().startswith(f"before=1\nverdict=undecided\nreason={reason(UNDECIDED.verdict)}\n")
+        (tmp_path / "out")
+        .read_text()
+        .startswith(f"before=1\nverdict=undecided\nreason={verdict_reason(UNDECIDED.verdict)}\n")
     )
     assert capsysbinary.readouterr().out == b""
-    deliver(UNDECIDED, ["github"], {}, GATE)
-    assert capsysbinary.readouterr().out.decode() == markdown.report(UNDECIDED)
+    write_reports(UNDECIDED, ["github"], {}, GATE)
+    assert capsysbinary.readouterr().out.decode() == markdown.gate_markdown(UNDECIDED)
 
 
 def test_an_unknown_format_is_named_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no format 'junitt': there are text, json, junit, sarif, markdown, github"):
-        deliver(PASS, [f"junit={tmp_path / 'gate.xml'}", "junitt"], {}, GATE)
+        write_reports(PASS, [f"junit={tmp_path / 'gate.xml'}", "junitt"], {}, GATE)
     assert not list(tmp_path.iterdir())

@@ -10,17 +10,17 @@ from stories import RELEASED, flights, judged, own_project, refused, replay, var
 from years import FIRST, lived, ticket, watch, watched_only
 
 from headway.core.verdict import Judged, Verdict
-from headway.reporting.answers import Reply, replayed, replies
-from headway.reporting.story import Story, Year
+from headway.reporting.answers import SummaryAnswer, describe_replay, summary_answers
+from headway.reporting.story import MonitoringHistory, ReportData
 
 STORY = flights()
 
 
-def reply(story: Story, question: str) -> Reply:
-    return next(each for each in replies(story) if each.question == question)
+def reply(story: ReportData, question: str) -> SummaryAnswer:
+    return next(each for each in summary_answers(story) if each.question == question)
 
 
-def with_verdict(row: Judged, **changes: object) -> Story:
+def with_verdict(row: Judged, **changes: object) -> ReportData:
     return replace(STORY, winner=replace(row, verdict=replace(row.verdict, **changes)))
 
 
@@ -30,7 +30,7 @@ def undecided() -> Judged:
 
 
 def test_the_whole_story_gives_four_answers_in_the_order_a_reader_asks() -> None:
-    assert [each.question for each in replies(STORY)] == [
+    assert [each.question for each in summary_answers(STORY)] == [
         "What was released?",
         "Is it right?",
         "How much faster?",
@@ -39,7 +39,7 @@ def test_the_whole_story_gives_four_answers_in_the_order_a_reader_asks() -> None
 
 
 def test_a_story_with_a_year_says_first_what_is_live_and_whether_it_is_well() -> None:
-    assert [each.question for each in replies(lived())] == [
+    assert [each.question for each in summary_answers(lived())] == [
         "What is live?",
         "Is it well?",
         "What was released first?",
@@ -84,12 +84,12 @@ def test_whether_it_is_well_is_not_asked_of_a_period_that_is_not_over() -> None:
 
 
 def test_a_year_in_which_nothing_was_watched_says_nothing_of_how_it_is() -> None:
-    asked = [each.question for each in replies(replace(STORY, year=Year(tickets=(ticket(),))))]
-    assert asked == [each.question for each in replies(STORY)]
+    asked = [each.question for each in summary_answers(replace(STORY, year=MonitoringHistory(tickets=(ticket(),))))]
+    assert asked == [each.question for each in summary_answers(STORY)]
 
 
 def test_an_empty_story_answers_nothing() -> None:
-    assert replies(Story(title="empty")) == ()
+    assert summary_answers(ReportData(title="empty")) == ()
 
 
 def test_live_names_the_variant_its_steps_the_release_and_the_key() -> None:
@@ -99,7 +99,7 @@ def test_live_names_the_variant_its_steps_the_release_and_the_key() -> None:
 
 
 def test_a_winner_that_is_not_released_is_not_called_live() -> None:
-    chosen = replies(replace(STORY, release=""))[0]
+    chosen = summary_answers(replace(STORY, release=""))[0]
     assert chosen.question == "What was chosen?"
     assert chosen.detail.endswith("It is not released.")
 
@@ -114,11 +114,11 @@ def test_the_model_as_it_came_can_be_live() -> None:
     ("story", "detail"),
     [
         (own_project(), "1 of 1 variants meet every rule on the period that the search looked at."),
-        (Story(title="", frontier=(refused().judged,)), "No variant meets every rule of the policy."),
+        (ReportData(title="", frontier=(refused().judged,)), "No variant meets every rule of the policy."),
     ],
 )
-def test_nothing_released_is_said_with_the_reason(story: Story, detail: str) -> None:
-    assert reply(story, "What was released?") == Reply(
+def test_nothing_released_is_said_with_the_reason(story: ReportData, detail: str) -> None:
+    assert reply(story, "What was released?") == SummaryAnswer(
         question="What was released?", answer="Nothing was released", detail=detail, mood="undecided"
     )
 
@@ -189,11 +189,11 @@ def test_answers_altered_or_missing_over_http_make_a_good_verdict_worth_nothing(
 
 
 def test_the_replay_is_told_in_sentences() -> None:
-    assert replayed(replay()) == (
+    assert describe_replay(replay()) == (
         "27,122 rows of September 2013 were sent in 27,122 requests, which took 18.4 s. "
         "Every answer was the one that the release itself computes, and no request failed."
     )
-    assert replayed(replay(mismatches=3)).endswith(
+    assert describe_replay(replay(mismatches=3)).endswith(
         "18.4 s. 3 of 27,122 answers were not those that the release itself computes."
     )
 
@@ -207,12 +207,12 @@ def test_faster_compares_with_the_model_as_it_came() -> None:
 
 
 def test_faster_is_not_claimed_without_a_measurement() -> None:
-    assert "How much faster?" not in [each.question for each in replies(own_project())]
+    assert "How much faster?" not in [each.question for each in summary_answers(own_project())]
 
 
 def test_a_wrong_variant_that_passes_is_not_told_as_refused() -> None:
     passing = replace(refused(), judged=replace(refused().judged, verdict=Verdict(answer="pass", subject="")))
-    found = replies(replace(STORY, refused=passing))[-1]
+    found = summary_answers(replace(STORY, refused=passing))[-1]
     assert found.question == "Was the wrong variant refused?"
     assert found.answer == "No: the judge passed “Scheduled times taken in UTC”"
     assert found.mood == "fail"

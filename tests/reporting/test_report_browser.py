@@ -13,8 +13,8 @@ from stories import flights, own_project
 from tests.reporting.assessed import KEPT, assessed
 from years import lived, renewed
 
-from headway.reporting.check.page import write as write_check
-from headway.reporting.page import write
+from headway.reporting.check.page import write_check_report as write_check
+from headway.reporting.page import write_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
 ARGUMENTS = [
@@ -89,7 +89,7 @@ def axe() -> str:
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("reports")
-    told = {name: write(story(), folder / f"{name}.html") for name, story in REPORTS.items()}
+    told = {name: write_report(story(), folder / f"{name}.html") for name, story in REPORTS.items()}
     return {**told, "check": write_check(assessed(), KEPT, folder / "check.html")}
 
 
@@ -255,7 +255,7 @@ def test_in_print_the_wide_pictures_stand_on_white(browser: Browser, report: Pat
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_report_of_ones_own_project_opens_as_well(browser: Browser, tmp_path: Path, width: int) -> None:
-    opened = Opened(browser, write(own_project(), tmp_path / "own.html"), width=width)
+    opened = Opened(browser, write_report(own_project(), tmp_path / "own.html"), width=width)
     assert opened.said == []
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
     assert opened.page.locator("svg").count() == 0

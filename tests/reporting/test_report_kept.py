@@ -19,9 +19,9 @@ from headway.core.rollout import Plan, Stage
 from headway.monitoring.rollout import rolling
 from headway.registry.project import Project
 from headway.registry.register import Reason
-from headway.reporting.moments import moments
-from headway.reporting.read_story import story_of
-from headway.reporting.read_year import year_of
+from headway.reporting.moments import list_events
+from headway.reporting.read_story import read_report_data
+from headway.reporting.read_year import read_monitoring_history
 from headway.reporting.story import Stamp
 
 ONE = Plan(stages=(Stage(share=0.2),))
@@ -46,13 +46,13 @@ def rolled_back(project: Project, made_at: str) -> rolling.Rollout:
 
 
 def test_a_project_without_records_has_no_year(project: Project) -> None:
-    assert year_of(project) is None
-    assert story_of(project).year is None
+    assert read_monitoring_history(project) is None
+    assert read_report_data(project).year is None
 
 
 def test_a_release_that_only_went_live_has_no_year_yet(project: Project) -> None:
     rollouts.live(project, rollouts.release())
-    assert year_of(project) is None
+    assert read_monitoring_history(project) is None
 
 
 def test_of_a_period_the_last_watch_of_what_was_live_in_it_counts(project: Project) -> None:
@@ -66,7 +66,7 @@ def test_of_a_period_the_last_watch_of_what_was_live_in_it_counts(project: Proje
         watch(10, "sha256:" + "e" * 64, "worse"),
     ):
         project.keep(seen)
-    year = year_of(project)
+    year = read_monitoring_history(project)
     assert year is not None
     # both moves were made today, long after these months: the first release stands for what came before
     assert [(each.period, each.release, each.outlook) for each in year.watches] == [
@@ -79,7 +79,7 @@ def test_of_a_period_the_last_watch_of_what_was_live_in_it_counts(project: Proje
 def test_a_rollout_says_why_it_was_begun_where_it_stands_and_who_ended_it(project: Project) -> None:
     rollouts.live(project, rollouts.release(made_at="1"))
     ended = rolled_back(project, "2")
-    year = year_of(project)
+    year = read_monitoring_history(project)
     assert year is not None
     (trial,) = year.trials
     assert (trial.aim, trial.rollout.standing, trial.at) == ("a faster one", "rolled back", ended.stage_at)
@@ -91,7 +91,7 @@ def test_a_stamp_says_when_it_was_by_the_time_of_the_data_and_what_no_record_kno
     rollouts.live(project, rollouts.release(made_at="1"))
     ended = rolled_back(project, "2")
     project.keep(Stamp(name=project.name, of=ended.salt, at="2013-10", note="Its feed broke."))
-    (moment,) = moments(story_of(project))
+    (moment,) = list_events(read_report_data(project))
     assert moment.at == "2013-10"
     assert "Its feed broke." in moment.message
 
@@ -102,7 +102,7 @@ def test_a_release_that_a_rollout_promoted_is_no_move_by_hand_and_a_way_back_is_
     rolling.start(project, digest, plan=ONE, who="ann")
     rolling.advance(project, who="ada", why="seen enough")
     project.register.back(f"{project.name}@live", who="bob", why="it was slower")
-    year = year_of(project)
+    year = read_monitoring_history(project)
     assert year is not None
     assert [each.rollout.standing for each in year.trials] == ["promoted"]
     assert [(each.move.release, each.move.who, each.back) for each in year.turns] == [(first, "bob", True)]
@@ -117,7 +117,7 @@ def test_a_release_is_called_after_the_retraining_that_made_it(project: Project)
     project.register.point(f"{project.name}@live", digest, Reason(who="ann", why="better", verdict=verdict))
     project.keep(made)
     project.keep(Stamp(name=project.name, of=made.key, at="2013-10"))
-    year = year_of(project)
+    year = read_monitoring_history(project)
     assert year is not None
     assert year.names == {first: "first release", digest: "retrained in October"}
     assert [each.at for each in year.learned] == ["2013-10"]
@@ -133,7 +133,7 @@ def test_two_releases_of_one_month_have_names_of_their_own(project: Project) -> 
             project.keep(record)
         digest = rollouts.publish(project, rollouts.release(made_at=f"{number}", verdict=verdict))
         project.register.point(f"{project.name}@live", digest, Reason(who="ann", why="better", verdict=verdict))
-    year = year_of(project)
+    year = read_monitoring_history(project)
     assert year is not None
     assert list(year.names.values())[1:] == ["retrained in November", "retrained in November, release 3"]
 
@@ -141,15 +141,15 @@ def test_two_releases_of_one_month_have_names_of_their_own(project: Project) -> 
 def test_what_was_done_before_a_time_is_left_out(project: Project) -> None:
     rollouts.live(project, rollouts.release(made_at="1"))
     rolled_back(project, "2")
-    assert year_of(project, since=datetime.now(UTC) + timedelta(hours=1)) is None
-    assert year_of(project, since=datetime.now(UTC) - timedelta(hours=1)) is not None
+    assert read_monitoring_history(project, since=datetime.now(UTC) + timedelta(hours=1)) is None
+    assert read_monitoring_history(project, since=datetime.now(UTC) - timedelta(hours=1)) is not None
 
 
 def test_a_ticket_on_a_release_that_was_never_live_is_left_out(project: Project) -> None:
     first = rollouts.live(project, rollouts.release(made_at="1"))
     for release in (first, "sha256:" + "e" * 64):
         project.keep(ticket(release=release))
-    year = year_of(project)
+    year = read_monitoring_history(project)
     assert year is not None
     assert [each.release for each in year.tickets] == [first]
 
@@ -159,9 +159,9 @@ def test_the_report_of_ones_own_project_shows_its_release_and_what_was_watched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project = watched.released(watched.write(tmp_path, table=watched.turned()))
-    assert story_of(project).year is None
+    assert read_report_data(project).year is None
     pipeline.watch(project)
-    story = story_of(project)
+    story = read_report_data(project)
     assert story.release
     assert story.year is not None
     assert [each.period for each in story.year.watches] == ["2013-04"]

@@ -27,22 +27,22 @@ from years import (
 
 from headway.core.verdict import Verdict
 from headway.core.watch import Watch
-from headway.reporting.moments import moments
-from headway.reporting.story import Learned, Moment, Story, Trial, Year
+from headway.reporting.moments import list_events
+from headway.reporting.story import DatedRetraining, Event, MonitoringHistory, ReportData, RolloutSummary
 
 
-def told(**parts: Any) -> Moment:
+def told(**parts: Any) -> Event:
     """The one moment of a year of these parts."""
-    (moment,) = moments(Story(title="", groups="days", year=Year(names=NAMES, **parts)))
+    (moment,) = list_events(ReportData(title="", groups="days", year=MonitoringHistory(names=NAMES, **parts)))
     return moment
 
 
-def seen(*watches: Watch) -> list[Moment]:
-    return list(moments(watched_only(*watches)))
+def seen(*watches: Watch) -> list[Event]:
+    return list(list_events(watched_only(*watches)))
 
 
 def test_a_year_is_told_in_the_order_in_which_it_happened() -> None:
-    assert [(each.at, each.kind) for each in moments(lived())] == [
+    assert [(each.at, each.kind) for each in list_events(lived())] == [
         ("2013-09", "worse"),
         ("2013-10-02", "ticket"),
         ("2013-10", "taken back"),
@@ -54,7 +54,7 @@ def test_a_year_is_told_in_the_order_in_which_it_happened() -> None:
 
 
 def test_without_a_year_there_are_no_moments() -> None:
-    assert moments(Story(title="")) == ()
+    assert list_events(ReportData(title="")) == ()
 
 
 def test_drift_that_does_harm_is_told_with_its_rows_and_its_figures_have_intervals() -> None:
@@ -150,10 +150,13 @@ def test_a_rollback_by_a_person_names_the_person() -> None:
 
 
 def test_a_release_that_was_promoted_is_named_and_its_training_is_not_told_again() -> None:
-    trial = Trial(at="2013-11", rollout=rollout(SECOND, "promoted", share=0.5), aim=retraining().message)
-    found = moments(
-        Story(
-            title="", year=Year(names=NAMES, trials=(trial,), learned=(Learned(at="2013-10", retraining=retraining()),))
+    trial = RolloutSummary(at="2013-11", rollout=rollout(SECOND, "promoted", share=0.5), aim=retraining().message)
+    found = list_events(
+        ReportData(
+            title="",
+            year=MonitoringHistory(
+                names=NAMES, trials=(trial,), learned=(DatedRetraining(at="2013-10", retraining=retraining()),)
+            ),
         )
     )
     assert found[1].what == "Live now: retrained in October"
@@ -165,7 +168,9 @@ def test_a_release_that_was_promoted_is_named_and_its_training_is_not_told_again
     ("standing", "what"), [("running", "A new release is on trial"), ("inconclusive", "A new release was withdrawn")]
 )
 def test_a_rollout_without_an_answer_is_told_as_such(standing: str, what: str) -> None:
-    moment = told(trials=(Trial(at="2013-10-09", rollout=rollout(FEED, standing, share=0.0), verdict=flips("pass")),))
+    moment = told(
+        trials=(RolloutSummary(at="2013-10-09", rollout=rollout(FEED, standing, share=0.0), verdict=flips("pass")),)
+    )
     assert moment.what == what
     assert moment.message.startswith("A new release answered no caller but saw every request, beside the live one.")
     assert moment.mood == "note"
@@ -180,7 +185,7 @@ def test_a_rollout_without_an_answer_is_told_as_such(standing: str, what: str) -
     ],
 )
 def test_a_retraining_says_whether_it_is_better_and_on_how_many_rows(made: Any, what: str) -> None:
-    moment = told(learned=(Learned(at="2013-10", retraining=made),))
+    moment = told(learned=(DatedRetraining(at="2013-10", retraining=made),))
     assert moment.what == what
     assert moment.message.endswith("Both were judged on the same 25,312 rows, 62 days.")
     assert moment.detail.startswith("Loss in Brier ")
@@ -190,7 +195,7 @@ def test_a_retraining_without_rules_gives_the_reason() -> None:
     made = retraining()
     bare = replace(made.frontier.winner, verdict=replace(made.frontier.winner.verdict, rulings=(), why="no rule"))
     moment = told(
-        learned=(Learned(at="2013-10", retraining=replace(made, frontier=replace(made.frontier, winner=bare))),)
+        learned=(DatedRetraining(at="2013-10", retraining=replace(made, frontier=replace(made.frontier, winner=bare))),)
     )
     assert "Both" not in moment.message
     assert moment.detail.startswith("No rule. ")

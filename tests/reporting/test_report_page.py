@@ -14,8 +14,8 @@ from years import lived, ticket, watch, watched_only
 
 from headway.core.evidence import Finding
 from headway.reporting import palette
-from headway.reporting.page import render, write
-from headway.reporting.story import Stage, Story, Year
+from headway.reporting.page import render_report, write_report
+from headway.reporting.story import MonitoringHistory, ReportData, Stage
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +47,7 @@ class Outline(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return render(lived())
+    return render_report(lived())
 
 
 @pytest.mark.slow
@@ -97,20 +97,20 @@ def test_the_page_says(page: str, text: str) -> None:
 
 
 def test_a_bare_story_is_a_page_without_sections() -> None:
-    outline = Outline(render(Story(title="empty")))
+    outline = Outline(render_report(ReportData(title="empty")))
     assert outline.headings == [1]
     assert not {"section", "table", "svg", "dl"} & set(outline.tags)
 
 
 def test_ones_own_project_is_a_page_with_what_it_has() -> None:
-    page = render(own_project())
+    page = render_report(own_project())
     assert Outline(page).ids == ["variants"]
     assert "Nothing was released" in page
 
 
 def test_a_story_of_findings_and_stages_alone_is_a_page() -> None:
     finding = Finding(code="D001", severity="note", message="all is well")
-    page = render(Story(title="data", findings=(finding,), stages=(Stage(name="check", seconds=0.5),)))
+    page = render_report(ReportData(title="data", findings=(finding,), stages=(Stage(name="check", seconds=0.5),)))
     assert Outline(page).ids == ["data", "run"]
     assert "all is well" in page
 
@@ -118,18 +118,18 @@ def test_a_story_of_findings_and_stages_alone_is_a_page() -> None:
 @pytest.mark.slow
 def test_the_year_comes_first_and_a_story_without_one_shows_nothing_of_it(page: str) -> None:
     assert [each for each in Outline(page).ids if each in EVERY][:2] == ["quality", "moments"]
-    assert not {"quality", "moments", "year"} & set(Outline(render(own_project())).ids)
+    assert not {"quality", "moments", "year"} & set(Outline(render_report(own_project())).ids)
 
 
 def test_a_project_of_which_nothing_is_known_but_one_period_shows_its_moments_without_a_picture() -> None:
-    page = render(watched_only(watch(9)))
+    page = render_report(watched_only(watch(9)))
     assert {"quality", "moments"} <= set(Outline(page).ids)
     assert "svg" in Outline(page).tags
     assert "<figure" not in page
 
 
 def test_a_moment_has_its_number_its_time_and_a_detail_in_smaller_type() -> None:
-    page = render(Story(title="x", year=Year(tickets=(ticket(),))))
+    page = render_report(ReportData(title="x", year=MonitoringHistory(tickets=(ticket(),))))
     assert "<b>1</b></span>" in page
     assert '<time datetime="2013-10-02">2 October 2013</time>' in page
     assert '<p class="engineer">Labelled rows grew by 132%' in page
@@ -137,28 +137,30 @@ def test_a_moment_has_its_number_its_time_and_a_detail_in_smaller_type() -> None
 
 def test_a_persons_override_is_told_with_who_when_and_why() -> None:
     winner = replace(refused().judged, verdict=replace(refused().judged.verdict, by="ada", why="a rehearsal"))
-    page = render(Story(title="x", winner=replace(winner, evidence=replace(winner.evidence, measurements=()))))
+    page = render_report(
+        ReportData(title="x", winner=replace(winner, evidence=replace(winner.evidence, measurements=())))
+    )
     assert "A person answers for this verdict: ada, 2026-11-24T15:00:00Z: a rehearsal" in page
 
 
 def test_more_looks_than_one_are_counted() -> None:
     verdict = replace(refused().judged.verdict, looks_at_test=3, rulings=())
     bare = replace(refused().judged, verdict=verdict)
-    page = render(Story(title="x", winner=replace(bare, evidence=replace(bare.evidence, measurements=()))))
+    page = render_report(ReportData(title="x", winner=replace(bare, evidence=replace(bare.evidence, measurements=()))))
     assert "looked at 3 times" in page
 
 
 def test_what_comes_from_a_table_stays_text() -> None:
     bad = "<script>alert('x')</script>"
     finding = Finding(code="D001", severity="warn", message=bad, where=bad, hint=bad)
-    page = render(Story(title=bad, lead=(bad,), findings=(finding,), key=bad))
+    page = render_report(ReportData(title=bad, lead=(bad,), findings=(finding,), key=bad))
     assert "<script" not in page.replace("&lt;script", "")
 
 
 def test_writing_makes_the_folder_and_leaves_nothing_beside(tmp_path: Path) -> None:
     path = tmp_path / "a" / "report.html"
-    write(Story(title="first"), path)
-    assert write(Story(title="second"), path) == path
+    write_report(ReportData(title="first"), path)
+    assert write_report(ReportData(title="second"), path) == path
     assert "second" in path.read_text(encoding="utf-8")
     assert [each.name for each in path.parent.iterdir()] == ["report.html"]
 
@@ -172,7 +174,7 @@ def test_what_was_left_after_a_first_look_is_counted_and_named_with_its_reason()
     story = lived()
     *judged, last = story.frontier
     why = {last.variant.name: "slower in a first look: 40 us against <2> us"}
-    text = render(replace(story, frontier=tuple(judged), left=(last,), reasons=why))
+    text = render_report(replace(story, frontier=tuple(judged), left=(last,), reasons=why))
     assert "For 1 more a first look at their speed was enough" in text
     assert f"{last.variant.name}: slower in a first look: 40 us against &lt;2&gt; us" in text
 
@@ -186,7 +188,7 @@ def test_parts_that_were_found_and_gaps_between_people_have_tables() -> None:
     )
     winner = judged(RELEASED, us=20.0, loss=0.0, flips=0.0, change=0.0)
     of_winner = replace(winner, evidence=replace(winner.evidence, measurements=found))
-    page = render(Story(title="own", winner=of_winner))
+    page = render_report(ReportData(title="own", winner=of_winner))
     assert {"discovered", "people"} <= set(Outline(page).ids)
     assert all(text in page for text in ("carrier=EV &amp; hour 18-20", "Found part: excess in Brier", "Gap in true"))
     assert "seats missing" not in page and "One more rests on fewer than 1,000 rows or 20 groups" in page

@@ -14,10 +14,10 @@ from headway.core.evidence import Measurement
 from headway.core.verdict import Judged, Rule, Ruling
 from headway.reporting.charts import drawing, reliability
 from headway.reporting.charts import frontier as frontiers
-from headway.reporting.charts.drawing import NARROW, WIDE, Picture
-from headway.reporting.page import pictures
+from headway.reporting.charts.drawing import NARROW, WIDE, RenderedChart
+from headway.reporting.page import report_charts
 from headway.reporting.sections import slices
-from headway.reporting.story import Story
+from headway.reporting.story import ReportData
 
 pytestmark = pytest.mark.slow
 STORY = lived()
@@ -25,22 +25,22 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
-def drawn() -> dict[str, Picture]:
-    return pictures(STORY)
+def drawn() -> dict[str, RenderedChart]:
+    return report_charts(STORY)
 
 
 def texts(svg: str) -> list[str]:
     return ["".join(node.itertext()) for node in Xml.fromstring(svg).iter(f"{SVG}text")]
 
 
-def winner(*measurements: Measurement, **changes: object) -> Story:
+def winner(*measurements: Measurement, **changes: object) -> ReportData:
     """The flights, their released variant with this evidence only."""
     row = STORY.winner
     assert row is not None
     return replace(STORY, winner=replace(row, evidence=evidence(RELEASED, *measurements, period="test"), **changes))
 
 
-def sliced(story: Story) -> Picture | None:
+def sliced(story: ReportData) -> RenderedChart | None:
     """The picture of the slices of a story."""
     section = slices.plugin(story)
     return section.picture() if section else None
@@ -51,12 +51,12 @@ def unknown(measurement: Measurement) -> Measurement:
     return replace(measurement, low=-1.0, high=1.0, se=None, dof=None)
 
 
-def test_a_whole_story_has_six_pictures(drawn: dict[str, Picture]) -> None:
+def test_a_whole_story_has_six_pictures(drawn: dict[str, RenderedChart]) -> None:
     assert list(drawn) == ["frontier", "year", "speed", "reliability", "parity", "slices"]
 
 
 @pytest.mark.parametrize("name", ["frontier", "year", "speed", "reliability", "parity", "slices"])
-def test_a_picture_is_one_image_with_a_name_at_both_sizes(drawn: dict[str, Picture], name: str) -> None:
+def test_a_picture_is_one_image_with_a_name_at_both_sizes(drawn: dict[str, RenderedChart], name: str) -> None:
     for size, svg in ((WIDE, drawn[name].wide), (NARROW, drawn[name].narrow)):
         root = Xml.fromstring(svg)
         assert root.get("role") == "img"
@@ -66,14 +66,14 @@ def test_a_picture_is_one_image_with_a_name_at_both_sizes(drawn: dict[str, Pictu
         assert 'fill="white"' not in svg
 
 
-def test_ids_do_not_meet_on_one_page(drawn: dict[str, Picture]) -> None:
+def test_ids_do_not_meet_on_one_page(drawn: dict[str, RenderedChart]) -> None:
     svgs = [svg for each in drawn.values() for svg in (each.wide, each.narrow)]
     ids = [node.get("id") for svg in svgs for node in Xml.fromstring(svg).iter() if node.get("id")]
     assert ids
     assert len(ids) == len(set(ids))
 
 
-def test_the_frontier_says_how_many_pass_and_how_fast_the_released_one_is(drawn: dict[str, Picture]) -> None:
+def test_the_frontier_says_how_many_pass_and_how_fast_the_released_one_is(drawn: dict[str, RenderedChart]) -> None:
     assert drawn["frontier"].title == (
         "6 of 10 variants are shown to do no harm beyond the limits; "
         "the released one answers one row 8.40 [8.23, 8.57] times as fast"
@@ -81,7 +81,7 @@ def test_the_frontier_says_how_many_pass_and_how_fast_the_released_one_is(drawn:
 
 
 @pytest.mark.parametrize("side", ["wide", "narrow"])
-def test_every_variant_is_numbered_and_two_are_named(drawn: dict[str, Picture], side: str) -> None:
+def test_every_variant_is_numbered_and_two_are_named(drawn: dict[str, RenderedChart], side: str) -> None:
     found = texts(getattr(drawn["frontier"], side))
     assert {"1 as it came", "7 released", "limit 0.005", "pass", "fail"} <= set(found)
     assert {str(number) for number in range(2, 11) if number != 7} <= set(found)
@@ -92,7 +92,7 @@ def test_a_frontier_shows_losses_without_limit_and_without_interval() -> None:
     loss = [unknown(each) for each in rows[1].evidence.measurements if each.name == "brier.drop"]
     speed = [each for each in rows[1].evidence.measurements if each.name.startswith("latency.")]
     bare = [replace(row, evidence=replace(row.evidence, measurements=(*speed, *loss))) for row in rows]
-    picture = frontiers.draw(Story(title="", frontier=tuple(bare)))
+    picture = frontiers.draw_pareto(ReportData(title="", frontier=tuple(bare)))
     assert picture is not None
     assert picture.title == "2 of 2 variants are shown to do no harm beyond the limits"
     assert "Loss in Brier (above 0 is worse)" in texts(picture.wide)
@@ -101,19 +101,19 @@ def test_a_frontier_shows_losses_without_limit_and_without_interval() -> None:
 
 def test_a_model_that_stays_as_it_came_is_told_so() -> None:
     came = judged(variant(), us=262.0, loss=0.0, flips=0.0, change=0.0, period="test")
-    picture = frontiers.draw(replace(STORY, winner=came))
+    picture = frontiers.draw_pareto(replace(STORY, winner=came))
     assert picture is not None
     assert picture.title.endswith("; the model stays as it came")
 
 
 @pytest.mark.parametrize("rows", [(), own_project().frontier, frontier()[:1]])
 def test_a_frontier_of_less_than_two_points_is_not_drawn(rows: tuple[Judged, ...]) -> None:
-    assert frontiers.draw(Story(title="", frontier=rows)) is None
+    assert frontiers.draw_pareto(ReportData(title="", frontier=rows)) is None
 
 
 def test_variants_without_speed_or_loss_are_no_points() -> None:
     bare = [replace(row, evidence=replace(row.evidence, measurements=())) for row in frontier()]
-    assert frontiers.draw(Story(title="", frontier=(*frontier()[:1], *bare))) is None
+    assert frontiers.draw_pareto(ReportData(title="", frontier=(*frontier()[:1], *bare))) is None
 
 
 def test_a_crowd_of_undecided_variants_is_drawn_with_every_number() -> None:
@@ -127,7 +127,7 @@ def test_a_crowd_of_undecided_variants_is_drawn_with_every_number() -> None:
         )
         for number in range(24)
     ]
-    picture = frontiers.draw(Story(title="", frontier=(*frontier()[:1], *crowd)))
+    picture = frontiers.draw_pareto(ReportData(title="", frontier=(*frontier()[:1], *crowd)))
     assert picture is not None
     assert {str(number) for number in range(2, 26)} <= set(texts(picture.narrow))
     assert "undecided" in texts(picture.wide)
@@ -143,13 +143,13 @@ def test_the_axis_of_time_names_as_many_times_as_there_is_room_for(
         judged(variant(), us=slowest, loss=0.0, flips=0.0, change=0.0),
         judged(RELEASED, us=25.0, loss=0.001, flips=0.0, change=0.0),
     ]
-    picture = frontiers.draw(Story(title="", frontier=tuple(rows)))
+    picture = frontiers.draw_pareto(ReportData(title="", frontier=tuple(rows)))
     assert picture is not None
     assert set(shown) <= set(texts(picture.narrow))
     assert not set(hidden) & set(texts(picture.narrow))
 
 
-def test_reliability_says_how_far_words_and_facts_differ(drawn: dict[str, Picture]) -> None:
+def test_reliability_says_how_far_words_and_facts_differ(drawn: dict[str, RenderedChart]) -> None:
     assert drawn["reliability"].title == "What is said and what happens differ by 0.025 [0.005, 0.045] on average"
     assert {"released", "model as it came", "Rows"} <= set(texts(drawn["reliability"].wide))
 
@@ -157,7 +157,7 @@ def test_reliability_says_how_far_words_and_facts_differ(drawn: dict[str, Pictur
 def test_reliability_without_the_model_as_it_came_or_ece_shows_the_winner_alone() -> None:
     bins = [each for each in STORY.winner.evidence.measurements if each.name.startswith("reliability")]  # type: ignore[union-attr]
     alone = replace(winner(*bins), as_it_came=None, release="")
-    picture = reliability.draw(alone)
+    picture = reliability.draw_reliability(alone)
     assert picture is not None
     assert picture.title == "What is said, and what happens"
     assert "chosen" in texts(picture.wide)
@@ -175,14 +175,14 @@ def test_reliability_draws_a_bin_of_too_few_groups_without_its_band() -> None:
         fact("reliability.predicted", math.nan, slice="bin 4"),
         estimate("reliability", 0.9, 0.01, slice="bin 4"),
     )
-    picture = reliability.draw(winner(*pairs))
+    picture = reliability.draw_reliability(winner(*pairs))
     assert picture is not None
     assert "in 2 bins" in picture.alt
-    assert reliability.draw(winner(*pairs[:2])) is None
-    assert reliability.draw(own_project()) is None
+    assert reliability.draw_reliability(winner(*pairs[:2])) is None
+    assert reliability.draw_reliability(own_project()) is None
 
 
-def test_slices_show_the_worst_with_the_limit_rows_and_days(drawn: dict[str, Picture]) -> None:
+def test_slices_show_the_worst_with_the_limit_rows_and_days(drawn: dict[str, RenderedChart]) -> None:
     assert drawn["slices"].title.startswith("None of 15 slices is harmed beyond the limit; nearest to it is carrier=9E")
     assert {"carrier=9E", "limit 0.005", "rows / days", "1,130 / 62"} <= set(texts(drawn["slices"].wide))
     assert "The 14 worst of 15 slices are shown." in drawn["slices"].reading
@@ -249,4 +249,4 @@ def test_a_drawing_may_not_reach_out_of_this_machine() -> None:
             return {"data": data, "mark": "point", "encoding": {"x": {"field": "a", "type": "quantitative"}}}
 
     with pytest.raises(ValueError, match="data url not allowed"):
-        drawing.picture(lambda size: Outside(), name="outside", title="", alt="", reading=())  # type: ignore[arg-type,return-value]
+        drawing.render_chart(lambda size: Outside(), name="outside", title="", alt="", reading=())  # type: ignore[arg-type,return-value]

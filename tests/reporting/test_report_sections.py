@@ -11,18 +11,18 @@ from tests.reporting.examined import BUSY, SILENT, examined, features, only, peo
 
 from headway.core.evidence import Measurement
 from headway.reporting import meaning
-from headway.reporting.page import render
-from headway.reporting.section import Section, sections, unmeasured, untold, warned
-from headway.reporting.story import Story
+from headway.reporting.page import render_report
+from headway.reporting.section import Section, build_sections, not_run_findings, other_findings, other_measurements
+from headway.reporting.story import ReportData
 
 pytestmark = pytest.mark.slow
 
-HELD = sections(examined())
+HELD = build_sections(examined())
 
 
-def told(story: Story, name: str) -> str:
+def told(story: ReportData, name: str) -> str:
     """What a section says, as one text."""
-    return " ".join(sections(story)[name].means)
+    return " ".join(build_sections(story)[name].means)
 
 
 def unknown(measurement: Measurement) -> Measurement:
@@ -32,21 +32,21 @@ def unknown(measurement: Measurement) -> Measurement:
 
 def test_sections_stand_in_order_and_only_those_that_have_something_to_say() -> None:
     assert list(HELD)[:3] == ["speed", "quality", "reliability"]
-    assert list(sections(only(*people()))) == ["people"]
-    assert sections(Story(title="nothing")) == {}
+    assert list(build_sections(only(*people()))) == ["people"]
+    assert build_sections(ReportData(title="nothing")) == {}
 
 
 def test_of_many_intervals_fewer_are_beyond_a_limit_than_each_by_itself() -> None:
     alone = [estimate("bias.tpr_gap", 0.0105, 0.01)]
-    assert meaning.above(alone) == alone
-    assert meaning.above([*alone * 12]) == []
-    assert meaning.below([estimate("x", -0.03, 0.01)] * 3) == [estimate("x", -0.03, 0.01)] * 3
+    assert meaning.shown_above(alone) == alone
+    assert meaning.shown_above([*alone * 12]) == []
+    assert meaning.shown_below([estimate("x", -0.03, 0.01)] * 3) == [estimate("x", -0.03, 0.01)] * 3
 
 
 def test_a_fact_and_an_interval_of_few_groups_are_taken_as_they_are() -> None:
-    assert meaning.above([fact("max_change", 0.2)] * 2, 0.1) == [fact("max_change", 0.2)] * 2
+    assert meaning.shown_above([fact("max_change", 0.2)] * 2, 0.1) == [fact("max_change", 0.2)] * 2
     few = replace(estimate("x", 0.5, 0.1), dof=2.0)
-    assert meaning.above([few] * 2) == []
+    assert meaning.shown_above([few] * 2) == []
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_fact_and_an_interval_of_few_groups_are_taken_as_they_are() -> None:
     [(["a"], "a"), (["a", "b"], "a and b"), (list("abcdefg"), "a, b, c, d, e and 2 more"), ([], "")],
 )
 def test_names_are_listed_and_the_rest_counted(names: list[str], message: str) -> None:
-    assert meaning.listed(names) == message
+    assert meaning.join_names(names) == message
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_where_no_treatment_of_a_rare_class_matters_it_says_to_leave_it() -> Non
 
 
 def test_a_class_that_is_not_rare_has_no_section() -> None:
-    assert "imbalance" not in sections(only(estimate("imbalance.base_rate", 0.4, 0.01)))
+    assert "imbalance" not in build_sections(only(estimate("imbalance.base_rate", 0.4, 0.01)))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_class_that_is_not_rare_has_no_section() -> None:
 )
 def test_sets_are_held_to_their_promise(coverage: Measurement, message: str) -> None:
     assert message in told(only(coverage), "conformal")
-    assert sections(only(coverage))["conformal"].picture() is None
+    assert build_sections(only(coverage))["conformal"].picture() is None
 
 
 def test_sets_of_numbers_are_told_by_their_width_and_those_of_classes_by_their_size() -> None:
@@ -238,10 +238,10 @@ def test_parts_that_are_all_too_small_are_counted_and_nothing_is_drawn() -> None
         replace(estimate("discovered.brier.excess", 0.1, 0.1, slice="a=1"), n_rows=40),
     )
     for name in ("people", "discovered"):
-        section = sections(only(*small))[name]
+        section = build_sections(only(*small))[name]
         assert section.means == ("One more rests on fewer than 1,000 rows or 20 days, and cannot be judged.",)
         assert section.picture() is None and not section.sheet.rows
-    assert "cannot be judged" in render(only(*small))
+    assert "cannot be judged" in render_report(only(*small))
 
 
 def test_found_parts_that_are_not_worse_are_told_so() -> None:
@@ -261,7 +261,7 @@ def test_faults_that_cost_nothing_or_that_the_model_as_it_came_stands_better_are
     assert "No fault that was tried is shown" in said and "exactly as the model as it came does" in said
     worse = estimate("robustness.noise.drop", 0.1, 0.01, slice="temp")
     assert "stand it worse than the model as it came: temp, a value is noisy." in told(only(worse), "robustness")
-    assert sections(only(unknown(worse)))["robustness"].means == ()
+    assert build_sections(only(unknown(worse)))["robustness"].means == ()
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_faults_that_cost_nothing_or_that_the_model_as_it_came_stands_better_are
     ],
 )
 def test_an_attack_is_told_beside_the_same_on_the_model_as_it_came(lost: Measurement, message: str) -> None:
-    section = sections(only(fact("attack.success", 0.0, rows=995), lost))["attack"]
+    section = build_sections(only(fact("attack.success", 0.0, rows=995), lost))["attack"]
     assert message in " ".join(section.means) and section.picture() is None
     assert section.means[0] == "Of 995 rows not one decision could be turned, which does not show that none can be."
 
@@ -286,38 +286,38 @@ def test_an_attack_on_too_few_groups_says_nothing_of_how_many() -> None:
 
 
 def test_requests_that_failed_are_counted() -> None:
-    failed = sections(only(fact("load.failed", 3.0, rows=900)))["load"]
+    failed = build_sections(only(fact("load.failed", 3.0, rows=900)))["load"]
     assert failed.means == ("3 of 900 requests failed or were answered wrong.",) and failed.picture() is None
 
 
 def test_a_part_of_which_nothing_was_measured_is_told_as_unsettled() -> None:
-    section = sections(only(fact("components.unsettled", 1.0, slice="quantise")))["components"]
+    section = build_sections(only(fact("components.unsettled", 1.0, slice="quantise")))["components"]
     assert section.means == ("It cannot be told what this is worth: quantise.",) and section.picture() is None
 
 
 def test_what_did_not_run_is_listed_and_does_not_read_as_well() -> None:
     story = examined()
-    assert unmeasured(story) == (SILENT,) and warned(story) == (BUSY,)
-    page = render(story)
+    assert not_run_findings(story) == (SILENT,) and other_findings(story) == (BUSY,)
+    page = render_report(story)
     assert "What could not be measured" in page and "does not mean that all is well" in page
     assert "audit &#39;load&#39; did not run" in page and "the machine was busy" in page
-    assert "What could not be measured" not in render(flights())
+    assert "What could not be measured" not in render_report(flights())
 
 
 def test_what_no_section_tells_of_is_in_the_numbers() -> None:
     odd = fact("threshold", 0.3)
     story = examined(odd)
-    assert untold(story, HELD) == (odd,)
-    assert "Threshold of a yes" in render(story)
+    assert other_measurements(story, HELD) == (odd,)
+    assert "Threshold of a yes" in render_report(story)
 
 
 def test_every_section_is_a_link_at_the_top_of_the_page() -> None:
-    page = render(examined())
+    page = render_report(examined())
     assert all(f'<a href="#about-{name}">' in page and f'<h2 id="about-{name}">' in page for name in HELD)
 
 
 def test_a_measure_of_unknown_size_is_drawn_without_a_line() -> None:
     found = [unknown(each) for each in people()[:2]]
-    section = sections(only(*found, people()[2]))["people"]
+    section = build_sections(only(*found, people()[2]))["people"]
     assert isinstance(section, Section) and section.picture() is not None
     assert not math.isnan(found[0].value)

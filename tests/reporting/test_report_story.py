@@ -10,7 +10,7 @@ from stories import RELEASED, estimate, evidence, flights, own_project, spans
 from years import FIRST, lived, watch, watched_only
 
 from headway.reporting import periods
-from headway.reporting.story import Span, Story
+from headway.reporting.story import ReportData, SplitPeriod
 
 STORY = flights()
 
@@ -20,11 +20,11 @@ STORY = flights()
     [("2013-01", "train"), ("2013-04", "train"), ("2013-05", "choose"), ("2013-08-31", "test"), ("2014-01", "")],
 )
 def test_a_month_lies_in_the_span_in_which_it_begins(period: str, name: str) -> None:
-    assert periods.span_of(Story(title="", spans=spans()), period) == name
+    assert periods.split_period_of(ReportData(title="", spans=spans()), period) == name
 
 
 def test_a_span_with_times_holds_its_first_day() -> None:
-    assert Span(name="train", first="2013-01-01T00:00:00", until="2013-02-01T00:00:00").holds("2013-01")
+    assert SplitPeriod(name="train", first="2013-01-01T00:00:00", until="2013-02-01T00:00:00").holds("2013-01")
 
 
 @pytest.mark.parametrize(
@@ -39,20 +39,20 @@ def test_a_span_with_times_holds_its_first_day() -> None:
     ],
 )
 def test_a_month_and_a_day_have_names_and_any_other_label_keeps_its_own(label: str, name: str) -> None:
-    assert periods.name_of(label) == name
+    assert periods.period_name(label) == name
 
 
 def test_months_are_in_order_and_know_whose_they_are() -> None:
-    assert periods.labels(STORY)[0] == "2013-01"
-    assert periods.measures(STORY) == ["roc_auc", "brier", "ece"]
-    live, came = (periods.of_month(STORY, "2013-09", "ece", live=live) for live in (True, False))
+    assert periods.month_labels(STORY)[0] == "2013-01"
+    assert periods.monthly_measures(STORY) == ["roc_auc", "brier", "ece"]
+    live, came = (periods.month_measurement(STORY, "2013-09", "ece", live=live) for live in (True, False))
     assert live is not None
     assert came is not None
     assert live.value != came.value
 
 
 def test_a_period_that_was_watched_stands_for_the_month_that_was_measured() -> None:
-    found = periods.periods(lived())
+    found = periods.list_periods(lived())
     assert [each.label for each in found] == [f"2013-{month:02}" for month in range(1, 13)]
     assert [each.label for each in found if each.watch] == ["2013-09", "2013-10", "2013-11", "2013-12"]
 
@@ -60,7 +60,7 @@ def test_a_period_that_was_watched_stands_for_the_month_that_was_measured() -> N
 def test_a_measurement_that_the_data_give_no_interval_says_nothing_of_its_period() -> None:
     unsure = replace(estimate("roc_auc", 0.7, 0.1), low=0.0, high=1.0, se=None)
     unknown = replace(estimate("ece", 0.1, 0.05), value=math.nan)
-    (found,) = periods.periods(watched_only(watch(9, FIRST, "well", unsure, unknown)))
+    (found,) = periods.list_periods(watched_only(watch(9, FIRST, "well", unsure, unknown)))
     assert found.find("roc_auc") is None
     assert found.find("ece") is None
 
@@ -80,7 +80,7 @@ def test_ranking_is_shown_and_one_error_that_was_measured_before_one_that_was_es
     parts: tuple[str, ...], shown: list[str]
 ) -> None:
     seen = watch(9, FIRST, "well", *(estimate(name, 0.3, 0.05) for name in parts))
-    assert periods.shown(watched_only(seen)) == shown
+    assert periods.charted_measures(watched_only(seen)) == shown
 
 
 @pytest.mark.parametrize(
@@ -88,18 +88,18 @@ def test_ranking_is_shown_and_one_error_that_was_measured_before_one_that_was_es
     [("2013-09", 8.48), ("2013-10-01", 9.0), ("2013-12-31T12:00:00+00:00", 11.98), ("2026-11-24T18:00:00", None)],
 )
 def test_a_time_has_its_place_in_the_period_that_holds_it(at: str, place: float | None) -> None:
-    assert periods.place(periods.periods(lived()), at) == (place and pytest.approx(place, abs=0.01))
+    assert periods.axis_position(periods.list_periods(lived()), at) == (place and pytest.approx(place, abs=0.01))
 
 
 def test_a_period_of_unknown_bounds_holds_no_time() -> None:
     weeks = tuple(evidence(RELEASED, estimate("roc_auc", 0.7, 0.02), period=f"week {week}") for week in range(2))
-    assert periods.place(periods.periods(Story(title="", months=weeks)), "2013-09-02") is None
+    assert periods.axis_position(periods.list_periods(ReportData(title="", months=weeks)), "2013-09-02") is None
 
 
 def test_without_a_winner_the_first_months_subject_stands_for_it() -> None:
     alone = replace(STORY, winner=None)
-    assert periods.of_month(alone, "2013-09", "ece") == STORY.months[16].find("ece")
-    assert periods.of_month(alone, "2031-01", "ece") is None
+    assert periods.month_measurement(alone, "2013-09", "ece") == STORY.months[16].find("ece")
+    assert periods.month_measurement(alone, "2031-01", "ece") is None
 
 
 def test_speed_comes_from_the_search_where_the_test_did_not_measure_it() -> None:
@@ -113,7 +113,7 @@ def test_speed_comes_from_the_search_where_the_test_did_not_measure_it() -> None
 
 def test_the_origin_is_the_variant_without_steps() -> None:
     assert STORY.origin is STORY.frontier[0]
-    assert Story(title="").origin is None
+    assert ReportData(title="").origin is None
 
 
 def test_a_winner_is_chosen_until_it_is_released() -> None:

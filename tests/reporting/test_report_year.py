@@ -11,17 +11,17 @@ from years import ABSTAINS, FIRST, lived, quality, ticket, watch, watched_only
 
 from headway.reporting import periods
 from headway.reporting.charts import live, marks, year
-from headway.reporting.charts.drawing import NARROW, WIDE, Picture, Size
-from headway.reporting.moments import moments
-from headway.reporting.page import pictures
-from headway.reporting.story import Story, Year
+from headway.reporting.charts.drawing import NARROW, WIDE, ChartSize, RenderedChart
+from headway.reporting.moments import list_events
+from headway.reporting.page import report_charts
+from headway.reporting.story import MonitoringHistory, ReportData
 
 pytestmark = pytest.mark.slow
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def drawn(story: Story) -> Picture:
-    found = year.draw(story)
+def drawn(story: ReportData) -> RenderedChart:
+    found = year.draw_timeline(story)
     assert found is not None
     return found
 
@@ -96,9 +96,9 @@ def test_a_picture_of_what_was_all_measured_says_nothing_of_estimates() -> None:
 
 
 def test_the_limit_is_that_of_retraining_while_something_is_live_and_else_of_the_release_policy() -> None:
-    assert year.limit_on(lived(), "ece") == 0.05
-    assert year.limit_on(flights(), "ece") == 0.05
-    assert year.limit_on(watched_only(watch(9)), "ece") is None
+    assert year.quality_limit(lived(), "ece") == 0.05
+    assert year.quality_limit(flights(), "ece") == 0.05
+    assert year.quality_limit(watched_only(watch(9)), "ece") is None
     heading = "Calibration error (ECE): lower is better, dashed: limit 0.05"
     assert heading in texts(drawn(lived()).wide)
 
@@ -107,7 +107,7 @@ def test_periods_of_another_form_are_drawn_without_band_and_limit() -> None:
     weeks = tuple(
         evidence(RELEASED, estimate("roc_auc", 0.7 - week / 100, 0.02), period=f"week {week}") for week in range(3)
     )
-    picture = drawn(Story(title="", months=weeks))
+    picture = drawn(ReportData(title="", months=weeks))
     assert picture.title == "Ranking (AUC) was worst in week 2: 0.680 [0.660, 0.700]"
     assert "week 1" in texts(picture.wide)
     assert "What was live" not in texts(picture.wide)
@@ -137,28 +137,28 @@ def test_a_period_of_which_nothing_is_known_for_sure_is_never_the_worst() -> Non
 
 
 @pytest.mark.parametrize(
-    "story", [Story(title=""), own_project(), watched_only(watch(9, FIRST, "well", *quality(0.7, 0.1)))]
+    "story", [ReportData(title=""), own_project(), watched_only(watch(9, FIRST, "well", *quality(0.7, 0.1)))]
 )
-def test_less_than_two_periods_are_no_picture(story: Story) -> None:
-    assert year.draw(story) is None
+def test_less_than_two_periods_are_no_picture(story: ReportData) -> None:
+    assert year.draw_timeline(story) is None
 
 
 def test_periods_without_any_measure_are_no_picture() -> None:
-    assert year.draw(watched_only(watch(9), watch(10))) is None
+    assert year.draw_timeline(watched_only(watch(9), watch(10))) is None
 
 
 def test_what_happened_at_another_time_is_not_drawn_among_the_months() -> None:
-    late = Year(
+    late = MonitoringHistory(
         watches=tuple(watch(m, FIRST, "well", *quality(0.7, 0.04)) for m in (9, 10)), tickets=(ticket(at="2026-11-24"),)
     )
-    assert "ticket opened" not in texts(drawn(Story(title="", year=late)).wide)
-    assert "Marks: 1 A ticket was opened" in drawn(Story(title="", year=late)).alt
+    assert "ticket opened" not in texts(drawn(ReportData(title="", year=late)).wide)
+    assert "Marks: 1 A ticket was opened" in drawn(ReportData(title="", year=late)).alt
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW])
-def test_marks_of_one_time_lie_over_each_other_and_never_on_each_other(size: Size) -> None:
-    over = periods.periods(lived())
-    (lane,) = marks.marks(moments(lived()), over, size)
+def test_marks_of_one_time_lie_over_each_other_and_never_on_each_other(size: ChartSize) -> None:
+    over = periods.list_periods(lived())
+    (lane,) = marks.event_marks(list_events(lived()), over, size)
     (rows,) = [rows for rows in lane.to_dict()["datasets"].values() if rows and "level" in rows[0]]
     assert [row["number"] for row in rows] == [str(number) for number in range(1, 8)]
     for level in {row["level"] for row in rows}:
@@ -168,13 +168,13 @@ def test_marks_of_one_time_lie_over_each_other_and_never_on_each_other(size: Siz
 
 def test_a_name_that_does_not_fit_has_a_letter_and_one_letter_only() -> None:
     found = [
-        live.Run(name="retrained in September", live=True, start=n, end=n + 1, first="2013-09", last="2013-09")
+        live.LiveSpan(name="retrained in September", live=True, start=n, end=n + 1, first="2013-09", last="2013-09")
         for n in (0, 2)
-    ] + [live.Run(name="x", live=True, start=1, end=2, first="2013-10", last="2013-10")]
-    (chart,) = live.band(found, 12, NARROW)
+    ] + [live.LiveSpan(name="x", live=True, start=1, end=2, first="2013-10", last="2013-10")]
+    (chart,) = live.live_band(found, 12, NARROW)
     assert chart.to_dict()["title"]["text"] == ["What was live, A: retrained in September"]
 
 
 def test_the_year_is_among_the_pictures_of_a_story_that_has_one() -> None:
-    assert "year" in pictures(lived())
-    assert "year" not in pictures(own_project())
+    assert "year" in report_charts(lived())
+    assert "year" not in report_charts(own_project())

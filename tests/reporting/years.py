@@ -14,7 +14,7 @@ from headway.core.ticket import Ticket
 from headway.core.training import Retraining
 from headway.core.verdict import Judged, Rule, Ruling, Verdict
 from headway.core.watch import Outlook, Reply, Watch
-from headway.reporting.story import Learned, Story, Trial, Turn, Year
+from headway.reporting.story import DatedRetraining, LiveChange, MonitoringHistory, ReportData, RolloutSummary
 
 FIRST, SECOND, FEED = (f"sha256:{letter * 64}" for letter in "abf")
 NAMES = {FIRST: "first release", SECOND: "retrained in October"}
@@ -78,9 +78,9 @@ def flips(answer: str = "fail") -> Verdict:
     return Verdict(answer=answer, subject=FEED, rulings=(ruling,), at="2026-11-24T18:38:43+00:00")  # type: ignore[arg-type]
 
 
-def taken_back() -> Trial:
+def taken_back() -> RolloutSummary:
     """A release whose feed broke."""
-    return Trial(
+    return RolloutSummary(
         at="2013-10",
         rollout=rollout(FEED, "rolled back"),
         aim="reads the schedule from a feed",
@@ -127,7 +127,7 @@ def ticket(**changes: object) -> Ticket:
     return replace(made, **changes)
 
 
-def turn(release: str, *, back: bool = False) -> Turn:
+def turn(release: str, *, back: bool = False) -> LiveChange:
     """A move of `live` by hand."""
     move = Move(
         name="flights",
@@ -139,19 +139,19 @@ def turn(release: str, *, back: bool = False) -> Turn:
         who="ada",
         why="callers complain",
     )
-    return Turn(at="2013-12-05", move=move, back=back)
+    return LiveChange(at="2013-12-05", move=move, back=back)
 
 
-def year() -> Year:
+def year() -> MonitoringHistory:
     """A release that got worse in September, what was done, and the one that took its place in November."""
-    anew = Trial(
+    anew = RolloutSummary(
         at="2013-11",
         rollout=rollout(SECOND, "promoted", share=0.5),
         aim=retraining().message,
         verdict=flips("pass"),
     )
     cost = replace(estimate("retrain.expected_loss", 3387.0, 2216.0), unit="cost a month")
-    return Year(
+    return MonitoringHistory(
         watches=(
             watch(9, FIRST, "worse", *quality(0.671, 0.135), estimate("roc_auc.estimated", 0.69, 0.08)),
             watch(10, FIRST, "moved", *quality(0.66, 0.09), unknown=(ABSTAINS,)),
@@ -160,23 +160,25 @@ def year() -> Year:
         ),
         tickets=(ticket(),),
         trials=(taken_back(), anew),
-        learned=(Learned(at="2013-10", retraining=retraining()),),
+        learned=(DatedRetraining(at="2013-10", retraining=retraining()),),
         names=NAMES,
         limits={"ece": 0.05},
     )
 
 
-def lived() -> Story:
+def lived() -> ReportData:
     """The flights with their year."""
     return replace(flights(), year=year())
 
 
-def watched_only(*watches: Watch) -> Story:
+def watched_only(*watches: Watch) -> ReportData:
     """A project of which nothing is known but what was watched."""
-    return Story(title="churn", year=Year(watches=watches, names={FIRST: "first release"}))
+    return ReportData(title="churn", year=MonitoringHistory(watches=watches, names={FIRST: "first release"}))
 
 
-def renewed() -> Story:
+def renewed() -> ReportData:
     """What a retraining found: the variants of the model trained anew, its winner against live, and its year."""
-    found = Learned(at="2013-10", retraining=retraining())
-    return replace(flights(), months=(), replay=None, refused=None, year=Year(learned=(found,), tickets=(ticket(),)))
+    found = DatedRetraining(at="2013-10", retraining=retraining())
+    return replace(
+        flights(), months=(), replay=None, refused=None, year=MonitoringHistory(learned=(found,), tickets=(ticket(),))
+    )

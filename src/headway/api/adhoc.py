@@ -28,7 +28,7 @@ from headway.data.split import split_by_shares
 from headway.optimization.importers.adopt import Taken, import_model, open_model_file
 from headway.optimization.importers.native import CustomModel, split_custom_code
 from headway.registry.project import Project, project_of
-from headway.reporting.text.durations import seconds
+from headway.reporting.text.durations import parse_duration
 
 HALF = 0.5
 """The share of the rows on which the search looks, and that on which its winner is judged."""
@@ -238,7 +238,7 @@ def _config(folder: Path, data: dict[str, Any], options: Options, rules: tuple[R
             own.optimize,
             objective=options.get("objective", own.optimize.objective),
             transforms=tuple(options.get("transforms", own.optimize.transforms)),
-            budget_s=seconds(str(options["budget"])) if "budget" in options else own.optimize.budget_s,
+            budget_s=parse_duration(str(options["budget"])) if "budget" in options else own.optimize.budget_s,
         ),
         policy=policy,
     )

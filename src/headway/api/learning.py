@@ -16,7 +16,7 @@ from headway.data.provenance.digest import table_digest
 from headway.evaluation.learning_curves.curve import Curve
 from headway.evaluation.learning_curves.part import Part, part_of
 from headway.registry.project import open_project
-from headway.reporting.notebook import as_html
+from headway.reporting.notebook import notebook_html
 from headway.reporting.text import curves
 
 
@@ -26,11 +26,13 @@ class Learning(Curve):
     def __str__(self) -> str:
         """What it says, and what it took."""
         curve = self.record()
-        return f"{curves.message(curve)}\n{curves.cost(curve)}"
+        return f"{curves.describe_curve(curve)}\n{curves.describe_cost(curve)}"
 
     def _repr_html_(self) -> str:
         curve = self.record()
-        return as_html("How it learned", (curves.message(curve), curves.cost(curve)), curves.sheet(curve))
+        return notebook_html(
+            "How it learned", (curves.describe_curve(curve), curves.describe_cost(curve)), curves.tabulate_curve(curve)
+        )
 
     def keep(self, project: str | Path = ".") -> str:
         """Keep it as evidence of a project, whose report then shows it; returns its digest."""

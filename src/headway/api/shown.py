@@ -21,12 +21,12 @@ from headway.core.frontier import Frontier
 from headway.core.release import Move
 from headway.core.verdict import RELATIVE, Answer, Judged, Verdict
 from headway.evaluation.measure import BUSY, this_machine
-from headway.reporting.notebook import as_html
-from headway.reporting.page import write
-from headway.reporting.story import Story
+from headway.reporting.notebook import notebook_html
+from headway.reporting.page import write_report
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, sheets, words
-from headway.reporting.text.sheets import Sheet
-from headway.reporting.text.tables import Laid
+from headway.reporting.text.sheets import Table
+from headway.reporting.text.tables import TerminalTable
 
 _TEXT_WIDTH = 160
 _BESIDE = (".lag1", ".drop", "speedup", *RELATIVE)
@@ -43,18 +43,18 @@ class Shown(ABC):
         return ()
 
     @abstractmethod
-    def _sheet(self) -> Sheet: ...
+    def _sheet(self) -> Table: ...
 
     def __str__(self) -> str:
         console = Console(width=_TEXT_WIDTH, highlight=False, markup=False, color_system=None)
-        parts: list[RenderableType] = [self._title(), *self._lines(), "", Laid(self._sheet())]
+        parts: list[RenderableType] = [self._title(), *self._lines(), "", TerminalTable(self._sheet())]
         with console.capture() as capture:
             for part in parts:
                 console.print(part)
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
     def _repr_html_(self) -> str:
-        return as_html(self._title(), self._lines(), self._sheet())
+        return notebook_html(self._title(), self._lines(), self._sheet())
 
 
 class Optimized(Shown, Model):
@@ -107,7 +107,7 @@ class Optimized(Shown, Model):
     def report(self, path: str | Path = "report.html") -> Path:
         """Write the frontier as one HTML file that needs no other; returns its path."""
         policy = self._laid.project.config.policy
-        story = Story(
+        story = ReportData(
             title=f"A faster form of {self.frontier.name}",
             slice_rows=policy.slice_rows,
             slice_groups=policy.slice_groups,
@@ -118,7 +118,7 @@ class Optimized(Shown, Model):
             winner=self.frontier.winner,
             machine=this_machine(),
         )
-        return write(story, Path(path))
+        return write_report(story, Path(path))
 
     def release(self, *, who: str = "", why: str = "") -> Move:
         """Sign it and point `live` of its name at it, in the store of `folder`; the move that it made.
@@ -139,14 +139,14 @@ class Optimized(Shown, Model):
     def _lines(self) -> Sequence[str]:
         batches = self._searched("throughput.speedup")
         return (
-            *([f"in batches: {numbers.measured(batches)}"] if batches else []),
+            *([f"in batches: {numbers.format_measurement(batches)}"] if batches else []),
             *([f"kept as it is, in Python: {'; '.join(self.native)}"] if self.native else []),
             *(f"{ruling.answer}: {ruling.message}" for ruling in self.verdict.rulings),
             *(finding.message for finding in self.frontier.origin.evidence.findings if finding.code == BUSY),
         )
 
-    def _sheet(self) -> Sheet:
-        return sheets.frontier_in_brief(self.frontier.judged, self.frontier.winner)
+    def _sheet(self) -> Table:
+        return sheets.tabulate_variants_briefly(self.frontier.judged, self.frontier.winner)
 
     def __repr__(self) -> str:
         return f"<headway: {self._title()}>"
@@ -169,9 +169,9 @@ class Evaluated(Shown):
     def _lines(self) -> Sequence[str]:
         return tuple(finding.message for finding in self.evidence.findings)
 
-    def _sheet(self) -> Sheet:
+    def _sheet(self) -> Table:
         shown = (each for each in self.evidence.measurements if not each.slice and not each.name.endswith(_BESIDE))
-        return sheets.measurements(tuple(shown))
+        return sheets.tabulate_measurements(tuple(shown))
 
     def __repr__(self) -> str:
         return f"<headway: {self._title()}>"
@@ -195,8 +195,8 @@ class Compared(Shown):
     def _title(self) -> str:
         return f"the other model {words.ANSWERS[self.answer]}"
 
-    def _sheet(self) -> Sheet:
-        return sheets.rulings(self.verdict)
+    def _sheet(self) -> Table:
+        return sheets.tabulate_rules(self.verdict)
 
     def __repr__(self) -> str:
         return f"<headway: {self._title()}>"
@@ -218,7 +218,7 @@ def _refused(finding: Finding) -> tuple[str, str]:
 
 
 def _faster(speedup: Measurement | None) -> str:
-    return "not timed" if speedup is None else f"{numbers.measured(speedup)} for one row"
+    return "not timed" if speedup is None else f"{numbers.format_measurement(speedup)} for one row"
 
 
 def _row(judged: Judged) -> dict[str, object]:

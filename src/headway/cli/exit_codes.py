@@ -16,7 +16,7 @@ OF_OUTLOOK: dict[Outlook, int] = {"well": PASS, "moved": PASS, "worse": FAIL, "u
 
 def of_watches(found: Sequence[Watch]) -> int:
     """The code of a watch: that of its last period that is over; 3 where there is none yet."""
-    over = [each for each in found if each.over]
+    over = [watch for watch in found if watch.over]
     return OF_OUTLOOK[over[-1].outlook] if over else UNDECIDED
 
 

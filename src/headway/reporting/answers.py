@@ -11,22 +11,22 @@ from headway.core.variant import Variant
 from headway.core.verdict import Answer, Verdict
 from headway.core.watch import Outlook, Watch
 from headway.reporting import periods
-from headway.reporting.story import Replay, Story, Wrong
+from headway.reporting.story import RefusedVariant, Replay, ReportData
 from headway.reporting.text import numbers, words
 
-Mood = Answer | Literal["plain"]
+AnswerStyle = Answer | Literal["plain"]
 
 
-class Reply(Record, frozen=True, kw_only=True):
+class SummaryAnswer(Record, frozen=True, kw_only=True):
     """A question of a reader who cannot code, its answer in a few words, and what the answer rests on."""
 
     question: str
     answer: str
     detail: str = ""
-    mood: Mood = "plain"
+    mood: AnswerStyle = "plain"
 
 
-_WELL: dict[Outlook, tuple[str, Mood]] = {
+_WELL: dict[Outlook, tuple[str, AnswerStyle]] = {
     "well": ("Yes: no harm is shown", "pass"),
     "moved": ("No harm is shown, but the inputs changed", "plain"),
     "worse": ("No: worse than when it was judged", "fail"),
@@ -34,65 +34,65 @@ _WELL: dict[Outlook, tuple[str, Mood]] = {
 }
 
 
-def replies(story: Story) -> tuple[Reply, ...]:
+def summary_answers(story: ReportData) -> tuple[SummaryAnswer, ...]:
     """The replies that this story can give, in the order in which a reader asks."""
     given = (_now(story), _well(story), _live(story), _right(story), _faster(story), _refused(story.refused))
     return tuple(reply for reply in given if reply is not None)
 
 
-def replayed(replay: Replay) -> str:
+def describe_replay(replay: Replay) -> str:
     """What the replay over HTTP showed, in sentences."""
     sent = (
-        f"{replay.rows:,} rows of {periods.name_of(replay.period)} were sent in {replay.requests:,} requests, "
-        f"which took {numbers.seconds(replay.seconds)}"
+        f"{replay.rows:,} rows of {periods.period_name(replay.period)} were sent in {replay.requests:,} requests, "
+        f"which took {numbers.format_seconds(replay.seconds)}"
     )
     if _spoilt(replay):
         return f"{sent}. {_altered(replay)}."
     return f"{sent}. Every answer was the one that the release itself computes, and no request failed."
 
 
-def _seen(story: Story) -> Watch | None:
+def _seen(story: ReportData) -> Watch | None:
     """The period that was watched last and is over; where none is, the one that has begun."""
     watches = story.year.watches if story.year else ()
-    return next((each for each in reversed(watches) if each.over), watches[-1] if watches else None)
+    return next((watch for watch in reversed(watches) if watch.over), watches[-1] if watches else None)
 
 
-def _now(story: Story) -> Reply | None:
+def _now(story: ReportData) -> SummaryAnswer | None:
     seen = _seen(story)
     if story.year is None or seen is None:
         return None
     name = story.year.names.get(seen.release, "a release")
-    first = next(each for each in story.year.watches if each.release == seen.release)
-    detail = f"Watched since {periods.name_of(first.period)}. Release {numbers.short(seen.release)}."
-    return Reply(question="What is live?", answer=f"{name[:1].upper()}{name[1:]}", detail=detail)
+    first = next(watch for watch in story.year.watches if watch.release == seen.release)
+    detail = f"Watched since {periods.period_name(first.period)}. Release {numbers.short_digest(seen.release)}."
+    return SummaryAnswer(question="What is live?", answer=f"{name[:1].upper()}{name[1:]}", detail=detail)
 
 
-def _well(story: Story) -> Reply | None:
+def _well(story: ReportData) -> SummaryAnswer | None:
     seen = _seen(story)
     if seen is None:
         return None
     answer, mood = _WELL[seen.outlook]
     known = f", {seen.n_labelled:,} with a known outcome" if seen.n_labelled else ""
-    parts = [f"Seen in {periods.name_of(seen.period)} on {seen.n_rows:,} rows{known}."]
+    parts = [f"Seen in {periods.period_name(seen.period)} on {seen.n_rows:,} rows{known}."]
     error, cost = seen.find("ece"), seen.cost
     if error is not None and numbers.has_interval(error):
-        parts.append(f"Its probabilities were off by {numbers.measured(error)} on average.")
+        parts.append(f"Its probabilities were off by {numbers.format_measurement(error)} on average.")
     if cost is not None and numbers.has_interval(cost):
-        parts.append(f"Cost a month against when judged: {numbers.measured(replace(cost, unit=''))}.")
-    return Reply(question="Is it well?", answer=answer, detail=" ".join(parts), mood=mood)
+        parts.append(f"Cost a month against when judged: {numbers.format_measurement(replace(cost, unit=''))}.")
+    return SummaryAnswer(question="Is it well?", answer=answer, detail=" ".join(parts), mood=mood)
 
 
-def _live(story: Story) -> Reply | None:
+def _live(story: ReportData) -> SummaryAnswer | None:
     if story.winner is None:
         return _nothing_live(story) if story.frontier else None
     name = story.winner.variant.name
     if story.release:
-        key = f", signed with the key {numbers.short(story.key)}" if story.key else ""
-        detail = f"{_made(story.winner.variant)} Release {numbers.short(story.release)}{key}."
+        key = f", signed with the key {numbers.short_digest(story.key)}" if story.key else ""
+        detail = f"{_made(story.winner.variant)} Release {numbers.short_digest(story.release)}{key}."
         first = "What was released first?" if _seen(story) else "What was released?"
-        return Reply(question=first, answer=name, detail=detail, mood="pass")
+        return SummaryAnswer(question=first, answer=name, detail=detail, mood="pass")
     detail = f"{_made(story.winner.variant)} It is not released."
-    return Reply(question="What was chosen?", answer=name, detail=detail)
+    return SummaryAnswer(question="What was chosen?", answer=name, detail=detail)
 
 
 def _made(variant: Variant) -> str:
@@ -101,17 +101,17 @@ def _made(variant: Variant) -> str:
     return f"The model as it came, in another form: {', then '.join(map(str, variant.steps))}."
 
 
-def _nothing_live(story: Story) -> Reply:
-    passing = sum(each.verdict.answer == "pass" for each in story.frontier)
+def _nothing_live(story: ReportData) -> SummaryAnswer:
+    passing = sum(judged.verdict.answer == "pass" for judged in story.frontier)
     detail = (
         f"{passing} of {len(story.frontier)} variants meet every rule on the period that the search looked at."
         if passing
         else "No variant meets every rule of the policy."
     )
-    return Reply(question="What was released?", answer="Nothing was released", detail=detail, mood="undecided")
+    return SummaryAnswer(question="What was released?", answer="Nothing was released", detail=detail, mood="undecided")
 
 
-def _right(story: Story) -> Reply | None:
+def _right(story: ReportData) -> SummaryAnswer | None:
     if story.winner is None:
         return None
     verdict = story.winner.verdict
@@ -123,7 +123,7 @@ def _right(story: Story) -> Reply | None:
     }
     parts = (_judged_on(verdict, story.groups), _over_http(story.replay) if story.replay else "")
     altered = story.replay is not None and _spoilt(story.replay)
-    return Reply(
+    return SummaryAnswer(
         question="Was it right when judged?" if _seen(story) else "Is it right?",
         answer="No: it was not served as it was judged" if altered else answers[verdict.answer],
         detail=" ".join(part for part in parts if part),
@@ -139,7 +139,7 @@ def _judged_on(verdict: Verdict, groups: str) -> str:
     if not seen:
         return ""
     most = max(seen, key=lambda measurement: measurement.n_rows)
-    rows = f"Judged on {numbers.basis(most, groups)}"
+    rows = f"Judged on {numbers.format_basis(most, groups)}"
     if verdict.looks_at_test > 1:
         chose = f"they were looked at {verdict.looks_at_test} times, so they were used to choose"
         return f"{rows} that the training had not seen; {chose}: their figures flatter what was chosen."
@@ -158,9 +158,9 @@ def _against(verdict: Verdict) -> str:
     if not broken:
         return verdict.why
     first = broken[0]
-    message = words.ruled(first)
+    message = words.describe_rule_result(first)
     sentence = (
-        f"{words.harm(first.rule.measure)}: {message}"
+        f"{words.describe_violation(first.rule.measure)}: {message}"
         if first.answer == "fail"
         else f"{message[:1].upper()}{message[1:]}"
     )
@@ -171,7 +171,7 @@ def _against(verdict: Verdict) -> str:
 def _over_http(replay: Replay) -> str:
     if _spoilt(replay):
         return f"Over HTTP, {_altered(replay)}."
-    return f"Over HTTP all {replay.rows:,} answers of {periods.name_of(replay.period)} came back unaltered."
+    return f"Over HTTP all {replay.rows:,} answers of {periods.period_name(replay.period)} came back unaltered."
 
 
 def _spoilt(replay: Replay) -> bool:
@@ -184,26 +184,31 @@ def _altered(replay: Replay) -> str:
     return " and ".join(text for text, count in ((answers, replay.mismatches), (requests, replay.failures)) if count)
 
 
-def _faster(story: Story) -> Reply | None:
+def _faster(story: ReportData) -> SummaryAnswer | None:
     speedup, now = story.of_winner("latency.speedup"), story.of_winner("latency.one_row")
     if speedup is None:
         return None
     before = story.origin.evidence.find("latency.one_row") if story.origin else None
-    parts = [f"One row takes {numbers.measured(now)}" if now else ""]
-    parts += [f"instead of {numbers.measured(before)}" if now and before else ""]
+    parts = [f"One row takes {numbers.format_measurement(now)}" if now else ""]
+    parts += [f"instead of {numbers.format_measurement(before)}" if now and before else ""]
     batch = story.of_winner("throughput.speedup")
     text = " ".join(part for part in parts if part)
-    text = f"{text}; in batches {numbers.measured(batch)}" if batch and text else text
-    return Reply(
-        question="How much faster?", answer=numbers.measured(speedup), detail=text and f"{text}.", mood="plain"
+    text = f"{text}; in batches {numbers.format_measurement(batch)}" if batch and text else text
+    return SummaryAnswer(
+        question="How much faster?",
+        answer=numbers.format_measurement(speedup),
+        detail=text and f"{text}.",
+        mood="plain",
     )
 
 
-def _refused(wrong: Wrong | None) -> Reply | None:
+def _refused(wrong: RefusedVariant | None) -> SummaryAnswer | None:
     if wrong is None:
         return None
     verdict = wrong.judged.verdict
     if verdict.answer == "pass":
         answer = f"No: the judge passed “{wrong.title}”"
-        return Reply(question="Was the wrong variant refused?", answer=answer, mood="fail")
-    return Reply(question="What was refused?", answer=wrong.title, detail=_against(verdict), mood=verdict.answer)
+        return SummaryAnswer(question="Was the wrong variant refused?", answer=answer, mood="fail")
+    return SummaryAnswer(
+        question="What was refused?", answer=wrong.title, detail=_against(verdict), mood=verdict.answer
+    )

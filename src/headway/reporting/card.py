@@ -11,55 +11,55 @@ from headway.core.frontier import Frontier
 from headway.core.training import Training
 from headway.core.verdict import Judged
 from headway.reporting.gates import case as cases
-from headway.reporting.gates.case import case_of
-from headway.reporting.section import Section, sections, unmeasured, untold, warned
-from headway.reporting.story import Story
+from headway.reporting.gates.case import gate_result
+from headway.reporting.section import Section, build_sections, not_run_findings, other_findings, other_measurements
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, sheets
-from headway.reporting.text.markdown import escaped, table
-from headway.reporting.text.sheets import Cell, Column, Line, Sheet
+from headway.reporting.text.markdown import escape_markdown, markdown_table
+from headway.reporting.text.sheets import Cell, Column, Line, Table
 
 PERIODS = ("train", "choose", "test", "live")
 
 
-def card(story: Story, frontier: Frontier, training: Training | None = None) -> str:
+def model_card(story: ReportData, frontier: Frontier, training: Training | None = None) -> str:
     """The card of the winner of a search; the same records give the same text on every machine.
 
     `story` adds the release and the span of each period, `training` what the model as it came had learned from.
     """
-    case = case_of(frontier, frontier.winner.verdict)
+    case = gate_result(frontier, frontier.winner.verdict)
     story = replace(story, winner=frontier.winner, frontier=frontier.judged, data={})
-    found = sections(story)
+    found = build_sections(story)
     told = {
         "What it is": _what(story, frontier),
         "What it learned from and was judged on": _data(story, frontier, training),
-        "Verdict": _verdict(frontier.winner, cases.judged_on(case)),
+        "Verdict": _verdict(frontier.winner, cases.describe_judged_rows(case)),
         **{section.title: _section(section) for section in found.values()},
-        "What else was measured": _sheet_of(untold(story, found), story.groups),
-        "What could not be measured": _findings(unmeasured(story)),
-        "What was found while it was measured": _findings(warned(story)),
+        "What else was measured": _sheet_of(other_measurements(story, found), story.groups),
+        "What could not be measured": _findings(not_run_findings(story)),
+        "What was found while it was measured": _findings(other_findings(story)),
         "What was refused": _refused(frontier),
     }
-    head = f"# Model card: {escaped(frontier.name)}\n\nFigures in brackets are the ends of 95 % intervals"
+    head = f"# Model card: {escape_markdown(frontier.name)}\n\nFigures in brackets are the ends of 95 % intervals"
     lead = f"{head}; what is not written here was not measured.\n"
     return lead + "".join(f"\n## {title}\n\n{text.rstrip()}\n" for title, text in told.items() if text)
 
 
 def _section(section: Section) -> str:
     """What a section of the report says, and its numbers."""
-    lines = "\n".join(f"- {escaped(line)}" for line in section.means)
-    sheet = table(section.sheet) if section.sheet.rows else ""
-    return "\n\n".join(part for part in (escaped(section.lead), lines, sheet) if part)
+    lines = "\n".join(f"- {escape_markdown(line)}" for line in section.means)
+    sheet = markdown_table(section.sheet) if section.sheet.rows else ""
+    return "\n\n".join(part for part in (escape_markdown(section.lead), lines, sheet) if part)
 
 
 def _sheet_of(found: Sequence[Measurement], groups: str) -> str:
-    return table(sheets.measurements(found, groups=groups)) if found else ""
+    return markdown_table(sheets.tabulate_measurements(found, groups=groups)) if found else ""
 
 
 def _findings(found: Sequence[Finding]) -> str:
-    return table(sheets.findings(found)) if found else ""
+    return markdown_table(sheets.tabulate_findings(found)) if found else ""
 
 
-def _what(story: Story, frontier: Frontier) -> str:
+def _what(story: ReportData, frontier: Frontier) -> str:
     variant, baseline = frontier.winner.variant, frontier.baseline
     calibrator = baseline.calibrator
     facts = {
@@ -80,52 +80,59 @@ def _what(story: Story, frontier: Frontier) -> str:
 
 
 def _facts(facts: dict[str, str]) -> str:
-    return "".join(f"- {name}: {escaped(value)}\n" for name, value in facts.items() if value)
+    return "".join(f"- {name}: {escape_markdown(value)}\n" for name, value in facts.items() if value)
 
 
-def _data(story: Story, frontier: Frontier, training: Training | None) -> str:
+def _data(story: ReportData, frontier: Frontier, training: Training | None) -> str:
     """The periods: the span of each, the digest of its rows, and how many rows and groups were judged."""
     spans = {span.name: f"{span.first} to {span.until}" for span in story.spans}
     judged = {"choose": frontier.origin, frontier.winner.evidence.period: frontier.winner}
-    counts = {name: numbers.basis(most) for name, row in judged.items() if (most := _most(row))}
+    counts = {name: numbers.format_basis(most) for name, row in judged.items() if (most := _most(row))}
     if training is not None:
         spans.setdefault("train", f"{training.since} to {training.until}")
         counts["train"] = f"{training.n_rows:,} rows"
     digests = frontier.baseline.data
     names = sorted(digests, key=lambda name: (PERIODS.index(name) if name in PERIODS else len(PERIODS), name))
     rows = ((name, spans.get(name, ""), counts.get(name, ""), digests[name]) for name in names)
-    return table(_sheet(("Period", "From, to before", "Rows", "Digest"), (_cells(*row) for row in rows)))
+    return markdown_table(_sheet(("Period", "From, to before", "Rows", "Digest"), (_cells(*row) for row in rows)))
 
 
 def _most(row: Judged) -> Measurement | None:
     """The measurement of a row that rests on the most rows, but for those of time."""
-    found = [each for each in row.evidence.measurements if not each.slice and not each.name.startswith(numbers.TIMED)]
-    return max(found, key=lambda each: each.n_rows, default=None)
+    found = [
+        measurement
+        for measurement in row.evidence.measurements
+        if not measurement.slice and not measurement.name.startswith(numbers.TIMED)
+    ]
+    return max(found, key=lambda measurement: measurement.n_rows, default=None)
 
 
 def _verdict(winner: Judged, judged_on: str) -> str:
     verdict = winner.verdict
-    warning = cases.warning(verdict)
+    warning = cases.reuse_warning(verdict)
     parts = (
-        f"{sheets.MARKS[verdict.answer]}: {escaped(cases.reason(verdict))}.",
-        table(sheets.rulings(verdict)) if verdict.rulings else "",
-        f"It was {escaped(judged_on)}; {cases.looks(verdict)}.",
-        f"**Warning:** {escaped(warning)}." if warning else "",
+        f"{sheets.VERDICT_MARKS[verdict.answer]}: {escape_markdown(cases.verdict_reason(verdict))}.",
+        markdown_table(sheets.tabulate_rules(verdict)) if verdict.rulings else "",
+        f"It was {escape_markdown(judged_on)}; {cases.describe_evaluations(verdict)}.",
+        f"**Warning:** {escape_markdown(warning)}." if warning else "",
     )
     return "\n\n".join(part.rstrip() for part in parts if part)
 
 
 def _refused(frontier: Frontier) -> str:
     """The variants that the rules against the model as it came do not pass, why, and what did not apply."""
-    refused = [row for row in frontier.judged if sheets.against_model(row.verdict) != "pass"]
-    lines = [f"- {escaped(row.variant.name)}: {escaped(cases.reason(row.verdict))}" for row in refused]
+    refused = [row for row in frontier.judged if sheets.baseline_answer(row.verdict) != "pass"]
+    lines = [
+        f"- {escape_markdown(row.variant.name)}: {escape_markdown(cases.verdict_reason(row.verdict))}"
+        for row in refused
+    ]
     counted = f"{len(refused)} of {len(frontier.judged)} variants that were judged did not pass"
     left = f"; {len(frontier.left)} more were left after a first look at their speed" if frontier.left else ""
     parts = (
         f"{counted}{left}.",
         "\n".join(lines),
-        table(sheets.frontier(frontier.judged, winner=frontier.winner)),
-        table(sheets.findings(frontier.refusals)) if frontier.refusals else "",
+        markdown_table(sheets.tabulate_variants(frontier.judged, winner=frontier.winner)),
+        markdown_table(sheets.tabulate_findings(frontier.refusals)) if frontier.refusals else "",
     )
     return "\n\n".join(part.rstrip() for part in parts if part)
 
@@ -134,5 +141,5 @@ def _cells(*texts: str) -> tuple[Cell, ...]:
     return tuple((Line(text=text),) for text in texts)
 
 
-def _sheet(titles: Sequence[str], rows: Iterable[tuple[Cell, ...]]) -> Sheet:
-    return Sheet(columns=tuple(Column(title=title) for title in titles), rows=tuple(rows))
+def _sheet(titles: Sequence[str], rows: Iterable[tuple[Cell, ...]]) -> Table:
+    return Table(columns=tuple(Column(title=title) for title in titles), rows=tuple(rows))

@@ -9,68 +9,77 @@ from msgspec.structs import replace
 from headway.core.evidence import Evidence, Measurement
 from headway.reporting import periods
 from headway.reporting.periods import Period
-from headway.reporting.story import Stage, Story
+from headway.reporting.story import ReportData, Stage
 from headway.reporting.text import numbers, words
-from headway.reporting.text.sheets import Cell, Column, Line, Sheet, number_cell
+from headway.reporting.text.sheets import Cell, Column, Line, Table, measurement_cell
 
 _YEAR = ("roc_auc", "ece", "brier")
 
 
-def months(story: Story) -> Sheet:
+def tabulate_months(story: ReportData) -> Table:
     """Every measure that is shown by month, of the winner and, where it was measured, of the model as it came."""
     series = _series(story)
-    titles = [f"{words.symbol(measure)}, {story.word if live else 'as it came'}" for measure, live in series]
+    titles = [f"{words.measure_symbol(measure)}, {story.word if live else 'as it came'}" for measure, live in series]
     rows = tuple(
         (
             _month(story, label),
-            *(number_cell(periods.of_month(story, label, measure, live=live)) for measure, live in series),
+            *(
+                measurement_cell(periods.month_measurement(story, label, measure, live=live))
+                for measure, live in series
+            ),
         )
-        for label in periods.labels(story)
+        for label in periods.month_labels(story)
     )
-    return Sheet(columns=tuple(Column(title=title) for title in ("Month", *titles)), rows=rows)
+    return Table(columns=tuple(Column(title=title) for title in ("Month", *titles)), rows=rows)
 
 
-def year(story: Story) -> Sheet:
+def tabulate_windows(story: ReportData) -> Table:
     """Every period: what was live, on how many rows, what was measured and estimated, and whether the inputs moved."""
     measures = [
-        name for name in _YEAR if any(each.find(name) or each.estimate(name) for each in periods.periods(story))
+        name
+        for name in _YEAR
+        if any(period.find(name) or period.estimate(name) for period in periods.list_periods(story))
     ]
-    guessed = [name for name in measures if any(each.estimate(name) for each in periods.periods(story))]
+    guessed = [name for name in measures if any(period.estimate(name) for period in periods.list_periods(story))]
     rows = tuple(
         (
-            (Line(text=periods.name_of(each.label)),),
-            *_watched(story, each),
-            *(_said(each.find(name)) for name in measures),
-            *(_said(each.estimate(name)) if each.watch else () for name in guessed),
+            (Line(text=periods.period_name(period.label)),),
+            *_watched(story, period),
+            *(_said(period.find(name)) for name in measures),
+            *(_said(period.estimate(name)) if period.watch else () for name in guessed),
         )
-        for each in periods.periods(story)
+        for period in periods.list_periods(story)
     )
-    titles = ("Period", "Live", "Rows", "Inputs", *map(words.symbol, measures))
-    before = (f"{words.symbol(name)} before labels" for name in guessed)
-    return Sheet(columns=tuple(Column(title=title) for title in (*titles, *before)), rows=rows)
+    titles = ("Period", "Live", "Rows", "Inputs", *map(words.measure_symbol, measures))
+    before = (f"{words.measure_symbol(name)} before labels" for name in guessed)
+    return Table(columns=tuple(Column(title=title) for title in (*titles, *before)), rows=rows)
 
 
-def _watched(story: Story, period: Period) -> tuple[Cell, Cell, Cell]:
+def _watched(story: ReportData, period: Period) -> tuple[Cell, Cell, Cell]:
     """What was live, or what the period was used for before; the rows, of those the outcomes known; the inputs."""
     seen = period.watch
     if seen is None:
-        count = max((each.n_rows for each in period.measured), default=0)
-        return (Line(text=periods.use_of(story, period.label), mood="quiet"),), (Line(text=f"{count:,}"),), ()
+        count = max((measurement.n_rows for measurement in period.measured), default=0)
+        return (Line(text=periods.describe_use(story, period.label), mood="quiet"),), (Line(text=f"{count:,}"),), ()
     name = story.year.names.get(seen.release, "") if story.year else ""
-    live = (Line(text=name or "live"), Line(text=numbers.short(seen.release), mood="quiet"))
+    live = (Line(text=name or "live"), Line(text=numbers.short_digest(seen.release), mood="quiet"))
     rows = (Line(text=f"{seen.n_rows:,}"), Line(text=f"{seen.n_labelled:,} known", mood="quiet"))
     if seen.drift is None:
         return live, rows, (Line(text="cannot say" if seen.over else "not over yet", mood="quiet"),)
-    p = next(each.value for each in seen.drift.measurements if each.name == "drift.p" and not each.slice)
+    p = next(
+        measurement.value
+        for measurement in seen.drift.measurements
+        if measurement.name == "drift.p" and not measurement.slice
+    )
     moved = Line(text="changed", mood="undecided") if seen.drift.alarm else Line(text="no change shown")
     return live, rows, (moved, Line(text=f"p {p:.2g}", mood="quiet"))
 
 
 def _said(found: Measurement | None) -> Cell:
-    return number_cell(found) if found else (Line(text="cannot say", mood="quiet"),)
+    return measurement_cell(found) if found else (Line(text="cannot say", mood="quiet"),)
 
 
-def bins(evidence: Evidence) -> Sheet:
+def tabulate_reliability(evidence: Evidence) -> Table:
     """The reliability curve in numbers: what was said, and the share observed with its interval."""
     rows = tuple(
         (
@@ -83,79 +92,88 @@ def bins(evidence: Evidence) -> Sheet:
         if seen.name == "reliability"
     )
     titles = ("Bin", "Said, on average", "Observed", "Rows")
-    return Sheet(columns=tuple(Column(title=title) for title in titles), rows=rows)
+    return Table(columns=tuple(Column(title=title) for title in titles), rows=rows)
 
 
-def slices(found: tuple[Measurement, ...], groups: str) -> Sheet:
+def tabulate_slices(found: tuple[Measurement, ...], groups: str) -> Table:
     """The loss of each slice in numbers, with what it rests on."""
     rows = tuple(
         (
-            (Line(text=each.slice),),
-            _bare(each),
-            (Line(text=f"{each.n_rows:,}"),),
-            (Line(text=f"{each.n_groups:,}"),),
+            (Line(text=measurement.slice),),
+            _bare(measurement),
+            (Line(text=f"{measurement.n_rows:,}"),),
+            (Line(text=f"{measurement.n_groups:,}"),),
         )
-        for each in found
+        for measurement in found
     )
-    titles = ("Slice", words.title(found[0].name) if found else "Loss", "Rows", groups.capitalize())
-    return Sheet(columns=tuple(Column(title=title) for title in titles), rows=rows)
+    titles = ("Slice", words.measure_title(found[0].name) if found else "Loss", "Rows", groups.capitalize())
+    return Table(columns=tuple(Column(title=title) for title in titles), rows=rows)
 
 
 def _bare(found: Measurement | None) -> Cell:
     """A measurement of a part that its line names already."""
-    return number_cell(replace(found, slice="") if found else None)
+    return measurement_cell(replace(found, slice="") if found else None)
 
 
-def parts(found: Sequence[Measurement], groups: str, *, first: str = "Part") -> Sheet:
+def tabulate_parts(found: Sequence[Measurement], groups: str, *, first: str = "Part") -> Table:
     """Measurements of parts in numbers, with what each rests on; of the whole, the part is called `all`."""
     rows = tuple(
         (
-            (Line(text=each.slice or "all"),),
-            (Line(text=words.title(each.name)),),
-            number_cell(replace(each, slice=""), groups=groups),
+            (Line(text=measurement.slice or "all"),),
+            (Line(text=words.measure_title(measurement.name)),),
+            measurement_cell(replace(measurement, slice=""), groups=groups),
         )
-        for each in found
+        for measurement in found
     )
-    return Sheet(columns=tuple(Column(title=title) for title in (first, "Measure", "Measured")), rows=rows)
+    return Table(columns=tuple(Column(title=title) for title in (first, "Measure", "Measured")), rows=rows)
 
 
-def beside(found: Sequence[Measurement], came: Evidence | None, groups: str) -> Sheet:
+def tabulate_against_baseline(found: Sequence[Measurement], came: Evidence | None, groups: str) -> Table:
     """Measurements of the winner, beside those of the model as it came where there are any."""
     looks = [] if came is None else [came]
     rows = tuple(
         (
-            (Line(text=words.title(each.name), mood="strong"), Line(text=each.name, mood="quiet")),
-            number_cell(each, groups=groups),
-            *(number_cell(look.find(each.name), groups=groups) for look in looks),
+            (
+                Line(text=words.measure_title(measurement.name), mood="strong"),
+                Line(text=measurement.name, mood="quiet"),
+            ),
+            measurement_cell(measurement, groups=groups),
+            *(measurement_cell(look.find(measurement.name), groups=groups) for look in looks),
         )
-        for each in found
+        for measurement in found
     )
     titles = ("Measure", "This model", "As it came")[: 2 + len(looks)]
-    return Sheet(columns=tuple(Column(title=title) for title in titles), rows=rows)
+    return Table(columns=tuple(Column(title=title) for title in titles), rows=rows)
 
 
-def too_small(story: Story, count: int) -> list[str]:
+def count_small_parts(story: ReportData, count: int) -> list[str]:
     """A sentence on what rests on too few rows or groups to be judged; none where nothing does."""
     least = f"fewer than {story.slice_rows:,} rows or {story.slice_groups} {story.groups}"
     rest = "one more rests" if count == 1 else f"{count} more rest"
     return [f"{rest[:1].upper()}{rest[1:]} on {least}, and cannot be judged."] if count else []
 
 
-def stages(found: tuple[Stage, ...]) -> Sheet:
+def tabulate_stages(found: tuple[Stage, ...]) -> Table:
     """How long each stage took, and all of them."""
-    total = Stage(name="all", seconds=sum(each.seconds for each in found))
-    rows = tuple(((Line(text=each.name),), (Line(text=numbers.number(each.seconds)),)) for each in (*found, total))
-    return Sheet(columns=(Column(title="Stage", folds=True), Column(title="Seconds")), rows=rows, chosen=len(rows) - 1)
+    total = Stage(name="all", seconds=sum(stage.seconds for stage in found))
+    rows = tuple(
+        ((Line(text=stage.name),), (Line(text=numbers.format_number(stage.seconds)),)) for stage in (*found, total)
+    )
+    return Table(columns=(Column(title="Stage", folds=True), Column(title="Seconds")), rows=rows, chosen=len(rows) - 1)
 
 
-def _series(story: Story) -> list[tuple[str, bool]]:
+def _series(story: ReportData) -> list[tuple[str, bool]]:
     """Measure and side (True is the winner) of each column that has a number."""
-    sides = [(measure, live) for measure in periods.measures(story) for live in (True, False)]
-    labels = periods.labels(story)
-    return [side for side in sides if any(periods.of_month(story, label, side[0], live=side[1]) for label in labels)]
+    sides = [(measure, live) for measure in periods.monthly_measures(story) for live in (True, False)]
+    labels = periods.month_labels(story)
+    return [
+        side
+        for side in sides
+        if any(periods.month_measurement(story, label, side[0], live=side[1]) for label in labels)
+    ]
 
 
-def _month(story: Story, label: str) -> Cell:
-    name = Line(text=periods.name_of(label))
-    span = periods.span_of(story, label)
+def _month(story: ReportData, label: str) -> Cell:
+    name = Line(text=periods.period_name(label))
+    span = periods.split_period_of(story, label)
     return (name, Line(text=span, mood="quiet")) if span else (name,)

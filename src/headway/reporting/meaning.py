@@ -15,14 +15,14 @@ _FEWEST = 3
 Few = Sequence[Measurement]
 
 
-def above(found: Few, limit: float = 0.0) -> list[Measurement]:
+def shown_above(found: Few, limit: float = 0.0) -> list[Measurement]:
     """Those that are above a limit: all of them hold at once in 95 % of cases, however many were looked at."""
-    return [each for each in found if _ends(each, len(found))[0] > limit]
+    return [measurement for measurement in found if _ends(measurement, len(found))[0] > limit]
 
 
-def below(found: Few, limit: float = 0.0) -> list[Measurement]:
+def shown_below(found: Few, limit: float = 0.0) -> list[Measurement]:
     """Those that are below a limit, in the same sense."""
-    return [each for each in found if _ends(each, len(found))[1] < limit]
+    return [measurement for measurement in found if _ends(measurement, len(found))[1] < limit]
 
 
 def _ends(seen: Measurement, among: int) -> tuple[float, float]:
@@ -35,22 +35,22 @@ def _ends(seen: Measurement, among: int) -> tuple[float, float]:
     return min(seen.low, seen.value - reach), max(seen.high, seen.value + reach)
 
 
-def between(seen: Measurement, *, scale: float = 1.0) -> str:
+def describe_interval(seen: Measurement, *, scale: float = 1.0) -> str:
     """The ends of an interval in a sentence: `3 to 8`, a fact's value alone, with its unit; few groups give none."""
     if not numbers.has_interval(seen):
-        return f"about {numbers.value_of(seen)} (of so few no interval can be given)"
+        return f"about {numbers.format_value(seen)} (of so few no interval can be given)"
     width = (seen.high - seen.low) * scale
-    low, high = (numbers.number(end * scale, width=width) for end in (seen.low, seen.high))
+    low, high = (numbers.format_number(end * scale, width=width) for end in (seen.low, seen.high))
     unit = f" {seen.unit}" if seen.unit else ""
     return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
 
 
-def of_hundred(seen: Measurement) -> str:
+def describe_percentage(seen: Measurement) -> str:
     """A share by the ends of its interval: `3 to 8 of 100`."""
-    return f"{between(seen, scale=100.0)} of 100"
+    return f"{describe_interval(seen, scale=100.0)} of 100"
 
 
-def listed(names: Sequence[str], *, most: int = 5) -> str:
+def join_names(names: Sequence[str], *, most: int = 5) -> str:
     """Names in a sentence; those beyond the first few are counted: `a, b and 3 more`."""
     shown, more = names[:most], len(names) - most
     if more > 0:

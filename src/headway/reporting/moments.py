@@ -13,7 +13,16 @@ from headway.core.ticket import Reason, Ticket
 from headway.core.verdict import Ruling, Verdict
 from headway.core.watch import Watch
 from headway.reporting import periods
-from headway.reporting.story import Kind, Learned, Moment, Mood, Story, Trial, Turn, Year
+from headway.reporting.story import (
+    DatedRetraining,
+    Event,
+    EventKind,
+    EventStyle,
+    LiveChange,
+    MonitoringHistory,
+    ReportData,
+    RolloutSummary,
+)
 from headway.reporting.text import numbers, words
 
 _REASONS: dict[Reason, str] = {
@@ -27,7 +36,7 @@ _HARMS = {
     "cost": "a cost a month, against when it was judged, of",
 }
 # Of each end of a rollout: what is said of it in a few words and in a sentence, its kind, and its mood.
-_ENDS: dict[Standing, tuple[str, str, Kind, Mood]] = {
+_ENDS: dict[Standing, tuple[str, str, EventKind, EventStyle]] = {
     "rolled back": ("A new release was taken back{itself}", "{by} took it back", "taken back", "fail"),
     "promoted": ("Live now{name}", "every rule that could be measured was met, and {by} made it live", "live", "pass"),
     "running": ("A new release is on trial", "it is not decided yet", "other", "note"),
@@ -35,17 +44,20 @@ _ENDS: dict[Standing, tuple[str, str, Kind, Mood]] = {
 }
 
 
-def moments(story: Story) -> tuple[Moment, ...]:
+def list_events(story: ReportData) -> tuple[Event, ...]:
     """The moments of the story's year."""
     if story.year is None:
         return ()
     year, groups = story.year, story.groups
     found = [
         *_watched(year.watches, groups),
-        *((each.at, "", _ticket(each)) for each in year.tickets),
-        *((each.at, each.retraining.frontier.at, _learned(each, groups)) for each in year.learned),
-        *((each.at, each.rollout.stage_at, _trial(each, year)) for each in year.trials),
-        *((each.at, each.move.at, _turn(each, year)) for each in year.turns),
+        *((ticket.at, "", _ticket(ticket)) for ticket in year.tickets),
+        *((learned.at, learned.retraining.frontier.at, _learned(learned, groups)) for learned in year.learned),
+        *(
+            (rollout_summary.at, rollout_summary.rollout.stage_at, _trial(rollout_summary, year))
+            for rollout_summary in year.trials
+        ),
+        *((live_change.at, live_change.move.at, _turn(live_change, year)) for live_change in year.turns),
     ]
     return tuple(moment for *_, moment in sorted(found, key=lambda told: (_order(told[0]), told[1])))
 
@@ -55,10 +67,10 @@ def _order(at: str) -> str:
     return at if len(at) > 7 else f"{at}-15T12"
 
 
-def _watched(watches: Sequence[Watch], groups: str) -> Iterator[tuple[str, str, Moment]]:
+def _watched(watches: Sequence[Watch], groups: str) -> Iterator[tuple[str, str, Event]]:
     """Each run of periods in which the same was seen of the same release, when the first was over; not if quiet."""
-    judged = [each for each in watches if each.over]
-    for (_, outlook, alarm), run in groupby(judged, key=lambda each: (each.release, each.outlook, _alarm(each))):
+    judged = [watch for watch in watches if watch.over]
+    for (_, outlook, alarm), run in groupby(judged, key=lambda watch: (watch.release, watch.outlook, _alarm(watch))):
         seen = list(run)
         if outlook == "well":
             continue
@@ -68,7 +80,7 @@ def _watched(watches: Sequence[Watch], groups: str) -> Iterator[tuple[str, str, 
         yield (
             first.until,
             "",
-            Moment(
+            Event(
                 at=first.period,
                 what=_finding(last),
                 message=f"{_lately(seen)}{last.n_rows:,} rows were looked at{labelled}. {_ended(told)}{_shown(last)}",
@@ -84,13 +96,13 @@ def _shown(watch: Watch) -> str:
     harm = watch.reply("harm")
     names = harm.shown if harm else ()
     found = [(name, watch.cost if name == "cost" else watch.find(name)) for name in names]
-    figures = [f"{_HARMS.get(name, words.in_sentence(name))} {_plain(each)}" for name, each in found if each]
+    figures = [f"{_HARMS.get(name, words.measure_name(name))} {_plain(each)}" for name, each in found if each]
     return f" Shown by {' and '.join(figures)}." if figures else ""
 
 
 def _plain(found: Measurement) -> str:
     """A measurement without its unit, which the words before it say."""
-    return numbers.measured(replace(found, unit=""))
+    return numbers.format_measurement(replace(found, unit=""))
 
 
 def _alarm(watch: Watch) -> bool:
@@ -112,43 +124,43 @@ def _finding(watch: Watch) -> str:
 
 def _lately(seen: Sequence[Watch]) -> str:
     """Where the same was seen more than once, how often, and that the figures are of the last time."""
-    first, last = (periods.name_of(each.period) for each in (seen[0], seen[-1]))
+    first, last = (periods.period_name(watch.period) for watch in (seen[0], seen[-1]))
     return f"Seen {len(seen)} times, from {first} to {last}. The last time, " if len(seen) > 1 else ""
 
 
 def _numbers(watch: Watch, groups: str) -> str:
     """The figures of a period, in a line."""
     named = [watch.find(name) for name in ("roc_auc", "ece", "brier")]
-    parts = [f"{words.symbol(each.name)} {numbers.measured(each)}" for each in named if each]
-    parts += [f"on {numbers.basis(each, groups)}" for each in named[:1] if each]
+    parts = [f"{words.measure_symbol(each.name)} {numbers.format_measurement(each)}" for each in named if each]
+    parts += [f"on {numbers.format_basis(each, groups)}" for each in named[:1] if each]
     if watch.cost is not None and numbers.has_interval(watch.cost):
         parts.append(f"cost a month against when judged {_plain(watch.cost)}")
     p = watch.drift.measurements if watch.drift else ()
     parts += [f"drift p {each.value:.2g}" for each in p if each.name == "drift.p" and not each.slice]
-    return f"{periods.name_of(watch.period)}: {', '.join(parts)}; release {numbers.short(watch.release)}."
+    return f"{periods.period_name(watch.period)}: {', '.join(parts)}; release {numbers.short_digest(watch.release)}."
 
 
-def _ticket(ticket: Ticket) -> Moment:
+def _ticket(ticket: Ticket) -> Event:
     why = ", and ".join(_REASONS[reason] for reason in ticket.reasons)
     acts = "headway acts on it by itself" if ticket.acts else "it waits for a person to act on it"
-    return Moment(
+    return Event(
         at=ticket.at[:10],
         what="A ticket was opened: train it anew",
         message=f"{why[:1].upper()}{why[1:]}; {acts}.",
         kind="ticket",
-        detail=f"{_ended(ticket.why)} Release {numbers.short(ticket.release)}.",
+        detail=f"{_ended(ticket.why)} Release {numbers.short_digest(ticket.release)}.",
     )
 
 
-def _learned(learned: Learned, groups: str) -> Moment:
+def _learned(learned: DatedRetraining, groups: str) -> Event:
     found = learned.retraining
     verdict = found.frontier.winner.verdict
     seen = [ruling.measurement for ruling in verdict.rulings if ruling.measurement and not ruling.measurement.slice]
-    basis = f" Both were judged on the same {numbers.basis(seen[0], groups)}." if seen else ""
-    took = f"{numbers.seconds(found.seconds)} in all; {found.frontier.winner.variant.name}."
+    basis = f" Both were judged on the same {numbers.format_basis(seen[0], groups)}." if seen else ""
+    took = f"{numbers.format_seconds(found.seconds)} in all; {found.frontier.winner.variant.name}."
     done = "Trained anew" if found.trainings else "Recalibrated"
     better = {"pass": "and shown to be better", "fail": "and not better", "undecided": "and not shown to be better"}
-    return Moment(
+    return Event(
         at=learned.at[:10],
         what=f"{done}, {better[verdict.answer]}",
         message=f"{found.message[:1].upper()}{found.message[1:]}.{basis}",
@@ -158,24 +170,24 @@ def _learned(learned: Learned, groups: str) -> Moment:
     )
 
 
-def _trial(trial: Trial, year: Year) -> Moment:
+def _trial(trial: RolloutSummary, year: MonitoringHistory) -> Event:
     rollout = trial.rollout
     name = year.names.get(rollout.release, "")
     by = trial.verdict.by if trial.verdict else "judge"
     what, does, kind, mood = _ENDS[rollout.standing]
     after = f"After {rollout.requests:,} requests, {rollout.of_release:,} of them with an answer of its own, "
     told = (_beside(trial, year), trial.note, f"{after}{does.format(by='the judge' if by == 'judge' else by)}")
-    return Moment(
+    return Event(
         at=trial.at[:10],
         what=what.format(name=f": {name}" if name else "", itself=" by itself" if by == "judge" else ""),
         message=f"{' '.join(part for part in told if part)}{_reason(trial)}.",
         mood=mood,
         kind=kind,
-        detail=f"{_ended(rollout.why)} Release {numbers.short(rollout.release)}.",
+        detail=f"{_ended(rollout.why)} Release {numbers.short_digest(rollout.release)}.",
     )
 
 
-def _beside(trial: Trial, year: Year) -> str:
+def _beside(trial: RolloutSummary, year: MonitoringHistory) -> str:
     """How many callers a rollout served, and what it was for."""
     share = trial.rollout.current.share
     anew = any(trial.aim == each.message for each in year.retrained)
@@ -184,35 +196,37 @@ def _beside(trial: Trial, year: Year) -> str:
     return f"{subject} {served}, beside the live one."
 
 
-def _reason(trial: Trial) -> str:
+def _reason(trial: RolloutSummary) -> str:
     """Why a rollout was taken back: the rules that were broken, with the figures behind them."""
     rulings = trial.verdict.rulings if trial.verdict and trial.rollout.standing == "rolled back" else ()
-    broken = [_broken(each, each.measurement) for each in rulings if each.answer == "fail" and each.measurement]
+    broken = [
+        _broken(ruling, ruling.measurement) for ruling in rulings if ruling.answer == "fail" and ruling.measurement
+    ]
     return f": {'; '.join(broken)}" if broken else ""
 
 
 def _broken(ruling: Ruling, found: Measurement) -> str:
-    harm = words.harm(ruling.rule.measure)
+    harm = words.describe_violation(ruling.rule.measure)
     basis = f"{found.n_rows:,} answers of {found.n_groups:,} keys"
-    figures = f"{numbers.measured(found)} on {basis}, limit: {words.limit(ruling.rule)}"
+    figures = f"{numbers.format_measurement(found)} on {basis}, limit: {words.rule_limit(ruling.rule)}"
     return f"{harm[:1].lower()}{harm[1:]} ({figures})"
 
 
-def _turn(turn: Turn, year: Year) -> Moment:
+def _turn(turn: LiveChange, year: MonitoringHistory) -> Event:
     move = turn.move
     name = year.names.get(move.release, "no release")
     again = " again" if turn.back else ""
-    return Moment(
+    return Event(
         at=turn.at[:10],
         what=f"Live{again}: {name}",
         message=f"{move.who} made it live{again}: {_ended(move.why)}",
         kind="taken back" if turn.back else "live",
-        detail=f"Move {move.number} of {move.name}@{move.pointer}, release {numbers.short(move.release) or 'none'}.",
+        detail=f"Move {move.number} of {move.name}@{move.pointer}, release {numbers.short_digest(move.release) or 'none'}.",
     )
 
 
 def _rules(verdict: Verdict) -> str:
-    return "; ".join(words.ruled(each) for each in verdict.rulings) or verdict.why
+    return "; ".join(words.describe_rule_result(ruling) for ruling in verdict.rulings) or verdict.why
 
 
 def _ended(text: str) -> str:

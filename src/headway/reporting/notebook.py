@@ -8,9 +8,9 @@ from pathlib import Path
 import jinja2
 
 from headway.reporting.text import numbers
-from headway.reporting.text.sheets import Mood, Sheet
+from headway.reporting.text.sheets import Style, Table
 
-_STYLES: dict[Mood, str] = {
+_STYLES: dict[Style, str] = {
     "pass": ";color:#00805f;font-weight:600",
     "fail": ";color:#c8400f;font-weight:600",
     "undecided": ";color:#967000;font-weight:600",
@@ -20,7 +20,7 @@ _STYLES: dict[Mood, str] = {
 }
 
 
-def as_html(title: str, lines: Sequence[str], sheet: Sheet) -> str:
+def notebook_html(title: str, lines: Sequence[str], sheet: Table) -> str:
     """The HTML that a notebook shows for a result."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)

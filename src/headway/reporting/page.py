@@ -10,66 +10,69 @@ import jinja2
 
 import headway
 from headway.reporting import details, palette, periods
-from headway.reporting.answers import replayed, replies
+from headway.reporting.answers import describe_replay, summary_answers
 from headway.reporting.charts import frontier, marks, year
-from headway.reporting.charts.drawing import Picture
+from headway.reporting.charts.drawing import RenderedChart
 from headway.reporting.console import write_atomically
-from headway.reporting.moments import moments
-from headway.reporting.section import Section, sections, unmeasured, untold, warned
-from headway.reporting.story import Story
+from headway.reporting.moments import list_events
+from headway.reporting.section import Section, build_sections, not_run_findings, other_findings, other_measurements
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, sheets, words
 
 _HERE = Path(__file__).parent
 
 
-def write(story: Story, path: Path) -> Path:
+def write_report(story: ReportData, path: Path) -> Path:
     """Write the report of a story to `path`, whole or not at all, and return the path; its folder is made if absent."""
-    return write_atomically(render(story), path)
+    return write_atomically(render_report(story), path)
 
 
-def render(story: Story) -> str:
+def render_report(story: ReportData) -> str:
     """The HTML of the report of a story."""
-    found = sections(story)
-    return laid_out(
+    found = build_sections(story)
+    return render_page(
         "main.html",
         kind="report",
         title=story.title,
         lead=story.lead,
         footing=f"Those of quality count whole {story.groups}, not single rows, for rows of one share their fate; "
         "those of time count rounds of timing.",
-        replies=replies(story),
+        replies=summary_answers(story),
         story=story,
         sections=found,
-        pictures=pictures(story, found),
-        means={"frontier": frontier.means(story), "year": year.means(story)},
-        unmeasured=unmeasured(story),
-        untold=untold(story, found),
-        warned=warned(story),
-        moments=moments(story),
+        pictures=report_charts(story, found),
+        means={"frontier": frontier.pareto_conclusions(story), "year": year.timeline_conclusions(story)},
+        unmeasured=not_run_findings(story),
+        untold=other_measurements(story, found),
+        warned=other_findings(story),
+        moments=list_events(story),
         sheets=sheets,
         details=details,
-        replayed=replayed,
+        describe_replay=describe_replay,
     )
 
 
-def laid_out(body: str, **parts: object) -> str:
+def render_page(body: str, **parts: object) -> str:
     """A page whose main part is the template `body`, with what the head and the foot of each page show.
 
-    Parts are `kind`, `title`, `lead`, `replies`, `footing`, and what the body reads.
+    Parts are `kind`, `title`, `lead`, `summary_answers`, `footing`, and what the body reads.
     """
     style = palette.stylesheet() + (_HERE / "page.css").read_text(encoding="utf-8")
     template = _environment().get_template("page.html")
     return template.render(body=body, style=style, version=headway.__version__, **parts)
 
 
-def pictures(story: Story, found: Mapping[str, Section] | None = None) -> dict[str, Picture]:
+def report_charts(story: ReportData, found: Mapping[str, Section] | None = None) -> dict[str, RenderedChart]:
     """The pictures that this story has, by name: frontier, year, and those of its sections (`found`)."""
-    drawn = {"frontier": frontier.draw(story), "year": year.draw(story)}
-    drawn |= {name: each.picture() for name, each in (sections(story) if found is None else found).items()}
+    drawn = {"frontier": frontier.draw_pareto(story), "year": year.draw_timeline(story)}
+    drawn |= {
+        name: build_section.picture()
+        for name, build_section in (build_sections(story) if found is None else found).items()
+    }
     return {name: each for name, each in drawn.items() if each is not None}
 
 
-def contents(main: str) -> list[tuple[str, str]]:
+def table_of_contents(main: str) -> list[tuple[str, str]]:
     """The headings of the parts of a page, each with the id by which a link finds it."""
     return re.findall(r'<h2 id="([^"]+)">([^<]+)</h2>', main)
 
@@ -84,12 +87,12 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "typeset": numbers.typeset,
-        "short": numbers.short,
-        "measured": numbers.measured,
-        "number": numbers.number,
-        "meaning": words.meaning,
-        "date": periods.name_of,
-        "badge": marks.badge,
-        "contents": contents,
+        "short": numbers.short_digest,
+        "measured": numbers.format_measurement,
+        "number": numbers.format_number,
+        "meaning": words.measure_meaning,
+        "date": periods.period_name,
+        "badge": marks.event_badge,
+        "contents": table_of_contents,
     }
     return environment

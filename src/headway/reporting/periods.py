@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from headway.core.evidence import Evidence, Measurement
 from headway.core.record import Record
 from headway.core.watch import Watch
-from headway.reporting.story import Story
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, words
 
 ESTIMATED = ".estimated"
@@ -40,57 +40,65 @@ class Period(Record, frozen=True, kw_only=True):
         return _sure(self.watch.estimated, measure + ESTIMATED) if self.watch else None
 
 
-def periods(story: Story) -> tuple[Period, ...]:
+def list_periods(story: ReportData) -> tuple[Period, ...]:
     """The periods in order: those that were watched, and those that were measured on the released variant."""
-    found = {each.period: _before(each) for each in reversed(story.months) if each.subject == released(story)}
-    found |= {each.period: _seen(each) for each in (story.year.watches if story.year else ())}
+    found = {
+        evidence.period: _before(evidence)
+        for evidence in reversed(story.months)
+        if evidence.subject == released_subject(story)
+    }
+    found |= {watch.period: _seen(watch) for watch in (story.year.watches if story.year else ())}
     return tuple(found[label] for label in sorted(found))
 
 
-def shown(story: Story) -> list[str]:
+def charted_measures(story: ReportData) -> list[str]:
     """The measures of the picture: how well it ranks, and how far off its probabilities are, where some period has it.
 
     Of the errors the first is taken that was measured, or else estimated.
     """
-    every = periods(story)
-    known = {name for name in words.QUALITY if any(each.find(name) for each in every)}
-    guessed = {name for name in words.QUALITY if any(each.estimate(name) for each in every)}
+    every = list_periods(story)
+    known = {name for name in words.QUALITY if any(period.find(name) for period in every)}
+    guessed = {name for name in words.QUALITY if any(period.estimate(name) for period in every)}
     ranks = [name for name in ("roc_auc",) if name in known | guessed]
     errors = ("ece", "brier", "log_loss", "rmse", "mae")
     return [*ranks, *[name for few in (known, guessed) for name in errors if name in few][:1]]
 
 
-def measures(story: Story) -> list[str]:
+def monthly_measures(story: ReportData) -> list[str]:
     """The measures of the months that are told in numbers: those that some month holds, at most three."""
     return [name for name in words.QUALITY if any(evidence.find(name) for evidence in story.months)][:3]
 
 
-def labels(story: Story) -> list[str]:
+def month_labels(story: ReportData) -> list[str]:
     """The labels of the months of which there is evidence, in order."""
     return sorted({evidence.period for evidence in story.months})
 
 
-def released(story: Story) -> str:
+def released_subject(story: ReportData) -> str:
     """The subject that stands for the released variant: the winner's, else the only one there is; empty for none."""
     if story.winner:
         return story.winner.evidence.subject
     return story.months[0].subject if story.months else ""
 
 
-def of_month(story: Story, label: str, measure: str, *, live: bool = True) -> Measurement | None:
+def month_measurement(story: ReportData, label: str, measure: str, *, live: bool = True) -> Measurement | None:
     """What was measured in a month on the released variant, or (`live=False`) on the other one."""
-    same = (each for each in story.months if each.period == label and (each.subject == released(story)) is live)
-    return next((found for each in same if (found := each.find(measure))), None)
+    same = (
+        evidence
+        for evidence in story.months
+        if evidence.period == label and (evidence.subject == released_subject(story)) is live
+    )
+    return next((found for evidence in same if (found := evidence.find(measure))), None)
 
 
-def span_of(story: Story, label: str) -> str:
+def split_period_of(story: ReportData, label: str) -> str:
     """The name of the split's period in which a month lies; empty where none was told."""
     return next((span.name for span in story.spans if span.holds(label)), "")
 
 
-def use_of(story: Story, label: str) -> str:
+def describe_use(story: ReportData, label: str) -> str:
     """What a month was used for before something was live, in words; empty for any other."""
-    return _USES.get(span_of(story, label), "")
+    return _USES.get(split_period_of(story, label), "")
 
 
 def is_dated(label: str) -> bool:
@@ -98,7 +106,7 @@ def is_dated(label: str) -> bool:
     return _DATED.fullmatch(label) is not None
 
 
-def name_of(label: str) -> str:
+def period_name(label: str) -> str:
     """A month or a time in words: `September 2013`, `2 September 2013`; a label of another form stays as it is."""
     month = label[5:7]
     if not is_dated(label[:10]) or not 1 <= int(month) <= 12:
@@ -107,15 +115,15 @@ def name_of(label: str) -> str:
     return f"{int(label[8:10])} {name}" if label[8:10] else name
 
 
-def place(found: Sequence[Period], at: str) -> float | None:
+def axis_position(found: Sequence[Period], at: str) -> float | None:
     """Where a time lies on an axis on which each period is 1 wide; None where it is in none of them.
 
     A month alone (`2013-10`) lies in its middle.
     """
     time = datetime.fromisoformat(at if len(at) > 7 else f"{at}-15T12:00").replace(tzinfo=None)
-    for index, each in enumerate(found):
-        if each.since and each.until and each.since <= time < each.until:
-            return index + (time - each.since) / (each.until - each.since)
+    for index, period in enumerate(found):
+        if period.since and period.until and period.since <= time < period.until:
+            return index + (time - period.since) / (period.until - period.since)
     return None
 
 
@@ -134,5 +142,12 @@ def _before(evidence: Evidence) -> Period:
 
 
 def _sure(found: Sequence[Measurement], name: str) -> Measurement | None:
-    of_all = (each for each in found if each.name == name and not each.slice)
-    return next((each for each in of_all if math.isfinite(each.value) and numbers.has_interval(each)), None)
+    of_all = (measurement for measurement in found if measurement.name == name and not measurement.slice)
+    return next(
+        (
+            measurement
+            for measurement in of_all
+            if math.isfinite(measurement.value) and numbers.has_interval(measurement)
+        ),
+        None,
+    )

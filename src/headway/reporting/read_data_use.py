@@ -10,8 +10,8 @@ from headway.core.dataset import OUTCOME, Roles
 from headway.data.roles import parse_roles
 from headway.monitoring.erasure.proof import proofs
 from headway.registry.project import Project
-from headway.reporting.read_year import kept
-from headway.reporting.story import DataUse, UsedColumn
+from headway.reporting.read_year import read_records
+from headway.reporting.story import ColumnUse, DataUse
 
 PERSONAL = ("D050", "D051", "D052", "D054")
 NOT_READ = "nothing: it is opened, and not read"
@@ -26,7 +26,7 @@ _ROLES = {
 }
 
 
-def data_use(project: Project, read: Collection[str]) -> DataUse | None:
+def read_data_use(project: Project, read: Collection[str]) -> DataUse | None:
     """Every column that was there when the checks last looked, or that settings and model name, and its use.
 
     `read` are the columns that the model reads. None where the project declares no target.
@@ -34,7 +34,7 @@ def data_use(project: Project, read: Collection[str]) -> DataUse | None:
     config = project.config
     if not config.data.target:
         return None
-    seen = [each for each in kept(project, Assessment) if each.name == project.name][-1:]
+    seen = [record for record in read_records(project, Assessment) if record.name == project.name][-1:]
     roles, told = parse_roles(config.data), _told(seen[-1]) if seen else {}
     opened = list(seen[-1].columns) if seen else []
     names = dict.fromkeys([*opened, *read, *_named(roles), *config.personal.drop, *told])
@@ -69,7 +69,7 @@ def _is_column(name: str, config: Config, told: Collection[str]) -> bool:
     return name in told or name not in config.personal.drop
 
 
-def _used(name: str, roles: Roles, read: Collection[str], told: dict[str, str]) -> UsedColumn:
+def _used(name: str, roles: Roles, read: Collection[str], told: dict[str, str]) -> ColumnUse:
     uses = ["read by the model"] if name in read else []
     for role, message in _ROLES.items():
         value = getattr(roles, role)
@@ -79,4 +79,4 @@ def _used(name: str, roles: Roles, read: Collection[str], told: dict[str, str]) 
         uses.append("nothing: it is known only after the outcome")
     elif name in roles.ignore:
         uses.append("nothing: it is ignored")
-    return UsedColumn(name=name, purpose=", ".join(uses) or NOT_READ, personal=told.get(name, ""))
+    return ColumnUse(name=name, purpose=", ".join(uses) or NOT_READ, personal=told.get(name, ""))

@@ -15,38 +15,40 @@ from headway.core.training import Retraining
 from headway.core.verdict import Verdict
 from headway.core.watch import Watch
 from headway.registry.project import Project
-from headway.reporting.story import Learned, Stamp, Trial, Turn, Year
+from headway.reporting.story import DatedRetraining, LiveChange, MonitoringHistory, RolloutSummary, Stamp
 
 Stamps = Mapping[str, Stamp]
 
 
-def year_of(project: Project, *, since: datetime | None = None) -> Year | None:
+def read_monitoring_history(project: Project, *, since: datetime | None = None) -> MonitoringHistory | None:
     """What the records say of the time since the first release went live; None while they say nothing.
 
     `since` leaves out what was done before that time by the clock, as of a demo that was run before. Raises Refused
     where the moves of pointers were tampered with.
     """
     moves = [each for each in project.register.history(project.name) if _after(each.at, since)]
-    stamps = {each.of: each for each in kept(project, Stamp)}
-    rollouts = [each for each in kept(project, Rollout) if _after(each.started_at, since)]
-    retrainings = [each for each in kept(project, Retraining) if _after(each.frontier.at, since)]
-    trials, learned = _trials(rollouts, kept(project, Verdict), stamps), _learned(retrainings, stamps)
+    stamps = {record.of: record for record in read_records(project, Stamp)}
+    rollouts = [record for record in read_records(project, Rollout) if _after(record.started_at, since)]
+    retrainings = [record for record in read_records(project, Retraining) if _after(record.frontier.at, since)]
+    trials, learned = _trials(rollouts, read_records(project, Verdict), stamps), _learned(retrainings, stamps)
     lives = _lives([move for move in moves if move.pointer == "live"], trials)
     ever = {life.move.release for life in lives}
-    made = made_of(project, moves)
-    year = Year(
-        watches=_of_live([each for each in kept(project, Watch) if each.release in ever], lives),
-        tickets=tuple(each for each in kept(project, Ticket) if each.release in ever),
+    made = released_verdicts(project, moves)
+    year = MonitoringHistory(
+        watches=_of_live([record for record in read_records(project, Watch) if record.release in ever], lives),
+        tickets=tuple(record for record in read_records(project, Ticket) if record.release in ever),
         trials=trials,
         learned=learned,
-        turns=tuple(Turn(at=life.at, move=life.move, back=life.back) for life in lives[1:] if not life.trial),
-        names=_names(lives, {release_of(each.retraining.frontier.winner.verdict, made): each for each in learned}),
+        turns=tuple(LiveChange(at=life.at, move=life.move, back=life.back) for life in lives[1:] if not life.trial),
+        names=_names(
+            lives, {release_of_verdict(each.retraining.frontier.winner.verdict, made): each for each in learned}
+        ),
         limits={"ece": project.config.retrain.ece_at_most},
     )
     return year if any((year.watches, year.tickets, trials, learned, year.turns)) else None
 
 
-def kept(project: Project, kind: type[KeptType]) -> list[KeptType]:
+def read_records(project: Project, kind: type[KeptType]) -> list[KeptType]:
     """The records of a kind that the project keeps, oldest first."""
     return [read(kind, content) for content in project.state.kept(kind.__name__.lower(), name=project.name)]
 
@@ -60,9 +62,13 @@ class _Life(NamedTuple):
     trial: bool
 
 
-def _lives(moves: Sequence[Move], trials: Sequence[Trial]) -> list[_Life]:
+def _lives(moves: Sequence[Move], trials: Sequence[RolloutSummary]) -> list[_Life]:
     """A release that a rollout made live is so from the time of the rollout, which may be that of replayed data."""
-    promoted = {each.rollout.release: each.at for each in trials if each.rollout.standing == "promoted"}
+    promoted = {
+        rollout_summary.rollout.release: rollout_summary.at
+        for rollout_summary in trials
+        if rollout_summary.rollout.standing == "promoted"
+    }
     found: list[_Life] = []
     for move in moves:
         back = move.release in [life.move.release for life in found]
@@ -71,7 +77,7 @@ def _lives(moves: Sequence[Move], trials: Sequence[Trial]) -> list[_Life]:
     return found
 
 
-def _trials(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], stamps: Stamps) -> tuple[Trial, ...]:
+def _trials(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], stamps: Stamps) -> tuple[RolloutSummary, ...]:
     """One for each rollout, by its salt: how it was begun is in its first record, where it stands in its last."""
     begun: dict[str, Rollout] = {}
     last: dict[str, Rollout] = {}
@@ -79,7 +85,7 @@ def _trials(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], stamps: St
         begun.setdefault(rollout.salt, rollout)
         last[rollout.salt] = rollout
     return tuple(
-        Trial(
+        RolloutSummary(
             at=stamps[salt].at if salt in stamps else rollout.stage_at,
             rollout=rollout,
             aim=begun[salt].why,
@@ -93,8 +99,8 @@ def _trials(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], stamps: St
 def _on(rollout: Rollout, verdicts: Sequence[Verdict]) -> Verdict | None:
     """The last verdict on the release while it was rolled out."""
     first, end = _time(rollout.started_at), _time(rollout.stage_at)
-    found = [each for each in verdicts if each.subject == rollout.release and each.at]
-    return next((each for each in reversed(found) if first <= _time(each.at) <= end), None)
+    found = [verdict for verdict in verdicts if verdict.subject == rollout.release and verdict.at]
+    return next((verdict for verdict in reversed(found) if first <= _time(verdict.at) <= end), None)
 
 
 def _after(at: str, since: datetime | None) -> bool:
@@ -105,11 +111,11 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone()
 
 
-def _learned(retrainings: Sequence[Retraining], stamps: Stamps) -> tuple[Learned, ...]:
+def _learned(retrainings: Sequence[Retraining], stamps: Stamps) -> tuple[DatedRetraining, ...]:
     """One for each key, as it was kept last."""
-    last = {each.key: each for each in retrainings}
+    last = {retraining.key: retraining for retraining in retrainings}
     at = {key: stamps[key].at if key in stamps else each.frontier.at for key, each in last.items()}
-    return tuple(Learned(at=at[key], retraining=each) for key, each in last.items())
+    return tuple(DatedRetraining(at=at[key], retraining=each) for key, each in last.items())
 
 
 def _of_live(watches: Sequence[Watch], lives: Sequence[_Life]) -> tuple[Watch, ...]:
@@ -137,7 +143,7 @@ def _live_in(watch: Watch, lives: Sequence[_Life]) -> str:
     return before[-1] if before else ""
 
 
-def _names(lives: Sequence[_Life], learned: Mapping[str, Learned]) -> dict[str, str]:
+def _names(lives: Sequence[_Life], learned: Mapping[str, DatedRetraining]) -> dict[str, str]:
     """What each release that was ever live is called, no two the same; `learned` is by release."""
     names: dict[str, str] = {}
     for release in (life.move.release for life in lives):
@@ -148,12 +154,12 @@ def _names(lives: Sequence[_Life], learned: Mapping[str, Learned]) -> dict[str, 
     return names
 
 
-def _renewed(learned: Learned) -> str:
+def _renewed(learned: DatedRetraining) -> str:
     done = "retrained" if learned.retraining.trainings else "recalibrated"
     return f"{done} in {calendar.month_name[int(learned.at[5:7])]}"
 
 
-def made_of(project: Project, moves: Sequence[Move]) -> list[tuple[Verdict, str]]:
+def released_verdicts(project: Project, moves: Sequence[Move]) -> list[tuple[Verdict, str]]:
     """Verdicts for which a release was made live or canary, each with its digest, in the order of the moves."""
     found = []
     for move in moves:
@@ -162,6 +168,6 @@ def made_of(project: Project, moves: Sequence[Move]) -> list[tuple[Verdict, str]
     return found
 
 
-def release_of(verdict: Verdict, made: Sequence[tuple[Verdict, str]]) -> str:
+def release_of_verdict(verdict: Verdict, made: Sequence[tuple[Verdict, str]]) -> str:
     """The release that was made on this verdict; empty if none."""
     return next((release for known, release in made if known == verdict), "")

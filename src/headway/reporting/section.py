@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from headway.core import plugins
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
-from headway.reporting.charts.drawing import Picture
-from headway.reporting.story import Story
-from headway.reporting.text.sheets import Sheet
+from headway.reporting.charts.drawing import RenderedChart
+from headway.reporting.story import ReportData
+from headway.reporting.text.sheets import Table
 
 NOT_RUN = "E001"
 
@@ -27,46 +27,48 @@ class Section(Record, frozen=True, kw_only=True):
     reads: tuple[str, ...]
     lead: str
     means: tuple[str, ...]
-    sheet: Sheet
-    picture: Callable[[], Picture | None] = lambda: None
+    sheet: Table
+    picture: Callable[[], RenderedChart | None] = lambda: None
 
 
-def sections(story: Story) -> dict[str, Section]:
+def build_sections(story: ReportData) -> dict[str, Section]:
     """The sections for which this story holds measurements, by name, in the order in which they are read."""
     found = {name: plugins.load_section(name)(story) for name in plugins.names("section")}
     held = {name: section for name, section in found.items() if section is not None}
     return dict(sorted(held.items(), key=lambda named: named[1].place))
 
 
-def measured(story: Story, *names: str) -> tuple[Measurement, ...]:
+def winner_measurements(story: ReportData, *names: str) -> tuple[Measurement, ...]:
     """What was measured of the winner under these names, of the whole and of parts."""
     held = story.winner.evidence.measurements if story.winner else ()
-    return tuple(each for each in held if each.name in names)
+    return tuple(measurement for measurement in held if measurement.name in names)
 
 
-def supported(story: Story, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+def with_enough_rows(story: ReportData, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
     """Those of parts that rest on enough rows and groups to be judged; the others would show noise."""
     return tuple(
-        each for each in found if each.slice and each.n_rows >= story.slice_rows and each.n_groups >= story.slice_groups
+        measurement
+        for measurement in found
+        if measurement.slice and measurement.n_rows >= story.slice_rows and measurement.n_groups >= story.slice_groups
     )
 
 
-def untold(story: Story, found: Mapping[str, Section]) -> tuple[Measurement, ...]:
+def other_measurements(story: ReportData, found: Mapping[str, Section]) -> tuple[Measurement, ...]:
     """What was measured over all rows and no section tells of."""
     told = tuple(name for section in found.values() for name in section.reads)
     held = story.winner.evidence.measurements if story.winner else ()
-    return tuple(each for each in held if not each.slice and not each.name.startswith(told))
+    return tuple(measurement for measurement in held if not measurement.slice and not measurement.name.startswith(told))
 
 
-def unmeasured(story: Story) -> tuple[Finding, ...]:
+def not_run_findings(story: ReportData) -> tuple[Finding, ...]:
     """What a probe or an audit of the winner could not judge, and why: it never reads as well."""
-    return tuple(each for each in _found(story) if each.code == NOT_RUN)
+    return tuple(finding for finding in _found(story) if finding.code == NOT_RUN)
 
 
-def warned(story: Story) -> tuple[Finding, ...]:
+def other_findings(story: ReportData) -> tuple[Finding, ...]:
     """What else probes and audits found of the winner."""
-    return tuple(each for each in _found(story) if each.code != NOT_RUN)
+    return tuple(finding for finding in _found(story) if finding.code != NOT_RUN)
 
 
-def _found(story: Story) -> tuple[Finding, ...]:
+def _found(story: ReportData) -> tuple[Finding, ...]:
     return story.winner.evidence.findings if story.winner else ()

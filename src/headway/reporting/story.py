@@ -18,7 +18,7 @@ from headway.core.watch import Watch
 from headway.reporting.text import numbers
 
 
-class Span(Record, frozen=True, kw_only=True):
+class SplitPeriod(Record, frozen=True, kw_only=True):
     """A named period of the split (`train`, `choose`, `test`, `live`): ISO dates, [first, until)."""
 
     name: str
@@ -57,7 +57,7 @@ class Stage(Record, frozen=True, kw_only=True):
     seconds: float
 
 
-class UsedColumn(Record, frozen=True, kw_only=True):
+class ColumnUse(Record, frozen=True, kw_only=True):
     """A column: what it is used for, and what was found in it of people and what became of that; empty for nothing."""
 
     name: str
@@ -72,18 +72,18 @@ class DataUse(Record, frozen=True, kw_only=True):
     """
 
     source: str
-    columns: tuple[UsedColumn, ...]
+    columns: tuple[ColumnUse, ...]
     n_read: int
     looked_at: str = ""
     retention: str = ""
     erasures: tuple[Erasure, ...] = ()
 
 
-Kind = Literal["drift", "worse", "taken back", "ticket", "retrained", "live", "other"]
-Mood = Literal["pass", "fail", "note"]
+EventKind = Literal["drift", "worse", "taken back", "ticket", "retrained", "live", "other"]
+EventStyle = Literal["pass", "fail", "note"]
 
 
-class Moment(Record, frozen=True, kw_only=True):
+class Event(Record, frozen=True, kw_only=True):
     """Something that happened after the release: when, what in a few words, and a sentence for whoever must act.
 
     `at` is ISO 8601, a month or finer; `detail` is for engineers.
@@ -92,12 +92,12 @@ class Moment(Record, frozen=True, kw_only=True):
     at: str
     what: str
     message: str
-    mood: Mood = "note"
-    kind: Kind = "other"
+    mood: EventStyle = "note"
+    kind: EventKind = "other"
     detail: str = ""
 
 
-class Wrong(Record, frozen=True, kw_only=True):
+class RefusedVariant(Record, frozen=True, kw_only=True):
     """A variant that is wrong on purpose, with what is wrong about it in a person's words."""
 
     title: str
@@ -117,7 +117,7 @@ class Stamp(Kept, frozen=True, kw_only=True):
     note: str = ""
 
 
-class Trial(Record, frozen=True, kw_only=True):
+class RolloutSummary(Record, frozen=True, kw_only=True):
     """A rollout as it stands now: why it was begun, and the last verdict on its traffic, if there is one."""
 
     at: str
@@ -127,14 +127,14 @@ class Trial(Record, frozen=True, kw_only=True):
     note: str = ""
 
 
-class Learned(Record, frozen=True, kw_only=True):
+class DatedRetraining(Record, frozen=True, kw_only=True):
     """A retraining, and when it was."""
 
     at: str
     retraining: Retraining
 
 
-class Turn(Record, frozen=True, kw_only=True):
+class LiveChange(Record, frozen=True, kw_only=True):
     """A move of the pointer `live` that no rollout made; `back` where the release had been live before."""
 
     at: str
@@ -142,7 +142,7 @@ class Turn(Record, frozen=True, kw_only=True):
     back: bool = False
 
 
-class Year(Record, frozen=True, kw_only=True):
+class MonitoringHistory(Record, frozen=True, kw_only=True):
     """What was seen of the live releases, and what was done about it; each part may be empty.
 
     `watches` are one a period, of the release that was live in it, oldest first. `names` calls each release that was
@@ -151,9 +151,9 @@ class Year(Record, frozen=True, kw_only=True):
 
     watches: tuple[Watch, ...] = ()
     tickets: tuple[Ticket, ...] = ()
-    trials: tuple[Trial, ...] = ()
-    learned: tuple[Learned, ...] = ()
-    turns: tuple[Turn, ...] = ()
+    trials: tuple[RolloutSummary, ...] = ()
+    learned: tuple[DatedRetraining, ...] = ()
+    turns: tuple[LiveChange, ...] = ()
     names: dict[str, str] = {}
     limits: dict[str, float] = {}
 
@@ -163,7 +163,7 @@ class Year(Record, frozen=True, kw_only=True):
         return tuple(each.retraining for each in self.learned)
 
 
-class Story(Record, frozen=True, kw_only=True):
+class ReportData(Record, frozen=True, kw_only=True):
     """Everything a report can show; it shows what is there and is silent about the rest.
 
     `frontier` holds the variants as judged on `choose`, `winner` the released one as judged on `test`, `as_it_came` the
@@ -189,11 +189,11 @@ class Story(Record, frozen=True, kw_only=True):
     refusals: tuple[Finding, ...] = ()
     winner: Judged | None = None
     as_it_came: Evidence | None = None
-    refused: Wrong | None = None
+    refused: RefusedVariant | None = None
     months: tuple[Evidence, ...] = ()
-    spans: tuple[Span, ...] = ()
+    spans: tuple[SplitPeriod, ...] = ()
     replay: Replay | None = None
-    year: Year | None = None
+    year: MonitoringHistory | None = None
     curve: LearningCurve | None = None
     data_use: DataUse | None = None
     release: str = ""
@@ -211,7 +211,7 @@ class Story(Record, frozen=True, kw_only=True):
     @property
     def origin(self) -> Judged | None:
         """The model as it came, among the variants of the frontier."""
-        return next((each for each in self.frontier if not each.variant.steps), None)
+        return next((judged for judged in self.frontier if not judged.variant.steps), None)
 
     def is_winner(self, judged: Judged) -> bool:
         """Whether this row of the frontier is the released variant."""
@@ -221,7 +221,7 @@ class Story(Record, frozen=True, kw_only=True):
         """What was measured on the released variant on `test`; of speed, what the search measured of all variants."""
         if self.winner is None:
             return None
-        searched = [each.evidence for each in self.frontier if self.is_winner(each)]
+        searched = [judged.evidence for judged in self.frontier if self.is_winner(judged)]
         held = (
             (*searched, self.winner.evidence) if name.startswith(numbers.TIMED) else (self.winner.evidence, *searched)
         )

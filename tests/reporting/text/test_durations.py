@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from headway.core.errors import ConfigError
-from headway.reporting.text.durations import seconds
+from headway.reporting.text.durations import parse_duration
 
 
 @pytest.mark.parametrize(("text", "found"), [("60s", 60), ("90", 90), ("1.5m", 90), (" 2 h ", 7200)])
 def test_a_length_of_time_is_read_in_seconds(text, found):
-    assert seconds(text) == found
+    assert parse_duration(text) == found
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-5s", "5 days", "1e3"])
 def test_what_is_no_length_of_time_is_refused_with_examples(text):
     with pytest.raises(ConfigError, match="is no length of time") as refusal:
-        seconds(text)
+        parse_duration(text)
     assert refusal.value.hint == "60s, 5m, or 1h"

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from headway.reporting.text.markdown import escaped, table
+from headway.reporting.text.markdown import escape_markdown, markdown_table
 from headway.reporting.text.one_line import one_line
-from headway.reporting.text.sheets import Column, Line, Sheet
+from headway.reporting.text.sheets import Column, Line, Table
 
 READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 MARKED = st.text(alphabet=list("ab1 \\`*_{}[]()<>#+-.!|~$@:/&;=\n"), max_size=20) | st.text(max_size=20)
@@ -24,24 +24,24 @@ def read(markdown: str) -> str:
 
 @given(MARKED)
 def test_a_paragraph_reads_as_the_text_that_was_escaped(text: str) -> None:
-    assert [token.type for token in READER.parse(escaped(text))][:1] in ([], ["paragraph_open"])
-    assert read(escaped(text)) == one_line(text)
+    assert [token.type for token in READER.parse(escape_markdown(text))][:1] in ([], ["paragraph_open"])
+    assert read(escape_markdown(text)) == one_line(text)
 
 
 @given(st.lists(st.tuples(MARKED, MARKED), min_size=1, max_size=3))
 def test_a_table_has_a_cell_a_text(rows: list[tuple[str, str]]) -> None:
-    sheet = Sheet(
+    sheet = Table(
         columns=(Column(title="a|b"), Column(title="")),
         rows=tuple(tuple((Line(text=text),) for text in row) for row in rows),
     )
-    cells = [token for token in READER.parse(table(sheet)) if token.type == "inline"][2:]
+    cells = [token for token in READER.parse(markdown_table(sheet)) if token.type == "inline"][2:]
     assert [read(cell.content) for cell in cells] == [one_line(text) for row in rows for text in row]
 
 
 def test_the_lines_of_a_cell_and_the_notes_of_a_sheet_are_in_its_row() -> None:
     cell = (Line(text="Loss in AUC", mood="strong"), Line(text=""), Line(text="roc_auc.drop", mood="quiet"))
-    sheet = Sheet(columns=(Column(title="Rule"),), rows=((cell,), ((Line(text="ece"),),)), notes=("", "too slow"))
-    assert table(sheet) == (
+    sheet = Table(columns=(Column(title="Rule"),), rows=((cell,), ((Line(text="ece"),),)), notes=("", "too slow"))
+    assert markdown_table(sheet) == (
         "| Rule | Why it lost |\n| --- | --- |\n| **Loss in AUC**<br>roc_auc.drop |  |\n| ece | too slow |\n"
     )
 
@@ -57,7 +57,7 @@ def test_the_lines_of_a_cell_and_the_notes_of_a_sheet_are_in_its_row() -> None:
     ],
 )
 def test_nobody_is_told_and_nothing_is_linked_or_drawn(text: str, written: str) -> None:
-    assert escaped(text) == written
+    assert escape_markdown(text) == written
 
 
 @given(st.text())

@@ -53,11 +53,11 @@ def test_the_examples_in_docstrings_hold(module: object) -> None:
     ],
 )
 def test_a_measurement_is_written_with_its_interval_and_unit(measurement: Measurement, text: str) -> None:
-    assert numbers.measured(measurement) == text
+    assert numbers.format_measurement(measurement) == text
 
 
 def test_an_interval_of_a_share_that_really_reaches_from_0_to_1_is_shown() -> None:
-    assert numbers.measured(estimate("roc_auc", 0.5, 0.5)) == "0.5 [0.0, 1.0]"
+    assert numbers.format_measurement(estimate("roc_auc", 0.5, 0.5)) == "0.5 [0.0, 1.0]"
 
 
 @pytest.mark.parametrize(
@@ -72,44 +72,44 @@ def test_an_interval_of_a_share_that_really_reaches_from_0_to_1_is_shown() -> No
     ],
 )
 def test_a_number_keeps_three_digits_or_two_of_its_width(value: float, width: float, text: str) -> None:
-    assert numbers.number(value, width=width) == text
+    assert numbers.format_number(value, width=width) == text
 
 
 @pytest.mark.slow
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e3))
 def test_a_number_is_never_off_by_more_than_what_it_shows(value: float, width: float) -> None:
-    text = numbers.number(value, width=width)
+    text = numbers.format_number(value, width=width)
     shown = 0.0 if text == "< 1e-12" else float(text.replace(",", ""))
     assert abs(shown - value) <= 1e-12 + max(0.06 * width, 0.006 * abs(value), 0.05 * min(abs(value), 1e-4))
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-9, 1e3))
 def test_an_interval_is_written_low_before_high(value: float, half: float) -> None:
-    text = numbers.interval_of(estimate("rmse", value, half))
+    text = numbers.format_interval(estimate("rmse", value, half))
     low, high = (float(end.replace(",", "")) for end in text.strip("[]").split(", "))
     assert low <= high
 
 
 def test_the_groups_of_a_timing_are_its_rounds() -> None:
-    assert numbers.basis(estimate("latency.one_row", 30, 1, rows=2000), "days") == "2,000 rows, 62 rounds"
-    assert numbers.basis(estimate("ece", 0.02, 0.01), "days") == "58,665 rows, 62 days"
+    assert numbers.format_basis(estimate("latency.one_row", 30, 1, rows=2000), "days") == "2,000 rows, 62 rounds"
+    assert numbers.format_basis(estimate("ece", 0.02, 0.01), "days") == "58,665 rows, 62 days"
 
 
 def test_what_rests_on_rows_alone_says_so() -> None:
     alone = Measurement(name="max_change", value=0.1, low=0.1, high=0.1, method="largest", n_rows=10)
-    assert numbers.basis(alone, "days") == "10 rows"
+    assert numbers.format_basis(alone, "days") == "10 rows"
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.821, "0.821 s"), (12.44, "12.4 s"), (133.2, "2 min 13 s")])
 def test_a_duration_is_written_in_seconds_until_it_is_long(value: float, text: str) -> None:
-    assert numbers.seconds(value) == text
+    assert numbers.format_seconds(value) == text
 
 
 def test_limits_and_digests_are_short() -> None:
-    assert numbers.limit_of(0.05, "decision_churn") == "5 %"
-    assert numbers.limit_of(0.005, "ece") == "0.005"
-    assert numbers.short("sha256:9f86d081884c7d65") == "9f86d081884c"
-    assert numbers.times(estimate("latency.speedup", 8.4, 0.2)) == "8.40 [8.20, 8.60] times"
+    assert numbers.format_limit(0.05, "decision_churn") == "5 %"
+    assert numbers.format_limit(0.005, "ece") == "0.005"
+    assert numbers.short_digest("sha256:9f86d081884c7d65") == "9f86d081884c"
+    assert numbers.format_ratio(estimate("latency.speedup", 8.4, 0.2)) == "8.40 [8.20, 8.60] times"
 
 
 @pytest.mark.parametrize("text", ["pip install -r 1", "2013-09", "ed25519:5d41-2", "f(x)", "a-1", "5 smith"])

@@ -20,19 +20,19 @@ from headway.reporting.text import words
     ],
 )
 def test_a_measure_has_a_title_and_a_symbol(measure: str, title: str, symbol: str) -> None:
-    assert words.title(measure) == title
-    assert words.symbol(measure) == symbol
+    assert words.measure_title(measure) == title
+    assert words.measure_symbol(measure) == symbol
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.measure)
 def test_every_rule_of_the_demo_can_be_explained_in_a_sentence(rule: Rule) -> None:
-    assert words.meaning(rule.measure).endswith(".")
-    assert "rule on" not in words.harm(rule.measure)
+    assert words.measure_meaning(rule.measure).endswith(".")
+    assert "rule on" not in words.describe_violation(rule.measure)
 
 
 def test_a_measure_not_known_has_no_meaning_and_a_plain_harm() -> None:
-    assert words.meaning("pinball") == ""
-    assert words.harm("pinball") == "It breaks the rule on pinball"
+    assert words.measure_meaning("pinball") == ""
+    assert words.describe_violation("pinball") == "It breaks the rule on pinball"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_measure_not_known_has_no_meaning_and_a_plain_harm() -> None:
     ],
 )
 def test_a_limit_is_written_in_the_unit_of_its_measure(rule: Rule, text: str) -> None:
-    assert words.limit(rule) == text
+    assert words.rule_limit(rule) == text
 
 
 def test_a_ruling_is_told_with_slice_number_and_limit() -> None:
@@ -52,9 +52,12 @@ def test_a_ruling_is_told_with_slice_number_and_limit() -> None:
     ruling = Ruling(
         rule=rule, answer="fail", message="", measurement=estimate("brier.drop", 0.02, 0.004, slice="carrier=F9")
     )
-    assert words.ruled(ruling) == "loss in Brier in carrier=F9 0.0200 [0.0160, 0.0240], limit: at most 0.005"
+    assert (
+        words.describe_rule_result(ruling)
+        == "loss in Brier in carrier=F9 0.0200 [0.0160, 0.0240], limit: at most 0.005"
+    )
 
 
 def test_a_ruling_without_a_measurement_is_told_in_the_judges_words() -> None:
     ruling = Ruling(rule=RULES[3], answer="undecided", message="ece was not measured")
-    assert words.ruled(ruling) == "calibration error (ECE): ece was not measured"
+    assert words.describe_rule_result(ruling) == "calibration error (ECE): ece was not measured"

@@ -7,10 +7,10 @@ from pathlib import Path
 from headway import pipeline
 from headway.core.training import Training
 from headway.registry.project import open_project
-from headway.reporting.card import card
+from headway.reporting.card import model_card
 from headway.reporting.console import print_result, write_atomically
-from headway.reporting.read_story import story_of
-from headway.reporting.read_year import kept
+from headway.reporting.read_story import read_report_data
+from headway.reporting.read_year import read_records
 
 
 def plugin(*, project: Path = Path("."), out: Path = Path("MODEL_CARD.md"), json: bool = False) -> None:
@@ -29,6 +29,12 @@ def plugin(*, project: Path = Path("."), out: Path = Path("MODEL_CARD.md"), json
     """
     opened = open_project(project)
     frontier = pipeline.last_frontier(opened)
-    learned = [each for each in kept(opened, Training) if each.dataset == frontier.baseline.data.get("train")]
-    path = str(write_atomically(card(story_of(opened), frontier, learned[-1] if learned else None), out).resolve())
+    learned = [
+        record for record in read_records(opened, Training) if record.dataset == frontier.baseline.data.get("train")
+    ]
+    path = str(
+        write_atomically(
+            model_card(read_report_data(opened), frontier, learned[-1] if learned else None), out
+        ).resolve()
+    )
     print_result({"card": path}, path, json=json)

@@ -14,10 +14,10 @@ from headway.cli.exit_codes import PASS, of_findings
 from headway.data.open import open_dataset
 from headway.monitoring.assessment import kept
 from headway.registry.project import open_project
-from headway.reporting.check.page import write
+from headway.reporting.check.page import write_check_report
 from headway.reporting.console import print_result, print_status
-from headway.reporting.gates.assessments import history_table, sentences
-from headway.reporting.gates.reports import CHECK, deliver
+from headway.reporting.gates.assessments import describe_changes, render_assessments
+from headway.reporting.gates.reports import CHECK, write_reports
 
 
 def plugin(
@@ -57,12 +57,12 @@ def plugin(
     opened = open_project(project)
     if history:
         stored = kept.history(opened)
-        print_result(stored, history_table(stored), json=json)
+        print_result(stored, render_assessments(stored), json=json)
         return PASS
     found = pipeline.assess(opened, open_dataset(opened.config), who=who or getuser())
-    deliver(found, ["json"] if json else format, os.environ, CHECK)
+    write_reports(found, ["json"] if json else format, os.environ, CHECK)
     if found.same:
-        print_status(sentences(found)[0])
+        print_status(describe_changes(found)[0])
     if report:
-        print_status(str(write(found, kept.history(opened), report).resolve()))
+        print_status(str(write_check_report(found, kept.history(opened), report).resolve()))
     return of_findings(found.now.findings)

@@ -21,7 +21,7 @@ from headway.data.schemas.read import import_schema
 from headway.monitoring.assessment import of_contract
 from headway.registry.project import project_of
 from headway.reporting.console import print_result
-from headway.reporting.text.tables import findings_table
+from headway.reporting.text.tables import render_findings
 
 
 def plugin(
@@ -59,7 +59,7 @@ def plugin(
     if action == "check":
         result = check_contract(settings, Path(file) if file else None, passed=passed)
         of_contract.keep(project_of(settings), result)
-        print_result(result, Group(findings_table(result.findings), Text(_summary(result))), json=json)
+        print_result(result, Group(render_findings(result.findings), Text(_summary(result))), json=json)
         return of_findings(result.findings)
     value: dict[str, Any]
     if action == "discover":

@@ -26,8 +26,8 @@ from headway.registry.provenance.sending import message, send
 from headway.reporting.console import print_result, print_text, write_atomically
 from headway.reporting.text import numbers
 from headway.reporting.text.one_line import one_line
-from headway.reporting.text.sheets import Cell, Column, Line, Mood, Sheet
-from headway.reporting.text.tables import Laid
+from headway.reporting.text.sheets import Cell, Column, Line, Style, Table
+from headway.reporting.text.tables import TerminalTable
 
 DVC_FILES_SHOWN = 3
 PERIODS = ("train", "choose", "test", "live", "all")
@@ -95,22 +95,23 @@ def plugin(
     return PASS
 
 
-def _versions_table(kept: Sequence[Provenance]) -> Laid:
+def _versions_table(kept: Sequence[Provenance]) -> TerminalTable:
     titles = ("Digest", "Period", "Rows", "Stored (UTC)", "Source")
     columns = tuple(Column(title=title, folds=title == "Source") for title in titles)
-    return Laid(Sheet(columns=columns, rows=tuple(map(_version_row, kept))))
+    return TerminalTable(Table(columns=columns, rows=tuple(map(_version_row, kept))))
 
 
 def _version_row(version: Provenance) -> tuple[Cell, ...]:
     facts = (
-        f"{name} {numbers.short(text) if text.startswith('sha256:') else text}" for name, text in version.facts.items()
+        f"{name} {numbers.short_digest(text) if text.startswith('sha256:') else text}"
+        for name, text in version.facts.items()
     )
     tracked = [Line(text=one_line(f"DVC: {file}")) for file in version.tracked[:DVC_FILES_SHOWN]]
     more = len(version.tracked) - DVC_FILES_SHOWN
     if more > 0:
         tracked.append(Line(text=f"DVC: {more:,} more files"))
     return (
-        (Line(text=numbers.short(version.digest)),),
+        (Line(text=numbers.short_digest(version.digest)),),
         (Line(text=version.period),),
         (Line(text=f"{version.n_rows:,} x {len(version.columns)}"),),
         (Line(text=version.at),),
@@ -129,12 +130,12 @@ def difference_table(found: Difference) -> RenderableType:
     lead = f"{found.before}: {found.rows[0]:,} rows; {found.after}: {found.rows[1]:,} rows; {changed}"
     titles = ("Column", "Change", "Missing", "Values moved by")
     columns = tuple(Column(title=title, folds=title == "Values moved by") for title in titles)
-    sheet = Sheet(columns=columns, rows=tuple(map(_column_row, found.columns)))
-    return Group(Text(lead), Laid(sheet)) if found.columns else Text(lead)
+    sheet = Table(columns=columns, rows=tuple(map(_column_row, found.columns)))
+    return Group(Text(lead), TerminalTable(sheet)) if found.columns else Text(lead)
 
 
 def _column_row(column: ColumnChange) -> tuple[Cell, ...]:
-    mood: Mood = "plain"
+    mood: Style = "plain"
     moved = "other type" if column.change == "changed" else ""
     if column.moved is not None and column.chance is not None:
         mood = "strong" if column.moved > column.chance else "plain"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headway.cli.doctor.examine import examine, is_well, table
+from headway.cli.doctor.examine import diagnose, diagnosis_table, is_healthy
 from headway.cli.exit_codes import FAIL, PASS
 from headway.reporting.console import print_result
 
@@ -21,6 +21,6 @@ def plugin(*, project: Path = Path("."), json: bool = False) -> int:
     json
         Print one JSON object.
     """
-    signs = examine(project)
-    print_result(signs, table(signs), json=json)
-    return PASS if is_well(signs) else FAIL
+    signs = diagnose(project)
+    print_result(signs, diagnosis_table(signs), json=json)
+    return PASS if is_healthy(signs) else FAIL

@@ -11,8 +11,8 @@ from headway import pipeline
 from headway.cli.exit_codes import OF_ANSWER
 from headway.registry.project import open_project
 from headway.reporting.console import make_console, print_result
-from headway.reporting.text.durations import seconds
-from headway.reporting.text.tables import examined_tables
+from headway.reporting.text.durations import parse_duration
+from headway.reporting.text.tables import render_evaluation
 
 
 def plugin(
@@ -38,10 +38,10 @@ def plugin(
     json
         Print one JSON object.
     """
-    opened = open_project(project, flags={"evaluate.budget_s": str(seconds(budget))} if budget else {})
+    opened = open_project(project, flags={"evaluate.budget_s": str(parse_duration(budget))} if budget else {})
     callback = (lambda _: None) if json else make_console().print
     found = pipeline.examine(
         opened, pipeline.last_frontier(opened), pipeline.periods(opened), audits=audit, callback=callback
     )
-    print_result(found.winner, examined_tables(found.winner), json=json)
+    print_result(found.winner, render_evaluation(found.winner), json=json)
     return OF_ANSWER[found.winner.verdict.answer]

@@ -13,8 +13,8 @@ from headway.cli.exit_codes import OF_ANSWER
 from headway.core.config import FILE
 from headway.registry.judge import judge
 from headway.registry.project import open_project
-from headway.reporting.gates.case import case_of
-from headway.reporting.gates.reports import GATE, deliver
+from headway.reporting.gates.case import gate_result
+from headway.reporting.gates.reports import GATE, write_reports
 
 
 def plugin(
@@ -43,6 +43,6 @@ def plugin(
     looks = opened.state.looks(opened.name, frontier.winner.evidence.dataset)
     verdict = judge(frontier.winner.evidence, opened.config.policy, looks_at_test=looks)
     inside = not project.is_absolute() and ".." not in project.parts
-    case = case_of(frontier, verdict, (project / FILE).as_posix() if inside else FILE)
-    deliver(case, ["json"] if json else format, os.environ, GATE)
+    case = gate_result(frontier, verdict, (project / FILE).as_posix() if inside else FILE)
+    write_reports(case, ["json"] if json else format, os.environ, GATE)
     return OF_ANSWER[verdict.answer]

@@ -13,7 +13,7 @@ from headway.registry.project import open_project
 from headway.registry.register import Register
 from headway.reporting.console import print_result
 from headway.reporting.text import curves, numbers
-from headway.reporting.text.tables import history_table
+from headway.reporting.text.tables import render_history
 
 
 def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool = False) -> None:
@@ -36,9 +36,9 @@ def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool 
     opened = open_project(project)
     register = opened.register
     found = (register.live_at(f"{opened.name}@live", at),) if at else register.history(opened.name)
-    moves, curve = [move for move in found if move], None if at else curves.last(opened)
-    learned = [f"Last training: {curves.message(curve)}"] if curve else []
-    print_result(moves, Group(history_table(moves), *_data_lines(register, moves), *learned), json=json)
+    moves, curve = [move for move in found if move], None if at else curves.last_curve(opened)
+    learned = [f"Last training: {curves.describe_curve(curve)}"] if curve else []
+    print_result(moves, Group(render_history(moves), *_data_lines(register, moves), *learned), json=json)
 
 
 def _data_lines(register: Register, moves: Sequence[Move]) -> list[str]:
@@ -47,6 +47,6 @@ def _data_lines(register: Register, moves: Sequence[Move]) -> list[str]:
     for name, digest in dict.fromkeys((move.name, move.release) for move in moves if move.release):
         data = register.resolve(f"{name}@{digest}").release.data
         if data:
-            digests = ", ".join(f"{period} {numbers.short(of)}" for period, of in data.items())
-            lines.append(f"{numbers.short(digest)} was trained and judged on {digests}")
+            digests = ", ".join(f"{period} {numbers.short_digest(of)}" for period, of in data.items())
+            lines.append(f"{numbers.short_digest(digest)} was trained and judged on {digests}")
     return lines

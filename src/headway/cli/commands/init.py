@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from headway.cli.init.write import begin
+from headway.cli.init.write import create_project
 from headway.reporting.console import print_result
 
 
@@ -34,7 +34,7 @@ def plugin(
     json
         Print one JSON object.
     """
-    written = begin(folder, table, target)
+    written = create_project(folder, table, target)
     lines = [f"{folder / name}: {what}" for name, what in written.items()]
     print_result(
         {str(folder / name): what for name, what in written.items()}, "\n".join([*lines, _next(folder)]), json=json

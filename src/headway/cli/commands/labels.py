@@ -139,7 +139,7 @@ def _agree(project: Project, file: Path | None, level: Level) -> tuple[Any, list
         f"{first.n_rows:,} items, {first.n_groups:,} groups"
     )
     lines = [
-        f"  {measurement.slice or measurement.name.partition('.')[2]:24} {numbers.measured(measurement)}"
+        f"  {measurement.slice or measurement.name.partition('.')[2]:24} {numbers.format_measurement(measurement)}"
         for measurement in result.measurements
     ]
     return result, [head, *lines]
@@ -156,11 +156,11 @@ def _delay(project: Project) -> tuple[Any, list[str]]:
     lines = [f"{result.n_labelled:,} of {result.n_requests:,} requests have a label"]
     for quantile in result.quantiles:
         share = quantile.name.rpartition(".p")[2]
-        within = "a time not reached yet" if quantile.value > NEVER_S else numbers.seconds(quantile.value)
+        within = "a time not reached yet" if quantile.value > NEVER_S else numbers.format_seconds(quantile.value)
         lines.append(f"  {share} % of labels arrive within {within}")
     if result.late is not None:
-        declared = numbers.seconds(result.declared_s)
-        late = f"{numbers.measured(result.late)} of {result.late.n_rows:,}"
+        declared = numbers.format_seconds(result.declared_s)
+        late = f"{numbers.format_measurement(result.late)} of {result.late.n_rows:,}"
         lines.append(f"  missing after {declared}, the declared delay: {late}")
     return result, lines
 

@@ -19,8 +19,8 @@ from headway.core.frontier import Frontier
 from headway.data.read import read_table
 from headway.registry.project import open_project
 from headway.reporting.console import make_console, print_result
-from headway.reporting.text.durations import seconds
-from headway.reporting.text.tables import search_tables
+from headway.reporting.text.durations import parse_duration
+from headway.reporting.text.tables import render_search
 
 
 def plugin(
@@ -71,7 +71,7 @@ def plugin(
         Print one JSON object.
     """
     on_progress: Callable[[str], object] = (lambda _: None) if json else make_console().print
-    flags = {"optimize.budget_s": str(seconds(budget))} if budget else {}
+    flags = {"optimize.budget_s": str(parse_duration(budget))} if budget else {}
     if families:
         flags["optimize.families"] = dumps([name.strip() for name in families.split(",")])
     if model is None:
@@ -81,7 +81,7 @@ def plugin(
             opened, pipeline.train(opened, periods, trust=trust), periods, callback=on_progress
         )
         send_lineage(opened)
-        text: RenderableType = search_tables(frontier)
+        text: RenderableType = render_search(frontier)
     else:
         roles = {role: column for role, column in (("groups", groups), ("time", time)) if column}
         options: Options = {"tell": on_progress, "trust": trust, "name": model.stem, **roles}  # type: ignore[typeddict-item]

@@ -11,9 +11,9 @@ from headway.cli.exit_codes import FAIL, PASS
 from headway.core.drill import Drill
 from headway.registry.project import open_project
 from headway.reporting.console import print_result
-from headway.reporting.text.sheets import MARKS, Cell, Column, Line, Sheet, number_cell
-from headway.reporting.text.tables import Laid
-from headway.reporting.text.words import limit
+from headway.reporting.text.sheets import VERDICT_MARKS, Cell, Column, Line, Table, measurement_cell
+from headway.reporting.text.tables import TerminalTable
+from headway.reporting.text.words import rule_limit
 
 
 def plugin(
@@ -46,7 +46,7 @@ def plugin(
     return PASS if all(result.held for result in results) else FAIL
 
 
-def _table(results: Sequence[Drill]) -> Laid:
+def _table(results: Sequence[Drill]) -> TerminalTable:
     columns = (
         Column(title="Change", folds=True),
         Column(title="Verdict"),
@@ -55,7 +55,7 @@ def _table(results: Sequence[Drill]) -> Laid:
         Column(title="Policy"),
         Column(title="Explanation", folds=True),
     )
-    return Laid(Sheet(columns=columns, rows=tuple(map(_row, results))))
+    return TerminalTable(Table(columns=columns, rows=tuple(map(_row, results))))
 
 
 def _row(result: Drill) -> tuple[Cell, ...]:
@@ -65,7 +65,7 @@ def _row(result: Drill) -> tuple[Cell, ...]:
         return (change, (Line(text="not tested", mood="quiet"),), (), (), (), why)
     answer = result.verdict.answer
     rule = result.ruling.rule if result.ruling else None
-    deciding = (Line(text=rule.measure), Line(text=limit(rule), mood="quiet")) if rule else ()
-    measured = number_cell(result.ruling.measurement) if result.ruling and result.ruling.measurement else ()
+    deciding = (Line(text=rule.measure), Line(text=rule_limit(rule), mood="quiet")) if rule else ()
+    measured = measurement_cell(result.ruling.measurement) if result.ruling and result.ruling.measurement else ()
     held = Line(text="held" if result.held else "did not hold", mood="pass" if result.held else "fail")
-    return (change, (Line(text=MARKS[answer], mood=answer),), deciding, measured, (held,), why)
+    return (change, (Line(text=VERDICT_MARKS[answer], mood=answer),), deciding, measured, (held,), why)

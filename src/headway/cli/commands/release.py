@@ -9,7 +9,7 @@ from headway import pipeline
 from headway.cli.lineage import send_lineage
 from headway.registry.project import open_project
 from headway.reporting.console import print_result
-from headway.reporting.text.tables import shipped_lines
+from headway.reporting.text.tables import render_release
 
 
 def plugin(*, project: Path = Path("."), who: str = "", why: str = "", override: str = "", json: bool = False) -> None:
@@ -37,4 +37,4 @@ def plugin(*, project: Path = Path("."), who: str = "", why: str = "", override:
         pipeline.expect_unchanged(opened, frontier)
     shipped = pipeline.release(opened, frontier, who=who or getuser(), why=why, override=override)
     send_lineage(opened)
-    print_result(shipped, shipped_lines(shipped.move, shipped.enrolment.created), json=json)
+    print_result(shipped, render_release(shipped.move, shipped.enrolment.created), json=json)

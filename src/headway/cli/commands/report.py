@@ -6,8 +6,8 @@ from pathlib import Path
 
 from headway.registry.project import open_project
 from headway.reporting.console import print_result
-from headway.reporting.page import write
-from headway.reporting.read_story import story_of
+from headway.reporting.page import write_report
+from headway.reporting.read_story import read_report_data
 
 
 def plugin(*, project: Path = Path("."), out: Path = Path("report.html"), json: bool = False) -> None:
@@ -24,5 +24,5 @@ def plugin(*, project: Path = Path("."), out: Path = Path("report.html"), json: 
     json
         Print one JSON object.
     """
-    path = str(write(story_of(open_project(project)), out).resolve())
+    path = str(write_report(read_report_data(open_project(project)), out).resolve())
     print_result({"report": path}, path, json=json)

@@ -19,7 +19,7 @@ from headway.core.training import Renewal, Stands
 from headway.monitoring.retraining import succession
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result, print_status
-from headway.reporting.text.tables import rulings_table, shipped_lines
+from headway.reporting.text.tables import render_release, render_rules
 
 OF_STANDS: dict[Stands, int] = {
     "nothing asked": PASS,
@@ -90,7 +90,7 @@ def plugin(
         renewal = _start(opened, recalibrate=recalibrate, until=until, who=who, why=why)
         verdict = renewal.retraining.frontier.winner.verdict if renewal.retraining else None
         if renewal.retraining and verdict:
-            judged = [Text(renewal.retraining.message), rulings_table(verdict)]
+            judged = [Text(renewal.retraining.message), render_rules(verdict)]
         if renewal.stands == "rolling out" and follow:
             renewal = pipeline.follow(opened, callback=print_status)
         if verdict and renewal.stands == "not better":
@@ -148,7 +148,7 @@ def _suggestion(project: Project, ticket: Ticket) -> str:
 def _status_lines(renewal: Renewal) -> list[Text]:
     """Return where the promotion stands, unless the retraining's own message said it, and the next command."""
     if renewal.move:
-        return [shipped_lines(renewal.move, key_created=False)]
+        return [render_release(renewal.move, key_created=False)]
     shown = renewal.retraining is not None and renewal.message == renewal.retraining.message
     bare = renewal.stands in ("suggested", "nothing asked")
     status = "" if shown else renewal.message if bare else f"{renewal.stands}: {renewal.message}"

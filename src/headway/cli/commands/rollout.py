@@ -147,9 +147,9 @@ def _of_decision(decision: Decision) -> RolloutResult:
 
 
 def _of_move(move: Move) -> RolloutResult:
-    target = f"release {numbers.short(move.release)}" if move.release else "no release"
+    target = f"release {numbers.short_digest(move.release)}" if move.release else "no release"
     return RolloutResult(move, f"{move.name}@{move.pointer} is now {target}: {move.why}", PASS)
 
 
 def _title(rollout: Rollout) -> str:
-    return f"rollout of {rollout.name} {numbers.short(rollout.release)}"
+    return f"rollout of {rollout.name} {numbers.short_digest(rollout.release)}"

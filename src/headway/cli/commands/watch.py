@@ -16,10 +16,10 @@ from headway.core.watch import Outlook, RowSource, Watch
 from headway.registry.project import open_project
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text import numbers
-from headway.reporting.text.sheets import Cell, Column, Line, Mood, Sheet, number_cell
-from headway.reporting.text.tables import Laid
+from headway.reporting.text.sheets import Cell, Column, Line, Style, Table, measurement_cell
+from headway.reporting.text.tables import TerminalTable
 
-MOODS: dict[Outlook, Mood] = {"well": "pass", "moved": "plain", "worse": "fail", "unknown": "undecided"}
+MOODS: dict[Outlook, Style] = {"well": "pass", "moved": "plain", "worse": "fail", "unknown": "undecided"}
 MEASURES = {"roc_auc": "AUC", "brier": "Brier", "ece": "ECE", "roc_auc.estimated": "AUC, estimated before labels"}
 NOTHING = "no window with at least 20 groups (such as days) has begun since the live release was judged"
 
@@ -105,11 +105,11 @@ def watches_table(found: Sequence[Watch]) -> RenderableType:
     if not found:
         return Text(NOTHING)
     titles = ("Window", "Status", "Rows", "Inputs", *MEASURES.values(), "Cost against when judged")
-    sheet = Sheet(columns=tuple(Column(title=title) for title in titles), rows=tuple(map(_row, found)))
+    sheet = Table(columns=tuple(Column(title=title) for title in titles), rows=tuple(map(_row, found)))
     sentences = [Text(watch.message) for watch in found]
     unknown = [Text(f"{watch.period}: {reason}", style="dim") for watch in found for reason in _unknown(watch)]
     tickets = [Text(f"ticket: {watch.ticket.why}") for watch in found if watch.ticket]
-    return Group(Laid(sheet), *sentences, *unknown, *tickets)
+    return Group(TerminalTable(sheet), *sentences, *unknown, *tickets)
 
 
 def _unknown(watch: Watch) -> list[str]:
@@ -126,8 +126,8 @@ def _row(watch: Watch) -> tuple[Cell, ...]:
         (Line(text=watch.outlook, mood=MOODS[watch.outlook]),),
         (Line(text=f"{watch.n_rows:,}"), Line(text=f"{watch.n_labelled:,} labelled", mood="quiet")),
         _drift(watch),
-        *(number_cell(watch.find(name)) for name in MEASURES),
-        number_cell(watch.cost),
+        *(measurement_cell(watch.find(name)) for name in MEASURES),
+        measurement_cell(watch.cost),
     )
 
 
@@ -137,6 +137,6 @@ def _drift(watch: Watch) -> Cell:
         return (Line(text="cannot say" if watch.over else "not yet judged"),)
     reply = watch.reply("drift")
     p = next(found.value for found in watch.drift.measurements if found.name == "drift.p" and not found.slice)
-    level = f", limit {numbers.number(reply.level)}" if reply else ""
+    level = f", limit {numbers.format_number(reply.level)}" if reply else ""
     answer = "moved" if watch.drift.alarm else "no change shown"
-    return Line(text=answer), Line(text=f"p {numbers.number(p)}{level}", mood="quiet")
+    return Line(text=answer), Line(text=f"p {numbers.format_number(p)}{level}", mood="quiet")

@@ -64,7 +64,7 @@ class Callers:
                 self.failed += 1
 
 
-class Flown(NamedTuple):
+class RolloutRun(NamedTuple):
     """How a rollout ended: after how many requests, and how many seconds after its feed broke."""
 
     rollout: Rollout
@@ -73,7 +73,7 @@ class Flown(NamedTuple):
     seconds: float
 
 
-def taken_back(flown: Flown) -> str:
+def describe_rollback(flown: RolloutRun) -> str:
     """The rollback in words for whoever looks on."""
     callers, rollout = flown.callers, flown.rollout
     back = rollout.standing == "rolled back" and flown.requests < MOST_REQUESTS
@@ -106,11 +106,13 @@ def keys_of(table: pl.DataFrame) -> list[str]:
     return [f"flight-{number}" for number in range(len(table))]
 
 
-def fly(project: Project, table: pl.DataFrame, follow: Callable[[Wait], Rollout], *, broken_at: int = 0) -> Flown:
+def run_rollout(
+    project: Project, table: pl.DataFrame, follow: Callable[[Wait], Rollout], *, broken_at: int = 0
+) -> RolloutRun:
     """Follow the rollout that runs to its end: flights come between two looks, and some more after it."""
     with server(Path(project.config.folder), f"{project.name}@live") as address, Client(address) as client:
         callers = Callers(project, client, table, broken_at=broken_at)
         ended = follow(callers.come)
-        flown = Flown(ended, callers, requests=callers.sent, seconds=time.monotonic() - callers.broke)
+        flown = RolloutRun(ended, callers, requests=callers.sent, seconds=time.monotonic() - callers.broke)
         callers.ask(AFTER_REQUESTS)
     return flown

@@ -9,7 +9,7 @@ import polars as pl
 
 from headway import pipeline
 from headway.cli.demo import canary, road
-from headway.cli.demo.told import Told
+from headway.cli.demo.told import StageReporter
 from headway.core.dataset import Dataset
 from headway.core.rollout import Plan, Stage
 from headway.data.split import labeled_rows, split_dataset
@@ -23,15 +23,15 @@ KNOWN_BY = datetime(2013, 10, 1)
 CHANGED = datetime(2013, 11, 1)
 
 
-def broken_feed(project: Project, live: Dataset, told: Told) -> None:
+def roll_back_broken_feed(project: Project, live: Dataset, told: StageReporter) -> None:
     """A sound release takes a share of October, its feed breaks, and the judge takes it back."""
     names = _inputs(project)
-    utc = split_dataset(road.wrong(live), project.config.split)["live"]
+    utc = split_dataset(road.with_utc_times(live), project.config.split)["live"]
     right, wrong = (_flights(period, 10).select(names) for period in (live, utc))
     canary.fill_feed(project, right, wrong)
     digest = canary.release_with_feed(project, who=getuser())
     rolling.start(project, digest, plan=FEED, who=getuser(), why="reads the schedule from a feed")
-    flown = canary.fly(
+    flown = canary.run_rollout(
         project,
         right,
         lambda wait: follow(project, callback=told.callback, wait=wait),
@@ -39,17 +39,17 @@ def broken_feed(project: Project, live: Dataset, told: Told) -> None:
     )
     note = f"After {canary.SOUND_REQUESTS:,} requests its feed began to send its times in UTC."
     _stamp(project, flown.rollout.salt, at="2013-10", note=note)
-    told.callback(canary.taken_back(flown))
+    told.callback(canary.describe_rollback(flown))
 
 
-def watched(project: Project, told: Told, *, since: str = "", until: datetime | None = None) -> None:
+def report_windows(project: Project, told: StageReporter, *, since: str = "", until: datetime | None = None) -> None:
     """The months of the live release from `since` on, as their labels came: drift, quality, and tickets opened."""
     for seen in pipeline.watch(project, until=until):
         if seen.period >= since:
             told.callback(seen.message)
 
 
-def retrained(project: Project, live: Dataset, told: Told) -> None:
+def retrain_and_roll_out(project: Project, live: Dataset, told: StageReporter) -> None:
     """Train anew on what was labelled by October, judge it against live, and let it earn its place as a canary."""
     found = pipeline.retrain(project, until=KNOWN_BY, callback=told.callback)
     told.callback(found.message)
@@ -59,7 +59,7 @@ def retrained(project: Project, live: Dataset, told: Told) -> None:
         return
     told.callback(begun.message)
     rollout, november = begun.rollout, _flights(live, 11).select(_inputs(project))
-    flown = canary.fly(
+    flown = canary.run_rollout(
         project, november, lambda wait: pipeline.follow(project, callback=told.callback, wait=wait).rollout or rollout
     )
     _stamp(project, flown.rollout.salt, at="2013-11")
@@ -79,4 +79,4 @@ def _inputs(project: Project) -> list[str]:
 
 
 def _flights(period: Dataset, month: int) -> pl.DataFrame:
-    return labeled_rows(road.month(period, month)).table.sort("departs_at", maintain_order=True)
+    return labeled_rows(road.select_month(period, month)).table.sort("departs_at", maintain_order=True)

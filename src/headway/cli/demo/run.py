@@ -11,12 +11,12 @@ from rich.console import Console
 
 from headway import pipeline
 from headway.cli.demo import loop, road
-from headway.cli.demo.told import Told
+from headway.cli.demo.told import StageReporter
 from headway.evaluation.measure import this_machine
 from headway.registry.project import Project, open_project
 from headway.reporting.console import make_console
-from headway.reporting.page import write
-from headway.reporting.read_year import year_of
+from headway.reporting.page import write_report
+from headway.reporting.read_year import read_monitoring_history
 from headway.reporting.text import tables
 
 FILES = ("headway.toml", "flights.py", "train.py")
@@ -25,38 +25,38 @@ HERE = Path(__file__).parent
 
 def run(folder: Path, *, screen: Console | None = None) -> Path:
     """Run the demo in a folder; returns the path of the report, which is also the last line told on the screen."""
-    told, began = Told(screen or make_console()), datetime.now(UTC)
+    told, began = StageReporter(screen or make_console()), datetime.now(UTC)
     project = _project(folder)
     with told.stage("Load 336,776 flights, their planes, and the weather known two hours before"):
         data = pipeline.periods(project)
-    frontier, story = road.released(project, data, told)
+    frontier, story = road.train_and_release(project, data, told)
     with told.stage("Refuse a variant that is wrong on purpose: scheduled times taken in UTC"):
-        wrong = road.refused(project, frontier.baseline, data["test"])
-        told.callback(tables.rulings_table(wrong.judged.verdict, groups="days"))
+        wrong = road.judge_wrong_times(project, frontier.baseline, data["test"])
+        told.callback(tables.render_rules(wrong.judged.verdict, groups="days"))
     with told.stage("Serve the release in a process of its own, and replay September over HTTP"):
-        replayed = road.replayed(project, frontier, data["live"])
-        told.callback(tables.replay_lines(replayed))
+        replayed = road.replay_september(project, frontier, data["live"])
+        told.callback(tables.render_replay(replayed))
     with told.stage("Give a new release a share of October's traffic, and break its feed"):
-        loop.broken_feed(project, data["live"], told)
+        loop.roll_back_broken_feed(project, data["live"], told)
     with told.stage("Measure the year, month by month"):
-        months = road.months(project, frontier, data)
+        months = road.evaluate_months(project, frontier, data)
     with told.stage("Watch September and October as their labels come"):
-        loop.watched(project, told, until=loop.CHANGED)
+        loop.report_windows(project, told, until=loop.CHANGED)
     with told.stage("Train anew on what was known by October, judge it against live, give it half of November"):
-        loop.retrained(project, data["live"], told)
+        loop.retrain_and_roll_out(project, data["live"], told)
     with told.stage("Watch November and December of what is live then"):
-        loop.watched(project, told, since=f"{loop.CHANGED:%Y-%m}")
+        loop.report_windows(project, told, since=f"{loop.CHANGED:%Y-%m}")
     story = replace(
         story,
         refused=wrong,
         replay=replayed,
-        year=year_of(project, since=began),
+        year=read_monitoring_history(project, since=began),
         months=months,
         stages=tuple(told.stages),
         machine=this_machine(),
     )
-    told.callback(tables.summary_table(story))
-    path = write(story, folder / "report.html")
+    told.callback(tables.render_summary(story))
+    path = write_report(story, folder / "report.html")
     told.callback(str(path.resolve()))
     return path
 

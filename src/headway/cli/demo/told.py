@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from headway.reporting.story import Stage
 
 
-class Told:
+class StageReporter:
     """Tells a person what goes on, and remembers how long each stage took."""
 
     def __init__(self, console: Console) -> None:

@@ -9,22 +9,22 @@ from rich.table import Table
 from rich.text import Text
 
 from headway.cli.doctor import installed, machine, place
-from headway.cli.doctor.sign import Health, Sign
+from headway.cli.doctor.sign import Diagnosis, Health
 
 STYLES: dict[Health, str] = {"well": "green", "note": "yellow", "absent": "dim", "broken": "red"}
 
 
-def examine(folder: Path) -> list[Sign]:
+def diagnose(folder: Path) -> list[Diagnosis]:
     """Every sign, in the order in which a person would look."""
-    return [*machine.signs(), *installed.signs(), *place.signs(folder)]
+    return [*machine.diagnose_machine(), *installed.diagnose_plugins(), *place.diagnose_project(folder)]
 
 
-def is_well(signs: Sequence[Sign]) -> bool:
+def is_healthy(signs: Sequence[Diagnosis]) -> bool:
     """Whether nothing that is needed is broken."""
     return all(sign.health != "broken" for sign in signs)
 
 
-def table(signs: Sequence[Sign]) -> Table:
+def diagnosis_table(signs: Sequence[Diagnosis]) -> Table:
     """A row a sign, the mend under what it says."""
     rows = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for sign in signs:

@@ -9,7 +9,7 @@ from headway.core.record import Record
 Health = Literal["well", "note", "absent", "broken"]
 
 
-class Sign(Record, frozen=True, kw_only=True):
+class Diagnosis(Record, frozen=True, kw_only=True):
     """One thing that was looked at. `broken` is needed and does not work; `absent` is not needed by every project."""
 
     what: str

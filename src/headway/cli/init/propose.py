@@ -46,7 +46,7 @@ class Proposal(Record, frozen=True, kw_only=True):
     limits: dict[str, float] = {}
 
 
-def propose(table: pl.DataFrame, target: str) -> Proposal:
+def propose_settings(table: pl.DataFrame, target: str) -> Proposal:
     """What the columns of a table are for, if `target` is to be predicted.
 
     Raises ConfigError where the table has no such column, and DataError where it is nothing that can be predicted.

@@ -11,7 +11,7 @@ DAYS, A_DAY = 120, 60
 DEPOTS = ("north", "river", "south")
 
 
-def deliveries() -> pl.DataFrame:
+def sample_deliveries() -> pl.DataFrame:
     """7,200 deliveries, made up; those of one day share its traffic, and 1 in 25 gauges of rain was not read."""
     draw = np.random.default_rng(7)
     rows = DAYS * A_DAY

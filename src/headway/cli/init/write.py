@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from headway.cli.init.propose import Proposal, propose
-from headway.cli.init.sample import deliveries
+from headway.cli.init.propose import Proposal, propose_settings
+from headway.cli.init.sample import sample_deliveries
 from headway.core import config
 from headway.core.dataset import REQUEST
 from headway.core.errors import ConfigError, StoreError
@@ -24,7 +24,7 @@ ASK = '# Say of each: "request" if it is known when the prediction is asked for,
 KNOWN = "# When each column is known; whatever is not said leaves `headway check` undecided.\n"
 
 
-def begin(folder: Path, source: Path | None, target: str) -> dict[str, str]:
+def create_project(folder: Path, source: Path | None, target: str) -> dict[str, str]:
     """Make a project in a folder, of a table or of made-up deliveries; returns what was written, name -> what it is.
 
     Raises ConfigError where a file is already there: nothing is written then, and never over what is there.
@@ -32,11 +32,11 @@ def begin(folder: Path, source: Path | None, target: str) -> dict[str, str]:
     if source is None:
         if target:
             raise ConfigError("a target is given and no table", where=f"--target {target}", hint="--from table.parquet")
-        table, name = deliveries(), SAMPLE
-        proposal = propose(table, "late")
+        table, name = sample_deliveries(), SAMPLE
+        proposal = propose_settings(table, "late")
     else:
         table, name = parse_dates(read_file(source)), os.path.relpath(source, folder)
-        proposal = propose(table, target)
+        proposal = propose_settings(table, target)
     files = {
         config.FILE: _toml(_name(folder, proposal), name, proposal, declared=source is None),
         "train.py": _train(proposal),

@@ -20,11 +20,11 @@ MARGIN = 46
 LETTER = 5.8
 """Pixels that a letter of 11 px takes on average."""
 
-TABLE = "Every number is in the table below."
+SEE_TABLE = "Every number is in the table below."
 """Where a text alternative sends who wants more than its first and last number."""
 
 
-class Size(Record, frozen=True, kw_only=True):
+class ChartSize(Record, frozen=True, kw_only=True):
     """The room for a picture: its width in pixels, and whether it is that of a telephone."""
 
     name: str
@@ -37,11 +37,11 @@ class Size(Record, frozen=True, kw_only=True):
         return self.width - MARGIN - 12
 
 
-WIDE = Size(name="wide", width=700)
-NARROW = Size(name="narrow", width=346, narrow=True)
+WIDE = ChartSize(name="wide", width=700)
+NARROW = ChartSize(name="narrow", width=346, narrow=True)
 
 
-class Picture(Record, frozen=True, kw_only=True):
+class RenderedChart(Record, frozen=True, kw_only=True):
     """A picture with its finding as title, a text for who cannot see it, how to read it, and an SVG for each size."""
 
     name: str
@@ -52,26 +52,26 @@ class Picture(Record, frozen=True, kw_only=True):
     narrow: str
 
 
-def picture(
-    chart: Callable[[Size], altair.TopLevelMixin], *, name: str, title: str, alt: str, reading: Sequence[str]
-) -> Picture:
+def render_chart(
+    chart: Callable[[ChartSize], altair.TopLevelMixin], *, name: str, title: str, alt: str, reading: Sequence[str]
+) -> RenderedChart:
     """Draw a chart in both sizes; `chart` gives the Altair chart for a size."""
     wide, narrow = (_svg(chart(size), name=f"{name}-{size.name}", alt=alt) for size in (WIDE, NARROW))
-    return Picture(name=name, title=title, alt=alt, reading=tuple(reading), wide=wide, narrow=narrow)
+    return RenderedChart(name=name, title=title, alt=alt, reading=tuple(reading), wide=wide, narrow=narrow)
 
 
-def values(rows: Sequence[dict[str, object]]) -> altair.InlineData:
+def inline_data(rows: Sequence[dict[str, object]]) -> altair.InlineData:
     """Rows as the data of a chart; every value is written into the specification."""
     return altair.InlineData(values=list(rows))
 
 
-def fixed(low: float, high: float, *, ticks: int) -> str:
+def axis_format(low: float, high: float, *, ticks: int) -> str:
     """The format of an axis from `low` to `high` that gives all its numbers as many decimals as their steps need."""
     step = (high - low) / ticks or 1.0
     return f".{max(0, -math.floor(math.log10(step)))}f"
 
 
-def wrapped(parts: Sequence[str], width: float, *, between: str = ", ") -> list[str]:
+def wrap_parts(parts: Sequence[str], width: float, *, between: str = ", ") -> list[str]:
     """Parts joined into lines of at most that many pixels, as far as they can be."""
     lines = [parts[0]]
     for part in parts[1:]:
@@ -80,7 +80,7 @@ def wrapped(parts: Sequence[str], width: float, *, between: str = ", ") -> list[
     return lines
 
 
-def headed(lines: Sequence[str]) -> altair.TitleParams:
+def panel_title(lines: Sequence[str]) -> altair.TitleParams:
     """The heading of a panel that has no y axis, where those of panels with one stand."""
     return altair.TitleParams(text=list(lines), dx=-MARGIN)
 

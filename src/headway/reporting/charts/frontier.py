@@ -9,24 +9,24 @@ from msgspec.structs import replace
 from headway.core.evidence import Measurement
 from headway.core.verdict import Judged, Rule
 from headway.reporting import meaning
-from headway.reporting.charts.drawing import TABLE, Picture, picture
-from headway.reporting.charts.scatter import Point, chart
-from headway.reporting.story import Story
+from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.scatter import VariantPoint, scatter_chart
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, words
-from headway.reporting.text.sheets import against_model
+from headway.reporting.text.sheets import baseline_answer
 
 SPEED = "latency.one_row"
 
 
-def draw(story: Story) -> Picture | None:
+def draw_pareto(story: ReportData) -> RenderedChart | None:
     """The frontier of a story; None where no two variants have both a time for one row and a loss."""
-    measure = loss_shown(story)
+    measure = charted_loss(story)
     points = _points(story, measure)
     if len(points) < 2:
         return None
     limit = _limit(points[0].judged, measure)
-    return picture(
-        lambda size: chart(points, limit, size),
+    return render_chart(
+        lambda size: scatter_chart(points, limit, size),
         name="frontier",
         title=_title(story, points),
         alt=_alt(points, measure),
@@ -34,7 +34,7 @@ def draw(story: Story) -> Picture | None:
     )
 
 
-def means(story: Story) -> tuple[str, ...]:
+def pareto_conclusions(story: ReportData) -> tuple[str, ...]:
     """What the search came to, by the ends of the intervals."""
     speedup = story.of_winner("latency.speedup")
     if story.winner is None or speedup is None or not numbers.has_interval(speedup):
@@ -45,34 +45,34 @@ def means(story: Story) -> tuple[str, ...]:
         "pass": "and is shown to do no harm beyond the limits of the policy",
         "fail": "but it breaks a limit of the policy",
         "undecided": "but the data cannot tell whether it keeps within the limits of the policy",
-    }[against_model(story.winner.verdict)]
+    }[baseline_answer(story.winner.verdict)]
     if speedup.low <= 1:
         return (f"The {story.word} form is not shown to be faster, {harm}.",)
     return (f"The {story.word} form answers one row {_times(speedup)} times as fast, {harm}.",)
 
 
 def _times(speedup: Measurement) -> str:
-    return meaning.between(replace(speedup, unit=""))
+    return meaning.describe_interval(replace(speedup, unit=""))
 
 
-def loss_shown(story: Story) -> str:
+def charted_loss(story: ReportData) -> str:
     """The loss on the vertical axis: the first that a rule limits and evidence holds, else the first in evidence."""
     if not story.frontier:
         return ""
     ruled = [ruling.rule.measure for ruling in story.frontier[0].verdict.rulings]
-    held = [each.name for each in story.frontier[0].evidence.measurements if not each.slice]
+    held = [measurement.name for measurement in story.frontier[0].evidence.measurements if not measurement.slice]
     losses = [name for name in (*ruled, *held) if name.endswith(".drop") and name in held]
     return losses[0] if losses else ""
 
 
-def _points(story: Story, measure: str) -> list[Point]:
+def _points(story: ReportData, measure: str) -> list[VariantPoint]:
     points = []
     for index, judged in enumerate(story.frontier, start=1):
         time, loss = judged.evidence.find(SPEED), judged.evidence.find(measure)
         if time is not None and loss is not None and time.value > 0 and math.isfinite(loss.value):
             released = story.is_winner(judged)
             word = f" {story.word}" if released else "" if judged.variant.steps else " as it came"
-            points.append(Point(label=f"{index}{word}", judged=judged, time=time, loss=loss, released=released))
+            points.append(VariantPoint(label=f"{index}{word}", judged=judged, time=time, loss=loss, released=released))
     return sorted(points, key=lambda point: -len(point.label))
 
 
@@ -81,37 +81,37 @@ def _limit(judged: Judged, measure: str) -> float | None:
     return rules[0].at_most if rules else None
 
 
-def _title(story: Story, points: list[Point]) -> str:
-    passing = sum(against_model(point.judged.verdict) == "pass" for point in points)
+def _title(story: ReportData, points: list[VariantPoint]) -> str:
+    passing = sum(baseline_answer(point.judged.verdict) == "pass" for point in points)
     inside = f"{passing} of {len(points)} variants are shown to do no harm beyond the limits"
     speedup = story.of_winner("latency.speedup")
     if story.winner is None or speedup is None:
         return inside
     if not story.winner.variant.steps:
         return f"{inside}; the model stays as it came"
-    return f"{inside}; the {story.word} one answers one row {numbers.times(speedup)} as fast"
+    return f"{inside}; the {story.word} one answers one row {numbers.format_ratio(speedup)} as fast"
 
 
-def _alt(points: list[Point], measure: str) -> str:
+def _alt(points: list[VariantPoint], measure: str) -> str:
     named = "; ".join(
-        f"variant {point.label}, {numbers.measured(point.time)}, {numbers.measured(point.loss)}, "
-        f"{words.ANSWERS[against_model(point.judged.verdict)]}"
+        f"variant {point.label}, {numbers.format_measurement(point.time)}, {numbers.format_measurement(point.loss)}, "
+        f"{words.ANSWERS[baseline_answer(point.judged.verdict)]}"
         for point in points
         if " " in point.label
     )
     told = f": {named}" if named else ""
-    return f"{len(points)} variants by time for one row and {words.in_sentence(measure)}{told}. {TABLE}"
+    return f"{len(points)} variants by time for one row and {words.measure_name(measure)}{told}. {SEE_TABLE}"
 
 
-def _reading(story: Story, measure: str, limit: float | None) -> tuple[str, ...]:
+def _reading(story: ReportData, measure: str, limit: float | None) -> tuple[str, ...]:
     lines = [
         "Each mark is a variant; its number is its line in the table below. Further left is faster, further down is "
         "better. Colour and shape tell what the rules say that compare with the model as it came.",
-        f"{words.title(measure)}: {words.meaning(measure)}",
+        f"{words.measure_title(measure)}: {words.measure_meaning(measure)}",
         f"Vertical lines are 95 % intervals: what many more {story.groups} like these would show lies along the line, "
         "but for one time in twenty.",
     ]
     if limit is not None:
         rule = Rule(measure=measure, at_most=limit)
-        lines.append(f"The shaded part lies beyond the limit of the policy ({words.limit(rule)}).")
+        lines.append(f"The shaded part lies beyond the limit of the policy ({words.rule_limit(rule)}).")
     return tuple(lines)

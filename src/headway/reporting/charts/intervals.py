@@ -10,7 +10,7 @@ import altair as alt
 
 from headway.core.evidence import Measurement
 from headway.core.record import Record
-from headway.reporting.charts.drawing import Size, values
+from headway.reporting.charts.drawing import ChartSize, inline_data
 from headway.reporting.palette import LIGHT
 from headway.reporting.text import numbers
 
@@ -19,20 +19,20 @@ NAMES, NARROW_NAMES, NOTES, LETTER = 190, 136, 96, 6.6
 STEP, STEP_ABOVE = 23, 40
 """Pixels of a line, and of one whose name is too long to stand left of it and stands above it."""
 
-Mood = Literal["live", "fail"]
-_SHAPES: dict[Mood, str] = {"live": "circle", "fail": "cross"}
+IntervalStyle = Literal["live", "fail"]
+_SHAPES: dict[IntervalStyle, str] = {"live": "circle", "fail": "cross"}
 
 
-class Span(Record, frozen=True, kw_only=True):
+class IntervalRow(Record, frozen=True, kw_only=True):
     """A line: its name, what was measured, and a note right of it."""
 
     name: str
     seen: Measurement
     note: str = ""
-    mood: Mood = "live"
+    mood: IntervalStyle = "live"
 
 
-class Mark(Record, frozen=True, kw_only=True):
+class ReferenceLine(Record, frozen=True, kw_only=True):
     """An upright line at a value that matters; `says` stands over it, and what is a limit is dashed."""
 
     at: float
@@ -40,32 +40,34 @@ class Mark(Record, frozen=True, kw_only=True):
     limit: bool = False
 
 
-class Panel(Record, frozen=True, kw_only=True):
+class IntervalPanel(Record, frozen=True, kw_only=True):
     """Lines on one axis; `title` stands over them where there are several panels, `notes` over their notes."""
 
     axis: str
-    spans: tuple[Span, ...]
-    marks: tuple[Mark, ...] = (Mark(at=0.0),)
+    spans: tuple[IntervalRow, ...]
+    marks: tuple[ReferenceLine, ...] = (ReferenceLine(at=0.0),)
     title: str = ""
     notes: str = ""
     scale: float = 1.0
     log: bool = False
 
 
-def charted(panels: Sequence[Panel]) -> Callable[[Size], alt.TopLevelMixin]:
+def intervals_chart(panels: Sequence[IntervalPanel]) -> Callable[[ChartSize], alt.TopLevelMixin]:
     """What draws these panels in a size, one under the other."""
     names = [span.name for panel in panels for span in panel.spans]
-    return lambda size: alt.vconcat(*(_panel(each, names, size) for each in panels), spacing=22)
+    return lambda size: alt.vconcat(*(_panel(interval_panel, names, size) for interval_panel in panels), spacing=22)
 
 
-def _panel(panel: Panel, names: Sequence[str], size: Size) -> alt.LayerChart:
+def _panel(panel: IntervalPanel, names: Sequence[str], size: ChartSize) -> alt.LayerChart:
     longest = max(len(name) for name in names) * LETTER + 10
     above = longest > (NARROW_NAMES if size.narrow else NAMES)
     left = 0 if above else round(longest)
     width = size.width - left - (NOTES if panel.notes else 16)
     step = STEP_ABOVE if above else STEP
     axis = None if above else alt.Axis(title=None, minExtent=left, maxExtent=left, labelLimit=left - 6, grid=False)
-    base = alt.Chart(values([_row(span, panel) for span in panel.spans])).encode(y=alt.Y("key:N", axis=axis, sort=None))
+    base = alt.Chart(inline_data([_row(span, panel) for span in panel.spans])).encode(
+        y=alt.Y("key:N", axis=axis, sort=None)
+    )
     layers = [
         *_marks(panel, size),
         base.mark_rule(strokeWidth=1.75).encode(_x(panel, size, "low"), x2="high:Q", color=_colour()),
@@ -79,7 +81,7 @@ def _panel(panel: Panel, names: Sequence[str], size: Size) -> alt.LayerChart:
     return drawn.properties(title=alt.TitleParams(text=panel.title, offset=22)) if panel.title else drawn
 
 
-def _row(span: Span, panel: Panel) -> dict[str, object]:
+def _row(span: IntervalRow, panel: IntervalPanel) -> dict[str, object]:
     known = numbers.has_interval(span.seen)
     ends = (span.seen.low, span.seen.high) if known else (span.seen.value, span.seen.value)
     low, high, value = (end * panel.scale for end in (*ends, span.seen.value))
@@ -94,11 +96,16 @@ def _row(span: Span, panel: Panel) -> dict[str, object]:
     }
 
 
-def _room(panel: Panel) -> tuple[float, float]:
+def _room(panel: IntervalPanel) -> tuple[float, float]:
     """The ends of the axis: all that is drawn lies between them, with some room."""
     seen = [span.seen for span in panel.spans]
-    ends = [mark.at for mark in panel.marks] + [each.value * panel.scale for each in seen]
-    ends += [end * panel.scale for each in seen if numbers.has_interval(each) for end in (each.low, each.high)]
+    ends = [mark.at for mark in panel.marks] + [measurement.value * panel.scale for measurement in seen]
+    ends += [
+        end * panel.scale
+        for measurement in seen
+        if numbers.has_interval(measurement)
+        for end in (measurement.low, measurement.high)
+    ]
     if panel.log:
         least = min(end for end in ends if end > 0)
         return least / 1.25, max(ends) * 1.25
@@ -106,7 +113,7 @@ def _room(panel: Panel) -> tuple[float, float]:
     return min(ends) - room, max(ends) + room
 
 
-def _x(panel: Panel, size: Size, field: str) -> alt.X:
+def _x(panel: IntervalPanel, size: ChartSize, field: str) -> alt.X:
     low, high = _room(panel)
     scale = alt.Scale(domain=(low, high), nice=False, type="log" if panel.log else "linear")
     ticks = 3 if size.narrow else 6
@@ -138,21 +145,21 @@ def _names(base: alt.Chart, step: int, *, above: bool) -> list[alt.Chart]:
     return [named.encode(x=alt.XValue(0), text="key:N")] if above else []
 
 
-def _notes(base: alt.Chart, panel: Panel, width: int) -> list[alt.Chart]:
+def _notes(base: alt.Chart, panel: IntervalPanel, width: int) -> list[alt.Chart]:
     if not panel.notes:
         return []
     text = {"align": "left", "color": LIGHT["muted"], "fontSize": 11}
-    heading = alt.Chart(values([{}])).mark_text(text=panel.notes, **text)
+    heading = alt.Chart(inline_data([{}])).mark_text(text=panel.notes, **text)
     return [
         base.mark_text(**text).encode(x=alt.XValue(width + 10), text="note:N"),
         heading.encode(x=alt.XValue(width + 10), y=alt.YValue(-9)),
     ]
 
 
-def _marks(panel: Panel, size: Size) -> list[alt.Chart]:
+def _marks(panel: IntervalPanel, size: ChartSize) -> list[alt.Chart]:
     drawn, x = [], _x(panel, size, "x")
     for mark in panel.marks:
-        base, colour = alt.Chart(values([{"x": mark.at}])), LIGHT["fail" if mark.limit else "muted"]
+        base, colour = alt.Chart(inline_data([{"x": mark.at}])), LIGHT["fail" if mark.limit else "muted"]
         dash = [5, 4] if mark.limit else [1, 0]
         drawn.append(base.mark_rule(color=colour, strokeDash=dash, strokeWidth=1.5).encode(x=x))
         text = base.mark_text(color=colour, align="right", dx=4, text=mark.message, fontSize=11)

@@ -6,7 +6,7 @@ import altair as alt
 
 from headway.core.evidence import Measurement
 from headway.core.learning import LearningCurve
-from headway.reporting.charts.drawing import TABLE, Picture, Size, fixed, picture, values
+from headway.reporting.charts.drawing import SEE_TABLE, ChartSize, RenderedChart, axis_format, inline_data, render_chart
 from headway.reporting.charts.series import Row
 from headway.reporting.palette import LIGHT
 from headway.reporting.text import curves, numbers, words
@@ -14,15 +14,15 @@ from headway.reporting.text import curves, numbers, words
 _HELD_OUT, _LEARNED = "rows held out", "rows learned from"
 
 
-def draw(curve: LearningCurve) -> Picture:
+def draw_learning_curve(curve: LearningCurve) -> RenderedChart:
     """The curve of the measure that its sentence is read from."""
-    first, last = (numbers.measured(each.held_out[0]) for each in (curve.rounds[0], curve.rounds[-1]))
+    first, last = (numbers.format_measurement(round.held_out[0]) for round in (curve.rounds[0], curve.rounds[-1]))
     ends = f"held out, it went from {first} after round {curve.rounds[0].number} to {last} after the last"
-    return picture(
+    return render_chart(
         lambda size: _chart(curve, size),
         name="learning",
-        title=curves.message(curve).partition(" (")[0].partition(". ")[0],
-        alt=f"{words.title(curve.error)} by round: {ends}, {curve.rounds[-1].number}. {TABLE}",
+        title=curves.describe_curve(curve).partition(" (")[0].partition(". ")[0],
+        alt=f"{words.measure_title(curve.error)} by round: {ends}, {curve.rounds[-1].number}. {SEE_TABLE}",
         reading=(
             "From left to right the model learns longer; lower is better. The bands are 95 % intervals of each look "
             "by itself.",
@@ -32,26 +32,30 @@ def draw(curve: LearningCurve) -> Picture:
     )
 
 
-def _chart(curve: LearningCurve, size: Size) -> alt.LayerChart:
+def _chart(curve: LearningCurve, size: ChartSize) -> alt.LayerChart:
     rows = [
-        _point(each.number, name, seen)
-        for each in curve.rounds
+        _point(round.number, name, seen)
+        for round in curve.rounds
         for name, learned in ((_HELD_OUT, False), (_LEARNED, True))
-        if (seen := each.error(curve.error, learned=learned))
+        if (seen := round.error(curve.error, learned=learned))
     ]
     names = [name for name in (_HELD_OUT, _LEARNED) if any(row["series"] == name for row in rows)]
     tops = [float(str(row[end])) for row in rows for end in ("low", "high")]
-    y = alt.Y("value:Q").scale(zero=False).axis(title=None, format=fixed(min(tops), max(tops), ticks=5), tickCount=5)
+    y = (
+        alt.Y("value:Q")
+        .scale(zero=False)
+        .axis(title=None, format=axis_format(min(tops), max(tops), ticks=5), tickCount=5)
+    )
     colours = alt.Scale(domain=names, range=[LIGHT["live"], LIGHT["came"]][: len(names)])
     dashes = alt.Scale(domain=names, range=[[1, 0], [5, 4]][: len(names)])
     x = alt.X("round:Q").axis(title="Rounds of training", tickMinStep=1, format=",d")
     legend = alt.Legend(title=None)
-    base = alt.Chart(values(rows)).encode(x=x, color=alt.Color("series:N", scale=colours, legend=legend))
+    base = alt.Chart(inline_data(rows)).encode(x=x, color=alt.Color("series:N", scale=colours, legend=legend))
     layers = [
         base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q").scale(zero=False).axis(title=None), y2="high:Q"),
         base.mark_line(strokeWidth=2).encode(y=y, strokeDash=alt.StrokeDash("series:N", scale=dashes, legend=None)),
     ]
-    title = f"{words.title(curve.error)}, with 95 % interval"
+    title = f"{words.measure_title(curve.error)}, with 95 % interval"
     return alt.layer(*layers).properties(width=size.plot, height=260 if size.narrow else 300, title=title)
 
 

@@ -12,7 +12,7 @@ CLOSE = 14.0
 """A label nearer than that to its point needs no line to it."""
 
 
-class Box(NamedTuple):
+class LabelBox(NamedTuple):
     """A rectangle in pixels: centre and half sizes."""
 
     x: float
@@ -20,7 +20,7 @@ class Box(NamedTuple):
     half_width: float
     half_height: float
 
-    def meets(self, other: Box) -> bool:
+    def meets(self, other: LabelBox) -> bool:
         """Whether the two share a pixel."""
         return (
             abs(self.x - other.x) < self.half_width + other.half_width
@@ -35,12 +35,12 @@ class Box(NamedTuple):
         )
 
 
-def place(
+def place_labels(
     points: Sequence[tuple[float, float]],
     texts: Sequence[str],
     *,
     plot: tuple[float, float],
-    taken: Sequence[Box] = (),
+    taken: Sequence[LabelBox] = (),
 ) -> list[tuple[float, float]]:
     """The centre of each text, near its point, in pixels; `plot` is width and height, `taken` may not be covered.
 
@@ -48,12 +48,12 @@ def place(
     taken box, if there is one the first whose line to the point crosses no other label or line. A label that finds
     none stays beside its point.
     """
-    solid = [Box(x, y, 8.0, 8.0) for x, y in points] + list(taken)
-    labels: list[Box] = []
-    lines: list[Box] = []
+    solid = [LabelBox(x, y, 8.0, 8.0) for x, y in points] + list(taken)
+    labels: list[LabelBox] = []
+    lines: list[LabelBox] = []
     for point, text in zip(points, texts, strict=True):
         half_width = len(text) * LETTER / 2
-        places = [Box(x, y, half_width + 2, LINE / 2) for x, y in _around(*point, half_width)]
+        places = [LabelBox(x, y, half_width + 2, LINE / 2) for x, y in _around(*point, half_width)]
         free = [box for box in places if box.inside(*plot) and not _meets(box, solid)]
         clear = (
             box for box in free if not _meets(box, lines) and not any(_meets(dot, labels) for dot in _line(point, box))
@@ -65,18 +65,18 @@ def place(
     return [(box.x, box.y) for box in labels]
 
 
-def _meets(box: Box, others: Sequence[Box]) -> bool:
+def _meets(box: LabelBox, others: Sequence[LabelBox]) -> bool:
     return any(box.meets(other) for other in others)
 
 
-def _line(point: tuple[float, float], box: Box) -> list[Box]:
+def _line(point: tuple[float, float], box: LabelBox) -> list[LabelBox]:
     """The line from a point to its label as dots, but for its ends."""
     shares = [step / 12 for step in range(2, 11)]
-    dots = [Box(point[0] + (box.x - point[0]) * s, point[1] + (box.y - point[1]) * s, 1.0, 1.0) for s in shares]
+    dots = [LabelBox(point[0] + (box.x - point[0]) * s, point[1] + (box.y - point[1]) * s, 1.0, 1.0) for s in shares]
     return [dot for dot in dots if not dot.meets(box)]
 
 
-def tip(centre: tuple[float, float], text: str, point: tuple[float, float]) -> tuple[float, float]:
+def line_end(centre: tuple[float, float], text: str, point: tuple[float, float]) -> tuple[float, float]:
     """Where a line from the point to its label ends: at the label's edge; at the point itself where they are close."""
     dx, dy = centre[0] - point[0], centre[1] - point[1]
     reach = max(abs(dx) / (len(text) * LETTER / 2 + 2), abs(dy) / (LINE / 2))

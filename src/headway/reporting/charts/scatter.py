@@ -11,17 +11,17 @@ import altair as alt
 from headway.core.evidence import Measurement
 from headway.core.record import Record
 from headway.core.verdict import Judged
-from headway.reporting.charts.drawing import Size, fixed, values
-from headway.reporting.charts.placement import Box, place, tip
+from headway.reporting.charts.drawing import ChartSize, axis_format, inline_data
+from headway.reporting.charts.placement import LabelBox, line_end, place_labels
 from headway.reporting.palette import ANSWERS, LIGHT, SHAPES
 from headway.reporting.text import numbers, words
-from headway.reporting.text.sheets import against_model
+from headway.reporting.text.sheets import baseline_answer
 
 TICK = 38
 """Pixels that the label of a time needs, with the gap to the next."""
 
 
-class Point(Record, frozen=True, kw_only=True):
+class VariantPoint(Record, frozen=True, kw_only=True):
     """A variant as a dot: its number in the table, the label beside it, its time and its loss."""
 
     label: str
@@ -53,7 +53,7 @@ class _Plot(Record, frozen=True, kw_only=True):
         return math.exp(left + x / self.width * (right - left)), high - y / self.height * (high - low)
 
 
-def _plot(points: Sequence[Point], limit: float | None, size: Size) -> _Plot:
+def _plot(points: Sequence[VariantPoint], limit: float | None, size: ChartSize) -> _Plot:
     times = [point.time.value for point in points]
     ends = [0.0, *([limit] if limit is not None else []), *(point.loss.value for point in points)]
     ends += [end for point in points if numbers.has_interval(point.loss) for end in (point.loss.low, point.loss.high)]
@@ -66,22 +66,22 @@ def _plot(points: Sequence[Point], limit: float | None, size: Size) -> _Plot:
     )
 
 
-def _rows(points: Sequence[Point], limit: float | None, plot: _Plot) -> list[dict[str, object]]:
+def _rows(points: Sequence[VariantPoint], limit: float | None, plot: _Plot) -> list[dict[str, object]]:
     pixels = [plot.pixel(point.time.value, point.loss.value) for point in points]
-    places = place(
+    places = place_labels(
         pixels, [point.label for point in points], plot=(plot.width, plot.height), taken=_taken(points, limit, plot)
     )
     rows: list[dict[str, object]] = []
     for point, centre, pixel in zip(points, places, pixels, strict=True):
         label_time, label_loss = plot.value(*centre)
-        tip_time, tip_loss = plot.value(*tip(centre, point.label, pixel))
+        tip_time, tip_loss = plot.value(*line_end(centre, point.label, pixel))
         rows.append(
             {
                 "time": point.time.value,
                 "loss": point.loss.value,
                 "low": point.loss.low if numbers.has_interval(point.loss) else point.loss.value,
                 "high": point.loss.high if numbers.has_interval(point.loss) else point.loss.value,
-                "verdict": against_model(point.judged.verdict),
+                "verdict": baseline_answer(point.judged.verdict),
                 "label": point.label,
                 "at_time": label_time,
                 "at_loss": label_loss,
@@ -93,23 +93,23 @@ def _rows(points: Sequence[Point], limit: float | None, plot: _Plot) -> list[dic
     return rows
 
 
-def _taken(points: Sequence[Point], limit: float | None, plot: _Plot) -> list[Box]:
+def _taken(points: Sequence[VariantPoint], limit: float | None, plot: _Plot) -> list[LabelBox]:
     """What a label may not cover: the intervals, the line of no loss, and that of the limit."""
     whiskers = [_whisker(point, plot) for point in points if numbers.has_interval(point.loss)]
     lines = [plot.pixel(plot.times[0], loss)[1] for loss in (0.0, limit) if loss is not None]
-    return [*whiskers, *(Box(plot.width / 2, y, plot.width / 2, 1.0) for y in lines)]
+    return [*whiskers, *(LabelBox(plot.width / 2, y, plot.width / 2, 1.0) for y in lines)]
 
 
-def _whisker(point: Point, plot: _Plot) -> Box:
+def _whisker(point: VariantPoint, plot: _Plot) -> LabelBox:
     x, top = plot.pixel(point.time.value, point.loss.high)
     _, bottom = plot.pixel(point.time.value, point.loss.low)
-    return Box(x, (top + bottom) / 2, 2.0, (bottom - top) / 2)
+    return LabelBox(x, (top + bottom) / 2, 2.0, (bottom - top) / 2)
 
 
-def chart(points: Sequence[Point], limit: float | None, size: Size) -> alt.LayerChart:
+def scatter_chart(points: Sequence[VariantPoint], limit: float | None, size: ChartSize) -> alt.LayerChart:
     """The marks of all points with intervals and labels; what lies beyond the limit is shaded."""
     plot = _plot(points, limit, size)
-    rows = values(_rows(points, limit, plot))
+    rows = inline_data(_rows(points, limit, plot))
     measure = points[0].loss.name
     x = (
         alt.X("time:Q")
@@ -118,7 +118,7 @@ def chart(points: Sequence[Point], limit: float | None, size: Size) -> alt.Layer
     )
     y = alt.Y("loss:Q").scale(domain=plot.losses, nice=False, zero=False).axis(_loss_axis(plot))
     base = alt.Chart(rows).encode(x=x)
-    answers = [answer for answer in ANSWERS if any(against_model(point.judged.verdict) == answer for point in points)]
+    answers = [answer for answer in ANSWERS if any(baseline_answer(point.judged.verdict) == answer for point in points)]
     colour = _colour(answers)
     layers = [
         *_limits(plot, limit),
@@ -134,16 +134,16 @@ def chart(points: Sequence[Point], limit: float | None, size: Size) -> alt.Layer
             color=alt.condition("datum.released", alt.value(LIGHT["live"]), alt.value(LIGHT["ink"])),
         ),
     ]  # fmt: skip
-    title = f"{words.title(measure)} (above 0 is worse)"
+    title = f"{words.measure_title(measure)} (above 0 is worse)"
     return alt.layer(*layers).properties(width=plot.width, height=plot.height, title=title)
 
 
 def _limits(plot: _Plot, limit: float | None) -> list[alt.Chart]:
-    zero = alt.Chart(values([{"y": 0.0}])).mark_rule(color=LIGHT["muted"], strokeWidth=1).encode(y="y:Q")
+    zero = alt.Chart(inline_data([{"y": 0.0}])).mark_rule(color=LIGHT["muted"], strokeWidth=1).encode(y="y:Q")
     if limit is None:
         return [zero]
-    area = values([{"from": limit, "to": plot.losses[1]}])
-    line = values([{"y": limit, "x": plot.times[1], "message": f"limit {limit:g}"}])
+    area = inline_data([{"from": limit, "to": plot.losses[1]}])
+    line = inline_data([{"y": limit, "x": plot.times[1], "message": f"limit {limit:g}"}])
     return [
         alt.Chart(area).mark_rect(color=LIGHT["danger"]).encode(y=alt.Y("from:Q"), y2="to:Q"),
         zero,
@@ -172,7 +172,7 @@ def _time_axis(plot: _Plot, unit: str) -> alt.Axis:
         [digit * 10.0**power for power in powers for digit in digits if low <= digit * 10.0**power <= high]
         for digits in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
     )
-    ticks = next((each for each in choices if _spaced(each, plot)), [])
+    ticks = next((choice for choice in choices if _spaced(choice, plot)), [])
     return alt.Axis(title=f"Time for one row, {unit} (log scale)", values=ticks, format=",~g")
 
 
@@ -183,4 +183,4 @@ def _spaced(ticks: Sequence[float], plot: _Plot) -> bool:
 
 
 def _loss_axis(plot: _Plot) -> alt.Axis:
-    return alt.Axis(title=None, format=fixed(*plot.losses, ticks=6), tickCount=6)
+    return alt.Axis(title=None, format=axis_format(*plot.losses, ticks=6), tickCount=6)

@@ -7,14 +7,22 @@ from collections.abc import Iterator, Sequence
 import altair as alt
 
 from headway.reporting import meaning, periods
-from headway.reporting.charts.drawing import TABLE, Picture, Size, fixed, picture, values, wrapped
-from headway.reporting.charts.live import band, runs
-from headway.reporting.charts.marks import marks, numbered
-from headway.reporting.charts.spans import spans_axis
-from headway.reporting.moments import moments
+from headway.reporting.charts.drawing import (
+    SEE_TABLE,
+    ChartSize,
+    RenderedChart,
+    axis_format,
+    inline_data,
+    render_chart,
+    wrap_parts,
+)
+from headway.reporting.charts.live import live_band, live_spans
+from headway.reporting.charts.marks import event_marks, numbered_events
+from headway.reporting.charts.spans import periods_axis
+from headway.reporting.moments import list_events
 from headway.reporting.palette import LIGHT
 from headway.reporting.periods import Period
-from headway.reporting.story import Story
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, words
 
 Row = dict[str, object]
@@ -26,13 +34,13 @@ _FILLS = {MEASURED: LIGHT["live"], BEFORE: LIGHT["came"], GUESSED: LIGHT["paper"
 _SERIES = {MEASURED: "circle", BEFORE: "square", GUESSED: "diamond"}
 
 
-def draw(story: Story) -> Picture | None:
+def draw_timeline(story: ReportData) -> RenderedChart | None:
     """Two measures over the periods of a story, with what was live and what happened; None for fewer than two."""
-    found = periods.periods(story)
-    measures = periods.shown(story)
+    found = periods.list_periods(story)
+    measures = periods.charted_measures(story)
     if len(found) < 2 or not measures:
         return None
-    return picture(
+    return render_chart(
         lambda size: _chart(story, found, measures, size),
         name="year",
         title=_title(story, found, measures),
@@ -41,101 +49,112 @@ def draw(story: Story) -> Picture | None:
     )
 
 
-def means(story: Story) -> tuple[str, ...]:
+def timeline_conclusions(story: ReportData) -> tuple[str, ...]:
     """What the periods show, by their intervals: where the limit is passed for sure, or whether anything changed."""
-    found = periods.periods(story)
-    measures = periods.shown(story)
-    known = {each.label: seen for each in _live(found) for name in measures[-1:] if (seen := each.find(name))}
+    found = periods.list_periods(story)
+    measures = periods.charted_measures(story)
+    known = {period.label: seen for period in _live(found) for name in measures[-1:] if (seen := period.find(name))}
     if not known:
         return ()
-    measure, limit = measures[-1], limit_on(story, measures[-1])
-    name = words.in_sentence(measure)
+    measure, limit = measures[-1], quality_limit(story, measures[-1])
+    name = words.measure_name(measure)
     if limit is None or measure not in words.LOWER_IS_BETTER:
         label, worst = max(known.items(), key=lambda pair: pair[1].high)
-        return (f"In {periods.name_of(label)} its {name} was {meaning.between(worst)}.",)
-    beyond = meaning.above(tuple(known.values()), limit)
-    named = [periods.name_of(label) for label, seen in known.items() if seen in beyond]
+        return (f"In {periods.period_name(label)} its {name} was {meaning.describe_interval(worst)}.",)
+    beyond = meaning.shown_above(tuple(known.values()), limit)
+    named = [periods.period_name(label) for label, seen in known.items() if seen in beyond]
     if named:
-        return (f"In {meaning.listed(named)} its {name} is shown to be above {limit:g}, which is the limit.",)
+        return (f"In {meaning.join_names(named)} its {name} is shown to be above {limit:g}, which is the limit.",)
     most = max(seen.high for seen in known.values())
     sure = (
-        "and it stayed within the limit" if most <= limit else f"but the data leave open up to {numbers.number(most)}"
+        "and it stayed within the limit"
+        if most <= limit
+        else f"but the data leave open up to {numbers.format_number(most)}"
     )
     return (f"In none of {len(known)} periods is its {name} shown to be above the limit of {limit:g}, {sure}.",)
 
 
-def limit_on(story: Story, measure: str) -> float | None:
+def quality_limit(story: ReportData, measure: str) -> float | None:
     """The upper limit on a measure by itself: of retraining while something is live, else of the release policy."""
     if story.year and measure in story.year.limits:
         return story.year.limits[measure]
     rulings = story.winner.verdict.rulings if story.winner else ()
-    return next((each.rule.at_most for each in rulings if each.rule.measure == measure), None)
+    return next((ruling.rule.at_most for ruling in rulings if ruling.rule.measure == measure), None)
 
 
 def _live(found: Sequence[Period]) -> list[Period]:
     """The periods in which something was live; all of them where nothing was."""
-    return [each for each in found if each.watch] or list(found)
+    return [period for period in found if period.watch] or list(found)
 
 
-def _title(story: Story, found: Sequence[Period], measures: Sequence[str]) -> str:
+def _title(story: ReportData, found: Sequence[Period], measures: Sequence[str]) -> str:
     measure = measures[-1]
-    known = [(each.label, seen) for each in _live(found) if (seen := each.find(measure))]
+    known = [(period.label, seen) for period in _live(found) if (seen := period.find(measure))]
     if not known:
         return "Quality, period by period"
     sign = 1 if measure in words.LOWER_IS_BETTER else -1
     label, worst = max(known, key=lambda pair: sign * pair[1].value)
-    limit = limit_on(story, measure)
+    limit = quality_limit(story, measure)
     over = f", all of it above the limit of {limit:g}" if limit is not None and worst.low > limit else ""
     if measure == "ece":
-        off = f"by {numbers.measured(worst)} on average{over}"
-        return f"The probabilities were furthest off in {periods.name_of(label)}: {off}"
-    return f"{words.title(measure)} was worst in {periods.name_of(label)}: {numbers.measured(worst)}{over}"
+        off = f"by {numbers.format_measurement(worst)} on average{over}"
+        return f"The probabilities were furthest off in {periods.period_name(label)}: {off}"
+    return f"{words.measure_title(measure)} was worst in {periods.period_name(label)}: {numbers.format_measurement(worst)}{over}"
 
 
-def _alt(story: Story, found: Sequence[Period], measures: Sequence[str]) -> str:
+def _alt(story: ReportData, found: Sequence[Period], measures: Sequence[str]) -> str:
     parts = []
     for measure in measures:
         known = [
-            f"{numbers.measured(seen)} in {periods.name_of(each.label)}"
-            for each in found
-            if (seen := each.find(measure))
+            f"{numbers.format_measurement(seen)} in {periods.period_name(period.label)}"
+            for period in found
+            if (seen := period.find(measure))
         ]
         if known:
-            parts.append(f"{words.title(measure)}: {' to '.join(dict.fromkeys((known[0], known[-1])))}.")
+            parts.append(f"{words.measure_title(measure)}: {' to '.join(dict.fromkeys((known[0], known[-1])))}.")
     parts += [
-        f"{run.name} from {periods.name_of(run.first)} to {periods.name_of(run.last)}." for run in runs(story, found)
+        f"{run.name} from {periods.period_name(run.first)} to {periods.period_name(run.last)}."
+        for run in live_spans(story, found)
     ]
-    marked = [f"{number} {each.what}, {periods.name_of(each.at)}" for number, each in numbered(moments(story))]
+    marked = [
+        f"{number} {each.what}, {periods.period_name(each.at)}" for number, each in numbered_events(list_events(story))
+    ]
     parts += [f"Marks: {'; '.join(marked)}."] if marked else []
-    return " ".join((*parts, TABLE))
+    return " ".join((*parts, SEE_TABLE))
 
 
-def _reading(story: Story, found: Sequence[Period], measures: Sequence[str]) -> tuple[str, ...]:
-    lines = [f"{words.title(measure)}: {words.meaning(measure)}" for measure in measures if words.meaning(measure)]
+def _reading(story: ReportData, found: Sequence[Period], measures: Sequence[str]) -> tuple[str, ...]:
+    lines = [
+        f"{words.measure_title(measure)}: {words.measure_meaning(measure)}"
+        for measure in measures
+        if words.measure_meaning(measure)
+    ]
     lines.append(
         "Vertical lines are 95 % intervals. Where two of them overlap widely, the periods do not differ for sure."
     )
-    if any(each.estimate(measure) for each in found for measure in measures):
+    if any(period.estimate(measure) for period in found for measure in measures):
         lines.append("Open diamonds with dashed lines were estimated before the labels came.")
-    if any(_silent(each, measure) for each in found for measure in measures):
+    if any(_silent(period, measure) for period in found for measure in measures):
         lines.append(f"“{CANNOT_SAY}” stands where no honest estimate could be given.")
-    if any(each.watch for each in found):
+    if any(period.watch for period in found):
         lines.append("The band tells what was live.")
-    if moments(story):
+    if list_events(story):
         lines.append("Each numbered mark is told below.")
     return tuple(lines)
 
 
-def _chart(story: Story, found: Sequence[Period], measures: Sequence[str], size: Size) -> alt.TopLevelMixin:
-    over = [*marks(moments(story), found, size), *band(runs(story, found), len(found), size)]
+def _chart(story: ReportData, found: Sequence[Period], measures: Sequence[str], size: ChartSize) -> alt.TopLevelMixin:
+    over = [*event_marks(list_events(story), found, size), *live_band(live_spans(story, found), len(found), size)]
     panels = [_panel(story, found, measure, size, among=measures) for measure in measures]
     drawn = alt.vconcat(*over, *panels, spacing=12)
     return drawn.resolve_scale(shape="independent", stroke="independent", fill="independent")
 
 
-def _panel(story: Story, found: Sequence[Period], measure: str, size: Size, *, among: Sequence[str]) -> alt.LayerChart:
-    rows, limit, height = _rows(found, measure), limit_on(story, measure), 112 if size.narrow else 132
-    axis = spans_axis([each.label for each in found], size, shown=measure == among[-1])
+def _panel(
+    story: ReportData, found: Sequence[Period], measure: str, size: ChartSize, *, among: Sequence[str]
+) -> alt.LayerChart:
+    rows, limit, height = _rows(found, measure), quality_limit(story, measure), 112 if size.narrow else 132
+    axis = periods_axis([period.label for period in found], size, shown=measure == among[-1])
     x = alt.X("at:Q").scale(domain=(0, len(found)), nice=False).axis(axis)
     y = alt.Y("value:Q").scale(zero=False).axis(title=None, format=_format(rows, limit), tickCount=4)
     look = _look(rows, alt.Legend(title=None, symbolSize=80, columns=int(size.narrow)) if measure == among[0] else None)
@@ -153,11 +172,11 @@ def _drawn(rows: Sequence[Row], x: alt.X, y: alt.Y, look: dict[str, object]) -> 
     guessed = [row for row in rows if row["series"] == GUESSED]
     seen = [row for row in rows if row["series"] != GUESSED]
     for some, dash in ((seen, [1, 0]), (guessed, [3, 2])):
-        bars = alt.Chart(values(some)).mark_rule(strokeWidth=1.5, strokeDash=dash)
+        bars = alt.Chart(inline_data(some)).mark_rule(strokeWidth=1.5, strokeDash=dash)
         yield bars.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", stroke=look["stroke"])
-    line = alt.Chart(values(seen)).mark_line(strokeWidth=1.5, opacity=0.6)
+    line = alt.Chart(inline_data(seen)).mark_line(strokeWidth=1.5, opacity=0.6)
     yield line.encode(x=x, y=y, detail="run:N", stroke=look["stroke"])
-    yield alt.Chart(values(rows)).mark_point(size=60, opacity=1, strokeWidth=1.5).encode(x=x, y=y, **look)
+    yield alt.Chart(inline_data(rows)).mark_point(size=60, opacity=1, strokeWidth=1.5).encode(x=x, y=y, **look)
 
 
 def _look(rows: Sequence[Row], key: alt.Legend | None) -> dict[str, object]:
@@ -170,20 +189,20 @@ def _look(rows: Sequence[Row], key: alt.Legend | None) -> dict[str, object]:
     }
 
 
-def _heading(measure: str, limit: float | None, size: Size) -> list[str]:
+def _heading(measure: str, limit: float | None, size: ChartSize) -> list[str]:
     better = "lower" if measure in words.LOWER_IS_BETTER else "higher"
     limited = [f"dashed: limit {limit:g}"] if limit is not None else []
-    return wrapped([f"{words.title(measure)}: {better} is better", *limited], size.width)
+    return wrap_parts([f"{words.measure_title(measure)}: {better} is better", *limited], size.width)
 
 
 def _rows(found: Sequence[Period], measure: str) -> list[Row]:
     """What is drawn of a measure; the estimate of a period stands before what was measured, since it came before."""
     rows: list[Row] = []
-    for index, each in enumerate(found):
-        guess, seen = each.estimate(measure), each.find(measure)
-        series = MEASURED if each.watch else BEFORE
-        run = each.watch.release if each.watch else ""
-        for shift, name, one in ((0.3, GUESSED, guess), (0.6 if each.watch else 0.5, series, seen)):
+    for index, period in enumerate(found):
+        guess, seen = period.estimate(measure), period.find(measure)
+        series = MEASURED if period.watch else BEFORE
+        run = period.watch.release if period.watch else ""
+        for shift, name, one in ((0.3, GUESSED, guess), (0.6 if period.watch else 0.5, series, seen)):
             if one is not None:
                 row = {"at": index + shift, "series": name, "value": one.value, "low": one.low, "high": one.high}
                 rows.append({**row, "run": f"{series} {run}"})
@@ -202,20 +221,20 @@ def _silence(found: Sequence[Period], measure: str, height: int) -> list[alt.Cha
     """The words that stand where nothing can be drawn: upright, in the place of what is not there."""
     rows = [
         {
-            "at": index + (0.27 if each.find(measure) else 0.5),
-            "message": CANNOT_SAY if each.watch and each.watch.over else NOT_OVER,
+            "at": index + (0.27 if period.find(measure) else 0.5),
+            "message": CANNOT_SAY if period.watch and period.watch.over else NOT_OVER,
         }
-        for index, each in enumerate(found)
-        if _silent(each, measure)
+        for index, period in enumerate(found)
+        if _silent(period, measure)
     ]
-    text = alt.Chart(values(rows)).mark_text(color=LIGHT["muted"], angle=270, fontSize=11)
+    text = alt.Chart(inline_data(rows)).mark_text(color=LIGHT["muted"], angle=270, fontSize=11)
     return [text.encode(x="at:Q", y=alt.YValue(height / 2), text="message:N")] if rows else []
 
 
-def _changes(story: Story, found: Sequence[Period]) -> list[alt.Chart]:
+def _changes(story: ReportData, found: Sequence[Period]) -> list[alt.Chart]:
     """A line where another release became live."""
-    at: list[Row] = [{"at": run.start} for run in runs(story, found) if run.live and run.start]
-    line = alt.Chart(values(at)).mark_rule(color=LIGHT["muted"], strokeWidth=1)
+    at: list[Row] = [{"at": run.start} for run in live_spans(story, found) if run.live and run.start]
+    line = alt.Chart(inline_data(at)).mark_rule(color=LIGHT["muted"], strokeWidth=1)
     return [line.encode(x="at:Q")] if at else []
 
 
@@ -223,12 +242,12 @@ def _limit(limit: float | None, found: Sequence[Period]) -> list[alt.Chart]:
     """The limit, over the periods to which it applies."""
     if limit is None:
         return []
-    start = next((index for index, each in enumerate(found) if each.watch), 0)
-    line = alt.Chart(values([{"y": limit, "from": start, "to": len(found)}]))
+    start = next((index for index, period in enumerate(found) if period.watch), 0)
+    line = alt.Chart(inline_data([{"y": limit, "from": start, "to": len(found)}]))
     rule = line.mark_rule(color=LIGHT["fail"], strokeDash=[5, 4], strokeWidth=1.5)
     return [rule.encode(x="from:Q", x2="to:Q", y="y:Q")]
 
 
 def _format(rows: Sequence[Row], limit: float | None) -> str:
     ends = [float(str(row[key])) for row in rows for key in ("low", "high")] + ([limit] if limit is not None else [])
-    return fixed(min(ends, default=0.0), max(ends, default=1.0), ticks=4)
+    return axis_format(min(ends, default=0.0), max(ends, default=1.0), ticks=4)

@@ -10,8 +10,8 @@ from headway.core.evidence import Finding
 from headway.data.leakage.eight_kinds import summarize_leakage
 from headway.monitoring.assessment.assess import Assessed
 from headway.reporting import page
-from headway.reporting.answers import Mood, Reply
-from headway.reporting.charts.drawing import Picture
+from headway.reporting.answers import AnswerStyle, SummaryAnswer
+from headway.reporting.charts.drawing import RenderedChart
 from headway.reporting.check import missing, numbers, shifts, target, timeline, trend
 from headway.reporting.console import write_atomically
 from headway.reporting.gates import assessments
@@ -25,46 +25,52 @@ HEADS = {
 }
 
 
-def write(found: Assessed, kept: Sequence[Assessment], path: Path) -> Path:
+def write_check_report(found: Assessed, kept: Sequence[Assessment], path: Path) -> Path:
     """Write the report to `path`, whole or not at all, and return the path; its folder is made if absent."""
-    return write_atomically(render(found, kept), path)
+    return write_atomically(render_check_report(found, kept), path)
 
 
-def render(found: Assessed, kept: Sequence[Assessment]) -> str:
+def render_check_report(found: Assessed, kept: Sequence[Assessment]) -> str:
     """The HTML of an assessment, with the trend over those kept."""
     now = found.now
-    return page.laid_out(
+    return page.render_page(
         "check.html",
         kind="check of data",
         title=f"Are the data of {now.name} fit to learn from?",
         lead=(f"Checked on {now.at[:16].replace('T', ' ')} UTC by {now.by}.",),
         footing=_footing(now),
-        replies=replies(found),
+        replies=check_answers(found),
         now=now,
-        found={head: sheets.findings(each) for grave, head in HEADS.items() if (each := _of(now, grave))},
-        kinds=sheets.kinds(summarize_leakage(now.findings)),
-        unjudged=sheets.unjudged(now.findings),
-        sentences=assessments.sentences(found),
-        pictures=pictures(found, kept),
-        numbers=numbers.tables(now),
-        history=assessments.history(kept),
+        found={head: sheets.tabulate_findings(each) for grave, head in HEADS.items() if (each := _of(now, grave))},
+        kinds=sheets.tabulate_leakage(summarize_leakage(now.findings)),
+        unjudged=sheets.tabulate_checks_not_run(now.findings),
+        sentences=assessments.describe_changes(found),
+        pictures=check_charts(found, kept),
+        numbers=numbers.tabulate_charts(now),
+        history=assessments.tabulate_assessments(kept),
     )
 
 
-def pictures(found: Assessed, kept: Sequence[Assessment]) -> dict[str, Picture]:
+def check_charts(found: Assessed, kept: Sequence[Assessment]) -> dict[str, RenderedChart]:
     """The pictures that an assessment has, by name."""
     now = found.now
-    drawn = (timeline.draw(now), target.draw(now), missing.draw(now), shifts.draw(now), trend.draw(kept))
+    drawn = (
+        timeline.draw_rows(now),
+        target.draw_target(now),
+        missing.draw_missing(now),
+        shifts.draw_shifts(now),
+        trend.draw_trend(kept),
+    )
     return {each.name: each for each in drawn if each is not None}
 
 
-def replies(found: Assessed) -> tuple[Reply, ...]:
+def check_answers(found: Assessed) -> tuple[SummaryAnswer, ...]:
     """The answers that a reader looks for first."""
     return (_fit(found.now), _changed(found), _seen(found.now), _blind(found.now))
 
 
 def _of(now: Assessment, severity: str) -> list[Finding]:
-    return [each for each in now.judged if each.severity == severity]
+    return [judged for judged in now.judged if judged.severity == severity]
 
 
 def _first(now: Assessment, severity: str) -> str:
@@ -79,51 +85,55 @@ def _footing(now: Assessment) -> str:
     return "Nobody declared groups, so each row counts as independent: if rows share fate, they are too narrow."
 
 
-def _fit(now: Assessment) -> Reply:
+def _fit(now: Assessment) -> SummaryAnswer:
     stops, undecided, warns = (now.count(name) for name in ("stop", "undecided", "warn"))
     question = "Can a model learn from them?"
     warned = f" {warns} warning{'s' if warns != 1 else ''} to read." if warns else ""
-    mood: Mood = "fail" if stops else "undecided" if undecided else "pass"
+    mood: AnswerStyle = "fail" if stops else "undecided" if undecided else "pass"
     if stops:
         answer = f"No: {stops} finding{'s say' if stops > 1 else ' says'} stop"
-        return Reply(question=question, answer=answer, detail=f"{_first(now, 'stop')}{warned}", mood=mood)
+        return SummaryAnswer(question=question, answer=answer, detail=f"{_first(now, 'stop')}{warned}", mood=mood)
     if undecided:
         answer = f"Not before somebody says {undecided} thing{'s' if undecided > 1 else ''}"
-        return Reply(question=question, answer=answer, detail=f"{_first(now, 'undecided')}{warned}", mood=mood)
-    return Reply(question=question, answer="Yes: nothing forbids it", detail=warned.strip(), mood=mood)
+        return SummaryAnswer(question=question, answer=answer, detail=f"{_first(now, 'undecided')}{warned}", mood=mood)
+    return SummaryAnswer(question=question, answer="Yes: nothing forbids it", detail=warned.strip(), mood=mood)
 
 
-def _changed(found: Assessed) -> Reply:
+def _changed(found: Assessed) -> SummaryAnswer:
     now, question = found.now, "What changed?"
     if found.same:
-        return Reply(
+        return SummaryAnswer(
             question=question, answer="Nothing", detail=f"The same data and findings as of {now.at[:10]}.", mood="pass"
         )
     if found.before is None:
-        return Reply(
+        return SummaryAnswer(
             question=question, answer="This is the first check", detail="What is found later is held against it."
         )
-    lines = assessments.sentences(found)[1:]
+    lines = assessments.describe_changes(found)[1:]
     detail = " ".join(f"{line.strip().rstrip('.')}." for line in lines[:3])
     if now.why:
-        return Reply(question=question, answer=f"Assessment {now.number} was opened", detail=detail, mood="undecided")
-    return Reply(question=question, answer="Checked again", detail=detail or f"All is as on {found.before.at[:10]}.")
+        return SummaryAnswer(
+            question=question, answer=f"Assessment {now.number} was opened", detail=detail, mood="undecided"
+        )
+    return SummaryAnswer(
+        question=question, answer="Checked again", detail=detail or f"All is as on {found.before.at[:10]}."
+    )
 
 
-def _seen(now: Assessment) -> Reply:
+def _seen(now: Assessment) -> SummaryAnswer:
     answer = f"{now.n_rows:,} rows, {len(now.columns)} columns"
     groups = f"{now.n_groups:,} groups. " if now.n_groups else "No groups: each row counts as independent. "
-    ends = [each.since[:10] for each in now.stretches[:1]] + [now.until[:10]] if now.stretches else []
+    ends = [stretch.since[:10] for stretch in now.stretches[:1]] + [now.until[:10]] if now.stretches else []
     times = f"From {' to '.join(ends)}. " if ends else ""
-    return Reply(question="What was looked at?", answer=answer, detail=f"{groups}{times}Source: {now.source}.")
+    return SummaryAnswer(question="What was looked at?", answer=answer, detail=f"{groups}{times}Source: {now.source}.")
 
 
-def _blind(now: Assessment) -> Reply:
+def _blind(now: Assessment) -> SummaryAnswer:
     blind, count = len(now.unjudged), len(now.looked)
     question = "What could not be judged?"
     if not blind:
-        return Reply(question=question, answer=f"All {count} checks judged", mood="pass")
-    return Reply(
+        return SummaryAnswer(question=question, answer=f"All {count} checks judged", mood="pass")
+    return SummaryAnswer(
         question=question,
         answer=f"{blind} of {count} checks",
         detail="They are listed below with what each lacks; none of them reads as passed.",

@@ -14,25 +14,25 @@ from headway.monitoring.assessment.assess import Assessed
 from headway.monitoring.assessment.kept import closed, opened, silent
 from headway.reporting.text import numbers
 from headway.reporting.text.one_line import one_line
-from headway.reporting.text.sheets import Column, Line, Sheet
-from headway.reporting.text.tables import Laid, checked_tables
+from headway.reporting.text.sheets import Column, Line, Table
+from headway.reporting.text.tables import TerminalTable, render_check
 
 GRAVE = ("stop", "undecided", "warn", "note")
 NOTHING = "no assessment was kept yet\n  try: headway check"
 NAMED = 3
 
 
-def assessed_text(found: Assessed) -> RenderableType:
+def render_assessment(found: Assessed) -> RenderableType:
     """The findings, then in sentences which assessment this is and what changed when it was kept."""
-    return Group(checked_tables(found.now.findings), *(Text(one_line(line)) for line in on_record(found)))
+    return Group(render_check(found.now.findings), *(Text(one_line(line)) for line in describe_stored_changes(found)))
 
 
-def on_record(found: Assessed) -> list[str]:
+def describe_stored_changes(found: Assessed) -> list[str]:
     """What the sentences were when the assessment was kept: files made of it again are the same, byte by byte."""
-    return sentences(replace(found, same=False))
+    return describe_changes(replace(found, same=False))
 
 
-def sentences(found: Assessed) -> list[str]:
+def describe_changes(found: Assessed) -> list[str]:
     """Which assessment this is, why it was opened, and what came and went since the one before."""
     now, before = found.now, found.before
     if found.same:
@@ -45,7 +45,7 @@ def sentences(found: Assessed) -> list[str]:
     if now.why:
         return [
             f"{head}, opened because:",
-            *(f"  {each.code} {each.message}" for each in now.why),
+            *(f"  {finding.code} {finding.message}" for finding in now.why),
             *_turns(before, now),
         ]
     grown = now.n_rows - before.n_rows
@@ -54,25 +54,25 @@ def sentences(found: Assessed) -> list[str]:
     return [f"{head}: again, after {before.at}{rows}", *tested, *_turns(before, now)]
 
 
-def history_table(kept: Sequence[Assessment]) -> RenderableType:
+def render_assessments(kept: Sequence[Assessment]) -> RenderableType:
     """Each assessment with its findings by severity, and what was opened and closed."""
-    return Laid(history(kept)) if kept else Text(NOTHING)
+    return TerminalTable(tabulate_assessments(kept)) if kept else Text(NOTHING)
 
 
-def history(kept: Sequence[Assessment]) -> Sheet:
+def tabulate_assessments(kept: Sequence[Assessment]) -> Table:
     """The trend: an assessment a row, oldest first."""
     rows = tuple(
         (
-            (Line(text=each.at[:16].replace("T", " ")), Line(text=f"by {each.by}", mood="quiet")),
-            (Line(text=str(each.number), mood="strong" if each.why or before is None else "plain"),),
-            (Line(text=f"{each.n_rows:,}"),),
-            *((Line(text=str(each.count(grave))),) for grave in GRAVE),
-            (*(Line(text=one_line(line)) for line in _changes(before, each)), *_blind(each)),
+            (Line(text=assessment.at[:16].replace("T", " ")), Line(text=f"by {assessment.by}", mood="quiet")),
+            (Line(text=str(assessment.number), mood="strong" if assessment.why or before is None else "plain"),),
+            (Line(text=f"{assessment.n_rows:,}"),),
+            *((Line(text=str(assessment.count(grave))),) for grave in GRAVE),
+            (*(Line(text=one_line(line)) for line in _changes(before, assessment)), *_blind(assessment)),
         )
-        for before, each in zip([None, *kept], kept, strict=False)
+        for before, assessment in zip([None, *kept], kept, strict=False)
     )
     titles = ("When (UTC)", "No.", "Rows", *(each.capitalize() for each in GRAVE), "What changed")
-    return Sheet(columns=tuple(Column(title=title, folds=title == "What changed") for title in titles), rows=rows)
+    return Table(columns=tuple(Column(title=title, folds=title == "What changed") for title in titles), rows=rows)
 
 
 def _blind(now: Assessment) -> list[Line]:
@@ -85,7 +85,7 @@ def _blind(now: Assessment) -> list[Line]:
 def _changes(before: Assessment | None, now: Assessment) -> list[str]:
     if before is None:
         return ["the first"]
-    return [*(f"{each.code} {each.message}" for each in now.why), *_turns(before, now)] or ["as before"]
+    return [*(f"{finding.code} {finding.message}" for finding in now.why), *_turns(before, now)] or ["as before"]
 
 
 def _turns(before: Assessment, now: Assessment) -> list[str]:
@@ -95,5 +95,5 @@ def _turns(before: Assessment, now: Assessment) -> list[str]:
 
 
 def _named(found: Sequence[Finding]) -> str:
-    some = ", ".join(f"{each.code} {each.severity} {each.where}" for each in found[:NAMED])
-    return some + (f" and {numbers.number(len(found) - NAMED)} more" if len(found) > NAMED else "")
+    some = ", ".join(f"{finding.code} {finding.severity} {finding.where}" for finding in found[:NAMED])
+    return some + (f" and {numbers.format_number(len(found) - NAMED)} more" if len(found) > NAMED else "")

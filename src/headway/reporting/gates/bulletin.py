@@ -7,7 +7,7 @@ from typing import Literal
 from headway.core.record import Record
 from headway.core.verdict import Ruling, Verdict
 from headway.reporting.gates import case as cases
-from headway.reporting.gates.case import Case
+from headway.reporting.gates.case import GateResult
 from headway.reporting.text import numbers, words
 from headway.reporting.text.one_line import one_line
 
@@ -16,7 +16,7 @@ NO_RULE, LOOKS = "policy", "looks_at_test"
 TITLES = {NO_RULE: "The policy has rules", LOOKS: "The test set was looked at once"}
 
 
-class Entry(Record, frozen=True, kw_only=True):
+class TestCase(Record, frozen=True, kw_only=True):
     """A rule with its answer, or a check with what it found.
 
     `rule` is what a list of alerts calls it, `title` and `meaning` say what that is; `name` is that of a test. `key`
@@ -37,7 +37,7 @@ class Entry(Record, frozen=True, kw_only=True):
     file: str = ""
 
 
-class Bulletin(Record, frozen=True, kw_only=True):
+class TestReport(Record, frozen=True, kw_only=True):
     """All entries of one run, and what is said of the whole; `of` is `gate` or `check`, `where` the file it is about.
 
     `aside` are entries that are no test: they stand in lists of alerts alone.
@@ -46,8 +46,8 @@ class Bulletin(Record, frozen=True, kw_only=True):
     of: str
     project: str
     answer: str
-    entries: tuple[Entry, ...]
-    aside: tuple[Entry, ...] = ()
+    entries: tuple[TestCase, ...]
+    aside: tuple[TestCase, ...] = ()
     properties: dict[str, str] = {}
     facts: dict[str, str | int] = {}
     summary: str = ""
@@ -55,15 +55,15 @@ class Bulletin(Record, frozen=True, kw_only=True):
     where: str = ""
 
 
-def of_case(case: Case) -> Bulletin:
+def gate_test_report(case: GateResult) -> TestReport:
     """The bulletin of the gate: an entry a rule, and one that says so where the policy has none."""
-    verdict, warning = case.verdict, cases.warning(case.verdict)
-    looked = Entry(rule=LOOKS, title=TITLES[LOOKS], name=LOOKS, answer="note", message=warning, key=LOOKS)
-    return Bulletin(
+    verdict, warning = case.verdict, cases.reuse_warning(case.verdict)
+    looked = TestCase(rule=LOOKS, title=TITLES[LOOKS], name=LOOKS, answer="note", message=warning, key=LOOKS)
+    return TestReport(
         of="gate",
         project=case.project,
         answer=verdict.answer,
-        entries=tuple(_of_ruling(verdict, each) for each in verdict.rulings) or (_without_rules(verdict),),
+        entries=tuple(_of_ruling(verdict, ruling) for ruling in verdict.rulings) or (_without_rules(verdict),),
         aside=(looked,) if warning else (),
         properties={
             "verdict": verdict.answer,
@@ -72,33 +72,33 @@ def of_case(case: Case) -> Bulletin:
             "dataset": case.evidence.dataset,
             "period": case.evidence.period,
             "looks_at_test": str(verdict.looks_at_test),
-            **{each.name: numbers.measured(each) for each in case.speed},
+            **{measurement.name: numbers.format_measurement(measurement) for measurement in case.speed},
         },
         facts={"verdict": verdict.answer, "looks_at_test": verdict.looks_at_test},
-        summary=f"{cases.reason(verdict)}; {cases.looks(verdict)}",
+        summary=f"{cases.verdict_reason(verdict)}; {cases.describe_evaluations(verdict)}",
         warning=warning,
         where=case.where,
     )
 
 
-def _of_ruling(verdict: Verdict, ruling: Ruling) -> Entry:
+def _of_ruling(verdict: Verdict, ruling: Ruling) -> TestCase:
     measure = ruling.rule.measure
-    return Entry(
+    return TestCase(
         rule=one_line(measure) or "-",
-        title=words.title(measure),
-        meaning=words.meaning(measure),
+        title=words.measure_title(measure),
+        meaning=words.measure_meaning(measure),
         name=str(ruling.rule),
         answer=ruling.answer,
         message=ruling.message,
-        detail=words.ruled(ruling),
+        detail=words.describe_rule_result(ruling),
         key=str(ruling.rule),
-        accepted=cases.reason(verdict) if verdict.overridden else "",
+        accepted=cases.verdict_reason(verdict) if verdict.overridden else "",
     )
 
 
-def _without_rules(verdict: Verdict) -> Entry:
-    reason = cases.reason(verdict)
-    return Entry(
+def _without_rules(verdict: Verdict) -> TestCase:
+    reason = cases.verdict_reason(verdict)
+    return TestCase(
         rule=NO_RULE,
         title=TITLES[NO_RULE],
         name="the policy has rules",

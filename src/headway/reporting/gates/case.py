@@ -13,7 +13,7 @@ COSTS = ("cost.per_million.one_row", "cost.per_million.batch")
 SPEEDS = ("latency.speedup", "throughput.speedup", *COSTS)
 
 
-class Case(Record, frozen=True, kw_only=True):
+class GateResult(Record, frozen=True, kw_only=True):
     """A verdict on the winner of a search, with the evidence it was read from.
 
     `speed` says how much faster the winner is, and what it costs, where that was measured. `where` is the file with the
@@ -28,13 +28,13 @@ class Case(Record, frozen=True, kw_only=True):
     where: str = FILE
 
 
-def case_of(frontier: Frontier, verdict: Verdict, where: str = FILE) -> Case:
+def gate_result(frontier: Frontier, verdict: Verdict, where: str = FILE) -> GateResult:
     """The case of the winner of a search; its speed is of the period on which the search took it."""
     winner = frontier.winner
     searched = frontier.row(winner.variant.digest)
     seen = [winner.evidence, *([searched.evidence] if searched else [])]
     found = (next((held for each in seen if (held := each.find(name))), None) for name in SPEEDS)
-    return Case(
+    return GateResult(
         project=frontier.name,
         variant=winner.variant.name,
         verdict=verdict,
@@ -44,14 +44,14 @@ def case_of(frontier: Frontier, verdict: Verdict, where: str = FILE) -> Case:
     )
 
 
-def against(verdict: Verdict) -> tuple[Ruling, ...]:
+def failed_rules(verdict: Verdict) -> tuple[Ruling, ...]:
     """The rulings that are no pass: those that failed before those that are undecided."""
-    return tuple(each for answer in ("fail", "undecided") for each in verdict.rulings if each.answer == answer)
+    return tuple(ruling for answer in ("fail", "undecided") for ruling in verdict.rulings if ruling.answer == answer)
 
 
-def reason(verdict: Verdict) -> str:
+def verdict_reason(verdict: Verdict) -> str:
     """Why the verdict is what it is, in a sentence without its stop: the first rule that speaks against it."""
-    count, spoke = len(verdict.rulings), against(verdict)
+    count, spoke = len(verdict.rulings), failed_rules(verdict)
     if verdict.overridden:
         judged = f" ({len(spoke)} of {count} rules did not pass: {spoke[0].message})" if spoke else ""
         return f"passed by {verdict.by} at {verdict.at}, and not by the judge: {verdict.why}{judged}"
@@ -60,27 +60,32 @@ def reason(verdict: Verdict) -> str:
     return spoke[0].message + (f" (and {len(spoke) - 1} more of {count} rules did not pass)" if len(spoke) > 1 else "")
 
 
-def faster(case: Case) -> str:
+def describe_speed(case: GateResult) -> str:
     """The winner with how much faster than the model as it came it is, what it costs, and on what that rests."""
-    said = (f"{words.in_sentence(each.name)} {numbers.measured(each)} ({numbers.basis(each)})" for each in case.speed)
+    said = (
+        f"{words.measure_name(measurement.name)} {numbers.format_measurement(measurement)} ({numbers.format_basis(measurement)})"
+        for measurement in case.speed
+    )
     return "; ".join((case.variant, *said))
 
 
-def judged_on(case: Case) -> str:
+def describe_judged_rows(case: GateResult) -> str:
     """The rows that were judged, by period and digest, and how many there are; no machine, no hour."""
-    seen = [each.measurement for each in case.verdict.rulings if each.measurement and not each.measurement.slice]
-    basis = numbers.basis(max(seen, key=lambda each: each.n_rows)) if seen else "no row"
-    return f"judged on {basis} of {case.evidence.period} ({numbers.short(case.evidence.dataset)})"
+    seen = [
+        ruling.measurement for ruling in case.verdict.rulings if ruling.measurement and not ruling.measurement.slice
+    ]
+    basis = numbers.format_basis(max(seen, key=lambda each: each.n_rows)) if seen else "no row"
+    return f"judged on {basis} of {case.evidence.period} ({numbers.short_digest(case.evidence.dataset)})"
 
 
-def looks(verdict: Verdict) -> str:
+def describe_evaluations(verdict: Verdict) -> str:
     """How often these rows were looked at by a judge, in words."""
     count = verdict.looks_at_test
     times = {0: "no judged look at these rows is counted", 1: "these rows were looked at once"}
     return times.get(count, f"these rows were looked at {count:,} times")
 
 
-def warning(verdict: Verdict) -> str:
+def reuse_warning(verdict: Verdict) -> str:
     """A sentence without its stop on rows that were looked at more than once; empty for those that were not."""
     if verdict.looks_at_test <= 1:
         return ""

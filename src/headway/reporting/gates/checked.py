@@ -15,29 +15,31 @@ from headway.core.evidence import Finding
 from headway.data.leakage.eight_kinds import summarize_leakage
 from headway.monitoring.assessment.assess import Assessed
 from headway.reporting.gates import assessments
-from headway.reporting.gates.bulletin import Answer, Bulletin, Entry
+from headway.reporting.gates.bulletin import Answer, TestCase, TestReport
 from headway.reporting.gates.text import WIDTH
 from headway.reporting.text import numbers, sheets
-from headway.reporting.text.markdown import escaped, table
+from headway.reporting.text.markdown import escape_markdown, markdown_table
 
 _COLUMN = "column "
 ANSWERS: dict[str, Answer] = {"stop": "fail", "undecided": "undecided", "warn": "warn", "note": "note"}
 
 
-def of_check(found: Assessed, where: str = FILE) -> Bulletin:
+def check_test_report(found: Assessed, where: str = FILE) -> TestReport:
     """The bulletin of a check: each finding, each check without one, and each that could not judge."""
     now = found.now
-    titles = {each.code: plugins.describe("check", each.name)[6:] for each in now.looked}
-    told = {each.code for each in now.judged}
+    titles = {looked.code: plugins.describe("check", looked.name)[6:] for looked in now.looked}
+    told = {judged.code for judged in now.judged}
     data = _file(now.source)
-    findings = [_of_finding(each, titles.get(each.code, each.code), data) for each in now.judged]
+    findings = [_of_finding(judged, titles.get(judged.code, judged.code), data) for judged in now.judged]
     others = [
-        _without_finding(each, titles[each.code]) for each in now.looked if each.unjudged or each.code not in told
+        _without_finding(looked, titles[looked.code])
+        for looked in now.looked
+        if looked.unjudged or looked.code not in told
     ]
-    return Bulletin(
+    return TestReport(
         of="check",
         project=now.name,
-        answer=answer_of(found),
+        answer=check_answer(found),
         entries=(*findings, *others),
         properties={
             "dataset": now.dataset,
@@ -45,41 +47,47 @@ def of_check(found: Assessed, where: str = FILE) -> Bulletin:
             "rows": str(now.n_rows),
             "assessment": str(now.number),
         },
-        facts={"answer": answer_of(found), "assessment": now.number},
-        summary="; ".join(line.strip() for line in assessments.on_record(found)),
+        facts={"answer": check_answer(found), "assessment": now.number},
+        summary="; ".join(line.strip() for line in assessments.describe_stored_changes(found)),
         where=where,
     )
 
 
-def answer_of(found: Assessed) -> str:
+def check_answer(found: Assessed) -> str:
     """`fail` where a finding says stop, `undecided` where one is, else `pass`."""
     now = found.now
     return "fail" if now.count("stop") else "undecided" if now.count("undecided") else "pass"
 
 
-def markdown(found: Assessed) -> str:
+def check_markdown(found: Assessed) -> str:
     """The Markdown of a check: the answer, what changed, and the findings, the gravest first."""
     now = found.now
-    marked = {"pass": sheets.MARKS["pass"], "fail": sheets.MARKS["fail"], "undecided": sheets.MARKS["undecided"]}
+    marked = {
+        "pass": sheets.VERDICT_MARKS["pass"],
+        "fail": sheets.VERDICT_MARKS["fail"],
+        "undecided": sheets.VERDICT_MARKS["undecided"],
+    }
     silent = [each.name for each in now.unjudged]
     parts = (
-        f"## headway check on {escaped(now.name)}: {marked[answer_of(found)]}",
-        "\n".join(f"{escaped(line.strip())}." for line in assessments.on_record(found)),
-        table(sheets.findings(now.judged)).rstrip("\n") if now.judged else "No check that could judge found anything.",
-        f"Could not judge: {escaped(', '.join(silent))}. None of these reads as passed." if silent else "",
+        f"## headway check on {escape_markdown(now.name)}: {marked[check_answer(found)]}",
+        "\n".join(f"{escape_markdown(line.strip())}." for line in assessments.describe_stored_changes(found)),
+        markdown_table(sheets.tabulate_findings(now.judged)).rstrip("\n")
+        if now.judged
+        else "No check that could judge found anything.",
+        f"Could not judge: {escape_markdown(', '.join(silent))}. None of these reads as passed." if silent else "",
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def text(found: Assessed) -> str:
+def check_text(found: Assessed) -> str:
     """The findings as text, without colours."""
     file = io.StringIO()
     console = Console(file=file, width=WIDTH, height=25, color_system=None, highlight=False, legacy_windows=False)
-    console.print(assessments.assessed_text(found))
+    console.print(assessments.render_assessment(found))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
-def as_json(found: Assessed) -> str:
+def check_json(found: Assessed) -> str:
     """Findings, what they come to for each kind of leakage, and which assessment this is, as `--json` prints them."""
     now = found.now
     told = {
@@ -91,23 +99,23 @@ def as_json(found: Assessed) -> str:
     return f"{msgspec.json.encode(told).decode()}\n"
 
 
-def outputs(found: Assessed) -> dict[str, str]:
+def check_outputs(found: Assessed) -> dict[str, str]:
     """What later steps of GitHub Actions can ask for."""
     now = found.now
     return {
-        "answer": answer_of(found),
+        "answer": check_answer(found),
         "assessment": str(now.number),
         **{name: str(now.count(name)) for name in ANSWERS},
         "unjudged": str(len(now.unjudged)),
     }
 
 
-def _without_finding(looked: Looked, title: str) -> Entry:
+def _without_finding(looked: Looked, title: str) -> TestCase:
     """A check that found nothing, or could not judge."""
     name = f"{looked.code} {looked.name}"
     answer: Answer = "unjudged" if looked.unjudged else "pass"
     message = looked.unjudged or "nothing was found"
-    return Entry(rule=looked.code, title=title, name=name, answer=answer, message=message, key=name)
+    return TestCase(rule=looked.code, title=title, name=name, answer=answer, message=message, key=name)
 
 
 def _file(source: str) -> str:
@@ -117,11 +125,11 @@ def _file(source: str) -> str:
     return source if inside and path.suffix in (".parquet", ".csv", ".arrow", ".feather") else ""
 
 
-def _of_finding(found: Finding, title: str, data: str) -> Entry:
+def _of_finding(found: Finding, title: str, data: str) -> TestCase:
     limit = f", limit {found.limit:g}" if found.limit is not None else ""
-    measured = f"measured {numbers.number(found.measured)}{limit}; " if found.measured is not None else ""
+    measured = f"measured {numbers.format_number(found.measured)}{limit}; " if found.measured is not None else ""
     hint = f"; try: {found.hint}" if found.hint else ""
-    return Entry(
+    return TestCase(
         rule=found.code,
         title=title,
         name=f"{found.code} {found.where}".strip(),

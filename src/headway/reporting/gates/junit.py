@@ -12,8 +12,8 @@ from collections import Counter
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from headway.reporting.gates.bulletin import Bulletin, Entry, of_case
-from headway.reporting.gates.case import Case
+from headway.reporting.gates.bulletin import TestCase, TestReport, gate_test_report
+from headway.reporting.gates.case import GateResult
 from headway.reporting.text.one_line import one_line
 
 OF_ANSWER = {"fail": "failure", "undecided": "error", "unjudged": "skipped"}
@@ -21,12 +21,12 @@ SILENT = "system-out"
 COUNTED = {"failure": "failures", "error": "errors", "skipped": "skipped"}
 
 
-def report(case: Case) -> str:
+def gate_junit(case: GateResult) -> str:
     """The XML of a case of the gate."""
-    return written(of_case(case))
+    return to_junit(gate_test_report(case))
 
 
-def written(bulletin: Bulletin) -> str:
+def to_junit(bulletin: TestReport) -> str:
     """The XML of a bulletin; it names no hour, no host and no duration, which are of the machine."""
     tests = [_test(bulletin, entry) for entry in bulletin.entries]
     kinds = Counter(child.tag for test in tests for child in test)
@@ -44,14 +44,14 @@ def written(bulletin: Bulletin) -> str:
     return f"{content.decode()}\n"
 
 
-def _properties(bulletin: Bulletin) -> Element:
+def _properties(bulletin: TestReport) -> Element:
     properties = Element("properties")
     for name, value in bulletin.properties.items():
         SubElement(properties, "property", name=name, value=one_line(value))
     return properties
 
 
-def _test(bulletin: Bulletin, entry: Entry) -> Element:
+def _test(bulletin: TestReport, entry: TestCase) -> Element:
     test = Element("testcase", classname=f"headway.{one_line(bulletin.project)}", name=one_line(entry.name))
     kind, message = OF_ANSWER.get(entry.answer, SILENT), one_line(entry.message)
     if kind == SILENT:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from headway.reporting.gates import case as cases
-from headway.reporting.gates.case import Case
+from headway.reporting.gates.case import GateResult
 from headway.reporting.text import sheets
-from headway.reporting.text.markdown import escaped, table
+from headway.reporting.text.markdown import escape_markdown, markdown_table
 
 
-def report(case: Case) -> str:
+def gate_markdown(case: GateResult) -> str:
     """The Markdown of a case: the answer, why, the winner, a table of rules, and how often the rows were looked at."""
     verdict = case.verdict
-    warning = cases.warning(verdict)
+    warning = cases.reuse_warning(verdict)
     parts = (
-        f"## headway gate on {escaped(case.project)}: {sheets.MARKS[verdict.answer]}",
-        f"Why: {escaped(cases.reason(verdict))}.",
-        f"Winner: {escaped(cases.faster(case))}.",
-        table(sheets.rulings(verdict)).rstrip("\n") if verdict.rulings else "",
-        f"**Warning:** {escaped(warning)}." if warning else "",
-        f"It was {escaped(cases.judged_on(case))}; {cases.looks(verdict)}.",
+        f"## headway gate on {escape_markdown(case.project)}: {sheets.VERDICT_MARKS[verdict.answer]}",
+        f"Why: {escape_markdown(cases.verdict_reason(verdict))}.",
+        f"Winner: {escape_markdown(cases.describe_speed(case))}.",
+        markdown_table(sheets.tabulate_rules(verdict)).rstrip("\n") if verdict.rulings else "",
+        f"**Warning:** {escape_markdown(warning)}." if warning else "",
+        f"It was {escape_markdown(cases.describe_judged_rows(case))}; {cases.describe_evaluations(verdict)}.",
     )
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -15,59 +15,61 @@ from headway.core.errors import ConfigError
 from headway.monitoring.assessment.assess import Assessed
 from headway.reporting.console import make_console, print_text, write_atomically
 from headway.reporting.gates import assessments, checked, github, junit, markdown, sarif, text
-from headway.reporting.gates.case import Case
+from headway.reporting.gates.case import GateResult
 
-Told = TypeVar("Told")
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk(Generic[Told]):
+class ReportFormats(Generic[ResultT]):
     """Who reports: its formats by name, how a terminal shows it, and its outputs for GitHub Actions."""
 
-    formats: Mapping[str, Callable[[Told], str]]
-    terminal: Callable[[Told], RenderableType]
-    outputs: Callable[[Told], Mapping[str, str]]
+    formats: Mapping[str, Callable[[ResultT], str]]
+    terminal: Callable[[ResultT], RenderableType]
+    outputs: Callable[[ResultT], Mapping[str, str]]
 
 
-def as_json(case: Case) -> str:
+def gate_json(case: GateResult) -> str:
     """The verdict as one JSON object on one line, as `--json` prints it."""
     return f"{msgspec.json.encode(case.verdict).decode()}\n"
 
 
-FORMATS: dict[str, Callable[[Case], str]] = {
-    "text": text.report,
-    "json": as_json,
-    "junit": junit.report,
-    "sarif": sarif.report,
-    "markdown": markdown.report,
-    "github": github.report,
+FORMATS: dict[str, Callable[[GateResult], str]] = {
+    "text": text.gate_text,
+    "json": gate_json,
+    "junit": junit.gate_junit,
+    "sarif": sarif.gate_sarif,
+    "markdown": markdown.gate_markdown,
+    "github": github.gate_summary,
 }
 OF_CHECK: dict[str, Callable[[Assessed], str]] = {
-    "text": checked.text,
-    "json": checked.as_json,
-    "junit": lambda found: junit.written(checked.of_check(found)),
-    "sarif": lambda found: sarif.written(checked.of_check(found)),
-    "markdown": checked.markdown,
-    "github": checked.markdown,
+    "text": checked.check_text,
+    "json": checked.check_json,
+    "junit": lambda found: junit.to_junit(checked.check_test_report(found)),
+    "sarif": lambda found: sarif.to_sarif(checked.check_test_report(found)),
+    "markdown": checked.check_markdown,
+    "github": checked.check_markdown,
 }
-GATE = Desk(formats=FORMATS, terminal=text.told, outputs=github.named)
-CHECK = Desk(formats=OF_CHECK, terminal=assessments.assessed_text, outputs=checked.outputs)
+GATE = ReportFormats(formats=FORMATS, terminal=text.render_gate, outputs=github.gate_outputs)
+CHECK = ReportFormats(formats=OF_CHECK, terminal=assessments.render_assessment, outputs=checked.check_outputs)
 
 
-def deliver(case: Told, asked: Sequence[str], environment: Mapping[str, str], desk: Desk[Told]) -> None:
+def write_reports(
+    case: ResultT, asked: Sequence[str], environment: Mapping[str, str], desk: ReportFormats[ResultT]
+) -> None:
     """Give a case in each format that is asked for: `NAME` prints it, `NAME=FILE` writes it.
 
     `github` goes where the environment says, and is printed where it says nothing. Raises ConfigError for a format
     that is unknown, before anything is written.
     """
     formats = desk.formats
-    wanted = [(_known(name, formats), file) for name, _, file in (each.partition("=") for each in asked)]
+    wanted = [(_known(name, formats), file) for name, _, file in (name.partition("=") for name in asked)]
     for name, file in wanted:
         if file:
             write_atomically(formats[name](case), Path(file))
         elif name == "text" and sys.stdout.isatty():
             make_console().print(desk.terminal(case))
-        elif not (name == "github" and github.publish(formats[name](case), desk.outputs(case), environment)):
+        elif not (name == "github" and github.publish_to_github(formats[name](case), desk.outputs(case), environment)):
             print_text(formats[name](case))
 
 

@@ -13,8 +13,8 @@ from urllib.parse import quote
 import msgspec
 
 from headway.core.record import digest_of
-from headway.reporting.gates.bulletin import Answer, Bulletin, Entry, of_case
-from headway.reporting.gates.case import Case
+from headway.reporting.gates.bulletin import Answer, TestCase, TestReport, gate_test_report
+from headway.reporting.gates.case import GateResult
 from headway.reporting.text.one_line import one_line
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -28,12 +28,12 @@ LEVELS: dict[Answer, str] = {
 """The gravest first."""
 
 
-def report(case: Case) -> str:
+def gate_sarif(case: GateResult) -> str:
     """The SARIF of a case of the gate."""
-    return written(of_case(case))
+    return to_sarif(gate_test_report(case))
 
 
-def written(bulletin: Bulletin) -> str:
+def to_sarif(bulletin: TestReport) -> str:
     """The SARIF of a bulletin as JSON of two spaces; texts have neither links nor placeholders."""
     every = (*bulletin.entries, *bulletin.aside)
     found = [entry for answer in LEVELS for entry in every if entry.answer == answer]
@@ -50,22 +50,22 @@ def written(bulletin: Bulletin) -> str:
     return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
 
 
-def message(text: str) -> str:
+def sarif_text(text: str) -> str:
     r"""A text for `message.text`, which is never empty, and in which braces would be placeholders and `[a](b)` a link.
 
-    >>> message("{0} [a](b)")
+    >>> sarif_text("{0} [a](b)")
     '{{0}} [a\\](b)'
     """
     doubled = one_line(text).replace("{", "{{").replace("}", "}}")
     return re.sub(r"(\\*)\]\(", lambda found: f"{found[1] * 2}\\](", doubled) or "-"
 
 
-def _rule(entry: Entry) -> dict[str, object]:
-    described = {"fullDescription": {"text": message(entry.meaning)}} if entry.meaning else {}
-    return {"id": entry.rule, "shortDescription": {"text": message(entry.title)}, **described}
+def _rule(entry: TestCase) -> dict[str, object]:
+    described = {"fullDescription": {"text": sarif_text(entry.meaning)}} if entry.meaning else {}
+    return {"id": entry.rule, "shortDescription": {"text": sarif_text(entry.title)}, **described}
 
 
-def _place(entry: Entry, where: str) -> dict[str, object]:
+def _place(entry: TestCase, where: str) -> dict[str, object]:
     """The file that an entry is about, and the column in it: viewers show the one, and group by the other."""
     file = entry.file or where
     physical = {"artifactLocation": {"uri": quote(file)}, "region": {"startLine": 1}}
@@ -76,14 +76,14 @@ def _place(entry: Entry, where: str) -> dict[str, object]:
     return {"physicalLocation": physical, "logicalLocations": [named]}
 
 
-def _result(entry: Entry, index: int, where: str) -> dict[str, object]:
+def _result(entry: TestCase, index: int, where: str) -> dict[str, object]:
     """An entry that is no pass; where a person passed the whole, it is a note whose suppression names who and why."""
     accepted = {"kind": "external", "status": "accepted", "justification": one_line(entry.accepted)}
     return {
         "ruleId": entry.rule,
         "ruleIndex": index,
         "level": "note" if entry.accepted else LEVELS[entry.answer],
-        "message": {"text": message(f"{entry.answer}: {entry.message}")},
+        "message": {"text": sarif_text(f"{entry.answer}: {entry.message}")},
         "locations": [_place(entry, where)],
         "partialFingerprints": {"primaryLocationLineHash": f"{digest_of(entry.key.encode())[7:23]}:1"},
         **({"suppressions": [accepted]} if entry.accepted else {}),

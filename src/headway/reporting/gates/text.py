@@ -8,32 +8,32 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from headway.reporting.gates import case as cases
-from headway.reporting.gates.case import Case
+from headway.reporting.gates.case import GateResult
 from headway.reporting.text.one_line import one_line
-from headway.reporting.text.sheets import MARKS
-from headway.reporting.text.tables import rulings_table
+from headway.reporting.text.sheets import VERDICT_MARKS
+from headway.reporting.text.tables import render_rules
 
 WIDTH = 200
 """Letters of a line where no terminal says how many there are."""
 
 
-def told(case: Case) -> Group:
+def render_gate(case: GateResult) -> Group:
     """The report as a terminal lays it out, at the width it has."""
     verdict = case.verdict
-    warning = cases.warning(verdict)
+    warning = cases.reuse_warning(verdict)
     lines = (
-        f"{MARKS[verdict.answer]}: {cases.reason(verdict)}",
-        cases.faster(case),
-        f"{cases.judged_on(case)}; {cases.looks(verdict)}",
+        f"{VERDICT_MARKS[verdict.answer]}: {cases.verdict_reason(verdict)}",
+        cases.describe_speed(case),
+        f"{cases.describe_judged_rows(case)}; {cases.describe_evaluations(verdict)}",
         *([f"warning: {warning}"] if warning else []),
     )
-    return Group(rulings_table(verdict), *(Text(one_line(line)) for line in lines))
+    return Group(render_rules(verdict), *(Text(one_line(line)) for line in lines))
 
 
-def report(case: Case) -> str:
+def gate_text(case: GateResult) -> str:
     """The report as text, without colours; every line is as long as it needs to be, up to `WIDTH` letters."""
     file = io.StringIO()
     # Without a height too, a terminal that can do little is 80 letters wide, whatever its width is said to be.
     console = Console(file=file, width=WIDTH, height=25, color_system=None, highlight=False, legacy_windows=False)
-    console.print(told(case))
+    console.print(render_gate(case))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from headway.core.evidence import Measurement
 from headway.reporting import meaning
-from headway.reporting.charts.drawing import TABLE, Picture, picture
-from headway.reporting.charts.intervals import Panel, Span, charted
-from headway.reporting.section import Section, measured
-from headway.reporting.story import Story
+from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
+from headway.reporting.section import Section, winner_measurements
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, sheets
 
 _MASKED = ("ablation.masked.brier.drop", "ablation.masked.mse.drop", "ablation.masked.log_loss.drop")
@@ -16,12 +16,12 @@ MOST = 20
 """Features that are drawn: the most needed ones, and all that are harmful."""
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The section for the worth of features; None where the audit did not run."""
-    masked, retrained = measured(story, *_MASKED), measured(story, *_RETRAINED)
+    masked, retrained = winner_measurements(story, *_MASKED), winner_measurements(story, *_RETRAINED)
     if not masked or story.winner is None:
         return None
-    masked = tuple(sorted(masked, key=lambda each: -each.value))
+    masked = tuple(sorted(masked, key=lambda measurement: -measurement.value))
     return Section(
         title="What each feature is worth",
         place=40,
@@ -29,49 +29,49 @@ def plugin(story: Story) -> Section | None:
         lead="Each feature was given the values of other rows, so that it says nothing of its own. Where that did not "
         "settle its worth, the model was trained anew without it, with several seeds.",
         means=tuple(_means(story, masked)),
-        sheet=sheets.parts(story.winner.evidence.measurements, "ablation"),
+        sheet=sheets.tabulate_ablation(story.winner.evidence.measurements, "ablation"),
         picture=lambda: _picture(masked, retrained, _named(story, "ablation.harmful")),
     )
 
 
-def _means(story: Story, masked: tuple[Measurement, ...]) -> list[str]:
-    needed = [each for each in masked if each in meaning.above(masked)]
+def _means(story: ReportData, masked: tuple[Measurement, ...]) -> list[str]:
+    needed = [measurement for measurement in masked if measurement in meaning.shown_above(masked)]
     lines = []
     if needed:
-        error = meaning.between(needed[0])
+        error = meaning.describe_interval(needed[0])
         lines.append(f"It needs {needed[0].slice} most: without it, its error grows by {error}.")
     harmful = _named(story, "ablation.harmful")
-    better = f"It is shown to be better without {meaning.listed(harmful)}: leave it out, and train anew."
+    better = f"It is shown to be better without {meaning.join_names(harmful)}: leave it out, and train anew."
     lines.append(better if harmful else "No feature is shown to do harm.")
     if useless := _named(story, "ablation.useless"):
-        lines.append(f"Its error hardly changes without {meaning.listed(useless)}: what that costs can be saved.")
+        lines.append(f"Its error hardly changes without {meaning.join_names(useless)}: what that costs can be saved.")
     lines += [
-        f"{each.slice} may do harm, and that is not decided: {each.method}."
-        for each in measured(story, "ablation.unsettled")
-        if each.slice
+        f"{measurement.slice} may do harm, and that is not decided: {measurement.method}."
+        for measurement in winner_measurements(story, "ablation.unsettled")
+        if measurement.slice
     ]
     return lines
 
 
-def _named(story: Story, name: str) -> list[str]:
-    return [each.slice for each in measured(story, name) if each.slice]
+def _named(story: ReportData, name: str) -> list[str]:
+    return [measurement.slice for measurement in winner_measurements(story, name) if measurement.slice]
 
 
-def _picture(masked: tuple[Measurement, ...], retrained: tuple[Measurement, ...], harmful: list[str]) -> Picture:
+def _picture(masked: tuple[Measurement, ...], retrained: tuple[Measurement, ...], harmful: list[str]) -> RenderedChart:
     heads = {"With the values of other rows": masked, "Trained without it": retrained}
     panels = [
-        Panel(title=head, axis="how much the error grows", spans=_spans(found, harmful))
+        IntervalPanel(title=head, axis="how much the error grows", spans=_spans(found, harmful))
         for head, found in heads.items()
         if found
     ]
-    needed = len(meaning.above(masked))
+    needed = len(meaning.shown_above(masked))
     title = f"{needed} of {len(masked)} features are shown to be needed"
     more = (f"The {MOST} most needed of {len(masked)} are drawn, and those that do harm.",)
-    return picture(
-        charted(panels),
+    return render_chart(
+        intervals_chart(panels),
         name="ablation",
         title=title,
-        alt=f"{title}; the first is {masked[0].slice} with {numbers.measured(masked[0])}. {TABLE}",
+        alt=f"{title}; the first is {masked[0].slice} with {numbers.format_measurement(masked[0])}. {SEE_TABLE}",
         reading=(
             "Further right, the model needs it more. A line that reaches 0 may be worth nothing; one wholly left of it "
             "does harm, and has a cross.",
@@ -80,9 +80,9 @@ def _picture(masked: tuple[Measurement, ...], retrained: tuple[Measurement, ...]
     )
 
 
-def _spans(found: tuple[Measurement, ...], harmful: list[str]) -> tuple[Span, ...]:
+def _spans(found: tuple[Measurement, ...], harmful: list[str]) -> tuple[IntervalRow, ...]:
     return tuple(
-        Span(name=each.slice, seen=each, mood="fail" if each.slice in harmful else "live")
-        for number, each in enumerate(found)
-        if number < MOST or each.slice in harmful
+        IntervalRow(name=measurement.slice, seen=measurement, mood="fail" if measurement.slice in harmful else "live")
+        for number, measurement in enumerate(found)
+        if number < MOST or measurement.slice in harmful
     )

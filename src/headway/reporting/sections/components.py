@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from headway.core.evidence import Measurement
 from headway.reporting import meaning
-from headway.reporting.charts.drawing import TABLE, Picture, picture
-from headway.reporting.charts.intervals import Mark, Panel, Span, charted
-from headway.reporting.section import Section, measured
-from headway.reporting.story import Story
+from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine, intervals_chart
+from headway.reporting.section import Section, winner_measurements
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, sheets
 
 _ERRORS = ("components.brier.drop", "components.mse.drop")
@@ -22,47 +22,60 @@ _WORDS = {
 }
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The section for the parts of a variant; None where the audit did not run."""
     held = story.winner.evidence.measurements if story.winner else ()
-    found = tuple(each for each in held if each.name.startswith("components.") and each.slice)
+    found = tuple(
+        measurement for measurement in held if measurement.name.startswith("components.") and measurement.slice
+    )
     if not found:
         return None
-    told = tuple(each for each in found if each.name not in _WORDS)
+    told = tuple(measurement for measurement in found if measurement.name not in _WORDS)
     return Section(
         title="What each part is worth",
         place=42,
         reads=("components.",),
         lead="What is to be released was made again without each of its parts, and measured beside the whole.",
         means=tuple(_means(story, told)),
-        sheet=sheets.parts(held, "components"),
+        sheet=sheets.tabulate_ablation(held, "components"),
         picture=lambda: _picture(story) if told else None,
     )
 
 
-def _means(story: Story, told: tuple[Measurement, ...]) -> list[str]:
+def _means(story: ReportData, told: tuple[Measurement, ...]) -> list[str]:
     """Which parts earn their place, and which do not, in the words that the audit stands for."""
-    named = {word: [each.slice for each in measured(story, word) if each.slice] for word in _WORDS}
+    named = {
+        word: [measurement.slice for measurement in winner_measurements(story, word) if measurement.slice]
+        for word in _WORDS
+    }
     others = {name for names in named.values() for name in names}
-    worth = [name for name in dict.fromkeys(each.slice for each in told) if name not in others]
-    lines = [f"Shown to be worth its place: {meaning.listed(worth)}."] if worth else []
-    return [*lines, *(_WORDS[word].format(meaning.listed(names)) for word, names in named.items() if names)]
+    worth = [name for name in dict.fromkeys(measurement.slice for measurement in told) if name not in others]
+    lines = [f"Shown to be worth its place: {meaning.join_names(worth)}."] if worth else []
+    return [*lines, *(_WORDS[word].format(meaning.join_names(names)) for word, names in named.items() if names)]
 
 
-def _picture(story: Story) -> Picture:
-    errors = measured(story, *_ERRORS)
-    panels = [Panel(title="How much more it errs without it", axis="error", spans=_spans(errors))] if errors else []
+def _picture(story: ReportData) -> RenderedChart:
+    errors = winner_measurements(story, *_ERRORS)
+    panels = (
+        [IntervalPanel(title="How much more it errs without it", axis="error", spans=_spans(errors))] if errors else []
+    )
     for name, title in _RATIOS.items():
-        found = tuple(each for each in measured(story, name) if numbers.has_interval(each) and each.low > 0)
+        found = tuple(
+            measurement
+            for measurement in winner_measurements(story, name)
+            if numbers.has_interval(measurement) and measurement.low > 0
+        )
         if found:
-            panels.append(Panel(title=title, axis="times", spans=_spans(found), marks=(Mark(at=1.0),), log=True))
-    parts = len({each.slice for each in errors})
-    title = f"{len(meaning.above(errors))} of {parts} parts are shown to make the answers better"
-    return picture(
-        charted(panels),
+            panels.append(
+                IntervalPanel(title=title, axis="times", spans=_spans(found), marks=(ReferenceLine(at=1.0),), log=True)
+            )
+    parts = len({measurement.slice for measurement in errors})
+    title = f"{len(meaning.shown_above(errors))} of {parts} parts are shown to make the answers better"
+    return render_chart(
+        intervals_chart(panels),
         name="components",
         title=title,
-        alt=f"{title}. {TABLE}",
+        alt=f"{title}. {SEE_TABLE}",
         reading=(
             "Each line is what changes when one part is left out. Right of the upright line the whole is better with "
             "it: it errs less, or is faster.",
@@ -70,5 +83,5 @@ def _picture(story: Story) -> Picture:
     )
 
 
-def _spans(found: tuple[Measurement, ...]) -> tuple[Span, ...]:
-    return tuple(Span(name=each.slice, seen=each) for each in found)
+def _spans(found: tuple[Measurement, ...]) -> tuple[IntervalRow, ...]:
+    return tuple(IntervalRow(name=measurement.slice, seen=measurement) for measurement in found)

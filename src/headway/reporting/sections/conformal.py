@@ -7,10 +7,10 @@ from msgspec.structs import replace
 from headway.core.evidence import Measurement
 from headway.evaluation.audits.conformal import PLAN
 from headway.reporting import details, meaning, periods
-from headway.reporting.charts.drawing import TABLE, Picture, picture
-from headway.reporting.charts.intervals import Mark, Panel, Span, charted
-from headway.reporting.section import Section, measured, supported
-from headway.reporting.story import Story
+from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine, intervals_chart
+from headway.reporting.section import Section, winner_measurements, with_enough_rows
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers
 
 _HELD = "conformal.coverage"
@@ -18,13 +18,13 @@ _PROMISED = PLAN.coverage
 _MONTH = "month="
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The section for sets, whole, by month and by slice; None where they were not measured."""
-    found = measured(story, _HELD)
-    held = next((each for each in found if not each.slice), None)
+    found = winner_measurements(story, _HELD)
+    held = next((measurement for measurement in found if not measurement.slice), None)
     if held is None:
         return None
-    parts = supported(story, found)
+    parts = with_enough_rows(story, found)
     return Section(
         title="Answers that hold the truth",
         place=22,
@@ -33,23 +33,23 @@ def plugin(story: Story) -> Section | None:
         f"Sets that promise to hold the truth in {_PROMISED * 100:.0f} of 100 cases were made anew for each of the "
         f"{story.groups} from those before it.",
         means=(_held(held), *_worst(parts), *_sizes(story)),
-        sheet=details.parts(_told(story), story.groups, first="Where"),
+        sheet=details.tabulate_parts(_told(story), story.groups, first="Where"),
         picture=lambda: _picture(held, parts) if parts else None,
     )
 
 
-def _told(story: Story) -> tuple[Measurement, ...]:
+def _told(story: ReportData) -> tuple[Measurement, ...]:
     """Of the whole, and of parts that are large enough."""
     held = story.winner.evidence.measurements if story.winner else ()
-    found = tuple(each for each in held if each.name.startswith("conformal."))
-    large = supported(story, found)
-    return tuple(each for each in found if not each.slice or each in large)
+    found = tuple(measurement for measurement in held if measurement.name.startswith("conformal."))
+    large = with_enough_rows(story, found)
+    return tuple(measurement for measurement in found if not measurement.slice or measurement in large)
 
 
 def _held(seen: Measurement) -> str:
     if not numbers.has_interval(seen):
         return "How often they hold it cannot be said on so few days."
-    message = f"Of 100 sets, {meaning.between(seen, scale=100.0)} held the truth"
+    message = f"Of 100 sets, {meaning.describe_interval(seen, scale=100.0)} held the truth"
     if seen.high < _PROMISED:
         return f"{message}: fewer than the {_PROMISED * 100:.0f} that were promised."
     if seen.low > _PROMISED:
@@ -58,50 +58,55 @@ def _held(seen: Measurement) -> str:
 
 
 def _worst(parts: tuple[Measurement, ...]) -> list[str]:
-    missed = [_where(each) for each in meaning.below(parts, _PROMISED)]
+    missed = [_where(measurement) for measurement in meaning.shown_below(parts, _PROMISED)]
     if missed:
-        return [f"They held it less often than promised in {meaning.listed(missed)}."]
+        return [f"They held it less often than promised in {meaning.join_names(missed)}."]
     return ["In no month and no slice are they shown to hold it less often than promised."] if parts else []
 
 
-def _sizes(story: Story) -> list[str]:
-    whole = {each.name: each for each in measured(story, "conformal.size", "conformal.width") if not each.slice}
-    known = {name: each for name, each in whole.items() if numbers.has_interval(each)}
+def _sizes(story: ReportData) -> list[str]:
+    whole = {
+        measurement.name: measurement
+        for measurement in winner_measurements(story, "conformal.size", "conformal.width")
+        if not measurement.slice
+    }
+    known = {name: measurement for name, measurement in whole.items() if numbers.has_interval(measurement)}
     if width := known.get("conformal.width"):
-        return [f"The intervals are {meaning.between(width)} wide on average."]
+        return [f"The intervals are {meaning.describe_interval(width)} wide on average."]
     size = known.get("conformal.size")
     if size is None:
         return []
     if story.winner is None or story.winner.variant.task != "binary" or size.low <= 1:
-        return [f"A set holds {meaning.between(size)} answers on average."]
+        return [f"A set holds {meaning.describe_interval(size)} answers on average."]
     more = replace(size, value=size.value - 1, low=size.low - 1, high=size.high - 1)
-    return [f"{meaning.of_hundred(more)} sets say both yes and no, for neither is sure enough there."]
+    return [f"{meaning.describe_percentage(more)} sets say both yes and no, for neither is sure enough there."]
 
 
 def _where(seen: Measurement) -> str:
-    return periods.name_of(seen.slice.removeprefix(_MONTH))
+    return periods.period_name(seen.slice.removeprefix(_MONTH))
 
 
-def _picture(held: Measurement, parts: tuple[Measurement, ...]) -> Picture:
+def _picture(held: Measurement, parts: tuple[Measurement, ...]) -> RenderedChart:
     months, slices = (
-        [each for each in parts if each.slice.startswith(_MONTH) is is_month] for is_month in (True, False)
+        [measurement for measurement in parts if measurement.slice.startswith(_MONTH) is is_month]
+        for is_month in (True, False)
     )
-    title = f"Of 100 sets, {meaning.between(held, scale=100.0)} held the truth"
+    title = f"Of 100 sets, {meaning.describe_interval(held, scale=100.0)} held the truth"
     panels = [
-        Panel(
+        IntervalPanel(
             title=head,
             axis="of 100 sets, so many held the truth",
-            spans=tuple(Span(name=_where(each) or "all", seen=each) for each in found),
-            marks=(Mark(at=_PROMISED * 100, message="promised"),),
+            spans=tuple(IntervalRow(name=_where(measurement) or "all", seen=measurement) for measurement in found),
+            marks=(ReferenceLine(at=_PROMISED * 100, message="promised"),),
             scale=100.0,
         )
         for head, found in {"Month by month": [*months, held], "Slice by slice": slices}.items()
         if found
     ]
-    return picture(
-        charted(panels),
+    return render_chart(
+        intervals_chart(panels),
         name="conformal",
         title=title,
-        alt=f"{title}, in {len(months)} months and {len(slices)} slices. {TABLE}",
+        alt=f"{title}, in {len(months)} months and {len(slices)} slices. {SEE_TABLE}",
         reading=("Left of the upright line, sets held the truth less often than promised.",),
     )

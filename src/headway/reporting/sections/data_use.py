@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from headway.reporting.section import Section
-from headway.reporting.story import DataUse, Story, UsedColumn
-from headway.reporting.text.sheets import Cell, Column, Line, Sheet
+from headway.reporting.story import ColumnUse, DataUse, ReportData
+from headway.reporting.text.sheets import Cell, Column, Line, Table
 
 NOT_FOUND = "Names and addresses of people have no form by which all are found: what is not declared may not be told."
 TITLES = {"Column": False, "Used for": True, "Of people": True}
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The section for the data of a project; None where nobody read what it is used for."""
     use = story.data_use
     if use is None:
@@ -22,14 +22,14 @@ def plugin(story: Story) -> Section | None:
         lead=f"Each column of {use.source or 'the data'} with its use, as declared in headway.toml and as the model "
         "reads it, and what the checks found of people in it, by form and check digit.",
         means=(_read(use), *_personal(use), _kept(use), *_forgotten(use)),
-        sheet=Sheet(
+        sheet=Table(
             columns=tuple(Column(title=title, folds=folds) for title, folds in TITLES.items()),
             rows=tuple(map(_row, use.columns)),
         ),
     )
 
 
-def _row(column: UsedColumn) -> tuple[Cell, ...]:
+def _row(column: ColumnUse) -> tuple[Cell, ...]:
     people = Line(text=column.personal) if column.personal else Line(text="nothing found", mood="quiet")
     return (Line(text=column.name, mood="strong"),), (Line(text=column.purpose),), (people,)
 
@@ -41,7 +41,7 @@ def _read(use: DataUse) -> str:
 def _personal(use: DataUse) -> tuple[str, ...]:
     if not use.looked_at:
         return ("Nobody has looked for personal data in it yet: headway check.",)
-    found, day = [each.name for each in use.columns if each.personal], use.looked_at[:10]
+    found, day = [column.name for column in use.columns if column.personal], use.looked_at[:10]
     if not found:
         return (f"When it was looked at on {day}, no personal data was found by form.", NOT_FOUND)
     return (f"On {day} personal data was found or declared in {len(found):,} columns: {', '.join(found)}.", NOT_FOUND)
@@ -55,16 +55,16 @@ def _kept(use: DataUse) -> str:
 
 def _forgotten(use: DataUse) -> tuple[str, ...]:
     """How often rows were erased, each proof of which was verified."""
-    keys = [each for each in use.erasures if each.subject]
-    aged = [each for each in use.erasures if each.older_than]
+    keys = [erasure for erasure in use.erasures if erasure.subject]
+    aged = [erasure for erasure in use.erasures if erasure.older_than]
     lines = []
     if keys:
-        people, rows = len({each.subject for each in keys}), sum(each.rows for each in keys)
-        still = sum(not each.is_whole for each in keys)
+        people, rows = len({erasure.subject for erasure in keys}), sum(erasure.rows for erasure in keys)
+        still = sum(not erasure.is_whole for erasure in keys)
         stays = f"; of {still:,} erasures something stays, which their proofs name" if still else ""
         last = keys[-1].done_at[:10]
         lines.append(f"On request {people:,} keys were forgotten, {rows:,} rows in all, the last on {last}{stays}.")
     if aged:
-        rows, last = sum(each.rows for each in aged), aged[-1].done_at[:10]
+        rows, last = sum(erasure.rows for erasure in aged), aged[-1].done_at[:10]
         lines.append(f"For their age {rows:,} rows were erased, the last time on {last}.")
     return tuple(lines) or ("Nobody was forgotten yet.",)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from headway.core.evidence import Measurement
 from headway.reporting import details, meaning
-from headway.reporting.charts.drawing import TABLE, Picture, picture
-from headway.reporting.charts.intervals import Panel, Span, charted
-from headway.reporting.section import Section, measured, supported
-from headway.reporting.story import Story
+from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
+from headway.reporting.section import Section, winner_measurements, with_enough_rows
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, words
 
 _EXCESS = ("discovered.brier.excess", "discovered.mse.excess")
@@ -18,10 +18,10 @@ _HEADS = {
 }
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The section for the parts that were found; None where the search for them did not run."""
-    every = measured(story, *_EXCESS, *_LOSS)
-    found = supported(story, every)
+    every = winner_measurements(story, *_EXCESS, *_LOSS)
+    found = with_enough_rows(story, every)
     if not every:
         return None
     return Section(
@@ -31,33 +31,35 @@ def plugin(story: Story) -> Section | None:
         lead=f"All combinations of two or three columns{_compared(story)} were looked at on one half of the "
         f"{story.groups}; the worst of them are measured here on the other half, so that the figures are not "
         "those of the luckiest find.",
-        means=(*_means(found), *details.too_small(story, len(every) - len(found))),
-        sheet=details.parts(found, story.groups),
+        means=(*_means(found), *details.count_small_parts(story, len(every) - len(found))),
+        sheet=details.tabulate_parts(found, story.groups),
         picture=lambda: _picture(story, found) if found else None,
     )
 
 
-def _compared(story: Story) -> str:
-    counted = measured(story, "discovered.compared")
+def _compared(story: ReportData) -> str:
+    counted = winner_measurements(story, "discovered.compared")
     return f" ({counted[0].value:,.0f} of them large enough)" if counted else ""
 
 
 def _means(found: tuple[Measurement, ...]) -> list[str]:
-    excess, loss = (tuple(each for each in found if each.name in names) for names in (_EXCESS, _LOSS))
+    excess, loss = (
+        tuple(measurement for measurement in found if measurement.name in names) for names in (_EXCESS, _LOSS)
+    )
     lines = []
-    if worse := meaning.above(excess):
+    if worse := meaning.shown_above(excess):
         lines.append(
             f"The model is shown to err more than elsewhere where {_each(worse)}. Who decides on such rows should know."
         )
     elif excess:
         lines.append("No combination is shown to be one on which the model errs more than elsewhere.")
-    if harmed := meaning.above(loss):
+    if harmed := meaning.shown_above(loss):
         lines.append(f"It is shown to be worse than the model as it came where {_each(harmed)}.")
     elif loss and all(map(numbers.has_interval, loss)):
-        least_sure = max(loss, key=lambda each: each.high)
+        least_sure = max(loss, key=lambda measurement: measurement.high)
         lines.append(
             "No combination is shown to be harmed by the change of form; for the least sure the loss could be "
-            f"{numbers.number(least_sure.high)}."
+            f"{numbers.format_number(least_sure.high)}."
             if least_sure.high > numbers.ROUNDING
             else "On none of them is anything lost against the model as it came."
         )
@@ -66,25 +68,30 @@ def _means(found: tuple[Measurement, ...]) -> list[str]:
 
 def _each(found: list[Measurement]) -> str:
     return "; where ".join(
-        f"{each.slice} (by {meaning.between(each)} in {words.symbol(each.name.removesuffix('.excess'))})"
-        for each in found
+        f"{measurement.slice} (by {meaning.describe_interval(measurement)} in {words.measure_symbol(measurement.name.removesuffix('.excess'))})"
+        for measurement in found
     )
 
 
-def _picture(story: Story, found: tuple[Measurement, ...]) -> Picture:
-    kinds = {kind: tuple(each for each in found if each.name.endswith(kind)) for kind in _HEADS}
+def _picture(story: ReportData, found: tuple[Measurement, ...]) -> RenderedChart:
+    kinds = {kind: tuple(measurement for measurement in found if measurement.name.endswith(kind)) for kind in _HEADS}
     panels = [
-        Panel(title=_HEADS[kind], axis=words.title(same[0].name), spans=_spans(same), notes=f"rows / {story.groups}")
+        IntervalPanel(
+            title=_HEADS[kind],
+            axis=words.measure_title(same[0].name),
+            spans=_spans(same),
+            notes=f"rows / {story.groups}",
+        )
         for kind, same in kinds.items()
         if same
     ]
-    worst = max(kinds["excess"] or found, key=lambda each: each.low if numbers.has_interval(each) else -1.0)
-    title = f"Where it errs most: {worst.slice}, {words.in_sentence(worst.name)} {numbers.measured(worst)}"
-    return picture(
-        charted(panels),
+    worst = max(kinds["excess"] or found, key=lambda kind: kind.low if numbers.has_interval(kind) else -1.0)
+    title = f"Where it errs most: {worst.slice}, {words.measure_name(worst.name)} {numbers.format_measurement(worst)}"
+    return render_chart(
+        intervals_chart(panels),
         name="discovered",
         title=title,
-        alt=f"{len(found)} combinations of columns. {title}. {TABLE}",
+        alt=f"{len(found)} combinations of columns. {title}. {SEE_TABLE}",
         reading=(
             "Each line is a part of the rows that a combination of columns cuts out; further right is worse.",
             "A cross marks what is shown to be above 0, of all those that were looked at together.",
@@ -92,14 +99,14 @@ def _picture(story: Story, found: tuple[Measurement, ...]) -> Picture:
     )
 
 
-def _spans(found: tuple[Measurement, ...]) -> tuple[Span, ...]:
-    shown = meaning.above(found)
+def _spans(found: tuple[Measurement, ...]) -> tuple[IntervalRow, ...]:
+    shown = meaning.shown_above(found)
     return tuple(
-        Span(
-            name=each.slice,
-            seen=each,
-            note=f"{each.n_rows:,} / {each.n_groups:,}",
-            mood="fail" if each in shown else "live",
+        IntervalRow(
+            name=measurement.slice,
+            seen=measurement,
+            note=f"{measurement.n_rows:,} / {measurement.n_groups:,}",
+            mood="fail" if measurement in shown else "live",
         )
-        for each in found
+        for measurement in found
     )

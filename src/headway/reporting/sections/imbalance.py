@@ -6,12 +6,12 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
 from headway.reporting import meaning
-from headway.reporting.charts.drawing import TABLE, Picture, picture
-from headway.reporting.charts.intervals import Panel, Span, charted
-from headway.reporting.section import Section, measured
-from headway.reporting.story import Story
+from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
+from headway.reporting.section import Section, winner_measurements
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, words
-from headway.reporting.text.sheets import Column, Line, Sheet, number_cell
+from headway.reporting.text.sheets import Column, Line, Table, measurement_cell
 
 _BEGINS, _COST, _RECALL, _AUC = (
     "imbalance.",
@@ -37,14 +37,17 @@ _SAID = {
 }
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The section for a rare class; None where none is rare, or the model could not be trained anew."""
-    costs = measured(story, _COST)
-    rate = next((each for each in measured(story, "imbalance.base_rate") if not each.slice), None)
+    costs = winner_measurements(story, _COST)
+    rate = next(
+        (measurement for measurement in winner_measurements(story, "imbalance.base_rate") if not measurement.slice),
+        None,
+    )
     if not costs or rate is None:
         return None
     held = story.winner.evidence.measurements if story.winner else ()
-    found = tuple(each for each in held if each.name.startswith(_BEGINS) and each.slice)
+    found = tuple(measurement for measurement in held if measurement.name.startswith(_BEGINS) and measurement.slice)
     return Section(
         title="When yes or no is rare",
         place=27,
@@ -57,18 +60,18 @@ def plugin(story: Story) -> Section | None:
     )
 
 
-def _sheet(found: tuple[Measurement, ...], groups: str) -> Sheet:
+def _sheet(found: tuple[Measurement, ...], groups: str) -> Table:
     """A treatment a row, with what it comes to and, of the cost, what is lost beside doing nothing."""
-    by_name = {(each.name, each.slice): each for each in found}
+    by_name = {(measurement.name, measurement.slice): measurement for measurement in found}
     rows = tuple(
         (
             (Line(text=name, mood="strong"),),
-            *(number_cell(_bare(by_name.get((measure, name))), groups=groups) for measure in _SHOWN),
+            *(measurement_cell(_bare(by_name.get((measure, name))), groups=groups) for measure in _SHOWN),
         )
-        for name in dict.fromkeys(each.slice for each in found)
+        for name in dict.fromkeys(measurement.slice for measurement in found)
     )
-    titles = ("What was done", *map(words.title, _SHOWN))
-    return Sheet(columns=tuple(Column(title=title) for title in titles), rows=rows)
+    titles = ("What was done", *map(words.measure_title, _SHOWN))
+    return Table(columns=tuple(Column(title=title) for title in titles), rows=rows)
 
 
 def _bare(seen: Measurement | None) -> Measurement | None:
@@ -77,7 +80,7 @@ def _bare(seen: Measurement | None) -> Measurement | None:
 
 def _rate(rate: Measurement) -> str:
     message, share = ("yes", rate) if rate.value < 0.5 else ("no", _rest(rate))
-    return f"The right answer is {message} in {meaning.of_hundred(share)} cases"
+    return f"The right answer is {message} in {meaning.describe_percentage(share)} cases"
 
 
 def _rest(rate: Measurement) -> Measurement:
@@ -87,8 +90,8 @@ def _rest(rate: Measurement) -> Measurement:
 
 def _cheaper(costs: tuple[Measurement, ...]) -> str:
     """Which treatments make decisions cheaper or dearer, of all that were tried at once."""
-    better = [each for each in meaning.below(costs) if numbers.has_interval(each)]
-    worse = [each for each in meaning.above(costs) if numbers.has_interval(each)]
+    better = [measurement for measurement in meaning.shown_below(costs) if numbers.has_interval(measurement)]
+    worse = [measurement for measurement in meaning.shown_above(costs) if numbers.has_interval(measurement)]
     said = []
     if better:
         said.append(f"decisions cost less with {_listed(better)}")
@@ -102,51 +105,53 @@ def _cheaper(costs: tuple[Measurement, ...]) -> str:
 
 
 def _listed(found: list[Measurement]) -> str:
-    return meaning.listed([f"'{each.slice}'" for each in found])
+    return meaning.join_names([f"'{measurement.slice}'" for measurement in found])
 
 
-def _moves(story: Story) -> list[str]:
+def _moves(story: ReportData) -> list[str]:
     """What weights do to how many are found, the one thing that they are praised for."""
-    lost = next((each for each in measured(story, _RECALL) if each.slice == "weights"), None)
-    if lost is None or lost not in meaning.below([lost]):
+    lost = next(
+        (measurement for measurement in winner_measurements(story, _RECALL) if measurement.slice == "weights"), None
+    )
+    if lost is None or lost not in meaning.shown_below([lost]):
         return []
-    ends = {each.slice: each for each in measured(story, "imbalance.recall")}
+    ends = {measurement.slice: measurement for measurement in winner_measurements(story, "imbalance.recall")}
     before, after = (f"{ends[name].value * 100:.0f}" for name in (_BASELINE, "weights"))
     return [
         f"Weights find more of what is rare ({after} instead of {before} of 100 cases); a lower threshold does so too."
     ]
 
 
-def _ranks(story: Story) -> list[str]:
-    lost = measured(story, _AUC)
-    if not lost or meaning.below(lost) or meaning.above(lost):
+def _ranks(story: ReportData) -> list[str]:
+    lost = winner_measurements(story, _AUC)
+    if not lost or meaning.shown_below(lost) or meaning.shown_above(lost):
         return []
     return ["None is shown to rank cases better or worse: they move where yes begins, and not what is known."]
 
 
-def _picture(story: Story, costs: tuple[Measurement, ...]) -> Picture:
-    shown = len(meaning.above(costs)) + len(meaning.below(costs))
+def _picture(story: ReportData, costs: tuple[Measurement, ...]) -> RenderedChart:
+    shown = len(meaning.shown_above(costs)) + len(meaning.shown_below(costs))
     title = f"{shown} of {len(costs)} treatments are shown to change what a decision costs"
-    worse = meaning.above(costs)
+    worse = meaning.shown_above(costs)
     panels = [
-        Panel(
+        IntervalPanel(
             title="What a decision costs more",
             axis="left of 0 it costs less than doing nothing",
-            spans=tuple(_span(each, worse) for each in costs),
+            spans=tuple(_span(measurement, worse) for measurement in costs),
         ),
-        Panel(
+        IntervalPanel(
             title="Found of 100 that are rare",
             axis="of 100 cases, so many are found",
-            spans=tuple(_span(each, ()) for each in measured(story, "imbalance.recall")),
+            spans=tuple(_span(measurement, ()) for measurement in winner_measurements(story, "imbalance.recall")),
             marks=(),
             scale=100.0,
         ),
     ]
-    return picture(
-        charted(panels),
+    return render_chart(
+        intervals_chart(panels),
         name="imbalance",
         title=title,
-        alt=f"{title}; below, how many of the rare cases each finds. {TABLE}",
+        alt=f"{title}; below, how many of the rare cases each finds. {SEE_TABLE}",
         reading=(
             *(f"{name}: {message}." for name, message in _SAID.items()),
             "A cross marks what is shown to cost more, of all that were tried together.",
@@ -154,5 +159,5 @@ def _picture(story: Story, costs: tuple[Measurement, ...]) -> Picture:
     )
 
 
-def _span(seen: Measurement, worse: tuple[Measurement, ...] | list[Measurement]) -> Span:
-    return Span(name=seen.slice, seen=seen, mood="fail" if seen in worse else "live")
+def _span(seen: Measurement, worse: tuple[Measurement, ...] | list[Measurement]) -> IntervalRow:
+    return IntervalRow(name=seen.slice, seen=seen, mood="fail" if seen in worse else "live")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from headway.core.learning import LearningCurve
 from headway.reporting.charts import learning
 from headway.reporting.section import Section
-from headway.reporting.story import Story
+from headway.reporting.story import ReportData
 from headway.reporting.text import curves
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The section for the learning curve; None where the training drew none."""
     curve = story.curve
     if curve is None:
@@ -19,10 +19,10 @@ def plugin(story: Story) -> Section | None:
         place=45,
         reads=(),
         lead=f"After some rounds of its training the model was asked about rows that it learned from, and about rows "
-        f"held out{_rested(curve)}. Rows of the test were not looked at. {curves.cost(curve)}",
-        means=(curves.message(curve),),
-        sheet=curves.sheet(curve),
-        picture=lambda: learning.draw(curve) if len(curve.rounds) > 1 else None,
+        f"held out{_rested(curve)}. Rows of the test were not looked at. {curves.describe_cost(curve)}",
+        means=(curves.describe_curve(curve),),
+        sheet=curves.tabulate_curve(curve),
+        picture=lambda: learning.draw_learning_curve(curve) if len(curve.rounds) > 1 else None,
     )
 
 

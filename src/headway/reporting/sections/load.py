@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from headway.core.evidence import Measurement
 from headway.reporting import details, meaning
-from headway.reporting.charts.drawing import TABLE, Picture, picture
-from headway.reporting.charts.intervals import Panel, Span, charted
+from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
 from headway.reporting.section import Section
-from headway.reporting.story import Story
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers
 
 _SHAPES = {
@@ -19,10 +19,14 @@ _SHAPES = {
 _HALF, _SLOW = ".p50_ms", ".p99_ms"
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The section for the server under load; None where the audit did not run."""
     held = story.winner.evidence.measurements if story.winner else ()
-    found = {each.name: each for each in held if each.name.startswith("load.") and not each.slice}
+    found = {
+        measurement.name: measurement
+        for measurement in held
+        if measurement.name.startswith("load.") and not measurement.slice
+    }
     if not found:
         return None
     return Section(
@@ -31,7 +35,7 @@ def plugin(story: Story) -> Section | None:
         reads=("load.",),
         lead="A server of it was asked over HTTP by callers who do not wait for each other; every answer was compared.",
         means=tuple(_means(found)),
-        sheet=details.beside(tuple(found.values()), None, "stretches"),
+        sheet=details.tabulate_against_baseline(tuple(found.values()), None, "stretches"),
         picture=lambda: _picture(found) if len(_times(found)) > 1 else None,
     )
 
@@ -41,7 +45,9 @@ def _means(found: dict[str, Measurement]) -> list[str]:
     for shape, message in _SHAPES.items():
         slow = found.get(f"{shape}{_SLOW}")
         if slow and numbers.has_interval(slow):
-            lines.append(f"With {message}, 99 of 100 requests are answered within {numbers.number(slow.high)} ms.")
+            lines.append(
+                f"With {message}, 99 of 100 requests are answered within {numbers.format_number(slow.high)} ms."
+            )
     if failed := found.get("load.failed"):
         none = f"Not one of {failed.n_rows:,} requests failed or was answered wrong."
         some = f"{failed.value:,.0f} of {failed.n_rows:,} requests failed or were answered wrong."
@@ -56,7 +62,7 @@ def _sizes(found: dict[str, Measurement]) -> list[str]:
         "load.memory_mb": "All its processes hold {} together.",
     }
     known = {name: found[name] for name in said if name in found and numbers.has_interval(found[name])}
-    return [said[name].format(meaning.between(each)) for name, each in known.items()]
+    return [said[name].format(meaning.describe_interval(measurement)) for name, measurement in known.items()]
 
 
 def _times(found: dict[str, Measurement]) -> list[tuple[str, Measurement]]:
@@ -65,17 +71,21 @@ def _times(found: dict[str, Measurement]) -> list[tuple[str, Measurement]]:
         for shape, message in _SHAPES.items()
         for end, share in ((_HALF, "half"), (_SLOW, "99 of 100"))
     ]
-    return [(name, each) for name, each in named if each is not None and each.low > 0 and numbers.has_interval(each)]
+    return [
+        (name, measurement)
+        for name, measurement in named
+        if measurement is not None and measurement.low > 0 and numbers.has_interval(measurement)
+    ]
 
 
-def _picture(found: dict[str, Measurement]) -> Picture:
-    spans = tuple(Span(name=name, seen=each) for name, each in _times(found))
-    slowest = max(spans, key=lambda each: each.seen.high)
-    title = f"The slowest: {slowest.name} of the requests within {numbers.measured(slowest.seen)}"
-    return picture(
-        charted([Panel(axis="milliseconds (log scale)", spans=spans, marks=(), log=True)]),
+def _picture(found: dict[str, Measurement]) -> RenderedChart:
+    spans = tuple(IntervalRow(name=name, seen=measurement) for name, measurement in _times(found))
+    slowest = max(spans, key=lambda time: time.seen.high)
+    title = f"The slowest: {slowest.name} of the requests within {numbers.format_measurement(slowest.seen)}"
+    return render_chart(
+        intervals_chart([IntervalPanel(axis="milliseconds (log scale)", spans=spans, marks=(), log=True)]),
         name="load",
         title=title,
-        alt=f"Times of requests. {title}. {TABLE}",
+        alt=f"Times of requests. {title}. {SEE_TABLE}",
         reading=("Each line is the time within which half, or 99 of 100, of the requests are answered.",),
     )

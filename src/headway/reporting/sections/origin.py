@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from headway.core.provenance import Tracked
 from headway.reporting.section import Section
-from headway.reporting.story import Story
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers
 from headway.reporting.text.one_line import one_line
-from headway.reporting.text.sheets import Column, Line, Sheet
+from headway.reporting.text.sheets import Column, Line, Table
 
 NAMED = 5
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The section for the data; None where no period was kept."""
     if not story.data:
         return None
     spans = {span.name: f"{span.first} to {span.until}" for span in story.spans}
     rows = tuple(
-        ((Line(text=name),), (Line(text=spans.get(name, "")),), (Line(text=numbers.short(digest)),))
+        ((Line(text=name),), (Line(text=spans.get(name, "")),), (Line(text=numbers.short_digest(digest)),))
         for name, digest in story.data.items()
     )
     titles = ("Period", "From, to before", "Digest")
@@ -29,19 +29,21 @@ def plugin(story: Story) -> Section | None:
         lead="The rows of each period are known by a digest of their content, which no order and no file format moves. "
         "A release is signed with these digests; the command headway data tells what has changed since.",
         means=(*_means(story.data), *_by_dvc(story.tracked)),
-        sheet=Sheet(columns=tuple(Column(title=title) for title in titles), rows=rows),
+        sheet=Table(columns=tuple(Column(title=title) for title in titles), rows=rows),
     )
 
 
 def _by_dvc(told: tuple[Tracked, ...]) -> list[str]:
     """What DVC said of the files when the model learned from them, the first ones by name."""
     lines = []
-    for each in told[:NAMED]:
-        parts = ", ".join(part.name for part in each.made_from)
+    for tracked in told[:NAMED]:
+        parts = ", ".join(part.name for part in tracked.made_from)
         made = (
-            f" It was made by {one_line(each.command)}" + (f" from {parts}." if parts else ".") if each.command else ""
+            f" It was made by {one_line(tracked.command)}" + (f" from {parts}." if parts else ".")
+            if tracked.command
+            else ""
         )
-        lines.append(f"DVC: {one_line(str(each))}.{made}")
+        lines.append(f"DVC: {one_line(str(tracked))}.{made}")
     more = len(told) - NAMED
     return [*lines, f"DVC tracks {more:,} more of its files."] if more > 0 else lines
 

@@ -7,30 +7,30 @@ from msgspec.structs import replace
 from headway.core.evidence import Measurement
 from headway.core.verdict import Ruling
 from headway.reporting import details, meaning
-from headway.reporting.charts.drawing import TABLE, Picture, picture
-from headway.reporting.charts.intervals import Mark, Panel, Span, charted
-from headway.reporting.section import Section, supported
-from headway.reporting.story import Story
+from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine, intervals_chart
+from headway.reporting.section import Section, with_enough_rows
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, words
 
 _READS = ("max_change", "decision_churn", "change.", "cosine.drop", "probability_shift", "missing.")
 _LACKING = ("missing.brier.drop", "missing.mse.drop")
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The section for how far answers moved; None where none was compared, or the model is as it came."""
     held = story.winner.evidence.measurements if story.winner else ()
-    found = tuple(each for each in held if each.name.startswith(_READS))
+    found = tuple(measurement for measurement in held if measurement.name.startswith(_READS))
     if not found or story.winner is None or not story.winner.variant.steps:
         return None
-    rulings = tuple(each for each in story.winner.verdict.rulings if _drawable(each))
+    rulings = tuple(ruling for ruling in story.winner.verdict.rulings if _drawable(ruling))
     return Section(
         title="Beside the model as it came",
         place=15,
         reads=_READS,
         lead="The same rows were put to the model as it came and to this form of it, and every answer was compared.",
         means=tuple(_means(story, found)),
-        sheet=details.parts(_told(story, found), story.groups, first="Over"),
+        sheet=details.tabulate_parts(_told(story, found), story.groups, first="Over"),
         picture=lambda: _picture(rulings) if len(rulings) > 1 else None,
     )
 
@@ -39,14 +39,18 @@ def _drawable(ruling: Ruling) -> bool:
     return bool(ruling.rule.relative and ruling.rule.at_most and ruling.measurement)
 
 
-def _told(story: Story, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+def _told(story: ReportData, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
     """Of the whole, and of parts that are large enough; a largest change is a fact of any size."""
-    large = supported(story, found)
-    return tuple(each for each in found if not each.slice or each.se is None or each in large)
+    large = with_enough_rows(story, found)
+    return tuple(
+        measurement for measurement in found if not measurement.slice or measurement.se is None or measurement in large
+    )
 
 
-def _means(story: Story, found: tuple[Measurement, ...]) -> list[str]:
-    largest = next((each for each in found if each.name == "max_change" and not each.slice), None)
+def _means(story: ReportData, found: tuple[Measurement, ...]) -> list[str]:
+    largest = next(
+        (measurement for measurement in found if measurement.name == "max_change" and not measurement.slice), None
+    )
     lines = []
     if largest is not None:
         rows = f"Over {largest.n_rows:,} rows no answer"
@@ -54,40 +58,50 @@ def _means(story: Story, found: tuple[Measurement, ...]) -> list[str]:
         lines.append(
             f"{rows} differs from that of the model as it came, but for the rounding of a computer."
             if same
-            else f"{rows} moved by more than {numbers.number(largest.value)}."
+            else f"{rows} moved by more than {numbers.format_number(largest.value)}."
         )
-    flipped = next((each for each in found if each.name == "decision_churn" and not each.slice), None)
+    flipped = next(
+        (measurement for measurement in found if measurement.name == "decision_churn" and not measurement.slice), None
+    )
     if flipped is not None and numbers.has_interval(flipped):
         lines.append(_flipped(flipped))
-    near = [each for each in found if each.name == "decision_churn.near" and numbers.has_interval(each)]
-    lines += [f"Of those nearest to the threshold, {meaning.of_hundred(each)} do." for each in near if each.high > 0]
-    lost = supported(story, tuple(each for each in found if each.name in _LACKING))
-    if harmed := meaning.above(lost):
-        lines.append(f"It is shown to lose on {meaning.listed([each.slice for each in harmed])}.")
+    near = [
+        measurement
+        for measurement in found
+        if measurement.name == "decision_churn.near" and numbers.has_interval(measurement)
+    ]
+    lines += [
+        f"Of those nearest to the threshold, {meaning.describe_percentage(measurement)} do."
+        for measurement in near
+        if measurement.high > 0
+    ]
+    lost = with_enough_rows(story, tuple(measurement for measurement in found if measurement.name in _LACKING))
+    if harmed := meaning.shown_above(lost):
+        lines.append(f"It is shown to lose on {meaning.join_names([measurement.slice for measurement in harmed])}.")
     return lines
 
 
 def _flipped(seen: Measurement) -> str:
     if seen.high == 0:
         return f"Not one of {seen.n_rows:,} decisions became another."
-    return f"Of 100 decisions, {meaning.between(seen, scale=100.0)} become another than they were with it."
+    return f"Of 100 decisions, {meaning.describe_interval(seen, scale=100.0)} become another than they were with it."
 
 
-def _picture(rulings: tuple[Ruling, ...]) -> Picture:
+def _picture(rulings: tuple[Ruling, ...]) -> RenderedChart:
     spans = tuple(span for ruling in rulings if (span := _span(ruling)))
-    inside = sum(each.answer == "pass" for each in rulings)
+    inside = sum(ruling.answer == "pass" for ruling in rulings)
     title = f"{inside} of {len(rulings)} limits on what may be lost are shown to be kept"
-    panel = Panel(
+    panel = IntervalPanel(
         axis="part of what is allowed, %",
         spans=spans,
-        marks=(Mark(at=0.0), Mark(at=100.0, message="limit", limit=True)),
+        marks=(ReferenceLine(at=0.0), ReferenceLine(at=100.0, message="limit", limit=True)),
         scale=100.0,
     )
-    return picture(
-        charted([panel]),
+    return render_chart(
+        intervals_chart([panel]),
         name="parity",
         title=title,
-        alt=f"{title}. {TABLE}",
+        alt=f"{title}. {SEE_TABLE}",
         reading=(
             "Each line is a rule of the policy: what was lost, as a part of what it allows. Below 0 is better than the "
             "model as it came; beyond 100 % the rule is broken.",
@@ -96,10 +110,12 @@ def _picture(rulings: tuple[Ruling, ...]) -> Picture:
     )
 
 
-def _span(ruling: Ruling) -> Span | None:
+def _span(ruling: Ruling) -> IntervalRow | None:
     """What was lost as a part of the limit."""
     seen, limit = ruling.measurement, ruling.rule.at_most
     if seen is None or not limit or not numbers.has_interval(seen):
         return None
     part = replace(seen, value=seen.value / limit, low=seen.low / limit, high=seen.high / limit)
-    return Span(name=words.title(ruling.rule.measure), seen=part, mood="fail" if ruling.answer == "fail" else "live")
+    return IntervalRow(
+        name=words.measure_title(ruling.rule.measure), seen=part, mood="fail" if ruling.answer == "fail" else "live"
+    )

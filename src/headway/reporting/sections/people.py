@@ -6,10 +6,10 @@ from itertools import groupby
 
 from headway.core.evidence import Measurement
 from headway.reporting import details, meaning
-from headway.reporting.charts.drawing import TABLE, Picture, picture
-from headway.reporting.charts.intervals import Panel, Span, charted
-from headway.reporting.section import Section, measured, supported
-from headway.reporting.story import Story
+from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
+from headway.reporting.section import Section, winner_measurements, with_enough_rows
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, words
 
 _SHARES = {
@@ -22,10 +22,10 @@ _SHARES = {
 _ERROR = "bias.error_gap"
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The section for groups of people large enough to be judged; None where no gap was measured."""
-    every = measured(story, *_SHARES, _ERROR)
-    found = supported(story, every)
+    every = winner_measurements(story, *_SHARES, _ERROR)
+    found = with_enough_rows(story, every)
     if not every:
         return None
     return Section(
@@ -34,29 +34,34 @@ def plugin(story: Story) -> Section | None:
         reads=("bias.",),
         lead="Each group of people that the project names is compared with all the others, by the decisions at the "
         "threshold and by what is said against what happens. 0 is no difference.",
-        means=(*_means(found), *details.too_small(story, len(every) - len(found))),
-        sheet=details.parts(supported(story, _told(story)), story.groups, first="People"),
+        means=(*_means(found), *details.count_small_parts(story, len(every) - len(found))),
+        sheet=details.tabulate_parts(with_enough_rows(story, _told(story)), story.groups, first="People"),
         picture=lambda: _picture(found) if found else None,
     )
 
 
-def _told(story: Story) -> tuple[Measurement, ...]:
+def _told(story: ReportData) -> tuple[Measurement, ...]:
     """Gaps, and the rates that they are between, group by group."""
     held = story.winner.evidence.measurements if story.winner else ()
-    return tuple(sorted((each for each in held if each.name.startswith("bias.")), key=lambda each: each.slice))
+    return tuple(
+        sorted(
+            (measurement for measurement in held if measurement.name.startswith("bias.")),
+            key=lambda measurement: measurement.slice,
+        )
+    )
 
 
 def _means(found: tuple[Measurement, ...]) -> list[str]:
     """The gaps that are shown, each in a sentence; then how large any other could still be."""
-    shown = meaning.above(found)
-    open_ = [each for each in found if each not in shown and numbers.has_interval(each)]
+    shown = meaning.shown_above(found)
+    open_ = [measurement for measurement in found if measurement not in shown and numbers.has_interval(measurement)]
     if not found:
         return []
-    lines = [f"{each.slice} is shown to differ: {_size(each)}." for each in shown]
+    lines = [f"{measurement.slice} is shown to differ: {_size(measurement)}." for measurement in shown]
     if not shown:
         lines = ["No group of people is shown to be treated otherwise than the others. That is no proof that all are."]
     if open_:
-        worst = max(open_, key=lambda each: each.high)
+        worst = max(open_, key=lambda measurement: measurement.high)
         rest = "the other" if shown else "the"
         lines.append(
             f"Of {rest} {len(open_)} comparisons none can be told from no difference; the least sure is that of "
@@ -67,26 +72,28 @@ def _means(found: tuple[Measurement, ...]) -> list[str]:
 
 def _size(seen: Measurement) -> str:
     if seen.name == _ERROR:
-        return f"its mean error is off by {meaning.between(seen)} from theirs"
-    return _SHARES[seen.name].replace("this many", meaning.between(seen, scale=100.0))
+        return f"its mean error is off by {meaning.describe_interval(seen)} from theirs"
+    return _SHARES[seen.name].replace("this many", meaning.describe_interval(seen, scale=100.0))
 
 
 def _most(seen: Measurement) -> str:
     if seen.name == _ERROR:
-        return f"{numbers.number(seen.high)} of mean error"
-    return f"{numbers.number(seen.high * 100)} of 100 ({words.in_sentence(seen.name)})"
+        return f"{numbers.format_number(seen.high)} of mean error"
+    return f"{numbers.format_number(seen.high * 100)} of 100 ({words.measure_name(seen.name)})"
 
 
-def _picture(found: tuple[Measurement, ...]) -> Picture:
-    shown = meaning.above(found)
-    ordered = sorted(found, key=lambda each: each.name)
-    panels = [_panel(name, tuple(same), shown) for name, same in groupby(ordered, key=lambda each: each.name)]
+def _picture(found: tuple[Measurement, ...]) -> RenderedChart:
+    shown = meaning.shown_above(found)
+    ordered = sorted(found, key=lambda measurement: measurement.name)
+    panels = [
+        _panel(name, tuple(same), shown) for name, same in groupby(ordered, key=lambda measurement: measurement.name)
+    ]
     count = f"{len(shown)} of {len(found)} gaps between groups of people are shown to be there"
-    return picture(
-        charted(panels),
+    return render_chart(
+        intervals_chart(panels),
         name="people",
         title=count,
-        alt=f"{count}: {', '.join(each.slice for each in shown) or 'none'}. {TABLE}",
+        alt=f"{count}: {', '.join(measurement.slice for measurement in shown) or 'none'}. {SEE_TABLE}",
         reading=(
             "Each line is a group of people against all the others. A line that reaches 0 may be no difference at all.",
             "A cross marks a gap that is shown to be there, of all those that were looked at together.",
@@ -94,11 +101,14 @@ def _picture(found: tuple[Measurement, ...]) -> Picture:
     )
 
 
-def _panel(name: str, found: tuple[Measurement, ...], shown: list[Measurement]) -> Panel:
+def _panel(name: str, found: tuple[Measurement, ...], shown: list[Measurement]) -> IntervalPanel:
     share = name != _ERROR
-    return Panel(
-        title=words.title(name),
+    return IntervalPanel(
+        title=words.measure_title(name),
         axis="of 100" if share else "mean error",
         scale=100.0 if share else 1.0,
-        spans=tuple(Span(name=each.slice, seen=each, mood="fail" if each in shown else "live") for each in found),
+        spans=tuple(
+            IntervalRow(name=measurement.slice, seen=measurement, mood="fail" if measurement in shown else "live")
+            for measurement in found
+        ),
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from headway.core.evidence import Measurement
 from headway.reporting import details, meaning
-from headway.reporting.section import Section, measured
-from headway.reporting.story import Story
+from headway.reporting.section import Section, winner_measurements
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, words
 
 _NAMES = (
@@ -15,11 +15,11 @@ _NAMES = (
 )
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The measures of quality over all rows that were judged; None where none was measured."""
     held = story.winner.evidence.measurements if story.winner else ()
-    whole = (each for each in held if each.name.startswith(_NAMES) and not each.slice)
-    found = tuple(each for each in whole if not each.name.startswith(numbers.TIMED))
+    whole = (measurement for measurement in held if measurement.name.startswith(_NAMES) and not measurement.slice)
+    found = tuple(measurement for measurement in whole if not measurement.name.startswith(numbers.TIMED))
     if not found or story.winner is None:
         return None
     return Section(
@@ -28,13 +28,13 @@ def plugin(story: Story) -> Section | None:
         reads=_NAMES,
         lead=f"Measured on the rows of “{story.winner.evidence.period}”.",
         means=tuple(_means(story, found)),
-        sheet=details.beside(found, story.as_it_came, story.groups),
+        sheet=details.tabulate_against_baseline(found, story.as_it_came, story.groups),
     )
 
 
-def _means(story: Story, found: tuple[Measurement, ...]) -> list[str]:
-    lines = [text for each in found if numbers.has_interval(each) and (text := _said(each))]
-    lost = measured(story, "roc_auc.drop")
+def _means(story: ReportData, found: tuple[Measurement, ...]) -> list[str]:
+    lines = [text for measurement in found if numbers.has_interval(measurement) and (text := _said(measurement))]
+    lost = winner_measurements(story, "roc_auc.drop")
     if lost and numbers.has_interval(lost[0]) and story.winner and story.winner.variant.steps:
         lines.append(_against(lost[0]))
     return lines or ["On so few rows that share fate nothing can be said for sure."]
@@ -42,10 +42,10 @@ def _means(story: Story, found: tuple[Measurement, ...]) -> list[str]:
 
 def _said(seen: Measurement) -> str:
     if seen.name == "roc_auc":
-        pairs = meaning.between(seen, scale=100.0)
+        pairs = meaning.describe_interval(seen, scale=100.0)
         return f"Of 100 pairs of a case that happens and one that does not, it ranks {pairs} right; 50 would be chance."
     if seen.name in ("rmse", "mae"):
-        return f"It is off by {meaning.between(seen)} ({words.in_sentence(seen.name)})."
+        return f"It is off by {meaning.describe_interval(seen)} ({words.measure_name(seen.name)})."
     return ""
 
 
@@ -56,5 +56,5 @@ def _against(lost: Measurement) -> str:
         return "It is shown to rank worse than the model as it came."
     if lost.high < 0:
         return "It is shown to rank better than the model as it came."
-    most = numbers.number(lost.high)
+    most = numbers.format_number(lost.high)
     return f"That it ranks worse than the model as it came is not shown; if it does, then by {most} at most."

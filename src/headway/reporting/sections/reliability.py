@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from headway.core.verdict import Ruling
 from headway.reporting import details, meaning
-from headway.reporting.charts.reliability import draw
-from headway.reporting.section import Section, measured
-from headway.reporting.story import Story
+from headway.reporting.charts.reliability import draw_reliability
+from headway.reporting.section import Section, winner_measurements
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The reliability of the winner; None for fewer than two bins."""
-    if story.winner is None or len(measured(story, "reliability")) < 2:
+    if story.winner is None or len(winner_measurements(story, "reliability")) < 2:
         return None
     return Section(
         title="Whether what is said is what happens",
@@ -20,17 +20,17 @@ def plugin(story: Story) -> Section | None:
         reads=("reliability", "ece"),
         lead="The rows were sorted by the probability that they were given, and counted: how often it was right.",
         means=tuple(_means(story)),
-        sheet=details.bins(story.winner.evidence),
-        picture=lambda: draw(story),
+        sheet=details.tabulate_reliability(story.winner.evidence),
+        picture=lambda: draw_reliability(story),
     )
 
 
-def _means(story: Story) -> list[str]:
-    error = next((each for each in measured(story, "ece") if not each.slice), None)
+def _means(story: ReportData) -> list[str]:
+    error = next((measurement for measurement in winner_measurements(story, "ece") if not measurement.slice), None)
     if error is None or not numbers.has_interval(error):
         return ["How far off the probabilities are on average cannot be said on these rows."]
-    message = f"A probability that it gives is off by {meaning.between(error, scale=100.0)} points of 100 on average"
-    ruling = next((each for each in _rulings(story) if each.rule.measure == "ece"), None)
+    message = f"A probability that it gives is off by {meaning.describe_interval(error, scale=100.0)} points of 100 on average"
+    ruling = next((ruling for ruling in _rulings(story) if ruling.rule.measure == "ece"), None)
     limit = ruling.rule.at_most if ruling else None
     if ruling is None or limit is None:
         return [f"{message}."]
@@ -42,5 +42,5 @@ def _means(story: Story) -> list[str]:
     return [f"{message}, {ends[ruling.answer]}."]
 
 
-def _rulings(story: Story) -> tuple[Ruling, ...]:
+def _rulings(story: ReportData) -> tuple[Ruling, ...]:
     return story.winner.verdict.rulings if story.winner else ()

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from headway.core.evidence import Measurement
 from headway.core.verdict import Answer, Ruling
 from headway.reporting import details, meaning
-from headway.reporting.charts.drawing import TABLE, Picture, picture
-from headway.reporting.charts.intervals import Mark, Panel, Span, charted
-from headway.reporting.section import Section, measured, supported
-from headway.reporting.story import Story
+from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine, intervals_chart
+from headway.reporting.section import Section, winner_measurements, with_enough_rows
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, words
 
 LOSS, BIAS = "brier.drop", "calibration.bias"
@@ -20,9 +20,9 @@ MOST = 14
 """Slices that are drawn: the worst ones; the rest are counted."""
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The slices of the winner against the model as it came; None where it is that one, or none was measured."""
-    named = [each for each in measured(story, LOSS) if each.slice]
+    named = [measurement for measurement in winner_measurements(story, LOSS) if measurement.slice]
     if not named or story.winner is None or not story.winner.variant.steps:
         return None
     found = of_slices(story)
@@ -35,32 +35,43 @@ def plugin(story: Story) -> Section | None:
         means=(
             *_means(found, ruling_on(story)),
             *_biased(biases(story)),
-            *details.too_small(story, len(named) - len(found)),
+            *details.count_small_parts(story, len(named) - len(found)),
         ),
-        sheet=details.slices(found, story.groups),
+        sheet=details.tabulate_slices(found, story.groups),
         picture=lambda: draw(story, found) if len(found) > 1 else None,
     )
 
 
-def of_slices(story: Story) -> tuple[Measurement, ...]:
+def of_slices(story: ReportData) -> tuple[Measurement, ...]:
     """The loss of each slice of the winner that is large enough to be judged, what may be worst first."""
-    found = supported(story, measured(story, LOSS))
-    known = [each for each in found if math.isfinite(each.value) and numbers.has_interval(each)]
-    return tuple(sorted(known, key=lambda each: -each.high))
+    found = with_enough_rows(story, winner_measurements(story, LOSS))
+    known = [
+        measurement for measurement in found if math.isfinite(measurement.value) and numbers.has_interval(measurement)
+    ]
+    return tuple(sorted(known, key=lambda measurement: -measurement.high))
 
 
-def biases(story: Story) -> tuple[Measurement, ...]:
+def biases(story: ReportData) -> tuple[Measurement, ...]:
     """What is observed less what is said, of each slice that is large enough; the furthest apart first."""
-    known = [each for each in supported(story, measured(story, BIAS)) if numbers.has_interval(each)]
-    return tuple(sorted(known, key=lambda each: -abs(each.value)))
+    known = [
+        measurement
+        for measurement in with_enough_rows(story, winner_measurements(story, BIAS))
+        if numbers.has_interval(measurement)
+    ]
+    return tuple(sorted(known, key=lambda measurement: -abs(measurement.value)))
 
 
 def _biased(found: tuple[Measurement, ...]) -> list[str]:
     """Where more happens, or less, than is said: what holds of all slices at once."""
-    sides = {"More": meaning.above(found), "Less": [_turned(each) for each in meaning.below(found)]}
+    sides = {
+        "More": meaning.shown_above(found),
+        "Less": [_turned(measurement) for measurement in meaning.shown_below(found)],
+    }
     return [
         f"{word} happens than is said where "
-        + "; where ".join(f"{each.slice} (by {meaning.of_hundred(each)})" for each in seen[:5])
+        + "; where ".join(
+            f"{measurement.slice} (by {meaning.describe_percentage(measurement)})" for measurement in seen[:5]
+        )
         + "."
         for word, seen in sides.items()
         if seen
@@ -71,24 +82,27 @@ def _turned(seen: Measurement) -> Measurement:
     return replace(seen, value=-seen.value, low=-seen.high, high=-seen.low)
 
 
-def ruling_on(story: Story) -> Ruling | None:
+def ruling_on(story: ReportData) -> Ruling | None:
     """What the judge said of the worst slice."""
     rulings = story.winner.verdict.rulings if story.winner else ()
-    return next((each for each in rulings if each.rule.measure == f"worst_slice.{LOSS}"), None)
+    return next((ruling for ruling in rulings if ruling.rule.measure == f"worst_slice.{LOSS}"), None)
 
 
-def draw(story: Story, found: tuple[Measurement, ...]) -> Picture:
+def draw(story: ReportData, found: tuple[Measurement, ...]) -> RenderedChart:
     """The slices under each other, the worst first."""
     ruling = ruling_on(story)
     limit = ruling.rule.at_most if ruling else None
-    panel = Panel(
-        axis=f"{words.title(LOSS)} (above 0 is worse)",
-        spans=tuple(_span(each, meaning.above(found)) for each in found[:MOST]),
-        marks=(Mark(at=0.0), *((Mark(at=limit, message=f"limit {limit:g}", limit=True),) if limit is not None else ())),
+    panel = IntervalPanel(
+        axis=f"{words.measure_title(LOSS)} (above 0 is worse)",
+        spans=tuple(_span(measurement, meaning.shown_above(found)) for measurement in found[:MOST]),
+        marks=(
+            ReferenceLine(at=0.0),
+            *((ReferenceLine(at=limit, message=f"limit {limit:g}", limit=True),) if limit is not None else ()),
+        ),
         notes=f"rows / {story.groups}",
     )
-    return picture(
-        charted([panel, *_bias_panel(story)]),
+    return render_chart(
+        intervals_chart([panel, *_bias_panel(story)]),
         name="slices",
         title=_title(found, ruling),
         alt=_alt(found[:MOST]),
@@ -96,25 +110,29 @@ def draw(story: Story, found: tuple[Measurement, ...]) -> Picture:
     )
 
 
-def _bias_panel(story: Story) -> list[Panel]:
+def _bias_panel(story: ReportData) -> list[IntervalPanel]:
     found = biases(story)
-    shown = [*meaning.above(found), *meaning.below(found)]
-    spans = tuple(_span(each, shown) for each in found[:MOST])
+    shown = [*meaning.shown_above(found), *meaning.shown_below(found)]
+    spans = tuple(_span(measurement, shown) for measurement in found[:MOST])
     title = "Whether what is said is what happens there"
     axis = "observed less said, of 100"
-    return [Panel(title=title, axis=axis, spans=spans, scale=100.0, notes=f"rows / {story.groups}")] if found else []
+    return (
+        [IntervalPanel(title=title, axis=axis, spans=spans, scale=100.0, notes=f"rows / {story.groups}")]
+        if found
+        else []
+    )
 
 
-def _span(seen: Measurement, harmed: list[Measurement]) -> Span:
+def _span(seen: Measurement, harmed: list[Measurement]) -> IntervalRow:
     note = f"{seen.n_rows:,} / {seen.n_groups:,}"
-    return Span(name=seen.slice, seen=seen, note=note, mood="fail" if seen in harmed else "live")
+    return IntervalRow(name=seen.slice, seen=seen, note=note, mood="fail" if seen in harmed else "live")
 
 
 def _means(found: tuple[Measurement, ...], ruling: Ruling | None) -> list[str]:
     if not found:
         return []
     worst = found[0]
-    if all(each.low == each.high == 0 for each in found):
+    if all(measurement.low == measurement.high == 0 for measurement in found):
         return ["On none of them has anything changed."]
     said: dict[Answer, str] = {
         "pass": "None of these parts is harmed by more than the policy allows: even the least sure, {}, loses at most "
@@ -124,12 +142,12 @@ def _means(found: tuple[Measurement, ...], ruling: Ruling | None) -> list[str]:
         "undecided": "It is not shown that every part is spared: for {} the loss could be as much as {} (mean squared "
         "error of the probability).",
     }
-    return [said[ruling.answer if ruling else "undecided"].format(worst.slice, numbers.number(worst.high))]
+    return [said[ruling.answer if ruling else "undecided"].format(worst.slice, numbers.format_number(worst.high))]
 
 
 def _title(found: tuple[Measurement, ...], ruling: Ruling | None) -> str:
     seen = ruling.measurement if ruling and ruling.measurement else found[0]
-    worst = f"{seen.slice} with {numbers.measured(seen)}"
+    worst = f"{seen.slice} with {numbers.format_measurement(seen)}"
     if ruling is None:
         return f"{len(found)} slices against the model as it came; the worst is {worst}"
     message: dict[Answer, str] = {
@@ -141,13 +159,13 @@ def _title(found: tuple[Measurement, ...], ruling: Ruling | None) -> str:
 
 
 def _alt(found: tuple[Measurement, ...]) -> str:
-    ends = " to ".join(f"{one.slice} with {numbers.measured(one)}" for one in (found[0], found[-1]))
-    return f"{words.title(LOSS)} of {len(found)} slices, the worst first: {ends}. {TABLE}"
+    ends = " to ".join(f"{one.slice} with {numbers.format_measurement(one)}" for one in (found[0], found[-1]))
+    return f"{words.measure_title(LOSS)} of {len(found)} slices, the worst first: {ends}. {SEE_TABLE}"
 
 
-def _reading(story: Story, found: tuple[Measurement, ...], limit: float | None) -> tuple[str, ...]:
+def _reading(story: ReportData, found: tuple[Measurement, ...], limit: float | None) -> tuple[str, ...]:
     lines = [
-        f"Each line is a part of the rows. {words.title(LOSS)}: {words.meaning(LOSS)}",
+        f"Each line is a part of the rows. {words.measure_title(LOSS)}: {words.measure_meaning(LOSS)}",
         f"Lines are 95 % intervals; on the right, the rows and {story.groups} on which each rests. A cross marks what "
         "is shown to be above 0, of all that were looked at together.",
     ]

@@ -7,25 +7,25 @@ from msgspec.structs import replace
 from headway.core.evidence import Evidence, Machine, Measurement
 from headway.evaluation.measure import BUSY
 from headway.reporting import details, meaning
-from headway.reporting.charts.drawing import TABLE, Picture, picture
-from headway.reporting.charts.intervals import Mark, Panel, Span, charted
+from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine, intervals_chart
 from headway.reporting.section import Section
-from headway.reporting.story import Story
+from headway.reporting.story import ReportData
 from headway.reporting.text import numbers
 
 _TIMED = (*numbers.TIMED, "start.")
 _FASTER = {"latency.speedup": "one row", "throughput.speedup": "batches"}
 
 
-def plugin(story: Story) -> Section | None:
+def plugin(story: ReportData) -> Section | None:
     """The section for speed, of the winner and of the model as it came; None where it was not timed."""
     if story.winner is None:
         return None
-    looks = [*(each.evidence for each in story.frontier if story.is_winner(each)), story.winner.evidence]
-    held = [each for evidence in looks for each in evidence.measurements if _timed(each)]
+    looks = [*(judged.evidence for judged in story.frontier if story.is_winner(judged)), story.winner.evidence]
+    held = [measurement for evidence in looks for measurement in evidence.measurements if _timed(measurement)]
     if not held:
         return None
-    found = {name: seen for name in dict.fromkeys(each.name for each in held) if (seen := story.of_winner(name))}
+    found = {name: seen for name in dict.fromkeys(look.name for look in held) if (seen := story.of_winner(name))}
     came = story.origin.evidence if story.origin else None
     faster = {name: found[name] for name in _FASTER if name in found and story.winner.variant.steps}
     return Section(
@@ -35,7 +35,7 @@ def plugin(story: Story) -> Section | None:
         lead=f"{_machine(looks[0].machine)} It and the model as it came were timed in turns, side by side, so that "
         "what slowed the machine slowed both.",
         means=(*_means(found, came), *_busy(looks[0])),
-        sheet=details.beside(tuple(found.values()), came, story.groups),
+        sheet=details.tabulate_against_baseline(tuple(found.values()), came, story.groups),
         picture=lambda: _picture(faster) if faster else None,
     )
 
@@ -45,7 +45,7 @@ def _timed(seen: Measurement) -> bool:
 
 
 def _busy(evidence: Evidence) -> list[str]:
-    busy = any(each.code == BUSY for each in evidence.findings)
+    busy = any(finding.code == BUSY for finding in evidence.findings)
     return ["The machine had other work while it was timed: take these figures with care."] if busy else []
 
 
@@ -57,41 +57,45 @@ def _means(found: dict[str, Measurement], came: Evidence | None) -> list[str]:
     lines = []
     if one := found.get("latency.one_row"):
         was = came.find(one.name) if came else None
-        beside = f"; the model as it came takes {meaning.between(was)}" if was and numbers.has_interval(was) else ""
-        lines.append(f"One row is answered in {meaning.between(one)}{beside}.")
+        beside = (
+            f"; the model as it came takes {meaning.describe_interval(was)}"
+            if was and numbers.has_interval(was)
+            else ""
+        )
+        lines.append(f"One row is answered in {meaning.describe_interval(one)}{beside}.")
     for name, what in _FASTER.items():
         if (seen := found.get(name)) and numbers.has_interval(seen):
             lines.append(_faster("For one row" if what == "one row" else "In batches", seen))
     if cost := found.get("cost.per_million.one_row") or found.get("cost.cpu_s.one_row"):
         what = "cost" if cost.unit != "s" else "take a core"
-        lines.append(f"A million rows, one by one, {what} {meaning.between(cost)}.")
+        lines.append(f"A million rows, one by one, {what} {meaning.describe_interval(cost)}.")
     if start := found.get("start.seconds"):
-        lines.append(f"A process that is begun gives its first answer after {meaning.between(start)}.")
+        lines.append(f"A process that is begun gives its first answer after {meaning.describe_interval(start)}.")
     if memory := found.get("start.memory_mb"):
-        lines.append(f"It holds {meaning.between(memory)} of memory then.")
+        lines.append(f"It holds {meaning.describe_interval(memory)} of memory then.")
     return lines
 
 
 def _faster(what: str, seen: Measurement) -> str:
     if seen.low > 1:
-        return f"{what} it is {meaning.between(replace(seen, unit=''))} times as fast."
+        return f"{what} it is {meaning.describe_interval(replace(seen, unit=''))} times as fast."
     if seen.high < 1:
         return f"{what} it is slower than the model as it came."
     return f"{what} no difference of speed is shown."
 
 
-def _picture(faster: dict[str, Measurement]) -> Picture:
-    told = " and ".join(f"{numbers.measured(seen)} for {_FASTER[name]}" for name, seen in faster.items())
-    panel = Panel(
+def _picture(faster: dict[str, Measurement]) -> RenderedChart:
+    told = " and ".join(f"{numbers.format_measurement(seen)} for {_FASTER[name]}" for name, seen in faster.items())
+    panel = IntervalPanel(
         axis="times as fast as the model as it came",
-        spans=tuple(Span(name=_FASTER[name], seen=seen) for name, seen in faster.items()),
-        marks=(Mark(at=1.0, message="as it came"),),
+        spans=tuple(IntervalRow(name=_FASTER[name], seen=seen) for name, seen in faster.items()),
+        marks=(ReferenceLine(at=1.0, message="as it came"),),
         log=True,
     )
-    return picture(
-        charted([panel]),
+    return render_chart(
+        intervals_chart([panel]),
         name="speed",
         title=f"Faster: {told}",
-        alt=f"Faster: {told}. {TABLE}",
+        alt=f"Faster: {told}. {SEE_TABLE}",
         reading=("Right of the upright line is faster, left of it slower. Equal distances are equal ratios.",),
     )

@@ -7,16 +7,16 @@ from headway.core.record import read
 from headway.evaluation.learning_curves.reading import MARGIN
 from headway.registry.project import Project
 from headway.reporting.text import numbers, words
-from headway.reporting.text.sheets import Column, Line, Sheet, number_cell
+from headway.reporting.text.sheets import Column, Line, Table, measurement_cell
 
 
-def last(project: Project) -> LearningCurve | None:
+def last_curve(project: Project) -> LearningCurve | None:
     """The curve of the project's last training; None where none drew one."""
     content = project.state.latest("learningcurve", name=project.name)
     return read(LearningCurve, content) if content else None
 
 
-def message(curve: LearningCurve) -> str:
+def describe_curve(curve: LearningCurve) -> str:
     """The sentence on a curve, for a person who cannot code."""
     seen = curve.reading
     return {
@@ -33,29 +33,29 @@ def message(curve: LearningCurve) -> str:
     }[seen.answer]
 
 
-def cost(curve: LearningCurve) -> str:
+def describe_cost(curve: LearningCurve) -> str:
     """What the looks took, beside the training."""
-    looks = f"{len(curve.rounds)} looks took {numbers.seconds(curve.spent)}"
-    return f"{looks} beside {numbers.seconds(curve.seconds)} of training." if curve.seconds else f"{looks}."
+    looks = f"{len(curve.rounds)} looks took {numbers.format_seconds(curve.spent)}"
+    return f"{looks} beside {numbers.format_seconds(curve.seconds)} of training." if curve.seconds else f"{looks}."
 
 
-def sheet(curve: LearningCurve, groups: str = "") -> Sheet:
+def tabulate_curve(curve: LearningCurve, groups: str = "") -> Table:
     """Every look: the round, the seconds so far, and each measure on rows held out and learned from."""
-    names = tuple(each.name for each in curve.rounds[0].held_out) if curve.rounds else ()
-    heads = [f"{words.symbol(name)}, {part}" for name in names for part in ("held out", "learned from")]
-    return Sheet(
+    names = tuple(measurement.name for measurement in curve.rounds[0].held_out) if curve.rounds else ()
+    heads = [f"{words.measure_symbol(name)}, {part}" for name in names for part in ("held out", "learned from")]
+    return Table(
         columns=tuple(Column(title=title) for title in ("Round", "Seconds", *heads)),
-        rows=tuple(_row(each, names, groups) for each in curve.rounds),
+        rows=tuple(_row(round, names, groups) for round in curve.rounds),
     )
 
 
 def _row(seen: Round, names: tuple[str, ...], groups: str) -> tuple[tuple[Line, ...], ...]:
-    seconds = "not timed" if seen.seconds is None else numbers.seconds(seen.seconds)
+    seconds = "not timed" if seen.seconds is None else numbers.format_seconds(seen.seconds)
     sides = [seen.error(name, learned=learned) for name in names for learned in (False, True)]
     return (
         (Line(text=str(seen.number)),),
         (Line(text=seconds, mood="quiet"),),
-        *(number_cell(each, groups=groups) for each in sides),
+        *(measurement_cell(side, groups=groups) for side in sides),
     )
 
 
@@ -63,13 +63,13 @@ def _by(curve: LearningCurve, *, falls: bool = False) -> str:
     """By how much the error changed since, in its own unit: `0.012 to 0.031 (log loss)`."""
     low, high = _ends(curve)
     ends = (-high, -low) if falls else (low, high)
-    first, last = (numbers.number(end, width=high - low) for end in ends)
+    first, last = (numbers.format_number(end, width=high - low) for end in ends)
     return f"{first} to {last} ({curve.error.replace('_', ' ')})"
 
 
 def _open(curve: LearningCurve) -> str:
     low, high = _ends(curve)
-    first, last = (numbers.number(end, width=high - low) for end in (low, high))
+    first, last = (numbers.format_number(end, width=high - low) for end in (low, high))
     return f"from round {curve.reading.since} to the last, the held-out error changed by {first} to {last}"
 
 

@@ -9,10 +9,10 @@ from headway.core.errors import ConfigError
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
-def seconds(text: str) -> float:
+def parse_duration(text: str) -> float:
     """The seconds of a length of time; raises ConfigError, with examples, for what is none.
 
-    >>> seconds("90"), seconds("60s"), seconds("1.5m")
+    >>> parse_duration("90"), parse_duration("60s"), parse_duration("1.5m")
     (90.0, 60.0, 90.0)
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())

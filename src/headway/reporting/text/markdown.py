@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from headway.reporting.text.one_line import one_line
-from headway.reporting.text.sheets import Cell, Line, Sheet
+from headway.reporting.text.sheets import Cell, Line, Table
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MARKS = re.compile(r"[\\`*\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -14,23 +14,23 @@ _BEGINS = re.compile(r"^(\d*)([-+=.)#])(?=[\s=#-]|$)")
 _JOINED = re.compile(r"[@#!](?=\w)|:(?=//|[\w+-]*[a-z][\w+-]*:)|\bwww(?=\.)", re.IGNORECASE)
 
 
-def escaped(text: str) -> str:
+def escape_markdown(text: str) -> str:
     r"""The text as one line that reads as it is written: no mark, link, mention, table border or HTML comes of it.
 
-    >>> escaped("a|b <i> @ada roc_auc *x*")
+    >>> escape_markdown("a|b <i> @ada roc_auc *x*")
     'a\\|b &lt;i&gt; @<!-- -->ada roc_auc \\*x\\*'
     """
     found = re.sub("[&<>]", lambda match: _ENTITIES[match[0]], _MARKS.sub(r"\\\g<0>", one_line(text)))
     return _BEGINS.sub(r"\1\\\2", _JOINED.sub(r"\g<0><!-- -->", found))
 
 
-def table(sheet: Sheet) -> str:
+def markdown_table(sheet: Table) -> str:
     """A sheet as a table, one line a row; the lines of a cell stand under each other, and its notes in a column."""
     noted = any(sheet.notes)
-    titles = [escaped(column.title) for column in sheet.columns] + ["Why it lost"] * noted
+    titles = [escape_markdown(column.title) for column in sheet.columns] + ["Why it lost"] * noted
     rows = [[_cell(cell) for cell in row] for row in sheet.rows]
     for row, note in zip(rows, sheet.notes, strict=False):
-        row.extend([escaped(note)] * noted)
+        row.extend([escape_markdown(note)] * noted)
     return "\n".join(map(_row, [titles, ["---"] * len(titles), *rows])) + "\n"
 
 
@@ -43,4 +43,4 @@ def _cell(cell: Cell) -> str:
 
 
 def _line(line: Line) -> str:
-    return f"**{escaped(line.text)}**" if line.mood == "strong" else escaped(line.text)
+    return f"**{escape_markdown(line.text)}**" if line.mood == "strong" else escape_markdown(line.text)

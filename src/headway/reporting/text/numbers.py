@@ -23,13 +23,13 @@ _WHOLE = ((0.0, 1.0), (-1.0, 1.0))
 _ENDLESS = 1e300
 
 
-def number(value: float, *, width: float = 0.0) -> str:
+def format_number(value: float, *, width: float = 0.0) -> str:
     """A number with two digits of its interval's width, and three significant ones where it has none.
 
     From 1 up, an interval leaves three significant digits at most; what is below 0.0001 is written with an exponent,
     and what is nearer to 0 than 1e-12 is the rounding of a computer.
 
-    >>> number(0.74127, width=0.052), number(31.2345), number(0.0000048), number(336776.0)
+    >>> format_number(0.74127, width=0.052), format_number(31.2345), format_number(4.8e-6), format_number(336776.0)
     ('0.741', '31.2', '4.8e-6', '336,776')
     """
     if not math.isfinite(value):
@@ -39,13 +39,13 @@ def number(value: float, *, width: float = 0.0) -> str:
     return _rounded(value, _decimals(value, width, most=3 if abs(value) >= 1 else 0))
 
 
-def measured(measurement: Measurement) -> str:
+def format_measurement(measurement: Measurement) -> str:
     """A measurement with unit and interval: `0.741 [0.715, 0.767]`, `31.2 us [30.9, 31.6]`, `x 8.4 [8.2, 8.6]`.
 
     A count or a maximum over the rows at hand is a fact and has no interval; where the data give none, that is said.
     """
-    interval = interval_of(measurement)
-    return f"{value_of(measurement)} {interval}" if interval else value_of(measurement)
+    interval = format_interval(measurement)
+    return f"{format_value(measurement)} {interval}" if interval else format_value(measurement)
 
 
 def has_interval(measurement: Measurement) -> bool:
@@ -55,12 +55,14 @@ def has_interval(measurement: Measurement) -> bool:
     return not (endless or (measurement.se is None and ends in _WHOLE))
 
 
-def value_of(measurement: Measurement) -> str:
-    """The value of a measurement with its unit, to be shown beside `interval_of` or `basis`."""
+def format_value(measurement: Measurement) -> str:
+    """The value of a measurement with its unit, to be shown beside `format_interval` or `format_basis`."""
     scale, prefix = _scale(measurement)
     value, width = measurement.value * scale, _width(measurement) * scale
     tiny = not math.isfinite(value) or (value != 0 and max(abs(value), width) < TINY)
-    text = number(value, width=width) if tiny else _rounded(value, _decimals(value, width, most=_most(measurement)))
+    text = (
+        format_number(value, width=width) if tiny else _rounded(value, _decimals(value, width, most=_most(measurement)))
+    )
     if not math.isfinite(value):
         return text
     if measurement.name.endswith("speedup") or measurement.unit == "x":
@@ -69,8 +71,8 @@ def value_of(measurement: Measurement) -> str:
     return f"{text} {prefix}{unit}".rstrip()
 
 
-def interval_of(measurement: Measurement) -> str:
-    """The interval in brackets, on the scale of `value_of`; empty for a fact; where data give none, `(no interval)`."""
+def format_interval(measurement: Measurement) -> str:
+    """The interval in brackets, on the scale of `format_value`; empty for a fact; where data give none, `(no interval)`."""
     width = _width(measurement)
     if not math.isfinite(measurement.value) or (has_interval(measurement) and not width):
         return ""
@@ -87,32 +89,32 @@ def interval_of(measurement: Measurement) -> str:
     return "[" + ", ".join(_rounded(end, decimals) for end in ends) + "]"
 
 
-def limit_of(value: float, measure: str) -> str:
+def format_limit(value: float, measure: str) -> str:
     """A limit of a policy, in the unit in which its measure is shown: `0.005`, `5 %`."""
     return f"{value * 100:g} %" if _is_share(measure) else f"{value:g}"
 
 
-def times(measurement: Measurement) -> str:
+def format_ratio(measurement: Measurement) -> str:
     """A ratio within a sentence: `8.40 [8.23, 8.57] times`."""
-    return f"{measured(measurement).removeprefix('x ')} times"
+    return f"{format_measurement(measurement).removeprefix('x ')} times"
 
 
-def basis(measurement: Measurement, groups: str = "groups") -> str:
+def format_basis(measurement: Measurement, groups: str = "groups") -> str:
     """What a measurement rests on: `18,251 rows, 62 days`; the groups of a timing are its rounds."""
     rows = f"{measurement.n_rows:,} rows"
     word = "rounds" if measurement.unit == "x" or measurement.name.startswith(TIMED) else groups
     return f"{rows}, {measurement.n_groups:,} {word}" if measurement.n_groups else rows
 
 
-def seconds(value: float) -> str:
+def format_seconds(value: float) -> str:
     """A duration: `0.82 s`, `12.4 s`, `2 min 13 s`."""
     if round(value) < 100:
-        return f"{number(value)} s"
+        return f"{format_number(value)} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes:,} min {rest} s"
 
 
-def short(digest: str) -> str:
+def short_digest(digest: str) -> str:
     """The first 12 characters of a digest, without the name of its method; enough to tell two releases apart."""
     return digest.rpartition(":")[2][:12]
 

@@ -17,18 +17,18 @@ from headway.data.leakage.eight_kinds import LeakageKind
 from headway.reporting.text import numbers, words
 from headway.reporting.text.one_line import one_line
 
-Mood = Answer | Literal["plain", "quiet", "strong"]
-MARKS: dict[Answer, str] = {"pass": "✓ pass", "fail": "✗ fail", "undecided": "? undecided"}
+Style = Answer | Literal["plain", "quiet", "strong"]
+VERDICT_MARKS: dict[Answer, str] = {"pass": "✓ pass", "fail": "✗ fail", "undecided": "? undecided"}
 _SAID = {"harmful": "harms", "nothing": "buys nothing", "useless": "does nothing", "unsettled": "not decided"}
-KIND_MOODS: dict[str, Mood] = {"found": "fail", "undecided": "undecided", "clear": "pass", "not applicable": "quiet"}
-SEVERITIES: dict[str, Mood] = {"stop": "fail", "warn": "undecided", "undecided": "undecided", "note": "plain"}
+KIND_MOODS: dict[str, Style] = {"found": "fail", "undecided": "undecided", "clear": "pass", "not applicable": "quiet"}
+SEVERITIES: dict[str, Style] = {"stop": "fail", "warn": "undecided", "undecided": "undecided", "note": "plain"}
 
 
 class Line(Record, frozen=True, kw_only=True):
     """One line of a cell."""
 
     text: str
-    mood: Mood = "plain"
+    mood: Style = "plain"
 
 
 Cell = tuple[Line, ...]
@@ -41,7 +41,7 @@ class Column(Record, frozen=True, kw_only=True):
     folds: bool = False
 
 
-class Sheet(Record, frozen=True, kw_only=True):
+class Table(Record, frozen=True, kw_only=True):
     """A table: columns, and for each row a cell under every one; `chosen` is the row to be marked, or -1.
 
     The first column is the key: it tells rows apart where the others do not fit beside each other. `notes` are
@@ -54,7 +54,7 @@ class Sheet(Record, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def against_model(verdict: Verdict) -> Answer:
+def baseline_answer(verdict: Verdict) -> Answer:
     """The answer of the rules that compare with the model as it came: pass is a variant shown to do no harm.
 
     Where a policy has no such rule, it is the verdict's own.
@@ -65,9 +65,9 @@ def against_model(verdict: Verdict) -> Answer:
     return "fail" if "fail" in answers else "undecided" if "undecided" in answers else "pass"
 
 
-def frontier(
+def tabulate_variants(
     judged: Sequence[Judged], *, winner: Judged | None = None, reasons: Mapping[str, str] | None = None
-) -> Sheet:
+) -> Table:
     """The variants: what each is, the verdict, speed, quality, distance from the model, and why it lost."""
     won = winner.variant.digest if winner else ""
     shown = [name for name in _MEASURES if any(_measured(row, name) for row in judged)]
@@ -76,7 +76,7 @@ def frontier(
             (Line(text=str(number)),),
             (Line(text=row.variant.name, mood="strong" if row.variant.digest == won else "plain"),),
             _verdict(row.verdict),
-            *(number_cell(_measured(row, name)) for name in shown),
+            *(measurement_cell(_measured(row, name)) for name in shown),
         )
         for number, row in enumerate(judged, start=1)
     )
@@ -88,42 +88,45 @@ def frontier(
     )
     chosen = next((index for index, row in enumerate(judged) if row.variant.digest == won), -1)
     notes = tuple((reasons or {}).get(row.variant.name, "") for row in judged)
-    return Sheet(columns=columns, rows=rows, chosen=chosen, notes=notes)
+    return Table(columns=columns, rows=rows, chosen=chosen, notes=notes)
 
 
-def frontier_in_brief(judged: Sequence[Judged], winner: Judged) -> Sheet:
+def tabulate_variants_briefly(judged: Sequence[Judged], winner: Judged) -> Table:
     """The variants, a line each: name, verdict, and the figures that decide; the whole is in the report."""
     rows = tuple(
         (
             (Line(text=str(number)),),
             (Line(text=row.variant.name),),
-            (Line(text=MARKS[against_model(row.verdict)], mood=against_model(row.verdict)),),
-            *(_on_one_line(number_cell(_measured(row, name))) for name in _BRIEF),
+            (Line(text=VERDICT_MARKS[baseline_answer(row.verdict)], mood=baseline_answer(row.verdict)),),
+            *(_on_one_line(measurement_cell(_measured(row, name))) for name in _BRIEF),
         )
         for number, row in enumerate(judged, start=1)
     )
     titles = ("#", "Variant", "Verdict", *_BRIEF.values())
     chosen = next((index for index, row in enumerate(judged) if row.variant.digest == winner.variant.digest), -1)
-    return Sheet(columns=tuple(Column(title=title) for title in titles), rows=rows, chosen=chosen)
+    return Table(columns=tuple(Column(title=title) for title in titles), rows=rows, chosen=chosen)
 
 
-def rulings(verdict: Verdict, *, groups: str = "groups") -> Sheet:
+def tabulate_rules(verdict: Verdict, *, groups: str = "groups") -> Table:
     """A verdict rule by rule: what was measured, the limit, the answer, and the judge's own sentence."""
     rows = tuple(
         (
-            (Line(text=words.title(each.rule.measure), mood="strong"), Line(text=each.rule.measure, mood="quiet")),
-            number_cell(each.measurement, groups=groups),
-            (Line(text=words.limit(each.rule)),),
-            (Line(text=MARKS[each.answer], mood=each.answer),),
-            (Line(text=each.message, mood="quiet"),),
+            (
+                Line(text=words.measure_title(ruling.rule.measure), mood="strong"),
+                Line(text=ruling.rule.measure, mood="quiet"),
+            ),
+            measurement_cell(ruling.measurement, groups=groups),
+            (Line(text=words.rule_limit(ruling.rule)),),
+            (Line(text=VERDICT_MARKS[ruling.answer], mood=ruling.answer),),
+            (Line(text=ruling.message, mood="quiet"),),
         )
-        for each in verdict.rulings
+        for ruling in verdict.rulings
     )
     titles = (("Rule", True), ("Measured", False), ("Limit", False), ("Answer", False), ("In the judge's words", True))
-    return Sheet(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+    return Table(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
 
 
-def findings(found: Sequence[Finding]) -> Sheet:
+def tabulate_findings(found: Sequence[Finding]) -> Table:
     """What was found, the gravest first: how grave, what and where, the number with its limit, and the mend."""
     rows = tuple(
         (
@@ -139,22 +142,22 @@ def findings(found: Sequence[Finding]) -> Sheet:
         for each in sorted(found, key=lambda finding: list(SEVERITIES).index(finding.severity))
     )
     titles = (("Code", False), ("Severity", False), ("Finding", True), ("Measured", False), ("What to do", True))
-    return Sheet(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+    return Table(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
 
 
-def unjudged(found: Sequence[Finding]) -> Sheet:
+def tabulate_checks_not_run(found: Sequence[Finding]) -> Table:
     """The checks that could not judge: what each looks for, why not here, and what would let it; those first."""
-    blind = [each for each in found if each.code == UNJUDGED]
+    blind = [finding for finding in found if finding.code == UNJUDGED]
     rows = tuple(
         (
-            _looks_for(each.where.removeprefix("check ")),
-            (Line(text=one_line(each.message.partition("did not run: ")[2] or each.message)),),
-            (Line(text=one_line(each.hint or "nothing, as the data are"), mood="quiet"),),
+            _looks_for(finding.where.removeprefix("check ")),
+            (Line(text=one_line(finding.message.partition("did not run: ")[2] or finding.message)),),
+            (Line(text=one_line(finding.hint or "nothing, as the data are"), mood="quiet"),),
         )
-        for each in sorted(blind, key=lambda each: not each.hint)
+        for finding in sorted(blind, key=lambda finding: not finding.hint)
     )
     titles = ("Not judged", "Why", "What to do")
-    return Sheet(columns=tuple(Column(title=title, folds=True) for title in titles), rows=rows)
+    return Table(columns=tuple(Column(title=title, folds=True) for title in titles), rows=rows)
 
 
 def _looks_for(check: str) -> Cell:
@@ -165,39 +168,50 @@ def _looks_for(check: str) -> Cell:
     return (name, Line(text=one_line(plugins.describe("check", check).rstrip(".")), mood="quiet"))
 
 
-def kinds(found: Sequence[LeakageKind]) -> Sheet:
+def tabulate_leakage(found: Sequence[LeakageKind]) -> Table:
     """The eight kinds of leakage, each with what its checks came to, and why."""
     rows = tuple(
         (
-            (Line(text=each.name, mood="strong"),),
-            (Line(text=each.answer, mood=KIND_MOODS[each.answer]),),
-            (Line(text=one_line(each.why)),),
+            (Line(text=kind.name, mood="strong"),),
+            (Line(text=kind.answer, mood=KIND_MOODS[kind.answer]),),
+            (Line(text=one_line(kind.why)),),
         )
-        for each in found
+        for kind in found
     )
     titles = (("Kind of leakage", True), ("Answer", False), ("Why", True))
-    return Sheet(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+    return Table(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
 
 
-def measurements(found: Sequence[Measurement], *, groups: str = "groups") -> Sheet:
+def tabulate_measurements(found: Sequence[Measurement], *, groups: str = "groups") -> Table:
     """What was measured: what it is, the value with its interval, and the rows and groups that it rests on."""
     rows = tuple(
         (
-            (Line(text=words.title(each.name), mood="strong"), Line(text=each.name, mood="quiet")),
-            (Line(text=numbers.measured(each)),),
-            (Line(text=numbers.basis(each, groups), mood="quiet"),),
+            (
+                Line(text=words.measure_title(measurement.name), mood="strong"),
+                Line(text=measurement.name, mood="quiet"),
+            ),
+            (Line(text=numbers.format_measurement(measurement)),),
+            (Line(text=numbers.format_basis(measurement, groups), mood="quiet"),),
         )
-        for each in found
+        for measurement in found
     )
     titles = (("Measure", True), ("Measured", False), ("On", False))
-    return Sheet(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+    return Table(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
 
 
-def parts(found: Sequence[Measurement], audit: str) -> Sheet:
+def tabulate_ablation(found: Sequence[Measurement], audit: str) -> Table:
     """What an audit measured without each part, or feature: a row for each, and the word that is shown of it."""
-    own = [each for each in found if each.name.startswith(f"{audit}.") and each.slice]
-    shown = {(each.name, each.slice): each for each in own if each.name.removeprefix(f"{audit}.") not in _SAID}
-    said = {each.slice: _SAID[word] for each in own if (word := each.name.removeprefix(f"{audit}.")) in _SAID}
+    own = [measurement for measurement in found if measurement.name.startswith(f"{audit}.") and measurement.slice]
+    shown = {
+        (measurement.name, measurement.slice): measurement
+        for measurement in own
+        if measurement.name.removeprefix(f"{audit}.") not in _SAID
+    }
+    said = {
+        measurement.slice: _SAID[word]
+        for measurement in own
+        if (word := measurement.name.removeprefix(f"{audit}.")) in _SAID
+    }
     names = list(dict.fromkeys(name for name, _ in shown))
     rows = tuple(
         (
@@ -205,24 +219,24 @@ def parts(found: Sequence[Measurement], audit: str) -> Sheet:
             *(_of_part(shown.get((name, part))) for name in names),
             (Line(text=said.get(part, ""), mood="undecided"),),
         )
-        for part in dict.fromkeys(each.slice for each in own)
+        for part in dict.fromkeys(measurement.slice for measurement in own)
     )
-    titles = [Column(title=words.title(name)) for name in names]
-    return Sheet(columns=(Column(title="Part", folds=True), *titles, Column(title="Shown")), rows=rows)
+    titles = [Column(title=words.measure_title(name)) for name in names]
+    return Table(columns=(Column(title="Part", folds=True), *titles, Column(title="Shown")), rows=rows)
 
 
 def _of_part(measured: Measurement | None) -> Cell:
     """A number of a part, whose name stands in the row already; empty where it was not measured."""
-    return () if measured is None else number_cell(replace(measured, slice=""))
+    return () if measured is None else measurement_cell(replace(measured, slice=""))
 
 
-def history(moves: Sequence[Move]) -> Sheet:
+def tabulate_history(moves: Sequence[Move]) -> Table:
     """The moves of pointers, oldest first: when, which pointer, to which release, by whom, why, on which verdict."""
     rows = tuple(
         (
             (Line(text=move.at),),
             (Line(text=f"{move.name}@{move.pointer} {move.number}"),),
-            (Line(text=numbers.short(move.release) or "withdrawn"),),
+            (Line(text=numbers.short_digest(move.release) or "withdrawn"),),
             (Line(text=move.who),),
             (Line(text=move.answer or "by hand", mood="plain"),),
             (Line(text=move.why),),
@@ -230,17 +244,17 @@ def history(moves: Sequence[Move]) -> Sheet:
         for move in moves
     )
     titles = ("When (UTC)", "Pointer, move", "Release", "Who", "Verdict", "Why")
-    return Sheet(columns=tuple(Column(title=title, folds=title == "Why") for title in titles), rows=rows)
+    return Table(columns=tuple(Column(title=title, folds=title == "Why") for title in titles), rows=rows)
 
 
-def number_cell(measurement: Measurement | None, *, groups: str = "") -> Cell:
+def measurement_cell(measurement: Measurement | None, *, groups: str = "") -> Cell:
     """A measurement: its value, under it the interval, or the rows it rests on; `groups` asks for both."""
     if measurement is None:
         return (Line(text="not measured", mood="quiet"),)
-    interval, basis = numbers.interval_of(measurement), numbers.basis(measurement, groups or "groups")
+    interval, basis = numbers.format_interval(measurement), numbers.format_basis(measurement, groups or "groups")
     under = [interval, measurement.slice, basis if groups else "" if interval else f"{measurement.n_rows:,} rows"]
     quiet = (Line(text=text, mood="quiet") for text in under if text)
-    return (Line(text=numbers.value_of(measurement)), *quiet)
+    return (Line(text=numbers.format_value(measurement)), *quiet)
 
 
 _WORST = "worst_slice."
@@ -250,7 +264,7 @@ _MEASURES = {
     "throughput.batch": "Batch",
     "cost.per_million.one_row": "Cost a million",
     "cost.cpu_s.one_row": "CPU s a million",
-    **{name: words.symbol(name) for name in ("roc_auc", "brier", "ece", "rmse")},
+    **{name: words.measure_symbol(name) for name in ("roc_auc", "brier", "ece", "rmse")},
     "roc_auc.drop": "AUC lost",
     "rmse.drop": "RMSE lost",
     f"{_WORST}brier.drop": "Brier lost, worst slice",
@@ -276,14 +290,14 @@ def _measured(row: Judged, name: str) -> Measurement | None:
     """What evidence holds by that name; of the worst slice, what the judge rested the ruling on."""
     if not name.startswith(_WORST):
         return row.evidence.find(name)
-    return next((each.measurement for each in row.verdict.rulings if each.rule.measure == name), None)
+    return next((ruling.measurement for ruling in row.verdict.rulings if ruling.rule.measure == name), None)
 
 
 def _verdict(verdict: Verdict) -> Cell:
     """The answer against the model as it came, and under it that of all rules where it is another."""
-    answer = against_model(verdict)
+    answer = baseline_answer(verdict)
     every = ("all rules:", verdict.answer) if verdict.answer != answer else ()
-    return (Line(text=MARKS[answer], mood=answer), *(Line(text=text, mood="quiet") for text in every))
+    return (Line(text=VERDICT_MARKS[answer], mood=answer), *(Line(text=text, mood="quiet") for text in every))
 
 
 def _against_limit(finding: Finding) -> Cell:
@@ -291,5 +305,5 @@ def _against_limit(finding: Finding) -> Cell:
         return (Line(text="no number", mood="quiet"),)
     limit = (Line(text=f"limit {finding.limit:g}", mood="quiet"),) if finding.limit is not None else ()
     whole = float(finding.measured).is_integer() and abs(finding.measured) >= 1
-    text = f"{finding.measured:,.0f}" if whole else numbers.number(finding.measured)
+    text = f"{finding.measured:,.0f}" if whole else numbers.format_number(finding.measured)
     return (Line(text=text), *limit)

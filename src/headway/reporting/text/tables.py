@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderResult
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from headway.core.assessment import UNJUDGED
@@ -15,17 +15,17 @@ from headway.core.frontier import Frontier
 from headway.core.release import Move
 from headway.core.verdict import Judged, Verdict
 from headway.data.leakage.eight_kinds import summarize_leakage
-from headway.reporting.answers import replayed, replies
-from headway.reporting.story import Replay, Story
+from headway.reporting.answers import describe_replay, summary_answers
+from headway.reporting.story import Replay, ReportData
 from headway.reporting.text import numbers, sheets, stress, words
-from headway.reporting.text.sheets import Column, Line, Mood, Sheet
+from headway.reporting.text.sheets import Column, Line, Style, Table
 
 FOLDED = 22
 """Letters to which a text may be folded; where even that does not fit, columns go on below."""
 GAP = 2
 """Letters between two columns; one of them is the table's own line, which is blank."""
 _WITHOUT = ("components", "ablation")
-_STYLES: dict[Mood, str] = {
+_STYLES: dict[Style, str] = {
     "pass": "green",
     "fail": "red",
     "undecided": "yellow",
@@ -35,10 +35,10 @@ _STYLES: dict[Mood, str] = {
 }
 
 
-class Laid:
+class TerminalTable:
     """A sheet that lays itself out for the width there is: nothing is cut, texts fold, columns go on below."""
 
-    def __init__(self, sheet: Sheet) -> None:
+    def __init__(self, sheet: Table) -> None:
         self.sheet = sheet
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -48,84 +48,91 @@ class Laid:
             yield _table(_of_notes(self.sheet), [0, 1])
 
 
-def frontier_table(
+def render_variants(
     judged: Sequence[Judged], winner: Judged | None = None, reasons: Mapping[str, str] | None = None
-) -> Laid:
+) -> TerminalTable:
     """The variants of a frontier, each with the verdict, speed, quality and distance from the model as it came."""
-    return Laid(sheets.frontier(judged, winner=winner, reasons=reasons))
+    return TerminalTable(sheets.tabulate_variants(judged, winner=winner, reasons=reasons))
 
 
-def search_tables(frontier: Frontier) -> Group:
+def render_search(frontier: Frontier) -> Group:
     """What a search found: its variants, and a line for each that was left after a first look."""
-    shown = frontier_table(frontier.judged, frontier.winner, frontier.reasons)
+    shown = render_variants(frontier.judged, frontier.winner, frontier.reasons)
     head = [Line(text="Left after a first look at their speed")] if frontier.left else []
     names = (row.variant.name for row in frontier.left)
     lines = [Line(text=f"  {name}: {frontier.reasons.get(name, '')}", mood="quiet") for name in names]
     return Group(shown, _text([*head, *lines]))
 
 
-def brief_table(frontier: Frontier, *, groups: str = "groups") -> Group:
+def render_search_briefly(frontier: Frontier, *, groups: str = "groups") -> Group:
     """The variants of a frontier, a line each, and the rows they were judged on; the report gives the reasons."""
     seen = frontier.origin.evidence.find("roc_auc")
-    basis = f"{len(frontier.judged)} variants" + (f", judged on {numbers.basis(seen, groups)}" if seen else "")
+    basis = f"{len(frontier.judged)} variants" + (f", judged on {numbers.format_basis(seen, groups)}" if seen else "")
     basis += f"; {len(frontier.left)} more left after a first look at their speed" if frontier.left else ""
-    return Group(Text(basis), Laid(sheets.frontier_in_brief(frontier.judged, frontier.winner)))
+    return Group(Text(basis), TerminalTable(sheets.tabulate_variants_briefly(frontier.judged, frontier.winner)))
 
 
-def rulings_table(verdict: Verdict, *, groups: str = "groups") -> Laid:
+def render_rules(verdict: Verdict, *, groups: str = "groups") -> TerminalTable:
     """A verdict rule by rule; `groups` is the word for rows that share fate."""
-    return Laid(sheets.rulings(verdict, groups=groups))
+    return TerminalTable(sheets.tabulate_rules(verdict, groups=groups))
 
 
-def examined_tables(judged: Judged) -> Group:
+def render_evaluation(judged: Judged) -> Group:
     """An examination: the verdict, all that was measured of the whole and without each part, and what was found."""
     evidence = judged.evidence
-    whole = [each for each in evidence.measurements if not each.slice]
+    whole = [measurement for measurement in evidence.measurements if not measurement.slice]
     parts = len(evidence.measurements) - len(whole)
-    found = [findings_table(evidence.findings)] if evidence.findings else []
-    sheets_of_parts = (sheets.parts(evidence.measurements, audit) for audit in _WITHOUT)
-    taken_apart = [Laid(sheet) for sheet in sheets_of_parts if sheet.rows]
+    found = [render_findings(evidence.findings)] if evidence.findings else []
+    sheets_of_parts = (sheets.tabulate_ablation(evidence.measurements, audit) for audit in _WITHOUT)
+    taken_apart = [TerminalTable(sheet) for sheet in sheets_of_parts if sheet.rows]
     more = [Text(f"{parts} more of slices and bins: headway report, or --json")] if parts else []
-    stressed = (told(evidence.measurements) for told in (stress.faults, stress.attacked))
-    faults = [Laid(sheet) for sheet in stressed if sheet.rows]
-    return Group(rulings_table(judged.verdict), Laid(sheets.measurements(whole)), *faults, *more, *taken_apart, *found)
+    stressed = (told(evidence.measurements) for told in (stress.tabulate_corruptions, stress.tabulate_attack))
+    faults = [TerminalTable(sheet) for sheet in stressed if sheet.rows]
+    return Group(
+        render_rules(judged.verdict),
+        TerminalTable(sheets.tabulate_measurements(whole)),
+        *faults,
+        *more,
+        *taken_apart,
+        *found,
+    )
 
 
-def findings_table(found: Sequence[Finding]) -> Laid:
+def render_findings(found: Sequence[Finding]) -> TerminalTable:
     """What the checks of the data found, with the mend."""
-    return Laid(sheets.findings(found))
+    return TerminalTable(sheets.tabulate_findings(found))
 
 
-def checked_tables(found: Sequence[Finding]) -> Group:
+def render_check(found: Sequence[Finding]) -> Group:
     """What the checks found, which could not judge, and what they came to for each of the eight kinds of leakage."""
-    silent = sheets.unjudged(found)
-    judged = [each for each in found if each.code != UNJUDGED]
+    silent = sheets.tabulate_checks_not_run(found)
+    judged = [finding for finding in found if finding.code != UNJUDGED]
     parts = [
-        findings_table(judged),
-        *([Laid(silent)] if silent.rows else []),
-        Laid(sheets.kinds(summarize_leakage(found))),
+        render_findings(judged),
+        *([TerminalTable(silent)] if silent.rows else []),
+        TerminalTable(sheets.tabulate_leakage(summarize_leakage(found))),
     ]
     return Group(*parts)
 
 
-def summary_table(story: Story) -> Table:
+def render_summary(story: ReportData) -> RichTable:
     """The four answers with which a report begins: what is live, is it right, how much faster, what was refused."""
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, GAP, 1, 0))
+    table = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, GAP, 1, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for reply in replies(story):
-        mood: Mood = "strong" if reply.mood == "plain" else reply.mood
+    for reply in summary_answers(story):
+        mood: Style = "strong" if reply.mood == "plain" else reply.mood
         table.add_row(Text(reply.question), _text((Line(text=reply.answer, mood=mood), Line(text=reply.detail))))
     return table
 
 
-def replay_lines(replay: Replay) -> Text:
+def render_replay(replay: Replay) -> Text:
     """What the replay over HTTP showed: sentences, then the largest difference and the times of requests."""
     lines = [
-        Line(text=replayed(replay)),
-        Line(text=f"largest distance from the model as it came: {numbers.number(replay.largest_difference)}"),
+        Line(text=describe_replay(replay)),
+        Line(text=f"largest distance from the model as it came: {numbers.format_number(replay.largest_difference)}"),
         *(
-            Line(text=f"{words.title(each.name)}: {numbers.measured(each)}")
+            Line(text=f"{words.measure_title(each.name)}: {numbers.format_measurement(each)}")
             for each in (replay.p50, replay.p99)
             if each is not None
         ),
@@ -133,22 +140,22 @@ def replay_lines(replay: Replay) -> Text:
     return _text(lines)
 
 
-def shipped_lines(move: Move, key_created: bool) -> Text:
+def render_release(move: Move, key_created: bool) -> Text:
     """What a release did: the move of the pointer with its number and verdict, and a key if one had to be made."""
     lines = [
-        Line(text=f"{move.name}@{move.pointer} is now release {numbers.short(move.release)}", mood="strong"),
+        Line(text=f"{move.name}@{move.pointer} is now release {numbers.short_digest(move.release)}", mood="strong"),
         Line(text=f"move {move.number} of this pointer, by {move.who}: {move.why}"),
         Line(text="a publisher key was made on this machine, and pinned as trusted" if key_created else ""),
     ]
     return _text(lines)
 
 
-def history_table(moves: Sequence[Move]) -> Laid:
+def render_history(moves: Sequence[Move]) -> TerminalTable:
     """The moves of pointers, oldest first: when, which pointer, to which release, by whom, why, on which verdict."""
-    return Laid(sheets.history(moves))
+    return TerminalTable(sheets.tabulate_history(moves))
 
 
-def _blocks(sheet: Sheet, width: int) -> Iterator[list[int]]:
+def _blocks(sheet: Table, width: int) -> Iterator[list[int]]:
     """The columns of each table in turn, every one after the key as soon as it no longer fits."""
     needed = [_least(sheet, index) + GAP for index in range(len(sheet.columns))]
     block = [0]
@@ -160,7 +167,7 @@ def _blocks(sheet: Sheet, width: int) -> Iterator[list[int]]:
     yield block
 
 
-def _least(sheet: Sheet, index: int) -> int:
+def _least(sheet: Table, index: int) -> int:
     """The fewest letters in which a column keeps its numbers whole."""
     column = sheet.columns[index]
     texts = [line.text for row in sheet.rows for line in row[index]]
@@ -168,16 +175,16 @@ def _least(sheet: Sheet, index: int) -> int:
     return min(widest, FOLDED) if column.folds else widest
 
 
-def _of_notes(sheet: Sheet) -> Sheet:
+def _of_notes(sheet: Table) -> Table:
     """The notes of a sheet as a table of their own, under the same keys."""
     noted = [
         (row[0], (Line(text=note, mood="quiet"),)) for row, note in zip(sheet.rows, sheet.notes, strict=True) if note
     ]
-    return Sheet(columns=(sheet.columns[0], Column(title="Why it lost", folds=True)), rows=tuple(noted))
+    return Table(columns=(sheet.columns[0], Column(title="Why it lost", folds=True)), rows=tuple(noted))
 
 
-def _table(sheet: Sheet, columns: Sequence[int]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
+def _table(sheet: Table, columns: Sequence[int]) -> RichTable:
+    table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
     for index in columns:
         column, least = sheet.columns[index], _least(sheet, index)
         table.add_column(Text(column.title), overflow="fold", min_width=least, vertical="top")

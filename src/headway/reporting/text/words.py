@@ -10,7 +10,7 @@ QUALITY = ("roc_auc", "brier", "ece", "log_loss", "rmse", "mae")
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "rmse", "mae"})
 ANSWERS: dict[Answer, str] = {"pass": "passes", "fail": "fails", "undecided": "is undecided"}
 
-FAULTS = {
+CORRUPTIONS = {
     "missing": "A value is missing",
     "unseen": "A category was never seen",
     "stale": "A value is that of the group before",
@@ -199,7 +199,7 @@ _BEGINNINGS = {
     "worst_slice.": "Worst slice: ",
     "discovered.": "Found part: ",
     "missing.": "Rows that lack a value: ",
-    **{f"robustness.{kind}.": f"{message}: " for kind, message in FAULTS.items()},
+    **{f"robustness.{kind}.": f"{message}: " for kind, message in CORRUPTIONS.items()},
 }
 _WITHOUT = "Without the part, divided by with it; above 1 the part saves."
 _MORE = "How much more the answers err; below 0 they are better without."
@@ -245,53 +245,55 @@ _HARMS = {
     "attack.success.drop": "Its decisions are turned more easily than those of the model as it came",
     **{
         f"robustness.{kind}.{name}": f"It stands wrong inputs worse than the model as it came ({message.lower()})"
-        for kind, message in FAULTS.items()
+        for kind, message in CORRUPTIONS.items()
         for name in ("drop", "decision_churn")
     },
 }
 
 
-def title(measure: str) -> str:
+def measure_title(measure: str) -> str:
     """A measure's name for a heading: `Ranking (AUC)`; a measure not known here keeps its own name.
 
-    >>> title("roc_auc.drop"), title("worst_slice.brier.drop"), title("pinball"), title("discovered.brier.excess")
-    ('Loss in AUC', 'Worst slice: loss in Brier', 'pinball', 'Found part: excess in Brier')
+    >>> measure_title("roc_auc.drop"), measure_title("worst_slice.brier.drop"), measure_title("discovered.brier.excess")
+    ('Loss in AUC', 'Worst slice: loss in Brier', 'Found part: excess in Brier')
     """
     if measure in _NAMES:
         return _NAMES[measure][0]
     for beginning, message in _BEGINNINGS.items():
         if measure.startswith(beginning):
-            return message + in_sentence(measure.removeprefix(beginning))
+            return message + measure_name(measure.removeprefix(beginning))
     if measure.endswith(".drop"):
-        return f"Loss in {symbol(measure)}"
+        return f"Loss in {measure_symbol(measure)}"
     if measure.endswith(".lag1"):
-        return f"Likeness of neighbours in {symbol(measure.removesuffix('.lag1'))}"
+        return f"Likeness of neighbours in {measure_symbol(measure.removesuffix('.lag1'))}"
     if measure.endswith(".excess"):
-        return f"Excess in {symbol(measure.removesuffix('.excess'))}"
+        return f"Excess in {measure_symbol(measure.removesuffix('.excess'))}"
     return measure
 
 
-def in_sentence(measure: str) -> str:
+def measure_name(measure: str) -> str:
     """A measure's name within a sentence: `ranking (AUC)`, `loss in Brier`."""
-    name = title(measure)
+    name = measure_title(measure)
     return name if name == measure else name[:1].lower() + name[1:]
 
 
-def symbol(measure: str) -> str:
+def measure_symbol(measure: str) -> str:
     """The short name in brackets of a title, for a narrow place: `AUC`, `Brier`, `ECE`; else the measure's own name."""
-    name = title(measure.removesuffix(".drop"))
+    name = measure_title(measure.removesuffix(".drop"))
     return name.partition("(")[2].partition(")")[0] or name
 
 
-def meaning(measure: str) -> str:
+def measure_meaning(measure: str) -> str:
     """One sentence that says what a measure means; empty for a measure not known here."""
     if measure.startswith("worst_slice."):
-        return "The same, on the part of the rows where it is worst. " + meaning(measure.removeprefix("worst_slice."))
+        return "The same, on the part of the rows where it is worst. " + measure_meaning(
+            measure.removeprefix("worst_slice.")
+        )
     if measure in _NAMES:
         return _NAMES[measure][1]
     beginning = next((each for each in _BEGINNINGS if measure.startswith(each)), "")
     if beginning:
-        return meaning(measure.removeprefix(beginning))
+        return measure_meaning(measure.removeprefix(beginning))
     if measure.endswith(".lag1"):
         return "How much a group of rows is like the one before it; intervals are wider where it is."
     if measure.endswith(".excess"):
@@ -301,7 +303,7 @@ def meaning(measure: str) -> str:
     return ""
 
 
-def harm(measure: str) -> str:
+def describe_violation(measure: str) -> str:
     """What is wrong with a variant that breaks a rule on this measure, as a sentence without its stop."""
     if measure == "worst_slice.decision_churn":
         return "On a part of the rows it changes more decisions than is allowed"
@@ -309,23 +311,23 @@ def harm(measure: str) -> str:
         return "On a part of the rows it is worse than the model as it came"
     if measure.startswith("missing."):
         return "On rows that lack a value it answers otherwise than the model as it came"
-    return _HARMS.get(measure, f"It breaks the rule on {in_sentence(measure)}")
+    return _HARMS.get(measure, f"It breaks the rule on {measure_name(measure)}")
 
 
-def limit(rule: Rule) -> str:
+def rule_limit(rule: Rule) -> str:
     """The limit of a rule: `at most 0.005`, `at least 0.7`, `at most 5 %`."""
     word, value = ("at most", rule.at_most) if rule.at_most is not None else ("at least", rule.at_least or 0.0)
-    return f"{word} {numbers.limit_of(value, rule.measure)}"
+    return f"{word} {numbers.format_limit(value, rule.measure)}"
 
 
-def message(measurement: Measurement) -> str:
+def describe_measurement(measurement: Measurement) -> str:
     """A measurement as part of a sentence: `loss in AUC 0.0765 [0.0610, 0.0920]`."""
     where = f" in {measurement.slice}" if measurement.slice else ""
-    return f"{in_sentence(measurement.name)}{where} {numbers.measured(measurement)}"
+    return f"{measure_name(measurement.name)}{where} {numbers.format_measurement(measurement)}"
 
 
-def ruled(ruling: Ruling) -> str:
+def describe_rule_result(ruling: Ruling) -> str:
     """What a ruling saw, with the limit: `loss in AUC 0.0765 [0.0610, 0.0920], limit: at most 0.005`."""
     if ruling.measurement is None:
-        return f"{in_sentence(ruling.rule.measure)}: {ruling.message}"
-    return f"{message(ruling.measurement)}, limit: {limit(ruling.rule)}"
+        return f"{measure_name(ruling.rule.measure)}: {ruling.message}"
+    return f"{describe_measurement(ruling.measurement)}, limit: {rule_limit(ruling.rule)}"
