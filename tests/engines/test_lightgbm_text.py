@@ -17,7 +17,7 @@ FOREST = {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}
 def test_what_is_read_and_written_again_predicts_the_same(objective: str) -> None:
     model = read_lightgbm(text(objective).encode())
     expected = booster(objective).predict(table())
-    for written in (model.text(), model.essence()):
+    for written in (model.text(), model.prediction_text()):
         assert np.array_equal(lightgbm.Booster(model_str=written).predict(table()), expected)
 
 
@@ -34,7 +34,7 @@ def test_a_model_without_an_objective_is_read() -> None:
 
 def test_linear_leaves_and_single_leaves_are_read() -> None:
     assert any(tree.linear for tree in read_lightgbm(text("regression", linear_tree=True).encode()).trees)
-    assert [len(tree.leaf) for tree in read_lightgbm(text(trees=1, min_data_in_leaf=300).encode()).trees] == [1]
+    assert [len(each.tree.leaf) for each in read_lightgbm(text(trees=1, min_data_in_leaf=300).encode()).trees] == [1]
 
 
 def test_the_first_iterations_are_the_library_s_own() -> None:
@@ -143,7 +143,7 @@ def test_linear_leaves_that_read_other_columns_are_refused() -> None:
 
 def test_trees_that_do_not_share_out_among_the_classes_are_refused() -> None:
     whole = text("multiclass", trees=1)
-    with pytest.raises(EngineError, match="2 trees do not share out among 3"):
+    with pytest.raises(EngineError, match="2 trees cannot be divided among 3"):
         read_lightgbm((whole[: whole.index("Tree=2")] + whole[whole.index("end of trees") :]).encode())
 
 

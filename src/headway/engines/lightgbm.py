@@ -114,7 +114,7 @@ def _describe_model(model: LightgbmModel, content: bytes, classes: tuple[str, ..
 
 def _load_booster(model: LightgbmModel) -> lightgbm.Booster:
     try:
-        return lightgbm.Booster(model_str=model.essence())
+        return lightgbm.Booster(model_str=model.prediction_text())
     except lightgbm.basic.LightGBMError as error:
         raise EngineError(f"LightGBM cannot open the model: {error}") from error
 

@@ -129,15 +129,15 @@ def _import_estimator(model: xgboost.XGBModel) -> Adopted:
     best = getattr(model, "best_iteration", None)  # absent where nothing stopped early
     missing = math.nan if model.missing is None else float(model.missing)
     classes = tuple(str(each) for each in getattr(model, "classes_", ()))
-    kept = 0 if best is None or found.weights is not None else best + 1
-    return _describe_model(replace(found, missing=missing, kept=kept), classes)
+    best_rounds = 0 if best is None or found.weights is not None else best + 1
+    return _describe_model(replace(found, missing=missing, best_rounds=best_rounds), classes)
 
 
 def _describe_model(model: XgboostModel, classes: tuple[str, ...] = ()) -> Adopted:
     """What the model says of its columns and answers; names that only count the columns say nothing."""
     counted = [str(place) for place in range(model.width)]
     return Adopted(
-        content=(model.truncate(model.kept) if model.kept else model).content(),
+        content=(model.truncate(model.best_rounds) if model.best_rounds else model).content(),
         width=model.width,
         names=model.names if list(model.names) != counted else (),
         task=OBJECTIVES[model.objective].task,

@@ -1,4 +1,9 @@
-"""X"""
+"""Read LightGBM's text format with every index checked, and convert it to `Forest`.
+
+The library's own loader trusts counts and indices, and a wrong one ends the process. A model that was read here has
+every index in range and every tree complete, so it can be handed to the library, truncated or compiled. The rules follow
+LightGBM's tree.h and tree.cpp, versions 4.5 to 4.7.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import EngineError, NotApplicable
-from headway.engines.formats import trees
+from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Link, Tree
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 _END = "\nend of trees\n"
 _PANDAS = "pandas_categorical:"
@@ -32,100 +38,103 @@ _OBJECTIVE = re.compile(
     rf"cross_entropy|cross_entropy_lambda|lambdarank|rank_xendcg)( [a-z_]+(:{_FLOAT})?)*"
 )
 
+_MISSING_IS_ZERO, _ZERO_IS_MISSING = 0, 1  # codes of the text format
+_SLOPE_OBJECTIVES = ("binary", "multiclassova")
+_LINKS: dict[str, Link] = {
+    "binary": "sigmoid",
+    "cross_entropy": "sigmoid",
+    "multiclassova": "sigmoid",
+    "multiclass": "softmax",
+    "cross_entropy_lambda": "softplus",
+    "poisson": "exp",
+    "gamma": "exp",
+    "tweedie": "exp",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
-    """One tree: m inner nodes and m + 1 leaves; a child >= 0 is an inner node, a child < 0 is the leaf ~child.
+class LightgbmTree:
+    """A tree (leaves before scaling), the nodes [m] at which zero counts as missing, and the text that it was read from.
 
-    `feature`, `threshold`, `left`, `right` are [m], `leaf` is [m + 1]. Where `categorical`, `threshold` is the number
-    of the node's set in `sets`: whole numbers that go left. `missing` is 0 (a missing value counts as zero), 1 (zero
-    and missing go to the default side) or 2 (missing goes to the default side).
+    `linear` is true if the leaves are linear models, whose coefficients `tree` does not hold.
     """
 
-    feature: Ints
-    threshold: Floats
-    categorical: NDArray[np.bool_]
-    default_left: NDArray[np.bool_]
-    missing: Ints
-    left: Ints
-    right: Ints
-    leaf: Floats
-    sets: tuple[Ints, ...]
+    tree: Tree
+    zero_is_missing: Bools
     linear: bool
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LightgbmModel:
-    """A LightGBM model in text form; `tail` is what follows the trees and does not change a prediction."""
+    """A LightGBM model in text form; `tail` is the text after the trees, which no prediction depends on."""
 
     header: Mapping[str, str]
-    trees: tuple[Tree, ...]
+    trees: tuple[LightgbmTree, ...]
     tail: str
 
     @property
     def width(self) -> int:
-        """Columns of a row."""
+        """Number of columns of a row."""
         return int(self.header["max_feature_idx"]) + 1
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the columns, in order."""
+        """Column names, in order."""
         return tuple(self.header["feature_names"].split(" ")) if self.header.get("feature_names") else ()
 
     @property
     def categories(self) -> tuple[tuple[str, ...], ...]:
-        """Of each categorical column of the dataframe that it was trained on, the values in the order of their ranks.
+        """Categories of each categorical column of the training dataframe, in the order of their codes.
 
-        Raises EngineError where the line that says so is no list of lists.
+        Raises EngineError if the line of the text that lists them is malformed.
         """
-        line = next((each for each in self.tail.split("\n") if each.startswith(_PANDAS)), "")
+        line = next((line for line in self.tail.split("\n") if line.startswith(_PANDAS)), "")
         try:
-            return tuple(
-                tuple(str(value) for value in each) for each in json.loads(line[len(_PANDAS) :] or "null") or ()
-            )
+            columns = json.loads(line[len(_PANDAS) :] or "null") or ()
+            return tuple(tuple(str(value) for value in column) for column in columns)
         except (ValueError, TypeError) as error:
-            raise _not_a_model(f"the line '{_PANDAS}' is no list of lists") from error
+            raise _not_a_model(f"the line '{_PANDAS}' is not a list of lists") from error
 
     @property
     def outputs(self) -> int:
-        """Columns of an answer: trees that one iteration adds."""
+        """Number of columns of an answer, which is the number of trees that one iteration adds."""
         return int(self.header["num_class"])
 
     @property
     def iterations(self) -> int:
-        """Boosting iterations: trees of one output."""
+        """Number of boosting iterations."""
         return len(self.trees) // self.outputs
 
     @property
     def averages(self) -> bool:
-        """True for a random forest: the answer is the mean of the trees, not their sum."""
+        """True for a random forest, whose answer is the mean of the trees and not their sum."""
         return "average_output" in self.header
 
     @property
     def objective(self) -> tuple[str, Mapping[str, str]]:
-        """Name of the objective and its parameters; an empty name where the model answers raw scores."""
+        """Name of the objective and its parameters; the name is empty if the model answers raw scores."""
         name, *rest = self.header.get("objective", "").split(" ")
-        return name, {key: value for key, _, value in (each.partition(":") for each in rest)}
+        return name, {key: value for key, _, value in (word.partition(":") for word in rest)}
 
     def truncate(self, iterations: int) -> LightgbmModel:
-        """The model of the first iterations; feature importances are left out, as they were of all the trees."""
+        """Return the model of the first iterations, without feature importances, which were computed over all trees."""
         _, parameters, rest = self.tail.partition("\nparameters:\n")
         return replace(self, trees=self.trees[: iterations * self.outputs], tail=parameters + rest)
 
     def text(self) -> str:
-        """The text of the model, with the sizes of its trees as they are."""
+        """Return the text of the model, with recomputed tree sizes."""
         return _model_text(self.header, [tree.text for tree in self.trees], self.tail)
 
-    def essence(self) -> str:
-        """Only what predictions need, all of it checked: what is safe to hand to the library."""
+    def prediction_text(self) -> str:
+        """Return only the lines that predictions need, all of which were checked, for the library to load."""
         return _model_text(self.header, ["\n".join(_prediction_lines(tree.text)) for tree in self.trees], "")
 
 
 def read_lightgbm(content: bytes) -> LightgbmModel:
-    """The model in these bytes.
+    """Read a model from bytes.
 
-    Raises EngineError that names the line or the tree where the bytes are not a whole LightGBM model in text form.
+    Raises EngineError, which names the line or the tree, if the bytes are not a complete LightGBM model in text form.
     """
     try:
         body, end, tail = content.decode("utf-8").partition(_END)
@@ -142,7 +151,7 @@ def read_lightgbm(content: bytes) -> LightgbmModel:
     width = int(header["max_feature_idx"]) + 1
     trees = tuple(_read_tree(block, width, where=f"tree {number}") for number, block in enumerate(blocks))
     if not trees or len(trees) % int(header["num_class"]):
-        raise _not_a_model(f"{len(trees)} trees do not share out among {header['num_class']} outputs")
+        raise _not_a_model(f"{len(trees)} trees cannot be divided among {header['num_class']} outputs")
     return LightgbmModel(header=header, trees=trees, tail=tail)
 
 
@@ -181,14 +190,14 @@ def _read_header(text: str) -> Mapping[str, str]:
 def _check_objective(text: str, outputs: int) -> None:
     name, *rest = text.split(" ")
     _require(_OBJECTIVE.fullmatch(text) is not None, f"unknown objective {text!r}", "header")
-    given = dict(each.partition(":")[::2] for each in rest)
-    classes = given.get("num_class", "0") if name.startswith("multiclass") else "1"
+    parameters = dict(word.partition(":")[::2] for word in rest)
+    classes = parameters.get("num_class", "0") if name.startswith("multiclass") else "1"
     _require(classes == str(outputs), f"objective {text!r} with {outputs} outputs", "header")
-    slope = given.get("sigmoid", "0" if name in ("binary", "multiclassova") else "1")
+    slope = parameters.get("sigmoid", "0" if name in ("binary", "multiclassova") else "1")
     _require(0 < float(slope or 0) < np.inf, f"objective {text!r} has no slope", "header")
 
 
-def _read_tree(block: str, width: int, where: str) -> Tree:
+def _read_tree(block: str, width: int, where: str) -> LightgbmTree:
     text = block.strip("\n")
     fields = _read_fields(text, where)
     _require(len(fields) <= 22, "more lines than a tree has", where)
@@ -206,34 +215,46 @@ def _read_tree(block: str, width: int, where: str) -> Tree:
     _check_children(left, right, where)
     categorical, sets = (kind & 1).astype(bool), _read_sets(fields, where)
     number = threshold[categorical]
-    whole = (number >= 0) & (number < len(sets)) & (number == np.floor(number))
-    _require(bool(np.all(whole)), "a split by a set that is not there", where)
-    return Tree(
+    is_set = (number >= 0) & (number < len(sets)) & (number == np.floor(number))
+    _require(bool(np.all(is_set)), "a split by a missing set", where)
+    missing, default_left = kind >> 2, (kind & 2).astype(bool)
+    tree = Tree(
         feature=feature,
-        threshold=threshold,
+        threshold=np.where(categorical, threshold, _outside_zero(threshold)),
         categorical=categorical,
-        default_left=(kind & 2).astype(bool),
-        missing=kind >> 2,
+        # A missing value is in no set. A column without missing values in training sends them where zero goes.
+        missing_left=~categorical & np.where(missing == _MISSING_IS_ZERO, threshold >= 0, default_left),
         left=left,
         right=right,
-        leaf=leaf,
+        leaf=leaf[:, None],
         sets=sets,
+    )
+    return LightgbmTree(
+        tree=tree,
+        zero_is_missing=~categorical & (missing == _ZERO_IS_MISSING),
         linear=_read_linear(fields, len(leaf), width, where=where),
         text=text,
     )
 
 
+def _outside_zero(threshold: Floats) -> Floats:
+    """Move thresholds inside LightGBM's zero interval (|x| <= 1e-35 of float32) to the end of their side."""
+    below = np.nextafter(-ZERO_THRESHOLD, -np.inf)
+    inside = np.abs(threshold) <= ZERO_THRESHOLD
+    return np.where(inside, np.where(threshold < 0, below, ZERO_THRESHOLD), threshold)
+
+
 def _check_children(left: Ints, right: Ints, where: str) -> None:
-    """Every inner node but the root and every leaf is somebody's child once, and a node comes after its parent."""
+    """Check that every leaf and every inner node but the root has one parent, which comes before it."""
     parents, children = np.arange(len(left)), np.concatenate([left, right])
-    wanted = np.concatenate([np.arange(-len(left) - 1, 0), parents[1:]]) if len(left) else parents
-    _require(np.array_equal(np.sort(children), wanted), "nodes and leaves do not make one tree", where)
-    for side in (left, right):
-        _require(bool(np.all((side < 0) | (side > parents))), "a node comes before its parent", where)
+    expected = np.concatenate([np.arange(-len(left) - 1, 0), parents[1:]]) if len(left) else parents
+    _require(np.array_equal(np.sort(children), expected), "nodes and leaves do not make one tree", where)
+    for child in (left, right):
+        _require(bool(np.all((child < 0) | (child > parents))), "a node comes before its parent", where)
 
 
 def _read_sets(fields: Mapping[str, str], where: str) -> tuple[Ints, ...]:
-    """The categories of each set; a set is a range of 32-bit words, category c is bit c % 32 of word c // 32."""
+    """Return the categories of each set; a set is a range of 32-bit words, category c is bit c % 32 of word c // 32."""
     count = _read_ints(fields, "num_cat", where)
     _require(len(count) == 1 and count[0] >= 0, "'num_cat' is not one number", where)
     if not count[0]:
@@ -247,7 +268,7 @@ def _read_sets(fields: Mapping[str, str], where: str) -> tuple[Ints, ...]:
 
 
 def _read_linear(fields: Mapping[str, str], leaves: int, width: int, *, where: str) -> bool:
-    """True where leaves are linear models; their columns and coefficients are then checked to be as many as said."""
+    """Return whether leaves are linear models, after checking that their columns and coefficients are complete."""
     flag = fields.get("is_linear", "0")
     _require(flag in ("0", "1"), "'is_linear' is neither 0 nor 1", where)
     if flag == "0":
@@ -258,7 +279,7 @@ def _read_linear(fields: Mapping[str, str], leaves: int, width: int, *, where: s
         len(counts),
         len(_read_floats(fields, "leaf_coeff", where)),
     )
-    _require(bool(np.all(counts >= 0)), "a leaf reads fewer than no columns", where)
+    _require(bool(np.all(counts >= 0)), "a leaf with a negative number of columns", where)
     _require(
         sizes == (leaves, leaves, counts.sum()) and len(columns) == counts.sum(), "leaves of unequal length", where
     )
@@ -267,7 +288,7 @@ def _read_linear(fields: Mapping[str, str], leaves: int, width: int, *, where: s
 
 
 def _read_fields(text: str, where: str) -> dict[str, str]:
-    """`key=value` lines; a key that stands alone (`tree`, `average_output`) has an empty value."""
+    """Read `key=value` lines; a key without a value (`tree`, `average_output`) gets an empty one."""
     fields: dict[str, str] = {}
     for line in text.split("\n"):
         key, _, value = line.partition("=")
@@ -278,13 +299,13 @@ def _read_fields(text: str, where: str) -> dict[str, str]:
 
 
 def _read_ints(fields: Mapping[str, str], name: str, where: str) -> Ints:
-    numbers = [each for each in fields.get(name, "").split(" ") if each]
+    numbers = [number for number in fields.get(name, "").split(" ") if number]
     _require(_INTS.fullmatch(" ".join(numbers)) is not None, f"{name!r} is not whole numbers", where)
     return np.array(numbers, dtype=np.int64)
 
 
 def _read_floats(fields: Mapping[str, str], name: str, where: str) -> Floats:
-    numbers = [each for each in fields.get(name, "").split(" ") if each]
+    numbers = [number for number in fields.get(name, "").split(" ") if number]
     _require(_FLOATS.fullmatch(" ".join(numbers)) is not None, f"{name!r} is not numbers", where)
     return np.array(numbers, dtype=np.float64)
 
@@ -300,83 +321,44 @@ def _model_text(header: Mapping[str, str], trees: list[str], tail: str) -> str:
     return "\n".join([*lines, f"tree_sizes={sizes}", "", "".join(blocks)]).rstrip("\n") + "\n\n" + _END[1:] + tail
 
 
-_MISSING_IS_ZERO, _ZERO_IS_MISSING = 0, 1  # codes of the text format
-_HAVE_A_SLOPE = ("binary", "multiclassova")
-_LINKS: dict[str, trees.Link] = {
-    "binary": "sigmoid",
-    "cross_entropy": "sigmoid",
-    "multiclassova": "sigmoid",
-    "multiclass": "softmax",
-    "cross_entropy_lambda": "softplus",
-    "poisson": "exp",
-    "gamma": "exp",
-    "tweedie": "exp",
-}
-
-
-def lightgbm_forest(model: LightgbmModel) -> trees.Forest:
-    """The trees of a text; raises NotApplicable where leaves are linear models, or zero is missing now and then."""
+def lightgbm_forest(model: LightgbmModel) -> Forest:
+    """Convert a model to `Forest`; raise NotApplicable if leaves are linear, or zero is missing in some splits only."""
     if any(tree.linear for tree in model.trees):
-        raise NotApplicable("its leaves are linear models, and a leaf of a tree is a number")
-    scale = _scale(model)
-    return trees.Forest(
+        raise NotApplicable("its leaves are linear models, which the tree kernels do not support")
+    scale = _leaf_scale(model)
+    return Forest(
         width=model.width,
-        trees=tuple(_convert_tree(tree, scale, number % model.outputs) for number, tree in enumerate(model.trees)),
+        trees=tuple(
+            replace(read.tree, leaf=read.tree.leaf * scale, outputs=(number % model.outputs,))
+            for number, read in enumerate(model.trees)
+        ),
         base=np.zeros(model.outputs),
         link=_link_of(model),
-        zero_as_missing=_zeros(model),
+        zero_as_missing=_zero_as_missing(model),
     )
 
 
-def _zeros(model: LightgbmModel) -> tuple[int, ...]:
-    """Columns in which zero counts as missing, in every split that compares them."""
-    numeric = [(tree, ~tree.categorical) for tree in model.trees]
-    sides = [(tree.feature[at], tree.missing[at] == _ZERO_IS_MISSING) for tree, at in numeric]
+def _zero_as_missing(model: LightgbmModel) -> tuple[int, ...]:
+    """Return the columns in which every numeric split counts zero as missing."""
+    numeric = [(read, ~read.tree.categorical) for read in model.trees]
+    splits = [(read.tree.feature[nodes], read.zero_is_missing[nodes]) for read, nodes in numeric]
     zero, other = (
-        {int(column) for feature, is_zero in sides for column in feature[is_zero == wanted]} for wanted in (True, False)
+        {int(column) for feature, flags in splits for column in feature[flags == flag]} for flag in (True, False)
     )
     if zero & other:
-        raise NotApplicable(f"it reads zero in column {min(zero & other)} as missing in some splits, and not in others")
+        raise NotApplicable(f"column {min(zero & other)} counts zero as missing in some splits and not in others")
     return tuple(sorted(zero))
 
 
-def _convert_tree(tree: Tree, scale: float, output: int) -> trees.Tree:
-    return trees.Tree(
-        feature=tree.feature,
-        threshold=np.where(tree.categorical, tree.threshold, _past_zero(tree.threshold)),
-        categorical=tree.categorical,
-        missing_left=_missing_goes_left(tree),
-        left=tree.left,
-        right=tree.right,
-        leaf=tree.leaf[:, None] * scale,
-        outputs=(output,),
-        sets=tree.sets,
-    )
-
-
-def _past_zero(threshold: Floats) -> Floats:
-    """Thresholds that lie within what LightGBM takes for zero (|x| <= 1e-35 of float32), moved to that side's end."""
-    inside = np.abs(threshold) <= trees.ZERO_THRESHOLD
-    return np.where(
-        inside, np.where(threshold < 0, np.nextafter(-trees.ZERO_THRESHOLD, -np.inf), trees.ZERO_THRESHOLD), threshold
-    )
-
-
-def _missing_goes_left(tree: Tree) -> NDArray[np.bool_]:
-    """Never left by a set; by a threshold to the default side, or where zero goes if the column never missed one."""
-    numeric = np.where(tree.missing == _MISSING_IS_ZERO, tree.threshold >= 0, tree.default_left)
-    return ~tree.categorical & numeric
-
-
-def _link_of(model: LightgbmModel) -> trees.Link:
-    name, given = model.objective
-    if "sqrt" in given:  # the model learned the signed root of the target
+def _link_of(model: LightgbmModel) -> Link:
+    name, parameters = model.objective
+    if "sqrt" in parameters:  # the model was fitted to the signed square root of the target
         return "signed square"
     return _LINKS.get(name, "identity")
 
 
-def _scale(model: LightgbmModel) -> float:
-    """What a leaf is multiplied by: the slope of the sigmoid, and one part of the mean where trees are averaged."""
-    name, given = model.objective
-    slope = float(given.get("sigmoid", 1.0)) if name in _HAVE_A_SLOPE else 1.0
+def _leaf_scale(model: LightgbmModel) -> float:
+    """Return the factor of a leaf: the slope of the sigmoid, divided by the number of trees where they are averaged."""
+    name, parameters = model.objective
+    slope = float(parameters.get("sigmoid", 1.0)) if name in _SLOPE_OBJECTIVES else 1.0
     return slope / model.iterations if model.averages else slope
