@@ -85,7 +85,7 @@ def test_zero_that_is_missing_in_some_splits_of_a_column_does_not_apply() -> Non
     numeric = re.search(r"(?m)^decision_type=(?:\d+ )*?(6|4)\b", content)
     assert numeric is not None
     mixed = content[: numeric.start(1)] + "8" + content[numeric.end(1) :]
-    with pytest.raises(NotApplicable, match=r"zero in column \d as missing in some splits"):
+    with pytest.raises(NotApplicable, match=r"column \d counts zero as missing in some splits"):
         Lightgbm.forest(mixed.encode())
 
 

@@ -346,18 +346,18 @@ def _best_rounds(attributes: Section) -> int:
 
 def _read_linear(model: XgboostModel, section: Section) -> XgboostModel:
     weights = section.floats("weights", (model.width + 1) * model.outputs)
-    section.require(bool(np.all(np.isfinite(weights))), "a weight that is no number")
+    section.require(bool(np.all(np.isfinite(weights))), "a weight that is not finite")
     return replace(model, weights=weights.astype(np.float32))
 
 
 def _read_boosted(model: XgboostModel, booster: Section, *, best_rounds: int) -> XgboostModel:
     name = booster.string("name")
-    booster.require(name in ("gbtree", "dart"), f"no booster is called {name!r:.60}")
+    booster.require(name in ("gbtree", "dart"), f"unknown booster {name!r:.60}")
     section = (booster.section("gbtree") if name == "dart" else booster).section("model")
     listed = section.list("trees")
     section.require(len(listed) > 0, "no trees")
     outputs, weights = section.ints("tree_info", len(listed)), _tree_weights(booster, section, len(listed))
-    section.require(bool(np.all((outputs >= 0) & (outputs < model.outputs))), "a tree of no output")
+    section.require(bool(np.all((outputs >= 0) & (outputs < model.outputs))), "a tree without an output")
     trees = tuple(
         _read_tree(Section(tree, f"tree {number}"), model.width, weights[number], int(outputs[number]))
         for number, tree in enumerate(listed)
@@ -421,12 +421,12 @@ def _read_tree(section: Section, width: int, weight: float, output: int) -> Tree
 def _breadth_first(section: Section, left: Ints, right: Ints) -> Ints:
     """Return the nodes that can be reached from the root, by depth, siblings together; pruned nodes cannot."""
     size = len(left)
-    section.require(bool(np.all((left >= -1) & (left < size) & (right < size))), "a child that is not there")
+    section.require(bool(np.all((left >= -1) & (left < size) & (right < size))), "a child that does not exist")
     reached = np.zeros(size, bool)
     levels = [np.zeros(1, np.int64)]
     while len(levels[-1]):
         section.require(
-            not reached[levels[-1]].any() and len(np.unique(levels[-1])) == len(levels[-1]), "a node of two parents"
+            not reached[levels[-1]].any() and len(np.unique(levels[-1])) == len(levels[-1]), "a node with two parents"
         )
         reached[levels[-1]] = True
         inner = levels[-1][left[levels[-1]] >= 0]
@@ -440,9 +440,7 @@ def _read_sets(section: Section, size: int) -> dict[int, Ints]:
     nodes, members = section.ints("categories_nodes"), section.ints("categories")
     starts, sizes = (section.ints(f"categories_{key}", len(nodes)) for key in ("segments", "sizes"))
     section.require(np.array_equal(nodes, np.flatnonzero(section.ints("split_type", size))), "sets of other nodes")
-    section.require(
-        bool(np.all((starts >= 0) & (sizes > 0) & (starts <= len(members) - sizes))), "a set beyond its bounds"
-    )
+    section.require(bool(np.all((starts >= 0) & (sizes > 0) & (starts <= len(members) - sizes))), "a set out of bounds")
     section.require(bool(np.all((members >= 0) & (members < _MAX_CATEGORIES))), "a category out of range")
     return {int(n): np.unique(members[s : s + size]) for n, s, size in zip(nodes, starts, sizes, strict=True)}
 

@@ -41,31 +41,31 @@ MODEL, TREE = "learner/gradient_booster/model", "learner/gradient_booster/model/
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (f"{TREE}/split_indices/0", 4, "a split outside the 4 columns"),
-        (f"{TREE}/left_children/0", 10_000, "a child that is not there"),
-        (f"{TREE}/left_children/0", -2, "a child that is not there"),
-        (f"{TREE}/left_children/0", 0, "a node of two parents"),
-        (f"{TREE}/left_children/0", 2, "a node of two parents"),
+        (f"{TREE}/split_indices/0", 4, "a split outside 4 columns"),
+        (f"{TREE}/left_children/0", 10_000, "a child that does not exist"),
+        (f"{TREE}/left_children/0", -2, "a child that does not exist"),
+        (f"{TREE}/left_children/0", 0, "a node with two parents"),
+        (f"{TREE}/left_children/0", 2, "a node with two parents"),
         (f"{TREE}/right_children/0", -1, "a node with one child"),
-        (f"{TREE}/split_conditions/1", np.inf, "no number"),
-        (f"{TREE}/split_conditions", np.zeros(2, "f4"), "2 numbers in place of"),
+        (f"{TREE}/split_conditions/1", np.inf, "not finite"),
+        (f"{TREE}/split_conditions", np.zeros(2, "f4"), "2 numbers, expected"),
         (f"{TREE}/split_type/0", 0, "sets of other nodes"),
         (f"{TREE}/categories/0", 2**24, "a category out of range"),
         (f"{TREE}/categories/0", -1, "a category out of range"),
-        (f"{TREE}/categories_sizes/0", 0, "a set beyond its bounds"),
-        (f"{TREE}/categories_sizes/0", 10_000, "a set beyond its bounds"),
-        (f"{TREE}/categories_segments/0", -1, "a set beyond its bounds"),
+        (f"{TREE}/categories_sizes/0", 0, "a set out of bounds"),
+        (f"{TREE}/categories_sizes/0", 10_000, "a set out of bounds"),
+        (f"{TREE}/categories_segments/0", -1, "a set out of bounds"),
         (f"{TREE}/tree_param/num_nodes", "0", "num_nodes is '0'"),
         (f"{TREE}/tree_param/num_nodes", "many", "num_nodes is 'many'"),
         (f"{TREE}/tree_param/size_leaf_vector", "3", "multi_output_tree"),
-        (TREE, [], "no mapping"),
-        (f"{MODEL}/tree_info/0", 3, "a tree of no output"),
-        (f"{MODEL}/tree_info", [0], "1 numbers in place of"),
+        (TREE, [], "not a mapping"),
+        (f"{MODEL}/tree_info/0", 3, "a tree without an output"),
+        (f"{MODEL}/tree_info", [0], "1 numbers, expected"),
         (f"{MODEL}/trees", [], "no trees"),
-        (f"{MODEL}/iteration_indptr", [0, 9, 3], "do not share out"),
-        (f"{MODEL}/weight_drop", [1.0] * 99, "weights of no trees"),
-        ("learner/gradient_booster/name", "gbforest", "no booster is called 'gbforest'"),
-        ("learner/objective/name", "reg:magic", "no objective is called 'reg:magic'"),
+        (f"{MODEL}/iteration_indptr", [0, 9, 3], "cannot be divided into rounds"),
+        (f"{MODEL}/weight_drop", [1.0] * 99, "weights without trees"),
+        ("learner/gradient_booster/name", "gbforest", "unknown booster 'gbforest'"),
+        ("learner/objective/name", "reg:magic", "unknown objective 'reg:magic'"),
         ("learner/objective/name", "binary:logistic", "with 3 outputs"),
         ("learner/objective/softmax_multiclass_param", {"num_class": "\0"}, "num_class is"),
         ("learner/learner_model_param/num_feature", "0", "num_feature is '0'"),
@@ -75,21 +75,21 @@ MODEL, TREE = "learner/gradient_booster/model", "learner/gradient_booster/model/
         ("learner/feature_names", ["a"], "does not name 4 columns"),
         ("learner/feature_types", [1, 2, 3, 4], "does not name 4 columns"),
         ("learner/attributes", {"headway_missing": "none"}, "headway_missing is 'none'"),
-        ("learner/attributes", {"headway_categories": '{"9": ["a"]}'}, "of no column"),
+        ("learner/attributes", {"headway_categories": '{"9": ["a"]}'}, "names a column that does not exist"),
         ("learner/attributes", {"headway_categories": "[]"}, "headway_categories"),
-        ("learner/attributes", {"best_iteration": "9", "scikit_learn": "{}"}, "best at iteration 9 of 3"),
-        ("version", [3], "1 numbers in place of 3"),
-        ("learner", None, "no mapping"),
+        ("learner/attributes", {"best_iteration": "9", "scikit_learn": "{}"}, "best iteration 9 of 3"),
+        ("version", [3], "1 numbers, expected 3"),
+        ("learner", None, "not a mapping"),
     ],
 )
-def test_what_is_not_whole_is_refused_with_the_field(path: str, value: object, message: str) -> None:
+def test_an_incomplete_model_is_rejected_with_the_field(path: str, value: object, message: str) -> None:
     with pytest.raises(EngineError, match="not an XGBoost model") as refusal:
         read_xgboost(changed(path, value))
     assert message in refusal.value.what and refusal.value.hint == "booster.save_model('model.ubj')"
 
 
 def test_several_targets_are_refused_by_name() -> None:
-    with pytest.raises(EngineError, match="2 targets at once") as refusal:
+    with pytest.raises(EngineError, match="predicts 2 targets") as refusal:
         read_xgboost(changed("learner/learner_model_param/num_target", "2"))
     assert "each target" in refusal.value.hint
 
@@ -97,9 +97,9 @@ def test_several_targets_are_refused_by_name() -> None:
 @pytest.mark.parametrize(
     "start", [b"binf", b"\0\0\0\x3f" + b"\0" * 132 + b"\x0f" + b"\0" * 7 + b"binary:logisticgbtree"]
 )
-def test_the_binary_form_of_old_is_refused_with_the_way_out(start: bytes) -> None:
+def test_the_old_binary_format_is_rejected_with_a_hint(start: bytes) -> None:
     content = start + b"\0" * 100
-    with pytest.raises(EngineError, match=r"gave up in 3\.1") as refusal:
+    with pytest.raises(EngineError, match=r"removed in 3\.1") as refusal:
         Xgboost.adopt(ModelFile(content=content, suffix=".model"))
     assert "save_model('model.ubj')" in refusal.value.hint
 
