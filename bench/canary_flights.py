@@ -20,12 +20,11 @@ from headway.core.variant import Signature
 from headway.data.matrix import matrix, target_values
 from headway.data.open import make_dataset
 from headway.data.split import labeled_rows, split_dataset
-from headway.evaluation.canary import Traffic
 from headway.evaluation.statistics.betting import Floats, Ints
 from headway.evaluation.subject import open_variant
 from headway.optimization.transforms.truncate import plugin as truncate
-from headway.registry.assign import assigned, key_hashes
 from headway.registry.project import open_project
+from headway.registry.rollout import Traffic, assign_hashes, key_hashes
 
 TREES = 200
 
@@ -86,7 +85,7 @@ def traffic(data: Live, release: Floats, rows: slice, *, share: float, keys: lis
     Nothing fails and nothing is slow.
     """
     hashes = key_hashes(keys, salt=str(rows.start))
-    ours = assigned(hashes, share)
+    ours = assign_hashes(hashes, share)
     beside = np.column_stack([data.live[rows], release[rows]])
     beside[~ours, 0] = np.nan
     nothing = np.zeros_like(beside)

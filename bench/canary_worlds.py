@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headway.evaluation.canary import Traffic
 from headway.evaluation.statistics.betting import Floats
-from headway.registry.assign import assigned, key_hashes
+from headway.registry.rollout import Traffic, assign_hashes, key_hashes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +42,7 @@ def traffic(world: World, rng: np.random.Generator, *, share: float, count: int)
     ids = (population * rng.random(count) ** 2).astype(np.int64) if world.again else np.arange(count)
     names = [f"customer-{number}" for number in range(population)]
     keys = key_hashes(names, salt=str(rng.integers(1 << 62)))[ids]
-    ours = assigned(keys, share)
+    ours = assign_hashes(keys, share)
     swing = 1 + world.swing * np.sin(np.arange(count) / 800 + rng.random() * 2 * math.pi)
     fates, dice = rng.random((3, population))[:, ids], rng.random((3, count))
 

@@ -15,7 +15,7 @@ from headway.core.contracts import Survey
 from headway.core.errors import NotApplicable
 from headway.data.check import run_checks
 from headway.data.open import open_dataset
-from headway.monitoring.assessment.assess import assess, survey_of
+from headway.monitoring.assessment.assess import assess, check_context
 from headway.registry.project import open_project
 
 NAMED = 4
@@ -28,7 +28,7 @@ def rows() -> Found:
             shutil.copyfile(HERE / name, Path(place) / name)
         project = open_project(Path(place))
         began = perf_counter()
-        survey = survey_of(project, open_dataset(project.config))
+        survey = check_context(project, open_dataset(project.config))
         opened = perf_counter()
         cpu = process_time()
         found = run_checks(survey)

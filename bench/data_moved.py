@@ -21,9 +21,8 @@ from headway.core.assessment import Assessment, Tested
 from headway.core.contracts import Blobs
 from headway.core.dataset import Dataset, Roles
 from headway.core.plugins import load_blobs
-from headway.monitoring.assessment.moved import ALPHA, finding, look
-from headway.monitoring.assessment.rows import last_time
-from headway.monitoring.assessment.sample import packed, sample_of
+from headway.monitoring.assessment.changes import ALPHA, compare_distributions, distribution_finding
+from headway.monitoring.assessment.sample import draw_sample, encode_sample, last_time
 
 DAYS, ROWS, WEEK, EACH, FEWER = 200, 40, 7, 40, 20
 WORLDS = ("rows alone", "weather by day", "weather that lasts", "weekdays", "few classes")
@@ -63,8 +62,8 @@ def _looks(name: str, first: int, seed: int, blobs: Blobs, shift: float) -> Iter
     begun = _until(whole, first)
     opening, last = _opening(begun, blobs), Tested()
     for day in range(first + WEEK, DAYS + 1, WEEK):
-        last = look(opening, last, _until(whole, day), blobs)
-        yield bool(finding(opening, last))
+        last = compare_distributions(opening, last, _until(whole, day), blobs)
+        yield bool(distribution_finding(opening, last))
 
 
 def _until(whole: pl.DataFrame, day: int) -> Dataset:
@@ -87,7 +86,7 @@ def _opening(begun: Dataset, blobs: Blobs) -> Assessment:
         settings={},
         looked=(),
         findings=(),
-        sample=blobs.put(packed(sample_of(begun))),
+        sample=blobs.put(encode_sample(draw_sample(begun))),
     )
 
 

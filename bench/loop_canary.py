@@ -15,13 +15,12 @@ from canary_worlds import ALIKE, AT_LIMIT, HARM, World, joined, part, traffic
 from harness import Row
 from headway.core.rollout import Plan, Rollout, Stage
 from headway.core.verdict import Rule
-from headway.evaluation import canary
-from headway.evaluation.canary import Traffic
 from headway.evaluation.observed import Observations, codes_of
 from headway.evaluation.statistics import sequential
 from headway.evaluation.statistics.betting import Floats, factors, log_wealth
 from headway.evaluation.statistics.sequential import Track
-from headway.registry.rollout import ERRORS, SLOW, watch
+from headway.registry import rollout as rollouts
+from headway.registry.rollout import ERRORS, SLOW, Traffic, start_stage_tracking
 
 RUNS, REQUESTS = 2000, 20_000
 HARM_RUNS, HARM_REQUESTS = 500, 12_000
@@ -48,19 +47,19 @@ def rollout(plan: Plan, stage: int = 0) -> Rollout:
     return Rollout(name="bench", release="r", live="l", salt="", rules=rules, later=(BRIER,), plan=plan, stage=stage)
 
 
-def harmed_at(followed: Rollout, seen: Traffic, told_at: canary.Floats | None = None) -> int:
+def harmed_at(followed: Rollout, seen: Traffic, told_at: rollouts.Floats | None = None) -> int:
     """How many requests had come when some rule first failed, -1 if none did.
 
     `told_at` [n] says with which request the label of each comes, else it comes with its own.
     """
-    tracks = watch(followed).tracks
+    tracks = start_stage_tracking(followed).tracks
     numbered = Traffic(keys=np.arange(len(seen.keys), dtype=np.uint64), canary=seen.canary, known=seen.known)
     found = []
     for rule in (*followed.rules, *followed.later):
-        observations = canary.observed(rule.measure, followed.share, seen)
+        observations = rollouts.select_observations(rule.measure, followed.share, seen)
         if not observations.values.any():
             continue
-        came = canary.observed(rule.measure, followed.share, numbered).keys.astype(np.int64)
+        came = rollouts.select_observations(rule.measure, followed.share, numbered).keys.astype(np.int64)
         if rule in followed.later and told_at is not None:
             came = told_at[came]
         first = crossing(tracks[rule.measure], observations, rule.at_most or 0.0)
@@ -89,9 +88,9 @@ def crossing(track: Track, seen: Observations, limit: float) -> int:
 
 def confirmed(followed: Rollout, seen: Traffic, at: int) -> bool:
     """Whether the product, fed in pieces, fails a rule with that request and none with the request before."""
-    watched = canary.update(watch(followed), part(seen, 0, at // 2))
-    before = canary.update(watched, part(seen, at // 2, at - 1))
-    return not _fails(followed, before) and _fails(followed, canary.update(before, part(seen, at - 1, at)))
+    watched = rollouts.update_tracking(start_stage_tracking(followed), part(seen, 0, at // 2))
+    before = rollouts.update_tracking(watched, part(seen, at // 2, at - 1))
+    return not _fails(followed, before) and _fails(followed, rollouts.update_tracking(before, part(seen, at - 1, at)))
 
 
 def at_most(count: int, of: int) -> float:
@@ -113,9 +112,9 @@ def _chance(count: int, of: int, share: float) -> float:
     return sum(map(math.exp, logs))
 
 
-def _fails(followed: Rollout, watched: canary.Watch) -> bool:
+def _fails(followed: Rollout, watched: rollouts.StageTracker) -> bool:
     limits = {rule.measure: rule.at_most or 0.0 for rule in (*followed.rules, *followed.later)}
-    return any(each.low > limits[each.name] for each in canary.measure(watched))
+    return any(each.low > limits[each.name] for each in rollouts.measure_stage(watched))
 
 
 def _simulated() -> list[Row]:
@@ -123,8 +122,8 @@ def _simulated() -> list[Row]:
     message = f"{RUNS:,} runs of {REQUESTS:,} requests, {SHARE:.0%} canary"
     peeking = f"a z-test of errors every {PEEK} requests takes back {peeked / RUNS:.3f}"
     return [
-        _bound("canary.false_rollback", alike, RUNS, f"{alike} of {message}; {peeking}"),
-        _bound("canary.false_rollback[at every limit]", edge, RUNS, f"{edge} of {message}"),
+        _bound("rollouts.false_rollback", alike, RUNS, f"{alike} of {message}; {peeking}"),
+        _bound("rollouts.false_rollback[at every limit]", edge, RUNS, f"{edge} of {message}"),
         *_harm(),
         _late_harm(),
     ]
@@ -143,7 +142,7 @@ def _taken_back(world: World, seed: int) -> tuple[int, int]:
 
 def _peeked(seen: Traffic) -> bool:
     """Whether a one-sided z-test at 5 % of the release's errors against live's finds harm at some look."""
-    errors = canary.observed(ERRORS.measure, SHARE, seen).values
+    errors = rollouts.select_observations(ERRORS.measure, SHARE, seen).values
     looks = slice(PEEK - 1, None, PEEK)
     requests, failed = ([np.cumsum(each * side)[looks] for side in (seen.canary, ~seen.canary)] for each in (1, errors))
     rate = (failed[0] + failed[1]) / (requests[0] + requests[1])
@@ -163,8 +162,8 @@ def _harm() -> list[Row]:
                 needed[run] = seen.canary[:end].sum()
                 agree += run < CONFIRMED and confirmed(followed, seen, end)
         message = f"p90 {np.quantile(needed, 0.9):.0f}, {np.isfinite(needed).sum()} of {HARM_RUNS} found"
-        found.append(_requests(f"canary.harm_requests{name}", needed, 120, message))
-        found.append(_count(f"canary.harm_requests{name}.as_product", agree, CONFIRMED))
+        found.append(_requests(f"rollouts.harm_requests{name}", needed, 120, message))
+        found.append(_count(f"rollouts.harm_requests{name}.as_product", agree, CONFIRMED))
     return found
 
 
@@ -183,7 +182,7 @@ def _late_harm() -> Row:
         end = harmed_at(followed, seen)
         needed.append(seen.canary[LATE:end].sum() if end >= 0 else np.inf)
     message = f"begins after {LATE:,} requests, keys come again; {np.isfinite(needed).sum()} of {LATE_RUNS} found"
-    return _requests("canary.harm_requests[late]", np.array(needed), 1000, message)
+    return _requests("rollouts.harm_requests[late]", np.array(needed), 1000, message)
 
 
 def _on_flights(data: Live) -> list[Row]:
@@ -196,10 +195,10 @@ def _on_flights(data: Live) -> list[Row]:
     broken, sound, planes = ends(data.broken, own), ends(data.sound, own), ends(data.sound, data.planes)
     message = f"of {STARTS} starts, {FLIGHTS:,} flights each, {SHARE:.0%} canary"
     spread = f"p90 {np.quantile(broken, 0.9):.0f}, {np.isfinite(broken).sum()} {message} found"
-    rows = [_requests("canary.flights.utc_requests", broken, 60, spread)]
+    rows = [_requests("rollouts.flights.utc_requests", broken, 60, spread)]
     for name, found in (("", sound), ("[keys are planes]", planes)):
         back = int(np.isfinite(found).sum())
-        rows.append(_bound(f"canary.flights.false_rollback{name}", back, STARTS, f"{back} {message}"))
+        rows.append(_bound(f"rollouts.flights.false_rollback{name}", back, STARTS, f"{back} {message}"))
     return rows
 
 

@@ -20,8 +20,8 @@ from headway.evaluation.calibration.apply import ready
 from headway.evaluation.metrics.calibration import BINS
 from headway.evaluation.statistics.intervals import SHARE, Sample, jackknife, ratio_of_sums, student_quantile
 from headway.evaluation.statistics.tables import Answers, Floats, bin_table, plain_ece, tally
-from headway.monitoring.retraining.recalibrate import recalibrate
-from headway.monitoring.trigger import Situation, propose
+from headway.monitoring.retraining.recalibration import fit_rolling_calibrator
+from headway.monitoring.trigger import RetrainingInputs, propose_retraining
 
 POLICY = RetrainSection()
 SEEDS = range(POLICY.seeds)
@@ -108,14 +108,14 @@ class Replay:
         """Which training answers each month if the policy decides at each month's end; it sees seed 0 alone."""
         plan = {LIVE[0]: FIRST_TRAINED_TO}
         for month in LIVE[:-1]:
-            situation = Situation(
+            situation = RetrainingInputs(
                 name="flights",
                 release=f"trained to {plan[month]}",
                 rows_trained=int((self.known & (self.year.month <= plan[month])).sum()),
                 rows_labelled=int((self.known & (self.year.month <= month)).sum()),
                 calibration=self.calibration(plan, month),
             )
-            plan[month + 1] = month if propose(situation, POLICY) else plan[month]
+            plan[month + 1] = month if propose_retraining(situation, POLICY) else plan[month]
         return plan
 
     def calibration(self, plan: Schedule, month: int) -> Measurement:
@@ -148,7 +148,9 @@ class Replay:
             taught = self.known & (self.year.month > trained_to) & (self.year.day < day - LATE_DAYS)
             taught &= self.year.day >= day - LATE_DAYS - POLICY.recalibrate_days
             days = POLICY.recalibrate_days
-            calibrator = recalibrate(scores[taught], self.year.late[taught], self.year.day[taught], days=days)
+            calibrator = fit_rolling_calibrator(
+                scores[taught], self.year.late[taught], self.year.day[taught], days=days
+            )
             today = self.year.day == day
             given[today] = ready(calibrator)(given[today])
         return given

@@ -22,7 +22,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from harness import Row
-from headway.monitoring.rollout import rolling
+from headway.monitoring import rollout as control
 from headway.registry.project import Project, open_project
 from headway.registry.register import Reason
 from load import Line
@@ -69,7 +69,7 @@ def measured(folder: Path) -> tuple[float, int, int]:
         load = pool.submit(_load, ports, heard)
         time.sleep(BACK_AFTER_S)
         began = time.perf_counter()
-        rolling.rollback(project, who="benchmark", why="to be measured")
+        control.roll_back(project, who="benchmark", why="to be measured")
         load.result()
     project.state.close()
     project.register.state.close()

@@ -16,9 +16,9 @@ from headway.core.contracts import Window, Windows
 from headway.core.errors import NotApplicable
 from headway.core.variant import Field, Signature
 from headway.evaluation.statistics.tables import exact_auc
-from headway.monitoring.budget import WEALTH, level
+from headway.monitoring.budget import WEALTH, lord_level
 from headway.monitoring.detectors.group_permutation import plugin as detect
-from headway.monitoring.no_labels import Scored, estimate
+from headway.monitoring.performance_estimation import LabeledScores, estimate_performance
 
 HALVES = 84  # of each month
 WORLDS = 400
@@ -101,7 +101,7 @@ def _asked(pairs: Iterable[tuple[Window, Window]], year: Year) -> list[bool]:
     """The answer for each pair of windows, at the chance that the answers before have left."""
     yes: list[bool] = []
     for before, after in pairs:
-        chance = level(yes, WEALTH["drift"])
+        chance = lord_level(yes, WEALTH["drift"])
         try:
             drift = detect(Windows(before=before, after=after, signature=year.signature, alpha=chance))
         except NotApplicable:  # the chance that is left is too small for so few days
@@ -153,7 +153,7 @@ def _quiet_year(rng: np.random.Generator) -> list[bool]:
     judged, *months = [_part(rows, day, since, until) for since, until in pairwise(ends)]
     yes: list[bool] = []
     for month in months:
-        windows = Windows(before=judged, after=month, signature=SIMULATED, alpha=level(yes, WEALTH["drift"]))
+        windows = Windows(before=judged, after=month, signature=SIMULATED, alpha=lord_level(yes, WEALTH["drift"]))
         yes.append(detect(windows).alarm)
     return yes
 
@@ -232,7 +232,7 @@ def _no_labels(year: Year) -> list[Row]:
     """July to December, each from the labelled months since May, of the model trained on January to April."""
     scores = year.scores(FIRST_TRAINED_TO, 0, 12)
     months = {
-        month: Scored(scores=scores[here], labels=year.late[here], groups=year.day[here])
+        month: LabeledScores(scores=scores[here], labels=year.late[here], groups=year.day[here])
         for month in range(FIRST_TRAINED_TO + 1, 13)
         for here in [(year.month == month) & ~np.isnan(scores)]
     }
@@ -241,7 +241,7 @@ def _no_labels(year: Year) -> list[Row]:
         now = months[month]
         past = [months[each] for each in range(FIRST_TRAINED_TO + 1, month)]
         try:
-            area, brier = estimate(past, now.scores, now.groups)
+            area, brier = estimate_performance(past, now.scores, now.groups)
         except NotApplicable:
             abstained += 1
             continue

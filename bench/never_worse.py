@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 import headway as hw
 from harness import Row, report
 from headway import pipeline
-from headway.api.adhoc import lay_out
+from headway.api.in_memory_project import create_project
 from headway.core.errors import HeadwayError
 from headway.evaluation.race import timed
 from headway.evaluation.subject import exam_of, open_variant
@@ -88,7 +88,7 @@ def _found(pair: Pair) -> Found:
             return Found(pair=pair.name, refused=f"optimize refuses it: {error.what}")
         if not best.variant.steps:
             return Found(pair=pair.name, winner=best.variant.name)
-        laid = lay_out(pair.model, *pair.check, {"folder": folder})
+        laid = create_project(pair.model, *pair.check, {"folder": folder})
         exam = exam_of(best.frontier.baseline, laid.rows, laid.project.blobs)
         judged = pipeline.evaluate(laid.project, best.variant, exam)
         winner = open_variant(best.variant, laid.project.blobs)

@@ -10,7 +10,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from headway.api.adhoc import Adhoc, lay_out
+from headway.api.in_memory_project import InMemoryProject, create_project
 from headway.core import plugins
 from headway.core.contracts import Workbench
 from headway.core.errors import HeadwayError
@@ -38,13 +38,13 @@ def main() -> None:
             raise SystemExit(f"{name}: {reason.what}") from reason
 
 
-def _laid_out(family: Family, kept: str) -> Adhoc:
+def _laid_out(family: Family, kept: str) -> InMemoryProject:
     rows = joblib.load(family.rows) if family.rows.suffix == ".joblib" else np.load(family.rows)
     labels = np.load(family.labels)[:SAMPLE_ROWS]
-    return lay_out(opened(family.model), rows[:SAMPLE_ROWS], labels, {"folder": kept})
+    return create_project(opened(family.model), rows[:SAMPLE_ROWS], labels, {"folder": kept})
 
 
-def _made(name: str, laid: Adhoc) -> Variant:
+def _made(name: str, laid: InMemoryProject) -> Variant:
     variant = import_baseline(laid.taken, laid.rows, laid.project.blobs)
     bench = Workbench(blobs=laid.project.blobs, sample=matrix(laid.rows.table, variant.signature))
     return plugins.load_transform(name)(variant, bench)[0]

@@ -15,7 +15,7 @@ from time import perf_counter
 import numpy as np
 
 import headway as hw
-from headway.api.adhoc import Options
+from headway.api.in_memory_project import Options
 from headway.core.evidence import Measurement
 from headway.core.frontier import Frontier
 from headway.core.variant import Variant

@@ -44,17 +44,17 @@ from headway.evaluation.measure import Audits, measure
 from headway.evaluation.statistics.intervals import fact
 from headway.evaluation.subject import Exam, exam_of, open_variant, self_test, subject_of
 from headway.evaluation.threshold import choose_threshold
-from headway.monitoring import watch as watching
+from headway.monitoring import monitor
 from headway.monitoring.assessment import assess as assessing
-from headway.monitoring.assessment.assess import Assessed, survey_of
-from headway.monitoring.assessment.unseen import open_checked
+from headway.monitoring.assessment.assess import AssessmentResult, check_context
+from headway.monitoring.assessment.history import open_assessed_dataset
 from headway.monitoring.budget import Budget
-from headway.monitoring.erasure import forget as forgetting
-from headway.monitoring.erasure.forget import Order as Forgotten
-from headway.monitoring.post import pending, post_of
-from headway.monitoring.retraining import reshift, succession
+from headway.monitoring.deployed_release import open_deployed_release, pending_ticket
+from headway.monitoring.erasure import erase as erasing
+from headway.monitoring.erasure.erase import ErasureRequest as Forgotten
+from headway.monitoring.retraining import promotion, recalibration
 from headway.monitoring.retraining import retrain as retraining
-from headway.monitoring.scenes import Look, scenes
+from headway.monitoring.windows import WindowOptions, monitoring_windows
 from headway.optimization import search
 from headway.optimization import train as training
 from headway.optimization.clock import TimeBudget
@@ -82,10 +82,10 @@ def periods(project: Project) -> Data:
 
 def check(project: Project, dataset: Dataset) -> list[Finding]:
     """What every data check found in the rows of a project; one that could not judge says so."""
-    return checking.run_checks(survey_of(project, dataset))
+    return checking.run_checks(check_context(project, dataset))
 
 
-def assess(project: Project, dataset: Dataset, *, who: str) -> Assessed:
+def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
     """Every check, kept as an assessment; of data that did not change since the last, that one again.
 
     Another source, other columns, distributions that moved and other settings open a new one.
@@ -238,25 +238,25 @@ def watch(
     is new. A ticket is kept where the policy opens one. Without `until` it is as of now. Data that nobody checked since
     they came are told of (D057).
     """
-    post, ticket, found = post_of(project), ticket_of(project), []
-    look = Look(now=datetime.now(UTC).replace(tzinfo=None), until=until, every=every, source=source)
+    post, ticket, found = open_deployed_release(project), ticket_of(project), []
+    look = WindowOptions(now=datetime.now(UTC).replace(tzinfo=None), until=until, every=every, source=source)
     kept = [read(Watch, content) for content in project.state.kept("watch", name=project.name)]
-    asker = watching.Asker(post=post, config=project.config, budget=Budget(kept), source=source)
-    for scene in scenes(post, open_checked(project, callback), project.config, look):
-        seen = watching.watch(asker, scene, pending=ticket)
-        ticket = ticket or seen.watch.ticket
-        for record in (seen.evidence, seen.watch.ticket, seen.watch) if seen.news else (seen.watch.ticket,):
+    asker = monitor.MonitoringContext(post=post, config=project.config, budget=Budget(kept), source=source)
+    for scene in monitoring_windows(post, open_assessed_dataset(project, callback), project.config, look):
+        seen = monitor.monitor_window(asker, scene, pending=ticket)
+        ticket = ticket or seen.report.ticket
+        for record in (seen.evidence, seen.report.ticket, seen.report) if seen.news else (seen.report.ticket,):
             if record is not None:
                 project.keep(record)
         if seen.news:
-            kept.append(seen.watch)
-        found.append(seen.watch)
+            kept.append(seen.report)
+        found.append(seen.report)
     return found
 
 
 def ticket_of(project: Project) -> Ticket | None:
     """The open ticket on the live release, if there is one."""
-    return pending(project, post_of(project))
+    return pending_ticket(project, open_deployed_release(project))
 
 
 def retrain(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:
@@ -264,15 +264,19 @@ def retrain(project: Project, *, until: datetime | None = None, callback: Callba
 
     Killed half-way and started again, it goes on from the last training that was done.
     """
-    post = post_of(project)
-    lesson = retraining.lesson_of(project, post, open_checked(project, callback), until)
-    return retraining.retrain(project, post, lesson, ticket=pending(project, post), callback=callback)
+    post = open_deployed_release(project)
+    lesson = retraining.prepare_retraining(project, post, open_assessed_dataset(project, callback), until)
+    return retraining.retrain(project, post, lesson, ticket=pending_ticket(project, post), callback=callback)
 
 
 def recalibrate(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:
     """The live release with its probabilities shifted as the last labelled days ask for, judged against it."""
-    post = post_of(project)
-    return reshift.roll(project, post, reshift.rolling_of(project, post, open_checked(project, callback), until))
+    post = open_deployed_release(project)
+    return recalibration.recalibrate_release(
+        project,
+        post,
+        recalibration.prepare_recalibration(project, post, open_assessed_dataset(project, callback), until),
+    )
 
 
 def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Renewal:
@@ -281,17 +285,17 @@ def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Re
     `[retrain] through` says which. Killed half-way and called again, it goes on from what is kept; Refused where live
     is no longer what it was judged against.
     """
-    return succession.begin(project, found, who=who, why=why)
+    return promotion.begin_promotion(project, found, who=who, why=why)
 
 
 def follow(project: Project, *, callback: Callback, wait: Callable[[float], object] = time.sleep) -> Renewal:
     """Look at the rollout of a retraining, with a wait between two looks, until it ends or nobody asks any more."""
-    return succession.follow(project, callback=callback, wait=wait)
+    return promotion.follow_promotion(project, callback=callback, wait=wait)
 
 
 def forget(project: Project, order: Forgotten) -> Erasure:
     """Let the rows of one key, or those older than a time, go out of log, labels and features, with a signed proof."""
-    return forgetting.forget(project, order)
+    return erasing.erase(project, order)
 
 
 def last_frontier(project: Project) -> Frontier:

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.api.few_rows import MOST_ROWS, FewRows
-from headway.api.frames import table_of
+from headway.api.tables import MAX_ROWS, SmallTableReader, to_polars
 from headway.core.variant import Field, Signature
 from headway.data.matrix import matrix
 
@@ -31,17 +30,20 @@ ROW = st.tuples(st.floats(width=64), CELLS, CELLS, st.integers(-(2**53), 2**53))
 @given(rows=st.lists(ROW, min_size=1, max_size=5))
 def test_the_numbers_are_those_of_the_table(rows):
     frame = pd.DataFrame(rows, columns=["number", "text", "other", "count"])
-    found = FewRows(SIGNATURE).read(frame)
-    assert np.array_equal(found, matrix(table_of(frame), SIGNATURE), equal_nan=True)
+    found = SmallTableReader(SIGNATURE).read(frame)
+    assert np.array_equal(found, matrix(to_polars(frame), SIGNATURE), equal_nan=True)
 
 
 def test_columns_are_found_by_their_names_in_any_order_and_others_are_left():
     frame = pd.DataFrame({"count": [3], "more": ["x"], "other": ["b"], "text": ["ca"], "number": [1.5]})
-    assert FewRows(SIGNATURE).read(frame).tolist() == [[1.5, 2.0, 1.0, 3.0]]
+    assert SmallTableReader(SIGNATURE).read(frame).tolist() == [[1.5, 2.0, 1.0, 3.0]]
 
 
 def test_another_header_is_looked_through_anew():
-    reader, frame = FewRows(SIGNATURE), pd.DataFrame({"number": [1.0], "text": ["b"], "other": ["b"], "count": [2]})
+    reader, frame = (
+        SmallTableReader(SIGNATURE),
+        pd.DataFrame({"number": [1.0], "text": ["b"], "other": ["b"], "count": [2]}),
+    )
     first = reader.read(frame)
     assert np.array_equal(reader.read(frame[["count", "other", "text", "number"]]), first)
 
@@ -54,14 +56,14 @@ def test_another_header_is_looked_through_anew():
         pd.DataFrame({"number": [1.5], "text": [3], "other": ["b"], "count": [1]}),
         pd.DataFrame({"number": [1.5], "text": ["b"], "count": [1]}),
         pd.DataFrame([[1.5, "b", "b", 1, 1]], columns=["number", "text", "other", "count", "count"]),
-        pd.DataFrame({"number": [1.5], "text": ["b"], "other": ["b"], "count": [1]}).loc[[0] * (MOST_ROWS + 1)],
+        pd.DataFrame({"number": [1.5], "text": ["b"], "other": ["b"], "count": [1]}).loc[[0] * (MAX_ROWS + 1)],
     ],
     ids=["a number as text", "a time", "a number for a text", "no column", "two of a name", "many rows"],
 )
 def test_what_takes_more_than_a_look_is_left(frame):
-    assert FewRows(SIGNATURE).read(frame) is None
+    assert SmallTableReader(SIGNATURE).read(frame) is None
 
 
 def test_a_text_that_is_refused_is_left_to_be_named():
     refusing = Signature(inputs=(Field(name="text", datatype="BYTES", categories=TEXTS, unseen="refused"),))
-    assert FewRows(refusing).read(pd.DataFrame({"text": ["zz"]})) is None
+    assert SmallTableReader(refusing).read(pd.DataFrame({"text": ["zz"]})) is None

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from scipy import sparse
 
-from headway.api.frames import column_of, table_of
+from headway.api.tables import to_polars, to_series
 from headway.core.errors import DataError
 
 NUMBERS = [1.0, None, 3.0]
@@ -37,32 +37,32 @@ class SpeaksArrow:
     ids=["polars", "lazy", "pandas", "pandas-nullable", "pandas-string", "arrow", "dict"],
 )
 def test_the_same_rows_come_out_of_every_kind_of_table(rows):
-    found = table_of(rows).with_columns(pl.col("number").cast(pl.Float64).fill_nan(None))
+    found = to_polars(rows).with_columns(pl.col("number").cast(pl.Float64).fill_nan(None))
     assert found.rows() == TABLE.rows()
 
 
 def test_times_of_pandas_stay_times():
     days = pd.date_range("2013-01-01", periods=3)
-    assert table_of(pd.DataFrame({"day": days}))["day"].dtype.is_temporal()
+    assert to_polars(pd.DataFrame({"day": days}))["day"].dtype.is_temporal()
 
 
 def test_a_matrix_takes_the_names_that_the_model_gives():
-    assert table_of(np.eye(2), ["a", "b"]).columns == ["a", "b"]
+    assert to_polars(np.eye(2), ["a", "b"]).columns == ["a", "b"]
 
 
 def test_a_matrix_of_another_width_has_names_of_its_own():
-    assert table_of(np.eye(3), ["a", "b"]).columns == ["x0", "x1", "x2"]
+    assert to_polars(np.eye(3), ["a", "b"]).columns == ["x0", "x1", "x2"]
 
 
 @pytest.mark.parametrize("absent", [0.0, np.nan])
 def test_what_a_sparse_matrix_leaves_out_is_told_from_the_zero_that_it_holds(absent):
     stored_zero = sparse.csr_matrix((np.array([0.0, 5.0]), (np.array([0, 1]), np.array([0, 1]))), shape=(2, 2))
-    assert np.array_equal(table_of(stored_zero, absent=absent).to_numpy(), [[0, absent], [absent, 5]], equal_nan=True)
+    assert np.array_equal(to_polars(stored_zero, absent=absent).to_numpy(), [[0, absent], [absent, 5]], equal_nan=True)
 
 
 def test_a_sparse_matrix_too_large_for_a_table_is_refused_with_its_size():
     with pytest.raises(DataError, match=r"1,000,000 x 1,000,000 would take 7450\.6 GiB"):
-        table_of(sparse.csr_matrix((1_000_000, 1_000_000)))
+        to_polars(sparse.csr_matrix((1_000_000, 1_000_000)))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_sparse_matrix_too_large_for_a_table_is_refused_with_its_size():
 )
 def test_what_is_no_table_is_refused_by_what_it_is(rows, message):
     with pytest.raises(DataError, match=message):
-        table_of(rows)
+        to_polars(rows)
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_what_is_no_table_is_refused_by_what_it_is(rows, message):
     ],
 )
 def test_a_column_comes_from_a_series_an_array_or_a_list(values):
-    assert column_of(values, "y").to_list() == [1, 2]
+    assert to_series(values, "y").to_list() == [1, 2]
 
 
 def test_a_column_of_two_values_a_row_is_refused_by_its_shape():
     with pytest.raises(DataError, match=r"'y' has shape \(2, 2\)"):
-        column_of(np.eye(2), "y")
+        to_series(np.eye(2), "y")

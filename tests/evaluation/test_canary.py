@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headway.evaluation.canary import MEASURES, Traffic, begin, measure, update
+from headway.registry.rollout import MEASURES, Traffic, measure_stage, start_tracking, update_tracking
 
 UNKNOWN = np.nan
 
@@ -17,7 +17,7 @@ def traffic(known, canary=(True, False, False, False)):
 
 
 def value(name, known, *, share):
-    [found] = measure(update(begin([name], share=share, alpha=0.05), traffic(known)))
+    [found] = measure_stage(update_tracking(start_tracking([name], share=share, alpha=0.05), traffic(known)))
     return found.value, found.n_groups
 
 
@@ -37,11 +37,11 @@ def test_beside_live_errors_on_the_same_rows_are_compared():
 
 
 def test_losses_are_compared_on_the_same_rows_as_labels_come():
-    watched = begin(["brier.drop", "error_rate"], share=0.25, alpha=0.05)
-    watched = update(watched, traffic({"error_rate": [(0, 1), (0, UNKNOWN), (0, UNKNOWN), (0, UNKNOWN)]}))
-    assert [each.name for each in measure(watched)] == ["error_rate"]
-    watched = update(watched, traffic({"brier": [(0.1, 0.3), (0.2, 0.2), (0.1, UNKNOWN), (UNKNOWN, 0.1)]}))
-    loss, errors = measure(watched)
+    watched = start_tracking(["brier.drop", "error_rate"], share=0.25, alpha=0.05)
+    watched = update_tracking(watched, traffic({"error_rate": [(0, 1), (0, UNKNOWN), (0, UNKNOWN), (0, UNKNOWN)]}))
+    assert [each.name for each in measure_stage(watched)] == ["error_rate"]
+    watched = update_tracking(watched, traffic({"brier": [(0.1, 0.3), (0.2, 0.2), (0.1, UNKNOWN), (UNKNOWN, 0.1)]}))
+    loss, errors = measure_stage(watched)
     assert (loss.name, loss.n_groups, errors.n_groups) == ("brier.drop", 2, 1)
     assert loss.value == pytest.approx(0.1, abs=1e-3) and errors.value == 1
 
@@ -54,5 +54,5 @@ def test_the_release_alone_is_measured_by_its_own_answers():
 def test_every_measure_can_be_followed_at_every_stage(share):
     ones = [(0.0, 1.0)] * 4
     known = {"error_rate": ones, "slow_requests": ones, "decision": ones, "brier": ones}
-    found = measure(update(begin(MEASURES, share=share, alpha=0.05), traffic(known)))
+    found = measure_stage(update_tracking(start_tracking(MEASURES, share=share, alpha=0.05), traffic(known)))
     assert tuple(each.name for each in found) == MEASURES

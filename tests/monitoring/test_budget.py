@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from headway.core.watch import Reply, Watch
-from headway.monitoring.budget import FALSE, WEALTH, Budget, level, period_of
+from headway.monitoring.budget import FDR_LEVEL, WEALTH, Budget, lord_level, period_of_report
 
 PLAIN = Watch(
     name="flights",
@@ -32,7 +32,7 @@ def month(number: int, *, shown: bool = False, question: str = "drift") -> Watch
 
 
 def test_in_a_life_without_a_yes_all_chances_together_stay_below_the_wealth():
-    spent = sum(level([False] * number, 0.03) for number in range(2000))
+    spent = sum(lord_level([False] * number, 0.03) for number in range(2000))
     assert 0.029 < spent < 0.03
 
 
@@ -41,15 +41,15 @@ def test_both_questions_together_have_five_of_a_hundred():
 
 
 def test_the_chance_falls_with_each_no_and_a_yes_earns_it_back():
-    quiet = [level([False] * number, 0.03) for number in range(12)]
+    quiet = [lord_level([False] * number, 0.03) for number in range(12)]
     assert quiet == sorted(quiet, reverse=True)
-    assert level([False, False, True], 0.03) > 2 * quiet[3]
-    assert level([True] * 60, 0.03) < FALSE
+    assert lord_level([False, False, True], 0.03) > 2 * quiet[3]
+    assert lord_level([True] * 60, 0.03) < FDR_LEVEL
 
 
 def test_the_first_yes_earns_only_what_the_wealth_had_left_out():
-    assert level([True], FALSE) == level([False], FALSE)
-    assert level([True, True], FALSE) > level([False, True], FALSE)
+    assert lord_level([True], FDR_LEVEL) == lord_level([False], FDR_LEVEL)
+    assert lord_level([True, True], FDR_LEVEL) > lord_level([False, True], FDR_LEVEL)
 
 
 def test_of_what_is_said_at_most_five_of_a_hundred_are_false_where_half_of_the_periods_changed():
@@ -60,30 +60,30 @@ def test_of_what_is_said_at_most_five_of_a_hundred_are_false_where_half_of_the_p
         p = np.where(changed, rng.random(12) ** 12, rng.random(12))
         yes: list[bool] = []
         for each in p:
-            yes.append(bool(each <= level(yes, 0.03)))
+            yes.append(bool(each <= lord_level(yes, 0.03)))
         shares.append((np.array(yes) & ~changed).sum() / max(sum(yes), 1))
-    assert np.mean(shares) <= FALSE
+    assert np.mean(shares) <= FDR_LEVEL
 
 
 def test_the_next_period_goes_on_from_what_was_spent():
     budget = Budget([month(0), month(1, shown=True), month(2)])
-    assert budget.level("drift", period_of(month(3))) == level([False, True, False], WEALTH["drift"])
-    assert budget.level("harm", period_of(month(3))) == level([], WEALTH["harm"])
+    assert budget.level("drift", period_of_report(month(3))) == lord_level([False, True, False], WEALTH["drift"])
+    assert budget.level("harm", period_of_report(month(3))) == lord_level([], WEALTH["harm"])
 
 
 def test_a_period_that_was_told_again_counts_once():
     told = month(0)
     later = replace(told, replies=(*told.replies, Reply(question="harm", level=0.01)))
     budget = Budget([told, later])
-    assert budget.level("drift", period_of(month(1))) == level([False], WEALTH["drift"])
-    assert budget.last(period_of(told)) == later and budget.last(period_of(month(1))) is None
+    assert budget.level("drift", period_of_report(month(1))) == lord_level([False], WEALTH["drift"])
+    assert budget.last(period_of_report(told)) == later and budget.last(period_of_report(month(1))) is None
 
 
 def test_another_release_spends_of_the_same_year_and_another_year_has_its_own():
     other = replace(month(1), release="sha256:2")
     budget = Budget([month(0), other])
-    assert budget.level("drift", period_of(month(2))) == level([False, False], WEALTH["drift"])
-    assert budget.level("drift", period_of(month(13))) == level([], WEALTH["drift"])
+    assert budget.level("drift", period_of_report(month(2))) == lord_level([False, False], WEALTH["drift"])
+    assert budget.level("drift", period_of_report(month(13))) == lord_level([], WEALTH["drift"])
 
 
 def test_a_year_begins_with_its_first_period():
@@ -91,8 +91,8 @@ def test_a_year_begins_with_its_first_period():
     inside, outside = ((first + timedelta(days=days)).isoformat() for days in (364, 365))
     budget = Budget([month(5)])
     levels = [budget.level("drift", replace_since(since)) for since in (inside, outside)]
-    assert levels == [level([False], WEALTH["drift"]), level([], WEALTH["drift"])]
+    assert levels == [lord_level([False], WEALTH["drift"]), lord_level([], WEALTH["drift"])]
 
 
 def replace_since(since: str):
-    return period_of(replace(PLAIN, since=since, until="2099-01-01T00:00:00"))
+    return period_of_report(replace(PLAIN, since=since, until="2099-01-01T00:00:00"))

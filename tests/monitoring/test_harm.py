@@ -12,7 +12,7 @@ from headway.core.contracts import Subject
 from headway.core.evidence import Measurement
 from headway.core.watch import Watch
 from headway.evaluation.metrics.calibration import plugin as calibration
-from headway.monitoring.harm import beyond, harm, split_ece
+from headway.monitoring.degradation import exceeds, find_degradation, split_ece
 
 
 def answers(*, rows: int, shift: float = 0.0, days: int = 30, seed: int = 0) -> Subject:
@@ -65,19 +65,19 @@ def watch(**found: float) -> Watch:
     ids=["nothing", "ranks worse", "ranks better", "off within the limit", "off", "two"],
 )
 def test_each_harm_that_its_interval_shows_is_named(found, shown):
-    assert harm(watch(**found), level=0.01, ece_at_most=0.1).shown == shown
+    assert find_degradation(watch(**found), level=0.01, ece_at_most=0.1).shown == shown
 
 
 def test_the_smaller_the_chance_the_more_it_takes_and_the_three_ways_share_it():
     seen = watch(ranks=-0.025)  # 2.5 standard errors
-    assert harm(seen, level=0.05, ece_at_most=0.1).shown == ("roc_auc.change",)
-    assert harm(seen, level=0.02, ece_at_most=0.1).shown == ()
-    assert beyond(seen.change[0], 0.0, -1, alpha=0.02)  # alone it would be shown
+    assert find_degradation(seen, level=0.05, ece_at_most=0.1).shown == ("roc_auc.change",)
+    assert find_degradation(seen, level=0.02, ece_at_most=0.1).shown == ()
+    assert exceeds(seen.change[0], 0.0, -1, alpha=0.02)  # alone it would be shown
 
 
 def test_without_an_interval_nothing_is_shown():
     seen = replace(watch(), change=(measured("roc_auc.change", -0.5, se=None),))
-    assert harm(seen, level=0.05, ece_at_most=0.1).shown == ()
+    assert find_degradation(seen, level=0.05, ece_at_most=0.1).shown == ()
 
 
 def test_probabilities_that_are_right_are_not_off_however_short_the_period():
@@ -87,14 +87,14 @@ def test_probabilities_that_are_right_are_not_off_however_short_the_period():
     )
     assert np.mean([each.value for each in plain]) > 0.15  # noise alone
     assert abs(np.mean([each.value for each in split])) < 0.02
-    assert not any(beyond(each, 0.05, 1, alpha=0.003) for each in split)
+    assert not any(exceeds(each, 0.05, 1, alpha=0.003) for each in split)
 
 
 def test_probabilities_that_are_far_off_are_shown_to_be_with_the_plain_error():
     subject = answers(rows=400, shift=1.0)
     split = split_ece(subject, run=7)
     assert split.value == pytest.approx(calibration(subject)[0].value, abs=1e-9)
-    assert beyond(split, 0.05, 1, alpha=0.003)
+    assert exceeds(split, 0.05, 1, alpha=0.003)
 
 
 @pytest.mark.slow

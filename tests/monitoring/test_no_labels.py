@@ -7,27 +7,27 @@ import pytest
 
 from headway.core.errors import NotApplicable
 from headway.evaluation.statistics.tables import exact_auc
-from headway.monitoring.no_labels import Scored, estimate
+from headway.monitoring.performance_estimation import LabeledScores, estimate_performance
 
 
 def month(
     rng: np.random.Generator, *, count: int = 40, rows: int = 100, slope: float = 1.0, base: float = -1.0
-) -> Scored:
+) -> LabeledScores:
     """A month whose truth is log-odds = base + slope * log-odds(score) + a shift of the day."""
     day = np.repeat(np.arange(count), rows)
     odds = rng.normal(-1, 1, len(day))
     late = rng.random(len(day)) < 1 / (1 + np.exp(-(base + 1 + slope * odds + 0.4 * rng.normal(size=count)[day])))
-    return Scored(scores=1 / (1 + np.exp(-odds)), labels=late.astype(np.float64), groups=day)
+    return LabeledScores(scores=1 / (1 + np.exp(-odds)), labels=late.astype(np.float64), groups=day)
 
 
-def truth(period: Scored) -> tuple[float, float]:
+def truth(period: LabeledScores) -> tuple[float, float]:
     return exact_auc(period.scores, period.labels), float(np.square(period.scores - period.labels).mean())
 
 
 def test_a_period_like_the_last_is_estimated_well():
     rng = np.random.default_rng(1)
     last, now = month(rng), month(rng)
-    found = estimate([last], now.scores, now.groups)
+    found = estimate_performance([last], now.scores, now.groups)
     assert [each.name for each in found] == ["roc_auc.estimated", "brier.estimated"]
     for each, real in zip(found, truth(now), strict=True):
         assert each.low <= real <= each.high and each.value == pytest.approx(real, abs=0.03)
@@ -37,7 +37,7 @@ def test_scores_are_read_as_the_last_period_taught_not_as_they_say():
     """The model believes in its ranking twice as much as is true: its own word would be an AUC of .79."""
     rng = np.random.default_rng(1)
     last, now = month(rng, slope=0.5), month(rng, slope=0.5)
-    area = estimate([last], now.scores, now.groups)[0]
+    area = estimate_performance([last], now.scores, now.groups)[0]
     assert area.value == pytest.approx(truth(now)[0], abs=0.03)
     assert area.value < 0.68
 
@@ -47,7 +47,9 @@ def test_months_that_erred_before_make_the_interval_wider():
     calm = [month(rng) for _ in range(4)]
     shaken = [month(rng, base=base) for base in (-2.0, 0.0, -2.0)] + [calm[-1]]
     now = month(rng)
-    widths = [[each.high - each.low for each in estimate(past, now.scores, now.groups)] for past in (calm, shaken)]
+    widths = [
+        [each.high - each.low for each in estimate_performance(past, now.scores, now.groups)] for past in (calm, shaken)
+    ]
     assert widths[1][1] > 2 * widths[0][1]
 
 
@@ -55,7 +57,7 @@ def test_an_error_long_ago_counts_as_well():
     rng = np.random.default_rng(2)
     calm = [month(rng) for _ in range(3)]
     now = month(rng)
-    found = [estimate(past, now.scores, now.groups)[1] for past in (calm, [month(rng, base=-2.5), *calm])]
+    found = [estimate_performance(past, now.scores, now.groups)[1] for past in (calm, [month(rng, base=-2.5), *calm])]
     assert found[1].se > 1.5 * found[0].se
 
 
@@ -64,7 +66,7 @@ def test_what_a_month_erred_beyond_its_own_interval_is_added(seed, beyond):
     rng = np.random.default_rng(seed)
     before, last, now = month(rng), month(rng), month(rng)
     with_it, without, then = (
-        estimate(*asked)[1]
+        estimate_performance(*asked)[1]
         for asked in (
             ([before, last], now.scores, now.groups),
             ([last], now.scores, now.groups),
@@ -82,7 +84,7 @@ def test_the_standard_error_is_that_of_what_labels_say_in_many_worlds():
     for seed in range(60):
         rng = np.random.default_rng(seed)
         last, now = month(rng), month(rng)
-        found = estimate([last], now.scores, now.groups)
+        found = estimate_performance([last], now.scores, now.groups)
         errors.append([each.value - real for each, real in zip(found, truth(now), strict=True)])
         se.append([each.se for each in found])
         assert [each.dof for each in found] == [39, 39]
@@ -93,8 +95,8 @@ def test_days_that_lean_on_their_neighbours_make_the_interval_wider():
     rng = np.random.default_rng(5)
     last, now = month(rng, count=60), month(rng)
     worse = np.argsort([last.labels[last.groups == day].mean() for day in range(60)])
-    in_order = Scored(scores=last.scores, labels=last.labels, groups=np.argsort(worse)[last.groups])
-    mixed, leaning = (estimate([each], now.scores, now.groups)[1] for each in (last, in_order))
+    in_order = LabeledScores(scores=last.scores, labels=last.labels, groups=np.argsort(worse)[last.groups])
+    mixed, leaning = (estimate_performance([each], now.scores, now.groups)[1] for each in (last, in_order))
     assert leaning.value == pytest.approx(mixed.value) and leaning.se > 1.5 * mixed.se
 
 
@@ -103,28 +105,30 @@ def test_a_strong_model_is_read_alike_however_sure_it_is_of_itself(stretch):
     """The odds of the two classes are 2 standard deviations apart: an area of .92 under the curve."""
     rng = np.random.default_rng(0)
 
-    def strong() -> Scored:
+    def strong() -> LabeledScores:
         labels = (rng.random(3000) < 0.3).astype(np.float64)
         odds = stretch * (2 * (labels - 0.5) + rng.normal(size=3000))
         sure = rng.random(3000) < 0.05
         scores = np.where(sure, labels, 1 / (1 + np.exp(-odds))) if stretch > 1 else 1 / (1 + np.exp(-odds))
-        return Scored(scores=scores, labels=labels, groups=np.arange(3000) // 100)
+        return LabeledScores(scores=scores, labels=labels, groups=np.arange(3000) // 100)
 
     last, now = strong(), strong()
-    area, brier = estimate([last], now.scores, now.groups)
+    area, brier = estimate_performance([last], now.scores, now.groups)
     assert area.value == pytest.approx(truth(now)[0], abs=0.02) and brier.low < truth(now)[1] < brier.high
 
 
 def test_a_past_month_that_could_teach_nothing_is_passed_over():
     rng = np.random.default_rng(3)
     short, last, now = month(rng, count=5), month(rng), month(rng)
-    assert estimate([short, last], now.scores, now.groups) == estimate([last], now.scores, now.groups)
+    assert estimate_performance([short, last], now.scores, now.groups) == estimate_performance(
+        [last], now.scores, now.groups
+    )
 
 
 def test_a_short_period_is_less_sure_than_a_long_one():
     rng = np.random.default_rng(4)
     last, long, short = month(rng), month(rng, count=40), month(rng, count=5)
-    wide, narrow = (estimate([last], now.scores, now.groups)[0] for now in (short, long))
+    wide, narrow = (estimate_performance([last], now.scores, now.groups)[0] for now in (short, long))
     assert wide.high - wide.low > 1.3 * (narrow.high - narrow.low)
 
 
@@ -142,25 +146,25 @@ def test_a_last_period_that_cannot_teach_is_refused_in_words(last, message):
     rng = np.random.default_rng(0)
     now = month(rng)
     with pytest.raises(NotApplicable, match=message):
-        estimate([last(rng)], now.scores, now.groups)
+        estimate_performance([last(rng)], now.scores, now.groups)
 
 
 def test_scores_far_from_the_labelled_ones_are_refused():
     rng = np.random.default_rng(0)
     last, now = month(rng), month(rng)
     with pytest.raises(NotApplicable, match="too far from the labelled ones"):
-        estimate([last], now.scores**0.2, now.groups)
+        estimate_performance([last], now.scores**0.2, now.groups)
     high = np.tile(np.sort(last.scores)[-400:], 10)  # half of the new ones lie in the highest tenth
     with pytest.raises(NotApplicable, match=r"worth 3[01]% of their number"):  # 1 / (.55**2 / .1 + .45**2 / .9)
-        estimate([last], np.concatenate([last.scores, high]), np.tile(last.groups, 2))
+        estimate_performance([last], np.concatenate([last.scores, high]), np.tile(last.groups, 2))
 
 
 def test_without_a_labelled_period_or_scores_there_is_no_estimate():
     last = month(np.random.default_rng(0))
     with pytest.raises(NotApplicable, match="no labelled period"):
-        estimate([], last.scores, last.groups)
+        estimate_performance([], last.scores, last.groups)
     with pytest.raises(NotApplicable, match="scores, and labels"):
-        estimate([last], np.empty(0), np.empty(0, np.int64))
+        estimate_performance([last], np.empty(0), np.empty(0, np.int64))
 
 
 @pytest.mark.slow
@@ -169,6 +173,6 @@ def test_the_intervals_cover_what_the_labels_say_in_about_95_of_100_worlds():
     for seed in range(300):
         rng = np.random.default_rng(seed)
         last, now = month(rng), month(rng)
-        found = estimate([last], now.scores, now.groups)
+        found = estimate_performance([last], now.scores, now.groups)
         covered += [each.low <= real <= each.high for each, real in zip(found, truth(now), strict=True)]
     assert (covered / 300 >= 0.92).all() and (covered / 300 <= 0.995).all()

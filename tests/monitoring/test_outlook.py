@@ -10,7 +10,7 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.sections.retrain import RetrainSection
 from headway.core.ticket import Ticket
 from headway.core.watch import Reply, Watch
-from headway.monitoring import outlook
+from headway.monitoring import status
 
 POLICY = RetrainSection()
 TICKET = Ticket(name="flights", release="sha256:1", reasons=("rows",), why="rows grew")
@@ -53,12 +53,12 @@ def moved(*names: str, harms: tuple[Measurement, ...] = (), level: float = 0.01)
 
 
 def said(watch: Watch, *, pending: bool = False) -> str:
-    return outlook.sentence(replace(watch, outlook=outlook.of(watch)), POLICY, pending=pending)
+    return status.status_message(replace(watch, outlook=status.monitoring_status(watch)), POLICY, pending=pending)
 
 
 def test_a_quiet_period_is_not_shown_to_change_and_needs_nothing():
     seen = replace(PLAIN, replies=(ASKED,), quality=(measured("roc_auc", 0.7),))
-    assert outlook.of(seen) == "well"
+    assert status.monitoring_status(seen) == "well"
     assert said(seen) == (
         "2013-07: no change of the inputs is shown since the release was judged; "
         "it is not shown to be worse; nothing needs to be done."
@@ -92,7 +92,7 @@ def test_each_harm_is_told_with_what_it_rests_on():
         change=(measured("roc_auc.change", -0.04), measured("ece.change", 0.05)),
         cost=measured("retrain.expected_loss", 1234.4),
     )
-    assert outlook.of(seen) == "worse"
+    assert status.monitoring_status(seen) == "worse"
     assert said(seen).partition("; ")[2] == (
         "by the 700 labels of 900 (50 answers have no key, so that no label can come), it ranks worse than when it was "
         "judged (AUC -0.040), its probabilities are off by 23% on average, more than 5% (18% when it was judged) and "
@@ -124,7 +124,7 @@ def test_without_a_label_the_estimate_is_told_with_its_interval_and_nothing_is_c
 )
 def test_what_was_not_asked_is_said_to_be_unknown(fields, message):
     seen = replace(PLAIN, **fields)
-    assert outlook.of(seen) == "unknown"
+    assert status.monitoring_status(seen) == "unknown"
     assert message in said(seen) and "nothing needs to be done" not in said(seen)
 
 

@@ -7,24 +7,24 @@ import pytest
 
 from headway.core.config import Costs
 from headway.core.errors import DataError
-from headway.monitoring.price import Priced, decisions, expected_loss
+from headway.monitoring.degradation import DecisionCosts, decision_costs, expected_loss
 
 
-def period(rate: float, *, seed: int = 0, count: int = 30) -> Priced:
+def period(rate: float, *, seed: int = 0, count: int = 30) -> DecisionCosts:
     """Costs of 0 or 1 whose mean is the rate, days of 100 rows that differ a little."""
     rng = np.random.default_rng(seed)
     day = np.repeat(np.arange(count), 100)
     daily = np.clip(rate + 0.05 * rng.normal(size=count), 0, 1)[day]
-    return Priced(costs=(rng.random(len(day)) < daily).astype(np.float64), groups=day)
+    return DecisionCosts(costs=(rng.random(len(day)) < daily).astype(np.float64), groups=day)
 
 
 def test_a_miss_and_a_false_alarm_have_their_own_price():
     scores, labels = np.array([0.7, 0.7, 0.2, 0.2]), np.array([0.0, 1.0, 0.0, 1.0])
-    assert decisions(scores, labels, threshold=0.5, costs=Costs(false_alarm=2, miss=7)).tolist() == [2, 0, 0, 7]
+    assert decision_costs(scores, labels, threshold=0.5, costs=Costs(false_alarm=2, miss=7)).tolist() == [2, 0, 0, 7]
 
 
 def test_a_score_at_the_threshold_alarms():
-    assert decisions(np.array([0.5]), np.array([0.0]), threshold=0.5, costs=Costs()).tolist() == [1.0]
+    assert decision_costs(np.array([0.5]), np.array([0.0]), threshold=0.5, costs=Costs()).tolist() == [1.0]
 
 
 def test_the_loss_of_a_month_is_the_change_times_its_rows():
@@ -44,6 +44,6 @@ def test_few_groups_give_no_interval():
 
 
 def test_an_empty_period_is_refused():
-    empty = Priced(costs=np.empty(0), groups=np.empty(0, np.int64))
+    empty = DecisionCosts(costs=np.empty(0), groups=np.empty(0, np.int64))
     with pytest.raises(DataError, match="both periods need rows"):
         expected_loss(empty, period(0.3), rows_a_month=1)

@@ -18,14 +18,14 @@ from headway.core.errors import ConfigError, DataError
 from headway.core.sections.retrain import RetrainSection
 from headway.core.training import Training
 from headway.data.open import make_dataset
-from headway.monitoring.answered import answered, delay_of
-from headway.monitoring.budget import WEALTH, Budget, level
-from headway.monitoring.post import Post
-from headway.monitoring.scenes import Look, scenes
-from headway.monitoring.watch import Asker, watch
+from headway.monitoring.budget import WEALTH, Budget, lord_level
+from headway.monitoring.deployed_release import DeployedRelease
+from headway.monitoring.monitor import MonitoringContext, monitor_window
+from headway.monitoring.scored_rows import parse_delay, score_rows
+from headway.monitoring.windows import WindowOptions, monitoring_windows
 
 FIRST = datetime(2020, 1, 1)
-NOW = Look(now=datetime(2021, 1, 1))
+NOW = WindowOptions(now=datetime(2021, 1, 1))
 
 
 def dataset(*, days: int = 91, groups: str = "day", **columns: pl.Series) -> Dataset:
@@ -40,7 +40,7 @@ def dataset(*, days: int = 91, groups: str = "day", **columns: pl.Series) -> Dat
     return make_dataset(table.with_columns(**columns), roles, name="a table")
 
 
-def post(task: str = "regression") -> Post:
+def post(task: str = "regression") -> DeployedRelease:
     """The echo release, trained before January and judged on it."""
     made = release()
     made = replace(made, variant=replace(made.variant, task=task))
@@ -55,11 +55,11 @@ def post(task: str = "regression") -> Post:
         n_rows=1000,
         seconds=1.0,
     )
-    return Post(release=made, digest="sha256:1", model=Echo(b"echo", {}), training=training)
+    return DeployedRelease(release=made, digest="sha256:1", model=Echo(b"echo", {}), training=training)
 
 
 def test_each_month_after_the_judge_stands_beside_it_and_knows_what_was_labelled_before():
-    february, march = scenes(post(), dataset(), Config(), NOW)
+    february, march = monitoring_windows(post(), dataset(), Config(), NOW)
     assert [(each.name, each.since, each.over, each.due) for each in (february, march)] == [
         ("2020-02", datetime(2020, 2, 1), True, True),
         ("2020-03", datetime(2020, 3, 1), True, True),
@@ -71,7 +71,9 @@ def test_each_month_after_the_judge_stands_beside_it_and_knows_what_was_labelled
 
 def test_a_period_is_due_only_when_its_labels_have_had_their_time():
     config = Config(data=DataSection(label_delay="10d"))
-    february, march = scenes(post(), dataset(), config, Look(now=NOW.now, until=datetime(2020, 4, 5)))
+    february, march = monitoring_windows(
+        post(), dataset(), config, WindowOptions(now=NOW.now, until=datetime(2020, 4, 5))
+    )
     assert [(each.over, each.due) for each in (february, march)] == [(True, True), (True, False)]
     assert np.isnan(march.window.labels).sum() == 5 * 20 + 19  # from the second row of March 26 on
 
@@ -80,56 +82,56 @@ def test_without_a_row_there_is_no_period():
     made = post()
     training = replace(made.training, until="2025-01-01", judged_until="2025-02-01")
     learned_all = dataclasses.replace(made, training=training)
-    assert list(scenes(learned_all, dataset(), Config(), NOW)) == []
+    assert list(monitoring_windows(learned_all, dataset(), Config(), NOW)) == []
 
 
 def test_of_another_task_the_inputs_are_watched_and_quality_says_why_it_is_not():
-    asker = Asker(post=post(), config=Config(), budget=Budget([]))
-    february = watch(asker, next(scenes(asker.post, dataset(), Config(), NOW))).watch
+    asker = MonitoringContext(post=post(), config=Config(), budget=Budget([]))
+    february = monitor_window(asker, next(monitoring_windows(asker.post, dataset(), Config(), NOW))).report
     assert [each.question for each in february.replies] == ["drift"] and february.outlook == "unknown"
     assert "quality cannot be said: it is defined for the task 'binary', not for 'regression'" in february.message
 
 
 def test_inputs_are_asked_at_the_chance_that_the_budget_gives():
     broken = pl.Series([10.0 * (row >= 31 * 20) for row in range(91 * 20)])
-    asker = Asker(post=post(), config=Config(), budget=Budget([]))
-    february = watch(asker, next(scenes(asker.post, dataset(a=broken), Config(), NOW))).watch
+    asker = MonitoringContext(post=post(), config=Config(), budget=Budget([]))
+    february = monitor_window(asker, next(monitoring_windows(asker.post, dataset(a=broken), Config(), NOW))).report
     (asked,) = february.replies
-    assert asked.level == level([], WEALTH["drift"]) and asked.shown == ("drift.p",)
+    assert asked.level == lord_level([], WEALTH["drift"]) and asked.shown == ("drift.p",)
     assert {finding.limit for finding in february.drift.findings} == {asked.level}
 
 
 def test_a_ticket_is_told_of_no_period_before_it_was_opened():
     config = Config(retrain=RetrainSection(rows_grown=1.5))
-    asker = Asker(post=post(), config=config, budget=Budget([]))
-    february, march = scenes(asker.post, dataset(), config, NOW)
-    ticket = watch(asker, march).watch.ticket
+    asker = MonitoringContext(post=post(), config=config, budget=Budget([]))
+    february, march = monitoring_windows(asker.post, dataset(), config, NOW)
+    ticket = monitor_window(asker, march).report.ticket
     assert ticket.reasons == ("rows",)
-    told = [watch(asker, each, pending=ticket).watch.message for each in (february, march)]
+    told = [monitor_window(asker, each, pending=ticket).report.message for each in (february, march)]
     assert ["a ticket to train it anew is open" in each for each in told] == [False, True]
 
 
 def test_labels_that_are_texts_are_known_though_they_are_no_numbers():
     kinds = pl.Series([None if row % 10 == 0 else ("x", "y", "z")[row % 3] for row in range(91 * 20)])
-    found = answered(post("multiclass"), dataset(y=kinds), since=FIRST)
+    found = score_rows(post("multiclass"), dataset(y=kinds), since=FIRST)
     assert len(found.known()) == 0.9 * len(found)
 
 
 @pytest.mark.parametrize(("groups", "count", "run"), [("day", 91, 7), ("who", 9, 1), ("", 1820, 1)])
 def test_groups_are_days_or_callers_in_order_of_their_first_row_or_each_row_its_own(groups, count, run):
-    found = answered(post(), dataset(groups=groups), since=FIRST)
+    found = score_rows(post(), dataset(groups=groups), since=FIRST)
     numbers, first = np.unique(found.groups, return_index=True)
     assert found.run == run and abs(len(numbers) - count) <= 1
     assert (np.diff(first) > 0).all()
 
 
 def test_rows_of_one_day_are_one_group_where_they_are_put_beside_a_log():
-    found = answered(post(), dataset(groups="who"), since=FIRST).by_day()
+    found = score_rows(post(), dataset(groups="who"), since=FIRST).by_day()
     assert found.run == 7 and np.unique(found.groups)[0] == (date(2020, 1, 1) - date(1970, 1, 1)).days
 
 
 def test_a_delay_and_a_time_that_are_none_are_refused():
     with pytest.raises(ConfigError, match="label_delay is 'soon'"):
-        delay_of("soon")
+        parse_delay("soon")
     with pytest.raises(DataError, match="time column 'a' is no time"):
-        answered(post(), Dataset(name="", table=dataset().table, roles=Roles(target="y", time="a")), since=FIRST)
+        score_rows(post(), Dataset(name="", table=dataset().table, roles=Roles(target="y", time="a")), since=FIRST)

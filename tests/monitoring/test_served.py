@@ -13,7 +13,7 @@ from tests.serving.kept_log import KeptLog
 
 from headway.core.dataset import ASKED_AT
 from headway.core.errors import DataError
-from headway.monitoring.served import keyless, requests, served
+from headway.monitoring.scored_rows import count_without_key, logged_requests, logged_rows
 from headway.serving.loading import load_model
 from headway.serving.telemetry.prediction_log import LogEntry
 from headway.storage import traffic
@@ -59,7 +59,9 @@ def log(project, *said: tuple[str, int, float | None]) -> None:
 
 def read(project):
     release = project.register.resolve("flights@live")
-    return served(project.config.state, dataclasses.replace(post(), release=release.release, digest=release.digest))
+    return logged_rows(
+        project.config.state, dataclasses.replace(post(), release=release.release, digest=release.digest)
+    )
 
 
 def test_only_what_callers_got_is_read_with_its_labels(project):
@@ -72,7 +74,7 @@ def test_only_what_callers_got_is_read_with_its_labels(project):
         and np.isnan(found.labels[1:]).all()
         and np.isnat(found.told).tolist() == [False, True, True]
     )
-    assert keyless(found) == 1 and set(found.groups) == {18293}
+    assert count_without_key(found) == 1 and set(found.groups) == {18293}
 
 
 def test_a_later_label_of_a_key_wins_and_is_known_from_then_on(project):
@@ -96,7 +98,7 @@ def test_requests_are_the_rows_that_live_was_asked_a_column_a_feature_and_when(p
     log(project, ("a", 1, 0.25), ("b", 0, 0.75))
 
     names = list(project.register.resolve("flights@live").release.variant.signature.names)
-    asked = requests(project)
+    asked = logged_requests(project)
 
     assert asked is not None
     assert asked.columns == [*names, ASKED_AT]
@@ -109,8 +111,8 @@ def test_there_are_no_requests_where_nobody_asked_or_nothing_is_live(project, tm
     never.mkdir()
     unreleased = rollouts.project(never)
 
-    assert requests(project) is None
-    assert requests(unreleased) is None
+    assert logged_requests(project) is None
+    assert logged_requests(unreleased) is None
 
     unreleased.state.close()
     unreleased.register.state.close()

@@ -25,7 +25,7 @@ from tests.storage.stem import ROOT, Moments, Stem, kills, left_aside, stem
 
 from headway.cli import main as cli
 from headway.core.record import digest_of
-from headway.monitoring.rollout import rolling
+from headway.monitoring import rollout as control
 from headway.registry.project import open_project
 from headway.storage import segments, traffic
 
@@ -195,13 +195,13 @@ def test_a_server_that_is_interrupted_answers_what_is_in_flight_and_says_that_th
 def test_a_rollout_that_is_no_longer_watched_stays_where_it_is(terminal, tmp_path):
     project = rollouts.project(tmp_path)
     rollouts.live(project, rollouts.release(made_at="May"))
-    rolling.start(project, rollouts.publish(project, rollouts.release(made_at="June")), who="ann")
+    control.start_rollout(project, rollouts.publish(project, rollouts.release(made_at="June")), who="ann")
     words = ["rollout", "watch", "--project", str(tmp_path)]
     watch = terminal(HEADWAY, *words)
     watch.hear("shadow")
     code = watch.interrupt()
     expect_told(watch.said, words, code=code)
-    assert rolling.latest(project).standing == "running"
+    assert control.latest_rollout(project).standing == "running"
 
 
 @pytest.mark.slow

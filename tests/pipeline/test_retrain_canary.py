@@ -17,7 +17,7 @@ from tests.pipeline.callers import asked
 from headway import pipeline
 from headway.core.record import read
 from headway.core.training import Training
-from headway.monitoring.rollout import rolling
+from headway.monitoring import rollout as control
 from headway.registry.project import Project, open_project
 
 pytestmark = pytest.mark.slow
@@ -60,7 +60,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def expect_renewed(project: Project) -> None:
     """What was trained once is live by one canary, and nothing is left to do."""
-    rollout = rolling.latest(project)
+    rollout = control.latest_rollout(project)
     moves = project.register.history("small")
     steps = [(move.pointer, move.deal.stage if move.deal else None, move.who) for move in moves[1:]]
     who = moves[1].who

@@ -17,8 +17,8 @@ from headway.core.record import read
 from headway.core.training import Training
 from headway.core.verdict import Rule
 from headway.evaluation.calibration.apply import ready
-from headway.monitoring.post import post_of
-from headway.monitoring.retraining.against_live import of_probabilities, rules_of
+from headway.monitoring.deployed_release import open_deployed_release
+from headway.monitoring.retraining.comparison import promotion_rules, recalibration_rules
 from headway.registry.project import open_project
 
 pytestmark = pytest.mark.slow
@@ -50,7 +50,7 @@ def test_it_is_judged_against_live_with_the_variance_of_seeds_in_the_interval(fo
     found = pipeline.retrain(project)
     loss = found.frontier.winner.evidence.find("brier.drop")
 
-    assert found.frontier.winner.evidence.reference == found.live == post_of(project).digest
+    assert found.frontier.winner.evidence.reference == found.live == open_deployed_release(project).digest
     assert "mean of 3 seeds" in loss.method
     assert [ruling.rule.measure for ruling in found.frontier.winner.verdict.rulings] == [
         "brier.drop",
@@ -61,7 +61,7 @@ def test_it_is_judged_against_live_with_the_variance_of_seeds_in_the_interval(fo
 def test_it_has_the_form_that_live_has(folder):
     project = open_project(folder)
     winner = pipeline.retrain(project).frontier.winner.variant
-    live = post_of(project).release.variant
+    live = open_deployed_release(project).release.variant
 
     assert (winner.engine, winner.steps) == (live.engine, live.steps)
     assert winner.artifact.digest != live.artifact.digest
@@ -80,7 +80,7 @@ def test_what_passed_begins_a_rollout_of_the_release_that_was_judged(folder, tmp
     begun = pipeline.renew(project, pipeline.retrain(project), who="ada")
     shipped = project.register.resolve("small@canary").release
 
-    assert begun.stands == "rolling out" and begun.rollout.live == post_of(project).digest
+    assert begun.stands == "rolling out" and begun.rollout.live == open_deployed_release(project).digest
     assert shipped.variant == pipeline.retrain(project).frontier.winner.variant
     assert shipped.verdict == pipeline.retrain(project).frontier.winner.verdict and shipped.made_by == "ada"
     assert pipeline.ticket_of(project) is not None
@@ -115,15 +115,18 @@ def test_the_rules_are_the_owners_or_the_relative_ones_and_a_brier_score_no_wors
     policy = open_project(folder).config.policy
     own = (Rule(measure="ece", at_most=0.2),)
 
-    assert [str(rule) for rule in rules_of(policy).release] == ["brier.drop at most 0", "roc_auc.drop at most 0.01"]
-    assert rules_of(replace(policy, retrain=own)).release == own
-    assert [str(rule) for rule in of_probabilities(policy).release] == ["brier.drop at most 0"]
+    assert [str(rule) for rule in promotion_rules(policy).release] == [
+        "brier.drop at most 0",
+        "roc_auc.drop at most 0.01",
+    ]
+    assert promotion_rules(replace(policy, retrain=own)).release == own
+    assert [str(rule) for rule in recalibration_rules(policy).release] == ["brier.drop at most 0"]
 
 
 def test_recalibration_shifts_the_live_model_and_is_judged_day_by_day(folder):
     (folder / "headway.toml").write_text(watched.TOML + KEPT)
     project = open_project(folder)
-    live = post_of(project)
+    live = open_deployed_release(project)
     found = pipeline.recalibrate(project)
 
     assert found.frontier.winner.variant == live.release.variant
@@ -159,10 +162,10 @@ def test_a_recalibrated_release_answers_with_its_shift(tmp_path):
     watched.write(tmp_path, retrain=KEPT, table=watched.turned())
     (tmp_path / "headway.toml").write_text(watched.TOML + KEPT + '[[policy.retrain]]\nmeasure = "ece"\nat_most = 1.0\n')
     project = watched.released(tmp_path)
-    before = post_of(project)
+    before = open_deployed_release(project)
     found = pipeline.recalibrate(project)
     pipeline.release(project, found.frontier, who="ada", why=found.message)
-    after = post_of(project)
+    after = open_deployed_release(project)
     rows = np.array([[8.0, 10.0, 1.0]])
 
     assert after.release.calibrator.shift == found.frontier.baseline.calibrator.shift != 0

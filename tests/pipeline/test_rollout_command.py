@@ -10,8 +10,8 @@ import pytest
 from tests.monitoring import rollouts
 
 from headway.cli import main as cli
-from headway.monitoring.rollout import rolling
-from headway.monitoring.rollout.log import Labels
+from headway.monitoring import rollout as control
+from headway.monitoring.prediction_log import LabelReader
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def test_a_start_tells_its_stages_who_began_it_that_nobody_asks_and_how_to_go_on
     code, out, _ = run(*words, "--shares", "0,0.2", "--min-requests", "300", "--at-most-hours", "6")
     assert code == cli.PASS and "begins with shadow, then canary 20 %, live" in out
     assert "live has not been asked anything yet" in out and "go on: headway rollout watch" in out
-    begun = rolling.latest(opened)
+    begun = control.latest_rollout(opened)
     assert begun.by == "ada" and [stage.share for stage in begun.plan.stages] == [0.0, 0.2]
     assert {(stage.min_requests, stage.at_most_s) for stage in begun.plan.stages} == {(300, 21_600.0)}
 
@@ -61,12 +61,12 @@ def test_stages_that_are_no_stages_are_an_error_that_names_the_flag(run, project
     code, _, err = run(*start, "--shares", "0.5,0.1")
     assert code == cli.USAGE and "must rise" in err
     code, _, err = run("rollout", "status", "--project", opened.config.folder, "--shares", "0.5")
-    assert code == cli.USAGE and "fixed at its start" in err and rolling.latest(opened) is None
+    assert code == cli.USAGE and "fixed at its start" in err and control.latest_rollout(opened) is None
 
 
 def test_status_while_it_stays_is_undecided_though_all_rules_are_met(run, project):
     opened, digest = project
-    rolling.start(opened, digest, who="ann")
+    control.start_rollout(opened, digest, who="ann")
     code, out, _ = run("rollout", "status", "--project", opened.config.folder)
     assert code == cli.UNDECIDED and "shadow stays: no request has come" in out
     assert "headway serve flights@live" in out
@@ -74,7 +74,7 @@ def test_status_while_it_stays_is_undecided_though_all_rules_are_met(run, projec
 
 def test_to_watch_tells_each_change_on_stderr_and_the_end_on_stdout(run, project):
     opened, digest = project
-    rolling.start(opened, digest, who="ann")
+    control.start_rollout(opened, digest, who="ann")
     rollouts.live(opened, rollouts.release(made_at="3"))
     code, out, err = run("rollout", "watch", "--project", opened.config.folder, "--json")
     assert (code, json.loads(out)["standing"]) == (cli.UNDECIDED, "inconclusive")
@@ -83,7 +83,7 @@ def test_to_watch_tells_each_change_on_stderr_and_the_end_on_stdout(run, project
 
 def test_to_watch_one_whose_files_were_changed_ends_1_with_the_canary_withdrawn(run, project):
     opened, digest = project
-    rolling.start(opened, digest, who="ann")
+    control.start_rollout(opened, digest, who="ann")
     next(opened.register.folder.glob(f"flights/{digest[7:]}/model.echo")).write_bytes(b"evil")
     code, out, err = run("rollout", "watch", "--project", opened.config.folder)
     assert code == cli.FAIL and "rolled back" in out and "model.echo was changed" in err
@@ -121,7 +121,7 @@ def test_labels_of_a_csv_and_of_a_parquet_file_are_kept(run, project, tmp_path):
     code, out, _ = run("labels", "add", tmp_path / "l.csv", "--project", tmp_path, "--json")
     assert (code, json.loads(out)) == (cli.PASS, {"kept": 2})
     assert run("labels", "add", tmp_path / "l.parquet", "--project", tmp_path)[0] == cli.PASS
-    kept = Labels(project[0].config.state, "flights").read()
+    kept = LabelReader(project[0].config.state, "flights").read()
     assert sorted(kept.select("key", "label").rows()) == [("007", 1.0), ("b", 1.0)]
 
 

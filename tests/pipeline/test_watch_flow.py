@@ -15,7 +15,7 @@ from headway.core.record import read
 from headway.core.ticket import Ticket
 from headway.core.verdict import Rule
 from headway.core.watch import Watch
-from headway.monitoring.budget import WEALTH, level
+from headway.monitoring.budget import WEALTH, lord_level
 from headway.registry.project import open_project
 
 pytestmark = pytest.mark.slow
@@ -137,7 +137,7 @@ def test_what_was_told_is_kept_once_and_told_again_as_it_was(stays):
 
     assert [each.replies for each in again] == [each.replies for each in first]
     assert [each.period for each in kept if each.reply("harm")] == ["2013-04"]
-    assert [each.reply("harm").level for each in kept if each.reply("harm")] == [level([], WEALTH["harm"])]
+    assert [each.reply("harm").level for each in kept if each.reply("harm")] == [lord_level([], WEALTH["harm"])]
 
 
 def test_a_period_is_judged_once_though_its_rows_change_afterwards(tmp_path):
@@ -180,7 +180,7 @@ def test_a_quarter_after_a_month_goes_on_with_what_is_left_of_the_budget(stays):
     (quarter,) = pipeline.watch(stays, every="1q")
 
     assert quarter.until == "2013-07-01T00:00:00"
-    assert [each.level for each in quarter.replies] == [level([False], WEALTH[name]) for name in ("drift", "harm")]
+    assert [each.level for each in quarter.replies] == [lord_level([False], WEALTH[name]) for name in ("drift", "harm")]
 
 
 def test_two_weeks_are_too_few_to_show_a_change_at_the_chance_that_is_left(stays):

@@ -13,8 +13,8 @@ from headway import pipeline
 from headway.cli import main as cli
 from headway.cli.exit_codes import FAIL
 from headway.core.errors import DataError
-from headway.monitoring.post import post_of
-from headway.monitoring.served import served
+from headway.monitoring.deployed_release import open_deployed_release
+from headway.monitoring.scored_rows import logged_rows
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,11 @@ def project(tmp_path_factory):
 
 
 def test_what_was_served_is_what_the_model_read_and_what_callers_got(project):
-    rows, asked, post = served(project.config.state, post_of(project)), served_log.asked(), post_of(project)
+    rows, asked, post = (
+        logged_rows(project.config.state, open_deployed_release(project)),
+        served_log.asked(),
+        open_deployed_release(project),
+    )
 
     assert len(rows) == len(asked) == 900 and rows.run == 7
     assert rows.rows[:, 0].tolist() == asked["hour"].to_list()

@@ -15,7 +15,7 @@ from headway import pipeline
 from headway.core.evidence import Evidence, Machine
 from headway.core.frontier import Baseline, Frontier
 from headway.core.verdict import Judged
-from headway.monitoring.rollout import rolling
+from headway.monitoring import rollout as control
 from headway.registry.project import Project, open_project
 
 MODEL_BYTES = 300_000
@@ -40,9 +40,9 @@ def promote(say: Say, folder: str, times: str) -> None:
     for _ in range(int(times)):
         live = project.register.head("flights@live")
         digest = two[live is not None and live.release == two[0]]
-        rolling.start(project, digest, plan=rollouts.SHORT, who="ann")
+        control.start_rollout(project, digest, plan=rollouts.SHORT, who="ann")
         for _ in rollouts.SHORT.stages:
-            rolling.advance(project, who="ann", why="it is well")
+            control.advance_rollout(project, who="ann", why="it is well")
         say(digest)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.registry.assign import assign, assigned, key_hash, key_hashes
+from headway.registry.rollout import assign_hashes, assign_key, key_hash, key_hashes
 
 SHARES = st.floats(0, 1)
 NAMES = {
@@ -21,32 +21,32 @@ NAMES = {
 
 def test_a_key_is_assigned_alike_on_every_machine_and_day():
     assert key_hash("anna", "first") == 0xB3FF28C8348DA3A5
-    assert [assign("anna", "first", share) for share in (0.70, 0.71)] == [False, True]
+    assert [assign_key("anna", "first", share) for share in (0.70, 0.71)] == [False, True]
 
 
 @given(st.text(), st.text(), SHARES, SHARES)
 def test_a_key_in_a_share_stays_in_a_greater_one(key, salt, one, other):
     low, high = sorted((one, other))
-    assert assign(key, salt, high) or not assign(key, salt, low)
+    assert assign_key(key, salt, high) or not assign_key(key, salt, low)
 
 
 @given(st.lists(st.text(), max_size=20), st.text(), SHARES)
 def test_many_keys_are_assigned_as_each_alone(keys, salt, share):
     hashes = key_hashes(keys, salt)
     assert hashes.tolist() == [key_hash(key, salt) for key in keys]
-    assert assigned(hashes, share).tolist() == [assign(key, salt, share) for key in keys]
+    assert assign_hashes(hashes, share).tolist() == [assign_key(key, salt, share) for key in keys]
 
 
 @pytest.mark.parametrize("share", [1e-300, 2**-64, 0.05, 1 - 2**-53, 1.0])
 def test_the_edge_of_a_share_falls_alike_for_one_and_for_many(share):
     edge = int(share * 2**64)
     near = [hash for hash in (0, edge - 1, edge, edge + 1, 2**64 - 1) if 0 <= hash < 2**64]
-    assert assigned(np.array(near, dtype=np.uint64), share).tolist() == [hash < share * 2**64 for hash in near]
+    assert assign_hashes(np.array(near, dtype=np.uint64), share).tolist() == [hash < share * 2**64 for hash in near]
 
 
 def test_none_and_all_are_exact():
     hashes = np.array([0, 2**63, 2**64 - 1], dtype=np.uint64)
-    assert not assigned(hashes, 0.0).any() and assigned(hashes, 1.0).all()
+    assert not assign_hashes(hashes, 0.0).any() and assign_hashes(hashes, 1.0).all()
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.5])
@@ -54,7 +54,7 @@ def test_none_and_all_are_exact():
 def test_a_share_of_the_keys_is_assigned_and_neighbours_are_apart(names, share):
     keys, off, together = NAMES[names], [], []
     for salt in range(40):
-        ours = assigned(key_hashes(keys, str(salt)), share)
+        ours = assign_hashes(key_hashes(keys, str(salt)), share)
         off.append((ours.mean() - share) / np.sqrt(share * (1 - share) / len(keys)))
         together.append(np.corrcoef(ours[1:], ours[:-1])[0, 1])
     assert np.sqrt(np.mean(np.square(off))) < 1.5
@@ -62,5 +62,5 @@ def test_a_share_of_the_keys_is_assigned_and_neighbours_are_apart(names, share):
 
 
 def test_two_salts_choose_their_keys_independently():
-    first, second = (assigned(key_hashes(NAMES["customers"], salt), 0.25) for salt in ("one", "two"))
+    first, second = (assign_hashes(key_hashes(NAMES["customers"], salt), 0.25) for salt in ("one", "two"))
     assert (first & second).mean() == pytest.approx(0.0625, abs=0.006)

@@ -14,7 +14,7 @@ from tests.monitoring import rollouts
 from tests.storage.stem import Moments, Stem, kills, left_aside, stem
 
 from headway.cli import main as cli
-from headway.monitoring.rollout import rolling
+from headway.monitoring import rollout as control
 from headway.registry.project import Project, open_project
 
 FOREVER = 1_000_000
@@ -98,12 +98,12 @@ def expect_taken_up(project: Project) -> None:
 
     Of a rollout that was killed before its record was kept, only its canary's move is there, with terms of its own.
     """
-    last = rolling.latest(project)
+    last = control.latest_rollout(project)
     if last is not None and last.standing == "running":
-        rolling.look(project)
-    if (last := rolling.latest(project)) is not None and last.standing == "running":
-        rolling.rollback(project, who="bob", why="its process was killed")
-    last = rolling.latest(project)
+        control.step_rollout(project)
+    if (last := control.latest_rollout(project)) is not None and last.standing == "running":
+        control.roll_back(project, who="bob", why="its process was killed")
+    last = control.latest_rollout(project)
     live, canary = (project.register.head(f"flights@{pointer}") for pointer in ("live", "canary"))
     assert live.release == (last.release if last.standing == "promoted" else last.live)
     assert canary.deal is None or canary.deal.terms != last.terms or last.standing == "promoted"

@@ -16,19 +16,20 @@ from headway.core.evidence import Machine, Measurement
 from headway.core.record import read, write
 from headway.core.rollout import Plan, Rollout, Stage
 from headway.core.verdict import Rule, Ruling, Verdict
-from headway.evaluation import canary
-from headway.evaluation.canary import Traffic
 from headway.registry.rollout import (
     ERRORS,
     SLOW,
-    alpha_of,
-    decide,
-    evidence_of,
-    forward,
-    moved,
-    overruled,
-    rules_of,
-    watch,
+    Traffic,
+    apply_decision,
+    decide_rollout,
+    measure_stage,
+    next_step,
+    overrule,
+    rollout_rules,
+    stage_alpha,
+    stage_evidence,
+    start_stage_tracking,
+    update_tracking,
 )
 
 NOON = datetime(2013, 9, 1, 12, tzinfo=UTC)
@@ -62,7 +63,7 @@ def seen(low, high, *, name="decision_churn", level=0.95, looks="anytime", rows=
 def decided(of, *measurements, after_s=60.0):
     """The decision on these measurements, some seconds after the stage began."""
     at = NOON + timedelta(seconds=after_s)
-    return decide(of, evidence_of(of, measurements, machine=MACHINE, at=at))
+    return decide_rollout(of, stage_evidence(of, measurements, machine=MACHINE, at=at))
 
 
 # Decisions
@@ -131,9 +132,9 @@ def test_a_later_rule_counts_once_it_is_measured():
     "changes", [{"release": "sha256:other"}, {"stage": 2}, {"standing": "rolled back"}, {"standing": "inconclusive"}]
 )
 def test_evidence_on_something_else_or_after_the_end_is_refused(changes):
-    evidence = evidence_of(rollout(), [seen(0, 0.01)], machine=MACHINE, at=NOON)
+    evidence = stage_evidence(rollout(), [seen(0, 0.01)], machine=MACHINE, at=NOON)
     with pytest.raises(Refused):
-        decide(replace(rollout(), **changes), evidence)
+        decide_rollout(replace(rollout(), **changes), evidence)
 
 
 def test_the_product_takes_back_a_harmful_release_and_lets_a_sound_one_on():
@@ -150,7 +151,7 @@ def test_the_product_takes_back_a_harmful_release_and_lets_a_sound_one_on():
             canary=ours,
             known={"error_rate": np.column_stack([failed, failed]), "decision": same},
         )
-        assert decided(of, *canary.measure(canary.update(watch(of), traffic))).action == action
+        assert decided(of, *measure_stage(update_tracking(start_stage_tracking(of), traffic))).action == action
 
 
 # What is said
@@ -208,19 +209,19 @@ def test_without_rules_of_its_own_a_rollout_takes_those_of_the_release():
         for rule in (FLIPS, Rule(measure="worst_slice.brier.drop", at_most=0.01), Rule(measure="ece", at_most=0.05))
     ]
     released = Verdict(answer="pass", subject="", rulings=tuple(rulings))
-    assert rules_of(PolicySection(), released) == ((ERRORS, SLOW, FLIPS), (replace(BRIER, at_most=0.01),))
+    assert rollout_rules(PolicySection(), released) == ((ERRORS, SLOW, FLIPS), (replace(BRIER, at_most=0.01),))
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_rule_on_all_rows_comes_before_one_on_slices(turned):
     rules = [BRIER, Rule(measure="worst_slice.brier.drop", at_most=0.01)]
     rulings = [Ruling(rule=rule, answer="pass", message="") for rule in (reversed(rules) if turned else rules)]
-    assert rules_of(PolicySection(), Verdict(answer="pass", subject="", rulings=tuple(rulings)))[1] == (BRIER,)
+    assert rollout_rules(PolicySection(), Verdict(answer="pass", subject="", rulings=tuple(rulings)))[1] == (BRIER,)
 
 
 def test_rules_of_its_own_must_all_be_met():
     policy = PolicySection(canary=(FLIPS, BRIER))
-    assert rules_of(policy, Verdict(answer="pass", subject="")) == ((FLIPS, BRIER), ())
+    assert rollout_rules(policy, Verdict(answer="pass", subject="")) == ((FLIPS, BRIER), ())
 
 
 @pytest.mark.parametrize(
@@ -233,18 +234,20 @@ def test_rules_of_its_own_must_all_be_met():
 )
 def test_a_rule_that_can_never_be_decided_is_an_error(rule, message):
     with pytest.raises(ConfigError, match=message):
-        rules_of(PolicySection(canary=(rule,)), Verdict(answer="pass", subject=""))
+        rollout_rules(PolicySection(canary=(rule,)), Verdict(answer="pass", subject=""))
 
 
 @pytest.mark.parametrize("shares", [(0.1,), (0.0,), (0.0, 0.05, 0.25, 0.5), (0.05, 0.5), (0.0, 0.0)])
 def test_all_stages_and_rules_together_have_five_percent(shares):
     plan = Plan(stages=tuple(Stage(share=share) for share in shares))
-    parts = [alpha_of(rollout(FLIPS, ERRORS, later=(BRIER,), plan=plan, stage=stage)) for stage in range(len(shares))]
+    parts = [
+        stage_alpha(rollout(FLIPS, ERRORS, later=(BRIER,), plan=plan, stage=stage)) for stage in range(len(shares))
+    ]
     assert 3 * sum(parts) == pytest.approx(0.05)
 
 
 def test_the_first_stage_that_callers_meet_has_half():
-    assert [alpha_of(rollout(stage=stage)) for stage in range(4)] == pytest.approx(
+    assert [stage_alpha(rollout(stage=stage)) for stage in range(4)] == pytest.approx(
         [0.05 / 6, 0.025, 0.05 / 6, 0.05 / 6]
     )
 
@@ -254,7 +257,7 @@ def test_the_first_stage_that_callers_meet_has_half():
 
 def test_advancing_begins_the_next_stage_anew():
     of = rollout(requests=500, of_release=25)
-    after = moved(of, decided(of, seen(0.01, 0.04)), at=NOON)
+    after = apply_decision(of, decided(of, seen(0.01, 0.04)), at=NOON)
     assert (after.stage, after.requests, after.of_release, after.share) == (2, 0, 0, 0.25)
     assert datetime.fromisoformat(after.stage_at) == NOON and "its one rule is met" in after.why
 
@@ -265,26 +268,28 @@ def test_advancing_begins_the_next_stage_anew():
 )
 def test_a_rollout_that_ended_answers_no_caller(stage, low, high, standing):
     of = rollout(stage=stage)
-    after = moved(of, decided(of, seen(low, high), after_s=1e6), at=NOON)
+    after = apply_decision(of, decided(of, seen(low, high), after_s=1e6), at=NOON)
     assert (after.standing, after.share, after.stage) == (standing, 0.0, stage)
 
 
 def test_staying_changes_nothing():
     of = rollout()
-    assert moved(of, decided(of), at=NOON) is of
+    assert apply_decision(of, decided(of), at=NOON) is of
 
 
 def test_a_person_may_go_forward_and_back_and_is_named():
     of = rollout()
     decision = decided(of, seen(0.04, 0.06))
-    on, back = (overruled(decision, action, who="Ada", why="seen to", at=NOON) for action in (forward(of), "roll back"))
+    on, back = (
+        overrule(decision, action, who="Ada", why="seen to", at=NOON) for action in (next_step(of), "roll back")
+    )
     assert (on.action, on.verdict.answer, on.verdict.by) == ("advance", "pass", "Ada")
     assert (back.action, back.verdict.answer, back.message) == ("roll back", "undecided", "roll back by Ada: seen to")
 
 
 def test_a_person_who_overrules_says_why():
     with pytest.raises(HeadwayError, match="who, why and when"):
-        overruled(decided(rollout()), "advance", who="Ada", why=" ", at=NOON)
+        overrule(decided(rollout()), "advance", who="Ada", why=" ", at=NOON)
 
 
 def test_a_rollout_comes_back_from_disk():

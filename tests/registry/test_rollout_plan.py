@@ -10,15 +10,15 @@ from headway.core.record import read, write
 from headway.core.rollout import Plan, Rollout, Stage
 from headway.core.sections.rollout import RolloutSection
 from headway.core.verdict import Rule
-from headway.registry.rollout import deal_of, plan_of
+from headway.registry.rollout import plan_from_config, traffic_assignment
 
 
 def test_without_settings_it_is_shadow_then_three_shares_of_a_day_each():
-    assert plan_of(RolloutSection()) == Plan()
+    assert plan_from_config(RolloutSection()) == Plan()
 
 
 def test_each_share_is_a_stage_with_the_hours_and_requests_of_the_project():
-    plan = plan_of(RolloutSection(shares=(0.1, 0.4), min_requests=500, at_most_hours=0.5))
+    plan = plan_from_config(RolloutSection(shares=(0.1, 0.4), min_requests=500, at_most_hours=0.5))
     assert [stage.share for stage in plan.stages] == [0.1, 0.4]
     assert {(stage.at_most_s, stage.min_requests) for stage in plan.stages} == {(1800.0, 500)}
 
@@ -26,7 +26,7 @@ def test_each_share_is_a_stage_with_the_hours_and_requests_of_the_project():
 @pytest.mark.parametrize("shares", [(0.5, 0.25), (0.1, 0.1)])
 def test_shares_that_do_not_rise_are_an_error(shares):
     with pytest.raises(ConfigError, match="the shares of a rollout must rise"):
-        plan_of(RolloutSection(shares=shares))
+        plan_from_config(RolloutSection(shares=shares))
 
 
 @pytest.mark.parametrize("text", ["[]", "[1.0]", "[-0.1]", "half"])
@@ -40,7 +40,7 @@ def test_what_is_no_list_of_shares_is_an_error_that_names_the_setting(tmp_path, 
 def test_a_move_is_signed_with_the_share_the_salt_the_stage_and_the_terms():
     plan = Plan(stages=(Stage(share=0.0), Stage(share=0.5)))
     rollout = Rollout(name="flights", release="sha256:new", live="sha256:old", salt="s", rules=(), plan=plan)
-    deal = deal_of(rollout, 1)
+    deal = traffic_assignment(rollout, 1)
     assert (deal.share, deal.salt, deal.stage, deal.terms) == (0.5, "s", 1, rollout.terms)
 
 

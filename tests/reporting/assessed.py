@@ -7,7 +7,7 @@ from tests.reporting.stories import estimate
 
 from headway.core.assessment import Assessment, Looked, Shift, Stretch, Tested
 from headway.core.evidence import Finding
-from headway.monitoring.assessment.assess import Assessed
+from headway.monitoring.assessment.assess import AssessmentResult
 
 LEAK = Finding(
     code="D003",
@@ -126,12 +126,12 @@ THIRD = assessment(
 KEPT = (FIRST, SECOND, THIRD)
 
 
-def assessed() -> Assessed:
+def assessed() -> AssessmentResult:
     """The third, which opened a new assessment."""
-    return Assessed(now=THIRD, before=SECOND)
+    return AssessmentResult(now=THIRD, before=SECOND)
 
 
-def first() -> Assessed:
+def first() -> AssessmentResult:
     """A first check of a table without time, groups or gaps, in which nothing was found."""
     bare = assessment(
         findings=(),
@@ -141,4 +141,4 @@ def first() -> Assessed:
         n_groups=0,
         until="",
     )
-    return Assessed(now=bare)
+    return AssessmentResult(now=bare)

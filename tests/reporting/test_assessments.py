@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.reporting.assessed import FIRST, KEPT, SECOND, assessed, first
 
-from headway.monitoring.assessment.assess import Assessed
+from headway.monitoring.assessment.assess import AssessmentResult
 from headway.reporting.gates.assessments import describe_changes, tabulate_assessments
 
 
@@ -30,7 +30,7 @@ def test_a_new_assessment_tells_why_it_was_opened_and_what_was_found_since():
 
 
 def test_a_look_at_the_same_assessment_tells_what_was_opened():
-    lines = describe_changes(Assessed(now=SECOND, before=FIRST))
+    lines = describe_changes(AssessmentResult(now=SECOND, before=FIRST))
     assert lines == [
         "assessment 1 of flight-delays, 336,776 rows, by ada: again, after 2026-09-01T10:00:00+00:00",
         "opened: D005 undecided [data.known]",

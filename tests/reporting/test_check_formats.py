@@ -14,14 +14,14 @@ from test_gate_reports import SARIF
 from tests.monitoring.assessment.assessments import months_of, project_of
 from tests.reporting.assessed import LEAK, THIRD, assessed, assessment, first
 
-from headway.monitoring.assessment.assess import Assessed, assess
+from headway.monitoring.assessment.assess import AssessmentResult, assess
 from headway.reporting.gates.checked import check_answer, check_outputs
 from headway.reporting.gates.reports import CHECK, OF_CHECK, write_reports
 
 HOSTILE = "]]> <b>|x| {0} [a](b) \x1b[2J\nverdict=pass"
 
 
-def listed(found: Assessed) -> dict[str, list[str]]:
+def listed(found: AssessmentResult) -> dict[str, list[str]]:
     """What stands in each test case of the JUnit file."""
     tests = ElementTree.fromstring(OF_CHECK["junit"](found)).iter("testcase")
     return {str(test.get("name")): [child.tag for child in test] for test in tests}
@@ -57,7 +57,7 @@ def test_every_format_tells_the_gravest_finding_with_its_number(name):
 @pytest.mark.parametrize("name", OF_CHECK)
 def test_a_text_from_a_table_stays_a_text(name):
     bad = replace(LEAK, message=HOSTILE, where=HOSTILE, hint=HOSTILE)
-    told = OF_CHECK[name](Assessed(now=assessment(findings=(bad,))))
+    told = OF_CHECK[name](AssessmentResult(now=assessment(findings=(bad,))))
     assert "\x1b" not in told
     if name == "junit":
         ElementTree.fromstring(told)
@@ -97,7 +97,7 @@ def test_a_check_that_runs_again_on_the_same_data_writes_the_same_files(tmp_path
 
 def test_a_column_is_the_logical_location_in_the_file_of_the_data_and_a_setting_lies_in_headway_toml():
     now = replace(THIRD, source="data/flights.parquet")
-    results = json.loads(OF_CHECK["sarif"](Assessed(now=now)))["runs"][0]["results"]
+    results = json.loads(OF_CHECK["sarif"](AssessmentResult(now=now)))["runs"][0]["results"]
     places = {each["ruleId"]: each["locations"][0] for each in results}
     assert places["D003"]["physicalLocation"]["artifactLocation"] == {"uri": "data/flights.parquet"}
     assert places["D003"]["logicalLocations"] == [
@@ -109,6 +109,6 @@ def test_a_column_is_the_logical_location_in_the_file_of_the_data_and_a_setting_
 
 @pytest.mark.parametrize("source", ["flights:load", "../elsewhere.parquet", "/tmp/a.csv", "sqlite:///a.csv", "notes"])
 def test_a_source_that_is_no_file_of_the_project_leaves_a_column_in_headway_toml(source):
-    results = json.loads(OF_CHECK["sarif"](Assessed(now=replace(THIRD, source=source))))["runs"][0]["results"]
+    results = json.loads(OF_CHECK["sarif"](AssessmentResult(now=replace(THIRD, source=source))))["runs"][0]["results"]
     assert {each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in results} == {"headway.toml"}
     assert results[0]["locations"][0]["logicalLocations"][0]["name"] == "air_time"

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from tests.reporting.assessed import KEPT, LEAK, assessed, assessment, first
 
-from headway.monitoring.assessment.assess import Assessed
+from headway.monitoring.assessment.assess import AssessmentResult
 from headway.reporting.check import missing, shifts, target, timeline, trend
 from headway.reporting.check.page import check_answers, check_charts, render_check_report, write_check_report
 
@@ -61,7 +61,7 @@ def test_the_gravest_findings_stand_first(page: str) -> None:
 
 def test_what_comes_from_a_table_stays_text() -> None:
     bad = replace(LEAK, message="<script>x</script>", where="<script>", hint="<script>")
-    shown = render_check_report(Assessed(now=assessment(findings=(bad,), name="<script>")), KEPT)
+    shown = render_check_report(AssessmentResult(now=assessment(findings=(bad,), name="<script>")), KEPT)
     assert "<script" not in shown.replace("&lt;script", "")
 
 

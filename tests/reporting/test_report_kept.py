@@ -16,7 +16,7 @@ from years import retraining, ticket, watch
 from headway import pipeline
 from headway.cli import main as cli
 from headway.core.rollout import Plan, Stage
-from headway.monitoring.rollout import rolling
+from headway.monitoring import rollout as control
 from headway.registry.project import Project
 from headway.registry.register import Reason
 from headway.reporting.moments import list_events
@@ -35,12 +35,12 @@ def project(tmp_path: Path) -> Iterator[Project]:
     opened.register.state.close()
 
 
-def rolled_back(project: Project, made_at: str) -> rolling.Rollout:
+def rolled_back(project: Project, made_at: str) -> control.Rollout:
     """A rollout that ada took back."""
     digest = rollouts.publish(project, rollouts.release(made_at=made_at))
-    rolling.start(project, digest, plan=ONE, who="ann", why="a faster one")
-    rolling.rollback(project, who="ada", why="callers complain")
-    last = rolling.latest(project)
+    control.start_rollout(project, digest, plan=ONE, who="ann", why="a faster one")
+    control.roll_back(project, who="ada", why="callers complain")
+    last = control.latest_rollout(project)
     assert last is not None
     return last
 
@@ -99,8 +99,8 @@ def test_a_stamp_says_when_it_was_by_the_time_of_the_data_and_what_no_record_kno
 def test_a_release_that_a_rollout_promoted_is_no_move_by_hand_and_a_way_back_is_one(project: Project) -> None:
     first = rollouts.live(project, rollouts.release(made_at="1"))
     digest = rollouts.publish(project, rollouts.release(made_at="2"))
-    rolling.start(project, digest, plan=ONE, who="ann")
-    rolling.advance(project, who="ada", why="seen enough")
+    control.start_rollout(project, digest, plan=ONE, who="ann")
+    control.advance_rollout(project, who="ada", why="seen enough")
     project.register.back(f"{project.name}@live", who="bob", why="it was slower")
     year = read_monitoring_history(project)
     assert year is not None

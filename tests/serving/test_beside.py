@@ -18,7 +18,7 @@ from headway.core.calibrator import Calibrator
 from headway.core.errors import DataError, Refused, StoreError
 from headway.core.release import View
 from headway.features.online import OnlineTable
-from headway.registry.assign import assign
+from headway.registry.rollout import assign_key
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.loading import load_model
 from headway.serving.routing.traffic_split import TrafficSplit
@@ -84,7 +84,7 @@ def test_in_shadow_live_answers_all_and_the_canary_is_logged_beside_it(tmp_path)
 def test_the_canarys_keys_get_its_answer_and_the_others_lives(tmp_path):
     calls = [keyed([1.0] * 3, f"k{number}") for number in range(200)] + [keyed([1.0] * 3, "")]
     (live, canary), _ = turned(tmp_path, split(0.3), *calls)
-    its = {call.key for call in calls if call.key and assign(call.key, SALT, 0.3)}
+    its = {call.key for call in calls if call.key and assign_key(call.key, SALT, 0.3)}
     assert [call.values for call in calls] == [[10.0] if call.key in its else [1.0] for call in calls]
     assert set(canary["key"]) == its and (canary["answered"] == 1).all()
     beside = live.filter(pl.col("paired") == 1)

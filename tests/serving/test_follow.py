@@ -21,7 +21,7 @@ from headway.core.record import write
 from headway.core.release import View
 from headway.core.rollout import Plan, Stage
 from headway.features.online import OnlineTable
-from headway.monitoring.rollout import rolling
+from headway.monitoring import rollout as control
 from headway.serving.loading import load_model
 from headway.serving.registry_watcher import RegistryWatcher
 from headway.serving.routing.traffic_split import TrafficSplit
@@ -74,19 +74,19 @@ def test_a_move_of_live_is_taken_with_its_threshold_and_what_was_live_is_not_loa
 
 def test_a_rollout_seats_the_canary_and_its_end_takes_it_away(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
-    rollout = rolling.start(followed.project, second, plan=rollouts.SHORT, who="ann")
+    rollout = control.start_rollout(followed.project, second, plan=rollouts.SHORT, who="ann")
     split = followed.look()
     assert (split.live.digest, split.canary.digest) == (followed.first, second)
     assert (split.share, split.salt, split.stage) == (0.0, rollout.salt, 0)
-    rolling.advance(followed.project, who="ann", why="go")
+    control.advance_rollout(followed.project, who="ann", why="go")
     assert (followed.look().share, followed.splits[-1].stage) == (0.5, 1)
-    rolling.rollback(followed.project, who="ann", why="no")
+    control.roll_back(followed.project, who="ann", why="no")
     assert followed.look() == TrafficSplit(live=split.live)
 
 
 def test_a_share_that_is_not_signed_deals_the_canary_no_key(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
-    rollout = rolling.start(followed.project, second, plan=rollouts.SHORT, who="ann")
+    rollout = control.start_rollout(followed.project, second, plan=rollouts.SHORT, who="ann")
     followed.look()
     forged = replace(rollout, plan=Plan(stages=(Stage(share=0.9),)), salt="chosen")
     followed.project.state.keep("rollout", write(forged), name="flights")
@@ -96,7 +96,7 @@ def test_a_share_that_is_not_signed_deals_the_canary_no_key(followed):
 def test_a_move_of_the_canary_without_a_deal_seats_nobody(followed):
     made = rollouts.release(made_at="2")
     second = rollouts.publish(followed.project, made)
-    rolling.start(followed.project, second, who="ann")
+    control.start_rollout(followed.project, second, who="ann")
     reason = rollouts.Reason(who="ann", why="by hand", verdict=made.verdict)
     followed.project.register.point("flights@canary", second, reason)
     assert followed.look() is None
@@ -104,7 +104,7 @@ def test_a_move_of_the_canary_without_a_deal_seats_nobody(followed):
 
 def test_a_canary_pointer_without_a_rollout_that_runs_seats_nobody(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
-    rollout = rolling.start(followed.project, second, who="ann")
+    rollout = control.start_rollout(followed.project, second, who="ann")
     followed.project.register.withdraw("flights@canary", who="ann", why="half done")
     assert followed.look() is None
     assert rollout.standing == "running"
@@ -132,20 +132,20 @@ def test_a_canary_that_was_tampered_with_seats_nobody_and_does_not_hold_live_bac
     second = rollouts.live(followed.project, rollouts.release(made_at="2"))
     followed.look()
     third = rollouts.publish(followed.project, rollouts.release(made_at="3"))
-    rolling.start(followed.project, third, who="ann")
+    control.start_rollout(followed.project, third, who="ann")
     model_of(followed, third).write_bytes(b"evil")
     assert followed.look() is None
     assert followed.refused == {"flights@live": False, "flights@canary": True}
     followed.project.register.back("flights@live", who="ann", why="slow")
     assert followed.look() == TrafficSplit(live=followed.watcher._known[followed.first]) and second != followed.first
-    rolling.rollback(followed.project, who="ann", why="it does not verify")
+    control.roll_back(followed.project, who="ann", why="it does not verify")
     followed.look()
     assert followed.refused == {"flights@live": False}
 
 
 def test_a_canary_leaves_though_what_is_live_was_tampered_with(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
-    rolling.start(followed.project, second, who="ann")
+    control.start_rollout(followed.project, second, who="ann")
     live = followed.look().live
     model_of(followed, followed.first).write_bytes(b"evil")
     followed.project.register.withdraw("flights@canary", who="ann", why="harm")
@@ -241,7 +241,7 @@ def test_a_rollback_acts_on_every_server_process_within_a_second_and_no_request_
     ports = [int(process.stdout.readline().split()[2].rpartition(":")[2]) for process in processes]
     with Callers(ports) as callers:
         callers.until(second.removeprefix("sha256:")[:12])
-        assert rolling.rollback(project, who="ann", why="a test").release == first
+        assert control.roll_back(project, who="ann", why="a test").release == first
         took = callers.until(first.removeprefix("sha256:")[:12])
     for process in processes:
         process.send_signal(signal.SIGTERM)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from headway import pipeline
-from headway.api.adhoc import Options, lay_out, taken_of
-from headway.api.learning import CurveOptions, Learning, begun
+from headway.api.in_memory_project import Options, create_project, open_model
+from headway.api.learning_curve import CurveOptions, LearningCurve, start_curve
 from headway.api.model import Model
-from headway.api.shown import Compared, Evaluated, Optimized
+from headway.api.results import ComparisonResult, EvaluationResult, OptimizationResult
 from headway.core import plugins
 from headway.evaluation.subject import exam_of, open_variant
 from headway.optimization.importers.adopt import import_baseline
@@ -18,7 +18,7 @@ from headway.registry.project import open_project
 from headway.reporting.console import progress
 
 
-def optimize(model: Any, X: Any, y: Any, **options: Unpack[Options]) -> Optimized:
+def optimize(model: Any, X: Any, y: Any, **options: Unpack[Options]) -> OptimizationResult:
     """The fastest form of a fitted model that is still right, as a drop-in for it.
 
     `model` is a fitted estimator or booster, or the path of a model file; `X` [n, d] and `y` [n] are rows with labels
@@ -27,49 +27,55 @@ def optimize(model: Any, X: Any, y: Any, **options: Unpack[Options]) -> Optimize
     model did, and says how much faster, what it was judged by, and why each other variant lost. Where nothing faster
     is shown to be right, it is the model as it came. See `Options` for what else can be said.
     """
-    laid = lay_out(model, X, y, options)
+    laid = create_project(model, X, y, options)
     data = laid.halves()
     with progress(options.get("callback")) as callback:
         frontier = pipeline.optimize(
             laid.project, pipeline.adopt(laid.project, laid.taken, data), data, callback=callback
         )
     engine = open_variant(frontier.winner.variant, laid.project.blobs)
-    return Optimized(frontier, engine, laid, threshold=frontier.baseline.threshold if "costs" in options else None)
+    return OptimizationResult(
+        frontier, engine, laid, threshold=frontier.baseline.threshold if "costs" in options else None
+    )
 
 
-def evaluate(model: Any, X: Any, y: Any, **options: Unpack[Options]) -> Evaluated:
+def evaluate(model: Any, X: Any, y: Any, **options: Unpack[Options]) -> EvaluationResult:
     """What a fitted model is worth on labelled rows: every probe's measurements, each with its interval, and findings.
 
     Arguments are those of `optimize`; the rows are used as one period.
     """
-    laid = lay_out(model, X, y, options)
+    laid = create_project(model, X, y, options)
     baseline = pipeline.adopt(laid.project, laid.taken, {"choose": laid.rows})
     exam = exam_of(baseline, laid.rows, laid.project.blobs)
-    return Evaluated(pipeline.evaluate(laid.project, baseline.model, exam, probes=plugins.names("probe")).evidence)
+    return EvaluationResult(
+        pipeline.evaluate(laid.project, baseline.model, exam, probes=plugins.names("probe")).evidence
+    )
 
 
-def compare(model: Any, other: Any, X: Any, y: Any, **options: Unpack[Options]) -> Compared:
+def compare(model: Any, other: Any, X: Any, y: Any, **options: Unpack[Options]) -> ComparisonResult:
     """Another model against this one, row by row on the same labelled rows, with the verdict of the policy.
 
     Arguments are those of `optimize`; `other` may read other columns of `X`. Differences are paired: positive losses
     mean that `other` is worse.
     """
-    laid = lay_out(model, X, y, options, losses_only=True)
+    laid = create_project(model, X, y, options, losses_only=True)
     baseline = pipeline.adopt(laid.project, laid.taken, {"choose": laid.rows})
     exam = exam_of(baseline, laid.rows, laid.project.blobs)
-    taken = taken_of(other, trust=options.get("trust", False))
+    taken = open_model(other, trust=options.get("trust", False))
     variant = import_baseline(taken, laid.rows, laid.project.blobs)
-    return Compared(pipeline.evaluate(laid.project, variant, exam, view=laid.rows, probes=plugins.names("probe")))
+    return ComparisonResult(
+        pipeline.evaluate(laid.project, variant, exam, view=laid.rows, probes=plugins.names("probe"))
+    )
 
 
-def learning_curve(X: Any, y: Any, **options: Unpack[CurveOptions]) -> Learning:
+def learning_curve(X: Any, y: Any, **options: Unpack[CurveOptions]) -> LearningCurve:
     """How a model learns, looked at while it is trained: one word in `callbacks`, and a sentence at the end.
 
     `X` [n, d] and `y` [n] are rows held out of training, as the library reads them. `callbacks=[curve.lightgbm]` (or
     `curve.xgboost`, `curve.catboost`); `curve.sklearn(model)` and `curve.torch(module)` are called after a step. See
     `CurveOptions` for what else can be said.
     """
-    return begun(X, y, options)
+    return start_curve(X, y, options)
 
 
 def load(reference: str, *, project: str | Path = ".") -> Model:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.api.few_rows import FewRows
-from headway.api.frames import dense, is_pandas_table, table_of
+from headway.api.tables import SmallTableReader, is_pandas_table, to_dense, to_polars
 from headway.core.calibrator import Calibrator
 from headway.core.contracts import Engine
 from headway.core.errors import DataError
@@ -43,11 +42,11 @@ class Model:
         self._calibrated = ready(calibrator)
         self._numbers_only = all(field.datatype != "BYTES" for field in variant.signature.inputs)
         self._absent = np.nan if variant.signature.absent == "missing" else 0.0
-        self._few = FewRows(variant.signature)
+        self._few = SmallTableReader(variant.signature)
         self.feature_names_in_ = np.array(variant.signature.names, dtype=object)
         self.n_features_in_ = len(variant.signature.inputs)
         if variant.task in ("binary", "multiclass"):
-            self.classes_ = typed(variant.signature.classes) if variant.signature.classes else np.array([0, 1])
+            self.classes_ = parse_classes(variant.signature.classes) if variant.signature.classes else np.array([0, 1])
         self._estimator_type = "classifier" if variant.task in ("binary", "multiclass") else "regressor"
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -88,7 +87,7 @@ class Model:
     def _ready(self, rows: Any) -> Floats:
         """float64 [n, d] in C order; a matrix of numbers that is ready goes the short way."""
         if hasattr(rows, "tocsr"):
-            rows = dense(rows, self._absent)
+            rows = to_dense(rows, self._absent)
         if self._numbers_only and isinstance(rows, np.ndarray):
             if rows.ndim != 2 or rows.shape[1] != self.n_features_in_:
                 raise DataError(
@@ -101,13 +100,13 @@ class Model:
         if few is not None:
             return few
         names = list(self.feature_names_in_)
-        return matrix(table_of(rows, names, absent=self._absent), self.variant.signature)
+        return matrix(to_polars(rows, names, absent=self._absent), self.variant.signature)
 
 
-def typed(classes: tuple[str, ...]) -> NDArray[Any]:
+def parse_classes(classes: tuple[str, ...]) -> NDArray[Any]:
     """Classes as they were before they were written down: whole numbers, truth values, or texts.
 
-    >>> typed(("0", "1")), typed(("no", "yes")).tolist()
+    >>> parse_classes(("0", "1")), parse_classes(("no", "yes")).tolist()
     (array([0, 1]), ['no', 'yes'])
     """
     if all(re.fullmatch(r"-?\d{1,18}", each) for each in classes):

@@ -16,9 +16,9 @@ from datetime import datetime, timedelta
 from headway.core.watch import Question, Reply, Watch
 
 WEALTH: dict[Question, float] = {"drift": 0.025, "harm": 0.025}
-FALSE = 0.05
+FDR_LEVEL = 0.05
 YEAR = timedelta(days=365)
-FALL = 1.6
+DECAY = 1.6
 _SUM = 2.2857657  # of t^-1.6 over all t from 1, rounded up
 
 
@@ -40,7 +40,7 @@ class Budget:
 
     def last(self, period: Period) -> Watch | None:
         """How a period was last told, None where it was not."""
-        return next((each for each in reversed(self.kept) if period_of(each) == period), None)
+        return next((each for each in reversed(self.kept) if period_of_report(each) == period), None)
 
     def level(self, question: Question, period: Period) -> float:
         """The chance of a false yes that a question may take on a period that it was not put to."""
@@ -48,35 +48,37 @@ class Budget:
         answers = list(self._answers(question))
         first = min([here, *(since for since, _ in answers)])
         year = (here - first) // YEAR
-        return level([bool(each.shown) for since, each in answers if (since - first) // YEAR == year], WEALTH[question])
+        return lord_level(
+            [bool(each.shown) for since, each in answers if (since - first) // YEAR == year], WEALTH[question]
+        )
 
     def _answers(self, question: Question) -> Iterator[tuple[datetime, Reply]]:
         """Each period that the question was put to, in the order of asking: its beginning, and the answer."""
         asked = set()
         for watch in self.kept:
-            reply, period = watch.reply(question), period_of(watch)
+            reply, period = watch.reply(question), period_of_report(watch)
             if reply and period not in asked:
                 asked.add(period)
                 yield datetime.fromisoformat(watch.since), reply
 
 
-def period_of(watch: Watch) -> Period:
+def period_of_report(watch: Watch) -> Period:
     """The period that a watch is about."""
     return Period(release=watch.release, source=watch.source, since=watch.since, until=watch.until)
 
 
-def level(yes: Sequence[bool], wealth: float) -> float:
+def lord_level(yes: Sequence[bool], wealth: float) -> float:
     """The chance for the next test after those that said `yes` or not, of LORD++ with so much wealth to begin with.
 
-    >>> round(level([], 0.03), 4), round(level([False], 0.03), 4), round(level([True], 0.03), 4)
+    >>> round(lord_level([], 0.03), 4), round(lord_level([False], 0.03), 4), round(lord_level([True], 0.03), 4)
     (0.0131, 0.0043, 0.0131)
     """
     now = len(yes) + 1
     found = wealth * _weight(now)
     for count, at in enumerate(place for place, said in enumerate(yes, 1) if said):
-        found += (FALSE if count else FALSE - wealth) * _weight(now - at)
+        found += (FDR_LEVEL if count else FDR_LEVEL - wealth) * _weight(now - at)
     return found
 
 
 def _weight(place: int) -> float:
-    return float(place**-FALL) / _SUM
+    return float(place**-DECAY) / _SUM

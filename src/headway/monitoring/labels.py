@@ -14,7 +14,7 @@ from headway.storage.traffic import Label
 _MEND = "a csv or parquet file with columns key and label, such as: key,label"
 
 
-def read_labels(file: Path, section: DataSection) -> list[Label]:
+def read_label_file(file: Path, section: DataSection) -> list[Label]:
     """The labels of a csv or parquet file, in its order; written as the target is, of which `[data]` says how.
 
     Raises DataError where it cannot be read, lacks a column, or a label is missing or no number.

@@ -13,12 +13,12 @@ from headway.core.evidence import Measurement
 from headway.core.record import Record
 from headway.core.sections.retrain import RetrainSection
 from headway.core.ticket import Reason, Ticket
-from headway.monitoring.price import amount
+from headway.monitoring.degradation import format_amount
 
 HOUR_S = 3600.0
 
 
-class Situation(Record, frozen=True, kw_only=True):
+class RetrainingInputs(Record, frozen=True, kw_only=True):
     """How a live release stands: rows it was trained on, rows labelled by now, and what was measured of it since.
 
     `calibration` is `ece` of its answers on the last labelled period, recalibrated if it is, and `off` says that they
@@ -38,7 +38,9 @@ class Situation(Record, frozen=True, kw_only=True):
     at: str = ""
 
 
-def propose(situation: Situation, policy: RetrainSection, *, pending: Ticket | None = None) -> Ticket | None:
+def propose_retraining(
+    situation: RetrainingInputs, policy: RetrainSection, *, pending: Ticket | None = None
+) -> Ticket | None:
     """A ticket where the policy gives a reason to train anew, None where it gives none or one is `pending` already."""
     if pending is not None and pending.release == situation.release:
         return None
@@ -59,7 +61,7 @@ def propose(situation: Situation, policy: RetrainSection, *, pending: Ticket | N
     )
 
 
-def _reasons(situation: Situation, policy: RetrainSection) -> Iterator[tuple[Reason, str]]:
+def _reasons(situation: RetrainingInputs, policy: RetrainSection) -> Iterator[tuple[Reason, str]]:
     grown = situation.rows_labelled / max(situation.rows_trained, 1) - 1
     if grown >= policy.rows_grown:
         yield (
@@ -75,18 +77,18 @@ def _reasons(situation: Situation, policy: RetrainSection) -> Iterator[tuple[Rea
         )
 
 
-def _prices(situation: Situation) -> Iterator[str]:
+def _prices(situation: RetrainingInputs) -> Iterator[str]:
     loss = situation.expected_loss
     if loss is not None:
         word, sign = ("less", -1) if loss.high < 0 else ("more", 1)
         low, high = sorted((sign * loss.low, sign * loss.high))
-        price = f"{amount(sign * loss.value)} [{amount(low)}, {amount(high)}]"
+        price = f"{format_amount(sign * loss.value)} [{format_amount(low)}, {format_amount(high)}]"
         yield f"it is estimated to cost {price} a month {word} than when it was judged"
     if situation.price_s is not None:
         yield f"a training takes about {situation.price_s:,.0f} s"
 
 
-def _pays(situation: Situation, policy: RetrainSection) -> bool | None:
+def _pays(situation: RetrainingInputs, policy: RetrainSection) -> bool | None:
     """Whether the expected loss of a month is above the price of a training with all its seeds; None if not known."""
     if situation.expected_loss is None or situation.price_s is None:
         return None

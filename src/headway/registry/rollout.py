@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
+from zlib import crc32
 
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from headway.core.config import FILE, PolicySection
 from headway.core.errors import ConfigError, Refused
@@ -15,22 +21,34 @@ from headway.core.release import Deal
 from headway.core.rollout import Action, Decision, Plan, Rollout, Stage, Standing
 from headway.core.sections.rollout import RolloutSection
 from headway.core.verdict import Rule, Ruling, Verdict
-from headway.evaluation import canary
+from headway.evaluation.observed import (
+    ONE_LOSS,
+    ONE_SHARE,
+    PAIRED_LOSS,
+    PAIRED_SHARE,
+    Bools,
+    Form,
+    Keys,
+    Observations,
+    difference,
+)
+from headway.evaluation.statistics import sequential
+from headway.evaluation.statistics.betting import Floats
+from headway.evaluation.statistics.sequential import Track
 from headway.registry.judge import ALPHA, judge, override
-from headway.registry.rollout_words import sentence, summary
 
 ERRORS = Rule(measure="error_rate.drop", at_most=0.005)
 SLOW = Rule(measure="slow_requests.drop", at_most=0.01)
 # Rules of a release that can be followed online, and the measure that follows each: a limit is the release's own.
-OWN = {"decision_churn": "decision_churn", "brier.drop": "brier.drop", "worst_slice.brier.drop": "brier.drop"}
-LABELLED = ("brier.drop",)
+FOLLOWED_BY = {"decision_churn": "decision_churn", "brier.drop": "brier.drop", "worst_slice.brier.drop": "brier.drop"}
+NEED_LABELS = ("brier.drop",)
 _ENDS: dict[Action, Standing] = {"promote": "promoted", "roll back": "rolled back", "stop": "inconclusive"}
 _WHERE = f"{FILE} [[policy.canary]]"
-_NEAR = 1e-9
+_TOLERANCE = 1e-9
 _HOUR_S = 3600.0
 
 
-def plan_of(settings: RolloutSection) -> Plan:
+def plan_from_config(settings: RolloutSection) -> Plan:
     """The stages that a project asks for; raises ConfigError unless each answers more keys than the one before."""
     shares = settings.shares
     if any(later <= share for share, later in pairwise(shares)):
@@ -45,24 +63,24 @@ def plan_of(settings: RolloutSection) -> Plan:
     )
 
 
-def rules_of(policy: PolicySection, released: Verdict) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
+def rollout_rules(policy: PolicySection, released: Verdict) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
     """The rules of a rollout, and those that count once labels come: `[[policy.canary]]`, all of which must be met.
 
     Without them: errors and slow requests beside live, and what the release was judged by that can be followed online,
     at the limits of its own verdict. Raises ConfigError for a rule that can never be decided.
     """
     if policy.canary:
-        return tuple(_decidable(rule) for rule in policy.canary), ()
+        return tuple(_require_decidable(rule) for rule in policy.canary), ()
     limits: dict[str, Rule] = {}
     for ruling in released.rulings:
-        name = OWN.get(ruling.rule.measure)
+        name = FOLLOWED_BY.get(ruling.rule.measure)
         if name and (name == ruling.rule.measure or name not in limits):
             limits[name] = replace(ruling.rule, measure=name)
-    now = [rule for name, rule in limits.items() if name not in LABELLED]
-    return (ERRORS, SLOW, *now), tuple(rule for name, rule in limits.items() if name in LABELLED)
+    now = [rule for name, rule in limits.items() if name not in NEED_LABELS]
+    return (ERRORS, SLOW, *now), tuple(rule for name, rule in limits.items() if name in NEED_LABELS)
 
 
-def alpha_of(rollout: Rollout) -> float:
+def stage_alpha(rollout: Rollout) -> float:
     """The chance of false harm that each rule has at this stage, so that a sound rollout fails in 5 % at most.
 
     The first stage that callers meet has half of it, or all where it is the only one; the others divide the rest.
@@ -73,18 +91,20 @@ def alpha_of(rollout: Rollout) -> float:
     return ALPHA * part / len((*rollout.rules, *rollout.later))
 
 
-def deal_of(rollout: Rollout, stage: int) -> Deal:
+def traffic_assignment(rollout: Rollout, stage: int) -> Deal:
     """What the move that brings a rollout's canary to a stage is signed with."""
     return Deal(share=rollout.plan.stages[stage].share, salt=rollout.salt, stage=stage, terms=rollout.terms)
 
 
-def watch(rollout: Rollout) -> canary.Watch:
+def start_stage_tracking(rollout: Rollout) -> StageTracker:
     """What follows the traffic of the stage that a rollout stands at; every stage begins with one of its own."""
     measures = [rule.measure for rule in (*rollout.rules, *rollout.later)]
-    return canary.begin(measures, share=rollout.current.share, alpha=alpha_of(rollout))
+    return start_tracking(measures, share=rollout.current.share, alpha=stage_alpha(rollout))
 
 
-def evidence_of(rollout: Rollout, measurements: Sequence[Measurement], *, machine: Machine, at: datetime) -> Evidence:
+def stage_evidence(
+    rollout: Rollout, measurements: Sequence[Measurement], *, machine: Machine, at: datetime
+) -> Evidence:
     """What was measured of a rollout at its stage, as the judge reads it."""
     return Evidence(
         subject=rollout.release,
@@ -97,30 +117,30 @@ def evidence_of(rollout: Rollout, measurements: Sequence[Measurement], *, machin
     )
 
 
-def decide(rollout: Rollout, evidence: Evidence) -> Decision:
+def decide_rollout(rollout: Rollout, evidence: Evidence) -> Decision:
     """The next move of a rollout by evidence on its stage: only a pass goes forward, and harm that is shown goes back.
 
     Undecided stays, and stops when the time of the stage is over; a pass waits until the release has answered as many
     requests as the stage asks for. Measurements that are not good at every look, or not
     at this rollout's chance of error, are no evidence. Raises Refused for evidence on something else, or after the end.
     """
-    _expect_its_own(rollout, evidence)
-    usable = tuple(each for each in evidence.measurements if _holds(each, alpha_of(rollout)))
+    _require_matching(rollout, evidence)
+    usable = tuple(each for each in evidence.measurements if _is_anytime_valid(each, stage_alpha(rollout)))
     seen = replace(evidence, measurements=usable)
     later = [rule for rule in rollout.later if seen.find(rule.measure)]
     verdict = judge(seen, PolicySection(release=(*rollout.rules, *later)))
-    verdict = replace(verdict, rulings=tuple(_worded(ruling) for ruling in verdict.rulings))
+    verdict = replace(verdict, rulings=tuple(_with_message(ruling) for ruling in verdict.rulings))
     action = _action(rollout, verdict)
     unknown = [rule.measure for rule in rollout.later if rule not in later]
-    return Decision(action=action, verdict=verdict, message=summary(action, rollout, verdict, unknown))
+    return Decision(action=action, verdict=verdict, message=decision_message(action, rollout, verdict, unknown))
 
 
-def forward(rollout: Rollout) -> Action:
+def next_step(rollout: Rollout) -> Action:
     """The step forward from this stage: `advance`, or `promote` from the last."""
     return "advance" if rollout.stage + 1 < len(rollout.plan.stages) else "promote"
 
 
-def overruled(decision: Decision, action: Action, *, who: str, why: str, at: datetime) -> Decision:
+def overrule(decision: Decision, action: Action, *, who: str, why: str, at: datetime) -> Decision:
     """A person's action in place of the judge's; forward it is an override, back it needs no verdict of a machine.
 
     Raises HeadwayError unless who and why are said.
@@ -131,7 +151,7 @@ def overruled(decision: Decision, action: Action, *, who: str, why: str, at: dat
     return Decision(action=action, verdict=verdict, message=f"{action} by {who}: {why}")
 
 
-def moved(rollout: Rollout, decision: Decision, *, at: datetime) -> Rollout:
+def apply_decision(rollout: Rollout, decision: Decision, *, at: datetime) -> Rollout:
     """The rollout after a decision; it is the same where the decision is to stay."""
     stamp = at.astimezone().isoformat(timespec="milliseconds")
     if decision.action == "stay":
@@ -142,21 +162,21 @@ def moved(rollout: Rollout, decision: Decision, *, at: datetime) -> Rollout:
     return replace(rollout, standing=_ENDS[decision.action], stage_at=stamp, why=decision.message)
 
 
-def _decidable(rule: Rule) -> Rule:
+def _require_decidable(rule: Rule) -> Rule:
     if (rule.at_most is None) == (rule.at_least is None):
         raise ConfigError(
             f"a rule has one limit, {rule.measure!r} has none or two", where=_WHERE, hint="at_most = 0.01"
         )
-    if rule.measure not in canary.MEASURES:
+    if rule.measure not in MEASURES:
         raise ConfigError(
             f"{rule.measure!r} cannot be followed request by request",
             where=_WHERE,
-            hint=f"one of {', '.join(canary.MEASURES)}",
+            hint=f"one of {', '.join(MEASURES)}",
         )
     return rule
 
 
-def _expect_its_own(rollout: Rollout, evidence: Evidence) -> None:
+def _require_matching(rollout: Rollout, evidence: Evidence) -> None:
     if rollout.standing != "running":
         raise Refused(f"the rollout of {rollout.name} has ended: {rollout.standing}", hint="start a new rollout")
     wanted, met = (rollout.release, rollout.current.name), (evidence.subject, evidence.period)
@@ -164,18 +184,230 @@ def _expect_its_own(rollout: Rollout, evidence: Evidence) -> None:
         raise Refused(f"evidence on {met[0]} at {met[1]} cannot move a rollout of {wanted[0]} at {wanted[1]}")
 
 
-def _holds(measurement: Measurement, alpha: float) -> bool:
-    return measurement.looks == "anytime" and measurement.level >= 1 - alpha - ALPHA - _NEAR
+def _is_anytime_valid(measurement: Measurement, alpha: float) -> bool:
+    return measurement.looks == "anytime" and measurement.level >= 1 - alpha - ALPHA - _TOLERANCE
 
 
 def _action(rollout: Rollout, verdict: Verdict) -> Action:
     if verdict.answer == "fail":
         return "roll back"
     if verdict.answer == "pass" and rollout.of_release >= rollout.current.min_requests:
-        return forward(rollout)
+        return next_step(rollout)
     began, now = (datetime.fromisoformat(each).astimezone() for each in (rollout.stage_at, verdict.at))
     return "stop" if (now - began).total_seconds() >= rollout.current.at_most_s else "stay"
 
 
-def _worded(ruling: Ruling) -> Ruling:
-    return replace(ruling, message=sentence(ruling, ruling.measurement)) if ruling.measurement else ruling
+def _with_message(ruling: Ruling) -> Ruling:
+    return replace(ruling, message=rule_message(ruling, ruling.measurement)) if ruling.measurement else ruling
+
+
+# What is counted, out of what, and what a share of it is called.
+SHARES = {
+    "decision_churn": ("paired answers", "decisions flipped"),
+    "error_rate": ("requests", "failed"),
+    "slow_requests": ("requests", "were slower than the objective"),
+}
+LOSSES = {
+    "error_rate.drop": "the share of failed requests",
+    "slow_requests.drop": "the share of requests slower than the objective",
+}
+
+
+def rule_message(ruling: Ruling, measurement: Measurement) -> str:
+    """The sentence of a ruling on its measurement.
+
+    Such as `of 412 paired answers on 96 keys, counted once a key, 23 decisions flipped (24 %, at least 12.1 % at any
+    look), limit 5 %`.
+    """
+    rule = ruling.rule
+    limit = rule.at_most if rule.at_most is not None else rule.at_least
+    tail = "; more requests will tell" if ruling.answer == "undecided" else ""
+    return f"{_measured_message(measurement, _bound(ruling, measurement))}, limit {_format_value(rule.measure, limit or 0.0)}{tail}"
+
+
+def decision_message(action: Action, rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:
+    """What is done and why, in one sentence; `unknown` are the measures that nobody could measure yet."""
+    return f"{_action_message(action, rollout)}: {_reasons(rollout, verdict, unknown)}"
+
+
+def _reasons(rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:
+    if verdict.answer == "pass":
+        without = f", {' and '.join(unknown)} not known yet" if unknown else ""
+        count = len(verdict.rulings)
+        met = f"all {count} rules are met{without}" if count > 1 else f"its one rule is met{without}"
+        least = rollout.current.min_requests
+        few = f", and it has answered {rollout.of_release:,} of at least {least:,} requests"
+        return met + (few if rollout.of_release < least else "")
+    if verdict.rulings and all(ruling.measurement is None for ruling in verdict.rulings):
+        return f"no request{' with a key' if rollout.share else ''} has come to it yet"
+    return "; ".join(ruling.message for ruling in verdict.rulings if ruling.answer == verdict.answer) or verdict.why
+
+
+def _action_message(action: Action, rollout: Rollout) -> str:
+    name = rollout.current.name
+    if action == "advance":
+        return f"{name} goes on to {rollout.plan.stages[rollout.stage + 1].name}"
+    if action == "stop":
+        return f"{name} ends inconclusive after {rollout.current.at_most_s:,.0f} s"
+    return {"promote": f"{name} goes live", "roll back": f"{name} is taken back"}.get(action, f"{name} stays")
+
+
+def _measured_message(measurement: Measurement, bound: str) -> str:
+    name, value = measurement.name, _format_value(measurement.name, measurement.value)
+    keys = f"on {measurement.n_groups:,} keys"
+    if name in SHARES:
+        what, happened = SHARES[name]
+        count = round(measurement.value * measurement.n_groups)
+        return f"of {measurement.n_rows:,} {what} {keys}, counted once a key, {count:,} {happened} ({value}, {bound})"
+    requests = f"over {measurement.n_rows:,} requests {keys}"
+    if name.endswith(".drop"):
+        subject = LOSSES.get(name, name.removesuffix(".drop"))
+        return f"{requests}, {subject} differs from live's by {value} ({bound})"
+    return f"{requests}, {name} is {value} ({bound})"
+
+
+def _bound(ruling: Ruling, measurement: Measurement) -> str:
+    """The bound by which the answer was given, or both where none was."""
+    low, high = (_format_value(measurement.name, each) for each in (measurement.low, measurement.high))
+    if ruling.answer == "undecided":
+        return f"from {low} to {high} at any look"
+    upper = (ruling.answer == "pass") == (ruling.rule.at_most is not None)
+    return f"at most {high} at any look" if upper else f"at least {low} at any look"
+
+
+def _format_value(name: str, value: float) -> str:
+    if name in SHARES:
+        return f"{value * 100:.3g} %"
+    if name in LOSSES:
+        return f"{value * 100:+.3g} points"
+    return f"{value:+.3g}" if name.endswith(".drop") else f"{value:.3g}"
+
+
+_KEY_SPACE = 1 << 64
+_MASK = _KEY_SPACE - 1
+
+
+def assign_key(key: str, salt: str, share: float) -> bool:
+    """Whether a key is the release's: a chance of `share` in [0, 1] over salts, for any two keys independent.
+
+    Not for a secret: whoever knows the salt can find keys of either side.
+
+    >>> [assign_key("anna", "first", share) for share in (0.0, 0.05, 0.25, 0.5, 1.0)]
+    [False, False, False, False, True]
+    """
+    return key_hash(key, salt) < share * _KEY_SPACE
+
+
+def key_hash(key: str, salt: str) -> int:
+    """The number in [0, 2^64) of a key, by which it is assigned, and known where only hashes are kept.
+
+    Its CRC-32 is spread by multiply-shift, with a factor and a shift of the salt's own (Dietzfelbinger et al. 1996).
+    """
+    factor, shift = _hash_parameters(salt)
+    return crc32(key.encode("utf-8", "surrogatepass")) * factor + shift & _MASK
+
+
+def key_hashes(keys: Iterable[str], salt: str) -> Keys:
+    """`key_hash` of many keys, uint64 [n]."""
+    factor, shift = _hash_parameters(salt)
+    sums = np.array([crc32(key.encode("utf-8", "surrogatepass")) for key in keys], dtype=np.uint64)
+    return sums * np.uint64(factor) + np.uint64(shift)
+
+
+def assign_hashes(hashes: Keys, share: float) -> NDArray[np.bool_]:
+    """`assign_key` of many keys by their hashes, bool [n]."""
+    below = -int(-share * _KEY_SPACE // 1)
+    return hashes < np.uint64(below) if below < _KEY_SPACE else np.ones(len(hashes), dtype=np.bool_)
+
+
+@lru_cache(maxsize=256)
+def _hash_parameters(salt: str) -> tuple[int, int]:
+    """An odd factor and a shift, both below 2^64."""
+    digest = hashlib.blake2b(salt.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little") | 1, int.from_bytes(digest[8:], "little")
+
+
+CHURN = "decision_churn"
+DECISION = "decision"
+LOSS = ".drop"
+# Yes or no of the answer that a caller got; at a canary these compare callers, since nobody waits for a paired answer.
+PER_REQUEST = ("error_rate", "slow_requests")
+MEASURES = (CHURN, *(name + end for name in (*PER_REQUEST, "brier") for end in ("", LOSS)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """Requests in the order of their answers, oldest first.
+
+    `keys` are hashes [n]; `canary` [n] says whose key it is. Each of `known` is float64 [n, 2], of live and of the
+    release, NaN where that side did not answer or nobody knows yet: `error_rate` and `slow_requests` (0 or 1),
+    `decision` (any number), and losses of labelled rows in [0, 1] such as `brier`. Labels that come later are traffic
+    of their own, which knows only the losses.
+    """
+
+    keys: Keys
+    canary: Bools
+    known: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTracker:
+    """A track for each measure; `share` of the keys are the release's, none where it only answers beside live."""
+
+    share: float
+    tracks: Mapping[str, Track]
+
+
+def start_tracking(measures: Sequence[str], *, share: float, alpha: float) -> StageTracker:
+    """The watch over a stage before its first request; `alpha` is the chance of false harm that each measure has.
+
+    `NAME` is the release's mean, `NAME.drop` that less live's, `decision_churn` the share on which both differ.
+    """
+    return StageTracker(
+        share=share, tracks={name: sequential.begin(_form(name, share), alpha=alpha) for name in measures}
+    )
+
+
+def update_tracking(watch: StageTracker, traffic: Traffic) -> StageTracker:
+    """The watch after more traffic; raises DataError for a value out of range."""
+    return StageTracker(
+        share=watch.share,
+        tracks={
+            name: sequential.update(track, select_observations(name, watch.share, traffic))
+            for name, track in watch.tracks.items()
+        },
+    )
+
+
+def measure_stage(watch: StageTracker) -> tuple[Measurement, ...]:
+    """One measurement a measure of which something was seen."""
+    found = (sequential.measure(track, name) for name, track in watch.tracks.items())
+    return tuple(each for each in found if each is not None)
+
+
+def _form(name: str, share: float) -> Form:
+    base = name.removesuffix(LOSS)
+    if name == CHURN:
+        return ONE_SHARE
+    if name == base:
+        return ONE_SHARE if base in PER_REQUEST else ONE_LOSS
+    if base in PER_REQUEST:
+        return difference(share) if share else PAIRED_SHARE
+    return PAIRED_LOSS
+
+
+def select_observations(name: str, share: float, traffic: Traffic) -> Observations:
+    """The requests that say something of a measure; none where the traffic does not know it."""
+    base = name.removesuffix(LOSS)
+    pair = traffic.known.get(DECISION if name == CHURN else base, np.full((len(traffic.keys), 2), np.nan))
+    live, release = pair[:, 0], pair[:, 1]
+    if name == CHURN:
+        values = np.where(np.isnan(live + release), np.nan, live != release)
+    elif name == base:
+        values = release
+    elif base in PER_REQUEST and share:
+        values = np.where(traffic.canary, release, live)
+    else:
+        values = release - live
+    said = ~np.isnan(values)
+    return Observations(keys=traffic.keys[said], values=values[said], canary=traffic.canary[said])

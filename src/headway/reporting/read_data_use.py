@@ -8,7 +8,7 @@ from headway.core.assessment import Assessment
 from headway.core.config import Config
 from headway.core.dataset import OUTCOME, Roles
 from headway.data.roles import parse_roles
-from headway.monitoring.erasure.proof import proofs
+from headway.monitoring.erasure.erase import load_erasures
 from headway.registry.project import Project
 from headway.reporting.read_year import read_records
 from headway.reporting.story import ColumnUse, DataUse
@@ -45,7 +45,7 @@ def read_data_use(project: Project, read: Collection[str]) -> DataUse | None:
         n_read=len(read),
         looked_at=seen[-1].at if seen else "",
         retention=config.personal.retention,
-        erasures=tuple(proofs(project)),
+        erasures=tuple(load_erasures(project)),
     )
 
 

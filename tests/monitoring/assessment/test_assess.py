@@ -8,7 +8,7 @@ from tests.monitoring.assessment.assessments import months_of, project_of
 from tests.pipeline.projects import TOML
 
 from headway.monitoring.assessment.assess import assess
-from headway.monitoring.assessment.kept import closed, history, last, opened
+from headway.monitoring.assessment.history import assessment_history, last_assessment, new_findings, resolved_findings
 
 pytestmark = pytest.mark.slow
 
@@ -17,8 +17,8 @@ def test_an_unchanged_table_that_is_checked_again_is_the_same_and_nothing_is_kep
     project, dataset = project_of(tmp_path, months_of(4))
     first, again = (assess(project, dataset, who=who) for who in ("ada", "bob"))
     assert (first.same, again.same) == (False, True)
-    assert again.now == first.now == last(project)
-    assert len(history(project)) == 1
+    assert again.now == first.now == last_assessment(project)
+    assert len(assessment_history(project)) == 1
 
 
 def test_more_rows_of_the_same_world_are_another_look_at_one_assessment(tmp_path):
@@ -35,10 +35,10 @@ def test_a_column_more_opens_a_new_assessment_with_its_reason_and_its_findings(t
     _, leaking = project_of(tmp_path, months_of(4).with_columns(leak=pl.col("late")))
     now = assess(project, leaking, who="ada").now
     assert now.number == 2 and [each.code for each in now.why] == ["D059"]
-    assert "D003" in {each.code for each in opened(before, now)}
+    assert "D003" in {each.code for each in new_findings(before, now)}
     _, mended = project_of(tmp_path, months_of(4))
     again = assess(project, mended, who="ada").now
-    assert again.number == 3 and "D003" in {each.code for each in closed(now, again)}
+    assert again.number == 3 and "D003" in {each.code for each in resolved_findings(now, again)}
 
 
 def test_settings_of_the_checks_open_a_new_assessment(tmp_path):

@@ -3,16 +3,20 @@ from __future__ import annotations
 from tests.monitoring.assessment.assessments import LEAK, LOOKED, SILENT, assessment
 
 from headway.core.assessment import Looked
-from headway.monitoring.assessment.kept import closed, opened, silent
+from headway.monitoring.assessment.history import new_findings, resolved_findings, unverified_findings
 
 
 def test_a_finding_at_a_new_place_is_opened_and_one_that_went_is_closed():
     before, now = assessment(findings=(LEAK,)), assessment(findings=(SILENT,))
-    assert (opened(before, now), closed(before, now), silent(before, now)) == ([SILENT], [LEAK], [])
+    assert (new_findings(before, now), resolved_findings(before, now), unverified_findings(before, now)) == (
+        [SILENT],
+        [LEAK],
+        [],
+    )
 
 
 def test_the_first_assessment_opens_nothing():
-    assert opened(None, assessment(findings=(LEAK,))) == []
+    assert new_findings(None, assessment(findings=(LEAK,))) == []
 
 
 def test_a_finding_whose_number_moved_is_the_same_one():
@@ -20,10 +24,10 @@ def test_a_finding_whose_number_moved_is_the_same_one():
         code=LEAK.code, severity="warn", message="'x' alone tells much", where=LEAK.where, measured=0.9
     )
     before, now = assessment(findings=(LEAK,)), assessment(findings=(other,))
-    assert (opened(before, now), closed(before, now)) == ([], [])
+    assert (new_findings(before, now), resolved_findings(before, now)) == ([], [])
 
 
 def test_a_finding_is_not_closed_by_a_check_that_could_not_judge():
     blind = (Looked(name="target_leak", code="D003", unjudged="no target"), LOOKED[1])
     before, now = assessment(findings=(LEAK,)), assessment(looked=blind)
-    assert (closed(before, now), silent(before, now)) == ([], [LEAK])
+    assert (resolved_findings(before, now), unverified_findings(before, now)) == ([], [LEAK])

@@ -15,9 +15,8 @@ from tests.pipeline.projects import TOML
 from headway.core.assessment import Tested
 from headway.core.dataset import Dataset, Roles
 from headway.monitoring.assessment.assess import assess
-from headway.monitoring.assessment.moved import ALPHA, finding, look
-from headway.monitoring.assessment.rows import last_time
-from headway.monitoring.assessment.sample import packed, sample_of
+from headway.monitoring.assessment.changes import ALPHA, compare_distributions, distribution_finding
+from headway.monitoring.assessment.sample import draw_sample, encode_sample, last_time
 from headway.registry.project import Project
 
 pytestmark = pytest.mark.slow
@@ -28,8 +27,8 @@ def told(folder: Path, later: pl.DataFrame, last: Tested | None = None) -> tuple
     project, dataset = project_of(folder, months_of(2))
     opening = assess(project, dataset, who="ada").now
     _, after = project_of(folder, later)
-    found = look(opening, last or Tested(), after, project.blobs)
-    return found, [each.message for each in finding(opening, found)]
+    found = compare_distributions(opening, last or Tested(), after, project.blobs)
+    return found, [each.message for each in distribution_finding(opening, found)]
 
 
 def test_later_days_that_are_like_those_before_are_no_change(tmp_path):
@@ -57,7 +56,7 @@ def test_few_later_days_cannot_be_told_and_spend_nothing(tmp_path):
     project, dataset = project_of(tmp_path, months_of(2).filter(pl.col("at") > pl.datetime(2013, 2, 25)))
     opening = assess(project, dataset, who="ada").now
     _, after = project_of(tmp_path, later, TOML)
-    found = look(opening, Tested(), after, project.blobs)
+    found = compare_distributions(opening, Tested(), after, project.blobs)
     assert found.count == 0 and found.message.startswith("cannot be told")
 
 
@@ -79,9 +78,9 @@ def looks(project: Project, seed: int) -> Iterator[bool]:
     whole = pl.DataFrame({"at": at, "day": day, "kind": kinds, "late": late})
     roles = Roles(target="late", time="at", groups="day")
     begun = Dataset(name="world", table=whole.filter(pl.col("day") < 60), roles=roles)
-    opening = assessment(sample=project.blobs.put(packed(sample_of(begun))), until=last_time(begun))
+    opening = assessment(sample=project.blobs.put(encode_sample(draw_sample(begun))), until=last_time(begun))
     last = Tested()
     for until in range(67, 201, 7):
         later = Dataset(name="world", table=whole.filter(pl.col("day") < until), roles=roles)
-        last = look(opening, last, later, project.blobs)
-        yield bool(finding(opening, last))
+        last = compare_distributions(opening, last, later, project.blobs)
+        yield bool(distribution_finding(opening, last))

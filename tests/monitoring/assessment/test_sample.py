@@ -3,12 +3,12 @@ from __future__ import annotations
 import polars as pl
 from tests.data.tables import small, with_column
 
-from headway.monitoring.assessment.sample import GROUP, RARE, packed, sample_of, unpacked
+from headway.monitoring.assessment.sample import GROUP, RARE, decode_sample, draw_sample, encode_sample
 
 
 def test_the_shares_of_each_day_survive_and_no_row_does():
     dataset = small()
-    sample = sample_of(dataset)
+    sample = draw_sample(dataset)
     by_day = dataset.table.group_by(pl.col("day").cast(pl.Int32).cast(pl.Int64).alias(GROUP)).agg(pl.col("hour").sum())
     kept = sample.group_by(GROUP).agg(pl.col("hour").sum().cast(pl.Int64))
     assert kept.sort(GROUP).equals(by_day.sort(GROUP))
@@ -18,23 +18,23 @@ def test_the_shares_of_each_day_survive_and_no_row_does():
 def test_texts_of_few_rows_and_columns_of_many_texts_are_not_kept():
     names = [f"person {row}" for row in range(400)]
     rare = ["AA"] * 395 + ["a name"] * 5
-    sample = sample_of(with_column(small(), who=names, carrier=rare))
+    sample = draw_sample(with_column(small(), who=names, carrier=rare))
     assert "who" not in sample.columns
     assert set(sample["carrier"].unique()) == {"AA", RARE}
 
 
 def test_a_sample_comes_back_from_its_bytes():
-    sample = sample_of(small())
-    assert unpacked(packed(sample)).equals(sample)
+    sample = draw_sample(small())
+    assert decode_sample(encode_sample(sample)).equals(sample)
 
 
 def test_without_a_time_the_declared_groups_are_numbered():
-    assert sample_of(small(time=""))[GROUP].n_unique() == 40
+    assert draw_sample(small(time=""))[GROUP].n_unique() == 40
 
 
 def test_beside_an_earlier_sample_its_texts_stay_and_all_others_are_rare():
-    earlier = sample_of(with_column(small(), carrier=["AA"] * 200 + ["UA"] * 190 + [None] * 10))
+    earlier = draw_sample(with_column(small(), carrier=["AA"] * 200 + ["UA"] * 190 + [None] * 10))
     later = with_column(small(), carrier=["AA"] * 390 + ["UA", "UA", "XX", "XX"] + [None] * 6)
 
-    assert set(sample_of(later)["carrier"]) == {"AA", RARE, None}
-    assert set(sample_of(later, like=earlier)["carrier"]) == {"AA", "UA", RARE, None}
+    assert set(draw_sample(later)["carrier"]) == {"AA", RARE, None}
+    assert set(draw_sample(later, like=earlier)["carrier"]) == {"AA", "UA", RARE, None}

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from tests.monitoring.assessment.assessments import assessment
 
-from headway.monitoring.assessment.schema import finding
+from headway.monitoring.assessment.changes import schema_finding
 
 
 def test_columns_that_came_went_and_changed_their_type_are_named():
-    [found] = finding(assessment(), assessment(columns={"late": "Boolean", "wind": "Float64"}))
+    [found] = schema_finding(assessment(), assessment(columns={"late": "Boolean", "wind": "Float64"}))
     assert found.message == (
         "columns changed since 2026-11-01: 'hour' is gone, 'wind' is new, 'late' was Int8 and is Boolean"
     )
@@ -14,4 +14,4 @@ def test_columns_that_came_went_and_changed_their_type_are_named():
 
 
 def test_the_order_of_columns_is_no_change():
-    assert finding(assessment(), assessment(columns={"late": "Int8", "hour": "Int64"})) == []
+    assert schema_finding(assessment(), assessment(columns={"late": "Int8", "hour": "Int64"})) == []

@@ -6,25 +6,25 @@ from tests.data.tables import small, with_column
 
 from headway.core.config import SplitSection
 from headway.data.split import split_dataset
-from headway.monitoring.assessment.stretches import by_part, by_time
+from headway.monitoring.assessment.time_buckets import split_buckets, time_buckets
 
 
 def test_forty_days_are_told_week_by_week():
-    found = by_time(small())
+    found = time_buckets(small())
     assert [each.name for each in found][:2] == ["2012-12-31", "2013-01-07"]
     assert sum(each.n_rows for each in found) == 400
 
 
 def test_what_is_missing_is_a_share_of_the_rows_of_that_time():
     table = small().table
-    found = by_time(small())
+    found = time_buckets(small())
     late = table.filter(pl.col("at").dt.truncate("1w") == pl.datetime(2013, 1, 7))["late"]
     assert found[1].missing["late"] == late.null_count() / len(late)
     assert "hour" not in found[1].missing
 
 
 def test_the_mean_of_the_target_has_its_interval_by_group():
-    [part] = by_part(small(), {"all": small()})
+    [part] = split_buckets(small(), {"all": small()})
     [mean] = part.target
     known = small().table["late"].drop_nulls()
     assert mean.value == pytest.approx(known.mean())
@@ -35,14 +35,14 @@ def test_several_classes_have_a_share_each():
     dataset = with_column(
         small(task="multiclass", classes=("a", "b", "c")), late=[float(row % 3) for row in range(400)]
     )
-    [part] = by_part(dataset, {"all": dataset})
+    [part] = split_buckets(dataset, {"all": dataset})
     assert [(each.slice, round(each.value, 2)) for each in part.target] == [("a", 0.34), ("b", 0.33), ("c", 0.33)]
 
 
 def test_rows_without_a_time_have_no_stretches_but_parts():
     dataset = small(time="")
-    assert by_time(dataset) == ()
-    assert [each.name for each in by_part(dataset, split_dataset(dataset, SplitSection()))] == [
+    assert time_buckets(dataset) == ()
+    assert [each.name for each in split_buckets(dataset, split_dataset(dataset, SplitSection()))] == [
         "train",
         "choose",
         "test",

@@ -6,24 +6,24 @@ import polars as pl
 from tests.data.tables import small
 from tests.monitoring.assessment.assessments import assessment
 
-from headway.monitoring.assessment.unseen import unseen
+from headway.monitoring.assessment.history import unassessed_finding
 
 
 def test_data_that_nobody_ever_checked_are_told_with_the_mend():
-    found = unseen(None, small())
+    found = unassessed_finding(None, small())
     assert found is not None and (found.code, found.hint) == ("D057", "headway check")
     assert "no check was ever made" in found.message
 
 
 def test_data_that_were_checked_as_they_are_need_no_word():
     dataset = small()
-    assert unseen(assessment(dataset=dataset.digest), dataset) is None
+    assert unassessed_finding(assessment(dataset=dataset.digest), dataset) is None
 
 
 def test_rows_later_than_the_last_check_are_counted():
     dataset = small()
     late = dataset.table.filter(pl.col("at") > datetime(2013, 1, 31, 12))
-    found = unseen(assessment(), dataset)
+    found = unassessed_finding(assessment(), dataset)
     assert found is not None and found.measured == len(late) / 400
     assert (
         found.message == f"{len(late)} of 400 rows ({len(late) / 400:.1%}) are later than the last check, of 2026-11-01"
@@ -31,5 +31,5 @@ def test_rows_later_than_the_last_check_are_counted():
 
 
 def test_other_data_without_later_rows_are_no_longer_those_that_were_checked():
-    found = unseen(assessment(until="2014-01-01T00:00:00"), small())
+    found = unassessed_finding(assessment(until="2014-01-01T00:00:00"), small())
     assert found is not None and "no longer those that were checked" in found.message

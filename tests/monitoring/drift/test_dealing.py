@@ -7,22 +7,22 @@ import pytest
 from tests.monitoring.worlds import days, in_order, windows_of
 
 from headway.core.errors import NotApplicable
-from headway.monitoring.drift.dealing import FEWEST_RUNS, MOST_BLOCKS, blocks_of, deal
+from headway.monitoring.detectors.group_permutation import MAX_BLOCKS, MIN_RUNS, make_blocks, permute_windows
 
 
 def blocks(count: int, *, run: int = 7, rows: int = 1):
-    return blocks_of(in_order(*days(np.random.default_rng(0), count=count, rows=rows), run=run))
+    return make_blocks(in_order(*days(np.random.default_rng(0), count=count, rows=rows), run=run))
 
 
 def test_the_first_line_is_the_truth_and_every_line_has_as_many():
-    dealt = deal(blocks(60), 50)
+    dealt = permute_windows(blocks(60), 50)
     assert dealt[0].tolist() == [1.0] * 30 + [0.0] * 30
     assert set(dealt.sum(1)) == {30.0}
 
 
 def test_days_dealt_one_by_one_do_not_keep_their_neighbours_but_runs_do():
     def together(run: int) -> float:
-        dealt = deal(blocks(60, run=run), 400)[1:]
+        dealt = permute_windows(blocks(60, run=run), 400)[1:]
         return float((dealt[:, 1:] == dealt[:, :-1]).mean())
 
     assert together(1) == pytest.approx(29 / 59, abs=0.01)
@@ -30,13 +30,13 @@ def test_days_dealt_one_by_one_do_not_keep_their_neighbours_but_runs_do():
 
 
 def test_every_day_is_as_often_in_the_first_window_as_any_other():
-    shares = deal(blocks(60), 4000)[1:].mean(0)
+    shares = permute_windows(blocks(60), 4000)[1:].mean(0)
     assert np.abs(shares - 0.5).max() < 0.05
 
 
 def test_runs_grow_with_the_windows_so_that_they_lean_on_each_other_least():
     assert [blocks(count).run for count in (60, 112, 365)] == [7, 14, 42]
-    assert 365 // blocks(365).run >= FEWEST_RUNS
+    assert 365 // blocks(365).run >= MIN_RUNS
 
 
 def test_groups_dealt_by_chance_are_never_joined():
@@ -46,26 +46,26 @@ def test_groups_dealt_by_chance_are_never_joined():
 @pytest.mark.parametrize(("count", "first"), [(56, 28), (60, 30), (61, 40)])
 def test_how_often_chance_deals_the_windows_as_they_are_is_known(count, first):
     rows, day = days(np.random.default_rng(0), count=count, rows=1)
-    few = blocks_of(windows_of(rows, day, day < first))
-    dealt = deal(few, 60_000)
+    few = make_blocks(windows_of(rows, day, day < first))
+    dealt = permute_windows(few, 60_000)
     assert (dealt[1:] == dealt[0]).all(1).mean() == pytest.approx(few.least, rel=0.25)
 
 
 def test_another_seed_deals_other_ways_and_the_truth_first():
-    one, other = (deal(blocks(60), 20, seed=seed) for seed in (0, 1))
+    one, other = (permute_windows(blocks(60), 20, seed=seed) for seed in (0, 1))
     assert (one[0] == other[0]).all() and not (one[1:] == other[1:]).all()
 
 
 def test_very_many_groups_become_fewer_blocks_of_neighbours_on_their_own_side():
     found = blocks(5000, run=7)
-    assert MOST_BLOCKS - 2 <= found.count <= MOST_BLOCKS
+    assert MAX_BLOCKS - 2 <= found.count <= MAX_BLOCKS
     assert (np.diff(found.codes) >= 0).all() and found.codes[2500] == found.first
     assert (found.pattern, found.n_groups) == (1, (2500, 2500))
 
 
 def test_gaps_in_the_numbers_of_groups_do_not_matter():
     rows, day = days(np.random.default_rng(0), rows=2)
-    found = blocks_of(windows_of(rows, day * 3 + 5, day < 30))
+    found = make_blocks(windows_of(rows, day * 3 + 5, day < 30))
     assert found.codes.tolist() == day.tolist()
     assert found.numbers.tolist() == (np.arange(60) * 3 + 5).tolist()
 
@@ -79,4 +79,4 @@ def test_too_few_groups_cannot_be_judged(count, run):
 def test_one_group_against_many_cannot_be_judged():
     rows, day = days(np.random.default_rng(0), rows=2)
     with pytest.raises(NotApplicable, match="1 and 59 groups"):
-        blocks_of(windows_of(rows, day, day < 1))
+        make_blocks(windows_of(rows, day, day < 1))

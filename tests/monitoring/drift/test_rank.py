@@ -7,7 +7,7 @@ import pytest
 from tests.monitoring.worlds import days, in_order
 
 from headway.core.errors import DataError, NotApplicable
-from headway.monitoring.drift.rank import rank
+from headway.monitoring.drift import rank_drift_costs
 
 
 def world(*, seed: int = 0, to: float = 0.5, count: int = 60):
@@ -21,7 +21,7 @@ def world(*, seed: int = 0, to: float = 0.5, count: int = 60):
 
 
 def test_the_feature_that_costs_most_comes_first_though_another_moved_as_far():
-    first, second = rank(*world(to=0.8))
+    first, second = rank_drift_costs(*world(to=0.8))
     assert (first.name, first.slice, second.slice) == ("drift.loss", "x0", "x1")
     assert first.value == pytest.approx(0.3, abs=0.06)
     assert abs(second.value) < 0.03
@@ -29,13 +29,13 @@ def test_the_feature_that_costs_most_comes_first_though_another_moved_as_far():
 
 
 def test_without_drift_no_loss_is_explained_for_sure():
-    assert all(each.low <= 0 <= each.high for each in rank(*world()))
+    assert all(each.low <= 0 <= each.high for each in rank_drift_costs(*world()))
 
 
 def test_rows_without_a_label_have_no_say():
     windows, losses = world(to=0.8)
     losses[::2] = np.nan
-    found = rank(windows, losses)[0]
+    found = rank_drift_costs(windows, losses)[0]
     assert found.value == pytest.approx(0.3, abs=0.06)
     assert found.n_rows == 1200 + 600
 
@@ -43,26 +43,26 @@ def test_rows_without_a_label_have_no_say():
 def test_a_bin_of_which_nothing_is_known_costs_the_mean():
     rows, day = days(np.random.default_rng(0), features=1)
     rows[:, 0] = day >= 30
-    assert rank(in_order(rows, day), np.full(1200, 0.25))[0].value == pytest.approx(0)
+    assert rank_drift_costs(in_order(rows, day), np.full(1200, 0.25))[0].value == pytest.approx(0)
 
 
 def test_with_few_groups_the_interval_is_all_there_is():
     windows, losses = world(count=30)
-    assert all(each.se is None for each in rank(windows, losses))
+    assert all(each.se is None for each in rank_drift_costs(windows, losses))
 
 
 def test_losses_that_fit_no_rows_are_refused():
     windows, losses = world()
     with pytest.raises(DataError, match="1199 losses for 1200 rows"):
-        rank(windows, losses[:-1])
+        rank_drift_costs(windows, losses[:-1])
     with pytest.raises(NotApplicable, match="no row"):
-        rank(windows, np.full(1200, np.nan))
+        rank_drift_costs(windows, np.full(1200, np.nan))
 
 
 @pytest.mark.slow
 def test_the_interval_covers_the_truth_in_about_95_of_100_worlds():
     covered = 0
     for seed in range(400):
-        found = next(each for each in rank(*world(seed=seed, to=0.8)) if each.slice == "x0")
+        found = next(each for each in rank_drift_costs(*world(seed=seed, to=0.8)) if each.slice == "x0")
         covered += found.low <= 0.3 <= found.high
     assert 0.92 <= covered / 400 <= 0.985

@@ -15,11 +15,10 @@ from tests.monitoring.rollout.served import Served
 
 from headway.core.errors import ConfigError, Refused, StoreError
 from headway.features.online import OnlineTable
-from headway.monitoring.erasure import forget as forgetting
-from headway.monitoring.erasure import places
-from headway.monitoring.erasure.forget import Order, forget
-from headway.monitoring.erasure.proof import proofs
-from headway.monitoring.rollout.log import Labels, predictions
+from headway.monitoring.erasure import erase as erasing
+from headway.monitoring.erasure import files
+from headway.monitoring.erasure.erase import ErasureRequest, erase, load_erasures
+from headway.monitoring.prediction_log import LabelReader, read_predictions
 from headway.registry.project import open_project
 from headway.storage import segments, traffic
 
@@ -58,14 +57,14 @@ class World(Served):
 
     def plant(self, path: Path, key: str) -> None:
         """Let every third row of a segment be of this key."""
-        table = places.read(path)
+        table = files.read_segment(path)
         keys = [key if number % 3 == 0 else old for number, old in enumerate(table["key"])]
         others = {each.name: each.to_numpy() for each in table.drop("key")}
         segments.keep(path.parent, {"key": keys, **others}, name=path.name)
 
     def forget(self, **order: str):
         """Forget as the command does."""
-        return forget(self.project, Order(who="ann", why="a test", **order), wait=no_wait)
+        return erase(self.project, ErasureRequest(who="ann", why="a test", **order), wait=no_wait)
 
     def files_with(self, key: str) -> list[str]:
         """Every file under the project in which the bytes are."""
@@ -81,11 +80,11 @@ def world(tmp_path):
 
 
 def test_no_byte_of_a_key_is_left_in_any_file_and_nobody_else_loses_a_row(world):
-    before = predictions(world.state, "flights", [world.first, world.second])
+    before = read_predictions(world.state, "flights", [world.first, world.second])
     found = world.forget(key=SECRET)
 
     assert world.files_with(SECRET) == []
-    after = predictions(world.state, "flights", [world.first, world.second])
+    after = read_predictions(world.state, "flights", [world.first, world.second])
     assert after.equals(before.filter(pl.col("key") != SECRET))
     assert {each.place: each.rows for each in found.erased} == {
         "labels/flights": 3,
@@ -93,7 +92,7 @@ def test_no_byte_of_a_key_is_left_in_any_file_and_nobody_else_loses_a_row(world)
         "online/history": 1,
     }
     assert found.is_whole and found.stays == ()
-    labels = Labels(world.state, "flights").read()
+    labels = LabelReader(world.state, "flights").read()
     assert sorted(labels["key"]) == sorted(world.others)
     table = OnlineTable(traffic.online_folder(world.state), "history")
     values, at = table.get([SECRET, "k3"])
@@ -107,13 +106,13 @@ def test_the_grep_of_these_tests_finds_the_key_where_it_was_not_forgotten(world)
 
 def test_the_proof_tells_what_went_and_not_who(world):
     found = world.forget(key=SECRET)
-    (proof,) = proofs(world.project)
+    (proof,) = load_erasures(world.project)
 
     assert proof == found
     assert (proof.who, proof.why, proof.number, len(proof.subject)) == ("ann", "a test", 1, 32)
     assert all(each.before != each.after for each in proof.erased)
     assert world.forget(key=SECRET).subject == proof.subject
-    assert proof.subject != forgetting.open_key(world.project.config).hash(SECRET)
+    assert proof.subject != erasing.open_key(world.project.config).hash(SECRET)
 
 
 def test_a_proof_that_is_taken_out_is_missed(world):
@@ -124,11 +123,11 @@ def test_a_proof_that_is_taken_out_is_missed(world):
         " 'erasureproof' ORDER BY place LIMIT 1 OFFSET 1)"
     )
     with pytest.raises(Refused, match="erasure 2 of flights does not follow"):
-        proofs(world.project)
+        load_erasures(world.project)
 
 
 def test_a_key_that_was_hashed_when_data_was_opened_is_forgotten_by_its_raw_value(world):
-    hashed = forgetting.open_key(world.project.config).hash("Ada Lovelace")
+    hashed = erasing.open_key(world.project.config).hash("Ada Lovelace")
     traffic.keep_labels(world.state, "flights", [traffic.Label(hashed, 1.0)], who="ann")
     assert world.forget(key="Ada Lovelace").rows == 1
     assert world.files_with(hashed) == []
@@ -138,8 +137,8 @@ def test_a_key_that_is_part_of_another_leaves_that_one_alone(world):
     found = world.forget(key="k1")
     assert found.rows > 0 and found.is_whole
     assert {each.place for each in found.stays} >= {"online/history"}
-    assert "k11" in Labels(world.state, "flights").read()["key"].to_list()
-    assert "k1" not in Labels(world.state, "flights").read()["key"].to_list()
+    assert "k11" in LabelReader(world.state, "flights").read()["key"].to_list()
+    assert "k1" not in LabelReader(world.state, "flights").read()["key"].to_list()
 
 
 def test_what_a_signed_release_holds_of_a_key_is_said(world):
@@ -152,7 +151,7 @@ def test_what_a_signed_release_holds_of_a_key_is_said(world):
 def test_what_is_older_goes_and_what_is_younger_stays(world):
     folder = traffic.log_folder(world.state, "flights", world.first)
     (young,) = segments.segments(folder)
-    rows = len(places.read(young))
+    rows = len(files.read_segment(young))
     old = folder / f"{time.time_ns() - 3 * DAY_NS:020}-1-0.arrow"
     old.write_bytes(young.read_bytes())
 
@@ -168,7 +167,9 @@ def killed_in(folder: Path, place: str) -> None:
 import os, signal
 from pathlib import Path
 from headway.registry.project import open_project
-from headway.monitoring.erasure import forget, journal, places, proof
+from headway.monitoring.erasure import journal
+from headway.monitoring.erasure import files
+from headway.monitoring.erasure import erase as erasing
 from headway.storage import segments
 owner, name = {place}
 calls, real = [], getattr(owner, name)
@@ -178,10 +179,10 @@ def dies(*given, **named):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*given, **named)
 setattr(owner, name, dies)
-order = forget.Order(key={SECRET!r}, who="ann", why="a test")
-forget.forget(open_project(Path({str(folder)!r})), order, wait=lambda _: None)
+order = erasing.ErasureRequest(key={SECRET!r}, who="ann", why="a test")
+erasing.erase(open_project(Path({str(folder)!r})), order, wait=lambda _: None)
 """
-    last = "1" if "proof" in place or "Journal, 'end'" in place or "Online" in place else "3"
+    last = "1" if "save_proof" in place or "Journal, 'end'" in place or "Online" in place else "3"
     run = subprocess.run([sys.executable, "-c", code.replace("LAST", last)], capture_output=True, text=True)
     assert run.returncode == -9, run.stderr
 
@@ -190,24 +191,24 @@ forget.forget(open_project(Path({str(folder)!r})), order, wait=lambda _: None)
 @pytest.mark.parametrize(
     "place",
     [
-        "(places, 'erase')",
-        "(journal.Journal, 'note')",
+        "(files, 'erase_rows')",
+        "(journal.ErasureJournal, 'note')",
         "(segments, 'keep')",
-        "(proof, 'keep')",
-        "(journal.Journal, 'end')",
+        "(erasing, 'save_proof')",
+        "(journal.ErasureJournal, 'end')",
     ],
 )
 def test_a_process_that_is_killed_loses_nobody_elses_rows_and_the_next_one_finishes(world, tmp_path, place):
-    before = predictions(world.state, "flights", [world.first, world.second])
+    before = read_predictions(world.state, "flights", [world.first, world.second])
     killed_in(tmp_path, place)
     found = world.forget(key=SECRET)
 
     assert world.files_with(SECRET) == []
-    after = predictions(world.state, "flights", [world.first, world.second])
+    after = read_predictions(world.state, "flights", [world.first, world.second])
     assert after.equals(before.filter(pl.col("key") != SECRET))
-    first = proofs(world.project)[0]
+    first = load_erasures(world.project)[0]
     assert first.rows == 3 + 1 + len(before) - len(after)
-    assert found == proofs(world.project)[-1]
+    assert found == load_erasures(world.project)[-1]
 
 
 def test_an_erasure_that_is_not_done_is_finished_before_another(world, monkeypatch):
@@ -215,7 +216,7 @@ def test_an_erasure_that_is_not_done_is_finished_before_another(world, monkeypat
         raise StoreError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(places, "erase", full)
+        patched.setattr(files, "erase", full)
         with pytest.raises(StoreError, match="the disk is full"):
             world.forget(key=SECRET)
     with pytest.raises(StoreError, match="of another key, was begun at"):
@@ -228,14 +229,14 @@ def test_two_erasures_do_not_run_at_once(world):
         with pytest.raises(StoreError, match="another process is erasing"):
             world.forget(key="k1")
 
-    forget(world.project, Order(key=SECRET, who="ann"), wait=second)
+    erase(world.project, ErasureRequest(key=SECRET, who="ann"), wait=second)
 
 
 def test_what_is_logged_while_it_waits_is_found_too(world):
     def more(_: float) -> None:
         traffic.keep_labels(world.state, "flights", [traffic.Label(SECRET, 0.0)], who="bob")
 
-    found = forget(world.project, Order(key=SECRET, who="ann"), wait=more)
+    found = erase(world.project, ErasureRequest(key=SECRET, who="ann"), wait=more)
     assert {each.place: each.rows for each in found.erased}["labels/flights"] == 4
     assert world.files_with(SECRET) == []
 

@@ -9,7 +9,7 @@ import pytest
 from tests.monitoring.erasure.test_forget import SECRET, World
 
 from headway.core.errors import StoreError
-from headway.monitoring.erasure import quarantine
+from headway.monitoring.erasure import files
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def test_a_file_written_before_the_time_goes_whole_and_a_later_one_stays(world, 
 
 
 def test_what_came_into_quarantine_again_is_told_as_staying(world, file, monkeypatch):
-    monkeypatch.setattr(quarantine, "erase", lambda path, keys: None)
+    monkeypatch.setattr(files, "erase_quarantined", lambda path, keys: None)
     found = world.forget(key=SECRET)
     assert [(each.place, each.times) for each in found.stays] == [("quarantine/flights", 2)] and not found.is_whole
 
@@ -67,5 +67,5 @@ def test_a_file_that_cannot_be_read_ends_the_erasure_with_its_name(world, file):
 
 def test_a_file_that_went_meanwhile_has_no_rows_and_needs_no_erasing(tmp_path):
     gone = tmp_path / "gone.parquet"
-    quarantine.erase(gone, ["a"])
-    assert quarantine.rows_of(gone, ["a"]) == 0 and quarantine.rows_if_old(gone, 1) is None
+    files.erase_quarantined(gone, ["a"])
+    assert files.count_quarantined(gone, ["a"]) == 0 and files.count_if_expired(gone, 1) is None

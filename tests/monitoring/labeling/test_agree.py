@@ -5,7 +5,12 @@ import polars as pl
 import pytest
 
 from headway.core.errors import DataError
-from headway.monitoring.labeling.agree import agree, given_of, of_file, of_store
+from headway.monitoring.labeling.agreement import (
+    annotation_matrix,
+    measure_agreement,
+    read_annotations,
+    stored_annotations,
+)
 from headway.storage.traffic import Label, keep_labels
 
 
@@ -21,7 +26,7 @@ def annotated(items: int = 200, noise: float = 0.1, seed: int = 0) -> pl.DataFra
 
 
 def test_alpha_kappa_and_each_pair_have_an_interval_over_items():
-    found = agree(annotated(), name="n", source="s")
+    found = measure_agreement(annotated(), name="n", source="s")
     alpha = found.find("agreement.krippendorff")
     assert 0 < alpha.low < alpha.value < alpha.high < 1
     assert (alpha.n_rows, alpha.n_groups) == (200, 200)
@@ -30,8 +35,8 @@ def test_alpha_kappa_and_each_pair_have_an_interval_over_items():
 
 
 def test_the_interval_holds_the_alpha_of_very_many_items_in_most_samples():
-    true = agree(annotated(20_000, seed=99), name="n", source="s").find("agreement.krippendorff").value
-    found = [agree(annotated(100, seed=seed), name="n", source="s").measurements[0] for seed in range(60)]
+    true = measure_agreement(annotated(20_000, seed=99), name="n", source="s").find("agreement.krippendorff").value
+    found = [measure_agreement(annotated(100, seed=seed), name="n", source="s").measurements[0] for seed in range(60)]
     assert sum(each.low <= true <= each.high for each in found) >= 53
 
 
@@ -39,27 +44,27 @@ def test_items_that_share_fate_widen_the_interval():
     table = annotated()
     tens = table.with_columns(group=pl.col("key").str.slice(1).cast(pl.Int64) // 5)
     copied = pl.concat([tens.filter(pl.col("group") == 0)] * 1 + [tens])
-    alpha = agree(copied, name="n", source="s").measurements[0]
+    alpha = measure_agreement(copied, name="n", source="s").measurements[0]
     assert alpha.n_groups == 40
 
 
 def test_the_later_of_two_labels_of_one_annotator_holds():
     table = pl.DataFrame({"key": ["a", "a", "a"], "who": ["x", "y", "x"], "label": [0, 1, 1]})
-    assert given_of(table).labels.tolist() == [[0, 0]]
-    assert given_of(table).classes == ("1",)
+    assert annotation_matrix(table).labels.tolist() == [[0, 0]]
+    assert annotation_matrix(table).classes == ("1",)
 
 
 def test_labels_that_were_kept_are_compared_by_who_gave_them(tmp_path):
     for who, label in (("ada", 1.0), ("bo", 0.0)):
         keep_labels(tmp_path, "n", [Label("k1", label), Label("k2", 1.0)], who=who)
-    assert given_of(of_store(tmp_path, "n")).annotators == ("ada", "bo")
+    assert annotation_matrix(stored_annotations(tmp_path, "n")).annotators == ("ada", "bo")
 
 
 def test_what_holds_no_pair_or_no_column_is_an_error_with_the_mend(tmp_path):
     pl.DataFrame({"key": ["a"], "label": [1]}).write_csv(tmp_path / "x.csv")
     with pytest.raises(DataError, match=r"no column 'who'[\s\S]*columns key, who and label"):
-        of_file(tmp_path / "x.csv")
+        read_annotations(tmp_path / "x.csv")
     with pytest.raises(DataError, match="two annotators"):
-        given_of(pl.DataFrame({"key": ["a", "b"], "who": ["x", "y"], "label": [1, 1]}))
+        annotation_matrix(pl.DataFrame({"key": ["a", "b"], "who": ["x", "y"], "label": [1, 1]}))
     with pytest.raises(DataError, match="no label was kept"):
-        of_store(tmp_path, "n")
+        stored_annotations(tmp_path, "n")

@@ -5,7 +5,7 @@ import pytest
 from tests.monitoring import rollouts
 
 from headway.core.errors import DataError
-from headway.monitoring.labeling.ask import wanted
+from headway.monitoring.labeling.selection import next_to_label
 from headway.storage import segments, traffic
 from headway.storage.traffic import Label, keep_labels
 
@@ -37,16 +37,16 @@ def log(project, scores: list[float], keys: list[str] | None = None) -> None:
 
 def test_the_request_that_the_model_is_most_torn_about_comes_first(project):
     log(project, [*[0.95] * 20, 0.5, *[0.9] * 20])
-    first, *_ = wanted(project, 3)
+    first, *_ = next_to_label(project, 3)
     assert (first.key, first.doubt, first.at_us) == ("k20", 1.0, START_US + 20 * 60_000_000)
 
 
 def test_what_has_a_label_or_no_key_is_not_asked_for(project):
     log(project, [0.5] * 10, keys=["", *[f"k{place}" for place in range(1, 10)]])
     keep_labels(project.config.state, "flights", [Label("k1", 1.0), Label("k2", 0.0)], who="ada")
-    assert {each.key for each in wanted(project, 50)} <= {f"k{place}" for place in range(3, 10)}
+    assert {each.key for each in next_to_label(project, 50)} <= {f"k{place}" for place in range(3, 10)}
 
 
 def test_where_nothing_waits_the_error_says_how_requests_come(project):
     with pytest.raises(DataError, match=r"no request with a key[\s\S]*headway serve flights@live"):
-        wanted(project, 5)
+        next_to_label(project, 5)

@@ -5,8 +5,8 @@ import pytest
 from tests.monitoring import rollouts
 
 from headway.core.config import DataSection
-from headway.monitoring.labeling.delay import delays, reached
-from headway.monitoring.labeling.kept import labelling_of
+from headway.monitoring.labeling.agreement import labeling_records
+from headway.monitoring.labeling.delays import kaplan_meier_quantile, label_delays
 from headway.storage import segments, traffic
 
 DAY_US, START_US = 86_400_000_000, 1_580_000_000_000_000
@@ -56,7 +56,7 @@ def config_of(config, delay):
 
 def test_quantiles_count_requests_that_still_wait(project):
     log(project, 40, [3_600_000_000] * 8 + [2 * DAY_US, None])
-    found = delays(declared(project, "1d"), now_us=START_US + 60 * DAY_US)
+    found = label_delays(declared(project, "1d"), now_us=START_US + 60 * DAY_US)
     assert (found.n_requests, found.n_labelled) == (400, 360)
     assert [each.value for each in found.quantiles[:2]] == [3600.0, 2 * 86400.0]
     assert found.quantiles[2].value > 1e12
@@ -64,29 +64,29 @@ def test_quantiles_count_requests_that_still_wait(project):
 
 def test_the_share_that_is_late_has_an_interval_over_days(project):
     log(project, 40, [3_600_000_000] * 8 + [2 * DAY_US, None])
-    late = labelling_of(declared(project, "1d")).delays().late
+    late = labeling_records(declared(project, "1d")).delays().late
     assert late.value == pytest.approx(0.2)
     assert (late.n_rows, late.n_groups) == (400, 40)
 
 
 def test_a_request_that_is_younger_than_the_delay_is_not_late(project):
     log(project, 2, [None])
-    found = delays(declared(project, "1d"), now_us=START_US + DAY_US // 2)
+    found = label_delays(declared(project, "1d"), now_us=START_US + DAY_US // 2)
     assert found.late is None
 
 
 def test_without_requests_there_are_none(project):
-    assert delays(project) is None
+    assert label_delays(project) is None
 
 
 def test_without_a_live_release_there_are_none(tmp_path):
     opened = rollouts.project(tmp_path)
-    assert delays(opened) is None
+    assert label_delays(opened) is None
     opened.state.close()
     opened.register.state.close()
 
 
 def test_half_is_reached_where_half_have_come_though_others_still_wait():
     waited = np.array([1.0, 2.0, 5.0, 5.0])
-    assert reached(waited, np.array([True, True, False, False]), 0.5) == 2.0
-    assert reached(waited, np.array([True, True, False, False]), 0.9) == np.inf
+    assert kaplan_meier_quantile(waited, np.array([True, True, False, False]), 0.5) == 2.0
+    assert kaplan_meier_quantile(waited, np.array([True, True, False, False]), 0.9) == np.inf

@@ -8,7 +8,7 @@ import pytest
 from headway.core.calibrator import Calibrator
 from headway.core.errors import DataError
 from headway.evaluation.calibration.apply import ready
-from headway.monitoring.retraining.recalibrate import recalibrate
+from headway.monitoring.retraining.recalibration import fit_rolling_calibrator
 
 
 def labelled(seed: int = 0, *, shift: float = 0.0, count: int = 28, rows: int = 300, swing: float = 0.0):
@@ -22,18 +22,18 @@ def labelled(seed: int = 0, *, shift: float = 0.0, count: int = 28, rows: int = 
 
 @pytest.mark.parametrize("shift", [-1.0, 0.0, 0.7])
 def test_a_shift_of_the_world_is_found(shift):
-    found = recalibrate(*labelled(shift=shift))
+    found = fit_rolling_calibrator(*labelled(shift=shift))
     assert found.shift == pytest.approx(shift, abs=0.12)
     assert (found.n_rows, found.n_groups) == (8400, 28)
 
 
 def test_the_calibrated_scores_agree_with_the_labels_on_average():
     scores, labels, day = labelled(shift=-0.8)
-    assert ready(recalibrate(scores, labels, day))(scores).mean() == pytest.approx(labels.mean(), abs=0.01)
+    assert ready(fit_rolling_calibrator(scores, labels, day))(scores).mean() == pytest.approx(labels.mean(), abs=0.01)
 
 
 def test_restless_days_teach_less_than_calm_ones():
-    calm, restless = (abs(recalibrate(*labelled(3, shift=1.0, swing=swing)).shift) for swing in (0.0, 3.0))
+    calm, restless = (abs(fit_rolling_calibrator(*labelled(3, shift=1.0, swing=swing)).shift) for swing in (0.0, 3.0))
     assert restless < calm
 
 
@@ -41,17 +41,17 @@ def test_only_the_last_groups_count():
     scores, labels, day = labelled(shift=0.5, count=60)
     old = day < 32
     labels[old] = 0.0
-    assert recalibrate(scores, labels, day) == recalibrate(scores[~old], labels[~old], day[~old])
+    assert fit_rolling_calibrator(scores, labels, day) == fit_rolling_calibrator(scores[~old], labels[~old], day[~old])
 
 
 def test_below_a_week_of_groups_nothing_is_shifted():
-    assert recalibrate(*labelled(shift=1.0, count=6)) == Calibrator()
-    assert recalibrate(np.empty(0), np.empty(0), np.empty(0, np.int64)) == Calibrator()
+    assert fit_rolling_calibrator(*labelled(shift=1.0, count=6)) == Calibrator()
+    assert fit_rolling_calibrator(np.empty(0), np.empty(0), np.empty(0, np.int64)) == Calibrator()
 
 
 def test_one_class_only_still_ends_with_a_finite_shift():
     scores, labels, day = labelled()
-    assert -10 < recalibrate(scores, np.zeros_like(labels), day).shift < -1
+    assert -10 < fit_rolling_calibrator(scores, np.zeros_like(labels), day).shift < -1
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def test_one_class_only_still_ends_with_a_finite_shift():
 )
 def test_what_is_no_score_or_no_label_is_refused(scores, labels, message):
     with pytest.raises(DataError, match=message):
-        recalibrate(np.array(scores), np.array(labels), np.zeros(1, np.int64))
+        fit_rolling_calibrator(np.array(scores), np.array(labels), np.zeros(1, np.int64))
 
 
 def test_the_best_repair_or_one_by_its_name_is_fitted_on_the_same_groups():
     scores, labels, day = labelled(shift=1.0)
-    assert recalibrate(scores, labels, day, by="isotonic").kind == "isotonic"
-    found = recalibrate(scores, labels, day, by="best")
+    assert fit_rolling_calibrator(scores, labels, day, by="isotonic").kind == "isotonic"
+    found = fit_rolling_calibrator(scores, labels, day, by="best")
     assert (found.n_rows, found.n_groups) == (8400, 28)
     assert ready(found)(scores).mean() == pytest.approx(labels.mean(), abs=0.02)

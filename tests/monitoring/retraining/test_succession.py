@@ -14,8 +14,8 @@ from headway.core.errors import PointerMoved, Refused
 from headway.core.record import Kept, read
 from headway.core.rollout import Rollout
 from headway.core.training import Retraining
-from headway.monitoring.retraining import succession
-from headway.monitoring.rollout import rolling
+from headway.monitoring import rollout as control
+from headway.monitoring.retraining import promotion
 from headway.registry.project import Project, open_project
 from headway.registry.ship import publish
 
@@ -55,10 +55,10 @@ def kept(project: Project, key: str = "first") -> Retraining:
 
 def test_one_that_passed_is_published_and_begins_a_rollout_beside_live(make):
     project = make()
-    begun = succession.begin(project, outcome(project), who="ada")
+    begun = promotion.begin_promotion(project, outcome(project), who="ada")
 
     assert (begun.stands, begun.todo) == ("rolling out", "headway rollout watch")
-    assert begun.rollout == rolling.latest(project) and begun.rollout.release == kept(project).release
+    assert begun.rollout == control.latest_rollout(project) and begun.rollout.release == kept(project).release
     assert [stage.share for stage in begun.rollout.plan.stages] == [0.5]
     assert (begun.rollout.by, begun.rollout.why) == ("ada", "better")
     assert len(moves(project)) == 2 and moves(project)[-1][0] == "canary"
@@ -67,7 +67,7 @@ def test_one_that_passed_is_published_and_begins_a_rollout_beside_live(make):
 @pytest.mark.parametrize("answer", ["fail", "undecided"])
 def test_only_a_pass_begins_anything(make, answer):
     project = make()
-    begun = succession.begin(project, outcome(project, answer=answer), who="ada")
+    begun = promotion.begin_promotion(project, outcome(project, answer=answer), who="ada")
 
     assert (begun.stands, begun.message) == ("not better", "better")
     assert len(moves(project)) == 1 and not kept(project).release
@@ -75,7 +75,7 @@ def test_only_a_pass_begins_anything(make, answer):
 
 def test_where_nobody_asks_it_says_so_and_how_to_do_without(make):
     project = make()
-    begun = succession.begin(project, outcome(project), who="ada")
+    begun = promotion.begin_promotion(project, outcome(project), who="ada")
     assert "headway serve flights@live" in begun.message
     assert 'headway retrain --mode auto --through live --why "..."' in begun.message
 
@@ -84,7 +84,7 @@ def test_where_servers_keep_no_log_no_canary_is_begun(make):
     project = make()
     quiet = open_project(project.config.path("."), flags={"serve.log": "false"})
     with pytest.raises(Refused, match="servers keep no log") as told:
-        succession.begin(quiet, outcome(project), who="ada")
+        promotion.begin_promotion(quiet, outcome(project), who="ada")
     assert "--through live" in told.value.hint and len(moves(project)) == 1
     quiet.state.close()
     quiet.register.state.close()
@@ -93,12 +93,12 @@ def test_where_servers_keep_no_log_no_canary_is_begun(make):
 def test_the_policy_may_make_it_live_at_once(make):
     project = make(AT_ONCE)
     found = outcome(project)
-    begun = succession.begin(project, found, who="ada")
+    begun = promotion.begin_promotion(project, found, who="ada")
 
     assert (begun.stands, begun.move.who, begun.move.why, begun.move.answer) == ("live", "ada", "better", "pass")
     assert begun.move == project.register.head("flights@live") and begun.move.release == kept(project).release
-    assert rolling.latest(project) is None
-    assert succession.begin(project, found, who="ada").stands == "live" and len(moves(project)) == 2
+    assert control.latest_rollout(project) is None
+    assert promotion.begin_promotion(project, found, who="ada").stands == "live" and len(moves(project)) == 2
 
 
 def until_published(project: Project, found: Retraining) -> None:
@@ -116,7 +116,7 @@ def until_the_pointer_moved(project: Project, found: Retraining) -> None:
     """What a run leaves that is killed between the canary's move and the record of the rollout."""
     until_it_is_known(project, found)
     with killed_at_the_record(), pytest.raises(KeyboardInterrupt):
-        rolling.start(project, kept(project).release, who="ada", why="better")
+        control.start_rollout(project, kept(project).release, who="ada", why="better")
 
 
 @contextmanager
@@ -136,7 +136,7 @@ def killed_at_the_record() -> Iterator[None]:
 
 def until_it_was_begun(project: Project, found: Retraining) -> None:
     """What a run leaves that is killed just before it ends."""
-    succession.begin(project, found, who="ada")
+    promotion.begin_promotion(project, found, who="ada")
 
 
 @pytest.mark.parametrize("killed", [until_published, until_it_is_known, until_the_pointer_moved, until_it_was_begun])
@@ -144,33 +144,33 @@ def test_killed_at_any_step_and_started_again_it_ends_alike(make, killed: Callab
     project = make()
     found = outcome(project)
     killed(project, found)
-    begun = succession.begin(project, found, who="ada")
+    begun = promotion.begin_promotion(project, found, who="ada")
 
-    assert begun.stands == "rolling out" and rolling.status(project).action == "stay"
+    assert begun.stands == "rolling out" and control.rollout_status(project).action == "stay"
     assert begun.rollout.release == project.register.head("flights@canary").release
     assert [pointer for pointer, _ in moves(project)] == ["live", "canary"]
-    assert succession.begin(project, found, who="bob").rollout == begun.rollout
+    assert promotion.begin_promotion(project, found, who="bob").rollout == begun.rollout
 
 
 def test_what_was_taken_back_is_not_tried_again_unless_a_person_says_why(make):
     project = make()
     found = outcome(project)
-    succession.begin(project, found, who="ada")
-    rolling.rollback(project, who="bob", why="callers complain")
-    again = succession.begin(project, found, who="cron")
+    promotion.begin_promotion(project, found, who="ada")
+    control.roll_back(project, who="bob", why="callers complain")
+    again = promotion.begin_promotion(project, found, who="cron")
 
     assert again.stands == "taken back" and "ended rolled back and is not begun again by itself" in again.message
     assert "bob: callers complain" in again.message and f"flights@{kept(project).release[7:19]}" in again.todo
     assert moves(project)[-1] == ("canary", "")
-    assert succession.begin(project, found, who="ada", why="mended").stands == "rolling out"
+    assert promotion.begin_promotion(project, found, who="ada", why="mended").stands == "rolling out"
 
 
 def test_what_was_live_and_taken_back_is_not_made_live_again_by_itself(make):
     project = make(AT_ONCE)
     found = outcome(project)
-    succession.begin(project, found, who="ada")
+    promotion.begin_promotion(project, found, who="ada")
     project.register.back("flights@live", who="bob", why="slow")
-    again = succession.begin(project, found, who="cron")
+    again = promotion.begin_promotion(project, found, who="cron")
 
     assert again.stands == "taken back" and "bob moved live back: slow" in again.message
     assert len(moves(project)) == 3
@@ -181,51 +181,55 @@ def test_a_retraining_of_what_is_no_longer_live_is_refused(make):
     found = outcome(project)
     rollouts.live(project, rollouts.release(made_at="2"))
     with pytest.raises(Refused, match="live is no longer what this retraining was judged against"):
-        succession.begin(project, found, who="ada")
+        promotion.begin_promotion(project, found, who="ada")
 
 
 def test_a_rollout_of_another_release_is_waited_for_and_not_looked_at(make):
     project = make()
-    other = rolling.start(project, rollouts.publish(project, rollouts.release(made_at="2")), who="ann")
-    for found in (succession.look(project), succession.follow(project, callback=print), succession.seen(project)):
+    other = control.start_rollout(project, rollouts.publish(project, rollouts.release(made_at="2")), who="ann")
+    for found in (
+        promotion.check_promotion(project),
+        promotion.follow_promotion(project, callback=print),
+        promotion.promotion_status(project),
+    ):
         assert (found.stands, found.rollout, found.retraining) == ("rolling out", other, None)
-    assert "begun by ann" in succession.look(project).message
-    assert "begun by ann" in succession.promote(project, who="ada", why="now").message
+    assert "begun by ann" in promotion.check_promotion(project).message
+    assert "begun by ann" in promotion.force_promotion(project, who="ada", why="now").message
     with pytest.raises(Refused, match="a rollout of flights is running"):
-        succession.begin(project, outcome(project), who="ada")
+        promotion.begin_promotion(project, outcome(project), who="ada")
 
 
 def test_a_look_goes_a_step_and_its_end_closes_the_matter(make):
     project = make()
-    succession.begin(project, outcome(project), who="ada")
-    assert succession.look(project).stands == "rolling out"
+    promotion.begin_promotion(project, outcome(project), who="ada")
+    assert promotion.check_promotion(project).stands == "rolling out"
     project.register.withdraw("flights@canary", who="bob", why="no")
-    ended = succession.look(project)
+    ended = promotion.check_promotion(project)
     assert (ended.stands, ended.todo, ended.retraining.key) == ("taken back", "", "first")
-    assert succession.under_way(project) is None
+    assert promotion.running_rollout(project) is None
 
 
 def test_seen_does_nothing(make):
     project = make()
-    succession.begin(project, outcome(project), who="ada")
+    promotion.begin_promotion(project, outcome(project), who="ada")
     project.register.withdraw("flights@canary", who="bob", why="no")
-    assert "no longer the canary" in succession.seen(project).message
-    assert succession.under_way(project) is not None
+    assert "no longer the canary" in promotion.promotion_status(project).message
+    assert promotion.running_rollout(project) is not None
 
 
 def test_a_person_makes_it_live_from_the_stage_it_stands_at(make):
     project = make()
-    begun = succession.begin(project, outcome(project), who="ada")
-    done = succession.promote(project, who="ada", why="no server yet")
+    begun = promotion.begin_promotion(project, outcome(project), who="ada")
+    done = promotion.force_promotion(project, who="ada", why="no server yet")
     assert (done.stands, done.message) == ("live", "promote by ada: no server yet")
     assert project.register.head("flights@live").release == begun.rollout.release
 
 
 def test_followed_while_nobody_asks_it_is_left_running_with_what_to_do(make):
     project = make(SHORT + "quiet_s = 0.001\n")
-    succession.begin(project, outcome(project), who="ada")
+    promotion.begin_promotion(project, outcome(project), who="ada")
     said: list[str] = []
-    left = succession.follow(project, callback=said.append, wait=lambda _: None)
+    left = promotion.follow_promotion(project, callback=said.append, wait=lambda _: None)
     assert (
         left.stands == "rolling out" and "canary 50 % stays: in 0.001 s nothing came that tells of it" in left.message
     )
@@ -235,12 +239,12 @@ def test_followed_while_nobody_asks_it_is_left_running_with_what_to_do(make):
 def test_live_that_moved_in_between_is_told_and_nothing_is_moved(make, monkeypatch):
     project = make(AT_ONCE)
     found = outcome(project)
-    published = succession._published
+    published = promotion._publish_once
 
     def while_another_releases(*asked):
         rollouts.live(project, rollouts.release(made_at="2"))
         return published(*asked)
 
-    monkeypatch.setattr(succession, "_published", while_another_releases)
+    monkeypatch.setattr(promotion, "_published", while_another_releases)
     with pytest.raises(PointerMoved):
-        succession.begin(project, found, who="ada")
+        promotion.begin_promotion(project, found, who="ada")

@@ -10,8 +10,8 @@ from tests.monitoring import rollouts
 from tests.serving.kept_log import KeptLog
 
 from headway.core.rollout import Plan
-from headway.monitoring.rollout import rolling
-from headway.registry.assign import assign
+from headway.monitoring import rollout as control
+from headway.registry.rollout import assign_key
 from headway.serving.loading import load_model
 from headway.serving.telemetry.prediction_log import LogEntry
 
@@ -32,16 +32,16 @@ class Served:
 
     def start(self, plan: Plan = rollouts.SHORT) -> None:
         """Begin the rollout of `second`."""
-        rolling.start(self.project, self.second, plan=plan, who="ann")
+        control.start_rollout(self.project, self.second, plan=plan, who="ann")
 
     def serve(self, n: int, *, live=0.7, release=0.7, failed: bool = False) -> list[str]:
         """Log `n` requests of new keys, each answered with these numbers; gives their keys."""
-        rollout = rolling.latest(self.project)
+        rollout = control.latest_rollout(self.project)
         keys = [f"k{self.keys + number}" for number in range(n)]
         self.keys += n
         log = KeptLog(self.state)
         for key, number in zip(keys, log.number(n), strict=True):
-            its = bool(rollout.share) and assign(key, rollout.salt, rollout.share)
+            its = bool(rollout.share) and assign_key(key, rollout.salt, rollout.share)
             paired = int(its or not rollout.share)
             log.add(self.entry(0, number, key, live, stage=rollout.stage, paired=paired, answered=int(not its)))
             if paired:

@@ -10,8 +10,8 @@ from tests.serving.kept_log import KeptLog
 
 from headway.core.errors import Refused
 from headway.core.rollout import Plan, Stage
-from headway.monitoring.rollout import rolling
-from headway.monitoring.rollout.follow import follow, unasked
+from headway.monitoring import rollout as control
+from headway.monitoring.rollout import follow_rollout, idle_message
 from headway.storage.traffic import ALONE
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def test_each_change_is_told_once_until_the_end(served):
     served.start()
     said: list[str] = []
     time = Time(nothing, lambda: served.serve(10), nothing, lambda: served.serve(100, release=0.2))
-    ended = follow(served.project, callback=said.append, wait=time.wait)
+    ended = follow_rollout(served.project, callback=said.append, wait=time.wait)
 
     assert (ended.standing, time.waits, len(said)) == ("rolled back", 4, 3)
     assert said[0] == "shadow stays: no request has come to it yet"
@@ -55,7 +55,7 @@ def test_stages_are_told_as_they_are_reached(served):
     served.start()
     said: list[str] = []
     time = Time(lambda: served.serve(3000), lambda: served.serve(4000))
-    assert follow(served.project, callback=said.append, wait=time.wait).standing == "promoted"
+    assert follow_rollout(served.project, callback=said.append, wait=time.wait).standing == "promoted"
     assert [line.partition(":")[0] for line in said] == [
         "shadow stays",
         "shadow goes on to canary 50 %",
@@ -68,7 +68,7 @@ def test_who_is_patient_is_told_once_that_nobody_asks_and_again_after_the_next_r
     said: list[str] = []
     quiet = [nothing] * 301
     time = Time(*quiet, lambda: served.serve(1), *quiet, lambda: served.serve(100, release=0.2))
-    follow(served.project, callback=said.append, wait=time.wait, clock=time)
+    follow_rollout(served.project, callback=said.append, wait=time.wait, clock=time)
     assert len([line for line in said if "learns from requests alone: headway serve flights@live" in line]) == 2
 
 
@@ -76,39 +76,39 @@ def test_who_is_not_patient_leaves_it_as_it_stands_once_nobody_asks(served):
     served.start()
     said: list[str] = []
     time = Time()
-    left = follow(served.project, callback=said.append, wait=time.wait, clock=time, patient=False)
+    left = follow_rollout(served.project, callback=said.append, wait=time.wait, clock=time, patient=False)
     assert (left.standing, time.waits) == ("running", 300)
     assert said[-1].startswith("live has not been asked anything yet, and a rollout learns from requests alone")
-    assert rolling.latest(served.project).standing == "running"
+    assert control.latest_rollout(served.project).standing == "running"
 
 
 @pytest.mark.parametrize(("stage", "message"), [(0, "live answers, but not beside"), (1, "callers name no key")])
 def test_live_that_is_asked_without_telling_of_the_release_is_another_matter(served, stage, message):
     served.start()
     for _ in range(stage):
-        rolling.advance(served.project, who="ann", why="to see")
+        control.advance_rollout(served.project, who="ann", why="to see")
     log = KeptLog(served.state)
     log.add(served.entry(0, log.number(1)[0], "", 0.7, stage=ALONE if stage == 0 else stage, paired=0, answered=1))
     log.close()
     said: list[str] = []
     time = Time(ago_s=299)
-    follow(served.project, callback=said.append, wait=time.wait, clock=time, patient=False)
+    follow_rollout(served.project, callback=said.append, wait=time.wait, clock=time, patient=False)
     assert said[-1].startswith(message)
 
 
 def test_live_that_was_asked_just_now_is_not_unasked(served):
     served.start()
     served.serve(1)
-    rollout, now = rolling.latest(served.project), datetime.now(UTC)
-    assert unasked(served.project, rollout, now) == ""
-    assert "live was last asked at 20" in unasked(served.project, rollout, now + timedelta(seconds=301))
+    rollout, now = control.latest_rollout(served.project), datetime.now(UTC)
+    assert idle_message(served.project, rollout, now) == ""
+    assert "live was last asked at 20" in idle_message(served.project, rollout, now + timedelta(seconds=301))
 
 
 def test_another_who_ends_it_ends_the_watch_with_the_reason(served):
     served.start()
     said: list[str] = []
-    time = Time(lambda: rolling.rollback(served.project, who="bob", why="callers complain"))
-    ended = follow(served.project, callback=said.append, wait=time.wait)
+    time = Time(lambda: control.roll_back(served.project, who="bob", why="callers complain"))
+    ended = follow_rollout(served.project, callback=said.append, wait=time.wait)
     assert ended.standing == "rolled back" and said[-1].endswith("roll back by bob: callers complain")
 
 
@@ -117,18 +117,18 @@ def test_pointers_that_cannot_be_moved_are_no_end(served):
     seen = served.project.register.trusted_keys.with_suffix(".seen.json")
     seen.write_bytes(seen.read_bytes().replace(b'"number":1', b'"number":9'))
     with pytest.raises(Refused, match="replayed pointer flights@canary"):
-        follow(served.project, callback=print)
-    assert rolling.latest(served.project).standing == "running"
+        follow_rollout(served.project, callback=print)
+    assert control.latest_rollout(served.project).standing == "running"
 
 
 def test_without_a_rollout_there_is_nothing_to_follow(served):
     with pytest.raises(Refused, match="no rollout of flights is running"):
-        follow(served.project, callback=print)
+        follow_rollout(served.project, callback=print)
 
 
 def test_a_stage_in_which_nothing_is_decided_ends_by_the_clock(served):
     served.start(Plan(stages=(Stage(share=0.5, at_most_s=60),)))
     time = Time()
     said: list[str] = []
-    assert follow(served.project, callback=said.append, wait=time.wait, clock=time).standing == "inconclusive"
+    assert follow_rollout(served.project, callback=said.append, wait=time.wait, clock=time).standing == "inconclusive"
     assert 59 <= time.waits <= 61 and "ends inconclusive after 60 s: no request with a key" in said[-1]

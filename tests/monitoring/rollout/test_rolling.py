@@ -8,9 +8,9 @@ from tests.serving.kept_log import KeptLog
 
 from headway.core.errors import HeadwayError, Refused, StoreError
 from headway.core.rollout import Plan, Rollout, Stage
-from headway.monitoring.rollout import rolling
-from headway.monitoring.rollout.log import labelled, predictions
-from headway.monitoring.rollout.rolling import Rolling
+from headway.monitoring import rollout as control
+from headway.monitoring.prediction_log import read_labeled_predictions, read_predictions
+from headway.monitoring.rollout import RolloutController
 from headway.storage import traffic
 from headway.storage.traffic import Label, keep_labels
 
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.slow
 
 def test_what_is_shown_sound_goes_forward_stage_by_stage_and_becomes_live(served):
     served.start()
-    assert rolling.look(served.project).action == "stay"
+    assert control.step_rollout(served.project).action == "stay"
     served.serve(3000)
-    assert rolling.look(served.project).action == "advance"
+    assert control.step_rollout(served.project).action == "advance"
     served.serve(4000)
-    assert rolling.look(served.project).action == "promote"
-    assert rolling.latest(served.project).standing == "promoted"
+    assert control.step_rollout(served.project).action == "promote"
+    assert control.latest_rollout(served.project).standing == "promoted"
     canary = [("canary", "second"), ("canary", "second"), ("canary", "nothing")]
     assert served.moves() == [("live", "first"), *canary[:2], ("live", "second"), canary[2]]
     assert [move.deal.share for move in served.project.register.history("flights", "canary")[:2]] == [0.0, 0.5]
@@ -35,9 +35,9 @@ def test_what_is_shown_sound_goes_forward_stage_by_stage_and_becomes_live(served
 def test_decisions_that_flip_take_it_back_with_the_reason_in_words(served):
     served.start()
     served.serve(100, release=0.2)
-    decision = rolling.look(served.project)
+    decision = control.step_rollout(served.project)
     assert decision.action == "roll back" and "decisions flipped" in decision.message
-    rollout = rolling.latest(served.project)
+    rollout = control.latest_rollout(served.project)
     assert (rollout.standing, rollout.requests, rollout.of_release) == ("rolled back", 100, 100)
     assert served.moves()[-1] == ("canary", "nothing")
     assert served.project.register.history()[-1].why == decision.message
@@ -46,16 +46,16 @@ def test_decisions_that_flip_take_it_back_with_the_reason_in_words(served):
 
 def test_errors_of_a_canary_take_it_back(served):
     served.start()
-    rolling.advance(served.project, who="ann", why="errors are met by callers alone")
+    control.advance_rollout(served.project, who="ann", why="errors are met by callers alone")
     served.serve(400, failed=True)
-    decision = rolling.look(served.project)
+    decision = control.step_rollout(served.project)
     assert decision.action == "roll back" and "failed requests" in decision.message
 
 
 def test_a_loss_that_only_labels_show_takes_it_back_once_they_come(served):
     served.start(Plan(stages=(Stage(share=0.0), Stage(share=0.5))))
     keys = served.serve(400, live=0.95, release=0.55)
-    rollout = Rolling(served.project, rolling.latest(served.project))
+    rollout = RolloutController(served.project, control.latest_rollout(served.project))
     assert not [each for each in rollout.evidence().measurements if each.name == "brier.drop"]
     keep_labels(served.state, "flights", [Label(key, 0.0) for key in keys[:10]], who="ann")
     keep_labels(served.state, "flights", [Label(key, 1.0) for key in keys], who="ann")
@@ -66,11 +66,11 @@ def test_a_loss_that_only_labels_show_takes_it_back_once_they_come(served):
 
 def test_looks_one_by_one_see_what_one_look_over_all_sees(served):
     served.start()
-    step = Rolling(served.project, rolling.latest(served.project))
+    step = RolloutController(served.project, control.latest_rollout(served.project))
     for _ in range(5):
         served.serve(37, release=0.7)
         evidence = step.evidence()
-    whole = Rolling(served.project, rolling.latest(served.project)).evidence()
+    whole = RolloutController(served.project, control.latest_rollout(served.project)).evidence()
     assert evidence.measurements == whole.measurements
     assert step.rollout.requests == 5 * 37
 
@@ -84,7 +84,7 @@ def test_requests_without_a_key_are_compared_in_shadow_and_left_out_at_a_canary(
     log.close()
     (flips,) = [each for each in _evidence(served).measurements if each.name == "decision_churn"]
     assert (flips.n_rows, flips.n_groups) == (50, 50)
-    rolling.advance(served.project, who="ann", why="to see")
+    control.advance_rollout(served.project, who="ann", why="to see")
     log = KeptLog(served.state)
     log.add(served.entry(0, log.number(1)[0], "", 0.7, stage=1, paired=0, answered=1))
     log.close()
@@ -92,12 +92,12 @@ def test_requests_without_a_key_are_compared_in_shadow_and_left_out_at_a_canary(
 
 
 def _evidence(served):
-    return Rolling(served.project, rolling.latest(served.project)).evidence()
+    return RolloutController(served.project, control.latest_rollout(served.project)).evidence()
 
 
 def test_half_of_a_pair_waits_for_the_other(served):
     served.start()
-    step = Rolling(served.project, rolling.latest(served.project))
+    step = RolloutController(served.project, control.latest_rollout(served.project))
     for side in (0, 1):
         log = KeptLog(served.state)
         log.add(served.entry(side, 7, "anna", 0.7, stage=0, paired=1, answered=1 - side))
@@ -109,23 +109,23 @@ def test_half_of_a_pair_waits_for_the_other(served):
 def test_what_was_logged_at_another_stage_says_nothing(served):
     served.start()
     served.serve(50, release=0.2)
-    rolling.advance(served.project, who="ann", why="to see")
+    control.advance_rollout(served.project, who="ann", why="to see")
     assert _evidence(served).measurements == ()
 
 
 def test_a_person_may_go_forward_over_the_judge_and_that_is_kept(served):
     served.start()
-    decision = rolling.advance(served.project, who="ann", why="seen enough")
+    decision = control.advance_rollout(served.project, who="ann", why="seen enough")
     assert (decision.action, decision.verdict.by, decision.verdict.answer) == ("advance", "ann", "pass")
-    rolling.advance(served.project, who="ann", why="still")
-    assert rolling.latest(served.project).standing == "promoted" and served.moves()[-2] == ("live", "second")
+    control.advance_rollout(served.project, who="ann", why="still")
+    assert control.latest_rollout(served.project).standing == "promoted" and served.moves()[-2] == ("live", "second")
 
 
 def test_a_person_may_make_it_live_from_any_stage_and_the_judge_is_overruled_by_name(served):
     served.start()
-    decision = rolling.promote(served.project, who="ann", why="it cannot wait")
+    decision = control.promote_rollout(served.project, who="ann", why="it cannot wait")
     assert (decision.action, decision.verdict.by) == ("promote", "ann")
-    assert rolling.latest(served.project).standing == "promoted"
+    assert control.latest_rollout(served.project).standing == "promoted"
     assert served.moves()[2:] == [("live", "second"), ("canary", "nothing")]
 
 
@@ -133,7 +133,7 @@ def test_without_another_plan_the_stages_are_those_of_the_project(tmp_path):
     toml = rollouts.TOML + "[rollout]\nshares = [0.1, 0.3]\nmin_requests = 70\nat_most_hours = 2\n"
     project = rollouts.project(tmp_path, toml=toml)
     rollouts.live(project, rollouts.release(made_at="1"))
-    started = rolling.start(project, rollouts.publish(project, rollouts.release(made_at="2")), who="ann")
+    started = control.start_rollout(project, rollouts.publish(project, rollouts.release(made_at="2")), who="ann")
     assert [(each.share, each.min_requests, each.at_most_s) for each in started.plan.stages] == [
         (0.1, 70, 7200.0),
         (0.3, 70, 7200.0),
@@ -145,67 +145,67 @@ def test_without_another_plan_the_stages_are_those_of_the_project(tmp_path):
 def test_a_stage_waits_for_the_requests_that_it_asks_for_though_all_rules_are_met(served):
     served.start(Plan(stages=(Stage(share=0.0, min_requests=3200), Stage(share=0.5))))
     served.serve(3000)
-    decision = rolling.look(served.project)
+    decision = control.step_rollout(served.project)
     assert (decision.action, decision.verdict.answer) == ("stay", "pass")
     assert decision.message.endswith("and it has answered 3,000 of at least 3,200 requests")
     served.serve(200)
-    assert rolling.look(served.project).action == "advance"
+    assert control.step_rollout(served.project).action == "advance"
 
 
 def test_to_go_forward_takes_a_reason(served):
     served.start()
     with pytest.raises(HeadwayError, match="who, why and when"):
-        rolling.advance(served.project, who="ann", why=" ")
+        control.advance_rollout(served.project, who="ann", why=" ")
 
 
 def test_a_person_may_take_it_back_at_any_time(served):
     served.start()
-    assert rolling.rollback(served.project, who="bob", why="callers complain").release == ""
-    assert rolling.latest(served.project).standing == "rolled back"
-    assert "bob: callers complain" in rolling.latest(served.project).why
+    assert control.roll_back(served.project, who="bob", why="callers complain").release == ""
+    assert control.latest_rollout(served.project).standing == "rolled back"
+    assert "bob: callers complain" in control.latest_rollout(served.project).why
 
 
 def test_a_canary_that_was_withdrawn_already_is_told_and_the_rollout_ends(served):
     served.start()
     served.project.register.withdraw("flights@canary", who="eve", why="by hand")
     with pytest.raises(Refused, match="was withdrawn already"):
-        rolling.rollback(served.project, who="bob", why="no")
-    assert rolling.latest(served.project).standing == "rolled back"
+        control.roll_back(served.project, who="bob", why="no")
+    assert control.latest_rollout(served.project).standing == "rolled back"
 
 
 def test_without_a_rollout_a_rollback_moves_live_to_what_it_was_before(served):
     with pytest.raises(StoreError, match="no other release"):
-        rolling.rollback(served.project, who="bob", why="no")
+        control.roll_back(served.project, who="bob", why="no")
     made = rollouts.release(made_at="3")
     third = rollouts.live(served.project, made)
-    assert rolling.rollback(served.project, who="bob", why="slow").release == served.first
-    assert rolling.rollback(served.project, who="bob", why="and back").release == third
+    assert control.roll_back(served.project, who="bob", why="slow").release == served.first
+    assert control.roll_back(served.project, who="bob", why="and back").release == third
 
 
 def test_a_second_rollout_waits_for_the_first(served):
     served.start()
     with pytest.raises(Refused, match="is running"):
         served.start()
-    rolling.rollback(served.project, who="bob", why="no")
+    control.roll_back(served.project, who="bob", why="no")
     served.start()
-    assert rolling.latest(served.project).standing == "running"
+    assert control.latest_rollout(served.project).standing == "running"
 
 
 def test_what_is_live_already_cannot_be_rolled_out(served):
     with pytest.raises(Refused, match="already live"):
-        rolling.start(served.project, served.first, who="ann")
+        control.start_rollout(served.project, served.first, who="ann")
 
 
 def test_without_a_live_release_there_is_nothing_to_compare_with(tmp_path):
     project = rollouts.project(tmp_path)
     digest = rollouts.publish(project, rollouts.release())
     with pytest.raises(Refused, match="nothing is live"):
-        rolling.start(project, digest, who="ann")
+        control.start_rollout(project, digest, who="ann")
     project.state.close()
     project.register.state.close()
 
 
-@pytest.mark.parametrize("act", [rolling.look, rolling.status])
+@pytest.mark.parametrize("act", [control.step_rollout, control.rollout_status])
 def test_without_a_rollout_there_is_nothing_to_look_at(served, act):
     with pytest.raises(Refused, match="no rollout of flights is running"):
         act(served.project)
@@ -214,8 +214,8 @@ def test_without_a_rollout_there_is_nothing_to_look_at(served, act):
 def test_status_decides_and_does_nothing(served):
     served.start()
     served.serve(100, release=0.2)
-    assert rolling.status(served.project).action == "roll back"
-    assert rolling.latest(served.project).standing == "running"
+    assert control.rollout_status(served.project).action == "roll back"
+    assert control.latest_rollout(served.project).standing == "running"
 
 
 def test_a_promotion_that_was_killed_after_the_move_is_finished_by_the_next_look(served):
@@ -223,8 +223,8 @@ def test_a_promotion_that_was_killed_after_the_move_is_finished_by_the_next_look
     verdict = rollouts.release().verdict
     reason = rollouts.Reason(who="rollout", why="met", verdict=verdict)
     served.project.register.point("flights@live", served.second, reason)
-    assert rolling.look(served.project).action == "promote"
-    assert rolling.latest(served.project).standing == "promoted"
+    assert control.step_rollout(served.project).action == "promote"
+    assert control.latest_rollout(served.project).standing == "promoted"
     assert served.moves()[2:] == [("live", "second"), ("canary", "nothing")]
 
 
@@ -234,12 +234,12 @@ def test_a_step_forward_that_was_killed_after_the_move_is_finished_by_the_next_l
     keep = type(served.project).keep
     monkeypatch.setattr(type(served.project), "keep", lambda self, each: _killed(keep, self, each))
     with pytest.raises(KeyboardInterrupt):
-        rolling.look(served.project)
+        control.step_rollout(served.project)
     monkeypatch.undo()
-    assert rolling.latest(served.project).stage == 0 and len(served.moves()) == 3
-    decision = rolling.look(served.project)
+    assert control.latest_rollout(served.project).stage == 0 and len(served.moves()) == 3
+    decision = control.step_rollout(served.project)
     assert decision.action == "advance" and "shadow goes on to canary 50 %" in decision.message
-    assert rolling.latest(served.project).stage == 1 and len(served.moves()) == 3
+    assert control.latest_rollout(served.project).stage == 1 and len(served.moves()) == 3
 
 
 def _killed(keep, project, record):
@@ -255,20 +255,20 @@ def test_a_promotion_that_was_killed_before_the_record_is_finished_by_the_next_l
     keep = type(served.project).keep
     monkeypatch.setattr(type(served.project), "keep", lambda self, each: _killed(keep, self, each))
     with pytest.raises(KeyboardInterrupt):
-        rolling.look(served.project)
+        control.step_rollout(served.project)
     monkeypatch.undo()
     moves = served.moves()
     assert moves[2:] == [("live", "second"), ("canary", "nothing")]
-    assert rolling.look(served.project).action == "promote"
-    assert rolling.latest(served.project).standing == "promoted" and served.moves() == moves
+    assert control.step_rollout(served.project).action == "promote"
+    assert control.latest_rollout(served.project).standing == "promoted" and served.moves() == moves
 
 
 def test_a_rollback_that_was_killed_after_the_move_is_finished_by_the_next_look(served):
     served.start()
     served.project.register.withdraw("flights@canary", who="rollout", why="harm")
-    decision = rolling.look(served.project)
+    decision = control.step_rollout(served.project)
     assert decision.action == "roll back" and "rollout: harm" in decision.message
-    assert rolling.latest(served.project).standing == "rolled back"
+    assert control.latest_rollout(served.project).standing == "rolled back"
 
 
 def test_a_record_that_is_left_of_a_rollout_whose_canary_is_gone_is_no_bar_to_a_new_one(served):
@@ -281,17 +281,17 @@ def test_a_record_that_is_left_of_a_rollout_whose_canary_is_gone_is_no_bar_to_a_
 def test_another_release_made_live_meanwhile_ends_it_inconclusive(served):
     served.start()
     rollouts.live(served.project, rollouts.release(made_at="3"))
-    assert rolling.look(served.project).action == "stop"
-    assert rolling.latest(served.project).standing == "inconclusive"
+    assert control.step_rollout(served.project).action == "stop"
+    assert control.latest_rollout(served.project).standing == "inconclusive"
     assert served.project.register.head("flights@canary").release == ""
 
 
 def test_one_who_follows_sees_what_another_did_and_stops_at_the_end(served):
     served.start()
-    step = Rolling(served.project, rolling.latest(served.project))
-    rolling.advance(served.project, who="ann", why="seen")
+    step = RolloutController(served.project, control.latest_rollout(served.project))
+    control.advance_rollout(served.project, who="ann", why="seen")
     assert step.look().action == "stay" and step.rollout.stage == 1
-    rolling.rollback(served.project, who="bob", why="no")
+    control.roll_back(served.project, who="bob", why="no")
     with pytest.raises(Refused, match="no rollout"):
         step.look()
 
@@ -301,10 +301,10 @@ def test_the_log_joins_its_labels_and_the_later_one_of_a_key_wins(served):
     keys = served.serve(3)
     keep_labels(served.state, "flights", [Label(keys[0], 0.0), Label(keys[1], 0.0)], who="ann")
     keep_labels(served.state, "flights", [Label(keys[0], 1.0)], who="ann")
-    table = labelled(served.state, "flights", [served.first])
+    table = read_labeled_predictions(served.state, "flights", [served.first])
     assert table["label"].to_list() == [1.0, 0.0, None] and table["in.a"].to_list() == [0.7] * 3
-    assert len(predictions(served.state, "flights", [served.first, served.second])) == 6
-    assert labelled(served.state, "hotels", [served.first]).is_empty()
+    assert len(read_predictions(served.state, "flights", [served.first, served.second])) == 6
+    assert read_labeled_predictions(served.state, "hotels", [served.first]).is_empty()
 
 
 def test_a_segment_that_cannot_be_read_is_told_by_its_name(served):
@@ -313,4 +313,4 @@ def test_a_segment_that_cannot_be_read_is_told_by_its_name(served):
     (path,) = traffic.log_folder(served.state, "flights", served.first).iterdir()
     path.write_bytes(b"broken")
     with pytest.raises(StoreError, match="segment of the log cannot be read"):
-        predictions(served.state, "flights", [served.first])
+        read_predictions(served.state, "flights", [served.first])

@@ -12,8 +12,8 @@ from headway.core.errors import Refused
 from headway.core.record import write
 from headway.core.rollout import Plan, Rollout, Stage
 from headway.core.verdict import Rule
-from headway.monitoring.rollout import rolling
-from headway.monitoring.rollout.rolling import Rolling
+from headway.monitoring import rollout as control
+from headway.monitoring.rollout import RolloutController
 from headway.storage import segments, traffic
 from headway.storage.traffic import Label, keep_labels
 
@@ -32,20 +32,20 @@ BACK = ("canary", "nothing")
 def test_a_canary_leaves_by_itself_if_its_files_or_those_of_live_are_damaged(served, damaged, standing, message):
     served.start(Plan(stages=(Stage(share=0.5),)))
     served.model_of(getattr(served, damaged)).write_bytes(b"evil")
-    rolling.look(served.project)
-    ended = rolling.latest(served.project)
+    control.step_rollout(served.project)
+    ended = control.latest_rollout(served.project)
     assert (ended.standing, served.moves()[-1]) == (standing, BACK) and message in ended.why
 
 
 def test_a_canary_whose_folder_is_gone_leaves_by_itself(served):
     served.start()
     served.model_of(served.second).parent.rename(served.state / "elsewhere")
-    assert rolling.look(served.project).action == "roll back" and served.moves()[-1] == BACK
+    assert control.step_rollout(served.project).action == "roll back" and served.moves()[-1] == BACK
 
 
 def test_harm_takes_a_canary_back_though_it_was_damaged_since_it_was_followed(served):
     served.start()
-    step = Rolling(served.project, rolling.latest(served.project))
+    step = RolloutController(served.project, control.latest_rollout(served.project))
     step.look()
     served.model_of(served.second).write_bytes(b"evil")
     served.model_of(served.first).write_bytes(b"evil")
@@ -55,7 +55,7 @@ def test_harm_takes_a_canary_back_though_it_was_damaged_since_it_was_followed(se
 
 def test_a_release_that_was_damaged_since_it_was_followed_does_not_go_forward(served):
     served.start()
-    step = Rolling(served.project, rolling.latest(served.project))
+    step = RolloutController(served.project, control.latest_rollout(served.project))
     step.look()
     served.model_of(served.second).write_bytes(b"evil")
     served.serve(3000)
@@ -68,15 +68,15 @@ def test_a_person_takes_it_back_whatever_is_damaged(served):
     served.start()
     for digest in (served.first, served.second):
         served.model_of(digest).write_bytes(b"evil")
-    assert rolling.rollback(served.project, who="bob", why="no").release == ""
-    assert rolling.latest(served.project).standing == "rolled back"
+    assert control.roll_back(served.project, who="bob", why="no").release == ""
+    assert control.latest_rollout(served.project).standing == "rolled back"
 
 
 def test_a_person_does_not_send_a_damaged_release_forward(served):
     served.start()
     served.model_of(served.second).write_bytes(b"evil")
     with pytest.raises(Refused, match=r"cannot go forward: .* does not verify"):
-        rolling.promote(served.project, who="ann", why="now")
+        control.promote_rollout(served.project, who="ann", why="now")
     assert served.moves()[-1] == ("canary", "second")
 
 
@@ -85,7 +85,7 @@ def test_a_live_pointer_that_cannot_be_believed_ends_the_rollout(served):
     seen = served.project.register.trusted_keys.with_suffix(".seen.json")
     met = seen.read_bytes()
     seen.write_bytes(met.replace(b'"number":1', b'"number":9', 1))
-    found = Rolling(served.project, rolling.latest(served.project)).find()
+    found = RolloutController(served.project, control.latest_rollout(served.project)).find()
     assert found.decision.action == "stop" and "cannot be believed" in found.decision.message
 
 
@@ -98,14 +98,14 @@ def test_a_log_that_cannot_be_read_ends_it_inconclusive(served, content):
         next(folder.iterdir()).write_bytes(content)
     else:
         segments.keep(folder, {"key": [content]})
-    assert rolling.look(served.project).action == "stop" and served.moves()[-1] == BACK
+    assert control.step_rollout(served.project).action == "stop" and served.moves()[-1] == BACK
 
 
 def test_a_label_that_cannot_be_ends_it_inconclusive(served):
     served.start()
     keys = served.serve(10, release=0.6)
     keep_labels(served.state, "flights", [Label(keys[0], 7.0)], who="eve")
-    assert rolling.look(served.project).action == "stop" and served.moves()[-1] == BACK
+    assert control.step_rollout(served.project).action == "stop" and served.moves()[-1] == BACK
 
 
 @pytest.mark.parametrize(
@@ -121,19 +121,19 @@ def test_a_record_that_is_not_what_was_signed_takes_it_back(served, forged):
     served.start()
     served.serve(3000)
     forge(served, **forged)
-    assert "not what was signed" in rolling.look(served.project).message
-    assert rolling.latest(served.project).standing == "rolled back" and served.moves()[-1] == BACK
+    assert "not what was signed" in control.step_rollout(served.project).message
+    assert control.latest_rollout(served.project).standing == "rolled back" and served.moves()[-1] == BACK
 
 
 def test_a_record_that_claims_a_later_stage_than_was_signed_takes_it_back(served):
     served.start()
     forge(served, stage=1)
-    assert "not what was signed" in rolling.look(served.project).message and served.moves()[-1] == BACK
+    assert "not what was signed" in control.step_rollout(served.project).message and served.moves()[-1] == BACK
 
 
 def forge(served, **fields) -> None:
     """What somebody can do who writes to the state and has no key."""
-    made: Rollout = replace(rolling.latest(served.project), **fields)
+    made: Rollout = replace(control.latest_rollout(served.project), **fields)
     served.project.state.keep("rollout", write(made), name="flights")
 
 
@@ -142,40 +142,40 @@ def test_a_step_forward_does_not_bring_back_what_a_person_took_back_meanwhile(se
     served.serve(3000)
 
     def clock() -> datetime:
-        if rolling.latest(served.project).standing == "running":
+        if control.latest_rollout(served.project).standing == "running":
             served.project.register.withdraw("flights@canary", who="bob", why="no")
         return datetime.now(UTC)
 
-    step = Rolling(served.project, rolling.latest(served.project), clock=clock)
+    step = RolloutController(served.project, control.latest_rollout(served.project), clock=clock)
     assert "no longer the canary by bob: no" in step.look().message
     assert served.moves() == [("live", "first"), ("canary", "second"), BACK]
 
 
 def test_two_who_look_at_once_move_it_once(served):
     served.start()
-    steps = [Rolling(served.project, rolling.latest(served.project)) for _ in range(2)]
+    steps = [RolloutController(served.project, control.latest_rollout(served.project)) for _ in range(2)]
     served.serve(3000)
     assert [step.look().action for step in steps] == ["advance", "stay"]
-    assert steps[0].rollout.stage == steps[1].rollout.stage == rolling.latest(served.project).stage == 1
+    assert steps[0].rollout.stage == steps[1].rollout.stage == control.latest_rollout(served.project).stage == 1
 
 
 def test_a_rollout_that_is_started_again_stands_on_its_own_terms(served):
     served.start()
-    first = rolling.latest(served.project)
-    rolling.rollback(served.project, who="bob", why="no")
+    first = control.latest_rollout(served.project)
+    control.roll_back(served.project, who="bob", why="no")
     served.start()
-    assert rolling.latest(served.project).terms != first.terms
-    assert rolling.status(served.project).action == "stay"
+    assert control.latest_rollout(served.project).terms != first.terms
+    assert control.rollout_status(served.project).action == "stay"
 
 
 def test_terms_are_the_same_of_a_record_in_memory_and_read_back(served):
     plan = Plan(stages=(Stage(share=0, at_most_s=60), Stage(share=0.5, at_most_s=60)))
     served.start(plan)
-    assert rolling.status(served.project).action == "stay"
+    assert control.rollout_status(served.project).action == "stay"
 
 
 def test_terms_hold_what_is_fixed_at_the_start_and_nothing_else(served):
     served.start(rollouts.SHORT)
-    begun = rolling.latest(served.project)
+    begun = control.latest_rollout(served.project)
     assert replace(begun, stage=1, requests=9, standing="promoted", why="seen").terms == begun.terms
     assert replace(begun, live="sha256:other").terms != begun.terms

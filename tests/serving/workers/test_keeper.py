@@ -12,7 +12,7 @@ import pytest
 from running import loaded
 
 from headway.features.online import NEVER_US
-from headway.monitoring.rollout.log import predictions
+from headway.monitoring.prediction_log import read_predictions
 from headway.serving.loading import LoadedModel
 from headway.serving.telemetry.prediction_log import LogEntry, PredictionLog, decode_entry
 from headway.serving.workers.log_writer import LogBuffers, LogWriter, segment_columns
@@ -126,7 +126,7 @@ def test_a_log_of_before_whose_flags_were_wide_is_read_with_that_of_now(tmp_path
     ]
     columns = {each.name: each.to_list() if each.dtype == pl.String else each.to_numpy() for each in wide}
     segments.keep(folder, columns, name=f"{1:020}-1-0{segments.SUFFIX}")
-    read = predictions(tmp_path, "flights", [LOADED.digest]).drop("release")
+    read = read_predictions(tmp_path, "flights", [LOADED.digest]).drop("release")
     assert read.schema == wide.schema and read.equals(pl.concat([wide, wide]).sort("at_us", "request"))
 
 

@@ -15,7 +15,7 @@ from running import project, release, started, with_operator
 from tests.monitoring import rollouts
 from tests.serving import plain
 
-from headway.monitoring.rollout import rolling
+from headway.monitoring import rollout as control
 
 KEY = "an-operator's-key"
 pytestmark = pytest.mark.slow
@@ -144,7 +144,7 @@ def test_a_rollback_reaches_every_worker_within_a_second_and_no_request_fails(tm
         with Callers(served.port, 4 * workers, columns="ab") as callers:
             callers.all_by(second.removeprefix("sha256:")[:12])
             began = time.monotonic()
-            assert rolling.rollback(made, who="ann", why="a test").release == first
+            assert control.roll_back(made, who="ann", why="a test").release == first
             callers.all_by(first.removeprefix("sha256:")[:12])
             took = time.monotonic() - began
             served.kill(served.workers[0])

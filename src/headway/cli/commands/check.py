@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from headway import pipeline
 from headway.cli.exit_codes import PASS, of_findings
 from headway.data.open import open_dataset
-from headway.monitoring.assessment import kept
+from headway.monitoring.assessment.history import assessment_history
 from headway.registry.project import open_project
 from headway.reporting.check.page import write_check_report
 from headway.reporting.console import print_result, print_status
@@ -56,7 +56,7 @@ def plugin(
     """
     opened = open_project(project)
     if history:
-        stored = kept.history(opened)
+        stored = assessment_history(opened)
         print_result(stored, render_assessments(stored), json=json)
         return PASS
     found = pipeline.assess(opened, open_dataset(opened.config), who=who or getuser())
@@ -64,5 +64,5 @@ def plugin(
     if found.same:
         print_status(describe_changes(found)[0])
     if report:
-        print_status(str(write_check_report(found, kept.history(opened), report).resolve()))
+        print_status(str(write_check_report(found, assessment_history(opened), report).resolve()))
     return of_findings(found.now.findings)

@@ -18,7 +18,7 @@ from headway.data.contract.checked import (
 )
 from headway.data.contract.terms import TableContract
 from headway.data.schemas.read import import_schema
-from headway.monitoring.assessment import of_contract
+from headway.monitoring.assessment import history
 from headway.registry.project import project_of
 from headway.reporting.console import print_result
 from headway.reporting.text.tables import render_findings
@@ -58,7 +58,7 @@ def plugin(
     settings = config.load(project)
     if action == "check":
         result = check_contract(settings, Path(file) if file else None, passed=passed)
-        of_contract.keep(project_of(settings), result)
+        history.save_contract_evidence(project_of(settings), result)
         print_result(result, Group(render_findings(result.findings), Text(_summary(result))), json=json)
         return of_findings(result.findings)
     value: dict[str, Any]

@@ -11,8 +11,8 @@ from headway import pipeline
 from headway.cli.exit_codes import PASS, UNDECIDED
 from headway.core.erasure import Erasure
 from headway.core.errors import ConfigError
-from headway.monitoring.erasure.forget import Order
-from headway.monitoring.erasure.proof import proofs as read_proofs
+from headway.monitoring.erasure.erase import ErasureRequest
+from headway.monitoring.erasure.erase import load_erasures as read_proofs
 from headway.registry.project import open_project
 from headway.reporting.console import print_result
 
@@ -67,7 +67,7 @@ def plugin(
             where="[personal] retention is empty",
             hint="headway erase KEY",
         )
-    erasure = pipeline.forget(opened, Order(key=key, older=older, who=who or getuser(), why=why))
+    erasure = pipeline.forget(opened, ErasureRequest(key=key, older=older, who=who or getuser(), why=why))
     print_result(erasure, _describe(erasure), json=json)
     return PASS if erasure.is_whole else UNDECIDED
 

@@ -15,11 +15,10 @@ from headway.core.labelling import Suspects
 from headway.data.labels.agreement import Level
 from headway.data.labels.corrections import Claim, add_correction
 from headway.data.open import open_dataset
-from headway.monitoring.labeling.agree import agree, of_file, of_store
-from headway.monitoring.labeling.ask import wanted
-from headway.monitoring.labeling.delay import delays
-from headway.monitoring.labeling.suspects import suspects
-from headway.monitoring.labels import read_labels
+from headway.monitoring.labeling.agreement import measure_agreement, read_annotations, stored_annotations
+from headway.monitoring.labeling.delays import label_delays
+from headway.monitoring.labeling.selection import find_suspects, next_to_label
+from headway.monitoring.labels import read_label_file
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result
 from headway.reporting.text import numbers
@@ -79,7 +78,7 @@ def plugin(
     """
     if action == "add":
         settings = config.load(project)
-        table = read_labels(file or Path("labels.csv"), settings.data)
+        table = read_label_file(file or Path("labels.csv"), settings.data)
         count = keep_labels(settings.state, settings.project.name, table, who=who or getuser())
         print_result({"kept": count}, f"{settings.project.name}: stored {count:,} labels", json=json)
         return
@@ -96,7 +95,7 @@ def plugin(
 
 
 def _suspects(project: Project, top: int) -> tuple[Suspects, list[str]]:
-    result = suspects(open_dataset(project.config), name=project.name)
+    result = find_suspects(open_dataset(project.config), name=project.name)
     project.keep(result)
     lines = [f"about {_count(result.count)} of {result.count.n_rows:,} labels look wrong"]
     for measurement in result.by_class:
@@ -130,8 +129,8 @@ def _correct(project: Project, claim: Claim) -> tuple[Any, list[str]]:
 
 
 def _agree(project: Project, file: Path | None, level: Level) -> tuple[Any, list[str]]:
-    table = of_file(file) if file else of_store(project.config.state, project.name)
-    result = agree(table, name=project.name, source=str(file or "labels that were kept"), level=level)
+    table = read_annotations(file) if file else stored_annotations(project.config.state, project.name)
+    result = measure_agreement(table, name=project.name, source=str(file or "labels that were kept"), level=level)
     project.keep(result)
     first = result.measurements[0]
     head = (
@@ -146,7 +145,7 @@ def _agree(project: Project, file: Path | None, level: Level) -> tuple[Any, list
 
 
 def _delay(project: Project) -> tuple[Any, list[str]]:
-    result = delays(project)
+    result = label_delays(project)
     if result is None:
         raise DataError(
             "the live release has answered no request that can get a label",
@@ -166,7 +165,7 @@ def _delay(project: Project) -> tuple[Any, list[str]]:
 
 
 def _next(project: Project, top: int) -> tuple[Any, list[str]]:
-    requests = wanted(project, top)
+    requests = next_to_label(project, top)
     head = f"{len(requests)} requests whose labels would teach most: key, time (UTC), uncertainty of the model"
     lines = [
         f"  {request.key:24} {datetime.fromtimestamp(request.at_us / 1e6, UTC):%F %T}  {request.doubt:.0%}"

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from headway import pipeline
-from headway.api.adhoc import Options
 from headway.api.calls import optimize
+from headway.api.in_memory_project import Options
 from headway.cli.exit_codes import OF_ANSWER
 from headway.cli.lineage import send_lineage
 from headway.core.config import Config, DataSection, without_password

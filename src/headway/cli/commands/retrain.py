@@ -16,7 +16,7 @@ from headway.cli.lineage import send_lineage
 from headway.core.errors import ConfigError
 from headway.core.ticket import Ticket
 from headway.core.training import Renewal, Stands
-from headway.monitoring.retraining import succession
+from headway.monitoring.retraining import promotion
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text.tables import render_release, render_rules
@@ -84,7 +84,7 @@ def plugin(
     who = who or getuser()
     judged: list[RenderableType] = []
     code = None
-    if succession.under_way(opened):
+    if promotion.running_rollout(opened):
         renewal = _continue(opened, at_once=through == "live", follow=follow, who=who, why=why)
     else:
         renewal = _start(opened, recalibrate=recalibrate, until=until, who=who, why=why)
@@ -103,10 +103,10 @@ def plugin(
 def _continue(project: Project, *, at_once: bool, follow: bool, who: str, why: str) -> Renewal:
     """Advance the running rollout by one decision; in mode `suggest` change nothing."""
     if project.config.retrain.mode == "suggest":
-        return succession.seen(project)
+        return promotion.promotion_status(project)
     if at_once:
-        return succession.promote(project, who=who, why=why)
-    return pipeline.follow(project, callback=print_status) if follow else succession.look(project)
+        return promotion.force_promotion(project, who=who, why=why)
+    return pipeline.follow(project, callback=print_status) if follow else promotion.check_promotion(project)
 
 
 def _start(project: Project, *, recalibrate: bool, until: datetime | None, who: str, why: str) -> Renewal:

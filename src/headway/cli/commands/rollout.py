@@ -13,8 +13,8 @@ from headway.cli.lineage import send_lineage
 from headway.core.errors import ConfigError
 from headway.core.release import Move
 from headway.core.rollout import Action, Decision, Rollout, Standing
-from headway.monitoring.rollout import rolling
-from headway.monitoring.rollout.follow import follow, unasked
+from headway.monitoring import rollout as control
+from headway.monitoring.rollout import follow_rollout, idle_message
 from headway.registry.project import Project, open_project
 from headway.registry.ship import publish
 from headway.reporting.console import print_result, print_status
@@ -100,9 +100,9 @@ def plugin(
     run: dict[Word, Callable[[], RolloutResult]] = {
         "start": lambda: _start(opened, digest, who=who, why=why),
         "status": lambda: _status(opened),
-        "watch": lambda: _of_rollout(follow(opened, callback=print_status)),
-        "advance": lambda: _of_decision(rolling.advance(opened, who=who, why=why)),
-        "rollback": lambda: _of_move(rolling.rollback(opened, who=who, why=why)),
+        "watch": lambda: _of_rollout(follow_rollout(opened, callback=print_status)),
+        "advance": lambda: _of_decision(control.advance_rollout(opened, who=who, why=why)),
+        "rollback": lambda: _of_move(control.roll_back(opened, who=who, why=why)),
     }
     result = run[action]()
     send_lineage(opened)
@@ -116,11 +116,11 @@ def _start(project: Project, digest: str, *, who: str, why: str) -> RolloutResul
         digest = project.register.resolve(f"{project.name}@{digest}").digest
     else:
         digest, _ = publish(project, pipeline.last_frontier(project), who=who)
-    rollout = rolling.start(project, digest, who=who, why=why)
+    rollout = control.start_rollout(project, digest, who=who, why=why)
     first, *others = [stage.name for stage in rollout.plan.stages]
     lines = [
         f"{_title(rollout)} starts with {first}, then {', '.join([*others, 'live'])}",
-        unasked(project, rollout, rolling.now()),
+        idle_message(project, rollout, control.utc_now()),
         "next: headway rollout watch",
     ]
     return RolloutResult(rollout, "\n".join(line for line in lines if line), PASS)
@@ -128,11 +128,11 @@ def _start(project: Project, digest: str, *, who: str, why: str) -> RolloutResul
 
 def _status(project: Project) -> RolloutResult:
     """Return the decision that would be taken now; without a running rollout, how the last one ended."""
-    last = rolling.latest(project)
+    last = control.latest_rollout(project)
     if last is not None and last.standing != "running":
         return _of_rollout(last)
-    result = _of_decision(rolling.status(project))
-    quiet = unasked(project, rolling.expect_running(project), rolling.now())
+    result = _of_decision(control.rollout_status(project))
+    quiet = idle_message(project, control.require_running_rollout(project), control.utc_now())
     return result._replace(text=f"{result.text}\n{quiet}" if quiet else result.text)
 
 

@@ -16,7 +16,7 @@ from headway.core.errors import HeadwayError
 from headway.core.release import View
 from headway.core.rollout import Rollout
 from headway.features.online import OnlineTable
-from headway.monitoring.rollout import rolling
+from headway.monitoring import rollout as control
 from headway.registry.project import Project
 from headway.serving.client import Client
 from headway.storage import traffic
@@ -49,7 +49,7 @@ class Callers:
         if self.sent < MOST_REQUESTS:
             self.ask(LOOK_EVERY)
         else:
-            rolling.rollback(self._project, who="the demo", why="no flight is left, and it is still undecided")
+            control.roll_back(self._project, who="the demo", why="no flight is left, and it is still undecided")
 
     def ask(self, count: int) -> None:
         """Send the next flights."""

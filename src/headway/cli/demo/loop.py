@@ -13,8 +13,8 @@ from headway.cli.demo.told import StageReporter
 from headway.core.dataset import Dataset
 from headway.core.rollout import Plan, Stage
 from headway.data.split import labeled_rows, split_dataset
-from headway.monitoring.rollout import rolling
-from headway.monitoring.rollout.follow import follow
+from headway.monitoring import rollout as control
+from headway.monitoring.rollout import follow_rollout
 from headway.registry.project import Project
 from headway.reporting.story import Stamp
 
@@ -30,11 +30,11 @@ def roll_back_broken_feed(project: Project, live: Dataset, told: StageReporter) 
     right, wrong = (_flights(period, 10).select(names) for period in (live, utc))
     canary.fill_feed(project, right, wrong)
     digest = canary.release_with_feed(project, who=getuser())
-    rolling.start(project, digest, plan=FEED, who=getuser(), why="reads the schedule from a feed")
+    control.start_rollout(project, digest, plan=FEED, who=getuser(), why="reads the schedule from a feed")
     flown = canary.run_rollout(
         project,
         right,
-        lambda wait: follow(project, callback=told.callback, wait=wait),
+        lambda wait: follow_rollout(project, callback=told.callback, wait=wait),
         broken_at=canary.SOUND_REQUESTS,
     )
     note = f"After {canary.SOUND_REQUESTS:,} requests its feed began to send its times in UTC."

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import polars as pl
 from msgspec.structs import replace
 
-from headway.api.careful import careful
+from headway.api.in_memory_project import default_policy
 from headway.core.contracts import Survey
 from headway.core.dataset import OUTCOME, Dataset, Roles
 from headway.core.errors import ConfigError, DataError, NotApplicable
@@ -81,7 +81,7 @@ def propose_settings(table: pl.DataFrame, target: str) -> Proposal:
         classes=_classes(table[target]) if task == "multiclass" else (),
         numbers=numbers,
         split=_split(table[time]) if time else {},
-        limits=careful(
+        limits=default_policy(
             replace(roles, slices=slices, known=dict.fromkeys(outcome, OUTCOME)), table, judged=1 - max(PARTS)
         ),
     )

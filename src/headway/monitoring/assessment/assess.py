@@ -18,18 +18,17 @@ from headway.core.errors import DataError
 from headway.core.evidence import Finding
 from headway.data import check as checking
 from headway.data.split import split_dataset
-from headway.monitoring.assessment import moved, other_source, schema, settings
-from headway.monitoring.assessment.kept import history
-from headway.monitoring.assessment.rows import last_time
-from headway.monitoring.assessment.sample import packed, sample_of
-from headway.monitoring.assessment.stretches import by_part, by_time
-from headway.monitoring.labeling.kept import labelling_of
-from headway.monitoring.served import requests
+from headway.monitoring.assessment import changes
+from headway.monitoring.assessment.history import assessment_history
+from headway.monitoring.assessment.sample import draw_sample, encode_sample, last_time
+from headway.monitoring.assessment.time_buckets import split_buckets, time_buckets
+from headway.monitoring.labeling.agreement import labeling_records
+from headway.monitoring.scored_rows import logged_requests
 from headway.registry.project import Project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assessed:
+class AssessmentResult:
     """An assessment, and the one before it; `same` says that it is that one again, and that nothing new was kept."""
 
     now: Assessment
@@ -37,45 +36,45 @@ class Assessed:
     same: bool = False
 
 
-def survey_of(project: Project, dataset: Dataset) -> Survey:
+def check_context(project: Project, dataset: Dataset) -> Survey:
     """What checks look at: the rows, cut into periods where they can be, and what callers asked the live release."""
     try:
         parts = split_dataset(dataset, project.config.split, fitted=bool(project.config.model.file))
     except DataError:
         parts = {}
-    asked, told_apart = partial(requests, project), plugins.load_detector(moved.DETECTOR)
+    asked, told_apart = partial(logged_requests, project), plugins.load_detector(changes.DETECTOR)
     return Survey(
         dataset=dataset,
         periods=parts,
         requests=asked,
         config=project.config,
         detector=told_apart,
-        labelling=labelling_of(project),
+        labelling=labeling_records(project),
     )
 
 
-def assess(project: Project, dataset: Dataset, *, who: str) -> Assessed:
+def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
     """Run every check and keep what was found, unless all is as it was when the same data were assessed before.
 
     A source, columns, distributions or settings that are others than those of the last assessment open a new one, with
     the next number and why.
     """
-    survey = survey_of(project, dataset)
-    found, kept = _found(project, survey, who), history(project)
+    survey = check_context(project, dataset)
+    found, kept = _run_checks(project, survey, who), assessment_history(project)
     before = kept[-1] if kept else None
-    if before and _same(before, found):
-        return Assessed(now=before, before=kept[-2] if len(kept) > 1 else None, same=True)
+    if before and _is_unchanged(before, found):
+        return AssessmentResult(now=before, before=kept[-2] if len(kept) > 1 else None, same=True)
     opening = next((each for each in reversed(kept) if each.sample), None)
     if before and opening:
-        found = _since(opening, before, found, survey, project)
+        found = _compare_with_opening(opening, before, found, survey, project)
     if not found.number or not opening:
-        content = packed(sample_of(dataset))
+        content = encode_sample(draw_sample(dataset))
         found = replace(found, number=(before.number if before else 0) + 1, sample=project.blobs.put(content))
     project.keep(found)
-    return Assessed(now=found, before=before)
+    return AssessmentResult(now=found, before=before)
 
 
-def _found(project: Project, survey: Survey, who: str) -> Assessment:
+def _run_checks(project: Project, survey: Survey, who: str) -> Assessment:
     """What all checks say of a table, and what the table is like; its number is 0 until it is known what changed."""
     dataset, config = survey.dataset, project.config
     findings = checking.run_checks(survey)
@@ -92,15 +91,15 @@ def _found(project: Project, survey: Survey, who: str) -> Assessment:
         n_groups=dataset.table[roles.groups].n_unique() if roles.groups else 0,
         until=last_time(dataset),
         columns={name: str(kind) for name, kind in dataset.table.schema.items()},
-        settings=settings.settings_of(config),
-        looked=tuple(_looked(findings)),
+        settings=changes.check_settings(config),
+        looked=tuple(_check_runs(findings)),
         findings=tuple(findings),
-        stretches=by_time(dataset),
-        parts=by_part(dataset, survey.periods),
+        stretches=time_buckets(dataset),
+        parts=split_buckets(dataset, survey.periods),
     )
 
 
-def _looked(findings: list[Finding]) -> list[Looked]:
+def _check_runs(findings: list[Finding]) -> list[Looked]:
     """Every check that there is, with the reason of each that could not judge."""
     silent = {each.where.removeprefix(checking.CHECK): each.message for each in findings if each.code == UNJUDGED}
     names = plugins.names("check")
@@ -108,7 +107,7 @@ def _looked(findings: list[Finding]) -> list[Looked]:
     return [Looked(name=name, code=codes[name], unjudged=silent.get(name, "")) for name in names]
 
 
-def _same(before: Assessment, now: Assessment) -> bool:
+def _is_unchanged(before: Assessment, now: Assessment) -> bool:
     """Whether the same data give the same findings, by the same headway and settings."""
     return all(
         getattr(before, part) == getattr(now, part)
@@ -116,13 +115,19 @@ def _same(before: Assessment, now: Assessment) -> bool:
     )
 
 
-def _since(opening: Assessment, before: Assessment, now: Assessment, survey: Survey, project: Project) -> Assessment:
+def _compare_with_opening(
+    opening: Assessment, before: Assessment, now: Assessment, survey: Survey, project: Project
+) -> Assessment:
     """What changed since the assessment was opened; without a reason for a new one, it has the number of that."""
     tested = before.tested
     if now.dataset != before.dataset:
-        tested = moved.look(opening, before.tested, survey.dataset, project.blobs)
-    reasons = [*other_source.finding(opening, now), *schema.finding(opening, now), *settings.finding(before, now)]
-    reasons += moved.finding(opening, tested)
+        tested = changes.compare_distributions(opening, before.tested, survey.dataset, project.blobs)
+    reasons = [
+        *changes.source_finding(opening, now),
+        *changes.schema_finding(opening, now),
+        *changes.settings_finding(before, now),
+    ]
+    reasons += changes.distribution_finding(opening, tested)
     if reasons:
         return replace(
             now,

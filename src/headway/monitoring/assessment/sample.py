@@ -7,23 +7,25 @@ rows drawn and nothing says which values stood together. Texts are kept where fe
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from datetime import datetime
 
 import polars as pl
 
 from headway.core.dataset import Dataset
 from headway.data.matrix import group_codes as group_numbers
-from headway.monitoring.answered import moments_of
+from headway.monitoring.scored_rows import time_expression
 
-MOST_ROWS = 16_384
-MOST_TEXTS = 50
-FEWEST_ROWS = 10
+MAX_ROWS = 16_384
+MAX_CATEGORIES = 50
+MIN_CATEGORY_ROWS = 10
 """Rows that a text needs to be kept as it is."""
 
 GROUP = "__group"
 RARE = "(rare)"
 
 
-def sample_of(dataset: Dataset, *, like: pl.DataFrame | None = None) -> pl.DataFrame:
+def draw_sample(dataset: Dataset, *, like: pl.DataFrame | None = None) -> pl.DataFrame:
     """Features and target of some rows of every group, with the column GROUP: numbers as float64, texts as texts.
 
     `like` is an earlier sample: its texts stay texts, and all others are rare, so that a class is not called rare in
@@ -32,23 +34,23 @@ def sample_of(dataset: Dataset, *, like: pl.DataFrame | None = None) -> pl.DataF
     names = dict.fromkeys([*dataset.features, dataset.roles.target])
     texts = {} if like is None else {each.name: each for each in like if each.dtype == pl.String}
     kept = [column for name in names if (column := _column(dataset.table[name], texts.get(name))) is not None]
-    table = pl.DataFrame([*kept, numbered(dataset)])
-    each = max(1, MOST_ROWS // max(1, table[GROUP].n_unique()))
+    table = pl.DataFrame([*kept, sample_groups(dataset)])
+    each = max(1, MAX_ROWS // max(1, table[GROUP].n_unique()))
     drawn = table.filter(pl.int_range(pl.len()).shuffle(seed=0).over(GROUP) < each)
-    if len(drawn) > MOST_ROWS:
-        drawn = drawn.sample(MOST_ROWS, seed=0)
+    if len(drawn) > MAX_ROWS:
+        drawn = drawn.sample(MAX_ROWS, seed=0)
     return drawn.sort(GROUP).with_columns(pl.col(each.name).sort().over(GROUP) for each in kept)
 
 
-def numbered(dataset: Dataset) -> pl.Series:
+def sample_groups(dataset: Dataset) -> pl.Series:
     """The group of each row as a number: the day where rows have a time, else that of the declared group."""
     if dataset.roles.time:
-        days = moments_of(dataset).dt.date().cast(pl.Int32).cast(pl.Int64)
+        days = time_expression(dataset).dt.date().cast(pl.Int32).cast(pl.Int64)
         return dataset.table.select(days.alias(GROUP)).to_series()
     return pl.Series(GROUP, group_numbers(dataset))
 
 
-def packed(sample: pl.DataFrame) -> bytes:
+def encode_sample(sample: pl.DataFrame) -> bytes:
     """A sample as bytes for the blobs: Arrow IPC, numbers to seven digits."""
     content = io.BytesIO()
     numbers = [pl.col(name).cast(pl.Float32) for name, kind in sample.schema.items() if kind == pl.Float64]
@@ -56,7 +58,7 @@ def packed(sample: pl.DataFrame) -> bytes:
     return content.getvalue()
 
 
-def unpacked(content: bytes) -> pl.DataFrame:
+def decode_sample(content: bytes) -> pl.DataFrame:
     """The sample in such bytes."""
     found = pl.read_ipc(io.BytesIO(content))
     return found.with_columns(pl.col(name).cast(pl.Float64) for name, kind in found.schema.items() if kind.is_float())
@@ -71,9 +73,25 @@ def _column(column: pl.Series, known: pl.Series | None) -> pl.Series | None:
     if known is not None:
         texts = column.cast(pl.String)
         return texts.set(~texts.is_in(known.drop_nulls().implode()), RARE)
-    if column.n_unique() > MOST_TEXTS:
+    if column.n_unique() > MAX_CATEGORIES:
         return None
     counts = column.cast(pl.String).value_counts()
-    rare = counts.filter(pl.col("count") < FEWEST_ROWS)[column.name]
+    rare = counts.filter(pl.col("count") < MIN_CATEGORY_ROWS)[column.name]
     texts = column.cast(pl.String)
     return texts.set(texts.is_in(rare.drop_nulls().implode()), RARE) if rare.drop_nulls().len() else texts
+
+
+def later_rows(dataset: Dataset, until: str) -> Dataset | None:
+    """The rows after a time in ISO 8601; None where there is none, or rows have no time, or no time is said."""
+    if not until or not dataset.roles.time:
+        return None
+    rows = dataset.table.filter(time_expression(dataset) > datetime.fromisoformat(until))
+    return None if rows.is_empty() else replace(dataset, table=rows)
+
+
+def last_time(dataset: Dataset) -> str:
+    """The time of the last row in ISO 8601; empty where rows have none."""
+    if not dataset.roles.time:
+        return ""
+    last = dataset.table.select(time_expression(dataset)).to_series().max()
+    return last.isoformat() if isinstance(last, datetime) else ""

@@ -14,6 +14,7 @@ runs are joined as far as 8 remain, since then they lean on each other least.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 from msgspec.structs import replace
@@ -22,27 +23,26 @@ from headway.core.contracts import Window, Windows
 from headway.core.drift import Drift
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Finding, Measurement
-from headway.evaluation.statistics.intervals import fact
+from headway.evaluation.statistics.intervals import FEWEST_GROUPS, fact
 from headway.evaluation.statistics.tables import Floats, Ints
-from headway.monitoring.drift.bins import Bins, bins_of, column
-from headway.monitoring.drift.dealing import Blocks, blocks_of, deal
+from headway.monitoring.drift import FeatureBins, feature_values, make_bins
 
-MOST_PERMUTATIONS, AT_ONCE, FEWEST_PERMUTATIONS = 19_999, 999, 499
+MAX_PERMUTATIONS, BATCH, MIN_PERMUTATIONS = 19_999, 999, 499
 RESOLVED = 20  # permutations at least as far apart that p = alpha rests on
 FAR, AND_MORE = 3, 0.01  # no alarm is near where the first permutations say p > 3 alpha + .01
 _WORK = 100_000
-NAMED = 3
-_NOTHING = 1e-9
+NAMED_FEATURES = 3
+_EPSILON = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
+class _BinCounts:
     """Counts by block and bin [G, K], bins of one feature side by side; rows by block [G]; where features begin."""
 
     counts: Floats
     rows: Floats
     begins: Ints
-    bins: tuple[Bins, ...]
+    bins: tuple[FeatureBins, ...]
 
 
 def plugin(windows: Windows) -> Drift:
@@ -51,13 +51,13 @@ def plugin(windows: Windows) -> Drift:
     Raises NotApplicable below 20 groups or 8 runs in all, or where runs are too few to show a change at that chance,
     and DataError where the windows do not have the columns of the signature.
     """
-    blocks = blocks_of(windows)
-    _expect_room(windows, blocks)
-    table = _table(windows, blocks)
+    blocks = make_blocks(windows)
+    _require_resolution(windows, blocks)
+    table = _count_bins(windows, blocks)
     statistics = _statistics(table, blocks, windows.alpha)
-    spread = _spread(statistics)
-    p = _p(spread)
-    corrected = (spread.max(1)[:, None] >= spread[0] - _NOTHING).mean(0)
+    spread = _standardized(statistics)
+    p = _p_value(spread)
+    corrected = (spread.max(1)[:, None] >= spread[0] - _EPSILON).mean(0)
     shares = _shares(table, blocks.first)
     test = f"{len(statistics) - 1} permutations of groups, {windows.run} neighbours or more as one"
     far = _distances(shares, table.begins)
@@ -66,17 +66,17 @@ def plugin(windows: Windows) -> Drift:
         *_by_name(windows, "drift.p", corrected, method=f"{test}, the largest of all features"),
         *_by_name(windows, "drift.distance", far, method="triangular discrimination of bins"),
     ]
-    said = _findings(windows, blocks, p) if p <= windows.alpha else []
+    said = _overall_finding(windows, blocks, p) if p <= windows.alpha else []
     if said:
         order = np.argsort(-spread[0], kind="stable")
         said[0] = replace(said[0], message=said[0].message + f"; most of all {_names(table, order)}")
         moved = [int(j) for j in order if corrected[j] <= windows.alpha]
-        said += [_moved(table, shares, j, said[0], float(corrected[j])) for j in moved]
+        said += [_feature_finding(table, shares, j, said[0], float(corrected[j])) for j in moved]
     return Drift(alarm=p <= windows.alpha, measurements=tuple(measured), findings=tuple(said))
 
 
-def _expect_room(windows: Windows, blocks: Blocks) -> None:
-    least = max(blocks.least, 1 / (MOST_PERMUTATIONS + 1))
+def _require_resolution(windows: Windows, blocks: PermutationBlocks) -> None:
+    least = max(blocks.least, 1 / (MAX_PERMUTATIONS + 1))
     if least >= windows.alpha:
         sizes = f"{blocks.n_groups[0]} and {blocks.n_groups[1]} groups, {blocks.run} neighbours as one,"
         raise NotApplicable(
@@ -86,47 +86,47 @@ def _expect_room(windows: Windows, blocks: Blocks) -> None:
         )
 
 
-def _statistics(table: _Table, blocks: Blocks, alpha: float) -> Floats:
+def _statistics(table: _BinCounts, blocks: PermutationBlocks, alpha: float) -> Floats:
     """Each feature's statistic, for the windows as they are and dealt anew -> [1 + R, F]; R as `alpha` asks."""
     table = _without_pattern(table, blocks)
-    found = [_dealt(table, blocks, 0)]
-    wanted = min(MOST_PERMUTATIONS, int(RESOLVED / alpha))
-    if _p(_spread(found[0])) > FAR * alpha + AND_MORE:
+    found = [_permuted_statistics(table, blocks, 0)]
+    wanted = min(MAX_PERMUTATIONS, int(RESOLVED / alpha))
+    if _p_value(_standardized(found[0])) > FAR * alpha + AND_MORE:
         return found[0]
-    while (more := len(found)) * _times(blocks) < wanted:
-        found.append(_dealt(table, blocks, more)[1:])
+    while (more := len(found)) * _batch_size(blocks) < wanted:
+        found.append(_permuted_statistics(table, blocks, more)[1:])
     return np.concatenate(found)
 
 
-def _dealt(table: _Table, blocks: Blocks, seed: int) -> Floats:
-    return _by_feature(_studentised(table, deal(blocks, _times(blocks), seed=seed)), table.begins)
+def _permuted_statistics(table: _BinCounts, blocks: PermutationBlocks, seed: int) -> Floats:
+    return _by_feature(_studentized(table, permute_windows(blocks, _batch_size(blocks), seed=seed)), table.begins)
 
 
-def _times(blocks: Blocks) -> int:
+def _batch_size(blocks: PermutationBlocks) -> int:
     """How often to deal anew at once: more often where there are few blocks, for which it costs little."""
-    return min(AT_ONCE, max(FEWEST_PERMUTATIONS, _WORK // blocks.count))
+    return min(BATCH, max(MIN_PERMUTATIONS, _WORK // blocks.count))
 
 
-def _p(spread: Floats) -> float:
+def _p_value(spread: Floats) -> float:
     """The share of ways of dealing that are at least as far apart as the true one, which counts as well."""
     alarm = np.square(np.maximum(spread, 0)).sum(1)
-    return float((alarm >= alarm[0] - _NOTHING).mean())
+    return float((alarm >= alarm[0] - _EPSILON).mean())
 
 
-def _table(windows: Windows, blocks: Blocks) -> _Table:
+def _count_bins(windows: Windows, blocks: PermutationBlocks) -> _BinCounts:
     fields = windows.signature.inputs
     for window in (windows.before, windows.after):
-        _expect(window, len(fields))
+        _require_shape(window, len(fields))
     parts, kinds = [], []
     for number, field in enumerate(fields):
-        values = column(windows, number)
-        bins = bins_of(field, values)
+        values = feature_values(windows, number)
+        bins = make_bins(field, values)
         cells = blocks.codes * bins.size
         cells += bins.codes(values)
         parts.append(np.bincount(cells, minlength=blocks.count * bins.size).reshape(blocks.count, bins.size))
         kinds.append(bins)
     begins = np.cumsum([0, *(bins.size for bins in kinds[:-1])])
-    return _Table(
+    return _BinCounts(
         counts=np.concatenate(parts, axis=1).astype(np.float64),
         rows=np.bincount(blocks.codes, minlength=blocks.count).astype(np.float64),
         begins=begins.astype(np.int64),
@@ -134,7 +134,7 @@ def _table(windows: Windows, blocks: Blocks) -> _Table:
     )
 
 
-def _expect(window: Window, width: int) -> None:
+def _require_shape(window: Window, width: int) -> None:
     if window.rows.ndim != 2 or window.rows.shape[1] != width or len(window.rows) != len(window.groups):
         raise DataError(
             f"a window of {width} features and a group a row is needed",
@@ -142,7 +142,7 @@ def _expect(window: Window, width: int) -> None:
         )
 
 
-def _without_pattern(table: _Table, blocks: Blocks) -> _Table:
+def _without_pattern(table: _BinCounts, blocks: PermutationBlocks) -> _BinCounts:
     """The counts less what repeats every `run` groups; it does not look at which window a group is in.
 
     The pattern is how a phase differs from its own week, so that a change from week to week is left as it is.
@@ -153,7 +153,7 @@ def _without_pattern(table: _Table, blocks: Blocks) -> _Table:
     weeks, phases = (np.unique(each, return_inverse=True)[1] for each in np.divmod(blocks.numbers, blocks.pattern))
     beyond = counts - rows * (_totals(counts, weeks) / _totals(rows, weeks))[weeks]
     counts -= rows * (_totals(beyond, phases) / _totals(rows, phases))[phases]
-    return _Table(counts=counts, rows=table.rows, begins=table.begins, bins=table.bins)
+    return _BinCounts(counts=counts, rows=table.rows, begins=table.begins, bins=table.bins)
 
 
 def _totals(values: Floats, codes: Ints) -> Floats:
@@ -163,7 +163,7 @@ def _totals(values: Floats, codes: Ints) -> Floats:
     return found
 
 
-def _studentised(table: _Table, dealt: Floats) -> Floats:
+def _studentized(table: _BinCounts, dealt: Floats) -> Floats:
     """Each bin's difference of shares over its standard error by group, for each way of dealing -> [1 + R, K].
 
     The error is at least that of independent rows, or a bin that is empty in one window would have none.
@@ -171,15 +171,15 @@ def _studentised(table: _Table, dealt: Floats) -> Floats:
     counts, rows = table.counts, table.rows[:, None]
     moments = np.concatenate([counts, np.square(counts), counts * rows, rows, np.square(rows)], axis=1)
     first = dealt @ moments
-    one, var_one, n_one = _side(first, dealt.sum(1))
-    two, var_two, n_two = _side(moments.sum(0) - first, (1 - dealt).sum(1))
+    one, var_one, n_one = _shares_and_variances(first, dealt.sum(1))
+    two, var_two, n_two = _shares_and_variances(moments.sum(0) - first, (1 - dealt).sum(1))
     whole = table.counts.sum(0) / table.rows.sum()
-    least = np.maximum(whole * (1 - whole), _NOTHING) * (1 / n_one + 1 / n_two)
+    least = np.maximum(whole * (1 - whole), _EPSILON) * (1 / n_one + 1 / n_two)
     found: Floats = (one - two) / np.sqrt(np.maximum(var_one + var_two, least))
     return found
 
 
-def _side(sums: Floats, groups: Floats) -> tuple[Floats, Floats, Floats]:
+def _shares_and_variances(sums: Floats, groups: Floats) -> tuple[Floats, Floats, Floats]:
     """Shares and their linearised variances [R, K], and rows [R, 1], from sums of c, c^2, c n, n and n^2."""
     linear, squares, mixed = np.split(sums[:, :-2], 3, axis=1)
     rows, rows_squared = sums[:, -2:-1], sums[:, -1:]
@@ -195,14 +195,14 @@ def _by_feature(ratios: Floats, begins: Ints) -> Floats:
     return means
 
 
-def _spread(statistics: Floats) -> Floats:
+def _standardized(statistics: Floats) -> Floats:
     """Each feature in units of its own spread over all ways of dealing, the true one among them."""
     centred = statistics - statistics.mean(0)
-    scaled: Floats = centred / (statistics.std(0) + _NOTHING)
+    scaled: Floats = centred / (statistics.std(0) + _EPSILON)
     return scaled
 
 
-def _shares(table: _Table, first: int) -> tuple[Floats, Floats]:
+def _shares(table: _BinCounts, first: int) -> tuple[Floats, Floats]:
     one, two = table.counts[:first], table.counts[first:]
     return one.sum(0) / table.rows[:first].sum(), two.sum(0) / table.rows[first:].sum()
 
@@ -210,7 +210,7 @@ def _shares(table: _Table, first: int) -> tuple[Floats, Floats]:
 def _distances(shares: tuple[Floats, Floats], begins: Ints) -> Floats:
     """The triangular discrimination of each feature's shares (Topsoe 2000), in [0, 1]."""
     one, two = shares
-    apart = np.square(one - two) / np.maximum(one + two, _NOTHING)
+    apart = np.square(one - two) / np.maximum(one + two, _EPSILON)
     return np.asarray(np.add.reduceat(apart, begins) / 2)
 
 
@@ -222,7 +222,7 @@ def _by_name(windows: Windows, name: str, values: Floats, *, method: str) -> lis
     ]
 
 
-def _findings(windows: Windows, blocks: Blocks, p: float) -> list[Finding]:
+def _overall_finding(windows: Windows, blocks: PermutationBlocks, p: float) -> list[Finding]:
     rows, groups = (len(windows.before.rows), len(windows.after.rows)), blocks.n_groups
     message = (
         f"the inputs changed (p {p:.3g} over {len(windows.signature.inputs)} features): "
@@ -234,11 +234,13 @@ def _findings(windows: Windows, blocks: Blocks, p: float) -> list[Finding]:
     ]
 
 
-def _names(table: _Table, order: Ints) -> str:
-    return ", ".join(table.bins[number].field.name for number in order[:NAMED])
+def _names(table: _BinCounts, order: Ints) -> str:
+    return ", ".join(table.bins[number].field.name for number in order[:NAMED_FEATURES])
 
 
-def _moved(table: _Table, shares: tuple[Floats, Floats], number: int, of_all: Finding, p: float) -> Finding:
+def _feature_finding(
+    table: _BinCounts, shares: tuple[Floats, Floats], number: int, of_all: Finding, p: float
+) -> Finding:
     """The finding of one feature beside that of all, with the bin whose share changed most."""
     bins = table.bins[number]
     begin = int(table.begins[number])
@@ -249,3 +251,83 @@ def _moved(table: _Table, shares: tuple[Floats, Floats], number: int, of_all: Fi
         f"{bins.label(most)} was {one[most]:.1%} of rows and is {two[most]:.1%}"
     )
     return replace(of_all, message=message, where=bins.field.name, measured=p, hint="")
+
+
+MAX_BLOCKS = 512
+MIN_RUNS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermutationBlocks:
+    """The block of each row, `codes` int64 [n], those of the window before first: `first` blocks are its.
+
+    A block is a group, or beyond MOST_BLOCKS groups a few neighbours. `numbers` int64 [G] place each block in time;
+    `pattern` is over how many a pattern repeats (1: none), `run` how many move as one; `n_groups` counts by window.
+    """
+
+    codes: Ints
+    first: int
+    numbers: Ints
+    pattern: int
+    run: int
+    n_groups: tuple[int, int]
+
+    @property
+    def count(self) -> int:
+        """Number of blocks."""
+        return len(self.numbers)
+
+    @property
+    def least(self) -> float:
+        """How often chance deals the windows just as they are: no p can be below, however far the windows are apart."""
+        return sum(self._as_it_is(phase) for phase in range(self.run)) / self.run
+
+    def _as_it_is(self, phase: int) -> float:
+        """The same for runs cut at one phase: those of the window before come first, and last the one cut in two."""
+        runs = (self.count - 1 + phase) // self.run + 1
+        whole, into = divmod(self.first + phase, self.run)
+        return 1 / (comb(runs, whole) * ((runs - whole) if into else 1))
+
+
+def make_blocks(windows: Windows) -> PermutationBlocks:
+    """The blocks of two windows, with runs as long as leave FEWEST_RUNS of them: longer ones lean on each other least.
+
+    Raises NotApplicable below 20 groups or 8 runs in all, where dealing anew could not show a change.
+    """
+    groups = (windows.before.groups, windows.after.groups)
+    numbers = [np.unique(each) for each in groups]
+    n_before, n_after = sizes = (len(numbers[0]), len(numbers[1]))
+    fewest = max(FEWEST_GROUPS, MIN_RUNS * windows.run)
+    if min(sizes) < 2 or sum(sizes) < fewest:
+        raise NotApplicable(
+            f"{n_before} and {n_after} groups are too few to show a change",
+            where=f"runs of {windows.run} need {fewest} groups in all",
+            hint="take longer windows",
+        )
+    dense = [np.searchsorted(known, each) for known, each in zip(numbers, groups, strict=True)]
+    share = min(1.0, MAX_BLOCKS / sum(sizes))
+    first, last = (max(2, int(size * share)) for size in sizes)
+    run = max(1, round(windows.run * share))
+    return PermutationBlocks(
+        codes=np.concatenate([dense[0] * first // n_before, first + dense[1] * last // n_after]),
+        first=first,
+        numbers=np.concatenate(numbers) if share == 1 else np.arange(first + last),
+        pattern=windows.run if share == 1 else 1,
+        run=run * max(1, (first + last) // (MIN_RUNS * run)) if windows.run > 1 else 1,
+        n_groups=sizes,
+    )
+
+
+def permute_windows(blocks: PermutationBlocks, times: int, *, seed: int = 0) -> Floats:
+    """Who is in the first window: as it is, then dealt anew so many times; 0 or 1, float64 [1 + times, G].
+
+    Runs are cut at a random phase and put in random order; the first blocks of that order make the window.
+    """
+    rng = np.random.default_rng(seed)
+    runs = (np.arange(blocks.count) + rng.integers(blocks.run, size=(times, 1))) // blocks.run
+    keys = np.take_along_axis(rng.random((times, int(runs.max()) + 1)), runs, axis=1)
+    order = np.argsort(keys, axis=1, kind="stable")
+    dealt = np.zeros((times + 1, blocks.count))
+    dealt[0, : blocks.first] = 1
+    np.put_along_axis(dealt[1:], order[:, : blocks.first], 1.0, axis=1)
+    return dealt

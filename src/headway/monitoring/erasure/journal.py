@@ -13,13 +13,13 @@ import msgspec
 
 from headway.core.errors import StoreError
 from headway.core.record import Record
-from headway.monitoring.erasure.places import Touch
+from headway.monitoring.erasure.files import AffectedFile
 from headway.storage import atomic
 
 FILE = "forgetting.jsonl"
 
 
-class Head(Record, frozen=True, kw_only=True):
+class JournalHeader(Record, frozen=True, kw_only=True):
     """What an erasure is for: `subject` a keyed hash, or `older_than` a time, and when it was begun."""
 
     subject: str
@@ -27,13 +27,13 @@ class Head(Record, frozen=True, kw_only=True):
     begun_at: str
 
 
-class Journal:
+class ErasureJournal:
     """An erasure that was begun: what it is for, and every file it touched or was about to."""
 
-    def __init__(self, file: IO[bytes], path: Path, asked: Head) -> None:
+    def __init__(self, file: IO[bytes], path: Path, asked: JournalHeader) -> None:
         self._file = file
-        lines = _whole(file.read())
-        self.head = msgspec.json.decode(lines[0], type=Head) if lines else asked
+        lines = _complete_lines(file.read())
+        self.head = msgspec.json.decode(lines[0], type=JournalHeader) if lines else asked
         if (self.head.subject, bool(self.head.older_than)) != (asked.subject, bool(asked.older_than)):
             what = f"those older than {self.head.older_than}" if self.head.older_than else "those of another key"
             raise StoreError(
@@ -41,17 +41,19 @@ class Journal:
                 where=str(path),
                 hint="give the command for it again; it goes on from where it was",
             )
-        self.touched = {each.path: each for each in (msgspec.json.decode(line, type=Touch) for line in lines[1:])}
+        self.touched = {
+            each.path: each for each in (msgspec.json.decode(line, type=AffectedFile) for line in lines[1:])
+        }
         if not lines:
             self.begin(asked)
 
-    def begin(self, head: Head) -> None:
+    def begin(self, head: JournalHeader) -> None:
         """Begin anew, with nothing touched."""
         self._file.truncate(0)
         self.head, self.touched = head, {}
         self._add(head)
 
-    def note(self, touch: Touch) -> None:
+    def note(self, touch: AffectedFile) -> None:
         """Write down that a file is about to be touched; on disk at return. Of a file the first note is kept."""
         if touch.path not in self.touched:
             self.touched[touch.path] = touch
@@ -69,7 +71,7 @@ class Journal:
 
 
 @contextmanager
-def opened(state: Path, asked: Head) -> Iterator[Journal]:
+def open_journal(state: Path, asked: JournalHeader) -> Iterator[ErasureJournal]:
     """The journal of this erasure, begun or gone on with; raises StoreError while another one is under way."""
     path = state / FILE
     with path.open("a+b") as file:
@@ -79,9 +81,9 @@ def opened(state: Path, asked: Head) -> Iterator[Journal]:
             raise StoreError("another process is erasing rows", where=str(path), hint="wait for it") from error
         file.seek(0)
         atomic.sync(state)
-        yield Journal(file, path, asked)
+        yield ErasureJournal(file, path, asked)
 
 
-def _whole(content: bytes) -> list[bytes]:
+def _complete_lines(content: bytes) -> list[bytes]:
     """The lines that were written to their end."""
     return content[: content.rfind(b"\n") + 1].splitlines()

@@ -28,8 +28,15 @@ from headway.data.provenance.digest import table_digest
 from headway.data.split import labeled_rows, select_period
 from headway.evaluation.statistics.seeds import over_seeds
 from headway.evaluation.subject import open_variant, self_test
-from headway.monitoring.post import Post
-from headway.monitoring.retraining.against_live import Held, held_out, judged, key_of, known, rules_of
+from headway.monitoring.deployed_release import DeployedRelease
+from headway.monitoring.retraining.comparison import (
+    HoldoutSet,
+    judge_against_live,
+    make_holdout,
+    outcome_key,
+    promotion_rules,
+    rows_labeled_by,
+)
 from headway.optimization import search
 from headway.optimization.train import Asked, recipe_digest, train
 from headway.registry.project import Project
@@ -39,7 +46,7 @@ Callback = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Lesson:
+class RetrainingData:
     """What is learned from, and what is held out of it to judge by; `key` names the outcome.
 
     `findings` tell what changed of the rows that live had learned from.
@@ -54,12 +61,14 @@ class Lesson:
     findings: tuple[Finding, ...] = ()
 
 
-def lesson_of(project: Project, post: Post, dataset: Dataset, until: datetime | None) -> Lesson:
+def prepare_retraining(
+    project: Project, post: DeployedRelease, dataset: Dataset, until: datetime | None
+) -> RetrainingData:
     """All rows labelled by a time since the first training began; the last `[retrain] judged_days` are held out.
 
     Raises DataError where live learned from days that would be held out: nothing new has come to judge by.
     """
-    rows, end = known(project, dataset, until)
+    rows, end = rows_labeled_by(project, dataset, until)
     since = end - timedelta(days=project.config.retrain.judged_days)
     if since < post.trained_until:
         raise DataError(
@@ -72,14 +81,14 @@ def lesson_of(project: Project, post: Post, dataset: Dataset, until: datetime | 
     learned = select_period(rows, begin, since, name="train")
     held = select_period(rows, since, end, name=f"{since:%Y-%m-%d} to {end:%Y-%m-%d}")
     code = recipe_digest(project.config)
-    rules = [str(rule) for rule in rules_of(project.config.policy).release]
+    rules = [str(rule) for rule in promotion_rules(project.config.policy).release]
     digests = (post.digest, table_digest(learned.table), table_digest(held.table))
-    key = key_of("retrain", *digests, code, project.config.retrain.seeds, rules)
-    found = _changed(project, post, dataset)
-    return Lesson(rows=learned, held=held, until=since, end=end, recipe=code, key=key, findings=found)
+    key = outcome_key("retrain", *digests, code, project.config.retrain.seeds, rules)
+    found = _changed_training_rows(project, post, dataset)
+    return RetrainingData(rows=learned, held=held, until=since, end=end, recipe=code, key=key, findings=found)
 
 
-def _changed(project: Project, post: Post, dataset: Dataset) -> tuple[Finding, ...]:
+def _changed_training_rows(project: Project, post: DeployedRelease, dataset: Dataset) -> tuple[Finding, ...]:
     """D065 where the rows that live had learned from are others now: all of its period, or those with an outcome."""
     since, until = (datetime.fromisoformat(text) for text in (post.training.since, post.training.until))
     try:
@@ -94,14 +103,19 @@ def _changed(project: Project, post: Post, dataset: Dataset) -> tuple[Finding, .
 
 
 def retrain(
-    project: Project, post: Post, lesson: Lesson, *, ticket: Ticket | None = None, callback: Callback = lambda _: None
+    project: Project,
+    post: DeployedRelease,
+    lesson: RetrainingData,
+    *,
+    ticket: Ticket | None = None,
+    callback: Callback = lambda _: None,
 ) -> Retraining:
     """The live release trained anew in the form that live has, with the verdict against live; it moves no pointer.
 
     The first seed is what would be shipped; the others say how much of it is chance. Raises DataError where a check of
     the data says stop, ConfigError where the training function takes no seed though more than one is asked.
     """
-    done = outcome(project, lesson.key)
+    done = find_outcome(project, lesson.key)
     if done:
         return done
     for finding in lesson.findings:
@@ -119,20 +133,20 @@ def retrain(
         ticket=ticket,
         trainings=len(trainings),
         seconds=time.perf_counter() - began,
-        message=_says(frontier.winner.verdict, trainings),
+        message=_outcome_message(frontier.winner.verdict, trainings),
         findings=lesson.findings,
     )
     project.keep(found)
     return found
 
 
-def outcome(project: Project, key: str) -> Retraining | None:
+def find_outcome(project: Project, key: str) -> Retraining | None:
     """What came of the same before, as it was kept last."""
     kept = (read(Retraining, content) for content in reversed(project.state.kept("retraining", name=project.name)))
     return next((each for each in kept if each.key == key), None)
 
 
-def _trainings(project: Project, post: Post, lesson: Lesson, callback: Callback) -> list[Training]:
+def _trainings(project: Project, post: DeployedRelease, lesson: RetrainingData, callback: Callback) -> list[Training]:
     seeds = project.config.retrain.seeds
     asked = list(range(seeds)) if seeds > 1 else [None]
     found = []
@@ -142,7 +156,7 @@ def _trainings(project: Project, post: Post, lesson: Lesson, callback: Callback)
     return found
 
 
-def _training(project: Project, post: Post, lesson: Lesson, seed: int | None) -> Training:
+def _training(project: Project, post: DeployedRelease, lesson: RetrainingData, seed: int | None) -> Training:
     """A training of a seed, the one that was kept if there is."""
     dataset = table_digest(lesson.rows.table)
     for content in project.state.kept("training", name=project.name):
@@ -168,14 +182,14 @@ def _training(project: Project, post: Post, lesson: Lesson, seed: int | None) ->
     return made
 
 
-def _frontier(project: Project, post: Post, lesson: Lesson, trainings: list[Training]) -> Frontier:
-    held = held_out(post, lesson.held)
+def _frontier(project: Project, post: DeployedRelease, lesson: RetrainingData, trainings: list[Training]) -> Frontier:
+    held = make_holdout(post, lesson.held)
     first, *others = (each.model for each in trainings)
-    shipped = _in_form_of(project, post.release.variant, first, held)
-    policy = rules_of(project.config.policy)
+    shipped = _with_steps_of(project, post.release.variant, first, held)
+    policy = promotion_rules(project.config.policy)
     of_others = [_evidence(project, held, model) for model in others]
     rows = [
-        judged(project, variant, over_seeds([_evidence(project, held, variant), *of_others]), policy)
+        judge_against_live(project, variant, over_seeds([_evidence(project, held, variant), *of_others]), policy)
         for variant in ([first] if shipped.digest == first.digest else [first, shipped])
     ]
     baseline = Baseline(
@@ -197,11 +211,11 @@ def _frontier(project: Project, post: Post, lesson: Lesson, trainings: list[Trai
     )
 
 
-def _evidence(project: Project, held: Held, variant: Variant) -> Evidence:
+def _evidence(project: Project, held: HoldoutSet, variant: Variant) -> Evidence:
     return held.measure(held.subject(variant, open_variant(variant, project.blobs)))
 
 
-def _in_form_of(project: Project, live: Variant, model: Variant, held: Held) -> Variant:
+def _with_steps_of(project: Project, live: Variant, model: Variant, held: HoldoutSet) -> Variant:
     """The model in the form that live has: the same steps and settings; as it came where they no longer apply."""
     rows = held.subject(model, open_variant(model, project.blobs)).rows
     steps = [step.transform for step in live.steps if step.transform in plugins.names("transform")]
@@ -214,7 +228,7 @@ def _form(variant: Variant) -> tuple[object, ...]:
     return variant.engine, variant.steps, variant.settings
 
 
-def _says(verdict: Verdict, trainings: list[Training]) -> str:
+def _outcome_message(verdict: Verdict, trainings: list[Training]) -> str:
     first = trainings[0]
     seconds = sum(each.seconds for each in trainings)
     seeds = f"{len(trainings)} seeds" if len(trainings) > 1 else "one training"

@@ -8,7 +8,7 @@ from pathlib import Path
 from headway.core.assessment import Assessment
 from headway.core.evidence import Finding
 from headway.data.leakage.eight_kinds import summarize_leakage
-from headway.monitoring.assessment.assess import Assessed
+from headway.monitoring.assessment.assess import AssessmentResult
 from headway.reporting import page
 from headway.reporting.answers import AnswerStyle, SummaryAnswer
 from headway.reporting.charts.drawing import RenderedChart
@@ -25,12 +25,12 @@ HEADS = {
 }
 
 
-def write_check_report(found: Assessed, kept: Sequence[Assessment], path: Path) -> Path:
+def write_check_report(found: AssessmentResult, kept: Sequence[Assessment], path: Path) -> Path:
     """Write the report to `path`, whole or not at all, and return the path; its folder is made if absent."""
     return write_atomically(render_check_report(found, kept), path)
 
 
-def render_check_report(found: Assessed, kept: Sequence[Assessment]) -> str:
+def render_check_report(found: AssessmentResult, kept: Sequence[Assessment]) -> str:
     """The HTML of an assessment, with the trend over those kept."""
     now = found.now
     return page.render_page(
@@ -51,7 +51,7 @@ def render_check_report(found: Assessed, kept: Sequence[Assessment]) -> str:
     )
 
 
-def check_charts(found: Assessed, kept: Sequence[Assessment]) -> dict[str, RenderedChart]:
+def check_charts(found: AssessmentResult, kept: Sequence[Assessment]) -> dict[str, RenderedChart]:
     """The pictures that an assessment has, by name."""
     now = found.now
     drawn = (
@@ -64,7 +64,7 @@ def check_charts(found: Assessed, kept: Sequence[Assessment]) -> dict[str, Rende
     return {each.name: each for each in drawn if each is not None}
 
 
-def check_answers(found: Assessed) -> tuple[SummaryAnswer, ...]:
+def check_answers(found: AssessmentResult) -> tuple[SummaryAnswer, ...]:
     """The answers that a reader looks for first."""
     return (_fit(found.now), _changed(found), _seen(found.now), _blind(found.now))
 
@@ -99,7 +99,7 @@ def _fit(now: Assessment) -> SummaryAnswer:
     return SummaryAnswer(question=question, answer="Yes: nothing forbids it", detail=warned.strip(), mood=mood)
 
 
-def _changed(found: Assessed) -> SummaryAnswer:
+def _changed(found: AssessmentResult) -> SummaryAnswer:
     now, question = found.now, "What changed?"
     if found.same:
         return SummaryAnswer(

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from headway.core.assessment import Assessment
 from headway.core.evidence import Finding
-from headway.monitoring.assessment.assess import Assessed
-from headway.monitoring.assessment.kept import closed, opened, silent
+from headway.monitoring.assessment.assess import AssessmentResult
+from headway.monitoring.assessment.history import new_findings, resolved_findings, unverified_findings
 from headway.reporting.text import numbers
 from headway.reporting.text.one_line import one_line
 from headway.reporting.text.sheets import Column, Line, Table
@@ -22,17 +22,17 @@ NOTHING = "no assessment was kept yet\n  try: headway check"
 NAMED = 3
 
 
-def render_assessment(found: Assessed) -> RenderableType:
+def render_assessment(found: AssessmentResult) -> RenderableType:
     """The findings, then in sentences which assessment this is and what changed when it was kept."""
     return Group(render_check(found.now.findings), *(Text(one_line(line)) for line in describe_stored_changes(found)))
 
 
-def describe_stored_changes(found: Assessed) -> list[str]:
+def describe_stored_changes(found: AssessmentResult) -> list[str]:
     """What the sentences were when the assessment was kept: files made of it again are the same, byte by byte."""
     return describe_changes(replace(found, same=False))
 
 
-def describe_changes(found: Assessed) -> list[str]:
+def describe_changes(found: AssessmentResult) -> list[str]:
     """Which assessment this is, why it was opened, and what came and went since the one before."""
     now, before = found.now, found.before
     if found.same:
@@ -90,7 +90,11 @@ def _changes(before: Assessment | None, now: Assessment) -> list[str]:
 
 def _turns(before: Assessment, now: Assessment) -> list[str]:
     """What was opened, closed and lost from sight, a line each."""
-    told = (("opened", opened(before, now)), ("closed", closed(before, now)), ("no longer judged", silent(before, now)))
+    told = (
+        ("opened", new_findings(before, now)),
+        ("closed", resolved_findings(before, now)),
+        ("no longer judged", unverified_findings(before, now)),
+    )
     return [f"{word}: {_named(found)}" for word, found in told if found]
 
 

@@ -13,7 +13,7 @@ from headway.core.assessment import Looked
 from headway.core.config import FILE
 from headway.core.evidence import Finding
 from headway.data.leakage.eight_kinds import summarize_leakage
-from headway.monitoring.assessment.assess import Assessed
+from headway.monitoring.assessment.assess import AssessmentResult
 from headway.reporting.gates import assessments
 from headway.reporting.gates.bulletin import Answer, TestCase, TestReport
 from headway.reporting.gates.text import WIDTH
@@ -24,7 +24,7 @@ _COLUMN = "column "
 ANSWERS: dict[str, Answer] = {"stop": "fail", "undecided": "undecided", "warn": "warn", "note": "note"}
 
 
-def check_test_report(found: Assessed, where: str = FILE) -> TestReport:
+def check_test_report(found: AssessmentResult, where: str = FILE) -> TestReport:
     """The bulletin of a check: each finding, each check without one, and each that could not judge."""
     now = found.now
     titles = {looked.code: plugins.describe("check", looked.name)[6:] for looked in now.looked}
@@ -53,13 +53,13 @@ def check_test_report(found: Assessed, where: str = FILE) -> TestReport:
     )
 
 
-def check_answer(found: Assessed) -> str:
+def check_answer(found: AssessmentResult) -> str:
     """`fail` where a finding says stop, `undecided` where one is, else `pass`."""
     now = found.now
     return "fail" if now.count("stop") else "undecided" if now.count("undecided") else "pass"
 
 
-def check_markdown(found: Assessed) -> str:
+def check_markdown(found: AssessmentResult) -> str:
     """The Markdown of a check: the answer, what changed, and the findings, the gravest first."""
     now = found.now
     marked = {
@@ -79,7 +79,7 @@ def check_markdown(found: Assessed) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def check_text(found: Assessed) -> str:
+def check_text(found: AssessmentResult) -> str:
     """The findings as text, without colours."""
     file = io.StringIO()
     console = Console(file=file, width=WIDTH, height=25, color_system=None, highlight=False, legacy_windows=False)
@@ -87,7 +87,7 @@ def check_text(found: Assessed) -> str:
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
-def check_json(found: Assessed) -> str:
+def check_json(found: AssessmentResult) -> str:
     """Findings, what they come to for each kind of leakage, and which assessment this is, as `--json` prints them."""
     now = found.now
     told = {
@@ -99,7 +99,7 @@ def check_json(found: Assessed) -> str:
     return f"{msgspec.json.encode(told).decode()}\n"
 
 
-def check_outputs(found: Assessed) -> dict[str, str]:
+def check_outputs(found: AssessmentResult) -> dict[str, str]:
     """What later steps of GitHub Actions can ask for."""
     now = found.now
     return {

@@ -12,7 +12,7 @@ import msgspec
 from rich.console import RenderableType
 
 from headway.core.errors import ConfigError
-from headway.monitoring.assessment.assess import Assessed
+from headway.monitoring.assessment.assess import AssessmentResult
 from headway.reporting.console import make_console, print_text, write_atomically
 from headway.reporting.gates import assessments, checked, github, junit, markdown, sarif, text
 from headway.reporting.gates.case import GateResult
@@ -42,7 +42,7 @@ FORMATS: dict[str, Callable[[GateResult], str]] = {
     "markdown": markdown.gate_markdown,
     "github": github.gate_summary,
 }
-OF_CHECK: dict[str, Callable[[Assessed], str]] = {
+OF_CHECK: dict[str, Callable[[AssessmentResult], str]] = {
     "text": checked.check_text,
     "json": checked.check_json,
     "junit": lambda found: junit.to_junit(checked.check_test_report(found)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from headway.registry.assign import assign
+from headway.registry.rollout import assign_key
 from headway.serving.batching.executor import Batch, BatchExecutor, BatchResult
 from headway.serving.loading import LoadedModel
 from headway.serving.routing.traffic_split import (
@@ -46,7 +46,7 @@ def _shadowed(executor: BatchExecutor, split: TrafficSplit, canary: LoadedModel,
 
 def _dealt(executor: BatchExecutor, split: TrafficSplit, canary: LoadedModel, batch: Batch) -> Iterator[BatchResult]:
     """Each caller gets the answer of the side that its key is of; calls of the canary's keys go to both."""
-    its_own = [bool(call.key) and assign(call.key, split.salt, split.share) for call in batch.calls]
+    its_own = [bool(call.key) and assign_key(call.key, split.salt, split.share) for call in batch.calls]
     others = [place for place, its in enumerate(its_own) if not its]
     mine = [place for place, its in enumerate(its_own) if its]
     began = time.perf_counter_ns()

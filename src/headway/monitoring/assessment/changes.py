@@ -1,0 +1,208 @@
+"""D060: distributions moved since the assessment was opened, by the test of drift that honours groups.
+
+Rows later than those assessed are compared with them where there are any, else the whole table. Tests are made as new
+groups come, the next one when they have grown by half; the n-th may raise a false alarm with a chance of 5 % / n (n+1),
+so that all together do with 5 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from headway.core.assessment import Assessment, Shift, Tested
+from headway.core.config import Config
+from headway.core.contracts import Blobs, Window, Windows
+from headway.core.dataset import Dataset
+from headway.core.drift import Drift
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+from headway.core.plugins import load_detector
+from headway.core.variant import Field, Signature
+from headway.data.matrix import matrix
+from headway.monitoring.assessment.sample import GROUP, decode_sample, draw_sample, later_rows
+from headway.monitoring.drift import feature_values, make_bins
+from headway.monitoring.scored_rows import WEEK
+
+ALPHA = 0.05
+GROWTH = 1.5
+SHIFT_BINS = 10
+MAX_SHIFTS, NAMED_COLUMNS = 6, 5
+DETECTOR = "group_permutation"
+
+
+def compare_distributions(opening: Assessment, last: Tested, dataset: Dataset, blobs: Blobs) -> Tested:
+    """Whether the data moved since an assessment was opened, after the tests that were made until now."""
+    later = later_rows(dataset, opening.until)
+    before = decode_sample(blobs.get(opening.sample))
+    now = draw_sample(later or dataset, like=before)
+    count, n_groups = last.count + 1, now[GROUP].n_unique()
+    if later and n_groups < GROWTH * last.n_groups:
+        message = (
+            f"the next test is due at {int(np.ceil(GROWTH * last.n_groups))} groups of later rows; there are {n_groups}"
+        )
+        return Tested(count=last.count, n_groups=last.n_groups, message=message)
+    level = ALPHA / (count * (count + 1))
+    windows = _sample_windows(before, now, run=WEEK if dataset.roles.time else 1, alpha=level)
+    try:
+        drift = load_detector(DETECTOR)(windows)
+    except NotApplicable as reason:
+        return Tested(count=last.count, n_groups=last.n_groups, message=f"cannot be told: {reason.what}")
+    p = next(each.value for each in drift.measurements if each.name == "drift.p" and not each.slice)
+    shifts = _shifts(windows, drift) if drift.alarm else ()
+    message = _result_message(windows, p, level, [each.column for each in shifts])
+    return Tested(count=count, n_groups=n_groups if later else 0, message=message, p=p, level=level, shifts=shifts)
+
+
+def distribution_finding(opening: Assessment, found: Tested) -> list[Finding]:
+    """What to say where distributions moved."""
+    if found.p is None or found.level is None or found.p > found.level:
+        return []
+    return [
+        Finding(
+            code="D060",
+            severity="warn",
+            message=f"the data moved since the assessment of {opening.at[:10]}: {found.message}",
+            where="distributions",
+            measured=found.p,
+            limit=found.level,
+            hint="repair the source of a column that broke, or train anew where the world changed: headway watch",
+        )
+    ]
+
+
+def _result_message(windows: Windows, p: float, level: float, moved: list[str]) -> str:
+    before, after = (f"{len(np.unique(each.groups)):,}" for each in (windows.before, windows.after))
+    columns = len(windows.signature.inputs)
+    on = f"p {p:.2g}, limit {level:.2g}, over {columns} columns of {after} groups against {before}"
+    if p > level:
+        return f"no change is shown ({on})"
+    return on + (f"; shown of {', '.join(moved[:NAMED_COLUMNS])}" if moved else "; of no column by itself")
+
+
+def _sample_windows(before: pl.DataFrame, now: pl.DataFrame, *, run: int, alpha: float) -> Windows:
+    """Both samples in the columns that they share, by name and kind."""
+    shared = [name for name in now.columns if name != GROUP and before.schema.get(name) == now.schema[name]]
+    signature = Signature(inputs=tuple(_field(before[name], now[name]) for name in shared))
+    one, two = (
+        Window(rows=matrix(each, signature), groups=each[GROUP].to_numpy().astype(np.int64)) for each in (before, now)
+    )
+    return Windows(before=one, after=two, signature=signature, run=run, alpha=alpha)
+
+
+def _field(before: pl.Series, now: pl.Series) -> Field:
+    if now.dtype != pl.String:
+        return Field(name=now.name)
+    texts = pl.concat([before, now]).drop_nulls().unique().sort()
+    return Field(name=now.name, datatype="BYTES", categories=tuple(texts))
+
+
+def _shifts(windows: Windows, drift: Drift) -> tuple[Shift, ...]:
+    """The columns that are shown to have moved by themselves, the surest first, in bins of both windows."""
+    names = [each.where for each in drift.findings if each.where != "all"][:MAX_SHIFTS]
+    p = {each.slice: each.value for each in drift.measurements if each.name == "drift.p"}
+    return tuple(_shift(windows, name, p[name]) for name in names)
+
+
+def _shift(windows: Windows, name: str, p: float) -> Shift:
+    number = windows.signature.names.index(name)
+    values = feature_values(windows, number)
+    bins = make_bins(windows.signature.inputs[number], values, most=SHIFT_BINS)
+    codes, split = bins.codes(values), len(windows.before.rows)
+    counts = [np.bincount(each, minlength=bins.size).astype(float) for each in (codes[:split], codes[split:])]
+    seen = np.flatnonzero(counts[0] + counts[1])
+    before, now = (tuple((each / each.sum())[seen].tolist()) for each in counts)
+    return Shift(column=name, p=p, bins=tuple(bins.label(int(bin)) for bin in seen), before=before, now=now)
+
+
+def source_finding(before: Assessment, now: Assessment) -> list[Finding]:
+    """What to say where the source is another."""
+    if before.source == now.source:
+        return []
+    return [
+        Finding(
+            code="D058",
+            severity="warn",
+            message=f"the source is '{now.source}', and was '{before.source}' when assessed on {before.at[:10]}",
+            where="[data] source",
+            hint="read what this assessment finds; compare with headway check --history",
+        )
+    ]
+
+
+NAMED_CHANGES = 5
+
+
+def schema_finding(before: Assessment, now: Assessment) -> list[Finding]:
+    """What to say where the columns are others; their order does not count."""
+    changes = _column_changes(before.columns, now.columns)
+    if not changes:
+        return []
+    more = f" and {len(changes) - NAMED_CHANGES} more" if len(changes) > NAMED_CHANGES else ""
+    return [
+        Finding(
+            code="D059",
+            severity="warn",
+            message=f"columns changed since {before.at[:10]}: {', '.join(changes[:NAMED_CHANGES])}{more}",
+            where="columns",
+            measured=float(len(changes)),
+            limit=0.0,
+            hint="say of a new column when it is known: [data.known] COLUMN; train anew before the model is asked",
+        )
+    ]
+
+
+def _column_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    came = [f"'{name}' is new" for name in now if name not in before]
+    went = [f"'{name}' is gone" for name in before if name not in now]
+    other = [
+        f"'{name}' was {before[name]} and is {now[name]}"
+        for name in now
+        if name in before and before[name] != now[name]
+    ]
+    return [*went, *came, *other]
+
+
+SECTIONS = ("data", "personal", "split")
+EXCLUDED_SETTINGS = ("data.source", "data.query")
+"""The source has a finding of its own, and may hold a password."""
+
+NAMED_SETTINGS = 3
+
+
+def check_settings(config: Config) -> dict[str, str]:
+    """Every setting on which the findings of the checks depend, as JSON, by `section.field`."""
+    found = {}
+    for section in SECTIONS:
+        for field, value in msgspec.to_builtins(getattr(config, section)).items():
+            found[f"{section}.{field}"] = msgspec.json.encode(value, order="sorted").decode()
+    return {name: text for name, text in found.items() if name not in EXCLUDED_SETTINGS}
+
+
+def settings_finding(before: Assessment, now: Assessment) -> list[Finding]:
+    """What to say where settings are others; one that this headway is the first to know does not count."""
+    changed = [name for name, text in now.settings.items() if before.settings.get(name, text) != text]
+    if not changed:
+        return []
+    told = ", ".join(
+        f"{name} was {_shorten(before.settings[name])}, is {_shorten(now.settings[name])}"
+        for name in changed[:NAMED_SETTINGS]
+    )
+    more = f" and {len(changed) - NAMED_SETTINGS} more" if len(changed) > NAMED_SETTINGS else ""
+    return [
+        Finding(
+            code="D061",
+            severity="note",
+            message=f"settings of the checks changed since {before.at[:10]}: {told}{more}",
+            where="headway.toml",
+            measured=float(len(changed)),
+            limit=0.0,
+        )
+    ]
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,132 @@
+"""The assessments that were kept of a project, and what one found that the one before it did not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from headway.core.assessment import Assessment
+from headway.core.dataset import Dataset
+from headway.core.evidence import Evidence, Finding
+from headway.core.record import digest_of, read
+from headway.data.contract.checked import ContractReport
+from headway.data.open import open_dataset
+from headway.evaluation.measure import this_machine
+from headway.evaluation.statistics.intervals import fact
+from headway.monitoring.assessment.sample import later_rows
+from headway.registry.project import Project
+
+FindingKey = tuple[str, str]
+
+
+def assessment_history(project: Project) -> list[Assessment]:
+    """All assessments of a project, oldest first."""
+    return [read(Assessment, content) for content in project.state.kept("assessment", name=project.name)]
+
+
+def last_assessment(project: Project) -> Assessment | None:
+    """The last assessment of a project; None where there was none."""
+    content = project.state.latest("assessment", name=project.name)
+    return read(Assessment, content) if content else None
+
+
+def new_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
+    """What is found now and was not before; of the first assessment, nothing."""
+    known = {_finding_key(each) for each in before.judged} if before else set()
+    return [each for each in now.judged if before and _finding_key(each) not in known]
+
+
+def resolved_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
+    """What was found before and is no longer; not where its check could not judge now, or was not asked."""
+    found = {_finding_key(each) for each in now.judged}
+    judged = {each.code for each in now.looked if not each.unjudged}
+    return [
+        each for each in (before.judged if before else ()) if _finding_key(each) not in found and each.code in judged
+    ]
+
+
+def unverified_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
+    """What was found before and of which nobody can say whether it is still so: its check could not judge now."""
+    found = {_finding_key(each) for each in now.judged}
+    judged = {each.code for each in now.looked if not each.unjudged}
+    return [
+        each
+        for each in (before.judged if before else ())
+        if _finding_key(each) not in found and each.code not in judged
+    ]
+
+
+def _finding_key(finding: Finding) -> FindingKey:
+    """What makes a finding the same one on another day: its code and its place, not its numbers."""
+    return finding.code, finding.where
+
+
+HINT = "headway check"
+
+
+def open_assessed_dataset(project: Project, callback: Callable[[str], object]) -> Dataset:
+    """The data of a project as it is now; tells where no assessment has seen them so."""
+    dataset = open_dataset(project.config)
+    if (found := unassessed_finding(last_assessment(project), dataset)) is not None:
+        callback(f"{found.code} {found.severity}: {found.message}; try: {found.hint}")
+    return dataset
+
+
+def unassessed_finding(before: Assessment | None, dataset: Dataset) -> Finding | None:
+    """The finding on data that a model is watched or trained by and nobody checked; None where all were."""
+    if before is None:
+        return _unassessed(f"no check was ever made of {dataset.name}", 1.0)
+    if before.dataset == dataset.digest:
+        return None
+    later = later_rows(dataset, before.until)
+    if later is None:
+        return _unassessed(f"the data are no longer those that were checked on {before.at[:10]}", None)
+    rows, share = len(later.table), len(later.table) / len(dataset.table)
+    return _unassessed(
+        f"{rows:,} of {len(dataset.table):,} rows ({share:.1%}) are later than the last check, of {before.at[:10]}",
+        share,
+    )
+
+
+def _unassessed(message: str, measured: float | None) -> Finding:
+    limit = None if measured is None else 0.0
+    return Finding(
+        code="D057", severity="warn", message=message, where="[data] source", measured=measured, limit=limit, hint=HINT
+    )
+
+
+PERIOD = "contract"
+_METHOD = "rows that break a rule of the contract"
+
+
+def save_contract_evidence(project: Project, found: ContractReport) -> Evidence:
+    """Keep the evidence: the share of rows that fail, how many rules were asked, and what is told of each.
+
+    Its subject is the digest of the contract file as it stood, its dataset that of the table, or of a file's bytes.
+    """
+    content = project.config.path(project.config.data.contract).read_bytes()
+    share = found.n_failing / found.n_rows if found.n_rows else 0.0
+    evidence = Evidence(
+        subject=digest_of(content),
+        dataset=found.dataset,
+        period=PERIOD,
+        machine=this_machine(),
+        measurements=(
+            fact("contract.failing", share, n_rows=found.n_rows, method=_METHOD),
+            fact("contract.rules", float(found.n_rules), n_rows=found.n_rows, method="count"),
+        ),
+        findings=found.findings,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    if not _is_saved(project, evidence):
+        project.keep(evidence)
+    return evidence
+
+
+def _is_saved(project: Project, evidence: Evidence) -> bool:
+    """Whether the last evidence on the same contract and data found the same: a nightly check keeps what is news."""
+    subject = evidence.subject.encode()
+    kept = (each for each in reversed(project.state.kept("evidence", name=project.name)) if subject in each)
+    of_data = (each for content in kept if (each := read(Evidence, content)).dataset == evidence.dataset)
+    last = next(of_data, None)
+    return last is not None and last.findings == evidence.findings

@@ -1,0 +1,157 @@
+"""Whether the labels of a period show harm: it ranks worse, its probabilities are off, or its decisions cost more."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.config import FILE, Costs, PolicySection
+from headway.core.contracts import Subject
+from headway.core.errors import ConfigError, DataError
+from headway.core.evidence import Evidence, Measurement
+from headway.core.verdict import Ruling
+from headway.core.watch import Reply, Watch
+from headway.evaluation.statistics.intervals import (
+    ANY,
+    CHANGE,
+    FEWEST_GROUPS,
+    Estimate,
+    Sample,
+    interval,
+    jackknife,
+    ratio_of_sums,
+)
+from headway.evaluation.statistics.tables import Floats, Ints, bin_table, binary_answers, tally
+from headway.registry.judge import judge
+from headway.registry.weigh import Limit, weigh
+
+AUC_CHANGE, CALIBRATION_ERROR, COST = "roc_auc.change", "ece.split", "cost"
+N_TESTS = 3
+BINS = 15
+
+
+def find_degradation(watch: Watch, *, level: float, ece_at_most: float) -> Reply:
+    """The harms that are shown; the three ways to look for one, and the rules, share the chance `level`."""
+    of = {AUC_CHANGE: watch.find(AUC_CHANGE), CALIBRATION_ERROR: watch.find(CALIBRATION_ERROR), COST: watch.cost}
+    limits = {AUC_CHANGE: (0.0, -1), CALIBRATION_ERROR: (ece_at_most, 1), COST: (0.0, 1)}
+    alpha = level / (N_TESTS + len(watch.rulings))
+    shown = [name for name, found in of.items() if found is not None and exceeds(found, *limits[name], alpha=alpha)]
+    broken = [str(each.rule) for each in watch.rulings if each.answer == "fail"]
+    return Reply(question="harm", level=level, shown=(*shown, *broken))
+
+
+def require_absolute_rules(policy: PolicySection) -> None:
+    """Raise ConfigError for a rule that compares with another model on the same rows: a watch sees live alone."""
+    compares = next((rule.measure for rule in policy.watch if rule.relative), None)
+    if compares:
+        raise ConfigError(
+            f"{compares!r} compares with another model, and a watch sees live alone",
+            where=f"{FILE} [[policy.watch]]",
+            hint="an absolute measure, or what changed since it was judged: roc_auc.change, brier.change, ece.change",
+        )
+
+
+def judge_rules(watch: Watch, now: Evidence, policy: PolicySection, *, level: float) -> tuple[Ruling, ...]:
+    """What the judge says of each rule of `[[policy.watch]]`, by all that was measured of the period."""
+    every = (*now.measurements, *watch.change, *((watch.cost,) if watch.cost else ()))
+    alpha = level * len(policy.watch) / (N_TESTS + len(policy.watch))
+    asked = replace(policy, release=policy.watch)
+    return judge(replace(now, measurements=every), asked, alpha=alpha).rulings
+
+
+def exceeds(found: Measurement, limit: float, sign: int, *, alpha: float) -> bool:
+    """Whether it is shown to be above a limit, or (`sign` -1) below it, at a chance `alpha` of saying so falsely."""
+    weighed = weigh(found, Limit(value=limit, sign=sign, alpha=alpha), fewest_groups=FEWEST_GROUPS)
+    return weighed.answer == "fail"
+
+
+def split_ece(subject: Subject, *, run: int) -> Measurement:
+    """`ece.split`: the calibration error, with the side on which a bin errs read from the other half of the groups.
+
+    Noise makes the plain error too large, most of all in a short period, where it alone can pass any limit. This one is
+    on average at most the true error, and the same as the plain one where both halves agree on which side each bin
+    errs. Halves are runs of `run` neighbours in turn, so that days that lean on each other do not vouch for each other.
+    Raises NotApplicable where the task is not binary.
+    """
+    answers = binary_answers(subject)
+    table = bin_table(answers, BINS)
+    halves = np.arange(answers.n_blocks) // run % 2
+    surplus = table.positives - table.scores
+    sides = np.stack([surplus[halves == half].sum(0) for half in (0, 1)])
+    total, rows = table.rows.sum(), table.rows.sum(1)
+    value = _agreeing_surplus(sides) / float(total)
+    without = np.array(
+        [_agreeing_surplus(sides - _share_of_group(halves, at, surplus[at])) for at in range(answers.n_blocks)]
+    )
+    sample = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=CHANGE)
+    return jackknife(CALIBRATION_ERROR, value, without / np.maximum(total - rows, 1), sample)
+
+
+def _share_of_group(halves: Ints, at: int, surplus: Floats) -> Floats:
+    """What a group adds to its half, [2, bins]."""
+    return np.stack([surplus if halves[at] == half else np.zeros_like(surplus) for half in (0, 1)])
+
+
+def _agreeing_surplus(sides: Floats) -> float:
+    """Sums of surplus by half and bin [2, bins], each with the sign of the other half's."""
+    return float((np.sign(sides[::-1]) * sides).sum())
+
+
+WITHOUT_DECIMALS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionCosts:
+    """What each answered row cost, float64 [n], and its group, int64 [n] in order of time."""
+
+    costs: Floats
+    groups: Ints
+
+
+def decision_costs(scores: Floats, labels: Floats, *, threshold: float, costs: Costs) -> Floats:
+    """The cost of each decision: a `false_alarm` where score >= threshold and the label is 0, a `miss` in reverse.
+
+    >>> decision_costs(np.array([.9, .9, .1]), np.array([0., 1., 1.]), threshold=.5, costs=Costs(miss=4)).tolist()
+    [1.0, 0.0, 4.0]
+    """
+    alarms = scores >= threshold
+    late = labels == 1
+    return np.where(alarms & ~late, costs.false_alarm, np.where(~alarms & late, costs.miss, 0.0))
+
+
+def expected_loss(now: DecisionCosts, judged: DecisionCosts, *, rows_a_month: float) -> Measurement:
+    """`retrain.expected_loss`: what the rows of a month cost more now than at the rate of the period of the judge.
+
+    It is the most that training anew may win back, as far as the model and not the world made the difference. The
+    interval adds the variances by group of both periods, for neighbours lean. Raises DataError where a period is empty.
+    """
+    if not len(now.costs) or not len(judged.costs):
+        raise DataError("both periods need rows", where=f"{len(now.costs)} now, {len(judged.costs)} judged")
+    one, two = _mean_cost(now), _mean_cost(judged)
+    estimate = Estimate(
+        value=(one.value - two.value) * rows_a_month,
+        se=math.hypot(one.se, two.se) * rows_a_month,
+        dof=min(one.dof, two.dof),
+        method=f"difference of two periods, each a {one.method}",
+    )
+    groups = sum(len(np.unique(each.groups)) for each in (now, judged))
+    sample = Sample(n_rows=len(now.costs) + len(judged.costs), n_groups=groups, bounds=ANY)
+    return replace(interval("retrain.expected_loss", estimate, sample), unit="cost a month")
+
+
+def format_amount(cost: float) -> str:
+    """A cost in words: without decimals, or with two digits where it is small.
+
+    >>> format_amount(1234.5), format_amount(-0.318)
+    ('1,234', '-0.32')
+    """
+    return f"{cost:,.0f}" if abs(cost) >= WITHOUT_DECIMALS else f"{cost:.2g}"
+
+
+def _mean_cost(priced: DecisionCosts) -> Estimate:
+    numbers, codes = np.unique(priced.groups, return_inverse=True)
+    sums, rows = tally(codes, len(numbers), priced.costs), tally(codes, len(numbers))
+    return ratio_of_sums(sums[None], rows[None])[0]

@@ -1,0 +1,73 @@
+"""A live release at its post: verified and opened, with what it was trained and judged on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from headway.core.contracts import Engine
+from headway.core.errors import StoreError
+from headway.core.plugins import load_engine
+from headway.core.record import read
+from headway.core.release import Release
+from headway.core.ticket import Ticket
+from headway.core.training import Training
+from headway.evaluation.calibration.apply import ready
+from headway.evaluation.statistics.tables import Floats
+from headway.registry.project import Project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DeployedRelease:
+    """The release that a pointer stands at, its digest, its model, and how it was trained."""
+
+    release: Release
+    digest: str
+    model: Engine
+    training: Training
+
+    def answer(self, rows: Floats) -> Floats:
+        """What a caller is answered: rows float64 [n, d] -> float64 [n, k], after the calibrator."""
+        return ready(self.release.calibrator)(self.model.predict(rows))
+
+    @property
+    def trained_until(self) -> datetime:
+        """The end of what its model learned from: only later rows tell how it is."""
+        return datetime.fromisoformat(self.training.until)
+
+    @property
+    def judged(self) -> tuple[datetime, datetime]:
+        """The period that it was judged on, [since, until)."""
+        return datetime.fromisoformat(self.training.judged_since), datetime.fromisoformat(self.training.judged_until)
+
+
+def open_deployed_release(project: Project, pointer: str = "live") -> DeployedRelease:
+    """The release at a pointer of the project; raises StoreError if there is none, Refused if it does not verify."""
+    bundle = project.register.resolve(f"{project.name}@{pointer}")
+    variant = bundle.release.variant
+    return DeployedRelease(
+        release=bundle.release,
+        digest=bundle.digest,
+        model=load_engine(variant.engine)(bundle.model, variant.settings),
+        training=_last_training(project, bundle.release),
+    )
+
+
+def pending_ticket(project: Project, post: DeployedRelease) -> Ticket | None:
+    """The open ticket: the last one, if the release that it is about is still at its post."""
+    content = project.state.latest("ticket", name=project.name)
+    ticket = read(Ticket, content) if content else None
+    return ticket if ticket and ticket.release == post.digest else None
+
+
+def _last_training(project: Project, release: Release) -> Training:
+    """The last training on the rows that the release names."""
+    kept = (read(Training, content) for content in reversed(project.state.kept("training", name=project.name)))
+    found = next((each for each in kept if each.dataset == release.data.get("train")), None)
+    if found is None:
+        raise StoreError(
+            "nothing tells what the live release was trained on",
+            where=str(project.config.state),
+            hint="headway optimize",
+        )
+    return found

@@ -1,0 +1,145 @@
+"""Values of a feature as a few bins, the same for both windows: what drift is seen in, and losses are spread over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from headway.core.contracts import Windows
+from headway.core.errors import DataError, NotApplicable
+from headway.core.evidence import Measurement
+from headway.core.variant import Field
+from headway.evaluation.statistics.intervals import ANY, Estimate, Sample, interval, lean
+from headway.evaluation.statistics.tables import Floats, Ints, quantile_edges, tally
+
+BINS = 40
+_SAMPLE = 16_384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureBins:
+    """Bins of one feature: a bin between two edges or of one category, and a last one for what is missing."""
+
+    field: Field
+    edges: Floats
+
+    @property
+    def size(self) -> int:
+        """Number of bins, the missing one too."""
+        return len(self.field.categories or (*self.edges, None)) + 1
+
+    def codes(self, values: Floats) -> Ints:
+        """The bin of each value [n] -> int64 [n]; an unknown category is missing."""
+        known: NDArray[np.bool_] = np.isfinite(values) if self.field.categories else ~np.isnan(values)
+        found = self._categories(values, known) if self.field.categories else self._intervals(values)
+        found[~known] = self.size - 1
+        return found
+
+    def label(self, bin: int) -> str:
+        """The bin in words: `21.5 to 33`, `UA`, `missing`."""
+        if bin == self.size - 1:
+            return "missing"
+        if self.field.categories:
+            return self.field.categories[bin]
+        ends = [f"{edge:.6g}" for edge in self.edges]
+        if not ends:
+            return "any"
+        if bin == 0:
+            return f"below {ends[0]}"
+        return f"{ends[-1]} or more" if bin == len(ends) else f"{ends[bin - 1]} to {ends[bin]}"
+
+    def _categories(self, values: Floats, known: NDArray[np.bool_]) -> Ints:
+        last = self.size - 1
+        ranks = np.where(known, values, last)
+        return np.where((ranks >= 0) & (ranks < last), ranks, last).astype(np.int64)
+
+    def _intervals(self, values: Floats) -> Ints:
+        """A comparison an edge: for 40 edges that is faster than to search, and no value branches."""
+        count, above = np.zeros(len(values), np.uint8), np.empty(len(values), np.bool_)
+        for edge in self.edges:
+            np.greater_equal(values, edge, out=above)
+            count += above
+        return count.astype(np.int64)
+
+
+def feature_values(windows: Windows, number: int) -> Floats:
+    """The values of one feature, those of the window before first -> float64 [n_before + n_after]."""
+    return np.concatenate([windows.before.rows[:, number], windows.after.rows[:, number]])
+
+
+def make_bins(field: Field, values: Floats, *, most: int = BINS) -> FeatureBins:
+    """At most so many bins of equal mass over values [n] of both windows; of categories, each is a bin."""
+    if field.categories:
+        return FeatureBins(field=field, edges=np.empty(0))
+    some = values[:: max(1, len(values) // _SAMPLE)]
+    present = some[~np.isnan(some)]
+    return FeatureBins(field=field, edges=quantile_edges(present, most) if len(present) else np.empty(0))
+
+
+RANK_BINS = 10  # few, so that each has groups enough to know its loss
+RANK_METHOD = "losses by bin reweighted, leave-one-group-out jackknife of both windows, neighbours lean, t"
+
+
+def rank_drift_costs(windows: Windows, losses: Floats) -> list[Measurement]:
+    """`drift.loss` of each feature (slice), most harmful first: the change of the mean loss that its drift explains.
+
+    `losses` float64 [n_before], NaN where the label is not known: of any unit, squared errors or costs of decisions.
+    Where no labelled row was in a bin, the mean loss stands for it. Raises NotApplicable where no loss is known.
+    """
+    if len(losses) != len(windows.before.rows):
+        raise DataError(f"{len(losses)} losses for {len(windows.before.rows)} rows of the window before")
+    known = ~np.isnan(losses)
+    if not known.any():
+        raise NotApplicable("no row of the window before has a known loss", hint="headway labels add")
+    found = list(_losses(windows, losses, known))
+    return sorted(found, key=lambda each: -each.value)
+
+
+def _losses(windows: Windows, losses: Floats, known: Ints) -> Iterator[Measurement]:
+    """One measurement a feature, in the order of the signature."""
+    before, n_before = _dense_codes(windows.before.groups[known])
+    after, n_after = _dense_codes(windows.after.groups)
+    sample = Sample(n_rows=len(before) + len(after), n_groups=n_before + n_after, bounds=ANY)
+    for number, field in enumerate(windows.signature.inputs):
+        values = feature_values(windows, number)
+        bins = make_bins(field, values, most=RANK_BINS)
+        codes, split = bins.codes(values), len(losses)
+        cells = before * bins.size + codes[:split][known]
+        lost = tally(cells, n_before * bins.size, losses[known]).reshape(n_before, bins.size)
+        rows = tally(cells, n_before * bins.size).reshape(n_before, bins.size)
+        now = tally(after * bins.size + codes[split:], n_after * bins.size).reshape(n_after, bins.size)
+        yield replace(interval("drift.loss", _change(lost, rows, now), sample), slice=field.name)
+
+
+def _change(lost: Floats, rows: Floats, now: Floats) -> Estimate:
+    """The change explained, with the jackknife over the groups of both windows; tables [groups, bins]."""
+    value = _explained(lost.sum(0), rows.sum(0), now.sum(0))
+    before = _explained(lost.sum(0) - lost, rows.sum(0) - rows, now.sum(0))
+    after = _explained(lost.sum(0), rows.sum(0), now.sum(0) - now)
+    variance = sum(_variance(each) for each in (before, after))
+    dof = min(len(before), len(after)) - 1
+    return Estimate(value=float(value), se=float(np.sqrt(variance)), dof=dof, method=RANK_METHOD)
+
+
+def _explained(lost: Floats, rows: Floats, now: Floats) -> Floats:
+    """Sum over bins of the new shares times the losses by bin, less the mean loss; sums [..., bins] -> [...]."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = lost.sum(-1, keepdims=True) / rows.sum(-1, keepdims=True)
+        by_bin = np.where(rows > 0, lost / np.maximum(rows, 1), mean)
+        change: Floats = (now / now.sum(-1, keepdims=True) * by_bin).sum(-1) - mean[..., 0]
+    return change
+
+
+def _variance(without_each: Floats) -> float:
+    """The jackknife variance over groups in order of time."""
+    count, influence = len(without_each), without_each - without_each.mean()
+    return float((count - 1) / count * np.square(influence).sum() * lean(influence))
+
+
+def _dense_codes(groups: Ints) -> tuple[Ints, int]:
+    numbers, codes = np.unique(groups, return_inverse=True)
+    return codes.astype(np.int64), len(numbers)

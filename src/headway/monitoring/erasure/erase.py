@@ -1,0 +1,192 @@
+"""Forget the rows of one key, or those older than a time, wherever the store has them, and prove it.
+
+Each file is replaced as a whole, after it was written down; a process that is killed leaves every other row where it
+was, and the same order given again finishes and counts all. Servers may run: what they log meanwhile is not touched.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+
+from msgspec import MsgspecError, json
+from msgspec.structs import replace
+
+from headway.core.contracts import Signed
+from headway.core.erasure import Erased, Erasure, ErasureProof
+from headway.core.errors import ConfigError, DataError, Refused, StoreError
+from headway.core.record import canonical, digest_of, read
+from headway.data.personal.key import HashKey, load_hash_key
+from headway.data.personal.retention import parse_duration
+from headway.monitoring.erasure import files
+from headway.monitoring.erasure.files import ErasureTarget, file_digest
+from headway.monitoring.erasure.journal import ErasureJournal, JournalHeader, open_journal
+from headway.monitoring.erasure.residuals import find_residuals
+from headway.registry.project import Project
+from headway.registry.sign import Publisher, load_publisher, load_trusted, verify
+from headway.storage import atomic
+
+_DOMAIN = "headway forget\0"
+_SLACK_S = 1.0
+BEYOND_REACH = (
+    "what lies elsewhere is not reached: backups, files that headway predict wrote, blocks that the disk has freed",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureRequest:
+    """What is to be forgotten, and who asks for it: a `key` as callers gave it, or what is `older` (90d, 12h)."""
+
+    key: str = ""
+    older: str = ""
+    who: str
+    why: str = ""
+
+
+def erase(project: Project, order: ErasureRequest, *, wait: Callable[[float], object] = time.sleep) -> Erasure:
+    """Erase, look at every byte of the store, and keep a signed record of both.
+
+    A key is looked for as it is and as the hash that `[personal] hash` leaves of it. It waits until what servers have
+    in memory is on disk. Raises ConfigError without a publisher key, and StoreError while another erasure is not done.
+    """
+    _require_one_criterion(order)
+    publisher, secret = load_publisher(project.register.publisher_key), load_hash_key(project.config)
+    wish, head = _target_of(order, secret)
+    with open_journal(project.config.state, head) as journal:
+        if any((each.begun_at, each.subject) == _mark(journal.head) for each in load_erasures(project)):
+            journal.begin(head)
+        _erase_files(project, wish, journal)
+        if wish.keys:
+            wait(2 * project.config.serve.log_flush_s + _SLACK_S)
+            _erase_files(project, wish, journal)
+        asked = replace(journal.head, older_than=head.older_than)
+        erasure = _erasure_record(project, order, asked, _erased_by_location(project, journal, secret))
+        erasure = replace(erasure, stays=find_residuals(project.config.state, wish.keys) if wish.keys else ())
+        save_proof(project, erasure, publisher)
+        journal.end()
+    return erasure
+
+
+def erasure_subject(key: str, secret: HashKey) -> str:
+    """What a proof calls a key: a keyed hash, and not the one that hashed columns hold."""
+    return secret.hash(_DOMAIN + key)
+
+
+def _require_one_criterion(order: ErasureRequest) -> None:
+    if bool(order.key) == bool(order.older):
+        raise ConfigError("one of a key and an age says what is forgotten", hint="headway erase KEY, or --older 90d")
+    if order.key and not order.key.strip():
+        raise DataError("a key of spaces belongs to nobody", hint="headway erase KEY")
+
+
+def _target_of(order: ErasureRequest, secret: HashKey) -> tuple[ErasureTarget, JournalHeader]:
+    now = datetime.now(UTC)
+    if order.key:
+        head = JournalHeader(subject=erasure_subject(order.key, secret), older_than="", begun_at=now.isoformat())
+        return ErasureTarget(keys=(order.key, secret.hash(order.key))), head
+    until = _cutoff(now, parse_duration(order.older, where="--older"))
+    head = JournalHeader(subject="", older_than=until.isoformat(timespec="seconds"), begun_at=now.isoformat())
+    return ErasureTarget(before_ns=int(until.timestamp()) * 1_000_000_000), head
+
+
+def _cutoff(now: datetime, length: timedelta) -> datetime:
+    try:
+        return now - length
+    except OverflowError as error:
+        raise ConfigError("there was no such time", where="--older", hint="90d") from error
+
+
+def _mark(head: JournalHeader) -> tuple[str, str]:
+    return head.begun_at, head.subject
+
+
+def _erase_files(project: Project, wish: ErasureTarget, journal: ErasureJournal) -> None:
+    """Write down and touch each file that holds rows to go, and sweep what killed processes left half-written."""
+    state = project.config.state
+    for folder in (*(state / "log").glob("*"), state / "labels"):
+        atomic.sweep(folder)
+    for touch in files.affected_files(state, wish):
+        journal.note(touch)
+        files.erase_rows(state, touch, wish)
+
+
+def _erased_by_location(project: Project, journal: ErasureJournal, secret: HashKey) -> tuple[Erased, ...]:
+    """What went, place by place: files are told by keyed hashes, for a file of a few rows could be guessed."""
+    ordered = sorted(journal.touched.values(), key=lambda each: (each.place, each.path))
+    found = []
+    for place, group in groupby(ordered, key=lambda each: each.place):
+        files = list(group)
+        was = "".join(f"{each.path} {each.before}\n" for each in files)
+        now = "".join(f"{each.path} {file_digest(project.config.state / each.path)}\n" for each in files)
+        rows = sum(each.rows for each in files)
+        found.append(Erased(place=place, rows=rows, files=len(files), before=secret.hash(was), after=secret.hash(now)))
+    return tuple(found)
+
+
+def _erasure_record(
+    project: Project, order: ErasureRequest, head: JournalHeader, erased: tuple[Erased, ...]
+) -> Erasure:
+    number, before = next_in_chain(project)
+    return Erasure(
+        name=project.name,
+        number=number,
+        before=before,
+        subject=head.subject,
+        older_than=head.older_than,
+        who=order.who,
+        why=order.why,
+        begun_at=head.begun_at,
+        done_at=datetime.now(UTC).isoformat(),
+        erased=erased,
+        message=(*_model_notes(project), *BEYOND_REACH) if order.key else BEYOND_REACH,
+    )
+
+
+def _model_notes(project: Project) -> tuple[str, ...]:
+    """What a key leaves where no program can take it out."""
+    config, made = project.config, len(list((project.config.state / "releases").glob("*/*/")))
+    learned = f"{made:,} signed releases were made before: what a model learned of somebody stays in it until it is"
+    source = f"{config.data.source or 'the source'} is not changed: take the rows out there"
+    return (f"{learned} trained without their rows (headway retrain)", source) if made else (source,)
+
+
+KIND = ErasureProof.__name__.lower()
+
+
+def save_proof(project: Project, erasure: Erasure, publisher: Publisher) -> None:
+    """Sign an erasure and keep it in the state."""
+    signed = publisher.sign(canonical(erasure))
+    project.keep(ErasureProof(content=signed.content.decode(), signature=signed.signature.decode()))
+
+
+def load_erasures(project: Project) -> list[Erasure]:
+    """Every erasure of a project, oldest first; raises Refused for the first that was changed, or has one missing."""
+    trusted, found, before = load_trusted(project.register.trusted_keys), list[Erasure](), ""
+    for number, content in enumerate(project.state.kept(KIND, name=project.name), 1):
+        proof, subject = read(ErasureProof, content), f"erasure {number} of {project.name}"
+        signed = Signed(content=proof.content.encode(), signature=proof.signature.encode())
+        verify(signed, trusted, subject=subject, where=str(project.config.state))
+        erasure = _decode_erasure(signed.content, subject)
+        if (erasure.name, erasure.number, erasure.before) != (project.name, number, before):
+            hint = "restore the state from a backup"
+            raise Refused(f"{subject} does not follow the one before it: one was taken out", hint=hint)
+        found.append(erasure)
+        before = digest_of(signed.content)
+    return found
+
+
+def next_in_chain(project: Project) -> tuple[int, str]:
+    """The number of the next erasure, and the digest of the last one."""
+    kept = project.state.kept(KIND, name=project.name)
+    last = read(ErasureProof, kept[-1]).content.encode() if kept else None
+    return len(kept) + 1, digest_of(last) if last is not None else ""
+
+
+def _decode_erasure(content: bytes, subject: str) -> Erasure:
+    try:
+        return json.decode(content, type=Erasure)
+    except MsgspecError as error:
+        raise StoreError(f"{subject} is of another headway", where=str(error)) from error

@@ -1,0 +1,196 @@
+"""Where rows of callers lie in a store, whose they are, and how they go from there."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from headway.core.errors import StoreError
+from headway.core.record import Record
+from headway.features.online import OnlineTable, online_tables
+from headway.storage import atomic, quarantined, segments, traffic
+
+if TYPE_CHECKING:
+    from headway.storage.segments import Column
+
+KEY = "key"
+_WORD = re.compile(rb"[0-9A-Za-z]")
+
+
+class AffectedFile(Record, frozen=True, kw_only=True):
+    """A file out of which rows go: its path in the store, its place, how many rows, and the SHA-256 it had before."""
+
+    path: str
+    place: str
+    rows: int
+    before: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureTarget:
+    """What is to go: the rows of these keys, or those of segments written before a time in ns since 1970."""
+
+    keys: tuple[str, ...] = ()
+    before_ns: int = 0
+
+
+def affected_files(state: Path, wish: ErasureTarget) -> Iterator[AffectedFile]:
+    """Every file that holds rows which are to go; a file that goes meanwhile has none."""
+    for path in traffic.kept_segments(state):
+        rows, old = _count_segment_rows(path, wish), is_expired(path, wish)
+        if rows or old:
+            place = "/".join(path.relative_to(state).parts[:2])
+            yield _affected(state, path, place, rows)
+    for path in quarantined.files(state):
+        going = count_quarantined(path, wish.keys) if wish.keys else count_if_expired(path, wish.before_ns)
+        if going or (going is not None and not wish.keys):
+            yield _affected(state, path, "/".join(path.relative_to(state).parts[:2]), going)
+    for name in online_tables(traffic.online_folder(state)) if wish.keys else []:
+        path = traffic.online_folder(state) / f"{name}.sqlite"
+        journal = path.with_name(f"{path.name}-wal")
+        if count_occurrences(path, wish.keys) or count_occurrences(journal, wish.keys):
+            yield _affected(state, path, f"online/{name}", count_in_table(path, wish.keys))
+
+
+def erase_rows(state: Path, touch: AffectedFile, wish: ErasureTarget) -> None:
+    """Let the rows go out of a file, which is then on disk without them, or gone; again is safe."""
+    path = state / touch.path
+    if touch.place.startswith(f"{quarantined.FOLDER}/"):
+        erase_quarantined(path, wish.keys)
+    elif touch.place.startswith("online/"):
+        online = OnlineTable(path.parent, path.stem)
+        try:
+            online.forget(wish.keys)
+        finally:
+            online.close()
+    elif is_expired(path, wish):
+        path.unlink(missing_ok=True)
+        atomic.sync(path.parent)
+    elif (table := read_segment(path)) is not None:
+        # with no row left it stays all the same: a process of the log that was killed makes only what is not there
+        left = table.filter(~pl.col(KEY).is_in(wish.keys))
+        segments.keep(path.parent, {each.name: _column(each) for each in left}, name=path.name)
+
+
+def is_expired(path: Path, wish: ErasureTarget) -> bool:
+    """Whether all rows of a segment are older than the time."""
+    return segments.written_ns(path) < wish.before_ns
+
+
+def read_segment(path: Path) -> pl.DataFrame | None:
+    """A segment; None where it went meanwhile. Raises StoreError for one that cannot be read."""
+    try:
+        return pl.read_ipc_stream(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"a segment cannot be read: {error}", where=str(path)) from error
+
+
+def count_occurrences(path: Path, keys: Sequence[str], *, alone: bool = False) -> int:
+    """How often the bytes of these keys are in a file; `alone` counts those only that are no part of a longer word."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = [_count(content, key.encode("utf-8", "replace"), alone=alone) for key in keys]
+    except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
+        return 0
+    return sum(found)
+
+
+def count_in_table(path: Path, keys: Sequence[str]) -> int:
+    """How many of these keys an online table has a row of."""
+    table = OnlineTable(path.parent, path.stem)
+    try:
+        return int((table.get(keys)[1] >= 0).sum())
+    finally:
+        table.close()
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file as it is; "" where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def _count(content: mmap.mmap, key: bytes, *, alone: bool) -> int:
+    count, place = 0, content.find(key)
+    while place >= 0:
+        beside = content[max(place - 1, 0) : place] + content[place + len(key) : place + len(key) + 1]
+        count += not (alone and _WORD.search(beside))
+        place = content.find(key, place + 1)
+    return count
+
+
+def _affected(state: Path, path: Path, place: str, rows: int) -> AffectedFile:
+    return AffectedFile(path=os.fspath(path.relative_to(state)), place=place, rows=rows, before=file_digest(path))
+
+
+def _count_segment_rows(path: Path, wish: ErasureTarget) -> int:
+    """How many rows of a segment go; one in whose bytes no key is need not be read."""
+    old = is_expired(path, wish)
+    table = read_segment(path) if old or count_occurrences(path, wish.keys) else None
+    if table is None or old:
+        return 0 if table is None else len(table)
+    return int(table[KEY].is_in(wish.keys).sum()) if KEY in table.columns else 0
+
+
+def _column(values: pl.Series) -> Column:
+    return values.to_list() if values.dtype == pl.String else values.to_numpy()
+
+
+def count_quarantined(path: Path, keys: Sequence[str]) -> int:
+    """How many rows hold one of these keys as a value of any column, a number as it is written; 0 where the file went.
+
+    Raises StoreError for a file that cannot be read.
+    """
+    table = _read_quarantined(path)
+    return 0 if table is None else int(table.select(_holds_key(table, keys)).to_series().sum())
+
+
+def count_if_expired(path: Path, before_ns: int) -> int | None:
+    """How many rows a file has that was written before a time in ns since 1970; None where it is not so old."""
+    try:
+        if quarantined.written_ns(path) >= before_ns:
+            return None
+        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+    except FileNotFoundError:
+        return None
+
+
+def erase_quarantined(path: Path, keys: Sequence[str]) -> None:
+    """Let the rows of these keys go out of a file, in one step; without keys the whole file goes. Again is safe."""
+    table = _read_quarantined(path) if keys else None
+    if table is not None:
+        left = table.filter(~_holds_key(table, keys))
+        atomic.fill(path, lambda file: left.write_parquet(file))
+    elif not keys:
+        path.unlink(missing_ok=True)
+        atomic.sync(path.parent)
+
+
+def _read_quarantined(path: Path) -> pl.DataFrame | None:
+    try:
+        return pl.read_parquet(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"a file in quarantine cannot be read: {error}", where=str(path)) from error
+
+
+def _holds_key(table: pl.DataFrame, keys: Sequence[str]) -> pl.Expr:
+    plain = [pl.col(name).cast(pl.String).is_in(list(keys)).fill_null(value=False)
+             for name, kind in table.schema.items() if not kind.is_nested()]  # fmt: skip
+    nested = [pl.col(name).list.eval(pl.element().cast(pl.String).is_in(list(keys))).list.any().fill_null(value=False)
+              for name, kind in table.schema.items() if kind.base_type() == pl.List]  # fmt: skip
+    return pl.any_horizontal(pl.lit(value=False), *plain, *nested).alias("holds")

@@ -1,0 +1,95 @@
+"""Where the bytes of a key still are in a store, file by file, and why they stay."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from headway.core.erasure import Stays
+from headway.monitoring.erasure import files
+from headway.storage import quarantined, segments
+
+OTHER_KEYS = "it is a part of other keys there"
+PART_OF_WORD = "its letters are a part of longer words or of numbers there"
+WRITTEN_SINCE = "it was asked, labelled or written again since"
+WHY = {
+    "releases": "a signed release that traffic can be rolled back to names it",
+    "blobs": "a model or a release that was made before names it",
+    "state.sqlite": "a record names it that verdicts and signatures are made over",
+}
+UNKNOWN_FILE = "headway does not write here"
+DATABASE = "state.sqlite"
+# Whoever closes a file of a database lets go of all the locks that its process has on it (POSIX), SQLite's too: the
+# state is open here, so that its files are read by another process. Keys go by stdin, where no list of processes shows.
+_COUNT = """
+import json, sys
+from pathlib import Path
+from headway.monitoring.erasure.files import holds
+paths, keys = json.load(sys.stdin)
+print(json.dumps([[holds(Path(path), keys), holds(Path(path), keys, alone=True)] for path in paths]))
+"""
+
+
+def find_residuals(state: Path, keys: Sequence[str]) -> tuple[Stays, ...]:
+    """Every file of the store is read byte by byte, packed ones of the quarantine value by value.
+
+    The places where one of the keys is found, in their order.
+    """
+    files = [path for path in sorted(state.rglob("*")) if path.is_file() and not _is_database_file(state, path)]
+    found = [each for path in files if (each := _residual_of_file(state, path, keys))]
+    return tuple(_merge_residuals([*found, *_residuals_of_database(state, keys)]))
+
+
+def _is_database_file(state: Path, path: Path) -> bool:
+    return path.parent == state and path.name.startswith(DATABASE)
+
+
+def _residuals_of_database(state: Path, keys: Sequence[str]) -> list[Stays]:
+    paths = [str(path) for path in sorted(state.glob(f"{DATABASE}*"))]
+    asked = json.dumps([paths, list(keys)])
+    run = subprocess.run([sys.executable, "-c", _COUNT], input=asked, check=True, stdout=subprocess.PIPE, text=True)
+    counts: list[tuple[int, int]] = json.loads(run.stdout)
+    return [
+        Stays(place=DATABASE, times=times, why=WHY[DATABASE] if alone else PART_OF_WORD, is_other=not alone)
+        for times, alone in counts
+        if times
+    ]
+
+
+def _residual_of_file(state: Path, path: Path, keys: Sequence[str]) -> Stays | None:
+    parts = path.relative_to(state).parts
+    packed = parts[0] == quarantined.FOLDER and path.suffix == ".parquet"
+    times = files.count_quarantined(path, keys) if packed else files.count_occurrences(path, keys)
+    if not times:
+        return None
+    if packed:
+        return Stays(place="/".join(parts[:2]), times=times, why=WRITTEN_SINCE)
+    if path.suffix == segments.SUFFIX or parts[0] == "online":
+        place, is_other = "/".join(parts[:2]).partition(".sqlite")[0], not _is_value(path, keys)
+        return Stays(place=place, times=times, why=OTHER_KEYS if is_other else WRITTEN_SINCE, is_other=is_other)
+    if not files.count_occurrences(path, keys, alone=True):
+        return Stays(place=parts[0], times=times, why=PART_OF_WORD, is_other=True)
+    return Stays(place=parts[0], times=times, why=WHY.get(parts[0], UNKNOWN_FILE))
+
+
+def _is_value(path: Path, keys: Sequence[str]) -> bool:
+    """Whether a key is a whole value there, and not a part of others, or two that lie side by side."""
+    if path.suffix != segments.SUFFIX:
+        return files.count_in_table(path.with_name(path.name.partition(".")[0] + ".sqlite"), keys) > 0
+    table = files.read_segment(path)
+    texts = [] if table is None else table.select(pl.col(pl.String)).get_columns()
+    return any(column.is_in(keys).any() for column in texts)
+
+
+def _merge_residuals(found: Sequence[Stays]) -> list[Stays]:
+    """One for each place and reason."""
+    times: dict[tuple[str, str, bool], int] = {}
+    for each in found:
+        case = (each.place, each.why, each.is_other)
+        times[case] = times.get(case, 0) + each.times
+    return [Stays(place=place, times=n, why=why, is_other=is_other) for (place, why, is_other), n in times.items()]

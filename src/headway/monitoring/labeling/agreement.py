@@ -1,0 +1,148 @@
+"""How far annotators agree: a table of key, who and label, measured with intervals over items or groups of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from msgspec.structs import replace
+
+from headway.core.errors import DataError
+from headway.core.evidence import Measurement
+from headway.core.labelling import Agreement, Labelling
+from headway.core.record import read
+from headway.data.labels import agreement
+from headway.data.labels.agreement import MISSING_LABEL, Level
+from headway.data.labels.said import Floats, Ints
+from headway.data.read import read_file
+from headway.evaluation.statistics.intervals import CHANGE, Sample, jackknife
+from headway.monitoring.labeling.delays import label_delays
+from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader
+from headway.registry.project import Project
+from headway.storage import traffic
+
+COLUMNS = ("key", "who", "label")
+MAX_PAIRED_ANNOTATORS = 8
+_MEND = "a csv or parquet file with columns key, who and label: a line for each label that somebody gave"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Annotations:
+    """Labels int64 [items, annotators], NONE where one gave none, as places in `classes`; `groups` int64 [items]."""
+
+    labels: Ints
+    groups: Ints
+    annotators: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+def read_annotations(file: Path) -> pl.DataFrame:
+    """The labels of a file; a column `group` says which items share fate. Raises DataError where it holds none."""
+    table = read_file(file)
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise DataError(f"the file has no column '{missing[0]}'", where=str(file), hint=_MEND)
+    return table
+
+
+def stored_annotations(state: Path, name: str) -> pl.DataFrame:
+    """The labels that were kept for a name, by who gave them."""
+    tables = SegmentReader(traffic.labels_folder(state, name), [*LABEL_SCHEMA]).read()
+    if not tables:
+        raise DataError(
+            "no label was kept yet", where=str(state), hint="headway labels add FILE, or headway labels agree FILE"
+        )
+    return pl.concat(tables).sort("at_us", maintain_order=True)
+
+
+def measure_agreement(table: pl.DataFrame, *, name: str, source: str, level: Level = "nominal") -> Agreement:
+    """Krippendorff's alpha, Fleiss' kappa, and Cohen's kappa of each pair, with intervals over items or their groups.
+
+    Of two labels of one annotator for one item the later holds. Raises DataError where no item has two labels.
+    """
+    given = annotation_matrix(table)
+    found = [each for each in _agreement_measurements(given, level) if np.isfinite(each.value)]
+    return Agreement(
+        name=name,
+        source=source,
+        annotators=given.annotators,
+        measurements=tuple(found),
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def annotation_matrix(table: pl.DataFrame) -> Annotations:
+    """Who gave which label to which item."""
+    last = table.drop_nulls([*COLUMNS]).unique(["key", "who"], keep="last", maintain_order=True)
+    annotators, classes = last["who"].cast(pl.String).unique().sort(), last["label"].unique().sort()
+    items = last.unique("key", maintain_order=True)
+    labels = np.full((len(items), len(annotators)), MISSING_LABEL, dtype=np.int64)
+    places = (_positions(last["key"], items["key"]), _positions(last["who"].cast(pl.String), annotators))
+    labels[places] = _positions(last["label"], classes)
+    paired = (labels != MISSING_LABEL).sum(axis=1) >= 2
+    if not paired.any():
+        raise DataError(
+            f"no item has labels of two annotators: {len(items):,} items, {len(annotators)} annotators", hint=_MEND
+        )
+    kept = items.filter(pl.Series(paired))
+    named = kept["group"] if "group" in kept.columns else kept["key"]
+    return Annotations(
+        labels=labels[paired],
+        groups=_positions(named, named.unique(maintain_order=True)),
+        annotators=tuple(annotators),
+        classes=tuple(map(str, classes)),
+    )
+
+
+def _agreement_measurements(given: Annotations, level: Level) -> Iterator[Measurement]:
+    count = len(given.classes)
+    seen = agreement.label_counts(given.labels, count)
+    values = _numeric_classes(given.classes)
+
+    def alpha(tables: Floats) -> Floats:
+        return agreement.krippendorff_alpha(tables, level, values)
+
+    yield _measurement("agreement.krippendorff", alpha, agreement.coincidences(seen), given.groups)
+    yield _measurement("agreement.fleiss", agreement.fleiss_kappa, agreement.fleiss_tables(seen), given.groups)
+    for one, other in combinations(range(min(len(given.annotators), MAX_PAIRED_ANNOTATORS)), 2):
+        pairs = agreement.pair_tables(given.labels[:, one], given.labels[:, other], count)
+        both = pairs.any(axis=(1, 2))
+        if both.sum() < 2:
+            continue
+        groups = np.unique(given.groups[both], return_inverse=True)[1]
+        found = _measurement("agreement.cohen", agreement.cohen_kappa, pairs[both], groups)
+        yield replace(found, slice=f"{given.annotators[one]} & {given.annotators[other]}")
+
+
+def _measurement(name: str, measure: Callable[[Floats], Floats], tables: Floats, groups: Ints) -> Measurement:
+    without = measure(agreement.leave_one_group_out(tables, groups))
+    sample = Sample(n_rows=len(tables), n_groups=len(without), bounds=CHANGE)
+    return jackknife(name, float(measure(tables.sum(axis=0))), without, sample)
+
+
+def _numeric_classes(classes: tuple[str, ...]) -> Floats | None:
+    """The classes as numbers, where all are."""
+    numbers = pl.Series(classes).cast(pl.Float64, strict=False)
+    return None if numbers.null_count() else numbers.to_numpy()
+
+
+def _positions(values: pl.Series, among: pl.Series) -> Ints:
+    found: Ints = values.replace_strict(among, pl.Series(range(len(among))), return_dtype=pl.Int64).to_numpy()
+    return found
+
+
+def labeling_records(project: Project) -> Labelling:
+    """The last agreement that was kept, and the delays of labels in the log; each is read when it is asked for."""
+    return Labelling(agreement=partial(last_agreement, project), delays=partial(label_delays, project))
+
+
+def last_agreement(project: Project) -> Agreement | None:
+    """The agreement that was measured last, or None."""
+    content = project.state.latest("agreement", name=project.name)
+    return read(Agreement, content) if content else None

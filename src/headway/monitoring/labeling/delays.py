@@ -1,0 +1,90 @@
+"""How long after a request its label arrives, by the log and the labels kept; requests still without one count too."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.core.evidence import Measurement
+from headway.core.labelling import Delays
+from headway.data.labels.said import Floats
+from headway.evaluation.statistics.intervals import SHARE, Sample, fact, interval, ratio_of_sums
+from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, read_predictions
+from headway.monitoring.scored_rows import day_numbers, parse_delay
+from headway.registry.project import Project
+from headway.storage import traffic
+
+Bools = NDArray[np.bool_]
+
+SHARES = (0.5, 0.9, 0.99)
+METHOD = "Kaplan and Meier (1958): a request still without label has waited so long at the least"
+
+
+def label_delays(project: Project, *, now_us: int = 0) -> Delays | None:
+    """The delays of the labels of what the live release answered until now; None where it answered no key yet."""
+    if project.state.last(project.name, "live") is None:
+        return None
+    digest = project.register.resolve(f"{project.name}@live").digest
+    logged = read_predictions(project.config.state, project.name, [digest])
+    if logged.is_empty():
+        return None
+    asked = logged.filter((pl.col("answered") == 1) & (pl.col("status") == 0) & (pl.col("key") != ""))
+    first = asked.group_by("key").agg(pl.col("at_us").min()).sort("at_us", "key")
+    if first.is_empty():
+        return None
+    joined = first.join(_first_label_times(project), on="key", how="left", maintain_order="left")
+    now = now_us or time.time_ns() // 1000
+    told = joined["told_us"].fill_null(now).to_numpy()
+    waited = np.maximum(told - joined["at_us"].to_numpy(), 0) / 1e6
+    known = joined["told_us"].is_not_null().to_numpy()
+    declared = parse_delay(project.config.data.label_delay).total_seconds()
+    return Delays(
+        n_requests=len(joined),
+        n_labelled=int(known.sum()),
+        declared_s=declared,
+        quantiles=tuple(_quantile(waited, known, share) for share in SHARES),
+        late=_late_share(joined, waited, known, declared, now) if declared else None,
+    )
+
+
+def kaplan_meier_quantile(waited: Floats, known: Bools, share: float) -> float:
+    """The delay by which this share of labels has come, by the estimator of Kaplan and Meier; infinite if not yet.
+
+    >>> kaplan_meier_quantile(np.array([1.0, 2.0, 3.0, 3.0]), np.array([True, True, True, False]), 0.5)
+    2.0
+    """
+    order = np.lexsort((~known, waited))
+    at_risk = len(waited) - np.arange(len(waited))
+    left = np.cumprod(np.where(known[order], 1 - 1 / at_risk, 1.0))
+    found = np.flatnonzero(1 - left >= share - 1e-12)
+    return float(waited[order][found[0]]) if len(found) else float("inf")
+
+
+def _quantile(waited: Floats, known: Bools, share: float) -> Measurement:
+    most = float(np.finfo(np.float64).max)
+    value = min(kaplan_meier_quantile(waited, known, share), most)
+    return fact(f"labels.delay.p{share * 100:g}", value, n_rows=len(waited), method=METHOD)
+
+
+def _late_share(joined: pl.DataFrame, waited: Floats, known: Bools, declared: float, now: int) -> Measurement | None:
+    """The share of requests old enough whose label was not there when it was declared to be; groups are days."""
+    asked = joined["at_us"].to_numpy()
+    old = (now - asked) / 1e6 >= declared
+    if not old.any():
+        return None
+    days = np.unique(day_numbers(asked[old].astype("datetime64[us]")), return_inverse=True)[1]
+    late = ~(known & (waited <= declared))[old]
+    sums = np.array([np.bincount(days, late.astype(np.float64))])
+    (estimate,) = ratio_of_sums(sums, np.array([np.bincount(days)], dtype=np.float64))
+    sample = Sample(n_rows=int(old.sum()), n_groups=int(days.max()) + 1, bounds=SHARE)
+    return interval("labels.late", estimate, sample)
+
+
+def _first_label_times(project: Project) -> pl.DataFrame:
+    """When the first label of each key came."""
+    tables = SegmentReader(traffic.labels_folder(project.config.state, project.name), [*LABEL_SCHEMA]).read()
+    labels = pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)
+    return labels.group_by("key").agg(told_us=pl.col("at_us").min())

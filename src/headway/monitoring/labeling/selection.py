@@ -1,0 +1,126 @@
+"""Which requests to label next: of what the live release answered and nobody labelled, those it is most torn about."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+from msgspec.structs import replace
+
+from headway.core.dataset import Dataset
+from headway.core.errors import DataError
+from headway.core.evidence import Measurement
+from headway.core.labelling import Suspect, Suspects, Wanted
+from headway.data.labels.crossfit import out_of_fold
+from headway.data.labels.noise import BLOCKS, LabelNoise, estimate_noise
+from headway.data.labels.said import Floats, OutOfFold
+from headway.data.labels.worth import next_rows_to_label
+from headway.evaluation.statistics.intervals import Estimate, Sample, interval
+from headway.monitoring.prediction_log import LabelReader, read_predictions
+from headway.monitoring.scored_rows import day_numbers
+from headway.registry.project import Project
+
+MAX_REQUESTS = 50_000
+"""The latest requests that are looked at."""
+
+
+def next_to_label(project: Project, count: int) -> list[Wanted]:
+    """At most so many requests, the first ones first; days are the groups of which none gives them all.
+
+    Raises DataError where no request waits for a label, or the answers are no probabilities of classes.
+    """
+    name, state = project.name, project.config.state
+    bundle = project.register.resolve(f"{name}@live")
+    variant = bundle.release.variant
+    if variant.task not in ("binary", "multiclass"):
+        raise DataError(
+            f"what to label next is told by probabilities, and task '{variant.task}' has none", where=f"{name}@live"
+        )
+    waiting = _unlabeled_requests(project, bundle.digest)
+    if waiting.is_empty():
+        raise DataError(
+            "no request with a key waits for its label", where=str(state), hint=f"headway serve {name}@live"
+        )
+    probabilities = _probabilities(waiting)
+    rows = waiting.select(f"in.{each}" for each in variant.signature.names).cast(pl.Float64).to_numpy()
+    days = day_numbers(waiting["at_us"].to_numpy().astype("datetime64[us]"))
+    places = next_rows_to_label(probabilities, rows, np.unique(days, return_inverse=True)[1], count)
+    doubts = 1 - np.diff(np.sort(probabilities, axis=1)[:, -2:], axis=1)[:, 0]
+    return [
+        Wanted(key=waiting["key"][place], at_us=waiting["at_us"][place], doubt=float(doubts[place]))
+        for place in places.tolist()
+    ]
+
+
+def _unlabeled_requests(project: Project, digest: str) -> pl.DataFrame:
+    """The first row of each answered request whose key has no label, the latest ones."""
+    logged = read_predictions(project.config.state, project.name, [digest])
+    if logged.is_empty():
+        return logged
+    known = LabelReader(project.config.state, project.name).read().select("key")
+    asked = logged.filter((pl.col("answered") == 1) & (pl.col("status") == 0) & (pl.col("key") != ""))
+    first = asked.unique("key", keep="first", maintain_order=True)
+    return first.join(known, on="key", how="anti", maintain_order="left").tail(MAX_REQUESTS)
+
+
+def _probabilities(waiting: pl.DataFrame) -> Floats:
+    """Of each class, float64 [n, k]; the log of two classes has that of the second alone."""
+    names = sorted((each for each in waiting.columns if each.startswith("out.")), key=lambda each: int(each[4:]))
+    said = waiting.select(names).cast(pl.Float64).to_numpy()
+    return np.column_stack([1 - said[:, 0], said[:, 0]]) if said.shape[1] == 1 else said
+
+
+MAX_SUSPECTS = 1000
+SUSPECT_METHOD = f"chances of each label, out of fold; leave-one-block-out jackknife over {BLOCKS} blocks of groups, t"
+
+
+def find_suspects(dataset: Dataset, *, name: str, most: int = MAX_SUSPECTS) -> Suspects:
+    """The rows of a dataset whose labels may be wrong, at most so many, with a count over all its labelled rows.
+
+    Each row is told by a model that learned from other groups. Raises NotApplicable where labels are no classes, or
+    too few.
+    """
+    oof = out_of_fold(dataset)
+    noise = estimate_noise(oof)
+    order = np.argsort(-noise.error_probability, kind="stable")[:most]
+    return Suspects(
+        name=name,
+        dataset=dataset.digest,
+        count=_suspect_count("labels.wrong", noise, oof, place=-1),
+        by_class=tuple(_suspect_count("labels.wrong", noise, oof, place=place) for place in range(len(oof.classes))),
+        classes=oof.classes,
+        turned=tuple(tuple(map(float, line)) for line in noise.transition),
+        rows=tuple(_suspect(dataset, noise, oof, int(row)) for row in order),
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _suspect_count(name: str, noise: LabelNoise, oof: OutOfFold, *, place: int) -> Measurement:
+    """The count of one class, or of all at -1."""
+    rows = len(oof.labels) if place < 0 else int((oof.labels == place).sum())
+    estimate = Estimate(
+        value=noise.count if place < 0 else float(noise.counts[place]),
+        se=float("inf") if noise.standard_errors is None else float(noise.standard_errors[place]),
+        dof=BLOCKS - 1,
+        method=SUSPECT_METHOD,
+    )
+    sample = Sample(n_rows=rows, n_groups=oof.n_groups, bounds=(0.0, float(rows)))
+    found = interval(name, estimate, sample)
+    return found if place < 0 else _sliced(found, oof.classes[place])
+
+
+def _sliced(measurement: Measurement, named: str) -> Measurement:
+    return replace(measurement, slice=f"label={named}")
+
+
+def _suspect(dataset: Dataset, noise: LabelNoise, oof: OutOfFold, place: int) -> Suspect:
+    row = int(oof.rows[place])
+    groups = dataset.roles.groups
+    return Suspect(
+        row=row + 1,
+        given=oof.classes[oof.labels[place]],
+        likely=oof.classes[noise.suggested[place]],
+        chance=float(noise.error_probability[place]),
+        group=str(dataset.table[groups][row]) if groups else "",
+    )

@@ -1,0 +1,150 @@
+"""Read the prediction log and the labels as they grow: what of each request is not yet known waits for the rest.
+
+Servers write segments on their own, so that one named earlier may appear later: what was read is known by its name,
+and a row whose other half is still to come waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from headway.core.errors import StoreError
+from headway.core.rollout import Rollout
+from headway.storage import segments, traffic
+
+LABEL_SCHEMA = {"key": pl.String, "label": pl.Float64, "at_us": pl.Int64, "who": pl.String}
+LOG_COLUMNS = ("request", "key", "at_us", "stage", "paired", "answered", "status", "latency_us")
+ARM_COLUMNS = {"status": pl.Int64, "latency_us": pl.Int64}
+
+
+class SegmentReader:
+    """The rows of one folder of segments; each is read once, from those named after `since_us` on.
+
+    Every segment must have these columns.
+    """
+
+    def __init__(self, folder: Path, columns: Sequence[str], *, since_us: int = 0) -> None:
+        self._folder = folder
+        self._columns = columns
+        self._after = f"{since_us * 1000:020}" if since_us else ""
+        self._read: set[str] = set()
+
+    def read(self) -> list[pl.DataFrame]:
+        """The segments that are new; raises StoreError for one that cannot be read."""
+        new = [path for path in segments.segments(self._folder, after=self._after) if path.name not in self._read]
+        tables = [table for path in new if (table := _read_log_segment(path, self._columns)) is not None]
+        self._read.update(path.name for path in new)
+        return tables
+
+
+class StageRequests:
+    """Requests of a rollout's stage, each once: its key, and what live and the release said to its first row."""
+
+    def __init__(self, state: Path, rollout: Rollout) -> None:
+        self._since_us = _micros(rollout.stage_at)
+        self._stage = rollout.stage
+        folders = [traffic.log_folder(state, rollout.name, digest) for digest in (rollout.live, rollout.release)]
+        self._tails = [SegmentReader(folder, LOG_COLUMNS, since_us=self._since_us) for folder in folders]
+        self._halves = [pl.DataFrame(), pl.DataFrame()]
+
+    def read(self) -> pl.DataFrame:
+        """What is new and whole, oldest first: `request`, `key`, `at_us`, and `status`, `latency_us`, `out` (a list) of
+        each side, as `live.status`, `release.status`, ...; null where a side was not asked.
+        """
+        live, release = (
+            pl.concat([half, *map(self._first_rows, tail.read())], how="diagonal_relaxed")
+            for half, tail in zip(self._halves, self._tails, strict=True)
+        )
+        if live.is_empty() or release.is_empty():
+            alone, live = _split_unpaired(live)
+            self._halves = [live, release]
+            return _of_arm(alone, "live")
+        pairs = _of_arm(live, "live").join(_of_arm(release, "release"), on=["request", "key"], suffix=".release")
+        alone, halves = _split_unpaired(live)
+        self._halves = [_without(halves, pairs), _without(release, pairs)]
+        return pl.concat([pairs, _of_arm(alone, "live")], how="diagonal_relaxed").sort("at_us", "request")
+
+    def _first_rows(self, table: pl.DataFrame) -> pl.DataFrame:
+        """The first row of each request of the stage; all outputs in one list."""
+        outputs = [name for name in table.columns if name.startswith("out.")]
+        of_stage = table.filter((pl.col("stage") == self._stage) & (pl.col("at_us") >= self._since_us))
+        rows = of_stage.unique("request", keep="first", maintain_order=True)
+        columns = ["request", "key", "at_us", "paired", *ARM_COLUMNS]
+        out = pl.concat_list(outputs) if outputs else pl.lit([], dtype=pl.List(pl.Float64))
+        return rows.select(*columns, out=out)
+
+
+class LabelReader:
+    """The labels of a name; the later one of a key wins."""
+
+    def __init__(self, state: Path, name: str) -> None:
+        self._tail = SegmentReader(traffic.labels_folder(state, name), [*LABEL_SCHEMA])
+
+    def read(self) -> pl.DataFrame:
+        """The labels that are new: `key` and `label`, each key once."""
+        tables = self._tail.read()
+        found = pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)
+        return found.sort("at_us", maintain_order=True).unique("key", keep="last", maintain_order=True)
+
+
+def read_predictions(state: Path, name: str, digests: Sequence[str]) -> pl.DataFrame:
+    """All rows of the log of releases of a name, with their `release`, oldest first; see `store.traffic`."""
+    tables = [
+        table.with_columns(release=pl.lit(digest))
+        for digest in digests
+        for table in SegmentReader(traffic.log_folder(state, name, digest), LOG_COLUMNS).read()
+    ]
+    return pl.concat(tables, how="diagonal_relaxed").sort("at_us", "request") if tables else pl.DataFrame()
+
+
+def read_labeled_predictions(state: Path, name: str, digests: Sequence[str]) -> pl.DataFrame:
+    """The answers that callers got from releases of a name, with the label of their key where it has come."""
+    rows = read_predictions(state, name, digests)
+    if rows.is_empty():
+        return rows
+    known = LabelReader(state, name).read().select("key", "label")
+    return rows.filter(pl.col("answered") == 1).join(known, on="key", how="left", maintain_order="left")
+
+
+def last_request_at(state: Path, name: str, digest: str) -> datetime | None:
+    """When the log of a release of a name was last written, UTC; None for never."""
+    paths = list(segments.segments(traffic.log_folder(state, name, digest)))
+    return datetime.fromtimestamp(segments.written_ns(paths[-1]) / 1e9, UTC) if paths else None
+
+
+def _read_log_segment(path: Path, columns: Sequence[str]) -> pl.DataFrame | None:
+    """The rows of a segment; None where it was forgotten since it was listed."""
+    try:
+        table = pl.read_ipc_stream(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"a segment of the log cannot be read: {error}", where=str(path)) from error
+    absent = [name for name in columns if name not in table.columns]
+    if absent:
+        raise StoreError(f"a segment of the log has no column {absent[0]!r}", where=str(path))
+    return table
+
+
+def _split_unpaired(live: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows that live answered alone, and those of which the other half is to come."""
+    if live.is_empty():
+        return live, live
+    return live.filter(pl.col("paired") == 0), live.filter(pl.col("paired") == 1)
+
+
+def _of_arm(rows: pl.DataFrame, side: str) -> pl.DataFrame:
+    own = {name: f"{side}.{name}" for name in (*ARM_COLUMNS, "out")}
+    return rows.drop("paired", strict=False).rename(own, strict=False)
+
+
+def _without(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    return rows.join(pairs.select("request"), on="request", how="anti", maintain_order="left")
+
+
+def _micros(stamp: str) -> int:
+    return int(datetime.fromisoformat(stamp).timestamp() * 1_000_000)

@@ -1,0 +1,117 @@
+"""A release that would take the live one's place, judged against it on the same rows, which neither learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+from msgspec.structs import replace
+
+from headway.core import plugins
+from headway.core.config import PolicySection
+from headway.core.contracts import Engine, Subject
+from headway.core.dataset import Dataset
+from headway.core.errors import DataError
+from headway.core.evidence import Evidence
+from headway.core.record import canonical, digest_of
+from headway.core.variant import Variant
+from headway.core.verdict import RELATIVE, Judged, Rule
+from headway.data import matrix
+from headway.data.provenance.digest import table_digest
+from headway.data.split import select_period
+from headway.evaluation.measure import measure
+from headway.evaluation.statistics.tables import Floats
+from headway.monitoring.deployed_release import DeployedRelease
+from headway.monitoring.scored_rows import parse_delay, time_expression
+from headway.registry.judge import judge
+from headway.registry.project import Project
+
+EXCLUDED_METRICS = ("latency",)
+NO_WORSE = Rule(measure="brier.drop", at_most=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HoldoutSet:
+    """Labelled rows kept out of training, with what live answers on them, float64 [n, 1]."""
+
+    dataset: Dataset
+    digest: str
+    post: DeployedRelease
+    scores: Floats
+
+    def subject(self, variant: Variant, model: Engine, *, scores: Floats | None = None) -> Subject:
+        """A variant beside live; its answers [n, 1] are its model's, or those given."""
+        rows = matrix.matrix(self.dataset.table, variant.signature)
+        return Subject(
+            variant=variant,
+            model=model,
+            reference=self.post.model,
+            rows=rows,
+            labels=matrix.target_values(self.dataset),
+            scores=model.predict(rows) if scores is None else scores,
+            reference_scores=self.scores,
+            groups=matrix.group_codes(self.dataset),
+            slices=matrix.slice_columns(self.dataset),
+            threshold=self.post.release.threshold,
+            weights=matrix.sample_weights(self.dataset),
+            lists=matrix.query_codes(self.dataset),
+            people=matrix.sensitive_columns(self.dataset),
+        )
+
+    def measure(self, subject: Subject) -> Evidence:
+        """Evidence of every probe but those of speed, with live as the reference."""
+        names = [name for name in plugins.names("probe") if name not in EXCLUDED_METRICS]
+        found = measure(subject, names, dataset_digest=self.digest, period=self.dataset.name)
+        return replace(found, reference=self.post.digest)
+
+
+def make_holdout(post: DeployedRelease, rows: Dataset) -> HoldoutSet:
+    """Labelled rows as what both releases are asked."""
+    asked = matrix.matrix(rows.table, post.release.variant.signature)
+    return HoldoutSet(dataset=rows, digest=table_digest(rows.table), post=post, scores=post.answer(asked))
+
+
+def promotion_rules(policy: PolicySection) -> PolicySection:
+    """The policy with the rules that a release must meet to take the place of live.
+
+    `[[policy.retrain]]`, or the relative rules of a release, with live as what it is compared with, and a Brier score
+    shown to be no worse. Those on single answers are left out: a model that learned more answers otherwise. So are
+    absolute ones, which live may break as well: a better release is not held back for them.
+    """
+    own = tuple(rule for rule in policy.release if rule.relative and not rule.measure.endswith(RELATIVE))
+    rules = policy.retrain or (NO_WORSE, *(rule for rule in own if rule.measure != NO_WORSE.measure))
+    return replace(policy, release=rules)
+
+
+def recalibration_rules(policy: PolicySection) -> PolicySection:
+    """Of those rules the ones that a shift can change: it moves no rank, and day by day only ranks between days."""
+    rules = promotion_rules(policy)
+    return replace(rules, release=tuple(rule for rule in rules.release if "roc_auc" not in rule.measure))
+
+
+def judge_against_live(project: Project, variant: Variant, evidence: Evidence, policy: PolicySection) -> Judged:
+    """The verdict on evidence against live; both are kept."""
+    verdict = judge(evidence, policy)
+    project.keep(evidence)
+    project.keep(verdict)
+    return Judged(variant=variant, evidence=evidence, verdict=verdict)
+
+
+def rows_labeled_by(project: Project, dataset: Dataset, until: datetime | None) -> tuple[Dataset, datetime]:
+    """The rows whose label had come by a time, without it all there are; and the end of those rows, exclusive."""
+    moments, delay = time_expression(dataset), parse_delay(project.config.data.label_delay)
+    labelled = dataset.table.filter(pl.col(dataset.roles.target).is_not_null())
+    last = labelled.select(moments.max()).item()
+    if last is None:
+        raise DataError("no row has a label", where=dataset.name, hint="headway labels add")
+    end = min(until - delay, last) if until else last
+    whole = Dataset(name=dataset.name, table=labelled, roles=dataset.roles)
+    end += timedelta(microseconds=1)
+    return select_period(whole, datetime.min, end, name=dataset.name), end
+
+
+def outcome_key(*parts: str | int | Sequence[str]) -> str:
+    """The digest of all that decides an outcome."""
+    return digest_of(canonical(parts))

@@ -1,0 +1,227 @@
+"""Rolling recalibration as a release of its own: the live model set right as its last labelled days ask for.
+
+What is judged is the rule, day by day: each of the last days is answered with the repair that could be fitted before
+its first row, on labels that had come by then, and compared with what live answers. What is shipped is the next repair
+of the same rule. It takes no training and turns no order.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from msgspec.structs import replace
+from msgspec.structs import replace as changed
+from numpy.typing import NDArray
+
+from headway.core.calibrator import Calibrator
+from headway.core.dataset import Dataset
+from headway.core.errors import DataError
+from headway.core.frontier import Baseline, Frontier
+from headway.core.training import Retraining
+from headway.evaluation.calibration.apply import ready
+from headway.evaluation.calibration.choose import FITS, best
+from headway.evaluation.statistics.tables import Floats, Ints, tally
+from headway.evaluation.subject import self_test
+from headway.monitoring.deployed_release import DeployedRelease
+from headway.monitoring.retraining.comparison import (
+    HoldoutSet,
+    judge_against_live,
+    make_holdout,
+    outcome_key,
+    recalibration_rules,
+    rows_labeled_by,
+)
+from headway.monitoring.retraining.retrain import find_outcome
+from headway.monitoring.scored_rows import ScoredRows, parse_delay, score_rows
+from headway.registry.project import Project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RollingRecalibration:
+    """Labelled rows since the training, the scores of the bare model [n], and which rows are judged, bool [n]."""
+
+    rows: ScoredRows
+    raw: Floats
+    judged: NDArray[np.bool_]
+    held: HoldoutSet
+    calibrator: Calibrator
+
+
+def prepare_recalibration(
+    project: Project, post: DeployedRelease, dataset: Dataset, until: datetime | None
+) -> RollingRecalibration:
+    """The next calibrator, and the last `[retrain] recalibrate_days` groups to judge the rule by.
+
+    Raises DataError where groups are not declared, or fewer than 14 labelled ones have come since the training.
+    """
+    days = project.config.retrain.recalibrate_days
+    labelled, end = rows_labeled_by(project, dataset, until)
+    rows = score_rows(post, labelled, since=post.trained_until)
+    _require_groups(rows, dataset, days)
+    raw = post.model.predict(rows.rows)[:, 0]
+    chosen = rows.groups >= np.unique(rows.groups)[-days:][0]
+    table = rows.part(chosen).table
+    found = fit_rolling_calibrator(raw, rows.labels, rows.groups, days=days, by=project.config.retrain.recalibrate_by)
+    name = f"the last {days} labelled groups, each with the repair of the day"
+    return RollingRecalibration(
+        rows=rows,
+        raw=raw,
+        judged=chosen,
+        held=make_holdout(post, Dataset(name=name, table=table, roles=dataset.roles)),
+        calibrator=changed(found, at=end.isoformat(timespec="seconds")),
+    )
+
+
+def recalibrate_release(project: Project, post: DeployedRelease, rolling: RollingRecalibration) -> Retraining:
+    """The live model with the next calibrator, and the verdict on the rule against live; it moves no pointer."""
+    rules = [str(rule) for rule in recalibration_rules(project.config.policy).release]
+    key = outcome_key("recalibrate", post.digest, rolling.held.digest, repr(rolling.calibrator), rules)
+    done = find_outcome(project, key)
+    if done:
+        return done
+    began = time.perf_counter()
+    frontier = _frontier(project, post, rolling)
+    calibrator = rolling.calibrator
+    found = Retraining(
+        name=project.name,
+        key=key,
+        live=post.digest,
+        frontier=frontier,
+        seconds=time.perf_counter() - began,
+        message=f"{calibrator}, from {calibrator.n_rows:,} rows of the last {calibrator.n_groups} groups: "
+        f"{frontier.winner.verdict.answer} against live",
+    )
+    project.keep(found)
+    return found
+
+
+def _frontier(project: Project, post: DeployedRelease, rolling: RollingRecalibration) -> Frontier:
+    variant = post.release.variant
+    subject = rolling.held.subject(variant, post.model, scores=_day_by_day(project, rolling)[:, None])
+    baseline = Baseline(
+        model=post.training.model,
+        threshold=post.release.threshold,
+        data={**post.release.data, "recalibrated": rolling.held.digest},
+        calibrator=rolling.calibrator,
+        views=post.release.views,
+        contract=post.release.contract,
+    )
+    return Frontier(
+        name=project.name,
+        baseline=baseline,
+        judged=(),
+        winner=judge_against_live(
+            project, variant, rolling.held.measure(subject), recalibration_rules(project.config.policy)
+        ),
+        self_test=self_test(variant, subject.rows, project.blobs),
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _day_by_day(project: Project, rolling: RollingRecalibration) -> Floats:
+    """What each judged row is answered with the repair that could be had before the first row of its group -> [n]."""
+    rows, retrain = rolling.rows, project.config.retrain
+    delay = np.timedelta64(parse_delay(project.config.data.label_delay))
+    answers = rolling.raw.copy()
+    for group in np.unique(rows.groups[rolling.judged]):
+        today = rows.groups == group
+        taught = (rows.times + delay <= rows.times[today].min()) & ~today
+        calibrator = fit_rolling_calibrator(
+            rolling.raw[taught],
+            rows.labels[taught],
+            rows.groups[taught],
+            days=retrain.recalibrate_days,
+            by=retrain.recalibrate_by,
+        )
+        answers[today] = ready(calibrator)(rolling.raw[today])
+    return answers[rolling.judged]
+
+
+def _require_groups(rows: ScoredRows, dataset: Dataset, days: int) -> None:
+    if not dataset.roles.groups:
+        raise DataError("recalibration goes by groups, such as days", where="[data] groups", hint='groups = "date"')
+    if days < FEWEST_GROUPS:
+        raise DataError(
+            f"recalibrate_days is {days}: a shift needs {FEWEST_GROUPS} groups", where="[retrain] recalibrate_days"
+        )
+    count = len(np.unique(rows.groups))
+    if count < 2 * FEWEST_GROUPS:
+        raise DataError(
+            f"{count} labelled groups have come since live was trained, at least {2 * FEWEST_GROUPS} are needed",
+            where=dataset.name,
+            hint="wait for more labels",
+        )
+
+
+SPREAD = 0.5
+FEWEST_GROUPS = 7
+_SMALLEST = 1e-6
+_STEPS = 50
+_ENOUGH = 1e-10
+
+
+def fit_rolling_calibrator(
+    scores: Floats, labels: Floats, groups: Ints, *, days: int = 28, by: str = "shift"
+) -> Calibrator:
+    """The calibrator from the last `days` groups: scores in [0, 1] and labels {0, 1}, float64 [n], groups int64 [n].
+
+    It is fitted `by` the name of a repair, or by `best`, the one that helps most on the later half. Below 7 groups it
+    changes nothing. Raises DataError where lengths differ, or scores and labels are not what they should be.
+    """
+    _require_valid(scores, labels, groups)
+    numbers = np.unique(groups)[-days:]
+    if len(numbers) < FEWEST_GROUPS:
+        return Calibrator()
+    recent = groups >= numbers[0]
+    scores, labels, codes = scores[recent], labels[recent], np.searchsorted(numbers, groups[recent])
+    found = best(scores, labels, codes, _FITS) if by == "best" else _FITS[by](scores, labels, codes)
+    return replace(found, n_rows=len(scores), n_groups=len(numbers))
+
+
+def _fit_shift(scores: Floats, labels: Floats, groups: Ints) -> Calibrator:
+    """The likeliest shift b of log-odds(score) + b, with ridge design effect / SPREAD^2."""
+    odds, codes = _log_odds(scores), np.unique(groups, return_inverse=True)[1]
+    free = _shift(odds, labels, ridge=0.0)
+    ridge = _design_effect(odds + free, labels, codes) / SPREAD**2
+    return Calibrator(shift=_shift(odds, labels, ridge=ridge))
+
+
+def _require_valid(scores: Floats, labels: Floats, groups: Ints) -> None:
+    if not len(scores) == len(labels) == len(groups):
+        raise DataError(f"{len(scores)} scores, {len(labels)} labels, {len(groups)} groups", hint="one of each a row")
+    if len(scores) and not (np.isin(labels, (0.0, 1.0)).all() and ((scores >= 0) & (scores <= 1)).all()):
+        raise DataError("labels must be 0 or 1, scores in [0, 1]")
+
+
+def _log_odds(scores: Floats) -> Floats:
+    inside = np.clip(scores, _SMALLEST, 1 - _SMALLEST)
+    odds: Floats = np.log(inside / (1 - inside))
+    return odds
+
+
+def _shift(odds: Floats, labels: Floats, *, ridge: float) -> float:
+    """Newton's method on log likelihood - ridge b^2 / 2, in steps of at most 1: with one class only it still ends."""
+    shift = 0.0
+    for _ in range(_STEPS):
+        rates = 1 / (1 + np.exp(-(odds + shift)))
+        slope = float((labels - rates).sum()) - ridge * shift
+        curve = float((rates * (1 - rates)).sum()) + ridge + _ENOUGH
+        step = min(max(slope / curve, -1.0), 1.0)
+        shift += step
+        if abs(step) < _ENOUGH:
+            break
+    return shift
+
+
+def _design_effect(odds: Floats, labels: Floats, codes: Ints) -> float:
+    """How much more the sum of (label - rate) varies by group than if rows were independent, at least 1."""
+    rates = 1 / (1 + np.exp(-odds))
+    by_group = tally(codes, int(codes.max()) + 1, labels - rates)
+    count = len(by_group)
+    return max(1.0, float(np.square(by_group).sum() * count / (count - 1) / max((rates * (1 - rates)).sum(), _ENOUGH)))
+
+
+_FITS = {"shift": _fit_shift, **FITS}

@@ -1,0 +1,519 @@
+"""Roll a release out: read what the servers logged, let the judge decide at every look, and move the pointers by it.
+
+All that a rollout knows is in the store: whoever looks next, after a crash too, goes on from the records, the pointers
+and the log. Pointers are moved first and the record is kept after, so that what is half done shows and is finished.
+A step forward needs both releases and the log whole; the way back needs the pointers alone.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from msgspec.structs import replace
+
+from headway.core.config import Config
+from headway.core.errors import HeadwayError, PointerMoved, Refused
+from headway.core.evidence import Evidence
+from headway.core.record import read
+from headway.core.release import Move, Release
+from headway.core.rollout import Action, Decision, Plan, Rollout
+from headway.core.verdict import Verdict
+from headway.evaluation.measure import this_machine
+from headway.evaluation.observed import Bools, Keys
+from headway.evaluation.statistics.betting import Floats
+from headway.monitoring.prediction_log import LabelReader, StageRequests, last_request_at
+from headway.registry.project import Project
+from headway.registry.register import Reason
+from headway.registry.rollout import (
+    DECISION,
+    Traffic,
+    apply_decision,
+    assign_hashes,
+    decide_rollout,
+    key_hashes,
+    measure_stage,
+    next_step,
+    overrule,
+    plan_from_config,
+    rollout_rules,
+    stage_evidence,
+    start_stage_tracking,
+    traffic_assignment,
+    update_tracking,
+)
+
+BY = "rollout"
+START_HINT = "headway rollout start"
+
+
+def utc_now() -> datetime:
+    """The time in UTC."""
+    return datetime.now(UTC)
+
+
+class RolloutCheck(NamedTuple):
+    """What one look found: the decision, the evidence unless none was asked for, and where the pointers stood."""
+
+    decision: Decision
+    evidence: Evidence | None = None
+    live: Move | None = None
+    canary: Move | None = None
+
+
+class RolloutController:
+    """A running rollout that is followed: each look reads what is new in the log, decides, and acts.
+
+    `clock` gives the time with its zone.
+    """
+
+    def __init__(self, project: Project, rollout: Rollout, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self.project = project
+        self.clock = clock
+        self.rollout = rollout
+        self._watch = start_stage_tracking(rollout)
+        self._paired: PairedTraffic | None = None
+
+    def evidence(self) -> Evidence:
+        """What was measured of the stage up to now; the rollout's counts are brought up to it.
+
+        Raises Refused where a release does not verify, StoreError or DataError where the log cannot be read.
+        """
+        if self._paired is None:
+            live, release = (self._opened(digest) for digest in (self.rollout.live, self.rollout.release))
+            self._paired = PairedTraffic(self.project.config, self.rollout, live, release)
+        for traffic in self._paired.read():
+            self._watch = update_tracking(self._watch, traffic)
+        self.rollout = replace(self.rollout, requests=self._paired.requests, of_release=self._paired.of_release)
+        return stage_evidence(self.rollout, measure_stage(self._watch), machine=this_machine(), at=self.clock())
+
+    def find(self) -> RolloutCheck:
+        """What a look would do by all that is known now; nothing is done.
+
+        Where the pointers cannot be believed, a release does not verify or the log cannot be read, it is taken back.
+        """
+        try:
+            live, beside = _heads(self.project)
+        except Refused as error:
+            return RolloutCheck(self._noted("stop", f"the pointers cannot be believed: {error.what}"))
+        unfinished = self._unfinished(live, beside)
+        if unfinished:
+            return RolloutCheck(unfinished, None, live, beside)
+        try:
+            evidence = self.evidence()
+        except HeadwayError as error:
+            return RolloutCheck(self._damaged(error), None, live, beside)
+        return RolloutCheck(decide_rollout(self.rollout, evidence), evidence, live, beside)
+
+    def look(self) -> Decision:
+        """One look: what to do by all that is known now, which is done at return.
+
+        Raises Refused where the rollout has ended.
+        """
+        self._catch_up()
+        found = self.find()
+        if found.decision.action == "stay":
+            return found.decision
+        try:
+            self.act(found, who=BY)
+        except PointerMoved:  # somebody was first: look at what they did
+            return self.look()
+        except Refused as error:  # it was changed since it was opened, so nothing went forward
+            found = found._replace(decision=self._damaged(error))
+            self.act(found, who=BY)
+        return found.decision
+
+    def act(self, found: RolloutCheck, *, who: str) -> None:
+        """Do what a look found: move the pointers; keep evidence, verdict and rollout.
+
+        Raises PointerMoved where a pointer is no longer where the look saw it, Refused where a release that would go
+        forward does not verify.
+        """
+        decision = found.decision
+        for record in (found.evidence, decision.verdict):
+            if record is not None:
+                self.project.keep(record)
+        after = apply_decision(self.rollout, decision, at=self._point(found, who))
+        self.project.keep(after)
+        if decision.action == "advance":
+            self._begin(after)
+        self.rollout = after
+
+    def _begin(self, rollout: Rollout) -> None:
+        """Follow a stage from its start."""
+        self.rollout, self._watch, self._paired = rollout, start_stage_tracking(rollout), None
+
+    def _opened(self, digest: str) -> Release:
+        return self.project.register.resolve(f"{self.rollout.name}@{digest.removeprefix('sha256:')}").release
+
+    def _catch_up(self) -> None:
+        """Begin anew where another process moved the rollout on."""
+        last = require_running_rollout(self.project)
+        if (last.started_at, last.stage_at) != (self.rollout.started_at, self.rollout.stage_at):
+            self._begin(last)
+
+    def _point(self, found: RolloutCheck, who: str) -> datetime:
+        """Move the pointers as decided; returns when."""
+        if found.decision.action == "advance":
+            return datetime.fromisoformat(self._advance(found, who).at)
+        if found.decision.action == "promote":
+            self._promote(found, who)
+        self.project.register.withdraw(f"{self.rollout.name}@canary", who=who, why=found.decision.message)
+        return self.clock()
+
+    def _advance(self, found: RolloutCheck, who: str) -> Move:
+        """The canary's move to the next stage, which is there where this was killed before the record was kept."""
+        rollout, canary, stage = self.rollout, found.canary, self.rollout.stage + 1
+        if canary and canary.deal and canary.deal.stage >= stage:
+            return canary
+        return self.project.register.point(
+            f"{rollout.name}@canary",
+            rollout.release,
+            Reason(who=who, why=found.decision.message, verdict=found.decision.verdict),
+            after=canary.number if canary else 0,
+            deal=traffic_assignment(rollout, stage),
+        )
+
+    def _promote(self, found: RolloutCheck, who: str) -> None:
+        rollout, live = self.rollout, found.live
+        if live is None or live.release != rollout.release:
+            reason = Reason(who=who, why=found.decision.message, verdict=found.decision.verdict)
+            after = live.number if live else 0
+            self.project.register.point(f"{rollout.name}@live", rollout.release, reason, after=after)
+
+    def _unfinished(self, live: Move | None, canary: Move | None) -> Decision | None:
+        """What the pointers say that the record does not: a step that was half done, or another release made live."""
+        rollout = self.rollout
+        if live and live.release == rollout.release:
+            return self._noted("promote", f"it is live by {live.who}: {live.why}")
+        if canary is None or canary.release != rollout.release:
+            why = f"{canary.who}: {canary.why}" if canary else "the pointer was never moved"
+            return self._noted("roll back", f"it is no longer the canary by {why}")
+        if live is None or live.release != rollout.live:
+            return self._noted("stop", f"{rollout.name}@live moved to another release while it was compared")
+        deal = canary.deal
+        if deal is None or deal.terms != rollout.terms or deal.stage < rollout.stage:
+            return self._noted("roll back", "the record of the rollout is not what was signed with its canary")
+        return self._noted("advance", canary.why) if deal.stage > rollout.stage else None
+
+    def _damaged(self, error: HeadwayError) -> Decision:
+        """Back, where the release does not verify; an inconclusive end, where it cannot be compared with live."""
+        try:
+            self._opened(self.rollout.release)
+        except HeadwayError as own:
+            return self._noted("roll back", f"it is taken back, for it does not verify: {own.what}")
+        return self._noted("stop", f"it is taken back, for it can be compared with live no longer: {error.what}")
+
+    def _noted(self, action: Action, message: str) -> Decision:
+        return _decision_without_judge(self.rollout, action, message=message, by=BY, at=self.clock())
+
+
+def latest_rollout(project: Project) -> Rollout | None:
+    """The last rollout of a project as it was kept last, running or ended; None where there was none."""
+    content = project.state.latest("rollout", name=project.name)
+    return read(Rollout, content) if content else None
+
+
+def require_running_rollout(project: Project) -> Rollout:
+    """The rollout that runs; raises Refused where none does."""
+    last = latest_rollout(project)
+    if last is None or last.standing != "running":
+        raise Refused(f"no rollout of {project.name} is running", hint=START_HINT)
+    return last
+
+
+def start_rollout(project: Project, release: str, *, plan: Plan | None = None, who: str, why: str = "") -> Rollout:
+    """Begin to roll out a published release (its digest) beside the one that is live, by `[rollout]` or another plan.
+
+    Raises Refused where a rollout is running, where nothing is live or it is this release, and where its verdict is not
+    pass.
+    """
+    name, register = project.name, project.register
+    last = latest_rollout(project)
+    live, beside = _heads(project)
+    if last and last.standing == "running" and _matches_pointers(last, live, beside):
+        raise Refused(f"a rollout of {name} is running: {last.release} at {last.current.name}", hint="headway rollout")
+    if live is None or live.release in ("", release):
+        what = "nothing is" if live is None or not live.release else "this release is already"
+        raise Refused(f"{what} live, so there is nothing to compare with", hint="headway release")
+    verdict = register.resolve(f"{name}@{release.removeprefix('sha256:')}").release.verdict
+    rules, later = rollout_rules(project.config.policy, verdict)
+    dealt = beside.deal if beside and beside.release == release else None
+    rollout = Rollout(
+        name=name,
+        release=release,
+        live=live.release,
+        salt=dealt.salt if dealt else secrets.token_hex(8),
+        rules=rules,
+        later=later,
+        plan=plan or plan_from_config(project.config.rollout),
+        by=who,
+        why=why,
+    )
+    if beside is None or dealt != traffic_assignment(rollout, 0):  # else a start that was killed had moved the pointer
+        reason, after = Reason(who=who, why=why or "rollout", verdict=verdict), beside.number if beside else 0
+        beside = register.point(f"{name}@canary", release, reason, after=after, deal=traffic_assignment(rollout, 0))
+    rollout = replace(rollout, started_at=beside.at, stage_at=beside.at)
+    project.keep(rollout)
+    return rollout
+
+
+def step_rollout(project: Project) -> Decision:
+    """One look at the running rollout, from all of its stage's log; does what it decides. Raises Refused for none."""
+    return RolloutController(project, require_running_rollout(project)).look()
+
+
+def rollout_status(project: Project) -> Decision:
+    """What one look would decide now; nothing is done. Raises Refused where no rollout is running."""
+    return RolloutController(project, require_running_rollout(project)).find().decision
+
+
+def advance_rollout(project: Project, *, who: str, why: str) -> Decision:
+    """A person's step forward, over what the judge says; raises Refused for no rollout, HeadwayError for no reason."""
+    rolling = RolloutController(project, require_running_rollout(project))
+    return _overrule(rolling, next_step(rolling.rollout), who=who, why=why)
+
+
+def promote_rollout(project: Project, *, who: str, why: str) -> Decision:
+    """A person's word that makes the release live from whatever stage it stands at; raises as `advance_rollout` does."""
+    return _overrule(RolloutController(project, require_running_rollout(project)), "promote", who=who, why=why)
+
+
+def roll_back(project: Project, *, who: str, why: str) -> Move:
+    """Take the running rollout back; where none runs, move live to the release that it had before. Needs no verdict.
+
+    Raises Refused where the canary was withdrawn already, StoreError where live had no other release.
+    """
+    last = latest_rollout(project)
+    if last is None or last.standing != "running":
+        return project.register.back(f"{project.name}@live", who=who, why=why)
+    move = project.register.withdraw(f"{project.name}@canary", who=who, why=why)
+    decision = _decision_without_judge(last, "roll back", message=f"roll back by {who}: {why}", by=who, at=utc_now())
+    project.keep(decision.verdict)
+    project.keep(apply_decision(last, decision, at=utc_now()))
+    if move is None:
+        raise Refused(f"the canary of {project.name} was withdrawn already", hint="headway history")
+    return move
+
+
+def _overrule(rolling: RolloutController, step: Action, *, who: str, why: str) -> Decision:
+    found = rolling.find()
+    if found.evidence is None:
+        raise Refused(f"it cannot go forward: {found.decision.message}", hint="headway rollout watch")
+    decision = overrule(found.decision, step, who=who, why=why, at=rolling.clock())
+    rolling.act(found._replace(decision=decision), who=who)
+    return decision
+
+
+def _heads(project: Project) -> tuple[Move | None, Move | None]:
+    """The moves that `live` and `canary` stand at, verified."""
+    live, canary = (project.register.head(f"{project.name}@{pointer}") for pointer in ("live", "canary"))
+    return live, canary
+
+
+def _matches_pointers(rollout: Rollout, live: Move | None, canary: Move | None) -> bool:
+    """Whether the pointers still carry a rollout that its record says is running."""
+    return [move.release if move else "" for move in (live, canary)] == [rollout.live, rollout.release]
+
+
+def _decision_without_judge(rollout: Rollout, action: Action, *, message: str, by: str, at: datetime) -> Decision:
+    """A decision for which nobody asked the judge: a person's rollback, or what the pointers already show."""
+    stamp = at.astimezone().isoformat(timespec="milliseconds")
+    verdict = Verdict(answer="undecided", subject=rollout.release, at=stamp, by=by, why=message)
+    return Decision(action=action, verdict=verdict, message=message)
+
+
+BRIER = "brier"
+ARMS = ("live", "release")
+_WAITING = {"key": pl.String, "hash": pl.UInt64, "canary": pl.Boolean, "live": pl.Float64, "release": pl.Float64}
+
+
+class PairedTraffic:
+    """Reads what is new of a rollout's stage; `requests` and `of_release` count what was read."""
+
+    def __init__(self, config: Config, rollout: Rollout, live: Release, release: Release) -> None:
+        self.requests = self.of_release = 0
+        self._rollout = rollout
+        self._slow_us = config.slo.p99_ms * 1000
+        self._releases = (live, release)
+        self._new = StageRequests(config.state, rollout)
+        self._labels = LabelReader(config.state, rollout.name)
+        self._known = pl.DataFrame(schema={"key": pl.String, "label": pl.Float64})
+        self._waiting = pl.DataFrame(schema=_WAITING)
+
+    def read(self) -> Iterator[Traffic]:
+        """The traffic that is new: requests in the order of their answers, then those whose labels have come."""
+        table = self._new.read()
+        if self._rollout.share and not table.is_empty():
+            table = table.filter(pl.col("key") != "")  # live answers them all: chance did not assign them
+        if not table.is_empty():
+            yield self._requests(table)
+        labelled = self._labelled()
+        if not labelled.is_empty():
+            yield self._losses(labelled)
+
+    def _requests(self, table: pl.DataFrame) -> Traffic:
+        keys = self._hashes(table)
+        share = self._rollout.share
+        canary = assign_hashes(keys, share) if share else np.zeros(len(keys), dtype=np.bool_)
+        status, latency = (_both_arms(table, name) for name in ("status", "latency_us"))
+        scores = [_scores(table, side) for side in ARMS]
+        self.requests += len(table)
+        self.of_release += int((~np.isnan(status[:, 1])).sum())
+        if self._releases[1].variant.task == "binary":
+            self._waiting = pl.concat([self._waiting, _awaiting_label(table, keys, canary, scores)])
+        known = {
+            "error_rate": status,
+            "slow_requests": np.where(np.isnan(latency), np.nan, latency > self._slow_us),
+            DECISION: np.column_stack([_decisions(table, *each) for each in zip(ARMS, self._releases, strict=True)]),
+        }
+        return Traffic(keys=keys, canary=canary, known=known)
+
+    def _hashes(self, table: pl.DataFrame) -> Keys:
+        """Of each key; a request without one shares fate with no other."""
+        hashes = key_hashes(table["key"].to_list(), self._rollout.salt)
+        return np.where((table["key"] == "").to_numpy(), table["request"].to_numpy().astype(np.uint64), hashes)
+
+    def _labelled(self) -> pl.DataFrame:
+        """What waited for a label that is known now; each is given once."""
+        new = self._labels.read().select("key", "label")
+        self._known = pl.concat([self._known, new]).unique("key", keep="last", maintain_order=True)
+        found = self._waiting.join(self._known, on="key", maintain_order="left")
+        self._waiting = self._waiting.join(self._known, on="key", how="anti", maintain_order="left")
+        return found
+
+    def _losses(self, found: pl.DataFrame) -> Traffic:
+        squares = np.column_stack([(found[side] - found["label"]).pow(2).to_numpy() for side in ARMS])
+        return Traffic(keys=found["hash"].to_numpy(), canary=found["canary"].to_numpy(), known={BRIER: squares})
+
+
+def _awaiting_label(table: pl.DataFrame, keys: Keys, canary: Bools, scores: list[Floats]) -> pl.DataFrame:
+    rows = {"key": table["key"], "hash": keys, "canary": canary, "live": scores[0], "release": scores[1]}
+    return pl.DataFrame(rows, schema=_WAITING).filter(pl.col("key") != "")
+
+
+def _both_arms(table: pl.DataFrame, name: str) -> Floats:
+    """A number of both sides, float64 [n, 2], NaN where a side was not asked."""
+    return np.column_stack([_numbers(table, f"{side}.{name}") for side in ARMS])
+
+
+def _numbers(table: pl.DataFrame, column: str) -> Floats:
+    if column not in table.columns:
+        return np.full(len(table), np.nan)
+    return table[column].cast(pl.Float64).to_numpy()
+
+
+def _scores(table: pl.DataFrame, side: str) -> Floats:
+    """The first output of a side, float64 [n]."""
+    column = f"{side}.out"
+    if column not in table.columns:
+        return np.full(len(table), np.nan)
+    return table[column].list.first().cast(pl.Float64).to_numpy()
+
+
+def _decisions(table: pl.DataFrame, side: str, release: Release) -> Floats:
+    """What a side decided by its own threshold, or the likeliest class; NaN where it decided nothing."""
+    scores = _scores(table, side)
+    if release.variant.task == "binary":
+        return np.where(np.isnan(scores), np.nan, scores >= release.threshold)
+    if release.variant.task == "multiclass" and f"{side}.out" in table.columns:
+        likeliest = table[f"{side}.out"].list.arg_max().cast(pl.Float64).to_numpy()
+        return np.where(np.isnan(scores), np.nan, likeliest)
+    return np.full(len(table), np.nan)
+
+
+PERIOD_S = 1.0
+Callback = Callable[[str], object]
+
+
+def follow_rollout(
+    project: Project,
+    *,
+    callback: Callback,
+    wait: Callable[[float], object] = time.sleep,
+    clock: Callable[[], datetime] = utc_now,
+    patient: bool = True,
+) -> Rollout:
+    """Look again and again until the rollout has ended, with a wait of `PERIOD_S` between two looks.
+
+    Who is not patient leaves a rollout that runs, once no request has come for `[rollout] quiet_s`. Raises Refused
+    where no rollout runs.
+    """
+    rolling = RolloutController(project, require_running_rollout(project), clock=clock)
+    said, silence = _ChangeReporter(callback), _IdleDetector(timedelta(seconds=project.config.rollout.quiet_s), clock)
+    while True:
+        try:
+            decision = rolling.look()
+        except Refused:
+            last = latest_rollout(project)
+            if last is None or last.standing == "running":
+                raise
+            callback(f"{last.current.name} ended meanwhile: {last.standing}. {last.why}")
+            return last
+        said.of(rolling.rollout, decision)
+        if rolling.rollout.standing != "running":
+            return rolling.rollout
+        if silence.begins(rolling.rollout):
+            callback(idle_message(project, rolling.rollout, clock()) or _ignored_message(rolling.rollout))
+            if not patient:
+                return rolling.rollout
+        wait(PERIOD_S)
+
+
+def idle_message(project: Project, rollout: Rollout, at: datetime) -> str:
+    """That nobody asks the live release, and what to do; empty where it was asked in the last `[rollout] quiet_s`.
+
+    `at` is a time with its zone.
+    """
+    last = last_request_at(project.config.state, rollout.name, rollout.live)
+    if last and at - last < timedelta(seconds=project.config.rollout.quiet_s):
+        return ""
+    what = f"live was last asked at {last:%Y-%m-%d %H:%M:%S} UTC" if last else "live has not been asked anything yet"
+    return f"{what}, and a rollout learns from requests alone: headway serve {rollout.name}@live answers them"
+
+
+def _ignored_message(rollout: Rollout) -> str:
+    """Why requests to live tell nothing of the release."""
+    if rollout.share:
+        return "callers name no key, and a canary is given to keys alone: docs/serving.md says how to name one"
+    return "live answers, but not beside this release: see what its server says, such as that it does not verify"
+
+
+class _ChangeReporter:
+    """Tells each change of a rollout once: of its stage, of what is done, of the answer of a rule."""
+
+    def __init__(self, callback: Callback) -> None:
+        self._tell = callback
+        self._last: object = None
+
+    def of(self, rollout: Rollout, decision: Decision) -> None:
+        rulings = decision.verdict.rulings
+        found = {ruling.rule.measure: ruling.answer if ruling.measurement else "not seen" for ruling in rulings}
+        now = (rollout.stage, decision.action, found)
+        if now != self._last:
+            seen = ", ".join(f"{measure} {answer}" for measure, answer in found.items())
+            counted = f"{rollout.current.name} stays after {rollout.requests:,} requests: {seen}"
+            self._tell(counted if decision.action == "stay" and rollout.requests else decision.message)
+        self._last = now
+
+
+class _IdleDetector:
+    """Whether requests have stopped coming; it begins once, until the next request."""
+
+    def __init__(self, most: timedelta, clock: Callable[[], datetime]) -> None:
+        self._most, self._clock = most, clock
+        self._seen: tuple[int, int] | None = None
+        self._since, self._told = clock(), False
+
+    def begins(self, rollout: Rollout) -> bool:
+        seen = (rollout.stage, rollout.requests)
+        if seen != self._seen:
+            self._seen, self._since, self._told = seen, self._clock(), False
+        begins = not self._told and self._clock() - self._since >= self._most
+        self._told = self._told or begins
+        return begins
