@@ -16,7 +16,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import HeadwayError
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
-from headway.optimization.importers.adopt import import_baseline
+from headway.optimization.importers.models import import_baseline
 from optimize_families import FAMILIES, Family
 from optimize_keep import keep
 from optimize_models import opened

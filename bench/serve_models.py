@@ -25,7 +25,7 @@ from headway.core.verdict import Verdict
 from headway.data.contract.served import observed_contract
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.lightgbm import Lightgbm
-from headway.optimization.trees.forest_graph import forest_to_onnx
+from headway.optimization.forest_onnx import forest_to_onnx
 from headway.registry.enrol import enrol
 from headway.registry.register import Reason, Register
 from headway.serving.auth.keys import create_key

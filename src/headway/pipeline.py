@@ -56,10 +56,9 @@ from headway.monitoring.retraining import promotion, recalibration
 from headway.monitoring.retraining import retrain as retraining
 from headway.monitoring.windows import WindowOptions, monitoring_windows
 from headway.optimization import search
-from headway.optimization import train as training
-from headway.optimization.clock import TimeBudget
-from headway.optimization.contest import Looks, screen_candidates, screened_out
-from headway.optimization.importers import adopt as adopting
+from headway.optimization import training as training
+from headway.optimization.importers import models as adopting
+from headway.optimization.screening import Looks, TimeBudget, screen_candidates, screened_out
 from headway.registry import judge as judging
 from headway.registry.policy_tests import drill as drilling
 from headway.registry.project import Project

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from tests.house.pages import shown
 from xgboost import XGBClassifier
 
-from headway.optimization.contest import answer_changing_steps
+from headway.optimization.screening import answer_changing_steps
 
 TABLE = load_breast_cancer(return_X_y=True, as_frame=True)
 X, X_NEW, Y, Y_NEW = train_test_split(*TABLE, test_size=0.5, random_state=0)

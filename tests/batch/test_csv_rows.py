@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.batch.batches import CARRIER
 
-from headway.batch import frames
+from headway.batch import polars_reader
 from headway.batch.formats.csv import CsvScan
 from headway.core.batch import Chunk, Wanted
 from headway.core.errors import DataError
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 SIGNATURE = Signature(inputs=(Field(name="size"), replace(CARRIER, unseen="refused")))
 WANTED = Wanted(signature=SIGNATURE, keep=("key",), missing=("NA",))
-SLOWLY, QUICKLY = None, frames
+SLOWLY, QUICKLY = None, polars_reader
 NUMBERS = st.one_of(
     st.floats().map(repr),
     st.integers().map(str),
@@ -46,7 +46,7 @@ def read(content: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch, reader: 
     file = folder / "rows.csv"
     file.write_bytes(content)
     with monkeypatch.context() as patch:
-        patch.setattr("headway.batch.formats.csv.frames", reader)
+        patch.setattr("headway.batch.formats.csv.polars_reader", reader)
         chunks = list(CsvScan(file, WANTED).chunks(0, 0))
     (chunk,) = chunks
     assert chunk.position == len(content)
@@ -118,7 +118,7 @@ def test_polars_reads_what_the_plain_reader_reads_of_a_file_that_is_broken(body,
 
 @pytest.mark.parametrize("reader", [SLOWLY, QUICKLY], ids=["plain", "polars"])
 def test_a_chunk_ends_where_a_row_ends_and_reading_goes_on_from_there(reader, tmp_path, monkeypatch):
-    monkeypatch.setattr("headway.batch.formats.csv.frames", reader)
+    monkeypatch.setattr("headway.batch.formats.csv.polars_reader", reader)
     monkeypatch.setattr("headway.batch.formats.csv._BLOCK_BYTES", 40)
     file = tmp_path / "rows.csv"
     file.write_bytes(written([(f"k{row}" if row % 3 else f"k\n{row}", str(row), "AA") for row in range(50)]))
@@ -134,7 +134,7 @@ def test_both_readers_end_a_chunk_at_the_same_row(tmp_path, monkeypatch):
     file, ends = tmp_path / "rows.csv", []
     file.write_bytes(written([(f"k{row}", str(row), "AA") for row in range(50)]))
     for reader in (SLOWLY, QUICKLY):
-        monkeypatch.setattr("headway.batch.formats.csv.frames", reader)
+        monkeypatch.setattr("headway.batch.formats.csv.polars_reader", reader)
         for size in range(7, 60):
             monkeypatch.setattr("headway.batch.formats.csv._BLOCK_BYTES", size)
             ends.append([each.end for each in CsvScan(file, WANTED).chunks(0, 0)])

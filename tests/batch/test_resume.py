@@ -27,7 +27,7 @@ from headway.core.config import Config
 from headway.core.errors import DataError, StoreError
 from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature
-from headway.optimization.trees.forest_graph import forest_to_onnx
+from headway.optimization.forest_onnx import forest_to_onnx
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import pytest
 from headway_echo import Echo
 from tests.registry.releases import release
 
-from headway.batch.score import Scorer
+from headway.batch.predict import Scorer
 from headway.core.errors import EngineError
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from headway.batch.journal import Receipt
+from headway.batch.journal import Receipt, Terms
 from headway.batch.predict import Progress
-from headway.batch.terms import Terms
 from headway.cli.commands import predict as command
 
 HALF = Progress(rows=600_000, refused=0, share=0.5, run_rows=400_000, seconds=4.0)

@@ -23,7 +23,7 @@ from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
-from headway.optimization.lowering.graphs import lower_graph
+from headway.optimization.lowering.lower import lower_graph
 
 pytestmark = pytest.mark.slow
 

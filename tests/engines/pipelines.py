@@ -60,7 +60,7 @@ from headway.core.contracts import Workbench
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
 from headway.engines.sklearn import Sklearn
-from headway.optimization.importers.adopt import import_baseline
+from headway.optimization.importers.models import import_baseline
 
 
 def filled(*steps: Any) -> Any:

@@ -13,7 +13,7 @@ from headway.engines import _dense
 from headway.engines.compiled.artifact import LEVELS
 from headway.engines.compiled.program import OPERATIONS, Program, read_program, write_program
 from headway.engines.dense import Dense
-from headway.optimization.lowering.graphs import lower_graph
+from headway.optimization.lowering.lower import lower_graph
 
 pytestmark = pytest.mark.slow
 

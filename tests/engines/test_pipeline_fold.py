@@ -31,10 +31,9 @@ from headway.core.contracts import Engine, Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.formats.trees import Forest, accepted_rows
 from headway.engines.sklearn import Sklearn
-from headway.optimization.ranks import clip_to_known_ranks
+from headway.optimization.edge_cases import clip_to_known_ranks, edge_rows
 from headway.optimization.transforms import trees
 from headway.optimization.transforms.onnx import plugin
-from headway.optimization.trees.edges import edge_rows
 
 MODELS: dict[str, Any] = {
     "forest": lambda: RandomForestClassifier(8, random_state=0),

@@ -51,7 +51,7 @@ from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, EngineError, NotApplicable
 from headway.data.matrix import dataset_signature, matrix
 from headway.engines.sklearn import Sklearn
-from headway.optimization.importers.adopt import import_baseline
+from headway.optimization.importers.models import import_baseline
 from headway.storage.blobs.files import Files
 
 pytestmark = pytest.mark.slow

@@ -14,8 +14,8 @@ from headway.core.contracts import ModelFile
 from headway.core.errors import EngineError
 from headway.core.plugins import load_engine
 from headway.engines.xgboost import Xgboost
-from headway.optimization.trees.edges import edge_rows
-from headway.optimization.trees.forest_graph import forest_to_onnx
+from headway.optimization.edge_cases import edge_rows
+from headway.optimization.forest_onnx import forest_to_onnx
 
 RELEASES = (
     "xgboost==1.7.6",

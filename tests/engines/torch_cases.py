@@ -12,7 +12,7 @@ import torch
 from headway.core import plugins
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.torch import Torch
-from headway.optimization.importers.adopt import import_model, open_model_file
+from headway.optimization.importers.models import import_model, open_model_file
 
 ROWS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32).astype(np.float64)
 

@@ -11,8 +11,7 @@ from tests.optimization.judged import row
 from headway.core.evidence import Measurement
 from headway.core.variant import Step
 from headway.optimization import search
-from headway.optimization.clock import UNLIMITED, TimeBudget
-from headway.optimization.contest import Looks, screen_candidates, screened_out
+from headway.optimization.screening import UNLIMITED, Looks, TimeBudget, screen_candidates, screened_out
 
 
 def compiled(judged, name="trees"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headway.optimization.even import balanced_indices, balanced_weights
+from headway.optimization.training import balanced_indices, balanced_weights
 
 LABELS = np.array([0.0] * 90 + [1.0] * 7 + [2.0] * 3)
 

@@ -15,7 +15,7 @@ from tests.optimization.nets import bench_of, net, pictures, pixels
 from headway.core.contracts import Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.onnxruntime import OnnxRuntime
-from headway.optimization.graph_rewriting.rules import fold_graph
+from headway.optimization.graph_rewriting import fold_graph
 from headway.optimization.transforms import fold
 
 STRANGE = np.array([np.nan, np.inf, -np.inf, 0.0, 2.0, -7.0, 3e38, -3e38, 1e300])

@@ -38,9 +38,9 @@ from headway.engines.catboost import Catboost
 from headway.engines.formats.trees import Forest, Tree, accepted_rows, constant_tree
 from headway.engines.sklearn import Sklearn
 from headway.engines.xgboost import Xgboost
+from headway.optimization.edge_cases import edge_rows
+from headway.optimization.forest_onnx import forest_to_onnx
 from headway.optimization.transforms.onnx import plugin
-from headway.optimization.trees.edges import edge_rows
-from headway.optimization.trees.forest_graph import forest_to_onnx
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,8 @@ from headway.core.contracts import Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.plugins import load_engine
 from headway.engines.lightgbm import Lightgbm
+from headway.optimization.forest_onnx import forest_to_onnx
 from headway.optimization.transforms.onnx import plugin
-from headway.optimization.trees.forest_graph import forest_to_onnx
 
 pytestmark = pytest.mark.slow
 

@@ -54,7 +54,7 @@ from headway.core.variant import Field, Variant
 from headway.data.matrix import matrix
 from headway.engines.formats.graph import Graph
 from headway.engines.sklearn import Sklearn
-from headway.optimization.importers.adopt import import_baseline
+from headway.optimization.importers.models import import_baseline
 from headway.optimization.transforms.pipeline import pipeline_to_onnx, plugin
 
 # What a fit complains of, on this small table, is a model like any other.

@@ -18,8 +18,7 @@ from headway.core.errors import NotApplicable
 from headway.core.variant import Step
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.trees import Trees
-from headway.optimization.transforms.prune import plugin
-from headway.optimization.trees.pruning import prune_forest
+from headway.optimization.transforms.prune import plugin, prune_forest
 
 
 def nodes(forest):

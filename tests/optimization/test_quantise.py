@@ -23,9 +23,8 @@ from tests.optimization.nets import bench_of, net, pictures, pixels, rows, tabul
 from headway.core.contracts import Workbench
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Variant
-from headway.optimization.quantization.by_row import quantize_by_row
-from headway.optimization.quantization.int8 import calibrate_network, quantize_layers
-from headway.optimization.quantization.layers import load_network
+from headway.optimization.quantization.int8 import calibrate_network, quantize_by_row, quantize_layers
+from headway.optimization.quantization.networks import load_network
 from headway.optimization.transforms import onnx as trees_as_onnx
 from headway.optimization.transforms import quantise
 
@@ -226,8 +225,8 @@ def test_bytes_do_not_hang_on_the_order_in_which_python_hashes():
         "import sys, hashlib; sys.path.insert(0, '.')\n"
         "from tests.optimization.nets import rows, tabular\n"
         "from headway.optimization.quantization.int8 import calibrated, in_int8\n"
-        "from headway.optimization.quantization.by_row import in_int8_by_row\n"
-        "from headway.optimization.quantization.layers import net_of\n"
+        "from headway.optimization.quantization.int8 import in_int8_by_row\n"
+        "from headway.optimization.quantization.networks import net_of\n"
         "found = calibrated(net_of(tabular()), rows(100))\n"
         "made = [make(found, list(found.net.layers)) for make in (in_int8, in_int8_by_row)]\n"
         "print(hashlib.sha256(b''.join(made)).hexdigest())"

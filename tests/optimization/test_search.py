@@ -17,7 +17,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import EngineError, PluginError
 from headway.core.verdict import Judged, Verdict
 from headway.optimization import search
-from headway.optimization.clock import TimeBudget
+from headway.optimization.screening import TimeBudget
 from headway.optimization.transforms import threads
 
 
@@ -99,7 +99,7 @@ def test_a_transform_that_breaks_is_a_warning_with_the_place_and_ends_no_search(
 
 def test_a_transform_whose_library_is_absent_is_a_warning_with_the_mend(bench, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    for module in ("transforms.onnx", "trees.forest_graph"):
+    for module in ("transforms.onnx", "forest_onnx"):
         monkeypatch.delitem(sys.modules, f"headway.optimization.{module}", raising=False)
     found = search.generate_candidates(as_it_came(text(trees=1), bench), bench, ["onnx"])
     [warning] = found.refusals

@@ -13,8 +13,8 @@ from tests.optimization.nets import net, rows, tabular
 from headway.core.errors import NotApplicable
 from headway.core.variant import Step
 from headway.engines.lightgbm import Lightgbm
+from headway.optimization.ablation import Component, iter_components, rebuild_without
 from headway.optimization.transforms import cascade, quantise, trees, truncate
-from headway.optimization.without import Component, iter_components, rebuild_without
 
 pytestmark = pytest.mark.slow
 

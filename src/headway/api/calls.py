@@ -12,7 +12,7 @@ from headway.api.model import Model
 from headway.api.results import ComparisonResult, EvaluationResult, OptimizationResult
 from headway.core import plugins
 from headway.evaluation.subject import exam_of, open_variant
-from headway.optimization.importers.adopt import import_baseline
+from headway.optimization.importers.models import import_baseline
 from headway.registry.open import open_release
 from headway.registry.project import open_project
 from headway.reporting.console import progress

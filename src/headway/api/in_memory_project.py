@@ -25,8 +25,8 @@ from headway.core.verdict import Rule
 from headway.data.open import make_dataset
 from headway.data.roles import parse_roles
 from headway.data.split import split_by_shares
-from headway.optimization.importers.adopt import Taken, import_model, open_model_file
-from headway.optimization.importers.native import CustomModel, split_custom_code
+from headway.optimization.importers.custom_python import CustomModel, split_custom_code
+from headway.optimization.importers.models import Taken, import_model, open_model_file
 from headway.registry.project import Project, project_of
 from headway.reporting.text.durations import parse_duration
 

@@ -1,8 +1,4 @@
-"""The journal of a file that is being scored: parts that are whole, so that a run which was killed goes on from there.
-
-While it runs, `OUT.parts/` holds its terms, the parts, and a line for each that is whole. At the end they become `OUT`
-and `OUT.refused.csv`, each by a rename, and `OUT.receipt.json` says what was done.
-"""
+"""The journal of a scoring run: finished parts on disk, so that a killed run resumes after the last one."""
 
 from __future__ import annotations
 
@@ -20,12 +16,70 @@ from shlex import quote
 
 import msgspec
 
-from headway.batch.terms import Terms
+import headway
 from headway.core import record
-from headway.core.batch import Refusal
-from headway.core.errors import StoreError
+from headway.core.batch import Refusal, Wanted
+from headway.core.errors import DataError, StoreError
 from headway.core.record import Kept, Record, digest_of
+from headway.registry.bundle import Bundle
 from headway.storage import atomic
+
+_SAMPLES, _SAMPLE_BYTES = 64, 1 << 16
+
+
+class Terms(Kept, frozen=True, kw_only=True):
+    """All that decides what an answer says: another release, file or option would make it another one.
+
+    `release` is its digest. Of the file there are its name, its size, when it was changed last (ns since 1970), and a
+    digest of 64 samples of 64 KiB that lie evenly in it: to read all of it again would take as long as to score it.
+    """
+
+    name: str
+    release: str
+    file: str
+    size_bytes: int
+    changed_ns: int
+    samples: str
+    keep: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    headway: str = ""
+
+    def differences(self, other: Terms) -> list[str]:
+        """What is not as in other terms, in words."""
+        fields = [field for field in self.__struct_fields__ if getattr(self, field) != getattr(other, field)]
+        return [f"{field} is {getattr(self, field)!r}, was {getattr(other, field)!r}" for field in fields]
+
+
+def describe_terms(bundle: Bundle, path: Path, wanted: Wanted) -> Terms:
+    """The terms on which a release answers a file as it is now; raises DataError where there is no such file."""
+    try:
+        if not path.is_file():
+            raise DataError(f"no file '{path.name}'", where=str(path), hint="a parquet, csv or Arrow file on disk")
+        found = path.stat()
+        samples = _samples(path, found.st_size)
+    except OSError as error:
+        raise DataError(f"the file cannot be read: {error.strerror}", where=str(path)) from error
+    return Terms(
+        name=bundle.release.name,
+        release=bundle.digest,
+        file=path.name,
+        size_bytes=found.st_size,
+        changed_ns=found.st_mtime_ns,
+        samples=samples,
+        keep=wanted.keep,
+        missing=wanted.missing,
+        headway=headway.__version__,
+    )
+
+
+def _samples(path: Path, size: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for number in range(_SAMPLES):
+            file.seek(max(size - _SAMPLE_BYTES, 0) * number // (_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE_BYTES))
+    return f"sha256:{digest.hexdigest()}"
+
 
 _TERMS, _LINES = "terms.json", "journal.jsonl"
 _REFUSED = ("row", "column", "value", "reason")

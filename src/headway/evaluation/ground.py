@@ -13,7 +13,7 @@ from headway.core.variant import Signature
 from headway.data.matrix import group_codes, matrix, month_column, sample_weights, target_values
 from headway.data.split import labeled_rows
 from headway.evaluation.subject import open_variant
-from headway.optimization.train import Asked, accepts_seed, train
+from headway.optimization.training import Asked, accepts_seed, train
 
 Data = Mapping[str, Dataset]
 

@@ -27,7 +27,7 @@ def fit_logistic(design: Floats, labels: Floats, *, start: Floats, weights: Floa
 def platt_targets(labels: Floats) -> Floats:
     """Labels {0, 1} a little less sure (Platt 1999): classes that are wholly apart then ask for no endless slope.
 
-    >>> drawn_in(np.array([0., 1., 1.])).tolist()
+    >>> platt_targets(np.array([0., 1., 1.])).tolist()
     [0.3333333333333333, 0.75, 0.75]
     """
     ones = float(labels.sum())

@@ -15,9 +15,14 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.core.variant import Variant
 from headway.core.verdict import Judged, Ruling, Verdict
-from headway.optimization.clock import UNLIMITED, TimeBudget
-from headway.optimization.contest import answer_changing_steps, screened_out
-from headway.optimization.speeds import cost_lower_bound, objective_cost
+from headway.optimization.screening import (
+    UNLIMITED,
+    TimeBudget,
+    answer_changing_steps,
+    cost_lower_bound,
+    objective_cost,
+    screened_out,
+)
 
 Feasible = Callable[[Verdict], bool]
 
@@ -83,7 +88,7 @@ def _select_findings(found: Sequence[Finding], *, tried: int) -> list[Finding]:
 def sort_transforms(transforms: Sequence[str]) -> list[str]:
     """Fewer trees before a compiler, that before threads; what is not known here comes before the threads, by name.
 
-    >>> in_order(["threads", "onnx", "prune", "truncate"])
+    >>> sort_transforms(["threads", "onnx", "prune", "truncate"])
     ['truncate', 'prune', 'onnx', 'threads']
     """
     return sorted(transforms, key=lambda name: (_PLACES.get(name, _UNKNOWN), name))

@@ -26,7 +26,7 @@ from headway.core.errors import DataError, EngineError, Refused
 from headway.engines.lightgbm import Lightgbm
 from headway.engines.sklearn import Sklearn
 from headway.optimization.importers import unpickle
-from headway.optimization.importers.adopt import Taken, UnpickleResult, import_model, infer_signature, open_model_file
+from headway.optimization.importers.models import Taken, UnpickleResult, import_model, infer_signature, open_model_file
 
 ROWS = np.nan_to_num(table()[:, :3])
 LABELS = targets(table(), "binary").astype(int)

@@ -16,8 +16,8 @@ from sklearn.preprocessing import FunctionTransformer
 from tests.engines.estimators import encoded, fitted, frame, logistic, target
 
 from headway.core.errors import EngineError
-from headway.optimization.importers.adopt import import_model
-from headway.optimization.importers.native import CustomModel, split_custom_code
+from headway.optimization.importers.custom_python import CustomModel, split_custom_code
+from headway.optimization.importers.models import import_model
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,7 @@ import pytest
 
 from headway.core.contracts import ModelFile
 from headway.core.errors import EngineError
-from headway.optimization.importers.adopt import import_model
-from headway.optimization.importers.ways import conversion_hint
+from headway.optimization.importers.models import conversion_hint, import_model
 
 
 def model_of(module: str) -> object:

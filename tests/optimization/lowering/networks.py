@@ -12,8 +12,8 @@ from tests.engines.graphs import FLOAT, INT64, graph
 
 from headway.engines.dense import Dense
 from headway.engines.onnxruntime import OnnxRuntime
-from headway.optimization.lowering.graphs import lower_graph
-from headway.optimization.same import predict_or_nan
+from headway.optimization.lowering.lower import lower_graph
+from headway.optimization.parity import predict_or_nan
 
 Floats = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from nanoarrow import Type
 from nanoarrow.ipc import InputStream, StreamWriter
 
 from headway.batch import columns
-from headway.batch.cells import check_columns, rank_categories
+from headway.batch.columns import check_columns, rank_categories
 from headway.core.batch import Chunk, Column, Refusal, Scan, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from headway.core.batch import Floats
 
 try:
-    from headway.batch import frames
+    from headway.batch import polars_reader
 except ModuleNotFoundError:  # without polars only streams are read
-    frames = None  # type: ignore[assignment]
+    polars_reader = None  # type: ignore[assignment]
 
 _FILE = b"ARROW1"
 _NUMBERS = {
@@ -103,9 +103,9 @@ class Arrow:
             is_file = file.read(len(_FILE)) == _FILE
         if not is_file:
             return ArrowScan(path, wanted)
-        if frames is None:
+        if polars_reader is None:
             raise DataError("an Arrow file needs polars, an Arrow stream does not", where=str(path), hint=_AS_A_STREAM)
-        return frames.PolarsScan(frames.scan_arrow(path), wanted, path)
+        return polars_reader.PolarsScan(polars_reader.scan_arrow(path), wanted, path)
 
     def encode(self, columns_: Mapping[str, Column]) -> bytes:
         """One batch of a stream, without what a stream begins and ends with."""

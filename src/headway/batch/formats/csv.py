@@ -14,16 +14,16 @@ from typing import BinaryIO
 import numpy as np
 
 from headway.batch import columns
-from headway.batch.cells import MISSING, check_columns, new_refusal, parse_number, rank_categories
+from headway.batch.columns import MISSING, check_columns, new_refusal, parse_number, rank_categories
 from headway.core.batch import Chunk, Column, Refusal, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.serving.protocol.tensors import category_codes
 
 try:
-    from headway.batch import frames
+    from headway.batch import polars_reader
 except ModuleNotFoundError:  # without polars every line is read as those are that are not plain
-    frames = None  # type: ignore[assignment]
+    polars_reader = None  # type: ignore[assignment]
 
 _BLOCK_BYTES = 1 << 23
 _MOST_LINE_BYTES = 1 << 26
@@ -53,7 +53,7 @@ class CsvScan:
 
     def _plain(self, file: BinaryIO, start: int, position: int) -> Chunk | None:
         """The lines of the next block, read by polars; None where it is not there, or they are not plain."""
-        if frames is None:
+        if polars_reader is None:
             return None
         file.seek(position)
         block = file.read(_BLOCK_BYTES)
@@ -61,7 +61,7 @@ class CsvScan:
             block += file.readline(_MOST_LINE_BYTES)
         position += len(block)
         ended = block if block.endswith(b"\n") else block + b"\n"
-        chunk = frames.read_plain_csv(ended, self._names, self._wanted, start)
+        chunk = polars_reader.read_plain_csv(ended, self._names, self._wanted, start)
         return chunk and replace(chunk, position=position)
 
     def _read(self, file: BinaryIO, start: int, position: int) -> Chunk:

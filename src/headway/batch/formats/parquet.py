@@ -10,7 +10,7 @@ import nanoarrow
 import polars as pl
 
 from headway.batch import columns
-from headway.batch.frames import PolarsScan
+from headway.batch.polars_reader import PolarsScan
 from headway.core.batch import Column, Wanted
 
 

@@ -22,7 +22,7 @@ from headway.evaluation.race import Answering, savings
 from headway.evaluation.statistics.claims import ALPHA, in_logs, more_to_tell, named, side
 from headway.evaluation.statistics.intervals import Floats
 from headway.evaluation.subject import open_variant
-from headway.optimization.without import Component, iter_components, rebuild_without
+from headway.optimization.ablation import Component, iter_components, rebuild_without
 
 ROUNDS, MOST_ROWS = 40, 50_000
 QUALITY, TIME = 0.01, 0.05

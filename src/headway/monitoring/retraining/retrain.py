@@ -38,7 +38,7 @@ from headway.monitoring.retraining.comparison import (
     rows_labeled_by,
 )
 from headway.optimization import search
-from headway.optimization.train import Asked, recipe_digest, train
+from headway.optimization.training import Asked, recipe_digest, train
 from headway.registry.project import Project
 from headway.registry.provenance import origins
 

@@ -18,7 +18,7 @@ import msgspec
 from headway.core import plugins
 from headway.core.contracts import ModelFile
 from headway.core.errors import EngineError, HeadwayError
-from headway.optimization.importers.adopt import Taken, UnpickleResult, import_model, unsafe_opener
+from headway.optimization.importers.models import Taken, UnpickleResult, import_model, unsafe_opener
 
 _LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "joblib", "lightgbm", "xgboost", "catboost", "torch")
 _MODULES = {"scikit-learn": "sklearn"}

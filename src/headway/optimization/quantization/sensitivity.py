@@ -27,7 +27,7 @@ class AnswerShift:
 def answer_shift(expected: Floats, found: Floats, *, scale: float = 1.0) -> AnswerShift:
     """The change of answers (float64 [n, k]) as a share of `scale`; a number that became none moved without limit.
 
-    >>> move(np.array([[0.5], [0.5]]), np.array([[0.5], [0.75]])).most
+    >>> answer_shift(np.array([[0.5], [0.5]]), np.array([[0.5], [0.75]])).most
     0.25
     """
     same = (expected == found) | (np.isnan(expected) & np.isnan(found))

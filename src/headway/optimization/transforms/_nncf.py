@@ -20,8 +20,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import EngineError
 from headway.core.plugins import load_engine
 from headway.core.variant import Variant
-from headway.optimization.quantization.layers import load_network
-from headway.optimization.quantization.sample import calibration_rows, rows_with_answers
+from headway.optimization.quantization.networks import calibration_rows, load_network, rows_with_answers
 
 ENGINE: Any = load_engine("openvino")
 

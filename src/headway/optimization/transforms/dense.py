@@ -8,11 +8,10 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
-from headway.optimization.lowering.graphs import lower_graph
-from headway.optimization.quantization.layers import load_network
-from headway.optimization.quantization.sample import calibration_rows
-from headway.optimization.same import check_parity, predict_or_nan
-from headway.optimization.strange import add_edge_cases
+from headway.optimization.edge_cases import add_edge_cases
+from headway.optimization.lowering.lower import lower_graph
+from headway.optimization.parity import check_parity, predict_or_nan
+from headway.optimization.quantization.networks import calibration_rows, load_network
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:

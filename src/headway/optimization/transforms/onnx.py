@@ -13,9 +13,9 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.formats.trees import TreeEngine
-from headway.optimization.ranks import clip_to_known_ranks
-from headway.optimization.same import check_parity, parity_rows, predict_both
-from headway.optimization.trees.forest_graph import columns_to_cut, forest_to_onnx
+from headway.optimization.edge_cases import clip_to_known_ranks
+from headway.optimization.forest_onnx import columns_to_cut, forest_to_onnx
+from headway.optimization.parity import check_parity, parity_rows, predict_both
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:

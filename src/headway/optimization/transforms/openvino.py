@@ -11,7 +11,7 @@ from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
-from headway.optimization.quantization.layers import is_quantized, load_network
+from headway.optimization.quantization.networks import is_quantized, load_network
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:

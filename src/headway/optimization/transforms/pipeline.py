@@ -18,11 +18,10 @@ from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature, Step, Variant
 from headway.engines.formats.graph import FOREST, ROWS, SCORES, Graph, GraphEngine
 from headway.engines.formats.trees import Forest
-from headway.optimization.ranks import clip_to_known_ranks
-from headway.optimization.same import check_parity, predict_or_nan
-from headway.optimization.trees.edges import edge_rows
-from headway.optimization.trees.forest_graph import columns_to_cut
-from headway.optimization.trees.forest_graph import forest_to_onnx as write_forest
+from headway.optimization.edge_cases import clip_to_known_ranks, edge_rows
+from headway.optimization.forest_onnx import columns_to_cut
+from headway.optimization.forest_onnx import forest_to_onnx as write_forest
+from headway.optimization.parity import check_parity, predict_or_nan
 
 Floats = NDArray[np.float64]
 

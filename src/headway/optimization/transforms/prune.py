@@ -1,16 +1,19 @@
-"""Smaller trees: subtrees that say little on the rows at hand become one leaf."""
+"""Prune trees: replace the subtrees that matter least on the sample by leaves."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from headway.core.contracts import Workbench
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compile_forest
-from headway.engines.formats.trees import Forest, TreeEngine, accepted_rows
-from headway.optimization.trees.pruning import prune_forest
+from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree, TreeEngine, accepted_rows
 
 SHARES = (0.5, 0.25)
 _ROWS = 5_000
@@ -46,3 +49,135 @@ def _as_variant(variant: Variant, share: float, forest: Forest, bench: Workbench
     step = Step(transform="prune", settings={"nodes": share})
     artifact = bench.keep(compile_forest(forest), "forest")
     return variant.remade(step, artifact, engine="trees")
+
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_ROUNDING = 1e-12
+_UNSEEN = 1e-3  # rows that a leaf counts for which none of the sample reaches
+
+
+def prune_forest(forest: Forest, rows: Floats, shares: tuple[float, ...]) -> list[Forest]:
+    """The forest with about these shares of its nodes, on rows float64 [n, d] that stand for those to come.
+
+    A subtree becomes one leaf, the mean of its leaves by the rows in them, where that changes the squared answers of
+    these rows least: one limit for all trees, as in cost-complexity pruning (Breiman et al. 1984).
+    """
+    cells = _cells(forest, rows)
+    costs = [_costs(tree, _reached(tree, cells, forest.category_cast)) for tree in forest.trees]
+    every = np.concatenate([np.zeros(0), *costs])
+    return [_cut(forest, cells, costs, float(np.quantile(every, 1 - share))) for share in shares]
+
+
+def _cut(forest: Forest, cells: Floats, costs: list[Floats], limit: float) -> Forest:
+    trees = (
+        _replace_subtrees(tree, _reached(tree, cells, forest.category_cast), cost <= limit)
+        for tree, cost in zip(forest.trees, costs, strict=True)
+    )
+    return dataclasses.replace(forest, trees=tuple(trees))
+
+
+def _cells(forest: Forest, rows: Floats) -> Floats:
+    """Rows as the forest compares them, what is missing as NaN."""
+    with np.errstate(over="ignore"):
+        cells = rows.astype(forest.input_dtype).astype(np.float64)
+    cells[cells == forest.missing] = np.nan
+    zeros = list(forest.zero_as_missing)
+    cells[:, zeros] = np.where(np.abs(cells[:, zeros]) <= ZERO_THRESHOLD, np.nan, cells[:, zeros])
+    return cells
+
+
+def _reached(tree: Tree, cells: Floats, whole: str) -> Floats:
+    """How many rows end in each leaf."""
+    node = np.full(len(cells), 0 if len(tree.feature) else ~0)
+    while (inside := np.flatnonzero(node >= 0)).size:
+        here = node[inside]
+        value = cells[inside, tree.feature[here]]
+        left = value <= tree.threshold[here]
+        for number in np.unique(here[tree.categorical[here]]):
+            asked = here == number
+            left[asked] = np.isin(_category(value[asked], whole), tree.sets[int(tree.threshold[number])])
+        left = np.where(np.isnan(value), tree.missing_left[here], left)
+        node[inside] = np.where(left, tree.left[here], tree.right[here])
+    return np.maximum(np.bincount(~node, minlength=len(tree.leaf)), _UNSEEN)
+
+
+def _category(value: Floats, whole: str) -> Floats:
+    if whole == "exact":
+        return value
+    return np.floor(value) if whole == "floored" else np.trunc(value)
+
+
+def _sums(tree: Tree, of_leaves: Floats) -> Floats:
+    """Sums over the leaves below each node, [m, ...], from the deepest nodes up: a node stands after its parent."""
+    found = np.zeros((len(tree.feature), *of_leaves.shape[1:]))
+    for level in reversed(_levels(tree)):
+        for ends in (tree.left[level], tree.right[level]):
+            leaf = ends < 0
+            found[level[leaf]] += of_leaves[~ends[leaf]]
+            found[level[~leaf]] += found[ends[~leaf]]
+    return found
+
+
+def _levels(tree: Tree) -> list[Ints]:
+    """The nodes of a tree by their distance from the root."""
+    levels = [np.zeros(1, np.int64)] if len(tree.feature) else []
+    while levels and levels[-1].size:
+        ends = np.concatenate([tree.left[levels[-1]], tree.right[levels[-1]]])
+        levels.append(ends[ends >= 0])
+    return levels[:-1]
+
+
+def _costs(tree: Tree, counts: Floats) -> Floats:
+    """What the squared answers change where a node becomes a leaf; never less than for a node below it."""
+    of_leaves = np.column_stack([counts[:, None] * tree.leaf, counts[:, None] * tree.leaf**2, counts])
+    sums, outputs = _sums(tree, of_leaves), tree.leaf.shape[1]
+    mean = sums[:, :outputs] / sums[:, -1:]
+    cost = (sums[:, outputs:-1] - sums[:, -1:] * mean**2).sum(axis=1)
+    cost = np.where(cost > _ROUNDING * sums[:, outputs:-1].sum(axis=1), cost, 0.0)
+    for level in reversed(_levels(tree)):
+        for ends in (tree.left[level], tree.right[level]):
+            inner = ends >= 0
+            cost[level[inner]] = np.maximum(cost[level[inner]], cost[ends[inner]])
+    return cost
+
+
+def _replace_subtrees(tree: Tree, counts: Floats, leaf_now: NDArray[np.bool_]) -> Tree:
+    """The tree in which these nodes are leaves; below such a node, and that is all of it, nothing is left."""
+    if not len(tree.feature):
+        return tree
+    sums = _sums(tree, np.column_stack([counts[:, None] * tree.leaf, counts]))
+    mean = sums[:, :-1] / sums[:, -1:]
+    if leaf_now[0]:
+        none = np.zeros(0, np.int64)
+        return dataclasses.replace(
+            tree,
+            feature=none,
+            threshold=np.zeros(0),
+            categorical=np.zeros(0, bool),
+            missing_left=np.zeros(0, bool),
+            left=none,
+            right=none,
+            leaf=mean[:1],
+            sets=(),
+        )
+    kept = np.flatnonzero(~leaf_now)  # a kept node's parent is kept too, as costs rise towards the root
+    sides = np.stack([tree.left[kept], tree.right[kept]], axis=1)
+    ends = np.where(sides >= 0, leaf_now[np.maximum(sides, 0)], True)
+    value = np.where((sides >= 0)[..., None], mean[np.maximum(sides, 0)], tree.leaf[~np.minimum(sides, -1)])
+    place = np.cumsum(~leaf_now) - 1
+    number = np.where(ends, ~(np.cumsum(ends.ravel()).reshape(ends.shape) - 1), place[np.maximum(sides, 0)])
+    categorical = tree.categorical[kept]
+    sets = tuple(tree.sets[int(at)] for at in tree.threshold[kept][categorical])
+    return dataclasses.replace(
+        tree,
+        feature=tree.feature[kept],
+        threshold=np.where(categorical, np.cumsum(categorical) - 1, tree.threshold[kept]),
+        categorical=categorical,
+        missing_left=tree.missing_left[kept],
+        left=number[:, 0],
+        right=number[:, 1],
+        leaf=value[ends],
+        sets=sets,
+    )

@@ -14,10 +14,8 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Scalar
 from headway.core.variant import NUMBERS, Artifact, Step, Variant
-from headway.optimization.quantization.by_row import quantize_by_row
-from headway.optimization.quantization.int8 import calibrate_network, quantize_layers
-from headway.optimization.quantization.layers import load_network
-from headway.optimization.quantization.sample import calibration_rows, rows_with_answers
+from headway.optimization.quantization.int8 import calibrate_network, quantize_by_row, quantize_layers
+from headway.optimization.quantization.networks import calibration_rows, load_network, rows_with_answers
 from headway.optimization.quantization.sensitivity import AnswerShift, Layers, answer_shift, select_layers
 
 Floats = NDArray[np.float64]

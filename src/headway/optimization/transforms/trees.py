@@ -10,8 +10,8 @@ from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.formats.trees import TreeEngine
-from headway.optimization.ranks import clip_to_known_ranks
-from headway.optimization.same import check_parity, parity_rows, predict_both
+from headway.optimization.edge_cases import clip_to_known_ranks
+from headway.optimization.parity import check_parity, parity_rows, predict_both
 
 
 def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:

@@ -36,7 +36,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
 def cut_sizes(iterations: int) -> list[int]:
     """About 5/6, 2/3, 1/2 and 1/3 of the iterations, in numbers a person would choose.
 
-    >>> sizes(300), sizes(500), sizes(7), sizes(1)
+    >>> cut_sizes(300), cut_sizes(500), cut_sizes(7), cut_sizes(1)
     ([250, 200, 150, 100], [420, 330, 250, 170], [6, 5, 4, 2], [])
     """
     step = 1

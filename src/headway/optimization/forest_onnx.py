@@ -1,8 +1,4 @@
-"""Trees as an ONNX graph, in the very numbers that their library compares and adds.
-
-`TreeEnsemble` of ai.onnx.ml 5 takes float64, and sets of categories. A graph cannot refuse a row: where the library
-would, it answers NaN.
-"""
+"""Write a forest as an ONNX graph, exact in the numbers that its library compares and adds."""
 
 from __future__ import annotations
 

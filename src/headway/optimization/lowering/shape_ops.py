@@ -1,4 +1,4 @@
-"""Nodes that move numbers and reckon none: parts, places, other shapes, other kinds; and lengths of axes."""
+"""Lower the ONNX operators that only move numbers: slices, gathers, reshapes and casts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from headway.optimization.lowering.numbers import Rule
-from headway.optimization.lowering.values import Constant, Emitter, Lengths, Rows, Value
+from headway.optimization.lowering.numeric_ops import Rule
+from headway.optimization.lowering.program import Constant, Emitter, Lengths, Rows, Value
 
 Array = NDArray[Any]
 

@@ -1,4 +1,4 @@
-"""A variant without one part of it: a step of its chain, the second stage of a cascade, or the int8 of a layer."""
+"""Ablation: rebuild a variant without one component, to measure what that component contributes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from headway.core.evidence import Finding
 from headway.core.record import Settings
 from headway.core.variant import Step, Variant
 from headway.engines.formats.nested import split_models
-from headway.optimization.quantization.by_row import quantize_by_row
-from headway.optimization.quantization.int8 import CalibratedNetwork, calibrate_network, quantize_layers
-from headway.optimization.quantization.layers import float_layers, load_network
-from headway.optimization.quantization.sample import calibration_rows, rows_with_answers
+from headway.optimization.quantization.int8 import (
+    CalibratedNetwork,
+    calibrate_network,
+    quantize_by_row,
+    quantize_layers,
+)
+from headway.optimization.quantization.networks import calibration_rows, float_layers, load_network, rows_with_answers
 from headway.optimization.quantization.sensitivity import group_neighbors
 from headway.optimization.search import apply_transform
 

@@ -1,10 +1,11 @@
-"""Rows at the edges of a forest: on each threshold and one step beside it, in and beside each set, missing."""
+"""Rows at the edges of a model: thresholds of trees, missing and infinite values, unknown categories."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.variant import Signature
 from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree, accepted_rows
 
 Floats = NDArray[np.float64]
@@ -81,3 +82,32 @@ def _thresholds(tree: Tree, column: int) -> Floats:
 def _members(tree: Tree, column: int) -> Floats:
     numbers = tree.threshold[(tree.feature == column) & tree.categorical].astype(np.int64)
     return np.concatenate([_ANYWHERE[:0], *(tree.sets[number] for number in numbers)])
+
+
+_EDGE_VALUES = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e9, -1e9)
+
+
+def add_edge_cases(rows: Floats) -> Floats:
+    """The rows, and one more for each column and each strange value: none, endless, far off."""
+    base = np.nan_to_num(rows[:1]) if len(rows) else np.zeros((1, rows.shape[1]))
+    made = np.repeat(base, rows.shape[1] * len(_EDGE_VALUES), axis=0)
+    for number, row in enumerate(made):
+        row[number % rows.shape[1]] = _EDGE_VALUES[number // rows.shape[1]]
+    return np.concatenate([rows, made])
+
+
+def clip_to_known_ranks(rows: Floats, signature: Signature) -> Floats:
+    """The rows [n, d] with each number in a column of texts that is no rank of it made one; gaps stay."""
+    found = rows.copy()
+    for place, field in enumerate(signature.inputs):
+        if field.datatype == "BYTES":
+            ranks = len(field.categories) + (field.unseen == "other")
+            found[:, place] = _wrap_ranks(rows[:, place], ranks)
+    return found
+
+
+def _wrap_ranks(values: Floats, count: int) -> Floats:
+    if not count:
+        return np.full(len(values), np.nan)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isnan(values), np.nan, np.nan_to_num(np.abs(np.trunc(values)) % count))

@@ -1,7 +1,4 @@
-"""A fitted model with Python of its own before or around a known model: that part is named and kept as it is.
-
-The known model is taken out, and given the rows that it is given inside; what becomes of it is put back in its place.
-"""
+"""Split a model with custom Python into that Python and the known model inside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model as it came, fitted by the project's own code; it never learns from what only the outcome tells."""
+"""Train the baseline with the project's own function, on columns known at prediction time."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ from headway.core.variant import Signature, Variant
 from headway.data.check import BEFORE_TRAINING, run_checks
 from headway.data.matrix import dataset_signature, matrix, target_values
 from headway.data.split import labeled_rows, time_span
-from headway.optimization.even import balanced_indices, balanced_weights
-from headway.optimization.importers.adopt import import_baseline
+from headway.optimization.importers.models import import_baseline
 
 Floats = NDArray[np.float64]
 
@@ -165,3 +164,34 @@ def _check_before_training(config: Config, dataset: Dataset, features: Sequence[
 def _select_inputs(signature: Signature, features: Sequence[str]) -> Signature:
     inputs = tuple(field for field in signature.inputs if not features or field.name in features)
     return replace(signature, inputs=inputs)
+
+
+Ints = NDArray[np.int64]
+
+
+def balanced_weights(labels: Floats) -> Floats:
+    """The weight of each row, with which all classes have one sum; labels and weights [n], the weights' mean is 1.
+
+    >>> balanced_weights(np.array([0.0, 0.0, 0.0, 1.0])).round(3).tolist()
+    [0.667, 0.667, 0.667, 2.0]
+    """
+    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    weights: Floats = (len(labels) / len(classes) / counts)[codes]
+    return weights
+
+
+def balanced_indices(labels: Floats, *, seed: int = 0) -> Ints:
+    """Rows [m] that give each class as many as the largest has: each of a class as often as another, the rest drawn.
+
+    >>> balanced_indices(np.array([0.0, 0.0, 0.0, 1.0])).tolist()
+    [0, 1, 2, 3, 3, 3]
+    """
+    rng = np.random.default_rng(seed)
+    of_class = [np.flatnonzero(labels == each) for each in np.unique(labels)]
+    most = max(map(len, of_class))
+    found = [
+        np.concatenate([np.tile(each, most // len(each)), rng.choice(each, most % len(each), replace=False)])
+        for each in of_class
+    ]
+    places: Ints = np.sort(np.concatenate(found))
+    return places

@@ -1,10 +1,12 @@
-"""Who is measured how long: a first look at every variant, then the whole evidence on those that can still win.
+"""Screening by successive halving: measure the speed of every candidate briefly, evaluate the promising ones in full.
 
-V002: A variant was left after a first look: too slow to win, or the time was used up (note).
+V002: A candidate was screened out: too slow to win, or the time budget was used up (note).
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,8 +15,51 @@ from msgspec.structs import replace
 from headway.core.evidence import Finding
 from headway.core.variant import Step, Variant
 from headway.core.verdict import Judged
-from headway.optimization.clock import TimeBudget
-from headway.optimization.speeds import cost_lower_bound, cost_upper_bound, objective_cost
+
+
+class TimeBudget:
+    """A time that began when this was made; 0 seconds set no end."""
+
+    def __init__(self, budget_s: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._budget_s, self._now, self._began = budget_s, now, now()
+
+    def is_over(self, share: float = 1.0) -> bool:
+        """Whether this share of the time is used up."""
+        return 0 < self._budget_s * share <= self._now() - self._began
+
+    def __str__(self) -> str:
+        return f"the budget of {self._budget_s:g} s"
+
+
+UNLIMITED = TimeBudget(0)
+
+
+_MORE_IS_BETTER = ("rows/s", "x")
+
+
+def objective_cost(row: Judged, objective: str) -> float:
+    """What the search makes small; infinite where it was not measured."""
+    found = row.evidence.find(objective)
+    if found is None:
+        return math.inf
+    return -found.value if found.unit in _MORE_IS_BETTER else found.value
+
+
+def cost_lower_bound(row: Judged, objective: str) -> float:
+    """The good end of the interval of what the search makes small."""
+    found = row.evidence.find(objective)
+    if found is None:
+        return math.inf
+    return -found.high if found.unit in _MORE_IS_BETTER else found.low
+
+
+def cost_upper_bound(row: Judged, objective: str) -> float:
+    """The bad end of the interval of what the search makes small."""
+    found = row.evidence.find(objective)
+    if found is None:
+        return math.inf
+    return -found.low if found.unit in _MORE_IS_BETTER else found.high
+
 
 SCREENED_OUT = "V002"
 _REPORT_EVERY = 10  # of so many first looks one is told

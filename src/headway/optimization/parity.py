@@ -1,4 +1,4 @@
-"""Whether a model in another form still answers the same: to 1e-6, on rows of the table and on rows at its edges."""
+"""Parity between a model and its new form: every answer agrees to 1e-6, on the sample and on edge cases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headway.core.contracts import Engine
 from headway.core.errors import EngineError
 from headway.core.variant import NUMBERS, Variant
 from headway.engines.formats.trees import Forest, accepted_rows
-from headway.optimization.trees.edges import edge_rows
+from headway.optimization.edge_cases import edge_rows
 
 Floats = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""What polars reads: parquet and Arrow files a slice at a time, and csv whose lines are plain."""
+"""Read parquet and Arrow files, and plain csv lines, with polars."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from headway.batch import columns
-from headway.batch.cells import UNKNOWN, check_columns, new_refusal, parse_number
+from headway.batch.columns import UNKNOWN, check_columns, new_refusal, parse_number
 from headway.core.batch import Chunk, Column, Refusal, Wanted
 from headway.core.errors import DataError
 from headway.core.variant import Field

@@ -1,4 +1,4 @@
-"""An ONNX graph of a small network as a tape: node by node, from the columns of a row to its scores."""
+"""Lower the ONNX graph of a small network to a program for engine `dense`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from onnx.reference import ReferenceEvaluator
 from headway.core.errors import NotApplicable
 from headway.engines.compiled.program import write_program
 from headway.engines.formats.onnx_ports import graph_inputs, score_output
-from headway.optimization.lowering import layers, moves, numbers
-from headway.optimization.lowering.values import Constant, Emitter, Kind, Node, Rows, Value
-from headway.optimization.lowering.writer import ProgramWriter, Span
+from headway.optimization.lowering import numeric_ops, shape_ops
+from headway.optimization.lowering.program import Constant, Emitter, Kind, Node, ProgramWriter, Rows, Span, Value
 
-RULES = {**numbers.RULES, **moves.RULES, **layers.RULES}
+RULES = {**numeric_ops.RULES, **shape_ops.RULES}
 
 _OWN = ("", "ai.onnx", "ai.onnx.ml")
 _TYPES = {1: "tensor(float)", 6: "tensor(int32)", 7: "tensor(int64)", 8: "tensor(string)", 11: "tensor(double)"}
