@@ -15,7 +15,7 @@ import polars as pl
 from headway import pipeline
 from headway.cli.demo import flights
 from headway.cli.demo.run import FILES, HERE
-from headway.core.contracts import Engine, Workbench
+from headway.core.contracts import Engine, TransformContext
 from headway.core.variant import Signature
 from headway.data.matrix import matrix, target_values
 from headway.data.open import make_dataset
@@ -54,7 +54,7 @@ def live() -> Live:
         project = open_project(folder)
         data = pipeline.periods(project)
         baseline = pipeline.train(project, data)
-        bench = Workbench(blobs=project.blobs, sample=np.zeros((0, 0)))
+        bench = TransformContext(blobs=project.blobs, sample=np.zeros((0, 0)))
         shorter = next(each for each in truncate(baseline.model, bench) if each.steps[-1].settings["trees"] == TREES)
         engines = [open_variant(variant, project.blobs) for variant in (baseline.model, shorter)]
         roles, split = data["train"].roles, project.config.split

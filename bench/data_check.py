@@ -11,7 +11,7 @@ from time import perf_counter, process_time
 from harness import Found, shown
 from headway.cli.demo.run import FILES, HERE
 from headway.core import plugins
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.check import run_checks
 from headway.data.open import open_dataset
@@ -51,7 +51,7 @@ def rows() -> Found:
     ], []
 
 
-def _seconds(name: str, survey: Survey) -> float:
+def _seconds(name: str, survey: CheckContext) -> float:
     began = perf_counter()
     with suppress(NotApplicable):
         plugins.load_check(name)(survey)

@@ -14,7 +14,7 @@ import polars as pl
 
 from harness import Found, Row, shown
 from headway import pipeline
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding, Measurement
 from headway.core.plugins import load_audit
 from headway.data.check import run_checks
@@ -95,7 +95,7 @@ def _project(folder: Path, file: str, target: str, known: str) -> Project:
 def _checked(project: Project) -> list[Finding]:
     data = pipeline.periods(project)
     whole = open_dataset(project.config)
-    return run_checks(Survey(dataset=whole, periods=data, config=project.config), families=("population",))
+    return run_checks(CheckContext(dataset=whole, periods=data, config=project.config), families=("population",))
 
 
 def _measured(project: Project) -> list[Measurement]:

@@ -18,7 +18,7 @@ from evidence_flights import NUMBERS, TEXTS
 from harness import Row, shown
 from headway.cli.demo import flights
 from headway.core.config import SplitSection
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import ASKED_AT, Dataset, Roles
 from headway.core.evidence import Finding
 from headway.core.plugins import load_detector
@@ -43,7 +43,7 @@ GRAVE = ("stop", "warn")
 class Injected:
     """A leak put into the flights: the survey, and the code and place of the finding that must name it."""
 
-    survey: Survey
+    survey: CheckContext
     code: str
     where: str
 
@@ -91,17 +91,17 @@ def rows() -> tuple[list[Row], list[str]]:
     ], [f"leakage.found: {', '.join(missed)} not found"] if missed else []
 
 
-def asked(survey: Survey) -> list[Finding]:
+def asked(survey: CheckContext) -> list[Finding]:
     """What the checks of leakage and of the split say that is grave."""
     return [each for each in run_checks(survey, families=FAMILIES) if each.severity in GRAVE]
 
 
-def surveyed(dataset: Dataset) -> Survey:
+def surveyed(dataset: Dataset) -> CheckContext:
     """The dataset and its periods."""
-    return Survey(dataset=dataset, periods=split_dataset(dataset, SPLIT))
+    return CheckContext(dataset=dataset, periods=split_dataset(dataset, SPLIT))
 
 
-def served(survey: Survey) -> Survey:
+def served(survey: CheckContext) -> CheckContext:
     """The survey beside requests: the last flights of the year, as a live model would be asked them."""
     last = survey.periods["live"].table.tail(ASKED)
     requests = last.select(*CLEAN, pl.col("departs_at").alias(ASKED_AT))
@@ -116,7 +116,7 @@ def _whole() -> Dataset:
     return Dataset(name="flights", table=table, roles=roles)
 
 
-def _without_outcome(survey: Survey) -> Dataset:
+def _without_outcome(survey: CheckContext) -> Dataset:
     dataset = survey.dataset
     return replace(dataset, table=dataset.table.drop(*flights.OUTCOME))
 
@@ -131,7 +131,7 @@ def _injections(clean: Dataset) -> Mapping[str, Injected]:
     }
 
 
-def _copied(clean: Dataset, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Survey:
+def _copied(clean: Dataset, change: Callable[[pl.DataFrame], pl.DataFrame]) -> CheckContext:
     """A twentieth of the test is flights of train, features and outcome, on days of the test."""
     periods = split_dataset(clean, SPLIT)
     test, train = periods["test"].table, periods["train"].table
@@ -142,7 +142,7 @@ def _copied(clean: Dataset, change: Callable[[pl.DataFrame], pl.DataFrame]) -> S
     mixed = replace(periods["test"], table=pl.concat([copies, test.tail(-count)], how="vertical_relaxed"))
     later = [periods[name].table for name in ("train", "choose", "live")]
     whole = replace(clean, table=pl.concat([*later, mixed.table], how="vertical_relaxed"))
-    return Survey(dataset=whole, periods={**periods, "test": mixed})
+    return CheckContext(dataset=whole, periods={**periods, "test": mixed})
 
 
 def _jittered(rows: pl.DataFrame) -> pl.DataFrame:
@@ -156,14 +156,14 @@ def _jittered(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(day=(rows["day"] % 28) + 1, **off)
 
 
-def _planes(clean: Dataset) -> Survey:
+def _planes(clean: Dataset) -> CheckContext:
     """Each flight is of a plane, the declared group, which flies in all months."""
     plane = pl.Series("plane", np.random.default_rng(0).integers(0, PLANES, len(clean.table)))
     roles = with_roles(clean.roles, groups="plane", ignore=("observed_at", "date"))
     return surveyed(replace(clean, table=clean.table.with_columns(plane), roles=roles))
 
 
-def _future(clean: Dataset) -> Survey:
+def _future(clean: Dataset) -> CheckContext:
     """The weather of each flight is the next that was seen after the decision, and `seen` says when."""
     feed = clean.table.select("origin", pl.col("observed_at").alias("seen"), "temp")
     feed = feed.unique(("origin", "seen"), keep="first").sort("seen")
@@ -188,7 +188,7 @@ def _false(stopped: set[str], grave: Mapping[str, list[Finding]], put_in: Mappin
     return wrong
 
 
-def _seconds(survey: Survey) -> float:
+def _seconds(survey: CheckContext) -> float:
     """CPU seconds of all checks of both families, over all threads, the best of some times."""
     times = []
     for _ in range(TIMES):

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from harness import Found, Row, shown
-from headway.core.assessment import Assessment, Tested
+from headway.core.assessment import Assessment, DriftTest
 from headway.core.contracts import Blobs
 from headway.core.dataset import Dataset, Roles
 from headway.core.plugins import load_blobs
@@ -60,7 +60,7 @@ def _looks(name: str, first: int, seed: int, blobs: Blobs, shift: float) -> Iter
     """Whether each look of a world raises an alarm."""
     whole = _world(name, seed, shift=shift, since=first)
     begun = _until(whole, first)
-    opening, last = _opening(begun, blobs), Tested()
+    opening, last = _opening(begun, blobs), DriftTest()
     for day in range(first + WEEK, DAYS + 1, WEEK):
         last = compare_distributions(opening, last, _until(whole, day), blobs)
         yield bool(distribution_finding(opening, last))

@@ -21,7 +21,7 @@ from data_labels import ROLES
 from harness import Found, Row, shown
 from headway.cli.demo import flights
 from headway.core import plugins
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.evidence import Finding
 from headway.data.poison.cells import CodedColumn, code_columns
@@ -53,7 +53,9 @@ def rows() -> Found:
 def _of_worlds() -> Row:
     """In how many of clean made tables some group is said to pull: of those whose days share weather, sizes, trends."""
     pull = plugins.load_check("pull")
-    false = {name: sum(bool(pull(Survey(dataset=clean_world(name, seed)))) for seed in range(EACH)) for name in WORLDS}
+    false = {
+        name: sum(bool(pull(CheckContext(dataset=clean_world(name, seed)))) for seed in range(EACH)) for name in WORLDS
+    }
     share, worlds = sum(false.values()) / (EACH * len(WORLDS)), EACH * len(WORLDS)
     told = ", ".join(f"{name} {count}" for name, count in false.items())
     return Row(
@@ -76,7 +78,7 @@ def _share(name: str, samples: Sequence[pl.DataFrame], plant: Callable[[pl.DataF
 
 def _asked(name: str, table: pl.DataFrame) -> Sequence[Finding]:
     roles = replace(ROLES, slices=(*ROLES.slices, "source"), ignore=("source",))
-    return plugins.load_check(name)(Survey(dataset=Dataset(name="flights", table=table, roles=roles)))
+    return plugins.load_check(name)(CheckContext(dataset=Dataset(name="flights", table=table, roles=roles)))
 
 
 def _sample(table: pl.DataFrame, seed: int) -> pl.DataFrame:

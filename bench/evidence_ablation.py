@@ -11,7 +11,7 @@ import lightgbm as lgb
 import numpy as np
 
 from harness import Row, shown
-from headway.core.contracts import Ground, Subject
+from headway.core.contracts import AuditContext, Comparison
 from headway.core.evidence import Measurement
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.evaluation.audits.ablation import plugin
@@ -110,7 +110,7 @@ def _equal_worlds() -> list[Row]:
 
 def _audited(model: _Trained | _Linear, judged: tuple[Floats, Floats], learn: Learn) -> Sequence[Measurement]:
     with tempfile.TemporaryDirectory() as folder:
-        ground = Ground(blobs=Files(Path(folder)), budget_s=BUDGET_S, learn=learn)
+        ground = AuditContext(blobs=Files(Path(folder)), budget_s=BUDGET_S, learn=learn)
         return plugin(_subject(model, *judged), ground)
 
 
@@ -151,11 +151,11 @@ def _of_days(seed: int) -> tuple[Floats, Floats]:
     return rows, (rng.random(len(rows)) < chance).astype(np.float64)
 
 
-def _subject(model: _Trained | _Linear, rows: Floats, labels: Floats) -> Subject:
+def _subject(model: _Trained | _Linear, rows: Floats, labels: Floats) -> Comparison:
     artifact = Artifact(format="lightgbm", digest=f"sha256:{'0' * 64}", size_bytes=1)
     signature = Signature(inputs=tuple(Field(name=name) for name in NAMES))
     scores = model.predict(rows)
-    return Subject(
+    return Comparison(
         variant=Variant(artifact=artifact, engine="lightgbm", signature=signature, task="binary"),
         model=model,
         reference=model,

@@ -10,7 +10,7 @@ from time import monotonic
 from harness import Found, Row, shown
 from headway import pipeline
 from headway.cli.demo.run import FILES, HERE
-from headway.core.contracts import Engine, Subject
+from headway.core.contracts import Comparison, Engine
 from headway.core.sections.attack import AttackSection
 from headway.evaluation.altered import thinned
 from headway.evaluation.attacks.columns import Column, columns_of
@@ -41,7 +41,7 @@ def rows() -> Found:
     ], []
 
 
-def _subject() -> Subject:
+def _subject() -> Comparison:
     """The demo's model, compiled, beside itself as it came."""
     with tempfile.TemporaryDirectory() as place:
         for name in FILES:
@@ -53,7 +53,7 @@ def _subject() -> Subject:
         return subject_of(winner, exam_of(baseline, data["test"], project.blobs), project.blobs)
 
 
-def _attacked(engine: Engine, some: Subject, columns: list[Column]) -> tuple[Attacked, float]:
+def _attacked(engine: Engine, some: Comparison, columns: list[Column]) -> tuple[Attacked, float]:
     began = monotonic()
     found = attack(some.rows, Decisions(engine, some.threshold, began + LONG_S), columns, LIMITS)
     return found, monotonic() - began

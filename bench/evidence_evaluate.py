@@ -12,7 +12,7 @@ from harness import Found, Row, shown
 from headway import pipeline
 from headway.cli.demo.run import FILES, HERE
 from headway.core import plugins
-from headway.core.frontier import Frontier
+from headway.core.search_result import SearchResult
 from headway.evaluation.subject import exam_of
 from headway.registry.project import Project, open_project
 
@@ -31,7 +31,7 @@ def rows() -> Found:
         baseline = pipeline.train(project, data)
         found = pipeline.optimize(project, baseline, data)
         judged = pipeline.evaluate(project, baseline.model, exam_of(baseline, data["test"], project.blobs))
-        came = Frontier(name=project.name, baseline=baseline, judged=(judged,), winner=judged)
+        came = SearchResult(name=project.name, baseline=baseline, judged=(judged,), winner=judged)
         seconds, said = _examined(project, found, data)
         longer, as_it_came = _examined(project, came, data)
     against = f"{found.winner.variant.name}, {said}"
@@ -41,7 +41,7 @@ def rows() -> Found:
     return [row, shown("evaluate.seconds[as it came]", longer, "s", as_it_came)], []
 
 
-def _examined(project: Project, frontier: Frontier, data: pipeline.Data) -> tuple[float, str]:
+def _examined(project: Project, frontier: SearchResult, data: pipeline.Data) -> tuple[float, str]:
     """How long an examination takes, and its slowest parts."""
     audits = [name for name in plugins.names("audit") if name not in LEFT_OUT]
     told: list[tuple[str, float]] = []

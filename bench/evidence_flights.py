@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headway.cli.demo import flights
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.data.matrix import matrix
 from headway.engines.lightgbm import plugin as engine
@@ -62,7 +62,7 @@ class Flights:
             n_groups=len(days),
         )
 
-    def subject(self) -> Subject:
+    def subject(self) -> Comparison:
         """As probes take them, beside half the trees."""
         content = (self.place / "model.txt").read_bytes()
         variant = Variant(
@@ -71,7 +71,7 @@ class Flights:
             signature=_signature(json.loads((self.place / "texts.json").read_text("utf-8"))),
         )
         model = engine(content, {})
-        return Subject(
+        return Comparison(
             variant=variant,
             model=model,
             reference=model,

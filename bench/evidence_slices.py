@@ -16,7 +16,7 @@ import numpy as np
 
 from evidence_flights import Flights, year
 from harness import Row, shown
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.evaluation.metrics.discovered import plugin
 from headway.evaluation.slice_finder.counting import count
 from headway.evaluation.slice_finder.levels import Levelled, levels_of
@@ -54,7 +54,7 @@ def _row(name: str, measured: float, unit: str, most: float, against: str) -> Ro
     return Row(name=f"slices.{name}", measured=measured, unit=unit, target=target, ok=measured <= most, against=against)
 
 
-def _exhaustive(subject: Subject, errors: Floats) -> int:
+def _exhaustive(subject: Comparison, errors: Floats) -> int:
     """Every combination over all rows, the five worst picked; gives how many were large enough."""
     least = int(SHARE * len(errors))
     columns = levels_of(subject, least)
@@ -82,7 +82,7 @@ def _peak(work: Callable[[], object]) -> float:
     return peak / 2**20
 
 
-def _same(subject: Subject, errors: Floats) -> tuple[list[Row], list[str]]:
+def _same(subject: Comparison, errors: Floats) -> tuple[list[Row], list[str]]:
     """Whether the best part of two columns is that of sliceline, by its score on the same levels."""
     least = int(SHARE * len(errors))
     columns = [levels_of(subject, least)[at] for at in COMPARED]

@@ -35,8 +35,8 @@ from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
-from headway.registry.enrol import enrol
-from headway.registry.register import Reason, Register
+from headway.registry.key_setup import init_keys
+from headway.registry.model_registry import ModelRegistry, UpdateReason
 from headway.serving.grpc._messages import INFERENCE
 
 ROOT = Path(__file__).parent.parent
@@ -84,8 +84,8 @@ def project(folder: Path) -> None:
     """A project in which both models are signed and live."""
     (folder / "headway.toml").write_text('[trust]\npublisher_key = "publisher.pem"\n')
     at = config.load(folder, environment={})
-    enrol(at.path("publisher.pem"), at.path(at.trust.trusted_keys), comment="fuzz")
-    register = Register.from_config(at)
+    init_keys(at.path("publisher.pem"), at.path(at.trust.trusted_keys), comment="fuzz")
+    register = ModelRegistry.from_config(at)
     for name, signature in MODELS.items():
         width = len(signature.inputs)
         content = mean(width)
@@ -95,7 +95,7 @@ def project(folder: Path) -> None:
         verdict = Verdict(answer="pass", subject=variant.digest)
         release = Release(name=name, variant=variant, evidence=(), verdict=verdict, self_test=test)
         digest = register.publish(release, {"model.onnx": content})
-        register.point(f"{name}@live", digest, Reason(who="fuzz", why="to be asked", verdict=verdict))
+        register.point(f"{name}@live", digest, UpdateReason(who="fuzz", why="to be asked", verdict=verdict))
     register.state.close()
 
 

@@ -23,8 +23,8 @@ from msgspec.structs import replace
 
 from harness import Row
 from headway.monitoring import rollout as control
+from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project, open_project
-from headway.registry.register import Reason
 from load import Line
 from serve import project as published
 
@@ -86,7 +86,7 @@ def _second(project: Project) -> str:
     first = project.register.resolve("bench@live")
     again = replace(first.release, made_at="again")
     digest = project.register.publish(again, dict(first.files))
-    project.register.point("bench@live", digest, Reason(who="benchmark", why="again", verdict=again.verdict))
+    project.register.point("bench@live", digest, UpdateReason(who="benchmark", why="again", verdict=again.verdict))
     return digest
 
 

@@ -95,7 +95,7 @@ def _found(pair: Pair) -> Found:
         times = timed(winner, exam.rows, reference=exam.reference, rounds=ROUNDS)
     speed = next(each for each in times if each.name == "latency.speedup")
     worse = [f"slower: x{speed.value:.3g}, at most {speed.high:.3g}"] if speed.high < 1 else []
-    worse += [ruling.message for ruling in judged.verdict.rulings if ruling.answer == "fail"]
+    worse += [rule_result.message for rule_result in judged.verdict.rule_results if rule_result.answer == "fail"]
     return Found(pair=pair.name, winner=f"{best.variant.name} x{speed.value:.3g}", changed=True, worse=tuple(worse))
 
 

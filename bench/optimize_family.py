@@ -91,7 +91,7 @@ def rows_of(found: Found) -> list[Row]:
     """The rows of a race; where ours is absent, the figures of the others."""
     if OURS not in found.timed:
         return _theirs(found)
-    return [*against_library(found), *against_peers(found), *harms(found)]
+    return [*against_library(found), *against_peers(found), *drift_costs(found)]
 
 
 def unlike(found: Found) -> list[str]:
@@ -135,7 +135,7 @@ def against_peers(found: Found) -> list[Row]:
     return made
 
 
-def harms(found: Found) -> list[Row]:
+def drift_costs(found: Found) -> list[Row]:
     """The family's measure of our answers, and what the model costs as `headway.optimize` returns it."""
     family, asked = found.family, len(found.timed[OURS].answers)
     harm = max(found.harm(name) for name in (OURS, BATCH) if name in found.timed)

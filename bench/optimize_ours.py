@@ -12,7 +12,7 @@ import numpy as np
 
 from headway.api.in_memory_project import InMemoryProject, create_project
 from headway.core import plugins
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import HeadwayError
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
@@ -46,5 +46,5 @@ def _laid_out(family: Family, kept: str) -> InMemoryProject:
 
 def _made(name: str, laid: InMemoryProject) -> Variant:
     variant = import_baseline(laid.taken, laid.rows, laid.project.blobs)
-    bench = Workbench(blobs=laid.project.blobs, sample=matrix(laid.rows.table, variant.signature))
+    bench = TransformContext(blobs=laid.project.blobs, sample=matrix(laid.rows.table, variant.signature))
     return plugins.load_transform(name)(variant, bench)[0]

@@ -17,9 +17,9 @@ import numpy as np
 import headway as hw
 from headway.api.in_memory_project import Options
 from headway.core.evidence import Measurement
-from headway.core.frontier import Frontier
+from headway.core.search_result import SearchResult
 from headway.core.variant import Variant
-from headway.core.verdict import Judged
+from headway.core.verdict import EvaluatedVariant
 from headway.registry.judge import feasible
 from headway.storage.blobs.files import Files
 from optimize_keep import keep
@@ -67,18 +67,18 @@ def main() -> None:
     (place / "said").write_text(json.dumps(said), encoding="utf-8")
 
 
-def of_int8(frontier: Frontier) -> dict[str, str]:
+def of_int8(frontier: SearchResult) -> dict[str, str]:
     """Of each form in int8 that was judged, by its name, why it was refused; empty where it was not."""
     judged = [each for each in frontier.judged if "int8" in each.variant.name]
     return {each.variant.name: "" if feasible(each.verdict) else frontier.reasons[each.variant.name] for each in judged}
 
 
-def fastest_batch(frontier: Frontier) -> Variant:
+def fastest_batch(frontier: SearchResult) -> Variant:
     """The feasible variant that is fastest in batches; the model as it came where none is."""
     judged = [each for each in frontier.judged if feasible(each.verdict)]
     return max(judged, key=_batch, default=frontier.winner).variant
 
 
-def _batch(judged: Judged) -> float:
+def _batch(judged: EvaluatedVariant) -> float:
     found: Measurement | None = judged.evidence.find("throughput.batch")
     return found.value if found else 0.0

@@ -26,8 +26,8 @@ from headway.data.contract.served import observed_contract
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.lightgbm import Lightgbm
 from headway.optimization.forest_onnx import forest_to_onnx
-from headway.registry.enrol import enrol
-from headway.registry.register import Reason, Register
+from headway.registry.key_setup import init_keys
+from headway.registry.model_registry import ModelRegistry, UpdateReason
 from headway.serving.auth.keys import create_key
 from load import Case
 from optimize_cache import HERE, folder, home, made
@@ -88,7 +88,7 @@ def trained(trees: int = TREES) -> bytes:
     labels = (rows[:, :5].sum(axis=1) + np.sin(3 * rows[:, 5]) + noise > 0).astype(float)
     settings = {"objective": "binary", "num_leaves": LEAVES, "verbose": -1, "num_threads": 1, "seed": 1}
     model = lightgbm.train(settings, lightgbm.Dataset(rows, labels), num_boost_round=trees)
-    return Lightgbm.adopt(model).content
+    return Lightgbm.import_model(model).content
 
 
 def by_trees(trees: int = TREES) -> Model:
@@ -163,12 +163,12 @@ def posted(path: str, body: bytes, headers: Sequence[str] = ()) -> bytes:
     return f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def project(place: Path, models: Mapping[str, Model]) -> Register:
+def project(place: Path, models: Mapping[str, Model]) -> ModelRegistry:
     """A project in which each model is signed and live under its name."""
     (place / "headway.toml").write_text('[project]\nname = "bench"\n[trust]\npublisher_key = "publisher.pem"\n')
     at = config.load(place, environment={})
-    enrol(at.path("publisher.pem"), at.path(at.trust.trusted_keys), comment="benchmark")
-    register = Register.from_config(at)
+    init_keys(at.path("publisher.pem"), at.path(at.trust.trusted_keys), comment="benchmark")
+    register = ModelRegistry.from_config(at)
     for name, model in models.items():
         point(register, name, publish(register, name, model))
     return register
@@ -179,7 +179,7 @@ def new_caller(place: Path) -> str:
     return create_key(place / "keys.toml", "bench", ["predict"], per_s=MOST_PER_S)
 
 
-def publish(register: Register, name: str, model: Model) -> str:
+def publish(register: ModelRegistry, name: str, model: Model) -> str:
     """Sign a release of a model and keep it; its digest."""
     artifact = Artifact(format=model.format, digest=digest_of(model.content), size_bytes=len(model.content))
     fields = tuple(Field(name=f"x{number}") for number in range(model.width))
@@ -198,9 +198,9 @@ def publish(register: Register, name: str, model: Model) -> str:
     return register.publish(release, {f"model.{model.format}": model.content})
 
 
-def point(register: Register, name: str, digest: str) -> None:
+def point(register: ModelRegistry, name: str, digest: str) -> None:
     """Make a release live, as any move: signed and numbered."""
-    register.point(f"{name}@live", digest, Reason(who="benchmark", why="to be measured", verdict=_passed(digest)))
+    register.point(f"{name}@live", digest, UpdateReason(who="benchmark", why="to be measured", verdict=_passed(digest)))
 
 
 def _passed(subject: str) -> Verdict:

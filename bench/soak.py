@@ -24,7 +24,7 @@ import numpy as np
 from scipy import stats
 
 from harness import Row, report, shown
-from headway.registry.register import Register
+from headway.registry.model_registry import ModelRegistry
 from headway.storage.segments import SUFFIX
 from load import Case, Load, Plan, run
 from serve_models import APART, CASES, Model, by_trees, new_caller, point, posted, project, publish, rows_of, v2
@@ -84,7 +84,7 @@ def mixed(good: Sequence[Case], bad: Sequence[Case]) -> list[Case]:
 class Trouble:
     """What is done to a server in time: its pointer moves, a worker dies, old segments of its log go."""
 
-    def __init__(self, server: Server, register: Register, digests: Sequence[str], folder: Path) -> None:
+    def __init__(self, server: Server, register: ModelRegistry, digests: Sequence[str], folder: Path) -> None:
         self.seen = Seen()
         self._server = server
         self._register = register

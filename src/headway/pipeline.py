@@ -19,19 +19,19 @@ from headway.batch.journal import Receipt
 from headway.batch.predict import Order, Progress
 from headway.core import plugins
 from headway.core.config import Config
-from headway.core.contracts import Ground, Lesson, Subject, Workbench
+from headway.core.contracts import AuditContext, Comparison, LabeledData, TransformContext
 from headway.core.dataset import Dataset
-from headway.core.drill import Drill
 from headway.core.erasure import Erasure
 from headway.core.errors import DataError, StoreError
 from headway.core.evidence import Evidence, Finding
-from headway.core.frontier import Baseline, Frontier
+from headway.core.policy_test import PolicyTest
 from headway.core.record import read
+from headway.core.search_result import Baseline, SearchResult
 from headway.core.ticket import Ticket
-from headway.core.training import Renewal, Retraining
+from headway.core.training import Promotion, Retraining
 from headway.core.variant import Variant
-from headway.core.verdict import Judged
-from headway.core.watch import RowSource, Watch
+from headway.core.verdict import EvaluatedVariant
+from headway.core.watch import MonitoringReport, RowSource
 from headway.data import check as checking
 from headway.data.contract.served import observed_contract
 from headway.data.matrix import matrix, sample_weights, target_values
@@ -63,7 +63,7 @@ from headway.registry import judge as judging
 from headway.registry.policy_tests import drill as drilling
 from headway.registry.project import Project
 from headway.registry.provenance import origins
-from headway.registry.ship import Shipped, ship
+from headway.registry.publish import PublishedRelease, release_winner
 from headway.serving import process
 from headway.serving.temporary_server import temporary_server
 
@@ -101,7 +101,7 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
     """
     config = project.config
     if config.model.file:
-        return adopt(project, adopting.open_model_file(config.path(config.model.file), trust=trust), data)
+        return import_model(project, adopting.open_model_file(config.path(config.model.file), trust=trust), data)
     began = time.perf_counter()
     curve = ProjectCurve(data["train"], data["choose"])
     asked = training.Asked(curve=curve.begin)
@@ -109,19 +109,19 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
     seconds = time.perf_counter() - began - curve.spent
     baseline = _baseline(project, model, data)
     if (seen := curve.record()) is not None:
-        project.keep(replaced(seen, recipe=training.recipe_digest(config)))
+        project.save(replaced(seen, recipe=training.recipe_digest(config)))
     if config.data.time:
-        project.keep(training.training_record(project.config, baseline, data, seconds))
+        project.save(training.training_record(project.config, baseline, data, seconds))
     return baseline
 
 
-def adopt(project: Project, model: object, data: Data) -> Baseline:
+def import_model(project: Project, model: object, data: Data) -> Baseline:
     """A model that was fitted elsewhere (an estimator, or a ModelFile) as the model as it came, with its threshold."""
     whole = replace(data["choose"], table=pl.concat([period.table for period in data.values()]))
     return _baseline(project, adopting.import_baseline(model, whole, project.blobs), data)
 
 
-def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Callback = lambda _: None) -> Frontier:
+def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Callback = lambda _: None) -> SearchResult:
     """Variants judged on `choose`; the fastest feasible one judged on `test`, each look at which is counted.
 
     `[optimize] budget_s` bounds the time on `choose`; what could not win any more has its first look alone.
@@ -139,7 +139,7 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
     late = (each for each in expansion.variants if each.digest not in looked_at)
     unseen = {each.name: f"{clock} was used up before it was looked at" for each in late}
     winner = _winner(project, judged, _exam(project, baseline, data["test"]))
-    frontier = Frontier(
+    frontier = SearchResult(
         name=project.name,
         baseline=baseline,
         judged=tuple(judged),
@@ -150,13 +150,13 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
         self_test=self_test(winner.variant, exam.rows, project.blobs),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    project.keep(frontier)
+    project.save(frontier)
     return frontier
 
 
 def evaluate(
     project: Project, variant: Variant, exam: Exam, *, view: Dataset | None = None, probes: Sequence[str] = ()
-) -> Judged:
+) -> EvaluatedVariant:
     """Evidence on a variant beside the model as it came, and the verdict of the project's policy on it.
 
     The variant may read another feature `view` of the same rows. Without `probes`, all but those of speed run. On
@@ -168,8 +168,13 @@ def evaluate(
 
 
 def examine(
-    project: Project, frontier: Frontier, data: Data, *, audits: Sequence[str] = (), callback: Callback = lambda _: None
-) -> Frontier:
+    project: Project,
+    frontier: SearchResult,
+    data: Data,
+    *,
+    audits: Sequence[str] = (),
+    callback: Callback = lambda _: None,
+) -> SearchResult:
     """The frontier with its winner examined whole on `test`: every probe, and these audits, or all there are.
 
     It is one more look at `test`. Raises DataError where the table is not the one that the search was judged on.
@@ -181,18 +186,18 @@ def examine(
             where=f"digest {exam.dataset}, of the search {frontier.winner.evidence.dataset}",
             hint="headway optimize",
         )
-    project.state.count_look(project.name, exam.dataset)
+    project.state.count_evaluation(project.name, exam.dataset)
     served = partial(temporary_server, project.config, project.blobs, frontier.baseline.contract, frontier.self_test)
     ground = replace(_ground(project, frontier, data), serve=served)
     asked = Audits(names=audits or plugins.names("audit"), ground=ground, callback=callback)
     subject, probes = subject_of(frontier.winner.variant, exam, project.blobs), plugins.names("probe")
     evidence = measure(subject, probes, dataset_digest=exam.dataset, period=exam.period, audits=asked)
     found = replaced(frontier, winner=_judged(project, subject, evidence))
-    project.keep(found)
+    project.save(found)
     return found
 
 
-def drill(project: Project, frontier: Frontier, data: Data) -> list[Drill]:
+def drill(project: Project, frontier: SearchResult, data: Data) -> list[PolicyTest]:
     """What the policy says of the winner once it is broken on purpose, on `choose`, where looks are free."""
     exam = _exam(project, frontier.baseline, data["choose"])
     subject = subject_of(frontier.winner.variant, exam, project.blobs)
@@ -200,17 +205,19 @@ def drill(project: Project, frontier: Frontier, data: Data) -> list[Drill]:
     return drilling.drill(subject, project.config.policy, probes=probes, dataset=exam.dataset, period=exam.period)
 
 
-def expect_unchanged(project: Project, frontier: Frontier) -> None:
+def expect_unchanged(project: Project, frontier: SearchResult) -> None:
     """Open the data again; raises Refused where the rows of its periods are others than the winner was judged on."""
     origins.expect_unchanged(project, periods(project), frontier.baseline.data)
 
 
-def release(project: Project, frontier: Frontier, *, who: str, why: str = "", override: str = "") -> Shipped:
+def release(
+    project: Project, frontier: SearchResult, *, who: str, why: str = "", override: str = ""
+) -> PublishedRelease:
     """Sign the winner with its evidence and point `live` at it; raises Refused unless its verdict is pass.
 
     `override` is why a person answers for one that is not.
     """
-    return ship(project, frontier, who=who, why=why, override=override)
+    return release_winner(project, frontier, who=who, why=why, override=override)
 
 
 def serve(config: Config, references: Sequence[str], *, callback: Callback = lambda _: None) -> None:
@@ -230,7 +237,7 @@ def watch(
     every: str = "1mo",
     source: RowSource = "table",
     callback: Callback = lambda _: None,
-) -> list[Watch]:
+) -> list[MonitoringReport]:
     """What each period since the live release was judged shows of it, by the table or by the log of what was served.
 
     Each is judged once: what was told before is told again, and the year's chance of a false sentence is spent on what
@@ -239,14 +246,14 @@ def watch(
     """
     post, ticket, found = open_deployed_release(project), ticket_of(project), []
     look = WindowOptions(now=datetime.now(UTC).replace(tzinfo=None), until=until, every=every, source=source)
-    kept = [read(Watch, content) for content in project.state.kept("watch", name=project.name)]
+    kept = project.records(MonitoringReport)
     asker = monitor.MonitoringContext(post=post, config=project.config, budget=Budget(kept), source=source)
     for scene in monitoring_windows(post, open_assessed_dataset(project, callback), project.config, look):
         seen = monitor.monitor_window(asker, scene, pending=ticket)
         ticket = ticket or seen.report.ticket
         for record in (seen.evidence, seen.report.ticket, seen.report) if seen.news else (seen.report.ticket,):
             if record is not None:
-                project.keep(record)
+                project.save(record)
         if seen.news:
             kept.append(seen.report)
         found.append(seen.report)
@@ -278,7 +285,7 @@ def recalibrate(project: Project, *, until: datetime | None = None, callback: Ca
     )
 
 
-def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Renewal:
+def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Promotion:
     """Let a retraining or recalibration that passed take the place of live: by a rollout, or at once.
 
     `[retrain] through` says which. Killed half-way and called again, it goes on from what is kept; Refused where live
@@ -287,7 +294,7 @@ def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Re
     return promotion.begin_promotion(project, found, who=who, why=why)
 
 
-def follow(project: Project, *, callback: Callback, wait: Callable[[float], object] = time.sleep) -> Renewal:
+def follow(project: Project, *, callback: Callback, wait: Callable[[float], object] = time.sleep) -> Promotion:
     """Look at the rollout of a retraining, with a wait between two looks, until it ends or nobody asks any more."""
     return promotion.follow_promotion(project, callback=callback, wait=wait)
 
@@ -297,30 +304,30 @@ def forget(project: Project, order: Forgotten) -> Erasure:
     return erasing.erase(project, order)
 
 
-def last_frontier(project: Project) -> Frontier:
+def last_frontier(project: Project) -> SearchResult:
     """What the last search of this project found; raises StoreError where there was none."""
-    kept = project.state.kept("frontier", name=project.name)
+    kept = project.state.records("searchresult", name=project.name)
     if not kept:
         raise StoreError("no variant was searched for yet", where=str(project.config.state), hint="headway optimize")
-    return read(Frontier, kept[-1])
+    return read(SearchResult, kept[-1])
 
 
 def _exam(project: Project, baseline: Baseline, period: Dataset) -> Exam:
     return exam_of(baseline, period, project.blobs, price=project.config.cost)
 
 
-def _judged(project: Project, subject: Subject, evidence: Evidence) -> Judged:
+def _judged(project: Project, subject: Comparison, evidence: Evidence) -> EvaluatedVariant:
     """The verdict of the policy; evidence on rows at which looks are counted says how many there were."""
     looks = project.state.looks(project.name, evidence.dataset)
     if looks:
         how = "judged looks at these rows so far, this one among them"
         counted = fact("looks_at_test", float(looks), n_rows=len(subject.labels), method=how)
         evidence = replaced(evidence, measurements=(*evidence.measurements, counted))
-    policy = judging.relative(project.config.policy) if evidence.period == "choose" else project.config.policy
-    verdict = judging.judge(evidence, policy, looks_at_test=looks)
-    project.keep(evidence)
-    project.keep(verdict)
-    return Judged(variant=subject.variant, evidence=evidence, verdict=verdict)
+    policy = judging.relative_policy(project.config.policy) if evidence.period == "choose" else project.config.policy
+    verdict = judging.judge(evidence, policy, test_evaluations=looks)
+    project.save(evidence)
+    project.save(verdict)
+    return EvaluatedVariant(variant=subject.variant, evidence=evidence, verdict=verdict)
 
 
 def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
@@ -330,7 +337,7 @@ def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
     if model.task == "binary":
         scores = open_variant(model, project.blobs).predict(matrix(known.table, model.signature))
         threshold = choose_threshold(target_values(known), scores[:, 0], costs=costs, weights=sample_weights(known))
-    digests = origins.keep(
+    digests = origins.save_versions(
         project, data, code=training.recipe_digest(project.config) if project.config.model.train else ""
     )
     rows = matrix(
@@ -338,11 +345,11 @@ def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
     )
     contract = observed_contract(rows, model.signature, margin=project.config.policy.contract_margin)
     baseline = Baseline(model=model, threshold=threshold, costs=costs, data=digests, contract=contract)
-    project.keep(baseline)
+    project.save(baseline)
     return baseline
 
 
-def _ground(project: Project, frontier: Frontier, data: Data) -> Ground:
+def _ground(project: Project, frontier: SearchResult, data: Data) -> AuditContext:
     """What audits of the winner work with: the model's recipe, and what transforms made the winner of it with."""
     baseline, signature = frontier.baseline, frontier.winner.variant.signature
     return replace(
@@ -354,10 +361,12 @@ def _ground(project: Project, frontier: Frontier, data: Data) -> Ground:
     )
 
 
-def _bench(project: Project, baseline: Baseline, exam: Exam, data: Data) -> Workbench:
+def _bench(project: Project, baseline: Baseline, exam: Exam, data: Data) -> TransformContext:
     """What transforms work with: the rows of `choose`, and those of `train` where one asks for them."""
-    choose = Lesson(rows=exam.rows, labels=exam.labels, groups=exam.groups, weights=exam.weights, slices=exam.slices)
-    return Workbench(
+    choose = LabeledData(
+        rows=exam.rows, labels=exam.labels, groups=exam.groups, weights=exam.weights, slices=exam.slices
+    )
+    return TransformContext(
         blobs=project.blobs,
         sample=exam.rows,
         choose=choose,
@@ -370,12 +379,12 @@ def _bench(project: Project, baseline: Baseline, exam: Exam, data: Data) -> Work
 def _looks(project: Project, exam: Exam) -> Looks:
     """A variant's speed for a moment, or all that the policy may ask for."""
 
-    def first(variant: Variant) -> Judged:
+    def first(variant: Variant) -> EvaluatedVariant:
         evidence = first_look(variant, exam, project.blobs)
-        return Judged(
+        return EvaluatedVariant(
             variant=variant,
             evidence=evidence,
-            verdict=judging.judge(evidence, judging.relative(project.config.policy)),
+            verdict=judging.judge(evidence, judging.relative_policy(project.config.policy)),
         )
 
     return Looks(first=first, whole=lambda each: evaluate(project, each, exam, probes=_probes(project)))
@@ -387,11 +396,11 @@ def _probes(project: Project) -> list[str]:
     return [name for name in plugins.names("probe") if name not in OF_WINNER or any(name in each for each in rules)]
 
 
-def _winner(project: Project, judged: Sequence[Judged], test: Exam) -> Judged:
+def _winner(project: Project, judged: Sequence[EvaluatedVariant], test: Exam) -> EvaluatedVariant:
     """The fastest variant that is feasible on `choose` and then on `test`; at the end stands the model as it came."""
     rows = search.rank_by_objective(judged, project.config.optimize.objective, judging.feasible)
     for row in rows:
-        project.state.count_look(project.name, test.dataset)
+        project.state.count_evaluation(project.name, test.dataset)
         found = evaluate(project, row.variant, test)
         if judging.feasible(found.verdict):
             break

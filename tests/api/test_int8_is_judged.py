@@ -40,5 +40,5 @@ def judged_on(tmp_path_factory):
 def test_a_rule_on_single_answers_tells_them_apart(files, judged_on, layers, answer, breaks):
     """Only `max_change` is named: on processors without VNNI, int8 saturates and may lose AUC as well."""
     found = hw.compare(files["as it came"], files[layers], *judged_on, policy=CAREFUL)
-    broken = [ruling.rule.measure for ruling in found.verdict.rulings if ruling.answer != "pass"]
+    broken = [rule_result.rule.measure for rule_result in found.verdict.rule_results if rule_result.answer != "pass"]
     assert (found.answer, "max_change" in broken) == (answer, breaks)

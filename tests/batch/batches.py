@@ -20,8 +20,8 @@ from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
-from headway.registry.enrol import enrol
-from headway.registry.register import Reason, Register
+from headway.registry.key_setup import init_keys
+from headway.registry.model_registry import ModelRegistry, UpdateReason
 
 NAME = "flights"
 LIVE = f"{NAME}@live"
@@ -36,7 +36,7 @@ def project(folder: Path, **given: Any) -> Config:
     folder.mkdir(exist_ok=True)
     (folder / "headway.toml").write_text('[trust]\npublisher_key = "keys/publisher.pem"\n')
     settings = config.load(folder, environment={})
-    enrol(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="a test")
+    init_keys(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="a test")
     publish(settings, **given)
     return settings
 
@@ -68,9 +68,9 @@ def publish(
         self_test=SelfTest(rows=tuple(map(tuple, rows.tolist())), answers=tuple(map(tuple, answers.tolist()))),
         **given,
     )
-    register = Register.from_config(settings)
+    register = ModelRegistry.from_config(settings)
     digest = register.publish(made, {f"model.{artifact.format}": content})
-    register.point(LIVE, digest, Reason(who="ann", why="a test", verdict=made.verdict))
+    register.point(LIVE, digest, UpdateReason(who="ann", why="a test", verdict=made.verdict))
     register.state.close()
     return digest
 

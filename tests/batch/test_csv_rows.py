@@ -16,14 +16,14 @@ from tests.batch.batches import CARRIER
 
 from headway.batch import polars_reader
 from headway.batch.formats.csv import CsvScan
-from headway.core.batch import Chunk, Wanted
+from headway.core.batch import Chunk, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field, Signature
 
 pytestmark = pytest.mark.slow
 
 SIGNATURE = Signature(inputs=(Field(name="size"), replace(CARRIER, unseen="refused")))
-WANTED = Wanted(signature=SIGNATURE, keep=("key",), missing=("NA",))
+WANTED = ScoringOptions(signature=SIGNATURE, keep=("key",), missing=("NA",))
 SLOWLY, QUICKLY = None, polars_reader
 NUMBERS = st.one_of(
     st.floats().map(repr),

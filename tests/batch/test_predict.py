@@ -12,7 +12,7 @@ from tests.batch.batches import CARRIER, MIXED, numbers, project, publish, read,
 from tests.engines.graphs import DOUBLE, softmax
 
 from headway.core.errors import ConfigError, DataError, HeadwayError, Refused, StoreError
-from headway.core.release import View
+from headway.core.release import FeatureView
 from headway.core.variant import Field, Signature
 
 pytestmark = pytest.mark.slow
@@ -149,7 +149,7 @@ def test_a_column_of_another_type_ends_it_at_once(suffix, table, message, tmp_pa
 
 
 def test_a_column_of_a_feature_view_is_read_from_the_file_and_asked_for_where_it_is_not_there(tmp_path):
-    settings = project(tmp_path, views=(View(name="weather", table="weather", columns=("c",)),))
+    settings = project(tmp_path, views=(FeatureView(name="weather", table="weather", columns=("c",)),))
     assert score(settings, write(numbers(3), tmp_path / "whole.csv"), tmp_path / "scores.csv").rows == 3
     with pytest.raises(DataError, match="column 'c' is not there") as error:
         score(settings, write(numbers(3).drop("c"), tmp_path / "rows.csv"), tmp_path / "others.csv")

@@ -10,42 +10,44 @@ from headway.cli.commands.watch import follow_reports, watches_table
 from headway.cli.exit_codes import FAIL, PASS, UNDECIDED, of_watches
 from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
-from headway.core.watch import Reply, Watch
+from headway.core.watch import MonitoringAnswer, MonitoringReport
 
 P = Measurement(name="drift.p", value=0.4, low=0.4, high=0.4, method="test", n_rows=900)
 ESTIMATE = Finding(code="O002", severity="undecided", message="estimate without labels cannot be said: too few")
-JULY = Watch(
+JULY = MonitoringReport(
     name="flights",
     release="sha256:1",
     period="2013-07",
     since="2013-07-01T00:00:00",
     until="2013-08-01T00:00:00",
     n_rows=900,
-    n_labelled=0,
-    outlook="unknown",
+    n_labeled=0,
+    status="unknown",
     message="2013-07: nothing can be said.",
     drift=Drift(alarm=False, measurements=(P,)),
     unknown=(ESTIMATE,),
-    replies=(Reply(question="drift", level=0.013),),
+    answers=(MonitoringAnswer(question="drift", level=0.013),),
 )
 JUDGED = replace(
     JULY,
-    n_labelled=900,
-    outlook="well",
+    n_labeled=900,
+    status="healthy",
     message="2013-07: it is well.",
-    replies=(*JULY.replies, Reply(question="harm", level=0.009)),
+    answers=(*JULY.answers, MonitoringAnswer(question="harm", level=0.009)),
 )
-GOING_ON = replace(JULY, period="2013-08", since="2013-08-01T00:00:00", over=False, drift=None, replies=(), unknown=())
+GOING_ON = replace(
+    JULY, period="2013-08", since="2013-08-01T00:00:00", is_complete=False, drift=None, answers=(), unknown=()
+)
 
 
-def printed(found: list[Watch]) -> str:
+def printed(found: list[MonitoringReport]) -> str:
     console = Console(width=240)
     with console.capture() as capture:
         console.print(watches_table(found))
     return capture.get()
 
 
-def followed(*looks: list[Watch]) -> tuple[list[list[str]], list[Watch]]:
+def followed(*looks: list[MonitoringReport]) -> tuple[list[list[str]], list[MonitoringReport]]:
     """The periods that were told at each look that had news, and what was seen last; then somebody interrupts."""
     shown: list[list[str]] = []
     left = iter(looks)
@@ -73,7 +75,7 @@ def test_only_the_period_that_is_new_is_told():
 
 
 def test_more_rows_of_a_period_that_goes_on_are_no_news_and_its_end_is():
-    more, ended = replace(GOING_ON, n_rows=950), replace(GOING_ON, over=True, n_rows=1800)
+    more, ended = replace(GOING_ON, n_rows=950), replace(GOING_ON, is_complete=True, n_rows=1800)
     assert len(followed([GOING_ON], [more], [ended])[0]) == 2
 
 
@@ -94,8 +96,13 @@ def test_without_a_period_it_says_what_it_waits_for():
 
 @pytest.mark.parametrize(
     ("found", "code"),
-    [([], UNDECIDED), ([GOING_ON], UNDECIDED), ([replace(JUDGED, outlook="worse"), GOING_ON], FAIL), ([JUDGED], PASS)],
-    ids=["none", "not over", "worse, then one that goes on", "well"],
+    [
+        ([], UNDECIDED),
+        ([GOING_ON], UNDECIDED),
+        ([replace(JUDGED, status="degraded"), GOING_ON], FAIL),
+        ([JUDGED], PASS),
+    ],
+    ids=["none", "not over", "worse, then one that goes on", "healthy"],
 )
 def test_the_exit_code_is_that_of_the_last_period_that_is_over(found, code):
     assert of_watches(found) == code

@@ -6,11 +6,11 @@ import numpy as np
 
 from headway.core import plugins
 from headway.core.config import CostSection
-from headway.core.contracts import SliceColumn, Subject
+from headway.core.contracts import Comparison, SliceColumn
 from headway.core.variant import Artifact, Field, Signature, Variant
 
 
-def subject_of(*, groups: int, task: str = "binary") -> Subject:
+def subject_of(*, groups: int, task: str = "binary") -> Comparison:
     """Echo beside echo on 40 rows a group, a third of a column missing; the variant's answers are off by up to 0.05."""
     rng = np.random.default_rng(7)
     group = np.repeat(np.arange(groups), 40)
@@ -25,7 +25,7 @@ def subject_of(*, groups: int, task: str = "binary") -> Subject:
         task=task,
     )
     engine = plugins.load_engine("echo")
-    return Subject(
+    return Comparison(
         variant=variant,
         model=engine(b"echo", {}),
         reference=engine(b"echo", {}),

@@ -13,7 +13,7 @@ from tests.contract.subjects import subject_of
 from headway.core import plugins
 from headway.core.calibrator import Calibrator
 from headway.core.config import Config
-from headway.core.contracts import Ground, Lesson
+from headway.core.contracts import AuditContext, LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.release import Contract, SelfTest
@@ -25,15 +25,15 @@ AUDITS = plugins.names("audit")
 
 
 @pytest.fixture
-def ground(tmp_path, request) -> Ground:
+def ground(tmp_path, request) -> AuditContext:
     """A ground that can train: whatever it learns from, the model is echo; a calibrator stands behind it."""
     blobs = Files(tmp_path)
     blobs.put(b"echo")
     known = subject_of(groups=25)
-    lesson = Lesson(rows=known.rows, labels=known.labels, groups=known.groups)
+    lesson = LabeledData(rows=known.rows, labels=known.labels, groups=known.groups)
     echo = plugins.load_engine("echo")
     served = partial(temporary_server, Config(), blobs, Contract(), SelfTest(rows=((1.0,) * 3,), answers=((1.0,),)))
-    return Ground(
+    return AuditContext(
         blobs=blobs,
         budget_s=60.0 if request.node.callspec.params.get("name") == "start" else 1.0,  # it needs 11 processes
         train=lambda: lesson,

@@ -12,7 +12,7 @@ from tests.data.tables import small
 import headway
 from headway.core import plugins
 from headway.core.config import SplitSection
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.split import split_dataset
@@ -20,12 +20,12 @@ from headway.data.split import split_dataset
 CHECKS = plugins.names("check")
 
 
-def survey() -> Survey:
+def survey() -> CheckContext:
     """A small table cut into train, choose and test, of which callers asked the last rows."""
     dataset = small()
     features = dataset.features
     asked = dataset.table.select(features).tail(100)
-    return Survey(dataset=dataset, periods=split_dataset(dataset, SplitSection()), requests=lambda: asked)
+    return CheckContext(dataset=dataset, periods=split_dataset(dataset, SplitSection()), requests=lambda: asked)
 
 
 def test_no_two_have_one_name_whatever_their_family():

@@ -116,7 +116,7 @@ def test_it_leaves_the_rows_as_they_were(name):
 @pytest.mark.parametrize("model", [None, 1.5, "a model", [1, 2], object()])
 def test_it_adopts_no_model_that_is_not_of_its_library(name, model):
     with pytest.raises(NotApplicable):
-        plugins.load_engine(name).adopt(model)
+        plugins.load_engine(name).import_model(model)
 
 
 @pytest.mark.parametrize("name", ENGINES)

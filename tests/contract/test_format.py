@@ -11,14 +11,14 @@ import pytest
 
 from headway.batch import columns
 from headway.core import plugins
-from headway.core.batch import Column, Wanted
+from headway.core.batch import Column, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field, Signature
 
 pytestmark = pytest.mark.slow
 
 FORMATS = plugins.names("format")
-WANTED = Wanted(signature=Signature(inputs=(Field(name="x"), Field(name="n"))), keep=("text", "n", "x"))
+WANTED = ScoringOptions(signature=Signature(inputs=(Field(name="x"), Field(name="n"))), keep=("text", "n", "x"))
 
 
 def table(start: int, rows: int) -> dict[str, Column]:
@@ -78,7 +78,7 @@ def test_equal_columns_give_equal_bytes(name, tmp_path):
 def test_a_column_that_is_not_there_is_named(name, tmp_path):
     file = joined(name, tmp_path, [table(0, 3)])
     with pytest.raises(DataError, match="column 'y' is not there"):
-        plugins.load_format(name).scan(file, Wanted(signature=Signature(inputs=(Field(name="y"),))))
+        plugins.load_format(name).scan(file, ScoringOptions(signature=Signature(inputs=(Field(name="y"),))))
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -9,7 +9,7 @@ import pytest
 from tests.contract.subjects import subject_of
 
 from headway.core import plugins
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence, Machine, Measurement
 from headway.core.record import read, write
@@ -17,7 +17,7 @@ from headway.core.record import read, write
 PROBES = plugins.names("probe")
 
 
-def asked(name: str, subject: Subject) -> tuple[Measurement, ...]:
+def asked(name: str, subject: Comparison) -> tuple[Measurement, ...]:
     """What a probe measures, nothing where it refuses."""
     try:
         return tuple(plugins.load_probe(name)(subject))

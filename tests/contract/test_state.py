@@ -12,7 +12,7 @@ from headway.core.contracts import Signed, State
 from headway.core.errors import PointerMoved, StoreError
 from headway.core.plugins import load_state, names
 from headway.core.record import digest_of, write
-from headway.core.release import Move
+from headway.core.release import PointerUpdate
 
 
 @pytest.fixture(params=names("state"))
@@ -30,7 +30,9 @@ def state(kind: type[State], tmp_path: Path) -> Iterator[State]:
 def move(number: int, previous: Signed | None, *, at: str = "flights@live", release: str = "sha256:r") -> Signed:
     name, _, pointer = at.partition("@")
     end = digest_of(previous.content) if previous else ""
-    made = Move(name=name, pointer=pointer, number=number, release=release, previous=end, at="t", who="ann", why="new")
+    made = PointerUpdate(
+        name=name, pointer=pointer, number=number, release=release, previous=end, at="t", who="ann", why="new"
+    )
     return Signed(content=write(made), signature=b"signature")
 
 
@@ -65,7 +67,7 @@ def test_a_move_chained_to_what_is_no_longer_the_end_is_not_kept(state: State) -
 
 
 def test_what_is_no_move_is_refused(state: State) -> None:
-    with pytest.raises(StoreError, match="not a record 'move'"):
+    with pytest.raises(StoreError, match="not a record 'pointer_update'"):
         state.append(Signed(content=b"{}", signature=b""))
 
 
@@ -101,35 +103,35 @@ def _race(kind: type[State], folder: Path, moves: list[Signed]) -> list[str]:
 
 
 def test_records_are_kept_once_by_kind_and_name_in_order(state: State) -> None:
-    digest = state.keep("evidence", b"one", name="flights")
-    state.keep("evidence", b"two", name="flights")
-    state.keep("evidence", b"one", name="flights")
-    state.keep("evidence", b"one", name="hotels")
-    state.keep("verdict", b"pass", name="flights")
+    digest = state.save("evidence", b"one", name="flights")
+    state.save("evidence", b"two", name="flights")
+    state.save("evidence", b"one", name="flights")
+    state.save("evidence", b"one", name="hotels")
+    state.save("verdict", b"pass", name="flights")
     assert digest == digest_of(b"one")
-    assert state.kept("evidence", name="flights") == [b"one", b"two"]
-    assert state.kept("evidence") == [b"one", b"two", b"one"]
-    assert state.kept("verdict", digest=digest_of(b"pass")) == [b"pass"]
-    assert state.kept("verdict", digest=digest) == []
+    assert state.records("evidence", name="flights") == [b"one", b"two"]
+    assert state.records("evidence") == [b"one", b"two", b"one"]
+    assert state.records("verdict", digest=digest_of(b"pass")) == [b"pass"]
+    assert state.records("verdict", digest=digest) == []
 
 
 def test_every_look_at_test_is_counted_by_name_and_dataset(state: State) -> None:
     assert state.looks("flights", "sha256:a") == 0
-    assert [state.count_look("flights", "sha256:a") for _ in range(3)] == [1, 2, 3]
-    assert state.count_look("flights", "sha256:b") == state.count_look("hotels", "sha256:a") == 1
+    assert [state.count_evaluation("flights", "sha256:a") for _ in range(3)] == [1, 2, 3]
+    assert state.count_evaluation("flights", "sha256:b") == state.count_evaluation("hotels", "sha256:a") == 1
     assert state.looks("flights", "sha256:a") == 3
 
 
 def test_what_was_kept_is_there_when_it_is_opened_again(kind: type[State], tmp_path: Path) -> None:
     state = kind(tmp_path)
     state.append(move(1, None))
-    state.keep("verdict", b"pass", name="flights")
-    state.count_look("flights", "sha256:a")
+    state.save("verdict", b"pass", name="flights")
+    state.count_evaluation("flights", "sha256:a")
     state.close()
     state.close()
     again = kind(tmp_path)
     assert again.moves() == [move(1, None)]
-    assert again.kept("verdict") == [b"pass"]
+    assert again.records("verdict") == [b"pass"]
     assert again.looks("flights", "sha256:a") == 1
     again.close()
 
@@ -148,14 +150,14 @@ def test_many_that_open_a_new_state_at_once_all_can(kind: type[State], tmp_path:
 def _open_and_count(kind: type[State], folder: Path, gate: threading.Barrier, counts: list[int]) -> None:
     gate.wait()
     state = kind(folder)
-    counts.append(state.count_look("flights", "sha256:a"))
+    counts.append(state.count_evaluation("flights", "sha256:a"))
     state.close()
 
 
 def test_the_latest_record_is_the_one_that_was_kept_last(state: State) -> None:
     assert state.latest("rollout", name="flights") is None
     for content in (b"one", b"two"):
-        state.keep("rollout", content, name="flights")
-    state.keep("rollout", b"other", name="hotels")
-    state.keep("verdict", b"kind", name="flights")
+        state.save("rollout", content, name="flights")
+    state.save("rollout", b"other", name="hotels")
+    state.save("verdict", b"kind", name="flights")
     assert state.latest("rollout", name="flights") == b"two"

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import numpy as np
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.plugins import load_blobs
 from headway.core.record import digest_of
 from headway.core.variant import Signature, Variant
 
 
 def test_a_workbench_reads_back_the_bytes_that_it_kept(tmp_path: Path) -> None:
-    bench = Workbench(blobs=load_blobs("files")(tmp_path), sample=np.zeros((1, 2)))
-    artifact = bench.keep(b"a model", "echo")
+    bench = TransformContext(blobs=load_blobs("files")(tmp_path), sample=np.zeros((1, 2)))
+    artifact = bench.save(b"a model", "echo")
     assert (artifact.format, artifact.digest, artifact.size_bytes) == ("echo", digest_of(b"a model"), 7)
     assert bench.read(Variant(artifact=artifact, engine="echo", signature=Signature(inputs=()))) == b"a model"
 
 
 def test_a_workbench_that_was_told_nothing_of_training_knows_no_lesson(tmp_path: Path) -> None:
-    assert Workbench(blobs=load_blobs("files")(tmp_path), sample=np.zeros((1, 2))).train() is None
+    assert TransformContext(blobs=load_blobs("files")(tmp_path), sample=np.zeros((1, 2))).train() is None

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from headway.core.evidence import Evidence, Machine
-from headway.core.frontier import Baseline, Frontier
+from headway.core.search_result import Baseline, SearchResult
 from headway.core.variant import Artifact, Signature, Step, Variant
-from headway.core.verdict import Judged, Verdict
+from headway.core.verdict import EvaluatedVariant, Verdict
 
 AS_IT_CAME = Variant(
     artifact=Artifact(format="echo", digest="sha256:0", size_bytes=4), engine="echo", signature=Signature(inputs=())
@@ -11,13 +11,13 @@ AS_IT_CAME = Variant(
 CUT = AS_IT_CAME.with_step(Step(transform="truncate"))
 
 
-def judged(variant: Variant) -> Judged:
+def judged(variant: Variant) -> EvaluatedVariant:
     machine = Machine(cpu="none", cores=2, system="Linux", python="3.11")
     evidence = Evidence(subject=variant.digest, dataset="d", period="choose", machine=machine)
-    return Judged(variant=variant, evidence=evidence, verdict=Verdict(answer="pass", subject=variant.digest))
+    return EvaluatedVariant(variant=variant, evidence=evidence, verdict=Verdict(answer="pass", subject=variant.digest))
 
 
-FRONTIER = Frontier(
+FRONTIER = SearchResult(
     name="m",
     baseline=Baseline(model=AS_IT_CAME),
     judged=(judged(CUT), judged(AS_IT_CAME)),

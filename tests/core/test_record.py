@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from headway.core.errors import StoreError
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
-from headway.core.record import Kept, canonical, digest_of, read, write
-from headway.core.release import Move
+from headway.core.record import StoredRecord, canonical, digest_of, read, write
+from headway.core.release import PointerUpdate
 from headway.core.variant import Artifact, Signature, Variant
 from headway.core.variant import Field as Column
-from headway.core.verdict import Rule, Ruling, Verdict
+from headway.core.verdict import Rule, RuleResult, Verdict
 
 texts = st.text(max_size=8)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -42,9 +42,11 @@ variants = st.builds(
     signature=st.builds(Signature, inputs=st.tuples(st.builds(Column, name=texts, categories=st.tuples(texts, texts)))),
     settings=settings,
 )
-rulings = st.builds(Ruling, rule=st.builds(Rule, measure=texts, at_most=numbers), answer=st.just("pass"), message=texts)
+rule_results = st.builds(
+    RuleResult, rule=st.builds(Rule, measure=texts, at_most=numbers), answer=st.just("pass"), message=texts
+)
 moves = st.builds(
-    Move,
+    PointerUpdate,
     name=texts,
     pointer=texts,
     number=st.integers(1, 9),
@@ -58,7 +60,10 @@ records = st.one_of(
     variants,
     moves,
     st.builds(
-        Verdict, answer=st.sampled_from(["pass", "fail", "undecided"]), subject=texts, rulings=st.tuples(rulings)
+        Verdict,
+        answer=st.sampled_from(["pass", "fail", "undecided"]),
+        subject=texts,
+        rule_results=st.tuples(rule_results),
     ),
     st.builds(
         Evidence,
@@ -72,7 +77,7 @@ records = st.one_of(
 )
 
 
-class Ticket(Kept, frozen=True, kw_only=True):
+class Ticket(StoredRecord, frozen=True, kw_only=True):
     """A record in its third form: `title` became `message`, then `urgent` was added."""
 
     version: ClassVar[int] = 3
@@ -89,12 +94,12 @@ def envelope(version: int, **body: object) -> bytes:
 
 
 @given(records)
-def test_what_is_read_back_is_the_record_that_was_written(record: Kept) -> None:
+def test_what_is_read_back_is_the_record_that_was_written(record: StoredRecord) -> None:
     assert read(type(record), write(record)) == record
 
 
 @given(records)
-def test_a_record_is_written_as_the_same_bytes_after_a_round_trip(record: Kept) -> None:
+def test_a_record_is_written_as_the_same_bytes_after_a_round_trip(record: StoredRecord) -> None:
     assert write(read(type(record), write(record))) == write(record)
 
 
@@ -131,8 +136,8 @@ def test_a_record_of_a_newer_headway_is_refused_with_the_mend() -> None:
 
 
 def test_a_record_of_another_kind_is_refused_by_name() -> None:
-    with pytest.raises(StoreError, match="expected a record 'move', met a record 'ticket'"):
-        read(Move, envelope(1))
+    with pytest.raises(StoreError, match="expected a record 'pointer_update', met a record 'ticket'"):
+        read(PointerUpdate, envelope(1))
 
 
 @pytest.mark.parametrize(

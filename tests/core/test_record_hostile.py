@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from headway.core.errors import StoreError
 from headway.core.record import read, write
-from headway.core.release import Move
+from headway.core.release import PointerUpdate
 
-MOVE = write(Move(name="f", pointer="live", number=1, release="r", previous="", at="t", who="a", why="b"))
+MOVE = write(PointerUpdate(name="f", pointer="live", number=1, release="r", previous="", at="t", who="a", why="b"))
 
 
 @pytest.mark.parametrize(
@@ -19,15 +19,15 @@ MOVE = write(Move(name="f", pointer="live", number=1, release="r", previous="", 
         b"",
         b"\xff",
         MOVE.replace(b'"who":"a"', b'"who":"\xe4"'),
-        b'{"kind":"move","version":2,"record":{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
+        b'{"kind":"pointer_update","version":2,"record":{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
         MOVE.replace(b'"version":2', b'"version":0'),
         MOVE.replace(b'"version":2', b'"version":-99999'),
         MOVE.replace(b'"version":2', b'"version":3'),
     ],
 )
 def test_hostile_bytes_are_refused(content: bytes) -> None:
-    with pytest.raises(StoreError, match="record 'move'"):
-        read(Move, content)
+    with pytest.raises(StoreError, match="record 'pointer_update'"):
+        read(PointerUpdate, content)
 
 
 @given(place=st.integers(0, len(MOVE) - 1), change=st.integers(1, 255))
@@ -35,6 +35,6 @@ def test_a_changed_byte_is_read_as_a_move_or_refused(place: int, change: int) ->
     changed = bytearray(MOVE)
     changed[place] ^= change
     try:
-        assert isinstance(read(Move, bytes(changed)), Move)
+        assert isinstance(read(PointerUpdate, bytes(changed)), PointerUpdate)
     except StoreError as error:
         assert "record" in error.what

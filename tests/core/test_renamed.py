@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -14,13 +14,13 @@ import pytest
 
 from headway.core import config
 from headway.core.errors import ConfigError, StoreError
-from headway.core.record import Kept, Record, about, read, write
+from headway.core.record import FormerValues, Record, StoredRecord, about, read, write
 from headway.core.renamed import RenamedWarning, current_form, renamed_arguments
 
 
 class Part(Record, frozen=True, kw_only=True):
     former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
-    former_values: ClassVar[Mapping[str, Mapping[str, str] | Callable[[str], str]]] = {
+    former_values: ClassVar[Mapping[str, FormerValues]] = {
         "status": {"well": "ok"},
         "measures": lambda name: name.replace(".loss", ".drop"),
         "periods": {"choose": "validation"},
@@ -31,7 +31,7 @@ class Part(Record, frozen=True, kw_only=True):
     periods: dict[str, int] = {}
 
 
-class Whole(Kept, frozen=True, kw_only=True):
+class Whole(StoredRecord, frozen=True, kw_only=True):
     former_kinds: ClassVar[tuple[str, ...]] = ("oldwhole",)
     one: Part | None = None
     many: tuple[Part, ...] = ()
@@ -111,7 +111,7 @@ def test_an_old_keyword_argument_is_accepted_with_a_warning_that_names_the_new_o
 
 class Section(Record, frozen=True, kw_only=True):
     former_names: ClassVar[Mapping[str, str]] = {"choose": "validation"}
-    former_values: ClassVar[Mapping[str, Mapping[str, str] | Callable[[str], str]]] = {"balance": {"alike": "balanced"}}
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"balance": {"alike": "balanced"}}
     validation: Annotated[str, about("A period.")] = ""
     balance: Annotated[str, about("How classes count.")] = "none"
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from headway.core.config import SplitSection
-from headway.core.contracts import Check, Survey
+from headway.core.contracts import Check, CheckContext
 from headway.core.dataset import ASKED_AT, Dataset, Roles
 from headway.core.plugins import load_detector
 from headway.data.split import split_dataset
@@ -59,18 +59,18 @@ def wide(rows: int = 2000, **roles: object) -> Dataset:
     return Dataset(name="wide", table=table, roles=Roles(**{"target": "late", "time": "at", **roles}))
 
 
-def surveyed(dataset: Dataset, test: Dataset | None = None) -> Survey:
+def surveyed(dataset: Dataset, test: Dataset | None = None) -> CheckContext:
     """A survey of a dataset that is cut in order of time; the test may be another."""
     periods = split_dataset(dataset, SplitSection())
-    return Survey(dataset=dataset, periods={**periods, "test": test} if test else periods)
+    return CheckContext(dataset=dataset, periods={**periods, "test": test} if test else periods)
 
 
-def message(check: Check, survey: Survey) -> list[str]:
+def message(check: Check, survey: CheckContext) -> list[str]:
     """Severity and place of each finding of a check."""
     return [f"{finding.severity} {finding.where}" for finding in check(survey)]
 
 
-def served(dataset: Dataset, rows: int = 2000, **columns: pl.Series) -> Survey:
+def served(dataset: Dataset, rows: int = 2000, **columns: pl.Series) -> CheckContext:
     """A survey of a dataset that is cut, and whose first rows callers asked in the next year, columns replaced."""
     asked = dataset.table.head(rows).select(dataset.features, **{ASKED_AT: pl.col("at").dt.offset_by("1y")})
     requests = asked.with_columns(**columns)

@@ -5,7 +5,7 @@ from tests.data.tables import small
 
 from headway.cli.demo import flights
 from headway.core.config import SplitSection
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset, Roles
 from headway.data.check import run_checks
 from headway.data.split import split_dataset
@@ -16,7 +16,7 @@ OUTCOME = {"dep_time", "dep_delay", "arr_time", "air_time", "arr_delay"}
 
 
 def test_a_check_that_could_not_judge_says_so():
-    message = [finding.message for finding in run_checks(Survey(dataset=small(groups="")), families=["roles"])]
+    message = [finding.message for finding in run_checks(CheckContext(dataset=small(groups="")), families=["roles"])]
     assert message == ["check 'few_groups' did not run: no groups are declared: every row counts as independent"]
 
 
@@ -24,7 +24,7 @@ def test_a_check_that_could_not_judge_says_so():
 def test_every_outcome_column_of_the_flights_is_found_without_being_declared_and_no_other():
     roles = Roles(target="late", time="departs_at", groups="date")
     dataset = Dataset(name="flights", table=flights.load(), roles=roles)
-    stops = [f for f in run_checks(Survey(dataset=dataset)) if f.severity == "stop"]
+    stops = [f for f in run_checks(CheckContext(dataset=dataset)) if f.severity == "stop"]
 
     assert {finding.where.removeprefix("column ") for finding in stops} == OUTCOME
 
@@ -36,7 +36,7 @@ def test_routes_of_the_flights_that_began_after_the_test_are_served_without_supp
     dataset = Dataset(name="flights", table=table, roles=roles)
     periods = {"train": ("2013-01-01", "2013-05-01"), "choose": ("2013-05-01", "2013-07-01")}
     split = SplitSection(**periods, test=("2013-07-01", "2013-09-01"), live=("2013-09-01", "2014-01-01"))
-    found = run_checks(Survey(dataset=dataset, periods=split_dataset(dataset, split)), families=["population"])
+    found = run_checks(CheckContext(dataset=dataset, periods=split_dataset(dataset, split)), families=["population"])
 
     message = " | ".join(f"{finding.code} {finding.message}" for finding in found)
     assert "D032" in message and "carrier MQ and dest TPA (" in message and " served, 0 learned)" in message

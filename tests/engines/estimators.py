@@ -78,7 +78,7 @@ def fitted(model: Any, classes: int = 2) -> Any:
 def numbers() -> bytes:
     """The bytes of a forest on four columns of numbers, gaps filled."""
     model = make_pipeline(SimpleImputer(), RandomForestClassifier(5, random_state=0))
-    return Sklearn.adopt(model.fit(table(), targets(table(), "multiclass"))).content
+    return Sklearn.import_model(model.fit(table(), targets(table(), "multiclass"))).content
 
 
 @functools.cache

@@ -24,7 +24,7 @@ def whole(rows: int = 400) -> Floats:
 
 def fitted(model: Any, rows: Floats, kind: str) -> bytes:
     """The bytes of a model fitted on these rows and the target of that kind of them."""
-    return Sklearn.adopt(model.fit(rows, targets(np.nan_to_num(rows), kind))).content
+    return Sklearn.import_model(model.fit(rows, targets(np.nan_to_num(rows), kind))).content
 
 
 def hard(name: str, content: bytes, rows: Floats) -> Floats:

@@ -16,7 +16,7 @@ from tests.engines.graphs import DOUBLE, softmax, total
 from tests.optimization.benches import opened
 from tests.optimization.nets import bench_of, net, pictures, pixels, rows, tabular
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Variant
 from headway.engines.onnxruntime import OnnxRuntime
@@ -27,15 +27,15 @@ LATER = rows(5_000, seed=1)
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Workbench:
+def bench(tmp_path: Path) -> TransformContext:
     return bench_of(tmp_path, rows())
 
 
-def by_precision(variant: Variant, bench: Workbench) -> dict[object, Variant]:
+def by_precision(variant: Variant, bench: TransformContext) -> dict[object, Variant]:
     return {each.settings["precision"]: each for made in (openvino, nncf) for each in made.plugin(variant, bench)}
 
 
-def moved(variant: Variant, bench: Workbench, content: bytes, asked: np.ndarray) -> float:
+def moved(variant: Variant, bench: TransformContext, content: bytes, asked: np.ndarray) -> float:
     return float(np.abs(opened(variant, bench).predict(asked) - OnnxRuntime(content, {}).predict(asked)).max())
 
 
@@ -72,7 +72,7 @@ def test_layers_that_are_in_int8_already_are_left_as_they_are(bench):
 
 
 def test_without_rows_nothing_is_calibrated(bench):
-    empty = Workbench(blobs=bench.blobs, sample=bench.sample[:0])
+    empty = TransformContext(blobs=bench.blobs, sample=bench.sample[:0])
     assert [each.settings["precision"] for each in openvino.plugin(net(tabular(), bench), empty)][:1] == ["f32"]
     with pytest.raises(NotApplicable, match="no rows to calibrate"):
         nncf.plugin(net(tabular(), bench), empty)

@@ -56,7 +56,7 @@ from sklearn.tree import DecisionTreeRegressor
 from tests.engines.boosters import table, targets
 from tests.engines.estimators import NUMBERS, TEXTS, dataset, encoded, frame, target
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
 from headway.engines.sklearn import Sklearn
@@ -194,18 +194,18 @@ REGRESSORS: dict[str, Any] = {
 def logistic_of_numbers() -> bytes:
     """The bytes of a logistic regression of four columns of numbers, gaps filled."""
     model = filled(StandardScaler(), LogisticRegression())
-    return Sklearn.adopt(model.fit(table(), targets(table(), "binary"))).content
+    return Sklearn.import_model(model.fit(table(), targets(table(), "binary"))).content
 
 
-def variant_of(model: Any, bench: Workbench, task: str = "binary", classes: int = 2) -> Variant:
+def variant_of(model: Any, bench: TransformContext, task: str = "binary", classes: int = 2) -> Variant:
     """The variant with no steps of a model that was fitted on the table."""
     return import_baseline(model, dataset(frame(), task=task, classes=classes), bench.blobs)
 
 
-def bench_on(bench: Workbench, variant: Variant, rows: int = 300) -> Workbench:
+def bench_on(bench: TransformContext, variant: Variant, rows: int = 300) -> TransformContext:
     """The bench with a sample of the table, as a variant reads it."""
     people = dataset(frame(rows, seed=3)).table
-    return Workbench(blobs=bench.blobs, sample=matrix(people, variant.signature))
+    return TransformContext(blobs=bench.blobs, sample=matrix(people, variant.signature))
 
 
 def regressor(model: Any) -> Any:

@@ -121,7 +121,7 @@ def test_a_value_that_counts_as_missing_is_missing(missing: float) -> None:
     rows = table()
     rows[::3, 2] = missing
     model = xgboost.XGBClassifier(n_estimators=5, missing=missing, n_jobs=1).fit(rows, targets(table(), "binary"))
-    content = Xgboost.adopt(model).content
+    content = Xgboost.import_model(model).content
     assert Xgboost.forest(content).missing == np.float32(missing) and moved("xgboost", content, rows) < FLOAT32
 
 

@@ -32,7 +32,7 @@ def furthest(found: np.ndarray, wanted: np.ndarray) -> float:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_it_answers_as_the_library_does(loss: str) -> None:
-    found = Catboost(Catboost.adopt(model(loss)).content, {}).predict(table())
+    found = Catboost(Catboost.import_model(model(loss)).content, {}).predict(table())
     assert found.shape == (400, 3 if loss.startswith("MultiClass") else 1) and found.dtype == np.float64
     assert furthest(found, expected(model(loss))) == 0
 
@@ -40,20 +40,20 @@ def test_it_answers_as_the_library_does(loss: str) -> None:
 @pytest.mark.parametrize("policy", ["Depthwise", "Lossguide"])
 @pytest.mark.parametrize("loss", ["Logloss", "MultiClass", "RMSE"])
 def test_trees_that_are_not_symmetric_answer_as_the_library_does(loss: str, policy: str) -> None:
-    content = Catboost.adopt(model(loss, grow_policy=policy)).content
+    content = Catboost.import_model(model(loss, grow_policy=policy)).content
     assert furthest(Catboost(content, {}).predict(table()), expected(model(loss, grow_policy=policy))) == 0
 
 
 def test_a_file_answers_as_the_model_that_wrote_it() -> None:
-    adopted = Catboost.adopt(ModelFile(content=cbm(), suffix=".cbm"))
-    assert adopted == Catboost.adopt(model("Logloss", 7))
+    adopted = Catboost.import_model(ModelFile(content=cbm(), suffix=".cbm"))
+    assert adopted == Catboost.import_model(model("Logloss", 7))
     assert furthest(Catboost(adopted.content, {}).predict(table()), expected(model())) == 0
 
 
 def test_what_a_model_says_of_itself_is_told() -> None:
     frame = pd.DataFrame(table(), columns=list("abcd"))
     fitted = catboost.CatBoostClassifier(**QUIET).fit(frame, np.where(LABELS, "yes", "no"))
-    adopted = Catboost.adopt(fitted)
+    adopted = Catboost.import_model(fitted)
     assert (adopted.names, adopted.classes, adopted.task, adopted.width) == (tuple("abcd"), ("no", "yes"), "binary", 4)
     assert adopted.absent == 0.0
 
@@ -63,11 +63,11 @@ def test_what_a_model_says_of_itself_is_told() -> None:
     [("Logloss", "binary"), ("MultiClass", "multiclass"), ("Poisson", "regression"), ("MAE", "regression")],
 )
 def test_the_task_is_that_of_the_loss(loss: str, task: str) -> None:
-    assert Catboost.adopt(model(loss)).task == task
+    assert Catboost.import_model(model(loss)).task == task
 
 
 def test_names_that_only_count_say_nothing() -> None:
-    assert Catboost.adopt(model()).names == ()
+    assert Catboost.import_model(model()).names == ()
 
 
 @pytest.mark.parametrize("kind", ["categorical", "text", "embedding"])
@@ -82,7 +82,7 @@ def test_columns_that_are_no_numbers_are_refused_by_name(kind: str) -> None:
     given = {f"{'cat' if kind == 'categorical' else kind}_features": ["plane"]}
     fitted = catboost.CatBoostClassifier(**QUIET, **given).fit(frame, LABELS[:80])
     with pytest.raises(EngineError, match=f"1 {kind} columns") as refusal:
-        Catboost.adopt(fitted)
+        Catboost.import_model(fitted)
     assert "plane" in refusal.value.where and "_features" in refusal.value.hint
 
 
@@ -99,7 +99,7 @@ def test_a_text_where_the_model_reads_numbers_is_refused() -> None:
 @pytest.mark.parametrize("loss", ["RMSEWithUncertainty", "MultiQuantile:alpha=0.2,0.8"])
 def test_several_answers_at_once_are_refused_by_name(loss: str) -> None:
     with pytest.raises(EngineError, match="2 numbers at once") as refusal:
-        Catboost.adopt(model(loss))
+        Catboost.import_model(model(loss))
     assert "each target" in refusal.value.hint
 
 
@@ -132,21 +132,21 @@ def test_the_order_of_rows_in_memory_changes_no_answer() -> None:
 
 def test_a_model_that_is_not_fitted_is_refused_with_the_mend() -> None:
     with pytest.raises(EngineError, match="CatBoostClassifier is not fitted") as refusal:
-        Catboost.adopt(catboost.CatBoostClassifier())
+        Catboost.import_model(catboost.CatBoostClassifier())
     assert refusal.value.hint == "model.fit(X, y)"
 
 
 def test_its_json_is_refused_with_the_mend(tmp_path) -> None:
     model().save_model(str(tmp_path / "model.json"), format="json")
     with pytest.raises(EngineError, match="JSON is not taken") as refusal:
-        Catboost.adopt(ModelFile(content=(tmp_path / "model.json").read_bytes(), suffix=".json"))
+        Catboost.import_model(ModelFile(content=(tmp_path / "model.json").read_bytes(), suffix=".json"))
     assert refusal.value.hint == "model.save_model('model.cbm')"
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".json", ".ubj"])
 def test_a_file_of_another_library_does_not_apply(suffix: str) -> None:
     with pytest.raises(NotApplicable, match="no model of CatBoost"):
-        Catboost.adopt(ModelFile(content=b'{"learner": {}}', suffix=suffix))
+        Catboost.import_model(ModelFile(content=b'{"learner": {}}', suffix=suffix))
 
 
 @pytest.mark.parametrize("loss", ["Logloss", "MultiClass"])
@@ -165,6 +165,6 @@ def test_trees_that_are_not_symmetric_are_not_cut() -> None:
 
 def test_trees_without_a_split_answer_as_the_library_does() -> None:
     fitted = model("RMSE", grow_policy="Depthwise", min_data_in_leaf=1000)
-    content = Catboost.adopt(fitted).content
+    content = Catboost.import_model(fitted).content
     assert {len(tree.leaf) for tree in Catboost.forest(content).trees} == {1}
     assert furthest(Catboost(content, {}).predict(table()), expected(fitted)) == 0

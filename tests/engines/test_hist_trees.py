@@ -49,7 +49,7 @@ NUMBERS: list[tuple[type, Parameters, str]] = [
 
 def bound(model: Any, rows: pd.DataFrame) -> tuple[bytes, Signature]:
     """The bytes of a model for the columns of a table."""
-    return Sklearn.bind(Sklearn.adopt(model).content, dataset_signature(dataset(rows)))
+    return Sklearn.bind(Sklearn.import_model(model).content, dataset_signature(dataset(rows)))
 
 
 def fitted_on(rows: pd.DataFrame, classes: int = 2, **given: Any) -> HistGradientBoostingClassifier:
@@ -91,7 +91,7 @@ def test_a_missing_text_goes_where_the_encoder_put_it(missing: object) -> None:
     rows = rows[["city"]]
     score = np.array([each != each or each is None or each == "Oslo" for each in rows["city"]])
     model = HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=2, categorical_features=["city"])
-    content = Sklearn.adopt(model.fit(rows, score)).content
+    content = Sklearn.import_model(model.fit(rows, score)).content
     content, signature = Sklearn.bind(
         content, Signature(inputs=(Field(name="city", datatype="BYTES", categories=("Bern", "Lima", "Oslo", "Pune")),))
     )
@@ -105,7 +105,7 @@ def test_a_missing_text_goes_where_the_encoder_put_it(missing: object) -> None:
 def test_the_ranks_of_a_wider_table_are_not_the_codes_of_the_encoder() -> None:
     """A table knows texts that the model never saw, so its ranks run otherwise than the encoder's codes."""
     model = fitted_on(frame(), categorical_features=TEXTS)
-    content = Sklearn.adopt(model).content
+    content = Sklearn.import_model(model).content
     carriers = ("A0", "AA", "BA", "DL", "UA", "ZZ")
     inputs = (
         Field(name="carrier", datatype="BYTES", categories=carriers),
@@ -126,7 +126,7 @@ def test_the_ranks_of_a_wider_table_are_not_the_codes_of_the_encoder() -> None:
 def test_an_infinite_category_is_refused_as_the_library_refuses_it_and_another_infinity_is_not(named: bool) -> None:
     model = HistGradientBoostingClassifier(max_iter=3, categorical_features=[0])
     given = pd.DataFrame(table(), columns=list("abcd")) if named else table()
-    content = Sklearn.adopt(model.fit(given, targets(table(), "binary"))).content
+    content = Sklearn.import_model(model.fit(given, targets(table(), "binary"))).content
     rows = table(4)
     rows[1, 0], rows[2, 1] = np.inf, np.inf
     assert Sklearn.forest(content).finite_columns == (0,)
@@ -145,7 +145,7 @@ def test_a_category_with_a_fraction_does_not_apply() -> None:
 
 def fitted_numbers(rows: np.ndarray, categorical: list[int]) -> bytes:
     model = HistGradientBoostingClassifier(max_iter=2, categorical_features=categorical)
-    return Sklearn.adopt(model.fit(rows, targets(table(), "binary"))).content
+    return Sklearn.import_model(model.fit(rows, targets(table(), "binary"))).content
 
 
 @pytest.mark.parametrize("kind", ["truths", "whole numbers"])
@@ -155,8 +155,8 @@ def test_truths_and_numbers_of_a_dataframe_are_categories(kind: str) -> None:
     categorical = ["city"] if kind == "truths" else "from_dtype"
     model = HistGradientBoostingClassifier(max_iter=5, categorical_features=categorical).fit(rows, target(frame()))
     sample = rows.to_numpy(dtype=np.float64)
-    assert Sklearn.forest(Sklearn.adopt(model).content).categorical == [0]
-    assert moved("sklearn", Sklearn.adopt(model).content, sample) < 1e-14
+    assert Sklearn.forest(Sklearn.import_model(model).content).categorical == [0]
+    assert moved("sklearn", Sklearn.import_model(model).content, sample) < 1e-14
 
 
 def test_a_text_in_a_column_of_numbers_does_not_apply() -> None:
@@ -203,5 +203,5 @@ def test_models_of_any_shape_are_exact_at_the_edges(
     model = HistGradientBoostingClassifier(
         max_iter=4, max_leaf_nodes=leaves, min_samples_leaf=2, categorical_features=[0], early_stopping=False
     )
-    content = Sklearn.adopt(model.fit(rows, goal)).content
+    content = Sklearn.import_model(model.fit(rows, goal)).content
     assert len(edge_rows(Sklearn.forest(content), rows)) and moved("sklearn", content, rows) < 1e-14

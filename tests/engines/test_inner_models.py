@@ -28,7 +28,7 @@ QUIET = {"n_estimators": 5, "n_jobs": 1}
 
 
 def answered(model: Any) -> np.ndarray:
-    return Sklearn(Sklearn.adopt(model).content, {}).predict(ROWS)
+    return Sklearn(Sklearn.import_model(model).content, {}).predict(ROWS)
 
 
 REGRESSORS = [
@@ -86,10 +86,10 @@ def test_margins_that_cannot_be_told_are_refused() -> None:
 
     model = make_pipeline(StandardScaler(), Margins(**QUIET)).fit(ROWS, targets(table(), "binary").astype(int))
     with pytest.raises(EngineError, match="the margins of a Margins inside another model cannot be told"):
-        Sklearn.adopt(model)
+        Sklearn.import_model(model)
 
 
 def test_an_estimator_that_skops_does_not_keep_is_named() -> None:
     model = make_pipeline(Birch(n_clusters=2), Ridge()).fit(np.eye(3), [0, 1, 2])
     with pytest.raises(EngineError, match=r"cannot be kept as data: Objects of type Birch"):
-        Sklearn.adopt(model)
+        Sklearn.import_model(model)

@@ -53,7 +53,7 @@ def test_rows_of_another_shape_are_refused_in_silence(rows: np.ndarray, capfd: p
 
 
 def test_a_booster_is_adopted_with_what_it_knows_of_its_columns() -> None:
-    content = Lightgbm.adopt(booster()).content
+    content = Lightgbm.import_model(booster()).content
     assert content == text().encode() and b"pandas_categorical" in content
 
 
@@ -62,7 +62,7 @@ def test_a_fitted_estimator_is_adopted(kind: type[lightgbm.LGBMModel]) -> None:
     rows = table()
     model = kind(n_estimators=5, verbose=-1, n_jobs=1).fit(rows, targets(rows, "binary"))
     expected = model.predict_proba(rows)[:, 1] if hasattr(model, "predict_proba") else model.predict(rows)
-    assert np.array_equal(Lightgbm(Lightgbm.adopt(model).content, {}).predict(rows)[:, 0], expected)
+    assert np.array_equal(Lightgbm(Lightgbm.import_model(model).content, {}).predict(rows)[:, 0], expected)
 
 
 def test_a_booster_that_stopped_early_is_adopted_at_its_best_iteration() -> None:
@@ -72,19 +72,19 @@ def test_a_booster_that_stopped_early_is_adopted_at_its_best_iteration() -> None
     given = {"objective": "binary", "verbose": -1, "num_threads": 1}
     model = lightgbm.train(given, data, 200, [watched], callbacks=[stop], keep_training_booster=True)
     assert 0 < model.best_iteration < model.num_trees()
-    assert np.array_equal(Lightgbm(Lightgbm.adopt(model).content, {}).predict(late)[:, 0], model.predict(late))
+    assert np.array_equal(Lightgbm(Lightgbm.import_model(model).content, {}).predict(late)[:, 0], model.predict(late))
 
 
 def test_an_estimator_that_is_not_fitted_is_refused_with_the_mend() -> None:
     with pytest.raises(EngineError, match="LGBMClassifier is not fitted") as refusal:
-        Lightgbm.adopt(lightgbm.LGBMClassifier())
+        Lightgbm.import_model(lightgbm.LGBMClassifier())
     assert refusal.value.hint == "model.fit(X, y)"
 
 
 @pytest.mark.parametrize("model", [None, "model.txt", b"tree\n", object()])
 def test_what_is_no_model_of_this_library_does_not_apply(model: object) -> None:
     with pytest.raises(NotApplicable, match="not a model of LightGBM"):
-        Lightgbm.adopt(model)
+        Lightgbm.import_model(model)
 
 
 def test_what_the_library_itself_refuses_is_an_engine_error(monkeypatch: pytest.MonkeyPatch) -> None:

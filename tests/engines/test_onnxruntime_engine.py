@@ -122,7 +122,7 @@ def columns(kinds: dict[str, int], *, flat: bool = False) -> bytes:
 @pytest.mark.parametrize("flat", [False, True])
 def test_an_input_for_each_column_gets_it_in_order_and_names_it(flat: bool) -> None:
     content = columns({"age": INT64, "price": FLOAT, "share": DOUBLE, "count": INT32}, flat=flat)
-    adopted = OnnxRuntime.adopt(ModelFile(content=content, suffix=".onnx"))
+    adopted = OnnxRuntime.import_model(ModelFile(content=content, suffix=".onnx"))
     assert (adopted.names, adopted.width) == (("age", "price", "share", "count"), 4)
     assert OnnxRuntime(content, {}).predict(np.array([[1.0, 2, 3, 4], [5, 6, 7, 8]])).tolist() == [[4321.0], [8765.0]]
 
@@ -130,7 +130,7 @@ def test_an_input_for_each_column_gets_it_in_order_and_names_it(flat: bool) -> N
 def test_several_tables_share_the_columns_and_name_none() -> None:
     join = helper.make_node("Concat", ["a", "b"], ["y"], axis=1)
     content = graph([join], [("a", DOUBLE, [None, 2]), ("b", DOUBLE, [None, 1])], [TABLE])
-    assert OnnxRuntime.adopt(onnx.load_from_string(content)).names == ()
+    assert OnnxRuntime.import_model(onnx.load_from_string(content)).names == ()
     assert np.array_equal(OnnxRuntime(content, {}).predict(ROWS), ROWS)
 
 
@@ -163,7 +163,7 @@ def test_dictionaries_of_a_classifier_are_read_as_columns_and_name_the_classes(c
     content = dictionaries(classes)
     expected = np.exp(ROWS) / np.exp(ROWS).sum(axis=1, keepdims=True)
     assert np.allclose(OnnxRuntime(content, {}).predict(ROWS), expected, atol=1e-6)
-    assert OnnxRuntime.adopt(onnx.load_from_string(content)).classes == tuple(str(each) for each in classes)
+    assert OnnxRuntime.import_model(onnx.load_from_string(content)).classes == tuple(str(each) for each in classes)
 
 
 def test_of_dictionaries_of_two_classes_the_second_is_answered() -> None:
@@ -224,13 +224,13 @@ def test_a_graph_that_fails_on_a_row_is_an_engine_error() -> None:
 
 def test_a_model_of_onnx_is_adopted() -> None:
     model = onnx.load_from_string(softmax(2))
-    assert OnnxRuntime(OnnxRuntime.adopt(model).content, {}).predict(ROWS).shape == (5, 1)
+    assert OnnxRuntime(OnnxRuntime.import_model(model).content, {}).predict(ROWS).shape == (5, 1)
 
 
 @pytest.mark.parametrize("model", [None, b"onnx", "model.onnx", type("ModelProto", (), {})()])
 def test_what_is_no_graph_does_not_apply(model: object) -> None:
     with pytest.raises(NotApplicable, match="not an ONNX model"):
-        OnnxRuntime.adopt(model)
+        OnnxRuntime.import_model(model)
 
 
 @pytest.mark.slow

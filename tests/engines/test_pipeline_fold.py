@@ -27,7 +27,7 @@ from tests.engines.estimators import NUMBERS, TEXTS, fitted, frame, target
 from tests.engines.pipelines import ONE_HOT, STEPS, bench_on, beside, bins, filled, variant_of
 from tests.optimization.benches import bench_in, opened
 
-from headway.core.contracts import Engine, Workbench
+from headway.core.contracts import Engine, TransformContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.formats.trees import Forest, accepted_rows
 from headway.engines.sklearn import Sklearn
@@ -57,7 +57,7 @@ pytestmark = [
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Workbench:
+def bench(tmp_path: Path) -> TransformContext:
     return bench_in(tmp_path)
 
 
@@ -70,7 +70,7 @@ def dense(model: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_library_behind_the_usual_steps_compiles(name: str, bench: Workbench) -> None:
+def test_every_library_behind_the_usual_steps_compiles(name: str, bench: TransformContext) -> None:
     """The transform compares the graph of the folded trees with the pipeline on rows at every edge."""
     model = variant_of(fitted(dense(make_pipeline(STEPS["the usual ones"](), MODELS[name]()))), bench)
     assert plugin(model, bench_on(bench, model))
@@ -79,18 +79,18 @@ def test_every_library_behind_the_usual_steps_compiles(name: str, bench: Workben
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", FOLDED)
 @pytest.mark.parametrize("name", ["histogram", "forest"])
-def test_every_step_folds_into_splits_of_its_column(name: str, steps: str, bench: Workbench) -> None:
+def test_every_step_folds_into_splits_of_its_column(name: str, steps: str, bench: TransformContext) -> None:
     model = variant_of(fitted(dense(make_pipeline(STEPS[steps](), MODELS[name]()))), bench)
     assert plugin(model, bench_on(bench, model))
 
 
-def test_a_sparse_row_leaves_zeros_out_and_xgboost_takes_them_for_missing(bench: Workbench) -> None:
+def test_a_sparse_row_leaves_zeros_out_and_xgboost_takes_them_for_missing(bench: TransformContext) -> None:
     steps = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), TEXTS), sparse_threshold=1)
     model = variant_of(fitted(make_pipeline(steps, MODELS["xgboost"]())), bench)
     assert plugin(model, bench_on(bench, model))
 
 
-def test_a_regressor_over_whole_numbers_one_hot_is_sets_of_them(bench: Workbench) -> None:
+def test_a_regressor_over_whole_numbers_one_hot_is_sets_of_them(bench: TransformContext) -> None:
     people = frame()
     people["age"] = people["age"] // 10
     ages = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
@@ -130,7 +130,7 @@ def fitted_with(model: Any, **given: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ["histogram", "lightgbm"])
-def test_ranks_that_the_trees_read_as_categories_are_sets_of_texts(name: str, bench: Workbench) -> None:
+def test_ranks_that_the_trees_read_as_categories_are_sets_of_texts(name: str, bench: TransformContext) -> None:
     if name == "histogram":
         model = as_categories(HistGradientBoostingClassifier(max_iter=12, categorical_features=[0, 1]))
     else:
@@ -142,7 +142,7 @@ def test_ranks_that_the_trees_read_as_categories_are_sets_of_texts(name: str, be
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 3.4e38, 1e300], ids=str)
-def test_a_number_that_a_step_or_the_trees_refuse_is_not_taken(value: float, bench: Workbench) -> None:
+def test_a_number_that_a_step_or_the_trees_refuse_is_not_taken(value: float, bench: TransformContext) -> None:
     model = variant_of(fitted(make_pipeline(STEPS["the usual ones"](), MODELS["forest"]())), bench)
     row = np.array([[0.0, 30.0, 0.0, value]])
     assert not accepted_rows(Sklearn.forest(bench.read(model)), row).any()
@@ -172,20 +172,20 @@ def refuses(engine: Engine, row: np.ndarray) -> bool:
     ],
     ids=lambda value: value if isinstance(value, str) else "made",
 )
-def test_a_step_that_no_split_says_is_named(steps: Any, message: str, bench: Workbench) -> None:
+def test_a_step_that_no_split_says_is_named(steps: Any, message: str, bench: TransformContext) -> None:
     model = variant_of(fitted(make_pipeline(steps(), MODELS["forest"]())), bench)
     with pytest.raises(NotApplicable, match=message):
         Sklearn.forest(bench.read(model))
 
 
-def test_a_pipeline_that_ends_in_no_trees_is_named(bench: Workbench) -> None:
+def test_a_pipeline_that_ends_in_no_trees_is_named(bench: TransformContext) -> None:
     model = variant_of(fitted(make_pipeline(STEPS["the usual ones"](), KNeighborsClassifier())), bench)
     with pytest.raises(NotApplicable, match="KNeighborsClassifier"):
         Sklearn.forest(bench.read(model))
 
 
 @pytest.mark.parametrize("name", ["histogram", "forest", "lightgbm", "xgboost"])
-def test_the_trees_at_the_end_can_be_cut(name: str, bench: Workbench) -> None:
+def test_the_trees_at_the_end_can_be_cut(name: str, bench: TransformContext) -> None:
     model = variant_of(fitted(make_pipeline(STEPS["ordinal"](), MODELS[name]())), bench)
     whole = bench.read(model)
     shorter = Sklearn.truncate(whole, 3)

@@ -178,7 +178,9 @@ def test_numbers_that_were_learned_as_objects_are_refused_with_the_mend() -> Non
     rows = frame().assign(city=pd.Series([True, False] * 200, dtype=object))
     model = make_pipeline(make_column_transformer((OneHotEncoder(), ["city"])), LogisticRegression())
     with pytest.raises(EngineError, match="OneHotEncoder learned numbers in a column of objects: False, True"):
-        Sklearn.bind(Sklearn.adopt(model.fit(rows, target(frame()))).content, dataset_signature(dataset(frame())))
+        Sklearn.bind(
+            Sklearn.import_model(model.fit(rows, target(frame()))).content, dataset_signature(dataset(frame()))
+        )
 
 
 NUMBER_MODELS: dict[str, Callable[[], Any]] = {
@@ -200,7 +202,7 @@ def test_a_model_of_numbers_answers_as_it_does_itself(name: str, objective: str,
     rows = table()[:, :3]
     given = pd.DataFrame(rows, columns=list("abc")) if named else rows
     model = NUMBER_MODELS[name]().fit(given, targets(table(), objective).astype(int))
-    adopted = Sklearn.adopt(model)
+    adopted = Sklearn.import_model(model)
     np.testing.assert_allclose(Sklearn(adopted.content, {}).predict(rows), own(model, given), rtol=0, atol=1e-12)
     assert adopted.width == 3 and adopted.task == objective
     assert adopted.names == (("a", "b", "c") if named else ()) and adopted.classes[:2] == ("0", "1")
@@ -209,7 +211,7 @@ def test_a_model_of_numbers_answers_as_it_does_itself(name: str, objective: str,
 @pytest.mark.parametrize("model", [Ridge(), RandomForestRegressor(5, random_state=0)])
 def test_a_regressor_answers_its_value(model: Any) -> None:
     rows = np.nan_to_num(table()[:, :3])
-    adopted = Sklearn.adopt(model.fit(rows, rows[:, 2]))
+    adopted = Sklearn.import_model(model.fit(rows, rows[:, 2]))
     assert adopted.task == "regression" and adopted.classes == ()
     assert np.array_equal(Sklearn(adopted.content, {}).predict(rows)[:, 0], model.predict(rows))
 
@@ -219,25 +221,25 @@ def test_a_regressor_answers_its_value(model: Any) -> None:
 def test_a_classifier_without_probabilities_decides_as_it_does_itself(kind: type, objective: str) -> None:
     rows = np.nan_to_num(table()[:, :3])
     model = kind().fit(rows, targets(table(), objective).astype(int))
-    scores = Sklearn(Sklearn.adopt(model).content, {}).predict(rows)
+    scores = Sklearn(Sklearn.import_model(model).content, {}).predict(rows)
     decided = scores[:, 0] > 0.5 if objective == "binary" else np.argmax(scores, axis=1)
     assert np.array_equal(decided, model.predict(rows)) and scores.min() >= 0 and scores.max() <= 1
 
 
 def test_a_search_is_taken_at_the_best_that_it_found() -> None:
     search = fitted(GridSearchCV(make_pipeline(encoded(), LogisticRegression()), {"logisticregression__C": [0.1, 1]}))
-    assert Sklearn.adopt(search).content == Sklearn.adopt(search.best_estimator_).content
+    assert Sklearn.import_model(search).content == Sklearn.import_model(search.best_estimator_).content
 
 
 def test_the_same_model_gives_the_same_bytes() -> None:
-    assert Sklearn.adopt(logistic()).content == Sklearn.adopt(logistic()).content
-    assert Sklearn.adopt(calibrated()).content == Sklearn.adopt(calibrated()).content
+    assert Sklearn.import_model(logistic()).content == Sklearn.import_model(logistic()).content
+    assert Sklearn.import_model(calibrated()).content == Sklearn.import_model(calibrated()).content
 
 
 def test_adopting_leaves_the_model_as_it_was() -> None:
     model, rows = TEXT_MODELS["lightgbm"](), frame(50)
     before = model.predict_proba(rows)
-    Sklearn.adopt(model)
+    Sklearn.import_model(model)
     assert isinstance(model[-1], lightgbm.LGBMClassifier) and np.array_equal(model.predict_proba(rows), before)
 
 
@@ -294,7 +296,7 @@ def test_a_table_of_numbers_where_the_model_reads_texts_is_refused_by_name(tmp_p
 def test_python_of_its_own_is_named_with_its_place() -> None:
     model = fitted(make_pipeline(encoded(), FunctionTransformer(double), LogisticRegression()))
     with pytest.raises(EngineError, match="Python of its own") as refusal:
-        Sklearn.adopt(model)
+        Sklearn.import_model(model)
     assert refusal.value.where == f"steps['functiontransformer'].func: {__name__}.double"
 
 
@@ -305,7 +307,7 @@ def double(rows: Any) -> Any:
 def test_a_function_of_a_library_that_is_not_listed_is_named() -> None:
     model = make_pipeline(FunctionTransformer(np.linalg.pinv), Ridge()).fit(np.eye(3), [0, 1, 2])
     with pytest.raises(EngineError, match="Python of its own") as refusal:
-        Sklearn.adopt(model)
+        Sklearn.import_model(model)
     assert refusal.value.where == "steps['functiontransformer'].func: numpy.linalg.pinv"
 
 
@@ -323,19 +325,19 @@ def test_a_function_of_a_library_that_is_not_listed_is_named() -> None:
 )
 def test_what_is_no_fitted_model_of_one_target_is_refused(model: Any, message: str) -> None:
     with pytest.raises(EngineError, match=message):
-        Sklearn.adopt(model)
+        Sklearn.import_model(model)
 
 
 def test_a_regressor_of_two_targets_is_refused_when_it_answers() -> None:
     model = Ridge().fit(np.eye(3), np.eye(3)[:, :2])
     with pytest.raises(EngineError, match=r"answers \(2,\) numbers a row"):
-        Sklearn(Sklearn.adopt(model).content, {}).predict(np.eye(3))
+        Sklearn(Sklearn.import_model(model).content, {}).predict(np.eye(3))
 
 
 @pytest.mark.parametrize("model", [lightgbm.LGBMClassifier(), xgboost.XGBClassifier(), "model.skops", None])
 def test_a_model_of_another_library_does_not_apply(model: Any) -> None:
     with pytest.raises(NotApplicable):
-        Sklearn.adopt(model)
+        Sklearn.import_model(model)
 
 
 def test_an_inner_model_that_reads_categories_is_refused_with_its_place() -> None:
@@ -343,12 +345,12 @@ def test_an_inner_model_that_reads_categories_is_refused_with_its_place() -> Non
     model = make_pipeline(FunctionTransformer(), lightgbm.LGBMClassifier(n_estimators=3, verbose=-1))
     model.fit(rows, target(rows))
     with pytest.raises(EngineError, match="the LGBMClassifier reads columns of categories") as refusal:
-        Sklearn.adopt(model)
+        Sklearn.import_model(model)
     assert refusal.value.where == "steps['lgbmclassifier']"
 
 
 def test_rows_that_the_estimator_refuses_are_an_error_of_the_engine() -> None:
-    engine = Sklearn(Sklearn.adopt(Ridge().fit(np.eye(3), [0, 1, 2])).content, {})
+    engine = Sklearn(Sklearn.import_model(Ridge().fit(np.eye(3), [0, 1, 2])).content, {})
     with pytest.raises(EngineError, match="Ridge cannot answer these rows: Input X contains NaN"):
         engine.predict(np.full((2, 3), np.nan))
     with pytest.raises(EngineError, match=r"the model reads \[n, 3\]"):
@@ -359,11 +361,11 @@ def test_rows_that_the_estimator_refuses_are_an_error_of_the_engine() -> None:
 def test_the_number_of_threads_changes_no_answer(threads: int) -> None:
     rows = np.nan_to_num(table())
     model = RandomForestClassifier(5, random_state=0, n_jobs=-1).fit(rows, targets(table(), "binary"))
-    engine = Sklearn(Sklearn.adopt(model).content, {"threads": threads})
+    engine = Sklearn(Sklearn.import_model(model).content, {"threads": threads})
     assert np.array_equal(engine.predict(rows), own(model, rows)) and engine._model.n_jobs == threads
 
 
 @pytest.mark.parametrize("settings", [{"threads": -1}, {"threads": True}, {"spin": 1}])
 def test_a_setting_that_is_none_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(EngineError, match="setting"):
-        Sklearn(Sklearn.adopt(logistic()).content, settings)
+        Sklearn(Sklearn.import_model(logistic()).content, settings)

@@ -93,7 +93,7 @@ def test_gradient_boosting_is_exact(kind: type, given: Parameters, target: str) 
 @pytest.mark.parametrize("given", [{}, {"max_features": 0.5}, {"max_samples": 1}], ids=str)
 def test_an_isolation_forest_answers_its_score_of_samples(given: Parameters) -> None:
     model = IsolationForest(n_estimators=12, random_state=0, **given).fit(table())
-    adopted = Sklearn.adopt(model)
+    adopted = Sklearn.import_model(model)
     rows = hard("sklearn", adopted.content, table())
     with np.errstate(over="ignore"):
         expected = model.score_samples(rows)[:, None]
@@ -159,7 +159,7 @@ def test_what_is_no_sum_of_leaves_does_not_apply(model: Any, message: str) -> No
 
 def test_several_targets_at_once_do_not_apply() -> None:
     rows = whole()
-    content = Sklearn.adopt(RandomForestRegressor(2).fit(rows, rows[:, :2])).content
+    content = Sklearn.import_model(RandomForestRegressor(2).fit(rows, rows[:, :2])).content
     with pytest.raises(NotApplicable, match="2 targets"):
         Sklearn.forest(content)
 
@@ -193,14 +193,16 @@ def test_the_first_trees_are_a_model_of_their_own(kind: type, given: Parameters)
 def test_the_first_trees_of_a_forest_answer_their_mean() -> None:
     model = RandomForestClassifier(9, random_state=0).fit(whole(), targets(whole(), "multiclass"))
     mean = np.mean([tree.predict_proba(whole()) for tree in model.estimators_[:4]], axis=0)
-    found = Sklearn(Sklearn.truncate(Sklearn.adopt(model).content, 4), {}).predict(whole())
+    found = Sklearn(Sklearn.truncate(Sklearn.import_model(model).content, 4), {}).predict(whole())
     np.testing.assert_allclose(found, mean, rtol=0, atol=1e-15)
 
 
 def test_the_first_rounds_of_boosting_are_its_stage() -> None:
     model = GradientBoostingRegressor(n_estimators=9, random_state=0).fit(whole(), targets(whole(), "regression"))
     stage = list(model.staged_predict(whole()))[3]
-    assert np.array_equal(Sklearn(Sklearn.truncate(Sklearn.adopt(model).content, 4), {}).predict(whole())[:, 0], stage)
+    assert np.array_equal(
+        Sklearn(Sklearn.truncate(Sklearn.import_model(model).content, 4), {}).predict(whole())[:, 0], stage
+    )
 
 
 def test_one_tree_is_one_round() -> None:
@@ -213,7 +215,7 @@ def test_one_tree_is_one_round() -> None:
 
 def test_a_pipeline_has_the_rounds_of_its_last_step() -> None:
     pipeline = make_pipeline(encoded(), RandomForestClassifier(2)).fit(frame(), target(frame()))
-    assert Sklearn.rounds(Sklearn.adopt(pipeline).content) == 2
+    assert Sklearn.rounds(Sklearn.import_model(pipeline).content) == 2
 
 
 @settings(max_examples=30, deadline=None)
@@ -232,4 +234,4 @@ def test_forests_of_any_shape_are_exact_at_the_edges(
     rows = random.normal(size=(120, columns)) * scale
     rows[random.random(rows.shape) < 0.1] = 0.0 if kind is GradientBoostingClassifier else np.nan
     model = kind(n_estimators=trees, max_depth=depth, random_state=0).fit(rows, np.arange(120) % 3)
-    assert moved("sklearn", Sklearn.adopt(model).content, rows) < 1e-14
+    assert moved("sklearn", Sklearn.import_model(model).content, rows) < 1e-14

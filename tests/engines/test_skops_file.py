@@ -125,7 +125,7 @@ def test_a_file_that_asks_for_what_is_not_listed_is_refused_by_name(module: str,
 
 def test_a_file_of_skops_itself_is_taken() -> None:
     model = LogisticRegression().fit(ROWS, LABELS)
-    adopted = Sklearn.adopt(ModelFile(content=skops.dumps(model), suffix=".skops"))
+    adopted = Sklearn.import_model(ModelFile(content=skops.dumps(model), suffix=".skops"))
     assert np.array_equal(Sklearn(adopted.content, {}).predict(ROWS)[:, 0], model.predict_proba(ROWS)[:, 1])
     assert skops.loads(adopted.content).coef_.tolist() == model.coef_.tolist()
 
@@ -135,7 +135,7 @@ def test_a_file_of_skops_itself_is_taken() -> None:
 )
 def test_a_file_of_another_kind_does_not_apply(file: ModelFile) -> None:
     with pytest.raises(NotApplicable):
-        Sklearn.adopt(file)
+        Sklearn.import_model(file)
 
 
 def of_release(release: str) -> bytes:
@@ -150,7 +150,7 @@ def of_release(release: str) -> bytes:
 
 def test_a_model_of_another_release_is_refused_with_both_and_the_mend() -> None:
     with pytest.raises(EngineError, match=r"made by scikit-learn 1\.2\.1, and \d") as refusal:
-        Sklearn.adopt(ModelFile(content=of_release("1.2.1"), suffix=".skops"))
+        Sklearn.import_model(ModelFile(content=of_release("1.2.1"), suffix=".skops"))
     assert refusal.value.hint == "pip install scikit-learn==1.2.1"
 
 
@@ -160,7 +160,7 @@ def test_a_release_of_another_release_is_opened_in_silence_since_its_self_test_t
 
 def test_a_model_of_the_same_release_but_for_the_last_number_is_taken() -> None:
     near = ".".join([*sklearn.__version__.split(".")[:2], "999"])
-    assert Sklearn.adopt(ModelFile(content=of_release(near), suffix=".skops")).task == "binary"
+    assert Sklearn.import_model(ModelFile(content=of_release(near), suffix=".skops")).task == "binary"
 
 
 TOKENS = [b"", b"null", b"true", b"-1", b"0", b"99999999", b"1e999", b'"x"', b"[]", b"{}", b"\xff\xff", b"builtins"]

@@ -25,7 +25,7 @@ LABELS = (table()[:, 2] > 0).astype(int)
 
 def answers(model: object) -> np.ndarray:
     """What the engine says of the table, of a model that it adopted."""
-    return Xgboost(Xgboost.adopt(model).content, {"threads": 1}).predict(table())
+    return Xgboost(Xgboost.import_model(model).content, {"threads": 1}).predict(table())
 
 
 def furthest(found: np.ndarray, expected: np.ndarray) -> float:
@@ -69,7 +69,7 @@ def test_classes_are_answered_by_their_probabilities() -> None:
 @pytest.mark.parametrize("form", ["ubj", "json"])
 def test_a_file_answers_as_the_booster_that_wrote_it(form: str) -> None:
     file = ModelFile(content=bytes(booster().save_raw(form)), suffix=f".{form}")
-    assert Xgboost.adopt(file).content == Xgboost.adopt(booster()).content
+    assert Xgboost.import_model(file).content == Xgboost.import_model(booster()).content
     assert furthest(answers(file), booster().predict(data())) == 0
 
 
@@ -87,13 +87,13 @@ def test_a_ranker_is_adopted() -> None:
 
 def test_what_a_model_says_of_itself_is_told() -> None:
     model = xgboost.XGBClassifier(n_estimators=2).fit(pd.DataFrame(table(), columns=list("abcd")), LABELS)
-    adopted = Xgboost.adopt(model)
+    adopted = Xgboost.import_model(model)
     assert (adopted.names, adopted.classes, adopted.task, adopted.width) == (tuple("abcd"), ("0", "1"), "binary", 4)
     assert math.isnan(adopted.absent)
 
 
 def test_names_that_only_count_say_nothing() -> None:
-    assert Xgboost.adopt(xgboost.XGBRegressor(n_estimators=2).fit(pd.DataFrame(table()), LABELS)).names == ()
+    assert Xgboost.import_model(xgboost.XGBRegressor(n_estimators=2).fit(pd.DataFrame(table()), LABELS)).names == ()
 
 
 def early(rounds: int = 60) -> xgboost.XGBClassifier:
@@ -109,7 +109,7 @@ def test_an_estimator_that_stopped_early_is_cut_where_its_own_predict_stops(tmp_
     file = ModelFile(content=(tmp_path / "model.ubj").read_bytes(), suffix=".ubj")
     assert 0 < model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
     for each in (model, file):
-        assert Xgboost.rounds(Xgboost.adopt(each).content) == model.best_iteration + 1
+        assert Xgboost.rounds(Xgboost.import_model(each).content) == model.best_iteration + 1
         assert furthest(answers(each), model.predict_proba(table())[:, 1]) == 0
 
 
@@ -122,10 +122,11 @@ def test_a_value_that_an_estimator_takes_for_missing_is_missing() -> None:
     rows = table()
     rows[::3, 2] = -999.0
     model = xgboost.XGBClassifier(n_estimators=5, missing=-999.0, n_jobs=1).fit(rows, LABELS)
-    content = Xgboost.adopt(model).content
+    content = Xgboost.import_model(model).content
     assert furthest(Xgboost(content, {}).predict(rows), model.predict_proba(rows)[:, 1]) == 0
     assert np.any(
-        Xgboost(Xgboost.adopt(model.get_booster()).content, {}).predict(rows)[:, 0] != model.predict_proba(rows)[:, 1]
+        Xgboost(Xgboost.import_model(model.get_booster()).content, {}).predict(rows)[:, 0]
+        != model.predict_proba(rows)[:, 1]
     )
     assert Xgboost.forest(content).missing == -999.0
 
@@ -139,13 +140,13 @@ def frame() -> pd.DataFrame:
 def test_categories_of_a_dataframe_are_read_as_ranks_of_their_names() -> None:
     model = xgboost.XGBClassifier(n_estimators=5, enable_categorical=True, max_cat_to_onehot=2, n_jobs=1)
     model.fit(frame(), LABELS)
-    adopted = Xgboost.adopt(model)
+    adopted = Xgboost.import_model(model)
     assert adopted.categories == (tuple(frame()["carrier"].cat.categories),)
     rows = table()
     rows[:, 0] = frame()["carrier"].cat.codes
     assert furthest(Xgboost(adopted.content, {}).predict(rows), model.predict_proba(frame())[:, 1]) == 0
     kept = ModelFile(content=adopted.content, suffix=".ubj")
-    assert Xgboost.adopt(kept).categories == adopted.categories
+    assert Xgboost.import_model(kept).categories == adopted.categories
 
 
 def signature(*texts: str) -> Signature:
@@ -156,7 +157,7 @@ def signature(*texts: str) -> Signature:
 
 def test_a_text_that_the_model_does_not_name_is_refused() -> None:
     model = xgboost.XGBClassifier(n_estimators=2, enable_categorical=True, n_jobs=1).fit(frame(), LABELS)
-    named, nameless = Xgboost.adopt(model).content, Xgboost.adopt(booster()).content
+    named, nameless = Xgboost.import_model(model).content, Xgboost.import_model(booster()).content
     assert Xgboost.bind(named, signature("carrier")) == (named, signature("carrier"))
     assert Xgboost.bind(nameless, signature()) == (nameless, signature())
     for content, texts in ((named, ("gap",)), (nameless, ("carrier",))):
@@ -218,14 +219,14 @@ def test_what_the_library_refuses_is_refused_when_it_is_opened(
 
 def test_an_estimator_that_is_not_fitted_is_refused_with_the_mend() -> None:
     with pytest.raises(EngineError, match="XGBClassifier is not fitted") as refusal:
-        Xgboost.adopt(xgboost.XGBClassifier())
+        Xgboost.import_model(xgboost.XGBClassifier())
     assert refusal.value.hint == "model.fit(X, y)"
 
 
 @pytest.mark.parametrize("name", ["model.txt", "model.json", "model.cbm"])
 def test_a_file_of_another_library_does_not_apply(name: str) -> None:
     with pytest.raises(NotApplicable, match="no model of XGBoost"):
-        Xgboost.adopt(ModelFile(content=b'{"features_info": {}}', suffix=name[5:]))
+        Xgboost.import_model(ModelFile(content=b'{"features_info": {}}', suffix=name[5:]))
 
 
 def test_a_linear_model_has_no_trees_and_no_rounds() -> None:
@@ -238,5 +239,5 @@ def test_a_linear_model_has_no_trees_and_no_rounds() -> None:
 @pytest.mark.parametrize("objective", ["binary:logistic", "multi:softprob"])
 def test_the_first_rounds_answer_as_the_library_does_with_so_many(objective: str) -> None:
     expected = booster(objective).predict(data(objective), iteration_range=(0, 3))
-    found = Xgboost(Xgboost.truncate(Xgboost.adopt(booster(objective)).content, 3), {}).predict(table())
+    found = Xgboost(Xgboost.truncate(Xgboost.import_model(booster(objective)).content, 3), {}).predict(table())
     assert furthest(found, expected) == 0

@@ -54,7 +54,7 @@ def test_every_model_of_a_release_answers_as_that_release_did(written: Path) -> 
     for name, expected in answers.items():
         for form in ("json", "ubj"):
             file = ModelFile(content=(written / f"{name}.{form}").read_bytes(), suffix=f".{form}")
-            content = Xgboost.adopt(file).content
+            content = Xgboost.import_model(file).content
             found = Xgboost(content, {"threads": 1}).predict(rows)
             assert furthest(found, expected) < 5e-7, (name, form)
 
@@ -65,7 +65,7 @@ def test_every_forest_of_a_release_is_a_graph_that_answers_alike(written: Path) 
     for path in sorted(written.glob("*.ubj")):
         if path.stem.endswith("-linear"):
             continue
-        content = Xgboost.adopt(ModelFile(content=path.read_bytes(), suffix=".ubj")).content
+        content = Xgboost.import_model(ModelFile(content=path.read_bytes(), suffix=".ubj")).content
         forest = Xgboost.forest(content)
         every = np.concatenate([rows, edge_rows(forest, rows)])
         expected = Xgboost(content, {"threads": 1}).predict(every)
@@ -78,4 +78,4 @@ def test_the_binary_form_of_a_release_is_refused(written: Path) -> None:
     binary = [path for path in written.iterdir() if path.suffix in (".model", ".deprecated")]
     for path in binary:
         with pytest.raises(EngineError, match=r"gave up in 3\.1"):
-            Xgboost.adopt(ModelFile(content=path.read_bytes(), suffix=path.suffix))
+            Xgboost.import_model(ModelFile(content=path.read_bytes(), suffix=path.suffix))

@@ -69,13 +69,13 @@ def test_a_module_of_float64_stays_one():
 def test_an_exported_program_is_taken():
     net = Net()
     np.testing.assert_allclose(
-        Torch(Torch.adopt(program(net, **any_rows())).content, {}).predict(ROWS), own(net), atol=1e-5
+        Torch(Torch.import_model(program(net, **any_rows())).content, {}).predict(ROWS), own(net), atol=1e-5
     )
 
 
 def test_a_program_of_a_fixed_number_of_rows_is_refused_with_the_mend():
     with pytest.raises(EngineError, match=r"one table \[any, d\]") as refusal:
-        Torch.adopt(program(Net()))
+        Torch.import_model(program(Net()))
     assert refusal.value.where == "its inputs: (2, 6)" and "dynamic_shapes" in refusal.value.hint
 
 
@@ -83,7 +83,7 @@ def test_a_module_that_does_not_say_what_it_reads_is_refused_with_the_mend():
     net = Net()
     net.example_input_array = None
     with pytest.raises(EngineError, match="a Net does not say what it reads") as refusal:
-        Torch.adopt(net)
+        Torch.import_model(net)
     assert refusal.value.hint.startswith("model.example_input_array = torch.zeros(1, d)")
 
 
@@ -93,7 +93,7 @@ def test_a_module_that_asks_for_values_is_refused():
             return rows if rows.sum() > 0 else -rows
 
     with pytest.raises(EngineError, match="torch cannot export a Asks"):
-        Torch.adopt(Asks())
+        Torch.import_model(Asks())
 
 
 def test_a_program_that_draws_at_random_is_refused():
@@ -102,19 +102,19 @@ def test_a_program_that_draws_at_random_is_refused():
             return self.layers(rows) + torch.rand_like(rows)[:, :1]
 
     with pytest.raises(EngineError, match="as an ONNX graph the model answers otherwise"):
-        Torch.adopt(Draws())
+        Torch.import_model(Draws())
 
 
 @pytest.mark.parametrize("model", [None, "net.pt", torch.zeros(3)])
 def test_what_is_no_module_does_not_apply(model):
     with pytest.raises(NotApplicable):
-        Torch.adopt(model)
+        Torch.import_model(model)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_script_module_is_refused_with_the_way():
     with pytest.raises(EngineError, match="TorchScript") as refusal:
-        Torch.adopt(torch.jit.script(Net()))
+        Torch.import_model(torch.jit.script(Net()))
     assert "torch.export.export" in refusal.value.hint
 
 

@@ -9,7 +9,7 @@ import pytest
 from headway_echo import Echo
 from numpy.typing import NDArray
 
-from headway.core.contracts import SliceColumn, Subject
+from headway.core.contracts import Comparison, SliceColumn
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.evaluation.statistics.tables import Answers
 
@@ -27,7 +27,7 @@ def subject_from(
     groups: NDArray[np.int64],
     slices: Mapping[str, SliceColumn] | None = None,
     task: str = "binary",
-) -> Subject:
+) -> Comparison:
     """A subject of these answers; both engines are the echo of the tests, whose row is the reference score."""
     variant = Variant(
         artifact=Artifact(format="echo", digest=f"sha256:{'0' * 64}", size_bytes=4),
@@ -35,7 +35,7 @@ def subject_from(
         signature=Signature(inputs=(Field(name="score"),)),
         task=task,
     )
-    return Subject(
+    return Comparison(
         variant=variant,
         model=Echo(b"echo", {}),
         reference=Echo(b"echo", {}),
@@ -85,10 +85,10 @@ def answers_from(labels: Floats, scores: Floats, reference: Floats, day: NDArray
 
 
 @pytest.fixture
-def make_subject() -> Callable[..., Subject]:
+def make_subject() -> Callable[..., Comparison]:
     """Makes a subject of `count` days, seeded; `slices` adds a column of that many equally common values."""
 
-    def make(*, count: int = 30, seed: int = 0, slices: int = 0, **settings: float) -> Subject:
+    def make(*, count: int = 30, seed: int = 0, slices: int = 0, **settings: float) -> Comparison:
         rng = np.random.default_rng(seed)
         labels, scores, reference, day = days(rng, count=count, **settings)
         if not slices:

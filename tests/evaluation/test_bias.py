@@ -121,7 +121,7 @@ def answer(subject, *rules):
 def test_a_rule_on_a_gap_is_on_every_group_of_people():
     gap = Rule(measure="bias.tpr_gap", at_most=0.05)
     unfair = answer(people(np.random.default_rng(4), shift=1.0), gap)
-    assert unfair.answer == "fail" and "the worst of 2 slices" in unfair.rulings[0].message
+    assert unfair.answer == "fail" and "the worst of 2 slices" in unfair.rule_results[0].message
     assert answer(people(np.random.default_rng(4), days=200), gap).answer == "pass"
     assert answer(people(np.random.default_rng(4), share=0.02), gap).answer == "undecided"
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as named
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.variant import Field, Signature
 from headway.evaluation.metrics.missing import plugin
 
 
-def lacking(subject: Subject, **columns: np.ndarray) -> Subject:
+def lacking(subject: Comparison, **columns: np.ndarray) -> Comparison:
     """The subject with a column of each of these names, which lacks a value where it says so."""
     rows = np.column_stack([np.where(lacks, np.nan, 1.0) for lacks in columns.values()])
     signature = Signature(inputs=tuple(Field(name=name) for name in columns))

@@ -9,14 +9,14 @@ import pytest
 from sklearn import metrics
 from tests.evaluation.conftest import subject_from
 
-from headway.core.contracts import SliceColumn, Subject
+from headway.core.contracts import Comparison, SliceColumn
 from headway.core.errors import NotApplicable
 from headway.evaluation.metrics import parity, quality, slices
 
 GROUPS, ROWS = 30, 40
 
 
-def classes(*, harm: float = 0.3) -> Subject:
+def classes(*, harm: float = 0.3) -> Comparison:
     """Three classes; the variant's probabilities are those of the model with noise on their logarithms."""
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(GROUPS * ROWS, 3))
@@ -28,7 +28,7 @@ def classes(*, harm: float = 0.3) -> Subject:
     return subject_of(labels, scores, reference, "multiclass")
 
 
-def numbers(*, harm: float = 0.3) -> Subject:
+def numbers(*, harm: float = 0.3) -> Comparison:
     """A regression whose errors share a shift by day; the variant errs more."""
     rng = np.random.default_rng(1)
     truth, day = rng.normal(10, 3, GROUPS * ROWS), np.repeat(rng.normal(size=GROUPS), ROWS)
@@ -37,13 +37,13 @@ def numbers(*, harm: float = 0.3) -> Subject:
     return subject_of(truth, scores[:, None], reference[:, None], "regression")
 
 
-def subject_of(labels: np.ndarray, scores: np.ndarray, reference: np.ndarray, task: str) -> Subject:
+def subject_of(labels: np.ndarray, scores: np.ndarray, reference: np.ndarray, task: str) -> Comparison:
     groups = np.repeat(np.arange(GROUPS), ROWS)
     subject = subject_from(labels, scores[:, 0], reference[:, 0], groups, task=task)
     return replace(subject, scores=scores, reference_scores=reference)
 
 
-def measured(probe, subject: Subject) -> dict[str, object]:
+def measured(probe, subject: Comparison) -> dict[str, object]:
     return {each.name + each.slice: each for each in probe.plugin(subject)}
 
 

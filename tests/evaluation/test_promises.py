@@ -45,7 +45,7 @@ def test_of_equal_pairs_at_most_one_in_twenty_fails_at_limit_nothing(make_subjec
     rng = np.random.default_rng(10**6)
     pairs = (another(make_subject(count=count, slices=8, seed=seed), rng) for seed in range(600))
     verdicts = [judged(pair, policy) for pair in pairs]
-    assert all(verdict.rulings[1].measurement is not None for verdict in verdicts)
+    assert all(verdict.rule_results[1].measurement is not None for verdict in verdicts)
     answers = Counter(verdict.answer for verdict in verdicts)
     assert answers["fail"] <= 33, answers
 
@@ -60,7 +60,7 @@ def test_a_slice_harmed_by_the_limit_and_one_hundredth_more_fails(make_subject):
         harmed = (subject.slices["part"].codes == 3)[:, None] * np.sqrt(0.015)
         scores = subject.reference_scores + np.where(subject.reference_scores < 0.5, harmed, -harmed)
         labels = (rng.random(len(scores)) < subject.reference_scores[:, 0]).astype(float)
-        rule = judged(replace(subject, labels=labels, scores=scores)).rulings[1]
+        rule = judged(replace(subject, labels=labels, scores=scores)).rule_results[1]
         fails += rule.answer == "fail" and rule.measurement.slice == "part=v3"
     assert fails >= 190
 

@@ -11,10 +11,10 @@ from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
 from headway.core.rollout import Plan, Stage
 from headway.core.variant import Artifact, Field, Signature, Variant
-from headway.core.verdict import Rule, Ruling, Verdict
-from headway.registry.enrol import enrol
+from headway.core.verdict import Rule, RuleResult, Verdict
+from headway.registry.key_setup import init_keys
+from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project, open_project
-from headway.registry.register import Reason
 
 TOML = """
 [project]
@@ -34,12 +34,12 @@ def release(*, content: bytes = b"echo", rules: Iterable[Rule] = (FLIPS,), **fie
     """A release of the echo model, which answers the mean of `a` and `b`; it was judged by these rules."""
     artifact = Artifact(format="echo", digest=digest_of(content), size_bytes=len(content))
     variant = Variant(artifact=artifact, engine="echo", signature=Signature(inputs=(Field(name="a"), Field(name="b"))))
-    rulings = tuple(Ruling(rule=rule, answer="pass", message="") for rule in rules)
+    rule_results = tuple(RuleResult(rule=rule, answer="pass", message="") for rule in rules)
     made = Release(
         name="flights",
         variant=variant,
         evidence=(),
-        verdict=Verdict(answer="pass", subject=variant.digest, rulings=rulings),
+        verdict=Verdict(answer="pass", subject=variant.digest, rule_results=rule_results),
         self_test=SelfTest(rows=((1.0, 3.0),), answers=((2.0,),)),
     )
     return replace(made, **fields)
@@ -49,7 +49,7 @@ def project(folder: Path, *, toml: str = TOML) -> Project:
     """A project with its keys, and nothing released."""
     (folder / "headway.toml").write_text(toml)
     opened = open_project(folder)
-    enrol(opened.register.publisher_key, opened.register.trusted_keys, comment="a test")
+    init_keys(opened.register.publisher_key, opened.register.trusted_keys, comment="a test")
     return opened
 
 
@@ -61,5 +61,5 @@ def publish(opened: Project, made: Release) -> str:
 def live(opened: Project, made: Release) -> str:
     """Publish a release and make it live."""
     digest = publish(opened, made)
-    opened.register.point("flights@live", digest, Reason(who="ann", why="a test", verdict=made.verdict))
+    opened.register.point("flights@live", digest, UpdateReason(who="ann", why="a test", verdict=made.verdict))
     return digest

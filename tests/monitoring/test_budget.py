@@ -8,27 +8,27 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from headway.core.watch import Reply, Watch
+from headway.core.watch import MonitoringAnswer, MonitoringReport
 from headway.monitoring.budget import FDR_LEVEL, WEALTH, Budget, lord_level, period_of_report
 
-PLAIN = Watch(
+PLAIN = MonitoringReport(
     name="flights",
     release="sha256:1",
     period="",
     since="",
     until="",
     n_rows=1,
-    n_labelled=1,
-    outlook="well",
+    n_labeled=1,
+    status="healthy",
     message="",
 )
 
 
-def month(number: int, *, shown: bool = False, question: str = "drift") -> Watch:
+def month(number: int, *, shown: bool = False, question: str = "drift") -> MonitoringReport:
     """A month from 2013-01 on, asked one question."""
     since, until = (datetime(2013 + each // 12, each % 12 + 1, 1).isoformat() for each in (number, number + 1))
-    reply = Reply(question=question, level=0.01, shown=("drift.p",) if shown else ())
-    return replace(PLAIN, since=since, until=until, replies=(reply,))
+    reply = MonitoringAnswer(question=question, level=0.01, shown=("drift.p",) if shown else ())
+    return replace(PLAIN, since=since, until=until, answers=(reply,))
 
 
 def test_in_a_life_without_a_yes_all_chances_together_stay_below_the_wealth():
@@ -73,7 +73,7 @@ def test_the_next_period_goes_on_from_what_was_spent():
 
 def test_a_period_that_was_told_again_counts_once():
     told = month(0)
-    later = replace(told, replies=(*told.replies, Reply(question="harm", level=0.01)))
+    later = replace(told, answers=(*told.answers, MonitoringAnswer(question="harm", level=0.01)))
     budget = Budget([told, later])
     assert budget.level("drift", period_of_report(month(1))) == lord_level([False], WEALTH["drift"])
     assert budget.last(period_of_report(told)) == later and budget.last(period_of_report(month(1))) is None

@@ -8,14 +8,14 @@ from headway_echo import Echo
 from msgspec.structs import replace
 from tests.monitoring.rollouts import release
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.evidence import Measurement
-from headway.core.watch import Watch
+from headway.core.watch import MonitoringReport
 from headway.evaluation.metrics.calibration import plugin as calibration
 from headway.monitoring.degradation import exceeds, find_degradation, split_ece
 
 
-def answers(*, rows: int, shift: float = 0.0, days: int = 30, seed: int = 0) -> Subject:
+def answers(*, rows: int, shift: float = 0.0, days: int = 30, seed: int = 0) -> Comparison:
     """A subject whose log-odds are off by `shift`, a shared effect of each day beside it."""
     rng = np.random.default_rng(seed)
     day = np.repeat(np.arange(days), rows)
@@ -23,7 +23,7 @@ def answers(*, rows: int, shift: float = 0.0, days: int = 30, seed: int = 0) -> 
     true = 1 / (1 + np.exp(-(odds + shift + 0.3 * rng.normal(size=days)[day])))
     scores = (1 / (1 + np.exp(-odds)))[:, None]
     labels = (rng.random(len(day)) < true).astype(np.float64)
-    return Subject(
+    return Comparison(
         variant=release().variant,
         model=Echo(b"echo", {}),
         reference=Echo(b"echo", {}),
@@ -43,9 +43,9 @@ def measured(name: str, value: float, *, se: float | None = 0.01) -> Measurement
     )
 
 
-def watch(**found: float) -> Watch:
-    plain = Watch(
-        name="a", release="", period="", since="", until="", n_rows=9, n_labelled=9, outlook="well", message=""
+def watch(**found: float) -> MonitoringReport:
+    plain = MonitoringReport(
+        name="a", release="", period="", since="", until="", n_rows=9, n_labeled=9, status="healthy", message=""
     )
     change = (measured("roc_auc.change", found.get("ranks", 0.0)),)
     quality = (measured("ece.split", found.get("ece", 0.0)),)

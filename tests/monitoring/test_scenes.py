@@ -88,7 +88,7 @@ def test_without_a_row_there_is_no_period():
 def test_of_another_task_the_inputs_are_watched_and_quality_says_why_it_is_not():
     asker = MonitoringContext(post=post(), config=Config(), budget=Budget([]))
     february = monitor_window(asker, next(monitoring_windows(asker.post, dataset(), Config(), NOW))).report
-    assert [each.question for each in february.replies] == ["drift"] and february.outlook == "unknown"
+    assert [each.question for each in february.answers] == ["drift"] and february.status == "unknown"
     assert "quality cannot be said: it is defined for the task 'binary', not for 'regression'" in february.message
 
 
@@ -96,7 +96,7 @@ def test_inputs_are_asked_at_the_chance_that_the_budget_gives():
     broken = pl.Series([10.0 * (row >= 31 * 20) for row in range(91 * 20)])
     asker = MonitoringContext(post=post(), config=Config(), budget=Budget([]))
     february = monitor_window(asker, next(monitoring_windows(asker.post, dataset(a=broken), Config(), NOW))).report
-    (asked,) = february.replies
+    (asked,) = february.answers
     assert asked.level == lord_level([], WEALTH["drift"]) and asked.shown == ("drift.p",)
     assert {finding.limit for finding in february.drift.findings} == {asked.level}
 

@@ -66,7 +66,7 @@ def read(project):
 
 def test_only_what_callers_got_is_read_with_its_labels(project):
     log(project, ("a", 1, 0.5), ("b", 0, 0.6), ("c", 1, None), ("", 1, 0.7), ("d", 1, 0.8))
-    traffic.keep_labels(project.config.state, "flights", [Label("a", 1.0), Label("b", 1.0)], who="ann")
+    traffic.save_labels(project.config.state, "flights", [Label("a", 1.0), Label("b", 1.0)], who="ann")
     found = read(project)
     assert found.scores.tolist() == [0.5, 0.7, 0.8] and found.rows.tolist() == [[each] * 2 for each in (0.5, 0.7, 0.8)]
     assert (
@@ -80,7 +80,7 @@ def test_only_what_callers_got_is_read_with_its_labels(project):
 def test_a_later_label_of_a_key_wins_and_is_known_from_then_on(project):
     log(project, ("a", 1, 0.5))
     for value in (0.0, 1.0):
-        traffic.keep_labels(project.config.state, "flights", [Label("a", value)], who="ann")
+        traffic.save_labels(project.config.state, "flights", [Label("a", value)], who="ann")
     found = read(project)
     assert found.labels.tolist() == [1.0] and len(found.as_of(datetime(2020, 3, 1)).known()) == 0
 

@@ -15,21 +15,21 @@ import pytest
 from tests.monitoring.real_tables import CALM, TOML, bikes, caravans, released, weeks
 
 from headway import pipeline
-from headway.core.watch import Watch
+from headway.core.watch import MonitoringReport
 
 pytestmark = pytest.mark.slow
 STRICT = TOML.replace("ece_at_most = 0.1", "")  # the limit of 5 % that headway has by itself
 PERIODS, SHUFFLES = 7, 60
 
 
-def story(folder: Path, shuffle: int) -> list[Watch]:
+def story(folder: Path, shuffle: int) -> list[MonitoringReport]:
     """The months of a year in which nothing changed."""
     return pipeline.watch(released(folder, caravans(shuffle), "caravan", toml=STRICT))
 
 
-def claims(found: list[Watch]) -> list[str]:
+def claims(found: list[MonitoringReport]) -> list[str]:
     """The sentences that say that something changed, or is not as it should be."""
-    return [each.message for each in found if each.outlook not in ("well", "unknown") or each.ticket]
+    return [each.message for each in found if each.status not in ("healthy", "unknown") or each.ticket]
 
 
 @pytest.mark.parametrize("shuffle", [0, *(pytest.param(each, marks=pytest.mark.long) for each in (1, 2, 3))])
@@ -38,7 +38,7 @@ def test_households_in_random_order_have_a_year_without_an_alarm_a_claim_or_a_ti
 
     assert len(found) == PERIODS and claims(found) == []
     assert all("no change of the inputs is shown" in each.message for each in found)
-    assert all([reply.question for reply in each.replies] == ["drift", "harm"] for each in found)
+    assert all([reply.question for reply in each.answers] == ["drift", "harm"] for each in found)
 
 
 @pytest.mark.long
@@ -59,14 +59,14 @@ def test_the_crisis_is_told_in_its_years_and_the_calm_year_before_is_well(tmp_pa
 
     assert [each.period for each in found] == ["2007-01-01", "2008-01-01", "2009-01-01", "2010-01-01"]
     assert [each.drift.alarm for each in found] == [False, True, True, False]
-    assert [each.outlook for each in found[:3]] == ["well", "worse", "worse"]
+    assert [each.status for each in found[:3]] == ["healthy", "degraded", "degraded"]
     for each, year in zip(found, range(2007, 2011), strict=True):
         assert ("its decisions cost" in each.message) == (rate[year] > 2 * calm)
         assert "probabilities are off" not in each.message and "ranks worse" not in each.message  # 52 weeks cannot tell
 
 
 @pytest.fixture(scope="module")
-def bicycles(tmp_path_factory) -> list[Watch]:
+def bicycles(tmp_path_factory) -> list[MonitoringReport]:
     """What is told of June to December, of a model that learned in winter and was judged in April and May."""
     return pipeline.watch(released(tmp_path_factory.mktemp("bikes"), bikes(), "bikes"))
 
@@ -96,4 +96,4 @@ def test_the_seasons_put_the_probabilities_of_the_bicycles_off_and_do_not_hurt_t
         assert each.find("roc_auc").value > 0.9 and "ranks worse" not in each.message
         assert ("probabilities are off" in each.message) == (each.find("ece").low > 0.1)
     assert [each.period for each in bicycles if each.ticket] == ["2011-06"]
-    assert bicycles[0].outlook == "worse"
+    assert bicycles[0].status == "degraded"

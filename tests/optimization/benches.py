@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.engines.boosters import table
 
-from headway.core.contracts import Engine, Workbench
+from headway.core.contracts import Engine, TransformContext
 from headway.core.plugins import load_blobs, load_engine
 from headway.core.variant import Field, Signature, Variant
 
@@ -15,25 +15,25 @@ CATEGORY = Field(name="category", datatype="BYTES", categories=tuple(f"{number:0
 TEXTS = Signature(inputs=(CATEGORY, *NUMBERS.inputs[1:]))
 
 
-def bench_in(folder: Path) -> Workbench:
+def bench_in(folder: Path) -> TransformContext:
     """A bench whose sample is the table that the boosters learned from."""
-    return Workbench(blobs=load_blobs("files")(folder), sample=table())
+    return TransformContext(blobs=load_blobs("files")(folder), sample=table())
 
 
-def as_it_came(text: str, bench: Workbench, *, task: str = "binary", signature: Signature = NUMBERS) -> Variant:
+def as_it_came(text: str, bench: TransformContext, *, task: str = "binary", signature: Signature = NUMBERS) -> Variant:
     """The variant with no steps of a LightGBM text."""
-    artifact = bench.keep(text.encode("utf-8"), "lightgbm")
+    artifact = bench.save(text.encode("utf-8"), "lightgbm")
     return Variant(artifact=artifact, engine="lightgbm", signature=signature, task=task)
 
 
 def came(
-    engine: str, content: bytes, bench: Workbench, *, task: str = "binary", signature: Signature = NUMBERS
+    engine: str, content: bytes, bench: TransformContext, *, task: str = "binary", signature: Signature = NUMBERS
 ) -> Variant:
     """The variant with no steps of the bytes that an engine opens."""
-    artifact = bench.keep(content, load_engine(engine).formats[0])
+    artifact = bench.save(content, load_engine(engine).formats[0])
     return Variant(artifact=artifact, engine=engine, signature=signature, task=task)
 
 
-def opened(variant: Variant, bench: Workbench) -> Engine:
+def opened(variant: Variant, bench: TransformContext) -> Engine:
     """The variant's model, opened by its engine with its settings."""
     return load_engine(variant.engine)(bench.read(variant), variant.settings)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from headway.core.evidence import Evidence, Machine, Measurement
 from headway.core.variant import Artifact, Field, Signature, Step, Variant
-from headway.core.verdict import Answer, Judged, Rule, Ruling, Verdict
+from headway.core.verdict import Answer, EvaluatedVariant, Rule, RuleResult, Verdict
 
 RULE = Rule(measure="brier.drop", at_most=0.005)
 ABSOLUTE = Rule(measure="ece", at_most=0.05)
 
 
-def row(number: int, us: float | None, *, answer: Answer = "pass", unit: str = "us", rule: Rule = RULE) -> Judged:
+def row(
+    number: int, us: float | None, *, answer: Answer = "pass", unit: str = "us", rule: Rule = RULE
+) -> EvaluatedVariant:
     """Variant number 0 is the model as it came; `us` is its objective."""
     variant = Variant(
         artifact=Artifact(format="echo", digest=f"sha256:{number}", size_bytes=4),
@@ -26,7 +28,9 @@ def row(number: int, us: float | None, *, answer: Answer = "pass", unit: str = "
         machine=Machine(cpu="", cores=1, system="", python=""),
         measurements=(speed,) if us is not None else (),
     )
-    ruling = Ruling(rule=rule, answer=answer, message=f"{rule.measure} is what it is")
-    return Judged(
-        variant=variant, evidence=evidence, verdict=Verdict(answer=answer, subject=variant.digest, rulings=(ruling,))
+    rule_result = RuleResult(rule=rule, answer=answer, message=f"{rule.measure} is what it is")
+    return EvaluatedVariant(
+        variant=variant,
+        evidence=evidence,
+        verdict=Verdict(answer=answer, subject=variant.digest, rule_results=(rule_result,)),
     )

@@ -7,19 +7,19 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 
-from headway.core.contracts import Lesson, SliceColumn, Workbench
+from headway.core.contracts import LabeledData, SliceColumn, TransformContext
 from headway.core.plugins import load_blobs
 from headway.core.variant import Artifact, Field, Signature, Variant
 
 THREE = Signature(inputs=tuple(Field(name=name) for name in "abc"))
 
 
-def lesson(rows: int = 4_000, *, seed: int = 0, shift: float = 0.0) -> Lesson:
+def lesson(rows: int = 4_000, *, seed: int = 0, shift: float = 0.0) -> LabeledData:
     """Rows of forty days; the chance follows the first two columns, and `shift` moves it by so much."""
     draw = np.random.default_rng(seed)
     cells = draw.normal(size=(rows, 3))
     chance = 1 / (1 + np.exp(-(2 * cells[:, 0] + cells[:, 1] ** 2 - 1 + shift)))
-    return Lesson(
+    return LabeledData(
         rows=cells,
         labels=(draw.random(rows) < chance).astype(np.float64),
         groups=np.arange(rows) * 40 // rows,
@@ -27,19 +27,23 @@ def lesson(rows: int = 4_000, *, seed: int = 0, shift: float = 0.0) -> Lesson:
     )
 
 
-def repeated(of: Lesson, *, times: int) -> Lesson:
+def repeated(of: LabeledData, *, times: int) -> LabeledData:
     """The same rows, coming again so many times in an order that chance gave."""
     at = np.random.default_rng(0).permutation(np.repeat(np.arange(len(of.rows)), times))
-    return Lesson(rows=of.rows[at], labels=of.labels[at], groups=of.groups[at])
+    return LabeledData(rows=of.rows[at], labels=of.labels[at], groups=of.groups[at])
 
 
-def bench_of(folder: Path, choose: Lesson, train: Lesson | None = None, *, threshold: float = 0.5) -> Workbench:
+def bench_of(
+    folder: Path, choose: LabeledData, train: LabeledData | None = None, *, threshold: float = 0.5
+) -> TransformContext:
     """A bench on this choose period; the model is known to have learned from `train`, if that is given."""
     blobs = load_blobs("files")(folder)
-    return Workbench(blobs=blobs, sample=choose.rows, choose=choose, train=lambda: train, threshold=threshold)
+    return TransformContext(blobs=blobs, sample=choose.rows, choose=choose, train=lambda: train, threshold=threshold)
 
 
-def taught(bench: Workbench, of: Lesson, *, trees: int = 60, leaves: int = 31, rate: float = 0.1) -> Variant:
+def taught(
+    bench: TransformContext, of: LabeledData, *, trees: int = 60, leaves: int = 31, rate: float = 0.1
+) -> Variant:
     """The variant with no steps of a booster that learned this lesson."""
     settings = {"objective": "binary", "num_leaves": leaves, "learning_rate": rate, "verbose": -1, "num_threads": 1}
     booster = lightgbm.train(settings, lightgbm.Dataset(of.rows, of.labels), trees)

@@ -16,7 +16,7 @@ from onnx import NodeProto, helper
 from tests.engines.boosters import table
 from tests.engines.graphs import FLOAT, graph
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.plugins import load_blobs
 from headway.core.variant import Field, Signature, Variant
 
@@ -118,13 +118,13 @@ def pixels(count: int = 500, seed: int = 0) -> Floats:
     return np.random.default_rng(seed).random((count, PIXELS)).astype(np.float32).astype(np.float64)
 
 
-def bench_of(folder: Path, sample: Floats) -> Workbench:
+def bench_of(folder: Path, sample: Floats) -> TransformContext:
     """A bench in a folder, with these rows as its sample."""
-    return Workbench(blobs=load_blobs("files")(folder), sample=sample)
+    return TransformContext(blobs=load_blobs("files")(folder), sample=sample)
 
 
-def net(content: bytes, bench: Workbench, *, task: str = "binary") -> Variant:
+def net(content: bytes, bench: TransformContext, *, task: str = "binary") -> Variant:
     """The variant with no steps of a graph whose columns are those of the bench's sample."""
     inputs = tuple(Field(name=f"column {number}") for number in range(bench.sample.shape[1]))
-    artifact = bench.keep(content, "onnx")
+    artifact = bench.save(content, "onnx")
     return Variant(artifact=artifact, engine="onnxruntime", signature=Signature(inputs=inputs), task=task)

@@ -10,7 +10,7 @@ from tests.engines.made_forests import Shape, made, rows_for
 from tests.optimization.benches import opened
 from tests.optimization.lessons import bench_of, lesson, taught
 
-from headway.core.contracts import Lesson
+from headway.core.contracts import LabeledData
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.cache import Cache
 from headway.engines.compiled.forest import compile_forest
@@ -80,7 +80,7 @@ def test_rows_that_are_all_different_have_no_use_for_it(tmp_path):
 def test_rows_that_come_again_before_a_slow_model_are_offered_the_smallest_memory_that_does(tmp_path):
     seen = lesson(100, seed=2)
     many = np.random.default_rng(0).integers(100, size=3_000)
-    again = Lesson(rows=seen.rows[many], labels=seen.labels[many], groups=seen.groups[many])
+    again = LabeledData(rows=seen.rows[many], labels=seen.labels[many], groups=seen.groups[many])
     bench = bench_of(tmp_path, again)
     [found] = cache.plugin(taught(bench, lesson(seed=1)), bench)
     assert found.steps[-1].settings == {"rows": 1000, "found": pytest.approx(0.967, abs=0.001)}

@@ -8,7 +8,7 @@ from tests.engines.made_forests import Shape, made
 from tests.optimization.benches import opened
 from tests.optimization.lessons import bench_of, lesson, taught
 
-from headway.core.contracts import Lesson
+from headway.core.contracts import LabeledData
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.cascade import Cascade
 from headway.engines.compiled.forest import compile_forest
@@ -46,7 +46,7 @@ def test_the_band_keeps_the_bound_on_rows_that_it_did_not_see():
     draw = np.random.default_rng(0)
     truth = draw.random(40_000)
     rough = np.clip(truth + draw.normal(0, 0.05, 40_000), 0, 1)
-    seen = Lesson(rows=truth[:, None], labels=truth, groups=np.arange(40_000) // 200)
+    seen = LabeledData(rows=truth[:, None], labels=truth, groups=np.arange(40_000) // 200)
     band = cascade.narrowest_band(rough[:20_000, None], truth[:20_000, None], _half(seen), 0.5)
     later = slice(20_000, None)
     outside = (rough[later] < band.low) | (rough[later] > band.high)
@@ -54,8 +54,8 @@ def test_the_band_keeps_the_bound_on_rows_that_it_did_not_see():
     assert changed.mean() <= cascade.MAX_DISAGREEMENT and 0.01 < band.asked < 0.5
 
 
-def _half(lesson: Lesson) -> Lesson:
-    return Lesson(rows=lesson.rows[:20_000], labels=lesson.labels[:20_000], groups=lesson.groups[:20_000])
+def _half(lesson: LabeledData) -> LabeledData:
+    return LabeledData(rows=lesson.rows[:20_000], labels=lesson.labels[:20_000], groups=lesson.groups[:20_000])
 
 
 def test_one_that_would_not_pay_is_not_offered_and_says_what_was_measured(tmp_path):

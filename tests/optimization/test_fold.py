@@ -12,7 +12,7 @@ from tests.optimization.benches import as_it_came, bench_in
 from tests.optimization.exported import COLUMNS, LARGEST, exported
 from tests.optimization.nets import bench_of, net, pictures, pixels
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.onnxruntime import OnnxRuntime
 from headway.optimization.graph_rewriting import fold_graph
@@ -39,7 +39,7 @@ def alike(content: bytes, other: bytes) -> bool:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Workbench:
+def bench(tmp_path: Path) -> TransformContext:
     return bench_of(tmp_path, asked()[:200])
 
 

@@ -29,7 +29,7 @@ from tests.engines.xgboosters import OBJECTIVES, ubj
 from tests.optimization.benches import TEXTS, bench_in, came, opened
 from threadpoolctl import threadpool_limits
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature
@@ -46,7 +46,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Workbench:
+def bench(tmp_path: Path) -> TransformContext:
     return bench_in(tmp_path)
 
 
@@ -139,7 +139,7 @@ def test_a_split_between_a_missing_text_and_the_others_has_a_set_of_nobody() -> 
     rows = pd.DataFrame({"city": city, "age": np.arange(400) % 7})
     model = HistGradientBoostingClassifier(max_iter=3, categorical_features=["city"]).fit(rows, city.isna())
     inputs = (Field(name="city", datatype="BYTES", categories=("Bern", "Lima", "Oslo")), Field(name="age"))
-    content, _ = Sklearn.bind(Sklearn.adopt(model).content, Signature(inputs=inputs))
+    content, _ = Sklearn.bind(Sklearn.import_model(model).content, Signature(inputs=inputs))
     ranks = np.array([[0, 2], [1, 2], [2, 2], [3, 2], [np.nan, 2]])
     assert any(not len(each) for tree in Sklearn.forest(content).trees for each in tree.sets)
     found = load_engine("onnxruntime")(forest_to_onnx(Sklearn.forest(content)), {}).predict(ranks)
@@ -153,7 +153,7 @@ def test_a_category_beyond_32_bits_does_not_apply() -> None:
     with threadpool_limits(1, "openmp"):
         model = HistGradientBoostingClassifier(max_iter=3, categorical_features=[2]).fit(rows, rows[:, 0] % 2)
     with pytest.raises(NotApplicable, match="32 bits"):
-        forest_to_onnx(Sklearn.forest(Sklearn.adopt(model).content))
+        forest_to_onnx(Sklearn.forest(Sklearn.import_model(model).content))
 
 
 def test_a_row_that_the_library_refuses_is_answered_with_no_number() -> None:
@@ -165,13 +165,13 @@ def test_a_row_that_the_library_refuses_is_answered_with_no_number() -> None:
     assert found == [[False, True, True, False], [False, False, True, False]]
 
 
-def test_texts_of_histogram_boosting_stay_ranks_in_the_graph(bench: Workbench) -> None:
+def test_texts_of_histogram_boosting_stay_ranks_in_the_graph(bench: TransformContext) -> None:
     model = HistGradientBoostingClassifier(max_iter=5, categorical_features=["carrier", "city"])
     model.fit(frame(), target_of(frame()))
-    content, signature = Sklearn.bind(Sklearn.adopt(model).content, dataset_signature(dataset(frame())))
+    content, signature = Sklearn.bind(Sklearn.import_model(model).content, dataset_signature(dataset(frame())))
     sample = matrix(dataset(strange()).table, signature)
     [variant] = plugin(
-        came("sklearn", content, bench, signature=signature), Workbench(blobs=bench.blobs, sample=sample)
+        came("sklearn", content, bench, signature=signature), TransformContext(blobs=bench.blobs, sample=sample)
     )
     np.testing.assert_allclose(
         opened(variant, bench).predict(sample), model.predict_proba(strange())[:, 1:], rtol=0, atol=1e-14
@@ -182,14 +182,14 @@ def test_a_value_that_counts_as_missing_is_missing_in_the_graph() -> None:
     rows = table()
     rows[::3, 2] = -999.0
     model = xgboost.XGBClassifier(n_estimators=5, missing=-999.0, n_jobs=1).fit(rows, (rows[:, 3] > 2**32).astype(int))
-    content = Xgboost.adopt(model).content
+    content = Xgboost.import_model(model).content
     assert moved("xgboost", content, rows) < 4e-7
     kinds = [node.op_type for node in onnx.load_from_string(forest_to_onnx(Xgboost.forest(content))).graph.node]
     assert kinds == ["Equal", "Where", "TreeEnsemble", "Sigmoid"]
 
 
 @pytest.mark.parametrize("engine", ["xgboost", "catboost"])
-def test_a_graph_is_valid_and_takes_the_place_of_the_library(engine: str, bench: Workbench) -> None:
+def test_a_graph_is_valid_and_takes_the_place_of_the_library(engine: str, bench: TransformContext) -> None:
     model = came(engine, ubj() if engine == "xgboost" else cbm(), bench)
     [variant] = plugin(model, bench)
     onnx.checker.check_model(onnx.load_from_string(bench.read(variant)), full_check=True)
@@ -197,13 +197,13 @@ def test_a_graph_is_valid_and_takes_the_place_of_the_library(engine: str, bench:
     assert np.allclose(opened(model, bench).predict(table()), opened(variant, bench).predict(table()), atol=1e-6)
 
 
-def test_the_rank_of_a_text_is_whole_and_is_not_cut(bench: Workbench) -> None:
+def test_the_rank_of_a_text_is_whole_and_is_not_cut(bench: TransformContext) -> None:
     graphs = [plugin(came("xgboost", ubj(), bench, **given), bench) for given in ({}, {"signature": TEXTS})]
     kinds = [[n.op_type for n in onnx.load_from_string(bench.read(made)).graph.node] for [made] in graphs]
     assert kinds == [["Floor", "Where", "TreeEnsemble", "Sigmoid"], ["TreeEnsemble", "Sigmoid"]]
 
 
-def test_a_linear_model_does_not_apply(bench: Workbench) -> None:
+def test_a_linear_model_does_not_apply(bench: TransformContext) -> None:
     linear = ubj("reg:squarederror", booster="gblinear", categorical=False)
     with pytest.raises(NotApplicable, match="linear model"):
         plugin(came("xgboost", linear, bench, task="regression"), bench)
@@ -241,7 +241,7 @@ def test_models_of_xgboost_of_any_shape_stay_within_float32(
     asked = {"objective": objective, "max_depth": depth, "seed": seed % 1000, "subsample": 0.8, "max_cat_to_onehot": 2}
     asked |= {"num_class": 3} if objective.startswith("multi") else {}
     model = xgboost.train({**asked, "nthread": 1, "verbosity": 0}, training, trees)
-    assert moved("xgboost", Xgboost.adopt(model).content, table(seed=seed)) < 5e-7
+    assert moved("xgboost", Xgboost.import_model(model).content, table(seed=seed)) < 5e-7
 
 
 def test_the_trees_of_a_model_do_not_change_when_it_is_saved_by_its_library() -> None:

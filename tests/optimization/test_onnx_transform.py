@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.engines.boosters import OBJECTIVES, in_range, table, text
 from tests.optimization.benches import NUMBERS, TEXTS, as_it_came, bench_in, opened
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.plugins import load_engine
 from headway.engines.lightgbm import Lightgbm
@@ -29,7 +29,7 @@ ODD = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, -1e-36, 2.0**24 + 1,
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Workbench:
+def bench(tmp_path: Path) -> TransformContext:
     return bench_in(tmp_path)
 
 
@@ -68,7 +68,7 @@ def furthest(expected: np.ndarray, found: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_every_objective_is_exact_at_the_edges(objective: str, bench: Workbench) -> None:
+def test_every_objective_is_exact_at_the_edges(objective: str, bench: TransformContext) -> None:
     task = "binary" if objective in ("binary", "cross_entropy") else "regression"
     whole = text(objective, trees=30)
     model = as_it_came(whole, bench, task=task)
@@ -92,7 +92,7 @@ def test_every_objective_is_exact_at_the_edges(objective: str, bench: Workbench)
     ],
     ids=str,
 )
-def test_every_kind_of_tree_is_exact_at_the_edges(parameters: dict[str, Any], bench: Workbench) -> None:
+def test_every_kind_of_tree_is_exact_at_the_edges(parameters: dict[str, Any], bench: TransformContext) -> None:
     whole = text("binary", trees=10, **parameters)
     model = as_it_came(whole, bench)
     [variant] = plugin(model, bench)
@@ -100,7 +100,7 @@ def test_every_kind_of_tree_is_exact_at_the_edges(parameters: dict[str, Any], be
     assert furthest(opened(model, bench).predict(rows), opened(variant, bench).predict(rows)) < 1e-14
 
 
-def test_a_missing_category_goes_right_where_none_was_missing_before(bench: Workbench) -> None:
+def test_a_missing_category_goes_right_where_none_was_missing_before(bench: TransformContext) -> None:
     rows = table()
     rows[:, 0] %= 4
     given_to = {"objective": "binary", "num_leaves": 8, "max_cat_to_onehot": 1, **QUICK}
@@ -113,19 +113,21 @@ def test_a_missing_category_goes_right_where_none_was_missing_before(bench: Work
     assert furthest(opened(model, bench).predict(rows), opened(variant, bench).predict(rows)) < 1e-14
 
 
-def test_a_regression_of_roots_is_squared_again(bench: Workbench) -> None:
+def test_a_regression_of_roots_is_squared_again(bench: TransformContext) -> None:
     model = as_it_came(text("regression", reg_sqrt=True), bench, task="regression")
     [variant] = plugin(model, bench)
     assert furthest(opened(model, bench).predict(table()), opened(variant, bench).predict(table())) < 1e-14
 
 
-def test_a_model_without_an_objective_answers_raw_scores(bench: Workbench) -> None:
+def test_a_model_without_an_objective_answers_raw_scores(bench: TransformContext) -> None:
     model = as_it_came(text().replace("objective=binary sigmoid:1\n", ""), bench)
     [variant] = plugin(model, bench)
     assert furthest(opened(model, bench).predict(table()), opened(variant, bench).predict(table())) < 1e-14
 
 
-def test_parts_of_categories_are_cut_where_a_request_can_hold_them_and_cost_nothing_where_not(bench: Workbench) -> None:
+def test_parts_of_categories_are_cut_where_a_request_can_hold_them_and_cost_nothing_where_not(
+    bench: TransformContext,
+) -> None:
     [numbers], [texts] = (plugin(as_it_came(text(), bench, signature=each), bench) for each in (NUMBERS, TEXTS))
     rows = table()
     rows[:, 0] += 0.75
@@ -140,7 +142,7 @@ def test_the_graph_is_valid_and_the_same_bytes_each_time() -> None:
     assert forest_to_onnx(model) == forest_to_onnx(model)
 
 
-def test_settings_of_the_old_engine_are_left_behind(bench: Workbench) -> None:
+def test_settings_of_the_old_engine_are_left_behind(bench: TransformContext) -> None:
     model = as_it_came(text(), bench)
     [variant] = plugin(
         type(model)(**{**{f: getattr(model, f) for f in model.__struct_fields__}, "settings": {"threads": 2}}), bench
@@ -148,12 +150,12 @@ def test_settings_of_the_old_engine_are_left_behind(bench: Workbench) -> None:
     assert variant.settings == {}
 
 
-def test_what_a_graph_cannot_say_does_not_apply(bench: Workbench) -> None:
+def test_what_a_graph_cannot_say_does_not_apply(bench: TransformContext) -> None:
     with pytest.raises(NotApplicable, match="linear models"):
         plugin(as_it_came(text("regression", linear_tree=True), bench), bench)
 
 
-def test_a_graph_that_moves_an_answer_is_refused(bench: Workbench) -> None:
+def test_a_graph_that_moves_an_answer_is_refused(bench: TransformContext) -> None:
     """The library ignores `sqrt` after `poisson`; the graph obeys it, so that the two differ."""
     whole = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
     with pytest.raises(EngineError, match=r"answers otherwise: \S+ for \S+") as refusal:
@@ -161,7 +163,7 @@ def test_a_graph_that_moves_an_answer_is_refused(bench: Workbench) -> None:
     assert "rows" in refusal.value.where and "category=" in refusal.value.where and "transforms" in refusal.value.hint
 
 
-def test_a_signature_of_other_columns_is_refused(bench: Workbench) -> None:
+def test_a_signature_of_other_columns_is_refused(bench: TransformContext) -> None:
     short = type(NUMBERS)(inputs=NUMBERS.inputs[:3])
     with pytest.raises(EngineError, match="reads 4 columns, its signature names 3"):
         plugin(as_it_came(text(), bench, signature=short), bench)

@@ -47,7 +47,7 @@ from tests.engines.pipelines import (
 from tests.monitoring.real_tables import wages
 from tests.optimization.benches import as_it_came, bench_in, opened
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Field, Variant
@@ -63,18 +63,18 @@ TASKS = {2: "binary", 3: "multiclass"}
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Workbench:
+def bench(tmp_path: Path) -> TransformContext:
     return bench_in(tmp_path)
 
 
-def compiled(model: Variant, bench: Workbench) -> Variant:
+def compiled(model: Variant, bench: TransformContext) -> Variant:
     """The one variant that the transform makes; it has compared them on rows at every edge."""
     [variant] = plugin(model, bench_on(bench, model))
     return variant
 
 
 @pytest.mark.parametrize("steps", STEPS)
-def test_every_step_is_within_rounding_of_the_library(steps: str, bench: Workbench) -> None:
+def test_every_step_is_within_rounding_of_the_library(steps: str, bench: TransformContext) -> None:
     model = variant_of(fitted(ends(STEPS[steps]())), bench)
     variant = compiled(model, bench)
     assert (variant.engine, variant.steps[-1].transform) == ("onnxruntime", "pipeline")
@@ -84,7 +84,7 @@ def test_every_step_is_within_rounding_of_the_library(steps: str, bench: Workben
 @pytest.mark.slow
 @pytest.mark.parametrize("classes", TASKS)
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_every_classifier_is_within_rounding_of_the_library(name: str, classes: int, bench: Workbench) -> None:
+def test_every_classifier_is_within_rounding_of_the_library(name: str, classes: int, bench: TransformContext) -> None:
     model = variant_of(fitted(ends(encoded(), CLASSIFIERS[name]()), classes), bench, TASKS[classes], classes)
     assert furthest(model, compiled(model, bench), bench) < 1e-9
 
@@ -92,7 +92,7 @@ def test_every_classifier_is_within_rounding_of_the_library(name: str, classes: 
 @pytest.mark.slow
 @pytest.mark.parametrize("classes", TASKS)
 @pytest.mark.parametrize("name", OF_TREES)
-def test_trees_in_an_ensemble_are_part_of_the_graph(name: str, classes: int, bench: Workbench) -> None:
+def test_trees_in_an_ensemble_are_part_of_the_graph(name: str, classes: int, bench: TransformContext) -> None:
     dense = encoded().set_params(sparse_threshold=0)
     model = variant_of(fitted(ends(dense, OF_TREES[name]()), classes), bench, TASKS[classes], classes)
     assert furthest(model, compiled(model, bench), bench) < 1e-9
@@ -100,19 +100,21 @@ def test_trees_in_an_ensemble_are_part_of_the_graph(name: str, classes: int, ben
 
 @pytest.mark.parametrize("classes", TASKS)
 @pytest.mark.parametrize("name", COUNTS)
-def test_naive_bayes_of_counts_is_within_rounding_of_the_library(name: str, classes: int, bench: Workbench) -> None:
+def test_naive_bayes_of_counts_is_within_rounding_of_the_library(
+    name: str, classes: int, bench: TransformContext
+) -> None:
     counts = beside(filled(MinMaxScaler(clip=True)))
     model = variant_of(fitted(ends(counts, COUNTS[name]()), classes), bench, TASKS[classes], classes)
     assert furthest(model, compiled(model, bench), bench) < 1e-12
 
 
 @pytest.mark.parametrize("name", REGRESSORS)
-def test_every_regressor_is_within_rounding_of_the_library(name: str, bench: Workbench) -> None:
+def test_every_regressor_is_within_rounding_of_the_library(name: str, bench: TransformContext) -> None:
     model = variant_of(regressor(REGRESSORS[name]()), bench, "regression")
     assert furthest(model, compiled(model, bench), bench) < 1e-9
 
 
-def furthest(model: Variant, variant: Variant, bench: Workbench) -> float:
+def furthest(model: Variant, variant: Variant, bench: TransformContext) -> float:
     """How far answers move on rows with gaps and unseen texts, relative above 1; NaN is what the library refuses."""
     native, graph = opened(model, bench), opened(variant, bench)
     rows = np.column_stack([_column(field, number) for number, field in enumerate(model.signature.inputs)])
@@ -140,7 +142,9 @@ def _answer(engine: Any, row: np.ndarray, width: int) -> np.ndarray:
         return np.full((1, width), np.nan)
 
 
-def test_f12_a_logistic_pipeline_answers_rows_with_gaps_and_unseen_texts_as_the_library_does(bench: Workbench) -> None:
+def test_f12_a_logistic_pipeline_answers_rows_with_gaps_and_unseen_texts_as_the_library_does(
+    bench: TransformContext,
+) -> None:
     estimator = fitted(ends(encoded()))
     model = variant_of(estimator, bench)
     rows = strange()
@@ -150,21 +154,21 @@ def test_f12_a_logistic_pipeline_answers_rows_with_gaps_and_unseen_texts_as_the_
     assert np.abs(opened(compiled(model, bench), bench).predict(table)[:, 0] - expected).max() < 1e-12
 
 
-def test_the_usual_pipeline_is_eleven_operations_without_a_one_hot(bench: Workbench) -> None:
+def test_the_usual_pipeline_is_eleven_operations_without_a_one_hot(bench: TransformContext) -> None:
     variant = compiled(variant_of(fitted(ends(encoded())), bench), bench)
     graph = onnx.load_from_string(bench.read(variant)).graph
     kinds = [node.op_type for node in graph.node]
     assert len(kinds) == 11 and kinds.count("MatMul") == 1 and "OneHot" not in kinds
 
 
-def test_parts_of_an_ensemble_read_the_row_once(bench: Workbench) -> None:
+def test_parts_of_an_ensemble_read_the_row_once(bench: TransformContext) -> None:
     model = CLASSIFIERS["calibrated by sigmoid"]()
     variant = compiled(variant_of(fitted(ends(encoded(), model)), bench), bench)
     graph = onnx.load_from_string(bench.read(variant)).graph
     assert [node.op_type for node in graph.node].count("IsNaN") == 1
 
 
-def test_the_graph_is_valid_and_the_same_bytes_each_time(bench: Workbench) -> None:
+def test_the_graph_is_valid_and_the_same_bytes_each_time(bench: TransformContext) -> None:
     model = variant_of(fitted(ends(encoded())), bench)
     content = bench.read(model)
     graph = pipeline_to_onnx(Sklearn.graph(content), model.signature)
@@ -175,7 +179,7 @@ def test_the_graph_is_valid_and_the_same_bytes_each_time(bench: Workbench) -> No
 @pytest.mark.parametrize(
     "row", [[0, np.nan, 0, 1.0], [0, np.inf, 0, 1.0], [0, 30, 0, -np.inf], [0, 1e308, 0, 1e308]], ids=str
 )
-def test_a_row_that_the_library_refuses_is_refused(row: list[float], bench: Workbench) -> None:
+def test_a_row_that_the_library_refuses_is_refused(row: list[float], bench: TransformContext) -> None:
     model = variant_of(
         fitted(ends(make_column_transformer((OneHotEncoder(), ["carrier"]), ("passthrough", ["age"])))), bench
     )
@@ -202,20 +206,20 @@ def test_a_row_that_the_library_refuses_is_refused(row: list[float], bench: Work
     ],
     ids=lambda value: value if isinstance(value, str) else "made",
 )
-def test_a_part_that_no_graph_says_is_named(model: Any, name: str, bench: Workbench) -> None:
+def test_a_part_that_no_graph_says_is_named(model: Any, name: str, bench: TransformContext) -> None:
     variant = variant_of(fitted(model()), bench)
     with pytest.raises(NotApplicable, match=name):
         plugin(variant, bench_on(bench, variant))
 
 
-def test_a_model_of_another_engine_does_not_apply(bench: Workbench) -> None:
+def test_a_model_of_another_engine_does_not_apply(bench: TransformContext) -> None:
     with pytest.raises(NotApplicable, match="engine 'lightgbm' has none"):
         plugin(as_it_came(text(), bench), bench)
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["a weight", "a text"])
 def test_a_graph_that_moves_an_answer_is_refused_with_the_row(
-    place: int, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+    place: int, bench: TransformContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     true = Sklearn.graph
 
@@ -233,7 +237,7 @@ def test_a_graph_that_moves_an_answer_is_refused_with_the_row(
 
 
 @pytest.mark.parametrize("target", ["wage", "logwage"])
-def test_a_real_table_of_texts_and_numbers_is_within_rounding(target: str, bench: Workbench) -> None:
+def test_a_real_table_of_texts_and_numbers_is_within_rounding(target: str, bench: TransformContext) -> None:
     table = wages()
     texts = [name for name, kind in table.schema.items() if kind == pl.String]
     rows = table.select(*texts, "age", "year", y=target)

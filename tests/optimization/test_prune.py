@@ -13,7 +13,7 @@ from tests.engines.forest_walk import answers
 from tests.engines.made_forests import Shape, made, rows_for
 from tests.optimization.benches import as_it_came, bench_in, opened
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.variant import Step
 from headway.engines.compiled.forest import compile_forest
@@ -57,7 +57,7 @@ def test_a_subtree_that_no_leaf_of_it_differs_in_goes_first_and_for_nothing():
 
 
 @pytest.fixture
-def bench(tmp_path) -> Workbench:
+def bench(tmp_path) -> TransformContext:
     return bench_in(tmp_path)
 
 
@@ -75,4 +75,4 @@ def test_only_the_model_as_it_came_is_pruned_and_only_by_rows(bench):
     with pytest.raises(NotApplicable, match="as it came alone"):
         plugin(model.with_step(Step(transform="truncate")), bench)
     with pytest.raises(NotApplicable, match="0 rows"):
-        plugin(model, Workbench(blobs=bench.blobs, sample=np.zeros((0, 4))))
+        plugin(model, TransformContext(blobs=bench.blobs, sample=np.zeros((0, 4))))

@@ -20,7 +20,7 @@ from tests.engines.graphs import DOUBLE, FLOAT, graph, softmax
 from tests.optimization.benches import as_it_came, bench_in, opened
 from tests.optimization.nets import bench_of, net, pictures, pixels, rows, tabular
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Variant
 from headway.optimization.quantization.int8 import calibrate_network, quantize_by_row, quantize_layers
@@ -33,22 +33,22 @@ pytestmark = pytest.mark.slow
 LATER = rows(20_000, seed=1)
 
 
-def made(content: bytes, bench: Workbench, task: str = "binary") -> dict[str, Variant]:
+def made(content: bytes, bench: TransformContext, task: str = "binary") -> dict[str, Variant]:
     variants = quantise.plugin(net(content, bench, task=task), bench)
     return {f"{each.steps[-1].settings['int8']} {each.steps[-1].settings['scales']}": each for each in variants}
 
 
-def moved(variant: Variant, bench: Workbench, content: bytes, asked: np.ndarray) -> float:
+def moved(variant: Variant, bench: TransformContext, content: bytes, asked: np.ndarray) -> float:
     answers, expected = (opened(each, bench).predict(asked) for each in (variant, net(content, bench)))
     return float(np.abs(answers - expected).max())
 
 
-def kinds(variant: Variant, bench: Workbench) -> set[str]:
+def kinds(variant: Variant, bench: TransformContext) -> set[str]:
     return {node.op_type for node in onnx.load_from_string(bench.read(variant)).graph.node}
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Workbench:
+def bench(tmp_path: Path) -> TransformContext:
     return bench_of(tmp_path, rows())
 
 
@@ -198,7 +198,7 @@ def test_what_is_int8_already_is_not_made_so_again(bench):
 
 
 def test_without_rows_there_is_nothing_to_calibrate_on(bench):
-    empty = Workbench(blobs=bench.blobs, sample=bench.sample[:0])
+    empty = TransformContext(blobs=bench.blobs, sample=bench.sample[:0])
     with pytest.raises(NotApplicable, match="the sample has none"):
         made(tabular(), empty)
 

@@ -13,16 +13,16 @@ from tests.optimization.benches import as_it_came, bench_in
 from tests.optimization.judged import ABSOLUTE, row
 
 from headway.core import plugins
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, PluginError
-from headway.core.verdict import Judged, Verdict
+from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.optimization import search
 from headway.optimization.screening import TimeBudget
 from headway.optimization.transforms import threads
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Workbench:
+def bench(tmp_path: Path) -> TransformContext:
     return bench_in(tmp_path)
 
 
@@ -117,7 +117,7 @@ def test_a_transform_from_outside_comes_before_the_threads():
 
 
 def feasible(verdict: Verdict) -> bool:
-    return all(ruling.answer == "pass" for ruling in verdict.rulings if ruling.rule.relative)
+    return all(rule_result.answer == "pass" for rule_result in verdict.rule_results if rule_result.rule.relative)
 
 
 def test_the_fastest_feasible_variant_wins():
@@ -167,7 +167,7 @@ def test_the_transforms_that_come_with_headway_have_their_places():
     ]
 
 
-def noisy(number: int, us: float, spread: float, *, steps: int) -> Judged:
+def noisy(number: int, us: float, spread: float, *, steps: int) -> EvaluatedVariant:
     """A feasible variant of so many steps whose speed is known to `spread`."""
     plain = row(number, us)
     speed = replace(plain.evidence.measurements[0], low=us - spread, high=us + spread)

@@ -14,7 +14,7 @@ from tests.engines.forests import fitted, whole
 from tests.engines.xgboosters import ubj
 from tests.optimization.benches import as_it_came, bench_in, came, opened
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step
@@ -25,12 +25,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Workbench:
+def bench(tmp_path: Path) -> TransformContext:
     return bench_in(tmp_path)
 
 
 @pytest.mark.parametrize("objective", ["binary", "multiclass"])
-def test_a_cut_model_answers_as_the_library_does_with_so_many_trees(objective: str, bench: Workbench) -> None:
+def test_a_cut_model_answers_as_the_library_does_with_so_many_trees(objective: str, bench: TransformContext) -> None:
     variants = plugin(as_it_came(text(objective, trees=30), bench), bench)
     assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
     for variant in variants:
@@ -40,7 +40,7 @@ def test_a_cut_model_answers_as_the_library_does_with_so_many_trees(objective: s
         assert np.array_equal(found, expected.reshape(found.shape))
 
 
-def test_a_cut_model_keeps_engine_settings_and_parameters(bench: Workbench) -> None:
+def test_a_cut_model_keeps_engine_settings_and_parameters(bench: TransformContext) -> None:
     model = replace(as_it_came(text(trees=3), bench), settings={"threads": 1})
     variant = plugin(model, bench)[0]
     assert (variant.engine, variant.settings, variant.name) == (
@@ -68,7 +68,7 @@ def test_sizes_are_round_and_smaller_than_the_model(iterations: int, expected: l
 
 
 @pytest.mark.parametrize("engine", ["xgboost", "catboost"])
-def test_models_of_other_libraries_are_cut_to_their_first_trees(engine: str, bench: Workbench) -> None:
+def test_models_of_other_libraries_are_cut_to_their_first_trees(engine: str, bench: TransformContext) -> None:
     kind, content = load_engine(engine), ubj(rounds=30) if engine == "xgboost" else cbm(trees=30)
     variants = plugin(came(engine, content, bench), bench)
     assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
@@ -78,7 +78,7 @@ def test_models_of_other_libraries_are_cut_to_their_first_trees(engine: str, ben
     assert variants == plugin(came(engine, content, bench), bench)
 
 
-def test_a_forest_of_scikit_learn_is_cut_to_its_first_trees(bench: Workbench) -> None:
+def test_a_forest_of_scikit_learn_is_cut_to_its_first_trees(bench: TransformContext) -> None:
     content = fitted(RandomForestClassifier(30, random_state=0), whole(), "binary")
     variants = plugin(came("sklearn", content, bench), bench)
     assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
@@ -86,18 +86,18 @@ def test_a_forest_of_scikit_learn_is_cut_to_its_first_trees(bench: Workbench) ->
     assert np.array_equal(opened(variants[-1], bench).predict(whole()), first)
 
 
-def test_a_model_is_cut_once(bench: Workbench) -> None:
+def test_a_model_is_cut_once(bench: TransformContext) -> None:
     model = replace(as_it_came(text(), bench), steps=(Step(transform="truncate", settings={"trees": 5}),))
     with pytest.raises(NotApplicable, match="cut before"):
         plugin(model, bench)
 
 
-def test_a_forest_is_not_cut(bench: Workbench) -> None:
+def test_a_forest_is_not_cut(bench: TransformContext) -> None:
     forest = text("regression", boosting="rf", bagging_freq=1, bagging_fraction=0.5)
     with pytest.raises(NotApplicable, match="mean of its trees"):
         plugin(as_it_came(forest, bench), bench)
 
 
-def test_one_tree_is_not_cut(bench: Workbench) -> None:
+def test_one_tree_is_not_cut(bench: TransformContext) -> None:
     with pytest.raises(NotApplicable, match="1 trees, too few"):
         plugin(as_it_came(text(trees=1), bench), bench)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Adopted, ModelFile
+from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 
@@ -23,10 +23,10 @@ class Echo:
             raise EngineError("these bytes are not an echo model", hint="give the bytes b'echo'")
 
     @classmethod
-    def adopt(cls, model: object) -> Adopted:
+    def import_model(cls, model: object) -> ImportedModel:
         if model != "echo" and model != ModelFile(content=b"echo", suffix=".echo"):
             raise NotApplicable("not an echo model")
-        return Adopted(content=b"echo")
+        return ImportedModel(content=b"echo")
 
     def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         return rows.mean(axis=1, keepdims=True)

@@ -9,12 +9,12 @@ from tests.pipeline.projects import write
 
 from headway import pipeline
 from headway.cli import main as cli
-from headway.core.frontier import Frontier
+from headway.core.search_result import SearchResult
 from headway.registry.project import Project, open_project
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Frontier, Path]:
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, SearchResult, Path]:
     """A project whose variants were searched once."""
     folder = write(tmp_path_factory.mktemp("small"))
     project = open_project(folder)

@@ -55,13 +55,13 @@ def put_on_days(project: Project, rows: pl.DataFrame) -> None:
     moved = table.with_columns(at_us=pl.Series([int(each.timestamp() * 1e6) for each in times]))
     for path in paths:
         path.unlink()
-    segments.keep(folder, {column.name: _values(column) for column in moved})
+    segments.save(folder, {column.name: _values(column) for column in moved})
 
 
 def label(project: Project, rows: pl.DataFrame) -> None:
     """What really came of these rows."""
     labels = [Label(row["key"], float(row["late"])) for row in rows.iter_rows(named=True)]
-    traffic.keep_labels(project.config.state, project.name, labels, who="a test")
+    traffic.save_labels(project.config.state, project.name, labels, who="a test")
 
 
 def _values(column: pl.Series) -> list[str] | np.ndarray:

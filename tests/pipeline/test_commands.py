@@ -67,7 +67,7 @@ def test_what_did_not_pass_is_released_by_a_person_alone_who_says_why(run, tmp_p
     project = open_project(folder)
     verdict = project.register.resolve("small@live").release.verdict
     assert (verdict.by, verdict.why) == ("ada", "storm days")
-    assert [each.answer for each in verdict.rulings] == ["pass", "fail"]
+    assert [each.answer for each in verdict.rule_results] == ["pass", "fail"]
     assert digest_of(written(verdict)) == move["verdict"]
 
 

@@ -16,7 +16,7 @@ from headway.core.errors import Refused
 from headway.core.provenance import Difference
 from headway.registry.project import open_project
 from headway.registry.provenance.lineage import events
-from headway.registry.provenance.origins import expect_unchanged, kept
+from headway.registry.provenance.origins import expect_unchanged, saved_versions
 
 pytestmark = pytest.mark.slow
 
@@ -36,13 +36,13 @@ def changed(folder, **columns):
 
 def test_training_keeps_what_each_period_was_once(searched):
     project, frontier, _ = searched
-    found = kept(project)
+    found = saved_versions(project)
 
     assert [each.period for each in found] == ["train", "choose", "test"]
     assert {each.period: each.digest for each in found} == frontier.baseline.data
     assert found[0].facts["source"] == "table.parquet" and found[0].facts["code"].startswith("sha256:")
     pipeline.train(project, pipeline.periods(project))
-    assert len(kept(project)) == 3
+    assert len(saved_versions(project)) == 3
 
 
 def test_a_release_names_the_digests_of_its_data_in_history_too(run, folder):
@@ -90,7 +90,7 @@ def test_a_period_that_nothing_was_judged_on_may_change(folder):
 
 
 def test_diff_compares_a_version_that_was_kept_with_what_is_there_now(run, folder):
-    digest = kept(open_project(folder))[1].digest[7:17]
+    digest = saved_versions(open_project(folder))[1].digest[7:17]
     assert "hold the same 2,400 rows" in run("data", "diff", digest, "choose", "--project", folder)[1]
 
     changed(folder, carrier=pl.lit("WN"))

@@ -30,7 +30,7 @@ def test_a_rule_on_what_no_search_measures_is_undecided_until_the_winner_is_exam
 
 def test_it_is_one_more_look_at_test(run, searched):
     project, _, folder = searched
-    before = pipeline.last_frontier(project).winner.verdict.looks_at_test
+    before = pipeline.last_frontier(project).winner.verdict.test_evaluations
     shown = json.loads(run("evaluate", "--project", folder, "--audit", "start", "--json")[1])
     counted = (each["value"] for each in shown["evidence"]["measurements"] if each["name"] == "looks_at_test")
     assert [shown["verdict"]["looks_at_test"], *counted] == [before + 1, before + 1]

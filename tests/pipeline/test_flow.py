@@ -35,14 +35,16 @@ def test_the_winner_is_an_exact_variant_that_passes_every_rule(searched):
 def test_choose_is_asked_the_relative_rules_only_and_test_all(searched):
     _, frontier, _ = searched
 
-    assert {str(r.rule.measure) for row in frontier.judged for r in row.verdict.rulings} == {"roc_auc.drop"}
-    assert [ruling.rule.measure for ruling in frontier.winner.verdict.rulings] == ["roc_auc.drop", "ece"]
+    assert {str(r.rule.measure) for row in frontier.judged for r in row.verdict.rule_results} == {"roc_auc.drop"}
+    assert [rule_result.rule.measure for rule_result in frontier.winner.verdict.rule_results] == ["roc_auc.drop", "ece"]
 
 
 def test_every_look_at_test_is_counted_and_said_in_the_verdict(searched):
     project, frontier, _ = searched
 
-    assert frontier.winner.verdict.looks_at_test == project.state.looks("small", frontier.winner.evidence.dataset) >= 1
+    assert (
+        frontier.winner.verdict.test_evaluations == project.state.looks("small", frontier.winner.evidence.dataset) >= 1
+    )
 
 
 def test_evidence_on_test_carries_how_often_it_was_looked_at_and_a_policy_may_ask_for_it(searched):
@@ -50,7 +52,7 @@ def test_evidence_on_test_carries_how_often_it_was_looked_at_and_a_policy_may_as
     found = frontier.winner.evidence
     policies = [PolicySection(release=(Rule(measure="looks_at_test", at_most=most),)) for most in (0, 100)]
 
-    assert found.find("looks_at_test").value == frontier.winner.verdict.looks_at_test
+    assert found.find("looks_at_test").value == frontier.winner.verdict.test_evaluations
     assert all(row.evidence.find("looks_at_test") is None for row in frontier.judged)
     assert [judge(found, policy).answer for policy in policies] == ["fail", "pass"]
 

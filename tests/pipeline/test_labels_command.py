@@ -39,7 +39,7 @@ def test_suspects_are_ranked_counted_and_kept(project, capsys):
     assert sum(row % 40 == 0 for row in rows[:200]) > 3 * 200 / 40
     assert 0 < told["count"]["low"] < told["count"]["value"] < told["count"]["high"]
     assert sum(each["value"] for each in told["by_class"]) == pytest.approx(told["count"]["value"])
-    assert len(open_project(project).state.kept("suspects")) == 1
+    assert len(open_project(project).state.records("suspects")) == 1
 
 
 def test_a_person_reads_the_count_the_rows_and_the_command_that_sets_one_right(project, capsys):

@@ -10,7 +10,6 @@ from tests.pipeline.projects import TRAIN, write
 from headway import pipeline
 from headway.cli.commands import history
 from headway.core.learning import LearningCurve
-from headway.core.record import read
 from headway.data.provenance.digest import table_digest
 from headway.registry.project import Project, open_project
 from headway.reporting.page import render_report
@@ -37,7 +36,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, pipeline
 
 def test_the_curve_is_kept_with_the_digests_of_rows_and_recipe(watched):
     project, data = watched
-    [curve] = [read(LearningCurve, each) for each in project.state.kept("learningcurve", name="small")]
+    [curve] = project.records(LearningCurve)
     assert (curve.held_out, curve.learned) == (table_digest(data["choose"].table), table_digest(data["train"].table))
     assert curve.recipe.startswith("sha256:") and curve.rounds[-1].number == 40
     assert curve.rounds[-1].held_out[0].n_groups == data["choose"].table["day"].n_unique()

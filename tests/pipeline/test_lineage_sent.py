@@ -18,7 +18,7 @@ from headway.cli import main as cli
 from headway.core.plugins import load_beside
 from headway.registry.project import open_project
 from headway.registry.provenance.lineage import events
-from headway.registry.provenance.sending import kept
+from headway.registry.provenance.sending import deliveries
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +66,7 @@ def test_every_event_is_taken_once_as_it_is_printed(run, folder, receiver):
         without_facets_of_the_client(each) for each in told
     ]
     assert run("data", "send", "--project", folder)[1].startswith("0 events of lineage sent")
-    assert len(receiver.taken) == len(told) and len(kept(open_project(folder))) == 1
+    assert len(receiver.taken) == len(told) and len(deliveries(open_project(folder))) == 1
 
 
 def test_a_stage_of_dvc_is_taken_as_a_job_that_nobody_saw_run(receiver):
@@ -109,7 +109,7 @@ def test_a_release_stands_though_nobody_receives(run, folder):
 
     assert code == cli.PASS and "live" in out
     assert "6 events of lineage were not taken by http://me:***@127.0.0.1" in err and "headway data send" in err
-    assert "secret" not in out + err + kept(open_project(folder))[-1].failed
+    assert "secret" not in out + err + deliveries(open_project(folder))[-1].failed
 
 
 def test_a_release_stands_without_the_client(run, folder, monkeypatch):

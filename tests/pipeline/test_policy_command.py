@@ -51,8 +51,8 @@ def test_a_policy_with_a_gap_does_not_hold_and_is_given_the_rule_that_would(run,
 
 def test_a_drill_spends_no_look_at_test_and_keeps_nothing(run, searched):
     project, frontier, folder = searched
-    kept = {kind: len(project.state.kept(kind)) for kind in ("evidence", "verdict", "frontier")}
+    kept = {kind: len(project.state.records(kind)) for kind in ("evidence", "verdict", "frontier")}
     looks = project.state.looks(project.name, frontier.winner.evidence.dataset)
     drilled(run, folder, TOML + SMALL)
     assert project.state.looks(project.name, frontier.winner.evidence.dataset) == looks
-    assert {kind: len(project.state.kept(kind)) for kind in kept} == kept
+    assert {kind: len(project.state.records(kind)) for kind in kept} == kept

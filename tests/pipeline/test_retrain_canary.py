@@ -64,7 +64,7 @@ def expect_renewed(project: Project) -> None:
     moves = project.register.history("small")
     steps = [(move.pointer, move.deal.stage if move.deal else None, move.who) for move in moves[1:]]
     who = moves[1].who
-    assert [read(Training, each).seed for each in project.state.kept("training", name="small")] == [None, 0, 1, 2]
+    assert [read(Training, each).seed for each in project.state.records("training", name="small")] == [None, 0, 1, 2]
     assert steps == [
         ("canary", 0, who),
         ("canary", 1, "rollout"),

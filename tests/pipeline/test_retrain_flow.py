@@ -13,7 +13,6 @@ from tests.pipeline import watched
 
 from headway import pipeline
 from headway.core.errors import ConfigError, DataError
-from headway.core.record import read
 from headway.core.training import Training
 from headway.core.verdict import Rule
 from headway.evaluation.calibration.apply import ready
@@ -36,7 +35,7 @@ def folder(tmp_path_factory):
 def test_it_learns_from_all_that_is_labelled_but_the_days_that_it_is_judged_on(folder):
     project = open_project(folder)
     found = pipeline.retrain(project)
-    kept = [read(Training, each) for each in project.state.kept("training", name="small")]
+    kept = project.records(Training)
     anew = [each for each in kept if each.seed is not None]
 
     assert found.trainings == 3 and [each.seed for each in anew] == [0, 1, 2]
@@ -52,7 +51,7 @@ def test_it_is_judged_against_live_with_the_variance_of_seeds_in_the_interval(fo
 
     assert found.frontier.winner.evidence.reference == found.live == open_deployed_release(project).digest
     assert "mean of 3 seeds" in loss.method
-    assert [ruling.rule.measure for ruling in found.frontier.winner.verdict.rulings] == [
+    assert [rule_result.rule.measure for rule_result in found.frontier.winner.verdict.rule_results] == [
         "brier.drop",
         "roc_auc.drop",
     ]

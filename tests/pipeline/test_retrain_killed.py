@@ -67,7 +67,7 @@ def outcome(project: Project) -> str:
     for move in (project.register.head(f"small@{pointer}") for pointer in ("live", "canary")):
         digest = move.release.removeprefix("sha256:") if move else ""
         places.append(project.register.resolve(f"small@{digest}").release.variant.digest if digest else "nowhere")
-    seeds = [read(Training, each).seed for each in project.state.kept("training", name="small")]
+    seeds = [read(Training, each).seed for each in project.state.records("training", name="small")]
     return f"{places} after {len(project.register.history())} moves, by trainings of seeds {seeds}"
 
 
@@ -75,7 +75,7 @@ def expect_whole(folder: Path) -> None:
     """A reader that knows nothing finds the chain and what live is at verified, and each model that was trained."""
     project = open_project(folder)
     assert project.register.history() and project.register.resolve("small@live")
-    for each in project.state.kept("training", name="small"):
+    for each in project.state.records("training", name="small"):
         assert project.blobs.get(read(Training, each).model.artifact.digest)
 
 

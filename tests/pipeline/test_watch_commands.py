@@ -97,7 +97,7 @@ def test_watch_as_json_has_every_measurement_with_its_interval(run, tmp_path):
     code, out, _ = run("watch", "--project", tmp_path, "--json")
     (april,) = json.loads(out)
 
-    assert (code, april["outlook"]) == (cli.PASS, "well")
+    assert (code, april["status"]) == (cli.PASS, "healthy")
     assert all({"value", "low", "high", "n_groups"} <= each.keys() for each in april["quality"])
 
 

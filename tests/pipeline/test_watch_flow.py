@@ -14,7 +14,7 @@ from headway.core.errors import ConfigError, StoreError
 from headway.core.record import read
 from headway.core.ticket import Ticket
 from headway.core.verdict import Rule
-from headway.core.watch import Watch
+from headway.core.watch import MonitoringReport
 from headway.monitoring.budget import WEALTH, lord_level
 from headway.registry.project import open_project
 
@@ -36,18 +36,18 @@ def turns(tmp_path_factory):
 def test_a_world_that_stays_is_well_and_nothing_is_told_of_drift(stays):
     (april,) = pipeline.watch(stays)
 
-    assert (april.period, april.outlook, april.n_rows, april.n_labelled) == ("2013-04", "well", 1800, 1800)
-    assert not april.drift.alarm and april.harms == ()
+    assert (april.period, april.status, april.n_rows, april.n_labeled) == ("2013-04", "healthy", 1800, 1800)
+    assert not april.drift.alarm and april.drift_costs == ()
     assert "no change of the inputs is shown" in april.message and "not shown to be worse" in april.message
 
 
 def test_a_world_that_turned_is_worse_with_what_moved_and_what_it_costs(turns):
     (april,) = pipeline.watch(turns)
 
-    assert april.outlook == "worse" and april.drift.alarm
+    assert april.status == "degraded" and april.drift.alarm
     assert "when the release was judged: hour moved" in april.message and "ranks worse" in april.message
     assert april.find("roc_auc.change").high < 0 < april.cost.low
-    assert {each.slice for each in april.harms} == {"hour", "wind", "carrier"}
+    assert {each.slice for each in april.drift_costs} == {"hour", "wind", "carrier"}
 
 
 def test_quality_has_an_interval_by_day_and_an_estimate_made_before_labels(stays):
@@ -65,12 +65,12 @@ def test_a_rule_of_its_own_is_judged_once_a_period_with_its_three_answers(tmp_pa
     (tmp_path / "headway.toml").write_text(watched.TOML + watched.RETRAIN + text)
     project = open_project(tmp_path)
     (april,) = pipeline.watch(project)
-    assert [each.answer for each in april.rulings] == ["fail", "pass", "undecided"]
-    assert april.outlook == "worse" and april.reply("harm").shown == ("roc_auc at least 0.99",)
+    assert [each.answer for each in april.rule_results] == ["fail", "pass", "undecided"]
+    assert april.status == "degraded" and april.reply("harm").shown == ("roc_auc at least 0.99",)
     assert (
         "it breaks a rule of its policy (roc_auc is" in april.message and "outside the limit of 0.99" in april.message
     )
-    assert pipeline.watch(project)[0].rulings == april.rulings
+    assert pipeline.watch(project)[0].rule_results == april.rule_results
 
 
 def test_a_rule_that_compares_with_another_model_is_no_rule_of_a_watch(stays, tmp_path):
@@ -84,11 +84,11 @@ def test_a_rule_that_compares_with_another_model_is_no_rule_of_a_watch(stays, tm
 def test_the_policy_opens_one_ticket_with_its_price_and_its_evidence(turns):
     opened = [each.ticket for each in pipeline.watch(turns) if each.ticket]
     ticket = pipeline.ticket_of(turns)
-    kept = turns.state.kept("ticket", name="small")
+    kept = turns.state.records("ticket", name="small")
 
     assert (opened in ([], [ticket])) and len(kept) == 1
     assert ticket.reasons == ("rows", "calibration") and ticket.price_s > 0 and ticket.expected_loss.low > 0
-    assert turns.state.kept("evidence", digest=ticket.evidence[0])
+    assert turns.state.records("evidence", digest=ticket.evidence[0])
     assert read(Ticket, kept[0]) == ticket
 
 
@@ -105,7 +105,7 @@ def test_labels_that_had_not_come_are_not_used(tmp_path):
     (folder / "headway.toml").write_text(later + watched.RETRAIN)
     (april,) = pipeline.watch(watched.released(folder), until=datetime(2013, 5, 1))
 
-    assert (april.n_rows, april.n_labelled, april.quality, april.cost, april.ticket) == (1800, 0, (), None, None)
+    assert (april.n_rows, april.n_labeled, april.quality, april.cost, april.ticket) == (1800, 0, (), None, None)
     assert "no label has come yet" in april.message
 
 
@@ -133,9 +133,9 @@ def test_without_a_live_release_there_is_nothing_to_watch(tmp_path):
 
 def test_what_was_told_is_kept_once_and_told_again_as_it_was(stays):
     first, again = pipeline.watch(stays), pipeline.watch(stays)
-    kept = [read(Watch, content) for content in stays.state.kept("watch", name="small")]
+    kept = stays.records(MonitoringReport)
 
-    assert [each.replies for each in again] == [each.replies for each in first]
+    assert [each.answers for each in again] == [each.answers for each in first]
     assert [each.period for each in kept if each.reply("harm")] == ["2013-04"]
     assert [each.reply("harm").level for each in kept if each.reply("harm")] == [lord_level([], WEALTH["harm"])]
 
@@ -146,7 +146,7 @@ def test_a_period_is_judged_once_though_its_rows_change_afterwards(tmp_path):
     watched.turned().write_parquet(tmp_path / "table.parquet")
     (after,) = pipeline.watch(project)
 
-    assert (after.outlook, after.replies, after.drift) == (before.outlook, before.replies, before.drift)
+    assert (after.status, after.answers, after.drift) == (before.status, before.answers, before.drift)
 
 
 def test_before_the_labels_have_had_their_time_only_the_inputs_are_judged_and_later_not_again(tmp_path):
@@ -158,19 +158,19 @@ def test_before_the_labels_have_had_their_time_only_the_inputs_are_judged_and_la
     watched.turned().write_parquet(folder / "table.parquet")
     (late,) = pipeline.watch(project, until=datetime(2013, 6, 1))
 
-    assert [each.question for each in early.replies] == ["drift"] and "once all have had their time" in early.message
-    assert [each.question for each in late.replies] == ["drift", "harm"] and late.drift == early.drift
-    assert [each.question for each in pipeline.watch(project, until=datetime(2013, 6, 1))[0].replies] == [
+    assert [each.question for each in early.answers] == ["drift"] and "once all have had their time" in early.message
+    assert [each.question for each in late.answers] == ["drift", "harm"] and late.drift == early.drift
+    assert [each.question for each in pipeline.watch(project, until=datetime(2013, 6, 1))[0].answers] == [
         "drift",
         "harm",
     ]
-    assert len(project.state.kept("watch", name="small")) == 2
+    assert len(project.state.records("monitoringreport", name="small")) == 2
 
 
 def test_a_period_that_is_not_over_is_shown_and_not_judged(stays):
     (april,) = pipeline.watch(stays, until=datetime(2013, 4, 29))
 
-    assert (april.over, april.outlook, april.replies, april.drift) == (False, "unknown", (), None)
+    assert (april.is_complete, april.status, april.answers, april.drift) == (False, "unknown", (), None)
     assert "it is not over: 1,680 rows so far" in april.message
     assert april.find("roc_auc").se > 0
 
@@ -180,7 +180,7 @@ def test_a_quarter_after_a_month_goes_on_with_what_is_left_of_the_budget(stays):
     (quarter,) = pipeline.watch(stays, every="1q")
 
     assert quarter.until == "2013-07-01T00:00:00"
-    assert [each.level for each in quarter.replies] == [lord_level([False], WEALTH[name]) for name in ("drift", "harm")]
+    assert [each.level for each in quarter.answers] == [lord_level([False], WEALTH[name]) for name in ("drift", "harm")]
 
 
 def test_two_weeks_are_too_few_to_show_a_change_at_the_chance_that_is_left(stays):

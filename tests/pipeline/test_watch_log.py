@@ -45,10 +45,10 @@ def test_what_was_served_is_what_the_model_read_and_what_callers_got(project):
 def test_without_labels_the_inputs_are_judged_and_the_feed_that_broke_is_named(project):
     sound, broken = pipeline.watch(project, source="log")
 
-    assert (sound.period, sound.n_rows, sound.n_labelled, sound.n_keyless) == ("2020-02", 435, 0, 29)
+    assert (sound.period, sound.n_rows, sound.n_labeled, sound.n_without_key) == ("2020-02", 435, 0, 29)
     assert not sound.drift.alarm and "no label has come yet" in sound.message
     assert broken.drift.alarm and "when the release was judged: hour moved" in broken.message
-    assert [[each.question for each in watch.replies] for watch in (sound, broken)] == [["drift"], ["drift"]]
+    assert [[each.question for each in watch.answers] for watch in (sound, broken)] == [["drift"], ["drift"]]
 
 
 def test_labels_that_come_by_key_show_the_harm_and_what_is_missing_is_counted(project):
@@ -57,16 +57,16 @@ def test_labels_that_come_by_key_show_the_harm_and_what_is_missing_is_counted(pr
     served_log.label(project, with_key)
     sound, broken = pipeline.watch(project, source="log")
 
-    assert (sound.n_labelled, sound.outlook) == (435 - 29, "well")
+    assert (sound.n_labeled, sound.status) == (435 - 29, "healthy")
     assert "by the 406 labels of 435 (29 answers have no key, so that no label can come)" in sound.message
-    assert broken.outlook == "worse" and broken.n_labelled == broken.n_rows - 1
+    assert broken.status == "degraded" and broken.n_labeled == broken.n_rows - 1
     assert broken.reply("drift") == before[1].reply("drift")  # asked once, and not again with the labels
 
 
 def test_a_label_is_known_from_when_it_came(project):
     seen = pipeline.watch(project, source="log", until=datetime(2020, 4, 2), every="2mo")
 
-    assert [(each.n_rows, each.n_labelled) for each in seen] == [(435, 0), (465, 0)]  # labels came today, years later
+    assert [(each.n_rows, each.n_labeled) for each in seen] == [(435, 0), (465, 0)]  # labels came today, years later
 
 
 def test_a_release_that_answered_nobody_says_how_to_serve_it(tmp_path):

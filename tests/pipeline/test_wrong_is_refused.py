@@ -14,9 +14,9 @@ from tests.pipeline.wrong_models import harmed, misrouted, rounded, sharpened
 from headway import pipeline
 from headway.cli import main as cli
 from headway.cli.demo.run import FILES, HERE
-from headway.core.frontier import Baseline, Frontier
+from headway.core.search_result import Baseline, SearchResult
 from headway.core.variant import Artifact, Step
-from headway.core.verdict import Judged, Verdict
+from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.evaluation.subject import Exam, exam_of
 from headway.registry.project import Project, open_project
 
@@ -35,7 +35,7 @@ class Flights:
     def text(self) -> str:
         return self.project.blobs.get(self.baseline.model.artifact.digest).decode()
 
-    def judged(self, text: str) -> Judged:
+    def judged(self, text: str) -> EvaluatedVariant:
         """The model with this text in place of its own, judged by the policy."""
         model = self.baseline.model
         digest = self.project.blobs.put(text.encode())
@@ -43,10 +43,12 @@ class Flights:
         variant = replace(model, artifact=artifact, steps=(Step(transform="converted"),))
         return pipeline.evaluate(self.project, variant, self.exam)
 
-    def won(self, judged: Judged) -> None:
+    def won(self, judged: EvaluatedVariant) -> None:
         """Let this be the winner of the last search, as a search by a policy that asks for nothing would leave it."""
-        self.project.keep(
-            Frontier(name=self.project.name, baseline=self.baseline, judged=(judged,), winner=judged, at="2013-09-01")
+        self.project.save(
+            SearchResult(
+                name=self.project.name, baseline=self.baseline, judged=(judged,), winner=judged, at="2013-09-01"
+            )
         )
 
 
@@ -90,14 +92,14 @@ def test_a_wrong_variant_is_refused_for_what_is_wrong_with_it(
 ) -> None:
     flights.won(flights.judged(wrong(flights)))
     code, out, _ = run("gate", "--project", flights.project.config.folder, "--json")
-    rulings = {each.rule.measure: each for each in msgspec.json.decode(out, type=Verdict).rulings}
-    assert (code, rulings[measure].answer) == (cli.FAIL, "fail")
-    assert f"{measure.removeprefix('worst_slice.')} {f'of {part}' if part else 'is'}" in rulings[measure].message
+    rule_results = {each.rule.measure: each for each in msgspec.json.decode(out, type=Verdict).rule_results}
+    assert (code, rule_results[measure].answer) == (cli.FAIL, "fail")
+    assert f"{measure.removeprefix('worst_slice.')} {f'of {part}' if part else 'is'}" in rule_results[measure].message
 
 
 def test_calibration_alone_refuses_what_moves_no_rank_and_no_decision(flights: Flights) -> None:
-    rulings = flights.judged(miscalibrated(flights)).verdict.rulings
-    assert [each.rule.measure for each in rulings if each.answer == "fail"] == ["probability_shift"]
+    rule_results = flights.judged(miscalibrated(flights)).verdict.rule_results
+    assert [each.rule.measure for each in rule_results if each.answer == "fail"] == ["probability_shift"]
 
 
 def test_a_conversion_that_is_right_to_the_last_bits_is_not_refused(run, flights: Flights) -> None:

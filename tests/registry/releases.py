@@ -9,8 +9,8 @@ from headway.core.record import digest_of
 from headway.core.release import Release
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
-from headway.registry.enrol import enrol
-from headway.registry.register import Reason, Register
+from headway.registry.key_setup import init_keys
+from headway.registry.model_registry import ModelRegistry, UpdateReason
 from headway.storage.state.sqlite import Sqlite
 
 FILES = {"model.echo": b"echo", "notes.txt": b"as measured"}
@@ -24,12 +24,12 @@ def release(name: str = "flights", made_at: str = "2026-11-24") -> Release:
     return Release(name=name, variant=variant, evidence=(), verdict=verdict, made_at=made_at)
 
 
-def passed(who: str = "ann", why: str = "faster") -> Reason:
+def passed(who: str = "ann", why: str = "faster") -> UpdateReason:
     """The reason of a move that follows a verdict."""
-    return Reason(who=who, why=why, verdict=release().verdict)
+    return UpdateReason(who=who, why=why, verdict=release().verdict)
 
 
-BACK = Reason(who="bob", why="it was slower")
+BACK = UpdateReason(who="bob", why="it was slower")
 
 
 class Clock:
@@ -42,11 +42,11 @@ class Clock:
         return datetime(2026, 11, 24, 12, self.minute, tzinfo=UTC)
 
 
-def register(folder: Path, *, store: str = "store") -> Register:
+def register(folder: Path, *, store: str = "store") -> ModelRegistry:
     """A register with its keys under `trust/` of the folder, made at the first call."""
     trusted, publisher = folder / "trust" / "trusted_keys.txt", folder / "keys" / "publisher.pem"
-    enrol(publisher, trusted, comment="ann@laptop")
-    return Register(
+    init_keys(publisher, trusted, comment="ann@laptop")
+    return ModelRegistry(
         folder=folder / store / "releases",
         state=Sqlite(folder / store),
         trusted_keys=trusted,

@@ -13,8 +13,8 @@ from tests.storage.stem import Say
 
 from headway import pipeline
 from headway.core.evidence import Evidence, Machine
-from headway.core.frontier import Baseline, Frontier
-from headway.core.verdict import Judged
+from headway.core.search_result import Baseline, SearchResult
+from headway.core.verdict import EvaluatedVariant
 from headway.monitoring import rollout as control
 from headway.registry.project import Project, open_project
 
@@ -27,7 +27,7 @@ def release(say: Say, folder: str, times: str) -> None:
     project = open_project(Path(folder))
     for _ in range(int(times)):
         frontier = searched(project)
-        project.keep(frontier)
+        project.save(frontier)
         say(pipeline.release(project, frontier, who="ann").move.release)
 
 
@@ -46,14 +46,14 @@ def promote(say: Say, folder: str, times: str) -> None:
         say(digest)
 
 
-def searched(project: Project) -> Frontier:
+def searched(project: Project) -> SearchResult:
     """A search that found a model nobody had before, whose bytes are in the store."""
     content = secrets.token_bytes(MODEL_BYTES)
     project.blobs.put(content)
     made = rollouts.release(content=content)
     machine = Machine(cpu="none", cores=2, system="Linux", python="3.13")
     evidence = Evidence(subject=made.variant.digest, dataset="d", period="choose", machine=machine)
-    judged = Judged(variant=made.variant, evidence=evidence, verdict=made.verdict)
-    return Frontier(
+    judged = EvaluatedVariant(variant=made.variant, evidence=evidence, verdict=made.verdict)
+    return SearchResult(
         name=project.name, baseline=Baseline(model=made.variant), judged=(judged,), winner=judged, at="2013-10-01"
     )

@@ -15,7 +15,7 @@ from releases import FILES, release
 from headway.core import record
 from headway.core.errors import Refused, StoreError
 from headway.core.record import digest_of
-from headway.registry.bundle import RELEASE, SEAL, open_bundle, save, seal, write
+from headway.registry.bundle import RELEASE, SEAL, open_bundle, save_bundle, sign_release, write_bundle
 from headway.registry.sign import Publisher, Trusted, create_publisher
 
 
@@ -31,12 +31,12 @@ def trusted(ann: Publisher) -> Trusted:
 
 @pytest.fixture
 def folder(ann: Publisher, tmp_path: Path) -> Path:
-    write(tmp_path / "bundle", release(), FILES, ann)
+    write_bundle(tmp_path / "bundle", release(), FILES, ann)
     return tmp_path / "bundle"
 
 
 def test_what_is_written_opens_with_its_files_digest_and_key(ann: Publisher, trusted: Trusted, tmp_path: Path) -> None:
-    digest = write(tmp_path / "bundle", release(), FILES, ann)
+    digest = write_bundle(tmp_path / "bundle", release(), FILES, ann)
     bundle = open_bundle(tmp_path / "bundle", trusted)
     assert (bundle.files, bundle.digest, bundle.key) == (FILES, digest, ann.key)
     assert bundle.release == replace(release(), files={name: digest_of(content) for name, content in FILES.items()})
@@ -45,7 +45,7 @@ def test_what_is_written_opens_with_its_files_digest_and_key(ann: Publisher, tru
 
 
 def test_a_release_without_its_model_says_so(ann: Publisher, trusted: Trusted, tmp_path: Path) -> None:
-    write(tmp_path / "bundle", release(), {"notes.txt": b"no model"}, ann)
+    write_bundle(tmp_path / "bundle", release(), {"notes.txt": b"no model"}, ann)
     with pytest.raises(Refused, match=f"is its model {digest_of(b'echo')}"):
         _ = open_bundle(tmp_path / "bundle", trusted).model
 
@@ -53,7 +53,7 @@ def test_a_release_without_its_model_says_so(ann: Publisher, trusted: Trusted, t
 @pytest.fixture(scope="module")
 def mutable(ann: Publisher, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mutable") / "bundle"
-    write(folder, release(), FILES, ann)
+    write_bundle(folder, release(), FILES, ann)
     return folder
 
 
@@ -137,7 +137,7 @@ def test_two_files_that_were_swapped_are_refused(folder: Path, trusted: Trusted)
 def test_the_signature_of_another_release_is_refused(
     folder: Path, ann: Publisher, trusted: Trusted, tmp_path: Path
 ) -> None:
-    write(tmp_path / "other", release(made_at="later"), FILES, ann)
+    write_bundle(tmp_path / "other", release(made_at="later"), FILES, ann)
     shutil.copy(tmp_path / "other" / SEAL, folder / SEAL)
     with pytest.raises(Refused, match=r"release.json was changed after"):
         open_bundle(folder, trusted)
@@ -193,7 +193,7 @@ UNSAFE = ["../evil", "/etc/passwd", "a/b", "a\\b", "..", ".", "", ".hidden", "a\
 @pytest.mark.parametrize("name", UNSAFE)
 def test_an_unsafe_name_is_not_signed(ann: Publisher, name: str) -> None:
     with pytest.raises(Refused, match="a release cannot hold a file named"):
-        seal(release(), {name: b""}, ann)
+        sign_release(release(), {name: b""}, ann)
 
 
 @pytest.mark.parametrize("name", UNSAFE)
@@ -209,7 +209,7 @@ def test_an_unsafe_name_is_not_read_though_a_trusted_key_signed_it(
 
 def test_writing_the_same_again_changes_nothing(folder: Path, ann: Publisher, trusted: Trusted) -> None:
     before = (folder / RELEASE).stat()
-    digest = write(folder, release(), FILES, ann)
+    digest = write_bundle(folder, release(), FILES, ann)
     assert (folder / RELEASE).stat().st_ino == before.st_ino
     assert open_bundle(folder, trusted).digest == digest
     assert list(folder.parent.iterdir()) == [folder]
@@ -221,13 +221,13 @@ def test_writing_the_same_again_mends_a_file_that_was_altered_or_lost(
 ) -> None:
     for spoil in (lambda: (folder / name).write_bytes(b"altered"), (folder / name).unlink):
         spoil()
-        write(folder, release(), FILES, ann)
+        write_bundle(folder, release(), FILES, ann)
         assert open_bundle(folder, trusted).files == FILES
 
 
 def test_a_release_is_never_replaced(folder: Path, ann: Publisher, trusted: Trusted) -> None:
     with pytest.raises(StoreError, match="this folder holds something else"):
-        write(folder, release(made_at="later"), FILES, ann)
+        write_bundle(folder, release(made_at="later"), FILES, ann)
     assert open_bundle(folder, trusted).release.made_at == "2026-11-24"
     assert list(folder.parent.iterdir()) == [folder]
 
@@ -236,12 +236,12 @@ def test_a_folder_that_holds_no_release_is_not_replaced(tmp_path: Path, ann: Pub
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary").write_bytes(b"")
     with pytest.raises(StoreError, match="this folder holds something else"):
-        write(tmp_path / "mine", release(), FILES, ann)
+        write_bundle(tmp_path / "mine", release(), FILES, ann)
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, ann: Publisher) -> None:
     (tmp_path / "file").write_bytes(b"")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(StoreError, match="cannot write the release"):
-            save(place, seal(release(), FILES, ann))
+            save_bundle(place, sign_release(release(), FILES, ann))
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]

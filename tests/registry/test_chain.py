@@ -13,14 +13,14 @@ from releases import BACK, FILES, passed, register, release
 
 from headway.core.errors import HeadwayError, Refused
 from headway.core.record import digest_of, read, write
-from headway.core.release import Move
-from headway.registry import seen
-from headway.registry.register import Register
+from headway.core.release import PointerUpdate
+from headway.registry import rollback_protection as seen
+from headway.registry.model_registry import ModelRegistry
 from headway.registry.sign import create_publisher, load_publisher
 from headway.storage.state.sqlite import FILE
 
 
-def spoil(ours: Register, statement: str, *values: object) -> None:
+def spoil(ours: ModelRegistry, statement: str, *values: object) -> None:
     """Change the store behind everybody's back."""
     ours.state.close()
     with closing(sqlite3.connect(ours.folder.parent / FILE)) as db, db:
@@ -28,7 +28,7 @@ def spoil(ours: Register, statement: str, *values: object) -> None:
 
 
 @pytest.fixture
-def four(ours: Register, two: tuple[str, str], tmp_path: Path) -> Register:
+def four(ours: ModelRegistry, two: tuple[str, str], tmp_path: Path) -> ModelRegistry:
     """A register with two moves of `flights@live`, one of `flights@canary`, and again one of `flights@live`."""
     ours.point("flights@canary", two[0], passed())
     ours.point("flights@live", two[0], BACK)
@@ -40,7 +40,7 @@ def forget(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [1, 2, 3, 4])
-def test_an_edited_move_is_named(four: Register, tmp_path: Path, place: int) -> None:
+def test_an_edited_move_is_named(four: ModelRegistry, tmp_path: Path, place: int) -> None:
     content = four.state.moves()[place - 1].content.replace(b'"who":"', b'"who":"not ')
     spoil(four, "UPDATE moves SET content = ? WHERE place = ?", content, place)
     with pytest.raises(Refused, match=f"move {place} of the chain was changed after ed25519:"):
@@ -48,7 +48,7 @@ def test_an_edited_move_is_named(four: Register, tmp_path: Path, place: int) -> 
 
 
 @pytest.mark.parametrize("place", [1, 2, 3, 4])
-def test_an_edited_signature_is_named(four: Register, tmp_path: Path, place: int) -> None:
+def test_an_edited_signature_is_named(four: ModelRegistry, tmp_path: Path, place: int) -> None:
     signature = four.state.moves()[place - 1].signature.replace(b'"signature":"', b'"signature":"AAAA')
     spoil(four, "UPDATE moves SET signature = ? WHERE place = ?", signature, place)
     with pytest.raises(Refused, match=f"the signature of move {place} of the chain was changed"):
@@ -56,7 +56,7 @@ def test_an_edited_signature_is_named(four: Register, tmp_path: Path, place: int
 
 
 @pytest.mark.parametrize("place", [1, 2, 3])
-def test_a_deleted_move_is_named_by_the_one_that_followed_it(four: Register, tmp_path: Path, place: int) -> None:
+def test_a_deleted_move_is_named_by_the_one_that_followed_it(four: ModelRegistry, tmp_path: Path, place: int) -> None:
     spoil(four, "DELETE FROM moves WHERE place = ?", place)
     for look in (register(tmp_path).history, lambda: register(tmp_path).resolve("flights@live")):
         with pytest.raises(Refused, match=f"move {place} of the chain follows a move that is not there"):
@@ -64,14 +64,14 @@ def test_a_deleted_move_is_named_by_the_one_that_followed_it(four: Register, tmp
 
 
 @pytest.mark.parametrize("place", [1, 2, 3])
-def test_moves_in_another_order_are_named(four: Register, tmp_path: Path, place: int) -> None:
+def test_moves_in_another_order_are_named(four: ModelRegistry, tmp_path: Path, place: int) -> None:
     spoil(four, "UPDATE moves SET place = -(2 * ?1 + 1 - place) WHERE place IN (?1, ?1 + 1)", place)
     spoil(four, "UPDATE moves SET place = -place WHERE place < 0")
     with pytest.raises(Refused, match=f"move {place} of the chain is out of order"):
         register(tmp_path).history()
 
 
-def test_moves_that_were_cut_off_are_told_by_who_saw_them(four: Register, tmp_path: Path) -> None:
+def test_moves_that_were_cut_off_are_told_by_who_saw_them(four: ModelRegistry, tmp_path: Path) -> None:
     spoil(four, "DELETE FROM moves WHERE place > 2")
     message = (
         r"replayed pointer flights@(live: move 2|canary: move 1) was seen here before, and this store ends at move"
@@ -80,7 +80,7 @@ def test_moves_that_were_cut_off_are_told_by_who_saw_them(four: Register, tmp_pa
         register(tmp_path).history()
 
 
-def test_a_first_move_of_another_store_spliced_in_is_named(four: Register, tmp_path: Path) -> None:
+def test_a_first_move_of_another_store_spliced_in_is_named(four: ModelRegistry, tmp_path: Path) -> None:
     other = register(tmp_path, store="other")
     other.point("hotels@live", other.publish(release("hotels"), FILES), passed())
     (first,) = other.state.moves()
@@ -90,16 +90,16 @@ def test_a_first_move_of_another_store_spliced_in_is_named(four: Register, tmp_p
         register(tmp_path).history()
 
 
-def test_a_move_that_is_no_move_is_named(four: Register, tmp_path: Path) -> None:
+def test_a_move_that_is_no_move_is_named(four: ModelRegistry, tmp_path: Path) -> None:
     signed = load_publisher(four.publisher_key).sign(b'{"kind":"release","version":1,"record":{}}')
     spoil(four, "UPDATE moves SET content = ?, signature = ? WHERE place = 2", signed.content, signed.signature)
     for look in (register(tmp_path).history, lambda: register(tmp_path).resolve("flights@live")):
-        with pytest.raises(Refused, match="move 2 of the chain cannot be read: expected a record 'move'"):
+        with pytest.raises(Refused, match="move 2 of the chain cannot be read: expected a record 'pointer_update'"):
             look()
 
 
-def test_a_signed_move_with_a_wrong_number_is_named(four: Register, tmp_path: Path) -> None:
-    move = read(Move, four.state.moves()[-1].content)
+def test_a_signed_move_with_a_wrong_number_is_named(four: ModelRegistry, tmp_path: Path) -> None:
+    move = read(PointerUpdate, four.state.moves()[-1].content)
     signed = load_publisher(four.publisher_key).sign(write(changed(move, number=7)))
     spoil(four, "UPDATE moves SET content = ?, signature = ? WHERE place = 4", signed.content, signed.signature)
     forget(tmp_path)
@@ -107,10 +107,10 @@ def test_a_signed_move_with_a_wrong_number_is_named(four: Register, tmp_path: Pa
         register(tmp_path).history()
 
 
-def test_a_move_by_an_unknown_key_is_not_followed(ours: Register, two: tuple[str, str], tmp_path: Path) -> None:
+def test_a_move_by_an_unknown_key_is_not_followed(ours: ModelRegistry, two: tuple[str, str], tmp_path: Path) -> None:
     eve = create_publisher(tmp_path / "eve.pem")
     last = ours.state.moves()[-1].content
-    move = changed(read(Move, last), number=3, release=two[0], previous=digest_of(last))
+    move = changed(read(PointerUpdate, last), number=3, release=two[0], previous=digest_of(last))
     assert ours.state.append(eve.sign(write(move)))
     for look in (ours.history, lambda: ours.resolve("flights@live")):
         with pytest.raises(
@@ -121,16 +121,16 @@ def test_a_move_by_an_unknown_key_is_not_followed(ours: Register, two: tuple[str
 
 
 def test_a_pointer_is_followed_though_another_team_moved_its_own_since(
-    ours: Register, two: tuple[str, str], tmp_path: Path
+    ours: ModelRegistry, two: tuple[str, str], tmp_path: Path
 ) -> None:
     eve = create_publisher(tmp_path / "eve.pem")
     last = ours.state.moves()[-1].content
-    move = changed(read(Move, last), name="hotels", number=1, previous=digest_of(last))
+    move = changed(read(PointerUpdate, last), name="hotels", number=1, previous=digest_of(last))
     assert ours.state.append(eve.sign(write(move)))
     assert ours.resolve("flights@live").digest == two[1]
 
 
-def test_every_refusal_says_what_where_and_the_mend(four: Register, tmp_path: Path) -> None:
+def test_every_refusal_says_what_where_and_the_mend(four: ModelRegistry, tmp_path: Path) -> None:
     spoil(four, "DELETE FROM moves WHERE place = 2")
     with pytest.raises(HeadwayError) as caught:
         register(tmp_path).history()

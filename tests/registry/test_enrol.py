@@ -7,27 +7,27 @@ from pathlib import Path
 import pytest
 
 from headway.core.errors import ConfigError
-from headway.registry.enrol import Enrolment, enrol
+from headway.registry.key_setup import KeySetup, init_keys
 from headway.registry.sign import create_publisher, load_publisher, load_trusted
 
 
 def test_a_fresh_machine_gets_a_key_and_trusts_it(tmp_path: Path) -> None:
     pem, trusted = tmp_path / "home" / "publisher.pem", tmp_path / "project" / "trusted_keys.txt"
-    done = enrol(pem, trusted, comment="ann@laptop")
-    assert done == Enrolment(key=load_publisher(pem).key, created=True, pinned=True)
+    done = init_keys(pem, trusted, comment="ann@laptop")
+    assert done == KeySetup(key=load_publisher(pem).key, created=True, pinned=True)
     assert trusted.read_text(encoding="utf-8") == f"{done.key} ann@laptop\n"
 
 
 def test_the_second_time_nothing_is_done(tmp_path: Path) -> None:
-    first = enrol(tmp_path / "publisher.pem", tmp_path / "trusted_keys.txt", comment="ann")
-    again = enrol(tmp_path / "publisher.pem", tmp_path / "trusted_keys.txt", comment="ann")
-    assert again == Enrolment(key=first.key, created=False, pinned=False)
+    first = init_keys(tmp_path / "publisher.pem", tmp_path / "trusted_keys.txt", comment="ann")
+    again = init_keys(tmp_path / "publisher.pem", tmp_path / "trusted_keys.txt", comment="ann")
+    assert again == KeySetup(key=first.key, created=False, pinned=False)
 
 
 def test_a_list_of_comments_only_is_added_to_on_a_line_of_its_own(tmp_path: Path) -> None:
     trusted = tmp_path / "trusted_keys.txt"
     trusted.write_text("# who may publish", encoding="utf-8")
-    done = enrol(tmp_path / "publisher.pem", trusted, comment="ann")
+    done = init_keys(tmp_path / "publisher.pem", trusted, comment="ann")
     assert load_trusted(trusted).keys == {done.key: "ann"}
 
 
@@ -36,7 +36,7 @@ def test_a_list_that_trusts_others_is_not_added_to_but_the_line_is_told(tmp_path
     others = f"{create_publisher(tmp_path / 'others.pem').key} others\n"
     trusted.write_text(others, encoding="utf-8")
     with pytest.raises(ConfigError, match="is not trusted here") as caught:
-        enrol(tmp_path / "publisher.pem", trusted, comment="ann")
+        init_keys(tmp_path / "publisher.pem", trusted, comment="ann")
     assert caught.value.hint.endswith(f"{load_publisher(tmp_path / 'publisher.pem').key} ann")
     assert trusted.read_text(encoding="utf-8") == others
 
@@ -44,10 +44,10 @@ def test_a_list_that_trusts_others_is_not_added_to_but_the_line_is_told(tmp_path
 def test_a_list_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "trust").write_bytes(b"")
     with pytest.raises(ConfigError, match="the trusted keys cannot be read"):
-        enrol(tmp_path / "publisher.pem", tmp_path / "trust" / "trusted_keys.txt", comment="ann")
+        init_keys(tmp_path / "publisher.pem", tmp_path / "trust" / "trusted_keys.txt", comment="ann")
 
 
 def test_a_list_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "trust").symlink_to(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="cannot pin the publisher key"):
-        enrol(tmp_path / "publisher.pem", tmp_path / "trust" / "trusted_keys.txt", comment="ann")
+        init_keys(tmp_path / "publisher.pem", tmp_path / "trust" / "trusted_keys.txt", comment="ann")

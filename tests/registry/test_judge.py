@@ -12,7 +12,7 @@ from headway.core.errors import ConfigError, HeadwayError
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.record import read, write
 from headway.core.verdict import Rule, Verdict
-from headway.registry.judge import feasible, judge, override, releasable
+from headway.registry.judge import feasible, judge, override_verdict, releasable
 
 RANK = {"pass": 0, "undecided": 1, "fail": 2}
 
@@ -59,15 +59,15 @@ def at_most(measure="brier.drop", limit=0.005):
     return Rule(measure=measure, at_most=limit)
 
 
-def ruling(measurement, rule):
-    return judge(evidence(measurement), policy(rule)).rulings[0]
+def rule_result(measurement, rule):
+    return judge(evidence(measurement), policy(rule)).rule_results[0]
 
 
 # --- one rule ------------------------------------------------------------------------------------------------------
 
 
 def test_a_loss_whose_upper_bound_is_inside_passes():
-    found = ruling(seen(value=0.001, se=0.001), at_most())
+    found = rule_result(seen(value=0.001, se=0.001), at_most())
     assert found.answer == "pass"
     assert found.message == (
         "brier.drop is 0.001 (95 % interval -0.001 to 0.003; 9,000 rows, 60 groups): "
@@ -76,34 +76,34 @@ def test_a_loss_whose_upper_bound_is_inside_passes():
 
 
 def test_a_loss_whose_lower_bound_is_outside_fails():
-    found = ruling(seen(value=0.01, se=0.001), at_most())
+    found = rule_result(seen(value=0.01, se=0.001), at_most())
     assert (found.answer, found.groups_needed) == ("fail", None)
     assert found.bound == pytest.approx(0.01 - 1.671 * 0.001, abs=1e-6)
     assert found.message.endswith("at least 0.008329, outside the limit of 0.005")
 
 
 def test_a_loss_that_straddles_the_limit_is_undecided_and_says_how_many_groups_would_decide():
-    found = ruling(seen(value=0.002, se=0.003), at_most())
+    found = rule_result(seen(value=0.002, se=0.003), at_most())
     assert found.answer == "undecided"
     assert found.groups_needed == pytest.approx(60 * ((1.645 + 1.282) * 0.003 / 0.003) ** 2, rel=0.01)
     assert "it may be 0.007" in found.message and "514 groups would decide, 60 are at hand" in found.message
 
 
 def test_a_value_inside_is_no_pass_and_a_value_outside_no_fail():
-    assert ruling(seen(value=0.0049, se=0.001), at_most()).answer == "undecided"
-    assert ruling(seen(value=0.0051, se=0.001), at_most()).answer == "undecided"
+    assert rule_result(seen(value=0.0049, se=0.001), at_most()).answer == "undecided"
+    assert rule_result(seen(value=0.0051, se=0.001), at_most()).answer == "undecided"
 
 
 @pytest.mark.parametrize("value", [0.0049999, 0.005])
 def test_what_ten_times_the_groups_would_not_tell_cannot_be_decided(value):
-    found = ruling(seen(value=value, se=0.001), at_most())
+    found = rule_result(seen(value=value, se=0.001), at_most())
     assert (found.answer, found.groups_needed) == ("undecided", None)
     assert "this cannot be decided on such data, not with 10 times its 60 groups" in found.message
 
 
 @pytest.mark.parametrize(("value", "answer"), [(3.0, "pass"), (2.05, "undecided"), (1.0, "fail")])
 def test_at_least_is_the_mirror_of_at_most(value, answer):
-    found = ruling(seen("latency.speedup", value, 0.1), Rule(measure="latency.speedup", at_least=2))
+    found = rule_result(seen("latency.speedup", value, 0.1), Rule(measure="latency.speedup", at_least=2))
     assert found.answer == answer
     words = {
         "pass": "at least 2.833, within",
@@ -114,29 +114,29 @@ def test_at_least_is_the_mirror_of_at_most(value, answer):
 
 
 def test_a_fact_is_compared_as_it_is():
-    assert ruling(known(value=0.1), at_most("max_change", 0.1)).answer == "pass"
-    found = ruling(known(value=0.1), at_most("max_change", 0.0999))
+    assert rule_result(known(value=0.1), at_most("max_change", 0.1)).answer == "pass"
+    found = rule_result(known(value=0.1), at_most("max_change", 0.0999))
     assert (found.answer, found.bound) == ("fail", 0.1)
     assert found.message == "max_change is 0.1 (9,000 rows): at least 0.1, outside the limit of 0.0999"
 
 
 def test_an_anytime_interval_is_taken_as_it_is():
     anytime = replace(seen(), looks="anytime", low=-0.01, high=0.004, se=None, dof=None)
-    assert ruling(anytime, at_most()).answer == "pass"
-    assert ruling(replace(anytime, low=0.0051, high=0.02), at_most()).answer == "fail"
-    open_yet = ruling(replace(anytime, high=0.02), at_most())
+    assert rule_result(anytime, at_most()).answer == "pass"
+    assert rule_result(replace(anytime, low=0.0051, high=0.02), at_most()).answer == "fail"
+    open_yet = rule_result(replace(anytime, high=0.02), at_most())
     assert (open_yet.answer, open_yet.groups_needed) == ("undecided", None)
     assert "more of the same would decide" in open_yet.message
 
 
 def test_few_groups_are_undecided_however_good_they_look():
-    found = ruling(seen(value=-0.5, se=1e-6, groups=19), at_most())
+    found = rule_result(seen(value=-0.5, se=1e-6, groups=19), at_most())
     assert (found.answer, found.bound, found.groups_needed) == ("undecided", None, 20)
     assert "19 groups" in found.message and "at least 20 are needed" in found.message
 
 
 def test_groups_that_gave_no_interval_are_undecided():
-    found = ruling(replace(seen("roc_auc"), se=None, dof=None, low=0.0, high=1.0), at_most("roc_auc"))
+    found = rule_result(replace(seen("roc_auc"), se=None, dof=None, low=0.0, high=1.0), at_most("roc_auc"))
     assert (found.answer, found.groups_needed) == ("undecided", None)
     assert "interval 0" not in found.message and "these groups give no interval" in found.message
 
@@ -144,7 +144,7 @@ def test_groups_that_gave_no_interval_are_undecided():
 def test_a_unit_is_said():
     assert (
         "is 12 us ("
-        in ruling(replace(seen("latency.one_row", 12.0, 0.1), unit="us"), at_most("latency.one_row")).message
+        in rule_result(replace(seen("latency.one_row", 12.0, 0.1), unit="us"), at_most("latency.one_row")).message
     )
 
 
@@ -162,7 +162,7 @@ def test_missing_evidence_is_undecided_and_says_which_probe_did_not_run():
     finding = Finding(code="E001", severity="undecided", message="probe 'calibration' did not run: no labels")
     verdict = judge(evidence(seen(), findings=(finding,)), policy(at_most(), at_most("ece", 0.05)))
     assert verdict.answer == "undecided"
-    assert verdict.rulings[1].message == (
+    assert verdict.rule_results[1].message == (
         "ece was not measured, so nothing is known of it (probe 'calibration' did not run: no labels)"
     )
 
@@ -185,8 +185,8 @@ def test_rules_share_the_error_of_a_fail_but_not_of_a_pass():
 
 
 def test_a_verdict_names_its_subject_its_looks_and_the_time_of_its_evidence():
-    verdict = judge(evidence(seen()), policy(at_most()), looks_at_test=3)
-    assert (verdict.subject, verdict.looks_at_test, verdict.by) == ("sha256:1", 3, "judge")
+    verdict = judge(evidence(seen()), policy(at_most()), test_evaluations=3)
+    assert (verdict.subject, verdict.test_evaluations, verdict.by) == ("sha256:1", 3, "judge")
     assert verdict.at == "2013-07-01T00:00:00+00:00"
     assert read(Verdict, write(verdict)) == verdict
 
@@ -205,20 +205,20 @@ def test_relative_rules_say_feasible_and_all_rules_releasable():
 
 
 def test_a_person_may_override_and_the_rulings_stay():
-    verdict = judge(evidence(seen(value=0.1)), policy(at_most()), looks_at_test=2)
-    over = override(verdict, who="mira", why="storm week, known cause", at="2013-08-01T09:00:00+00:00")
+    verdict = judge(evidence(seen(value=0.1)), policy(at_most()), test_evaluations=2)
+    over = override_verdict(verdict, who="mira", why="storm week, known cause", at="2013-08-01T09:00:00+00:00")
     assert (over.answer, over.by, over.why, over.at) == (
         "pass",
         "mira",
         "storm week, known cause",
         "2013-08-01T09:00:00+00:00",
     )
-    assert over.rulings == verdict.rulings and releasable(over) and not feasible(over)
+    assert over.rule_results == verdict.rule_results and releasable(over) and not feasible(over)
 
 
 def test_an_override_without_a_reason_is_refused():
     with pytest.raises(HeadwayError, match="names who, why and when"):
-        override(judge(evidence(), policy()), who="mira", why=" ", at="2013-08-01")
+        override_verdict(judge(evidence(), policy()), who="mira", why=" ", at="2013-08-01")
 
 
 # --- slices --------------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ WORST = at_most("worst_slice.brier.drop", 0.005)
 
 
 def slices(*measurements):
-    return judge(evidence(*measurements), policy(WORST)).rulings[0]
+    return judge(evidence(*measurements), policy(WORST)).rule_results[0]
 
 
 def test_every_supported_slice_must_be_shown_within_the_limit():
@@ -281,10 +281,10 @@ def test_the_undecided_slice_that_needs_most_is_named():
 def test_slices_at_least_name_the_lowest():
     rule = Rule(measure="worst_slice.recall", at_least=0.5)
     held = evidence(seen("recall", 0.9, slice="a"), seen("recall", 0.8, slice="b"))
-    found = judge(held, policy(rule)).rulings[0]
+    found = judge(held, policy(rule)).rule_results[0]
     assert (found.answer, found.measurement.slice) == ("pass", "b")
     worse = evidence(seen("recall", 0.4, slice="a"), seen("recall", 0.3, slice="b"))
-    assert judge(worse, policy(rule)).rulings[0].measurement.slice == "b"
+    assert judge(worse, policy(rule)).rule_results[0].measurement.slice == "b"
 
 
 def test_a_slice_whose_groups_gave_no_interval_keeps_the_rule_undecided():
@@ -298,28 +298,28 @@ values, errors = st.floats(-1, 1), st.floats(1e-9, 1)
 
 @given(values, errors, st.floats(1, 100), values)
 def test_a_wider_interval_never_turns_undecided_into_an_answer_or_one_answer_into_the_other(value, se, wider, limit):
-    before = ruling(seen(value=value, se=se), at_most(limit=limit)).answer
-    after = ruling(seen(value=value, se=se * wider), at_most(limit=limit)).answer
+    before = rule_result(seen(value=value, se=se), at_most(limit=limit)).answer
+    after = rule_result(seen(value=value, se=se * wider), at_most(limit=limit)).answer
     assert after in (before, "undecided")
 
 
 @given(values, values, errors, values)
 def test_more_harm_is_never_judged_better(value, other, se, limit):
     assume(value <= other)
-    answers = [ruling(seen(value=each, se=se), at_most(limit=limit)).answer for each in (value, other)]
+    answers = [rule_result(seen(value=each, se=se), at_most(limit=limit)).answer for each in (value, other)]
     assert RANK[answers[0]] <= RANK[answers[1]]
 
 
 @given(values, errors, values)
 def test_a_mirrored_measure_gives_the_same_answer(value, se, limit):
-    mirrored = ruling(seen(value=-value, se=se), Rule(measure="brier.drop", at_least=-limit))
-    straight = ruling(seen(value=value, se=se), at_most(limit=limit))
+    mirrored = rule_result(seen(value=-value, se=se), Rule(measure="brier.drop", at_least=-limit))
+    straight = rule_result(seen(value=value, se=se), at_most(limit=limit))
     assert (mirrored.answer, mirrored.groups_needed) == (straight.answer, straight.groups_needed)
 
 
 @given(st.integers(1, 200), values, errors, values)
 def test_groups_needed_are_more_than_those_at_hand_and_at_most_ten_times(groups, value, se, limit):
-    found = ruling(seen(value=value, se=se, groups=groups), at_most(limit=limit))
+    found = rule_result(seen(value=value, se=se, groups=groups), at_most(limit=limit))
     if found.groups_needed is not None:
         assert groups < found.groups_needed <= max(10 * groups, 20)
 

@@ -13,11 +13,11 @@ import racer
 from releases import BACK, passed
 
 from headway.core.errors import PointerMoved
-from headway.registry.register import Register
+from headway.registry.model_registry import ModelRegistry
 
 
 def test_a_move_after_one_that_was_not_the_last_is_told_where_the_pointer_went(
-    ours: Register, two: tuple[str, str]
+    ours: ModelRegistry, two: tuple[str, str]
 ) -> None:
     with pytest.raises(PointerMoved) as caught:
         ours.point("flights@live", two[0], BACK, after=1)
@@ -25,7 +25,7 @@ def test_a_move_after_one_that_was_not_the_last_is_told_where_the_pointer_went(
     assert ours.point("flights@live", two[0], BACK, after=2).number == 3
 
 
-def test_a_move_of_another_pointer_in_between_is_chained_around(ours: Register, two: tuple[str, str]) -> None:
+def test_a_move_of_another_pointer_in_between_is_chained_around(ours: ModelRegistry, two: tuple[str, str]) -> None:
     class Busy:
         """The state, where somebody moves another pointer just before our first append."""
 
@@ -66,7 +66,7 @@ def stop(processes: list[subprocess.Popen[str]]) -> None:
 
 @pytest.mark.slow
 def test_of_two_processes_that_move_one_pointer_at_once_one_wins_and_one_is_told(
-    tmp_path: Path, ours: Register
+    tmp_path: Path, ours: ModelRegistry
 ) -> None:
     with ExitStack() as stack:
         processes = [start(tmp_path, who) for who in ("ann", "bob")]

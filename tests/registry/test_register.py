@@ -14,21 +14,21 @@ from releases import BACK, FILES, passed, release
 from headway.core.config import Config, TrustSection
 from headway.core.errors import ConfigError, Refused, StoreError
 from headway.core.record import digest_of, write
-from headway.core.release import Move
+from headway.core.release import PointerUpdate
 from headway.core.verdict import Verdict
-from headway.registry.register import Reason, Register, now
+from headway.registry.model_registry import ModelRegistry, UpdateReason, now
 from headway.registry.sign import create_publisher, load_publisher
 
 
-def test_a_pointer_gives_the_release_that_it_was_moved_to_last(ours: Register, two: tuple[str, str]) -> None:
+def test_a_pointer_gives_the_release_that_it_was_moved_to_last(ours: ModelRegistry, two: tuple[str, str]) -> None:
     bundle = ours.resolve("flights@live")
     assert (bundle.digest, bundle.files) == (two[1], FILES)
 
 
-def test_a_move_says_who_why_when_and_by_which_verdict(ours: Register) -> None:
+def test_a_move_says_who_why_when_and_by_which_verdict(ours: ModelRegistry) -> None:
     digest = ours.publish(release(), FILES)
     move = ours.point("flights@live", digest, passed("ann", "faster"))
-    assert move == Move(
+    assert move == PointerUpdate(
         name="flights",
         pointer="live",
         number=1,
@@ -43,14 +43,14 @@ def test_a_move_says_who_why_when_and_by_which_verdict(ours: Register) -> None:
     assert ours.history() == (move,) == (ours.head("flights@live"),)
 
 
-def test_each_move_names_the_one_before_it_over_all_pointers(ours: Register, two: tuple[str, str]) -> None:
+def test_each_move_names_the_one_before_it_over_all_pointers(ours: ModelRegistry, two: tuple[str, str]) -> None:
     ours.point("flights@canary", two[0], passed())
     kept = ours.state.moves()
     assert [move.previous for move in ours.history()] == ["", *(digest_of(each.content) for each in kept[:-1])]
     assert [move.number for move in ours.history()] == [1, 2, 1]
 
 
-def test_history_is_of_all_or_of_a_name_or_of_a_pointer(ours: Register, two: tuple[str, str]) -> None:
+def test_history_is_of_all_or_of_a_name_or_of_a_pointer(ours: ModelRegistry, two: tuple[str, str]) -> None:
     canary = ours.point("flights@canary", two[0], passed())
     hotels = ours.point("hotels@live", ours.publish(release("hotels"), FILES), passed())
     assert len(ours.history()) == 4
@@ -58,7 +58,7 @@ def test_history_is_of_all_or_of_a_name_or_of_a_pointer(ours: Register, two: tup
     assert ours.history("flights", "canary") == (canary,)
 
 
-def test_what_was_live_at_a_time_is_answered_from_the_log(ours: Register, two: tuple[str, str]) -> None:
+def test_what_was_live_at_a_time_is_answered_from_the_log(ours: ModelRegistry, two: tuple[str, str]) -> None:
     noon = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
     at = [ours.live_at("flights@live", noon + timedelta(seconds=seconds)) for seconds in (0, 60, 119, 120, 99_999)]
     assert [move and move.release for move in at] == [None, two[0], two[0], two[1], two[1]]
@@ -67,13 +67,13 @@ def test_what_was_live_at_a_time_is_answered_from_the_log(ours: Register, two: t
     assert ours.live_at("flights@canary", noon + timedelta(days=1)) is None
 
 
-def test_going_back_needs_no_verdict(ours: Register, two: tuple[str, str]) -> None:
+def test_going_back_needs_no_verdict(ours: ModelRegistry, two: tuple[str, str]) -> None:
     move = ours.point("flights@live", two[0], BACK)
     assert (move.verdict, move.answer, move.number) == ("", "", 3)
     assert ours.resolve("flights@live").digest == two[0]
 
 
-def test_going_where_the_pointer_never_was_needs_a_verdict(ours: Register, two: tuple[str, str]) -> None:
+def test_going_where_the_pointer_never_was_needs_a_verdict(ours: ModelRegistry, two: tuple[str, str]) -> None:
     third = ours.publish(release(made_at="July"), FILES)
     with pytest.raises(Refused, match=f"the pointer never had release {third}, and no verdict is given"):
         ours.point("flights@live", third, BACK)
@@ -82,26 +82,26 @@ def test_going_where_the_pointer_never_was_needs_a_verdict(ours: Register, two: 
 
 
 @pytest.mark.parametrize("answer", ["fail", "undecided"])
-def test_only_pass_moves_a_pointer(ours: Register, two: tuple[str, str], answer: str) -> None:
+def test_only_pass_moves_a_pointer(ours: ModelRegistry, two: tuple[str, str], answer: str) -> None:
     verdict = changed(release().verdict, answer=answer)
     assert isinstance(verdict, Verdict)
     with pytest.raises(Refused, match=f"the verdict is {answer}: only pass moves a pointer"):
-        ours.point("flights@live", two[0], Reason(who="ann", why="hurry", verdict=verdict))
+        ours.point("flights@live", two[0], UpdateReason(who="ann", why="hurry", verdict=verdict))
     assert len(ours.history()) == 2
 
 
-def test_publishing_again_changes_nothing(ours: Register, two: tuple[str, str]) -> None:
+def test_publishing_again_changes_nothing(ours: ModelRegistry, two: tuple[str, str]) -> None:
     assert ours.publish(release(made_at="May"), FILES) == two[0]
     assert len(list((ours.folder / "flights").iterdir())) == 2
 
 
-def test_a_release_is_found_by_the_first_digits_of_its_digest(ours: Register, two: tuple[str, str]) -> None:
+def test_a_release_is_found_by_the_first_digits_of_its_digest(ours: ModelRegistry, two: tuple[str, str]) -> None:
     digits = two[0].removeprefix("sha256:")
     for selector in (digits[:8], digits, two[0]):
         assert ours.resolve(f"flights@{selector}").digest == two[0]
 
 
-def test_digits_that_no_release_has_list_those_there_are(ours: Register, two: tuple[str, str]) -> None:
+def test_digits_that_no_release_has_list_those_there_are(ours: ModelRegistry, two: tuple[str, str]) -> None:
     with pytest.raises(StoreError, match="0 releases of flights begin with 00000000") as caught:
         ours.resolve("flights@00000000")
     assert all(digest.removeprefix("sha256:")[:16] in caught.value.where for digest in two)
@@ -109,7 +109,7 @@ def test_digits_that_no_release_has_list_those_there_are(ours: Register, two: tu
         ours.resolve("hotels@00000000")
 
 
-def test_a_pointer_that_is_not_there_lists_those_there_are(ours: Register) -> None:
+def test_a_pointer_that_is_not_there_lists_those_there_are(ours: ModelRegistry) -> None:
     with pytest.raises(StoreError, match=r"no pointer flights@live(.|\n)*known: none"):
         ours.resolve("flights@live")
     ours.point("flights@live", ours.publish(release(), FILES), passed())
@@ -121,54 +121,54 @@ def test_a_pointer_that_is_not_there_lists_those_there_are(ours: Register) -> No
 @pytest.mark.parametrize(
     "address", ["flights", "@live", "flights@", "flights@Live", "../x@live", "a@b@c", "f@deadbeef"]
 )
-def test_what_is_no_pointer_is_not_moved(ours: Register, address: str) -> None:
+def test_what_is_no_pointer_is_not_moved(ours: ModelRegistry, address: str) -> None:
     with pytest.raises(StoreError, match=f"'{address}' is no pointer"):
         ours.point(address, "sha256:" + "0" * 64, passed())
 
 
-def test_a_name_that_is_no_folder_name_is_not_published(ours: Register) -> None:
+def test_a_name_that_is_no_folder_name_is_not_published(ours: ModelRegistry) -> None:
     with pytest.raises(StoreError, match=r"'\.\./evil' .* is no name and digest of a release"):
         ours.publish(release("../evil"), FILES)
     with pytest.raises(StoreError, match="'r' is no name and digest of a release"):
         ours.point("flights@live", "r", passed())
 
 
-def test_a_move_to_a_release_that_was_not_published_is_not_made(ours: Register) -> None:
+def test_a_move_to_a_release_that_was_not_published_is_not_made(ours: ModelRegistry) -> None:
     with pytest.raises(Refused, match="the release folder cannot be read"):
         ours.point("flights@live", "sha256:" + "0" * 64, passed())
     assert ours.history() == ()
 
 
-def place(ours: Register, digest: str, name: str = "flights") -> Path:
+def place(ours: ModelRegistry, digest: str, name: str = "flights") -> Path:
     return ours.folder / name / digest.removeprefix("sha256:")
 
 
-def test_a_changed_byte_of_the_live_release_is_refused_by_file(ours: Register, two: tuple[str, str]) -> None:
+def test_a_changed_byte_of_the_live_release_is_refused_by_file(ours: ModelRegistry, two: tuple[str, str]) -> None:
     (place(ours, two[1]) / "model.echo").write_bytes(b"Echo")
     with pytest.raises(Refused, match=r"model.echo was changed"):
         ours.resolve("flights@live")
 
 
-def test_a_signed_release_in_the_place_of_another_is_refused(ours: Register, two: tuple[str, str]) -> None:
+def test_a_signed_release_in_the_place_of_another_is_refused(ours: ModelRegistry, two: tuple[str, str]) -> None:
     shutil.rmtree(place(ours, two[1]))
     shutil.copytree(place(ours, two[0]), place(ours, two[1]))
     with pytest.raises(Refused, match=f"the folder of flights {two[1]} holds flights {two[0]}"):
         ours.resolve("flights@live")
 
 
-def test_a_signed_release_of_another_name_is_refused(ours: Register, two: tuple[str, str]) -> None:
+def test_a_signed_release_of_another_name_is_refused(ours: ModelRegistry, two: tuple[str, str]) -> None:
     shutil.copytree(ours.folder / "flights", ours.folder / "hotels")
     with pytest.raises(Refused, match=f"the folder of hotels {two[1]} holds flights {two[1]}"):
         ours.resolve(f"hotels@{two[1]}")
 
 
-def test_a_machine_that_trusts_nobody_loads_nothing(ours: Register, two: tuple[str, str]) -> None:
+def test_a_machine_that_trusts_nobody_loads_nothing(ours: ModelRegistry, two: tuple[str, str]) -> None:
     ours.trusted_keys.unlink()
     with pytest.raises(Refused, match="which is not trusted"):
         ours.resolve("flights@live")
 
 
-def test_after_a_key_leaked_a_new_one_brings_the_release_back(ours: Register, two: tuple[str, str]) -> None:
+def test_after_a_key_leaked_a_new_one_brings_the_release_back(ours: ModelRegistry, two: tuple[str, str]) -> None:
     leaked = load_publisher(ours.publisher_key).key
     ours.publisher_key.unlink()
     ours.trusted_keys.write_text(f"{create_publisher(ours.publisher_key).key} ann again\n", encoding="utf-8")
@@ -181,7 +181,9 @@ def test_after_a_key_leaked_a_new_one_brings_the_release_back(ours: Register, tw
 
 
 def test_a_register_of_a_project_keeps_its_state_and_believes_its_keys(tmp_path: Path) -> None:
-    made = Register.from_config(Config(folder=str(tmp_path), trust=TrustSection(publisher_key="/keys/publisher.pem")))
+    made = ModelRegistry.from_config(
+        Config(folder=str(tmp_path), trust=TrustSection(publisher_key="/keys/publisher.pem"))
+    )
     assert made.folder == tmp_path / ".headway" / "releases"
     assert (made.trusted_keys, made.publisher_key) == (tmp_path / "trusted_keys.txt", Path("/keys/publisher.pem"))
     assert made.history() == ()
@@ -191,7 +193,7 @@ def test_a_register_of_a_project_keeps_its_state_and_believes_its_keys(tmp_path:
 def test_keys_that_lie_in_the_store_are_refused(tmp_path: Path, field: str) -> None:
     trust = TrustSection(**{field: ".headway/keys"})
     with pytest.raises(ConfigError, match=rf"\[trust\] {field} lies in the store"):
-        Register.from_config(Config(folder=str(tmp_path), trust=trust))
+        ModelRegistry.from_config(Config(folder=str(tmp_path), trust=trust))
 
 
 def test_the_clock_is_utc() -> None:

@@ -11,8 +11,8 @@ from releases import BACK, FILES, register, release
 
 from headway.core.errors import ConfigError, Refused
 from headway.core.record import digest_of
-from headway.registry import seen
-from headway.registry.register import Register
+from headway.registry import rollback_protection as seen
+from headway.registry.model_registry import ModelRegistry
 
 
 def copy_store(folder: Path, *, to: str) -> None:
@@ -29,7 +29,9 @@ def replayed(act: Callable[[], object], message: str) -> None:
         act()
 
 
-def test_an_old_store_put_back_is_refused_as_replayed(ours: Register, two: tuple[str, str], tmp_path: Path) -> None:
+def test_an_old_store_put_back_is_refused_as_replayed(
+    ours: ModelRegistry, two: tuple[str, str], tmp_path: Path
+) -> None:
     copy_store(tmp_path, to="old")
     ours.point("flights@live", two[0], BACK)
     ours.state.close()
@@ -41,13 +43,13 @@ def test_an_old_store_put_back_is_refused_as_replayed(ours: Register, two: tuple
 
 
 def test_an_empty_store_in_its_place_is_refused_as_replayed(
-    ours: Register, two: tuple[str, str], tmp_path: Path
+    ours: ModelRegistry, two: tuple[str, str], tmp_path: Path
 ) -> None:
     replayed(lambda: register(tmp_path, store="new").resolve("flights@live"), "move 2 was seen here before, and .* 0")
 
 
 def test_another_move_of_the_same_number_is_refused_as_replayed(
-    ours: Register, two: tuple[str, str], tmp_path: Path
+    ours: ModelRegistry, two: tuple[str, str], tmp_path: Path
 ) -> None:
     copy_store(tmp_path, to="fork")
     memory = seen.beside(ours.trusted_keys).read_bytes()
@@ -63,23 +65,23 @@ def test_another_move_of_the_same_number_is_refused_as_replayed(
 
 
 def test_a_loader_remembers_what_it_resolved_and_keeps_no_key(
-    ours: Register, two: tuple[str, str], tmp_path: Path
+    ours: ModelRegistry, two: tuple[str, str], tmp_path: Path
 ) -> None:
     seen.beside(ours.trusted_keys).unlink()
     ours.publisher_key.unlink()
     ours.resolve("flights@live")
     met = seen.recall(seen.beside(ours.trusted_keys))
-    assert met == {"flights@live": seen.Met(number=2, digest=digest_of(ours.state.moves()[-1].content))}
+    assert met == {"flights@live": seen.LastSeen(number=2, digest=digest_of(ours.state.moves()[-1].content))}
     assert not ours.publisher_key.exists()
 
 
 def test_what_a_signed_release_digest_names_is_loaded_whatever_was_seen(
-    ours: Register, two: tuple[str, str], tmp_path: Path
+    ours: ModelRegistry, two: tuple[str, str], tmp_path: Path
 ) -> None:
     assert ours.resolve(f"flights@{two[0][7:15]}").release.made_at == "May"
 
 
-def test_without_a_publisher_key_nothing_is_published_or_moved(ours: Register, two: tuple[str, str]) -> None:
+def test_without_a_publisher_key_nothing_is_published_or_moved(ours: ModelRegistry, two: tuple[str, str]) -> None:
     ours.publisher_key.unlink()
     for act in (lambda: ours.publish(release(), FILES), lambda: ours.point("flights@live", two[0], BACK)):
         with pytest.raises(ConfigError, match="no publisher key"):

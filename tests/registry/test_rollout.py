@@ -15,7 +15,7 @@ from headway.core.errors import ConfigError, HeadwayError, Refused
 from headway.core.evidence import Machine, Measurement
 from headway.core.record import read, write
 from headway.core.rollout import Plan, Rollout, Stage
-from headway.core.verdict import Rule, Ruling, Verdict
+from headway.core.verdict import Rule, RuleResult, Verdict
 from headway.registry.rollout import (
     ERRORS,
     SLOW,
@@ -122,7 +122,7 @@ def test_a_later_rule_counts_once_it_is_measured():
     of = rollout(later=(BRIER,))
     flips, level = seen(0.01, 0.04), 0.95
     without = decided(of, flips)
-    assert (without.action, len(without.verdict.rulings)) == ("advance", 1)
+    assert (without.action, len(without.verdict.rule_results)) == ("advance", 1)
     assert without.message == "canary 5 % goes on to canary 25 %: its one rule is met, brier.drop not known yet"
     assert decided(of, flips, seen(0.001, 0.01, name="brier.drop", level=level)).action == "stay"
     assert decided(of, flips, seen(0.006, 0.01, name="brier.drop", level=level)).action == "roll back"
@@ -163,7 +163,7 @@ def test_taking_back_says_on_how_many_keys_and_requests():
         "canary 5 % is taken back: of 412 paired answers on 96 keys, counted once a key, 7 decisions flipped "
         "(7.5 %, at least 5.61 % at any look), limit 5 %"
     )
-    assert decision.verdict.rulings[0].message in decision.message
+    assert decision.verdict.rule_results[0].message in decision.message
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ def test_taking_back_says_on_how_many_keys_and_requests():
     ],
 )
 def test_a_ruling_is_a_sentence(rule, low, high, message):
-    [ruling] = decided(rollout(rule), seen(low, high, name=rule.measure)).verdict.rulings
-    assert ruling.message.endswith(message)
+    [rule_result] = decided(rollout(rule), seen(low, high, name=rule.measure)).verdict.rule_results
+    assert rule_result.message.endswith(message)
 
 
 @pytest.mark.parametrize(
@@ -204,19 +204,21 @@ def test_a_decision_says_where_it_leads(stage, high, begins):
 
 
 def test_without_rules_of_its_own_a_rollout_takes_those_of_the_release():
-    rulings = [
-        Ruling(rule=rule, answer="pass", message="")
+    rule_results = [
+        RuleResult(rule=rule, answer="pass", message="")
         for rule in (FLIPS, Rule(measure="worst_slice.brier.drop", at_most=0.01), Rule(measure="ece", at_most=0.05))
     ]
-    released = Verdict(answer="pass", subject="", rulings=tuple(rulings))
+    released = Verdict(answer="pass", subject="", rule_results=tuple(rule_results))
     assert rollout_rules(PolicySection(), released) == ((ERRORS, SLOW, FLIPS), (replace(BRIER, at_most=0.01),))
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_rule_on_all_rows_comes_before_one_on_slices(turned):
     rules = [BRIER, Rule(measure="worst_slice.brier.drop", at_most=0.01)]
-    rulings = [Ruling(rule=rule, answer="pass", message="") for rule in (reversed(rules) if turned else rules)]
-    assert rollout_rules(PolicySection(), Verdict(answer="pass", subject="", rulings=tuple(rulings)))[1] == (BRIER,)
+    rule_results = [RuleResult(rule=rule, answer="pass", message="") for rule in (reversed(rules) if turned else rules)]
+    assert rollout_rules(PolicySection(), Verdict(answer="pass", subject="", rule_results=tuple(rule_results)))[1] == (
+        BRIER,
+    )
 
 
 def test_rules_of_its_own_must_all_be_met():

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from headway.core.errors import StoreError
-from headway.registry.seen import Met, beside, recall, remember
+from headway.registry.rollback_protection import LastSeen, beside, recall, remember
 
 
-def met(number: int) -> Met:
-    return Met(number=number, digest=f"sha256:{number}")
+def met(number: int) -> LastSeen:
+    return LastSeen(number=number, digest=f"sha256:{number}")
 
 
 def test_the_memory_lies_beside_the_trusted_keys() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 from tests.reporting.stories import estimate
 
-from headway.core.assessment import Assessment, Looked, Shift, Stretch, Tested
+from headway.core.assessment import Assessment, CheckRun, DriftTest, Shift, TimeBucket
 from headway.core.evidence import Finding
 from headway.monitoring.assessment.assess import AssessmentResult
 
@@ -41,24 +41,24 @@ BLIND = Finding(
     hint='[data] groups = "COLUMN"',
 )
 LOOKED = (
-    Looked(name="target_leak", code="D003"),
-    Looked(name="undeclared", code="D005"),
-    Looked(name="selection", code="D004"),
-    Looked(name="known_after", code="D001"),
-    Looked(name="few_groups", code="D006", unjudged=BLIND.message),
-    Looked(name="target_values", code="D007"),
+    CheckRun(name="target_leak", code="D003"),
+    CheckRun(name="undeclared", code="D005"),
+    CheckRun(name="selection", code="D004"),
+    CheckRun(name="known_after", code="D001"),
+    CheckRun(name="few_groups", code="D006", unjudged=BLIND.message),
+    CheckRun(name="target_values", code="D007"),
 )
 MOVED = Finding(
     code="D060", severity="warn", message="the data moved since the assessment of 2026-10-01", measured=0.001
 )
 
 
-def month(number: int, *, rows: int = 28_000) -> Stretch:
+def month(number: int, *, rows: int = 28_000) -> TimeBucket:
     """A month of flights; wind gusts lack most values, and in May nearly all."""
     last = f"2013-{number:02}-28T21:00:00"
     gusts, seats = (0.95 if number == 5 else 0.76), 0.12 + number / 200
     mean = replace(estimate("target.mean", 0.20 + 0.02 * (number % 5), 0.02), n_rows=rows, n_groups=28)
-    return Stretch(
+    return TimeBucket(
         name=f"2013-{number:02}",
         n_rows=rows,
         n_groups=28,
@@ -69,11 +69,11 @@ def month(number: int, *, rows: int = 28_000) -> Stretch:
     )
 
 
-def part(name: str, first: int, last: int) -> Stretch:
+def part(name: str, first: int, last: int) -> TimeBucket:
     """A part of the split, from one month to another."""
     since, until = month(first), month(last)
     mean = replace(estimate("target.mean", 0.22, 0.02), n_rows=99_000, n_groups=110)
-    return Stretch(
+    return TimeBucket(
         name=name, n_rows=99_000, n_groups=110, since=since.since, until=until.until, missing={}, target=(mean,)
     )
 
@@ -121,7 +121,9 @@ SHIFTS = (
 FIRST = assessment(at="2026-09-01T10:00:00+00:00", findings=(TOLD, GAPS, BLIND))
 SECOND = assessment(at="2026-10-01T10:00:00+00:00", findings=(TOLD, SILENT, GAPS, BLIND), sample="")
 THIRD = assessment(
-    number=2, why=(MOVED,), tested=Tested(count=0, message="p 0.001, limit 0.025", p=0.001, level=0.025, shifts=SHIFTS)
+    number=2,
+    why=(MOVED,),
+    tested=DriftTest(count=0, message="p 0.001, limit 0.025", p=0.001, level=0.025, shifts=SHIFTS),
 )
 KEPT = (FIRST, SECOND, THIRD)
 

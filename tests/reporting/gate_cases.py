@@ -8,8 +8,8 @@ from stories import RELEASED, RULES, estimate, evidence
 
 from headway.core.config import PolicySection
 from headway.core.evidence import Evidence
-from headway.core.verdict import Rule, Ruling, Verdict
-from headway.registry.judge import judge, override
+from headway.core.verdict import Rule, RuleResult, Verdict
+from headway.registry.judge import judge, override_verdict
 from headway.reporting.gates.case import GateResult
 
 POLICY = PolicySection(release=(RULES[0], RULES[3]))
@@ -23,13 +23,13 @@ def seen(*, loss: float = 0.0, half: float = 0.001, ece: float = 0.02) -> Eviden
 
 def case(of: Evidence, policy: PolicySection = POLICY, *, looks: int = 1) -> GateResult:
     """What the gate tells of this evidence."""
-    verdict = judge(of, policy, looks_at_test=looks)
+    verdict = judge(of, policy, test_evaluations=looks)
     return GateResult(project="flights", variant=RELEASED.name, verdict=verdict, evidence=of, speed=SPEED)
 
 
 def overruled(of: GateResult) -> GateResult:
     """The same case, passed by a person."""
-    return replace(of, verdict=override(of.verdict, who="ada", why="storm days", at="2026-11-24T15:00:00Z"))
+    return replace(of, verdict=override_verdict(of.verdict, who="ada", why="storm days", at="2026-11-24T15:00:00Z"))
 
 
 PASS = case(seen())
@@ -67,8 +67,8 @@ def hostile_cases(draw: st.DrawFn) -> GateResult:
     """A case of which every text is whatever somebody may have put into a table, a policy or a name."""
     answers = st.sampled_from(("pass", "fail", "undecided"))
     found = draw(st.lists(st.tuples(answers, HOSTILE, HOSTILE, HOSTILE), max_size=3))
-    rulings = tuple(
-        Ruling(
+    rule_results = tuple(
+        RuleResult(
             rule=Rule(measure=measure, at_most=0.1),
             answer=answer,
             message=message,
@@ -79,8 +79,8 @@ def hostile_cases(draw: st.DrawFn) -> GateResult:
     verdict = Verdict(
         answer=draw(answers),
         subject="sha256:" + "a" * 64,
-        rulings=rulings,
-        looks_at_test=draw(st.integers(0, 3)),
+        rule_results=rule_results,
+        test_evaluations=draw(st.integers(0, 3)),
         by=draw(st.just("judge") | HOSTILE),
         why=draw(HOSTILE),
         at=draw(HOSTILE),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.variant import Artifact, Field, Signature, Step, Variant
-from headway.core.verdict import Answer, Judged, Rule, Ruling, Verdict
+from headway.core.verdict import Answer, EvaluatedVariant, Rule, RuleResult, Verdict
 from headway.reporting.story import RefusedVariant, Replay, ReportData, SplitPeriod, Stage
 
 MACHINE = Machine(cpu="Intel Xeon Platinum 8481C", cores=2, system="Linux 6.1", python="3.11.7")
@@ -69,15 +69,17 @@ def verdict(of: Variant, measurements: tuple[Measurement, ...], *, looks: int = 
     sliced = [each for each in measurements if each.name == "brier.drop" and each.slice]
     if sliced:
         by_name["worst_slice.brier.drop"] = max(sliced, key=lambda each: each.value)
-    rulings = tuple(_ruling(rule, by_name.get(rule.measure)) for rule in RULES)
-    answers = {ruling.answer for ruling in rulings}
+    rule_results = tuple(_ruling(rule, by_name.get(rule.measure)) for rule in RULES)
+    answers = {rule_result.answer for rule_result in rule_results}
     answer: Answer = "fail" if "fail" in answers else "undecided" if "undecided" in answers else "pass"
-    return Verdict(answer=answer, subject=of.digest, rulings=rulings, looks_at_test=looks, at="2026-11-24T15:00:00Z")
+    return Verdict(
+        answer=answer, subject=of.digest, rule_results=rule_results, test_evaluations=looks, at="2026-11-24T15:00:00Z"
+    )
 
 
-def _ruling(rule: Rule, measurement: Measurement | None) -> Ruling:
+def _ruling(rule: Rule, measurement: Measurement | None) -> RuleResult:
     if measurement is None:
-        return Ruling(rule=rule, answer="undecided", message=f"no evidence on {rule.measure}")
+        return RuleResult(rule=rule, answer="undecided", message=f"no evidence on {rule.measure}")
     limit = rule.at_most or 0.0
     answer: Answer = "pass" if measurement.high <= limit else "fail" if measurement.low > limit else "undecided"
     message = {
@@ -85,10 +87,14 @@ def _ruling(rule: Rule, measurement: Measurement | None) -> Ruling:
         "fail": "the whole interval is outside the limit",
         "undecided": "about 259 groups would decide, 62 are at hand",
     }
-    return Ruling(rule=rule, answer=answer, message=message[answer], measurement=measurement, bound=measurement.high)
+    return RuleResult(
+        rule=rule, answer=answer, message=message[answer], measurement=measurement, bound=measurement.high
+    )
 
 
-def judged(of: Variant, *, us: float, loss: float, flips: float, change: float, period: str = "choose") -> Judged:
+def judged(
+    of: Variant, *, us: float, loss: float, flips: float, change: float, period: str = "choose"
+) -> EvaluatedVariant:
     """A row of the frontier: one-row time, loss in AUC, decisions flipped and largest change of a probability."""
     half = 0.0 if loss == 0 else 0.0016 + abs(loss) / 3
     speed = (
@@ -107,7 +113,7 @@ def judged(of: Variant, *, us: float, loss: float, flips: float, change: float, 
         fact("max_change", change),
     )
     measurements = (*speed, *quality, *reliability(0.0), *slices(change / 60))
-    return Judged(
+    return EvaluatedVariant(
         variant=of,
         evidence=evidence(of, *measurements, period=period),
         verdict=verdict(of, measurements, looks=1 if period == "test" else 0),
@@ -164,7 +170,7 @@ def cut(trees: int) -> Variant:
 RELEASED = cut(200)
 
 
-def frontier() -> tuple[Judged, ...]:
+def frontier() -> tuple[EvaluatedVariant, ...]:
     """What a search over native, ONNX Runtime, truncation and threads finds."""
     onnx = Step(transform="onnxruntime")
     return (
@@ -236,7 +242,7 @@ def refused() -> RefusedVariant:
     )
 
 
-def reasons(rows: tuple[Judged, ...]) -> dict[str, str]:
+def reasons(rows: tuple[EvaluatedVariant, ...]) -> dict[str, str]:
     """Why each variant but the released one lost."""
     message = {"pass": "slower than the released variant", "fail": "changes more decisions than the limit allows"}
     lost = (row for row in rows if row.variant.digest != RELEASED.digest)

@@ -12,14 +12,14 @@ from stories import RELEASED, cut, estimate, evidence, fact, flights, judged
 
 from headway.core.calibrator import Calibrator
 from headway.core.evidence import Finding
-from headway.core.frontier import Baseline, Frontier
+from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Training
 from headway.reporting.card import model_card
 
 STORY = flights()
 DIGESTS = {name: f"sha256:{letter * 64}" for name, letter in zip(("train", "choose", "test"), "abc", strict=True)}
 ORIGIN = STORY.frontier[0].variant
-FRONTIER = Frontier(
+FRONTIER = SearchResult(
     name="flights",
     baseline=Baseline(model=ORIGIN, threshold=0.31, costs=(1.0, 3.0), data=DIGESTS),
     judged=STORY.frontier,
@@ -108,7 +108,7 @@ def test_slices_too_small_to_be_judged_are_counted() -> None:
 
 
 def test_an_override_a_calibrator_and_looks_are_told() -> None:
-    verdict = replace(OVERRULED.verdict, looks_at_test=3)
+    verdict = replace(OVERRULED.verdict, test_evaluations=3)
     changed = replace(
         FRONTIER,
         winner=replace(FRONTIER.winner, verdict=verdict),

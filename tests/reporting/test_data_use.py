@@ -8,7 +8,7 @@ from tests.monitoring.rollouts import project
 from tests.reporting.stories import flights
 
 from headway.core.assessment import Assessment
-from headway.core.erasure import Erased, Erasure, Stays
+from headway.core.erasure import Erased, Erasure, Residual
 from headway.core.evidence import Finding
 from headway.reporting.page import render_report
 from headway.reporting.read_data_use import NOT_READ, read_data_use
@@ -84,7 +84,7 @@ def told(**fields: object) -> str:
 
 def test_each_column_is_told_with_its_use_and_what_became_of_it(tmp_path):
     opened = project(tmp_path, toml=TOML)
-    opened.keep(SEEN)
+    opened.save(SEEN)
     use = read_data_use(opened, ("hour", "carrier"))
 
     assert {each.name: each.purpose for each in use.columns} == {
@@ -121,7 +121,7 @@ def test_before_a_check_it_says_that_nobody_looked(tmp_path):
             "On request 2 keys were forgotten, 30 rows in all, the last on 2026-11-27.",
         ),
         (
-            {"erasures": (erasure(1, subject="x", stays=(Stays(place="releases", times=1, why="signed"),)),)},
+            {"erasures": (erasure(1, subject="x", stays=(Residual(place="releases", times=1, why="signed"),)),)},
             "the last on 2026-11-27; of 1 erasures something stays",
         ),
         ({"erasures": (erasure(1, older_than="2026-08-01"),)}, "For their age 10 rows were erased"),

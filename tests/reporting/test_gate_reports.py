@@ -121,7 +121,7 @@ def test_junit_has_a_test_a_rule_and_undecided_is_an_error(case: GateResult, fou
 
 def test_junit_tells_the_judges_sentence_and_the_limit() -> None:
     [first, _] = ElementTree.fromstring(junit.gate_junit(FAIL)).iter("failure")
-    assert first.get("message") == FAIL.verdict.rulings[0].message
+    assert first.get("message") == FAIL.verdict.rule_results[0].message
     assert "limit: at most 0.005" in str(first.text)
 
 
@@ -158,9 +158,9 @@ def test_a_test_set_that_was_looked_at_more_than_once_is_warned_of(name: str) ->
 def test_markdown_has_a_row_a_rule_with_interval_limit_and_answer(case: GateResult) -> None:
     report = markdown.gate_markdown(case)
     rows = re.findall(r"^\| \*\*.*$", report, re.MULTILINE)
-    assert len(rows) == len(case.verdict.rulings)
-    for row, ruling in zip(rows, case.verdict.rulings, strict=True):
-        assert f"at most {ruling.rule.at_most}" in row and ruling.answer in row and r"\[" in row
+    assert len(rows) == len(case.verdict.rule_results)
+    for row, rule_result in zip(rows, case.verdict.rule_results, strict=True):
+        assert f"at most {rule_result.rule.at_most}" in row and rule_result.answer in row and r"\[" in row
         assert "58,665 rows, 62 groups" in row
     assert r"x 8.40 \[8.20, 8.60\]" in report and case.verdict.answer in report.splitlines()[0]
 
@@ -175,13 +175,13 @@ def test_any_text_stays_a_text_in_xml(case: GateResult) -> None:
     written = junit.gate_junit(case)
     top = ElementTree.fromstring(written)
     names = [test.get("name") for test in top.iter("testcase")]
-    assert names == [one_line(str(each.rule)) for each in case.verdict.rulings] or not case.verdict.rulings
+    assert names == [one_line(str(each.rule)) for each in case.verdict.rule_results] or not case.verdict.rule_results
     assert {each.tag for each in top.iter()} <= {
         *("testsuites", "testsuite", "properties", "property", "testcase"),
         *("failure", "error", "skipped", "system-out", "system-err"),
     }
     said = {each.get("message") or each.text for test in top.iter("testcase") for each in test}
-    told = [one_line(each.message) for each in case.verdict.rulings if each.answer != "pass"]
+    told = [one_line(each.message) for each in case.verdict.rule_results if each.answer != "pass"]
     assert all(any(each in str(one) for one in said) for each in told)
     assert not UNPRINTABLE.search(written.replace("\n", ""))
 
@@ -192,8 +192,8 @@ def test_any_text_stays_a_text_in_sarif(case: GateResult) -> None:
     whole = json.loads(sarif.gate_sarif(case))
     jsonschema.validate(whole, SARIF)
     said = [str(found["message"]["text"]) for found in whole["runs"][0]["results"]]
-    for ruling, message in zip(failed_rules(case.verdict), said, strict=False):
-        assert as_read(message) == one_line(f"{ruling.answer}: {ruling.message}")
+    for rule_result, message in zip(failed_rules(case.verdict), said, strict=False):
+        assert as_read(message) == one_line(f"{rule_result.answer}: {rule_result.message}")
         assert all(len(run) % 2 == 0 for run in re.findall(r"\{+|\}+", message))
 
 
@@ -207,7 +207,7 @@ def test_any_text_stays_a_text_in_markdown(case: GateResult) -> None:
         *("heading", "paragraph", "inline", "table", "thead", "tbody", "tr", "th", "td"),
     }
     shown = "".join(each.content for each in inline if each.type == "text")
-    assert all(one_line(each.message) in shown for each in case.verdict.rulings)
+    assert all(one_line(each.message) in shown for each in case.verdict.rule_results)
 
 
 @given(hostile_cases())

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from stories import RELEASED, flights, judged, own_project, refused, replay, variant
 from years import FIRST, lived, ticket, watch, watched_only
 
-from headway.core.verdict import Judged, Verdict
+from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.reporting.answers import SummaryAnswer, describe_replay, summary_answers
 from headway.reporting.story import MonitoringHistory, ReportData
 
@@ -20,11 +20,11 @@ def reply(story: ReportData, question: str) -> SummaryAnswer:
     return next(each for each in summary_answers(story) if each.question == question)
 
 
-def with_verdict(row: Judged, **changes: object) -> ReportData:
+def with_verdict(row: EvaluatedVariant, **changes: object) -> ReportData:
     return replace(STORY, winner=replace(row, verdict=replace(row.verdict, **changes)))
 
 
-def undecided() -> Judged:
+def undecided() -> EvaluatedVariant:
     """Judged on test, with losses that 62 days cannot tell from the limit."""
     return judged(RELEASED, us=31.2, loss=0.005, flips=0.03, change=0.1, period="test")
 
@@ -56,16 +56,16 @@ def test_what_is_live_is_named_in_words_since_when_it_was_watched() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outlook", "answer", "mood"),
+    ("status", "answer", "mood"),
     [
-        ("well", "Yes: no harm is shown", "pass"),
-        ("moved", "No harm is shown, but the inputs changed", "plain"),
-        ("worse", "No: worse than when it was judged", "fail"),
+        ("healthy", "Yes: no harm is shown", "pass"),
+        ("drifted", "No harm is shown, but the inputs changed", "plain"),
+        ("degraded", "No: worse than when it was judged", "fail"),
         ("unknown", "That cannot be said yet", "undecided"),
     ],
 )
-def test_whether_it_is_well_is_what_was_seen_last(outlook: Any, answer: str, mood: str) -> None:
-    well = reply(watched_only(watch(8, FIRST, "well"), watch(9, FIRST, outlook, n_labelled=0)), "Is it well?")
+def test_whether_it_is_well_is_what_was_seen_last(status: Any, answer: str, mood: str) -> None:
+    well = reply(watched_only(watch(8, FIRST, "healthy"), watch(9, FIRST, status, n_labeled=0)), "Is it well?")
     assert (well.answer, well.mood) == (answer, mood)
     assert well.detail == "Seen in September 2013 on 27,574 rows."
 
@@ -79,7 +79,7 @@ def test_whether_it_is_well_rests_on_figures_with_their_intervals() -> None:
 
 
 def test_whether_it_is_well_is_not_asked_of_a_period_that_is_not_over() -> None:
-    story = watched_only(watch(8, FIRST, "well"), watch(9, FIRST, "unknown", over=False))
+    story = watched_only(watch(8, FIRST, "healthy"), watch(9, FIRST, "unknown", is_complete=False))
     assert reply(story, "Is it well?").answer == "Yes: no harm is shown"
 
 
@@ -133,14 +133,14 @@ def test_right_rests_on_rows_and_groups_not_seen_before_and_on_the_replay() -> N
 def test_rows_that_were_looked_at_twice_are_not_told_as_unseen_by_the_search() -> None:
     winner = STORY.winner
     assert winner is not None
-    right = reply(with_verdict(winner, looks_at_test=2), "Is it right?")
+    right = reply(with_verdict(winner, test_evaluations=2), "Is it right?")
     assert "that the training had not seen; they were looked at 2 times, so they were used to choose" in right.detail
     assert "nor the search" not in right.detail
 
 
 @pytest.mark.parametrize("judged", [undecided(), refused().judged], ids=["undecided", "fail"])
-def test_what_does_not_pass_says_too_that_its_rows_were_used_to_choose(judged: Judged) -> None:
-    right = reply(with_verdict(judged, looks_at_test=3), "Is it right?")
+def test_what_does_not_pass_says_too_that_its_rows_were_used_to_choose(judged: EvaluatedVariant) -> None:
+    right = reply(with_verdict(judged, test_evaluations=3), "Is it right?")
     assert "Its rows were looked at 3 times, so they were used to choose." in right.detail
 
 
@@ -162,7 +162,7 @@ def test_a_broken_rule_is_told_in_words_and_numbers() -> None:
 
 def test_a_verdict_without_rules_tells_the_judges_reason() -> None:
     right = reply(
-        with_verdict(undecided(), answer="undecided", rulings=(), why="the policy has no rule"), "Is it right?"
+        with_verdict(undecided(), answer="undecided", rule_results=(), why="the policy has no rule"), "Is it right?"
     )
     assert right.detail.startswith("the policy has no rule")
 
@@ -170,14 +170,14 @@ def test_a_verdict_without_rules_tells_the_judges_reason() -> None:
 def test_one_rule_is_not_called_all_rules() -> None:
     winner = STORY.winner
     assert winner is not None
-    one = reply(with_verdict(winner, rulings=winner.verdict.rulings[:1]), "Is it right?")
+    one = reply(with_verdict(winner, rule_results=winner.verdict.rule_results[:1]), "Is it right?")
     assert one.answer == "Yes: it meets its rule"
 
 
 def test_a_pass_that_rests_on_no_measurement_claims_no_rows() -> None:
     winner = STORY.winner
     assert winner is not None
-    bare = replace(with_verdict(winner, rulings=()), replay=None)
+    bare = replace(with_verdict(winner, rule_results=()), replay=None)
     assert reply(bare, "Is it right?").detail == ""
 
 

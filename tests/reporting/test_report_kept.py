@@ -17,8 +17,8 @@ from headway import pipeline
 from headway.cli import main as cli
 from headway.core.rollout import Plan, Stage
 from headway.monitoring import rollout as control
+from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project
-from headway.registry.register import Reason
 from headway.reporting.moments import list_events
 from headway.reporting.read_story import read_report_data
 from headway.reporting.read_year import read_monitoring_history
@@ -59,19 +59,19 @@ def test_of_a_period_the_last_watch_of_what_was_live_in_it_counts(project: Proje
     first = rollouts.live(project, rollouts.release(made_at="1"))
     second = rollouts.live(project, rollouts.release(made_at="2"))
     for seen in (
-        watch(9, first, "unknown", n_labelled=0),
-        watch(9, first, "worse"),
-        watch(9, second, "well"),
-        watch(10, second, "moved"),
-        watch(10, "sha256:" + "e" * 64, "worse"),
+        watch(9, first, "unknown", n_labeled=0),
+        watch(9, first, "degraded"),
+        watch(9, second, "healthy"),
+        watch(10, second, "drifted"),
+        watch(10, "sha256:" + "e" * 64, "degraded"),
     ):
-        project.keep(seen)
+        project.save(seen)
     year = read_monitoring_history(project)
     assert year is not None
     # both moves were made today, long after these months: the first release stands for what came before
-    assert [(each.period, each.release, each.outlook) for each in year.watches] == [
-        ("2013-09", first, "worse"),
-        ("2013-10", second, "moved"),
+    assert [(each.period, each.release, each.status) for each in year.watches] == [
+        ("2013-09", first, "degraded"),
+        ("2013-10", second, "drifted"),
     ]
     assert year.names == {first: "first release", second: "release 2"}
 
@@ -90,7 +90,7 @@ def test_a_rollout_says_why_it_was_begun_where_it_stands_and_who_ended_it(projec
 def test_a_stamp_says_when_it_was_by_the_time_of_the_data_and_what_no_record_knows(project: Project) -> None:
     rollouts.live(project, rollouts.release(made_at="1"))
     ended = rolled_back(project, "2")
-    project.keep(Stamp(name=project.name, of=ended.salt, at="2013-10", note="Its feed broke."))
+    project.save(Stamp(name=project.name, of=ended.salt, at="2013-10", note="Its feed broke."))
     (moment,) = list_events(read_report_data(project))
     assert moment.at == "2013-10"
     assert "Its feed broke." in moment.message
@@ -113,10 +113,10 @@ def test_a_release_is_called_after_the_retraining_that_made_it(project: Project)
     made = retraining()
     verdict = made.frontier.winner.verdict
     digest = rollouts.publish(project, rollouts.release(made_at="2", verdict=verdict))
-    project.keep(verdict)
-    project.register.point(f"{project.name}@live", digest, Reason(who="ann", why="better", verdict=verdict))
-    project.keep(made)
-    project.keep(Stamp(name=project.name, of=made.key, at="2013-10"))
+    project.save(verdict)
+    project.register.point(f"{project.name}@live", digest, UpdateReason(who="ann", why="better", verdict=verdict))
+    project.save(made)
+    project.save(Stamp(name=project.name, of=made.key, at="2013-10"))
     year = read_monitoring_history(project)
     assert year is not None
     assert year.names == {first: "first release", digest: "retrained in October"}
@@ -130,9 +130,9 @@ def test_two_releases_of_one_month_have_names_of_their_own(project: Project) -> 
         verdict = replace(made.frontier.winner.verdict, why=f"{number}")
         made = replace(made, frontier=replace(made.frontier, winner=replace(made.frontier.winner, verdict=verdict)))
         for record in (verdict, made):
-            project.keep(record)
+            project.save(record)
         digest = rollouts.publish(project, rollouts.release(made_at=f"{number}", verdict=verdict))
-        project.register.point(f"{project.name}@live", digest, Reason(who="ann", why="better", verdict=verdict))
+        project.register.point(f"{project.name}@live", digest, UpdateReason(who="ann", why="better", verdict=verdict))
     year = read_monitoring_history(project)
     assert year is not None
     assert list(year.names.values())[1:] == ["retrained in November", "retrained in November, release 3"]
@@ -148,7 +148,7 @@ def test_what_was_done_before_a_time_is_left_out(project: Project) -> None:
 def test_a_ticket_on_a_release_that_was_never_live_is_left_out(project: Project) -> None:
     first = rollouts.live(project, rollouts.release(made_at="1"))
     for release in (first, "sha256:" + "e" * 64):
-        project.keep(ticket(release=release))
+        project.save(ticket(release=release))
     year = read_monitoring_history(project)
     assert year is not None
     assert [each.release for each in year.tickets] == [first]

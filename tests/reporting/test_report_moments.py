@@ -26,7 +26,7 @@ from years import (
 )
 
 from headway.core.verdict import Verdict
-from headway.core.watch import Watch
+from headway.core.watch import MonitoringReport
 from headway.reporting.moments import list_events
 from headway.reporting.story import DatedRetraining, Event, MonitoringHistory, ReportData, RolloutSummary
 
@@ -37,7 +37,7 @@ def told(**parts: Any) -> Event:
     return moment
 
 
-def seen(*watches: Watch) -> list[Event]:
+def seen(*watches: MonitoringReport) -> list[Event]:
     return list(list_events(watched_only(*watches)))
 
 
@@ -58,7 +58,7 @@ def test_without_a_year_there_are_no_moments() -> None:
 
 
 def test_drift_that_does_harm_is_told_with_its_rows_and_its_figures_have_intervals() -> None:
-    (moment,) = seen(watch(9, FIRST, "worse", *quality(0.671, 0.135)))
+    (moment,) = seen(watch(9, FIRST, "degraded", *quality(0.671, 0.135)))
     assert moment.what == "Drift found, and it was worse than when it was judged"
     assert moment.message.startswith("27,574 rows were looked at; of 27,010 the outcome was known. The inputs are not")
     assert "ECE 0.135 [0.100, 0.170], on 27,010 rows, 62 groups, drift p 0.001" in moment.detail
@@ -69,7 +69,7 @@ def test_harm_that_is_shown_is_told_with_the_interval_of_each_figure() -> None:
     parts = (*quality(0.671, 0.135), estimate("ece.split", 0.12, 0.04), estimate("roc_auc.change", -0.05, 0.03))
     cost = estimate("retrain.expected_loss", 3387.0, 2216.0)
     replies = harmed("roc_auc.change", "ece.split", "cost")
-    (moment,) = seen(watch(9, FIRST, "worse", *parts, cost=cost, replies=replies))
+    (moment,) = seen(watch(9, FIRST, "degraded", *parts, cost=cost, answers=replies))
     assert moment.message.endswith(
         "Shown by a change of AUC since it was judged of -0.050 [-0.080, -0.020] and a calibration error, guarded "
         "against noise, of 0.120 [0.080, 0.160] and a cost a month, against when it was judged, of "
@@ -79,36 +79,36 @@ def test_harm_that_is_shown_is_told_with_the_interval_of_each_figure() -> None:
 
 def test_drift_whose_labels_have_not_all_had_their_time_is_not_told_as_harmless() -> None:
     inputs = (replace(harmed("all")[0], question="drift"),)
-    assert seen(watch(9, FIRST, "moved", replies=inputs))[0].what.endswith("whether it does harm was not judged yet")
-    assert seen(watch(9, FIRST, "moved", replies=(*inputs, *harmed())))[0].what.endswith("not shown to be worse")
+    assert seen(watch(9, FIRST, "drifted", answers=inputs))[0].what.endswith("whether it does harm was not judged yet")
+    assert seen(watch(9, FIRST, "drifted", answers=(*inputs, *harmed())))[0].what.endswith("not shown to be worse")
 
 
 def test_a_period_that_is_not_over_is_no_moment() -> None:
-    assert seen(watch(9, FIRST, "unknown", over=False)) == []
+    assert seen(watch(9, FIRST, "unknown", is_complete=False)) == []
 
 
 @pytest.mark.parametrize(
-    ("outlook", "drift", "what", "kind"),
+    ("status", "drift", "what", "kind"),
     [
-        ("worse", None, "It was worse than when it was judged", "worse"),
-        ("moved", True, "Drift found, and not shown to be worse", "drift"),
+        ("degraded", None, "It was worse than when it was judged", "worse"),
+        ("drifted", True, "Drift found, and not shown to be worse", "drift"),
         ("unknown", True, "Drift found; whether it was still right could not be said", "drift"),
         ("unknown", None, "Nothing could be said of it", "other"),
     ],
 )
-def test_what_was_seen_is_not_told_as_more_than_it_is(outlook: Any, drift: object, what: str, kind: str) -> None:
-    period = watch(9, FIRST, outlook, n_labelled=0)
+def test_what_was_seen_is_not_told_as_more_than_it_is(status: Any, drift: object, what: str, kind: str) -> None:
+    period = watch(9, FIRST, status, n_labeled=0)
     (moment,) = seen(period if drift else replace(period, drift=None))
     assert (moment.what, moment.kind) == (what, kind)
     assert "outcome" not in moment.message
 
 
 def test_a_quiet_period_is_no_moment() -> None:
-    assert seen(watch(9, FIRST, "well")) == []
+    assert seen(watch(9, FIRST, "healthy")) == []
 
 
 def test_the_same_seen_again_is_one_moment_and_another_release_begins_a_new_one() -> None:
-    found = seen(*(watch(month, release, "worse") for month, release in ((9, FIRST), (10, FIRST), (11, SECOND))))
+    found = seen(*(watch(month, release, "degraded") for month, release in ((9, FIRST), (10, FIRST), (11, SECOND))))
     assert [each.at for each in found] == ["2013-09", "2013-11"]
     assert found[0].message.startswith("Seen 2 times, from September 2013 to October 2013. The last time, 27,574 rows")
     assert "September 2013: " in found[0].detail
@@ -117,7 +117,7 @@ def test_the_same_seen_again_is_one_moment_and_another_release_begins_a_new_one(
 
 def test_a_cost_without_an_interval_is_not_told() -> None:
     endless = replace(estimate("retrain.expected_loss", -628.0, 1.0), low=-1.8e308, high=1.8e308)
-    (moment,) = seen(watch(9, FIRST, "worse", cost=endless))
+    (moment,) = seen(watch(9, FIRST, "degraded", cost=endless))
     assert "cost" not in moment.detail
 
 
@@ -193,7 +193,7 @@ def test_a_retraining_says_whether_it_is_better_and_on_how_many_rows(made: Any, 
 
 def test_a_retraining_without_rules_gives_the_reason() -> None:
     made = retraining()
-    bare = replace(made.frontier.winner, verdict=replace(made.frontier.winner.verdict, rulings=(), why="no rule"))
+    bare = replace(made.frontier.winner, verdict=replace(made.frontier.winner.verdict, rule_results=(), why="no rule"))
     moment = told(
         learned=(DatedRetraining(at="2013-10", retraining=replace(made, frontier=replace(made.frontier, winner=bare))),)
     )

@@ -144,7 +144,7 @@ def test_a_persons_override_is_told_with_who_when_and_why() -> None:
 
 
 def test_more_looks_than_one_are_counted() -> None:
-    verdict = replace(refused().judged.verdict, looks_at_test=3, rulings=())
+    verdict = replace(refused().judged.verdict, test_evaluations=3, rule_results=())
     bare = replace(refused().judged, verdict=verdict)
     page = render_report(ReportData(title="x", winner=replace(bare, evidence=replace(bare.evidence, measurements=()))))
     assert "looked at 3 times" in page

@@ -11,7 +11,7 @@ from stories import RELEASED, Step, estimate, evidence, fact, frontier, judged, 
 from years import lived
 
 from headway.core.evidence import Measurement
-from headway.core.verdict import Judged, Rule, Ruling
+from headway.core.verdict import EvaluatedVariant, Rule, RuleResult
 from headway.reporting.charts import drawing, reliability
 from headway.reporting.charts import frontier as frontiers
 from headway.reporting.charts.drawing import NARROW, WIDE, RenderedChart
@@ -88,7 +88,7 @@ def test_every_variant_is_numbered_and_two_are_named(drawn: dict[str, RenderedCh
 
 
 def test_a_frontier_shows_losses_without_limit_and_without_interval() -> None:
-    rows = [replace(row, verdict=replace(row.verdict, rulings=())) for row in frontier()[:2]]
+    rows = [replace(row, verdict=replace(row.verdict, rule_results=())) for row in frontier()[:2]]
     loss = [unknown(each) for each in rows[1].evidence.measurements if each.name == "brier.drop"]
     speed = [each for each in rows[1].evidence.measurements if each.name.startswith("latency.")]
     bare = [replace(row, evidence=replace(row.evidence, measurements=(*speed, *loss))) for row in rows]
@@ -107,7 +107,7 @@ def test_a_model_that_stays_as_it_came_is_told_so() -> None:
 
 
 @pytest.mark.parametrize("rows", [(), own_project().frontier, frontier()[:1]])
-def test_a_frontier_of_less_than_two_points_is_not_drawn(rows: tuple[Judged, ...]) -> None:
+def test_a_frontier_of_less_than_two_points_is_not_drawn(rows: tuple[EvaluatedVariant, ...]) -> None:
     assert frontiers.draw_pareto(ReportData(title="", frontier=rows)) is None
 
 
@@ -206,10 +206,10 @@ def test_slices_too_small_to_be_judged_are_counted_and_not_shown() -> None:
 )
 def test_slices_are_told_as_they_were_judged(answer: str, title: str) -> None:
     named = [estimate("brier.drop", 0.01 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(2)]
-    ruling = Ruling(rule=Rule(measure="worst_slice.brier.drop", at_most=0.005), answer=answer, message="")  # type: ignore[arg-type]
+    rule_result = RuleResult(rule=Rule(measure="worst_slice.brier.drop", at_most=0.005), answer=answer, message="")  # type: ignore[arg-type]
     story = winner(*named)
     assert story.winner is not None
-    told = replace(story.winner, verdict=replace(story.winner.verdict, rulings=(ruling,)))
+    told = replace(story.winner, verdict=replace(story.winner.verdict, rule_results=(rule_result,)))
     picture = sliced(replace(story, winner=told))
     assert picture is not None
     assert picture.title.startswith(title)
@@ -219,7 +219,7 @@ def test_slices_without_a_rule_are_told_without_a_limit() -> None:
     named = [estimate("brier.drop", 0.01 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(2)]
     story = winner(*named)
     assert story.winner is not None
-    plain = replace(story, winner=replace(story.winner, verdict=replace(story.winner.verdict, rulings=())))
+    plain = replace(story, winner=replace(story.winner, verdict=replace(story.winner.verdict, rule_results=())))
     picture = sliced(plain)
     assert picture is not None
     assert picture.title.startswith("2 slices against the model as it came; the worst is origin=1")

@@ -158,11 +158,11 @@ def test_sets_of_numbers_are_told_by_their_width_and_those_of_classes_by_their_s
 def test_reliability_follows_the_judge(answer: str, message: str) -> None:
     story = flights()
     assert story.winner is not None
-    rulings = tuple(replace(each, answer=answer) for each in story.winner.verdict.rulings)
-    winner = replace(story.winner, verdict=replace(story.winner.verdict, rulings=rulings))
+    rule_results = tuple(replace(each, answer=answer) for each in story.winner.verdict.rule_results)
+    winner = replace(story.winner, verdict=replace(story.winner.verdict, rule_results=rule_results))
     assert message in told(replace(story, winner=winner), "reliability")
     assert "limit" not in told(
-        replace(story, winner=replace(winner, verdict=replace(winner.verdict, rulings=()))), "reliability"
+        replace(story, winner=replace(winner, verdict=replace(winner.verdict, rule_results=()))), "reliability"
     )
 
 

@@ -60,7 +60,7 @@ def test_a_period_that_was_watched_stands_for_the_month_that_was_measured() -> N
 def test_a_measurement_that_the_data_give_no_interval_says_nothing_of_its_period() -> None:
     unsure = replace(estimate("roc_auc", 0.7, 0.1), low=0.0, high=1.0, se=None)
     unknown = replace(estimate("ece", 0.1, 0.05), value=math.nan)
-    (found,) = periods.list_periods(watched_only(watch(9, FIRST, "well", unsure, unknown)))
+    (found,) = periods.list_periods(watched_only(watch(9, FIRST, "healthy", unsure, unknown)))
     assert found.find("roc_auc") is None
     assert found.find("ece") is None
 
@@ -79,7 +79,7 @@ def test_a_measurement_that_the_data_give_no_interval_says_nothing_of_its_period
 def test_ranking_is_shown_and_one_error_that_was_measured_before_one_that_was_estimated(
     parts: tuple[str, ...], shown: list[str]
 ) -> None:
-    seen = watch(9, FIRST, "well", *(estimate(name, 0.3, 0.05) for name in parts))
+    seen = watch(9, FIRST, "healthy", *(estimate(name, 0.3, 0.05) for name in parts))
     assert periods.charted_measures(watched_only(seen)) == shown
 
 

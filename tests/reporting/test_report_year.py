@@ -67,8 +67,8 @@ def test_what_was_live_stands_in_the_band_in_words_where_they_fit_and_else_by_a_
 
 def test_a_measurement_is_filled_an_estimate_is_open_and_abstention_is_said_in_words() -> None:
     story = watched_only(
-        watch(9, FIRST, "well", *quality(0.7, 0.04)),
-        watch(10, FIRST, "well", estimate("roc_auc.estimated", 0.69, 0.08)),
+        watch(9, FIRST, "healthy", *quality(0.7, 0.04)),
+        watch(10, FIRST, "healthy", estimate("roc_auc.estimated", 0.69, 0.08)),
         watch(11, FIRST, "unknown", unknown=(ABSTAINS,)),
     )
     picture = drawn(story)
@@ -79,17 +79,21 @@ def test_a_measurement_is_filled_an_estimate_is_open_and_abstention_is_said_in_w
 
 
 def test_a_period_that_is_not_over_says_so() -> None:
-    story = watched_only(watch(9, FIRST, "well", *quality(0.7, 0.04)), watch(10, FIRST, "unknown", over=False))
+    story = watched_only(
+        watch(9, FIRST, "healthy", *quality(0.7, 0.04)), watch(10, FIRST, "unknown", is_complete=False)
+    )
     assert texts(drawn(story).wide).count("not over") == 2
 
 
 def test_labels_that_came_do_not_hide_that_no_estimate_could_be_given_before() -> None:
-    story = watched_only(*(watch(month, FIRST, "well", *quality(0.7, 0.04), unknown=(ABSTAINS,)) for month in (9, 10)))
+    story = watched_only(
+        *(watch(month, FIRST, "healthy", *quality(0.7, 0.04), unknown=(ABSTAINS,)) for month in (9, 10))
+    )
     assert texts(drawn(story).wide).count("cannot say") == 2
 
 
 def test_a_picture_of_what_was_all_measured_says_nothing_of_estimates() -> None:
-    picture = drawn(watched_only(*(watch(month, FIRST, "well", *quality(0.7, 0.04)) for month in (9, 10))))
+    picture = drawn(watched_only(*(watch(month, FIRST, "healthy", *quality(0.7, 0.04)) for month in (9, 10))))
     assert "cannot say" not in texts(picture.wide)
     assert not [line for line in picture.reading if "estimate" in line]
     assert not {"What happened"} & set(texts(picture.wide))
@@ -118,7 +122,7 @@ def test_weeks_are_named_by_month_and_day() -> None:
         watch(
             9,
             FIRST,
-            "well",
+            "healthy",
             *quality(0.7, 0.04),
             period=f"2013-09-{day:02}",
             since=f"2013-09-{day:02}",
@@ -132,12 +136,14 @@ def test_weeks_are_named_by_month_and_day() -> None:
 
 
 def test_a_period_of_which_nothing_is_known_for_sure_is_never_the_worst() -> None:
-    story = watched_only(*(watch(month, FIRST, "well", estimate("roc_auc.estimated", 0.7, 0.05)) for month in (9, 10)))
+    story = watched_only(
+        *(watch(month, FIRST, "healthy", estimate("roc_auc.estimated", 0.7, 0.05)) for month in (9, 10))
+    )
     assert drawn(story).title == "Quality, period by period"
 
 
 @pytest.mark.parametrize(
-    "story", [ReportData(title=""), own_project(), watched_only(watch(9, FIRST, "well", *quality(0.7, 0.1)))]
+    "story", [ReportData(title=""), own_project(), watched_only(watch(9, FIRST, "healthy", *quality(0.7, 0.1)))]
 )
 def test_less_than_two_periods_are_no_picture(story: ReportData) -> None:
     assert year.draw_timeline(story) is None
@@ -149,7 +155,8 @@ def test_periods_without_any_measure_are_no_picture() -> None:
 
 def test_what_happened_at_another_time_is_not_drawn_among_the_months() -> None:
     late = MonitoringHistory(
-        watches=tuple(watch(m, FIRST, "well", *quality(0.7, 0.04)) for m in (9, 10)), tickets=(ticket(at="2026-11-24"),)
+        watches=tuple(watch(m, FIRST, "healthy", *quality(0.7, 0.04)) for m in (9, 10)),
+        tickets=(ticket(at="2026-11-24"),),
     )
     assert "ticket opened" not in texts(drawn(ReportData(title="", year=late)).wide)
     assert "Marks: 1 A ticket was opened" in drawn(ReportData(title="", year=late)).alt

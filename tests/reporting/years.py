@@ -7,13 +7,13 @@ from stories import cut, estimate, evidence, fact, flights, verdict
 
 from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
-from headway.core.frontier import Baseline, Frontier
-from headway.core.release import Move
+from headway.core.release import PointerUpdate
 from headway.core.rollout import Plan, Rollout, Stage
+from headway.core.search_result import Baseline, SearchResult
 from headway.core.ticket import Ticket
 from headway.core.training import Retraining
-from headway.core.verdict import Judged, Rule, Ruling, Verdict
-from headway.core.watch import Outlook, Reply, Watch
+from headway.core.verdict import EvaluatedVariant, Rule, RuleResult, Verdict
+from headway.core.watch import MonitoringAnswer, MonitoringReport, MonitoringStatus
 from headway.reporting.story import DatedRetraining, LiveChange, MonitoringHistory, ReportData, RolloutSummary
 
 FIRST, SECOND, FEED = (f"sha256:{letter * 64}" for letter in "abf")
@@ -22,19 +22,19 @@ ABSTAINS = Finding(code="O002", severity="undecided", message="estimate without 
 
 
 def watch(
-    month: int, release: str = FIRST, outlook: Outlook = "moved", *parts: Measurement, **changes: object
-) -> Watch:
+    month: int, release: str = FIRST, status: MonitoringStatus = "drifted", *parts: Measurement, **changes: object
+) -> MonitoringReport:
     """What was seen of a month of 2013, whose inputs moved; `parts` are what was measured, or estimated."""
     period = f"2013-{month:02}"
-    seen = Watch(
+    seen = MonitoringReport(
         name="flights",
         release=release,
         period=period,
         since=f"{period}-01T00:00:00",
         until=f"2013-{month + 1:02}-01T00:00:00" if month < 12 else "2014-01-01T00:00:00",
         n_rows=27_574,
-        n_labelled=27_010,
-        outlook=outlook,
+        n_labeled=27_010,
+        status=status,
         message=f"{period}: the inputs are not what they were, most of all seats; a ticket proposes to train it anew.",
         drift=Drift(alarm=True, measurements=(fact("drift.p", 0.001),)),
         quality=tuple(each for each in parts if not each.name.endswith(".estimated")),
@@ -43,9 +43,9 @@ def watch(
     return replace(seen, **changes)
 
 
-def harmed(*shown: str) -> tuple[Reply, ...]:
+def harmed(*shown: str) -> tuple[MonitoringAnswer, ...]:
     """The measures by which a period is shown to be worse."""
-    return (Reply(question="harm", level=0.05, shown=shown),)
+    return (MonitoringAnswer(question="harm", level=0.05, shown=shown),)
 
 
 def quality(auc: float, ece: float, half: float = 0.035) -> tuple[Measurement, Measurement]:
@@ -74,8 +74,10 @@ def rollout(release: str, standing: str, *, share: float = 0.2) -> Rollout:
 def flips(answer: str = "fail") -> Verdict:
     """What the judge said of the traffic of a release."""
     seen = estimate("decision_churn", 0.34, 0.17, rows=97)
-    ruling = Ruling(rule=Rule(measure="decision_churn", at_most=0.05), answer=answer, message="", measurement=seen)  # type: ignore[arg-type]
-    return Verdict(answer=answer, subject=FEED, rulings=(ruling,), at="2026-11-24T18:38:43+00:00")  # type: ignore[arg-type]
+    rule_result = RuleResult(
+        rule=Rule(measure="decision_churn", at_most=0.05), answer=answer, message="", measurement=seen
+    )  # type: ignore[arg-type]
+    return Verdict(answer=answer, subject=FEED, rule_results=(rule_result,), at="2026-11-24T18:38:43+00:00")  # type: ignore[arg-type]
 
 
 def taken_back() -> RolloutSummary:
@@ -93,12 +95,12 @@ def retraining(*, trainings: int = 3, loss: float = -0.02) -> Retraining:
     """A model trained anew, judged by Brier score against the live one on 28 days."""
     of = cut(150)
     found = (estimate("brier.drop", loss, 0.005, rows=25_312),)
-    row = Judged(variant=of, evidence=evidence(of, *found, period="test"), verdict=_better(loss, found[0]))
+    row = EvaluatedVariant(variant=of, evidence=evidence(of, *found, period="test"), verdict=_better(loss, found[0]))
     return Retraining(
         name="flights",
         key="sha256:" + "c" * 64,
         live=FIRST,
-        frontier=Frontier(
+        frontier=SearchResult(
             name="flights", baseline=Baseline(model=of), judged=(row,), winner=row, at="2026-11-24T18:39:11+00:00"
         ),
         trainings=trainings,
@@ -111,8 +113,8 @@ def _better(loss: float, found: Measurement) -> Verdict:
     of = verdict(cut(150), ())
     rule = Rule(measure="brier.drop", at_most=0.0)
     answer = "pass" if loss < 0 else "fail"
-    ruling = Ruling(rule=rule, answer=answer, message="", measurement=found)  # type: ignore[arg-type]
-    return replace(of, answer=answer, rulings=(ruling,))
+    rule_result = RuleResult(rule=rule, answer=answer, message="", measurement=found)  # type: ignore[arg-type]
+    return replace(of, answer=answer, rule_results=(rule_result,))
 
 
 def ticket(**changes: object) -> Ticket:
@@ -129,7 +131,7 @@ def ticket(**changes: object) -> Ticket:
 
 def turn(release: str, *, back: bool = False) -> LiveChange:
     """A move of `live` by hand."""
-    move = Move(
+    move = PointerUpdate(
         name="flights",
         pointer="live",
         number=3,
@@ -153,10 +155,10 @@ def year() -> MonitoringHistory:
     cost = replace(estimate("retrain.expected_loss", 3387.0, 2216.0), unit="cost a month")
     return MonitoringHistory(
         watches=(
-            watch(9, FIRST, "worse", *quality(0.671, 0.135), estimate("roc_auc.estimated", 0.69, 0.08)),
-            watch(10, FIRST, "moved", *quality(0.66, 0.09), unknown=(ABSTAINS,)),
-            watch(11, SECOND, "worse", *quality(0.67, 0.07), cost=cost),
-            watch(12, SECOND, "worse", *quality(0.70, 0.08), cost=cost),
+            watch(9, FIRST, "degraded", *quality(0.671, 0.135), estimate("roc_auc.estimated", 0.69, 0.08)),
+            watch(10, FIRST, "drifted", *quality(0.66, 0.09), unknown=(ABSTAINS,)),
+            watch(11, SECOND, "degraded", *quality(0.67, 0.07), cost=cost),
+            watch(12, SECOND, "degraded", *quality(0.70, 0.08), cost=cost),
         ),
         tickets=(ticket(),),
         trials=(taken_back(), anew),
@@ -171,7 +173,7 @@ def lived() -> ReportData:
     return replace(flights(), year=year())
 
 
-def watched_only(*watches: Watch) -> ReportData:
+def watched_only(*watches: MonitoringReport) -> ReportData:
     """A project of which nothing is known but what was watched."""
     return ReportData(title="churn", year=MonitoringHistory(watches=watches, names={FIRST: "first release"}))
 

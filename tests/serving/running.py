@@ -26,8 +26,8 @@ from headway.core.sections.serve import ServeSection
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.registry.bundle import Bundle
-from headway.registry.enrol import enrol
-from headway.registry.register import Reason, Register
+from headway.registry.key_setup import init_keys
+from headway.registry.model_registry import ModelRegistry, UpdateReason
 from headway.serving.auth.authenticator import Authenticator, shared_rate_limits
 from headway.serving.auth.keys import digest
 from headway.serving.auth.rate_limiter import RateLimiter
@@ -81,11 +81,11 @@ def project(folder: Path, *releases: Release) -> Config:
     """A project with its keys, whose releases are published and live."""
     (folder / "headway.toml").write_text('[trust]\npublisher_key = "keys/publisher.pem"\n[serve]\nport = 0\n')
     settings = config.load(folder, environment={})
-    enrol(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="a test")
-    register = Register.from_config(settings)
+    init_keys(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="a test")
+    register = ModelRegistry.from_config(settings)
     for each in releases or (release(),):
         digest = register.publish(each, {"model.echo": b"echo"})
-        register.point(f"{each.name}@live", digest, Reason(who="ann", why="a test", verdict=each.verdict))
+        register.point(f"{each.name}@live", digest, UpdateReason(who="ann", why="a test", verdict=each.verdict))
     register.state.close()
     return settings
 

@@ -16,7 +16,7 @@ from tests.serving.turns import Turns, Waits
 
 from headway.core.calibrator import Calibrator
 from headway.core.errors import DataError, Refused, StoreError
-from headway.core.release import View
+from headway.core.release import FeatureView
 from headway.features.online import OnlineTable
 from headway.registry.rollout import assign_key
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
@@ -158,7 +158,7 @@ def viewed(tmp_path):
 
     def opened(table: str, columns=("c",), **given):
         made = release(**given)
-        return load_model(bundle(replace(made, views=(View(name="v", table=table, columns=columns),))), tmp_path)
+        return load_model(bundle(replace(made, views=(FeatureView(name="v", table=table, columns=columns),))), tmp_path)
 
     return opened
 

@@ -18,7 +18,7 @@ from tests.serving.plain import ask
 
 from headway.core.errors import Refused
 from headway.core.record import write
-from headway.core.release import View
+from headway.core.release import FeatureView
 from headway.core.rollout import Plan, Stage
 from headway.features.online import OnlineTable
 from headway.monitoring import rollout as control
@@ -89,7 +89,7 @@ def test_a_share_that_is_not_signed_deals_the_canary_no_key(followed):
     rollout = control.start_rollout(followed.project, second, plan=rollouts.SHORT, who="ann")
     followed.look()
     forged = replace(rollout, plan=Plan(stages=(Stage(share=0.9),)), salt="chosen")
-    followed.project.state.keep("rollout", write(forged), name="flights")
+    followed.project.state.save("rollout", write(forged), name="flights")
     assert followed.look() is None
 
 
@@ -236,7 +236,9 @@ def test_a_rollback_acts_on_every_server_process_within_a_second_and_no_request_
     online.put(["k"], np.ones((1, 1)), np.ones(1, dtype=np.int64))
     online.close()
     first = rollouts.live(project, rollouts.release(made_at="1"))
-    second = rollouts.live(project, rollouts.release(made_at="2", views=(View(name="v", table="t", columns=("b",)),)))
+    second = rollouts.live(
+        project, rollouts.release(made_at="2", views=(FeatureView(name="v", table="t", columns=("b",)),))
+    )
     processes = [started(tmp_path, "flights@live") for _ in range(2)]
     ports = [int(process.stdout.readline().split()[2].rpartition(":")[2]) for process in processes]
     with Callers(ports) as callers:

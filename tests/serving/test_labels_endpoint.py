@@ -19,7 +19,7 @@ PATH = "/v2/models/flights/labels"
 
 
 @contextmanager
-def labelling(folder: Path) -> Iterator[Running]:
+def labeling(folder: Path) -> Iterator[Running]:
     """A server that takes labels."""
     with serving(loaded()) as server, closing(LabelCollector(folder, soon=server.loop.call_soon_threadsafe)) as labels:
         server.listener._state.application._labels = labels
@@ -31,7 +31,7 @@ def kept(folder: Path) -> pl.DataFrame:
 
 
 def test_labels_are_on_disk_once_they_are_acknowledged(tmp_path):
-    with labelling(tmp_path) as server:
+    with labeling(tmp_path) as server:
         said = post(server.port, PATH, {"labels": [{"key": "a", "label": 1}, {"key": "é", "label": 0.5}]})
         assert (said.status, said.json) == (200, {"kept": 2})
         table = kept(tmp_path)
@@ -48,14 +48,14 @@ def test_labels_are_on_disk_once_they_are_acknowledged(tmp_path):
     ],
 )
 def test_what_are_no_labels_is_refused_and_nothing_is_kept(tmp_path, body, message):
-    with labelling(tmp_path) as server:
+    with labeling(tmp_path) as server:
         said = post(server.port, PATH, body)
     assert said.status == 400 and message in said.json["error"]
     assert not traffic.labels_folder(tmp_path, "flights").exists()
 
 
 def test_labels_of_a_model_that_is_not_there_are_404_and_a_get_is_405(tmp_path):
-    with labelling(tmp_path) as server:
+    with labeling(tmp_path) as server:
         assert post(server.port, "/v2/models/hotels/labels", {"labels": []}).status == 404
         connection = http.client.HTTPConnection("127.0.0.1", server.port)
         connection.request("GET", PATH)
@@ -64,14 +64,14 @@ def test_labels_of_a_model_that_is_not_there_are_404_and_a_get_is_405(tmp_path):
 
 
 def test_no_labels_are_no_segment(tmp_path):
-    with labelling(tmp_path) as server:
+    with labeling(tmp_path) as server:
         assert post(server.port, PATH, {"labels": []}).json == {"kept": 0}
     assert not traffic.labels_folder(tmp_path, "flights").exists()
 
 
 def test_a_disk_that_takes_none_is_503(tmp_path):
     (tmp_path / "labels").write_text("no folder")
-    with labelling(tmp_path) as server:
+    with labeling(tmp_path) as server:
         assert post(server.port, PATH, {"labels": [{"key": "a", "label": 1}]}).status == 503
 
 
@@ -80,6 +80,6 @@ def test_a_defect_is_500_and_tells_the_caller_nothing_of_it(tmp_path, monkeypatc
         raise ZeroDivisionError("inside")
 
     monkeypatch.setattr(traffic, "keep_labels", broken)
-    with labelling(tmp_path) as server:
+    with labeling(tmp_path) as server:
         said = post(server.port, PATH, {"labels": [{"key": "a", "label": 1}]})
     assert said.status == 500 and "inside" not in said.json["error"]

@@ -13,13 +13,15 @@ import pytest
 from headway.core.contracts import Signed
 from headway.core.errors import StoreError
 from headway.core.record import digest_of, write
-from headway.core.release import Move
+from headway.core.release import PointerUpdate
 from headway.storage.state import sqlite
 from headway.storage.state.sqlite import FILE, MIGRATIONS, Sqlite
 
 
 def move(number: int, previous: str) -> Signed:
-    made = Move(name="f", pointer="live", number=number, release="r", previous=previous, at="t", who="a", why="b")
+    made = PointerUpdate(
+        name="f", pointer="live", number=number, release="r", previous=previous, at="t", who="a", why="b"
+    )
     return Signed(content=write(made), signature=b"s")
 
 
@@ -31,12 +33,12 @@ def test_a_state_of_the_first_format_is_brought_to_todays_with_its_rows(
         old = Sqlite(tmp_path)
         old.append(move(1, ""))
         with pytest.raises(StoreError, match="no such table: looks"):
-            old.count_look("f", "sha256:a")
+            old.count_evaluation("f", "sha256:a")
         old.close()
     new = Sqlite(tmp_path)
     assert new.moves() == [move(1, "")]
     assert new.append(move(2, digest_of(move(1, "").content)))
-    assert new.count_look("f", "sha256:a") == 1
+    assert new.count_evaluation("f", "sha256:a") == 1
     new.close()
 
 
@@ -95,9 +97,9 @@ def test_a_writer_that_waited_too_long_is_told_to_try_again(tmp_path: Path, monk
     with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="database is locked") as caught:
-            state.count_look("f", "sha256:a")
+            state.count_evaluation("f", "sha256:a")
     assert "try again" in caught.value.hint
-    assert state.count_look("f", "sha256:a") == 1
+    assert state.count_evaluation("f", "sha256:a") == 1
     state.close()
 
 
@@ -130,5 +132,5 @@ def test_a_process_killed_while_it_appends_leaves_every_answered_move(tmp_path: 
     state = Sqlite(tmp_path)
     kept = len(state.moves())
     assert kept in {told[-1], told[-1] + 1}
-    assert state.count_look("f", "sha256:a") == 1
+    assert state.count_evaluation("f", "sha256:a") == 1
     state.close()

@@ -12,7 +12,7 @@ from nanoarrow.ipc import InputStream
 
 from headway.core.errors import DataError
 from headway.storage import segments, traffic
-from headway.storage.traffic import Label, keep_labels
+from headway.storage.traffic import Label, save_labels
 
 
 def read(path: Path) -> list[dict[str, object]]:
@@ -27,7 +27,7 @@ def test_the_log_of_a_release_is_named_by_the_first_digits_of_its_digest(tmp_pat
 
 
 def test_labels_are_kept_with_who_gave_them(tmp_path):
-    assert keep_labels(tmp_path, "flights", [Label("a", 1.0), Label("b", 0.0)], who="ann") == 2
+    assert save_labels(tmp_path, "flights", [Label("a", 1.0), Label("b", 0.0)], who="ann") == 2
     (path,) = segments.segments(traffic.labels_folder(tmp_path, "flights"))
     rows = read(path)
     assert [(row["key"], row["label"], row["who"]) for row in rows] == [("a", 1.0, "ann"), ("b", 0.0, "ann")]
@@ -35,15 +35,15 @@ def test_labels_are_kept_with_who_gave_them(tmp_path):
 
 def test_a_label_without_a_key_is_refused_and_none_is_kept(tmp_path):
     with pytest.raises(DataError, match="has no key"):
-        keep_labels(tmp_path, "flights", [Label("a", 1.0), Label("", 0.0)], who="ann")
+        save_labels(tmp_path, "flights", [Label("a", 1.0), Label("", 0.0)], who="ann")
     assert list(tmp_path.iterdir()) == []
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=20))
 def test_texts_come_back_as_they_were(tmp_path_factory, texts):
-    path = segments.keep(tmp_path_factory.mktemp("t"), {"text": texts})
+    path = segments.save(tmp_path_factory.mktemp("t"), {"text": texts})
     assert [row["text"] for row in read(path)] == texts
 
 
 def test_a_text_that_utf_8_cannot_hold_is_kept_with_a_mark_in_its_place(tmp_path):
-    assert [row["text"] for row in read(segments.keep(tmp_path, {"text": ["a\ud800", "b"]}))] == ["a?", "b"]
+    assert [row["text"] for row in read(segments.save(tmp_path, {"text": ["a\ud800", "b"]}))] == ["a?", "b"]

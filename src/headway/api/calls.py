@@ -31,7 +31,7 @@ def optimize(model: Any, X: Any, y: Any, **options: Unpack[Options]) -> Optimiza
     data = laid.halves()
     with progress(options.get("callback")) as callback:
         frontier = pipeline.optimize(
-            laid.project, pipeline.adopt(laid.project, laid.taken, data), data, callback=callback
+            laid.project, pipeline.import_model(laid.project, laid.taken, data), data, callback=callback
         )
     engine = open_variant(frontier.winner.variant, laid.project.blobs)
     return OptimizationResult(
@@ -45,7 +45,7 @@ def evaluate(model: Any, X: Any, y: Any, **options: Unpack[Options]) -> Evaluati
     Arguments are those of `optimize`; the rows are used as one period.
     """
     laid = create_project(model, X, y, options)
-    baseline = pipeline.adopt(laid.project, laid.taken, {"choose": laid.rows})
+    baseline = pipeline.import_model(laid.project, laid.taken, {"choose": laid.rows})
     exam = exam_of(baseline, laid.rows, laid.project.blobs)
     return EvaluationResult(
         pipeline.evaluate(laid.project, baseline.model, exam, probes=plugins.names("probe")).evidence
@@ -59,7 +59,7 @@ def compare(model: Any, other: Any, X: Any, y: Any, **options: Unpack[Options]) 
     mean that `other` is worse.
     """
     laid = create_project(model, X, y, options, losses_only=True)
-    baseline = pipeline.adopt(laid.project, laid.taken, {"choose": laid.rows})
+    baseline = pipeline.import_model(laid.project, laid.taken, {"choose": laid.rows})
     exam = exam_of(baseline, laid.rows, laid.project.blobs)
     taken = open_model(other, trust=options.get("trust", False))
     variant = import_baseline(taken, laid.rows, laid.project.blobs)

@@ -36,7 +36,7 @@ class LearningCurve(Curve):
 
     def keep(self, project: str | Path = ".") -> str:
         """Keep it as evidence of a project, whose report then shows it; returns its digest."""
-        return open_project(Path(project)).keep(self.record())
+        return open_project(Path(project)).save(self.record())
 
 
 class CurveOptions(TypedDict, total=False):

@@ -17,9 +17,9 @@ from headway.api.in_memory_project import InMemoryProject
 from headway.api.model import Floats, Model
 from headway.core.contracts import Engine
 from headway.core.evidence import Evidence, Finding, Measurement
-from headway.core.frontier import Frontier
-from headway.core.release import Move
-from headway.core.verdict import RELATIVE, Answer, Judged, Verdict
+from headway.core.release import PointerUpdate
+from headway.core.search_result import SearchResult
+from headway.core.verdict import RELATIVE, Answer, EvaluatedVariant, Verdict
 from headway.evaluation.measure import BUSY, this_machine
 from headway.reporting.notebook import notebook_html
 from headway.reporting.page import write_report
@@ -60,7 +60,9 @@ class Result(ABC):
 class OptimizationResult(Result, Model):
     """The fastest form that is still right, called as the model itself, with the frontier that it was chosen from."""
 
-    def __init__(self, frontier: Frontier, engine: Engine, laid: InMemoryProject, *, threshold: float | None) -> None:
+    def __init__(
+        self, frontier: SearchResult, engine: Engine, laid: InMemoryProject, *, threshold: float | None
+    ) -> None:
         super().__init__(frontier.winner.variant, engine, threshold=threshold)
         self.frontier = frontier
         self._laid = laid
@@ -120,7 +122,7 @@ class OptimizationResult(Result, Model):
         )
         return write_report(story, Path(path))
 
-    def release(self, *, who: str = "", why: str = "") -> Move:
+    def release(self, *, who: str = "", why: str = "") -> PointerUpdate:
         """Sign it and point `live` of its name at it, in the store of `folder`; the move that it made.
 
         Raises Refused unless the verdict is pass, and where Python of one's own stands around the model.
@@ -141,7 +143,7 @@ class OptimizationResult(Result, Model):
         return (
             *([f"in batches: {numbers.format_measurement(batches)}"] if batches else []),
             *([f"kept as it is, in Python: {'; '.join(self.native)}"] if self.native else []),
-            *(f"{ruling.answer}: {ruling.message}" for ruling in self.verdict.rulings),
+            *(f"{rule_result.answer}: {rule_result.message}" for rule_result in self.verdict.rule_results),
             *(finding.message for finding in self.frontier.origin.evidence.findings if finding.code == BUSY),
         )
 
@@ -180,7 +182,7 @@ class EvaluationResult(Result):
 class ComparisonResult(Result):
     """One model against another on the same rows: the verdict, rule by rule, and the evidence under it."""
 
-    def __init__(self, judged: Judged) -> None:
+    def __init__(self, judged: EvaluatedVariant) -> None:
         self.evidence, self.verdict = judged.evidence, judged.verdict
 
     @property
@@ -221,7 +223,7 @@ def _faster(speedup: Measurement | None) -> str:
     return "not timed" if speedup is None else f"{numbers.format_measurement(speedup)} for one row"
 
 
-def _row(judged: Judged) -> dict[str, object]:
+def _row(judged: EvaluatedVariant) -> dict[str, object]:
     row: dict[str, object] = {"variant": judged.variant.name, "verdict": judged.verdict.answer}
     for each in judged.evidence.measurements:
         if not each.slice:

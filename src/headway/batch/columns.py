@@ -11,7 +11,7 @@ import nanoarrow
 import numpy as np
 from nanoarrow import TimeUnit, Type
 
-from headway.core.batch import Column, Refusal, Wanted
+from headway.core.batch import Column, Refusal, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.serving.protocol.tensors import CategoryCodes
@@ -54,7 +54,7 @@ def new_refusal(row: int, column: str, value: str, reason: str) -> Refusal:
     )
 
 
-def check_columns(names: Sequence[str], wanted: Wanted, where: str) -> None:
+def check_columns(names: Sequence[str], wanted: ScoringOptions, where: str) -> None:
     """Raise DataError where a column is not among the names of a file, or is there twice."""
     for name in wanted.names:
         if names.count(name) > 1:
@@ -67,7 +67,7 @@ def check_columns(names: Sequence[str], wanted: Wanted, where: str) -> None:
             )
 
 
-def _column_hint(name: str, names: Sequence[str], wanted: Wanted) -> str:
+def _column_hint(name: str, names: Sequence[str], wanted: ScoringOptions) -> str:
     if name in wanted.views:
         return f"join it to the file: it is of view '{wanted.views[name]}', and what is looked up is as of now"
     near = difflib.get_close_matches(name, names, 1)

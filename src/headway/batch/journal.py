@@ -18,16 +18,16 @@ import msgspec
 
 import headway
 from headway.core import record
-from headway.core.batch import Refusal, Wanted
+from headway.core.batch import Refusal, ScoringOptions
 from headway.core.errors import DataError, StoreError
-from headway.core.record import Kept, Record, digest_of
+from headway.core.record import Record, StoredRecord, digest_of
 from headway.registry.bundle import Bundle
 from headway.storage import atomic
 
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 16
 
 
-class Terms(Kept, frozen=True, kw_only=True):
+class Terms(StoredRecord, frozen=True, kw_only=True):
     """All that decides what an answer says: another release, file or option would make it another one.
 
     `release` is its digest. Of the file there are its name, its size, when it was changed last (ns since 1970), and a
@@ -50,7 +50,7 @@ class Terms(Kept, frozen=True, kw_only=True):
         return [f"{field} is {getattr(self, field)!r}, was {getattr(other, field)!r}" for field in fields]
 
 
-def describe_terms(bundle: Bundle, path: Path, wanted: Wanted) -> Terms:
+def describe_terms(bundle: Bundle, path: Path, wanted: ScoringOptions) -> Terms:
     """The terms on which a release answers a file as it is now; raises DataError where there is no such file."""
     try:
         if not path.is_file():
@@ -101,7 +101,7 @@ class Part(Record, frozen=True, kw_only=True):
     reasons: str = ""
 
 
-class Receipt(Kept, frozen=True, kw_only=True):
+class Receipt(StoredRecord, frozen=True, kw_only=True):
     """What was answered, and on which terms; `digest` is that of `OUT`, `columns` counts refusals by column."""
 
     terms: Terms

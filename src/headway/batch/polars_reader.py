@@ -12,7 +12,7 @@ import polars as pl
 
 from headway.batch import columns
 from headway.batch.columns import UNKNOWN, check_columns, new_refusal, parse_number
-from headway.core.batch import Chunk, Column, Refusal, Wanted
+from headway.core.batch import Chunk, Column, Refusal, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.data.matrix import matrix
@@ -26,7 +26,7 @@ _COUNTED = (pl.Date, pl.Datetime, pl.Duration, pl.Time)
 class PolarsScan:
     """A file that polars reads lazily: a slice decodes what it holds, and no more."""
 
-    def __init__(self, frame: pl.LazyFrame, wanted: Wanted, path: Path) -> None:
+    def __init__(self, frame: pl.LazyFrame, wanted: ScoringOptions, path: Path) -> None:
         self._where = str(path)
         try:
             schema = frame.collect_schema()
@@ -76,7 +76,7 @@ def scan_arrow(path: Path) -> pl.LazyFrame:
     return pl.scan_ipc(path, glob=False)
 
 
-def read_plain_csv(content: bytes, names: Sequence[str], wanted: Wanted, start: int) -> Chunk | None:
+def read_plain_csv(content: bytes, names: Sequence[str], wanted: ScoringOptions, start: int) -> Chunk | None:
     """The lines of a csv file without quotes, of which each has a cell for every name; None where they are not so."""
     lines = content.count(b"\n")
     one_each = content.count(b",") == lines * (len(names) - 1) and content.count(b"\r") in (0, content.count(b"\r\n"))
@@ -95,7 +95,7 @@ def read_plain_csv(content: bytes, names: Sequence[str], wanted: Wanted, start: 
     return _chunk_of_strings(frame.select(wanted.names), wanted, start) if len(frame) == lines else None
 
 
-def _chunk_of_strings(frame: pl.DataFrame, wanted: Wanted, start: int) -> Chunk:
+def _chunk_of_strings(frame: pl.DataFrame, wanted: ScoringOptions, start: int) -> Chunk:
     held = {name: columns.string_column(frame[name].to_list()) for name in wanted.keep}
     refusals: list[Refusal] = []
     texts = (frame[field.name] for field in wanted.signature.inputs if field.datatype != BYTES)
@@ -117,7 +117,9 @@ def _parse_numbers(texts: pl.Series, start: int, refusals: list[Refusal]) -> pl.
     return numbers.scatter(strange, found)
 
 
-def null_unknown_categories(frame: pl.DataFrame, wanted: Wanted, start: int, refusals: list[Refusal]) -> pl.DataFrame:
+def null_unknown_categories(
+    frame: pl.DataFrame, wanted: ScoringOptions, start: int, refusals: list[Refusal]
+) -> pl.DataFrame:
     """The frame without texts that mean a missing value, and without those that its row is refused for."""
     for field in wanted.signature.inputs:
         if field.datatype != BYTES:
@@ -133,7 +135,7 @@ def null_unknown_categories(frame: pl.DataFrame, wanted: Wanted, start: int, ref
     return frame
 
 
-def passthrough_columns(frame: pl.DataFrame, wanted: Wanted, where: str) -> Mapping[str, Column]:
+def passthrough_columns(frame: pl.DataFrame, wanted: ScoringOptions, where: str) -> Mapping[str, Column]:
     """The columns to keep; raises DataError for a type that is no number, text, truth value, date or time."""
     return {name: _column(frame[name], where) for name in wanted.keep}
 

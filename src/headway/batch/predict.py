@@ -18,7 +18,7 @@ import headway
 from headway.batch import columns, journal
 from headway.batch.columns import new_refusal
 from headway.batch.journal import Journal, Receipt, Terms, describe_terms
-from headway.core.batch import Chunk, Column, Format, Scan, Wanted
+from headway.core.batch import Chunk, Column, Format, Scan, ScoringOptions
 from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError, EngineError
 from headway.core.plugins import load_engine, load_format, names
@@ -26,8 +26,8 @@ from headway.core.release import Release
 from headway.core.threads import cores
 from headway.evaluation.calibration.apply import Apply, ready
 from headway.registry.bundle import Bundle
+from headway.registry.model_registry import ModelRegistry
 from headway.registry.open import open_release
-from headway.registry.register import Register
 
 if TYPE_CHECKING:
     from headway.core.batch import Flags, Floats
@@ -153,17 +153,17 @@ def _batches(rows: Floats) -> Iterator[Floats]:
 
 
 def _bundle(config: Config, reference: str) -> Bundle:
-    register = Register.from_config(config)
+    register = ModelRegistry.from_config(config)
     try:
         return register.resolve(reference)
     finally:
         register.state.close()
 
 
-def _scoring_options(release: Release, config: Config, order: Order) -> Wanted:
+def _scoring_options(release: Release, config: Config, order: Order) -> ScoringOptions:
     views = {column: view.name for view in release.views for column in view.columns}
     signature, missing = release.variant.signature, tuple(config.data.missing)
-    return Wanted(signature=signature, keep=tuple(dict.fromkeys(order.keep)), missing=missing, views=views)
+    return ScoringOptions(signature=signature, keep=tuple(dict.fromkeys(order.keep)), missing=missing, views=views)
 
 
 def _format(path: Path, others: Mapping[str, str]) -> Format:

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from headway.core.evidence import Finding
 from headway.core.verdict import Answer
-from headway.core.watch import Outlook, Watch
+from headway.core.watch import MonitoringReport, MonitoringStatus
 
 PASS, FAIL, ERROR, UNDECIDED = 0, 1, 2, 3
 OF_ANSWER: dict[Answer, int] = {"pass": PASS, "fail": FAIL, "undecided": UNDECIDED}
 
-OF_OUTLOOK: dict[Outlook, int] = {"well": PASS, "moved": PASS, "worse": FAIL, "unknown": UNDECIDED}
+OF_OUTLOOK: dict[MonitoringStatus, int] = {"healthy": PASS, "drifted": PASS, "degraded": FAIL, "unknown": UNDECIDED}
 
 
-def of_watches(found: Sequence[Watch]) -> int:
+def of_watches(found: Sequence[MonitoringReport]) -> int:
     """The code of a watch: that of its last period that is over; 3 where there is none yet."""
-    over = [watch for watch in found if watch.over]
-    return OF_OUTLOOK[over[-1].outlook] if over else UNDECIDED
+    over = [watch for watch in found if watch.is_complete]
+    return OF_OUTLOOK[over[-1].status] if over else UNDECIDED
 
 
 def of_findings(findings: Sequence[Finding]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headway.core.errors import HeadwayError
 from headway.registry.project import Project
-from headway.registry.provenance.sending import message, send
+from headway.registry.provenance.sending import delivery_message, send
 from headway.reporting.console import print_status
 
 
@@ -13,6 +13,6 @@ def send_lineage(project: Project) -> None:
     if not project.config.provenance.lineage_to:
         return
     try:
-        print_status(message(send(project)))
+        print_status(delivery_message(send(project)))
     except HeadwayError as error:
         print_status(f"lineage was not sent: {error}")

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from headway.core.evidence import Finding, Measurement
-from headway.core.record import Kept, Record
+from headway.core.record import Record, StoredRecord
 
 UNJUDGED = "D000"
 
 
-class Looked(Record, frozen=True, kw_only=True):
+class CheckRun(Record, frozen=True, kw_only=True):
     """A check that was asked: the code of its findings, and why it could not judge; empty where it did."""
 
     name: str
@@ -19,7 +19,7 @@ class Looked(Record, frozen=True, kw_only=True):
     unjudged: str = ""
 
 
-class Stretch(Record, frozen=True, kw_only=True):
+class TimeBucket(Record, frozen=True, kw_only=True):
     """Rows of one month (week, year) or of one part of the split; times are ISO 8601, [since, until).
 
     `missing` is the share of rows in which a column is missing, of those in which it ever is. `target` is the mean of
@@ -45,7 +45,7 @@ class Shift(Record, frozen=True, kw_only=True):
     now: tuple[float, ...]
 
 
-class Tested(Record, frozen=True, kw_only=True):
+class DriftTest(Record, frozen=True, kw_only=True):
     """Whether distributions moved since an assessment was opened: `count` tests until now, the last on `n_groups`.
 
     `says` is the last answer, or why there was none; `p` is that of all columns together and `level` its limit.
@@ -61,7 +61,7 @@ class Tested(Record, frozen=True, kw_only=True):
     shifts: tuple[Shift, ...] = ()
 
 
-class Assessment(Kept, frozen=True, kw_only=True):
+class Assessment(StoredRecord, frozen=True, kw_only=True):
     """All checks of a table, once; `number` counts the assessments of a project, of which each may be repeated.
 
     `why` are findings on what changed so that this one was opened; the first has none. `columns` gives each column's
@@ -81,12 +81,12 @@ class Assessment(Kept, frozen=True, kw_only=True):
     until: str
     columns: dict[str, str]
     settings: dict[str, str]
-    looked: tuple[Looked, ...]
+    looked: tuple[CheckRun, ...]
     findings: tuple[Finding, ...]
-    stretches: tuple[Stretch, ...] = ()
-    parts: tuple[Stretch, ...] = ()
+    stretches: tuple[TimeBucket, ...] = ()
+    parts: tuple[TimeBucket, ...] = ()
     why: tuple[Finding, ...] = ()
-    tested: Tested = Tested()
+    tested: DriftTest = DriftTest()
     sample: str = ""
 
     def count(self, severity: str) -> int:
@@ -99,6 +99,6 @@ class Assessment(Kept, frozen=True, kw_only=True):
         return tuple(each for each in self.findings if each.code != UNJUDGED)
 
     @property
-    def unjudged(self) -> tuple[Looked, ...]:
+    def unjudged(self) -> tuple[CheckRun, ...]:
         """The checks that could not judge, and why."""
         return tuple(each for each in self.looked if each.unjudged)

@@ -66,7 +66,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ScoringOptions:
     """What is read of a file: the columns of a signature, and those to `keep`; a text of `missing` counts as null.
 
     `views` names the feature view of each column that a server would look up: a file must hold it.
@@ -103,7 +103,7 @@ class Scan(Protocol):
 class Format(Protocol):
     """A kind of file of rows, named as its suffix: read in chunks, written in parts that are joined at the end."""
 
-    def scan(self, path: Path, wanted: Wanted) -> Scan:
+    def scan(self, path: Path, wanted: ScoringOptions) -> Scan:
         """Open a file; raises DataError that names a column which is missing, or of another type than is wanted."""
         ...
 

@@ -13,9 +13,9 @@ from headway.core.dataset import Dataset
 from headway.core.drift import Drift
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding, Measurement
-from headway.core.labelling import Labelling
+from headway.core.labeling import Labeling
 from headway.core.record import Settings
-from headway.core.release import View
+from headway.core.release import FeatureView
 from headway.core.sections.attack import AttackSection
 from headway.core.trial import Serve
 from headway.core.variant import Artifact, Signature, Variant
@@ -39,7 +39,7 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adopted:
+class ImportedModel:
     """A fitted model as an engine took it, with what the model says of itself; empty is what it does not say.
 
     `content` is of the engine's first format, `width` counts the columns of a row. `names` are those columns in order,
@@ -73,7 +73,7 @@ class Engine(Protocol):
         ...
 
     @classmethod
-    def adopt(cls, model: object) -> Adopted:
+    def import_model(cls, model: object) -> ImportedModel:
         """A fitted model of this library, or a ModelFile of it, as bytes; raises NotApplicable for any other.
 
         Raises EngineError, with the mend, for one of this library that cannot be taken.
@@ -138,11 +138,11 @@ class State(Protocol):
         """The last of `moves`, read without reading the others; None where there is none."""
         ...
 
-    def keep(self, kind: str, content: bytes, *, name: str) -> str:
+    def save(self, kind: str, content: bytes, *, name: str) -> str:
         """Keep the bytes of a record (`evidence`, `verdict`, ...) under a name, return their digest; again is once."""
         ...
 
-    def kept(self, kind: str, *, name: str = "", digest: str = "") -> list[bytes]:
+    def records(self, kind: str, *, name: str = "", digest: str = "") -> list[bytes]:
         """The records of a kind, oldest first: all, or those of a name, or the one of a digest."""
         ...
 
@@ -150,7 +150,7 @@ class State(Protocol):
         """The last of `kept` of a name, read without reading the others; None where there is none."""
         ...
 
-    def count_look(self, name: str, dataset: str) -> int:
+    def count_evaluation(self, name: str, dataset: str) -> int:
         """Count one more judged look at the `test` period of a dataset (its digest); returns how many there were."""
         ...
 
@@ -172,7 +172,7 @@ class SliceColumn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Lesson:
+class LabeledData:
     """Labelled rows of one period, in the order of time if there is one.
 
     `rows` float64 [n, d]; `labels` float64 [n]; `groups` int64 [n] in 0..G-1; `weights` float64 [n] > 0, if not alike;
@@ -191,7 +191,7 @@ def _no_lesson() -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workbench:
+class TransformContext:
     """What a transform works with: where artifacts live, and rows of the `choose` period (float64 [n, d]).
 
     `choose` are those rows with their labels; `train` gives what the model learned from, None where nobody knows it.
@@ -201,8 +201,8 @@ class Workbench:
 
     blobs: Blobs
     sample: Floats
-    choose: Lesson | None = None
-    train: Callable[[], Lesson | None] = _no_lesson
+    choose: LabeledData | None = None
+    train: Callable[[], LabeledData | None] = _no_lesson
     threshold: float = 0.5
     families: tuple[str, ...] = ()
 
@@ -210,7 +210,7 @@ class Workbench:
         """The bytes of a variant's artifact."""
         return self.blobs.get(variant.artifact.digest)
 
-    def keep(self, content: bytes, format: str) -> Artifact:
+    def save(self, content: bytes, format: str) -> Artifact:
         """Keep the bytes of a new artifact."""
         return Artifact(format=format, digest=self.blobs.put(content), size_bytes=len(content))
 
@@ -218,7 +218,7 @@ class Workbench:
 class Transform(Protocol):
     """From one variant, the variants it can become; raises NotApplicable where it does not apply."""
 
-    def __call__(self, variant: Variant, bench: Workbench) -> Sequence[Variant]:
+    def __call__(self, variant: Variant, bench: TransformContext) -> Sequence[Variant]:
         """New variants, each with one step more than the one given."""
         ...
 
@@ -240,7 +240,7 @@ def _no_table() -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+class CheckContext:
     """What a check looks at: a dataset, and what is known about it beside its rows.
 
     `periods` are its train, choose, test and live, none where it is not cut. `requests` gives the rows that servers
@@ -254,19 +254,19 @@ class Survey:
     requests: Callable[[], polars.DataFrame | None] = _no_table
     config: Config = field(default_factory=Config)
     detector: Detector | None = None
-    labelling: Labelling = field(default_factory=Labelling)
+    labeling: Labeling = field(default_factory=Labeling)
 
 
 class Check(Protocol):
     """From a survey of data, what is wrong with them; raises NotApplicable where it cannot judge."""
 
-    def __call__(self, survey: Survey) -> Sequence[Finding]:
+    def __call__(self, survey: CheckContext) -> Sequence[Finding]:
         """Findings of its own code, none if all is well; it changes nothing."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Comparison:
     """A variant beside the model as it came, both opened, with their answers on the same labelled rows.
 
     `rows` float64 [n, d]; `labels` float64 [n]; `scores` and `reference_scores` float64 [n, k]; `groups` int64 [n] in
@@ -295,20 +295,20 @@ class Subject:
     lists: Ints | None = None
 
 
-Found = Sequence[Measurement | NotApplicable]
+MetricResults = Sequence[Measurement | NotApplicable]
 """What a probe or an audit measured; of what it could not, a NotApplicable that says why, with the mend."""
 
 
-class Probe(Protocol):
+class Metric(Protocol):
     """From a subject, measurements; raises NotApplicable where the measure has no meaning for it."""
 
-    def __call__(self, subject: Subject) -> Found:
+    def __call__(self, subject: Comparison) -> MetricResults:
         """Measurements, each with its interval or its count."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class AuditContext:
     """What an audit works with beside its subject: how long it may take, and what the model is made from.
 
     `learn` trains the model as it came anew on the columns named, with a seed, and gives it opened over those columns
@@ -322,15 +322,15 @@ class Ground:
 
     blobs: Blobs
     budget_s: float
-    train: Callable[[], Lesson | None] = _no_lesson
+    train: Callable[[], LabeledData | None] = _no_lesson
     learn: Callable[[Sequence[str], int], Engine] | None = None
     weigh: Callable[[bool, int], Engine] | None = None
     months: SliceColumn | None = None
     together: Sequence[Sequence[str]] = ()
     origin: Variant | None = None
-    bench: Callable[[], Workbench] | None = None
+    bench: Callable[[], TransformContext] | None = None
     calibrator: Calibrator = field(default_factory=Calibrator)
-    views: Sequence[View] = ()
+    views: Sequence[FeatureView] = ()
     serve: Serve | None = None
     rate_per_s: float = 200.0
     attack: AttackSection = field(default_factory=AttackSection)
@@ -339,7 +339,7 @@ class Ground:
 class Audit(Protocol):
     """A probe that takes its time: asked of what is to be released, and not of every variant of a search."""
 
-    def __call__(self, subject: Subject, ground: Ground) -> Found:
+    def __call__(self, subject: Comparison, ground: AuditContext) -> MetricResults:
         """Measurements, each with its interval or its count; raises NotApplicable where there can be none."""
         ...
 

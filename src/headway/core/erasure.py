@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from headway.core.record import Kept, Record
+from headway.core.record import Record, StoredRecord
 
 
 class Erased(Record, frozen=True, kw_only=True):
@@ -22,7 +22,7 @@ class Erased(Record, frozen=True, kw_only=True):
     after: str
 
 
-class Stays(Record, frozen=True, kw_only=True):
+class Residual(Record, frozen=True, kw_only=True):
     """A place in the store where the bytes of the key still are, how often, and why they stay."""
 
     place: str
@@ -51,7 +51,7 @@ class Erasure(Record, frozen=True, kw_only=True):
     begun_at: str
     done_at: str
     erased: tuple[Erased, ...]
-    stays: tuple[Stays, ...] = ()
+    stays: tuple[Residual, ...] = ()
     message: tuple[str, ...] = ()
 
     @property
@@ -65,8 +65,10 @@ class Erasure(Record, frozen=True, kw_only=True):
         return all(each.is_other for each in self.stays)
 
 
-class ErasureProof(Kept, frozen=True, kw_only=True):
+class ErasureProof(StoredRecord, frozen=True, kw_only=True):
     """The bytes of an erasure, and the publisher's signature under them."""
+
+    former_kinds: ClassVar[tuple[str, ...]] = ("erasureproof",)
 
     content: str
     signature: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import ClassVar, Literal
 
-from headway.core.record import Kept, Record
+from headway.core.record import FormerValues, Record, StoredRecord
 
 # Names of measures that changed after 0.1, and what they are called now: patterns of which the first that matches counts.
 _RENAMED_MEASURES = (
@@ -59,7 +59,7 @@ class Measurement(Record, frozen=True, kw_only=True):
     `looks` is `fixed` (good for one planned look) or `anytime` (good for any number of looks).
     """
 
-    former_values: ClassVar[Mapping[str, Mapping[str, str] | Callable[[str], str]]] = {
+    former_values: ClassVar[Mapping[str, FormerValues]] = {
         "name": current_measure,
         "slice": {"as it came": "baseline"},
     }
@@ -107,7 +107,7 @@ class Machine(Record, frozen=True, kw_only=True):
     python: str
 
 
-class Evidence(Kept, frozen=True, kw_only=True):
+class Evidence(StoredRecord, frozen=True, kw_only=True):
     """Measurements and findings on one subject (the digest of a variant), one dataset and one machine."""
 
     subject: str

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from headway.core.evidence import Measurement
-from headway.core.record import Kept, Record
+from headway.core.record import Record, StoredRecord
 
-Answer = Literal["flat", "learning", "memorises", "worsens", "undecided", "not drawn"]
+CurveAnswer = Literal["flat", "learning", "memorises", "worsens", "undecided", "not drawn"]
 
 
 class Round(Record, frozen=True, kw_only=True):
@@ -36,18 +36,20 @@ class Reading(Record, frozen=True, kw_only=True):
     (above 0: it grew). `why` says why nothing was drawn.
     """
 
-    answer: Answer
+    answer: CurveAnswer
     since: int = 0
     low: float | None = None
     high: float | None = None
     why: str = ""
 
 
-class LearningCurve(Kept, frozen=True, kw_only=True):
+class LearningCurve(StoredRecord, frozen=True, kw_only=True):
     """The looks at one training, oldest first, with digests of the rows held out and learned from, and of the recipe.
 
     `error` names the measure that is read. `spent` are the seconds that the looks took, which `seconds` leaves out.
     """
+
+    former_kinds: ClassVar[tuple[str, ...]] = ("learningcurve",)
 
     library: str
     error: str

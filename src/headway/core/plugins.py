@@ -22,7 +22,7 @@ from typing import Any
 
 import headway
 from headway.core.batch import Format
-from headway.core.contracts import Audit, Blobs, Check, Detector, Engine, Probe, Source, State, Transform
+from headway.core.contracts import Audit, Blobs, Check, Detector, Engine, Metric, Source, State, Transform
 from headway.core.doors import Door, Tracer
 from headway.core.errors import PluginError
 
@@ -120,9 +120,9 @@ def load_transform(name: str) -> Transform:
     return transform
 
 
-def load_probe(name: str) -> Probe:
+def load_probe(name: str) -> Metric:
     """The probe of that name."""
-    probe: Probe = _load("probe", name)
+    probe: Metric = _load("probe", name)
     return probe
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from headway.core.record import Kept, Record
+from headway.core.record import Record, StoredRecord
 
 
 class ColumnPrint(Record, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class Tracked(Record, frozen=True, kw_only=True):
         return f"{self.path} is {self.digest or 'not recorded yet'} by {self.record}{stage}{differs}"
 
 
-class Provenance(Kept, frozen=True, kw_only=True):
+class Provenance(StoredRecord, frozen=True, kw_only=True):
     """Which data the rows of a period were: their digest, a fingerprint by column, and where they came from.
 
     `rows` is the blob of the fingerprints of rows (uint64, little endian); `form` counts how fingerprints were taken.
@@ -76,8 +76,10 @@ class Provenance(Kept, frozen=True, kw_only=True):
     at: str = ""
 
 
-class Sent(Kept, frozen=True, kw_only=True):
+class LineageDelivery(StoredRecord, frozen=True, kw_only=True):
     """Events of lineage that a receiver took, by their digests, and how many were `left`; `failed` says why."""
+
+    former_kinds: ClassVar[tuple[str, ...]] = ("sent",)
 
     to: str
     events: tuple[str, ...] = ()

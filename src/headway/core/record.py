@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -13,6 +14,8 @@ from headway.core.renamed import current_form
 
 Scalar = bool | int | float | str
 Settings = Mapping[str, Scalar]
+FormerValues = Mapping[str, str] | Callable[[str], str]
+"""What the old values of a field are called today: by a mapping, or by a function."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,10 +31,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     former_names: ClassVar[Mapping[str, str]] = {}
-    former_values: ClassVar[Mapping[str, Mapping[str, str] | Callable[[str], str]]] = {}
+    former_values: ClassVar[Mapping[str, FormerValues]] = {}
 
 
-class Kept(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StoredRecord(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A record that is written to disk on its own.
 
     Attributes
@@ -49,7 +52,7 @@ class Kept(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 
 
-KeptType = TypeVar("KeptType", bound=Kept)
+StoredRecordType = TypeVar("StoredRecordType", bound=StoredRecord)
 
 
 def about(help: str) -> msgspec.Meta:
@@ -71,12 +74,12 @@ def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def kind_of(kind: type[Kept]) -> str:
-    """Return the name under which records of a class are written and found."""
-    return kind.__name__.lower()
+def kind_of(kind: type[StoredRecord]) -> str:
+    """Return the name under which records of a class are written and found: `SearchResult` -> `search_result`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
 
 
-def write(record: Kept) -> bytes:
+def write(record: StoredRecord) -> bytes:
     """Return the bytes of a record for disk: canonical JSON with its kind and version.
 
     They are those of the record as it will be read, so that its digest stays: 61 in a field of floats is 61.0. Raises
@@ -96,7 +99,7 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
     record: dict[str, Any]
 
 
-def read(kind: type[KeptType], content: bytes) -> KeptType:
+def read(kind: type[StoredRecordType], content: bytes) -> StoredRecordType:
     """Return the record in bytes made by `write`, brought to today's names and form.
 
     Raises StoreError where the bytes are not such a record, or come from a newer headway.
@@ -109,7 +112,7 @@ def read(kind: type[KeptType], content: bytes) -> KeptType:
         raise StoreError(f"these bytes are not a record '{kind_of(kind)}'", where=str(error)) from error
 
 
-def _migrated(kind: type[Kept], envelope: _Envelope) -> dict[str, Any]:
+def _migrated(kind: type[StoredRecord], envelope: _Envelope) -> dict[str, Any]:
     name = kind_of(kind)
     if envelope.kind not in (name, *kind.former_kinds):
         raise StoreError(f"expected a record '{name}', met a record '{envelope.kind}'")

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from headway.core.calibrator import Calibrator
 from headway.core.evidence import Evidence
-from headway.core.record import Kept, Record
+from headway.core.record import Record, StoredRecord
 from headway.core.variant import Variant
 from headway.core.verdict import Verdict
 
@@ -24,7 +24,7 @@ class SelfTest(Record, frozen=True, kw_only=True):
     tolerance: float = 1e-6
 
 
-class View(Record, frozen=True, kw_only=True):
+class FeatureView(Record, frozen=True, kw_only=True):
     """Columns that a release does not take from the request but looks up by its key, in an online table."""
 
     name: str
@@ -43,7 +43,7 @@ class Bounds(Record, frozen=True, kw_only=True):
     may_miss: bool = True
 
 
-class Contract(Kept, frozen=True, kw_only=True):
+class Contract(StoredRecord, frozen=True, kw_only=True):
     """What a model's columns were in the `n_rows` that it was made on; without columns nothing is checked.
 
     A number is inside up to `margin` times the range beyond what was seen.
@@ -54,7 +54,7 @@ class Contract(Kept, frozen=True, kw_only=True):
     n_rows: int = 0
 
 
-class Release(Kept, frozen=True, kw_only=True):
+class Release(StoredRecord, frozen=True, kw_only=True):
     """A variant with its evidence, verdict, feature views, calibrator and threshold: immutable, and signed as one.
 
     `files` maps each file of the release folder to its digest; `data` names the digests it was trained and judged on.
@@ -69,7 +69,7 @@ class Release(Kept, frozen=True, kw_only=True):
     threshold: float = 0.5
     calibrator: Calibrator = Calibrator()
     contract: Contract = Contract()
-    views: tuple[View, ...] = ()
+    views: tuple[FeatureView, ...] = ()
     data: dict[str, str] = {}
     files: dict[str, str] = {}
     self_test: SelfTest = SelfTest(rows=(), answers=())
@@ -77,7 +77,7 @@ class Release(Kept, frozen=True, kw_only=True):
     made_by: str = ""
 
 
-class Deal(Record, frozen=True, kw_only=True):
+class TrafficAssignment(Record, frozen=True, kw_only=True):
     """Which keys a canary answers: a share of them in [0, 1), by salt, at a stage of its rollout, from 0.
 
     `terms` is the digest of what that rollout was begun with.
@@ -89,7 +89,7 @@ class Deal(Record, frozen=True, kw_only=True):
     terms: str
 
 
-class Move(Kept, frozen=True, kw_only=True):
+class PointerUpdate(StoredRecord, frozen=True, kw_only=True):
     """One move of a pointer (`live`, `canary`, ...): numbered, chained to the move before it, and signed.
 
     `number` counts the moves of this name and pointer from 1; `previous` is the digest of the move before it in the
@@ -98,6 +98,8 @@ class Move(Kept, frozen=True, kw_only=True):
     An empty `release` withdraws the pointer: it stands at nothing until its next move. `deal` is given with a move of
     `canary`, so that servers deal keys by what is signed.
     """
+
+    former_kinds: ClassVar[tuple[str, ...]] = ("move",)
 
     name: str
     pointer: str
@@ -109,4 +111,4 @@ class Move(Kept, frozen=True, kw_only=True):
     why: str
     verdict: str = ""
     answer: str = ""
-    deal: Deal | None = None
+    deal: TrafficAssignment | None = None

@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, to_builtins
 
 from headway.core.evidence import former_measure
-from headway.core.record import Kept, Record, canonical, digest_of, read, write
+from headway.core.record import Record, StoredRecord, canonical, digest_of, read, write
 from headway.core.verdict import Rule, Verdict
 
 Action = Literal["stay", "advance", "promote", "roll back", "stop"]
-Standing = Literal["running", "promoted", "rolled back", "inconclusive"]
+RolloutStatus = Literal["running", "promoted", "rolled back", "inconclusive"]
 DAY_S = 86_400.0
 
 
@@ -44,7 +44,7 @@ class Plan(Record, frozen=True, kw_only=True):
     )
 
 
-class Rollout(Kept, frozen=True, kw_only=True):
+class Rollout(StoredRecord, frozen=True, kw_only=True):
     """A release beside the live one: the stage it stands at, by which rules it is judged, and how it ended.
 
     `release` and `live` are digests; `salt` makes the assignment of keys its own. `rules` must pass for the next stage;
@@ -60,7 +60,7 @@ class Rollout(Kept, frozen=True, kw_only=True):
     later: tuple[Rule, ...] = ()
     plan: Plan = Plan()
     stage: int = 0
-    standing: Standing = "running"
+    standing: RolloutStatus = "running"
     requests: int = 0
     of_release: int = 0
     started_at: str = ""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from headway.core.evidence import Measurement
-from headway.core.record import Kept
+from headway.core.record import StoredRecord
 
 Reason = Literal["rows", "calibration"]
 
 
-class Ticket(Kept, frozen=True, kw_only=True):
+class Ticket(StoredRecord, frozen=True, kw_only=True):
     """Opened where the policy says that the live release should be trained anew; acted on by a person or by itself.
 
     `evidence` holds the digests of what it was read from. `expected_loss` is what the release costs a month more than

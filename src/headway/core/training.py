@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from headway.core.evidence import Finding
-from headway.core.frontier import Frontier
-from headway.core.record import Kept, Record
-from headway.core.release import Move
+from headway.core.record import Record, StoredRecord
+from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
+from headway.core.search_result import SearchResult
 from headway.core.ticket import Ticket
 from headway.core.variant import Variant
 
-Stands = Literal["nothing asked", "suggested", "not better", "rolling out", "live", "taken back", "inconclusive"]
+PromotionStatus = Literal[
+    "nothing asked", "suggested", "not better", "rolling out", "live", "taken back", "inconclusive"
+]
 
 
-class Training(Kept, frozen=True, kw_only=True):
+class Training(StoredRecord, frozen=True, kw_only=True):
     """A model fitted on the labelled rows of [since, until), to be judged on those of [judged_since, judged_until).
 
     Times are ISO 8601; `dataset` is the digest of the rows it learned from, `recipe` that of the code that fitted it.
@@ -35,7 +37,7 @@ class Training(Kept, frozen=True, kw_only=True):
     seed: int | None = None
 
 
-class Retraining(Kept, frozen=True, kw_only=True):
+class Retraining(StoredRecord, frozen=True, kw_only=True):
     """A release trained anew, or recalibrated, and judged against the live one; `seconds` is what it took in all.
 
     `key` is the digest of all that decides the outcome, so that a run that was killed is taken up where it stood;
@@ -47,7 +49,7 @@ class Retraining(Kept, frozen=True, kw_only=True):
     name: str
     key: str
     live: str
-    frontier: Frontier
+    frontier: SearchResult
     ticket: Ticket | None = None
     trainings: int = 0
     seconds: float = 0.0
@@ -56,7 +58,7 @@ class Retraining(Kept, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
 
 
-class Renewal(Record, frozen=True, kw_only=True):
+class Promotion(Record, frozen=True, kw_only=True):
     """Where a live release stands on its way to be replaced by one trained anew: what was done last, in a sentence.
 
     `todo` is the command that goes on from here. `ticket` only asks for it yet; `retraining` is what was trained,
@@ -65,10 +67,10 @@ class Renewal(Record, frozen=True, kw_only=True):
 
     former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
 
-    stands: Stands
+    stands: PromotionStatus
     message: str
     todo: str = ""
     ticket: Ticket | None = None
     retraining: Retraining | None = None
     rollout: Rollout | None = None
-    move: Move | None = None
+    move: PointerUpdate | None = None

@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from headway.core.record import Kept, Record, Scalar, canonical, digest_of
+from headway.core.record import Record, Scalar, StoredRecord, canonical, digest_of
 
 NUMBERS = ("regression", "ranking")
 """Tasks whose answer is one number of any size."""
@@ -64,7 +64,7 @@ class Step(Record, frozen=True, kw_only=True, omit_defaults=True):
         return f"{self.transform}({values})" if values else self.transform
 
 
-class Variant(Kept, frozen=True, kw_only=True, omit_defaults=True):
+class Variant(StoredRecord, frozen=True, kw_only=True, omit_defaults=True):
     """A model in one form: its bytes, the engine that opens them, and the steps that led from the model as it came."""
 
     artifact: Artifact

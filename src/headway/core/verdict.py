@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from headway.core.evidence import Evidence, Measurement, current_measure
-from headway.core.record import Kept, Record
+from headway.core.record import FormerValues, Record, StoredRecord
 from headway.core.variant import Variant
 
 Answer = Literal["pass", "fail", "undecided"]
@@ -21,7 +21,7 @@ RELATIVE = (
 class Rule(Record, frozen=True, kw_only=True):
     """One line of a policy: a measure and its limit, `at_most` or `at_least`."""
 
-    former_values: ClassVar[Mapping[str, Mapping[str, str] | Callable[[str], str]]] = {"measure": current_measure}
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"measure": current_measure}
 
     measure: str
     at_most: float | None = None
@@ -37,7 +37,7 @@ class Rule(Record, frozen=True, kw_only=True):
         return f"{self.measure} {word} {limit:g}"
 
 
-class Ruling(Record, frozen=True, kw_only=True):
+class RuleResult(Record, frozen=True, kw_only=True):
     """The answer of one rule, with the measurement it was read from and, if undecided, what would decide it."""
 
     former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
@@ -50,13 +50,15 @@ class Ruling(Record, frozen=True, kw_only=True):
     groups_needed: int | None = None
 
 
-class Verdict(Kept, frozen=True, kw_only=True):
+class Verdict(StoredRecord, frozen=True, kw_only=True):
     """What the judge said of one subject; an override is a verdict too, and names who, when and why."""
+
+    former_names: ClassVar[Mapping[str, str]] = {"rulings": "rule_results", "looks_at_test": "test_evaluations"}
 
     answer: Answer
     subject: str
-    rulings: tuple[Ruling, ...] = ()
-    looks_at_test: int = 0
+    rule_results: tuple[RuleResult, ...] = ()
+    test_evaluations: int = 0
     at: str = ""
     by: str = "judge"
     why: str = ""
@@ -67,7 +69,7 @@ class Verdict(Kept, frozen=True, kw_only=True):
         return self.by != "judge"
 
 
-class Judged(Record, frozen=True, kw_only=True):
+class EvaluatedVariant(Record, frozen=True, kw_only=True):
     """A variant with the evidence on it and the verdict: one row of a frontier."""
 
     variant: Variant

@@ -7,16 +7,16 @@ from typing import ClassVar, Literal
 
 from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
-from headway.core.record import Kept, Record
+from headway.core.record import FormerValues, Record, StoredRecord
 from headway.core.ticket import Ticket
-from headway.core.verdict import Ruling
+from headway.core.verdict import RuleResult
 
-Outlook = Literal["well", "moved", "worse", "unknown"]
+MonitoringStatus = Literal["healthy", "drifted", "degraded", "unknown"]
 Question = Literal["drift", "harm"]
 RowSource = Literal["table", "log"]
 
 
-class Reply(Record, frozen=True, kw_only=True):
+class MonitoringAnswer(Record, frozen=True, kw_only=True):
     """A question put to a period, once: the chance of a false yes that it was given, and the measures that say yes."""
 
     question: Question
@@ -24,7 +24,7 @@ class Reply(Record, frozen=True, kw_only=True):
     shown: tuple[str, ...] = ()
 
 
-class Watch(Kept, frozen=True, kw_only=True):
+class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
     """A period of a live release beside the period that it was judged on; times are ISO 8601.
 
     Rows come from the project's table, or from the log of what was served; `n_keyless` of these have no key by which a
@@ -36,7 +36,20 @@ class Watch(Kept, frozen=True, kw_only=True):
     `rulings` are the judge's on `[[policy.watch]]`.
     """
 
-    former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
+    former_names: ClassVar[Mapping[str, str]] = {
+        "says": "message",
+        "status": "status",
+        "n_labelled": "n_labeled",
+        "harms": "drift_costs",
+        "n_keyless": "n_without_key",
+        "replies": "answers",
+        "rulings": "rule_results",
+        "over": "is_complete",
+    }
+    former_kinds: ClassVar[tuple[str, ...]] = ("watch",)
+    former_values: ClassVar[Mapping[str, FormerValues]] = {
+        "status": {"well": "healthy", "moved": "drifted", "worse": "degraded"}
+    }
 
     name: str
     release: str
@@ -44,11 +57,11 @@ class Watch(Kept, frozen=True, kw_only=True):
     since: str
     until: str
     n_rows: int
-    n_labelled: int
-    outlook: Outlook
+    n_labeled: int
+    status: MonitoringStatus
     message: str
     drift: Drift | None = None
-    harms: tuple[Measurement, ...] = ()
+    drift_costs: tuple[Measurement, ...] = ()
     quality: tuple[Measurement, ...] = ()
     change: tuple[Measurement, ...] = ()
     cost: Measurement | None = None
@@ -58,14 +71,14 @@ class Watch(Kept, frozen=True, kw_only=True):
     ticket: Ticket | None = None
     at: str = ""
     source: RowSource = "table"
-    over: bool = True
-    n_keyless: int = 0
-    replies: tuple[Reply, ...] = ()
-    rulings: tuple[Ruling, ...] = ()
+    is_complete: bool = True
+    n_without_key: int = 0
+    answers: tuple[MonitoringAnswer, ...] = ()
+    rule_results: tuple[RuleResult, ...] = ()
 
-    def reply(self, question: Question) -> Reply | None:
+    def reply(self, question: Question) -> MonitoringAnswer | None:
         """How a question was answered, None where it was not put."""
-        return next((each for each in self.replies if each.question == question), None)
+        return next((each for each in self.answers if each.question == question), None)
 
     def find(self, name: str) -> Measurement | None:
         """The measurement of that name over all rows, or None."""

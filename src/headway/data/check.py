@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headway.core import plugins
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
@@ -17,7 +17,7 @@ CHECK = "check "
 """What stands before its name in the place of a finding on a check itself."""
 
 
-def run_checks(survey: Survey, *, families: Sequence[str] = ()) -> list[Finding]:
+def run_checks(survey: CheckContext, *, families: Sequence[str] = ()) -> list[Finding]:
     """What every check found, or those of these families and those from outside, which have none.
 
     One that could not judge is a finding of its own, so it never reads as passed.
@@ -27,7 +27,7 @@ def run_checks(survey: Survey, *, families: Sequence[str] = ()) -> list[Finding]
     return [finding for name in names for finding in _run(name, survey)]
 
 
-def _run(name: str, survey: Survey) -> list[Finding]:
+def _run(name: str, survey: CheckContext) -> list[Finding]:
     try:
         return list(plugins.load_check(name)(survey))
     except NotApplicable as reason:

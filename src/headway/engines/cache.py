@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Adopted
+from headway.core.contracts import ImportedModel
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.engines.formats.nested import REBUILD_HINT, open_models
@@ -36,7 +36,7 @@ class Cache:
         self._lock = Lock()
 
     @classmethod
-    def adopt(cls, model: object) -> Adopted:
+    def import_model(cls, model: object) -> ImportedModel:
         """Never: it is made of a model that another engine took."""
         raise NotApplicable(f"a {type(model).__name__} is no cache")
 

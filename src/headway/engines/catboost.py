@@ -13,7 +13,7 @@ import catboost
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Adopted, ModelFile
+from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import threads_of
@@ -54,7 +54,7 @@ class Catboost:
             raise _load_error(error) from error
 
     @classmethod
-    def adopt(cls, model: object) -> Adopted:
+    def import_model(cls, model: object) -> ImportedModel:
         """A fitted CatBoost, its classifier, regressor or ranker, or a .cbm file; of a classifier the probabilities.
 
         Raises EngineError for one that is not fitted, that reads categories or texts, or that answers several targets,
@@ -119,7 +119,7 @@ class Catboost:
         return np.asarray(self._model.predict(rows, prediction_type=self._kind, **self._threads), np.float64)
 
 
-def _import_file(file: ModelFile) -> Adopted:
+def _import_file(file: ModelFile) -> ImportedModel:
     if file.suffix == ".json" and b'"oblivious_trees"' in file.content:
         raise EngineError("CatBoost's JSON is not taken", hint="model.save_model('model.cbm')")
     if file.suffix != ".cbm" and not is_catboost(file.content):
@@ -128,14 +128,14 @@ def _import_file(file: ModelFile) -> Adopted:
     return _describe_model(file.content, _load_model(file.content))
 
 
-def _describe_model(content: bytes, model: catboost.CatBoost) -> Adopted:
+def _describe_model(content: bytes, model: catboost.CatBoost) -> ImportedModel:
     """What the model says of its columns and answers; names that only count the columns say nothing."""
     found = read_catboost(content)
     _prediction_type(found)
     counted = [str(place) for place in range(found.width)]
     named = all(found.names) and list(found.names) != counted
     task = next((name for name, losses in LOSS_TASKS.items() if found.loss in losses), "regression")
-    return Adopted(
+    return ImportedModel(
         content=content,
         width=found.width,
         names=found.names if named else (),

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Adopted
+from headway.core.contracts import ImportedModel
 from headway.core.errors import EngineError, NotApplicable, PluginError
 from headway.core.record import Settings
 from headway.engines.compiled.artifact import instruction_level
@@ -45,7 +45,7 @@ class Dense:
         self._answer, self._width, self._outputs = _dense.answer, int(numbers[0]), int(numbers[1])
 
     @classmethod
-    def adopt(cls, model: object) -> Adopted:
+    def import_model(cls, model: object) -> ImportedModel:
         """Never: what it opens is made of a graph that another engine took."""
         raise NotApplicable(f"a {type(model).__name__} comes through another engine, and is compiled then")
 

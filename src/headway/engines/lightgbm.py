@@ -11,7 +11,7 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Adopted, ModelFile
+from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import threads_of
@@ -46,7 +46,7 @@ class Lightgbm:
         self._booster = _load_booster(model)
 
     @classmethod
-    def adopt(cls, model: object) -> Adopted:
+    def import_model(cls, model: object) -> ImportedModel:
         """The text of a fitted Booster or LGBMModel, cut at its best iteration if early stopping found one.
 
         Those are the trees that its own `predict` uses. Raises EngineError for an LGBMModel that is not fitted, and for
@@ -96,18 +96,18 @@ class Lightgbm:
         return scores.reshape(len(rows), self._outputs)
 
 
-def _import_file(file: ModelFile) -> Adopted:
+def _import_file(file: ModelFile) -> ImportedModel:
     if file.suffix not in Lightgbm.files or not file.content.startswith(b"tree"):
         raise NotApplicable(f"a {file.suffix} file that does not begin with 'tree' is no model of LightGBM")
     return _describe_model(read_lightgbm(file.content), file.content, ())
 
 
-def _describe_model(model: LightgbmModel, content: bytes, classes: tuple[str, ...]) -> Adopted:
+def _describe_model(model: LightgbmModel, content: bytes, classes: tuple[str, ...]) -> ImportedModel:
     """What the text says of its columns and answers; names that the library made up say nothing."""
     made_up = [f"Column_{place}" for place in range(model.width)]
     names = model.names if list(model.names) != made_up else ()
     task = _TASKS.get(model.objective[0], "regression")
-    return Adopted(
+    return ImportedModel(
         content=content, width=model.width, names=names, task=task, classes=classes, categories=model.categories
     )
 

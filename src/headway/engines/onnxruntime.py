@@ -13,7 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from headway.core.contracts import Adopted, ModelFile
+from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import threads_of
@@ -60,7 +60,7 @@ class OnnxRuntime:
         self.classes, self._first = classes, 1 if self._columns == 2 else 0
 
     @classmethod
-    def adopt(cls, model: object) -> Adopted:
+    def import_model(cls, model: object) -> ImportedModel:
         """An `onnx.ModelProto`, which is known by its name, as its library need not be installed; or a file of one."""
         if isinstance(model, ModelFile):
             return _import_file(model)
@@ -105,15 +105,15 @@ class OnnxRuntime:
         return answer
 
 
-def _import_file(file: ModelFile) -> Adopted:
+def _import_file(file: ModelFile) -> ImportedModel:
     if file.suffix not in OnnxRuntime.files:
         raise NotApplicable(f"a {file.suffix} file is not an ONNX model")
     return _describe_model(file.content)
 
 
-def _describe_model(content: bytes) -> Adopted:
+def _describe_model(content: bytes) -> ImportedModel:
     engine = OnnxRuntime(content, {})
-    return Adopted(content=content, width=engine.width, names=engine.names, classes=engine.classes)
+    return ImportedModel(content=content, width=engine.width, names=engine.names, classes=engine.classes)
 
 
 def _create_session(content: bytes, threads: int) -> onnxruntime.InferenceSession:

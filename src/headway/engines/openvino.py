@@ -23,7 +23,7 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402
 
-from headway.core.contracts import Adopted  # noqa: E402
+from headway.core.contracts import ImportedModel  # noqa: E402
 from headway.core.errors import EngineError, NotApplicable  # noqa: E402
 from headway.core.record import Settings  # noqa: E402
 from headway.core.threads import threads_of  # noqa: E402
@@ -66,7 +66,7 @@ class OpenVino:
         self._first = 1 if self._columns == 2 else 0
 
     @classmethod
-    def adopt(cls, model: object) -> Adopted:
+    def import_model(cls, model: object) -> ImportedModel:
         """Never: what it opens is made of a graph that another engine took."""
         raise NotApplicable(f"a {type(model).__name__} comes through ONNX, and is converted then")
 

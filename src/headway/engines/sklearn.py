@@ -32,7 +32,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
-from headway.core.contracts import Adopted, ModelFile
+from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import DataError, EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import threads_of
@@ -73,7 +73,7 @@ class Sklearn:
             raise _damaged_model(error) from error
 
     @classmethod
-    def adopt(cls, model: object) -> Adopted:
+    def import_model(cls, model: object) -> ImportedModel:
         """A fitted classifier or regressor, with all inside it; a search gives the best that it found.
 
         Raises EngineError for one that is not fitted, that answers more than one target, or that holds Python of its
@@ -85,7 +85,7 @@ class Sklearn:
             raise NotApplicable(f"a {type(model).__name__} is not a model of scikit-learn")
         _check_fitted(model)
         if isinstance(model, BaseSearchCV):
-            return cls.adopt(model.best_estimator_)
+            return cls.import_model(model.best_estimator_)
         own = custom_code(model)
         if own:
             raise EngineError(
@@ -180,13 +180,13 @@ def _damaged_model(error: Exception) -> EngineError:
     return EngineError(f"the skops file holds no whole model: {error}", hint="skops.io.dump(model, 'model.skops')")
 
 
-def _import_file(file: ModelFile) -> Adopted:
+def _import_file(file: ModelFile) -> ImportedModel:
     """What a skops file holds; made by another release of scikit-learn it may answer otherwise, and is refused."""
     if file.suffix not in Sklearn.files or not file.content.startswith(b"PK"):
         raise NotApplicable(f"a {file.suffix} file is not a model of scikit-learn in the form of skops")
     opened = skops_file.read_skops(file.content)
     check_sklearn_version(opened.made_by)
-    return Sklearn.adopt(opened.model)
+    return Sklearn.import_model(opened.model)
 
 
 def _pickled_version(pickled: bytes) -> str:
@@ -212,13 +212,13 @@ def _check_fitted(model: Any) -> None:
         raise EngineError(f"this {type(model).__name__} is not fitted", hint="model.fit(X, y)") from error
 
 
-def _describe_model(model: Any, content: bytes) -> Adopted:
+def _describe_model(model: Any, content: bytes) -> ImportedModel:
     """What the estimator says of its columns and answers."""
     _, outputs = _score_function(model)
     classes = tuple(str(each) for each in model.classes_) if is_classifier(model) else ()
     task = "regression" if not classes else "binary" if outputs == 1 else "multiclass"
     names = tuple(str(name) for name in getattr(model, "feature_names_in_", ()))
-    return Adopted(content=content, width=_width(model), names=names, task=task, classes=classes)
+    return ImportedModel(content=content, width=_width(model), names=names, task=task, classes=classes)
 
 
 def _width(model: Any) -> int:

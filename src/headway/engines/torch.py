@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from headway.core import plugins
-from headway.core.contracts import Adopted, ModelFile
+from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 
@@ -43,7 +43,7 @@ class Torch:
         self._engine = plugins.load_engine(_OPENER)(content, settings)
 
     @classmethod
-    def adopt(cls, model: object) -> Adopted:
+    def import_model(cls, model: object) -> ImportedModel:
         """A module that declares its input, or an exported program that takes any number of rows, as an ONNX graph.
 
         Raises EngineError, with the mend, for one that does not export, or whose graph answers otherwise.
@@ -56,7 +56,7 @@ class Torch:
         _check_inputs(program)
         content = _onnx_graph(program)
         width = _compare_with_module(program, content)
-        return Adopted(content=content, width=width, engine=_OPENER)
+        return ImportedModel(content=content, width=width, engine=_OPENER)
 
     @classmethod
     def opened(cls, file: ModelFile) -> object:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Adopted
+from headway.core.contracts import ImportedModel
 from headway.core.errors import EngineError, NotApplicable, PluginError
 from headway.core.record import Settings
 from headway.engines.compiled.artifact import instruction_level
@@ -45,7 +45,7 @@ class Trees:
         self._answer, self._width, self._outputs = _trees.answer, int(numbers[0]), len(arrays[1])
 
     @classmethod
-    def adopt(cls, model: object) -> Adopted:
+    def import_model(cls, model: object) -> ImportedModel:
         """Never: what it opens is made of a model that the engine of its library took."""
         raise NotApplicable(f"a {type(model).__name__} comes through the engine of its library, and is compiled then")
 

@@ -14,7 +14,7 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
-from headway.core.contracts import Adopted, ModelFile
+from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import threads_of
@@ -44,7 +44,7 @@ class Xgboost:
             raise _load_error(error) from error
 
     @classmethod
-    def adopt(cls, model: object) -> Adopted:
+    def import_model(cls, model: object) -> ImportedModel:
         """A fitted Booster or XGBModel as UBJSON; an XGBModel is cut to the rounds that its own `predict` uses.
 
         Its `missing` is kept. Raises EngineError for an XGBModel that is not fitted, for a file that begins as one of
@@ -122,7 +122,7 @@ class Xgboost:
         return answers
 
 
-def _import_estimator(model: xgboost.XGBModel) -> Adopted:
+def _import_estimator(model: xgboost.XGBModel) -> ImportedModel:
     if not model.__sklearn_is_fitted__():
         raise EngineError(f"this {type(model).__name__} is not fitted", hint="model.fit(X, y)")
     found = read_xgboost(bytes(model.get_booster().save_raw("ubj")))
@@ -133,10 +133,10 @@ def _import_estimator(model: xgboost.XGBModel) -> Adopted:
     return _describe_model(replace(found, missing=missing, best_rounds=best_rounds), classes)
 
 
-def _describe_model(model: XgboostModel, classes: tuple[str, ...] = ()) -> Adopted:
+def _describe_model(model: XgboostModel, classes: tuple[str, ...] = ()) -> ImportedModel:
     """What the model says of its columns and answers; names that only count the columns say nothing."""
     counted = [str(place) for place in range(model.width)]
-    return Adopted(
+    return ImportedModel(
         content=(model.truncate(model.best_rounds) if model.best_rounds else model).content(),
         width=model.width,
         names=model.names if list(model.names) != counted else (),

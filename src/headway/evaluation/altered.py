@@ -8,19 +8,19 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import SliceColumn, Subject
+from headway.core.contracts import Comparison, SliceColumn
 from headway.core.errors import NotApplicable
 from headway.evaluation.quality.errors import Errors, errors_of
 from headway.evaluation.statistics.intervals import Floats
 
 
-def thinned(subject: Subject, most: int) -> Subject:
+def thinned(subject: Comparison, most: int) -> Comparison:
     """The subject with every so many-th row, at most `most` of them: groups stay, and audits that ask often end."""
     step = -(-len(subject.rows) // most) if len(subject.rows) else 1
     return subject if step == 1 else taken(subject, np.arange(0, len(subject.rows), step))
 
 
-def taken(subject: Subject, which: NDArray[np.int64]) -> Subject:
+def taken(subject: Comparison, which: NDArray[np.int64]) -> Comparison:
     """The subject with these of its rows alone, int64 [m]."""
     names = ("rows", "labels", "scores", "reference_scores", "groups")
     fewer = {name: getattr(subject, name)[which] for name in names}
@@ -34,7 +34,7 @@ def taken(subject: Subject, which: NDArray[np.int64]) -> Subject:
     return replace(subject, **fewer, weights=weights, unseen=unseen, lists=lists, slices=slices, people=people)
 
 
-def seconds_a_row(subject: Subject) -> float:
+def seconds_a_row(subject: Comparison) -> float:
     """How long both models together take for a row of the subject, which has one.
 
     The first call of each, which may make ready, is not timed.
@@ -48,12 +48,12 @@ def seconds_a_row(subject: Subject) -> float:
     return spent / len(subject.rows)
 
 
-def beside_itself(subject: Subject, answers: Floats, before: Floats | None = None) -> Errors:
+def beside_itself(subject: Comparison, answers: Floats, before: Floats | None = None) -> Errors:
     """The errors of other answers [n, k] to the subject's rows, beside those of its own, or of `before`."""
     return errors_of(answered(subject, answers, before))
 
 
-def answered(subject: Subject, answers: Floats, before: Floats | None = None) -> Subject:
+def answered(subject: Comparison, answers: Floats, before: Floats | None = None) -> Comparison:
     """The subject as if its rows had these answers [n, k], beside its own, or `before`.
 
     An answer that is no number is taken for one that is wholly wrong. Raises NotApplicable for those of a regression,
@@ -63,7 +63,7 @@ def answered(subject: Subject, answers: Floats, before: Floats | None = None) ->
     return replace(subject, scores=_said(answers, subject), reference_scores=_said(own, subject))
 
 
-def _said(answers: Floats, subject: Subject) -> Floats:
+def _said(answers: Floats, subject: Comparison) -> Floats:
     silent = ~np.isfinite(answers).all(axis=1)
     if not silent.any():
         return answers

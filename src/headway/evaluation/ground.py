@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from headway.core.config import Config
-from headway.core.contracts import Blobs, Engine, Ground, Lesson
+from headway.core.contracts import AuditContext, Blobs, Engine, LabeledData
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError
 from headway.core.sections.attack import AttackSection
@@ -18,7 +18,7 @@ from headway.optimization.training import Asked, accepts_seed, train
 Data = Mapping[str, Dataset]
 
 
-def ground_of(config: Config, data: Data, blobs: Blobs, *, signature: Signature, judged: Dataset) -> Ground:
+def ground_of(config: Config, data: Data, blobs: Blobs, *, signature: Signature, judged: Dataset) -> AuditContext:
     """The ground on which a variant with this signature is audited over the rows of the period `judged`."""
 
     def learn(features: Sequence[str], seed: int) -> Engine:
@@ -28,7 +28,7 @@ def ground_of(config: Config, data: Data, blobs: Blobs, *, signature: Signature,
         asked = Asked(seed=seed, alike=alike)
         return open_variant(train(config, data["train"], blobs, features=signature.names, asked=asked), blobs)
 
-    return Ground(
+    return AuditContext(
         blobs=blobs,
         budget_s=config.evaluate.budget_s,
         train=lambda: lesson_of(data, signature),
@@ -78,10 +78,10 @@ def _expect_features(names: Sequence[str], signature: Signature, *, where: str) 
         )
 
 
-def lesson_of(data: Data, signature: Signature) -> Lesson | None:
+def lesson_of(data: Data, signature: Signature) -> LabeledData | None:
     """The labelled rows of `train` as a model with this signature reads them; None where there are none."""
     known = labeled_rows(data["train"]) if "train" in data else None
     if known is None or known.table.is_empty():
         return None
     rows = matrix(known.table, signature)
-    return Lesson(rows=rows, labels=target_values(known), groups=group_codes(known), weights=sample_weights(known))
+    return LabeledData(rows=rows, labels=target_values(known), groups=group_codes(known), weights=sample_weights(known))

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from headway.core.contracts import Ground, Subject
+from headway.core.contracts import AuditContext, Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.plugins import load_audit, load_probe
@@ -33,12 +33,12 @@ class Audits:
     """Audits by name, the ground they work on, and who is told what is measured now."""
 
     names: Sequence[str]
-    ground: Ground
+    ground: AuditContext
     callback: Callable[[str], object] = lambda _: None
 
 
 def measure(
-    subject: Subject, probes: Sequence[str], *, dataset_digest: str, period: str, audits: Audits | None = None
+    subject: Comparison, probes: Sequence[str], *, dataset_digest: str, period: str, audits: Audits | None = None
 ) -> Evidence:
     """The evidence of these probes, by name, in that order, and of these audits after them.
 

@@ -8,11 +8,11 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from headway.core.config import CostSection
-from headway.core.contracts import Blobs, Engine, SliceColumn, Subject
+from headway.core.contracts import Blobs, Comparison, Engine, SliceColumn
 from headway.core.dataset import Dataset
-from headway.core.frontier import Baseline
 from headway.core.plugins import load_engine
 from headway.core.release import SelfTest
+from headway.core.search_result import Baseline
 from headway.core.variant import Variant
 from headway.data import matrix
 from headway.data.provenance.digest import table_digest
@@ -72,7 +72,7 @@ def exam_of(baseline: Baseline, dataset: Dataset, blobs: Blobs, *, price: CostSe
     )
 
 
-def subject_of(variant: Variant, exam: Exam, blobs: Blobs, *, view: Dataset | None = None) -> Subject:
+def subject_of(variant: Variant, exam: Exam, blobs: Blobs, *, view: Dataset | None = None) -> Comparison:
     """A variant beside the model as it came.
 
     With a `view`, the same rows as another feature view gives them, the variant reads that while the model as it came
@@ -80,7 +80,7 @@ def subject_of(variant: Variant, exam: Exam, blobs: Blobs, *, view: Dataset | No
     """
     rows = matrix.matrix(labeled_rows(view).table, variant.signature) if view else exam.rows
     model = open_variant(variant, blobs)
-    return Subject(
+    return Comparison(
         variant=variant,
         model=model,
         reference=exam.reference,

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from headway.core.contracts import Engine, Subject
+from headway.core.contracts import Comparison, Engine
 from headway.core.evidence import Measurement
 from headway.evaluation.altered import beside_itself
 from headway.evaluation.quality.mean import mean
@@ -42,7 +42,7 @@ class Trainer:
     Harm is shown at `alpha`, by one look of two; `found` is what is lost without each part.
     """
 
-    subject: Subject
+    subject: Comparison
     learn: Callable[[Sequence[str], int], Engine]
     alpha: float
     trained: int = 0

@@ -27,8 +27,8 @@ def findings_of_weights(found: Sequence[Measurement]) -> list[Finding]:
 def _note(treatment: str, found: dict[tuple[str, str], Measurement]) -> Finding:
     lost = found["imbalance.cost.drop", treatment]
     known = lost.se is not None
-    helps, harms = known and lost.high < 0, known and lost.low > 0
-    message = "decisions cost less" if helps else "decisions cost more" if harms else "no change of cost is shown"
+    helps, drift_costs = known and lost.high < 0, known and lost.low > 0
+    message = "decisions cost less" if helps else "decisions cost more" if drift_costs else "no change of cost is shown"
     ends = {name: [found[f"imbalance.{name}", each].value for each in (_BASELINE, treatment)] for name in _WORDS}
     moved = [f"{_WORDS[name]} {before:.3g} to {after:.3g}" for name, (before, after) in ends.items()]
     return Finding(

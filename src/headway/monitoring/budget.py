@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from headway.core.watch import Question, Reply, Watch
+from headway.core.watch import MonitoringAnswer, MonitoringReport, Question
 
 WEALTH: dict[Question, float] = {"drift": 0.025, "harm": 0.025}
 FDR_LEVEL = 0.05
@@ -36,9 +36,9 @@ class Period:
 class Budget:
     """The watches of a project so far, oldest first: what was asked, and what of the year's chance is left."""
 
-    kept: Sequence[Watch]
+    kept: Sequence[MonitoringReport]
 
-    def last(self, period: Period) -> Watch | None:
+    def last(self, period: Period) -> MonitoringReport | None:
         """How a period was last told, None where it was not."""
         return next((each for each in reversed(self.kept) if period_of_report(each) == period), None)
 
@@ -52,7 +52,7 @@ class Budget:
             [bool(each.shown) for since, each in answers if (since - first) // YEAR == year], WEALTH[question]
         )
 
-    def _answers(self, question: Question) -> Iterator[tuple[datetime, Reply]]:
+    def _answers(self, question: Question) -> Iterator[tuple[datetime, MonitoringAnswer]]:
         """Each period that the question was put to, in the order of asking: its beginning, and the answer."""
         asked = set()
         for watch in self.kept:
@@ -62,7 +62,7 @@ class Budget:
                 yield datetime.fromisoformat(watch.since), reply
 
 
-def period_of_report(watch: Watch) -> Period:
+def period_of_report(watch: MonitoringReport) -> Period:
     """The period that a watch is about."""
     return Period(release=watch.release, source=watch.source, since=watch.since, until=watch.until)
 

@@ -9,11 +9,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.config import FILE, Costs, PolicySection
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Evidence, Measurement
-from headway.core.verdict import Ruling
-from headway.core.watch import Reply, Watch
+from headway.core.verdict import RuleResult
+from headway.core.watch import MonitoringAnswer, MonitoringReport
 from headway.evaluation.statistics.intervals import (
     ANY,
     CHANGE,
@@ -26,21 +26,21 @@ from headway.evaluation.statistics.intervals import (
 )
 from headway.evaluation.statistics.tables import Floats, Ints, bin_table, binary_answers, tally
 from headway.registry.judge import judge
-from headway.registry.weigh import Limit, weigh
+from headway.registry.weigh import Limit, compare_with_limit
 
 AUC_CHANGE, CALIBRATION_ERROR, COST = "roc_auc.change", "ece.split", "cost"
 N_TESTS = 3
 BINS = 15
 
 
-def find_degradation(watch: Watch, *, level: float, ece_at_most: float) -> Reply:
+def find_degradation(watch: MonitoringReport, *, level: float, ece_at_most: float) -> MonitoringAnswer:
     """The harms that are shown; the three ways to look for one, and the rules, share the chance `level`."""
     of = {AUC_CHANGE: watch.find(AUC_CHANGE), CALIBRATION_ERROR: watch.find(CALIBRATION_ERROR), COST: watch.cost}
     limits = {AUC_CHANGE: (0.0, -1), CALIBRATION_ERROR: (ece_at_most, 1), COST: (0.0, 1)}
-    alpha = level / (N_TESTS + len(watch.rulings))
+    alpha = level / (N_TESTS + len(watch.rule_results))
     shown = [name for name, found in of.items() if found is not None and exceeds(found, *limits[name], alpha=alpha)]
-    broken = [str(each.rule) for each in watch.rulings if each.answer == "fail"]
-    return Reply(question="harm", level=level, shown=(*shown, *broken))
+    broken = [str(each.rule) for each in watch.rule_results if each.answer == "fail"]
+    return MonitoringAnswer(question="harm", level=level, shown=(*shown, *broken))
 
 
 def require_absolute_rules(policy: PolicySection) -> None:
@@ -54,21 +54,23 @@ def require_absolute_rules(policy: PolicySection) -> None:
         )
 
 
-def judge_rules(watch: Watch, now: Evidence, policy: PolicySection, *, level: float) -> tuple[Ruling, ...]:
+def judge_rules(
+    watch: MonitoringReport, now: Evidence, policy: PolicySection, *, level: float
+) -> tuple[RuleResult, ...]:
     """What the judge says of each rule of `[[policy.watch]]`, by all that was measured of the period."""
     every = (*now.measurements, *watch.change, *((watch.cost,) if watch.cost else ()))
     alpha = level * len(policy.watch) / (N_TESTS + len(policy.watch))
     asked = replace(policy, release=policy.watch)
-    return judge(replace(now, measurements=every), asked, alpha=alpha).rulings
+    return judge(replace(now, measurements=every), asked, alpha=alpha).rule_results
 
 
 def exceeds(found: Measurement, limit: float, sign: int, *, alpha: float) -> bool:
     """Whether it is shown to be above a limit, or (`sign` -1) below it, at a chance `alpha` of saying so falsely."""
-    weighed = weigh(found, Limit(value=limit, sign=sign, alpha=alpha), fewest_groups=FEWEST_GROUPS)
+    weighed = compare_with_limit(found, Limit(value=limit, sign=sign, alpha=alpha), fewest_groups=FEWEST_GROUPS)
     return weighed.answer == "fail"
 
 
-def split_ece(subject: Subject, *, run: int) -> Measurement:
+def split_ece(subject: Comparison, *, run: int) -> Measurement:
     """`ece.split`: the calibration error, with the side on which a bin errs read from the other half of the groups.
 
     Noise makes the plain error too large, most of all in a short period, where it alone can pass any limit. This one is

@@ -62,7 +62,7 @@ def pending_ticket(project: Project, post: DeployedRelease) -> Ticket | None:
 
 def _last_training(project: Project, release: Release) -> Training:
     """The last training on the rows that the release names."""
-    kept = (read(Training, content) for content in reversed(project.state.kept("training", name=project.name)))
+    kept = reversed(project.records(Training))
     found = next((each for each in kept if each.dataset == release.data.get("train")), None)
     if found is None:
         raise StoreError(

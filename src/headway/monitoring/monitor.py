@@ -23,7 +23,7 @@ from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.plugins import load_detector
 from headway.core.record import digest_of, write
 from headway.core.ticket import Ticket
-from headway.core.watch import Reply, RowSource, Watch
+from headway.core.watch import MonitoringAnswer, MonitoringReport, RowSource
 from headway.data.provenance.digest import table_digest
 from headway.evaluation.measure import measure
 from headway.evaluation.statistics.intervals import CHANGE, Estimate, Sample, interval
@@ -59,7 +59,7 @@ Found = TypeVar("Found")
 class MonitoringResult:
     """A watch, with the evidence behind it where labels had come; `news` says that a question was answered just now."""
 
-    report: Watch
+    report: MonitoringReport
     evidence: Evidence | None = None
     news: bool = True
 
@@ -95,36 +95,36 @@ def monitor_window(
     found, evidence = _measure_window(asker, scene, parts, told)
     seen = _with_status(asker, scene, replace(found, unknown=tuple(parts.unknown)), pending)
     return MonitoringResult(
-        report=seen, evidence=evidence, news=scene.over and (told is None or told.replies != seen.replies)
+        report=seen, evidence=evidence, news=scene.over and (told is None or told.answers != seen.answers)
     )
 
 
 def _measure_window(
-    asker: MonitoringContext, scene: MonitoringWindow, parts: _Parts, told: Watch | None
-) -> tuple[Watch, Evidence | None]:
+    asker: MonitoringContext, scene: MonitoringWindow, parts: _Parts, told: MonitoringReport | None
+) -> tuple[MonitoringReport, Evidence | None]:
     """All parts of a watch but what they mean; its drift is taken from where it was `told` before."""
     post, window = asker.post, scene.window
     inputs = told.reply("drift") if told else None
     drift = told.drift if told and inputs else parts.ask("drift", lambda: _drift(asker, scene))
     if drift and not inputs:
         level = asker.budget.level("drift", asker.period(scene))
-        inputs = Reply(question="drift", level=level, shown=("drift.p",) if drift.alarm else ())
-    harms = parts.ask("rank", lambda: _feature_losses(asker, scene)) if drift and drift.alarm else None
+        inputs = MonitoringAnswer(question="drift", level=level, shown=("drift.p",) if drift.alarm else ())
+    drift_costs = parts.ask("rank", lambda: _feature_losses(asker, scene)) if drift and drift.alarm else None
     estimated = parts.ask("estimate without labels", lambda: _estimated(post, scene))
     now = parts.ask(status.QUALITY, lambda: _quality(post, window, scene.name))
     before = parts.ask("quality when judged", lambda: _quality(post, scene.judged, "judged")) if now else None
-    found = Watch(
+    found = MonitoringReport(
         name=post.release.name,
         release=post.digest,
         period=scene.name,
         since=scene.since.isoformat(),
         until=scene.until.isoformat(),
         n_rows=len(window),
-        n_labelled=len(window.known()),
-        outlook="unknown",
+        n_labeled=len(window.known()),
+        status="unknown",
         message="",
         drift=drift,
-        harms=tuple(harms or ()),
+        drift_costs=tuple(drift_costs or ()),
         quality=tuple(each for each in now.measurements if each.name in MEASURES) if now else (),
         change=tuple(_changes(now, before)) if now and before else (),
         cost=parts.ask("cost", lambda: _cost(asker, scene)) if now else None,
@@ -132,28 +132,32 @@ def _measure_window(
         evidence=digest_of(write(now)) if now else "",
         at=scene.at.isoformat(),
         source=asker.source,
-        over=scene.over,
-        n_keyless=count_without_key(window) if asker.source == "log" else 0,
+        is_complete=scene.over,
+        n_without_key=count_without_key(window) if asker.source == "log" else 0,
     )
-    asked = replace(found, replies=(inputs,) if inputs else ())
+    asked = replace(found, answers=(inputs,) if inputs else ())
     return (_with_degradation_answer(asker, scene, asked, now) if now else asked), now
 
 
-def _with_degradation_answer(asker: MonitoringContext, scene: MonitoringWindow, found: Watch, now: Evidence) -> Watch:
+def _with_degradation_answer(
+    asker: MonitoringContext, scene: MonitoringWindow, found: MonitoringReport, now: Evidence
+) -> MonitoringReport:
     """The watch with the question of harm answered, if labels have had their time and are enough to answer it."""
     change = found.find("roc_auc.change")
     if not scene.due or change is None or change.se is None:
         return found
     level = asker.budget.level("harm", asker.period(scene))
-    found = replace(found, rulings=judge_rules(found, now, asker.config.policy, level=level))
+    found = replace(found, rule_results=judge_rules(found, now, asker.config.policy, level=level))
     reply = find_degradation(found, level=level, ece_at_most=asker.config.retrain.ece_at_most)
-    return replace(found, replies=(*found.replies, reply))
+    return replace(found, answers=(*found.answers, reply))
 
 
-def _with_status(asker: MonitoringContext, scene: MonitoringWindow, found: Watch, pending: Ticket | None) -> Watch:
+def _with_status(
+    asker: MonitoringContext, scene: MonitoringWindow, found: MonitoringReport, pending: Ticket | None
+) -> MonitoringReport:
     """The watch with its outlook, the sentence, and a ticket if the policy opens one."""
     config, reply = asker.config, found.reply("harm")
-    seen = replace(found, outlook=status.monitoring_status(found), ticket=None)
+    seen = replace(found, status=status.monitoring_status(found), ticket=None)
     situation = RetrainingInputs(
         name=found.name,
         release=found.release,
@@ -166,7 +170,7 @@ def _with_status(asker: MonitoringContext, scene: MonitoringWindow, found: Watch
         evidence=(found.evidence,) if found.evidence else (),
         at=found.at,
     )
-    ticket = propose_retraining(situation, config.retrain, pending=pending) if found.n_labelled else None
+    ticket = propose_retraining(situation, config.retrain, pending=pending) if found.n_labeled else None
     seen = replace(seen, ticket=ticket)
     opened = pending is not None and pending.at <= found.at
     return replace(seen, message=status.status_message(seen, config.retrain, pending=opened))

@@ -21,15 +21,15 @@ from headway.core.config import Config
 from headway.core.errors import HeadwayError, PointerMoved, Refused
 from headway.core.evidence import Evidence
 from headway.core.record import read
-from headway.core.release import Move, Release
+from headway.core.release import PointerUpdate, Release
 from headway.core.rollout import Action, Decision, Plan, Rollout
 from headway.core.verdict import Verdict
 from headway.evaluation.measure import this_machine
 from headway.evaluation.observed import Bools, Keys
 from headway.evaluation.statistics.betting import Floats
 from headway.monitoring.prediction_log import LabelReader, StageRequests, last_request_at
+from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project
-from headway.registry.register import Reason
 from headway.registry.rollout import (
     DECISION,
     Traffic,
@@ -62,8 +62,8 @@ class RolloutCheck(NamedTuple):
 
     decision: Decision
     evidence: Evidence | None = None
-    live: Move | None = None
-    canary: Move | None = None
+    live: PointerUpdate | None = None
+    canary: PointerUpdate | None = None
 
 
 class RolloutController:
@@ -137,9 +137,9 @@ class RolloutController:
         decision = found.decision
         for record in (found.evidence, decision.verdict):
             if record is not None:
-                self.project.keep(record)
+                self.project.save(record)
         after = apply_decision(self.rollout, decision, at=self._point(found, who))
-        self.project.keep(after)
+        self.project.save(after)
         if decision.action == "advance":
             self._begin(after)
         self.rollout = after
@@ -166,7 +166,7 @@ class RolloutController:
         self.project.register.withdraw(f"{self.rollout.name}@canary", who=who, why=found.decision.message)
         return self.clock()
 
-    def _advance(self, found: RolloutCheck, who: str) -> Move:
+    def _advance(self, found: RolloutCheck, who: str) -> PointerUpdate:
         """The canary's move to the next stage, which is there where this was killed before the record was kept."""
         rollout, canary, stage = self.rollout, found.canary, self.rollout.stage + 1
         if canary and canary.deal and canary.deal.stage >= stage:
@@ -174,7 +174,7 @@ class RolloutController:
         return self.project.register.point(
             f"{rollout.name}@canary",
             rollout.release,
-            Reason(who=who, why=found.decision.message, verdict=found.decision.verdict),
+            UpdateReason(who=who, why=found.decision.message, verdict=found.decision.verdict),
             after=canary.number if canary else 0,
             deal=traffic_assignment(rollout, stage),
         )
@@ -182,11 +182,11 @@ class RolloutController:
     def _promote(self, found: RolloutCheck, who: str) -> None:
         rollout, live = self.rollout, found.live
         if live is None or live.release != rollout.release:
-            reason = Reason(who=who, why=found.decision.message, verdict=found.decision.verdict)
+            reason = UpdateReason(who=who, why=found.decision.message, verdict=found.decision.verdict)
             after = live.number if live else 0
             self.project.register.point(f"{rollout.name}@live", rollout.release, reason, after=after)
 
-    def _unfinished(self, live: Move | None, canary: Move | None) -> Decision | None:
+    def _unfinished(self, live: PointerUpdate | None, canary: PointerUpdate | None) -> Decision | None:
         """What the pointers say that the record does not: a step that was half done, or another release made live."""
         rollout = self.rollout
         if live and live.release == rollout.release:
@@ -256,10 +256,10 @@ def start_rollout(project: Project, release: str, *, plan: Plan | None = None, w
         why=why,
     )
     if beside is None or dealt != traffic_assignment(rollout, 0):  # else a start that was killed had moved the pointer
-        reason, after = Reason(who=who, why=why or "rollout", verdict=verdict), beside.number if beside else 0
+        reason, after = UpdateReason(who=who, why=why or "rollout", verdict=verdict), beside.number if beside else 0
         beside = register.point(f"{name}@canary", release, reason, after=after, deal=traffic_assignment(rollout, 0))
     rollout = replace(rollout, started_at=beside.at, stage_at=beside.at)
-    project.keep(rollout)
+    project.save(rollout)
     return rollout
 
 
@@ -284,7 +284,7 @@ def promote_rollout(project: Project, *, who: str, why: str) -> Decision:
     return _overrule(RolloutController(project, require_running_rollout(project)), "promote", who=who, why=why)
 
 
-def roll_back(project: Project, *, who: str, why: str) -> Move:
+def roll_back(project: Project, *, who: str, why: str) -> PointerUpdate:
     """Take the running rollout back; where none runs, move live to the release that it had before. Needs no verdict.
 
     Raises Refused where the canary was withdrawn already, StoreError where live had no other release.
@@ -294,8 +294,8 @@ def roll_back(project: Project, *, who: str, why: str) -> Move:
         return project.register.back(f"{project.name}@live", who=who, why=why)
     move = project.register.withdraw(f"{project.name}@canary", who=who, why=why)
     decision = _decision_without_judge(last, "roll back", message=f"roll back by {who}: {why}", by=who, at=utc_now())
-    project.keep(decision.verdict)
-    project.keep(apply_decision(last, decision, at=utc_now()))
+    project.save(decision.verdict)
+    project.save(apply_decision(last, decision, at=utc_now()))
     if move is None:
         raise Refused(f"the canary of {project.name} was withdrawn already", hint="headway history")
     return move
@@ -310,13 +310,13 @@ def _overrule(rolling: RolloutController, step: Action, *, who: str, why: str) -
     return decision
 
 
-def _heads(project: Project) -> tuple[Move | None, Move | None]:
+def _heads(project: Project) -> tuple[PointerUpdate | None, PointerUpdate | None]:
     """The moves that `live` and `canary` stand at, verified."""
     live, canary = (project.register.head(f"{project.name}@{pointer}") for pointer in ("live", "canary"))
     return live, canary
 
 
-def _matches_pointers(rollout: Rollout, live: Move | None, canary: Move | None) -> bool:
+def _matches_pointers(rollout: Rollout, live: PointerUpdate | None, canary: PointerUpdate | None) -> bool:
     """Whether the pointers still carry a rollout that its record says is running."""
     return [move.release if move else "" for move in (live, canary)] == [rollout.live, rollout.release]
 
@@ -492,8 +492,11 @@ class _ChangeReporter:
         self._last: object = None
 
     def of(self, rollout: Rollout, decision: Decision) -> None:
-        rulings = decision.verdict.rulings
-        found = {ruling.rule.measure: ruling.answer if ruling.measurement else "not seen" for ruling in rulings}
+        rule_results = decision.verdict.rule_results
+        found = {
+            rule_result.rule.measure: rule_result.answer if rule_result.measurement else "not seen"
+            for rule_result in rule_results
+        }
         now = (rollout.stage, decision.action, found)
         if now != self._last:
             seen = ", ".join(f"{measure} {answer}" for measure, answer in found.items())

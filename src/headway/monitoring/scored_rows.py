@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headway.core.config import Costs
-from headway.core.contracts import Subject, Window
+from headway.core.contracts import Comparison, Window
 from headway.core.dataset import ASKED_AT, Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.core.variant import Field
@@ -129,11 +129,11 @@ def score_rows(
     )
 
 
-def release_comparison(post: DeployedRelease, answered: ScoredRows) -> Subject:
+def release_comparison(post: DeployedRelease, answered: ScoredRows) -> Comparison:
     """The labelled rows as probes take them, the release beside itself: quality has no need of another model."""
     some = answered.known()
     scores = some.scores[:, None]
-    return Subject(
+    return Comparison(
         variant=post.release.variant,
         model=post.model,
         reference=post.model,

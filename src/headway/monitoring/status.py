@@ -4,45 +4,45 @@ from __future__ import annotations
 
 from headway.core.evidence import Measurement
 from headway.core.sections.retrain import RetrainSection
-from headway.core.watch import Outlook, Watch
+from headway.core.watch import MonitoringReport, MonitoringStatus
 from headway.monitoring.degradation import AUC_CHANGE, CALIBRATION_ERROR, COST, exceeds, format_amount
 
 NAMED = 3
 QUALITY = "quality"
 
 
-def monitoring_status(watch: Watch) -> Outlook:
+def monitoring_status(watch: MonitoringReport) -> MonitoringStatus:
     """Worse where labels show harm; moved where only inputs differ; unknown where nothing tells how good it is."""
     reply = watch.reply("harm")
     if reply and reply.shown:
-        return "worse"
-    if not watch.over or not (watch.quality or watch.estimated):
+        return "degraded"
+    if not watch.is_complete or not (watch.quality or watch.estimated):
         return "unknown"
-    return "moved" if watch.drift and watch.drift.alarm else "well"
+    return "drifted" if watch.drift and watch.drift.alarm else "healthy"
 
 
-def status_message(watch: Watch, policy: RetrainSection, *, pending: bool = False) -> str:
+def status_message(watch: MonitoringReport, policy: RetrainSection, *, pending: bool = False) -> str:
     """What was seen, whether it does harm, and what to do; `pending` says that a ticket was open already.
 
     Harm is never told of inputs alone: what moved may not matter, and what did not move may still have turned.
     """
-    said = [_inputs(watch), _rightness(watch, policy)] if watch.over else [_so_far(watch)]
+    said = [_inputs(watch), _rightness(watch, policy)] if watch.is_complete else [_so_far(watch)]
     if watch.ticket:
         said.append("a ticket proposes to train it anew")
     elif pending:
         said.append("a ticket to train it anew is open")
-    elif watch.outlook == "worse":
+    elif watch.status == "degraded":
         said.append("see what moved, and train it anew or take it back")
-    elif watch.reply("harm") and watch.outlook in ("well", "moved"):
+    elif watch.reply("harm") and watch.status in ("healthy", "drifted"):
         said.append("nothing needs to be done")
     return f"{watch.period}: {'; '.join(said)}."
 
 
-def _so_far(watch: Watch) -> str:
-    return f"it is not over: {watch.n_rows:,} rows so far, {watch.n_labelled:,} with a label; it is judged once it is"
+def _so_far(watch: MonitoringReport) -> str:
+    return f"it is not over: {watch.n_rows:,} rows so far, {watch.n_labeled:,} with a label; it is judged once it is"
 
 
-def _inputs(watch: Watch) -> str:
+def _inputs(watch: MonitoringReport) -> str:
     if watch.drift is None:
         return "whether the inputs moved cannot be said"
     if not watch.drift.alarm:
@@ -54,33 +54,35 @@ def _inputs(watch: Watch) -> str:
     return f"the inputs are not what they were when the release was judged{most}{price}"
 
 
-def _moved(watch: Watch) -> list[str]:
+def _moved(watch: MonitoringReport) -> list[str]:
     """The features that are shown to have moved, those first whose move is estimated to cost most."""
     drift = watch.drift
     # the first finding tells of all features together, the rest of one each
     named = [finding.where for finding in drift.findings if finding.where != "all"] if drift else []
-    places = {each.slice: place for place, each in enumerate(watch.harms)}
+    places = {each.slice: place for place, each in enumerate(watch.drift_costs)}
     return sorted(named, key=lambda name: places.get(name, len(places)))
 
 
-def _costly(watch: Watch) -> list[str]:
+def _costly(watch: MonitoringReport) -> list[str]:
     """The features whose move is shown to cost, all of them together at the chance that the inputs were given."""
     inputs = watch.reply("drift")
-    if inputs is None or not watch.harms:
+    if inputs is None or not watch.drift_costs:
         return []
-    return [each.slice for each in watch.harms if exceeds(each, 0.0, 1, alpha=inputs.level / len(watch.harms))]
+    return [
+        each.slice for each in watch.drift_costs if exceeds(each, 0.0, 1, alpha=inputs.level / len(watch.drift_costs))
+    ]
 
 
-def _rightness(watch: Watch, policy: RetrainSection) -> str:
+def _rightness(watch: MonitoringReport, policy: RetrainSection) -> str:
     reply = watch.reply("harm")
     if reply and reply.shown:
         by = f"{_by(watch).strip()}, " if _by(watch) else ""
         return by + _and(_harms(watch, reply.shown, policy))
     if reply:
         return f"it is not shown to be worse{_by(watch)}"
-    if watch.n_labelled:
+    if watch.n_labeled:
         return _untold(watch) or (
-            f"{watch.n_labelled:,} labels of {watch.n_rows:,} have come, and it is judged once all have had their time "
+            f"{watch.n_labeled:,} labels of {watch.n_rows:,} have come, and it is judged once all have had their time "
             f"and 20 groups have some{_lost(watch)}"
         )
     if watch.estimated:
@@ -88,27 +90,27 @@ def _rightness(watch: Watch, policy: RetrainSection) -> str:
     return f"no label has come yet, and without them nothing can be said of its quality{_lost(watch)}"
 
 
-def _untold(watch: Watch) -> str:
+def _untold(watch: MonitoringReport) -> str:
     """Why labels that have come tell nothing of its quality."""
     return next((each.message for each in watch.unknown if each.message.startswith(f"{QUALITY} cannot be said")), "")
 
 
-def _by(watch: Watch) -> str:
-    if watch.n_labelled == watch.n_rows:
+def _by(watch: MonitoringReport) -> str:
+    if watch.n_labeled == watch.n_rows:
         return ""
-    return f" by the {watch.n_labelled:,} labels of {watch.n_rows:,}{_lost(watch)}"
+    return f" by the {watch.n_labeled:,} labels of {watch.n_rows:,}{_lost(watch)}"
 
 
-def _lost(watch: Watch) -> str:
-    return f" ({watch.n_keyless:,} answers have no key, so that no label can come)" if watch.n_keyless else ""
+def _lost(watch: MonitoringReport) -> str:
+    return f" ({watch.n_without_key:,} answers have no key, so that no label can come)" if watch.n_without_key else ""
 
 
-def _estimate(watch: Watch) -> str:
+def _estimate(watch: MonitoringReport) -> str:
     area = watch.find("roc_auc.estimated") or watch.estimated[0]
     return f"an AUC of {area.value:.2f} ({area.low:.2f} to {area.high:.2f}) if they mean what they meant"
 
 
-def _harms(watch: Watch, shown: tuple[str, ...], policy: RetrainSection) -> list[str]:
+def _harms(watch: MonitoringReport, shown: tuple[str, ...], policy: RetrainSection) -> list[str]:
     """Each harm that is shown, as a part of a sentence."""
     ranks, error, cost = watch.find(AUC_CHANGE), watch.find("ece"), watch.cost
     found = []
@@ -121,11 +123,11 @@ def _harms(watch: Watch, shown: tuple[str, ...], policy: RetrainSection) -> list
         )
     if COST in shown and cost:
         found.append(f"its decisions cost {format_amount(cost.value)} a month more than when it was judged")
-    broken = [each for each in watch.rulings if each.answer == "fail" and each.measurement]
+    broken = [each for each in watch.rule_results if each.answer == "fail" and each.measurement]
     return [*found, *(f"it breaks a rule of its policy ({each.message})" for each in broken)]
 
 
-def _when_judged(watch: Watch, error: Measurement) -> str:
+def _when_judged(watch: MonitoringReport, error: Measurement) -> str:
     change = watch.find("ece.change")
     return f" ({error.value - change.value:.0%} when it was judged)" if change else ""
 

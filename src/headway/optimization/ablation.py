@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from headway.core import plugins
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.core.record import Settings
@@ -39,7 +39,7 @@ class Component:
     rest: Sequence[Step]
 
 
-def iter_components(variant: Variant, origin: Variant, bench: Workbench) -> Iterator[Component]:
+def iter_components(variant: Variant, origin: Variant, bench: TransformContext) -> Iterator[Component]:
     """The parts of a variant that was made of the model as it came, `origin`, by its steps.
 
     Without a cascade's step the whole model answers every row. Raises NotApplicable where the chain, taken again, does
@@ -58,7 +58,7 @@ def iter_components(variant: Variant, origin: Variant, bench: Workbench) -> Iter
             yield Component(name=f"{step.transform}: {name}", instead=instead, rest=rest)
 
 
-def rebuild_without(part: Component, bench: Workbench) -> tuple[str, Variant]:
+def rebuild_without(part: Component, bench: TransformContext) -> tuple[str, Variant]:
     """The variant without the part, later steps taken again with the nearest settings that there are.
 
     One that no longer applies goes with the part, which is then named by both.
@@ -73,7 +73,7 @@ def rebuild_without(part: Component, bench: Workbench) -> tuple[str, Variant]:
     return " + ".join(gone), variant
 
 
-def _repeat_step(variant: Variant, step: Step, bench: Workbench) -> Variant | None:
+def _repeat_step(variant: Variant, step: Step, bench: TransformContext) -> Variant | None:
     """The variant after this step, or the one most like it; None where the transform makes nothing of it."""
     found = apply_transform(step.transform, variant, bench) if step.transform in plugins.names("transform") else []
     if isinstance(found, Finding) or not found:
@@ -85,15 +85,15 @@ def _count_shared(some: Settings, others: Settings) -> int:
     return len(some.items() & others.items())
 
 
-def _cascade_components(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
+def _cascade_components(before: Variant, after: Variant, bench: TransformContext) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
     """A cascade whose first stage answers every row."""
     header, contents = split_models(bench.read(after), models=2)
     quick = header.models[0]
-    artifact = bench.keep(contents[0], plugins.load_engine(quick.engine).formats[0])
+    artifact = bench.save(contents[0], plugins.load_engine(quick.engine).formats[0])
     yield "second stage", replace(after, artifact=artifact, engine=quick.engine, settings=quick.settings)
 
 
-def _int8_components(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple[str, Variant]]:
+def _int8_components(before: Variant, after: Variant, bench: TransformContext) -> Iterator[tuple[str, Variant]]:
     """A network with one of its int8 layers in float32; neighbours go together where there are many."""
     net = load_network(bench.read(before))
     rows, _ = rows_with_answers(
@@ -107,10 +107,10 @@ def _int8_components(before: Variant, after: Variant, bench: Workbench) -> Itera
         left = [name for name in quantised if name not in some]
         content = _INT8[after.steps[-1].settings["scales"]](ready, left)
         said = some[0] if len(some) == 1 else f"{some[0]} to {some[-1]}"
-        yield f"int8 of {said}", replace(after, artifact=bench.keep(content, "onnx"))
+        yield f"int8 of {said}", replace(after, artifact=bench.save(content, "onnx"))
 
 
-def _no_components(before: Variant, after: Variant, bench: Workbench) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
+def _no_components(before: Variant, after: Variant, bench: TransformContext) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
     yield from ()
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Finding
 from headway.core.variant import Step, Variant
-from headway.core.verdict import Judged
+from headway.core.verdict import EvaluatedVariant
 
 
 class TimeBudget:
@@ -37,7 +37,7 @@ UNLIMITED = TimeBudget(0)
 _MORE_IS_BETTER = ("rows/s", "x")
 
 
-def objective_cost(row: Judged, objective: str) -> float:
+def objective_cost(row: EvaluatedVariant, objective: str) -> float:
     """What the search makes small; infinite where it was not measured."""
     found = row.evidence.find(objective)
     if found is None:
@@ -45,7 +45,7 @@ def objective_cost(row: Judged, objective: str) -> float:
     return -found.value if found.unit in _MORE_IS_BETTER else found.value
 
 
-def cost_lower_bound(row: Judged, objective: str) -> float:
+def cost_lower_bound(row: EvaluatedVariant, objective: str) -> float:
     """The good end of the interval of what the search makes small."""
     found = row.evidence.find(objective)
     if found is None:
@@ -53,7 +53,7 @@ def cost_lower_bound(row: Judged, objective: str) -> float:
     return -found.high if found.unit in _MORE_IS_BETTER else found.low
 
 
-def cost_upper_bound(row: Judged, objective: str) -> float:
+def cost_upper_bound(row: EvaluatedVariant, objective: str) -> float:
     """The bad end of the interval of what the search makes small."""
     found = row.evidence.find(objective)
     if found is None:
@@ -74,20 +74,20 @@ SAME_ANSWERS = ("cache", "dense", "fold", "onnx", "pipeline", "threads", "trees"
 class Looks:
     """How a variant is looked at: `first` measures its speed for a moment, `whole` all that a policy may ask for."""
 
-    first: Callable[[Variant], Judged]
-    whole: Callable[[Variant], Judged]
+    first: Callable[[Variant], EvaluatedVariant]
+    whole: Callable[[Variant], EvaluatedVariant]
 
 
 def screen_candidates(
     variants: Sequence[Variant], looks: Looks, objective: str, *, clock: TimeBudget, callback: Callable[[str], object]
-) -> list[Judged]:
+) -> list[EvaluatedVariant]:
     """Each variant as far as it was measured, in the order given; the model as it came, the first one, is so wholly.
 
     Variants are measured wholly in the order of their first look, fastest first, as long as there is time; those that
     cannot win keep their first look, and a finding V002 in it says why.
     """
     origin = looks.whole(variants[0])
-    seen: dict[str, Judged] = {}
+    seen: dict[str, EvaluatedVariant] = {}
     for number, variant in enumerate(sorted(variants[1:], key=lambda each: _screening_order(each, variants[0])), 1):
         if clock.is_over(_SCREENING_SHARE):
             break
@@ -115,12 +115,12 @@ def _screening_order(variant: Variant, origin: Variant) -> tuple[bool, int]:
     return variant.engine == origin.engine, len(variant.steps)
 
 
-def screened_out(row: Judged) -> str:
+def screened_out(row: EvaluatedVariant) -> str:
     """Why a variant was left after a first look; empty for one that was measured wholly."""
     return next((finding.message for finding in row.evidence.findings if finding.code == SCREENED_OUT), "")
 
 
-def _can_win(row: Judged, origin: Judged, rows: Iterable[Judged], measure: str) -> bool:
+def _can_win(row: EvaluatedVariant, origin: EvaluatedVariant, rows: Iterable[EvaluatedVariant], measure: str) -> bool:
     """Whether a variant may be faster than the model as it came, and than every other form of the same answers."""
     if row.evidence.find(measure) is None:
         return False
@@ -136,6 +136,6 @@ def answer_changing_steps(variant: Variant) -> tuple[Step, ...]:
     return tuple(step for step in variant.steps if step.transform not in SAME_ANSWERS)
 
 
-def _mark_screened_out(row: Judged, why: str) -> Judged:
+def _mark_screened_out(row: EvaluatedVariant, why: str) -> EvaluatedVariant:
     finding = Finding(code=SCREENED_OUT, severity="note", message=why, where=row.variant.name)
     return replace(row, evidence=replace(row.evidence, findings=(*row.evidence.findings, finding)))

@@ -9,12 +9,12 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from headway.core import plugins
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, NotApplicable, PluginError
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.core.variant import Variant
-from headway.core.verdict import Judged, Ruling, Verdict
+from headway.core.verdict import EvaluatedVariant, RuleResult, Verdict
 from headway.optimization.screening import (
     UNLIMITED,
     TimeBudget,
@@ -55,7 +55,7 @@ class Candidates(Record, frozen=True, kw_only=True):
 
 
 def generate_candidates(
-    model: Variant, bench: Workbench, transforms: Sequence[str] = (), *, clock: TimeBudget = UNLIMITED
+    model: Variant, bench: TransformContext, transforms: Sequence[str] = (), *, clock: TimeBudget = UNLIMITED
 ) -> Candidates:
     """Every combination of the transforms, applied in this order; without names, all that are installed.
 
@@ -94,7 +94,7 @@ def sort_transforms(transforms: Sequence[str]) -> list[str]:
     return sorted(transforms, key=lambda name: (_PLACES.get(name, _UNKNOWN), name))
 
 
-def rank_by_objective(judged: Sequence[Judged], objective: str, feasible: Feasible) -> list[Judged]:
+def rank_by_objective(judged: Sequence[EvaluatedVariant], objective: str, feasible: Feasible) -> list[EvaluatedVariant]:
     """The feasible variants that beat the model as it came, best objective first; at the end the model as it came.
 
     Among those that the interval of the best cannot tell from it, one that answers as the model did comes first, then
@@ -107,7 +107,7 @@ def rank_by_objective(judged: Sequence[Judged], objective: str, feasible: Feasib
     limit = objective_cost(origin, objective)
     others = [row for row in judged if row is not origin and not screened_out(row)]
     left = [row for row in others if feasible(row.verdict) and objective_cost(row, objective) < limit]
-    ordered: list[Judged] = []
+    ordered: list[EvaluatedVariant] = []
     while left:
         best = min(left, key=lambda row: objective_cost(row, objective))
         alike = [row for row in left if cost_lower_bound(row, objective) <= objective_cost(best, objective)]
@@ -116,21 +116,27 @@ def rank_by_objective(judged: Sequence[Judged], objective: str, feasible: Feasib
     return [*ordered, origin]
 
 
-def explain_losses(judged: Sequence[Judged], winner: Variant, objective: str) -> dict[str, str]:
+def explain_losses(judged: Sequence[EvaluatedVariant], winner: Variant, objective: str) -> dict[str, str]:
     """Of every variant but the winner, by its name, one sentence on why it lost."""
     won = next(row for row in judged if row.variant.digest == winner.digest)
     return {row.variant.name: explain_loss(row, won, objective) for row in judged if row is not won}
 
 
-def explain_loss(row: Judged, winner: Judged, objective: str) -> str:
+def explain_loss(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str) -> str:
     """One sentence on why a variant lost: the relative rules it did not pass, or how it compares with the winner."""
     mine, best = row.evidence.find(objective), winner.evidence.find(objective)
     left = screened_out(row)
     if left and mine and best:
         return f"{left}: {_format_measurement(mine)} against {_format_measurement(best)}"
-    unmet = [ruling for ruling in row.verdict.rulings if ruling.rule.relative and ruling.answer != "pass"]
+    unmet = [
+        rule_result
+        for rule_result in row.verdict.rule_results
+        if rule_result.rule.relative and rule_result.answer != "pass"
+    ]
     if unmet:
-        return "; ".join(f"{_ANSWER_PHRASES[ruling.answer]}: {_format_rule_result(ruling)}" for ruling in unmet)
+        return "; ".join(
+            f"{_ANSWER_PHRASES[rule_result.answer]}: {_format_rule_result(rule_result)}" for rule_result in unmet
+        )
     if mine is None or best is None:
         return f"{objective} was not measured, so nothing says that it is better"
     near = min(row, winner, key=lambda each: objective_cost(each, objective))
@@ -159,7 +165,7 @@ def _skip_if_out_of_time(name: str, variant: Variant, clock: TimeBudget) -> Find
     )
 
 
-def apply_transform(name: str, variant: Variant, bench: Workbench) -> Sequence[Variant] | Finding:
+def apply_transform(name: str, variant: Variant, bench: TransformContext) -> Sequence[Variant] | Finding:
     """What a transform makes of a variant, or the finding that says why it makes nothing."""
     try:
         return plugins.load_transform(name)(variant, bench)
@@ -180,13 +186,13 @@ def apply_transform(name: str, variant: Variant, bench: Workbench) -> Sequence[V
         return Finding(code=CODE, severity="warn", message=message, where=where, hint=hint)
 
 
-def _format_rule_result(ruling: Ruling) -> str:
+def _format_rule_result(rule_result: RuleResult) -> str:
     """A ruling in few words: `decision_churn 0.068 [0.058, 0.078], at most 0.05 is allowed`."""
-    seen = ruling.measurement
+    seen = rule_result.measurement
     if seen is None:
-        return ruling.message
+        return rule_result.message
     name = " ".join(filter(None, (seen.name, seen.slice)))
-    _, _, limit = str(ruling.rule).partition(" ")
+    _, _, limit = str(rule_result.rule).partition(" ")
     return f"{name} {seen.value:.2g} [{seen.low:.2g}, {seen.high:.2g}], {limit} is allowed"
 
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from headway.core import plugins
 from headway.core.config import Config
-from headway.core.contracts import Blobs, Survey
+from headway.core.contracts import Blobs, CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
-from headway.core.frontier import Baseline
 from headway.core.record import digest_of
+from headway.core.search_result import Baseline
 from headway.core.training import Training
 from headway.core.variant import Signature, Variant
 from headway.data.check import BEFORE_TRAINING, run_checks
@@ -150,7 +150,7 @@ def _check_before_training(config: Config, dataset: Dataset, features: Sequence[
             where=f"decision: {dataset.roles.decision or 'at request'}",
             hint="leave them out; a model that reads them cannot be served",
         )
-    survey = Survey(dataset=dataset, config=config)
+    survey = CheckContext(dataset=dataset, config=config)
     stops = [finding for finding in run_checks(survey, families=BEFORE_TRAINING) if finding.severity == "stop"]
     if stops:
         raise DataError(

@@ -47,31 +47,31 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SignedRelease:
     """A release that was signed and not yet written: every file of its folder, and its digest."""
 
     contents: Mapping[str, bytes]
     digest: str
 
 
-def seal(release: Release, files: Mapping[str, bytes], publisher: Publisher) -> Sealed:
+def sign_release(release: Release, files: Mapping[str, bytes], publisher: Publisher) -> SignedRelease:
     """Sign a release that carries these files; its `files` are set to their digests, whatever they were."""
     for name in files:
         _expect_plain(name)
     listed = replace(release, files={name: digest_of(content) for name, content in files.items()})
     signed = publisher.sign(record.write(listed))
     contents = {**files, RELEASE: signed.content, SEAL: signed.signature}
-    return Sealed(MappingProxyType(contents), digest_of(signed.content))
+    return SignedRelease(MappingProxyType(contents), digest_of(signed.content))
 
 
-def write(folder: Path, release: Release, files: Mapping[str, bytes], publisher: Publisher) -> str:
+def write_bundle(folder: Path, release: Release, files: Mapping[str, bytes], publisher: Publisher) -> str:
     """Sign a release and write its folder; returns its digest, the one of `release.json`."""
-    sealed = seal(release, files, publisher)
-    save(folder, sealed)
+    sealed = sign_release(release, files, publisher)
+    save_bundle(folder, sealed)
     return sealed.digest
 
 
-def save(folder: Path, sealed: Sealed) -> None:
+def save_bundle(folder: Path, sealed: SignedRelease) -> None:
     """Write a folder that appears whole or not at all; the same release again changes only what is not as it should be.
 
     Raises StoreError if the folder holds anything else: a release is never replaced.
@@ -90,7 +90,7 @@ def save(folder: Path, sealed: Sealed) -> None:
         raise StoreError(f"cannot write the release: {error.strerror}", where=str(folder)) from error
 
 
-def _move(new: Path, folder: Path, sealed: Sealed) -> None:
+def _move(new: Path, folder: Path, sealed: SignedRelease) -> None:
     """Rename, which the system refuses if the folder is there and not empty."""
     try:
         os.rename(new, folder)
@@ -100,7 +100,7 @@ def _move(new: Path, folder: Path, sealed: Sealed) -> None:
         _mend(new, folder, sealed)
 
 
-def _mend(new: Path, folder: Path, sealed: Sealed) -> None:
+def _mend(new: Path, folder: Path, sealed: SignedRelease) -> None:
     """Put right what differs in a folder of this very release: a file that was altered, or the key that signs it."""
     if _content(folder / RELEASE) != sealed.contents[RELEASE]:
         raise StoreError("this folder holds something else", where=str(folder), hint="write to a new one") from None

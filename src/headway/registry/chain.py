@@ -13,18 +13,18 @@ from headway.core import record
 from headway.core.contracts import Signed
 from headway.core.errors import Refused, StoreError
 from headway.core.record import digest_of
-from headway.core.release import Move
+from headway.core.release import PointerUpdate
 from headway.registry.sign import Trusted, verify
 
 _MEND = "restore the state from a backup; until then trust no pointer of this store"
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ChainEntry:
     """A move at its place in the chain, from 1, with the bytes that were signed and their digest."""
 
     place: int
-    move: Move
+    move: PointerUpdate
     signed: Signed
     digest: str
 
@@ -39,14 +39,14 @@ class Link:
         return verify(self.signed, trusted, subject=subject, where=f"{self.address}, its move {self.move.number}")
 
 
-def link(kept: Sequence[Signed]) -> tuple[Link, ...]:
+def link(kept: Sequence[Signed]) -> tuple[ChainEntry, ...]:
     """The moves in order, each held to follow the one before; raises Refused naming the first that does not.
 
     Signatures are not looked at: whoever acts on a move verifies its own (`Link.verify`).
     """
     digests = [digest_of(signed.content) for signed in kept]
     links = tuple(
-        Link(place, _move(place, signed), signed, digest)
+        ChainEntry(place, _move(place, signed), signed, digest)
         for place, (signed, digest) in enumerate(zip(kept, digests, strict=True), 1)
     )
     numbers: dict[str, int] = {}
@@ -57,26 +57,26 @@ def link(kept: Sequence[Signed]) -> tuple[Link, ...]:
     return links
 
 
-def audit(kept: Sequence[Signed], trusted: Trusted) -> tuple[Link, ...]:
+def audit(kept: Sequence[Signed], trusted: Trusted) -> tuple[ChainEntry, ...]:
     """The moves as `link` gives them, with the signature of every one verified; raises Refused naming the first."""
     for place, signed in enumerate(kept, 1):
         verify(signed, trusted, subject=f"move {place} of the chain")
     return link(kept)
 
 
-def last(links: Sequence[Link], address: str) -> Link | None:
+def last(links: Sequence[ChainEntry], address: str) -> ChainEntry | None:
     """The last move of a `name@pointer`, or None."""
     return next((each for each in reversed(links) if each.address == address), None)
 
 
-def _move(place: int, signed: Signed) -> Move:
+def _move(place: int, signed: Signed) -> PointerUpdate:
     try:
-        return record.read(Move, signed.content)
+        return record.read(PointerUpdate, signed.content)
     except StoreError as error:
         raise Refused(f"move {place} of the chain cannot be read: {error.what}", hint=_MEND) from error
 
 
-def _expect_follows(each: Link, previous: str, *, known: Collection[str]) -> None:
+def _expect_follows(each: ChainEntry, previous: str, *, known: Collection[str]) -> None:
     if each.move.previous == previous:
         return
     if each.move.previous in {"", *known}:
@@ -87,7 +87,7 @@ def _expect_follows(each: Link, previous: str, *, known: Collection[str]) -> Non
     raise Refused(f"move {each.place} of the chain {reason}", where=where, hint=_MEND)
 
 
-def _expect_numbered(each: Link, number: int) -> None:
+def _expect_numbered(each: ChainEntry, number: int) -> None:
     if each.move.number != number:
         raise Refused(
             f"move {each.place} of the chain is numbered {each.move.number} where {number} was due",

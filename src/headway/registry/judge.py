@@ -15,34 +15,34 @@ from msgspec.structs import replace
 from headway.core.config import FILE, PolicySection
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.evidence import Evidence
-from headway.core.verdict import Answer, Rule, Ruling, Verdict
-from headway.registry.weigh import Limit, Weighed, weigh
+from headway.core.verdict import Answer, Rule, RuleResult, Verdict
+from headway.registry.weigh import Limit, LimitResult, compare_with_limit
 from headway.registry.words import missing, sentence
 
 ALPHA = 0.05
 SLICES = "worst_slice."
 
 
-def judge(evidence: Evidence, policy: PolicySection, *, looks_at_test: int = 0, alpha: float = ALPHA) -> Verdict:
+def judge(evidence: Evidence, policy: PolicySection, *, test_evaluations: int = 0, alpha: float = ALPHA) -> Verdict:
     """The verdict of the policy's release rules on this evidence; the same input always gives the same verdict.
 
     `alpha` is the chance of a false fail that they share. A policy without rules is undecided. Raises ConfigError for a
     rule that has no limit, or two.
     """
     rules = policy.release
-    rulings = tuple(_ruling(rule, evidence, policy, alpha / len(rules)) for rule in rules)
-    why = "" if rulings else f"the policy has no rule, so nothing can pass: add [[policy.release]] to {FILE}"
+    rule_results = tuple(_ruling(rule, evidence, policy, alpha / len(rules)) for rule in rules)
+    why = "" if rule_results else f"the policy has no rule, so nothing can pass: add [[policy.release]] to {FILE}"
     return Verdict(
-        answer=_together([ruling.answer for ruling in rulings]),
+        answer=_together([rule_result.answer for rule_result in rule_results]),
         subject=evidence.subject,
-        rulings=rulings,
-        looks_at_test=looks_at_test,
+        rule_results=rule_results,
+        test_evaluations=test_evaluations,
         at=evidence.at,
         why=why,
     )
 
 
-def relative(policy: PolicySection) -> PolicySection:
+def relative_policy(policy: PolicySection) -> PolicySection:
     """The policy's relative rules alone, which say what is feasible; all of its rules where none is relative."""
     rules = tuple(rule for rule in policy.release if rule.relative)
     return replace(policy, release=rules or policy.release)
@@ -50,16 +50,16 @@ def relative(policy: PolicySection) -> PolicySection:
 
 def feasible(verdict: Verdict) -> bool:
     """True if there are rules and all the relative ones pass: no harm was done to the model as it came."""
-    relative = [ruling for ruling in verdict.rulings if ruling.rule.relative]
-    return bool(verdict.rulings) and all(ruling.answer == "pass" for ruling in relative)
+    relative = [rule_result for rule_result in verdict.rule_results if rule_result.rule.relative]
+    return bool(verdict.rule_results) and all(rule_result.answer == "pass" for rule_result in relative)
 
 
 def releasable(verdict: Verdict) -> bool:
-    """True if every rule passes, relative and absolute, or a person has answered for it (`override`)."""
+    """True if every rule passes, relative and absolute, or a person has answered for it (`override_verdict`)."""
     return verdict.answer == "pass"
 
 
-def override(verdict: Verdict, *, who: str, why: str, at: str) -> Verdict:
+def override_verdict(verdict: Verdict, *, who: str, why: str, at: str) -> Verdict:
     """A person's pass over the judge's rulings, which it keeps; `at` is the time in ISO 8601.
 
     Raises HeadwayError unless who, why and when are said.
@@ -75,7 +75,7 @@ def _together(answers: Sequence[Answer]) -> Answer:
     return "pass" if answers and all(answer == "pass" for answer in answers) else "undecided"
 
 
-def _ruling(rule: Rule, evidence: Evidence, policy: PolicySection, alpha: float) -> Ruling:
+def _ruling(rule: Rule, evidence: Evidence, policy: PolicySection, alpha: float) -> RuleResult:
     limit = _limit(rule, alpha)
     if rule.measure.startswith(SLICES):
         return _on_slices(rule, limit, evidence, policy)
@@ -83,8 +83,8 @@ def _ruling(rule: Rule, evidence: Evidence, policy: PolicySection, alpha: float)
     if measurement is None and any(each.name == rule.measure for each in evidence.measurements):
         return _on_slices(rule, limit, evidence, policy)
     if measurement is None:
-        return Ruling(rule=rule, answer="undecided", message=missing(rule.measure, evidence))
-    weighed = weigh(measurement, limit, fewest_groups=policy.slice_groups)
+        return RuleResult(rule=rule, answer="undecided", message=missing(rule.measure, evidence))
+    weighed = compare_with_limit(measurement, limit, fewest_groups=policy.slice_groups)
     return _written(rule, weighed, sentence(weighed, rule))
 
 
@@ -100,7 +100,7 @@ def _limit(rule: Rule, alpha: float) -> Limit:
     )
 
 
-def _on_slices(rule: Rule, limit: Limit, evidence: Evidence, policy: PolicySection) -> Ruling:
+def _on_slices(rule: Rule, limit: Limit, evidence: Evidence, policy: PolicySection) -> RuleResult:
     """Fail if harm is shown in a slice, pass if all supported slices are shown within the limit.
 
     So is a measure judged that is taken of parts alone, as a gap between groups of people is.
@@ -109,19 +109,19 @@ def _on_slices(rule: Rule, limit: Limit, evidence: Evidence, policy: PolicySecti
     found = [each for each in evidence.measurements if each.name == name and each.slice]
     judged = [each for each in found if each.n_rows >= policy.slice_rows and each.n_groups >= policy.slice_groups]
     if not found:
-        return Ruling(rule=rule, answer="undecided", message=missing(f"{name} by slice", evidence))
+        return RuleResult(rule=rule, answer="undecided", message=missing(f"{name} by slice", evidence))
     small = f"{len(found) - len(judged)} have less than {policy.slice_rows:,} rows or {policy.slice_groups} groups"
     if not judged:
-        return Ruling(rule=rule, answer="undecided", message=f"none of {len(found)} slices can be judged: {small}")
+        return RuleResult(rule=rule, answer="undecided", message=f"none of {len(found)} slices can be judged: {small}")
     shared = Limit(value=limit.value, sign=limit.sign, alpha=limit.alpha / len(judged))
-    weighed = [weigh(each, shared, fewest_groups=policy.slice_groups) for each in judged]
+    weighed = [compare_with_limit(each, shared, fewest_groups=policy.slice_groups) for each in judged]
     answer = _together([each.answer for each in weighed])
     worst = max((each for each in weighed if each.answer == answer), key=lambda each: _harm(each, limit))
     message = f"the worst of {len(judged)} slices: {sentence(worst, rule)}"
     return _written(rule, worst, message if len(found) == len(judged) else f"{message} (not judged: {small})")
 
 
-def _harm(weighed: Weighed, limit: Limit) -> float:
+def _harm(weighed: LimitResult, limit: Limit) -> float:
     """What orders slices of one answer: how sure the harm is, how many groups are needed, how near the limit is."""
     if weighed.answer == "undecided":
         return weighed.needed
@@ -129,8 +129,8 @@ def _harm(weighed: Weighed, limit: Limit) -> float:
     return limit.sign * (bound if bound is not None else weighed.measurement.value)
 
 
-def _written(rule: Rule, weighed: Weighed, message: str) -> Ruling:
-    return Ruling(
+def _written(rule: Rule, weighed: LimitResult, message: str) -> RuleResult:
+    return RuleResult(
         rule=rule,
         answer=weighed.answer,
         message=message,

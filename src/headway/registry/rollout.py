@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from headway.core.config import FILE, PolicySection
 from headway.core.errors import ConfigError, Refused
 from headway.core.evidence import Evidence, Machine, Measurement
-from headway.core.release import Deal
-from headway.core.rollout import Action, Decision, Plan, Rollout, Stage, Standing
+from headway.core.release import TrafficAssignment
+from headway.core.rollout import Action, Decision, Plan, Rollout, RolloutStatus, Stage
 from headway.core.sections.rollout import RolloutSection
-from headway.core.verdict import Rule, Ruling, Verdict
+from headway.core.verdict import Rule, RuleResult, Verdict
 from headway.evaluation.observed import (
     ONE_LOSS,
     ONE_SHARE,
@@ -35,14 +35,14 @@ from headway.evaluation.observed import (
 from headway.evaluation.statistics import sequential
 from headway.evaluation.statistics.betting import Floats
 from headway.evaluation.statistics.sequential import Track
-from headway.registry.judge import ALPHA, judge, override
+from headway.registry.judge import ALPHA, judge, override_verdict
 
 ERRORS = Rule(measure="error_rate.drop", at_most=0.005)
 SLOW = Rule(measure="slow_requests.drop", at_most=0.01)
 # Rules of a release that can be followed online, and the measure that follows each: a limit is the release's own.
 FOLLOWED_BY = {"decision_churn": "decision_churn", "brier.drop": "brier.drop", "worst_slice.brier.drop": "brier.drop"}
 NEED_LABELS = ("brier.drop",)
-_ENDS: dict[Action, Standing] = {"promote": "promoted", "roll back": "rolled back", "stop": "inconclusive"}
+_ENDS: dict[Action, RolloutStatus] = {"promote": "promoted", "roll back": "rolled back", "stop": "inconclusive"}
 _WHERE = f"{FILE} [[policy.canary]]"
 _TOLERANCE = 1e-9
 _HOUR_S = 3600.0
@@ -72,10 +72,10 @@ def rollout_rules(policy: PolicySection, released: Verdict) -> tuple[tuple[Rule,
     if policy.canary:
         return tuple(_require_decidable(rule) for rule in policy.canary), ()
     limits: dict[str, Rule] = {}
-    for ruling in released.rulings:
-        name = FOLLOWED_BY.get(ruling.rule.measure)
-        if name and (name == ruling.rule.measure or name not in limits):
-            limits[name] = replace(ruling.rule, measure=name)
+    for rule_result in released.rule_results:
+        name = FOLLOWED_BY.get(rule_result.rule.measure)
+        if name and (name == rule_result.rule.measure or name not in limits):
+            limits[name] = replace(rule_result.rule, measure=name)
     now = [rule for name, rule in limits.items() if name not in NEED_LABELS]
     return (ERRORS, SLOW, *now), tuple(rule for name, rule in limits.items() if name in NEED_LABELS)
 
@@ -91,9 +91,11 @@ def stage_alpha(rollout: Rollout) -> float:
     return ALPHA * part / len((*rollout.rules, *rollout.later))
 
 
-def traffic_assignment(rollout: Rollout, stage: int) -> Deal:
+def traffic_assignment(rollout: Rollout, stage: int) -> TrafficAssignment:
     """What the move that brings a rollout's canary to a stage is signed with."""
-    return Deal(share=rollout.plan.stages[stage].share, salt=rollout.salt, stage=stage, terms=rollout.terms)
+    return TrafficAssignment(
+        share=rollout.plan.stages[stage].share, salt=rollout.salt, stage=stage, terms=rollout.terms
+    )
 
 
 def start_stage_tracking(rollout: Rollout) -> StageTracker:
@@ -129,7 +131,7 @@ def decide_rollout(rollout: Rollout, evidence: Evidence) -> Decision:
     seen = replace(evidence, measurements=usable)
     later = [rule for rule in rollout.later if seen.find(rule.measure)]
     verdict = judge(seen, PolicySection(release=(*rollout.rules, *later)))
-    verdict = replace(verdict, rulings=tuple(_with_message(ruling) for ruling in verdict.rulings))
+    verdict = replace(verdict, rule_results=tuple(_with_message(rule_result) for rule_result in verdict.rule_results))
     action = _action(rollout, verdict)
     unknown = [rule.measure for rule in rollout.later if rule not in later]
     return Decision(action=action, verdict=verdict, message=decision_message(action, rollout, verdict, unknown))
@@ -145,7 +147,7 @@ def overrule(decision: Decision, action: Action, *, who: str, why: str, at: date
 
     Raises HeadwayError unless who and why are said.
     """
-    verdict = override(decision.verdict, who=who, why=why, at=at.astimezone().isoformat(timespec="seconds"))
+    verdict = override_verdict(decision.verdict, who=who, why=why, at=at.astimezone().isoformat(timespec="seconds"))
     if action not in ("advance", "promote"):
         verdict = replace(verdict, answer=decision.verdict.answer)
     return Decision(action=action, verdict=verdict, message=f"{action} by {who}: {why}")
@@ -197,8 +199,12 @@ def _action(rollout: Rollout, verdict: Verdict) -> Action:
     return "stop" if (now - began).total_seconds() >= rollout.current.at_most_s else "stay"
 
 
-def _with_message(ruling: Ruling) -> Ruling:
-    return replace(ruling, message=rule_message(ruling, ruling.measurement)) if ruling.measurement else ruling
+def _with_message(rule_result: RuleResult) -> RuleResult:
+    return (
+        replace(rule_result, message=rule_message(rule_result, rule_result.measurement))
+        if rule_result.measurement
+        else rule_result
+    )
 
 
 # What is counted, out of what, and what a share of it is called.
@@ -213,16 +219,16 @@ LOSSES = {
 }
 
 
-def rule_message(ruling: Ruling, measurement: Measurement) -> str:
+def rule_message(rule_result: RuleResult, measurement: Measurement) -> str:
     """The sentence of a ruling on its measurement.
 
     Such as `of 412 paired answers on 96 keys, counted once a key, 23 decisions flipped (24 %, at least 12.1 % at any
     look), limit 5 %`.
     """
-    rule = ruling.rule
+    rule = rule_result.rule
     limit = rule.at_most if rule.at_most is not None else rule.at_least
-    tail = "; more requests will tell" if ruling.answer == "undecided" else ""
-    return f"{_measured_message(measurement, _bound(ruling, measurement))}, limit {_format_value(rule.measure, limit or 0.0)}{tail}"
+    tail = "; more requests will tell" if rule_result.answer == "undecided" else ""
+    return f"{_measured_message(measurement, _bound(rule_result, measurement))}, limit {_format_value(rule.measure, limit or 0.0)}{tail}"
 
 
 def decision_message(action: Action, rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:
@@ -233,14 +239,17 @@ def decision_message(action: Action, rollout: Rollout, verdict: Verdict, unknown
 def _reasons(rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:
     if verdict.answer == "pass":
         without = f", {' and '.join(unknown)} not known yet" if unknown else ""
-        count = len(verdict.rulings)
+        count = len(verdict.rule_results)
         met = f"all {count} rules are met{without}" if count > 1 else f"its one rule is met{without}"
         least = rollout.current.min_requests
         few = f", and it has answered {rollout.of_release:,} of at least {least:,} requests"
         return met + (few if rollout.of_release < least else "")
-    if verdict.rulings and all(ruling.measurement is None for ruling in verdict.rulings):
+    if verdict.rule_results and all(rule_result.measurement is None for rule_result in verdict.rule_results):
         return f"no request{' with a key' if rollout.share else ''} has come to it yet"
-    return "; ".join(ruling.message for ruling in verdict.rulings if ruling.answer == verdict.answer) or verdict.why
+    return (
+        "; ".join(rule_result.message for rule_result in verdict.rule_results if rule_result.answer == verdict.answer)
+        or verdict.why
+    )
 
 
 def _action_message(action: Action, rollout: Rollout) -> str:
@@ -266,12 +275,12 @@ def _measured_message(measurement: Measurement, bound: str) -> str:
     return f"{requests}, {name} is {value} ({bound})"
 
 
-def _bound(ruling: Ruling, measurement: Measurement) -> str:
+def _bound(rule_result: RuleResult, measurement: Measurement) -> str:
     """The bound by which the answer was given, or both where none was."""
     low, high = (_format_value(measurement.name, each) for each in (measurement.low, measurement.high))
-    if ruling.answer == "undecided":
+    if rule_result.answer == "undecided":
         return f"from {low} to {high} at any look"
-    upper = (ruling.answer == "pass") == (ruling.rule.at_most is not None)
+    upper = (rule_result.answer == "pass") == (rule_result.rule.at_most is not None)
     return f"at most {high} at any look" if upper else f"at least {low} at any look"
 
 

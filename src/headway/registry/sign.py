@@ -34,7 +34,7 @@ _KEY = re.compile(r"ed25519:([A-Za-z0-9+/]{43}=)")
 _OTHERS = 0o077 if os.name == "posix" else 0
 
 
-class Seal(Record, frozen=True, kw_only=True):
+class SignatureRecord(Record, frozen=True, kw_only=True):
     """What stands under signed bytes: the key, the digest of the bytes, and the signature of the bytes in base64."""
 
     key: str
@@ -57,7 +57,8 @@ class Publisher:
         """The bytes with a signature under them; the same bytes always get the same one."""
         signature = base64.b64encode(self.private.sign(content)).decode()
         return Signed(
-            content=content, signature=canonical(Seal(key=self.key, digest=digest_of(content), signature=signature))
+            content=content,
+            signature=canonical(SignatureRecord(key=self.key, digest=digest_of(content), signature=signature)),
         )
 
 
@@ -157,10 +158,10 @@ def verify(signed: Signed, trusted: Trusted, *, subject: str, where: str = "") -
     return seal.key
 
 
-def _read_seal(content: bytes, *, subject: str, where: str) -> Seal:
+def _read_seal(content: bytes, *, subject: str, where: str) -> SignatureRecord:
     """The seal in bytes, in its one form only: a seal that can be written in two ways can be changed unseen."""
     try:
-        seal = msgspec.json.decode(content, type=Seal)
+        seal = msgspec.json.decode(content, type=SignatureRecord)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _broken(subject, where) from error
     if canonical(seal) != content:
@@ -168,7 +169,7 @@ def _read_seal(content: bytes, *, subject: str, where: str) -> Seal:
     return seal
 
 
-def _good(seal: Seal, content: bytes) -> bool:
+def _good(seal: SignatureRecord, content: bytes) -> bool:
     """True where the signature is right and written in the one form of its bytes."""
     public = _public(seal.key, where="the seal")
     try:

@@ -23,7 +23,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weighed:
+class LimitResult:
     """The answer for one measurement; `worst` and `best` are its one-sided bounds on the side of harm and of good.
 
     Both are None where the groups give no interval. `needed` counts the groups that would decide with
@@ -37,16 +37,16 @@ class Weighed:
     needed: float = math.inf
 
 
-def weigh(measurement: Measurement, limit: Limit, *, fewest_groups: int) -> Weighed:
+def compare_with_limit(measurement: Measurement, limit: Limit, *, fewest_groups: int) -> LimitResult:
     """Pass if the 5 % bound is inside the limit, fail if the bound at its alpha is outside, else undecided."""
     if _too_few(measurement, fewest_groups):
         needed = fewest_groups if measurement.n_groups < fewest_groups else math.inf
-        return Weighed(measurement=measurement, answer="undecided", needed=needed)
+        return LimitResult(measurement=measurement, answer="undecided", needed=needed)
     best, worst = _bounds(measurement, limit)
     at = limit.sign * limit.value
     answer: Answer = "pass" if worst <= at else "fail" if best > at else "undecided"
     needed = _needed(measurement, limit) if answer == "undecided" else measurement.n_groups
-    return Weighed(
+    return LimitResult(
         measurement=measurement, answer=answer, best=limit.sign * best, worst=limit.sign * worst, needed=needed
     )
 

@@ -7,10 +7,10 @@ import math
 from headway.core.evidence import Evidence, Measurement
 from headway.core.verdict import Rule
 from headway.evaluation.statistics.claims import HOPELESS
-from headway.registry.weigh import Weighed
+from headway.registry.weigh import LimitResult
 
 
-def sentence(weighed: Weighed, rule: Rule) -> str:
+def sentence(weighed: LimitResult, rule: Rule) -> str:
     """The whole sentence on one measurement.
 
     Such as `ece is 0.03 (95 % interval 0.02 to 0.04; 9,000 rows, 61 groups): at most 0.038, within the limit of 0.05`.
@@ -39,7 +39,7 @@ def _seen(measurement: Measurement) -> str:
     return f"{value} ({ends}; {counts})"
 
 
-def _judged(weighed: Weighed, rule: Rule) -> str:
+def _judged(weighed: LimitResult, rule: Rule) -> str:
     limit = f"the limit of {rule.at_most if rule.at_most is not None else rule.at_least:g}"
     if weighed.best is None or weighed.worst is None:
         return f"{_no_interval(weighed)}, so {limit} cannot be judged"
@@ -51,13 +51,13 @@ def _judged(weighed: Weighed, rule: Rule) -> str:
     return f"it may be {weighed.worst:.4g}, outside {limit}; {_needs(weighed)}"
 
 
-def _no_interval(weighed: Weighed) -> str:
+def _no_interval(weighed: LimitResult) -> str:
     if math.isinf(weighed.needed):
         return "these groups give no interval"
     return f"too few groups for an interval, at least {weighed.needed:,.0f} are needed"
 
 
-def _needs(weighed: Weighed) -> str:
+def _needs(weighed: LimitResult) -> str:
     at_hand = weighed.measurement.n_groups
     if weighed.measurement.looks == "anytime":
         return "more of the same would decide"

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from headway.core.record import Record
 from headway.core.variant import Variant
 from headway.core.verdict import Answer, Verdict
-from headway.core.watch import Outlook, Watch
+from headway.core.watch import MonitoringReport, MonitoringStatus
 from headway.reporting import periods
 from headway.reporting.story import RefusedVariant, Replay, ReportData
 from headway.reporting.text import numbers, words
@@ -26,10 +26,10 @@ class SummaryAnswer(Record, frozen=True, kw_only=True):
     mood: AnswerStyle = "plain"
 
 
-_WELL: dict[Outlook, tuple[str, AnswerStyle]] = {
-    "well": ("Yes: no harm is shown", "pass"),
-    "moved": ("No harm is shown, but the inputs changed", "plain"),
-    "worse": ("No: worse than when it was judged", "fail"),
+_WELL: dict[MonitoringStatus, tuple[str, AnswerStyle]] = {
+    "healthy": ("Yes: no harm is shown", "pass"),
+    "drifted": ("No harm is shown, but the inputs changed", "plain"),
+    "degraded": ("No: worse than when it was judged", "fail"),
     "unknown": ("That cannot be said yet", "undecided"),
 }
 
@@ -51,10 +51,10 @@ def describe_replay(replay: Replay) -> str:
     return f"{sent}. Every answer was the one that the release itself computes, and no request failed."
 
 
-def _seen(story: ReportData) -> Watch | None:
+def _seen(story: ReportData) -> MonitoringReport | None:
     """The period that was watched last and is over; where none is, the one that has begun."""
     watches = story.year.watches if story.year else ()
-    return next((watch for watch in reversed(watches) if watch.over), watches[-1] if watches else None)
+    return next((watch for watch in reversed(watches) if watch.is_complete), watches[-1] if watches else None)
 
 
 def _now(story: ReportData) -> SummaryAnswer | None:
@@ -71,8 +71,8 @@ def _well(story: ReportData) -> SummaryAnswer | None:
     seen = _seen(story)
     if seen is None:
         return None
-    answer, mood = _WELL[seen.outlook]
-    known = f", {seen.n_labelled:,} with a known outcome" if seen.n_labelled else ""
+    answer, mood = _WELL[seen.status]
+    known = f", {seen.n_labeled:,} with a known outcome" if seen.n_labeled else ""
     parts = [f"Seen in {periods.period_name(seen.period)} on {seen.n_rows:,} rows{known}."]
     error, cost = seen.find("ece"), seen.cost
     if error is not None and numbers.has_interval(error):
@@ -115,7 +115,7 @@ def _right(story: ReportData) -> SummaryAnswer | None:
     if story.winner is None:
         return None
     verdict = story.winner.verdict
-    count = len(verdict.rulings)
+    count = len(verdict.rule_results)
     answers: dict[Answer, str] = {
         "pass": f"Yes: it meets all {count} rules" if count > 1 else "Yes: it meets its rule",
         "fail": "No: it breaks a rule",
@@ -135,26 +135,30 @@ def _judged_on(verdict: Verdict, groups: str) -> str:
     """On how much the verdict rests, or what spoke against the variant."""
     if verdict.answer != "pass":
         return " ".join(part for part in (_against(verdict), _used_to_choose(verdict)) if part)
-    seen = [ruling.measurement for ruling in verdict.rulings if ruling.measurement and not ruling.measurement.slice]
+    seen = [
+        rule_result.measurement
+        for rule_result in verdict.rule_results
+        if rule_result.measurement and not rule_result.measurement.slice
+    ]
     if not seen:
         return ""
     most = max(seen, key=lambda measurement: measurement.n_rows)
     rows = f"Judged on {numbers.format_basis(most, groups)}"
-    if verdict.looks_at_test > 1:
-        chose = f"they were looked at {verdict.looks_at_test} times, so they were used to choose"
+    if verdict.test_evaluations > 1:
+        chose = f"they were looked at {verdict.test_evaluations} times, so they were used to choose"
         return f"{rows} that the training had not seen; {chose}: their figures flatter what was chosen."
     return f"{rows} that neither the training nor the search had seen."
 
 
 def _used_to_choose(verdict: Verdict) -> str:
     """A sentence on rows that were judged on before: they flatter whatever was kept of those looks."""
-    count = verdict.looks_at_test
+    count = verdict.test_evaluations
     return f"Its rows were looked at {count} times, so they were used to choose." if count > 1 else ""
 
 
 def _against(verdict: Verdict) -> str:
     """The first rule that a variant breaks, or that is undecided, in words and numbers; and how many there are."""
-    broken = [ruling for ruling in verdict.rulings if ruling.answer == verdict.answer]
+    broken = [rule_result for rule_result in verdict.rule_results if rule_result.answer == verdict.answer]
     if not broken:
         return verdict.why
     first = broken[0]
@@ -165,7 +169,9 @@ def _against(verdict: Verdict) -> str:
         else f"{message[:1].upper()}{message[1:]}"
     )
     word = "broken" if verdict.answer == "fail" else "undecided"
-    return f"{sentence}. {len(broken)} of {len(verdict.rulings)} rules {'is' if len(broken) == 1 else 'are'} {word}."
+    return (
+        f"{sentence}. {len(broken)} of {len(verdict.rule_results)} rules {'is' if len(broken) == 1 else 'are'} {word}."
+    )
 
 
 def _over_http(replay: Replay) -> str:

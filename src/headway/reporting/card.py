@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from headway.core.evidence import Finding, Measurement
-from headway.core.frontier import Frontier
+from headway.core.search_result import SearchResult
 from headway.core.training import Training
-from headway.core.verdict import Judged
+from headway.core.verdict import EvaluatedVariant
 from headway.reporting.gates import case as cases
 from headway.reporting.gates.case import gate_result
 from headway.reporting.section import Section, build_sections, not_run_findings, other_findings, other_measurements
@@ -21,7 +21,7 @@ from headway.reporting.text.sheets import Cell, Column, Line, Table
 PERIODS = ("train", "choose", "test", "live")
 
 
-def model_card(story: ReportData, frontier: Frontier, training: Training | None = None) -> str:
+def model_card(story: ReportData, frontier: SearchResult, training: Training | None = None) -> str:
     """The card of the winner of a search; the same records give the same text on every machine.
 
     `story` adds the release and the span of each period, `training` what the model as it came had learned from.
@@ -59,7 +59,7 @@ def _findings(found: Sequence[Finding]) -> str:
     return markdown_table(sheets.tabulate_findings(found)) if found else ""
 
 
-def _what(story: ReportData, frontier: Frontier) -> str:
+def _what(story: ReportData, frontier: SearchResult) -> str:
     variant, baseline = frontier.winner.variant, frontier.baseline
     calibrator = baseline.calibrator
     facts = {
@@ -83,7 +83,7 @@ def _facts(facts: dict[str, str]) -> str:
     return "".join(f"- {name}: {escape_markdown(value)}\n" for name, value in facts.items() if value)
 
 
-def _data(story: ReportData, frontier: Frontier, training: Training | None) -> str:
+def _data(story: ReportData, frontier: SearchResult, training: Training | None) -> str:
     """The periods: the span of each, the digest of its rows, and how many rows and groups were judged."""
     spans = {span.name: f"{span.first} to {span.until}" for span in story.spans}
     judged = {"choose": frontier.origin, frontier.winner.evidence.period: frontier.winner}
@@ -97,7 +97,7 @@ def _data(story: ReportData, frontier: Frontier, training: Training | None) -> s
     return markdown_table(_sheet(("Period", "From, to before", "Rows", "Digest"), (_cells(*row) for row in rows)))
 
 
-def _most(row: Judged) -> Measurement | None:
+def _most(row: EvaluatedVariant) -> Measurement | None:
     """The measurement of a row that rests on the most rows, but for those of time."""
     found = [
         measurement
@@ -107,19 +107,19 @@ def _most(row: Judged) -> Measurement | None:
     return max(found, key=lambda measurement: measurement.n_rows, default=None)
 
 
-def _verdict(winner: Judged, judged_on: str) -> str:
+def _verdict(winner: EvaluatedVariant, judged_on: str) -> str:
     verdict = winner.verdict
     warning = cases.reuse_warning(verdict)
     parts = (
         f"{sheets.VERDICT_MARKS[verdict.answer]}: {escape_markdown(cases.verdict_reason(verdict))}.",
-        markdown_table(sheets.tabulate_rules(verdict)) if verdict.rulings else "",
+        markdown_table(sheets.tabulate_rules(verdict)) if verdict.rule_results else "",
         f"It was {escape_markdown(judged_on)}; {cases.describe_evaluations(verdict)}.",
         f"**Warning:** {escape_markdown(warning)}." if warning else "",
     )
     return "\n\n".join(part.rstrip() for part in parts if part)
 
 
-def _refused(frontier: Frontier) -> str:
+def _refused(frontier: SearchResult) -> str:
     """The variants that the rules against the model as it came do not pass, why, and what did not apply."""
     refused = [row for row in frontier.judged if sheets.baseline_answer(row.verdict) != "pass"]
     lines = [

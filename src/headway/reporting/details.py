@@ -63,9 +63,9 @@ def _watched(story: ReportData, period: Period) -> tuple[Cell, Cell, Cell]:
         return (Line(text=periods.describe_use(story, period.label), mood="quiet"),), (Line(text=f"{count:,}"),), ()
     name = story.year.names.get(seen.release, "") if story.year else ""
     live = (Line(text=name or "live"), Line(text=numbers.short_digest(seen.release), mood="quiet"))
-    rows = (Line(text=f"{seen.n_rows:,}"), Line(text=f"{seen.n_labelled:,} known", mood="quiet"))
+    rows = (Line(text=f"{seen.n_rows:,}"), Line(text=f"{seen.n_labeled:,} known", mood="quiet"))
     if seen.drift is None:
-        return live, rows, (Line(text="cannot say" if seen.over else "not over yet", mood="quiet"),)
+        return live, rows, (Line(text="cannot say" if seen.is_complete else "not over yet", mood="quiet"),)
     p = next(
         measurement.value
         for measurement in seen.drift.measurements

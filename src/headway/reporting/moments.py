@@ -8,10 +8,10 @@ from itertools import groupby
 from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
-from headway.core.rollout import Standing
+from headway.core.rollout import RolloutStatus
 from headway.core.ticket import Reason, Ticket
-from headway.core.verdict import Ruling, Verdict
-from headway.core.watch import Watch
+from headway.core.verdict import RuleResult, Verdict
+from headway.core.watch import MonitoringReport
 from headway.reporting import periods
 from headway.reporting.story import (
     DatedRetraining,
@@ -29,14 +29,14 @@ _REASONS: dict[Reason, str] = {
     "rows": "there is much more to learn from than when it was trained",
     "calibration": "its probabilities are shown to be further off than is allowed",
 }
-# What is shown to be harmed, by the names of `Watch.replies`.
+# What is shown to be harmed, by the names of `Watch.answers`.
 _HARMS = {
     "roc_auc.change": "a change of AUC since it was judged of",
     "ece.split": "a calibration error, guarded against noise, of",
     "cost": "a cost a month, against when it was judged, of",
 }
 # Of each end of a rollout: what is said of it in a few words and in a sentence, its kind, and its mood.
-_ENDS: dict[Standing, tuple[str, str, EventKind, EventStyle]] = {
+_ENDS: dict[RolloutStatus, tuple[str, str, EventKind, EventStyle]] = {
     "rolled back": ("A new release was taken back{itself}", "{by} took it back", "taken back", "fail"),
     "promoted": ("Live now{name}", "every rule that could be measured was met, and {by} made it live", "live", "pass"),
     "running": ("A new release is on trial", "it is not decided yet", "other", "note"),
@@ -67,16 +67,16 @@ def _order(at: str) -> str:
     return at if len(at) > 7 else f"{at}-15T12"
 
 
-def _watched(watches: Sequence[Watch], groups: str) -> Iterator[tuple[str, str, Event]]:
+def _watched(watches: Sequence[MonitoringReport], groups: str) -> Iterator[tuple[str, str, Event]]:
     """Each run of periods in which the same was seen of the same release, when the first was over; not if quiet."""
-    judged = [watch for watch in watches if watch.over]
-    for (_, outlook, alarm), run in groupby(judged, key=lambda watch: (watch.release, watch.outlook, _alarm(watch))):
+    judged = [watch for watch in watches if watch.is_complete]
+    for (_, status, alarm), run in groupby(judged, key=lambda watch: (watch.release, watch.status, _alarm(watch))):
         seen = list(run)
-        if outlook == "well":
+        if status == "healthy":
             continue
         first, last = seen[0], seen[-1]
         told = last.message.removeprefix(f"{last.period}: ")
-        labelled = f"; of {last.n_labelled:,} the outcome was known" if last.n_labelled else ""
+        labelled = f"; of {last.n_labeled:,} the outcome was known" if last.n_labeled else ""
         yield (
             first.until,
             "",
@@ -84,14 +84,14 @@ def _watched(watches: Sequence[Watch], groups: str) -> Iterator[tuple[str, str, 
                 at=first.period,
                 what=_finding(last),
                 message=f"{_lately(seen)}{last.n_rows:,} rows were looked at{labelled}. {_ended(told)}{_shown(last)}",
-                mood="fail" if outlook == "worse" else "note",
-                kind="worse" if outlook == "worse" else "drift" if alarm else "other",
+                mood="fail" if status == "degraded" else "note",
+                kind="worse" if status == "degraded" else "drift" if alarm else "other",
                 detail=" ".join(_numbers(each, groups) for each in seen),
             ),
         )
 
 
-def _shown(watch: Watch) -> str:
+def _shown(watch: MonitoringReport) -> str:
     """The figures of the harms that are shown, each with its interval, as a sentence."""
     harm = watch.reply("harm")
     names = harm.shown if harm else ()
@@ -105,30 +105,30 @@ def _plain(found: Measurement) -> str:
     return numbers.format_measurement(replace(found, unit=""))
 
 
-def _alarm(watch: Watch) -> bool:
+def _alarm(watch: MonitoringReport) -> bool:
     return watch.drift is not None and watch.drift.alarm
 
 
-def _finding(watch: Watch) -> str:
+def _finding(watch: MonitoringReport) -> str:
     alarm = _alarm(watch)
-    if watch.outlook == "worse":
+    if watch.status == "degraded":
         return (
             "Drift found, and it was worse than when it was judged" if alarm else "It was worse than when it was judged"
         )
-    if watch.outlook == "unknown":
+    if watch.status == "unknown":
         return "Drift found; whether it was still right could not be said" if alarm else "Nothing could be said of it"
-    if watch.replies and watch.reply("harm") is None:
+    if watch.answers and watch.reply("harm") is None:
         return "Drift found; whether it does harm was not judged yet"
     return "Drift found, and not shown to be worse"
 
 
-def _lately(seen: Sequence[Watch]) -> str:
+def _lately(seen: Sequence[MonitoringReport]) -> str:
     """Where the same was seen more than once, how often, and that the figures are of the last time."""
     first, last = (periods.period_name(watch.period) for watch in (seen[0], seen[-1]))
     return f"Seen {len(seen)} times, from {first} to {last}. The last time, " if len(seen) > 1 else ""
 
 
-def _numbers(watch: Watch, groups: str) -> str:
+def _numbers(watch: MonitoringReport, groups: str) -> str:
     """The figures of a period, in a line."""
     named = [watch.find(name) for name in ("roc_auc", "ece", "brier")]
     parts = [f"{words.measure_symbol(each.name)} {numbers.format_measurement(each)}" for each in named if each]
@@ -155,7 +155,11 @@ def _ticket(ticket: Ticket) -> Event:
 def _learned(learned: DatedRetraining, groups: str) -> Event:
     found = learned.retraining
     verdict = found.frontier.winner.verdict
-    seen = [ruling.measurement for ruling in verdict.rulings if ruling.measurement and not ruling.measurement.slice]
+    seen = [
+        rule_result.measurement
+        for rule_result in verdict.rule_results
+        if rule_result.measurement and not rule_result.measurement.slice
+    ]
     basis = f" Both were judged on the same {numbers.format_basis(seen[0], groups)}." if seen else ""
     took = f"{numbers.format_seconds(found.seconds)} in all; {found.frontier.winner.variant.name}."
     done = "Trained anew" if found.trainings else "Recalibrated"
@@ -198,17 +202,19 @@ def _beside(trial: RolloutSummary, year: MonitoringHistory) -> str:
 
 def _reason(trial: RolloutSummary) -> str:
     """Why a rollout was taken back: the rules that were broken, with the figures behind them."""
-    rulings = trial.verdict.rulings if trial.verdict and trial.rollout.standing == "rolled back" else ()
+    rule_results = trial.verdict.rule_results if trial.verdict and trial.rollout.standing == "rolled back" else ()
     broken = [
-        _broken(ruling, ruling.measurement) for ruling in rulings if ruling.answer == "fail" and ruling.measurement
+        _broken(rule_result, rule_result.measurement)
+        for rule_result in rule_results
+        if rule_result.answer == "fail" and rule_result.measurement
     ]
     return f": {'; '.join(broken)}" if broken else ""
 
 
-def _broken(ruling: Ruling, found: Measurement) -> str:
-    harm = words.describe_violation(ruling.rule.measure)
+def _broken(rule_result: RuleResult, found: Measurement) -> str:
+    harm = words.describe_violation(rule_result.rule.measure)
     basis = f"{found.n_rows:,} answers of {found.n_groups:,} keys"
-    figures = f"{numbers.format_measurement(found)} on {basis}, limit: {words.rule_limit(ruling.rule)}"
+    figures = f"{numbers.format_measurement(found)} on {basis}, limit: {words.rule_limit(rule_result.rule)}"
     return f"{harm[:1].lower()}{harm[1:]} ({figures})"
 
 
@@ -226,7 +232,7 @@ def _turn(turn: LiveChange, year: MonitoringHistory) -> Event:
 
 
 def _rules(verdict: Verdict) -> str:
-    return "; ".join(words.describe_rule_result(ruling) for ruling in verdict.rulings) or verdict.why
+    return "; ".join(words.describe_rule_result(rule_result) for rule_result in verdict.rule_results) or verdict.why
 
 
 def _ended(text: str) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from headway.core.evidence import Evidence, Measurement
 from headway.core.record import Record
-from headway.core.watch import Watch
+from headway.core.watch import MonitoringReport
 from headway.reporting.story import ReportData
 from headway.reporting.text import numbers, words
 
@@ -29,7 +29,7 @@ class Period(Record, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
     measured: tuple[Measurement, ...] = ()
-    watch: Watch | None = None
+    watch: MonitoringReport | None = None
 
     def find(self, measure: str) -> Measurement | None:
         """What was measured over all rows, if it says how sure it is."""
@@ -127,7 +127,7 @@ def axis_position(found: Sequence[Period], at: str) -> float | None:
     return None
 
 
-def _seen(watch: Watch) -> Period:
+def _seen(watch: MonitoringReport) -> Period:
     since, until = (datetime.fromisoformat(each).replace(tzinfo=None) for each in (watch.since, watch.until))
     return Period(label=watch.period, since=since, until=until, measured=watch.quality, watch=watch)
 

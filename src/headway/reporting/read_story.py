@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from headway.core.evidence import Evidence
-from headway.core.frontier import Frontier
 from headway.core.provenance import Provenance, Tracked
+from headway.core.search_result import SearchResult
 from headway.registry.project import Project
 from headway.reporting import periods
 from headway.reporting.read_data_use import read_data_use
@@ -18,7 +18,7 @@ from headway.reporting.text import curves
 def read_report_data(project: Project) -> ReportData:
     """The last search of a project, the release that came of it, and its year; without a search, the year alone."""
     spans, year, curve = _spans(project), read_monitoring_history(project), curves.last_curve(project)
-    frontiers = read_records(project, Frontier)
+    frontiers = read_records(project, SearchResult)
     if not frontiers:
         return ReportData(title=project.name, spans=spans, year=year, curve=curve)
     found, policy = frontiers[-1], project.config.policy
@@ -51,7 +51,7 @@ def _tracked(project: Project, digests: Iterable[str]) -> tuple[Tracked, ...]:
     return tuple(dict.fromkeys(each for digest in digests for each in known.get(digest, ())))
 
 
-def _released(project: Project, frontiers: Sequence[Frontier]) -> str:
+def _released(project: Project, frontiers: Sequence[SearchResult]) -> str:
     """The release that was made of the last winner, if it ever went live; it may have been examined since."""
     moves = project.register.history(project.name)
     made, live = released_verdicts(project, moves), {move.release for move in moves if move.pointer == "live"}
@@ -63,7 +63,7 @@ def _released(project: Project, frontiers: Sequence[Frontier]) -> str:
     return next((digest for digest in digests if digest in live), "")
 
 
-def _of_origin(found: Frontier, measured: Sequence[Evidence]) -> Evidence | None:
+def _of_origin(found: SearchResult, measured: Sequence[Evidence]) -> Evidence | None:
     """What was measured of the model as it came on the rows on which the winner was judged."""
     judged = found.winner.evidence
     same = (evidence for evidence in measured if (evidence.period, evidence.dataset) == (judged.period, judged.dataset))

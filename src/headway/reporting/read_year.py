@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from headway.core.record import KeptType, read
-from headway.core.release import Move
+from headway.core.record import StoredRecordType, read
+from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.ticket import Ticket
 from headway.core.training import Retraining
 from headway.core.verdict import Verdict
-from headway.core.watch import Watch
+from headway.core.watch import MonitoringReport
 from headway.registry.project import Project
 from headway.reporting.story import DatedRetraining, LiveChange, MonitoringHistory, RolloutSummary, Stamp
 
@@ -35,7 +35,9 @@ def read_monitoring_history(project: Project, *, since: datetime | None = None) 
     ever = {life.move.release for life in lives}
     made = released_verdicts(project, moves)
     year = MonitoringHistory(
-        watches=_of_live([record for record in read_records(project, Watch) if record.release in ever], lives),
+        watches=_of_live(
+            [record for record in read_records(project, MonitoringReport) if record.release in ever], lives
+        ),
         tickets=tuple(record for record in read_records(project, Ticket) if record.release in ever),
         trials=trials,
         learned=learned,
@@ -48,21 +50,21 @@ def read_monitoring_history(project: Project, *, since: datetime | None = None) 
     return year if any((year.watches, year.tickets, trials, learned, year.turns)) else None
 
 
-def read_records(project: Project, kind: type[KeptType]) -> list[KeptType]:
+def read_records(project: Project, kind: type[StoredRecordType]) -> list[StoredRecordType]:
     """The records of a kind that the project keeps, oldest first."""
-    return [read(kind, content) for content in project.state.kept(kind.__name__.lower(), name=project.name)]
+    return project.records(kind)
 
 
 class _Life(NamedTuple):
     """A move of `live`: from when, whether to a release that had been live before, and whether by a rollout."""
 
     at: str
-    move: Move
+    move: PointerUpdate
     back: bool
     trial: bool
 
 
-def _lives(moves: Sequence[Move], trials: Sequence[RolloutSummary]) -> list[_Life]:
+def _lives(moves: Sequence[PointerUpdate], trials: Sequence[RolloutSummary]) -> list[_Life]:
     """A release that a rollout made live is so from the time of the rollout, which may be that of replayed data."""
     promoted = {
         rollout_summary.rollout.release: rollout_summary.at
@@ -118,12 +120,12 @@ def _learned(retrainings: Sequence[Retraining], stamps: Stamps) -> tuple[DatedRe
     return tuple(DatedRetraining(at=at[key], retraining=each) for key, each in last.items())
 
 
-def _of_live(watches: Sequence[Watch], lives: Sequence[_Life]) -> tuple[Watch, ...]:
+def _of_live(watches: Sequence[MonitoringReport], lives: Sequence[_Life]) -> tuple[MonitoringReport, ...]:
     """One a period: the last kept of the release that was live in the middle of it, or else the last kept.
 
     Periods of another length than those that were looked at last are left out.
     """
-    found: dict[str, dict[str, Watch]] = {}
+    found: dict[str, dict[str, MonitoringReport]] = {}
     for watch in watches:
         if len(watch.period) == len(watches[-1].period):
             found.setdefault(watch.period, {})[watch.release] = watch
@@ -134,7 +136,7 @@ def _of_live(watches: Sequence[Watch], lives: Sequence[_Life]) -> tuple[Watch, .
     return tuple(chosen)
 
 
-def _live_in(watch: Watch, lives: Sequence[_Life]) -> str:
+def _live_in(watch: MonitoringReport, lives: Sequence[_Life]) -> str:
     """The release that was live in the middle of a period; the first is taken to have been so from ever."""
     first, end = datetime.fromisoformat(watch.since), datetime.fromisoformat(watch.until)
     middle = (first + (end - first) / 2).isoformat()
@@ -159,11 +161,11 @@ def _renewed(learned: DatedRetraining) -> str:
     return f"{done} in {calendar.month_name[int(learned.at[5:7])]}"
 
 
-def released_verdicts(project: Project, moves: Sequence[Move]) -> list[tuple[Verdict, str]]:
+def released_verdicts(project: Project, moves: Sequence[PointerUpdate]) -> list[tuple[Verdict, str]]:
     """Verdicts for which a release was made live or canary, each with its digest, in the order of the moves."""
     found = []
     for move in moves:
-        for content in project.state.kept("verdict", name=project.name, digest=move.verdict) if move.verdict else ():
+        for content in project.state.records("verdict", name=project.name, digest=move.verdict) if move.verdict else ():
             found.append((read(Verdict, content), move.release))
     return found
 

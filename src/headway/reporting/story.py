@@ -8,13 +8,13 @@ from headway.core.erasure import Erasure
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.learning import LearningCurve
 from headway.core.provenance import Tracked
-from headway.core.record import Kept, Record
-from headway.core.release import Move
+from headway.core.record import Record, StoredRecord
+from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.ticket import Ticket
 from headway.core.training import Retraining
-from headway.core.verdict import Judged, Verdict
-from headway.core.watch import Watch
+from headway.core.verdict import EvaluatedVariant, Verdict
+from headway.core.watch import MonitoringReport
 from headway.reporting.text import numbers
 
 
@@ -101,10 +101,10 @@ class RefusedVariant(Record, frozen=True, kw_only=True):
     """A variant that is wrong on purpose, with what is wrong about it in a person's words."""
 
     title: str
-    judged: Judged
+    judged: EvaluatedVariant
 
 
-class Stamp(Kept, frozen=True, kw_only=True):
+class Stamp(StoredRecord, frozen=True, kw_only=True):
     """When something happened by the time of the data, kept by who replays data of another time.
 
     `of` is the digest of the release that was rolled out, or the key of the retraining; `at` is ISO 8601, a month
@@ -138,7 +138,7 @@ class LiveChange(Record, frozen=True, kw_only=True):
     """A move of the pointer `live` that no rollout made; `back` where the release had been live before."""
 
     at: str
-    move: Move
+    move: PointerUpdate
     back: bool = False
 
 
@@ -149,7 +149,7 @@ class MonitoringHistory(Record, frozen=True, kw_only=True):
     ever live by words (`first release`); `limits` are those of `[retrain]` on a measure by itself.
     """
 
-    watches: tuple[Watch, ...] = ()
+    watches: tuple[MonitoringReport, ...] = ()
     tickets: tuple[Ticket, ...] = ()
     trials: tuple[RolloutSummary, ...] = ()
     learned: tuple[DatedRetraining, ...] = ()
@@ -183,11 +183,11 @@ class ReportData(Record, frozen=True, kw_only=True):
     slice_rows: int = 1000
     slice_groups: int = 20
     findings: tuple[Finding, ...] = ()
-    frontier: tuple[Judged, ...] = ()
-    left: tuple[Judged, ...] = ()
+    frontier: tuple[EvaluatedVariant, ...] = ()
+    left: tuple[EvaluatedVariant, ...] = ()
     reasons: dict[str, str] = {}
     refusals: tuple[Finding, ...] = ()
-    winner: Judged | None = None
+    winner: EvaluatedVariant | None = None
     as_it_came: Evidence | None = None
     refused: RefusedVariant | None = None
     months: tuple[Evidence, ...] = ()
@@ -209,11 +209,11 @@ class ReportData(Record, frozen=True, kw_only=True):
         return "released" if self.release else "chosen"
 
     @property
-    def origin(self) -> Judged | None:
+    def origin(self) -> EvaluatedVariant | None:
         """The model as it came, among the variants of the frontier."""
         return next((judged for judged in self.frontier if not judged.variant.steps), None)
 
-    def is_winner(self, judged: Judged) -> bool:
+    def is_winner(self, judged: EvaluatedVariant) -> bool:
         """Whether this row of the frontier is the released variant."""
         return self.winner is not None and judged.variant.digest == self.winner.variant.digest
 

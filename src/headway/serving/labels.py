@@ -42,7 +42,7 @@ class LabelCollector:
             hint = '{"labels": [{"key": "a-1", "label": 1}]}'
             request.reply(400, error_body(DataError(f"the body holds no labels: {error}", hint=hint)))
             return
-        kept = self._pool.submit(traffic.keep_labels, self._state, name, labels, who=BY)
+        kept = self._pool.submit(traffic.save_labels, self._state, name, labels, who=BY)
         kept.add_done_callback(lambda done: self._soon(lambda: _reply(request, done)))
 
     def close(self) -> None:

@@ -16,10 +16,10 @@ from typing import NamedTuple
 from headway.core.contracts import State
 from headway.core.errors import HeadwayError
 from headway.core.record import read
-from headway.core.release import Move
+from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.registry.bundle import Bundle
-from headway.registry.register import Register
+from headway.registry.model_registry import ModelRegistry
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.routing.traffic_split import TrafficSplit
 
@@ -42,7 +42,7 @@ class RegistryWatcher:
 
     def __init__(
         self,
-        register: Register,
+        register: ModelRegistry,
         *,
         online: Path,
         take: Callable[[TrafficSplit], None],
@@ -163,7 +163,7 @@ class RegistryWatcher:
         if rollout is None or rollout.standing != "running" or rollout.release == live.digest:
             self._refused.pop(canary_at, None)
             return TrafficSplit(live=live)
-        move = read(Move, signs.canary) if signs.canary else None
+        move = read(PointerUpdate, signs.canary) if signs.canary else None
         canary = self._at(canary_at) if move and move.release == rollout.release else None
         signed = self._register.head(canary_at) if canary else None
         if canary is None or signed is None or signed.deal is None or signed.release != canary.digest:

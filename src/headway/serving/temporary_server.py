@@ -25,8 +25,8 @@ from headway.core.sections.serve import ServeSection
 from headway.core.trial import Trial
 from headway.core.variant import Field, Signature, Variant
 from headway.core.verdict import Verdict
-from headway.registry.enrol import enrol
-from headway.registry.register import Register
+from headway.registry.key_setup import init_keys
+from headway.registry.model_registry import ModelRegistry
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
@@ -120,8 +120,8 @@ def _settings(config: Config, folder: str) -> Config:
 
 def _published(config: Config, release: Release, blobs: Blobs) -> str:
     """Sign a release in the trial's own register; returns its reference."""
-    enrol(config.path(config.trust.publisher_key), config.path(config.trust.trusted_keys), comment=NAME)
-    register = Register.from_config(config)
+    init_keys(config.path(config.trust.publisher_key), config.path(config.trust.trusted_keys), comment=NAME)
+    register = ModelRegistry.from_config(config)
     try:
         artifact = release.variant.artifact
         files = {f"model.{artifact.format}": blobs.get(artifact.digest)}

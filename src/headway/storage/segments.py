@@ -32,7 +32,7 @@ def fresh() -> str:
     return f"{time.time_ns():020}-{os.getpid()}-{next(_numbers)}{SUFFIX}"
 
 
-def keep(folder: Path, columns: Mapping[str, Column], *, name: str = "") -> Path:
+def save(folder: Path, columns: Mapping[str, Column], *, name: str = "") -> Path:
     """Write one segment of columns of equal length, on disk at return, in the place of one of that name.
 
     Arrays are written as they lie, in C order. Raises StoreError where it cannot be written.

@@ -47,13 +47,13 @@ def online_folder(state: Path) -> Path:
     return state / "online"
 
 
-def kept_segments(state: Path) -> Iterator[Path]:
+def all_segments(state: Path) -> Iterator[Path]:
     """Every whole segment of the log and the labels of all names, in the order of their paths."""
     for kind in ("log", "labels"):
         yield from sorted((state / kind).rglob(f"*{segments.SUFFIX}"))
 
 
-def keep_labels(state: Path, name: str, labels: Sequence[Label], *, who: str) -> int:
+def save_labels(state: Path, name: str, labels: Sequence[Label], *, who: str) -> int:
     """Keep labels of a name, on disk at return, and return how many; a later label of a key replaces an earlier one.
 
     Raises DataError for a label without a key.
@@ -68,5 +68,5 @@ def keep_labels(state: Path, name: str, labels: Sequence[Label], *, who: str) ->
             "at_us": np.full(len(labels), time.time_ns() // 1000, dtype=np.int64),
             "who": [who] * len(labels),
         }
-        segments.keep(labels_folder(state, name), columns)
+        segments.save(labels_folder(state, name), columns)
     return len(labels)

@@ -7,12 +7,12 @@ from dataclasses import replace
 from tests.data.tables import served, small, surveyed, wide, with_column
 
 from headway.core import plugins
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.data.check import run_checks
 from headway.data.leakage.eight_kinds import LEAKAGE_CODES, summarize_leakage
 
 
-def answers(survey: Survey) -> dict[str, str]:
+def answers(survey: CheckContext) -> dict[str, str]:
     return {kind.name: kind.answer for kind in summarize_leakage(run_checks(survey))}
 
 
@@ -32,7 +32,7 @@ def test_a_sound_table_that_is_served_is_clear_of_all_eight():
 
 
 def test_a_table_that_is_not_cut_has_kinds_that_cannot_be_judged_with_the_reason():
-    found = {kind.name: kind for kind in summarize_leakage(run_checks(Survey(dataset=small())))}
+    found = {kind.name: kind for kind in summarize_leakage(run_checks(CheckContext(dataset=small())))}
 
     assert found["no test set"].answer == found["temporal leakage"].answer == "not applicable"
     assert found["duplicates"].why == (

@@ -100,7 +100,7 @@ def test_several_targets_are_refused_by_name() -> None:
 def test_the_old_binary_format_is_rejected_with_a_hint(start: bytes) -> None:
     content = start + b"\0" * 100
     with pytest.raises(EngineError, match=r"removed in 3\.1") as refusal:
-        Xgboost.adopt(ModelFile(content=content, suffix=".model"))
+        Xgboost.import_model(ModelFile(content=content, suffix=".model"))
     assert "save_model('model.ubj')" in refusal.value.hint
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec.structs import replace as changed
 from tests.evaluation.conftest import subject_from
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.variant import Field, Signature
 
 NAMES = ("wind", "seats", "fare", "night", "carrier")
@@ -53,7 +53,7 @@ def table(count: int, *, seed: int = 0) -> np.ndarray:
     return rows
 
 
-def attacked_by(variant: object, reference: object | None = None, *, count: int = 600) -> Subject:
+def attacked_by(variant: object, reference: object | None = None, *, count: int = 600) -> Comparison:
     """A subject over such rows of 30 groups, of two models by hand; with one of them, it stands beside itself."""
     rows = table(count)
     before = reference or variant

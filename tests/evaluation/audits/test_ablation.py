@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as changed
 
-from headway.core.contracts import Ground
+from headway.core.contracts import AuditContext
 from headway.core.variant import Field, Signature
 from headway.evaluation.audits import ablation
 from headway.storage.blobs.files import Files
@@ -46,7 +46,7 @@ def subject(make_subject):
 @pytest.fixture
 def ground(tmp_path):
     """Training finds the same weights whatever the seed, but for the mean of what it cannot read."""
-    return Ground(blobs=Files(tmp_path), budget_s=60, learn=lambda names, seed: _Shifted(names))
+    return AuditContext(blobs=Files(tmp_path), budget_s=60, learn=lambda names, seed: _Shifted(names))
 
 
 class _Shifted(Weighted):

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace as changed
 from tests.evaluation.attacks.attackable import Constant, Stump, attacked_by
 
-from headway.core.contracts import Ground
+from headway.core.contracts import AuditContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.sections.attack import AttackSection
@@ -21,7 +21,7 @@ SLACK = AttackSection(queries=100)
 
 @pytest.fixture
 def ground(tmp_path):
-    return Ground(blobs=Files(tmp_path), budget_s=60, attack=SLACK)
+    return AuditContext(blobs=Files(tmp_path), budget_s=60, attack=SLACK)
 
 
 def of(found, name):

@@ -11,9 +11,9 @@ from tests.contract.subjects import subject_of
 from tests.optimization.lessons import bench_of, lesson, taught
 
 from headway.core.calibrator import Calibrator
-from headway.core.contracts import Ground
+from headway.core.contracts import AuditContext
 from headway.core.errors import EngineError, NotApplicable
-from headway.core.release import View
+from headway.core.release import FeatureView
 from headway.evaluation.audits import components
 from headway.evaluation.subject import open_variant
 from headway.optimization.transforms import trees
@@ -34,7 +34,7 @@ class Mean:
 @pytest.fixture
 def ground(tmp_path, monkeypatch):
     monkeypatch.setattr(components, "ROUNDS", 20)
-    return Ground(blobs=Files(tmp_path), budget_s=60)
+    return AuditContext(blobs=Files(tmp_path), budget_s=60)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_step_that_saves_time_is_not_named_and_what_it_saves_is_told(ground, t
 
 
 def test_a_view_and_features_that_belong_together_are_missing_in_every_row_and_change_no_time(subject, ground):
-    weather = View(name="weather", table="t", columns=("b", "c"))
+    weather = FeatureView(name="weather", table="t", columns=("b", "c"))
     found = components.plugin(subject, replace(ground, views=(weather,), together=(("c",),)))
     assert set(of(found, "brier.drop")) == {"view weather", "c"}
     assert of(found, "brier.drop")["view weather"].low > 0

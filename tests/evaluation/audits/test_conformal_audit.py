@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.contract.subjects import subject_of
 
-from headway.core.contracts import Ground, SliceColumn
+from headway.core.contracts import AuditContext, SliceColumn
 from headway.core.errors import NotApplicable
 from headway.evaluation.audits.conformal import plugin
 from headway.storage.blobs.files import Files
@@ -16,7 +16,7 @@ from headway.storage.blobs.files import Files
 
 @pytest.fixture
 def ground(tmp_path):
-    return Ground(blobs=Files(tmp_path), budget_s=1)
+    return AuditContext(blobs=Files(tmp_path), budget_s=1)
 
 
 def measured(subject, ground):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as changed
 
-from headway.core.contracts import Ground, Lesson
+from headway.core.contracts import AuditContext, LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.variant import Field, Signature
@@ -47,8 +47,8 @@ def subject(make_subject):
 def ground(subject, tmp_path):
     """Training on classes that count alike gives the same model with the odds of one half."""
     labels = (np.arange(10_000) < SHARE * 10_000).astype(float)
-    lesson = Lesson(rows=np.zeros((10_000, 1)), labels=labels, groups=np.zeros(10_000, dtype=np.int64))
-    return Ground(
+    lesson = LabeledData(rows=np.zeros((10_000, 1)), labels=labels, groups=np.zeros(10_000, dtype=np.int64))
+    return AuditContext(
         blobs=Files(tmp_path),
         budget_s=60,
         train=lambda: lesson,

@@ -11,7 +11,7 @@ from msgspec.structs import replace as changed
 from tests.contract.subjects import subject_of
 
 from headway.core.config import Config, ServeSection
-from headway.core.contracts import Ground
+from headway.core.contracts import AuditContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.release import Contract, SelfTest
 from headway.evaluation.audits import load
@@ -22,10 +22,10 @@ pytestmark = pytest.mark.slow
 ONE = SelfTest(rows=((1.0,) * 3,), answers=((1.0,),))
 
 
-def ground_in(folder, *, self_test: SelfTest = ONE, **given) -> Ground:
+def ground_in(folder, *, self_test: SelfTest = ONE, **given) -> AuditContext:
     blobs = Files(folder)
     config = Config(serve=ServeSection(workers=1))
-    return Ground(blobs=blobs, serve=partial(temporary_server, config, blobs, Contract(), self_test), **given)
+    return AuditContext(blobs=blobs, serve=partial(temporary_server, config, blobs, Contract(), self_test), **given)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,6 @@ def test_a_variant_that_fails_its_self_test_is_not_served_and_the_server_says_wh
 
 def test_without_a_way_to_serve_or_a_row_there_is_no_load(subject, tmp_path):
     with pytest.raises(NotApplicable, match="how the variant is served"):
-        load.plugin(subject, Ground(blobs=Files(tmp_path), budget_s=1.0))
+        load.plugin(subject, AuditContext(blobs=Files(tmp_path), budget_s=1.0))
     with pytest.raises(NotApplicable, match="no row"):
         load.plugin(replace(subject, rows=subject.rows[:0]), ground_in(tmp_path, budget_s=1.0))

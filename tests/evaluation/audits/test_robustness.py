@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as changed
 
-from headway.core.contracts import Ground, SliceColumn
+from headway.core.contracts import AuditContext, SliceColumn
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.variant import Field, Signature
@@ -67,7 +67,9 @@ def subject(make_subject):
 @pytest.fixture
 def ground(tmp_path, subject):
     codes = (subject.groups >= 20).astype(np.int64)
-    return Ground(blobs=Files(tmp_path), budget_s=60, months=SliceColumn(codes=codes, values=("2013-01", "2013-02")))
+    return AuditContext(
+        blobs=Files(tmp_path), budget_s=60, months=SliceColumn(codes=codes, values=("2013-01", "2013-02"))
+    )
 
 
 def of(found, name):

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace as changed
 from tests.contract.subjects import subject_of
 
-from headway.core.contracts import Ground
+from headway.core.contracts import AuditContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.evaluation.audits import start
 from headway.storage.blobs.files import Files
@@ -26,14 +26,14 @@ def subject(tmp_path):
 
 
 def test_seconds_and_memory_are_those_of_a_process_that_answered(subject, tmp_path):
-    seconds, memory = start.plugin(subject, Ground(blobs=Files(tmp_path), budget_s=60))
+    seconds, memory = start.plugin(subject, AuditContext(blobs=Files(tmp_path), budget_s=60))
     assert (start.STARTS, seconds.n_rows, seconds.unit, memory.unit) == (11, 11, "s", "MB")
     assert 0.01 < seconds.low <= seconds.value <= seconds.high and 5 < memory.value < 500
 
 
 def test_where_the_time_is_used_up_one_start_is_no_claim(subject, tmp_path):
     with pytest.raises(NotApplicable, match=r"start\.seconds is no claim from 1 starts: it needs 11") as raised:
-        start.plugin(subject, Ground(blobs=Files(tmp_path), budget_s=1e-9))
+        start.plugin(subject, AuditContext(blobs=Files(tmp_path), budget_s=1e-9))
     assert raised.value.hint == "headway evaluate --budget 5m"
 
 
@@ -42,9 +42,9 @@ def test_a_model_that_does_not_open_there_is_an_error_with_what_it_said(subject,
     artifact = changed(subject.variant.artifact, digest=digest)
     broken = replace(subject, variant=changed(subject.variant, artifact=artifact))
     with pytest.raises(EngineError, match=r"in a process of its own: .*not an echo model"):
-        start.plugin(broken, Ground(blobs=Files(tmp_path), budget_s=60))
+        start.plugin(broken, AuditContext(blobs=Files(tmp_path), budget_s=60))
 
 
 def test_without_a_row_there_is_nothing_to_answer(subject, tmp_path):
     with pytest.raises(NotApplicable, match="no row"):
-        start.plugin(replace(subject, rows=subject.rows[:0]), Ground(blobs=Files(tmp_path), budget_s=60))
+        start.plugin(replace(subject, rows=subject.rows[:0]), AuditContext(blobs=Files(tmp_path), budget_s=60))

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 from tests.pipeline.projects import TOML, table, write
 
-from headway.core.assessment import Assessment, Looked
+from headway.core.assessment import Assessment, CheckRun
 from headway.core.dataset import Dataset
 from headway.core.evidence import Finding
 from headway.data.open import open_dataset
@@ -15,7 +15,7 @@ from headway.registry.project import Project, open_project
 
 LEAK = Finding(code="D003", severity="stop", message="'x' alone tells all", where="column x", measured=0.99, limit=0.85)
 SILENT = Finding(code="D005", severity="undecided", message="nobody says when 'x' is known", where="[data.known]")
-LOOKED = (Looked(name="target_leak", code="D003"), Looked(name="undeclared", code="D005"))
+LOOKED = (CheckRun(name="target_leak", code="D003"), CheckRun(name="undeclared", code="D005"))
 
 
 def assessment(**changes: object) -> Assessment:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from tests.monitoring.assessment.assessments import LEAK, LOOKED, SILENT, assessment
 
-from headway.core.assessment import Looked
+from headway.core.assessment import CheckRun
 from headway.monitoring.assessment.history import new_findings, resolved_findings, unverified_findings
 
 
@@ -28,6 +28,6 @@ def test_a_finding_whose_number_moved_is_the_same_one():
 
 
 def test_a_finding_is_not_closed_by_a_check_that_could_not_judge():
-    blind = (Looked(name="target_leak", code="D003", unjudged="no target"), LOOKED[1])
+    blind = (CheckRun(name="target_leak", code="D003", unjudged="no target"), LOOKED[1])
     before, now = assessment(findings=(LEAK,)), assessment(looked=blind)
     assert (resolved_findings(before, now), unverified_findings(before, now)) == ([], [LEAK])

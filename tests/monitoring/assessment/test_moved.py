@@ -12,7 +12,7 @@ import pytest
 from tests.monitoring.assessment.assessments import assessment, months_of, project_of
 from tests.pipeline.projects import TOML
 
-from headway.core.assessment import Tested
+from headway.core.assessment import DriftTest
 from headway.core.dataset import Dataset, Roles
 from headway.monitoring.assessment.assess import assess
 from headway.monitoring.assessment.changes import ALPHA, compare_distributions, distribution_finding
@@ -22,12 +22,12 @@ from headway.registry.project import Project
 pytestmark = pytest.mark.slow
 
 
-def told(folder: Path, later: pl.DataFrame, last: Tested | None = None) -> tuple[Tested, list[str]]:
+def told(folder: Path, later: pl.DataFrame, last: DriftTest | None = None) -> tuple[DriftTest, list[str]]:
     """What a test says of a table after January and February were assessed."""
     project, dataset = project_of(folder, months_of(2))
     opening = assess(project, dataset, who="ada").now
     _, after = project_of(folder, later)
-    found = compare_distributions(opening, last or Tested(), after, project.blobs)
+    found = compare_distributions(opening, last or DriftTest(), after, project.blobs)
     return found, [each.message for each in distribution_finding(opening, found)]
 
 
@@ -46,7 +46,7 @@ def test_a_column_that_broke_in_later_days_is_found_and_named_with_its_bins(tmp_
 
 
 def test_the_next_test_waits_until_groups_have_grown_by_half(tmp_path):
-    found, message = told(tmp_path, months_of(4), Tested(count=1, n_groups=50))
+    found, message = told(tmp_path, months_of(4), DriftTest(count=1, n_groups=50))
     assert (found.count, found.p, message) == (1, None, [])
     assert found.message == "the next test is due at 75 groups of later rows; there are 61"
 
@@ -56,7 +56,7 @@ def test_few_later_days_cannot_be_told_and_spend_nothing(tmp_path):
     project, dataset = project_of(tmp_path, months_of(2).filter(pl.col("at") > pl.datetime(2013, 2, 25)))
     opening = assess(project, dataset, who="ada").now
     _, after = project_of(tmp_path, later, TOML)
-    found = compare_distributions(opening, Tested(), after, project.blobs)
+    found = compare_distributions(opening, DriftTest(), after, project.blobs)
     assert found.count == 0 and found.message.startswith("cannot be told")
 
 
@@ -79,7 +79,7 @@ def looks(project: Project, seed: int) -> Iterator[bool]:
     roles = Roles(target="late", time="at", groups="day")
     begun = Dataset(name="world", table=whole.filter(pl.col("day") < 60), roles=roles)
     opening = assessment(sample=project.blobs.put(encode_sample(draw_sample(begun))), until=last_time(begun))
-    last = Tested()
+    last = DriftTest()
     for until in range(67, 201, 7):
         later = Dataset(name="world", table=whole.filter(pl.col("day") < until), roles=roles)
         last = compare_distributions(opening, last, later, project.blobs)

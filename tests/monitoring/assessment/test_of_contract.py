@@ -10,7 +10,7 @@ from tests.pipeline.projects import write
 
 from headway.cli.commands import contract
 from headway.core.evidence import Evidence
-from headway.core.record import digest_of, read
+from headway.core.record import digest_of
 from headway.data.contract.checked import discover_project_contract
 from headway.registry.project import Project, open_project
 
@@ -24,7 +24,7 @@ def project(tmp_path) -> Project:
 
 
 def kept(project: Project) -> list[Evidence]:
-    return [read(Evidence, content) for content in project.state.kept("evidence", name=project.name)]
+    return project.records(Evidence)
 
 
 def check(project: Project, file: str = "") -> None:

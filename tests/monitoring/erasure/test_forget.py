@@ -47,8 +47,8 @@ class World(Served):
         (path,) = segments.segments(log)
         self.plant(path, SECRET)
         for _ in range(3):
-            traffic.keep_labels(self.state, "flights", [traffic.Label(SECRET, 1.0)], who="ann")
-        traffic.keep_labels(self.state, "flights", [traffic.Label(key, 0.0) for key in self.others], who="ann")
+            traffic.save_labels(self.state, "flights", [traffic.Label(SECRET, 1.0)], who="ann")
+        traffic.save_labels(self.state, "flights", [traffic.Label(key, 0.0) for key in self.others], who="ann")
         table = OnlineTable(traffic.online_folder(self.state), "history")
         for at in range(5):  # each leaves the row before it in a free part of a page
             keys = [SECRET, *(f"k{number}" for number in range(300))]
@@ -60,7 +60,7 @@ class World(Served):
         table = files.read_segment(path)
         keys = [key if number % 3 == 0 else old for number, old in enumerate(table["key"])]
         others = {each.name: each.to_numpy() for each in table.drop("key")}
-        segments.keep(path.parent, {"key": keys, **others}, name=path.name)
+        segments.save(path.parent, {"key": keys, **others}, name=path.name)
 
     def forget(self, **order: str):
         """Forget as the command does."""
@@ -128,7 +128,7 @@ def test_a_proof_that_is_taken_out_is_missed(world):
 
 def test_a_key_that_was_hashed_when_data_was_opened_is_forgotten_by_its_raw_value(world):
     hashed = erasing.open_key(world.project.config).hash("Ada Lovelace")
-    traffic.keep_labels(world.state, "flights", [traffic.Label(hashed, 1.0)], who="ann")
+    traffic.save_labels(world.state, "flights", [traffic.Label(hashed, 1.0)], who="ann")
     assert world.forget(key="Ada Lovelace").rows == 1
     assert world.files_with(hashed) == []
 
@@ -234,7 +234,7 @@ def test_two_erasures_do_not_run_at_once(world):
 
 def test_what_is_logged_while_it_waits_is_found_too(world):
     def more(_: float) -> None:
-        traffic.keep_labels(world.state, "flights", [traffic.Label(SECRET, 0.0)], who="bob")
+        traffic.save_labels(world.state, "flights", [traffic.Label(SECRET, 0.0)], who="bob")
 
     found = erase(world.project, ErasureRequest(key=SECRET, who="ann"), wait=more)
     assert {each.place: each.rows for each in found.erased}["labels/flights"] == 4

@@ -11,7 +11,7 @@ from headway.monitoring.labeling.agreement import (
     read_annotations,
     stored_annotations,
 )
-from headway.storage.traffic import Label, keep_labels
+from headway.storage.traffic import Label, save_labels
 
 
 def annotated(items: int = 200, noise: float = 0.1, seed: int = 0) -> pl.DataFrame:
@@ -56,7 +56,7 @@ def test_the_later_of_two_labels_of_one_annotator_holds():
 
 def test_labels_that_were_kept_are_compared_by_who_gave_them(tmp_path):
     for who, label in (("ada", 1.0), ("bo", 0.0)):
-        keep_labels(tmp_path, "n", [Label("k1", label), Label("k2", 1.0)], who=who)
+        save_labels(tmp_path, "n", [Label("k1", label), Label("k2", 1.0)], who=who)
     assert annotation_matrix(stored_annotations(tmp_path, "n")).annotators == ("ada", "bo")
 
 

@@ -7,7 +7,7 @@ from tests.monitoring import rollouts
 from headway.core.errors import DataError
 from headway.monitoring.labeling.selection import next_to_label
 from headway.storage import segments, traffic
-from headway.storage.traffic import Label, keep_labels
+from headway.storage.traffic import Label, save_labels
 
 START_US = 1_580_000_000_000_000
 
@@ -32,7 +32,7 @@ def log(project, scores: list[float], keys: list[str] | None = None) -> None:
     columns |= {f"in.{name}": np.linspace(0, 1, count) for name in bundle.release.variant.signature.names}
     said = {"out.0": np.array(scores), "at_us": START_US + np.arange(count) * 60_000_000}
     named = {"key": keys or [f"k{place}" for place in range(count)]}
-    segments.keep(traffic.log_folder(project.config.state, "flights", bundle.digest), {**columns, **named, **said})
+    segments.save(traffic.log_folder(project.config.state, "flights", bundle.digest), {**columns, **named, **said})
 
 
 def test_the_request_that_the_model_is_most_torn_about_comes_first(project):
@@ -43,7 +43,7 @@ def test_the_request_that_the_model_is_most_torn_about_comes_first(project):
 
 def test_what_has_a_label_or_no_key_is_not_asked_for(project):
     log(project, [0.5] * 10, keys=["", *[f"k{place}" for place in range(1, 10)]])
-    keep_labels(project.config.state, "flights", [Label("k1", 1.0), Label("k2", 0.0)], who="ada")
+    save_labels(project.config.state, "flights", [Label("k1", 1.0), Label("k2", 0.0)], who="ada")
     assert {each.key for each in next_to_label(project, 50)} <= {f"k{place}" for place in range(3, 10)}
 
 

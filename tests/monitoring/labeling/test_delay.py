@@ -31,7 +31,7 @@ def log(project, days: int, waits_us: list[int | None]) -> None:
     one = np.ones(count, dtype=np.int64)
     columns = dict.fromkeys(("request", "stage", "answered"), one)
     columns |= dict.fromkeys(("paired", "status", "latency_us"), one * 0)
-    segments.keep(traffic.log_folder(project.config.state, "flights", digest), {**columns, "key": keys, "at_us": at})
+    segments.save(traffic.log_folder(project.config.state, "flights", digest), {**columns, "key": keys, "at_us": at})
     waits = waits_us * days
     known = [place for place in range(count) if waits[place] is not None]
     told = {
@@ -40,7 +40,7 @@ def log(project, days: int, waits_us: list[int | None]) -> None:
         "at_us": np.array([at[place] + waits[place] for place in known]),
         "who": ["ada"] * len(known),
     }
-    segments.keep(traffic.labels_folder(project.config.state, "flights"), told)
+    segments.save(traffic.labels_folder(project.config.state, "flights"), told)
 
 
 def declared(project, delay: str):
@@ -57,7 +57,7 @@ def config_of(config, delay):
 def test_quantiles_count_requests_that_still_wait(project):
     log(project, 40, [3_600_000_000] * 8 + [2 * DAY_US, None])
     found = label_delays(declared(project, "1d"), now_us=START_US + 60 * DAY_US)
-    assert (found.n_requests, found.n_labelled) == (400, 360)
+    assert (found.n_requests, found.n_labeled) == (400, 360)
     assert [each.value for each in found.quantiles[:2]] == [3600.0, 2 * 86400.0]
     assert found.quantiles[2].value > 1e12
 

@@ -6,9 +6,9 @@ from msgspec.structs import replace
 from tests.monitoring import rollouts
 
 from headway.core.evidence import Evidence, Machine
-from headway.core.frontier import Baseline, Frontier
+from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Retraining
-from headway.core.verdict import Answer, Judged
+from headway.core.verdict import Answer, EvaluatedVariant
 from headway.registry.project import Project
 
 
@@ -17,11 +17,11 @@ def outcome(project: Project, *, key: str = "first", answer: Answer = "pass") ->
     made = rollouts.release()
     verdict = replace(made.verdict, answer=answer)
     project.blobs.put(b"echo")
-    frontier = Frontier(
+    frontier = SearchResult(
         name=project.name,
         baseline=Baseline(model=made.variant),
         judged=(),
-        winner=Judged(variant=made.variant, evidence=evidence(made.variant.digest), verdict=verdict),
+        winner=EvaluatedVariant(variant=made.variant, evidence=evidence(made.variant.digest), verdict=verdict),
         self_test=made.self_test,
         at=key,
     )
@@ -29,7 +29,7 @@ def outcome(project: Project, *, key: str = "first", answer: Answer = "pass") ->
     found = Retraining(
         name=project.name, key=key, live=live.release if live else "", frontier=frontier, message="better"
     )
-    project.keep(found)
+    project.save(found)
     return found
 
 

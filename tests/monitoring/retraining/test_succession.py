@@ -11,13 +11,13 @@ from tests.monitoring import rollouts
 from tests.monitoring.retraining.retrained import outcome
 
 from headway.core.errors import PointerMoved, Refused
-from headway.core.record import Kept, read
+from headway.core.record import StoredRecord
 from headway.core.rollout import Rollout
 from headway.core.training import Retraining
 from headway.monitoring import rollout as control
 from headway.monitoring.retraining import promotion
 from headway.registry.project import Project, open_project
-from headway.registry.ship import publish
+from headway.registry.publish import publish
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ def moves(project: Project) -> list[tuple[str, str]]:
 
 def kept(project: Project, key: str = "first") -> Retraining:
     """The retraining as it was kept last."""
-    found = [read(Retraining, each) for each in project.state.kept("retraining", name=project.name)]
+    found = project.records(Retraining)
     return next(each for each in reversed(found) if each.key == key)
 
 
@@ -109,7 +109,7 @@ def until_published(project: Project, found: Retraining) -> None:
 def until_it_is_known(project: Project, found: Retraining) -> None:
     """What a run leaves that is killed once it is kept which release it is."""
     digest, _ = publish(project, found.frontier, who="ada")
-    project.keep(replace(found, release=digest))
+    project.save(replace(found, release=digest))
 
 
 def until_the_pointer_moved(project: Project, found: Retraining) -> None:
@@ -125,7 +125,7 @@ def killed_at_the_record() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         keep = Project.keep
 
-        def _keep(project: Project, record: Kept) -> str:
+        def _keep(project: Project, record: StoredRecord) -> str:
             if isinstance(record, Rollout):
                 raise KeyboardInterrupt
             return keep(project, record)

@@ -12,7 +12,7 @@ from headway.monitoring import rollout as control
 from headway.monitoring.prediction_log import read_labeled_predictions, read_predictions
 from headway.monitoring.rollout import RolloutController
 from headway.storage import traffic
-from headway.storage.traffic import Label, keep_labels
+from headway.storage.traffic import Label, save_labels
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,7 @@ def test_decisions_that_flip_take_it_back_with_the_reason_in_words(served):
     assert (rollout.standing, rollout.requests, rollout.of_release) == ("rolled back", 100, 100)
     assert served.moves()[-1] == ("canary", "nothing")
     assert served.project.register.history()[-1].why == decision.message
-    assert served.project.state.kept("evidence") and served.project.state.kept("verdict")
+    assert served.project.state.records("evidence") and served.project.state.records("verdict")
 
 
 def test_errors_of_a_canary_take_it_back(served):
@@ -57,8 +57,8 @@ def test_a_loss_that_only_labels_show_takes_it_back_once_they_come(served):
     keys = served.serve(400, live=0.95, release=0.55)
     rollout = RolloutController(served.project, control.latest_rollout(served.project))
     assert not [each for each in rollout.evidence().measurements if each.name == "brier.drop"]
-    keep_labels(served.state, "flights", [Label(key, 0.0) for key in keys[:10]], who="ann")
-    keep_labels(served.state, "flights", [Label(key, 1.0) for key in keys], who="ann")
+    save_labels(served.state, "flights", [Label(key, 0.0) for key in keys[:10]], who="ann")
+    save_labels(served.state, "flights", [Label(key, 1.0) for key in keys], who="ann")
     (loss,) = [each for each in rollout.evidence().measurements if each.name == "brier.drop"]
     assert loss.value == pytest.approx(0.45**2 - 0.05**2, abs=1e-3) and loss.n_rows == 400
     assert rollout.look().action == "roll back"
@@ -299,8 +299,8 @@ def test_one_who_follows_sees_what_another_did_and_stops_at_the_end(served):
 def test_the_log_joins_its_labels_and_the_later_one_of_a_key_wins(served):
     served.start()
     keys = served.serve(3)
-    keep_labels(served.state, "flights", [Label(keys[0], 0.0), Label(keys[1], 0.0)], who="ann")
-    keep_labels(served.state, "flights", [Label(keys[0], 1.0)], who="ann")
+    save_labels(served.state, "flights", [Label(keys[0], 0.0), Label(keys[1], 0.0)], who="ann")
+    save_labels(served.state, "flights", [Label(keys[0], 1.0)], who="ann")
     table = read_labeled_predictions(served.state, "flights", [served.first])
     assert table["label"].to_list() == [1.0, 0.0, None] and table["in.a"].to_list() == [0.7] * 3
     assert len(read_predictions(served.state, "flights", [served.first, served.second])) == 6

@@ -15,7 +15,7 @@ from headway.core.verdict import Rule
 from headway.monitoring import rollout as control
 from headway.monitoring.rollout import RolloutController
 from headway.storage import segments, traffic
-from headway.storage.traffic import Label, keep_labels
+from headway.storage.traffic import Label, save_labels
 
 pytestmark = pytest.mark.slow
 
@@ -97,14 +97,14 @@ def test_a_log_that_cannot_be_read_ends_it_inconclusive(served, content):
     if isinstance(content, bytes):
         next(folder.iterdir()).write_bytes(content)
     else:
-        segments.keep(folder, {"key": [content]})
+        segments.save(folder, {"key": [content]})
     assert control.step_rollout(served.project).action == "stop" and served.moves()[-1] == BACK
 
 
 def test_a_label_that_cannot_be_ends_it_inconclusive(served):
     served.start()
     keys = served.serve(10, release=0.6)
-    keep_labels(served.state, "flights", [Label(keys[0], 7.0)], who="eve")
+    save_labels(served.state, "flights", [Label(keys[0], 7.0)], who="eve")
     assert control.step_rollout(served.project).action == "stop" and served.moves()[-1] == BACK
 
 
@@ -134,7 +134,7 @@ def test_a_record_that_claims_a_later_stage_than_was_signed_takes_it_back(served
 def forge(served, **fields) -> None:
     """What somebody can do who writes to the state and has no key."""
     made: Rollout = replace(control.latest_rollout(served.project), **fields)
-    served.project.state.keep("rollout", write(made), name="flights")
+    served.project.state.save("rollout", write(made), name="flights")
 
 
 def test_a_step_forward_does_not_bring_back_what_a_person_took_back_meanwhile(served):

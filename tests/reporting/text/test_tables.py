@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from rich.console import Console, RenderableType
 from tests.reporting.stories import RULES, estimate, fact, findings, flights, own_project, reasons, refused, replay
 
-from headway.core.frontier import Baseline, Frontier
-from headway.core.release import Move
-from headway.core.verdict import Answer, Ruling, Verdict
+from headway.core.release import PointerUpdate
+from headway.core.search_result import Baseline, SearchResult
+from headway.core.verdict import Answer, RuleResult, Verdict
 from headway.reporting.text import sheets, tables
 from headway.reporting.text.sheets import Table
 
@@ -85,7 +85,7 @@ def test_a_frontier_says_what_the_issue_asks_for() -> None:
 
 def test_what_was_left_after_a_first_look_is_named_with_the_reason() -> None:
     *judged, last = STORY.frontier
-    found = Frontier(
+    found = SearchResult(
         name="flights",
         baseline=Baseline(model=judged[0].variant),
         judged=tuple(judged),
@@ -156,7 +156,7 @@ def test_a_replay_is_told_with_its_times() -> None:
 
 
 def test_a_release_is_told_with_its_pointer_and_a_new_key() -> None:
-    move = Move(
+    move = PointerUpdate(
         name="flights",
         pointer="live",
         number=3,
@@ -182,8 +182,10 @@ def test_reasons_of_the_demo_reach_the_table() -> None:
 
 def test_a_verdict_is_shown_against_the_model_and_on_all_rules_where_they_differ() -> None:
     row = own_project().frontier[0]
-    broken = [replace(each, answer="undecided") if each.rule.measure == "ece" else each for each in row.verdict.rulings]
-    verdict = replace(row.verdict, answer="undecided", rulings=tuple(broken))
+    broken = [
+        replace(each, answer="undecided") if each.rule.measure == "ece" else each for each in row.verdict.rule_results
+    ]
+    verdict = replace(row.verdict, answer="undecided", rule_results=tuple(broken))
     cell = sheets.tabulate_variants([replace(row, verdict=verdict)]).rows[0][2]
     assert [line.text for line in cell] == ["✓ pass", "all rules:", "undecided"]
     assert [line.text for line in sheets.tabulate_variants([row]).rows[0][2]] == ["✓ pass"]
@@ -193,9 +195,9 @@ def test_a_verdict_is_shown_against_the_model_and_on_all_rules_where_they_differ
     ("answers", "told"), [(("pass", "fail"), "fail"), (("pass", "undecided"), "undecided"), (("pass",), "pass")]
 )
 def test_a_variant_harms_as_soon_as_one_rule_against_the_model_says_so(answers: tuple[Answer, ...], told: str) -> None:
-    rulings = [Ruling(rule=RULES[0], answer=answer, message="") for answer in answers]
-    absolute = Ruling(rule=RULES[3], answer="fail", message="")
-    assert sheets.baseline_answer(Verdict(answer="fail", subject="", rulings=(*rulings, absolute))) == told
+    rule_results = [RuleResult(rule=RULES[0], answer=answer, message="") for answer in answers]
+    absolute = RuleResult(rule=RULES[3], answer="fail", message="")
+    assert sheets.baseline_answer(Verdict(answer="fail", subject="", rule_results=(*rule_results, absolute))) == told
 
 
 def test_without_rules_against_the_model_the_verdict_itself_is_told() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.reporting.stories import RULES, estimate
 
-from headway.core.verdict import Rule, Ruling
+from headway.core.verdict import Rule, RuleResult
 from headway.reporting.text import words
 
 
@@ -49,15 +49,15 @@ def test_a_limit_is_written_in_the_unit_of_its_measure(rule: Rule, text: str) ->
 
 def test_a_ruling_is_told_with_slice_number_and_limit() -> None:
     rule = Rule(measure="worst_slice.brier.drop", at_most=0.005)
-    ruling = Ruling(
+    rule_result = RuleResult(
         rule=rule, answer="fail", message="", measurement=estimate("brier.drop", 0.02, 0.004, slice="carrier=F9")
     )
     assert (
-        words.describe_rule_result(ruling)
+        words.describe_rule_result(rule_result)
         == "loss in Brier in carrier=F9 0.0200 [0.0160, 0.0240], limit: at most 0.005"
     )
 
 
 def test_a_ruling_without_a_measurement_is_told_in_the_judges_words() -> None:
-    ruling = Ruling(rule=RULES[3], answer="undecided", message="ece was not measured")
-    assert words.describe_rule_result(ruling) == "calibration error (ECE): ece was not measured"
+    rule_result = RuleResult(rule=RULES[3], answer="undecided", message="ece was not measured")
+    assert words.describe_rule_result(rule_result) == "calibration error (ECE): ece was not measured"

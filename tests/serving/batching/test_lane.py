@@ -337,23 +337,23 @@ def test_thousands_of_requests_of_which_some_fail_and_some_callers_hang_up_are_n
     with serving(release, max_batch_rows=16, long_ms=long_ms) as server:
         for turn in range(40):
             peers = [Peer(server) for _ in range(12)]
-            harms = rng.choice([0, 0, 0, 666, 667], size=(12, 10)).tolist()
+            drift_costs = rng.choice([0, 0, 0, 666, 667], size=(12, 10)).tolist()
             for number, peer in enumerate(peers):
-                rows = [[turn * 1000 + number * 10 + place, harms[number][place], 1] for place in range(10)]
+                rows = [[turn * 1000 + number * 10 + place, drift_costs[number][place], 1] for place in range(10)]
                 peer.say(b"".join(request(body=body_of(row, id=str(row[0]))) for row in rows))
             gone = rng.choice(12, size=4, replace=False).tolist()
             for number in gone:
                 peers[number].__exit__()
             for number in set(range(12)) - set(gone):
-                expect_own(peers[number], turn * 1000 + number * 10, harms[number])
+                expect_own(peers[number], turn * 1000 + number * 10, drift_costs[number])
                 peers[number].__exit__()
                 heard += 10
     assert heard == 40 * 8 * 10
 
 
-def expect_own(peer: Peer, first: int, harms: list[int]) -> None:
+def expect_own(peer: Peer, first: int, drift_costs: list[int]) -> None:
     """Hear the answers to requests that are numbered from `first`."""
-    for at, harm in enumerate(harms, first):
+    for at, harm in enumerate(drift_costs, first):
         answer = peer.hear()
         assert answer.status == {0: 200, 666: 422, 667: 500}[harm]
         assert harm or (answer.values, answer.json["id"]) == ([float(at)], str(at))

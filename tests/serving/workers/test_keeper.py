@@ -125,7 +125,7 @@ def test_a_log_of_before_whose_flags_were_wide_is_read_with_that_of_now(tmp_path
         "paired",
     ]
     columns = {each.name: each.to_list() if each.dtype == pl.String else each.to_numpy() for each in wide}
-    segments.keep(folder, columns, name=f"{1:020}-1-0{segments.SUFFIX}")
+    segments.save(folder, columns, name=f"{1:020}-1-0{segments.SUFFIX}")
     read = read_predictions(tmp_path, "flights", [LOADED.digest]).drop("release")
     assert read.schema == wide.schema and read.equals(pl.concat([wide, wide]).sort("at_us", "request"))
 

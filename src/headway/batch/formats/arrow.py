@@ -16,7 +16,7 @@ from nanoarrow.ipc import InputStream, StreamWriter
 
 from headway.batch import columns
 from headway.batch.columns import check_columns, rank_categories
-from headway.core.batch import Chunk, Column, Refusal, Scan, Wanted
+from headway.core.batch import Chunk, Column, Refusal, Scan, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.serving.protocol.tensors import BYTES, category_codes
@@ -49,7 +49,7 @@ _AS_A_STREAM = "frame.write_ipc_stream(file, compat_level=pl.CompatLevel.oldest(
 class ArrowScan:
     """A stream of Arrow batches, opened; the position of a row is its number."""
 
-    def __init__(self, path: Path, wanted: Wanted) -> None:
+    def __init__(self, path: Path, wanted: ScoringOptions) -> None:
         self._path, self._wanted, where = path, wanted, str(path)
         with path.open("rb") as file:
             schema = nanoarrow.Schema(_stream(file, path).get_schema())
@@ -97,7 +97,7 @@ class ArrowScan:
 class Arrow:
     """Reads Arrow streams, and files where polars is there; writes streams."""
 
-    def scan(self, path: Path, wanted: Wanted) -> Scan:
+    def scan(self, path: Path, wanted: ScoringOptions) -> Scan:
         """Open an Arrow file or stream."""
         with path.open("rb") as file:
             is_file = file.read(len(_FILE)) == _FILE

@@ -15,7 +15,7 @@ import numpy as np
 
 from headway.batch import columns
 from headway.batch.columns import MISSING, check_columns, new_refusal, parse_number, rank_categories
-from headway.core.batch import Chunk, Column, Refusal, Wanted
+from headway.core.batch import Chunk, Column, Refusal, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.serving.protocol.tensors import category_codes
@@ -33,7 +33,7 @@ _BOM = b"\xef\xbb\xbf"
 class CsvScan:
     """A csv file, opened; the position of a row is that of its first byte."""
 
-    def __init__(self, path: Path, wanted: Wanted) -> None:
+    def __init__(self, path: Path, wanted: ScoringOptions) -> None:
         self._path, self._wanted = path, wanted
         self._size = path.stat().st_size
         with path.open("rb") as file:
@@ -143,7 +143,7 @@ class _Lines:
 class Csv:
     """Reads and writes csv."""
 
-    def scan(self, path: Path, wanted: Wanted) -> CsvScan:
+    def scan(self, path: Path, wanted: ScoringOptions) -> CsvScan:
         """Open a csv file."""
         return CsvScan(path, wanted)
 

@@ -11,13 +11,13 @@ import polars as pl
 
 from headway.batch import columns
 from headway.batch.polars_reader import PolarsScan
-from headway.core.batch import Column, Wanted
+from headway.core.batch import Column, ScoringOptions
 
 
 class Parquet:
     """Reads and writes parquet."""
 
-    def scan(self, path: Path, wanted: Wanted) -> PolarsScan:
+    def scan(self, path: Path, wanted: ScoringOptions) -> PolarsScan:
         """Open a parquet file."""
         return PolarsScan(pl.scan_parquet(path, glob=False), wanted, path)
 

@@ -22,7 +22,7 @@ from headway.data.split import split_dataset
 from headway.registry.project import open_project
 from headway.registry.provenance import origins
 from headway.registry.provenance.lineage import events
-from headway.registry.provenance.sending import message, send
+from headway.registry.provenance.sending import delivery_message, send
 from headway.reporting.console import print_result, print_text, write_atomically
 from headway.reporting.text import numbers
 from headway.reporting.text.one_line import one_line
@@ -87,10 +87,10 @@ def plugin(
             print_text("\n".join(dumps(event) for event in found_events) + "\n")
     elif action == "send":
         sent = send(opened)
-        print_result(sent, message(sent), json=json)
+        print_result(sent, delivery_message(sent), json=json)
         return FAIL if sent.failed else PASS
     else:
-        kept = origins.kept(opened)
+        kept = origins.saved_versions(opened)
         print_result({"kept": kept}, _versions_table(kept) if kept else "no version is stored yet", json=json)
     return PASS
 

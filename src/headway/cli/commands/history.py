@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Group
 
-from headway.core.release import Move
+from headway.core.release import PointerUpdate
+from headway.registry.model_registry import ModelRegistry
 from headway.registry.project import open_project
-from headway.registry.register import Register
 from headway.reporting.console import print_result
 from headway.reporting.text import curves, numbers
 from headway.reporting.text.tables import render_history
@@ -41,7 +41,7 @@ def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool 
     print_result(moves, Group(render_history(moves), *_data_lines(register, moves), *learned), json=json)
 
 
-def _data_lines(register: Register, moves: Sequence[Move]) -> list[str]:
+def _data_lines(register: ModelRegistry, moves: Sequence[PointerUpdate]) -> list[str]:
     """Return a line per release with the digests of the data that it was trained and judged on."""
     lines = []
     for name, digest in dict.fromkeys((move.name, move.release) for move in moves if move.release):

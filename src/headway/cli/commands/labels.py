@@ -11,7 +11,7 @@ from typing import Any, Literal
 from headway.core import config
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Measurement
-from headway.core.labelling import Suspects
+from headway.core.labeling import Suspects
 from headway.data.labels.agreement import Level
 from headway.data.labels.corrections import Claim, add_correction
 from headway.data.open import open_dataset
@@ -22,7 +22,7 @@ from headway.monitoring.labels import read_label_file
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result
 from headway.reporting.text import numbers
-from headway.storage.traffic import keep_labels
+from headway.storage.traffic import save_labels
 
 Action = Literal["add", "suspects", "correct", "agree", "delay", "next"]
 NEVER_S = 1e12
@@ -79,7 +79,7 @@ def plugin(
     if action == "add":
         settings = config.load(project)
         table = read_label_file(file or Path("labels.csv"), settings.data)
-        count = keep_labels(settings.state, settings.project.name, table, who=who or getuser())
+        count = save_labels(settings.state, settings.project.name, table, who=who or getuser())
         print_result({"kept": count}, f"{settings.project.name}: stored {count:,} labels", json=json)
         return
     opened = open_project(project)
@@ -96,7 +96,7 @@ def plugin(
 
 def _suspects(project: Project, top: int) -> tuple[Suspects, list[str]]:
     result = find_suspects(open_dataset(project.config), name=project.name)
-    project.keep(result)
+    project.save(result)
     lines = [f"about {_count(result.count)} of {result.count.n_rows:,} labels look wrong"]
     for measurement in result.by_class:
         share = measurement.value / max(1, measurement.n_rows)
@@ -131,7 +131,7 @@ def _correct(project: Project, claim: Claim) -> tuple[Any, list[str]]:
 def _agree(project: Project, file: Path | None, level: Level) -> tuple[Any, list[str]]:
     table = read_annotations(file) if file else stored_annotations(project.config.state, project.name)
     result = measure_agreement(table, name=project.name, source=str(file or "labels that were kept"), level=level)
-    project.keep(result)
+    project.save(result)
     first = result.measurements[0]
     head = (
         f"agreement beyond chance: {len(result.annotators)} annotators, "
@@ -152,7 +152,7 @@ def _delay(project: Project) -> tuple[Any, list[str]]:
             where=str(project.config.state),
             hint=f"headway serve {project.name}@live, and requests with a key",
         )
-    lines = [f"{result.n_labelled:,} of {result.n_requests:,} requests have a label"]
+    lines = [f"{result.n_labeled:,} of {result.n_requests:,} requests have a label"]
     for quantile in result.quantiles:
         share = quantile.name.rpartition(".p")[2]
         within = "a time not reached yet" if quantile.value > NEVER_S else numbers.format_seconds(quantile.value)

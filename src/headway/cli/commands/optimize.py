@@ -15,7 +15,7 @@ from headway.cli.exit_codes import OF_ANSWER
 from headway.cli.lineage import send_lineage
 from headway.core.config import Config, DataSection, without_password
 from headway.core.errors import ConfigError
-from headway.core.frontier import Frontier
+from headway.core.search_result import SearchResult
 from headway.data.read import read_table
 from headway.registry.project import open_project
 from headway.reporting.console import make_console, print_result
@@ -94,7 +94,7 @@ def plugin(
 
 def _of_file(
     model: Path, options: Options, *, source: str, query: str, target: str, report: Path | None
-) -> tuple[Frontier, str]:
+) -> tuple[SearchResult, str]:
     """Search variants of the model in a file, judged on a table; raise ConfigError if table or target is missing."""
     if not (source and target):
         raise ConfigError(

@@ -8,7 +8,7 @@ from typing import Literal
 
 from headway import pipeline
 from headway.cli.exit_codes import FAIL, PASS
-from headway.core.drill import Drill
+from headway.core.policy_test import PolicyTest
 from headway.registry.project import open_project
 from headway.reporting.console import print_result
 from headway.reporting.text.sheets import VERDICT_MARKS, Cell, Column, Line, Table, measurement_cell
@@ -46,7 +46,7 @@ def plugin(
     return PASS if all(result.held for result in results) else FAIL
 
 
-def _table(results: Sequence[Drill]) -> TerminalTable:
+def _table(results: Sequence[PolicyTest]) -> TerminalTable:
     columns = (
         Column(title="Change", folds=True),
         Column(title="Verdict"),
@@ -58,14 +58,18 @@ def _table(results: Sequence[Drill]) -> TerminalTable:
     return TerminalTable(Table(columns=columns, rows=tuple(map(_row, results))))
 
 
-def _row(result: Drill) -> tuple[Cell, ...]:
+def _row(result: PolicyTest) -> tuple[Cell, ...]:
     change = (Line(text=result.what),)
     why = (Line(text=result.message, mood="quiet"), *((Line(text=result.hint),) if result.hint else ()))
     if result.verdict is None:
         return (change, (Line(text="not tested", mood="quiet"),), (), (), (), why)
     answer = result.verdict.answer
-    rule = result.ruling.rule if result.ruling else None
+    rule = result.rule_result.rule if result.rule_result else None
     deciding = (Line(text=rule.measure), Line(text=rule_limit(rule), mood="quiet")) if rule else ()
-    measured = measurement_cell(result.ruling.measurement) if result.ruling and result.ruling.measurement else ()
+    measured = (
+        measurement_cell(result.rule_result.measurement)
+        if result.rule_result and result.rule_result.measurement
+        else ()
+    )
     held = Line(text="held" if result.held else "did not hold", mood="pass" if result.held else "fail")
     return (change, (Line(text=VERDICT_MARKS[answer], mood=answer),), deciding, measured, (held,), why)

@@ -15,13 +15,13 @@ from headway.cli.exit_codes import FAIL, OF_ANSWER, PASS, UNDECIDED
 from headway.cli.lineage import send_lineage
 from headway.core.errors import ConfigError
 from headway.core.ticket import Ticket
-from headway.core.training import Renewal, Stands
+from headway.core.training import Promotion, PromotionStatus
 from headway.monitoring.retraining import promotion
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text.tables import render_release, render_rules
 
-OF_STANDS: dict[Stands, int] = {
+OF_STANDS: dict[PromotionStatus, int] = {
     "nothing asked": PASS,
     "suggested": UNDECIDED,
     "not better": FAIL,
@@ -100,7 +100,7 @@ def plugin(
     return OF_STANDS[renewal.stands] if code is None else code
 
 
-def _continue(project: Project, *, at_once: bool, follow: bool, who: str, why: str) -> Renewal:
+def _continue(project: Project, *, at_once: bool, follow: bool, who: str, why: str) -> Promotion:
     """Advance the running rollout by one decision; in mode `suggest` change nothing."""
     if project.config.retrain.mode == "suggest":
         return promotion.promotion_status(project)
@@ -109,22 +109,22 @@ def _continue(project: Project, *, at_once: bool, follow: bool, who: str, why: s
     return pipeline.follow(project, callback=print_status) if follow else promotion.check_promotion(project)
 
 
-def _start(project: Project, *, recalibrate: bool, until: datetime | None, who: str, why: str) -> Renewal:
+def _start(project: Project, *, recalibrate: bool, until: datetime | None, who: str, why: str) -> Promotion:
     """Retrain as the ticket asks, or recalibrate; in mode `auto` also start the promotion."""
     auto = project.config.retrain.mode == "auto"
     if recalibrate:
         result = pipeline.recalibrate(project, until=until, callback=print_status)
         if not auto:
             todo = "headway retrain --recalibrate --mode auto"
-            return Renewal(stands="suggested", message="", todo=todo, retraining=result)
+            return Promotion(stands="suggested", message="", todo=todo, retraining=result)
         return pipeline.renew(project, result, who=who, why=why)
     ticket = pipeline.ticket_of(project)
     if ticket is None:
         message = "no open ticket asks for a retraining; headway watch opens tickets"
-        return Renewal(stands="nothing asked", message=message)
+        return Promotion(stands="nothing asked", message=message)
     if not auto:
         message = _suggestion(project, ticket)
-        return Renewal(stands="suggested", message=message, todo="headway retrain --mode auto", ticket=ticket)
+        return Promotion(stands="suggested", message=message, todo="headway retrain --mode auto", ticket=ticket)
     print_status(ticket.why)
     result = pipeline.retrain(project, until=until, callback=print_status)
     return pipeline.renew(project, result, who=who, why=why)
@@ -145,7 +145,7 @@ def _suggestion(project: Project, ticket: Ticket) -> str:
     )
 
 
-def _status_lines(renewal: Renewal) -> list[Text]:
+def _status_lines(renewal: Promotion) -> list[Text]:
     """Return where the promotion stands, unless the retraining's own message said it, and the next command."""
     if renewal.move:
         return [render_release(renewal.move, key_created=False)]

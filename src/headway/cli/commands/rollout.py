@@ -11,17 +11,17 @@ from headway import pipeline
 from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
 from headway.cli.lineage import send_lineage
 from headway.core.errors import ConfigError
-from headway.core.release import Move
-from headway.core.rollout import Action, Decision, Rollout, Standing
+from headway.core.release import PointerUpdate
+from headway.core.rollout import Action, Decision, Rollout, RolloutStatus
 from headway.monitoring import rollout as control
 from headway.monitoring.rollout import follow_rollout, idle_message
 from headway.registry.project import Project, open_project
-from headway.registry.ship import publish
+from headway.registry.publish import publish
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text import numbers
 
 Word = Literal["start", "status", "watch", "advance", "rollback"]
-OF_STANDING: dict[Standing, int] = {
+OF_STANDING: dict[RolloutStatus, int] = {
     "running": UNDECIDED,
     "promoted": PASS,
     "rolled back": FAIL,
@@ -39,7 +39,7 @@ OF_ACTION: dict[Action, int] = {
 class RolloutResult(NamedTuple):
     """The record that an action returned, the same in words, and the exit code."""
 
-    record: Rollout | Decision | Move
+    record: Rollout | Decision | PointerUpdate
     text: str
     code: int
 
@@ -142,11 +142,11 @@ def _of_rollout(rollout: Rollout) -> RolloutResult:
 
 
 def _of_decision(decision: Decision) -> RolloutResult:
-    rules = "".join(f"\n  {ruling.answer}: {ruling.message}" for ruling in decision.verdict.rulings)
+    rules = "".join(f"\n  {rule_result.answer}: {rule_result.message}" for rule_result in decision.verdict.rule_results)
     return RolloutResult(decision, decision.message + rules, OF_ACTION[decision.action])
 
 
-def _of_move(move: Move) -> RolloutResult:
+def _of_move(move: PointerUpdate) -> RolloutResult:
     target = f"release {numbers.short_digest(move.release)}" if move.release else "no release"
     return RolloutResult(move, f"{move.name}@{move.pointer} is now {target}: {move.why}", PASS)
 

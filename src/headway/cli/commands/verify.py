@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from headway.core import config
-from headway.registry.register import Register
+from headway.registry.model_registry import ModelRegistry
 from headway.reporting.console import print_result
 
 
@@ -23,7 +23,7 @@ def plugin(reference: str, *, project: Path = Path("."), json: bool = False) -> 
     json
         Print one JSON object.
     """
-    register = Register.from_config(config.load(project))
+    register = ModelRegistry.from_config(config.load(project))
     bundle = register.resolve(reference)
     moves = register.history(bundle.release.name)
     told = {"release": bundle.digest, "key": bundle.key, "files": sorted(bundle.files), "moves": len(moves)}

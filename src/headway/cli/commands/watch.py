@@ -12,14 +12,19 @@ from rich.text import Text
 
 from headway import pipeline
 from headway.cli.exit_codes import of_watches
-from headway.core.watch import Outlook, RowSource, Watch
+from headway.core.watch import MonitoringReport, MonitoringStatus, RowSource
 from headway.registry.project import open_project
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text import numbers
 from headway.reporting.text.sheets import Cell, Column, Line, Style, Table, measurement_cell
 from headway.reporting.text.tables import TerminalTable
 
-MOODS: dict[Outlook, Style] = {"well": "pass", "moved": "plain", "worse": "fail", "unknown": "undecided"}
+MOODS: dict[MonitoringStatus, Style] = {
+    "healthy": "pass",
+    "drifted": "plain",
+    "degraded": "fail",
+    "unknown": "undecided",
+}
 MEASURES = {"roc_auc": "AUC", "brier": "Brier", "ece": "ECE", "roc_auc.estimated": "AUC, estimated before labels"}
 NOTHING = "no window with at least 20 groups (such as days) has begun since the live release was judged"
 
@@ -57,10 +62,10 @@ def plugin(
     """
     opened = open_project(project)
 
-    def report() -> list[Watch]:
+    def report() -> list[MonitoringReport]:
         return pipeline.watch(opened, until=until, every=every, source=source, callback=print_status)
 
-    def show(found: Sequence[Watch]) -> None:
+    def show(found: Sequence[MonitoringReport]) -> None:
         print_result(found, watches_table(found), json=json)
 
     if follow:
@@ -71,19 +76,19 @@ def plugin(
 
 
 def follow_reports(
-    report: Callable[[], list[Watch]],
-    show: Callable[[Sequence[Watch]], None],
+    report: Callable[[], list[MonitoringReport]],
+    show: Callable[[Sequence[MonitoringReport]], None],
     *,
     interval_s: float,
     wait: Callable[[float], object],
-) -> list[Watch]:
+) -> list[MonitoringReport]:
     """Report repeatedly with a wait in between, show what is new, and return the last reports upon Ctrl-C.
 
     A report is new if its window is new, has ended, was judged or got a ticket; growing counts of an open window are
     not news.
     """
     known: dict[tuple[str, str], object] = {}
-    found: list[Watch] = []
+    found: list[MonitoringReport] = []
     try:
         while True:
             found = report()
@@ -96,11 +101,11 @@ def follow_reports(
         return found
 
 
-def _state(watch: Watch) -> object:
-    return watch.over, watch.outlook, watch.replies, bool(watch.ticket)
+def _state(watch: MonitoringReport) -> object:
+    return watch.is_complete, watch.status, watch.answers, bool(watch.ticket)
 
 
-def watches_table(found: Sequence[Watch]) -> RenderableType:
+def watches_table(found: Sequence[MonitoringReport]) -> RenderableType:
     """Return a table of the windows with their measures, a sentence on each, and what could not be answered."""
     if not found:
         return Text(NOTHING)
@@ -112,7 +117,7 @@ def watches_table(found: Sequence[Watch]) -> RenderableType:
     return Group(TerminalTable(sheet), *sentences, *unknown, *tickets)
 
 
-def _unknown(watch: Watch) -> list[str]:
+def _unknown(watch: MonitoringReport) -> list[str]:
     """Return the unanswered questions; once labels answer, the missing estimate without labels is left out."""
     answered = watch.reply("harm") is not None
     return [
@@ -120,21 +125,21 @@ def _unknown(watch: Watch) -> list[str]:
     ]
 
 
-def _row(watch: Watch) -> tuple[Cell, ...]:
+def _row(watch: MonitoringReport) -> tuple[Cell, ...]:
     return (
         (Line(text=watch.period),),
-        (Line(text=watch.outlook, mood=MOODS[watch.outlook]),),
-        (Line(text=f"{watch.n_rows:,}"), Line(text=f"{watch.n_labelled:,} labelled", mood="quiet")),
+        (Line(text=watch.status, mood=MOODS[watch.status]),),
+        (Line(text=f"{watch.n_rows:,}"), Line(text=f"{watch.n_labeled:,} labelled", mood="quiet")),
         _drift(watch),
         *(measurement_cell(watch.find(name)) for name in MEASURES),
         measurement_cell(watch.cost),
     )
 
 
-def _drift(watch: Watch) -> Cell:
+def _drift(watch: MonitoringReport) -> Cell:
     """Return whether drift is shown, with the p-value and the significance level it was compared with."""
     if watch.drift is None:
-        return (Line(text="cannot say" if watch.over else "not yet judged"),)
+        return (Line(text="cannot say" if watch.is_complete else "not yet judged"),)
     reply = watch.reply("drift")
     p = next(found.value for found in watch.drift.measurements if found.name == "drift.p" and not found.slice)
     level = f", limit {numbers.format_number(reply.level)}" if reply else ""

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from headway.cli.demo.replay import server
 from headway.core.errors import HeadwayError
-from headway.core.release import View
+from headway.core.release import FeatureView
 from headway.core.rollout import Rollout
 from headway.features.online import OnlineTable
 from headway.monitoring import rollout as control
@@ -21,7 +21,7 @@ from headway.registry.project import Project
 from headway.serving.client import Client
 from headway.storage import traffic
 
-VIEW = View(name="schedule", table="schedule_feed", columns=("dep_minute", "arr_minute", "weekday"))
+VIEW = FeatureView(name="schedule", table="schedule_feed", columns=("dep_minute", "arr_minute", "weekday"))
 SOUND_REQUESTS = 1_500
 AFTER_REQUESTS = 500
 MOST_REQUESTS = 8_000

@@ -71,7 +71,7 @@ def retrain_and_roll_out(project: Project, live: Dataset, told: StageReporter) -
 
 def _stamp(project: Project, of: str, *, at: str, note: str = "") -> None:
     """Keep when something happened by the time of the flights: the clock says when the demo ran."""
-    project.keep(Stamp(name=project.name, of=of, at=at, note=note))
+    project.save(Stamp(name=project.name, of=of, at=at, note=note))
 
 
 def _inputs(project: Project) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import StoreError
 from headway.core.evidence import Measurement
 from headway.core.variant import Signature
@@ -40,7 +40,7 @@ def server(folder: Path, reference: str) -> Iterator[str]:
         yield _address(process)
 
 
-def replay(address: str, name: str, table: pl.DataFrame, subject: Subject) -> Replay:
+def replay(address: str, name: str, table: pl.DataFrame, subject: Comparison) -> Replay:
     """Each row of the table as a request of its own, its answer compared with the release's own and the model's.
 
     `subject` holds the answers in process on the same rows, in the same order.

@@ -14,7 +14,7 @@ from headway.cli.demo.told import StageReporter
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Evidence, Finding
-from headway.core.frontier import Baseline, Frontier
+from headway.core.search_result import Baseline, SearchResult
 from headway.core.variant import Step
 from headway.data.open import make_dataset
 from headway.data.split import labeled_rows, split_dataset
@@ -30,7 +30,7 @@ LEAD = (
 )
 
 
-def train_and_release(project: Project, data: pipeline.Data, told: StageReporter) -> tuple[Frontier, ReportData]:
+def train_and_release(project: Project, data: pipeline.Data, told: StageReporter) -> tuple[SearchResult, ReportData]:
     """Check, train, optimize, judge and release; gives the frontier, and the story so far."""
     with told.stage("Check the data, and refuse to learn from what only the outcome tells"):
         findings = _check(project, data, told)
@@ -73,7 +73,7 @@ def judge_wrong_times(project: Project, baseline: Baseline, test: Dataset) -> Re
     return RefusedVariant(title="Scheduled times taken in UTC", judged=judged)
 
 
-def replay_september(project: Project, frontier: Frontier, live: Dataset) -> Replay:
+def replay_september(project: Project, frontier: SearchResult, live: Dataset) -> Replay:
     """September, flight by flight over HTTP, to a server in a process of its own."""
     september = labeled_rows(select_month(live, 9))
     subject = subject_of(frontier.winner.variant, exam_of(frontier.baseline, september, project.blobs), project.blobs)
@@ -81,7 +81,7 @@ def replay_september(project: Project, frontier: Frontier, live: Dataset) -> Rep
         return replay(address, project.name, september.table, subject)
 
 
-def evaluate_months(project: Project, frontier: Frontier, data: pipeline.Data) -> tuple[Evidence, ...]:
+def evaluate_months(project: Project, frontier: SearchResult, data: pipeline.Data) -> tuple[Evidence, ...]:
     """Evidence on the released variant and on the model as it came, for each month of the year."""
     found = []
     for period in data.values():
@@ -115,7 +115,7 @@ def _check(project: Project, data: pipeline.Data, told: StageReporter) -> list[F
     return list(findings)
 
 
-def _as_it_came(project: Project, frontier: Frontier, test: Dataset) -> Evidence:
+def _as_it_came(project: Project, frontier: SearchResult, test: Dataset) -> Evidence:
     exam = exam_of(frontier.baseline, test, project.blobs)
     return pipeline.evaluate(project, frontier.baseline.model, exam).evidence
 

@@ -9,7 +9,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from headway.api.in_memory_project import default_policy
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import OUTCOME, Dataset, Roles
 from headway.core.errors import ConfigError, DataError, NotApplicable
 from headway.core.plugins import load_check
@@ -153,7 +153,7 @@ def _suspects(table: pl.DataFrame, roles: Roles, positive: str) -> dict[str, str
     found: dict[str, str] = {}
     for name in SUSPECTS:
         try:
-            said = load_check(name)(Survey(dataset=dataset))
+            said = load_check(name)(CheckContext(dataset=dataset))
             found |= {each.where.removeprefix("column "): f"{each.code}: {each.message}" for each in said}
         except NotApplicable:
             continue

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from headway.core.config import Config
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
 from headway.data.contract.file import load_project_contract
 from headway.data.contract.hold import RuleViolation, ValidationResult, validate_table
@@ -19,7 +19,7 @@ SHOWN = 5
 MEND = "headway contract check, which puts those rows in quarantine; or correct the contract"
 
 
-def contract_findings(survey: Survey, code: str) -> list[Finding]:
+def contract_findings(survey: CheckContext, code: str) -> list[Finding]:
     """The findings of one code, none where the project has no contract, which D010 says."""
     contract = load_project_contract(survey.config)
     if contract is None:
@@ -28,7 +28,7 @@ def contract_findings(survey: Survey, code: str) -> list[Finding]:
     return to_findings(held, survey.config.data.contract)
 
 
-def uncovered_columns(contract: TableContract, survey: Survey) -> list[Finding]:
+def uncovered_columns(contract: TableContract, survey: CheckContext) -> list[Finding]:
     """A note on the columns that a table has and its contract does not name."""
     names = [name for name in survey.dataset.table.columns if name not in contract.columns]
     gone = {*survey.config.personal.hash, survey.config.data.target}

@@ -12,7 +12,7 @@ import polars as pl
 from headway.core.config import Config
 from headway.core.contracts import State
 from headway.core.errors import DataError
-from headway.core.labelling import Correction
+from headway.core.labeling import Correction
 from headway.core.plugins import load_state
 from headway.core.record import read, write
 from headway.core.variant import NUMBERS
@@ -59,14 +59,14 @@ def add_correction(config: Config, state: State, claim: Claim) -> Correction:
         why=claim.why,
         at=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
-    state.keep(KIND, write(one), name=config.project.name)
+    state.save(KIND, write(one), name=config.project.name)
     return one
 
 
 def load_corrections(config: Config, state: State | None = None) -> list[Correction]:
     """All corrections of a project, oldest first; none where nothing was kept yet."""
     if state is not None:
-        return [read(Correction, content) for content in state.kept(KIND, name=config.project.name)]
+        return [read(Correction, content) for content in state.records(KIND, name=config.project.name)]
     if not config.state.is_dir():
         return []
     opened = load_state("sqlite")(config.state)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
@@ -95,7 +95,7 @@ def copy_findings(found: CopiedRows, *, code: str, how: str) -> list[Finding]:
     ]
 
 
-def train_and_test_features(survey: Survey) -> tuple[Dataset, Dataset]:
+def train_and_test_features(survey: CheckContext) -> tuple[Dataset, Dataset]:
     """The rows learned from and those of the test; raises NotApplicable without both, or without a feature."""
     learned, test = train_and_test(survey)
     if not learned.features:

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 
 BEFORE_TEST = ("train", "choose")
 
 
-def train_and_test(survey: Survey) -> tuple[Dataset, Dataset]:
+def train_and_test(survey: CheckContext) -> tuple[Dataset, Dataset]:
     """What a model learned from and was chosen by, as one, and the rows held out; raises NotApplicable without both."""
     test = survey.periods.get("test")
     if test is None or not any(name in survey.periods for name in BEFORE_TEST):
@@ -21,7 +21,7 @@ def train_and_test(survey: Survey) -> tuple[Dataset, Dataset]:
     return training_rows(survey), test
 
 
-def training_rows(survey: Survey) -> Dataset:
+def training_rows(survey: CheckContext) -> Dataset:
     """What a model learned from and was chosen by, as one; the whole dataset where it is not cut."""
     seen = [survey.periods[name] for name in BEFORE_TEST if name in survey.periods]
     if not seen:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.core.contracts import Survey, Window, Windows
+from headway.core.contracts import CheckContext, Window, Windows
 from headway.core.dataset import ASKED_AT, Dataset
 from headway.core.drift import Drift
 from headway.core.errors import NotApplicable
@@ -20,7 +20,7 @@ ALPHA = 0.05
 _TEXT = (pl.String, pl.Categorical, pl.Enum)
 
 
-def request_rows(survey: Survey) -> pl.DataFrame:
+def request_rows(survey: CheckContext) -> pl.DataFrame:
     """What servers were asked; raises NotApplicable below 100 requests."""
     found = survey.requests()
     if found is None or len(found) < MIN_REQUESTS:
@@ -32,7 +32,7 @@ def request_rows(survey: Survey) -> pl.DataFrame:
     return found
 
 
-def served_rows(survey: Survey) -> tuple[str, pl.DataFrame]:
+def served_rows(survey: CheckContext) -> tuple[str, pl.DataFrame]:
     """What the rows that a model serves are like, in a word and as rows: the requests, else the period live, else test.
 
     Raises NotApplicable without any of them.
@@ -64,7 +64,7 @@ def feature_distances(drift: Drift) -> dict[str, float]:
     return {each.slice: each.value for each in drift.measurements if each.name == "drift.distance"}
 
 
-def compare_with_requests(survey: Survey, dataset: Dataset, asked: pl.DataFrame) -> Drift:
+def compare_with_requests(survey: CheckContext, dataset: Dataset, asked: pl.DataFrame) -> Drift:
     """Whether requests come from the world of a dataset, by the survey's detector over the features that both have.
 
     Days are groups where rows have a time, in runs of a week. Texts of more than 200 values are left out. Raises

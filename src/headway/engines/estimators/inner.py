@@ -114,7 +114,7 @@ def _wrap(path: str, value: Any) -> InnerModel:
     kind = _wrapper_class(value)
     if not (value.__sklearn_is_fitted__() if hasattr(value, "__sklearn_is_fitted__") else value.is_fitted()):
         return kind(engine=root_package(value))
-    adopted = plugins.load_engine(root_package(value)).adopt(value)
+    adopted = plugins.load_engine(root_package(value)).import_model(value)
     if adopted.categories:
         raise EngineError(
             f"the {type(value).__name__} reads columns of categories as they are, which only pandas gives it",

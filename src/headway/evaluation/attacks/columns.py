@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.sections.attack import AttackSection
 from headway.evaluation.statistics.intervals import Floats
 
@@ -72,14 +72,14 @@ class Column:
         return np.ceil(low * units - _ROUNDING) / units, np.floor(high * units + _ROUNDING) / units
 
 
-def columns_of(subject: Subject, limits: AttackSection) -> list[Column]:
+def columns_of(subject: Comparison, limits: AttackSection) -> list[Column]:
     """The columns that may change: not those that are fixed, nor those of which one value alone is known."""
     fields = subject.variant.signature.inputs
     found = (_column(at, subject, limits) for at, field in enumerate(fields) if field.name not in limits.fixed)
     return [each for each in found if each is not None]
 
 
-def _column(at: int, subject: Subject, limits: AttackSection) -> Column | None:
+def _column(at: int, subject: Comparison, limits: AttackSection) -> Column | None:
     field, values = subject.variant.signature.inputs[at], subject.rows[:, at]
     seen = np.unique(values[np.isfinite(values)])
     texts = field.datatype == "BYTES"

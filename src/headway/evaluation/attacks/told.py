@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from msgspec.structs import replace as named
 
-from headway.core.contracts import Found, Subject
+from headway.core.contracts import Comparison, MetricResults
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.attacks.columns import Bools, Column
@@ -19,7 +19,7 @@ from headway.evaluation.statistics.parts import Asked, of_part
 from headway.evaluation.statistics.tables import Blocks, blocks_of
 
 
-def told(subject: Subject, own: Attacked, before: Attacked, columns: Sequence[Column]) -> Found:
+def told(subject: Comparison, own: Attacked, before: Attacked, columns: Sequence[Column]) -> MetricResults:
     """`attack.success` and `.drop`, by decision too, `attack.column.success` and `.drop`, and what a turn takes.
 
     Rows of the subject are those that were attacked; `before` is the attack on the model as it came.
@@ -47,7 +47,7 @@ def _beside(name: str, turned: Floats, blocks: Blocks) -> Iterator[Asked]:
     yield replace(share, name=f"{name}.drop", values=turned[0] - turned[1], bounds=CHANGE)
 
 
-def _by_decision(subject: Subject, own: Attacked) -> Iterator[tuple[str, Bools]]:
+def _by_decision(subject: Comparison, own: Attacked) -> Iterator[tuple[str, Bools]]:
     """The rows of each decision that the variant made, by its name."""
     classes = subject.variant.signature.classes
     names = ("no", "yes") if subject.variant.task == "binary" else classes
@@ -56,7 +56,7 @@ def _by_decision(subject: Subject, own: Attacked) -> Iterator[tuple[str, Bools]]
         yield f"decided {name}", own.decisions == decision
 
 
-def _median(name: str, values: Floats | Ints, own: Attacked, subject: Subject) -> Measurement | NotApplicable:
+def _median(name: str, values: Floats | Ints, own: Attacked, subject: Comparison) -> Measurement | NotApplicable:
     """The median over rows that were turned, or why there is none."""
     some = ~own.held
     few = NotApplicable(f"{name} has no median: {int(some.sum()):,} rows were turned, {needed(0.5)} are needed")

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from headway.core.contracts import Ground, Subject
+from headway.core.contracts import AuditContext, Comparison
 from headway.core.evidence import Measurement
 from headway.evaluation.altered import beside_itself, thinned
 from headway.evaluation.quality.mean import mean
@@ -26,7 +26,7 @@ SHOWN = "shown, at 5 % over all parts"
 Parts = Mapping[str, NDArray[np.int64]]
 
 
-def plugin(subject: Subject, ground: Ground) -> list[Measurement]:
+def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
     """`ablation.masked.brier.drop` (`mse` of a regression) and `ablation.retrained.brier.drop`, a slice for each part.
 
     A part is a feature, or those of one list of `[evaluate] together`. Masked, it has the values of other rows, drawn
@@ -70,14 +70,14 @@ def _masked_alone(masked: Mapping[str, Measurement]) -> Harm:
     return Harm(shown=shown, open={part: undecided(masked[part], alpha) for part in suspects if part not in shown})
 
 
-def _parts(subject: Subject, declared: Sequence[Sequence[str]]) -> Parts:
+def _parts(subject: Comparison, declared: Sequence[Sequence[str]]) -> Parts:
     """The columns of each part by its name; a feature that no list names is a part of its own."""
     names = subject.variant.signature.names
     lists = [*declared, *([name] for name in names if not any(name in each for each in declared))]
     return {" + ".join(each): np.array([names.index(name) for name in each]) for each in lists}
 
 
-def _masked(subject: Subject, parts: Parts, until: float) -> tuple[dict[str, Measurement], float]:
+def _masked(subject: Comparison, parts: Parts, until: float) -> tuple[dict[str, Measurement], float]:
     """Each part's measurement, and the margin: one draw for all, further ones for what is open while there is time."""
     rng = np.random.default_rng(0)
     lost: dict[str, list[Floats]] = {part: [] for part in parts}

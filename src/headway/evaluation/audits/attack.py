@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from headway.core.contracts import Engine, Found, Ground, Subject
+from headway.core.contracts import AuditContext, Comparison, Engine, MetricResults
 from headway.core.errors import NotApplicable
 from headway.evaluation.altered import seconds_a_row, thinned
 from headway.evaluation.attacks.columns import columns_of
@@ -14,7 +14,7 @@ from headway.evaluation.attacks.told import told
 FEWEST_ROWS = 125
 
 
-def plugin(subject: Subject, ground: Ground) -> Found:
+def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
     """`attack.success`: the share of rows whose decision another can turn within `[attack] columns` and `reach`.
 
     `attack.success.drop` is how much more often than of the model as it came, by the same attack on the same rows: 0
@@ -42,7 +42,7 @@ def plugin(subject: Subject, ground: Ground) -> Found:
     return told(some, attacked(subject.model), attacked(subject.reference), columns)
 
 
-def _rows(subject: Subject, ground: Ground) -> int:
+def _rows(subject: Comparison, ground: AuditContext) -> int:
     """As many rows as `[attack] rows`, or half of them, down to 125, for which both models leave time."""
     most = ground.attack.rows
     a_row = seconds_a_row(thinned(subject, FEWEST_ROWS))

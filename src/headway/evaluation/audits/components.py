@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.calibrator import Calibrator
-from headway.core.contracts import Engine, Ground, Subject, Workbench
+from headway.core.contracts import AuditContext, Comparison, Engine, TransformContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.altered import beside_itself, thinned
@@ -30,7 +30,7 @@ QUALITY, TIME = 0.01, 0.05
 _SHOWN_ALONE = "p99"
 
 
-def plugin(subject: Subject, ground: Ground) -> list[Measurement]:
+def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
     """`components.brier.drop` (`mse` of a regression): how much more the variant errs without the part, a slice.
 
     Beside it, times and cost without the part over those with it: `components.latency.speedup` and `.p99.speedup` of
@@ -65,7 +65,7 @@ def plugin(subject: Subject, ground: Ground) -> list[Measurement]:
 class _Whole:
     """The variant with its calibrator, beside which it is measured without a part."""
 
-    def __init__(self, subject: Subject, calibrator: Calibrator) -> None:
+    def __init__(self, subject: Comparison, calibrator: Calibrator) -> None:
         self.subject = subject
         self._calibrate = ready(calibrator) if calibrator and subject.variant.task == "binary" else None
         self.model = self.calibrated(subject.model)
@@ -112,7 +112,7 @@ class _Part(NamedTuple):
     made: Callable[[], _Less]
 
 
-def _parts(whole: _Whole, ground: Ground) -> Iterator[_Part]:
+def _parts(whole: _Whole, ground: AuditContext) -> Iterator[_Part]:
     variant = whole.subject.variant
     if whole.is_calibrated:
         yield _Part("calibrator", lambda: _Less("calibrator", whole.subject.scores, whole.subject.model))
@@ -125,7 +125,7 @@ def _parts(whole: _Whole, ground: Ground) -> Iterator[_Part]:
         yield _Part(name, partial(_missing, name, columns, whole))
 
 
-def _rebuilt(part: Component, bench: Workbench, whole: _Whole) -> _Less:
+def _rebuilt(part: Component, bench: TransformContext, whole: _Whole) -> _Less:
     name, variant = rebuild_without(part, bench)
     model = whole.calibrated(open_variant(variant, bench.blobs))
     return _Less(name, model.predict(whole.subject.rows), model)

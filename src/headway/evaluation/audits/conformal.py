@@ -9,7 +9,7 @@ from dataclasses import replace as replaced
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.contracts import Ground, SliceColumn, Subject
+from headway.core.contracts import AuditContext, Comparison, SliceColumn
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.conformal import Drifting, aps, aps_sets, lac, lac_sets, of_two, online_limits
@@ -34,7 +34,7 @@ class _Form:
     blocks: Blocks
 
 
-def plugin(subject: Subject, ground: Ground) -> list[Measurement]:
+def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
     """`conformal.coverage` and `conformal.size` (classes in a set) of online sets, and both by month and by slice.
 
     Of several classes `conformal.aps.coverage` and `.size` too, of sets that adapt to the row. Of a regression
@@ -52,7 +52,7 @@ def plugin(subject: Subject, ground: Ground) -> list[Measurement]:
     return found
 
 
-def _forms(subject: Subject) -> list[_Form]:
+def _forms(subject: Comparison) -> list[_Form]:
     if subject.variant.task == "regression":
         return [_distances(subject)]
     if subject.variant.task == "multiclass":
@@ -87,7 +87,7 @@ def _told(
     return told
 
 
-def _distances(subject: Subject) -> _Form:
+def _distances(subject: Comparison) -> _Form:
     blocks = blocks_of(subject)
     values = np.abs(subject.scores[:, 0] - subject.labels)
     return _Form(
@@ -100,7 +100,7 @@ def _distances(subject: Subject) -> _Form:
     )
 
 
-def _measured(form: _Form, subject: Subject, ground: Ground) -> list[Measurement]:
+def _measured(form: _Form, subject: Comparison, ground: AuditContext) -> list[Measurement]:
     every = np.ones(len(form.values), dtype=np.bool_)
     limits, asked = _limits(form, every)
     months = {} if ground.months is None else {"month": ground.months}

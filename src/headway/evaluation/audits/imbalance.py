@@ -9,7 +9,7 @@ from time import monotonic
 import numpy as np
 from msgspec.structs import replace as changed
 
-from headway.core.contracts import Found, Ground, Subject
+from headway.core.contracts import AuditContext, Comparison, MetricResults
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.priors import for_share, share_among
@@ -33,7 +33,7 @@ class _Treated:
     threshold: float
 
 
-def plugin(subject: Subject, ground: Ground) -> Found:
+def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
     """`imbalance.base_rate`, and where the rarer class has less than a tenth of the rows, what treating it changes.
 
     The recipe is trained anew, as it came and on classes that count alike, with three seeds if there is time. A slice

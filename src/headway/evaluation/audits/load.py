@@ -12,7 +12,7 @@ from time import monotonic, perf_counter
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.contracts import Ground, Subject
+from headway.core.contracts import AuditContext, Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.threads import cores
@@ -31,7 +31,7 @@ TOLERANCE = 1e-6
 Found = list[Measurement | NotApplicable]
 
 
-def plugin(subject: Subject, ground: Ground) -> Found:
+def plugin(subject: Comparison, ground: AuditContext) -> Found:
     """`load.p50_ms` and `load.p99_ms` at `[evaluate] rate_per_s`; `load.bursts.*`, `load.ramp.*`, `load.alone.*`.
 
     `load.start_s` is the time from a process to its first right answer, `load.rows_per_s` of batches in closed loop,
@@ -56,7 +56,7 @@ def plugin(subject: Subject, ground: Ground) -> Found:
 class _Runs:
     """The runs against one server, and what failed in them."""
 
-    def __init__(self, subject: Subject, trial: Trial, ground: Ground) -> None:
+    def __init__(self, subject: Comparison, trial: Trial, ground: AuditContext) -> None:
         self._subject, self._trial = subject, trial
         self._seconds, self._rate = ground.budget_s * PART, ground.rate_per_s
         self._asked, self._failed = 0, 0
@@ -114,7 +114,7 @@ class _Runs:
         self._failed += sum(math.isinf(call.done_s) for call in run.calls)
 
 
-def _texts(subject: Subject, trial: Trial, rows: int) -> tuple[list[bytes], list[Floats]]:
+def _texts(subject: Comparison, trial: Trial, rows: int) -> tuple[list[bytes], list[Floats]]:
     """Requests for rows from all over the table, and what the variant answers to each."""
     count = TEXTS if rows == 1 else 4
     parts = np.array_split(np.linspace(0, len(subject.rows) - 1, count * rows).astype(np.int64), count)
@@ -132,7 +132,7 @@ def _right(call: Call, expected: Floats, trial: Trial) -> bool:
     )
 
 
-def _first_answer(subject: Subject, trial: Trial) -> float:
+def _first_answer(subject: Comparison, trial: Trial) -> float:
     """Seconds from the start of the process to its first answer; infinite where that is wrong."""
     with closing(Caller(trial, [trial.request(subject.rows[:1])], lines=1)) as caller:
         (call,) = caller.open_loop([0.0]).calls

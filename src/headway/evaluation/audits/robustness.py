@@ -9,7 +9,7 @@ from time import monotonic
 import numpy as np
 from msgspec.structs import replace as named
 
-from headway.core.contracts import Found, Ground, SliceColumn, Subject
+from headway.core.contracts import AuditContext, Comparison, MetricResults, SliceColumn
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.altered import seconds_a_row, thinned
@@ -30,7 +30,7 @@ KINDS: dict[str, Faults] = {
 }
 
 
-def plugin(subject: Subject, ground: Ground) -> Found:
+def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
     """`robustness.KIND.drop`: how much more than the model as it came the variant errs on the same altered rows.
 
     KIND is missing, unseen, stale, swapped, noise, unit or months; a slice is the feature, with what befell it. Beside
@@ -53,7 +53,7 @@ def plugin(subject: Subject, ground: Ground) -> Found:
     return found
 
 
-def _told(subject: Subject, faults: Sequence[Fault], until: float) -> list[Measurement]:
+def _told(subject: Comparison, faults: Sequence[Fault], until: float) -> list[Measurement]:
     """All measurements of one kind; raises NotApplicable where time runs out, or an answer cannot be judged."""
     found: list[Measurement] = []
     for fault in faults:
@@ -63,7 +63,7 @@ def _told(subject: Subject, faults: Sequence[Fault], until: float) -> list[Measu
     return found
 
 
-def _asked(subject: Subject, ground: Ground) -> Subject:
+def _asked(subject: Comparison, ground: AuditContext) -> Comparison:
     """As many rows as both models leave time for: 20,000, or half of it, down to 1,250."""
     few = thinned(subject, FEWEST_ROWS)
     inputs = inputs_of(few, ground)
@@ -75,7 +75,7 @@ def _asked(subject: Subject, ground: Ground) -> Subject:
     return thinned(subject, most)
 
 
-def _months(subject: Subject, months: SliceColumn | None) -> list[Measurement]:
+def _months(subject: Comparison, months: SliceColumn | None) -> list[Measurement]:
     """`robustness.months.excess`, a month against all others, and `robustness.months.drop` in it, as it came."""
     errors = errors_of(subject)
     codes = [] if months is None else np.unique(months.codes).tolist()

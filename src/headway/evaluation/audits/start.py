@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.contracts import Found, Ground, Subject
+from headway.core.contracts import AuditContext, Comparison, MetricResults
 from headway.core.errors import EngineError, NotApplicable
 from headway.evaluation.load.ranks import median, needed
 
@@ -39,7 +39,7 @@ class _Started(NamedTuple):
     memory_mb: float
 
 
-def plugin(subject: Subject, ground: Ground) -> Found:
+def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
     """`start.seconds` and `start.memory_mb` (resident, of the whole process), the medians of 11 starts.
 
     The files were read before, so this is a start on a machine that served already. Raises NotApplicable where the
@@ -57,7 +57,7 @@ def plugin(subject: Subject, ground: Ground) -> Found:
     ]
 
 
-def _starts(subject: Subject, ground: Ground) -> list[_Started]:
+def _starts(subject: Comparison, ground: AuditContext) -> list[_Started]:
     until = monotonic() + ground.budget_s
     with tempfile.TemporaryDirectory() as folder:
         artifact, row = Path(folder, "artifact"), Path(folder, "row.npy")

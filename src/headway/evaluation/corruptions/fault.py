@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Ground, Subject
+from headway.core.contracts import AuditContext, Comparison
 from headway.core.variant import Field
 from headway.evaluation.statistics.intervals import Floats
 
@@ -58,7 +58,7 @@ class Inputs:
 Faults = Callable[[Inputs], Iterator[Fault]]
 
 
-def inputs_of(subject: Subject, ground: Ground) -> Inputs:
+def inputs_of(subject: Comparison, ground: AuditContext) -> Inputs:
     """The inputs of a subject; a part is a list of `[evaluate] together`, or one feature that no list names."""
     names = subject.variant.signature.names
     alone = ([name] for name in names if not any(name in each for each in ground.together))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from msgspec.structs import replace as named
 
-from headway.core.contracts import Engine, Subject
+from headway.core.contracts import Comparison, Engine
 from headway.core.errors import EngineError
 from headway.core.evidence import Measurement
 from headway.evaluation.altered import answered
@@ -18,7 +18,7 @@ from headway.evaluation.statistics.parts import of_part
 from headway.evaluation.statistics.tables import auc_without_each, binary_answers, exact_auc, score_table
 
 
-def standing(subject: Subject, fault: Fault) -> list[Measurement]:
+def standing(subject: Comparison, fault: Fault) -> list[Measurement]:
     """`robustness.KIND` with `.excess` and `.drop` of the error; of a classifier also `.changed_decisions` and
     `.decision_churn`; of a binary one `.roc_auc.decrease`.
 
@@ -36,7 +36,7 @@ def standing(subject: Subject, fault: Fault) -> list[Measurement]:
     return [named(each, name=f"robustness.{fault.kind}.{each.name}", slice=fault.what) for each in found]
 
 
-def _answers(engine: Engine, rows: Floats, subject: Subject) -> Floats:
+def _answers(engine: Engine, rows: Floats, subject: Comparison) -> Floats:
     """What an engine answers; rows that it refuses have no answer."""
     try:
         return engine.predict(rows)
@@ -44,17 +44,17 @@ def _answers(engine: Engine, rows: Floats, subject: Subject) -> Floats:
         return np.full_like(subject.scores, np.nan)
 
 
-def _error(name: str, subject: Subject) -> Measurement:
+def _error(name: str, subject: Comparison) -> Measurement:
     errors = errors_of(subject)
     return mean(name, errors.lost, errors.blocks, errors.bounds)
 
 
-def _turned(name: str, subject: Subject) -> Measurement:
+def _turned(name: str, subject: Comparison) -> Measurement:
     turned = flips(subject, errors_of(subject).blocks)
     return named(of_part(turned, turned.among), name=name)
 
 
-def _ranking(subject: Subject) -> Measurement:
+def _ranking(subject: Comparison) -> Measurement:
     answers = binary_answers(subject)
     now, was = (exact_auc(scores, answers.labels, answers.weights) for scores in (answers.scores, answers.reference))
     without, before = (auc_without_each(score_table(scores, answers)) for scores in (answers.scores, answers.reference))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from msgspec.structs import replace as named
 
-from headway.core.contracts import SliceColumn, Subject
+from headway.core.contracts import Comparison, SliceColumn
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.statistics.intervals import ANY, CHANGE, SHARE, interval
@@ -27,7 +27,7 @@ from headway.evaluation.statistics.tables import Ints, binary_answers, blocks_of
 WHERE = "headway.toml [data] people"
 
 
-def plugin(subject: Subject) -> list[Measurement]:
+def plugin(subject: Comparison) -> list[Measurement]:
     """For each value of a column of people, as slice `gender=F`: rates among them, and gaps to all other people.
 
     Of a binary task `bias.tpr` and `bias.fpr` (decisions for the positive class among those of either label),
@@ -52,7 +52,7 @@ def _groups(people: Mapping[str, SliceColumn]) -> Iterator[tuple[str, Bools]]:
                 yield f"{name}={said}", inside
 
 
-def _regression(subject: Subject) -> list[Measurement]:
+def _regression(subject: Comparison) -> list[Measurement]:
     blocks = blocks_of(subject)
     errors = subject.scores[:, 0] - subject.labels
     every = np.ones(blocks.n_rows, dtype=np.bool_)
@@ -60,7 +60,7 @@ def _regression(subject: Subject) -> list[Measurement]:
     return [each for said, inside in _groups(subject.people) for each in _both(asked, said, inside)]
 
 
-def _binary(subject: Subject) -> list[Measurement]:
+def _binary(subject: Comparison) -> list[Measurement]:
     answers = binary_answers(subject)
     yes = (answers.scores >= subject.threshold).astype(np.float64)
     every = np.ones(answers.n_rows, dtype=np.bool_)

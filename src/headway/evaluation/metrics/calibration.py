@@ -8,7 +8,7 @@ from dataclasses import replace as other
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.contracts import SliceColumn, Subject
+from headway.core.contracts import Comparison, SliceColumn
 from headway.core.evidence import Measurement
 from headway.evaluation.calibration.tables import never_falling
 from headway.evaluation.quality.mean import mean
@@ -37,7 +37,7 @@ BINS = 15
 _QUARTER = (0.0, 0.25)
 
 
-def plugin(subject: Subject) -> list[Measurement]:
+def plugin(subject: Comparison) -> list[Measurement]:
     """`ece`, paired `ece.drop` (positive = the variant is worse), `probability_shift`, and the curve of 15 equal bins.
 
     `probability_shift` is the error that its probabilities would have if those of the model as it came were the truth:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.race import worked
@@ -13,7 +13,7 @@ from headway.evaluation.statistics.intervals import over_repeats
 ROUNDS, MILLION, HOUR_S = 20, 1e6, 3600
 
 
-def plugin(subject: Subject) -> list[Measurement | NotApplicable]:
+def plugin(subject: Comparison) -> list[Measurement | NotApplicable]:
     """`cost.cpu_s.one_row` and `cost.cpu_s.batch` of a million rows, and by `[cost]` both as `cost.per_million`.
 
     Time on a core of all threads, in 20 rounds; what the server adds is no part of it. Without a price there are the

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.quality.mean import mean
@@ -18,7 +18,7 @@ from headway.evaluation.threshold import cost_of, known_range
 Bools = NDArray[np.bool_]
 
 
-def plugin(subject: Subject) -> list[Measurement]:
+def plugin(subject: Comparison) -> list[Measurement]:
     """`cost` of a row, `accuracy`, `f1`, `recall`, `precision`, `false_positive_rate`; `threshold` and its range.
 
     Each but the last with a paired `.drop` (positive = the variant is worse), where both models make such decisions.
@@ -100,7 +100,7 @@ _RATES: Mapping[str, Callable[[Floats, Floats, Floats, Floats], Floats]] = {
 }
 
 
-def _threshold(answers: Answers, subject: Subject) -> Measurement:
+def _threshold(answers: Answers, subject: Comparison) -> Measurement:
     low, high = known_range(answers, subject.threshold, subject.costs)
     return Measurement(
         name="threshold",

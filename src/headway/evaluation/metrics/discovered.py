@@ -9,7 +9,7 @@ import numpy as np
 from msgspec.structs import replace as named
 from numpy.typing import NDArray
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.quality.errors import errors_of
@@ -23,7 +23,7 @@ CONFIRMED = "lower bounds above 0, t, shared by all parts"
 Bools = NDArray[np.bool_]
 
 
-def plugin(subject: Subject) -> list[Measurement]:
+def plugin(subject: Comparison) -> list[Measurement]:
     """What was found on one half of the groups, measured on the other half, so that each interval is honest.
 
     `discovered.brier.excess` of up to five parts: how much more the variant errs there than elsewhere;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.race import timed
@@ -10,7 +10,7 @@ from headway.evaluation.race import timed
 ROUNDS = 25
 
 
-def plugin(subject: Subject) -> list[Measurement]:
+def plugin(subject: Comparison) -> list[Measurement]:
     """`latency.one_row` (us), `latency.speedup`, `throughput.batch` (rows/s at up to 256 rows), `throughput.speedup`.
 
     In 25 rounds (`race.timed`). Raises NotApplicable where there is no row to time.

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from msgspec.structs import replace as named
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.quality.errors import errors_of
@@ -16,7 +16,7 @@ from headway.evaluation.quality.flips import flips
 from headway.evaluation.statistics.parts import Asked, Bools, of_part
 
 
-def plugin(subject: Subject) -> list[Measurement]:
+def plugin(subject: Comparison) -> list[Measurement]:
     """`missing.brier.drop` and `missing.decision_churn` of a classifier, `missing.mse.drop` of a regression; paired.
 
     A slice is `rows without COLUMN`; columns that the same rows lack are one, `rows without seats, engines`. Each comes
@@ -34,7 +34,7 @@ def plugin(subject: Subject) -> list[Measurement]:
     return [named(of_part(each, rows), slice=said) for each in lacking for said, rows in parts.items()]
 
 
-def _parts(subject: Subject) -> Iterator[tuple[str, Bools]]:
+def _parts(subject: Comparison) -> Iterator[tuple[str, Bools]]:
     """The rows that lack a value, by the columns in which they do; bool [n] each, with at least one row."""
     lacking: dict[bytes, list[str]] = {}
     for name, column in zip(subject.variant.signature.names, subject.rows.T, strict=True):

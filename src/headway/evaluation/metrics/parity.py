@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.evidence import Measurement
 from headway.core.variant import NUMBERS
 from headway.core.verdict import QUANTILES
@@ -20,7 +20,7 @@ from headway.evaluation.statistics.tables import blocks_of
 NEAREST = 0.1
 
 
-def plugin(subject: Subject) -> list[Measurement]:
+def plugin(subject: Comparison) -> list[Measurement]:
     """`max_change`, the quantiles `change.p50` to `change.p999`; `decision_churn` of a classifier, and `.near`.
 
     A change is that of a probability, or of the number that a regression answers; `max_change.relative` is it as a part
@@ -62,7 +62,7 @@ def _quantiles(changes: Floats) -> list[Measurement]:
     ]
 
 
-def _near(subject: Subject, turned: Asked) -> Measurement:
+def _near(subject: Comparison, turned: Asked) -> Measurement:
     """Flips among the rows that are nearest to deciding otherwise; all that are as near as the last of them count."""
     reference = subject.reference_scores
     if reference.shape[1] == 1:
@@ -74,7 +74,7 @@ def _near(subject: Subject, turned: Asked) -> Measurement:
     return replace(of_part(turned, near), name=f"{turned.name}.near")
 
 
-def _parts(subject: Subject) -> Iterator[tuple[str, Bools]]:
+def _parts(subject: Comparison) -> Iterator[tuple[str, Bools]]:
     """Each slice, and the rows that a conversion most easily gets wrong; those that there are none of are left out."""
     for name, column in subject.slices.items():
         for code in np.unique(column.codes).tolist():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.quality import binary, embedding, multiclass, ranking, regression
@@ -16,7 +16,7 @@ _OF_TASK = {
 }
 
 
-def plugin(subject: Subject) -> list[Measurement]:
+def plugin(subject: Comparison) -> list[Measurement]:
     """The measures of a task, each with a paired `.drop` (positive = the variant is worse): see `evaluation/quality/`.
 
     Raises NotApplicable for a task that has none here, and for rows that cannot tell.

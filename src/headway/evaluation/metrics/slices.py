@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.contracts import SliceColumn, Subject
+from headway.core.contracts import Comparison, SliceColumn
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.quality.errors import Errors, errors_of
@@ -13,7 +13,7 @@ from headway.evaluation.statistics.intervals import Floats, Sample, interval, ra
 from headway.evaluation.statistics.tables import Blocks, tally, weighted
 
 
-def plugin(subject: Subject) -> list[Measurement]:
+def plugin(subject: Comparison) -> list[Measurement]:
     """Paired `brier.drop` of a classifier, `mse.drop` of a regression (positive = worse) of slice `column=value`.
 
     Each comes with its rows and groups, small or not. Raises NotApplicable where no slice column is declared.

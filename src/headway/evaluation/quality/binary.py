@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.quality import average_precision
@@ -20,7 +20,7 @@ from headway.evaluation.statistics.tables import (
 )
 
 
-def measure(subject: Subject) -> list[Measurement]:
+def measure(subject: Comparison) -> list[Measurement]:
     """`roc_auc`, `average_precision`, `brier`, `log_loss`, each with a paired `.drop` (positive = worse).
 
     Beside them `base_rate`, and `.lag1` of AUC and Brier: how far groups lean on the group before.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, Floats
@@ -17,7 +17,7 @@ NEAR, MOST_ASKED, MOST_ROWS = 10, 1_000, 20_000
 _AT_ONCE = 250
 
 
-def measure(subject: Subject) -> list[Measurement]:
+def measure(subject: Comparison) -> list[Measurement]:
     """`recall1` and `recall10`: how often a row of the same label is the nearest, or among the ten nearest, by cosine.
 
     Each with a paired `.drop` (positive = the variant is worse), over rows that have another of their label. Of all,

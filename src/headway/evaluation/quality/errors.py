@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.evaluation.quality.multiclass import class_answers, squares
 from headway.evaluation.statistics.intervals import ANY, CHANGE, Floats
 from headway.evaluation.statistics.tables import Blocks, binary_answers, blocks_of
@@ -28,7 +28,7 @@ class Errors:
         return self.variant - self.reference
 
 
-def errors_of(subject: Subject) -> Errors:
+def errors_of(subject: Comparison) -> Errors:
     """The errors of a subject; raises NotApplicable where its answers or labels are not those of its task."""
     if subject.variant.task == "regression":
         variant, reference = (

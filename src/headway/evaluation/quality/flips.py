@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.evaluation.quality.ranking import is_first, list_codes
 from headway.evaluation.statistics.intervals import SHARE, Floats
 from headway.evaluation.statistics.parts import Asked
 from headway.evaluation.statistics.tables import Blocks
 
 
-def flips(subject: Subject, blocks: Blocks) -> Asked:
+def flips(subject: Comparison, blocks: Blocks) -> Asked:
     """`decision_churn` as it is asked of any part: 1 where the decision is another, else 0.
 
     A decision is the one at the threshold, or the most probable of several classes. Of a ranking it is which row of a
@@ -24,7 +24,7 @@ def flips(subject: Subject, blocks: Blocks) -> Asked:
     return Asked(name="decision_churn", values=turned, among=among, bounds=SHARE, blocks=blocks)
 
 
-def _decisions(subject: Subject, scores: Floats) -> NDArray[np.int64]:
+def _decisions(subject: Comparison, scores: Floats) -> NDArray[np.int64]:
     if subject.variant.task == "ranking":
         return is_first(scores[:, 0], list_codes(subject)).astype(np.int64)
     return decided(scores, subject.threshold)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.quality.mean import MOST, SMALLEST, mean
@@ -28,7 +28,7 @@ class ClassAnswers:
     blocks: Blocks
 
 
-def measure(subject: Subject) -> list[Measurement]:
+def measure(subject: Comparison) -> list[Measurement]:
     """`accuracy`, `macro_f1`, `log_loss`, `brier` (a sum over classes, to 2), `top3_accuracy` of more than 3 classes.
 
     Each comes with a paired `.drop` (positive = the variant is worse).
@@ -49,7 +49,7 @@ def measure(subject: Subject) -> list[Measurement]:
     ]
 
 
-def class_answers(subject: Subject) -> ClassAnswers:
+def class_answers(subject: Comparison) -> ClassAnswers:
     """The answers of a subject of several classes; raises NotApplicable for labels that are no class of the model."""
     count = subject.scores.shape[1]
     blocks = blocks_of(subject)

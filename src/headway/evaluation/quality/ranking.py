@@ -8,7 +8,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.quality.mean import mean
@@ -45,7 +45,7 @@ class _Ordered:
     starts: Ints
 
 
-def measure(subject: Subject) -> list[Measurement]:
+def measure(subject: Comparison) -> list[Measurement]:
     """`ndcg10`, `mrr`, `map` over lists, and paired `.drop` of each (positive = the variant is worse).
 
     A row is relevant where its label is above 0. Of equal scores, NDCG takes the mean over all orders, the others the
@@ -64,7 +64,7 @@ def measure(subject: Subject) -> list[Measurement]:
     return [replace(each, n_rows=rows) for each in found]
 
 
-def list_codes(subject: Subject) -> Ints:
+def list_codes(subject: Comparison) -> Ints:
     """The list of each row, int64 [n] in 0..L-1: as declared, else its group."""
     codes = np.unique(subject.groups if subject.lists is None else subject.lists, return_inverse=True)[1]
     return codes.astype(np.int64)
@@ -78,7 +78,7 @@ def is_first(scores: Floats, codes: Ints) -> NDArray[np.bool_]:
     return found
 
 
-def _lists(subject: Subject) -> _Lists:
+def _lists(subject: Comparison) -> _Lists:
     rows, labels, codes = blocks_of(subject), subject.labels, list_codes(subject)
     if not ((labels >= 0) & (labels <= MOST_RELEVANT)).all():
         raise NotApplicable(f"labels of a ranking say how relevant a row is, from 0 to {MOST_RELEVANT:g}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.quality.mean import mean
@@ -14,7 +14,7 @@ from headway.evaluation.statistics.tables import Blocks, blocks_of, mean_without
 _SIZE = (0.0, ANY[1])
 
 
-def measure(subject: Subject) -> list[Measurement]:
+def measure(subject: Comparison) -> list[Measurement]:
     """`rmse`, `mae` in units of the target, `r2`, and paired `.drop` of each (positive = the variant is worse).
 
     Beside them `mean_error`: how much more is said than comes true.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import SliceColumn, Subject
+from headway.core.contracts import Comparison, SliceColumn
 from headway.core.variant import Field
 from headway.evaluation.statistics.tables import Floats, tally
 
@@ -37,7 +37,7 @@ class Levelled:
         return replace(self, codes=self.codes[chosen])
 
 
-def levels_of(subject: Subject, least: int) -> list[Levelled]:
+def levels_of(subject: Comparison, least: int) -> list[Levelled]:
     """The inputs of a subject's model, and its other slice columns; columns with a single level are left out.
 
     Texts of fewer than `least` rows are in no level: no part of the rows that is large enough can lie within them.

@@ -8,7 +8,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 
 Floats = NDArray[np.float64]
@@ -96,7 +96,7 @@ class BinTable:
     counts: Floats
 
 
-def binary_answers(subject: Subject) -> Answers:
+def binary_answers(subject: Comparison) -> Answers:
     """The answers of a binary subject, ready for tables.
 
     Raises NotApplicable for other tasks, labels other than 0 and 1, no rows, and scores that are no probabilities.
@@ -113,7 +113,7 @@ def binary_answers(subject: Subject) -> Answers:
     )
 
 
-def blocks_of(subject: Subject) -> Blocks:
+def blocks_of(subject: Comparison) -> Blocks:
     """The blocks of a subject's rows; raises NotApplicable where there is none, or an answer is no number."""
     if not len(subject.labels):
         raise NotApplicable("there are no labelled rows")

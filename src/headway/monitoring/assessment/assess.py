@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 import headway
 from headway.core import plugins
-from headway.core.assessment import UNJUDGED, Assessment, Looked, Tested
-from headway.core.contracts import Survey
+from headway.core.assessment import UNJUDGED, Assessment, CheckRun, DriftTest
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Finding
@@ -36,20 +36,20 @@ class AssessmentResult:
     same: bool = False
 
 
-def check_context(project: Project, dataset: Dataset) -> Survey:
+def check_context(project: Project, dataset: Dataset) -> CheckContext:
     """What checks look at: the rows, cut into periods where they can be, and what callers asked the live release."""
     try:
         parts = split_dataset(dataset, project.config.split, fitted=bool(project.config.model.file))
     except DataError:
         parts = {}
     asked, told_apart = partial(logged_requests, project), plugins.load_detector(changes.DETECTOR)
-    return Survey(
+    return CheckContext(
         dataset=dataset,
         periods=parts,
         requests=asked,
         config=project.config,
         detector=told_apart,
-        labelling=labeling_records(project),
+        labeling=labeling_records(project),
     )
 
 
@@ -70,11 +70,11 @@ def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
     if not found.number or not opening:
         content = encode_sample(draw_sample(dataset))
         found = replace(found, number=(before.number if before else 0) + 1, sample=project.blobs.put(content))
-    project.keep(found)
+    project.save(found)
     return AssessmentResult(now=found, before=before)
 
 
-def _run_checks(project: Project, survey: Survey, who: str) -> Assessment:
+def _run_checks(project: Project, survey: CheckContext, who: str) -> Assessment:
     """What all checks say of a table, and what the table is like; its number is 0 until it is known what changed."""
     dataset, config = survey.dataset, project.config
     findings = checking.run_checks(survey)
@@ -99,12 +99,12 @@ def _run_checks(project: Project, survey: Survey, who: str) -> Assessment:
     )
 
 
-def _check_runs(findings: list[Finding]) -> list[Looked]:
+def _check_runs(findings: list[Finding]) -> list[CheckRun]:
     """Every check that there is, with the reason of each that could not judge."""
     silent = {each.where.removeprefix(checking.CHECK): each.message for each in findings if each.code == UNJUDGED}
     names = plugins.names("check")
     codes: Mapping[str, str] = {name: plugins.describe("check", name)[:4] for name in names}
-    return [Looked(name=name, code=codes[name], unjudged=silent.get(name, "")) for name in names]
+    return [CheckRun(name=name, code=codes[name], unjudged=silent.get(name, "")) for name in names]
 
 
 def _is_unchanged(before: Assessment, now: Assessment) -> bool:
@@ -116,7 +116,7 @@ def _is_unchanged(before: Assessment, now: Assessment) -> bool:
 
 
 def _compare_with_opening(
-    opening: Assessment, before: Assessment, now: Assessment, survey: Survey, project: Project
+    opening: Assessment, before: Assessment, now: Assessment, survey: CheckContext, project: Project
 ) -> Assessment:
     """What changed since the assessment was opened; without a reason for a new one, it has the number of that."""
     tested = before.tested
@@ -132,6 +132,6 @@ def _compare_with_opening(
         return replace(
             now,
             why=tuple(reasons),
-            tested=Tested(message=tested.message, p=tested.p, level=tested.level, shifts=tested.shifts),
+            tested=DriftTest(message=tested.message, p=tested.p, level=tested.level, shifts=tested.shifts),
         )
     return replace(now, number=opening.number, tested=tested)

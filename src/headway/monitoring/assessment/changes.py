@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from headway.core.assessment import Assessment, Shift, Tested
+from headway.core.assessment import Assessment, DriftTest, Shift
 from headway.core.config import Config
 from headway.core.contracts import Blobs, Window, Windows
 from headway.core.dataset import Dataset
@@ -34,7 +34,7 @@ MAX_SHIFTS, NAMED_COLUMNS = 6, 5
 DETECTOR = "group_permutation"
 
 
-def compare_distributions(opening: Assessment, last: Tested, dataset: Dataset, blobs: Blobs) -> Tested:
+def compare_distributions(opening: Assessment, last: DriftTest, dataset: Dataset, blobs: Blobs) -> DriftTest:
     """Whether the data moved since an assessment was opened, after the tests that were made until now."""
     later = later_rows(dataset, opening.until)
     before = decode_sample(blobs.get(opening.sample))
@@ -44,20 +44,20 @@ def compare_distributions(opening: Assessment, last: Tested, dataset: Dataset, b
         message = (
             f"the next test is due at {int(np.ceil(GROWTH * last.n_groups))} groups of later rows; there are {n_groups}"
         )
-        return Tested(count=last.count, n_groups=last.n_groups, message=message)
+        return DriftTest(count=last.count, n_groups=last.n_groups, message=message)
     level = ALPHA / (count * (count + 1))
     windows = _sample_windows(before, now, run=WEEK if dataset.roles.time else 1, alpha=level)
     try:
         drift = load_detector(DETECTOR)(windows)
     except NotApplicable as reason:
-        return Tested(count=last.count, n_groups=last.n_groups, message=f"cannot be told: {reason.what}")
+        return DriftTest(count=last.count, n_groups=last.n_groups, message=f"cannot be told: {reason.what}")
     p = next(each.value for each in drift.measurements if each.name == "drift.p" and not each.slice)
     shifts = _shifts(windows, drift) if drift.alarm else ()
     message = _result_message(windows, p, level, [each.column for each in shifts])
-    return Tested(count=count, n_groups=n_groups if later else 0, message=message, p=p, level=level, shifts=shifts)
+    return DriftTest(count=count, n_groups=n_groups if later else 0, message=message, p=p, level=level, shifts=shifts)
 
 
-def distribution_finding(opening: Assessment, found: Tested) -> list[Finding]:
+def distribution_finding(opening: Assessment, found: DriftTest) -> list[Finding]:
     """What to say where distributions moved."""
     if found.p is None or found.level is None or found.p > found.level:
         return []

@@ -21,7 +21,7 @@ FindingKey = tuple[str, str]
 
 def assessment_history(project: Project) -> list[Assessment]:
     """All assessments of a project, oldest first."""
-    return [read(Assessment, content) for content in project.state.kept("assessment", name=project.name)]
+    return project.records(Assessment)
 
 
 def last_assessment(project: Project) -> Assessment | None:
@@ -119,14 +119,14 @@ def save_contract_evidence(project: Project, found: ContractReport) -> Evidence:
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     if not _is_saved(project, evidence):
-        project.keep(evidence)
+        project.save(evidence)
     return evidence
 
 
 def _is_saved(project: Project, evidence: Evidence) -> bool:
     """Whether the last evidence on the same contract and data found the same: a nightly check keeps what is news."""
     subject = evidence.subject.encode()
-    kept = (each for each in reversed(project.state.kept("evidence", name=project.name)) if subject in each)
+    kept = (each for each in reversed(project.state.records("evidence", name=project.name)) if subject in each)
     of_data = (each for content in kept if (each := read(Evidence, content)).dataset == evidence.dataset)
     last = next(of_data, None)
     return last is not None and last.findings == evidence.findings

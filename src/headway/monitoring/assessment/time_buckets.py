@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from msgspec.structs import replace as changed
 
-from headway.core.assessment import Stretch
+from headway.core.assessment import TimeBucket
 from headway.core.dataset import Dataset
 from headway.core.evidence import Measurement
 from headway.data.matrix import group_codes as group_numbers
@@ -25,7 +25,7 @@ MEAN = "target.mean"
 _AT = "__at"
 
 
-def time_buckets(dataset: Dataset) -> tuple[Stretch, ...]:
+def time_buckets(dataset: Dataset) -> tuple[TimeBucket, ...]:
     """Stretches of the shortest length that gives at most 24; none where rows have no time or all are of one."""
     if not dataset.roles.time:
         return ()
@@ -41,7 +41,7 @@ def time_buckets(dataset: Dataset) -> tuple[Stretch, ...]:
     return tuple(_bucket(replace(dataset, table=parts[(at,)]), f"{at:{form}}", ever) for at in order)
 
 
-def split_buckets(dataset: Dataset, periods: Mapping[str, Dataset]) -> tuple[Stretch, ...]:
+def split_buckets(dataset: Dataset, periods: Mapping[str, Dataset]) -> tuple[TimeBucket, ...]:
     """The periods of the split, in their order."""
     ever = _ever_missing(dataset.table)
     return tuple(_bucket(part, name, ever) for name, part in periods.items())
@@ -51,10 +51,10 @@ def _ever_missing(table: pl.DataFrame) -> list[str]:
     return [name for name in table.columns if table[name].null_count()]
 
 
-def _bucket(dataset: Dataset, name: str, ever: list[str]) -> Stretch:
+def _bucket(dataset: Dataset, name: str, ever: list[str]) -> TimeBucket:
     table = dataset.table
     since, until = _ends(dataset)
-    return Stretch(
+    return TimeBucket(
         name=name,
         n_rows=len(table),
         n_groups=table[dataset.roles.groups].n_unique() if dataset.roles.groups else 0,

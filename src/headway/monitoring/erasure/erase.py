@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
-from msgspec import MsgspecError, json
+from msgspec import MsgspecError, convert, json
 from msgspec.structs import replace
 
 from headway.core.contracts import Signed
 from headway.core.erasure import Erased, Erasure, ErasureProof
 from headway.core.errors import ConfigError, DataError, Refused, StoreError
-from headway.core.record import canonical, digest_of, read
+from headway.core.record import canonical, digest_of, kind_of, read
+from headway.core.renamed import current_form
 from headway.data.personal.key import HashKey, load_hash_key
 from headway.data.personal.retention import parse_duration
 from headway.monitoring.erasure import files
@@ -153,19 +154,19 @@ def _model_notes(project: Project) -> tuple[str, ...]:
     return (f"{learned} trained without their rows (headway retrain)", source) if made else (source,)
 
 
-KIND = ErasureProof.__name__.lower()
+KIND = kind_of(ErasureProof)
 
 
 def save_proof(project: Project, erasure: Erasure, publisher: Publisher) -> None:
     """Sign an erasure and keep it in the state."""
     signed = publisher.sign(canonical(erasure))
-    project.keep(ErasureProof(content=signed.content.decode(), signature=signed.signature.decode()))
+    project.save(ErasureProof(content=signed.content.decode(), signature=signed.signature.decode()))
 
 
 def load_erasures(project: Project) -> list[Erasure]:
     """Every erasure of a project, oldest first; raises Refused for the first that was changed, or has one missing."""
     trusted, found, before = load_trusted(project.register.trusted_keys), list[Erasure](), ""
-    for number, content in enumerate(project.state.kept(KIND, name=project.name), 1):
+    for number, content in enumerate(project.state.records(KIND, name=project.name), 1):
         proof, subject = read(ErasureProof, content), f"erasure {number} of {project.name}"
         signed = Signed(content=proof.content.encode(), signature=proof.signature.encode())
         verify(signed, trusted, subject=subject, where=str(project.config.state))
@@ -180,13 +181,13 @@ def load_erasures(project: Project) -> list[Erasure]:
 
 def next_in_chain(project: Project) -> tuple[int, str]:
     """The number of the next erasure, and the digest of the last one."""
-    kept = project.state.kept(KIND, name=project.name)
+    kept = project.state.records(KIND, name=project.name)
     last = read(ErasureProof, kept[-1]).content.encode() if kept else None
     return len(kept) + 1, digest_of(last) if last is not None else ""
 
 
 def _decode_erasure(content: bytes, subject: str) -> Erasure:
     try:
-        return json.decode(content, type=Erasure)
+        return convert(current_form(json.decode(content), Erasure), Erasure)
     except MsgspecError as error:
         raise StoreError(f"{subject} is of another headway", where=str(error)) from error

@@ -44,7 +44,7 @@ class ErasureTarget:
 
 def affected_files(state: Path, wish: ErasureTarget) -> Iterator[AffectedFile]:
     """Every file that holds rows which are to go; a file that goes meanwhile has none."""
-    for path in traffic.kept_segments(state):
+    for path in traffic.all_segments(state):
         rows, old = _count_segment_rows(path, wish), is_expired(path, wish)
         if rows or old:
             place = "/".join(path.relative_to(state).parts[:2])
@@ -77,7 +77,7 @@ def erase_rows(state: Path, touch: AffectedFile, wish: ErasureTarget) -> None:
     elif (table := read_segment(path)) is not None:
         # with no row left it stays all the same: a process of the log that was killed makes only what is not there
         left = table.filter(~pl.col(KEY).is_in(wish.keys))
-        segments.keep(path.parent, {each.name: _column(each) for each in left}, name=path.name)
+        segments.save(path.parent, {each.name: _column(each) for each in left}, name=path.name)
 
 
 def is_expired(path: Path, wish: ErasureTarget) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from headway.core.erasure import Stays
+from headway.core.erasure import Residual
 from headway.monitoring.erasure import files
 from headway.storage import quarantined, segments
 
@@ -35,7 +35,7 @@ print(json.dumps([[holds(Path(path), keys), holds(Path(path), keys, alone=True)]
 """
 
 
-def find_residuals(state: Path, keys: Sequence[str]) -> tuple[Stays, ...]:
+def find_residuals(state: Path, keys: Sequence[str]) -> tuple[Residual, ...]:
     """Every file of the store is read byte by byte, packed ones of the quarantine value by value.
 
     The places where one of the keys is found, in their order.
@@ -49,32 +49,32 @@ def _is_database_file(state: Path, path: Path) -> bool:
     return path.parent == state and path.name.startswith(DATABASE)
 
 
-def _residuals_of_database(state: Path, keys: Sequence[str]) -> list[Stays]:
+def _residuals_of_database(state: Path, keys: Sequence[str]) -> list[Residual]:
     paths = [str(path) for path in sorted(state.glob(f"{DATABASE}*"))]
     asked = json.dumps([paths, list(keys)])
     run = subprocess.run([sys.executable, "-c", _COUNT], input=asked, check=True, stdout=subprocess.PIPE, text=True)
     counts: list[tuple[int, int]] = json.loads(run.stdout)
     return [
-        Stays(place=DATABASE, times=times, why=WHY[DATABASE] if alone else PART_OF_WORD, is_other=not alone)
+        Residual(place=DATABASE, times=times, why=WHY[DATABASE] if alone else PART_OF_WORD, is_other=not alone)
         for times, alone in counts
         if times
     ]
 
 
-def _residual_of_file(state: Path, path: Path, keys: Sequence[str]) -> Stays | None:
+def _residual_of_file(state: Path, path: Path, keys: Sequence[str]) -> Residual | None:
     parts = path.relative_to(state).parts
     packed = parts[0] == quarantined.FOLDER and path.suffix == ".parquet"
     times = files.count_quarantined(path, keys) if packed else files.count_occurrences(path, keys)
     if not times:
         return None
     if packed:
-        return Stays(place="/".join(parts[:2]), times=times, why=WRITTEN_SINCE)
+        return Residual(place="/".join(parts[:2]), times=times, why=WRITTEN_SINCE)
     if path.suffix == segments.SUFFIX or parts[0] == "online":
         place, is_other = "/".join(parts[:2]).partition(".sqlite")[0], not _is_value(path, keys)
-        return Stays(place=place, times=times, why=OTHER_KEYS if is_other else WRITTEN_SINCE, is_other=is_other)
+        return Residual(place=place, times=times, why=OTHER_KEYS if is_other else WRITTEN_SINCE, is_other=is_other)
     if not files.count_occurrences(path, keys, alone=True):
-        return Stays(place=parts[0], times=times, why=PART_OF_WORD, is_other=True)
-    return Stays(place=parts[0], times=times, why=WHY.get(parts[0], UNKNOWN_FILE))
+        return Residual(place=parts[0], times=times, why=PART_OF_WORD, is_other=True)
+    return Residual(place=parts[0], times=times, why=WHY.get(parts[0], UNKNOWN_FILE))
 
 
 def _is_value(path: Path, keys: Sequence[str]) -> bool:
@@ -86,10 +86,10 @@ def _is_value(path: Path, keys: Sequence[str]) -> bool:
     return any(column.is_in(keys).any() for column in texts)
 
 
-def _merge_residuals(found: Sequence[Stays]) -> list[Stays]:
+def _merge_residuals(found: Sequence[Residual]) -> list[Residual]:
     """One for each place and reason."""
     times: dict[tuple[str, str, bool], int] = {}
     for each in found:
         case = (each.place, each.why, each.is_other)
         times[case] = times.get(case, 0) + each.times
-    return [Stays(place=place, times=n, why=why, is_other=is_other) for (place, why, is_other), n in times.items()]
+    return [Residual(place=place, times=n, why=why, is_other=is_other) for (place, why, is_other), n in times.items()]

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from headway.core.errors import DataError
 from headway.core.evidence import Measurement
-from headway.core.labelling import Agreement, Labelling
+from headway.core.labeling import Agreement, Labeling
 from headway.core.record import read
 from headway.data.labels import agreement
 from headway.data.labels.agreement import MISSING_LABEL, Level
@@ -137,9 +137,9 @@ def _positions(values: pl.Series, among: pl.Series) -> Ints:
     return found
 
 
-def labeling_records(project: Project) -> Labelling:
+def labeling_records(project: Project) -> Labeling:
     """The last agreement that was kept, and the delays of labels in the log; each is read when it is asked for."""
-    return Labelling(agreement=partial(last_agreement, project), delays=partial(label_delays, project))
+    return Labeling(agreement=partial(last_agreement, project), delays=partial(label_delays, project))
 
 
 def last_agreement(project: Project) -> Agreement | None:

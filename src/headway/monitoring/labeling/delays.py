@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headway.core.evidence import Measurement
-from headway.core.labelling import Delays
+from headway.core.labeling import Delays
 from headway.data.labels.said import Floats
 from headway.evaluation.statistics.intervals import SHARE, Sample, fact, interval, ratio_of_sums
 from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, read_predictions
@@ -43,7 +43,7 @@ def label_delays(project: Project, *, now_us: int = 0) -> Delays | None:
     declared = parse_delay(project.config.data.label_delay).total_seconds()
     return Delays(
         n_requests=len(joined),
-        n_labelled=int(known.sum()),
+        n_labeled=int(known.sum()),
         declared_s=declared,
         quantiles=tuple(_quantile(waited, known, share) for share in SHARES),
         late=_late_share(joined, waited, known, declared, now) if declared else None,

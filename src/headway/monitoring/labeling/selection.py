@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Measurement
-from headway.core.labelling import Suspect, Suspects, Wanted
+from headway.core.labeling import LabelRequest, Suspect, Suspects
 from headway.data.labels.crossfit import out_of_fold
 from headway.data.labels.noise import BLOCKS, LabelNoise, estimate_noise
 from headway.data.labels.said import Floats, OutOfFold
@@ -25,7 +25,7 @@ MAX_REQUESTS = 50_000
 """The latest requests that are looked at."""
 
 
-def next_to_label(project: Project, count: int) -> list[Wanted]:
+def next_to_label(project: Project, count: int) -> list[LabelRequest]:
     """At most so many requests, the first ones first; days are the groups of which none gives them all.
 
     Raises DataError where no request waits for a label, or the answers are no probabilities of classes.
@@ -48,7 +48,7 @@ def next_to_label(project: Project, count: int) -> list[Wanted]:
     places = next_rows_to_label(probabilities, rows, np.unique(days, return_inverse=True)[1], count)
     doubts = 1 - np.diff(np.sort(probabilities, axis=1)[:, -2:], axis=1)[:, 0]
     return [
-        Wanted(key=waiting["key"][place], at_us=waiting["at_us"][place], doubt=float(doubts[place]))
+        LabelRequest(key=waiting["key"][place], at_us=waiting["at_us"][place], doubt=float(doubts[place]))
         for place in places.tolist()
     ]
 

@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from headway.core import plugins
 from headway.core.config import PolicySection
-from headway.core.contracts import Engine, Subject
+from headway.core.contracts import Comparison, Engine
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Evidence
 from headway.core.record import canonical, digest_of
 from headway.core.variant import Variant
-from headway.core.verdict import RELATIVE, Judged, Rule
+from headway.core.verdict import RELATIVE, EvaluatedVariant, Rule
 from headway.data import matrix
 from headway.data.provenance.digest import table_digest
 from headway.data.split import select_period
@@ -41,10 +41,10 @@ class HoldoutSet:
     post: DeployedRelease
     scores: Floats
 
-    def subject(self, variant: Variant, model: Engine, *, scores: Floats | None = None) -> Subject:
+    def subject(self, variant: Variant, model: Engine, *, scores: Floats | None = None) -> Comparison:
         """A variant beside live; its answers [n, 1] are its model's, or those given."""
         rows = matrix.matrix(self.dataset.table, variant.signature)
-        return Subject(
+        return Comparison(
             variant=variant,
             model=model,
             reference=self.post.model,
@@ -60,7 +60,7 @@ class HoldoutSet:
             people=matrix.sensitive_columns(self.dataset),
         )
 
-    def measure(self, subject: Subject) -> Evidence:
+    def measure(self, subject: Comparison) -> Evidence:
         """Evidence of every probe but those of speed, with live as the reference."""
         names = [name for name in plugins.names("probe") if name not in EXCLUDED_METRICS]
         found = measure(subject, names, dataset_digest=self.digest, period=self.dataset.name)
@@ -91,12 +91,14 @@ def recalibration_rules(policy: PolicySection) -> PolicySection:
     return replace(rules, release=tuple(rule for rule in rules.release if "roc_auc" not in rule.measure))
 
 
-def judge_against_live(project: Project, variant: Variant, evidence: Evidence, policy: PolicySection) -> Judged:
+def judge_against_live(
+    project: Project, variant: Variant, evidence: Evidence, policy: PolicySection
+) -> EvaluatedVariant:
     """The verdict on evidence against live; both are kept."""
     verdict = judge(evidence, policy)
-    project.keep(evidence)
-    project.keep(verdict)
-    return Judged(variant=variant, evidence=evidence, verdict=verdict)
+    project.save(evidence)
+    project.save(verdict)
+    return EvaluatedVariant(variant=variant, evidence=evidence, verdict=verdict)
 
 
 def rows_labeled_by(project: Project, dataset: Dataset, until: datetime | None) -> tuple[Dataset, datetime]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from headway.core.calibrator import Calibrator
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
-from headway.core.frontier import Baseline, Frontier
+from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Retraining
 from headway.evaluation.calibration.apply import ready
 from headway.evaluation.calibration.choose import FITS, best
@@ -94,11 +94,11 @@ def recalibrate_release(project: Project, post: DeployedRelease, rolling: Rollin
         message=f"{calibrator}, from {calibrator.n_rows:,} rows of the last {calibrator.n_groups} groups: "
         f"{frontier.winner.verdict.answer} against live",
     )
-    project.keep(found)
+    project.save(found)
     return found
 
 
-def _frontier(project: Project, post: DeployedRelease, rolling: RollingRecalibration) -> Frontier:
+def _frontier(project: Project, post: DeployedRelease, rolling: RollingRecalibration) -> SearchResult:
     variant = post.release.variant
     subject = rolling.held.subject(variant, post.model, scores=_day_by_day(project, rolling)[:, None])
     baseline = Baseline(
@@ -109,7 +109,7 @@ def _frontier(project: Project, post: DeployedRelease, rolling: RollingRecalibra
         views=post.release.views,
         contract=post.release.contract,
     )
-    return Frontier(
+    return SearchResult(
         name=project.name,
         baseline=baseline,
         judged=(),

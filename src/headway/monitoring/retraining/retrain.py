@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 
 from headway.core import plugins
 from headway.core.config import FILE
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Evidence, Finding
-from headway.core.frontier import Baseline, Frontier
 from headway.core.record import read
+from headway.core.search_result import Baseline, SearchResult
 from headway.core.ticket import Ticket
 from headway.core.training import Retraining, Training
 from headway.core.variant import Variant
@@ -98,7 +98,7 @@ def _changed_training_rows(project: Project, post: DeployedRelease, dataset: Dat
         return (Finding(code="D065", severity="warn", message=message, where=error.where, hint="bring them back"),)
     if table_digest(labeled_rows(then).table) == post.training.dataset:
         return ()
-    found = origins.changed(project, then, post.training.dataset)
+    found = origins.changed_rows(project, then, post.training.dataset)
     return (found,) if found else ()
 
 
@@ -121,7 +121,7 @@ def retrain(
     for finding in lesson.findings:
         callback(f"{finding.severity} {finding.code}: {finding.message}; {finding.hint}")
     began = time.perf_counter()
-    origins.keep(project, {"train": lesson.rows, "test": lesson.held}, code=lesson.recipe)
+    origins.save_versions(project, {"train": lesson.rows, "test": lesson.held}, code=lesson.recipe)
     trainings = _trainings(project, post, lesson, callback)
     callback("judge against live")
     frontier = _frontier(project, post, lesson, trainings)
@@ -136,13 +136,13 @@ def retrain(
         message=_outcome_message(frontier.winner.verdict, trainings),
         findings=lesson.findings,
     )
-    project.keep(found)
+    project.save(found)
     return found
 
 
 def find_outcome(project: Project, key: str) -> Retraining | None:
     """What came of the same before, as it was kept last."""
-    kept = (read(Retraining, content) for content in reversed(project.state.kept("retraining", name=project.name)))
+    kept = reversed(project.records(Retraining))
     return next((each for each in kept if each.key == key), None)
 
 
@@ -159,7 +159,7 @@ def _trainings(project: Project, post: DeployedRelease, lesson: RetrainingData, 
 def _training(project: Project, post: DeployedRelease, lesson: RetrainingData, seed: int | None) -> Training:
     """A training of a seed, the one that was kept if there is."""
     dataset = table_digest(lesson.rows.table)
-    for content in project.state.kept("training", name=project.name):
+    for content in project.state.records("training", name=project.name):
         kept = read(Training, content)
         if (kept.dataset, kept.recipe, kept.seed) == (dataset, lesson.recipe, seed):
             return kept
@@ -178,11 +178,13 @@ def _training(project: Project, post: DeployedRelease, lesson: RetrainingData, s
         seconds=time.perf_counter() - began,
         seed=seed,
     )
-    project.keep(made)
+    project.save(made)
     return made
 
 
-def _frontier(project: Project, post: DeployedRelease, lesson: RetrainingData, trainings: list[Training]) -> Frontier:
+def _frontier(
+    project: Project, post: DeployedRelease, lesson: RetrainingData, trainings: list[Training]
+) -> SearchResult:
     held = make_holdout(post, lesson.held)
     first, *others = (each.model for each in trainings)
     shipped = _with_steps_of(project, post.release.variant, first, held)
@@ -201,7 +203,7 @@ def _frontier(project: Project, post: DeployedRelease, lesson: RetrainingData, t
             matrix(lesson.rows.table, first.signature), first.signature, margin=project.config.policy.contract_margin
         ),
     )
-    return Frontier(
+    return SearchResult(
         name=project.name,
         baseline=baseline,
         judged=(rows[0],),
@@ -219,7 +221,9 @@ def _with_steps_of(project: Project, live: Variant, model: Variant, held: Holdou
     """The model in the form that live has: the same steps and settings; as it came where they no longer apply."""
     rows = held.subject(model, open_variant(model, project.blobs)).rows
     steps = [step.transform for step in live.steps if step.transform in plugins.names("transform")]
-    made = search.generate_candidates(model, Workbench(blobs=project.blobs, sample=rows), steps) if steps else None
+    made = (
+        search.generate_candidates(model, TransformContext(blobs=project.blobs, sample=rows), steps) if steps else None
+    )
     alike = (each for each in (made.variants if made else ()) if _form(each) == _form(live))
     return next(alike, model)
 
@@ -232,7 +236,7 @@ def _outcome_message(verdict: Verdict, trainings: list[Training]) -> str:
     first = trainings[0]
     seconds = sum(each.seconds for each in trainings)
     seeds = f"{len(trainings)} seeds" if len(trainings) > 1 else "one training"
-    unmet = "; ".join(each.message for each in verdict.rulings if each.answer != "pass")
+    unmet = "; ".join(each.message for each in verdict.rule_results if each.answer != "pass")
     return (
         f"trained anew on {first.n_rows:,} rows before {first.until[:10]} ({seeds}, {seconds:.1f} s): "
         + ("shown to be better than live" if not unmet else f"{verdict.answer} against live: {unmet}")

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from headway.core import plugins
-from headway.core.contracts import Adopted, Blobs, ModelFile
+from headway.core.contracts import Blobs, ImportedModel, ModelFile
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, EngineError, NotApplicable, PluginError, Refused
 from headway.core.variant import Artifact, Field, Signature, Variant
@@ -36,7 +36,7 @@ class Taken:
     """A fitted model as the engine of that name took it."""
 
     engine: str
-    adopted: Adopted
+    adopted: ImportedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ def import_model(model: object | Taken) -> Taken:
     hints: list[str] = []
     for name in _sort_engines(model):
         try:
-            adopted = plugins.load_engine(name).adopt(model)
+            adopted = plugins.load_engine(name).import_model(model)
             return Taken(engine=adopted.engine or name, adopted=adopted)
         except (NotApplicable, PluginError) as reason:
             refusals.append(f"{name}: {reason.what}")
@@ -152,7 +152,7 @@ def _sort_engines(model: object) -> list[str]:
     return sorted(names, key=lambda name: (roots.index(name) if name in roots else len(roots), names.index(name)))
 
 
-def infer_signature(adopted: Adopted, dataset: Dataset) -> Signature:
+def infer_signature(adopted: ImportedModel, dataset: Dataset) -> Signature:
     """The columns of the dataset that an adopted model reads, with the categories that it knows."""
     names = _match_spelling(adopted.names, dataset.table.columns)
     _check_columns(names, dataset)

@@ -16,7 +16,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError
 from headway.core.plugins import load_engine
 from headway.core.variant import Variant
@@ -42,7 +42,7 @@ _FAILURES: tuple[type[Exception], ...] = (
 )  # the library's exceptions have no base of their own
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant with an artifact for engine `openvino` in int8, calibrated on at most 1,000 rows of the sample.
 
     Raises EngineError where the library cannot quantise it.
@@ -61,7 +61,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
         raise EngineError(
             f"NNCF cannot quantise the graph: {message}", hint='[optimize] transforms, without "nncf"'
         ) from error
-    return [replace(variant, artifact=bench.keep(packed, "openvino"))]
+    return [replace(variant, artifact=bench.save(packed, "openvino"))]
 
 
 def _some(rows: Floats) -> list[Floats]:

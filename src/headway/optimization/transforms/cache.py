@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Engine, Workbench
+from headway.core.contracts import Engine, TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Settings
@@ -23,7 +23,7 @@ MIN_HIT_RATE = 0.2
 _TIMED = 200
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant behind a memory of the fewest rows that find nine tenths of what the largest would.
 
     Raises NotApplicable, with what was measured, where fewer than a fifth of the rows of `choose` come again, or the
@@ -43,7 +43,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     _expect_gain(load_engine(variant.engine)(content, variant.settings), bench.sample, share)
     settings: Settings = {"rows": size, "found": round(share, 3)}
     step = Step(transform="cache", settings=dict(settings))
-    return [variant.remade(step, bench.keep(artifact, "cache"), engine="cache")]
+    return [variant.remade(step, bench.save(artifact, "cache"), engine="cache")]
 
 
 def hit_rate(rows: Floats, size: int) -> float:

@@ -10,7 +10,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Engine, Lesson, Workbench
+from headway.core.contracts import Engine, LabeledData, TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Scalar
@@ -39,7 +39,7 @@ class Band:
     asked: float
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The model as it came behind its first twentieth of rounds, which decide alone outside a band of scores.
 
     The band is the narrowest for which the upper 5 % bound of decisions that change, over whole groups, is within half
@@ -70,10 +70,10 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     artifact = pack_models(NestedHeader(models=models, numbers={"low": band.low, "high": band.high}), first, content)
     settings: dict[str, Scalar] = {"asks": round(band.asked, 3)}
     step = Step(transform="cascade", settings=settings)
-    return [variant.remade(step, bench.keep(artifact, "cascade"), engine="cascade")]
+    return [variant.remade(step, bench.save(artifact, "cascade"), engine="cascade")]
 
 
-def narrowest_band(quick: Floats, whole: Floats, lesson: Lesson, threshold: float) -> Band | None:
+def narrowest_band(quick: Floats, whole: Floats, lesson: LabeledData, threshold: float) -> Band | None:
     """The narrowest band around the threshold that keeps the bound; None where none does.
 
     quick, whole: scores float64 [n, 1] of the same rows.
@@ -93,7 +93,7 @@ def narrowest_band(quick: Floats, whole: Floats, lesson: Lesson, threshold: floa
     return None
 
 
-def _row_masks(lesson: Lesson) -> list[NDArray[np.bool_]]:
+def _row_masks(lesson: LabeledData) -> list[NDArray[np.bool_]]:
     """All rows, and those of each slice that has rows and groups enough."""
     parts = [np.ones(len(lesson.rows), bool)]
     for column in lesson.slices.values():

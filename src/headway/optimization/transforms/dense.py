@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
@@ -14,7 +14,7 @@ from headway.optimization.parity import check_parity, predict_or_nan
 from headway.optimization.quantization.networks import calibration_rows, load_network
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant opened by engine `dense`, if no answer moves by more than 1e-6 on the sample and on strange rows.
 
     A row that asks a table for what it lacks is refused by both. Raises NotApplicable where it is no ONNX graph of a
@@ -32,4 +32,4 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     expected = load_engine("onnxruntime")(content, {})
     answers = predict_or_nan(expected, rows, outputs), predict_or_nan(found, rows, outputs)
     check_parity(rows, *answers, variant, form="a tape of steps")
-    return [variant.remade(Step(transform="dense"), bench.keep(tape, "dense"), engine="dense")]
+    return [variant.remade(Step(transform="dense"), bench.save(tape, "dense"), engine="dense")]

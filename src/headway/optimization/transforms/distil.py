@@ -13,7 +13,7 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Lesson, Workbench
+from headway.core.contracts import LabeledData, TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import NUMBERS, Step, Variant
@@ -25,7 +25,7 @@ _OBJECTIVES = {("binary", "model"): "cross_entropy", ("binary", "labels"): "bina
 _RATE = 10.0  # so that 100 trees take steps of 0.1
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """Students of 100 trees of 31 leaves, and of 30 of 15, each taught by the `model` and by the `labels`.
 
     Raises NotApplicable where nobody knows what the model learned from, for a model of more than two classes, and for
@@ -53,10 +53,10 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
                 students.append((Step(transform="distil", settings=settings), text))
     if not students:
         raise NotApplicable(f"the model has {len(content):,} bytes, no more than a student")
-    return [variant.remade(step, bench.keep(text, "lightgbm"), engine="lightgbm") for step, text in students]
+    return [variant.remade(step, bench.save(text, "lightgbm"), engine="lightgbm") for step, text in students]
 
 
-def _train_student(lesson: Lesson, target: Floats, recipe: dict[str, Any], shape: tuple[int, list[int]]) -> bytes:
+def _train_student(lesson: LabeledData, target: Floats, recipe: dict[str, Any], shape: tuple[int, list[int]]) -> bytes:
     """The text of a booster of so many trees, with these columns as categories; the same lesson gives the same."""
     trees, places = shape
     data = lightgbm.Dataset(lesson.rows, target, weight=lesson.weights, categorical_feature=places)

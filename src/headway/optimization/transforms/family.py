@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from headway.core.contracts import Lesson, Workbench
+from headway.core.contracts import LabeledData, TransformContext
 from headway.core.errors import ConfigError, NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import NUMBERS, Step, Variant
@@ -31,7 +31,7 @@ _TREES, _LEAVES, _ROWS_OF_A_LEAF = 300, 31, 20
 _FOREST = {"n_estimators": 100, "min_samples_leaf": _ROWS_OF_A_LEAF, "random_state": 0}
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """A model of each family that was asked for, fitted on the `train` period with its usual settings and seed 0.
 
     Raises NotApplicable where none was asked for, or nobody knows what the model learned from; ConfigError for a family
@@ -55,32 +55,32 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     ]
 
 
-def _as_variant(variant: Variant, bench: Workbench, name: str, model: Any) -> Variant:
+def _as_variant(variant: Variant, bench: TransformContext, name: str, model: Any) -> Variant:
     engine = "lightgbm" if isinstance(model, lightgbm.LGBMModel) else "sklearn"
     opener = load_engine(engine)
-    artifact = bench.keep(opener.adopt(model).content, opener.formats[0])
+    artifact = bench.save(opener.import_model(model).content, opener.formats[0])
     step = Step(transform="family", settings={"name": name})
     return variant.remade(step, artifact, engine=engine)
 
 
-def _fit_boosting(lesson: Lesson, task: str, texts: list[int]) -> Any:
+def _fit_boosting(lesson: LabeledData, task: str, texts: list[int]) -> Any:
     kind = lightgbm.LGBMRegressor if task in NUMBERS else lightgbm.LGBMClassifier
     model = kind(n_estimators=_TREES, num_leaves=_LEAVES, learning_rate=0.05, random_state=0, verbose=-1)
     return model.fit(lesson.rows, lesson.labels, sample_weight=lesson.weights, categorical_feature=texts)
 
 
-def _fit_histogram(lesson: Lesson, task: str, _texts: list[int]) -> Any:
+def _fit_histogram(lesson: LabeledData, task: str, _texts: list[int]) -> Any:
     kind = HistGradientBoostingRegressor if task in NUMBERS else HistGradientBoostingClassifier
     model = kind(max_iter=_TREES, max_leaf_nodes=_LEAVES, learning_rate=0.05, random_state=0)
     return model.fit(lesson.rows, lesson.labels, sample_weight=lesson.weights)
 
 
-def _fit_forest(lesson: Lesson, task: str, _texts: list[int]) -> Any:
+def _fit_forest(lesson: LabeledData, task: str, _texts: list[int]) -> Any:
     kind = RandomForestRegressor if task in NUMBERS else RandomForestClassifier
     return kind(**_FOREST).fit(lesson.rows, lesson.labels, sample_weight=lesson.weights)
 
 
-def _fit_linear(lesson: Lesson, task: str, texts: list[int]) -> Any:
+def _fit_linear(lesson: LabeledData, task: str, texts: list[int]) -> Any:
     """Gaps filled with the median and numbers scaled; the rank of a text becomes a column for each text."""
     numbers = [place for place in range(lesson.rows.shape[1]) if place not in texts]
     columns = ColumnTransformer(
@@ -98,7 +98,7 @@ def _one_hot() -> OneHotEncoder:
     return OneHotEncoder(handle_unknown="ignore", sparse_output=False)
 
 
-MODEL_FAMILIES: dict[str, Callable[[Lesson, str, list[int]], Any]] = {
+MODEL_FAMILIES: dict[str, Callable[[LabeledData, str, list[int]], Any]] = {
     "forest": _fit_forest,
     "histgb": _fit_histogram,
     "lightgbm": _fit_boosting,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
@@ -14,7 +14,7 @@ from headway.optimization.parity import check_parity, predict_both
 from headway.optimization.quantization.networks import calibration_rows, load_network
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant with the folded graph, if no answer moves by more than 1e-6 on the sample and on rows made strange.
 
     Raises NotApplicable where it is no ONNX graph of a network, or nothing in it can be folded; EngineError where an
@@ -30,4 +30,4 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     engine = load_engine("onnxruntime")
     rows = add_edge_cases(calibration_rows(bench.sample, net.work))
     check_parity(rows, *predict_both(engine(content, {}), engine(graph, {}), rows), variant, form="a folded graph")
-    return [variant.remade(Step(transform="fold"), bench.keep(graph, "onnx"), engine="onnxruntime")]
+    return [variant.remade(Step(transform="fold"), bench.save(graph, "onnx"), engine="onnxruntime")]

@@ -7,14 +7,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine, load_transform
 from headway.core.variant import Step, Variant
 from headway.optimization.quantization.networks import is_quantized, load_network
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant with every layer in int8, calibrated on the sample; the rest in each precision of this CPU.
 
     Raises NotApplicable where it is no ONNX graph of a network in float32, or there are no rows to calibrate on;

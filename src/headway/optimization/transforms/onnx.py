@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
@@ -18,7 +18,7 @@ from headway.optimization.forest_onnx import columns_to_cut, forest_to_onnx
 from headway.optimization.parity import check_parity, parity_rows, predict_both
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant as a graph opened by `onnxruntime`, if no answer moves by more than 1e-6 on rows at its edges.
 
     Raises NotApplicable for what the operator cannot say, EngineError where the graph does not open or an answer moves.
@@ -34,4 +34,4 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     rows = clip_to_known_ranks(parity_rows(forest, bench.sample, whole=uncut), variant.signature)
     answers = predict_both(engine(content, {}), load_engine("onnxruntime")(graph, {}), rows)
     check_parity(rows, *answers, variant, form="an ONNX graph")
-    return [variant.remade(Step(transform="onnx"), bench.keep(graph, "onnx"), engine="onnxruntime")]
+    return [variant.remade(Step(transform="onnx"), bench.save(graph, "onnx"), engine="onnxruntime")]

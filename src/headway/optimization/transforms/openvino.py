@@ -7,14 +7,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.optimization.quantization.networks import is_quantized, load_network
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant for engine `openvino` in each precision of this CPU.
 
     Of a graph that `quantise` made, its layers stay int8 and the precision is that of the rest. Raises NotApplicable
@@ -28,7 +28,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     if not quantised:
         load_network(content)  # refuses what has no layer of float32
     engine: Any = load_engine("openvino")
-    whole = replace(variant, artifact=bench.keep(engine.converted(content), "openvino"))
+    whole = replace(variant, artifact=bench.save(engine.converted(content), "openvino"))
     names = engine.INT8 if quantised else {name: name for name in engine.precisions()}
     return [_with(whole, names[hint]) for hint in engine.precisions()]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, load_from_string, numpy_helper
 
-from headway.core.contracts import Engine, Workbench
+from headway.core.contracts import Engine, TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature, Step, Variant
@@ -32,7 +32,7 @@ _MAX_AT_SPLITS, _LARGE = 4_000, 1e15
 _OPSET, _ML_OPSET, _IR = 18, 5, 10
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant as a graph opened by `onnxruntime`, if no answer moves by more than 1e-6 on rows at its edges.
 
     Raises NotApplicable that names the part which no graph says, EngineError with the row whose answer moved.
@@ -48,7 +48,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     for rows, answer in _rows_to_compare(native, sample, graph, variant.signature):
         check_parity(rows, answer, compiled.predict(rows), variant, form="one graph")
     step = Step(transform="pipeline")
-    return [variant.remade(step, bench.keep(written, "onnx"), engine="onnxruntime")]
+    return [variant.remade(step, bench.save(written, "onnx"), engine="onnxruntime")]
 
 
 def pipeline_to_onnx(graph: Graph, signature: Signature) -> bytes:

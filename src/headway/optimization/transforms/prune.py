@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
@@ -19,7 +19,7 @@ SHARES = (0.5, 0.25)
 _ROWS = 5_000
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The model as it came with about a half, and a quarter, of its nodes, opened by engine `trees`.
 
     Raises NotApplicable for other models, where there is no row to prune by, and where hardly a node is left to cut.
@@ -45,9 +45,9 @@ def _nodes(forest: Forest) -> int:
     return sum(len(tree.feature) for tree in forest.trees)
 
 
-def _as_variant(variant: Variant, share: float, forest: Forest, bench: Workbench) -> Variant:
+def _as_variant(variant: Variant, share: float, forest: Forest, bench: TransformContext) -> Variant:
     step = Step(transform="prune", settings={"nodes": share})
-    artifact = bench.keep(compile_forest(forest), "forest")
+    artifact = bench.save(compile_forest(forest), "forest")
     return variant.remade(step, artifact, engine="trees")
 
 

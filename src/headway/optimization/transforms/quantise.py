@@ -9,7 +9,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Scalar
@@ -26,7 +26,7 @@ LIMITS = (0.05, 0.01)
 _ENGINE = "onnxruntime"
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant with every layer in int8, and with the most that move no answer of the sample by 0.05, and by 0.01.
 
     Scales come from the sample (`static`) and, where no layer is a convolution, from each row as well (`by row`). Of a
@@ -44,7 +44,7 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     if "Conv" not in ready.net.layers.values():
         forms["by row"] = partial(quantize_by_row, ready)
     return [
-        _variant(variant, bench.keep(made, "onnx"), int8=f"{len(layers)} of {len(ready.net.layers)}", scales=form)
+        _variant(variant, bench.save(made, "onnx"), int8=f"{len(layers)} of {len(ready.net.layers)}", scales=form)
         for form, make in forms.items()
         for layers, made in _quantized_graphs(tuple(ready.net.layers), make, judge).items()
     ]

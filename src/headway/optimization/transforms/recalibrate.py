@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Lesson, Workbench
+from headway.core.contracts import LabeledData, TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
@@ -22,7 +22,7 @@ _TINY = 1e-12
 _MIN_ROWS = 1_000
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The model as it came with its margin m made `slope` * m + `shift`, folded into the trees of engine `trees`.
 
     The two numbers are fitted on the earlier half of the groups of `choose` (Platt 1999), and must lower the Brier
@@ -41,11 +41,11 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
         raise NotApplicable(f"its scores are no sigmoid of a margin, but {forest.link}")
     slope, shift = _fit_if_helpful(engine(bench.read(variant), {}).predict(bench.choose.rows)[:, 0], bench.choose)
     step = Step(transform="recalibrate", settings={"slope": round(slope, 4), "shift": round(shift, 4)})
-    artifact = bench.keep(compile_forest(_shifted(forest, slope, shift)), "forest")
+    artifact = bench.save(compile_forest(_shifted(forest, slope, shift)), "forest")
     return [variant.remade(step, artifact, engine="trees")]
 
 
-def _fit_if_helpful(scores: Floats, lesson: Lesson) -> tuple[float, float]:
+def _fit_if_helpful(scores: Floats, lesson: LabeledData) -> tuple[float, float]:
     """Slope and shift by the earlier groups; raises NotApplicable where they do not help on the later ones."""
     early = lesson.groups < (lesson.groups.max() + 1) // 2
     weights = np.ones(len(scores)) if lesson.weights is None else lesson.weights

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Settings
@@ -14,7 +14,7 @@ from headway.core.threads import cores
 from headway.core.variant import Step, Variant
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:  # noqa: ARG001 - what every transform is given
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:  # noqa: ARG001 - what every transform is given
     """The variant with each number of threads that it does not have already.
 
     Raises NotApplicable where its engine takes no `threads`, or has no other number to take.

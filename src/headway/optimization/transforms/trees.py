@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
@@ -14,7 +14,7 @@ from headway.optimization.edge_cases import clip_to_known_ranks
 from headway.optimization.parity import check_parity, parity_rows, predict_both
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant opened by engine `trees`, if no answer moves by more than 1e-6 on rows at its edges.
 
     Raises NotApplicable where its engine tells no trees, EngineError where an answer moves, PluginError where the
@@ -29,4 +29,4 @@ def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
     form = compile_forest(forest)
     rows = clip_to_known_ranks(parity_rows(forest, bench.sample), variant.signature)
     check_parity(rows, *predict_both(engine(content, {}), kernels(form, {}), rows), variant, form="a compiled forest")
-    return [variant.remade(Step(transform="trees"), bench.keep(form, "forest"), engine="trees")]
+    return [variant.remade(Step(transform="trees"), bench.save(form, "forest"), engine="trees")]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from headway.core.contracts import Workbench
+from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
@@ -15,7 +15,7 @@ from headway.engines.formats.trees import TreeEngine
 SHARES = (5 / 6, 2 / 3, 1 / 2, 1 / 3)
 
 
-def plugin(variant: Variant, bench: Workbench) -> Sequence[Variant]:
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant cut to about 5/6, 2/3, 1/2 and 1/3 of its iterations; `trees` counts them for each output.
 
     Raises NotApplicable where it is no model of several trees, was cut before, or is too small to be cut.
@@ -46,7 +46,7 @@ def cut_sizes(iterations: int) -> list[int]:
     return sorted(rounded & set(range(1, iterations)), reverse=True)
 
 
-def _cut(variant: Variant, trees: int, content: bytes, bench: Workbench) -> Variant:
-    artifact = bench.keep(content, variant.artifact.format)
+def _cut(variant: Variant, trees: int, content: bytes, bench: TransformContext) -> Variant:
+    artifact = bench.save(content, variant.artifact.format)
     step = Step(transform="truncate", settings={"trees": trees})
     return replace(variant, artifact=artifact, steps=(*variant.steps, step))

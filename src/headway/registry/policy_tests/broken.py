@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from headway.core.contracts import Subject
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.evaluation.quality.flips import decided
 from headway.evaluation.statistics.intervals import Floats
@@ -16,12 +16,12 @@ SHARPER, CLASSIFIERS = 2.0, ("binary", "multiclass")
 _LEAST = 1e-9
 
 
-def rounded(subject: Subject) -> Subject:
+def rounded(subject: Comparison) -> Comparison:
     """Its answers in single precision, as a conversion to ONNX keeps them."""
     return _answering(subject, subject.scores.astype(np.float32).astype(np.float64))
 
 
-def sharpened(subject: Subject) -> Subject:
+def sharpened(subject: Comparison) -> Comparison:
     """Its log odds twice as far from those of a decision: no rank and no decision moves, and no probability is right.
 
     Raises NotApplicable where answers are no probabilities.
@@ -35,7 +35,7 @@ def sharpened(subject: Subject) -> Subject:
     return _answering(subject, powers / powers.sum(1, keepdims=True))
 
 
-def harmed(subject: Subject, *, rows: int, groups: int) -> tuple[Subject, str]:
+def harmed(subject: Comparison, *, rows: int, groups: int) -> tuple[Comparison, str]:
     """Every decision turned in the smallest slice of at least so many rows and groups; also the name of that slice.
 
     Raises NotApplicable where there is no such slice, or nothing is decided.
@@ -51,7 +51,7 @@ def harmed(subject: Subject, *, rows: int, groups: int) -> tuple[Subject, str]:
     return _answering(subject, scores), f"{column}={subject.slices[column].values[code]}"
 
 
-def misread(subject: Subject) -> Subject:
+def misread(subject: Comparison) -> Comparison:
     """Missing values read as 0, or as the least or most that was seen, whichever changes most decisions.
 
     Raises NotApplicable where no row lacks a value, no decision hangs on it, or nothing is decided.
@@ -71,7 +71,7 @@ def misread(subject: Subject) -> Subject:
     return _answering(subject, answers[int(np.argmax(changed))])
 
 
-def _slices(subject: Subject, *, rows: int, groups: int) -> Iterator[tuple[str, int, int]]:
+def _slices(subject: Comparison, *, rows: int, groups: int) -> Iterator[tuple[str, int, int]]:
     """Column, code and rows of each slice that is large enough."""
     for name, column in subject.slices.items():
         for code in range(len(column.values)):
@@ -96,10 +96,10 @@ def _probabilities(odds: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-odds)))
 
 
-def _expect_decisions(subject: Subject) -> None:
+def _expect_decisions(subject: Comparison) -> None:
     if subject.variant.task not in CLASSIFIERS:
         raise NotApplicable(f"a {subject.variant.task} model makes no decision")
 
 
-def _answering(subject: Subject, scores: Floats) -> Subject:
+def _answering(subject: Comparison, scores: Floats) -> Comparison:
     return replace(subject, scores=scores)

@@ -7,15 +7,15 @@ from functools import partial
 from typing import NamedTuple
 
 from headway.core.config import PolicySection
-from headway.core.contracts import Subject
-from headway.core.drill import Drill
+from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
-from headway.core.verdict import Ruling, Verdict
+from headway.core.policy_test import PolicyTest
+from headway.core.verdict import RuleResult, Verdict
 from headway.evaluation.measure import measure
-from headway.registry.judge import judge, relative
+from headway.registry.judge import judge, relative_policy
 from headway.registry.policy_tests import broken
 
-Judge = Callable[[Subject], Verdict]
+Judge = Callable[[Comparison], Verdict]
 _MEND = '[[policy.release]]\nmeasure = "{}"\nat_most = {}'
 
 
@@ -23,23 +23,25 @@ class _Fault(NamedTuple):
     """What is broken, how, the beginnings of the measures that tell it, and a rule that would."""
 
     what: str
-    breaks: Callable[[Subject], tuple[Subject, str]]
+    breaks: Callable[[Comparison], tuple[Comparison, str]]
     told_by: tuple[str, ...]
     hint: str
 
 
-def drill(subject: Subject, policy: PolicySection, *, probes: Sequence[str], dataset: str, period: str) -> list[Drill]:
+def drill(
+    subject: Comparison, policy: PolicySection, *, probes: Sequence[str], dataset: str, period: str
+) -> list[PolicyTest]:
     """Three models that are wrong and one that is right to the bit, made of the subject, each judged by the policy.
 
     One that is wrong is to fail by a rule on what is wrong with it; the copy is to be answered as the subject is by the
     relative rules, which say what a change of form does. Nothing is kept.
     """
 
-    def judged(by: PolicySection, asked: Subject) -> Verdict:
+    def judged(by: PolicySection, asked: Comparison) -> Verdict:
         return judge(measure(asked, probes, dataset_digest=dataset, period=period), by)
 
     wrong = [_broken(fault, subject, partial(judged, policy)) for fault in _faults(policy)]
-    return [*wrong, _copied(subject, partial(judged, relative(policy)))]
+    return [*wrong, _copied(subject, partial(judged, relative_policy(policy)))]
 
 
 def _faults(policy: PolicySection) -> tuple[_Fault, ...]:
@@ -66,41 +68,43 @@ def _faults(policy: PolicySection) -> tuple[_Fault, ...]:
     )
 
 
-def _broken(fault: _Fault, subject: Subject, judged: Judge) -> Drill:
+def _broken(fault: _Fault, subject: Comparison, judged: Judge) -> PolicyTest:
     expects = "fail"
     try:
         wrong, slice = fault.breaks(subject)
     except NotApplicable as error:
-        return Drill(what=fault.what, expects=expects, message=error.what)
+        return PolicyTest(what=fault.what, expects=expects, message=error.what)
     what = f"{fault.what}, {slice}" if slice else fault.what
     verdict = judged(wrong)
-    by = [each for each in verdict.rulings if each.answer == "fail" and _tells(each, fault, slice)]
+    by = [each for each in verdict.rule_results if each.answer == "fail" and _tells(each, fault, slice)]
     if by:
-        return Drill(what=what, expects=expects, verdict=verdict, ruling=by[0], message=by[0].message)
-    asked = [each for each in verdict.rulings if each.rule.measure.startswith(fault.told_by)]
+        return PolicyTest(what=what, expects=expects, verdict=verdict, rule_result=by[0], message=by[0].message)
+    asked = [each for each in verdict.rule_results if each.rule.measure.startswith(fault.told_by)]
     message = asked[0].message if asked else "no rule of the policy asks for this"
-    ruling = asked[0] if asked else None
+    rule_result = asked[0] if asked else None
     hint = "" if asked else fault.hint
-    return Drill(what=what, expects=expects, held=False, verdict=verdict, ruling=ruling, message=message, hint=hint)
+    return PolicyTest(
+        what=what, expects=expects, held=False, verdict=verdict, rule_result=rule_result, message=message, hint=hint
+    )
 
 
-def _tells(ruling: Ruling, fault: _Fault, slice: str) -> bool:
+def _tells(rule_result: RuleResult, fault: _Fault, slice: str) -> bool:
     """Whether a rule failed for this fault: on its measure, and of its slice where there is one."""
-    where = ruling.measurement.slice if ruling.measurement else ""
-    return ruling.rule.measure.startswith(fault.told_by) and (not slice or where == slice)
+    where = rule_result.measurement.slice if rule_result.measurement else ""
+    return rule_result.rule.measure.startswith(fault.told_by) and (not slice or where == slice)
 
 
-def _copied(subject: Subject, judged: Judge) -> Drill:
+def _copied(subject: Comparison, judged: Judge) -> PolicyTest:
     own, verdict = judged(subject), judged(broken.rounded(subject))
     held = verdict.answer == own.answer
-    failed = [each for each in verdict.rulings if each.answer != "pass"]
+    failed = [each for each in verdict.rule_results if each.answer != "pass"]
     message = failed[0].message if failed else "every rule is met"
-    ruling = failed[0] if failed else None
-    return Drill(
+    rule_result = failed[0] if failed else None
+    return PolicyTest(
         what="a copy in single precision",
         expects=own.answer,
         held=held,
         verdict=verdict,
-        ruling=ruling,
+        rule_result=rule_result,
         message=message,
     )

@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from headway.core.frontier import Frontier
 from headway.core.provenance import Provenance, Tracked
-from headway.core.record import canonical, read
-from headway.core.release import Move
+from headway.core.record import canonical
+from headway.core.release import PointerUpdate
+from headway.core.search_result import SearchResult
 from headway.registry.project import Project
 from headway.registry.provenance import origins
 
@@ -29,8 +29,8 @@ _FACETS = {
 
 def events(project: Project) -> list[Json]:
     """The events of a project, oldest first, START and COMPLETE of each run; equal records give equal events."""
-    data = {each.digest: each for each in origins.kept(project)}
-    frontiers = [read(Frontier, content) for content in project.state.kept("frontier", name=project.name)]
+    data = {each.digest: each for each in origins.saved_versions(project)}
+    frontiers = project.records(SearchResult)
     runs = [run for frontier in frontiers for run in _searched(project.name, frontier, data)]
     made = {each.winner.variant.digest: each for each in frontiers}
     runs += [_moved(project, move, made) for move in project.register.history(project.name) if move.release]
@@ -82,7 +82,7 @@ def _job(job: Json, at: str, inputs: Sequence[Json], outputs: Sequence[Json]) ->
     }
 
 
-def _searched(name: str, frontier: Frontier, data: Mapping[str, Provenance]) -> Iterator[Json]:
+def _searched(name: str, frontier: SearchResult, data: Mapping[str, Provenance]) -> Iterator[Json]:
     """The training of the model as it came, and the search for what is faster."""
     periods = frontier.baseline.data
     model, winner = frontier.baseline.model, frontier.winner.variant
@@ -93,7 +93,7 @@ def _searched(name: str, frontier: Frontier, data: Mapping[str, Provenance]) -> 
     yield _run(name, "optimize", frontier.at, [_made(name, "model", model.digest), *judged], found)
 
 
-def _moved(project: Project, move: Move, made: Mapping[str, Frontier]) -> Json:
+def _moved(project: Project, move: PointerUpdate, made: Mapping[str, SearchResult]) -> Json:
     """A move of a pointer: from the variant and the data that the release names to what is live."""
     release = project.register.resolve(f"{move.name}@{move.release}").release
     inputs = [_made(move.name, "variant", release.variant.digest)] if release.variant.digest in made else []

@@ -15,7 +15,6 @@ from headway.core.dataset import Dataset
 from headway.core.errors import Refused, StoreError
 from headway.core.evidence import Finding
 from headway.core.provenance import Difference, Provenance
-from headway.core.record import read
 from headway.data.provenance import fingerprint
 from headway.data.provenance.diff import compare_versions
 from headway.data.provenance.version import DataVersion, make_version
@@ -24,25 +23,25 @@ from headway.registry.project import Project
 JUDGED = ("train", "choose", "test")
 
 
-def keep(project: Project, data: Mapping[str, Dataset], *, code: str = "") -> dict[str, str]:
+def save_versions(project: Project, data: Mapping[str, Dataset], *, code: str = "") -> dict[str, str]:
     """Keep what each period was, once for each content, and return their digests; `code` is that which learns."""
-    there = {(each.digest, each.period) for each in kept(project)}
+    there = {(each.digest, each.period) for each in saved_versions(project)}
     versions = {period: make_version(dataset.table, name=period) for period, dataset in data.items()}
     for period, version in versions.items():
         if (version.digest, period) not in there:
-            project.keep(_provenance(project, version, data[period], code))
+            project.save(_provenance(project, version, data[period], code))
     return {period: version.digest for period, version in versions.items()}
 
 
-def kept(project: Project) -> list[Provenance]:
+def saved_versions(project: Project) -> list[Provenance]:
     """What was kept of the data of a project, oldest first."""
-    return [read(Provenance, content) for content in project.state.kept("provenance", name=project.name)]
+    return project.records(Provenance)
 
 
 def find(project: Project, digest: str) -> DataVersion:
     """The version of data that was kept under a digest, or its first 8 digits or more; raises StoreError for none."""
     asked = digest.removeprefix("sha256:")
-    all_kept = kept(project)
+    all_kept = saved_versions(project)
     found = [each for each in all_kept if each.digest.removeprefix("sha256:").startswith(asked)] if asked[7:] else []
     if not found:
         known = ", ".join(each.digest.removeprefix("sha256:")[:12] for each in all_kept)
@@ -51,12 +50,12 @@ def find(project: Project, digest: str) -> DataVersion:
     return _version(project, found[-1])
 
 
-def changed(project: Project, dataset: Dataset, digest: str) -> Finding | None:
+def changed_rows(project: Project, dataset: Dataset, digest: str) -> Finding | None:
     """D065 where a dataset is not of that digest any more, with what is known of the change; None where it is."""
     now = make_version(dataset.table, name=f"{dataset.name} now")
     if now.digest == digest:
         return None
-    before = next((each for each in reversed(kept(project)) if each.digest == digest), None)
+    before = next((each for each in reversed(saved_versions(project)) if each.digest == digest), None)
     same_form = before is not None and before.form == fingerprint.VERSION
     seen = compare_versions(_version(project, before), now) if before and same_form else None
     gone = None if seen is None else seen.rows_removed
@@ -76,7 +75,7 @@ def expect_unchanged(project: Project, data: Mapping[str, Dataset], digests: Map
     for period in JUDGED:
         if period not in digests or period not in data:
             continue
-        found = changed(project, data[period], digests[period])
+        found = changed_rows(project, data[period], digests[period])
         if found is not None:
             raise Refused(
                 f"nothing is released: {found.message}",

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from headway.core.config import without_password
 from headway.core.errors import DataError
 from headway.core.plugins import load_beside
-from headway.core.provenance import Sent
-from headway.core.record import canonical, digest_of, read
+from headway.core.provenance import LineageDelivery
+from headway.core.record import canonical, digest_of
 from headway.core.sections.provenance import ENVIRONMENT
 from headway.registry.project import Project
 from headway.registry.provenance.lineage import events
@@ -16,7 +16,7 @@ from headway.registry.provenance.lineage import events
 MEND = "headway data send"
 
 
-def send(project: Project) -> Sent:
+def send(project: Project) -> LineageDelivery:
     """Send the events that `[provenance] lineage_to` has not taken yet, and keep which it took.
 
     Without that setting the client of OpenLineage says where. A receiver that fails is no error: the record says so,
@@ -25,7 +25,7 @@ def send(project: Project) -> Sent:
     """
     to = project.config.provenance.lineage_to or ENVIRONMENT
     name, taken = without_password(to), []
-    had = {digest for sent in kept(project) if sent.to == name for digest in sent.events}
+    had = {digest for sent in deliveries(project) if sent.to == name for digest in sent.events}
     fresh = {digest: event for event in events(project) if (digest := digest_of(canonical(event))) not in had}
     client, failed = load_beside(__name__, "openlineage", reads="lineage that is sent"), ""
     try:
@@ -34,18 +34,18 @@ def send(project: Project) -> Sent:
     except DataError as error:
         failed = error.what
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    sent = Sent(to=name, events=tuple(taken), left=len(fresh) - len(taken), failed=failed, at=now)
+    sent = LineageDelivery(to=name, events=tuple(taken), left=len(fresh) - len(taken), failed=failed, at=now)
     if fresh:
-        project.keep(sent)
+        project.save(sent)
     return sent
 
 
-def kept(project: Project) -> list[Sent]:
+def deliveries(project: Project) -> list[LineageDelivery]:
     """What was sent, oldest first."""
-    return [read(Sent, content) for content in project.state.kept("sent", name=project.name)]
+    return project.records(LineageDelivery)
 
 
-def message(sent: Sent) -> str:
+def delivery_message(sent: LineageDelivery) -> str:
     """What was sent, in a line."""
     if sent.failed:
         left = f"{sent.left:,} events of lineage were not taken by {sent.to}: {sent.failed}"

@@ -7,7 +7,7 @@ import math
 from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
-from headway.core.verdict import Judged, Rule
+from headway.core.verdict import EvaluatedVariant, Rule
 from headway.reporting import meaning
 from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
 from headway.reporting.charts.scatter import VariantPoint, scatter_chart
@@ -59,7 +59,7 @@ def charted_loss(story: ReportData) -> str:
     """The loss on the vertical axis: the first that a rule limits and evidence holds, else the first in evidence."""
     if not story.frontier:
         return ""
-    ruled = [ruling.rule.measure for ruling in story.frontier[0].verdict.rulings]
+    ruled = [rule_result.rule.measure for rule_result in story.frontier[0].verdict.rule_results]
     held = [measurement.name for measurement in story.frontier[0].evidence.measurements if not measurement.slice]
     losses = [name for name in (*ruled, *held) if name.endswith(".drop") and name in held]
     return losses[0] if losses else ""
@@ -76,8 +76,8 @@ def _points(story: ReportData, measure: str) -> list[VariantPoint]:
     return sorted(points, key=lambda point: -len(point.label))
 
 
-def _limit(judged: Judged, measure: str) -> float | None:
-    rules = [ruling.rule for ruling in judged.verdict.rulings if ruling.rule.measure == measure]
+def _limit(judged: EvaluatedVariant, measure: str) -> float | None:
+    rules = [rule_result.rule for rule_result in judged.verdict.rule_results if rule_result.rule.measure == measure]
     return rules[0].at_most if rules else None
 
 

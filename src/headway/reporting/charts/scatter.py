@@ -10,7 +10,7 @@ import altair as alt
 
 from headway.core.evidence import Measurement
 from headway.core.record import Record
-from headway.core.verdict import Judged
+from headway.core.verdict import EvaluatedVariant
 from headway.reporting.charts.drawing import ChartSize, axis_format, inline_data
 from headway.reporting.charts.placement import LabelBox, line_end, place_labels
 from headway.reporting.palette import ANSWERS, LIGHT, SHAPES
@@ -25,7 +25,7 @@ class VariantPoint(Record, frozen=True, kw_only=True):
     """A variant as a dot: its number in the table, the label beside it, its time and its loss."""
 
     label: str
-    judged: Judged
+    judged: EvaluatedVariant
     time: Measurement
     loss: Measurement
     released: bool

@@ -78,8 +78,8 @@ def quality_limit(story: ReportData, measure: str) -> float | None:
     """The upper limit on a measure by itself: of retraining while something is live, else of the release policy."""
     if story.year and measure in story.year.limits:
         return story.year.limits[measure]
-    rulings = story.winner.verdict.rulings if story.winner else ()
-    return next((ruling.rule.at_most for ruling in rulings if ruling.rule.measure == measure), None)
+    rule_results = story.winner.verdict.rule_results if story.winner else ()
+    return next((rule_result.rule.at_most for rule_result in rule_results if rule_result.rule.measure == measure), None)
 
 
 def _live(found: Sequence[Period]) -> list[Period]:
@@ -222,7 +222,7 @@ def _silence(found: Sequence[Period], measure: str, height: int) -> list[alt.Cha
     rows = [
         {
             "at": index + (0.27 if period.find(measure) else 0.5),
-            "message": CANNOT_SAY if period.watch and period.watch.over else NOT_OVER,
+            "message": CANNOT_SAY if period.watch and period.watch.is_complete else NOT_OVER,
         }
         for index, period in enumerate(found)
         if _silent(period, measure)

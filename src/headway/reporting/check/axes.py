@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from headway.core.assessment import Assessment, Stretch
+from headway.core.assessment import Assessment, TimeBucket
 from headway.reporting import periods
 from headway.reporting.charts.drawing import ChartSize
 from headway.reporting.charts.spans import periods_axis
 
 
-def buckets_of(found: Assessment) -> tuple[Stretch, ...]:
+def buckets_of(found: Assessment) -> tuple[TimeBucket, ...]:
     """Those of time, else the parts of the split."""
     return found.stretches or found.parts
 
 
-def bucket_name(stretch: Stretch) -> str:
+def bucket_name(stretch: TimeBucket) -> str:
     """A stretch in words: `September 2013`, or the part of the split."""
     return periods.period_name(stretch.name) if periods.is_dated(stretch.name) else stretch.name
 
@@ -27,6 +27,6 @@ def format_share(value: float) -> str:
     return f"{value:.1%}".replace("%", " %")
 
 
-def buckets_axis(stretches: Sequence[Stretch], size: ChartSize, *, shown: bool = True) -> alt.Axis:
+def buckets_axis(stretches: Sequence[TimeBucket], size: ChartSize, *, shown: bool = True) -> alt.Axis:
     """The axis under as many places as there are stretches, each named in its middle."""
     return periods_axis([stretch.name for stretch in stretches], size, shown=shown)

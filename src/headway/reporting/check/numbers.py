@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from headway.core.assessment import Assessment, Stretch
+from headway.core.assessment import Assessment, TimeBucket
 from headway.reporting.check.axes import bucket_name, buckets_of, format_share
 from headway.reporting.check.missing import columns_with_missing
 from headway.reporting.text.sheets import Column, Line, Table, measurement_cell
@@ -83,7 +83,7 @@ def _shifts(now: Assessment) -> Table:
     return Table(columns=_columns("Column", "Values", "Before", "Now"), rows=rows)
 
 
-def _head(stretch: Stretch) -> tuple[tuple[Line, ...], ...]:
+def _head(stretch: TimeBucket) -> tuple[tuple[Line, ...], ...]:
     groups = f"{stretch.n_groups:,}" if stretch.n_groups else "none"
     return ((Line(text=bucket_name(stretch)),), (Line(text=f"{stretch.n_rows:,}"),), (Line(text=groups),))
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import altair as alt
 
-from headway.core.assessment import Assessment, Stretch
+from headway.core.assessment import Assessment, TimeBucket
 from headway.reporting.charts.drawing import (
     LETTER,
     SEE_TABLE,
@@ -85,12 +85,12 @@ def _fits(row: dict[str, object], wide: float) -> bool:
     return (float(str(row["to"])) - float(str(row["from"]))) * wide > len(str(row["name"])) * LETTER + 8
 
 
-def _box(part: Stretch, stretches: tuple[Stretch, ...]) -> dict[str, object]:
+def _box(part: TimeBucket, stretches: tuple[TimeBucket, ...]) -> dict[str, object]:
     since, until = _place(part.since, stretches), _place(part.until, stretches)
     return {"name": part.name, "from": since, "to": until, "mid": (since + until) / 2}
 
 
-def _place(moment: str, stretches: tuple[Stretch, ...]) -> float:
+def _place(moment: str, stretches: tuple[TimeBucket, ...]) -> float:
     """Where a time lies among the stretches: 2.5 is the middle of the third."""
     at = datetime.fromisoformat(moment)
     for place, stretch in enumerate(stretches):

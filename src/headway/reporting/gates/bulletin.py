@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from headway.core.record import Record
-from headway.core.verdict import Ruling, Verdict
+from headway.core.verdict import RuleResult, Verdict
 from headway.reporting.gates import case as cases
 from headway.reporting.gates.case import GateResult
 from headway.reporting.text import numbers, words
@@ -63,7 +63,8 @@ def gate_test_report(case: GateResult) -> TestReport:
         of="gate",
         project=case.project,
         answer=verdict.answer,
-        entries=tuple(_of_ruling(verdict, ruling) for ruling in verdict.rulings) or (_without_rules(verdict),),
+        entries=tuple(_of_ruling(verdict, rule_result) for rule_result in verdict.rule_results)
+        or (_without_rules(verdict),),
         aside=(looked,) if warning else (),
         properties={
             "verdict": verdict.answer,
@@ -71,27 +72,27 @@ def gate_test_report(case: GateResult) -> TestReport:
             "subject": verdict.subject,
             "dataset": case.evidence.dataset,
             "period": case.evidence.period,
-            "looks_at_test": str(verdict.looks_at_test),
+            "looks_at_test": str(verdict.test_evaluations),
             **{measurement.name: numbers.format_measurement(measurement) for measurement in case.speed},
         },
-        facts={"verdict": verdict.answer, "looks_at_test": verdict.looks_at_test},
+        facts={"verdict": verdict.answer, "looks_at_test": verdict.test_evaluations},
         summary=f"{cases.verdict_reason(verdict)}; {cases.describe_evaluations(verdict)}",
         warning=warning,
         where=case.where,
     )
 
 
-def _of_ruling(verdict: Verdict, ruling: Ruling) -> TestCase:
-    measure = ruling.rule.measure
+def _of_ruling(verdict: Verdict, rule_result: RuleResult) -> TestCase:
+    measure = rule_result.rule.measure
     return TestCase(
         rule=one_line(measure) or "-",
         title=words.measure_title(measure),
         meaning=words.measure_meaning(measure),
-        name=str(ruling.rule),
-        answer=ruling.answer,
-        message=ruling.message,
-        detail=words.describe_rule_result(ruling),
-        key=str(ruling.rule),
+        name=str(rule_result.rule),
+        answer=rule_result.answer,
+        message=rule_result.message,
+        detail=words.describe_rule_result(rule_result),
+        key=str(rule_result.rule),
         accepted=cases.verdict_reason(verdict) if verdict.overridden else "",
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from headway.core.config import FILE
 from headway.core.evidence import Evidence, Measurement
-from headway.core.frontier import Frontier
 from headway.core.record import Record
-from headway.core.verdict import Ruling, Verdict
+from headway.core.search_result import SearchResult
+from headway.core.verdict import RuleResult, Verdict
 from headway.reporting.text import numbers, words
 
 COSTS = ("cost.per_million.one_row", "cost.per_million.batch")
@@ -28,7 +28,7 @@ class GateResult(Record, frozen=True, kw_only=True):
     where: str = FILE
 
 
-def gate_result(frontier: Frontier, verdict: Verdict, where: str = FILE) -> GateResult:
+def gate_result(frontier: SearchResult, verdict: Verdict, where: str = FILE) -> GateResult:
     """The case of the winner of a search; its speed is of the period on which the search took it."""
     winner = frontier.winner
     searched = frontier.row(winner.variant.digest)
@@ -44,14 +44,19 @@ def gate_result(frontier: Frontier, verdict: Verdict, where: str = FILE) -> Gate
     )
 
 
-def failed_rules(verdict: Verdict) -> tuple[Ruling, ...]:
+def failed_rules(verdict: Verdict) -> tuple[RuleResult, ...]:
     """The rulings that are no pass: those that failed before those that are undecided."""
-    return tuple(ruling for answer in ("fail", "undecided") for ruling in verdict.rulings if ruling.answer == answer)
+    return tuple(
+        rule_result
+        for answer in ("fail", "undecided")
+        for rule_result in verdict.rule_results
+        if rule_result.answer == answer
+    )
 
 
 def verdict_reason(verdict: Verdict) -> str:
     """Why the verdict is what it is, in a sentence without its stop: the first rule that speaks against it."""
-    count, spoke = len(verdict.rulings), failed_rules(verdict)
+    count, spoke = len(verdict.rule_results), failed_rules(verdict)
     if verdict.overridden:
         judged = f" ({len(spoke)} of {count} rules did not pass: {spoke[0].message})" if spoke else ""
         return f"passed by {verdict.by} at {verdict.at}, and not by the judge: {verdict.why}{judged}"
@@ -72,7 +77,9 @@ def describe_speed(case: GateResult) -> str:
 def describe_judged_rows(case: GateResult) -> str:
     """The rows that were judged, by period and digest, and how many there are; no machine, no hour."""
     seen = [
-        ruling.measurement for ruling in case.verdict.rulings if ruling.measurement and not ruling.measurement.slice
+        rule_result.measurement
+        for rule_result in case.verdict.rule_results
+        if rule_result.measurement and not rule_result.measurement.slice
     ]
     basis = numbers.format_basis(max(seen, key=lambda each: each.n_rows)) if seen else "no row"
     return f"judged on {basis} of {case.evidence.period} ({numbers.short_digest(case.evidence.dataset)})"
@@ -80,16 +87,16 @@ def describe_judged_rows(case: GateResult) -> str:
 
 def describe_evaluations(verdict: Verdict) -> str:
     """How often these rows were looked at by a judge, in words."""
-    count = verdict.looks_at_test
+    count = verdict.test_evaluations
     times = {0: "no judged look at these rows is counted", 1: "these rows were looked at once"}
     return times.get(count, f"these rows were looked at {count:,} times")
 
 
 def reuse_warning(verdict: Verdict) -> str:
     """A sentence without its stop on rows that were looked at more than once; empty for those that were not."""
-    if verdict.looks_at_test <= 1:
+    if verdict.test_evaluations <= 1:
         return ""
     return (
-        f"the test set was judged on {verdict.looks_at_test:,} times, so it was used to choose: its figures flatter "
+        f"the test set was judged on {verdict.test_evaluations:,} times, so it was used to choose: its figures flatter "
         "what was chosen, and the next verdict needs rows that nobody has looked at"
     )

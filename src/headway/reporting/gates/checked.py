@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 
 from headway.core import plugins
-from headway.core.assessment import Looked
+from headway.core.assessment import CheckRun
 from headway.core.config import FILE
 from headway.core.evidence import Finding
 from headway.data.leakage.eight_kinds import summarize_leakage
@@ -110,7 +110,7 @@ def check_outputs(found: AssessmentResult) -> dict[str, str]:
     }
 
 
-def _without_finding(looked: Looked, title: str) -> TestCase:
+def _without_finding(looked: CheckRun, title: str) -> TestCase:
     """A check that found nothing, or could not judge."""
     name = f"{looked.code} {looked.name}"
     answer: Answer = "unjudged" if looked.unjudged else "pass"

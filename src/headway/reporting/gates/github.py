@@ -24,7 +24,7 @@ def gate_outputs(case: GateResult) -> dict[str, str]:
         "verdict": case.verdict.answer,
         "reason": cases.verdict_reason(case.verdict),
         "variant": case.variant,
-        "looks_at_test": str(case.verdict.looks_at_test),
+        "looks_at_test": str(case.verdict.test_evaluations),
     }
 
 

@@ -16,7 +16,7 @@ def gate_markdown(case: GateResult) -> str:
         f"## headway gate on {escape_markdown(case.project)}: {sheets.VERDICT_MARKS[verdict.answer]}",
         f"Why: {escape_markdown(cases.verdict_reason(verdict))}.",
         f"Winner: {escape_markdown(cases.describe_speed(case))}.",
-        markdown_table(sheets.tabulate_rules(verdict)).rstrip("\n") if verdict.rulings else "",
+        markdown_table(sheets.tabulate_rules(verdict)).rstrip("\n") if verdict.rule_results else "",
         f"**Warning:** {escape_markdown(warning)}." if warning else "",
         f"It was {escape_markdown(cases.describe_judged_rows(case))}; {cases.describe_evaluations(verdict)}.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
-from headway.core.verdict import Ruling
+from headway.core.verdict import RuleResult
 from headway.reporting import details, meaning
 from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine, intervals_chart
@@ -23,7 +23,7 @@ def plugin(story: ReportData) -> Section | None:
     found = tuple(measurement for measurement in held if measurement.name.startswith(_READS))
     if not found or story.winner is None or not story.winner.variant.steps:
         return None
-    rulings = tuple(ruling for ruling in story.winner.verdict.rulings if _drawable(ruling))
+    rule_results = tuple(rule_result for rule_result in story.winner.verdict.rule_results if _drawable(rule_result))
     return Section(
         title="Beside the model as it came",
         place=15,
@@ -31,12 +31,12 @@ def plugin(story: ReportData) -> Section | None:
         lead="The same rows were put to the model as it came and to this form of it, and every answer was compared.",
         means=tuple(_means(story, found)),
         sheet=details.tabulate_parts(_told(story, found), story.groups, first="Over"),
-        picture=lambda: _picture(rulings) if len(rulings) > 1 else None,
+        picture=lambda: _picture(rule_results) if len(rule_results) > 1 else None,
     )
 
 
-def _drawable(ruling: Ruling) -> bool:
-    return bool(ruling.rule.relative and ruling.rule.at_most and ruling.measurement)
+def _drawable(rule_result: RuleResult) -> bool:
+    return bool(rule_result.rule.relative and rule_result.rule.at_most and rule_result.measurement)
 
 
 def _told(story: ReportData, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
@@ -87,10 +87,10 @@ def _flipped(seen: Measurement) -> str:
     return f"Of 100 decisions, {meaning.describe_interval(seen, scale=100.0)} become another than they were with it."
 
 
-def _picture(rulings: tuple[Ruling, ...]) -> RenderedChart:
-    spans = tuple(span for ruling in rulings if (span := _span(ruling)))
-    inside = sum(ruling.answer == "pass" for ruling in rulings)
-    title = f"{inside} of {len(rulings)} limits on what may be lost are shown to be kept"
+def _picture(rule_results: tuple[RuleResult, ...]) -> RenderedChart:
+    spans = tuple(span for rule_result in rule_results if (span := _span(rule_result)))
+    inside = sum(rule_result.answer == "pass" for rule_result in rule_results)
+    title = f"{inside} of {len(rule_results)} limits on what may be lost are shown to be kept"
     panel = IntervalPanel(
         axis="part of what is allowed, %",
         spans=spans,
@@ -110,12 +110,14 @@ def _picture(rulings: tuple[Ruling, ...]) -> RenderedChart:
     )
 
 
-def _span(ruling: Ruling) -> IntervalRow | None:
+def _span(rule_result: RuleResult) -> IntervalRow | None:
     """What was lost as a part of the limit."""
-    seen, limit = ruling.measurement, ruling.rule.at_most
+    seen, limit = rule_result.measurement, rule_result.rule.at_most
     if seen is None or not limit or not numbers.has_interval(seen):
         return None
     part = replace(seen, value=seen.value / limit, low=seen.low / limit, high=seen.high / limit)
     return IntervalRow(
-        name=words.measure_title(ruling.rule.measure), seen=part, mood="fail" if ruling.answer == "fail" else "live"
+        name=words.measure_title(rule_result.rule.measure),
+        seen=part,
+        mood="fail" if rule_result.answer == "fail" else "live",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway.core.verdict import Ruling
+from headway.core.verdict import RuleResult
 from headway.reporting import details, meaning
 from headway.reporting.charts.reliability import draw_reliability
 from headway.reporting.section import Section, winner_measurements
@@ -30,17 +30,17 @@ def _means(story: ReportData) -> list[str]:
     if error is None or not numbers.has_interval(error):
         return ["How far off the probabilities are on average cannot be said on these rows."]
     message = f"A probability that it gives is off by {meaning.describe_interval(error, scale=100.0)} points of 100 on average"
-    ruling = next((ruling for ruling in _rulings(story) if ruling.rule.measure == "ece"), None)
-    limit = ruling.rule.at_most if ruling else None
-    if ruling is None or limit is None:
+    rule_result = next((rule_result for rule_result in _rulings(story) if rule_result.rule.measure == "ece"), None)
+    limit = rule_result.rule.at_most if rule_result else None
+    if rule_result is None or limit is None:
         return [f"{message}."]
     ends = {
         "pass": f"less than the {limit * 100:g} that the policy allows",
         "fail": f"more than the {limit * 100:g} that the policy allows",
         "undecided": f"and the data cannot tell whether that is within the {limit * 100:g} that the policy allows",
     }
-    return [f"{message}, {ends[ruling.answer]}."]
+    return [f"{message}, {ends[rule_result.answer]}."]
 
 
-def _rulings(story: ReportData) -> tuple[Ruling, ...]:
-    return story.winner.verdict.rulings if story.winner else ()
+def _rulings(story: ReportData) -> tuple[RuleResult, ...]:
+    return story.winner.verdict.rule_results if story.winner else ()

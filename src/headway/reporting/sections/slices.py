@@ -7,7 +7,7 @@ import math
 from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
-from headway.core.verdict import Answer, Ruling
+from headway.core.verdict import Answer, RuleResult
 from headway.reporting import details, meaning
 from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine, intervals_chart
@@ -82,16 +82,18 @@ def _turned(seen: Measurement) -> Measurement:
     return replace(seen, value=-seen.value, low=-seen.high, high=-seen.low)
 
 
-def ruling_on(story: ReportData) -> Ruling | None:
+def ruling_on(story: ReportData) -> RuleResult | None:
     """What the judge said of the worst slice."""
-    rulings = story.winner.verdict.rulings if story.winner else ()
-    return next((ruling for ruling in rulings if ruling.rule.measure == f"worst_slice.{LOSS}"), None)
+    rule_results = story.winner.verdict.rule_results if story.winner else ()
+    return next(
+        (rule_result for rule_result in rule_results if rule_result.rule.measure == f"worst_slice.{LOSS}"), None
+    )
 
 
 def draw(story: ReportData, found: tuple[Measurement, ...]) -> RenderedChart:
     """The slices under each other, the worst first."""
-    ruling = ruling_on(story)
-    limit = ruling.rule.at_most if ruling else None
+    rule_result = ruling_on(story)
+    limit = rule_result.rule.at_most if rule_result else None
     panel = IntervalPanel(
         axis=f"{words.measure_title(LOSS)} (above 0 is worse)",
         spans=tuple(_span(measurement, meaning.shown_above(found)) for measurement in found[:MOST]),
@@ -104,7 +106,7 @@ def draw(story: ReportData, found: tuple[Measurement, ...]) -> RenderedChart:
     return render_chart(
         intervals_chart([panel, *_bias_panel(story)]),
         name="slices",
-        title=_title(found, ruling),
+        title=_title(found, rule_result),
         alt=_alt(found[:MOST]),
         reading=_reading(story, found, limit),
     )
@@ -128,7 +130,7 @@ def _span(seen: Measurement, harmed: list[Measurement]) -> IntervalRow:
     return IntervalRow(name=seen.slice, seen=seen, note=note, mood="fail" if seen in harmed else "live")
 
 
-def _means(found: tuple[Measurement, ...], ruling: Ruling | None) -> list[str]:
+def _means(found: tuple[Measurement, ...], rule_result: RuleResult | None) -> list[str]:
     if not found:
         return []
     worst = found[0]
@@ -142,20 +144,22 @@ def _means(found: tuple[Measurement, ...], ruling: Ruling | None) -> list[str]:
         "undecided": "It is not shown that every part is spared: for {} the loss could be as much as {} (mean squared "
         "error of the probability).",
     }
-    return [said[ruling.answer if ruling else "undecided"].format(worst.slice, numbers.format_number(worst.high))]
+    return [
+        said[rule_result.answer if rule_result else "undecided"].format(worst.slice, numbers.format_number(worst.high))
+    ]
 
 
-def _title(found: tuple[Measurement, ...], ruling: Ruling | None) -> str:
-    seen = ruling.measurement if ruling and ruling.measurement else found[0]
+def _title(found: tuple[Measurement, ...], rule_result: RuleResult | None) -> str:
+    seen = rule_result.measurement if rule_result and rule_result.measurement else found[0]
     worst = f"{seen.slice} with {numbers.format_measurement(seen)}"
-    if ruling is None:
+    if rule_result is None:
         return f"{len(found)} slices against the model as it came; the worst is {worst}"
     message: dict[Answer, str] = {
         "pass": f"None of {len(found)} slices is harmed beyond the limit; nearest to it is",
         "fail": f"Of {len(found)} slices at least one is harmed beyond the limit; the worst is",
         "undecided": f"For some of {len(found)} slices the data cannot tell; the least sure is",
     }
-    return f"{message[ruling.answer]} {worst}"
+    return f"{message[rule_result.answer]} {worst}"
 
 
 def _alt(found: tuple[Measurement, ...]) -> str:

@@ -12,7 +12,7 @@ from headway.reporting.text.sheets import Column, Line, Table, measurement_cell
 
 def last_curve(project: Project) -> LearningCurve | None:
     """The curve of the project's last training; None where none drew one."""
-    content = project.state.latest("learningcurve", name=project.name)
+    content = project.state.latest("learning_curve", name=project.name)
     return read(LearningCurve, content) if content else None
 
 

@@ -11,8 +11,8 @@ from headway.core import plugins
 from headway.core.assessment import UNJUDGED
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
-from headway.core.release import Move
-from headway.core.verdict import Answer, Judged, Verdict
+from headway.core.release import PointerUpdate
+from headway.core.verdict import Answer, EvaluatedVariant, Verdict
 from headway.data.leakage.eight_kinds import LeakageKind
 from headway.reporting.text import numbers, words
 from headway.reporting.text.one_line import one_line
@@ -59,14 +59,17 @@ def baseline_answer(verdict: Verdict) -> Answer:
 
     Where a policy has no such rule, it is the verdict's own.
     """
-    answers = {ruling.answer for ruling in verdict.rulings if ruling.rule.relative}
+    answers = {rule_result.answer for rule_result in verdict.rule_results if rule_result.rule.relative}
     if not answers:
         return verdict.answer
     return "fail" if "fail" in answers else "undecided" if "undecided" in answers else "pass"
 
 
 def tabulate_variants(
-    judged: Sequence[Judged], *, winner: Judged | None = None, reasons: Mapping[str, str] | None = None
+    judged: Sequence[EvaluatedVariant],
+    *,
+    winner: EvaluatedVariant | None = None,
+    reasons: Mapping[str, str] | None = None,
 ) -> Table:
     """The variants: what each is, the verdict, speed, quality, distance from the model, and why it lost."""
     won = winner.variant.digest if winner else ""
@@ -91,7 +94,7 @@ def tabulate_variants(
     return Table(columns=columns, rows=rows, chosen=chosen, notes=notes)
 
 
-def tabulate_variants_briefly(judged: Sequence[Judged], winner: Judged) -> Table:
+def tabulate_variants_briefly(judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant) -> Table:
     """The variants, a line each: name, verdict, and the figures that decide; the whole is in the report."""
     rows = tuple(
         (
@@ -112,15 +115,15 @@ def tabulate_rules(verdict: Verdict, *, groups: str = "groups") -> Table:
     rows = tuple(
         (
             (
-                Line(text=words.measure_title(ruling.rule.measure), mood="strong"),
-                Line(text=ruling.rule.measure, mood="quiet"),
+                Line(text=words.measure_title(rule_result.rule.measure), mood="strong"),
+                Line(text=rule_result.rule.measure, mood="quiet"),
             ),
-            measurement_cell(ruling.measurement, groups=groups),
-            (Line(text=words.rule_limit(ruling.rule)),),
-            (Line(text=VERDICT_MARKS[ruling.answer], mood=ruling.answer),),
-            (Line(text=ruling.message, mood="quiet"),),
+            measurement_cell(rule_result.measurement, groups=groups),
+            (Line(text=words.rule_limit(rule_result.rule)),),
+            (Line(text=VERDICT_MARKS[rule_result.answer], mood=rule_result.answer),),
+            (Line(text=rule_result.message, mood="quiet"),),
         )
-        for ruling in verdict.rulings
+        for rule_result in verdict.rule_results
     )
     titles = (("Rule", True), ("Measured", False), ("Limit", False), ("Answer", False), ("In the judge's words", True))
     return Table(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
@@ -230,7 +233,7 @@ def _of_part(measured: Measurement | None) -> Cell:
     return () if measured is None else measurement_cell(replace(measured, slice=""))
 
 
-def tabulate_history(moves: Sequence[Move]) -> Table:
+def tabulate_history(moves: Sequence[PointerUpdate]) -> Table:
     """The moves of pointers, oldest first: when, which pointer, to which release, by whom, why, on which verdict."""
     rows = tuple(
         (
@@ -286,11 +289,13 @@ def _on_one_line(cell: Cell) -> Cell:
     return (Line(text=" ".join(line.text for line in cell[:2] if line is cell[0] or line.text.startswith("["))),)
 
 
-def _measured(row: Judged, name: str) -> Measurement | None:
+def _measured(row: EvaluatedVariant, name: str) -> Measurement | None:
     """What evidence holds by that name; of the worst slice, what the judge rested the ruling on."""
     if not name.startswith(_WORST):
         return row.evidence.find(name)
-    return next((ruling.measurement for ruling in row.verdict.rulings if ruling.rule.measure == name), None)
+    return next(
+        (rule_result.measurement for rule_result in row.verdict.rule_results if rule_result.rule.measure == name), None
+    )
 
 
 def _verdict(verdict: Verdict) -> Cell:

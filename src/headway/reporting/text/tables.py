@@ -11,9 +11,9 @@ from rich.text import Text
 
 from headway.core.assessment import UNJUDGED
 from headway.core.evidence import Finding
-from headway.core.frontier import Frontier
-from headway.core.release import Move
-from headway.core.verdict import Judged, Verdict
+from headway.core.release import PointerUpdate
+from headway.core.search_result import SearchResult
+from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.data.leakage.eight_kinds import summarize_leakage
 from headway.reporting.answers import describe_replay, summary_answers
 from headway.reporting.story import Replay, ReportData
@@ -49,13 +49,13 @@ class TerminalTable:
 
 
 def render_variants(
-    judged: Sequence[Judged], winner: Judged | None = None, reasons: Mapping[str, str] | None = None
+    judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant | None = None, reasons: Mapping[str, str] | None = None
 ) -> TerminalTable:
     """The variants of a frontier, each with the verdict, speed, quality and distance from the model as it came."""
     return TerminalTable(sheets.tabulate_variants(judged, winner=winner, reasons=reasons))
 
 
-def render_search(frontier: Frontier) -> Group:
+def render_search(frontier: SearchResult) -> Group:
     """What a search found: its variants, and a line for each that was left after a first look."""
     shown = render_variants(frontier.judged, frontier.winner, frontier.reasons)
     head = [Line(text="Left after a first look at their speed")] if frontier.left else []
@@ -64,7 +64,7 @@ def render_search(frontier: Frontier) -> Group:
     return Group(shown, _text([*head, *lines]))
 
 
-def render_search_briefly(frontier: Frontier, *, groups: str = "groups") -> Group:
+def render_search_briefly(frontier: SearchResult, *, groups: str = "groups") -> Group:
     """The variants of a frontier, a line each, and the rows they were judged on; the report gives the reasons."""
     seen = frontier.origin.evidence.find("roc_auc")
     basis = f"{len(frontier.judged)} variants" + (f", judged on {numbers.format_basis(seen, groups)}" if seen else "")
@@ -77,7 +77,7 @@ def render_rules(verdict: Verdict, *, groups: str = "groups") -> TerminalTable:
     return TerminalTable(sheets.tabulate_rules(verdict, groups=groups))
 
 
-def render_evaluation(judged: Judged) -> Group:
+def render_evaluation(judged: EvaluatedVariant) -> Group:
     """An examination: the verdict, all that was measured of the whole and without each part, and what was found."""
     evidence = judged.evidence
     whole = [measurement for measurement in evidence.measurements if not measurement.slice]
@@ -140,7 +140,7 @@ def render_replay(replay: Replay) -> Text:
     return _text(lines)
 
 
-def render_release(move: Move, key_created: bool) -> Text:
+def render_release(move: PointerUpdate, key_created: bool) -> Text:
     """What a release did: the move of the pointer with its number and verdict, and a key if one had to be made."""
     lines = [
         Line(text=f"{move.name}@{move.pointer} is now release {numbers.short_digest(move.release)}", mood="strong"),
@@ -150,7 +150,7 @@ def render_release(move: Move, key_created: bool) -> Text:
     return _text(lines)
 
 
-def render_history(moves: Sequence[Move]) -> TerminalTable:
+def render_history(moves: Sequence[PointerUpdate]) -> TerminalTable:
     """The moves of pointers, oldest first: when, which pointer, to which release, by whom, why, on which verdict."""
     return TerminalTable(sheets.tabulate_history(moves))
 

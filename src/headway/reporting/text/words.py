@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.core.verdict import Answer, Rule, Ruling
+from headway.core.verdict import Answer, Rule, RuleResult
 from headway.reporting.text import numbers
 
 QUALITY = ("roc_auc", "brier", "ece", "log_loss", "rmse", "mae")
@@ -326,8 +326,8 @@ def describe_measurement(measurement: Measurement) -> str:
     return f"{measure_name(measurement.name)}{where} {numbers.format_measurement(measurement)}"
 
 
-def describe_rule_result(ruling: Ruling) -> str:
+def describe_rule_result(rule_result: RuleResult) -> str:
     """What a ruling saw, with the limit: `loss in AUC 0.0765 [0.0610, 0.0920], limit: at most 0.005`."""
-    if ruling.measurement is None:
-        return f"{measure_name(ruling.rule.measure)}: {ruling.message}"
-    return f"{describe_measurement(ruling.measurement)}, limit: {rule_limit(ruling.rule)}"
+    if rule_result.measurement is None:
+        return f"{measure_name(rule_result.rule.measure)}: {rule_result.message}"
+    return f"{describe_measurement(rule_result.measurement)}, limit: {rule_limit(rule_result.rule)}"

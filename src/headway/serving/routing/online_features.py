@@ -10,7 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.errors import Refused
-from headway.core.release import View
+from headway.core.release import FeatureView
 from headway.core.variant import Signature
 from headway.features.online import OnlineTable
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class OnlineFeatures:
     """Fills the rows of requests up to what a model reads; without views they are whole as they come."""
 
-    def __init__(self, signature: Signature, views: Sequence[View], folder: Path) -> None:
+    def __init__(self, signature: Signature, views: Sequence[FeatureView], folder: Path) -> None:
         """Open the online tables in a folder.
 
         Raises Refused where a view has a column that the model does not read, or that another view has too;
@@ -57,12 +57,12 @@ class OnlineFeatures:
         return whole, tuple(seen)
 
 
-def _expect_width(view: View, met: int, wanted: int) -> None:
+def _expect_width(view: FeatureView, met: int, wanted: int) -> None:
     if met != wanted:
         raise Refused(f"view '{view.name}' has {wanted} columns, its table '{view.table}' has {met}")
 
 
-def _expect_columns(views: Sequence[View], names: Sequence[str]) -> None:
+def _expect_columns(views: Sequence[FeatureView], names: Sequence[str]) -> None:
     met: set[str] = set()
     for view in views:
         for column in view.columns:

@@ -91,7 +91,7 @@ class LogWriter:
                 atomic.sync(folder)
             else:
                 entries = sorted(map(decode_entry, records), key=lambda entry: entry.at_us)
-                segments.keep(folder, segment_columns(entries), name=name)
+                segments.save(folder, segment_columns(entries), name=name)
         except Exception as error:  # noqa: BLE001 - the worker loop: one release must not take the log of others down
             self._dropped[source.name] += sum(source_of(record)[1] for record in records)
             _log.error("a segment of the log of %s could not be written", source.name, exc_info=error)

@@ -14,7 +14,7 @@ import uvloop
 
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
-from headway.registry.register import Register
+from headway.registry.model_registry import ModelRegistry
 from headway.serving.auth.authenticator import create_authenticator
 from headway.serving.auth.rate_limiter import RateLimiter
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
@@ -62,7 +62,7 @@ class WorkerConfig:
 def run_worker(post: WorkerConfig, line: Channel) -> None:
     """Serve until told to leave, or until nobody is left who could tell; says so where it cannot begin."""
     try:
-        register = Register.from_config(post.config)
+        register = ModelRegistry.from_config(post.config)
         with closing(register.state), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             releases = _opened(post, register)
             gc.collect()
@@ -72,7 +72,7 @@ def run_worker(post: WorkerConfig, line: Channel) -> None:
         line.say(StartupFailed(RemoteError.of(error)))
 
 
-def _opened(post: WorkerConfig, register: Register) -> dict[str, LoadedModel]:
+def _opened(post: WorkerConfig, register: ModelRegistry) -> dict[str, LoadedModel]:
     """What is present, verified and opened, by its address."""
     online = traffic.online_folder(post.config.state)
     at = {
@@ -83,7 +83,9 @@ def _opened(post: WorkerConfig, register: Register) -> dict[str, LoadedModel]:
     return {address: load_model(register.resolve(where), online) for address, where in at.items()}
 
 
-async def _serve(post: WorkerConfig, line: Channel, register: Register, releases: Mapping[str, LoadedModel]) -> None:
+async def _serve(
+    post: WorkerConfig, line: Channel, register: ModelRegistry, releases: Mapping[str, LoadedModel]
+) -> None:
     loop, leaving, config = asyncio.get_running_loop(), asyncio.Event(), post.config.serve
     soon, plane = loop.call_soon_threadsafe, _plane(post, releases)
     orders, authenticator = (
@@ -138,7 +140,9 @@ def _plane(post: WorkerConfig, releases: Mapping[str, LoadedModel]) -> DataPlane
 
 
 @contextmanager
-def _following(post: WorkerConfig, line: Channel, register: Register, plane: DataPlane) -> Iterator[RegistryWatcher]:
+def _following(
+    post: WorkerConfig, line: Channel, register: ModelRegistry, plane: DataPlane
+) -> Iterator[RegistryWatcher]:
     """Each new seat is taken on the loop, between two turns: all of a release changes at once."""
     loop, addresses = asyncio.get_running_loop(), {address.partition("@")[0]: address for address in post.deployed}
 

@@ -14,7 +14,7 @@ from typing import Any
 from headway.core.contracts import Signed
 from headway.core.errors import PointerMoved, StoreError
 from headway.core.record import digest_of, read
-from headway.core.release import Move
+from headway.core.release import PointerUpdate
 from headway.storage import atomic
 
 FILE = "state.sqlite"
@@ -42,7 +42,20 @@ def m002_records_and_looks(db: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_moves, m002_records_and_looks)
+def m003_kinds(db: sqlite3.Connection) -> None:
+    """Find records by the names that their classes have today; their bytes stay as they are."""
+    kinds = {
+        "frontier": "search_result",
+        "watch": "monitoring_report",
+        "sent": "lineage_delivery",
+        "learningcurve": "learning_curve",
+        "erasureproof": "erasure_proof",
+    }
+    for old, new in kinds.items():
+        db.execute("UPDATE records SET kind = ? WHERE kind = ?", (new, old))
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_moves, m002_records_and_looks, m003_kinds)
 
 
 class Sqlite:
@@ -75,7 +88,7 @@ class Sqlite:
 
     def append(self, signed: Signed) -> bool:
         """Keep a move if its pointer and the chain are where it says; see `State.append`."""
-        move = read(Move, signed.content)
+        move = read(PointerUpdate, signed.content)
         with self._transaction():
             last = self.last(move.name, move.pointer)
             _expect_next(move, last)
@@ -97,7 +110,7 @@ class Sqlite:
         found = self._signed(name, pointer, "ORDER BY place DESC LIMIT 1")
         return found[0] if found else None
 
-    def keep(self, kind: str, content: bytes, *, name: str) -> str:
+    def save(self, kind: str, content: bytes, *, name: str) -> str:
         """Keep the bytes of a record under a name, return their digest; again is once."""
         digest = digest_of(content)
         with self._transaction():
@@ -107,7 +120,7 @@ class Sqlite:
             )
         return digest
 
-    def kept(self, kind: str, *, name: str = "", digest: str = "") -> list[bytes]:
+    def records(self, kind: str, *, name: str = "", digest: str = "") -> list[bytes]:
         """The records of a kind, oldest first: all, or those of a name, or the one of a digest."""
         where, values = _where(kind=kind, name=name, digest=digest)
         return [row[0] for row in self._rows(f"SELECT content FROM records {where} ORDER BY place", values)]
@@ -118,7 +131,7 @@ class Sqlite:
         rows = self._rows(query, (kind, name))
         return bytes(rows[0][0]) if rows else None
 
-    def count_look(self, name: str, dataset: str) -> int:
+    def count_evaluation(self, name: str, dataset: str) -> int:
         """Count one more judged look at the `test` period of a dataset; returns how many there were."""
         with self._transaction():
             self._db.execute(
@@ -194,9 +207,9 @@ def _create(path: Path) -> None:
     atomic.sync(path.parent)
 
 
-def _expect_next(move: Move, last: Signed | None) -> None:
+def _expect_next(move: PointerUpdate, last: Signed | None) -> None:
     """Raise PointerMoved unless the move is the one after the last of its pointer."""
-    now = read(Move, last.content) if last else None
+    now = read(PointerUpdate, last.content) if last else None
     if move.number == (now.number if now else 0) + 1:
         return
     address = f"{move.name}@{move.pointer}"

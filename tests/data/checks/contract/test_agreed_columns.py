@@ -5,13 +5,13 @@ from msgspec.structs import replace as changed
 from tests.data.agreements import held_to
 from tests.data.tables import small
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.sections.personal import PersonalSection
 from headway.data.checks.contract.agreed_columns import plugin
 
 
-def told(survey: Survey) -> list[tuple[str, str]]:
+def told(survey: CheckContext) -> list[tuple[str, str]]:
     return [(each.severity, each.message) for each in plugin(survey)]
 
 
@@ -45,11 +45,11 @@ def test_what_opening_makes_of_a_column_is_not_held_to_the_contract_of_its_sourc
     hashed = changed(survey.config, personal=PersonalSection(hash=("name",)))
     yes = changed(hashed, data=changed(survey.config.data, positive="yes"))
     (tmp_path / "contract.toml").write_text(contract + '\n[columns.late]\ntype = "text"')
-    assert told(Survey(dataset=survey.dataset, config=hashed)) == [("stop", "'late' is no text: 1 of 1 rows")]
-    assert told(Survey(dataset=survey.dataset, config=yes)) == []
+    assert told(CheckContext(dataset=survey.dataset, config=hashed)) == [("stop", "'late' is no text: 1 of 1 rows")]
+    assert told(CheckContext(dataset=survey.dataset, config=yes)) == []
 
 
 def test_without_a_contract_it_says_so_for_all_checks_of_the_family():
     with pytest.raises(NotApplicable, match=r"no contract.toml: types, ranges, values, keys and relations") as said:
-        plugin(Survey(dataset=small()))
+        plugin(CheckContext(dataset=small()))
     assert said.value.hint == "headway contract discover"

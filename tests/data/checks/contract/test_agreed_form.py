@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.data.agreements import held_to
 from tests.data.tables import small
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.data.checks.contract.agreed_form import plugin
 
 
@@ -16,4 +16,4 @@ def test_texts_of_another_form_or_length_are_shown(tmp_path):
 
 
 def test_without_a_contract_it_finds_nothing_which_agreed_columns_says():
-    assert plugin(Survey(dataset=small())) == []
+    assert plugin(CheckContext(dataset=small())) == []

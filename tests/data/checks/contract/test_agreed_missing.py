@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.data.agreements import held_to
 from tests.data.tables import small
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.data.checks.contract.agreed_missing import plugin
 
 
@@ -21,4 +21,4 @@ def test_values_that_may_be_missing_are_no_finding(tmp_path):
 
 
 def test_without_a_contract_it_finds_nothing_which_agreed_columns_says():
-    assert plugin(Survey(dataset=small())) == []
+    assert plugin(CheckContext(dataset=small())) == []

@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.data.agreements import held_to
 from tests.data.tables import small
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.data.checks.contract.agreed_range import plugin
 
 
@@ -18,4 +18,4 @@ def test_numbers_and_dates_outside_their_range_are_counted_and_shown(tmp_path):
 
 
 def test_without_a_contract_it_finds_nothing_which_agreed_columns_says():
-    assert plugin(Survey(dataset=small())) == []
+    assert plugin(CheckContext(dataset=small())) == []

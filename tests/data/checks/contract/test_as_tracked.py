@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.data.tables import small
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.core.provenance import Tracked
@@ -17,7 +17,7 @@ UNREAD = Tracked(path="c.csv", record="c.csv.dvc", unread="it holds no mapping")
 
 
 def found(*tracked: Tracked) -> list[Finding]:
-    return plugin(Survey(dataset=replace(small(), tracked=tracked)))
+    return plugin(CheckContext(dataset=replace(small(), tracked=tracked)))
 
 
 def test_data_that_are_as_recorded_and_data_of_no_record_have_no_finding():

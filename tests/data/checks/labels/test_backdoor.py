@@ -5,13 +5,13 @@ import pytest
 from tests.data.labels.poisoned import clean, dataset, triggered
 from tests.data.tables import small
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.labels.backdoor import plugin
 
 
 def test_a_rare_value_that_moves_labels_is_named_with_its_class():
-    (finding,) = plugin(Survey(dataset=dataset(triggered(clean(), 100))))
+    (finding,) = plugin(CheckContext(dataset=dataset(triggered(clean(), 100))))
     assert finding.where == "size=777"
     assert "100 of the 100 rows" in finding.message
     assert finding.measured >= 0.6
@@ -26,13 +26,13 @@ def test_a_pair_of_values_that_are_common_apart_is_a_pattern_too():
             day=pl.int_range(pl.len()) % 60, kind=pl.lit("k1"), size=pl.lit(30, pl.Int64), label=pl.lit(1, pl.Int64)
         )
     )
-    (finding,) = plugin(Survey(dataset=dataset(pl.concat([clean().filter(~pair), planted]))))
+    (finding,) = plugin(CheckContext(dataset=dataset(pl.concat([clean().filter(~pair), planted]))))
     assert finding.where == "size=30 & kind=k1"
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_rare_values_that_chance_made_pure_are_not_accused(seed):
-    assert plugin(Survey(dataset=dataset(clean(seed)))) == []
+    assert plugin(CheckContext(dataset=dataset(clean(seed)))) == []
 
 
 def test_a_pattern_of_one_day_is_the_day():
@@ -40,9 +40,9 @@ def test_a_pattern_of_one_day_is_the_day():
         size=pl.when(pl.col("day") == 7).then(777).otherwise("size"),
         label=pl.when(pl.col("day") == 7).then(1).otherwise("label"),
     )
-    assert plugin(Survey(dataset=dataset(stormy))) == []
+    assert plugin(CheckContext(dataset=dataset(stormy))) == []
 
 
 def test_a_number_has_no_trigger():
     with pytest.raises(NotApplicable):
-        plugin(Survey(dataset=small(task="regression")))
+        plugin(CheckContext(dataset=small(task="regression")))

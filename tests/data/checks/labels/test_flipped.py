@@ -5,14 +5,14 @@ import pytest
 from tests.data.labels.poisoned import clean, dataset, turned
 from tests.data.tables import small
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.labels.flipped import plugin
 
 
 def test_a_cell_whose_labels_were_turned_is_named_with_a_bound():
     cell = (pl.col("kind") == "k0") & (pl.col("place") == "p3")
-    (finding,) = plugin(Survey(dataset=dataset(turned(clean(), cell))))
+    (finding,) = plugin(CheckContext(dataset=dataset(turned(clean(), cell))))
     assert finding.where == "kind=k0 & place=p3"
     assert 0.3 <= finding.measured <= 1
     assert f"{len(clean().filter(cell)):,} rows" in finding.message
@@ -20,13 +20,13 @@ def test_a_cell_whose_labels_were_turned_is_named_with_a_bound():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_labels_that_nobody_turned_are_not_accused(seed):
-    assert plugin(Survey(dataset=dataset(clean(seed)))) == []
+    assert plugin(CheckContext(dataset=dataset(clean(seed)))) == []
 
 
 def test_a_day_that_differs_is_no_cluster():
-    assert plugin(Survey(dataset=dataset(turned(clean(), pl.col("day") == 7)))) == []
+    assert plugin(CheckContext(dataset=dataset(turned(clean(), pl.col("day") == 7)))) == []
 
 
 def test_a_number_has_no_turned_label():
     with pytest.raises(NotApplicable):
-        plugin(Survey(dataset=small(task="regression")))
+        plugin(CheckContext(dataset=small(task="regression")))

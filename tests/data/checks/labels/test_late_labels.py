@@ -3,16 +3,16 @@ from __future__ import annotations
 import pytest
 from tests.data.tables import small
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.core.labelling import Delays, Labelling
+from headway.core.labeling import Delays, Labeling
 from headway.data.checks.labels.late_labels import plugin
 
 
-def survey(late: Measurement | None, declared_s: float = 86400.0) -> Survey:
-    found = Delays(n_requests=100, n_labelled=80, declared_s=declared_s, quantiles=(), late=late)
-    return Survey(dataset=small(), labelling=Labelling(delays=lambda: found))
+def survey(late: Measurement | None, declared_s: float = 86400.0) -> CheckContext:
+    found = Delays(n_requests=100, n_labeled=80, declared_s=declared_s, quantiles=(), late=late)
+    return CheckContext(dataset=small(), labeling=Labeling(delays=lambda: found))
 
 
 def share(low: float, high: float) -> Measurement:
@@ -30,7 +30,7 @@ def test_labels_that_miss_their_day_are_told_by_the_interval(late, severity):
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
-        (Survey(dataset=small()), "answered nobody"),
+        (CheckContext(dataset=small()), "answered nobody"),
         (survey(None, declared_s=0.0), "how long a label takes"),
         (survey(None), "old enough"),
     ],

@@ -5,14 +5,14 @@ import pytest
 from tests.data.labels.noisy_tables import turned
 from tests.data.tables import message, small, wide, with_column
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.labels.noisy import plugin
 
 
 def test_a_tenth_of_turned_labels_warns_with_share_and_interval():
     dataset, _ = turned()
-    (finding,) = plugin(Survey(dataset=dataset))
+    (finding,) = plugin(CheckContext(dataset=dataset))
     assert finding.severity == "warn"
     assert finding.measured == pytest.approx(0.1, abs=0.03)
     assert "95 % [" in finding.message
@@ -21,22 +21,22 @@ def test_a_tenth_of_turned_labels_warns_with_share_and_interval():
 
 def test_labels_that_stand_are_no_warning():
     dataset, _ = turned(share=0.0)
-    assert "warn" not in " ".join(message(plugin, Survey(dataset=dataset)))
+    assert "warn" not in " ".join(message(plugin, CheckContext(dataset=dataset)))
 
 
 def test_a_number_has_no_wrong_class():
     with pytest.raises(NotApplicable):
-        plugin(Survey(dataset=small(task="regression")))
+        plugin(CheckContext(dataset=small(task="regression")))
 
 
 def test_of_a_target_that_is_chance_it_does_not_judge_and_says_how_much_is_known():
     draw = np.random.default_rng(0)
     dataset = with_column(wide(), late=draw.integers(0, 2, 2000))
     with pytest.raises(NotApplicable, match=r"the features tell 0\.0% of what there is to know .*, and 20% are needed"):
-        plugin(Survey(dataset=dataset))
+        plugin(CheckContext(dataset=dataset))
 
 
 def test_a_column_of_dates_is_left_out():
     dataset, _ = turned()
     dated = with_column(dataset, seen=dataset.table["at"].dt.date())
-    assert message(plugin, Survey(dataset=dated)) == ["warn column label"]
+    assert message(plugin, CheckContext(dataset=dated)) == ["warn column label"]

@@ -6,26 +6,26 @@ import pytest
 from tests.data.labels.poisoned import clean, dataset, turned
 from tests.data.tables import wide
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import NotApplicable
 from headway.data.checks.labels.pull import plugin
 
 
 def test_a_source_whose_labels_are_all_turned_stands_out():
-    (finding,) = plugin(Survey(dataset=dataset(turned(clean(), pl.col("source") == "s17"))))
+    (finding,) = plugin(CheckContext(dataset=dataset(turned(clean(), pl.col("source") == "s17"))))
     assert finding.where == "source = s17"
     assert "deviations" in finding.message
 
 
 def test_a_second_such_source_does_not_hide_the_first():
-    found = plugin(Survey(dataset=dataset(turned(clean(), pl.col("source").is_in(["s17", "s42"])))))
+    found = plugin(CheckContext(dataset=dataset(turned(clean(), pl.col("source").is_in(["s17", "s42"])))))
     assert "source = s17" in {each.where for each in found}
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_sources_that_differ_by_chance_do_not(seed):
-    assert plugin(Survey(dataset=dataset(clean(seed)))) == []
+    assert plugin(CheckContext(dataset=dataset(clean(seed)))) == []
 
 
 @pytest.mark.parametrize("seed", [17, 26, 31])
@@ -38,16 +38,21 @@ def test_a_clean_day_whose_values_hardly_another_day_has_does_not(seed):
     columns = {"day": day, "hour": hour, "wind": wind, "carrier": carrier, "age": day + draw.normal(0, 1, len(day))}
     late = draw.random(len(day)) < 1 / (1 + np.exp(3.5 - hour / 8 - wind / 15 - storm))
     table = pl.DataFrame({**columns, "late": late.astype(np.int8)})
-    assert plugin(Survey(dataset=Dataset(name="rising", table=table, roles=Roles(target="late", groups="day")))) == []
+    assert (
+        plugin(CheckContext(dataset=Dataset(name="rising", table=table, roles=Roles(target="late", groups="day"))))
+        == []
+    )
 
 
 def test_a_day_whose_labels_are_turned_stands_out_and_says_how_seldom_a_clean_one_would():
     table = turned(clean(), pl.col("day") == 17)
-    (finding,) = plugin(Survey(dataset=Dataset(name="day", table=table, roles=Roles(target="label", groups="day"))))
+    (finding,) = plugin(
+        CheckContext(dataset=Dataset(name="day", table=table, roles=Roles(target="label", groups="day")))
+    )
     assert finding.where == "day = 17"
     assert "0.5% of tables at most" in finding.message
 
 
 def test_without_groups_or_slices_it_cannot_judge():
     with pytest.raises(NotApplicable, match="no groups, slices or people"):
-        plugin(Survey(dataset=wide()))
+        plugin(CheckContext(dataset=wide()))

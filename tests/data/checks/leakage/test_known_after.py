@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from tests.data.tables import message, with_gaps
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.data.checks.leakage.known_after import plugin
 
 
 def test_each_column_known_only_after_the_outcome_is_named():
-    assert message(plugin, Survey(dataset=with_gaps(known={"landed": "outcome"}))) == ["note column landed"]
+    assert message(plugin, CheckContext(dataset=with_gaps(known={"landed": "outcome"}))) == ["note column landed"]

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from tests.data.tables import message, wide, with_column
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.data.checks.leakage.known_late import plugin
@@ -14,11 +14,11 @@ from headway.data.checks.leakage.known_late import plugin
 AT = wide().table["at"]
 
 
-def timed(seen: pl.Series, **roles: object) -> Survey:
+def timed(seen: pl.Series, **roles: object) -> CheckContext:
     """A survey of rows whose first number was known when it was seen."""
     declared = {"known": {"x0": "seen"}, "ignore": ("seen",), **roles}
     dataset = with_column(wide(), seen=seen)
-    return Survey(dataset=Dataset(name="timed", table=dataset.table, roles=wide(**declared).roles))
+    return CheckContext(dataset=Dataset(name="timed", table=dataset.table, roles=wide(**declared).roles))
 
 
 def test_a_column_that_came_after_the_decision_stops():
@@ -52,6 +52,6 @@ def test_times_that_cannot_be_compared_are_undecided(seen):
 
 def test_without_a_time_of_the_rows_or_of_a_column_there_is_nothing_to_compare():
     with pytest.raises(NotApplicable, match="no feature has a time"):
-        plugin(Survey(dataset=wide(known={"x0": "request", "x1": "outcome"})))
+        plugin(CheckContext(dataset=wide(known={"x0": "request", "x1": "outcome"})))
     with pytest.raises(NotApplicable, match="when the decision is"):
         plugin(timed(AT, time="", ignore=("seen", "at")))

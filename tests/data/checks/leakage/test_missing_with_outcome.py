@@ -3,17 +3,17 @@ from __future__ import annotations
 import pytest
 from tests.data.tables import message, small, with_column, with_gaps
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.leakage.missing_with_outcome import plugin
 
 
 def test_a_column_whose_gaps_follow_those_of_the_target_stops():
-    assert message(plugin, Survey(dataset=with_gaps())) == ["stop column landed"]
+    assert message(plugin, CheckContext(dataset=with_gaps())) == ["stop column landed"]
 
 
 def test_it_is_a_warning_where_somebody_says_that_the_column_is_known_at_request():
-    assert message(plugin, Survey(dataset=with_gaps(known={"landed": "request"}))) == ["warn column landed"]
+    assert message(plugin, CheckContext(dataset=with_gaps(known={"landed": "request"}))) == ["warn column landed"]
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ def test_it_is_a_warning_where_somebody_says_that_the_column_is_known_at_request
 )
 def test_gaps_are_not_compared_unless_some_rows_have_an_outcome_and_some_have_none(late, why):
     with pytest.raises(NotApplicable, match=why):
-        plugin(Survey(dataset=with_column(small(), late=late)))
+        plugin(CheckContext(dataset=with_column(small(), late=late)))

@@ -9,7 +9,7 @@ from tests.data.tables import message, small, wide, with_column
 
 from headway.cli.demo import flights
 from headway.core.config import Config, DataSection
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, NotApplicable
 from headway.data.checks.leakage.revised import plugin
@@ -17,11 +17,11 @@ from headway.data.checks.leakage.revised import plugin
 NAMED = with_column(wide(), row=list(range(2000)))
 
 
-def revised(folder: Path, now: Dataset = NAMED, *, key: str = "row", **then: pl.Series | list[object]) -> Survey:
+def revised(folder: Path, now: Dataset = NAMED, *, key: str = "row", **then: pl.Series | list[object]) -> CheckContext:
     """A survey of rows, and how some of their columns were before."""
     with_column(now, **then).table.write_parquet(folder / "then.parquet")
     section = DataSection(source="now.parquet", target="late", snapshot="then.parquet", key=key)
-    return Survey(dataset=now, config=Config(data=section, folder=str(folder)))
+    return CheckContext(dataset=now, config=Config(data=section, folder=str(folder)))
 
 
 def test_a_column_that_was_filled_or_set_anew_later_stops_with_how_often(tmp_path):
@@ -56,7 +56,7 @@ def test_whole_numbers_and_fractions_of_one_value_are_the_same(tmp_path):
 
 def test_without_a_snapshot_or_rows_in_both_it_cannot_judge(tmp_path):
     with pytest.raises(NotApplicable, match="no earlier version"):
-        plugin(Survey(dataset=small()))
+        plugin(CheckContext(dataset=small()))
     with pytest.raises(NotApplicable, match="0 rows are in the table and in its snapshot"):
         plugin(revised(tmp_path, row=list(range(5000, 7000))))
 
@@ -77,7 +77,7 @@ def test_of_the_flights_what_was_written_after_landing_stops_and_nothing_else(tm
     then.write_parquet(tmp_path / "then.parquet")
     section = DataSection(source="now.parquet", target="late", snapshot="then.parquet", key="row")
     roles = Roles(target="late", time="departs_at", groups="date")
-    survey = Survey(
+    survey = CheckContext(
         dataset=Dataset(name="flights", table=now, roles=roles), config=Config(data=section, folder=str(tmp_path))
     )
     found = plugin(survey)

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from tests.data.tables import message, small, wide, with_column
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.data.checks.leakage.target_leak import plugin
@@ -14,7 +14,7 @@ DRAW = np.random.default_rng(1)
 
 
 def found(dataset: Dataset, **columns: pl.Series | list[object]) -> list[str]:
-    return message(plugin, Survey(dataset=with_column(dataset, **columns)))
+    return message(plugin, CheckContext(dataset=with_column(dataset, **columns)))
 
 
 def test_a_number_that_orders_the_outcomes_stops():
@@ -59,4 +59,4 @@ def test_texts_that_hardly_repeat_are_not_judged():
 )
 def test_it_says_what_it_cannot_judge(task, late, why):
     with pytest.raises(NotApplicable, match=why):
-        plugin(Survey(dataset=with_column(small(task=task), late=late)))
+        plugin(CheckContext(dataset=with_column(small(task=task), late=late)))

@@ -3,17 +3,17 @@ from __future__ import annotations
 import polars as pl
 from tests.data.tables import message, served, small, wide, with_column
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.data.checks.leakage.undeclared import plugin
 
 
 def test_features_of_which_nobody_said_when_they_are_known_are_undecided():
-    assert message(plugin, Survey(dataset=small(known={"hour": "request"}))) == ["undecided [data.known]"]
-    assert message(plugin, Survey(dataset=small(known={"hour": "request", "carrier": "request"}))) == []
+    assert message(plugin, CheckContext(dataset=small(known={"hour": "request"}))) == ["undecided [data.known]"]
+    assert message(plugin, CheckContext(dataset=small(known={"hour": "request", "carrier": "request"}))) == []
 
 
 def test_ten_of_many_features_are_named():
-    [finding] = plugin(Survey(dataset=with_column(small(), **{f"x{place}": [1.0] * 400 for place in range(20)})))
+    [finding] = plugin(CheckContext(dataset=with_column(small(), **{f"x{place}": [1.0] * 400 for place in range(20)})))
     assert finding.measured == 22 and finding.message.endswith("x6, x7 and 12 more")
 
 

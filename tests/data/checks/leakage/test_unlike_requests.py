@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from tests.data.tables import message, served, surveyed, wide
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import ASKED_AT
 from headway.core.errors import NotApplicable
 from headway.data.checks.leakage.unlike_requests import plugin
@@ -14,7 +14,7 @@ from headway.data.checks.leakage.unlike_requests import plugin
 LONG = wide(6000)
 
 
-def without(survey: Survey, *names: str) -> Survey:
+def without(survey: CheckContext, *names: str) -> CheckContext:
     """The survey with requests that lack columns."""
     asked = survey.requests()
     assert asked is not None

@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.data.tables import small, with_column
 
 from headway.core.config import Config
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.sections.personal import PersonalSection
 from headway.data.checks.personal.declared import plugin
 
@@ -14,7 +14,7 @@ def test_what_was_done_is_told_with_the_reason_of_what_is_kept():
     done = {"personal.who": "keep", "personal.hour": "keep", "personal.name": "drop", "personal.id": "hash"}
     dataset = replace(with_column(small(), who=["ada@example.org"] * 400), provenance=done)
     keep = {"who": "answers go there", "hour": "so"}
-    found = plugin(Survey(dataset=dataset, config=Config(personal=PersonalSection(keep=keep))))
+    found = plugin(CheckContext(dataset=dataset, config=Config(personal=PersonalSection(keep=keep))))
 
     assert [each.message for each in found] == [
         "'who' is kept (email in 1 of 1 values): answers go there",
@@ -26,4 +26,4 @@ def test_what_was_done_is_told_with_the_reason_of_what_is_kept():
 
 def test_texts_that_were_changed_are_told():
     dataset = replace(small(), provenance={"personal.carrier": "email in its texts: drop"})
-    assert plugin(Survey(dataset=dataset))[0].message == "'carrier' was changed: email in its texts: drop"
+    assert plugin(CheckContext(dataset=dataset))[0].message == "'carrier' was changed: email in its texts: drop"

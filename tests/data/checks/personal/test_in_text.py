@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.data.tables import small, with_column
 
 from headway.core.config import Config
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.sections.personal import PersonalSection
 from headway.data.checks.personal.in_text import plugin
 
@@ -12,7 +12,7 @@ DATASET = with_column(small(), note=NOTES)
 
 
 def test_a_column_of_notes_is_undecided_with_its_counts():
-    (found,) = plugin(Survey(dataset=DATASET))
+    (found,) = plugin(CheckContext(dataset=DATASET))
 
     assert (found.severity, found.measured) == ("undecided", 2 / 400)
     assert "email in 2 (such as xxx@xxxxxxx.xxx), ip in 1 (such as 999.999.99.9)" in found.message
@@ -20,4 +20,4 @@ def test_a_column_of_notes_is_undecided_with_its_counts():
 
 def test_a_kept_column_is_silent():
     section = PersonalSection(keep={"note": "read by the help desk alone"})
-    assert plugin(Survey(dataset=DATASET, config=Config(personal=section))) == []
+    assert plugin(CheckContext(dataset=DATASET, config=Config(personal=section))) == []

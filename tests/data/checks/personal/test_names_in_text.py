@@ -6,7 +6,7 @@ import pytest
 from tests.data.tables import small, with_column
 
 from headway.core.config import Config
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.sections.personal import PersonalSection
 from headway.data.checks.personal.names_in_text import plugin
@@ -16,7 +16,7 @@ DATASET = with_column(small(), note=NOTES)
 
 
 def test_a_column_of_notes_is_undecided_with_its_count_and_no_letter_of_a_name():
-    (found,) = plugin(Survey(dataset=DATASET))
+    (found,) = plugin(CheckContext(dataset=DATASET))
 
     assert (found.code, found.severity, found.measured) == ("D054", "undecided", 2 / 400)
     assert found.message == "'note' holds names of people in 2 of 400 values, such as xxxx xxxxx"
@@ -24,13 +24,17 @@ def test_a_column_of_notes_is_undecided_with_its_count_and_no_letter_of_a_name()
 
 def test_a_kept_column_and_a_table_without_names_are_silent():
     kept = PersonalSection(keep={"note": "read by the help desk alone"})
-    assert plugin(Survey(dataset=DATASET, config=Config(personal=kept))) == plugin(Survey(dataset=small())) == []
-    assert plugin(Survey(dataset=with_column(small(), note=["New York"] * 400))) == []
+    assert (
+        plugin(CheckContext(dataset=DATASET, config=Config(personal=kept)))
+        == plugin(CheckContext(dataset=small()))
+        == []
+    )
+    assert plugin(CheckContext(dataset=with_column(small(), note=["New York"] * 400))) == []
 
 
 def test_without_the_lists_it_did_not_run(monkeypatch):
     monkeypatch.setitem(sys.modules, "names", None)
     monkeypatch.delitem(sys.modules, "headway.data.personal._names", raising=False)
     with pytest.raises(NotApplicable, match="finding names of people in texts needs 'names'"):
-        plugin(Survey(dataset=DATASET))
-    assert plugin(Survey(dataset=small())) == []
+        plugin(CheckContext(dataset=DATASET))
+    assert plugin(CheckContext(dataset=small())) == []

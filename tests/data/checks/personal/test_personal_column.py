@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.data.tables import small, with_column
 
 from headway.core.config import Config
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.sections.personal import PersonalSection
 from headway.data.checks.personal.personal_column import plugin
 
@@ -15,17 +15,17 @@ DATASET = with_column(
 
 
 def test_addresses_stop_and_phone_numbers_are_undecided():
-    assert [(each.where, each.severity) for each in plugin(Survey(dataset=DATASET))] == [
+    assert [(each.where, each.severity) for each in plugin(CheckContext(dataset=DATASET))] == [
         ("column who", "stop"),
         ("column call", "undecided"),
     ]
 
 
 def test_no_value_stands_in_the_finding():
-    message = plugin(Survey(dataset=DATASET))[0].message
+    message = plugin(CheckContext(dataset=DATASET))[0].message
     assert message == "'who' is email: 400 of 400 values, such as xxxx9@xxxxxxx.xxx"
 
 
 def test_what_is_kept_by_name_or_kind_is_silent():
     section = PersonalSection(keep={"who": "answers go there", "phone": "ours"})
-    assert plugin(Survey(dataset=DATASET, config=Config(personal=section))) == []
+    assert plugin(CheckContext(dataset=DATASET, config=Config(personal=section))) == []

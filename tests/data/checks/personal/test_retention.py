@@ -9,7 +9,7 @@ import pytest
 from tests.data.tables import small
 
 from headway.core.config import Config, ProjectSection
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import ConfigError, NotApplicable
 from headway.core.sections.personal import PersonalSection
 from headway.data.checks.personal.retention import plugin
@@ -18,13 +18,13 @@ from headway.storage import segments
 DAY_NS = 86_400 * 10**9
 
 
-def surveyed(folder: Path, *ages_days: float, retention: str = "90d") -> Survey:
+def surveyed(folder: Path, *ages_days: float, retention: str = "90d") -> CheckContext:
     """A project whose log has a segment of each age."""
     for age in ages_days:
         name = f"{time.time_ns() - int(age * DAY_NS):020}-1-0.arrow"
-        segments.keep(folder / ".headway/log/flights/0123", {"at_us": np.array([1])}, name=name)
+        segments.save(folder / ".headway/log/flights/0123", {"at_us": np.array([1])}, name=name)
     config = Config(folder=str(folder), project=ProjectSection(), personal=PersonalSection(retention=retention))
-    return Survey(dataset=small(), config=config)
+    return CheckContext(dataset=small(), config=config)
 
 
 def test_what_is_kept_too_long_is_told_with_the_command_that_ends_it(tmp_path):

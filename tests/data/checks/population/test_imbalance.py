@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from tests.data.tables import surveyed, wide, with_column
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.population.imbalance import plugin
 
 
-def rare(share: float, rows: int = 6000, **roles: object) -> Survey:
+def rare(share: float, rows: int = 6000, **roles: object) -> CheckContext:
     """Rows of which this share is late."""
     late = (np.random.default_rng(0).random(rows) < share).astype(int)
     return surveyed(with_column(wide(rows, **roles), late=late.tolist()))
@@ -31,7 +31,7 @@ def test_fewer_than_fifty_held_out_are_a_warning_with_what_they_can_show():
 
 def test_classes_of_nearly_equal_share_are_no_finding():
     assert plugin(rare(0.12)) == []
-    assert plugin(Survey(dataset=wide())) == []
+    assert plugin(CheckContext(dataset=wide())) == []
 
 
 def test_the_rarest_of_several_classes_is_named():

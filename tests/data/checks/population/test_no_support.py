@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from tests.data.tables import served, surveyed, wide, with_column
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import ASKED_AT
 from headway.core.errors import NotApplicable
 from headway.data.checks.population.no_support import plugin
@@ -68,6 +68,6 @@ def test_rows_without_a_time_count_each_by_itself_and_an_empty_column_has_no_bin
 
 def test_without_served_rows_or_features_of_both_it_cannot_judge():
     with pytest.raises(NotApplicable, match="no row is served"):
-        plugin(Survey(dataset=LONG))
+        plugin(CheckContext(dataset=LONG))
     with pytest.raises(NotApplicable, match="no feature is both"):
         plugin(replace(surveyed(LONG), requests=lambda: LONG.table.select(other="x1")))

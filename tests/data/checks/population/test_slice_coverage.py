@@ -7,14 +7,14 @@ import pytest
 from tests.data.tables import message, served, surveyed, wide, with_column
 
 from headway.core.config import Config, PolicySection
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.population.slice_coverage import plugin
 
 FEW = Config(policy=PolicySection(slice_rows=100))
 
 
-def sliced(survey: Survey) -> Survey:
+def sliced(survey: CheckContext) -> CheckContext:
     """The survey with slices that 100 rows judge."""
     return replace(survey, config=FEW)
 
@@ -66,4 +66,4 @@ def test_people_are_slices_too_and_without_either_it_cannot_judge():
     with pytest.raises(NotApplicable, match="no slice is declared"):
         plugin(surveyed(wide()))
     with pytest.raises(NotApplicable, match="no rows are held out"):
-        plugin(Survey(dataset=wide()))
+        plugin(CheckContext(dataset=wide()))

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from tests.data.tables import small, with_column
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
 from headway.data.checks.roles.number_as_text import plugin
 
 
 def found(values: list[str | None], **roles: object) -> list[Finding]:
-    return plugin(Survey(dataset=with_column(small(**roles), wind=values)))
+    return plugin(CheckContext(dataset=with_column(small(**roles), wind=values)))
 
 
 def test_a_column_of_numbers_with_one_word_in_it_is_named_with_its_row():

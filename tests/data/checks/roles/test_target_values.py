@@ -3,19 +3,19 @@ from __future__ import annotations
 import pytest
 from tests.data.tables import small, with_column
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
 from headway.data.checks.roles.target_values import plugin
 
 
 def found(values: list[object], **roles: object) -> list[Finding]:
-    return plugin(Survey(dataset=with_column(small(**roles), late=values)))
+    return plugin(CheckContext(dataset=with_column(small(**roles), late=values)))
 
 
 def test_a_target_of_two_classes_is_well_and_so_is_one_with_gaps():
     assert found([0, 1] * 200) == []
     assert found([False, True] * 200) == []
-    assert plugin(Survey(dataset=small())) == []
+    assert plugin(CheckContext(dataset=small())) == []
 
 
 @pytest.mark.parametrize(

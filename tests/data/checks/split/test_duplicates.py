@@ -4,13 +4,13 @@ import polars as pl
 import pytest
 from tests.data.tables import message, small, surveyed, wide, with_column
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.data.checks.split.duplicates import plugin
 
 
-def with_copies(dataset: Dataset, count: int) -> Survey:
+def with_copies(dataset: Dataset, count: int) -> CheckContext:
     """The last rows, which are of the test, are the first ones once more."""
     last = dataset.table.tail(count).select("at")
     copies = dataset.table.head(count).drop("at").hstack(last).select(dataset.table.columns)
@@ -59,6 +59,6 @@ def test_categories_of_two_tables_are_compared_as_texts():
 
 def test_without_a_test_or_a_feature_there_is_nothing_to_compare():
     with pytest.raises(NotApplicable, match="no rows are held out"):
-        plugin(Survey(dataset=small()))
+        plugin(CheckContext(dataset=small()))
     with pytest.raises(NotApplicable, match="no feature is left"):
         plugin(surveyed(small(ignore=("hour", "carrier"))))

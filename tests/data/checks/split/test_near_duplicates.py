@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from tests.data.tables import message, small, surveyed, wide, with_column
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.data.checks.split.near_duplicates import plugin
@@ -13,7 +13,7 @@ from headway.data.checks.split.near_duplicates import plugin
 NUMBERS = [f"x{place}" for place in range(6)]
 
 
-def nearly(dataset: Dataset, *changes: pl.Expr) -> Survey:
+def nearly(dataset: Dataset, *changes: pl.Expr) -> CheckContext:
     """The first 100 rows once more as the last, with changes."""
     last = dataset.table.tail(100).select("at")
     copies = dataset.table.head(100).drop("at").hstack(last).with_columns(changes).select(dataset.table.columns)

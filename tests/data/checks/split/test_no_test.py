@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tests.data.tables import message, small, surveyed, wide
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.split.no_test import plugin
 
@@ -11,9 +11,9 @@ from headway.data.checks.split.no_test import plugin
 def test_periods_that_are_absent_or_too_short_to_judge_a_model_are_named():
     assert message(plugin, surveyed(wide())) == []
     assert message(plugin, surveyed(small())) == ["warn [split] choose", "warn [split] test"]
-    assert message(plugin, Survey(dataset=wide(), periods={"test": wide()})) == ["warn [split] choose"]
+    assert message(plugin, CheckContext(dataset=wide(), periods={"test": wide()})) == ["warn [split] choose"]
 
 
 def test_rows_that_are_not_cut_have_no_test():
     with pytest.raises(NotApplicable, match="not cut"):
-        plugin(Survey(dataset=small()))
+        plugin(CheckContext(dataset=small()))

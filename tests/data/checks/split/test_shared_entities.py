@@ -5,7 +5,7 @@ import pytest
 from tests.data.tables import message, surveyed, wide, with_column
 
 from headway.core.config import SplitSection
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.split.shared_entities import plugin
 from headway.data.split import split_dataset
@@ -18,7 +18,7 @@ BY_DATE = SplitSection(
 
 def test_declared_groups_on_both_sides_of_the_test_are_a_warning():
     dataset = with_column(wide(groups="plane"), plane=PLANES.tolist())
-    [finding] = plugin(Survey(dataset=dataset, periods=split_dataset(dataset, BY_DATE)))
+    [finding] = plugin(CheckContext(dataset=dataset, periods=split_dataset(dataset, BY_DATE)))
 
     assert (finding.severity, finding.where) == ("warn", "column plane")
     assert finding.measured > 0.9

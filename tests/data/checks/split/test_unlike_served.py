@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tests.data.tables import message, served, surveyed, wide, with_column
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.split.unlike_served import plugin
 
@@ -29,7 +29,7 @@ def test_rows_without_a_time_are_compared_by_their_groups():
 
 def test_without_a_test_or_groups_enough_it_cannot_judge():
     with pytest.raises(NotApplicable, match="no rows are held out"):
-        plugin(Survey(dataset=LONG))
+        plugin(CheckContext(dataset=LONG))
     with pytest.raises(NotApplicable, match="too few to show a change"):
         plugin(served(LONG, 120))
     with pytest.raises(NotApplicable, match="asked 0 rows"):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.contract.file import load_project_contract
 from headway.data.contract.findings import contract_findings, uncovered_columns
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A `stop` for each column that is absent or holds values of another type; a `note` for those that nobody named.
 
     Where there is no contract it says so for all checks of the family, which then find nothing.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.core.provenance import Tracked
 from headway.data.dvc.stages import LOCK, PIPELINE
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A finding for each file or folder, `stop` where rows may be absent for it; data that DVC does not track has none.
 
     Raises NotApplicable where nothing that DVC recorded could be read.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
 from headway.data.labels.crossfit import SCREENING_ROWS, prepare_learner
 from headway.data.labels.said import Floats
 from headway.data.poison.triggers import MIN_MOVED, find_triggers
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A finding for each pattern that moves labels to one class, as the trigger of a backdoor does.
 
     A model that learned from none of the suspected rows says what they should be, and so do the other rows of their

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
@@ -13,7 +13,7 @@ LEAST_ALPHA = 0.667
 """Below it Krippendorff (2004) would draw no conclusion, not even a tentative one."""
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """Two findings: contradictions within the table, and the agreement that `headway labels agree` measured last.
 
     Of rows alike in all features those with the rarer label contradict the others. It is a note: where features are few
@@ -23,7 +23,7 @@ def plugin(survey: Survey) -> list[Finding]:
     dataset = survey.dataset
     if dataset.roles.task not in ("binary", "multiclass"):
         raise NotApplicable(f"labels of task '{dataset.roles.task}' are no classes, so none contradicts another")
-    agreement = survey.labelling.agreement()
+    agreement = survey.labeling.agreement()
     alpha = agreement.find("agreement.krippendorff") if agreement else None
     found = _contradictions(survey)
     if alpha is None or alpha.low >= LEAST_ALPHA:
@@ -44,7 +44,7 @@ def plugin(survey: Survey) -> list[Finding]:
     ]
 
 
-def _contradictions(survey: Survey) -> list[Finding]:
+def _contradictions(survey: CheckContext) -> list[Finding]:
     dataset = survey.dataset
     target = dataset.roles.target
     known = dataset.table.filter(pl.col(target).is_not_null()).select(*dataset.features, target)

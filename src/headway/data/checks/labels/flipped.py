@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
 from headway.data.labels.crossfit import ADDITIVE, SCREENING_ROWS, out_of_fold
 from headway.data.poison.cells import code_columns
 from headway.data.poison.clusters import MIN_FLIPPED, flipped_cells
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A finding for each such cell of two columns, with the least share of its labels that looks turned.
 
     The bound holds for all cells at once, and errors are widened to what cells show among each other. Not seen is what

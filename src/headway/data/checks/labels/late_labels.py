@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
 LIMIT = 0.05
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """The share of requests whose label was not there when it was declared to be.
 
     Above 5 %, by the whole interval, it warns; where the interval holds 5 % it is undecided.
     """
-    delays = survey.labelling.delays()
+    delays = survey.labeling.delays()
     if delays is None:
         raise NotApplicable("the live release answered nobody whose label could come", hint="headway serve NAME@live")
     if not delays.declared_s:
@@ -29,7 +29,7 @@ def plugin(survey: Survey) -> list[Finding]:
             code="D037",
             severity="warn" if late.low > LIMIT else "undecided",
             message=f"{late.value:.1%} [{late.low:.1%}, {late.high:.1%}] of {late.n_rows:,} requests had no label when it"
-            f" was due; {delays.n_labelled:,} of {delays.n_requests:,} have one now",
+            f" was due; {delays.n_labeled:,} of {delays.n_requests:,} have one now",
             where="[data] label_delay",
             measured=late.value,
             limit=LIMIT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.labels.crossfit import SCREENING_ROWS, out_of_fold
@@ -16,7 +16,7 @@ TELLS = 0.2
 """Share of what there is to know of the classes that a model must know before its surprise counts as an error."""
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """The share of labels that look wrong, told where its interval begins above 1 in 1,000; above 5 % it warns.
 
     Asked of at most about 60,000 rows in whole groups. A label that nobody could have told looks wrong as well: raises

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.labels.crossfit import SCREENING_ROWS, prepare_learner
@@ -14,7 +14,7 @@ from headway.data.poison.cells import code_columns
 from headway.data.poison.influence import MIN_GROUPS, MIN_SCORE, influential_groups
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A finding for each group, slice or people's value of at most 2 % of the rows whose influence stands out.
 
     Influence is how far a model would move without it, for its size. It stands out at five robust deviations, far from

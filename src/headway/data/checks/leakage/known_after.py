@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import OUTCOME
 from headway.core.evidence import Finding
 from headway.data import known
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A note for each such column, so that nobody wonders where it went."""
     dataset = survey.dataset
     after = [column for column, when in dataset.roles.known.items() if when == OUTCOME]

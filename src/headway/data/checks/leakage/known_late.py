@@ -6,7 +6,7 @@ import re
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import OUTCOME, REQUEST, Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
@@ -17,7 +17,7 @@ LIMIT = 0.01
 _BEFORE = re.compile(r"^(\d+) ?(m|h|d)\w* before (\w+)$")
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """For each `[data.known] COLUMN = "TIME"`, the share of rows whose value was not there yet at the decision.
 
     The decision is `[data] decision` where that reads `2h before COLUMN` (m, h, d), else the column `time`. Above 1 %

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
@@ -15,7 +15,7 @@ LIMIT = 0.8
 RATIO = 20
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """Columns read as features whose gaps follow those of the target.
 
     Measured is the share of rows without outcome in which the column is missing as well; it is a finding where that

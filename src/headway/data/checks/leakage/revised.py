@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Finding
 from headway.data import known
@@ -15,7 +15,7 @@ FEWEST = 100
 _THEN = "__then."
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """For each feature the share of rows whose value differs from that of `[data] snapshot`, rows matched by `key`.
 
     Rows count whose outcome came since, where there are 100 of them; else all that are in both. Above 1 % it stops, or

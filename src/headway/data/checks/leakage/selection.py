@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import OUTCOME, Dataset
 from headway.core.evidence import Finding
 
 LIMIT = 0.01
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """How many rows have no outcome, which columns are missing with it, and how uneven that is over the groups."""
     dataset = survey.dataset
     absent = dataset.table[dataset.roles.target].is_null()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.evidence import Finding
 from headway.data import known
@@ -12,7 +12,7 @@ LIMIT = 0.85
 EXPLAINED = {"binary": 0.6, "multiclass": 0.97, "regression": 0.97, "ranking": 0.97}
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """Features that tell the target alone: a number whose ROC AUC, in either direction, is above 0.85, or any column
     whose values explain most of the target.
 

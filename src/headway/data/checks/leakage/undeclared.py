@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data import known
@@ -13,7 +13,7 @@ LESS = 0.8
 NAMED = 10
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """One finding that lists them: undeclared and not provably safe is undecided, never safe.
 
     Requests prove it: a feature that callers filled nearly as often as the table does (four fifths of its share, in 100
@@ -46,7 +46,7 @@ def _named(names: list[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def _shown(survey: Survey, names: list[str]) -> list[str]:
+def _shown(survey: CheckContext, names: list[str]) -> list[str]:
     """Those that callers send."""
     try:
         asked = request_rows(survey) if names else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data import known
@@ -22,7 +22,7 @@ FILLED = 0.05
 FAR = 0.1
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """Features of the table beside what servers were asked, 100 requests or more.
 
     Filled in more than 5 % of the table and in no request: it stops, or warns where it is declared. In no request at
@@ -40,7 +40,7 @@ def plugin(survey: Survey) -> list[Finding]:
         return [*hard, Finding(code="D026", severity="note", message=message, where="requests", hint=reason.hint)]
 
 
-def _hard(survey: Survey, name: str, asked: pl.DataFrame) -> Finding | None:
+def _hard(survey: CheckContext, name: str, asked: pl.DataFrame) -> Finding | None:
     """What is a fact of a feature: it is in no request, or is filled in none."""
     dataset, count = survey.dataset, len(asked)
     declared = name in dataset.roles.known
@@ -71,7 +71,7 @@ def _hard(survey: Survey, name: str, asked: pl.DataFrame) -> Finding | None:
     )
 
 
-def _unlike(survey: Survey, asked: pl.DataFrame) -> list[Finding]:
+def _unlike(survey: CheckContext, asked: pl.DataFrame) -> list[Finding]:
     """Features whose values moved far between the rows learned from and the requests."""
     learned = training_rows(survey)
     drift = compare_with_requests(survey, learned, asked)

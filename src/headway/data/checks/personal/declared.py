@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
 from headway.data.personal.find import find_personal_data
 
 _DONE = "personal."
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A note for each column; a column that is kept although nothing personal is found in it is told as well."""
     done = {name.removeprefix(_DONE): way for name, way in survey.dataset.provenance.items() if name.startswith(_DONE)}
     return [_finding(survey, column, way) for column, way in done.items()]
 
 
-def _finding(survey: Survey, column: str, way: str) -> Finding:
+def _finding(survey: CheckContext, column: str, way: str) -> Finding:
     message = {"drop": "was dropped when it was opened", "hash": "is a keyed hash: it groups, and is no feature"}.get(
         way
     )

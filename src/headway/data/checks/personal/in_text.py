@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
 from headway.data.personal.find import PersonalData, find_personal_data
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """One `undecided` finding for each column, with the counts by kind: whether it matters, only a reader can say."""
     section = survey.config.personal
     found = find_personal_data(survey.dataset.table, but={*section.keep, *section.hash})

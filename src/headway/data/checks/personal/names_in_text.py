@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable, PluginError
 from headway.core.evidence import Finding
 from headway.data.personal.find import unique_values
@@ -12,7 +12,7 @@ from headway.data.personal.kinds import mask_value
 from headway.data.personal.names import MAY_BE_NAME, NameFinder, name_finder
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """One `undecided` finding for each column, with how many of its values hold a name: of ten, about one is none.
 
     Raises NotApplicable without the lists, where a column holds what may be names.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
 from headway.data.personal.find import HALF, PersonalData, find_personal_data
 
 SURE = frozenset({"email", "card", "iban", "national_id"})
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """Columns most of whose unique values are one kind of personal data, and nothing else.
 
     An address or a number with a check digit is a `stop`; a phone number or the address of a machine is `undecided`,

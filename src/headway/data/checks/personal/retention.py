@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from itertools import groupby
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.personal.retention import parse_duration
@@ -15,13 +15,13 @@ from headway.storage import quarantined, segments, traffic
 DAY_S = 86_400
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A finding for each log, for the labels and for the quarantine, of which files are older.
 
     Raises NotApplicable without a limit where anything is kept.
     """
     state, said = survey.config.state, survey.config.personal.retention
-    kept = {path: segments.written_ns(path) for path in traffic.kept_segments(state)}
+    kept = {path: segments.written_ns(path) for path in traffic.all_segments(state)}
     kept |= {path: quarantined.written_ns(path) for path in quarantined.files(state)}
     if not kept:
         return []

@@ -6,7 +6,7 @@ import math
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
@@ -15,7 +15,7 @@ FEWEST = 50
 JUDGED = ("choose", "test")
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A note where the rarest class has less than a fifth of an equal share (a tenth of two classes), with its share
     in each period; a warning where fewer than 50 of its rows are in `choose` or `test`.
 
@@ -56,7 +56,7 @@ def plugin(survey: Survey) -> list[Finding]:
     ]
 
 
-def _of(survey: Survey, name: str, value: float) -> tuple[int, int]:
+def _of(survey: CheckContext, name: str, value: float) -> tuple[int, int]:
     """Rows of a class in a period, and rows with an outcome."""
     outcomes = survey.periods[name].table[survey.dataset.roles.target].drop_nulls().cast(pl.Float64)
     return int((outcomes == float(value)).sum()), len(outcomes)

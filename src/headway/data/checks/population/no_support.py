@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import ASKED_AT, Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
@@ -44,7 +44,7 @@ class _Region:
     learned: int
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """One finding with the share of served rows in such regions, the widest named; a warning above 1 %.
 
     A region is a bin of a feature (eighths of the rows learned from, what lies beyond them, a text, missing), or of two
@@ -119,7 +119,7 @@ def _numbers(name: str, learned: pl.Series, served: pl.Series) -> _Column:
     return _Column(name=name, labels=labels, learned=codes[0], served=codes[1])
 
 
-def _days(survey: Survey, rows: pl.DataFrame) -> Codes:
+def _days(survey: CheckContext, rows: pl.DataFrame) -> Codes:
     """The day or group of each served row; each row its own where there is none."""
     roles = survey.dataset.roles
     name = next((each for each in (ASKED_AT, roles.time, roles.groups) if each and each in rows.columns), "")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.leakage.held_out import train_and_test
@@ -19,7 +19,7 @@ _LONGER = "a longer test, a lower [policy] slice_rows (wider intervals), or judg
 _COUNTS = ("served", "learned", "tested")
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """For each declared slice and column of people, the share of served rows whose value has fewer than 20 rows learned
     from, and that whose value has fewer rows in the test than a slice needs to be judged (`[policy] slice_rows`).
 

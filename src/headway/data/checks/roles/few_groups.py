@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
 LIMIT = 20
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A finding where there are fewer than 20 groups, or where every row is a group of its own."""
     dataset = survey.dataset
     column = dataset.roles.groups

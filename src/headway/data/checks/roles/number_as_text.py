@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
 
 LIMIT = 0.5
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """Text features of which more than half of the values are numbers; a model would read them as categories.
 
     Measured is that share. A column that is text throughout, or numbers throughout (a code), is left alone.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
 
 SHOWN = 5
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """At most one finding; measured is the number of different values among the rows with an outcome."""
     dataset = survey.dataset
     name, task = dataset.roles.target, dataset.roles.task

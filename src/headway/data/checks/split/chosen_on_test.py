@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
 from headway.data.leakage.copies import train_and_test_features
 
 LIMIT = 0.1
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A note with how far the best of as many columns of noise as there are may correlate with the target in the test.
 
     That is the root of 2 ln(columns) / n, n the groups of the test, or its rows where none are declared. No table tells

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
@@ -14,7 +14,7 @@ from headway.data.leakage.fitted import mean_filled_columns, standardized_column
 from headway.data.leakage.held_out import train_and_test
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A warning for each feature that keeps a trace: what is exact over all rows, and not over those learned from.
 
     Traces are a mean of 0 with a deviation of 1, a value that recurs and is the mean, and for each text the mean of the

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.leakage.copies import copy_findings, count_copies, match_rows, row_hashes, train_and_test_features
@@ -26,7 +26,7 @@ Band = Mapping[str, tuple[float, np.uint64]]
 """Columns that are compared, each with where its steps begin and what its number is multiplied by."""
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """At most one finding; rows count that agree, rounded, in four fifths of the features, and are not equal in all.
 
     Numbers are rounded to a fiftieth of the middle 90 % of the rows learned from, long texts to their letters. Features

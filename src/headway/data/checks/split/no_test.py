@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
@@ -10,7 +10,7 @@ FEWEST = 100
 SEARCHED = ("choose", "test")
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A warning for `choose` and `test` each, where it is absent or has fewer than 100 rows with an outcome.
 
     Without `choose` a search would look at the test as often as it likes, and the test would be none.

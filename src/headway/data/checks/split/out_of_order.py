@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
@@ -12,7 +12,7 @@ from headway.data.leakage.held_out import train_and_test
 from headway.data.texts import parse_date_column
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A warning with the share of rows learned from that are later than the first of the test, by the column `time`.
 
     Where none is declared, the first column of dates or times counts: rows that have a date and were drawn at random.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
@@ -14,7 +14,7 @@ from headway.data.roles import ENTITY_NAME
 FEWEST = 100
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A warning for declared groups that are on both sides, a note for other columns that name things.
 
     Measured is the share of test rows whose group or thing was learned from. A column names things if it has at least

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Survey
+from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.leakage.served import ALPHA, compare_with_requests, drifted_features, request_rows
@@ -10,7 +10,7 @@ from headway.data.leakage.served import ALPHA, compare_with_requests, drifted_fe
 NAMED = 3
 
 
-def plugin(survey: Survey) -> list[Finding]:
+def plugin(survey: CheckContext) -> list[Finding]:
     """A warning where the detector tells the rows of `test` from the requests, at a chance of 5 %.
 
     Days are dealt anew in runs of a week, so that it takes eight weeks of both together. Whatever the model showed on

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headway.core.evidence import Measurement
-from headway.core.record import Kept, Record
+from headway.core.record import Record, StoredRecord
 
 
-class Correction(Kept, frozen=True, kw_only=True):
+class Correction(StoredRecord, frozen=True, kw_only=True):
     """A label that somebody set right: of the rows of the source with this content (a digest), from old to new.
 
     Labels are as the opened table has them: numbers of classes, or of a regression. `place` is the row's number, from
@@ -35,7 +35,7 @@ class Suspect(Record, frozen=True, kw_only=True):
     group: str = ""
 
 
-class Suspects(Kept, frozen=True, kw_only=True):
+class Suspects(StoredRecord, frozen=True, kw_only=True):
     """Labels that may be wrong in one dataset, the likeliest first, and how many there are in all and by class.
 
     `turned` has for each class the shares of its rows that are labelled as each class.
@@ -51,7 +51,7 @@ class Suspects(Kept, frozen=True, kw_only=True):
     at: str = ""
 
 
-class Agreement(Kept, frozen=True, kw_only=True):
+class Agreement(StoredRecord, frozen=True, kw_only=True):
     """How far annotators agree beyond chance, each measure with its interval; `source` says whose labels."""
 
     name: str
@@ -65,7 +65,7 @@ class Agreement(Kept, frozen=True, kw_only=True):
         return next((each for each in self.measurements if each.name == name and not each.slice), None)
 
 
-class Wanted(Record, frozen=True, kw_only=True):
+class LabelRequest(Record, frozen=True, kw_only=True):
     """A request whose label would teach most: its key, when it came, and how torn the model is, in [0, 1]."""
 
     key: str
@@ -81,7 +81,7 @@ class Delays(Record, frozen=True, kw_only=True):
     """
 
     n_requests: int
-    n_labelled: int
+    n_labeled: int
     declared_s: float
     quantiles: tuple[Measurement, ...]
     late: Measurement | None = None
@@ -96,7 +96,7 @@ def _no_delays() -> Delays | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labelling:
+class Labeling:
     """What is known of how labels came about: the last agreement that was measured, and their delays."""
 
     agreement: Callable[[], Agreement | None] = _no_agreement

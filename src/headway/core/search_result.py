@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from headway.core.calibrator import Calibrator
 from headway.core.evidence import Finding
-from headway.core.record import Kept
-from headway.core.release import Contract, SelfTest, View
+from headway.core.record import StoredRecord
+from headway.core.release import Contract, FeatureView, SelfTest
 from headway.core.variant import Variant
-from headway.core.verdict import Judged
+from headway.core.verdict import EvaluatedVariant
 
 
-class Baseline(Kept, frozen=True, kw_only=True):
+class Baseline(StoredRecord, frozen=True, kw_only=True):
     """The model as it came, with its decision threshold; `data` maps each period to the digest of its rows.
 
     `costs` are those of a false alarm and of a miss, by which the threshold was chosen.
@@ -23,32 +25,34 @@ class Baseline(Kept, frozen=True, kw_only=True):
     costs: tuple[float, float] = (1.0, 1.0)
     data: dict[str, str] = {}
     calibrator: Calibrator = Calibrator()
-    views: tuple[View, ...] = ()
+    views: tuple[FeatureView, ...] = ()
     contract: Contract = Contract()
 
 
-class Frontier(Kept, frozen=True, kw_only=True):
+class SearchResult(StoredRecord, frozen=True, kw_only=True):
     """What a search found: variants judged on the `choose` period, and the winner judged on `test`.
 
     Variants of `left` had a first look alone: their speed was measured, and they could not win or the time was used up.
     `reasons` says of every other variant, by its name, why it lost; `self_test` holds rows with the winner's answers.
     """
 
+    former_kinds: ClassVar[tuple[str, ...]] = ("frontier",)
+
     name: str
     baseline: Baseline
-    judged: tuple[Judged, ...]
-    winner: Judged
-    left: tuple[Judged, ...] = ()
+    judged: tuple[EvaluatedVariant, ...]
+    winner: EvaluatedVariant
+    left: tuple[EvaluatedVariant, ...] = ()
     reasons: dict[str, str] = {}
     refusals: tuple[Finding, ...] = ()
     self_test: SelfTest = SelfTest(rows=(), answers=())
     at: str = ""
 
     @property
-    def origin(self) -> Judged:
+    def origin(self) -> EvaluatedVariant:
         """The model as it came, among the variants judged on `choose`."""
         return next(row for row in self.judged if not row.variant.steps)
 
-    def row(self, digest: str) -> Judged | None:
+    def row(self, digest: str) -> EvaluatedVariant | None:
         """The variant of that digest, as judged on `choose`."""
         return next((row for row in self.judged if row.variant.digest == digest), None)

@@ -15,11 +15,11 @@ import msgspec
 
 from headway.core.errors import Refused, StoreError
 from headway.core.record import Record, canonical
-from headway.registry.chain import Link
+from headway.registry.chain import ChainEntry
 from headway.storage import atomic
 
 
-class Met(Record, frozen=True, kw_only=True):
+class LastSeen(Record, frozen=True, kw_only=True):
     """The highest move of a pointer that was met, and its digest."""
 
     number: int
@@ -31,17 +31,17 @@ def beside(trusted_keys: Path) -> Path:
     return trusted_keys.with_suffix(".seen.json")
 
 
-def recall(file: Path) -> dict[str, Met]:
+def recall(file: Path) -> dict[str, LastSeen]:
     """What was met, none at first; raises StoreError if the file cannot be understood, for then nothing is safe."""
     try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, Met])
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, LastSeen])
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise StoreError(f"the memory of pointers cannot be read: {error}", where=str(file), hint=_MEND) from error
 
 
-def expect(met: Mapping[str, Met], links: Sequence[Link], *, file: Path) -> None:
+def expect(met: Mapping[str, LastSeen], links: Sequence[ChainEntry], *, file: Path) -> None:
     """Raise Refused if a move that was met is not in the chain.
 
     `met` is recalled before the chain is read: whoever moves a pointer keeps the move first and remembers it after.
@@ -59,7 +59,7 @@ def expect(met: Mapping[str, Met], links: Sequence[Link], *, file: Path) -> None
             )
 
 
-def remember(file: Path, address: str, met: Met) -> None:
+def remember(file: Path, address: str, met: LastSeen) -> None:
     """Note a pointer's verified move if it is higher than the one met before; processes take turns."""
     with _turn(file.parent):
         known = recall(file)

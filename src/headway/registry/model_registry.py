@@ -16,11 +16,12 @@ from headway.core.contracts import State
 from headway.core.errors import ConfigError, Refused, StoreError
 from headway.core.plugins import load_state
 from headway.core.record import Record, digest_of
-from headway.core.release import Deal, Move, Release
+from headway.core.release import PointerUpdate, Release, TrafficAssignment
 from headway.core.verdict import Verdict
-from headway.registry import chain, seen
-from headway.registry.bundle import Bundle, open_bundle, save, seal
-from headway.registry.chain import Link
+from headway.registry import chain
+from headway.registry import rollback_protection as seen
+from headway.registry.bundle import Bundle, open_bundle, save_bundle, sign_release
+from headway.registry.chain import ChainEntry
 from headway.registry.sign import MEND_COPY, Publisher, Trusted, load_publisher, load_trusted
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
@@ -28,7 +29,7 @@ _POINTER = r"[a-z][a-z0-9_-]{0,31}"
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
 
 
-class Reason(Record, frozen=True, kw_only=True):
+class UpdateReason(Record, frozen=True, kw_only=True):
     """Who moves a pointer and why, and the verdict that it follows; none to go back to what the pointer had before."""
 
     who: str
@@ -42,7 +43,7 @@ def now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Register:
+class ModelRegistry:
     """The releases in a folder and the moves in a state, believed as far as trusted keys signed them.
 
     It only reads keys: `publish` and `point` need the publisher's, the others none.
@@ -55,7 +56,7 @@ class Register:
     clock: Callable[[], datetime] = now
 
     @classmethod
-    def from_config(cls, config: Config) -> Register:
+    def from_config(cls, config: Config) -> ModelRegistry:
         """The register of a project; raises ConfigError if its keys lie in the store, which they guard."""
         trusted_keys, publisher_key = config.path(config.trust.trusted_keys), config.path(config.trust.publisher_key)
         for field, path in (("trusted_keys", trusted_keys), ("publisher_key", publisher_key)):
@@ -77,13 +78,19 @@ class Register:
 
         The same release again changes only what is not as it should be, such as a signature by a former key.
         """
-        sealed = seal(release, files, load_publisher(self.publisher_key))
-        save(self._place(release.name, sealed.digest), sealed)
+        sealed = sign_release(release, files, load_publisher(self.publisher_key))
+        save_bundle(self._place(release.name, sealed.digest), sealed)
         return sealed.digest
 
     def point(
-        self, address: str, release: str, reason: Reason, *, after: int | None = None, deal: Deal | None = None
-    ) -> Move:
+        self,
+        address: str,
+        release: str,
+        reason: UpdateReason,
+        *,
+        after: int | None = None,
+        deal: TrafficAssignment | None = None,
+    ) -> PointerUpdate:
         """Move a pointer (`name@pointer`) to a release (its digest), signed and numbered; returns the move.
 
         `after` is the number of the move that the caller saw last, 0 for none; without it, the last there is. Raises
@@ -96,7 +103,7 @@ class Register:
         last = before[-1].number if before else 0
         return self._move(address, release, reason, number=(last if after is None else after) + 1, deal=deal)
 
-    def withdraw(self, address: str, *, who: str, why: str) -> Move | None:
+    def withdraw(self, address: str, *, who: str, why: str) -> PointerUpdate | None:
         """Let a pointer stand at nothing, by a move as signed and numbered as any; None if it does so already.
 
         It needs no verdict: what takes a release out of traffic is always allowed.
@@ -104,9 +111,9 @@ class Register:
         links = [each for each in self._links(address) if each.address == address]
         if not links or not links[-1].move.release:
             return None
-        return self._move(address, "", Reason(who=who, why=why), number=links[-1].move.number + 1)
+        return self._move(address, "", UpdateReason(who=who, why=why), number=links[-1].move.number + 1)
 
-    def back(self, address: str, *, who: str, why: str) -> Move:
+    def back(self, address: str, *, who: str, why: str) -> PointerUpdate:
         """Move a pointer to the release that it had before the one it is at; twice is there and back again.
 
         Raises StoreError where it had no other.
@@ -115,11 +122,13 @@ class Register:
         before = next((release for release in reversed(had) if release not in ("", had[-1])), None)
         if before is None:
             raise StoreError(f"{address} had no other release to go back to", hint="headway history")
-        return self.point(address, before, Reason(who=who, why=why))
+        return self.point(address, before, UpdateReason(who=who, why=why))
 
-    def _move(self, address: str, release: str, reason: Reason, *, number: int, deal: Deal | None = None) -> Move:
+    def _move(
+        self, address: str, release: str, reason: UpdateReason, *, number: int, deal: TrafficAssignment | None = None
+    ) -> PointerUpdate:
         name, pointer = _parse(address)
-        move = Move(
+        move = PointerUpdate(
             name=name,
             pointer=pointer,
             number=number,
@@ -134,16 +143,16 @@ class Register:
         )
         return self._append(move, load_publisher(self.publisher_key))
 
-    def head(self, address: str) -> Move | None:
+    def head(self, address: str) -> PointerUpdate | None:
         """The move that a pointer stands at, or None; raises Refused if it, or what leads to it, cannot be believed."""
         last = chain.last(self._links(address), address)
         if last is None:
             return None
         last.verify(self._trusted())
-        seen.remember(self._seen, address, seen.Met(number=last.move.number, digest=last.digest))
+        seen.remember(self._seen, address, seen.LastSeen(number=last.move.number, digest=last.digest))
         return last.move
 
-    def history(self, name: str = "", pointer: str = "") -> tuple[Move, ...]:
+    def history(self, name: str = "", pointer: str = "") -> tuple[PointerUpdate, ...]:
         """The moves of all pointers, or of a name, or of one, oldest first, the whole chain verified.
 
         Raises Refused that names the first move that was edited, deleted, put elsewhere or cut off, or whose key is
@@ -155,7 +164,7 @@ class Register:
         moves = (each.move for each in links)
         return tuple(move for move in moves if name in {"", move.name} and pointer in {"", move.pointer})
 
-    def live_at(self, address: str, time: datetime) -> Move | None:
+    def live_at(self, address: str, time: datetime) -> PointerUpdate | None:
         """The move that a pointer stood at at a time (local if it has no zone), or None before its first."""
         moves = (
             move for move in self.history(*_parse(address)) if datetime.fromisoformat(move.at) <= time.astimezone()
@@ -189,14 +198,14 @@ class Register:
     def _trusted(self) -> Trusted:
         return load_trusted(self.trusted_keys)
 
-    def _links(self, address: str) -> tuple[Link, ...]:
+    def _links(self, address: str) -> tuple[ChainEntry, ...]:
         """The chain of moves, which must hold the move of this pointer that was met before."""
         met = seen.recall(self._seen)
         links = chain.link(self.state.moves())
         seen.expect({known: one for known, one in met.items() if known == address}, links, file=self._seen)
         return links
 
-    def _append(self, move: Move, publisher: Publisher) -> Move:
+    def _append(self, move: PointerUpdate, publisher: Publisher) -> PointerUpdate:
         """Chain the move to the end of the store, again if another pointer's move came between; then remember it."""
         kept = False
         while not kept:
@@ -204,7 +213,7 @@ class Register:
             move = replace(move, previous=digest_of(end.content) if end else "")
             signed = publisher.sign(record.write(move))
             kept = self.state.append(signed)
-        met = seen.Met(number=move.number, digest=digest_of(signed.content))
+        met = seen.LastSeen(number=move.number, digest=digest_of(signed.content))
         seen.remember(self._seen, f"{move.name}@{move.pointer}", met)
         return move
 
@@ -247,7 +256,7 @@ def _parse(address: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def _expect_reason(reason: Reason, release: str, before: Sequence[Move]) -> None:
+def _expect_reason(reason: UpdateReason, release: str, before: Sequence[PointerUpdate]) -> None:
     """Only pass acts; to go back to a release that the pointer had takes no verdict."""
     if reason.verdict is None and release not in {move.release for move in before}:
         raise Refused(

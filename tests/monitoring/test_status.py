@@ -9,21 +9,21 @@ from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
 from headway.core.sections.retrain import RetrainSection
 from headway.core.ticket import Ticket
-from headway.core.watch import Reply, Watch
+from headway.core.watch import MonitoringAnswer, MonitoringReport
 from headway.monitoring import status
 
 POLICY = RetrainSection()
 TICKET = Ticket(name="flights", release="sha256:1", reasons=("rows",), why="rows grew")
-ASKED = Reply(question="harm", level=0.01)
-PLAIN = Watch(
+ASKED = MonitoringAnswer(question="harm", level=0.01)
+PLAIN = MonitoringReport(
     name="flights",
     release="sha256:1",
     period="2013-07",
     since="2013-07-01T00:00:00",
     until="2013-08-01T00:00:00",
     n_rows=900,
-    n_labelled=900,
-    outlook="unknown",
+    n_labeled=900,
+    status="unknown",
     message="",
     drift=Drift(alarm=False, measurements=()),
 )
@@ -44,21 +44,21 @@ def measured(name: str, value: float, *, slice: str = "", se: float = 0.001) -> 
     )
 
 
-def moved(*names: str, harms: tuple[Measurement, ...] = (), level: float = 0.01) -> Watch:
+def moved(*names: str, drift_costs: tuple[Measurement, ...] = (), level: float = 0.01) -> MonitoringReport:
     """A period whose inputs moved, these features for sure."""
     findings = tuple(Finding(code="O001", severity="warn", message="", where=name) for name in ("all", *names))
     drift = Drift(alarm=True, measurements=(), findings=findings)
-    reply = Reply(question="drift", level=level, shown=("drift.p",))
-    return replace(PLAIN, drift=drift, harms=harms, replies=(reply, ASKED))
+    reply = MonitoringAnswer(question="drift", level=level, shown=("drift.p",))
+    return replace(PLAIN, drift=drift, drift_costs=drift_costs, answers=(reply, ASKED))
 
 
-def said(watch: Watch, *, pending: bool = False) -> str:
-    return status.status_message(replace(watch, outlook=status.monitoring_status(watch)), POLICY, pending=pending)
+def said(watch: MonitoringReport, *, pending: bool = False) -> str:
+    return status.status_message(replace(watch, status=status.monitoring_status(watch)), POLICY, pending=pending)
 
 
 def test_a_quiet_period_is_not_shown_to_change_and_needs_nothing():
-    seen = replace(PLAIN, replies=(ASKED,), quality=(measured("roc_auc", 0.7),))
-    assert status.monitoring_status(seen) == "well"
+    seen = replace(PLAIN, answers=(ASKED,), quality=(measured("roc_auc", 0.7),))
+    assert status.monitoring_status(seen) == "healthy"
     assert said(seen) == (
         "2013-07: no change of the inputs is shown since the release was judged; "
         "it is not shown to be worse; nothing needs to be done."
@@ -66,15 +66,20 @@ def test_a_quiet_period_is_not_shown_to_change_and_needs_nothing():
 
 
 def test_features_that_moved_are_named_in_the_order_of_what_their_move_costs():
-    harms = (measured("drift.loss", 0.05, slice="hour"), measured("drift.loss", 0.01, slice="wind", se=0.01))
-    seen = moved("wind", "dest", "hour", harms=harms)
+    drift_costs = (measured("drift.loss", 0.05, slice="hour"), measured("drift.loss", 0.01, slice="wind", se=0.01))
+    seen = moved("wind", "dest", "hour", drift_costs=drift_costs)
     assert "judged: hour, wind and dest moved (the move of hour is estimated to cost); it is not" in said(seen)
 
 
 def test_a_move_is_said_to_cost_only_at_the_chance_that_all_features_share():
-    harms = (measured("drift.loss", 0.0025, slice="hour"), *(measured("drift.loss", 0.0, slice=each) for each in "abc"))
-    assert "hour is estimated to cost" in said(moved("hour", harms=harms, level=0.05))
-    assert "estimated to cost" not in said(moved("hour", harms=harms, level=0.01))  # 2.5 standard errors, of four
+    drift_costs = (
+        measured("drift.loss", 0.0025, slice="hour"),
+        *(measured("drift.loss", 0.0, slice=each) for each in "abc"),
+    )
+    assert "hour is estimated to cost" in said(moved("hour", drift_costs=drift_costs, level=0.05))
+    assert "estimated to cost" not in said(
+        moved("hour", drift_costs=drift_costs, level=0.01)
+    )  # 2.5 standard errors, of four
 
 
 def test_inputs_that_moved_without_a_feature_that_is_sure_are_told_so():
@@ -82,17 +87,17 @@ def test_inputs_that_moved_without_a_feature_that_is_sure_are_told_so():
 
 
 def test_each_harm_is_told_with_what_it_rests_on():
-    harm = Reply(question="harm", level=0.01, shown=("roc_auc.change", "ece.split", "cost"))
+    harm = MonitoringAnswer(question="harm", level=0.01, shown=("roc_auc.change", "ece.split", "cost"))
     seen = replace(
         PLAIN,
-        replies=(harm,),
-        n_labelled=700,
-        n_keyless=50,
+        answers=(harm,),
+        n_labeled=700,
+        n_without_key=50,
         quality=(measured("ece", 0.23),),
         change=(measured("roc_auc.change", -0.04), measured("ece.change", 0.05)),
         cost=measured("retrain.expected_loss", 1234.4),
     )
-    assert status.monitoring_status(seen) == "worse"
+    assert status.monitoring_status(seen) == "degraded"
     assert said(seen).partition("; ")[2] == (
         "by the 700 labels of 900 (50 answers have no key, so that no label can come), it ranks worse than when it was "
         "judged (AUC -0.040), its probabilities are off by 23% on average, more than 5% (18% when it was judged) and "
@@ -102,7 +107,7 @@ def test_each_harm_is_told_with_what_it_rests_on():
 
 
 def test_without_a_label_the_estimate_is_told_with_its_interval_and_nothing_is_claimed():
-    seen = replace(PLAIN, n_labelled=0, estimated=(measured("roc_auc.estimated", 0.71, se=0.02),))
+    seen = replace(PLAIN, n_labeled=0, estimated=(measured("roc_auc.estimated", 0.71, se=0.02),))
     assert said(seen).endswith(
         "no label has come yet, and its scores would give an AUC of 0.71 (0.67 to 0.75) if they mean what they meant."
     )
@@ -111,10 +116,13 @@ def test_without_a_label_the_estimate_is_told_with_its_interval_and_nothing_is_c
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"n_labelled": 0}, "no label has come yet, and without them nothing can be said of its quality"),
-        ({"n_labelled": 300}, "300 labels of 900 have come, and it is judged once all have had their time"),
-        ({"over": False}, "2013-07: it is not over: 900 rows so far, 900 with a label; it is judged once it is."),
-        ({"drift": None, "n_labelled": 0}, "2013-07: whether the inputs moved cannot be said; no label"),
+        ({"n_labeled": 0}, "no label has come yet, and without them nothing can be said of its quality"),
+        ({"n_labeled": 300}, "300 labels of 900 have come, and it is judged once all have had their time"),
+        (
+            {"is_complete": False},
+            "2013-07: it is not over: 900 rows so far, 900 with a label; it is judged once it is.",
+        ),
+        ({"drift": None, "n_labeled": 0}, "2013-07: whether the inputs moved cannot be said; no label"),
         (
             {"unknown": (Finding(code="O002", severity="undecided", message="quality cannot be said: no task"),)},
             "quality cannot be said: no task",
@@ -129,6 +137,6 @@ def test_what_was_not_asked_is_said_to_be_unknown(fields, message):
 
 
 def test_a_ticket_is_told_when_it_is_opened_and_while_it_is_open():
-    seen = replace(PLAIN, replies=(ASKED,))
+    seen = replace(PLAIN, answers=(ASKED,))
     assert said(replace(seen, ticket=TICKET)).endswith("; a ticket proposes to train it anew.")
     assert said(seen, pending=True).endswith("; a ticket to train it anew is open.")

@@ -5,26 +5,28 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from headway.core.errors import Refused
-from headway.core.frontier import Frontier
 from headway.core.record import Record
-from headway.core.release import Contract, Move, Release
+from headway.core.release import Contract, PointerUpdate, Release
+from headway.core.search_result import SearchResult
 from headway.core.verdict import Verdict
 from headway.data.contract.file import load_project_contract
 from headway.data.contract.served import agreed_contract
-from headway.registry.enrol import Enrolment, enrol
-from headway.registry.judge import override as overruled
+from headway.registry.judge import override_verdict as overruled
+from headway.registry.key_setup import KeySetup, init_keys
+from headway.registry.model_registry import UpdateReason, now
 from headway.registry.project import Project
-from headway.registry.register import Reason, now
 
 
-class Shipped(Record, frozen=True, kw_only=True):
+class PublishedRelease(Record, frozen=True, kw_only=True):
     """The move that made a release live, and what had to be done about keys on this machine."""
 
-    move: Move
-    enrolment: Enrolment
+    move: PointerUpdate
+    enrolment: KeySetup
 
 
-def ship(project: Project, frontier: Frontier, *, who: str, why: str = "", override: str = "") -> Shipped:
+def release_winner(
+    project: Project, frontier: SearchResult, *, who: str, why: str = "", override: str = ""
+) -> PublishedRelease:
     """Publish the winner of a frontier and point `live` at it.
 
     Raises Refused where its verdict is not pass: only pass acts by itself. `override` is the reason of a person who
@@ -32,28 +34,28 @@ def ship(project: Project, frontier: Frontier, *, who: str, why: str = "", overr
     """
     if override and frontier.winner.verdict.answer != "pass":
         verdict = overruled(frontier.winner.verdict, who=who, why=override, at=now().isoformat(timespec="seconds"))
-        project.keep(verdict)
+        project.save(verdict)
         frontier = replace(frontier, winner=replace(frontier.winner, verdict=verdict))
     digest, enrolment = publish(project, frontier, who=who)
-    reason = Reason(
+    reason = UpdateReason(
         who=who, why=why or (f"override: {override}" if override else _why(frontier)), verdict=frontier.winner.verdict
     )
-    return Shipped(move=project.register.point(f"{project.name}@live", digest, reason), enrolment=enrolment)
+    return PublishedRelease(move=project.register.point(f"{project.name}@live", digest, reason), enrolment=enrolment)
 
 
-def publish(project: Project, frontier: Frontier, *, who: str) -> tuple[str, Enrolment]:
+def publish(project: Project, frontier: SearchResult, *, who: str) -> tuple[str, KeySetup]:
     """Sign and keep the winner of a frontier, and point nothing at it; returns its digest, to start a rollout with.
 
     Raises Refused where its verdict is not pass.
     """
     winner = frontier.winner
     _expect_pass(winner.verdict, winner.variant.name)
-    enrolment = enrol(project.register.publisher_key, project.register.trusted_keys, comment=who)
+    enrolment = init_keys(project.register.publisher_key, project.register.trusted_keys, comment=who)
     files = {f"model.{winner.variant.artifact.format}": project.blobs.get(winner.variant.artifact.digest)}
     return project.register.publish(_release(frontier, _contract(project, frontier), made_by=who), files), enrolment
 
 
-def _contract(project: Project, frontier: Frontier) -> Contract:
+def _contract(project: Project, frontier: SearchResult) -> Contract:
     """What the project's contract says as it stands now; without one, what the model's columns were."""
     agreed, contract = load_project_contract(project.config), frontier.baseline.contract
     return agreed_contract(contract, frontier.winner.variant.signature, agreed) if agreed else contract
@@ -63,13 +65,15 @@ def _expect_pass(verdict: Verdict, name: str) -> None:
     if verdict.answer != "pass":
         raise Refused(
             f"nothing is released: the verdict on {name} is {verdict.answer}",
-            where="; ".join(ruling.message for ruling in verdict.rulings if ruling.answer != "pass"),
+            where="; ".join(
+                rule_result.message for rule_result in verdict.rule_results if rule_result.answer != "pass"
+            ),
             hint="headway optimize on more data, or with another policy under [[policy.release]]; a person may answer "
             'for it: headway release --override "WHY"',
         )
 
 
-def _release(frontier: Frontier, contract: Contract, *, made_by: str) -> Release:
+def _release(frontier: SearchResult, contract: Contract, *, made_by: str) -> Release:
     """The record of a release; `made_at` is the time of the search, so that one frontier gives one release."""
     winner = frontier.winner
     searched = frontier.row(winner.variant.digest)
@@ -89,5 +93,5 @@ def _release(frontier: Frontier, contract: Contract, *, made_by: str) -> Release
     )
 
 
-def _why(frontier: Frontier) -> str:
+def _why(frontier: SearchResult) -> str:
     return f"fastest feasible of {len(frontier.judged)} variants: {frontier.winner.variant.name}"

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from headway.core.record import Record
-from headway.core.verdict import Ruling, Verdict
+from headway.core.verdict import RuleResult, Verdict
 
 
-class Drill(Record, frozen=True, kw_only=True):
+class PolicyTest(Record, frozen=True, kw_only=True):
     """One model that was broken, or copied, on purpose.
 
     `what` was done to it, and `expects` what a policy should say of that. `ruling` is the rule that decided, and `held`
@@ -17,12 +17,12 @@ class Drill(Record, frozen=True, kw_only=True):
     `says` why. `mend` is a rule that would see it.
     """
 
-    former_names: ClassVar[Mapping[str, str]] = {"says": "message", "mend": "hint"}
+    former_names: ClassVar[Mapping[str, str]] = {"says": "message", "mend": "hint", "ruling": "rule_result"}
 
     what: str
     expects: str
     held: bool = True
     verdict: Verdict | None = None
-    ruling: Ruling | None = None
+    rule_result: RuleResult | None = None
     message: str = ""
     hint: str = ""

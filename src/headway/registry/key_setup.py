@@ -11,7 +11,7 @@ from headway.storage import atomic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Enrolment:
+class KeySetup:
     """The publisher's public key, and what had to be done for it; whoever asked tells the user."""
 
     key: str
@@ -19,7 +19,7 @@ class Enrolment:
     pinned: bool
 
 
-def enrol(publisher_key: Path, trusted_keys: Path, *, comment: str) -> Enrolment:
+def init_keys(publisher_key: Path, trusted_keys: Path, *, comment: str) -> KeySetup:
     """Make sure that this machine can publish; never called by what only loads.
 
     A trusted list that holds keys is somebody's decision: it is not added to, but ConfigError gives the line to add.
@@ -37,7 +37,7 @@ def enrol(publisher_key: Path, trusted_keys: Path, *, comment: str) -> Enrolment
         )
     if not trusted.keys:
         _pin(trusted_keys, line)
-    return Enrolment(key=publisher.key, created=created, pinned=not trusted.keys)
+    return KeySetup(key=publisher.key, created=created, pinned=not trusted.keys)
 
 
 def _pin(file: Path, line: str) -> None:
