@@ -40,7 +40,7 @@ bench: .venv/.installed-dev  ## run every benchmark of bench/, write docs/benchm
 	$(bin)/python tools/benchmarks.py
 
 bench-peers: .venv/.installed-dev  ## make the environments of peer servers; bench/serve.py makes missing ones itself
-	PYTHONPATH=bench $(bin)/python -c 'import serve_peers; serve_peers.make_all()'
+	PYTHONPATH=bench $(bin)/python -c 'from serving import peer_servers; peer_servers.make_all()'
 
 docs: .venv/.installed-dev  ## write docs/reference/ from the code
 	$(bin)/python tools/reference.py

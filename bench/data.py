@@ -1,6 +1,6 @@
-"""Whether data are looked at soundly and soon: checks, contract, fingerprint, labels; each part is a file beside this.
+"""Benchmark the work on data: checks, contract, labels, leakage, personal data and fingerprints.
 
-usage: python bench/data.py [--json] [PART ...]
+Each part is a module of bench/data_checks/.
 """
 
 from __future__ import annotations
@@ -9,35 +9,21 @@ from collections.abc import Callable
 
 from threadpoolctl import threadpool_limits
 
-import data_check
-import data_contract
-import data_fingerprint
-import data_imbalance
-import data_labels
-import data_leakage
-import data_moved
-import data_personal
-import data_poison
-from harness import Found, measure
+from data_checks import check, contract, fingerprint, imbalance, labels, leakage, moved, personal, poison
+from harness import Result, run_parts
 
-PARTS: dict[str, Callable[[], Found]] = {
-    "check": data_check.rows,
-    "contract": data_contract.rows,
-    "labels": data_labels.rows,
-    "imbalance": data_imbalance.rows,
-    "poison": data_poison.rows,
-    "moved": data_moved.rows,
-    "leakage": data_leakage.rows,
-    "personal": data_personal.rows,
-    "fingerprint": data_fingerprint.rows,
+PARTS: dict[str, Callable[[], Result]] = {
+    "check": check.rows,
+    "contract": contract.rows,
+    "labels": labels.rows,
+    "imbalance": imbalance.rows,
+    "poison": poison.rows,
+    "moved": moved.rows,
+    "leakage": leakage.rows,
+    "personal": personal.rows,
+    "fingerprint": fingerprint.rows,
 }
 
-
-def ask(name: str) -> Found:
-    """A part, on one thread."""
-    with threadpool_limits(1):
-        return PARTS[name]()
-
-
 if __name__ == "__main__":
-    measure(PARTS, ask)
+    with threadpool_limits(1):
+        run_parts(__doc__, PARTS)

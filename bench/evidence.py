@@ -1,6 +1,6 @@
-"""Whether evidence keeps its promises: intervals, the gate, the slices that are found; each part is a file beside this.
+"""Benchmark the evaluation: coverage of intervals, the gate, slices, repairs, ablation and attacks.
 
-usage: python bench/evidence.py [--json] [PART ...]
+Each part is a module of bench/evaluation/.
 """
 
 from __future__ import annotations
@@ -9,33 +9,20 @@ from collections.abc import Callable
 
 from threadpoolctl import threadpool_limits
 
-import evidence_ablation
-import evidence_attack
-import evidence_cost
-import evidence_coverage
-import evidence_evaluate
-import evidence_gate
-import evidence_repairs
-import evidence_slices
-from harness import Found, measure
+from evaluation import ablation, attack, cost, coverage, evaluate, gate, repairs, slices
+from harness import Result, run_parts
 
-PARTS: dict[str, Callable[[], Found]] = {
-    "coverage": evidence_coverage.rows,
-    "cost": evidence_cost.rows,
-    "gate": evidence_gate.rows,
-    "repairs": evidence_repairs.rows,
-    "slices": evidence_slices.rows,
-    "ablation": evidence_ablation.rows,
-    "attack": evidence_attack.rows,
-    "evaluate": evidence_evaluate.rows,
+PARTS: dict[str, Callable[[], Result]] = {
+    "coverage": coverage.rows,
+    "cost": cost.rows,
+    "gate": gate.rows,
+    "repairs": repairs.rows,
+    "slices": slices.rows,
+    "ablation": ablation.rows,
+    "attack": attack.rows,
+    "evaluate": evaluate.rows,
 }
 
-
-def ask(name: str) -> Found:
-    """A part, on one thread."""
-    with threadpool_limits(1):
-        return PARTS[name]()
-
-
 if __name__ == "__main__":
-    measure(PARTS, ask)
+    with threadpool_limits(1):
+        run_parts(__doc__, PARTS)

@@ -7,7 +7,6 @@ right one in between on a connection that stays. Messages of gRPC are mangled to
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -28,8 +27,7 @@ from pathlib import Path
 import grpc
 from onnx import TensorProto, helper
 
-from fuzz_requests import KINDS, good
-from harness import Row, report, shown
+from harness import Row, command_line, parse, report, shown
 from headway.core import config
 from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
@@ -38,6 +36,7 @@ from headway.core.verdict import Verdict
 from headway.registry.key_setup import init_keys
 from headway.registry.model_registry import ModelRegistry, UpdateReason
 from headway.serving.grpc._messages import INFERENCE
+from serving.fuzz_requests import KINDS, good
 
 ROOT = Path(__file__).parent.parent
 REQUESTS, SEED = 100_000, 1
@@ -272,11 +271,10 @@ def told(found: Found) -> Iterator[None]:
 
 def main() -> int:
     """Fuzz, print what was answered, and 1 where anything was that must not be."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--requests", type=int, default=REQUESTS)
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    given = parse(parser)
     began = time.perf_counter()
     found = fuzz(given.requests, given.seed)
     passed = time.perf_counter() - began
@@ -287,7 +285,7 @@ def main() -> int:
         shown("fuzz.seconds", passed, "s"),
         *(shown(f"fuzz.answered.{status}", count, "") for status, count in sorted(found.statuses.items())),
     ]
-    report(rows, found.wrong[:20])
+    report(rows, found.wrong[:20], as_json=given.json)
     return 1 if found.wrong else 0
 
 

@@ -1,20 +1,22 @@
-"""What every benchmark prints: a readable table, or with --json one object of machine, rows and what fell short."""
+"""What all benchmarks share: their command line, and the rows that they print as a table or as JSON."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import msgspec
 
+import tiny
 from headway.evaluation.measure import this_machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One figure: `measured` is a number (a count as it is, yes and no as 1 and 0); `against` says what it beats."""
+    """One figure; yes and no are 1 and 0, and `against` names what it is compared with."""
 
     name: str
     measured: float
@@ -24,35 +26,55 @@ class Row:
     against: str = ""
 
 
+Result = tuple[list[Row], list[str]]
+"""The rows of a part of a benchmark, and sentences about what fell short or could not run."""
+
+
 def shown(name: str, measured: float, unit: str, against: str = "") -> Row:
-    """A figure that has no target: it is shown beside one that has."""
+    """Build a row without a target."""
     return Row(name=name, measured=measured, unit=unit, target="shown", ok=True, against=against)
 
 
-Found = tuple[list[Row], list[str]]
-"""The rows of a part of a benchmark, and sentences on what of it fell short."""
+def command_line(description: str | None, parts: Collection[str] = ()) -> argparse.ArgumentParser:
+    """Build the parser of a benchmark: `--json`, `--tiny`, and the parts to run."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object: machine, rows, fell_short")
+    parser.add_argument(
+        "--tiny", action="store_true", help="run every part once on tiny settings, without peers: figures mean nothing"
+    )
+    if parts:
+        parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; default: all")
+    return parser
 
 
-def measure(parts: Collection[str], ask: Callable[[str], Found]) -> None:
-    """Ask the parts that the command line names, or all, one after the other, and report."""
-    asked = [each for each in sys.argv[1:] if not each.startswith("-")]
-    strange = sorted(set(asked) - set(parts))
-    if strange:
-        raise SystemExit(f"no part named {strange[0]!r}; there are: {', '.join(parts)}")
+def parse(parser: argparse.ArgumentParser, parts: Collection[str] = ()) -> argparse.Namespace:
+    """Parse the command line; reject unknown parts, and apply tiny settings if they are requested."""
+    options = parser.parse_args()
+    unknown = sorted(set(getattr(options, "parts", ())) - set(parts))
+    if unknown:
+        parser.error(f"unknown part {unknown[0]!r}; choose from {', '.join(parts)}")
+    if options.tiny:
+        tiny.start()
+    return options
+
+
+def run_parts(description: str | None, parts: Mapping[str, Callable[[], Result]]) -> None:
+    """Run the parts that the command line names, or all of them, and print their rows."""
+    options = parse(command_line(description, parts), parts)
     rows: list[Row] = []
     short: list[str] = []
-    for name in asked or parts:
+    for name in options.parts or parts:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        found, fell = ask(name)
-        rows, short = [*rows, *found], [*short, *fell]
-    report(rows, short)
+        part_rows, part_short = parts[name]()
+        rows, short = [*rows, *part_rows], [*short, *part_short]
+    report(rows, short, as_json=options.json)
 
 
-def report(rows: Sequence[Row], fell_short: Sequence[str] = ()) -> None:
-    """Print the rows; a row that is not ok has fallen short, and `fell_short` adds sentences of the benchmark's own."""
+def report(rows: Sequence[Row], fell_short: Sequence[str] = (), *, as_json: bool) -> None:
+    """Print the rows; rows that miss their target are listed as fallen short, with the benchmark's own sentences."""
     short = [*(f"{row.name} is {row.measured:.4g} {row.unit}".strip() for row in rows if not row.ok), *fell_short]
     machine = msgspec.to_builtins(this_machine())
-    if "--json" in sys.argv[1:]:
+    if as_json:
         print(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows], "fell_short": short}))
         return
     for sentence in fell_short:

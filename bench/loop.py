@@ -1,23 +1,31 @@
-"""Whether the loop closes: the watch of drift and quality, retraining, and the canary; each part is a file beside this.
+"""Benchmark monitoring: drift detection, retraining, the canary and rollback under load.
 
-usage: python bench/loop.py [--json]
+Each part is a module of bench/monitoring/.
 """
 
 from __future__ import annotations
 
-import loop_canary
-import loop_retrain
-import loop_rollback
-import loop_watch
-from flight_year import year
-from harness import report
+from collections.abc import Callable
+from functools import cache
+
+from harness import Result, Row, run_parts
+from monitoring import canary, drift, retraining, rollback
+from monitoring.flight_year import Year, load_year
+
+year = cache(load_year)
 
 
-def main() -> None:
-    """Measure every part and print its rows."""
-    flights = year()
-    report([*loop_watch.rows(flights), *loop_retrain.rows(flights), *loop_canary.rows(), *loop_rollback.rows()])
+def on_flights(rows: Callable[[Year], list[Row]]) -> Callable[[], Result]:
+    """Wrap a part that reads the flights of a year, which all parts share."""
+    return lambda: (rows(year()), [])
 
+
+PARTS: dict[str, Callable[[], Result]] = {
+    "drift": on_flights(drift.rows),
+    "retraining": on_flights(retraining.rows),
+    "canary": lambda: (canary.rows(), []),
+    "rollback": rollback.rows,
+}
 
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, PARTS)

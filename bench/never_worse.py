@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from threadpoolctl import threadpool_limits
 
 import headway as hw
-from harness import Row, report
+from harness import Row, command_line, parse, report
 from headway import pipeline
 from headway.api.in_memory_project import create_project
 from headway.core.errors import HeadwayError
 from headway.evaluation.race import timed
 from headway.evaluation.subject import exam_of, open_variant
-from never_worse_pairs import Pair, pairs
+from optimization.model_pairs import Pair, pairs
 
 LEAST_PAIRS, ROUNDS, BUDGET = 30, 20, "8s"
 
@@ -101,7 +101,8 @@ def _found(pair: Pair) -> Found:
 
 def main() -> None:
     """Measure and report."""
-    report(*rows())
+    options = parse(command_line(__doc__))
+    report(*rows(), as_json=options.json)
 
 
 if __name__ == "__main__":

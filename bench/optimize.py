@@ -1,30 +1,26 @@
-"""How much faster headway answers than the model's own library and the best of its peers, family by family.
+"""Benchmark the speed of optimized models against their own library and the fastest peer, one model family per part.
 
-usage: python bench/optimize.py [--json] [PART ...]
-
-Every caller is a process of its own on the same rows, timed in turns; a ratio is the median over the rounds. One row
-is time of the clock, 256 rows are CPU time on one thread (of minilm and ocr 16 rows). The first run makes environments
-for the peers and trains the models; both are kept outside the repository (optimize_cache.py).
+Every caller is a process of its own on the same rows, and callers are timed in turns; a ratio is the median over the
+rounds. One row is wall-clock time, 256 rows are CPU time on one thread (16 rows for minilm and ocr). The first run
+creates environments for the peers and trains the models; both are stored outside the repository (bench/cache.py).
 """
 
 from __future__ import annotations
 
-import optimize_amx
-import optimize_avx2
-import optimize_family
-import optimize_pairs
-import optimize_searched
-from harness import measure
-from optimize_families import FAMILIES
+from collections.abc import Callable
+from functools import partial
 
-PARTS = {
-    **dict.fromkeys((each.name for each in FAMILIES.values() if not each.needs_amx), optimize_family.rows),
-    **dict.fromkeys(("minilm", "ocr"), optimize_amx.rows),
-    "avx2": optimize_avx2.rows,
-    "search": optimize_searched.rows,
-    "never_worse": optimize_pairs.rows,
+from harness import Result, run_parts
+from optimization import amx, avx2, family_rows, never_worse_rows, search_rows
+from optimization.families import FAMILIES
+
+PARTS: dict[str, Callable[[], Result]] = {
+    **{name: partial(family_rows.rows, name) for name, family in FAMILIES.items() if not family.needs_amx},
+    **{name: partial(amx.rows, name) for name in ("minilm", "ocr")},
+    "avx2": avx2.rows,
+    "search": search_rows.rows,
+    "never_worse": never_worse_rows.rows,
 }
 
-
 if __name__ == "__main__":
-    measure(PARTS, lambda name: PARTS[name](name))
+    run_parts(__doc__, PARTS)

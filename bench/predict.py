@@ -22,11 +22,11 @@ from statistics import mean, median
 import numpy as np
 import polars as pl
 
-from harness import Row, report, shown
+from harness import Row, command_line, parse, report, shown
 from headway.batch.predict import BATCH_ROWS
 from headway.core.contracts import Engine
 from headway.core.plugins import load_engine
-from serve_models import FEATURES, by_graph, project, rows_of
+from serving.models import FEATURES, by_graph, project, rows_of
 
 ROWS, CSV_ROWS, AT_ONCE, ALONE_ROWS, RUNS = 10_000_000, 1_000_000, 500_000, 1_000_000, 3
 THREADS = len(os.sched_getaffinity(0))
@@ -100,6 +100,7 @@ def scored(folder: Path, source: Path, rows: int) -> Rate:
 
 def main() -> None:
     """Measure and report."""
+    options = parse(command_line(__doc__))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         project(folder, {"bench": by_graph()})
@@ -128,7 +129,7 @@ def main() -> None:
             f"a file of {ROWS * FEATURES * 8 / 2**20:,.0f} MB",
         ),
     ]
-    report(rows)
+    report(rows, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -21,18 +21,17 @@ from pathlib import Path
 from statistics import median
 from urllib.request import Request, urlopen
 
-import serve_grpc
-from harness import Row, report, shown
-from load import LIMITED, Case, Load, Plan, Wrong, measure
-from optimize_cache import HERE, Absent
-from serve_models import Model, Question, by_converter, by_trees, mlp, new_caller, posted, project, question, v2
-from serve_peers import PEERS, Peer, serving
-from serve_process import CORES, LOAD_CORE, SERVER_CORE, Server, free_port, ours, started
-from serve_relay import certificate
+from cache import HERE, Absent
+from harness import Result, Row, command_line, parse, report, shown
+from serving import grpc_load
+from serving.load import LIMITED, Case, Load, Plan, Wrong, measure
+from serving.models import Model, Question, by_converter, by_trees, mlp, new_caller, posted, project, question, v2
+from serving.peer_servers import PEERS, Peer, serving
+from serving.processes import CORES, LOAD_CORE, READY, SERVER_CORE, Server, free_port, ours, started
+from serving.relay import certificate
 
 ROUNDS, SECONDS, LOOK_S, STARTS = 3, 2.0, 1.0, 5
 OPEN_PER_S, OPEN_ROUNDS, BEHIND_P99 = 2_000, 5, 662
-READY = b"GET /v2/health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
 KINDS = {"one_row": ("trees", 1), "rows32": ("trees", 32), "mlp": ("mlp", 1)}
 AT_LEAST = {
     "fastapi": {"one_row": 15.0, "rows32": 7.0, "mlp": 9.0},
@@ -50,8 +49,6 @@ OFF: dict[str, Mapping[str, str]] = {
 }
 ON = f"{', '.join(OFF)} on"
 FAILURES = (Absent, Wrong, RuntimeError, subprocess.CalledProcessError)
-
-Found = tuple[list[Row], list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +94,7 @@ class Bench:
 
 
 @contextmanager
-def laid_out() -> Iterator[Bench]:
+def project_of_models() -> Iterator[Bench]:
     """The models, signed and live; the trees as the others read them too, as `ort`."""
     with tempfile.TemporaryDirectory() as name:
         folder, models = Path(name), {"trees": by_trees(), "mlp": mlp(), "ort": by_converter()}
@@ -119,7 +116,7 @@ def plan(**given: float) -> Plan:
     return Plan(**{"seconds": SECONDS, "core": LOAD_CORE, **given})  # type: ignore[arg-type]
 
 
-def against(name: str, bench: Bench) -> Found:
+def against(name: str, bench: Bench) -> Result:
     """Requests a second of ours over those of another server, for each kind of request."""
     rows, short = [], []
     with bench.serving() as server:
@@ -176,7 +173,7 @@ def _said(found: Sequence[Timed]) -> str:
     return f"{median(map(_rate, found)):,.0f}/s at {median(each.cpu_us for each in found):,.1f} us of CPU"
 
 
-def of_raw(bench: Bench) -> Found:
+def of_raw(bench: Bench) -> Result:
     """Requests and rows of ours over calls and rows of ONNX Runtime in a process that does nothing else."""
     turns: dict[str, list[tuple[Timed, float]]] = {kind: [] for kind in ("one_row", "rows32")}
     with bench.serving("trees") as server:
@@ -211,7 +208,7 @@ def _dropped(server: Server, key: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith("headway_log_dropped_rows_total{"))
 
 
-def of_ours(bench: Bench) -> Found:
+def of_ours(bench: Bench) -> Result:
     """How fast, how soon and how small ours is; and the same model on ONNX Runtime."""
     starts = []
     for _ in range(STARTS):
@@ -241,10 +238,10 @@ def of_ours(bench: Bench) -> Found:
     return rows, [f"the load used {busy:.0%} of its core and may have limited the rate"] if busy > LIMITED else []
 
 
-def of_open_loop(bench: Bench) -> Found:
+def of_open_loop(bench: Bench) -> Result:
     """The slow end of latency at 2,000 requests a second, over that of an echo server on the same loop."""
     around = {"PYTHONPATH": str(HERE)}
-    echo = [sys.executable, "-c", "import serve_echo; serve_echo.main()"]
+    echo = [sys.executable, "-c", "from serving import echo; echo.main()"]
     cases = bench.cases("trees")
     back = [Case(request=case.request, answers=(tuple(rows.ravel().tolist()),))
             for case, rows in zip(cases, bench.asked("trees", 1).parts(), strict=True)]  # fmt: skip
@@ -263,7 +260,7 @@ def of_open_loop(bench: Bench) -> Found:
     return [row("open_loop.p99_over_echo", ours_ms / echo_ms, "x", "<= 1.5", words), without], []
 
 
-def of_features(bench: Bench) -> Found:
+def of_features(bench: Bench) -> Result:
     """The whole server over one with all of it off, and what each feature costs a request, of one row and of 32."""
     turns: dict[str, list[list[Timed]]] = {kind: [] for kind in ("one_row", "rows32")}
     with ExitStack() as stack:
@@ -283,12 +280,12 @@ def of_features(bench: Bench) -> Found:
     return rows, []
 
 
-def of_tls(bench: Bench) -> Found:
+def of_tls(bench: Bench) -> Result:
     """What TLS costs a request: the load comes through relays, of which one speaks TLS to its server."""
     pem = certificate(bench.folder / "tls.pem")
     secured = {"HEADWAY_SERVE_TLS_CERTIFICATE": str(pem)}
     relay = partial(
-        started, [sys.executable, "-c", "import serve_relay; serve_relay.main()"], asks=READY, core=LOAD_CORE
+        started, [sys.executable, "-c", "from serving import relay; relay.main()"], asks=READY, core=LOAD_CORE
     )
     with bench.serving("trees") as server, bench.serving("trees", more=secured, asks=b"") as over_tls:
         to = {"PYTHONPATH": str(HERE), "TO": str(server.port)}
@@ -309,15 +306,15 @@ def _through(bench: Bench, relay: Server, server: Server) -> Timed:
     return Timed(load=load, cpu_us=(server.cpu_s - before) / load.total * 1e6)
 
 
-def of_grpc(bench: Bench) -> Found:
+def of_grpc(bench: Bench) -> Result:
     """One row over gRPC, by Python's client, which is as busy as the server."""
     port = free_port()
     row = bench.asked("trees", 1).rows[0].astype("<f8").tobytes()
     with bench.serving("trees", more={"HEADWAY_SERVE_GRPC_PORT": str(port)}) as server:
         before = server.cpu_s
         os.sched_setaffinity(0, {LOAD_CORE})
-        load = serve_grpc.run(
-            f"127.0.0.1:{port}", serve_grpc.message("trees", row), key=bench.key, callers=32, seconds=3 * SECONDS
+        load = grpc_load.run(
+            f"127.0.0.1:{port}", grpc_load.message("trees", row), key=bench.key, callers=32, seconds=3 * SECONDS
         )
         os.sched_setaffinity(0, CORES)
         cost = (server.cpu_s - before) / load.answers * 1e6
@@ -342,7 +339,7 @@ def row(name: str, measured: float, unit: str, target: str, against: str) -> Row
     return Row(name=name, measured=measured, unit=unit, target=target, ok=over == (side == ">="), against=against)
 
 
-PARTS: dict[str, Callable[[Bench], Found]] = {
+PARTS: dict[str, Callable[[Bench], Result]] = {
     **{name: partial(against, name) for name in AT_LEAST},
     "raw_ort": of_raw,
     "ours": of_ours,
@@ -354,20 +351,18 @@ PARTS: dict[str, Callable[[Bench], Found]] = {
 
 
 def main() -> None:
-    """Measure the parts that are named, or all, and report."""
-    asked = [word for word in sys.argv[1:] if word != "--json"]
-    if unknown := set(asked) - set(PARTS):
-        raise SystemExit(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    """Run the parts that are named, or all, and print their rows."""
+    options = parse(command_line(__doc__, PARTS), PARTS)
     rows, short = list[Row](), list[str]()
-    with laid_out() as bench:
-        for name in asked or PARTS:
-            print(f"measuring {name} ...", file=sys.stderr, flush=True)
+    with project_of_models() as bench:
+        for name in options.parts or PARTS:
+            print(f"{name} ...", file=sys.stderr, flush=True)
             try:
-                found, missing = PARTS[name](bench)
+                part_rows, part_short = PARTS[name](bench)
             except FAILURES as reason:
-                found, missing = [], [f"{name}: {reason}"]
-            rows, short = [*rows, *found], [*short, *missing]
-    report(rows, short)
+                part_rows, part_short = [], [f"{name}: {reason}"]
+            rows, short = [*rows, *part_rows], [*short, *part_short]
+    report(rows, short, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -23,17 +23,16 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from harness import Row, report, shown
+from harness import Row, command_line, parse, report, shown
 from headway.registry.model_registry import ModelRegistry
 from headway.storage.segments import SUFFIX
-from load import Case, Load, Plan, run
-from serve_models import APART, CASES, Model, by_trees, new_caller, point, posted, project, publish, rows_of, v2
-from serve_process import LOAD_CORE, Server, ours, started
+from serving.load import Case, Load, Plan, run
+from serving.models import APART, CASES, Model, by_trees, new_caller, point, posted, project, publish, rows_of, v2
+from serving.processes import LOAD_CORE, READY, Server, ours, started
 
 SHARE, CONNECTIONS, CAPACITY_S, BEATS = 0.7, 64, 2.0, 200
 KEPT_LOG_S, NEAR_KILL_S, BLOCKS = 10.0, 1.0, 20
 NAME, PATH = "soak", "/v2/models/soak/infer"
-READY = b"GET /v2/health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -189,11 +188,10 @@ def _some(name: str, count: int, what: str) -> Row:
 
 def main() -> int:
     """Measure, report, and say whether all was right."""
-    words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--json", action="store_true")
+    parser = command_line(__doc__)
     for name, default in {"--minutes": 10.0, "--swap-s": 5.0, "--kill-s": 20.0, "--growth": 0.02}.items():
-        words.add_argument(name, type=float, default=default)
-    given = words.parse_args()
+        parser.add_argument(name, type=float, default=default)
+    given = parse(parser)
     models = [by_trees(), by_trees(60)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -208,7 +206,7 @@ def main() -> int:
             trouble = Trouble(server, register, digests, folder)
             load = soak(cases, trouble, server.port, plan, given)
     rows = rows_of_soak(load, trouble.seen, plan, given.growth)
-    report(rows, [f"wrong answers: {load.shown}"] if load.wrong else [])
+    report(rows, [f"wrong answers: {load.shown}"] if load.wrong else [], as_json=given.json)
     return int(any(not row.ok for row in rows))
 
 

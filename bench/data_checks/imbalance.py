@@ -1,0 +1,107 @@
+"""The rows `imbalance.*` of bench/data.py: what treating a rare class changes, on two real tables of the package ISLP.
+
+Caravan: 5,822 households of which 6 % bought a caravan policy. Default: 10,000 credit cards of which 3.3 % defaulted.
+A miss costs ten false alarms. Half the rows train a LightGBM, a fifth chooses its threshold, the rest judge.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from pathlib import Path
+
+import polars as pl
+
+from harness import Result, Row, shown
+from headway import pipeline
+from headway.core.contracts import CheckContext
+from headway.core.evidence import Finding, Measurement
+from headway.core.plugins import load_audit
+from headway.data.check import run_checks
+from headway.data.open import open_dataset
+from headway.evaluation.ground import ground_of
+from headway.evaluation.subject import exam_of, subject_of
+from headway.registry.project import Project, open_project
+
+TABLES = {"caravan": ("Caravan", "Purchase", ""), "default": ("Default", "default", 'balance = "request"')}
+"""File, target, and what is declared: the balance of a card tells nearly who defaults, and is honest."""
+TOML = """
+[project]
+name = "rare"
+[data]
+source = "table.parquet"
+target = "TARGET"
+positive = "Yes"
+[data.known]
+KNOWN
+[split]
+shares = [0.5, 0.2, 0.3]
+[model]
+train = "mine:train"
+costs = { false_alarm = 1, miss = 10 }
+"""
+TRAIN = """
+import lightgbm
+def train(rows, labels, *, seed=0, weights=None):
+    asked = {"objective": "binary", "num_leaves": 7, "learning_rate": 0.05, "min_data_in_leaf": 50, "verbose": -1}
+    asked |= {"seed": seed, "feature_fraction": 0.5, "bagging_fraction": 0.7, "bagging_freq": 1, "num_threads": 1}
+    data = lightgbm.Dataset(rows.to_numpy(), labels, weight=weights, feature_name=list(rows.columns))
+    return lightgbm.train(asked, data, num_boost_round=120)
+"""
+MEASURES = ("roc_auc", "brier", "recall", "cost")
+
+
+def rows() -> Result:
+    """For each table the share of its rare class, and what each treatment does to what a decision costs."""
+    found: list[Row] = []
+    for name, (file, target, known) in TABLES.items():
+        with tempfile.TemporaryDirectory() as place:
+            found += _rows(name, _project(Path(place), file, target, known))
+    return found, []
+
+
+def _rows(name: str, project: Project) -> list[Row]:
+    measured = {(each.name, each.slice): each for each in _measured(project)}
+    rate = measured["imbalance.base_rate", ""]
+    [told] = [each.message for each in _checked(project) if each.code == "D030"]
+    found = [shown(f"imbalance.{name}.base_rate", rate.value, "share", f"{_interval(rate)}; D030: {told}")]
+    for treatment in dict.fromkeys(slice for measure, slice in measured if measure == "imbalance.cost.drop"):
+        lost = measured["imbalance.cost.drop", treatment]
+        before_after = (
+            f"{each} {measured[f'imbalance.{each}', 'baseline'].value:.4f} to "
+            f"{measured[f'imbalance.{each}', treatment].value:.4f}"
+            f" (lost {_interval(measured[f'imbalance.{each}.drop', treatment])})"
+            for each in MEASURES
+        )
+        label = treatment.replace(", ", "_").replace(" ", "_")
+        found.append(shown(f"imbalance.{name}.{label}.cost.drop", lost.value, "a row", "; ".join(before_after)))
+    return found
+
+
+def _interval(found: Measurement) -> str:
+    return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+
+
+def _project(folder: Path, file: str, target: str, known: str) -> Project:
+    spec = importlib.util.find_spec("ISLP")
+    if spec is None or spec.origin is None:
+        raise SystemExit("the tables of ISLP are not installed; try: make .venv/.installed-dev")
+    pl.read_csv(Path(spec.origin).parent / f"data/{file}.csv").write_parquet(folder / "table.parquet")
+    (folder / "headway.toml").write_text(TOML.replace("TARGET", target).replace("KNOWN", known), encoding="utf-8")
+    (folder / "mine.py").write_text(TRAIN, encoding="utf-8")
+    return open_project(folder)
+
+
+def _checked(project: Project) -> list[Finding]:
+    data = pipeline.periods(project)
+    whole = open_dataset(project.config)
+    return run_checks(CheckContext(dataset=whole, periods=data, config=project.config), families=("population",))
+
+
+def _measured(project: Project) -> list[Measurement]:
+    """What the audit `imbalance` says of the model as it came, on `test`."""
+    data = pipeline.periods(project)
+    baseline = pipeline.train(project, data)
+    subject = subject_of(baseline.model, exam_of(baseline, data["test"], project.blobs), project.blobs)
+    ground = ground_of(project.config, data, project.blobs, signature=baseline.model.signature, judged=data["test"])
+    return [each for each in load_audit("imbalance")(subject, ground) if isinstance(each, Measurement)]

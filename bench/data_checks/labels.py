@@ -1,0 +1,175 @@
+"""The rows `labels.*` of bench/data.py: wrong labels ranked and counted, beside cleanlab on the same tables.
+
+5 % of the labels are turned to another class, seed 0: of the flights of 2013 (two classes, whose labels are noisy as
+they are) and of the digits of scikit-learn (ten classes). Average precision is that of the turned labels, ranked by the
+probability of the label out of fold. cleanlab ranks twice: by its own recipe (five folds drawn by rows) and on the
+probabilities that headway ranks by. The count of the digits is held to how many were turned; that of the flights, whose
+own labels are doubtful too, is the count after less the count before they were turned.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+import polars as pl
+from sklearn.datasets import load_digits
+from sklearn.metrics import average_precision_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.svm import SVC
+
+from cache import HERE, Absent, home
+from harness import Result, Row, shown
+from headway.cli.demo import flights
+from headway.core.dataset import Dataset, Roles
+from headway.data.labels.crossfit import cross_fit
+from headway.data.labels.noise import LabelNoise, estimate_noise
+from headway.data.labels.said import Floats, Ints, OutOfFold
+from headway.data.labels.worth import next_rows_to_label
+from headway.data.matrix import dataset_signature, matrix
+from headway.evaluation.statistics.intervals import over_repeats
+
+SHARE, MOST_S, SEEDS = 0.05, 500, 20
+ROLES = Roles(
+    target="late",
+    time="departs_at",
+    groups="date",
+    slices=("carrier", "origin"),
+    known=dict.fromkeys(flights.OUTCOME, "outcome"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Case:
+    """A table with turned labels: rows float64 [n, d], which were turned, bool [n], and what was said and counted."""
+
+    rows: Floats
+    turned: Floats
+    said: OutOfFold
+    noise: LabelNoise
+
+    @property
+    def precision(self) -> float:
+        """Average precision of the turned labels, ranked by the probability of the label."""
+        return float(average_precision_score(self.turned, -self.said.label_probability))
+
+
+def rows() -> Result:
+    """All of them; where cleanlab cannot be had, a sentence in place of its rows."""
+    table = flights.load().filter(pl.col("late").is_not_null())
+    began = process_time()
+    late, before = _of_flights(table, 0.0), process_time() - began
+    began = process_time()
+    air, took = _of_flights(table, SHARE), process_time() - began
+    digits = _of_digits()
+    found = [
+        _counted(air, late.noise.count, digits),
+        Row(
+            name="labels.cpu_seconds",
+            measured=took,
+            unit="s",
+            target="<= 12",
+            ok=took <= 12,
+            against=f"{len(table):,} flights, folds by day, ranked and counted; {before:.1f} the time before",
+        ),
+    ]
+    try:
+        return [*_beside(air, digits), *found, _next_gain()], []
+    except (Absent, subprocess.SubprocessError) as reason:
+        return found, [f"labels.flights_ap_gain, labels.digits_ap_gain: {reason}"]
+
+
+def _of_flights(table: pl.DataFrame, share: float) -> Case:
+    turned = np.random.default_rng(0).random(len(table)) < share
+    late = table["late"].to_numpy().astype(np.int8)
+    noisy = table.with_columns(late=pl.Series(np.where(turned, 1 - late, late)))
+    dataset = Dataset(name="flights", table=noisy, roles=ROLES)
+    said = cross_fit(dataset)
+    return Case(rows=matrix(noisy, dataset_signature(dataset)), turned=turned, said=said, noise=estimate_noise(said))
+
+
+def _of_digits(seed: int = 0) -> Case:
+    pixels, digit = load_digits(return_X_y=True)
+    rng = np.random.default_rng(seed)
+    turned = rng.random(len(digit)) < SHARE
+    labels: Ints = np.where(turned, (digit + rng.integers(1, 10, len(digit))) % 10, digit).astype(np.int64)
+    model = SVC(gamma=0.001, probability=True, random_state=0)
+    drawn = StratifiedKFold(5, shuffle=True, random_state=0)
+    told = cross_val_predict(model, pixels, labels, cv=drawn, method="predict_proba")
+    places = np.arange(len(labels))
+    said = OutOfFold(
+        rows=places, labels=labels, probabilities=told, groups=places, classes=tuple("0123456789"), confidence=told
+    )
+    return Case(rows=pixels, turned=turned, said=said, noise=estimate_noise(said))
+
+
+def _counted(air: Case, before: float, digits: Case) -> Row:
+    """The larger of both errors."""
+    true, found = float(air.turned.sum()), air.noise.count - before
+    of_air, of_digits = abs(found - true) / true, abs(digits.noise.count - digits.turned.sum()) / digits.turned.sum()
+    message = (
+        f"flights {of_air:.3f}: {before:,.0f} before, {air.noise.count:,.0f} after {true:,.0f} were turned;"
+        f" digits {of_digits:.3f}: {digits.noise.count:,.0f} of {digits.turned.sum():,}"
+    )
+    worst = max(of_air, float(of_digits))
+    return Row(name="labels.count_error", measured=worst, unit="", target="<= 0.2", ok=worst <= 0.2, against=message)
+
+
+def _beside(air: Case, digits: Case) -> list[Row]:
+    theirs, told = _theirs(air, digits)
+    found: list[Row] = []
+    for name, case in (("flights", air), ("digits", digits)):
+        own, same = (float(average_precision_score(case.turned, -theirs[f"{name}.{way}"])) for way in ("own", "same"))
+        gain = case.precision - max(own, same)
+        message = f"{case.precision:.3f}; cleanlab {own:.3f} by its recipe, {same:.3f} on our probabilities; {told}"
+        row = Row(
+            name=f"labels.{name}_ap_gain",
+            measured=gain,
+            unit="",
+            target=">= -0.005",
+            ok=gain >= -0.005,
+            against=message,
+        )
+        found += [row, shown(f"labels.{name}_ap_over_recipe", case.precision - own, "")]
+    return found
+
+
+def _theirs(air: Case, digits: Case) -> tuple[dict[str, Floats], str]:
+    """What cleanlab says in an environment of its own, its version and the seconds that its recipe took."""
+    cases = {"flights": air, "digits": digits}
+    given = {f"{name}.{part}": _part(case, part) for name, case in cases.items() for part in ("rows", "labels", "said")}
+    with tempfile.TemporaryDirectory() as place:
+        asked, found = Path(place) / "given.npz", Path(place) / "found.npz"
+        np.savez(asked, texts=np.arange(3), **given)
+        command = [str(home("labels")), "-W", "ignore", str(HERE / "callers/of_cleanlab.py"), str(asked), str(found)]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=MOST_S, check=True)
+        return dict(np.load(found)), run.stdout.strip()
+
+
+def _next_gain() -> Row:
+    """What 100 digits that are chosen teach beyond 100 by chance, both on top of 50; the interval is over seeds."""
+    pixels, digit = load_digits(return_X_y=True)
+    gains = []
+    for seed in range(SEEDS):
+        order = np.random.default_rng(seed).permutation(len(digit))
+        test, known, rest = order[:700], order[700:750], order[750:]
+        model = SVC(gamma=0.001, probability=True, random_state=0).fit(pixels[known], digit[known])
+        chosen = rest[next_rows_to_label(model.predict_proba(pixels[rest]), pixels[rest], np.arange(len(rest)), 100)]
+        right = [
+            float((SVC(gamma=0.001).fit(pixels[each], digit[each]).predict(pixels[test]) == digit[test]).mean())
+            for each in (np.r_[known, chosen], np.r_[known, rest[:100]])
+        ]
+        gains.append(right[0] - right[1])
+    found = over_repeats("labels.next_gain", np.array(gains), what="seeds")
+    low = 2 * found.value - found.high
+    against = f"accuracy on 700 digits, 95 % [{low:.3f}, {found.high:.3f}], {SEEDS} seeds"
+    return shown("labels.next_gain", found.value, "", against)
+
+
+def _part(case: Case, part: str) -> Floats | Ints:
+    parts = {"rows": case.rows, "labels": case.said.labels, "said": case.said.probabilities}
+    return parts[part]

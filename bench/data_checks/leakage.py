@@ -1,0 +1,198 @@
+"""The rows `leakage.*` of bench/data.py: what only the outcome tells, and copies, things and a join put in on purpose.
+
+Nothing is declared but target, time and groups, so that each column is found by what it holds. The flights with a known
+outcome are cut into train (January to April), choose (to June), test (to August) and the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from time import process_time
+
+import numpy as np
+import polars as pl
+from msgspec.structs import replace as with_roles
+
+from evaluation.flight_rows import NUMBERS, TEXTS
+from harness import Row, shown
+from headway.cli.demo import flights
+from headway.core.config import SplitSection
+from headway.core.contracts import CheckContext
+from headway.core.dataset import ASKED_AT, Dataset, Roles
+from headway.core.evidence import Finding
+from headway.core.plugins import load_detector
+from headway.data.check import run_checks
+from headway.data.split import split_dataset
+
+CLEAN = (*TEXTS, *NUMBERS)
+FAMILIES = ("leakage", "split")
+SPLIT = SplitSection(
+    train=("2013-01-01", "2013-05-01"),
+    choose=("2013-05-01", "2013-07-01"),
+    test=("2013-07-01", "2013-09-01"),
+    live=("2013-09-01", "2014-01-01"),
+)
+DECISION = "2h before departs_at"
+SHARE, JITTER, PLANES = 0.05, 0.002, 4_000
+TIMES, MOST_S, ASKED = 5, 0.5, 100_000
+GRAVE = ("stop", "warn")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Injected:
+    """A leak put into the flights: the survey, and the code and place of the finding that must name it."""
+
+    survey: CheckContext
+    code: str
+    where: str
+
+
+def rows() -> tuple[list[Row], list[str]]:
+    """What is found of all that is wrong, what is found that is not, and what the checks cost."""
+    whole = _whole()
+    learned = surveyed(replace(whole, table=whole.table.filter(pl.col("late").is_not_null())))
+    stopped = {each.where.removeprefix("column ") for each in asked(surveyed(whole)) if each.severity == "stop"}
+    put_in = _injections(_without_outcome(learned))
+    grave = {name: asked(each.survey) for name, each in put_in.items()}
+    caught = [name for name, each in put_in.items() if _names(grave[name], each)]
+    found = [*sorted(stopped & set(flights.OUTCOME)), *caught]
+    missed = [name for name in (*flights.OUTCOME, *put_in) if name not in found]
+    total = len(flights.OUTCOME) + len(put_in)
+    false = _false(stopped, grave, put_in)
+    seconds, served_s = _seconds(learned), _seconds(served(learned))
+    size = f"{len(learned.dataset.table):,} rows x {len(learned.dataset.table.columns)}"
+    return [
+        Row(
+            name="leakage.found",
+            measured=len(found) / total,
+            unit="share",
+            target="1",
+            ok=not missed,
+            against=f"{len(found)} of {total}: {', '.join(found)}",
+        ),
+        Row(
+            name="leakage.false",
+            measured=float(len(false)),
+            unit="features",
+            target="0",
+            ok=not false,
+            against=f"of {len(CLEAN)} clean features in {len(put_in) + 1} tables: {', '.join(sorted(false)) or 'none'}",
+        ),
+        Row(
+            name="leakage.cpu_seconds",
+            measured=seconds,
+            unit="CPU s",
+            target=f"<= {MOST_S}",
+            ok=seconds <= MOST_S,
+            against=f"all checks of {' and '.join(FAMILIES)}, {size}, best of {TIMES}",
+        ),
+        shown("leakage.cpu_seconds_served", served_s, "CPU s", f"the same beside {ASKED:,} requests of 120 days"),
+    ], [f"leakage.found: {', '.join(missed)} not found"] if missed else []
+
+
+def asked(survey: CheckContext) -> list[Finding]:
+    """What the checks of leakage and of the split say that is grave."""
+    return [each for each in run_checks(survey, families=FAMILIES) if each.severity in GRAVE]
+
+
+def surveyed(dataset: Dataset) -> CheckContext:
+    """The dataset and its periods."""
+    return CheckContext(dataset=dataset, periods=split_dataset(dataset, SPLIT))
+
+
+def served(survey: CheckContext) -> CheckContext:
+    """The survey beside requests: the last flights of the year, as a live model would be asked them."""
+    last = survey.periods["live"].table.tail(ASKED)
+    requests = last.select(*CLEAN, pl.col("departs_at").alias(ASKED_AT))
+    return replace(survey, requests=lambda: requests, detector=load_detector("group_permutation"))
+
+
+def _whole() -> Dataset:
+    """All flights, those without an outcome too: 29 columns with the day and the time at which weather was seen."""
+    seen = pl.col("departs_at").dt.offset_by("-2h").dt.truncate("1h").alias("observed_at")
+    table = flights.load().with_columns(pl.col("departs_at").dt.day().alias("day"), seen)
+    roles = Roles(target="late", time="departs_at", groups="date", ignore=("observed_at",), decision=DECISION)
+    return Dataset(name="flights", table=table, roles=roles)
+
+
+def _without_outcome(survey: CheckContext) -> Dataset:
+    dataset = survey.dataset
+    return replace(dataset, table=dataset.table.drop(*flights.OUTCOME))
+
+
+def _injections(clean: Dataset) -> Mapping[str, Injected]:
+    """One leak each, put into the flights that have none."""
+    return {
+        "duplicates": Injected(survey=_copied(clean, lambda rows: rows), code="D023", where="[split] test"),
+        "near-duplicates": Injected(survey=_copied(clean, _jittered), code="D024", where="[split] test"),
+        "entity overlap": Injected(survey=_planes(clean), code="D029", where="column plane"),
+        "future join": Injected(survey=_future(clean), code="D025", where="column temp"),
+    }
+
+
+def _copied(clean: Dataset, change: Callable[[pl.DataFrame], pl.DataFrame]) -> CheckContext:
+    """A twentieth of the test is flights of train, features and outcome, on days of the test."""
+    periods = split_dataset(clean, SPLIT)
+    test, train = periods["test"].table, periods["train"].table
+    count = int(SHARE * len(test))
+    source = train.sample(count, seed=0).select(*CLEAN, "late")
+    kept = test.head(count).drop(*CLEAN, "late")
+    copies = kept.hstack(change(source)).select(test.columns)
+    mixed = replace(periods["test"], table=pl.concat([copies, test.tail(-count)], how="vertical_relaxed"))
+    later = [periods[name].table for name in ("train", "choose", "live")]
+    whole = replace(clean, table=pl.concat([*later, mixed.table], how="vertical_relaxed"))
+    return CheckContext(dataset=whole, periods={**periods, "test": mixed})
+
+
+def _jittered(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each measured value a little off, and one whole number another one."""
+    draw = np.random.default_rng(0)
+    off = {
+        name: rows[name] + JITTER * (rows[name].std() or 0) * pl.Series(draw.normal(size=len(rows)))
+        for name in flights.WEATHER
+        if rows[name].dtype.is_float()
+    }
+    return rows.with_columns(day=(rows["day"] % 28) + 1, **off)
+
+
+def _planes(clean: Dataset) -> CheckContext:
+    """Each flight is of a plane, the declared group, which flies in all months."""
+    plane = pl.Series("plane", np.random.default_rng(0).integers(0, PLANES, len(clean.table)))
+    roles = with_roles(clean.roles, groups="plane", ignore=("observed_at", "date"))
+    return surveyed(replace(clean, table=clean.table.with_columns(plane), roles=roles))
+
+
+def _future(clean: Dataset) -> CheckContext:
+    """The weather of each flight is the next that was seen after the decision, and `seen` says when."""
+    feed = clean.table.select("origin", pl.col("observed_at").alias("seen"), "temp")
+    feed = feed.unique(("origin", "seen"), keep="first").sort("seen")
+    decided = clean.table.drop("temp").with_columns(decides=pl.col("departs_at").dt.offset_by("-2h")).sort("decides")
+    joined = decided.join_asof(
+        feed, left_on="decides", right_on="seen", by="origin", strategy="forward", check_sortedness=False
+    )
+    roles = with_roles(clean.roles, known={"temp": "seen"}, ignore=("observed_at", "seen", "decides"))
+    return surveyed(replace(clean, table=joined, roles=roles))
+
+
+def _names(found: list[Finding], injected: Injected) -> bool:
+    return any((each.code, each.where) == (injected.code, injected.where) for each in found)
+
+
+def _false(stopped: set[str], grave: Mapping[str, list[Finding]], put_in: Mapping[str, Injected]) -> set[str]:
+    """Clean features that were called grave, in the table as it is or in one with a leak elsewhere."""
+    wrong = stopped & set(CLEAN)
+    for name, found in grave.items():
+        others = {each.where for each in found} - {put_in[name].where}
+        wrong |= {where.removeprefix("column ") for where in others} & set(CLEAN)
+    return wrong
+
+
+def _seconds(survey: CheckContext) -> float:
+    """CPU seconds of all checks of both families, over all threads, the best of some times."""
+    times = []
+    for _ in range(TIMES):
+        began = process_time()
+        run_checks(survey, families=FAMILIES)
+        times.append(process_time() - began)
+    return min(times)

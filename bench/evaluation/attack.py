@@ -1,0 +1,59 @@
+"""The rows `attack.*` of bench/evidence.py: an exact form is turned as its model is, and what a row costs to attack."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from time import monotonic
+
+from harness import Result, Row, shown
+from headway import pipeline
+from headway.cli.demo.run import FILES, HERE
+from headway.core.contracts import Comparison, Engine
+from headway.core.sections.attack import AttackSection
+from headway.evaluation.altered import thinned
+from headway.evaluation.attacks.columns import Column, columns_of
+from headway.evaluation.attacks.search import Attacked, Decisions, attack
+from headway.evaluation.subject import exam_of, subject_of
+from headway.registry.project import open_project
+
+SEARCH = {"optimize.transforms": '["trees"]'}
+LIMITS = AttackSection(reach=0.5)
+LONG_S = 1e6
+
+
+def rows() -> Result:
+    """A thousand flights of July and August, turned by at most two columns and half an interquartile range."""
+    subject = _subject()
+    some, columns = thinned(subject, LIMITS.rows), columns_of(subject, LIMITS)
+    found, seconds = _attacked(subject.model, some, columns)
+    model, longer = _attacked(subject.reference, some, columns)
+    apart = float((found.held != model.held).mean())
+    of = f"{len(some.rows):,} rows, {found.asked:,.0f} decisions each, {1 - found.held.mean():.1%} turned"
+    against = f"{of}; {len(columns)} columns, at most {LIMITS.columns} by {LIMITS.reach:g} interquartile ranges"
+    each = 1e3 / len(some.rows)
+    times = f"the same by the model, {longer / seconds:.1f} times"
+    return [
+        Row(name="attack.turned_otherwise", measured=apart, unit="share", target="0", ok=apart == 0, against=against),
+        shown("attack.ms_a_row", seconds * each, "ms", subject.variant.name),
+        shown("attack.ms_a_row[as it came]", longer * each, "ms", times),
+    ], []
+
+
+def _subject() -> Comparison:
+    """The demo's model, compiled, beside itself as it came."""
+    with tempfile.TemporaryDirectory() as place:
+        for name in FILES:
+            shutil.copyfile(HERE / name, Path(place) / name)
+        project = open_project(Path(place), flags=SEARCH)
+        data = pipeline.periods(project)
+        baseline = pipeline.train(project, data)
+        winner = pipeline.optimize(project, baseline, data).winner.variant
+        return subject_of(winner, exam_of(baseline, data["test"], project.blobs), project.blobs)
+
+
+def _attacked(engine: Engine, some: Comparison, columns: list[Column]) -> tuple[Attacked, float]:
+    began = monotonic()
+    found = attack(some.rows, Decisions(engine, some.threshold, began + LONG_S), columns, LIMITS)
+    return found, monotonic() - began

@@ -1,0 +1,47 @@
+"""The row `interval.cpu_seconds` of bench/evidence.py: what the intervals of an AUC on 300,000 rows cost."""
+
+from __future__ import annotations
+
+from time import process_time
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from evaluation.flight_rows import year
+from harness import Row
+from headway.evaluation.statistics.intervals import Sample, jackknife
+from headway.evaluation.statistics.tables import auc_without_each, score_table
+from headway.evaluation.statistics.two_sets import auc_of, between
+
+ROWS, TIMES, MOST_S = 300_000, 7, 0.08
+
+
+def rows() -> tuple[list[Row], list[str]]:
+    """One table of the scores, from it an interval by day, and one of the first against the second half of the days."""
+    data = year()
+    answers = data.chosen(np.arange(len(data.late)) < ROWS).answers()
+    sample = Sample(n_rows=ROWS, n_groups=answers.n_groups)
+    halves = np.arange(answers.n_groups) < answers.n_groups // 2
+    times = []
+    for _ in range(TIMES):
+        began = process_time()
+        table = score_table(answers.scores, answers)
+        tabled = process_time()
+        jackknife("roc_auc", 0.5, auc_without_each(table), sample)
+        left_out = process_time()
+        between("roc_auc", auc_of(table), halves, sample)
+        times.append((process_time() - began, tabled - began, left_out - tabled))
+    whole, table_s, jackknife_s = min(times)
+    began = process_time()
+    roc_auc_score(answers.labels, answers.scores)
+    against = f"1,000 resamples by scikit-learn: {(process_time() - began) * 1000:.0f} s, extrapolated from one"
+    return [
+        Row(
+            name="interval.cpu_seconds",
+            measured=whole,
+            unit="CPU s",
+            target=f"<= {MOST_S}",
+            ok=whole <= MOST_S,
+            against=f"tables {table_s:.3f}, jackknife {jackknife_s:.4f}, 999 permutations the rest; {against}",
+        )
+    ], []

@@ -1,0 +1,57 @@
+"""The rows `evaluate.*` of bench/evidence.py: the whole examination, but for what trains, attacks or asks a server."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+
+from harness import Result, Row, shown
+from headway import pipeline
+from headway.cli.demo.run import FILES, HERE
+from headway.core import plugins
+from headway.core.search_result import SearchResult
+from headway.evaluation.subject import exam_of
+from headway.registry.project import Project, open_project
+
+LEFT_OUT, MOST_S, NAMED = ("ablation", "attack", "load"), 60.0, 5
+SEARCH = {"optimize.transforms": '["trees"]'}
+"""The transform that makes the demo's winner: what a search finds is examined, as the command does it."""
+
+
+def rows() -> Result:
+    """`headway evaluate` on July and August, once, of what a search finds and of the model as it came."""
+    with tempfile.TemporaryDirectory() as place:
+        for name in FILES:
+            shutil.copyfile(HERE / name, Path(place) / name)
+        project = open_project(Path(place), flags=SEARCH)
+        data = pipeline.periods(project)
+        baseline = pipeline.train(project, data)
+        found = pipeline.optimize(project, baseline, data)
+        judged = pipeline.evaluate(project, baseline.model, exam_of(baseline, data["test"], project.blobs))
+        came = SearchResult(name=project.name, baseline=baseline, judged=(judged,), winner=judged)
+        seconds, said = _examined(project, found, data)
+        longer, as_it_came = _examined(project, came, data)
+    against = f"{found.winner.variant.name}, {said}"
+    row = Row(
+        name="evaluate.seconds", measured=seconds, unit="s", target="<= 60", ok=seconds <= MOST_S, against=against
+    )
+    return [row, shown("evaluate.seconds[as it came]", longer, "s", as_it_came)], []
+
+
+def _examined(project: Project, frontier: SearchResult, data: pipeline.Data) -> tuple[float, str]:
+    """How long an examination takes, and its slowest parts."""
+    audits = [name for name in plugins.names("audit") if name not in LEFT_OUT]
+    told: list[tuple[str, float]] = []
+    began = perf_counter()
+    pipeline.examine(project, frontier, data, audits=audits, callback=lambda part: told.append((part, perf_counter())))
+    return perf_counter() - began, _slowest(told, perf_counter())
+
+
+def _slowest(told: Sequence[tuple[str, float]], ended: float) -> str:
+    times = [(part, until - since) for (part, since), (_, until) in zip(told, [*told[1:], ("", ended)], strict=True)]
+    slowest = sorted(times, key=lambda each: -each[1])[:NAMED]
+    said = ", ".join(f"{part} {seconds:.1f}" for part, seconds in slowest)
+    return f"{len(times)} probes and audits without {', '.join(LEFT_OUT)}; slowest: {said}"

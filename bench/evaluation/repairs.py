@@ -1,0 +1,136 @@
+"""The rows `venn_abers.*` and `conformal.*` of bench/evidence.py: beside the libraries, and under drift."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from cache import HERE, Absent, home
+from evaluation.flight_rows import Flights, year
+from harness import Row, shown
+from headway.evaluation.calibration.apply import ready
+from headway.evaluation.calibration.tables import venn_abers, venn_pairs
+from headway.evaluation.conformal import aps, aps_sets, lac, lac_sets, limit, limits_by_part, of_two, online_limits
+from headway.evaluation.statistics.tables import Floats
+
+ROWS, COVERAGE, MOST_S = 20_000, 0.9, 120
+
+
+def rows() -> tuple[list[Row], list[str]]:
+    """All of them; where the libraries cannot be had, a sentence in place of their rows."""
+    data = year()
+    found = _drift(data)
+    try:
+        return [*_beside(data), *found], []
+    except (Absent, subprocess.SubprocessError) as reason:
+        return found, [f"venn_abers.max_difference, conformal.max_difference: {reason}"]
+
+
+def _beside(data: Flights) -> list[Row]:
+    """Fitted on flights of May and June, asked of later ones."""
+    given = _given(data)
+    theirs, versions = _theirs(given)
+    scores, labels, asked = given["scores"], given["labels"], given["asked"]
+    knots, low, high = venn_pairs(scores, labels)
+    places = np.searchsorted(knots, asked, "left") + np.searchsorted(knots, asked, "right")
+    merged = ready(venn_abers(scores, labels))(asked)
+    off = max(_off(np.column_stack([low[places], high[places]]), theirs["pairs"]), _off(merged, theirs["merged"]))
+    apart = {name: _off(each, theirs[name]) for name, each in _conformal(given).items()}
+    told = ", ".join(f"{name} {value:.1g}" for name, value in apart.items())
+    against = f"{len(asked):,} flights by {ROWS:,}; {versions}"
+    return [
+        _row("venn_abers.max_difference", off, f"both probabilities and the merged one of {against}"),
+        _row("conformal.max_difference", max(apart.values()), f"{told}; {against}"),
+    ]
+
+
+def _given(data: Flights) -> dict[str, Floats]:
+    """What both are asked: two classes; three, made of the scores of two models; a regression, of airports apart."""
+    learned, later = data.within(5, 6), data.within(7, 12)
+    rng = np.random.default_rng(0)
+    some, others = (rng.choice(len(each.late), ROWS, replace=False) for each in (learned, later))
+    known, asked = learned.chosen(some), later.chosen(np.concatenate([others, others[: ROWS // 2]]))
+    kinds = np.where(rng.random(ROWS) < known.twin, 1.0, 2.0)
+    return {
+        "scores": known.scores,
+        "labels": known.late,
+        "asked": np.concatenate([asked.scores[:ROWS], known.scores[: ROWS // 2]]),
+        "several": _three(known),
+        "classes": np.where(known.late == 1, 0.0, kinds),
+        "asked_several": _three(asked),
+        "truth": known.twin + known.late,
+        "parts": known.rows[:, 1],
+        "asked_parts": asked.rows[:, 1],
+    }
+
+
+def _three(data: Flights) -> Floats:
+    """Probabilities of late, and of two kinds of punctual, float64 [n, 3]."""
+    return np.column_stack([data.scores, (1 - data.scores) * data.twin, (1 - data.scores) * (1 - data.twin)])
+
+
+def _theirs(given: dict[str, Floats]) -> tuple[dict[str, Floats], str]:
+    """What the libraries say, in an environment of their own, and their versions."""
+    with tempfile.TemporaryDirectory() as place:
+        told, asked = Path(place) / "told.npz", Path(place) / "given.npz"
+        np.savez(asked, **given)
+        command = [str(home("repairs")), str(HERE / "callers/of_repairs.py"), str(asked), str(told)]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=MOST_S, check=True)
+        return dict(np.load(told)), run.stdout.strip()
+
+
+def _conformal(given: dict[str, Floats]) -> dict[str, Floats]:
+    """The same by our own: sets of two and of three classes, intervals, and those of each airport by itself."""
+    scores, asked, several = given["scores"], given["asked"], given["several"]
+    labels, classes = (given[name].astype(np.int64) for name in ("labels", "classes"))
+    chance = np.random.RandomState(0).uniform(size=ROWS)  # as MAPIE draws it
+    missed = np.abs(given["truth"] - scores)
+    airports, codes = np.unique(given["parts"], return_inverse=True)
+    limits = limits_by_part(missed, codes, len(airports), COVERAGE)[np.searchsorted(airports, given["asked_parts"])]
+    whole = limit(missed, COVERAGE)
+    found = {
+        "sets": lac_sets(of_two(asked), limit(lac(of_two(scores), labels), COVERAGE)),
+        "lac": lac_sets(given["asked_several"], limit(lac(several, classes), COVERAGE)),
+        "aps": aps_sets(given["asked_several"], limit(aps(several, classes, chance), COVERAGE)),
+        "intervals": np.column_stack([asked - whole, asked + whole]),
+        "by_part": np.column_stack([asked - limits, asked + limits]),
+    }
+    return {name: each.astype(np.float64) for name, each in found.items()}
+
+
+def _off(ours: Floats, theirs: Floats) -> float:
+    return float(np.abs(ours.astype(np.float64) - theirs.astype(np.float64)).max())
+
+
+def _row(name: str, measured: float, against: str) -> Row:
+    return Row(name=name, measured=measured, unit="", target="<= 1e-06", ok=measured <= 1e-6, against=against)
+
+
+def _drift(data: Flights) -> list[Row]:
+    """The month from July to December that is covered worst: online from May on, and by one limit of May and June."""
+    held = data.within(5, 12)
+    values = lac(of_two(held.scores), held.late.astype(np.int64))
+    limits = online_limits(values, held.day)
+    fixed = np.full(len(values), limit(values[held.month <= 6], COVERAGE))
+    worst = {}
+    for name, each in (("online", limits), ("fixed", fixed)):
+        months = {m: float((values <= each)[held.month == m].mean()) for m in range(7, 13)}
+        worst[name] = max(months.values(), key=lambda share: abs(share - COVERAGE))
+        said = ", ".join(f"{share:.3f}" for share in months.values())
+        if name == "online":
+            online = f"July to December: {said}"
+    size = float(lac_sets(of_two(held.scores), limits)[held.month >= 7].sum(1).mean())
+    return [
+        Row(
+            name="conformal.worst_month",
+            measured=worst["online"],
+            unit="share",
+            target="within 0.02 of 0.90",
+            ok=abs(worst["online"] - COVERAGE) <= 0.02,
+            against=f"{online}; sets of {size:.2f} classes; labels a day late",
+        ),
+        shown("conformal.worst_month_fixed", worst["fixed"], "share", "the same by one limit of May and June"),
+    ]

@@ -1,0 +1,145 @@
+"""The rows `slices.*` of bench/evidence.py: how fast all combinations of columns are compared, and what is found."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import tempfile
+import tracemalloc
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from cache import HERE, Absent, home
+from evaluation.flight_rows import Flights, year
+from harness import Row, shown
+from headway.core.contracts import Comparison
+from headway.evaluation.metrics.discovered import plugin
+from headway.evaluation.slice_finder.counting import count
+from headway.evaluation.slice_finder.levels import Levelled, levels_of
+from headway.evaluation.slice_finder.worst import scores, worst
+from headway.evaluation.statistics.tables import Floats, Ints
+
+TIMES, WORLDS, SHARE, MOST_S = 5, 2000, 0.01, 300
+COMPARED = (0, 1, 3, 4, 5, 11, 14, 17, 18, 19)
+"""Ten of the columns: with all twenty, sliceline 0.3.0 takes 12 GB."""
+
+
+def rows() -> tuple[list[Row], list[str]]:
+    """All of them; where sliceline cannot be had, a sentence in place of its row."""
+    data = year()
+    subject = data.subject()
+    errors = np.square(data.scores - data.late)
+    seconds, found = _best(lambda: _exhaustive(subject, errors)), _exhaustive(subject, errors)
+    megabytes = _peak(lambda: _exhaustive(subject, errors))
+    probe = _best(lambda: plugin(subject))
+    false = {name: _false(data.within(5, 6), dealt) for name, dealt in DEALT.items()}
+    said = ", ".join(f"{name}: {share:.3f} ± {_error(share):.3f}" for name, share in false.items())
+    same, short = _same(subject, errors)
+    return [
+        _row("seconds", seconds, "s", 1.0, f"{len(errors):,} rows, 20 columns, {found:,} parts of 1 % or more"),
+        shown("slices.probe_seconds", probe, "s", "the probe: found on half of the days by error and loss, confirmed"),
+        _row("extra_mb", megabytes, "MB", 500.0, "the most that was held at once"),
+        *same,
+        _row("false_found", max(false.values()), "share", 0.055, f"{WORLDS} worlds each; errors dealt anew to {said}"),
+    ], short
+
+
+def _row(name: str, measured: float, unit: str, most: float, against: str) -> Row:
+    target = f"<= {most:g}"
+    return Row(name=f"slices.{name}", measured=measured, unit=unit, target=target, ok=measured <= most, against=against)
+
+
+def _exhaustive(subject: Comparison, errors: Floats) -> int:
+    """Every combination over all rows, the five worst picked; gives how many were large enough."""
+    least = int(SHARE * len(errors))
+    columns = levels_of(subject, least)
+    cells = count(columns, [errors])
+    order = scores(cells.rows, cells.sums[0], total=(len(errors), errors.sum()), scale=errors.mean())
+    worst(cells, np.where(cells.rows >= least, order, -np.inf), columns, 5)
+    return int((cells.rows >= least).sum())
+
+
+def _best(work: Callable[[], object]) -> float:
+    work()
+    times = []
+    for _ in range(TIMES):
+        began = perf_counter()
+        work()
+        times.append(perf_counter() - began)
+    return min(times)
+
+
+def _peak(work: Callable[[], object]) -> float:
+    tracemalloc.start()
+    work()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / 2**20
+
+
+def _same(subject: Comparison, errors: Floats) -> tuple[list[Row], list[str]]:
+    """Whether the best part of two columns is that of sliceline, by its score on the same levels."""
+    least = int(SHARE * len(errors))
+    columns = [levels_of(subject, least)[at] for at in COMPARED]
+    try:
+        theirs, seconds = _sliceline(columns, errors)
+    except (Absent, subprocess.SubprocessError) as reason:
+        return [], [f"slices.same_best: {reason}"]
+    cells = count(columns, [errors])
+    order = scores(cells.rows, cells.sums[0], total=(len(errors), errors.sum()), scale=errors.mean())
+    of_two = np.array([len(each) == 2 for each in cells.members])
+    two = np.repeat(of_two, np.diff(cells.starts, append=len(order)))
+    best = int(np.argmax(np.where(two & (cells.rows >= least), order, -np.inf)))
+    same = cells.levels(best) == {int(at): level for at, level in theirs["levels"].items()}
+    said = " & ".join(columns[at].said(level) for at, level in sorted(cells.levels(best).items()))
+    ok = same and abs(float(order[best]) - theirs["score"]) < 1e-6
+    against = f"{said}; sliceline took {seconds:.1f} s for parts of two of these {len(columns)} columns"
+    return [Row(name="slices.same_best", measured=float(ok), unit="", target="= 1", ok=ok, against=against)], []
+
+
+def _sliceline(columns: Sequence[Levelled], errors: Floats) -> tuple[dict, float]:
+    python = home("sliceline")
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "errors.npz"
+        np.savez(file, codes=np.column_stack([each.codes for each in columns]), errors=errors)
+        began = perf_counter()
+        command = [str(python), str(HERE / "callers/of_sliceline.py"), str(file)]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=MOST_S, check=True)
+    return json.loads(run.stdout), perf_counter() - began
+
+
+def _false(data: Flights, dealt: Callable[[Ints, np.random.Generator], Ints]) -> float:
+    """In how many worlds, whose errors have nothing to do with any column, a part is confirmed."""
+    subject, rng = data.subject(), np.random.default_rng(0)
+    found = 0
+    for _ in range(WORLDS):
+        order = dealt(subject.groups, rng)
+        names = ("labels", "scores", "reference_scores")
+        world = replace(subject, **{name: getattr(subject, name)[order] for name in names})
+        found += next(each.value for each in plugin(world) if each.name == "discovered.confirmed") > 0
+    return found / WORLDS
+
+
+def _error(share: float) -> float:
+    """Half of the 95 % interval of a share of WORLDS."""
+    return 1.96 * math.sqrt(share * (1 - share) / WORLDS)
+
+
+def _rows(groups: Ints, rng: np.random.Generator) -> Ints:
+    return rng.permutation(len(groups))
+
+
+def _days(groups: Ints, rng: np.random.Generator) -> Ints:
+    """For each row one of another day, the same other day for all rows of a day: errors still share their day."""
+    starts = np.searchsorted(groups, np.arange(groups.max() + 2))
+    other = rng.permutation(groups.max() + 1)[groups]
+    found: Ints = starts[other] + (rng.random(len(groups)) * np.diff(starts)[other]).astype(np.int64)
+    return found
+
+
+DEALT = {"rows": _rows, "whole days": _days}

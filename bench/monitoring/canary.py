@@ -1,0 +1,230 @@
+"""A canary under continuous looks: how often a sound release is taken back, and how soon a harmful one.
+
+Every request is a look. `loop.py` prints the rows.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from harness import Row
+from headway.core.rollout import Plan, Rollout, Stage
+from headway.core.verdict import Rule
+from headway.evaluation.observed import Observations, codes_of
+from headway.evaluation.statistics import sequential
+from headway.evaluation.statistics.betting import Floats, factors, log_wealth
+from headway.evaluation.statistics.sequential import Track
+from headway.registry import rollout as rollouts
+from headway.registry.rollout import ERRORS, SLOW, Traffic, start_stage_tracking
+from monitoring.canary_flights import Live, live
+from monitoring.canary_flights import traffic as of_flights
+from monitoring.canary_worlds import ALIKE, AT_LIMIT, HARM, World, joined, part, traffic
+
+RUNS, REQUESTS = 2000, 20_000
+HARM_RUNS, HARM_REQUESTS = 500, 12_000
+LATE_RUNS, LATE = 200, 12_500
+CONFIRMED = 20
+PEEK = 200
+STARTS, FLIGHTS = 1000, 30_000
+SHARE = 0.1
+FLIPS = Rule(measure="decision_churn", at_most=0.05)
+BRIER = Rule(measure="brier.drop", at_most=0.005)
+ONE = Plan(stages=(Stage(share=SHARE),))
+WHOLE = Plan()
+FIRST_CANARY = 1
+
+
+def rows() -> list[Row]:
+    """All rows on the canary's statistics."""
+    return [*_simulated(), *_on_flights(live())]
+
+
+def rollout(plan: Plan, stage: int = 0) -> Rollout:
+    """A rollout by the rules there are without `[[policy.canary]]`, all of them on."""
+    rules = (ERRORS, SLOW, FLIPS)
+    return Rollout(name="bench", release="r", live="l", salt="", rules=rules, later=(BRIER,), plan=plan, stage=stage)
+
+
+def harmed_at(followed: Rollout, seen: Traffic, told_at: rollouts.Floats | None = None) -> int:
+    """How many requests had come when some rule first failed, -1 if none did.
+
+    `told_at` [n] says with which request the label of each comes, else it comes with its own.
+    """
+    tracks = start_stage_tracking(followed).tracks
+    numbered = Traffic(keys=np.arange(len(seen.keys), dtype=np.uint64), canary=seen.canary, known=seen.known)
+    found = []
+    for rule in (*followed.rules, *followed.later):
+        observations = rollouts.select_observations(rule.measure, followed.share, seen)
+        if not observations.values.any():
+            continue
+        came = rollouts.select_observations(rule.measure, followed.share, numbered).keys.astype(np.int64)
+        if rule in followed.later and told_at is not None:
+            came = told_at[came]
+        first = crossing(tracks[rule.measure], observations, rule.at_most or 0.0)
+        found += [int(came[first]) + 1] if first >= 0 and came[first] < len(seen.keys) else []
+    return min(found, default=-1)
+
+
+def crossing(track: Track, seen: Observations, limit: float) -> int:
+    """The first observation with which the track's low bound passes the limit, -1 if there is none.
+
+    The track's own bets, followed over all requests at once; `confirmed` holds the product to it.
+    """
+    least = float(track.form.points.min())
+    logs = np.log(factors(track.form.points - least, limit + track.form.rounding - least))
+    each = logs[codes_of(track.form, seen)]
+    length, count = sequential.round_of(track.form), len(seen.keys)
+    spans = [(0, count, sequential.long_part(1))]
+    spans += [(at, at + length, sequential.recent_part(at // length + 1)) for at in range(length, count, length)]
+    found = []
+    for start, stop, share in spans:
+        fresh = start + np.sort(np.unique(seen.keys[start:stop], return_index=True)[1])
+        refuted = log_wealth(np.cumsum(each[fresh], axis=0)) > -math.log(track.alpha * share)
+        found += [int(fresh[np.argmax(refuted)])] if refuted.any() else []
+    return min(found, default=-1)
+
+
+def confirmed(followed: Rollout, seen: Traffic, at: int) -> bool:
+    """Whether the product, fed in pieces, fails a rule with that request and none with the request before."""
+    watched = rollouts.update_tracking(start_stage_tracking(followed), part(seen, 0, at // 2))
+    before = rollouts.update_tracking(watched, part(seen, at // 2, at - 1))
+    return not _fails(followed, before) and _fails(followed, rollouts.update_tracking(before, part(seen, at - 1, at)))
+
+
+def at_most(count: int, of: int) -> float:
+    """The upper 95 % bound of a share seen `count` times (Clopper and Pearson 1934)."""
+    low, high = count / of, 1.0
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _chance(count, of, middle) > 0.05 else (low, middle)
+    return high
+
+
+def _chance(count: int, of: int, share: float) -> float:
+    """The chance of at most `count` of a binomial."""
+    logs = [
+        math.lgamma(of + 1) - math.lgamma(k + 1) - math.lgamma(of - k + 1)
+        + k * math.log(share) + (of - k) * math.log1p(-share)
+        for k in range(count + 1)
+    ]  # fmt: skip
+    return sum(map(math.exp, logs))
+
+
+def _fails(followed: Rollout, watched: rollouts.StageTracker) -> bool:
+    limits = {rule.measure: rule.at_most or 0.0 for rule in (*followed.rules, *followed.later)}
+    return any(each.low > limits[each.name] for each in rollouts.measure_stage(watched))
+
+
+def _simulated() -> list[Row]:
+    (alike, peeked), (edge, _) = (_taken_back(world, seed) for seed, world in enumerate((ALIKE, AT_LIMIT)))
+    message = f"{RUNS:,} runs of {REQUESTS:,} requests, {SHARE:.0%} canary"
+    peeking = f"a z-test of errors every {PEEK} requests takes back {peeked / RUNS:.3f}"
+    return [
+        _bound("rollouts.false_rollback", alike, RUNS, f"{alike} of {message}; {peeking}"),
+        _bound("rollouts.false_rollback[at every limit]", edge, RUNS, f"{edge} of {message}"),
+        *_harm(),
+        _late_harm(),
+    ]
+
+
+def _taken_back(world: World, seed: int) -> tuple[int, int]:
+    """In how many runs a rollout of one stage takes the release back, and in how many a z-test at each look would."""
+    rng, followed = np.random.default_rng(seed), rollout(ONE)
+    ours = theirs = 0
+    for _ in range(RUNS):
+        seen = traffic(world, rng, share=SHARE, count=REQUESTS)
+        ours += harmed_at(followed, seen) >= 0
+        theirs += _peeked(seen)
+    return ours, theirs
+
+
+def _peeked(seen: Traffic) -> bool:
+    """Whether a one-sided z-test at 5 % of the release's errors against live's finds harm at some look."""
+    errors = rollouts.select_observations(ERRORS.measure, SHARE, seen).values
+    looks = slice(PEEK - 1, None, PEEK)
+    requests, failed = ([np.cumsum(each * side)[looks] for side in (seen.canary, ~seen.canary)] for each in (1, errors))
+    rate = (failed[0] + failed[1]) / (requests[0] + requests[1])
+    error = np.sqrt(np.maximum(rate * (1 - rate), 1e-9) * (1 / requests[0] + 1 / requests[1]))
+    return bool((failed[0] / requests[0] - failed[1] / requests[1] > 1.645 * error).any())
+
+
+def _harm() -> list[Row]:
+    """Canary requests until harm is found: in the first canary stage of the whole plan, and with one stage of 10 %."""
+    found = []
+    for name, followed in (("", rollout(WHOLE, FIRST_CANARY)), ("[10 % share]", rollout(ONE))):
+        rng, needed, agree = np.random.default_rng(10), np.full(HARM_RUNS, np.inf), 0
+        for run in range(HARM_RUNS):
+            seen = traffic(HARM, rng, share=followed.share, count=HARM_REQUESTS)
+            end = harmed_at(followed, seen)
+            if end >= 0:
+                needed[run] = seen.canary[:end].sum()
+                agree += run < CONFIRMED and confirmed(followed, seen, end)
+        message = f"p90 {np.quantile(needed, 0.9):.0f}, {np.isfinite(needed).sum()} of {HARM_RUNS} found"
+        found.append(_requests(f"rollouts.harm_requests{name}", needed, 120, message))
+        found.append(_count(f"rollouts.harm_requests{name}.as_product", agree, CONFIRMED))
+    return found
+
+
+def _late_harm() -> Row:
+    """The same harm, but after 12,500 sound requests, on keys of which most were counted before."""
+    rng = np.random.default_rng(11)
+    followed = rollout(ONE)
+    needed = []
+    for _ in range(LATE_RUNS):
+        seed = int(rng.integers(1 << 62))
+        sound, harm = (
+            traffic(World(failing=each, swing=0.0), np.random.default_rng(seed), share=SHARE, count=LATE + REQUESTS)
+            for each in (ALIKE.failing, HARM.failing)
+        )
+        seen = joined(part(sound, 0, LATE), part(harm, LATE, LATE + REQUESTS))
+        end = harmed_at(followed, seen)
+        needed.append(seen.canary[LATE:end].sum() if end >= 0 else np.inf)
+    message = f"begins after {LATE:,} requests, keys come again; {np.isfinite(needed).sum()} of {LATE_RUNS} found"
+    return _requests("rollouts.harm_requests[late]", np.array(needed), 1000, message)
+
+
+def _on_flights(data: Live) -> list[Row]:
+    own = [str(number) for number in range(len(data.live))]
+    starts = np.random.default_rng(12).integers(0, len(own) - FLIGHTS, STARTS)
+
+    def ends(release: Floats, keys: list[str]) -> Floats:
+        return np.array([_flown(data, release, slice(int(at), int(at) + FLIGHTS), keys) for at in starts])
+
+    broken, sound, planes = ends(data.broken, own), ends(data.sound, own), ends(data.sound, data.planes)
+    message = f"of {STARTS} starts, {FLIGHTS:,} flights each, {SHARE:.0%} canary"
+    spread = f"p90 {np.quantile(broken, 0.9):.0f}, {np.isfinite(broken).sum()} {message} found"
+    rows = [_requests("rollouts.flights.utc_requests", broken, 60, spread)]
+    for name, found in (("", sound), ("[keys are planes]", planes)):
+        back = int(np.isfinite(found).sum())
+        rows.append(_bound(f"rollouts.flights.false_rollback{name}", back, STARTS, f"{back} {message}"))
+    return rows
+
+
+def _flown(data: Live, release: Floats, rows: slice, keys: list[str]) -> float:
+    """Canary requests until a release is taken back, infinite if it is not."""
+    seen, told_at = of_flights(data, release, rows, share=SHARE, keys=keys[rows])
+    end = harmed_at(rollout(ONE), seen, told_at)
+    return float(seen.canary[:end].sum()) if end >= 0 else math.inf
+
+
+def _bound(name: str, count: int, of: int, against: str) -> Row:
+    bound = at_most(count, of)
+    return Row(name=name, measured=bound, unit="share", target="at most 0.05", ok=bound <= 0.05, against=against)
+
+
+def _requests(name: str, needed: Floats, target: int, against: str) -> Row:
+    median = float(np.median(needed))
+    return Row(
+        name=name,
+        measured=median,
+        unit="canary requests",
+        target=f"at most {target}",
+        ok=median <= target,
+        against=against,
+    )
+
+
+def _count(name: str, count: int, of: int) -> Row:
+    return Row(name=name, measured=count, unit="runs", target=f"{of} of {of}", ok=count == of)

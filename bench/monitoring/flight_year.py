@@ -1,0 +1,72 @@
+"""The flights of the year by month, and the demo's model trained up to any month with any seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.cli.demo import flights
+from headway.cli.demo.train import train
+from headway.core.config import load
+from headway.core.contracts import Window
+from headway.core.variant import Signature
+from headway.data.matrix import dataset_signature, matrix, target_values
+from headway.data.open import make_dataset
+from headway.data.roles import parse_roles
+from headway.data.split import labeled_rows, split_dataset
+from headway.evaluation.statistics.tables import Floats, Ints
+
+Bools = NDArray[np.bool_]
+
+DEMO = Path(flights.__file__).parent
+FIRST_TRAINED_TO = 4  # January to April, as in the demo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Year:
+    """All flights: rows float64 [n, d], month and day (since 1970) int64 [n], `late` float64 [n], NaN where unknown."""
+
+    rows: Floats
+    late: Floats
+    month: Ints
+    day: Ints
+    signature: Signature
+    seconds: list[float] = field(default_factory=list)
+
+    def window(self, chosen: Bools) -> Window:
+        """The flights chosen, as a detector sees them."""
+        return Window(rows=self.rows[chosen], groups=self.day[chosen])
+
+    def scores(self, trained_to: int, seed: int, until: int) -> Floats:
+        """Answers of a model trained up to a month on the months after it up to another; NaN elsewhere, float64 [n]."""
+        known = ~np.isnan(self.late)
+        past, asked = known & (self.month <= trained_to), known & (self.month > trained_to) & (self.month <= until)
+        frame = pl.DataFrame(self.rows[past], schema=list(self.signature.names))
+        began = process_time()
+        model = train(frame, self.late[past], seed=seed)
+        self.seconds.append(process_time() - began)
+        answers = np.full(len(self.late), np.nan)
+        answers[asked] = model.predict(self.rows[asked], num_threads=1)
+        return answers
+
+
+def load_year() -> Year:
+    """Read and join the flights; categories are those that the demo's training period has."""
+    config = load(DEMO)
+    dataset = make_dataset(flights.load(), parse_roles(config.data), name="flights")
+    signature = dataset_signature(labeled_rows(split_dataset(dataset, config.split)["train"]))
+    table = dataset.table
+    late = np.full(len(table), np.nan)
+    late[table["late"].is_not_null().to_numpy()] = target_values(labeled_rows(dataset))
+    return Year(
+        rows=matrix(table, signature),
+        late=late,
+        month=table["departs_at"].dt.month().cast(pl.Int64).to_numpy(),
+        day=table["date"].to_physical().cast(pl.Int64).to_numpy(),
+        signature=signature,
+    )

@@ -1,0 +1,70 @@
+"""The flights as rows for bench/optimize.py: 20 columns, January to June to train on, September to December to test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+from numpy.typing import NDArray
+
+from cache import folder, made, versions
+from headway.cli.demo import flights
+
+TEXTS = ("carrier", "origin", "dest")
+NUMBERS = ("dep_minute", "arr_minute", "weekday", "day", "distance", "plane_age", "seats", "engines", *flights.WEATHER)
+TRAINED_TO, TESTED_FROM, TEST_ROWS = 6, 9, 100_000
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The parts of the data; `rows` float64 [n, 20] with texts as ranks, `raw` the same as a pandas table."""
+
+    rows: Floats
+    raw: pd.DataFrame
+    late: NDArray[np.int64]
+
+
+def rows(part: str) -> Rows:
+    """`train` or `test`; the test rows stand in no order, so that each of the first of them is one of the whole."""
+    place = place_of_rows()
+    table = np.load(place / f"{part}.npy")
+    return Rows(rows=table, raw=joblib.load(place / f"{part}.joblib"), late=np.load(place / f"{part}-late.npy"))
+
+
+def place_of_rows() -> Path:
+    """The folder of `test.npy`, `test.joblib`, `test-late.npy`, `test-date.npy`, and the same of `train`."""
+    return made(folder("rows", of=[Path(__file__).read_text("utf-8"), *versions()]), _write)
+
+
+def _write(place: Path) -> None:
+    known = flights.load().filter(pl.col("late").is_not_null())
+    known = known.with_columns(day=pl.col("departs_at").dt.day())
+    month = known["departs_at"].dt.month().to_numpy()
+    train, test = np.flatnonzero(month <= TRAINED_TO), np.flatnonzero(month >= TESTED_FROM)
+    shuffled = np.random.default_rng(5).permutation(test)[:TEST_ROWS]
+    ranks = {name: sorted(known[train][name].unique()) for name in TEXTS}
+    for part, chosen in (("train", train), ("test", shuffled)):
+        table = known[chosen]
+        np.save(place / f"{part}.npy", _matrix(table, ranks))
+        np.save(place / f"{part}-late.npy", table["late"].to_numpy().astype(np.int64))
+        np.save(place / f"{part}-date.npy", table["date"].to_physical().cast(pl.Int64).to_numpy())
+        joblib.dump(_raw(table), place / f"{part}.joblib")
+
+
+def _matrix(table: pl.DataFrame, ranks: dict[str, list[str]]) -> Floats:
+    texts = [
+        pl.col(name).replace_strict(known, [float(place) for place in range(len(known))], default=None)
+        for name, known in ranks.items()
+    ]
+    numbers = [pl.col(name).cast(pl.Float64) for name in NUMBERS]
+    return np.ascontiguousarray(table.select(*texts, *numbers).fill_null(float("nan")).to_numpy())
+
+
+def _raw(table: pl.DataFrame) -> pd.DataFrame:
+    texts = {name: np.array(table[name].to_list(), dtype=object) for name in TEXTS}
+    return pd.DataFrame({**texts, **{name: table[name].cast(pl.Float64).to_numpy() for name in NUMBERS}})

@@ -1,0 +1,83 @@
+"""The models of bench/optimize.py that need no torch, trained on the flights with fixed seeds and kept as files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import lightgbm
+import xgboost
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from cache import folder, made, versions
+from optimization.datasets import NUMBERS, TEXTS, Rows, place_of_rows, rows
+
+
+def lightgbm_500(train: Rows) -> Any:
+    """500 trees of 63 leaves."""
+    model = lightgbm.LGBMClassifier(n_estimators=500, num_leaves=63, learning_rate=0.05, random_state=1, verbose=-1)
+    return model.fit(train.rows, train.late)
+
+
+def xgboost_500(train: Rows) -> Any:
+    """500 trees of depth 6."""
+    model = xgboost.XGBClassifier(n_estimators=500, max_depth=6, learning_rate=0.05, random_state=1)
+    return model.fit(train.rows, train.late)
+
+
+def histgb_300(train: Rows) -> Any:
+    """300 trees of 31 leaves, none spared by early stopping."""
+    model = HistGradientBoostingClassifier(max_iter=300, early_stopping=False, random_state=1)
+    return model.fit(train.rows, train.late)
+
+
+def forest_300(train: Rows) -> Any:
+    """300 trees of about 18,000 nodes, trained with missing values present; one job, as scikit-learn has it."""
+    model = RandomForestClassifier(300, min_samples_leaf=6, random_state=1, n_jobs=2).fit(train.rows, train.late)
+    return model.set_params(n_jobs=None)
+
+
+def logistic(train: Rows) -> Pipeline:
+    """Imputed and scaled numbers and one-hot texts, from a pandas table."""
+    numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    texts = OneHotEncoder(handle_unknown="ignore")
+    columns = ColumnTransformer([("numbers", numbers, list(NUMBERS)), ("texts", texts, list(TEXTS))])
+    return make_pipeline(columns, LogisticRegression(max_iter=300)).fit(train.raw, train.late)
+
+
+FIT: dict[str, Callable[[Rows], Any]] = {
+    "lightgbm": lightgbm_500,
+    "xgboost": xgboost_500,
+    "histgb": histgb_300,
+    "forest": forest_300,
+    "logistic": logistic,
+}
+
+
+def model_of(family: str) -> Path:
+    """The folder of a trained model: `model.joblib`, and `model.txt` or `model.ubj` where its library has a format."""
+    key = [Path(__file__).read_text("utf-8"), str(place_of_rows()), *versions()]
+    return made(folder(f"model-{family}", of=key), lambda place: _train(family, place))
+
+
+def _train(family: str, place: Path) -> None:
+    print(f"training {family} ...", file=sys.stderr, flush=True)
+    model = FIT[family](rows("train"))
+    joblib.dump(model, place / "model.joblib")
+    if family == "lightgbm":
+        model.booster_.save_model(place / "model.txt")
+    if family == "xgboost":
+        model.get_booster().save_model(place / "model.ubj")
+
+
+def opened(place: Path) -> Any:
+    """The trained model of a folder."""
+    return joblib.load(place / "model.joblib")

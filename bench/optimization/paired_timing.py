@@ -1,0 +1,154 @@
+"""Callers timed in turns: each is a process of its own (optimization/worker.py), and only one of them works at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache import HERE, Absent, folder, home
+
+ROUNDS, MS = 9, {"one_row": 40, "batch256": 80}
+OPENS_S, ANSWERS_S, PREDICTS_S = 240.0, 120.0, 15.0
+RUN = "from optimization import worker; worker.main()"
+NONE = np.empty(0)
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """One way to ask a model: `call` is `file:function` of bench/callers, `home` the environment with its libraries.
+
+    `threads` 0 leaves their number to the library, as its users do. `rows` is a file that numpy or joblib reads. One
+    that is not `judged` is timed alone.
+    """
+
+    name: str
+    call: str
+    model: Path
+    rows: Path
+    home: str = ""
+    threads: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+    judged: bool = True
+    batch_rows: int = 256
+
+
+class Worker:
+    """The process of a caller; raises Absent, with the last it said, where it does not open or does not answer."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `end`
+        module, name = caller.call.split(":")
+        code = (HERE / f"callers/{module}.py").read_text("utf-8")
+        kept = folder(f"kept-{module}-{name}", of=[code, str(caller.model), str(home(caller.home))])
+        order = {"call": caller.call, "options": dict(caller.options), "kept": str(kept)}
+        order |= {"model": str(caller.model), "rows": str(caller.rows), "batch_rows": caller.batch_rows}
+        self._process = subprocess.Popen(
+            [str(home(caller.home)), "-c", RUN, json.dumps(order)],
+            env=_environment(caller.threads),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+            bufsize=1,
+        )
+        self._heard(OPENS_S)
+
+    def ask(self, what: str, *, s: float = ANSWERS_S, **task: Any) -> Any:
+        """What the worker answers to a task."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps({"do": what, **task}) + "\n")
+        return self._heard(s)
+
+    def end(self) -> None:
+        """Let the process go."""
+        self._process.kill()
+        self._process.communicate()
+        self._said.close()
+
+    def _heard(self, s: float) -> Any:
+        assert self._process.stdout
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._process.stdout, selectors.EVENT_READ)
+            line = self._process.stdout.readline() if ready.select(s) else None
+        if line:
+            return json.loads(line)
+        self._said.seek(0)
+        last = (self._said.read().strip().splitlines() or [f"ended with {self._process.poll()}"])[-1][:200]
+        self.end()
+        raise Absent(f"no answer within {s:.0f} s" if line is None else last)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """Times of a caller by round: us of one row (clock), us of CPU time of a batch; its answers, if judged."""
+
+    one_row: tuple[float, ...]
+    batch256: tuple[float, ...]
+    answers: NDArray[np.float64]
+
+    def us(self, kind: str) -> float:
+        """The median over the rounds."""
+        return float(median(getattr(self, kind)))
+
+
+def race(callers: Sequence[Caller], *, rounds: int = ROUNDS) -> tuple[dict[str, Timed], dict[str, str]]:
+    """Every caller that opened, timed in turns, and why each other did not, by name."""
+    with _opened(callers) as (workers, absent):
+        judged = {caller.name for caller in callers if caller.judged}
+        answers = {name: _answers(worker) if name in judged else NONE for name, worker in workers.items()}
+        found = [_round(workers, turn) for turn in range(rounds)]
+    timed = {
+        name: Timed(answers=answers[name], **{kind: tuple(each[name, kind] for each in found) for kind in MS})
+        for name in workers
+    }
+    return timed, absent
+
+
+def _round(workers: Mapping[str, Worker], turn: int) -> dict[tuple[str, str], float]:
+    """Each worker's time of each kind, one after the other; who begins changes from round to round."""
+    order = list(workers) if turn % 2 else list(workers)[::-1]
+    return {(name, kind): workers[name].ask(kind, ms=ms) for kind, ms in MS.items() for name in order}
+
+
+@contextmanager
+def _opened(callers: Sequence[Caller]) -> Iterator[tuple[dict[str, Worker], dict[str, str]]]:
+    workers: dict[str, Worker] = {}
+    absent: dict[str, str] = {}
+    try:
+        for caller in callers:
+            try:
+                workers[caller.name] = Worker(caller)
+            except Absent as reason:
+                absent[caller.name] = str(reason)
+        yield workers, absent
+    finally:
+        for worker in workers.values():
+            worker.end()
+
+
+def _answers(worker: Worker) -> NDArray[np.float64]:
+    with tempfile.TemporaryDirectory() as name:
+        file = str(Path(name) / "answers.npy")
+        worker.ask("answers", file=file, s=ANSWERS_S, until_s=PREDICTS_S)
+        found: NDArray[np.float64] = np.load(file)
+        return found
+
+
+def _environment(threads: int) -> dict[str, str]:
+    paths = [HERE, HERE.parent / "src"]
+    own = {key: value for key, value in os.environ.items() if key not in THREADS and key != "PYTHONPATH"}
+    bound = dict.fromkeys(THREADS, str(threads)) if threads else {}
+    return own | bound | {"PYTHONPATH": os.pathsep.join(map(str, paths))}

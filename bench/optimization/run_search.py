@@ -1,0 +1,84 @@
+"""`headway.optimize` within its budget of seconds, in a process of its own: what it found for one row and for batches.
+
+It is run by any Python that has headway and the model's library.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+import headway as hw
+from headway.api.in_memory_project import Options
+from headway.core.evidence import Measurement
+from headway.core.search_result import SearchResult
+from headway.core.variant import Variant
+from headway.core.verdict import EvaluatedVariant
+from headway.registry.judge import feasible
+from headway.storage.blobs.files import Files
+from optimization.export import keep
+
+MOST_ROWS = 20_000
+# A look at a large network takes seconds.
+BUDGETS_S = {"minilm": 180, "ocr": 180}
+TASKS = {"mlp": "binary"}
+POLICY = {
+    "lightgbm": {"roc_auc.drop": 0.005, "brier.drop": 0.005, "decision_churn": 0.05},
+    "mlp": {"roc_auc.drop": 0.005, "brier.drop": 0.005, "max_change": 0.05},
+    "cnn": {"accuracy.drop": 0.0},
+    "minilm": {"cosine.drop": 1e-4},
+    "ocr": {"accuracy.drop": 0.0},
+}
+# Networks are timed on one thread, so they are searched for on one. What is large is quantised by NNCF alone: to try
+# the layers one by one takes minutes.
+TRANSFORMS = {
+    **dict.fromkeys(("mlp", "cnn"), ("fold", "dense", "quantise", "openvino", "nncf")),
+    **dict.fromkeys(("minilm", "ocr"), ("openvino", "nncf")),
+}
+
+
+def main() -> None:
+    """Search as the first argument asks; keep `one_row/` and `batch256/` in its `place`, with `said` beside them."""
+    asked = json.loads(sys.argv[1])
+    place = Path(asked["place"])
+    rows, labels, *groups = (np.load(each)[:MOST_ROWS] for each in asked["data"])
+    name = asked["name"].partition(".")[0]
+    options: Options = {"policy": POLICY[name], "budget": f"{BUDGETS_S.get(name, 60)}s"}
+    if groups:
+        options["groups"] = groups[0]
+    if name in TRANSFORMS:
+        options |= {"transforms": TRANSFORMS[name], "task": TASKS.get(name, "multiclass")}
+    with tempfile.TemporaryDirectory() as folder:
+        model = importlib.import_module(asked["opener"]).opened(Path(asked["model"]))
+        began = perf_counter()
+        best = hw.optimize(model, rows, labels, folder=folder, **options)
+        seconds = perf_counter() - began
+        blobs = Files(Path(folder) / ".headway" / "blobs")
+        found = {"one_row": best.variant, "batch256": fastest_batch(best.frontier)}
+        for kind, variant in found.items():
+            keep(variant, blobs, place / kind)
+        said = {"seconds": seconds, "int8": of_int8(best.frontier), **{kind: each.name for kind, each in found.items()}}
+    (place / "said").write_text(json.dumps(said), encoding="utf-8")
+
+
+def of_int8(frontier: SearchResult) -> dict[str, str]:
+    """Of each form in int8 that was judged, by its name, why it was refused; empty where it was not."""
+    judged = [each for each in frontier.judged if "int8" in each.variant.name]
+    return {each.variant.name: "" if feasible(each.verdict) else frontier.reasons[each.variant.name] for each in judged}
+
+
+def fastest_batch(frontier: SearchResult) -> Variant:
+    """The feasible variant that is fastest in batches; the model as it came where none is."""
+    judged = [each for each in frontier.judged if feasible(each.verdict)]
+    return max(judged, key=_batch, default=frontier.winner).variant
+
+
+def _batch(judged: EvaluatedVariant) -> float:
+    found: Measurement | None = judged.evidence.find("throughput.batch")
+    return found.value if found else 0.0

@@ -1,0 +1,106 @@
+"""One caller of bench/callers in a process of its own; told over lines of JSON what to do, it answers each by one.
+
+It is run by any Python that has the caller's libraries: `python -c "from optimization import worker; worker.main()"`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+from time import perf_counter, perf_counter_ns, process_time_ns
+from typing import Any
+
+import joblib
+import numpy as np
+
+from callers.call import Call, Order
+
+BATCHES, SINGLES, CHUNK_ROWS, FEWEST_CALLS = 8, 509, 1_000, 3
+
+
+def main() -> None:
+    """Open what the first argument says, answer with `ready`, then do what comes on standard input until it ends."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print is no answer
+    asked = json.loads(sys.argv[1])
+    module, _, name = asked["call"].partition(":")
+    order = Order(model=Path(asked["model"]), kept=Path(asked["kept"]), options=asked["options"])
+    call = getattr(importlib.import_module(f"callers.{module}"), name)(order)
+    worker = Worker(call, _load(Path(asked["rows"])), batch=asked["batch_rows"])
+    answers.write(json.dumps({"ready": True}) + "\n")
+    for line in sys.stdin:
+        task = json.loads(line)
+        answers.write(json.dumps(getattr(worker, task.pop("do"))(**task)) + "\n")
+
+
+class Worker:
+    """A call and rows for it, cut beforehand into single rows and batches."""
+
+    def __init__(self, call: Call, rows: Any, *, batch: int) -> None:
+        self._call, self._rows = call, rows
+        self._singles = [call.ready(_part(rows, place, 1)) for place in range(SINGLES)]
+        self._batches = [call.ready(_part(rows, place * batch, batch)) for place in range(BATCHES)]
+        call.predict(self._singles[0])
+        call.predict(self._batches[0])
+
+    def one_row(self, *, ms: int) -> float:
+        """us of the clock for one row: the tenth part of the calls took less."""
+        times: list[int] = []
+        for rows in _until(ms, self._singles):
+            before = perf_counter_ns()
+            self._call.predict(rows)
+            times.append(perf_counter_ns() - before)
+        return float(np.quantile(times, 0.1)) / 1e3
+
+    def batch256(self, *, ms: int) -> float:
+        """us of CPU time for a batch; of all batches at once, as the time of other threads is not known at once."""
+        before, count = process_time_ns(), 0
+        for rows in _until(ms, self._batches):
+            self._call.predict(rows)
+            count += 1
+        return (process_time_ns() - before) / count / 1e3
+
+    def answers(self, *, file: str, until_s: float) -> int:
+        """Write the answers to all rows, or to the first of them where that takes too long; returns how many."""
+        parts, began = [], perf_counter()
+        for start in range(0, len(self._rows), CHUNK_ROWS):
+            ready = self._call.ready(_part(self._rows, start, min(CHUNK_ROWS, len(self._rows) - start)))
+            parts.append(_scores(self._call.predict(ready)))
+            if perf_counter() - began > until_s:
+                break
+        np.save(file, np.concatenate(parts))
+        return sum(len(part) for part in parts)
+
+
+def _until(ms: int, inputs: list[Any]) -> Iterator[Any]:
+    """The inputs over and over, for that long and at least three of them."""
+    ends = perf_counter_ns() + ms * 1_000_000
+    for count, rows in enumerate(cycle(inputs)):
+        if count >= FEWEST_CALLS and perf_counter_ns() > ends:
+            return
+        yield rows
+
+
+def _part(rows: Any, start: int, count: int) -> Any:
+    """Rows of an array or a pandas table, from the first again after the last, as an array or a table of their own."""
+    chosen = np.arange(start, start + count) % len(rows)
+    return rows.iloc[chosen] if hasattr(rows, "iloc") else rows[chosen]
+
+
+def _scores(answers: Any) -> Any:
+    """float64 [n] of two classes or a number, else [n, k]."""
+    found = np.array(answers, dtype=np.float64)
+    if found.ndim > 2:
+        found = found.reshape(len(found), -1)
+    if found.ndim == 1 or found.shape[1] > 2:
+        return found
+    return found[:, -1]
+
+
+def _load(file: Path) -> Any:
+    return joblib.load(file) if file.suffix == ".joblib" else np.load(file)

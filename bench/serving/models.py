@@ -1,0 +1,207 @@
+"""The models of bench/serve.py and bench/soak.py, the rows that they are asked, and a project that serves them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from cache import HERE, folder, home, made
+from headway.core import config
+from headway.core.plugins import load_engine
+from headway.core.record import digest_of
+from headway.core.release import Release, SelfTest
+from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.core.verdict import Verdict
+from headway.data.contract.served import observed_contract
+from headway.engines.compiled.forest import compile_forest
+from headway.engines.lightgbm import Lightgbm
+from headway.optimization.forest_onnx import forest_to_onnx
+from headway.registry.key_setup import init_keys
+from headway.registry.model_registry import ModelRegistry, UpdateReason
+from headway.serving.auth.keys import create_key
+from serving.load import Case
+
+TREES, LEAVES, FEATURES = 200, 31, 25
+MLP_SIZES = (64, 2048, 2048, 2048, 2048, 2048, 2)
+CASES, APART, MOST_PER_S = 32, 3e-3, 1e6
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model in one form: what opens it, its bytes, and how many numbers a row has."""
+
+    engine: str
+    format: str
+    content: bytes
+    width: int = FEATURES
+
+    def answers(self, rows: Floats) -> Floats:
+        """What it says to rows [n, width]: [n, 1]."""
+        return load_engine(self.engine)(self.content, {}).predict(rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Rows [CASES * rows_each, width] as they are asked, `rows_each` in a request, and what is right to say [n, k]."""
+
+    rows: Floats
+    answers: Floats
+    rows_each: int
+
+    def cases(self, ask: Iterable[bytes], *, columns: int) -> list[Case]:
+        """These requests, each answered by the last columns of its rows."""
+        said = [tuple(np.ravel(part).tolist()) for part in _parts(self.answers[:, -columns:], self.rows_each)]
+        return [Case(request=each, answers=(wanted,)) for each, wanted in zip(ask, said, strict=True)]
+
+    def parts(self) -> list[Floats]:
+        """The rows of each request."""
+        return _parts(self.rows, self.rows_each)
+
+
+def _parts(rows: Floats, each: int) -> list[Floats]:
+    return [rows[start : start + each] for start in range(0, len(rows), each)]
+
+
+def rows_of(n: int, width: int = FEATURES) -> Floats:
+    """Rows float64 [n, width] of standard normal numbers, the same at every call."""
+    return np.random.default_rng(1).normal(size=(n, width))
+
+
+@cache
+def trained(trees: int = TREES) -> bytes:
+    """LightGBM of that many trees of 31 leaves, trained with a fixed seed, as the file that it saves."""
+    rows = rows_of(20_000)
+    noise = np.random.default_rng(2).normal(size=len(rows))
+    labels = (rows[:, :5].sum(axis=1) + np.sin(3 * rows[:, 5]) + noise > 0).astype(float)
+    settings = {"objective": "binary", "num_leaves": LEAVES, "verbose": -1, "num_threads": 1, "seed": 1}
+    model = lightgbm.train(settings, lightgbm.Dataset(rows, labels), num_boost_round=trees)
+    return Lightgbm.import_model(model).content
+
+
+def by_trees(trees: int = TREES) -> Model:
+    """The trees as headway releases them: for kernels of its own."""
+    return Model(engine="trees", format="forest", content=compile_forest(Lightgbm.forest(trained(trees))))
+
+
+def by_graph() -> Model:
+    """The trees as headway compiles them for ONNX Runtime: in float64, exact."""
+    return Model(engine="onnxruntime", format="onnx", content=forest_to_onnx(Lightgbm.forest(trained())))
+
+
+def by_converter() -> Model:
+    """The trees as onnxmltools converts them, in float32; raises Absent where its environment cannot be made."""
+    source = HERE / "peers/convert.py"
+    place = made(folder("serve-trees", of=[trained().decode(), source.read_text("utf-8")]), _convert)
+    return Model(engine="onnxruntime", format="onnx", content=(place / "model.onnx").read_bytes())
+
+
+def _convert(place: Path) -> None:
+    (place / "model.txt").write_bytes(trained())
+    command = [home("trees"), "-c", "import convert; convert.main()", place / "model.txt", place / "model.onnx"]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(HERE / "peers")})
+
+
+@cache
+def mlp() -> Model:
+    """Dense layers with fixed random weights in float32, 67 MB, that end in the probabilities of two classes."""
+    draw, nodes, weights, at = np.random.default_rng(3), [], [], "rows"
+    for layer, (inner, outer) in enumerate(pairwise(MLP_SIZES)):
+        weight = draw.normal(scale=np.sqrt(2 / inner), size=(inner, outer)).astype(np.float32)
+        bias = np.zeros(outer, dtype=np.float32)
+        weights += [numpy_helper.from_array(weight, f"w{layer}"), numpy_helper.from_array(bias, f"b{layer}")]
+        nodes.append(helper.make_node("Gemm", [at, f"w{layer}", f"b{layer}"], [f"z{layer}"]))
+        at = f"a{layer}"
+        last = layer == len(MLP_SIZES) - 2
+        nodes.append(helper.make_node("Softmax" if last else "Relu", [f"z{layer}"], ["scores" if last else at]))
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, width])
+        for name, width in (("rows", MLP_SIZES[0]), ("scores", MLP_SIZES[-1]))
+    ]
+    graph = helper.make_graph(nodes, "mlp", ports[:1], ports[1:], weights)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return Model(engine="onnxruntime", format="onnx", content=proto.SerializeToString(), width=MLP_SIZES[0])
+
+
+def question(model: Model, rows_each: int) -> Question:
+    """Rows that the model answers so differently that one answer cannot stand for another."""
+    asked = np.round(rows_of(8_000, model.width), 6)
+    found = model.answers(asked)[:, -1]
+    order = np.argsort(found)
+    apart = [order[0]]
+    for place in order[1:]:
+        if found[place] - found[apart[-1]] > APART:
+            apart.append(place)
+    firsts = np.random.default_rng(4).permutation(apart)[:CASES]
+    places = [place for first in firsts for place in (first, *range(8_000 - rows_each + 1, 8_000))]
+    answers = found[places]
+    return Question(rows=asked[places], answers=np.stack([1 - answers, answers], axis=1), rows_each=rows_each)
+
+
+def v2(rows: Floats, datatype: str) -> bytes:
+    """A body of the Open Inference Protocol: the rows as one matrix."""
+    data = rows.ravel().tolist()
+    inputs = [{"name": "rows", "shape": list(rows.shape), "datatype": datatype, "data": data}]
+    return json.dumps({"inputs": inputs}, separators=(",", ":")).encode()
+
+
+def posted(path: str, body: bytes, headers: Sequence[str] = ()) -> bytes:
+    """A whole HTTP request."""
+    more = "".join(f"{each}\r\n" for each in ("Content-Type: application/json", *headers))
+    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def project(place: Path, models: Mapping[str, Model]) -> ModelRegistry:
+    """A project in which each model is signed and live under its name."""
+    (place / "headway.toml").write_text('[project]\nname = "bench"\n[trust]\npublisher_key = "publisher.pem"\n')
+    at = config.load(place, environment={})
+    init_keys(at.path("publisher.pem"), at.path(at.trust.trusted_keys), comment="benchmark")
+    register = ModelRegistry.from_config(at)
+    for name, model in models.items():
+        point(register, name, publish(register, name, model))
+    return register
+
+
+def new_caller(place: Path) -> str:
+    """A new key of a project's server, with a limit that no load reaches."""
+    return create_key(place / "keys.toml", "bench", ["predict"], per_s=MOST_PER_S)
+
+
+def publish(register: ModelRegistry, name: str, model: Model) -> str:
+    """Sign a release of a model and keep it; its digest."""
+    artifact = Artifact(format=model.format, digest=digest_of(model.content), size_bytes=len(model.content))
+    fields = tuple(Field(name=f"x{number}") for number in range(model.width))
+    variant = Variant(artifact=artifact, engine=model.engine, signature=Signature(inputs=fields))
+    sample = rows_of(20, model.width)
+    answers = model.answers(sample)
+    test = SelfTest(rows=tuple(map(tuple, sample.tolist())), answers=tuple(map(tuple, answers.tolist())))
+    release = Release(
+        name=name,
+        variant=variant,
+        evidence=(),
+        verdict=_passed(variant.digest),
+        self_test=test,
+        contract=observed_contract(rows_of(8_000, model.width), variant.signature, margin=0.1),
+    )
+    return register.publish(release, {f"model.{model.format}": model.content})
+
+
+def point(register: ModelRegistry, name: str, digest: str) -> None:
+    """Make a release live, as any move: signed and numbered."""
+    register.point(f"{name}@live", digest, UpdateReason(who="benchmark", why="to be measured", verdict=_passed(digest)))
+
+
+def _passed(subject: str) -> Verdict:
+    return Verdict(answer="pass", subject=subject, by="benchmark", why="to be measured")
