@@ -42,6 +42,9 @@ bench: .venv/.installed-dev  ## run every benchmark of bench/, write docs/benchm
 bench-peers: .venv/.installed-dev  ## make the environments of peer servers; bench/serve.py makes missing ones itself
 	PYTHONPATH=bench $(bin)/python -c 'from serving import peer_servers; peer_servers.make_all()'
 
+docs-site: .venv/.installed-dev  ## build the documentation as a site in site/, links checked
+	$(bin)/mkdocs build --strict
+
 docs: .venv/.installed-dev  ## write docs/reference/ from the code
 	$(bin)/python tools/reference.py
 
@@ -53,7 +56,7 @@ constraints: .venv/.installed-dev  ## resolve constraints.txt again; PYTHONS="py
 	$(bin)/python tools/constraints.py $(or $(PYTHONS),python3.11 python3.12 python3.13 python3.14)
 
 clean:  ## remove everything that make created: the environment, caches, the demo's folder
-	rm -rf .venv headway-demo build dist src/*.egg-info .coverage* .*_cache .hypothesis
+	rm -rf .venv site headway-demo build dist src/*.egg-info .coverage* .*_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed-%: pyproject.toml constraints.txt tools/venv $(wildcard src/headway/engines/kernel/* src/headway/engines/dense_kernel/* src/headway/serving/protocol/*.c)
@@ -63,4 +66,4 @@ $(axe): tools/axe
 	@tools/axe
 	@touch $@
 
-.PHONY: help demo test test-fast test-services test-all check bench bench-peers docs format constraints clean
+.PHONY: help demo test test-fast test-services test-all check bench bench-peers docs docs-site format constraints clean

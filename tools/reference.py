@@ -19,7 +19,6 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 from rich.console import Console
 
-import headway
 from headway.cli.main import app, command_name
 from headway.core import config, plugins
 from headway.core.record import Record
@@ -103,16 +102,6 @@ def findings() -> str:
         rows = [_row(code, *explained[code]) for code in sorted(explained) if code.startswith(letter)]
         parts += ["", f"## {letter}: {kind}", "", "| code | what | file |", "|---|---|---|", *rows] if rows else []
     return _page("Findings", parts)
-
-
-def python() -> str:
-    """What `import headway` offers, with signatures and first docstring lines."""
-    rows = [_row(f"`{name}`", *_offered(getattr(headway, name))) for name in headway.__all__]
-    return _page("Python", ["What `import headway as hw` offers.", "", "| name | what |", "|---|---|", *rows])
-
-
-def _offered(thing: object) -> list[str]:
-    return ["a text" if isinstance(thing, str) else _line(thing)]
 
 
 def _page(title: str, parts: list[str]) -> str:
@@ -204,7 +193,7 @@ def _used() -> dict[str, str]:
     }
 
 
-PAGES = {"settings": settings, "plugins": plug_ins, "commands": commands, "findings": findings, "python": python}
+PAGES = {"settings": settings, "plugins": plug_ins, "commands": commands, "findings": findings}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

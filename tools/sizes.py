@@ -16,7 +16,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NOT_SHOWN = {"demo", "test", "dev"}
+NOT_SHOWN = {"demo", "test", "docs", "dev"}
 MEGABYTE = 1e6
 PIP = [sys.executable, "-m", "pip", "--no-input"]
 

@@ -120,10 +120,12 @@ def test_the_base_install_answers(base: Environment, words: tuple[str, ...]) -> 
 
 
 @pytest.mark.long
-def test_the_base_install_is_as_small_as_the_readme_says(base: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_base_install_is_as_small_as_the_install_page_says(
+    base: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(ROOT / "tools")
     megabytes = importlib.import_module("sizes").megabytes(base.packages)
-    (told,) = re.findall(r"^\| `headway` \|.*\| (\d+) MB \|$", read("README.md"), re.MULTILINE)
+    (told,) = re.findall(r"^\| `headway` \|.*\| (\d+) MB \|$", read("docs/install.md"), re.MULTILINE)
     assert megabytes <= BASE_MB and abs(megabytes - int(told)) <= 10
 
 
