@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from headway.cli import doctor
 from headway.cli import main as cli
-from headway.cli.doctor import machine, place
-from headway.cli.doctor.installed import load_plugins
-from headway.cli.doctor.sign import Diagnosis
+from headway.cli.doctor import Diagnosis, load_plugins
 from headway.registry.sign import create_publisher
 
 CPUINFO = "model name\t: Test CPU\nflags\t\t: fpu sse2 avx2 fma amx_int8\n"
@@ -46,37 +45,37 @@ def project(folder: Path, toml: str = "") -> Path:
 
 
 def test_the_features_that_engines_choose_their_code_by_are_named(tmp_path):
-    sign = seen(machine.diagnose_machine(system(tmp_path, proc__cpuinfo=CPUINFO)))["processor"]
+    sign = seen(doctor.diagnose_machine(system(tmp_path, proc__cpuinfo=CPUINFO)))["processor"]
     assert (sign.health, sign.message) == ("well", "Test CPU: avx2, fma, amx_int8")
 
 
 def test_a_processor_without_avx2_is_told_what_follows(tmp_path):
-    sign = seen(machine.diagnose_machine(system(tmp_path, proc__cpuinfo="flags : fpu sse2\n")))["processor"]
+    sign = seen(doctor.diagnose_machine(system(tmp_path, proc__cpuinfo="flags : fpu sse2\n")))["processor"]
     assert (sign.health, "lacks avx2" in sign.message, "rtcompat" in sign.hint) == ("note", True, True)
 
 
 def test_the_memory_and_the_limit_of_the_container_are_told(tmp_path):
     there = system(tmp_path, proc__meminfo=MEMINFO)
-    assert seen(machine.diagnose_machine(there))["memory"].message == "16.0 GiB, 8.0 GiB of them free"
+    assert seen(doctor.diagnose_machine(there))["memory"].message == "16.0 GiB, 8.0 GiB of them free"
     limited = system(tmp_path, sys__fs__cgroup__memory_dot_max=f"{4 * 2**30}\n")
-    assert seen(machine.diagnose_machine(limited))["memory"].message.endswith("the container may use 4.0 GiB")
+    assert seen(doctor.diagnose_machine(limited))["memory"].message.endswith("the container may use 4.0 GiB")
 
 
 def test_a_quota_of_the_container_is_told(tmp_path):
-    found = seen(machine.diagnose_machine(system(tmp_path, sys__fs__cgroup__cpu_dot_max="100000 100000")))["cores"]
+    found = seen(doctor.diagnose_machine(system(tmp_path, sys__fs__cgroup__cpu_dot_max="100000 100000")))["cores"]
     assert found.message.startswith(f"1 of {os.cpu_count()}") or os.cpu_count() == 1
 
 
 def test_a_system_whose_files_are_not_there_is_no_error(tmp_path):
-    found = seen(machine.diagnose_machine(tmp_path))
+    found = seen(doctor.diagnose_machine(tmp_path))
     assert found["memory"].message == "not known on this system"
     assert "features not known" in found["processor"].message
 
 
 def test_a_clock_that_is_years_behind_is_broken_and_a_slow_one_noted(tmp_path):
     slow = system(tmp_path, sys__devices__system__clocksource__clocksource0__current_clocksource="hpet\n")
-    assert machine.diagnose_clock(tmp_path, datetime(1970, 1, 2, tzinfo=UTC)).health == "broken"
-    assert machine.diagnose_clock(slow, datetime.now(UTC)).health == "note"
+    assert doctor.diagnose_clock(tmp_path, datetime(1970, 1, 2, tzinfo=UTC)).health == "broken"
+    assert doctor.diagnose_clock(slow, datetime.now(UTC)).health == "note"
 
 
 @pytest.mark.slow
@@ -95,7 +94,7 @@ def test_a_plugin_that_lacks_its_library_one_that_breaks_and_one_that_kills_are_
 
 
 def test_a_new_project_has_no_keys_and_a_state_that_can_be_written(tmp_path):
-    found = seen(place.diagnose_project(project(tmp_path)))
+    found = seen(doctor.diagnose_project(project(tmp_path)))
     assert {what: sign.health for what, sign in found.items()} == {
         "project": "well",
         "trusted keys": "note",
@@ -107,29 +106,29 @@ def test_a_new_project_has_no_keys_and_a_state_that_can_be_written(tmp_path):
 
 def test_a_key_that_others_can_read_is_broken_and_one_that_is_not_trusted_noted(tmp_path):
     key = create_publisher(project(tmp_path) / "publisher.pem").key
-    assert seen(place.diagnose_project(tmp_path))["publisher key"].message.startswith(key)
+    assert seen(doctor.diagnose_project(tmp_path))["publisher key"].message.startswith(key)
 
     (tmp_path / "trusted_keys.txt").write_text(f"{key} ada\n")
-    assert seen(place.diagnose_project(tmp_path))["trusted keys"].health == "well"
+    assert seen(doctor.diagnose_project(tmp_path))["trusted keys"].health == "well"
     (tmp_path / "trusted_keys.txt").write_text("ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= eve\n")
-    assert seen(place.diagnose_project(tmp_path))["publisher key"].message == f"{key} is not trusted here"
+    assert seen(doctor.diagnose_project(tmp_path))["publisher key"].message == f"{key} is not trusted here"
     (tmp_path / "publisher.pem").chmod(0o644)
-    assert seen(place.diagnose_project(tmp_path))["publisher key"].hint.startswith("chmod 600")
+    assert seen(doctor.diagnose_project(tmp_path))["publisher key"].hint.startswith("chmod 600")
     (tmp_path / "trusted_keys.txt").write_text("no key\n")
-    assert seen(place.diagnose_project(tmp_path))["trusted keys"].health == "broken"
+    assert seen(doctor.diagnose_project(tmp_path))["trusted keys"].health == "broken"
 
 
 def test_a_state_that_cannot_be_written_or_read_is_broken(tmp_path):
-    found = seen(place.diagnose_project(project(tmp_path, '[project]\nstate = "headway.toml/state"')))["state"]
+    found = seen(doctor.diagnose_project(project(tmp_path, '[project]\nstate = "headway.toml/state"')))["state"]
     assert (found.health, "Not a directory" in found.message) == ("broken", True)
 
     (project(tmp_path) / ".headway").mkdir()
     (tmp_path / ".headway/state.sqlite").write_text("no database" * 100)
-    assert "file is not a database" in seen(place.diagnose_project(tmp_path))["state"].message
+    assert "file is not a database" in seen(doctor.diagnose_project(tmp_path))["state"].message
 
 
 def test_settings_that_are_wrong_are_broken(tmp_path):
-    [found] = place.diagnose_project(project(tmp_path, "[serve]\nprot = 1"))
+    [found] = doctor.diagnose_project(project(tmp_path, "[serve]\nprot = 1"))
     assert (found.health, found.message.startswith("unknown setting 'serve.prot'")) == ("broken", True)
 
 
@@ -146,5 +145,5 @@ def test_the_doctor_tells_all_it_saw_and_exits_1_where_something_needed_is_broke
 def test_the_doctor_itself_brings_no_library_that_computes():
     run = [sys.executable, "-X", "importtime", "-c", "from headway.cli.commands import doctor"]
     text = subprocess.run(run, check=True, capture_output=True, text=True).stderr
-    assert "headway.cli.doctor.machine" in text
+    assert "headway.cli.doctor" in text
     assert [name for name in ("numpy", "polars", "onnxruntime", "lightgbm") if f" {name}\n" in text] == []

@@ -10,8 +10,8 @@ from tests.reporting.examined import examined
 from tests.reporting.test_data_use import USE
 
 from headway.core import plugins
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, build_sections
-from headway.reporting.story import ReportData
 
 SECTIONS = plugins.names("section")
 HELD = build_sections(replace(examined(), data_use=USE))

@@ -19,7 +19,7 @@ from headway.data.dvc.content import file_md5
 from headway.data.open import open_dataset
 from headway.registry.project import open_project
 from headway.registry.provenance.lineage import events
-from headway.reporting.read_story import read_report_data
+from headway.reporting.read_report_data import read_report_data
 from headway.reporting.sections.origin import plugin as section
 
 LOCK = """schema: '2.0'

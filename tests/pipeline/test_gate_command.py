@@ -15,7 +15,7 @@ import pytest
 from tests.pipeline.projects import TOML, write
 
 from headway.cli import main as cli
-from headway.reporting.gates.reports import FORMATS
+from headway.reporting.gates.formats import GATE_FORMATS
 
 pytestmark = pytest.mark.slow
 MACHINES = {
@@ -57,14 +57,14 @@ def test_the_gate_and_the_card_run_no_code_and_need_no_data(evidence: Path) -> N
 
 
 def test_the_same_evidence_gives_the_same_bytes_on_every_machine(evidence: Path, tmp_path: Path) -> None:
-    written: dict[str, set[bytes]] = {name: set() for name in (*FORMATS, "card", "printed")}
-    formats = [word for name in FORMATS for word in ("--format", f"{name}=out/{name}")]
+    written: dict[str, set[bytes]] = {name: set() for name in (*GATE_FORMATS, "card", "printed")}
+    formats = [word for name in GATE_FORMATS for word in ("--format", f"{name}=out/{name}")]
     for place, environment in MACHINES.items():
         folder = shutil.copytree(evidence, tmp_path / place, ignore=shutil.ignore_patterns(*MACHINES))
         fresh(["gate", *formats], folder, **environment)
         fresh(["card", "--out", "out/card"], folder, **environment)
         written["printed"].add(fresh(["gate", "--format", "text", "--format", "json"], folder, **environment))
-        for name in (*FORMATS, "card"):
+        for name in (*GATE_FORMATS, "card"):
             written[name].add((folder / "out" / name).read_bytes())
     assert {name: len(found) for name, found in written.items()} == dict.fromkeys(written, 1)
 
@@ -97,7 +97,7 @@ def test_a_format_changes_neither_the_exit_code_nor_the_verdict(
     run, evidence: Path, toml: str, code: int, answer: str
 ) -> None:
     (evidence / "headway.toml").write_text(toml)
-    for name in FORMATS:
+    for name in GATE_FORMATS:
         ended, out, err = run("gate", "--project", evidence, "--format", name)
         assert (ended, answer in out) == (code, True), err
     ended, out, _ = run("gate", "--project", evidence, "--json", "--format", "junit")

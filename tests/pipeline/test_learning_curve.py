@@ -13,7 +13,7 @@ from headway.core.learning import LearningCurve
 from headway.data.provenance.digest import table_digest
 from headway.registry.project import Project, open_project
 from headway.reporting.page import render_report
-from headway.reporting.read_story import read_report_data
+from headway.reporting.read_report_data import read_report_data
 from headway.reporting.text import curves
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from tests.reporting.stories import estimate, fact, flights
 
 from headway.core.evidence import Finding, Measurement
 from headway.core.learning import LearningCurve, Reading, Round
-from headway.reporting.story import ReportData
+from headway.reporting.report_data import ReportData
 
 SILENT = Finding(
     code="E001",

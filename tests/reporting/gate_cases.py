@@ -10,7 +10,7 @@ from headway.core.config import PolicySection
 from headway.core.evidence import Evidence
 from headway.core.verdict import Rule, RuleResult, Verdict
 from headway.registry.judge import judge, override_verdict
-from headway.reporting.gates.case import GateResult
+from headway.reporting.gates.gate import GateResult
 
 POLICY = PolicySection(release=(RULES[0], RULES[3]))
 SPEED = (estimate("latency.speedup", 8.4, 0.2, unit="x", rows=2000),)

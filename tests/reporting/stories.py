@@ -5,7 +5,7 @@ from __future__ import annotations
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.variant import Artifact, Field, Signature, Step, Variant
 from headway.core.verdict import Answer, EvaluatedVariant, Rule, RuleResult, Verdict
-from headway.reporting.story import RefusedVariant, Replay, ReportData, SplitPeriod, Stage
+from headway.reporting.report_data import RefusedVariant, Replay, ReportData, SplitPeriod, Stage
 
 MACHINE = Machine(cpu="Intel Xeon Platinum 8481C", cores=2, system="Linux 6.1", python="3.11.7")
 RULES = (

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.reporting.assessed import FIRST, KEPT, SECOND, assessed, first
 
 from headway.monitoring.assessment.assess import AssessmentResult
-from headway.reporting.gates.assessments import describe_changes, tabulate_assessments
+from headway.reporting.gates.check import describe_changes, tabulate_assessments
 
 
 def cells(row: int) -> list[str]:

@@ -15,15 +15,15 @@ from tests.monitoring.assessment.assessments import months_of, project_of
 from tests.reporting.assessed import LEAK, THIRD, assessed, assessment, first
 
 from headway.monitoring.assessment.assess import AssessmentResult, assess
-from headway.reporting.gates.checked import check_answer, check_outputs
-from headway.reporting.gates.reports import CHECK, OF_CHECK, write_reports
+from headway.reporting.gates.check import check_answer, check_outputs
+from headway.reporting.gates.formats import CHECK, CHECK_FORMATS, write_reports
 
 HOSTILE = "]]> <b>|x| {0} [a](b) \x1b[2J\nverdict=pass"
 
 
 def listed(found: AssessmentResult) -> dict[str, list[str]]:
     """What stands in each test case of the JUnit file."""
-    tests = ElementTree.fromstring(OF_CHECK["junit"](found)).iter("testcase")
+    tests = ElementTree.fromstring(CHECK_FORMATS["junit"](found)).iter("testcase")
     return {str(test.get("name")): [child.tag for child in test] for test in tests}
 
 
@@ -39,7 +39,7 @@ def test_junit_has_a_test_a_finding_and_one_for_each_check_that_found_nothing_or
 
 
 def test_sarif_has_a_result_a_finding_the_gravest_first_with_the_mend():
-    whole = json.loads(OF_CHECK["sarif"](assessed()))
+    whole = json.loads(CHECK_FORMATS["sarif"](assessed()))
     jsonschema.validate(whole, SARIF)
     results = whole["runs"][0]["results"]
     assert [each["level"] for each in results] == ["error", "warning", "warning", "note", "note"]
@@ -48,16 +48,16 @@ def test_sarif_has_a_result_a_finding_the_gravest_first_with_the_mend():
     assert [names[each["ruleIndex"]] for each in results] == [each["ruleId"] for each in results]
 
 
-@pytest.mark.parametrize("name", OF_CHECK)
+@pytest.mark.parametrize("name", CHECK_FORMATS)
 def test_every_format_tells_the_gravest_finding_with_its_number(name):
-    told = OF_CHECK[name](assessed())
+    told = CHECK_FORMATS[name](assessed())
     assert "air_time" in told.replace("\\_", "_") and "0.912" in told and told.endswith("\n")
 
 
-@pytest.mark.parametrize("name", OF_CHECK)
+@pytest.mark.parametrize("name", CHECK_FORMATS)
 def test_a_text_from_a_table_stays_a_text(name):
     bad = replace(LEAK, message=HOSTILE, where=HOSTILE, hint=HOSTILE)
-    told = OF_CHECK[name](AssessmentResult(now=assessment(findings=(bad,))))
+    told = CHECK_FORMATS[name](AssessmentResult(now=assessment(findings=(bad,))))
     assert "\x1b" not in told
     if name == "junit":
         ElementTree.fromstring(told)
@@ -75,14 +75,14 @@ def test_github_is_told_the_answer_and_the_counts():
 
 def test_nothing_found_is_a_pass_in_every_format(tmp_path: Path):
     assert check_answer(first()) == "pass"
-    write_reports(first(), [f"{name}={tmp_path / name}" for name in OF_CHECK], {}, CHECK)
-    assert {each.name for each in tmp_path.iterdir()} == set(OF_CHECK)
+    write_reports(first(), [f"{name}={tmp_path / name}" for name in CHECK_FORMATS], {}, CHECK)
+    assert {each.name for each in tmp_path.iterdir()} == set(CHECK_FORMATS)
     assert all(kinds == ["system-out"] for kinds in listed(first()).values())
 
 
-@pytest.mark.parametrize("name", OF_CHECK)
+@pytest.mark.parametrize("name", CHECK_FORMATS)
 def test_the_same_evidence_gives_the_same_bytes_however_often_it_is_told(name):
-    assert OF_CHECK[name](dataclasses.replace(assessed(), same=True)) == OF_CHECK[name](assessed())
+    assert CHECK_FORMATS[name](dataclasses.replace(assessed(), same=True)) == CHECK_FORMATS[name](assessed())
 
 
 @pytest.mark.slow
@@ -90,14 +90,14 @@ def test_a_check_that_runs_again_on_the_same_data_writes_the_same_files(tmp_path
     project, dataset = project_of(tmp_path, months_of(4))
     first, again = (assess(project, dataset, who=who) for who in ("ada", "bob"))
     assert again.same
-    assert {name: told(again) for name, told in OF_CHECK.items()} == {
-        name: told(first) for name, told in OF_CHECK.items()
+    assert {name: told(again) for name, told in CHECK_FORMATS.items()} == {
+        name: told(first) for name, told in CHECK_FORMATS.items()
     }
 
 
 def test_a_column_is_the_logical_location_in_the_file_of_the_data_and_a_setting_lies_in_headway_toml():
     now = replace(THIRD, source="data/flights.parquet")
-    results = json.loads(OF_CHECK["sarif"](AssessmentResult(now=now)))["runs"][0]["results"]
+    results = json.loads(CHECK_FORMATS["sarif"](AssessmentResult(now=now)))["runs"][0]["results"]
     places = {each["ruleId"]: each["locations"][0] for each in results}
     assert places["D003"]["physicalLocation"]["artifactLocation"] == {"uri": "data/flights.parquet"}
     assert places["D003"]["logicalLocations"] == [
@@ -109,6 +109,8 @@ def test_a_column_is_the_logical_location_in_the_file_of_the_data_and_a_setting_
 
 @pytest.mark.parametrize("source", ["flights:load", "../elsewhere.parquet", "/tmp/a.csv", "sqlite:///a.csv", "notes"])
 def test_a_source_that_is_no_file_of_the_project_leaves_a_column_in_headway_toml(source):
-    results = json.loads(OF_CHECK["sarif"](AssessmentResult(now=replace(THIRD, source=source))))["runs"][0]["results"]
+    results = json.loads(CHECK_FORMATS["sarif"](AssessmentResult(now=replace(THIRD, source=source))))["runs"][0][
+        "results"
+    ]
     assert {each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in results} == {"headway.toml"}
     assert results[0]["locations"][0]["logicalLocations"][0]["name"] == "air_time"

@@ -10,10 +10,11 @@ from msgspec.structs import replace
 from tests.reporting.assessed import KEPT, LEAK, assessed, assessment, first
 
 from headway.monitoring.assessment.assess import AssessmentResult
-from headway.reporting.check import missing, shifts, target, timeline, trend
-from headway.reporting.check.page import check_answers, check_charts, render_check_report, write_check_report
+from headway.reporting.charts import data_check
+from headway.reporting.check_page import check_answers, check_charts, render_check_report, write_check_report
 
 pytestmark = pytest.mark.slow
+DRAWN = (data_check.draw_rows, data_check.draw_target, data_check.draw_missing, data_check.draw_shifts)
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +71,10 @@ def test_the_titles_of_pictures_are_their_findings() -> None:
     drawn = [
         each
         for each in (
-            timeline.draw_rows(now),
-            target.draw_target(now),
-            missing.draw_missing(now),
-            shifts.draw_shifts(now),
+            data_check.draw_rows(now),
+            data_check.draw_target(now),
+            data_check.draw_missing(now),
+            data_check.draw_shifts(now),
         )
         if each
     ]
@@ -83,14 +84,14 @@ def test_the_titles_of_pictures_are_their_findings() -> None:
         "'wind_gust' lacks the most: 95.0 % of the rows in May 2013",
         "'carrier' moved most surely: UA was 48.0 % of the rows and is 69.0 %",
     ]
-    rising = trend.draw_trend(KEPT)
+    rising = data_check.draw_trend(KEPT)
     assert rising is not None and rising.title.endswith("09-01 0 stop became 1, 0 undecided became 1")
 
 
 def test_nothing_to_draw_is_no_picture() -> None:
     now = first().now
-    assert [each.draw(now) for each in (timeline, target, missing, shifts)] == [None] * 4
-    assert trend.draw_trend([now]) is None
+    assert [draw(now) for draw in DRAWN] == [None] * 4
+    assert data_check.draw_trend([now]) is None
 
 
 def test_the_answers_tell_what_a_person_has_to_do() -> None:

@@ -11,9 +11,9 @@ from headway.core.assessment import Assessment
 from headway.core.erasure import Erased, Erasure, Residual
 from headway.core.evidence import Finding
 from headway.reporting.page import render_report
-from headway.reporting.read_data_use import NOT_READ, read_data_use
+from headway.reporting.read_report_data import NOT_READ, read_data_use
+from headway.reporting.report_data import ColumnUse, DataUse
 from headway.reporting.section import build_sections
-from headway.reporting.story import ColumnUse, DataUse
 
 TOML = """
 [project]

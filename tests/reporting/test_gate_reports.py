@@ -14,10 +14,10 @@ from hypothesis import given
 from markdown_it import MarkdownIt
 
 from headway.core.errors import ConfigError
-from headway.reporting.gates import github, junit, markdown, sarif, text
-from headway.reporting.gates.case import GateResult, failed_rules, verdict_reason
-from headway.reporting.gates.reports import FORMATS, GATE, write_reports
-from headway.reporting.text.one_line import UNPRINTABLE, one_line
+from headway.reporting.gates import gate, test_report
+from headway.reporting.gates.formats import GATE, GATE_FORMATS, write_reports
+from headway.reporting.gates.gate import GateResult, failed_rules, verdict_reason
+from headway.reporting.text.formatting import UNPRINTABLE, one_line
 
 READER = MarkdownIt("commonmark").enable("table")
 TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}
@@ -86,11 +86,13 @@ SARIF = {
 
 def listed(case: GateResult) -> list[list[str]]:
     """What stands in each test case of the JUnit file."""
-    return [[child.tag for child in test] for test in ElementTree.fromstring(junit.gate_junit(case)).iter("testcase")]
+    return [
+        [child.tag for child in test] for test in ElementTree.fromstring(test_report.gate_junit(case)).iter("testcase")
+    ]
 
 
 def results_of(case: GateResult) -> list[dict[str, object]]:
-    return json.loads(sarif.gate_sarif(case))["runs"][0]["results"]
+    return json.loads(test_report.gate_sarif(case))["runs"][0]["results"]
 
 
 def as_read(message: str) -> str:
@@ -112,7 +114,7 @@ def as_read(message: str) -> str:
 )
 def test_junit_has_a_test_a_rule_and_undecided_is_an_error(case: GateResult, found: list[list[str]]) -> None:
     assert listed(case) == found
-    top = ElementTree.fromstring(junit.gate_junit(case))
+    top = ElementTree.fromstring(test_report.gate_junit(case))
     counted = {tag: sum([tag] == each for each in found) for tag in ("failure", "error", "skipped")}
     assert [top.get(name) for name in ("tests", "failures", "errors", "skipped")] == [
         *map(str, (len(found), *counted.values()))
@@ -120,7 +122,7 @@ def test_junit_has_a_test_a_rule_and_undecided_is_an_error(case: GateResult, fou
 
 
 def test_junit_tells_the_judges_sentence_and_the_limit() -> None:
-    [first, _] = ElementTree.fromstring(junit.gate_junit(FAIL)).iter("failure")
+    [first, _] = ElementTree.fromstring(test_report.gate_junit(FAIL)).iter("failure")
     assert first.get("message") == FAIL.verdict.rule_results[0].message
     assert "limit: at most 0.005" in str(first.text)
 
@@ -142,7 +144,7 @@ def test_sarif_has_a_result_for_each_rule_that_did_not_pass(case: GateResult, le
 
 
 def test_an_override_is_told_with_who_and_why_in_every_format() -> None:
-    for name, report in FORMATS.items():
+    for name, report in GATE_FORMATS.items():
         assert "ada" in report(OVERRULED) and "storm days" in report(OVERRULED), name
     [accepted] = results_of(OVERRULED)[0]["suppressions"]
     assert accepted["status"] == "accepted" and "storm days" in accepted["justification"]
@@ -150,13 +152,13 @@ def test_an_override_is_told_with_who_and_why_in_every_format() -> None:
 
 @pytest.mark.parametrize("name", ["text", "junit", "sarif", "markdown", "github"])
 def test_a_test_set_that_was_looked_at_more_than_once_is_warned_of(name: str) -> None:
-    assert "judged on 3 times, so it was used to choose" in FORMATS[name](CASES["looked at thrice"])
-    assert "used to choose" not in FORMATS[name](PASS)
+    assert "judged on 3 times, so it was used to choose" in GATE_FORMATS[name](CASES["looked at thrice"])
+    assert "used to choose" not in GATE_FORMATS[name](PASS)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_markdown_has_a_row_a_rule_with_interval_limit_and_answer(case: GateResult) -> None:
-    report = markdown.gate_markdown(case)
+    report = gate.gate_markdown(case)
     rows = re.findall(r"^\| \*\*.*$", report, re.MULTILINE)
     assert len(rows) == len(case.verdict.rule_results)
     for row, rule_result in zip(rows, case.verdict.rule_results, strict=True):
@@ -167,12 +169,12 @@ def test_markdown_has_a_row_a_rule_with_interval_limit_and_answer(case: GateResu
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_sarif_has_the_parts_that_the_standard_asks_for(case: GateResult) -> None:
-    jsonschema.validate(json.loads(sarif.gate_sarif(case)), SARIF)
+    jsonschema.validate(json.loads(test_report.gate_sarif(case)), SARIF)
 
 
 @given(hostile_cases())
 def test_any_text_stays_a_text_in_xml(case: GateResult) -> None:
-    written = junit.gate_junit(case)
+    written = test_report.gate_junit(case)
     top = ElementTree.fromstring(written)
     names = [test.get("name") for test in top.iter("testcase")]
     assert names == [one_line(str(each.rule)) for each in case.verdict.rule_results] or not case.verdict.rule_results
@@ -189,7 +191,7 @@ def test_any_text_stays_a_text_in_xml(case: GateResult) -> None:
 @pytest.mark.slow
 @given(hostile_cases())
 def test_any_text_stays_a_text_in_sarif(case: GateResult) -> None:
-    whole = json.loads(sarif.gate_sarif(case))
+    whole = json.loads(test_report.gate_sarif(case))
     jsonschema.validate(whole, SARIF)
     said = [str(found["message"]["text"]) for found in whole["runs"][0]["results"]]
     for rule_result, message in zip(failed_rules(case.verdict), said, strict=False):
@@ -199,7 +201,7 @@ def test_any_text_stays_a_text_in_sarif(case: GateResult) -> None:
 
 @given(hostile_cases())
 def test_any_text_stays_a_text_in_markdown(case: GateResult) -> None:
-    tokens = READER.parse(markdown.gate_markdown(case))
+    tokens = READER.parse(gate.gate_markdown(case))
     inline = [child for token in tokens for child in token.children or ()]
     assert {each.type for each in inline} <= {"text", "strong_open", "strong_close", "html_inline", "softbreak"}
     assert {each.content for each in inline if each.type == "html_inline"} <= {"<!-- -->", "<br>"}
@@ -212,25 +214,25 @@ def test_any_text_stays_a_text_in_markdown(case: GateResult) -> None:
 
 @given(hostile_cases())
 def test_no_text_adds_an_output_to_github(case: GateResult) -> None:
-    names = [line.partition("=")[0] for line in github.format_outputs(github.gate_outputs(case)).splitlines()]
+    names = [line.partition("=")[0] for line in gate.format_outputs(gate.gate_outputs(case)).splitlines()]
     assert names == ["verdict", "reason", "variant", "looks_at_test"]
 
 
 @given(hostile_cases())
 def test_no_text_reaches_a_terminal_as_a_command_to_it(case: GateResult) -> None:
-    last = text.gate_text(case).split("\n\n")[-1]
+    last = gate.gate_text(case).split("\n\n")[-1]
     assert not UNPRINTABLE.search(last.replace("\n", ""))
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", GATE_FORMATS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_case_gives_the_same_text_in_any_zone_and_width(
     name: str, case: GateResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = FORMATS[name](case)
+    first = GATE_FORMATS[name](case)
     for key, value in {"TZ": "Asia/Tokyo", "COLUMNS": "40", "FORCE_COLOR": "1", "TERM": "dumb", "LC_ALL": "C"}.items():
         monkeypatch.setenv(key, value)
-    assert FORMATS[name](case) == first
+    assert GATE_FORMATS[name](case) == first
     assert first.endswith("\n") and "\r" not in first
 
 
@@ -238,8 +240,8 @@ def test_reports_are_printed_or_written_in_the_formats_that_are_asked_for(
     tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     write_reports(FAIL, ["markdown", f"junit={tmp_path / 'new/gate.xml'}"], {}, GATE)
-    assert capsysbinary.readouterr().out.decode() == markdown.gate_markdown(FAIL)
-    assert (tmp_path / "new/gate.xml").read_bytes().decode() == junit.gate_junit(FAIL)
+    assert capsysbinary.readouterr().out.decode() == gate.gate_markdown(FAIL)
+    assert (tmp_path / "new/gate.xml").read_bytes().decode() == test_report.gate_junit(FAIL)
 
 
 def test_github_appends_to_the_files_it_names_and_is_printed_elsewhere(
@@ -248,7 +250,7 @@ def test_github_appends_to_the_files_it_names_and_is_printed_elsewhere(
     (tmp_path / "out").write_text("before=1\n")
     named = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary"), "GITHUB_OUTPUT": str(tmp_path / "out")}
     write_reports(UNDECIDED, ["github"], named, GATE)
-    assert (tmp_path / "summary").read_text() == markdown.gate_markdown(UNDECIDED)
+    assert (tmp_path / "summary").read_text() == gate.gate_markdown(UNDECIDED)
     assert (
         (tmp_path / "out")
         .read_text()
@@ -256,7 +258,7 @@ def test_github_appends_to_the_files_it_names_and_is_printed_elsewhere(
     )
     assert capsysbinary.readouterr().out == b""
     write_reports(UNDECIDED, ["github"], {}, GATE)
-    assert capsysbinary.readouterr().out.decode() == markdown.gate_markdown(UNDECIDED)
+    assert capsysbinary.readouterr().out.decode() == gate.gate_markdown(UNDECIDED)
 
 
 def test_an_unknown_format_is_named_before_anything_is_written(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from stories import RELEASED, flights, judged, own_project, refused, replay, var
 from years import FIRST, lived, ticket, watch, watched_only
 
 from headway.core.verdict import EvaluatedVariant, Verdict
-from headway.reporting.answers import SummaryAnswer, describe_replay, summary_answers
-from headway.reporting.story import MonitoringHistory, ReportData
+from headway.reporting.report_data import MonitoringHistory, ReportData
+from headway.reporting.summary import SummaryAnswer, describe_replay, summary_answers
 
 STORY = flights()
 

@@ -13,7 +13,7 @@ from stories import flights, own_project
 from tests.reporting.assessed import KEPT, assessed
 from years import lived, renewed
 
-from headway.reporting.check.page import write_check_report as write_check
+from headway.reporting.check_page import write_check_report as write_check
 from headway.reporting.page import write_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]

@@ -19,10 +19,9 @@ from headway.core.rollout import Plan, Stage
 from headway.monitoring import rollout as control
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project
-from headway.reporting.moments import list_events
-from headway.reporting.read_story import read_report_data
-from headway.reporting.read_year import read_monitoring_history
-from headway.reporting.story import Stamp
+from headway.reporting.events import list_events
+from headway.reporting.read_report_data import read_monitoring_history, read_report_data
+from headway.reporting.report_data import Stamp
 
 ONE = Plan(stages=(Stage(share=0.2),))
 

@@ -27,8 +27,8 @@ from years import (
 
 from headway.core.verdict import Verdict
 from headway.core.watch import MonitoringReport
-from headway.reporting.moments import list_events
-from headway.reporting.story import DatedRetraining, Event, MonitoringHistory, ReportData, RolloutSummary
+from headway.reporting.events import list_events
+from headway.reporting.report_data import DatedRetraining, Event, MonitoringHistory, ReportData, RolloutSummary
 
 
 def told(**parts: Any) -> Event:

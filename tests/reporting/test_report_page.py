@@ -13,9 +13,9 @@ from stories import RELEASED, estimate, judged, own_project, refused
 from years import lived, ticket, watch, watched_only
 
 from headway.core.evidence import Finding
-from headway.reporting import palette
+from headway.reporting.charts import theme
 from headway.reporting.page import render_report, write_report
-from headway.reporting.story import MonitoringHistory, ReportData, Stage
+from headway.reporting.report_data import MonitoringHistory, ReportData, Stage
 
 pytestmark = pytest.mark.slow
 
@@ -166,8 +166,8 @@ def test_writing_makes_the_folder_and_leaves_nothing_beside(tmp_path: Path) -> N
 
 
 def test_both_themes_have_every_colour_and_no_two_pictures_colours_are_one() -> None:
-    assert palette.LIGHT.keys() == palette.DARK.keys()
-    assert len(set(palette.LIGHT.values())) == len(palette.LIGHT)
+    assert theme.LIGHT.keys() == theme.DARK.keys()
+    assert len(set(theme.LIGHT.values())) == len(theme.LIGHT)
 
 
 def test_what_was_left_after_a_first_look_is_counted_and_named_with_its_reason() -> None:

@@ -12,12 +12,11 @@ from years import lived
 
 from headway.core.evidence import Measurement
 from headway.core.verdict import EvaluatedVariant, Rule, RuleResult
-from headway.reporting.charts import drawing, reliability
-from headway.reporting.charts import frontier as frontiers
-from headway.reporting.charts.drawing import NARROW, WIDE, RenderedChart
+from headway.reporting.charts import pareto, theme
+from headway.reporting.charts.theme import NARROW, WIDE, RenderedChart
 from headway.reporting.page import report_charts
-from headway.reporting.sections import slices
-from headway.reporting.story import ReportData
+from headway.reporting.report_data import ReportData
+from headway.reporting.sections import reliability, slices
 
 pytestmark = pytest.mark.slow
 STORY = lived()
@@ -92,7 +91,7 @@ def test_a_frontier_shows_losses_without_limit_and_without_interval() -> None:
     loss = [unknown(each) for each in rows[1].evidence.measurements if each.name == "brier.drop"]
     speed = [each for each in rows[1].evidence.measurements if each.name.startswith("latency.")]
     bare = [replace(row, evidence=replace(row.evidence, measurements=(*speed, *loss))) for row in rows]
-    picture = frontiers.draw_pareto(ReportData(title="", frontier=tuple(bare)))
+    picture = pareto.draw_pareto(ReportData(title="", frontier=tuple(bare)))
     assert picture is not None
     assert picture.title == "2 of 2 variants are shown to do no harm beyond the limits"
     assert "Loss in Brier (above 0 is worse)" in texts(picture.wide)
@@ -101,19 +100,19 @@ def test_a_frontier_shows_losses_without_limit_and_without_interval() -> None:
 
 def test_a_model_that_stays_as_it_came_is_told_so() -> None:
     came = judged(variant(), us=262.0, loss=0.0, flips=0.0, change=0.0, period="test")
-    picture = frontiers.draw_pareto(replace(STORY, winner=came))
+    picture = pareto.draw_pareto(replace(STORY, winner=came))
     assert picture is not None
     assert picture.title.endswith("; the model stays as it came")
 
 
 @pytest.mark.parametrize("rows", [(), own_project().frontier, frontier()[:1]])
 def test_a_frontier_of_less_than_two_points_is_not_drawn(rows: tuple[EvaluatedVariant, ...]) -> None:
-    assert frontiers.draw_pareto(ReportData(title="", frontier=rows)) is None
+    assert pareto.draw_pareto(ReportData(title="", frontier=rows)) is None
 
 
 def test_variants_without_speed_or_loss_are_no_points() -> None:
     bare = [replace(row, evidence=replace(row.evidence, measurements=())) for row in frontier()]
-    assert frontiers.draw_pareto(ReportData(title="", frontier=(*frontier()[:1], *bare))) is None
+    assert pareto.draw_pareto(ReportData(title="", frontier=(*frontier()[:1], *bare))) is None
 
 
 def test_a_crowd_of_undecided_variants_is_drawn_with_every_number() -> None:
@@ -127,7 +126,7 @@ def test_a_crowd_of_undecided_variants_is_drawn_with_every_number() -> None:
         )
         for number in range(24)
     ]
-    picture = frontiers.draw_pareto(ReportData(title="", frontier=(*frontier()[:1], *crowd)))
+    picture = pareto.draw_pareto(ReportData(title="", frontier=(*frontier()[:1], *crowd)))
     assert picture is not None
     assert {str(number) for number in range(2, 26)} <= set(texts(picture.narrow))
     assert "undecided" in texts(picture.wide)
@@ -143,7 +142,7 @@ def test_the_axis_of_time_names_as_many_times_as_there_is_room_for(
         judged(variant(), us=slowest, loss=0.0, flips=0.0, change=0.0),
         judged(RELEASED, us=25.0, loss=0.001, flips=0.0, change=0.0),
     ]
-    picture = frontiers.draw_pareto(ReportData(title="", frontier=tuple(rows)))
+    picture = pareto.draw_pareto(ReportData(title="", frontier=tuple(rows)))
     assert picture is not None
     assert set(shown) <= set(texts(picture.narrow))
     assert not set(hidden) & set(texts(picture.narrow))
@@ -249,4 +248,4 @@ def test_a_drawing_may_not_reach_out_of_this_machine() -> None:
             return {"data": data, "mark": "point", "encoding": {"x": {"field": "a", "type": "quantitative"}}}
 
     with pytest.raises(ValueError, match="data url not allowed"):
-        drawing.render_chart(lambda size: Outside(), name="outside", title="", alt="", reading=())  # type: ignore[arg-type,return-value]
+        theme.render_chart(lambda size: Outside(), name="outside", title="", alt="", reading=())  # type: ignore[arg-type,return-value]

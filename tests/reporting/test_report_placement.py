@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.reporting.charts.placement import LETTER, LINE, LabelBox, line_end, place_labels
+from headway.reporting.charts.pareto import LABEL_LETTER, LABEL_LINE, LabelBox, line_end, place_labels
 
 PLOT = (640.0, 340.0)
 POINTS = st.lists(st.tuples(st.floats(0, 640), st.floats(0, 340)), min_size=1, max_size=12, unique=True)
@@ -15,7 +15,8 @@ POINTS = st.lists(st.tuples(st.floats(0, 640), st.floats(0, 340)), min_size=1, m
 
 def boxes(centres: list[tuple[float, float]], texts: list[str]) -> list[LabelBox]:
     return [
-        LabelBox(x, y, len(text) * LETTER / 2, LINE / 2 - 0.01) for (x, y), text in zip(centres, texts, strict=True)
+        LabelBox(x, y, len(text) * LABEL_LETTER / 2, LABEL_LINE / 2 - 0.01)
+        for (x, y), text in zip(centres, texts, strict=True)
     ]
 
 

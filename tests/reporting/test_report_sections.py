@@ -10,10 +10,10 @@ from stories import estimate, fact, flights
 from tests.reporting.examined import BUSY, SILENT, examined, features, only, people, sets
 
 from headway.core.evidence import Measurement
-from headway.reporting import meaning
+from headway.reporting import statements as meaning
 from headway.reporting.page import render_report
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, build_sections, not_run_findings, other_findings, other_measurements
-from headway.reporting.story import ReportData
 
 pytestmark = pytest.mark.slow
 

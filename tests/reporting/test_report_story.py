@@ -10,7 +10,7 @@ from stories import RELEASED, estimate, evidence, flights, own_project, spans
 from years import FIRST, lived, watch, watched_only
 
 from headway.reporting import periods
-from headway.reporting.story import ReportData, SplitPeriod
+from headway.reporting.report_data import ReportData, SplitPeriod
 
 STORY = flights()
 

@@ -10,18 +10,18 @@ from stories import RELEASED, estimate, evidence, flights, own_project
 from years import ABSTAINS, FIRST, lived, quality, ticket, watch, watched_only
 
 from headway.reporting import periods
-from headway.reporting.charts import live, marks, year
-from headway.reporting.charts.drawing import NARROW, WIDE, ChartSize, RenderedChart
-from headway.reporting.moments import list_events
+from headway.reporting.charts import timeline
+from headway.reporting.charts.theme import NARROW, WIDE, ChartSize, RenderedChart
+from headway.reporting.events import list_events
 from headway.reporting.page import report_charts
-from headway.reporting.story import MonitoringHistory, ReportData
+from headway.reporting.report_data import MonitoringHistory, ReportData
 
 pytestmark = pytest.mark.slow
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def drawn(story: ReportData) -> RenderedChart:
-    found = year.draw_timeline(story)
+    found = timeline.draw_timeline(story)
     assert found is not None
     return found
 
@@ -100,9 +100,9 @@ def test_a_picture_of_what_was_all_measured_says_nothing_of_estimates() -> None:
 
 
 def test_the_limit_is_that_of_retraining_while_something_is_live_and_else_of_the_release_policy() -> None:
-    assert year.quality_limit(lived(), "ece") == 0.05
-    assert year.quality_limit(flights(), "ece") == 0.05
-    assert year.quality_limit(watched_only(watch(9)), "ece") is None
+    assert timeline.quality_limit(lived(), "ece") == 0.05
+    assert timeline.quality_limit(flights(), "ece") == 0.05
+    assert timeline.quality_limit(watched_only(watch(9)), "ece") is None
     heading = "Calibration error (ECE): lower is better, dashed: limit 0.05"
     assert heading in texts(drawn(lived()).wide)
 
@@ -146,11 +146,11 @@ def test_a_period_of_which_nothing_is_known_for_sure_is_never_the_worst() -> Non
     "story", [ReportData(title=""), own_project(), watched_only(watch(9, FIRST, "healthy", *quality(0.7, 0.1)))]
 )
 def test_less_than_two_periods_are_no_picture(story: ReportData) -> None:
-    assert year.draw_timeline(story) is None
+    assert timeline.draw_timeline(story) is None
 
 
 def test_periods_without_any_measure_are_no_picture() -> None:
-    assert year.draw_timeline(watched_only(watch(9), watch(10))) is None
+    assert timeline.draw_timeline(watched_only(watch(9), watch(10))) is None
 
 
 def test_what_happened_at_another_time_is_not_drawn_among_the_months() -> None:
@@ -165,20 +165,20 @@ def test_what_happened_at_another_time_is_not_drawn_among_the_months() -> None:
 @pytest.mark.parametrize("size", [WIDE, NARROW])
 def test_marks_of_one_time_lie_over_each_other_and_never_on_each_other(size: ChartSize) -> None:
     over = periods.list_periods(lived())
-    (lane,) = marks.event_marks(list_events(lived()), over, size)
+    (lane,) = timeline.event_marks(list_events(lived()), over, size)
     (rows,) = [rows for rows in lane.to_dict()["datasets"].values() if rows and "level" in rows[0]]
     assert [row["number"] for row in rows] == [str(number) for number in range(1, 8)]
     for level in {row["level"] for row in rows}:
         places = [row["at"] * size.plot / len(over) for row in rows if row["level"] == level]
-        assert all(after - before >= marks.STEP for before, after in pairwise(places))
+        assert all(after - before >= timeline.STEP for before, after in pairwise(places))
 
 
 def test_a_name_that_does_not_fit_has_a_letter_and_one_letter_only() -> None:
     found = [
-        live.LiveSpan(name="retrained in September", live=True, start=n, end=n + 1, first="2013-09", last="2013-09")
+        timeline.LiveSpan(name="retrained in September", live=True, start=n, end=n + 1, first="2013-09", last="2013-09")
         for n in (0, 2)
-    ] + [live.LiveSpan(name="x", live=True, start=1, end=2, first="2013-10", last="2013-10")]
-    (chart,) = live.live_band(found, 12, NARROW)
+    ] + [timeline.LiveSpan(name="x", live=True, start=1, end=2, first="2013-10", last="2013-10")]
+    (chart,) = timeline.live_band(found, 12, NARROW)
     assert chart.to_dict()["title"]["text"] == ["What was live, A: retrained in September"]
 
 

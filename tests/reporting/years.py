@@ -14,7 +14,7 @@ from headway.core.ticket import Ticket
 from headway.core.training import Retraining
 from headway.core.verdict import EvaluatedVariant, Rule, RuleResult, Verdict
 from headway.core.watch import MonitoringAnswer, MonitoringReport, MonitoringStatus
-from headway.reporting.story import DatedRetraining, LiveChange, MonitoringHistory, ReportData, RolloutSummary
+from headway.reporting.report_data import DatedRetraining, LiveChange, MonitoringHistory, ReportData, RolloutSummary
 
 FIRST, SECOND, FEED = (f"sha256:{letter * 64}" for letter in "abf")
 NAMES = {FIRST: "first release", SECOND: "retrained in October"}

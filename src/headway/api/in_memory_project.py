@@ -28,7 +28,7 @@ from headway.data.split import split_by_shares
 from headway.optimization.importers.custom_python import CustomModel, split_custom_code
 from headway.optimization.importers.models import Taken, import_model, open_model_file
 from headway.registry.project import Project, project_of
-from headway.reporting.text.durations import parse_duration
+from headway.reporting.text.formatting import parse_duration
 
 HALF = 0.5
 """The share of the rows on which the search looks, and that on which its winner is judged."""

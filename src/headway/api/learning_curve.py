@@ -16,7 +16,7 @@ from headway.data.provenance.digest import table_digest
 from headway.evaluation.learning_curves.curve import Curve
 from headway.evaluation.learning_curves.part import Part, part_of
 from headway.registry.project import open_project
-from headway.reporting.notebook import notebook_html
+from headway.reporting.page import notebook_html
 from headway.reporting.text import curves
 
 

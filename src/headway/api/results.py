@@ -21,12 +21,11 @@ from headway.core.release import PointerUpdate
 from headway.core.search_result import SearchResult
 from headway.core.verdict import RELATIVE, Answer, EvaluatedVariant, Verdict
 from headway.evaluation.measure import BUSY, this_machine
-from headway.reporting.notebook import notebook_html
-from headway.reporting.page import write_report
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers, sheets, words
-from headway.reporting.text.sheets import Table
-from headway.reporting.text.tables import TerminalTable
+from headway.reporting.page import notebook_html, write_report
+from headway.reporting.report_data import ReportData
+from headway.reporting.text import formatting, tables, words
+from headway.reporting.text.tables import Table
+from headway.reporting.text.terminal import TerminalTable
 
 _TEXT_WIDTH = 160
 _BESIDE = (".lag1", ".drop", "speedup", *RELATIVE)
@@ -141,14 +140,14 @@ class OptimizationResult(Result, Model):
     def _lines(self) -> Sequence[str]:
         batches = self._searched("throughput.speedup")
         return (
-            *([f"in batches: {numbers.format_measurement(batches)}"] if batches else []),
+            *([f"in batches: {formatting.format_measurement(batches)}"] if batches else []),
             *([f"kept as it is, in Python: {'; '.join(self.native)}"] if self.native else []),
             *(f"{rule_result.answer}: {rule_result.message}" for rule_result in self.verdict.rule_results),
             *(finding.message for finding in self.frontier.origin.evidence.findings if finding.code == BUSY),
         )
 
     def _sheet(self) -> Table:
-        return sheets.tabulate_variants_briefly(self.frontier.judged, self.frontier.winner)
+        return tables.tabulate_variants_briefly(self.frontier.judged, self.frontier.winner)
 
     def __repr__(self) -> str:
         return f"<headway: {self._title()}>"
@@ -173,7 +172,7 @@ class EvaluationResult(Result):
 
     def _sheet(self) -> Table:
         shown = (each for each in self.evidence.measurements if not each.slice and not each.name.endswith(_BESIDE))
-        return sheets.tabulate_measurements(tuple(shown))
+        return tables.tabulate_measurements(tuple(shown))
 
     def __repr__(self) -> str:
         return f"<headway: {self._title()}>"
@@ -198,7 +197,7 @@ class ComparisonResult(Result):
         return f"the other model {words.ANSWERS[self.answer]}"
 
     def _sheet(self) -> Table:
-        return sheets.tabulate_rules(self.verdict)
+        return tables.tabulate_rules(self.verdict)
 
     def __repr__(self) -> str:
         return f"<headway: {self._title()}>"
@@ -220,7 +219,7 @@ def _refused(finding: Finding) -> tuple[str, str]:
 
 
 def _faster(speedup: Measurement | None) -> str:
-    return "not timed" if speedup is None else f"{numbers.format_measurement(speedup)} for one row"
+    return "not timed" if speedup is None else f"{formatting.format_measurement(speedup)} for one row"
 
 
 def _row(judged: EvaluatedVariant) -> dict[str, object]:

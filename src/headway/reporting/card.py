@@ -10,13 +10,13 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.search_result import SearchResult
 from headway.core.training import Training
 from headway.core.verdict import EvaluatedVariant
-from headway.reporting.gates import case as cases
-from headway.reporting.gates.case import gate_result
+from headway.reporting.gates import gate
+from headway.reporting.gates.gate import gate_result
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, build_sections, not_run_findings, other_findings, other_measurements
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers, sheets
+from headway.reporting.text import formatting, tables
 from headway.reporting.text.markdown import escape_markdown, markdown_table
-from headway.reporting.text.sheets import Cell, Column, Line, Table
+from headway.reporting.text.tables import Cell, Column, Line, Table
 
 PERIODS = ("train", "choose", "test", "live")
 
@@ -32,7 +32,7 @@ def model_card(story: ReportData, frontier: SearchResult, training: Training | N
     told = {
         "What it is": _what(story, frontier),
         "What it learned from and was judged on": _data(story, frontier, training),
-        "Verdict": _verdict(frontier.winner, cases.describe_judged_rows(case)),
+        "Verdict": _verdict(frontier.winner, gate.describe_judged_rows(case)),
         **{section.title: _section(section) for section in found.values()},
         "What else was measured": _sheet_of(other_measurements(story, found), story.groups),
         "What could not be measured": _findings(not_run_findings(story)),
@@ -52,11 +52,11 @@ def _section(section: Section) -> str:
 
 
 def _sheet_of(found: Sequence[Measurement], groups: str) -> str:
-    return markdown_table(sheets.tabulate_measurements(found, groups=groups)) if found else ""
+    return markdown_table(tables.tabulate_measurements(found, groups=groups)) if found else ""
 
 
 def _findings(found: Sequence[Finding]) -> str:
-    return markdown_table(sheets.tabulate_findings(found)) if found else ""
+    return markdown_table(tables.tabulate_findings(found)) if found else ""
 
 
 def _what(story: ReportData, frontier: SearchResult) -> str:
@@ -87,7 +87,7 @@ def _data(story: ReportData, frontier: SearchResult, training: Training | None) 
     """The periods: the span of each, the digest of its rows, and how many rows and groups were judged."""
     spans = {span.name: f"{span.first} to {span.until}" for span in story.spans}
     judged = {"choose": frontier.origin, frontier.winner.evidence.period: frontier.winner}
-    counts = {name: numbers.format_basis(most) for name, row in judged.items() if (most := _most(row))}
+    counts = {name: formatting.format_basis(most) for name, row in judged.items() if (most := _most(row))}
     if training is not None:
         spans.setdefault("train", f"{training.since} to {training.until}")
         counts["train"] = f"{training.n_rows:,} rows"
@@ -102,18 +102,18 @@ def _most(row: EvaluatedVariant) -> Measurement | None:
     found = [
         measurement
         for measurement in row.evidence.measurements
-        if not measurement.slice and not measurement.name.startswith(numbers.TIMED)
+        if not measurement.slice and not measurement.name.startswith(formatting.TIMED)
     ]
     return max(found, key=lambda measurement: measurement.n_rows, default=None)
 
 
 def _verdict(winner: EvaluatedVariant, judged_on: str) -> str:
     verdict = winner.verdict
-    warning = cases.reuse_warning(verdict)
+    warning = gate.reuse_warning(verdict)
     parts = (
-        f"{sheets.VERDICT_MARKS[verdict.answer]}: {escape_markdown(cases.verdict_reason(verdict))}.",
-        markdown_table(sheets.tabulate_rules(verdict)) if verdict.rule_results else "",
-        f"It was {escape_markdown(judged_on)}; {cases.describe_evaluations(verdict)}.",
+        f"{tables.VERDICT_MARKS[verdict.answer]}: {escape_markdown(gate.verdict_reason(verdict))}.",
+        markdown_table(tables.tabulate_rules(verdict)) if verdict.rule_results else "",
+        f"It was {escape_markdown(judged_on)}; {gate.describe_evaluations(verdict)}.",
         f"**Warning:** {escape_markdown(warning)}." if warning else "",
     )
     return "\n\n".join(part.rstrip() for part in parts if part)
@@ -121,18 +121,17 @@ def _verdict(winner: EvaluatedVariant, judged_on: str) -> str:
 
 def _refused(frontier: SearchResult) -> str:
     """The variants that the rules against the model as it came do not pass, why, and what did not apply."""
-    refused = [row for row in frontier.judged if sheets.baseline_answer(row.verdict) != "pass"]
+    refused = [row for row in frontier.judged if tables.baseline_answer(row.verdict) != "pass"]
     lines = [
-        f"- {escape_markdown(row.variant.name)}: {escape_markdown(cases.verdict_reason(row.verdict))}"
-        for row in refused
+        f"- {escape_markdown(row.variant.name)}: {escape_markdown(gate.verdict_reason(row.verdict))}" for row in refused
     ]
     counted = f"{len(refused)} of {len(frontier.judged)} variants that were judged did not pass"
     left = f"; {len(frontier.left)} more were left after a first look at their speed" if frontier.left else ""
     parts = (
         f"{counted}{left}.",
         "\n".join(lines),
-        markdown_table(sheets.tabulate_variants(frontier.judged, winner=frontier.winner)),
-        markdown_table(sheets.tabulate_findings(frontier.refusals)) if frontier.refusals else "",
+        markdown_table(tables.tabulate_variants(frontier.judged, winner=frontier.winner)),
+        markdown_table(tables.tabulate_findings(frontier.refusals)) if frontier.refusals else "",
     )
     return "\n\n".join(part.rstrip() for part in parts if part)
 

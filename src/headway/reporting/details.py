@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from headway.core.evidence import Evidence, Measurement
 from headway.reporting import periods
 from headway.reporting.periods import Period
-from headway.reporting.story import ReportData, Stage
-from headway.reporting.text import numbers, words
-from headway.reporting.text.sheets import Cell, Column, Line, Table, measurement_cell
+from headway.reporting.report_data import ReportData, Stage
+from headway.reporting.text import formatting, words
+from headway.reporting.text.tables import Cell, Column, Line, Table, measurement_cell
 
 _YEAR = ("roc_auc", "ece", "brier")
 
@@ -62,7 +62,7 @@ def _watched(story: ReportData, period: Period) -> tuple[Cell, Cell, Cell]:
         count = max((measurement.n_rows for measurement in period.measured), default=0)
         return (Line(text=periods.describe_use(story, period.label), mood="quiet"),), (Line(text=f"{count:,}"),), ()
     name = story.year.names.get(seen.release, "") if story.year else ""
-    live = (Line(text=name or "live"), Line(text=numbers.short_digest(seen.release), mood="quiet"))
+    live = (Line(text=name or "live"), Line(text=formatting.short_digest(seen.release), mood="quiet"))
     rows = (Line(text=f"{seen.n_rows:,}"), Line(text=f"{seen.n_labeled:,} known", mood="quiet"))
     if seen.drift is None:
         return live, rows, (Line(text="cannot say" if seen.is_complete else "not over yet", mood="quiet"),)
@@ -157,7 +157,7 @@ def tabulate_stages(found: tuple[Stage, ...]) -> Table:
     """How long each stage took, and all of them."""
     total = Stage(name="all", seconds=sum(stage.seconds for stage in found))
     rows = tuple(
-        ((Line(text=stage.name),), (Line(text=numbers.format_number(stage.seconds)),)) for stage in (*found, total)
+        ((Line(text=stage.name),), (Line(text=formatting.format_number(stage.seconds)),)) for stage in (*found, total)
     )
     return Table(columns=(Column(title="Stage", folds=True), Column(title="Seconds")), rows=rows, chosen=len(rows) - 1)
 

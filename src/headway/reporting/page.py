@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
 
 import headway
-from headway.reporting import details, palette, periods
-from headway.reporting.answers import describe_replay, summary_answers
-from headway.reporting.charts import frontier, marks, year
-from headway.reporting.charts.drawing import RenderedChart
+from headway.reporting import details, periods
+from headway.reporting.charts import pareto, theme, timeline
+from headway.reporting.charts.theme import RenderedChart
 from headway.reporting.console import write_atomically
-from headway.reporting.moments import list_events
+from headway.reporting.events import list_events
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, build_sections, not_run_findings, other_findings, other_measurements
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers, sheets, words
+from headway.reporting.summary import describe_replay, summary_answers
+from headway.reporting.text import formatting, tables, words
+from headway.reporting.text.tables import Style, Table
 
 _HERE = Path(__file__).parent
 
@@ -41,12 +42,12 @@ def render_report(story: ReportData) -> str:
         story=story,
         sections=found,
         pictures=report_charts(story, found),
-        means={"frontier": frontier.pareto_conclusions(story), "year": year.timeline_conclusions(story)},
+        means={"frontier": pareto.pareto_conclusions(story), "year": timeline.timeline_conclusions(story)},
         unmeasured=not_run_findings(story),
         untold=other_measurements(story, found),
         warned=other_findings(story),
         moments=list_events(story),
-        sheets=sheets,
+        tables=tables,
         details=details,
         describe_replay=describe_replay,
     )
@@ -57,14 +58,14 @@ def render_page(body: str, **parts: object) -> str:
 
     Parts are `kind`, `title`, `lead`, `summary_answers`, `footing`, and what the body reads.
     """
-    style = palette.stylesheet() + (_HERE / "page.css").read_text(encoding="utf-8")
+    style = theme.stylesheet() + (_HERE / "page.css").read_text(encoding="utf-8")
     template = _environment().get_template("page.html")
     return template.render(body=body, style=style, version=headway.__version__, **parts)
 
 
 def report_charts(story: ReportData, found: Mapping[str, Section] | None = None) -> dict[str, RenderedChart]:
     """The pictures that this story has, by name: frontier, year, and those of its sections (`found`)."""
-    drawn = {"frontier": frontier.draw_pareto(story), "year": year.draw_timeline(story)}
+    drawn = {"frontier": pareto.draw_pareto(story), "year": timeline.draw_timeline(story)}
     drawn |= {
         name: build_section.picture()
         for name, build_section in (build_sections(story) if found is None else found).items()
@@ -86,13 +87,32 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "typeset": numbers.typeset,
-        "short": numbers.short_digest,
-        "measured": numbers.format_measurement,
-        "number": numbers.format_number,
+        "typeset": formatting.typeset,
+        "short": formatting.short_digest,
+        "measured": formatting.format_measurement,
+        "number": formatting.format_number,
         "meaning": words.measure_meaning,
         "date": periods.period_name,
-        "badge": marks.event_badge,
+        "badge": timeline.event_badge,
         "contents": table_of_contents,
     }
     return environment
+
+
+_STYLES: dict[Style, str] = {
+    "pass": ";color:#00805f;font-weight:600",
+    "fail": ";color:#c8400f;font-weight:600",
+    "undecided": ";color:#967000;font-weight:600",
+    "plain": "",
+    "quiet": ";opacity:.7;font-size:12px",
+    "strong": ";font-weight:600",
+}
+
+
+def notebook_html(title: str, lines: Sequence[str], sheet: Table) -> str:
+    """The HTML that a notebook shows for a result."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["typeset"] = formatting.typeset
+    template = environment.get_template("notebook.html")
+    return template.render(title=title, lines=lines, sheet=sheet, styles=_STYLES)

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from headway.core.evidence import Evidence, Measurement
 from headway.core.record import Record
 from headway.core.watch import MonitoringReport
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers, words
+from headway.reporting.report_data import ReportData
+from headway.reporting.text import formatting, words
 
 ESTIMATED = ".estimated"
 _USES = {"train": "learned from", "choose": "chosen on", "test": "judged on"}
@@ -147,7 +147,7 @@ def _sure(found: Sequence[Measurement], name: str) -> Measurement | None:
         (
             measurement
             for measurement in of_all
-            if math.isfinite(measurement.value) and numbers.has_interval(measurement)
+            if math.isfinite(measurement.value) and formatting.has_interval(measurement)
         ),
         None,
     )

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from headway.core import plugins
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
-from headway.reporting.charts.drawing import RenderedChart
-from headway.reporting.story import ReportData
-from headway.reporting.text.sheets import Table
+from headway.reporting.charts.theme import RenderedChart
+from headway.reporting.report_data import ReportData
+from headway.reporting.text.tables import Table
 
 NOT_RUN = "E001"
 

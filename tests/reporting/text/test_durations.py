@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headway.core.errors import ConfigError
-from headway.reporting.text.durations import parse_duration
+from headway.reporting.text.formatting import parse_duration
 
 
 @pytest.mark.parametrize(("text", "found"), [("60s", 60), ("90", 90), ("1.5m", 90), (" 2 h ", 7200)])

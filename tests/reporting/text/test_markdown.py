@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from headway.reporting.text.formatting import one_line
 from headway.reporting.text.markdown import escape_markdown, markdown_table
-from headway.reporting.text.one_line import one_line
-from headway.reporting.text.sheets import Column, Line, Table
+from headway.reporting.text.tables import Column, Line, Table
 
 READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 MARKED = st.text(alphabet=list("ab1 \\`*_{}[]()<>#+-.!|~$@:/&;=\n"), max_size=20) | st.text(max_size=20)

@@ -13,8 +13,8 @@ from tests.reporting.stories import RULES, estimate, fact, findings, flights, ow
 from headway.core.release import PointerUpdate
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.verdict import Answer, RuleResult, Verdict
-from headway.reporting.text import sheets, tables
-from headway.reporting.text.sheets import Table
+from headway.reporting.text import tables, terminal
+from headway.reporting.text.tables import Table
 
 WIDTHS = (80, 100, 120, 160)
 STORY = flights()
@@ -27,10 +27,10 @@ TAKEN_APART = [
     estimate("ablation.masked.brier.drop", 0.001, 0.0004, slice="wind_speed"),
 ]
 SHEETS = {
-    "parts": sheets.tabulate_ablation(TAKEN_APART, "components"),
-    "frontier": sheets.tabulate_variants(STORY.frontier, winner=STORY.winner, reasons=STORY.reasons),
-    "rulings": sheets.tabulate_rules(refused().judged.verdict, groups="days"),
-    "findings": sheets.tabulate_findings(findings()),
+    "parts": tables.tabulate_ablation(TAKEN_APART, "components"),
+    "frontier": tables.tabulate_variants(STORY.frontier, winner=STORY.winner, reasons=STORY.reasons),
+    "rulings": tables.tabulate_rules(refused().judged.verdict, groups="days"),
+    "findings": tables.tabulate_findings(findings()),
 }
 
 
@@ -53,7 +53,7 @@ def texts(sheet: Table) -> list[tuple[bool, str]]:
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", SHEETS)
 def test_no_number_is_cut_or_broken_at_any_width(name: str, width: int) -> None:
-    text = printed(tables.TerminalTable(SHEETS[name]), width)
+    text = printed(terminal.TerminalTable(SHEETS[name]), width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     assert [line for folds, line in texts(SHEETS[name]) if not folds and line not in text] == []
@@ -62,21 +62,21 @@ def test_no_number_is_cut_or_broken_at_any_width(name: str, width: int) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", SHEETS)
 def test_a_folded_text_keeps_every_word(name: str, width: int) -> None:
-    text = "".join(printed(tables.TerminalTable(SHEETS[name]), width).split())
+    text = "".join(printed(terminal.TerminalTable(SHEETS[name]), width).split())
     assert [note for note in SHEETS[name].notes if "".join(note.split()) not in text] == []
     words = [word for folds, line in texts(SHEETS[name]) if folds for word in line.split() if len(word) < 20]
     assert [word for word in words if word not in text] == []
 
 
 def test_columns_that_do_not_fit_go_on_below_under_the_same_key() -> None:
-    text = printed(tables.TerminalTable(SHEETS["frontier"]), 80)
+    text = printed(terminal.TerminalTable(SHEETS["frontier"]), 80)
     heads = [line for line in text.splitlines() if line.startswith("#")]
     assert len(heads) > 1
     assert [line.split()[0] for line in text.splitlines() if re.match(r"10 ", line)] == ["10"] * len(heads)
 
 
 def test_a_frontier_says_what_the_issue_asks_for() -> None:
-    text = printed(tables.render_variants(STORY.frontier, STORY.winner, STORY.reasons), 160)
+    text = printed(terminal.render_variants(STORY.frontier, STORY.winner, STORY.reasons), 160)
     for title in ("One row", "Batch", "AUC", "ECE", "Largest", "Verdict"):
         assert title in text
     assert "31.2 us" in text
@@ -93,25 +93,25 @@ def test_what_was_left_after_a_first_look_is_named_with_the_reason() -> None:
         winner=judged[0],
         reasons={last.variant.name: "slower in a first look: 40 us against 2 us"},
     )
-    text = printed(tables.render_search(found), 160)
+    text = printed(terminal.render_search(found), 160)
     assert f"{last.variant.name}: slower in a first look: 40 us against 2 us" in text
-    assert "1 more left" in printed(tables.render_search_briefly(found), 160)
+    assert "1 more left" in printed(terminal.render_search_briefly(found), 160)
 
 
 def test_the_winner_is_marked_and_the_reader_of_a_pipe_gets_plain_letters() -> None:
-    table = tables.render_variants(STORY.frontier, STORY.winner, STORY.reasons)
+    table = terminal.render_variants(STORY.frontier, STORY.winner, STORY.reasons)
     assert SHEETS["frontier"].chosen == 6
     assert "\x1b[" in printed(table, 120, terminal=True)
     assert "\x1b[" not in printed(table, 120)
 
 
 def test_a_frontier_without_a_winner_marks_nothing() -> None:
-    assert sheets.tabulate_variants(own_project().frontier).chosen == -1
+    assert tables.tabulate_variants(own_project().frontier).chosen == -1
 
 
 def test_a_frontier_has_only_columns_that_were_measured() -> None:
     bare = [replace(row, evidence=replace(row.evidence, measurements=())) for row in own_project().frontier]
-    assert [column.title for column in sheets.tabulate_variants(bare).columns] == [
+    assert [column.title for column in tables.tabulate_variants(bare).columns] == [
         "#",
         "Variant",
         "Verdict",
@@ -122,37 +122,37 @@ def test_a_frontier_has_only_columns_that_were_measured() -> None:
 def test_a_measure_that_one_variant_lacks_is_said_to_be_missing() -> None:
     rows = STORY.frontier
     lacking = replace(rows[1], evidence=replace(rows[1].evidence, measurements=rows[1].evidence.measurements[1:]))
-    assert sheets.tabulate_variants([rows[0], lacking]).rows[1][3][0].text == "not measured"
+    assert tables.tabulate_variants([rows[0], lacking]).rows[1][3][0].text == "not measured"
 
 
 def test_a_ruling_shows_number_interval_rows_and_groups() -> None:
-    text = printed(tables.render_rules(refused().judged.verdict, groups="days"), 120)
+    text = printed(terminal.render_rules(refused().judged.verdict, groups="days"), 120)
     assert "✗ fail" in text
     assert "58,665 rows, 62 days" in text
     assert "at most 5 %" in text
 
 
 def test_findings_come_the_gravest_first() -> None:
-    codes = [row[0][0].text for row in sheets.tabulate_findings(findings()).rows]
+    codes = [row[0][0].text for row in tables.tabulate_findings(findings()).rows]
     assert codes == ["D003", "D011", "D020", "D014"]
-    text = printed(tables.render_findings(findings()), 120)
+    text = printed(terminal.render_findings(findings()), 120)
     assert text.index("D003") < text.index("D011") < text.index("limit 0.01") < text.index("D014")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_summary_answers_four_questions(width: int) -> None:
-    text = printed(tables.render_summary(STORY), width)
+    text = printed(terminal.render_summary(STORY), width)
     for question in ("What was released?", "Is it right?", "How much faster?", "What was refused?"):
         assert question in text
     assert "x 8.40 [8.23, 8.57]" in text
 
 
 def test_a_replay_is_told_with_its_times() -> None:
-    text = printed(tables.render_replay(replay()), 160)
+    text = printed(terminal.render_replay(replay()), 160)
     assert "27,122 rows" in text
     assert "0.0978" in text
     assert "1.31 ms [1.22, 1.40]" in text
-    assert "took at most" not in printed(tables.render_replay(replace(replay(), p50=None, p99=None)), 160)
+    assert "took at most" not in printed(terminal.render_replay(replace(replay(), p50=None, p99=None)), 160)
 
 
 def test_a_release_is_told_with_its_pointer_and_a_new_key() -> None:
@@ -166,17 +166,17 @@ def test_a_release_is_told_with_its_pointer_and_a_new_key() -> None:
         who="ada",
         why="fastest feasible",
     )
-    text = printed(tables.render_release(move, True), 120)
+    text = printed(terminal.render_release(move, True), 120)
     assert "flights@live is now release 9f86d081884c" in text
     assert "publisher key was made" in text
-    assert "publisher key" not in printed(tables.render_release(move, False), 120)
-    assert "by hand" in printed(tables.render_history([move]), 160)
+    assert "publisher key" not in printed(terminal.render_release(move, False), 120)
+    assert "by hand" in printed(terminal.render_history([move]), 160)
 
 
 def test_reasons_of_the_demo_reach_the_table() -> None:
     assert set(SHEETS["frontier"].notes) == {"", *reasons(STORY.frontier).values()}
     for width in WIDTHS:
-        text = printed(tables.TerminalTable(SHEETS["frontier"]), width)
+        text = printed(terminal.TerminalTable(SHEETS["frontier"]), width)
         assert text.count("slower than the released variant") == 5
 
 
@@ -186,9 +186,9 @@ def test_a_verdict_is_shown_against_the_model_and_on_all_rules_where_they_differ
         replace(each, answer="undecided") if each.rule.measure == "ece" else each for each in row.verdict.rule_results
     ]
     verdict = replace(row.verdict, answer="undecided", rule_results=tuple(broken))
-    cell = sheets.tabulate_variants([replace(row, verdict=verdict)]).rows[0][2]
+    cell = tables.tabulate_variants([replace(row, verdict=verdict)]).rows[0][2]
     assert [line.text for line in cell] == ["✓ pass", "all rules:", "undecided"]
-    assert [line.text for line in sheets.tabulate_variants([row]).rows[0][2]] == ["✓ pass"]
+    assert [line.text for line in tables.tabulate_variants([row]).rows[0][2]] == ["✓ pass"]
 
 
 @pytest.mark.parametrize(
@@ -197,15 +197,15 @@ def test_a_verdict_is_shown_against_the_model_and_on_all_rules_where_they_differ
 def test_a_variant_harms_as_soon_as_one_rule_against_the_model_says_so(answers: tuple[Answer, ...], told: str) -> None:
     rule_results = [RuleResult(rule=RULES[0], answer=answer, message="") for answer in answers]
     absolute = RuleResult(rule=RULES[3], answer="fail", message="")
-    assert sheets.baseline_answer(Verdict(answer="fail", subject="", rule_results=(*rule_results, absolute))) == told
+    assert tables.baseline_answer(Verdict(answer="fail", subject="", rule_results=(*rule_results, absolute))) == told
 
 
 def test_without_rules_against_the_model_the_verdict_itself_is_told() -> None:
-    assert sheets.baseline_answer(Verdict(answer="undecided", subject="")) == "undecided"
+    assert tables.baseline_answer(Verdict(answer="undecided", subject="")) == "undecided"
 
 
 def test_what_is_measured_without_each_part_is_a_row_of_its_own_with_the_word_that_is_shown() -> None:
-    sheet = sheets.tabulate_ablation(TAKEN_APART, "components")
+    sheet = tables.tabulate_ablation(TAKEN_APART, "components")
     assert [column.title for column in sheet.columns] == [
         "Part",
         "Error more without it",

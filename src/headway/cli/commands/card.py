@@ -9,8 +9,7 @@ from headway.core.training import Training
 from headway.registry.project import open_project
 from headway.reporting.card import model_card
 from headway.reporting.console import print_result, write_atomically
-from headway.reporting.read_story import read_report_data
-from headway.reporting.read_year import read_records
+from headway.reporting.read_report_data import read_records, read_report_data
 
 
 def plugin(*, project: Path = Path("."), out: Path = Path("MODEL_CARD.md"), json: bool = False) -> None:

@@ -14,10 +14,10 @@ from headway.cli.exit_codes import PASS, of_findings
 from headway.data.open import open_dataset
 from headway.monitoring.assessment.history import assessment_history
 from headway.registry.project import open_project
-from headway.reporting.check.page import write_check_report
+from headway.reporting.check_page import write_check_report
 from headway.reporting.console import print_result, print_status
-from headway.reporting.gates.assessments import describe_changes, render_assessments
-from headway.reporting.gates.reports import CHECK, write_reports
+from headway.reporting.gates.check import describe_changes, render_assessments
+from headway.reporting.gates.formats import CHECK, write_reports
 
 
 def plugin(

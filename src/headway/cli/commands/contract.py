@@ -21,7 +21,7 @@ from headway.data.schemas.read import import_schema
 from headway.monitoring.assessment import history
 from headway.registry.project import project_of
 from headway.reporting.console import print_result
-from headway.reporting.text.tables import render_findings
+from headway.reporting.text.terminal import render_findings
 
 
 def plugin(

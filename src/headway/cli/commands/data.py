@@ -24,10 +24,10 @@ from headway.registry.provenance import origins
 from headway.registry.provenance.lineage import events
 from headway.registry.provenance.sending import delivery_message, send
 from headway.reporting.console import print_result, print_text, write_atomically
-from headway.reporting.text import numbers
-from headway.reporting.text.one_line import one_line
-from headway.reporting.text.sheets import Cell, Column, Line, Style, Table
-from headway.reporting.text.tables import TerminalTable
+from headway.reporting.text import formatting
+from headway.reporting.text.formatting import one_line
+from headway.reporting.text.tables import Cell, Column, Line, Style, Table
+from headway.reporting.text.terminal import TerminalTable
 
 DVC_FILES_SHOWN = 3
 PERIODS = ("train", "choose", "test", "live", "all")
@@ -103,7 +103,7 @@ def _versions_table(kept: Sequence[Provenance]) -> TerminalTable:
 
 def _version_row(version: Provenance) -> tuple[Cell, ...]:
     facts = (
-        f"{name} {numbers.short_digest(text) if text.startswith('sha256:') else text}"
+        f"{name} {formatting.short_digest(text) if text.startswith('sha256:') else text}"
         for name, text in version.facts.items()
     )
     tracked = [Line(text=one_line(f"DVC: {file}")) for file in version.tracked[:DVC_FILES_SHOWN]]
@@ -111,7 +111,7 @@ def _version_row(version: Provenance) -> tuple[Cell, ...]:
     if more > 0:
         tracked.append(Line(text=f"DVC: {more:,} more files"))
     return (
-        (Line(text=numbers.short_digest(version.digest)),),
+        (Line(text=formatting.short_digest(version.digest)),),
         (Line(text=version.period),),
         (Line(text=f"{version.n_rows:,} x {len(version.columns)}"),),
         (Line(text=version.at),),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headway.cli.doctor.examine import diagnose, diagnosis_table, is_healthy
+from headway.cli.doctor import diagnose, diagnosis_table, is_healthy
 from headway.cli.exit_codes import FAIL, PASS
 from headway.reporting.console import print_result
 

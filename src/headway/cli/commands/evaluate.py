@@ -11,8 +11,8 @@ from headway import pipeline
 from headway.cli.exit_codes import OF_ANSWER
 from headway.registry.project import open_project
 from headway.reporting.console import make_console, print_result
-from headway.reporting.text.durations import parse_duration
-from headway.reporting.text.tables import render_evaluation
+from headway.reporting.text.formatting import parse_duration
+from headway.reporting.text.terminal import render_evaluation
 
 
 def plugin(

@@ -13,8 +13,8 @@ from headway.cli.exit_codes import OF_ANSWER
 from headway.core.config import FILE
 from headway.registry.judge import judge
 from headway.registry.project import open_project
-from headway.reporting.gates.case import gate_result
-from headway.reporting.gates.reports import GATE, write_reports
+from headway.reporting.gates.formats import GATE, write_reports
+from headway.reporting.gates.gate import gate_result
 
 
 def plugin(

@@ -12,8 +12,8 @@ from headway.core.release import PointerUpdate
 from headway.registry.model_registry import ModelRegistry
 from headway.registry.project import open_project
 from headway.reporting.console import print_result
-from headway.reporting.text import curves, numbers
-from headway.reporting.text.tables import render_history
+from headway.reporting.text import curves, formatting
+from headway.reporting.text.terminal import render_history
 
 
 def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool = False) -> None:
@@ -47,6 +47,6 @@ def _data_lines(register: ModelRegistry, moves: Sequence[PointerUpdate]) -> list
     for name, digest in dict.fromkeys((move.name, move.release) for move in moves if move.release):
         data = register.resolve(f"{name}@{digest}").release.data
         if data:
-            digests = ", ".join(f"{period} {numbers.short_digest(of)}" for period, of in data.items())
-            lines.append(f"{numbers.short_digest(digest)} was trained and judged on {digests}")
+            digests = ", ".join(f"{period} {formatting.short_digest(of)}" for period, of in data.items())
+            lines.append(f"{formatting.short_digest(digest)} was trained and judged on {digests}")
     return lines

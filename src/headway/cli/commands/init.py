@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from headway.cli.init.write import create_project
+from headway.cli.init.project import create_project
 from headway.reporting.console import print_result
 
 

@@ -21,7 +21,7 @@ from headway.monitoring.labeling.selection import find_suspects, next_to_label
 from headway.monitoring.labels import read_label_file
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result
-from headway.reporting.text import numbers
+from headway.reporting.text import formatting
 from headway.storage.traffic import save_labels
 
 Action = Literal["add", "suspects", "correct", "agree", "delay", "next"]
@@ -114,7 +114,7 @@ def _suspects(project: Project, top: int) -> tuple[Suspects, list[str]]:
 
 
 def _count(count: Measurement) -> str:
-    interval = f" [{count.low:,.0f}, {count.high:,.0f}]" if numbers.has_interval(count) else " (no interval)"
+    interval = f" [{count.low:,.0f}, {count.high:,.0f}]" if formatting.has_interval(count) else " (no interval)"
     return f"{count.value:,.0f}{interval}"
 
 
@@ -138,7 +138,7 @@ def _agree(project: Project, file: Path | None, level: Level) -> tuple[Any, list
         f"{first.n_rows:,} items, {first.n_groups:,} groups"
     )
     lines = [
-        f"  {measurement.slice or measurement.name.partition('.')[2]:24} {numbers.format_measurement(measurement)}"
+        f"  {measurement.slice or measurement.name.partition('.')[2]:24} {formatting.format_measurement(measurement)}"
         for measurement in result.measurements
     ]
     return result, [head, *lines]
@@ -155,11 +155,11 @@ def _delay(project: Project) -> tuple[Any, list[str]]:
     lines = [f"{result.n_labeled:,} of {result.n_requests:,} requests have a label"]
     for quantile in result.quantiles:
         share = quantile.name.rpartition(".p")[2]
-        within = "a time not reached yet" if quantile.value > NEVER_S else numbers.format_seconds(quantile.value)
+        within = "a time not reached yet" if quantile.value > NEVER_S else formatting.format_seconds(quantile.value)
         lines.append(f"  {share} % of labels arrive within {within}")
     if result.late is not None:
-        declared = numbers.format_seconds(result.declared_s)
-        late = f"{numbers.format_measurement(result.late)} of {result.late.n_rows:,}"
+        declared = formatting.format_seconds(result.declared_s)
+        late = f"{formatting.format_measurement(result.late)} of {result.late.n_rows:,}"
         lines.append(f"  missing after {declared}, the declared delay: {late}")
     return result, lines
 

@@ -19,8 +19,8 @@ from headway.core.search_result import SearchResult
 from headway.data.read import read_table
 from headway.registry.project import open_project
 from headway.reporting.console import make_console, print_result
-from headway.reporting.text.durations import parse_duration
-from headway.reporting.text.tables import render_search
+from headway.reporting.text.formatting import parse_duration
+from headway.reporting.text.terminal import render_search
 
 
 def plugin(

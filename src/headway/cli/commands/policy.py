@@ -11,8 +11,8 @@ from headway.cli.exit_codes import FAIL, PASS
 from headway.core.policy_test import PolicyTest
 from headway.registry.project import open_project
 from headway.reporting.console import print_result
-from headway.reporting.text.sheets import VERDICT_MARKS, Cell, Column, Line, Table, measurement_cell
-from headway.reporting.text.tables import TerminalTable
+from headway.reporting.text.tables import VERDICT_MARKS, Cell, Column, Line, Table, measurement_cell
+from headway.reporting.text.terminal import TerminalTable
 from headway.reporting.text.words import rule_limit
 
 

@@ -9,7 +9,7 @@ from headway import pipeline
 from headway.cli.lineage import send_lineage
 from headway.registry.project import open_project
 from headway.reporting.console import print_result
-from headway.reporting.text.tables import render_release
+from headway.reporting.text.terminal import render_release
 
 
 def plugin(*, project: Path = Path("."), who: str = "", why: str = "", override: str = "", json: bool = False) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from headway.registry.project import open_project
 from headway.reporting.console import print_result
 from headway.reporting.page import write_report
-from headway.reporting.read_story import read_report_data
+from headway.reporting.read_report_data import read_report_data
 
 
 def plugin(*, project: Path = Path("."), out: Path = Path("report.html"), json: bool = False) -> None:

@@ -19,7 +19,7 @@ from headway.core.training import Promotion, PromotionStatus
 from headway.monitoring.retraining import promotion
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result, print_status
-from headway.reporting.text.tables import render_release, render_rules
+from headway.reporting.text.terminal import render_release, render_rules
 
 OF_STANDS: dict[PromotionStatus, int] = {
     "nothing asked": PASS,

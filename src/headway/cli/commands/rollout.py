@@ -18,7 +18,7 @@ from headway.monitoring.rollout import follow_rollout, idle_message
 from headway.registry.project import Project, open_project
 from headway.registry.publish import publish
 from headway.reporting.console import print_result, print_status
-from headway.reporting.text import numbers
+from headway.reporting.text import formatting
 
 Word = Literal["start", "status", "watch", "advance", "rollback"]
 OF_STANDING: dict[RolloutStatus, int] = {
@@ -147,9 +147,9 @@ def _of_decision(decision: Decision) -> RolloutResult:
 
 
 def _of_move(move: PointerUpdate) -> RolloutResult:
-    target = f"release {numbers.short_digest(move.release)}" if move.release else "no release"
+    target = f"release {formatting.short_digest(move.release)}" if move.release else "no release"
     return RolloutResult(move, f"{move.name}@{move.pointer} is now {target}: {move.why}", PASS)
 
 
 def _title(rollout: Rollout) -> str:
-    return f"rollout of {rollout.name} {numbers.short_digest(rollout.release)}"
+    return f"rollout of {rollout.name} {formatting.short_digest(rollout.release)}"

@@ -15,9 +15,9 @@ from headway.cli.exit_codes import of_watches
 from headway.core.watch import MonitoringReport, MonitoringStatus, RowSource
 from headway.registry.project import open_project
 from headway.reporting.console import print_result, print_status
-from headway.reporting.text import numbers
-from headway.reporting.text.sheets import Cell, Column, Line, Style, Table, measurement_cell
-from headway.reporting.text.tables import TerminalTable
+from headway.reporting.text import formatting
+from headway.reporting.text.tables import Cell, Column, Line, Style, Table, measurement_cell
+from headway.reporting.text.terminal import TerminalTable
 
 MOODS: dict[MonitoringStatus, Style] = {
     "healthy": "pass",
@@ -142,6 +142,6 @@ def _drift(watch: MonitoringReport) -> Cell:
         return (Line(text="cannot say" if watch.is_complete else "not yet judged"),)
     reply = watch.reply("drift")
     p = next(found.value for found in watch.drift.measurements if found.name == "drift.p" and not found.slice)
-    level = f", limit {numbers.format_number(reply.level)}" if reply else ""
+    level = f", limit {formatting.format_number(reply.level)}" if reply else ""
     answer = "moved" if watch.drift.alarm else "no change shown"
-    return Line(text=answer), Line(text=f"p {numbers.format_number(p)}{level}", mood="quiet")
+    return Line(text=answer), Line(text=f"p {formatting.format_number(p)}{level}", mood="quiet")

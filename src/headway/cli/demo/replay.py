@@ -19,7 +19,7 @@ from headway.core.contracts import Comparison
 from headway.core.errors import StoreError
 from headway.core.evidence import Measurement
 from headway.core.variant import Signature
-from headway.reporting.story import Replay
+from headway.reporting.report_data import Replay
 from headway.serving.client import Client
 
 TOLERANCE = 1e-9

@@ -10,14 +10,14 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from headway import pipeline
-from headway.cli.demo import loop, road
-from headway.cli.demo.told import StageReporter
+from headway.cli.demo import monitoring, release
+from headway.cli.demo.release import StageReporter
 from headway.evaluation.measure import this_machine
 from headway.registry.project import Project, open_project
 from headway.reporting.console import make_console
 from headway.reporting.page import write_report
-from headway.reporting.read_year import read_monitoring_history
-from headway.reporting.text import tables
+from headway.reporting.read_report_data import read_monitoring_history
+from headway.reporting.text import terminal
 
 FILES = ("headway.toml", "flights.py", "train.py")
 HERE = Path(__file__).parent
@@ -25,39 +25,39 @@ HERE = Path(__file__).parent
 
 def run(folder: Path, *, screen: Console | None = None) -> Path:
     """Run the demo in a folder; returns the path of the report, which is also the last line told on the screen."""
-    told, began = StageReporter(screen or make_console()), datetime.now(UTC)
+    reporter, started = StageReporter(screen or make_console()), datetime.now(UTC)
     project = _project(folder)
-    with told.stage("Load 336,776 flights, their planes, and the weather known two hours before"):
+    with reporter.stage("Load 336,776 flights, their planes, and the weather known two hours before"):
         data = pipeline.periods(project)
-    frontier, story = road.train_and_release(project, data, told)
-    with told.stage("Refuse a variant that is wrong on purpose: scheduled times taken in UTC"):
-        wrong = road.judge_wrong_times(project, frontier.baseline, data["test"])
-        told.callback(tables.render_rules(wrong.judged.verdict, groups="days"))
-    with told.stage("Serve the release in a process of its own, and replay September over HTTP"):
-        replayed = road.replay_september(project, frontier, data["live"])
-        told.callback(tables.render_replay(replayed))
-    with told.stage("Give a new release a share of October's traffic, and break its feed"):
-        loop.roll_back_broken_feed(project, data["live"], told)
-    with told.stage("Measure the year, month by month"):
-        months = road.evaluate_months(project, frontier, data)
-    with told.stage("Watch September and October as their labels come"):
-        loop.report_windows(project, told, until=loop.CHANGED)
-    with told.stage("Train anew on what was known by October, judge it against live, give it half of November"):
-        loop.retrain_and_roll_out(project, data["live"], told)
-    with told.stage("Watch November and December of what is live then"):
-        loop.report_windows(project, told, since=f"{loop.CHANGED:%Y-%m}")
+    frontier, story = release.train_and_release(project, data, reporter)
+    with reporter.stage("Refuse a variant that is wrong on purpose: scheduled times taken in UTC"):
+        wrong = release.judge_wrong_times(project, frontier.baseline, data["test"])
+        reporter.show(terminal.render_rules(wrong.judged.verdict, groups="days"))
+    with reporter.stage("Serve the release in a process of its own, and replay September over HTTP"):
+        replayed = release.replay_september(project, frontier, data["live"])
+        reporter.show(terminal.render_replay(replayed))
+    with reporter.stage("Give a new release a share of October's traffic, and break its feed"):
+        monitoring.roll_back_broken_feed(project, data["live"], reporter)
+    with reporter.stage("Measure the year, month by month"):
+        months = release.evaluate_months(project, frontier, data)
+    with reporter.stage("Watch September and October as their labels come"):
+        monitoring.report_windows(project, reporter, until=monitoring.CHANGED)
+    with reporter.stage("Train anew on what was known by October, judge it against live, give it half of November"):
+        monitoring.retrain_and_roll_out(project, data["live"], reporter)
+    with reporter.stage("Watch November and December of what is live then"):
+        monitoring.report_windows(project, reporter, since=f"{monitoring.CHANGED:%Y-%m}")
     story = replace(
         story,
         refused=wrong,
         replay=replayed,
-        year=read_monitoring_history(project, since=began),
+        year=read_monitoring_history(project, since=started),
         months=months,
-        stages=tuple(told.stages),
+        stages=tuple(reporter.stages),
         machine=this_machine(),
     )
-    told.callback(tables.render_summary(story))
+    reporter.show(terminal.render_summary(story))
     path = write_report(story, folder / "report.html")
-    told.callback(str(path.resolve()))
+    reporter.show(str(path.resolve()))
     return path
 
 

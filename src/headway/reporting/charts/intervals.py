@@ -10,9 +10,8 @@ import altair as alt
 
 from headway.core.evidence import Measurement
 from headway.core.record import Record
-from headway.reporting.charts.drawing import ChartSize, inline_data
-from headway.reporting.palette import LIGHT
-from headway.reporting.text import numbers
+from headway.reporting.charts.theme import LIGHT, ChartSize, inline_data
+from headway.reporting.text import formatting
 
 NAMES, NARROW_NAMES, NOTES, LETTER = 190, 136, 96, 6.6
 """Pixels for the names left of the plot at most, wide and narrow; for the notes right of it; and of a letter."""
@@ -82,7 +81,7 @@ def _panel(panel: IntervalPanel, names: Sequence[str], size: ChartSize) -> alt.L
 
 
 def _row(span: IntervalRow, panel: IntervalPanel) -> dict[str, object]:
-    known = numbers.has_interval(span.seen)
+    known = formatting.has_interval(span.seen)
     ends = (span.seen.low, span.seen.high) if known else (span.seen.value, span.seen.value)
     low, high, value = (end * panel.scale for end in (*ends, span.seen.value))
     return {
@@ -103,7 +102,7 @@ def _room(panel: IntervalPanel) -> tuple[float, float]:
     ends += [
         end * panel.scale
         for measurement in seen
-        if numbers.has_interval(measurement)
+        if formatting.has_interval(measurement)
         for end in (measurement.low, measurement.high)
     ]
     if panel.log:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.reporting import meaning
-from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting import statements as meaning
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
+from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, winner_measurements
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers, sheets
+from headway.reporting.text import formatting, tables
 
 _MASKED = ("ablation.masked.brier.drop", "ablation.masked.mse.drop", "ablation.masked.log_loss.drop")
 _RETRAINED = ("ablation.retrained.brier.drop", "ablation.retrained.mse.drop", "ablation.retrained.log_loss.drop")
@@ -29,7 +29,7 @@ def plugin(story: ReportData) -> Section | None:
         lead="Each feature was given the values of other rows, so that it says nothing of its own. Where that did not "
         "settle its worth, the model was trained anew without it, with several seeds.",
         means=tuple(_means(story, masked)),
-        sheet=sheets.tabulate_ablation(story.winner.evidence.measurements, "ablation"),
+        sheet=tables.tabulate_ablation(story.winner.evidence.measurements, "ablation"),
         picture=lambda: _picture(masked, retrained, _named(story, "ablation.harmful")),
     )
 
@@ -71,7 +71,7 @@ def _picture(masked: tuple[Measurement, ...], retrained: tuple[Measurement, ...]
         intervals_chart(panels),
         name="ablation",
         title=title,
-        alt=f"{title}; the first is {masked[0].slice} with {numbers.format_measurement(masked[0])}. {SEE_TABLE}",
+        alt=f"{title}; the first is {masked[0].slice} with {formatting.format_measurement(masked[0])}. {SEE_TABLE}",
         reading=(
             "Further right, the model needs it more. A line that reaches 0 may be worth nothing; one wholly left of it "
             "does harm, and has a cross.",

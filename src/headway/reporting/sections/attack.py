@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.reporting import details, meaning
-from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting import details
+from headway.reporting import statements as meaning
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
+from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, winner_measurements
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers
+from headway.reporting.text import formatting
 
 _BEGINS, _SUCCESS, _LOSS = "attack.", "attack.success", "attack.success.drop"
 _COLUMN, _TAKES, _REACH = "attack.column.success", "attack.columns", "attack.reach"
@@ -38,9 +39,9 @@ def plugin(story: ReportData) -> Section | None:
 
 
 def _turned(seen: Measurement) -> list[str]:
-    if seen.high < numbers.ROUNDING:
+    if seen.high < formatting.ROUNDING:
         return [f"Of {seen.n_rows:,} rows not one decision could be turned, which does not show that none can be."]
-    if not numbers.has_interval(seen):
+    if not formatting.has_interval(seen):
         return ["How many decisions can be turned cannot be said: the groups are too few for an interval."]
     return [
         f"So {meaning.describe_percentage(seen)} decisions can be turned; who looks longer may turn more, never fewer."
@@ -51,7 +52,7 @@ def _takes(story: ReportData) -> list[str]:
     takes, reach = winner_measurements(story, _TAKES), winner_measurements(story, _REACH)
     if not takes or not reach:
         return []
-    change = "one column" if takes[0].value < 2 else f"{numbers.format_number(takes[0].value)} columns"
+    change = "one column" if takes[0].value < 2 else f"{formatting.format_number(takes[0].value)} columns"
     how = f"the number that moves most moves by {meaning.describe_interval(reach[0])} interquartile ranges"
     return [f"Half of those that are turned take a change of {change} at most; {how}."]
 
@@ -66,10 +67,10 @@ def _easiest(columns: list[Measurement]) -> list[str]:
 
 def _beside(story: ReportData) -> list[str]:
     whole = [measurement for measurement in winner_measurements(story, _LOSS) if not measurement.slice]
-    if not whole or not numbers.has_interval(whole[0]):
+    if not whole or not formatting.has_interval(whole[0]):
         return []
     (lost,) = whole
-    if max(abs(lost.low), lost.high) < numbers.ROUNDING:
+    if max(abs(lost.low), lost.high) < formatting.ROUNDING:
         return ["It holds exactly as the model as it came does."]
     if lost.low > 0:
         return [
@@ -77,7 +78,7 @@ def _beside(story: ReportData) -> list[str]:
         ]
     if lost.high < 0:
         return ["It is shown to be harder to turn than the model as it came."]
-    most = numbers.format_number(lost.high * 100)
+    most = formatting.format_number(lost.high * 100)
     return [f"It is not shown to be easier to turn than the model as it came; if it is, then by {most} of 100 at most."]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.reporting import meaning
-from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting import statements as meaning
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine, intervals_chart
+from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, winner_measurements
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers, sheets
+from headway.reporting.text import formatting, tables
 
 _ERRORS = ("components.brier.drop", "components.mse.drop")
 _RATIOS = {
@@ -37,7 +37,7 @@ def plugin(story: ReportData) -> Section | None:
         reads=("components.",),
         lead="What is to be released was made again without each of its parts, and measured beside the whole.",
         means=tuple(_means(story, told)),
-        sheet=sheets.tabulate_ablation(held, "components"),
+        sheet=tables.tabulate_ablation(held, "components"),
         picture=lambda: _picture(story) if told else None,
     )
 
@@ -63,7 +63,7 @@ def _picture(story: ReportData) -> RenderedChart:
         found = tuple(
             measurement
             for measurement in winner_measurements(story, name)
-            if numbers.has_interval(measurement) and measurement.low > 0
+            if formatting.has_interval(measurement) and measurement.low > 0
         )
         if found:
             panels.append(

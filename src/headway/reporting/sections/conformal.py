@@ -6,12 +6,13 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
 from headway.evaluation.audits.conformal import PLAN
-from headway.reporting import details, meaning, periods
-from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting import details, periods
+from headway.reporting import statements as meaning
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine, intervals_chart
+from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, winner_measurements, with_enough_rows
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers
+from headway.reporting.text import formatting
 
 _HELD = "conformal.coverage"
 _PROMISED = PLAN.coverage
@@ -47,7 +48,7 @@ def _told(story: ReportData) -> tuple[Measurement, ...]:
 
 
 def _held(seen: Measurement) -> str:
-    if not numbers.has_interval(seen):
+    if not formatting.has_interval(seen):
         return "How often they hold it cannot be said on so few days."
     message = f"Of 100 sets, {meaning.describe_interval(seen, scale=100.0)} held the truth"
     if seen.high < _PROMISED:
@@ -70,7 +71,7 @@ def _sizes(story: ReportData) -> list[str]:
         for measurement in winner_measurements(story, "conformal.size", "conformal.width")
         if not measurement.slice
     }
-    known = {name: measurement for name, measurement in whole.items() if numbers.has_interval(measurement)}
+    known = {name: measurement for name, measurement in whole.items() if formatting.has_interval(measurement)}
     if width := known.get("conformal.width"):
         return [f"The intervals are {meaning.describe_interval(width)} wide on average."]
     size = known.get("conformal.size")

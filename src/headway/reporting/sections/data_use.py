@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from headway.reporting.report_data import ColumnUse, DataUse, ReportData
 from headway.reporting.section import Section
-from headway.reporting.story import ColumnUse, DataUse, ReportData
-from headway.reporting.text.sheets import Cell, Column, Line, Table
+from headway.reporting.text.tables import Cell, Column, Line, Table
 
 NOT_FOUND = "Names and addresses of people have no form by which all are found: what is not declared may not be told."
 TITLES = {"Column": False, "Used for": True, "Of people": True}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.reporting import details, meaning
-from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting import details
+from headway.reporting import statements as meaning
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
+from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, winner_measurements, with_enough_rows
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers, words
+from headway.reporting.text import formatting, words
 
 _EXCESS = ("discovered.brier.excess", "discovered.mse.excess")
 _LOSS = ("discovered.brier.drop", "discovered.mse.drop")
@@ -55,12 +56,12 @@ def _means(found: tuple[Measurement, ...]) -> list[str]:
         lines.append("No combination is shown to be one on which the model errs more than elsewhere.")
     if harmed := meaning.shown_above(loss):
         lines.append(f"It is shown to be worse than the model as it came where {_each(harmed)}.")
-    elif loss and all(map(numbers.has_interval, loss)):
+    elif loss and all(map(formatting.has_interval, loss)):
         least_sure = max(loss, key=lambda measurement: measurement.high)
         lines.append(
             "No combination is shown to be harmed by the change of form; for the least sure the loss could be "
-            f"{numbers.format_number(least_sure.high)}."
-            if least_sure.high > numbers.ROUNDING
+            f"{formatting.format_number(least_sure.high)}."
+            if least_sure.high > formatting.ROUNDING
             else "On none of them is anything lost against the model as it came."
         )
     return lines
@@ -85,8 +86,10 @@ def _picture(story: ReportData, found: tuple[Measurement, ...]) -> RenderedChart
         for kind, same in kinds.items()
         if same
     ]
-    worst = max(kinds["excess"] or found, key=lambda kind: kind.low if numbers.has_interval(kind) else -1.0)
-    title = f"Where it errs most: {worst.slice}, {words.measure_name(worst.name)} {numbers.format_measurement(worst)}"
+    worst = max(kinds["excess"] or found, key=lambda kind: kind.low if formatting.has_interval(kind) else -1.0)
+    title = (
+        f"Where it errs most: {worst.slice}, {words.measure_name(worst.name)} {formatting.format_measurement(worst)}"
+    )
     return render_chart(
         intervals_chart(panels),
         name="discovered",

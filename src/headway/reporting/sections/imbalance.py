@@ -5,13 +5,13 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
-from headway.reporting import meaning
-from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting import statements as meaning
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
+from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, winner_measurements
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers, words
-from headway.reporting.text.sheets import Column, Line, Table, measurement_cell
+from headway.reporting.text import formatting, words
+from headway.reporting.text.tables import Column, Line, Table, measurement_cell
 
 _BEGINS, _COST, _RECALL, _AUC = (
     "imbalance.",
@@ -90,8 +90,8 @@ def _rest(rate: Measurement) -> Measurement:
 
 def _cheaper(costs: tuple[Measurement, ...]) -> str:
     """Which treatments make decisions cheaper or dearer, of all that were tried at once."""
-    better = [measurement for measurement in meaning.shown_below(costs) if numbers.has_interval(measurement)]
-    worse = [measurement for measurement in meaning.shown_above(costs) if numbers.has_interval(measurement)]
+    better = [measurement for measurement in meaning.shown_below(costs) if formatting.has_interval(measurement)]
+    worse = [measurement for measurement in meaning.shown_above(costs) if formatting.has_interval(measurement)]
     said = []
     if better:
         said.append(f"decisions cost less with {_listed(better)}")

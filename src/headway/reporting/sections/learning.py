@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import altair as alt
+
+from headway.core.evidence import Measurement
 from headway.core.learning import LearningCurve
-from headway.reporting.charts import learning
+from headway.reporting.charts.theme import (
+    LIGHT,
+    SEE_TABLE,
+    ChartSize,
+    RenderedChart,
+    axis_format,
+    inline_data,
+    render_chart,
+)
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section
-from headway.reporting.story import ReportData
-from headway.reporting.text import curves
+from headway.reporting.sections.reliability import Row
+from headway.reporting.text import curves, formatting, words
 
 
 def plugin(story: ReportData) -> Section | None:
@@ -22,7 +34,7 @@ def plugin(story: ReportData) -> Section | None:
         f"held out{_rested(curve)}. Rows of the test were not looked at. {curves.describe_cost(curve)}",
         means=(curves.describe_curve(curve),),
         sheet=curves.tabulate_curve(curve),
-        picture=lambda: learning.draw_learning_curve(curve) if len(curve.rounds) > 1 else None,
+        picture=lambda: draw_learning_curve(curve) if len(curve.rounds) > 1 else None,
     )
 
 
@@ -31,3 +43,56 @@ def _rested(curve: LearningCurve) -> str:
         return ""
     seen = curve.rounds[-1].held_out[0]
     return f" ({seen.n_rows:,} rows, {seen.n_groups:,} groups)"
+
+
+_HELD_OUT, _LEARNED = "rows held out", "rows learned from"
+
+
+def draw_learning_curve(curve: LearningCurve) -> RenderedChart:
+    """The curve of the measure that its sentence is read from."""
+    first, last = (formatting.format_measurement(round.held_out[0]) for round in (curve.rounds[0], curve.rounds[-1]))
+    ends = f"held out, it went from {first} after round {curve.rounds[0].number} to {last} after the last"
+    return render_chart(
+        lambda size: _chart(curve, size),
+        name="learning",
+        title=curves.describe_curve(curve).partition(" (")[0].partition(". ")[0],
+        alt=f"{words.measure_title(curve.error)} by round: {ends}, {curve.rounds[-1].number}. {SEE_TABLE}",
+        reading=(
+            "From left to right the model learns longer; lower is better. The bands are 95 % intervals of each look "
+            "by itself.",
+            "Where the line of rows held out turns up while the other falls, it learns by heart. The sentence compares "
+            "the same rows at two rounds, which is surer than the bands.",
+        ),
+    )
+
+
+def _chart(curve: LearningCurve, size: ChartSize) -> alt.LayerChart:
+    rows = [
+        _point(round.number, name, seen)
+        for round in curve.rounds
+        for name, learned in ((_HELD_OUT, False), (_LEARNED, True))
+        if (seen := round.error(curve.error, learned=learned))
+    ]
+    names = [name for name in (_HELD_OUT, _LEARNED) if any(row["series"] == name for row in rows)]
+    tops = [float(str(row[end])) for row in rows for end in ("low", "high")]
+    y = (
+        alt.Y("value:Q")
+        .scale(zero=False)
+        .axis(title=None, format=axis_format(min(tops), max(tops), ticks=5), tickCount=5)
+    )
+    colours = alt.Scale(domain=names, range=[LIGHT["live"], LIGHT["came"]][: len(names)])
+    dashes = alt.Scale(domain=names, range=[[1, 0], [5, 4]][: len(names)])
+    x = alt.X("round:Q").axis(title="Rounds of training", tickMinStep=1, format=",d")
+    legend = alt.Legend(title=None)
+    base = alt.Chart(inline_data(rows)).encode(x=x, color=alt.Color("series:N", scale=colours, legend=legend))
+    layers = [
+        base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q").scale(zero=False).axis(title=None), y2="high:Q"),
+        base.mark_line(strokeWidth=2).encode(y=y, strokeDash=alt.StrokeDash("series:N", scale=dashes, legend=None)),
+    ]
+    title = f"{words.measure_title(curve.error)}, with 95 % interval"
+    return alt.layer(*layers).properties(width=size.plot, height=260 if size.narrow else 300, title=title)
+
+
+def _point(number: int, series: str, seen: Measurement) -> Row:
+    low, high = (seen.low, seen.high) if formatting.has_interval(seen) else (seen.value, seen.value)
+    return {"round": number, "series": series, "value": seen.value, "low": low, "high": high}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.reporting import details, meaning
-from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting import details
+from headway.reporting import statements as meaning
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
+from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers
+from headway.reporting.text import formatting
 
 _SHAPES = {
     "load.alone": "one caller alone",
@@ -44,9 +45,9 @@ def _means(found: dict[str, Measurement]) -> list[str]:
     lines = []
     for shape, message in _SHAPES.items():
         slow = found.get(f"{shape}{_SLOW}")
-        if slow and numbers.has_interval(slow):
+        if slow and formatting.has_interval(slow):
             lines.append(
-                f"With {message}, 99 of 100 requests are answered within {numbers.format_number(slow.high)} ms."
+                f"With {message}, 99 of 100 requests are answered within {formatting.format_number(slow.high)} ms."
             )
     if failed := found.get("load.failed"):
         none = f"Not one of {failed.n_rows:,} requests failed or was answered wrong."
@@ -61,7 +62,7 @@ def _sizes(found: dict[str, Measurement]) -> list[str]:
         "load.start_s": "A server that is begun gives its first right answer after {}.",
         "load.memory_mb": "All its processes hold {} together.",
     }
-    known = {name: found[name] for name in said if name in found and numbers.has_interval(found[name])}
+    known = {name: found[name] for name in said if name in found and formatting.has_interval(found[name])}
     return [said[name].format(meaning.describe_interval(measurement)) for name, measurement in known.items()]
 
 
@@ -74,14 +75,14 @@ def _times(found: dict[str, Measurement]) -> list[tuple[str, Measurement]]:
     return [
         (name, measurement)
         for name, measurement in named
-        if measurement is not None and measurement.low > 0 and numbers.has_interval(measurement)
+        if measurement is not None and measurement.low > 0 and formatting.has_interval(measurement)
     ]
 
 
 def _picture(found: dict[str, Measurement]) -> RenderedChart:
     spans = tuple(IntervalRow(name=name, seen=measurement) for name, measurement in _times(found))
     slowest = max(spans, key=lambda time: time.seen.high)
-    title = f"The slowest: {slowest.name} of the requests within {numbers.format_measurement(slowest.seen)}"
+    title = f"The slowest: {slowest.name} of the requests within {formatting.format_measurement(slowest.seen)}"
     return render_chart(
         intervals_chart([IntervalPanel(axis="milliseconds (log scale)", spans=spans, marks=(), log=True)]),
         name="load",

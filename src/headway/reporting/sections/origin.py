@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from headway.core.provenance import Tracked
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers
-from headway.reporting.text.one_line import one_line
-from headway.reporting.text.sheets import Column, Line, Table
+from headway.reporting.text import formatting
+from headway.reporting.text.formatting import one_line
+from headway.reporting.text.tables import Column, Line, Table
 
 NAMED = 5
 
@@ -18,7 +18,7 @@ def plugin(story: ReportData) -> Section | None:
         return None
     spans = {span.name: f"{span.first} to {span.until}" for span in story.spans}
     rows = tuple(
-        ((Line(text=name),), (Line(text=spans.get(name, "")),), (Line(text=numbers.short_digest(digest)),))
+        ((Line(text=name),), (Line(text=spans.get(name, "")),), (Line(text=formatting.short_digest(digest)),))
         for name, digest in story.data.items()
     )
     titles = ("Period", "From, to before", "Digest")

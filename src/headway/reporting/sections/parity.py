@@ -6,12 +6,13 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
 from headway.core.verdict import RuleResult
-from headway.reporting import details, meaning
-from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting import details
+from headway.reporting import statements as meaning
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine, intervals_chart
+from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, with_enough_rows
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers, words
+from headway.reporting.text import formatting, words
 
 _READS = ("max_change", "decision_churn", "change.", "cosine.drop", "probability_shift", "missing.")
 _LACKING = ("missing.brier.drop", "missing.mse.drop")
@@ -54,21 +55,21 @@ def _means(story: ReportData, found: tuple[Measurement, ...]) -> list[str]:
     lines = []
     if largest is not None:
         rows = f"Over {largest.n_rows:,} rows no answer"
-        same = largest.value < numbers.ROUNDING
+        same = largest.value < formatting.ROUNDING
         lines.append(
             f"{rows} differs from that of the model as it came, but for the rounding of a computer."
             if same
-            else f"{rows} moved by more than {numbers.format_number(largest.value)}."
+            else f"{rows} moved by more than {formatting.format_number(largest.value)}."
         )
     flipped = next(
         (measurement for measurement in found if measurement.name == "decision_churn" and not measurement.slice), None
     )
-    if flipped is not None and numbers.has_interval(flipped):
+    if flipped is not None and formatting.has_interval(flipped):
         lines.append(_flipped(flipped))
     near = [
         measurement
         for measurement in found
-        if measurement.name == "decision_churn.near" and numbers.has_interval(measurement)
+        if measurement.name == "decision_churn.near" and formatting.has_interval(measurement)
     ]
     lines += [
         f"Of those nearest to the threshold, {meaning.describe_percentage(measurement)} do."
@@ -113,7 +114,7 @@ def _picture(rule_results: tuple[RuleResult, ...]) -> RenderedChart:
 def _span(rule_result: RuleResult) -> IntervalRow | None:
     """What was lost as a part of the limit."""
     seen, limit = rule_result.measurement, rule_result.rule.at_most
-    if seen is None or not limit or not numbers.has_interval(seen):
+    if seen is None or not limit or not formatting.has_interval(seen):
         return None
     part = replace(seen, value=seen.value / limit, low=seen.low / limit, high=seen.high / limit)
     return IntervalRow(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import groupby
 
 from headway.core.evidence import Measurement
-from headway.reporting import details, meaning
-from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting import details
+from headway.reporting import statements as meaning
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
+from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, winner_measurements, with_enough_rows
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers, words
+from headway.reporting.text import formatting, words
 
 _SHARES = {
     "bias.tpr_gap": "of 100 people for whom yes is right, this many more or fewer get a yes than among the others",
@@ -54,7 +55,7 @@ def _told(story: ReportData) -> tuple[Measurement, ...]:
 def _means(found: tuple[Measurement, ...]) -> list[str]:
     """The gaps that are shown, each in a sentence; then how large any other could still be."""
     shown = meaning.shown_above(found)
-    open_ = [measurement for measurement in found if measurement not in shown and numbers.has_interval(measurement)]
+    open_ = [measurement for measurement in found if measurement not in shown and formatting.has_interval(measurement)]
     if not found:
         return []
     lines = [f"{measurement.slice} is shown to differ: {_size(measurement)}." for measurement in shown]
@@ -78,8 +79,8 @@ def _size(seen: Measurement) -> str:
 
 def _most(seen: Measurement) -> str:
     if seen.name == _ERROR:
-        return f"{numbers.format_number(seen.high)} of mean error"
-    return f"{numbers.format_number(seen.high * 100)} of 100 ({words.measure_name(seen.name)})"
+        return f"{formatting.format_number(seen.high)} of mean error"
+    return f"{formatting.format_number(seen.high * 100)} of 100 ({words.measure_name(seen.name)})"
 
 
 def _picture(found: tuple[Measurement, ...]) -> RenderedChart:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.reporting import details, meaning
+from headway.reporting import details
+from headway.reporting import statements as meaning
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, winner_measurements
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers, words
+from headway.reporting.text import formatting, words
 
 _NAMES = (
     *words.QUALITY,
@@ -19,7 +20,7 @@ def plugin(story: ReportData) -> Section | None:
     """The measures of quality over all rows that were judged; None where none was measured."""
     held = story.winner.evidence.measurements if story.winner else ()
     whole = (measurement for measurement in held if measurement.name.startswith(_NAMES) and not measurement.slice)
-    found = tuple(measurement for measurement in whole if not measurement.name.startswith(numbers.TIMED))
+    found = tuple(measurement for measurement in whole if not measurement.name.startswith(formatting.TIMED))
     if not found or story.winner is None:
         return None
     return Section(
@@ -33,9 +34,9 @@ def plugin(story: ReportData) -> Section | None:
 
 
 def _means(story: ReportData, found: tuple[Measurement, ...]) -> list[str]:
-    lines = [text for measurement in found if numbers.has_interval(measurement) and (text := _said(measurement))]
+    lines = [text for measurement in found if formatting.has_interval(measurement) and (text := _said(measurement))]
     lost = winner_measurements(story, "roc_auc.drop")
-    if lost and numbers.has_interval(lost[0]) and story.winner and story.winner.variant.steps:
+    if lost and formatting.has_interval(lost[0]) and story.winner and story.winner.variant.steps:
         lines.append(_against(lost[0]))
     return lines or ["On so few rows that share fate nothing can be said for sure."]
 
@@ -56,5 +57,5 @@ def _against(lost: Measurement) -> str:
         return "It is shown to rank worse than the model as it came."
     if lost.high < 0:
         return "It is shown to rank better than the model as it came."
-    most = numbers.format_number(lost.high)
+    most = formatting.format_number(lost.high)
     return f"That it ranks worse than the model as it came is not shown; if it does, then by {most} at most."

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.reporting import details, meaning, periods
-from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting import details, periods
+from headway.reporting import statements as meaning
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
+from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers, words
+from headway.reporting.text import formatting, words
 
 _BEGINS, _EXCESS, _LOSS = "robustness.", ".excess", ".drop"
 MOST = 5
@@ -50,15 +51,15 @@ def _beside(lost: tuple[Measurement, ...]) -> list[str]:
     worse = [_said(measurement) for measurement in meaning.shown_above(lost)]
     if worse:
         return [f"It is shown to stand it worse than the model as it came: {meaning.join_names(worse)}."]
-    known = [measurement for measurement in lost if numbers.has_interval(measurement)]
+    known = [measurement for measurement in lost if formatting.has_interval(measurement)]
     if not known:
         return []
     most = max(known, key=lambda measurement: measurement.high)
-    if most.high < numbers.ROUNDING:
+    if most.high < formatting.ROUNDING:
         return ["It stands every fault exactly as the model as it came does."]
     return [
         "On no fault is it shown to err more than the model as it came; for the least sure "
-        f"({_said(most)}) it could be {numbers.format_number(most.high)}."
+        f"({_said(most)}) it could be {formatting.format_number(most.high)}."
     ]
 
 

@@ -8,12 +8,13 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
 from headway.core.verdict import Answer, RuleResult
-from headway.reporting import details, meaning
-from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting import details
+from headway.reporting import statements as meaning
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine, intervals_chart
+from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, winner_measurements, with_enough_rows
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers, words
+from headway.reporting.text import formatting, words
 
 LOSS, BIAS = "brier.drop", "calibration.bias"
 MOST = 14
@@ -46,7 +47,9 @@ def of_slices(story: ReportData) -> tuple[Measurement, ...]:
     """The loss of each slice of the winner that is large enough to be judged, what may be worst first."""
     found = with_enough_rows(story, winner_measurements(story, LOSS))
     known = [
-        measurement for measurement in found if math.isfinite(measurement.value) and numbers.has_interval(measurement)
+        measurement
+        for measurement in found
+        if math.isfinite(measurement.value) and formatting.has_interval(measurement)
     ]
     return tuple(sorted(known, key=lambda measurement: -measurement.high))
 
@@ -56,7 +59,7 @@ def biases(story: ReportData) -> tuple[Measurement, ...]:
     known = [
         measurement
         for measurement in with_enough_rows(story, winner_measurements(story, BIAS))
-        if numbers.has_interval(measurement)
+        if formatting.has_interval(measurement)
     ]
     return tuple(sorted(known, key=lambda measurement: -abs(measurement.value)))
 
@@ -145,13 +148,15 @@ def _means(found: tuple[Measurement, ...], rule_result: RuleResult | None) -> li
         "error of the probability).",
     }
     return [
-        said[rule_result.answer if rule_result else "undecided"].format(worst.slice, numbers.format_number(worst.high))
+        said[rule_result.answer if rule_result else "undecided"].format(
+            worst.slice, formatting.format_number(worst.high)
+        )
     ]
 
 
 def _title(found: tuple[Measurement, ...], rule_result: RuleResult | None) -> str:
     seen = rule_result.measurement if rule_result and rule_result.measurement else found[0]
-    worst = f"{seen.slice} with {numbers.format_measurement(seen)}"
+    worst = f"{seen.slice} with {formatting.format_measurement(seen)}"
     if rule_result is None:
         return f"{len(found)} slices against the model as it came; the worst is {worst}"
     message: dict[Answer, str] = {
@@ -163,7 +168,7 @@ def _title(found: tuple[Measurement, ...], rule_result: RuleResult | None) -> st
 
 
 def _alt(found: tuple[Measurement, ...]) -> str:
-    ends = " to ".join(f"{one.slice} with {numbers.format_measurement(one)}" for one in (found[0], found[-1]))
+    ends = " to ".join(f"{one.slice} with {formatting.format_measurement(one)}" for one in (found[0], found[-1]))
     return f"{words.measure_title(LOSS)} of {len(found)} slices, the worst first: {ends}. {SEE_TABLE}"
 
 

@@ -6,14 +6,15 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Evidence, Machine, Measurement
 from headway.evaluation.measure import BUSY
-from headway.reporting import details, meaning
-from headway.reporting.charts.drawing import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting import details
+from headway.reporting import statements as meaning
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine, intervals_chart
+from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section
-from headway.reporting.story import ReportData
-from headway.reporting.text import numbers
+from headway.reporting.text import formatting
 
-_TIMED = (*numbers.TIMED, "start.")
+_TIMED = (*formatting.TIMED, "start.")
 _FASTER = {"latency.speedup": "one row", "throughput.speedup": "batches"}
 
 
@@ -59,12 +60,12 @@ def _means(found: dict[str, Measurement], came: Evidence | None) -> list[str]:
         was = came.find(one.name) if came else None
         beside = (
             f"; the model as it came takes {meaning.describe_interval(was)}"
-            if was and numbers.has_interval(was)
+            if was and formatting.has_interval(was)
             else ""
         )
         lines.append(f"One row is answered in {meaning.describe_interval(one)}{beside}.")
     for name, what in _FASTER.items():
-        if (seen := found.get(name)) and numbers.has_interval(seen):
+        if (seen := found.get(name)) and formatting.has_interval(seen):
             lines.append(_faster("For one row" if what == "one row" else "In batches", seen))
     if cost := found.get("cost.per_million.one_row") or found.get("cost.cpu_s.one_row"):
         what = "cost" if cost.unit != "s" else "take a core"
@@ -85,7 +86,7 @@ def _faster(what: str, seen: Measurement) -> str:
 
 
 def _picture(faster: dict[str, Measurement]) -> RenderedChart:
-    told = " and ".join(f"{numbers.format_measurement(seen)} for {_FASTER[name]}" for name, seen in faster.items())
+    told = " and ".join(f"{formatting.format_measurement(seen)} for {_FASTER[name]}" for name, seen in faster.items())
     panel = IntervalPanel(
         axis="times as fast as the model as it came",
         spans=tuple(IntervalRow(name=_FASTER[name], seen=seen) for name, seen in faster.items()),

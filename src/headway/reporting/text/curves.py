@@ -6,8 +6,8 @@ from headway.core.learning import LearningCurve, Round
 from headway.core.record import read
 from headway.evaluation.learning_curves.reading import MARGIN
 from headway.registry.project import Project
-from headway.reporting.text import numbers, words
-from headway.reporting.text.sheets import Column, Line, Table, measurement_cell
+from headway.reporting.text import formatting, words
+from headway.reporting.text.tables import Column, Line, Table, measurement_cell
 
 
 def last_curve(project: Project) -> LearningCurve | None:
@@ -35,8 +35,8 @@ def describe_curve(curve: LearningCurve) -> str:
 
 def describe_cost(curve: LearningCurve) -> str:
     """What the looks took, beside the training."""
-    looks = f"{len(curve.rounds)} looks took {numbers.format_seconds(curve.spent)}"
-    return f"{looks} beside {numbers.format_seconds(curve.seconds)} of training." if curve.seconds else f"{looks}."
+    looks = f"{len(curve.rounds)} looks took {formatting.format_seconds(curve.spent)}"
+    return f"{looks} beside {formatting.format_seconds(curve.seconds)} of training." if curve.seconds else f"{looks}."
 
 
 def tabulate_curve(curve: LearningCurve, groups: str = "") -> Table:
@@ -50,7 +50,7 @@ def tabulate_curve(curve: LearningCurve, groups: str = "") -> Table:
 
 
 def _row(seen: Round, names: tuple[str, ...], groups: str) -> tuple[tuple[Line, ...], ...]:
-    seconds = "not timed" if seen.seconds is None else numbers.format_seconds(seen.seconds)
+    seconds = "not timed" if seen.seconds is None else formatting.format_seconds(seen.seconds)
     sides = [seen.error(name, learned=learned) for name in names for learned in (False, True)]
     return (
         (Line(text=str(seen.number)),),
@@ -63,13 +63,13 @@ def _by(curve: LearningCurve, *, falls: bool = False) -> str:
     """By how much the error changed since, in its own unit: `0.012 to 0.031 (log loss)`."""
     low, high = _ends(curve)
     ends = (-high, -low) if falls else (low, high)
-    first, last = (numbers.format_number(end, width=high - low) for end in ends)
+    first, last = (formatting.format_number(end, width=high - low) for end in ends)
     return f"{first} to {last} ({curve.error.replace('_', ' ')})"
 
 
 def _open(curve: LearningCurve) -> str:
     low, high = _ends(curve)
-    first, last = (numbers.format_number(end, width=high - low) for end in (low, high))
+    first, last = (formatting.format_number(end, width=high - low) for end in (low, high))
     return f"from round {curve.reading.since} to the last, the held-out error changed by {first} to {last}"
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from headway.reporting.text.one_line import one_line
-from headway.reporting.text.sheets import Cell, Line, Table
+from headway.reporting.text.formatting import one_line
+from headway.reporting.text.tables import Cell, Line, Table
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MARKS = re.compile(r"[\\`*\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")

@@ -1,199 +1,361 @@
-"""The tables of the terminal: whole numbers and whole words at any width, in colours where there are any."""
+"""Tables of words, made of records once: the terminal and the report lay the same ones out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
-from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderResult
-from rich.table import Table as RichTable
-from rich.text import Text
+from msgspec.structs import replace
 
+from headway.core import plugins
 from headway.core.assessment import UNJUDGED
-from headway.core.evidence import Finding
+from headway.core.evidence import Finding, Measurement
+from headway.core.record import Record
 from headway.core.release import PointerUpdate
-from headway.core.search_result import SearchResult
-from headway.core.verdict import EvaluatedVariant, Verdict
-from headway.data.leakage.eight_kinds import summarize_leakage
-from headway.reporting.answers import describe_replay, summary_answers
-from headway.reporting.story import Replay, ReportData
-from headway.reporting.text import numbers, sheets, stress, words
-from headway.reporting.text.sheets import Column, Line, Style, Table
+from headway.core.verdict import Answer, EvaluatedVariant, Verdict
+from headway.data.leakage.eight_kinds import LeakageKind
+from headway.reporting.text import formatting, words
+from headway.reporting.text.formatting import one_line
 
-FOLDED = 22
-"""Letters to which a text may be folded; where even that does not fit, columns go on below."""
-GAP = 2
-"""Letters between two columns; one of them is the table's own line, which is blank."""
-_WITHOUT = ("components", "ablation")
-_STYLES: dict[Style, str] = {
-    "pass": "green",
-    "fail": "red",
-    "undecided": "yellow",
-    "plain": "",
-    "quiet": "dim",
-    "strong": "bold",
+Style = Answer | Literal["plain", "quiet", "strong"]
+VERDICT_MARKS: dict[Answer, str] = {"pass": "✓ pass", "fail": "✗ fail", "undecided": "? undecided"}
+_SAID = {"harmful": "harms", "nothing": "buys nothing", "useless": "does nothing", "unsettled": "not decided"}
+KIND_MOODS: dict[str, Style] = {"found": "fail", "undecided": "undecided", "clear": "pass", "not applicable": "quiet"}
+SEVERITIES: dict[str, Style] = {"stop": "fail", "warn": "undecided", "undecided": "undecided", "note": "plain"}
+
+
+class Line(Record, frozen=True, kw_only=True):
+    """One line of a cell."""
+
+    text: str
+    mood: Style = "plain"
+
+
+Cell = tuple[Line, ...]
+
+
+class Column(Record, frozen=True, kw_only=True):
+    """A column: its title, and whether its text may be folded; a number may not, and stands on the right."""
+
+    title: str
+    folds: bool = False
+
+
+class Table(Record, frozen=True, kw_only=True):
+    """A table: columns, and for each row a cell under every one; `chosen` is the row to be marked, or -1.
+
+    The first column is the key: it tells rows apart where the others do not fit beside each other. `notes` are
+    sentences on the rows, as many as there are rows or none; an empty one is no note.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    chosen: int = -1
+    notes: tuple[str, ...] = ()
+
+
+def baseline_answer(verdict: Verdict) -> Answer:
+    """The answer of the rules that compare with the model as it came: pass is a variant shown to do no harm.
+
+    Where a policy has no such rule, it is the verdict's own.
+    """
+    answers = {rule_result.answer for rule_result in verdict.rule_results if rule_result.rule.relative}
+    if not answers:
+        return verdict.answer
+    return "fail" if "fail" in answers else "undecided" if "undecided" in answers else "pass"
+
+
+def tabulate_variants(
+    judged: Sequence[EvaluatedVariant],
+    *,
+    winner: EvaluatedVariant | None = None,
+    reasons: Mapping[str, str] | None = None,
+) -> Table:
+    """The variants: what each is, the verdict, speed, quality, distance from the model, and why it lost."""
+    won = winner.variant.digest if winner else ""
+    shown = [name for name in _MEASURES if any(_measured(row, name) for row in judged)]
+    rows = tuple(
+        (
+            (Line(text=str(number)),),
+            (Line(text=row.variant.name, mood="strong" if row.variant.digest == won else "plain"),),
+            _verdict(row.verdict),
+            *(measurement_cell(_measured(row, name)) for name in shown),
+        )
+        for number, row in enumerate(judged, start=1)
+    )
+    columns = (
+        Column(title="#"),
+        Column(title="Variant", folds=True),
+        Column(title="Verdict"),
+        *(Column(title=_MEASURES[name]) for name in shown),
+    )
+    chosen = next((index for index, row in enumerate(judged) if row.variant.digest == won), -1)
+    notes = tuple((reasons or {}).get(row.variant.name, "") for row in judged)
+    return Table(columns=columns, rows=rows, chosen=chosen, notes=notes)
+
+
+def tabulate_variants_briefly(judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant) -> Table:
+    """The variants, a line each: name, verdict, and the figures that decide; the whole is in the report."""
+    rows = tuple(
+        (
+            (Line(text=str(number)),),
+            (Line(text=row.variant.name),),
+            (Line(text=VERDICT_MARKS[baseline_answer(row.verdict)], mood=baseline_answer(row.verdict)),),
+            *(_on_one_line(measurement_cell(_measured(row, name))) for name in _BRIEF),
+        )
+        for number, row in enumerate(judged, start=1)
+    )
+    titles = ("#", "Variant", "Verdict", *_BRIEF.values())
+    chosen = next((index for index, row in enumerate(judged) if row.variant.digest == winner.variant.digest), -1)
+    return Table(columns=tuple(Column(title=title) for title in titles), rows=rows, chosen=chosen)
+
+
+def tabulate_rules(verdict: Verdict, *, groups: str = "groups") -> Table:
+    """A verdict rule by rule: what was measured, the limit, the answer, and the judge's own sentence."""
+    rows = tuple(
+        (
+            (
+                Line(text=words.measure_title(rule_result.rule.measure), mood="strong"),
+                Line(text=rule_result.rule.measure, mood="quiet"),
+            ),
+            measurement_cell(rule_result.measurement, groups=groups),
+            (Line(text=words.rule_limit(rule_result.rule)),),
+            (Line(text=VERDICT_MARKS[rule_result.answer], mood=rule_result.answer),),
+            (Line(text=rule_result.message, mood="quiet"),),
+        )
+        for rule_result in verdict.rule_results
+    )
+    titles = (("Rule", True), ("Measured", False), ("Limit", False), ("Answer", False), ("In the judge's words", True))
+    return Table(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+
+
+def tabulate_findings(found: Sequence[Finding]) -> Table:
+    """What was found, the gravest first: how grave, what and where, the number with its limit, and the mend."""
+    rows = tuple(
+        (
+            (Line(text=each.code, mood="quiet"),),
+            (Line(text=each.severity, mood=SEVERITIES[each.severity]),),
+            (
+                Line(text=one_line(each.message)),
+                *((Line(text=one_line(each.where), mood="quiet"),) if each.where else ()),
+            ),
+            _against_limit(each),
+            (Line(text=one_line(each.hint), mood="quiet"),),
+        )
+        for each in sorted(found, key=lambda finding: list(SEVERITIES).index(finding.severity))
+    )
+    titles = (("Code", False), ("Severity", False), ("Finding", True), ("Measured", False), ("What to do", True))
+    return Table(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+
+
+def tabulate_checks_not_run(found: Sequence[Finding]) -> Table:
+    """The checks that could not judge: what each looks for, why not here, and what would let it; those first."""
+    blind = [finding for finding in found if finding.code == UNJUDGED]
+    rows = tuple(
+        (
+            _looks_for(finding.where.removeprefix("check ")),
+            (Line(text=one_line(finding.message.partition("did not run: ")[2] or finding.message)),),
+            (Line(text=one_line(finding.hint or "nothing, as the data are"), mood="quiet"),),
+        )
+        for finding in sorted(blind, key=lambda finding: not finding.hint)
+    )
+    titles = ("Not judged", "Why", "What to do")
+    return Table(columns=tuple(Column(title=title, folds=True) for title in titles), rows=rows)
+
+
+def _looks_for(check: str) -> Cell:
+    """The name of a check, with what it looks for where it is one of those installed."""
+    name = Line(text=one_line(check), mood="strong")
+    if check not in plugins.names("check"):
+        return (name,)
+    return (name, Line(text=one_line(plugins.describe("check", check).rstrip(".")), mood="quiet"))
+
+
+def tabulate_leakage(found: Sequence[LeakageKind]) -> Table:
+    """The eight kinds of leakage, each with what its checks came to, and why."""
+    rows = tuple(
+        (
+            (Line(text=kind.name, mood="strong"),),
+            (Line(text=kind.answer, mood=KIND_MOODS[kind.answer]),),
+            (Line(text=one_line(kind.why)),),
+        )
+        for kind in found
+    )
+    titles = (("Kind of leakage", True), ("Answer", False), ("Why", True))
+    return Table(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+
+
+def tabulate_measurements(found: Sequence[Measurement], *, groups: str = "groups") -> Table:
+    """What was measured: what it is, the value with its interval, and the rows and groups that it rests on."""
+    rows = tuple(
+        (
+            (
+                Line(text=words.measure_title(measurement.name), mood="strong"),
+                Line(text=measurement.name, mood="quiet"),
+            ),
+            (Line(text=formatting.format_measurement(measurement)),),
+            (Line(text=formatting.format_basis(measurement, groups), mood="quiet"),),
+        )
+        for measurement in found
+    )
+    titles = (("Measure", True), ("Measured", False), ("On", False))
+    return Table(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+
+
+def tabulate_ablation(found: Sequence[Measurement], audit: str) -> Table:
+    """What an audit measured without each part, or feature: a row for each, and the word that is shown of it."""
+    own = [measurement for measurement in found if measurement.name.startswith(f"{audit}.") and measurement.slice]
+    shown = {
+        (measurement.name, measurement.slice): measurement
+        for measurement in own
+        if measurement.name.removeprefix(f"{audit}.") not in _SAID
+    }
+    said = {
+        measurement.slice: _SAID[word]
+        for measurement in own
+        if (word := measurement.name.removeprefix(f"{audit}.")) in _SAID
+    }
+    names = list(dict.fromkeys(name for name, _ in shown))
+    rows = tuple(
+        (
+            (Line(text=part, mood="strong"),),
+            *(_of_part(shown.get((name, part))) for name in names),
+            (Line(text=said.get(part, ""), mood="undecided"),),
+        )
+        for part in dict.fromkeys(measurement.slice for measurement in own)
+    )
+    titles = [Column(title=words.measure_title(name)) for name in names]
+    return Table(columns=(Column(title="Part", folds=True), *titles, Column(title="Shown")), rows=rows)
+
+
+def _of_part(measured: Measurement | None) -> Cell:
+    """A number of a part, whose name stands in the row already; empty where it was not measured."""
+    return () if measured is None else measurement_cell(replace(measured, slice=""))
+
+
+def tabulate_history(moves: Sequence[PointerUpdate]) -> Table:
+    """The moves of pointers, oldest first: when, which pointer, to which release, by whom, why, on which verdict."""
+    rows = tuple(
+        (
+            (Line(text=move.at),),
+            (Line(text=f"{move.name}@{move.pointer} {move.number}"),),
+            (Line(text=formatting.short_digest(move.release) or "withdrawn"),),
+            (Line(text=move.who),),
+            (Line(text=move.answer or "by hand", mood="plain"),),
+            (Line(text=move.why),),
+        )
+        for move in moves
+    )
+    titles = ("When (UTC)", "Pointer, move", "Release", "Who", "Verdict", "Why")
+    return Table(columns=tuple(Column(title=title, folds=title == "Why") for title in titles), rows=rows)
+
+
+def measurement_cell(measurement: Measurement | None, *, groups: str = "") -> Cell:
+    """A measurement: its value, under it the interval, or the rows it rests on; `groups` asks for both."""
+    if measurement is None:
+        return (Line(text="not measured", mood="quiet"),)
+    interval, basis = formatting.format_interval(measurement), formatting.format_basis(measurement, groups or "groups")
+    under = [interval, measurement.slice, basis if groups else "" if interval else f"{measurement.n_rows:,} rows"]
+    quiet = (Line(text=text, mood="quiet") for text in under if text)
+    return (Line(text=formatting.format_value(measurement)), *quiet)
+
+
+_WORST = "worst_slice."
+_MEASURES = {
+    "latency.one_row": "One row",
+    "latency.speedup": "Speedup",
+    "throughput.batch": "Batch",
+    "cost.per_million.one_row": "Cost a million",
+    "cost.cpu_s.one_row": "CPU s a million",
+    **{name: words.measure_symbol(name) for name in ("roc_auc", "brier", "ece", "rmse")},
+    "roc_auc.drop": "AUC lost",
+    "rmse.drop": "RMSE lost",
+    f"{_WORST}brier.drop": "Brier lost, worst slice",
+    "decision_churn": "Decisions changed",
+    "max_change": "Largest change",
+}
+_BRIEF = {
+    "latency.one_row": "One row",
+    "throughput.batch": "Batch",
+    "roc_auc": "AUC",
+    "ece": "ECE",
+    "decision_churn": "Decisions changed",
+    "max_change": "Largest change",
 }
 
 
-class TerminalTable:
-    """A sheet that lays itself out for the width there is: nothing is cut, texts fold, columns go on below."""
-
-    def __init__(self, sheet: Table) -> None:
-        self.sheet = sheet
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for columns in _blocks(self.sheet, options.max_width):
-            yield _table(self.sheet, columns)
-        if any(self.sheet.notes):
-            yield _table(_of_notes(self.sheet), [0, 1])
+def _on_one_line(cell: Cell) -> Cell:
+    """A value and its interval, if it has one, on one line."""
+    return (Line(text=" ".join(line.text for line in cell[:2] if line is cell[0] or line.text.startswith("["))),)
 
 
-def render_variants(
-    judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant | None = None, reasons: Mapping[str, str] | None = None
-) -> TerminalTable:
-    """The variants of a frontier, each with the verdict, speed, quality and distance from the model as it came."""
-    return TerminalTable(sheets.tabulate_variants(judged, winner=winner, reasons=reasons))
-
-
-def render_search(frontier: SearchResult) -> Group:
-    """What a search found: its variants, and a line for each that was left after a first look."""
-    shown = render_variants(frontier.judged, frontier.winner, frontier.reasons)
-    head = [Line(text="Left after a first look at their speed")] if frontier.left else []
-    names = (row.variant.name for row in frontier.left)
-    lines = [Line(text=f"  {name}: {frontier.reasons.get(name, '')}", mood="quiet") for name in names]
-    return Group(shown, _text([*head, *lines]))
-
-
-def render_search_briefly(frontier: SearchResult, *, groups: str = "groups") -> Group:
-    """The variants of a frontier, a line each, and the rows they were judged on; the report gives the reasons."""
-    seen = frontier.origin.evidence.find("roc_auc")
-    basis = f"{len(frontier.judged)} variants" + (f", judged on {numbers.format_basis(seen, groups)}" if seen else "")
-    basis += f"; {len(frontier.left)} more left after a first look at their speed" if frontier.left else ""
-    return Group(Text(basis), TerminalTable(sheets.tabulate_variants_briefly(frontier.judged, frontier.winner)))
-
-
-def render_rules(verdict: Verdict, *, groups: str = "groups") -> TerminalTable:
-    """A verdict rule by rule; `groups` is the word for rows that share fate."""
-    return TerminalTable(sheets.tabulate_rules(verdict, groups=groups))
-
-
-def render_evaluation(judged: EvaluatedVariant) -> Group:
-    """An examination: the verdict, all that was measured of the whole and without each part, and what was found."""
-    evidence = judged.evidence
-    whole = [measurement for measurement in evidence.measurements if not measurement.slice]
-    parts = len(evidence.measurements) - len(whole)
-    found = [render_findings(evidence.findings)] if evidence.findings else []
-    sheets_of_parts = (sheets.tabulate_ablation(evidence.measurements, audit) for audit in _WITHOUT)
-    taken_apart = [TerminalTable(sheet) for sheet in sheets_of_parts if sheet.rows]
-    more = [Text(f"{parts} more of slices and bins: headway report, or --json")] if parts else []
-    stressed = (told(evidence.measurements) for told in (stress.tabulate_corruptions, stress.tabulate_attack))
-    faults = [TerminalTable(sheet) for sheet in stressed if sheet.rows]
-    return Group(
-        render_rules(judged.verdict),
-        TerminalTable(sheets.tabulate_measurements(whole)),
-        *faults,
-        *more,
-        *taken_apart,
-        *found,
+def _measured(row: EvaluatedVariant, name: str) -> Measurement | None:
+    """What evidence holds by that name; of the worst slice, what the judge rested the ruling on."""
+    if not name.startswith(_WORST):
+        return row.evidence.find(name)
+    return next(
+        (rule_result.measurement for rule_result in row.verdict.rule_results if rule_result.rule.measure == name), None
     )
 
 
-def render_findings(found: Sequence[Finding]) -> TerminalTable:
-    """What the checks of the data found, with the mend."""
-    return TerminalTable(sheets.tabulate_findings(found))
+def _verdict(verdict: Verdict) -> Cell:
+    """The answer against the model as it came, and under it that of all rules where it is another."""
+    answer = baseline_answer(verdict)
+    every = ("all rules:", verdict.answer) if verdict.answer != answer else ()
+    return (Line(text=VERDICT_MARKS[answer], mood=answer), *(Line(text=text, mood="quiet") for text in every))
 
 
-def render_check(found: Sequence[Finding]) -> Group:
-    """What the checks found, which could not judge, and what they came to for each of the eight kinds of leakage."""
-    silent = sheets.tabulate_checks_not_run(found)
-    judged = [finding for finding in found if finding.code != UNJUDGED]
-    parts = [
-        render_findings(judged),
-        *([TerminalTable(silent)] if silent.rows else []),
-        TerminalTable(sheets.tabulate_leakage(summarize_leakage(found))),
-    ]
-    return Group(*parts)
+def _against_limit(finding: Finding) -> Cell:
+    if finding.measured is None:
+        return (Line(text="no number", mood="quiet"),)
+    limit = (Line(text=f"limit {finding.limit:g}", mood="quiet"),) if finding.limit is not None else ()
+    whole = float(finding.measured).is_integer() and abs(finding.measured) >= 1
+    text = f"{finding.measured:,.0f}" if whole else formatting.format_number(finding.measured)
+    return (Line(text=text), *limit)
 
 
-def render_summary(story: ReportData) -> RichTable:
-    """The four answers with which a report begins: what is live, is it right, how much faster, what was refused."""
-    table = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, GAP, 1, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for reply in summary_answers(story):
-        mood: Style = "strong" if reply.mood == "plain" else reply.mood
-        table.add_row(Text(reply.question), _text((Line(text=reply.answer, mood=mood), Line(text=reply.detail))))
-    return table
+MOST = 5
+"""Columns of an attack that are shown."""
 
 
-def render_replay(replay: Replay) -> Text:
-    """What the replay over HTTP showed: sentences, then the largest difference and the times of requests."""
-    lines = [
-        Line(text=describe_replay(replay)),
-        Line(text=f"largest distance from the model as it came: {numbers.format_number(replay.largest_difference)}"),
-        *(
-            Line(text=f"{words.measure_title(each.name)}: {numbers.format_measurement(each)}")
-            for each in (replay.p50, replay.p99)
-            if each is not None
-        ),
-    ]
-    return _text(lines)
+def corruption_measurements(found: Sequence[Measurement], kind: str, name: str) -> list[Measurement]:
+    """What was measured under `robustness.KIND.NAME`, the most harmful first."""
+    return sorted(
+        (measurement for measurement in found if measurement.name == f"robustness.{kind}.{name}"),
+        key=lambda measurement: -measurement.value,
+    )
 
 
-def render_release(move: PointerUpdate, key_created: bool) -> Text:
-    """What a release did: the move of the pointer with its number and verdict, and a key if one had to be made."""
-    lines = [
-        Line(text=f"{move.name}@{move.pointer} is now release {numbers.short_digest(move.release)}", mood="strong"),
-        Line(text=f"move {move.number} of this pointer, by {move.who}: {move.why}"),
-        Line(text="a publisher key was made on this machine, and pinned as trusted" if key_created else ""),
-    ]
-    return _text(lines)
+def tabulate_corruptions(found: Sequence[Measurement]) -> Table:
+    """A line for each kind of fault that was measured: the alteration that costs most, and the one that is stood worst
+    beside the model as it came."""
+    told = [kind for kind in words.CORRUPTIONS if corruption_measurements(found, kind, "excess")]
+    rows = tuple(_line(found, kind) for kind in told)
+    titles = ("What goes wrong", "Error added, at most", "Decisions it changes", "Error beside the model as it came")
+    return Table(columns=tuple(Column(title=title) for title in titles), rows=rows)
 
 
-def render_history(moves: Sequence[PointerUpdate]) -> TerminalTable:
-    """The moves of pointers, oldest first: when, which pointer, to which release, by whom, why, on which verdict."""
-    return TerminalTable(sheets.tabulate_history(moves))
+def tabulate_attack(found: Sequence[Measurement]) -> Table:
+    """The columns through which decisions are turned most easily, a line each, the easiest first."""
+    alone = [measurement for measurement in found if measurement.name == "attack.column.success"]
+    easiest = sorted(alone, key=lambda measurement: -measurement.value)[:MOST]
+    beside = {
+        measurement.slice: measurement for measurement in found if measurement.name == "attack.column.success.drop"
+    }
+    rows = tuple(
+        (
+            (Line(text=measurement.slice), Line(text="changed alone", mood="quiet")),
+            measurement_cell(replace(measurement, slice="")),
+            measurement_cell(replace(beside[measurement.slice], slice="")) if measurement.slice in beside else (),
+        )
+        for measurement in easiest
+    )
+    titles = ("Who changes", "Decisions that it turns", "Beside the model as it came")
+    return Table(columns=tuple(Column(title=title) for title in titles), rows=rows)
 
 
-def _blocks(sheet: Table, width: int) -> Iterator[list[int]]:
-    """The columns of each table in turn, every one after the key as soon as it no longer fits."""
-    needed = [_least(sheet, index) + GAP for index in range(len(sheet.columns))]
-    block = [0]
-    for index in range(1, len(needed)):
-        if len(block) > 1 and sum(needed[each] for each in (*block, index)) > width:
-            yield block
-            block = [0]
-        block.append(index)
-    yield block
-
-
-def _least(sheet: Table, index: int) -> int:
-    """The fewest letters in which a column keeps its numbers whole."""
-    column = sheet.columns[index]
-    texts = [line.text for row in sheet.rows for line in row[index]]
-    widest = max(map(len, (*column.title.split(), *texts)), default=0)
-    return min(widest, FOLDED) if column.folds else widest
-
-
-def _of_notes(sheet: Table) -> Table:
-    """The notes of a sheet as a table of their own, under the same keys."""
-    noted = [
-        (row[0], (Line(text=note, mood="quiet"),)) for row, note in zip(sheet.rows, sheet.notes, strict=True) if note
-    ]
-    return Table(columns=(sheet.columns[0], Column(title="Why it lost", folds=True)), rows=tuple(noted))
-
-
-def _table(sheet: Table, columns: Sequence[int]) -> RichTable:
-    table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
-    for index in columns:
-        column, least = sheet.columns[index], _least(sheet, index)
-        table.add_column(Text(column.title), overflow="fold", min_width=least, vertical="top")
-    for number, row in enumerate(sheet.rows):
-        style = "on grey15" if number == sheet.chosen else ""
-        table.add_row(*(_text(row[index]) for index in columns), style=style)
-    table.add_row()
-    return table
-
-
-def _text(lines: Sequence[Line]) -> Text:
-    return Text("\n").join(Text(line.text, style=_STYLES[line.mood]) for line in lines if line.text)
+def _line(found: Sequence[Measurement], kind: str) -> tuple[Cell, ...]:
+    added = corruption_measurements(found, kind, "excess")
+    kinds = (Line(text=words.CORRUPTIONS[kind]), Line(text=f"worst of {len(added)}", mood="quiet"))
+    others = (corruption_measurements(found, kind, name) for name in ("changed_decisions", "drop"))
+    return (kinds, measurement_cell(added[0]), *(measurement_cell(other[0]) if other else () for other in others))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headway.core.evidence import Measurement
 from headway.core.verdict import Answer, Rule, RuleResult
-from headway.reporting.text import numbers
+from headway.reporting.text import formatting
 
 QUALITY = ("roc_auc", "brier", "ece", "log_loss", "rmse", "mae")
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "rmse", "mae"})
@@ -317,13 +317,13 @@ def describe_violation(measure: str) -> str:
 def rule_limit(rule: Rule) -> str:
     """The limit of a rule: `at most 0.005`, `at least 0.7`, `at most 5 %`."""
     word, value = ("at most", rule.at_most) if rule.at_most is not None else ("at least", rule.at_least or 0.0)
-    return f"{word} {numbers.format_limit(value, rule.measure)}"
+    return f"{word} {formatting.format_limit(value, rule.measure)}"
 
 
 def describe_measurement(measurement: Measurement) -> str:
     """A measurement as part of a sentence: `loss in AUC 0.0765 [0.0610, 0.0920]`."""
     where = f" in {measurement.slice}" if measurement.slice else ""
-    return f"{measure_name(measurement.name)}{where} {numbers.format_measurement(measurement)}"
+    return f"{measure_name(measurement.name)}{where} {formatting.format_measurement(measurement)}"
 
 
 def describe_rule_result(rule_result: RuleResult) -> str:

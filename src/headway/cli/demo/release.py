@@ -1,0 +1,154 @@
+"""Stages of a run with their times, said as they begin and end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from getpass import getuser
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console, RenderableType
+
+from headway import pipeline
+from headway.cli.demo import flights
+from headway.cli.demo.replay import replay, server
+from headway.core.dataset import Dataset
+from headway.core.errors import DataError
+from headway.core.evidence import Evidence, Finding
+from headway.core.search_result import Baseline, SearchResult
+from headway.core.variant import Step
+from headway.data.open import make_dataset
+from headway.data.split import labeled_rows, split_dataset
+from headway.evaluation.subject import exam_of, subject_of
+from headway.registry.project import Project
+from headway.reporting.read_report_data import read_data_use
+from headway.reporting.report_data import RefusedVariant, Replay, ReportData, SplitPeriod, Stage
+from headway.reporting.text import terminal
+
+
+class StageReporter:
+    """Tells a person what goes on, and remembers how long each stage took."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.stages: list[Stage] = []
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[None]:
+        """A stage: its title when it begins, its seconds when it ends."""
+        self._console.rule(f"{len(self.stages) + 1}. {title}", align="left")
+        began = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - began
+        self.stages.append(Stage(name=title, seconds=seconds))
+        self._console.print(f"{seconds:.1f} s")
+
+    def show(self, what: RenderableType) -> None:
+        """A line of progress, or a table."""
+        self._console.print(what)
+
+
+LEAD = (
+    "A model learned from January to April of 2013. headway looked for a faster form of it, proved on days that the "
+    "model had not seen that nothing was lost, signed it, served it, and sent a month of flights to the server.",
+)
+
+
+def train_and_release(
+    project: Project, data: pipeline.Data, reporter: StageReporter
+) -> tuple[SearchResult, ReportData]:
+    """Check, train, optimize, judge and release; gives the frontier, and the story so far."""
+    with reporter.stage("Check the data, and refuse to learn from what only the outcome tells"):
+        findings = _check(project, data, reporter)
+    with reporter.stage("Train on January to April"):
+        baseline = pipeline.train(project, data)
+    with reporter.stage("Search faster variants; judge each on May and June, the winner once on July and August"):
+        frontier = pipeline.optimize(project, baseline, data, callback=reporter.show)
+        reporter.show(terminal.render_search_briefly(frontier, groups="days"))
+        reporter.show(terminal.render_rules(frontier.winner.verdict, groups="days"))
+    with reporter.stage("Release the winner, signed"):
+        shipped = pipeline.release(project, frontier, who=getuser())
+        reporter.show(terminal.render_release(shipped.move, shipped.enrolment.created))
+    policy = project.config.policy
+    return frontier, ReportData(
+        title="Will a flight from New York arrive more than 15 minutes late?",
+        lead=LEAD,
+        groups="days",
+        slice_rows=policy.slice_rows,
+        slice_groups=policy.slice_groups,
+        findings=tuple(findings),
+        frontier=frontier.judged,
+        left=frontier.left,
+        reasons=frontier.reasons,
+        refusals=frontier.refusals,
+        winner=frontier.winner,
+        as_it_came=_as_it_came(project, frontier, data["test"]),
+        spans=_spans(project),
+        data_use=read_data_use(project, frontier.winner.variant.signature.names),
+        data=frontier.baseline.data,
+        release=shipped.move.release,
+        key=shipped.enrolment.key,
+    )
+
+
+def judge_wrong_times(project: Project, baseline: Baseline, test: Dataset) -> RefusedVariant:
+    """The model as it came, reading a feature view whose scheduled times are in UTC, judged on the test period."""
+    view = split_dataset(with_utc_times(test), project.config.split)["test"]
+    variant = baseline.model.with_step(Step(transform="view", settings={"source": "flights:load_utc"}))
+    judged = pipeline.evaluate(project, variant, exam_of(baseline, test, project.blobs), view=view)
+    return RefusedVariant(title="Scheduled times taken in UTC", judged=judged)
+
+
+def replay_september(project: Project, frontier: SearchResult, live: Dataset) -> Replay:
+    """September, flight by flight over HTTP, to a server in a process of its own."""
+    september = labeled_rows(select_month(live, 9))
+    subject = subject_of(frontier.winner.variant, exam_of(frontier.baseline, september, project.blobs), project.blobs)
+    with server(Path(project.config.folder), f"{project.name}@live") as address:
+        return replay(address, project.name, september.table, subject)
+
+
+def evaluate_months(project: Project, frontier: SearchResult, data: pipeline.Data) -> tuple[Evidence, ...]:
+    """Evidence on the released variant and on the model as it came, for each month of the year."""
+    found = []
+    for period in data.values():
+        for number in sorted(period.table["departs_at"].dt.month().unique()):
+            exam = exam_of(frontier.baseline, select_month(period, number), project.blobs)
+            for variant in (frontier.winner.variant, frontier.baseline.model):
+                found.append(pipeline.evaluate(project, variant, exam).evidence)
+    return tuple(found)
+
+
+def with_utc_times(right: Dataset) -> Dataset:
+    """The same flights with the scheduled times taken in UTC."""
+    return make_dataset(flights.load_utc(), right.roles, name="flights:load_utc")
+
+
+def select_month(dataset: Dataset, number: int) -> Dataset:
+    """The flights of one month of a dataset, named after it."""
+    rows = dataset.table.filter(pl.col("departs_at").dt.month() == number)
+    return Dataset(name=f"2013-{number:02}", table=rows, roles=dataset.roles, digest=dataset.digest)
+
+
+def _check(project: Project, data: pipeline.Data, reporter: StageReporter) -> list[Finding]:
+    """Findings on the whole table, and the refusal of a training that would read all of its columns."""
+    whole = make_dataset(pl.concat([period.table for period in data.values()]), data["train"].roles, name="flights")
+    findings = pipeline.assess(project, whole, who=getuser()).now.findings
+    reporter.show(terminal.render_findings(findings))
+    try:
+        pipeline.train(project, data, features=[*data["train"].table.columns])
+    except DataError as refusal:
+        reporter.show(str(refusal))
+    return list(findings)
+
+
+def _as_it_came(project: Project, frontier: SearchResult, test: Dataset) -> Evidence:
+    exam = exam_of(frontier.baseline, test, project.blobs)
+    return pipeline.evaluate(project, frontier.baseline.model, exam).evidence
+
+
+def _spans(project: Project) -> tuple[SplitPeriod, ...]:
+    split = project.config.split
+    named = {"train": split.train, "choose": split.choose, "test": split.test, "live": split.live}
+    return tuple(SplitPeriod(name=name, first=dates[0], until=dates[1]) for name, dates in named.items())

@@ -1,0 +1,338 @@
+"""A sign: what the doctor saw of one thing, and the mend."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from packaging.requirements import Requirement
+from rich.table import Table
+from rich.text import Text
+
+import headway
+from headway.core import config as configuration
+from headway.core import plugins
+from headway.core.config import Config
+from headway.core.errors import HeadwayError, PluginError
+from headway.core.plugins import load_state
+from headway.core.record import Record
+from headway.evaluation.measure import this_machine
+from headway.registry.sign import load_publisher, load_trusted
+
+Health = Literal["well", "note", "absent", "broken"]
+
+
+class Diagnosis(Record, frozen=True, kw_only=True):
+    """One thing that was looked at. `broken` is needed and does not work; `absent` is not needed by every project."""
+
+    what: str
+    health: Health
+    message: str
+    hint: str = ""
+
+
+def diagnose_plugin(what: str) -> Diagnosis:
+    """How the loading of one plug-in (`KIND:NAME`) went: absent where its library is, broken where that fails."""
+    kind, _, name = what.partition(":")
+    try:
+        getattr(plugins, f"load_{kind}")(name)
+    except PluginError as error:
+        return Diagnosis(
+            what=what, health="absent", message=error.what.removeprefix(f"{kind} '{name}' "), hint=error.hint
+        )
+    except (HeadwayError, ImportError, OSError) as error:
+        return Diagnosis(what=what, health="broken", message=f"cannot be loaded: {str(error).partition(chr(10))[0]}")
+    return Diagnosis(what=what, health="well", message="")
+
+
+# Commands need what they call, which is told of that.
+KINDS = tuple(kind for kind in plugins.FOLDERS if kind != "command")
+FOR_WORK_ON_HEADWAY = ("dev", "test")
+MEND_OPENMP = "apt-get install libgomp1"
+
+
+def diagnose_plugins() -> list[Diagnosis]:
+    """For each kind, a sign for the plug-ins that are well and one for each reason why others are not; then extras."""
+    found = load_plugins([f"{kind}:{name}" for kind in KINDS for name in plugins.names(kind)])
+    alike: dict[tuple[str, Health, str, str], list[str]] = {}
+    for sign in found:
+        kind, _, name = sign.what.partition(":")
+        alike.setdefault((kind, sign.health, sign.message, sign.hint), []).append(name)
+    kinds = [
+        Diagnosis(what=f"plug-ins {kind}", health=health, message=f"{', '.join(names)} {why}".strip(), hint=hint)
+        for (kind, health, why, hint), names in alike.items()
+    ]
+    return [*kinds, *_extras()]
+
+
+def load_plugins(names: Sequence[str]) -> list[Diagnosis]:
+    """How each plug-in (`KIND:NAME`) loads; one that ends the process is broken, and the next is tried."""
+    found: list[Diagnosis] = []
+    while len(found) < len(names):
+        rest = names[len(found) :]
+        child = [sys.executable, "-m", "headway.cli.doctor", *rest]
+        ended = subprocess.run(child, check=False, capture_output=True, text=True)
+        told = [msgspec.json.decode(line, type=Diagnosis) for line in ended.stdout.splitlines() if line.startswith("{")]
+        found += told
+        if len(told) < len(rest):
+            last = (ended.stderr.strip() or f"it ended the process ({ended.returncode})").splitlines()[-1]
+            found.append(Diagnosis(what=rest[len(told)], health="broken", message=f"cannot be loaded: {last}"))
+    return [_with_mend(sign) for sign in found]
+
+
+def _with_mend(sign: Diagnosis) -> Diagnosis:
+    """OpenMP is the one library of the system that the engines of trees look for."""
+    lacks_openmp = sign.health == "broken" and "libgomp" in sign.message
+    return Diagnosis(what=sign.what, health="broken", message=sign.message, hint=MEND_OPENMP) if lacks_openmp else sign
+
+
+def _extras() -> list[Diagnosis]:
+    """Each extra of headway with what it asks for on this system, but those for the work on headway itself."""
+    asked = [Requirement(line) for line in importlib.metadata.requires("headway") or []]
+    named = importlib.metadata.metadata("headway").get_all("Provides-Extra") or []
+    return [_extra(extra, _packages_of(extra, asked)) for extra in named if extra not in FOR_WORK_ON_HEADWAY]
+
+
+def _packages_of(extra: str, asked: Sequence[Requirement]) -> list[str]:
+    """The packages that an extra alone brings, on this system."""
+    own = (
+        requirement
+        for requirement in asked
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}) and requirement.name != "headway"
+    )
+    return [
+        requirement.name for requirement in own if requirement.marker and requirement.marker.evaluate({"extra": extra})
+    ]
+
+
+def _extra(extra: str, names: Sequence[str]) -> Diagnosis:
+    missing = [name for name in names if not _is_installed(name)]
+    if not missing:
+        return Diagnosis(what=f"extra {extra}", health="well", message=", ".join(names))
+    hint = f"pip install 'headway[{extra}]'"
+    return Diagnosis(what=f"extra {extra}", health="absent", message=f"lacks {', '.join(missing)}", hint=hint)
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+# What the engines and table libraries choose their code by.
+FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "sve")
+NEEDED = ("avx2", "asimd")
+FEWEST_FILES = 1024
+BUILT = 2026
+GIB = 2**30
+
+
+def diagnose_machine(root: Path = Path("/")) -> list[Diagnosis]:
+    """What there is of each; `root` is where the system's files lie."""
+    return [
+        _python(),
+        _processor(root),
+        _cores(root),
+        _memory(root),
+        _open_files(),
+        diagnose_clock(root, datetime.now(UTC)),
+    ]
+
+
+def _python() -> Diagnosis:
+    asked = importlib.metadata.metadata("headway")["Requires-Python"] or ""
+    low, high = (tuple(map(int, re.findall(rf"{sign}(\d+)\.(\d+)", asked)[0])) for sign in (">=", "<"))
+    message = f"{platform.python_version()} at {sys.prefix}, headway {headway.__version__}"
+    if low <= sys.version_info[:2] < high:
+        return Diagnosis(what="python", health="well", message=message)
+    return Diagnosis(
+        what="python", health="broken", message=f"{message}, which needs Python {asked}", hint="make a new environment"
+    )
+
+
+def _processor(root: Path) -> Diagnosis:
+    text = _read(root / "proc/cpuinfo")
+    listed = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    found = [name for name in FEATURES if name in (listed[1].split() if listed else ())]
+    message = f"{this_machine(root).cpu}: {', '.join(found) or 'features not known'}"
+    if listed and not set(found) & set(NEEDED):
+        hint = "pip install 'polars[rtcompat]'; speeds measured elsewhere do not hold here"
+        return Diagnosis(what="processor", health="note", message=f"{message}; it lacks avx2", hint=hint)
+    return Diagnosis(what="processor", health="well", message=message)
+
+
+def _cores(root: Path) -> Diagnosis:
+    there, ours = os.cpu_count() or 1, this_machine(root).cores
+    if ours == there:
+        return Diagnosis(what="cores", health="well", message=f"{there}, all of them ours")
+    message = f"{ours} of {there}: the rest is kept from us by affinity or the container's quota"
+    return Diagnosis(
+        what="cores", health="note", message=message, hint="give threads to match: [optimize] transforms tries them"
+    )
+
+
+def _memory(root: Path) -> Diagnosis:
+    sizes = {
+        name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+(\d+) kB", _read(root / "proc/meminfo"), re.M)
+    }
+    limits = [_read(root / "sys/fs/cgroup" / name).strip() for name in ("memory.max", "memory/memory.limit_in_bytes")]
+    limit = next((int(limit) for limit in limits if limit.isdigit()), None)
+    total = sizes.get("MemTotal", 0)
+    if not total:
+        return Diagnosis(what="memory", health="note", message="not known on this system")
+    message = f"{total / GIB:.1f} GiB, {sizes.get('MemAvailable', 0) / GIB:.1f} GiB of them free"
+    if limit is not None and limit < total:
+        return Diagnosis(
+            what="memory", health="note", message=f"{message}; the container may use {limit / GIB:.1f} GiB"
+        )
+    return Diagnosis(what="memory", health="well", message=message)
+
+
+def _open_files() -> Diagnosis:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    message = f"{soft:,} at once ({hard:,} if asked for)"
+    if soft < FEWEST_FILES:
+        message += ": a server needs one for each connection"
+        return Diagnosis(what="open files", health="note", message=message, hint=f"ulimit -n {min(hard, 65536)}")
+    return Diagnosis(what="open files", health="well", message=message)
+
+
+def diagnose_clock(root: Path, now: datetime) -> Diagnosis:
+    """The time that moves carry, and the source that latencies are measured by; broken where it is years behind."""
+    source = _read(root / "sys/devices/system/clocksource/clocksource0/current_clocksource").strip() or "not known"
+    step_ns = time.get_clock_info("perf_counter").resolution * 1e9
+    message = f"{now:%Y-%m-%d %H:%M:%S} UTC, source {source}, steps of {step_ns:.0f} ns"
+    if now.year < BUILT:
+        return Diagnosis(
+            what="clock", health="broken", message=f"{message}: it is wrong", hint="set the clock: moves carry its time"
+        )
+    if source in ("hpet", "acpi_pm"):
+        hint = "a clock this slow shows in latencies below 10 us: choose tsc or kvm-clock for the system"
+        return Diagnosis(what="clock", health="note", message=message, hint=hint)
+    return Diagnosis(what="clock", health="well", message=message)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+LEAST_FREE = 2**30
+
+
+def diagnose_project(folder: Path) -> list[Diagnosis]:
+    """What there is of each; without a project, one that says so."""
+    if not (folder / configuration.FILE).exists():
+        message = f"no {configuration.FILE} in {folder.resolve()}: no keys and no state were looked at"
+        return [Diagnosis(what="project", health="note", message=message, hint="headway init, or --project FOLDER")]
+    try:
+        config = configuration.load(folder)
+    except HeadwayError as error:
+        return [_broken("project", error)]
+    project = Diagnosis(what="project", health="well", message=f"{config.project.name} in {folder.resolve()}")
+    return [project, *_keys(config), _state(config)]
+
+
+def _keys(config: Config) -> list[Diagnosis]:
+    private, trusted = config.path(config.trust.publisher_key), config.path(config.trust.trusted_keys)
+    try:
+        listed = load_trusted(trusted).keys
+    except HeadwayError as error:
+        return [_broken("trusted keys", error)]
+    trust = Diagnosis(what="trusted keys", health="well", message=f"{len(listed)} in {trusted}")
+    if not listed:
+        trust = Diagnosis(
+            what="trusted keys", health="note", message=f"none in {trusted}", hint="the first release pins its own"
+        )
+    if not private.exists():
+        message = f"none at {private}: nothing can be published here"
+        return [
+            trust,
+            Diagnosis(what="publisher key", health="note", message=message, hint="the first release makes one"),
+        ]
+    try:
+        key = load_publisher(private).key
+    except HeadwayError as error:
+        return [trust, _broken("publisher key", error)]
+    if listed and key not in listed:
+        message, hint = f"{key} is not trusted here", f"have whoever keeps {trusted} add it"
+        return [trust, Diagnosis(what="publisher key", health="note", message=message, hint=hint)]
+    return [trust, Diagnosis(what="publisher key", health="well", message=f"{key} at {private}")]
+
+
+def _state(config: Config) -> Diagnosis:
+    """Whether files can be made and linked where the state is, or will be, and whether what is there can be read."""
+    there = next(path for path in (config.state, *config.state.parents) if path.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".headway-doctor-", dir=there) as name:
+            (Path(name) / "a").write_bytes(b"")
+            os.link(Path(name) / "a", Path(name) / "b")
+        moves = _count_moves(config.state)
+    except OSError as error:
+        hint = f"chmod u+w {there}; or [project] state on a disk of this machine"
+        return Diagnosis(what="state", health="broken", message=f"{there}: {error.strerror or error}", hint=hint)
+    except HeadwayError as error:
+        return _broken("state", error)
+    free = shutil.disk_usage(there).free
+    message = f"{config.state}: {moves}, {free / 2**30:,.1f} GiB free"
+    return Diagnosis(what="state", health="note" if free < LEAST_FREE else "well", message=message)
+
+
+def _count_moves(state: Path) -> str:
+    if not (state / "state.sqlite").exists():
+        return "nothing kept yet"
+    opened = load_state("sqlite")(state)
+    try:
+        return f"{len(opened.moves())} moves of pointers"
+    finally:
+        opened.close()
+
+
+def _broken(what: str, error: HeadwayError) -> Diagnosis:
+    where = f" at {error.where}" if error.where else ""
+    return Diagnosis(what=what, health="broken", message=f"{error.what}{where}", hint=error.hint)
+
+
+STYLES: dict[Health, str] = {"well": "green", "note": "yellow", "absent": "dim", "broken": "red"}
+
+
+def diagnose(folder: Path) -> list[Diagnosis]:
+    """Every sign, in the order in which a person would look."""
+    return [*diagnose_machine(), *diagnose_plugins(), *diagnose_project(folder)]
+
+
+def is_healthy(signs: Sequence[Diagnosis]) -> bool:
+    """Whether nothing that is needed is broken."""
+    return all(sign.health != "broken" for sign in signs)
+
+
+def diagnosis_table(signs: Sequence[Diagnosis]) -> Table:
+    """A row a sign, the mend under what it says."""
+    rows = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for sign in signs:
+        message = f"{sign.message}\n  try: {sign.hint}" if sign.hint else sign.message
+        rows.add_row(Text(sign.health, style=STYLES[sign.health]), Text(sign.what), Text(message))
+    return rows
+
+
+if __name__ == "__main__":
+    for each in sys.argv[1:]:
+        sys.stdout.buffer.write(msgspec.json.encode(diagnose_plugin(each)) + b"\n")
+        sys.stdout.flush()

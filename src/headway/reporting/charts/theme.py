@@ -1,0 +1,241 @@
+"""The colours of report and pictures, light and dark; what carries meaning is also told by shape or words."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from html import escape
+
+import altair
+import altair as alt
+import vl_convert
+
+from headway.core.record import Record
+from headway.core.verdict import Answer
+from headway.reporting import periods
+
+LIGHT = {
+    "ink": "#18202a",
+    "muted": "#566170",
+    "line": "#d8dee6",
+    "page": "#f4f6f8",
+    "paper": "#ffffff",
+    "pass": "#00705a",
+    "fail": "#b3360b",
+    "undecided": "#7d5a00",
+    "live": "#1657b8",
+    "came": "#5c6776",
+    "shade": "#eceff3",
+    "danger": "#fbe9e2",
+}
+DARK = {
+    "ink": "#e9edf2",
+    "muted": "#a7b1be",
+    "line": "#343d49",
+    "page": "#11151a",
+    "paper": "#191f26",
+    "pass": "#45c8a6",
+    "fail": "#ff8c66",
+    "undecided": "#e3b34a",
+    "live": "#82b4ff",
+    "came": "#9aa6b4",
+    "shade": "#222933",
+    "danger": "#3a241d",
+}
+ANSWERS: tuple[Answer, ...] = ("pass", "undecided", "fail")
+SHAPES: dict[Answer, str] = {"pass": "circle", "undecided": "triangle-up", "fail": "cross"}
+
+
+def stylesheet() -> str:
+    """The colours as CSS: custom properties for the page, and in dark the same change for what the pictures drew.
+
+    A picture carries its light colours as attributes; a rule on the attribute is stronger than the attribute.
+    """
+    return "\n".join(
+        (
+            f":root{{{_properties(LIGHT)}}}",
+            "@media screen and (prefers-color-scheme:dark){",
+            f":root{{{_properties(DARK)}}}",
+            *(_repaint(LIGHT[name], f"var(--{name})") for name in LIGHT),
+            "}",
+        )
+    )
+
+
+def _properties(colours: dict[str, str]) -> str:
+    return "".join(f"--{name}:{colour};" for name, colour in colours.items())
+
+
+def _repaint(old: str, new: str) -> str:
+    return f'svg [fill="{old}"]{{fill:{new}}}svg [stroke="{old}"]{{stroke:{new}}}'
+
+
+FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
+MARGIN = 46
+"""Pixels left of the plot, where the numbers of the y axis stand."""
+
+LETTER = 5.8
+"""Pixels that a letter of 11 px takes on average."""
+
+SEE_TABLE = "Every number is in the table below."
+"""Where a text alternative sends who wants more than its first and last number."""
+
+
+class ChartSize(Record, frozen=True, kw_only=True):
+    """The room for a picture: its width in pixels, and whether it is that of a telephone."""
+
+    name: str
+    width: int
+    narrow: bool = False
+
+    @property
+    def plot(self) -> int:
+        """Pixels of width between the y axis and the right edge."""
+        return self.width - MARGIN - 12
+
+
+WIDE = ChartSize(name="wide", width=700)
+NARROW = ChartSize(name="narrow", width=346, narrow=True)
+
+
+class RenderedChart(Record, frozen=True, kw_only=True):
+    """A picture with its finding as title, a text for who cannot see it, how to read it, and an SVG for each size."""
+
+    name: str
+    title: str
+    alt: str
+    reading: tuple[str, ...]
+    wide: str
+    narrow: str
+
+
+def render_chart(
+    chart: Callable[[ChartSize], altair.TopLevelMixin], *, name: str, title: str, alt: str, reading: Sequence[str]
+) -> RenderedChart:
+    """Draw a chart in both sizes; `chart` gives the Altair chart for a size."""
+    wide, narrow = (_svg(chart(size), name=f"{name}-{size.name}", alt=alt) for size in (WIDE, NARROW))
+    return RenderedChart(name=name, title=title, alt=alt, reading=tuple(reading), wide=wide, narrow=narrow)
+
+
+def inline_data(rows: Sequence[dict[str, object]]) -> altair.InlineData:
+    """Rows as the data of a chart; every value is written into the specification."""
+    return altair.InlineData(values=list(rows))
+
+
+def axis_format(low: float, high: float, *, ticks: int) -> str:
+    """The format of an axis from `low` to `high` that gives all its numbers as many decimals as their steps need."""
+    step = (high - low) / ticks or 1.0
+    return f".{max(0, -math.floor(math.log10(step)))}f"
+
+
+def wrap_parts(parts: Sequence[str], width: float, *, between: str = ", ") -> list[str]:
+    """Parts joined into lines of at most that many pixels, as far as they can be."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        longer = f"{lines[-1]}{between}{part}"
+        lines = [*lines[:-1], longer] if len(longer) * LETTER <= width else [*lines, part]
+    return lines
+
+
+def panel_title(lines: Sequence[str]) -> altair.TitleParams:
+    """The heading of a panel that has no y axis, where those of panels with one stand."""
+    return altair.TitleParams(text=list(lines), dx=-MARGIN)
+
+
+def _svg(chart: altair.TopLevelMixin, *, name: str, alt: str) -> str:
+    svg: str = vl_convert.vegalite_to_svg({**chart.to_dict(validate=False), "config": _CONFIG}, allowed_base_urls=[])
+    return _named(_own_ids(svg, name), alt)
+
+
+def _own_ids(svg: str, name: str) -> str:
+    """The ids of an SVG made its own: several stand in one page, and Vega numbers each from 0."""
+    for old in dict.fromkeys(re.findall(r'\bid="([^"]+)"', svg)):
+        svg = svg.replace(f'id="{old}"', f'id="{name}-{old}"').replace(f"url(#{old})", f"url(#{name}-{old})")
+    return svg
+
+
+def _named(svg: str, alt: str) -> str:
+    """The SVG as one image with a text alternative, whose parts have no role of their own."""
+    svg = re.sub(r' (?:role|aria-[a-z]+)="[^"]*"', "", svg)
+    return re.sub(
+        r"<svg [^>]*?(?=width=)",
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(alt)}" ',
+        svg,
+        count=1,
+    )
+
+
+_TEXT = {"labelFont": FONT, "titleFont": FONT, "labelFontSize": 12, "titleFontSize": 12}
+_CONFIG: dict[str, object] = {
+    "aria": False,
+    "background": None,
+    "font": FONT,
+    "padding": {"left": 0, "right": 4, "top": 4, "bottom": 4},
+    "view": {"stroke": None},
+    "axis": {
+        **_TEXT,
+        "labelColor": LIGHT["muted"],
+        "titleColor": LIGHT["ink"],
+        "titleFontWeight": "normal",
+        "domainColor": LIGHT["muted"],
+        "gridColor": LIGHT["line"],
+        "tickColor": LIGHT["muted"],
+        "labelPadding": 5,
+        "titlePadding": 8,
+    },
+    "axisY": {
+        "domain": False,
+        "ticks": False,
+        "minExtent": MARGIN,
+        "maxExtent": MARGIN,
+    },
+    "axisX": {"grid": False},
+    "legend": {
+        **_TEXT,
+        "labelColor": LIGHT["ink"],
+        "titleColor": LIGHT["muted"],
+        "titleFontWeight": "normal",
+        "orient": "top",
+        "titleOrient": "left",
+        "titleLimit": 0,
+        "symbolSize": 90,
+        "symbolStrokeWidth": 2,
+        "symbolOpacity": 1,
+        "offset": 6,
+    },
+    "title": {
+        "font": FONT,
+        "fontSize": 12,
+        "fontWeight": "normal",
+        "color": LIGHT["ink"],
+        "anchor": "start",
+        "frame": "bounds",
+        "offset": 8,
+    },
+    "text": {"font": FONT, "fontSize": 12, "color": LIGHT["ink"]},
+}
+
+
+def periods_axis(labels: Sequence[str], size: ChartSize, *, shown: bool = True) -> alt.Axis:
+    """An axis with as many places as there are labels, each in the middle of its place; their years are its title."""
+    years = sorted({label[:4] for label in labels})
+    title = " to ".join(dict.fromkeys((years[0], years[-1]))) if all(year.isdigit() for year in years) else None
+    return alt.Axis(
+        title=title if shown else None,
+        values=[place + 0.5 for place in range(len(labels))],
+        labelExpr=f"{json.dumps([short_label(label) for label in labels])}[floor(datum.value)]",
+        labels=shown,
+        ticks=False,
+        labelFontSize=11 if size.narrow else 12,
+        labelOverlap=True,
+    )
+
+
+def short_label(label: str) -> str:
+    """A month's first letters, a day without its year; a label of another form stays as it is."""
+    if not periods.is_dated(label):
+        return label
+    name = periods.period_name(label).rpartition(" ")[0]
+    return name[:3] if len(label) == 7 else label[5:]

@@ -1,0 +1,234 @@
+"""What `headway check` says of an assessment beside its findings, and the trend over all that were kept."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from headway.core import plugins
+from headway.core.assessment import Assessment, CheckRun
+from headway.core.config import FILE
+from headway.core.evidence import Finding
+from headway.data.leakage.eight_kinds import summarize_leakage
+from headway.monitoring.assessment.assess import AssessmentResult
+from headway.monitoring.assessment.history import new_findings, resolved_findings, unverified_findings
+from headway.reporting.gates.gate import WIDTH
+from headway.reporting.gates.test_report import Answer, TestCase, TestReport
+from headway.reporting.text import formatting, tables
+from headway.reporting.text.formatting import one_line
+from headway.reporting.text.markdown import escape_markdown, markdown_table
+from headway.reporting.text.tables import Column, Line, Table
+from headway.reporting.text.terminal import TerminalTable, render_check
+
+GRAVE = ("stop", "undecided", "warn", "note")
+NOTHING = "no assessment was kept yet\n  try: headway check"
+NAMED = 3
+
+
+def render_assessment(found: AssessmentResult) -> RenderableType:
+    """The findings, then in sentences which assessment this is and what changed when it was kept."""
+    return Group(render_check(found.now.findings), *(Text(one_line(line)) for line in describe_stored_changes(found)))
+
+
+def describe_stored_changes(found: AssessmentResult) -> list[str]:
+    """What the sentences were when the assessment was kept: files made of it again are the same, byte by byte."""
+    return describe_changes(replace(found, same=False))
+
+
+def describe_changes(found: AssessmentResult) -> list[str]:
+    """Which assessment this is, why it was opened, and what came and went since the one before."""
+    now, before = found.now, found.before
+    if found.same:
+        return [
+            f"the same as of {now.at}: the data, the settings and all findings are those of assessment {now.number}"
+        ]
+    head = f"assessment {now.number} of {now.name}, {now.n_rows:,} rows, by {now.by}"
+    if before is None:
+        return [f"{head}: the first"]
+    if now.why:
+        return [
+            f"{head}, opened because:",
+            *(f"  {finding.code} {finding.message}" for finding in now.why),
+            *_turns(before, now),
+        ]
+    grown = now.n_rows - before.n_rows
+    rows = f", {abs(grown):,} rows {'more' if grown > 0 else 'fewer'}" if grown else ""
+    tested = [f"distributions: {now.tested.message}"] if now.tested.message else []
+    return [f"{head}: again, after {before.at}{rows}", *tested, *_turns(before, now)]
+
+
+def render_assessments(kept: Sequence[Assessment]) -> RenderableType:
+    """Each assessment with its findings by severity, and what was opened and closed."""
+    return TerminalTable(tabulate_assessments(kept)) if kept else Text(NOTHING)
+
+
+def tabulate_assessments(kept: Sequence[Assessment]) -> Table:
+    """The trend: an assessment a row, oldest first."""
+    rows = tuple(
+        (
+            (Line(text=assessment.at[:16].replace("T", " ")), Line(text=f"by {assessment.by}", mood="quiet")),
+            (Line(text=str(assessment.number), mood="strong" if assessment.why or before is None else "plain"),),
+            (Line(text=f"{assessment.n_rows:,}"),),
+            *((Line(text=str(assessment.count(grave))),) for grave in GRAVE),
+            (*(Line(text=one_line(line)) for line in _changes(before, assessment)), *_blind(assessment)),
+        )
+        for before, assessment in zip([None, *kept], kept, strict=False)
+    )
+    titles = ("When (UTC)", "No.", "Rows", *(each.capitalize() for each in GRAVE), "What changed")
+    return Table(columns=tuple(Column(title=title, folds=title == "What changed") for title in titles), rows=rows)
+
+
+def _blind(now: Assessment) -> list[Line]:
+    """How many checks could not judge, so that nobody takes few findings for few faults."""
+    return [Line(text=f"{len(now.unjudged)} of {len(now.looked)} checks could not judge", mood="quiet")] * bool(
+        now.unjudged
+    )
+
+
+def _changes(before: Assessment | None, now: Assessment) -> list[str]:
+    if before is None:
+        return ["the first"]
+    return [*(f"{finding.code} {finding.message}" for finding in now.why), *_turns(before, now)] or ["as before"]
+
+
+def _turns(before: Assessment, now: Assessment) -> list[str]:
+    """What was opened, closed and lost from sight, a line each."""
+    told = (
+        ("opened", new_findings(before, now)),
+        ("closed", resolved_findings(before, now)),
+        ("no longer judged", unverified_findings(before, now)),
+    )
+    return [f"{word}: {_named(found)}" for word, found in told if found]
+
+
+def _named(found: Sequence[Finding]) -> str:
+    some = ", ".join(f"{finding.code} {finding.severity} {finding.where}" for finding in found[:NAMED])
+    return some + (f" and {formatting.format_number(len(found) - NAMED)} more" if len(found) > NAMED else "")
+
+
+_COLUMN = "column "
+ANSWERS: dict[str, Answer] = {"stop": "fail", "undecided": "undecided", "warn": "warn", "note": "note"}
+
+
+def check_test_report(found: AssessmentResult, where: str = FILE) -> TestReport:
+    """The bulletin of a check: each finding, each check without one, and each that could not judge."""
+    now = found.now
+    titles = {looked.code: plugins.describe("check", looked.name)[6:] for looked in now.looked}
+    told = {judged.code for judged in now.judged}
+    data = _file(now.source)
+    findings = [_of_finding(judged, titles.get(judged.code, judged.code), data) for judged in now.judged]
+    others = [
+        _without_finding(looked, titles[looked.code])
+        for looked in now.looked
+        if looked.unjudged or looked.code not in told
+    ]
+    return TestReport(
+        of="check",
+        project=now.name,
+        answer=check_answer(found),
+        entries=(*findings, *others),
+        properties={
+            "dataset": now.dataset,
+            "source": now.source,
+            "rows": str(now.n_rows),
+            "assessment": str(now.number),
+        },
+        facts={"answer": check_answer(found), "assessment": now.number},
+        summary="; ".join(line.strip() for line in describe_stored_changes(found)),
+        where=where,
+    )
+
+
+def check_answer(found: AssessmentResult) -> str:
+    """`fail` where a finding says stop, `undecided` where one is, else `pass`."""
+    now = found.now
+    return "fail" if now.count("stop") else "undecided" if now.count("undecided") else "pass"
+
+
+def check_markdown(found: AssessmentResult) -> str:
+    """The Markdown of a check: the answer, what changed, and the findings, the gravest first."""
+    now = found.now
+    marked = {
+        "pass": tables.VERDICT_MARKS["pass"],
+        "fail": tables.VERDICT_MARKS["fail"],
+        "undecided": tables.VERDICT_MARKS["undecided"],
+    }
+    silent = [each.name for each in now.unjudged]
+    parts = (
+        f"## headway check on {escape_markdown(now.name)}: {marked[check_answer(found)]}",
+        "\n".join(f"{escape_markdown(line.strip())}." for line in describe_stored_changes(found)),
+        markdown_table(tables.tabulate_findings(now.judged)).rstrip("\n")
+        if now.judged
+        else "No check that could judge found anything.",
+        f"Could not judge: {escape_markdown(', '.join(silent))}. None of these reads as passed." if silent else "",
+    )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def check_text(found: AssessmentResult) -> str:
+    """The findings as text, without colours."""
+    file = io.StringIO()
+    console = Console(file=file, width=WIDTH, height=25, color_system=None, highlight=False, legacy_windows=False)
+    console.print(render_assessment(found))
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def check_json(found: AssessmentResult) -> str:
+    """Findings, what they come to for each kind of leakage, and which assessment this is, as `--json` prints them."""
+    now = found.now
+    told = {
+        "findings": now.findings,
+        "leakage": summarize_leakage(now.findings),
+        "assessment": now.number,
+        "at": now.at,
+    }
+    return f"{msgspec.json.encode(told).decode()}\n"
+
+
+def check_outputs(found: AssessmentResult) -> dict[str, str]:
+    """What later steps of GitHub Actions can ask for."""
+    now = found.now
+    return {
+        "answer": check_answer(found),
+        "assessment": str(now.number),
+        **{name: str(now.count(name)) for name in ANSWERS},
+        "unjudged": str(len(now.unjudged)),
+    }
+
+
+def _without_finding(looked: CheckRun, title: str) -> TestCase:
+    """A check that found nothing, or could not judge."""
+    name = f"{looked.code} {looked.name}"
+    answer: Answer = "unjudged" if looked.unjudged else "pass"
+    message = looked.unjudged or "nothing was found"
+    return TestCase(rule=looked.code, title=title, name=name, answer=answer, message=message, key=name)
+
+
+def _file(source: str) -> str:
+    """The file of the data where it lies in the project, else none: a list of alerts knows no other."""
+    path = PurePosixPath(source)
+    inside = not path.is_absolute() and ".." not in path.parts and ":" not in source
+    return source if inside and path.suffix in (".parquet", ".csv", ".arrow", ".feather") else ""
+
+
+def _of_finding(found: Finding, title: str, data: str) -> TestCase:
+    limit = f", limit {found.limit:g}" if found.limit is not None else ""
+    measured = f"measured {formatting.format_number(found.measured)}{limit}; " if found.measured is not None else ""
+    hint = f"; try: {found.hint}" if found.hint else ""
+    return TestCase(
+        rule=found.code,
+        title=title,
+        name=f"{found.code} {found.where}".strip(),
+        answer=ANSWERS[found.severity],
+        message=f"{found.message}{hint}",
+        detail=f"{measured}{found.where}",
+        key=f"{found.code} {found.where}",
+        column=(column := found.where.removeprefix(_COLUMN) if found.where.startswith(_COLUMN) else ""),
+        file=data if column else "",
+    )

@@ -1,0 +1,80 @@
+"""The formats in which gate and check report: the same case gives the same bytes anywhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+from rich.console import RenderableType
+
+from headway.core.errors import ConfigError
+from headway.monitoring.assessment.assess import AssessmentResult
+from headway.reporting.console import make_console, print_text, write_atomically
+from headway.reporting.gates import check, gate, test_report
+from headway.reporting.gates.gate import GateResult
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFormats(Generic[ResultT]):
+    """Who reports: its formats by name, how a terminal shows it, and its outputs for GitHub Actions."""
+
+    formats: Mapping[str, Callable[[ResultT], str]]
+    terminal: Callable[[ResultT], RenderableType]
+    outputs: Callable[[ResultT], Mapping[str, str]]
+
+
+def gate_json(case: GateResult) -> str:
+    """The verdict as one JSON object on one line, as `--json` prints it."""
+    return f"{msgspec.json.encode(case.verdict).decode()}\n"
+
+
+GATE_FORMATS: dict[str, Callable[[GateResult], str]] = {
+    "text": gate.gate_text,
+    "json": gate_json,
+    "junit": test_report.gate_junit,
+    "sarif": test_report.gate_sarif,
+    "markdown": gate.gate_markdown,
+    "github": gate.gate_summary,
+}
+CHECK_FORMATS: dict[str, Callable[[AssessmentResult], str]] = {
+    "text": check.check_text,
+    "json": check.check_json,
+    "junit": lambda found: test_report.to_junit(check.check_test_report(found)),
+    "sarif": lambda found: test_report.to_sarif(check.check_test_report(found)),
+    "markdown": check.check_markdown,
+    "github": check.check_markdown,
+}
+GATE = ReportFormats(formats=GATE_FORMATS, terminal=gate.render_gate, outputs=gate.gate_outputs)
+CHECK = ReportFormats(formats=CHECK_FORMATS, terminal=check.render_assessment, outputs=check.check_outputs)
+
+
+def write_reports(
+    case: ResultT, asked: Sequence[str], environment: Mapping[str, str], desk: ReportFormats[ResultT]
+) -> None:
+    """Give a case in each format that is asked for: `NAME` prints it, `NAME=FILE` writes it.
+
+    `github` goes where the environment says, and is printed where it says nothing. Raises ConfigError for a format
+    that is unknown, before anything is written.
+    """
+    formats = desk.formats
+    wanted = [(_known(name, formats), file) for name, _, file in (name.partition("=") for name in asked)]
+    for name, file in wanted:
+        if file:
+            write_atomically(formats[name](case), Path(file))
+        elif name == "text" and sys.stdout.isatty():
+            make_console().print(desk.terminal(case))
+        elif not (name == "github" and gate.publish_to_github(formats[name](case), desk.outputs(case), environment)):
+            print_text(formats[name](case))
+
+
+def _known(name: str, formats: Mapping[str, object]) -> str:
+    if name not in formats:
+        known = ", ".join(formats)
+        raise ConfigError(f"no format {name!r}: there are {known}", where="--format", hint="--format junit=gate.xml")
+    return name

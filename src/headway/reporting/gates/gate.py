@@ -1,0 +1,187 @@
+"""A case: what every report of the gate is made of, and nothing of the machine or the hour it is told at."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.text import Text
+
+from headway.core.config import FILE
+from headway.core.evidence import Evidence, Measurement
+from headway.core.record import Record
+from headway.core.search_result import SearchResult
+from headway.core.verdict import RuleResult, Verdict
+from headway.reporting.text import formatting, tables, words
+from headway.reporting.text.formatting import one_line
+from headway.reporting.text.markdown import escape_markdown, markdown_table
+from headway.reporting.text.tables import VERDICT_MARKS
+from headway.reporting.text.terminal import render_rules
+
+COSTS = ("cost.per_million.one_row", "cost.per_million.batch")
+SPEEDS = ("latency.speedup", "throughput.speedup", *COSTS)
+
+
+class GateResult(Record, frozen=True, kw_only=True):
+    """A verdict on the winner of a search, with the evidence it was read from.
+
+    `speed` says how much faster the winner is, and what it costs, where that was measured. `where` is the file with the
+    policy, from the folder in which the gate runs; `/` parts it on every machine.
+    """
+
+    project: str
+    variant: str
+    verdict: Verdict
+    evidence: Evidence
+    speed: tuple[Measurement, ...] = ()
+    where: str = FILE
+
+
+def gate_result(frontier: SearchResult, verdict: Verdict, where: str = FILE) -> GateResult:
+    """The case of the winner of a search; its speed is of the period on which the search took it."""
+    winner = frontier.winner
+    searched = frontier.row(winner.variant.digest)
+    seen = [winner.evidence, *([searched.evidence] if searched else [])]
+    found = (next((held for each in seen if (held := each.find(name))), None) for name in SPEEDS)
+    return GateResult(
+        project=frontier.name,
+        variant=winner.variant.name,
+        verdict=verdict,
+        evidence=winner.evidence,
+        speed=tuple(each for each in found if each),
+        where=where,
+    )
+
+
+def failed_rules(verdict: Verdict) -> tuple[RuleResult, ...]:
+    """The rulings that are no pass: those that failed before those that are undecided."""
+    return tuple(
+        rule_result
+        for answer in ("fail", "undecided")
+        for rule_result in verdict.rule_results
+        if rule_result.answer == answer
+    )
+
+
+def verdict_reason(verdict: Verdict) -> str:
+    """Why the verdict is what it is, in a sentence without its stop: the first rule that speaks against it."""
+    count, spoke = len(verdict.rule_results), failed_rules(verdict)
+    if verdict.overridden:
+        judged = f" ({len(spoke)} of {count} rules did not pass: {spoke[0].message})" if spoke else ""
+        return f"passed by {verdict.by} at {verdict.at}, and not by the judge: {verdict.why}{judged}"
+    if not spoke:
+        return verdict.why or (f"all {count} rules pass" if count > 1 else "its one rule passes")
+    return spoke[0].message + (f" (and {len(spoke) - 1} more of {count} rules did not pass)" if len(spoke) > 1 else "")
+
+
+def describe_speed(case: GateResult) -> str:
+    """The winner with how much faster than the model as it came it is, what it costs, and on what that rests."""
+    said = (
+        f"{words.measure_name(measurement.name)} {formatting.format_measurement(measurement)} ({formatting.format_basis(measurement)})"
+        for measurement in case.speed
+    )
+    return "; ".join((case.variant, *said))
+
+
+def describe_judged_rows(case: GateResult) -> str:
+    """The rows that were judged, by period and digest, and how many there are; no machine, no hour."""
+    seen = [
+        rule_result.measurement
+        for rule_result in case.verdict.rule_results
+        if rule_result.measurement and not rule_result.measurement.slice
+    ]
+    basis = formatting.format_basis(max(seen, key=lambda each: each.n_rows)) if seen else "no row"
+    return f"judged on {basis} of {case.evidence.period} ({formatting.short_digest(case.evidence.dataset)})"
+
+
+def describe_evaluations(verdict: Verdict) -> str:
+    """How often these rows were looked at by a judge, in words."""
+    count = verdict.test_evaluations
+    times = {0: "no judged look at these rows is counted", 1: "these rows were looked at once"}
+    return times.get(count, f"these rows were looked at {count:,} times")
+
+
+def reuse_warning(verdict: Verdict) -> str:
+    """A sentence without its stop on rows that were looked at more than once; empty for those that were not."""
+    if verdict.test_evaluations <= 1:
+        return ""
+    return (
+        f"the test set was judged on {verdict.test_evaluations:,} times, so it was used to choose: its figures flatter "
+        "what was chosen, and the next verdict needs rows that nobody has looked at"
+    )
+
+
+WIDTH = 200
+"""Letters of a line where no terminal says how many there are."""
+
+
+def render_gate(case: GateResult) -> Group:
+    """The report as a terminal lays it out, at the width it has."""
+    verdict = case.verdict
+    warning = reuse_warning(verdict)
+    lines = (
+        f"{VERDICT_MARKS[verdict.answer]}: {verdict_reason(verdict)}",
+        describe_speed(case),
+        f"{describe_judged_rows(case)}; {describe_evaluations(verdict)}",
+        *([f"warning: {warning}"] if warning else []),
+    )
+    return Group(render_rules(verdict), *(Text(one_line(line)) for line in lines))
+
+
+def gate_text(case: GateResult) -> str:
+    """The report as text, without colours; every line is as long as it needs to be, up to `WIDTH` letters."""
+    file = io.StringIO()
+    # Without a height too, a terminal that can do little is 80 letters wide, whatever its width is said to be.
+    console = Console(file=file, width=WIDTH, height=25, color_system=None, highlight=False, legacy_windows=False)
+    console.print(render_gate(case))
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def gate_markdown(case: GateResult) -> str:
+    """The Markdown of a case: the answer, why, the winner, a table of rules, and how often the rows were looked at."""
+    verdict = case.verdict
+    warning = reuse_warning(verdict)
+    parts = (
+        f"## headway gate on {escape_markdown(case.project)}: {tables.VERDICT_MARKS[verdict.answer]}",
+        f"Why: {escape_markdown(verdict_reason(verdict))}.",
+        f"Winner: {escape_markdown(describe_speed(case))}.",
+        markdown_table(tables.tabulate_rules(verdict)).rstrip("\n") if verdict.rule_results else "",
+        f"**Warning:** {escape_markdown(warning)}." if warning else "",
+        f"It was {escape_markdown(describe_judged_rows(case))}; {describe_evaluations(verdict)}.",
+    )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+SUMMARY, OUTPUT = "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"
+
+
+def gate_summary(case: GateResult) -> str:
+    """What the summary of the step shows."""
+    return gate_markdown(case)
+
+
+def gate_outputs(case: GateResult) -> dict[str, str]:
+    """`verdict`, `reason`, `variant` and `looks_at_test` of the gate."""
+    return {
+        "verdict": case.verdict.answer,
+        "reason": verdict_reason(case.verdict),
+        "variant": case.variant,
+        "looks_at_test": str(case.verdict.test_evaluations),
+    }
+
+
+def format_outputs(found: Mapping[str, str]) -> str:
+    """The outputs of a step, a line each; no text of the evidence can add a line."""
+    return "".join(f"{name}={one_line(value)}\n" for name, value in found.items())
+
+
+def publish_to_github(summary: str, found: Mapping[str, str], environment: Mapping[str, str]) -> bool:
+    """Append summary and outputs to the files that GitHub names in the environment; False where it names none."""
+    texts = [(environment.get(SUMMARY), summary), (environment.get(OUTPUT), format_outputs(found))]
+    files = [(Path(path), text) for path, text in texts if path]
+    for path, text in files:
+        with path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    return bool(files)

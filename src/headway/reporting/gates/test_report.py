@@ -1,0 +1,241 @@
+"""A bulletin: what JUnit and SARIF are made of, whether the gate tells it of its rules or a check of its findings."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Literal
+from urllib.parse import quote
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+import msgspec
+
+from headway.core.record import Record, digest_of
+from headway.core.verdict import RuleResult, Verdict
+from headway.reporting.gates import gate
+from headway.reporting.gates.gate import GateResult
+from headway.reporting.text import formatting, words
+from headway.reporting.text.formatting import one_line
+
+Answer = Literal["pass", "fail", "undecided", "warn", "note", "unjudged"]
+NO_RULE, LOOKS = "policy", "looks_at_test"
+TITLES = {NO_RULE: "The policy has rules", LOOKS: "The test set was looked at once"}
+
+
+class TestCase(Record, frozen=True, kw_only=True):
+    """A rule with its answer, or a check with what it found.
+
+    `rule` is what a list of alerts calls it, `title` and `meaning` say what that is; `name` is that of a test. `key`
+    makes the entry the same one in another run. `accepted` is why a person passed it. `column` is the one it is about,
+    and `file` that which holds it where that is not the bulletin's.
+    """
+
+    rule: str
+    title: str
+    name: str
+    answer: Answer
+    message: str
+    meaning: str = ""
+    detail: str = ""
+    key: str = ""
+    accepted: str = ""
+    column: str = ""
+    file: str = ""
+
+
+class TestReport(Record, frozen=True, kw_only=True):
+    """All entries of one run, and what is said of the whole; `of` is `gate` or `check`, `where` the file it is about.
+
+    `aside` are entries that are no test: they stand in lists of alerts alone.
+    """
+
+    of: str
+    project: str
+    answer: str
+    entries: tuple[TestCase, ...]
+    aside: tuple[TestCase, ...] = ()
+    properties: dict[str, str] = {}
+    facts: dict[str, str | int] = {}
+    summary: str = ""
+    warning: str = ""
+    where: str = ""
+
+
+def gate_test_report(case: GateResult) -> TestReport:
+    """The bulletin of the gate: an entry a rule, and one that says so where the policy has none."""
+    verdict, warning = case.verdict, gate.reuse_warning(case.verdict)
+    looked = TestCase(rule=LOOKS, title=TITLES[LOOKS], name=LOOKS, answer="note", message=warning, key=LOOKS)
+    return TestReport(
+        of="gate",
+        project=case.project,
+        answer=verdict.answer,
+        entries=tuple(_of_ruling(verdict, rule_result) for rule_result in verdict.rule_results)
+        or (_without_rules(verdict),),
+        aside=(looked,) if warning else (),
+        properties={
+            "verdict": verdict.answer,
+            "variant": case.variant,
+            "subject": verdict.subject,
+            "dataset": case.evidence.dataset,
+            "period": case.evidence.period,
+            "looks_at_test": str(verdict.test_evaluations),
+            **{measurement.name: formatting.format_measurement(measurement) for measurement in case.speed},
+        },
+        facts={"verdict": verdict.answer, "looks_at_test": verdict.test_evaluations},
+        summary=f"{gate.verdict_reason(verdict)}; {gate.describe_evaluations(verdict)}",
+        warning=warning,
+        where=case.where,
+    )
+
+
+def _of_ruling(verdict: Verdict, rule_result: RuleResult) -> TestCase:
+    measure = rule_result.rule.measure
+    return TestCase(
+        rule=one_line(measure) or "-",
+        title=words.measure_title(measure),
+        meaning=words.measure_meaning(measure),
+        name=str(rule_result.rule),
+        answer=rule_result.answer,
+        message=rule_result.message,
+        detail=words.describe_rule_result(rule_result),
+        key=str(rule_result.rule),
+        accepted=gate.verdict_reason(verdict) if verdict.overridden else "",
+    )
+
+
+def _without_rules(verdict: Verdict) -> TestCase:
+    reason = gate.verdict_reason(verdict)
+    return TestCase(
+        rule=NO_RULE,
+        title=TITLES[NO_RULE],
+        name="the policy has rules",
+        answer="undecided",
+        message=reason,
+        key=NO_RULE,
+        accepted=reason if verdict.answer == "pass" else "",
+    )
+
+
+JUNIT_KINDS = {"fail": "failure", "undecided": "error", "unjudged": "skipped"}
+SILENT = "system-out"
+COUNTED = {"failure": "failures", "error": "errors", "skipped": "skipped"}
+
+
+def gate_junit(case: GateResult) -> str:
+    """The XML of a case of the gate."""
+    return to_junit(gate_test_report(case))
+
+
+def to_junit(bulletin: TestReport) -> str:
+    """The XML of a bulletin; it names no hour, no host and no duration, which are of the machine."""
+    tests = [_junit_test(bulletin, entry) for entry in bulletin.entries]
+    kinds = Counter(child.tag for test in tests for child in test)
+    counts = {"tests": str(len(tests)), **{name: str(kinds[kind]) for kind, name in COUNTED.items()}}
+    title = f"headway {bulletin.of}"
+    top = Element("testsuites", {"name": title, **counts})
+    suite = SubElement(top, "testsuite", {"name": f"{title}: {one_line(bulletin.project)}", **counts})
+    suite.append(_junit_properties(bulletin))
+    suite.extend(tests)
+    SubElement(suite, "system-out").text = one_line(bulletin.summary)
+    if bulletin.warning:
+        SubElement(suite, "system-err").text = f"warning: {bulletin.warning}"
+    ElementTree.indent(top)
+    content: bytes = ElementTree.tostring(top, encoding="utf-8", xml_declaration=True)
+    return f"{content.decode()}\n"
+
+
+def _junit_properties(bulletin: TestReport) -> Element:
+    properties = Element("properties")
+    for name, value in bulletin.properties.items():
+        SubElement(properties, "property", name=name, value=one_line(value))
+    return properties
+
+
+def _junit_test(bulletin: TestReport, entry: TestCase) -> Element:
+    test = Element("testcase", classname=f"headway.{one_line(bulletin.project)}", name=one_line(entry.name))
+    kind, message = JUNIT_KINDS.get(entry.answer, SILENT), one_line(entry.message)
+    if kind == SILENT:
+        SubElement(test, kind).text = message if entry.answer == "pass" else f"{entry.answer}: {message}"
+    elif entry.accepted:
+        judged = "" if entry.accepted == entry.message else f"; the judge: {message}"
+        SubElement(test, "skipped", message=one_line(f"{entry.accepted}{judged}"))
+    elif kind == "skipped":
+        SubElement(test, kind, message=message)
+    else:
+        SubElement(test, kind, type=entry.answer, message=message).text = one_line(entry.detail)
+    return test
+
+
+SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+SARIF_LEVELS: dict[Answer, str] = {
+    "fail": "error",
+    "undecided": "warning",
+    "warn": "warning",
+    "note": "note",
+    "unjudged": "note",
+}
+"""The gravest first."""
+
+
+def gate_sarif(case: GateResult) -> str:
+    """The SARIF of a case of the gate."""
+    return to_sarif(gate_test_report(case))
+
+
+def to_sarif(bulletin: TestReport) -> str:
+    """The SARIF of a bulletin as JSON of two spaces; texts have neither links nor placeholders."""
+    every = (*bulletin.entries, *bulletin.aside)
+    found = [entry for answer in SARIF_LEVELS for entry in every if entry.answer == answer]
+    rules = {entry.rule: entry for entry in reversed(every)}
+    names = list(dict.fromkeys(entry.rule for entry in every))
+    run = {
+        "tool": {"driver": {"name": "headway", "rules": [_sarif_rule(rules[name]) for name in names]}},
+        "automationDetails": {"id": f"headway-{bulletin.of}/{one_line(bulletin.project)}/"},
+        "columnKind": "unicodeCodePoints",
+        "properties": bulletin.facts,
+        "results": [_sarif_result(each, names.index(each.rule), bulletin.where) for each in found],
+    }
+    whole = {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
+
+
+def sarif_text(text: str) -> str:
+    r"""A text for `message.text`, which is never empty, and in which braces would be placeholders and `[a](b)` a link.
+
+    >>> sarif_text("{0} [a](b)")
+    '{{0}} [a\\](b)'
+    """
+    doubled = one_line(text).replace("{", "{{").replace("}", "}}")
+    return re.sub(r"(\\*)\]\(", lambda found: f"{found[1] * 2}\\](", doubled) or "-"
+
+
+def _sarif_rule(entry: TestCase) -> dict[str, object]:
+    described = {"fullDescription": {"text": sarif_text(entry.meaning)}} if entry.meaning else {}
+    return {"id": entry.rule, "shortDescription": {"text": sarif_text(entry.title)}, **described}
+
+
+def _sarif_location(entry: TestCase, where: str) -> dict[str, object]:
+    """The file that an entry is about, and the column in it: viewers show the one, and group by the other."""
+    file = entry.file or where
+    physical = {"artifactLocation": {"uri": quote(file)}, "region": {"startLine": 1}}
+    if not entry.column:
+        return {"physicalLocation": physical}
+    column = one_line(entry.column)
+    named = {"name": column, "fullyQualifiedName": f"{one_line(file)}/{column}", "kind": "member"}
+    return {"physicalLocation": physical, "logicalLocations": [named]}
+
+
+def _sarif_result(entry: TestCase, index: int, where: str) -> dict[str, object]:
+    """An entry that is no pass; where a person passed the whole, it is a note whose suppression names who and why."""
+    accepted = {"kind": "external", "status": "accepted", "justification": one_line(entry.accepted)}
+    return {
+        "ruleId": entry.rule,
+        "ruleIndex": index,
+        "level": "note" if entry.accepted else SARIF_LEVELS[entry.answer],
+        "message": {"text": sarif_text(f"{entry.answer}: {entry.message}")},
+        "locations": [_sarif_location(entry, where)],
+        "partialFingerprints": {"primaryLocationLineHash": f"{digest_of(entry.key.encode())[7:23]}:1"},
+        **({"suppressions": [accepted]} if entry.accepted else {}),
+        "properties": {"answer": entry.answer},
+    }

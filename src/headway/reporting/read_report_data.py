@@ -1,0 +1,328 @@
+"""The story of a project read back from its store: nothing is measured again, and what was not kept is not told."""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from headway.core.assessment import Assessment
+from headway.core.config import Config
+from headway.core.dataset import OUTCOME, Roles
+from headway.core.evidence import Evidence
+from headway.core.provenance import Provenance, Tracked
+from headway.core.record import StoredRecordType, read
+from headway.core.release import PointerUpdate
+from headway.core.rollout import Rollout
+from headway.core.search_result import SearchResult
+from headway.core.ticket import Ticket
+from headway.core.training import Retraining
+from headway.core.verdict import Verdict
+from headway.core.watch import MonitoringReport
+from headway.data.roles import parse_roles
+from headway.monitoring.erasure.erase import load_erasures
+from headway.registry.project import Project
+from headway.reporting import periods
+from headway.reporting.report_data import (
+    ColumnUse,
+    DataUse,
+    DatedRetraining,
+    LiveChange,
+    MonitoringHistory,
+    ReportData,
+    RolloutSummary,
+    SplitPeriod,
+    Stamp,
+)
+from headway.reporting.text import curves
+
+
+def read_report_data(project: Project) -> ReportData:
+    """The last search of a project, the release that came of it, and its year; without a search, the year alone."""
+    spans, year, curve = _spans(project), read_monitoring_history(project), curves.last_curve(project)
+    frontiers = read_records(project, SearchResult)
+    if not frontiers:
+        return ReportData(title=project.name, spans=spans, year=year, curve=curve)
+    found, policy = frontiers[-1], project.config.policy
+    measured = [record for record in read_records(project, Evidence) if not record.reference]
+    subjects = (found.winner.evidence.subject, found.origin.evidence.subject)
+    return ReportData(
+        title=project.name,
+        slice_rows=policy.slice_rows,
+        slice_groups=policy.slice_groups,
+        frontier=found.judged,
+        left=found.left,
+        reasons=found.reasons,
+        refusals=found.refusals,
+        winner=found.winner,
+        as_it_came=_of_origin(found, measured),
+        months=tuple(record for record in measured if record.subject in subjects and periods.is_dated(record.period)),
+        spans=spans,
+        data=found.baseline.data,
+        tracked=_dvc_files(project, found.baseline.data.values()),
+        release=_last_release(project, frontiers),
+        year=year,
+        curve=curve,
+        data_use=read_data_use(project, found.winner.variant.signature.names),
+    )
+
+
+def _dvc_files(project: Project, digests: Iterable[str]) -> tuple[Tracked, ...]:
+    """What DVC said of the files from which the data of these digests was read."""
+    known = {record.digest: record.tracked for record in read_records(project, Provenance)}
+    return tuple(dict.fromkeys(each for digest in digests for each in known.get(digest, ())))
+
+
+def _last_release(project: Project, frontiers: Sequence[SearchResult]) -> str:
+    """The release that was made of the last winner, if it ever went live; it may have been examined since."""
+    moves = project.register.history(project.name)
+    made, live = released_verdicts(project, moves), {move.release for move in moves if move.pointer == "live"}
+    last = frontiers[-1].winner.evidence
+    same = [frontier.winner for frontier in frontiers if frontier.winner.evidence.subject == last.subject]
+    digests = (
+        release_of_verdict(each.verdict, made) for each in reversed(same) if each.evidence.dataset == last.dataset
+    )
+    return next((digest for digest in digests if digest in live), "")
+
+
+def _of_origin(found: SearchResult, measured: Sequence[Evidence]) -> Evidence | None:
+    """What was measured of the model as it came on the rows on which the winner was judged."""
+    judged = found.winner.evidence
+    same = (evidence for evidence in measured if (evidence.period, evidence.dataset) == (judged.period, judged.dataset))
+    return next((evidence for evidence in same if evidence.subject == found.origin.evidence.subject), None)
+
+
+def _spans(project: Project) -> tuple[SplitPeriod, ...]:
+    split = project.config.split
+    named = {"train": split.train, "choose": split.choose, "test": split.test, "live": split.live}
+    return tuple(SplitPeriod(name=name, first=dates[0], until=dates[1]) for name, dates in named.items() if dates)
+
+
+Stamps = Mapping[str, Stamp]
+
+
+def read_monitoring_history(project: Project, *, since: datetime | None = None) -> MonitoringHistory | None:
+    """What the records say of the time since the first release went live; None while they say nothing.
+
+    `since` leaves out what was done before that time by the clock, as of a demo that was run before. Raises Refused
+    where the moves of pointers were tampered with.
+    """
+    moves = [each for each in project.register.history(project.name) if _is_after(each.at, since)]
+    stamps = {record.of: record for record in read_records(project, Stamp)}
+    rollouts = [record for record in read_records(project, Rollout) if _is_after(record.started_at, since)]
+    retrainings = [record for record in read_records(project, Retraining) if _is_after(record.frontier.at, since)]
+    trials, learned = _rollouts(rollouts, read_records(project, Verdict), stamps), _learned(retrainings, stamps)
+    lives = _live_spans([move for move in moves if move.pointer == "live"], trials)
+    ever = {life.move.release for life in lives}
+    made = released_verdicts(project, moves)
+    year = MonitoringHistory(
+        watches=_of_live(
+            [record for record in read_records(project, MonitoringReport) if record.release in ever], lives
+        ),
+        tickets=tuple(record for record in read_records(project, Ticket) if record.release in ever),
+        trials=trials,
+        learned=learned,
+        turns=tuple(LiveChange(at=life.at, move=life.move, back=life.back) for life in lives[1:] if not life.trial),
+        names=_names(
+            lives, {release_of_verdict(each.retraining.frontier.winner.verdict, made): each for each in learned}
+        ),
+        limits={"ece": project.config.retrain.ece_at_most},
+    )
+    return year if any((year.watches, year.tickets, trials, learned, year.turns)) else None
+
+
+def read_records(project: Project, kind: type[StoredRecordType]) -> list[StoredRecordType]:
+    """The records of a kind that the project keeps, oldest first."""
+    return project.records(kind)
+
+
+class _LiveSpan(NamedTuple):
+    """A move of `live`: from when, whether to a release that had been live before, and whether by a rollout."""
+
+    at: str
+    move: PointerUpdate
+    back: bool
+    trial: bool
+
+
+def _live_spans(moves: Sequence[PointerUpdate], trials: Sequence[RolloutSummary]) -> list[_LiveSpan]:
+    """A release that a rollout made live is so from the time of the rollout, which may be that of replayed data."""
+    promoted = {
+        rollout_summary.rollout.release: rollout_summary.at
+        for rollout_summary in trials
+        if rollout_summary.rollout.standing == "promoted"
+    }
+    found: list[_LiveSpan] = []
+    for move in moves:
+        back = move.release in [life.move.release for life in found]
+        trial = not back and move.release in promoted
+        found.append(_LiveSpan(at=promoted[move.release] if trial else move.at, move=move, back=back, trial=trial))
+    return found
+
+
+def _rollouts(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], stamps: Stamps) -> tuple[RolloutSummary, ...]:
+    """One for each rollout, by its salt: how it was begun is in its first record, where it stands in its last."""
+    begun: dict[str, Rollout] = {}
+    last: dict[str, Rollout] = {}
+    for rollout in rollouts:
+        begun.setdefault(rollout.salt, rollout)
+        last[rollout.salt] = rollout
+    return tuple(
+        RolloutSummary(
+            at=stamps[salt].at if salt in stamps else rollout.stage_at,
+            rollout=rollout,
+            aim=begun[salt].why,
+            verdict=_verdict_on(rollout, verdicts),
+            note=stamps[salt].note if salt in stamps else "",
+        )
+        for salt, rollout in last.items()
+    )
+
+
+def _verdict_on(rollout: Rollout, verdicts: Sequence[Verdict]) -> Verdict | None:
+    """The last verdict on the release while it was rolled out."""
+    first, end = _time(rollout.started_at), _time(rollout.stage_at)
+    found = [verdict for verdict in verdicts if verdict.subject == rollout.release and verdict.at]
+    return next((verdict for verdict in reversed(found) if first <= _time(verdict.at) <= end), None)
+
+
+def _is_after(at: str, since: datetime | None) -> bool:
+    return since is None or _time(at) >= since.astimezone()
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone()
+
+
+def _learned(retrainings: Sequence[Retraining], stamps: Stamps) -> tuple[DatedRetraining, ...]:
+    """One for each key, as it was kept last."""
+    last = {retraining.key: retraining for retraining in retrainings}
+    at = {key: stamps[key].at if key in stamps else each.frontier.at for key, each in last.items()}
+    return tuple(DatedRetraining(at=at[key], retraining=each) for key, each in last.items())
+
+
+def _of_live(watches: Sequence[MonitoringReport], lives: Sequence[_LiveSpan]) -> tuple[MonitoringReport, ...]:
+    """One a period: the last kept of the release that was live in the middle of it, or else the last kept.
+
+    Periods of another length than those that were looked at last are left out.
+    """
+    found: dict[str, dict[str, MonitoringReport]] = {}
+    for watch in watches:
+        if len(watch.period) == len(watches[-1].period):
+            found.setdefault(watch.period, {})[watch.release] = watch
+    chosen = []
+    for period in sorted(found):
+        last = list(found[period].values())[-1]
+        chosen.append(found[period].get(_live_in(last, lives), last))
+    return tuple(chosen)
+
+
+def _live_in(watch: MonitoringReport, lives: Sequence[_LiveSpan]) -> str:
+    """The release that was live in the middle of a period; the first is taken to have been so from ever."""
+    first, end = datetime.fromisoformat(watch.since), datetime.fromisoformat(watch.until)
+    middle = (first + (end - first) / 2).isoformat()
+    # ISO times compare as texts; a month alone (2013-11) stands for its first day
+    before = [life.move.release for number, life in enumerate(lives) if not number or life.at <= middle]
+    return before[-1] if before else ""
+
+
+def _names(lives: Sequence[_LiveSpan], learned: Mapping[str, DatedRetraining]) -> dict[str, str]:
+    """What each release that was ever live is called, no two the same; `learned` is by release."""
+    names: dict[str, str] = {}
+    for release in (life.move.release for life in lives):
+        if release and release not in names:
+            name = _renewed(learned[release]) if release in learned else f"release {len(names) + 1}"
+            name = name if names else "first release"
+            names[release] = f"{name}, release {len(names) + 1}" if name in names.values() else name
+    return names
+
+
+def _renewed(learned: DatedRetraining) -> str:
+    done = "retrained" if learned.retraining.trainings else "recalibrated"
+    return f"{done} in {calendar.month_name[int(learned.at[5:7])]}"
+
+
+def released_verdicts(project: Project, moves: Sequence[PointerUpdate]) -> list[tuple[Verdict, str]]:
+    """Verdicts for which a release was made live or canary, each with its digest, in the order of the moves."""
+    found = []
+    for move in moves:
+        for content in project.state.records("verdict", name=project.name, digest=move.verdict) if move.verdict else ():
+            found.append((read(Verdict, content), move.release))
+    return found
+
+
+def release_of_verdict(verdict: Verdict, made: Sequence[tuple[Verdict, str]]) -> str:
+    """The release that was made on this verdict; empty if none."""
+    return next((release for known, release in made if known == verdict), "")
+
+
+PERSONAL = ("D050", "D051", "D052", "D054")
+NOT_READ = "nothing: it is opened, and not read"
+_ROLES = {
+    "target": "what is predicted",
+    "time": "the order of rows in time, and the periods",
+    "groups": "rows that share fate, for intervals",
+    "lists": "rows that a ranking puts in order",
+    "weight": "how much a row counts",
+    "slices": "parts that are judged one by one",
+    "people": "groups of people, between whom gaps are measured",
+}
+
+
+def read_data_use(project: Project, read: Collection[str]) -> DataUse | None:
+    """Every column that was there when the checks last looked, or that settings and model name, and its use.
+
+    `read` are the columns that the model reads. None where the project declares no target.
+    """
+    config = project.config
+    if not config.data.target:
+        return None
+    seen = [record for record in read_records(project, Assessment) if record.name == project.name][-1:]
+    roles, told = parse_roles(config.data), _personal_findings(seen[-1]) if seen else {}
+    opened = list(seen[-1].columns) if seen else []
+    names = dict.fromkeys([*opened, *read, *_named(roles), *config.personal.drop, *told])
+    columns = (
+        _column_use(name, roles, read, told) for name in names if name in opened or _is_column(name, config, told)
+    )
+    return DataUse(
+        source=config.data.source,
+        columns=tuple(columns),
+        n_read=len(read),
+        looked_at=seen[-1].at if seen else "",
+        retention=config.personal.retention,
+        erasures=tuple(load_erasures(project)),
+    )
+
+
+def _personal_findings(seen: Assessment) -> dict[str, str]:
+    """What was found of people in each column, and what was done about it, in the words of the checks."""
+    told: dict[str, list[str]] = {}
+    for finding in seen.findings:
+        column = finding.where.removeprefix("column ")
+        if finding.code in PERSONAL and column != finding.where:
+            told.setdefault(column, []).append(finding.message.removeprefix(f"'{column}' "))
+    return {column: "; ".join(message) for column, message in told.items()}
+
+
+def _named(roles: Roles) -> list[str]:
+    single = (roles.target, roles.time, roles.groups, roles.lists, roles.weight)
+    return [name for name in (*single, *roles.slices, *roles.people, *roles.known, *roles.ignore) if name]
+
+
+def _is_column(name: str, config: Config, told: Collection[str]) -> bool:
+    """Whether a name that no opened table has is a column all the same: `[personal] drop` may name a kind."""
+    return name in told or name not in config.personal.drop
+
+
+def _column_use(name: str, roles: Roles, read: Collection[str], told: dict[str, str]) -> ColumnUse:
+    uses = ["read by the model"] if name in read else []
+    for role, message in _ROLES.items():
+        value = getattr(roles, role)
+        if name == value or (isinstance(value, tuple) and name in value):
+            uses.append(message)
+    if roles.known.get(name) == OUTCOME:
+        uses.append("nothing: it is known only after the outcome")
+    elif name in roles.ignore:
+        uses.append("nothing: it is ignored")
+    return ColumnUse(name=name, purpose=", ".join(uses) or NOT_READ, personal=told.get(name, ""))

@@ -1,0 +1,220 @@
+"""The four questions that a report answers first: what is live, is it right, how much faster, what was refused."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec.structs import replace
+
+from headway.core.record import Record
+from headway.core.variant import Variant
+from headway.core.verdict import Answer, Verdict
+from headway.core.watch import MonitoringReport, MonitoringStatus
+from headway.reporting import periods
+from headway.reporting.report_data import RefusedVariant, Replay, ReportData
+from headway.reporting.text import formatting, words
+
+AnswerStyle = Answer | Literal["plain"]
+
+
+class SummaryAnswer(Record, frozen=True, kw_only=True):
+    """A question of a reader who cannot code, its answer in a few words, and what the answer rests on."""
+
+    question: str
+    answer: str
+    detail: str = ""
+    mood: AnswerStyle = "plain"
+
+
+_WELL: dict[MonitoringStatus, tuple[str, AnswerStyle]] = {
+    "healthy": ("Yes: no harm is shown", "pass"),
+    "drifted": ("No harm is shown, but the inputs changed", "plain"),
+    "degraded": ("No: worse than when it was judged", "fail"),
+    "unknown": ("That cannot be said yet", "undecided"),
+}
+
+
+def summary_answers(story: ReportData) -> tuple[SummaryAnswer, ...]:
+    """The replies that this story can give, in the order in which a reader asks."""
+    given = (_now(story), _well(story), _live(story), _right(story), _faster(story), _refused(story.refused))
+    return tuple(reply for reply in given if reply is not None)
+
+
+def describe_replay(replay: Replay) -> str:
+    """What the replay over HTTP showed, in sentences."""
+    sent = (
+        f"{replay.rows:,} rows of {periods.period_name(replay.period)} were sent in {replay.requests:,} requests, "
+        f"which took {formatting.format_seconds(replay.seconds)}"
+    )
+    if _spoilt(replay):
+        return f"{sent}. {_altered(replay)}."
+    return f"{sent}. Every answer was the one that the release itself computes, and no request failed."
+
+
+def _seen(story: ReportData) -> MonitoringReport | None:
+    """The period that was watched last and is over; where none is, the one that has begun."""
+    watches = story.year.watches if story.year else ()
+    return next((watch for watch in reversed(watches) if watch.is_complete), watches[-1] if watches else None)
+
+
+def _now(story: ReportData) -> SummaryAnswer | None:
+    seen = _seen(story)
+    if story.year is None or seen is None:
+        return None
+    name = story.year.names.get(seen.release, "a release")
+    first = next(watch for watch in story.year.watches if watch.release == seen.release)
+    detail = f"Watched since {periods.period_name(first.period)}. Release {formatting.short_digest(seen.release)}."
+    return SummaryAnswer(question="What is live?", answer=f"{name[:1].upper()}{name[1:]}", detail=detail)
+
+
+def _well(story: ReportData) -> SummaryAnswer | None:
+    seen = _seen(story)
+    if seen is None:
+        return None
+    answer, mood = _WELL[seen.status]
+    known = f", {seen.n_labeled:,} with a known outcome" if seen.n_labeled else ""
+    parts = [f"Seen in {periods.period_name(seen.period)} on {seen.n_rows:,} rows{known}."]
+    error, cost = seen.find("ece"), seen.cost
+    if error is not None and formatting.has_interval(error):
+        parts.append(f"Its probabilities were off by {formatting.format_measurement(error)} on average.")
+    if cost is not None and formatting.has_interval(cost):
+        parts.append(f"Cost a month against when judged: {formatting.format_measurement(replace(cost, unit=''))}.")
+    return SummaryAnswer(question="Is it well?", answer=answer, detail=" ".join(parts), mood=mood)
+
+
+def _live(story: ReportData) -> SummaryAnswer | None:
+    if story.winner is None:
+        return _nothing_live(story) if story.frontier else None
+    name = story.winner.variant.name
+    if story.release:
+        key = f", signed with the key {formatting.short_digest(story.key)}" if story.key else ""
+        detail = f"{_made(story.winner.variant)} Release {formatting.short_digest(story.release)}{key}."
+        first = "What was released first?" if _seen(story) else "What was released?"
+        return SummaryAnswer(question=first, answer=name, detail=detail, mood="pass")
+    detail = f"{_made(story.winner.variant)} It is not released."
+    return SummaryAnswer(question="What was chosen?", answer=name, detail=detail)
+
+
+def _made(variant: Variant) -> str:
+    if not variant.steps:
+        return "The model as it came, unchanged."
+    return f"The model as it came, in another form: {', then '.join(map(str, variant.steps))}."
+
+
+def _nothing_live(story: ReportData) -> SummaryAnswer:
+    passing = sum(judged.verdict.answer == "pass" for judged in story.frontier)
+    detail = (
+        f"{passing} of {len(story.frontier)} variants meet every rule on the period that the search looked at."
+        if passing
+        else "No variant meets every rule of the policy."
+    )
+    return SummaryAnswer(question="What was released?", answer="Nothing was released", detail=detail, mood="undecided")
+
+
+def _right(story: ReportData) -> SummaryAnswer | None:
+    if story.winner is None:
+        return None
+    verdict = story.winner.verdict
+    count = len(verdict.rule_results)
+    answers: dict[Answer, str] = {
+        "pass": f"Yes: it meets all {count} rules" if count > 1 else "Yes: it meets its rule",
+        "fail": "No: it breaks a rule",
+        "undecided": "Not shown yet",
+    }
+    parts = (_judged_on(verdict, story.groups), _over_http(story.replay) if story.replay else "")
+    altered = story.replay is not None and _spoilt(story.replay)
+    return SummaryAnswer(
+        question="Was it right when judged?" if _seen(story) else "Is it right?",
+        answer="No: it was not served as it was judged" if altered else answers[verdict.answer],
+        detail=" ".join(part for part in parts if part),
+        mood="fail" if altered else verdict.answer,
+    )
+
+
+def _judged_on(verdict: Verdict, groups: str) -> str:
+    """On how much the verdict rests, or what spoke against the variant."""
+    if verdict.answer != "pass":
+        return " ".join(part for part in (_against(verdict), _used_to_choose(verdict)) if part)
+    seen = [
+        rule_result.measurement
+        for rule_result in verdict.rule_results
+        if rule_result.measurement and not rule_result.measurement.slice
+    ]
+    if not seen:
+        return ""
+    most = max(seen, key=lambda measurement: measurement.n_rows)
+    rows = f"Judged on {formatting.format_basis(most, groups)}"
+    if verdict.test_evaluations > 1:
+        chose = f"they were looked at {verdict.test_evaluations} times, so they were used to choose"
+        return f"{rows} that the training had not seen; {chose}: their figures flatter what was chosen."
+    return f"{rows} that neither the training nor the search had seen."
+
+
+def _used_to_choose(verdict: Verdict) -> str:
+    """A sentence on rows that were judged on before: they flatter whatever was kept of those looks."""
+    count = verdict.test_evaluations
+    return f"Its rows were looked at {count} times, so they were used to choose." if count > 1 else ""
+
+
+def _against(verdict: Verdict) -> str:
+    """The first rule that a variant breaks, or that is undecided, in words and numbers; and how many there are."""
+    broken = [rule_result for rule_result in verdict.rule_results if rule_result.answer == verdict.answer]
+    if not broken:
+        return verdict.why
+    first = broken[0]
+    message = words.describe_rule_result(first)
+    sentence = (
+        f"{words.describe_violation(first.rule.measure)}: {message}"
+        if first.answer == "fail"
+        else f"{message[:1].upper()}{message[1:]}"
+    )
+    word = "broken" if verdict.answer == "fail" else "undecided"
+    return (
+        f"{sentence}. {len(broken)} of {len(verdict.rule_results)} rules {'is' if len(broken) == 1 else 'are'} {word}."
+    )
+
+
+def _over_http(replay: Replay) -> str:
+    if _spoilt(replay):
+        return f"Over HTTP, {_altered(replay)}."
+    return f"Over HTTP all {replay.rows:,} answers of {periods.period_name(replay.period)} came back unaltered."
+
+
+def _spoilt(replay: Replay) -> bool:
+    return replay.mismatches + replay.failures > 0
+
+
+def _altered(replay: Replay) -> str:
+    answers = f"{replay.mismatches:,} of {replay.rows:,} answers were not those that the release itself computes"
+    requests = f"{replay.failures:,} of {replay.requests:,} requests failed"
+    return " and ".join(text for text, count in ((answers, replay.mismatches), (requests, replay.failures)) if count)
+
+
+def _faster(story: ReportData) -> SummaryAnswer | None:
+    speedup, now = story.of_winner("latency.speedup"), story.of_winner("latency.one_row")
+    if speedup is None:
+        return None
+    before = story.origin.evidence.find("latency.one_row") if story.origin else None
+    parts = [f"One row takes {formatting.format_measurement(now)}" if now else ""]
+    parts += [f"instead of {formatting.format_measurement(before)}" if now and before else ""]
+    batch = story.of_winner("throughput.speedup")
+    text = " ".join(part for part in parts if part)
+    text = f"{text}; in batches {formatting.format_measurement(batch)}" if batch and text else text
+    return SummaryAnswer(
+        question="How much faster?",
+        answer=formatting.format_measurement(speedup),
+        detail=text and f"{text}.",
+        mood="plain",
+    )
+
+
+def _refused(wrong: RefusedVariant | None) -> SummaryAnswer | None:
+    if wrong is None:
+        return None
+    verdict = wrong.judged.verdict
+    if verdict.answer == "pass":
+        answer = f"No: the judge passed “{wrong.title}”"
+        return SummaryAnswer(question="Was the wrong variant refused?", answer=answer, mood="fail")
+    return SummaryAnswer(
+        question="What was refused?", answer=wrong.title, detail=_against(verdict), mood=verdict.answer
+    )

@@ -1,0 +1,207 @@
+"""Numbers as a person reads them: the value, its interval or its count, and no more digits than it can carry."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from headway.core.errors import ConfigError
+from headway.core.evidence import Measurement
+
+SHARES = frozenset(
+    {
+        "decision_churn",
+        "decision_churn.near",
+        "missing.decision_churn",
+        "changed_decisions",
+        "base_rate",
+        "success",
+    }
+)
+TIMED = ("latency.", "throughput.", "cost.cpu_s.", "cost.per_million.")
+TINY, ROUNDING = 1e-4, 1e-12
+_WHOLE = ((0.0, 1.0), (-1.0, 1.0))
+_ENDLESS = 1e300
+
+
+def format_number(value: float, *, width: float = 0.0) -> str:
+    """A number with two digits of its interval's width, and three significant ones where it has none.
+
+    From 1 up, an interval leaves three significant digits at most; what is below 0.0001 is written with an exponent,
+    and what is nearer to 0 than 1e-12 is the rounding of a computer.
+
+    >>> format_number(0.74127, width=0.052), format_number(31.2345), format_number(4.8e-6), format_number(336776.0)
+    ('0.741', '31.2', '4.8e-6', '336,776')
+    """
+    if not math.isfinite(value):
+        return "not known"
+    if value != 0 and max(abs(value), width) < TINY:
+        return _exponent(value)
+    return _rounded(value, _decimals(value, width, most=3 if abs(value) >= 1 else 0))
+
+
+def format_measurement(measurement: Measurement) -> str:
+    """A measurement with unit and interval: `0.741 [0.715, 0.767]`, `31.2 us [30.9, 31.6]`, `x 8.4 [8.2, 8.6]`.
+
+    A count or a maximum over the rows at hand is a fact and has no interval; where the data give none, that is said.
+    """
+    interval = format_interval(measurement)
+    return f"{format_value(measurement)} {interval}" if interval else format_value(measurement)
+
+
+def has_interval(measurement: Measurement) -> bool:
+    """Whether the data give an interval: not where it is the whole range of the measure, for want of groups."""
+    ends = (measurement.low, measurement.high)
+    endless = not all(abs(end) < _ENDLESS for end in ends)
+    return not (endless or (measurement.se is None and ends in _WHOLE))
+
+
+def format_value(measurement: Measurement) -> str:
+    """The value of a measurement with its unit, to be shown beside `format_interval` or `format_basis`."""
+    scale, prefix = _scale(measurement)
+    value, width = measurement.value * scale, _width(measurement) * scale
+    tiny = not math.isfinite(value) or (value != 0 and max(abs(value), width) < TINY)
+    text = (
+        format_number(value, width=width) if tiny else _rounded(value, _decimals(value, width, most=_most(measurement)))
+    )
+    if not math.isfinite(value):
+        return text
+    if measurement.name.endswith("speedup") or measurement.unit == "x":
+        return f"x {text}"
+    unit = "%" if _is_share(measurement.name) else measurement.unit
+    return f"{text} {prefix}{unit}".rstrip()
+
+
+def format_interval(measurement: Measurement) -> str:
+    """The interval in brackets, on the scale of `format_value`; empty for a fact; where data give none, `(no interval)`."""
+    width = _width(measurement)
+    if not math.isfinite(measurement.value) or (has_interval(measurement) and not width):
+        return ""
+    if not has_interval(measurement):
+        return "(no interval)"
+    scale, _ = _scale(measurement)
+    ends = (measurement.low * scale, measurement.high * scale)
+    largest = max(map(abs, (*ends, measurement.value * scale)))
+    if largest < ROUNDING:
+        return ""
+    if largest < TINY:
+        return "[" + ", ".join(_exponent(end) for end in ends) + "]"
+    decimals = _decimals(measurement.value * scale, width * scale, most=_most(measurement))
+    return "[" + ", ".join(_rounded(end, decimals) for end in ends) + "]"
+
+
+def format_limit(value: float, measure: str) -> str:
+    """A limit of a policy, in the unit in which its measure is shown: `0.005`, `5 %`."""
+    return f"{value * 100:g} %" if _is_share(measure) else f"{value:g}"
+
+
+def format_ratio(measurement: Measurement) -> str:
+    """A ratio within a sentence: `8.40 [8.23, 8.57] times`."""
+    return f"{format_measurement(measurement).removeprefix('x ')} times"
+
+
+def format_basis(measurement: Measurement, groups: str = "groups") -> str:
+    """What a measurement rests on: `18,251 rows, 62 days`; the groups of a timing are its rounds."""
+    rows = f"{measurement.n_rows:,} rows"
+    word = "rounds" if measurement.unit == "x" or measurement.name.startswith(TIMED) else groups
+    return f"{rows}, {measurement.n_groups:,} {word}" if measurement.n_groups else rows
+
+
+def format_seconds(value: float) -> str:
+    """A duration: `0.82 s`, `12.4 s`, `2 min 13 s`."""
+    if round(value) < 100:
+        return f"{format_number(value)} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes:,} min {rest} s"
+
+
+def short_digest(digest: str) -> str:
+    """The first 12 characters of a digest, without the name of its method; enough to tell two releases apart."""
+    return digest.rpartition(":")[2][:12]
+
+
+def typeset(text: str) -> str:
+    """The same text in print: micro, times and minus signs, and no line break within a number or an interval.
+
+    >>> typeset("x 8.4, -0.002, 31.2 us on 2013-09-01")
+    '×\u202f8.4, −0.002, 31.2\\xa0µs on 2013-09-01'
+    """
+    text = re.sub(r"(?<=\d) us\b", "\u00a0µs", text)
+    text = re.sub(r"(\[[^\s,]+,) (?=[^\s\]]+\])", "\\1\u00a0", text)
+    text = re.sub(r"\bx (?=\d)", "×\u202f", text)
+    text = re.sub(r"(?<=\d) (?=(?:%|ms|s|[kM]? ?rows/s)(?!\w))", "\u00a0", text)
+    return re.sub(r"(?<![\w.)\]-])-(?=\d)", "−", text)
+
+
+def _width(measurement: Measurement) -> float:
+    return measurement.high - measurement.low if has_interval(measurement) else 0.0
+
+
+def _scale(measurement: Measurement) -> tuple[float, str]:
+    """What to multiply by, and the prefix of the unit that makes up for it."""
+    if _is_share(measurement.name):
+        return 100.0, ""
+    if measurement.unit != "rows/s" or not math.isfinite(measurement.value):
+        return 1.0, ""
+    if abs(measurement.value) >= 1e6:
+        return 1e-6, "M "
+    return (1e-3, "k ") if abs(measurement.value) >= 1e4 else (1.0, "")
+
+
+def _most(measurement: Measurement) -> int:
+    """The most significant digits: three of what has a unit or is 1 and more; 0 is as many as the width says."""
+    return 3 if measurement.unit or abs(measurement.value) >= 1 else 0
+
+
+def _decimals(value: float, width: float, *, most: int) -> int:
+    """Digits after the point, negative where digits before it are rounded away."""
+    size = math.floor(math.log10(abs(value))) if value else 0
+    if width <= 0:
+        return max(0, 2 - size) if value else 0
+    wanted = 1 - math.floor(math.log10(width))
+    return min(wanted, most - 1 - size) if most and value else wanted
+
+
+def _rounded(value: float, decimals: int) -> str:
+    text = f"{round(value, decimals):,.{max(decimals, 0)}f}"
+    return text.lstrip("-") if not any(digit in text for digit in "123456789") else text
+
+
+def _exponent(value: float) -> str:
+    if 0 < abs(value) < ROUNDING:
+        return "< 1e-12"
+    digits, _, power = f"{value:.1e}".partition("e")
+    return f"{digits}e{int(power)}" if value else "0"
+
+
+def _is_share(measure: str) -> bool:
+    """Whether a measure is a share of rows, of all of them or of a part: `missing.decision_churn`."""
+    return measure.rpartition(".")[2] in SHARES
+
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def parse_duration(text: str) -> float:
+    """The seconds of a length of time; raises ConfigError, with examples, for what is none.
+
+    >>> parse_duration("90"), parse_duration("60s"), parse_duration("1.5m")
+    (90.0, 60.0, 90.0)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if not found:
+        raise ConfigError(f"{text!r} is no length of time", hint="60s, 5m, or 1h")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+UNPRINTABLE = re.compile("[^\u0020-\u007e\u00a0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Control characters, marks that reverse the direction of writing, and what XML 1.0 cannot hold."""
+
+
+def one_line(text: str) -> str:
+    r"""The text with each run of white space as one space, and each character that is not printable as U+FFFD.
+
+    >>> one_line("a\n  b\x1b[2J")
+    'a b\ufffd[2J'
+    """
+    return UNPRINTABLE.sub("\ufffd", " ".join(text.split()))

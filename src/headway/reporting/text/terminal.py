@@ -1,0 +1,201 @@
+"""The tables of the terminal: whole numbers and whole words at any width, in colours where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from headway.core.assessment import UNJUDGED
+from headway.core.evidence import Finding
+from headway.core.release import PointerUpdate
+from headway.core.search_result import SearchResult
+from headway.core.verdict import EvaluatedVariant, Verdict
+from headway.data.leakage.eight_kinds import summarize_leakage
+from headway.reporting.report_data import Replay, ReportData
+from headway.reporting.summary import describe_replay, summary_answers
+from headway.reporting.text import formatting, tables, words
+from headway.reporting.text.tables import Column, Line, Style, Table
+
+FOLDED = 22
+"""Letters to which a text may be folded; where even that does not fit, columns go on below."""
+GAP = 2
+"""Letters between two columns; one of them is the table's own line, which is blank."""
+_WITHOUT = ("components", "ablation")
+_STYLES: dict[Style, str] = {
+    "pass": "green",
+    "fail": "red",
+    "undecided": "yellow",
+    "plain": "",
+    "quiet": "dim",
+    "strong": "bold",
+}
+
+
+class TerminalTable:
+    """A sheet that lays itself out for the width there is: nothing is cut, texts fold, columns go on below."""
+
+    def __init__(self, sheet: Table) -> None:
+        self.sheet = sheet
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for columns in _blocks(self.sheet, options.max_width):
+            yield _table(self.sheet, columns)
+        if any(self.sheet.notes):
+            yield _table(_of_notes(self.sheet), [0, 1])
+
+
+def render_variants(
+    judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant | None = None, reasons: Mapping[str, str] | None = None
+) -> TerminalTable:
+    """The variants of a frontier, each with the verdict, speed, quality and distance from the model as it came."""
+    return TerminalTable(tables.tabulate_variants(judged, winner=winner, reasons=reasons))
+
+
+def render_search(frontier: SearchResult) -> Group:
+    """What a search found: its variants, and a line for each that was left after a first look."""
+    shown = render_variants(frontier.judged, frontier.winner, frontier.reasons)
+    head = [Line(text="Left after a first look at their speed")] if frontier.left else []
+    names = (row.variant.name for row in frontier.left)
+    lines = [Line(text=f"  {name}: {frontier.reasons.get(name, '')}", mood="quiet") for name in names]
+    return Group(shown, _text([*head, *lines]))
+
+
+def render_search_briefly(frontier: SearchResult, *, groups: str = "groups") -> Group:
+    """The variants of a frontier, a line each, and the rows they were judged on; the report gives the reasons."""
+    seen = frontier.origin.evidence.find("roc_auc")
+    basis = f"{len(frontier.judged)} variants" + (
+        f", judged on {formatting.format_basis(seen, groups)}" if seen else ""
+    )
+    basis += f"; {len(frontier.left)} more left after a first look at their speed" if frontier.left else ""
+    return Group(Text(basis), TerminalTable(tables.tabulate_variants_briefly(frontier.judged, frontier.winner)))
+
+
+def render_rules(verdict: Verdict, *, groups: str = "groups") -> TerminalTable:
+    """A verdict rule by rule; `groups` is the word for rows that share fate."""
+    return TerminalTable(tables.tabulate_rules(verdict, groups=groups))
+
+
+def render_evaluation(judged: EvaluatedVariant) -> Group:
+    """An examination: the verdict, all that was measured of the whole and without each part, and what was found."""
+    evidence = judged.evidence
+    whole = [measurement for measurement in evidence.measurements if not measurement.slice]
+    parts = len(evidence.measurements) - len(whole)
+    found = [render_findings(evidence.findings)] if evidence.findings else []
+    parts_tables = (tables.tabulate_ablation(evidence.measurements, audit) for audit in _WITHOUT)
+    taken_apart = [TerminalTable(sheet) for sheet in parts_tables if sheet.rows]
+    more = [Text(f"{parts} more of slices and bins: headway report, or --json")] if parts else []
+    stressed = (told(evidence.measurements) for told in (tables.tabulate_corruptions, tables.tabulate_attack))
+    faults = [TerminalTable(sheet) for sheet in stressed if sheet.rows]
+    return Group(
+        render_rules(judged.verdict),
+        TerminalTable(tables.tabulate_measurements(whole)),
+        *faults,
+        *more,
+        *taken_apart,
+        *found,
+    )
+
+
+def render_findings(found: Sequence[Finding]) -> TerminalTable:
+    """What the checks of the data found, with the mend."""
+    return TerminalTable(tables.tabulate_findings(found))
+
+
+def render_check(found: Sequence[Finding]) -> Group:
+    """What the checks found, which could not judge, and what they came to for each of the eight kinds of leakage."""
+    silent = tables.tabulate_checks_not_run(found)
+    judged = [finding for finding in found if finding.code != UNJUDGED]
+    parts = [
+        render_findings(judged),
+        *([TerminalTable(silent)] if silent.rows else []),
+        TerminalTable(tables.tabulate_leakage(summarize_leakage(found))),
+    ]
+    return Group(*parts)
+
+
+def render_summary(story: ReportData) -> RichTable:
+    """The four answers with which a report begins: what is live, is it right, how much faster, what was refused."""
+    table = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, GAP, 1, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for reply in summary_answers(story):
+        mood: Style = "strong" if reply.mood == "plain" else reply.mood
+        table.add_row(Text(reply.question), _text((Line(text=reply.answer, mood=mood), Line(text=reply.detail))))
+    return table
+
+
+def render_replay(replay: Replay) -> Text:
+    """What the replay over HTTP showed: sentences, then the largest difference and the times of requests."""
+    lines = [
+        Line(text=describe_replay(replay)),
+        Line(text=f"largest distance from the model as it came: {formatting.format_number(replay.largest_difference)}"),
+        *(
+            Line(text=f"{words.measure_title(each.name)}: {formatting.format_measurement(each)}")
+            for each in (replay.p50, replay.p99)
+            if each is not None
+        ),
+    ]
+    return _text(lines)
+
+
+def render_release(move: PointerUpdate, key_created: bool) -> Text:
+    """What a release did: the move of the pointer with its number and verdict, and a key if one had to be made."""
+    lines = [
+        Line(text=f"{move.name}@{move.pointer} is now release {formatting.short_digest(move.release)}", mood="strong"),
+        Line(text=f"move {move.number} of this pointer, by {move.who}: {move.why}"),
+        Line(text="a publisher key was made on this machine, and pinned as trusted" if key_created else ""),
+    ]
+    return _text(lines)
+
+
+def render_history(moves: Sequence[PointerUpdate]) -> TerminalTable:
+    """The moves of pointers, oldest first: when, which pointer, to which release, by whom, why, on which verdict."""
+    return TerminalTable(tables.tabulate_history(moves))
+
+
+def _blocks(sheet: Table, width: int) -> Iterator[list[int]]:
+    """The columns of each table in turn, every one after the key as soon as it no longer fits."""
+    needed = [_least(sheet, index) + GAP for index in range(len(sheet.columns))]
+    block = [0]
+    for index in range(1, len(needed)):
+        if len(block) > 1 and sum(needed[each] for each in (*block, index)) > width:
+            yield block
+            block = [0]
+        block.append(index)
+    yield block
+
+
+def _least(sheet: Table, index: int) -> int:
+    """The fewest letters in which a column keeps its numbers whole."""
+    column = sheet.columns[index]
+    texts = [line.text for row in sheet.rows for line in row[index]]
+    widest = max(map(len, (*column.title.split(), *texts)), default=0)
+    return min(widest, FOLDED) if column.folds else widest
+
+
+def _of_notes(sheet: Table) -> Table:
+    """The notes of a sheet as a table of their own, under the same keys."""
+    noted = [
+        (row[0], (Line(text=note, mood="quiet"),)) for row, note in zip(sheet.rows, sheet.notes, strict=True) if note
+    ]
+    return Table(columns=(sheet.columns[0], Column(title="Why it lost", folds=True)), rows=tuple(noted))
+
+
+def _table(sheet: Table, columns: Sequence[int]) -> RichTable:
+    table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
+    for index in columns:
+        column, least = sheet.columns[index], _least(sheet, index)
+        table.add_column(Text(column.title), overflow="fold", min_width=least, vertical="top")
+    for number, row in enumerate(sheet.rows):
+        style = "on grey15" if number == sheet.chosen else ""
+        table.add_row(*(_text(row[index]) for index in columns), style=style)
+    table.add_row()
+    return table
+
+
+def _text(lines: Sequence[Line]) -> Text:
+    return Text("\n").join(Text(line.text, style=_STYLES[line.mood]) for line in lines if line.text)
