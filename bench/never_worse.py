@@ -21,8 +21,8 @@ from harness import Row, command_line, parse, report
 from headway import pipeline
 from headway.api.in_memory_project import create_project
 from headway.core.errors import HeadwayError
-from headway.evaluation.race import timed
-from headway.evaluation.subject import exam_of, open_variant
+from headway.evaluation.benchmark import time_model
+from headway.evaluation.comparison import build_evaluation_set, open_variant
 from optimization.model_pairs import Pair, pairs
 
 LEAST_PAIRS, ROUNDS, BUDGET = 30, 20, "8s"
@@ -89,10 +89,10 @@ def _found(pair: Pair) -> Found:
         if not best.variant.steps:
             return Found(pair=pair.name, winner=best.variant.name)
         laid = create_project(pair.model, *pair.check, {"folder": folder})
-        exam = exam_of(best.frontier.baseline, laid.rows, laid.project.blobs)
+        exam = build_evaluation_set(best.frontier.baseline, laid.rows, laid.project.blobs)
         judged = pipeline.evaluate(laid.project, best.variant, exam)
         winner = open_variant(best.variant, laid.project.blobs)
-        times = timed(winner, exam.rows, reference=exam.reference, rounds=ROUNDS)
+        times = time_model(winner, exam.rows, reference=exam.reference, rounds=ROUNDS)
     speed = next(each for each in times if each.name == "latency.speedup")
     worse = [f"slower: x{speed.value:.3g}, at most {speed.high:.3g}"] if speed.high < 1 else []
     worse += [rule_result.message for rule_result in judged.verdict.rule_results if rule_result.answer == "fail"]

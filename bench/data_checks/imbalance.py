@@ -19,8 +19,8 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.plugins import load_audit
 from headway.data.check import run_checks
 from headway.data.open import open_dataset
-from headway.evaluation.ground import ground_of
-from headway.evaluation.subject import exam_of, subject_of
+from headway.evaluation.audit_context import build_audit_context
+from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline
 from headway.registry.project import Project, open_project
 
 TABLES = {"caravan": ("Caravan", "Purchase", ""), "default": ("Default", "default", 'balance = "request"')}
@@ -102,6 +102,10 @@ def _measured(project: Project) -> list[Measurement]:
     """What the audit `imbalance` says of the model as it came, on `test`."""
     data = pipeline.periods(project)
     baseline = pipeline.train(project, data)
-    subject = subject_of(baseline.model, exam_of(baseline, data["test"], project.blobs), project.blobs)
-    ground = ground_of(project.config, data, project.blobs, signature=baseline.model.signature, judged=data["test"])
+    subject = compare_with_baseline(
+        baseline.model, build_evaluation_set(baseline, data["test"], project.blobs), project.blobs
+    )
+    ground = build_audit_context(
+        project.config, data, project.blobs, signature=baseline.model.signature, judged=data["test"]
+    )
     return [each for each in load_audit("imbalance")(subject, ground) if isinstance(each, Measurement)]

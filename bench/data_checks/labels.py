@@ -31,7 +31,7 @@ from headway.data.labels.noise import LabelNoise, estimate_noise
 from headway.data.labels.said import Floats, Ints, OutOfFold
 from headway.data.labels.worth import next_rows_to_label
 from headway.data.matrix import dataset_signature, matrix
-from headway.evaluation.statistics.intervals import over_repeats
+from headway.evaluation.statistics.intervals import mean_over_repeats
 
 SHARE, MOST_S, SEEDS = 0.05, 500, 20
 ROLES = Roles(
@@ -164,7 +164,7 @@ def _next_gain() -> Row:
             for each in (np.r_[known, chosen], np.r_[known, rest[:100]])
         ]
         gains.append(right[0] - right[1])
-    found = over_repeats("labels.next_gain", np.array(gains), what="seeds")
+    found = mean_over_repeats("labels.next_gain", np.array(gains), what="seeds")
     low = 2 * found.value - found.high
     against = f"accuracy on 700 digits, 95 % [{low:.3f}, {found.high:.3f}], {SEEDS} seeds"
     return shown("labels.next_gain", found.value, "", against)

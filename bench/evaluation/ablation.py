@@ -11,12 +11,11 @@ import lightgbm as lgb
 import numpy as np
 
 from harness import Row, shown
+from headway.core.arrays import Floats
 from headway.core.contracts import AuditContext, Comparison
 from headway.core.evidence import Measurement
 from headway.core.variant import Artifact, Field, Signature, Variant
-from headway.evaluation.audits.ablation import plugin
-from headway.evaluation.statistics.tables import Floats
-from headway.evaluation.trainings import SEEDS
+from headway.evaluation.audits.ablation import SEEDS, plugin
 from headway.storage.blobs.files import Files
 
 WORLDS, FEATURES, GROUPS, ROWS, BUDGET_S = 5, 20, 60, 200, 600.0

@@ -12,10 +12,14 @@ from headway import pipeline
 from headway.cli.demo.run import FILES, HERE
 from headway.core.contracts import Comparison, Engine
 from headway.core.sections.attack import AttackSection
-from headway.evaluation.altered import thinned
-from headway.evaluation.attacks.columns import Column, columns_of
-from headway.evaluation.attacks.search import Attacked, Decisions, attack
-from headway.evaluation.subject import exam_of, subject_of
+from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline, subsample
+from headway.evaluation.decision_attack import (
+    AttackColumn,
+    AttackResult,
+    DecisionOracle,
+    attack_rows,
+    attackable_columns,
+)
 from headway.registry.project import open_project
 
 SEARCH = {"optimize.transforms": '["trees"]'}
@@ -26,7 +30,7 @@ LONG_S = 1e6
 def rows() -> Result:
     """A thousand flights of July and August, turned by at most two columns and half an interquartile range."""
     subject = _subject()
-    some, columns = thinned(subject, LIMITS.rows), columns_of(subject, LIMITS)
+    some, columns = subsample(subject, LIMITS.rows), attackable_columns(subject, LIMITS)
     found, seconds = _attacked(subject.model, some, columns)
     model, longer = _attacked(subject.reference, some, columns)
     apart = float((found.held != model.held).mean())
@@ -50,10 +54,10 @@ def _subject() -> Comparison:
         data = pipeline.periods(project)
         baseline = pipeline.train(project, data)
         winner = pipeline.optimize(project, baseline, data).winner.variant
-        return subject_of(winner, exam_of(baseline, data["test"], project.blobs), project.blobs)
+        return compare_with_baseline(winner, build_evaluation_set(baseline, data["test"], project.blobs), project.blobs)
 
 
-def _attacked(engine: Engine, some: Comparison, columns: list[Column]) -> tuple[Attacked, float]:
+def _attacked(engine: Engine, some: Comparison, columns: list[AttackColumn]) -> tuple[AttackResult, float]:
     began = monotonic()
-    found = attack(some.rows, Decisions(engine, some.threshold, began + LONG_S), columns, LIMITS)
+    found = attack_rows(some.rows, DecisionOracle(engine, some.threshold, began + LONG_S), columns, LIMITS)
     return found, monotonic() - began

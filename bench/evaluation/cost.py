@@ -9,9 +9,9 @@ from sklearn.metrics import roc_auc_score
 
 from evaluation.flight_rows import year
 from harness import Row
-from headway.evaluation.statistics.intervals import Sample, jackknife
-from headway.evaluation.statistics.tables import auc_without_each, score_table
-from headway.evaluation.statistics.two_sets import auc_of, between
+from headway.evaluation.statistics.intervals import Sample, jackknife_interval
+from headway.evaluation.statistics.tables import leave_one_out_auc, score_table
+from headway.evaluation.statistics.two_sets import auc_statistic, permutation_interval
 
 ROWS, TIMES, MOST_S = 300_000, 7, 0.08
 
@@ -27,9 +27,9 @@ def rows() -> tuple[list[Row], list[str]]:
         began = process_time()
         table = score_table(answers.scores, answers)
         tabled = process_time()
-        jackknife("roc_auc", 0.5, auc_without_each(table), sample)
+        jackknife_interval("roc_auc", 0.5, leave_one_out_auc(table), sample)
         left_out = process_time()
-        between("roc_auc", auc_of(table), halves, sample)
+        permutation_interval("roc_auc", auc_statistic(table), halves, sample)
         times.append((process_time() - began, tabled - began, left_out - tabled))
     whole, table_s, jackknife_s = min(times)
     began = process_time()

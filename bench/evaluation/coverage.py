@@ -10,9 +10,10 @@ import numpy as np
 from evaluation.days import Days, simulated
 from evaluation.flight_rows import Flights, year
 from harness import Row
+from headway.core.arrays import Floats
 from headway.evaluation.statistics.intervals import CHANGE, Sample
-from headway.evaluation.statistics.tables import Floats, ScoreTable, score_table
-from headway.evaluation.statistics.two_sets import auc_of, between
+from headway.evaluation.statistics.tables import ScoreTable, score_table
+from headway.evaluation.statistics.two_sets import auc_statistic, permutation_interval
 
 DRAWS, SPLITS, OF_A_MONTH = 2000, 2000, 500
 DAYS, LEANING_DAYS, FEW_DAYS = (30, 120), (62, 120), 30
@@ -84,7 +85,7 @@ def _halves(data: Flights, splits: int, rng: np.random.Generator) -> tuple[float
     by_day = by_row = 0
     for _ in range(splits):
         first = rng.permutation(answers.n_groups) < answers.n_groups // 2
-        found = between("roc_auc", auc_of(table), first, sample)
+        found = permutation_interval("roc_auc", auc_statistic(table), first, sample)
         by_day += found.low <= 0 <= found.high
         by_row += _delong_covers(table, (first.astype(np.float64), 1.0 - first))
     return by_day / splits, by_row / splits

@@ -5,16 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats, Ints
 from headway.core.evidence import Measurement
-from headway.evaluation.statistics.intervals import CHANGE, Sample, jackknife
+from headway.evaluation.statistics.intervals import CHANGE, Sample, jackknife_interval
 from headway.evaluation.statistics.tables import (
-    Answers,
-    Floats,
-    Ints,
+    BinaryAnswers,
     ScoreTable,
     auc,
-    auc_without_each,
-    mean_without_each,
+    leave_one_out_auc,
+    leave_one_out_mean,
     score_table,
 )
 
@@ -28,7 +27,7 @@ class Days:
         self.tables, self.squares, self.rows = tables, squares, rows
 
     @classmethod
-    def of(cls, answers: Answers) -> Days:
+    def of(cls, answers: BinaryAnswers) -> Days:
         """Of the answers of a variant and of the model as it came."""
         both = (answers.scores, answers.reference)
         squares = [answers.per_block(np.square(scores - answers.labels)) for scores in both]
@@ -57,12 +56,12 @@ class Days:
 
     def measured(self) -> dict[str, Measurement]:
         """Each measure with its interval."""
-        areas = [auc_without_each(each) for each in self.tables]
-        briers = [mean_without_each(each, self.rows) for each in self.squares]
+        areas = [leave_one_out_auc(each) for each in self.tables]
+        briers = [leave_one_out_mean(each, self.rows) for each in self.squares]
         without = {"roc_auc": areas[0], "roc_auc.drop": areas[1] - areas[0]}
         without |= {"brier": briers[0], "brier.drop": briers[0] - briers[1]}
         sample = Sample(n_rows=int(self.rows.sum()), n_groups=len(self.rows), bounds=CHANGE)
-        return {name: jackknife(name, value, without[name], sample) for name, value in self.values().items()}
+        return {name: jackknife_interval(name, value, without[name], sample) for name, value in self.values().items()}
 
 
 def simulated(count: int, lean: float, rng: np.random.Generator) -> Days:
@@ -78,7 +77,7 @@ def simulated(count: int, lean: float, rng: np.random.Generator) -> Days:
     off = 0.25 * (rng.normal(size=count)[day] + rng.normal(size=len(day)))
     late = (rng.random(len(day)) < _chance(own + 0.6 * shift[day])).astype(np.float64)
     answers = {"labels": late, "scores": _chance(own + off), "reference": _chance(own)}
-    return Days.of(Answers(**answers, groups=day, blocks=day, n_blocks=count, n_groups=count))
+    return Days.of(BinaryAnswers(**answers, groups=day, blocks=day, n_blocks=count, n_groups=count))
 
 
 def _chance(odds: Floats) -> Floats:

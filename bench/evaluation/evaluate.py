@@ -13,7 +13,7 @@ from headway import pipeline
 from headway.cli.demo.run import FILES, HERE
 from headway.core import plugins
 from headway.core.search_result import SearchResult
-from headway.evaluation.subject import exam_of
+from headway.evaluation.comparison import build_evaluation_set
 from headway.registry.project import Project, open_project
 
 LEFT_OUT, MOST_S, NAMED = ("ablation", "attack", "load"), 60.0, 5
@@ -30,7 +30,7 @@ def rows() -> Result:
         data = pipeline.periods(project)
         baseline = pipeline.train(project, data)
         found = pipeline.optimize(project, baseline, data)
-        judged = pipeline.evaluate(project, baseline.model, exam_of(baseline, data["test"], project.blobs))
+        judged = pipeline.evaluate(project, baseline.model, build_evaluation_set(baseline, data["test"], project.blobs))
         came = SearchResult(name=project.name, baseline=baseline, judged=(judged,), winner=judged)
         seconds, said = _examined(project, found, data)
         longer, as_it_came = _examined(project, came, data)

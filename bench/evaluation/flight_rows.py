@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from cache import folder, made, versions
 from headway.cli.demo import flights
+from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Comparison
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.data.matrix import matrix
 from headway.engines.lightgbm import plugin as engine
-from headway.evaluation.statistics.tables import Answers, Floats, Ints
+from headway.evaluation.statistics.tables import BinaryAnswers
 
 TEXTS = ("carrier", "origin", "dest")
 NUMBERS = ("dep_minute", "arr_minute", "weekday", "day", "distance", "plane_age", "seats", "engines", *flights.WEATHER)
@@ -49,10 +50,10 @@ class Flights:
         """Some of the flights, bool [n]."""
         return replace(self, **{name: getattr(self, name)[kept] for name in ARRAYS})
 
-    def answers(self) -> Answers:
+    def answers(self) -> BinaryAnswers:
         """As tables are made of them, beside half the trees; groups are days."""
         days, codes = np.unique(self.day, return_inverse=True)
-        return Answers(
+        return BinaryAnswers(
             labels=self.late,
             scores=self.scores,
             reference=self.halved,

@@ -15,12 +15,13 @@ from msgspec.structs import replace as named
 from evaluation.days import Days
 from evaluation.flight_rows import Flights, year
 from harness import Row
+from headway.core.arrays import Floats, Ints
 from headway.core.config import PolicySection
 from headway.core.evidence import Evidence, Measurement
 from headway.core.verdict import Answer, Rule
 from headway.evaluation.measure import this_machine
-from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, interval, jackknife, ratio_of_sums
-from headway.evaluation.statistics.tables import Answers, Floats, Ints, mean_without_each, tally
+from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval, ratio_of_sums, t_interval
+from headway.evaluation.statistics.tables import BinaryAnswers, leave_one_out_mean, tally
 from headway.registry.judge import judge
 
 WORLDS, DRAWN_DAYS, LIMIT = 2000, 62, 0.005
@@ -79,9 +80,9 @@ class Pair:
     def evidence(self) -> Evidence:
         """What the probes of quality, slices and parity measure of it."""
         whole = self.days.measured()
-        without = mean_without_each(self.flips, self.days.rows)
+        without = leave_one_out_mean(self.flips, self.days.rows)
         sample = Sample(n_rows=int(self.days.rows.sum()), n_groups=len(self.flips), bounds=SHARE)
-        flips = jackknife(FLIPS, float(self.flips.sum() / self.days.rows.sum()), without, sample)
+        flips = jackknife_interval(FLIPS, float(self.flips.sum() / self.days.rows.sum()), without, sample)
         measurements = (whole[AUC], whole[BRIER], flips, *self._slices())
         return Evidence(subject="", dataset="", period="test", machine=MACHINE, measurements=measurements)
 
@@ -91,11 +92,11 @@ class Pair:
         for at, estimate in zip(there, ratio_of_sums(self.losses[there], self.rows[there]), strict=True):
             held = self.rows[at]
             sample = Sample(n_rows=int(held.sum()), n_groups=int((held > 0).sum()), bounds=CHANGE)
-            found.append(named(interval(BRIER, estimate, sample), slice=f"slice {at}"))
+            found.append(named(t_interval(BRIER, estimate, sample), slice=f"slice {at}"))
         return found
 
 
-def _by_slice(data: Flights, answers: Answers, values: Floats) -> Floats:
+def _by_slice(data: Flights, answers: BinaryAnswers, values: Floats) -> Floats:
     """Sums of values over the rows of each slice by day, float64 [slices, days]."""
     count, found = answers.n_blocks, []
     for codes in (data.rows[:, at].astype(np.int64) for at in SLICED):

@@ -11,10 +11,19 @@ import numpy as np
 from cache import HERE, Absent, home
 from evaluation.flight_rows import Flights, year
 from harness import Row, shown
-from headway.evaluation.calibration.apply import ready
-from headway.evaluation.calibration.tables import venn_abers, venn_pairs
-from headway.evaluation.conformal import aps, aps_sets, lac, lac_sets, limit, limits_by_part, of_two, online_limits
-from headway.evaluation.statistics.tables import Floats
+from headway.core.arrays import Floats
+from headway.evaluation.calibration.apply import calibration_function
+from headway.evaluation.calibration.methods import fit_venn_abers, venn_abers_pairs
+from headway.evaluation.conformal import (
+    adaptive_limits,
+    aps_scores,
+    aps_sets,
+    conformal_quantile,
+    lac_scores,
+    lac_sets,
+    mondrian_quantiles,
+    two_class_probabilities,
+)
 
 ROWS, COVERAGE, MOST_S = 20_000, 0.9, 120
 
@@ -34,9 +43,9 @@ def _beside(data: Flights) -> list[Row]:
     given = _given(data)
     theirs, versions = _theirs(given)
     scores, labels, asked = given["scores"], given["labels"], given["asked"]
-    knots, low, high = venn_pairs(scores, labels)
+    knots, low, high = venn_abers_pairs(scores, labels)
     places = np.searchsorted(knots, asked, "left") + np.searchsorted(knots, asked, "right")
-    merged = ready(venn_abers(scores, labels))(asked)
+    merged = calibration_function(fit_venn_abers(scores, labels))(asked)
     off = max(_off(np.column_stack([low[places], high[places]]), theirs["pairs"]), _off(merged, theirs["merged"]))
     apart = {name: _off(each, theirs[name]) for name, each in _conformal(given).items()}
     told = ", ".join(f"{name} {value:.1g}" for name, value in apart.items())
@@ -89,12 +98,15 @@ def _conformal(given: dict[str, Floats]) -> dict[str, Floats]:
     chance = np.random.RandomState(0).uniform(size=ROWS)  # as MAPIE draws it
     missed = np.abs(given["truth"] - scores)
     airports, codes = np.unique(given["parts"], return_inverse=True)
-    limits = limits_by_part(missed, codes, len(airports), COVERAGE)[np.searchsorted(airports, given["asked_parts"])]
-    whole = limit(missed, COVERAGE)
+    limits = mondrian_quantiles(missed, codes, len(airports), COVERAGE)[np.searchsorted(airports, given["asked_parts"])]
+    whole = conformal_quantile(missed, COVERAGE)
     found = {
-        "sets": lac_sets(of_two(asked), limit(lac(of_two(scores), labels), COVERAGE)),
-        "lac": lac_sets(given["asked_several"], limit(lac(several, classes), COVERAGE)),
-        "aps": aps_sets(given["asked_several"], limit(aps(several, classes, chance), COVERAGE)),
+        "sets": lac_sets(
+            two_class_probabilities(asked),
+            conformal_quantile(lac_scores(two_class_probabilities(scores), labels), COVERAGE),
+        ),
+        "lac": lac_sets(given["asked_several"], conformal_quantile(lac_scores(several, classes), COVERAGE)),
+        "aps": aps_sets(given["asked_several"], conformal_quantile(aps_scores(several, classes, chance), COVERAGE)),
         "intervals": np.column_stack([asked - whole, asked + whole]),
         "by_part": np.column_stack([asked - limits, asked + limits]),
     }
@@ -112,9 +124,9 @@ def _row(name: str, measured: float, against: str) -> Row:
 def _drift(data: Flights) -> list[Row]:
     """The month from July to December that is covered worst: online from May on, and by one limit of May and June."""
     held = data.within(5, 12)
-    values = lac(of_two(held.scores), held.late.astype(np.int64))
-    limits = online_limits(values, held.day)
-    fixed = np.full(len(values), limit(values[held.month <= 6], COVERAGE))
+    values = lac_scores(two_class_probabilities(held.scores), held.late.astype(np.int64))
+    limits = adaptive_limits(values, held.day)
+    fixed = np.full(len(values), conformal_quantile(values[held.month <= 6], COVERAGE))
     worst = {}
     for name, each in (("online", limits), ("fixed", fixed)):
         months = {m: float((values <= each)[held.month == m].mean()) for m in range(7, 13)}
@@ -122,7 +134,7 @@ def _drift(data: Flights) -> list[Row]:
         said = ", ".join(f"{share:.3f}" for share in months.values())
         if name == "online":
             online = f"July to December: {said}"
-    size = float(lac_sets(of_two(held.scores), limits)[held.month >= 7].sum(1).mean())
+    size = float(lac_sets(two_class_probabilities(held.scores), limits)[held.month >= 7].sum(1).mean())
     return [
         Row(
             name="conformal.worst_month",

@@ -17,12 +17,10 @@ import numpy as np
 from cache import HERE, Absent, home
 from evaluation.flight_rows import Flights, year
 from harness import Row, shown
+from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Comparison
 from headway.evaluation.metrics.discovered import plugin
-from headway.evaluation.slice_finder.counting import count
-from headway.evaluation.slice_finder.levels import Levelled, levels_of
-from headway.evaluation.slice_finder.worst import scores, worst
-from headway.evaluation.statistics.tables import Floats, Ints
+from headway.evaluation.slice_finder import BinnedColumn, bin_columns, count_combinations, slice_scores, worst_slices
 
 TIMES, WORLDS, SHARE, MOST_S = 5, 2000, 0.01, 300
 COMPARED = (0, 1, 3, 4, 5, 11, 14, 17, 18, 19)
@@ -57,10 +55,10 @@ def _row(name: str, measured: float, unit: str, most: float, against: str) -> Ro
 def _exhaustive(subject: Comparison, errors: Floats) -> int:
     """Every combination over all rows, the five worst picked; gives how many were large enough."""
     least = int(SHARE * len(errors))
-    columns = levels_of(subject, least)
-    cells = count(columns, [errors])
-    order = scores(cells.rows, cells.sums[0], total=(len(errors), errors.sum()), scale=errors.mean())
-    worst(cells, np.where(cells.rows >= least, order, -np.inf), columns, 5)
+    columns = bin_columns(subject, least)
+    cells = count_combinations(columns, [errors])
+    order = slice_scores(cells.rows, cells.sums[0], total=(len(errors), errors.sum()), scale=errors.mean())
+    worst_slices(cells, np.where(cells.rows >= least, order, -np.inf), columns, 5)
     return int((cells.rows >= least).sum())
 
 
@@ -85,13 +83,13 @@ def _peak(work: Callable[[], object]) -> float:
 def _same(subject: Comparison, errors: Floats) -> tuple[list[Row], list[str]]:
     """Whether the best part of two columns is that of sliceline, by its score on the same levels."""
     least = int(SHARE * len(errors))
-    columns = [levels_of(subject, least)[at] for at in COMPARED]
+    columns = [bin_columns(subject, least)[at] for at in COMPARED]
     try:
         theirs, seconds = _sliceline(columns, errors)
     except (Absent, subprocess.SubprocessError) as reason:
         return [], [f"slices.same_best: {reason}"]
-    cells = count(columns, [errors])
-    order = scores(cells.rows, cells.sums[0], total=(len(errors), errors.sum()), scale=errors.mean())
+    cells = count_combinations(columns, [errors])
+    order = slice_scores(cells.rows, cells.sums[0], total=(len(errors), errors.sum()), scale=errors.mean())
     of_two = np.array([len(each) == 2 for each in cells.members])
     two = np.repeat(of_two, np.diff(cells.starts, append=len(order)))
     best = int(np.argmax(np.where(two & (cells.rows >= least), order, -np.inf)))
@@ -102,7 +100,7 @@ def _same(subject: Comparison, errors: Floats) -> tuple[list[Row], list[str]]:
     return [Row(name="slices.same_best", measured=float(ok), unit="", target="= 1", ok=ok, against=against)], []
 
 
-def _sliceline(columns: Sequence[Levelled], errors: Floats) -> tuple[dict, float]:
+def _sliceline(columns: Sequence[BinnedColumn], errors: Floats) -> tuple[dict, float]:
     python = home("sliceline")
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "errors.npz"

@@ -10,12 +10,17 @@ import math
 import numpy as np
 
 from harness import Row
+from headway.core.arrays import Floats
 from headway.core.rollout import Plan, Rollout, Stage
 from headway.core.verdict import Rule
-from headway.evaluation.observed import Observations, codes_of
 from headway.evaluation.statistics import sequential
-from headway.evaluation.statistics.betting import Floats, factors, log_wealth
-from headway.evaluation.statistics.sequential import Track
+from headway.evaluation.statistics.sequential import (
+    ConfidenceSequence,
+    Observations,
+    bet_returns,
+    encode_values,
+    log_wealth,
+)
 from headway.registry import rollout as rollouts
 from headway.registry.rollout import ERRORS, SLOW, Traffic, start_stage_tracking
 from monitoring.canary_flights import Live, live
@@ -67,17 +72,17 @@ def harmed_at(followed: Rollout, seen: Traffic, told_at: rollouts.Floats | None 
     return min(found, default=-1)
 
 
-def crossing(track: Track, seen: Observations, limit: float) -> int:
+def crossing(track: ConfidenceSequence, seen: Observations, limit: float) -> int:
     """The first observation with which the track's low bound passes the limit, -1 if there is none.
 
     The track's own bets, followed over all requests at once; `confirmed` holds the product to it.
     """
     least = float(track.form.points.min())
-    logs = np.log(factors(track.form.points - least, limit + track.form.rounding - least))
-    each = logs[codes_of(track.form, seen)]
-    length, count = sequential.round_of(track.form), len(seen.keys)
-    spans = [(0, count, sequential.long_part(1))]
-    spans += [(at, at + length, sequential.recent_part(at // length + 1)) for at in range(length, count, length)]
+    logs = np.log(bet_returns(track.form.points - least, limit + track.form.rounding - least))
+    each = logs[encode_values(track.form, seen)]
+    length, count = sequential.recent_length(track.form), len(seen.keys)
+    spans = [(0, count, sequential.long_alpha_share(1))]
+    spans += [(at, at + length, sequential.recent_alpha_share(at // length + 1)) for at in range(length, count, length)]
     found = []
     for start, stop, share in spans:
         fresh = start + np.sort(np.unique(seen.keys[start:stop], return_index=True)[1])

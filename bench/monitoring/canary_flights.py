@@ -15,13 +15,13 @@ import polars as pl
 from headway import pipeline
 from headway.cli.demo import flights
 from headway.cli.demo.run import FILES, HERE
+from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Engine, TransformContext
 from headway.core.variant import Signature
 from headway.data.matrix import matrix, target_values
 from headway.data.open import make_dataset
 from headway.data.split import labeled_rows, split_dataset
-from headway.evaluation.statistics.betting import Floats, Ints
-from headway.evaluation.subject import open_variant
+from headway.evaluation.comparison import open_variant
 from headway.optimization.transforms.truncate import plugin as truncate
 from headway.registry.project import open_project
 from headway.registry.rollout import Traffic, assign_hashes, key_hashes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headway.evaluation.statistics.betting import Floats
+from headway.core.arrays import Floats
 from headway.registry.rollout import Traffic, assign_hashes, key_hashes
 
 

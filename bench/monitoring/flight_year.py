@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headway.cli.demo import flights
 from headway.cli.demo.train import train
+from headway.core.arrays import Floats, Ints
 from headway.core.config import load
 from headway.core.contracts import Window
 from headway.core.variant import Signature
@@ -19,7 +20,6 @@ from headway.data.matrix import dataset_signature, matrix, target_values
 from headway.data.open import make_dataset
 from headway.data.roles import parse_roles
 from headway.data.split import labeled_rows, split_dataset
-from headway.evaluation.statistics.tables import Floats, Ints
 
 Bools = NDArray[np.bool_]
 

@@ -13,12 +13,13 @@ from functools import cache
 import numpy as np
 
 from harness import Row, shown
+from headway.core.arrays import Floats
 from headway.core.evidence import Measurement
 from headway.core.sections.retrain import RetrainSection
-from headway.evaluation.calibration.apply import ready
+from headway.evaluation.calibration.apply import calibration_function
 from headway.evaluation.metrics.calibration import BINS
-from headway.evaluation.statistics.intervals import SHARE, Sample, jackknife, ratio_of_sums, student_quantile
-from headway.evaluation.statistics.tables import Answers, Floats, bin_table, plain_ece, tally
+from headway.evaluation.statistics.intervals import SHARE, Sample, jackknife_interval, ratio_of_sums, student_quantile
+from headway.evaluation.statistics.tables import BinaryAnswers, bin_table, expected_calibration_error, tally
 from headway.monitoring.retraining.recalibration import fit_rolling_calibrator
 from headway.monitoring.trigger import RetrainingInputs, propose_retraining
 from monitoring.flight_year import FIRST_TRAINED_TO, Year
@@ -124,7 +125,7 @@ class Replay:
         answers = self.answers(plan[month], month, 0, shifted=True)[here]
         days, codes = np.unique(self.year.day[here], return_inverse=True)
         table = bin_table(
-            Answers(
+            BinaryAnswers(
                 labels=self.year.late[here],
                 scores=answers,
                 reference=answers,
@@ -136,9 +137,11 @@ class Replay:
             BINS,
         )
         surplus, rows = table.positives - table.scores, table.rows
-        without = plain_ece(surplus.sum(0) - surplus, rows.sum(0) - rows)
+        without = expected_calibration_error(surplus.sum(0) - surplus, rows.sum(0) - rows)
         sample = Sample(n_rows=len(answers), n_groups=len(days), bounds=SHARE)
-        return jackknife("ece", float(plain_ece(surplus.sum(0), rows.sum(0))), without, sample)
+        return jackknife_interval(
+            "ece", float(expected_calibration_error(surplus.sum(0), rows.sum(0))), without, sample
+        )
 
     def answers(self, trained_to: int, month: int, seed: int, *, shifted: bool) -> Floats:
         """The probabilities given in a month [n], NaN elsewhere; if shifted, recalibrated each day on labels known."""
@@ -152,7 +155,7 @@ class Replay:
                 scores[taught], self.year.late[taught], self.year.day[taught], days=days
             )
             today = self.year.day == day
-            given[today] = ready(calibrator)(given[today])
+            given[today] = calibration_function(calibrator)(given[today])
         return given
 
     def losses(self, plan: Schedule, *, shifted: bool) -> Floats:

@@ -37,12 +37,18 @@ from headway.data.contract.served import observed_contract
 from headway.data.matrix import matrix, sample_weights, target_values
 from headway.data.open import open_dataset
 from headway.data.split import labeled_rows, split_dataset
-from headway.evaluation.first_look import first_look
-from headway.evaluation.ground import ground_of, lesson_of
-from headway.evaluation.learning_curves.project import ProjectCurve
+from headway.evaluation.audit_context import build_audit_context, load_training_data
+from headway.evaluation.comparison import (
+    EvaluationSet,
+    build_evaluation_set,
+    compare_with_baseline,
+    open_variant,
+    record_self_test,
+    screen_speed,
+)
+from headway.evaluation.learning_curves.curve import ProjectCurve
 from headway.evaluation.measure import Audits, measure
-from headway.evaluation.statistics.intervals import fact
-from headway.evaluation.subject import Exam, exam_of, open_variant, self_test, subject_of
+from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.threshold import choose_threshold
 from headway.monitoring import monitor
 from headway.monitoring.assessment import assess as assessing
@@ -147,7 +153,7 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
         winner=winner,
         reasons=search.explain_losses(seen, winner.variant, config.objective) | unseen,
         refusals=expansion.refusals,
-        self_test=self_test(winner.variant, exam.rows, project.blobs),
+        self_test=record_self_test(winner.variant, exam.rows, project.blobs),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     project.save(frontier)
@@ -155,7 +161,7 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
 
 
 def evaluate(
-    project: Project, variant: Variant, exam: Exam, *, view: Dataset | None = None, probes: Sequence[str] = ()
+    project: Project, variant: Variant, exam: EvaluationSet, *, view: Dataset | None = None, probes: Sequence[str] = ()
 ) -> EvaluatedVariant:
     """Evidence on a variant beside the model as it came, and the verdict of the project's policy on it.
 
@@ -163,7 +169,7 @@ def evaluate(
     `choose` only the relative rules are asked, which say what is feasible; the absolute ones wait for `test`.
     """
     names = probes or [name for name in plugins.names("probe") if name not in SPEED]
-    subject = subject_of(variant, exam, project.blobs, view=view)
+    subject = compare_with_baseline(variant, exam, project.blobs, view=view)
     return _judged(project, subject, measure(subject, names, dataset_digest=exam.dataset, period=exam.period))
 
 
@@ -190,7 +196,7 @@ def examine(
     served = partial(temporary_server, project.config, project.blobs, frontier.baseline.contract, frontier.self_test)
     ground = replace(_ground(project, frontier, data), serve=served)
     asked = Audits(names=audits or plugins.names("audit"), ground=ground, callback=callback)
-    subject, probes = subject_of(frontier.winner.variant, exam, project.blobs), plugins.names("probe")
+    subject, probes = compare_with_baseline(frontier.winner.variant, exam, project.blobs), plugins.names("probe")
     evidence = measure(subject, probes, dataset_digest=exam.dataset, period=exam.period, audits=asked)
     found = replaced(frontier, winner=_judged(project, subject, evidence))
     project.save(found)
@@ -200,7 +206,7 @@ def examine(
 def drill(project: Project, frontier: SearchResult, data: Data) -> list[PolicyTest]:
     """What the policy says of the winner once it is broken on purpose, on `choose`, where looks are free."""
     exam = _exam(project, frontier.baseline, data["choose"])
-    subject = subject_of(frontier.winner.variant, exam, project.blobs)
+    subject = compare_with_baseline(frontier.winner.variant, exam, project.blobs)
     probes = [name for name in _probes(project) if name not in SPEED]
     return drilling.drill(subject, project.config.policy, probes=probes, dataset=exam.dataset, period=exam.period)
 
@@ -312,8 +318,8 @@ def last_frontier(project: Project) -> SearchResult:
     return read(SearchResult, kept[-1])
 
 
-def _exam(project: Project, baseline: Baseline, period: Dataset) -> Exam:
-    return exam_of(baseline, period, project.blobs, price=project.config.cost)
+def _exam(project: Project, baseline: Baseline, period: Dataset) -> EvaluationSet:
+    return build_evaluation_set(baseline, period, project.blobs, price=project.config.cost)
 
 
 def _judged(project: Project, subject: Comparison, evidence: Evidence) -> EvaluatedVariant:
@@ -321,7 +327,7 @@ def _judged(project: Project, subject: Comparison, evidence: Evidence) -> Evalua
     looks = project.state.looks(project.name, evidence.dataset)
     if looks:
         how = "judged looks at these rows so far, this one among them"
-        counted = fact("looks_at_test", float(looks), n_rows=len(subject.labels), method=how)
+        counted = exact_measurement("looks_at_test", float(looks), n_rows=len(subject.labels), method=how)
         evidence = replaced(evidence, measurements=(*evidence.measurements, counted))
     policy = judging.relative_policy(project.config.policy) if evidence.period == "choose" else project.config.policy
     verdict = judging.judge(evidence, policy, test_evaluations=looks)
@@ -353,7 +359,7 @@ def _ground(project: Project, frontier: SearchResult, data: Data) -> AuditContex
     """What audits of the winner work with: the model's recipe, and what transforms made the winner of it with."""
     baseline, signature = frontier.baseline, frontier.winner.variant.signature
     return replace(
-        ground_of(project.config, data, project.blobs, signature=signature, judged=data["test"]),
+        build_audit_context(project.config, data, project.blobs, signature=signature, judged=data["test"]),
         origin=baseline.model,
         bench=lambda: _bench(project, baseline, _exam(project, baseline, data["choose"]), data),
         calibrator=baseline.calibrator,
@@ -361,7 +367,7 @@ def _ground(project: Project, frontier: SearchResult, data: Data) -> AuditContex
     )
 
 
-def _bench(project: Project, baseline: Baseline, exam: Exam, data: Data) -> TransformContext:
+def _bench(project: Project, baseline: Baseline, exam: EvaluationSet, data: Data) -> TransformContext:
     """What transforms work with: the rows of `choose`, and those of `train` where one asks for them."""
     choose = LabeledData(
         rows=exam.rows, labels=exam.labels, groups=exam.groups, weights=exam.weights, slices=exam.slices
@@ -370,17 +376,17 @@ def _bench(project: Project, baseline: Baseline, exam: Exam, data: Data) -> Tran
         blobs=project.blobs,
         sample=exam.rows,
         choose=choose,
-        train=lambda: lesson_of(data, baseline.model.signature),
+        train=lambda: load_training_data(data, baseline.model.signature),
         threshold=baseline.threshold,
         families=project.config.optimize.families,
     )
 
 
-def _looks(project: Project, exam: Exam) -> Looks:
+def _looks(project: Project, exam: EvaluationSet) -> Looks:
     """A variant's speed for a moment, or all that the policy may ask for."""
 
     def first(variant: Variant) -> EvaluatedVariant:
-        evidence = first_look(variant, exam, project.blobs)
+        evidence = screen_speed(variant, exam, project.blobs)
         return EvaluatedVariant(
             variant=variant,
             evidence=evidence,
@@ -396,7 +402,7 @@ def _probes(project: Project) -> list[str]:
     return [name for name in plugins.names("probe") if name not in OF_WINNER or any(name in each for each in rules)]
 
 
-def _winner(project: Project, judged: Sequence[EvaluatedVariant], test: Exam) -> EvaluatedVariant:
+def _winner(project: Project, judged: Sequence[EvaluatedVariant], test: EvaluationSet) -> EvaluatedVariant:
     """The fastest variant that is feasible on `choose` and then on `test`; at the end stands the model as it came."""
     rows = search.rank_by_objective(judged, project.config.optimize.objective, judging.feasible)
     for row in rows:

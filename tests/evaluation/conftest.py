@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headway.core.contracts import Comparison, SliceColumn
 from headway.core.variant import Artifact, Field, Signature, Variant
-from headway.evaluation.statistics.tables import Answers
+from headway.evaluation.statistics.tables import BinaryAnswers
 
 Floats = NDArray[np.float64]
 
@@ -70,10 +70,10 @@ def days(
     return labels, sigmoid(own + off), sigmoid(own), day
 
 
-def answers_from(labels: Floats, scores: Floats, reference: Floats, day: NDArray[np.int64]) -> Answers:
+def answers_from(labels: Floats, scores: Floats, reference: Floats, day: NDArray[np.int64]) -> BinaryAnswers:
     """The same, as tables are made of it."""
     count = int(day.max()) + 1
-    return Answers(
+    return BinaryAnswers(
         labels=labels,
         scores=scores,
         reference=reference,

@@ -10,7 +10,7 @@ from headway.evaluation.metrics.calibration import plugin as calibration
 from headway.evaluation.metrics.quality import plugin as quality
 from headway.evaluation.statistics.intervals import Sample
 from headway.evaluation.statistics.tables import ScoreTable, auc, tally
-from headway.evaluation.statistics.two_sets import auc_of, between, mean_of
+from headway.evaluation.statistics.two_sets import auc_statistic, mean_statistic, permutation_interval
 
 RUNS = 2000
 TRUTH_DAYS = 20_000
@@ -83,7 +83,7 @@ def test_two_sets_of_days_cover_the_true_difference(make_subject, first, second)
         ]
         positives, negatives, squares, rows = (np.concatenate(parts) for parts in zip(*pair, strict=True))
         sample = Sample(n_rows=int(rows.sum()), n_groups=len(rows))
-        statistics = (auc_of(ScoreTable(positives, negatives)), mean_of(squares, rows))
-        found = [between("difference", statistic, in_first, sample) for statistic in statistics]
+        statistics = (auc_statistic(ScoreTable(positives, negatives)), mean_statistic(squares, rows))
+        found = [permutation_interval("difference", statistic, in_first, sample) for statistic in statistics]
         covered += [each.low <= truth <= each.high for each, truth in zip(found, differences, strict=True)]
     assert (covered >= PROMISED[0] * RUNS).all() and (covered <= PROMISED[1] * RUNS).all(), covered / RUNS

@@ -12,7 +12,7 @@ from tests.evaluation.conftest import days, subject_from
 from headway.core.errors import NotApplicable
 from headway.evaluation.metrics.decisions import plugin
 from headway.evaluation.statistics.tables import binary_answers
-from headway.evaluation.threshold import choose_threshold, known_range
+from headway.evaluation.threshold import choose_threshold, threshold_confidence_set
 
 COSTS = (1.0, 4.0)
 
@@ -56,7 +56,7 @@ def test_the_range_holds_the_threshold_that_is_best_in_truth_in_nearly_all_world
     for seed in range(60):
         labels, scores, reference, day = days(np.random.default_rng(seed), count=60, harm=0.0)
         answers = binary_answers(subject_from(labels, scores, reference, day))
-        low, high = known_range(answers, choose_threshold(labels, scores, costs=COSTS), COSTS)
+        low, high = threshold_confidence_set(answers, choose_threshold(labels, scores, costs=COSTS), COSTS)
         held.append(low <= TRUE_BEST <= high)
     assert np.mean(held) >= 0.9
 
@@ -75,7 +75,7 @@ def test_more_days_know_the_threshold_better():
     for count in (30, 300):
         labels, scores, reference, day = days(np.random.default_rng(5), count=count, harm=0.0)
         answers = binary_answers(subject_from(labels, scores, reference, day))
-        low, high = known_range(answers, choose_threshold(labels, scores, costs=COSTS), COSTS)
+        low, high = threshold_confidence_set(answers, choose_threshold(labels, scores, costs=COSTS), COSTS)
         widths.append(high - low)
     assert widths[1] < widths[0]
 

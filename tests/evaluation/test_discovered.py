@@ -16,11 +16,16 @@ from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
 from headway.core.variant import Field, Signature
 from headway.evaluation.metrics.discovered import plugin
-from headway.evaluation.slice_finder.counting import count
-from headway.evaluation.slice_finder.levels import Levelled, levels_of, most_telling
-from headway.evaluation.slice_finder.search import halves
-from headway.evaluation.slice_finder.worst import scores, worst
-from headway.evaluation.statistics.tables import blocks_of
+from headway.evaluation.slice_finder import (
+    BinnedColumn,
+    bin_columns,
+    count_combinations,
+    most_informative,
+    search_half,
+    slice_scores,
+    worst_slices,
+)
+from headway.evaluation.statistics.tables import build_blocks
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +37,7 @@ def columns_of(rng, levels, rows):
     """Columns of so many levels; where a row has the level beyond the last, it is in none of note."""
     codes = [rng.integers(0, many + 1, rows).astype(np.int16) for many in levels]
     return [
-        Levelled(name=f"c{at}", codes=each, count=many, said=lambda level, at=at: f"c{at}={level}")
+        BinnedColumn(name=f"c{at}", codes=each, count=many, said=lambda level, at=at: f"c{at}={level}")
         for at, (each, many) in enumerate(zip(codes, levels, strict=True))
     ]
 
@@ -48,7 +53,7 @@ def test_every_combination_is_counted_as_by_looking_at_its_rows(levels, rows, se
     rng = np.random.default_rng(seed)
     columns, values = columns_of(rng, levels, rows), rng.normal(size=(2, rows))
     weights = rng.uniform(0.5, 2, rows) if weighted else None
-    cells = count(columns, list(values), weights)
+    cells = count_combinations(columns, list(values), weights)
     totals = np.column_stack([np.ones(rows), *values]) * (1.0 if weights is None else weights[:, None])
     wanted = defaultdict(lambda: np.zeros(3))
     for row, total in enumerate(totals):
@@ -63,7 +68,7 @@ def test_every_combination_is_counted_as_by_looking_at_its_rows(levels, rows, se
 
 def test_the_score_of_a_part_is_worked_by_hand():
     """200 rows of mean error 0.2; a part of 50 with 0.5: .95 * (.5 / .2 - 1) - .05 * (4 - 1) = 1.275."""
-    found = scores(np.array([50.0, 0.0]), np.array([25.0, 0.0]), total=(200.0, 40.0), scale=0.2)
+    found = slice_scores(np.array([50.0, 0.0]), np.array([25.0, 0.0]), total=(200.0, 40.0), scale=0.2)
     assert found == pytest.approx([1.275, -np.inf])
 
 
@@ -73,14 +78,14 @@ def test_a_part_that_is_mostly_another_is_left_out():
     b = np.where(np.arange(100) == 39, 1, a).astype(np.int16)
     c = np.repeat([1, 0], [70, 30]).astype(np.int16)
     columns = [
-        Levelled(name=name, codes=each, count=1, said=lambda _, name=name: name)
+        BinnedColumn(name=name, codes=each, count=1, said=lambda _, name=name: name)
         for name, each in zip("abc", (a, b, c), strict=True)
     ]
     value = np.where(a == 0, 1.0, np.where(c == 0, 0.9, 0.0))
-    cells = count(columns, [value])
-    order = scores(cells.rows, cells.sums[0], total=(100.0, value.sum()), scale=value.mean())
+    cells = count_combinations(columns, [value])
+    order = slice_scores(cells.rows, cells.sums[0], total=(100.0, value.sum()), scale=value.mean())
     named = {each.name: each for each in columns}
-    assert [part.said(named) for part in worst(cells, order, columns, 5)] == ["a", "c"]
+    assert [part.said(named) for part in worst_slices(cells, order, columns, 5)] == ["a", "c"]
 
 
 def flights(*, days=60, seed=0, harm=0.0, error=0.0):
@@ -121,7 +126,7 @@ def test_a_part_that_a_variant_harms_is_found_and_named_in_words():
 
 def test_what_is_found_is_measured_on_the_rows_where_it_was_not_searched():
     subject, evening = flights(harm=0.3)
-    there = evening & ~halves(blocks_of(subject))
+    there = evening & ~search_half(build_blocks(subject))
     found = named(plugin(subject), "discovered.brier.drop")[0]
     assert found.value == pytest.approx(lost(subject)[there].mean())
     assert (found.n_rows, found.n_groups) == (there.sum(), len(np.unique(subject.groups[there])))
@@ -141,7 +146,7 @@ def test_a_variant_that_loses_nothing_is_measured_all_the_same():
 def test_weights_count_in_the_search_and_in_what_is_measured():
     subject, evening = flights(harm=0.3)
     weights = np.random.default_rng(1).uniform(0.5, 2, len(subject.labels))
-    there = evening & ~halves(blocks_of(subject))
+    there = evening & ~search_half(build_blocks(subject))
     found = named(plugin(replace(subject, weights=weights)), "discovered.brier.drop")[0]
     assert found.slice == "carrier=EV & hour 20-23"
     assert found.value == pytest.approx(np.average(lost(subject)[there], weights=weights[there]))
@@ -149,7 +154,7 @@ def test_weights_count_in_the_search_and_in_what_is_measured():
 
 
 def test_halves_are_runs_of_neighbours_and_both_of_the_whole_period():
-    finding = halves(blocks_of(flights(days=80)[0]))[::ROWS]
+    finding = search_half(build_blocks(flights(days=80)[0]))[::ROWS]
     assert finding.tolist() == [day // 10 % 2 == 0 for day in range(80)]
 
 
@@ -184,7 +189,7 @@ def test_levels_are_said_in_words():
     column = SliceColumn(codes=np.arange(3000) % 2, values=("calm", "windy"))
     slices = {"side": column, "rain": column}
     subject = replace(subject, variant=replace_variant(subject.variant, inputs), rows=rows, slices=slices)
-    said = {each.name: [each.said(level) for level in range(each.count)] for each in levels_of(subject, 100)}
+    said = {each.name: [each.said(level) for level in range(each.count)] for each in bin_columns(subject, 100)}
     assert said["carrier"] == ["carrier=AA", "carrier=DL", "carrier=UA", "carrier unseen", "carrier missing"]
     assert said["rain"][0] == "rain=0" and len(said["rain"]) == 2
     assert said["temp"][0].startswith("temp -") and " to " in said["temp"][0] and len(said["temp"]) == 5
@@ -196,8 +201,8 @@ def test_of_many_columns_those_are_combined_that_say_most():
     rng = np.random.default_rng(0)
     columns = columns_of(rng, [4] * 10, 500)
     values = rng.normal(size=500) + (columns[7].codes == 2) + (columns[3].codes == 1)
-    assert [each.name for each in most_telling(columns, [values], 2)] == ["c3", "c7"]
-    assert most_telling(columns, [values], 10) == columns
+    assert [each.name for each in most_informative(columns, [values], 2)] == ["c3", "c7"]
+    assert most_informative(columns, [values], 10) == columns
 
 
 @pytest.mark.slow

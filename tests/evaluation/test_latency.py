@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from headway.core.errors import NotApplicable
+from headway.evaluation.benchmark import time_model
 from headway.evaluation.metrics.latency import plugin
-from headway.evaluation.race import timed
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def test_one_row_and_a_batch_are_asked_as_the_contract_says(raced):
 
 def test_a_network_that_takes_seconds_for_a_batch_is_asked_fewer_rows_at_once(make_subject):
     subject = replace(make_subject(count=20), model=Slow(10), reference=Slow(70_000))
-    timed(subject.model, subject.rows, reference=subject.reference, rounds=2)
+    time_model(subject.model, subject.rows, reference=subject.reference, rounds=2)
     assert max(rows for rows, _ in subject.model.asked) in range(40, 58)
 
 

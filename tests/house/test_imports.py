@@ -47,6 +47,7 @@ ALLOWED = {
         "registry/",
         "serving/",
         "storage/traffic.py",
+        "core/arrays.py",
         "optimization/",
     ),
     "onnx": (
@@ -66,7 +67,7 @@ ALLOWED = {
         "batch/polars_reader.py",
         "batch/formats/parquet.py",
         "data/",
-        "evaluation/learning_curves/project.py",
+        "evaluation/learning_curves/curve.py",
         "cli/demo/",
         "cli/init/",
         "api/",

@@ -9,7 +9,7 @@ from tests.pipeline import projects
 from headway import pipeline
 from headway.core.errors import ConfigError
 from headway.data.matrix import matrix
-from headway.evaluation.subject import open_variant
+from headway.evaluation.comparison import open_variant
 from headway.registry.project import open_project
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from headway.core.config import PolicySection
 from headway.core.errors import DataError, EngineError, Refused, StoreError
 from headway.core.verdict import Rule
 from headway.data.split import labeled_rows
-from headway.evaluation.subject import exam_of, subject_of
+from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline
 from headway.registry.judge import judge
 from headway.registry.project import open_project
 from headway.serving.client import Client
@@ -67,7 +67,9 @@ def test_a_release_is_served_with_the_answers_that_it_has_in_process(searched):
     project, frontier, folder = searched
     shipped = pipeline.release(project, frontier, who="ada")
     rows = labeled_rows(pipeline.periods(project)["test"])
-    subject = subject_of(frontier.winner.variant, exam_of(frontier.baseline, rows, project.blobs), project.blobs)
+    subject = compare_with_baseline(
+        frontier.winner.variant, build_evaluation_set(frontier.baseline, rows, project.blobs), project.blobs
+    )
 
     with served(folder) as address, Client(address) as client:
         names = frontier.baseline.model.signature.names

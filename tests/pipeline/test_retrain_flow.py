@@ -15,7 +15,7 @@ from headway import pipeline
 from headway.core.errors import ConfigError, DataError
 from headway.core.training import Training
 from headway.core.verdict import Rule
-from headway.evaluation.calibration.apply import ready
+from headway.evaluation.calibration.apply import calibration_function
 from headway.monitoring.deployed_release import open_deployed_release
 from headway.monitoring.retraining.comparison import promotion_rules, recalibration_rules
 from headway.registry.project import open_project
@@ -168,7 +168,7 @@ def test_a_recalibrated_release_answers_with_its_shift(tmp_path):
     rows = np.array([[8.0, 10.0, 1.0]])
 
     assert after.release.calibrator.shift == found.frontier.baseline.calibrator.shift != 0
-    assert after.answer(rows) == ready(after.release.calibrator)(before.answer(rows))
+    assert after.answer(rows) == calibration_function(after.release.calibrator)(before.answer(rows))
     assert after.training == before.training
 
 

@@ -17,7 +17,7 @@ from headway.cli.demo.run import FILES, HERE
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.variant import Artifact, Step
 from headway.core.verdict import EvaluatedVariant, Verdict
-from headway.evaluation.subject import Exam, exam_of
+from headway.evaluation.comparison import EvaluationSet, build_evaluation_set
 from headway.registry.project import Project, open_project
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ class Flights:
 
     project: Project
     baseline: Baseline
-    exam: Exam
+    exam: EvaluationSet
 
     def text(self) -> str:
         return self.project.blobs.get(self.baseline.model.artifact.digest).decode()
@@ -62,7 +62,7 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> Flights:
     project = open_project(folder)
     data = pipeline.periods(project)
     baseline = pipeline.train(project, data)
-    return Flights(project, baseline, exam_of(baseline, data["test"], project.blobs))
+    return Flights(project, baseline, build_evaluation_set(baseline, data["test"], project.blobs))
 
 
 def miscalibrated(flights: Flights) -> str:

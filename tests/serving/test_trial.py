@@ -11,7 +11,7 @@ import pytest
 from headway.core.config import Config, ServeSection
 from headway.core.release import Contract, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
-from headway.evaluation.load.caller import Caller
+from headway.evaluation.load_generator import LoadGenerator
 from headway.serving.temporary_server import temporary_server
 from headway.storage.blobs.files import Files
 
@@ -26,7 +26,7 @@ def test_texts_are_sent_for_ranks_null_for_what_is_missing_and_no_process_is_lef
     rows = np.array([[2.0, 1.0], [2.0, 2.0], [4.0, np.nan]])
     test = SelfTest(rows=((1.0, 1.0),), answers=((1.0,),))
     with temporary_server(Config(serve=ServeSection(workers=1)), blobs, Contract(), test, variant) as trial:
-        with closing(Caller(trial, [trial.request(rows)], lines=1)) as caller:
+        with closing(LoadGenerator(trial, [trial.request(rows)], lines=1)) as caller:
             (call,) = caller.open_loop([0.0]).calls
         np.testing.assert_array_equal(trial.answers(call.body), [1.5, 2.0, np.nan])
     with pytest.raises(ProcessLookupError):

@@ -11,7 +11,7 @@ from headway.api.learning_curve import CurveOptions, LearningCurve, start_curve
 from headway.api.model import Model
 from headway.api.results import ComparisonResult, EvaluationResult, OptimizationResult
 from headway.core import plugins
-from headway.evaluation.subject import exam_of, open_variant
+from headway.evaluation.comparison import build_evaluation_set, open_variant
 from headway.optimization.importers.models import import_baseline
 from headway.registry.open import open_release
 from headway.registry.project import open_project
@@ -46,7 +46,7 @@ def evaluate(model: Any, X: Any, y: Any, **options: Unpack[Options]) -> Evaluati
     """
     laid = create_project(model, X, y, options)
     baseline = pipeline.import_model(laid.project, laid.taken, {"choose": laid.rows})
-    exam = exam_of(baseline, laid.rows, laid.project.blobs)
+    exam = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
     return EvaluationResult(
         pipeline.evaluate(laid.project, baseline.model, exam, probes=plugins.names("probe")).evidence
     )
@@ -60,7 +60,7 @@ def compare(model: Any, other: Any, X: Any, y: Any, **options: Unpack[Options]) 
     """
     laid = create_project(model, X, y, options, losses_only=True)
     baseline = pipeline.import_model(laid.project, laid.taken, {"choose": laid.rows})
-    exam = exam_of(baseline, laid.rows, laid.project.blobs)
+    exam = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
     taken = open_model(other, trust=options.get("trust", False))
     variant = import_baseline(taken, laid.rows, laid.project.blobs)
     return ComparisonResult(

@@ -14,7 +14,7 @@ from headway.api.tables import to_polars, to_series
 from headway.core.errors import ConfigError
 from headway.data.provenance.digest import table_digest
 from headway.evaluation.learning_curves.curve import Curve
-from headway.evaluation.learning_curves.part import Part, part_of
+from headway.evaluation.learning_curves.data import CurveData, build_curve_data
 from headway.registry.project import open_project
 from headway.reporting.page import notebook_html
 from headway.reporting.text import curves
@@ -76,7 +76,7 @@ class _Target:
     task: str
     classes: pl.Series
 
-    def part(self, rows: Any, y: Any, groups: Any = None, weight: Any = None) -> Part:
+    def part(self, rows: Any, y: Any, groups: Any = None, weight: Any = None) -> CurveData:
         """Rows with labels, by groups and weights [n] where there are any."""
         labels = to_series(y, "target")
         if self.task == "regression":
@@ -85,7 +85,7 @@ class _Target:
             codes = np.searchsorted(self.classes.to_numpy(), labels.to_numpy()).astype(np.float64)
         by = None if groups is None else to_series(groups, "groups").rank("dense").cast(pl.Int64).to_numpy() - 1
         weights = None if weight is None else to_series(weight, "weight").cast(pl.Float64).to_numpy()
-        return part_of(rows, codes, by, task=self.task, weights=weights)
+        return build_curve_data(rows, codes, by, task=self.task, weights=weights)
 
 
 def _target(y: Any, task: str) -> _Target:

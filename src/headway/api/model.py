@@ -14,7 +14,7 @@ from headway.core.contracts import Engine
 from headway.core.errors import DataError
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
-from headway.evaluation.calibration.apply import ready
+from headway.evaluation.calibration.apply import calibration_function
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ class Model:
         self.variant = variant
         self.threshold = threshold
         self._engine = engine
-        self._calibrated = ready(calibrator)
+        self._calibrated = calibration_function(calibrator)
         self._numbers_only = all(field.datatype != "BYTES" for field in variant.signature.inputs)
         self._absent = np.nan if variant.signature.absent == "missing" else 0.0
         self._few = SmallTableReader(variant.signature)

@@ -24,7 +24,7 @@ from headway.core.errors import ConfigError, DataError, EngineError
 from headway.core.plugins import load_engine, load_format, names
 from headway.core.release import Release
 from headway.core.threads import cores
-from headway.evaluation.calibration.apply import Apply, ready
+from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
 from headway.registry.open import open_release
@@ -217,10 +217,10 @@ class Scorer:
 
     release: Release
     engine: Engine
-    _calibrated: Apply = field(init=False)
+    _calibrated: CalibrationFunction = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_calibrated", ready(self.release.calibrator))
+        object.__setattr__(self, "_calibrated", calibration_function(self.release.calibrator))
 
     def scores(self, rows: Floats) -> tuple[Floats, RowErrors]:
         """What the release answers to rows float64 [n, d]: float64 [n, k] after the calibrator, and its faults.

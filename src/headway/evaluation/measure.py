@@ -1,7 +1,9 @@
-"""Run probes on a subject and write down what they measured: one evidence a variant, period and machine.
+"""Measure a variant with metrics and audits, and write the evidence for one period and machine.
 
-E001: a probe or an audit that could not judge this variant, or a part of it, and why.
-E002: the machine was busy with other work while it was timed.
+E001: a metric or an audit could not judge this variant, or a part of it, and why.
+E002: the machine was busy with other work during the timing.
+E003: a feature or a part does harm (warn), changes nothing, or is undecided (note).
+E004: what class weights, prior correction or the threshold 0.5 change where a class is rare (note).
 """
 
 from __future__ import annotations
@@ -20,8 +22,6 @@ from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.plugins import load_audit, load_probe
 from headway.core.threads import cores
 from headway.core.variant import Variant
-from headway.evaluation.naming import findings_of
-from headway.evaluation.weighing import findings_of_weights
 
 NOT_RUN = "E001"
 BUSY = "E002"
@@ -61,11 +61,11 @@ def measure(
             measurements += (each for each in found if isinstance(each, Measurement))
             left = (each for each in found if isinstance(each, NotApplicable))
             findings += (_not_run(f"{kind} '{name}' did not measure all", each) for each in left)
-    findings += [*findings_of(measurements), *findings_of_weights(measurements)]
-    return written(subject.variant, measurements, findings, dataset_digest=dataset_digest, period=period)
+    findings += [*ablation_findings(measurements), *imbalance_findings(measurements)]
+    return build_evidence(subject.variant, measurements, findings, dataset_digest=dataset_digest, period=period)
 
 
-def written(
+def build_evidence(
     variant: Variant,
     measurements: Sequence[Measurement],
     findings: Sequence[Finding] = (),
@@ -124,3 +124,90 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
+
+
+ABLATION_CODE = "E003"
+_LEFT_OUT = {
+    "ablation": "leave it out of what the model reads, and train anew",
+    "components": "leave it out, and judge what is left: headway optimize",
+}
+_KINDS = {"ablation": "feature", "components": "part"}
+_NOTES = {
+    "ablation.useless": "features that do nothing for this model (masked, its error changes by less than 1 %)",
+    "components.nothing": "parts that buy nothing (without, errors change by less than 1 %, times and costs by 5 %)",
+}
+
+
+def ablation_findings(found: Sequence[Measurement]) -> list[Finding]:
+    """A finding for each that does harm, one for all that do nothing, and one for all that are not told."""
+    told: list[Finding] = []
+    for audit in _KINDS:
+        told += [_harm_finding(audit, each, found) for each in _with_name(found, f"{audit}.harmful")]
+        for name, what in ((name, what) for name, what in _NOTES.items() if name.startswith(audit)):
+            told += _list_finding(what, [each.slice for each in _with_name(found, name)])
+        open_ones = _with_name(found, f"{audit}.unsettled")
+        told += _list_finding(f"{_KINDS[audit]}s not decided", [f"{each.slice} ({each.method})" for each in open_ones])
+    return told
+
+
+def _with_name(found: Sequence[Measurement], name: str) -> list[Measurement]:
+    return [each for each in found if each.name == name and each.slice]
+
+
+def _harm_finding(audit: str, named: Measurement, found: Sequence[Measurement]) -> Finding:
+    """The finding of one that does harm, with what is lost without it, which is below 0."""
+    names = ("ablation.retrained.", "ablation.masked.") if audit == "ablation" else ("components.",)
+    losses = (
+        each
+        for name in names
+        for each in found
+        if each.slice == named.slice and each.name.startswith(name) and each.name.endswith(".drop")
+    )
+    lost = next(losses, None)
+    said = "" if lost is None else f"; {lost.name} without it is {lost.value:.2g} [{lost.low:.2g}, {lost.high:.2g}]"
+    return Finding(
+        code=ABLATION_CODE,
+        severity="warn",
+        message=f"the {_KINDS[audit]} {named.slice!r} does harm: {named.method}{said}",
+        measured=None if lost is None else lost.value,
+        limit=0.0,
+        hint=_LEFT_OUT[audit],
+    )
+
+
+def _list_finding(what: str, said: Sequence[str]) -> list[Finding]:
+    return [Finding(code=ABLATION_CODE, severity="note", message=f"{what}: {'; '.join(said)}")] if said else []
+
+
+IMBALANCE_CODE = "E004"
+_BASELINE = "baseline"
+_WORDS = {"roc_auc": "ROC AUC", "brier": "Brier", "recall": "recall", "cost": "cost a row"}
+_MENDS = {
+    True: "train so: weights in the training function, and headway optimize sets probabilities right (recalibrate)",
+    False: "leave the classes as they are: [model] costs set the threshold",
+}
+
+
+def imbalance_findings(found: Sequence[Measurement]) -> list[Finding]:
+    """A note for each treatment: whether decisions cost less, more, or neither is shown, and what moves from and to."""
+    treatments = dict.fromkeys(each.slice for each in found if each.name == "imbalance.cost.drop")
+    return [_treatment_finding(name, {(each.name, each.slice): each for each in found}) for name in treatments]
+
+
+def _treatment_finding(treatment: str, found: dict[tuple[str, str], Measurement]) -> Finding:
+    lost = found["imbalance.cost.drop", treatment]
+    known = lost.se is not None
+    helps, drift_costs = known and lost.high < 0, known and lost.low > 0
+    message = "decisions cost less" if helps else "decisions cost more" if drift_costs else "no change of cost is shown"
+    ends = {name: [found[f"imbalance.{name}", each].value for each in (_BASELINE, treatment)] for name in _WORDS}
+    moved = [f"{_WORDS[name]} {before:.3g} to {after:.3g}" for name, (before, after) in ends.items()]
+    return Finding(
+        code=IMBALANCE_CODE,
+        severity="note",
+        message=f"rare class, {treatment}: {message} ({lost.value:+.3g} [{lost.low:.3g}, {lost.high:.3g}] a row, "
+        f"{lost.n_rows:,} rows, {lost.n_groups:,} groups); {', '.join(moved)}",
+        where=treatment,
+        measured=lost.value,
+        limit=0.0,
+        hint=_MENDS[helps],
+    )

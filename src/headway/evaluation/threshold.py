@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.errors import DataError
-from headway.evaluation.statistics.intervals import FEWEST_GROUPS, LEVEL, jackknife_error, student_quantile
-from headway.evaluation.statistics.tables import Answers, Floats, mean_without_each, quantile_edges, tally, weighted
+from headway.evaluation.statistics.intervals import LEVEL, MIN_GROUPS, jackknife_error, student_quantile
+from headway.evaluation.statistics.tables import BinaryAnswers, leave_one_out_mean, quantile_edges, tally, weighted
 
 CANDIDATES = 200
 
@@ -47,10 +48,10 @@ def choose_threshold(
     return float((ends[best] + ends[best + 1]) / 2)
 
 
-def cost_of(labels: Floats, decided: NDArray[np.bool_], costs: tuple[float, float]) -> Floats:
+def decision_costs(labels: Floats, decided: NDArray[np.bool_], costs: tuple[float, float]) -> Floats:
     """What each row's decision cost, float64 [n]: a false alarm, a miss, or nothing.
 
-    >>> cost_of(np.array([0., 1.]), np.array([True, False]), (1.0, 4.0)).tolist()
+    >>> decision_costs(np.array([0., 1.]), np.array([True, False]), (1.0, 4.0)).tolist()
     [1.0, 4.0]
     """
     false_alarm, miss = costs
@@ -58,23 +59,25 @@ def cost_of(labels: Floats, decided: NDArray[np.bool_], costs: tuple[float, floa
     return found
 
 
-def known_range(answers: Answers, threshold: float, costs: tuple[float, float]) -> tuple[float, float]:
+def threshold_confidence_set(
+    answers: BinaryAnswers, threshold: float, costs: tuple[float, float]
+) -> tuple[float, float]:
     """The least and the largest threshold whose cost on these rows cannot be told from that of the one given.
 
     A confidence set of the best threshold by inverting paired tests by group (Hansen, Lunde and Nason 2011, their idea
     with a Bonferroni bound): 200 quantiles of the scores are asked, and share the 5 %. Without enough groups for an
     interval it is [0, 1].
     """
-    if answers.n_blocks < FEWEST_GROUPS:
+    if answers.n_blocks < MIN_GROUPS:
         return 0.0, 1.0
     edges = quantile_edges(answers.scores, CANDIDATES)
-    own = answers.per_block(cost_of(answers.labels, answers.scores >= threshold, costs))
-    worse = _shown_above(_cost_table(answers, edges, costs) - own[:, None], answers.rows)
+    own = answers.per_block(decision_costs(answers.labels, answers.scores >= threshold, costs))
+    worse = _significantly_above(_cost_table(answers, edges, costs) - own[:, None], answers.rows)
     alike = edges[~worse]
     return min([threshold, *alike[:1].tolist()]), max([threshold, *alike[-1:].tolist()])
 
 
-def _cost_table(answers: Answers, edges: Floats, costs: tuple[float, float]) -> Floats:
+def _cost_table(answers: BinaryAnswers, edges: Floats, costs: tuple[float, float]) -> Floats:
     """The cost of each block at each of the edges as a threshold, float64 [n_blocks, edges]."""
     false_alarm, miss = costs
     bins = len(edges) + 1
@@ -89,9 +92,9 @@ def _cost_table(answers: Answers, edges: Floats, costs: tuple[float, float]) -> 
     return found
 
 
-def _shown_above(differences: Floats, rows: Floats) -> NDArray[np.bool_]:
+def _significantly_above(differences: Floats, rows: Floats) -> NDArray[np.bool_]:
     """Which columns of block sums [n_blocks, k] have a mean above 0, by tests that share the 5 %."""
-    without = np.stack([mean_without_each(column, rows) for column in differences.T])
+    without = np.stack([leave_one_out_mean(column, rows) for column in differences.T])
     values = differences.sum(0) / rows.sum()
     critical = student_quantile(1 - (1 - LEVEL) / len(values), len(rows) - 1)
     shown: NDArray[np.bool_] = values - critical * jackknife_error(without) > 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec.structs import replace
 
+from headway.core.arrays import Floats, Ints
 from headway.core.config import FILE, Costs, PolicySection
 from headway.core.contracts import Comparison
 from headway.core.errors import ConfigError, DataError
@@ -15,16 +16,16 @@ from headway.core.evidence import Evidence, Measurement
 from headway.core.verdict import RuleResult
 from headway.core.watch import MonitoringAnswer, MonitoringReport
 from headway.evaluation.statistics.intervals import (
-    ANY,
     CHANGE,
-    FEWEST_GROUPS,
+    MIN_GROUPS,
+    UNBOUNDED,
     Estimate,
     Sample,
-    interval,
-    jackknife,
+    jackknife_interval,
     ratio_of_sums,
+    t_interval,
 )
-from headway.evaluation.statistics.tables import Floats, Ints, bin_table, binary_answers, tally
+from headway.evaluation.statistics.tables import bin_table, binary_answers, tally
 from headway.registry.judge import judge
 from headway.registry.weigh import Limit, compare_with_limit
 
@@ -66,7 +67,7 @@ def judge_rules(
 
 def exceeds(found: Measurement, limit: float, sign: int, *, alpha: float) -> bool:
     """Whether it is shown to be above a limit, or (`sign` -1) below it, at a chance `alpha` of saying so falsely."""
-    weighed = compare_with_limit(found, Limit(value=limit, sign=sign, alpha=alpha), fewest_groups=FEWEST_GROUPS)
+    weighed = compare_with_limit(found, Limit(value=limit, sign=sign, alpha=alpha), fewest_groups=MIN_GROUPS)
     return weighed.answer == "fail"
 
 
@@ -89,7 +90,7 @@ def split_ece(subject: Comparison, *, run: int) -> Measurement:
         [_agreeing_surplus(sides - _share_of_group(halves, at, surplus[at])) for at in range(answers.n_blocks)]
     )
     sample = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=CHANGE)
-    return jackknife(CALIBRATION_ERROR, value, without / np.maximum(total - rows, 1), sample)
+    return jackknife_interval(CALIBRATION_ERROR, value, without / np.maximum(total - rows, 1), sample)
 
 
 def _share_of_group(halves: Ints, at: int, surplus: Floats) -> Floats:
@@ -140,8 +141,8 @@ def expected_loss(now: DecisionCosts, judged: DecisionCosts, *, rows_a_month: fl
         method=f"difference of two periods, each a {one.method}",
     )
     groups = sum(len(np.unique(each.groups)) for each in (now, judged))
-    sample = Sample(n_rows=len(now.costs) + len(judged.costs), n_groups=groups, bounds=ANY)
-    return replace(interval("retrain.expected_loss", estimate, sample), unit="cost a month")
+    sample = Sample(n_rows=len(now.costs) + len(judged.costs), n_groups=groups, bounds=UNBOUNDED)
+    return replace(t_interval("retrain.expected_loss", estimate, sample), unit="cost a month")
 
 
 def format_amount(cost: float) -> str:

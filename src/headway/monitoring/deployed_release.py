@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from headway.core.arrays import Floats
 from headway.core.contracts import Engine
 from headway.core.errors import StoreError
 from headway.core.plugins import load_engine
@@ -12,8 +13,7 @@ from headway.core.record import read
 from headway.core.release import Release
 from headway.core.ticket import Ticket
 from headway.core.training import Training
-from headway.evaluation.calibration.apply import ready
-from headway.evaluation.statistics.tables import Floats
+from headway.evaluation.calibration.apply import calibration_function
 from headway.registry.project import Project
 
 
@@ -28,7 +28,7 @@ class DeployedRelease:
 
     def answer(self, rows: Floats) -> Floats:
         """What a caller is answered: rows float64 [n, d] -> float64 [n, k], after the calibrator."""
-        return ready(self.release.calibrator)(self.model.predict(rows))
+        return calibration_function(self.release.calibrator)(self.model.predict(rows))
 
     @property
     def trained_until(self) -> datetime:

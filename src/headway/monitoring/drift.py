@@ -9,12 +9,13 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Windows
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.variant import Field
-from headway.evaluation.statistics.intervals import ANY, Estimate, Sample, interval, lean
-from headway.evaluation.statistics.tables import Floats, Ints, quantile_edges, tally
+from headway.evaluation.statistics.intervals import UNBOUNDED, Estimate, Sample, autocorrelation_factor, t_interval
+from headway.evaluation.statistics.tables import quantile_edges, tally
 
 BINS = 40
 _SAMPLE = 16_384
@@ -103,7 +104,7 @@ def _losses(windows: Windows, losses: Floats, known: Ints) -> Iterator[Measureme
     """One measurement a feature, in the order of the signature."""
     before, n_before = _dense_codes(windows.before.groups[known])
     after, n_after = _dense_codes(windows.after.groups)
-    sample = Sample(n_rows=len(before) + len(after), n_groups=n_before + n_after, bounds=ANY)
+    sample = Sample(n_rows=len(before) + len(after), n_groups=n_before + n_after, bounds=UNBOUNDED)
     for number, field in enumerate(windows.signature.inputs):
         values = feature_values(windows, number)
         bins = make_bins(field, values, most=RANK_BINS)
@@ -112,7 +113,7 @@ def _losses(windows: Windows, losses: Floats, known: Ints) -> Iterator[Measureme
         lost = tally(cells, n_before * bins.size, losses[known]).reshape(n_before, bins.size)
         rows = tally(cells, n_before * bins.size).reshape(n_before, bins.size)
         now = tally(after * bins.size + codes[split:], n_after * bins.size).reshape(n_after, bins.size)
-        yield replace(interval("drift.loss", _change(lost, rows, now), sample), slice=field.name)
+        yield replace(t_interval("drift.loss", _change(lost, rows, now), sample), slice=field.name)
 
 
 def _change(lost: Floats, rows: Floats, now: Floats) -> Estimate:
@@ -137,7 +138,7 @@ def _explained(lost: Floats, rows: Floats, now: Floats) -> Floats:
 def _variance(without_each: Floats) -> float:
     """The jackknife variance over groups in order of time."""
     count, influence = len(without_each), without_each - without_each.mean()
-    return float((count - 1) / count * np.square(influence).sum() * lean(influence))
+    return float((count - 1) / count * np.square(influence).sum() * autocorrelation_factor(influence))
 
 
 def _dense_codes(groups: Ints) -> tuple[Ints, int]:

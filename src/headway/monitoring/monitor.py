@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 from msgspec.structs import replace
 
+from headway.core.arrays import Floats
 from headway.core.config import Config
 from headway.core.contracts import Windows
 from headway.core.drift import Drift
@@ -26,8 +27,7 @@ from headway.core.ticket import Ticket
 from headway.core.watch import MonitoringAnswer, MonitoringReport, RowSource
 from headway.data.provenance.digest import table_digest
 from headway.evaluation.measure import measure
-from headway.evaluation.statistics.intervals import CHANGE, Estimate, Sample, interval
-from headway.evaluation.statistics.tables import Floats
+from headway.evaluation.statistics.intervals import CHANGE, Estimate, Sample, t_interval
 from headway.monitoring import status
 from headway.monitoring.budget import Budget, Period
 from headway.monitoring.degradation import (
@@ -266,7 +266,7 @@ def _changes(now: Evidence, before: Evidence) -> Iterator[Measurement]:
             method=f"difference of two periods, each a {one.method}",
         )
         sample = Sample(n_rows=one.n_rows + two.n_rows, n_groups=one.n_groups + two.n_groups, bounds=CHANGE)
-        yield interval(f"{one.name}.change", found, sample)
+        yield t_interval(f"{one.name}.change", found, sample)
 
 
 def _require_binary(post: DeployedRelease) -> None:

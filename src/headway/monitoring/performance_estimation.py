@@ -26,18 +26,19 @@ from itertools import pairwise
 
 import numpy as np
 
+from headway.core.arrays import Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.statistics.intervals import (
-    FEWEST_GROUPS,
+    MIN_GROUPS,
     SHARE,
     Estimate,
     Sample,
-    interval,
-    lean,
+    autocorrelation_factor,
     student_quantile,
+    t_interval,
 )
-from headway.evaluation.statistics.tables import Floats, Ints, auc, quantile_edges, tally
+from headway.evaluation.statistics.tables import auc, quantile_edges, tally
 
 METHOD = "rolling calibration; jackknife of calibrator and of labels to come, and month-to-month errors before, t"
 MIN_OVERLAP = 0.5
@@ -90,7 +91,7 @@ def estimate_performance(labelled: Sequence[LabeledScores], scores: Floats, grou
     n_groups = len(np.unique(labelled[-1].groups))
     sample = Sample(n_rows=len(scores), n_groups=n_groups, bounds=SHARE)
     found = [
-        interval(name, Estimate(value=float(value), se=math.sqrt(each), dof=n_groups - 1, method=METHOD), sample)
+        t_interval(name, Estimate(value=float(value), se=math.sqrt(each), dof=n_groups - 1, method=METHOD), sample)
         for name, value, each in zip(("roc_auc.estimated", "brier.estimated"), roll.values, variance, strict=True)
     ]
     if found[0].high - found[0].low > MAX_WIDTH:
@@ -138,8 +139,8 @@ def _estimate_from(last: LabeledScores, scores: Floats, n_groups: int) -> _Estim
 
 def _require_usable(last: LabeledScores, scores: Floats) -> None:
     count = len(np.unique(last.groups))
-    if count < FEWEST_GROUPS:
-        raise NotApplicable(f"{count} labelled groups are too few", where=f"at least {FEWEST_GROUPS}")
+    if count < MIN_GROUPS:
+        raise NotApplicable(f"{count} labelled groups are too few", where=f"at least {MIN_GROUPS}")
     if not len(scores) or last.labels.min() == last.labels.max():
         raise NotApplicable("scores, and labels of both classes, are needed")
     overlap = _overlap(last.scores, scores)
@@ -242,7 +243,7 @@ def _sums_of_positives(tables: _Tables) -> Floats:
 def _jackknife(without_each: Floats) -> Floats:
     """The jackknife variance over groups in order of time, [G, 2] -> [2]."""
     count, influence = len(without_each), without_each - without_each.mean(0)
-    variance: Floats = (count - 1) / count * np.square(influence).sum(0) * lean(influence.T)
+    variance: Floats = (count - 1) / count * np.square(influence).sum(0) * autocorrelation_factor(influence.T)
     return variance
 
 

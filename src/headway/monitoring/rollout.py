@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
+from headway.core.arrays import Bools, Floats
 from headway.core.config import Config
 from headway.core.errors import HeadwayError, PointerMoved, Refused
 from headway.core.evidence import Evidence
@@ -25,8 +26,7 @@ from headway.core.release import PointerUpdate, Release
 from headway.core.rollout import Action, Decision, Plan, Rollout
 from headway.core.verdict import Verdict
 from headway.evaluation.measure import this_machine
-from headway.evaluation.observed import Bools, Keys
-from headway.evaluation.statistics.betting import Floats
+from headway.evaluation.statistics.sequential import Keys
 from headway.monitoring.prediction_log import LabelReader, StageRequests, last_request_at
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project

@@ -11,7 +11,7 @@ import numpy as np
 from headway.core.config import Config
 from headway.core.dataset import Dataset
 from headway.core.watch import RowSource
-from headway.evaluation.statistics.intervals import FEWEST_GROUPS
+from headway.evaluation.statistics.intervals import MIN_GROUPS
 from headway.monitoring.budget import Period
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.scored_rows import ScoredRows, calendar_windows, logged_rows, parse_delay, score_rows
@@ -100,7 +100,7 @@ def monitoring_windows(
     for start, stop in spans:
         begin = max(start, since)
         part = rows.between(begin, min(stop, until))
-        if not len(part) or (stop > until and len(np.unique(part.groups)) < FEWEST_GROUPS):
+        if not len(part) or (stop > until and len(np.unique(part.groups)) < MIN_GROUPS):
             continue
         at = until if of_log else min(stop + delay, until)
         then = rows.as_of(at)

@@ -14,6 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from headway.core.arrays import Bools, Floats
 from headway.core.config import FILE, PolicySection
 from headway.core.errors import ConfigError, Refused
 from headway.core.evidence import Evidence, Machine, Measurement
@@ -21,20 +22,18 @@ from headway.core.release import TrafficAssignment
 from headway.core.rollout import Action, Decision, Plan, Rollout, RolloutStatus, Stage
 from headway.core.sections.rollout import RolloutSection
 from headway.core.verdict import Rule, RuleResult, Verdict
-from headway.evaluation.observed import (
-    ONE_LOSS,
-    ONE_SHARE,
+from headway.evaluation.statistics import sequential
+from headway.evaluation.statistics.sequential import (
     PAIRED_LOSS,
-    PAIRED_SHARE,
-    Bools,
-    Form,
+    PAIRED_PROPORTION,
+    PROPORTION,
+    UNIT_LOSS,
+    ConfidenceSequence,
     Keys,
     Observations,
-    difference,
+    ValueGrid,
+    unpaired_difference,
 )
-from headway.evaluation.statistics import sequential
-from headway.evaluation.statistics.betting import Floats
-from headway.evaluation.statistics.sequential import Track
 from headway.registry.judge import ALPHA, judge, override_verdict
 
 ERRORS = Rule(measure="error_rate.drop", at_most=0.005)
@@ -364,7 +363,7 @@ class StageTracker:
     """A track for each measure; `share` of the keys are the release's, none where it only answers beside live."""
 
     share: float
-    tracks: Mapping[str, Track]
+    tracks: Mapping[str, ConfidenceSequence]
 
 
 def start_tracking(measures: Sequence[str], *, share: float, alpha: float) -> StageTracker:
@@ -373,7 +372,7 @@ def start_tracking(measures: Sequence[str], *, share: float, alpha: float) -> St
     `NAME` is the release's mean, `NAME.drop` that less live's, `decision_churn` the share on which both differ.
     """
     return StageTracker(
-        share=share, tracks={name: sequential.begin(_form(name, share), alpha=alpha) for name in measures}
+        share=share, tracks={name: sequential.start_sequence(_form(name, share), alpha=alpha) for name in measures}
     )
 
 
@@ -382,7 +381,7 @@ def update_tracking(watch: StageTracker, traffic: Traffic) -> StageTracker:
     return StageTracker(
         share=watch.share,
         tracks={
-            name: sequential.update(track, select_observations(name, watch.share, traffic))
+            name: sequential.update_sequence(track, select_observations(name, watch.share, traffic))
             for name, track in watch.tracks.items()
         },
     )
@@ -390,18 +389,18 @@ def update_tracking(watch: StageTracker, traffic: Traffic) -> StageTracker:
 
 def measure_stage(watch: StageTracker) -> tuple[Measurement, ...]:
     """One measurement a measure of which something was seen."""
-    found = (sequential.measure(track, name) for name, track in watch.tracks.items())
+    found = (sequential.measure_sequence(track, name) for name, track in watch.tracks.items())
     return tuple(each for each in found if each is not None)
 
 
-def _form(name: str, share: float) -> Form:
+def _form(name: str, share: float) -> ValueGrid:
     base = name.removesuffix(LOSS)
     if name == CHURN:
-        return ONE_SHARE
+        return PROPORTION
     if name == base:
-        return ONE_SHARE if base in PER_REQUEST else ONE_LOSS
+        return PROPORTION if base in PER_REQUEST else UNIT_LOSS
     if base in PER_REQUEST:
-        return difference(share) if share else PAIRED_SHARE
+        return unpaired_difference(share) if share else PAIRED_PROPORTION
     return PAIRED_LOSS
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headway.core.evidence import Measurement
 from headway.core.verdict import Answer
-from headway.evaluation.statistics.claims import groups_that_show
+from headway.evaluation.statistics.claims import groups_needed
 from headway.evaluation.statistics.intervals import student_quantile
 
 CONFIDENCE = 0.95
@@ -72,4 +72,4 @@ def _bounds(measurement: Measurement, limit: Limit) -> tuple[float, float]:
 def _needed(measurement: Measurement, limit: Limit) -> float:
     """Groups that would show what was seen, infinite beyond ten times those at hand."""
     gap = limit.sign * (limit.value - measurement.value)
-    return groups_that_show(measurement, gap, 1 - CONFIDENCE if gap > 0 else limit.alpha)
+    return groups_needed(measurement, gap, 1 - CONFIDENCE if gap > 0 else limit.alpha)

@@ -6,7 +6,7 @@ import math
 
 from headway.core.evidence import Evidence, Measurement
 from headway.core.verdict import Rule
-from headway.evaluation.statistics.claims import HOPELESS
+from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO
 from headway.registry.weigh import LimitResult
 
 
@@ -62,5 +62,5 @@ def _needs(weighed: LimitResult) -> str:
     if weighed.measurement.looks == "anytime":
         return "more of the same would decide"
     if math.isinf(weighed.needed):
-        return f"this cannot be decided on such data, not with {HOPELESS} times its {at_hand:,} groups"
+        return f"this cannot be decided on such data, not with {MAX_GROUPS_RATIO} times its {at_hand:,} groups"
     return f"about {weighed.needed:,.0f} groups would decide, {at_hand:,} are at hand"

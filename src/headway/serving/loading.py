@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headway.core.record import Scalar
-from headway.evaluation.calibration.apply import Apply, ready
+from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 from headway.registry.bundle import Bundle
 from headway.registry.open import open_release
 from headway.serving.batching.latency import LatencyEstimator
@@ -41,7 +41,7 @@ class LoadedModel:
     writer: ResponseWriter
     metadata: bytes
     columns: tuple[str, ...]
-    calibrated: Apply
+    calibrated: CalibrationFunction
     views: OnlineFeatures
     validator: InputValidator | None
     latency: LatencyEstimator
@@ -73,7 +73,7 @@ def load_model(bundle: Bundle, online: Path = Path()) -> LoadedModel:
         writer=ResponseWriter(name=release.name, version=version, output=variant.signature.output),
         metadata=describe_model(views.asked, name=release.name, version=version, parameters=parameters),
         columns=variant.signature.names,
-        calibrated=ready(release.calibrator),
+        calibrated=calibration_function(release.calibrator),
         views=views,
         validator=InputValidator(contract, variant.signature) if contract.columns else None,
         latency=LatencyEstimator.of(engine, np.array(release.self_test.rows, dtype=np.float64)),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from msgspec.structs import replace as changed
-from tests.evaluation.attacks.attackable import Constant, Stump, attacked_by
+from tests.evaluation.attacked_models import Constant, Stump, attacked_by
 
 from headway.core.contracts import AuditContext
 from headway.core.errors import NotApplicable
@@ -90,6 +90,6 @@ def test_without_time_for_all_decisions_nothing_is_told(ground):
 
 
 def test_a_slow_model_is_asked_fewer_rows(ground, monkeypatch):
-    monkeypatch.setattr(attack, "seconds_a_row", lambda subject: 1e-3)
+    monkeypatch.setattr(attack, "time_per_row", lambda subject: 1e-3)
     found = attack.plugin(attacked_by(Stump()), replace(ground, budget_s=40))
     assert of(found, "attack.success")[""].n_rows == 120

@@ -15,7 +15,7 @@ from headway.core.contracts import AuditContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.release import FeatureView
 from headway.evaluation.audits import components
-from headway.evaluation.subject import open_variant
+from headway.evaluation.comparison import open_variant
 from headway.optimization.transforms import trees
 from headway.storage.blobs.files import Files
 

@@ -13,8 +13,8 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.variant import Field, Signature
 from headway.evaluation.audits import imbalance
-from headway.evaluation.priors import for_share
-from headway.evaluation.weighing import findings_of_weights
+from headway.evaluation.calibration.apply import adjust_to_prior
+from headway.evaluation.measure import imbalance_findings
 from headway.storage.blobs.files import Files
 
 SHARE = 0.06
@@ -27,7 +27,7 @@ class Says:
         self.share = share
 
     def predict(self, rows):
-        return for_share(rows[:, 0], SHARE, self.share)[:, None]
+        return adjust_to_prior(rows[:, 0], SHARE, self.share)[:, None]
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_the_share_of_the_rows_is_told_with_its_interval_and_each_measure_before
 
 
 def test_each_treatment_is_a_sentence(subject, ground):
-    said = {each.where: each for each in findings_of_weights(imbalance.plugin(subject, ground))}
+    said = {each.where: each for each in imbalance_findings(imbalance.plugin(subject, ground))}
 
     assert said["weights"].message.startswith("rare class, weights: decisions cost more (+0.")
     assert said["weights"].hint.startswith("leave the classes as they are")
@@ -102,7 +102,7 @@ def test_each_treatment_is_a_sentence(subject, ground):
 def test_one_seed_claims_no_interval(subject, ground):
     found = imbalance.plugin(subject, replace(ground, budget_s=0.0))
     assert {each.method for each in of(found, "cost.drop").values()} == {"one seed, no interval"}
-    assert "no change of cost is shown" in findings_of_weights(found)[0].message
+    assert "no change of cost is shown" in imbalance_findings(found)[0].message
 
 
 def test_classes_that_are_not_rare_are_measured_and_not_treated(subject, ground):

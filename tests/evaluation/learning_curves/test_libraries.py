@@ -16,7 +16,7 @@ from sklearn.neural_network import MLPClassifier
 
 from headway.core.learning import LearningCurve
 from headway.evaluation.learning_curves.curve import Curve
-from headway.evaluation.learning_curves.part import part_of
+from headway.evaluation.learning_curves.data import build_curve_data
 
 pytestmark = pytest.mark.slow
 DRAW = np.random.default_rng(0)
@@ -29,7 +29,8 @@ QUIET = {"verbose": -1, "n_jobs": 1}
 def begun(rows: np.ndarray | pl.DataFrame = X, labels: np.ndarray = Y, task: str = "binary") -> Curve:
     """A curve over the second half of the rows, by 30 groups, beside the first half."""
     return Curve(
-        part_of(rows[300:], labels[300:], GROUPS, task=task), part_of(rows[:300], labels[:300], None, task=task)
+        build_curve_data(rows[300:], labels[300:], GROUPS, task=task),
+        build_curve_data(rows[:300], labels[:300], None, task=task),
     )
 
 
@@ -154,12 +155,12 @@ def test_answers_that_are_no_probabilities_stop_the_looks_and_not_the_training()
     ("answers", "why"), [(np.full(300, np.nan), "no numbers"), (np.ones((300, 2)), "answers for 2 classes")]
 )
 def test_answers_of_another_kind_are_told(answers: np.ndarray, why: str) -> None:
-    curve = Curve(part_of(X[300:], np.arange(300) % 3.0, None, task="multiclass"))
+    curve = Curve(build_curve_data(X[300:], np.arange(300) % 3.0, None, task="multiclass"))
     curve.look(1, lambda rows: answers)
     assert why in curve.record().reading.why
 
 
 def test_of_many_rows_every_so_many_th_is_looked_at() -> None:
     rows = np.zeros((50_000, 1))
-    part = part_of(rows, rows[:, 0], np.arange(50_000) // 500, task="regression", weights=np.ones(50_000))
+    part = build_curve_data(rows, rows[:, 0], np.arange(50_000) // 500, task="regression", weights=np.ones(50_000))
     assert (len(part.rows), part.blocks.n_groups) == (16_667, 100)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headway.core.learning import LearningCurve
-from headway.evaluation.learning_curves.part import part_of
+from headway.evaluation.learning_curves.data import build_curve_data
 from headway.evaluation.learning_curves.recorder import Recorder
 
 GROUPS = 20
@@ -16,7 +16,7 @@ SIGNS = np.where(np.arange(GROUPS) % 2, 1.0, -1.0)
 def curve(held_out: list[float], learned: list[float] | None = None, *, groups: int = GROUPS) -> LearningCurve:
     """A regression of zeros at rounds 1, 5 and 10 whose squared errors are these, plus or minus 0.01 by turns."""
     zeros = np.zeros(groups)
-    parts = [part_of(np.array([[place]] * groups), zeros, None, task="regression") for place in (0, 1)]
+    parts = [build_curve_data(np.array([[place]] * groups), zeros, None, task="regression") for place in (0, 1)]
     recorder = Recorder(parts[0], parts[1] if learned else None, every=1)
     for turn, number in enumerate((1, 5, 10)):
         errors = [held_out[turn], (learned or held_out)[turn]]
@@ -62,14 +62,14 @@ def test_fewer_than_twenty_groups_decide_nothing() -> None:
 
 
 def test_a_curve_of_two_looks_decides_nothing() -> None:
-    recorder = Recorder(part_of(np.zeros((30, 1)), np.zeros(30), None, task="regression"))
+    recorder = Recorder(build_curve_data(np.zeros((30, 1)), np.zeros(30), None, task="regression"))
     for number in (1, 2):
         recorder.look(number, lambda rows: rows[:, 0])
     assert recorder.record().reading.why == "2 looks are too few for a curve"
 
 
 def test_looks_grow_ever_rarer_and_the_last_is_one() -> None:
-    recorder = Recorder(part_of(np.zeros((30, 1)), np.zeros(30), None, task="regression"))
+    recorder = Recorder(build_curve_data(np.zeros((30, 1)), np.zeros(30), None, task="regression"))
     for number in range(1, 101):
         if recorder.due(number, final=number == 100):
             recorder.look(number, lambda rows: rows[:, 0])

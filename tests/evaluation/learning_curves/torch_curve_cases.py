@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from headway.evaluation.learning_curves.curve import Curve
-from headway.evaluation.learning_curves.part import part_of
+from headway.evaluation.learning_curves.data import build_curve_data
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(400, 4))
@@ -15,7 +15,7 @@ Y = (X[:, 0] + DRAW.normal(size=400) > 0).astype(np.float64)
 
 
 def curve() -> Curve:
-    return Curve(part_of(X[200:], Y[200:], np.arange(200) // 8, task="binary"))
+    return Curve(build_curve_data(X[200:], Y[200:], np.arange(200) // 8, task="binary"))
 
 
 def trained(seen: Curve, epochs: int, **end: object) -> torch.nn.Module:

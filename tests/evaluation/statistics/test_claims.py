@@ -7,7 +7,14 @@ import math
 import pytest
 
 from headway.core.evidence import Measurement
-from headway.evaluation.statistics.claims import bounds, groups_that_show, in_logs, more_to_tell, named, side
+from headway.evaluation.statistics.claims import (
+    classify_difference,
+    describe_needed_data,
+    flag_parts,
+    groups_needed,
+    log_ratio,
+    one_sided_bounds,
+)
 
 
 def measured(value, se=0.01, *, unit="", low=-1.0, high=1.0):
@@ -21,28 +28,28 @@ def measured(value, se=0.01, *, unit="", low=-1.0, high=1.0):
     ("value", "where"), [(0.10, "gained"), (-0.10, "lost"), (0.001, "alike"), (0.02, "open"), (-0.02, "open")]
 )
 def test_a_difference_is_above_below_within_the_margin_or_open(value, where):
-    assert side(measured(value), 0.03, 0.01) == where
+    assert classify_difference(measured(value), 0.03, 0.01) == where
 
 
 def test_what_counts_for_nothing_is_alike_though_it_is_shown_to_be_above_0():
-    assert bounds(measured(0.02, se=0.001), 0.01)[0] > 0
-    assert side(measured(0.02, se=0.001), 0.03, 0.01) == "alike"
+    assert one_sided_bounds(measured(0.02, se=0.001), 0.01)[0] > 0
+    assert classify_difference(measured(0.02, se=0.001), 0.03, 0.01) == "alike"
 
 
 def test_one_of_twenty_needs_a_distance_that_one_alone_does_not():
     found = measured(-0.02)
-    assert bounds(found, 0.05)[1] < 0 < bounds(found, 0.05 / 20)[1]
+    assert one_sided_bounds(found, 0.05)[1] < 0 < one_sided_bounds(found, 0.05 / 20)[1]
 
 
 def test_without_an_interval_nothing_is_shown():
     found = Measurement(name="it", value=-0.5, low=-1, high=1, method="", n_rows=9)
-    assert bounds(found, 0.05) == (-1, 1)
-    assert side(found, 0.03, 0.05) == "open"
-    assert math.isinf(groups_that_show(found, found.value, 0.05))
+    assert one_sided_bounds(found, 0.05) == (-1, 1)
+    assert classify_difference(found, 0.03, 0.05) == "open"
+    assert math.isinf(groups_needed(found, found.value, 0.05))
 
 
 def test_a_ratio_is_a_difference_of_logarithms():
-    found = in_logs(measured(2.0, se=0.1, unit="x", low=0.0, high=4.0))
+    found = log_ratio(measured(2.0, se=0.1, unit="x", low=0.0, high=4.0))
     assert (found.value, found.se) == pytest.approx((math.log(2), 0.05))
     assert (found.low, found.high) == (-math.inf, pytest.approx(math.log(4)))
 
@@ -58,10 +65,10 @@ def test_a_ratio_is_a_difference_of_logarithms():
 def test_what_would_tell_is_said_in_groups_or_rounds(found, message):
     """By hand: G * ((1.645 + 1.282) * se / gap)^2, the gap that to 0, or to the margin from within it."""
     margin = 0.07 if found.unit else 0.001
-    assert more_to_tell(found, margin, 0.05) == message
+    assert describe_needed_data(found, margin, 0.05) == message
 
 
 def test_a_word_is_counted_over_all_and_said_of_each():
-    over_all, of_one = named("harmful", {"temp": "shown"}, n_rows=9)
+    over_all, of_one = flag_parts("harmful", {"temp": "shown"}, n_rows=9)
     assert (over_all.value, over_all.slice) == (1, "")
     assert (of_one.value, of_one.slice, of_one.method) == (1, "temp", "shown")

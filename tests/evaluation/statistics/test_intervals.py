@@ -12,14 +12,14 @@ from headway.evaluation.statistics.intervals import (
     JACKKNIFE,
     SHARE,
     Sample,
-    fact,
-    jackknife,
-    lag1,
-    lean,
+    autocorrelation_factor,
+    exact_measurement,
+    jackknife_interval,
+    lag1_measurement,
     ratio_of_sums,
     student_quantile,
 )
-from headway.evaluation.statistics.tables import mean_without_each
+from headway.evaluation.statistics.tables import leave_one_out_mean
 
 SAMPLE = Sample(n_rows=300, n_groups=30)
 
@@ -41,8 +41,8 @@ def test_the_student_quantile_is_odd():
 
 def test_the_jackknife_of_a_mean_is_the_textbook_interval():
     values = alternating(np.random.default_rng(1).normal(0.4, 0.1, 30))
-    without = mean_without_each(values * 10, np.full(30, 10.0))
-    found = jackknife("score", float(values.mean()), without, SAMPLE)
+    without = leave_one_out_mean(values * 10, np.full(30, 10.0))
+    found = jackknife_interval("score", float(values.mean()), without, SAMPLE)
     expected = stats.t.interval(0.95, 29, loc=values.mean(), scale=stats.sem(values))
     assert (found.low, found.high) == pytest.approx(expected)
     assert (found.dof, found.method, found.n_groups) == (29, JACKKNIFE, 30)
@@ -50,23 +50,23 @@ def test_the_jackknife_of_a_mean_is_the_textbook_interval():
 
 def test_an_interval_is_clipped_to_the_range_of_the_measure():
     without = np.concatenate([np.full(15, 0.01), np.full(15, 0.03)])
-    found = jackknife("share", 0.02, without, Sample(n_rows=300, n_groups=30, bounds=SHARE))
+    found = jackknife_interval("share", 0.02, without, Sample(n_rows=300, n_groups=30, bounds=SHARE))
     assert found.low == 0 and 0.02 < found.high < 1
 
 
 def test_fewer_than_twenty_groups_give_a_value_and_no_interval():
-    found = jackknife("share", 0.2, np.full(19, 0.2), Sample(n_rows=190, n_groups=19, bounds=SHARE))
+    found = jackknife_interval("share", 0.2, np.full(19, 0.2), Sample(n_rows=190, n_groups=19, bounds=SHARE))
     assert (found.value, found.low, found.high, found.se, found.dof) == (0.2, 0.0, 1.0, None, None)
 
 
 def test_one_group_that_holds_all_of_a_class_gives_no_interval():
     without = np.full(30, 0.5)
     without[3] = np.nan
-    assert jackknife("roc_auc", 0.5, without, SAMPLE).se is None
+    assert jackknife_interval("roc_auc", 0.5, without, SAMPLE).se is None
 
 
 def test_a_fact_is_its_own_interval():
-    found = fact("max_change", 0.1, n_rows=7, method="largest")
+    found = exact_measurement("max_change", 0.1, n_rows=7, method="largest")
     assert (found.low, found.high, found.se, found.n_groups) == (0.1, 0.1, None, 0)
 
 
@@ -90,20 +90,20 @@ def test_the_ratio_of_sums_of_one_group_has_no_error():
 def test_groups_that_lean_on_their_neighbours_widen_the_interval():
     noise = np.random.default_rng(4).normal(size=2001)
     leaning = noise[1:] + noise[:-1]
-    assert lean(leaning - leaning.mean()) == pytest.approx((1 + 0.5) / (1 - 0.5), rel=0.1)
-    assert lean(alternating(noise) - noise.mean()) == 1
+    assert autocorrelation_factor(leaning - leaning.mean()) == pytest.approx((1 + 0.5) / (1 - 0.5), rel=0.1)
+    assert autocorrelation_factor(alternating(noise) - noise.mean()) == 1
 
 
 def test_lag_one_sees_neighbours_that_lean_on_each_other():
     slow = np.sin(np.arange(100) / 8)
-    found = lag1("lag1", -slow, Sample(n_rows=1000, n_groups=100))
+    found = lag1_measurement("lag1", -slow, Sample(n_rows=1000, n_groups=100))
     assert found.low > 0.5
-    assert lag1("lag1", np.tile([1.0, -1.0], 50), SAMPLE).value < -0.9
+    assert lag1_measurement("lag1", np.tile([1.0, -1.0], 50), SAMPLE).value < -0.9
 
 
 def test_lag_one_of_groups_without_influence_is_zero():
-    assert lag1("lag1", np.full(30, 0.7), SAMPLE).value == 0
+    assert lag1_measurement("lag1", np.full(30, 0.7), SAMPLE).value == 0
 
 
 def test_lag_one_is_open_where_a_group_cannot_be_left_out():
-    assert lag1("lag1", np.array([0.7, np.nan] * 15), SAMPLE).se is None
+    assert lag1_measurement("lag1", np.array([0.7, np.nan] * 15), SAMPLE).se is None

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from headway.core.evidence import Evidence, Machine, Measurement
-from headway.evaluation.statistics.intervals import ANY, CHANGE, Estimate, Sample, fact, interval
-from headway.evaluation.statistics.seeds import over_seeds
+from headway.evaluation.statistics.intervals import CHANGE, UNBOUNDED, Estimate, Sample, exact_measurement, t_interval
+from headway.evaluation.statistics.seeds import pool_seeds
 
 SAMPLE = Sample(n_rows=900, n_groups=30, bounds=CHANGE)
 
@@ -18,15 +18,15 @@ def of(*measurements: Measurement) -> Evidence:
 
 
 def loss(value: float, se: float = 0.01) -> Measurement:
-    return interval("brier.drop", Estimate(value=value, se=se, dof=29, method="m"), SAMPLE)
+    return t_interval("brier.drop", Estimate(value=value, se=se, dof=29, method="m"), SAMPLE)
 
 
 def test_one_training_alone_keeps_its_evidence():
-    assert over_seeds([of(loss(0.1))]) == of(loss(0.1))
+    assert pool_seeds([of(loss(0.1))]) == of(loss(0.1))
 
 
 def test_the_variance_of_seeds_is_added_to_that_of_groups():
-    (found,) = over_seeds([of(loss(0.10)), of(loss(0.11)), of(loss(0.12))]).measurements
+    (found,) = pool_seeds([of(loss(0.10)), of(loss(0.11)), of(loss(0.12))]).measurements
 
     assert found.value == pytest.approx(0.11)
     assert found.se == pytest.approx(math.sqrt(0.01**2 + 0.01**2 * (1 + 1 / 3)))
@@ -35,42 +35,44 @@ def test_the_variance_of_seeds_is_added_to_that_of_groups():
 
 
 def test_seeds_that_agree_leave_the_interval_as_it_is():
-    (found,) = over_seeds([of(loss(0.1)), of(loss(0.1)), of(loss(0.1))]).measurements
+    (found,) = pool_seeds([of(loss(0.1)), of(loss(0.1)), of(loss(0.1))]).measurements
 
     assert (found.low, found.high, found.dof) == pytest.approx((loss(0.1).low, loss(0.1).high, 29))
 
 
 def test_seeds_that_differ_by_far_more_than_groups_leave_no_interval():
-    (found,) = over_seeds([of(loss(-0.3, 1e-4)), of(loss(0.0, 1e-4)), of(loss(0.3, 1e-4))]).measurements
+    (found,) = pool_seeds([of(loss(-0.3, 1e-4)), of(loss(0.0, 1e-4)), of(loss(0.3, 1e-4))]).measurements
 
     assert (found.low, found.high, found.se, found.dof) == (-1.0, 1.0, None, None)
 
 
 def test_a_loss_that_has_no_end_is_cut_off_at_none():
-    of_squares = Sample(n_rows=900, n_groups=30, bounds=ANY)
+    of_squares = Sample(n_rows=900, n_groups=30, bounds=UNBOUNDED)
     trained = [
-        of(interval("mse.drop", Estimate(value=value, se=2.0, dof=29, method="m"), of_squares))
+        of(t_interval("mse.drop", Estimate(value=value, se=2.0, dof=29, method="m"), of_squares))
         for value in (40.0, 42.0)
     ]
-    (found,) = over_seeds(trained).measurements
+    (found,) = pool_seeds(trained).measurements
 
     assert found.low < 41 - 2 * found.se < 41 + 2 * found.se < found.high
 
 
 def test_a_measure_that_ends_is_cut_off_at_its_own_end():
     of_two = Sample(n_rows=900, n_groups=30, bounds=(0.0, 2.0))
-    trained = [of(interval("brier", Estimate(value=value, se=0.2, dof=29, method="m"), of_two)) for value in (1.7, 1.8)]
-    (found,) = over_seeds(trained).measurements
+    trained = [
+        of(t_interval("brier", Estimate(value=value, se=0.2, dof=29, method="m"), of_two)) for value in (1.7, 1.8)
+    ]
+    (found,) = pool_seeds(trained).measurements
 
     assert (found.high, found.bounds) == (2.0, (0.0, 2.0))
 
 
 def test_of_a_maximum_the_largest_is_taken_and_no_interval_of_one_is_none_of_all():
-    few = interval("ece", Estimate(value=0.1, se=0.01, dof=5, method="m"), SAMPLE)
-    facts = [fact("max_change", value, n_rows=9, method="m") for value in (0.1, 0.3, 0.2)]
+    few = t_interval("ece", Estimate(value=0.1, se=0.01, dof=5, method="m"), SAMPLE)
+    facts = [exact_measurement("max_change", value, n_rows=9, method="m") for value in (0.1, 0.3, 0.2)]
     one, other, third = (of(each, few) for each in facts)
 
-    found = over_seeds([one, other, third])
+    found = pool_seeds([one, other, third])
     assert found.find("max_change").value == 0.3
     assert found.find("ece").se is None
 
@@ -80,6 +82,6 @@ def test_intervals_hold_the_truth_of_a_recipe_in_95_of_100():
     for _ in range(times):
         day = draw.normal(0, 0.01)
         seeds = draw.normal(0, 0.01, 3) + day
-        (found,) = over_seeds([of(loss(float(value))) for value in seeds]).measurements
+        (found,) = pool_seeds([of(loss(float(value))) for value in seeds]).measurements
         held += found.low <= 0 <= found.high
     assert held / times >= 0.95

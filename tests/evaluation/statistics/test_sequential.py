@@ -10,14 +10,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.core.errors import DataError
-from headway.evaluation.observed import ONE_LOSS, ONE_SHARE, PAIRED_LOSS, PAIRED_SHARE, Form, Observations, difference
 from headway.evaluation.statistics import sequential
-from headway.evaluation.statistics.betting import MONEY, factors, log_wealth, refuted
-from headway.evaluation.statistics.sequential import begin, long_part, measure, recent_part, update
+from headway.evaluation.statistics.sequential import (
+    BET_WEIGHTS,
+    PAIRED_LOSS,
+    PAIRED_PROPORTION,
+    PROPORTION,
+    UNIT_LOSS,
+    Observations,
+    ValueGrid,
+    bet_returns,
+    highest_rejected_limit,
+    log_wealth,
+    long_alpha_share,
+    measure_sequence,
+    recent_alpha_share,
+    start_sequence,
+    unpaired_difference,
+    update_sequence,
+)
 
 pytestmark = pytest.mark.slow
 
-FORMS = (ONE_SHARE, ONE_LOSS, PAIRED_SHARE, PAIRED_LOSS, difference(0.25), Form(share=0.1, cells=4))
+FORMS = (
+    PROPORTION,
+    UNIT_LOSS,
+    PAIRED_PROPORTION,
+    PAIRED_LOSS,
+    unpaired_difference(0.25),
+    ValueGrid(share=0.1, cells=4),
+)
 
 
 def seen(values, *, keys=None, canary=None):
@@ -38,10 +60,10 @@ def part(observations, start, stop):
 
 def followed(form, observations, *, every, alpha=0.05):
     """The measurement at each look, `every` so many requests."""
-    track, found = begin(form, alpha=alpha), []
+    track, found = start_sequence(form, alpha=alpha), []
     for start in range(0, len(observations.values), every):
-        track = update(track, part(observations, start, start + every))
-        found.append(measure(track, "measure"))
+        track = update_sequence(track, part(observations, start, start + every))
+        found.append(measure_sequence(track, "measure"))
     return found
 
 
@@ -62,7 +84,7 @@ def two_sides(rng, count, *, share, live, release):
 @pytest.mark.parametrize("mean", [0.05, 0.5])
 def test_a_limit_that_holds_is_refuted_at_some_look_in_five_percent_of_runs_at_most(mean):
     rng, limit = np.random.default_rng(1), math.log(20)
-    logs = np.log(factors(np.array([0.0, 1.0]), mean))
+    logs = np.log(bet_returns(np.array([0.0, 1.0]), mean))
     refuted_once = [
         log_wealth(np.cumsum(logs[(rng.random(3000) < mean).astype(int)], 0)).max() > limit for _ in range(2000)
     ]
@@ -73,7 +95,7 @@ def test_a_limit_that_holds_is_refuted_at_some_look_in_five_percent_of_runs_at_m
 def test_a_mean_that_swings_is_safe_while_its_running_average_is_within_the_limit():
     rng, limit = np.random.default_rng(2), math.log(20)
     rates = np.tile(np.repeat([0.0, 0.1], 100), 15)
-    logs = np.log(factors(np.array([0.0, 1.0]), 0.05))
+    logs = np.log(bet_returns(np.array([0.0, 1.0]), 0.05))
     refuted_once = [
         log_wealth(np.cumsum(logs[(rng.random(3000) < rates).astype(int)], 0)).max() > limit for _ in range(2000)
     ]
@@ -81,13 +103,15 @@ def test_a_mean_that_swings_is_safe_while_its_running_average_is_within_the_limi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", [ONE_SHARE, pytest.param(PAIRED_LOSS, marks=pytest.mark.long), difference(0.2)])
+@pytest.mark.parametrize(
+    "form", [PROPORTION, pytest.param(PAIRED_LOSS, marks=pytest.mark.long), unpaired_difference(0.2)]
+)
 def test_the_truth_is_outside_the_bounds_at_some_look_in_ten_percent_of_runs_at_most(form):
     rng, outside = np.random.default_rng(3), 0
     for _ in range(300):
         if form.share:
             observations, truth = two_sides(rng, 1500, share=0.2, live=0.3, release=0.4), 0.1
-        elif form is ONE_SHARE:
+        elif form is PROPORTION:
             observations, truth = seen(rng.random(1500) < 0.2), 0.2
         else:
             observations, truth = seen(rng.normal(0.01, 0.1, 1500).clip(-1, 1)), 0.01
@@ -102,8 +126,8 @@ def test_keys_that_come_again_do_not_pass_for_evidence():
     for _ in range(200):
         keys = rng.integers(0, 60, 1800)
         values = (rng.random(60) < 0.3)[keys]
-        by_key += missed(followed(ONE_SHARE, seen(values, keys=keys), every=100), 0.3)
-        by_request += missed(followed(ONE_SHARE, seen(values), every=100), 0.3)
+        by_key += missed(followed(PROPORTION, seen(values, keys=keys), every=100), 0.3)
+        by_request += missed(followed(PROPORTION, seen(values), every=100), 0.3)
     assert by_key / 200 <= 0.10
     assert by_request / 200 > 0.3
 
@@ -113,7 +137,7 @@ def test_errors_that_rise_from_two_to_ten_percent_are_found_within_120_requests_
     rng, needed = np.random.default_rng(5), []
     for _ in range(80):
         observations = two_sides(rng, 8000, share=0.05, live=0.02, release=0.1)
-        found = followed(difference(0.05), observations, every=100, alpha=0.05 / 8)
+        found = followed(unpaired_difference(0.05), observations, every=100, alpha=0.05 / 8)
         needed.append(next((100 * look * 0.05 for look, each in enumerate(found, 1) if each.low > 0.005), math.inf))
     assert np.median(needed) <= 120
 
@@ -121,15 +145,15 @@ def test_errors_that_rise_from_two_to_ten_percent_are_found_within_120_requests_
 def test_harm_that_begins_late_on_keys_counted_before_is_found():
     keys = np.tile(np.arange(400), 10)
     values = (np.arange(4000) >= 2200) & (keys % 3 == 0)
-    found = followed(ONE_SHARE, seen(values, keys=keys), every=100)
+    found = followed(PROPORTION, seen(values, keys=keys), every=100)
     assert found[21].high < 0.05
-    assert found[-1].low > 0.05 and found[-1].n_groups == 400 and found[-1].n_rows <= sequential.ROUND
+    assert found[-1].low > 0.05 and found[-1].n_groups == 400 and found[-1].n_rows <= sequential.RECENT_LENGTH
 
 
 def test_a_round_that_ended_within_one_batch_is_not_forgotten():
     values = np.zeros(3000)
     values[1000:1500] = 1
-    assert measure(update(begin(ONE_SHARE, alpha=0.05), seen(values)), "share").low > 0.9
+    assert measure_sequence(update_sequence(start_sequence(PROPORTION, alpha=0.05), seen(values)), "share").low > 0.9
 
 
 # What is computed
@@ -138,17 +162,21 @@ def test_a_round_that_ended_within_one_batch_is_not_forgotten():
 @given(st.lists(st.integers(0, 40), min_size=3, max_size=3), st.floats(1, 9))
 def test_the_refuted_limit_is_where_wealth_crosses_the_threshold(counts, threshold):
     values, often = np.array([0.0, 1.0, 7.5]), np.array(counts)
-    limit = refuted(values, often, threshold)
+    limit = highest_rejected_limit(values, often, threshold)
     if limit:
-        below, above = (float(log_wealth(often @ np.log(factors(values, limit * by)))) for by in (1 - 1e-6, 1 + 1e-6))
+        below, above = (
+            float(log_wealth(often @ np.log(bet_returns(values, limit * by)))) for by in (1 - 1e-6, 1 + 1e-6)
+        )
         assert above <= threshold <= below
     else:
-        assert log_wealth(often @ np.log(factors(values, 1e-9))) <= threshold
+        assert log_wealth(often @ np.log(bet_returns(values, 1e-9))) <= threshold
 
 
 def test_the_parts_of_alpha_do_not_exceed_it():
-    assert MONEY.sum() == pytest.approx(1)
-    assert sum(long_part(number) + recent_part(number) for number in range(1, 10_000)) == pytest.approx(1, abs=1e-3)
+    assert BET_WEIGHTS.sum() == pytest.approx(1)
+    assert sum(long_alpha_share(number) + recent_alpha_share(number) for number in range(1, 10_000)) == pytest.approx(
+        1, abs=1e-3
+    )
 
 
 @settings(deadline=None)
@@ -161,13 +189,13 @@ def test_many_batches_are_as_one(data):
     observations = seen(form.lattice[cells], keys=rng.integers(0, 30, n), canary=rng.random(n) < 0.3)
     cuts = sorted(data.draw(st.lists(st.integers(0, n), max_size=6)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sequential, "ROUND", 7)
-        patch.setattr(sequential, "LONG", 50)
-        whole = track = begin(form, alpha=0.2)
+        patch.setattr(sequential, "RECENT_LENGTH", 7)
+        patch.setattr(sequential, "LONG_LENGTH", 50)
+        whole = track = start_sequence(form, alpha=0.2)
         for start, stop in zip([0, *cuts], [*cuts, n], strict=True):
-            track = update(track, part(observations, start, stop))
-        whole = update(whole, observations)
-        assert measure(track, "m") == measure(whole, "m")
+            track = update_sequence(track, part(observations, start, stop))
+        whole = update_sequence(whole, observations)
+        assert measure_sequence(track, "m") == measure_sequence(whole, "m")
     for one, other in ((track.long, whole.long), (track.recent, whole.recent)):
         assert (one.number, one.rows, one.counts.tolist()) == (other.number, other.rows, other.counts.tolist())
         assert sorted(np.concatenate([*one.met, [0]])) == sorted(np.concatenate([*other.met, [0]]))
@@ -178,57 +206,65 @@ def test_the_value_is_within_its_bounds_and_these_within_the_range(seed, form):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 60))
     observations = seen(form.lattice[rng.integers(0, form.cells + 1, n)], canary=rng.random(n) < 0.3)
-    found = measure(update(begin(form, alpha=0.05), observations), "m")
+    found = measure_sequence(update_sequence(start_sequence(form, alpha=0.05), observations), "m")
     assert form.bounds[0] <= found.low <= found.value <= found.high <= form.bounds[1]
 
 
 def test_a_measurement_counts_requests_and_keys_and_says_what_it_promises():
-    found = measure(update(begin(ONE_SHARE, alpha=0.01), seen([1, 0, 1, 0], keys=[7, 8, 7, 9])), "error_rate")
+    found = measure_sequence(
+        update_sequence(start_sequence(PROPORTION, alpha=0.01), seen([1, 0, 1, 0], keys=[7, 8, 7, 9])), "error_rate"
+    )
     assert (found.name, found.n_rows, found.n_groups, found.looks) == ("error_rate", 4, 3, "anytime")
     assert found.level == pytest.approx(0.94) and found.value == pytest.approx(1 / 3)
 
 
 def test_a_difference_is_weighed_by_the_chance_of_assignment():
-    found = measure(update(begin(difference(0.25), alpha=0.05), seen([1, 1, 0, 1], canary=[1, 0, 0, 0])), "loss")
+    found = measure_sequence(
+        update_sequence(start_sequence(unpaired_difference(0.25), alpha=0.05), seen([1, 1, 0, 1], canary=[1, 0, 0, 0])),
+        "loss",
+    )
     assert found.value == pytest.approx((1 / 0.25 - 2 / 0.75) / 4)
     assert found.method.endswith("weighed by its chance")
 
 
 def test_the_lattice_widens_the_bounds_by_as_much_as_it_rounds():
-    fine, coarse = Form(cells=1000), Form(cells=10)
+    fine, coarse = ValueGrid(cells=1000), ValueGrid(cells=10)
     values = np.full(200, 0.449)
-    bounds = [measure(update(begin(form, alpha=0.05), seen(values)), "m") for form in (fine, coarse)]
+    bounds = [
+        measure_sequence(update_sequence(start_sequence(form, alpha=0.05), seen(values)), "m")
+        for form in (fine, coarse)
+    ]
     assert bounds[1].low <= bounds[0].low <= 0.449 <= bounds[0].high <= bounds[1].high
 
 
 def test_where_nothing_was_seen_nothing_is_measured():
-    track = begin(ONE_SHARE, alpha=0.05)
-    assert measure(track, "m") is None
-    assert measure(update(track, seen([])), "m") is None
+    track = start_sequence(PROPORTION, alpha=0.05)
+    assert measure_sequence(track, "m") is None
+    assert measure_sequence(update_sequence(track, seen([])), "m") is None
 
 
 @pytest.mark.parametrize(
     ("form", "values", "message"),
     [
-        (ONE_SHARE, [0, 0.5], "expected whole numbers from 0 to 1, met 0.5\n  at: row 1"),
-        (ONE_LOSS, [1.5], "expected numbers from 0 to 1, met 1.5\n  at: row 0"),
+        (PROPORTION, [0, 0.5], "expected whole numbers from 0 to 1, met 0.5\n  at: row 1"),
+        (UNIT_LOSS, [1.5], "expected numbers from 0 to 1, met 1.5\n  at: row 0"),
         (PAIRED_LOSS, [0, math.nan], "expected numbers from -1 to 1, met nan"),
-        (difference(0.1), [1], "which side answered"),
+        (unpaired_difference(0.1), [1], "which side answered"),
     ],
 )
 def test_a_value_of_another_form_is_an_error_that_names_it(form, values, message):
     with pytest.raises(DataError) as caught:
-        update(begin(form, alpha=0.05), seen(values))
+        update_sequence(start_sequence(form, alpha=0.05), seen(values))
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_sides_are_not_compared_where_one_answers_all(share):
     with pytest.raises(DataError, match="where both answer callers"):
-        difference(share)
+        unpaired_difference(share)
 
 
 @pytest.mark.parametrize(("alpha", "beta"), [(0, 0.05), (0.05, 1)])
 def test_a_chance_of_error_is_a_chance(alpha, beta):
     with pytest.raises(DataError, match="between 0 and 1"):
-        begin(ONE_SHARE, alpha=alpha, beta=beta)
+        start_sequence(PROPORTION, alpha=alpha, beta=beta)

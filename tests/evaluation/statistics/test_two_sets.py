@@ -7,7 +7,7 @@ import pytest
 
 from headway.evaluation.statistics.intervals import Sample, student_quantile
 from headway.evaluation.statistics.tables import ScoreTable
-from headway.evaluation.statistics.two_sets import PERMUTATION, auc_of, between, mean_of
+from headway.evaluation.statistics.two_sets import PERMUTATION, auc_statistic, mean_statistic, permutation_interval
 
 SAMPLE = Sample(n_rows=300, n_groups=30)
 
@@ -15,7 +15,9 @@ SAMPLE = Sample(n_rows=300, n_groups=30)
 def test_two_sets_that_differ_are_told_apart():
     rows = np.full(60, 50.0)
     means = np.random.default_rng(3).normal(0, 0.05, 60) + np.repeat([0.5, 0.3], 30)
-    found = between("rate", mean_of(means * rows, rows), np.arange(60) < 30, Sample(n_rows=3000, n_groups=60))
+    found = permutation_interval(
+        "rate", mean_statistic(means * rows, rows), np.arange(60) < 30, Sample(n_rows=3000, n_groups=60)
+    )
     assert found.value == pytest.approx(means[:30].mean() - means[30:].mean())
     assert 0.1 < found.low < found.high < 0.3
     assert found.method == PERMUTATION
@@ -23,7 +25,7 @@ def test_two_sets_that_differ_are_told_apart():
 
 def test_equal_sets_differ_by_nothing():
     rows = np.full(40, 5.0)
-    found = between("rate", mean_of(rows * 0.5, rows), np.arange(40) < 20, SAMPLE)
+    found = permutation_interval("rate", mean_statistic(rows * 0.5, rows), np.arange(40) < 20, SAMPLE)
     assert (found.value, found.low, found.high) == (0, 0, 0)
 
 
@@ -32,7 +34,7 @@ def test_few_storm_days_make_the_interval_between_sets_wide():
     rng = np.random.default_rng(5)
     sums = rng.normal(0.2, 0.01, 40) * 50
     sums[[3, 30]] = 45
-    found = between("rate", mean_of(sums, np.full(40, 50.0)), np.arange(40) % 2 == 0, SAMPLE)
+    found = permutation_interval("rate", mean_statistic(sums, np.full(40, 50.0)), np.arange(40) % 2 == 0, SAMPLE)
     assert found.se * student_quantile(0.975, found.dof) == pytest.approx(found.value - found.low)
     assert found.low < 0 < found.high
 
@@ -41,5 +43,7 @@ def test_an_area_of_one_group_with_all_positives_leaves_the_difference_open():
     positives = np.zeros((24, 8))
     positives[0, 4] = 9
     table = ScoreTable(positives, np.ones((24, 8)))
-    found = between("roc_auc", auc_of(table), np.arange(24) < 12, Sample(n_rows=200, n_groups=24, bounds=(-1, 1)))
+    found = permutation_interval(
+        "roc_auc", auc_statistic(table), np.arange(24) < 12, Sample(n_rows=200, n_groups=24, bounds=(-1, 1))
+    )
     assert found.se is None

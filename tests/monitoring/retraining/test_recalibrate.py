@@ -7,7 +7,7 @@ import pytest
 
 from headway.core.calibrator import Calibrator
 from headway.core.errors import DataError
-from headway.evaluation.calibration.apply import ready
+from headway.evaluation.calibration.apply import calibration_function
 from headway.monitoring.retraining.recalibration import fit_rolling_calibrator
 
 
@@ -29,7 +29,9 @@ def test_a_shift_of_the_world_is_found(shift):
 
 def test_the_calibrated_scores_agree_with_the_labels_on_average():
     scores, labels, day = labelled(shift=-0.8)
-    assert ready(fit_rolling_calibrator(scores, labels, day))(scores).mean() == pytest.approx(labels.mean(), abs=0.01)
+    assert calibration_function(fit_rolling_calibrator(scores, labels, day))(scores).mean() == pytest.approx(
+        labels.mean(), abs=0.01
+    )
 
 
 def test_restless_days_teach_less_than_calm_ones():
@@ -68,4 +70,4 @@ def test_the_best_repair_or_one_by_its_name_is_fitted_on_the_same_groups():
     assert fit_rolling_calibrator(scores, labels, day, by="isotonic").kind == "isotonic"
     found = fit_rolling_calibrator(scores, labels, day, by="best")
     assert (found.n_rows, found.n_groups) == (8400, 28)
-    assert ready(found)(scores).mean() == pytest.approx(labels.mean(), abs=0.02)
+    assert calibration_function(found)(scores).mean() == pytest.approx(labels.mean(), abs=0.02)

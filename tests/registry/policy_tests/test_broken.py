@@ -11,12 +11,12 @@ from tests.evaluation.conftest import days, subject_from
 
 from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
-from headway.evaluation.quality.flips import decided
+from headway.evaluation.quality.row_errors import decide_class
 from headway.registry.policy_tests import broken
 
 
 def decisions(subject):
-    return decided(subject.scores, subject.threshold)
+    return decide_class(subject.scores, subject.threshold)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from headway.core.search_result import Baseline, SearchResult
 from headway.core.variant import Step
 from headway.data.open import make_dataset
 from headway.data.split import labeled_rows, split_dataset
-from headway.evaluation.subject import exam_of, subject_of
+from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline
 from headway.registry.project import Project
 from headway.reporting.read_report_data import read_data_use
 from headway.reporting.report_data import RefusedVariant, Replay, ReportData, SplitPeriod, Stage
@@ -97,14 +97,16 @@ def judge_wrong_times(project: Project, baseline: Baseline, test: Dataset) -> Re
     """The model as it came, reading a feature view whose scheduled times are in UTC, judged on the test period."""
     view = split_dataset(with_utc_times(test), project.config.split)["test"]
     variant = baseline.model.with_step(Step(transform="view", settings={"source": "flights:load_utc"}))
-    judged = pipeline.evaluate(project, variant, exam_of(baseline, test, project.blobs), view=view)
+    judged = pipeline.evaluate(project, variant, build_evaluation_set(baseline, test, project.blobs), view=view)
     return RefusedVariant(title="Scheduled times taken in UTC", judged=judged)
 
 
 def replay_september(project: Project, frontier: SearchResult, live: Dataset) -> Replay:
     """September, flight by flight over HTTP, to a server in a process of its own."""
     september = labeled_rows(select_month(live, 9))
-    subject = subject_of(frontier.winner.variant, exam_of(frontier.baseline, september, project.blobs), project.blobs)
+    subject = compare_with_baseline(
+        frontier.winner.variant, build_evaluation_set(frontier.baseline, september, project.blobs), project.blobs
+    )
     with server(Path(project.config.folder), f"{project.name}@live") as address:
         return replay(address, project.name, september.table, subject)
 
@@ -114,7 +116,7 @@ def evaluate_months(project: Project, frontier: SearchResult, data: pipeline.Dat
     found = []
     for period in data.values():
         for number in sorted(period.table["departs_at"].dt.month().unique()):
-            exam = exam_of(frontier.baseline, select_month(period, number), project.blobs)
+            exam = build_evaluation_set(frontier.baseline, select_month(period, number), project.blobs)
             for variant in (frontier.winner.variant, frontier.baseline.model):
                 found.append(pipeline.evaluate(project, variant, exam).evidence)
     return tuple(found)
@@ -144,7 +146,7 @@ def _check(project: Project, data: pipeline.Data, reporter: StageReporter) -> li
 
 
 def _as_it_came(project: Project, frontier: SearchResult, test: Dataset) -> Evidence:
-    exam = exam_of(frontier.baseline, test, project.blobs)
+    exam = build_evaluation_set(frontier.baseline, test, project.blobs)
     return pipeline.evaluate(project, frontier.baseline.model, exam).evidence
 
 

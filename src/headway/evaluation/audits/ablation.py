@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from time import monotonic
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from headway.core.contracts import AuditContext, Comparison
+from headway.core.arrays import Floats
+from headway.core.contracts import AuditContext, Comparison, Engine
 from headway.core.evidence import Measurement
-from headway.evaluation.altered import beside_itself, thinned
-from headway.evaluation.quality.mean import mean
-from headway.evaluation.statistics.claims import ALPHA, bounds, named, side
-from headway.evaluation.statistics.intervals import Floats, fact
-from headway.evaluation.trainings import LOOKS, Harm, Trainer, undecided
+from headway.evaluation.comparison import errors_of_answers, subsample
+from headway.evaluation.statistics.claims import (
+    ALPHA,
+    MAX_GROUPS_RATIO,
+    classify_difference,
+    flag_parts,
+    groups_needed,
+    one_sided_bounds,
+    required_z,
+)
+from headway.evaluation.statistics.intervals import UNBOUNDED, exact_measurement
+from headway.evaluation.statistics.seeds import pool_measurements
+from headway.evaluation.statistics.subsets import mean_measurement
 
 DRAWS, MOST_ROWS = 3, 50_000
 USELESS = 0.01
@@ -38,7 +49,7 @@ def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
     decide; `ablation.trainings` is how often a model was trained.
     """
     until = monotonic() + ground.budget_s
-    some = thinned(subject, MOST_ROWS)
+    some = subsample(subject, MOST_ROWS)
     parts = _parts(some, ground.together)
     masked, margin = _masked(some, parts, until)
     harm = _masked_alone(masked)
@@ -46,7 +57,7 @@ def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
     trained = 0
     if ground.learn and len(parts) > 1:
         suspects = sorted((part for part in parts if not _needed(masked[part])), key=lambda part: masked[part].value)
-        trainer = Trainer(subject=some, learn=ground.learn, alpha=ALPHA / len(parts) / LOOKS)
+        trainer = Trainer(subject=some, learn=ground.learn, alpha=ALPHA / len(parts) / MAX_TESTS)
         harm = trainer.race({part: parts[part] for part in suspects}, until)
         retrained, trained = list(trainer.found.values()), trainer.trained
     settled = [part for part, found in masked.items() if _useless(found, margin, len(parts))]
@@ -55,19 +66,21 @@ def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
     return [
         *masked.values(),
         *retrained,
-        *named("ablation.harmful", dict.fromkeys(harm.shown, SHOWN), n_rows=n_rows),
-        *named("ablation.useless", useless, n_rows=n_rows),
-        *named("ablation.unsettled", harm.open, n_rows=n_rows),
-        fact("ablation.trainings", float(trained), n_rows=n_rows, method="models trained"),
+        *flag_parts("ablation.harmful", dict.fromkeys(harm.shown, SHOWN), n_rows=n_rows),
+        *flag_parts("ablation.useless", useless, n_rows=n_rows),
+        *flag_parts("ablation.unsettled", harm.open, n_rows=n_rows),
+        exact_measurement("ablation.trainings", float(trained), n_rows=n_rows, method="models trained"),
     ]
 
 
-def _masked_alone(masked: Mapping[str, Measurement]) -> Harm:
+def _masked_alone(masked: Mapping[str, Measurement]) -> HarmfulParts:
     """What masking says of harm, where nobody can train."""
     alpha = ALPHA / len(masked) / DRAWS
-    suspects = [part for part, found in masked.items() if bounds(found, ALPHA)[1] < 0]
-    shown = [part for part in suspects if bounds(masked[part], alpha)[1] < 0]
-    return Harm(shown=shown, open={part: undecided(masked[part], alpha) for part in suspects if part not in shown})
+    suspects = [part for part, found in masked.items() if one_sided_bounds(found, ALPHA)[1] < 0]
+    shown = [part for part in suspects if one_sided_bounds(masked[part], alpha)[1] < 0]
+    return HarmfulParts(
+        shown=shown, open={part: describe_missing_data(masked[part], alpha) for part in suspects if part not in shown}
+    )
 
 
 def _parts(subject: Comparison, declared: Sequence[Sequence[str]]) -> Parts:
@@ -82,7 +95,7 @@ def _masked(subject: Comparison, parts: Parts, until: float) -> tuple[dict[str, 
     rng = np.random.default_rng(0)
     lost: dict[str, list[Floats]] = {part: [] for part in parts}
     found: dict[str, Measurement] = {}
-    errors = beside_itself(subject, subject.scores)
+    errors = errors_of_answers(subject, subject.scores)
     margin = USELESS * errors.blocks.mean(errors.reference)
     name = f"ablation.masked.{errors.name}.drop"
     for draw in range(DRAWS):
@@ -92,16 +105,119 @@ def _masked(subject: Comparison, parts: Parts, until: float) -> tuple[dict[str, 
                 continue
             rows = subject.rows.copy()
             rows[:, columns] = subject.rows[np.ix_(others, columns)]
-            lost[part].append(beside_itself(subject, subject.model.predict(rows)).lost)
+            lost[part].append(errors_of_answers(subject, subject.model.predict(rows)).lost)
             over_draws = np.mean(lost[part], axis=0)
-            found[part] = replace(mean(name, over_draws, errors.blocks, errors.bounds), slice=part)
+            found[part] = replace(mean_measurement(name, over_draws, errors.blocks, errors.bounds), slice=part)
     return found, margin
 
 
 def _useless(found: Measurement, margin: float, parts: int) -> bool:
     """Whether masking changes hardly anything, at a share of 5 % for each part and draw."""
-    return found.se is not None and side(found, margin, ALPHA / parts / DRAWS) == "alike"
+    return found.se is not None and classify_difference(found, margin, ALPHA / parts / DRAWS) == "alike"
 
 
 def _needed(found: Measurement) -> bool:
     return found.se is not None and found.low > 0
+
+
+Columns = NDArray[np.int64]
+
+MAX_TESTS = 2
+SEEDS = (3, 6)
+"""How many seeds stand behind each look."""
+_MAX_DOF = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HarmfulParts:
+    """The parts that do harm, and, of those that may, what would decide."""
+
+    shown: list[str]
+    open: dict[str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Trainer:
+    """Trains without a part, and whole beside it with the same seed (once for all parts).
+
+    Harm is shown at `alpha`, by one look of two; `found` is what is lost without each part.
+    """
+
+    subject: Comparison
+    learn: Callable[[Sequence[str], int], Engine]
+    alpha: float
+    trained: int = 0
+    found: dict[str, Measurement] = field(default_factory=dict)
+    _whole: dict[int, Floats] = field(default_factory=dict)
+    _seeds: dict[str, list[Measurement]] = field(default_factory=dict)
+
+    def race(self, parts: Mapping[str, Columns], until: float) -> HarmfulParts:
+        """One seed for all, in this order; three for those that it shows to be suspect; six where seeds decide."""
+        late = {part: "no time to train without it" for part in parts if not self._reaches(part, parts[part], 1, until)}
+        self.found = {part: self._of_one(part) for part in parts if part not in late}
+        suspects = [part for part in self.found if one_sided_bounds(self._seeds[part][0], ALPHA)[1] < 0]
+        suspects.sort(key=lambda part: self._seeds[part][0].high)
+        harm = HarmfulParts(
+            shown=[], open=late | dict.fromkeys(suspects, "worse with it by one seed, no time for others")
+        )
+        for count in SEEDS:
+            for part in [each for each in suspects if each in harm.open and self._can_gain(each)]:
+                if self._reaches(part, parts[part], count, until):
+                    self._look(part, harm)
+        return harm
+
+    def _can_gain(self, part: str) -> bool:
+        """Whether more seeds may decide: where there is one, or their variance is most of what is not known."""
+        return (self.found[part].dof or 0.0) < _MAX_DOF
+
+    def _reaches(self, part: str, columns: Columns, count: int, until: float) -> bool:
+        """Whether so many seeds of a part could be trained in time."""
+        seeds = self._seeds.setdefault(part, [])
+        while len(seeds) < count and monotonic() < until:
+            seeds.append(self._without(part, columns, len(seeds)))
+        return len(seeds) == count
+
+    def _look(self, part: str, harm: HarmfulParts) -> None:
+        """Whether harm is shown, and if not, what would decide."""
+        found = self.found[part] = pool_measurements(self._seeds[part], ships_one=False)
+        if one_sided_bounds(found, self.alpha)[1] < 0:
+            harm.shown.append(part)
+            del harm.open[part]
+            return
+        of_seeds = float(np.var([each.value for each in self._seeds[part]], ddof=1))
+        of_groups = float(np.mean([(each.se or 0.0) ** 2 for each in self._seeds[part]]))
+        harm.open[part] = describe_missing_data(replace(found, se=math.sqrt(of_groups)), self.alpha, of_seeds=of_seeds)
+
+    def _without(self, part: str, columns: Columns, seed: int) -> Measurement:
+        """What is lost without the part, by one seed."""
+        every = np.arange(self.subject.rows.shape[1])
+        if seed not in self._whole:
+            self._whole[seed] = self._answers(every, seed)
+        errors = errors_of_answers(self.subject, self._answers(np.setdiff1d(every, columns), seed), self._whole[seed])
+        name = f"ablation.retrained.{errors.name}.drop"
+        return replace(mean_measurement(name, errors.lost, errors.blocks, errors.bounds), slice=part)
+
+    def _answers(self, columns: Columns, seed: int) -> Floats:
+        names = self.subject.variant.signature.names
+        self.trained += 1
+        return self.learn([names[at] for at in columns], seed).predict(self.subject.rows[:, columns])
+
+    def _of_one(self, part: str) -> Measurement:
+        """One seed says nothing of the variance between seeds: it claims no interval."""
+        found = self._seeds[part][0]
+        low, high = found.bounds or UNBOUNDED
+        return replace(found, low=low, high=high, se=None, dof=None, method="one seed, no interval")
+
+
+def describe_missing_data(found: Measurement, alpha: float, *, of_seeds: float = 0.0) -> str:
+    """What would decide whether a part does harm; `of_seeds` is the variance between trainings, and not in its se."""
+    room = found.value**2 - (required_z(alpha) * (found.se or math.inf)) ** 2
+    if room > 0:
+        seeds = max(math.ceil(required_z(alpha) ** 2 * of_seeds / room), SEEDS[-1] + 1)
+        return f"not shown at 5 % over all parts; about {seeds:,} seeds would decide"
+    needed = groups_needed(found, found.value, alpha)
+    if math.isinf(needed):
+        return (
+            f"not shown at 5 % over all parts, nor would {MAX_GROUPS_RATIO} times the {found.n_groups:,} groups decide"
+        )
+    return f"not shown at 5 % over all parts; about {needed:,.0f} groups would decide, here are {found.n_groups:,}"

@@ -10,18 +10,17 @@ from typing import NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
+from headway.core.arrays import Floats
 from headway.core.calibrator import Calibrator
 from headway.core.contracts import AuditContext, Comparison, Engine, TransformContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.altered import beside_itself, thinned
-from headway.evaluation.calibration.apply import Apply, ready
-from headway.evaluation.quality.errors import Errors
-from headway.evaluation.quality.mean import mean
-from headway.evaluation.race import Answering, savings
-from headway.evaluation.statistics.claims import ALPHA, in_logs, more_to_tell, named, side
-from headway.evaluation.statistics.intervals import Floats
-from headway.evaluation.subject import open_variant
+from headway.evaluation.benchmark import Predictor, measure_savings
+from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
+from headway.evaluation.comparison import errors_of_answers, open_variant, subsample
+from headway.evaluation.quality.row_errors import RowErrors
+from headway.evaluation.statistics.claims import ALPHA, classify_difference, describe_needed_data, flag_parts, log_ratio
+from headway.evaluation.statistics.subsets import mean_measurement
 from headway.optimization.ablation import Component, iter_components, rebuild_without
 
 ROUNDS, MOST_ROWS = 40, 50_000
@@ -45,7 +44,7 @@ def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
     where the variant cannot be made again.
     """
     until = monotonic() + ground.budget_s
-    whole = _Whole(thinned(subject, MOST_ROWS), ground.calibrator)
+    whole = _Whole(subsample(subject, MOST_ROWS), ground.calibrator)
     margin = QUALITY * whole.error
     found: list[Measurement] = []
     unsettled: dict[str, str] = {}
@@ -67,7 +66,7 @@ class _Whole:
 
     def __init__(self, subject: Comparison, calibrator: Calibrator) -> None:
         self.subject = subject
-        self._calibrate = ready(calibrator) if calibrator and subject.variant.task == "binary" else None
+        self._calibrate = calibration_function(calibrator) if calibrator and subject.variant.task == "binary" else None
         self.model = self.calibrated(subject.model)
         self.scores = self._calibrate(subject.scores) if self._calibrate else subject.scores
 
@@ -76,7 +75,7 @@ class _Whole:
         """Whether a calibrator stands behind it."""
         return self._calibrate is not None
 
-    def calibrated(self, model: Engine) -> Answering:
+    def calibrated(self, model: Engine) -> Predictor:
         """A model with the calibrator after it, if there is one."""
         return _Calibrated(model, self._calibrate) if self._calibrate else model
 
@@ -86,16 +85,16 @@ class _Whole:
         errors = self.errors(self.scores)
         return errors.blocks.mean(errors.reference)
 
-    def errors(self, answers: Floats) -> Errors:
+    def errors(self, answers: Floats) -> RowErrors:
         """The errors of these answers beside those of the whole."""
-        return beside_itself(self.subject, answers, self.scores)
+        return errors_of_answers(self.subject, answers, self.scores)
 
     def beside(self, less: _Less) -> list[Measurement]:
         """What is lost without the part, in quality and, where another model answers, in time and CPU time."""
         errors = self.errors(less.answers)
-        found = [mean(f"{errors.name}.drop", errors.lost, errors.blocks, errors.bounds)]
+        found = [mean_measurement(f"{errors.name}.drop", errors.lost, errors.blocks, errors.bounds)]
         if less.model is not None:
-            found += savings(self.model, less.model, self.subject.rows, rounds=ROUNDS)
+            found += measure_savings(self.model, less.model, self.subject.rows, rounds=ROUNDS)
         return [replace(each, name=f"components.{each.name}", slice=less.name) for each in found]
 
 
@@ -104,7 +103,7 @@ class _Less(NamedTuple):
 
     name: str
     answers: Floats
-    model: Answering | None = None
+    model: Predictor | None = None
 
 
 class _Part(NamedTuple):
@@ -140,7 +139,7 @@ def _missing(name: str, columns: Sequence[str], whole: _Whole) -> _Less:
 class _Calibrated:
     """A model whose scores are set right."""
 
-    def __init__(self, model: Answering, calibrate: Apply) -> None:
+    def __init__(self, model: Predictor, calibrate: CalibrationFunction) -> None:
         self._model, self._calibrate = model, calibrate
 
     def predict(self, rows: Floats) -> Floats:
@@ -158,18 +157,18 @@ def _words(
         said = _said([each for each in asked if each.slice == part], margin, alpha)
         if said is not None:
             words[said[0]][part] = said[1]
-    return [each for word, parts in words.items() for each in named(f"components.{word}", parts, n_rows=n_rows)]
+    return [each for word, parts in words.items() for each in flag_parts(f"components.{word}", parts, n_rows=n_rows)]
 
 
 def _said(found: Sequence[Measurement], quality: float, alpha: float) -> tuple[str, str] | None:
     """The word for a part by all that was measured of it, and why; None of a part that makes something better."""
     margins = [TIME if each.unit == "x" else quality for each in found]
-    sides = [side(in_logs(each), margin, alpha) for each, margin in zip(found, margins, strict=True)]
+    sides = [classify_difference(log_ratio(each), margin, alpha) for each, margin in zip(found, margins, strict=True)]
     if "gained" in sides:
         return None
     if "open" in sides:
         open_ones = (at for at, each in enumerate(sides) if each == "open")
-        return "unsettled", "; ".join(more_to_tell(found[at], margins[at], alpha) for at in open_ones)
+        return "unsettled", "; ".join(describe_needed_data(found[at], margins[at], alpha) for at in open_ones)
     if "lost" in sides:
         lost = (f"{each.name} {each.value:.3g}" for each, where in zip(found, sides, strict=True) if where == "lost")
         return "harmful", f"worse with it, and nothing is better: {', '.join(lost)}"

@@ -9,16 +9,25 @@ from dataclasses import replace as replaced
 import numpy as np
 from msgspec.structs import replace
 
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import AuditContext, Comparison, SliceColumn
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.conformal import Drifting, aps, aps_sets, lac, lac_sets, of_two, online_limits
+from headway.evaluation.conformal import (
+    AdaptiveConformal,
+    adaptive_limits,
+    aps_scores,
+    aps_sets,
+    lac_scores,
+    lac_sets,
+    two_class_probabilities,
+)
 from headway.evaluation.quality.multiclass import class_answers
-from headway.evaluation.statistics.intervals import ANY, SHARE, fact
-from headway.evaluation.statistics.parts import Asked, Bools, of_part
-from headway.evaluation.statistics.tables import Blocks, Floats, Ints, binary_answers, blocks_of
+from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, exact_measurement
+from headway.evaluation.statistics.subsets import RowStatistic, subset_mean
+from headway.evaluation.statistics.tables import Blocks, binary_answers, build_blocks
 
-PLAN = Drifting()
+PLAN = AdaptiveConformal()
 _FEWEST = 7
 
 
@@ -58,18 +67,18 @@ def _forms(subject: Comparison) -> list[_Form]:
     if subject.variant.task == "multiclass":
         several = class_answers(subject)
         chance = np.random.default_rng(0).random(len(several.labels))
-        drawn = aps(several.scores, several.labels, chance)
+        drawn = aps_scores(several.scores, several.labels, chance)
         plain = _classes(several.scores, several.labels, several.blocks)
         told = _told(several.scores, several.labels, aps_sets)
         return [plain, replaced(plain, name="conformal.aps", values=drawn, told=told)]
     answers = binary_answers(subject)
-    return [_classes(of_two(answers.scores), answers.labels.astype(np.int64), answers)]
+    return [_classes(two_class_probabilities(answers.scores), answers.labels.astype(np.int64), answers)]
 
 
 def _classes(scores: Floats, labels: Ints, blocks: Blocks) -> _Form:
     return _Form(
         name="conformal",
-        values=lac(scores, labels),
+        values=lac_scores(scores, labels),
         told=_told(scores, labels, lac_sets),
         size="size",
         most=float(scores.shape[1]),
@@ -88,14 +97,14 @@ def _told(
 
 
 def _distances(subject: Comparison) -> _Form:
-    blocks = blocks_of(subject)
+    blocks = build_blocks(subject)
     values = np.abs(subject.scores[:, 0] - subject.labels)
     return _Form(
         name="conformal",
         values=values,
         told=lambda limits: (2 * limits, values <= limits),
         size="width",
-        most=ANY[1],
+        most=UNBOUNDED[1],
         blocks=blocks,
     )
 
@@ -121,7 +130,7 @@ def _limits(form: _Form, inside: Bools) -> tuple[Floats, Bools]:
     """A limit for each row inside, from the others inside alone, and which of them are asked, both [n]."""
     groups = np.unique(form.blocks.groups[inside], return_inverse=True)[1]
     limits, asked = np.full(len(inside), np.inf), np.zeros(len(inside), dtype=np.bool_)
-    limits[inside] = online_limits(form.values[inside], groups, PLAN)
+    limits[inside] = adaptive_limits(form.values[inside], groups, PLAN)
     asked[inside] = groups >= _FEWEST + PLAN.delay
     return limits, asked
 
@@ -132,16 +141,16 @@ def _of(form: _Form, limits: Floats, asked: Bools, said: str) -> list[Measuremen
         return []
     sizes, held = form.told(limits)
     ends = asked & np.isfinite(sizes)
-    coverage = Asked(
+    coverage = RowStatistic(
         name=f"{form.name}.coverage", values=held.astype(np.float64), among=asked, bounds=SHARE, blocks=form.blocks
     )
-    found = [of_part(coverage, asked)]
+    found = [subset_mean(coverage, asked)]
     if ends.any():
         known = np.where(ends, sizes, 0.0)
         size = replaced(coverage, name=f"{form.name}.{form.size}", values=known, bounds=(0.0, form.most))
-        found.append(of_part(size, ends))
+        found.append(subset_mean(size, ends))
     endless = int((asked & ~ends).sum())
     if endless:
         method = "rows whose interval has no end, since the last ones missed too often"
-        found.append(fact(f"{form.name}.endless", float(endless), n_rows=int(asked.sum()), method=method))
+        found.append(exact_measurement(f"{form.name}.endless", float(endless), n_rows=int(asked.sum()), method=method))
     return [replace(each, slice=said) for each in found]

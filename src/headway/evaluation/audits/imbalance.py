@@ -9,15 +9,22 @@ from time import monotonic
 import numpy as np
 from msgspec.structs import replace as changed
 
+from headway.core.arrays import Floats
 from headway.core.contracts import AuditContext, Comparison, MetricResults
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.priors import for_share, share_among
-from headway.evaluation.quality.mean import mean
-from headway.evaluation.statistics.intervals import ANY, CHANGE, SHARE, Floats, Sample, jackknife
-from headway.evaluation.statistics.seeds import together
-from headway.evaluation.statistics.tables import Answers, auc_without_each, binary_answers, exact_auc, score_table
-from headway.evaluation.threshold import cost_of
+from headway.evaluation.calibration.apply import adjust_to_prior, estimate_prior
+from headway.evaluation.statistics.intervals import CHANGE, SHARE, UNBOUNDED, Sample, jackknife_interval
+from headway.evaluation.statistics.seeds import pool_measurements
+from headway.evaluation.statistics.subsets import mean_measurement
+from headway.evaluation.statistics.tables import (
+    BinaryAnswers,
+    binary_answers,
+    exact_auc,
+    leave_one_out_auc,
+    score_table,
+)
+from headway.evaluation.threshold import decision_costs
 
 RARE, SEEDS, HALF = 0.1, 3, 0.5
 BASELINE = "baseline"
@@ -45,7 +52,7 @@ def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
     """
     until = monotonic() + ground.budget_s
     answers = binary_answers(subject)
-    rate = mean("imbalance.base_rate", answers.labels, answers, SHARE)
+    rate = mean_measurement("imbalance.base_rate", answers.labels, answers, SHARE)
     if not 0 < min(rate.value, 1 - rate.value) < RARE:
         return [rate]
     lesson = ground.train()
@@ -68,41 +75,48 @@ def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
 def _treatments(before: _Treated, even: Floats, learned: float) -> Iterator[_Treated]:
     """Each treatment of a model that was trained as it came, with the scores of one on classes that count alike."""
     yield replace(before, name=WEIGHTS, scores=even)
-    yield replace(before, name=CORRECTED, scores=for_share(even, HALF, learned))
-    share = share_among(before.scores, learned)
-    yield replace(before, name=MOVED, scores=for_share(before.scores, learned, share))
+    yield replace(before, name=CORRECTED, scores=adjust_to_prior(even, HALF, learned))
+    share = estimate_prior(before.scores, learned)
+    yield replace(before, name=MOVED, scores=adjust_to_prior(before.scores, learned, share))
     yield replace(before, name=PLAIN, threshold=HALF)
 
 
-def _measured(answers: Answers, before: _Treated, after: _Treated, costs: tuple[float, float]) -> Iterator[Measurement]:
+def _measured(
+    answers: BinaryAnswers, before: _Treated, after: _Treated, costs: tuple[float, float]
+) -> Iterator[Measurement]:
     """What a treatment comes to and, where it is one, what is lost by it, paired by group."""
     most = max(costs)
     spans = {"brier": (SHARE, CHANGE), "cost": ((0.0, most), (-most, most))}
     rows = [
         {
             "brier": np.square(each.scores - answers.labels),
-            "cost": cost_of(answers.labels, each.scores >= each.threshold, costs),
+            "cost": decision_costs(answers.labels, each.scores >= each.threshold, costs),
         }
         for each in (before, after)
     ]
-    found = [mean(f"imbalance.{name}", rows[1][name], answers, spans[name][0]) for name in spans]
-    lost = [mean(f"imbalance.{name}.drop", rows[1][name] - rows[0][name], answers, spans[name][1]) for name in spans]
+    found = [mean_measurement(f"imbalance.{name}", rows[1][name], answers, spans[name][0]) for name in spans]
+    lost = [
+        mean_measurement(f"imbalance.{name}.drop", rows[1][name] - rows[0][name], answers, spans[name][1])
+        for name in spans
+    ]
     score, change = (Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=each) for each in (SHARE, CHANGE))
     shares = [_shares(answers, each) for each in (before, after)]
     for name, (value, without) in shares[1].items():
         was, was_without = shares[0][name]
         sign = 1 if name == "false_positive_rate" else -1
-        found.append(jackknife(f"imbalance.{name}", value, without, score))
-        lost.append(jackknife(f"imbalance.{name}.drop", sign * (value - was), sign * (without - was_without), change))
+        found.append(jackknife_interval(f"imbalance.{name}", value, without, score))
+        lost.append(
+            jackknife_interval(f"imbalance.{name}.drop", sign * (value - was), sign * (without - was_without), change)
+        )
     told = found if after is before else [*found, *lost]
     yield from (changed(each, slice=after.name) for each in told)
 
 
-def _shares(answers: Answers, treated: _Treated) -> dict[str, tuple[float, Floats]]:
+def _shares(answers: BinaryAnswers, treated: _Treated) -> dict[str, tuple[float, Floats]]:
     """Area under the ROC curve, recall and false positive rate, each with its values without each block."""
     yes, positive = treated.scores >= treated.threshold, answers.labels == 1
     area = exact_auc(treated.scores, answers.labels, answers.weights)
-    found = {"roc_auc": (area, auc_without_each(score_table(treated.scores, answers)))}
+    found = {"roc_auc": (area, leave_one_out_auc(score_table(treated.scores, answers)))}
     for name, among in (("recall", positive), ("false_positive_rate", ~positive)):
         hits, rows = (answers.per_block(each.astype(np.float64)) for each in (yes & among, among))
         found[name] = (float(hits.sum() / rows.sum()), (hits.sum() - hits) / np.maximum(rows.sum() - rows, 1))
@@ -112,6 +126,6 @@ def _shares(answers: Answers, treated: _Treated) -> dict[str, tuple[float, Float
 def _over_seeds(same: list[Measurement]) -> Measurement:
     """The mean over seeds with their variance; one seed alone says nothing of that, and claims no interval."""
     if len(same) > 1:
-        return together(same, ships_one=False)
-    low, high = same[0].bounds or ANY
+        return pool_measurements(same, ships_one=False)
+    low, high = same[0].bounds or UNBOUNDED
     return changed(same[0], low=low, high=high, se=None, dof=None, method="one seed, no interval")

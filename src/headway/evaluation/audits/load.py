@@ -12,17 +12,17 @@ from time import monotonic, perf_counter
 import numpy as np
 from msgspec.structs import replace
 
+from headway.core.arrays import Floats
 from headway.core.contracts import AuditContext, Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.threads import cores
 from headway.core.trial import Trial
-from headway.evaluation.load.caller import Call, Caller, Run
-from headway.evaluation.load.ranks import median, needed, percentile
-from headway.evaluation.load.shapes import SHAPES, due
-from headway.evaluation.statistics.intervals import ANY, Floats, Sample, fact, interval, ratio_of_sums
+from headway.evaluation.load_generator import LOAD_SHAPES, Call, LoadGenerator, LoadRun, arrival_times
+from headway.evaluation.statistics.intervals import UNBOUNDED, Sample, exact_measurement, ratio_of_sums, t_interval
+from headway.evaluation.statistics.percentiles import median_interval, min_sample_size, percentile_interval
 
-STARTS = needed(0.5)
+STARTS = min_sample_size(0.5)
 TEXTS, LINES, BATCH_ROWS = 64, 64, 256
 PART = 0.15
 """The share of the budget that each of five runs has; the starts have what is left of it."""
@@ -63,7 +63,7 @@ class _Runs:
 
     def all(self) -> Found:
         """One run after the other, and what the server holds and failed in by then."""
-        shapes = [each for shape in SHAPES for each in self.shape(shape)]
+        shapes = [each for shape in LOAD_SHAPES for each in self.shape(shape)]
         return [*shapes, *self.alone(), *self.batches(), *self.memory(), self.failures()]
 
     def alone(self) -> Found:
@@ -79,8 +79,8 @@ class _Runs:
     def shape(self, shape: str) -> Found:
         """An open loop, whose callers do not wait for each other."""
         texts, places = _texts(self._subject, self._trial, 1)
-        times = due(shape, rate_per_s=self._rate, seconds=self._seconds)
-        with closing(Caller(self._trial, texts, lines=LINES)) as caller:
+        times = arrival_times(shape, rate_per_s=self._rate, seconds=self._seconds)
+        with closing(LoadGenerator(self._trial, texts, lines=LINES)) as caller:
             run = caller.open_loop(times.tolist())
         self._count(run, places)
         name = "load" if shape == "steady" else f"load.{shape}"
@@ -93,16 +93,16 @@ class _Runs:
     def failures(self) -> Measurement:
         """The requests of all runs that had no right answer."""
         how = "requests of all runs that were refused, answered wrong or not at all"
-        return fact("load.failed", float(self._failed), n_rows=self._asked, method=how)
+        return exact_measurement("load.failed", float(self._failed), n_rows=self._asked, method=how)
 
-    def _closed(self, rows: int, *, lines: int) -> Run:
+    def _closed(self, rows: int, *, lines: int) -> LoadRun:
         texts, places = _texts(self._subject, self._trial, rows)
-        with closing(Caller(self._trial, texts, lines=lines)) as caller:
+        with closing(LoadGenerator(self._trial, texts, lines=lines)) as caller:
             run = caller.closed_loop(self._seconds)
         self._count(run, places)
         return run
 
-    def _count(self, run: Run, places: Sequence[Floats]) -> None:
+    def _count(self, run: LoadRun, places: Sequence[Floats]) -> None:
         """Count what failed; a call without a right answer never came, so that it is the slowest."""
         right: dict[tuple[int, bytes], bool] = {}
         for call in run.calls:
@@ -134,7 +134,7 @@ def _right(call: Call, expected: Floats, trial: Trial) -> bool:
 
 def _first_answer(subject: Comparison, trial: Trial) -> float:
     """Seconds from the start of the process to its first answer; infinite where that is wrong."""
-    with closing(Caller(trial, [trial.request(subject.rows[:1])], lines=1)) as caller:
+    with closing(LoadGenerator(trial, [trial.request(subject.rows[:1])], lines=1)) as caller:
         (call,) = caller.open_loop([0.0]).calls
     seconds = perf_counter() - trial.began_s
     return seconds if _right(call, subject.model.predict(subject.rows[:1]), trial) else math.inf
@@ -151,16 +151,16 @@ def _told(measure: Callable[[], Measurement | Found]) -> Found:
 
 def _start(starts: Sequence[float]) -> Measurement:
     """The median over starts, each of which is alone."""
-    return replace(median("load.start_s", np.array(starts), of="starts"), unit="s")
+    return replace(median_interval("load.start_s", np.array(starts), of="starts"), unit="s")
 
 
-def _slow(name: str, run: Run, share: float) -> Measurement:
+def _slow(name: str, run: LoadRun, share: float) -> Measurement:
     """A percentile of the latency, where the caller kept up and had little part in it."""
     what = f"{name}.p{share * 100:.0f}_ms"
     _expect_idle(what, run)
     times = np.array([(call.done_s - call.due_s) * 1e3 for call in run.calls])
     stretches = np.array([int(call.due_s / _stretch_s(run)) for call in run.calls], dtype=np.int64)
-    found = percentile(what, times, stretches, share)
+    found = percentile_interval(what, times, stretches, share)
     own = float(np.quantile([call.late_s * 1e3 for call in run.calls], share))
     if own > OWN * found.value:
         raise NotApplicable(
@@ -170,12 +170,12 @@ def _slow(name: str, run: Run, share: float) -> Measurement:
     return replace(found, unit="ms", method=f"{found.method}; {own:.2g} ms of it are the caller's own")
 
 
-def _stretch_s(run: Run) -> float:
+def _stretch_s(run: LoadRun) -> float:
     """How long a stretch of time is: a fortieth of what was asked."""
     return max((call.due_s for call in run.calls), default=0.0) / STRETCHES or 1.0
 
 
-def _rows_per_s(run: Run) -> Measurement:
+def _rows_per_s(run: LoadRun) -> Measurement:
     """Rows a second over stretches of time, those that are over."""
     _expect_idle("load.rows_per_s", run)
     done = np.array([call.done_s for call in run.calls if not math.isinf(call.done_s)])
@@ -185,11 +185,11 @@ def _rows_per_s(run: Run) -> Measurement:
     batches = np.bincount((done / stretch_s).astype(np.int64), minlength=STRETCHES)[:STRETCHES]
     rows = (batches * BATCH_ROWS).astype(np.float64)
     estimate = ratio_of_sums(rows[None], np.full((1, STRETCHES), stretch_s))[0]
-    sample = Sample(n_rows=int(rows.sum()), n_groups=STRETCHES, bounds=(0.0, ANY[1]))
-    return replace(interval("load.rows_per_s", estimate, sample), unit="rows/s")
+    sample = Sample(n_rows=int(rows.sum()), n_groups=STRETCHES, bounds=(0.0, UNBOUNDED[1]))
+    return replace(t_interval("load.rows_per_s", estimate, sample), unit="rows/s")
 
 
-def _expect_idle(what: str, run: Run) -> None:
+def _expect_idle(what: str, run: LoadRun) -> None:
     if run.busy > BUSY:
         raise NotApplicable(
             f"{what} is not told: the caller used {run.busy:.0%} of a core, so it is the caller that limits",
@@ -207,12 +207,12 @@ def _memory(trial: Trial, model_bytes: int, asked: int) -> Found:
     except OSError as error:
         raise NotApplicable(f"load.memory_mb is not known: {error.strerror}") from error
     held = held_kb / 1024
-    whole = fact("load.memory_mb", held, n_rows=asked, method="PSS of all processes after the load")
+    whole = exact_measurement("load.memory_mb", held, n_rows=asked, method="PSS of all processes after the load")
     beside = max(held - model_bytes / 2**20, 0.0)
     how = "PSS of all processes after the load, less the file of the model"
     return [
         replace(whole, unit="MB"),
-        replace(fact("load.memory_beside_mb", beside, n_rows=asked, method=how), unit="MB"),
+        replace(exact_measurement("load.memory_beside_mb", beside, n_rows=asked, method=how), unit="MB"),
     ]
 
 

@@ -16,9 +16,9 @@ from msgspec.structs import replace
 
 from headway.core.contracts import AuditContext, Comparison, MetricResults
 from headway.core.errors import EngineError, NotApplicable
-from headway.evaluation.load.ranks import median, needed
+from headway.evaluation.statistics.percentiles import median_interval, min_sample_size
 
-STARTS = needed(0.5)
+STARTS = min_sample_size(0.5)
 """As many as a median needs."""
 _ASK = """
 import json, sys
@@ -52,8 +52,8 @@ def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
     starts = _starts(subject, ground)
     seconds, memory = np.array(starts).T
     return [
-        replace(median("start.seconds", seconds, of="starts"), unit="s"),
-        replace(median("start.memory_mb", memory, of="starts"), unit="MB"),
+        replace(median_interval("start.seconds", seconds, of="starts"), unit="s"),
+        replace(median_interval("start.memory_mb", memory, of="starts"), unit="MB"),
     ]
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.calibrator import Calibrator
 
-Floats = NDArray[np.float64]
-Apply = Callable[[Floats], Floats]
+CalibrationFunction = Callable[[Floats], Floats]
 
-TINY = 1e-12
+MIN_PROBABILITY = 1e-12
 
 
-def ready(calibrator: Calibrator) -> Apply:
+def calibration_function(calibrator: Calibrator) -> CalibrationFunction:
     """What takes probabilities [...] to those that are answered [...], in [0, 1]; their order stays, as does NaN.
 
-    >>> ready(Calibrator(shift=np.log(2)))(np.array([0.0, 0.5, 1.0])).round(6).tolist()
+    >>> calibration_function(Calibrator(shift=np.log(2)))(np.array([0.0, 0.5, 1.0])).round(6).tolist()
     [0.0, 0.666667, 1.0]
     """
     if not calibrator:
@@ -34,22 +33,22 @@ def _unchanged(scores: Floats) -> Floats:
     return scores
 
 
-def _shift(odds: float) -> Apply:
+def _shift(odds: float) -> CalibrationFunction:
     return lambda scores: scores * odds / (1 - scores + scores * odds)
 
 
-def _log_odds(calibrator: Calibrator) -> Apply:
+def _log_odds(calibrator: Calibrator) -> CalibrationFunction:
     up, down, shift = calibrator.up, calibrator.down, calibrator.shift
 
     def apply(scores: Floats) -> Floats:
-        inside = np.clip(scores, TINY, 1 - TINY)
+        inside = np.clip(scores, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
         margin = up * np.log(inside) - down * np.log1p(-inside) + shift
         return 1 / (1 + np.exp(-np.clip(margin, -700, 700)))
 
     return apply
 
 
-def _table(knots: Floats, values: Floats) -> Apply:
+def _table(knots: Floats, values: Floats) -> CalibrationFunction:
     if len(values) == len(knots):
         return lambda scores: np.interp(scores, knots, values)
 
@@ -58,3 +57,39 @@ def _table(knots: Floats, values: Floats) -> Apply:
         return np.where(np.isnan(scores), np.nan, values[places])
 
     return apply
+
+
+EM_ITERATIONS, EM_TOLERANCE = 1_000, 1e-9
+
+
+def adjust_to_prior(scores: Floats, learned: float, share: float) -> Floats:
+    """Probabilities [n] of a model that learned from a share of positives, where that share is another (Elkan 2001).
+
+    The odds are multiplied by the odds of `share` over those of `learned`, both in (0, 1).
+
+    >>> import numpy as np
+    >>> adjust_to_prior(np.array([0.5]), 0.5, 0.1).round(6).tolist()
+    [0.1]
+    """
+    odds = share / (1 - share) * (1 - learned) / learned
+    found: Floats = scores * odds / (1 - scores + scores * odds)
+    return found
+
+
+def estimate_prior(scores: Floats, learned: float) -> float:
+    """The share of positives that is likeliest, by what a model that learned from another said, `scores` [n], alone.
+
+    Expectation and maximisation by Saerens, Latinne and Decaestecker (2002). It takes the scores at their word: of a
+    model that is not calibrated it moves them wrongly.
+
+    >>> import numpy as np
+    >>> round(estimate_prior(np.array([0.05] * 80 + [0.8] * 20), 0.3), 3)
+    0.132
+    """
+    share = learned
+    for _ in range(EM_ITERATIONS):
+        before, share = share, float(adjust_to_prior(scores, learned, share).mean())
+        share = min(max(share, EM_TOLERANCE), 1 - EM_TOLERANCE)
+        if abs(share - before) < EM_TOLERANCE:
+            break
+    return share

@@ -5,8 +5,7 @@ from __future__ import annotations
 from math import nan
 from typing import Any
 
-from headway.evaluation.learning_curves.plain import plain
-from headway.evaluation.learning_curves.recorder import Recorder
+from headway.evaluation.learning_curves.recorder import Recorder, to_numpy
 
 
 class CatBoost:
@@ -33,4 +32,4 @@ class CatBoost:
 
 def _after(model: Any, number: int) -> Any:
     ask = getattr(model, "predict_proba", model.predict)
-    return lambda rows: ask(plain(rows), ntree_end=number)
+    return lambda rows: ask(to_numpy(rows), ntree_end=number)

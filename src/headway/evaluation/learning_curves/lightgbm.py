@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headway.evaluation.learning_curves.plain import plain
-from headway.evaluation.learning_curves.recorder import Recorder
+from headway.evaluation.learning_curves.recorder import Recorder, to_numpy
 
 
 class LightGBM:
@@ -20,4 +19,4 @@ class LightGBM:
         number = env.iteration + 1
         if self._recorder.due(number, final=number == env.end_iteration):
             self._recorder.told("lightgbm", sorted(env.params.items()))
-            self._recorder.look(number, lambda rows: env.model.predict(plain(rows), num_iteration=-1))
+            self._recorder.look(number, lambda rows: env.model.predict(to_numpy(rows), num_iteration=-1))

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
 from msgspec.structs import replace
 
+from headway.core.arrays import Floats
 from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
 from headway.core.learning import LearningCurve, Reading, Round
 from headway.core.record import digest_of
-from headway.evaluation.learning_curves.part import Part
-from headway.evaluation.learning_curves.reading import read
-from headway.evaluation.statistics.intervals import Floats
+from headway.evaluation.learning_curves.data import CurveData
+from headway.evaluation.statistics.intervals import LEVEL, MIN_GROUPS, student_quantile
+
+
+def to_numpy(rows: Any) -> Any:
+    """A polars table as a numpy array, all else as it is: a pandas table keeps its names and categories."""
+    return rows.to_numpy() if type(rows).__module__.startswith("polars") else rows
+
 
 STEP = 1.15
 """From one look to the next the rounds grow by this much, so that n of them need about log n looks."""
@@ -27,7 +34,7 @@ class Recorder:
     goes on. `recipe` is the digest of what the library was told, unless it was given.
     """
 
-    def __init__(self, held_out: Part, learned: Part | None = None, *, every: int | None = None) -> None:
+    def __init__(self, held_out: CurveData, learned: CurveData | None = None, *, every: int | None = None) -> None:
         self.held_out, self.learned, self.every = held_out, learned, every
         self.digests = {"held_out": "", "learned": "", "recipe": ""}
         self.library = self._why = ""
@@ -80,7 +87,7 @@ class Recorder:
     def record(self) -> LearningCurve:
         """The curve as it is now, with every round beside the last."""
         rounds = tuple(self._beside_last(place) for place in range(len(self._rounds)))
-        reading = read(rounds, self.held_out.error)
+        reading = diagnose(rounds, self.held_out.error)
         if self._why or not rounds:
             reading = Reading(answer="not drawn", why=self._why or "no round was looked at")
         return LearningCurve(
@@ -105,3 +112,64 @@ class Recorder:
             ahead=self.held_out.between(sums - last),
             learned_ahead=own_ahead,
         )
+
+
+MARGIN = 0.01
+"""A curve is flat from where stopping is shown to cost less than this share of the last error."""
+TAIL = 0.8
+"""What is said of the last rounds is said from this share of all of them on."""
+
+
+def diagnose(rounds: Sequence[Round], error: str) -> Reading:
+    """What the looks say of more rounds, and of fewer; undecided where the intervals leave it open."""
+    if len(rounds) < 3:
+        return Reading(answer="undecided", why=f"{len(rounds)} looks are too few for a curve")
+    *before, last = rounds
+    ends = {each.number: _simultaneous_interval(each.ahead, len(before)) for each in before if each.ahead}
+    if any(each.ahead is None or each.ahead.se is None for each in before):
+        groups = last.held_out[0].n_groups
+        return Reading(answer="undecided", why=f"{groups} groups are too few: {MIN_GROUPS} at least")
+    measured = last.error(error)
+    margin = MARGIN * abs(measured.value) if measured else 0.0
+    return (
+        _find_overfitting(before, ends) or _find_plateau(ends, margin, last.number) or _diagnose_tail(ends, last.number)
+    )
+
+
+def _find_overfitting(before: Sequence[Round], ends: dict[int, tuple[float, float]]) -> Reading | None:
+    """The held-out error has grown since some round, the best of those by which that is shown."""
+    shown = [each for each in before if each.ahead and ends[each.number][1] < 0]
+    if not shown:
+        return None
+    best = min(shown, key=lambda each: each.ahead.value if each.ahead else 0.0)
+    low, high = ends[best.number]
+    fell = best.learned_ahead is not None and _simultaneous_interval(best.learned_ahead, len(before))[0] > 0
+    return Reading(answer="memorises" if fell else "worsens", since=best.number, low=-high, high=-low)
+
+
+def _find_plateau(ends: dict[int, tuple[float, float]], margin: float, last: int) -> Reading | None:
+    """From some round before the tail on, no round is shown to be more than the margin behind the last."""
+    since = last
+    for number in sorted(ends, reverse=True):
+        if ends[number][1] > margin:
+            break
+        since = number
+    if since > TAIL * last:
+        return None
+    low, high = ends[since]
+    return Reading(answer="flat", since=since, low=-high, high=-low)
+
+
+def _diagnose_tail(ends: dict[int, tuple[float, float]], last: int) -> Reading:
+    """Over the last rounds the error is shown to have fallen, or nothing is."""
+    since = max((number for number in ends if number <= TAIL * last), default=min(ends))
+    low, high = ends[since]
+    return Reading(answer="learning" if low > 0 else "undecided", since=since, low=-high, high=-low)
+
+
+def _simultaneous_interval(seen: Measurement, among: int) -> tuple[float, float]:
+    """The interval of one of many that are to hold at once (Bonferroni, Student t)."""
+    if seen.se is None or seen.dof is None:
+        return seen.low, seen.high
+    reach = student_quantile(1 - (1 - LEVEL) / (2 * among), seen.dof) * seen.se
+    return seen.value - reach, seen.value + reach

@@ -6,8 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from headway.evaluation.learning_curves.plain import plain
-from headway.evaluation.learning_curves.recorder import Recorder
+from headway.evaluation.learning_curves.recorder import Recorder, to_numpy
 
 
 class Torch:
@@ -24,7 +23,7 @@ class Torch:
 
         def ask(rows: Any) -> Any:
             with torch.no_grad():
-                given = torch.as_tensor(plain(rows)).to(first.device, first.dtype)
+                given = torch.as_tensor(to_numpy(rows)).to(first.device, first.dtype)
                 return end(module(given)).cpu().double().numpy()
 
         module.eval()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from headway.evaluation.learning_curves.plain import plain
-from headway.evaluation.learning_curves.recorder import Recorder
+from headway.evaluation.learning_curves.recorder import Recorder, to_numpy
 
 
 class XGBoost:
@@ -44,4 +43,4 @@ class XGBoost:
         return model
 
     def _look(self, model: Any, number: int) -> None:
-        self._recorder.look(number, lambda rows: model.inplace_predict(plain(rows), iteration_range=(0, number)))
+        self._recorder.look(number, lambda rows: model.inplace_predict(to_numpy(rows), iteration_range=(0, number)))

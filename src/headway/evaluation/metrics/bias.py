@@ -8,21 +8,21 @@ from dataclasses import replace
 import numpy as np
 from msgspec.structs import replace as named
 
+from headway.core.arrays import Bools, Ints
 from headway.core.contracts import Comparison, SliceColumn
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.statistics.intervals import ANY, CHANGE, SHARE, interval
-from headway.evaluation.statistics.parts import (
-    Asked,
-    Bools,
-    against_rest,
-    calibration_error,
-    left_out,
-    of_part,
-    sample_of,
+from headway.evaluation.statistics.intervals import CHANGE, SHARE, UNBOUNDED, t_interval
+from headway.evaluation.statistics.subsets import (
+    RowStatistic,
+    jackknife_estimate,
     score_bins,
+    subset_calibration_error,
+    subset_mean,
+    subset_minus_rest,
+    subset_sample,
 )
-from headway.evaluation.statistics.tables import Ints, binary_answers, blocks_of
+from headway.evaluation.statistics.tables import binary_answers, build_blocks
 
 WHERE = "headway.toml [data] people"
 
@@ -53,10 +53,10 @@ def _groups(people: Mapping[str, SliceColumn]) -> Iterator[tuple[str, Bools]]:
 
 
 def _regression(subject: Comparison) -> list[Measurement]:
-    blocks = blocks_of(subject)
+    blocks = build_blocks(subject)
     errors = subject.scores[:, 0] - subject.labels
     every = np.ones(blocks.n_rows, dtype=np.bool_)
-    asked = Asked(name="bias.error", values=errors, among=every, bounds=ANY, blocks=blocks)
+    asked = RowStatistic(name="bias.error", values=errors, among=every, bounds=UNBOUNDED, blocks=blocks)
     return [each for said, inside in _groups(subject.people) for each in _both(asked, said, inside)]
 
 
@@ -71,7 +71,7 @@ def _binary(subject: Comparison) -> list[Measurement]:
         "bias.calibration": (answers.labels - answers.scores, every, CHANGE),
     }
     asked = [
-        Asked(name=name, values=values, among=among, bounds=bounds, blocks=answers)
+        RowStatistic(name=name, values=values, among=among, bounds=bounds, blocks=answers)
         for name, (values, among, bounds) in rates.items()
     ]
     errors = replace(asked[-1], name="bias.ece", bounds=SHARE)
@@ -83,12 +83,12 @@ def _binary(subject: Comparison) -> list[Measurement]:
     return found
 
 
-def _both(asked: Asked, said: str, inside: Bools) -> list[Measurement]:
+def _both(asked: RowStatistic, said: str, inside: Bools) -> list[Measurement]:
     """The mean of a group of people, and its gap to the others; nothing where either has no row that is asked."""
     if not (asked.among & inside).any() or not (asked.among & ~inside).any():
         return []
-    gap = _size(against_rest(asked, inside), asked.name)
-    return [named(each, slice=said) for each in (of_part(asked, inside), gap)]
+    gap = _size(subset_minus_rest(asked, inside), asked.name)
+    return [named(each, slice=said) for each in (subset_mean(asked, inside), gap)]
 
 
 def _size(gap: Measurement, name: str) -> Measurement:
@@ -99,13 +99,13 @@ def _size(gap: Measurement, name: str) -> Measurement:
     return named(gap, name=f"{name}_gap", value=abs(gap.value), low=low, high=ends[1], bounds=bounds)
 
 
-def _calibration_errors(asked: Asked, bins: Ints, said: str, inside: Bools) -> list[Measurement]:
+def _calibration_errors(asked: RowStatistic, bins: Ints, said: str, inside: Bools) -> list[Measurement]:
     """The calibration error of a group of people and its gap to that of the others, by the same bins of the score."""
-    sample = sample_of(asked, inside)
+    sample = subset_sample(asked, inside)
     (value, without, held), (others, others_without, _) = (
-        calibration_error(asked, bins, part) for part in (inside, ~inside)
+        subset_calibration_error(asked, bins, part) for part in (inside, ~inside)
     )
-    own = interval(asked.name, left_out(value, without, held=held), sample)
-    apart = left_out(value - others, without - others_without, held=held)
-    gap = interval(asked.name, apart, replace(sample, bounds=CHANGE))
+    own = t_interval(asked.name, jackknife_estimate(value, without, held=held), sample)
+    apart = jackknife_estimate(value - others, without - others_without, held=held)
+    gap = t_interval(asked.name, apart, replace(sample, bounds=CHANGE))
     return [named(each, slice=said) for each in (own, _size(gap, asked.name))]

@@ -8,27 +8,34 @@ from dataclasses import replace as other
 import numpy as np
 from msgspec.structs import replace
 
+from headway.core.arrays import Floats
 from headway.core.contracts import Comparison, SliceColumn
 from headway.core.evidence import Measurement
-from headway.evaluation.calibration.tables import never_falling
-from headway.evaluation.quality.mean import mean
+from headway.evaluation.calibration.methods import isotonic_regression
 from headway.evaluation.statistics.intervals import (
     CHANGE,
     SHARE,
     Estimate,
-    Floats,
     Sample,
-    interval,
-    jackknife,
+    jackknife_interval,
     ratio_of_sums,
+    t_interval,
 )
-from headway.evaluation.statistics.parts import Asked, calibration_error, left_out, of_part, sample_of, score_bins
+from headway.evaluation.statistics.subsets import (
+    RowStatistic,
+    jackknife_estimate,
+    mean_measurement,
+    score_bins,
+    subset_calibration_error,
+    subset_mean,
+    subset_sample,
+)
 from headway.evaluation.statistics.tables import (
-    Answers,
+    BinaryAnswers,
     BinTable,
     bin_table,
     binary_answers,
-    plain_ece,
+    expected_calibration_error,
     tally,
     weighted,
 )
@@ -52,24 +59,24 @@ def plugin(subject: Comparison) -> list[Measurement]:
     return [*_errors(table, answers), *_curve(table), *_decomposed(answers), *_biased(answers, subject.slices)]
 
 
-def _errors(table: BinTable, answers: Answers) -> list[Measurement]:
+def _errors(table: BinTable, answers: BinaryAnswers) -> list[Measurement]:
     """The calibration error by itself, and against that of the model as it came."""
     before = bin_table(other(answers, scores=answers.reference), BINS)
     beside = bin_table(other(answers, labels=answers.reference), BINS)
     (value, without), (reference, reference_without), (moved, moved_without) = map(_ece, (table, before, beside))
     share = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=SHARE)
     return [
-        jackknife("ece", value, without, share),
-        jackknife("ece.drop", value - reference, without - reference_without, other(share, bounds=CHANGE)),
-        jackknife("probability_shift", moved, moved_without, share),
+        jackknife_interval("ece", value, without, share),
+        jackknife_interval("ece.drop", value - reference, without - reference_without, other(share, bounds=CHANGE)),
+        jackknife_interval("probability_shift", moved, moved_without, share),
     ]
 
 
 def _ece(table: BinTable) -> tuple[float, Floats]:
     """The calibration error, and what it is with each block left out, float64 [n_blocks]."""
     surplus = table.positives - table.scores
-    value = float(plain_ece(surplus.sum(0), table.rows.sum(0)))
-    return value, plain_ece(surplus.sum(0) - surplus, table.rows.sum(0) - table.rows)
+    value = float(expected_calibration_error(surplus.sum(0), table.rows.sum(0)))
+    return value, expected_calibration_error(surplus.sum(0) - surplus, table.rows.sum(0) - table.rows)
 
 
 def _curve(table: BinTable) -> list[Measurement]:
@@ -85,12 +92,12 @@ def _curve(table: BinTable) -> list[Measurement]:
 def _point(index: int, observed: Estimate, predicted: Estimate, sample: Sample) -> list[Measurement]:
     of_bin = f"bin {index + 1}"
     return [
-        replace(interval("reliability", observed, sample), slice=of_bin),
-        replace(interval("reliability.predicted", predicted, sample), slice=of_bin),
+        replace(t_interval("reliability", observed, sample), slice=of_bin),
+        replace(t_interval("reliability.predicted", predicted, sample), slice=of_bin),
     ]
 
 
-def _decomposed(answers: Answers) -> list[Measurement]:
+def _decomposed(answers: BinaryAnswers) -> list[Measurement]:
     """The Brier score in three parts (CORP: Dimitriadis, Gneiting and Jordan 2021).
 
     Beside the scores stand those that isotonic regression makes of them, and the base rate. Both are the least squares
@@ -101,30 +108,30 @@ def _decomposed(answers: Answers) -> list[Measurement]:
         for scores in (answers.scores, _repaired(answers), answers.mean(answers.labels))
     )
     return [
-        mean("brier.miscalibration", squares - repaired, answers, SHARE),
-        mean("brier.discrimination", constant - repaired, answers, _QUARTER),
-        mean("brier.uncertainty", constant, answers, _QUARTER),
+        mean_measurement("brier.miscalibration", squares - repaired, answers, SHARE),
+        mean_measurement("brier.discrimination", constant - repaired, answers, _QUARTER),
+        mean_measurement("brier.uncertainty", constant, answers, _QUARTER),
     ]
 
 
-def _repaired(answers: Answers) -> Floats:
+def _repaired(answers: BinaryAnswers) -> Floats:
     """Each score as isotonic regression by weight has it, float64 [n]."""
     distinct, codes = np.unique(answers.scores, return_inverse=True)
     rows, ones = (tally(codes, len(distinct), weighted(each, answers.weights)) for each in (None, answers.labels))
-    return never_falling(ones / rows, rows)[codes]
+    return isotonic_regression(ones / rows, rows)[codes]
 
 
-def _biased(answers: Answers, slices: Mapping[str, SliceColumn]) -> list[Measurement]:
+def _biased(answers: BinaryAnswers, slices: Mapping[str, SliceColumn]) -> list[Measurement]:
     """What is observed less what is said, of all rows and of each slice, and the calibration error of each slice."""
     surplus = answers.labels - answers.scores
     every = np.ones(answers.n_rows, dtype=np.bool_)
-    bias = Asked(name="calibration.bias", values=surplus, among=every, bounds=CHANGE, blocks=answers)
+    bias = RowStatistic(name="calibration.bias", values=surplus, among=every, bounds=CHANGE, blocks=answers)
     error, bins = other(bias, name="calibration.ece", bounds=SHARE), score_bins(answers.scores)
-    found = [of_part(bias, every)]
+    found = [subset_mean(bias, every)]
     for name, column in slices.items():
         for code in np.unique(column.codes).tolist():
             inside = column.codes == code
-            value, without, held = calibration_error(error, bins, inside)
-            ece = interval(error.name, left_out(value, without, held=held), sample_of(error, inside))
-            found += [replace(each, slice=f"{name}={column.values[code]}") for each in (of_part(bias, inside), ece)]
+            value, without, held = subset_calibration_error(error, bins, inside)
+            ece = t_interval(error.name, jackknife_estimate(value, without, held=held), subset_sample(error, inside))
+            found += [replace(each, slice=f"{name}={column.values[code]}") for each in (subset_mean(bias, inside), ece)]
     return found

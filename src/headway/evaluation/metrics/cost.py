@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.race import worked
-from headway.evaluation.statistics.intervals import over_repeats
+from headway.evaluation.benchmark import measure_cpu_time
+from headway.evaluation.statistics.intervals import mean_over_repeats
 
 ROUNDS, MILLION, HOUR_S = 20, 1e6, 3600
 
@@ -23,13 +23,13 @@ def plugin(subject: Comparison) -> list[Measurement | NotApplicable]:
         raise NotApplicable("there are no rows to work for")
     price = subject.price if subject.price and subject.price.core_hour else None
     found: list[Measurement | NotApplicable] = []
-    for how, work in worked(subject.model, subject.rows, rounds=ROUNDS).items():
+    for how, work in measure_cpu_time(subject.model, subject.rows, rounds=ROUNDS).items():
         seconds = work.row_ns * MILLION / 1e9
-        spent = over_repeats(f"cost.cpu_s.{how}", seconds, what="rounds", n_rows=work.rows)
+        spent = mean_over_repeats(f"cost.cpu_s.{how}", seconds, what="rounds", n_rows=work.rows)
         found.append(replace(spent, unit="s"))
         if price:
             cost = seconds / HOUR_S * price.core_hour
-            priced = over_repeats(f"cost.per_million.{how}", cost, what="rounds", n_rows=work.rows)
+            priced = mean_over_repeats(f"cost.per_million.{how}", cost, what="rounds", n_rows=work.rows)
             found.append(replace(priced, unit=price.currency))
     return found if price else [*found, _unpriced()]
 

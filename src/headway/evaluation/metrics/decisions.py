@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Bools, Floats
 from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.quality.mean import mean
-from headway.evaluation.statistics.intervals import CHANGE, SHARE, Floats, Sample, interval, jackknife, ratio_of_sums
-from headway.evaluation.statistics.tables import Answers, binary_answers
-from headway.evaluation.threshold import cost_of, known_range
-
-Bools = NDArray[np.bool_]
+from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval, ratio_of_sums, t_interval
+from headway.evaluation.statistics.subsets import mean_measurement
+from headway.evaluation.statistics.tables import BinaryAnswers, binary_answers
+from headway.evaluation.threshold import decision_costs, threshold_confidence_set
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
@@ -31,34 +29,34 @@ def plugin(subject: Comparison) -> list[Measurement]:
             f"all {answers.n_rows} labels are {answers.labels[0]:g}: no decision can be wrong both ways"
         )
     costs, before = (
-        cost_of(answers.labels, scores >= subject.threshold, subject.costs)
+        decision_costs(answers.labels, scores >= subject.threshold, subject.costs)
         for scores in (answers.scores, answers.reference)
     )
     most = max(subject.costs)
     return [
-        mean("cost", costs, answers, (0.0, most)),
-        mean("cost.drop", costs - before, answers, (-most, most)),
+        mean_measurement("cost", costs, answers, (0.0, most)),
+        mean_measurement("cost.drop", costs - before, answers, (-most, most)),
         *_rates(answers, answers.scores >= subject.threshold),
         *_of_counts(answers, subject.threshold),
         _threshold(answers, subject),
     ]
 
 
-def _rates(answers: Answers, yes: Bools) -> list[Measurement]:
+def _rates(answers: BinaryAnswers, yes: Bools) -> list[Measurement]:
     """Shares of rows: of positives that were found, of alarms that were true, of negatives that gave an alarm."""
     positive = answers.labels == 1
     of = {"recall": (yes, positive), "precision": (positive, yes), "false_positive_rate": (yes, ~positive)}
     return [_share(name, part, among, answers) for name, (part, among) in of.items() if among.any()]
 
 
-def _share(name: str, part: Bools, among: Bools, answers: Answers) -> Measurement:
+def _share(name: str, part: Bools, among: Bools, answers: BinaryAnswers) -> Measurement:
     rows = answers.per_block(among.astype(np.float64))
     estimate = ratio_of_sums(answers.per_block((part & among).astype(np.float64))[None], rows[None])[0]
     sample = Sample(n_rows=int(among.sum()), n_groups=int((rows > 0).sum()), bounds=SHARE)
-    return interval(name, estimate, sample)
+    return t_interval(name, estimate, sample)
 
 
-def _of_counts(answers: Answers, threshold: float) -> list[Measurement]:
+def _of_counts(answers: BinaryAnswers, threshold: float) -> list[Measurement]:
     """`accuracy` and `f1`, and what was lost of all rates: of the four counts of each block, paired."""
     own, before = (_counts(answers, scores >= threshold) for scores in (answers.scores, answers.reference))
     score, change = (
@@ -70,14 +68,16 @@ def _of_counts(answers: Answers, threshold: float) -> list[Measurement]:
             (float(rate(*each.sum(1))), rate(*(each.sum(1, keepdims=True) - each))) for each in (own, before)
         )
         if name in ("accuracy", "f1") and np.isfinite(value):
-            found.append(jackknife(name, value, without, score))
+            found.append(jackknife_interval(name, value, without, score))
         if np.isfinite(value) and np.isfinite(was):
             sign = -1 if name == "false_positive_rate" else 1
-            found.append(jackknife(f"{name}.drop", sign * (was - value), sign * (was_without - without), change))
+            found.append(
+                jackknife_interval(f"{name}.drop", sign * (was - value), sign * (was_without - without), change)
+            )
     return found
 
 
-def _counts(answers: Answers, yes: Bools) -> Floats:
+def _counts(answers: BinaryAnswers, yes: Bools) -> Floats:
     """Weight of true alarms, false alarms, misses and true rejections of each block, float64 [4, blocks]."""
     true = answers.labels == 1
     cases = (yes & true, yes & ~true, ~yes & true, ~yes & ~true)
@@ -100,8 +100,8 @@ _RATES: Mapping[str, Callable[[Floats, Floats, Floats, Floats], Floats]] = {
 }
 
 
-def _threshold(answers: Answers, subject: Comparison) -> Measurement:
-    low, high = known_range(answers, subject.threshold, subject.costs)
+def _threshold(answers: BinaryAnswers, subject: Comparison) -> Measurement:
+    low, high = threshold_confidence_set(answers, subject.threshold, subject.costs)
     return Measurement(
         name="threshold",
         value=subject.threshold,

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
 from msgspec.structs import replace as named
-from numpy.typing import NDArray
 
+from headway.core.arrays import Bools
 from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.quality.errors import errors_of
-from headway.evaluation.slice_finder.levels import levels_of
-from headway.evaluation.slice_finder.search import halves, least_rows, search
-from headway.evaluation.statistics.intervals import fact, student_quantile
-from headway.evaluation.statistics.parts import Asked, against_rest, of_part
+from headway.evaluation.quality.row_errors import compute_row_errors
+from headway.evaluation.slice_finder import bin_columns, find_slices, min_slice_rows, search_half
+from headway.evaluation.statistics.intervals import exact_measurement, student_quantile
+from headway.evaluation.statistics.subsets import RowStatistic, subset_mean, subset_minus_rest
 
 ALPHA = 0.05
 CONFIRMED = "lower bounds above 0, t, shared by all parts"
-Bools = NDArray[np.bool_]
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
@@ -31,19 +28,21 @@ def plugin(subject: Comparison) -> list[Measurement]:
     `discovered.compared` counts the parts that were large enough, `discovered.confirmed` those of the first kind whose
     excess is above 0 beyond doubt. Raises NotApplicable where there are no two halves, or no part is large enough.
     """
-    errors = errors_of(subject)
-    finding = halves(errors.blocks)
+    errors = compute_row_errors(subject)
+    finding = search_half(errors.blocks)
     if finding.all():
         raise NotApplicable("all rows are of one group: none is left to confirm on", hint='[data] groups = "a_column"')
-    columns = levels_of(subject, least_rows(finding))
+    columns = bin_columns(subject, min_slice_rows(finding))
     if not columns:
         raise NotApplicable("no column has two levels that are told apart")
-    found = search(columns, (errors.variant, errors.lost), finding, errors.blocks.weights)
+    found = find_slices(columns, (errors.variant, errors.lost), finding, errors.blocks.weights)
     if not found.compared:
-        raise NotApplicable(f"no part has {least_rows(finding)} of the {finding.sum()} rows on which it would be found")
+        raise NotApplicable(
+            f"no part has {min_slice_rows(finding)} of the {finding.sum()} rows on which it would be found"
+        )
     by_name = {each.name: each for each in columns}
     by_error, by_loss = ([(part.said(by_name), part.rows(by_name)) for part in parts] for parts in found.parts)
-    lost = Asked(
+    lost = RowStatistic(
         name=f"discovered.{errors.name}.drop",
         values=errors.lost,
         among=~finding,
@@ -53,17 +52,19 @@ def plugin(subject: Comparison) -> list[Measurement]:
     erred = replace(
         lost, name=f"discovered.{errors.name}.excess", values=errors.variant, bounds=(0.0, errors.bounds[1])
     )
-    excess = _measured(by_error, erred, against_rest)
+    excess = _measured(by_error, erred, subset_minus_rest)
     return [
         *excess,
-        *_measured(by_loss, lost, of_part),
-        fact("discovered.compared", found.compared, n_rows=int(finding.sum()), method="combinations of levels"),
-        fact("discovered.confirmed", _confirmed(excess), n_rows=int((~finding).sum()), method=CONFIRMED),
+        *_measured(by_loss, lost, subset_mean),
+        exact_measurement(
+            "discovered.compared", found.compared, n_rows=int(finding.sum()), method="combinations of levels"
+        ),
+        exact_measurement("discovered.confirmed", _confirmed(excess), n_rows=int((~finding).sum()), method=CONFIRMED),
     ]
 
 
 def _measured(
-    parts: Sequence[tuple[str, Bools]], asked: Asked, measure: Callable[[Asked, Bools], Measurement]
+    parts: Sequence[tuple[str, Bools]], asked: RowStatistic, measure: Callable[[RowStatistic, Bools], Measurement]
 ) -> list[Measurement]:
     """Each part in words, with what is asked of it; those that the other half lacks, or is all of, are left out."""
     there = [(said, rows) for said, rows in parts if 0 < (asked.among & rows).sum() < asked.among.sum()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.race import timed
+from headway.evaluation.benchmark import time_model
 
 ROUNDS = 25
 
@@ -17,4 +17,4 @@ def plugin(subject: Comparison) -> list[Measurement]:
     """
     if not len(subject.rows):
         raise NotApplicable("there are no rows to time")
-    return timed(subject.model, subject.rows, reference=subject.reference, rounds=ROUNDS)
+    return time_model(subject.model, subject.rows, reference=subject.reference, rounds=ROUNDS)

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 from msgspec.structs import replace as named
 
+from headway.core.arrays import Bools
 from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.quality.errors import errors_of
-from headway.evaluation.quality.flips import flips
-from headway.evaluation.statistics.parts import Asked, Bools, of_part
+from headway.evaluation.quality.row_errors import compute_row_errors, decision_churn
+from headway.evaluation.statistics.subsets import RowStatistic, subset_mean
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
@@ -25,13 +25,13 @@ def plugin(subject: Comparison) -> list[Measurement]:
     parts = dict(_parts(subject))
     if not parts:
         raise NotApplicable("no row lacks a value")
-    errors = errors_of(subject)
+    errors = compute_row_errors(subject)
     every = np.ones(errors.blocks.n_rows, dtype=np.bool_)
     name = f"{errors.name}.drop"
-    asked = [Asked(name=name, values=errors.lost, among=every, bounds=errors.bounds, blocks=errors.blocks)]
-    asked += [] if subject.variant.task == "regression" else [flips(subject, errors.blocks)]
+    asked = [RowStatistic(name=name, values=errors.lost, among=every, bounds=errors.bounds, blocks=errors.blocks)]
+    asked += [] if subject.variant.task == "regression" else [decision_churn(subject, errors.blocks)]
     lacking = [replace(each, name=f"missing.{each.name}") for each in asked]
-    return [named(of_part(each, rows), slice=said) for each in lacking for said, rows in parts.items()]
+    return [named(subset_mean(each, rows), slice=said) for each in lacking for said, rows in parts.items()]
 
 
 def _parts(subject: Comparison) -> Iterator[tuple[str, Bools]]:

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 from msgspec.structs import replace
 
+from headway.core.arrays import Bools, Floats
 from headway.core.contracts import Comparison
 from headway.core.evidence import Measurement
 from headway.core.variant import NUMBERS
 from headway.core.verdict import QUANTILES
-from headway.evaluation.quality.flips import flips
-from headway.evaluation.quality.mean import mean
-from headway.evaluation.statistics.intervals import SHARE, Floats, fact
-from headway.evaluation.statistics.parts import Asked, Bools, of_part
-from headway.evaluation.statistics.tables import blocks_of
+from headway.evaluation.quality.row_errors import decision_churn
+from headway.evaluation.statistics.intervals import SHARE, exact_measurement
+from headway.evaluation.statistics.subsets import RowStatistic, mean_measurement, subset_mean
+from headway.evaluation.statistics.tables import build_blocks
 
 NEAREST = 0.1
 
@@ -30,7 +30,7 @@ def plugin(subject: Comparison) -> list[Measurement]:
     list comes first. Of several numbers `cosine.drop` is what the least cosine of a row's answer and that of the model
     as it came lacks of 1.
     """
-    blocks = blocks_of(subject)
+    blocks = build_blocks(subject)
     changes = np.abs(subject.scores - subject.reference_scores).max(axis=1)
     found = [_largest(changes, "largest over all rows"), *_quantiles(changes)]
     if subject.variant.task in NUMBERS:
@@ -38,31 +38,31 @@ def plugin(subject: Comparison) -> list[Measurement]:
     if subject.scores.shape[1] > 1:
         found.append(_turned(subject.scores, subject.reference_scores))
     task = subject.variant.task
-    turned = None if task in ("regression", "embedding") else flips(subject, blocks)
+    turned = None if task in ("regression", "embedding") else decision_churn(subject, blocks)
     if turned and task == "ranking":
-        found.append(of_part(turned, turned.among))
+        found.append(subset_mean(turned, turned.among))
     elif turned:
-        found += [mean(turned.name, turned.values, blocks, SHARE), _near(subject, turned)]
+        found += [mean_measurement(turned.name, turned.values, blocks, SHARE), _near(subject, turned)]
     for said, inside in _parts(subject):
         found.append(replace(_largest(changes[inside], "largest of these"), slice=said))
-        found += [replace(of_part(turned, inside), slice=said)] if turned and (turned.among & inside).any() else []
+        found += [replace(subset_mean(turned, inside), slice=said)] if turned and (turned.among & inside).any() else []
     return found
 
 
 def _largest(changes: Floats, method: str) -> Measurement:
-    return fact("max_change", float(changes.max()), n_rows=len(changes), method=method)
+    return exact_measurement("max_change", float(changes.max()), n_rows=len(changes), method=method)
 
 
 def _quantiles(changes: Floats) -> list[Measurement]:
     """Changes of rows at hand, each the least that is not exceeded by so many of them."""
     values = np.quantile(changes, list(QUANTILES.values()), method="inverted_cdf")
     return [
-        fact(name, float(value), n_rows=len(changes), method="quantile over all rows")
+        exact_measurement(name, float(value), n_rows=len(changes), method="quantile over all rows")
         for name, value in zip(QUANTILES, values, strict=True)
     ]
 
 
-def _near(subject: Comparison, turned: Asked) -> Measurement:
+def _near(subject: Comparison, turned: RowStatistic) -> Measurement:
     """Flips among the rows that are nearest to deciding otherwise; all that are as near as the last of them count."""
     reference = subject.reference_scores
     if reference.shape[1] == 1:
@@ -71,7 +71,7 @@ def _near(subject: Comparison, turned: Asked) -> Measurement:
         first, second = np.sort(reference, axis=1)[:, :-3:-1].T
         margins = first - second
     near = margins <= np.quantile(margins, NEAREST, method="inverted_cdf")
-    return replace(of_part(turned, near), name=f"{turned.name}.near")
+    return replace(subset_mean(turned, near), name=f"{turned.name}.near")
 
 
 def _parts(subject: Comparison) -> Iterator[tuple[str, Bools]]:
@@ -90,10 +90,12 @@ def _turned(scores: Floats, reference: Floats) -> Measurement:
     lengths = np.linalg.norm(scores, axis=1) * np.linalg.norm(reference, axis=1)
     cosines = np.where(lengths > 0, (scores * reference).sum(axis=1) / np.where(lengths > 0, lengths, 1.0), 1.0)
     value = max(0.0, 1.0 - float(cosines.min()))
-    return fact("cosine.drop", value, n_rows=len(cosines), method="1 less the least cosine of two answers")
+    return exact_measurement("cosine.drop", value, n_rows=len(cosines), method="1 less the least cosine of two answers")
 
 
 def _relative(changes: Floats, reference: Floats) -> Measurement:
     largest = float(np.abs(reference).max())
     value = float(changes.max()) / largest if largest else float(changes.max())
-    return fact("max_change.relative", value, n_rows=len(changes), method="largest change over largest answer")
+    return exact_measurement(
+        "max_change.relative", value, n_rows=len(changes), method="largest change over largest answer"
+    )

@@ -8,11 +8,11 @@ from headway.core.evidence import Measurement
 from headway.evaluation.quality import binary, embedding, multiclass, ranking, regression
 
 _OF_TASK = {
-    "binary": binary.measure,
-    "multiclass": multiclass.measure,
-    "regression": regression.measure,
-    "ranking": ranking.measure,
-    "embedding": embedding.measure,
+    "binary": binary.measure_binary,
+    "multiclass": multiclass.measure_multiclass,
+    "regression": regression.measure_regression,
+    "ranking": ranking.measure_ranking,
+    "embedding": embedding.measure_embedding,
 }
 
 

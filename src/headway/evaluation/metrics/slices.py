@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from msgspec.structs import replace
 
+from headway.core.arrays import Floats
 from headway.core.contracts import Comparison, SliceColumn
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.quality.errors import Errors, errors_of
-from headway.evaluation.statistics.intervals import Floats, Sample, interval, ratio_of_sums
+from headway.evaluation.quality.row_errors import RowErrors, compute_row_errors
+from headway.evaluation.statistics.intervals import Sample, ratio_of_sums, t_interval
 from headway.evaluation.statistics.tables import Blocks, tally, weighted
 
 
@@ -20,11 +21,11 @@ def plugin(subject: Comparison) -> list[Measurement]:
     """
     if not subject.slices:
         raise NotApplicable("no slice columns are declared", where="headway.toml [data]", hint='slices = ["a_column"]')
-    errors = errors_of(subject)
+    errors = compute_row_errors(subject)
     return [each for name, column in subject.slices.items() for each in _column(name, column, errors)]
 
 
-def _column(name: str, column: SliceColumn, errors: Errors) -> list[Measurement]:
+def _column(name: str, column: SliceColumn, errors: RowErrors) -> list[Measurement]:
     blocks = errors.blocks
     shape = (len(column.values), blocks.n_blocks)
     cells = column.codes * blocks.n_blocks + blocks.blocks
@@ -36,7 +37,7 @@ def _column(name: str, column: SliceColumn, errors: Errors) -> list[Measurement]
     found = []
     for index, estimate in zip(present, ratio_of_sums(sums[present], rows[present]), strict=True):
         sample = Sample(n_rows=int(counts[index]), n_groups=int(groups[index]), bounds=errors.bounds)
-        measured = interval(f"{errors.name}.drop", estimate, sample)
+        measured = t_interval(f"{errors.name}.drop", estimate, sample)
         found.append(replace(measured, slice=f"{name}={column.values[index]}"))
     return found
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
+from headway.core.arrays import Floats
 from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.quality import average_precision
-from headway.evaluation.quality.mean import MOST, SMALLEST, mean
-from headway.evaluation.statistics.intervals import CHANGE, SHARE, Floats, Sample, jackknife, lag1
+from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval, lag1_measurement
+from headway.evaluation.statistics.subsets import MAX_LOG_LOSS, MIN_PROBABILITY, mean_measurement
 from headway.evaluation.statistics.tables import (
-    Answers,
-    auc_without_each,
+    BinaryAnswers,
+    ScoreTable,
     binary_answers,
     exact_auc,
-    mean_without_each,
+    leave_one_out_auc,
+    leave_one_out_mean,
     score_table,
+    tally,
+    weighted,
 )
 
 
-def measure(subject: Comparison) -> list[Measurement]:
+def measure_binary(subject: Comparison) -> list[Measurement]:
     """`roc_auc`, `average_precision`, `brier`, `log_loss`, each with a paired `.drop` (positive = worse).
 
     Beside them `base_rate`, and `.lag1` of AUC and Brier: how far groups lean on the group before.
@@ -30,7 +33,7 @@ def measure(subject: Comparison) -> list[Measurement]:
     answers = binary_answers(subject)
     if answers.labels.min() == answers.labels.max():
         raise NotApplicable(f"all {answers.n_rows} labels are {answers.labels[0]:g}: there is nothing to rank")
-    return [*_ranking(answers), *average_precision.measure(answers), *_nearness(answers)]
+    return [*_ranking(answers), *measure_average_precision(answers), *_probability_errors(answers)]
 
 
 def log_loss(scores: Floats, labels: Floats) -> Floats:
@@ -40,34 +43,83 @@ def log_loss(scores: Floats, labels: Floats) -> Floats:
     [0.693]
     """
     of_truth = np.where(labels == 1, scores, 1 - scores)
-    losses: Floats = -np.log(np.maximum(of_truth, SMALLEST))
+    losses: Floats = -np.log(np.maximum(of_truth, MIN_PROBABILITY))
     return losses
 
 
-def _ranking(answers: Answers) -> list[Measurement]:
+def _ranking(answers: BinaryAnswers) -> list[Measurement]:
     score = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=SHARE)
     change = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=CHANGE)
     both = (answers.scores, answers.reference)
     value, reference = (exact_auc(scores, answers.labels, answers.weights) for scores in both)
-    without, reference_without = (auc_without_each(score_table(scores, answers)) for scores in both)
+    without, reference_without = (leave_one_out_auc(score_table(scores, answers)) for scores in both)
     return [
-        jackknife("roc_auc", value, without, score),
-        jackknife("roc_auc.drop", reference - value, reference_without - without, change),
-        lag1("roc_auc.lag1", without, change),
+        jackknife_interval("roc_auc", value, without, score),
+        jackknife_interval("roc_auc.drop", reference - value, reference_without - without, change),
+        lag1_measurement("roc_auc.lag1", without, change),
     ]
 
 
-def _nearness(answers: Answers) -> list[Measurement]:
+def _probability_errors(answers: BinaryAnswers) -> list[Measurement]:
     squares = np.square(answers.scores - answers.labels)
     reference = np.square(answers.reference - answers.labels)
-    without = mean_without_each(answers.per_block(squares), answers.rows)
+    without = leave_one_out_mean(answers.per_block(squares), answers.rows)
     change = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=CHANGE)
     logs, were_logs = (log_loss(scores, answers.labels) for scores in (answers.scores, answers.reference))
     return [
-        mean("brier", squares, answers, SHARE),
-        mean("brier.drop", squares - reference, answers, CHANGE),
-        lag1("brier.lag1", without, change),
-        mean("log_loss", logs, answers, (0.0, MOST)),
-        mean("log_loss.drop", logs - were_logs, answers, (-MOST, MOST)),
-        mean("base_rate", answers.labels, answers, SHARE),
+        mean_measurement("brier", squares, answers, SHARE),
+        mean_measurement("brier.drop", squares - reference, answers, CHANGE),
+        lag1_measurement("brier.lag1", without, change),
+        mean_measurement("log_loss", logs, answers, (0.0, MAX_LOG_LOSS)),
+        mean_measurement("log_loss.drop", logs - were_logs, answers, (-MAX_LOG_LOSS, MAX_LOG_LOSS)),
+        mean_measurement("base_rate", answers.labels, answers, SHARE),
     ]
+
+
+_BINS = 512
+
+
+def measure_average_precision(answers: BinaryAnswers) -> list[Measurement]:
+    """`average_precision` and its paired `.drop` (positive = the variant is worse); both labels must be there."""
+    score, change = (
+        Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=bounds) for bounds in (SHARE, CHANGE)
+    )
+    both = (answers.scores, answers.reference)
+    value, reference = (average_precision(scores, answers.labels, answers.weights) for scores in both)
+    without, reference_without = (_leave_one_out_precision(_precision_table(scores, answers)) for scores in both)
+    return [
+        jackknife_interval("average_precision", value, without, score),
+        jackknife_interval("average_precision.drop", reference - value, reference_without - without, change),
+    ]
+
+
+def average_precision(scores: Floats, labels: Floats, weights: Floats | None = None) -> float:
+    """Average precision of scores [n] and labels {0, 1} [n], every distinct score a step of its own.
+
+    >>> round(average_precision(np.array([.1, .4, .35, .8]), np.array([0., 0., 1., 1.])), 4)
+    0.8333
+    """
+    distinct, codes = np.unique(scores, return_inverse=True)
+    positives = tally(codes, len(distinct), weighted(labels, weights))
+    return float(_mean_precision(positives, tally(codes, len(distinct), weights)))
+
+
+def _precision_table(scores: Floats, answers: BinaryAnswers) -> ScoreTable:
+    """Counts between quantiles of the positives' scores: precision changes its weight at these alone."""
+    ordered = np.sort(scores[answers.labels == 1])
+    edges = np.unique(ordered[np.arange(_BINS) * len(ordered) // _BINS])
+    return score_table(scores, answers, edges)
+
+
+def _leave_one_out_precision(table: ScoreTable) -> Floats:
+    positives, rows = table.positives, table.positives + table.negatives
+    return _mean_precision(positives.sum(0) - positives, rows.sum(0) - rows)
+
+
+def _mean_precision(positives: Floats, rows: Floats) -> Floats:
+    """The mean precision over positives from counts [..., bins] in order of score -> [...]; NaN without a positive."""
+    found, above = (np.cumsum(each[..., ::-1], -1)[..., ::-1] for each in (positives, rows))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.where(above > 0, found / above, 0.0)
+        average: Floats = (positives * precision).sum(-1) / positives.sum(-1)
+    return average

@@ -6,18 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 
+from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.statistics.intervals import CHANGE, SHARE, Floats
-from headway.evaluation.statistics.parts import Asked, of_part
-from headway.evaluation.statistics.tables import Blocks, Ints, blocks_of
+from headway.evaluation.statistics.intervals import CHANGE, SHARE
+from headway.evaluation.statistics.subsets import RowStatistic, subset_mean
+from headway.evaluation.statistics.tables import Blocks, build_blocks
 
-NEAR, MOST_ASKED, MOST_ROWS = 10, 1_000, 20_000
-_AT_ONCE = 250
+NEIGHBOURS, MAX_QUERIES, MAX_ROWS = 10, 1_000, 20_000
+_QUERY_BATCH = 250
 
 
-def measure(subject: Comparison) -> list[Measurement]:
+def measure_embedding(subject: Comparison) -> list[Measurement]:
     """`recall1` and `recall10`: how often a row of the same label is the nearest, or among the ten nearest, by cosine.
 
     Each with a paired `.drop` (positive = the variant is worse), over rows that have another of their label. Of all,
@@ -26,23 +27,23 @@ def measure(subject: Comparison) -> list[Measurement]:
     evenly from all over; intervals are by group of the rows that ask, with the others as they are. Raises NotApplicable
     where the answer is one number, or there are no more rows than ten.
     """
-    blocks, (count, width) = blocks_of(subject), subject.scores.shape
-    if width < 2 or count <= NEAR:
+    blocks, (count, width) = build_blocks(subject), subject.scores.shape
+    if width < 2 or count <= NEIGHBOURS:
         raise NotApplicable(
-            f"the task 'embedding' answers several numbers of more than {NEAR} rows, and here are {width} of {count}"
+            f"the task 'embedding' answers several numbers of more than {NEIGHBOURS} rows, and here are {width} of {count}"
         )
-    among = _evenly(np.arange(count), MOST_ROWS)
-    asking = _evenly(among, MOST_ASKED)
+    among = _evenly(np.arange(count), MAX_ROWS)
+    asking = _evenly(among, MAX_QUERIES)
     own, before = (_unit(scores) for scores in (subject.scores, subject.reference_scores))
     near, was_near = (_nearest(vectors, asking, among) for vectors in (own, before))
-    moved = [len(np.setdiff1d(*pair)) / NEAR for pair in zip(near, was_near, strict=True)]
+    moved = [len(np.setdiff1d(*pair)) / NEIGHBOURS for pair in zip(near, was_near, strict=True)]
     every = np.ones(count, dtype=np.bool_)
     lacking = 1 - np.einsum("nk,nk->n", own, before)
-    cosine = Asked(name="mean_cosine.drop", values=lacking, among=every, bounds=(0.0, 2.0), blocks=blocks)
+    cosine = RowStatistic(name="mean_cosine.drop", values=lacking, among=every, bounds=(0.0, 2.0), blocks=blocks)
     return [
         *_recalls(subject.labels, asking, (near, was_near), among, blocks),
-        of_part(_asked("neighbours.drop", np.array(moved), asking, blocks), every),
-        of_part(cosine, every),
+        subset_mean(_row_statistic("neighbours.drop", np.array(moved), asking, blocks), every),
+        subset_mean(cosine, every),
     ]
 
 
@@ -62,10 +63,10 @@ def _nearest(vectors: Floats, asking: Ints, among: Ints) -> Ints:
     """The ten rows nearest to each that asks, the nearest first and itself left out, int64 [asking, 10]."""
     others = vectors[among].astype(np.float32)
     found = []
-    for rows in np.array_split(asking, -(-len(asking) // _AT_ONCE)):
+    for rows in np.array_split(asking, -(-len(asking) // _QUERY_BATCH)):
         cosines = vectors[rows].astype(np.float32) @ others.T
         cosines[np.arange(len(rows)), np.searchsorted(among, rows)] = -np.inf
-        some = np.argpartition(-cosines, NEAR - 1, axis=1)[:, :NEAR]
+        some = np.argpartition(-cosines, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
         order = np.argsort(-np.take_along_axis(cosines, some, axis=1), axis=1, kind="stable")
         found.append(among[np.take_along_axis(some, order, axis=1)])
     return np.concatenate(found)
@@ -76,19 +77,19 @@ def _recalls(labels: Floats, asking: Ints, near: tuple[Ints, Ints], among: Ints,
     values, counts = np.unique(labels[among], return_counts=True)
     paired = counts[np.searchsorted(values, labels[asking])] > 1
     found = []
-    for depth in (1, NEAR) if paired.any() else ():
+    for depth in (1, NEIGHBOURS) if paired.any() else ():
         own, before = (
             (labels[rows[paired, :depth]] == labels[asking[paired], None]).any(axis=1).astype(np.float64)
             for rows in near
         )
-        recall = _asked(f"recall{depth}", own, asking[paired], blocks)
-        lost = replace(_asked(f"recall{depth}.drop", before - own, asking[paired], blocks), bounds=CHANGE)
-        found += [of_part(each, each.among) for each in (recall, lost)]
+        recall = _row_statistic(f"recall{depth}", own, asking[paired], blocks)
+        lost = replace(_row_statistic(f"recall{depth}.drop", before - own, asking[paired], blocks), bounds=CHANGE)
+        found += [subset_mean(each, each.among) for each in (recall, lost)]
     return found
 
 
-def _asked(name: str, values: Floats, rows: Ints, blocks: Blocks) -> Asked:
+def _row_statistic(name: str, values: Floats, rows: Ints, blocks: Blocks) -> RowStatistic:
     """What is asked of these rows alone: their values [rows] in the place of each."""
     every, among = np.zeros(blocks.n_rows), np.zeros(blocks.n_rows, dtype=np.bool_)
     every[rows], among[rows] = values, True
-    return Asked(name=name, values=every, among=among, bounds=SHARE, blocks=blocks)
+    return RowStatistic(name=name, values=every, among=among, bounds=SHARE, blocks=blocks)

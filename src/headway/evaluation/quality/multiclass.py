@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.quality.mean import MOST, SMALLEST, mean
-from headway.evaluation.statistics.intervals import CHANGE, SHARE, Floats, Sample, jackknife
-from headway.evaluation.statistics.tables import Blocks, blocks_of, tally, weighted
+from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval
+from headway.evaluation.statistics.subsets import MAX_LOG_LOSS, MIN_PROBABILITY, mean_measurement
+from headway.evaluation.statistics.tables import Blocks, build_blocks, tally, weighted
 
 TOP = 3
 _ROUNDING = 1e-12
@@ -28,38 +29,38 @@ class ClassAnswers:
     blocks: Blocks
 
 
-def measure(subject: Comparison) -> list[Measurement]:
+def measure_multiclass(subject: Comparison) -> list[Measurement]:
     """`accuracy`, `macro_f1`, `log_loss`, `brier` (a sum over classes, to 2), `top3_accuracy` of more than 3 classes.
 
     Each comes with a paired `.drop` (positive = the variant is worse).
     """
     answers = class_answers(subject)
-    right, was_right = (_right(scores, answers.labels) for scores in (answers.scores, answers.reference))
+    right, was_right = (_is_correct(scores, answers.labels) for scores in (answers.scores, answers.reference))
     logs, were_logs = (_log_loss(scores, answers.labels) for scores in (answers.scores, answers.reference))
-    brier, was_brier = (squares(scores, answers.labels) for scores in (answers.scores, answers.reference))
+    brier, was_brier = (brier_scores(scores, answers.labels) for scores in (answers.scores, answers.reference))
     return [
-        mean("accuracy", right, answers.blocks, SHARE),
-        mean("accuracy.drop", was_right - right, answers.blocks, CHANGE),
-        mean("log_loss", logs, answers.blocks, (0.0, MOST)),
-        mean("log_loss.drop", logs - were_logs, answers.blocks, (-MOST, MOST)),
-        mean("brier", brier, answers.blocks, (0.0, 2.0)),
-        mean("brier.drop", brier - was_brier, answers.blocks, (-2.0, 2.0)),
+        mean_measurement("accuracy", right, answers.blocks, SHARE),
+        mean_measurement("accuracy.drop", was_right - right, answers.blocks, CHANGE),
+        mean_measurement("log_loss", logs, answers.blocks, (0.0, MAX_LOG_LOSS)),
+        mean_measurement("log_loss.drop", logs - were_logs, answers.blocks, (-MAX_LOG_LOSS, MAX_LOG_LOSS)),
+        mean_measurement("brier", brier, answers.blocks, (0.0, 2.0)),
+        mean_measurement("brier.drop", brier - was_brier, answers.blocks, (-2.0, 2.0)),
         *_macro_f1(answers),
-        *(_top(answers) if answers.scores.shape[1] > TOP else []),
+        *(_top3_accuracy(answers) if answers.scores.shape[1] > TOP else []),
     ]
 
 
 def class_answers(subject: Comparison) -> ClassAnswers:
     """The answers of a subject of several classes; raises NotApplicable for labels that are no class of the model."""
     count = subject.scores.shape[1]
-    blocks = blocks_of(subject)
+    blocks = build_blocks(subject)
     labels = subject.labels.astype(np.int64)
     if (labels != subject.labels).any() or labels.min() < 0 or labels.max() >= count:
         raise NotApplicable(f"labels must be numbers of the {count} classes, 0 to {count - 1}")
     return ClassAnswers(labels=labels, scores=subject.scores, reference=subject.reference_scores, blocks=blocks)
 
 
-def squares(scores: Floats, labels: NDArray[np.int64]) -> Floats:
+def brier_scores(scores: Floats, labels: NDArray[np.int64]) -> Floats:
     """The Brier score of each row: squared distance of its probabilities [n, k] from what came true (Brier 1950)."""
     truth = np.zeros_like(scores)
     truth[np.arange(len(labels)), labels] = 1.0
@@ -67,22 +68,22 @@ def squares(scores: Floats, labels: NDArray[np.int64]) -> Floats:
     return found
 
 
-def _right(scores: Floats, labels: NDArray[np.int64]) -> Floats:
+def _is_correct(scores: Floats, labels: NDArray[np.int64]) -> Floats:
     return np.asarray(np.argmax(scores, axis=1) == labels, dtype=np.float64)
 
 
-def _top(answers: ClassAnswers) -> list[Measurement]:
+def _top3_accuracy(answers: ClassAnswers) -> list[Measurement]:
     """How often the true class is among the three most probable; of equal ones a later class comes first."""
     right, was_right = (
-        (_place(scores, answers.labels) < TOP).astype(np.float64) for scores in (answers.scores, answers.reference)
+        (_class_rank(scores, answers.labels) < TOP).astype(np.float64) for scores in (answers.scores, answers.reference)
     )
     return [
-        mean("top3_accuracy", right, answers.blocks, SHARE),
-        mean("top3_accuracy.drop", was_right - right, answers.blocks, CHANGE),
+        mean_measurement("top3_accuracy", right, answers.blocks, SHARE),
+        mean_measurement("top3_accuracy.drop", was_right - right, answers.blocks, CHANGE),
     ]
 
 
-def _place(scores: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def _class_rank(scores: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many classes come before the true one, int64 [n]."""
     true = scores[np.arange(len(labels)), labels][:, None]
     later = np.arange(scores.shape[1]) > labels[:, None]
@@ -94,8 +95,8 @@ def _macro_f1(answers: ClassAnswers) -> list[Measurement]:
     sample = Sample(n_rows=answers.blocks.n_rows, n_groups=answers.blocks.n_groups, bounds=SHARE)
     (value, without), (was, was_without) = (_f1(answers, each) for each in (answers.scores, answers.reference))
     return [
-        jackknife("macro_f1", value, without, sample),
-        jackknife("macro_f1.drop", was - value, was_without - without, replace(sample, bounds=CHANGE)),
+        jackknife_interval("macro_f1", value, without, sample),
+        jackknife_interval("macro_f1.drop", was - value, was_without - without, replace(sample, bounds=CHANGE)),
     ]
 
 
@@ -103,12 +104,14 @@ def _f1(answers: ClassAnswers, scores: Floats) -> tuple[float, Floats]:
     """Macro F1 of the classes that these scores name, and with each block left out."""
     named = np.argmax(scores, axis=1)
     right = (named == answers.labels).astype(np.float64)
-    hits, said, true = (_by_class(answers, *each) for each in ((named, right), (named, None), (answers.labels, None)))
+    hits, said, true = (
+        _sums_by_class(answers, *each) for each in ((named, right), (named, None), (answers.labels, None))
+    )
     both = said + true
     return float(_mean_f1(hits.sum(0), both.sum(0))), _mean_f1(hits.sum(0) - hits, both.sum(0) - both)
 
 
-def _by_class(answers: ClassAnswers, classes: NDArray[np.int64], values: Floats | None) -> Floats:
+def _sums_by_class(answers: ClassAnswers, classes: NDArray[np.int64], values: Floats | None) -> Floats:
     """Sums of values (or rows), by weight, of each block and class, float64 [blocks, k]."""
     blocks, k = answers.blocks, answers.scores.shape[1]
     sums = tally(blocks.blocks * k + classes, blocks.n_blocks * k, weighted(values, blocks.weights))
@@ -124,5 +127,5 @@ def _mean_f1(hits: Floats, both: Floats) -> Floats:
 
 
 def _log_loss(scores: Floats, labels: NDArray[np.int64]) -> Floats:
-    losses: Floats = -np.log(np.maximum(scores[np.arange(len(labels)), labels], SMALLEST))
+    losses: Floats = -np.log(np.maximum(scores[np.arange(len(labels)), labels], MIN_PROBABILITY))
     return losses

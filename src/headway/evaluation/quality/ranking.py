@@ -8,21 +8,22 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.quality.mean import mean
-from headway.evaluation.statistics.intervals import CHANGE, SHARE, Floats
-from headway.evaluation.statistics.tables import Blocks, Ints, blocks_of, tally
+from headway.evaluation.statistics.intervals import CHANGE, SHARE
+from headway.evaluation.statistics.subsets import mean_measurement
+from headway.evaluation.statistics.tables import Blocks, build_blocks, tally
 
 TOP = 10
-MOST_RELEVANT = 31.0
+MAX_RELEVANCE = 31.0
 """Gains are 2^relevance - 1, as in LightGBM and XGBoost, which take no more either."""
-MEND = 'lists = "the column of a query", or groups, in [data]'
+HINT = 'lists = "the column of a query", or groups, in [data]'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Lists:
+class _Queries:
     """Rows in lists: `codes` int64 [n] in 0..L-1, relevance [n]; `kept` bool [L], and the blocks of those lists."""
 
     codes: Ints
@@ -32,7 +33,7 @@ class _Lists:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Ordered:
+class _Ranking:
     """Rows list by list, the highest score first: which row stands there, its list, its place from 0, all int64 [n].
 
     `equal` numbers the runs of equal scores; `starts` [L] is where each list begins.
@@ -45,26 +46,26 @@ class _Ordered:
     starts: Ints
 
 
-def measure(subject: Comparison) -> list[Measurement]:
+def measure_ranking(subject: Comparison) -> list[Measurement]:
     """`ndcg10`, `mrr`, `map` over lists, and paired `.drop` of each (positive = the variant is worse).
 
     A row is relevant where its label is above 0. Of equal scores, NDCG takes the mean over all orders, the others the
     worst. Lists whose rows are all alike are left out, and a list weighs what its rows weigh on average. Raises
     NotApplicable where no list is left, or a list is spread over groups.
     """
-    lists = _lists(subject)
-    own, before = (_of_each(scores[:, 0], lists) for scores in (subject.scores, subject.reference_scores))
+    lists = _queries(subject)
+    own, before = (_query_metrics(scores[:, 0], lists) for scores in (subject.scores, subject.reference_scores))
     rows = int(lists.kept[lists.codes].sum())
     found = []
     for name, values in own.items():
         found += [
-            mean(name, values, lists.blocks, SHARE),
-            mean(f"{name}.drop", before[name] - values, lists.blocks, CHANGE),
+            mean_measurement(name, values, lists.blocks, SHARE),
+            mean_measurement(f"{name}.drop", before[name] - values, lists.blocks, CHANGE),
         ]
     return [replace(each, n_rows=rows) for each in found]
 
 
-def list_codes(subject: Comparison) -> Ints:
+def query_codes(subject: Comparison) -> Ints:
     """The list of each row, int64 [n] in 0..L-1: as declared, else its group."""
     codes = np.unique(subject.groups if subject.lists is None else subject.lists, return_inverse=True)[1]
     return codes.astype(np.int64)
@@ -72,23 +73,23 @@ def list_codes(subject: Comparison) -> Ints:
 
 def is_first(scores: Floats, codes: Ints) -> NDArray[np.bool_]:
     """Whether a row comes first in its list by its score, bool [n]; of equal ones the row that stands first."""
-    ordered = _ordered(scores, codes)
+    ordered = _rank(scores, codes)
     found = np.zeros(len(codes), dtype=np.bool_)
     found[ordered.rows[ordered.starts]] = True
     return found
 
 
-def _lists(subject: Comparison) -> _Lists:
-    rows, labels, codes = blocks_of(subject), subject.labels, list_codes(subject)
-    if not ((labels >= 0) & (labels <= MOST_RELEVANT)).all():
-        raise NotApplicable(f"labels of a ranking say how relevant a row is, from 0 to {MOST_RELEVANT:g}")
+def _queries(subject: Comparison) -> _Queries:
+    rows, labels, codes = build_blocks(subject), subject.labels, query_codes(subject)
+    if not ((labels >= 0) & (labels <= MAX_RELEVANCE)).all():
+        raise NotApplicable(f"labels of a ranking say how relevant a row is, from 0 to {MAX_RELEVANCE:g}")
     first = np.unique(codes, return_index=True)[1]
     if (rows.groups != rows.groups[first][codes]).any():
-        raise NotApplicable("the rows of a list belong to several groups", hint=MEND)
+        raise NotApplicable("the rows of a list belong to several groups", hint=HINT)
     kept = tally(codes, len(first), (labels != labels[first][codes]).astype(np.float64)) > 0
     if not kept.any():
-        raise NotApplicable(f"in none of {len(first):,} lists is one row more relevant than another", hint=MEND)
-    return _Lists(codes=codes, relevance=labels, kept=kept, blocks=_blocks(rows, codes, first, kept))
+        raise NotApplicable(f"in none of {len(first):,} lists is one row more relevant than another", hint=HINT)
+    return _Queries(codes=codes, relevance=labels, kept=kept, blocks=_blocks(rows, codes, first, kept))
 
 
 def _blocks(rows: Blocks, codes: Ints, first: Ints, kept: NDArray[np.bool_]) -> Blocks:
@@ -102,32 +103,32 @@ def _blocks(rows: Blocks, codes: Ints, first: Ints, kept: NDArray[np.bool_]) -> 
     return Blocks(groups=numbers, blocks=blocks, n_blocks=len(there), n_groups=len(groups), weights=weights)
 
 
-def _ordered(scores: Floats, codes: Ints) -> _Ordered:
+def _rank(scores: Floats, codes: Ints) -> _Ranking:
     rows = np.lexsort((-scores, codes))
     inside = codes[rows]
     begins = np.diff(inside, prepend=-1) != 0
     starts = np.flatnonzero(begins)
     equal = np.cumsum(begins | (np.diff(scores[rows], prepend=np.nan) != 0)) - 1
-    return _Ordered(rows=rows, codes=inside, starts=starts, places=np.arange(len(rows)) - starts[inside], equal=equal)
+    return _Ranking(rows=rows, codes=inside, starts=starts, places=np.arange(len(rows)) - starts[inside], equal=equal)
 
 
-def _of_each(scores: Floats, lists: _Lists) -> dict[str, Floats]:
+def _query_metrics(scores: Floats, lists: _Queries) -> dict[str, Floats]:
     """Each measure of each list that is kept."""
     gains = np.exp2(lists.relevance) - 1
-    ordered, ideal = _ordered(scores, lists.codes), _ordered(gains, lists.codes)
-    most = np.where(lists.kept, _discounted(gains, ideal), 1.0)
-    found = {"ndcg10": _discounted(gains, ordered) / most, **_first_and_average(lists.relevance > 0, ordered)}
+    ordered, ideal = _rank(scores, lists.codes), _rank(gains, lists.codes)
+    most = np.where(lists.kept, _dcg(gains, ideal), 1.0)
+    found = {"ndcg10": _dcg(gains, ordered) / most, **_mrr_and_map(lists.relevance > 0, ordered)}
     return {name: values[lists.kept] for name, values in found.items()}
 
 
-def _discounted(gains: Floats, ordered: _Ordered) -> Floats:
+def _dcg(gains: Floats, ordered: _Ranking) -> Floats:
     """The sum of the first ten gains, each less by its place, of each list [L]; rows of one score share their gain."""
     shared = tally(ordered.equal, len(gains), gains[ordered.rows]) / np.maximum(tally(ordered.equal, len(gains)), 1)
     discounts = np.where(ordered.places < TOP, 1 / np.log2(ordered.places + 2), 0.0)
     return tally(ordered.codes, len(ordered.starts), shared[ordered.equal] * discounts)
 
 
-def _first_and_average(relevant: NDArray[np.bool_], ordered: _Ordered) -> dict[str, Floats]:
+def _mrr_and_map(relevant: NDArray[np.bool_], ordered: _Ranking) -> dict[str, Floats]:
     """One by the place of the first relevant row, and the average precision, of each list [L]; 0 without any."""
     hits = relevant[ordered.rows].astype(np.float64)
     above = np.cumsum(hits)

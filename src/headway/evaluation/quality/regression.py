@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from headway.core.arrays import Floats
 from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.quality.mean import mean
-from headway.evaluation.statistics.intervals import ANY, Floats, Sample, jackknife
-from headway.evaluation.statistics.tables import Blocks, blocks_of, mean_without_each
+from headway.evaluation.statistics.intervals import UNBOUNDED, Sample, jackknife_interval
+from headway.evaluation.statistics.subsets import mean_measurement
+from headway.evaluation.statistics.tables import Blocks, build_blocks, leave_one_out_mean
 
-_SIZE = (0.0, ANY[1])
+_NON_NEGATIVE = (0.0, UNBOUNDED[1])
 
 
-def measure(subject: Comparison) -> list[Measurement]:
+def measure_regression(subject: Comparison) -> list[Measurement]:
     """`rmse`, `mae` in units of the target, `r2`, and paired `.drop` of each (positive = the variant is worse).
 
     Beside them `mean_error`: how much more is said than comes true.
 
     Raises NotApplicable where the target is constant, or an answer is no number.
     """
-    blocks = blocks_of(subject)
+    blocks = build_blocks(subject)
     errors = subject.scores[:, 0] - subject.labels
     were = subject.reference_scores[:, 0] - subject.labels
     if not np.isfinite(subject.labels).all():
@@ -29,43 +30,45 @@ def measure(subject: Comparison) -> list[Measurement]:
     if subject.labels.min() == subject.labels.max():
         raise NotApplicable(f"all {blocks.n_rows} labels are {subject.labels[0]:g}: there is nothing to explain")
     return [
-        *_roots(errors, were, blocks),
-        mean("mae", np.abs(errors), blocks, _SIZE),
-        mean("mae.drop", np.abs(errors) - np.abs(were), blocks, ANY),
-        mean("mean_error", errors, blocks, ANY),
-        *_explained(errors, were, subject.labels, blocks),
+        *_rmse(errors, were, blocks),
+        mean_measurement("mae", np.abs(errors), blocks, _NON_NEGATIVE),
+        mean_measurement("mae.drop", np.abs(errors) - np.abs(were), blocks, UNBOUNDED),
+        mean_measurement("mean_error", errors, blocks, UNBOUNDED),
+        *_r2(errors, were, subject.labels, blocks),
     ]
 
 
-def _roots(errors: Floats, were: Floats, blocks: Blocks) -> list[Measurement]:
+def _rmse(errors: Floats, were: Floats, blocks: Blocks) -> list[Measurement]:
     squares, before = np.square(errors), np.square(were)
     value, reference = np.sqrt(blocks.mean(squares)), np.sqrt(blocks.mean(before))
     without, reference_without = (
-        np.sqrt(mean_without_each(blocks.per_block(each), blocks.rows)) for each in (squares, before)
+        np.sqrt(leave_one_out_mean(blocks.per_block(each), blocks.rows)) for each in (squares, before)
     )
     return [
-        jackknife("rmse", float(value), without, _sample(blocks, _SIZE)),
-        jackknife("rmse.drop", float(value - reference), without - reference_without, _sample(blocks, ANY)),
+        jackknife_interval("rmse", float(value), without, _sample(blocks, _NON_NEGATIVE)),
+        jackknife_interval(
+            "rmse.drop", float(value - reference), without - reference_without, _sample(blocks, UNBOUNDED)
+        ),
     ]
 
 
-def _explained(errors: Floats, were: Floats, labels: Floats, blocks: Blocks) -> list[Measurement]:
+def _r2(errors: Floats, were: Floats, labels: Floats, blocks: Blocks) -> list[Measurement]:
     """R squared, 1 - squared error over variance, each with the variance of the rows that it is taken of."""
     total, left = _variances(labels, blocks)
     found, lost = [], []
     for each in (np.square(errors), np.square(were)):
         lost.append(1 - blocks.mean(each) / total)
-        found.append(1 - mean_without_each(blocks.per_block(each), blocks.rows) / left)
+        found.append(1 - leave_one_out_mean(blocks.per_block(each), blocks.rows) / left)
     return [
-        jackknife("r2", lost[0], found[0], _sample(blocks, (ANY[0], 1.0))),
-        jackknife("r2.drop", lost[1] - lost[0], found[1] - found[0], _sample(blocks, ANY)),
+        jackknife_interval("r2", lost[0], found[0], _sample(blocks, (UNBOUNDED[0], 1.0))),
+        jackknife_interval("r2.drop", lost[1] - lost[0], found[1] - found[0], _sample(blocks, UNBOUNDED)),
     ]
 
 
 def _variances(labels: Floats, blocks: Blocks) -> tuple[float, Floats]:
     """The variance of labels [n], and with each block left out in turn [n_blocks]."""
     centred = labels - blocks.mean(labels)
-    means, squares = (mean_without_each(blocks.per_block(each), blocks.rows) for each in (centred, np.square(centred)))
+    means, squares = (leave_one_out_mean(blocks.per_block(each), blocks.rows) for each in (centred, np.square(centred)))
     return blocks.mean(np.square(centred)), np.maximum(squares - np.square(means), np.finfo(np.float64).tiny)
 
 

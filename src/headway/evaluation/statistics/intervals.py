@@ -12,15 +12,13 @@ from functools import cache
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.evidence import Measurement
 
-Floats = NDArray[np.float64]
-
-FEWEST_GROUPS = 20
+MIN_GROUPS = 20
 LEVEL = 0.95
-ANY = (-sys.float_info.max, sys.float_info.max)
+UNBOUNDED = (-sys.float_info.max, sys.float_info.max)
 SHARE = (0.0, 1.0)
 CHANGE = (-1.0, 1.0)
 
@@ -36,7 +34,7 @@ class Sample:
 
     n_rows: int
     n_groups: int
-    bounds: tuple[float, float] = ANY
+    bounds: tuple[float, float] = UNBOUNDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +83,14 @@ def _gauss() -> tuple[Floats, Floats]:
     return np.asarray(nodes), np.asarray(weights)
 
 
-def interval(name: str, estimate: Estimate, sample: Sample) -> Measurement:
+def t_interval(name: str, estimate: Estimate, sample: Sample) -> Measurement:
     """The two-sided interval value +- t(dof) * se, clipped to the bounds of the measure, as is rounding beyond them.
 
     Below FEWEST_GROUPS groups (dof + 1), and where se is no number, the data cannot say: then there is no se, and the
     interval is the whole range.
     """
     least, most = sample.bounds
-    known = estimate.dof >= FEWEST_GROUPS - 1 and math.isfinite(estimate.se)
+    known = estimate.dof >= MIN_GROUPS - 1 and math.isfinite(estimate.se)
     half = student_quantile(0.5 + LEVEL / 2, estimate.dof) * estimate.se if known else math.inf
     return Measurement(
         name=name,
@@ -105,61 +103,61 @@ def interval(name: str, estimate: Estimate, sample: Sample) -> Measurement:
         level=LEVEL,
         se=float(estimate.se) if known else None,
         dof=float(estimate.dof) if known else None,
-        bounds=None if sample.bounds == ANY else sample.bounds,
+        bounds=None if sample.bounds == UNBOUNDED else sample.bounds,
     )
 
 
-def fact(name: str, value: float, *, n_rows: int, method: str, slice: str = "") -> Measurement:
+def exact_measurement(name: str, value: float, *, n_rows: int, method: str, slice: str = "") -> Measurement:
     """A count or a maximum over the rows at hand: no interval, for it says nothing of other rows."""
     return Measurement(name=name, value=value, low=value, high=value, method=method, n_rows=n_rows, slice=slice)
 
 
-def jackknife(name: str, value: float, without_each: Floats, sample: Sample) -> Measurement:
+def jackknife_interval(name: str, value: float, without_each: Floats, sample: Sample) -> Measurement:
     """One number, or a paired difference on the same groups; `without_each` [G] is it with each group left out.
 
     se^2 = (G-1)/G * sum (theta_-g - mean)^2, t with G-1 degrees of freedom (MacKinnon, Nielsen and Webb 2023), times
-    `lean` where groups in order of time lean on their neighbours.
+    `autocorrelation_factor` where groups in order of time lean on their neighbours.
     """
     estimate = Estimate(
         value=value, se=float(jackknife_error(without_each)), dof=len(without_each) - 1, method=JACKKNIFE
     )
-    return interval(name, estimate, sample)
+    return t_interval(name, estimate, sample)
 
 
 def jackknife_error(without_each: Floats) -> Floats:
-    """The standard error of `jackknife`, for `without_each` [..., G] -> [...]."""
+    """The standard error of `jackknife_interval`, for `without_each` [..., G] -> [...]."""
     count = without_each.shape[-1]
     influence = without_each - without_each.mean(-1, keepdims=True)
-    error: Floats = np.sqrt((count - 1) / count * np.square(influence).sum(-1) * lean(influence))
+    error: Floats = np.sqrt((count - 1) / count * np.square(influence).sum(-1) * autocorrelation_factor(influence))
     return error
 
 
-def over_repeats(name: str, values: Floats, *, what: str, n_rows: int = 0) -> Measurement:
+def mean_over_repeats(name: str, values: Floats, *, what: str, n_rows: int = 0) -> Measurement:
     """The mean of a quantity that was measured again and again; each time is a group, called `what` (`starts`)."""
     count = len(values)
     se = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
     estimate = Estimate(value=float(values.mean()), se=se, dof=count - 1, method=f"mean over {what}, t")
-    return interval(name, estimate, Sample(n_rows=n_rows or count, n_groups=count, bounds=(0.0, ANY[1])))
+    return t_interval(name, estimate, Sample(n_rows=n_rows or count, n_groups=count, bounds=(0.0, UNBOUNDED[1])))
 
 
 def ratio_of_sums(sums: Floats, rows: Floats) -> list[Estimate]:
     """Means over rows of many slices at once: sums and rows, both [slices, G]; every slice must have a row.
 
     The variance is that of the linearised ratio over the groups which the slice has, G/(G-1) * sum ((s - d n) / N)^2,
-    times `lean`.
+    times `autocorrelation_factor`.
     """
     total, groups = rows.sum(1), (rows > 0).sum(1)
     values = sums.sum(1) / total
     influence = (sums - values[:, None] * rows) / total[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        errors = np.sqrt(np.square(influence).sum(1) * lean(influence) * groups / (groups - 1))
+        errors = np.sqrt(np.square(influence).sum(1) * autocorrelation_factor(influence) * groups / (groups - 1))
     return [
         Estimate(value=float(value), se=float(se), dof=int(count) - 1, method=LINEARISED)
         for value, se, count in zip(values, errors, groups, strict=True)
     ]
 
 
-def lean(influence: Floats) -> Floats:
+def autocorrelation_factor(influence: Floats) -> Floats:
     """How much more a mean varies for groups that lean on their neighbours: (1 + r) / (1 - r), at least 1.
 
     `influence` [..., G] in order of time, centred -> [...]. r is the lag-1 correlation, freed of its bias in short
@@ -182,13 +180,13 @@ def _correlation(influence: Floats) -> Floats:
     return correlation
 
 
-def lag1(name: str, without_each: Floats, sample: Sample) -> Measurement:
+def lag1_measurement(name: str, without_each: Floats, sample: Sample) -> Measurement:
     """Correlation of a group's influence with that of the group before it, groups in order of time.
 
-    Far above 0 means that neighbours lean on each other, for which `jackknife` pays with width. The standard error is
+    Far above 0 means that neighbours lean on each other, for which `jackknife_interval` pays with width. The standard error is
     that of no correlation, 1 / sqrt(G) (Bartlett).
     """
     count = len(without_each)
     value = float(_correlation(without_each - without_each.mean()))
     se = 1 / math.sqrt(count) if np.isfinite(without_each).all() else math.inf
-    return interval(name, Estimate(value=value, se=se, dof=count - 1, method="lag-1 autocorrelation"), sample)
+    return t_interval(name, Estimate(value=value, se=se, dof=count - 1, method="lag-1 autocorrelation"), sample)

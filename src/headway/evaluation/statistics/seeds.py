@@ -14,12 +14,12 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.evidence import Evidence, Measurement
-from headway.evaluation.statistics.intervals import ANY, LEVEL, Estimate, student_quantile
+from headway.evaluation.statistics.intervals import LEVEL, UNBOUNDED, Estimate, student_quantile
 
-LEAST_DOF = 3
+MIN_DOF = 3
 
 
-def over_seeds(evidence: Sequence[Evidence]) -> Evidence:
+def pool_seeds(evidence: Sequence[Evidence]) -> Evidence:
     """The evidence on the first with the intervals of all, measured on the same rows; of one alone it is that one's.
 
     Of a count or maximum, the largest is taken. Where seeds differ so much that they leave less than 3 degrees of
@@ -29,10 +29,10 @@ def over_seeds(evidence: Sequence[Evidence]) -> Evidence:
     if not others:
         return first
     measured = [[each.find(found.name, found.slice) for each in evidence] for found in first.measurements]
-    return replace(first, measurements=tuple(together([each for each in same if each]) for same in measured))
+    return replace(first, measurements=tuple(pool_measurements([each for each in same if each]) for same in measured))
 
 
-def together(same: Sequence[Measurement], *, ships_one: bool = True) -> Measurement:
+def pool_measurements(same: Sequence[Measurement], *, ships_one: bool = True) -> Measurement:
     """One measure of several trainings as one, within the bounds that the measure says it has.
 
     Where none of them `ships_one`, as a recipe is asked about, the variance of seeds is that of their mean, sd^2 / S.
@@ -45,14 +45,14 @@ def together(same: Sequence[Measurement], *, ships_one: bool = True) -> Measurem
     values = np.array([each.value for each in same])
     by_group = float(np.mean([(each.se or 0.0) ** 2 for each in same]))
     by_seed = float(values.var(ddof=1)) * (ships_one + 1 / len(same))
-    dof = _dof(by_group, first.dof or LEAST_DOF, by_seed, len(same) - 1)
+    dof = _dof(by_group, first.dof or MIN_DOF, by_seed, len(same) - 1)
     estimate = Estimate(
         value=float(values.mean()),
         se=math.sqrt(by_group + by_seed),
         dof=dof,
         method=f"{first.method}; mean of {len(same)} seeds with their variance",
     )
-    return _measured(first, estimate)
+    return _pooled_measurement(first, estimate)
 
 
 def _dof(by_group: float, of_groups: float, by_seed: float, of_seeds: int) -> float:
@@ -60,9 +60,9 @@ def _dof(by_group: float, of_groups: float, by_seed: float, of_seeds: int) -> fl
     return whole**2 / (by_group**2 / of_groups + by_seed**2 / of_seeds) if whole else of_groups
 
 
-def _measured(first: Measurement, estimate: Estimate) -> Measurement:
-    least, most = first.bounds or ANY
-    known = estimate.dof >= LEAST_DOF
+def _pooled_measurement(first: Measurement, estimate: Estimate) -> Measurement:
+    least, most = first.bounds or UNBOUNDED
+    known = estimate.dof >= MIN_DOF
     half = student_quantile(0.5 + LEVEL / 2, estimate.dof) * estimate.se if known else math.inf
     return replace(
         first,

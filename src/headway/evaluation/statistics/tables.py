@@ -6,20 +6,17 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
 SCORE_BINS = 512
-MOST_BLOCKS = 1000
+MAX_BLOCKS = 1000
 _ROUNDING = 1e-6
 
 
-class Blocked(TypedDict):
+class BlockFields(TypedDict):
     """The fields of Blocks."""
 
     groups: Ints
@@ -64,7 +61,7 @@ class Blocks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answers(Blocks):
+class BinaryAnswers(Blocks):
     """Labels, scores of the variant and of the model as it came, with their blocks; all of length n.
 
     `labels` {0, 1}, `scores` and `reference` in [0, 1], float64.
@@ -96,7 +93,7 @@ class BinTable:
     counts: Floats
 
 
-def binary_answers(subject: Comparison) -> Answers:
+def binary_answers(subject: Comparison) -> BinaryAnswers:
     """The answers of a binary subject, ready for tables.
 
     Raises NotApplicable for other tasks, labels other than 0 and 1, no rows, and scores that are no probabilities.
@@ -105,15 +102,15 @@ def binary_answers(subject: Comparison) -> Answers:
         raise NotApplicable(f"this measure is defined for the task 'binary', not for {subject.variant.task!r}")
     if not len(subject.labels) or not np.isin(subject.labels, (0.0, 1.0)).all():
         raise NotApplicable("labels must be 0 or 1, at least one row", where=f"{len(subject.labels)} labels")
-    return Answers(
+    return BinaryAnswers(
         labels=subject.labels,
         scores=_probabilities(subject.scores, "the variant"),
         reference=_probabilities(subject.reference_scores, "the model as it came"),
-        **blocked(subject.groups, subject.weights),
+        **block_fields(subject.groups, subject.weights),
     )
 
 
-def blocks_of(subject: Comparison) -> Blocks:
+def build_blocks(subject: Comparison) -> Blocks:
     """The blocks of a subject's rows; raises NotApplicable where there is none, or an answer is no number."""
     if not len(subject.labels):
         raise NotApplicable("there are no labelled rows")
@@ -123,13 +120,13 @@ def blocks_of(subject: Comparison) -> Blocks:
             raise NotApplicable(
                 f"{int(wrong.sum())} answers of {whose} are no numbers", where=f"row {np.argmax(wrong)}"
             )
-    return Blocks(**blocked(subject.groups, subject.weights))
+    return Blocks(**block_fields(subject.groups, subject.weights))
 
 
-def blocked(groups: Ints, weights: Floats | None) -> Blocked:
+def block_fields(groups: Ints, weights: Floats | None) -> BlockFields:
     """The fields of the Blocks of rows by their groups [n] and weights [n]."""
     codes, n_groups = _dense(groups)
-    n_blocks = min(n_groups, MOST_BLOCKS)
+    n_blocks = min(n_groups, MAX_BLOCKS)
     return {
         "groups": codes,
         "blocks": codes * n_blocks // n_groups,
@@ -159,7 +156,7 @@ def quantile_edges(scores: Floats, bins: int) -> Floats:
     return above
 
 
-def score_table(scores: Floats, answers: Answers, edges: Floats | None = None) -> ScoreTable:
+def score_table(scores: Floats, answers: BinaryAnswers, edges: Floats | None = None) -> ScoreTable:
     """The table of scores [n] of the rows of `answers` between edges, which else are their SCORE_BINS quantiles."""
     edges = quantile_edges(scores, SCORE_BINS) if edges is None else edges
     bins = len(edges) + 1
@@ -168,7 +165,7 @@ def score_table(scores: Floats, answers: Answers, edges: Floats | None = None) -
     return ScoreTable(counts[:, 1], counts[:, 0])
 
 
-def bin_table(answers: Answers, bins: int) -> BinTable:
+def bin_table(answers: BinaryAnswers, bins: int) -> BinTable:
     """The table of the variant's scores over `bins` bins of equal mass (fewer where many scores are equal)."""
     edges = quantile_edges(answers.scores, bins)
     found = len(edges) + 1
@@ -178,13 +175,13 @@ def bin_table(answers: Answers, bins: int) -> BinTable:
     return BinTable(rows=rows, positives=positives, scores=scores, counts=tally(cells % found, found))
 
 
-def plain_ece(surplus: Floats, rows: Floats) -> Floats:
+def expected_calibration_error(surplus: Floats, rows: Floats) -> Floats:
     """Expected calibration error in [0, 1]; surplus (positives less sum of scores) and rows, both [..., bins].
 
     The mean distance of a bin's observed rate from its mean score, weighted by its rows (Naeini, Cooper and Hauskrecht
     2015), not debiased: near 0 noise makes it too large, so a limit on it is kept on the safe side (decision 0005).
 
-    >>> float(plain_ece(np.array([5.0, -5.0]), np.array([10.0, 10.0])))
+    >>> float(expected_calibration_error(np.array([5.0, -5.0]), np.array([10.0, 10.0])))
     0.5
     """
     error: Floats = np.abs(surplus).sum(-1) / np.maximum(rows.sum(-1), 1)
@@ -212,12 +209,12 @@ def exact_auc(scores: Floats, labels: Floats, weights: Floats | None = None) -> 
     return float(auc(positives, tally(codes, len(distinct), weights) - positives))
 
 
-def auc_without_each(table: ScoreTable) -> Floats:
+def leave_one_out_auc(table: ScoreTable) -> Floats:
     """The area under the ROC curve with each block left out in turn -> [n_blocks]."""
     return auc(table.positives.sum(0) - table.positives, table.negatives.sum(0) - table.negatives)
 
 
-def mean_without_each(sums: Floats, rows: Floats) -> Floats:
+def leave_one_out_mean(sums: Floats, rows: Floats) -> Floats:
     """The mean over rows with each block left out in turn, all [n_blocks]; NaN where none is left."""
     with np.errstate(invalid="ignore"):
         means: Floats = (sums.sum() - sums) / (rows.sum() - rows)

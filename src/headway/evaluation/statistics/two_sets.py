@@ -8,19 +8,22 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.evidence import Measurement
-from headway.evaluation.statistics.intervals import LEVEL, Estimate, Floats, Sample, interval, student_quantile
+from headway.evaluation.statistics.intervals import LEVEL, Estimate, Sample, student_quantile, t_interval
 from headway.evaluation.statistics.tables import ScoreTable
 
 Weights = NDArray[np.floating]
 Sets = tuple[tuple[Floats, Floats], tuple[Floats, Floats]]
-Weighted = Callable[[Weights], Sets]
+TwoSampleStatistic = Callable[[Weights], Sets]
 """From weights [R, G] in [0, 1] of the groups, the value and variance [R] of the set they weigh, and of the rest."""
 
 PERMUTATION = "studentised permutation of groups"
 
 
-def between(name: str, statistic: Weighted, in_first: NDArray[np.bool_], sample: Sample) -> Measurement:
+def permutation_interval(
+    name: str, statistic: TwoSampleStatistic, in_first: NDArray[np.bool_], sample: Sample
+) -> Measurement:
     """First set minus second, two different sets of groups (two periods, canary against live); `in_first` bool [G].
 
     The t quantile gives way to that of |D*| / se* over 999 random regroupings (Chung and Romano 2013): a few groups
@@ -37,10 +40,10 @@ def between(name: str, statistic: Weighted, in_first: NDArray[np.bool_], sample:
     critical = float(np.quantile(np.where(np.isnan(ratios), np.inf, ratios), LEVEL, method="higher"))
     scale = critical / student_quantile(0.5 + LEVEL / 2, max(count - 1, 3))
     estimate = Estimate(value=float(difference[0]), se=float(se[0]) * scale, dof=count - 1, method=PERMUTATION)
-    return interval(name, estimate, sample)
+    return t_interval(name, estimate, sample)
 
 
-def _difference(statistic: Weighted, weights: Weights) -> tuple[Floats, Floats]:
+def _difference(statistic: TwoSampleStatistic, weights: Weights) -> tuple[Floats, Floats]:
     """First set minus the rest, and its standard error, for each line of weights [R, G] -> [R], [R]."""
     (a, var_a), (b, var_b) = statistic(weights)
     return a - b, np.sqrt(var_a + var_b)
@@ -58,8 +61,8 @@ def _regroupings(count: int, first: int) -> NDArray[np.float32]:
     return chosen
 
 
-def mean_of(sums: Floats, rows: Floats) -> Weighted:
-    """For `between`: the mean over rows from sums and rows [G] by group, with its linearised variance by group."""
+def mean_statistic(sums: Floats, rows: Floats) -> TwoSampleStatistic:
+    """For `permutation_interval`: the mean over rows from sums and rows [G] by group, with its linearised variance by group."""
 
     def one(weights: Weights) -> tuple[Floats, Floats]:
         total = weights @ rows
@@ -73,8 +76,8 @@ def mean_of(sums: Floats, rows: Floats) -> Weighted:
     return both
 
 
-def auc_of(table: ScoreTable) -> Weighted:
-    """For `between`: the area under the ROC curve, its variance DeLong's summed by group; bins shared by both sets."""
+def auc_statistic(table: ScoreTable) -> TwoSampleStatistic:
+    """For `permutation_interval`: the area under the ROC curve, its variance DeLong's summed by group; bins shared by both sets."""
 
     def both(weights: Weights) -> Sets:
         counts = table.positives.astype(weights.dtype), table.negatives.astype(weights.dtype)

@@ -12,7 +12,7 @@ from headway.core.record import digest_of, read
 from headway.data.contract.checked import ContractReport
 from headway.data.open import open_dataset
 from headway.evaluation.measure import this_machine
-from headway.evaluation.statistics.intervals import fact
+from headway.evaluation.statistics.intervals import exact_measurement
 from headway.monitoring.assessment.sample import later_rows
 from headway.registry.project import Project
 
@@ -112,8 +112,8 @@ def save_contract_evidence(project: Project, found: ContractReport) -> Evidence:
         period=PERIOD,
         machine=this_machine(),
         measurements=(
-            fact("contract.failing", share, n_rows=found.n_rows, method=_METHOD),
-            fact("contract.rules", float(found.n_rules), n_rows=found.n_rows, method="count"),
+            exact_measurement("contract.failing", share, n_rows=found.n_rows, method=_METHOD),
+            exact_measurement("contract.rules", float(found.n_rules), n_rows=found.n_rows, method="count"),
         ),
         findings=found.findings,
         at=datetime.now(UTC).isoformat(timespec="seconds"),

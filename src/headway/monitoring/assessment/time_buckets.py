@@ -10,12 +10,13 @@ import numpy as np
 import polars as pl
 from msgspec.structs import replace as changed
 
+from headway.core.arrays import Floats, Ints
 from headway.core.assessment import TimeBucket
 from headway.core.dataset import Dataset
 from headway.core.evidence import Measurement
 from headway.data.matrix import group_codes as group_numbers
-from headway.evaluation.statistics.intervals import ANY, SHARE, Sample, interval, ratio_of_sums
-from headway.evaluation.statistics.tables import Floats, Ints, tally
+from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, Sample, ratio_of_sums, t_interval
+from headway.evaluation.statistics.tables import tally
 from headway.monitoring.scored_rows import time_expression
 
 LENGTHS = {"1d": "%Y-%m-%d", "1w": "%Y-%m-%d", "1mo": "%Y-%m", "1q": "%Y-%m", "1y": "%Y"}
@@ -83,7 +84,7 @@ def _target(dataset: Dataset) -> Iterator[Measurement]:
     values = known.table[roles.target].cast(pl.Float64).to_numpy()
     groups = group_numbers(known)
     if roles.task != "multiclass":
-        yield _mean(values, groups, SHARE if roles.task == "binary" else ANY)
+        yield _mean(values, groups, SHARE if roles.task == "binary" else UNBOUNDED)
         return
     for each in np.unique(values)[:MAX_CLASSES]:
         share = _mean((values == each).astype(np.float64), groups, SHARE)
@@ -93,7 +94,7 @@ def _target(dataset: Dataset) -> Iterator[Measurement]:
 def _mean(values: Floats, groups: Ints, bounds: tuple[float, float]) -> Measurement:
     size = int(groups.max()) + 1
     estimate = ratio_of_sums(tally(groups, size, values)[None], tally(groups, size)[None])[0]
-    return interval(MEAN, estimate, Sample(n_rows=len(values), n_groups=size, bounds=bounds))
+    return t_interval(MEAN, estimate, Sample(n_rows=len(values), n_groups=size, bounds=bounds))
 
 
 def _label(classes: tuple[str, ...], number: int) -> str:

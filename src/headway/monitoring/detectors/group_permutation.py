@@ -19,12 +19,12 @@ from math import comb
 import numpy as np
 from msgspec.structs import replace
 
+from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Window, Windows
 from headway.core.drift import Drift
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Finding, Measurement
-from headway.evaluation.statistics.intervals import FEWEST_GROUPS, fact
-from headway.evaluation.statistics.tables import Floats, Ints
+from headway.evaluation.statistics.intervals import MIN_GROUPS, exact_measurement
 from headway.monitoring.drift import FeatureBins, feature_values, make_bins
 
 MAX_PERMUTATIONS, BATCH, MIN_PERMUTATIONS = 19_999, 999, 499
@@ -62,7 +62,7 @@ def plugin(windows: Windows) -> Drift:
     test = f"{len(statistics) - 1} permutations of groups, {windows.run} neighbours or more as one"
     far = _distances(shares, table.begins)
     measured = [
-        fact("drift.p", p, n_rows=len(blocks.codes), method=test),
+        exact_measurement("drift.p", p, n_rows=len(blocks.codes), method=test),
         *_by_name(windows, "drift.p", corrected, method=f"{test}, the largest of all features"),
         *_by_name(windows, "drift.distance", far, method="triangular discrimination of bins"),
     ]
@@ -217,7 +217,7 @@ def _distances(shares: tuple[Floats, Floats], begins: Ints) -> Floats:
 def _by_name(windows: Windows, name: str, values: Floats, *, method: str) -> list[Measurement]:
     n_rows = len(windows.before.rows) + len(windows.after.rows)
     return [
-        replace(fact(name, float(value), n_rows=n_rows, method=method), slice=feature)
+        replace(exact_measurement(name, float(value), n_rows=n_rows, method=method), slice=feature)
         for feature, value in zip(windows.signature.names, values, strict=True)
     ]
 
@@ -297,7 +297,7 @@ def make_blocks(windows: Windows) -> PermutationBlocks:
     groups = (windows.before.groups, windows.after.groups)
     numbers = [np.unique(each) for each in groups]
     n_before, n_after = sizes = (len(numbers[0]), len(numbers[1]))
-    fewest = max(FEWEST_GROUPS, MIN_RUNS * windows.run)
+    fewest = max(MIN_GROUPS, MIN_RUNS * windows.run)
     if min(sizes) < 2 or sum(sizes) < fewest:
         raise NotApplicable(
             f"{n_before} and {n_after} groups are too few to show a change",

@@ -21,7 +21,7 @@ from headway.data.labels import agreement
 from headway.data.labels.agreement import MISSING_LABEL, Level
 from headway.data.labels.said import Floats, Ints
 from headway.data.read import read_file
-from headway.evaluation.statistics.intervals import CHANGE, Sample, jackknife
+from headway.evaluation.statistics.intervals import CHANGE, Sample, jackknife_interval
 from headway.monitoring.labeling.delays import label_delays
 from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader
 from headway.registry.project import Project
@@ -123,7 +123,7 @@ def _agreement_measurements(given: Annotations, level: Level) -> Iterator[Measur
 def _measurement(name: str, measure: Callable[[Floats], Floats], tables: Floats, groups: Ints) -> Measurement:
     without = measure(agreement.leave_one_group_out(tables, groups))
     sample = Sample(n_rows=len(tables), n_groups=len(without), bounds=CHANGE)
-    return jackknife(name, float(measure(tables.sum(axis=0))), without, sample)
+    return jackknife_interval(name, float(measure(tables.sum(axis=0))), without, sample)
 
 
 def _numeric_classes(classes: tuple[str, ...]) -> Floats | None:

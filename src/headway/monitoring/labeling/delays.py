@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from headway.core.evidence import Measurement
 from headway.core.labeling import Delays
 from headway.data.labels.said import Floats
-from headway.evaluation.statistics.intervals import SHARE, Sample, fact, interval, ratio_of_sums
+from headway.evaluation.statistics.intervals import SHARE, Sample, exact_measurement, ratio_of_sums, t_interval
 from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, read_predictions
 from headway.monitoring.scored_rows import day_numbers, parse_delay
 from headway.registry.project import Project
@@ -66,7 +66,7 @@ def kaplan_meier_quantile(waited: Floats, known: Bools, share: float) -> float:
 def _quantile(waited: Floats, known: Bools, share: float) -> Measurement:
     most = float(np.finfo(np.float64).max)
     value = min(kaplan_meier_quantile(waited, known, share), most)
-    return fact(f"labels.delay.p{share * 100:g}", value, n_rows=len(waited), method=METHOD)
+    return exact_measurement(f"labels.delay.p{share * 100:g}", value, n_rows=len(waited), method=METHOD)
 
 
 def _late_share(joined: pl.DataFrame, waited: Floats, known: Bools, declared: float, now: int) -> Measurement | None:
@@ -80,7 +80,7 @@ def _late_share(joined: pl.DataFrame, waited: Floats, known: Bools, declared: fl
     sums = np.array([np.bincount(days, late.astype(np.float64))])
     (estimate,) = ratio_of_sums(sums, np.array([np.bincount(days)], dtype=np.float64))
     sample = Sample(n_rows=int(old.sum()), n_groups=int(days.max()) + 1, bounds=SHARE)
-    return interval("labels.late", estimate, sample)
+    return t_interval("labels.late", estimate, sample)
 
 
 def _first_label_times(project: Project) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from headway.data.labels.crossfit import out_of_fold
 from headway.data.labels.noise import BLOCKS, LabelNoise, estimate_noise
 from headway.data.labels.said import Floats, OutOfFold
 from headway.data.labels.worth import next_rows_to_label
-from headway.evaluation.statistics.intervals import Estimate, Sample, interval
+from headway.evaluation.statistics.intervals import Estimate, Sample, t_interval
 from headway.monitoring.prediction_log import LabelReader, read_predictions
 from headway.monitoring.scored_rows import day_numbers
 from headway.registry.project import Project
@@ -106,7 +106,7 @@ def _suspect_count(name: str, noise: LabelNoise, oof: OutOfFold, *, place: int) 
         method=SUSPECT_METHOD,
     )
     sample = Sample(n_rows=rows, n_groups=oof.n_groups, bounds=(0.0, float(rows)))
-    found = interval(name, estimate, sample)
+    found = t_interval(name, estimate, sample)
     return found if place < 0 else _sliced(found, oof.classes[place])
 
 

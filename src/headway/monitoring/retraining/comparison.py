@@ -10,6 +10,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from headway.core import plugins
+from headway.core.arrays import Floats
 from headway.core.config import PolicySection
 from headway.core.contracts import Comparison, Engine
 from headway.core.dataset import Dataset
@@ -22,7 +23,6 @@ from headway.data import matrix
 from headway.data.provenance.digest import table_digest
 from headway.data.split import select_period
 from headway.evaluation.measure import measure
-from headway.evaluation.statistics.tables import Floats
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.scored_rows import parse_delay, time_expression
 from headway.registry.judge import judge

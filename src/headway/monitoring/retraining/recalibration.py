@@ -16,15 +16,16 @@ from msgspec.structs import replace
 from msgspec.structs import replace as changed
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats, Ints
 from headway.core.calibrator import Calibrator
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Retraining
-from headway.evaluation.calibration.apply import ready
-from headway.evaluation.calibration.choose import FITS, best
-from headway.evaluation.statistics.tables import Floats, Ints, tally
-from headway.evaluation.subject import self_test
+from headway.evaluation.calibration.apply import calibration_function
+from headway.evaluation.calibration.methods import CALIBRATION_METHODS, choose_calibrator
+from headway.evaluation.comparison import record_self_test
+from headway.evaluation.statistics.tables import tally
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.retraining.comparison import (
     HoldoutSet,
@@ -116,7 +117,7 @@ def _frontier(project: Project, post: DeployedRelease, rolling: RollingRecalibra
         winner=judge_against_live(
             project, variant, rolling.held.measure(subject), recalibration_rules(project.config.policy)
         ),
-        self_test=self_test(variant, subject.rows, project.blobs),
+        self_test=record_self_test(variant, subject.rows, project.blobs),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -136,7 +137,7 @@ def _day_by_day(project: Project, rolling: RollingRecalibration) -> Floats:
             days=retrain.recalibrate_days,
             by=retrain.recalibrate_by,
         )
-        answers[today] = ready(calibrator)(rolling.raw[today])
+        answers[today] = calibration_function(calibrator)(rolling.raw[today])
     return answers[rolling.judged]
 
 
@@ -168,7 +169,7 @@ def fit_rolling_calibrator(
 ) -> Calibrator:
     """The calibrator from the last `days` groups: scores in [0, 1] and labels {0, 1}, float64 [n], groups int64 [n].
 
-    It is fitted `by` the name of a repair, or by `best`, the one that helps most on the later half. Below 7 groups it
+    It is fitted `by` the name of a repair, or by `choose_calibrator`, the one that helps most on the later half. Below 7 groups it
     changes nothing. Raises DataError where lengths differ, or scores and labels are not what they should be.
     """
     _require_valid(scores, labels, groups)
@@ -177,7 +178,7 @@ def fit_rolling_calibrator(
         return Calibrator()
     recent = groups >= numbers[0]
     scores, labels, codes = scores[recent], labels[recent], np.searchsorted(numbers, groups[recent])
-    found = best(scores, labels, codes, _FITS) if by == "best" else _FITS[by](scores, labels, codes)
+    found = choose_calibrator(scores, labels, codes, _FITS) if by == "best" else _FITS[by](scores, labels, codes)
     return replace(found, n_rows=len(scores), n_groups=len(numbers))
 
 
@@ -224,4 +225,4 @@ def _design_effect(odds: Floats, labels: Floats, codes: Ints) -> float:
     return max(1.0, float(np.square(by_group).sum() * count / (count - 1) / max((rates * (1 - rates)).sum(), _ENOUGH)))
 
 
-_FITS = {"shift": _fit_shift, **FITS}
+_FITS = {"shift": _fit_shift, **CALIBRATION_METHODS}

@@ -26,8 +26,8 @@ from headway.data.contract.served import observed_contract
 from headway.data.matrix import matrix
 from headway.data.provenance.digest import table_digest
 from headway.data.split import labeled_rows, select_period
-from headway.evaluation.statistics.seeds import over_seeds
-from headway.evaluation.subject import open_variant, self_test
+from headway.evaluation.comparison import open_variant, record_self_test
+from headway.evaluation.statistics.seeds import pool_seeds
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.retraining.comparison import (
     HoldoutSet,
@@ -191,7 +191,7 @@ def _frontier(
     policy = promotion_rules(project.config.policy)
     of_others = [_evidence(project, held, model) for model in others]
     rows = [
-        judge_against_live(project, variant, over_seeds([_evidence(project, held, variant), *of_others]), policy)
+        judge_against_live(project, variant, pool_seeds([_evidence(project, held, variant), *of_others]), policy)
         for variant in ([first] if shipped.digest == first.digest else [first, shipped])
     ]
     baseline = Baseline(
@@ -208,7 +208,9 @@ def _frontier(
         baseline=baseline,
         judged=(rows[0],),
         winner=rows[-1],
-        self_test=self_test(shipped, held.subject(shipped, open_variant(shipped, project.blobs)).rows, project.blobs),
+        self_test=record_self_test(
+            shipped, held.subject(shipped, open_variant(shipped, project.blobs)).rows, project.blobs
+        ),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from headway.core.arrays import Floats
 from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
-from headway.evaluation.quality.flips import decided
-from headway.evaluation.statistics.intervals import Floats
+from headway.evaluation.quality.row_errors import decide_class
 
 SHARPER, CLASSIFIERS = 2.0, ("binary", "multiclass")
 _LEAST = 1e-9
@@ -62,10 +62,10 @@ def misread(subject: Comparison) -> Comparison:
         raise NotApplicable("no row lacks a value")
     with np.errstate(invalid="ignore"):
         known = np.where(lacking.all(0), 0.0, subject.rows)
-    before = decided(subject.scores, subject.threshold)
+    before = decide_class(subject.scores, subject.threshold)
     readings = (np.zeros(known.shape[1]), np.nanmin(known, axis=0), np.nanmax(known, axis=0))
     answers = [subject.model.predict(np.where(lacking, reading, subject.rows)) for reading in readings]
-    changed = [int((decided(each, subject.threshold) != before).sum()) for each in answers]
+    changed = [int((decide_class(each, subject.threshold) != before).sum()) for each in answers]
     if not max(changed):
         raise NotApplicable("no decision hangs on how a missing value is read")
     return _answering(subject, answers[int(np.argmax(changed))])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headway.core.learning import LearningCurve, Round
 from headway.core.record import read
-from headway.evaluation.learning_curves.reading import MARGIN
+from headway.evaluation.learning_curves.recorder import MARGIN
 from headway.registry.project import Project
 from headway.reporting.text import formatting, words
 from headway.reporting.text.tables import Column, Line, Table, measurement_cell

@@ -1,0 +1,89 @@
+"""What audits work with: the model's recipe, what it learned from, and the months of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from headway.core.config import Config
+from headway.core.contracts import AuditContext, Blobs, Engine, LabeledData
+from headway.core.dataset import Dataset
+from headway.core.errors import ConfigError
+from headway.core.sections.attack import AttackSection
+from headway.core.variant import Signature
+from headway.data.matrix import group_codes, matrix, month_column, sample_weights, target_values
+from headway.data.split import labeled_rows
+from headway.evaluation.comparison import open_variant
+from headway.optimization.training import Asked, accepts_seed, train
+
+Data = Mapping[str, Dataset]
+
+
+def build_audit_context(
+    config: Config, data: Data, blobs: Blobs, *, signature: Signature, judged: Dataset
+) -> AuditContext:
+    """The ground on which a variant with this signature is audited over the rows of the period `judged`."""
+
+    def learn(features: Sequence[str], seed: int) -> Engine:
+        return open_variant(train(config, data["train"], blobs, features=features, asked=Asked(seed=seed)), blobs)
+
+    def weigh(alike: bool, seed: int) -> Engine:
+        asked = Asked(seed=seed, alike=alike)
+        return open_variant(train(config, data["train"], blobs, features=signature.names, asked=asked), blobs)
+
+    return AuditContext(
+        blobs=blobs,
+        budget_s=config.evaluate.budget_s,
+        train=lambda: load_training_data(data, signature),
+        learn=learn if "train" in data and accepts_seed(config) else None,
+        weigh=weigh if "train" in data and accepts_seed(config) else None,
+        months=month_column(labeled_rows(judged)),
+        together=_checked_groups(config.evaluate.together, signature),
+        rate_per_s=config.evaluate.rate_per_s,
+        attack=_checked_limits(config.attack, signature),
+    )
+
+
+def _checked_groups(together: Sequence[Sequence[str]], signature: Signature) -> Sequence[Sequence[str]]:
+    """The same; raises ConfigError for a name that the model does not read."""
+    _expect_features([name for names in together for name in names], signature, where="[evaluate] together")
+    return together
+
+
+def _checked_limits(limits: AttackSection, signature: Signature) -> AttackSection:
+    """The same; raises ConfigError for a name that the model does not read, and for bounds that hold nothing.
+
+    So it does for bounds of a text, which has no least and most, and of a feature that is fixed.
+    """
+    _expect_features(limits.fixed, signature, where="[attack] fixed")
+    _expect_features(list(limits.bounds), signature, where="[attack.bounds]")
+    texts = [each.name for each in signature.inputs if each.datatype == "BYTES"]
+    for name, (least, most) in limits.bounds.items():
+        where = f"[attack.bounds] {name} = [{least:g}, {most:g}]"
+        if not least <= most:
+            hint = f"{name} = [{most:g}, {least:g}]"
+            raise ConfigError(f"nothing lies within the bounds of {name!r}", where=where, hint=hint)
+        if name in texts:
+            raise ConfigError(f"{name!r} is a text, which has no bounds", where=where, hint=f'fixed = ["{name}"]')
+        if name in limits.fixed:
+            hint = f"leave {name} out of [attack] fixed, or out of [attack.bounds]"
+            raise ConfigError(f"{name!r} is fixed, and has bounds to move in", where=where, hint=hint)
+    return limits
+
+
+def _expect_features(names: Sequence[str], signature: Signature, *, where: str) -> None:
+    strange = sorted(set(names) - set(signature.names))
+    if strange:
+        raise ConfigError(
+            f"the model reads no feature {strange[0]!r}",
+            where=where,
+            hint=f"name some of: {', '.join(signature.names)}",
+        )
+
+
+def load_training_data(data: Data, signature: Signature) -> LabeledData | None:
+    """The labelled rows of `train` as a model with this signature reads them; None where there are none."""
+    known = labeled_rows(data["train"]) if "train" in data else None
+    if known is None or known.table.is_empty():
+        return None
+    rows = matrix(known.table, signature)
+    return LabeledData(rows=rows, labels=target_values(known), groups=group_codes(known), weights=sample_weights(known))

@@ -1,0 +1,261 @@
+"""Models timed on the same rows, turn by turn where there are two: rounds are the groups of every interval.
+
+Time is that of the clock; what `measure_cpu_time` counts is the time of all threads of this process on a core.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns, process_time_ns
+from typing import Protocol
+
+import numpy as np
+from msgspec.structs import replace
+
+from headway.core.arrays import Floats
+from headway.core.evidence import Measurement
+from headway.evaluation.statistics.intervals import (
+    LEVEL,
+    UNBOUNDED,
+    Estimate,
+    Sample,
+    jackknife_error,
+    student_quantile,
+    t_interval,
+)
+
+BATCH_ROWS = 256
+ROUND_NS = 3_000_000
+_LONGEST = 10
+_POOL = 509
+_WARM_UP = 3
+_MOST_CALLS = 200
+_BEHIND_P99 = 662
+_OF_TAILS = "99th percentile of the calls of all rounds, leave-one-round-out jackknife, t"
+_FEW_ROWS, _LONG_NS, _SHORT_NS = 16, 1_000_000_000, 250_000_000
+
+
+class Predictor(Protocol):
+    """What can be timed: an engine, or what stands before one."""
+
+    def predict(self, rows: Floats) -> Floats:
+        """rows: float64 [n, d] -> float64 [n, k]."""
+        ...
+
+
+def time_model(
+    model: Predictor, rows: Floats, *, reference: Predictor | None = None, rounds: int, round_ns: int = ROUND_NS
+) -> list[Measurement]:
+    """`latency.one_row` (us) and `throughput.batch` (rows/s), each followed by `.speedup` of a reference.
+
+    A batch is 256 rows; where 16 of them say that these take more than a second, as many as take a quarter of one.
+
+    Both take turns on the same rows, float64 [n, d] with n >= 1; a round's figure is the median of its calls, which
+    fill `round_ns` if one does not take longer. An interval wants 20 rounds.
+    """
+    engines = (model,) if reference is None else (model, reference)
+    one = _run_rounds(engines, _singles(rows), rounds, round_ns)
+    count = _batch_rows(engines[-1], rows)
+    batch = _run_rounds(engines, _batches(rows, count), rounds, round_ns)
+    return [*_one_row_measurements(one), *_batch_measurements(batch, count)]
+
+
+def measure_savings(model: Predictor, without: Predictor, rows: Floats, *, rounds: int) -> list[Measurement]:
+    """How many times as long, and as much CPU time, it takes `without`, on the same rows, float64 [n, d] with n >= 1.
+
+    `latency.speedup`, `latency.p99.speedup`, `throughput.speedup`, `cost.one_row.ratio` and `cost.batch.ratio`, all
+    above 1 where the model is the better one. The 99th percentile is that of the calls of all rounds, and is left out
+    where one engine had fewer than 662 calls: that many stand behind a bound which one call exceeds (MLPerf's law).
+    CPU time is that of the whole process while nothing else is asked of it.
+    """
+    engines, singles, batches = (model, without), _singles(rows), _batches(rows, _batch_rows(without, rows))
+    one = _run_rounds(engines, singles, rounds, ROUND_NS, least=-(-_BEHIND_P99 // rounds))
+    batch = _run_rounds(engines, batches, rounds, ROUND_NS)
+    return [
+        *_speedup("latency.speedup", one),
+        *_tail_speedup("latency.p99.speedup", one),
+        *_speedup("throughput.speedup", batch),
+        _cost_ratio("cost.one_row.ratio", engines, singles, rounds),
+        _cost_ratio("cost.batch.ratio", engines, batches, rounds),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTime:
+    """CPU time of a row in each round, ns, and how many rows were asked."""
+
+    row_ns: Floats
+    rows: int
+
+
+def measure_cpu_time(model: Predictor, rows: Floats, *, rounds: int) -> dict[str, CpuTime]:
+    """The work of a row, float64 [n, d] with n >= 1, asked alone (`one_row`) and with others (`batch`), as `time_model`."""
+    batches = _batches(rows, _batch_rows(model, rows))
+    return {name: _cpu_time(model, each, rounds) for name, each in (("one_row", _singles(rows)), ("batch", batches))}
+
+
+def _cpu_time(engine: Predictor, inputs: Sequence[Floats], rounds: int) -> CpuTime:
+    calls = _calls_per_round(engine, inputs, ROUND_NS)
+    spent = [_round_cpu_ns(engine, inputs, calls, turn) for turn in range(rounds)]
+    rows = calls * len(inputs[0])
+    return CpuTime(np.array(spent) / rows, rows * rounds)
+
+
+def _round_cpu_ns(engine: Predictor, inputs: Sequence[Floats], calls: int, turn: int) -> int:
+    """CPU time of a whole round: to read the clock of a process takes as long as a small model does."""
+    asked = [inputs[(turn * calls + call) % len(inputs)] for call in range(calls)]
+    began = process_time_ns()
+    for each in asked:
+        engine.predict(each)
+    return process_time_ns() - began
+
+
+@dataclass(frozen=True, slots=True)
+class _Timings:
+    """Median time of a call by round, ns, of a model and of the reference, if any; `rows` timed of the model.
+
+    `calls` are the times of each call, ns, by round and engine.
+    """
+
+    variant: Floats
+    reference: Floats | None
+    rows: int
+    calls: Sequence[Sequence[Sequence[int]]]
+
+
+def _singles(rows: Floats) -> list[Floats]:
+    """Up to 509 rows from all over the table, each [1, d]: a branch predictor learns one row, not all of these."""
+    picked = np.unique(np.linspace(0, len(rows) - 1, _POOL).astype(np.int64))
+    return [np.ascontiguousarray(rows[index : index + 1]) for index in picked]
+
+
+def _batches(rows: Floats, count: int) -> list[Floats]:
+    """Four batches of so many rows, repeated where the table is shorter."""
+    wanted = np.arange(4 * count) % len(rows)
+    return [np.ascontiguousarray(rows[part]) for part in np.split(wanted, 4)]
+
+
+def _batch_rows(engine: Predictor, rows: Floats) -> int:
+    """How many rows a batch has: of a large network 256 would take seconds a call, and a search minutes."""
+    few = min(_times_ns(engine.predict, _batches(rows, _FEW_ROWS), 2))
+    if few * BATCH_ROWS < _LONG_NS * _FEW_ROWS:
+        return BATCH_ROWS
+    return max(1, _SHORT_NS * _FEW_ROWS // few)
+
+
+def _run_rounds(
+    engines: Sequence[Predictor], inputs: Sequence[Floats], rounds: int, round_ns: int, *, least: int = 1
+) -> _Timings:
+    calls = [max(_calls_per_round(engine, inputs, round_ns), least) for engine in engines]
+    turns = [_run_round(engines, calls, inputs, turn) for turn in range(rounds)]
+    medians = np.array([[max(float(np.median(each)), 1.0) for each in times] for times in turns])
+    rows = sum(len(times[0]) for times in turns) * len(inputs[0])
+    return _Timings(medians[:, 0], medians[:, 1] if len(engines) > 1 else None, rows, turns)
+
+
+def _calls_per_round(engine: Predictor, inputs: Sequence[Floats], round_ns: int) -> int:
+    """Warm up, and see how many calls fill a round's share of time."""
+    _times_ns(engine.predict, inputs, _WARM_UP)
+    one = np.median(_times_ns(engine.predict, inputs, _WARM_UP))
+    return int(np.clip(round_ns / max(one, 1.0), 1, _MOST_CALLS))
+
+
+def _run_round(
+    engines: Sequence[Predictor], calls: Sequence[int], inputs: Sequence[Floats], turn: int
+) -> list[list[int]]:
+    """One turn each on the same rows; who begins changes from round to round."""
+    start = turn * max(calls) % len(inputs)
+    rows = [*inputs[start:], *inputs[:start]]
+    times: list[list[int]] = [[] for _ in engines]
+    for index in list(range(len(engines)))[:: 1 if turn % 2 else -1]:
+        times[index] = _times_ns(engines[index].predict, rows, calls[index])
+    return times
+
+
+def _times_ns(predict: Callable[[Floats], Floats], inputs: Sequence[Floats], calls: int) -> list[int]:
+    """The time of each call; of fewer calls where they take ten times the time that they were to fill.
+
+    So a model whose threads wait for a core that others hold costs seconds, and not minutes.
+    """
+    times: list[int] = []
+    began = perf_counter_ns()
+    while len(times) < calls and perf_counter_ns() - began < _LONGEST * ROUND_NS:
+        rows = inputs[len(times) % len(inputs)]
+        before = perf_counter_ns()
+        predict(rows)
+        times.append(perf_counter_ns() - before)
+    return times
+
+
+def _one_row_measurements(race: _Timings) -> list[Measurement]:
+    return [
+        replace(_over_rounds("latency.one_row", np.log(race.variant / 1e3), race), unit="us"),
+        *_speedup("latency.speedup", race),
+    ]
+
+
+def _batch_measurements(race: _Timings, count: int) -> list[Measurement]:
+    return [
+        replace(_over_rounds("throughput.batch", np.log(count * 1e9 / race.variant), race), unit="rows/s"),
+        *_speedup("throughput.speedup", race),
+    ]
+
+
+def _speedup(name: str, race: _Timings) -> list[Measurement]:
+    if race.reference is None:
+        return []
+    return [replace(_over_rounds(name, np.log(race.reference / race.variant), race), unit="x")]
+
+
+def _tail_speedup(name: str, race: _Timings) -> list[Measurement]:
+    """The ratio of the 99th percentiles of all calls; its interval leaves out one round after the other."""
+    first, second = ([np.array(turn[engine], np.float64) for turn in race.calls] for engine in (0, 1))
+    if min(sum(map(len, first)), sum(map(len, second))) < _BEHIND_P99:
+        return []
+    value = _log_ratio(first, second)
+    without = np.array([_log_ratio(_leave_out(first, at), _leave_out(second, at)) for at in range(len(first))])
+    estimate = Estimate(value=value, se=float(jackknife_error(without)), dof=len(first) - 1, method=_OF_TAILS)
+    return [replace(_from_log(name, estimate, race.rows), unit="x")]
+
+
+def _log_ratio(first: Sequence[Floats], second: Sequence[Floats]) -> float:
+    return float(np.log(np.quantile(np.concatenate(second), 0.99) / np.quantile(np.concatenate(first), 0.99)))
+
+
+def _leave_out(rounds: Sequence[Floats], left_out: int) -> list[Floats]:
+    return [*rounds[:left_out], *rounds[left_out + 1 :]]
+
+
+def _cost_ratio(name: str, engines: tuple[Predictor, Predictor], inputs: Sequence[Floats], rounds: int) -> Measurement:
+    """The ratio of the CPU time of a row, the second's to the first's; who begins changes from round to round."""
+    calls = [_calls_per_round(engine, inputs, ROUND_NS) for engine in engines]
+    spent = np.empty((rounds, 2))
+    for turn in range(rounds):
+        for at in (0, 1)[:: 1 if turn % 2 else -1]:
+            engines[at].predict(inputs[0])  # threads of the other one that still spin end meanwhile
+            spent[turn, at] = max(_round_cpu_ns(engines[at], inputs, calls[at], turn), 1) / calls[at]
+    logs = np.log(spent[:, 1] / spent[:, 0])
+    return replace(_from_log(name, _mean_log(logs), sum(calls) * rounds * len(inputs[0])), unit="x")
+
+
+def _over_rounds(name: str, logs: Floats, race: _Timings) -> Measurement:
+    """The geometric mean over rounds, so that twice as fast and half as fast weigh the same."""
+    return _from_log(name, _mean_log(logs), race.rows)
+
+
+def _mean_log(logs: Floats) -> Estimate:
+    se = float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    return Estimate(value=float(logs.mean()), se=se, dof=len(logs) - 1, method="geometric mean over rounds, t")
+
+
+def _from_log(name: str, log: Estimate, rows: int) -> Measurement:
+    """What a logarithm was estimated of: its interval never reaches 0; se by the delta method."""
+    value = math.exp(log.value)
+    estimate = Estimate(value=value, se=value * log.se, dof=log.dof, method=log.method)
+    found = t_interval(name, estimate, Sample(n_rows=rows, n_groups=int(log.dof) + 1, bounds=(0.0, UNBOUNDED[1])))
+    if found.se is None:
+        return found
+    half = student_quantile(0.5 + LEVEL / 2, log.dof) * log.se
+    return replace(found, low=value * math.exp(-half), high=value * math.exp(half))

@@ -1,0 +1,209 @@
+"""Put the same labelled rows to a variant and to the model as it came, both opened by their engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import isnan
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.arrays import Floats
+from headway.core.config import CostSection
+from headway.core.contracts import Blobs, Comparison, Engine, SliceColumn
+from headway.core.dataset import Dataset
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Evidence
+from headway.core.plugins import load_engine
+from headway.core.release import SelfTest
+from headway.core.search_result import Baseline
+from headway.core.variant import Variant
+from headway.data import matrix
+from headway.data.provenance.digest import table_digest
+from headway.data.split import labeled_rows
+from headway.evaluation.benchmark import time_model
+from headway.evaluation.measure import build_evidence
+from headway.evaluation.quality.row_errors import RowErrors, compute_row_errors
+
+if TYPE_CHECKING:
+    from headway.core.contracts import Bools, Floats, Ints
+
+SELF_TEST_ROWS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSet:
+    """The labelled rows of a period, with the answers of the model as it came; made once for all variants.
+
+    Arrays are those of `core.contracts.Subject`; `dataset` is the digest of the whole period.
+    """
+
+    period: str
+    dataset: str
+    reference: Engine
+    threshold: float
+    rows: Floats
+    labels: Floats
+    reference_scores: Floats
+    groups: Ints
+    slices: Mapping[str, SliceColumn]
+    costs: tuple[float, float] = (1.0, 1.0)
+    weights: Floats | None = None
+    people: Mapping[str, SliceColumn] = field(default_factory=dict)
+    unseen: Bools | None = None
+    price: CostSection | None = None
+    lists: Ints | None = None
+
+
+def build_evaluation_set(
+    baseline: Baseline, dataset: Dataset, blobs: Blobs, *, price: CostSection | None = None
+) -> EvaluationSet:
+    """What every variant will be asked on this period; `price` is that of the machine that answers."""
+    known = labeled_rows(dataset)
+    rows = matrix.matrix(known.table, baseline.model.signature)
+    reference = open_variant(baseline.model, blobs)
+    return EvaluationSet(
+        period=dataset.name,
+        dataset=table_digest(dataset.table),
+        reference=reference,
+        threshold=baseline.threshold,
+        rows=rows,
+        labels=matrix.target_values(known),
+        reference_scores=reference.predict(rows),
+        groups=matrix.group_codes(known),
+        slices=matrix.slice_columns(known),
+        costs=baseline.costs,
+        weights=matrix.sample_weights(known),
+        people=matrix.sensitive_columns(known),
+        unseen=matrix.unseen_rows(known.table, baseline.model.signature),
+        price=price,
+        lists=matrix.query_codes(known),
+    )
+
+
+def compare_with_baseline(
+    variant: Variant, exam: EvaluationSet, blobs: Blobs, *, view: Dataset | None = None
+) -> Comparison:
+    """A variant beside the model as it came.
+
+    With a `view`, the same rows as another feature view gives them, the variant reads that while the model as it came
+    keeps the exam's: so a view that is wrong at serving shows as the variant's fault.
+    """
+    rows = matrix.matrix(labeled_rows(view).table, variant.signature) if view else exam.rows
+    model = open_variant(variant, blobs)
+    return Comparison(
+        variant=variant,
+        model=model,
+        reference=exam.reference,
+        rows=rows,
+        labels=exam.labels,
+        scores=model.predict(rows),
+        reference_scores=exam.reference_scores,
+        groups=exam.groups,
+        slices=exam.slices,
+        threshold=exam.threshold,
+        costs=exam.costs,
+        weights=exam.weights,
+        people=exam.people,
+        unseen=exam.unseen,
+        price=exam.price,
+        lists=exam.lists,
+    )
+
+
+def open_variant(variant: Variant, blobs: Blobs) -> Engine:
+    """The variant's model, opened by its engine; raises EngineError or PluginError with the mend."""
+    engine = load_engine(variant.engine)
+    return engine(blobs.get(variant.artifact.digest), variant.settings)
+
+
+def record_self_test(variant: Variant, rows: Floats, blobs: Blobs) -> SelfTest:
+    """The first rows with the variant's own answers, for a server to repeat before it takes traffic."""
+    some = rows[:SELF_TEST_ROWS]
+    answers = open_variant(variant, blobs).predict(some)
+    return SelfTest(
+        rows=_as_stored(some),
+        answers=_as_stored(answers),
+    )
+
+
+def _as_stored(values: Floats) -> tuple[tuple[float | None, ...], ...]:
+    """Numbers [n, d] as a record keeps them: None for what is no number."""
+    return tuple(tuple(None if isnan(value) else value for value in row) for row in values.tolist())
+
+
+def subsample(subject: Comparison, most: int) -> Comparison:
+    """The subject with every so many-th row, at most `most` of them: groups stay, and audits that ask often end."""
+    step = -(-len(subject.rows) // most) if len(subject.rows) else 1
+    return subject if step == 1 else select_rows(subject, np.arange(0, len(subject.rows), step))
+
+
+def select_rows(subject: Comparison, which: NDArray[np.int64]) -> Comparison:
+    """The subject with these of its rows alone, int64 [m]."""
+    names = ("rows", "labels", "scores", "reference_scores", "groups")
+    fewer = {name: getattr(subject, name)[which] for name in names}
+    weights = None if subject.weights is None else subject.weights[which]
+    unseen = None if subject.unseen is None else subject.unseen[which]
+    lists = None if subject.lists is None else subject.lists[which]
+    slices, people = (
+        {name: SliceColumn(codes=column.codes[which], values=column.values) for name, column in columns.items()}
+        for columns in (subject.slices, subject.people)
+    )
+    return replace(subject, **fewer, weights=weights, unseen=unseen, lists=lists, slices=slices, people=people)
+
+
+def time_per_row(subject: Comparison) -> float:
+    """How long both models together take for a row of the subject, which has one.
+
+    The first call of each, which may make ready, is not timed.
+    """
+    spent = 0.0
+    for engine in (subject.model, subject.reference):
+        engine.predict(subject.rows)
+        began = monotonic()
+        engine.predict(subject.rows)
+        spent += monotonic() - began
+    return spent / len(subject.rows)
+
+
+def errors_of_answers(subject: Comparison, answers: Floats, before: Floats | None = None) -> RowErrors:
+    """The errors of other answers [n, k] to the subject's rows, beside those of its own, or of `before`."""
+    return compute_row_errors(with_answers(subject, answers, before))
+
+
+def with_answers(subject: Comparison, answers: Floats, before: Floats | None = None) -> Comparison:
+    """The subject as if its rows had these answers [n, k], beside its own, or `before`.
+
+    An answer that is no number is taken for one that is wholly wrong. Raises NotApplicable for those of a regression,
+    where nothing is wholly wrong.
+    """
+    own = subject.scores if before is None else before
+    return replace(subject, scores=_without_gaps(answers, subject), reference_scores=_without_gaps(own, subject))
+
+
+def _without_gaps(answers: Floats, subject: Comparison) -> Floats:
+    silent = ~np.isfinite(answers).all(axis=1)
+    if not silent.any():
+        return answers
+    if subject.variant.task not in ("binary", "multiclass"):
+        raise NotApplicable(f"{int(silent.sum())} answers to altered rows are no numbers")
+    said, labels = answers.copy(), subject.labels[silent]
+    if answers.shape[1] == 1:
+        said[silent, 0] = 1 - labels
+        return said
+    said[silent] = 0.0
+    said[np.flatnonzero(silent), (labels.astype(np.int64) + 1) % answers.shape[1]] = 1.0
+    return said
+
+
+SCREENING_ROUNDS, SCREENING_ROUND_NS = 20, 300_000
+
+
+def screen_speed(variant: Variant, exam: EvaluationSet, blobs: Blobs) -> Evidence:
+    """Evidence of speed alone, of twenty short rounds; it decides who is measured further, and no rule of a policy."""
+    model = open_variant(variant, blobs)
+    found = time_model(model, exam.rows, rounds=SCREENING_ROUNDS, round_ns=SCREENING_ROUND_NS) if len(exam.rows) else []
+    return build_evidence(variant, found, dataset_digest=exam.dataset, period=exam.period)

@@ -1,0 +1,217 @@
+"""A fault of the inputs: its kind, what it befalls, and the rows as they read then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from headway.core.arrays import Floats, Ints
+from headway.core.contracts import AuditContext, Comparison
+from headway.core.variant import Field
+
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corruption:
+    """`rows` gives the altered rows float64 [n, d] anew; `what` is the slice of its measurements."""
+
+    kind: str
+    what: str
+    rows: Callable[[], Floats]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CorruptionInputs:
+    """What faults befall: rows float64 [n, d] with their groups int64 [n], and what each column is.
+
+    `parts` are the columns that fail together, by name; `ordered` says that groups follow each other in time.
+    """
+
+    rows: Floats
+    groups: Ints
+    fields: tuple[Field, ...]
+    parts: Mapping[str, Sequence[int]]
+    ordered: bool
+
+    @property
+    def numbers(self) -> list[int]:
+        """The columns of numbers that take at least three values: a flag has no unit and no noise."""
+        places = (at for at, field in enumerate(self.fields) if field.datatype != "BYTES")
+        return [at for at in places if len(np.unique(self.finite(at))) > 2]
+
+    @property
+    def texts(self) -> list[int]:
+        """The columns of texts."""
+        return [at for at, field in enumerate(self.fields) if field.datatype == "BYTES"]
+
+    def finite(self, at: int) -> Floats:
+        """The values of a column that are numbers."""
+        values: Floats = self.rows[:, at]
+        return values[np.isfinite(values)]
+
+
+Corruptor = Callable[[CorruptionInputs], Iterator[Corruption]]
+
+
+def build_corruption_inputs(subject: Comparison, ground: AuditContext) -> CorruptionInputs:
+    """The inputs of a subject; a part is a list of `[evaluate] together`, or one feature that no list names."""
+    names = subject.variant.signature.names
+    alone = ([name] for name in names if not any(name in each for each in ground.together))
+    return CorruptionInputs(
+        rows=subject.rows,
+        groups=subject.groups,
+        fields=subject.variant.signature.inputs,
+        parts={" + ".join(each): [names.index(name) for name in each] for each in (*ground.together, *alone)},
+        ordered=ground.months is not None,
+    )
+
+
+def seeded_generator(*place: int) -> np.random.Generator:
+    """The draws for one fault, the same in every run and whatever other faults there are."""
+    return np.random.default_rng([SEED, *place])
+
+
+def replace_columns(rows: Floats, columns: Sequence[int] | Ints, values: Floats | float) -> Floats:
+    """A copy of rows with other values in these columns, [n, columns] or one for all."""
+    altered = rows.copy()
+    altered[:, columns] = values
+    return altered
+
+
+GAPS, NOISE = 0.1, (0.1, 0.5)
+UNITS: dict[str, Callable[[Floats], Floats]] = {
+    "x 1000": lambda values: values * 1000,
+    "/ 1000": lambda values: values / 1000,
+    "x 60": lambda values: values * 60,
+    "/ 60": lambda values: values / 60,
+    "as C, is F": lambda values: (values - 32) / 1.8,
+    "as F, is C": lambda values: values * 1.8 + 32,
+}
+
+
+def remove_values(inputs: CorruptionInputs) -> Iterator[Corruption]:
+    """Each part wholly missing; then a tenth of all values. Of one feature, a share of it does that share of harm."""
+    for name, columns in inputs.parts.items():
+        yield Corruption(kind="missing", what=name, rows=partial(replace_columns, inputs.rows, columns, np.nan))
+    yield Corruption(kind="missing", what=f"{GAPS:.0%} of all", rows=partial(_gaps, inputs.rows))
+
+
+def use_unseen_categories(inputs: CorruptionInputs) -> Iterator[Corruption]:
+    """Each text column with a text that the model does not know, read as its field says."""
+    for at in inputs.texts:
+        field = inputs.fields[at]
+        if field.unseen != "refused":
+            value = float(len(field.categories)) if field.unseen == "other" else np.nan
+            yield Corruption(kind="unseen", what=field.name, rows=partial(replace_columns, inputs.rows, [at], value))
+
+
+def add_noise(inputs: CorruptionInputs) -> Iterator[Corruption]:
+    """Normal noise of a tenth and of half the standard deviation on each column of numbers, then on all of them."""
+    for share in NOISE:
+        for at in inputs.numbers:
+            what = f"{inputs.fields[at].name} +- {share:g} sd"
+            yield Corruption(kind="noise", what=what, rows=partial(_noisy, inputs, [at], share))
+        if len(inputs.numbers) > 1:
+            rows = partial(_noisy, inputs, inputs.numbers, share)
+            yield Corruption(kind="noise", what=f"all +- {share:g} sd", rows=rows)
+
+
+def convert_units(inputs: CorruptionInputs) -> Iterator[Corruption]:
+    """Each column of numbers in another unit than the model learned."""
+    for at in inputs.numbers:
+        for slip, convert in UNITS.items():
+            rows = partial(_converted, inputs.rows, at, convert)
+            yield Corruption(kind="unit", what=f"{inputs.fields[at].name} {slip}", rows=rows)
+
+
+def _gaps(rows: Floats) -> Floats:
+    return np.where(seeded_generator(len(rows)).random(rows.shape) < GAPS, np.nan, rows)
+
+
+def _noisy(inputs: CorruptionInputs, columns: Sequence[int], share: float) -> Floats:
+    altered = inputs.rows.copy()
+    for at in columns:
+        altered[:, at] += seeded_generator(at).normal(0, share * inputs.finite(at).std(), len(altered))
+    return altered
+
+
+def _converted(rows: Floats, at: int, convert: Callable[[Floats], Floats]) -> Floats:
+    return replace_columns(rows, [at], convert(rows[:, [at]]))
+
+
+def swap_columns(inputs: CorruptionInputs) -> Iterator[Corruption]:
+    """Each column in the place of the one of its type that is most like it, and that in its place.
+
+    Two columns of numbers are alike by the share of values that lie within the range of the other.
+    """
+    rows, fields = inputs.rows, inputs.fields
+    alike = [columns for columns in (inputs.texts, inputs.numbers) if len(columns) > 1]
+    pairs = {tuple(sorted((at, _most_similar(at, columns, rows)))) for columns in alike for at in columns}
+    for one, other in sorted(pairs):
+        what = f"{fields[one].name} <-> {fields[other].name}"
+        yield Corruption(kind="swapped", what=what, rows=partial(_swap, rows, (one, other), fields))
+
+
+def use_stale_values(inputs: CorruptionInputs) -> Iterator[Corruption]:
+    """Each part as it was at the same place of the group before; nothing where rows have no time."""
+    before = _previous_rows(inputs.groups)
+    for name, columns in inputs.parts.items() if inputs.ordered else ():
+        yield Corruption(kind="stale", what=name, rows=partial(_previous_values, inputs.rows, columns, before))
+
+
+def _most_similar(at: int, columns: Sequence[int], rows: Floats) -> int:
+    """The other column that is most like this one; of several as like, the one that stands nearest."""
+    others = [each for each in columns if each != at]
+    return max(others, key=lambda each: (_similarity(rows[:, at], rows[:, each]), -abs(each - at)))
+
+
+def _similarity(one: Floats, other: Floats) -> float:
+    return min(_share_within(one, other), _share_within(other, one))
+
+
+def _share_within(values: Floats, others: Floats) -> float:
+    return float(((values >= np.nanmin(others)) & (values <= np.nanmax(others))).mean()) if others.size else 0.0
+
+
+def _swap(rows: Floats, pair: tuple[int, int], fields: tuple[Field, ...]) -> Floats:
+    one, other = pair
+    altered = rows.copy()
+    altered[:, one] = _recode(rows[:, other], fields[other], fields[one])
+    altered[:, other] = _recode(rows[:, one], fields[one], fields[other])
+    return altered
+
+
+def _recode(values: Floats, was: Field, now: Field) -> Floats:
+    """Values of one column as another reads them: a number as it is, a text by its rank there, or as unseen."""
+    if was.datatype != "BYTES":
+        return values
+    strange = float(len(now.categories)) if now.unseen == "other" else np.nan
+    ranks = {text: float(rank) for rank, text in enumerate(now.categories)}
+    table = np.array([*(ranks.get(text, strange) for text in was.categories), strange])
+    known = np.isfinite(values)
+    read = np.full(len(values), np.nan)
+    read[known] = table[np.minimum(values[known].astype(np.int64), len(table) - 1)]
+    return read
+
+
+def _previous_values(rows: Floats, columns: Sequence[int], before: Ints) -> Floats:
+    return replace_columns(rows, columns, rows[np.ix_(before, np.asarray(columns))])
+
+
+def _previous_rows(groups: Ints) -> Ints:
+    """For each row, the row at the same place of the group before, int64 [n]; a row of the first group is its own.
+
+    >>> _previous_rows(np.array([0, 0, 1, 1, 1, 1])).tolist()
+    [0, 1, 0, 0, 1, 1]
+    """
+    order = np.argsort(groups, kind="stable")
+    _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
+    before = np.arange(len(groups))
+    for last, now in zip(range(len(starts) - 1), range(1, len(starts)), strict=True):
+        place = np.arange(sizes[now]) * sizes[last] // sizes[now]
+        before[order[starts[now] : starts[now] + sizes[now]]] = order[starts[last] + place]
+    return before

@@ -1,0 +1,328 @@
+"""What an attacker may make of each column: within its bounds and reach, in the decimals seen, of the texts seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+import numpy as np
+
+from headway.core.arrays import Bools, Floats, Ints
+from headway.core.contracts import Comparison, Engine
+from headway.core.errors import EngineError, NotApplicable
+from headway.core.sections.attack import AttackSection
+from headway.evaluation.quality.row_errors import decide_class
+
+MAX_DECIMALS, FLAG_VALUES = 6, 2
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AttackColumn:
+    """A column that may change, of a row float64 [d] the one `at`.
+
+    Numbers stay from `least` to `most`, move by at most `furthest`, and keep the `decimals` seen, where they are few;
+    `scale` is their interquartile range. Texts and flags move `among` the values seen, however far. What is missing
+    stays so, and nothing goes missing.
+    """
+
+    at: int
+    name: str
+    least: float
+    most: float
+    scale: float
+    furthest: float
+    decimals: int | None = None
+    among: Floats | None = None
+
+    def within(self, was: Floats, wanted: Floats) -> Floats:
+        """What is allowed that is nearest to what is wanted, both [n]; where nothing is, it stays as it was."""
+        if self.among is not None:
+            return np.where(np.isin(wanted, self.among) & np.isfinite(was), wanted, was)
+        low, high = self._ends(was)
+        near = np.clip(wanted if self.decimals is None else np.round(wanted, self.decimals), low, high)
+        allowed = (low <= high) & (near >= self.least) & (near <= self.most)
+        return np.where(allowed, near, was)
+
+    def steps(self, was: Floats, count: int) -> Floats:
+        """At most `count` values over all that each of `was` [n] may become, [n, count]."""
+        if self.among is not None:
+            some = self.among[np.unique(np.linspace(0, len(self.among) - 1, count).astype(np.int64))]
+            return np.stack([self.within(was, np.full_like(was, value)) for value in some], axis=1)
+        low, high = self._ends(was)
+        return np.stack([self.within(was, low + (high - low) * share) for share in np.linspace(0, 1, count)], axis=1)
+
+    def far(self, was: Floats, draws: Floats) -> Floats:
+        """One end of what each of `was` [n] may become, or any text or flag, by draws [n] in [0, 1)."""
+        if self.among is not None:
+            return self.within(was, self.among[(draws * len(self.among)).astype(np.int64)])
+        low, high = self._ends(was)
+        return self.within(was, np.where(draws < 0.5, low, high))
+
+    def moved(self, was: Floats, now: Floats) -> Floats:
+        """How far numbers were moved, in interquartile ranges, [n]; of texts and flags 0."""
+        if self.among is not None:
+            return np.zeros_like(was)
+        return np.where(np.isfinite(was), np.abs(now - was) / self.scale, 0.0)
+
+    def _ends(self, was: Floats) -> tuple[Floats, Floats]:
+        low, high = np.maximum(was - self.furthest, self.least), np.minimum(was + self.furthest, self.most)
+        if self.decimals is None:
+            return low, high
+        units = 10.0**self.decimals
+        return np.ceil(low * units - _ROUNDING) / units, np.floor(high * units + _ROUNDING) / units
+
+
+def attackable_columns(subject: Comparison, limits: AttackSection) -> list[AttackColumn]:
+    """The columns that may change: not those that are fixed, nor those of which one value alone is known."""
+    fields = subject.variant.signature.inputs
+    found = (_attack_column(at, subject, limits) for at, field in enumerate(fields) if field.name not in limits.fixed)
+    return [each for each in found if each is not None]
+
+
+def _attack_column(at: int, subject: Comparison, limits: AttackSection) -> AttackColumn | None:
+    field, values = subject.variant.signature.inputs[at], subject.rows[:, at]
+    seen = np.unique(values[np.isfinite(values)])
+    texts = field.datatype == "BYTES"
+    seen = seen[seen < len(field.categories)] if texts else seen
+    if not len(seen):
+        return None
+    least, most = limits.bounds.get(field.name, (float(seen[0]), float(seen[-1])))
+    scale = _scale(values, most - least)
+    few = texts or len(seen) == FLAG_VALUES
+    among = seen[(seen >= least) & (seen <= most)] if few else None
+    if least == most or (among is not None and len(among) < FLAG_VALUES):
+        return None
+    return AttackColumn(
+        at=at,
+        name=field.name,
+        least=least,
+        most=most,
+        scale=scale,
+        furthest=limits.reach * scale,
+        decimals=None if few else _decimals(seen),
+        among=among,
+    )
+
+
+def _scale(values: Floats, width: float) -> float:
+    """The interquartile range; where half of the values are one, the standard deviation, or the width of the bounds."""
+    known = values[np.isfinite(values)]
+    low, high = np.quantile(known, (0.25, 0.75))
+    return float(high - low) or float(known.std()) or width
+
+
+def _decimals(seen: Floats) -> int | None:
+    """The fewest decimals in which all values seen can be written; None where these are more than six.
+
+    >>> _decimals(np.array([1.0, 2.5, 3.25])), _decimals(np.array([3.0, 60.0])), _decimals(np.array([1 / 3]))
+    (2, 0, None)
+    """
+    for count in range(MAX_DECIMALS + 1):
+        if np.array_equal(np.round(seen, count), seen):
+            return count
+    return None
+
+
+SEED, HALVINGS, MIN_STEPS, MAX_STEPS = 0, 5, 2, 16
+
+
+class DecisionOracle:
+    """A model of which nothing but decisions can be read; `asked` counts them."""
+
+    def __init__(self, engine: Engine, threshold: float, until: float) -> None:
+        self._engine, self._threshold, self._until = engine, threshold, until
+        self.asked = 0
+
+    def __call__(self, rows: Floats) -> Ints:
+        """The decisions on rows [n, d]; raises NotApplicable where time is over, or the model refuses a row."""
+        if monotonic() > self._until:
+            raise NotApplicable(
+                "no time was left to ask for every decision",
+                hint="headway evaluate --budget 10m, or fewer [attack] rows or queries",
+            )
+        self.asked += len(rows)
+        try:
+            return decide_class(self._engine.predict(rows), self._threshold)
+        except EngineError as error:
+            raise NotApplicable(f"the model refuses an altered row: {error.what}", where=error.where) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AttackResult:
+    """Rows float64 [n, d] as they are and as they were `turned`, the same where nothing was found.
+
+    `decisions` [n] are those before; `held` bool [n] says which kept theirs. `changed` counts the columns of each row
+    that moved, `moved` is the furthest of them in interquartile ranges. `alone` bool [n, columns] are the columns that
+    turn a row by themselves; `asked` is how often a decision was asked for, of a row on average.
+    """
+
+    rows: Floats
+    turned: Floats
+    decisions: Ints
+    changed: Ints
+    moved: Floats
+    alone: Bools
+    asked: float
+
+    @property
+    def held(self) -> Bools:
+        """Rows whose decision nothing turned."""
+        return np.asarray(self.changed == 0)
+
+
+def attack_rows(
+    rows: Floats, decide: DecisionOracle, columns: Sequence[AttackColumn], limits: AttackSection
+) -> AttackResult:
+    """Attack rows [n, d] through these columns, at most `limits.queries` decisions for each.
+
+    First each column alone, over all that it may become. Then, for rows that no column turns, rounds: a start far away
+    that turns the decision (another row's values, ends of what is allowed), of which one column after the other goes
+    back while the decision stays turned, those first that were of little worth so far; what is left comes nearer by
+    halves. Equal decisions give equal answers.
+    """
+    search = _Search(rows, decide, columns, limits)
+    if not columns:
+        return search.found()
+    search.alone()
+    for number in range(search.rounds):
+        search.round(number)
+    return search.found()
+
+
+class _Search:
+    """The state of a search: for each row the best that was found, fewest columns first, then the least move.
+
+    Where no column turns a row alone, two are the fewest, so a row turned by two is looked at no more.
+    """
+
+    def __init__(
+        self, rows: Floats, decide: DecisionOracle, columns: Sequence[AttackColumn], limits: AttackSection
+    ) -> None:
+        self._rows, self._decide, self._columns, self._limits = rows, decide, columns, limits
+        self._decisions = decide(rows)
+        self._best = rows.copy()
+        self._changed = np.full(len(rows), len(columns) + 1)
+        self._moved = np.full(len(rows), np.inf)
+        self._alone = np.zeros((len(rows), len(columns)), dtype=np.bool_)
+        self._worth = np.zeros(len(columns))
+        self._steps = min(max(limits.queries // 2 // max(len(columns), 1), MIN_STEPS), MAX_STEPS)
+
+    @property
+    def rounds(self) -> int:
+        """As many as the decisions allow that a row may be asked for."""
+        left = self._limits.queries - 1 - self._steps * len(self._columns) - HALVINGS
+        return max(left // (1 + len(self._columns) + HALVINGS), 0)
+
+    def alone(self) -> None:
+        """Try each column by itself."""
+        for place, column in enumerate(self._columns):
+            for wanted in column.steps(self._rows[:, column.at], self._steps).T:
+                which = np.flatnonzero(_differ(wanted, self._rows[:, column.at]))
+                points = self._rows[which]
+                points[:, column.at] = wanted[which]
+                turned = self._turns(which, points)
+                self._alone[which[turned], place] = True
+                self._remember(which[turned], points[turned])
+        self._worth += self._alone.mean(0)
+        self._come_nearer(np.flatnonzero(self._changed == 1))
+
+    def round(self, number: int) -> None:
+        """One start for each row that more than one column must turn."""
+        chance = np.random.default_rng([SEED, number])
+        starts, noise = self._starts(number, chance), chance.gumbel(size=self._alone.shape)
+        which = np.flatnonzero(self._changed > 2)
+        which = which[_differ(starts[which], self._rows[which]).any(1)]
+        which = which[self._turns(which, starts[which])]
+        self._come_nearer(self._remember(which, self._gone_back(which, starts[which], noise[which])))
+
+    def found(self) -> AttackResult:
+        """What was found, of rows that it was found for."""
+        some = np.isfinite(self._moved)
+        return AttackResult(
+            rows=self._rows,
+            turned=self._best,
+            decisions=self._decisions,
+            changed=np.where(some, self._changed, 0),
+            moved=np.where(some, self._moved, 0.0),
+            alone=self._alone,
+            asked=self._decide.asked / len(self._rows),
+        )
+
+    def _starts(self, number: int, chance: np.random.Generator) -> Floats:
+        """Rows far away: with another's values, at the ends of what is allowed in all columns, or in a few."""
+        others, draws = self._rows[self._of_others(chance)], chance.random(self._alone.shape)
+        few = np.argsort(np.argsort(chance.random(self._alone.shape), axis=1), axis=1) < self._limits.columns
+        points = self._rows.copy()
+        for place, column in enumerate(self._columns):
+            was = self._rows[:, column.at]
+            far = column.within(was, others[:, column.at]) if number % 3 == 0 else column.far(was, draws[:, place])
+            points[:, column.at] = np.where(few[:, place], far, was) if number % 3 == 2 else far
+        return points
+
+    def _of_others(self, chance: np.random.Generator) -> Ints:
+        """For each row another that is decided otherwise; itself where a few draws show none."""
+        count = len(self._rows)
+        found = np.arange(count)
+        for drawn in chance.integers(0, count, (8, count)):
+            same = self._decisions[found] == self._decisions
+            found[same] = drawn[same]
+        return found
+
+    def _gone_back(self, which: Ints, points: Floats, noise: Floats) -> Floats:
+        """Points that turn rows `which`, with one column after the other as it was, while they still do."""
+        order = np.argsort(np.log1p(self._worth * len(self._rows)) + noise, axis=1)
+        places = np.array([column.at for column in self._columns])
+        rows = self._rows[which]
+        for at in places[order].T:
+            line = np.arange(len(which))
+            moved = line[_differ(points[line, at], rows[line, at])]
+            tried = points[moved].copy()
+            tried[np.arange(len(moved)), at[moved]] = rows[moved, at[moved]]
+            still = self._turns(which[moved], tried)
+            points[moved[still]] = tried[still]
+        self._worth += _differ(points, rows)[:, places].sum(0) / len(self._rows)
+        return points
+
+    def _come_nearer(self, which: Ints) -> None:
+        """Halve the way back of the best of rows `which`, as long as they stay turned."""
+        which = which[self._moved[which] > 0]
+        near, far = np.zeros(len(which)), np.ones(len(which))
+        ends = self._best[which].copy()
+        for _ in range(HALVINGS):
+            share = (near + far) / 2
+            points = ends.copy()
+            for column in self._columns:
+                was, now = self._rows[which, column.at], ends[:, column.at]
+                if column.among is None:
+                    points[:, column.at] = np.where(
+                        _differ(was, now), column.within(was, was + share * (now - was)), was
+                    )
+            turned = self._turns(which, points)
+            self._remember(which[turned], points[turned])
+            near, far = np.where(turned, near, share), np.where(turned, share, far)
+
+    def _remember(self, which: Ints, points: Floats) -> Ints:
+        """Keep those of points that turn rows `which` that are better than what was known; the rows that they turn."""
+        rows = self._rows[which]
+        changed = _differ(points, rows).sum(1)
+        moves = [column.moved(rows[:, column.at], points[:, column.at]) for column in self._columns]
+        moved = np.max(moves, axis=0, initial=0.0)
+        fewer = changed < self._changed[which]
+        better = (changed <= self._limits.columns) & (
+            fewer | ((changed == self._changed[which]) & (moved < self._moved[which]))
+        )
+        at: Ints = which[better]
+        self._best[at], self._changed[at], self._moved[at] = points[better], changed[better], moved[better]
+        return at
+
+    def _turns(self, which: Ints, points: Floats) -> Bools:
+        if not len(which):
+            return np.zeros(0, dtype=np.bool_)
+        return np.asarray(self._decide(points) != self._decisions[which])
+
+
+def _differ(one: Floats, other: Floats) -> Bools:
+    """Where two arrays differ; two missing values are alike."""
+    return np.asarray((one != other) & ~(np.isnan(one) & np.isnan(other)))

@@ -1,0 +1,125 @@
+"""Rows on which a training is looked at, and how much a model errs on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headway.core.arrays import Floats, Ints
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
+from headway.evaluation.quality.binary import log_loss
+from headway.evaluation.quality.multiclass import brier_scores
+from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, Sample, jackknife_interval
+from headway.evaluation.statistics.subsets import MAX_LOG_LOSS, MIN_PROBABILITY, mean_measurement
+from headway.evaluation.statistics.tables import (
+    BinaryAnswers,
+    Blocks,
+    block_fields,
+    exact_auc,
+    leave_one_out_auc,
+    leave_one_out_mean,
+    score_table,
+)
+
+MAX_ROWS = 20_000
+"""Of more rows, every so-many-th is looked at: a look may cost little."""
+
+Values = dict[str, tuple[Floats, tuple[float, float]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CurveData:
+    """Rows as the library reads them [n, d], `labels` float64 [n] (classes as 0, 1, ...) and their blocks."""
+
+    rows: Any
+    labels: Floats
+    blocks: Blocks
+    task: str
+
+    @property
+    def error(self) -> str:
+        """The measure that is read: what training makes small."""
+        return "mse" if self.task == "regression" else "log_loss"
+
+    def look(self, answers: Any) -> tuple[tuple[Measurement, ...], Floats]:
+        """Measures of answers [n], [n, 1] or [n, k], and the sums of the error by block.
+
+        Raises NotApplicable for answers that are none of the task.
+        """
+        said = np.asarray(answers, dtype=np.float64).reshape(len(self.labels), -1)
+        values = _MEASURES[self.task](self._checked(said), self.labels)
+        found = [mean_measurement(name, each, self.blocks, bounds) for name, (each, bounds) in values.items()]
+        if self.task == "binary" and self.labels.min() < self.labels.max():
+            found.append(self._ranking(said[:, -1]))
+        return tuple(found), self.blocks.per_block(values[self.error][0])
+
+    def between(self, sums: Floats) -> Measurement:
+        """The difference of two rounds by the differences of their sums [n_blocks], with its interval by group."""
+        rows = self.blocks.rows
+        sample = Sample(n_rows=self.blocks.n_rows, n_groups=self.blocks.n_groups, bounds=UNBOUNDED)
+        value = float(sums.sum() / rows.sum())
+        return jackknife_interval(f"{self.error}.ahead", value, leave_one_out_mean(sums, rows), sample)
+
+    def _checked(self, said: Floats) -> Floats:
+        if not np.isfinite(said).all():
+            raise NotApplicable("answers are no numbers")
+        if self.task != "regression" and (said.min() < -1e-6 or said.max() > 1 + 1e-6):
+            raise NotApplicable(
+                f"answers from {said.min():.3g} to {said.max():.3g} are no probabilities",
+                hint="let the model answer probabilities; of torch, give end=torch.sigmoid",
+            )
+        if self.task == "multiclass" and self.labels.max() >= said.shape[1]:
+            raise NotApplicable(f"answers for {said.shape[1]} classes, and labels of {int(self.labels.max()) + 1}")
+        return said
+
+    def _ranking(self, scores: Floats) -> Measurement:
+        blocks = self.blocks
+        fields = {name: getattr(blocks, name) for name in ("groups", "blocks", "n_blocks", "n_groups", "weights")}
+        answers = BinaryAnswers(labels=self.labels, scores=scores, reference=scores, **fields)
+        sample = Sample(n_rows=blocks.n_rows, n_groups=blocks.n_groups, bounds=SHARE)
+        value = exact_auc(scores, self.labels, blocks.weights)
+        return jackknife_interval("roc_auc", value, leave_one_out_auc(score_table(scores, answers)), sample)
+
+
+def build_curve_data(
+    rows: Any, labels: Floats, groups: Ints | None, *, task: str, weights: Floats | None = None
+) -> CurveData:
+    """Rows [n, d] that can be sliced, with labels [n], groups [n] in 0..G-1 in order of time, and weights [n]."""
+    step = max(1, -(-len(labels) // MAX_ROWS))
+    codes = np.arange(len(labels)) if groups is None else groups
+    weights = None if weights is None else weights[::step]
+    return CurveData(
+        rows=rows[::step], labels=labels[::step], blocks=Blocks(**block_fields(codes[::step], weights)), task=task
+    )
+
+
+def _binary(said: Floats, labels: Floats) -> Values:
+    scores = np.clip(said[:, -1], 0.0, 1.0)
+    return {
+        "log_loss": (log_loss(scores, labels), (0.0, MAX_LOG_LOSS)),
+        "brier": (np.square(scores - labels), SHARE),
+    }
+
+
+def _multiclass(said: Floats, labels: Floats) -> Values:
+    codes = labels.astype(np.int64)
+    of_truth = said[np.arange(len(codes)), codes]
+    return {
+        "log_loss": (-np.log(np.maximum(of_truth, MIN_PROBABILITY)), (0.0, MAX_LOG_LOSS)),
+        "brier": (brier_scores(said, codes), (0.0, 2.0)),
+    }
+
+
+def _regression(said: Floats, labels: Floats) -> Values:
+    return {"mse": (np.square(said[:, 0] - labels), (0.0, UNBOUNDED[1]))}
+
+
+_MEASURES: dict[str, Callable[[Floats, Floats], Values]] = {
+    "binary": _binary,
+    "multiclass": _multiclass,
+    "regression": _regression,
+}

@@ -1,0 +1,173 @@
+"""Shapes of load: when each request is due, at one mean rate."""
+
+from __future__ import annotations
+
+import math
+import re
+import selectors
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter, process_time
+
+import numpy as np
+
+from headway.core.arrays import Floats
+from headway.core.trial import Trial
+
+BURST = 0.1
+"""The share of each second in which all requests of a burst come."""
+
+
+def _bursts(share: Floats, seconds: float) -> Floats:
+    turns = max(1, round(seconds))
+    whole, rest = np.divmod(share * turns, 1.0)
+    return np.asarray((whole + BURST * rest) / turns)
+
+
+LOAD_SHAPES: dict[str, Callable[[Floats, float], Floats]] = {
+    "steady": lambda share, _: share,
+    "bursts": _bursts,
+    "ramp": lambda share, _: np.sqrt(share),
+}
+"""`steady` is a constant rate; `bursts` are ten times as fast for a tenth of each second; `ramp` goes from 0 to twice
+the rate. Each maps the share of requests that are done to the share of time that has gone."""
+
+
+def arrival_times(shape: str, *, rate_per_s: float, seconds: float, seed: int = 0) -> Floats:
+    """When requests are due, s, in order: as callers come who know nothing of each other (Poisson), seeded."""
+    shares = np.sort(np.random.default_rng(seed).random(max(1, round(rate_per_s * seconds))))
+    return LOAD_SHAPES[shape](shares, seconds) * seconds
+
+
+TIMEOUT_S = 10.0
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One request: which of the texts it was, and its times in seconds of the run; `status` is 0 without an answer."""
+
+    text: int
+    due_s: float
+    sent_s: float = 0.0
+    done_s: float = math.inf
+    late_s: float = 0.0
+    status: int = 0
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRun:
+    """The calls of a run in the order in which they were sent, and the share of a core that the caller used."""
+
+    calls: Sequence[Call]
+    busy: float
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    """A connection, and the call that it waits for."""
+
+    socket: socket.socket
+    free_s: float = 0.0
+    call: Call | None = None
+    heard: bytearray = field(default_factory=bytearray)
+
+    def hear(self) -> Call | None:
+        """Take what has come; the call, once its answer is whole. Raises ConnectionError where the server closed."""
+        data = self.socket.recv(1 << 18)
+        if not data or self.call is None:
+            raise ConnectionError
+        self.heard += data
+        end = self.heard.find(b"\r\n\r\n")
+        length = _LENGTH.search(self.heard, 0, end + 2) if end >= 0 else None
+        if length is None or len(self.heard) < end + 4 + int(length[1]):
+            return None
+        call, self.call = self.call, None
+        call.status, call.body = int(self.heard[9:12]), bytes(self.heard[end + 4 :])
+        self.heard.clear()
+        return call
+
+
+class LoadGenerator:
+    """Asks one server over so many lines; for one run at a time."""
+
+    def __init__(self, trial: Trial, texts: Sequence[bytes], *, lines: int) -> None:
+        self._where, self._texts = (trial.host, trial.port), texts
+        self._selector = selectors.SelectSelector()  # epoll waits in whole milliseconds
+        self._free = [self._opened() for _ in range(lines)]
+        self._lines = lines
+
+    def close(self) -> None:
+        """Let go of the lines."""
+        for key in list(self._selector.get_map().values()):
+            key.data.socket.close()
+        self._selector.close()
+
+    def open_loop(self, due: Sequence[float]) -> LoadRun:
+        """Each request at its time, in order; what has no answer ten seconds after the last was due has none."""
+        return self._run(iter(due), until_s=due[-1] + TIMEOUT_S)
+
+    def closed_loop(self, seconds: float) -> LoadRun:
+        """Each line asks again as soon as it was answered, for so long; a request is due when it is sent."""
+        self._closes_s = seconds
+        return self._run(self._at_once(seconds), until_s=seconds + TIMEOUT_S)
+
+    def _at_once(self, seconds: float) -> Iterator[float]:
+        while perf_counter() - self._began < seconds:
+            yield -1.0
+
+    def _run(self, due: Iterator[float], *, until_s: float) -> LoadRun:
+        self._began, worked = perf_counter(), process_time()
+        for line in self._free:
+            line.free_s = 0.0
+        calls: list[Call] = []
+        following = next(due, None)
+        while (following is not None or len(self._free) < self._lines) and self._now() < until_s:
+            while following is not None and self._free and following <= self._now():
+                calls.append(self._send(self._free.pop(), following, len(calls)))
+                following = next(due, None)
+            self._hear(max(0.0, following - self._now()) if following is not None and self._free else 0.5)
+        busy = (process_time() - worked) / max(self._now(), 1e-9)
+        return LoadRun(calls=calls, busy=busy)
+
+    def _now(self) -> float:
+        return perf_counter() - self._began
+
+    def _send(self, line: _Connection, due_s: float, number: int) -> Call:
+        now = self._now()
+        call = Call(text=number % len(self._texts), due_s=due_s if due_s >= 0 else now, sent_s=now)
+        call.late_s = now - max(call.due_s, line.free_s)
+        line.call = call
+        try:
+            line.socket.sendall(self._texts[call.text])
+        except OSError:
+            self._anew(line)
+        return call
+
+    def _hear(self, within_s: float) -> None:
+        """Wait for answers, and take them; a line that broke is opened anew, and its call has no answer."""
+        for key, _ in self._selector.select(within_s):
+            line: _Connection = key.data
+            try:
+                call = line.hear()
+            except OSError:
+                self._anew(line)
+                continue
+            if call is not None:
+                call.done_s = line.free_s = self._now()
+                self._free.append(line)
+
+    def _anew(self, line: _Connection) -> None:
+        self._selector.unregister(line.socket)
+        line.socket.close()
+        new = self._opened()
+        new.free_s = self._now()
+        self._free.append(new)
+
+    def _opened(self) -> _Connection:
+        line = _Connection(socket.create_connection(self._where, timeout=TIMEOUT_S))
+        line.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._selector.register(line.socket, selectors.EVENT_READ, line)
+        return line

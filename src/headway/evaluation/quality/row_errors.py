@@ -1,0 +1,79 @@
+"""The squared error of each row, of the variant and of the model as it came, whatever the task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.arrays import Floats
+from headway.core.contracts import Comparison
+from headway.evaluation.quality.multiclass import brier_scores, class_answers
+from headway.evaluation.quality.ranking import is_first, query_codes
+from headway.evaluation.statistics.intervals import CHANGE, SHARE, UNBOUNDED
+from headway.evaluation.statistics.subsets import RowStatistic
+from headway.evaluation.statistics.tables import Blocks, binary_answers, build_blocks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowErrors:
+    """`brier` of a classifier, `mse` of a regression: float64 [n] of both; differences lie in `bounds`."""
+
+    name: str
+    variant: Floats
+    reference: Floats
+    bounds: tuple[float, float]
+    blocks: Blocks
+
+    @property
+    def lost(self) -> Floats:
+        """How much more the variant errs on each row, float64 [n]."""
+        return self.variant - self.reference
+
+
+def compute_row_errors(subject: Comparison) -> RowErrors:
+    """The errors of a subject; raises NotApplicable where its answers or labels are not those of its task."""
+    if subject.variant.task == "regression":
+        variant, reference = (
+            np.square(scores[:, 0] - subject.labels) for scores in (subject.scores, subject.reference_scores)
+        )
+        return RowErrors(
+            name="mse", variant=variant, reference=reference, bounds=UNBOUNDED, blocks=build_blocks(subject)
+        )
+    if subject.variant.task == "multiclass":
+        several = class_answers(subject)
+        variant, reference = (brier_scores(scores, several.labels) for scores in (several.scores, several.reference))
+        return RowErrors(name="brier", variant=variant, reference=reference, bounds=(-2.0, 2.0), blocks=several.blocks)
+    answers = binary_answers(subject)
+    variant, reference = (np.square(scores - answers.labels) for scores in (answers.scores, answers.reference))
+    return RowErrors(name="brier", variant=variant, reference=reference, bounds=CHANGE, blocks=answers)
+
+
+def decision_churn(subject: Comparison, blocks: Blocks) -> RowStatistic:
+    """`decision_churn` as it is asked of any part: 1 where the decision is another, else 0.
+
+    A decision is the one at the threshold, or the most probable of several classes. Of a ranking it is which row of a
+    list comes first, asked of the rows that did.
+    """
+    own, before = (_decisions(subject, scores) for scores in (subject.scores, subject.reference_scores))
+    among = before == 1 if subject.variant.task == "ranking" else np.ones(blocks.n_rows, dtype=np.bool_)
+    turned = (own != before).astype(np.float64)
+    return RowStatistic(name="decision_churn", values=turned, among=among, bounds=SHARE, blocks=blocks)
+
+
+def _decisions(subject: Comparison, scores: Floats) -> NDArray[np.int64]:
+    if subject.variant.task == "ranking":
+        return is_first(scores[:, 0], query_codes(subject)).astype(np.int64)
+    return decide_class(scores, subject.threshold)
+
+
+def decide_class(scores: Floats, threshold: float) -> NDArray[np.int64]:
+    """The decisions of a classifier by its scores [n, k]: 1 from the threshold on, or the most probable class.
+
+    >>> decide_class(np.array([[0.2], [0.5]]), 0.5).tolist(), decide_class(np.array([[0.2, 0.8]]), 0.5).tolist()
+    ([0, 1], [1])
+    """
+    if scores.shape[1] == 1:
+        return (scores[:, 0] >= threshold).astype(np.int64)
+    return np.asarray(np.argmax(scores, axis=1), dtype=np.int64)

@@ -1,0 +1,115 @@
+"""A mean over rows, with its interval by group."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from headway.core.arrays import Bools, Floats, Ints
+from headway.core.evidence import Measurement
+from headway.evaluation.statistics.intervals import (
+    JACKKNIFE,
+    UNBOUNDED,
+    Estimate,
+    Sample,
+    jackknife_error,
+    jackknife_interval,
+    ratio_of_sums,
+    t_interval,
+)
+from headway.evaluation.statistics.tables import (
+    Blocks,
+    expected_calibration_error,
+    leave_one_out_mean,
+    quantile_edges,
+    tally,
+    weighted,
+)
+
+MIN_PROBABILITY = 1e-15
+"""The least probability whose logarithm is taken."""
+MAX_LOG_LOSS = -math.log(MIN_PROBABILITY)
+"""The log loss of that."""
+
+
+def mean_measurement(name: str, values: Floats, blocks: Blocks, bounds: tuple[float, float]) -> Measurement:
+    """The mean of values [n], by weight, within `bounds`."""
+    sample = Sample(n_rows=blocks.n_rows, n_groups=blocks.n_groups, bounds=bounds)
+    return jackknife_interval(
+        name, blocks.mean(values), leave_one_out_mean(blocks.per_block(values), blocks.rows), sample
+    )
+
+
+ECE_BINS = 5
+"""Of a small part more bins would show noise alone (decision 0030)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RowStatistic:
+    """What is asked of a part: the mean of `values` float64 [n], in `bounds`, over those rows that are `among`."""
+
+    name: str
+    values: Floats
+    among: Bools
+    bounds: tuple[float, float]
+    blocks: Blocks
+
+
+def subset_mean(asked: RowStatistic, inside: Bools) -> Measurement:
+    """The mean over the rows `inside`, bool [n], of which there is at least one among those that are asked."""
+    sums, rows = _block_sums(asked, inside)
+    return t_interval(asked.name, ratio_of_sums(sums[None], rows[None])[0], subset_sample(asked, inside))
+
+
+def subset_minus_rest(asked: RowStatistic, inside: Bools) -> Measurement:
+    """The mean inside less that outside; both have a row. Each group is left out of both, so what it shares cancels."""
+    (sums, rows), (others, other_rows) = _block_sums(asked, inside), _block_sums(asked, ~inside)
+    some = rows + other_rows > 0
+    without = leave_one_out_mean(sums[some], rows[some]) - leave_one_out_mean(others[some], other_rows[some])
+    value = float(sums.sum() / rows.sum() - others.sum() / other_rows.sum())
+    most = min(asked.bounds[1] - asked.bounds[0], UNBOUNDED[1])
+    sample = replace(subset_sample(asked, inside), bounds=(-most, most))
+    return t_interval(asked.name, jackknife_estimate(value, without, held=rows), sample)
+
+
+def jackknife_estimate(value: float, without_each: Floats, *, held: Floats) -> Estimate:
+    """A value from itself with each block left out; it is known by those blocks alone in which `held` is above 0."""
+    dof = int((held > 0).sum()) - 1
+    return Estimate(value=value, se=float(jackknife_error(without_each)), dof=dof, method=JACKKNIFE)
+
+
+def subset_sample(asked: RowStatistic, inside: Bools) -> Sample:
+    """The rows of a part that are asked, and their groups."""
+    groups = asked.blocks.groups[asked.among & inside]
+    return Sample(n_rows=len(groups), n_groups=len(np.unique(groups)), bounds=asked.bounds)
+
+
+def _block_sums(asked: RowStatistic, inside: Bools) -> tuple[Floats, Floats]:
+    """Sums of the values over a part, and its rows, by weight, both float64 [blocks]."""
+    part = (asked.among & inside).astype(np.float64)
+    return asked.blocks.per_block(asked.values * part), asked.blocks.per_block(part)
+
+
+def score_bins(scores: Floats) -> Ints:
+    """The bin of each score among ECE_BINS of equal mass over all rows, int64 [n]."""
+    return np.searchsorted(quantile_edges(scores, ECE_BINS), scores, side="right")
+
+
+def subset_calibration_error(asked: RowStatistic, bins: Ints, inside: Bools) -> tuple[float, Floats, Floats]:
+    """The calibration error of a part by `score_bins`; also with each block left out, and each block's rows, [blocks].
+
+    The values asked are what is observed less what is said.
+    """
+    cells, weights = asked.blocks.blocks * ECE_BINS + bins, weighted(inside.astype(np.float64), asked.blocks.weights)
+    surplus, rows = (
+        tally(cells, asked.blocks.n_blocks * ECE_BINS, each).reshape(-1, ECE_BINS)
+        for each in (weighted(asked.values, weights), weights)
+    )
+    whole, held = surplus.sum(0), rows.sum(0)
+    return (
+        float(expected_calibration_error(whole, held)),
+        expected_calibration_error(whole - surplus, held - rows),
+        rows.sum(1),
+    )

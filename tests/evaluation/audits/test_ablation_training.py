@@ -1,0 +1,53 @@
+"""The race of trainings: time runs out, and what would decide is told in seeds or in groups."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+import numpy as np
+import pytest
+
+from headway.core.evidence import Measurement
+from headway.evaluation.audits.ablation import Trainer, describe_missing_data
+
+ALPHA = 0.001
+
+
+class Constant:
+    """Answers one number, whatever it is asked."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def predict(self, rows):
+        return np.full((len(rows), 1), self.answer)
+
+
+def lost(value, se):
+    return Measurement(name="lost", value=value, low=-1, high=1, method="", n_rows=9, n_groups=60, se=se, dof=59)
+
+
+@pytest.mark.parametrize(
+    ("se", "of_seeds", "message"),
+    [
+        (0.001, 0.0001, "about 24 seeds would decide"),
+        (0.003, 0.0, "about 104 groups would decide, here are 60"),
+        (0.02, 0.0, "nor would 10 times the 60 groups decide"),
+    ],
+)
+def test_what_would_decide_is_told_in_what_is_wanting(se, of_seeds, message):
+    assert message in describe_missing_data(lost(-0.01, se), ALPHA, of_seeds=of_seeds)
+
+
+def test_one_seed_that_makes_a_part_suspect_claims_nothing_when_the_time_is_used_up(make_subject):
+    until = monotonic() + 0.2
+
+    def learn(names, seed):
+        while seed and monotonic() < until:
+            pass
+        return Constant(0.9 if names else 0.25)
+
+    trainer = Trainer(subject=make_subject(count=30), learn=learn, alpha=ALPHA)
+    harm = trainer.race({"score": np.array([0])}, until)
+    assert harm.shown == [] and "one seed" in harm.open["score"]
+    assert trainer.found["score"].se is None

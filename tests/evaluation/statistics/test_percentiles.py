@@ -1,0 +1,68 @@
+"""Percentiles by order statistics: the law of small samples, and what shared stalls take from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headway.core.errors import NotApplicable
+from headway.evaluation.statistics.percentiles import (
+    binomial_cdf,
+    median_interval,
+    min_sample_size,
+    percentile_interval,
+)
+
+
+@pytest.mark.parametrize(
+    ("share", "beyond", "count"),
+    [(0.9, 0, 44), (0.9, 1, 64), (0.95, 1, 130), (0.99, 0, 459), (0.99, 1, 662), (0.99, 2, 838)],
+)
+def test_a_percentile_needs_as_many_requests_as_the_small_sample_law_says(share, beyond, count):
+    assert min_sample_size(share, beyond=beyond) == count
+
+
+def test_chances_of_many_requests_are_those_of_the_binomial_distribution():
+    assert binomial_cdf(10, 0.1)[1] == pytest.approx(0.9**10 + 10 * 0.1 * 0.9**9)
+    assert binomial_cdf(200_000, 0.5)[100_000] == pytest.approx(0.5, abs=0.002)
+
+
+def test_of_lone_requests_the_interval_holds_the_true_percentile_as_often_as_it_says():
+    rng, truth = np.random.default_rng(0), -np.log(0.01)
+    found = [percentile_interval("p99", rng.exponential(size=5000), np.arange(5000) // 125, 0.99) for _ in range(300)]
+    assert sum(each.low <= truth <= each.high for each in found) / 300 >= 0.93
+
+
+def test_a_stall_that_strikes_many_at_once_widens_it_or_takes_the_claim():
+    rng = np.random.default_rng(1)
+    times, stretches = rng.exponential(size=20_000), np.arange(20_000) // 500
+    alone = percentile_interval("p99", times, stretches, 0.99)
+    stalled = times + 10 * np.isin(stretches, [7, 8])
+    with pytest.raises(NotApplicable, match="requests that are worth"):
+        percentile_interval("p99", stalled, stretches, 0.99)
+    assert alone.low < alone.value < alone.high and "worth" in alone.method and alone.n_rows == 20_000
+
+
+def test_too_few_requests_or_too_many_failures_are_no_percentile():
+    times, stretches = np.arange(700.0), np.arange(700) // 20
+    with pytest.raises(NotApplicable, match="it needs 662"):
+        percentile_interval("load.p99_ms", times[:661], stretches[:661], 0.99)
+    with pytest.raises(NotApplicable, match="it needs 662"):
+        percentile_interval("load.p99_ms", times[:0], stretches[:0], 0.99)
+    spread = np.where(np.arange(7000) % 50 == 0, np.inf, 1.0)
+    with pytest.raises(NotApplicable, match="not answered right"):
+        percentile_interval("load.p99_ms", spread, np.arange(7000) // 200, 0.99)
+
+
+def test_the_median_of_eleven_starts_lies_between_the_second_and_the_second_last():
+    found = median_interval("start.seconds", np.arange(11.0), of="starts")
+    assert (found.value, found.low, found.high, found.n_rows) == (5.0, 1.0, 9.0, 11)
+    assert found.method == "median over starts, order statistics"
+    with pytest.raises(NotApplicable, match="no claim from 10 starts: it needs 11"):
+        median_interval("start.seconds", np.arange(10.0), of="starts")
+
+
+def test_the_ends_of_a_median_of_eleven_hold_the_truth_at_least_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    found = [median_interval("x", rng.exponential(size=11), of="starts") for _ in range(1000)]
+    assert sum(each.low <= np.log(2) <= each.high for each in found) / 1000 >= 0.95

@@ -1,0 +1,98 @@
+"""The ground of audits: a model trained anew on fewer columns, what it learned from, and the months of the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from tests.pipeline.projects import TRAIN, write
+
+from headway import pipeline
+from headway.core.errors import ConfigError
+from headway.core.sections.attack import AttackSection
+from headway.core.variant import Field, Signature
+from headway.data.split import labeled_rows
+from headway.evaluation.audit_context import build_audit_context
+from headway.registry.project import open_project
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = write(tmp_path_factory.mktemp("small"))
+    (folder / "mine.py").write_text(TRAIN.replace("labels):", "labels, *, seed=0):").replace('["carrier"]', '"auto"'))
+    project = open_project(folder)
+    data = pipeline.periods(project)
+    model = pipeline.train(project, data).model
+    return build_audit_context(
+        project.config, data, project.blobs, signature=model.signature, judged=data["test"]
+    ), data
+
+
+def test_a_model_is_trained_anew_on_the_columns_named(made):
+    ground, _ = made
+    assert ground.learn(["hour", "wind"], 1).predict(np.array([[20.0, 30.0]])).shape == (1, 1)
+
+
+def test_it_has_the_labelled_rows_of_train_and_the_months_of_those_judged(made):
+    ground, data = made
+    assert len(ground.train().rows) == len(labeled_rows(data["train"]).table)
+    assert ground.months.values == ("2013-03", "2013-04")
+    assert len(ground.months.codes) == len(labeled_rows(data["test"]).table)
+
+
+def test_where_nobody_knows_how_the_model_is_made_nothing_is_trained(made, tmp_path):
+    _, data = made
+    project = open_project(write(tmp_path))
+    signature = pipeline.train(project, data).model.signature
+    rest = {"test": data["test"]}
+    bare = build_audit_context(project.config, rest, project.blobs, signature=signature, judged=data["test"])
+    assert bare.learn is None and bare.train() is None
+
+
+def test_features_that_belong_together_are_some_that_the_model_reads(made, tmp_path):
+    _, data = made
+    project = open_project(write(tmp_path))
+    signature = pipeline.train(project, data).model.signature
+    config = replace(project.config, evaluate=replace(project.config.evaluate, together=(("hour", "tide"),)))
+    with pytest.raises(ConfigError, match="no feature 'tide'"):
+        build_audit_context(config, data, project.blobs, signature=signature, judged=data["test"])
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (AttackSection(fixed=("tide",)), "no feature 'tide'"),
+        (AttackSection(bounds={"tide": (0.0, 1.0)}), "no feature 'tide'"),
+        (AttackSection(bounds={"wind": (2.0, 1.0)}), "nothing lies within the bounds of 'wind'"),
+        (AttackSection(bounds={"wind": (float("nan"), 1.0)}), "nothing lies within the bounds of 'wind'"),
+        (AttackSection(bounds={"carrier": (0.0, 1.0)}), "'carrier' is a text, which has no bounds"),
+        (AttackSection(fixed=("wind",), bounds={"wind": (0.0, 1.0)}), "'wind' is fixed, and has bounds"),
+    ],
+)
+def test_what_an_attacker_may_change_is_said_of_features_that_the_model_reads(made, tmp_path, limits, message):
+    ground, data = made
+    carrier = Field(name="carrier", datatype="BYTES", categories=("AA", "B6"))
+    signature = Signature(inputs=(Field(name="hour"), Field(name="wind"), carrier))
+    config = replace(open_project(write(tmp_path)).config, attack=limits)
+    with pytest.raises(ConfigError, match=message) as raised:
+        build_audit_context(config, data, ground.blobs, signature=signature, judged=data["test"])
+    assert "[attack" in raised.value.where and raised.value.hint
+
+
+def test_a_model_that_takes_no_seed_is_not_trained_anew(made, tmp_path):
+    _, data = made
+    project = open_project(write(tmp_path))
+    signature = pipeline.train(project, data).model.signature
+    assert (
+        build_audit_context(project.config, data, project.blobs, signature=signature, judged=data["test"]).learn is None
+    )
+
+
+def test_the_model_is_trained_anew_with_classes_that_count_alike_where_that_is_asked(made):
+    ground, _ = made
+    rows, labels = ground.train().rows, ground.train().labels
+    as_it_came, alike = (ground.weigh(even, 1).predict(rows)[:, 0] for even in (False, True))
+    assert as_it_came.mean() == pytest.approx(labels.mean(), abs=0.01)
+    assert sum(alike[labels == each].mean() for each in (0, 1)) / 2 == pytest.approx(0.5, abs=0.02)
