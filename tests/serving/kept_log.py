@@ -18,6 +18,6 @@ class KeptLog(PredictionLog):
 
     def close(self) -> None:
         """Bring all of it to disk."""
-        LogWriter(self._state, self._buffers, dropped=Counter()).keep()
+        LogWriter(self._state, self._buffers, dropped=Counter()).write()
         self._buffers.wakeup.keep_reader()
         self._buffers.wakeup.keep_writer()

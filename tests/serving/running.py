@@ -28,16 +28,15 @@ from headway.core.verdict import Verdict
 from headway.registry.bundle import Bundle
 from headway.registry.key_setup import init_keys
 from headway.registry.model_registry import ModelRegistry, UpdateReason
-from headway.serving.auth.authenticator import Authenticator, shared_rate_limits
+from headway.serving.auth.authenticator import Authenticator
 from headway.serving.auth.keys import digest
-from headway.serving.auth.rate_limiter import RateLimiter
+from headway.serving.auth.rate_limiter import RateLimiter, shared_rate_limits
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
-from headway.serving.door import ServerContext
+from headway.serving.grpc.transport import ServerContext
+from headway.serving.http.connection import ConnectionLimits
 from headway.serving.http.listener import Listener
-from headway.serving.http.routes import Routes
-from headway.serving.http.server_state import ConnectionLimits
+from headway.serving.http.routes import LabelCollector, Routes
 from headway.serving.http.tls import TlsContext
-from headway.serving.labels import LabelCollector
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.repository import ModelRepository
 from headway.serving.workers import sockets

@@ -13,7 +13,7 @@ from running import MIXED, loaded, serving
 
 from headway.core.errors import ConfigError, DataError, StoreError
 from headway.serving.client import Client
-from headway.serving.http.server_state import ConnectionLimits
+from headway.serving.http.connection import ConnectionLimits
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def test_the_words_of_the_server_are_in_the_error(server):
     with Client(server.address) as client:
         with pytest.raises(DataError) as error:
             client.infer("flights", {"a": [1], "b": [2]})
-        assert error.value.what == "column 'c' is not there; send null where a value is missing"
+        assert error.value.what == "column 'c' is missing; send null where a value is missing"
         with pytest.raises(DataError, match="no model 'other'"):
             client.infer("other", {})
 
@@ -76,13 +76,13 @@ def test_a_connection_that_was_closed_meanwhile_is_opened_again():
 def test_a_server_that_is_not_there_gives_no_answer():
     with saying() as address, Client(address) as client:
         pass
-    with pytest.raises(StoreError, match="the server gives no answer"):
+    with pytest.raises(StoreError, match="the server does not answer"):
         client.infer("flights", {})
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", http(200, b"x")[:-1]])
 def test_words_that_are_no_answer_are_none(answer):
-    with saying(answer) as address, Client(address) as client, pytest.raises(StoreError, match="gives no answer"):
+    with saying(answer) as address, Client(address) as client, pytest.raises(StoreError, match="does not answer"):
         client.infer("flights", {})
 
 
@@ -112,7 +112,7 @@ def test_ready_gives_up_in_time():
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8080", "ftp://localhost", "http://"])
 def test_an_address_of_another_form_is_refused(address):
-    with pytest.raises(ConfigError, match="no address of a server"):
+    with pytest.raises(ConfigError, match="invalid server address"):
         Client(address)
 
 

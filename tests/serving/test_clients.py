@@ -17,8 +17,8 @@ from running import MIXED, ask, loaded, serving
 from tests.house.pages import shown
 from tests.house.source_tree import ROOT
 
-from headway.core.plugins import load_door
 from headway.core.variant import Field, Signature
+from headway.serving.grpc.transport import open_grpc
 
 KEY = "a-key"
 CHECKS = (
@@ -57,7 +57,7 @@ def environment(*packages: str) -> Iterator[Environment]:
 def models() -> Iterator[dict[str, str]]:
     """A server of two models over HTTP and gRPC, whose operator has a key: what its callers are told."""
     with serving(loaded(), loaded(name="mixed", signature=MIXED), key=KEY) as server:
-        grpc_server = load_door("grpc")(server.inside, "127.0.0.1", 0)
+        grpc_server = open_grpc(server.inside, "127.0.0.1", 0)
         yield {"HEADWAY_ADDRESS": server.address, "HEADWAY_GRPC": grpc_server.address, "HEADWAY_KEY": KEY}
         grpc_server.close(5)
 
@@ -83,7 +83,7 @@ def deliveries() -> Iterator[dict[str, str]]:
     others = (Field(name=name) for name in ("distance_km", "parcels", "rain_mm"))
     release = loaded(name="deliveries", signature=Signature(inputs=(Field(name="minute"), depot, *others)))
     with serving(release) as server:
-        grpc_server = load_door("grpc")(server.inside, "127.0.0.1", 0)
+        grpc_server = open_grpc(server.inside, "127.0.0.1", 0)
         yield {"8080": str(server.port), "8001": grpc_server.address.rpartition(":")[2]}
         grpc_server.close(5)
 

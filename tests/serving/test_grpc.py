@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,11 @@ import numpy as np
 import pytest
 from running import MIXED, Running, loaded, open_authenticator, project, serving, started
 
-from headway.core.errors import DataError, StoreError
-from headway.core.plugins import load_door
+from headway.core.errors import ConfigError, DataError, StoreError
 from headway.serving.auth.keys import digest
-from headway.serving.grpc._inference import GrpcInference, decode_request
 from headway.serving.grpc._messages import HEALTH, INFERENCE
+from headway.serving.grpc._server import GrpcInference, decode_request
+from headway.serving.grpc.transport import open_grpc
 
 SERVICE, CHECK = "inference.GRPCInferenceService", "grpc.health.v1.Health/Check"
 KEY = (("authorization", "Bearer a-key"),)
@@ -71,7 +72,7 @@ def given(name: str, shape: list[int], datatype: str, **contents: object) -> dic
 def opened():
     """A server of two models and its door, whose operator has a key."""
     with serving(loaded(), loaded(name="mixed", signature=MIXED), key="a-key") as server:
-        grpc_server = load_door("grpc")(server.inside, "127.0.0.1", 0)
+        grpc_server = open_grpc(server.inside, "127.0.0.1", 0)
         with grpc.insecure_channel(grpc_server.address.removeprefix("grpc://")) as channel:
             yield server, grpc_server, Caller(channel)
         grpc_server.close(2)
@@ -107,7 +108,7 @@ def test_health_is_told_of_the_whole_and_of_the_service_and_of_no_other(caller):
 
 def test_a_server_that_leaves_is_not_ready():
     with serving(loaded()) as server:
-        grpc_server = load_door("grpc")(replace(server.inside, draining=lambda: True), "localhost", 0)
+        grpc_server = open_grpc(replace(server.inside, draining=lambda: True), "localhost", 0)
         with grpc.insecure_channel(grpc_server.address.removeprefix("grpc://")) as channel:
             assert not Caller(channel).ask("ServerReady").ready
             assert HEALTH["HealthCheckResponse"].FromString(Caller(channel).raw(CHECK, b"")).status == 2
@@ -180,16 +181,19 @@ WRONG = {
     "twice": ({"inputs": [ROWS], "raw_input_contents": [b"1"]}, "has contents and raw_input_contents"),
     "no contents": ({"inputs": [given("rows", [1, 3], "FP16")]}, "is FP16, which has no contents"),
     "infinity": ({"inputs": [given("rows", [1, 1], "FP32", fp32_contents=[np.inf])]}, "holds an infinity"),
-    "out of range": ({"inputs": [given("rows", [1, 3], "UINT8", uint_contents=[1, 2, 300])]}, "which is no UINT8"),
+    "out of range": (
+        {"inputs": [given("rows", [1, 3], "UINT8", uint_contents=[1, 2, 300])]},
+        "which does not fit in UINT8",
+    ),
     "not UTF-8": ({"inputs": [given("rows", [1], "BYTES", bytes_contents=[b"\xff"])]}, "is not UTF-8"),
-    "shared memory": ({"inputs": [{**ROWS, "parameters": SHARED}]}, "not taken from shared memory"),
+    "shared memory": ({"inputs": [{**ROWS, "parameters": SHARED}]}, "is in shared memory, which is not supported"),
     "shared output": (message(raw=False, outputs=[{"name": "probability", "parameters": SHARED}]), "in shared memory"),
     "classes": (
         message(raw=False, outputs=[{"name": "probability", "parameters": {"classification": {"int64_param": 1}}}]),
         "as classes",
     ),
-    "key no text": (message(raw=False, parameters={"key": {"int64_param": 1}}), "parameter 'key' is no string_param"),
-    "nothing": ({}, "column 'a' is not there"),
+    "key no text": (message(raw=False, parameters={"key": {"int64_param": 1}}), "parameter 'key' is not string_param"),
+    "nothing": ({}, "column 'a' is missing"),
 }
 
 
@@ -208,7 +212,7 @@ def test_bytes_that_are_no_message_are_an_invalid_argument(caller):
 
 @pytest.mark.parametrize("method", ["ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics"])
 def test_a_model_or_a_version_that_is_not_there_is_not_found(caller, method):
-    assert caller.refused(method, name="hotels") == ("NOT_FOUND", "no model 'hotels'; there are: flights, mixed")
+    assert caller.refused(method, name="hotels") == ("NOT_FOUND", "no model 'hotels'; available: flights, mixed")
     assert caller.refused(method, name="flights", version="9")[0] == "NOT_FOUND"
 
 
@@ -260,7 +264,7 @@ def test_a_key_opens_over_grpc_what_it_opens_over_http(tmp_path):
     )
     (tmp_path / "keys.toml").write_text(known[0].format(known[1]))
     with serving(loaded(), authenticator=open_authenticator(tmp_path / "keys.toml")) as server:
-        grpc_server = load_door("grpc")(server.inside, "127.0.0.1", 0)
+        grpc_server = open_grpc(server.inside, "127.0.0.1", 0)
         with grpc.insecure_channel(grpc_server.address.removeprefix("grpc://")) as channel:
             caller, mine = Caller(channel), (("authorization", "Bearer asks"),)
             assert caller.ask("ModelReady", name="flights").ready
@@ -273,7 +277,7 @@ def test_a_key_opens_over_grpc_what_it_opens_over_http(tmp_path):
 
 def test_a_load_that_fails_says_why(opened):
     server, _, caller = opened
-    del server.inside.repository._pointers.releases["mixed"]
+    del server.inside.repository._watcher.releases["mixed"]
     assert caller.refused("RepositoryModelLoad", model_name="mixed", metadata=KEY)[0] == "INTERNAL"
 
 
@@ -309,7 +313,7 @@ def test_what_is_in_flight_is_answered_before_the_door_is_closed(opened):
         server.loop.call_soon_threadsafe(*what)
         handed.set()
 
-    grpc_server = load_door("grpc")(replace(server.inside, soon=soon), "127.0.0.1", 0)
+    grpc_server = open_grpc(replace(server.inside, soon=soon), "127.0.0.1", 0)
     until = hold(server)
     with grpc.insecure_channel(grpc_server.address.removeprefix("grpc://")) as channel, ThreadPoolExecutor(2) as pool:
         answer = pool.submit(Caller(channel).infer, raw=True)
@@ -330,3 +334,22 @@ def test_a_process_opens_the_door_that_is_configured_and_leaves_in_good_order(tm
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=20)
     assert process.returncode == 0, said
+
+
+def test_it_listens_from_its_creation_until_it_is_closed():
+    with serving(loaded()) as server:
+        grpc_server = open_grpc(server.inside, "127.0.0.1", 0)
+        host, port = grpc_server.address.rpartition("/")[2].split(":")
+        socket.create_connection((host, int(port)), timeout=5).close()
+        grpc_server.close(1)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)), timeout=5)
+
+
+def test_an_address_that_is_not_available_is_an_error_with_a_hint():
+    with serving(loaded()) as server, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ConfigError, match=r"cannot listen on 127.0.0.1:\d+") as caught:
+            open_grpc(server.inside, "127.0.0.1", taken.getsockname()[1])
+    assert caught.value.hint

@@ -12,7 +12,7 @@ import pytest
 from running import Running, loaded, serving
 from tests.serving.plain import post
 
-from headway.serving.labels import LabelCollector
+from headway.serving.http.routes import LabelCollector
 from headway.storage import segments, traffic
 
 PATH = "/v2/models/flights/labels"
@@ -79,7 +79,7 @@ def test_a_defect_is_500_and_tells_the_caller_nothing_of_it(tmp_path, monkeypatc
     def broken(*_: object, **__: object) -> int:
         raise ZeroDivisionError("inside")
 
-    monkeypatch.setattr(traffic, "keep_labels", broken)
+    monkeypatch.setattr(traffic, "save_labels", broken)
     with labeling(tmp_path) as server:
         said = post(server.port, PATH, {"labels": [{"key": "a", "label": 1}]})
     assert said.status == 500 and "inside" not in said.json["error"]

@@ -37,7 +37,7 @@ def test_an_operator_unloads_a_model_and_loads_it_again():
 def test_a_model_that_the_server_was_not_started_with_is_404():
     with serving(loaded(), key=KEY) as server:
         answer = callback(server, "load", name="hotels")
-        assert answer.status == 404 and answer.json["error"] == "no model 'hotels'; there are: flights"
+        assert answer.status == 404 and answer.json["error"] == "no model 'hotels'; available: flights"
 
 
 def test_a_body_that_is_not_of_the_protocol_is_400():
@@ -57,7 +57,7 @@ def test_a_load_that_fails_says_why_and_what_was_live_stays(error, status, caplo
         def fail(address: str) -> None:
             raise error
 
-        repository._pointers.load = fail
+        repository._watcher.load = fail
         answer = callback(server, "load")
         assert answer.status == status and ask(server, INFER, BODY).values == [3.0]
         assert ("disk" in answer.json["error"]) is False

@@ -76,9 +76,9 @@ def test_requests_may_be_sent_side_by_side(client):
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (columns()[:2], "column 'c' is not there"),
+        (columns()[:2], "column 'c' is missing"),
         ([given("rows", np.ones((1, 2)), "FP64")], "expected [n, 3]"),
-        ([given("rows", np.ones((1, 3), dtype=np.object_), "BYTES")], "holds the text '1'"),
+        ([given("rows", np.ones((1, 3), dtype=np.object_), "BYTES")], "holds the string '1'"),
     ],
 )
 def test_a_wrong_request_is_an_error_with_the_words_of_the_server(client, inputs, message):

@@ -23,7 +23,6 @@ from typing import Any
 import headway
 from headway.core.batch import Format
 from headway.core.contracts import Audit, Blobs, Check, Detector, Engine, Metric, Source, State, Transform
-from headway.core.doors import Door, Tracer
 from headway.core.errors import PluginError
 
 FOLDERS = {
@@ -37,8 +36,6 @@ FOLDERS = {
     "format": "batch.formats",
     "blobs": "storage.blobs",
     "state": "storage.state",
-    "door": "serving.grpc",
-    "tracer": "serving.tracers",
     "section": "reporting.sections",
     "command": "cli.commands",
 }
@@ -148,18 +145,6 @@ def load_blobs(name: str) -> type[Blobs]:
     """The class of the blob store of that name; it opens a folder or an address."""
     blobs: type[Blobs] = _load("blobs", name)
     return blobs
-
-
-def load_door(name: str) -> type[Door]:
-    """The class that opens this way in to a server; raises PluginError with the mend if its library is absent."""
-    door: type[Door] = _load("door", name)
-    return door
-
-
-def load_tracer(name: str) -> type[Tracer]:
-    """The class that sends traces there; raises PluginError with the mend if its library is absent."""
-    tracer: type[Tracer] = _load("tracer", name)
-    return tracer
 
 
 def load_section(name: str) -> Callable[[Any], Any]:

@@ -1,4 +1,4 @@
-"""A client of a headway server, over one connection that is kept."""
+"""A client of a headway server over one persistent connection."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 _POLL_S = 0.02
 
 
-class _Described(msgspec.Struct):
+class _Tensor(msgspec.Struct):
     name: str
     datatype: str
 
 
 class _Metadata(msgspec.Struct):
-    inputs: list[_Described]
+    inputs: list[_Tensor]
 
 
 class _Output(msgspec.Struct):
@@ -43,16 +43,24 @@ class _Error(msgspec.Struct):
 
 
 class Client:
-    """Asks the server at `http://HOST:PORT` or `https:`; not for use by two threads at once.
+    """Client of the server at `http://HOST:PORT` or `https://HOST:PORT`; not safe for use by two threads at once.
 
-    `api_key` is brought with each request; over TLS the server's certificate is held to those in the file `ca`, or to
-    those that this machine trusts.
+    Parameters
+    ----------
+    address
+        URL of the server.
+    api_key
+        API key sent with each request; "" for none.
+    ca
+        PEM file of the certificate authorities to trust over TLS; None for those that the machine trusts.
+    timeout_s
+        Time limit of each request, seconds.
     """
 
     def __init__(self, address: str, *, api_key: str = "", ca: str | None = None, timeout_s: float = 30.0) -> None:
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"{address!r} is no address of a server", hint="http://127.0.0.1:8080")
+            raise ConfigError(f"invalid server address {address!r}", hint="http://127.0.0.1:8080")
         self._address = address
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
@@ -70,30 +78,49 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._connection.close()
 
     def infer(self, name: str, columns: Mapping[str, Sequence[object]], *, key: str = "") -> Floats:
-        """The answers to rows given as columns, float64 [n, k]; None and NaN are missing; `key` says whose rows.
+        """Predict rows.
 
-        Raises DataError with the server's words where it refuses the rows, StoreError where it gives no answer.
+        Parameters
+        ----------
+        name
+            Name of the model.
+        columns
+            Values by column; None and NaN are missing.
+        key
+            Key of the rows, which online features and the canary assignment use; "" for none.
+
+        Returns
+        -------
+        float64 [n, k]
+            Outputs of the model.
+
+        Raises
+        ------
+        DataError
+            If the server rejects the rows, with its message.
+        StoreError
+            If the server does not answer.
         """
         known = self._datatypes.get(name) or self._describe(name)
         inputs = [
-            {"name": key, "shape": [len(values)], "datatype": known.get(key, "FP64"), "data": _plain(values)}
-            for key, values in columns.items()
+            {"name": column, "shape": [len(values)], "datatype": known.get(column, "FP64"), "data": _plain(values)}
+            for column, values in columns.items()
         ]
         body = {"inputs": inputs, **({"parameters": {"key": key}} if key else {})}
-        answer = self._ask("POST", f"/v2/models/{quote(name)}/infer", msgspec.json.encode(body))
+        answer = self._request("POST", f"/v2/models/{quote(name)}/infer", msgspec.json.encode(body))
         output = msgspec.json.decode(answer, type=_Answer).outputs[0]
         return np.array(output.data, dtype=np.float64).reshape(output.shape)
 
     def ready(self, timeout_s: float = 10.0) -> None:
-        """Wait until the server is ready; raises StoreError where it is not so in time."""
+        """Wait until the server is ready; raises StoreError if it is not in time."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                self._ask("GET", "/v2/health/ready")
+                self._request("GET", "/v2/health/ready")
                 return
             except StoreError as error:
                 if time.monotonic() > deadline:
@@ -101,31 +128,31 @@ class Client:
                 time.sleep(_POLL_S)
 
     def _describe(self, name: str) -> dict[str, str]:
-        metadata = msgspec.json.decode(self._ask("GET", f"/v2/models/{quote(name)}"), type=_Metadata)
+        metadata = msgspec.json.decode(self._request("GET", f"/v2/models/{quote(name)}"), type=_Metadata)
         self._datatypes[name] = {column.name: column.datatype for column in metadata.inputs}
         return self._datatypes[name]
 
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    def _request(self, method: str, path: str, body: bytes | None = None) -> bytes:
         try:
             status, answer = self._send(method, path, body)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise StoreError(f"the server gives no answer: {error}", where=self._address) from error
+            raise StoreError(f"the server does not answer: {error}", where=self._address) from error
         if status == 200:
             return answer
-        message = _says(answer, status)
+        message = _error_text(answer, status)
         if status >= 500:
             raise StoreError(message, where=f"{self._address}{path}")
         raise DataError(message, where=f"{self._address}{path}")
 
     def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        """Send once; again on a new connection where the kept one was closed meanwhile: asking twice does no harm."""
-        kept = self._connection.sock is not None
+        """Send a request; if the persistent connection was closed, send it again on a new one, as requests are idempotent."""
+        reused = self._connection.sock is not None
         try:
             return self._exchange(method, path, body)
         except (ConnectionError, http.client.RemoteDisconnected):
             self.close()
-            if not kept:
+            if not reused:
                 raise
             return self._exchange(method, path, body)
 
@@ -136,12 +163,12 @@ class Client:
 
 
 def _plain(values: Sequence[object]) -> list[object]:
-    """Values that JSON has a form for; truth as a number, as the model was trained on it."""
-    listed: list[object] = values.tolist() if isinstance(values, np.ndarray) else list(values)
-    return [float(value) if isinstance(value, bool | np.number) else value for value in listed]
+    """Convert values for JSON; booleans become numbers, as the model was trained on them."""
+    items: list[object] = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    return [float(value) if isinstance(value, bool | np.number) else value for value in items]
 
 
-def _says(answer: bytes, status: int) -> str:
+def _error_text(answer: bytes, status: int) -> str:
     try:
         return msgspec.json.decode(answer, type=_Error).error
     except msgspec.MsgspecError:

@@ -1,4 +1,4 @@
-"""A server: its settings and references checked, its sockets bound, and a fleet of processes that answers."""
+"""Run a server: check its settings and references, bind its sockets, and start its processes."""
 
 from __future__ import annotations
 
@@ -18,30 +18,49 @@ from headway.serving.workers.supervisor import Supervisor
 
 
 def serve(config: Config, references: Sequence[str], *, announce: Callable[[str], object]) -> signal.Signals:
-    """Serve the releases at `name@pointer` until SIGTERM or SIGINT, then answer what is in flight, and return which.
+    """Serve releases until SIGTERM or SIGINT, then answer what is in flight.
 
-    A pointer that moves is followed; a digest (`name@0123abcd`) stays. Announces one line when all workers listen.
-    Raises Refused, and listens nowhere, where a release does not verify or fails its self-test. For the main thread of
-    a process that has no other: it forks.
+    It forks, so call it in the main thread of a process that has no other thread.
+
+    Parameters
+    ----------
+    config
+        The configuration of the project.
+    references
+        Releases as `name@pointer`, which is followed when it moves, or as `name@DIGEST`, which stays.
+    announce
+        Takes one line when all workers listen.
+
+    Returns
+    -------
+    signal.Signals
+        The signal that stopped the server.
+
+    Raises
+    ------
+    ConfigError
+        If a name occurs twice, or an address is not available.
+    Refused
+        If a release does not verify or fails its self-test; the server then does not listen.
     """
     names = {reference.partition("@")[0] for reference in references}
     if len(names) < len(references) or not names:
-        raise ConfigError(f"a server answers each name with one release, given: {', '.join(references) or 'none'}")
+        raise ConfigError(f"a server serves one release of each name, got: {', '.join(references) or 'none'}")
     settings = config.serve
     bound = sockets.bind(settings.host, settings.port, workers=settings.workers or cores())
-    where = sockets.address_of(bound[0], "https" if settings.tls_certificate else "http")
-    held: list[socket.socket] = []
-    if settings.grpc_port >= 0:  # held, and not listened at: gRPC opens sockets of its own in each worker
-        (held,) = sockets.bind(settings.host, settings.grpc_port, workers=1, setting="grpc_port")
-        where = f"{where} and {sockets.address_of(held, 'grpc')}"
-        config = replace(config, serve=replace(settings, grpc_port=held[0].getsockname()[1]))
+    address = sockets.address_of(bound[0], "https" if settings.tls_certificate else "http")
+    reserved: list[socket.socket] = []
+    if settings.grpc_port >= 0:  # reserves the port: gRPC opens its own sockets in each worker
+        (reserved,) = sockets.bind(settings.host, settings.grpc_port, workers=1, setting="grpc_port")
+        address = f"{address} and {sockets.address_of(reserved, 'grpc')}"
+        config = replace(config, serve=replace(settings, grpc_port=reserved[0].getsockname()[1]))
     gc.collect()
-    gc.freeze()  # what is here now is shared by all processes, as long as none of them touches it
+    gc.freeze()  # the memory of this process is shared by all workers until one of them writes to it
     try:
         with log_to_stderr(settings.log_format):
             return Supervisor(config, references, bound).run(
-                lambda what: announce(f"listening on {where} serving {what}")
+                lambda deployed: announce(f"listening on {address} serving {deployed}")
             )
     finally:
         gc.unfreeze()
-        sockets.close([*held, *(each for own in bound for each in own)])
+        sockets.close([*reserved, *(opened for own in bound for opened in own)])

@@ -1,7 +1,7 @@
-"""Follow the pointers: a thread that sees when one moves, verifies and loads what it moved to, and swaps it in.
+"""Watch the registry: a thread detects when a pointer moves, loads the release that it points to, and switches over.
 
-It looks at little, often: the bytes of the last move of each pointer, and of the rollout. Only what was verified takes
-a seat; what does not verify leaves on it what was there.
+It reads little, often: the bytes of the last update of each pointer, and of the rollout. Only a verified release is
+served; after an update that does not verify, the previous release stays.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from headway.serving.routing.traffic_split import TrafficSplit
 
 LIVE, CANARY = "live", "canary"
 POLL_S = 0.1
-RETRY_LOOKS = 50
+RETRY_POLLS = 50
 _log = logging.getLogger(__name__)
 
 
 class PointerState(NamedTuple):
-    """What is looked at, as bytes: any change of it is a reason to look closer."""
+    """The polled records as bytes: any change triggers a closer look."""
 
     pointer: bytes | None
     canary: bytes | None = None
@@ -38,86 +38,91 @@ class PointerState(NamedTuple):
 
 
 class RegistryWatcher:
-    """Keeps the seats of a plane at what their pointers say: `take` is called from its thread, with each new seat."""
+    """Keeps the traffic splits of a server in line with the pointers.
+
+    `on_change` is called from the thread of the watcher with each new split. `refused` holds for each pointer whether
+    its last update was refused.
+    """
 
     def __init__(
         self,
         register: ModelRegistry,
         *,
         online: Path,
-        take: Callable[[TrafficSplit], None],
+        on_change: Callable[[TrafficSplit], None],
         refused: MutableMapping[str, bool],
     ) -> None:
         self._register = register
         self._online = online
-        self._take = take
+        self._on_change = on_change
         self._refused = refused
-        self._met: dict[str, PointerState] = {}
+        self._polled: dict[str, PointerState] = {}
         self._splits: dict[str, TrafficSplit] = {}
-        self._known: dict[str, LoadedModel] = {}
-        self._looks = 0
-        self._held = threading.Lock()  # of who looks, or changes what is looked at
-        self._leaving = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
+        self._loaded: dict[str, LoadedModel] = {}
+        self._polls = 0
+        self._lock = threading.Lock()  # held while polling, and while the watched pointers change
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
 
-    def begin(self, addresses: Mapping[str, LoadedModel]) -> None:
-        """Follow these pointers (`name@pointer`), each with the release that it was resolved to, until `close`."""
-        for address, release in addresses.items():
-            self._splits[address] = TrafficSplit(live=release)
-            self._known[release.digest] = release
+    def start(self, addresses: Mapping[str, LoadedModel]) -> None:
+        """Watch these pointers (`name@pointer`), each with the model that was loaded for it, until `close`."""
+        for address, model in addresses.items():
+            self._splits[address] = TrafficSplit(live=model)
+            self._loaded[model.digest] = model
             self._refused[address] = False
         self._thread.start()
 
     def load(self, address: str) -> LoadedModel:
-        """Follow one more pointer: its release, verified and opened, takes a seat.
+        """Load the release at one more pointer, serve it, and watch the pointer.
 
-        Raises HeadwayError where it does not verify or cannot be opened; then nothing changes.
+        Raises HeadwayError if the release does not verify or cannot be opened; then nothing changes.
         """
-        with self._held:
-            release = self._loaded(self._register.resolve(address))
-            self._splits[address] = TrafficSplit(live=release)
+        with self._lock:
+            model = self._load(self._register.resolve(address))
+            self._splits[address] = TrafficSplit(live=model)
             self._refused[address] = False
-            self._met.pop(address, None)
-            self._take(self._splits[address])
-        return release
+            self._polled.pop(address, None)
+            self._on_change(self._splits[address])
+        return model
 
     def unload(self, address: str) -> None:
-        """Follow a pointer no more."""
-        with self._held:
+        """Stop watching a pointer."""
+        with self._lock:
             self._splits.pop(address, None)
             self._refused.pop(address, None)
-            self._known = {digest: each for digest, each in self._known.items() if self._sits(digest)}
+            self._loaded = {digest: model for digest, model in self._loaded.items() if self._is_used(digest)}
 
     def close(self) -> None:
         """End the thread."""
-        self._leaving.set()
+        self._stopping.set()
         self._thread.join()
 
-    def look(self) -> None:
-        """Look once at every pointer, and act on what has changed."""
-        self._looks += 1
-        with self._held:
-            self._look()
+    def poll(self) -> None:
+        """Check every pointer once, and switch over if one has moved."""
+        self._polls += 1
+        with self._lock:
+            self._poll()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
+        retry = self._polls % RETRY_POLLS == 0 and any(self._refused.values())
         for address, split in tuple(self._splits.items()):
             try:
-                signs = self._signs(address)
-                if signs != self._met.get(address) or (any(self._refused.values()) and self._looks % RETRY_LOOKS == 0):
-                    self._met[address] = signs
-                    self._move(address, split, signs)
-            except HeadwayError as error:  # the state itself cannot be read
+                state = self._read_state(address)
+                if state != self._polled.get(address) or retry:
+                    self._polled[address] = state
+                    self._update(address, split, state)
+            except HeadwayError as error:  # the state store itself cannot be read
                 self._refuse(address, error)
 
     def _run(self) -> None:
-        """Look until told to leave; whatever a look fails with, the next one is made."""
-        with ThreadPoolExecutor(1, thread_name_prefix="look") as pool:
-            while not self._leaving.wait(POLL_S):
-                error = pool.submit(self.look).exception()
+        """Poll until closed; after any failure the next poll is made."""
+        with ThreadPoolExecutor(1, thread_name_prefix="registry-poll") as pool:
+            while not self._stopping.wait(POLL_S):
+                error = pool.submit(self.poll).exception()
                 if error is not None:
-                    _log.error("a look at the pointers failed", exc_info=error)
+                    _log.error("polling the registry failed", exc_info=error)
 
-    def _signs(self, address: str) -> PointerState:
+    def _read_state(self, address: str) -> PointerState:
         name, _, pointer = address.partition("@")
         state: State = self._register.state
         last = state.last(name, pointer)
@@ -127,62 +132,63 @@ class RegistryWatcher:
         rollout = state.latest("rollout", name=name)
         return PointerState(last.content if last else None, canary.content if canary else None, rollout)
 
-    def _move(self, address: str, split: TrafficSplit, signs: PointerState) -> None:
-        """Load what the pointers are at, and take the seat if anything of it is new.
+    def _update(self, address: str, split: TrafficSplit, state: PointerState) -> None:
+        """Load the releases that the pointers point to, and replace the split if any of them is new.
 
-        A pointer that cannot be believed holds up no other: live goes back beside a canary that does not verify, and a
-        canary leaves beside a live that does not.
+        A pointer that does not verify blocks no other: live can roll back next to a canary that does not verify, and a
+        canary can end next to a live release that does not.
         """
-        new = self._split_for(address, self._at(address) or split.live, signs)
+        new = self._new_split(address, self._resolve(address) or split.live, state)
         if new == split:
             return
-        self._take(new)
+        self._on_change(new)
         self._splits[address] = new
-        kept = {each.digest: each for each in (split.live, new.live, new.canary) if each}
-        self._known = {digest: each for digest, each in self._known.items() if self._sits(digest)} | kept
-        _log.warning("%s is now release %s%s", address, new.live.digest, f" beside {_said(new)}" if new.canary else "")
+        previous = {model.digest: model for model in (split.live, new.live, new.canary) if model}
+        used = {digest: model for digest, model in self._loaded.items() if self._is_used(digest)}
+        self._loaded = used | previous
+        canary = f", with canary {new.canary.digest} at a share of {new.share:g}" if new.canary else ""
+        _log.warning("%s now serves release %s%s", address, new.live.digest, canary)
 
-    def _at(self, address: str) -> LoadedModel | None:
-        """What a pointer is at, verified and opened; None where it does not verify, which is told once."""
+    def _resolve(self, address: str) -> LoadedModel | None:
+        """Return the model that a pointer points to; None if it does not verify, which is logged once."""
         try:
-            release = self._loaded(self._register.resolve(address))
+            model = self._load(self._register.resolve(address))
         except HeadwayError as error:
             self._refuse(address, error)
             return None
         self._refused[address] = False
-        return release
+        return model
 
-    def _sits(self, digest: str) -> bool:
+    def _is_used(self, digest: str) -> bool:
         return any(
             digest in (split.live.digest, split.canary and split.canary.digest) for split in self._splits.values()
         )
 
-    def _split_for(self, address: str, live: LoadedModel, signs: PointerState) -> TrafficSplit:
-        canary_at = f"{live.name}@{CANARY}"
-        rollout = read(Rollout, signs.rollout) if signs.rollout else None
+    def _new_split(self, address: str, live: LoadedModel, state: PointerState) -> TrafficSplit:
+        canary_address = f"{live.name}@{CANARY}"
+        rollout = read(Rollout, state.rollout) if state.rollout else None
         if rollout is None or rollout.standing != "running" or rollout.release == live.digest:
-            self._refused.pop(canary_at, None)
+            self._refused.pop(canary_address, None)
             return TrafficSplit(live=live)
-        move = read(PointerUpdate, signs.canary) if signs.canary else None
-        canary = self._at(canary_at) if move and move.release == rollout.release else None
-        signed = self._register.head(canary_at) if canary else None
+        update = read(PointerUpdate, state.canary) if state.canary else None
+        canary = self._resolve(canary_address) if update and update.release == rollout.release else None
+        signed = self._register.head(canary_address) if canary else None
         if canary is None or signed is None or signed.deal is None or signed.release != canary.digest:
             return TrafficSplit(live=live)
-        deal = signed.deal  # of the signed move: who can write the record of the rollout cannot deal the canary a key
-        return TrafficSplit(live=live, canary=canary, share=deal.share, salt=deal.salt, stage=deal.stage)
+        # From the signed update: write access to the rollout record alone must not assign traffic to a canary.
+        assignment = signed.deal
+        return TrafficSplit(
+            live=live, canary=canary, share=assignment.share, salt=assignment.salt, stage=assignment.stage
+        )
 
-    def _loaded(self, bundle: Bundle) -> LoadedModel:
-        """The verified release, opened; one that sits or sat last is open already."""
-        known = self._known.get(bundle.digest)
+    def _load(self, bundle: Bundle) -> LoadedModel:
+        """Load a verified release, unless it is loaded already."""
+        known = self._loaded.get(bundle.digest)
         if known is None:
-            known = self._known[bundle.digest] = load_model(bundle, self._online)
+            known = self._loaded[bundle.digest] = load_model(bundle, self._online)
         return known
 
     def _refuse(self, address: str, error: HeadwayError) -> None:
         if not self._refused.get(address):
-            _log.error("%s moved to what is not loaded, so what was live stays: %s", address, error)
+            _log.error("%s points to a release that cannot be loaded; the previous one stays: %s", address, error)
         self._refused[address] = True
-
-
-def _said(split: TrafficSplit) -> str:
-    return f"{split.canary.digest if split.canary else ''} at a share of {split.share:g}"

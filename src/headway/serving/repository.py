@@ -1,126 +1,152 @@
-"""The model repository extension: which models there are, and an operator's word to take one or to let it go.
+"""Models of a server, for any transport: find, describe, load and unload them (Triton's repository extension).
 
-A release is loaded as its pointer says and as it was signed: no file and no setting of a caller is taken.
+A release is loaded as its pointer says and as it was signed: no file and no setting of a caller is used.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
-
-import msgspec
 
 from headway.core.errors import HeadwayError
 from headway.serving.batching.data_plane import DataPlane
-from headway.serving.http.connection import Request
 from headway.serving.loading import LoadedModel
-from headway.serving.protocol.errors import RequestError, encode, error_body, request_error
-from headway.serving.protocol.schemas import ModelIndexEntry
+from headway.serving.protocol.errors import RequestError, request_error
+from headway.serving.protocol.schemas import (
+    ConfigTensor,
+    InferStatistics,
+    ModelConfig,
+    ModelIndexEntry,
+    ModelStatistics,
+    StatisticDuration,
+)
+from headway.serving.protocol.tensors import BYTES
+from headway.serving.registry_watcher import RegistryWatcher
+from headway.serving.telemetry.metrics import ModelCounters
 
 _log = logging.getLogger(__name__)
 
 
-class IndexRequest(msgspec.Struct):
-    """The body of a request for the index: whether only models that take requests are asked for."""
-
-    ready: bool = False
-
-
-class LoadRequest(msgspec.Struct):
-    """The body of a load or unload; a release is taken as it was signed, whatever the parameters."""
-
-    parameters: dict[str, Any] = {}
-
-
-class Pointers(Protocol):
-    """Who keeps the releases at their pointers (`serve.follow.Follower`)."""
-
-    def load(self, address: str) -> LoadedModel:
-        """Take what a pointer is at; raises HeadwayError where it does not verify."""
-        ...
-
-    def unload(self, address: str) -> None:
-        """Follow a pointer no more."""
-        ...
+def find_model(plane: DataPlane, name: str, version: str = "") -> LoadedModel:
+    """Return the live model of a name, which must have this version if one is given; raises RequestError."""
+    model = plane.find(name)
+    if model is None:
+        raise RequestError(404, f"no model '{name}'", hint=f"available: {', '.join(plane.models) or 'none'}")
+    if version and version != model.version:
+        raise RequestError(404, f"model '{name}' has no version '{version}'", hint=f"its version is {model.version}")
+    return model
 
 
 class ModelRepository:
-    """The models that a server was started with, by name; `addresses` says at which pointer each is.
+    """The models that a server was started with, by name; `addresses` gives the pointer of each.
 
-    Loading takes a thread; `soon` runs a function on the loop (`loop.call_soon_threadsafe`).
+    Loading runs on a thread; `soon` runs a function on the loop (`loop.call_soon_threadsafe`). `dispatch` loads or
+    unloads the model at a pointer: in this process, unless a server of several processes replaces it.
     """
 
     def __init__(
         self,
         plane: DataPlane,
-        pointers: Pointers,
+        watcher: RegistryWatcher,
         *,
         addresses: Mapping[str, str],
         soon: Callable[[Callable[[], None]], object],
     ) -> None:
         self._plane = plane
-        self._pointers = pointers
+        self._watcher = watcher
         self._addresses = addresses
-        self._soon = soon
-        self.everywhere = self.act  # in a fleet: what has each process act
+        self.soon = soon
+        self.dispatch = self.load_here
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="repository")
 
     def index(self, *, ready: bool) -> list[ModelIndexEntry]:
-        """Each model with its state; `ready` leaves out those that were unloaded."""
-        here = self._plane.releases
-        listed = [ModelIndexEntry(name, release.version, "READY") for name, release in here.items()]
-        gone = [ModelIndexEntry(name, "", "UNAVAILABLE", "unloaded") for name in self._addresses if name not in here]
-        return listed if ready else listed + gone
+        """List the models with their state; `ready` leaves out those that are unloaded."""
+        models = self._plane.models
+        loaded = [ModelIndexEntry(name, model.version, "READY") for name, model in models.items()]
+        if ready:
+            return loaded
+        unloaded = [name for name in self._addresses if name not in models]
+        return loaded + [ModelIndexEntry(name, "", "UNAVAILABLE", "unloaded") for name in unloaded]
 
-    def callback(self, request: Request, name: str, *, load: bool) -> None:
-        """Load or unload a model at an operator's word, and answer when it is done."""
-        try:
-            work = self.order(name, load=load)
-        except RequestError as error:
-            request.reply(error.status, error_body(error))
-            return
-        work.add_done_callback(lambda done: self._soon(lambda: _reply(request, done)))
-
-    def order(self, name: str, *, load: bool) -> Future[None]:
-        """Begin to load or unload a model at an operator's word; raises Unanswered where none such was there."""
+    def request(self, name: str, *, load: bool) -> Future[None]:
+        """Start to load or unload a model for an operator; raises RequestError if there is no such model."""
         address = self._addresses.get(name)
         if address is None:
-            raise RequestError(404, f"no model '{name}'", hint=f"there are: {', '.join(self._addresses)}")
-        return self.everywhere(address, load)
+            raise RequestError(404, f"no model '{name}'", hint=f"available: {', '.join(self._addresses)}")
+        return self.dispatch(address, load)
 
-    def act(self, address: str, load: bool) -> Future[None]:
-        """Load or unload what is at a pointer, in this process."""
+    def load_here(self, address: str, load: bool) -> Future[None]:
+        """Load or unload the model at a pointer in this process."""
         return self._pool.submit(self._load if load else self._unload, address)
 
     def close(self) -> None:
-        """Do what was taken on, and end the thread."""
+        """Finish the accepted requests, and end the thread."""
         self._pool.shutdown()
 
     def _load(self, address: str) -> None:
-        release = self._pointers.load(address)
-        _log.warning("%s was loaded at an operator's word: release %s", address, release.digest)
+        model = self._watcher.load(address)
+        _log.warning("an operator loaded %s: release %s", address, model.digest)
 
     def _unload(self, address: str) -> None:
-        self._pointers.unload(address)
-        name = next(name for name, at in self._addresses.items() if at == address)
-        self._soon(lambda: self._plane.leave(name))
-        _log.warning("%s was unloaded at an operator's word", address)
+        self._watcher.unload(address)
+        name = next(name for name, pointer in self._addresses.items() if pointer == address)
+        self.soon(lambda: self._plane.remove(name))
+        _log.warning("an operator unloaded %s", address)
 
 
 def load_error(error: BaseException) -> RequestError:
-    """What an operator is told whose word was not done: 503 or 422 with the reason, or that it is a defect of ours."""
+    """Convert the failure of a load to an error with a status: 503 or 422 with the reason, 500 for a defect."""
     if isinstance(error, HeadwayError):
         return request_error(error)
     _log.error("a model was not loaded", exc_info=error)
-    return RequestError(500, "the model was not loaded; the server's log says more")
+    return RequestError(500, "the model was not loaded; see the log of the server")
 
 
-def _reply(request: Request, done: Future[None]) -> None:
-    error = done.exception()
-    if error is None:
-        request.reply(200, encode({}))
-        return
-    why = load_error(error)
-    request.reply(why.status, error_body(why))
+def model_config(model: LoadedModel, *, max_batch_rows: int) -> ModelConfig:
+    """Return the configuration of a model in Triton's form: batches of rows, one value a row in each input."""
+    signature = model.features.request
+    return ModelConfig(
+        name=model.name,
+        platform="headway",
+        backend="headway",
+        max_batch_size=max_batch_rows,
+        input=tuple(
+            ConfigTensor(field.name, "TYPE_STRING" if field.datatype == BYTES else f"TYPE_{field.datatype}", (1,))
+            for field in signature.inputs
+        ),
+        output=(ConfigTensor(signature.output, "TYPE_FP64", (-1,)),),
+    )
+
+
+def model_statistics(model: LoadedModel, counters: ModelCounters) -> ModelStatistics:
+    """Return the statistics of a name, over all its releases.
+
+    The queue time includes reading the body. perf_analyzer accepts only a numeric version, so it is the hexadecimal
+    version of the live release as a decimal number, and only equal counts in all three phases.
+    """
+    n, none = counters.requests, StatisticDuration(0, 0)
+    stats = InferStatistics(
+        success=StatisticDuration(n, counters.latency_ns),
+        fail=StatisticDuration(counters.failed, counters.failed_ns),
+        queue=StatisticDuration(n, counters.queue_ns),
+        compute_input=StatisticDuration(n, 0),
+        compute_infer=StatisticDuration(n, counters.engine_ns),
+        compute_output=StatisticDuration(n, counters.output_ns),
+        cache_hit=none,
+        cache_miss=none,
+    )
+    return ModelStatistics(
+        name=model.name,
+        version=str(int(model.version, 16)),
+        last_inference=_unix_ms(counters.last_ns) if n else 0,
+        inference_count=counters.rows,
+        execution_count=counters.calls,
+        inference_stats=stats,
+    )
+
+
+def _unix_ms(ended_ns: int) -> int:
+    """Convert a time of `time.perf_counter_ns` to milliseconds since 1970."""
+    return (time.time_ns() - (time.perf_counter_ns() - ended_ns)) // 1_000_000

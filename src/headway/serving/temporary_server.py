@@ -1,4 +1,4 @@
-"""A variant served for a trial: a register of its own in a folder that goes, and the fleet that `headway serve` is."""
+"""Serve a variant temporarily, for a load test: in a temporary registry, with the processes of `headway serve`."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from headway.registry.model_registry import ModelRegistry
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
 
-NAME, LEAVES_WITHIN_S = "trial", 20
+NAME, STOPS_WITHIN_S = "trial", 20
 _SERVE = """
 import json, sys
-order = json.loads(sys.argv[1])
-sys.path[:] = order["path"]
+arguments = json.loads(sys.argv[1])
+sys.path[:] = arguments["path"]
 import msgspec
 from headway.core.config import Config
 from headway.serving import process
-config = msgspec.convert(order["config"], Config)
-process.serve(config, [order["reference"]], announce=lambda line: print(line, flush=True))
+config = msgspec.convert(arguments["config"], Config)
+process.serve(config, [arguments["reference"]], announce=lambda line: print(line, flush=True))
 """
 
 
@@ -56,28 +56,28 @@ class _Answer(msgspec.Struct):
 def temporary_server(
     config: Config, blobs: Blobs, contract: Contract, self_test: SelfTest, variant: Variant
 ) -> Iterator[Trial]:
-    """Serve a variant on loopback as a project's `[serve]` says, but without keys, TLS, gRPC, traces and access log.
+    """Serve a variant on loopback with a project's `[serve]`, but without API keys, TLS, gRPC, traces and access log.
 
-    It is signed by a key of its own, and held to the contract and to the self-test; it has no calibrator and no
-    feature views. Raises EngineError with the server's last words where it does not come up.
+    The variant is signed with a temporary key and checked against the contract and the self-test; it has no
+    calibrator and no feature views. Raises EngineError with the last line of the server's output if it does not start.
     """
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as output:
         settings = _settings(config, folder)
         unsigned = Release(
             name=NAME,
             variant=variant,
             evidence=(),
-            verdict=Verdict(answer="undecided", subject=variant.digest, why="a trial, by which it is to be judged"),
+            verdict=Verdict(answer="undecided", subject=variant.digest, why="a temporary release for a load test"),
             contract=contract,
             self_test=self_test,
         )
         reference = _published(settings, unsigned, blobs)
-        order = {"path": sys.path, "config": msgspec.to_builtins(settings), "reference": reference}
+        arguments = {"path": sys.path, "config": msgspec.to_builtins(settings), "reference": reference}
         began = perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE, msgspec.json.encode(order).decode()],
+            [sys.executable, "-c", _SERVE, msgspec.json.encode(arguments).decode()],
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=output,
             text=True,
             start_new_session=True,
         )
@@ -85,9 +85,9 @@ def temporary_server(
             line = cast("IO[str]", process.stdout).readline()
             address = urlsplit(next((word for word in line.split() if "://" in word), ""))
             if not address.port:
-                process.wait(LEAVES_WITHIN_S)
-                said.seek(0)
-                raise _silent(said.read())
+                process.wait(STOPS_WITHIN_S)
+                output.seek(0)
+                raise _start_error(output.read())
             yield Trial(
                 host=str(address.hostname),
                 port=address.port,
@@ -101,8 +101,8 @@ def temporary_server(
 
 
 def _settings(config: Config, folder: str) -> Config:
-    """The project's settings of the server, with a store, keys and a port of its own."""
-    own = replace(
+    """Return the server settings of the project, with a separate store, keys and port."""
+    settings = replace(
         config.serve,
         host="127.0.0.1",
         port=0,
@@ -115,11 +115,11 @@ def _settings(config: Config, folder: str) -> Config:
         access_log=ServeSection().access_log,
     )
     trust = TrustSection(publisher_key="keys/publisher.pem", trusted_keys="keys/trusted.txt")
-    return Config(project=ProjectSection(name=NAME), trust=trust, serve=own, slo=config.slo, folder=folder)
+    return Config(project=ProjectSection(name=NAME), trust=trust, serve=settings, slo=config.slo, folder=folder)
 
 
 def _published(config: Config, release: Release, blobs: Blobs) -> str:
-    """Sign a release in the trial's own register; returns its reference."""
+    """Publish a release in the temporary registry; returns its reference."""
     init_keys(config.path(config.trust.publisher_key), config.path(config.trust.trusted_keys), comment=NAME)
     register = ModelRegistry.from_config(config)
     try:
@@ -131,9 +131,9 @@ def _published(config: Config, release: Release, blobs: Blobs) -> str:
 
 
 def _request(signature: Signature, rows: Floats) -> bytes:
-    """The whole request for rows: an input for each column, texts for ranks, null for what is missing."""
+    """Return an HTTP request for rows: an input per column, categories as strings, null for missing values."""
     inputs = [
-        {"name": column.name, "shape": [len(rows)], "datatype": column.datatype, "data": _sent(column, values)}
+        {"name": column.name, "shape": [len(rows)], "datatype": column.datatype, "data": _json_values(column, values)}
         for column, values in zip(signature.inputs, rows.T, strict=True)
     ]
     body = msgspec.json.encode({"inputs": inputs})
@@ -141,29 +141,29 @@ def _request(signature: Signature, rows: Floats) -> bytes:
     return head.encode() + body
 
 
-def _sent(column: Field, values: Floats) -> list[float | str | None]:
-    """A column's values for JSON; a rank beyond the categories is a text that is none of them."""
-    listed: list[float | None] = [None if np.isnan(value) else value for value in values.tolist()]
+def _json_values(column: Field, values: Floats) -> list[float | str | None]:
+    """Return a column's values for JSON; a code beyond the categories becomes a string that is none of them."""
+    numbers: list[float | None] = [None if np.isnan(value) else value for value in values.tolist()]
     if column.datatype != "BYTES":
-        return list(listed)
-    texts = (*column.categories, "\x00".join(("", *column.categories)))
-    return [None if value is None else texts[int(value)] for value in listed]
+        return list(numbers)
+    categories = (*column.categories, "\x00".join(("", *column.categories)))
+    return [None if value is None else categories[int(value)] for value in numbers]
 
 
 def _answers(body: bytes) -> Floats:
     return np.array(msgspec.json.decode(body, type=_Answer).outputs[0].data, dtype=np.float64)
 
 
-def _silent(said: str) -> EngineError:
-    lines = [line for line in said.splitlines() if line[:1].strip()] or ["no word"]
-    return EngineError(f"a server of the variant does not come up: {lines[-1]}", hint="headway doctor")
+def _start_error(output: str) -> EngineError:
+    lines = [line for line in output.splitlines() if line[:1].strip()] or ["no output"]
+    return EngineError(f"the server of the variant did not start: {lines[-1]}", hint="headway doctor")
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Ask the server to leave, and end what does not."""
+    """Stop the server, and kill what does not stop."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
-        process.wait(LEAVES_WITHIN_S)
+        process.wait(STOPS_WITHIN_S)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()

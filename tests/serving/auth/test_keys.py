@@ -47,26 +47,26 @@ def test_a_key_that_was_revoked_stays_with_the_time(file):
 def test_a_name_is_given_once_though_its_key_was_revoked(file):
     create_key(file, "billing", ["predict"])
     revoke_key(file, "billing")
-    with pytest.raises(ConfigError, match="there is a key 'billing'"):
+    with pytest.raises(ConfigError, match="the API key 'billing' exists already"):
         create_key(file, "billing", ["predict"])
 
 
 def test_who_revokes_a_key_that_is_not_there_is_told_those_that_are(file):
-    with pytest.raises(ConfigError, match="there is no key 'other'") as error:
+    with pytest.raises(ConfigError, match="no API key 'other'") as error:
         revoke_key(file, "other")
     assert error.value.where == "known: none"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a.b", "x" * 65, 'a"'])
 def test_a_name_that_no_table_can_have_is_refused(file, name):
-    with pytest.raises(ConfigError, match="is no name of a key"):
+    with pytest.raises(ConfigError, match="invalid API key name"):
         create_key(file, name, ["predict"])
     assert not file.exists()
 
 
 @pytest.mark.parametrize("given", [{"per_s": -1.0}, {"burst": -1}])
 def test_a_limit_that_is_none_is_refused(file, given):
-    with pytest.raises(ConfigError, match="no such key can be made"):
+    with pytest.raises(ConfigError, match="cannot create the API key"):
         create_key(file, "billing", ["predict"], **given)
 
 
@@ -93,7 +93,7 @@ def test_a_file_that_holds_no_keys_is_an_error_that_names_it(file, text):
 def test_no_more_keys_are_made_than_there_are_places(file, monkeypatch):
     monkeypatch.setattr(keys, "MAX_KEYS", 1)
     create_key(file, "one", ["predict"])
-    with pytest.raises(ConfigError, match="there are 1 keys"):
+    with pytest.raises(ConfigError, match="there are 1 API keys"):
         create_key(file, "two", ["predict"])
 
 
@@ -106,5 +106,5 @@ def test_keys_that_are_made_at_once_are_all_kept(file):
 
 def test_keys_may_not_lie_in_the_store_which_they_guard(tmp_path):
     (tmp_path / "headway.toml").write_text('[serve]\nkeys = ".headway/keys.toml"\n')
-    with pytest.raises(ConfigError, match="lies in the store"):
+    with pytest.raises(ConfigError, match="is in the store"):
         keys_file(config.load(tmp_path, environment={}))

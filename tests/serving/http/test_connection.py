@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import Peer, Running, ask, body_of, loaded, request, serving
 
-from headway.serving.http.server_state import ConnectionLimits
+from headway.serving.http.connection import ConnectionLimits
 
 INFER = request(body=body_of([1, 2, 6]))
 READY = request("/v2/health/ready")

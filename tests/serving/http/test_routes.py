@@ -85,7 +85,7 @@ def test_a_target_that_is_no_address_is_not_answered_with_a_5xx(server):
 def test_a_model_that_is_not_here_is_404_and_those_that_are_are_named(server):
     for path, body in (("/v2/models/other/infer", BODY), ("/v2/models/other", b""), ("/v2/models/other/ready", b"")):
         answer = ask(server, path, body)
-        assert answer.status == 404 and answer.json["error"] == "no model 'other'; there are: flights, mixed"
+        assert answer.status == 404 and answer.json["error"] == "no model 'other'; available: flights, mixed"
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def test_a_model_that_is_not_here_is_404_and_those_that_are_are_named(server):
 def test_another_method_is_405_and_the_right_one_is_named(server, path, method, allowed):
     answer = ask(server, path, method=method)
     assert (answer.status, answer.headers["Allow"]) == (405, allowed)
-    assert answer.json["error"] == f"{method} is not answered here; {allowed} is"
+    assert answer.json["error"] == f"method {method} is not allowed here; use {allowed}"
 
 
 def test_a_wrong_request_is_400_and_the_connection_stays(server):
     with Peer(server) as peer:
         answer = peer.say(request(body=b'{"inputs":[]}')).hear()
-        assert answer.status == 400 and "column 'a' is not there" in answer.json["error"]
+        assert answer.status == 400 and "column 'a' is missing" in answer.json["error"]
         assert peer.say(request(body=BODY)).hear().values == [3.0]
 
 

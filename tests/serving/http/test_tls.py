@@ -29,10 +29,10 @@ from running import Peer, Running, body_of, loaded, request, serving
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, StoreError
-from headway.core.plugins import load_door
 from headway.core.sections.serve import ServeSection
 from headway.serving.client import Client
-from headway.serving.http.server_state import ConnectionLimits
+from headway.serving.grpc.transport import open_grpc
+from headway.serving.http.connection import ConnectionLimits
 from headway.serving.http.tls import TlsContext, tls_from_config
 
 SIGNS = x509.KeyUsage(
@@ -166,7 +166,7 @@ def test_a_greeting_that_does_not_come_is_not_waited_for(issuer):
 @contextmanager
 def over_grpc(server: Running, issuer: Issuer, own: tuple[Path, Path] | None = None) -> Iterator[Callable[[], bytes]]:
     """Asks over gRPC whether the server is live, as a client that trusts the issuer and may show a certificate."""
-    grpc_server = load_door("grpc")(server.inside, "127.0.0.1", 0)
+    grpc_server = open_grpc(server.inside, "127.0.0.1", 0)
     shown = {"private_key": own[1].read_bytes(), "certificate_chain": own[0].read_bytes()} if own else {}
     trusts = grpc.ssl_channel_credentials(issuer.file.read_bytes(), **shown)
     with grpc.secure_channel(f"localhost:{grpc_server.address.rpartition(':')[2]}", trusts) as channel:
@@ -218,7 +218,7 @@ def test_a_new_certificate_is_taken_for_new_connections_and_an_unfit_one_is_not(
         certificate.unlink()
         server.later(0)
         assert before.say(INFER).hear().values == [3.0]
-    assert caplog.text.count("the certificate stays as it was") == 2
+    assert caplog.text.count("kept the previous certificate") == 2
 
 
 def no_files(issuer: Issuer) -> tuple[Path, ...]:
@@ -240,7 +240,7 @@ def with_a_ca_that_is_none(issuer: Issuer) -> tuple[Path, ...]:
 
 @pytest.mark.parametrize("files", [no_files, of_another, with_password, with_a_ca_that_is_none])
 def test_files_that_are_no_certificate_with_its_key_are_an_error_at_start(issuer, files: Callable[..., tuple]):
-    with pytest.raises(ConfigError, match="no TLS with these files") as error:
+    with pytest.raises(ConfigError, match="cannot use these files for TLS") as error:
         TlsContext(*files(issuer))
     assert "[serve] tls_" in error.value.where
 
@@ -259,5 +259,5 @@ def test_the_files_are_those_of_the_settings(issuer, tmp_path):
 
 @pytest.mark.parametrize("given", [{"tls_key": "a"}, {"tls_client_ca": "a"}])
 def test_a_key_without_a_certificate_is_an_error(given):
-    with pytest.raises(ConfigError, match="no certificate"):
+    with pytest.raises(ConfigError, match="without a certificate"):
         tls_from_config(Config(serve=ServeSection(**given)))

@@ -91,20 +91,20 @@ def test_one_input_may_be_raw_and_another_in_json():
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ([A, B, column("c", b"1234")], "input 'c' has 4 bytes, its shape [1] of FP64 asks for 8"),
-        ([A, B, column("c", eight(1), parameters={"binary_data_size": 9})], "binary_data_size of 9, and 8 bytes"),
+        ([A, B, column("c", b"1234")], "input 'c' has 4 bytes, its shape [1] of FP64 needs 8"),
+        ([A, B, column("c", eight(1), parameters={"binary_data_size": 9})], "binary_data_size of 9, but 8 bytes"),
         ([A, B, column("c", eight(1), parameters={"binary_data_size": -1})], "binary_data_size of -1"),
         ([A, B, column("c", eight(1), parameters={})], "input 'c' has no data"),
         ([A, B, C, ({"name": "d", "shape": [1], "datatype": "FP64", "data": [1]}, b"x")], "1 bytes are left"),
         ([A, B, column("c", eight(1), "FP8")], "input 'c' is FP8, expected one of BOOL, FP16"),
         ([A, B, column("c", eight(float("inf")))], "input 'c' holds an infinity"),
         ([A, B, column("c", b"", shape=[0])], "input 'c' has shape [0]"),
-        ([A, B, column("c", eight(1), shape=[-1])], "input 'c' has shape [-1]: no row"),
+        ([A, B, column("c", eight(1), shape=[-1])], "input 'c' has shape [-1], which has no row"),
         ([A, B, column("c", eight(1) * 2, shape=[2])], "input 'c' has shape [2], expected [1]"),
         ([A, B, column("c", texts("x"), "BYTES")], "input 'c' is BYTES, expected a number"),
-        ([column("c", texts("x", "y"), "BYTES")], "input 'c' has 10 bytes, its shape [1] of BYTES asks for 1 texts"),
-        ([column("c", b"\x09\0\0\0x", "BYTES")], "asks for 1 texts, each behind its length"),
-        ([column("c", b"\x01\0\0\0\xff", "BYTES")], "input 'c' holds a text that is not UTF-8"),
+        ([column("c", texts("x", "y"), "BYTES")], "input 'c' has 10 bytes, its shape [1] of BYTES needs 1 strings"),
+        ([column("c", b"\x09\0\0\0x", "BYTES")], "needs 1 strings, each behind its length"),
+        ([column("c", b"\x01\0\0\0\xff", "BYTES")], "input 'c' holds a string that is not UTF-8"),
         ([column("rows", eight(1) * 2, shape=[1, 2])], "shape [1, 2], expected [n, 3]"),
     ],
 )
@@ -115,9 +115,9 @@ def test_bytes_that_are_not_what_was_announced_are_refused_by_name(inputs, messa
 
 
 def test_a_json_that_is_none_or_longer_than_the_body_is_refused():
-    with pytest.raises(DataError, match="2 bytes, of which 3 were to be JSON"):
+    with pytest.raises(DataError, match="2 bytes, fewer than the 3 declared as JSON"):
         numbers.read(b"{}", 3)
-    with pytest.raises(DataError, match="is no infer request"):
+    with pytest.raises(DataError, match="is not an infer request"):
         numbers.read(b"{}", 2)
     with pytest.raises(DataError, match="not JSON"):
         numbers.read(b"{]", 2)
@@ -155,7 +155,10 @@ def test_the_answer_is_raw_where_that_is_asked_for(server, more, binary):
 
 @pytest.mark.parametrize(
     ("form", "message"),
-    [({"classification": 2}, "is not given as classes"), ({"shared_memory_region": "r"}, "not given in shared memory")],
+    [
+        ({"classification": 2}, "is not supported as classes"),
+        ({"shared_memory_region": "r"}, "not supported in shared memory"),
+    ],
 )
 def test_an_output_in_a_form_that_is_not_given_is_refused(server, form, message):
     body, size = packed(A, B, C, outputs=[{"name": "probability", "parameters": form}])
@@ -167,7 +170,7 @@ def test_an_output_in_a_form_that_is_not_given_is_refused(server, form, message)
 def test_a_length_that_is_none_is_refused(server, length):
     body, _ = packed(A, B, C)
     answer = ask(server, INFER, body, headers=[f"Inference-Header-Content-Length: {length}"])
-    assert answer.status == 400 and "is no number of bytes" in answer.json["error"]
+    assert answer.status == 400 and "must be one number of bytes" in answer.json["error"]
 
 
 def test_a_length_that_is_there_twice_is_refused_and_one_does_not_outlive_its_request(server):

@@ -49,7 +49,7 @@ def test_texts_are_read_as_those_of_an_infer_request():
     with serving(loaded(name="mixed", signature=MIXED)) as server:
         assert invoke(server, {"inputs": {"size": [4], "carrier": ["WN"]}}).json == {"predictions": [3.0]}
         answer = invoke(server, {"instances": [[4, "WN"]]})
-        assert answer.status == 400 and "column 'carrier' is text" in answer.json["error"]
+        assert answer.status == 400 and "column 'carrier' holds strings" in answer.json["error"]
 
 
 def test_a_model_of_several_answers_gives_a_list_a_row():
@@ -60,23 +60,23 @@ def test_a_model_of_several_answers_gives_a_list_a_row():
     ("body", "message"),
     [
         ({}, "the body has no rows"),
-        ([], "the body is none that MLflow sends"),
+        ([], "the body is not an MLflow request"),
         ({"inputs": [[1, 2, 6]], "instances": [[1, 2, 6]]}, "the body has instances and inputs"),
-        ({"inputs": [["x", 2, 6]]}, "holds the text 'x'"),
+        ({"inputs": [["x", 2, 6]]}, "holds the string 'x'"),
         ({"inputs": []}, "there is no row"),
         ({"inputs": {}}, "the columns have [] values"),
         ({"inputs": {"a": [1], "b": [1, 2], "c": [1]}}, "the columns have [1, 2] values"),
         ({"inputs": {"a": [], "b": [], "c": []}}, "no row"),
-        ({"inputs": [[1, 2]]}, "has 2 values, its shape [1, 3] asks for 3"),
+        ({"inputs": [[1, 2]]}, "has 2 values, its shape [1, 3] needs 3"),
         ({"inputs": [[1, 2, 6], [1]]}, "row 1 has 1 values, expected 3"),
         ({"instances": [[1, 2, 6], {"a": 1}]}, "some rows are lists and some are records"),
         ({"instances": [{}]}, "there is no column"),
         ({"dataframe_records": []}, "there is no row"),
-        ({"dataframe_records": [{"a": 1, "b": 2}]}, "column 'c' is not there"),
+        ({"dataframe_records": [{"a": 1, "b": 2}]}, "column 'c' is missing"),
         ({"dataframe_records": [{"a": 1, "b": 2, "c": 1, "d": 1}]}, "unknown column 'd'"),
-        ({"dataframe_split": {"columns": ["a", "a"], "data": [[1, 1]]}}, "a column is there twice"),
+        ({"dataframe_split": {"columns": ["a", "a"], "data": [[1, 1]]}}, "a column occurs twice"),
         ({"dataframe_split": {"columns": ["a", "b", "c"], "data": [[1, 1]]}}, "row 0 has 2 values, expected 3"),
-        ({"dataframe_split": {"columns": ["a", "b", "c"], "data": [[1, 1, [1]]]}}, "the body is none"),
+        ({"dataframe_split": {"columns": ["a", "b", "c"], "data": [[1, 1, [1]]]}}, "the body is not"),
     ],
 )
 def test_what_is_wrong_is_said(alone, body, message):
@@ -86,7 +86,7 @@ def test_what_is_wrong_is_said(alone, body, message):
 
 def test_a_server_of_several_models_says_that_it_cannot_tell_which(server):
     answer = invoke(server, {"inputs": [[1, 2, 6]]})
-    assert answer.status == 400 and "there are: flights, mixed" in answer.json["error"]
+    assert answer.status == 400 and "served: flights, mixed" in answer.json["error"]
 
 
 def test_another_release_reads_the_same_request_by_columns_of_its_own():

@@ -44,7 +44,7 @@ def expect(document: dict[str, object], path: str, method: str, answer: Answer) 
 def test_each_address_answers_its_method_alone_and_as_the_document_says(alone, document, address):
     method = address.method.lower()
     assert set(document["paths"][address.path]) == {method}
-    body = BODIES.get(address.what, b"{}" if address.takes else b"")
+    body = BODIES.get(address.endpoint, b"{}" if address.body else b"")
     headers = ["Authorization: Bearer a-key"] if document["paths"][address.path][method].get("security") else []
     answer = ask(alone, target(alone, address.path), body, method=address.method, headers=headers)
     ask(alone, "/v2/repository/models/flights/load", method="POST", headers=["Authorization: Bearer a-key"])
@@ -82,4 +82,4 @@ def test_an_error_is_as_the_document_says(alone, document, path, method):
 def test_there_is_an_answer_to_each_address_and_no_other(alone):
     routes = alone.listener._state.application
     assert isinstance(routes, Routes)
-    assert set(routes._answers) == {address.what for address in ROUTES}
+    assert set(routes._handlers) == {address.endpoint for address in ROUTES}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from running import MIXED, ask, body_of, loaded, serving
 
-from headway.serving.protocol.statistics import model_statistics
+from headway.serving.repository import model_statistics
 from headway.serving.telemetry.metrics import ModelCounters
 
 INFER = "/v2/models/flights/infer"

@@ -36,7 +36,7 @@ def test_an_unseen_text_has_the_same_rank_in_a_table_and_in_a_request(unseen: st
 
 def test_a_text_that_may_not_be_unseen_is_refused_by_name_in_a_table_and_in_a_request() -> None:
     known = signature("refused", "AA", "UA")
-    message = "column 'carrier' holds 'ZZ', a text that the model does not know"
+    message = "column 'carrier' holds 'ZZ', a (category|text) that the model does not know"
     with pytest.raises(DataError, match=message):
         matrix(pl.DataFrame({"carrier": TEXTS}), known)
     with pytest.raises(DataError, match=message):

@@ -28,7 +28,7 @@ class World:
             self.now_s += SAMPLE_S
             more = (int(rate * SAMPLE_S) for rate in (answered, slow, failed))
             self.served = RequestCounts(*(before + new for before, new in zip(self.served, more, strict=True)))
-            self.budget.look(self.now_s)
+            self.budget.sample(self.now_s)
 
     def burns(self, objective: str) -> dict[str, float]:
         """The burn rate of each window."""
@@ -101,14 +101,14 @@ def test_what_is_slow_is_counted_at_the_edge_of_the_histogram_at_the_limit_or_be
         ended = int(latency_ms * 1e6)
         metrics.of("m").add([0], engine_ns=(0, ended), ended_ns=ended, rows=1)
     metrics.errors[[400, 500, 503]] = 7, 2, 1
-    assert metrics.served(within_ms) == RequestCounts(3, slow, 3)
+    assert metrics.request_counts(within_ms) == RequestCounts(3, slow, 3)
 
 
 def test_a_request_that_is_refused_as_too_many_wait_is_one_that_failed():
     metrics = Metrics()
     metrics.of("m").refuse(expired=False)
     metrics.errors[429] = 5  # of these, four are over the limit of their key: that is the caller's doing
-    assert metrics.served(50) == RequestCounts(0, 0, 1)
+    assert metrics.request_counts(50) == RequestCounts(0, 0, 1)
 
 
 def test_the_metrics_of_a_server_tell_its_budgets():

@@ -1,7 +1,7 @@
-"""API keys: a file of the project that says of each key its name, its digest, what it may do, and how fast.
+"""API keys: a file of the project with the name, digest, scopes and rate limit of each key.
 
-A key is 256 random bits, so its plain SHA-256 tells nobody the key: there is nothing to guess, and a slow hash would
-only cost each request. The key itself is shown once, when it is made, and is kept nowhere.
+A key has 256 random bits, so a plain SHA-256 does not reveal it: guessing is hopeless, and a slow hash would only delay
+each request. The key itself is shown once, when it is created, and is stored nowhere.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ MAX_KEYS = 1023
 _PREFIX = "hw_"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HEAD = (
-    "# API keys of the server, written by `headway api-keys`. Only digests stand here; a key itself is kept nowhere.\n"
+    "# API keys of the server, written by `headway api-keys`. It holds digests only; a key itself is stored nowhere.\n"
 )
 
 
 class ApiKey(Record, frozen=True, kw_only=True):
-    """What is known of a key. `per_s` and `burst` limit its requests; 0 takes what `[serve]` says, inf sets no limit.
+    """A key. `per_s` and `burst` limit its requests; 0 is the default of `[serve]`, inf is no limit.
 
-    One that was revoked stays, so that its name is not taken by another and the places of the others stay.
+    A revoked key stays in the file, so that its name is not used again and the rate limiter's columns do not shift.
     """
 
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -51,77 +51,84 @@ class ApiKey(Record, frozen=True, kw_only=True):
 
 
 def keys_file(config: Config) -> Path:
-    """Where the keys of a project are; raises ConfigError if that is in the store, which others may write."""
+    """Return the key file of a project; raises ConfigError if it is in the store, which others may be able to write."""
     file = config.path(config.serve.keys)
     if file.resolve().is_relative_to(config.state.resolve()):
         raise ConfigError(
-            "[serve] keys lies in the store: who can write there could let anybody in",
+            "[serve] keys is in the store: anyone who can write there could add a key",
             where=str(file),
-            hint="keep it elsewhere",
+            hint="move it out of the store",
         )
     return file
 
 
 def read_keys(file: Path) -> dict[str, ApiKey]:
-    """The keys by name, in the order of the file, none where there is no file; raises ConfigError."""
+    """Return the keys by name, in the order of the file; none if there is no file. Raises ConfigError."""
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
         keys = msgspec.convert(tables, dict[str, ApiKey], strict=False)
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ConfigError(f"the keys cannot be read: {error}", where=str(file), hint="headway api-keys list") from error
-    if len(keys) > MAX_KEYS:
         raise ConfigError(
-            f"{len(keys)} keys, at most {MAX_KEYS}", where=str(file), hint="delete some that were revoked"
-        )
+            f"cannot read the API keys: {error}", where=str(file), hint="headway api-keys list"
+        ) from error
+    if len(keys) > MAX_KEYS:
+        raise ConfigError(f"{len(keys)} API keys, the limit is {MAX_KEYS}", where=str(file), hint="delete revoked keys")
     if wrong := [name for name in keys if not _NAME.fullmatch(name)]:
-        raise ConfigError(f"{wrong[0]!r} is no name of a key", where=str(file), hint="letters, digits, _ and -")
+        raise ConfigError(f"invalid API key name {wrong[0]!r}", where=str(file), hint="letters, digits, _ and -")
     return keys
 
 
 def create_key(file: Path, name: str, scopes: Sequence[Scope], *, per_s: float = 0.0, burst: int = 0) -> str:
-    """Make a key, keep what is known of it, and give the key: it is never to be seen again.
+    """Create a key, add its digest to the file, and return the key, which cannot be shown again.
 
-    Raises ConfigError where the name is none or is taken, also by a key that was revoked.
+    Raises ConfigError if the name is not valid or is taken, even by a revoked key.
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} is no name of a key", hint="up to 64 letters, digits, _ and -")
-    with _held(file):
+        raise ConfigError(f"invalid API key name {name!r}", hint="up to 64 letters, digits, _ and -")
+    with _locked(file):
         keys = read_keys(file)
         if name in keys or len(keys) == MAX_KEYS:
             raise ConfigError(
-                f"there is a key '{name}'" if name in keys else f"there are {MAX_KEYS} keys", where=str(file)
+                f"the API key '{name}' exists already" if name in keys else f"there are {MAX_KEYS} API keys",
+                where=str(file),
             )
         key = _PREFIX + secrets.token_urlsafe(32)
-        given = {"sha256": digest(key.encode()).hex(), "scopes": scopes, "made": _now(), "per_s": per_s, "burst": burst}
+        fields = {
+            "sha256": digest(key.encode()).hex(),
+            "scopes": scopes,
+            "made": _now(),
+            "per_s": per_s,
+            "burst": burst,
+        }
         try:
-            known = msgspec.convert(given, ApiKey)
+            record = msgspec.convert(fields, ApiKey)
         except msgspec.ValidationError as error:
-            raise ConfigError(f"no such key can be made: {error}", hint="headway api-keys --help") from error
-        _write(file, {**keys, name: known})
+            raise ConfigError(f"cannot create the API key: {error}", hint="headway api-keys --help") from error
+        _write(file, {**keys, name: record})
     return key
 
 
 def revoke_key(file: Path, name: str) -> ApiKey:
-    """Let a key do nothing from now on; raises ConfigError, which lists the names, where there is none such."""
-    with _held(file):
+    """Revoke a key; raises ConfigError, which lists the names, if there is no such key."""
+    with _locked(file):
         keys = read_keys(file)
         if name not in keys:
-            raise ConfigError(f"there is no key '{name}'", where=f"known: {', '.join(keys) or 'none'}")
+            raise ConfigError(f"no API key '{name}'", where=f"known: {', '.join(keys) or 'none'}")
         keys[name] = msgspec.structs.replace(keys[name], revoked=keys[name].revoked or _now())
         _write(file, keys)
     return keys[name]
 
 
 def digest(key: bytes) -> bytes:
-    """The SHA-256 of a key, by which it is found."""
+    """Return the SHA-256 of a key."""
     return hashlib.sha256(key).digest()
 
 
 @contextmanager
-def _held(file: Path) -> Iterator[None]:
-    """One at a time changes the keys of a folder."""
+def _locked(file: Path) -> Iterator[None]:
+    """Lock the keys of a folder against other changes."""
     folder = os.open(file.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)

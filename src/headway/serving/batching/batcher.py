@@ -1,7 +1,7 @@
-"""A lane: where the calls of one release wait for their batch, and where it is worked at.
+"""Adaptive batching: the calls of one model wait in a queue, and all that wait are executed together.
 
-A short batch is worked at on the loop, for any handing over costs more. One that takes long goes to a thread of the
-lane, so that nothing else is held up; what comes meanwhile is its next batch.
+A short batch runs on the event loop, because handing it to a thread would cost more. A long one runs on a thread of
+the batcher, so that nothing else is delayed; the calls that arrive during it form the next batch.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
 from headway.core.record import Record
-from headway.serving.batching.executor import BatchResult, Call, run_or_error
-from headway.serving.batching.refusals import DeadlineExceeded, QueueFull
+from headway.serving.batching.executor import BatchResult, Call
 from headway.serving.loading import LoadedModel
+from headway.serving.protocol.errors import DeadlineExceeded, QueueFull
 
 _LINGER = 1 / 16
 _log = logging.getLogger(__name__)
 
 
 class BatchLimits(Record, frozen=True, kw_only=True):
-    """The most rows of a batch, the most that may wait, and from which time on a batch is long."""
+    """Maximum rows of a batch and of the queue, and the expected time from which a batch runs on a thread."""
 
     batch_rows: int
     queue_rows: int = 16_384
@@ -33,22 +33,22 @@ class BatchLimits(Record, frozen=True, kw_only=True):
 
 
 class Timer(Protocol):
-    """What is to happen later."""
+    """A scheduled callback."""
 
     def cancel(self) -> None:
-        """Let it not happen."""
+        """Cancel the callback."""
         ...
 
 
 class Loop(Protocol):
-    """What a lane needs of an event loop; `asyncio`'s have it."""
+    """The part of an asyncio event loop that batching needs; tests have a loop that they turn by hand."""
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> object:
-        """Run a function once all that has come is read."""
+        """Run a function after everything that has arrived is read."""
         ...
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> object:
-        """The same, from another thread."""
+        """Run a function on the loop from another thread."""
         ...
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
@@ -56,185 +56,185 @@ class Loop(Protocol):
         ...
 
 
-class BatchOwner(Protocol):
-    """Who knows what to do with a batch (the plane)."""
-
-    def begin(self, release: LoadedModel, calls: Sequence[Call]) -> Iterator[BatchResult]:
-        """What is said to the calls of a release, worked out while it is iterated, on whichever thread that is."""
-        ...
-
-    def expected_ns(self, release: LoadedModel, rows: int) -> float:
-        """How long that will take for so many rows."""
-        ...
-
-    def settle(self, said: BatchResult) -> None:
-        """Answer the callers, count and log, on the loop's thread."""
-        ...
-
-    def refuse(self, call: Call, error: QueueFull | DeadlineExceeded, *, name: str) -> None:
-        """Tell a caller that its rows will not be asked, and count it."""
-        ...
-
-
-class Work(NamedTuple):
-    """A batch that is to be worked at: its calls, and what is said to them as it is worked out."""
+class _Work(NamedTuple):
+    """A batch to execute: its calls, and its results, which are computed while they are iterated."""
 
     calls: Sequence[Call]
-    saids: Iterator[BatchResult]
+    results: Iterator[BatchResult]
 
 
 class AdaptiveBatcher:
-    """The queue of one release. All but the work of a long batch happens on the thread of the loop."""
+    """The queue of one model. Everything except the execution of a long batch happens on the thread of the loop.
 
-    def __init__(self, release: LoadedModel, desk: BatchOwner, *, loop: Loop, limits: BatchLimits) -> None:
-        self._release = release
-        self._desk = desk
+    Parameters
+    ----------
+    execute
+        Yields the results of calls; it runs on whichever thread iterates.
+    expected_ns
+        Estimates the execution time of a number of rows, in nanoseconds.
+    deliver
+        Takes each result on the thread of the loop.
+    refuse
+        Takes a call that will not be executed, with the reason.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        *,
+        loop: Loop,
+        limits: BatchLimits,
+        execute: Callable[[LoadedModel, Sequence[Call]], Iterator[BatchResult]],
+        expected_ns: Callable[[LoadedModel, int], float],
+        deliver: Callable[[BatchResult], object],
+        refuse: Callable[[LoadedModel, Call, QueueFull | DeadlineExceeded], object],
+    ) -> None:
+        self._model = model
         self._loop = loop
         self._limits = limits
+        self._execute = execute
+        self._expected_ns = expected_ns
+        self._deliver = deliver
+        self._refuse = refuse
         self._waiting: list[Call] = []
         self._rows = 0
-        self._timed = False  # a call that waits has a deadline
-        self._awake = False  # a batch is under way, or will begin by itself
-        self._company = 0  # how many calls a batch lingers for
+        self._has_deadlines = False  # a waiting call has a deadline
+        self._active = False  # a batch runs, or is scheduled
+        self._awaited = 0  # number of calls for which the next batch lingers
         self._timer: Timer | None = None
-        self._queue: SimpleQueue[Work | None] | None = None
+        self._queue: SimpleQueue[_Work | None] | None = None
         self._closed = False
 
     def submit(self, call: Call) -> None:
-        """Let a call wait for the next batch, or refuse it where too many rows wait already."""
+        """Queue a call for the next batch; refuse it if too many rows wait already."""
         rows = self._rows + len(call.rows)
         if rows > self._limits.queue_rows and self._waiting:
-            self._desk.refuse(call, self._busy(), name=self._release.name)
+            self._refuse(self._model, call, self._queue_full())
             return
         self._rows = rows
         self._waiting.append(call)
         if call.deadline_ns:
-            self._timed = True
-        if not self._awake:
-            self._awake = True
-            self._loop.call_soon(self._go)
-        elif self._timer is not None and self._gathered():
+            self._has_deadlines = True
+        if not self._active:
+            self._active = True
+            self._loop.call_soon(self._start)
+        elif self._timer is not None and self._is_complete():
             self._timer.cancel()
             self._timer = None
-            self._loop.call_soon(self._go)
+            self._loop.call_soon(self._start)
 
     def close(self) -> None:
-        """Do what waits, and end the thread; called when no more calls will come."""
+        """Execute the waiting calls, then end the thread. No calls may be submitted afterwards."""
         self._closed = True
-        if not self._awake:
-            self._end()
+        if not self._active:
+            self._end_thread()
 
-    def _go(self) -> None:
-        """Begin the next batch, here or on the thread."""
+    def _start(self) -> None:
+        """Start the next batch, here or on the thread."""
         self._timer = None
         calls = self._take()
         if not calls:
-            self._rest()
+            self._finish()
             return
-        work = Work(calls, self._desk.begin(self._release, calls))
-        if self._expects_ns(_rows_of(calls)) > self._limits.long_ms * 1e6:
-            self._thread().put(work)
+        work = _Work(calls, self._execute(self._model, calls))
+        if self._expected_ns(self._model, _row_count(calls)) > self._limits.long_ms * 1e6:
+            self._thread_queue().put(work)
         else:
-            self._loop.call_soon(self._rest)
-            self._do(work, self._desk.settle)
+            self._loop.call_soon(self._finish)
+            self._run(work, self._deliver)
 
     def _take(self) -> list[Call]:
-        """The calls of the next batch; those whose time is over are told so."""
-        most = self._limits.batch_rows
-        if self._rows <= most and not self._timed:
+        """Remove the calls of the next batch from the queue; refuse those whose deadline has passed."""
+        limit = self._limits.batch_rows
+        if self._rows <= limit and not self._has_deadlines:
             calls, self._waiting, self._rows = self._waiting, [], 0
             return calls
-        now, rows, place = time.perf_counter_ns(), 0, 0
+        now, rows, taken = time.perf_counter_ns(), 0, 0
         calls = []
         for call in self._waiting:
-            late = 0 < call.deadline_ns < now
-            if not late and calls and rows + len(call.rows) > most:
+            expired = 0 < call.deadline_ns < now
+            if not expired and calls and rows + len(call.rows) > limit:
                 break
-            place += 1
+            taken += 1
             self._rows -= len(call.rows)
-            if late:
-                self._desk.refuse(call, _expired(call, now), name=self._release.name)
+            if expired:
+                self._refuse(self._model, call, _deadline_exceeded(call, now))
             else:
                 calls.append(call)
                 rows += len(call.rows)
-        del self._waiting[:place]
-        self._timed = any(call.deadline_ns for call in self._waiting)
+        del self._waiting[:taken]
+        self._has_deadlines = any(call.deadline_ns for call in self._waiting)
         return calls
 
-    def _do(self, work: Work, settle: Callable[[BatchResult], object]) -> None:
-        """Work at a batch; a defect of ours must not leave a caller without an answer."""
-
-        def settle_all() -> None:
-            for said in work.saids:
-                settle(said)
-
-        error = run_or_error(settle_all)
-        if error is not None:
-            _log.error("a batch of %d calls failed", len(work.calls), exc_info=error)
+    def _run(self, work: _Work, deliver: Callable[[BatchResult], object]) -> None:
+        """Execute a batch; a defect of the server must not leave a caller without an answer."""
+        try:
+            for result in work.results:
+                deliver(result)
+        except Exception as error:  # noqa: BLE001 - the worker loop: no caller may wait forever
+            _log.exception("a batch of %d calls failed", len(work.calls))
             for call in work.calls:
-                settle(BatchResult.of_defect(self._release, call, error))
+                deliver(BatchResult.of_defect(self._model, call, error))
 
-    def _rest(self) -> None:
-        """A batch is done: begin the next where calls wait."""
+    def _finish(self) -> None:
+        """End a batch, and start the next if calls wait."""
         if self._waiting:
-            self._go()
+            self._start()
             return
-        self._awake = False
+        self._active = False
         if self._closed:
-            self._end()
+            self._end_thread()
 
-    def _gathered(self) -> bool:
-        return len(self._waiting) >= self._company or self._rows >= self._limits.batch_rows
+    def _is_complete(self) -> bool:
+        return len(self._waiting) >= self._awaited or self._rows >= self._limits.batch_rows
 
     def _linger(self, calls: Sequence[Call]) -> None:
-        """A long batch is done: wait a little for those who were just answered, who are likely to ask again.
+        """Wait briefly after a long batch for its callers, who are likely to send the next request at once.
 
-        Or the first of them would have a batch to itself, and the others would wait for it.
+        Otherwise the first of them would get a batch of its own, and the others would wait for that batch.
         """
-        self._company = len(calls) + len(self._waiting)
-        if self._company == 1 or self._closed or self._gathered():
-            self._rest()
+        self._awaited = len(calls) + len(self._waiting)
+        if self._awaited == 1 or self._closed or self._is_complete():
+            self._finish()
             return
-        rows = max(self._rows, _rows_of(calls))
-        self._timer = self._loop.call_later(_LINGER * self._expects_ns(rows) / 1e9, self._go)
+        rows = max(self._rows, _row_count(calls))
+        self._timer = self._loop.call_later(_LINGER * self._expected_ns(self._model, rows) / 1e9, self._start)
 
-    def _expects_ns(self, rows: int) -> float:
-        return self._desk.expected_ns(self._release, rows)
-
-    def _thread(self) -> SimpleQueue[Work | None]:
+    def _thread_queue(self) -> SimpleQueue[_Work | None]:
         if self._queue is None:
             self._queue = SimpleQueue()
-            threading.Thread(target=self._run, args=(self._queue,), name="batcher", daemon=True).start()
+            threading.Thread(target=self._run_thread, args=(self._queue,), name="batcher", daemon=True).start()
         return self._queue
 
-    def _run(self, queue: SimpleQueue[Work | None]) -> None:
+    def _run_thread(self, queue: SimpleQueue[_Work | None]) -> None:
         while (work := queue.get()) is not None:
-            self._do(work, lambda said: self._hand_over(self._desk.settle, said))
-            self._hand_over(self._linger, work.calls)
+            self._run(work, lambda result: self._call_on_loop(self._deliver, result))
+            self._call_on_loop(self._linger, work.calls)
 
-    def _hand_over(self, callback: Callable[..., object], *args: Any) -> None:
-        """Let the loop run a function; where it is closed nobody waits for that any more."""
-        with suppress(RuntimeError):
+    def _call_on_loop(self, callback: Callable[..., object], *args: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed, so nothing waits for the result
             self._loop.call_soon_threadsafe(callback, *args)
 
-    def _end(self) -> None:
+    def _end_thread(self) -> None:
         if self._queue is not None:
             self._queue.put(None)
             self._queue = None
 
-    def _busy(self) -> QueueFull:
-        retry_s = math.ceil(self._expects_ns(self._rows) / 1e9)
-        most = self._limits.queue_rows
-        return QueueFull(f"{self._rows} rows wait already, and at most {most} may", retry_s=max(retry_s, 1))
+    def _queue_full(self) -> QueueFull:
+        retry_s = math.ceil(self._expected_ns(self._model, self._rows) / 1e9)
+        return QueueFull(
+            f"the queue is full: {self._rows} rows wait, the limit is {self._limits.queue_rows}",
+            retry_s=max(retry_s, 1),
+        )
 
 
-def _rows_of(calls: Sequence[Call]) -> int:
+def _row_count(calls: Sequence[Call]) -> int:
     return sum(len(call.rows) for call in calls)
 
 
-def _expired(call: Call, now: int) -> DeadlineExceeded:
+def _deadline_exceeded(call: Call, now: int) -> DeadlineExceeded:
     waited_ms = (now - call.started_ns) / 1e6
     return DeadlineExceeded(
-        f"the time given to this request passed while it waited, for {waited_ms:.1f} ms; the model was not asked",
-        hint="give it more 'timeout', in microseconds",
+        f"the deadline of the request passed after {waited_ms:.1f} ms in the queue; the model was not called",
+        hint="raise the request parameter 'timeout', in microseconds",
     )

@@ -1,36 +1,35 @@
-"""What a release says to calls: rows gathered, held to the contract, put to the engine; a call that fails fails alone.
+"""Execute batches on a model: gather rows, validate them, predict; a request that fails does not fail the others.
 
-Nothing here answers anyone: it may run on any thread, and who settles what was said does so on the loop's.
+Nothing here replies to a caller. It may run on any thread; results are delivered on the thread of the event loop.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from headway.core.errors import HeadwayError
-from headway.serving.batching.refusals import ContractViolation
 from headway.serving.batching.validation import Violation
 from headway.serving.loading import LoadedModel
-from headway.serving.routing.traffic_split import LIVE, Arm
+from headway.serving.protocol.errors import ContractViolation
+from headway.storage import traffic
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats, Ints
 
+_SHOWN_VIOLATIONS = 3
 _log = logging.getLogger(__name__)
-_TOLD = 3
-T = TypeVar("T")
 
 
 class Call(Protocol):
-    """One request, decoded: `rows` float64 [n, d] and its key.
+    """One decoded request: `rows` float64 [n, d] and its `key`.
 
-    When it had come, and from when on it need not be asked (0: never), are times of `time.perf_counter_ns`.
+    `started_ns` and `deadline_ns` are times of `time.perf_counter_ns`; a deadline of 0 never passes.
     """
 
     rows: Floats
@@ -38,12 +37,12 @@ class Call(Protocol):
     started_ns: int
     deadline_ns: int
 
-    def read_for(self, release: LoadedModel) -> Floats:
-        """The rows as another release asks for them; raises DataError where the request does not bring them."""
+    def read_for(self, model: LoadedModel) -> Floats:
+        """Return the rows as another model reads them; raises DataError if the request lacks a column."""
         ...
 
-    def answer(self, release: LoadedModel, values: list[float], outside: Sequence[Violation] = ()) -> None:
-        """Take the answers of a release to the rows, in row-major order, and which values were outside its contract."""
+    def answer(self, model: LoadedModel, values: list[float], violations: Sequence[Violation] = ()) -> None:
+        """Take the outputs of a model in row-major order, and the values that violate its contract."""
         ...
 
     def fail(self, error: Exception) -> None:
@@ -56,17 +55,17 @@ Violations = Mapping[Call, Sequence[Violation]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """Calls with their numbers in the log."""
+    """Calls with their request numbers in the prediction log."""
 
     calls: Sequence[Call]
     numbers: Ints
 
-    def part(self, places: Sequence[int]) -> Batch:
-        """The calls at these places."""
-        return Batch(calls=[self.calls[place] for place in places], numbers=self.numbers[list(places)])
+    def select(self, indices: Sequence[int]) -> Batch:
+        """Return the calls at these indices."""
+        return Batch(calls=[self.calls[index] for index in indices], numbers=self.numbers[list(indices)])
 
     def halves(self) -> tuple[Batch, Batch]:
-        """The first calls and the others."""
+        """Return the first half of the calls and the second."""
         half = len(self.calls) // 2
         return (
             Batch(calls=self.calls[:half], numbers=self.numbers[:half]),
@@ -74,23 +73,53 @@ class Batch:
         )
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class EngineResult:
-    """What a release said to a batch: answers, or to a batch of one call its error. `marks` are breaches by call."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """Which arm of a traffic split produced a result, as the prediction log records it.
 
+    `answered` is 1 if callers received the result, `paired` is 1 if the other arm ran on the same calls as well.
+    `other_ns` is the time that the other arm took for the same batch; it does not count as this arm's latency.
+    """
+
+    role: int
+    answered: int
+    paired: int
+    stage: int = traffic.ALONE
+    other_ns: int = 0
+
+
+LIVE = Arm(role=traffic.LIVE, answered=1, paired=0)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class BatchResult:
+    """Outputs of a model for a batch, or the error of a batch of one call.
+
+    Callers receive it if `arm.answered`. `canary_failed` marks the error of a canary that the live model answers for.
+    """
+
+    model: LoadedModel
     batch: Batch
+    arm: Arm = LIVE
     ended_ns: int
     began_ns: int = 0
     rows: Floats | None = None
     answers: Floats | None = None
     seen: tuple[Ints, ...] = ()
     error: Exception | None = None
-    marks: Violations = field(default_factory=dict)
+    canary_failed: bool = False
+    violations: Violations = field(default_factory=dict)
+
+    @classmethod
+    def of_defect(cls, model: LoadedModel, call: Call, error: Exception) -> BatchResult:
+        """Return the result for one caller of a batch that failed because of a defect of the server."""
+        batch = Batch(calls=[call], numbers=np.zeros(1, dtype=np.int64))
+        return cls(model=model, batch=batch, ended_ns=time.perf_counter_ns(), error=error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorSettings:
-    """How every release of a server answers: rows of one engine call, what a breach leads to, digits of an answer."""
+    """Rows of one engine call, the action on a contract violation, and the decimals of an output (-1: all)."""
 
     batch_rows: int
     contract: str = "off"
@@ -98,130 +127,104 @@ class ExecutorSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Gathered:
-    """The rows of a batch as the model reads them, and when their gathering began."""
+class _Rows:
+    """The rows of a batch as the model reads them, and when gathering them began."""
 
     batch: Batch
     rows: Floats
     seen: tuple[Ints, ...]
     began_ns: int
 
-    def part(self, batch: Batch, places: slice | Ints) -> _Gathered:
-        return _Gathered(batch, self.rows[places], tuple(each[places] for each in self.seen), self.began_ns)
+    def starts(self) -> Ints:
+        """Return the index of the first row of each call, and the number of rows."""
+        return np.cumsum([0, *(len(call.rows) for call in self.batch.calls)])
 
+    def select(self, batch: Batch, rows: slice | Ints) -> _Rows:
+        return _Rows(batch, self.rows[rows], tuple(times[rows] for times in self.seen), self.began_ns)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchResult:
-    """An outcome of a release that has a side, and whether the callers are to hear it.
-
-    `canary_failed` where it is the error of a canary, in whose place live answers.
-    """
-
-    release: LoadedModel
-    outcome: EngineResult
-    side: Arm
-    heard: bool
-    canary_failed: bool = False
-
-    @classmethod
-    def of_defect(cls, release: LoadedModel, call: Call, error: Exception) -> BatchResult:
-        """What a caller is told where we failed ourselves."""
-        batch = Batch(calls=[call], numbers=np.zeros(1, dtype=np.int64))
-        outcome = EngineResult(batch=batch, ended_ns=time.perf_counter_ns(), error=error)
-        return cls(release=release, outcome=outcome, side=LIVE, heard=True)
+    def halves(self) -> tuple[_Rows, _Rows]:
+        first, second = self.batch.halves()
+        middle = int(self.starts()[len(first.calls)])
+        return self.select(first, slice(middle)), self.select(second, slice(middle, None))
 
 
 class BatchExecutor:
-    """Lets releases answer, by the habits of a server."""
+    """Runs batches on models."""
 
-    def __init__(self, habits: ExecutorSettings) -> None:
-        self._habits = habits
+    def __init__(self, settings: ExecutorSettings) -> None:
+        self._settings = settings
 
-    def outcomes(self, release: LoadedModel, batch: Batch, *, anew: bool = False) -> Iterator[EngineResult]:
-        """What a release says to a batch, in as few engine calls as the limit allows.
+    def run(self, model: LoadedModel, batch: Batch, arm: Arm = LIVE, *, reread: bool = False) -> Iterator[BatchResult]:
+        """Yield the results of a batch, in as few engine calls as the row limit allows.
 
-        `anew` reads what the calls bring once more, for a release that asks for other columns.
+        A batch that fails is halved until only the calls at fault fail. `reread` decodes the requests again, for a
+        model that reads other columns than the one they were decoded for.
         """
-        gathered = run_or_error(lambda: _gathered(release, batch, anew=anew))
-        if isinstance(gathered, Exception):
+        try:
+            gathered = _gather(model, batch, reread=reread)
+        except Exception as error:  # noqa: BLE001 - a call or a feature table: one request must not fail the others
             if len(batch.calls) == 1:
-                yield _failed(release, batch, gathered)
+                yield _failed(model, batch, arm, error)
                 return
             for half in batch.halves():
-                yield from self.outcomes(release, half, anew=anew)
+                yield from self.run(model, half, arm, reread=reread)
             return
-        if release.validator is None or self._habits.contract == "off":
-            yield from self._answers(release, gathered, {})
-            return
-        breaches = release.validator(gathered.rows)
-        marks = _by_call(gathered, breaches) if breaches else {}
-        if not marks or self._habits.contract != "reject":
-            yield from self._answers(release, gathered, marks)
+        violations: Violations = {}
+        if model.validator is not None and self._settings.contract != "off":
+            found = model.validator(gathered.rows)
+            violations = _by_call(gathered, found) if found else {}
+        parts = [gathered]
+        if violations and self._settings.contract == "reject":
+            rejected, parts = _reject(model, gathered, arm, violations)
+            yield from rejected
+            violations = {}
+        while parts:
+            part = parts.pop()
+            try:
+                answers = self._predict(model, part.rows)
+            except Exception as error:  # noqa: BLE001 - the engine plug-in: one request must not fail the others
+                if len(part.batch.calls) == 1:
+                    yield _failed(model, part.batch, arm, self._locate(model, part.rows, error))
+                else:
+                    parts += reversed(part.halves())
+                continue
+            yield BatchResult(
+                model=model,
+                batch=part.batch,
+                arm=arm,
+                began_ns=part.began_ns,
+                ended_ns=time.perf_counter_ns(),
+                rows=part.rows,
+                answers=answers,
+                seen=part.seen,
+                violations=violations,
+            )
+
+    def _predict(self, model: LoadedModel, rows: Floats) -> Floats:
+        limit = self._settings.batch_rows
+        if len(rows) <= limit:
+            answers = model.engine.predict(rows)
         else:
-            yield from self._inside(release, gathered, marks)
-
-    def _inside(self, release: LoadedModel, gathered: _Gathered, marks: Violations) -> Iterator[EngineResult]:
-        """Refuse the calls that are outside of the contract, and answer the others."""
-        batch, starts = gathered.batch, _starts(gathered)
-        kept = [place for place, call in enumerate(batch.calls) if call not in marks]
-        for place, call in enumerate(batch.calls):
-            if call in marks:
-                own = gathered.part(batch.part([place]), slice(int(starts[place]), int(starts[place + 1])))
-                yield _refused(own, marks[call])
-        if kept:
-            whole = np.isin(np.repeat(np.arange(len(batch.calls)), np.diff(starts)), kept).nonzero()[0]
-            yield from self._answers(release, gathered.part(batch.part(kept), whole), {})
-
-    def _answers(self, release: LoadedModel, gathered: _Gathered, marks: Violations) -> Iterator[EngineResult]:
-        """What the engine says to rows; halves a batch that fails, so that a call fails alone."""
-        batch = gathered.batch
-        answers = run_or_error(lambda: self._predict(release, gathered.rows))
-        if isinstance(answers, Exception):
-            if len(batch.calls) == 1:
-                yield _failed(release, batch, self._blamed(release, gathered.rows, answers))
-                return
-            middle = int(_starts(gathered)[len(batch.calls) // 2])
-            for half, places in zip(batch.halves(), (slice(middle), slice(middle, None)), strict=True):
-                yield from self._answers(release, gathered.part(half, places), marks)
-            return
-        yield EngineResult(
-            batch=batch,
-            began_ns=gathered.began_ns,
-            ended_ns=time.perf_counter_ns(),
-            rows=gathered.rows,
-            answers=answers,
-            seen=gathered.seen,
-            marks=marks,
-        )
-
-    def _predict(self, release: LoadedModel, rows: Floats) -> Floats:
-        answers = release.calibrated(self._engine(release, rows))
-        if self._habits.round_digits >= 0:
-            answers = answers.round(self._habits.round_digits)
-        return answers
-
-    def _engine(self, release: LoadedModel, rows: Floats) -> Floats:
-        most = self._habits.batch_rows
-        if len(rows) <= most:
-            answers = release.engine.predict(rows)
-        else:
-            parts = [release.engine.predict(rows[start : start + most]) for start in range(0, len(rows), most)]
+            parts = [model.engine.predict(rows[start : start + limit]) for start in range(0, len(rows), limit)]
             answers = np.concatenate(parts)
         if answers.ndim != 2 or len(answers) != len(rows):
-            raise RuntimeError(f"{release.name}: {len(rows)} rows gave answers of shape {answers.shape}")
+            raise RuntimeError(f"{model.name}: the engine returned shape {answers.shape} for {len(rows)} rows")
+        answers = model.calibrate(answers)
+        if self._settings.round_digits >= 0:
+            answers = answers.round(self._settings.round_digits)
         return answers
 
-    def _blamed(self, release: LoadedModel, rows: Floats, error: Exception) -> Exception:
-        """The error of a request, with the first of its rows that fails by itself."""
+    def _locate(self, model: LoadedModel, rows: Floats, error: Exception) -> Exception:
+        """Return the error of a request with the index of the first row that fails by itself, found by bisection."""
         if len(rows) == 1:
             return error
         start, end = 0, len(rows)
         while end - start > 1:
             middle = (start + end) // 2
-            first = self._error(release, rows[start:middle])
-            later = first or self._error(release, rows[middle:end])
+            first = self._error(model, rows[start:middle])
+            later = first or self._error(model, rows[middle:end])
             if later is None:
-                return error  # together alone: no row is at fault
+                return error  # the rows fail only together: no single row is at fault
             start, end, error = (start, middle, first) if first else (middle, end, later)
         if isinstance(error, HeadwayError):
             error.where = f"row {start}{', ' if error.where else ''}{error.where}"
@@ -229,61 +232,69 @@ class BatchExecutor:
             error.add_note(f"on row {start} of {len(rows)}")
         return error
 
-    def _error(self, release: LoadedModel, rows: Floats) -> Exception | None:
-        said = run_or_error(lambda: self._engine(release, rows))
-        return said if isinstance(said, Exception) else None
+    def _error(self, model: LoadedModel, rows: Floats) -> Exception | None:
+        try:
+            self._predict(model, rows)
+        except Exception as error:  # noqa: BLE001 - the engine plug-in, as above
+            return error
+        return None
 
 
-def run_or_error(work: Callable[[], T]) -> T | Exception:
-    """What a plug-in gives, or whatever it failed with: one request must not take others down."""
-    try:
-        return work()
-    except Exception as error:  # noqa: BLE001 - the plug-in call; who is told of it logs the traceback
-        return error
-
-
-def _gathered(release: LoadedModel, batch: Batch, *, anew: bool) -> _Gathered:
+def _gather(model: LoadedModel, batch: Batch, *, reread: bool) -> _Rows:
     calls = batch.calls
-    parts = [call.read_for(release) for call in calls] if anew else [call.rows for call in calls]
+    parts = [call.read_for(model) for call in calls] if reread else [call.rows for call in calls]
     rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
     began = time.perf_counter_ns()
-    if not release.views.names:
-        return _Gathered(batch, rows, (), began)
+    if not model.features.names:
+        return _Rows(batch, rows, (), began)
     keys = [call.key for call, part in zip(calls, parts, strict=True) for _ in range(len(part))]
-    return _Gathered(batch, *release.views.get_online_features(rows, keys), began)
+    return _Rows(batch, *model.features.get_online_features(rows, keys), began)
 
 
-def _starts(gathered: _Gathered) -> Ints:
-    """Where the rows of each call begin, and where all end."""
-    return np.cumsum([0, *(len(call.rows) for call in gathered.batch.calls)])
+def _by_call(gathered: _Rows, violations: Sequence[Violation]) -> Violations:
+    """Group violations by call; their row indices then count from the first row of the call."""
+    starts = gathered.starts()
+    grouped: dict[Call, list[Violation]] = {}
+    for violation in violations:
+        index = int(np.searchsorted(starts, violation.row, side="right")) - 1
+        moved = violation._replace(row=violation.row - int(starts[index]))
+        grouped.setdefault(gathered.batch.calls[index], []).append(moved)
+    return grouped
 
 
-def _by_call(gathered: _Gathered, breaches: Sequence[Violation]) -> Violations:
-    """The breaches of each call, their rows counted from its own first."""
-    starts = _starts(gathered)
-    marks: dict[Call, list[Violation]] = {}
-    for breach in breaches:
-        place = int(np.searchsorted(starts, breach.row, side="right")) - 1
-        own = breach._replace(row=breach.row - int(starts[place]))
-        marks.setdefault(gathered.batch.calls[place], []).append(own)
-    return marks
+def _reject(
+    model: LoadedModel, gathered: _Rows, arm: Arm, violations: Violations
+) -> tuple[list[BatchResult], list[_Rows]]:
+    """Return an error for each call that violates the contract, and the rows of the other calls, if there are any."""
+    batch, starts = gathered.batch, gathered.starts()
+    rejected = []
+    for index, call in enumerate(batch.calls):
+        if call in violations:
+            part = gathered.select(batch.select([index]), slice(int(starts[index]), int(starts[index + 1])))
+            rejected.append(_rejected(model, part, arm, violations[call]))
+    valid = [index for index, call in enumerate(batch.calls) if call not in violations]
+    if not valid:
+        return rejected, []
+    rows = np.isin(np.repeat(np.arange(len(batch.calls)), np.diff(starts)), valid).nonzero()[0]
+    return rejected, [gathered.select(batch.select(valid), rows)]
 
 
-def _refused(gathered: _Gathered, breaches: Sequence[Violation]) -> EngineResult:
-    said = "; ".join(map(str, breaches[:_TOLD]))
-    more = f"; and {len(breaches) - _TOLD} more" if len(breaches) > _TOLD else ""
-    error = ContractViolation(f"outside the contract: {said}{more}")
-    return EngineResult(
-        batch=gathered.batch,
+def _rejected(model: LoadedModel, part: _Rows, arm: Arm, violations: Sequence[Violation]) -> BatchResult:
+    shown = "; ".join(map(str, violations[:_SHOWN_VIOLATIONS]))
+    more = f"; and {len(violations) - _SHOWN_VIOLATIONS} more" if len(violations) > _SHOWN_VIOLATIONS else ""
+    return BatchResult(
+        model=model,
+        batch=part.batch,
+        arm=arm,
         ended_ns=time.perf_counter_ns(),
-        rows=gathered.rows,
-        seen=gathered.seen,
-        error=error,
-        marks={gathered.batch.calls[0]: breaches},
+        rows=part.rows,
+        seen=part.seen,
+        error=ContractViolation(f"outside the contract: {shown}{more}"),
+        violations={part.batch.calls[0]: violations},
     )
 
 
-def _failed(release: LoadedModel, batch: Batch, error: Exception) -> EngineResult:
+def _failed(model: LoadedModel, batch: Batch, arm: Arm, error: Exception) -> BatchResult:
     if not isinstance(error, HeadwayError):
-        _log.error("the engine of %s failed on a request", release.name, exc_info=error)
-    return EngineResult(batch=batch, ended_ns=time.perf_counter_ns(), error=error)
+        _log.error("the engine of %s failed on a request", model.name, exc_info=error)
+    return BatchResult(model=model, batch=batch, arm=arm, ended_ns=time.perf_counter_ns(), error=error)

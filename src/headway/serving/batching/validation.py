@@ -1,4 +1,4 @@
-"""A release's contract held against the rows of a batch: which values are outside of what it was made for."""
+"""Validate the rows of a batch against the contract of a release: ranges, missing values, unseen categories."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNSEEN_BITS = np.float64(UNSEEN_CATEGORY).view(np.int64)
 
 
 class Violation(NamedTuple):
-    """A value that is outside: its row and column, and whether it is `low`, `high`, `missing` or `unseen` (a text)."""
+    """A value that violates the contract: its row and column, and its kind: `low`, `high`, `missing` or `unseen`."""
 
     row: int
     column: str
@@ -29,59 +29,63 @@ class Violation(NamedTuple):
 
     def __str__(self) -> str:
         if self.kind == "missing":
-            return f"row {self.row}: column '{self.column}' is missing, which it never was"
+            return f"row {self.row}: column '{self.column}' is missing; it never was in training"
         if self.kind == "unseen":
-            return f"row {self.row}: column '{self.column}' holds a text that was never seen"
+            return f"row {self.row}: column '{self.column}' holds a category that training never saw"
         return f"row {self.row}: column '{self.column}' is {self.value:g}, outside {self.lowest:g} to {self.highest:g}"
 
 
 class InputValidator:
-    """Looks at a batch with a few operations on the whole of it, and closer only where a value is outside."""
+    """Validates a batch with a few vectorized operations; it inspects single values only if one is invalid."""
 
     def __init__(self, contract: Contract, signature: Signature) -> None:
-        known = {each.name: each for each in contract.columns}
-        edges = [_edges(field, known.get(field.name), contract.margin) for field in signature.inputs]
+        known = {bounds.name: bounds for bounds in contract.columns}
+        ranges = [_allowed_range(field, known.get(field.name), contract.margin) for field in signature.inputs]
         self._names = signature.names
-        self._lows = np.array([low for low, _ in edges])
-        self._highs = np.array([high for _, high in edges])
-        self._whole = np.array([name in known and not known[name].may_miss for name in self._names])
-        texts = [
-            (at, field) for at, field in enumerate(signature.inputs) if field.datatype == BYTES and field.name in known
+        self._lows = np.array([low for low, _ in ranges])
+        self._highs = np.array([high for _, high in ranges])
+        self._required = np.array([name in known and not known[name].may_miss for name in self._names])
+        categorical = [
+            (index, field)
+            for index, field in enumerate(signature.inputs)
+            if field.datatype == BYTES and field.name in known
         ]
-        self._texts = [at for at, _ in texts]
-        strange = [(at, _ranks_not_in(field, known[field.name])) for at, field in texts]
-        self._strange = [(at, ranks) for at, ranks in strange if len(ranks)]
+        self._categorical = [index for index, _ in categorical]
+        unseen = [(index, _codes_outside_contract(field, known[field.name])) for index, field in categorical]
+        self._unseen = [(index, codes) for index, codes in unseen if len(codes)]
 
     def __call__(self, rows: Floats) -> Sequence[Violation]:
-        """The values of `rows` float64 [n, d] that are outside, row by row; `row` is that of the batch."""
-        inside = (rows >= self._lows) & (rows <= self._highs)  # no NaN is
-        if inside.all() and not self._strange:
+        """Return the violations in `rows` float64 [n, d], row by row."""
+        inside = (rows >= self._lows) & (rows <= self._highs)  # False for NaN
+        if inside.all() and not self._unseen:
             return ()
         outside = ~inside & ~np.isnan(rows)
-        if self._whole.any():
-            outside |= np.isnan(rows) & self._whole
-        if self._texts:
-            outside[:, self._texts] |= rows[:, self._texts].view(np.int64) == _UNSEEN_BITS
-        for column, ranks in self._strange:
-            outside[:, column] |= np.isin(rows[:, column], ranks)
-        return [self._breach(rows, *place) for place in np.argwhere(outside).tolist()] if outside.any() else ()
+        if self._required.any():
+            outside |= np.isnan(rows) & self._required
+        if self._categorical:
+            outside[:, self._categorical] |= rows[:, self._categorical].view(np.int64) == _UNSEEN_BITS
+        for column, codes in self._unseen:
+            outside[:, column] |= np.isin(rows[:, column], codes)
+        if not outside.any():
+            return ()
+        return [self._violation(rows, row, column) for row, column in np.argwhere(outside).tolist()]
 
-    def _breach(self, rows: Floats, row: int, column: int) -> Violation:
+    def _violation(self, rows: Floats, row: int, column: int) -> Violation:
         value, low, high = float(rows[row, column]), float(self._lows[column]), float(self._highs[column])
         missing = np.isnan(value) and rows[row, column].view(np.int64) != _UNSEEN_BITS
-        if missing or column in self._texts:
+        if missing or column in self._categorical:
             return Violation(row, self._names[column], "missing" if missing else "unseen", None, None, None)
         return Violation(row, self._names[column], "low" if value < low else "high", value, low, high)
 
 
-def _ranks_not_in(field: Field, bounds: Bounds) -> Floats:
-    """The ranks of the texts that the model knows and the contract does not."""
-    strange = [rank for rank, text in enumerate(field.categories) if text not in bounds.categories]
-    return np.array(strange, dtype=np.float64)
+def _codes_outside_contract(field: Field, bounds: Bounds) -> Floats:
+    """Return the codes of the categories that the model knows and the contract does not."""
+    unseen = [code for code, category in enumerate(field.categories) if category not in bounds.categories]
+    return np.array(unseen, dtype=np.float64)
 
 
-def _edges(field: Field, bounds: Bounds | None, margin: float) -> tuple[float, float]:
-    """What is inside: the range that was seen and a margin; of texts, their ranks."""
+def _allowed_range(field: Field, bounds: Bounds | None, margin: float) -> tuple[float, float]:
+    """Return the range seen in training, widened by the margin; for categories, the range of their codes."""
     if bounds is None:
         return -np.inf, np.inf
     if field.datatype == BYTES:

@@ -1,7 +1,7 @@
-"""The messages of the gRPC services, as classes: made from the field numbers that the protocols publish.
+"""The messages of the gRPC services, as classes built from the field numbers that the protocols publish.
 
-No generated code is shipped, and none of the pins that it brings; a pool of our own holds the descriptors, so that a
-client in the same process may have its own. What a message has beside these fields is passed over.
+This avoids generated code and the protobuf versions that it pins. A separate descriptor pool allows a client in the
+same process to have its own messages. Fields that are not listed here are ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TYPES = {
     for name in ("bool", "bytes", "double", "float", "int32", "int64", "string", "uint32", "uint64")
 }
 
-# A message a line: its name, then `number name type` of each field. `*` repeats, `{}` is a map from texts, `|` is one
+# One message a line: its name, then `number name type` of each field. `*` repeats, `{}` is a map from strings, `|` is one
 # of several, `enum` goes over the wire as an int32.
 _INFERENCE = """
 ServerLiveRequest:
@@ -79,15 +79,15 @@ HealthCheckResponse: 1 status int32
 
 
 def parse_message(kind: type[Any], content: bytes) -> Any:
-    """A message of this class from its bytes; raises DataError where they are none."""
+    """Parse a message of this class; raises DataError if the bytes are not one."""
     try:
         return kind.FromString(content)
     except DecodeError as error:
-        raise DataError(f"the message is no {kind.__name__}") from error
+        raise DataError(f"the message is not a {kind.__name__}") from error
 
 
 def message_classes(package: str, table: str) -> dict[str, type[Any]]:
-    """The classes of a table's messages, by name."""
+    """Return the classes of a table's messages, by name."""
     file = descriptor_pb2.FileDescriptorProto(name=f"headway/{package}.proto", package=package, syntax="proto3")
     for name, fields in _lines(table):
         _describe(file.message_type.add(name=name), package, fields)
@@ -127,7 +127,7 @@ def _typed(field: descriptor_pb2.FieldDescriptorProto, package: str, kind: str) 
 
 
 def _entry(message: descriptor_pb2.DescriptorProto, package: str, name: str, kind: str) -> str:
-    """The pairs that a map is made of on the wire; their type, to be named in the field."""
+    """Add the entry message of a map field, and return its type name."""
     entry = message.nested_type.add(name=f"{name.title()}Entry")
     entry.options.map_entry = True
     entry.field.add(name="key", number=1, label=_Field.LABEL_OPTIONAL, type=_Field.TYPE_STRING)

@@ -1,4 +1,4 @@
-"""Where connections come in: the sockets, the clock that ends what takes too long, and draining."""
+"""The HTTP listener: accepts connections, ends those that take too long, and drains them at the end."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headway.serving.http.connection import Connection, Request
-from headway.serving.http.server_state import ConnectionLimits, ServerState
+from headway.serving.http.connection import Connection, ConnectionLimits, Request, ServerState
 from headway.serving.http.tls import TlsContext
 from headway.serving.workers.sockets import on_loopback
 
@@ -21,9 +20,9 @@ _BACKLOG = 1024
 
 
 class Listener:
-    """Accepts connections and hands each whole request to `application`, which answers it now or later.
+    """Accepts connections and passes each complete request to `application`, which answers it now or later.
 
-    Made inside the running loop that it is to serve on.
+    Create it in the running event loop that will serve.
     """
 
     def __init__(
@@ -46,21 +45,22 @@ class Listener:
         return self._state.draining
 
     async def open(self, sockets: Sequence[socket.socket]) -> None:
-        """Listen at sockets that are bound (`serve.fleet.sockets`)."""
-        self._state.answer_to([each.getsockname()[1] for each in sockets], loopback=on_loopback(sockets))
+        """Listen on sockets that are bound already (`workers.sockets.bind`)."""
+        ports = [bound.getsockname()[1] for bound in sockets]
+        self._state.accept_hosts(ports, loopback=on_loopback(sockets))
         self._servers = [
             await self._loop.create_server(
-                lambda: Connection(self._state), sock=each, backlog=_BACKLOG, **self._secured()
+                lambda: Connection(self._state), sock=bound, backlog=_BACKLOG, **self._tls_arguments()
             )
-            for each in sockets
+            for bound in sockets
         ]
 
     async def drain(self, within_s: float) -> None:
-        """Accept no more, answer what is in flight, and close; what takes longer than `within_s` is cut off."""
+        """Accept no more connections, answer what is in flight, and close; abort what takes longer than `within_s`."""
         for server in self._servers:
             server.close()
         self._state.draining = True
-        await asyncio.sleep(0)  # a turn of the loop: what had arrived is read first
+        await asyncio.sleep(0)  # one iteration of the loop: requests that have arrived are read first
         for connection in tuple(self._state.connections):
             connection.drain()
         deadline = self._loop.time() + within_s
@@ -71,15 +71,15 @@ class Listener:
         self._timer.cancel()
 
     def sweep(self, now: float) -> None:
-        """End what has taken too long by `now`, a time of the loop's clock."""
+        """End connections that have taken too long at `now`, a time of the loop's clock."""
         self._state.tick(now)
         if self._tls:
-            self._tls.look()
+            self._tls.reload()
         for connection in tuple(self._state.connections):
             connection.check(now)
 
-    def _secured(self) -> dict[str, Any]:
-        """How connections are secured; a greeting that does not come is waited for as long as a request."""
+    def _tls_arguments(self) -> dict[str, Any]:
+        """Return the TLS arguments of a server; a handshake has as much time as a request."""
         if self._tls is None:
             return {}
         return {"ssl": self._tls.context, "ssl_handshake_timeout": self._state.limits.request_s}

@@ -1,46 +1,53 @@
-"""What each address answers: health, metadata, inference, labels, metrics and the repository."""
+"""The HTTP application: answers every route, from health and metadata to inference, labels and the repository."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 import headway
-from headway.core.errors import DataError
+from headway.core.errors import DataError, HeadwayError
 from headway.serving.auth.authenticator import Authenticator, NotAuthorized
 from headway.serving.batching.data_plane import DataPlane
 from headway.serving.batching.validation import Violation
 from headway.serving.http.connection import Request
-from headway.serving.labels import LabelCollector
 from headway.serving.loading import LoadedModel
-from headway.serving.protocol.endpoints import ROUTES_BY_ENDPOINT, RouteMatch, match_route
+from headway.serving.protocol.endpoints import ROUTES_BY_ENDPOINT, RouteMatch, match_route, openapi_document
 from headway.serving.protocol.errors import OCTETS, TEXT, RequestError, encode, error_body, request_error
 from headway.serving.protocol.mlflow import read_mlflow, write_mlflow
-from headway.serving.protocol.openapi import openapi_document
 from headway.serving.protocol.schemas import (
+    IndexRequest,
+    LabelsRequest,
+    LabelsStored,
+    LoadRequest,
     ModelReady,
     ModelStatisticsResponse,
     ServerLive,
     ServerMetadata,
     ServerReady,
 )
-from headway.serving.protocol.statistics import model_config, model_statistics
-from headway.serving.repository import IndexRequest, LoadRequest, ModelRepository
+from headway.serving.repository import ModelRepository, find_model, load_error, model_config, model_statistics
+from headway.storage import traffic
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
 
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
-_read_asking = msgspec.json.Decoder(IndexRequest).decode
-_read_telling = msgspec.json.Decoder(LoadRequest).decode
+LABEL_SOURCE = "endpoint"
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_read_index_request = msgspec.json.Decoder(IndexRequest).decode
+_read_load_request = msgspec.json.Decoder(LoadRequest).decode
+_read_labels_request = msgspec.json.Decoder(LabelsRequest).decode
 
 
 class HttpInference(msgspec.Struct, eq=False, gc=False):
-    """An infer request on its way through the plane."""
+    """An infer request in the data plane."""
 
     request: Request
     rows: Floats
@@ -50,40 +57,67 @@ class HttpInference(msgspec.Struct, eq=False, gc=False):
     deadline_ns: int = 0
     binary: bool = False
 
-    def read_for(self, release: LoadedModel) -> Floats:
-        """The rows as another release asks for them; raises DataError where the request does not bring them."""
-        return release.reader.read(self.request.body, self.request.json_bytes).rows
+    def read_for(self, model: LoadedModel) -> Floats:
+        """Return the rows as another model reads them; raises DataError if the request lacks a column."""
+        return model.reader.read(self.request.body, self.request.json_bytes).rows
 
-    def answer(self, release: LoadedModel, values: list[float], outside: Sequence[Violation] = ()) -> None:
-        """Send the answers of a release."""
+    def answer(self, model: LoadedModel, values: list[float], violations: Sequence[Violation] = ()) -> None:
+        """Send the outputs of a model."""
         if self.binary:
-            said, raw = release.writer.pack(self.id, values, len(self.rows), outside)
-            extra = b"\r\nInference-Header-Content-Length: %d" % len(said)
-            self.request.reply(200, said + raw, kind=OCTETS, extra=extra)
+            head, raw = model.writer.pack(self.id, values, len(self.rows), violations)
+            extra = b"\r\nInference-Header-Content-Length: %d" % len(head)
+            self.request.reply(200, head + raw, kind=OCTETS, extra=extra)
         else:
-            self.request.reply(200, release.writer.write(self.id, values, len(self.rows), outside))
+            self.request.reply(200, model.writer.write(self.id, values, len(self.rows), violations))
 
     def fail(self, error: Exception) -> None:
-        """Send the reason."""
-        why = request_error(error)
-        extra = b"\r\nRetry-After: %d" % why.retry_s if why.retry_s else b""
-        self.request.reply(why.status, error_body(why), extra=extra)
+        """Send the error."""
+        failure = request_error(error)
+        extra = b"\r\nRetry-After: %d" % failure.retry_s if failure.retry_s else b""
+        self.request.reply(failure.status, error_body(failure), extra=extra)
 
 
 class MlflowInference(HttpInference, eq=False):
-    """A request in MLflow's form on its way through the plane."""
+    """A request in MLflow's form in the data plane."""
 
-    def read_for(self, release: LoadedModel) -> Floats:
-        """The rows as another release asks for them; raises DataError where the request does not bring them."""
-        return read_mlflow(release.reader, self.request.body)[0]
+    def read_for(self, model: LoadedModel) -> Floats:
+        """Return the rows as another model reads them; raises DataError if the request lacks a column."""
+        return read_mlflow(model.reader, self.request.body)[0]
 
-    def answer(self, release: LoadedModel, values: list[float], outside: Sequence[Violation] = ()) -> None:
-        """Send the answers of a release; its form has no place for what was outside the contract."""
+    def answer(self, model: LoadedModel, values: list[float], violations: Sequence[Violation] = ()) -> None:
+        """Send the outputs of a model; MLflow's form cannot list contract violations."""
         self.request.reply(200, write_mlflow(values, len(self.rows)))
 
 
+class LabelCollector:
+    """Stores labels on a thread, and acknowledges them once they are on disk.
+
+    `soon` runs a function on the loop (`loop.call_soon_threadsafe`).
+    """
+
+    def __init__(self, state: Path, *, soon: Callable[[Callable[[], None]], object]) -> None:
+        self._state = state
+        self._soon = soon
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="labels")
+
+    def store(self, request: Request, name: str) -> None:
+        """Store the labels of a request for a model, then answer with their number."""
+        try:
+            labels = _read_labels_request(request.body).labels
+        except _UNREADABLE as error:
+            hint = '{"labels": [{"key": "a-1", "label": 1}]}'
+            request.reply(400, error_body(DataError(f"the body holds no labels: {error}", hint=hint)))
+            return
+        stored = self._pool.submit(traffic.save_labels, self._state, name, labels, who=LABEL_SOURCE)
+        stored.add_done_callback(lambda done: self._soon(lambda: _reply_stored(request, done)))
+
+    def close(self) -> None:
+        """Store the accepted labels, and end the thread."""
+        self._pool.shutdown()
+
+
 class Routes:
-    """Answers every whole request, or hands it to the plane that will; `draining` says that the server is leaving."""
+    """Answers each complete request, or passes it to the data plane; `draining` is true while the server shuts down."""
 
     def __init__(
         self,
@@ -99,7 +133,7 @@ class Routes:
         self._labels = labels
         self._repository = repository
         self._draining = draining
-        self._answers: dict[str, Callable[[Request, RouteMatch], None]] = {
+        self._handlers: dict[str, Callable[[Request, RouteMatch], None]] = {
             "server": self._server,
             "live": self._live,
             "ready": self._ready,
@@ -114,153 +148,165 @@ class Routes:
             "labels": self._label,
             "invocations": self._invoke,
             "index": self._index,
-            "load": self._tell,
-            "unload": self._tell,
+            "load": self._load,
+            "unload": self._load,
         }
 
     def __call__(self, request: Request) -> None:
         """Answer one request."""
-        place = match_route(request.url)
-        if place.what == "infer" and request.method == b"POST":
-            if self._lets_in(request, place):
-                self._infer(request, place)
+        match = match_route(request.url)
+        if match.endpoint == "infer" and request.method == b"POST":
+            if self._authorize(request, match):
+                self._infer(request, match)
             return
-        address = ROUTES_BY_ENDPOINT.get(place.what)
-        if address is None:
-            request.reply(404, error_body("no such address; /openapi.json lists those there are"))
-        elif request.method not in address.allowed.split(b", "):
-            _not_allowed(request, address.allowed)
-        elif self._lets_in(request, place):
-            self._answers[place.what](request, place)
+        route = ROUTES_BY_ENDPOINT.get(match.endpoint)
+        if route is None:
+            request.reply(404, error_body("no such path; see /openapi.json"))
+        elif request.method not in route.allowed.split(b", "):
+            _reply_not_allowed(request, route.allowed)
+        elif self._authorize(request, match):
+            self._handlers[match.endpoint](request, match)
 
-    def _lets_in(self, request: Request, place: RouteMatch) -> bool:
-        """Whether the key of a request is good for its address; where it is not, that is answered."""
-        if not place.scope:
+    def _authorize(self, request: Request, match: RouteMatch) -> bool:
+        """Check the API key of a request; if it is not valid for the route, reply and return False."""
+        if not match.scope:
             return True
         try:
-            key = self._authenticator.authorize(request.authorization, place.scope)
-        except NotAuthorized as refusal:
-            request.reply(refusal.status, error_body(refusal), extra=refusal.headers)
+            key = self._authenticator.authorize(request.authorization, match.scope)
+        except NotAuthorized as error:
+            request.reply(error.status, error_body(error), extra=error.headers)
             return False
-        if request.note is not None:
-            request.note.key = key
+        if request.span is not None:
+            request.span.key = key
         return True
 
-    def _infer(self, request: Request, place: RouteMatch) -> None:
+    def _infer(self, request: Request, match: RouteMatch) -> None:
         started_ns = time.perf_counter_ns()
-        release = self._find(request, place)
-        if release is None:
+        model = self._find(request, match)
+        if model is None:
             return
         try:
-            asked = release.reader.read(request.body, request.json_bytes)
+            decoded = model.reader.read(request.body, request.json_bytes)
         except DataError as error:
             request.reply(400, error_body(error))
             return
-        if request.note is not None:
-            request.note.id = asked.id
-        deadline_ns = self._plane.deadline_ns(started_ns, asked.timeout_us)
-        call = HttpInference(request, asked.rows, asked.id, asked.key, started_ns, deadline_ns, asked.binary)
-        self._plane.submit(release, call)
+        if request.span is not None:
+            request.span.id = decoded.id
+        deadline_ns = self._plane.deadline_ns(started_ns, decoded.timeout_us)
+        call = HttpInference(request, decoded.rows, decoded.id, decoded.key, started_ns, deadline_ns, decoded.binary)
+        self._plane.submit(model, call)
 
-    def _invoke(self, request: Request, place: RouteMatch) -> None:
-        started_ns, here = time.perf_counter_ns(), list(self._plane.releases.values())
-        if len(here) != 1:
-            there = ", ".join(each.name for each in here) or "none"
-            request.reply(400, error_body(f"/invocations asks the one model that is served; there are: {there}"))
+    def _invoke(self, request: Request, match: RouteMatch) -> None:
+        started_ns, models = time.perf_counter_ns(), list(self._plane.models.values())
+        if len(models) != 1:
+            names = ", ".join(model.name for model in models) or "none"
+            request.reply(400, error_body(f"/invocations needs a server with exactly one model; served: {names}"))
             return
         try:
-            rows, parameters = read_mlflow(here[0].reader, request.body)
+            rows, parameters = read_mlflow(models[0].reader, request.body)
         except DataError as error:
             request.reply(400, error_body(error))
             return
         deadline_ns = self._plane.deadline_ns(started_ns, parameters.timeout)
-        self._plane.submit(here[0], MlflowInference(request, rows, "", parameters.key, started_ns, deadline_ns))
+        self._plane.submit(models[0], MlflowInference(request, rows, "", parameters.key, started_ns, deadline_ns))
 
-    def _label(self, request: Request, place: RouteMatch) -> None:
-        if self._find(request, place) is not None:
-            self._labels.take(request, place.name)
+    def _label(self, request: Request, match: RouteMatch) -> None:
+        if self._find(request, match) is not None:
+            self._labels.store(request, match.name)
 
-    def _index(self, request: Request, place: RouteMatch) -> None:
+    def _index(self, request: Request, match: RouteMatch) -> None:
         try:
-            asking = _read_asking(request.body or b"{}")
+            wanted = _read_index_request(request.body or b"{}")
         except _UNREADABLE as error:
-            request.reply(400, error_body(f"the body does not ask for the index: {error}"))
+            request.reply(400, error_body(f"the body is not an index request: {error}"))
             return
-        request.reply(200, encode(self._repository.index(ready=asking.ready)))
+        request.reply(200, encode(self._repository.index(ready=wanted.ready)))
 
-    def _tell(self, request: Request, place: RouteMatch) -> None:
+    def _load(self, request: Request, match: RouteMatch) -> None:
+        load = match.endpoint == "load"
         try:
-            _read_telling(request.body or b"{}")
+            _read_load_request(request.body or b"{}")
         except _UNREADABLE as error:
-            request.reply(400, error_body(f"the body tells nothing: {error}"))
+            request.reply(400, error_body(f"the body is not a {match.endpoint} request: {error}"))
             return
-        self._repository.callback(request, place.name, load=place.what == "load")
-
-    def _find(self, request: Request, place: RouteMatch) -> LoadedModel | None:
-        """The release that is asked for; where there is none, that is answered."""
         try:
-            return find_model(self._plane, place.name, place.version)
+            loading = self._repository.request(match.name, load=load)
+        except RequestError as error:
+            request.reply(error.status, error_body(error))
+            return
+        loading.add_done_callback(lambda done: self._repository.soon(lambda: _reply_loaded(request, done)))
+
+    def _find(self, request: Request, match: RouteMatch) -> LoadedModel | None:
+        """Return the requested model; if there is none, reply and return None."""
+        try:
+            return find_model(self._plane, match.name, match.version)
         except RequestError as error:
             request.reply(error.status, error_body(error))
             return None
 
-    def _server(self, request: Request, place: RouteMatch) -> None:
+    def _server(self, request: Request, match: RouteMatch) -> None:
         request.reply(200, encode(ServerMetadata("headway", headway.__version__, EXTENSIONS)))
 
-    def _live(self, request: Request, place: RouteMatch) -> None:
+    def _live(self, request: Request, match: RouteMatch) -> None:
         request.reply(200, encode(ServerLive(True)))
 
-    def _ready(self, request: Request, place: RouteMatch) -> None:
+    def _ready(self, request: Request, match: RouteMatch) -> None:
         ready = not self._draining()
         request.reply(200 if ready else 503, encode(ServerReady(ready)))
 
-    def _openapi(self, request: Request, place: RouteMatch) -> None:
+    def _openapi(self, request: Request, match: RouteMatch) -> None:
         request.reply(200, openapi_document())
 
-    def _metrics(self, request: Request, place: RouteMatch) -> None:
-        versions = {name: release.version for name, release in self._plane.releases.items()}
+    def _metrics(self, request: Request, match: RouteMatch) -> None:
+        versions = {name: model.version for name, model in self._plane.models.items()}
         request.reply(200, self._plane.metrics.text(versions), kind=TEXT)
 
-    def _model(self, request: Request, place: RouteMatch) -> None:
-        release = self._find(request, place)
-        if release is not None:
-            request.reply(200, release.metadata)
+    def _model(self, request: Request, match: RouteMatch) -> None:
+        model = self._find(request, match)
+        if model is not None:
+            request.reply(200, model.metadata)
 
-    def _model_ready(self, request: Request, place: RouteMatch) -> None:
-        if self._find(request, place) is not None:
-            request.reply(200, encode(ModelReady(place.name, True)))
+    def _model_ready(self, request: Request, match: RouteMatch) -> None:
+        if self._find(request, match) is not None:
+            request.reply(200, encode(ModelReady(match.name, True)))
 
-    def _config(self, request: Request, place: RouteMatch) -> None:
-        release = self._find(request, place)
-        if release is not None:
-            request.reply(200, encode(model_config(release, max_batch_rows=self._plane.max_batch_rows)))
+    def _config(self, request: Request, match: RouteMatch) -> None:
+        model = self._find(request, match)
+        if model is not None:
+            request.reply(200, encode(model_config(model, max_batch_rows=self._plane.max_batch_rows)))
 
-    def _stats(self, request: Request, place: RouteMatch) -> None:
-        release = self._find(request, place)
-        if release is not None:
-            self._answer_stats(request, [release])
+    def _stats(self, request: Request, match: RouteMatch) -> None:
+        model = self._find(request, match)
+        if model is not None:
+            self._reply_stats(request, [model])
 
-    def _all_stats(self, request: Request, place: RouteMatch) -> None:
-        self._answer_stats(request, self._plane.releases.values())
+    def _all_stats(self, request: Request, match: RouteMatch) -> None:
+        self._reply_stats(request, self._plane.models.values())
 
-    def _answer_stats(self, request: Request, releases: Iterable[LoadedModel]) -> None:
-        stats = tuple(model_statistics(release, self._plane.metrics.total(release.name)) for release in releases)
+    def _reply_stats(self, request: Request, models: Iterable[LoadedModel]) -> None:
+        stats = tuple(model_statistics(model, self._plane.metrics.total(model.name)) for model in models)
         request.reply(200, encode(ModelStatisticsResponse(stats)))
 
 
-def find_model(plane: DataPlane, name: str, version: str = "") -> LoadedModel:
-    """The release that is live for a name, and is of this version where one is asked for; raises Unanswered."""
-    release = plane.find(name)
-    if release is None:
-        raise RequestError(404, f"no model '{name}'", hint=f"there are: {', '.join(plane.releases) or 'none'}")
-    if version and version != release.version:
-        raise RequestError(404, f"model '{name}' has no version '{version}'", hint=f"it has {release.version}")
-    return release
-
-
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-def _not_allowed(request: Request, allowed: bytes) -> None:
-    message = f"{request.method.decode()} is not answered here; {allowed.decode()} is"
+def _reply_not_allowed(request: Request, allowed: bytes) -> None:
+    message = f"method {request.method.decode()} is not allowed here; use {allowed.decode()}"
     request.reply(405, error_body(message), extra=b"\r\nAllow: " + allowed)
+
+
+def _reply_stored(request: Request, stored: Future[int]) -> None:
+    error = stored.exception()
+    if error is None:
+        request.reply(200, encode(LabelsStored(stored.result())))
+    elif isinstance(error, HeadwayError):
+        request.reply(400 if isinstance(error, DataError) else 503, error_body(error))
+    else:
+        request.reply(500, error_body("the labels were not stored"))
+
+
+def _reply_loaded(request: Request, loading: Future[None]) -> None:
+    error = loading.exception()
+    if error is None:
+        request.reply(200, encode({}))
+        return
+    failure = load_error(error)
+    request.reply(failure.status, error_body(failure))

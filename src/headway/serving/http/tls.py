@@ -1,4 +1,4 @@
-"""TLS of a server: its certificate, taken anew when the files change, and whose clients it lets in."""
+"""TLS of the server: its certificate, reloaded when the files change, and the client certificates that it accepts."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ _log = logging.getLogger(__name__)
 
 
 class TlsContext:
-    """The context of new connections: TLS 1.2 at the least; with `client_ca`, a certificate that these signed.
+    """TLS context of new connections, TLS 1.2 or later; with `client_ca`, clients need a certificate that it signed.
 
-    `pem` is the key, the certificate and the client CA, or None, for whom makes connections of its own.
+    `pem` is the key, the certificate and the client CA (or None), for a transport that has its own TLS.
     """
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
-        """Raises ConfigError where a file is not what it should be."""
+        """Load the files; raises ConfigError if one of them is not valid."""
         self._files = certificate, key
-        self._met = self._stats()
+        self._loaded = self._stats()
         self.pem: tuple[bytes, bytes, bytes | None] = (b"", b"", None)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_alpn_protocols(["http/1.1"])
-        self._take()
+        self._load()
         if client_ca is not None:
             self.context.verify_mode = ssl.CERT_REQUIRED
             try:
                 self.context.load_verify_locations(client_ca)
                 self.pem = (*self.pem[:2], client_ca.read_bytes())
             except (OSError, ssl.SSLError) as error:
-                raise _unfit(error, "tls_client_ca", client_ca) from error
+                raise _invalid(error, "tls_client_ca", client_ca) from error
 
-    def look(self) -> None:
-        """Take the certificate anew if its files have changed: for connections to come. One that is unfit is not."""
+    def reload(self) -> None:
+        """Load the certificate again if its files have changed, for new connections; keep the old one if invalid."""
         stats = self._stats()
-        if stats == self._met:
+        if stats == self._loaded:
             return
-        self._met = stats
+        self._loaded = stats
         try:
-            self._take()
-            _log.warning("the certificate was taken anew from %s", self._files[0])
+            self._load()
+            _log.warning("reloaded the certificate from %s", self._files[0])
         except ConfigError as error:
-            _log.error("the certificate stays as it was: %s", error)
+            _log.error("kept the previous certificate: %s", error)
 
-    def _take(self) -> None:
+    def _load(self) -> None:
         try:
-            # First aside: a certificate whose key is not there yet must not take the place of the one that serves.
+            # Try it separately first: a certificate whose key is not there yet must not replace the one in use.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*self._files, password=_no_password)
             self.context.load_cert_chain(*self._files, password=_no_password)
             certificate, key = (file.read_bytes() for file in self._files)
         except (OSError, ssl.SSLError, ValueError) as error:
-            raise _unfit(error, "tls_certificate, tls_key", self._files[0]) from error
+            raise _invalid(error, "tls_certificate, tls_key", self._files[0]) from error
         self.pem = (key, certificate, self.pem[2])
 
     def _stats(self) -> list[tuple[int, int] | None]:
@@ -63,12 +63,12 @@ class TlsContext:
 
 
 def tls_from_config(config: Config) -> TlsContext | None:
-    """The TLS of a project's server, or None where it has no certificate; raises ConfigError."""
+    """Return the TLS context of a project's server, or None without a certificate; raises ConfigError."""
     settings = config.serve
     if not settings.tls_certificate:
         if settings.tls_key or settings.tls_client_ca:
             raise ConfigError(
-                "there is a key or a client CA, and no certificate", where="[serve]", hint="set tls_certificate too"
+                "a key or a client CA is set without a certificate", where="[serve]", hint="set tls_certificate too"
             )
         return None
     certificate = config.path(settings.tls_certificate)
@@ -77,7 +77,7 @@ def tls_from_config(config: Config) -> TlsContext | None:
 
 
 def _no_password() -> str:
-    """Nobody is there to be asked for one."""
+    """Fail instead of prompting: a server has no terminal."""
     raise ValueError("the key has a password")
 
 
@@ -89,7 +89,9 @@ def _stat(file: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_ino
 
 
-def _unfit(error: Exception, field: str, file: Path) -> ConfigError:
+def _invalid(error: Exception, field: str, file: Path) -> ConfigError:
     return ConfigError(
-        f"no TLS with these files: {error}", where=f"[serve] {field} = {file}", hint="PEM files that belong together"
+        f"cannot use these files for TLS: {error}",
+        where=f"[serve] {field} = {file}",
+        hint="PEM files of a certificate and its key",
     )

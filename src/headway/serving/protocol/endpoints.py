@@ -1,124 +1,130 @@
-"""The addresses there are, in one table: requests are placed by it, and the OpenAPI document is made from it."""
+"""The HTTP routes in one table: requests are matched against it, and the OpenAPI document is generated from it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import httptools
+import msgspec
 
-from headway.serving.labels import LabelsRequest
-from headway.serving.protocol import schemas as replies
+import headway
+from headway.serving.protocol import schemas
+from headway.serving.protocol.errors import encode
 from headway.serving.protocol.mlflow import MlflowRequest
 from headway.serving.protocol.open_inference import InferRequest
-from headway.serving.repository import IndexRequest, LoadRequest
 
 
 class RouteMatch(NamedTuple):
-    """An address, taken apart: what is asked, of which model and version; empty where none is named.
+    """The route of a request target: its endpoint, and the model and version that the path names, if it does.
 
-    `scope` is what a key must be good for, empty where none is ever asked for.
+    `scope` is the scope that an API key needs, empty if none is ever needed.
     """
 
-    what: str
+    endpoint: str
     name: str = ""
     version: str = ""
     scope: str = ""
 
 
 class Route(NamedTuple):
-    """What is answered at a path: to which method, in one line, the type of a body taken, and the types given.
+    """One path: its endpoint, its method, a summary, and the types of the request and response bodies.
 
-    `gives` is None for text. `fails` are the statuses of its own errors; a body that is `optional` may be left out.
+    `response` is None for plain text. `errors` are the statuses of its own errors; an `optional` body may be left out.
     """
 
-    what: str
+    endpoint: str
     path: str
     method: str
-    message: str
-    gives: Any
-    takes: Any = None
-    fails: tuple[int, ...] = ()
+    summary: str
+    response: Any
+    body: Any = None
+    errors: tuple[int, ...] = ()
     optional: bool = False
     scope: str = ""
 
     @property
     def allowed(self) -> bytes:
-        """The methods that are answered."""
+        """The methods that are allowed, as in the header `Allow`."""
         return b"POST" if self.method == "POST" else b"GET, HEAD"
 
 
 _MODEL, _VERSION = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
 _REPOSITORY = "/v2/repository"
-_OPERATOR = (422, 503)
+_INFER_ERRORS = (422, 429, 503, 504)
+_OPERATOR_ERRORS = (422, 503)
 
 
-def _of_model(what: str, end: str, message: str, gives: Any, **more: Any) -> tuple[Route, ...]:
-    """The address of a model and that of one version of it."""
+def _model_routes(endpoint: str, end: str, summary: str, response: Any, **more: Any) -> tuple[Route, ...]:
+    """Return the route of a model and that of one version of it."""
     method = more.pop("method", "GET")
-    return tuple(Route(what, path + end, method, message, gives, **more) for path in (_MODEL, _VERSION))
+    return tuple(Route(endpoint, path + end, method, summary, response, **more) for path in (_MODEL, _VERSION))
 
 
 ROUTES = (
-    Route("server", "/v2", "GET", "The server and its extensions.", replies.ServerMetadata),
-    Route("live", "/v2/health/live", "GET", "Whether the server runs.", replies.ServerLive),
-    Route("ready", "/v2/health/ready", "GET", "Whether the server takes requests.", replies.ServerReady, fails=(503,)),
-    Route("ready", "/ping", "GET", "The same, under MLflow's name.", replies.ServerReady, fails=(503,)),
-    Route("metrics", "/metrics", "GET", "Counts and latencies in the Prometheus text format.", None, scope="metrics"),
-    Route("openapi", "/openapi.json", "GET", "This document.", replies.JsonObject),
+    Route("server", "/v2", "GET", "Metadata of the server and its extensions.", schemas.ServerMetadata),
+    Route("live", "/v2/health/live", "GET", "Liveness of the server.", schemas.ServerLive),
+    Route("ready", "/v2/health/ready", "GET", "Readiness of the server.", schemas.ServerReady, errors=(503,)),
+    Route("ready", "/ping", "GET", "Readiness of the server, at MLflow's path.", schemas.ServerReady, errors=(503,)),
+    Route("metrics", "/metrics", "GET", "Counters and latencies in the Prometheus text format.", None, scope="metrics"),
+    Route("openapi", "/openapi.json", "GET", "This document.", schemas.JsonObject),
     Route(
         "all stats",
         "/v2/models/stats",
         "GET",
-        "What every model answered.",
-        replies.ModelStatisticsResponse,
+        "Statistics of all models.",
+        schemas.ModelStatisticsResponse,
         scope="predict",
     ),
-    *_of_model("model", "", "A model: its inputs, its output, its release.", replies.ModelMetadata, scope="predict"),
-    *_of_model("model ready", "/ready", "Whether a model takes requests.", replies.ModelReady),
-    *_of_model(
-        "config", "/config", "A model's configuration as Triton writes it.", replies.ModelConfig, scope="predict"
+    *_model_routes(
+        "model", "", "Metadata of a model: inputs, output, release.", schemas.ModelMetadata, scope="predict"
     ),
-    *_of_model("stats", "/stats", "What a model answered.", replies.ModelStatisticsResponse, scope="predict"),
-    *_of_model(
+    *_model_routes("model ready", "/ready", "Readiness of a model.", schemas.ModelReady),
+    *_model_routes(
+        "config", "/config", "Configuration of a model in Triton's form.", schemas.ModelConfig, scope="predict"
+    ),
+    *_model_routes("stats", "/stats", "Statistics of a model.", schemas.ModelStatisticsResponse, scope="predict"),
+    *_model_routes(
         "infer",
         "/infer",
-        "Answers to rows.",
-        replies.InferResponse,
+        "Outputs for rows.",
+        schemas.InferResponse,
         method="POST",
-        takes=InferRequest,
-        fails=(422, 429, 503, 504),
+        body=InferRequest,
+        errors=_INFER_ERRORS,
         scope="predict",
     ),
-    *_of_model(
+    *_model_routes(
         "labels",
         "/labels",
-        "Labels by the key of their request, kept on disk.",
-        replies.LabelsStored,
+        "Store labels by the key of their request.",
+        schemas.LabelsStored,
         method="POST",
-        takes=LabelsRequest,
-        fails=(503,),
+        body=schemas.LabelsRequest,
+        errors=(503,),
         scope="label",
     ),
     Route(
         "invocations",
         "/invocations",
         "POST",
-        "Answers to rows in MLflow's forms, of the one model that is served.",
-        replies.Predictions,
-        takes=MlflowRequest,
-        fails=(422, 429, 503, 504),
+        "Outputs for rows in MLflow's forms, if exactly one model is served.",
+        schemas.Predictions,
+        body=MlflowRequest,
+        errors=_INFER_ERRORS,
         scope="predict",
     ),
     Route(
         "index",
         f"{_REPOSITORY}/index",
         "POST",
-        "The models there are.",
-        replies.ModelIndex,
-        takes=IndexRequest,
+        "Index of the models.",
+        schemas.ModelIndex,
+        body=schemas.IndexRequest,
         optional=True,
         scope="predict",
     ),
@@ -126,10 +132,10 @@ ROUTES = (
         "load",
         f"{_REPOSITORY}/models/{{name}}/load",
         "POST",
-        "Take a model that was unloaded, as its pointer says; an operator's call.",
-        replies.JsonObject,
-        takes=LoadRequest,
-        fails=_OPERATOR,
+        "Load a model that was unloaded, at its pointer; needs an operator's key.",
+        schemas.JsonObject,
+        body=schemas.LoadRequest,
+        errors=_OPERATOR_ERRORS,
         optional=True,
         scope="operate",
     ),
@@ -137,33 +143,100 @@ ROUTES = (
         "unload",
         f"{_REPOSITORY}/models/{{name}}/unload",
         "POST",
-        "Answer for a model no more; an operator's call.",
-        replies.JsonObject,
-        takes=LoadRequest,
-        fails=_OPERATOR,
+        "Stop serving a model; needs an operator's key.",
+        schemas.JsonObject,
+        body=schemas.LoadRequest,
+        errors=_OPERATOR_ERRORS,
         optional=True,
         scope="operate",
     ),
 )
-ROUTES_BY_ENDPOINT = {address.what: address for address in ROUTES}
+ROUTES_BY_ENDPOINT = {route.endpoint: route for route in ROUTES}
 
 
 def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path)))
 
 
-_PATTERNS = tuple((_pattern(address.path), address.what, address.scope) for address in ROUTES)
+_PATTERNS = tuple((_pattern(route.path), route.endpoint, route.scope) for route in ROUTES)
 
 
 @lru_cache(maxsize=256)
 def match_route(url: bytes) -> RouteMatch:
-    """The place of a request's target, in any of the forms that HTTP allows; `Place("")` where there is none."""
+    """Match a request target in any form that HTTP allows; the endpoint is empty if there is no such path."""
     try:
         path = (httptools.parse_url(url).path or b"").decode("ascii")
     except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
         return RouteMatch("")
-    for pattern, what, scope in _PATTERNS:
+    for pattern, endpoint, scope in _PATTERNS:
         match = pattern.fullmatch(path)
         if match is not None:
-            return RouteMatch(what, scope=scope, **{name: unquote(part) for name, part in match.groupdict().items()})
+            names = {name: unquote(part) for name, part in match.groupdict().items()}
+            return RouteMatch(endpoint, scope=scope, **names)
     return RouteMatch("")
+
+
+_JSON, _TEXT, _OCTETS = "application/json", "text/plain", "application/octet-stream"
+_COMMON_ERRORS = (400, 404, 413, 415, 431)
+_KEY_ERRORS = (401, 403, 429)
+_DESCRIPTION = (
+    "The Open Inference Protocol v2 with Triton's extensions, and MLflow's scoring protocol. "
+    "Every error is JSON with the member `error`."
+)
+
+
+@lru_cache(maxsize=1)
+def openapi_document() -> bytes:
+    """Return the OpenAPI document in JSON."""
+    types, components = _schemas(ROUTES)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, types)
+    key = {"type": "http", "scheme": "bearer", "description": "An API key with the scope named by `x-scope`."}
+    return encode(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "headway", "version": headway.__version__, "description": _DESCRIPTION},
+            "paths": paths,
+            "components": {"schemas": components, "securitySchemes": {"key": key}},
+        }
+    )
+
+
+def _schemas(routes: Iterable[Route]) -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
+    """Return the schema of each body type, and by name those that they refer to."""
+    types: list[Any] = [schemas.ErrorResponse]
+    for route in routes:
+        types += [kind for kind in (route.body, route.response) if kind is not None and kind not in types]
+    made, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    return dict(zip(types, made, strict=True)), components
+
+
+def _operation(route: Route, types: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    content = {_TEXT: {"schema": {"type": "string"}}} if route.response is None else _json(types[route.response])
+    if route.endpoint == "infer":
+        content = {**content, _OCTETS: {"schema": {"type": "string", "contentMediaType": _OCTETS}}}
+    responses: dict[str, Any] = {"200": {"description": HTTPStatus.OK.phrase, "content": content}}
+    error = _json(types[schemas.ErrorResponse])
+    for status in sorted({*_COMMON_ERRORS, *route.errors, *(_KEY_ERRORS if route.scope else ())}):
+        responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": error}
+    operation: dict[str, Any] = {
+        "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.path}"),
+        "summary": route.summary,
+        "responses": responses,
+    }
+    names = re.findall(r"\{(\w+)\}", route.path)
+    if names:
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+        ]
+    if route.body is not None:
+        operation["requestBody"] = {"required": not route.optional, "content": _json(types[route.body])}
+    if route.scope:  # `{}`: without a key as well, if the server needs none
+        operation["security"] = [{"key": []}] if route.scope == "operate" else [{}, {"key": []}]
+        operation["x-scope"] = route.scope
+    return operation
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {_JSON: {"schema": schema}}

@@ -1,8 +1,8 @@
-"""The Open Inference Protocol v2: requests decoded straight to rows, answers encoded so that floats come back.
+"""The Open Inference Protocol v2: infer requests decoded to rows, outputs encoded so that floats read back the same.
 
-A request has one input per named column (numbers, or texts as BYTES; null is missing), or one matrix [n, d]. Values
-stand in its JSON, or as raw bytes behind it (`binary.py`). Many numbers of a JSON are lifted out of it by C
-(`numbers.c`) where that was built, before the rest is decoded; the rows are the same without it.
+A request has one input per named column (numbers, or strings as BYTES; null is missing), or one matrix [n, d]. Values
+are in its JSON, or raw bytes behind it (`tensors.py`). If the C extension was built (`numbers.c`), it extracts long
+arrays of numbers from the JSON before the rest is decoded; the rows are the same without it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from headway.core.errors import DataError
 from headway.core.record import Scalar
 from headway.core.variant import Signature
 from headway.serving.batching.validation import Violation
-from headway.serving.protocol.binary import BinaryTensor, pack_output, unpack_tensors
 from headway.serving.protocol.schemas import ModelMetadata, OutsideValue, OutsideValues, TensorMetadata
 from headway.serving.protocol.tensors import (
     BYTES,
+    BinaryTensor,
     Tensor,
     Value,
     Values,
@@ -32,12 +32,14 @@ from headway.serving.protocol.tensors import (
     category_codes,
     column_values,
     flatten,
+    pack_output,
     row_count,
     to_float64,
+    unpack_tensors,
 )
 
 lift: Lift | None = None
-with suppress(ImportError):  # no C compiler was at hand
+with suppress(ImportError):  # the extension was not built: there was no C compiler
     from headway.serving.protocol._numbers import lift  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 if TYPE_CHECKING:
@@ -45,15 +47,15 @@ if TYPE_CHECKING:
 
     Lift = Callable[[bytes | bytearray], tuple[bytes, bytearray, list[int]] | None]
 
-Together = Callable[[Sequence[Tensor], Sequence[Values], int], "Floats"]
+Stack = Callable[[Sequence[Tensor], Sequence[Values], int], "Floats"]
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_LONGEST_US = 86_400_000_000
-_AS_THEY_ARE = ("FP64", BYTES)
+_MAX_TIMEOUT_US = 86_400_000_000
+_EXACT_DATATYPES = ("FP64", BYTES)
 _json = msgspec.json.Encoder().encode
 
 
 class OutputParameters(msgspec.Struct, gc=False):
-    """In which form an output is asked for; two forms are not given."""
+    """The form of a requested output; classification and shared memory are not supported."""
 
     binary_data: bool | None = None
     classification: int = 0
@@ -61,25 +63,25 @@ class OutputParameters(msgspec.Struct, gc=False):
 
 
 class RequestedOutput(msgspec.Struct, gc=False):
-    """An output that is asked for."""
+    """A requested output."""
 
     name: str
     parameters: OutputParameters | None = None
 
 
 class RequestParameters(msgspec.Struct, gc=False):
-    """What a caller says beside the rows: the key that they belong to, and whether the answer is to be raw bytes.
+    """Parameters of a request: the key of its rows, whether to reply with raw bytes, and the timeout in microseconds.
 
-    After `timeout` microseconds it no longer waits for its turn; 0 leaves that to the server.
+    A timeout of 0 is the default of the server.
     """
 
     key: str = ""
     binary_data_output: bool = False
-    timeout: Annotated[int, msgspec.Meta(ge=0, le=_LONGEST_US)] = 0
+    timeout: Annotated[int, msgspec.Meta(ge=0, le=_MAX_TIMEOUT_US)] = 0
 
 
 class InferRequest(msgspec.Struct, gc=False):
-    """The body of an infer request; members that are not known here are passed over."""
+    """Body of an infer request; unknown members are ignored."""
 
     inputs: list[Tensor]
     id: str = ""
@@ -88,7 +90,7 @@ class InferRequest(msgspec.Struct, gc=False):
 
 
 class BinaryInferRequest(msgspec.Struct, gc=False):
-    """The JSON of an infer request that has values as raw bytes behind it."""
+    """JSON of an infer request with raw values behind it."""
 
     inputs: list[BinaryTensor]
     id: str = ""
@@ -96,30 +98,30 @@ class BinaryInferRequest(msgspec.Struct, gc=False):
     parameters: RequestParameters | None = None
 
 
-class _Truths(Tensor, gc=False):
+class _BoolTensor(Tensor, gc=False):
     """An input that may hold true and false, as BOOL does in JSON."""
 
     data: list[bool | Value | list[bool | Value]]
 
 
-class _TruthsRequest(InferRequest, gc=False):
-    inputs: list[_Truths]  # type: ignore[assignment] # as above
+class _BoolRequest(InferRequest, gc=False):
+    inputs: list[_BoolTensor]  # type: ignore[assignment] # as above
 
 
-class _Lifted(Tensor, gc=False):
-    """An input whose values may be lifted: then their place among those that are."""
+class _LiftedTensor(Tensor, gc=False):
+    """An input whose values may have been lifted: `data` is then the index of its array."""
 
     data: int | Values  # type: ignore[assignment] # as above
 
 
 class _LiftedRequest(InferRequest, gc=False):
-    inputs: list[_Lifted]  # type: ignore[assignment] # as above
+    inputs: list[_LiftedTensor]  # type: ignore[assignment] # as above
 
 
 class DecodedRequest(msgspec.Struct, gc=False):
-    """A request, read: rows float64 [n, d] in C order with missing as NaN, its id and its key, if it has them.
+    """A decoded request: rows float64 [n, d] in C order with missing values as NaN, its id and its key, or "".
 
-    `binary` where the answer is to be raw bytes; `timeout_us` is how long it waits, 0 where it does not say.
+    `binary` asks for raw bytes in the response; `timeout_us` is 0 if the request has none.
     """
 
     rows: Floats
@@ -131,78 +133,90 @@ class DecodedRequest(msgspec.Struct, gc=False):
 
 _NO_PARAMETERS = RequestParameters()
 _decode = msgspec.json.Decoder(InferRequest).decode
-_decode_truths = msgspec.json.Decoder(_TruthsRequest).decode
+_decode_bools = msgspec.json.Decoder(_BoolRequest).decode
 _decode_lifted = msgspec.json.Decoder(_LiftedRequest).decode
-_decode_packed = msgspec.json.Decoder(BinaryInferRequest).decode
+_decode_binary = msgspec.json.Decoder(BinaryInferRequest).decode
 
 
 class RequestReader:
-    """Reads infer requests for one signature; a column of `passed_over` may be sent as well, and is not read."""
+    """Decodes infer requests for one signature; a column in `ignored` may be sent as well, and is not read."""
 
-    def __init__(self, signature: Signature, *, passed_over: Collection[str] = (), lift: Lift | None = lift) -> None:
+    def __init__(self, signature: Signature, *, ignored: Collection[str] = (), lift: Lift | None = lift) -> None:
         self._lift = lift
-        self._passed_over = passed_over
+        self._ignored = ignored
         self._order = signature.names
         self._names = frozenset(self._order)
         self._columns = tuple((field.name, category_codes(field)) for field in signature.inputs)
         self._output = signature.output
-        self._text = next((name for name, ranks in self._columns if ranks is not None), None)
+        self._categorical = next((name for name, codes in self._columns if codes is not None), None)
 
     def read(self, body: bytes | bytearray, json_bytes: int | None = None) -> DecodedRequest:
-        """The rows of a request, its id and its key; `json_bytes` of the body are JSON where not all are.
+        """Decode the body of a request.
 
-        Raises DataError that names the input at fault.
+        Parameters
+        ----------
+        body
+            The body.
+        json_bytes
+            Length of its JSON if raw values follow; None if all of the body is JSON.
+
+        Raises
+        ------
+        DataError
+            If the body cannot be read; the error names the input at fault.
         """
         if json_bytes is not None:
-            return self.take(_unpack(body, json_bytes))
+            return self.decode(_unpack(body, json_bytes))
         request = _lifted(body, self._lift) if self._lift else None
         if request is not None:
-            return self.take(request)
+            return self.decode(request)
         try:
             request = _decode(body)
         except _UNREADABLE as error:
-            request = _with_truths(body, error)
-        return self.take(request, _together)
+            request = _with_bools(body, error)
+        return self.decode(request, _stack_at_once)
 
-    def take(self, request: InferRequest, together: Together | None = None) -> DecodedRequest:
-        """The rows of a decoded request, whose values may be arrays; raises DataError as `read` does."""
+    def decode(self, request: InferRequest, stack: Stack | None = None) -> DecodedRequest:
+        """Convert a parsed request, whose values may be arrays; raises DataError as `read` does."""
         parameters = request.parameters or _NO_PARAMETERS
         binary = parameters.binary_data_output
         if request.outputs:
-            binary = self._form(request.outputs, binary=binary)
+            binary = self._wants_binary(request.outputs, binary=binary)
         inputs = request.inputs
-        if self._passed_over:
-            inputs = [tensor for tensor in inputs if tensor.name not in self._passed_over]
+        if self._ignored:
+            inputs = [tensor for tensor in inputs if tensor.name not in self._ignored]
         if len(inputs) == 1 and len(inputs[0].shape) == 2 and inputs[0].name not in self._names:
             rows = self._matrix(inputs[0])
         else:
-            rows = self._table(inputs, together or _each)
+            rows = self._table(inputs, stack or _stack_columns)
         return DecodedRequest(rows, request.id, parameters.key, binary, parameters.timeout)
 
     def table(self, columns: Mapping[str, Sequence[Value]], n: int) -> Floats:
-        """The rows, float64 [n, d], of `n` values for each column, under its name and of the type that it has."""
-        texts = {name for name, ranks in self._columns if ranks is not None}
+        """Return the rows, float64 [n, d], of `n` values for each column by name."""
+        categorical = {name for name, codes in self._columns if codes is not None}
         tensors = [
-            Tensor(name, [n], BYTES if name in texts else "FP64", list(values))
+            Tensor(name, [n], BYTES if name in categorical else "FP64", list(values))
             for name, values in columns.items()
-            if name not in self._passed_over
+            if name not in self._ignored
         ]
-        return self._table(tensors, _together)
+        return self._table(tensors, _stack_at_once)
 
     def matrix(self, values: Sequence[Value], n: int) -> Floats:
-        """The rows, float64 [n, d], of values that come row by row."""
+        """Return the rows, float64 [n, d], of values in row-major order."""
         return self._matrix(Tensor("rows", [n, len(self._columns)], "FP64", list(values)))
 
-    def _form(self, outputs: Iterable[RequestedOutput], *, binary: bool) -> bool:
-        """Whether the output is asked for as raw bytes; `binary` where it does not say."""
+    def _wants_binary(self, outputs: Iterable[RequestedOutput], *, binary: bool) -> bool:
+        """Return whether the output is requested as raw bytes, `binary` if it does not say."""
         for output in outputs:
             if output.name != self._output:
-                raise DataError(f"no output '{output.name}'", where="outputs", hint=f"ask for '{self._output}'")
-            form = output.parameters or OutputParameters()
-            if form.classification or form.shared_memory_region:
-                what = "in shared memory" if form.shared_memory_region else "as classes"
-                raise DataError(f"output '{output.name}' is not given {what}", where="outputs", hint="leave it out")
-            binary = binary if form.binary_data is None else form.binary_data
+                raise DataError(f"no output '{output.name}'", where="outputs", hint=f"request '{self._output}'")
+            parameters = output.parameters or OutputParameters()
+            if parameters.classification or parameters.shared_memory_region:
+                form = "in shared memory" if parameters.shared_memory_region else "as classes"
+                raise DataError(
+                    f"output '{output.name}' is not supported {form}", where="outputs", hint="omit the parameter"
+                )
+            binary = binary if parameters.binary_data is None else parameters.binary_data
         return binary
 
     def _matrix(self, tensor: Tensor) -> Floats:
@@ -212,9 +226,9 @@ class RequestReader:
                 f"input '{tensor.name}' has shape {tensor.shape}, expected [n, {len(self._columns)}]",
                 where=f"columns: {', '.join(name for name, _ in self._columns)}",
             )
-        if self._text is not None:
+        if self._categorical is not None:
             raise DataError(
-                f"input '{tensor.name}' is a matrix, and column '{self._text}' is text",
+                f"input '{tensor.name}' is a matrix, but column '{self._categorical}' holds strings",
                 hint="send one input per column",
             )
         values = to_float64(flatten(tensor, n * d), tensor.name, columns=self._order)
@@ -222,108 +236,119 @@ class RequestReader:
             values = cast_datatype(values, tensor, columns=self._order)
         return values.reshape(n, d)
 
-    def _table(self, inputs: Sequence[Tensor], together: Together) -> Floats:
+    def _table(self, inputs: Sequence[Tensor], stack: Stack) -> Floats:
         by_name = {tensor.name: tensor for tensor in inputs}
         if by_name.keys() != self._names or len(by_name) != len(inputs):
-            raise self._misnamed(inputs)
+            raise self._wrong_names(inputs)
         n = row_count(inputs[0]) if inputs else 1
         shapes = ([n], [n, 1])
         tensors = [by_name[name] for name, _ in self._columns]
-        columns = [column_values(by_name[name], ranks, shapes) for name, ranks in self._columns]
-        table = together(tensors, columns, n)
+        columns = [column_values(by_name[name], codes, shapes) for name, codes in self._columns]
+        table = stack(tensors, columns, n)
         for position, tensor in enumerate(tensors):
-            if tensor.datatype not in _AS_THEY_ARE:
+            if tensor.datatype not in _EXACT_DATATYPES:
                 table[position] = cast_datatype(table[position], tensor)
         return np.ascontiguousarray(table.T)
 
-    def _misnamed(self, inputs: Sequence[Tensor]) -> DataError:
+    def _wrong_names(self, inputs: Sequence[Tensor]) -> DataError:
         names = [tensor.name for tensor in inputs]
         for name in names:
             if name not in self._names:
                 near = difflib.get_close_matches(name, sorted(self._names), 1)
                 return DataError(f"unknown column '{name}'", hint=f"nearest: {near[0]}" if near else "")
             if names.count(name) > 1:
-                return DataError(f"column '{name}' is there {names.count(name)} times")
+                return DataError(f"column '{name}' occurs {names.count(name)} times")
         missing = next(name for name, _ in self._columns if name not in names)
-        return DataError(f"column '{missing}' is not there", hint="send null where a value is missing")
+        return DataError(f"column '{missing}' is missing", hint="send null where a value is missing")
 
 
 class ResponseWriter:
-    """Writes the answers of one release."""
+    """Encodes the outputs of one release."""
 
     def __init__(self, *, name: str, version: str, output: str) -> None:
         self._head = b'{"model_name":%b,"model_version":%b' % (_json(name), _json(version))
         self._outputs = b',"outputs":[{"name":%b,"datatype":"FP64","shape":[' % _json(output)
 
-    def write(self, id: str, values: list[float], n: int, outside: Sequence[Violation] = ()) -> bytes:
-        """The body of an answer to n rows: `values` in row-major order, as the shortest text that reads back the same.
+    def write(self, id: str, values: list[float], n: int, violations: Sequence[Violation] = ()) -> bytes:
+        """Encode a response to n rows.
 
-        A value that is not finite has no form in JSON and is null. `outside` are values that the contract has not seen.
+        Parameters
+        ----------
+        id
+            Id of the request; "" for none.
+        values
+            Outputs in row-major order. Each is written with the fewest digits that read back the same, and as null if
+            it is not finite, because JSON has no such number.
+        n
+            Number of rows.
+        violations
+            Values outside the contract, to be listed in the parameters.
         """
         named = b',"id":%b' % _json(id) if id else b""
-        if outside:
-            named += _marked(outside)
+        if violations:
+            named += _violation_parameters(violations)
         return b'%b%b%b%d,%d],"data":%b}]}' % (self._head, named, self._outputs, n, len(values) // n, _json(values))
 
-    def pack(self, id: str, values: list[float], n: int, outside: Sequence[Violation] = ()) -> tuple[bytes, bytes]:
-        """The JSON of an answer to n rows and the raw bytes that stand behind it."""
+    def pack(self, id: str, values: list[float], n: int, violations: Sequence[Violation] = ()) -> tuple[bytes, bytes]:
+        """Encode a response to n rows as its JSON and the raw bytes behind it; see `write`."""
         named = b',"id":%b' % _json(id) if id else b""
-        if outside:
-            named += _marked(outside)
+        if violations:
+            named += _violation_parameters(violations)
         return pack_output(b"%b%b%b%d,%d]," % (self._head, named, self._outputs, n, len(values) // n), values)
 
 
-def _marked(outside: Sequence[Violation]) -> bytes:
-    return b',"parameters":%b' % _json(OutsideValues(tuple(OutsideValue(**breach._asdict()) for breach in outside)))
+def _violation_parameters(violations: Sequence[Violation]) -> bytes:
+    outside = OutsideValues(tuple(OutsideValue(**violation._asdict()) for violation in violations))
+    return b',"parameters":%b' % _json(outside)
 
 
 def describe_model(signature: Signature, *, name: str, version: str, parameters: Mapping[str, Scalar]) -> bytes:
-    """The metadata of a model: its inputs in order, its output, and what else a caller may want to know."""
+    """Encode the metadata of a model: its inputs in order, its output, and parameters of the release."""
     inputs = tuple(TensorMetadata(field.name, field.datatype, (-1, 1)) for field in signature.inputs)
     output = TensorMetadata(signature.output, "FP64", (-1, -1))
     return _json(ModelMetadata(name, (version,), "headway", inputs, (output,), dict(parameters)))
 
 
-def _together(tensors: Sequence[Tensor], columns: Sequence[Values], n: int) -> Floats:
-    """The columns as numbers, float64 [d, n]; all at once, and one by one only to say which is at fault."""
+def _stack_at_once(tensors: Sequence[Tensor], columns: Sequence[Values], n: int) -> Floats:
+    """Convert all columns at once to float64 [d, n]; one by one only to find the one at fault."""
     try:
         return to_float64(list(chain.from_iterable(columns)), "").reshape(len(columns), n)
     except DataError:
-        return _each(tensors, columns, n)
+        return _stack_columns(tensors, columns, n)
 
 
-def _each(tensors: Sequence[Tensor], columns: Sequence[Values], n: int) -> Floats:
-    """The columns as numbers, float64 [d, n], one by one."""
-    each = [to_float64(column, tensor.name) for tensor, column in zip(tensors, columns, strict=True)]
-    return np.array(each).reshape(len(columns), n)
+def _stack_columns(tensors: Sequence[Tensor], columns: Sequence[Values], n: int) -> Floats:
+    """Convert the columns one by one to float64 [d, n]."""
+    arrays = [to_float64(column, tensor.name) for tensor, column in zip(tensors, columns, strict=True)]
+    return np.array(arrays).reshape(len(columns), n)
 
 
 def _lifted(body: bytes | bytearray, lift: Lift) -> InferRequest | None:
-    """A request of many numbers, decoded without them; None where there are few, or where it cannot be read."""
+    """Decode a request without its long arrays; None if it has none, or if it cannot be read."""
     found = lift(body)
     if found is None:
         return None
     rest, values, ends = found
     try:
         request = _decode_lifted(rest)
-    except _UNREADABLE:  # why not is told of the body as it came
+    except _UNREADABLE:  # decoding the original body will say why
         return None
-    every = np.frombuffer(values, np.float64)
-    parts = [every[start:end] for start, end in pairwise([0, *ends])]
+    numbers = np.frombuffer(values, np.float64)
+    parts = [numbers[start:end] for start, end in pairwise([0, *ends])]
     for tensor in request.inputs:
         if isinstance(tensor.data, int):
             tensor.data = parts[tensor.data]  # type: ignore[assignment] # it is read as the list of its values
     return request
 
 
-def _with_truths(body: bytes | bytearray, error: Exception) -> InferRequest:
-    """A request that has true and false in inputs of BOOL, and is else one that could be read; raises DataError."""
+def _with_bools(body: bytes | bytearray, error: Exception) -> InferRequest:
+    """Decode a request that has true and false in BOOL inputs; raises DataError if that was not the reason."""
     try:
-        request = _decode_truths(body)
+        request = _decode_bools(body)
     except _UNREADABLE:
         raise _malformed(bytes(body), error) from error
     for tensor in request.inputs:
-        values = list(chain.from_iterable(each if isinstance(each, list) else [each] for each in tensor.data))
+        values = list(chain.from_iterable(item if isinstance(item, list) else [item] for item in tensor.data))
         if tensor.datatype != "BOOL" and any(isinstance(value, bool) for value in values):
             raise _malformed(bytes(body), error) from error
         tensor.data = [float(value) if isinstance(value, bool) else value for value in values]
@@ -331,28 +356,29 @@ def _with_truths(body: bytes | bytearray, error: Exception) -> InferRequest:
 
 
 def _unpack(body: bytes | bytearray, json_bytes: int) -> InferRequest:
-    """A request whose JSON is the first bytes of its body; its inputs take their values from the others."""
+    """Decode a request whose JSON is the first bytes of its body, followed by raw values."""
     if json_bytes > len(body):
-        raise DataError(f"the body has {len(body)} bytes, of which {json_bytes} were to be JSON")
-    whole = memoryview(body)
+        raise DataError(f"the body has {len(body)} bytes, fewer than the {json_bytes} declared as JSON")
+    view = memoryview(body)
     try:
-        head = _decode_packed(whole[:json_bytes])
+        head = _decode_binary(view[:json_bytes])
     except _UNREADABLE as error:
-        raise _malformed(bytes(whole[:json_bytes]), error) from error
-    return InferRequest(unpack_tensors(head.inputs, whole[json_bytes:]), head.id, head.outputs, head.parameters)
+        raise _malformed(bytes(view[:json_bytes]), error) from error
+    return InferRequest(unpack_tensors(head.inputs, view[json_bytes:]), head.id, head.outputs, head.parameters)
 
 
 def _malformed(body: bytes, error: Exception) -> DataError:
-    """Why a body could not be read, with the input at fault where it can be told."""
-    place = re.search(r"\(byte (\d+)\)", str(error))
-    if place is None:
-        return DataError(f"the body is no infer request: {error}", where=_input_at(body, str(error)))
-    at = int(place[1])
-    names = re.findall(rb'"name"\s*:\s*"([^"]*)"', body[:at])
+    """Explain why a body could not be read, with the input at fault where msgspec's error gives its position."""
+    offset = re.search(r"\(byte (\d+)\)", str(error))
+    if offset is None:
+        return DataError(f"the body is not an infer request: {error}", where=_input_name(body, str(error)))
+    index = int(offset[1])
+    names = re.findall(rb'"name"\s*:\s*"([^"]*)"', body[:index])
+    not_finite = re.search(rb"NaN|Infinity", body[max(index - 9, 0) : index + 9])
     return DataError(
         f"the body is not JSON: {error}",
         where=f"input '{names[-1].decode(errors='replace')}'" if names else "",
-        hint="send null where a value is missing" if re.search(rb"NaN|Infinity", body[max(at - 9, 0) : at + 9]) else "",
+        hint="send null where a value is missing" if not_finite else "",
     )
 
 
@@ -364,13 +390,13 @@ class _NamedInputs(msgspec.Struct):
     inputs: list[_Named] = []
 
 
-def _input_at(body: bytes, message: str) -> str:
-    """The name of the input that a message of msgspec (`... at `$.inputs[3].data[0]``) is about."""
-    place = re.search(r"\$\.inputs\[(\d+)\]", message)
-    if place is None:
+def _input_name(body: bytes, message: str) -> str:
+    """Return the name of the input that a path in msgspec's error (`... at `$.inputs[3].data[0]``) points to."""
+    path = re.search(r"\$\.inputs\[(\d+)\]", message)
+    if path is None:
         return ""
     try:
-        name = msgspec.json.decode(body, type=_NamedInputs).inputs[int(place[1])].name
+        name = msgspec.json.decode(body, type=_NamedInputs).inputs[int(path[1])].name
     except (*_UNREADABLE, IndexError):
         name = ""
-    return f"input '{name}'" if name else f"input {place[1]}"
+    return f"input '{name}'" if name else f"input {path[1]}"

@@ -1,4 +1,4 @@
-"""What is answered beside rows, as records: they are encoded as they stand, and the OpenAPI document describes them."""
+"""JSON bodies of requests and responses other than rows; the OpenAPI document is generated from these records."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 import msgspec
 
 from headway.core.record import Scalar
+from headway.storage.traffic import Label
 
 
 class ErrorResponse(msgspec.Struct):
-    """Why there is no answer: what happened, where, and the mend."""
+    """Body of any error: what happened, where, and a hint."""
 
     error: str
 
 
 class ServerMetadata(msgspec.Struct):
-    """The server and the extensions of the protocol that it speaks."""
+    """Name and version of the server, and the protocol extensions that it supports."""
 
     name: str
     version: str
@@ -24,26 +25,26 @@ class ServerMetadata(msgspec.Struct):
 
 
 class ServerLive(msgspec.Struct):
-    """Whether the server runs."""
+    """Liveness of the server."""
 
     live: bool
 
 
 class ServerReady(msgspec.Struct):
-    """Whether the server takes requests."""
+    """Readiness of the server."""
 
     ready: bool
 
 
 class ModelReady(msgspec.Struct):
-    """Whether a model takes requests."""
+    """Readiness of a model."""
 
     name: str
     ready: bool
 
 
 class TensorMetadata(msgspec.Struct):
-    """One input or output; -1 stands for any size."""
+    """One input or output; a dimension of -1 has any size."""
 
     name: str
     datatype: str
@@ -51,7 +52,7 @@ class TensorMetadata(msgspec.Struct):
 
 
 class ModelMetadata(msgspec.Struct):
-    """A model: its inputs in order, its output, and which release it is."""
+    """Inputs of a model in order, its output, and its release."""
 
     name: str
     versions: tuple[str, ...]
@@ -62,7 +63,7 @@ class ModelMetadata(msgspec.Struct):
 
 
 class OutputTensor(msgspec.Struct):
-    """Answers in row-major order; null where one is not finite. Raw bytes behind the JSON take the place of `data`."""
+    """Outputs in row-major order; null for a value that is not finite. Raw bytes behind the JSON replace `data`."""
 
     name: str
     datatype: str
@@ -71,7 +72,7 @@ class OutputTensor(msgspec.Struct):
 
 
 class OutsideValue(msgspec.Struct):
-    """A value outside the release's contract: its place, `low`, `high`, `missing` or `unseen`, and the range."""
+    """A value outside the release's contract: row, column, kind (`low`, `high`, `missing` or `unseen`) and range."""
 
     row: int
     column: str
@@ -82,13 +83,13 @@ class OutsideValue(msgspec.Struct):
 
 
 class OutsideValues(msgspec.Struct):
-    """What was outside the release's contract."""
+    """Values outside the release's contract."""
 
     outside: tuple[OutsideValue, ...]
 
 
 class InferResponse(msgspec.Struct):
-    """The answers to the rows of a request, whose `id` is echoed; `parameters` where a value was outside."""
+    """Outputs for the rows of a request, with its `id`; `parameters` lists values outside the contract, if any."""
 
     model_name: str
     model_version: str
@@ -98,7 +99,7 @@ class InferResponse(msgspec.Struct):
 
 
 class ConfigTensor(msgspec.Struct):
-    """One input or output of a configuration: its dims without those of the batch."""
+    """One input or output of a configuration; `dims` leave out the batch dimension."""
 
     name: str
     data_type: str
@@ -106,7 +107,7 @@ class ConfigTensor(msgspec.Struct):
 
 
 class ModelConfig(msgspec.Struct):
-    """A model's configuration as Triton writes it."""
+    """Configuration of a model in Triton's form."""
 
     name: str
     platform: str
@@ -117,14 +118,14 @@ class ModelConfig(msgspec.Struct):
 
 
 class StatisticDuration(msgspec.Struct):
-    """How many requests, and how long they took together."""
+    """Number of requests and their total time in nanoseconds."""
 
     count: int
     ns: int
 
 
 class InferStatistics(msgspec.Struct):
-    """Where the time of requests went; what is not measured apart is counted with the queue."""
+    """Time of requests by phase; time that is not measured separately counts as queue time."""
 
     success: StatisticDuration
     fail: StatisticDuration
@@ -137,7 +138,7 @@ class InferStatistics(msgspec.Struct):
 
 
 class ModelStatistics(msgspec.Struct):
-    """What one model answered since the server started; `last_inference` in milliseconds since 1970, 0 for never."""
+    """Statistics of one model since the server started; `last_inference` in milliseconds since 1970, 0 for never."""
 
     name: str
     version: str
@@ -149,13 +150,13 @@ class ModelStatistics(msgspec.Struct):
 
 
 class ModelStatisticsResponse(msgspec.Struct):
-    """The statistics of one model or of all."""
+    """Statistics of one model or of all."""
 
     model_stats: tuple[ModelStatistics, ...]
 
 
 class ModelIndexEntry(msgspec.Struct):
-    """A model of the repository: READY or UNAVAILABLE, and why."""
+    """A model of the repository: state READY or UNAVAILABLE, and the reason."""
 
     name: str
     version: str
@@ -164,15 +165,33 @@ class ModelIndexEntry(msgspec.Struct):
 
 
 class Predictions(msgspec.Struct):
-    """MLflow's form of answers: one value a row, or a list a row where the model gives several."""
+    """Outputs in MLflow's form: one value a row, or a list a row if the model has several outputs."""
 
     predictions: list[float | list[float | None] | None]
 
 
 class LabelsStored(msgspec.Struct):
-    """How many labels are on disk now."""
+    """Number of labels stored."""
 
     kept: int
+
+
+class LabelsRequest(msgspec.Struct):
+    """Body of a request with labels."""
+
+    labels: list[Label]
+
+
+class IndexRequest(msgspec.Struct):
+    """Body of a request for the model index; `ready` leaves out models that are not loaded."""
+
+    ready: bool = False
+
+
+class LoadRequest(msgspec.Struct):
+    """Body of a load or unload request; parameters are ignored, because a release is loaded as it was signed."""
+
+    parameters: dict[str, Any] = {}
 
 
 ModelIndex = list[ModelIndexEntry]

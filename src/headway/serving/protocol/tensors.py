@@ -1,7 +1,11 @@
-"""One input of an infer request: its values as numbers, or the reason why they are not what the release reads."""
+"""Input tensors of an infer request: values in JSON or as raw bytes, converted to float64 or rejected with the reason.
+
+Raw bytes are the binary tensor extension: little-endian values behind the JSON of a request or a response.
+"""
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,10 +21,20 @@ if TYPE_CHECKING:
 
 BYTES = "BYTES"
 UNSEEN_CATEGORY: float = struct.unpack("<d", struct.pack("<Q", 0x7FF8_0000_0000_5EED))[0]
-"""A text that training never saw: missing to a model, as any NaN is, and another one to who looks at its bits."""
+"""A category that training never saw: a NaN, so missing to a model, with bits that tell it from a missing value."""
 _INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 _FLOATS = ("FP16", "BF16", "FP32", "FP64")
 _NUMBERS = _INTEGERS.union(_FLOATS, ["BOOL"])
+_DTYPES = {
+    "BOOL": "?",
+    "FP16": "<f2",
+    "BF16": "<u2",
+    "FP32": "<f4",
+    "FP64": "<f8",
+    **{f"INT{8 * size}": f"<i{size}" for size in (1, 2, 4, 8)},
+    **{f"UINT{8 * size}": f"<u{size}" for size in (1, 2, 4, 8)},
+}
+_LENGTH = struct.Struct("<I")
 
 Value = float | str | None
 Values = list[Value | list[Value]]
@@ -35,78 +49,94 @@ class Tensor(msgspec.Struct, gc=False):
     data: Values
 
 
+class BinarySize(msgspec.Struct, gc=False):
+    """Number of bytes of an input behind the JSON."""
+
+    binary_data_size: int | None = None
+
+
+class BinaryTensor(msgspec.Struct, gc=False):
+    """One input whose values are behind the JSON if `parameters` gives their size, and in `data` otherwise."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: Values | None = None
+    parameters: BinarySize | None = None
+
+
 class CategoryCodes(dict[object, float]):
-    """Text to its rank among the categories of a field: null is missing, an unseen text is what the field says."""
+    """Code of each category of a field: null is missing, an unseen category is handled as the field says."""
 
     def __init__(self, field: Field) -> None:
-        super().__init__({text: float(rank) for rank, text in enumerate(field.categories)})
+        super().__init__({category: float(code) for code, category in enumerate(field.categories)})
         self._field = field
         self._unseen = float(len(field.categories)) if field.unseen == "other" else UNSEEN_CATEGORY
 
-    def __missing__(self, text: object) -> float:
-        if text is None:
+    def __missing__(self, category: object) -> float:
+        if category is None:
             return float("nan")
-        if not isinstance(text, str):
-            raise TypeError(text)
+        if not isinstance(category, str):
+            raise TypeError(category)
         if self._field.unseen == "refused":
-            raise KeyError(text)
+            raise KeyError(category)
         return self._unseen
 
 
 def category_codes(field: Field) -> CategoryCodes | None:
-    """The ranks of a text column's categories; None for a column of numbers."""
+    """Return the codes of a categorical column; None for a column of numbers."""
     return CategoryCodes(field) if field.datatype == BYTES else None
 
 
 def row_count(tensor: Tensor) -> int:
-    """How many rows the shape of a column speaks of; at least one."""
+    """Return the number of rows in the shape of a column; raises DataError for none."""
     n = tensor.shape[0] if tensor.shape else 0
     if n < 1:
-        raise DataError(f"input '{tensor.name}' has shape {tensor.shape}: no row", hint="shape [n], n >= 1")
+        raise DataError(f"input '{tensor.name}' has shape {tensor.shape}, which has no row", hint="shape [n], n >= 1")
     return n
 
 
-def column_values(tensor: Tensor, ranks: CategoryCodes | None, shapes: Sequence[list[int]]) -> Values:
-    """The values of a named column of one of these shapes ([n] or [n, 1]), texts as ranks.
+def column_values(tensor: Tensor, codes: CategoryCodes | None, shapes: Sequence[list[int]]) -> Values:
+    """Return the values of a named column of one of these shapes ([n] or [n, 1]), categories as codes.
 
-    Raises DataError where shape, count or datatype is another.
+    Raises DataError if the shape, the number of values or the datatype does not fit.
     """
     if tensor.shape not in shapes:
         raise DataError(f"input '{tensor.name}' has shape {tensor.shape}, expected {shapes[0]} as the first input has")
     values = flatten(tensor, shapes[0][0])
-    if ranks is None:
+    if codes is None:
         if tensor.datatype not in _NUMBERS:
-            raise _wrong_type(tensor, f"a number: {', '.join(sorted(_NUMBERS))}")
+            raise _wrong_datatype(tensor, f"a number: {', '.join(sorted(_NUMBERS))}")
         return values
     if tensor.datatype != BYTES:
-        raise _wrong_type(tensor, "a text: BYTES")
+        raise _wrong_datatype(tensor, "a string: BYTES")
     try:
-        return [ranks[value] for value in values]
+        return [codes[value] for value in values]
     except KeyError as error:
-        text = error.args[0]
+        category = error.args[0]
         raise DataError(
-            f"column '{tensor.name}' holds {text!r}, a text that the model does not know",
-            where=f"row {list(values).index(text)}",
-            hint=f"one of its {len(ranks)} texts, or null where it is missing",
+            f"column '{tensor.name}' holds {category!r}, a category that the model does not know",
+            where=f"row {list(values).index(category)}",
+            hint=f"one of its {len(codes)} categories, or null for a missing value",
         ) from error
     except TypeError as error:
-        raise DataError(f"input '{tensor.name}' holds a number or a list, expected texts or null") from error
+        raise DataError(f"input '{tensor.name}' holds a number or a list, expected strings or null") from error
 
 
 def flatten(tensor: Tensor, size: int) -> Values:
-    """The `size` values of an input in one list; nested data is one list a row."""
+    """Return the `size` values of an input as one list; nested data has one list a row."""
     data = tensor.data
     if len(data) == size and not isinstance(data[0], list):
         return data
     if len(data) and isinstance(data[0], list):
         data = [value for row in data for value in (row if isinstance(row, list) else [row])]
     if len(data) != size:
-        raise DataError(f"input '{tensor.name}' has {len(data)} values, its shape {tensor.shape} asks for {size}")
+        raise DataError(f"input '{tensor.name}' has {len(data)} values, its shape {tensor.shape} needs {size}")
     return data
 
 
 def to_float64(values: Values, name: str, *, columns: Sequence[str] = ()) -> Floats:
-    """Numbers and nulls as float64 [n]; raises DataError where a text or a list is among them.
+    """Convert numbers and nulls to float64 [n]; raises DataError for a string or a list among them.
 
     The values are of one column, or of these `columns`, row by row.
     """
@@ -117,21 +147,21 @@ def to_float64(values: Values, name: str, *, columns: Sequence[str] = ()) -> Flo
         raise DataError(f"input '{name}' mixes lists and numbers") from error
     if array.dtype.kind == "f":
         return array
-    at = next((place for place, value in enumerate(values) if isinstance(value, str)), None)
-    if at is not None:
-        what = f"input '{name}' holds the text {values[at]!r}, expected numbers or null"
-        raise DataError(what, where=_place(at, columns))
+    index = next((index for index, value in enumerate(values) if isinstance(value, str)), None)
+    if index is not None:
+        what = f"input '{name}' holds the string {values[index]!r}, expected numbers or null"
+        raise DataError(what, where=_location(index, columns))
     return np.array(values, dtype=np.float64)
 
 
 def cast_datatype(values: Floats, tensor: Tensor, *, columns: Sequence[str] = ()) -> Floats:
-    """What a datatype other than FP64 makes of the values: FP32 rounds to it, integers must be whole and fit.
+    """Apply a datatype other than FP64: floats are rounded to it, integers must be whole and in range.
 
-    The values are of one column, or of these `columns`, row by row.
+    The values are of one column, or of these `columns`, row by row. Raises DataError for the first that does not fit.
     """
     datatype = tensor.datatype
     if datatype not in _NUMBERS:
-        raise _wrong_type(tensor, f"numbers: {', '.join(sorted(_NUMBERS))}")
+        raise _wrong_datatype(tensor, f"numbers: {', '.join(sorted(_NUMBERS))}")
     exact = values
     if datatype in _FLOATS:
         exact = round_to_datatype(values, datatype)
@@ -142,26 +172,109 @@ def cast_datatype(values: Floats, tensor: Tensor, *, columns: Sequence[str] = ()
         limits = np.iinfo(datatype.lower())
         wrong = ((values != np.rint(values)) & ~np.isnan(values)) | (values < limits.min) | (values > limits.max)
     if wrong.any():
-        at = int(wrong.argmax())
-        what = f"input '{tensor.name}' holds {values[at]:g}, which is no {datatype}"
-        raise DataError(what, where=_place(at, columns))
+        index = int(wrong.argmax())
+        what = f"input '{tensor.name}' holds {values[index]:g}, which does not fit in {datatype}"
+        raise DataError(what, where=_location(index, columns))
     return exact
 
 
 def round_to_datatype(values: Floats, datatype: str) -> Floats:
-    """The nearest numbers that FP32, FP16 or BF16 can hold; infinite where they are beyond what it can."""
+    """Round to the nearest FP32, FP16 or BF16; infinite for a value beyond its range."""
     with np.errstate(over="ignore"):
         single = values.astype(np.float16 if datatype == "FP16" else np.float32)
     if datatype != "BF16":
         return single.astype(np.float64)
     bits = single.view(np.uint32)
-    upper = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000  # to the nearest, and of two that are as near the even one
+    upper = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000  # round to nearest, ties to even
     return np.where(np.isnan(single), np.nan, upper.astype(np.uint32).view(np.float32)).astype(np.float64)
 
 
-def _place(at: int, columns: Sequence[str]) -> str:
-    return f"row {at // len(columns)}, column '{columns[at % len(columns)]}'" if columns else f"row {at}"
+def unpack_tensors(inputs: list[BinaryTensor], raw: memoryview) -> list[Tensor]:
+    """Return the inputs with their values, which follow one another in `raw`; numbers become FP64 of the same value.
+
+    Raises DataError, which names the input, if its bytes do not fit its shape and datatype.
+    """
+    tensors, start = [], 0
+    for tensor in inputs:
+        size = tensor.parameters.binary_data_size if tensor.parameters else None
+        if size is None:
+            tensors.append(_json_tensor(tensor))
+            continue
+        if size < 0 or start + size > len(raw):
+            left = len(raw) - start
+            raise DataError(f"input '{tensor.name}' has a binary_data_size of {size}, but {left} bytes are left")
+        tensors.append(unpack_tensor(tensor, raw[start : start + size]))
+        start += size
+    if start != len(raw):
+        raise DataError(
+            f"{len(raw) - start} bytes are left behind the last input", hint="give the binary_data_size of each input"
+        )
+    return tensors
 
 
-def _wrong_type(tensor: Tensor, expected: str) -> DataError:
+def unpack_tensor(tensor: BinaryTensor, raw: memoryview) -> Tensor:
+    """Return one input whose values are all of `raw`; raises DataError as `unpack_tensors` does."""
+    if any(size < 0 for size in tensor.shape):
+        raise DataError(f"input '{tensor.name}' has shape {tensor.shape}, which has no row", hint="shape [n], n >= 1")
+    count = math.prod(tensor.shape)
+    if tensor.datatype == BYTES:
+        return Tensor(tensor.name, tensor.shape, BYTES, _unpack_strings(tensor, raw, count))
+    code = _DTYPES.get(tensor.datatype)
+    if code is None:
+        raise DataError(f"input '{tensor.name}' is {tensor.datatype}, expected one of {', '.join([*_DTYPES, BYTES])}")
+    dtype = np.dtype(code)
+    if len(raw) != count * dtype.itemsize:
+        raise _wrong_size(tensor, len(raw), f"{count * dtype.itemsize}")
+    values = np.frombuffer(raw, dtype)
+    if tensor.datatype == "BF16":  # the upper half of an FP32
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    return Tensor(tensor.name, tensor.shape, "FP64", require_finite(tensor.name, values.astype(np.float64)))
+
+
+def require_finite(name: str, values: Floats) -> Values:
+    """Return the numbers of a request, where NaN is a missing value; raises DataError for an infinity, as JSON has none."""
+    if np.isinf(values).any():
+        raise DataError(f"input '{name}' holds an infinity", hint="send NaN where a value is missing")
+    return values  # type: ignore[return-value] # an array is read as the list of its values
+
+
+def pack_output(head: bytes, values: list[float]) -> tuple[bytes, bytes]:
+    """Return the JSON of a response, whose head ends before the parameters of its output, and the values behind it."""
+    raw = np.array(values, dtype="<f8").tobytes()
+    return b'%b"parameters":{"binary_data_size":%d}}]}' % (head, len(raw)), raw
+
+
+def _json_tensor(tensor: BinaryTensor) -> Tensor:
+    if tensor.data is None:
+        raise DataError(f"input '{tensor.name}' has no data", hint='"data", or "parameters": {"binary_data_size": ...}')
+    return Tensor(tensor.name, tensor.shape, tensor.datatype, tensor.data)
+
+
+def _unpack_strings(tensor: BinaryTensor, raw: memoryview, count: int) -> Values:
+    """Return the strings, each of which follows its length of four bytes."""
+    strings: Values = []
+    end = 0
+    while end + _LENGTH.size <= len(raw) and len(strings) < count:
+        start = end + _LENGTH.size
+        end = start + _LENGTH.unpack_from(raw, end)[0]
+        try:
+            strings.append(str(raw[start:end], "utf-8"))
+        except UnicodeDecodeError as error:
+            raise DataError(f"input '{tensor.name}' holds a string that is not UTF-8: {error.reason}") from error
+    if end != len(raw) or len(strings) != count:
+        raise _wrong_size(tensor, len(raw), f"{count} strings, each behind its length,")
+    return strings
+
+
+def _wrong_size(tensor: BinaryTensor, found: int, expected: str) -> DataError:
+    return DataError(
+        f"input '{tensor.name}' has {found} bytes, its shape {tensor.shape} of {tensor.datatype} needs {expected}"
+    )
+
+
+def _location(index: int, columns: Sequence[str]) -> str:
+    return f"row {index // len(columns)}, column '{columns[index % len(columns)]}'" if columns else f"row {index}"
+
+
+def _wrong_datatype(tensor: Tensor, expected: str) -> DataError:
     return DataError(f"input '{tensor.name}' is {tensor.datatype}, expected {expected}")

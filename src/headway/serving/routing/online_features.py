@@ -1,4 +1,4 @@
-"""The feature views of a release: which columns a request brings, and which are looked up by its key."""
+"""Online features of a release: which columns a request brings, and which are looked up by its key."""
 
 from __future__ import annotations
 
@@ -19,54 +19,73 @@ if TYPE_CHECKING:
 
 
 class OnlineFeatures:
-    """Fills the rows of requests up to what a model reads; without views they are whole as they come."""
+    """Completes the rows of requests with features from online tables.
+
+    `names` are the feature views, `columns` the features that they bring, and `request` is the signature of what a
+    request brings itself: without views, the whole signature of the model.
+    """
 
     def __init__(self, signature: Signature, views: Sequence[FeatureView], folder: Path) -> None:
         """Open the online tables in a folder.
 
-        Raises Refused where a view has a column that the model does not read, or that another view has too;
-        StoreError where a table is not there.
+        Raises
+        ------
+        Refused
+            If a view has a column that the model does not read, or that another view has too.
+        StoreError
+            If a table is missing.
         """
         names = list(signature.names)
         self.names = tuple(view.name for view in views)
         self.columns = frozenset(column for view in views for column in view.columns)
-        _expect_columns(views, names)
-        self.asked = replace(
-            signature, inputs=tuple(each for each in signature.inputs if each.name not in self.columns)
-        )
+        _require_valid_columns(views, names)
+        inputs = tuple(field for field in signature.inputs if field.name not in self.columns)
+        self.request = replace(signature, inputs=inputs)
         self._width = len(names)
-        self._brought = [names.index(name) for name in self.asked.names]
+        self._request_columns = [names.index(name) for name in self.request.names]
         self._tables = [
             (OnlineTable(folder, view.table), [names.index(column) for column in view.columns]) for view in views
         ]
-        for (table, places), view in zip(self._tables, views, strict=True):
-            _expect_width(view, table.get([])[0].shape[1], len(places))
+        for (table, columns), view in zip(self._tables, views, strict=True):
+            _require_width(view, table.get([])[0].shape[1], len(columns))
 
     def get_online_features(self, rows: Floats, keys: Sequence[str]) -> tuple[Floats, tuple[Ints, ...]]:
-        """Rows as the model reads them, float64 [n, d], and for each view since when its values are known, int64 [n].
+        """Look up the features of requests by key.
 
-        `rows` float64 [n, asked] are as the requests brought them, `keys` [n] theirs; what no table has is NaN.
+        Parameters
+        ----------
+        rows : float64 [n, width of `request`]
+            Rows as the requests brought them.
+        keys
+            Key of each row.
+
+        Returns
+        -------
+        rows : float64 [n, d]
+            Rows as the model reads them; a value that no table has is NaN.
+        times_us : int64 [n] for each view
+            When the values were written, in microseconds since 1970.
         """
-        whole = np.empty((len(rows), self._width))
-        whole[:, self._brought] = rows
-        seen = []
-        for table, places in self._tables:
+        complete = np.empty((len(rows), self._width))
+        complete[:, self._request_columns] = rows
+        written = []
+        for table, columns in self._tables:
             values, times_us = table.get(keys)
-            whole[:, places] = values
-            seen.append(times_us)
-        return whole, tuple(seen)
+            complete[:, columns] = values
+            written.append(times_us)
+        return complete, tuple(written)
 
 
-def _expect_width(view: FeatureView, met: int, wanted: int) -> None:
-    if met != wanted:
-        raise Refused(f"view '{view.name}' has {wanted} columns, its table '{view.table}' has {met}")
+def _require_width(view: FeatureView, found: int, expected: int) -> None:
+    if found != expected:
+        raise Refused(f"view '{view.name}' has {expected} columns, its table '{view.table}' has {found}")
 
 
-def _expect_columns(views: Sequence[FeatureView], names: Sequence[str]) -> None:
-    met: set[str] = set()
+def _require_valid_columns(views: Sequence[FeatureView], names: Sequence[str]) -> None:
+    seen: set[str] = set()
     for view in views:
         for column in view.columns:
-            if column not in names or column in met:
-                message = "that another view has too" if column in met else "that the model does not read"
-                raise Refused(f"view '{view.name}' has a column '{column}' {message}")
-            met.add(column)
+            if column not in names or column in seen:
+                reason = "that another view has too" if column in seen else "that the model does not read"
+                raise Refused(f"view '{view.name}' has a column '{column}' {reason}")
+            seen.add(column)

@@ -1,4 +1,4 @@
-"""What a server says of itself: a line an event on stderr, for people or, in JSON, for machines."""
+"""Logging of the server to stderr: one line an event, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from headway.serving.protocol.errors import encode
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level and words, then what is known by name; a traceback follows on lines of its own."""
+    """Formats time, level, message and fields on one line; a traceback follows on more lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of an event."""
+        """Format an event."""
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items() if value != "")
         line = f"{_at(record)} {record.levelname} {record.name}: {record.getMessage()}{fields}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, a traceback in it."""
+    """Formats an event as one line of JSON, including a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of an event."""
-        told = {"at": _at(record), "level": record.levelname, "from": record.name, "message": record.getMessage()}
+        """Format an event."""
+        event = {"at": _at(record), "level": record.levelname, "from": record.name, "message": record.getMessage()}
         traceback = {"traceback": self.formatException(record.exc_info)} if record.exc_info else {}
-        return encode({**told, **_fields(record), **traceback}).decode()
+        return encode({**event, **_fields(record), **traceback}).decode()
 
 
 @contextmanager
 def log_to_stderr(form: str) -> Iterator[None]:
-    """Let all that is logged be written to stderr, as `text` or `json`, until the end; of libraries, warnings alone."""
+    """Log to stderr as `text` or `json` within the block; of libraries, only warnings."""
     log, root, handler = logging.getLogger("headway"), logging.getLogger(), logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     level = log.level

@@ -1,4 +1,4 @@
-"""Counts of what a fleet served, kept once per turn of the loop in shared memory, and their Prometheus text."""
+"""Metrics of a server: counters in shared memory, updated once per batch, and their Prometheus text format."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _EDGES_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 _EDGES_NS = np.array(_EDGES_S) * 1e9
 _BUCKETS = len(_EDGES_S) + 1
 _FIELDS = 11
-_MOST_OUTSIDE = 1_024  # columns with a value outside, by model and kind
+_MAX_OUTSIDE = 1_024  # columns with a value outside the contract, by model and kind
 _NAME_BYTES = 200
 _STATUSES = 600
-ALIVE, WORKERS, LOGS = 0, 1, 2  # workers that answer; workers and processes of the log that were replaced
+ALIVE, WORKERS, LOGS = 0, 1, 2  # ready workers; restarted workers and log writers
 
 
 class RequestCounts(NamedTuple):
-    """Requests that were answered, those of them that took too long, and requests that failed."""
+    """Number of answered requests, of slow ones among them, and of failed requests."""
 
     answered: int = 0
     slow: int = 0
@@ -32,21 +32,21 @@ class RequestCounts(NamedTuple):
 
 
 class _Cell:
-    """A number at its place among the counts of a model."""
+    """Reads one counter of a model."""
 
-    def __init__(self, place: int) -> None:
-        self._place = place
+    def __init__(self, index: int) -> None:
+        self._index = index
 
     def __get__(self, counts: ModelCounters, kind: type) -> int:
-        return counts.cells[self._place]
+        return counts.cells[self._index]
 
 
 class ModelCounters:
-    """What one model answered: requests, rows, engine calls, and latencies from request read to answer written.
+    """Counters of one model: requests, rows, engine calls, and latencies from request read to response written.
 
-    Of the latencies, `queue_ns` passed before the engine was called and `engine_ns` in it. `last_ns` is when it
-    answered last, by `time.perf_counter_ns`; `failed` are the requests that it could not answer, `refused` and
-    `expired` those that were not asked, since too many rows waited or their time had passed.
+    `queue_ns` is the part of the latencies before the engine call, `engine_ns` the part in it. `last_ns` is the time of
+    the last answer, by `time.perf_counter_ns`. `failed` requests got an error, `refused` ones met a full queue, and the
+    deadline of `expired` ones passed in the queue.
     """
 
     requests = _Cell(0)
@@ -68,11 +68,23 @@ class ModelCounters:
 
     @property
     def output_ns(self) -> int:
-        """Of the latencies, what passed from the engine's answer until all was written."""
+        """The part of the latencies after the engine call."""
         return self.latency_ns - self.queue_ns - self.engine_ns
 
     def add(self, started_ns: Sequence[int], *, engine_ns: tuple[int, int], ended_ns: int, rows: int) -> None:
-        """Count one engine call: when each of its requests had come, when it began and ended, and was answered."""
+        """Count one engine call.
+
+        Parameters
+        ----------
+        started_ns
+            Arrival of each request.
+        engine_ns
+            Start and end of the engine call.
+        ended_ns
+            When all responses were written.
+        rows
+            Number of rows.
+        """
         began_ns, done_ns = engine_ns
         latencies = ended_ns - np.array(started_ns, dtype=np.int64)
         latency_ns, n, cells = int(latencies.sum()), len(started_ns), self.cells
@@ -86,30 +98,33 @@ class ModelCounters:
         cells[6] = ended_ns
 
     def fail(self, started_ns: int, *, ended_ns: int) -> None:
-        """Count a request that the model could not answer."""
+        """Count a request that failed in the model."""
         self.cells[7] += 1
         self.cells[8] += ended_ns - started_ns
 
     def refuse(self, *, expired: bool) -> None:
-        """Count a request that was not asked: its time had passed, or too many rows waited."""
+        """Count a request that was not executed: its deadline had passed, or the queue was full."""
         self.cells[10 if expired else 9] += 1
 
 
 class SharedMetrics:
-    """Where a fleet counts: a row for each worker, and one more for the process of the log; made before the fork."""
+    """Shared memory of all counters, with a row for each worker and one for the log writer; create it before forking."""
 
     def __init__(self, workers: int = 1, *, models: int = 32) -> None:
         rows = workers + 1
-        self.models = NamedCounters(rows, _FIELDS + _BUCKETS, most=models)
+        self.models = NamedCounters(rows, _FIELDS + _BUCKETS, max_names=models)
         self.errors = SharedTable(rows, _STATUSES)
-        self.dropped, self.canary_errors = NamedCounters(rows, 1, most=models), NamedCounters(rows, 1, most=models)
-        self.refused = NamedCounters(rows, 1, most=2 * models)
-        self.outside = NamedCounters(rows, 1, most=_MOST_OUTSIDE)
-        self.fleet = SharedTable(1, 3)  # ALIVE, WORKERS and LOGS, by the supervisor alone
+        self.dropped, self.canary_errors = (
+            NamedCounters(rows, 1, max_names=models),
+            NamedCounters(rows, 1, max_names=models),
+        )
+        self.refused = NamedCounters(rows, 1, max_names=2 * models)
+        self.outside = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
+        self.fleet = SharedTable(1, 3)  # ALIVE, WORKERS and LOGS, written by the supervisor
 
 
 class Metrics:
-    """Counts by model, and errors by HTTP status: a process writes those of its row, a scrape is told those of all."""
+    """Counters by model, and errors by HTTP status: a process writes its row, and a scrape returns the sums."""
 
     def __init__(self, memory: SharedMetrics | None = None, row: int = 0) -> None:
         self._memory = memory = memory or SharedMetrics()
@@ -119,73 +134,73 @@ class Metrics:
         self.dropped, self.canary_errors = CounterMap(memory.dropped, row), CounterMap(memory.canary_errors, row)
         self.refused = FlagMap(memory.refused, row)
         self._outside = CounterMap(memory.outside, row)
-        self.more: Callable[[], Iterable[str]] = tuple  # lines that others add to the text
+        self.extra_lines: Callable[[], Iterable[str]] = tuple  # appended to the text
 
     def of(self, model: str) -> ModelCounters:
-        """The counts of a model in this process; they live on when another release takes its name."""
+        """Return the counters of a model in this process; they continue when another release takes its name."""
         counts = self._own.get(model)
         if counts is None:
             counts = self._own[model] = ModelCounters(self._memory.models.of(self._row, model))
         return counts
 
     def total(self, model: str) -> ModelCounters:
-        """The counts of a model in the whole fleet, as they are now."""
+        """Return the counters of a model over all processes."""
         self.of(model)
-        return _sum(self._memory.models.found()[model])
+        return _sum(self._memory.models.by_name()[model])
 
     def fail(self, status: int) -> None:
-        """Count an answer with an error."""
+        """Count an error response."""
         self.errors[status] += 1
 
     def outside(self, model: str, column: str, kind: str) -> None:
-        """Count a value outside a contract; a column for which there is no room goes uncounted."""
+        """Count a value outside the contract; a column for which there is no space is not counted."""
         name = f"{model}\n{kind}\n{column}".encode()[:_NAME_BYTES].decode(errors="ignore")
         with suppress(IndexError):
             self._outside[name] += 1
 
-    def served(self, within_ms: float) -> RequestCounts:
-        """What became of requests; slow by the edge of the histogram that is at `within_ms`, or next below it.
+    def request_counts(self, within_ms: float) -> RequestCounts:
+        """Count requests; slow ones by the edge of the histogram at `within_ms`, or the next one below it.
 
-        What failed is 5xx, and what was refused as too many rows waited: a server that is too small is not available.
+        Failed requests have a 5xx status, or met a full queue: a server that is too small is not available.
         """
         fast = int(np.searchsorted(_EDGES_S, within_ms / 1000 * (1 + 1e-9), side="right"))
-        models = [_sum(found) for found in self._memory.models.found().values()]
-        buckets = sum((each.buckets for each in models), start=ModelCounters().buckets)
-        failed = int(self._memory.errors.total()[500:].sum()) + sum(each.refused for each in models)
+        models = [_sum(rows) for rows in self._memory.models.by_name().values()]
+        buckets = sum((counters.buckets for counters in models), start=ModelCounters().buckets)
+        failed = int(self._memory.errors.total()[500:].sum()) + sum(counters.refused for counters in models)
         return RequestCounts(int(buckets.sum()), int(buckets[fast:].sum()), failed)
 
     def text(self, versions: Mapping[str, str]) -> bytes:
-        """The Prometheus text format; `versions` says which release each model's name points to."""
+        """Return the Prometheus text format; `versions` maps each model to its live version."""
         return ("\n".join(self._lines(versions)) + "\n").encode()
 
     def _lines(self, versions: Mapping[str, str]) -> Iterator[str]:
-        yield from _family("headway_release_info", "gauge", "The release that answers, by its version.")
+        yield from _family("headway_release_info", "gauge", "Version of the live release.")
         for model, version in versions.items():
             yield f'headway_release_info{{{_label(model)},version="{version}"}} 1'
-        models = {name: _sum(found) for name, found in self._memory.models.found().items()}
+        models = {name: _sum(rows) for name, rows in self._memory.models.by_name().items()}
         for name, kind, message, attribute, unit in _OF_MODELS:
             yield from _family(name, kind, message)
             for model, counts in models.items():
                 yield f"{name}{{{_labels(name, model, versions)}}} {getattr(counts, attribute) // unit}"
-        yield from _family(_DURATION, "summary", "As MLServer: from read to answered, s.")
+        yield from _family(_DURATION, "summary", "As MLServer: request latency, seconds.")
         for model, counts in models.items():
             labels = _labels(_DURATION, model, versions)
             yield f"{_DURATION}_count{{{labels}}} {counts.requests}"
             yield f"{_DURATION}_sum{{{labels}}} {counts.latency_ns / 1e9:.9f}"
         yield from self._of_fleet(list(models))
-        yield from _family(_LATENCY, "histogram", "From a request read whole to its answer written.")
+        yield from _family(_LATENCY, "histogram", "Latency from request read to response written, seconds.")
         for model, counts in models.items():
             yield from _histogram(_label(model), counts)
-        yield from self.more()
+        yield from self.extra_lines()
 
     def _of_fleet(self, models: Sequence[str]) -> Iterator[str]:
         memory = self._memory
-        yield from _family("headway_errors_total", "counter", "Answers with an error, by HTTP status.")
+        yield from _family("headway_errors_total", "counter", "Error responses by HTTP status.")
         errors = memory.errors.total()
         yield from (f'headway_errors_total{{code="{code}"}} {errors[code]}' for code in np.flatnonzero(errors))
         for name, message, tally in (
-            (_DROPPED, _SAYS_DROPPED, self.dropped),
-            (_CANARY, _SAYS_CANARY, self.canary_errors),
+            (_DROPPED, _HELP_DROPPED, self.dropped),
+            (_CANARY, _HELP_CANARY, self.canary_errors),
         ):
             yield from _family(name, "counter", message)
             total = tally.total()
@@ -195,53 +210,67 @@ class Metrics:
             model, kind, column = name.split("\n", 2)
             yield f'{_OUTSIDE}{{{_label(model)},column="{_escaped(column)}",kind="{kind}"}} {n}'
         yield from _family(
-            _REFUSED, "gauge", "1 where a pointer moved to what does not verify, and what was live stays."
+            _REFUSED,
+            "gauge",
+            "1 if a pointer moved to a release that does not verify, and the previous release stays live.",
         )
-        yield from (f'{_REFUSED}{{pointer="{at}"}} {int(now)}' for at, now in self.refused.anywhere().items())
+        yield from (f'{_REFUSED}{{pointer="{at}"}} {int(now)}' for at, now in self.refused.any_row().items())
         alive, workers, logs = memory.fleet.total().tolist()
-        yield from _family("headway_workers", "gauge", "Worker processes that answer.")
+        yield from _family("headway_workers", "gauge", "Worker processes that are ready.")
         yield f"headway_workers {alive}"
-        yield from _family(_RESTARTS, "counter", "Processes that ended and were replaced.")
+        yield from _family(_RESTARTS, "counter", "Processes that ended and were restarted.")
         yield f'{_RESTARTS}{{process="worker"}} {workers}'
         yield f'{_RESTARTS}{{process="log"}} {logs}'
 
 
 _LATENCY = "headway_request_seconds"
 _DROPPED = "headway_log_dropped_rows_total"
-_SAYS_DROPPED = "Rows that the prediction log lost, since its buffer or the disk was full."
+_HELP_DROPPED = "Rows that the prediction log lost because its buffer or the disk was full."
 _CANARY = "headway_canary_errors_total"
-_SAYS_CANARY = "Requests on which the canary failed, and live answered."
+_HELP_CANARY = "Requests on which the canary failed and the live release answered."
 _REFUSED = "headway_pointer_refused"
 _OUTSIDE = "headway_outside_values_total"
 _RESTARTS = "headway_restarts_total"
 _US = 1000
 _TRITON, _MLSERVER = "nv_inference_", "model_infer_"
 _DURATION = "model_infer_request_duration"
-# Name, type, what it says, which count, and by what it is divided. Those of Triton and MLServer bear their labels.
+# Name, type, help, counter, and divisor. Names of Triton and MLServer have the labels that they have there.
 _OF_MODELS = (
-    ("headway_requests_total", "counter", "Infer requests answered by the model.", "requests", 1),
-    ("headway_failed_requests_total", "counter", "Infer requests that the model could not answer.", "failed", 1),
-    ("headway_refused_requests_total", "counter", "Infer requests refused: too many rows waited.", "refused", 1),
-    ("headway_expired_requests_total", "counter", "Infer requests whose time passed as they waited.", "expired", 1),
-    ("headway_rows_total", "counter", "Rows answered by the model.", "rows", 1),
-    ("headway_engine_calls_total", "counter", "Calls of the engine; requests over calls: the mean batch.", "calls", 1),
+    ("headway_requests_total", "counter", "Infer requests answered.", "requests", 1),
+    ("headway_failed_requests_total", "counter", "Infer requests that failed in the model.", "failed", 1),
+    ("headway_refused_requests_total", "counter", "Infer requests refused because the queue was full.", "refused", 1),
+    ("headway_expired_requests_total", "counter", "Infer requests whose deadline passed in the queue.", "expired", 1),
+    ("headway_rows_total", "counter", "Rows answered.", "rows", 1),
+    (
+        "headway_engine_calls_total",
+        "counter",
+        "Engine calls; requests divided by calls is the mean batch size.",
+        "calls",
+        1,
+    ),
     ("nv_inference_request_success", "counter", "As Triton: requests answered.", "requests", 1),
     ("nv_inference_request_failure", "counter", "As Triton: requests that failed in the model.", "failed", 1),
     ("nv_inference_count", "counter", "As Triton: rows answered.", "rows", 1),
-    ("nv_inference_exec_count", "counter", "As Triton: calls of the engine.", "calls", 1),
-    ("nv_inference_request_duration_us", "counter", "As Triton: from read to answered, us.", "latency_ns", _US),
-    ("nv_inference_queue_duration_us", "counter", "As Triton: until the engine was called, us.", "queue_ns", _US),
-    ("nv_inference_compute_infer_duration_us", "counter", "As Triton: in the engine, us.", "engine_ns", _US),
-    ("nv_inference_compute_output_duration_us", "counter", "As Triton: after the engine, us.", "output_ns", _US),
+    ("nv_inference_exec_count", "counter", "As Triton: engine calls.", "calls", 1),
+    ("nv_inference_request_duration_us", "counter", "As Triton: request latency, us.", "latency_ns", _US),
+    ("nv_inference_queue_duration_us", "counter", "As Triton: time before the engine call, us.", "queue_ns", _US),
+    ("nv_inference_compute_infer_duration_us", "counter", "As Triton: time in the engine, us.", "engine_ns", _US),
+    (
+        "nv_inference_compute_output_duration_us",
+        "counter",
+        "As Triton: time after the engine call, us.",
+        "output_ns",
+        _US,
+    ),
     ("model_infer_request_success_total", "counter", "As MLServer: requests answered.", "requests", 1),
     ("model_infer_request_failure_total", "counter", "As MLServer: requests that failed in the model.", "failed", 1),
 )
 
 
-def _sum(found: Ints) -> ModelCounters:
-    """The counts of all rows, int64 [n, width], together."""
-    total = ModelCounters(found.sum(axis=0))
-    total.cells[6] = int(found[:, 6].max())
+def _sum(rows: Ints) -> ModelCounters:
+    """Sum the counters of all rows, int64 [n, width]."""
+    total = ModelCounters(rows.sum(axis=0))
+    total.cells[6] = int(rows[:, 6].max())
     return total
 
 
@@ -253,12 +282,12 @@ def _label(model: str) -> str:
     return f'model="{_escaped(model)}"'
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _labels(name: str, model: str, versions: Mapping[str, str]) -> str:
-    """The labels of a count; under the names of Triton and MLServer the release that is live is one, as it is there."""
+    """Return the labels of a counter; names of Triton and MLServer also have the live version, as they do there."""
     if not name.startswith((_TRITON, _MLSERVER)):
         return _label(model)
     return f'{_label(model)},version="{versions.get(model, "")}"'
@@ -266,10 +295,10 @@ def _labels(name: str, model: str, versions: Mapping[str, str]) -> str:
 
 def _histogram(label: str, counts: ModelCounters) -> list[str]:
     edges = [*(f"{edge:g}" for edge in _EDGES_S), "+Inf"]
-    upto = np.cumsum(counts.buckets).tolist()
-    lines = [f'{_LATENCY}_bucket{{{label},le="{edge}"}} {n}' for edge, n in zip(edges, upto, strict=True)]
+    cumulative = np.cumsum(counts.buckets).tolist()
+    lines = [f'{_LATENCY}_bucket{{{label},le="{edge}"}} {n}' for edge, n in zip(edges, cumulative, strict=True)]
     return [
         *lines,
         f"{_LATENCY}_sum{{{label}}} {counts.latency_ns / 1e9:.9f}",
-        f"{_LATENCY}_count{{{label}}} {upto[-1]}",
+        f"{_LATENCY}_count{{{label}}} {cumulative[-1]}",
     ]

@@ -1,4 +1,4 @@
-"""A ring of records in shared memory: one process puts, another takes, neither waits, and a dead one harms nothing."""
+"""A ring buffer of records in shared memory: one process writes, another reads, neither waits, and either may die."""
 
 from __future__ import annotations
 
@@ -9,153 +9,154 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
 
-_HEAD, _TAIL, _PLACES = 0, 1, 2
+_HEAD, _TAIL, _PIECE_TABLE = 0, 1, 2
 _CELL = 8
 _PAGE = mmap.PAGESIZE
 _PIECES = 64
-_KEPT_BYTES, _DUE_BYTES = 4 << 20, 1 << 20
+_RESIDENT_BYTES, _DUE_BYTES = 4 << 20, 1 << 20
 
 
 class RingBuffer:
-    """Records of bytes between a process that puts and one that takes; make it before the fork.
+    """Byte records between one writer and one reader; create it before forking.
 
-    `head` and `tail` are the bytes put and taken since the beginning. What is put lies before the head only once it is
-    whole, and what is taken stays until `advance`: whoever takes the place of a killed process goes on from there.
+    `head` and `tail` count the bytes written and read since the beginning. A record is before the head only once it is
+    complete, and stays until `advance`, so a process that replaces a killed one continues where that one stopped.
 
-    Bytes lie in pieces of the memory, and the next ones in the first piece that is free. So who takes in time has both
-    write to the same few pieces again and again; memory beyond these, `kept_bytes`, is the system's once it is taken.
+    The memory is divided into pieces, and new bytes go to the first free piece. With a reader that keeps up, both
+    processes use the same few pieces; memory beyond `resident_bytes` is returned to the system once it is read.
     """
 
-    def __init__(self, size_bytes: int, *, kept_bytes: int = _KEPT_BYTES) -> None:
+    def __init__(self, size_bytes: int, *, resident_bytes: int = _RESIDENT_BYTES) -> None:
         self._piece = max(1, size_bytes // _PIECES // _PAGE) * _PAGE
         self._pieces = max(2, -(-size_bytes // self._piece))
         self.size = self._pieces * self._piece
-        self._kept = kept_bytes // self._piece
+        self._resident = resident_bytes // self._piece
         self._due = min(_DUE_BYTES, self.size // 2)
-        marks = -(-(_PLACES + self._pieces) * _CELL // _PAGE) * _PAGE
-        self._memory, self._first = mmap.mmap(-1, marks + self.size), marks
+        header = -(-(_PIECE_TABLE + self._pieces) * _CELL // _PAGE) * _PAGE
+        self._memory, self._first = mmap.mmap(-1, header + self.size), header
         view = memoryview(self._memory)
-        self._marks = view[:marks].cast("q")
-        self._bytes = view[marks:]
+        self._header = view[:header].cast("q")
+        self._bytes = view[header:]
         self._cells = self._bytes.cast("q")
-        self._order = threading.Lock()
+        self._fence = threading.Lock()
 
     @property
     def head(self) -> int:
-        """The end of what was put."""
-        head = self._marks[_HEAD]
-        with self._order:  # as in `put`: no processor reads a record before its head
+        """End of the bytes written."""
+        head = self._header[_HEAD]
+        with self._fence:  # a memory barrier, as in `put`: no processor reads a record before its head
             return head
 
     @property
     def tail(self) -> int:
-        """The beginning of what was not taken."""
-        return self._marks[_TAIL]
+        """Begin of the bytes not read yet."""
+        return self._header[_TAIL]
 
     @property
     def due(self) -> bool:
-        """Whether it is time to take: a MB is waiting, or half of a small ring."""
-        return self._marks[_HEAD] - self._marks[_TAIL] >= self._due
+        """True if it is time to read: 1 MiB is waiting, or half of a small ring."""
+        return self._header[_HEAD] - self._header[_TAIL] >= self._due
 
     def put(self, *parts: bytes | memoryview) -> bool:
-        """Put a record, of parts, behind the others, or answer False where it has no room."""
-        head, length = self._marks[_HEAD], sum(map(len, parts))
-        after = head + _after(length)
-        if after - self._marks[_TAIL] > self.size - self._piece:  # of so many pieces that wait one is free
+        """Append a record made of parts; return False if there is no space for it."""
+        head, length = self._header[_HEAD], sum(map(len, parts))
+        after = head + _cells_of(length)
+        if after - self._header[_TAIL] > self.size - self._piece:  # one piece must stay free
             return False
-        self._place(head, after)
-        self._cells[self._at(head) // _CELL] = length
-        place = head + _CELL
+        self._assign_pieces(head, after)
+        self._cells[self._offset(head) // _CELL] = length
+        position = head + _CELL
         for part in parts:
             done = 0
             while done < len(part):
-                at = self._at(place)
-                many = min(len(part) - done, self._piece - at % self._piece)
-                self._bytes[at : at + many] = part[done : done + many]
-                done, place = done + many, place + many
-        with self._order:  # so that no processor shows the new head before the record
+                offset = self._offset(position)
+                count = min(len(part) - done, self._piece - offset % self._piece)
+                self._bytes[offset : offset + count] = part[done : done + count]
+                done, position = done + count, position + count
+        with self._fence:  # a memory barrier: no processor shows the new head before the record
             pass
-        self._marks[_HEAD] = after
+        self._header[_HEAD] = after
         return True
 
-    def records(self, upto: int) -> Iterator[bytes | memoryview]:
-        """The records from the tail to a head that was seen; one in one piece as it lies, until `advance`."""
-        place = self._marks[_TAIL]
-        while place < upto:
-            length = self._cells[self._at(place) // _CELL]
-            yield self._record(place + _CELL, length)
-            place += _after(length)
+    def records(self, end: int) -> Iterator[bytes | memoryview]:
+        """Yield the records from the tail to an earlier head; views of the memory are valid until `advance`."""
+        position = self._header[_TAIL]
+        while position < end:
+            length = self._cells[self._offset(position) // _CELL]
+            yield self._record(position + _CELL, length)
+            position += _cells_of(length)
 
-    def reach(self, most_bytes: int) -> int:
-        """The end of the records of at most so many bytes from the tail, or of the first one."""
-        place, head = self._marks[_TAIL], self.head
-        ends = place + most_bytes
-        while place < head:
-            after = place + _after(self._cells[self._at(place) // _CELL])
-            if after > ends and place > self._marks[_TAIL]:
+    def reach(self, max_bytes: int) -> int:
+        """Return the end of the records within `max_bytes` of the tail, or of the first record if it is longer."""
+        position, head = self._header[_TAIL], self.head
+        limit = position + max_bytes
+        while position < head:
+            after = position + _cells_of(self._cells[self._offset(position) // _CELL])
+            if after > limit and position > self._header[_TAIL]:
                 break
-            place = after
-        return place
+            position = after
+        return position
 
-    def advance(self, upto: int) -> None:
-        """Be done with what was taken: its room is free, and its memory, beyond what is kept, the system's."""
-        for number in range(self._marks[_TAIL] // self._piece, upto // self._piece):
-            piece = self._marks[_PLACES + number % self._pieces]
-            if piece >= self._kept and hasattr(mmap, "MADV_REMOVE"):
-                with suppress(OSError):  # where it is not to be had, memory stays taken, and no more
+    def advance(self, end: int) -> None:
+        """Free the records before `end`, and return memory beyond the resident part to the system."""
+        for number in range(self._header[_TAIL] // self._piece, end // self._piece):
+            piece = self._header[_PIECE_TABLE + number % self._pieces]
+            if piece >= self._resident and hasattr(mmap, "MADV_REMOVE"):
+                with suppress(OSError):  # if it is not supported, the memory stays allocated
                     self._memory.madvise(mmap.MADV_REMOVE, self._first + piece * self._piece, self._piece)
-        self._marks[_TAIL] = upto
+        self._header[_TAIL] = end
 
-    def _at(self, place: int) -> int:
-        """Where in the memory the byte lies that is put as this one."""
-        number, within = divmod(place, self._piece)
-        return self._marks[_PLACES + number % self._pieces] * self._piece + within
+    def _offset(self, position: int) -> int:
+        """Return the offset in the memory of a position in the stream of bytes."""
+        number, within = divmod(position, self._piece)
+        return self._header[_PIECE_TABLE + number % self._pieces] * self._piece + within
 
-    def _place(self, head: int, after: int) -> None:
-        """Find a free piece for each that begins between two places; who was killed meanwhile has shown none of it."""
+    def _assign_pieces(self, head: int, after: int) -> None:
+        """Assign a free piece to each that begins between two positions; not visible if the process dies now."""
         first, last = -(-head // self._piece), (after - 1) // self._piece
         for number in range(first, last + 1):
-            lying = range(self._marks[_TAIL] // self._piece, number)
-            used = {self._marks[_PLACES + each % self._pieces] for each in lying}
+            unread = range(self._header[_TAIL] // self._piece, number)
+            used = {self._header[_PIECE_TABLE + index % self._pieces] for index in unread}
             free = next(piece for piece in range(self._pieces) if piece not in used)
-            self._marks[_PLACES + number % self._pieces] = free
+            self._header[_PIECE_TABLE + number % self._pieces] = free
 
-    def _record(self, place: int, length: int) -> bytes | memoryview:
-        at = self._at(place)
-        if at % self._piece + length <= self._piece:
-            return self._bytes[at : at + length]
-        ends = [place, *range((place // self._piece + 1) * self._piece, place + length, self._piece), place + length]
-        return b"".join(self._bytes[self._at(a) : self._at(a) + b - a] for a, b in pairwise(ends))
+    def _record(self, position: int, length: int) -> bytes | memoryview:
+        offset = self._offset(position)
+        if offset % self._piece + length <= self._piece:
+            return self._bytes[offset : offset + length]
+        boundary = (position // self._piece + 1) * self._piece
+        ends = [position, *range(boundary, position + length, self._piece), position + length]
+        return b"".join(self._bytes[self._offset(a) : self._offset(a) + b - a] for a, b in pairwise(ends))
 
 
 class WakeupPipe:
-    """A pipe that wakes who takes: he alone keeps the end that listens, and it ends once all who ring are gone."""
+    """A pipe that wakes the reader; only the reader keeps the reading end, and it ends once all writers are gone."""
 
     def __init__(self) -> None:
-        self.ears, self._mouth = os.pipe()
-        os.set_blocking(self.ears, False)
-        os.set_blocking(self._mouth, False)
+        self.reader, self._writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        os.set_blocking(self._writer, False)
 
-    def ring(self) -> None:
-        """Wake who takes; he may be awake."""
+    def wake(self) -> None:
+        """Wake the reader, which may be awake already."""
         with suppress(BlockingIOError):
-            os.write(self._mouth, b"!")
+            os.write(self._writer, b"!")
 
-    def heard(self) -> bool:
-        """Take what was rung; False once nobody is left who could ring."""
+    def drain(self) -> bool:
+        """Discard the wake-ups; return False once no writer is left."""
         with suppress(BlockingIOError):
-            return bool(os.read(self.ears, 65_536))
+            return bool(os.read(self.reader, 65_536))
         return True
 
     def keep_reader(self) -> None:
-        """Be the one who takes."""
-        os.close(self._mouth)
+        """Close the writing end, as the reader."""
+        os.close(self._writer)
 
     def keep_writer(self) -> None:
-        """Be one of those who put."""
-        os.close(self.ears)
+        """Close the reading end, as a writer."""
+        os.close(self.reader)
 
 
-def _after(length: int) -> int:
-    """Bytes that a record takes: its length, itself, and up to the next cell."""
+def _cells_of(length: int) -> int:
+    """Return the bytes that a record occupies: its length, its content, and padding to the next cell."""
     return _CELL + -(-length // _CELL) * _CELL

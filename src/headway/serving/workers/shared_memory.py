@@ -1,7 +1,7 @@
-"""Counts in memory that the processes of a fleet share: each writes a row of its own, whoever asks sums over all.
+"""Counters in memory shared by the processes of a server: each writes its own row, and a reader sums over all rows.
 
-The memory is made before the fork, and is there as long as any of them lives: what a process counted outlives it, and
-the one that takes its place goes on in the same row.
+The memory is created before the fork, and exists as long as any of them lives: the counts of a process outlive it, and
+the process that replaces it continues in the same row.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from headway.core.contracts import Ints
 
 _CELL_BYTES = 8
-_NAME_CELLS = 25  # 200 bytes: NAME@sha256:DIGEST is at most 136
+_NAME_CELLS = 25  # 200 bytes: NAME@sha256:DIGEST has at most 136
 
 
 class SharedTable:
-    """A table int64 [rows, width] of zeros; make it before the fork.
+    """A table int64 [rows, width] of zeros; create it before forking.
 
-    >>> shared = Shared(2, 3)
+    >>> shared = SharedTable(2, 3)
     >>> shared.row(1)[2] += 5
     >>> shared.total().tolist()
     [0, 0, 5]
@@ -33,87 +33,89 @@ class SharedTable:
         self.table: Ints = np.frombuffer(memory, dtype=np.int64).reshape(rows, width)
 
     def row(self, number: int) -> Ints:
-        """A row int64 [width], for the one process that writes it."""
-        found: Ints = self.table[number]
-        return found
+        """Return a row int64 [width], for the one process that writes it."""
+        row: Ints = self.table[number]
+        return row
 
     def total(self) -> Ints:
-        """The sums of the columns over all rows, int64 [width]."""
-        found: Ints = self.table.sum(axis=0)
-        return found
+        """Return the sum over all rows, int64 [width]."""
+        total: Ints = self.table.sum(axis=0)
+        return total
 
 
 class NamedCounters:
-    """Counts int64 [width] under names, of which each process places those that it meets in a row of its own."""
+    """Counters int64 [width] by name; each process adds the names that it needs to its own row."""
 
-    def __init__(self, rows: int, width: int, *, most: int = 64) -> None:
-        self._records = SharedTable(rows, most * (_NAME_CELLS + width)).table.reshape(rows, most, _NAME_CELLS + width)
+    def __init__(self, rows: int, width: int, *, max_names: int = 64) -> None:
+        table = SharedTable(rows, max_names * (_NAME_CELLS + width)).table
+        self._records = table.reshape(rows, max_names, _NAME_CELLS + width)
         self._known: dict[tuple[int, str], Ints] = {}
 
     def of(self, row: int, name: str) -> Ints:
-        """The counts of a name in a row, zeros where it was not met; raises IndexError where there is no room."""
-        found = self._known.get((row, name))
-        if found is None:
-            found = self._known[row, name] = self._placed(row, name)
-        return found
+        """Return the counters of a name in a row, zeros for a new name; raises IndexError if there is no space."""
+        counters = self._known.get((row, name))
+        if counters is None:
+            counters = self._known[row, name] = self._add(row, name)
+        return counters
 
-    def found(self) -> dict[str, Ints]:
-        """Each name with its counts in all rows that met it, int64 [n, width]."""
-        found: dict[str, list[Ints]] = {}
-        for _, name, counts in self._all():
-            found.setdefault(name, []).append(counts)
-        return {name: np.stack(each) for name, each in found.items()}
+    def by_name(self) -> dict[str, Ints]:
+        """Return the counters of each name in all rows that have it, int64 [n, width]."""
+        rows: dict[str, list[Ints]] = {}
+        for _, name, counters in self.entries():
+            rows.setdefault(name, []).append(counters)
+        return {name: np.stack(counters) for name, counters in rows.items()}
 
-    def _all(self) -> Iterator[tuple[int, str, Ints]]:
+    def entries(self) -> Iterator[tuple[int, str, Ints]]:
+        """Yield row, name and counters of every entry."""
         for row, records in enumerate(self._records):
             for record in records[records[:, 0] != 0]:
                 yield row, record[:_NAME_CELLS].tobytes().rstrip(b"\0").decode(), record[_NAME_CELLS:]
 
-    def _placed(self, row: int, name: str) -> Ints:
+    def _add(self, row: int, name: str) -> Ints:
         cells = np.frombuffer(name.encode().ljust(_NAME_CELLS * _CELL_BYTES, b"\0"), dtype=np.int64)
         for record in self._records[row]:
             if not record[0]:
                 record[1:_NAME_CELLS] = cells[1:]
-                record[0] = cells[0]  # last: from here on the name is there, and whole
+                record[0] = cells[0]  # last: from now on the name is visible, and complete
             if (record[:_NAME_CELLS] == cells).all():
-                counts: Ints = record[_NAME_CELLS:]
-                return counts
-        raise IndexError(f"no room for '{name}' among {len(self._records[row])} names")
+                counters: Ints = record[_NAME_CELLS:]
+                return counters
+        raise IndexError(f"no space for '{name}' among {len(self._records[row])} names")
 
 
 class CounterMap(MutableMapping[str, int]):
-    """One number by name in a row; what is 0 is as if it were not there, and can be read."""
+    """One number by name in a row; a name with 0 can be read, and is not listed."""
 
-    def __init__(self, board: NamedCounters, row: int) -> None:
-        self._board = board
+    def __init__(self, counters: NamedCounters, row: int) -> None:
+        self._counters = counters
         self._row = row
 
     def __getitem__(self, name: str) -> int:
-        return int(self._board.of(self._row, name)[0])
+        return int(self._counters.of(self._row, name)[0])
 
     def __setitem__(self, name: str, number: int) -> None:
-        self._board.of(self._row, name)[0] = number
+        self._counters.of(self._row, name)[0] = number
 
     def __delitem__(self, name: str) -> None:
         self[name] = 0
 
     def __iter__(self) -> Iterator[str]:
-        return (name for row, name, counts in self._board._all() if row == self._row and counts[0])
+        return (name for row, name, counters in self._counters.entries() if row == self._row and counters[0])
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def total(self) -> dict[str, int]:
-        """The sums by name over all rows."""
-        return {name: int(counts.sum()) for name, counts in self._board.found().items() if counts.any()}
+        """Return the sums by name over all rows."""
+        return {name: int(counters.sum()) for name, counters in self._counters.by_name().items() if counters.any()}
 
 
 class FlagMap(MutableMapping[str, bool]):
-    """One truth by name in a row, as `CounterMap` holds it: 1 for no and 2 for yes."""
+    """One flag by name in a row, stored like the numbers of `CounterMap`: 1 for False and 2 for True."""
 
-    def __init__(self, board: NamedCounters, row: int) -> None:
-        self._board = board
-        self._own = CounterMap(board, row)
+    def __init__(self, counters: NamedCounters, row: int) -> None:
+        self._counters = counters
+        self._own = CounterMap(counters, row)
 
     def __getitem__(self, name: str) -> bool:
         if not self._own[name]:
@@ -132,6 +134,8 @@ class FlagMap(MutableMapping[str, bool]):
     def __len__(self) -> int:
         return len(self._own)
 
-    def anywhere(self) -> dict[str, bool]:
-        """By name, whether any row says yes."""
-        return {name: bool((counts == 2).any()) for name, counts in self._board.found().items() if counts.any()}
+    def any_row(self) -> dict[str, bool]:
+        """Return for each name whether the flag is set in any row."""
+        return {
+            name: bool((counters == 2).any()) for name, counters in self._counters.by_name().items() if counters.any()
+        }

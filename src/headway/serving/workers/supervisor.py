@@ -1,28 +1,32 @@
-"""The supervisor of a fleet: forks workers and the process of the log, replaces who dies, and passes orders on.
+"""The supervisor: forks the workers and the log writer, replaces those that die, and dispatches operators' commands.
 
-It has no threads and no event loop, and opens no model and no database, so that it can be forked at any time.
+It has no threads and no event loop, and opens no model and no database, so that it can fork at any time.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
+from typing import NoReturn
 
 from headway.core.config import Config
 from headway.core.errors import EngineError
-from headway.serving.auth.authenticator import shared_rate_limits
+from headway.serving.auth.rate_limiter import shared_rate_limits
 from headway.serving.telemetry.metrics import ALIVE, LOGS, WORKERS, Metrics, SharedMetrics
-from headway.serving.workers import log_writer as log_writer
 from headway.serving.workers import sockets, worker
 from headway.serving.workers.channel import (
     Channel,
     CommandResult,
+    Dispatcher,
     Message,
     ModelCommand,
     ModelLoaded,
@@ -30,204 +34,275 @@ from headway.serving.workers.channel import (
     StartupFailed,
     WorkerReady,
 )
-from headway.serving.workers.child import ChildProcess, fork
-from headway.serving.workers.dispatcher import Dispatcher
-from headway.serving.workers.log_writer import LogBuffers, LogWriter
+from headway.serving.workers.log_writer import LogBuffers, LogWriter, run_log_writer
 from headway.serving.workers.worker import WorkerConfig
 
-_ENDS = (signal.SIGTERM, signal.SIGINT)
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _EARLY_S = 10.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
-_LEAVE_S = worker.DRAIN_S + 5.0
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.1, 10.0
+_SHUTDOWN_S = worker.DRAIN_S + 5.0
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ChildProcess:
+    """A forked process and its channel, which closes when it ends. `number` is that of a worker, None for the log."""
+
+    number: int | None
+    pid: int
+    channel: Channel
+    born: float = field(default_factory=monotonic)
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+        return "the log process" if self.number is None else f"worker {self.number}"
+
+    def kill(self) -> None:
+        """Kill the process; it must still be waited for."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> str:
+        """Wait for the end of the process, and return how it ended."""
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self.channel.close()
+        return f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
+def fork(
+    number: int | None, run: Callable[[Channel], object], *, close: Iterable[Channel | socket.socket]
+) -> ChildProcess:
+    """Fork a child that runs a function with its end of the channel, and then exits.
+
+    `close` lists what the child does not need.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ours, theirs = (Channel(end) for end in socket.socketpair())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # until the child ignores them
+    pid = os.fork()
+    if not pid:
+        _run_child(run, theirs, (ours, *close))
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    theirs.close()
+    return ChildProcess(number, pid, ours)
+
+
+def _run_child(
+    run: Callable[[Channel], object], channel: Channel, close: Iterable[Channel | socket.socket]
+) -> NoReturn:
+    """Run the child and exit here, because the stack above belongs to the supervisor.
+
+    It ignores the stop signals: a terminal, and systemd, send them to every process, but the supervisor decides when
+    each child stops.
+    """
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in _STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        for unused in close:
+            unused.close()
+        run(channel)
+        code = 0
+    finally:
+        if code:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 @dataclass(slots=True, eq=False)
-class _Place:
-    """A worker's number, None for the log; who holds it, and when its next holder is due."""
+class _Slot:
+    """The place of a worker, or of the log writer (number None): its process, and when the next one is started."""
 
     number: int | None
     child: ChildProcess | None = None
     ready: bool = False
-    early: int = 0
+    early_deaths: int = 0
     due: float = 0.0
 
-    def lost(self, child: ChildProcess) -> float:
-        """Be free again; gives the seconds until the next holder is due, more where they die one after the other."""
+    def release(self, child: ChildProcess) -> float:
+        """Free the slot; returns the seconds until a restart, which grow if processes die soon after their start."""
         self.child, self.ready = None, False
-        self.early = self.early + 1 if monotonic() - child.born < _EARLY_S else 1
-        pause = 0.0 if self.early == 1 else min(_FIRST_PAUSE_S * 2 ** (self.early - 2), _LONGEST_PAUSE_S)
+        self.early_deaths = self.early_deaths + 1 if monotonic() - child.born < _EARLY_S else 1
+        pause = 0.0 if self.early_deaths == 1 else min(_FIRST_PAUSE_S * 2 ** (self.early_deaths - 2), _MAX_PAUSE_S)
         self.due = monotonic() + pause
         return pause
 
 
 class Supervisor:
-    """Keeps a fleet whole until a signal ends it."""
+    """Runs workers until a signal stops it."""
 
     def __init__(self, config: Config, references: Sequence[str], bound: Sequence[list[socket.socket]]) -> None:
         workers = len(bound)
         self._config = config
         self._bound = bound
         self._memory = SharedMetrics(workers, models=len(references))
-        self._paces = shared_rate_limits(workers)
-        self._counts = self._memory.fleet.row(0)
+        self._rate_limits = shared_rate_limits(workers)
+        self._counters = self._memory.fleet.row(0)
         self._buffers = LogBuffers(workers, config.serve.log_buffer_mb << 20) if config.serve.log else None
-        self._present: dict[str, str | None] = dict.fromkeys(references)
-        self._workers = [_Place(number) for number in range(workers)]
-        self._places = [*self._workers, *([_Place(None)] if self._buffers else [])]
-        self._rounds = Dispatcher()
-        self._told: list[signal.Signals] = []
-        self._began = self._leaving = False
-        self._why: Exception | None = None
+        self._deployed: dict[str, str | None] = dict.fromkeys(references)
+        self._workers = [_Slot(number) for number in range(workers)]
+        self._slots = [*self._workers, *([_Slot(None)] if self._buffers else [])]
+        self._dispatcher = Dispatcher()
+        self._signals: list[signal.Signals] = []
+        self._started = self._stopping = False
+        self._reason: Exception | None = None
         self._failed: Exception | None = None
 
     def run(self, announce: Callable[[str], object]) -> signal.Signals:
-        """Serve until a signal comes, and return it once all have left; announces what is served when all are there.
+        """Serve until a signal, and return it once all processes have ended.
 
-        Raises what kept a worker from beginning.
+        Announces what is served when all workers are ready. Raises the error that kept a worker from starting.
         """
-        with self._hearing_signals():
+        with self._receiving_signals():
             try:
-                self._begin()
-                if not self._told:
-                    announce(", ".join(f"{address} {digest}" for address, digest in self._present.items()))
-                while not self._told:
-                    self._turn()
+                self._start()
+                if not self._signals:
+                    announce(", ".join(f"{address} {digest}" for address, digest in self._deployed.items()))
+                while not self._signals:
+                    self._step()
             finally:
-                self._leave()
-        return self._told[0]
+                self._stop()
+        return self._signals[0]
 
-    def _begin(self) -> None:
-        for place in self._places:
-            self._fork(place)
-        while not self._told and not all(place.ready for place in self._workers):
-            self._turn()
+    def _start(self) -> None:
+        for slot in self._slots:
+            self._fork(slot)
+        while not self._signals and not all(slot.ready for slot in self._workers):
+            self._step()
             if self._failed:
                 raise self._failed
-        self._began = True
+        self._started = True
 
-    def _turn(self, within_s: float | None = None) -> None:
-        """Wait until something comes, or somebody is due, and see to it."""
-        held = {place.child.line: place for place in self._places if place.child}
-        due = [] if self._leaving else [place for place in self._places if not place.child]
-        waits = [max(0.0, place.due - monotonic()) for place in due]
+    def _step(self, within_s: float | None = None) -> None:
+        """Wait for a message, a signal or a due restart, and handle it."""
+        by_channel = {slot.child.channel: slot for slot in self._slots if slot.child}
+        free = [] if self._stopping else [slot for slot in self._slots if not slot.child]
+        waits = [max(0.0, slot.due - monotonic()) for slot in free]
         if within_s is not None:
             waits.append(within_s)
-        ears: list[socket.socket | Channel] = [self._ears, *held]
-        for each in select.select(ears, [], [], min(waits, default=None))[0]:
-            if isinstance(each, Channel):
-                self._hear(held[each], each)
+        sources: list[socket.socket | Channel] = [self._signal_reader, *by_channel]
+        for source in select.select(sources, [], [], min(waits, default=None))[0]:
+            if isinstance(source, Channel):
+                self._receive(by_channel[source], source)
             else:
-                self._told += [signal.Signals(number) for number in self._ears.recv(64) if number in _ENDS]
-        for place in [each for each in due if each.due <= monotonic()]:
-            self._counts[LOGS if place.number is None else WORKERS] += 1
-            self._fork(place)
+                received = self._signal_reader.recv(64)
+                self._signals += [signal.Signals(number) for number in received if number in _STOP_SIGNALS]
+        for slot in [slot for slot in free if slot.due <= monotonic()]:
+            self._counters[LOGS if slot.number is None else WORKERS] += 1
+            self._fork(slot)
 
-    def _hear(self, place: _Place, line: Channel) -> None:
-        child, said = place.child, line.hear()
+    def _receive(self, slot: _Slot, channel: Channel) -> None:
+        child, messages = slot.child, channel.receive()
         assert child
-        if said is None:
-            self._lost(place, child)
-        for message in said or ():
-            self._take(place, child, message)
+        if messages is None:
+            self._handle_exit(slot, child)
+        for message in messages or ():
+            self._handle(slot, child, message)
 
-    def _take(self, place: _Place, child: ChildProcess, message: Message) -> None:
+    def _handle(self, slot: _Slot, child: ChildProcess, message: Message) -> None:
         match message:
             case WorkerReady():
-                place.ready = True
-                self._count()
+                slot.ready = True
+                self._count_alive()
             case ModelLoaded(address, digest):
-                self._present[address] = digest
+                self._deployed[address] = digest
             case ModelCommand():
-                self._rounds.begin(message, child, [each.child for each in self._workers if each.child])
+                workers = [worker.child.channel for worker in self._workers if worker.child]
+                self._dispatcher.begin(message, child.channel, workers)
             case StartupFailed(failure):
-                self._why = failure.error
-                if self._began:
-                    _log.error("%s cannot begin: %s", child.name, failure.error)
+                self._reason = failure.error
+                if self._started:
+                    _log.error("%s cannot start: %s", child.name, failure.error)
             case _:
                 assert isinstance(message, CommandResult)
-                self._rounds.done(child, message)
+                self._dispatcher.finish(child.channel, message)
 
-    def _lost(self, place: _Place, child: ChildProcess) -> None:
-        how, pause = child.wait(), place.lost(child)
-        self._count()
-        self._rounds.gone(child)
-        if self._leaving:
+    def _handle_exit(self, slot: _Slot, child: ChildProcess) -> None:
+        how, pause = child.wait(), slot.release(child)
+        self._count_alive()
+        self._dispatcher.remove(child.channel)
+        if self._stopping:
             return
-        if not self._began and place.number is not None:
-            self._failed = self._why or EngineError(f"{child.name} {how} before it answered")
+        if not self._started and slot.number is not None:
+            self._failed = self._reason or EngineError(f"{child.name} {how} before it was ready")
             return
-        when = f"in {pause:g} s" if pause else "at once"
-        _log.error("%s (process %d) %s; another takes its place %s", child.name, child.pid, how, when)
+        when = f"in {pause:g} s" if pause else "now"
+        _log.error("%s (process %d) %s; it is restarted %s", child.name, child.pid, how, when)
 
-    def _count(self) -> None:
-        self._counts[ALIVE] = sum(place.ready for place in self._workers)
+    def _count_alive(self) -> None:
+        self._counters[ALIVE] = sum(slot.ready for slot in self._workers)
 
-    def _fork(self, place: _Place) -> None:
-        others = [each.child.line for each in self._places if each.child]
-        theirs = [each for number, bound in enumerate(self._bound) for each in bound if number != place.number]
-        place.child = fork(
-            place.number, lambda line: self._be(place.number, line), drop=[self._ears, self._mouth, *others, *theirs]
+    def _fork(self, slot: _Slot) -> None:
+        channels = [other.child.channel for other in self._slots if other.child]
+        theirs = [opened for number, bound in enumerate(self._bound) for opened in bound if number != slot.number]
+        slot.child = fork(
+            slot.number,
+            lambda channel: self._run_child(slot.number, channel),
+            close=[self._signal_reader, self._signal_writer, *channels, *theirs],
         )
 
-    def _be(self, number: int | None, line: Channel) -> None:
-        """What a child does."""
+    def _run_child(self, number: int | None, channel: Channel) -> None:
+        """Run the log writer or a worker, in the child."""
         buffers, config = self._buffers, self._config
         if number is None:
             assert buffers
-            log_writer.run_log_writer(self._keeper(buffers), buffers.wakeup, flush_s=config.serve.log_flush_s)
+            run_log_writer(self._log_writer(buffers), buffers.wakeup, flush_s=config.serve.log_flush_s)
             return
         if buffers:
             buffers.wakeup.keep_writer()
-        post = WorkerConfig(
+        settings = WorkerConfig(
             config=config,
             number=number,
             sockets=self._bound[number],
             memory=self._memory,
-            rate_limits=self._paces,
+            rate_limits=self._rate_limits,
             buffers=buffers,
-            deployed=self._present,
+            deployed=self._deployed,
         )
-        worker.run_worker(post, line)
+        worker.run_worker(settings, channel)
 
-    def _keeper(self, buffers: LogBuffers) -> LogWriter:
+    def _log_writer(self, buffers: LogBuffers) -> LogWriter:
         dropped = Metrics(self._memory, len(self._workers)).dropped
         return LogWriter(self._config.state, buffers, dropped=dropped)
 
-    def _leave(self) -> None:
-        """Take no more connections, let workers answer what is in flight, and see that the log is on disk."""
-        self._leaving = True
-        sockets.close([each for bound in self._bound for each in bound])
-        for place in self._workers:
-            if place.child:
-                place.child.line.say(Shutdown())
-        ends = monotonic() + _LEAVE_S
-        while there := [place.child for place in self._workers if place.child]:
-            if self._failed or len(self._told) > 1 or monotonic() > ends:
-                for child in there:
+    def _stop(self) -> None:
+        """Accept no more connections, let the workers answer what is in flight, and flush the log to disk."""
+        self._stopping = True
+        sockets.close([opened for bound in self._bound for opened in bound])
+        for slot in self._workers:
+            if slot.child:
+                slot.child.channel.send(Shutdown())
+        ends = monotonic() + _SHUTDOWN_S
+        while children := [slot.child for slot in self._workers if slot.child]:
+            if self._failed or len(self._signals) > 1 or monotonic() > ends:
+                for child in children:
                     child.kill()
-            self._turn(max(0.0, ends - monotonic()))
+            self._step(max(0.0, ends - monotonic()))
         if self._buffers:
-            self._end_log(self._buffers)
+            self._finish_log(self._buffers)
 
-    def _end_log(self, buffers: LogBuffers) -> None:
-        """Wait for the process of the log; what it has left undone is done here."""
+    def _finish_log(self, buffers: LogBuffers) -> None:
+        """Wait for the log writer, and write here what it has left."""
         buffers.wakeup.keep_reader()
-        while any(place.child for place in self._places):
-            self._turn()
-        self._keeper(buffers).keep()
+        while any(slot.child for slot in self._slots):
+            self._step()
+        self._log_writer(buffers).write()
         buffers.wakeup.keep_writer()
 
     @contextmanager
-    def _hearing_signals(self) -> Iterator[None]:
-        self._ears, self._mouth = socket.socketpair()
-        self._mouth.setblocking(False)
-        wakeup = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
-        handlers = {each: signal.signal(each, lambda *_: None) for each in _ENDS}
+    def _receiving_signals(self) -> Iterator[None]:
+        self._signal_reader, self._signal_writer = socket.socketpair()
+        self._signal_writer.setblocking(False)
+        wakeup = signal.set_wakeup_fd(self._signal_writer.fileno(), warn_on_full_buffer=False)
+        handlers = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
         try:
             yield
         finally:
-            for each, handler in handlers.items():
-                signal.signal(each, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
             signal.set_wakeup_fd(wakeup)
-            sockets.close([self._ears, self._mouth])
+            sockets.close([self._signal_reader, self._signal_writer])

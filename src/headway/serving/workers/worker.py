@@ -1,4 +1,4 @@
-"""The life of a worker: verify, load and test the releases, listen, follow their pointers, and leave in good order."""
+"""A worker process: load and test the releases, listen, follow their pointers, and shut down in order."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from headway.registry.model_registry import ModelRegistry
 from headway.serving.auth.authenticator import create_authenticator
 from headway.serving.auth.rate_limiter import RateLimiter
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
-from headway.serving.door import ServerContext, close_doors, open_doors
+from headway.serving.grpc.transport import ServerContext, open_grpc
+from headway.serving.http.connection import ConnectionLimits
 from headway.serving.http.listener import Listener
-from headway.serving.http.routes import Routes
-from headway.serving.http.server_state import ConnectionLimits
+from headway.serving.http.routes import LabelCollector, Routes
 from headway.serving.http.tls import tls_from_config
-from headway.serving.labels import LabelCollector
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.registry_watcher import RegistryWatcher
 from headway.serving.repository import ModelRepository
@@ -32,8 +31,15 @@ from headway.serving.telemetry.metrics import Metrics, SharedMetrics
 from headway.serving.telemetry.prediction_log import PredictionLog
 from headway.serving.telemetry.slo import track_objectives
 from headway.serving.telemetry.tracing import trace_requests
-from headway.serving.workers.channel import UNLOADED, Channel, ModelLoaded, RemoteError, StartupFailed, WorkerReady
-from headway.serving.workers.dispatcher import CommandClient
+from headway.serving.workers.channel import (
+    UNLOADED,
+    Channel,
+    CommandClient,
+    ModelLoaded,
+    RemoteError,
+    StartupFailed,
+    WorkerReady,
+)
 from headway.serving.workers.log_writer import LogBuffers
 from headway.storage import traffic
 
@@ -45,9 +51,9 @@ DRAIN_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
-    """What a worker is given: its number and sockets, the memory that it shares, and what it is to serve.
+    """Configuration of a worker: its number and sockets, the memory that it shares, and the deployed releases.
 
-    `present` has each address (`name@pointer`) with the digest of what is served there now; None: as its pointer says.
+    `deployed` maps each address (`name@pointer`) to the digest that is served there now; None: what its pointer says.
     """
 
     config: Config
@@ -59,61 +65,64 @@ class WorkerConfig:
     deployed: Mapping[str, str | None]
 
 
-def run_worker(post: WorkerConfig, line: Channel) -> None:
-    """Serve until told to leave, or until nobody is left who could tell; says so where it cannot begin."""
+def run_worker(settings: WorkerConfig, channel: Channel) -> None:
+    """Serve until a shutdown message, or until the supervisor is gone; report an error that prevents the start."""
     try:
-        register = ModelRegistry.from_config(post.config)
+        register = ModelRegistry.from_config(settings.config)
         with closing(register.state), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            releases = _opened(post, register)
+            models = _load_models(settings, register)
             gc.collect()
-            gc.freeze()  # what was loaded stays; no later collection need look at it
-            runner.run(_serve(post, line, register, releases))
+            gc.freeze()  # the models stay, so no later collection needs to visit them
+            runner.run(_serve(settings, channel, register, models))
     except HeadwayError as error:
-        line.say(StartupFailed(RemoteError.of(error)))
+        channel.send(StartupFailed(RemoteError.of(error)))
 
 
-def _opened(post: WorkerConfig, register: ModelRegistry) -> dict[str, LoadedModel]:
-    """What is present, verified and opened, by its address."""
-    online = traffic.online_folder(post.config.state)
-    at = {
+def _load_models(settings: WorkerConfig, register: ModelRegistry) -> dict[str, LoadedModel]:
+    """Load the deployed releases by address."""
+    online = traffic.online_folder(settings.config.state)
+    references = {
         address: address if digest is None else f"{address.partition('@')[0]}@{digest}"
-        for address, digest in post.deployed.items()
+        for address, digest in settings.deployed.items()
         if digest != UNLOADED
     }
-    return {address: load_model(register.resolve(where), online) for address, where in at.items()}
+    return {address: load_model(register.resolve(reference), online) for address, reference in references.items()}
 
 
 async def _serve(
-    post: WorkerConfig, line: Channel, register: ModelRegistry, releases: Mapping[str, LoadedModel]
+    settings: WorkerConfig, channel: Channel, register: ModelRegistry, models: Mapping[str, LoadedModel]
 ) -> None:
-    loop, leaving, config = asyncio.get_running_loop(), asyncio.Event(), post.config.serve
-    soon, plane = loop.call_soon_threadsafe, _plane(post, releases)
-    orders, authenticator = (
-        CommandClient(line, leave=leaving.set),
-        create_authenticator(post.config, RateLimiter(post.rate_limits, worker=post.number)),
-    )
+    loop, stopping, config = asyncio.get_running_loop(), asyncio.Event(), settings.config.serve
+    soon, plane = loop.call_soon_threadsafe, _data_plane(settings, models)
+    commands = CommandClient(channel, shut_down=stopping.set)
+    limiter = RateLimiter(settings.rate_limits, worker=settings.number)
+    authenticator = create_authenticator(settings.config, limiter)
     with ExitStack() as stack:
         stack.callback(plane.close)
-        labels = stack.enter_context(closing(LabelCollector(post.config.state, soon=soon)))
-        watcher = stack.enter_context(_following(post, line, register, plane))
-        watcher.begin(releases)
-        for address, release in releases.items():
-            line.say(ModelLoaded(address, release.digest))
-        watcher.look()  # a pointer may have moved since
-        addresses = {address.partition("@")[0]: address for address in post.deployed}
+        labels = stack.enter_context(closing(LabelCollector(settings.config.state, soon=soon)))
+        watcher = stack.enter_context(_watching(settings, channel, register, plane))
+        watcher.start(models)
+        for address, model in models.items():
+            channel.send(ModelLoaded(address, model.digest))
+        watcher.poll()  # a pointer may have moved since
+        addresses = {address.partition("@")[0]: address for address in settings.deployed}
         repository = ModelRepository(plane, watcher, addresses=addresses, soon=soon)
-        repository.everywhere = orders.give
+        repository.dispatch = commands.send
         routes = Routes(
-            plane, authenticator=authenticator, draining=lambda: listener.draining, labels=labels, repository=repository
+            plane,
+            authenticator=authenticator,
+            draining=lambda: listener.draining,
+            labels=labels,
+            repository=repository,
         )
-        tls = tls_from_config(post.config)
+        tls = tls_from_config(settings.config)
         listener = Listener(
             stack.enter_context(trace_requests(routes, plane, config)),
             limits=ConnectionLimits(body_bytes=config.max_body_bytes),
             errors=plane.metrics.errors,
             tls=tls,
         )
-        inside = ServerContext(
+        context = ServerContext(
             plane=plane,
             authenticator=authenticator,
             repository=repository,
@@ -122,36 +131,39 @@ async def _serve(
             body_bytes=config.max_body_bytes,
             tls=tls,
         )
-        track_objectives(post.config.slo, plane.metrics, loop)
-        await listener.open(post.sockets)
-        doors = open_doors(config, inside)
-        orders.begin(repository.act)
-        line.say(WorkerReady())
-        await leaving.wait()
-        await asyncio.gather(listener.drain(DRAIN_S), close_doors(doors, DRAIN_S))
+        track_objectives(settings.config.slo, plane.metrics, loop)
+        await listener.open(settings.sockets)
+        grpc_server = open_grpc(context, config.host, config.grpc_port) if config.grpc_port >= 0 else None
+        commands.start(repository.load_here)
+        channel.send(WorkerReady())
+        await stopping.wait()
+        drains = [listener.drain(DRAIN_S)]
+        if grpc_server is not None:
+            drains.append(asyncio.to_thread(grpc_server.close, DRAIN_S))
+        await asyncio.gather(*drains)
         repository.close()
 
 
-def _plane(post: WorkerConfig, releases: Mapping[str, LoadedModel]) -> DataPlane:
-    metrics, buffers = Metrics(post.memory, post.number), post.buffers
-    log = PredictionLog(buffers.rings[post.number], buffers.wakeup, dropped=metrics.dropped) if buffers else None
-    loop, settings = asyncio.get_running_loop(), InferenceSettings.of(post.config.serve)
-    return DataPlane(releases.values(), loop=loop, settings=settings, metrics=metrics, log=log)
+def _data_plane(settings: WorkerConfig, models: Mapping[str, LoadedModel]) -> DataPlane:
+    metrics, buffers = Metrics(settings.memory, settings.number), settings.buffers
+    log = PredictionLog(buffers.rings[settings.number], buffers.wakeup, dropped=metrics.dropped) if buffers else None
+    inference = InferenceSettings.of(settings.config.serve)
+    return DataPlane(models.values(), loop=asyncio.get_running_loop(), settings=inference, metrics=metrics, log=log)
 
 
 @contextmanager
-def _following(
-    post: WorkerConfig, line: Channel, register: ModelRegistry, plane: DataPlane
+def _watching(
+    settings: WorkerConfig, channel: Channel, register: ModelRegistry, plane: DataPlane
 ) -> Iterator[RegistryWatcher]:
-    """Each new seat is taken on the loop, between two turns: all of a release changes at once."""
-    loop, addresses = asyncio.get_running_loop(), {address.partition("@")[0]: address for address in post.deployed}
+    """Watch the registry; each new split is set on the loop, so that all of a release changes at once."""
+    loop, addresses = asyncio.get_running_loop(), {address.partition("@")[0]: address for address in settings.deployed}
 
-    def take(split: TrafficSplit) -> None:
-        loop.call_soon_threadsafe(plane.take, split)
-        line.say(ModelLoaded(addresses[split.live.name], split.live.digest))
+    def set_split(split: TrafficSplit) -> None:
+        loop.call_soon_threadsafe(plane.set_split, split)
+        channel.send(ModelLoaded(addresses[split.live.name], split.live.digest))
 
-    online = traffic.online_folder(post.config.state)
-    watcher = RegistryWatcher(register, online=online, take=take, refused=plane.metrics.refused)
+    online = traffic.online_folder(settings.config.state)
+    watcher = RegistryWatcher(register, online=online, on_change=set_split, refused=plane.metrics.refused)
     try:
         yield watcher
     finally:

@@ -58,10 +58,10 @@ def test_the_word_of_a_worker_that_was_replaced_still_counts():
 @settings(max_examples=100, deadline=None)
 def test_three_workers_together_are_one_bucket_of_tokens(asked, per_s, burst):
     paces, limit = workers(3), rate_limit(per_s, burst)
-    now, tokens, last = S, burst * limit.gap_ns, S
+    now, tokens, last = S, burst * limit.interval_ns, S
     for worker, later in asked:
         now += later
-        tokens, last = min(burst * limit.gap_ns, tokens + now - last), now
-        passes = tokens >= limit.gap_ns
+        tokens, last = min(burst * limit.interval_ns, tokens + now - last), now
+        passes = tokens >= limit.interval_ns
         assert (paces[worker].wait_ns(1, limit, now_ns=now) == 0) == passes
-        tokens -= limit.gap_ns if passes else 0
+        tokens -= limit.interval_ns if passes else 0

@@ -67,7 +67,7 @@ def test_a_ring_that_is_half_full_says_so_and_a_large_one_at_a_megabyte():
 
 
 def test_records_longer_than_a_piece_are_whole_and_the_first_free_piece_is_used_again():
-    ring, record = RingBuffer(16 * PAGE, kept_bytes=0), bytes(range(256)) * (3 * PAGE // 256)
+    ring, record = RingBuffer(16 * PAGE, resident_bytes=0), bytes(range(256)) * (3 * PAGE // 256)
     for _ in range(40):
         assert ring.put(record) and ring.put(b"short")
         assert taken(ring) == [record, b"short"]
@@ -84,7 +84,7 @@ def resident_kb(ring: RingBuffer) -> int:
 
 @pytest.mark.slow
 def test_what_was_taken_costs_no_memory_and_what_comes_after_is_whole():
-    ring = RingBuffer(123 * PAGE, kept_bytes=4 * PAGE)
+    ring = RingBuffer(123 * PAGE, resident_bytes=4 * PAGE)
     records = [bytes([number]) * PAGE for number in range(100)]
     for round_ in range(5):
         for record in records:
@@ -97,8 +97,8 @@ def test_what_was_taken_costs_no_memory_and_what_comes_after_is_whole():
 def test_a_bell_never_holds_up_who_rings_and_is_heard_until_nobody_is_left_who_could():
     wakeup = WakeupPipe()
     for _ in range(100_000):
-        wakeup.ring()
-    assert wakeup.heard() and wakeup.heard() and wakeup.heard()
+        wakeup.wake()
+    assert wakeup.drain() and wakeup.drain() and wakeup.drain()
     wakeup.keep_reader()
-    assert not wakeup.heard()
+    assert not wakeup.drain()
     wakeup.keep_writer()

@@ -13,15 +13,15 @@ PER_S, BURST, SECONDS = 500, 40, 1.0
 WORKER = f"""
 import sys, time
 import numpy as np
-from headway.serving.auth.rate_limiter import Pace, limit_of
+from headway.serving.auth.rate_limiter import RateLimiter, rate_limit
 file, worker, workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-pace = Pace(np.memmap(file, dtype=np.int64, mode="r+", shape=(workers, 2)), worker=worker)
-limit = limit_of({PER_S}, {BURST})
+limiter = RateLimiter(np.memmap(file, dtype=np.int64, mode="r+", shape=(workers, 2)), worker=worker)
+limit = rate_limit({PER_S}, {BURST})
 print("ready", flush=True)
 sys.stdin.readline()
 began, passed = time.monotonic_ns(), 0
 while (now := time.monotonic_ns()) < began + {int(SECONDS * 1e9)}:
-    passed += pace.wait_ns(1, limit, now_ns=now) == 0
+    passed += limiter.wait_ns(1, limit, now_ns=now) == 0
 print(passed, began, now)
 """
 

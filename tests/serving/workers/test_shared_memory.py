@@ -19,7 +19,7 @@ def test_a_name_has_its_counts_in_each_row_that_met_it():
     board.of(0, "a")[:] = [1, 2]
     board.of(1, "b")[:] = [5, 6]
     board.of(1, "a")[:] = [3, 4]
-    assert {name: counts.tolist() for name, counts in board.found().items()} == {"a": [[1, 2], [3, 4]], "b": [[5, 6]]}
+    assert {name: counts.tolist() for name, counts in board.by_name().items()} == {"a": [[1, 2], [3, 4]], "b": [[5, 6]]}
 
 
 def test_who_takes_the_place_of_another_goes_on_with_its_counts():
@@ -27,21 +27,21 @@ def test_who_takes_the_place_of_another_goes_on_with_its_counts():
     board.of(0, "flights")[0] = 7
     board._known.clear()  # a new process knows none
     board.of(0, "flights")[0] += 1
-    assert {name: counts.tolist() for name, counts in board.found().items()} == {"flights": [[8]]}
+    assert {name: counts.tolist() for name, counts in board.by_name().items()} == {"flights": [[8]]}
 
 
 @pytest.mark.parametrize("name", ["12345678", "fl\u00fcge", f"{'n' * 64}@sha256:{'0' * 64}"])
 def test_a_name_comes_back_as_it_was_placed(name):
     board = NamedCounters(1, 1)
     board.of(0, name)
-    assert list(board.found()) == [name]
+    assert list(board.by_name()) == [name]
 
 
 def test_a_board_without_room_says_so():
-    board = NamedCounters(1, 1, most=2)
+    board = NamedCounters(1, 1, max_names=2)
     for name in "ab":
         board.of(0, name)
-    with pytest.raises(IndexError, match="no room for 'c' among 2 names"):
+    with pytest.raises(IndexError, match="no space for 'c' among 2 names"):
         board.of(0, "c")
 
 
@@ -62,5 +62,5 @@ def test_flags_are_no_yes_or_not_there_and_anywhere_is_yes_where_one_says_so():
     own, other = FlagMap(board, 0), FlagMap(board, 1)
     own["a"], own["b"], other["a"] = False, False, True
     assert own == {"a": False, "b": False} and len(own) == 2 and other.get("b") is None
-    assert own.anywhere() == {"a": True, "b": False}
-    assert other.pop("a") is True and own.anywhere() == {"a": False, "b": False}
+    assert own.any_row() == {"a": True, "b": False}
+    assert other.pop("a") is True and own.any_row() == {"a": False, "b": False}

@@ -83,7 +83,7 @@ def test_a_key_opens_what_it_was_made_for_and_nothing_else(file, scope, path, bo
     with serving(loaded(), authenticator=open_authenticator(file, replace(OPEN, metrics_need_key=True))) as server:
         assert (bring(server, right, path, body).status, bring(server, "", path, body).status) == (200, 401)
         answer = bring(server, wrong, path, body)
-        assert answer.status == 403 and f"the key 'wrong' has no scope '{scope}'" in answer.json["error"]
+        assert answer.status == 403 and f"the key 'wrong' does not have the scope '{scope}'" in answer.json["error"]
         assert answer.headers["WWW-Authenticate"] == f'Bearer error="insufficient_scope", scope="{scope}"'
 
 
@@ -118,13 +118,13 @@ def test_a_key_that_is_there_twice_is_none(file):
 
 def test_what_is_remembered_of_headers_is_bounded(file, monkeypatch):
     monkeypatch.setattr(authentication, "RELOAD_NS", 10**15)
-    monkeypatch.setattr(authentication, "_MOST_MET", 3)
+    monkeypatch.setattr(authentication, "_MAX_CACHED", 3)
     key, doors = create_key(file, "billing", ["predict"]), open_authenticator(file)
     for spaces in range(1, 10):
         assert doors.authorize(b"Bearer" + b" " * spaces + key.encode(), "predict") == "billing"
         with pytest.raises(NotAuthorized):
             doors.authorize(b"Bearer wrong%d" % spaces, "predict")
-    assert len(doors._met) == 3
+    assert len(doors._cached) == 3
 
 
 @pytest.mark.parametrize("harm", [lambda file: file.write_text("not toml"), os.remove], ids=["no toml", "gone"])
@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_read_lets_nobody_in_and_nobody_out(file, harm, ca
         assert doors.authorize(b"Bearer " + key.encode(), "predict") == "billing"
     with pytest.raises(NotAuthorized):
         doors.authorize(b"", "predict")
-    assert caplog.text.count("the keys stay as they were") == 1
+    assert caplog.text.count("kept the previous API keys") == 1
 
 
 def test_the_file_is_looked_at_again_after_a_while_only(file, monkeypatch):
@@ -154,7 +154,7 @@ def test_beyond_loopback_a_key_is_needed_unless_it_is_said_otherwise(file, statu
 
 def test_beyond_loopback_without_keys_no_server_starts_and_the_mend_is_said(file):
     create_key(file, "ann", ["operate"])
-    with pytest.raises(ConfigError, match="beyond this machine, and there is no key to ask with") as error:
+    with pytest.raises(ConfigError, match="which other machines can reach, and there is no API key") as error:
         open_authenticator(file, replace(OPEN, host="0.0.0.0"), loopback=False)
     assert "headway api-keys new NAME" in error.value.hint
 
@@ -175,7 +175,7 @@ def test_who_asks_too_fast_is_told_when_to_come_again(file):
         assert [bring(server, slow).status for _ in range(2)] == [200, 200]
         answer = bring(server, slow)
         assert (answer.status, answer.headers["Retry-After"]) == (429, "100")
-        assert answer.json == {"error": "the key 'slow' may ask 0.01 times a second; again in 100 s"}
+        assert answer.json == {"error": "rate limit exceeded: the key 'slow' may send 0.01 requests/s; retry in 100 s"}
         assert bring(server, quick).status == 200
 
 
@@ -186,6 +186,6 @@ def test_the_limit_of_the_settings_holds_for_keys_without_one_and_for_who_brings
     with serving(loaded(), authenticator=open_authenticator(file, settings)) as server:
         assert bring(server, "").status == 200
         answer = bring(server, "")
-        assert answer.status == 429 and "callers without a key may ask 0.01 times" in answer.json["error"]
+        assert answer.status == 429 and "callers without a key may send 0.01 requests" in answer.json["error"]
         assert [bring(server, ann, LOAD, b"{}").status for _ in range(2)] == [200, 429]
         assert [bring(server, bob, LOAD, b"{}").status for _ in range(3)] == [200, 200, 200]

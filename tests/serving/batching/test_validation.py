@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from running import MIXED, NUMBERS, ask, body_of, bundle, loaded, release, serving
-from tests.serving.turns import Waits, turned
+from tests.serving.manual_loop import RecordingCall, run_batches
 
 from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
 from headway.data.contract.served import observed_contract
-from headway.serving.batching.refusals import ContractViolation
 from headway.serving.batching.validation import InputValidator, Violation
 from headway.serving.loading import load_model
+from headway.serving.protocol.errors import ContractViolation
 from headway.serving.protocol.tensors import UNSEEN_CATEGORY
 from headway.serving.telemetry.metrics import Metrics
 
@@ -79,8 +79,13 @@ def test_texts_are_unseen_where_the_model_or_the_contract_does_not_know_them():
 
 def test_a_breach_is_told_in_words():
     assert str(Violation(2, "a", "low", -2.0, -1.0, 11.0)) == "row 2: column 'a' is -2, outside -1 to 11"
-    assert str(Violation(0, "b", "missing", None, None, None)) == "row 0: column 'b' is missing, which it never was"
-    assert str(Violation(0, "b", "unseen", None, None, None)) == "row 0: column 'b' holds a text that was never seen"
+    assert (
+        str(Violation(0, "b", "missing", None, None, None)) == "row 0: column 'b' is missing; it never was in training"
+    )
+    assert (
+        str(Violation(0, "b", "unseen", None, None, None))
+        == "row 0: column 'b' holds a category that training never saw"
+    )
 
 
 def outside_of(plane):
@@ -98,11 +103,11 @@ def test_where_there_is_no_room_for_another_column_nothing_is_counted_and_nothin
 
 def test_a_refused_call_is_told_place_value_and_range_and_the_others_are_answered():
     calls = [
-        Waits([5.0, 5.0, 2.0]),
-        Waits([5.0, 5.0, 2.0], [99.0, NAN, 2.0], [99.0, 5.0, 7.0]),
-        Waits([2.0, 5.0, 2.0], [8.0, 5.0, 2.0]),
+        RecordingCall([5.0, 5.0, 2.0]),
+        RecordingCall([5.0, 5.0, 2.0], [99.0, NAN, 2.0], [99.0, 5.0, 7.0]),
+        RecordingCall([2.0, 5.0, 2.0], [8.0, 5.0, 2.0]),
     ]
-    plane = turned(HELD, *calls, contract="reject")
+    plane = run_batches(HELD, *calls, contract="reject")
     assert [call.values for call in calls] == [[4.0], None, [3.0, 5.0]]
     assert type(calls[1].error) is ContractViolation
     said = str(calls[1].error)
@@ -113,15 +118,15 @@ def test_a_refused_call_is_told_place_value_and_range_and_the_others_are_answere
 
 
 def test_where_every_call_is_outside_the_engine_is_not_asked():
-    call = Waits([99.0, 5.0, 2.0])
-    turned(dataclasses.replace(HELD, engine=None), call, contract="reject")
+    call = RecordingCall([99.0, 5.0, 2.0])
+    run_batches(dataclasses.replace(HELD, engine=None), call, contract="reject")
     assert str(call.error) == "outside the contract: row 0: column 'a' is 99, outside -1 to 11"
 
 
 @pytest.mark.parametrize(("policy", "marked", "counted"), [("off", 0, 0), ("count", 0, 1), ("mark", 1, 1)])
 def test_other_policies_answer_all_the_same(policy, marked, counted):
-    calls = [Waits([5.0, 5.0, 2.0]), Waits([5.0, 5.0, 2.0], [98.0, 5.0, 2.0])]
-    plane = turned(HELD, *calls, contract=policy)
+    calls = [RecordingCall([5.0, 5.0, 2.0]), RecordingCall([5.0, 5.0, 2.0], [98.0, 5.0, 2.0])]
+    plane = run_batches(HELD, *calls, contract=policy)
     assert [call.values for call in calls] == [[4.0], [4.0, 35.0]]
     assert [len(call.outside) for call in calls] == [0, marked]
     assert outside_of(plane) == counted
@@ -155,10 +160,12 @@ def test_over_http_a_refused_request_is_422_and_a_text_that_is_unseen_is_named()
     with serving(held, contract="reject") as server:
         answer = ask(server, "/v2/models/mixed/infer", json.dumps({"inputs": inputs}).encode())
     assert answer.status == 422
-    assert answer.json == {"error": "outside the contract: row 1: column 'carrier' holds a text that was never seen"}
+    assert answer.json == {
+        "error": "outside the contract: row 1: column 'carrier' holds a category that training never saw"
+    }
 
 
 def test_answers_are_rounded_where_the_server_is_told_so():
-    call = Waits([1.0, 1.0, 2.0])
-    turned(HELD, call, round_digits=2)
+    call = RecordingCall([1.0, 1.0, 2.0])
+    run_batches(HELD, call, round_digits=2)
     assert call.values == [1.33]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from running import Peer, body_of, loaded, request, serving
-from tests.serving.turns import Turns, Waits, turned
+from tests.serving.manual_loop import ManualLoop, RecordingCall, run_batches
 
 from headway.core.errors import EngineError
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
@@ -43,8 +43,8 @@ def picky() -> LoadedModel:
 
 def test_all_that_came_in_a_turn_is_one_engine_call():
     release = picky()
-    calls = [Waits([1.0, 3.0]), Waits([2.0, 4.0], [5.0, 5.0]), Waits([0.0, 0.0])]
-    plane = turned(release, *calls)
+    calls = [RecordingCall([1.0, 3.0]), RecordingCall([2.0, 4.0], [5.0, 5.0]), RecordingCall([0.0, 0.0])]
+    plane = run_batches(release, *calls)
     assert [call.values for call in calls] == [[2.0, 4.0], [3.0, 6.0, 5.0, 10.0], [0.0, 0.0]]
     assert release.engine.sizes == [4]
     counts = plane.metrics.of("flights")
@@ -55,8 +55,8 @@ def test_all_that_came_in_a_turn_is_one_engine_call():
 @given(st.lists(st.lists(st.integers(0, 600), min_size=1, max_size=5), min_size=1, max_size=12), st.integers(1, 7))
 def test_no_engine_call_has_more_rows_than_the_limit_and_no_answer_is_crossed(sent, most):
     release = picky()
-    calls = [Waits(*[[float(value)] for value in values]) for values in sent]
-    turned(release, *calls, max_batch_rows=most)
+    calls = [RecordingCall(*[[float(value)] for value in values]) for values in sent]
+    run_batches(release, *calls, max_batch_rows=most)
     assert max(release.engine.sizes) <= most
     assert [call.values for call in calls] == [[x for v in values for x in (float(v), 2.0 * v)] for values in sent]
 
@@ -64,8 +64,8 @@ def test_no_engine_call_has_more_rows_than_the_limit_and_no_answer_is_crossed(se
 @pytest.mark.slow
 @given(st.lists(st.sampled_from([1.0, 2.0, POISON, POISON + 1]), min_size=1, max_size=20))
 def test_a_row_that_the_engine_cannot_take_fails_alone(values):
-    calls = [Waits([value]) for value in values]
-    turned(picky(), *calls)
+    calls = [RecordingCall([value]) for value in values]
+    run_batches(picky(), *calls)
     for call, value in zip(calls, values, strict=True):
         assert call.values == (None if value >= POISON else [value, 2 * value])
         kinds = {POISON: EngineError, POISON + 1: ZeroDivisionError}
@@ -76,8 +76,8 @@ def test_a_row_that_the_engine_cannot_take_fails_alone(values):
 @pytest.mark.parametrize("at", range(5))
 def test_of_a_request_with_many_rows_the_first_that_fails_alone_is_named(harm, kind, at, caplog):
     rows = [[1.0]] * at + [[harm]] + [[harm]] * (4 - at)
-    call, other = Waits(*rows), Waits([2.0])
-    turned(picky(), call, other)
+    call, other = RecordingCall(*rows), RecordingCall([2.0])
+    run_batches(picky(), call, other)
     assert (other.values, type(call.error)) == ([2.0, 4.0], kind)
     assert f"row {at}" in (str(call.error) if kind is EngineError else caplog.text)
 
@@ -89,8 +89,8 @@ def test_what_an_engine_says_of_the_place_is_kept_behind_the_row():
                 raise EngineError("no", where="column 'a'")
             return rows
 
-    call = Waits([1.0], [POISON])
-    turned(dataclasses.replace(LOADED, engine=Placed()), call)
+    call = RecordingCall([1.0], [POISON])
+    run_batches(dataclasses.replace(LOADED, engine=Placed()), call)
     assert call.error.where == "row 1, column 'a'"
 
 
@@ -101,8 +101,8 @@ def test_where_rows_fail_together_alone_no_row_is_blamed():
                 raise EngineError("one at a time")
             return rows
 
-    call = Waits([1.0], [2.0])
-    turned(dataclasses.replace(LOADED, engine=Narrow()), call)
+    call = RecordingCall([1.0], [2.0])
+    run_batches(dataclasses.replace(LOADED, engine=Narrow()), call)
     assert str(call.error) == "one at a time"
 
 
@@ -111,10 +111,10 @@ def test_an_engine_that_answers_another_number_of_rows_answers_nobody():
         def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
             return rows[1:, :1]
 
-    calls = [Waits([1.0]), Waits([2.0])]
-    turned(dataclasses.replace(LOADED, engine=Short()), *calls)
+    calls = [RecordingCall([1.0]), RecordingCall([2.0])]
+    run_batches(dataclasses.replace(LOADED, engine=Short()), *calls)
     assert [call.values for call in calls] == [None, None]
-    assert all("1 rows gave answers of shape (0, 1)" in str(call.error) for call in calls)
+    assert all("the engine returned shape (0, 1) for 1 rows" in str(call.error) for call in calls)
 
 
 def test_a_swap_takes_effect_with_the_next_request_and_not_before():
@@ -124,12 +124,12 @@ def test_a_swap_takes_effect_with_the_next_request_and_not_before():
 
     old = LOADED
     new = dataclasses.replace(old, engine=Tens(), version="new")
-    loop = Turns()
+    loop = ManualLoop()
     plane = DataPlane([old], loop=loop, settings=InferenceSettings(max_batch_rows=8, long_ms=1e9))
-    before, after = Waits([1.0]), Waits([1.0])
-    plane.submit(plane.releases["flights"], before)
+    before, after = RecordingCall([1.0]), RecordingCall([1.0])
+    plane.submit(plane.models["flights"], before)
     plane.set_model(new)
-    plane.submit(plane.releases["flights"], after)
+    plane.submit(plane.models["flights"], after)
     loop.turn()
     assert (before.values, after.values) == ([1.0], [10.0])
 

@@ -38,16 +38,16 @@ class Followed:
         self.refused: dict[str, bool] = {}
         online = traffic.online_folder(self.project.config.state)
         self.watcher = RegistryWatcher(
-            self.project.register, online=online, take=self.splits.append, refused=self.refused
+            self.project.register, online=online, on_change=self.splits.append, refused=self.refused
         )
         release = load_model(self.project.register.resolve("flights@live"), online)
         self.watcher._splits = {"flights@live": TrafficSplit(live=release)}
-        self.watcher._known = {release.digest: release}
+        self.watcher._loaded = {release.digest: release}
 
     def look(self) -> TrafficSplit | None:
         """The seat that one look took, if it took one."""
         before = len(self.splits)
-        self.watcher.look()
+        self.watcher.poll()
         return self.splits[-1] if len(self.splits) > before else None
 
 
@@ -67,7 +67,7 @@ def test_a_move_of_live_is_taken_with_its_threshold_and_what_was_live_is_not_loa
     second = rollouts.live(followed.project, rollouts.release(made_at="2", threshold=0.9))
     split = followed.look()
     assert (split.live.digest, split.live.threshold) == (second, 0.9)
-    old = followed.watcher._known[followed.first]
+    old = followed.watcher._loaded[followed.first]
     followed.project.register.back("flights@live", who="ann", why="back")
     assert followed.look().live is old
 
@@ -97,7 +97,7 @@ def test_a_move_of_the_canary_without_a_deal_seats_nobody(followed):
     made = rollouts.release(made_at="2")
     second = rollouts.publish(followed.project, made)
     control.start_rollout(followed.project, second, who="ann")
-    reason = rollouts.Reason(who="ann", why="by hand", verdict=made.verdict)
+    reason = rollouts.UpdateReason(who="ann", why="by hand", verdict=made.verdict)
     followed.project.register.point("flights@canary", second, reason)
     assert followed.look() is None
 
@@ -116,7 +116,7 @@ def test_a_release_that_was_tampered_with_is_told_once_and_what_was_live_stays(f
     model.write_bytes(b"evil")
     assert followed.look() is None and followed.look() is None
     assert followed.refused == {"flights@live": True}
-    assert caplog.text.count("what was live stays") == 1
+    assert caplog.text.count("the previous one stays") == 1
     model.write_bytes(b"echo")
     splits = [followed.look() for _ in range(60)]
     assert [split.live.digest for split in splits if split] == [second]
@@ -137,7 +137,7 @@ def test_a_canary_that_was_tampered_with_seats_nobody_and_does_not_hold_live_bac
     assert followed.look() is None
     assert followed.refused == {"flights@live": False, "flights@canary": True}
     followed.project.register.back("flights@live", who="ann", why="slow")
-    assert followed.look() == TrafficSplit(live=followed.watcher._known[followed.first]) and second != followed.first
+    assert followed.look() == TrafficSplit(live=followed.watcher._loaded[followed.first]) and second != followed.first
     control.roll_back(followed.project, who="ann", why="it does not verify")
     followed.look()
     assert followed.refused == {"flights@live": False}
@@ -166,20 +166,20 @@ def test_a_look_that_fails_is_logged_and_the_next_is_made(followed, caplog):
         looks.append(len(looks))
         if len(looks) == 1:
             raise ZeroDivisionError("a defect")
-        followed.watcher._leaving.set()
+        followed.watcher._stopping.set()
 
-    followed.watcher.look = look
-    followed.watcher.begin({})
+    followed.watcher.poll = look
+    followed.watcher.start({})
     followed.watcher._thread.join(10)
     assert looks == [0, 1] and "a defect" in caplog.text
 
 
 def test_another_pointer_than_live_is_followed_and_has_no_canary(followed):
-    release = followed.watcher._known[followed.first]
+    release = followed.watcher._loaded[followed.first]
     followed.watcher._splits = {"flights@staging": TrafficSplit(live=release)}
     made = rollouts.release(made_at="2")
     second = rollouts.publish(followed.project, made)
-    reason = rollouts.Reason(who="ann", why="try", verdict=made.verdict)
+    reason = rollouts.UpdateReason(who="ann", why="try", verdict=made.verdict)
     followed.project.register.point("flights@staging", second, reason)
     assert followed.look().live.digest == second
 
@@ -262,10 +262,10 @@ def test_a_server_that_is_alone_keeps_what_is_live_where_the_store_was_tampered_
     port = int(process.stdout.readline().split()[2].rpartition(":")[2])
     second = rollouts.publish(project, rollouts.release(made_at="2"))
     verdict = rollouts.release().verdict
-    project.register.point("flights@live", second, rollouts.Reason(who="ann", why="x", verdict=verdict))
+    project.register.point("flights@live", second, rollouts.UpdateReason(who="ann", why="x", verdict=verdict))
     (project.register.folder / "flights" / second.removeprefix("sha256:") / "model.echo").write_bytes(b"evil")
     line = process.stderr.readline()
-    while "what was live stays" not in line and "is now release" not in line:
+    while "the previous one stays" not in line and "is now release" not in line:
         line = process.stderr.readline()
     answered = ask(port, [1, 3], columns="ab").value
     process.send_signal(signal.SIGTERM)
@@ -278,7 +278,7 @@ def test_a_server_that_is_alone_keeps_what_is_live_where_the_store_was_tampered_
 def test_what_was_unloaded_is_followed_no_more_until_it_is_loaded_as_its_pointer_says(followed):
     followed.watcher.unload("flights@live")
     second = rollouts.live(followed.project, rollouts.release(made_at="2"))
-    assert followed.look() is None and followed.watcher._known == {}
+    assert followed.look() is None and followed.watcher._loaded == {}
     assert followed.watcher.load("flights@live").digest == second
     assert (followed.splits[-1].live.digest, followed.look()) == (second, None)
     third = rollouts.live(followed.project, rollouts.release(made_at="3"))

@@ -13,14 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from running import Peer, ask, body_of, loaded, request, serving
-from tests.serving.turns import Gate, Turns, Waits, turned
+from tests.serving.manual_loop import Gate, ManualLoop, RecordingCall, run_batches
 
 from headway.core.errors import EngineError
 from headway.core.sections.serve import ServeSection
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
-from headway.serving.batching.latency import LatencyEstimator
-from headway.serving.batching.refusals import DeadlineExceeded, QueueFull
-from headway.serving.loading import LoadedModel
+from headway.serving.loading import LatencyEstimator, LoadedModel
+from headway.serving.protocol.errors import DeadlineExceeded, QueueFull
 from headway.serving.routing.traffic_split import TrafficSplit
 from headway.serving.telemetry.prediction_log import PredictionLog
 from headway.serving.workers.log_writer import LogBuffers, LogWriter
@@ -37,9 +36,9 @@ def gated(**given: object) -> tuple[Gate, LoadedModel]:
     return gate, dataclasses.replace(ECHO, **{"engine": gate, "latency": LONG, **given})
 
 
-def plane_of(release: LoadedModel, **given: object) -> tuple[Turns, DataPlane]:
+def plane_of(release: LoadedModel, **given: object) -> tuple[ManualLoop, DataPlane]:
     """A plane with this release, whose loop turns when it is told to."""
-    loop = Turns()
+    loop = ManualLoop()
     log = given.pop("log", None)
     return loop, DataPlane([release], loop=loop, settings=InferenceSettings(**{"max_batch_rows": 8, **given}), log=log)
 
@@ -63,7 +62,7 @@ def test_a_pace_is_measured_where_a_release_is_opened():
 def test_what_comes_while_a_long_batch_runs_is_the_next_batch():
     gate, release = gated()
     loop, plane = plane_of(release)
-    calls = [Waits([float(number)] * 3) for number in range(6)]
+    calls = [RecordingCall([float(number)] * 3) for number in range(6)]
     plane.submit(release, calls[0])
     loop.turn()
     assert gate.began.get(timeout=10) == 1
@@ -84,7 +83,7 @@ def test_what_comes_while_a_long_batch_runs_is_the_next_batch():
 def test_a_batch_of_a_thread_has_no_more_rows_than_the_limit():
     gate, release = gated()
     loop, plane = plane_of(release)
-    calls = [Waits(*[[float(number)] * 3] * 3) for number in range(5)]
+    calls = [RecordingCall(*[[float(number)] * 3] * 3) for number in range(5)]
     for call in calls:
         plane.submit(release, call)
     gate.let.release(3)
@@ -96,7 +95,7 @@ def test_a_batch_of_a_thread_has_no_more_rows_than_the_limit():
 def test_a_lane_lingers_for_those_who_were_just_answered_and_no_longer():
     gate, release = gated()
     loop, plane = plane_of(release)
-    calls = [Waits([float(number)] * 3) for number in range(4)]
+    calls = [RecordingCall([float(number)] * 3) for number in range(4)]
     gate.let.release(2)
     for call in calls[:2]:
         plane.submit(release, call)
@@ -115,7 +114,7 @@ def test_a_lane_lingers_for_those_who_were_just_answered_and_no_longer():
 def test_a_lane_that_lingered_in_vain_rests_and_wakes_again():
     gate, release = gated()
     loop, plane = plane_of(release)
-    calls = [Waits([float(number)] * 3) for number in range(3)]
+    calls = [RecordingCall([float(number)] * 3) for number in range(3)]
     gate.let.release(3)
     for call in calls[:2]:
         plane.submit(release, call)
@@ -132,7 +131,7 @@ def test_one_caller_alone_never_waits_for_company():
     loop, plane = plane_of(release)
     gate.let.release(3)
     for number in range(3):
-        call = Waits([float(number)] * 3)
+        call = RecordingCall([float(number)] * 3)
         plane.submit(release, call)
         loop.until(lambda call=call: call.told == 1)
         loop.turn()
@@ -154,7 +153,7 @@ def test_a_long_model_holds_up_neither_health_nor_another_model():
 def test_a_release_that_leaves_answers_what_it_was_asked():
     gate, release = gated()
     loop, plane = plane_of(release)
-    first, second, late = (Waits([float(number)] * 3) for number in range(3))
+    first, second, late = (RecordingCall([float(number)] * 3) for number in range(3))
     plane.submit(release, first)
     loop.turn()
     gate.began.get(timeout=10)
@@ -166,8 +165,8 @@ def test_a_release_that_leaves_answers_what_it_was_asked():
     plane.submit(release, late)
     loop.until(lambda: late.told == 1)
     assert late.values == [2.0]
-    plane.leave("flights")
-    plane.leave("flights")
+    plane.remove("flights")
+    plane.remove("flights")
     plane.close()
 
 
@@ -178,8 +177,8 @@ def test_the_log_and_a_canary_beside_live_work_on_a_thread_as_well(tmp_path):
     log = PredictionLog(buffers.rings[0], buffers.wakeup, dropped=Counter())
     loop, plane = plane_of(live, log=log)
     for share, answered in ((0.0, (1, 0)), (0.999_999, (0, 1))):
-        plane.take(TrafficSplit(live=live, canary=canary, share=share, salt="salt", stage=int(share > 0)))
-        calls = [Waits([1.0, 2.0, 6.0], key=f"k{number}") for number in range(3)]
+        plane.set_split(TrafficSplit(live=live, canary=canary, share=share, salt="salt", stage=int(share > 0)))
+        calls = [RecordingCall([1.0, 2.0, 6.0], key=f"k{number}") for number in range(3)]
         for call in calls:
             plane.submit(live, call)
         gate.let.release()
@@ -188,7 +187,7 @@ def test_the_log_and_a_canary_beside_live_work_on_a_thread_as_well(tmp_path):
         loop.turn()
         assert [call.values for call in calls] == [[1.0 if answered[0] else 3.0]] * 3
     plane.close()
-    LogWriter(tmp_path, buffers, dropped=Counter()).keep()
+    LogWriter(tmp_path, buffers, dropped=Counter()).write()
     found = [rows_of(tmp_path, each) for each in (live, canary)]
     assert [each["answered"].to_list() for each in found] == [[1] * 3 + [0] * 3, [0] * 3 + [1] * 3]
     assert found[0]["request"].to_list() == found[1]["request"].to_list()
@@ -203,18 +202,18 @@ def test_a_canary_that_takes_long_takes_the_batch_to_a_thread():
     _, plane = plane_of(dataclasses.replace(ECHO, latency=SHORT))
     live = plane.find("flights")
     assert plane.expected_ns(live, 5) == 0
-    plane.take(TrafficSplit(live=live, canary=dataclasses.replace(ECHO, digest="c", latency=LONG)))
+    plane.set_split(TrafficSplit(live=live, canary=dataclasses.replace(ECHO, digest="c", latency=LONG)))
     assert plane.expected_ns(live, 5) == 5e9
-    plane.leave("flights")
+    plane.remove("flights")
     assert plane.expected_ns(live, 5) == 0
 
 
 def test_a_defect_of_ours_leaves_no_caller_without_an_answer(caplog):
-    calls = [Waits([1.0] * 3), Waits([2.0] * 3)]
-    plane = turned(dataclasses.replace(ECHO, validator=lambda rows: 1 / 0), *calls, contract="mark")
+    calls = [RecordingCall([1.0] * 3), RecordingCall([2.0] * 3)]
+    plane = run_batches(dataclasses.replace(ECHO, validator=lambda rows: 1 / 0), *calls, contract="mark")
     assert [type(call.error) for call in calls] == [ZeroDivisionError] * 2
     assert "a batch of 2 calls failed" in caplog.text
-    again = Waits([3.0] * 3)
+    again = RecordingCall([3.0] * 3)
     plane.submit(plane.find("flights"), again)
     plane._loop.turn()
     assert again.told == 1
@@ -223,20 +222,20 @@ def test_a_defect_of_ours_leaves_no_caller_without_an_answer(caplog):
 def test_what_is_beyond_the_queue_is_refused_at_once_and_counted():
     loop, plane = plane_of(dataclasses.replace(ECHO, latency=LatencyEstimator(0, 1e9)), max_queue_rows=4, long_ms=1e9)
     release = plane.find("flights")
-    calls = [Waits(*[[float(number)] * 3] * 2) for number in range(4)]
+    calls = [RecordingCall(*[[float(number)] * 3] * 2) for number in range(4)]
     for call in calls:
         plane.submit(release, call)
     assert [type(call.error) for call in calls] == [type(None)] * 2 + [QueueFull] * 2
     assert calls[2].error.retry_s == 4
-    assert str(calls[2].error).startswith("4 rows wait already, and at most 4 may")
+    assert str(calls[2].error).startswith("the queue is full: 4 rows wait, the limit is 4")
     loop.turn()
     assert [call.values for call in calls[:2]] == [[0.0, 0.0], [1.0, 1.0]]
     assert plane.metrics.of("flights").refused == 2
 
 
 def test_a_request_that_is_larger_than_the_queue_is_taken_where_nothing_waits():
-    call = Waits(*[[5.0] * 3] * 9)
-    turned(ECHO, call, max_queue_rows=4)
+    call = RecordingCall(*[[5.0] * 3] * 9)
+    run_batches(ECHO, call, max_queue_rows=4)
     assert call.values == [5.0] * 9
 
 
@@ -244,8 +243,8 @@ def test_what_has_waited_too_long_is_not_run_and_is_counted():
     gate, release = gated(latency=SHORT)
     loop, plane = plane_of(release)
     now = time.perf_counter_ns()
-    late = [Waits([1.0] * 3, deadline_ns=now - 1) for _ in range(2)]
-    timely = [Waits([2.0] * 3, deadline_ns=now + 10**12), Waits([3.0] * 3)]
+    late = [RecordingCall([1.0] * 3, deadline_ns=now - 1) for _ in range(2)]
+    timely = [RecordingCall([2.0] * 3, deadline_ns=now + 10**12), RecordingCall([3.0] * 3)]
     for call in (late[0], timely[0], late[1], timely[1]):
         plane.submit(release, call)
     gate.let.release()
@@ -259,17 +258,17 @@ def test_what_has_waited_too_long_is_not_run_and_is_counted():
 def test_where_all_have_waited_too_long_nothing_is_run():
     gate, release = gated(latency=SHORT)
     loop, plane = plane_of(release)
-    call = Waits([1.0] * 3, deadline_ns=1)
+    call = RecordingCall([1.0] * 3, deadline_ns=1)
     plane.submit(release, call)
     loop.turn()
     assert type(call.error) is DeadlineExceeded and gate.sizes == []
 
 
 def test_a_deadline_is_the_callers_or_else_the_servers():
-    plane = DataPlane([], loop=Turns(), settings=InferenceSettings(max_batch_rows=1, timeout_s=2.0))
+    plane = DataPlane([], loop=ManualLoop(), settings=InferenceSettings(max_batch_rows=1, timeout_s=2.0))
     assert plane.deadline_ns(5, 0) == 2_000_000_005
     assert plane.deadline_ns(5, 7) == 7_005
-    assert DataPlane([], loop=Turns(), settings=InferenceSettings(max_batch_rows=1)).deadline_ns(5, 0) == 0
+    assert DataPlane([], loop=ManualLoop(), settings=InferenceSettings(max_batch_rows=1)).deadline_ns(5, 0) == 0
 
 
 def test_the_rules_of_a_plane_are_the_settings_of_the_server():
@@ -292,7 +291,7 @@ def test_over_http_a_full_queue_is_429_and_time_that_passed_is_504():
         gate.let.release()
         assert first.hear().values == [1.0]
         late = second.hear()
-        assert late.status == 504 and "the model was not asked" in late.json["error"]
+        assert late.status == 504 and "the model was not called" in late.json["error"]
         metrics = ask(server, "/metrics").body.decode()
         assert 'headway_refused_requests_total{model="flights"} 1' in metrics
         assert 'headway_expired_requests_total{model="flights"} 1' in metrics
@@ -317,7 +316,9 @@ class Numbered:
 def test_every_call_is_told_once_and_its_own_answer_on_either_lane(sent, limiter, most):
     release = dataclasses.replace(ECHO, engine=Numbered(), latency=limiter)
     loop, plane = plane_of(release, max_batch_rows=most)
-    calls = [Waits(*[[float(number), harm, float(row)] for row in range(n)]) for number, (n, harm) in enumerate(sent)]
+    calls = [
+        RecordingCall(*[[float(number), harm, float(row)] for row in range(n)]) for number, (n, harm) in enumerate(sent)
+    ]
     for call in calls:
         plane.submit(release, call)
     loop.pass_until(lambda: all(call.told for call in calls))

@@ -30,7 +30,7 @@ class Later:
 
 
 @dataclass(eq=False)
-class Turns:
+class ManualLoop:
     """What a lane needs of a loop; `timers` are kept, and happen when a test lets them."""
 
     ready: SimpleQueue[Callable[[], object]] = field(default_factory=SimpleQueue)
@@ -71,7 +71,7 @@ class Turns:
                 timer.run()
 
 
-class Waits:
+class RecordingCall:
     """A call that remembers what it was told."""
 
     def __init__(self, *rows: list[float], key: str = "", deadline_ns: int = 0) -> None:
@@ -96,9 +96,9 @@ class Waits:
         self.told += 1
 
 
-def turned(release: LoadedModel, *calls: Waits, **settings: Any) -> DataPlane:
+def run_batches(release: LoadedModel, *calls: RecordingCall, **settings: Any) -> DataPlane:
     """A plane after the turns of the loop in which these calls came and were worked at."""
-    loop = Turns()
+    loop = ManualLoop()
     plane = DataPlane(
         [release], loop=loop, settings=InferenceSettings(**{"max_batch_rows": 1024, "long_ms": 1e9, **settings})
     )

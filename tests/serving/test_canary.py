@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from msgspec.structs import replace
 from running import bundle, loaded, release, serving
-from tests.serving.batching.test_plane import POISON, Picky
+from tests.serving.batching.test_data_plane import POISON, Picky
+from tests.serving.manual_loop import ManualLoop, RecordingCall
 from tests.serving.plain import ask
-from tests.serving.turns import Turns, Waits
 
 from headway.core.calibrator import Calibrator
 from headway.core.errors import DataError, Refused, StoreError
@@ -42,20 +42,20 @@ CANARY = dataclasses.replace(LIVE, engine=Tens(), version="canary", digest="sha2
 
 def keyed(row, key):
     """A call with a key."""
-    return Waits(list(row), key=key)
+    return RecordingCall(list(row), key=key)
 
 
-def turned(tmp_path, split, *calls):
+def run_batches(tmp_path, split, *calls):
     """What the log holds of live and of the canary after one turn of the loop at a seat, and the plane."""
     buffers = LogBuffers(1, 1 << 20)
     log = PredictionLog(buffers.rings[0], buffers.wakeup, dropped=Counter())
-    loop = Turns()
+    loop = ManualLoop()
     plane = DataPlane([split.live], loop=loop, settings=InferenceSettings(max_batch_rows=64, long_ms=1e9), log=log)
-    plane.take(split)
+    plane.set_split(split)
     for call in calls:
         plane.submit(split.live, call)
     loop.turn()
-    LogWriter(tmp_path, buffers, dropped=Counter()).keep()
+    LogWriter(tmp_path, buffers, dropped=Counter()).write()
     return [rows_of(tmp_path, each) for each in (split.live, split.canary or CANARY)], plane
 
 
@@ -72,7 +72,7 @@ def split(share, *, live=LIVE, canary=CANARY):
 
 def test_in_shadow_live_answers_all_and_the_canary_is_logged_beside_it(tmp_path):
     calls = [keyed([float(number)] * 3, f"k{number}") for number in range(20)]
-    (live, canary), plane = turned(tmp_path, split(0.0), *calls)
+    (live, canary), plane = run_batches(tmp_path, split(0.0), *calls)
     assert [call.values for call in calls] == [[float(number)] for number in range(20)]
     assert live["request"].to_list() == canary["request"].to_list()
     assert live.select("answered", "paired", "role", "stage").unique().rows() == [(1, 1, traffic.LIVE, 0)]
@@ -83,7 +83,7 @@ def test_in_shadow_live_answers_all_and_the_canary_is_logged_beside_it(tmp_path)
 
 def test_the_canarys_keys_get_its_answer_and_the_others_lives(tmp_path):
     calls = [keyed([1.0] * 3, f"k{number}") for number in range(200)] + [keyed([1.0] * 3, "")]
-    (live, canary), _ = turned(tmp_path, split(0.3), *calls)
+    (live, canary), _ = run_batches(tmp_path, split(0.3), *calls)
     its = {call.key for call in calls if call.key and assign_key(call.key, SALT, 0.3)}
     assert [call.values for call in calls] == [[10.0] if call.key in its else [1.0] for call in calls]
     assert set(canary["key"]) == its and (canary["answered"] == 1).all()
@@ -95,7 +95,7 @@ def test_the_canarys_keys_get_its_answer_and_the_others_lives(tmp_path):
 
 def test_where_no_key_is_the_canarys_it_is_not_asked(tmp_path):
     call = keyed([1.0] * 3, "")
-    (live, canary), _ = turned(tmp_path, split(0.5), call)
+    (live, canary), _ = run_batches(tmp_path, split(0.5), call)
     assert call.values == [1.0] and canary.is_empty() and live["paired"].to_list() == [0]
 
 
@@ -103,7 +103,7 @@ def test_where_the_canary_fails_live_answers_and_the_failure_is_the_canarys(tmp_
     broken = dataclasses.replace(CANARY, engine=Picky())
     rows = [[1.0] * 3, [POISON] * 3, [POISON + 1] * 3, [2.0] * 3]
     calls = [keyed(row, f"k{number}") for number, row in enumerate(rows)]
-    (live, canary), plane = turned(tmp_path, split(0.999_999, canary=broken), *calls)
+    (live, canary), plane = run_batches(tmp_path, split(0.999_999, canary=broken), *calls)
     assert [call.values for call in calls] == [[1.0, 2.0], [POISON], [POISON + 1], [2.0, 4.0]]
     assert canary["status"].to_list() == [0, 1, 1, 0] and canary["answered"].to_list() == [1, 0, 0, 1]
     assert live["answered"].to_list() == [0, 1, 1, 0] and (live["paired"] == 1).all()
@@ -113,7 +113,7 @@ def test_where_the_canary_fails_live_answers_and_the_failure_is_the_canarys(tmp_
 def test_in_shadow_no_error_of_the_canary_is_met(tmp_path):
     broken = dataclasses.replace(CANARY, engine=Picky())
     call = keyed([POISON + 1] * 3, "k")
-    (live, canary), _ = turned(tmp_path, split(0.0, canary=broken), call)
+    (live, canary), _ = run_batches(tmp_path, split(0.0, canary=broken), call)
     assert call.values == [POISON + 1] and call.error is None
     assert canary["status"].to_list() == [1] and live["status"].to_list() == [0]
 
@@ -121,29 +121,29 @@ def test_in_shadow_no_error_of_the_canary_is_met(tmp_path):
 def test_where_live_fails_too_the_caller_gets_lives_error(tmp_path):
     both = [dataclasses.replace(each, engine=Picky()) for each in (LIVE, CANARY)]
     call = keyed([POISON] * 3, "k")
-    (live, canary), _ = turned(tmp_path, split(0.999_999, live=both[0], canary=both[1]), call)
+    (live, canary), _ = run_batches(tmp_path, split(0.999_999, live=both[0], canary=both[1]), call)
     assert str(call.error).startswith("a row holds 666")
     assert live["status"].to_list() == canary["status"].to_list() == [1]
 
 
 def test_a_call_that_does_not_bring_what_the_canary_asks_for_falls_back_on_live_alone(tmp_path, viewed):
-    class Lacks(Waits):
+    class Lacks(RecordingCall):
         def read_for(self, release):
-            raise DataError("column 'c' is not there")
+            raise DataError("column 'c' is missing")
 
     live, calls = viewed("right"), [keyed([1.0, 2.0], "anna"), Lacks([1.0, 2.0], key="anna")]
     calls[0].read_for = lambda release: np.array([[1.0, 2.0, 9.0]])
-    (_, canary), _ = turned(tmp_path, split(0.999_999, live=live), *calls)
+    (_, canary), _ = run_batches(tmp_path, split(0.999_999, live=live), *calls)
     assert [call.values for call in calls] == [[10.0], [2.0]]
     assert sorted(canary["status"].to_list()) == [0, 1]
 
 
 def test_what_was_decoded_for_a_release_that_left_is_answered_by_it_alone(tmp_path):
-    loop = Turns()
+    loop = ManualLoop()
     plane = DataPlane([LIVE], loop=loop, settings=InferenceSettings(max_batch_rows=64, long_ms=1e9))
     call = keyed([1.0] * 3, "k")
     plane.submit(LIVE, call)
-    plane.take(TrafficSplit(live=CANARY, canary=LIVE))
+    plane.set_split(TrafficSplit(live=CANARY, canary=LIVE))
     loop.turn()
     assert call.values == [1.0]
 
@@ -166,7 +166,7 @@ def viewed(tmp_path):
 def test_each_release_reads_the_same_request_with_its_own_view(tmp_path, viewed):
     live, other = viewed("right"), dataclasses.replace(viewed("wrong"), digest=CANARY.digest)
     call = keyed([1.0, 2.0], "anna")
-    (rows, beside), _ = turned(tmp_path, split(0.0, live=live, canary=other), call)
+    (rows, beside), _ = run_batches(tmp_path, split(0.0, live=live, canary=other), call)
     assert call.values == [2.0]
     assert (rows["in.c"][0], beside["in.c"][0]) == (3.0, 30.0)
     assert (rows["seen_us.v"][0], rows["in.a"][0], beside["out.0"][0]) == (5, 1.0, 11.0)
@@ -183,14 +183,14 @@ def test_a_canary_that_asks_for_other_columns_reads_the_request_itself(tmp_path,
     with serving(LIVE) as server:
         canary = dataclasses.replace(viewed("wrong"), digest=CANARY.digest)
         place = TrafficSplit(live=LIVE, canary=canary, share=0.999_999, salt=SALT, stage=1)
-        server.within(lambda: server.plane.take(place))
+        server.within(lambda: server.plane.set_split(place))
         assert ask(server.port, [1, 2, 3], key="anna").value == 11.0
 
 
 def test_a_canary_that_is_not_brought_what_it_asks_for_falls_back_on_live(viewed):
     with serving(viewed("right")) as server:
         place = TrafficSplit(live=server.plane.find("flights"), canary=CANARY, share=0.999_999, salt=SALT, stage=1)
-        server.within(lambda: server.plane.take(place))
+        server.within(lambda: server.plane.set_split(place))
         assert ask(server.port, [1, 2], columns="ab", key="anna").value == 2.0
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from running import OPEN, Peer, Running, body_of, loaded, open_authenticator, request, serving
 
+from headway.core.errors import PluginError
 from headway.core.sections.serve import ServeSection
 from headway.serving.auth.keys import create_key
+from headway.serving.telemetry._otel import OtelTracer
 from headway.serving.telemetry.logs import log_to_stderr
-from headway.serving.telemetry.tracing import trace_requests
+from headway.serving.telemetry.tracing import CompletedRequest, trace_requests
 
 ROWS = body_of([1, 2, 6], id="r-7")
 INFER = request(body=ROWS)
@@ -143,3 +148,39 @@ def test_requests_in_mlflows_form_are_told_too(capsys):
         server.turn()
     told = json.loads(capsys.readouterr().err)
     assert (told["what"], told["status"]) == ("invocations", 200) and told["us"] >= told["engine_us"]
+
+
+@pytest.mark.slow
+def test_the_tracer_takes_requests_though_no_collector_receives_them():
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    tracer = OtelTracer(f"http://127.0.0.1:{port}")
+    completed = CompletedRequest(
+        endpoint="infer",
+        model="m",
+        id="",
+        key="",
+        status=200,
+        at_ns=time.time_ns(),
+        took_ns=9_000,
+        queue_ns=1_000,
+        engine_ns=5_000,
+        traceparent="malformed",
+    )
+    began = time.process_time()
+    for _ in range(5_000):
+        tracer.export(completed)
+    assert time.process_time() - began < 5
+    began = time.perf_counter()
+    tracer.close()
+    assert time.perf_counter() - began < 30
+
+
+def test_an_unknown_tracer_is_an_error_with_a_hint(server):
+    settings = ServeSection(tracer="jaeger")
+    with (
+        pytest.raises(PluginError, match="no tracer named 'jaeger'") as caught,
+        trace_requests(server.listener._state.application, server.plane, settings),
+    ):
+        raise AssertionError("the tracer was opened")
+    assert caught.value.hint == "known: otel"

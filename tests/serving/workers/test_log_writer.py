@@ -106,7 +106,7 @@ def test_since_when_looked_up_values_were_known_is_kept_and_never_where_the_look
     class Viewed:
         names = ("weather",)
 
-    viewed = dataclasses.replace(LOADED, views=Viewed())
+    viewed = dataclasses.replace(LOADED, features=Viewed())
     table = table_of(entry(1, release=viewed, seen=(np.array([5]),)), entry(1, release=viewed, failed=True))
     assert list(table["seen_us.weather"]) == [5, NEVER_US]
 
@@ -114,7 +114,7 @@ def test_since_when_looked_up_values_were_known_is_kept_and_never_where_the_look
 def test_a_log_of_before_whose_flags_were_wide_is_read_with_that_of_now(tmp_path):
     log = Logging(tmp_path)
     log.logs[0].add(entry(1, 2))
-    log.log_writer.keep()
+    log.log_writer.write()
     new, folder = log.kept(), traffic.log_folder(tmp_path, "flights", LOADED.digest)
     wide = new.with_columns(pl.col(pl.Int8).cast(pl.Int64))
     assert [name for name in new.columns if new[name].dtype == pl.Int8] == [
@@ -134,8 +134,8 @@ def test_what_was_added_is_on_disk_once_it_is_kept(tmp_path):
     log = Logging(tmp_path)
     for number in range(100):
         log.logs[0].add(entry(2, first=int(log.logs[0].number(1)[0]), keys=[f"k{number}"]))
-    log.log_writer.keep()
-    log.log_writer.keep()
+    log.log_writer.write()
+    log.log_writer.write()
     table = log.kept()
     assert len(table) == 200 and table["request"].n_unique() == 100 and not log.dropped
     assert table["request"].is_sorted()
@@ -145,7 +145,7 @@ def test_what_workers_answered_is_kept_in_the_order_of_time(tmp_path):
     log = Logging(tmp_path, workers=3)
     for number in range(9):
         log.logs[number % 3].add(entry(1, at_us=number, first=number))
-    log.log_writer.keep()
+    log.log_writer.write()
     assert log.kept()["at_us"].to_list() == list(range(9))
 
 
@@ -155,7 +155,7 @@ def test_each_release_has_segments_of_its_own_and_is_told_apart_however_many_com
     others = [dataclasses.replace(LOADED, digest=f"sha256:{number:012}") for number in range(100)]
     for other in others:
         log.logs[0].add(entry(1, release=other))
-    log.log_writer.keep()
+    log.log_writer.write()
     assert all(len(log.kept(other.digest)) == 1 for other in others)
 
 
@@ -163,7 +163,7 @@ def test_what_is_much_is_kept_in_several_segments_and_nothing_of_it_twice(tmp_pa
     log = Logging(tmp_path, size_bytes=8 << 20)
     for number in range(50):
         log.logs[0].add(entry(2000, first=number, at_us=number))
-    log.log_writer.keep()
+    log.log_writer.write()
     assert len(list(segments.segments(traffic.log_folder(tmp_path, "flights", LOADED.digest)))) > 1
     table = log.kept()
     assert len(table) == 100_000 and table["request"].is_sorted() and table["request"].n_unique() == 50
@@ -173,9 +173,9 @@ def test_what_does_not_fit_is_dropped_and_counted_and_the_rest_is_kept(tmp_path)
     log = Logging(tmp_path, size_bytes=8192)
     log.logs[0].add(entry(11))
     log.logs[0].add(entry(300))
-    log.log_writer.keep()
+    log.log_writer.write()
     log.logs[0].add(entry(3))
-    log.log_writer.keep()
+    log.log_writer.write()
     assert log.dropped == {"flights": 300} and len(log.kept()) == 14
 
 
@@ -183,18 +183,18 @@ def test_a_ring_that_is_half_full_rings_the_bell(tmp_path):
     log = Logging(tmp_path, size_bytes=32768)
     log.logs[0].add(entry(10))
     log.buffers.wakeup.keep_reader()
-    assert not log.buffers.wakeup.heard()
+    assert not log.buffers.wakeup.drain()
     log = Logging(tmp_path, size_bytes=32768)
     log.logs[0].add(entry(600))
     log.buffers.wakeup.keep_reader()
-    assert log.buffers.wakeup.heard()
+    assert log.buffers.wakeup.drain()
 
 
 def test_a_segment_that_cannot_be_written_is_counted_and_does_not_end_the_log(tmp_path, caplog):
     (tmp_path / "log").write_text("no folder")
     log = Logging(tmp_path)
     log.logs[0].add(entry(3))
-    log.log_writer.keep()
+    log.log_writer.write()
     assert log.dropped == {"flights": 3} and "could not be written" in caplog.text
     assert log.buffers.rings[0].tail == log.buffers.rings[0].head
 
@@ -202,9 +202,9 @@ def test_a_segment_that_cannot_be_written_is_counted_and_does_not_end_the_log(tm
 def test_an_entry_that_nobody_foresaw_is_counted_and_what_comes_after_is_kept(tmp_path, caplog):
     log = Logging(tmp_path)
     log.logs[0].add(entry(6, latency_ns=np.array([])))
-    log.log_writer.keep()
+    log.log_writer.write()
     log.logs[0].add(entry(3))
-    log.log_writer.keep()
+    log.log_writer.write()
     assert log.dropped == {"flights": 6} and len(log.kept()) == 3
     assert "could not be written" in caplog.text
 
@@ -241,10 +241,10 @@ def test_killed_anywhere_in_a_pass_each_row_is_on_disk_once_after_the_next(tmp_p
         else:
             before(type(log.buffers.rings[0]), "advance", nth=nth, monkeypatch=patch)
         with pytest.raises(Killed):
-            log.log_writer.keep()
+            log.log_writer.write()
     log.logs[0].add(entry(1, first=10, at_us=10))
     for _ in range(2):
-        LogWriter(tmp_path, log.buffers, dropped=log.dropped).keep()
+        LogWriter(tmp_path, log.buffers, dropped=log.dropped).write()
     assert log.kept()["key"].to_list() == [f"k{number}" for number in range(11)]
     assert log.kept(other.digest)["key"].to_list() == [f"k{number}" for number in range(10)]
     assert not log.dropped

@@ -8,7 +8,7 @@ import platform
 import struct
 import threading
 
-from headway.serving.workers.scheduling import request_long_time_slices
+from headway.serving.workers.log_writer import request_long_time_slices
 
 SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
 

@@ -1,0 +1,350 @@
+"""The gRPC server: the Open Inference Protocol's GRPCInferenceService and the standard health service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+import msgspec
+import numpy as np
+
+import headway
+from headway.core.errors import ConfigError, DataError
+from headway.serving.auth.authenticator import Authenticator
+from headway.serving.batching.validation import Violation
+from headway.serving.grpc._messages import HEALTH, INFERENCE, parse_message
+from headway.serving.grpc.transport import ServerContext
+from headway.serving.http.routes import EXTENSIONS
+from headway.serving.http.tls import TlsContext
+from headway.serving.loading import LoadedModel
+from headway.serving.protocol.endpoints import ROUTES_BY_ENDPOINT
+from headway.serving.protocol.errors import RequestError, error_message, request_error
+from headway.serving.protocol.open_inference import InferRequest, OutputParameters, RequestedOutput, RequestParameters
+from headway.serving.protocol.tensors import BYTES, BinaryTensor, Tensor, Values, require_finite, unpack_tensor
+from headway.serving.repository import find_model, load_error, model_config, model_statistics
+
+if TYPE_CHECKING:
+    from headway.core.contracts import Floats
+
+_SERVICE = "inference.GRPCInferenceService"
+_THREADS = 64  # also the maximum number of requests in flight: a thread waits for the data plane
+_MAX_CALLS = 1024  # further calls are RESOURCE_EXHAUSTED at once
+_MAX_ERROR_CHARACTERS = 2_000  # an error message is sent in a header
+_HEALTH, _SERVING, _NOT_SERVING = "grpc.health.v1.Health", 1, 2
+_TYPES = {"TYPE_FP64": 12, "TYPE_STRING": 13}
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    422: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    500: grpc.StatusCode.INTERNAL,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+# The member of InferTensorContents that holds the values of a datatype.
+_MEMBERS = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    BYTES: "bytes_contents",
+}
+
+Method = Callable[[Any, Any], Any]
+T = TypeVar("T")
+
+
+class GrpcServer:
+    """A gRPC server on threads, which submit infer requests to the loop of the data plane and wait.
+
+    Open it after the last fork of its process: gRPC does not survive one.
+    """
+
+    def __init__(self, context: ServerContext, host: str, port: int) -> None:
+        """Listen; port 0 takes a free one. Raises ConfigError if the address is not available."""
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc")
+        options = [("grpc.max_receive_message_length", context.body_bytes), ("grpc.so_reuseport", 1)]
+        self._server = grpc.server(self._pool, options=options, maximum_concurrent_rpcs=_MAX_CALLS)
+        methods = _Methods(context)
+        self._server.add_generic_rpc_handlers(
+            [
+                _service(_SERVICE, methods.inference, INFERENCE, context),
+                _service(_HEALTH, methods.health, HEALTH, context),
+            ]
+        )
+        address = f"[{host}]" if ":" in host else host
+        try:
+            bound = self._listen(f"{address}:{port}", context.tls)
+        except RuntimeError as error:
+            self._pool.shutdown()
+            where, hint = "[serve] host, grpc_port", "HEADWAY_SERVE_GRPC_PORT=0 takes a free port"
+            raise ConfigError(f"cannot listen on {address}:{port}", where=where, hint=hint) from error
+        self.address = f"grpc://{address}:{bound}"
+        self._server.start()
+
+    def _listen(self, address: str, tls: TlsContext | None) -> int:
+        if tls is None:
+            return int(self._server.add_insecure_port(address))
+        return int(self._server.add_secure_port(address, _credentials(tls)))
+
+    def close(self, within_s: float) -> None:
+        """Accept no more calls, answer what is in flight, and stop; abort what takes longer than `within_s`."""
+        self._server.stop(within_s).wait()
+        self._pool.shutdown()
+
+
+class GrpcInference(msgspec.Struct, eq=False):
+    """An infer request in the data plane; `done` takes the model and its outputs, or the error."""
+
+    request: InferRequest
+    rows: Floats
+    key: str
+    started_ns: int
+    deadline_ns: int
+    done: SimpleQueue[tuple[LoadedModel, list[float]] | Exception]
+
+    def read_for(self, model: LoadedModel) -> Floats:
+        """Return the rows as another model reads them; raises DataError if the request lacks a column."""
+        return model.reader.decode(self.request).rows
+
+    def answer(self, model: LoadedModel, values: list[float], violations: Sequence[Violation] = ()) -> None:
+        """Pass the outputs to the waiting thread; the response cannot list contract violations."""
+        self.done.put((model, values))
+
+    def fail(self, error: Exception) -> None:
+        """Pass the error to the waiting thread."""
+        self.done.put(error)
+
+
+class _Methods:
+    """The methods of the services: each returns its response, or raises RequestError, or DataError for a bad message."""
+
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
+        self._plane = context.plane
+        # By the name of the messages: the endpoint of the HTTP route with the same access rule, and the method.
+        self.health: dict[str, tuple[str, Method]] = {"HealthCheck": ("ready", self._check)}
+        self.inference: dict[str, tuple[str, Method]] = {
+            "ServerLive": ("live", lambda message, call: {"live": True}),
+            "ServerReady": ("ready", lambda message, call: {"ready": not context.draining()}),
+            "ServerMetadata": ("server", self._server),
+            "ModelReady": ("model ready", self._model_ready),
+            "ModelMetadata": ("model", self._model),
+            "ModelInfer": ("infer", self._infer),
+            "ModelConfig": ("config", self._config),
+            "ModelStatistics": ("stats", self._stats),
+            "RepositoryIndex": ("index", self._index),
+            "RepositoryModelLoad": ("load", self._load),
+            "RepositoryModelUnload": ("unload", self._unload),
+        }
+
+    def _infer(self, message: Any, call: Any) -> Any:
+        started_ns = time.perf_counter_ns()
+        model = find_model(self._plane, message.model_name, message.model_version)
+        request = decode_request(message)
+        decoded = model.reader.decode(request)
+        left_s = min(call.time_remaining(), TIMEOUT_MAX)
+        deadline_ns = self._deadline_ns(started_ns, decoded.timeout_us, left_s)
+        inference = GrpcInference(request, decoded.rows, decoded.key, started_ns, deadline_ns, SimpleQueue())
+        self._context.soon(self._plane.submit, model, inference)
+        done = _wait(inference.done, left_s)
+        if isinstance(done, Exception):
+            raise request_error(done)
+        return encode_response(message, *done, len(decoded.rows))
+
+    def _deadline_ns(self, started_ns: int, timeout_us: int, left_s: float) -> int:
+        """Return the earlier of the request's timeout and the caller's deadline; 0 for none."""
+        caller_ns = started_ns + int(left_s * 1e9) if left_s < TIMEOUT_MAX else 0
+        return min(filter(None, (self._plane.deadline_ns(started_ns, timeout_us), caller_ns)), default=0)
+
+    def _check(self, message: Any, call: Any) -> Any:
+        if message.service not in ("", _SERVICE):
+            raise RequestError(404, f"no service '{message.service}'", hint=_SERVICE)
+        return {"status": _NOT_SERVING if self._context.draining() else _SERVING}
+
+    def _server(self, message: Any, call: Any) -> Any:
+        return {"name": "headway", "version": headway.__version__, "extensions": EXTENSIONS}
+
+    def _model_ready(self, message: Any, call: Any) -> Any:
+        find_model(self._plane, message.name, message.version)
+        return {"ready": True}
+
+    def _model(self, message: Any, call: Any) -> Any:
+        metadata = msgspec.json.decode(find_model(self._plane, message.name, message.version).metadata)
+        return {name: value for name, value in metadata.items() if name != "parameters"}
+
+    def _config(self, message: Any, call: Any) -> Any:
+        model = find_model(self._plane, message.name, message.version)
+        config = msgspec.to_builtins(model_config(model, max_batch_rows=self._plane.max_batch_rows))
+        for tensor in (*config["input"], *config["output"]):
+            tensor["data_type"] = _TYPES[tensor["data_type"]]
+        return {"config": config}
+
+    def _stats(self, message: Any, call: Any) -> Any:
+        plane = self._plane
+        model = find_model(plane, message.name, message.version) if message.name else None
+        models = [model] if model else list(plane.models.values())
+        counted = SimpleQueue[None]()
+        self._context.soon(counted.put, None)  # the loop counts a call directly after answering it
+        _wait(counted, min(call.time_remaining(), TIMEOUT_MAX))
+        stats = [model_statistics(model, plane.metrics.total(model.name)) for model in models]
+        return {"model_stats": msgspec.to_builtins(stats)}
+
+    def _index(self, message: Any, call: Any) -> Any:
+        return {"models": msgspec.to_builtins(self._context.repository.index(ready=message.ready))}
+
+    def _load(self, message: Any, call: Any) -> Any:
+        return self._request(message.model_name, load=True)
+
+    def _unload(self, message: Any, call: Any) -> Any:
+        return self._request(message.model_name, load=False)
+
+    def _request(self, name: str, *, load: bool) -> Any:
+        error = self._context.repository.request(name, load=load).exception()
+        if error is not None:
+            raise load_error(error)
+        return {}
+
+
+def decode_request(message: Any) -> InferRequest:
+    """Convert a ModelInferRequest to the form of all transports; raises DataError that names the input at fault."""
+    raw = message.raw_input_contents
+    if raw and len(raw) != len(message.inputs):
+        raise DataError(f"raw_input_contents holds {len(raw)} inputs, and inputs {len(message.inputs)}")
+    tensors = [_tensor(tensor, raw[index] if raw else None) for index, tensor in enumerate(message.inputs)]
+    outputs = [RequestedOutput(output.name, _output_parameters(output.parameters)) for output in message.outputs]
+    key = _parameter(message.parameters, "key", "string_param", "")
+    timeout = max(_parameter(message.parameters, "timeout", "int64_param", 0), 0)
+    return InferRequest(tensors, message.id, outputs, RequestParameters(key=key, timeout=timeout))
+
+
+def encode_response(message: Any, model: LoadedModel, values: list[float], n: int) -> Any:
+    """Return the ModelInferResponse to n rows: `values` in row-major order, as raw bytes if the request had those."""
+    output: dict[str, Any] = {"name": model.features.request.output, "datatype": "FP64", "shape": (n, len(values) // n)}
+    response = {"model_name": model.name, "model_version": model.version, "id": message.id, "outputs": [output]}
+    if message.raw_input_contents:
+        response["raw_output_contents"] = [np.array(values, dtype="<f8").tobytes()]
+    else:
+        output["contents"] = {"fp64_contents": values}
+    return INFERENCE["ModelInferResponse"](**response)
+
+
+def _tensor(tensor: Any, raw: bytes | None) -> Tensor:
+    if "shared_memory_region" in tensor.parameters:
+        raise DataError(f"input '{tensor.name}' is in shared memory, which is not supported", hint="send its values")
+    shape = list(tensor.shape)
+    if raw is None:
+        return _typed_tensor(tensor, shape)
+    if tensor.HasField("contents"):
+        raise DataError(f"input '{tensor.name}' has contents and raw_input_contents", hint="send one of them")
+    return unpack_tensor(BinaryTensor(tensor.name, shape, tensor.datatype), memoryview(raw))
+
+
+def _typed_tensor(tensor: Any, shape: list[int]) -> Tensor:
+    member = _MEMBERS.get(tensor.datatype)
+    if member is None:
+        hint = f"one of {', '.join(_MEMBERS)}; FP16 in raw_input_contents"
+        raise DataError(f"input '{tensor.name}' is {tensor.datatype}, which has no contents", hint=hint)
+    values = list(getattr(tensor.contents, member))
+    if tensor.datatype == BYTES:
+        return Tensor(tensor.name, shape, BYTES, _strings(tensor.name, values))
+    if tensor.datatype == "BOOL":
+        return Tensor(tensor.name, shape, "FP64", [float(value) for value in values])
+    require_finite(tensor.name, np.array(values, dtype=np.float64))
+    return Tensor(tensor.name, shape, tensor.datatype, values)
+
+
+def _strings(name: str, values: list[bytes]) -> Values:
+    try:
+        return [value.decode() for value in values]
+    except UnicodeDecodeError as error:
+        raise DataError(f"input '{name}' holds a string that is not UTF-8: {error.reason}") from error
+
+
+def _output_parameters(parameters: Any) -> OutputParameters:
+    return OutputParameters(
+        classification=_parameter(parameters, "classification", "int64_param", 0),
+        shared_memory_region=_parameter(parameters, "shared_memory_region", "string_param", ""),
+    )
+
+
+def _parameter(parameters: Any, name: str, kind: str, default: Any) -> Any:
+    """Return the value of a parameter; raises DataError if it is not of this kind."""
+    if name not in parameters:
+        return default
+    value = parameters[name]
+    if value.WhichOneof("choice") != kind:
+        raise DataError(f"parameter '{name}' is not {kind}", where="parameters")
+    return getattr(value, kind)
+
+
+def _wait(queue: SimpleQueue[T], left_s: float) -> T:
+    """Return the result of another thread; raises RequestError if it is not there by the caller's deadline."""
+    try:
+        return queue.get(timeout=left_s)
+    except Empty:
+        raise RequestError(504, "there was no answer by the caller's deadline") from None
+
+
+def _credentials(tls: TlsContext) -> Any:
+    """Return credentials that use the current certificate for each connection, and require one of clients if set."""
+
+    def current() -> Any:
+        key, certificate, client_ca = tls.pem
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca)
+
+    return grpc.dynamic_ssl_server_credentials(current(), current, require_client_authentication=tls.pem[2] is not None)
+
+
+def _service(
+    name: str, methods: dict[str, tuple[str, Method]], messages: dict[str, type[Any]], context: ServerContext
+) -> Any:
+    """Return the handlers of a service, each authorized like the HTTP route of its endpoint."""
+    handlers = {}
+    for method, (endpoint, answer) in methods.items():
+        request, response = messages[f"{method}Request"], messages[f"{method}Response"]
+        scope = ROUTES_BY_ENDPOINT[endpoint].scope
+        handler = _reply(_authorized(answer, request, scope, context.authenticator), response, context)
+        handlers[method.removeprefix("Health")] = grpc.unary_unary_rpc_method_handler(handler)
+    return grpc.method_handlers_generic_handler(name, handlers)
+
+
+def _authorized(answer: Method, request: type[Any], scope: str, authenticator: Authenticator) -> Method:
+    """Require a key with the scope, in the metadata `authorization`, before a message is parsed."""
+
+    def handler(content: bytes, call: Any) -> Any:
+        if scope:
+            header = dict(call.invocation_metadata()).get("authorization", "")
+            authenticator.authorize(header.encode(), scope)
+        return answer(parse_message(request, content), call)
+
+    return handler
+
+
+def _reply(answer: Method, response: type[Any], context: ServerContext) -> Callable[[bytes, Any], bytes]:
+    """Serialize the response of a method; an error ends the call with its code and message."""
+
+    def handler(content: bytes, call: Any) -> bytes:
+        try:
+            result = answer(content, call)
+        except DataError as error:
+            failure = RequestError(400, error_message(error))
+        except RequestError as error:
+            failure = error
+        else:
+            message: bytes = (response(**result) if isinstance(result, dict) else result).SerializeToString()
+            return message
+        context.soon(context.plane.metrics.fail, failure.status)
+        return bytes(call.abort(_CODES[failure.status], error_message(failure)[:_MAX_ERROR_CHARACTERS]))  # raises
+
+    return handler
