@@ -227,7 +227,7 @@ def before(owner: object, name: str, *, nth: int, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("where", "nth"), [("keep", 1), ("keep", 2), ("advance", 1), ("advance", 2)], ids=lambda value: str(value)
+    ("where", "nth"), [("save", 1), ("save", 2), ("advance", 1), ("advance", 2)], ids=lambda value: str(value)
 )
 def test_killed_anywhere_in_a_pass_each_row_is_on_disk_once_after_the_next(tmp_path, monkeypatch, where, nth):
     log = Logging(tmp_path, workers=2)
@@ -236,8 +236,8 @@ def test_killed_anywhere_in_a_pass_each_row_is_on_disk_once_after_the_next(tmp_p
         log.logs[number % 2].add(entry(1, first=number, at_us=number))
         log.logs[number % 2].add(entry(1, first=number, at_us=number, release=other))
     with monkeypatch.context() as patch:
-        if where == "keep":
-            before(segments, "keep", nth=nth, monkeypatch=patch)
+        if where == "save":
+            before(segments, "save", nth=nth, monkeypatch=patch)
         else:
             before(type(log.buffers.rings[0]), "advance", nth=nth, monkeypatch=patch)
         with pytest.raises(Killed):
