@@ -88,8 +88,8 @@ def _found(pair: Pair) -> Found:
             return Found(pair=pair.name, refused=f"optimize refuses it: {error.what}")
         if not best.variant.steps:
             return Found(pair=pair.name, winner=best.variant.name)
-        laid = create_project(pair.model, *pair.check, {"folder": folder})
-        exam = build_evaluation_set(best.frontier.baseline, laid.rows, laid.project.blobs)
+        laid = create_project(pair.model, *pair.check, folder=folder)
+        exam = build_evaluation_set(best.search.baseline, laid.rows, laid.project.blobs)
         judged = pipeline.evaluate(laid.project, best.variant, exam)
         winner = open_variant(best.variant, laid.project.blobs)
         times = time_model(winner, exam.rows, reference=exam.reference, rounds=ROUNDS)

@@ -41,7 +41,7 @@ def main() -> None:
 def _laid_out(family: Family, kept: str) -> InMemoryProject:
     rows = joblib.load(family.rows) if family.rows.suffix == ".joblib" else np.load(family.rows)
     labels = np.load(family.labels)[:SAMPLE_ROWS]
-    return create_project(opened(family.model), rows[:SAMPLE_ROWS], labels, {"folder": kept})
+    return create_project(opened(family.model), rows[:SAMPLE_ROWS], labels, folder=kept)
 
 
 def _made(name: str, laid: InMemoryProject) -> Variant:

@@ -11,11 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 import headway as hw
-from headway.api.in_memory_project import Options
 from headway.core.evidence import Measurement
 from headway.core.search_result import SearchResult
 from headway.core.variant import Variant
@@ -49,7 +49,7 @@ def main() -> None:
     place = Path(asked["place"])
     rows, labels, *groups = (np.load(each)[:MOST_ROWS] for each in asked["data"])
     name = asked["name"].partition(".")[0]
-    options: Options = {"policy": POLICY[name], "budget": f"{BUDGETS_S.get(name, 60)}s"}
+    options: dict[str, Any] = {"policy": POLICY[name], "budget": f"{BUDGETS_S.get(name, 60)}s"}
     if groups:
         options["groups"] = groups[0]
     if name in TRANSFORMS:
@@ -60,10 +60,10 @@ def main() -> None:
         best = hw.optimize(model, rows, labels, folder=folder, **options)
         seconds = perf_counter() - began
         blobs = Files(Path(folder) / ".headway" / "blobs")
-        found = {"one_row": best.variant, "batch256": fastest_batch(best.frontier)}
+        found = {"one_row": best.variant, "batch256": fastest_batch(best.search)}
         for kind, variant in found.items():
             keep(variant, blobs, place / kind)
-        said = {"seconds": seconds, "int8": of_int8(best.frontier), **{kind: each.name for kind, each in found.items()}}
+        said = {"seconds": seconds, "int8": of_int8(best.search), **{kind: each.name for kind, each in found.items()}}
     (place / "said").write_text(json.dumps(said), encoding="utf-8")
 
 

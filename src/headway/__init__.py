@@ -1,4 +1,4 @@
-"""headway makes a trained model fast, proves that it is still right, ships it, and keeps it right.
+"""Make a trained model fast, prove that it is still right, release it, and keep it right.
 
 >>> import headway as hw
 >>> sorted(hw.__all__)
@@ -14,7 +14,12 @@ __all__ = ["__version__", "compare", "evaluate", "learning_curve", "load", "opti
 
 
 def __getattr__(name: str) -> object:
-    """The calls, imported when they are first asked for: `import headway` alone costs no library."""
+    """Import a function when it is first used, so that `import headway` alone loads no library."""
     if name not in __all__:
         raise AttributeError(f"module 'headway' has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(importlib.import_module("headway.api.calls"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, so that tab completion offers them before they are imported."""
+    return sorted({*globals(), *__all__})

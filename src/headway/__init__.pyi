@@ -1,4 +1,4 @@
-from headway.api.calls import compare, evaluate, load, optimize
+from headway.api.calls import compare, evaluate, learning_curve, load, optimize
 
 __version__: str
-__all__ = ["__version__", "compare", "evaluate", "load", "optimize"]
+__all__ = ["__version__", "compare", "evaluate", "learning_curve", "load", "optimize"]

@@ -66,7 +66,7 @@ def test_a_sparse_matrix_too_large_for_a_table_is_refused_with_its_size():
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"), [("a text", "is no table"), (np.zeros(3), r"shape \(3,\), expected \[n, d\]")]
+    ("rows", "message"), [("a text", "is not a table"), (np.zeros(3), r"shape \(3,\), expected \[n, d\]")]
 )
 def test_what_is_no_table_is_refused_by_what_it_is(rows, message):
     with pytest.raises(DataError, match=message):

@@ -9,7 +9,6 @@ import pytest
 from tests.pipeline.projects import write
 
 import headway as hw
-from headway.core.errors import ConfigError
 from headway.core.learning import LearningCurve, Reading
 from headway.reporting.text import curves
 
@@ -22,7 +21,7 @@ DAYS = np.arange(300) // 10
 
 def learned(**options: object) -> object:
     """The curve of a model that learns far too long from the first half."""
-    curve = hw.learning_curve(X[300:], LATE[300:], groups=DAYS, learned=(X[:300], LATE[:300]), **options)
+    curve = hw.learning_curve(X[300:], LATE[300:], groups=DAYS, training_data=(X[:300], LATE[:300]), **options)
     model = lightgbm.LGBMClassifier(n_estimators=150, min_child_samples=5, verbose=-1, n_jobs=1)
     model.fit(X[:300], LATE[:300], callbacks=[curve.lightgbm])
     return curve
@@ -31,13 +30,13 @@ def learned(**options: object) -> object:
 def test_a_model_that_learns_too_long_is_told_to_memorise(tmp_path):
     curve = learned()
     assert str(curve).startswith("It memorises: since round") and "looks took" in str(curve)
-    assert "How it learned" in curve._repr_html_()
-    digest = curve.keep(write(tmp_path))
+    assert "Learning curve" in curve._repr_html_()
+    digest = curve.save(write(tmp_path))
     assert digest.startswith("sha256:") and curve.record().held_out != curve.record().learned
 
 
 def test_every_so_many_rounds_are_looked_at_by_weight():
-    found = learned(every=50, weight=np.linspace(1, 2, 300)).record()
+    found = learned(every=50, sample_weight=np.linspace(1, 2, 300)).record()
     assert [each.number for each in found.rounds] == [50, 100, 150]
 
 
@@ -48,7 +47,7 @@ def test_of_numbers_the_squared_error_is_read():
 
 
 def test_an_option_that_there_is_not_is_refused():
-    with pytest.raises(ConfigError, match="no option 'group'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'group'"):
         hw.learning_curve(X, LATE, group=DAYS)
 
 

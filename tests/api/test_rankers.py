@@ -42,15 +42,15 @@ def of_catboost(rows, relevance, query):
 @pytest.mark.parametrize("fit", [of_lightgbm, of_xgboost, of_catboost])
 def test_a_ranker_is_judged_by_the_order_of_its_lists(fit):
     rows, relevance, query = lists(1)
-    found = hw.evaluate(fit(*lists(0)), rows, relevance, lists=query)
+    found = hw.evaluate(fit(*lists(0)), rows, relevance, query_id=query)
     assert found["ndcg10"].n_groups == LISTS and found["ndcg10"].low > 0.7
 
 
 @pytest.mark.long
 def test_a_ranker_is_made_faster_and_orders_as_before():
     rows, relevance, query = lists(1)
-    best = hw.optimize(of_lightgbm(*lists(0)), rows, relevance, lists=query, transforms=["trees"])
-    evidence = best.frontier.winner.evidence
+    best = hw.optimize(of_lightgbm(*lists(0)), rows, relevance, query_id=query, transforms=["trees"])
+    evidence = best.search.winner.evidence
     assert best.variant.task == "ranking" and best.verdict.answer == "pass"
     assert evidence.find("ndcg10.drop").high == evidence.find("decision_churn").value == 0
 
@@ -59,7 +59,7 @@ def test_a_ranker_that_is_cut_short_loses_order():
     rows, relevance, query = lists(1)
     whole = of_lightgbm(*lists(0))
     short = lightgbm.LGBMRanker(n_estimators=1, num_leaves=3, n_jobs=1, verbose=-1)
-    found = hw.compare(whole, short.fit(*lists(0)[:2], group=[ROWS] * LISTS), rows, relevance, lists=query)
+    found = hw.compare(whole, short.fit(*lists(0)[:2], group=[ROWS] * LISTS), rows, relevance, query_id=query)
     assert found.verdict.answer == "fail" and found.evidence.find("ndcg10.drop").low > 0
 
 

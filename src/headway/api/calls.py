@@ -1,16 +1,18 @@
-"""The calls of `import headway`: optimize, evaluate, compare, learning_curve, load."""
+"""The public functions of `import headway`: optimize, evaluate, compare, learning_curve, load."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 from headway import pipeline
-from headway.api.in_memory_project import Options, create_project, open_model
-from headway.api.learning_curve import CurveOptions, LearningCurve, start_curve
+from headway.api.in_memory_project import create_project, open_model
+from headway.api.learning_curve import LearningCurveRecorder, start_curve
 from headway.api.model import Model
 from headway.api.results import ComparisonResult, EvaluationResult, OptimizationResult
 from headway.core import plugins
+from headway.core.renamed import renamed_arguments
 from headway.evaluation.comparison import build_evaluation_set, open_variant
 from headway.optimization.importers.models import import_baseline
 from headway.registry.open import open_release
@@ -18,70 +20,360 @@ from headway.registry.project import open_project
 from headway.reporting.console import progress
 
 
-def optimize(model: Any, X: Any, y: Any, **options: Unpack[Options]) -> OptimizationResult:
-    """The fastest form of a fitted model that is still right, as a drop-in for it.
+@renamed_arguments(tell="callback", lists="query_id", weight="sample_weight")
+def optimize(
+    model: Any,
+    X: Any,
+    y: Any,
+    *,
+    groups: Any = None,
+    time: Any = None,
+    query_id: Any = None,
+    sample_weight: Any = None,
+    slices: Sequence[str] = (),
+    costs: Mapping[str, float] | None = None,
+    policy: Mapping[str, float] | None = None,
+    objective: str | None = None,
+    transforms: Sequence[str] | None = None,
+    budget: str | float | None = None,
+    task: str = "",
+    name: str | None = None,
+    folder: str | Path | None = None,
+    trust: bool = False,
+    callback: Callable[[str], object] | None = None,
+) -> OptimizationResult:
+    """Return the fastest variant of a fitted model that still meets the policy, as a drop-in replacement.
 
-    `model` is a fitted estimator or booster, or the path of a model file; `X` [n, d] and `y` [n] are rows with labels
-    that it did not learn from, as a polars, pandas or Arrow table or a numpy array. Half of them (the earlier one, by
-    whole groups) choose among the variants, the other half judges the winner once. What is returned answers as the
-    model did, and says how much faster, what it was judged by, and why each other variant lost. Where nothing faster
-    is shown to be right, it is the model as it came. See `Options` for what else can be said.
+    The rows are split into two halves, by whole groups and in order of `time`. The search chooses among the variants
+    on the first half; the winner is judged once, on the second half. If no faster variant passes, the original model
+    is returned.
+
+    Parameters
+    ----------
+    model : estimator, booster, str or Path
+        A fitted model (scikit-learn, LightGBM, XGBoost, CatBoost), or the path of a model file.
+    X : array-like of shape (n, d)
+        Rows that the model was not trained on: a polars, pandas or Arrow table, a NumPy array or a SciPy sparse matrix.
+    y : array-like of shape (n,)
+        Their labels, in the form that the model was trained on.
+    groups : array-like of shape (n,) or str, optional
+        Group of each row (a day, a customer), or the name of a column of `X`. Rows of one group are dependent: they
+        stay in one half, and intervals resample by group. By default each row is a group.
+    time : array-like of shape (n,) or str, optional
+        Time of each row, or the name of a column. The earlier half is for the search, the later half for the verdict.
+    query_id : array-like of shape (n,) or str, optional
+        For a ranker: the query of each row. Default: `groups`.
+    sample_weight : array-like of shape (n,) or str, optional
+        Weight of each row in the metrics.
+    slices : sequence of str
+        Columns of `X` whose values are evaluated one by one.
+    costs : mapping, optional
+        Cost of a wrong decision: ``{"false_positive": 1, "false_negative": 4}``. The decision threshold minimizes it.
+    policy : mapping, optional
+        Upper limits by measure: ``{"roc_auc.drop": 0.002, "decision_churn": 0.0}``. By default the limits of the task
+        in `headway.api.in_memory_project.DEFAULT_LIMITS`, or the policy of the project in `folder`.
+    objective : str, optional
+        Measurement to minimize among the feasible variants. Default: ``"latency.one_row"``.
+    transforms : sequence of str, optional
+        Transforms to try, such as ``["trees", "onnx"]``; by default all that apply.
+    budget : str or float, optional
+        Time limit of the search: ``"60s"``, ``"5m"``, or seconds.
+    task : {"binary", "multiclass", "regression", "ranking", "embedding"}, optional
+        Read from the model, or inferred from `y`, if not given.
+    name : str, optional
+        Name under which the model is released.
+    folder : str or Path, optional
+        Folder that keeps the evidence; if it holds a headway.toml, its name, policy and keys apply. By default a
+        temporary folder that is deleted together with the result.
+    trust : bool
+        Open model files that can run code (pickle, joblib).
+    callback : callable, optional
+        Called with one line of text for each step. By default progress is shown in the terminal.
+
+    Returns
+    -------
+    OptimizationResult
+        A model with `predict` and `predict_proba`, and the search result: `verdict`, `speedup`, `why`, `table`.
+
+    Raises
+    ------
+    DataError
+        If rows, labels or a column do not fit the model; the message names the column.
+    EngineError
+        If no engine can open the model.
+
+    Examples
+    --------
+    >>> best = hw.optimize(model, X_new, y_new, groups="day")  # doctest: +SKIP
+    >>> best.speedup, best.verdict.answer  # doctest: +SKIP
     """
-    laid = create_project(model, X, y, options)
+    laid = create_project(
+        model,
+        X,
+        y,
+        groups=groups,
+        time=time,
+        query_id=query_id,
+        sample_weight=sample_weight,
+        slices=slices,
+        costs=costs,
+        policy=policy,
+        objective=objective,
+        transforms=transforms,
+        budget=budget,
+        task=task,
+        name=name,
+        folder=folder,
+        trust=trust,
+    )
     data = laid.halves()
-    with progress(options.get("callback")) as callback:
-        frontier = pipeline.optimize(
-            laid.project, pipeline.import_model(laid.project, laid.taken, data), data, callback=callback
+    with progress(callback) as report:
+        search = pipeline.optimize(
+            laid.project, pipeline.import_model(laid.project, laid.taken, data), data, callback=report
         )
-    engine = open_variant(frontier.winner.variant, laid.project.blobs)
-    return OptimizationResult(
-        frontier, engine, laid, threshold=frontier.baseline.threshold if "costs" in options else None
-    )
+    engine = open_variant(search.winner.variant, laid.project.blobs)
+    return OptimizationResult(search, engine, laid, threshold=None if costs is None else search.baseline.threshold)
 
 
-def evaluate(model: Any, X: Any, y: Any, **options: Unpack[Options]) -> EvaluationResult:
-    """What a fitted model is worth on labelled rows: every probe's measurements, each with its interval, and findings.
+@renamed_arguments(lists="query_id", weight="sample_weight")
+def evaluate(
+    model: Any,
+    X: Any,
+    y: Any,
+    *,
+    groups: Any = None,
+    time: Any = None,
+    query_id: Any = None,
+    sample_weight: Any = None,
+    slices: Sequence[str] = (),
+    costs: Mapping[str, float] | None = None,
+    policy: Mapping[str, float] | None = None,
+    task: str = "",
+    name: str | None = None,
+    folder: str | Path | None = None,
+    trust: bool = False,
+) -> EvaluationResult:
+    """Evaluate a fitted model on labeled rows: every metric with its interval, and the findings.
 
-    Arguments are those of `optimize`; the rows are used as one period.
+    Parameters
+    ----------
+    model : estimator, booster, str or Path
+        A fitted model, or the path of a model file.
+    X : array-like of shape (n, d)
+        Rows that the model was not trained on.
+    y : array-like of shape (n,)
+        Their labels, in the form that the model was trained on.
+    groups : array-like of shape (n,) or str, optional
+        Group of each row, or the name of a column; intervals resample by group. By default each row is a group.
+    time : array-like of shape (n,) or str, optional
+        Time of each row, or the name of a column.
+    query_id : array-like of shape (n,) or str, optional
+        For a ranker: the query of each row. Default: `groups`.
+    sample_weight : array-like of shape (n,) or str, optional
+        Weight of each row in the metrics.
+    slices : sequence of str
+        Columns of `X` whose values are evaluated one by one.
+    costs : mapping, optional
+        Cost of a wrong decision: ``{"false_positive": 1, "false_negative": 4}``. The decision threshold minimizes it.
+    policy : mapping, optional
+        Upper limits by measure, for the verdict that is kept in `folder`.
+    task : {"binary", "multiclass", "regression", "ranking", "embedding"}, optional
+        Read from the model, or inferred from `y`, if not given.
+    name : str, optional
+        Name of the model in the evidence.
+    folder : str or Path, optional
+        Folder that keeps the evidence; by default a temporary one.
+    trust : bool
+        Open model files that can run code (pickle, joblib).
+
+    Returns
+    -------
+    EvaluationResult
+        ``result["roc_auc"]`` is a measurement with `value`, `low` and `high`; `evidence` holds all of them.
+
+    Raises
+    ------
+    DataError
+        If rows, labels or a column do not fit the model.
     """
-    laid = create_project(model, X, y, options)
+    laid = create_project(
+        model,
+        X,
+        y,
+        groups=groups,
+        time=time,
+        query_id=query_id,
+        sample_weight=sample_weight,
+        slices=slices,
+        costs=costs,
+        policy=policy,
+        task=task,
+        name=name,
+        folder=folder,
+        trust=trust,
+    )
     baseline = pipeline.import_model(laid.project, laid.taken, {"choose": laid.rows})
     exam = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
-    return EvaluationResult(
-        pipeline.evaluate(laid.project, baseline.model, exam, probes=plugins.names("probe")).evidence
-    )
+    judged = pipeline.evaluate(laid.project, baseline.model, exam, probes=plugins.names("probe"))
+    return EvaluationResult(judged.evidence)
 
 
-def compare(model: Any, other: Any, X: Any, y: Any, **options: Unpack[Options]) -> ComparisonResult:
-    """Another model against this one, row by row on the same labelled rows, with the verdict of the policy.
+@renamed_arguments(lists="query_id", weight="sample_weight")
+def compare(
+    model: Any,
+    other: Any,
+    X: Any,
+    y: Any,
+    *,
+    groups: Any = None,
+    time: Any = None,
+    query_id: Any = None,
+    sample_weight: Any = None,
+    slices: Sequence[str] = (),
+    costs: Mapping[str, float] | None = None,
+    policy: Mapping[str, float] | None = None,
+    task: str = "",
+    name: str | None = None,
+    folder: str | Path | None = None,
+    trust: bool = False,
+) -> ComparisonResult:
+    """Compare another model with this one, row by row on the same labeled rows, and judge the difference.
 
-    Arguments are those of `optimize`; `other` may read other columns of `X`. Differences are paired: positive losses
-    mean that `other` is worse.
+    Differences are paired. A positive ``.drop`` means that `other` is worse.
+
+    Parameters
+    ----------
+    model : estimator, booster, str or Path
+        The baseline: a fitted model, or the path of a model file.
+    other : estimator, booster, str or Path
+        The candidate; it may read other columns of `X`.
+    X : array-like of shape (n, d)
+        Rows that neither model was trained on.
+    y : array-like of shape (n,)
+        Their labels, in the form that the models were trained on.
+    groups : array-like of shape (n,) or str, optional
+        Group of each row, or the name of a column; intervals resample by group. By default each row is a group.
+    time : array-like of shape (n,) or str, optional
+        Time of each row, or the name of a column.
+    query_id : array-like of shape (n,) or str, optional
+        For rankers: the query of each row. Default: `groups`.
+    sample_weight : array-like of shape (n,) or str, optional
+        Weight of each row in the metrics.
+    slices : sequence of str
+        Columns of `X` whose values are evaluated one by one.
+    costs : mapping, optional
+        Cost of a wrong decision: ``{"false_positive": 1, "false_negative": 4}``. The decision threshold minimizes it.
+    policy : mapping, optional
+        Upper limits by measure. By default those of `optimize` that two separately trained models can meet: the
+        ``.drop`` measures.
+    task : {"binary", "multiclass", "regression", "ranking", "embedding"}, optional
+        Read from the model, or inferred from `y`, if not given.
+    name : str, optional
+        Name of the model in the evidence.
+    folder : str or Path, optional
+        Folder that keeps the evidence; by default a temporary one.
+    trust : bool
+        Open model files that can run code (pickle, joblib).
+
+    Returns
+    -------
+    ComparisonResult
+        `answer` is "pass", "fail" or "undecided"; `verdict` and `evidence` say why.
+
+    Raises
+    ------
+    DataError
+        If rows, labels or a column do not fit a model.
     """
-    laid = create_project(model, X, y, options, losses_only=True)
+    laid = create_project(
+        model,
+        X,
+        y,
+        groups=groups,
+        time=time,
+        query_id=query_id,
+        sample_weight=sample_weight,
+        slices=slices,
+        costs=costs,
+        policy=policy,
+        task=task,
+        name=name,
+        folder=folder,
+        trust=trust,
+        drops_only=True,
+    )
     baseline = pipeline.import_model(laid.project, laid.taken, {"choose": laid.rows})
     exam = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
-    taken = open_model(other, trust=options.get("trust", False))
-    variant = import_baseline(taken, laid.rows, laid.project.blobs)
+    variant = import_baseline(open_model(other, trust=trust), laid.rows, laid.project.blobs)
     return ComparisonResult(
         pipeline.evaluate(laid.project, variant, exam, view=laid.rows, probes=plugins.names("probe"))
     )
 
 
-def learning_curve(X: Any, y: Any, **options: Unpack[CurveOptions]) -> LearningCurve:
-    """How a model learns, looked at while it is trained: one word in `callbacks`, and a sentence at the end.
+@renamed_arguments(weight="sample_weight", learned="training_data")
+def learning_curve(
+    X: Any,
+    y: Any,
+    *,
+    groups: Any = None,
+    sample_weight: Any = None,
+    training_data: tuple[Any, ...] | None = None,
+    task: str = "",
+    every: int | None = None,
+) -> LearningCurveRecorder:
+    """Record a learning curve while a model is trained, and say whether it still learns, is flat, or overfits.
 
-    `X` [n, d] and `y` [n] are rows held out of training, as the library reads them. `callbacks=[curve.lightgbm]` (or
-    `curve.xgboost`, `curve.catboost`); `curve.sklearn(model)` and `curve.torch(module)` are called after a step. See
-    `CurveOptions` for what else can be said.
+    Pass one attribute of the result as a callback of the training: ``callbacks=[curve.lightgbm]`` (or
+    `curve.xgboost`, `curve.catboost`); call ``curve.sklearn(model)`` or ``curve.torch(module)`` after a step.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d)
+        Rows held out of the training, in the form that the library reads.
+    y : array-like of shape (n,)
+        Their labels.
+    groups : array-like of shape (n,), optional
+        Group of each row, in order of time if its values are; intervals resample by group.
+    sample_weight : array-like of shape (n,), optional
+        Weight of each row in the error.
+    training_data : tuple (X, y) or (X, y, groups), optional
+        Rows that the model is trained on; with them overfitting can be told from a plain rise of the error.
+    task : {"binary", "multiclass", "regression"}, optional
+        Inferred from `y` if not given.
+    every : int, optional
+        Evaluate every this many rounds; by default ever more rarely.
+
+    Returns
+    -------
+    LearningCurveRecorder
+        ``print(curve)`` gives the conclusion; ``curve.save(folder)`` adds it to a project's report.
     """
-    return start_curve(X, y, options)
+    return start_curve(
+        X, y, groups=groups, sample_weight=sample_weight, training_data=training_data, task=task, every=every
+    )
 
 
 def load(reference: str, *, project: str | Path = ".") -> Model:
-    """The release that a reference of a project names (`flights@live`, `flights@DIGEST`), verified, as a model.
+    """Load a verified release as a model.
 
-    It reads the columns of its feature views from the rows as well. Raises Refused where it does not verify.
+    Parameters
+    ----------
+    reference : str
+        A pointer (``"flights@live"``) or a digest (``"flights@4f2a..."``).
+    project : str or Path
+        Folder with headway.toml.
+
+    Returns
+    -------
+    Model
+        `predict` and `predict_proba`; it reads the columns of its feature views from the rows as well.
+
+    Raises
+    ------
+    Refused
+        If the signature does not verify.
+    StoreError
+        If the reference names no release.
     """
     opened = open_project(Path(project))
     bundle = opened.register.resolve(reference)

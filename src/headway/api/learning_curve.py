@@ -1,17 +1,16 @@
-"""A learning curve in a notebook: the rows held out as the user has them, and what was seen as he may keep it."""
+"""Learning curves recorded while a model is trained, for a notebook."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from headway.api.in_memory_project import infer_task
 from headway.api.tables import to_polars, to_series
-from headway.core.errors import ConfigError
+from headway.core.renamed import warn_renamed
 from headway.data.provenance.digest import table_digest
 from headway.evaluation.learning_curves.curve import Curve
 from headway.evaluation.learning_curves.data import CurveData, build_curve_data
@@ -20,84 +19,91 @@ from headway.reporting.page import notebook_html
 from headway.reporting.text import curves
 
 
-class LearningCurve(Curve):
-    """A curve that a notebook shows: printed it is the sentence, `keep(folder)` puts it into a project's store."""
+class LearningCurveRecorder(Curve):
+    """A learning curve; `print` gives its conclusion, a notebook also shows the table of rounds.
+
+    Attributes
+    ----------
+    lightgbm, xgboost, catboost : callback
+        Pass one in `callbacks` of the training.
+    sklearn, torch : callable
+        Call with the model after `fit`, or after each step or epoch.
+    """
 
     def __str__(self) -> str:
-        """What it says, and what it took."""
+        """Return the conclusion and the time that the evaluations took."""
         curve = self.record()
         return f"{curves.describe_curve(curve)}\n{curves.describe_cost(curve)}"
 
     def _repr_html_(self) -> str:
         curve = self.record()
         return notebook_html(
-            "How it learned", (curves.describe_curve(curve), curves.describe_cost(curve)), curves.tabulate_curve(curve)
+            "Learning curve", (curves.describe_curve(curve), curves.describe_cost(curve)), curves.tabulate_curve(curve)
         )
 
-    def keep(self, project: str | Path = ".") -> str:
-        """Keep it as evidence of a project, whose report then shows it; returns its digest."""
+    def save(self, project: str | Path = ".") -> str:
+        """Save the curve as evidence of a project, whose report then shows it.
+
+        Parameters
+        ----------
+        project : str or Path
+            Folder with headway.toml.
+
+        Returns
+        -------
+        str
+            Digest of the record.
+        """
         return open_project(Path(project)).save(self.record())
 
-
-class CurveOptions(TypedDict, total=False):
-    """What `learning_curve` may be told.
-
-    `groups` [n]: rows with one value share fate, which every interval honours, in order of time where values are;
-    `weight` [n] counts a row more or less. `learned` are (X, y), or (X, y, groups), of rows that the model learns from.
-    `task` is else told from `y`. `every` looks each so many rounds; without, ever rarer.
-    """
-
-    groups: Any
-    weight: Any
-    learned: tuple[Any, ...]
-    task: str
-    every: int
+    def keep(self, project: str | Path = ".") -> str:
+        """Call `save`, which this method was renamed to."""
+        warn_renamed("learning_curve", "keep", "save")
+        return self.save(project)
 
 
-def start_curve(X: Any, y: Any, options: CurveOptions) -> LearningCurve:
-    """A curve that has seen nothing yet; raises ConfigError for an option that there is not."""
-    unknown = sorted(set(options) - set(CurveOptions.__annotations__))
-    if unknown:
-        raise ConfigError(f"no option {unknown[0]!r}", where=f"options: {', '.join(CurveOptions.__annotations__)}")
-    target = _target(y, options.get("task", ""))
-    held_out = target.part(X, y, options.get("groups"), options.get("weight"))
-    learned = options.get("learned")
-    own = target.part(*learned) if learned else None
-    curve = LearningCurve(held_out, own, every=options.get("every"))
+def start_curve(
+    X: Any,
+    y: Any,
+    *,
+    groups: Any,
+    sample_weight: Any,
+    training_data: tuple[Any, ...] | None,
+    task: str,
+    every: int | None,
+) -> LearningCurveRecorder:
+    """Return a curve without any round yet; parameters as in `headway.learning_curve`."""
+    task, classes = _task_and_classes(y, task)
+    held_out = _part(X, y, groups, sample_weight, task=task, classes=classes)
+    training = _part(*training_data, task=task, classes=classes) if training_data else None
+    curve = LearningCurveRecorder(held_out, training, every=every)
     curve.digests["held_out"] = _digest(X, y)
-    curve.digests["learned"] = _digest(learned[0], learned[1]) if learned else ""
+    curve.digests["learned"] = _digest(training_data[0], training_data[1]) if training_data else ""
     return curve
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Target:
-    """The task, and of a classifier its classes in the order in which libraries give them."""
-
-    task: str
-    classes: pl.Series
-
-    def part(self, rows: Any, y: Any, groups: Any = None, weight: Any = None) -> CurveData:
-        """Rows with labels, by groups and weights [n] where there are any."""
-        labels = to_series(y, "target")
-        if self.task == "regression":
-            codes = labels.cast(pl.Float64).to_numpy()
-        else:
-            codes = np.searchsorted(self.classes.to_numpy(), labels.to_numpy()).astype(np.float64)
-        by = None if groups is None else to_series(groups, "groups").rank("dense").cast(pl.Int64).to_numpy() - 1
-        weights = None if weight is None else to_series(weight, "weight").cast(pl.Float64).to_numpy()
-        return build_curve_data(rows, codes, by, task=self.task, weights=weights)
+def _part(
+    rows: Any, y: Any, groups: Any = None, sample_weight: Any = None, *, task: str, classes: pl.Series
+) -> CurveData:
+    """Rows with labels as numbers, by groups and weights [n] if there are any."""
+    labels = to_series(y, "target")
+    if task == "regression":
+        codes = labels.cast(pl.Float64).to_numpy()
+    else:
+        codes = np.searchsorted(classes.to_numpy(), labels.to_numpy()).astype(np.float64)
+    numbers = None if groups is None else to_series(groups, "groups").rank("dense").cast(pl.Int64).to_numpy() - 1
+    weights = None if sample_weight is None else to_series(sample_weight, "weight").cast(pl.Float64).to_numpy()
+    return build_curve_data(rows, codes, numbers, task=task, weights=weights)
 
 
-def _target(y: Any, task: str) -> _Target:
+def _task_and_classes(y: Any, task: str) -> tuple[str, pl.Series]:
+    """The task, inferred if not given, and the sorted classes, in the order in which libraries return them."""
     labels = to_series(y, "target")
     classes = labels.drop_nulls().unique().sort()
-    if not task:
-        numeric = labels.dtype.is_numeric()
-        named = "binary" if len(classes) == 2 else "multiclass"
-        task = "regression" if numeric and infer_task(labels.cast(pl.Float64)) == "regression" else named
-        if numeric and len(classes) == 2:
-            task = "binary"
-    return _Target(task=task, classes=classes)
+    if not task and labels.dtype.is_numeric() and len(classes) != 2:
+        task = infer_task(labels.cast(pl.Float64))
+        task = task if task == "regression" else "multiclass"
+    return task or ("binary" if len(classes) == 2 else "multiclass"), classes
 
 
 def _digest(rows: Any, y: Any) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from json import dumps
 from pathlib import Path
+from typing import Any
 
 from rich.console import RenderableType
 
 from headway import pipeline
 from headway.api.calls import optimize
-from headway.api.in_memory_project import Options
+from headway.api.results import OptimizationResult
 from headway.cli.exit_codes import OF_ANSWER
 from headway.cli.lineage import send_lineage
 from headway.core.config import Config, DataSection, without_password
@@ -83,17 +85,29 @@ def plugin(
         send_lineage(opened)
         text: RenderableType = render_search(frontier)
     else:
-        roles = {role: column for role, column in (("groups", groups), ("time", time)) if column}
-        options: Options = {"tell": on_progress, "trust": trust, "name": model.stem, **roles}  # type: ignore[typeddict-item]
-        if budget:
-            options["budget"] = budget
-        frontier, text = _of_file(model, options, source=data, query=query, target=target, report=report)
+        run = partial(
+            optimize,
+            model,
+            groups=groups or None,
+            time=time or None,
+            budget=budget or None,
+            name=model.stem,
+            trust=trust,
+            callback=on_progress,
+        )
+        frontier, text = _of_file(model, run, source=data, query=query, target=target, report=report)
     print_result(frontier, text, json=json)
     return OF_ANSWER[frontier.winner.verdict.answer]
 
 
 def _of_file(
-    model: Path, options: Options, *, source: str, query: str, target: str, report: Path | None
+    model: Path,
+    run: Callable[[Any, Any], OptimizationResult],
+    *,
+    source: str,
+    query: str,
+    target: str,
+    report: Path | None,
 ) -> tuple[SearchResult, str]:
     """Search variants of the model in a file, judged on a table; raise ConfigError if table or target is missing."""
     if not (source and target):
@@ -106,6 +120,6 @@ def _of_file(
     if target not in table.columns:
         columns = f"{without_password(source)} has: {', '.join(table.columns)}"
         raise ConfigError(f"no column '{target}'", where=columns)
-    best = optimize(model, table.drop(target), table[target], **options)
+    best = run(table.drop(target), table[target])
     written = [f"report: {best.report(report)}"] if report else []
-    return best.frontier, "\n".join([str(best), *written])
+    return best.search, "\n".join([str(best), *written])
